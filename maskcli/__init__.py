@@ -1,0 +1,35 @@
+"""maskcli: see the mask in a Keras model.
+
+The verbs of the command line as functions: ``pad``, ``inspect`` and ``loss``. Importing maskcli imports no
+TensorFlow, and not even NumPy; each verb is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskcli.records import PaddedBatch, RaggedSequences
+    from maskcli.verbs import inspect, loss, pad
+
+__version__ = "0.1.0"
+__all__ = ["PaddedBatch", "RaggedSequences", "__version__", "inspect", "loss", "pad"]
+
+_HOMES = {
+    "PaddedBatch": "maskcli.records",
+    "RaggedSequences": "maskcli.records",
+    "inspect": "maskcli.verbs",
+    "loss": "maskcli.verbs",
+    "pad": "maskcli.sequences.padding",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskcli' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

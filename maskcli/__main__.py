@@ -1,0 +1,5 @@
+"""``python -m maskcli``."""
+
+from maskcli.cli import main
+
+main()

@@ -1,0 +1,46 @@
+"""``maskcli inspect``."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import click
+
+from maskcli import verbs
+from maskcli.commands import options
+from maskcli.errors import ExitCode
+from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.render.documents import inspect_document
+from maskcli.render.progress import working
+from maskcli.render.views import inspect as views
+
+
+@click.command()
+@options.source_options
+@options.model_options
+@click.option("--units", type=options.AT_LEAST_1, default=3, show_default=True, help="Width of the outputs.")
+@click.option(
+    "--return-sequences/--last-only",
+    default=True,
+    show_default=True,
+    help="An output for each timestep, or the last one alone (LSTM).",
+)
+@options.mask_source_option([*MASK_SOURCES, verbs.ALL], "; all sets the three ways side by side, exit 1 if they differ")
+@options.answer_options("Write the result: .json, or .txt for the tables.")
+@options.json_schema_option("inspect")
+def inspect(source: options.Source, answer: options.Answer, **model: Any) -> int:
+    """Run sequences through a model and show the mask: where it is made, used and lost, and what it does.
+
+    Shown are the mask that the model's own mask source computed, the embedding vector of the padding id, what each
+    call does to the mask, the outputs timestep by timestep, and beside them the same weights run without any mask.
+    """
+    answer.check_output()
+    loaded, layout = source.read()
+    with loaded.naming(), working("Loading TensorFlow and running the model"):
+        inspection = verbs.inspect(loaded.ragged, **dataclasses.asdict(layout), **model)
+    document, view = inspect_document(inspection), partial(views.view, inspection)
+    answer.write(document, view)
+    answer.show(document, view)
+    return ExitCode.DIFFERENT if inspection.mask_sources_agree is False else ExitCode.OK

@@ -1,0 +1,26 @@
+"""``maskcli models``."""
+
+from __future__ import annotations
+
+import click
+
+from maskcli import verbs
+from maskcli.commands import options
+from maskcli.render.documents import models_document
+from maskcli.render.parts import Limits, Part
+from maskcli.render.views import models as views
+
+
+@click.command()
+@options.answer_options("Write the result: .json, or .txt for the table.", large=False)
+@options.json_schema_option("models")
+def models(answer: options.Answer) -> None:
+    """List the built-in models, and what each does with a mask."""
+    answer.check_output()
+    found = verbs.models()
+
+    def view(_limits: Limits) -> list[Part]:
+        return views.view(found)
+
+    answer.write(models_document(found), view)
+    answer.show(models_document(found), view)

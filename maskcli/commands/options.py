@@ -1,0 +1,208 @@
+"""Options that several commands share. Each group reaches a command as one argument, which knows what to do with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.resources
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskcli.errors import UsageError
+from maskcli.models.builtin import BUILTIN
+from maskcli.records import Layout
+from maskcli.render.documents import dumps
+from maskcli.sequences.files import STDIN, Loaded, read_sequences, write_file
+from maskcli.sequences.formats import FORMATS
+
+Command = Callable[..., Any]
+SIDES = click.Choice(["pre", "post"])
+AT_LEAST_1 = click.IntRange(min=1)
+AT_LEAST_2 = click.IntRange(min=2)
+SAMPLE = "sample.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """FILE, how to read it, and how to pad what is read; a field of the layout that is None was not asked for."""
+
+    files: tuple[str, ...]
+    input_format: str
+    field: str | None
+    padding: str | None
+    truncating: str | None
+    maxlen: int | None
+    value: int | None
+    dtype: str | None
+
+    def read(self) -> tuple[Loaded, Layout]:
+        """Return the sequences of FILE, or of the sample, and the layout: as asked, else as the files have it."""
+        if self.files.count(STDIN) > 1:
+            raise UsageError(where="FILE", expected="`-` once", received="it twice", fix="Standard input ends once.")
+        if self.files:
+            loaded = read_sequences(self.files, self.input_format, self.field)
+        else:
+            loaded = read_sequences([sample_path()])
+        asked = {field.name: getattr(self, field.name) for field in dataclasses.fields(Layout)}
+        given = {name: value for name, value in asked.items() if value is not None}
+        return loaded, dataclasses.replace(loaded.layout or Layout(), **given)
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """How a result is shown and where it is written."""
+
+    format_: str
+    output: str | None
+    quiet: bool
+    max_rows: int | None = None
+    max_cols: int | None = None
+    all_: bool = False
+
+    def check_output(self, suffixes: Sequence[str] = (".json", ".txt")) -> None:
+        """Raise UsageError for an ``--output`` of another suffix, before any work is done."""
+        if self.output is not None and Path(self.output).suffix.lower() not in suffixes:
+            raise UsageError(
+                where=f"--output {self.output}",
+                expected=f"a path that ends in {', '.join(suffixes)}",
+                received=repr(Path(self.output).suffix) if Path(self.output).suffix else "no suffix",
+                fix="The suffix says what is written.",
+            )
+
+    def write(self, document: dict[str, Any], view: Callable[..., Any]) -> None:
+        """Write the result to ``--output``, if that is given: a JSON document, or the tables as text."""
+        if self.output is not None:
+            as_json = Path(self.output).suffix.lower() == ".json"
+            write_file(self.output, dumps(document) if as_json else self._table(view, colour=False).encode())
+
+    def show(self, document: dict[str, Any], view: Callable[..., Any]) -> None:
+        """Print the result, unless ``--quiet``."""
+        if not self.quiet:
+            emit(dumps(document).decode() if self.format_ == "json" else self._table(view))
+
+    def _table(self, view: Callable[..., Any], colour: bool = True) -> str:
+        from maskcli.render.parts import Limits
+        from maskcli.render.terminal import file_console, stdout_console, to_text
+
+        console = stdout_console() if colour else file_console()
+        rows = None if self.all_ else self.max_rows
+        columns = None if self.all_ else self.max_cols or console.width
+        return to_text(view(Limits(rows, columns, console.width)), console)
+
+
+def source_options(command: Command) -> Command:
+    """Add FILE, what says how to read it, and padding in the words of ``keras.utils.pad_sequences``, as ``source``."""
+    return _bundled(
+        command,
+        "source",
+        Source,
+        click.argument("files", nargs=-1, metavar="[FILE]..."),
+        _option(
+            "--input-format", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
+            help="Format of FILE; auto goes by suffix, and by content where there is none.",
+        ),
+        _option("--field", metavar="NAME", help="Field of JSON records, or array of an .npz, with the sequences."),
+        _option("--padding", type=SIDES, help="Where padding goes.  [default: post]"),
+        _option("--truncating", type=SIDES, help="Where a long sequence is cut.  [default: post]"),
+        _option("--maxlen", type=AT_LEAST_1, help="Timesteps of the batch.  [default: the longest sequence]"),
+        _option("--value", type=int, help="Padding id.  [default: 0]"),
+        _option("--dtype", type=click.Choice(["int32", "int64"]), help="Type of the tokens.  [default: int32]"),
+    )  # fmt: skip
+
+
+def model_options(command: Command) -> Command:
+    """Add what a built-in model is made of, each option an argument of its own."""
+    return _stacked(
+        command,
+        _option(
+            "--model", type=click.Choice(list(BUILTIN)), default="embedding-lstm", show_default=True,
+            help="Built-in model; `maskcli models` tells of each.",
+        ),
+        _option("--input-dim", type=AT_LEAST_1, help="Vocabulary of the Embedding.  [default: the largest id + 1]"),
+        _option("--embedding-dim", type=AT_LEAST_1, default=4, show_default=True, help="Length of its vectors."),
+        _option("--zero-output-for-mask", is_flag=True, help="Masked outputs of the LSTM are zero."),
+        _option(
+            "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the weights."
+        ),
+    )  # fmt: skip
+
+
+def mask_source_option(names: Sequence[str], also: str = "") -> Callable[[Command], Command]:
+    """Return ``--mask-source`` with a choice of ``names``."""
+    return click.option(
+        "--mask-source", type=click.Choice(names), default="embedding", show_default=True,
+        help=f"How Keras is told the mask{also}.",
+    )  # fmt: skip
+
+
+def answer_options(writes: str, large: bool = True) -> Callable[[Command], Command]:
+    """Return the options on what is shown and written, as ``answer``; ``writes`` says what ``--output`` writes."""
+    limits = (
+        _option("--max-rows", type=AT_LEAST_2, default=24, show_default=True, help="Rows of a table."),
+        _option("--max-cols", type=AT_LEAST_2, help="Columns of a table.  [default: as many as fit]"),
+        _option("--all", "all_", is_flag=True, help="Show whole tables, however large."),
+    )
+    return lambda command: _bundled(
+        command,
+        "answer",
+        Answer,
+        _option(
+            "--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True,
+            help="What to print.",
+        ),
+        _option("--output", metavar="PATH", help=writes),
+        _option("--quiet", is_flag=True, help="Print nothing; for --output and the exit code."),
+        *(limits if large else ()),
+        _option("--traceback", is_flag=True, expose_value=False, help="On an error, show where it was raised."),
+    )  # fmt: skip
+
+
+def json_schema_option(name: str) -> Callable[[Command], Command]:
+    """Return the option that prints the JSON Schema of a command's output and ends."""
+
+    def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            emit((importlib.resources.files("maskcli") / "schemas" / f"{name}.json").read_text("utf-8"))
+            ctx.exit()
+
+    return click.option(
+        "--json-schema", is_flag=True, is_eager=True, expose_value=False, callback=show,
+        help="Print the JSON Schema of --format json and exit.",
+    )  # fmt: skip
+
+
+def emit(text: str) -> None:
+    """Write a result to standard output, whole."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def sample_path() -> str:
+    """Return the sample: inside the installed package, or beside it in a checkout."""
+    package = Path(str(importlib.resources.files("maskcli")))
+    inside = package / "sample_data" / SAMPLE
+    return str(inside if inside.exists() else package.parent / "sample_data" / SAMPLE)
+
+
+_option = click.option
+
+
+def _bundled(command: Command, name: str, bundle: type[Any], *decorators: Callable[[Command], Command]) -> Command:
+    """Add options that reach ``command`` as one argument, a ``bundle`` made of them."""
+
+    @functools.wraps(command)
+    def gathered(*args: Any, **kwargs: Any) -> Any:
+        names = [field.name for field in dataclasses.fields(bundle) if field.name in kwargs]
+        return command(*args, **{name: bundle(**{name: kwargs.pop(name) for name in names})}, **kwargs)
+
+    return _stacked(gathered, *decorators)
+
+
+def _stacked(command: Command, *decorators: Callable[[Command], Command]) -> Command:
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command

@@ -1,0 +1,78 @@
+"""What can go wrong, and the exit code that says so."""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """What the process returns; scripts rely on these numbers."""
+
+    OK = 0
+    DIFFERENT = 1
+    USAGE = 2
+    INPUT = 3
+    MODEL = 4
+    INTERNAL = 70
+    INTERRUPTED = 130
+
+
+class MaskcliError(Exception):
+    """An error that a user can act on: where it is, what was expected, what was received, what to do.
+
+    ``row`` and ``value`` count from 0 and name the sequence and the value at fault when the place in the
+    file is not known where the error is found; ``at`` fills it in at the border.
+    """
+
+    exit_code = ExitCode.INTERNAL
+
+    def __init__(
+        self,
+        *,
+        expected: str,
+        received: str,
+        fix: str,
+        where: str = "",
+        row: int | None = None,
+        value: int | None = None,
+    ) -> None:
+        """Keep the parts; ``str()`` makes the message of them."""
+        super().__init__(expected, received, fix)
+        self.expected = expected
+        self.received = received
+        self.fix = fix
+        self.where = where
+        self.row = row
+        self.value = value
+
+    def at(self, where: str) -> MaskcliError:
+        """Return this error with its place named; a place that is already named stays."""
+        if not self.where:
+            self.where = where
+        return self
+
+    def __str__(self) -> str:
+        """Return the one message: ``where: expected ...; received .... Fix.``."""
+        place = self.where or (f"row {self.row + 1}" if self.row is not None else "")
+        if self.value is not None:
+            place = f"{place}, value {self.value + 1}".removeprefix(", ")
+        said = f"expected {self.expected}; received {self.received}.\n{self.fix}"
+        return f"{place}: {said}" if place else said
+
+
+class UsageError(MaskcliError, ValueError):
+    """Options that contradict each other, the data or Keras."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(MaskcliError, ValueError):
+    """A file, or a value in it, that cannot be used."""
+
+    exit_code = ExitCode.INPUT
+
+
+class ModelError(MaskcliError, RuntimeError):
+    """A model that cannot be built, loaded or run."""
+
+    exit_code = ExitCode.MODEL

@@ -1,0 +1,1 @@
+"""What happens inside a model: a batch run through it becomes evidence."""

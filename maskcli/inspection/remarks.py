@@ -1,0 +1,175 @@
+"""What follows from the evidence, in sentences; each is said only when the numbers beside it say so."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from maskcli.records import (
+    Bools,
+    Call,
+    EmbeddingRow,
+    Outputs,
+    PaddedBatch,
+    Remark,
+    SourceResult,
+    Targets,
+    Unmasked,
+)
+
+
+def fact(text: str) -> Remark:
+    """Return a remark that informs."""
+    return Remark("fact", text)
+
+
+def warning(text: str) -> Remark:
+    """Return a remark that something is probably not meant."""
+    return Remark("warning", text)
+
+
+def on_mask(batch: PaddedBatch, valid: Bools, mask: Bools | None) -> list[Remark]:
+    """Return where the mask and the truth about padding disagree."""
+    padding = int((~valid).sum())
+    if mask is None:
+        return (
+            [warning(f"No mask: {timesteps(padding, 'padded timestep')} will be treated as data.")] if padding else []
+        )
+    remarks = []
+    hidden = valid & ~mask
+    if hidden.any():
+        remarks.append(
+            warning(
+                f"Id {batch.layout.value} is also a real token, {place(hidden)}, and is masked there: a mask that is "
+                "made from ids cannot tell it from padding. Start the vocabulary at 1."
+            )
+        )
+    seen = ~valid & mask
+    if seen.any():
+        remarks.append(warning(f"The mask calls padding valid, {place(seen)}."))
+    return remarks
+
+
+def on_embedding(row: EmbeddingRow) -> list[Remark]:
+    """Return what the vector of the padding id is, and why."""
+    if row.set_to_zero:
+        return [
+            fact(
+                f"The vector of id {row.padding_id} was set to zero here, since Masking(0.0) looks for zero vectors; "
+                "mask_zero does not do that."
+            )
+        ]
+    if not row.padding_vector.any():
+        return []
+    return [
+        fact(
+            f"The vector of padding id {row.padding_id} is not zero. mask_zero=True makes a mask; it neither zeroes "
+            "the vector nor stops a layer from computing with it."
+        )
+    ]
+
+
+def on_outputs(outputs: Outputs, mask: Bools | None, calls: tuple[Call, ...]) -> list[Remark]:
+    """Return what the model does at masked timesteps."""
+    last = calls[-1]
+    if outputs.values.ndim < 3:
+        return [fact(f"{last.type} returned one output a sample: its timesteps are gone, and the mask with them.")]
+    if mask is None or outputs.repeats_previous is None or mask.all():
+        return []
+    masked = outputs.values[~mask]
+    zero = int((masked == 0).all(axis=-1).sum())
+    repeated = int((outputs.repeats_previous[~mask] & (masked != 0).any(axis=-1)).sum())
+    own = len(masked) - zero - repeated
+    said = [
+        f"{count} {what}"
+        for count, what in (
+            (repeated, "repeat the output before"),
+            (zero, "are zero"),
+            (own, "have a value of their own"),
+        )
+        if count
+    ]
+    uses = "is given the mask" if last.given else "passes the mask on without looking at it"
+    return [fact(f"{last.type} {uses}. Of {timesteps(len(masked), 'masked output')}, {', '.join(said)}.")]
+
+
+def on_unmasked(unmasked: Unmasked | None, outputs: Outputs) -> list[Remark]:
+    """Return how far the outputs move without the mask."""
+    if unmasked is None:
+        return []
+    if outputs.values.ndim < 3:
+        return [fact(f"Without the mask the outputs move by up to {unmasked.max_abs_change_valid:.3g}.")]
+    valid = unmasked.max_abs_change_valid
+    at_valid = f"move by up to {valid:.3g}" if valid else "do not move at all"
+    padding = unmasked.max_abs_change_padding
+    at_padding = "" if padding is None else f"; padding moves by up to {padding:.3g}"
+    return [fact(f"Without the mask, valid timesteps {at_valid}{at_padding}.")]
+
+
+def on_sources(results: tuple[SourceResult, ...], agree: bool) -> list[Remark]:
+    """Return whether the mask sources gave one result."""
+    names = ", ".join(result.mask_source for result in results)
+    if agree:
+        return [fact(f"With equal weights {names} give the same mask and the same outputs.")]
+    worst = max(results, key=lambda result: (result.differing_timesteps, result.max_abs_difference))
+    return [
+        warning(
+            f"The mask sources differ: {worst.mask_source} and {results[0].mask_source} by "
+            f"{timesteps(worst.differing_timesteps, 'timestep')} of the mask and {worst.max_abs_difference:.3g} in the "
+            "outputs. An explicit mask follows the lengths, the others look for the padding id."
+        )
+    ]
+
+
+def on_loss(masked: float | None, keras: float, mask: Bools | None, valid: Bools, batch_size: int) -> list[Remark]:
+    """Return how the loss by hand stands to what Keras reported."""
+    if mask is None:
+        padding = int((~valid).sum())
+        return [warning(f"The outputs carry no mask: Keras counts {timesteps(padding, 'padded timestep')} as data.")]
+    if masked is None:
+        return [
+            warning(f"No timestep is valid under the mask: there is nothing to average, and Keras reports {keras:g}.")
+        ]
+    apart = relative(masked, keras)
+    if apart <= 1e-6:
+        return [fact("The mean by hand over the valid timesteps is what Keras reports.")]
+    cause = (
+        f"evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep"
+        if batch_size < len(mask)
+        else "float32 rounding in Keras is the only difference left"
+    )
+    return [warning(f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart): {cause}.")]
+
+
+def on_targets(targets: Targets, batch: PaddedBatch, counted: Bools) -> list[Remark]:
+    """Return how many timesteps that count have no next token: the mask is that of the inputs, not of the targets."""
+    if not targets.next_token:
+        return []
+    has_next = np.zeros_like(counted)
+    has_next[:, :-1] = batch.mask[:, 1:]
+    lacking = int((counted & ~has_next).sum())
+    if not lacking:
+        return []
+    return [
+        fact(
+            f"{timesteps(lacking, 'timestep')} without a next token count{'s' if lacking == 1 else ''} too, with padding "
+            f"id {batch.layout.value} as target: the mask is that of the inputs."
+        )
+    ]
+
+
+def relative(one: float, other: float) -> float:
+    """Return how far two numbers are apart, relative to the larger one."""
+    largest = max(abs(one), abs(other))
+    return abs(one - other) / largest if largest else 0.0
+
+
+def place(where: Bools) -> str:
+    """Return the first True of ``(batch, timesteps)`` in words, and how many more there are."""
+    sample, timestep = np.argwhere(where)[0]
+    more = int(where.sum()) - 1
+    return f"at sample {sample}, timestep {timestep}" + (f" and {more} more" if more else "")
+
+
+def timesteps(count: int, noun: str) -> str:
+    """Return ``1 padded timestep``, ``4 padded timesteps``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

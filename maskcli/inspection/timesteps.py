@@ -1,0 +1,56 @@
+"""Outputs timestep by timestep, and how they move when the mask is taken away."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from maskcli.records import Bools, Floats, Outputs, SourceResult, Unmasked
+
+
+def outputs_of(call: str, values: Floats, mask: Bools | None) -> Outputs:
+    """Return the outputs of ``call``, with the timesteps marked that repeat the one before exactly."""
+    return Outputs(call, values, mask, repeats_previous(values) if values.ndim == 3 else None)
+
+
+def repeats_previous(values: Floats) -> Bools:
+    """Return ``(batch, timesteps)`` for ``values (batch, timesteps, units)``; the first timestep repeats nothing."""
+    repeats = np.zeros(values.shape[:2], bool)
+    repeats[:, 1:] = (values[:, 1:] == values[:, :-1]).all(axis=-1)
+    return repeats
+
+
+def without_mask(values: Floats, unmasked: Floats, valid: Bools) -> Unmasked:
+    """Return how far outputs are from those of the same weights run without a mask.
+
+    ``values`` and ``unmasked`` are ``(batch, timesteps, units)``, or ``(batch, units)`` when pooled; ``valid`` is
+    ``(batch, timesteps)``.
+    """
+    change = np.abs(values - unmasked).max(axis=-1)
+    if change.ndim == 1:
+        return Unmasked(unmasked, change, float(change.max()), None)
+    padding = change[~valid]
+    return Unmasked(
+        values=unmasked,
+        change=change,
+        max_abs_change_valid=float(change[valid].max(initial=0.0)),
+        max_abs_change_padding=float(padding.max()) if len(padding) else None,
+    )
+
+
+def compare_source(mask_source: str, mask: Bools | None, values: Floats, first: SourceResult | None) -> SourceResult:
+    """Return what one mask source gave, set against the ``first`` one."""
+    if first is None:
+        return SourceResult(mask_source, mask, values, 0, 0.0)
+    differing = 0 if mask is None or first.mask is None else int((mask != first.mask).sum())
+    return SourceResult(mask_source, mask, values, differing, float(np.abs(values - first.values).max()))
+
+
+def agree(results: tuple[SourceResult, ...], timesteps: int) -> bool:
+    """Return whether mask sources gave one mask and, but for rounding, one output.
+
+    Rounding is bounded by one unit in the last place of the largest output for each timestep that a recurrent layer
+    adds on: ``eps * timesteps * max(1, max|output|)``.
+    """
+    largest = max(float(np.abs(result.values).max(initial=1.0)) for result in results)
+    tolerance = float(np.finfo(results[0].values.dtype).eps) * timesteps * largest
+    return all(not result.differing_timesteps and result.max_abs_difference <= tolerance for result in results)

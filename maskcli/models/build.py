@@ -1,0 +1,64 @@
+"""Settings to a built-in Keras model with seeded weights, and its twin without a mask."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from maskcli.models.builtin import BUILTIN
+from maskcli.models.mask_sources import connect, masking_layer
+from maskcli.records import Bools, Ints, ModelSettings
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class BuiltModel:
+    """A Keras model and the settings it was built with."""
+
+    keras_model: Any
+    settings: ModelSettings
+
+    def inputs(self, tokens: Ints, valid: Bools) -> Any:
+        """Return what the model is called with: tokens, and the explicit mask where it takes one."""
+        return [tokens, valid] if self.settings.mask_source == "explicit" else tokens
+
+
+def build(settings: ModelSettings) -> BuiltModel:
+    """Return a functional model whose weights depend on ``settings.seed`` alone."""
+    import keras
+
+    keras.utils.set_random_seed(settings.seed)
+    head = BUILTIN[settings.name].head(settings)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    embedding = keras.layers.Embedding(
+        settings.input_dim,
+        settings.embedding_dim,
+        mask_zero=settings.mask_source == "embedding",
+        name="embedding",
+    )
+    embedded = embedding(tokens)
+    if settings.mask_source == "explicit":
+        mask = keras.Input((None,), dtype="bool", name="mask")
+        model = keras.Model([tokens, mask], connect(embedded, head, mask), name=settings.name)
+    else:
+        masking = masking_layer(settings)
+        model = keras.Model(tokens, head(masking(embedded) if masking else embedded), name=settings.name)
+    if settings.zero_padding_row:
+        _zero_row(embedding, settings.padding_id)
+    return BuiltModel(model, settings)
+
+
+def twin(built: BuiltModel, mask_source: str) -> BuiltModel:
+    """Return the same model with the same weights, told its mask by ``mask_source``."""
+    other = build(dataclasses.replace(built.settings, mask_source=mask_source))
+    for layer in built.keras_model.layers:
+        if layer.weights:
+            other.keras_model.get_layer(layer.name).set_weights(layer.get_weights())
+    return other
+
+
+def _zero_row(embedding: Any, row: int) -> None:
+    vectors = np.array(embedding.get_weights()[0])
+    vectors[row] = 0.0
+    embedding.set_weights([vectors])

@@ -1,0 +1,29 @@
+"""Embedding, then LSTM: a layer that is given the mask and skips masked timesteps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskcli.records import BuiltinModel, ModelSettings
+
+ABOUT = BuiltinModel(
+    name="embedding-lstm",
+    layers="Embedding → LSTM",
+    about="LSTM is given the mask: at a masked timestep it keeps its state and repeats its last output",
+)
+
+
+def check(_settings: ModelSettings) -> None:
+    """Accept all settings."""
+
+
+def head(settings: ModelSettings) -> Any:
+    """Return the layer behind the embedding."""
+    import keras
+
+    return keras.layers.LSTM(
+        settings.units,
+        return_sequences=settings.return_sequences,
+        zero_output_for_mask=settings.zero_output_for_mask,
+        name="lstm",
+    )

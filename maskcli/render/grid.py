@@ -1,0 +1,74 @@
+"""Matrices as columns of a table: elided in the middle to what fits, padding and mask told by role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from maskcli.records import Bools, Floats, Ints
+from maskcli.render.numbers import plural
+from maskcli.render.parts import Cell, Column, Limits, Role, Text, cell
+
+GAP = "…"
+Cells = tuple[Cell, ...]
+
+
+def fitting(limits: Limits, cell_width: int, taken: int) -> int | None:
+    """Return how many columns of ``cell_width`` fit beside what is ``taken``, at least 2; None for all of them."""
+    if limits.columns is None:
+        return None
+    return max(2, min(limits.columns, (limits.width - taken) // cell_width))
+
+
+def timestep_columns(shown: list[int | None]) -> tuple[Column, ...]:
+    """Return a column for each timestep shown, and one for the gap."""
+    return tuple(Column(GAP if index is None else str(index)) for index in shown)
+
+
+def token_role(valid: bool, masked: bool = False) -> Role:
+    """Return the role of a token: padding, dropped when the mask hides a real one, valid otherwise."""
+    return ("dropped" if masked else "valid") if valid else "padding"
+
+
+def token_cells(tokens: Ints, valid: Bools, mask: Bools | None, shown: list[int | None]) -> list[Cells]:
+    """Return the cells of one row of tokens; arrays are ``(timesteps,)``."""
+    masked = np.zeros_like(valid) if mask is None else ~mask
+    return [
+        cell(GAP, "muted") if index is None else cell(tokens[index], token_role(valid[index], masked[index]))
+        for index in shown
+    ]
+
+
+def mask_cells(mask: Bools | None, shown: list[int | None]) -> Cells:
+    """Return one row of a mask as cells that stand together."""
+    if mask is None:
+        return cell("no mask", "muted")
+    return tuple(Cell(GAP, "muted") if index is None else Cell("", "on" if mask[index] else "off") for index in shown)
+
+
+def token_width(tokens: Ints) -> int:
+    """Return the characters that the widest token takes, with its glyph and the gap to the next."""
+    return max(len(str(tokens.min())), len(str(tokens.max()))) + 3
+
+
+def vector(values: Floats, shown: list[int | None], number: Callable[[float], str]) -> str:
+    """Return the numbers of a vector side by side."""
+    return " ".join(GAP if index is None else number(values[index]) for index in shown)
+
+
+def gap_row(columns: int) -> tuple[Cells, ...]:
+    """Return the row that stands for the rows left out."""
+    return tuple(cell("⋮", "muted") for _ in range(columns))
+
+
+def left_out(shown: list[int | None], count: int, noun: str) -> str:
+    """Return how much of an axis is not shown, or nothing."""
+    missing = count - sum(index is not None for index in shown)
+    return f"{plural(missing, noun)} not shown" if missing else ""
+
+
+def elision_note(*notes: str) -> list[Text]:
+    """Return a line that says what was left out and how to see it; none when all is shown."""
+    said = ", ".join(note for note in notes if note)
+    return [Text((Cell(f"{GAP} {said} (--all shows everything)", "muted"),))] if said else []

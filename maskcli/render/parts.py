@@ -1,0 +1,89 @@
+"""What any output is made of: cells with roles, tables, headings and remarks. A renderer turns roles into style."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from maskcli.records import Remark
+
+Role = Literal["plain", "valid", "padding", "dropped", "on", "off", "muted", "label", "strong"]
+"""``valid`` is a timestep that counts, ``padding`` one that does not, ``dropped`` a real token that the mask hides;
+``on`` and ``off`` are a mask's True and False, which have no text of their own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A short text and what it is."""
+
+    text: str
+    role: Role = "plain"
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    title: str
+    align: Literal["left", "right"] = "right"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Cells in rows, each row a tuple with a tuple of cells for each column; cells of one column stand together."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[tuple[Cell, ...], ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Heading:
+    """The name of what follows, and a few words on it."""
+
+    title: str
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A line of cells."""
+
+    cells: tuple[Cell, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Remarks:
+    """What follows from the evidence."""
+
+    remarks: tuple[Remark, ...]
+
+
+Part = Table | Heading | Text | Remarks
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """How much may be shown: rows and columns of a table (None: all), and characters on a line."""
+
+    rows: int | None
+    columns: int | None
+    width: int
+
+
+def elided(count: int, limit: int | None) -> list[int | None]:
+    """Return the indices of ``count`` things to show, with None where the middle is left out; ``limit`` is at least 2.
+
+    One thing alone is never left out: the gap takes its place on the screen.
+    """
+    if limit is None or count <= limit or count <= 2:
+        return list(range(count))
+    head = (limit + 1) // 2
+    tail = limit // 2
+    if count - head - tail < 2:
+        return list(range(count))
+    return [*range(head), None, *range(count - tail, count)]
+
+
+def cell(text: object, role: Role = "plain") -> tuple[Cell, ...]:
+    """Return one cell as the content of a column."""
+    return (Cell(str(text), role),)

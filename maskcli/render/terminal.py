@@ -1,0 +1,93 @@
+"""Parts to a terminal, a pipe or a text file: the one place that knows rich styles and glyphs."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text as RichText
+
+from maskcli.render.parts import Cell, Heading, Part, Remarks, Role, Table, Text
+
+STYLES: dict[Role, str] = {
+    "plain": "",
+    "valid": "",
+    "padding": "bright_black",
+    "dropped": "bold red",
+    "on": "green",
+    "off": "bright_black",
+    "muted": "bright_black",
+    "label": "cyan",
+    "strong": "bold",
+}
+GLYPHS: dict[Role, str] = {"padding": "·", "dropped": "!", "on": "■", "off": "□"}
+ASCII = str.maketrans(
+    {"·": ".", "■": "#", "□": "-", "→": ">", "…": "...", "–": "-", "×": "x", "─": "-", "•": "*", "⋮": ":"}
+)
+_UNBOUNDED = 1_000_000
+
+
+def stdout_console() -> Console:
+    """Return a console on standard output, as wide as the terminal, or 80 columns without one."""
+    return Console(file=sys.stdout)
+
+
+def file_console() -> Console:
+    """Return a console for a text file: 80 columns of UTF-8 without colour."""
+    return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=80, color_system=None)
+
+
+def to_text(parts: Sequence[Part], console: Console) -> str:
+    """Return ``parts`` as the text that ``console`` is to show; a table wider than it is never cut or wrapped."""
+    out = io.StringIO()
+    inner = Console(
+        file=out,
+        width=_UNBOUNDED,
+        force_terminal=console.is_terminal,
+        color_system=console.color_system,  # type: ignore[arg-type]
+        no_color=console.no_color,
+        legacy_windows=False,
+    )
+    for index, part in enumerate(parts):
+        if index and isinstance(part, Heading | Remarks):
+            inner.print()
+        _show(part, inner, console.width)
+    text = "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
+    return text if _speaks_unicode(console.encoding) else text.translate(ASCII).encode("ascii", "replace").decode()
+
+
+def _show(part: Part, console: Console, width: int) -> None:
+    match part:
+        case Heading(title, detail):
+            console.print(RichText.assemble((title, "bold"), f"  {detail}" if detail else ""), soft_wrap=True)
+        case Text(cells):
+            console.print(Padding(_styled(cells), (0, 0, 0, 1)), width=width)
+        case Table():
+            console.print(_rich_table(part))
+        case Remarks(remarks):
+            for remark in remarks:
+                sign, style = ("!", "bold yellow") if remark.kind == "warning" else ("•", "cyan")
+                grid = RichTable.grid(padding=(0, 1))
+                grid.add_row(RichText(f" {sign}", style), RichText(remark.text))
+                console.print(grid, width=width)
+
+
+def _rich_table(table: Table) -> RichTable:
+    rich = RichTable(box=None, padding=(0, 1, 0, 1), header_style="bold", pad_edge=False, show_edge=False)
+    for column in table.columns:
+        rich.add_column(column.title, justify=column.align, no_wrap=True)
+    for row in table.rows:
+        rich.add_row(*(_styled(cells) for cells in row))
+    return rich
+
+
+def _styled(cells: tuple[Cell, ...]) -> RichText:
+    return RichText.assemble(*((GLYPHS.get(cell.role, "") + cell.text, STYLES[cell.role]) for cell in cells))
+
+
+def _speaks_unicode(encoding: str) -> bool:
+    return encoding.lower().replace("-", "").startswith("utf")

@@ -1,0 +1,93 @@
+"""Masked against unmasked loss."""
+
+from __future__ import annotations
+
+from maskcli.records import LossReport
+from maskcli.render.grid import GAP, Cells, elision_note, fitting, gap_row, left_out, timestep_columns
+from maskcli.render.numbers import plural, short
+from maskcli.render.parts import Column, Heading, Limits, Part, Remarks, Table, cell, elided
+
+
+def view(report: LossReport, limits: Limits) -> list[Part]:
+    """Return the losses side by side, each timestep's and sample's, other reductions, and what follows."""
+    return [*_losses(report), *_timesteps(report, limits), *_reductions(report), Remarks(report.remarks)]
+
+
+def _losses(report: LossReport) -> list[Part]:
+    counted = plural(report.valid_timesteps, "timestep")
+    by = "the mask" if report.mask is not None else "the lengths"
+    apart = "–" if report.masked is None else short(abs(report.keras_evaluate - report.masked))
+    rows = (
+        ("masked", report.masked, f"NumPy mean over the {counted} that {by} call{'s' * (by == 'the mask')} valid"),
+        ("Keras evaluate", report.keras_evaluate, f"batch size {report.batch_size}; {apart} from the mean by hand"),
+        ("unmasked", report.unmasked, f"the same predictions, all {report.total_timesteps} timesteps counted"),
+        ("unmasked model", report.unmasked_model, "the same weights run without any mask, all counted"),
+    )
+    return [
+        Heading(f"Loss {report.loss}", f"{report.model.name}, targets: {report.targets}"),
+        Table(
+            (Column("", "left"), Column("loss"), Column("", "left")),
+            tuple(
+                (cell(name, "label"), cell(_loss(value), "strong"), cell(about, "muted")) for name, value, about in rows
+            ),
+        ),
+    ]
+
+
+def _timesteps(report: LossReport, limits: Limits) -> list[Part]:
+    losses = report.per_timestep
+    n_sequences, maxlen = losses.shape
+    width = max(len(_short(value)) for value in losses.ravel().tolist()) + 3
+    rows = elided(n_sequences, limits.rows)
+    columns = elided(maxlen, fitting(limits, width, taken=11 + 2 * (width + 2)))
+
+    def loss_cell(row: int, timestep: int | None) -> Cells:
+        if timestep is None:
+            return cell(GAP, "muted")
+        counts = report.mask[row, timestep] if report.mask is not None else report.valid[row, timestep]
+        return cell(_short(losses[row, timestep]), "valid" if counts else "padding")
+
+    def mean_cell(value: float | None) -> Cells:
+        return cell("–" if value is None else _short(value), "strong")
+
+    table = Table(
+        (Column("sample"), *timestep_columns(columns), Column("masked"), Column("unmasked")),
+        tuple(
+            gap_row(len(columns) + 3)
+            if row is None
+            else (
+                cell(row, "label"),
+                *(loss_cell(row, timestep) for timestep in columns),
+                *(mean_cell(value) for value in report.per_sample[row]),
+            )
+            for row in rows
+        ),
+    )
+    masked = int(losses.size - report.valid_timesteps)
+    detail = f"· marks {plural(masked, 'timestep')} left out of masked" if masked else ""
+    return [
+        Heading("Each timestep's loss, and each sample's", detail),
+        table,
+        *elision_note(left_out(rows, n_sequences, "sequence"), left_out(columns, maxlen, "timestep")),
+    ]
+
+
+def _reductions(report: LossReport) -> list[Part]:
+    return [
+        Heading("The same losses, reduced in other ways"),
+        Table(
+            (Column("reduction", "left"), Column("value"), Column("formula", "left")),
+            tuple((cell(r.name, "label"), cell(_loss(r.value)), cell(r.formula, "muted")) for r in report.reductions),
+        ),
+    ]
+
+
+def _short(value: float) -> str:
+    """Return four significant digits."""
+    return (
+        f"{value:.4g}" if not value or 1e-3 <= abs(value) < 1e4 else f"{value:.0f}" if value >= 1e4 else f"{value:.1e}"
+    )
+
+
+def _loss(value: float | None) -> str:
+    return "–" if value is None else f"{value:.6f}" if 1e-3 <= abs(value) < 1e7 or not value else f"{value:.6e}"

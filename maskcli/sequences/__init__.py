@@ -1,0 +1,1 @@
+"""Files to ragged sequences to padded batches, and back: NumPy only."""

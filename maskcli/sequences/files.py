@@ -1,0 +1,205 @@
+"""Files and streams to ragged sequences, and padded batches to files."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gzip
+import json
+import os
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from maskcli.errors import InputError, MaskcliError
+from maskcli.records import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.formats import FORMATS
+from maskcli.sequences.formats.base import Format, Parsed
+from maskcli.sequences.ragged import as_ragged, concatenate
+
+STDIN = "-"
+SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
+WRITABLE = {entry.suffixes[0]: entry.write for entry in FORMATS.values() if entry.write}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded:
+    """Sequences with the memory of where they came from.
+
+    Attributes:
+        ragged: the sequences of all files, in order.
+        layout: how the files say they are padded, when all say the same; None otherwise.
+        parts: the rows of each file, as they were read.
+    """
+
+    ragged: RaggedSequences
+    layout: Layout | None
+    parts: tuple[tuple[int, Parsed], ...]
+
+    def where(self, row: int) -> str:
+        """Return the place of sequence ``row``: the file and the line or row."""
+        first, parsed = max((part for part in self.parts if part[0] <= row), key=lambda part: part[0])
+        return parsed.where(row - first)
+
+    @contextlib.contextmanager
+    def naming(self) -> Iterator[None]:
+        """Give the place in the file to errors that know only the row."""
+        try:
+            yield
+        except MaskcliError as error:
+            raise (error.at(self.where(error.row)) if error.row is not None else error) from None
+
+
+def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str | None = None) -> Loaded:
+    """Return the sequences of files, in order.
+
+    Args:
+        paths: files, plain or gzipped; ``-`` is standard input.
+        input_format: a name of ``FORMATS``, or ``auto`` to go by suffix, and by content where there is none.
+        field: of JSON records or an ``.npz``.
+
+    Raises:
+        InputError: naming file and line or row, for all that cannot be read, and for no or only empty sequences.
+    """
+    parts, raggeds, first = [], [], 0
+    for path in paths:
+        parsed = read_rows(path, input_format, field)
+        ragged = _judged(parsed, display_name(path))
+        parts.append((first, parsed))
+        raggeds.append(ragged)
+        first += len(ragged)
+    ragged = concatenate(raggeds)
+    if not len(ragged.values):
+        raise InputError(
+            where=display_name(paths[0]),
+            expected="at least one token",
+            received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
+            fix="Check what wrote this input.",
+        )
+    layouts = {parsed.layout for _, parsed in parts}
+    return Loaded(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
+
+
+def read_rows(path: str, input_format: str = "auto", field: str | None = None) -> Parsed:
+    """Return the rows of one file, framed but with no value judged."""
+    name = display_name(path)
+    data = _unzipped(_read(path), name)
+    entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data)
+    if not data.strip():
+        raise InputError(
+            where=name, expected="sequences of integers", received="an empty file", fix="Check what wrote this file."
+        )
+    return entry.read(data, name, field)
+
+
+def write_batch(batch: PaddedBatch, path: str) -> None:
+    """Write a padded batch in the format that the suffix of ``path``, one of ``WRITABLE``, names."""
+    write_file(path, WRITABLE[Path(path).suffix.lower()](batch))
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file whole or not at all: beside the target first, then renamed onto it."""
+    target = Path(path)
+    temporary = None
+    try:
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)  # A device or a pipe cannot be renamed onto; a directory says so here.
+            return
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
+            temporary = Path(out.name)
+            out.write(data)
+        temporary.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise InputError(
+            where=path,
+            expected="a place to write to",
+            received=error.strerror or str(error),
+            fix="Check that the directory exists, may be written to and has room.",
+        ) from None
+
+
+def display_name(path: str) -> str:
+    """Return the name of an input in messages."""
+    return "<stdin>" if path == STDIN else path
+
+
+def _judged(parsed: Parsed, name: str) -> RaggedSequences:
+    try:
+        return as_ragged(parsed.rows)
+    except MaskcliError as error:
+        raise error.at(parsed.where(error.row) if error.row is not None else name) from None
+
+
+def _read(path: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(
+            where=display_name(path),
+            expected="a file of sequences",
+            received=(error.strerror or str(error)).lower(),
+            fix="Check the name; `-` reads standard input, and without FILE the sample is used.",
+        ) from None
+
+
+def _unzipped(data: bytes, name: str) -> bytes:
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            where=name, expected="a whole gzip file", received=str(error).lower(), fix="Fetch or compress it again."
+        ) from None
+
+
+def _format_of(path: str, data: bytes) -> Format:
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    if path == STDIN or not suffixes:
+        return FORMATS[_sniffed(data)]
+    if suffixes[-1] in SUFFIXES:
+        return SUFFIXES[suffixes[-1]]
+    raise InputError(
+        where=path,
+        expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and .gz",
+        received=f"the suffix {suffixes[-1]!r}",
+        fix=f"Name the format with --input-format {'|'.join(FORMATS)}.",
+    )
+
+
+def _sniffed(data: bytes) -> str:
+    """Return the name of the format that the content looks like."""
+    if data.startswith(b"\x93NUMPY"):
+        return "npy"
+    if data.startswith(b"PK\x03\x04"):
+        return "npz"
+    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith(b"{"):
+        return "json" if _is_document(text) else "jsonl"
+    if text.startswith(b"["):
+        inside = text[1:].lstrip()
+        nested = inside[:1] in (b"[", b"{") or inside.strip() == b"]"
+        return "json" if nested else "jsonl"
+    return "text"
+
+
+def _is_document(text: bytes) -> bool:
+    """Return whether an object is one document over several lines, or one that maskcli printed."""
+    try:
+        first = json.loads(text.split(b"\n", 1)[0])
+    except ValueError:
+        return True
+    return isinstance(first, dict) and str(first.get("schema", "")).startswith("maskcli/")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,10 @@
+"""One file a format; a new one is a file here and a line in the table below."""
+
+from __future__ import annotations
+
+from maskcli.sequences.formats import json_array, json_lines, numpy_arrays, text
+from maskcli.sequences.formats.base import Format
+
+FORMATS: dict[str, Format] = {
+    entry.name: entry for entry in (*json_array.FORMATS, *json_lines.FORMATS, *text.FORMATS, *numpy_arrays.FORMATS)
+}

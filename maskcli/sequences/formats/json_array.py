@@ -1,0 +1,101 @@
+"""JSON: an array of sequences, an array of records, or what a maskcli command printed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from maskcli.errors import InputError, MaskcliError
+from maskcli.records import Layout, PaddedBatch
+from maskcli.render.documents import dumps, pad_document
+from maskcli.sequences.formats import json_text
+from maskcli.sequences.formats.base import Format, Parsed, decode, quoted
+from maskcli.sequences.padding import check_layout, validity
+from maskcli.sequences.ragged import describe, unpad
+
+
+def read(data: bytes, name: str, field: str | None) -> Parsed:
+    """Return the sequences of one JSON document."""
+    text = decode(data, name)
+    document = _parse(text, name)
+    if isinstance(document, dict):
+        return _from_maskcli(document, name)
+    if not isinstance(document, list):
+        raise InputError(
+            where=name, expected="a JSON array of sequences", received=describe(document), fix="Write [[1, 2], [3]]."
+        )
+
+    def where(row: int) -> str:
+        return f"{name}:{_line_of(text, row)} (sequence {row + 1})"
+
+    if any(isinstance(entry, dict) for entry in document):
+        return Parsed(json_text.field_rows(document, field, name, where), where)
+    if field is not None:
+        raise InputError(
+            where=name,
+            expected=f"records with the field {field!r}",
+            received="an array of bare sequences",
+            fix="Leave --field out.",
+        )
+    return Parsed(document, where)
+
+
+def write(batch: PaddedBatch) -> bytes:
+    """Return the document that ``maskcli pad --format json`` prints."""
+    return dumps(pad_document(batch))
+
+
+def _parse(text: str, name: str) -> Any:
+    if not text.strip():
+        raise InputError(
+            where=name, expected="a JSON array of sequences", received="an empty file", fix="Write [[1, 2], [3]]."
+        )
+    fix = "Look for a missing bracket, comma or quote there or just before. JSON Lines wants --input-format jsonl."
+    try:
+        return json_text.parse(text, lambda error: f"{name}:{error.lineno}:{error.colno}", fix)
+    except InputError as error:
+        raise error.at(name) from None
+
+
+def _line_of(text: str, row: int) -> int:
+    """Return the line on which entry ``row`` of the outer array starts; read again only for a message."""
+    decoder, position = json.JSONDecoder(), text.index("[") + 1
+    for _ in range(row + 1):
+        while text[position] in " \t\r\n,":
+            position += 1
+        start = position
+        _, position = decoder.raw_decode(text, position)
+    return text.count("\n", 0, start) + 1
+
+
+def _from_maskcli(found: dict[str, Any], name: str) -> Parsed:
+    """Return the padded batch of a maskcli document: its own fields, or those of its ``batch``."""
+    schema = str(found.get("schema", ""))
+    if not schema.startswith("maskcli/"):
+        raise InputError(
+            where=name,
+            expected="a JSON array of sequences, or a document that maskcli printed",
+            received=f"an object with the fields {quoted(list(found))}",
+            fix="Write [[1, 2], [3]]; objects, one a line, are JSON Lines (--input-format jsonl).",
+        )
+    try:
+        padded = found.get("batch", found)
+        layout = Layout(*(padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")))
+        check_layout(layout)
+        mask = validity(np.array(padded["lengths"], dtype=np.int64), layout)
+        ragged = unpad(np.array(padded["tokens"]), mask)
+        return Parsed(ragged, lambda row: f"{name} (sequence {row + 1})", layout)
+    except MaskcliError as error:
+        raise InputError(where=name, expected=error.expected, received=error.received, fix=error.fix) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            where=name,
+            expected=f"the padded batch of a {schema} document",
+            received=f"none with {error}" if isinstance(error, KeyError) else str(error),
+            fix="Pass on what maskcli printed as it is.",
+        ) from None
+
+
+FORMATS = (Format("json", (".json",), read, write),)

@@ -1,0 +1,146 @@
+"""NumPy's ``.npy`` and ``.npz``; pickled objects are refused, never loaded."""
+
+from __future__ import annotations
+
+import io
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from maskcli.errors import InputError
+from maskcli.records import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.formats.base import Format, Parsed, quoted
+from maskcli.sequences.ragged import unpad
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    KeyError,
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_npy(data: bytes, name: str, field: str | None) -> Parsed:
+    """Return the rows of one array."""
+    if field is not None:
+        raise InputError(
+            where=name, expected="an .npz for --field", received="a single array", fix="Leave --field out."
+        )
+    return Parsed(_load(data, name), _row_of(name))
+
+
+def read_npz(data: bytes, name: str, field: str | None) -> Parsed:
+    """Return the rows of ``field``, ``values`` with ``row_splits``, ``tokens`` with ``mask``, or the only array."""
+    archive = _load_archive(data, name)
+    if field is None and {"values", "row_splits"} <= archive.keys():
+        return Parsed(RaggedSequences(archive["values"], archive["row_splits"]), _row_of(name))
+    if field is None and "tokens" in archive:
+        field = "tokens"
+    if field is None and len(archive) == 1:
+        field = next(iter(archive))
+    if field is None or field not in archive:
+        raise InputError(
+            where=name,
+            expected=f"an array named {field!r}" if field else "one array, tokens with mask, or values with row_splits",
+            received=f"arrays named {quoted(list(archive))}",
+            fix="Name the array with --field.",
+        )
+    mask = archive.get("mask") if field == "tokens" else archive.get(f"{field}.mask")
+    if mask is None:
+        return Parsed(archive[field], _row_of(name))
+    return _from_padded(archive[field], mask, name)
+
+
+def write_npy(batch: PaddedBatch) -> bytes:
+    """Return the tokens as one array."""
+    out = io.BytesIO()
+    np.save(out, batch.tokens, allow_pickle=False)
+    return out.getvalue()
+
+
+def write_npz(batch: PaddedBatch) -> bytes:
+    """Return tokens, mask and lengths."""
+    out = io.BytesIO()
+    np.savez_compressed(out, tokens=batch.tokens, mask=batch.mask, lengths=batch.lengths)
+    return out.getvalue()
+
+
+def _row_of(name: str) -> Any:
+    return lambda row: f"{name}, row {row + 1}"
+
+
+def _load(data: bytes, name: str) -> Array:
+    try:
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except (*_UNREADABLE, MemoryError) as error:
+        raise _unreadable(name, error) from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            where=name, expected="one NumPy array (.npy)", received="an archive", fix="Use --input-format npz."
+        )
+    return array
+
+
+def _load_archive(data: bytes, name: str) -> Mapping[str, Array]:
+    try:
+        archive = np.load(io.BytesIO(data), allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise ValueError("a single array, not an archive: use --input-format npy")
+        return {key: archive[key] for key in archive.files}
+    except (*_UNREADABLE, MemoryError) as error:
+        raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: BaseException) -> InputError:
+    pickled = "pickle" in str(error)
+    return InputError(
+        where=name,
+        expected="NumPy arrays of integers",
+        received="pickled objects, which are never loaded" if pickled else f"a file NumPy cannot read ({error})",
+        fix="Save a 2-D integer array, or values and row_splits, with numpy.save or numpy.savez.",
+    )
+
+
+def _from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
+    """Return the sequences of a padded array; its layout is read off the mask."""
+    try:
+        if mask.dtype != np.bool_:
+            raise InputError(
+                expected="a boolean mask",
+                received=f"dtype {mask.dtype}",
+                fix="Save it with .astype(bool), True = valid.",
+            )
+        ragged = unpad(tokens, mask)
+    except InputError as error:
+        raise error.at(f"{name}, row {error.row + 1}" if error.row is not None else name) from None
+    values = np.unique(tokens[~mask])
+    if len(values) > 1:
+        raise InputError(
+            where=name,
+            expected="one padding value where the mask is False",
+            received=f"{len(values)} values, among them {values[0]} and {values[1]}",
+            fix="Pad with one value.",
+        )
+    starts_padded = bool(mask.shape[1] and (~mask[:, 0] & mask.any(axis=1)).any())
+    layout = Layout(
+        padding="pre" if starts_padded else "post",
+        maxlen=mask.shape[1],
+        value=int(values[0]) if len(values) else 0,
+        dtype="int64" if tokens.dtype.itemsize > 4 or tokens.dtype == np.uint32 else "int32",
+    )
+    return Parsed(ragged, _row_of(name), layout)
+
+
+FORMATS = (
+    Format("npy", (".npy",), read_npy, write_npy),
+    Format("npz", (".npz",), read_npz, write_npz),
+)

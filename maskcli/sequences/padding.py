@@ -1,0 +1,166 @@
+"""Ragged sequences to a padded batch: what ``keras.utils.pad_sequences`` does, checked and without a loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.errors import InputError, UsageError
+from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, Side
+from maskcli.sequences.ragged import INT64, as_ragged
+
+SIDES = ("pre", "post")
+
+
+def pad(
+    sequences: object,
+    *,
+    maxlen: int | None = None,
+    padding: Side = "post",
+    truncating: Side = "post",
+    value: int = 0,
+    dtype: str = "int32",
+) -> PaddedBatch:
+    """Pad and truncate sequences to one length.
+
+    The tokens equal those of ``keras.utils.pad_sequences`` with the same arguments (whose defaults are ``pre``).
+
+    Args:
+        sequences: lists of integers, an integer array ``(n_sequences, timesteps)``, or ``RaggedSequences``.
+        maxlen: timesteps of the result; None takes the longest sequence.
+        padding: ``pre`` puts padding before a short sequence, ``post`` behind it.
+        truncating: ``pre`` cuts a long sequence at its start, ``post`` at its end.
+        value: what padding is made of.
+        dtype: an integer dtype of NumPy.
+
+    Returns:
+        Tokens ``(n_sequences, maxlen)``, the mask of the same shape, and the lengths ``(n_sequences,)`` before
+        truncation.
+
+    Raises:
+        UsageError: for options that no batch can have, such as ``maxlen=0``.
+        InputError: for no sequences, only empty ones without ``maxlen``, a value that is not an integer, or one
+            that ``dtype`` cannot hold.
+    """
+    return pad_ragged(as_ragged(sequences), Layout(padding, truncating, maxlen, value, str(np.dtype(dtype))))
+
+
+def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
+    """Return ``ragged`` padded by ``layout``; see ``pad``."""
+    check_layout(layout)
+    lengths = ragged.lengths
+    maxlen = int(lengths.max()) if layout.maxlen is None else layout.maxlen
+    if maxlen == 0:
+        raise InputError(
+            expected="at least one token",
+            received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
+            fix="Give maxlen to pad them anyway, or check what wrote this input.",
+        )
+    _check_fits(ragged, layout.dtype)
+    resolved = dataclasses.replace(layout, maxlen=maxlen)
+    try:
+        mask = validity(lengths, resolved)
+        tokens: Ints = np.full(mask.shape, layout.value, dtype=layout.dtype)
+    except (MemoryError, ValueError) as error:
+        raise _too_big(len(ragged), maxlen) from error
+    tokens[mask] = kept_values(ragged.values, ragged.row_splits, resolved)
+    return PaddedBatch(tokens, mask, lengths, resolved, truncated_tokens=len(ragged.values) - int(mask.sum()))
+
+
+def check_layout(layout: Layout) -> None:
+    """Raise UsageError for a layout that no batch can have."""
+    for name in ("padding", "truncating"):
+        if getattr(layout, name) not in SIDES:
+            raise UsageError(
+                expected=f"{name} 'pre' or 'post'",
+                received=repr(getattr(layout, name)),
+                fix="'pre' is the start of a sequence, 'post' its end.",
+            )
+    if layout.maxlen is not None and (not isinstance(layout.maxlen, int | np.integer) or layout.maxlen < 1):
+        raise UsageError(
+            expected="maxlen of at least 1",
+            received=str(layout.maxlen),
+            fix="Leave it out to take the longest sequence.",
+        )
+    if np.dtype(layout.dtype).kind not in "iu":
+        raise UsageError(
+            expected="an integer dtype such as int32 or int64",
+            received=layout.dtype,
+            fix="Pad as integers and convert the tokens afterwards.",
+        )
+    limits = np.iinfo(layout.dtype)
+    if not isinstance(layout.value, int | np.integer) or isinstance(layout.value, bool):
+        raise UsageError(
+            expected="an integer as padding value", received=repr(layout.value), fix="Padding is made of token ids."
+        )
+    if not limits.min <= layout.value <= limits.max:
+        raise UsageError(
+            expected=f"a padding value that {layout.dtype} holds ({limits.min} to {limits.max})",
+            received=str(layout.value),
+            fix="Choose a smaller value, or dtype int64.",
+        )
+
+
+def valid_timesteps(batch: PaddedBatch) -> Bools:
+    """Return ``(n_sequences, maxlen)``, False at padding: what pad added, and what rows had already.
+
+    A row that comes padded from its file shows it by a run of the padding value at either end; the same value
+    between other tokens is a real token.
+    """
+    token = batch.tokens != batch.layout.value
+    from_start = np.logical_or.accumulate(token, axis=1)
+    from_end = np.logical_or.accumulate(token[:, ::-1], axis=1)[:, ::-1]
+    valid: Bools = batch.mask & from_start & from_end
+    return valid
+
+
+def validity(lengths: Ints, layout: Layout) -> Bools:
+    """Return ``(n_sequences, maxlen)``, True where ``layout`` puts tokens of sequences of these lengths."""
+    maxlen = _maxlen(layout)
+    kept = np.minimum(lengths, maxlen)[:, None]
+    timesteps = np.arange(maxlen)
+    return timesteps < kept if layout.padding == "post" else timesteps >= maxlen - kept
+
+
+def kept_values(values: NDArray[Any], row_splits: Ints, layout: Layout) -> NDArray[Any]:
+    """Return the entries of ``values (n_tokens, ...)`` that truncation leaves, in order."""
+    lengths = np.diff(row_splits)
+    kept = np.minimum(lengths, _maxlen(layout))
+    if np.array_equal(lengths, kept):
+        return values
+    position = np.arange(len(values)) - np.repeat(row_splits[:-1], lengths)
+    if layout.truncating == "post":
+        return values[position < np.repeat(kept, lengths)]
+    return values[position >= np.repeat(lengths - kept, lengths)]
+
+
+def _maxlen(layout: Layout) -> int:
+    assert layout.maxlen is not None  # noqa: S101 - a resolved layout has one
+    return layout.maxlen
+
+
+def _check_fits(ragged: RaggedSequences, dtype: str) -> None:
+    limits: Any = np.iinfo(dtype)
+    low, high = max(limits.min, INT64.min), min(limits.max, INT64.max)
+    past = np.flatnonzero((ragged.values < low) | (ragged.values > high))
+    if not len(past):
+        return
+    row, position = ragged.place(int(past[0]))
+    raise InputError(
+        row=row,
+        value=position,
+        expected=f"an integer that {dtype} holds ({limits.min} to {limits.max})",
+        received=str(ragged[row][position]),
+        fix="Use dtype int64, or map ids to a smaller range.",
+    )
+
+
+def _too_big(n_sequences: int, maxlen: int) -> InputError:
+    return InputError(
+        expected="a batch that fits in memory",
+        received=f"{n_sequences} sequences of {maxlen} timesteps",
+        fix="Choose a smaller maxlen.",
+    )

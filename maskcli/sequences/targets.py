@@ -1,0 +1,243 @@
+"""Targets for a padded batch: read from a file, or made, and laid out as the batch is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.errors import InputError, UsageError
+from maskcli.records import PaddedBatch, RaggedSequences, Targets
+from maskcli.sequences.files import read_rows
+from maskcli.sequences.formats.base import Parsed
+from maskcli.sequences.padding import kept_values
+from maskcli.sequences.ragged import checked, describe
+
+MADE = ("arange", "zeros", "ones", "shift")
+CLASS_IDS, ONE_HOT, PROBABILITIES = (
+    "sparse_categorical_crossentropy",
+    "categorical_crossentropy",
+    "binary_crossentropy",
+)
+_SHOWN = 5
+
+
+def make_targets(kind: str, loss: str, batch: PaddedBatch, units: int | None, input_dim: int) -> Targets:
+    """Return targets that need no file.
+
+    Args:
+        kind: ``arange`` counts through all numbers of the targets, ``zeros`` and ``ones`` repeat one, ``shift`` is
+            the next token of the row, and the padding id at its last timestep.
+        loss: decides the form: class ids, one-hot vectors, or numbers.
+        batch: whose shape ``(batch, timesteps)`` the targets take.
+        units: width of the model's outputs; None takes what the targets need, 3 where any will do.
+        input_dim: number of classes for ``shift``.
+    """
+    shift, shape = kind == "shift", batch.tokens.shape
+    if loss in (CLASS_IDS, ONE_HOT):
+        classes = units or (input_dim if shift else 3)
+        ids = _shifted(batch) if shift else _filled(kind, shape) % classes
+        _check_classes(ids, classes, loss)
+        values = ids if loss == CLASS_IDS else np.eye(classes, dtype="float32")[ids]
+        return Targets(values, classes, f"{kind}, {classes} classes", shift)
+    width = units or (1 if shift else 3)
+    numbers = np.repeat(_shifted(batch)[..., None], width, axis=-1) if shift else _filled(kind, (*shape, width))
+    _check_probabilities(numbers, loss, kind)
+    return Targets(numbers.astype("float32"), width, f"{kind}, {_per_timestep(width)}", shift)
+
+
+def read_targets(
+    path: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_format: str = "auto"
+) -> Targets:
+    """Return targets from a file: a row for each sequence, a number, class id or vector for each timestep.
+
+    A row has as many timesteps as its sequence, and is truncated and padded as that is; or all rows have the
+    ``maxlen`` of the batch, and are taken as they are.
+
+    Raises:
+        InputError: naming every row that does not fit, up to five of them.
+        UsageError: when ``units`` contradicts the width of the targets.
+    """
+    return _fitted(read_rows(path, input_format), path, loss, ragged, batch, units)
+
+
+def given_targets(rows: Any, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
+    """Return targets from rows in memory; see ``read_targets``."""
+    parsed = Parsed(rows if isinstance(rows, np.ndarray) else list(rows), lambda row: f"targets, row {row + 1}")
+    return _fitted(parsed, "targets", loss, ragged, batch, units)
+
+
+def _fitted(
+    parsed: Parsed, name: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None
+) -> Targets:
+    rows = [_numbers(row, index, parsed) for index, row in enumerate(_as_rows(parsed, name))]
+    width = _common_width(rows, parsed)
+    _check_counts(rows, ragged, batch, parsed, name)
+    laid_out = _lay_out(rows, ragged, batch, width)
+    if loss == CLASS_IDS:
+        return _class_targets(laid_out, width, units, parsed, name)
+    if loss == ONE_HOT and width == 1:
+        raise InputError(
+            where=name,
+            expected="a vector a timestep, one number for each class",
+            received="one number a timestep",
+            fix="Class ids want --loss sparse_categorical_crossentropy.",
+        )
+    if units not in (None, width):
+        raise UsageError(
+            where="--units",
+            expected=f"{width}, the width of the targets in {name}",
+            received=str(units),
+            fix="Leave --units out.",
+        )
+    _check_probabilities(laid_out, loss, name)
+    return Targets(laid_out.astype("float32"), width, f"{name}, {_per_timestep(width)}")
+
+
+def _per_timestep(width: int) -> str:
+    return "one number a timestep" if width == 1 else f"a vector of {width} a timestep"
+
+
+def _filled(kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    if kind == "arange":
+        return np.arange(np.prod(shape)).reshape(shape)
+    return np.full(shape, 1 if kind == "ones" else 0)
+
+
+def _shifted(batch: PaddedBatch) -> NDArray[Any]:
+    shifted = np.full_like(batch.tokens, batch.layout.value)
+    shifted[:, :-1] = batch.tokens[:, 1:]
+    return shifted
+
+
+def _check_classes(ids: NDArray[Any], classes: int, loss: str) -> None:
+    if int(ids.max()) >= classes or int(ids.min()) < 0:
+        raise UsageError(
+            where="--units",
+            expected=f"at least {int(ids.max()) + 1} classes for these targets",
+            received=str(classes),
+            fix=f"Leave --units out: {loss} then has a class for each id.",
+        )
+
+
+def _check_probabilities(values: NDArray[Any], loss: str, source: str) -> None:
+    if loss == PROBABILITIES and (values.min() < 0 or values.max() > 1):
+        raise UsageError(
+            where="--targets",
+            expected="targets from 0 to 1 for binary_crossentropy",
+            received=f"{source}, from {values.min():g} to {values.max():g}",
+            fix="Use zeros, ones or a file of such numbers; classes want sparse_categorical_crossentropy.",
+        )
+
+
+def _as_rows(parsed: Parsed, path: str) -> list[Any]:
+    rows = parsed.rows
+    if isinstance(rows, RaggedSequences):
+        ragged = checked(rows)
+        return [ragged[index] for index in range(len(ragged))]
+    if isinstance(rows, np.ndarray) and rows.ndim not in (2, 3):
+        raise InputError(
+            where=path,
+            expected="targets of shape (batch, timesteps) or (batch, timesteps, units)",
+            received=f"shape {rows.shape}",
+            fix="Give a row for each sequence.",
+        )
+    return list(rows)
+
+
+def _numbers(row: object, index: int, parsed: Parsed) -> NDArray[Any]:
+    """Return one row as ``(timesteps, width)`` float64; raise InputError for anything but finite numbers."""
+    if not isinstance(row, list | np.ndarray):
+        raise _bad(parsed, index, None, "a list of targets, one for each timestep", describe(row))
+    for timestep, target in enumerate(row):
+        for value in (
+            target if isinstance(target, list) else np.ravel(target) if isinstance(target, np.ndarray) else [target]
+        ):
+            if not _is_number(value):
+                raise _bad(parsed, index, timestep, "a finite number, or a list of them", describe(value))
+    try:
+        array = np.array(row, dtype=np.float64)
+    except ValueError:
+        raise _bad(
+            parsed, index, None, "targets of one width in a row", "numbers beside vectors, or vectors of several widths"
+        ) from None
+    return array.reshape(len(row), -1) if len(row) else np.zeros((0, 0))
+
+
+def _is_number(value: object) -> bool:
+    return (
+        isinstance(value, int | float | np.integer | np.floating)
+        and not isinstance(value, bool)
+        and bool(np.isfinite(value))
+    )
+
+
+def _common_width(rows: list[NDArray[Any]], parsed: Parsed) -> int:
+    widths = {row.shape[1]: index for index, row in reversed(list(enumerate(rows))) if len(row)}
+    if len(widths) > 1:
+        (first, _), (other, at) = sorted(widths.items(), key=lambda item: item[1])[:2]
+        raise _bad(parsed, at, None, f"{first} number(s) a timestep, as in the rows before", str(other))
+    return next(iter(widths), 1)
+
+
+def _check_counts(
+    rows: list[NDArray[Any]], ragged: RaggedSequences, batch: PaddedBatch, parsed: Parsed, path: str
+) -> None:
+    if len(rows) != len(ragged):
+        raise InputError(
+            where=path,
+            expected=f"{len(ragged)} rows of targets, one for each sequence",
+            received=str(len(rows)),
+            fix="An empty sequence has an empty row.",
+        )
+    if all(len(row) == batch.tokens.shape[1] for row in rows):
+        return
+    wrong = [index for index, row in enumerate(rows) if len(row) != ragged.lengths[index]]
+    if wrong:
+        named = "; ".join(
+            f"{parsed.where(index)} has {len(rows[index])} for {ragged.lengths[index]}" for index in wrong[:_SHOWN]
+        )
+        more = f"; and {len(wrong) - _SHOWN} more rows" if len(wrong) > _SHOWN else ""
+        raise InputError(
+            where=path,
+            expected="as many targets in each row as its sequence has timesteps",
+            received=f"{named}{more}",
+            fix=f"Or give every row {batch.tokens.shape[1]} targets, the timesteps of the padded batch.",
+        )
+
+
+def _lay_out(rows: list[NDArray[Any]], ragged: RaggedSequences, batch: PaddedBatch, width: int) -> NDArray[Any]:
+    if all(len(row) == batch.tokens.shape[1] for row in rows):
+        return np.stack(rows)
+    values = np.concatenate([row.reshape(-1, width) for row in rows])
+    laid_out = np.zeros((*batch.tokens.shape, width))
+    laid_out[batch.mask] = kept_values(values, ragged.row_splits, batch.layout)
+    return laid_out
+
+
+def _class_targets(values: NDArray[Any], width: int, units: int | None, parsed: Parsed, path: str) -> Targets:
+    if width != 1:
+        raise InputError(
+            where=path,
+            expected="one class id a timestep",
+            received=f"vectors of {width}",
+            fix="Vectors, one number for each class, want --loss categorical_crossentropy.",
+        )
+    ids = values[..., 0]
+    bad = (ids < 0) | (ids % 1 != 0) | (ids >= (units or np.inf))
+    if bad.any():
+        row, timestep = np.argwhere(bad)[0]
+        top = "" if units is None else f" below --units {units}"
+        raise _bad(parsed, int(row), None, f"class ids, which are integers from 0{top}", f"{ids[row, timestep]:g}")
+    classes = units or max(2, int(ids.max()) + 1)
+    return Targets(ids.astype("int32"), classes, f"{path}, {classes} classes")
+
+
+def _bad(parsed: Parsed, row: int, value: int | None, expected: str, received: str) -> InputError:
+    return InputError(
+        where=parsed.where(row) + ("" if value is None else f", value {value + 1}"),
+        expected=expected,
+        received=received,
+        fix="Targets are one number, one class id or one vector a timestep.",
+    )
