@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
 
 from maskcli import __version__
-from maskcli.commands.inspect import inspect
-from maskcli.commands.loss import loss
-from maskcli.commands.models import models
-from maskcli.commands.pad import pad
 from maskcli.errors import ExitCode, MaskcliError
 
+COMMANDS = ("pad", "inspect", "loss", "models")
 TRACEBACK = "--traceback"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, from the module of its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"maskcli.commands.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="maskcli")
 def cli() -> None:
     """See the mask in a Keras model: where it is made, used and lost, and what it does to outputs and loss.
@@ -35,10 +47,6 @@ def cli() -> None:
     Exit codes: 0 done; 1 results differ where equal ones were demanded;
     2 wrong usage; 3 input that cannot be read; 4 a model that cannot be run.
     """
-
-
-for _command in (pad, inspect, loss, models):
-    cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -68,6 +76,8 @@ def _run(arguments: list[str]) -> int:
 
 def _fail(message: str, code: ExitCode, arguments: list[str]) -> int:
     if TRACEBACK in arguments:
+        import traceback
+
         traceback.print_exc()
     click.echo(f"Error: {message}", err=True)
     return code

@@ -10,35 +10,20 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import UsageError
+from maskcli.evidence import BuiltinModel, EmbeddingRow, Inspection, LossReport, ModelSettings, SourceResult, Targets
 from maskcli.inspection import losses, remarks, timesteps
 from maskcli.inspection.trace import Run, first_mask, mask_of, trace
 from maskcli.models.build import BuiltModel, build, twin
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.mask_sources import GIVING, MASK_SOURCES, check_padding_id
+from maskcli.models.mask_sources import ALL, GIVING, MASK_SOURCES, check_padding_id
 from maskcli.models.runtime import load_keras, running, versions
-from maskcli.records import (
-    Bools,
-    BuiltinModel,
-    EmbeddingRow,
-    Floats,
-    Inspection,
-    Layout,
-    LossReport,
-    ModelSettings,
-    PaddedBatch,
-    RaggedSequences,
-    Side,
-    SourceResult,
-    Targets,
-)
+from maskcli.records import Bools, Floats, Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.sequences.ids import resolve_input_dim
 from maskcli.sequences.padding import pad, pad_ragged, valid_timesteps
 from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.targets import MADE, given_targets, make_targets, read_targets
 
 __all__ = ["inspect", "loss", "models", "pad"]
-
-ALL = "all"
 
 
 def models() -> tuple[BuiltinModel, ...]:

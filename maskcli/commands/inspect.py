@@ -8,13 +8,9 @@ from typing import Any
 
 import click
 
-from maskcli import verbs
 from maskcli.commands import options
 from maskcli.errors import ExitCode
-from maskcli.models.mask_sources import MASK_SOURCES
-from maskcli.render.documents import inspect_document
-from maskcli.render.progress import working
-from maskcli.render.views import inspect as views
+from maskcli.models.mask_sources import ALL, MASK_SOURCES
 
 
 @click.command()
@@ -27,7 +23,7 @@ from maskcli.render.views import inspect as views
     show_default=True,
     help="An output for each timestep, or the last one alone (LSTM).",
 )
-@options.mask_source_option([*MASK_SOURCES, verbs.ALL], "; all sets the three ways side by side, exit 1 if they differ")
+@options.mask_source_option([*MASK_SOURCES, ALL], "; all sets the three ways side by side, exit 1 if they differ")
 @options.answer_options("Write the result: .json, or .txt for the tables.")
 @options.json_schema_option("inspect")
 def inspect(source: options.Source, answer: options.Answer, **model: Any) -> int:
@@ -36,6 +32,11 @@ def inspect(source: options.Source, answer: options.Answer, **model: Any) -> int
     Shown are the mask that the model's own mask source computed, the embedding vector of the padding id, what each
     call does to the mask, the outputs timestep by timestep, and beside them the same weights run without any mask.
     """
+    from maskcli import verbs
+    from maskcli.render.documents import inspect_document
+    from maskcli.render.progress import working
+    from maskcli.render.views import inspect as views
+
     answer.check_output()
     loaded, layout = source.read()
     with loaded.naming(), working("Loading TensorFlow and running the model"):

@@ -8,13 +8,9 @@ from typing import Any
 
 import click
 
-from maskcli import verbs
 from maskcli.commands import options
 from maskcli.inspection.losses import LOSSES
 from maskcli.models.mask_sources import MASK_SOURCES
-from maskcli.render.documents import loss_document
-from maskcli.render.progress import working
-from maskcli.render.views import loss as views
 
 
 @click.command()
@@ -45,8 +41,13 @@ def loss(source: options.Source, answer: options.Answer, **model: Any) -> None:
     Masked counts the timesteps that the mask calls valid; unmasked is the same predictions with every timestep
     counted; unmasked model is the same weights run without any mask.
     """
+    from maskcli import verbs
+    from maskcli.render.documents import loss_document
+    from maskcli.render.progress import working
+    from maskcli.render.views import loss as views
+
     answer.check_output()
-    loaded, layout = source.read()
+    loaded, layout = source.read(model["targets"])
     with loaded.naming(), working("Loading TensorFlow and running the model"):
         report = verbs.loss(loaded.ragged, **dataclasses.asdict(layout), **model)
     document, view = loss_document(report), partial(views.view, report)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import click
 
-from maskcli import verbs
 from maskcli.commands import options
-from maskcli.render.documents import models_document
-from maskcli.render.parts import Limits, Part
-from maskcli.render.views import models as views
 
 
 @click.command()
@@ -16,6 +12,11 @@ from maskcli.render.views import models as views
 @options.json_schema_option("models")
 def models(answer: options.Answer) -> None:
     """List the built-in models, and what each does with a mask."""
+    from maskcli import verbs
+    from maskcli.render.documents import models_document
+    from maskcli.render.parts import Limits, Part
+    from maskcli.render.views import models as views
+
     answer.check_output()
     found = verbs.models()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.resources
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import click
 
 from maskcli.errors import UsageError
-from maskcli.models.builtin import BUILTIN
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
 from maskcli.sequences.files import STDIN, Loaded, read_sequences, write_file
@@ -23,6 +21,7 @@ Command = Callable[..., Any]
 SIDES = click.Choice(["pre", "post"])
 AT_LEAST_1 = click.IntRange(min=1)
 AT_LEAST_2 = click.IntRange(min=2)
+PACKAGE = Path(__file__).parents[1]
 SAMPLE = "sample.txt"
 
 
@@ -39,10 +38,15 @@ class Source:
     value: int | None
     dtype: str | None
 
-    def read(self) -> tuple[Loaded, Layout]:
-        """Return the sequences of FILE, or of the sample, and the layout: as asked, else as the files have it."""
-        if self.files.count(STDIN) > 1:
-            raise UsageError(where="FILE", expected="`-` once", received="it twice", fix="Standard input ends once.")
+    def read(self, *others: str) -> tuple[Loaded, Layout]:
+        """Return the sequences of FILE, or of the sample, and the layout: as asked, else as the files have it.
+
+        ``others`` are the files that will be read besides.
+        """
+        if (*self.files, *others).count(STDIN) > 1:
+            raise UsageError(
+                expected="`-` once", received="it several times", fix="Standard input can be read once; name a file."
+            )
         if self.files:
             loaded = read_sequences(self.files, self.input_format, self.field)
         else:
@@ -116,6 +120,8 @@ def source_options(command: Command) -> Command:
 
 def model_options(command: Command) -> Command:
     """Add what a built-in model is made of, each option an argument of its own."""
+    from maskcli.models.builtin import BUILTIN
+
     return _stacked(
         command,
         _option(
@@ -166,7 +172,7 @@ def json_schema_option(name: str) -> Callable[[Command], Command]:
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            emit((importlib.resources.files("maskcli") / "schemas" / f"{name}.json").read_text("utf-8"))
+            emit((PACKAGE / "schemas" / f"{name}.json").read_text("utf-8"))
             ctx.exit()
 
     return click.option(
@@ -183,9 +189,8 @@ def emit(text: str) -> None:
 
 def sample_path() -> str:
     """Return the sample: inside the installed package, or beside it in a checkout."""
-    package = Path(str(importlib.resources.files("maskcli")))
-    inside = package / "sample_data" / SAMPLE
-    return str(inside if inside.exists() else package.parent / "sample_data" / SAMPLE)
+    inside = PACKAGE / "sample_data" / SAMPLE
+    return str(inside if inside.exists() else PACKAGE.parent / "sample_data" / SAMPLE)
 
 
 _option = click.option

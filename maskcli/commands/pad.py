@@ -8,7 +8,6 @@ import click
 
 from maskcli.commands import options
 from maskcli.render.documents import pad_document
-from maskcli.render.views import pad as views
 from maskcli.sequences.files import WRITABLE, write_batch
 from maskcli.sequences.padding import pad_ragged
 
@@ -23,6 +22,8 @@ def pad(source: options.Source, answer: options.Answer) -> None:
     FILE is JSON, JSON Lines, text, CSV, .npy or .npz, plain or .gz; - is standard input. Without FILE the sample is
     padded. Tokens equal those of keras.utils.pad_sequences.
     """
+    from maskcli.render.views import pad as views
+
     answer.check_output(tuple(WRITABLE))
     loaded, layout = source.read()
     with loaded.naming():

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.records import Bools, Floats, Reduction
+from maskcli.evidence import Reduction
+from maskcli.records import Bools, Floats
 
 LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "mse": ("MeanSquaredError", {}),

@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.records import (
-    Bools,
-    Call,
-    EmbeddingRow,
-    Outputs,
-    PaddedBatch,
-    Remark,
-    SourceResult,
-    Targets,
-    Unmasked,
-)
+from maskcli.evidence import Call, EmbeddingRow, Outputs, Remark, SourceResult, Targets, Unmasked
+from maskcli.records import Bools, PaddedBatch
 
 
 def fact(text: str) -> Remark:
@@ -79,15 +70,8 @@ def on_outputs(outputs: Outputs, mask: Bools | None, calls: tuple[Call, ...]) ->
     zero = int((masked == 0).all(axis=-1).sum())
     repeated = int((outputs.repeats_previous[~mask] & (masked != 0).any(axis=-1)).sum())
     own = len(masked) - zero - repeated
-    said = [
-        f"{count} {what}"
-        for count, what in (
-            (repeated, "repeat the output before"),
-            (zero, "are zero"),
-            (own, "have a value of their own"),
-        )
-        if count
-    ]
+    counts = {"equal to the output before": repeated, "zero": zero, "computed from padding like any other": own}
+    said = [f"{count} {what}" for what, count in counts.items() if count]
     uses = "is given the mask" if last.given else "passes the mask on without looking at it"
     return [fact(f"{last.type} {uses}. Of {timesteps(len(masked), 'masked output')}, {', '.join(said)}.")]
 
@@ -99,9 +83,9 @@ def on_unmasked(unmasked: Unmasked | None, outputs: Outputs) -> list[Remark]:
     if outputs.values.ndim < 3:
         return [fact(f"Without the mask the outputs move by up to {unmasked.max_abs_change_valid:.3g}.")]
     valid = unmasked.max_abs_change_valid
-    at_valid = f"move by up to {valid:.3g}" if valid else "do not move at all"
+    at_valid = f"move by up to {valid:.3g}" if valid else "do not move"
     padding = unmasked.max_abs_change_padding
-    at_padding = "" if padding is None else f"; padding moves by up to {padding:.3g}"
+    at_padding = "" if padding is None else f", padding by up to {padding:.3g}" if padding else ", nor does padding"
     return [fact(f"Without the mask, valid timesteps {at_valid}{at_padding}.")]
 
 
@@ -149,10 +133,11 @@ def on_targets(targets: Targets, batch: PaddedBatch, counted: Bools) -> list[Rem
     lacking = int((counted & ~has_next).sum())
     if not lacking:
         return []
+    count = "counts" if lacking == 1 else "count"
     return [
         fact(
-            f"{timesteps(lacking, 'timestep')} without a next token count{'s' if lacking == 1 else ''} too, with padding "
-            f"id {batch.layout.value} as target: the mask is that of the inputs."
+            f"{timesteps(lacking, 'timestep')} without a next token {count} too, with padding id {batch.layout.value} "
+            "as target: the mask is that of the inputs."
         )
     ]
 

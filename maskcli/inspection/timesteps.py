@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.records import Bools, Floats, Outputs, SourceResult, Unmasked
+from maskcli.evidence import Outputs, SourceResult, Unmasked
+from maskcli.records import Bools, Floats
 
 
 def outputs_of(call: str, values: Floats, mask: Bools | None) -> Outputs:

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.records import Bools, Call
+from maskcli.evidence import Call
+from maskcli.records import Bools
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

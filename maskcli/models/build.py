@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.evidence import ModelSettings
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.mask_sources import connect, masking_layer
-from maskcli.records import Bools, Ints, ModelSettings
+from maskcli.records import Bools, Ints
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

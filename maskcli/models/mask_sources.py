@@ -6,12 +6,14 @@ import inspect
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.records import ModelSettings
+from maskcli.evidence import ModelSettings
 
 GIVING = ("embedding", "masking", "explicit")
 """The three ways."""
 
 MASK_SOURCES = (*GIVING, "none")
+ALL = "all"
+"""Asks for the three ways side by side."""
 
 
 def check_padding_id(mask_source: str, padding_id: int) -> None:

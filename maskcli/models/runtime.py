@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib.metadata
 import os
 import sys
 import tempfile
@@ -67,6 +66,8 @@ def load_keras() -> Any:
 
 def versions() -> dict[str, str]:
     """Return the versions of what the numbers depend on."""
+    import importlib.metadata
+
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
 
 

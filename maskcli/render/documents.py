@@ -8,17 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.records import (
-    BuiltinModel,
-    Call,
-    Inspection,
-    LossReport,
-    ModelSettings,
-    PaddedBatch,
-    Remark,
-    SourceResult,
-    Unmasked,
-)
+from maskcli.evidence import BuiltinModel, Call, Inspection, LossReport, ModelSettings, Remark, SourceResult, Unmasked
+from maskcli.records import PaddedBatch
 
 
 def dumps(document: dict[str, Any]) -> bytes:

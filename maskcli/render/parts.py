@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from maskcli.records import Remark
+from maskcli.evidence import Remark
 
 Role = Literal["plain", "valid", "padding", "dropped", "on", "off", "muted", "label", "strong"]
 """``valid`` is a timestep that counts, ``padding`` one that does not, ``dropped`` a real token that the mask hides;

@@ -50,6 +50,9 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
         force_terminal=console.is_terminal,
         color_system=console.color_system,  # type: ignore[arg-type]
         no_color=console.no_color,
+        emoji=False,
+        markup=False,
+        highlight=False,
         legacy_windows=False,
     )
     for index, part in enumerate(parts):

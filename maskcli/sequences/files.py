@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import gzip
 import json
 import os
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +15,11 @@ from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import Format, Parsed
+from maskcli.sequences.formats.numpy_arrays import MAGIC
 from maskcli.sequences.ragged import as_ragged, concatenate
 
 STDIN = "-"
+READING = "Check the name. `-` reads standard input; without FILE the sample is used."
 SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
 WRITABLE = {entry.suffixes[0]: entry.write for entry in FORMATS.values() if entry.write}
 
@@ -82,15 +82,18 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
     return Loaded(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
 
 
-def read_rows(path: str, input_format: str = "auto", field: str | None = None) -> Parsed:
-    """Return the rows of one file, framed but with no value judged."""
+def read_rows(
+    path: str, input_format: str = "auto", field: str | None = None, what: str = "sequences", hint: str = READING
+) -> Parsed:
+    """Return the rows of one file, framed but with no value judged.
+
+    ``what`` and ``hint`` say in messages what the file should hold, and what else could have been given.
+    """
     name = display_name(path)
-    data = _unzipped(_read(path), name)
+    data = _unzipped(_read(path, what, hint), name)
     entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data)
     if not data.strip():
-        raise InputError(
-            where=name, expected="sequences of integers", received="an empty file", fix="Check what wrote this file."
-        )
+        raise InputError(where=name, expected=what, received="an empty file", fix="Check what wrote this file.")
     return entry.read(data, name, field)
 
 
@@ -101,6 +104,8 @@ def write_batch(batch: PaddedBatch, path: str) -> None:
 
 def write_file(path: str, data: bytes) -> None:
     """Write a file whole or not at all: beside the target first, then renamed onto it."""
+    import tempfile
+
     target = Path(path)
     temporary = None
     try:
@@ -135,21 +140,31 @@ def _judged(parsed: Parsed, name: str) -> RaggedSequences:
         raise error.at(parsed.where(error.row) if error.row is not None else name) from None
 
 
-def _read(path: str) -> bytes:
+def _read(path: str, what: str, hint: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             where=display_name(path),
-            expected="a file of sequences",
-            received=(error.strerror or str(error)).lower(),
-            fix="Check the name; `-` reads standard input, and without FILE the sample is used.",
+            expected=f"a file of {what}",
+            received=_reason(error),
+            fix=hint,
         ) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, IsADirectoryError):
+        return "a directory"
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _unzipped(data: bytes, name: str) -> bytes:
     if not data.startswith(b"\x1f\x8b"):
         return data
+    import gzip
+
     try:
         return gzip.decompress(data)
     except (OSError, EOFError, zlib.error) as error:
@@ -176,10 +191,9 @@ def _format_of(path: str, data: bytes) -> Format:
 
 def _sniffed(data: bytes) -> str:
     """Return the name of the format that the content looks like."""
-    if data.startswith(b"\x93NUMPY"):
-        return "npy"
-    if data.startswith(b"PK\x03\x04"):
-        return "npz"
+    for name, magic in MAGIC.items():
+        if data.startswith(magic):
+            return name
     text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"{"):
         return "json" if _is_document(text) else "jsonl"

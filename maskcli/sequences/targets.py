@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import PaddedBatch, RaggedSequences, Targets
+from maskcli.evidence import Targets
+from maskcli.records import PaddedBatch, RaggedSequences
 from maskcli.sequences.files import read_rows
 from maskcli.sequences.formats.base import Parsed
 from maskcli.sequences.padding import kept_values
@@ -59,7 +60,8 @@ def read_targets(
         InputError: naming every row that does not fit, up to five of them.
         UsageError: when ``units`` contradicts the width of the targets.
     """
-    return _fitted(read_rows(path, input_format), path, loss, ragged, batch, units)
+    hint = f"Targets are a file, or one of {', '.join(MADE)}."
+    return _fitted(read_rows(path, input_format, what="targets", hint=hint), path, loss, ragged, batch, units)
 
 
 def given_targets(rows: Any, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.records import Bools, Call, Inspection
+from maskcli.evidence import Call, Inspection
+from maskcli.records import Bools
 from maskcli.render.grid import (
     Cells,
     elision_note,

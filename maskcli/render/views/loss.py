@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskcli.records import LossReport
+from maskcli.evidence import LossReport
 from maskcli.render.grid import GAP, Cells, elision_note, fitting, gap_row, left_out, timestep_columns
 from maskcli.render.numbers import plural, short
 from maskcli.render.parts import Column, Heading, Limits, Part, Remarks, Table, cell, elided

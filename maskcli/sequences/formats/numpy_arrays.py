@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,16 +14,7 @@ from maskcli.sequences.formats.base import Format, Parsed, quoted
 from maskcli.sequences.ragged import unpad
 
 Array = np.ndarray[Any, np.dtype[Any]]
-_UNREADABLE = (
-    ValueError,
-    OSError,
-    EOFError,
-    KeyError,
-    SyntaxError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+MAGIC = {"npy": b"\x93NUMPY", "npz": b"PK\x03\x04"}
 
 
 def read_npy(data: bytes, name: str, field: str | None) -> Parsed:
@@ -35,12 +23,12 @@ def read_npy(data: bytes, name: str, field: str | None) -> Parsed:
         raise InputError(
             where=name, expected="an .npz for --field", received="a single array", fix="Leave --field out."
         )
-    return Parsed(_load(data, name), _row_of(name))
+    return Parsed(_load(data, name, "npy"), _row_of(name))
 
 
 def read_npz(data: bytes, name: str, field: str | None) -> Parsed:
     """Return the rows of ``field``, ``values`` with ``row_splits``, ``tokens`` with ``mask``, or the only array."""
-    archive = _load_archive(data, name)
+    archive: Mapping[str, Array] = _load(data, name, "npz")
     if field is None and {"values", "row_splits"} <= archive.keys():
         return Parsed(RaggedSequences(archive["values"], archive["row_splits"]), _row_of(name))
     if field is None and "tokens" in archive:
@@ -78,29 +66,24 @@ def _row_of(name: str) -> Any:
     return lambda row: f"{name}, row {row + 1}"
 
 
-def _load(data: bytes, name: str) -> Array:
-    try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (*_UNREADABLE, MemoryError) as error:
-        raise _unreadable(name, error) from None
-    if not isinstance(array, np.ndarray):
+def _load(data: bytes, name: str, wanted: str) -> Any:
+    """Return what NumPy loads; other content is turned away by its first bytes, before NumPy takes it for a pickle."""
+    found = next((kind for kind, magic in MAGIC.items() if data.startswith(magic)), None)
+    if found != wanted:
         raise InputError(
-            where=name, expected="one NumPy array (.npy)", received="an archive", fix="Use --input-format npz."
+            where=name,
+            expected=f"a NumPy {wanted} file",
+            received=f"an {found} file" if found else "a file without NumPy's signature",
+            fix=f"Use --input-format {found}." if found else "Write it with numpy.save or numpy.savez.",
         )
-    return array
-
-
-def _load_archive(data: bytes, name: str) -> Mapping[str, Array]:
     try:
-        archive = np.load(io.BytesIO(data), allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise ValueError("a single array, not an archive: use --input-format npy")
-        return {key: archive[key] for key in archive.files}
-    except (*_UNREADABLE, MemoryError) as error:
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
+        return loaded if wanted == "npy" else {key: loaded[key] for key in loaded.files}
+    except Exception as error:  # Damaged and hostile files raise a dozen kinds, from zipfile, zlib, tokenize and NumPy.
         raise _unreadable(name, error) from None
 
 
-def _unreadable(name: str, error: BaseException) -> InputError:
+def _unreadable(name: str, error: Exception) -> InputError:
     pickled = "pickle" in str(error)
     return InputError(
         where=name,
