@@ -10,13 +10,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskcli.errors import MaskcliError
+    from maskcli.evidence import Inspection, LossReport
     from maskcli.records import PaddedBatch, RaggedSequences
     from maskcli.verbs import inspect, loss, pad
 
 __version__ = "0.1.0"
-__all__ = ["PaddedBatch", "RaggedSequences", "__version__", "inspect", "loss", "pad"]
+__all__ = [
+    "Inspection",
+    "LossReport",
+    "MaskcliError",
+    "PaddedBatch",
+    "RaggedSequences",
+    "__version__",
+    "inspect",
+    "loss",
+    "pad",
+]
 
 _HOMES = {
+    "Inspection": "maskcli.evidence",
+    "LossReport": "maskcli.evidence",
+    "MaskcliError": "maskcli.errors",
     "PaddedBatch": "maskcli.records",
     "RaggedSequences": "maskcli.records",
     "inspect": "maskcli.verbs",

@@ -15,6 +15,7 @@ class ModelSettings:
     """What a built-in model is made of, in the words of the Keras arguments it is built with.
 
     ``padding_id`` is the id that the mask source calls padding; ``zero_padding_row`` makes its embedding zero.
+    ``logits`` is the width of a Dense layer behind the model that makes logits of its outputs; None leaves it out.
     """
 
     name: str
@@ -27,6 +28,7 @@ class ModelSettings:
     zero_padding_row: bool
     padding_id: int
     seed: int
+    logits: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +105,7 @@ class Outputs:
         call: the path of that call.
         values: ``(batch, timesteps, units)``, or ``(batch, units)`` when the timesteps are gone.
         mask: the mask that the outputs carry, which is the one that a loss will see.
-        repeats_previous: ``(batch, timesteps)``, True where an output equals the one before it exactly; None
+        repeats_previous: ``(batch, timesteps)``, True where a masked output carries the one before on exactly; None
             without timesteps.
     """
 

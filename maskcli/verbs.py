@@ -117,13 +117,15 @@ def loss(
         sequences: as ``pad`` takes them.
         targets: ``arange``, ``zeros``, ``ones`` or ``shift``; the path of a file; or rows of targets, one for each
             sequence, with a number, a class id or a vector for each timestep.
-        loss: a name of ``--loss``; cross-entropies take the model's outputs as logits.
+        loss: a name of ``--loss``; cross-entropies take the model's outputs as logits, from a Dense layer behind an
+            LSTM, whose outputs stay within 1 of zero.
         batch_size: of Keras's ``evaluate``; None puts all sequences into one batch.
         model: as for ``inspect``, and so the rest.
         mask_source: ``embedding``, ``masking``, ``explicit`` or ``none``.
         input_dim: of the Embedding.
         embedding_dim: length of its vectors.
-        units: width of the outputs; None takes what the targets need.
+        units: width of the outputs, or of the LSTM where a Dense layer makes logits of it; None takes what the targets
+            need, or 3.
         zero_output_for_mask: masked outputs are zero (LSTM).
         seed: of the weights.
         maxlen: as for ``pad``, and so the rest.
@@ -147,13 +149,17 @@ def loss(
         mask_source=mask_source,
         input_dim=input_dim,
         embedding_dim=embedding_dim,
-        units=units or 0,
+        units=units or 3,
         return_sequences=True,
         zero_output_for_mask=zero_output_for_mask,
         seed=seed,
     )
-    wanted = _targets(targets, loss, ragged, batch, units, settings.input_dim)
-    settings = dataclasses.replace(settings, units=wanted.units)
+    needs_logits = loss in losses.CROSS_ENTROPIES and BUILTIN[settings.name].BOUNDED
+    wanted = _targets(targets, loss, ragged, batch, None if needs_logits else units, settings.input_dim)
+    if needs_logits:
+        settings = dataclasses.replace(settings, logits=wanted.units)
+    else:
+        settings = dataclasses.replace(settings, units=wanted.units)
     with _keras(settings):
         return _loss(settings, batch, wanted, loss, batch_size or len(batch.tokens))
 

@@ -27,11 +27,15 @@ from maskcli.models.mask_sources import MASK_SOURCES
     type=click.Choice(list(LOSSES)),
     default="mse",
     show_default=True,
-    help="Cross-entropies take the outputs as logits.",
+    help="Cross-entropies take the outputs as logits, those of an LSTM through a Dense layer.",
 )
 @click.option("--batch-size", type=options.AT_LEAST_1, help="Of Keras's evaluate.  [default: all sequences]")
 @options.model_options
-@click.option("--units", type=options.AT_LEAST_1, help="Width of the outputs.  [default: what the targets need]")
+@click.option(
+    "--units",
+    type=options.AT_LEAST_1,
+    help="Width of the outputs, or of the LSTM before logits.  [default: what the targets need, or 3]",
+)
 @options.mask_source_option(MASK_SOURCES)
 @options.answer_options("Write the result: .json, or .txt for the tables.")
 @options.json_schema_option("loss")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,12 @@ LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
     "categorical_crossentropy": ("CategoricalCrossentropy", {"from_logits": True}),
     "sparse_categorical_crossentropy": ("SparseCategoricalCrossentropy", {"from_logits": True}),
 }
-"""Names of ``--loss``: the class in ``keras.losses``, and its options. A built-in model ends in a linear or tanh
-layer, so the cross-entropies take its outputs as logits."""
+"""Names of ``--loss``: the class in ``keras.losses``, and its options."""
+
+EAGER_STEPS = 300
+"""About as many steps of a recurrent layer as run eagerly in the time that compiling a graph takes."""
+
+CROSS_ENTROPIES = tuple(name for name in LOSSES if name.endswith("_crossentropy"))
 
 
 def keras_loss(name: str, reduction: str = "sum_over_batch_size") -> Any:
@@ -39,8 +44,12 @@ def per_timestep(name: str, targets: np.ndarray[Any, Any], predictions: Floats) 
 
 
 def evaluate(model: Any, name: str, inputs: Any, targets: np.ndarray[Any, Any], batch_size: int) -> float:
-    """Return the loss that ``model.evaluate`` reports; eagerly, since compiling a graph takes longer than the loss."""
-    model.compile(loss=keras_loss(name), run_eagerly=True)
+    """Return the loss that ``model.evaluate`` reports.
+
+    Few steps run eagerly, since compiling a graph takes longer than they do; many are worth a graph.
+    """
+    n_batches, timesteps = math.ceil(len(targets) / batch_size), targets.shape[1]
+    model.compile(loss=keras_loss(name), run_eagerly=n_batches * timesteps <= EAGER_STEPS)
     return float(model.evaluate(inputs, targets, batch_size=batch_size, verbose=0))
 
 
@@ -62,7 +71,7 @@ def reductions(losses: Floats, mask: Bools | None) -> tuple[Reduction, ...]:
         Reduction("keras-3", mean(losses[kept]), "sum(valid) / count(valid)"),
         Reduction("all-timesteps", total / losses.size, "sum(valid) / count(all)"),
         Reduction("sum", total, "sum(valid)"),
-        Reduction("mean-of-sample-means", mean(np.array(means)), "mean over samples of sum(valid) / count(valid)"),
+        Reduction("mean-of-sample-means", mean(np.array(means)), "mean over samples of (sum / count)"),
     )
 
 

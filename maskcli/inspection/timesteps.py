@@ -9,14 +9,22 @@ from maskcli.records import Bools, Floats
 
 
 def outputs_of(call: str, values: Floats, mask: Bools | None) -> Outputs:
-    """Return the outputs of ``call``, with the timesteps marked that repeat the one before exactly."""
-    return Outputs(call, values, mask, repeats_previous(values) if values.ndim == 3 else None)
+    """Return the outputs of ``call``, with the masked timesteps marked that repeat the one before."""
+    return Outputs(call, values, mask, repeats_previous(values, mask) if values.ndim == 3 else None)
 
 
-def repeats_previous(values: Floats) -> Bools:
-    """Return ``(batch, timesteps)`` for ``values (batch, timesteps, units)``; the first timestep repeats nothing."""
+def repeats_previous(values: Floats, mask: Bools | None) -> Bools:
+    """Return ``(batch, timesteps)``: masked outputs that carry the one before on, exactly.
+
+    A run of masked timesteps must carry on the unmasked output that it follows. Two that are equal to each other alone
+    do not count: a Dense layer makes the same of the same padding vector.
+    """
     repeats = np.zeros(values.shape[:2], bool)
-    repeats[:, 1:] = (values[:, 1:] == values[:, :-1]).all(axis=-1)
+    if mask is not None:
+        equal = (values[:, 1:] == values[:, :-1]).all(axis=-1)
+        for timestep in range(1, values.shape[1]):
+            carried = mask[:, timestep - 1] | repeats[:, timestep - 1]
+            repeats[:, timestep] = ~mask[:, timestep] & equal[:, timestep - 1] & carried
     return repeats
 
 

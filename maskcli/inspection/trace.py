@@ -7,9 +7,11 @@ masks are read before the call since a layer may take them off; the second sees 
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import functools
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -46,7 +48,10 @@ def trace(model: Any, inputs: Any) -> Run:
         output = model(inputs, training=False)
     ran = [call for call in seen if call.operation is not model]
     computing = _computing_masks(ran)
-    return Run(tuple(_record(call, index, id(call) in computing) for index, call in enumerate(ran)), output)
+    names = _names(ran)
+    return Run(
+        tuple(_record(call, index, names[index], id(call) in computing) for index, call in enumerate(ran)), output
+    )
 
 
 def mask_of(tensor: Any) -> Bools | None:
@@ -129,12 +134,31 @@ def _computing_masks(ran: list[_Open]) -> set[int]:
     return found
 
 
-def _record(entry: _Open, index: int, computes_mask: bool) -> Call:
+def _names(ran: list[_Open]) -> list[str]:
+    """Return a name for each call: the layer's own, and for an operation its kind, counted within this run.
+
+    Keras counts the operations of a whole process, so that its names change from one run to the next.
+    """
+    import keras
+
+    counts: collections.Counter[str] = collections.Counter()
+    names = []
+    for call in ran:
+        name = call.operation.name
+        if not isinstance(call.operation, keras.layers.Layer):
+            kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(call.operation).__name__).lower()
+            name = f"{kind}_{counts[kind]}" if counts[kind] else kind
+            counts[kind] += 1
+        names.append(name)
+    return names
+
+
+def _record(entry: _Open, index: int, name: str, computes_mask: bool) -> Call:
     given = None if entry.given is None else np.asarray(entry.given).astype(bool)
     mask_in = entry.carried if given is None else given
     mask_out = mask_of(entry.output)
     return Call(
-        call=entry.operation.name,
+        call=name,
         index=index,
         type=type(entry.operation).__name__,
         effect=_effect(mask_in, mask_out, given is not None),

@@ -41,10 +41,13 @@ def build(settings: ModelSettings) -> BuiltModel:
     embedded = embedding(tokens)
     if settings.mask_source == "explicit":
         mask = keras.Input((None,), dtype="bool", name="mask")
-        model = keras.Model([tokens, mask], connect(embedded, head, mask), name=settings.name)
+        inputs, outputs = [tokens, mask], connect(embedded, head, mask)
     else:
         masking = masking_layer(settings)
-        model = keras.Model(tokens, head(masking(embedded) if masking else embedded), name=settings.name)
+        inputs, outputs = tokens, head(masking(embedded) if masking else embedded)
+    if settings.logits:
+        outputs = keras.layers.Dense(settings.logits, name="logits")(outputs)
+    model = keras.Model(inputs, outputs, name=settings.name)
     if settings.zero_padding_row:
         _zero_row(embedding, settings.padding_id)
     return BuiltModel(model, settings)

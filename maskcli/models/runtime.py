@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +29,7 @@ def running(what: str) -> Iterator[None]:
         raise ModelError(
             where=what,
             expected="a model that Keras builds and runs",
-            received=f"{type(error).__name__}: {_first_line(error)}",
+            received=f"{type(error).__name__}: {_said(error)}",
             fix="--traceback shows where Keras raised it.",
         ) from error
 
@@ -48,7 +50,7 @@ def load_keras() -> Any:
         raise ModelError(
             where="importing Keras",
             expected="tensorflow and keras, installed",
-            received=_first_line(error),
+            received=_said(error),
             fix="Install maskcli again into a fresh virtual environment: pip install maskcli.",
         ) from error
     finally:
@@ -90,6 +92,9 @@ def quiet_stderr() -> Iterator[None]:
             os.close(kept)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip() if lines else "no message"
+def _said(error: BaseException) -> str:
+    """Return what an error says, on one line: without the colours, the frame and the arguments that Keras adds."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
+    text = re.sub(r"\{\{.*?\}\}", "", text)  # The device TensorFlow ran on.
+    text = re.sub(r"^Exception encountered when calling \S+\s+", "", text.strip())
+    return textwrap.shorten(text, 400) or "no message"

@@ -129,6 +129,7 @@ def _model(settings: ModelSettings) -> dict[str, Any]:
         "embedding_dim": settings.embedding_dim,
         "units": settings.units,
         "return_sequences": settings.return_sequences,
+        "logits": settings.logits,
         "zero_output_for_mask": settings.zero_output_for_mask,
         "padding_id": settings.padding_id,
         "seed": settings.seed,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskcli.records import Bools, Floats, Ints
+from maskcli.records import Bools, Floats, Ints, PaddedBatch
 from maskcli.render.numbers import plural
 from maskcli.render.parts import Cell, Column, Limits, Role, Text, cell
 
@@ -47,9 +47,10 @@ def mask_cells(mask: Bools | None, shown: list[int | None]) -> Cells:
     return tuple(Cell(GAP, "muted") if index is None else Cell("", "on" if mask[index] else "off") for index in shown)
 
 
-def token_width(tokens: Ints) -> int:
-    """Return the characters that the widest token takes, with its glyph and the gap to the next."""
-    return max(len(str(tokens.min())), len(str(tokens.max()))) + 3
+def token_width(batch: PaddedBatch) -> int:
+    """Return the characters that the widest token takes, padding with its glyph, and the gap to the next."""
+    tokens = batch.tokens
+    return max(len(str(tokens.min())), len(str(tokens.max())), len(str(batch.layout.value)) + 1) + 2
 
 
 def vector(values: Floats, shown: list[int | None], number: Callable[[float], str]) -> str:

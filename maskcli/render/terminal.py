@@ -66,7 +66,8 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
 def _show(part: Part, console: Console, width: int) -> None:
     match part:
         case Heading(title, detail):
-            console.print(RichText.assemble((title, "bold"), f"  {detail}" if detail else ""), soft_wrap=True)
+            apart = "  " if len(title) + len(detail) + 2 <= width else "\n "
+            console.print(RichText.assemble((title, "bold"), apart if detail else "", detail), width=width)
         case Text(cells):
             console.print(Padding(_styled(cells), (0, 0, 0, 1)), width=width)
         case Table():

@@ -92,7 +92,7 @@ def read_rows(
     name = display_name(path)
     data = _unzipped(_read(path, what, hint), name)
     entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data)
-    if not data.strip():
+    if not data:
         raise InputError(where=name, expected=what, received="an empty file", fix="Check what wrote this file.")
     return entry.read(data, name, field)
 

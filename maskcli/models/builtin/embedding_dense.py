@@ -13,6 +13,9 @@ ABOUT = BuiltinModel(
     about="Dense passes the mask on and never looks at it: only the loss leaves masked timesteps out",
 )
 
+BOUNDED = False
+"""Outputs are linear: logits as they are."""
+
 
 def check(settings: ModelSettings) -> None:
     """Raise UsageError for options that only an RNN has."""

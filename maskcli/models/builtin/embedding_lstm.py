@@ -12,6 +12,9 @@ ABOUT = BuiltinModel(
     about="LSTM is given the mask: at a masked timestep it keeps its state and repeats its last output",
 )
 
+BOUNDED = True
+"""Outputs lie between -1 and 1, which makes poor logits."""
+
 
 def check(_settings: ModelSettings) -> None:
     """Accept all settings."""

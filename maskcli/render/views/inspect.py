@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from maskcli.evidence import Call, Inspection
-from maskcli.records import Bools
+from maskcli.records import Bools, Floats
 from maskcli.render.grid import (
     Cells,
     elision_note,
@@ -23,11 +25,11 @@ from maskcli.render.numbers import fixed, short
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Role, Table, Text, cell, elided
 
 EFFECTS = {
-    "creates": "no mask came in, its output has one",
-    "passes": "does not look at the mask, passes it on",
-    "changes": "its output has another mask",
-    "uses": "is given the mask",
-    "drops": "a mask came in, its output has none",
+    "creates": "no mask came in, one goes out",
+    "passes": "does not look at it, passes it on",
+    "changes": "another mask goes out",
+    "uses": "is given it",
+    "drops": "a mask came in, none goes out",
     "none": "knows no mask",
 }
 SOURCES = {
@@ -37,6 +39,9 @@ SOURCES = {
     "none": "no mask source",
     "all": "from Embedding(mask_zero=True); all three below",
 }
+_TAKEN = {1: 30, 2: 39}
+"""Characters that the columns beside one and two columns of vectors take."""
+
 LEGEND: tuple[tuple[Role, str], ...] = (
     ("on", " counts"),
     ("off", " masked"),
@@ -61,7 +66,7 @@ def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
     tokens, valid, mask = inspection.batch.tokens, inspection.valid, inspection.mask
     n_sequences, maxlen = tokens.shape
     rows = elided(n_sequences, limits.rows)
-    columns = elided(maxlen, fitting(limits, token_width(tokens) + 1, taken=14))
+    columns = elided(maxlen, fitting(limits, token_width(inspection.batch) + 1, taken=14))
 
     def show(row: int) -> tuple[Cells, ...]:
         told = _row(mask, row)
@@ -114,9 +119,9 @@ def _call_row(call: Call) -> tuple[Cells, ...]:
     aside: Role = "muted" if call.computes_mask else "plain"
     effect, what = (call.effect, EFFECTS[call.effect])
     if call.computes_mask:
-        effect, what = "computes", "the mask that a call below is given"
+        effect, what = "computes", "the mask that a later call is given"
     elif call.effect == "uses":
-        what += " and passes it on" if call.mask_out is not None else ", its output has none"
+        what += ", passes it on" if call.mask_out is not None else ", returns none"
     return (
         cell(call.index, "label"),
         cell(call.call, aside),
@@ -136,9 +141,8 @@ def _outputs(inspection: Inspection, limits: Limits) -> list[Part]:
     outputs, unmasked = inspection.outputs, inspection.unmasked
     units, pooled = outputs.values.shape[-1], outputs.values.ndim < 3
     runs = [outputs.values] if unmasked is None else [outputs.values, unmasked.values]
-    number = fixed(np.stack(runs))
-    width = max(len(number(float(run.min()))) for run in runs)
-    features = elided(units, fitting(limits, (width + 1) * len(runs), taken=36 if len(runs) > 1 else 26))
+    number, width = _number(runs, limits)
+    features = elided(units, fitting(limits, (width + 1) * len(runs), _TAKEN[len(runs)]))
     places = list(np.ndindex(outputs.values.shape[:-1]))
     shown = elided(len(places), limits.rows)
 
@@ -171,6 +175,19 @@ def _outputs(inspection: Inspection, limits: Limits) -> list[Part]:
     ]
 
 
+def _number(runs: list[Floats], limits: Limits) -> tuple[Callable[[float], str], int]:
+    """Return a formatter and its width: with three digits, or with two where that makes room for all units."""
+    both, units = np.stack(runs), runs[0].shape[-1]
+    number, width = _formatter(both, 3)
+    room = fitting(limits, (width + 1) * len(runs), _TAKEN[len(runs)])
+    return (number, width) if room is None or units <= room else _formatter(both, 2)
+
+
+def _formatter(values: Floats, digits: int) -> tuple[Callable[[float], str], int]:
+    number = fixed(values, digits)
+    return number, max(len(number(float(values.min()))), len(number(float(values.max()))))
+
+
 def _timestep(inspection: Inspection, at: tuple[int, ...]) -> tuple[Cells, ...]:
     mask = inspection.outputs.mask
     hidden = inspection.mask is not None and not inspection.mask[at]
@@ -197,7 +214,7 @@ def _sources(inspection: Inspection, limits: Limits) -> list[Part]:
         return []
     n_sequences, maxlen = inspection.batch.tokens.shape
     rows = elided(n_sequences, limits.rows)
-    timesteps = elided(maxlen, fitting(limits, len(results), taken=20))
+    timesteps = elided(maxlen, fitting(limits, len(results), taken=24))
 
     def show(row: int) -> tuple[Cells, ...]:
         return (cell(row, "label"), *(mask_cells(_row(result.mask, row), timesteps) for result in results))

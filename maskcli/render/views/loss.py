@@ -14,11 +14,11 @@ def view(report: LossReport, limits: Limits) -> list[Part]:
 
 
 def _losses(report: LossReport) -> list[Part]:
-    counted = plural(report.valid_timesteps, "timestep")
-    by = "the mask" if report.mask is not None else "the lengths"
+    counted = f"{report.valid_timesteps:,} timesteps"
+    by_hand = f"over the mask's {counted}" if report.mask is not None else f"over {counted}, valid by length"
     apart = "–" if report.masked is None else short(abs(report.keras_evaluate - report.masked))
     rows = (
-        ("masked", report.masked, f"NumPy mean over the {counted} that {by} call{'s' * (by == 'the mask')} valid"),
+        ("masked", report.masked, f"NumPy mean {by_hand}"),
         ("Keras evaluate", report.keras_evaluate, f"batch size {report.batch_size}; {apart} from the mean by hand"),
         ("unmasked", report.unmasked, f"the same predictions, all {report.total_timesteps} timesteps counted"),
         ("unmasked model", report.unmasked_model, "the same weights run without any mask, all counted"),

@@ -20,7 +20,7 @@ def view(batch: PaddedBatch, limits: Limits) -> list[Part]:
     """Return the batch with its padding set apart, its lengths, and what padding and truncation cost."""
     layout, (n_sequences, maxlen) = batch.layout, batch.tokens.shape
     rows = elided(n_sequences, limits.rows)
-    columns = elided(maxlen, fitting(limits, token_width(batch.tokens), taken=20))
+    columns = elided(maxlen, fitting(limits, token_width(batch), taken=20))
     table = Table(
         columns=(Column("sample"), *timestep_columns(columns), Column("length")),
         rows=tuple(

@@ -50,7 +50,7 @@ def write(batch: PaddedBatch) -> bytes:
 def _parse(text: str, name: str) -> Any:
     if not text.strip():
         raise InputError(
-            where=name, expected="a JSON array of sequences", received="an empty file", fix="Write [[1, 2], [3]]."
+            where=name, expected="a JSON array of sequences", received="nothing but blanks", fix="Write [[1, 2], [3]]."
         )
     fix = "Look for a missing bracket, comma or quote there or just before. JSON Lines wants --input-format jsonl."
     try:

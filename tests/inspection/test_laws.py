@@ -1,0 +1,219 @@
+"""Laws of masking, held against Keras itself and against NumPy."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import maskcli
+from maskcli.inspection.losses import LOSSES
+from maskcli.inspection.timesteps import repeats_previous
+
+ROWS = [[5, 3, 8, 2], [7], [4, 1, 6]]
+SOURCES = ("embedding", "masking", "explicit")
+MODELS = ("embedding-lstm", "embedding-dense")
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def by_hand(name: str, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Return each timestep's loss by the textbook formula, in float64."""
+    outputs = outputs.astype(np.float64)
+    error = np.abs(targets - outputs) if name in ("mse", "mae", "huber") else np.zeros(1)
+    if name == "mse":
+        return (error**2).mean(axis=-1)
+    if name == "mae":
+        return error.mean(axis=-1)
+    if name == "huber":
+        return np.where(error <= 1, error**2 / 2, error - 0.5).mean(axis=-1)
+    if name == "binary_crossentropy":
+        probabilities = 1 / (1 + np.exp(-outputs))
+        return -(targets * np.log(probabilities) + (1 - targets) * np.log(1 - probabilities)).mean(axis=-1)
+    one_hot = np.eye(outputs.shape[-1])[targets] if name.startswith("sparse") else targets
+    return -(one_hot * log_softmax(outputs)).sum(axis=-1)
+
+
+def made(name: str, width: int) -> np.ndarray:
+    shape = (len(ROWS), 4, width)
+    numbers = np.random.default_rng(1).uniform(0, 1, shape)
+    if name == "categorical_crossentropy":
+        return numbers / numbers.sum(axis=-1, keepdims=True)
+    if name == "sparse_categorical_crossentropy":
+        return np.random.default_rng(1).integers(0, width, shape[:2])
+    return numbers * 5 if name in ("mse", "mae", "huber") else numbers
+
+
+def outputs_of(report: maskcli.LossReport) -> np.ndarray:
+    """Return the outputs that the loss was computed from, of the same model built again."""
+    from maskcli.models.build import build
+
+    built = build(report.model)
+    return np.asarray(built.keras_model(built.inputs(report.batch.tokens, report.valid)))
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "source", "padding"),
+    [
+        *itertools.product(LOSSES, MODELS, ["embedding"], ["post"]),
+        *itertools.product(["mse"], MODELS, SOURCES[1:], ["pre", "post"]),
+    ],
+)
+def test_masked_loss_is_the_numpy_mean_over_valid_timesteps(name: str, model: str, source: str, padding: str) -> None:
+    targets = made(name, 3)
+    options = {"model": model, "mask_source": source, "padding": padding}
+    report = maskcli.loss(ROWS, targets=targets, loss=name, units=3, **options)  # type: ignore[arg-type]
+    kind = "float32" if targets.dtype.kind == "f" else "int64"
+    losses = by_hand(name, targets.astype(kind), outputs_of(report))
+    valid = report.batch.mask
+    np.testing.assert_allclose(report.per_timestep, losses, rtol=2e-6)
+    assert report.masked == pytest.approx(losses[valid].mean(), rel=1e-6)
+    assert report.keras_evaluate == pytest.approx(report.masked, rel=1e-6)
+    assert report.unmasked == pytest.approx(losses.mean(), rel=1e-6)
+    assert report.per_sample[1][0] == pytest.approx(losses[1][valid[1]].mean(), rel=1e-6)
+
+
+def test_without_a_mask_keras_counts_padding() -> None:
+    report = maskcli.loss(ROWS, mask_source="none")
+    assert report.mask is None
+    assert report.keras_evaluate == pytest.approx(report.unmasked, rel=1e-6)
+    assert report.unmasked_model == report.unmasked
+    assert report.masked == pytest.approx(report.per_timestep[report.valid].mean())
+    assert report.valid_timesteps == 8
+    assert [remark.kind for remark in report.remarks] == ["warning"]
+
+
+def test_unmasked_model_is_the_same_weights_without_a_mask() -> None:
+    masked, plain = maskcli.loss(ROWS), maskcli.loss(ROWS, mask_source="none")
+    assert masked.unmasked_model == pytest.approx(plain.unmasked, rel=1e-12)
+    assert masked.unmasked_model != masked.unmasked
+    dense = maskcli.loss(ROWS, model="embedding-dense")
+    assert dense.unmasked_model == dense.unmasked
+
+
+@pytest.mark.parametrize(("model", "source"), list(itertools.product(MODELS, SOURCES)))
+@pytest.mark.parametrize("padding", ["pre", "post"])
+def test_more_padding_changes_nothing_at_valid_timesteps(model: str, source: str, padding: str) -> None:
+    options = {"model": model, "mask_source": source, "padding": padding}
+    narrow = maskcli.inspect(ROWS, **options)  # type: ignore[arg-type]
+    wide = maskcli.inspect(ROWS, maxlen=9, **options)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(wide.outputs.values[wide.valid], narrow.outputs.values[narrow.valid])
+    assert wide.outputs.mask is not None
+    np.testing.assert_array_equal(wide.outputs.mask, wide.valid)
+
+
+def test_cross_entropies_of_an_lstm_go_through_logits() -> None:
+    report = maskcli.loss(ROWS, targets="shift", loss="sparse_categorical_crossentropy")
+    assert (report.model.units, report.model.logits) == (3, 9)
+    assert outputs_of(report).shape == (3, 4, 9)
+    assert report.mask is not None
+    assert maskcli.loss(ROWS, targets="ones", loss="binary_crossentropy", units=5).model.units == 5
+    assert maskcli.loss(ROWS, targets="ones", loss="mse", units=5).model.logits is None
+
+
+def test_more_padding_does_change_an_unmasked_lstm() -> None:
+    narrow = maskcli.inspect(ROWS, mask_source="none", padding="pre")
+    wide = maskcli.inspect(ROWS, mask_source="none", padding="pre", maxlen=9)
+    assert np.abs(wide.outputs.values[wide.valid] - narrow.outputs.values[narrow.valid]).max() > 1e-3
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+def test_the_last_output_is_that_of_the_last_valid_timestep(padding: str) -> None:
+    pooled = maskcli.inspect(ROWS, return_sequences=False, padding=padding)  # type: ignore[arg-type]
+    every = maskcli.inspect(ROWS, padding=padding)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(pooled.outputs.values, every.outputs.values[:, -1])
+    assert (pooled.outputs.mask, pooled.outputs.repeats_previous) == (None, None)
+    assert pooled.unmasked is not None
+    assert pooled.unmasked.change.shape == (3,)
+    assert pooled.unmasked.max_abs_change_valid > 0
+
+
+def test_masked_outputs_repeat_or_are_zero() -> None:
+    repeated = maskcli.inspect(ROWS).outputs
+    assert repeated.mask is not None
+    assert repeated.repeats_previous is not None
+    np.testing.assert_array_equal(repeated.repeats_previous, ~repeated.mask)
+    zero = maskcli.inspect(ROWS, zero_output_for_mask=True).outputs
+    assert not zero.values[~repeated.mask].any()
+    np.testing.assert_array_equal(zero.values[repeated.mask], repeated.values[repeated.mask])
+
+
+def test_unmasked_moves_padding_alone_behind_and_valid_timesteps_before() -> None:
+    post = maskcli.inspect(ROWS).unmasked
+    pre = maskcli.inspect(ROWS, padding="pre").unmasked
+    assert post is not None
+    assert pre is not None
+    assert post.max_abs_change_valid == 0
+    assert post.max_abs_change_padding is not None
+    assert post.max_abs_change_padding > 1e-3
+    assert pre.max_abs_change_valid > 1e-3
+
+
+def test_another_padding_id_works_explicitly() -> None:
+    inspection = maskcli.inspect([[0, 5, 0], [0]], value=9, mask_source="explicit")
+    assert inspection.mask is not None
+    assert inspection.mask.tolist() == [[True, True, True], [True, False, False]]
+    assert inspection.embedding.padding_id == 9
+    assert inspection.model.input_dim == 10
+    masking = maskcli.inspect([[0, 5, 0], [0]], value=9, mask_source="masking")
+    np.testing.assert_array_equal(masking.mask, inspection.mask)
+    assert not masking.embedding.padding_vector.any()
+
+
+@pytest.mark.parametrize("source", ["embedding", "all"])
+def test_another_padding_id_cannot_be_told_by_an_embedding(source: str) -> None:
+    with pytest.raises(ValueError, match=r"masks id 0 alone\. Pad with 0, or use --mask-source explicit"):
+        maskcli.inspect([[1, 2]], value=9, mask_source=source)
+
+
+def test_seeds_decide_the_weights() -> None:
+    first, again, other = (maskcli.inspect(ROWS, seed=seed).outputs.values for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).all()
+
+
+def test_batches_are_averaged_by_sample_and_the_report_says_so() -> None:
+    whole = maskcli.loss(ROWS)
+    ones = maskcli.loss(ROWS, batch_size=1)
+    assert ones.masked == whole.masked
+    sample_means = [masked for masked, _ in ones.per_sample if masked is not None]
+    assert ones.keras_evaluate == pytest.approx(np.mean(sample_means), rel=1e-6)
+    assert ones.keras_evaluate != pytest.approx(whole.keras_evaluate, rel=1e-2)
+    assert "averaged their means by sample, not by valid timestep" in ones.remarks[-1].text
+    assert whole.remarks[-1].text == "The mean by hand over the valid timesteps is what Keras reports."
+
+
+def test_reductions() -> None:
+    report = maskcli.loss([[5, 3], [7]], model="embedding-dense")
+    losses, total = report.per_timestep, report.per_timestep[report.valid].sum()
+    assert {r.name: r.value for r in report.reductions} == {
+        "keras-3": pytest.approx(total / 3),
+        "all-timesteps": pytest.approx(total / 4),
+        "sum": pytest.approx(total),
+        "mean-of-sample-means": pytest.approx((losses[0].mean() + losses[1, 0]) / 2),
+    }
+
+
+def test_nothing_valid_is_said() -> None:
+    report = maskcli.loss([[0, 0]])
+    assert report.masked is None
+    assert report.valid_timesteps == 0
+    assert any("nothing to average, and Keras reports 0" in remark.text for remark in report.remarks)
+
+
+def test_a_row_without_valid_timesteps_has_no_masked_mean() -> None:
+    report = maskcli.loss([[1, 2], []])
+    assert report.per_sample[1][0] is None
+    assert report.per_sample[1][1] > 0
+
+
+def test_repeats_previous_carries_an_unmasked_output_on() -> None:
+    values = np.array([[[1.0, 2], [1, 2], [1, 3], [1, 3], [1, 3]]])
+    mask = np.array([[True, False, False, False, True]])
+    assert repeats_previous(values, mask).tolist() == [[False, True, False, False, False]]
+    assert repeats_previous(values, ~mask).tolist() == [[False, False, False, False, True]]
+    assert not repeats_previous(values, None).any()

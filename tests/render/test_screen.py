@@ -1,0 +1,167 @@
+"""What is on the screen: 80 columns, glyphs without colour, long axes elided in the middle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import maskcli
+from maskcli.render import numbers
+from maskcli.render.parts import Limits, elided
+from maskcli.render.terminal import to_text
+from maskcli.render.views import pad as pad_view
+from tests.conftest import Output
+
+LONG = "\n".join(" ".join(str((row * 37 + t) % 997 + 1) for t in range(row % 150 + 1)) for row in range(300)) + "\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "pad",
+        "models",
+        "inspect",
+        "inspect --mask-source all",
+        "inspect --mask-source none",
+        "inspect --mask-source masking",
+        "inspect --mask-source explicit --model embedding-dense",
+        "inspect --last-only",
+        "inspect --units 200 --embedding-dim 300",
+        "inspect --units 200 --last-only",
+        "loss",
+        "loss --targets shift --loss sparse_categorical_crossentropy --batch-size 1",
+        "loss --loss categorical_crossentropy --mask-source none",
+    ],
+)
+@pytest.mark.parametrize("data", ["", LONG], ids=["sample", "long"])
+def test_no_line_is_wider_than_80_columns(call: Callable[..., Output], arguments: str, data: str) -> None:
+    name, *options = arguments.split()
+    output = call(name, *(["-"] if data and name != "models" else []), *options, stdin=data)
+    assert (output.exit_status, output.stderr) == (0, "")
+    too_wide = [line for line in output.splitlines() if len(line) > 80]
+    assert not too_wide
+    assert all(line == line.rstrip() for line in output.splitlines())
+    assert "\x1b" not in output
+
+
+def test_padding_is_told_by_a_glyph(call: Callable[..., Output]) -> None:
+    output = call("pad")
+    assert [re.findall(r"·0|\b0\b", line) for line in output.splitlines()[2:5]] == [["0"], ["·0"], ["·0"] * 3]
+    assert "14 tokens, 4 padding (22 % of the batch), 0 truncated" in output
+    assert "1 truncated at the start" in call("pad", "--maxlen", "5", "--truncating", "pre")
+
+
+def test_masks_are_drawn_beside_the_tokens(call: Callable[..., Output]) -> None:
+    lines = call("inspect").splitlines()
+    assert [line.split()[-1] for line in lines[2:5]] == ["■■■■■■", "■■■■■□", "■■■□□□"]
+    assert "■ counts   □ masked   · padding" in lines[5]
+
+
+def test_every_call_and_what_it_does_is_shown(call: Callable[..., Output]) -> None:
+    output = call("inspect")
+    assert re.search(r"0  embedding +Embedding +– +■ +creates +no mask came in, one goes out", output)
+    assert re.search(r"2  lstm +LSTM +■ +■ +uses +is given it, passes it on", output)
+    assert re.search(r"2  lstm +LSTM +■ +– +uses +is given it, returns none", call("inspect", "--last-only"))
+
+
+def test_masked_outputs_say_what_they_are(call: Callable[..., Output]) -> None:
+    assert len(re.findall(r"□ = t\d", call("inspect"))) == 4
+    assert len(re.findall("□ zero", call("inspect", "--zero-output-for-mask"))) == 4
+    assert len(re.findall("□ own", call("inspect", "--model", "embedding-dense"))) == 4
+
+
+def test_large_tables_are_elided_in_the_middle_with_a_count(call: Callable[..., Output]) -> None:
+    output = call("pad", "-", stdin=LONG)
+    assert "… 276 sequences not shown" in output
+    assert re.search(r"276 sequences not shown, 1\d\d timesteps not shown \(--all shows everything\)", output)
+    assert len(output.splitlines()) < 32
+    rows = [line.split()[0] for line in output.splitlines()[2:27]]
+    assert rows == [*map(str, range(12)), "⋮", *map(str, range(288, 300))]
+    fewer = call("pad", "-", "--max-rows", "4", "--max-cols", "3", stdin=LONG)
+    assert fewer.splitlines()[1].split() == ["sample", "0", "1", "…", "149", "length"]
+    assert "296 sequences not shown, 147 timesteps not shown" in fewer
+    whole = call("pad", "-", "--all", stdin=LONG)
+    assert len(whole.splitlines()) == 303
+    assert "not shown" not in whole
+    assert len(whole.splitlines()[1].split()) == 152
+
+
+def test_json_is_never_elided(call: Callable[..., Output]) -> None:
+    document = call("pad", "-", "--format", "json", "--max-rows", "2", stdin=LONG).json
+    assert np.array(document["tokens"]).shape == (300, 150)
+
+
+@pytest.mark.parametrize(
+    ("count", "limit", "shown"),
+    [
+        (3, None, [0, 1, 2]),
+        (3, 3, [0, 1, 2]),
+        (5, 2, [0, None, 4]),
+        (5, 3, [0, 1, None, 4]),
+        (6, 5, [0, 1, 2, 3, 4, 5]),
+        (7, 5, [0, 1, 2, None, 5, 6]),
+        (0, 2, []),
+    ],
+)
+def test_elided(count: int, limit: int | None, shown: list[int | None]) -> None:
+    assert elided(count, limit) == shown
+
+
+def test_colour_is_for_terminals_and_glyphs_are_for_all() -> None:
+    batch = maskcli.pad([[1, 2], [3]])
+    view = pad_view.view(batch, Limits(10, 80, 80))
+    coloured = to_text(view, Console(force_terminal=True, color_system="standard", width=80))
+    plain = to_text(view, Console(force_terminal=True, color_system=None, width=80))
+    assert "\x1b[90m·0\x1b[0m" in coloured
+    assert "·0" in plain
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+
+
+def test_a_terminal_without_unicode_gets_ascii(run: Callable[..., Output]) -> None:
+    output = run("pad", PYTHONIOENCODING="ascii", stdin="")
+    assert ".0" in output
+    output.encode("ascii")
+    assert output.exit_status == 0
+
+
+def test_the_width_is_that_of_the_terminal(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = call("pad", "-", stdin=LONG)
+    assert 180 < max(map(len, wide.splitlines())) <= 200
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.0176, -0.0004], ["0.0176", "-0.0004"]),
+        ([0.0, 0.0], ["0.0", "0.0"]),
+        ([123.4, 5.0], ["123", "5"]),
+        ([1e-9], ["1.00e-09"]),
+        ([2.5e7], ["2.50e+07"]),
+        ([float("nan"), 0.5], ["nan", "0.500"]),
+    ],
+)
+def test_numbers_of_a_vector_share_their_decimals(values: list[float], shown: list[str]) -> None:
+    number = numbers.fixed(np.array(values))
+    assert [number(value) for value in values] == shown
+
+
+def test_output_files_hold_the_tables_without_colour(call: Callable[..., Output]) -> None:
+    shown = call("inspect", "--output", "out.txt")
+    with open("out.txt", encoding="utf-8") as written:
+        assert written.read() == shown
+    assert call("inspect", "--output", "out.json", "--quiet") == ""
+    with open("out.json", encoding="utf-8") as written:
+        assert written.read() == call("inspect", "--format", "json")
+
+
+def test_views_can_be_made_from_the_library() -> None:
+    from maskcli.render.views import inspect as view
+
+    inspection = maskcli.inspect([[1, 2], [3]])
+    assert "lstm" in to_text(partial(view.view, inspection)(Limits(None, None, 80)), Console(width=80))

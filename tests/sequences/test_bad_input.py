@@ -1,0 +1,197 @@
+"""What bad input gets: exit 3, one message with the place, empty standard output, no file left behind."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Output
+from tests.sequences.test_files import npy, npz
+
+NOISE = bytes((index * 167 + 13) % 256 for index in range(400))
+
+BAD = [
+    ("word.txt", "1 2\n3 four\n", "word.txt:2, value 2: expected an integer; received 'four'"),
+    ("float.txt", "1 2.5\n", "float.txt:1, value 2: expected an integer; received 2.5"),
+    ("grouped.txt", "1_000\n", "received '1_000'"),
+    ("digits.txt", "١٢\n", "received '١٢'"),
+    ("header.csv", "id,count\n1,2\n", "header.csv:1, value 1: expected an integer; received 'id'"),
+    ("gap.csv", "1,2\n3,,4\n", "gap.csv:2, value 2: expected an integer; received an empty cell between two values"),
+    ("big.txt", "1\n99999999999\n", "big.txt:2, value 1: expected an integer that int32 holds"),
+    ("huge.txt", "1\n99999999999999999999\n", "huge.txt:2, value 1: expected an integer from -9223372036854775808"),
+    ("endless.txt", "9" * 5000 + "\n", "endless.txt:1, value 1: expected an integer"),
+    ("float.json", "[[1],\n [2, 3.0]]", "float.json:2 (sequence 2), value 2: expected an integer; received 3.0"),
+    ("true.json", "[[true]]", "true.json:1 (sequence 1), value 1: expected an integer; received true"),
+    ("null.json", "[[1],\n null]", "null.json:2 (sequence 2): expected a sequence, that is a list of integers; received null"),
+    ("nan.json", "[[NaN]]", "received nan"),
+    ("string.json", '[["12"]]', "received '12'"),
+    ("deep.json", "[[[1]]]", "received [1]"),
+    ("flat.json", "[1, 2]", "One sequence alone is written [[1, 2, 3]]"),
+    ("number.json", "7", "expected a JSON array of sequences; received 7"),
+    ("object.json", '{"a": 1}', "received an object with the fields 'a'"),
+    ("open.json", "[[1, 2],\n [3", "open.json:2:4: expected JSON; received the end, with a bracket or quote still open"),
+    ("word.json", "[[1, 2],\n [oops]]", "word.json:2:3: expected JSON; received 'oops]]'"),
+    ("lines.json", "[1]\n[2]\n", "lines.json:2:1: expected JSON; received '[2]' (extra data)"),
+    ("nested.json", "[" * 100000, "nested.json: expected lists of integers"),
+    ("digits.json", "[[" + "9" * 5000 + "]]", "digits.json: expected lists of integers"),
+    ("none.json", "[]", "none.json: expected at least one sequence; received no sequences"),
+    ("empties.json", "[[], []]", "empties.json: expected at least one token; received 2 empty sequences"),
+    ("empties.txt", "\n\n", "empties.txt: expected at least one token; received 2 empty sequences"),
+    ("empty.txt", "", "empty.txt: expected sequences; received an empty file"),
+    ("empty.npy", "", "empty.npy: expected sequences; received an empty file"),
+    ("blanks.json", " \n ", "expected a JSON array of sequences; received nothing but blanks"),
+    ("blanks.jsonl", "\n\n", "blanks.jsonl: expected at least one sequence"),
+    ("open.jsonl", "[1]\n[2\n", "open.jsonl:2:3: expected JSON; received the end"),
+    ("gap.jsonl", "[1]\n\n[2]\n", "gap.jsonl:2: expected a JSON value on every line; received an empty line"),
+    ("float.jsonl", "[1]\n[2, 3.5]\n", "float.jsonl:2, value 2: expected an integer; received 3.5"),
+    ("mixed.jsonl", '{"a": [1]}\n[2]\n', "mixed.jsonl:2: expected an object with the field 'a'; received [2]"),
+    ("two.jsonl", '{"a": [1], "b": [2]}\n', "two.jsonl: expected one field that holds a list of integers"),
+    ("text.jsonl", '{"a": "x"}\n', "received none among the fields 'a'"),
+    ("latin.txt", b"1 2\n3 \xe9\n", "latin.txt:2: expected UTF-8 text; received byte 0xe9 at offset 6"),
+    ("noise.txt", NOISE, "noise.txt:1: expected UTF-8 text"),
+    ("noise.npy", NOISE, "noise.npy: expected a NumPy npy file; received a file without NumPy's signature"),
+    ("noise.npz", NOISE, "noise.npz: expected a NumPy npz file; received a file without NumPy's signature"),
+    ("noise", NOISE, "noise:1: expected UTF-8 text"),
+    ("noise.bin", NOISE, "noise.bin: expected a file that ends in .json"),
+    ("swapped.npz", npy(np.array([[1]])), "received an npy file"),
+    ("cut.npy", npy(np.arange(100).reshape(10, 10))[:-50], "cut.npy: expected NumPy arrays of integers"),
+    ("cut.npz", npz(a=np.arange(100).reshape(10, 10))[:300], "cut.npz: expected NumPy arrays of integers"),
+    ("cut.txt.gz", gzip.compress(b"1 2 3\n" * 100)[:-9], "cut.txt.gz: expected a whole gzip file"),
+    ("float.npy", npy(np.array([[1.5]])), "float.npy: expected an array of integers; received dtype float64"),
+    ("one.npy", npy(np.array([1, 2])), "one.npy: expected an array of shape (n_sequences, timesteps); received shape (2,)"),
+    ("rows.npy", npy(np.zeros((0, 3), int)), "rows.npy: expected at least one sequence"),
+    ("two.npz", npz(a=np.array([[1]]), b=np.array([[2]])), "received arrays named 'a', 'b'"),
+    ("splits.npz", npz(values=np.array([1]), row_splits=np.array([0, 3])), "splits.npz: expected row_splits"),
+    ("hole.npz", npz(tokens=np.array([[1, 0, 2]]), mask=np.array([[True, False, True]])), "hole.npz, row 1: expected valid"),
+    ("mask.npz", npz(tokens=np.array([[1, 0]]), mask=np.array([[1, 0]])), "expected a boolean mask; received dtype int64"),
+    ("pads.npz", npz(tokens=np.array([[1, 0, 9]]), mask=np.array([[True, False, False]])), "expected one padding value"),
+    ("shape.npz", npz(tokens=np.array([[1, 0]]), mask=np.array([[True]])), "tokens (1, 2) and mask (1, 1)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD, ids=[name for name, _, _ in BAD])
+def test_says_where_what_and_what_to_do(
+    call: Callable[..., Output], tmp_path: Path, name: str, content: bytes | str, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    output = call("pad", name, "--output", "out.npz", "--format", "json")
+    assert output.exit_status == 3
+    assert output == ""
+    assert message in output.stderr
+    assert output.stderr.startswith("Error: ")
+    assert len(output.stderr.splitlines()) == 2, "one line on what is wrong, one on what to do"
+    assert "Traceback" not in output.stderr
+    assert len(output.stderr) < 500
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_pickles_are_never_loaded(call: Callable[..., Output], tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+            return (Path.touch, (tmp_path / "exploded",))  # type: ignore[return-value]
+
+    np.save(tmp_path / "objects.npy", np.array([Bomb()], dtype=object), allow_pickle=True)
+    (tmp_path / "bare.npy").write_bytes(pickle.dumps(Bomb()))
+    for name, message in (("objects.npy", "pickled objects, which are never loaded"), ("bare.npy", "signature")):
+        output = call("pad", name)
+        assert output.exit_status == 3
+        assert message in output.stderr
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nofile.txt"], "nofile.txt: expected a file of sequences; received no such file"),
+        (["."], ".: expected a file of sequences; received a directory"),
+        (["bad\0name"], "embedded null byte"),
+        (
+            ["-", "--output", "nodir/x.npy"],
+            "nodir/x.npy: expected a place to write to; received No such file or directory",
+        ),
+    ],
+)
+def test_places_that_are_not_there(
+    call: Callable[..., Output], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    output = call("pad", *arguments, stdin="1 2\n")
+    assert (output.exit_status, output) == (3, "")
+    assert message in output.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--output", "x.parquet"],
+            "expected a path that ends in .json, .jsonl, .csv, .npy, .npz; received '.parquet'",
+        ),
+        (["--output", "x"], "received no suffix"),
+        (["--maxlen", "0"], "0 is not in the range x>=1"),
+        (["--value", "99999999999"], "expected a padding value that int32 holds"),
+        (["--padding", "left"], "'left' is not one of 'pre', 'post'"),
+        (["-", "-"], "expected `-` once; received it several times"),
+    ],
+)
+def test_usage_errors_exit_2(call: Callable[..., Output], tmp_path: Path, arguments: list[str], message: str) -> None:
+    output = call("pad", *arguments, stdin="1\n")
+    assert (output.exit_status, output) == (2, "")
+    assert message in output.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "message"),
+    [
+        ("a.txt", "x", "expected a format with fields"),
+        ("a.json", "x", "expected records with the field 'x'; received an array of bare sequences"),
+        ("a.npy", "x", "expected an .npz for --field"),
+        ("a.npz", "x", "expected an array named 'x'; received arrays named 'a'"),
+        ("a.jsonl", "x", "a.jsonl:1: expected the field 'x'; received the fields 'ids'"),
+    ],
+)
+def test_a_field_that_is_not_there(
+    call: Callable[..., Output], tmp_path: Path, name: str, field: str, message: str
+) -> None:
+    contents = {"a.txt": b"1\n", "a.json": b"[[1]]", "a.npy": npy(np.array([[1]])), "a.npz": npz(a=np.array([[1]])),
+                "a.jsonl": b'{"ids": [1]}\n'}  # fmt: skip
+    (tmp_path / name).write_bytes(contents[name])
+    output = call("pad", name, "--field", field)
+    assert output.exit_status == 3
+    assert message in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({}, "none with 'padding'"),
+        ({"padding": "up"}, "padding 'pre' or 'post'; received 'up'"),
+        ({"lengths": [1, 1]}, "tokens (1, 2) and mask (2, 2)"),
+        ({"tokens": [[1, 2.5]]}, "dtype float64"),
+        ({"maxlen": "x"}, "maxlen of at least 1; received x"),
+        ({"tokens": [[1], [2, 3]]}, "none"),
+    ],
+)
+def test_documents_that_are_not_whole(call: Callable[..., Output], document: dict[str, object], message: str) -> None:
+    import json
+
+    whole = {
+        "padding": "post",
+        "truncating": "post",
+        "maxlen": 2,
+        "value": 0,
+        "dtype": "int32",
+        "lengths": [2],
+        "tokens": [[1, 2]],
+    }
+    fields = {**whole, **document} if document else {}
+    output = call("pad", "-", stdin=json.dumps({"schema": "maskcli/pad/1", **fields}))
+    assert (output.exit_status, output) == (3, "")
+    if message != "none":
+        assert message in output.stderr

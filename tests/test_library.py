@@ -1,0 +1,61 @@
+"""The library's face."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import maskcli
+from tests.conftest import QUESTION
+
+
+def test_pad_takes_lists_arrays_and_ragged_sequences() -> None:
+    ragged = maskcli.RaggedSequences(values=np.array([1, 2, 3]), row_splits=np.array([0, 2, 3]))
+    for sequences in ([[1, 2], [3]], [np.array([1, 2]), (3,)], ragged):
+        batch = maskcli.pad(sequences)
+        assert batch.tokens.tolist() == [[1, 2], [3, 0]]
+        assert batch.mask.tolist() == [[True, True], [True, False]]
+        assert batch.lengths.tolist() == [2, 1]
+        assert batch.tokens.dtype == np.int32
+    assert maskcli.pad(np.array([[1, 2], [3, 0]])).tokens.tolist() == [[1, 2], [3, 0]]
+
+
+def test_records_are_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        maskcli.pad([[1]]).tokens = np.zeros((1, 1))  # type: ignore[misc]
+
+
+def test_dir_lists_the_verbs() -> None:
+    assert {"pad", "inspect", "loss", "RaggedSequences", "PaddedBatch"} <= set(dir(maskcli))
+    with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
+        _ = maskcli.nosuch
+
+
+def test_inspect_and_loss_return_evidence() -> None:
+    inspection = maskcli.inspect(QUESTION, input_dim=5000, embedding_dim=16)
+    assert inspection.mask is not None
+    assert inspection.mask.sum(axis=1).tolist() == [6, 5, 3]
+    report = maskcli.loss([[1, 2], [3]], targets=[[0.5, 1.0], [2.0]], model="embedding-dense")
+    assert report.model.units == 1
+    assert report.valid_timesteps == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "nosuch"}, "one of embedding-lstm, embedding-dense; received 'nosuch'"),
+        ({"mask_source": "nosuch"}, "one of embedding, masking, explicit, none, all; received 'nosuch'"),
+        ({"padding": "left"}, "padding 'pre' or 'post'; received 'left'"),
+        ({"truncating": "left"}, "truncating 'pre' or 'post'; received 'left'"),
+    ],
+)
+def test_unknown_names_are_value_errors(options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        maskcli.inspect([[1]], **options)  # type: ignore[arg-type]
+
+
+def test_unknown_loss_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="received 'hinge'"):
+        maskcli.loss([[1]], loss="hinge")

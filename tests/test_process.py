@@ -1,0 +1,189 @@
+"""maskcli as a process: exit codes, streams, pipes, terminals and packaging, with nothing mocked."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLE, Output, clean_environment
+
+PYTHON = sys.executable
+
+
+def test_version_and_help(run: Callable[..., Output]) -> None:
+    import maskcli
+
+    assert run("--version") == f"maskcli, version {maskcli.__version__}\n"
+    top = run("--help")
+    assert top == run("-h")
+    assert top.exit_status == 0
+    for command in ("pad", "inspect", "loss", "models"):
+        assert re.search(rf"^  {command} +\w", top, re.M)
+        assert run(command, "--help").exit_status == 0
+
+
+def test_every_option_is_documented() -> None:
+    import click
+
+    from maskcli.cli import COMMANDS, cli
+
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        assert command.help
+        for parameter in command.params:
+            assert isinstance(parameter, click.Argument) or parameter.help, f"{name} {parameter.name}"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("arguments", [["inspect"], ["loss", "--format", "json"]])
+def test_tensorflow_is_not_heard_even_when_it_is_told_to_talk(run: Callable[..., Output], arguments: list[str]) -> None:
+    output = run(*arguments, TF_CPP_MIN_LOG_LEVEL="0")
+    assert (output.exit_status, output.stderr) == (0, "")
+    assert "masked" in output or "mask" in output
+
+
+def test_the_pipe_of_the_issue(tmp_path: Path) -> None:
+    program = f"'{PYTHON}' -m maskcli"
+    line = f"{program} pad '{SAMPLE}' --format json | {program} inspect - --format json | '{PYTHON}' -m json.tool"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment()
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert '"schema": "maskcli/inspect/1"' in done.stdout
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    (tmp_path / "big.txt").write_text("1 2 3 4 5 6 7 8 9\n" * 50_000)
+    line = f"'{PYTHON}' -m maskcli pad big.txt --format json | head -1"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment()
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, '{"schema": "maskcli/pad/1",\n', "")
+
+
+def test_a_terminal_sees_that_something_is_happening(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [PYTHON, "-m", "maskcli", "inspect", "--format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=slave,
+        cwd=tmp_path,
+        env=clean_environment(TERM="xterm"),
+    ) as process:
+        os.close(slave)
+        shown, result = _read_both(master, process)
+    assert process.returncode == 0
+    assert "Loading TensorFlow and running the model" in shown
+    assert result.startswith('{"schema": "maskcli/inspect/1"')
+    assert "oneDNN" not in shown
+
+
+def _read_both(master: int, process: subprocess.Popen[bytes]) -> tuple[str, str]:
+    assert process.stdout is not None
+    shown, result = b"", b""
+    streams = [master, process.stdout.fileno()]
+    while streams:
+        for stream in select.select(streams, [], [])[0]:
+            try:
+                data = os.read(stream, 65536)
+            except OSError:  # A terminal whose other end has closed.
+                data = b""
+            if not data:
+                streams.remove(stream)
+            elif stream == master:
+                shown += data
+            else:
+                result += data
+    process.wait()
+    return shown.decode(), result.decode()
+
+
+def test_interrupted_is_130_and_says_nothing(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [PYTHON, "-m", "maskcli", "pad", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=clean_environment(),
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.strip()) == (130, b"", b"")
+
+
+def test_closed_streams_are_no_reason_to_fall(tmp_path: Path) -> None:
+    line = f"'{PYTHON}' -m maskcli inspect --quiet 2>&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path, env=clean_environment())
+    assert (done.returncode, done.stdout) == (0, b"")
+
+
+def test_a_traceback_is_shown_when_asked_for(run: Callable[..., Output]) -> None:
+    plain, traced = run("pad", "nofile"), run("pad", "nofile", "--traceback")
+    assert plain.exit_status == traced.exit_status == 3
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in traced.stderr
+    assert traced.stderr.endswith(plain.stderr)
+
+
+def test_a_model_that_keras_cannot_build_exits_4(run: Callable[..., Output]) -> None:
+    output = run("inspect", "--units", 10**12)
+    assert (output.exit_status, output) == (4, "")
+    assert output.stderr.startswith(
+        "Error: --model embedding-lstm: expected a model that Keras builds and runs; received"
+    )
+    assert len(output.stderr.splitlines()) == 2
+
+
+def test_a_bug_is_called_one(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maskcli.commands.pad.pad_ragged", lambda *_: 1 / 0)
+    output = call("pad")
+    assert (output.exit_status, output) == (70, "")
+    assert "internal error: ZeroDivisionError" in output.stderr
+    assert "This is a bug in maskcli" in output.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [PYTHON, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, check=True, capture_output=True, cwd=ROOT)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_carries_what_it_needs(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for name in (
+        "py.typed",
+        "sample_data/sample.txt",
+        *(f"schemas/{c}.json" for c in ("pad", "inspect", "loss", "models")),
+    ):
+        assert f"maskcli/{name}" in names
+    assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
+
+
+def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    environment = clean_environment(PYTHONPATH=str(tmp_path / "site"))
+    show = "import maskcli; print(maskcli.__file__)"
+    where = subprocess.run([PYTHON, "-P", "-c", show], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert str(tmp_path) in where.stdout
+    done = subprocess.run(
+        [PYTHON, "-P", "-m", "maskcli", "pad"], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3215" in done.stdout
+    schema = [PYTHON, "-P", "-m", "maskcli", "pad", "--json-schema"]
+    assert subprocess.run(schema, capture_output=True, cwd=tmp_path, env=environment).returncode == 0
