@@ -70,8 +70,12 @@ def on_outputs(outputs: Outputs, mask: Bools | None, calls: tuple[Call, ...]) ->
     zero = int((masked == 0).all(axis=-1).sum())
     repeated = int((outputs.repeats_previous[~mask] & (masked != 0).any(axis=-1)).sum())
     own = len(masked) - zero - repeated
-    counts = {"equal to the output before": repeated, "zero": zero, "computed from padding like any other": own}
-    said = [f"{count} {what}" for what, count in counts.items() if count]
+    kinds = (
+        (repeated, "repeats the one before", "repeat the one before"),
+        (zero, "is zero", "are zero"),
+        (own, "is computed from padding like any other", "are computed from padding like any other"),
+    )
+    said = [f"{count} {one if count == 1 else many}" for count, one, many in kinds if count]
     uses = "is given the mask" if last.given else "passes the mask on without looking at it"
     return [fact(f"{last.type} {uses}. Of {timesteps(len(masked), 'masked output')}, {', '.join(said)}.")]
 

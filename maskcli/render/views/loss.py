@@ -37,9 +37,9 @@ def _losses(report: LossReport) -> list[Part]:
 def _timesteps(report: LossReport, limits: Limits) -> list[Part]:
     losses = report.per_timestep
     n_sequences, maxlen = losses.shape
-    width = max(len(_short(value)) for value in losses.ravel().tolist()) + 3
     rows = elided(n_sequences, limits.rows)
-    columns = elided(maxlen, fitting(limits, width, taken=11 + 2 * (width + 2)))
+    width = max(len(_short(value)) for row in rows if row is not None for value in losses[row]) + 3
+    columns = elided(maxlen, fitting(limits, width, taken=6 + 2 * max(10, width - 1)))
 
     def loss_cell(row: int, timestep: int | None) -> Cells:
         if timestep is None:
@@ -83,10 +83,8 @@ def _reductions(report: LossReport) -> list[Part]:
 
 
 def _short(value: float) -> str:
-    """Return four significant digits."""
-    return (
-        f"{value:.4g}" if not value or 1e-3 <= abs(value) < 1e4 else f"{value:.0f}" if value >= 1e4 else f"{value:.1e}"
-    )
+    """Return three significant digits, more of a number that has more before its point."""
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _loss(value: float | None) -> str:

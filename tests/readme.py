@@ -1,0 +1,82 @@
+"""The README's transcripts: found, run, compared, and written anew by ``python -m tests.readme``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.conftest import ROOT, clean_environment
+
+README = ROOT / "README.md"
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One line after ``$ ``, and what the README says it prints."""
+
+    command: str
+    output: str
+
+
+def steps(text: str) -> list[Step]:
+    """Return the steps of all transcripts."""
+    return [
+        Step(command, output)
+        for block in BLOCK.findall(text)
+        for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.M)
+    ]
+
+
+def run(command: str) -> str:
+    """Return what a command line prints on both streams, run by a real shell in the checkout, with files elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        shim = Path(folder) / "bin" / "maskcli"
+        shim.parent.mkdir()
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m maskcli "$@"\n')
+        shim.chmod(0o755)
+        (Path(folder) / "python").symlink_to(sys.executable)
+        (Path(folder) / "sample_data").symlink_to(ROOT / "sample_data")
+        path = f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environment = clean_environment(PATH=path, PYTHONPATH=str(ROOT))
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, cwd=folder, env=environment, timeout=120
+        )
+    return "".join(f"{line.rstrip()}\n" for line in (done.stdout + done.stderr).splitlines())
+
+
+def alike(shown: str, printed: str) -> bool:
+    """Return whether two outputs differ by no more than the last digit of a number, as they may between machines."""
+    if NUMBER.sub("#", _squeezed(shown)) != NUMBER.sub("#", _squeezed(printed)):
+        return False
+    pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)
+    return all(abs(float(a) - float(b)) <= 1.5 * _last_digit(a) + 1e-6 * abs(float(a)) for a, b in pairs)
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r" +", " ", text)
+
+
+def _last_digit(number: str) -> float:
+    mantissa, _, exponent = number.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+
+
+def rewritten(text: str) -> str:
+    """Return the README with every transcript run again."""
+
+    def block(match: re.Match[str]) -> str:
+        commands = re.findall(r"^\$ (.*)$", match.group(1), re.M)
+        return "```console\n" + "".join(f"$ {command}\n{run(command)}" for command in commands) + "```"
+
+    return BLOCK.sub(block, text)
+
+
+if __name__ == "__main__":
+    README.write_text(rewritten(README.read_text()))
