@@ -130,6 +130,17 @@ def test_closed_streams_are_no_reason_to_fall(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, b"")
 
 
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "big.txt").write_text("1 2 3 4 5 6 7 8 9\n" * 5_000)
+    (tmp_path / "out.npy").write_text("old")
+    line = f"ulimit -f 1; '{PYTHON}' -m maskcli pad big.txt --output out.npy"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment())
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "out.npy: expected a place to write to; received File too large" in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["big.txt", "out.npy"]
+    assert (tmp_path / "out.npy").read_text() == "old"
+
+
 def test_a_traceback_is_shown_when_asked_for(run: Callable[..., Output]) -> None:
     plain, traced = run("pad", "nofile"), run("pad", "nofile", "--traceback")
     assert plain.exit_status == traced.exit_status == 3

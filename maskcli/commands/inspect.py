@@ -13,7 +13,7 @@ from maskcli.errors import ExitCode
 from maskcli.models.mask_sources import ALL, MASK_SOURCES
 
 
-@click.command()
+@click.command(short_help="Follow the mask through a model.")
 @options.source_options
 @options.model_options
 @click.option("--units", type=options.AT_LEAST_1, default=3, show_default=True, help="Width of the outputs.")

@@ -13,7 +13,7 @@ from maskcli.inspection.losses import LOSSES
 from maskcli.models.mask_sources import MASK_SOURCES
 
 
-@click.command()
+@click.command(short_help="Compare masked and unmasked loss.")
 @options.source_options
 @click.option(
     "--targets",

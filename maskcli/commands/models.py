@@ -7,7 +7,7 @@ import click
 from maskcli.commands import options
 
 
-@click.command()
+@click.command(short_help="List the built-in models.")
 @options.answer_options("Write the result: .json, or .txt for the table.", large=False)
 @options.json_schema_option("models")
 def models(answer: options.Answer) -> None:

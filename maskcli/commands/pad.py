@@ -12,7 +12,7 @@ from maskcli.sequences.files import WRITABLE, write_batch
 from maskcli.sequences.padding import pad_ragged
 
 
-@click.command()
+@click.command(short_help="Pad sequences from files; show or write the batch.")
 @options.source_options
 @options.answer_options(f"Write the batch; the suffix says how: {', '.join(WRITABLE)}.")
 @options.json_schema_option("pad")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from maskcli.evidence import LossReport
+from maskcli.records import Floats
 from maskcli.render.grid import GAP, Cells, elision_note, fitting, gap_row, left_out, timestep_columns
 from maskcli.render.numbers import plural, short
 from maskcli.render.parts import Column, Heading, Limits, Part, Remarks, Table, cell, elided
@@ -38,17 +42,17 @@ def _timesteps(report: LossReport, limits: Limits) -> list[Part]:
     losses = report.per_timestep
     n_sequences, maxlen = losses.shape
     rows = elided(n_sequences, limits.rows)
-    width = max(len(_short(value)) for row in rows if row is not None for value in losses[row]) + 3
-    columns = elided(maxlen, fitting(limits, width, taken=6 + 2 * max(10, width - 1)))
+    shown = losses[[row for row in rows if row is not None]]
+    number, columns = _columns(shown, limits)
 
     def loss_cell(row: int, timestep: int | None) -> Cells:
         if timestep is None:
             return cell(GAP, "muted")
         counts = report.mask[row, timestep] if report.mask is not None else report.valid[row, timestep]
-        return cell(_short(losses[row, timestep]), "valid" if counts else "padding")
+        return cell(number(losses[row, timestep]), "valid" if counts else "padding")
 
     def mean_cell(value: float | None) -> Cells:
-        return cell("–" if value is None else _short(value), "strong")
+        return cell("–" if value is None else number(value), "strong")
 
     table = Table(
         (Column("sample"), *timestep_columns(columns), Column("masked"), Column("unmasked")),
@@ -82,9 +86,21 @@ def _reductions(report: LossReport) -> list[Part]:
     ]
 
 
-def _short(value: float) -> str:
-    """Return three significant digits, more of a number that has more before its point."""
-    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+def _columns(losses: Floats, limits: Limits) -> tuple[Callable[[float], str], list[int | None]]:
+    """Return a formatter and the timesteps to show: four digits, or three where that makes room for more timesteps."""
+    timesteps = losses.shape[1]
+    for digits in (4, 3):
+        number = partial(_significant, digits=digits)
+        width = max(map(len, map(number, losses.ravel().tolist()))) + 3
+        room = fitting(limits, width, taken=6 + 2 * max(10, width - 1))
+        if room is None or timesteps <= room:
+            break
+    return number, elided(timesteps, room)
+
+
+def _significant(value: float, digits: int) -> str:
+    """Return so many significant digits, more of a number that has more before its point."""
+    return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
 def _loss(value: float | None) -> str:
