@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -50,27 +48,26 @@ def cli() -> None:
     """
 
 
-def main(args: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Run the command line and exit with a code of ``ExitCode``."""
-    arguments = list(sys.argv[1:] if args is None else args)
-    code = _run(arguments)
+    code = run(sys.argv[1:])
     # The process ends here. Without this the interpreter walks all of TensorFlow's objects once more: half a second.
     gc.freeze()
     sys.exit(code)
 
 
-def _run(arguments: list[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every error becomes one message."""
     try:
-        code = cli.main(arguments, prog_name="maskcli", standalone_mode=False)
-        _flush()
+        code = cli.main(list(arguments), prog_name="maskcli", standalone_mode=False)
         return int(code) if isinstance(code, int) else ExitCode.OK
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return _closed_pipe()
+    except SystemExit:  # What click makes of a closed pipe while it prints a help text.
+        return ExitCode.OK
     except MaskcliError as error:
         return _fail(str(error), error.exit_code, arguments)
     except Exception as error:
@@ -78,22 +75,10 @@ def _run(arguments: list[str]) -> int:
         return _fail(said, ExitCode.INTERNAL, arguments)
 
 
-def _fail(message: str, code: ExitCode, arguments: list[str]) -> int:
+def _fail(message: str, code: ExitCode, arguments: Sequence[str]) -> int:
     if TRACEBACK in arguments:
         import traceback
 
         traceback.print_exc()
     click.echo(f"Error: {message}", err=True)
     return code
-
-
-def _flush() -> None:
-    if sys.stdout is not None:
-        sys.stdout.flush()
-
-
-def _closed_pipe() -> int:
-    """End quietly when the reader has gone, and keep the interpreter from flushing into the closed pipe at exit."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return ExitCode.OK

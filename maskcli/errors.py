@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Any
 
 
 class ExitCode(enum.IntEnum):
@@ -51,6 +52,10 @@ class MaskcliError(Exception):
             self.where = where
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let an error travel from one process to another."""
+        return _rebuilt, (type(self), vars(self).copy())
+
     def __str__(self) -> str:
         """Return the one message: ``where: expected ...; received .... Fix.``."""
         place = self.where or (f"row {self.row + 1}" if self.row is not None else "")
@@ -58,6 +63,12 @@ class MaskcliError(Exception):
             place = f"{place}, value {self.value + 1}".removeprefix(", ")
         said = f"expected {self.expected}; received {self.received}.\n{self.fix}"
         return f"{place}: {said}" if place else said
+
+
+def _rebuilt(kind: type[MaskcliError], parts: dict[str, Any]) -> MaskcliError:
+    error = kind(expected=parts["expected"], received=parts["received"], fix=parts["fix"])
+    vars(error).update(parts)
+    return error
 
 
 class UsageError(MaskcliError, ValueError):

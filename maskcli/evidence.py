@@ -62,7 +62,7 @@ class Call:
     """One application of a layer or operation, as it ran.
 
     Attributes:
-        call: the path of the layer in the model.
+        call: the name of the layer, or the kind of the operation and its count.
         index: its position in the order of running, from 0.
         type: the class name of the layer or operation.
         effect: what it does to the mask: creates, passes, changes, uses, drops or none.
@@ -102,7 +102,7 @@ class Outputs:
     """What the last call of a model returned.
 
     Attributes:
-        call: the path of that call.
+        call: the name of that call.
         values: ``(batch, timesteps, units)``, or ``(batch, units)`` when the timesteps are gone.
         mask: the mask that the outputs carry, which is the one that a loss will see.
         repeats_previous: ``(batch, timesteps)``, True where a masked output carries the one before on exactly; None

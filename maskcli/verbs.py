@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-from collections.abc import Iterator
+import os
 from typing import Any
 
 import numpy as np
@@ -88,8 +87,8 @@ def inspect(
         seed=seed,
     )
     valid = valid_timesteps(batch)
-    with _keras(settings):
-        return _inspect(settings, batch, valid)
+    load_keras()
+    return _inspect(settings, batch, valid)
 
 
 def loss(
@@ -140,6 +139,7 @@ def loss(
         ModelError: when Keras cannot build or run the model.
     """
     _known("--loss", loss, tuple(losses.LOSSES))
+    _positive(units=units, batch_size=batch_size)
     ragged = as_ragged(sequences)
     batch = pad_ragged(ragged, Layout(padding, truncating, maxlen, value, dtype))
     settings = _settings(
@@ -149,7 +149,7 @@ def loss(
         mask_source=mask_source,
         input_dim=input_dim,
         embedding_dim=embedding_dim,
-        units=units or 3,
+        units=3 if units is None else units,
         return_sequences=True,
         zero_output_for_mask=zero_output_for_mask,
         seed=seed,
@@ -160,21 +160,21 @@ def loss(
         settings = dataclasses.replace(settings, logits=wanted.units)
     else:
         settings = dataclasses.replace(settings, units=wanted.units)
-    with _keras(settings):
-        return _loss(settings, batch, wanted, loss, batch_size or len(batch.tokens))
+    load_keras()
+    return _loss(settings, batch, wanted, loss, len(batch.tokens) if batch_size is None else batch_size)
 
 
 def _inspect(settings: ModelSettings, batch: PaddedBatch, valid: Bools) -> Inspection:
     sources = GIVING if settings.mask_source == ALL else (settings.mask_source,)
-    first = build(dataclasses.replace(settings, mask_source=sources[0]))
-    run = trace(first.keras_model, first.inputs(batch.tokens, valid))
+    with running(f"--model {settings.name}"):
+        first = build(dataclasses.replace(settings, mask_source=sources[0]))
+        run = trace(first.keras_model, first.inputs(batch.tokens, valid))
+        plain = _run_unmasked(first, batch, valid)
+        results = _compared(first, run, sources, batch, valid) if len(sources) > 1 else ()
     mask = first_mask(run.calls)
     outputs = timesteps.outputs_of(run.calls[-1].call, _values(run), mask_of(run.output))
     row = _embedding_row(first)
-    unmasked = (
-        None if mask is None else timesteps.without_mask(outputs.values, _run_unmasked(first, batch, valid), valid)
-    )
-    results = _compared(first, run, sources, batch, valid) if len(sources) > 1 else ()
+    unmasked = None if mask is None else timesteps.without_mask(outputs.values, plain, valid)
     agree = timesteps.agree(results, batch.tokens.shape[1]) if results else None
     return Inspection(
         model=dataclasses.replace(first.settings, mask_source=settings.mask_source),
@@ -200,15 +200,16 @@ def _inspect(settings: ModelSettings, batch: PaddedBatch, valid: Bools) -> Inspe
 
 def _loss(settings: ModelSettings, batch: PaddedBatch, targets: Targets, name: str, batch_size: int) -> LossReport:
     valid = valid_timesteps(batch)
-    built = build(settings)
-    inputs = built.inputs(batch.tokens, valid)
-    output = built.keras_model(inputs, training=False)
-    mask = mask_of(output)
-    each = losses.per_timestep(name, targets.values, np.asarray(output))
+    with running(f"--model {settings.name}"):
+        built = build(settings)
+        inputs = built.inputs(batch.tokens, valid)
+        output = built.keras_model(inputs, training=False)
+        mask = mask_of(output)
+        each = losses.per_timestep(name, targets.values, np.asarray(output))
+        unmasked_each = losses.per_timestep(name, targets.values, _run_unmasked(built, batch, valid))
+        reported = losses.evaluate(built.keras_model, name, inputs, targets.values, batch_size)
     counted = valid if mask is None else mask
     masked = losses.mean(each[counted])
-    unmasked_each = losses.per_timestep(name, targets.values, _run_unmasked(built, batch, valid))
-    reported = losses.evaluate(built.keras_model, name, inputs, targets.values, batch_size)
     return LossReport(
         model=settings,
         versions=versions(),
@@ -229,21 +230,15 @@ def _loss(settings: ModelSettings, batch: PaddedBatch, targets: Targets, name: s
         reductions=losses.reductions(each, mask),
         remarks=(
             *(remarks.on_mask(batch, valid, mask) if mask is not None else ()),
-            *remarks.on_targets(targets, batch, counted),
+            *remarks.on_targets(targets, batch, counted, valid),
             *remarks.on_loss(masked, reported, mask, valid, batch_size),
         ),
     )
 
 
-@contextlib.contextmanager
-def _keras(settings: ModelSettings) -> Iterator[None]:
-    with running(f"--model {settings.name}"):
-        load_keras()
-        yield
-
-
 def _settings(ragged: RaggedSequences, batch: PaddedBatch, *, input_dim: int | None, **options: Any) -> ModelSettings:
     """Return settings that are checked as far as that goes without Keras."""
+    _positive(input_dim=input_dim, embedding_dim=options["embedding_dim"], units=options["units"])
     _known("--model", options["name"], tuple(BUILTIN))
     _known("--mask-source", options["mask_source"], (*MASK_SOURCES, ALL))
     padding_id = batch.layout.value
@@ -263,14 +258,22 @@ def _targets(
 ) -> Targets:
     if isinstance(targets, str) and targets in MADE:
         return make_targets(targets, loss, batch, units, input_dim)
-    if isinstance(targets, str):
-        return read_targets(targets, loss, ragged, batch, units)
+    if isinstance(targets, str | os.PathLike):
+        return read_targets(os.fspath(targets), loss, ragged, batch, units)
     return given_targets(targets, loss, ragged, batch, units)
 
 
 def _known(option: str, name: str, names: tuple[str, ...]) -> None:
     if name not in names:
         raise UsageError(where=option, expected=f"one of {', '.join(names)}", received=repr(name), fix="Choose one.")
+
+
+def _positive(**numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise UsageError(
+                where=name, expected="at least 1", received=str(number), fix="Leave it out, or enlarge it."
+            )
 
 
 def _values(run: Run) -> Floats:

@@ -38,7 +38,15 @@ class Output(str):
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    left_out = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND", "PYTHONWARNINGS")
+    left_out = (
+        "COLUMNS",
+        "FORCE_COLOR",
+        "NO_COLOR",
+        "TF_CPP_MIN_LOG_LEVEL",
+        "KERAS_BACKEND",
+        "PYTHONUNBUFFERED",
+        "PYTHONWARNINGS",
+    )
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "PYTHONIOENCODING": "utf-8", **more}
 
@@ -71,10 +79,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
         data = stdin.encode() if isinstance(stdin, str) else stdin
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main([str(arg) for arg in args])
+        status = cli.run([str(arg) for arg in args])
         said = capsys.readouterr()
-        return Output.of(said.out, said.err, int(ended.value.code or 0))
+        return Output.of(said.out, said.err, status)
 
     return call
 

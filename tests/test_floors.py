@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,26 @@ def test_each_library_has_its_floors(path: Path) -> None:
         assert allowed is None or floor_of(path) in allowed, f"{path.name} imports {name}"
 
 
+def test_imports_are_absolute() -> None:
+    for path in modules():
+        relative = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) and node.level
+        ]
+        assert not relative, path
+
+
+def test_the_oldest_dependencies_are_the_lower_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = {}
+    for line in project["dependencies"]:
+        name, bound = re.match(r"([a-z]+)>=([0-9.]+)", line).groups()  # type: ignore[union-attr]
+        bounds.setdefault(name, bound)
+    lowest = dict(re.findall(r"^([a-z]+)==([0-9.]+)$", (ROOT / ".ci" / "lowest.txt").read_text(), re.M))
+    assert lowest.keys() == bounds.keys()
+    for name, bound in bounds.items():
+        assert f"{lowest[name]}.".startswith(f"{bound}."), name
+
+
 def test_every_module_is_on_a_floor() -> None:
     assert {floor_of(path) for path in modules()} <= {*FLOORS, *SIDEWAYS}
 
@@ -105,8 +126,8 @@ def test_no_tensorflow_without_a_model(arguments: list[str]) -> None:
 import atexit, sys
 loaded = lambda: [name for name in ("tensorflow", "keras") if name in sys.modules]
 atexit.register(lambda: print("LOADED", loaded(), file=sys.stderr))
-from maskcli.cli import main
-main({arguments!r})
+from maskcli.cli import run
+run({arguments!r})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
     assert "LOADED []" in done.stderr
@@ -116,8 +137,8 @@ main({arguments!r})
 def test_shell_completion_loads_no_tensorflow() -> None:
     code = """
 import sys
-from maskcli.cli import _run
-_run([])
+from maskcli.cli import run
+run([])
 print([name for name in ("tensorflow", "keras") if name in sys.modules], file=sys.stderr)
 """
     env = clean_environment(_MASKCLI_COMPLETE="bash_complete", COMP_WORDS="maskcli ins", COMP_CWORD="1")

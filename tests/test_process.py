@@ -63,13 +63,58 @@ def test_the_pipe_of_the_issue(tmp_path: Path) -> None:
     assert '"schema": "maskcli/inspect/1"' in done.stdout
 
 
-def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
-    (tmp_path / "big.txt").write_text("1 2 3 4 5 6 7 8 9\n" * 50_000)
-    line = f"'{PYTHON}' -m maskcli pad big.txt --format json | head -1"
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("arguments", "reader"),
+    [
+        ("pad big.txt --format json", "head -1"),
+        ("pad big.txt --all", "head -1"),
+        ("pad big.txt --format json", "true"),
+        ("--help", "true"),
+        ("pad --help", "true"),
+        ("inspect --json-schema", "true"),
+    ],
+)
+def test_a_closed_pipe_ends_quietly(tmp_path: Path, arguments: str, reader: str, unbuffered: str) -> None:
+    (tmp_path / "big.txt").write_text("1 2 3 4 5 6 7 8 9\n" * 20_000)
+    line = f"'{PYTHON}' -m maskcli {arguments} | {reader}"
+    environment = clean_environment(PYTHONUNBUFFERED=unbuffered)
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment()
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, '{"schema": "maskcli/pad/1",\n', "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == (reader != "true")
+
+
+@pytest.mark.parametrize(
+    ("redirected", "message"),
+    [
+        ("pad > /dev/full", "standard output: expected a place to write to; received No space left on device"),
+        ("pad >&-", "standard output: expected a place to write to; received a closed stream"),
+        ("pad - <&-", "<stdin>: expected a file of sequences; received a closed stream"),
+    ],
+)
+def test_streams_that_cannot_be_used(tmp_path: Path, redirected: str, message: str) -> None:
+    line = f"'{PYTHON}' -m maskcli {redirected}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment())
+    assert done.returncode == 3
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_documents_are_utf_8_whatever_the_locale(run: Callable[..., Output], tmp_path: Path) -> None:
+    (tmp_path / "größe.txt").write_text("1 2 3 4 5 6\n1 2 3 4 5\n1 2 3\n")
+    document = run("loss", "--targets", "größe.txt", "--format", "json", PYTHONIOENCODING="ascii").json
+    assert document["targets"] == "größe.txt, one number a timestep"
+    assert run("models", "--format", "json", PYTHONIOENCODING="ascii") == run("models", "--format", "json")
+
+
+def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff.txt"
+    command = [PYTHON.encode(), b"-m", b"maskcli", b"pad", name]
+    missing = subprocess.run(command, capture_output=True, env=clean_environment())
+    assert (missing.returncode, missing.stdout) == (3, b"")
+    assert "\ufffd.txt: expected a file of sequences; received no such file" in missing.stderr.decode()
 
 
 def test_a_terminal_sees_that_something_is_happening(tmp_path: Path) -> None:
@@ -118,7 +163,8 @@ def test_interrupted_is_130_and_says_nothing(tmp_path: Path) -> None:
         cwd=tmp_path,
         env=clean_environment(),
     )
-    time.sleep(1.5)
+    assert process.stderr is not None
+    time.sleep(3)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err.strip()) == (130, b"", b"")
@@ -152,10 +198,12 @@ def test_a_traceback_is_shown_when_asked_for(run: Callable[..., Output]) -> None
 def test_a_model_that_keras_cannot_build_exits_4(run: Callable[..., Output]) -> None:
     output = run("inspect", "--units", 10**12)
     assert (output.exit_status, output) == (4, "")
-    assert output.stderr.startswith(
-        "Error: --model embedding-lstm: expected a model that Keras builds and runs; received"
-    )
+    said = "Error: --model embedding-lstm: expected a model that Keras builds and runs; received"
+    assert output.stderr.startswith(said)
     assert len(output.stderr.splitlines()) == 2
+    traced = run("inspect", "--units", 10**12, "--traceback").stderr
+    assert re.search(r'File ".*keras.*", line \d+', traced)
+    assert said in traced
 
 
 def test_a_bug_is_called_one(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,13 +33,14 @@ def inspect(source: options.Source, answer: options.Answer, **model: Any) -> int
     call does to the mask, the outputs timestep by timestep, and beside them the same weights run without any mask.
     """
     from maskcli import verbs
+    from maskcli.models.runtime import quiet_stderr
     from maskcli.render.documents import inspect_document
     from maskcli.render.progress import working
     from maskcli.render.views import inspect as views
 
     answer.check_output()
     loaded, layout = source.read()
-    with loaded.naming(), working("Loading TensorFlow and running the model"):
+    with loaded.naming(), working("Loading TensorFlow and running the model"), quiet_stderr():
         inspection = verbs.inspect(loaded.ragged, **dataclasses.asdict(layout), **model)
     document, view = inspect_document(inspection), partial(views.view, inspection)
     answer.write(document, view)

@@ -46,13 +46,14 @@ def loss(source: options.Source, answer: options.Answer, **model: Any) -> None:
     counted; unmasked model is the same weights run without any mask.
     """
     from maskcli import verbs
+    from maskcli.models.runtime import quiet_stderr
     from maskcli.render.documents import loss_document
     from maskcli.render.progress import working
     from maskcli.render.views import loss as views
 
     answer.check_output()
     loaded, layout = source.read(model["targets"])
-    with loaded.naming(), working("Loading TensorFlow and running the model"):
+    with loaded.naming(), working("Loading TensorFlow and running the model"), quiet_stderr():
         report = verbs.loss(loaded.ragged, **dataclasses.asdict(layout), **model)
     document, view = loss_document(report), partial(views.view, report)
     answer.write(document, view)

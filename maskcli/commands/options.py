@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import click
 
-from maskcli.errors import UsageError
+from maskcli.errors import InputError, UsageError
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
 from maskcli.sequences.files import STDIN, Loaded, read_sequences, write_file
@@ -49,6 +50,12 @@ class Source:
             )
         if self.files:
             loaded = read_sequences(self.files, self.input_format, self.field)
+        elif self.input_format != "auto" or self.field is not None:
+            raise UsageError(
+                expected="FILE with --input-format or --field",
+                received="none",
+                fix="Name a file, or `-` for standard input.",
+            )
         else:
             loaded = read_sequences([sample_path()])
         asked = {field.name: getattr(self, field.name) for field in dataclasses.fields(Layout)}
@@ -81,21 +88,22 @@ class Answer:
         """Write the result to ``--output``, if that is given: a JSON document, or the tables as text."""
         if self.output is not None:
             as_json = Path(self.output).suffix.lower() == ".json"
-            write_file(self.output, dumps(document) if as_json else self._table(view, colour=False).encode())
+            write_file(self.output, dumps(document) if as_json else self._table(view, to_file=True))
 
     def show(self, document: dict[str, Any], view: Callable[..., Any]) -> None:
         """Print the result, unless ``--quiet``."""
         if not self.quiet:
-            emit(dumps(document).decode() if self.format_ == "json" else self._table(view))
+            emit(dumps(document) if self.format_ == "json" else self._table(view))
 
-    def _table(self, view: Callable[..., Any], colour: bool = True) -> str:
+    def _table(self, view: Callable[..., Any], to_file: bool = False) -> bytes:
         from maskcli.render.parts import Limits
-        from maskcli.render.terminal import file_console, stdout_console, to_text
+        from maskcli.render.terminal import file_console, stdout_console, to_bytes
 
-        console = stdout_console() if colour else file_console()
-        rows = None if self.all_ else self.max_rows
-        columns = None if self.all_ else self.max_cols or console.width
-        return to_text(view(Limits(rows, columns, console.width)), console)
+        console = file_console() if to_file else stdout_console()
+        if self.all_:
+            return to_bytes(view(Limits(None, None, console.width, everything=True)), console)
+        limits = Limits(self.max_rows, self.max_cols, console.width)
+        return to_bytes(view(limits), console)
 
 
 def source_options(command: Command) -> Command:
@@ -149,7 +157,7 @@ def answer_options(writes: str, large: bool = True) -> Callable[[Command], Comma
     """Return the options on what is shown and written, as ``answer``; ``writes`` says what ``--output`` writes."""
     limits = (
         _option("--max-rows", type=AT_LEAST_2, default=24, show_default=True, help="Rows of a table."),
-        _option("--max-cols", type=AT_LEAST_2, help="Columns of a table.  [default: as many as fit]"),
+        _option("--max-cols", type=AT_LEAST_2, help="Timesteps or units in a row.  [default: as many as fit]"),
         _option("--all", "all_", is_flag=True, help="Show whole tables, however large."),
     )
     return lambda command: _bundled(
@@ -172,7 +180,7 @@ def json_schema_option(name: str) -> Callable[[Command], Command]:
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            emit((PACKAGE / "schemas" / f"{name}.json").read_text("utf-8"))
+            emit((PACKAGE / "schemas" / f"{name}.json").read_bytes())
             ctx.exit()
 
     return click.option(
@@ -181,10 +189,35 @@ def json_schema_option(name: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-def emit(text: str) -> None:
-    """Write a result to standard output, whole."""
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def emit(data: bytes) -> None:
+    """Write a result to standard output, whole; a reader that goes away early is no error.
+
+    Raises:
+        InputError: when standard output is closed or full.
+    """
+    if sys.stdout is None:
+        raise _no_output("a closed stream")
+    try:
+        sys.stdout.flush()
+        left = memoryview(data)
+        while left:  # An unbuffered stream may take a part only.
+            left = left[sys.stdout.buffer.write(left) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not be flushed into the closed pipe when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _no_output(error.strerror or str(error)) from None
+
+
+def _no_output(received: str) -> InputError:
+    return InputError(
+        where="standard output",
+        expected="a place to write to",
+        received=received,
+        fix="Redirect it elsewhere, or use --quiet and --output.",
+    )
 
 
 def sample_path() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from maskcli.evidence import Call, EmbeddingRow, Outputs, Remark, SourceResult, Targets, Unmasked
@@ -31,7 +33,7 @@ def on_mask(batch: PaddedBatch, valid: Bools, mask: Bools | None) -> list[Remark
         remarks.append(
             warning(
                 f"Id {batch.layout.value} is also a real token, {place(hidden)}, and is masked there: a mask that is "
-                "made from ids cannot tell it from padding. Start the vocabulary at 1."
+                f"made from ids cannot tell it from padding. Keep id {batch.layout.value} for padding alone."
             )
         )
     seen = ~valid & mask
@@ -86,11 +88,17 @@ def on_unmasked(unmasked: Unmasked | None, outputs: Outputs) -> list[Remark]:
         return []
     if outputs.values.ndim < 3:
         return [fact(f"Without the mask the outputs move by up to {unmasked.max_abs_change_valid:.3g}.")]
-    valid = unmasked.max_abs_change_valid
-    at_valid = f"move by up to {valid:.3g}" if valid else "do not move"
-    padding = unmasked.max_abs_change_padding
-    at_padding = "" if padding is None else f", padding by up to {padding:.3g}" if padding else ", nor does padding"
-    return [fact(f"Without the mask, valid timesteps {at_valid}{at_padding}.")]
+    return [fact(f"Without the mask, {_moves('valid timesteps', unmasked.max_abs_change_valid)}{_padding(unmasked)}.")]
+
+
+def _padding(unmasked: Unmasked) -> str:
+    if unmasked.max_abs_change_padding is None:
+        return ""
+    return f"; {_moves('padded ones', unmasked.max_abs_change_padding)}"
+
+
+def _moves(what: str, change: float) -> str:
+    return f"{what} move by up to {change:.3g}" if change else f"{what} do not move"
 
 
 def on_sources(results: tuple[SourceResult, ...], agree: bool) -> list[Remark]:
@@ -103,7 +111,7 @@ def on_sources(results: tuple[SourceResult, ...], agree: bool) -> list[Remark]:
         warning(
             f"The mask sources differ: {worst.mask_source} and {results[0].mask_source} by "
             f"{timesteps(worst.differing_timesteps, 'timestep')} of the mask and {worst.max_abs_difference:.3g} in the "
-            "outputs. An explicit mask follows the lengths, the others look for the padding id."
+            "outputs. An explicit mask leaves a padding id between tokens valid; the others look for the id alone."
         )
     ]
 
@@ -117,31 +125,35 @@ def on_loss(masked: float | None, keras: float, mask: Bools | None, valid: Bools
         return [
             warning(f"No timestep is valid under the mask: there is nothing to average, and Keras reports {keras:g}.")
         ]
+    if not (math.isfinite(masked) and math.isfinite(keras)):
+        return [warning(f"The loss is not finite: {masked} by hand, {keras} by Keras.")]
     apart = relative(masked, keras)
     if apart <= 1e-6:
         return [fact("The mean by hand over the valid timesteps is what Keras reports.")]
-    cause = (
-        f"evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep"
-        if batch_size < len(mask)
-        else "float32 rounding in Keras is the only difference left"
-    )
-    return [warning(f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart): {cause}.")]
+    said = f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart)"
+    if batch_size < len(mask):
+        why = f"evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep"
+        return [warning(f"{said}: {why}.")]
+    # Adding n numbers one by one in float32 is off by at most n units in the last place.
+    if apart <= mask.size * float(np.finfo(np.float32).eps):
+        return [fact(f"{said}, which is within the rounding of float32.")]
+    return [warning(f"{said}, more than rounding explains.")]
 
 
-def on_targets(targets: Targets, batch: PaddedBatch, counted: Bools) -> list[Remark]:
+def on_targets(targets: Targets, batch: PaddedBatch, counted: Bools, valid: Bools) -> list[Remark]:
     """Return how many timesteps that count have no next token: the mask is that of the inputs, not of the targets."""
     if not targets.next_token:
         return []
     has_next = np.zeros_like(counted)
-    has_next[:, :-1] = batch.mask[:, 1:]
+    has_next[:, :-1] = valid[:, 1:]
     lacking = int((counted & ~has_next).sum())
     if not lacking:
         return []
-    count = "counts" if lacking == 1 else "count"
+    verbs = ("has", "counts") if lacking == 1 else ("have", "count")
     return [
         fact(
-            f"{timesteps(lacking, 'timestep')} without a next token {count} too, with padding id {batch.layout.value} "
-            "as target: the mask is that of the inputs."
+            f"{timesteps(lacking, 'timestep')} {verbs[0]} no next token in the batch and {verbs[1]} all the same, with "
+            f"padding id {batch.layout.value} as target."
         )
     ]
 

@@ -50,7 +50,10 @@ def compare_source(mask_source: str, mask: Bools | None, values: Floats, first: 
     """Return what one mask source gave, set against the ``first`` one."""
     if first is None:
         return SourceResult(mask_source, mask, values, 0, 0.0)
-    differing = 0 if mask is None or first.mask is None else int((mask != first.mask).sum())
+    if mask is None or first.mask is None:
+        differing = 0 if mask is first.mask else int(np.prod(values.shape[:2]))
+    else:
+        differing = int((mask != first.mask).sum())
     return SourceResult(mask_source, mask, values, differing, float(np.abs(values - first.values).max()))
 
 

@@ -1,8 +1,9 @@
 """The calls of a model as they really run, each with the masks that came in, reached it and went out.
 
 A model is run eagerly with ``Layer.__call__`` and ``Operation.__call__`` watched. The first sees the tensors, whose
-masks are read before the call since a layer may take them off; the second sees the arguments that Keras filled in, so
-``mask`` is what truly reached ``call``. What a layer calls inside itself, such as an RNN's cell, is its own business.
+masks are read at once, before and after each call, since a later layer may take them off. The second sees the
+arguments that Keras filled in, so ``given`` says whether a ``mask`` truly reached ``call``. What a layer calls inside
+itself, such as an RNN's cell, is its own business.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class _Open:
     carried: Bools | None
     given: Any = None
     output: Any = None
+    mask_out: Bools | None = None
     warning: str | None = None
 
 
@@ -88,6 +90,7 @@ def _watching() -> Iterator[list[_Open]]:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 entry.output = call(operation, *args, **kwargs)
+            entry.mask_out = mask_of(entry.output)
         finally:
             stack.pop()
         entry.warning = "\n".join(str(warning.message) for warning in caught) or None
@@ -122,7 +125,7 @@ def _first_carried(tensors: list[Any]) -> Bools | None:
 
 
 def _computing_masks(ran: list[_Open]) -> set[int]:
-    """Return the operations that only compute masks: all they return is a ``mask`` argument or another such input."""
+    """Return the operations whose result is a ``mask`` argument, or the input of another such operation."""
     import keras
 
     wanted = {id(call.given) for call in ran if call.given is not None}
@@ -156,14 +159,13 @@ def _names(ran: list[_Open]) -> list[str]:
 def _record(entry: _Open, index: int, name: str, computes_mask: bool) -> Call:
     given = None if entry.given is None else np.asarray(entry.given).astype(bool)
     mask_in = entry.carried if given is None else given
-    mask_out = mask_of(entry.output)
     return Call(
         call=name,
         index=index,
         type=type(entry.operation).__name__,
-        effect=_effect(mask_in, mask_out, given is not None),
+        effect=_effect(mask_in, entry.mask_out, given is not None),
         mask_in=mask_in,
-        mask_out=mask_out,
+        mask_out=entry.mask_out,
         given=given is not None,
         computes_mask=computes_mask,
         warning=entry.warning,

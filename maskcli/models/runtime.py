@@ -7,7 +7,6 @@ import gc
 import os
 import re
 import sys
-import tempfile
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -19,10 +18,9 @@ _STDERR = 2
 
 @contextlib.contextmanager
 def running(what: str) -> Iterator[None]:
-    """Run model code quietly; whatever it raises becomes a ModelError that says it happened in ``what``."""
+    """Run model code; whatever it raises becomes a ModelError that says it happened in ``what``."""
     try:
-        with quiet_stderr():
-            yield
+        yield
     except (MaskcliError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -68,28 +66,31 @@ def load_keras() -> Any:
 
 def versions() -> dict[str, str]:
     """Return the versions of what the numbers depend on."""
-    import importlib.metadata
+    import keras
+    import numpy as np
+    import tensorflow as tf
 
-    return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy")}
+    return {module.__name__: module.__version__ for module in (keras, tf, np)}
 
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back all that is written to descriptor 2, by TensorFlow's C++ side too, for as long as this is open."""
+    """Throw away all that is written to descriptor 2, by TensorFlow's C++ side too, for as long as this is open."""
     sys.stderr and sys.stderr.flush()
     try:
         kept = os.dup(_STDERR)
     except OSError:  # Closed by the caller: nothing can reach it.
         yield
         return
-    with tempfile.TemporaryFile() as sink:
-        os.dup2(sink.fileno(), _STDERR)
-        try:
-            yield
-        finally:
-            sys.stderr and sys.stderr.flush()
-            os.dup2(kept, _STDERR)
-            os.close(kept)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
+    try:
+        yield
+    finally:
+        sys.stderr and sys.stderr.flush()
+        os.dup2(kept, _STDERR)
+        os.close(nowhere)
+        os.close(kept)
 
 
 def _said(error: BaseException) -> str:

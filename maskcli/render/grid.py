@@ -16,9 +16,9 @@ Cells = tuple[Cell, ...]
 
 def fitting(limits: Limits, cell_width: int, taken: int) -> int | None:
     """Return how many columns of ``cell_width`` fit beside what is ``taken``, at least 2; None for all of them."""
-    if limits.columns is None:
+    if limits.everything:
         return None
-    return max(2, min(limits.columns, (limits.width - taken) // cell_width))
+    return limits.columns or max(2, (limits.width - taken) // cell_width)
 
 
 def timestep_columns(shown: list[int | None]) -> tuple[Column, ...]:

@@ -63,11 +63,19 @@ Part = Table | Heading | Text | Remarks
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How much may be shown: rows and columns of a table (None: all), and characters on a line."""
+    """How much of large things is shown.
+
+    Attributes:
+        rows: of a table; None shows all.
+        columns: of a matrix in a table; None shows as many as fit.
+        width: characters on a line, to which things are fitted.
+        everything: show all, whatever the other limits say.
+    """
 
     rows: int | None
     columns: int | None
     width: int
+    everything: bool = False
 
 
 def elided(count: int, limit: int | None) -> list[int | None]:

@@ -26,7 +26,7 @@ STYLES: dict[Role, str] = {
 }
 GLYPHS: dict[Role, str] = {"padding": "·", "dropped": "!", "on": "■", "off": "□"}
 ASCII = str.maketrans(
-    {"·": ".", "■": "#", "□": "-", "→": ">", "…": "...", "–": "-", "×": "x", "─": "-", "•": "*", "⋮": ":"}
+    {"·": "~", "■": "#", "□": "o", "→": ">", "…": "...", "–": "-", "×": "x", "≠": "!=", "•": "*", "⋮": ":"}
 )
 _UNBOUNDED = 1_000_000
 
@@ -39,6 +39,14 @@ def stdout_console() -> Console:
 def file_console() -> Console:
     """Return a console for a text file: 80 columns of UTF-8 without colour."""
     return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=80, color_system=None)
+
+
+def to_bytes(parts: Sequence[Part], console: Console) -> bytes:
+    """Return ``parts`` as bytes in the console's encoding; what that has no signs for is spelled in ASCII."""
+    text = to_text(parts, console)
+    if _speaks_unicode(console.encoding):
+        return text.encode(errors="replace")
+    return text.translate(ASCII).encode("ascii", "replace")
 
 
 def to_text(parts: Sequence[Part], console: Console) -> str:
@@ -59,8 +67,7 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
         if index and isinstance(part, Heading | Remarks):
             inner.print()
         _show(part, inner, console.width)
-    text = "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
-    return text if _speaks_unicode(console.encoding) else text.translate(ASCII).encode("ascii", "replace").decode()
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
 
 
 def _show(part: Part, console: Console, width: int) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import Format, Parsed
-from maskcli.sequences.formats.numpy_arrays import MAGIC
 from maskcli.sequences.ragged import as_ragged, concatenate
 
 STDIN = "-"
@@ -31,17 +29,17 @@ class Loaded:
     Attributes:
         ragged: the sequences of all files, in order.
         layout: how the files say they are padded, when all say the same; None otherwise.
-        parts: the rows of each file, as they were read.
+        parts: for each file, its first sequence and what names the place of a row in it.
     """
 
     ragged: RaggedSequences
     layout: Layout | None
-    parts: tuple[tuple[int, Parsed], ...]
+    parts: tuple[tuple[int, Callable[[int], str]], ...]
 
     def where(self, row: int) -> str:
         """Return the place of sequence ``row``: the file and the line or row."""
-        first, parsed = max((part for part in self.parts if part[0] <= row), key=lambda part: part[0])
-        return parsed.where(row - first)
+        first, where = max((part for part in self.parts if part[0] <= row), key=lambda part: part[0])
+        return where(row - first)
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
@@ -49,7 +47,9 @@ class Loaded:
         try:
             yield
         except MaskcliError as error:
-            raise (error.at(self.where(error.row)) if error.row is not None else error) from None
+            if error.row is not None:
+                error.at(self.where(error.row))
+            raise
 
 
 def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str | None = None) -> Loaded:
@@ -63,12 +63,13 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
     Raises:
         InputError: naming file and line or row, for all that cannot be read, and for no or only empty sequences.
     """
-    parts, raggeds, first = [], [], 0
+    parts, raggeds, layouts, first = [], [], set(), 0
     for path in paths:
         parsed = read_rows(path, input_format, field)
         ragged = _judged(parsed, display_name(path))
-        parts.append((first, parsed))
+        parts.append((first, parsed.where))
         raggeds.append(ragged)
+        layouts.add(parsed.layout)
         first += len(ragged)
     ragged = concatenate(raggeds)
     if not len(ragged.values):
@@ -78,7 +79,6 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
             received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
             fix="Check what wrote this input.",
         )
-    layouts = {parsed.layout for _, parsed in parts}
     return Loaded(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
 
 
@@ -91,7 +91,9 @@ def read_rows(
     """
     name = display_name(path)
     data = _unzipped(_read(path, what, hint), name)
-    entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data)
+    by_name = f"Name the format with --input-format {'|'.join(FORMATS)}."
+    fix = by_name if what == "sequences" else "Rename it to one of these."
+    entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data, fix)
     if not data:
         raise InputError(where=name, expected=what, received="an empty file", fix="Check what wrote this file.")
     return entry.read(data, name, field)
@@ -104,33 +106,33 @@ def write_batch(batch: PaddedBatch, path: str) -> None:
 
 def write_file(path: str, data: bytes) -> None:
     """Write a file whole or not at all: beside the target first, then renamed onto it."""
-    import tempfile
-
-    target = Path(path)
-    temporary = None
+    target = Path(path).resolve()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         if target.exists() and not target.is_file():
             target.write_bytes(data)  # A device or a pipe cannot be renamed onto; a directory says so here.
             return
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as out:
-            temporary = Path(out.name)
+        with temporary.open("xb") as out:
             out.write(data)
-        temporary.chmod(target.stat().st_mode if target.exists() else 0o666 & ~_umask())
+        if target.exists():
+            temporary.chmod(target.stat().st_mode)
         temporary.replace(target)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if not isinstance(error, OSError | ValueError):
+            raise
         raise InputError(
-            where=path,
+            where=display_name(path),
             expected="a place to write to",
-            received=error.strerror or str(error),
+            received=_reason(error),
             fix="Check that the directory exists, may be written to and has room.",
         ) from None
 
 
 def display_name(path: str) -> str:
-    """Return the name of an input in messages."""
-    return "<stdin>" if path == STDIN else path
+    """Return the name of an input in messages and documents, of which every character can be printed."""
+    return "<stdin>" if path == STDIN else os.fsencode(path).decode("utf-8", "replace")
 
 
 def _judged(parsed: Parsed, name: str) -> RaggedSequences:
@@ -142,8 +144,10 @@ def _judged(parsed: Parsed, name: str) -> RaggedSequences:
 
 def _read(path: str, what: str, hint: str) -> bytes:
     try:
-        return sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
-    except (OSError, ValueError) as error:
+        if path == STDIN:
+            return sys.stdin.buffer.read()
+        return Path(path).read_bytes()
+    except (OSError, ValueError, AttributeError) as error:  # A closed standard input is None.
         raise InputError(
             where=display_name(path),
             expected=f"a file of {what}",
@@ -152,7 +156,9 @@ def _read(path: str, what: str, hint: str) -> bytes:
         ) from None
 
 
-def _reason(error: OSError | ValueError) -> str:
+def _reason(error: OSError | ValueError | AttributeError) -> str:
+    if isinstance(error, AttributeError):
+        return "a closed stream"
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, IsADirectoryError):
@@ -173,7 +179,7 @@ def _unzipped(data: bytes, name: str) -> bytes:
         ) from None
 
 
-def _format_of(path: str, data: bytes) -> Format:
+def _format_of(path: str, data: bytes, fix: str) -> Format:
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -185,35 +191,11 @@ def _format_of(path: str, data: bytes) -> Format:
         where=path,
         expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and .gz",
         received=f"the suffix {suffixes[-1]!r}",
-        fix=f"Name the format with --input-format {'|'.join(FORMATS)}.",
+        fix=fix,
     )
 
 
 def _sniffed(data: bytes) -> str:
     """Return the name of the format that the content looks like."""
-    for name, magic in MAGIC.items():
-        if data.startswith(magic):
-            return name
     text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"{"):
-        return "json" if _is_document(text) else "jsonl"
-    if text.startswith(b"["):
-        inside = text[1:].lstrip()
-        nested = inside[:1] in (b"[", b"{") or inside.strip() == b"]"
-        return "json" if nested else "jsonl"
-    return "text"
-
-
-def _is_document(text: bytes) -> bool:
-    """Return whether an object is one document over several lines, or one that maskcli printed."""
-    try:
-        first = json.loads(text.split(b"\n", 1)[0])
-    except ValueError:
-        return True
-    return isinstance(first, dict) and str(first.get("schema", "")).startswith("maskcli/")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    return next(entry.name for entry in FORMATS.values() if entry.looks_like(text))

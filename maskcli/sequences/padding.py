@@ -45,12 +45,12 @@ def pad(
         InputError: for no sequences, only empty ones without ``maxlen``, a value that is not an integer, or one
             that ``dtype`` cannot hold.
     """
-    return pad_ragged(as_ragged(sequences), Layout(padding, truncating, maxlen, value, str(np.dtype(dtype))))
+    return pad_ragged(as_ragged(sequences), Layout(padding, truncating, maxlen, value, dtype))
 
 
 def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     """Return ``ragged`` padded by ``layout``; see ``pad``."""
-    check_layout(layout)
+    layout = check_layout(layout)
     lengths = ragged.lengths
     maxlen = int(lengths.max()) if layout.maxlen is None else layout.maxlen
     if maxlen == 0:
@@ -70,8 +70,8 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     return PaddedBatch(tokens, mask, lengths, resolved, truncated_tokens=len(ragged.values) - int(mask.sum()))
 
 
-def check_layout(layout: Layout) -> None:
-    """Raise UsageError for a layout that no batch can have."""
+def check_layout(layout: Layout) -> Layout:
+    """Return ``layout`` with its dtype by name; raise UsageError for one that no batch can have."""
     for name in ("padding", "truncating"):
         if getattr(layout, name) not in SIDES:
             raise UsageError(
@@ -79,29 +79,43 @@ def check_layout(layout: Layout) -> None:
                 received=repr(getattr(layout, name)),
                 fix="'pre' is the start of a sequence, 'post' its end.",
             )
-    if layout.maxlen is not None and (not isinstance(layout.maxlen, int | np.integer) or layout.maxlen < 1):
+    if layout.maxlen is not None and (not _is_integer(layout.maxlen) or layout.maxlen < 1):
         raise UsageError(
             expected="maxlen of at least 1",
             received=str(layout.maxlen),
             fix="Leave it out to take the longest sequence.",
         )
-    if np.dtype(layout.dtype).kind not in "iu":
-        raise UsageError(
-            expected="an integer dtype such as int32 or int64",
-            received=layout.dtype,
-            fix="Pad as integers and convert the tokens afterwards.",
-        )
-    limits = np.iinfo(layout.dtype)
-    if not isinstance(layout.value, int | np.integer) or isinstance(layout.value, bool):
+    dtype = _integer_dtype(layout.dtype)
+    limits = np.iinfo(dtype)
+    if not _is_integer(layout.value):
         raise UsageError(
             expected="an integer as padding value", received=repr(layout.value), fix="Padding is made of token ids."
         )
     if not limits.min <= layout.value <= limits.max:
         raise UsageError(
-            expected=f"a padding value that {layout.dtype} holds ({limits.min} to {limits.max})",
+            expected=f"a padding value that {dtype} holds ({limits.min} to {limits.max})",
             received=str(layout.value),
             fix="Choose a smaller value, or dtype int64.",
         )
+    return dataclasses.replace(layout, dtype=dtype)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _integer_dtype(dtype: Any) -> str:
+    try:
+        known = np.dtype(dtype)
+    except TypeError:
+        known = np.dtype(object)
+    if known.kind not in "iu":
+        raise UsageError(
+            expected="an integer dtype such as int32 or int64",
+            received=str(dtype),
+            fix="Pad as integers and convert the tokens afterwards.",
+        )
+    return str(known.name)
 
 
 def valid_timesteps(batch: PaddedBatch) -> Bools:

@@ -91,8 +91,13 @@ def ragged_from_matrix(matrix: np.ndarray) -> RaggedSequences:
 
 
 def checked(ragged: RaggedSequences) -> RaggedSequences:
-    """Return ``ragged`` when its splits frame its values, as int64; raise InputError otherwise."""
-    values, splits = as_int64(np.asarray(ragged.values)), as_int64(np.asarray(ragged.row_splits))
+    """Return ``ragged`` as int64 when its splits frame its values; raise InputError otherwise."""
+    return RaggedSequences(as_int64(np.asarray(ragged.values)), framed(ragged).row_splits)
+
+
+def framed(ragged: RaggedSequences) -> RaggedSequences:
+    """Return ``ragged``, of whatever values, when its splits frame them; raise InputError otherwise."""
+    values, splits = np.asarray(ragged.values), as_int64(np.asarray(ragged.row_splits))
     if values.ndim != 1 or splits.ndim != 1:
         raise _bad_splits(f"shapes {values.shape} and {splits.shape}")
     if len(splits) == 1 and splits[0] == 0 and not len(values):

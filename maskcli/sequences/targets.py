@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,11 @@ from numpy.typing import NDArray
 from maskcli.errors import InputError, UsageError
 from maskcli.evidence import Targets
 from maskcli.records import PaddedBatch, RaggedSequences
-from maskcli.sequences.files import read_rows
+from maskcli.sequences.files import display_name, read_rows
 from maskcli.sequences.formats.base import Parsed
+from maskcli.sequences.ids import LARGEST_GUESS
 from maskcli.sequences.padding import kept_values
-from maskcli.sequences.ragged import checked, describe
+from maskcli.sequences.ragged import describe, framed
 
 MADE = ("arange", "zeros", "ones", "shift")
 CLASS_IDS, ONE_HOT, PROBABILITIES = (
@@ -21,6 +24,8 @@ CLASS_IDS, ONE_HOT, PROBABILITIES = (
     "categorical_crossentropy",
     "binary_crossentropy",
 )
+LARGEST = 2**28
+"""Numbers in one-hot targets: 1 GiB of them."""
 _SHOWN = 5
 
 
@@ -40,7 +45,7 @@ def make_targets(kind: str, loss: str, batch: PaddedBatch, units: int | None, in
         classes = units or (input_dim if shift else 3)
         ids = _shifted(batch) if shift else _filled(kind, shape) % classes
         _check_classes(ids, classes, loss)
-        values = ids if loss == CLASS_IDS else np.eye(classes, dtype="float32")[ids]
+        values = ids if loss == CLASS_IDS else _one_hot(ids, classes)
         return Targets(values, classes, f"{kind}, {classes} classes", shift)
     width = units or (1 if shift else 3)
     numbers = np.repeat(_shifted(batch)[..., None], width, axis=-1) if shift else _filled(kind, (*shape, width))
@@ -48,9 +53,7 @@ def make_targets(kind: str, loss: str, batch: PaddedBatch, units: int | None, in
     return Targets(numbers.astype("float32"), width, f"{kind}, {_per_timestep(width)}", shift)
 
 
-def read_targets(
-    path: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_format: str = "auto"
-) -> Targets:
+def read_targets(path: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
     """Return targets from a file: a row for each sequence, a number, class id or vector for each timestep.
 
     A row has as many timesteps as its sequence, and is truncated and padded as that is; or all rows have the
@@ -61,11 +64,19 @@ def read_targets(
         UsageError: when ``units`` contradicts the width of the targets.
     """
     hint = f"Targets are a file, or one of {', '.join(MADE)}."
-    return _fitted(read_rows(path, input_format, what="targets", hint=hint), path, loss, ragged, batch, units)
+    parsed = read_rows(path, what="targets", hint=hint)
+    return _fitted(parsed, display_name(path), loss, ragged, batch, units)
 
 
 def given_targets(rows: Any, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
     """Return targets from rows in memory; see ``read_targets``."""
+    if not isinstance(rows, Iterable):
+        raise InputError(
+            where="targets",
+            expected=f"a file, one of {', '.join(MADE)}, or rows of targets",
+            received=describe(rows),
+            fix="Give a row for each sequence.",
+        )
     parsed = Parsed(rows if isinstance(rows, np.ndarray) else list(rows), lambda row: f"targets, row {row + 1}")
     return _fitted(parsed, "targets", loss, ragged, batch, units)
 
@@ -99,6 +110,19 @@ def _fitted(
 
 def _per_timestep(width: int) -> str:
     return "one number a timestep" if width == 1 else f"a vector of {width} a timestep"
+
+
+def _one_hot(ids: NDArray[Any], classes: int) -> NDArray[Any]:
+    if ids.size * classes > LARGEST:
+        raise UsageError(
+            where="--loss categorical_crossentropy",
+            expected=f"at most {LARGEST:,} numbers in one-hot targets",
+            received=f"{ids.size:,} timesteps of {classes:,} classes",
+            fix="Use sparse_categorical_crossentropy, which takes the class ids.",
+        )
+    one_hot = np.zeros((*ids.shape, classes), "float32")
+    np.put_along_axis(one_hot, ids[..., None], 1, axis=-1)
+    return one_hot
 
 
 def _filled(kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -136,7 +160,10 @@ def _check_probabilities(values: NDArray[Any], loss: str, source: str) -> None:
 def _as_rows(parsed: Parsed, path: str) -> list[Any]:
     rows = parsed.rows
     if isinstance(rows, RaggedSequences):
-        ragged = checked(rows)
+        try:
+            ragged = framed(rows)
+        except InputError as error:
+            raise error.at(path) from None
         return [ragged[index] for index in range(len(ragged))]
     if isinstance(rows, np.ndarray) and rows.ndim not in (2, 3):
         raise InputError(
@@ -150,7 +177,7 @@ def _as_rows(parsed: Parsed, path: str) -> list[Any]:
 
 def _numbers(row: object, index: int, parsed: Parsed) -> NDArray[Any]:
     """Return one row as ``(timesteps, width)`` float64; raise InputError for anything but finite numbers."""
-    if not isinstance(row, list | np.ndarray):
+    if not isinstance(row, list | tuple | np.ndarray):
         raise _bad(parsed, index, None, "a list of targets, one for each timestep", describe(row))
     for timestep, target in enumerate(row):
         for value in (
@@ -168,11 +195,12 @@ def _numbers(row: object, index: int, parsed: Parsed) -> NDArray[Any]:
 
 
 def _is_number(value: object) -> bool:
-    return (
-        isinstance(value, int | float | np.integer | np.floating)
-        and not isinstance(value, bool)
-        and bool(np.isfinite(value))
-    )
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # An integer past the floats.
+        return False
 
 
 def _common_width(rows: list[NDArray[Any]], parsed: Parsed) -> int:
@@ -227,10 +255,10 @@ def _class_targets(values: NDArray[Any], width: int, units: int | None, parsed: 
             fix="Vectors, one number for each class, want --loss categorical_crossentropy.",
         )
     ids = values[..., 0]
-    bad = (ids < 0) | (ids % 1 != 0) | (ids >= (units or np.inf))
+    bad = (ids < 0) | (ids % 1 != 0) | (ids >= (units or LARGEST_GUESS))
     if bad.any():
         row, timestep = np.argwhere(bad)[0]
-        top = "" if units is None else f" below --units {units}"
+        top = f" below {LARGEST_GUESS}" if units is None else f" below --units {units}"
         raise _bad(parsed, int(row), None, f"class ids, which are integers from 0{top}", f"{ids[row, timestep]:g}")
     classes = units or max(2, int(ids.max()) + 1)
     return Targets(ids.astype("int32"), classes, f"{path}, {classes} classes")

@@ -9,7 +9,7 @@ import pytest
 
 import maskcli
 from maskcli.inspection.losses import LOSSES
-from maskcli.inspection.timesteps import repeats_previous
+from maskcli.inspection.timesteps import agree, compare_source, repeats_previous
 
 ROWS = [[5, 3, 8, 2], [7], [4, 1, 6]]
 SOURCES = ("embedding", "masking", "explicit")
@@ -196,6 +196,31 @@ def test_reductions() -> None:
         "sum": pytest.approx(total),
         "mean-of-sample-means": pytest.approx((losses[0].mean() + losses[1, 0]) / 2),
     }
+
+
+def test_the_loss_follows_the_mask_even_where_it_hides_a_real_token() -> None:
+    report = maskcli.loss([[1, 0, 2]], model="embedding-dense")
+    assert report.mask is not None
+    assert report.mask.tolist() == [[True, False, True]]
+    assert report.valid.tolist() == [[True, True, True]]
+    assert report.masked == pytest.approx(report.per_timestep[0, [0, 2]].mean(), rel=1e-12)
+    assert report.keras_evaluate == pytest.approx(report.masked, rel=1e-6)
+    assert report.remarks[0].text.startswith("Id 0 is also a real token, at sample 0, timestep 1")
+
+
+def test_losses_that_are_not_finite_are_said() -> None:
+    report = maskcli.loss([[1, 2]], targets=[[1e30, 1e30]])
+    assert report.masked == float("inf")
+    assert report.remarks[-1].text == "The loss is not finite: inf by hand, inf by Keras."
+
+
+def test_mask_sources_that_give_no_mask_do_not_agree_with_those_that_do() -> None:
+    values = np.zeros((1, 2, 3), "float32")
+    first = compare_source("embedding", np.array([[True, False]]), values, None)
+    other = compare_source("explicit", None, values, first)
+    assert other.differing_timesteps == 2
+    assert not agree((first, other), 2)
+    assert agree((first, first), 2)
 
 
 def test_nothing_valid_is_said() -> None:

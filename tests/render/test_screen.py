@@ -124,9 +124,17 @@ def test_colour_is_for_terminals_and_glyphs_are_for_all() -> None:
 
 def test_a_terminal_without_unicode_gets_ascii(run: Callable[..., Output]) -> None:
     output = run("pad", PYTHONIOENCODING="ascii", stdin="")
-    assert ".0" in output
-    output.encode("ascii")
+    assert "~0" in output
+    assert output.isascii()
     assert output.exit_status == 0
+    masked = run("inspect", PYTHONIOENCODING="ascii")
+    assert [line.split()[-1] for line in masked.splitlines()[2:5]] == ["######", "#####o", "###ooo"]
+    assert "id != 0" in masked
+    assert "?" not in masked
+
+
+def test_an_explicit_number_of_columns_may_pass_the_width(call: Callable[..., Output]) -> None:
+    assert len(call("pad", "-", "--max-cols", "40", stdin=LONG).splitlines()[1].split()) == 43
 
 
 def test_the_width_is_that_of_the_terminal(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,4 +172,4 @@ def test_views_can_be_made_from_the_library() -> None:
     from maskcli.render.views import inspect as view
 
     inspection = maskcli.inspect([[1, 2], [3]])
-    assert "lstm" in to_text(partial(view.view, inspection)(Limits(None, None, 80)), Console(width=80))
+    assert "lstm" in to_text(partial(view.view, inspection)(Limits(None, None, 80, everything=True)), Console(width=80))

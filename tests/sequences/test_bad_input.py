@@ -112,7 +112,7 @@ def test_pickles_are_never_loaded(call: Callable[..., Output], tmp_path: Path) -
         (["bad\0name"], "embedded null byte"),
         (
             ["-", "--output", "nodir/x.npy"],
-            "nodir/x.npy: expected a place to write to; received No such file or directory",
+            "nodir/x.npy: expected a place to write to; received no such file",
         ),
     ],
 )
@@ -130,13 +130,14 @@ def test_places_that_are_not_there(
     [
         (
             ["--output", "x.parquet"],
-            "expected a path that ends in .json, .jsonl, .csv, .npy, .npz; received '.parquet'",
+            "expected a path that ends in .json, .jsonl, .npy, .npz, .csv; received '.parquet'",
         ),
         (["--output", "x"], "received no suffix"),
         (["--maxlen", "0"], "0 is not in the range x>=1"),
         (["--value", "99999999999"], "expected a padding value that int32 holds"),
         (["--padding", "left"], "'left' is not one of 'pre', 'post'"),
         (["-", "-"], "expected `-` once; received it several times"),
+        (["--field", "x"], "expected FILE with --input-format or --field"),
     ],
 )
 def test_usage_errors_exit_2(call: Callable[..., Output], tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -170,15 +171,26 @@ def test_a_field_that_is_not_there(
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({}, "none with 'padding'"),
+        (None, "none with 'padding'"),
         ({"padding": "up"}, "padding 'pre' or 'post'; received 'up'"),
-        ({"lengths": [1, 1]}, "tokens (1, 2) and mask (2, 2)"),
-        ({"tokens": [[1, 2.5]]}, "dtype float64"),
+        ({"lengths": [1, 1]}, "rows of [2] tokens, and 2 lengths"),
+        ({"lengths": [-1]}, "rows of 2 tokens, and a length for each"),
+        ({"lengths": [1.9]}, "an integer; received 1.9"),
+        ({"lengths": [10**30]}, "(int64)"),
+        ({"lengths": 7}, "a list of integers; received 7"),
+        ({"tokens": [[1, 2.5]]}, "an integer; received 2.5"),
+        ({"tokens": [[1, True]]}, "an integer; received true"),
+        ({"tokens": [[1], [2, 3]]}, "rows of [1, 2] tokens"),
+        ({"tokens": 5}, "not iterable"),
         ({"maxlen": "x"}, "maxlen of at least 1; received x"),
-        ({"tokens": [[1], [2, 3]]}, "none"),
+        ({"maxlen": True}, "maxlen of at least 1; received True"),
+        ({"maxlen": 10**13}, "rows of 10000000000000 tokens"),
+        ({"dtype": "nosuch"}, "integer dtype"),
     ],
 )
-def test_documents_that_are_not_whole(call: Callable[..., Output], document: dict[str, object], message: str) -> None:
+def test_documents_that_are_not_whole(
+    call: Callable[..., Output], document: dict[str, object] | None, message: str
+) -> None:
     import json
 
     whole = {
@@ -190,8 +202,28 @@ def test_documents_that_are_not_whole(call: Callable[..., Output], document: dic
         "lengths": [2],
         "tokens": [[1, 2]],
     }
-    fields = {**whole, **document} if document else {}
+    fields = {} if document is None else {**whole, **document}
     output = call("pad", "-", stdin=json.dumps({"schema": "maskcli/pad/1", **fields}))
     assert (output.exit_status, output) == (3, "")
-    if message != "none":
-        assert message in output.stderr
+    assert message in output.stderr
+
+
+@pytest.mark.parametrize("command", ["inspect", "loss"])
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("1 2\n3 -4\n", [], "a.txt:2, value 2: expected an id from 0 to 3; received -4"),
+        ("1 2\n3 9\n", ["--input-dim", "9"], "a.txt:2, value 2: expected an id from 0 to 8; received 9"),
+        ("1\n99999999\n", [], "a.txt:2, value 1: expected a token id, below 10000000; received 99999999"),
+        ("\n\n", [], "a.txt: expected at least one token; received 2 empty sequences"),
+        ("1 x\n", [], "a.txt:1, value 2: expected an integer; received 'x'"),
+    ],
+)
+def test_ids_that_an_embedding_cannot_look_up(
+    call: Callable[..., Output], tmp_path: Path, command: str, content: str, options: list[str], message: str
+) -> None:
+    (tmp_path / "a.txt").write_text(content)
+    output = call(command, "a.txt", *options, "--output", "out.json")
+    assert (output.exit_status, output) == (3, "")
+    assert message in output.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]

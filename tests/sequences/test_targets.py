@@ -14,7 +14,7 @@ from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.targets import given_targets, make_targets, read_targets
 from tests.conftest import Output
-from tests.sequences.test_files import npy
+from tests.sequences.test_files import npy, npz
 
 ROWS = [[5, 3, 8], [7]]
 
@@ -35,6 +35,7 @@ def targets(rows: object, loss: str = "mse", units: int | None = None, **layout:
         ("y.json", b"[[0.5, 1, 1.5], [2]]"),
         ("y.jsonl", b"[0.5, 1, 1.5]\n[2]\n"),
         ("y.npy", npy(np.array([[0.5, 1, 1.5], [2, 0, 0]]))),
+        ("ragged.npz", npz(values=np.array([0.5, 1, 1.5, 2]), row_splits=np.array([0, 3, 4]))),
         ("vectors.json", b"[[[0.5], [1], [1.5]], [[2]]]"),
     ],
 )
@@ -87,8 +88,8 @@ def test_class_ids() -> None:
         ([[1, 2, 3], [4]], "mse", 2, "--units: expected 1, the width of the targets in targets; received 2"),
         ([[1, 2, 3], [4]], "categorical_crossentropy", None, "a vector a timestep, one number for each class"),
         ([[0, 1, 2], [1]], "binary_crossentropy", None, "targets from 0 to 1 for binary_crossentropy"),
-        ([[0, 1.5, 2], [1]], "sparse_categorical_crossentropy", None, r"integers from 0; received 1\.5"),
-        ([[0, -1, 2], [1]], "sparse_categorical_crossentropy", None, "integers from 0; received -1"),
+        ([[0, 1.5, 2], [1]], "sparse_categorical_crossentropy", None, r"integers from 0 below 10000000; received 1\.5"),
+        ([[0, -1, 2], [1]], "sparse_categorical_crossentropy", None, "integers from 0 below 10000000; received -1"),
         ([[0, 1, 2], [1]], "sparse_categorical_crossentropy", 2, "integers from 0 below --units 2; received 2"),
         (
             [[[0, 1]] * 3, [[1, 0]]],
@@ -96,6 +97,14 @@ def test_class_ids() -> None:
             None,
             "one class id a timestep; received vectors of 2",
         ),
+        (
+            [[0, 1e300, 2], [1]],
+            "sparse_categorical_crossentropy",
+            None,
+            r"integers from 0 below 10000000; received 1e\+300",
+        ),
+        ([[1, 2, 10**400], [3]], "mse", None, "row 1, value 3: expected a finite number"),
+        (5, "mse", None, "expected a file, one of arange, zeros, ones, shift, or rows of targets; received 5"),
         (np.zeros((2, 2, 2, 2)), "mse", None, r"received shape \(2, 2, 2, 2\)"),
     ],
 )
@@ -133,8 +142,14 @@ def test_shift_says_what_its_last_timesteps_are_asked_for(call: Callable[..., Ou
     options = ("--targets", "shift", "--loss", "sparse_categorical_crossentropy", "--format", "json")
     document = call("loss", "-", *options, stdin="5 3 8\n7\n").json
     assert (document["model"]["units"], document["model"]["logits"]) == (3, 9)
-    said = "2 timesteps without a next token count too, with padding id 0 as target: the mask is that of the inputs."
+    said = "2 timesteps have no next token in the batch and count all the same, with padding id 0 as target."
     assert document["remarks"][0] == {"kind": "fact", "text": said}
+
+
+def test_one_hot_targets_past_memory_are_refused() -> None:
+    batch = pad_ragged(as_ragged([[1, 2]]), Layout())
+    with pytest.raises(ValueError, match="2 timesteps of 1,000,000,000 classes"):
+        make_targets("shift", "categorical_crossentropy", batch, None, input_dim=10**9)
 
 
 def test_both_from_standard_input_is_a_usage_error(call: Callable[..., Output]) -> None:

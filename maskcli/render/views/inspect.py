@@ -35,7 +35,7 @@ EFFECTS = {
 SOURCES = {
     "embedding": "from Embedding(mask_zero=True): id ≠ 0",
     "masking": "from Masking(0.0): the vector is not all zero",
-    "explicit": "given explicitly, as the lengths say",
+    "explicit": "given explicitly: all but the padding",
     "none": "no mask source",
     "all": "from Embedding(mask_zero=True); all three below",
 }

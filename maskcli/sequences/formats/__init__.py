@@ -1,4 +1,7 @@
-"""One file a format; a new one is a file here and a line in the table below."""
+"""One file a format; a new one is a file here and a line in the table below.
+
+The table is in the order in which content without a suffix is looked at; text, which anything may be, comes last.
+"""
 
 from __future__ import annotations
 
@@ -6,5 +9,11 @@ from maskcli.sequences.formats import json_array, json_lines, numpy_arrays, text
 from maskcli.sequences.formats.base import Format
 
 FORMATS: dict[str, Format] = {
-    entry.name: entry for entry in (*json_array.FORMATS, *json_lines.FORMATS, *text.FORMATS, *numpy_arrays.FORMATS)
+    entry.name: entry
+    for entry in (
+        *json_array.FORMATS,
+        *json_lines.FORMATS,
+        *numpy_arrays.FORMATS,
+        *text.FORMATS,
+    )
 }

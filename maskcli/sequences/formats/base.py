@@ -35,12 +35,14 @@ class Format:
         name: as ``--input-format`` spells it.
         suffixes: that tell it, lower case.
         read: ``(data, name, field)`` to the rows; raises InputError.
+        looks_like: whether content without a suffix is of this format; the first one in the table that says so wins.
         write: a padded batch to bytes; None for a format that maskcli only reads.
     """
 
     name: str
     suffixes: tuple[str, ...]
     read: Callable[[bytes, str, str | None], Parsed]
+    looks_like: Callable[[bytes], bool]
     write: Callable[[PaddedBatch], bytes] | None = None
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, PaddedBatch
+from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.render.documents import dumps, pad_document
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Format, Parsed, decode, quoted
 from maskcli.sequences.padding import check_layout, validity
-from maskcli.sequences.ragged import describe, unpad
+from maskcli.sequences.ragged import describe, ragged_from_rows, unpad
 
 
 def read(data: bytes, name: str, field: str | None) -> Parsed:
@@ -21,6 +19,8 @@ def read(data: bytes, name: str, field: str | None) -> Parsed:
     text = decode(data, name)
     document = _parse(text, name)
     if isinstance(document, dict):
+        if field is not None:
+            raise _no_field(field, name, "one object")
         return _from_maskcli(document, name)
     if not isinstance(document, list):
         raise InputError(
@@ -33,18 +33,33 @@ def read(data: bytes, name: str, field: str | None) -> Parsed:
     if any(isinstance(entry, dict) for entry in document):
         return Parsed(json_text.field_rows(document, field, name, where), where)
     if field is not None:
-        raise InputError(
-            where=name,
-            expected=f"records with the field {field!r}",
-            received="an array of bare sequences",
-            fix="Leave --field out.",
-        )
+        raise _no_field(field, name, "an array of bare sequences")
     return Parsed(document, where)
 
 
 def write(batch: PaddedBatch) -> bytes:
     """Return the document that ``maskcli pad --format json`` prints."""
     return dumps(pad_document(batch))
+
+
+def _no_field(field: str, name: str, received: str) -> InputError:
+    return InputError(
+        where=name, expected=f"records with the field {field!r}", received=received, fix="Leave --field out."
+    )
+
+
+def looks_like(data: bytes) -> bool:
+    """Return whether content is one document: an array of arrays or objects, or an object that no line ends."""
+    if data.startswith(b"["):
+        inside = data[1:].lstrip()
+        return inside[:1] in (b"[", b"{") or inside.strip() == b"]"
+    if not data.startswith(b"{"):
+        return False
+    try:
+        first = json.loads(data.split(b"\n", 1)[0])
+    except ValueError:
+        return True
+    return isinstance(first, dict) and str(first.get("schema", "")).startswith("maskcli/")
 
 
 def _parse(text: str, name: str) -> Any:
@@ -83,19 +98,29 @@ def _from_maskcli(found: dict[str, Any], name: str) -> Parsed:
     try:
         padded = found.get("batch", found)
         layout = Layout(*(padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")))
-        check_layout(layout)
-        mask = validity(np.array(padded["lengths"], dtype=np.int64), layout)
-        ragged = unpad(np.array(padded["tokens"]), mask)
-        return Parsed(ragged, lambda row: f"{name} (sequence {row + 1})", layout)
+        layout = check_layout(layout)
+        return Parsed(_unpadded(padded, layout), lambda row: f"{name} (sequence {row + 1})", layout)
     except MaskcliError as error:
         raise InputError(where=name, expected=error.expected, received=error.received, fix=error.fix) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(
             where=name,
             expected=f"the padded batch of a {schema} document",
             received=f"none with {error}" if isinstance(error, KeyError) else str(error),
-            fix="Pass on what maskcli printed as it is.",
+            fix="Pass on what `maskcli pad`, `inspect` or `loss` printed as it is.",
         ) from None
 
 
-FORMATS = (Format("json", (".json",), read, write),)
+def _unpadded(padded: dict[str, Any], layout: Layout) -> RaggedSequences:
+    """Return the sequences of a padded batch, whose every row must have ``maxlen`` tokens."""
+    tokens, lengths = ragged_from_rows(padded["tokens"]), ragged_from_rows([padded["lengths"]]).values
+    if set(tokens.lengths.tolist()) != {layout.maxlen} or len(lengths) != len(tokens) or (lengths < 0).any():
+        raise InputError(
+            expected=f"rows of {layout.maxlen} tokens, and a length for each",
+            received=f"rows of {sorted(set(tokens.lengths.tolist()))} tokens, and {len(lengths)} lengths",
+            fix="Pass on what maskcli printed as it is.",
+        )
+    return unpad(tokens.values.reshape(len(tokens), -1), validity(lengths, layout))
+
+
+FORMATS = (Format("json", (".json",), read, looks_like, write),)

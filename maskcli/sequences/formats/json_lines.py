@@ -46,4 +46,4 @@ def _parse(line: str, where: str) -> Any:
         raise error.at(where) from None
 
 
-FORMATS = (Format("jsonl", (".jsonl", ".ndjson"), read, write),)
+FORMATS = (Format("jsonl", (".jsonl", ".ndjson"), read, lambda data: data.startswith((b"[", b"{")), write),)

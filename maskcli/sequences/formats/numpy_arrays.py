@@ -124,6 +124,6 @@ def _from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
 
 
 FORMATS = (
-    Format("npy", (".npy",), read_npy, write_npy),
-    Format("npz", (".npz",), read_npz, write_npz),
+    Format("npy", (".npy",), read_npy, lambda data: data.startswith(MAGIC["npy"]), write_npy),
+    Format("npz", (".npz",), read_npz, lambda data: data.startswith(MAGIC["npz"]), write_npz),
 )

@@ -64,6 +64,6 @@ def _number(cell: str) -> int | float | str:
 
 
 FORMATS = (
-    Format("text", (".txt", ".text"), read),
-    Format("csv", (".csv", ".tsv"), read, write_csv),
+    Format("text", (".txt", ".text"), read, lambda _: True),
+    Format("csv", (".csv", ".tsv"), read, lambda _: True, write_csv),
 )

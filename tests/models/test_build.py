@@ -1,0 +1,24 @@
+"""Built-in models, and their twins with another mask source."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import maskcli
+from maskcli.models.build import build, twin
+
+
+def test_a_twin_has_the_weights_as_they_are_now() -> None:
+    built = build(maskcli.inspect([[1, 2], [3]]).model)
+    for weight in built.keras_model.weights:
+        weight.assign(weight * 2 + 1)
+    other = twin(built, "explicit")
+    for mine, theirs in zip(built.keras_model.weights, other.keras_model.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
+
+
+def test_the_padding_row_is_zero_only_where_it_must_be() -> None:
+    for source, zero in (("embedding", False), ("explicit", False), ("masking", True), ("all", True)):
+        row = maskcli.inspect([[1, 2], [3]], mask_source=source).embedding
+        assert row.set_to_zero is zero
+        assert (not row.padding_vector.any()) is zero
