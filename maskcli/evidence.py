@@ -39,13 +39,13 @@ class Targets:
         values: ``(batch, timesteps)`` class ids, or ``(batch, timesteps, units)`` numbers.
         units: the width that a model's outputs need.
         about: where they come from, for people.
-        next_token: whether each timestep is to predict the token after it.
+        following: ``(batch, timesteps)``, the token after each, where that is what is to be predicted.
     """
 
     values: NDArray[Any]
     units: int
     about: str
-    next_token: bool = False
+    following: NDArray[Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -52,7 +52,8 @@ class RaggedSequences:
 class Layout:
     """How ragged sequences are laid out as a matrix, in the words of ``keras.utils.pad_sequences``.
 
-    ``maxlen`` None takes the longest sequence.
+    ``maxlen`` None takes the longest sequence. ``trim`` says that runs of ``value`` at either end of a row are padding
+    that the row came with; a file that holds a mask says otherwise.
     """
 
     padding: Side = "post"
@@ -60,6 +61,7 @@ class Layout:
     maxlen: int | None = None
     value: int = 0
     dtype: str = "int32"
+    trim: bool = True
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -24,6 +24,9 @@ from maskcli.sequences.targets import MADE, given_targets, make_targets, read_ta
 
 __all__ = ["inspect", "loss", "models", "pad"]
 
+LARGEST_OUTPUT = 2**28
+"""Numbers that the outputs of one batch may have: 1 GiB, of which a loss needs several at a time."""
+
 
 def models() -> tuple[BuiltinModel, ...]:
     """Return the built-in models."""
@@ -46,6 +49,7 @@ def inspect(
     truncating: Side = "post",
     value: int = 0,
     dtype: str = "int32",
+    trim: bool = True,
 ) -> Inspection:
     """Run a built-in model on padded sequences and return what happened to the mask.
 
@@ -66,6 +70,7 @@ def inspect(
         truncating: where a long sequence is cut.
         value: the padding id.
         dtype: of the tokens.
+        trim: whether runs of ``value`` at either end of a row are padding that it came with.
 
     Raises:
         UsageError: for options that contradict each other or the data.
@@ -73,7 +78,7 @@ def inspect(
         ModelError: when Keras cannot build or run the model.
     """
     ragged = as_ragged(sequences)
-    batch = pad_ragged(ragged, Layout(padding, truncating, maxlen, value, dtype))
+    batch = pad_ragged(ragged, Layout(padding, truncating, maxlen, value, dtype, trim))
     settings = _settings(
         ragged,
         batch,
@@ -95,6 +100,7 @@ def loss(
     sequences: object,
     *,
     targets: object = "arange",
+    targets_field: str | None = None,
     loss: str = "mse",
     batch_size: int | None = None,
     model: str = "embedding-lstm",
@@ -109,6 +115,7 @@ def loss(
     truncating: Side = "post",
     value: int = 0,
     dtype: str = "int32",
+    trim: bool = True,
 ) -> LossReport:
     """Return the masked and the unmasked loss of a built-in model on padded sequences.
 
@@ -116,6 +123,7 @@ def loss(
         sequences: as ``pad`` takes them.
         targets: ``arange``, ``zeros``, ``ones`` or ``shift``; the path of a file; or rows of targets, one for each
             sequence, with a number, a class id or a vector for each timestep.
+        targets_field: the field of JSON records, or the array of an ``.npz``, that holds the targets.
         loss: a name of ``--loss``; cross-entropies take the model's outputs as logits, from a Dense layer behind an
             LSTM, whose outputs stay within 1 of zero.
         batch_size: of Keras's ``evaluate``; None puts all sequences into one batch.
@@ -132,6 +140,7 @@ def loss(
         truncating: where a long sequence is cut.
         value: the padding id.
         dtype: of the tokens.
+        trim: whether runs of ``value`` at either end of a row are padding that it came with.
 
     Raises:
         UsageError: for options that contradict each other or the data.
@@ -141,7 +150,7 @@ def loss(
     _known("--loss", loss, tuple(losses.LOSSES))
     _positive(units=units, batch_size=batch_size)
     ragged = as_ragged(sequences)
-    batch = pad_ragged(ragged, Layout(padding, truncating, maxlen, value, dtype))
+    batch = pad_ragged(ragged, Layout(padding, truncating, maxlen, value, dtype, trim))
     settings = _settings(
         ragged,
         batch,
@@ -155,7 +164,9 @@ def loss(
         seed=seed,
     )
     needs_logits = loss in losses.CROSS_ENTROPIES and BUILTIN[settings.name].BOUNDED
-    wanted = _targets(targets, loss, ragged, batch, None if needs_logits else units, settings.input_dim)
+    width = None if needs_logits else units
+    wanted = _targets(targets, targets_field, loss, ragged, batch, width, settings.input_dim)
+    _check_size(batch, wanted.units)
     if needs_logits:
         settings = dataclasses.replace(settings, logits=wanted.units)
     else:
@@ -190,7 +201,7 @@ def _inspect(settings: ModelSettings, batch: PaddedBatch, valid: Bools) -> Inspe
         mask_sources_agree=agree,
         remarks=(
             *remarks.on_mask(batch, valid, mask),
-            *remarks.on_embedding(row),
+            *remarks.on_embedding(row, settings.mask_source),
             *remarks.on_outputs(outputs, mask, run.calls),
             *remarks.on_unmasked(unmasked, outputs),
             *(remarks.on_sources(results, agree) if agree is not None else ()),
@@ -230,7 +241,7 @@ def _loss(settings: ModelSettings, batch: PaddedBatch, targets: Targets, name: s
         reductions=losses.reductions(each, mask),
         remarks=(
             *(remarks.on_mask(batch, valid, mask) if mask is not None else ()),
-            *remarks.on_targets(targets, batch, counted, valid),
+            *remarks.on_targets(targets, batch, counted),
             *remarks.on_loss(masked, reported, mask, valid, batch_size),
         ),
     )
@@ -254,13 +265,30 @@ def _settings(ragged: RaggedSequences, batch: PaddedBatch, *, input_dim: int | N
 
 
 def _targets(
-    targets: object, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
+    targets: object,
+    field: str | None,
+    loss: str,
+    ragged: RaggedSequences,
+    batch: PaddedBatch,
+    units: int | None,
+    input_dim: int,
 ) -> Targets:
     if isinstance(targets, str) and targets in MADE:
-        return make_targets(targets, loss, batch, units, input_dim)
+        return make_targets(targets, loss, ragged, batch, units, input_dim)
     if isinstance(targets, str | os.PathLike):
-        return read_targets(os.fspath(targets), loss, ragged, batch, units)
+        return read_targets(os.fspath(targets), loss, ragged, batch, units, field)
     return given_targets(targets, loss, ragged, batch, units)
+
+
+def _check_size(batch: PaddedBatch, width: int) -> None:
+    """Refuse outputs that would fill the memory, before TensorFlow does."""
+    if batch.tokens.size * width > LARGEST_OUTPUT:
+        raise UsageError(
+            where="--targets",
+            expected=f"at most {LARGEST_OUTPUT:,} outputs in all",
+            received=f"{batch.tokens.size:,} timesteps of {width:,}",
+            fix="Use fewer sequences, a smaller --maxlen, or a smaller vocabulary.",
+        )
 
 
 def _known(option: str, name: str, names: tuple[str, ...]) -> None:

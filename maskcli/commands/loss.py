@@ -22,6 +22,7 @@ from maskcli.models.mask_sources import MASK_SOURCES
     show_default=True,
     help="A file with a number, class id or vector for each timestep, or targets to make; shift is the next token.",
 )
+@click.option("--targets-field", metavar="NAME", help="Field of JSON records, or array of an .npz, with the targets.")
 @click.option(
     "--loss",
     type=click.Choice(list(LOSSES)),

@@ -58,7 +58,7 @@ class Source:
             )
         else:
             loaded = read_sequences([sample_path()])
-        asked = {field.name: getattr(self, field.name) for field in dataclasses.fields(Layout)}
+        asked = {name: getattr(self, name) for name in ("padding", "truncating", "maxlen", "value", "dtype")}
         given = {name: value for name, value in asked.items() if value is not None}
         return loaded, dataclasses.replace(loaded.layout or Layout(), **given)
 
@@ -102,7 +102,7 @@ class Answer:
         console = file_console() if to_file else stdout_console()
         if self.all_:
             return to_bytes(view(Limits(None, None, console.width, everything=True)), console)
-        limits = Limits(self.max_rows, self.max_cols, console.width)
+        limits = Limits(self.max_rows, self.max_cols, console.width if console.width >= 20 else 80)
         return to_bytes(view(limits), console)
 
 

@@ -27,7 +27,7 @@ def on_mask(batch: PaddedBatch, valid: Bools, mask: Bools | None) -> list[Remark
         return (
             [warning(f"No mask: {timesteps(padding, 'padded timestep')} will be treated as data.")] if padding else []
         )
-    remarks = []
+    remarks = [] if mask.any() else [warning("Every timestep is masked: nothing is left to compute with or to count.")]
     hidden = valid & ~mask
     if hidden.any():
         remarks.append(
@@ -42,7 +42,7 @@ def on_mask(batch: PaddedBatch, valid: Bools, mask: Bools | None) -> list[Remark
     return remarks
 
 
-def on_embedding(row: EmbeddingRow) -> list[Remark]:
+def on_embedding(row: EmbeddingRow, mask_source: str) -> list[Remark]:
     """Return what the vector of the padding id is, and why."""
     if row.set_to_zero:
         return [
@@ -53,6 +53,8 @@ def on_embedding(row: EmbeddingRow) -> list[Remark]:
         ]
     if not row.padding_vector.any():
         return []
+    if mask_source not in ("embedding", "all"):
+        return [fact(f"The vector of padding id {row.padding_id} is not zero.")]
     return [
         fact(
             f"The vector of padding id {row.padding_id} is not zero. mask_zero=True makes a mask; it neither zeroes "
@@ -120,6 +122,8 @@ def on_loss(masked: float | None, keras: float, mask: Bools | None, valid: Bools
     """Return how the loss by hand stands to what Keras reported."""
     if mask is None:
         padding = int((~valid).sum())
+        if not padding:
+            return [fact("The outputs carry no mask, and there is no padding that it could leave out.")]
         return [warning(f"The outputs carry no mask: Keras counts {timesteps(padding, 'padded timestep')} as data.")]
     if masked is None:
         return [
@@ -140,20 +144,18 @@ def on_loss(masked: float | None, keras: float, mask: Bools | None, valid: Bools
     return [warning(f"{said}, more than rounding explains.")]
 
 
-def on_targets(targets: Targets, batch: PaddedBatch, counted: Bools, valid: Bools) -> list[Remark]:
+def on_targets(targets: Targets, batch: PaddedBatch, counted: Bools) -> list[Remark]:
     """Return how many timesteps that count have no next token: the mask is that of the inputs, not of the targets."""
-    if not targets.next_token:
+    if targets.following is None:
         return []
-    has_next = np.zeros_like(counted)
-    has_next[:, :-1] = valid[:, 1:]
-    lacking = int((counted & ~has_next).sum())
+    lacking = int((counted & (targets.following == batch.layout.value)).sum())
     if not lacking:
         return []
     verbs = ("has", "counts") if lacking == 1 else ("have", "count")
     return [
         fact(
-            f"{timesteps(lacking, 'timestep')} {verbs[0]} no next token in the batch and {verbs[1]} all the same, with "
-            f"padding id {batch.layout.value} as target."
+            f"{timesteps(lacking, 'timestep')} {verbs[0]} no next token and {verbs[1]} all the same, with padding id "
+            f"{batch.layout.value} as target."
         )
     ]
 

@@ -39,7 +39,9 @@ def load_keras() -> Any:
     none, so the collector rests meanwhile.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise _other_backend(backend)
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -55,13 +57,17 @@ def load_keras() -> Any:
         if collecting:
             gc.enable()
     if keras.backend.backend() != "tensorflow":
-        raise ModelError(
-            where="KERAS_BACKEND",
-            expected="the tensorflow backend",
-            received=keras.backend.backend(),
-            fix="Run with KERAS_BACKEND=tensorflow.",
-        )
+        raise _other_backend(keras.backend.backend())
     return keras
+
+
+def _other_backend(backend: str) -> ModelError:
+    return ModelError(
+        where="KERAS_BACKEND",
+        expected="the tensorflow backend",
+        received=backend,
+        fix="Run with KERAS_BACKEND=tensorflow.",
+    )
 
 
 def versions() -> dict[str, str]:

@@ -50,7 +50,8 @@ def mask_cells(mask: Bools | None, shown: list[int | None]) -> Cells:
 def token_width(batch: PaddedBatch) -> int:
     """Return the characters that the widest token takes, padding with its glyph, and the gap to the next."""
     tokens = batch.tokens
-    return max(len(str(tokens.min())), len(str(tokens.max())), len(str(batch.layout.value)) + 1) + 2
+    widest = max(len(str(tokens.min())), len(str(tokens.max())), len(str(tokens.shape[1] - 1)))
+    return max(widest, len(str(batch.layout.value)) + 1) + 2
 
 
 def vector(values: Floats, shown: list[int | None], number: Callable[[float], str]) -> str:

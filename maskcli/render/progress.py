@@ -20,5 +20,6 @@ def working(message: str) -> Iterator[None]:
     from rich.console import Console
 
     own = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
-    with own, Console(file=own).status(message, spinner="dots"):
+    spinner = "dots" if (own.encoding or "").lower().startswith("utf") else "line"
+    with own, Console(file=own).status(message, spinner=spinner):
         yield

@@ -66,7 +66,7 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
     for index, part in enumerate(parts):
         if index and isinstance(part, Heading | Remarks):
             inner.print()
-        _show(part, inner, console.width)
+        _show(part, inner, console.width if console.width >= 20 else 80)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
 
 

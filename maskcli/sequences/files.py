@@ -13,7 +13,7 @@ from pathlib import Path
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.formats.base import Format, Parsed
+from maskcli.sequences.formats.base import Field, Format, Parsed
 from maskcli.sequences.ragged import as_ragged, concatenate
 
 STDIN = "-"
@@ -65,7 +65,7 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
     """
     parts, raggeds, layouts, first = [], [], set(), 0
     for path in paths:
-        parsed = read_rows(path, input_format, field)
+        parsed = read_rows(path, input_format, Field(field))
         ragged = _judged(parsed, display_name(path))
         parts.append((first, parsed.where))
         raggeds.append(ragged)
@@ -74,7 +74,7 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
     ragged = concatenate(raggeds)
     if not len(ragged.values):
         raise InputError(
-            where=display_name(paths[0]),
+            where=", ".join(map(display_name, paths[:3])) + (" ..." if len(paths) > 3 else ""),
             expected="at least one token",
             received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
             fix="Check what wrote this input.",
@@ -83,7 +83,7 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
 
 
 def read_rows(
-    path: str, input_format: str = "auto", field: str | None = None, what: str = "sequences", hint: str = READING
+    path: str, input_format: str = "auto", field: Field | None = None, what: str = "sequences", hint: str = READING
 ) -> Parsed:
     """Return the rows of one file, framed but with no value judged.
 
@@ -96,7 +96,7 @@ def read_rows(
     entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data, fix)
     if not data:
         raise InputError(where=name, expected=what, received="an empty file", fix="Check what wrote this file.")
-    return entry.read(data, name, field)
+    return entry.read(data, name, field or Field())
 
 
 def write_batch(batch: PaddedBatch, path: str) -> None:

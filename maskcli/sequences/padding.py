@@ -13,6 +13,8 @@ from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, S
 from maskcli.sequences.ragged import INT64, as_ragged
 
 SIDES = ("pre", "post")
+LARGEST = 2**40
+"""Tokens of a batch; no machine holds more."""
 
 
 def pad(
@@ -60,11 +62,13 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
             fix="Give maxlen to pad them anyway, or check what wrote this input.",
         )
     _check_fits(ragged, layout.dtype)
+    if maxlen * len(ragged) > LARGEST:
+        raise _too_big(len(ragged), maxlen)
     resolved = dataclasses.replace(layout, maxlen=maxlen)
     try:
         mask = validity(lengths, resolved)
         tokens: Ints = np.full(mask.shape, layout.value, dtype=layout.dtype)
-    except (MemoryError, ValueError) as error:
+    except (MemoryError, ValueError, OverflowError) as error:
         raise _too_big(len(ragged), maxlen) from error
     tokens[mask] = kept_values(ragged.values, ragged.row_splits, resolved)
     return PaddedBatch(tokens, mask, lengths, resolved, truncated_tokens=len(ragged.values) - int(mask.sum()))
@@ -124,6 +128,8 @@ def valid_timesteps(batch: PaddedBatch) -> Bools:
     A row that comes padded from its file shows it by a run of the padding value at either end; the same value
     between other tokens is a real token.
     """
+    if not batch.layout.trim:
+        return batch.mask
     token = batch.tokens != batch.layout.value
     from_start = np.logical_or.accumulate(token, axis=1)
     from_end = np.logical_or.accumulate(token[:, ::-1], axis=1)[:, ::-1]

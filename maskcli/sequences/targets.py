@@ -13,7 +13,7 @@ from maskcli.errors import InputError, UsageError
 from maskcli.evidence import Targets
 from maskcli.records import PaddedBatch, RaggedSequences
 from maskcli.sequences.files import display_name, read_rows
-from maskcli.sequences.formats.base import Parsed
+from maskcli.sequences.formats.base import Field, Parsed
 from maskcli.sequences.ids import LARGEST_GUESS
 from maskcli.sequences.padding import kept_values
 from maskcli.sequences.ragged import describe, framed
@@ -29,32 +29,40 @@ LARGEST = 2**28
 _SHOWN = 5
 
 
-def make_targets(kind: str, loss: str, batch: PaddedBatch, units: int | None, input_dim: int) -> Targets:
+def make_targets(
+    kind: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
+) -> Targets:
     """Return targets that need no file.
 
     Args:
         kind: ``arange`` counts through all numbers of the targets, ``zeros`` and ``ones`` repeat one, ``shift`` is
             the next token of the row, and the padding id at its last timestep.
         loss: decides the form: class ids, one-hot vectors, or numbers.
+        ragged: the sequences, of which ``shift`` takes the next token even where truncation cut it.
         batch: whose shape ``(batch, timesteps)`` the targets take.
         units: width of the model's outputs; None takes what the targets need, 3 where any will do.
         input_dim: number of classes for ``shift``.
     """
-    shift, shape = kind == "shift", batch.tokens.shape
+    shape = batch.tokens.shape
+    following = _following(ragged, batch) if kind == "shift" else None
     if loss in (CLASS_IDS, ONE_HOT):
-        classes = units or (input_dim if shift else 3)
-        ids = _shifted(batch) if shift else _filled(kind, shape) % classes
+        classes = units or (3 if following is None else input_dim)
+        ids = _filled(kind, shape) % classes if following is None else following
         _check_classes(ids, classes, loss)
         values = ids if loss == CLASS_IDS else _one_hot(ids, classes)
-        return Targets(values, classes, f"{kind}, {classes} classes", shift)
-    width = units or (1 if shift else 3)
-    numbers = np.repeat(_shifted(batch)[..., None], width, axis=-1) if shift else _filled(kind, (*shape, width))
+        return Targets(values, classes, f"{kind}, {classes} classes", following)
+    width = units or (3 if following is None else 1)
+    numbers = _filled(kind, (*shape, width)) if following is None else np.repeat(following[..., None], width, axis=-1)
     _check_probabilities(numbers, loss, kind)
-    return Targets(numbers.astype("float32"), width, f"{kind}, {_per_timestep(width)}", shift)
+    return Targets(numbers.astype("float32"), width, f"{kind}, {_per_timestep(width)}", following)
 
 
-def read_targets(path: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
+def read_targets(
+    path: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, field: str | None = None
+) -> Targets:
     """Return targets from a file: a row for each sequence, a number, class id or vector for each timestep.
+
+    ``field`` names the field of JSON records, or the array of an ``.npz``.
 
     A row has as many timesteps as its sequence, and is truncated and padded as that is; or all rows have the
     ``maxlen`` of the batch, and are taken as they are.
@@ -64,7 +72,7 @@ def read_targets(path: str, loss: str, ragged: RaggedSequences, batch: PaddedBat
         UsageError: when ``units`` contradicts the width of the targets.
     """
     hint = f"Targets are a file, or one of {', '.join(MADE)}."
-    parsed = read_rows(path, what="targets", hint=hint)
+    parsed = read_rows(path, field=Field(field, "--targets-field", numbers=True), what="targets", hint=hint)
     return _fitted(parsed, display_name(path), loss, ragged, batch, units)
 
 
@@ -131,10 +139,14 @@ def _filled(kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.full(shape, 1 if kind == "ones" else 0)
 
 
-def _shifted(batch: PaddedBatch) -> NDArray[Any]:
-    shifted = np.full_like(batch.tokens, batch.layout.value)
-    shifted[:, :-1] = batch.tokens[:, 1:]
-    return shifted
+def _following(ragged: RaggedSequences, batch: PaddedBatch) -> NDArray[Any]:
+    """Return the token after each, ``(batch, timesteps)``; the padding id after the last one of a sequence."""
+    after = np.append(ragged.values[1:], batch.layout.value)
+    ends = ragged.row_splits[1:] - 1
+    after[ends[ragged.lengths > 0]] = batch.layout.value
+    following = np.full_like(batch.tokens, batch.layout.value)
+    following[batch.mask] = kept_values(after, ragged.row_splits, batch.layout)
+    return following
 
 
 def _check_classes(ids: NDArray[Any], classes: int, loss: str) -> None:
@@ -191,6 +203,8 @@ def _numbers(row: object, index: int, parsed: Parsed) -> NDArray[Any]:
         raise _bad(
             parsed, index, None, "targets of one width in a row", "numbers beside vectors, or vectors of several widths"
         ) from None
+    if len(row) and not array.size:
+        raise _bad(parsed, index, 0, "at least one number a timestep", "none")
     return array.reshape(len(row), -1) if len(row) else np.zeros((0, 0))
 
 

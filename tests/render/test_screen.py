@@ -49,6 +49,30 @@ def test_no_line_is_wider_than_80_columns(call: Callable[..., Output], arguments
     assert "\x1b" not in output
 
 
+@pytest.mark.parametrize("arguments", ["pad", "inspect", "inspect --mask-source all --last-only", "loss"])
+@pytest.mark.parametrize(
+    "data",
+    ["1 3000000\n" + "7 " * 120 + "\n", "1 " * 300 + "\n1 2 3\n", "1\n"],
+    ids=["wide ids", "many timesteps", "one token"],
+)
+def test_nor_with_wide_ids_or_many_timesteps(call: Callable[..., Output], arguments: str, data: str) -> None:
+    name, *options = arguments.split()
+    small = [] if name == "pad" else ["--embedding-dim", "1"]
+    output = call(name, "-", *options, *small, "--max-rows", "4", stdin=data)
+    assert (output.exit_status, output.stderr) == (0, "")
+    assert not [line for line in output.splitlines() if len(line) > 80]
+
+
+def test_the_sample_is_named_again_behind_what_is_left_out(call: Callable[..., Output]) -> None:
+    lines = call("inspect", "--max-rows", "4").splitlines()
+    behind = lines[next(index for index, line in enumerate(lines) if line.lstrip().startswith("⋮")) + 1]
+    assert behind.split()[:2] == ["2", "4"]
+
+
+def test_a_terminal_that_gives_no_width_gets_80_columns(run: Callable[..., Output]) -> None:
+    assert run("pad", COLUMNS="0") == run("pad")
+
+
 def test_padding_is_told_by_a_glyph(call: Callable[..., Output]) -> None:
     output = call("pad")
     assert [re.findall(r"·0|\b0\b", line) for line in output.splitlines()[2:5]] == [["0"], ["·0"], ["·0"] * 3]

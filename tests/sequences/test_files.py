@@ -45,7 +45,7 @@ SAME = {
     "commas.txt": "1, 2,3\n\n+40 ,-5\n",
     "tabs.tsv": "1\t2\t3\n\n40\t-5\n",
     "a.csv": "1,2,3\n\n40,-5\n",
-    "spreadsheet.csv": '1,2,3\n,,\n"40","-5",\n',
+    "spreadsheet.csv": '1,2,3\n,,\n"40","-5",""\n',
     "bom.txt": b"\xef\xbb\xbf1 2 3\n\n40 -5",
     "ragged.npz": RAGGED,
     "NOSUFFIX": "1 2 3\n\n40 -5\n",
@@ -165,7 +165,7 @@ def test_a_layout_in_the_file_is_the_default(call: Callable[..., Output], suffix
 def test_files_that_disagree_have_no_layout(write: Write, call: Callable[..., Output]) -> None:
     call("pad", "-", "--padding", "pre", "--output", "a.npz", stdin="1 2\n3\n")
     plain = write("b.txt", "4\n")
-    assert read_sequences(["a.npz"]).layout == Layout("pre", "post", 2, 0, "int32")
+    assert read_sequences(["a.npz"]).layout == Layout("pre", "post", 2, 0, "int32", trim=False)
     assert read_sequences(["a.npz", str(plain)]).layout is None
 
 
@@ -194,3 +194,11 @@ def test_where_names_the_line_of_an_error_found_later(write: Write) -> None:
     loaded = read_sequences([str(write("a.txt", "1\n2\n"))])
     with pytest.raises(InputError, match=r"a\.txt:2, value 1: expected x; received y"), loaded.naming():
         raise InputError(expected="x", received="y", fix="z", row=1, value=0)
+
+
+def test_a_mask_in_the_file_says_what_is_valid(call: Callable[..., Output], write: Write) -> None:
+    mask = np.array([[True, True, False], [True, True, True]])
+    write("a.npz", npz(tokens=np.array([[1, 0, 0], [1, 2, 3]]), mask=mask))
+    output = call("inspect", "a.npz", "--mask-source", "explicit", "--format", "json").json
+    assert output["batch"]["valid"] == output["mask"] == mask.tolist()
+    assert call("inspect", "a.npz", "--mask-source", "all", "--quiet").exit_status == 1

@@ -104,6 +104,8 @@ def test_class_ids() -> None:
             r"integers from 0 below 10000000; received 1e\+300",
         ),
         ([[1, 2, 10**400], [3]], "mse", None, "row 1, value 3: expected a finite number"),
+        ([[[], [], []], [[]]], "mse", None, "row 1, value 1: expected at least one number a timestep"),
+        (np.zeros((2, 3, 0)), "mse", None, "row 1, value 1: expected at least one number a timestep"),
         (5, "mse", None, "expected a file, one of arange, zeros, ones, shift, or rows of targets; received 5"),
         (np.zeros((2, 2, 2, 2)), "mse", None, r"received shape \(2, 2, 2, 2\)"),
     ],
@@ -132,24 +134,26 @@ def test_at_most_five_rows_are_named() -> None:
     ],
 )
 def test_made_targets(kind: str, loss: str, units: int | None, expected: object) -> None:
-    batch = pad_ragged(as_ragged(ROWS), Layout())
-    made = make_targets(kind, loss, batch, units, input_dim=9)
+    ragged = as_ragged(ROWS)
+    batch = pad_ragged(ragged, Layout())
+    made = make_targets(kind, loss, ragged, batch, units, input_dim=9)
     np.testing.assert_array_equal(made.values, expected)
-    assert made.next_token is (kind == "shift")
+    assert (made.following is not None) is (kind == "shift")
 
 
 def test_shift_says_what_its_last_timesteps_are_asked_for(call: Callable[..., Output]) -> None:
     options = ("--targets", "shift", "--loss", "sparse_categorical_crossentropy", "--format", "json")
     document = call("loss", "-", *options, stdin="5 3 8\n7\n").json
     assert (document["model"]["units"], document["model"]["logits"]) == (3, 9)
-    said = "2 timesteps have no next token in the batch and count all the same, with padding id 0 as target."
+    said = "2 timesteps have no next token and count all the same, with padding id 0 as target."
     assert document["remarks"][0] == {"kind": "fact", "text": said}
 
 
 def test_one_hot_targets_past_memory_are_refused() -> None:
-    batch = pad_ragged(as_ragged([[1, 2]]), Layout())
+    ragged = as_ragged([[1, 2]])
+    batch = pad_ragged(ragged, Layout())
     with pytest.raises(ValueError, match="2 timesteps of 1,000,000,000 classes"):
-        make_targets("shift", "categorical_crossentropy", batch, None, input_dim=10**9)
+        make_targets("shift", "categorical_crossentropy", ragged, batch, None, input_dim=10**9)
 
 
 def test_both_from_standard_input_is_a_usage_error(call: Callable[..., Output]) -> None:
@@ -165,3 +169,47 @@ def test_errors_name_file_and_line(call: Callable[..., Output], tmp_path: Path) 
     assert output.exit_status == 3
     assert "received y.txt:2 has 3 for 5; y.txt:3 has 2 for 3" in output.stderr
     assert "Targets are a file, or one of arange, zeros, ones, shift" in call("loss", "--targets", "nosuch").stderr
+
+
+def test_shift_knows_the_token_that_truncation_cut() -> None:
+    ragged = as_ragged([[1, 2, 3], [], [4]])
+    for layout, expected in (
+        (Layout(maxlen=2), [[2, 3], [0, 0], [0, 0]]),
+        (Layout(maxlen=2, truncating="pre", padding="pre", value=9), [[3, 9], [9, 9], [9, 9]]),
+    ):
+        batch = pad_ragged(ragged, layout)
+        made = make_targets("shift", "sparse_categorical_crossentropy", ragged, batch, None, input_dim=10)
+        assert made.values.tolist() == expected
+
+
+RECORDS = '{"ids": [1, 2, 3], "y": [0.5, 0.1, 0.2]}\n{"ids": [4, 5], "y": [0.3, 0.9]}\n'
+
+
+@pytest.mark.parametrize("name", ["r.jsonl", "r.json"])
+def test_targets_have_a_field_of_their_own(call: Callable[..., Output], tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(RECORDS if name == "r.jsonl" else "[" + RECORDS.strip().replace("\n", ",") + "]")
+    options = ("loss", name, "--field", "ids", "--format", "json")
+    unclear = call(*options, "--targets", name)
+    assert unclear.exit_status == 3
+    assert "Name the field with --targets-field" in unclear.stderr
+    named = call(*options, "--targets", name, "--targets-field", "y").json
+    (tmp_path / "y.json").write_text("[[0.5, 0.1, 0.2], [0.3, 0.9]]")
+    assert named["masked"] == call(*options, "--targets", "y.json").json["masked"]
+
+
+def test_a_field_of_floats_alone_is_found(tmp_path: Path) -> None:
+    (tmp_path / "y.jsonl").write_text('{"y": [0.5, 1, 2.5]}\n{"y": [1]}\n')
+    assert targets(tmp_path / "y.jsonl").values[..., 0].tolist() == [[0.5, 1, 2.5], [1, 0, 0]]
+
+
+def test_arrays_for_targets_are_named(tmp_path: Path) -> None:
+    (tmp_path / "both.npz").write_bytes(npz(tokens=np.zeros((2, 3), int), y=np.ones((2, 3))))
+    with pytest.raises(ValueError, match="Name the array with --targets-field"):
+        targets(tmp_path / "both.npz")
+
+
+def test_outputs_past_memory_are_refused(call: Callable[..., Output]) -> None:
+    rows = "\n".join(["1 2 3 4 50000"] * 2000)
+    output = call("loss", "-", "--targets", "shift", "--loss", "sparse_categorical_crossentropy", stdin=rows)
+    assert output.exit_status == 2
+    assert "received 10,000 timesteps of 50,001" in output.stderr

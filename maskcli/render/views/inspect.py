@@ -39,9 +39,6 @@ SOURCES = {
     "none": "no mask source",
     "all": "from Embedding(mask_zero=True); all three below",
 }
-_TAKEN = {1: 30, 2: 39}
-"""Characters that the columns beside one and two columns of vectors take."""
-
 LEGEND: tuple[tuple[Role, str], ...] = (
     ("on", " counts"),
     ("off", " masked"),
@@ -141,14 +138,16 @@ def _outputs(inspection: Inspection, limits: Limits) -> list[Part]:
     outputs, unmasked = inspection.outputs, inspection.unmasked
     units, pooled = outputs.values.shape[-1], outputs.values.ndim < 3
     runs = [outputs.values] if unmasked is None else [outputs.values, unmasked.values]
-    number, width = _number(runs, limits)
-    features = elided(units, fitting(limits, (width + 1) * len(runs), _TAKEN[len(runs)]))
+    taken = _taken(inspection, len(runs))
+    number, width = _number(runs, limits, taken)
+    features = elided(units, fitting(limits, (width + 1) * len(runs), taken))
     places = list(np.ndindex(outputs.values.shape[:-1]))
     shown = elided(len(places), limits.rows)
+    starts = {after for before, after in zip([None, *shown], shown, strict=False) if before is None}
 
     def show(index: int) -> tuple[Cells, ...]:
         at = places[index]
-        first = pooled or at[1] == 0 or index == shown[0]
+        first = pooled or at[1] == 0 or index in starts
         vectors = (cell(vector(run[at], features, lambda value: number(value).rjust(width))) for run in runs)
         moves = () if unmasked is None else (cell(short(float(unmasked.change[at]))),)
         return (
@@ -175,11 +174,22 @@ def _outputs(inspection: Inspection, limits: Limits) -> list[Part]:
     ]
 
 
-def _number(runs: list[Floats], limits: Limits) -> tuple[Callable[[float], str], int]:
+def _taken(inspection: Inspection, vectors: int) -> int:
+    """Return the characters that the columns beside so many columns of vectors take, with their gaps."""
+    tokens = inspection.batch.tokens
+    timestep = len(str(tokens.shape[1] - 1))
+    token = max(5, len(str(tokens.min())), len(str(tokens.max())))
+    note = 5 + timestep
+    pooled = inspection.outputs.values.ndim < 3
+    beside = 6 if pooled else 6 + 2 + timestep + 2 + token + 2 + note
+    return beside + (2 - 1) * vectors + (2 + 7 if vectors > 1 else 0)
+
+
+def _number(runs: list[Floats], limits: Limits, taken: int) -> tuple[Callable[[float], str], int]:
     """Return a formatter and its width: with three digits, or with two where that makes room for all units."""
     both, units = np.stack(runs), runs[0].shape[-1]
     number, width = _formatter(both, 3)
-    room = fitting(limits, (width + 1) * len(runs), _TAKEN[len(runs)])
+    room = fitting(limits, (width + 1) * len(runs), taken)
     return (number, width) if room is None or units <= room else _formatter(both, 2)
 
 

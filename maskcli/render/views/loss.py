@@ -25,7 +25,7 @@ def _losses(report: LossReport) -> list[Part]:
         ("masked", report.masked, f"NumPy mean {by_hand}"),
         ("Keras evaluate", report.keras_evaluate, f"batch size {report.batch_size}; {apart} from the mean by hand"),
         ("unmasked", report.unmasked, f"the same predictions, all {report.total_timesteps} timesteps counted"),
-        ("unmasked model", report.unmasked_model, "the same weights run without any mask, all counted"),
+        ("unmasked model", report.unmasked_model, "the same weights without any mask, all counted"),
     )
     return [
         Heading(f"Loss {report.loss}", f"{report.model.name}, targets: {report.targets}"),

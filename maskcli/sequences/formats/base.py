@@ -28,6 +28,21 @@ class Parsed:
 
 
 @dataclasses.dataclass(frozen=True)
+class Field:
+    """Which field of a record, or array of an archive, is wanted.
+
+    Attributes:
+        name: None leaves the choice to what is there, when only one will do.
+        option: that names it, for messages.
+        numbers: whether floats and vectors will do, as they do for targets.
+    """
+
+    name: str | None = None
+    option: str = "--field"
+    numbers: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Format:
     """One file format.
 
@@ -41,7 +56,7 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    read: Callable[[bytes, str, str | None], Parsed]
+    read: Callable[[bytes, str, Field], Parsed]
     looks_like: Callable[[bytes], bool]
     write: Callable[[PaddedBatch], bytes] | None = None
 

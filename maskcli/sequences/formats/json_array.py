@@ -9,17 +9,17 @@ from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.render.documents import dumps, pad_document
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Format, Parsed, decode, quoted
+from maskcli.sequences.formats.base import Field, Format, Parsed, decode, quoted
 from maskcli.sequences.padding import check_layout, validity
 from maskcli.sequences.ragged import describe, ragged_from_rows, unpad
 
 
-def read(data: bytes, name: str, field: str | None) -> Parsed:
+def read(data: bytes, name: str, field: Field) -> Parsed:
     """Return the sequences of one JSON document."""
     text = decode(data, name)
     document = _parse(text, name)
     if isinstance(document, dict):
-        if field is not None:
+        if field.name is not None:
             raise _no_field(field, name, "one object")
         return _from_maskcli(document, name)
     if not isinstance(document, list):
@@ -32,7 +32,7 @@ def read(data: bytes, name: str, field: str | None) -> Parsed:
 
     if any(isinstance(entry, dict) for entry in document):
         return Parsed(json_text.field_rows(document, field, name, where), where)
-    if field is not None:
+    if field.name is not None:
         raise _no_field(field, name, "an array of bare sequences")
     return Parsed(document, where)
 
@@ -42,9 +42,12 @@ def write(batch: PaddedBatch) -> bytes:
     return dumps(pad_document(batch))
 
 
-def _no_field(field: str, name: str, received: str) -> InputError:
+def _no_field(field: Field, name: str, received: str) -> InputError:
     return InputError(
-        where=name, expected=f"records with the field {field!r}", received=received, fix="Leave --field out."
+        where=name,
+        expected=f"records with the field {field.name!r}",
+        received=received,
+        fix=f"Leave {field.option} out.",
     )
 
 
@@ -99,6 +102,8 @@ def _from_maskcli(found: dict[str, Any], name: str) -> Parsed:
         padded = found.get("batch", found)
         layout = Layout(*(padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")))
         layout = check_layout(layout)
+        if layout.dtype not in ("int32", "int64"):
+            raise InputError(expected="dtype int32 or int64", received=layout.dtype, fix="Pad it again.")
         return Parsed(_unpadded(padded, layout), lambda row: f"{name} (sequence {row + 1})", layout)
     except MaskcliError as error:
         raise InputError(where=name, expected=error.expected, received=error.received, fix=error.fix) from None

@@ -8,10 +8,10 @@ from typing import Any
 from maskcli.errors import InputError
 from maskcli.records import PaddedBatch
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Format, Parsed, decode
+from maskcli.sequences.formats.base import Field, Format, Parsed, decode
 
 
-def read(data: bytes, name: str, field: str | None) -> Parsed:
+def read(data: bytes, name: str, field: Field) -> Parsed:
     """Return a row for each line; ``field`` is found when only one holds lists of integers."""
     lines = decode(data, name).split("\n")
     while lines and not lines[-1].strip():
@@ -21,7 +21,7 @@ def read(data: bytes, name: str, field: str | None) -> Parsed:
     def where(row: int) -> str:
         return f"{name}:{row + 1}"
 
-    if field is None and not any(isinstance(entry, dict) for entry in entries):
+    if field.name is None and not any(isinstance(entry, dict) for entry in entries):
         return Parsed(entries, where)
     return Parsed(json_text.field_rows(entries, field, name, where), where)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from maskcli.errors import InputError
-from maskcli.sequences.formats.base import quoted
+from maskcli.sequences.formats.base import Field, quoted
 from maskcli.sequences.ragged import describe
 
 
@@ -26,9 +26,9 @@ def parse(text: str, where: Callable[[json.JSONDecodeError], str], fix: str) -> 
         ) from None
 
 
-def field_rows(records: Sequence[Any], field: str | None, name: str, where: Callable[[int], str]) -> list[Any]:
+def field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[[int], str]) -> list[Any]:
     """Return the sequence that each record holds in ``field``, or in the only field with lists of integers."""
-    chosen = field if field is not None else _only_field(records, name)
+    chosen = field.name if field.name is not None else _only_field(records, field, name)
     rows = []
     for index, record in enumerate(records):
         if not isinstance(record, dict):
@@ -36,7 +36,7 @@ def field_rows(records: Sequence[Any], field: str | None, name: str, where: Call
                 where=where(index),
                 expected=f"an object with the field {chosen!r}",
                 received=describe(record),
-                fix="Write all entries as objects, or all as bare lists (and leave --field out).",
+                fix=f"Write all entries as objects, or all as bare lists (and leave {field.option} out).",
             )
         if chosen not in record:
             raise InputError(
@@ -49,20 +49,22 @@ def field_rows(records: Sequence[Any], field: str | None, name: str, where: Call
     return rows
 
 
-def _only_field(records: Sequence[Any], name: str) -> str:
+def _only_field(records: Sequence[Any], field: Field, name: str) -> str:
+    """Return the one field that can hold the sequences: of integers in every record, or, where none is, of lists."""
     objects = [record for record in records if isinstance(record, dict)]
     keys: list[str] = list(objects[0])
-    found = [key for key in keys if all(_holds_integers(record.get(key, [])) for record in objects)]
-    if len(found) > 1:
-        # A field that is [] everywhere says nothing.
-        found = [key for key in found if any(record.get(key) for record in objects)] or found
+    lists = [key for key in keys if all(isinstance(record.get(key, []), list) for record in objects)]
+    # A field that is [] everywhere says nothing.
+    lists = [key for key in lists if any(record.get(key) for record in objects)] or lists
+    integers = [key for key in lists if all(_holds_integers(record.get(key, [])) for record in objects)]
+    found = lists if field.numbers else integers or lists
     if len(found) == 1:
         return found[0]
     raise InputError(
         where=name,
-        expected="one field that holds a list of integers in every record",
+        expected=f"one field that holds a list of {'numbers' if field.numbers else 'integers'} in every record",
         received=f"{quoted(found)} among the fields {quoted(keys)}",
-        fix="Name the field with --field.",
+        fix=f"Name the field with {field.option}.",
     )
 
 

@@ -10,42 +10,49 @@ import numpy as np
 
 from maskcli.errors import InputError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.formats.base import Format, Parsed, quoted
+from maskcli.sequences.formats.base import Field, Format, Parsed, quoted
 from maskcli.sequences.ragged import unpad
 
 Array = np.ndarray[Any, np.dtype[Any]]
 MAGIC = {"npy": b"\x93NUMPY", "npz": b"PK\x03\x04"}
 
 
-def read_npy(data: bytes, name: str, field: str | None) -> Parsed:
+def read_npy(data: bytes, name: str, field: Field) -> Parsed:
     """Return the rows of one array."""
-    if field is not None:
+    if field.name is not None:
         raise InputError(
-            where=name, expected="an .npz for --field", received="a single array", fix="Leave --field out."
+            where=name,
+            expected=f"an .npz for {field.option}",
+            received="a single array",
+            fix=f"Leave {field.option} out.",
         )
     return Parsed(_load(data, name, "npy"), _row_of(name))
 
 
-def read_npz(data: bytes, name: str, field: str | None) -> Parsed:
+def read_npz(data: bytes, name: str, field: Field) -> Parsed:
     """Return the rows of ``field``, ``values`` with ``row_splits``, ``tokens`` with ``mask``, or the only array."""
     archive: Mapping[str, Array] = _load(data, name, "npz")
-    if field is None and {"values", "row_splits"} <= archive.keys():
+    wanted = field.name
+    ragged = {"values", "row_splits"}
+    if wanted is None and (archive.keys() == ragged if field.numbers else ragged <= archive.keys()):
         return Parsed(RaggedSequences(archive["values"], archive["row_splits"]), _row_of(name))
-    if field is None and "tokens" in archive:
-        field = "tokens"
-    if field is None and len(archive) == 1:
-        field = next(iter(archive))
-    if field is None or field not in archive:
+    if wanted is None and "tokens" in archive and not field.numbers:
+        wanted = "tokens"
+    if wanted is None and len(archive) == 1:
+        wanted = next(iter(archive))
+    if wanted is None or wanted not in archive:
         raise InputError(
             where=name,
-            expected=f"an array named {field!r}" if field else "one array, tokens with mask, or values with row_splits",
+            expected=f"an array named {wanted!r}"
+            if wanted
+            else "one array, tokens with mask, or values with row_splits",
             received=f"arrays named {quoted(list(archive))}",
-            fix="Name the array with --field.",
+            fix=f"Name the array with {field.option}.",
         )
-    mask = archive.get("mask") if field == "tokens" else archive.get(f"{field}.mask")
-    if mask is None:
-        return Parsed(archive[field], _row_of(name))
-    return _from_padded(archive[field], mask, name)
+    mask = archive.get("mask") if wanted == "tokens" else archive.get(f"{wanted}.mask")
+    if mask is None or field.numbers:
+        return Parsed(archive[wanted], _row_of(name))
+    return _from_padded(archive[wanted], mask, name)
 
 
 def write_npy(batch: PaddedBatch) -> bytes:
@@ -113,11 +120,20 @@ def _from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
             received=f"{len(values)} values, among them {values[0]} and {values[1]}",
             fix="Pad with one value.",
         )
-    starts_padded = bool(mask.shape[1] and (~mask[:, 0] & mask.any(axis=1)).any())
+    starts_padded = bool((~mask[:, :1] & mask.any(axis=1, keepdims=True)).any())
+    ends_padded = bool((~mask[:, -1:] & mask.any(axis=1, keepdims=True)).any())
+    if starts_padded and ends_padded:
+        raise InputError(
+            where=name,
+            expected="padding at one side of all rows",
+            received="a mask that is False before some sequences and behind others",
+            fix="Save values with row_splits, which need no padding.",
+        )
     layout = Layout(
         padding="pre" if starts_padded else "post",
         maxlen=mask.shape[1],
         value=int(values[0]) if len(values) else 0,
+        trim=False,
         dtype="int64" if tokens.dtype.itemsize > 4 or tokens.dtype == np.uint32 else "int32",
     )
     return Parsed(ragged, _row_of(name), layout)

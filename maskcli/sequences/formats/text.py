@@ -13,21 +13,21 @@ import numpy as np
 
 from maskcli.errors import InputError
 from maskcli.records import PaddedBatch
-from maskcli.sequences.formats.base import Format, Parsed, decode
+from maskcli.sequences.formats.base import Field, Format, Parsed, decode
 
-_SEPARATOR = re.compile(r"[ \t]*,[ \t]*|[ \t]+")
+_SEPARATOR = re.compile(r" *[,\t] *| +")
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 
 
-def read(data: bytes, name: str, field: str | None) -> Parsed:
+def read(data: bytes, name: str, field: Field) -> Parsed:
     """Return a row for each line; a cell that is no number stays text, for the check to name."""
-    if field is not None:
+    if field.name is not None:
         raise InputError(
             where=name,
-            expected="a format with fields (JSON Lines, JSON records or .npz) for --field",
+            expected="a format with fields (JSON Lines, JSON records or .npz) ",
             received="text, whose lines have none",
-            fix="Leave --field out, or name the format with --input-format.",
+            fix=f"Leave {field.option} out, or name the format with --input-format.",
         )
     lines = decode(data, name).split("\n")
     if lines[-1] == "":
@@ -42,15 +42,22 @@ def write_csv(batch: PaddedBatch) -> bytes:
 
 
 def _cells(line: str, where: str) -> list[Any]:
-    cells = _SEPARATOR.split(line.strip(" \t\r"))
-    while cells and cells[-1] == "":
+    if line.lstrip()[:1] in ("[", "{"):
+        raise InputError(
+            where=where,
+            expected="integers split by blanks, commas or tabs",
+            received=f"{line.strip()[:20]!r}, which looks like JSON",
+            fix="Name the format with --input-format json or jsonl.",
+        )
+    cells = _SEPARATOR.split(line.strip(" \r"))
+    while cells and cells[-1] in ("", '""'):
         cells.pop()
     if "" in cells:
         raise InputError(
             where=where,
             value=cells.index(""),
             expected="an integer",
-            received="an empty cell between two values",
+            received="an empty cell before another value",
             fix="Only cells at the end of a line may be empty.",
         )
     return [_number(cell) for cell in cells]
