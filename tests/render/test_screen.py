@@ -115,6 +115,20 @@ def test_large_tables_are_elided_in_the_middle_with_a_count(call: Callable[..., 
     assert len(whole.splitlines()[1].split()) == 152
 
 
+def test_long_tables_look_as_short_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = maskcli.pad([[1, 22, 333], [4], []], value=9)
+    view = pad_view.view(batch, Limits(None, None, 80, everything=True))
+    for colours in (None, "standard"):
+        console = Console(force_terminal=True, color_system=colours, width=80)  # type: ignore[arg-type]
+        short = to_text(view, console)
+        monkeypatch.setattr("maskcli.render.terminal.MANY_ROWS", 0)
+        long = to_text(view, console)
+        monkeypatch.undo()
+        if colours is None:
+            assert long == short
+        assert re.sub(r"\x1b\[[0-9;]*m", "", long).split() == re.sub(r"\x1b\[[0-9;]*m", "", short).split()
+
+
 def test_json_is_never_elided(call: Callable[..., Output]) -> None:
     document = call("pad", "-", "--format", "json", "--max-rows", "2", stdin=LONG).json
     assert np.array(document["tokens"]).shape == (300, 150)
