@@ -102,7 +102,7 @@ class Answer:
         console = file_console() if to_file else stdout_console()
         if self.all_:
             return to_bytes(view(Limits(None, None, console.width, everything=True)), console)
-        limits = Limits(self.max_rows, self.max_cols, console.width if console.width >= 20 else 80)
+        limits = Limits(self.max_rows, self.max_cols, console.width)
         return to_bytes(view(limits), console)
 
 

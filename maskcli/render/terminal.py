@@ -29,12 +29,15 @@ ASCII = str.maketrans(
     {"·": "~", "■": "#", "□": "o", "→": ">", "…": "...", "–": "-", "×": "x", "≠": "!=", "•": "*", "⋮": ":"}
 )
 MANY_ROWS = 200
+NARROWEST = 20
+"""Columns below which a width is no terminal's, such as the 0 of some that do not know theirs."""
 _UNBOUNDED = 1_000_000
 
 
 def stdout_console() -> Console:
-    """Return a console on standard output, as wide as the terminal, or 80 columns without one."""
-    return Console(file=sys.stdout)
+    """Return a console on standard output, as wide as the terminal, or 80 columns where none is known."""
+    console = Console(file=sys.stdout)
+    return console if console.width >= NARROWEST else Console(file=sys.stdout, width=80)
 
 
 def file_console() -> Console:
@@ -67,7 +70,7 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
     for index, part in enumerate(parts):
         if index and isinstance(part, Heading | Remarks):
             inner.print()
-        _show(part, inner, console.width if console.width >= 20 else 80)
+        _show(part, inner, console.width)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
 
 
