@@ -11,9 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from maskcli import cli
+
+hypothesis.settings.register_profile("maskcli", deadline=None)  # How fast things are is no test's business.
+hypothesis.settings.load_profile("maskcli")
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data" / "sample.txt"

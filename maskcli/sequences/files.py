@@ -89,6 +89,14 @@ def read_rows(
 
     ``what`` and ``hint`` say in messages what the file should hold, and what else could have been given.
     """
+    entry, data = read_bytes(path, input_format, what, hint)
+    return entry.read(data, display_name(path), field or Field())
+
+
+def read_bytes(
+    path: str, input_format: str = "auto", what: str = "sequences", hint: str = READING
+) -> tuple[Format, bytes]:
+    """Return the format of a file and its content, no longer gzipped; see ``read_rows``."""
     name = display_name(path)
     data = _unzipped(_read(path, what, hint), name)
     by_name = f"Name the format with --input-format {'|'.join(FORMATS)}."
@@ -96,7 +104,7 @@ def read_rows(
     entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data, fix)
     if not data:
         raise InputError(where=name, expected=what, received="an empty file", fix="Check what wrote this file.")
-    return entry.read(data, name, field or Field())
+    return entry, data
 
 
 def write_batch(batch: PaddedBatch, path: str) -> None:

@@ -76,6 +76,49 @@ def read_targets(
     return _fitted(parsed, display_name(path), loss, ragged, batch, units)
 
 
+def read_array(
+    path: str, field: str | None, ragged: RaggedSequences | None, batch: PaddedBatch | None, rows: int
+) -> NDArray[Any]:
+    """Return targets for any model from a file, as an array with a row for each of the ``rows`` of the data.
+
+    Rows with a target for each token of their sequence are truncated and padded as that is; others must be of one
+    shape.
+
+    Raises:
+        InputError: for a file that cannot be read, or rows that do not fit.
+    """
+    name = display_name(path)
+    hint = "Targets are a file with a row for each row of the data."
+    parsed = read_rows(path, field=Field(field, "--targets-field", numbers=True), what="targets", hint=hint)
+    found = _as_rows(parsed, name) if not isinstance(parsed.rows, np.ndarray) else parsed.rows
+    if len(found) != rows:
+        raise InputError(where=name, expected=f"{rows} rows of targets", received=str(len(found)), fix=hint)
+    if isinstance(found, np.ndarray):
+        return found
+    if ragged is not None and batch is not None and [_length(row) for row in found] == ragged.lengths.tolist():
+        arrays = [_numbers(row, index, parsed) for index, row in enumerate(found)]
+        laid_out = _lay_out(arrays, ragged, batch, _common_width(arrays, parsed))
+        return laid_out if any(isinstance(value, list) for row in found for value in row) else laid_out[..., 0]
+    return _of_one_shape(found, parsed)
+
+
+def _length(row: object) -> int:
+    return len(row) if isinstance(row, list | tuple | np.ndarray) else -1
+
+
+def _of_one_shape(rows: list[Any], parsed: Parsed) -> NDArray[Any]:
+    arrays = []
+    for index, row in enumerate(rows):
+        try:
+            arrays.append(np.array(row, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise _bad(parsed, index, None, "numbers", describe(row)) from None
+        if arrays[-1].shape != arrays[0].shape:
+            shapes = f"shape {arrays[0].shape}, as in the first row", f"shape {arrays[-1].shape}"
+            raise _bad(parsed, index, None, *shapes)
+    return np.stack(arrays)
+
+
 def given_targets(rows: Any, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
     """Return targets from rows in memory; see ``read_targets``."""
     if not isinstance(rows, Iterable):

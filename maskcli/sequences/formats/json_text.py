@@ -11,6 +11,14 @@ from maskcli.sequences.formats.base import Field, quoted
 from maskcli.sequences.ragged import describe
 
 
+class _Whole(Field):
+    """The whole record instead of one of its fields."""
+
+
+WHOLE = _Whole()
+"""Given to a reader, this field makes its rows the records themselves; rows that are no records stay what they are."""
+
+
 def parse(text: str, where: Callable[[json.JSONDecodeError], str], fix: str) -> Any:
     """Return the value of a JSON text; raise InputError with the place that ``where`` makes of a decoder's error."""
     try:
@@ -28,7 +36,9 @@ def parse(text: str, where: Callable[[json.JSONDecodeError], str], fix: str) -> 
 
 def field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[[int], str]) -> list[Any]:
     """Return the sequence that each record holds in ``field``, or in the only field with lists of integers."""
-    chosen = field.name if field.name is not None else _only_field(records, field, name)
+    if isinstance(field, _Whole):
+        return _whole_records(records, where)
+    chosen = field.name if field.name is not None else only_field(records, field, name)
     rows = []
     for index, record in enumerate(records):
         if not isinstance(record, dict):
@@ -49,7 +59,19 @@ def field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[
     return rows
 
 
-def _only_field(records: Sequence[Any], field: Field, name: str) -> str:
+def _whole_records(records: Sequence[Any], where: Callable[[int], str]) -> list[dict[str, Any]]:
+    for index, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise InputError(
+                where=where(index),
+                expected="an object, as on the other rows",
+                received=describe(record),
+                fix="Write all entries as objects, or all as bare lists.",
+            )
+    return list(records)
+
+
+def only_field(records: Sequence[Any], field: Field, name: str) -> str:
     """Return the one field that can hold the sequences: of integers in every record, or, where none is, of lists."""
     objects = [record for record in records if isinstance(record, dict)]
     keys: list[str] = list(objects[0])

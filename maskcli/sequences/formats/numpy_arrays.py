@@ -31,7 +31,7 @@ def read_npy(data: bytes, name: str, field: Field) -> Parsed:
 
 def read_npz(data: bytes, name: str, field: Field) -> Parsed:
     """Return the rows of ``field``, ``values`` with ``row_splits``, ``tokens`` with ``mask``, or the only array."""
-    archive: Mapping[str, Array] = _load(data, name, "npz")
+    archive: Mapping[str, Array] = load_arrays(data, name)
     wanted = field.name
     ragged = {"values", "row_splits"}
     if wanted is None and (archive.keys() == ragged if field.numbers else ragged <= archive.keys()):
@@ -52,7 +52,13 @@ def read_npz(data: bytes, name: str, field: Field) -> Parsed:
     mask = archive.get("mask") if wanted == "tokens" else archive.get(f"{wanted}.mask")
     if mask is None or field.numbers:
         return Parsed(archive[wanted], _row_of(name))
-    return _from_padded(archive[wanted], mask, name)
+    return from_padded(archive[wanted], mask, name)
+
+
+def load_arrays(data: bytes, name: str) -> dict[str, Array]:
+    """Return the arrays of an ``.npz``, in its order; raise InputError for one that NumPy cannot read or unpickles."""
+    archive: dict[str, Array] = _load(data, name, "npz")
+    return archive
 
 
 def write_npy(batch: PaddedBatch) -> bytes:
@@ -100,7 +106,7 @@ def _unreadable(name: str, error: Exception) -> InputError:
     )
 
 
-def _from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
+def from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
     """Return the sequences of a padded array; its layout is read off the mask."""
     try:
         if mask.dtype != np.bool_:

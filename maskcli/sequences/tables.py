@@ -1,0 +1,273 @@
+"""Files and arrays as a table of named columns, and the inputs of a model matched with these."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.errors import InputError, MaskcliError, ModelError
+from maskcli.records import InputSpec, Layout, RaggedSequences
+from maskcli.sequences.files import display_name, read_bytes
+from maskcli.sequences.formats import json_text
+from maskcli.sequences.formats.base import Field, quoted
+from maskcli.sequences.formats.numpy_arrays import load_arrays
+
+Array = NDArray[Any]
+Raw = Array | RaggedSequences | list[Any]
+MASK = ".mask"
+"""What follows the name of a column in that of its own mask."""
+PLAIN = "tokens"
+"""The name of the one column of a file of sequences."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Table:
+    """Named columns.
+
+    Attributes:
+        names: the columns that inputs can be matched with, in order.
+        known: all columns, ``NAME.mask`` among them.
+        column: returns one of ``known``.
+        where: names the place of a row.
+        noun: what a column is called in messages.
+        layout: how the file says that it is padded.
+        records: whose fields the columns are, if they are that.
+    """
+
+    names: tuple[str, ...]
+    known: tuple[str, ...]
+    column: Callable[[str], Raw]
+    where: Callable[[int], str]
+    noun: Literal["array", "field", "sequences"]
+    layout: Layout | None = None
+    records: list[dict[str, Any]] | None = None
+
+
+# Files and arrays to a table of columns.
+
+
+def table_of(path: str, input_format: str, field: str | None, wanted: list[str]) -> Table:
+    """Return the data of a file as columns; ``wanted`` are the inputs of the model."""
+    entry, data = read_bytes(path, input_format)
+    name = display_name(path)
+    if entry.name == "npz":
+        return table_of_arrays(load_arrays(data, name), lambda row: f"{name}, row {row + 1}", wanted)
+    parsed = entry.read(data, name, json_text.WHOLE)
+    rows = parsed.rows
+    if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+        return _table_of_records(rows, parsed.where, name)
+    if field is not None:
+        parsed = entry.read(data, name, Field(field))  # The reader says what is wrong with naming a field here.
+    return plain(rows, parsed.where, parsed.layout)
+
+
+def plain(rows: Raw, where: Callable[[int], str], layout: Layout | None = None) -> Table:
+    """Return sequences, or the rows of one array, as the one column."""
+    noun: Literal["array", "sequences"] = "array" if isinstance(rows, np.ndarray) else "sequences"
+    return Table((PLAIN,), (PLAIN,), lambda _: rows, where, noun, layout)
+
+
+def _table_of_records(records: list[dict[str, Any]], where: Callable[[int], str], name: str) -> Table:
+    known = tuple(dict.fromkeys(chain.from_iterable(records)))
+
+    def column(key: str) -> Raw:
+        return json_text.field_rows(records, Field(key), name, where)
+
+    return Table(_candidates(known), known, column, where, "field", records=records)
+
+
+def table_of_arrays(arrays: Mapping[str, Array], where: Callable[[int], str], wanted: list[str]) -> Table:
+    """Return arrays as columns; ``values`` and ``row_splits`` together are one of sequences."""
+    columns: dict[str, Raw] = dict(arrays)
+    for name, array in columns.items():
+        if isinstance(array, np.ndarray) and array.dtype == object:
+            raise InputError(
+                where=name,
+                expected="an array of numbers",
+                received="an array of objects",
+                fix="Pad its rows first, or give them as RaggedSequences.",
+            )
+    known = tuple(columns)
+    if {"values", "row_splits"} <= columns.keys() and not {"values", "row_splits"} & set(wanted):
+        ragged = RaggedSequences(np.asarray(arrays["values"]), np.asarray(arrays["row_splits"]))
+        columns.setdefault(PLAIN, ragged)
+        return Table((PLAIN,), tuple(columns), columns.__getitem__, where, "array")
+    hidden = _own_mask(columns, wanted)
+    names = tuple(name for name in _candidates(known) if name not in hidden)
+    return Table(names, tuple(columns), columns.__getitem__, where, "array")
+
+
+def _own_mask(columns: dict[str, Raw], wanted: list[str]) -> set[str]:
+    """Add the mask in what ``maskcli pad --output`` writes as that of its tokens; return what feeds no input then."""
+    mask, whole = columns.get("mask"), {PLAIN, "mask", "lengths"} <= columns.keys()
+    if PLAIN not in columns or not isinstance(mask, np.ndarray) or not (whole or wanted):
+        return set()
+    if len(wanted) < 2:
+        columns.setdefault(PLAIN + MASK, mask)
+        return {"mask", "lengths"} - set(wanted)
+    if whole:  # Otherwise the mask is only what the model is told, which may differ from what is valid.
+        columns.setdefault(PLAIN + MASK, mask)
+    return {"lengths"} - set(wanted) if whole else set()
+
+
+def _candidates(known: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in known if not (name.endswith(MASK) and name.removesuffix(MASK) in known))
+
+
+# Inputs of the model matched with columns.
+
+
+def is_mask(spec: InputSpec) -> bool:
+    """Return whether an input of the model is a mask, by its shape, dtype and name."""
+    return len(spec.shape) == 2 and (spec.dtype == "bool" or "mask" in spec.name.lower())
+
+
+def leading(specs: Sequence[InputSpec]) -> list[InputSpec]:
+    """Return the inputs that only data can feed: those that are no masks, or else the first."""
+    return [spec for spec in specs if not is_mask(spec)] or list(specs[:1])
+
+
+def matched(table: Table, specs: Sequence[InputSpec], field: str | None, targets_field: str | None) -> list[str]:
+    """Return the name of a column for each input, ``""`` for a mask that is to be made."""
+    if field is not None and field not in table.known:
+        raise unknown(table, field, "--field")
+    usable = [name for name in table.names if name != targets_field]
+    if not specs:
+        return [field] if field is not None else usable
+    taken = {spec.name: spec.name for spec in specs if spec.name in table.names}
+    if field is not None:
+        taken[leading(specs)[0].name] = field
+    left = [spec for spec in specs if spec.name not in taken]
+    usable = [name for name in usable if name not in taken.values()]
+    if left:
+        taken |= _by_order(table, specs, left, usable)
+    return [taken.get(spec.name, "") for spec in specs]
+
+
+def _by_order(table: Table, specs: Sequence[InputSpec], left: list[InputSpec], usable: list[str]) -> Mapping[str, str]:
+    """Return columns for the inputs whose name no column has; counts must agree, for names would not show a slip."""
+    nameless = len(left) == len(specs)
+    data = [spec for spec in left if spec in leading(specs)]
+    if len(usable) == len(left) and all(
+        spec in data or _looks_like_mask(name, table.column(name), nameless)
+        for spec, name in zip(left, usable, strict=True)
+    ):
+        return _names(left, usable)
+    if len(usable) == len(data):
+        return _names(data, usable)
+    if not data:
+        return {}
+    if len(leading(specs)) == 1 and table.records is not None and usable:
+        kept = [{name: record[name] for name in usable if name in record} for record in table.records]
+        return {data[0].name: json_text.only_field(kept, Field(), "")}
+    if len(leading(specs)) == 1 and PLAIN in usable:
+        return {data[0].name: PLAIN}
+    raise ModelError(
+        expected=expected_by(specs), received=_unmatched(table), fix=_naming_fix(table, [spec.name for spec in data])
+    )
+
+
+def _names(specs: Sequence[InputSpec], names: Sequence[str]) -> dict[str, str]:
+    return {spec.name: name for spec, name in zip(specs, names, strict=True)}
+
+
+def _looks_like_mask(name: str, raw: Raw, by_values: bool) -> bool:
+    """Return whether a column is booleans or named a mask, or ``by_values`` holds 0 and 1 alone."""
+    if isinstance(raw, RaggedSequences):
+        return False
+    if isinstance(raw, np.ndarray):
+        told = raw.dtype == np.bool_ or "mask" in name.lower()
+        return raw.ndim == 2 and (told or (by_values and bool(np.isin(raw, (0, 1)).all())))
+    values = list(entries(raw))
+    return "mask" in name.lower() or (are_flags(values) and (by_values or types_in(values) == {bool}))
+
+
+# What JSON's rows hold.
+
+
+def entries(rows: list[Any]) -> Iterator[Any]:
+    """Yield what the rows hold, a row that is a number included."""
+    return chain.from_iterable(row if isinstance(row, list) else [row] for row in rows)
+
+
+def types_in(values: list[Any]) -> set[type]:
+    """Return the types of values."""
+    return set(map(type, values))
+
+
+def are_flags(values: list[Any]) -> bool:
+    """Return whether values are true, false, 0 and 1 alone."""
+    return types_in(values) <= {bool, int, float} and set(values) <= {0, 1}
+
+
+# What errors say.
+
+
+@contextlib.contextmanager
+def named(table: Table, name: str) -> Iterator[None]:
+    """Give errors in one column of several its name as well as the place of their row."""
+    try:
+        yield
+    except MaskcliError as error:
+        if error.row is not None and len(table.names) > 1:
+            error.at(f"{table.where(error.row)}, {table.noun} {name!r}")
+        raise
+
+
+def _unmatched(table: Table) -> str:
+    if table.noun == "sequences":
+        return "one file of sequences"
+    said = []
+    for name in table.names[:8]:
+        raw = table.column(name)
+        said.append(signature(name, raw) if isinstance(raw, np.ndarray) else f"{name} ({_content(raw)})")
+    more = f" and {len(table.names) - 8} more" if len(table.names) > 8 else ""
+    return f"{table.noun}s {', '.join(said)}{more}" if said else f"no {table.noun}s"
+
+
+def _content(raw: RaggedSequences | list[Any]) -> str:
+    if isinstance(raw, RaggedSequences):
+        return "lists of integers"
+    types = types_in(list(entries(raw)))
+    what = "vectors" if list in types else "integers" if types == {int} else "text" if str in types else "numbers"
+    return f"lists of {what}" if any(isinstance(row, list) for row in raw) else what
+
+
+def _naming_fix(table: Table, missing: list[str]) -> str:
+    if table.noun == "sequences":
+        return "Give records with a field for each input, or an .npz with an array for each, named as the inputs are."
+    return (
+        f"Name the {table.noun}s as the model's inputs are named ({', '.join(missing)}), "
+        f"or give exactly as many, in that order; a model of one input also takes --field NAME."
+    )
+
+
+def unknown(table: Table, name: str, option: str) -> InputError:
+    """Return the error of an option that names no column."""
+    if table.noun == "sequences":
+        return InputError(
+            expected=f"records or an .npz for {option}",
+            received="sequences without names",
+            fix=f"Leave {option} out.",
+        )
+    return InputError(
+        expected=f"the {table.noun} {name!r}",
+        received=f"the {table.noun}s {quoted(table.known)}",
+        fix=f"Name one of these with {option}.",
+    )
+
+
+def expected_by(specs: Sequence[InputSpec]) -> str:
+    """Return the inputs of a model, for messages."""
+    return "; ".join(map(str, specs)) or "arrays of numbers with a row for each sample"
+
+
+def signature(name: str, array: Array) -> str:
+    """Return ``tokens (2, 6) int32``."""
+    return f"{name} {array.shape} {array.dtype}"
