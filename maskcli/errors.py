@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import re
+import textwrap
 from typing import Any
 
 
@@ -11,6 +13,7 @@ class ExitCode(enum.IntEnum):
 
     OK = 0
     DIFFERENT = 1
+    FINDINGS = DIFFERENT
     USAGE = 2
     INPUT = 3
     MODEL = 4
@@ -87,3 +90,21 @@ class ModelError(MaskcliError, RuntimeError):
     """A model that cannot be built, loaded or run."""
 
     exit_code = ExitCode.MODEL
+
+
+class RaisedInCall(Exception):  # noqa: N818 - it says where another error was raised
+    """What a model raised, with the path of the call that raised it."""
+
+    def __init__(self, call: str, error: BaseException) -> None:
+        """Keep both."""
+        super().__init__(str(error))
+        self.call = call
+        self.error = error
+
+
+def said(error: BaseException) -> str:
+    """Return what an error of others says, on one line: without the colours, frame and arguments that Keras adds."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
+    text = re.sub(r"\{\{.*?\}\}", "", text)  # The device TensorFlow ran on.
+    text = re.sub(r"^Exception encountered when calling \S+\s+", "", text.strip())
+    return textwrap.shorten(text, 400) or "no message"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import os
-import re
 import sys
-import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
-from maskcli.errors import MaskcliError, ModelError
+from maskcli.errors import MaskcliError, ModelError, RaisedInCall, said
 
-_STDERR = 2
+_STDOUT, _STDERR = 1, 2
 
 
 @contextlib.contextmanager
@@ -23,13 +22,19 @@ def running(what: str) -> Iterator[None]:
         yield
     except (MaskcliError, KeyboardInterrupt):
         raise
+    except RaisedInCall as raised:
+        raise _not_run(f"{what}, at {raised.call}", raised.error) from raised.error
     except Exception as error:
-        raise ModelError(
-            where=what,
-            expected="a model that Keras builds and runs",
-            received=f"{type(error).__name__}: {_said(error)}",
-            fix="--traceback shows where Keras raised it.",
-        ) from error
+        raise _not_run(what, error) from error
+
+
+def _not_run(where: str, error: BaseException) -> ModelError:
+    return ModelError(
+        where=where,
+        expected="a model that Keras builds and runs",
+        received=f"{type(error).__name__}: {said(error)}",
+        fix="--traceback shows where Keras raised it.",
+    )
 
 
 def load_keras() -> Any:
@@ -50,7 +55,7 @@ def load_keras() -> Any:
         raise ModelError(
             where="importing Keras",
             expected="tensorflow and keras, installed",
-            received=_said(error),
+            received=said(error),
             fix="Install maskcli again into a fresh virtual environment: pip install maskcli.",
         ) from error
     finally:
@@ -99,9 +104,40 @@ def quiet_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _said(error: BaseException) -> str:
-    """Return what an error says, on one line: without the colours, the frame and the arguments that Keras adds."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
-    text = re.sub(r"\{\{.*?\}\}", "", text)  # The device TensorFlow ran on.
-    text = re.sub(r"^Exception encountered when calling \S+\s+", "", text.strip())
-    return textwrap.shorten(text, 400) or "no message"
+@contextlib.contextmanager
+def quiet_stdout() -> Iterator[None]:
+    """Send to stderr what the user's code prints, from C too: maskcli's own stdout is one document."""
+    before = sys.stdout
+    _flush(before, sys.__stdout__)
+    with contextlib.redirect_stdout(sys.stderr or io.StringIO()), _descriptor_1_at_stderr():
+        try:
+            yield
+        finally:
+            _flush(before, sys.__stdout__)
+
+
+@contextlib.contextmanager
+def _descriptor_1_at_stderr() -> Iterator[None]:
+    try:
+        os.fstat(_STDOUT)
+    except OSError:  # Closed by the caller: nothing can reach it.
+        yield
+        return
+    try:
+        target = os.dup(_STDERR)
+    except OSError:  # There is no stderr.
+        target = os.open(os.devnull, os.O_WRONLY)
+    kept = os.dup(_STDOUT)
+    os.dup2(target, _STDOUT)
+    os.close(target)
+    try:
+        yield
+    finally:
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
+
+
+def _flush(*streams: TextIO | None) -> None:
+    for stream in streams:
+        with contextlib.suppress(OSError, ValueError):
+            stream and stream.flush()

@@ -9,7 +9,9 @@ from maskcli.models.build import build, twin
 
 
 def test_a_twin_has_the_weights_as_they_are_now() -> None:
-    built = build(maskcli.inspect([[1, 2], [3]]).model)
+    settings = maskcli.inspect([[1, 2], [3]]).model.settings
+    assert settings is not None
+    built = build(settings)
     for weight in built.keras_model.weights:
         weight.assign(weight * 2 + 1)
     other = twin(built, "explicit")
@@ -20,5 +22,6 @@ def test_a_twin_has_the_weights_as_they_are_now() -> None:
 def test_the_padding_row_is_zero_only_where_it_must_be() -> None:
     for source, zero in (("embedding", False), ("explicit", False), ("masking", True), ("all", True)):
         row = maskcli.inspect([[1, 2], [3]], mask_source=source).embedding
+        assert row is not None
         assert row.set_to_zero is zero
         assert (not row.padding_vector.any()) is zero

@@ -1,0 +1,180 @@
+"""What a .keras or .h5 file says of its model, read before Keras reads it, and what to say of one that is none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from maskcli.errors import ModelError, said
+
+SUFFIXES = (".keras", ".h5", ".hdf5")
+"""How the names of files end that Keras loads."""
+TRACEBACK = "--traceback shows where."
+"""The advice where only the place of an error tells more."""
+_A_MODEL = "a Keras model in a .keras or .h5 file"
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What a file says of its model: the configuration of the layers, that of compile(), and who wrote it.
+
+    ``path`` is absolute, lest Keras takes a name for an address such as hf://.
+    """
+
+    path: str
+    config: Any
+    compiled: Any
+    keras_version: str
+
+    @property
+    def by_keras_2(self) -> bool:
+        """Whether an older Keras wrote it, of whose layers Keras 3 has not all."""
+        return self.keras_version.startswith(("1.", "2."))
+
+
+def read_saved(spec: str) -> Saved:
+    """Return what the file says of its model; nothing of it is made."""
+    path = Path(spec)
+    try:
+        if path.is_dir():
+            raise _directory(spec, path)
+        if not path.is_file():
+            what = "something that is not a regular file" if path.exists() else "no such file"
+            raise unreadable(spec, what, "Check the name and the directory it is in.")
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise unreadable(spec, error.strerror or said(error), "Check that the file may be read.") from error
+    if not start:
+        raise unreadable(spec, "an empty file", "Save the model again; the disk may have been full.")
+    _check_suffix(spec, path, start)
+    return _read_zip(spec, path) if path.name.endswith(".keras") else _read_hdf5(spec, path)
+
+
+def _check_suffix(spec: str, path: Path, start: bytes) -> None:
+    """Raise ModelError where the file's name and its first bytes disagree on what it is; Keras goes by the name."""
+    is_zip, is_hdf5 = start.startswith(b"PK"), start == b"\x89HDF\r\n\x1a\n"
+    suffix = ".keras" if is_zip else ".h5" if is_hdf5 else ""
+    if path.name.endswith((".keras",) if is_zip else (".h5", ".hdf5")) and suffix:
+        return
+    if suffix:
+        raise unreadable(
+            spec,
+            f"{'a zip' if is_zip else 'an HDF5'} file by another name",
+            f"Keras goes by the name: if it is a model, let the name end in {suffix}.",
+        )
+    what = "a .keras file is a zip" if path.name.endswith(".keras") else "an .h5 file is HDF5"
+    named = path.name.endswith(SUFFIXES)
+    raise unreadable(
+        spec,
+        f"a file of another kind or cut off at its start: {what}" if named else "a file of another kind",
+        "Save the model again with model.save('model.keras').",
+    )
+
+
+def _directory(spec: str, path: Path) -> ModelError:
+    if (path / "saved_model.pb").exists():
+        return unreadable(
+            spec,
+            "a TensorFlow SavedModel directory, which Keras 3 cannot load as a model",
+            "Save it with model.save('model.keras') in the Keras or TensorFlow version that wrote it.",
+        )
+    if (path / "config.json").exists():
+        return unreadable(
+            spec,
+            "a directory that holds what a .keras file does, unzipped",
+            f"Zip it: cd {shlex.quote(display(spec))} && python -m zipfile -c ../zipped.keras *",
+        )
+    return unreadable(spec, "a directory", "Name the file in it.")
+
+
+def _read_zip(spec: str, path: Path) -> Saved:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+            if "config.json" not in members:
+                raise unreadable(spec, "a zip file without config.json", "Save it with model.save('model.keras').")
+            config = _parsed(spec, archive.read("config.json"))
+            about = _parsed(spec, archive.read("metadata.json")) if "metadata.json" in members else {}
+    except ModelError:
+        raise
+    except Exception as error:  # A damaged zip raises a dozen kinds.
+        raise _damaged(spec, error) from error
+    return Saved(
+        str(path.absolute()),
+        {key: value for key, value in config.items() if key != "compile_config"},
+        config.get("compile_config"),
+        str(about.get("keras_version", "")),
+    )
+
+
+def _read_hdf5(spec: str, path: Path) -> Saved:
+    import h5py  # type: ignore[import-untyped]
+
+    try:
+        with h5py.File(path, "r") as file:
+            config, compiled, version = (
+                _text(file.attrs.get(name)) for name in ("model_config", "training_config", "keras_version")
+            )
+    except Exception as error:
+        raise _damaged(spec, error) from error
+    if config is None:
+        raise unreadable(
+            spec,
+            "an HDF5 file without a model: weights alone, as model.save_weights() writes them",
+            "Save the whole model with model.save('model.keras'), or name a function that builds it and loads them: "
+            "--model package.module:function.",
+        )
+    return Saved(
+        str(path.absolute()), _parsed(spec, config), _parsed(spec, compiled) if compiled else None, version or ""
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else None if value is None else str(value)
+
+
+def _parsed(spec: str, text: str | bytes) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise unreadable(spec, f"a configuration that is not JSON ({said(error)})", "Save the model again.") from error
+    if not isinstance(config, dict):
+        raise unreadable(spec, "a configuration that is not a JSON object", "Save the model again.")
+    return config
+
+
+# What errors say.
+
+
+def _damaged(spec: str, error: Exception) -> ModelError:
+    return unreadable(spec, f"a file that is damaged or cut off ({said(error)})", "Copy or save it again.")
+
+
+def unreadable(spec: str, received: str, fix: str) -> ModelError:
+    """Return the ModelError of a file that cannot be had as a model."""
+    return ModelError(where=display(spec), expected=_A_MODEL, received=printable(received), fix=fix)
+
+
+def reason(error: BaseException) -> str:
+    """Return what was raised, on one line and without the configurations that Keras quotes."""
+    cause = str(error).rpartition("Exception encountered:")[2]
+    text = re.split(r"[^.]*Full object config:|(?:Received:)?\s*config=\{", cause)[0] or cause
+    return printable(f"{type(error).__name__}: {said(Exception(text))}").rstrip(".")
+
+
+def display(spec: str) -> str:
+    """Return a spec of which every character can be printed."""
+    return os.fsencode(spec).decode("utf-8", "replace")
+
+
+def printable(text: str) -> str:
+    """Return what a file says on one line that no terminal obeys."""
+    text = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return text if len(text) <= 600 else f"{text[:600]} …"
