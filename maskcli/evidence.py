@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from maskcli.records import Bools, Floats, PaddedBatch
+from maskcli.records import Bools, Floats, ModelInput, PaddedBatch, primary_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,20 +57,35 @@ class BuiltinModel:
     about: str
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Call:
     """One application of a layer or operation, as it ran.
 
     Attributes:
-        call: the name of the layer, or the kind of the operation and its count.
+        call: its path: the names of the models and layers that lead to it, its own name (for an operation its kind),
+            and ``#2``, ``#3`` ... where the same path is called again.
         index: its position in the order of running, from 0.
         type: the class name of the layer or operation.
         effect: what it does to the mask: creates, passes, changes, uses, drops or none.
-        mask_in: ``(batch, timesteps)``, the mask that its input carried or that it was handed; None without one.
-        mask_out: the mask that its output carries.
-        given: whether the mask reached the ``mask`` argument of its ``call``.
+        mask_in: ``(batch, timesteps)``, the mask that it was handed or that its first masked input carried; None
+            without one.
+        mask_out: the mask that its first output carries.
+        given: whether a mask reached an argument of its ``call``.
         computes_mask: whether it does nothing but compute a mask for a later call.
         warning: what Keras warned of in this call.
+        masks_in: the mask that each input tensor carried, in order.
+        masks_out: the mask that each output tensor carries, in order.
+        mask_arguments: the mask arguments that its ``call`` has, each with the masks that reached it.
+        shapes_in: the shapes of the input tensors.
+        shapes_out: the shapes of the output tensors.
+        code: whether no layer owns it: an operation in the code of a model or of a layer of the user's own.
+        contains: whether it made calls that follow it in the trace.
+        of_model: whether it is a model inside the model.
+        lost_at: the call at which the mask of its input was lost; None where none was.
+        lost_after: the last call whose output had that mask.
+        takes_off: whether it took the mask off a tensor that came in, so that later calls do not see it either.
+        valid: ``(batch, timesteps)``: the truth about padding in its first output, or where that has no timesteps in
+            its first input; None where neither has any.
     """
 
     call: str
@@ -82,6 +97,18 @@ class Call:
     given: bool
     computes_mask: bool
     warning: str | None
+    masks_in: tuple[Bools | None, ...] = ()
+    masks_out: tuple[Bools | None, ...] = ()
+    mask_arguments: dict[str, tuple[Bools | None, ...]] = dataclasses.field(default_factory=dict)
+    shapes_in: tuple[tuple[int, ...], ...] = ()
+    shapes_out: tuple[tuple[int, ...], ...] = ()
+    code: bool = False
+    contains: bool = False
+    of_model: bool = False
+    lost_at: str | None = None
+    lost_after: str | None = None
+    takes_off: bool = False
+    valid: Bools | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -97,22 +124,45 @@ class EmbeddingRow:
     set_to_zero: bool
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Outputs:
-    """What the last call of a model returned.
+@dataclasses.dataclass(frozen=True)
+class ModelAbout:
+    """What model it was.
 
     Attributes:
-        call: the name of that call.
-        values: ``(batch, timesteps, units)``, or ``(batch, units)`` when the timesteps are gone.
-        mask: the mask that the outputs carry, which is the one that a loss will see.
+        name: a built-in name, a file, ``package.module:function``, or the name of a model that was handed over.
+        source: ``built-in``, ``file``, ``factory`` or ``object``.
+        type: its class name.
+        settings: what a built-in model was made of; None for others.
+        notes: what could not be restored with it.
+    """
+
+    name: str
+    source: Literal["built-in", "file", "factory", "object"]
+    type: str
+    settings: ModelSettings | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outputs:
+    """One output of a model.
+
+    Attributes:
+        call: the call that made it; where none was seen, the name of the model.
+        values: ``(batch, timesteps, ...)``, or ``(batch, ...)`` when the timesteps are gone.
+        mask: the mask that it carries, which is the one that a loss will see.
         repeats_previous: ``(batch, timesteps)``, True where a masked output carries the one before on exactly; None
             without timesteps.
+        name: its name in the model's nest of outputs; ``output`` for a single one.
+        valid: ``(batch, timesteps)``: the truth about padding; None without timesteps.
     """
 
     call: str
     values: Floats
     mask: Bools | None
     repeats_previous: Bools | None
+    name: str = "output"
+    valid: Bools | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,32 +206,42 @@ class Inspection:
     """Evidence of one batch run through one model.
 
     Attributes:
-        model: the settings of the model.
+        model: what model it was.
         versions: of keras, tensorflow and numpy.
-        batch: what went in.
-        valid: ``(batch, timesteps)``: timesteps that are no padding.
-        mask: what the model's mask source computed.
-        embedding: the vector of the padding id.
+        inputs: what went in.
+        batch: the sequences that maskcli padded for it; None where the data were arrays as they are.
+        mask: what the model's mask source computed: the first mask that appears.
+        embedding: the vector of the padding id; None where no Embedding looked it up.
         trace: the calls in the order in which they ran.
-        outputs: those of the last call.
-        unmasked: the same weights without any mask; None when the model has no mask source.
+        outputs: what came out, the first one first.
+        unmasked: the first output of the same weights without any mask; None when the model has no mask.
         mask_sources: the result of each mask source; empty unless all were asked for.
         mask_sources_agree: None unless all were asked for.
         remarks: what follows from the evidence.
     """
 
-    model: ModelSettings
+    model: ModelAbout
     versions: dict[str, str]
-    batch: PaddedBatch
-    valid: Bools
+    inputs: tuple[ModelInput, ...]
+    batch: PaddedBatch | None
     mask: Bools | None
-    embedding: EmbeddingRow
+    embedding: EmbeddingRow | None
     trace: tuple[Call, ...]
-    outputs: Outputs
+    outputs: tuple[Outputs, ...]
     unmasked: Unmasked | None
     mask_sources: tuple[SourceResult, ...]
     mask_sources_agree: bool | None
     remarks: tuple[Remark, ...]
+
+    @property
+    def primary(self) -> ModelInput | None:
+        """The input that timesteps are shown of; see ``primary_of``."""
+        return primary_of(self.inputs)
+
+    @property
+    def valid(self) -> Bools | None:
+        """``(batch, timesteps)``: its timesteps that are no padding; None without timesteps."""
+        return None if self.primary is None else self.primary.valid
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,3 +296,418 @@ class LossReport:
     total_timesteps: int
     reductions: tuple[Reduction, ...]
     remarks: tuple[Remark, ...]
+
+
+Severity = Literal["error", "warning", "info"]
+"""``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket:
+    """Sequences of like length, padded to ``maxlen`` on their own."""
+
+    maxlen: int
+    sequences: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where something occurs in a batch: how often, and the first time; ``timestep`` is None for a whole row."""
+
+    count: int
+    sample: int
+    timestep: int | None
+    value: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """What the data alone says, before any model.
+
+    Attributes:
+        name: of the input.
+        shape: ``(n_sequences, maxlen)`` of the padded batch.
+        padding: ``pre`` or ``post``.
+        truncating: ``pre`` or ``post``.
+        value: the padding id.
+        inner_padding: where ``value`` stands between other tokens of a sequence; None where it does not.
+        empty: rows without a token other than padding; None without such a row.
+        truncated_tokens: tokens that did not fit.
+        truncated_sequences: sequences that were cut.
+        total_tokens: tokens of all sequences before truncation.
+        smallest: the smallest id and its place; None without ids.
+        largest: the largest id and its place.
+        input_dim: ids that the Embedding knows; None where nobody said.
+        input_dim_from: where that number comes from: ``--input-dim``, or the name of the Embedding.
+        padded_timesteps: timesteps of the batch that are padding.
+        buckets: lengths to which groups of the sequences could be padded instead.
+        bucketed_timesteps: padded timesteps that would be left with these buckets.
+    """
+
+    name: str
+    shape: tuple[int, int]
+    padding: str
+    truncating: str
+    value: int
+    inner_padding: Place | None
+    empty: Place | None
+    truncated_tokens: int
+    truncated_sequences: int
+    total_tokens: int
+    smallest: Place | None
+    largest: Place | None
+    input_dim: int | None
+    input_dim_from: str | None
+    padded_timesteps: int
+    buckets: tuple[Bucket, ...]
+    bucketed_timesteps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What a rule found.
+
+    Attributes:
+        code: of the rule, such as ``MSK101``.
+        rule: its name.
+        severity: how bad it is.
+        call: the path of the call at fault; None where the data or the whole model is.
+        type: the class name of the layer or operation at fault.
+        message: what is wrong, with the culprit named.
+        fix: what to do, to be pasted where it is code.
+        evidence: the numbers that say so, by name.
+    """
+
+    code: str
+    rule: str
+    severity: Severity
+    call: str | None
+    type: str | None
+    message: str
+    fix: str
+    evidence: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """One way to try whether padding leaks.
+
+    Attributes:
+        name: ``replace``, ``alone``, ``columns`` or ``gradient``.
+        applicable: whether it could be tried.
+        leaks: whether the change is more than rounding.
+        max_abs_change: the largest change of an output where it counts (for ``gradient``: the largest derivative);
+            None when it could not be tried.
+        tolerance: up to where a change is taken for rounding.
+        first_call: the call at which the difference first appears; None where it could not be followed.
+        sample: the row that is hit hardest.
+        timestep: and its timestep; None for a pooled output.
+        output: the name of that output in the model's nest of outputs.
+        why: why it could not be tried, or what its result means.
+    """
+
+    name: str
+    applicable: bool
+    leaks: bool = False
+    max_abs_change: float | None = None
+    tolerance: float | None = None
+    first_call: str | None = None
+    sample: int | None = None
+    timestep: int | None = None
+    output: str | None = None
+    why: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Leak:
+    """The verdict on a model with its data: does padding, its content or its amount, change a result?
+
+    Attributes:
+        leaks: whether any probe found it so.
+        max_abs_change: the largest change that a probe made to an output where it counts.
+        first_call: the call at which padding first enters a result.
+        sample: the row that is hit hardest.
+        timestep: and its timestep; None for a pooled output.
+        probes: what was tried.
+        entries: by call, how far its own result moves when nothing but the padding among its inputs is replaced;
+            only calls at which it moves.
+    """
+
+    leaks: bool
+    max_abs_change: float
+    first_call: str | None
+    sample: int | None
+    timestep: int | None
+    probes: tuple[Probe, ...]
+    entries: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SeenOutput:
+    """One output of a model.
+
+    Attributes:
+        name: its name in the nest of outputs.
+        shape: of the tensor.
+        mask: what it carries, and a loss will see.
+        valid: ``(batch, timesteps)``: the truth about padding; None for an output without timesteps.
+        call: the call that made it.
+        lost_at: the call at which the mask was lost that it would carry; None where none was.
+        lost_mask: that mask.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    mask: Bools | None
+    valid: Bools | None
+    call: str | None
+    lost_at: str | None
+    lost_mask: Bools | None = None
+
+
+INPUT = "Input"
+"""The type of a mask source that is an input of the model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskSource:
+    """A call that made a mask, or an input that is one, set against the truth.
+
+    Attributes:
+        call: its path.
+        type: its class name.
+        of_ids: whether it judged bare ids, one number a timestep, and made no vectors of them.
+        looks_up: whether it makes vectors of ids, as an Embedding does.
+        after_lookup: the call that made vectors of ids, of which this one judged the values; None for others.
+        missed: padding that it calls valid.
+        hidden: valid timesteps that it calls padding.
+        padding: padded timesteps there are.
+    """
+
+    call: str
+    type: str
+    of_ids: bool
+    looks_up: bool
+    after_lookup: str | None
+    missed: Place | None
+    hidden: Place | None
+    padding: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A call that raised because of the mask it was given: without it, it runs."""
+
+    call: str
+    type: str
+    mask_shapes: tuple[tuple[int, ...], ...]
+    input_shapes: tuple[tuple[int, ...], ...]
+    error: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TakenTimestep:
+    """A call that takes one timestep of all: which, and for how many rows that is padding; ``sample`` is the first."""
+
+    call: str
+    timestep: int
+    padded_rows: int
+    rows: int
+    sample: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Misused:
+    """A call that works on each timestep alone, and yet gives others at valid timesteps because of its mask."""
+
+    call: str
+    change: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixing:
+    """A normalisation whose statistics take padding in; ``training`` says that they do so in training only."""
+
+    call: str
+    change: float
+    training: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class EmptyRows:
+    """What comes of rows without a valid timestep.
+
+    Attributes:
+        rows: how many there are.
+        sample: the first of them.
+        not_finite: the call of which the result is first not finite there; None where an output is finite all the same.
+        of_padding: the call that is given the mask and makes a result of padding alone; None where none does.
+        max_abs_change: how far an output of such a row moves when its padding is replaced.
+    """
+
+    rows: int
+    sample: int
+    not_finite: str | None
+    of_padding: str | None
+    max_abs_change: float
+
+
+@dataclasses.dataclass(frozen=True)
+class SeenLoss:
+    """What the loss of a model does with the masks of its outputs.
+
+    Attributes:
+        name: of the loss.
+        output: the name of the output it judges.
+        counted_padding: padded timesteps that it counts.
+        timesteps: all timesteps of that output.
+        leaves_out: whether it leaves padding out by itself, whatever the mask: tried, or left open without targets.
+        masked: the mean over all valid timesteps; None without targets.
+        reported: what Keras reports for all sequences in one batch; None without targets.
+        by_batch_size: what Keras reports when it cuts the data into batches of a size, by size.
+        tolerance: relative error that rounding may have in them.
+        why: why there are no figures though there are targets.
+    """
+
+    name: str
+    output: str
+    counted_padding: int
+    timesteps: int
+    leaves_out: bool = False
+    masked: float | None = None
+    reported: float | None = None
+    by_batch_size: dict[int, float] = dataclasses.field(default_factory=dict)
+    tolerance: float = 0.0
+    why: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SeenMetric:
+    """A metric on outputs with a mask: what it says, on valid timesteps alone, and on all of them."""
+
+    name: str
+    type: str
+    output: str
+    with_mask: float
+    valid: float
+    all: float
+    targets: str
+
+    @property
+    def ignores_mask(self) -> bool:
+        """Whether it says with a mask what it says of all timesteps, and of the valid ones something else."""
+        near = abs(self.with_mask - self.all) <= 1e-6 * max(1.0, abs(self.all))
+        return near and abs(self.with_mask - self.valid) > 1e-5 * max(1.0, abs(self.valid))
+
+
+@dataclasses.dataclass(frozen=True)
+class Saving:
+    """What becomes of the masks when the model is saved and loaded again.
+
+    Attributes:
+        survives: whether every mask is what it was; None when that could not be tried.
+        call: the first call whose mask is another one, or None for the output of the model.
+        what: ``no mask`` or ``another mask``, with its place.
+        why: why it could not be tried.
+    """
+
+    survives: bool | None
+    call: str | None = None
+    what: str | None = None
+    why: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookup:
+    """An Embedding that looks up the ids of an input: its path, and how many ids it knows."""
+
+    input: str
+    call: str
+    input_dim: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelEvidence:
+    """What was seen of a model with its data.
+
+    Attributes:
+        name: of the model, as the user named it.
+        type: its class name.
+        padded_timesteps: of the inputs that the probes ran on.
+        rows: how many rows of the data the probes ran on, of how many.
+        trace: its calls.
+        outputs: what it returns.
+        sources: the calls that made a mask.
+        leak: the verdict; None when the model does not run.
+        failure: why it does not run, when a mask is the cause.
+        taken: the call at which padding enters, when it takes one timestep of all.
+        misused: calls that the mask they are given makes wrong.
+        mixing: normalisations that take padding in.
+        empty: rows without a valid timestep; None when there is none.
+        losses: for each output with a loss that is known.
+        metrics: those that the model was compiled with.
+        saving: None when it was not asked.
+        lookups: which Embedding looks up the ids of which input.
+        not_run: what the model raised, when ids that its Embedding does not know are the cause.
+        notes: what could not be seen, and why.
+    """
+
+    name: str
+    type: str
+    padded_timesteps: int
+    rows: tuple[int, int]
+    trace: tuple[Call, ...] = ()
+    outputs: tuple[SeenOutput, ...] = ()
+    sources: tuple[MaskSource, ...] = ()
+    leak: Leak | None = None
+    failure: Failure | None = None
+    taken: TakenTimestep | None = None
+    misused: tuple[Misused, ...] = ()
+    mixing: tuple[Mixing, ...] = ()
+    empty: EmptyRows | None = None
+    losses: tuple[SeenLoss, ...] = ()
+    metrics: tuple[SeenMetric, ...] = ()
+    saving: Saving | None = None
+    lookups: tuple[Lookup, ...] = ()
+    not_run: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def call(self, path: str | None) -> Call | None:
+        """Return the call of a path."""
+        return next((call for call in self.trace if call.call == path), None)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Examination:
+    """All evidence that rules judge.
+
+    Attributes:
+        data: the facts of each input of ids.
+        model: what was seen of the model; None when only the data is judged.
+    """
+
+    data: tuple[DataFacts, ...]
+    model: ModelEvidence | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CheckReport:
+    """What rules found.
+
+    Attributes:
+        model: what model it was; None when only the data was judged.
+        versions: of keras, tensorflow and numpy; empty when only the data was judged.
+        checked: the codes of the rules that judged.
+        findings: the worst first.
+        passed: whether none of them is as bad as what was to fail.
+        fail_on: ``error`` or ``warning``.
+        examination: the evidence that was judged.
+    """
+
+    model: ModelAbout | None
+    versions: dict[str, str]
+    checked: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    passed: bool
+    fail_on: Literal["error", "warning"]
+    examination: Examination

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from maskcli.evidence import Call, EmbeddingRow, Outputs, Remark, SourceResult, Targets, Unmasked
-from maskcli.records import Bools, PaddedBatch
+from maskcli.evidence import Call, EmbeddingRow, ModelSettings, Outputs, Remark, SourceResult, Targets, Unmasked
+from maskcli.records import Bools, ModelInput, PaddedBatch
 
 
 def fact(text: str) -> Remark:
@@ -20,8 +20,11 @@ def warning(text: str) -> Remark:
     return Remark("warning", text)
 
 
-def on_mask(batch: PaddedBatch, valid: Bools, mask: Bools | None) -> list[Remark]:
+def on_mask(given: ModelInput, mask: Bools | None) -> list[Remark]:
     """Return where the mask and the truth about padding disagree."""
+    valid = given.valid
+    if valid is None or (mask is not None and mask.shape != valid.shape):
+        return []
     padding = int((~valid).sum())
     if mask is None:
         return (
@@ -32,8 +35,10 @@ def on_mask(batch: PaddedBatch, valid: Bools, mask: Bools | None) -> list[Remark
     if hidden.any():
         remarks.append(
             warning(
-                f"Id {batch.layout.value} is also a real token, {place(hidden)}, and is masked there: a mask that is "
-                f"made from ids cannot tell it from padding. Keep id {batch.layout.value} for padding alone."
+                f"Id {given.padding} is also a real token, {place(hidden)}, and is masked there: a mask that is "
+                f"made from ids cannot tell it from padding. Keep id {given.padding} for padding alone."
+                if given.kind == "ids"
+                else f"The mask calls data padding, {place(hidden)}."
             )
         )
     seen = ~valid & mask
@@ -42,7 +47,12 @@ def on_mask(batch: PaddedBatch, valid: Bools, mask: Bools | None) -> list[Remark
     return remarks
 
 
-def on_embedding(row: EmbeddingRow, mask_source: str) -> list[Remark]:
+def on_notes(notes: tuple[str, ...]) -> list[Remark]:
+    """Return what could not be restored with a model."""
+    return [warning(note) for note in notes]
+
+
+def on_embedding(row: EmbeddingRow, settings: ModelSettings | None) -> list[Remark]:
     """Return what the vector of the padding id is, and why."""
     if row.set_to_zero:
         return [
@@ -53,7 +63,7 @@ def on_embedding(row: EmbeddingRow, mask_source: str) -> list[Remark]:
         ]
     if not row.padding_vector.any():
         return []
-    if mask_source not in ("embedding", "all"):
+    if settings is None or settings.mask_source not in ("embedding", "all"):
         return [fact(f"The vector of padding id {row.padding_id} is not zero.")]
     return [
         fact(
@@ -65,12 +75,20 @@ def on_embedding(row: EmbeddingRow, mask_source: str) -> list[Remark]:
 
 def on_outputs(outputs: Outputs, mask: Bools | None, calls: tuple[Call, ...]) -> list[Remark]:
     """Return what the model does at masked timesteps."""
-    last = calls[-1]
-    if outputs.values.ndim < 3:
-        return [fact(f"{last.type} returned one output a sample: its timesteps are gone, and the mask with them.")]
-    if mask is None or outputs.repeats_previous is None or mask.all():
+    last = next((call for call in calls if call.call == outputs.call), calls[-1] if calls else None)
+    if last is None:
         return []
-    masked = outputs.values[~mask]
+    if outputs.valid is None:
+        gone = f"{last.type} returned one output a sample: its timesteps are gone"
+        if last.lost_at is not None:
+            return [warning(f"{gone}; the mask was lost before that, at {last.lost_at}.")]
+        return [fact(f"{gone}, and the mask with them." if last.mask_in is not None else f"{gone}.")]
+    if mask is not None and outputs.mask is None:
+        return _unmasked_output(last, mask)
+    mask = outputs.mask
+    if mask is None or outputs.repeats_previous is None or mask.shape != outputs.valid.shape or mask.all():
+        return []
+    masked = outputs.values.reshape(*mask.shape, -1)[~mask]
     zero = int((masked == 0).all(axis=-1).sum())
     repeated = int((outputs.repeats_previous[~mask] & (masked != 0).any(axis=-1)).sum())
     own = len(masked) - zero - repeated
@@ -80,16 +98,39 @@ def on_outputs(outputs: Outputs, mask: Bools | None, calls: tuple[Call, ...]) ->
         (own, "is computed from padding like any other", "are computed from padding like any other"),
     )
     said = [f"{count} {one if count == 1 else many}" for count, one, many in kinds if count]
-    uses = "is given the mask" if last.given else "passes the mask on without looking at it"
+    uses = "is given the mask" if last.given else HOW[last.effect]
     return [fact(f"{last.type} {uses}. Of {timesteps(len(masked), 'masked output')}, {', '.join(said)}.")]
+
+
+HOW = {
+    "passes": "passes the mask on without looking at it",
+    "changes": "returns another mask than came in",
+    "creates": "makes the mask",
+    "drops": "returns no mask",
+    "none": "is followed by a mask",
+}
+
+
+def _unmasked_output(last: Call, mask: Bools) -> list[Remark]:
+    """Return that the output has lost a mask which hid something."""
+    masked = int((~mask).sum())
+    lost = last.lost_at or (last.call if last.effect in ("drops", "uses") else None)
+    if not masked or lost is None:
+        return []
+    return [
+        warning(
+            f"The outputs carry no mask: it was lost at {lost}, and a loss counts "
+            f"{timesteps(masked, 'masked timestep')}."
+        )
+    ]
 
 
 def on_unmasked(unmasked: Unmasked | None, outputs: Outputs) -> list[Remark]:
     """Return how far the outputs move without the mask."""
     if unmasked is None:
         return []
-    if outputs.values.ndim < 3:
-        return [fact(f"Without the mask the outputs move by up to {unmasked.max_abs_change_valid:.3g}.")]
+    if outputs.valid is None:
+        return [fact(f"Without the mask {_moves('the outputs', unmasked.max_abs_change_valid)}.")]
     return [fact(f"Without the mask, {_moves('valid timesteps', unmasked.max_abs_change_valid)}{_padding(unmasked)}.")]
 
 

@@ -8,9 +8,13 @@ from maskcli.evidence import Outputs, SourceResult, Unmasked
 from maskcli.records import Bools, Floats
 
 
-def outputs_of(call: str, values: Floats, mask: Bools | None) -> Outputs:
+def outputs_of(call: str, values: Floats, mask: Bools | None, valid: Bools | None, name: str = "output") -> Outputs:
     """Return the outputs of ``call``, with the masked timesteps marked that repeat the one before."""
-    return Outputs(call, values, mask, repeats_previous(values, mask) if values.ndim == 3 else None)
+    repeats = None
+    if valid is not None:
+        fits = mask is not None and mask.shape == valid.shape
+        repeats = repeats_previous(values.reshape(*valid.shape, -1), mask if fits else None)
+    return Outputs(call, values, mask, repeats, name, valid)
 
 
 def repeats_previous(values: Floats, mask: Bools | None) -> Bools:
@@ -28,14 +32,15 @@ def repeats_previous(values: Floats, mask: Bools | None) -> Bools:
     return repeats
 
 
-def without_mask(values: Floats, unmasked: Floats, valid: Bools) -> Unmasked:
-    """Return how far outputs are from those of the same weights run without a mask.
-
-    ``values`` and ``unmasked`` are ``(batch, timesteps, units)``, or ``(batch, units)`` when pooled; ``valid`` is
-    ``(batch, timesteps)``.
-    """
-    change = np.abs(values - unmasked).max(axis=-1)
-    if change.ndim == 1:
+def without_mask(output: Outputs, unmasked: Floats) -> Unmasked:
+    """Return how far an output is from that of the same weights run without a mask, which has its shape."""
+    valid = output.valid
+    places = output.values.shape[:1] if valid is None else valid.shape
+    with np.errstate(invalid="ignore"):  # Two infinities.
+        apart = np.abs(output.values.astype(np.float64) - unmasked.astype(np.float64))
+    change = apart.astype(output.values.dtype if output.values.dtype.kind == "f" else np.float64)
+    change = change.reshape(*places, -1).max(axis=-1)
+    if valid is None:
         return Unmasked(unmasked, change, float(change.max()), None)
     padding = change[~valid]
     return Unmasked(

@@ -1,175 +1,148 @@
-"""The calls of a model as they really run, each with the masks that came in, reached it and went out.
-
-A model is run eagerly with ``Layer.__call__`` and ``Operation.__call__`` watched. The first sees the tensors, whose
-masks are read at once, before and after each call, since a later layer may take them off. The second sees the
-arguments that Keras filled in, so ``given`` says whether a ``mask`` truly reached ``call``. What a layer calls inside
-itself, such as an RNN's cell, is its own business.
-"""
+"""The calls of a model as they really ran, each with the masks that came in, reached it and went out."""
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import dataclasses
-import functools
-import re
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from maskcli.evidence import Call
-from maskcli.records import Bools
+from maskcli.inspection.flow import Flow, flow_of
+from maskcli.inspection.watch import WHO_SEES_WHOM, Entry, Watched, mask_of, paths, watch
+from maskcli.records import Bools, ModelInput
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A traced run: its calls in order, and the output tensor with whatever mask it carries."""
+    """A traced run: its calls in order, and the output with whatever masks its tensors carry.
+
+    ``names`` has the path of each watched entry by its index, and ``calls_of`` the record of those that are shown.
+    """
 
     calls: tuple[Call, ...]
     output: Any
+    watched: Watched
+    flow: Flow
+    names: dict[int, str]
+    calls_of: dict[int, Call]
 
 
-@dataclasses.dataclass(eq=False)
-class _Open:
-    """A call that has begun; tensors are kept so that no two share an ``id``."""
+def trace(model: Any, arguments: Any, inputs: Sequence[ModelInput] = (), unfold: bool = False) -> Run:
+    """Run ``model`` once, eagerly and in inference mode, and return what its calls did to the mask.
 
-    operation: Any
-    inputs: list[Any]
-    carried: Bools | None
-    given: Any = None
-    output: Any = None
-    mask_out: Bools | None = None
-    warning: str | None = None
+    Args:
+        model: a Keras model.
+        arguments: what it is called with: the values of ``inputs`` in the structure that it takes.
+        inputs: the same with the truth about padding; nothing where that is not known.
+        unfold: also look into layers of Keras that call others.
 
-
-def trace(model: Any, inputs: Any) -> Run:
-    """Run ``model`` on ``inputs`` once, eagerly and in inference mode, and return what its calls did to the mask."""
-    with _watching() as seen:
-        output = model(inputs, training=False)
-    ran = [call for call in seen if call.operation is not model]
-    computing = _computing_masks(ran)
-    names = _names(ran)
-    return Run(
-        tuple(_record(call, index, names[index], id(call) in computing) for index, call in enumerate(ran)), output
-    )
+    Raises:
+        RaisedInCall: with whatever the model raises.
+    """
+    watched = watch(model, arguments, unfold=unfold)
+    if watched.error is not None:
+        raise watched.raised()
+    return traced(watched, inputs)
 
 
-def mask_of(tensor: Any) -> Bools | None:
-    """Return the mask that a tensor carries, as booleans, or None."""
-    mask = getattr(tensor, "_keras_mask", None)
-    return None if mask is None else np.asarray(mask).astype(bool)
+def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry] = ()) -> Run:
+    """Return the calls of a watched run; ``also`` are operations of nobody's code to show beside those that matter."""
+    flow = flow_of(watched, inputs)
+    computing = _computing_masks(watched.ended)
+    before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
+    losing = {id(loss.at) for loss in (*_losses_that_matter(watched, flow), *before)} | {id(entry) for entry in also}
+    names = paths([entry for entry in watched.entries if not entry.code or id(entry) in losing])
+    shown = [
+        entry
+        for entry in watched.entries
+        if entry.parent is not None and entry.returned and (not entry.code or id(entry) in losing)
+    ]
+    calls_of = {
+        entry.index: _record(entry, position, names, flow, entry.index in computing)
+        for position, entry in enumerate(shown)
+    }
+    return Run(tuple(calls_of.values()), watched.output, watched, flow, names, calls_of)
 
 
-def first_mask(calls: tuple[Call, ...]) -> Bools | None:
+def first_mask(calls: Iterable[Call]) -> Bools | None:
     """Return the first mask that appears in a run: what the model's mask source computed."""
     masks = (mask for call in calls for mask in (call.mask_in, call.mask_out) if not call.computes_mask)
     return next((mask for mask in masks if mask is not None), None)
 
 
-@contextlib.contextmanager
-def _watching() -> Iterator[list[_Open]]:
-    """Watch all calls; Keras is as it was when this closes, also after an error."""
+def output_tensors(output: Any) -> list[tuple[str, Any]]:
+    """Return the tensors of a model's output, each with its name in the nest: ``logits``, ``states/0``, ``output``."""
     import keras
 
-    layer_type, operation_type, model_type = keras.layers.Layer, keras.Operation, keras.Model
-    call_layer, call_operation = layer_type.__call__, operation_type.__call__
-    seen: list[_Open] = []
-    stack: list[_Open] = []
-
-    def outermost() -> bool:
-        return all(isinstance(entry.operation, model_type) for entry in stack)
-
-    def run(call: Callable[..., Any], operation: Any, args: Any, kwargs: Any) -> Any:
-        tensors = keras.tree.flatten((args, kwargs))
-        entry = _Open(operation, tensors, _first_carried(tensors))
-        seen.append(entry)
-        stack.append(entry)
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                entry.output = call(operation, *args, **kwargs)
-            entry.mask_out = mask_of(entry.output)
-        finally:
-            stack.pop()
-        entry.warning = "\n".join(str(warning.message) for warning in caught) or None
-        return entry.output
-
-    @functools.wraps(call_layer)
-    def watch_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        if not outermost():
-            return call_layer(layer, *args, **kwargs)
-        return run(call_layer, layer, args, kwargs)
-
-    @functools.wraps(call_operation)
-    def watch_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(operation, layer_type):
-            if stack and stack[-1].operation is operation:
-                stack[-1].given = kwargs.get("mask")
-            return call_operation(operation, *args, **kwargs)
-        return (
-            run(call_operation, operation, args, kwargs) if outermost() else call_operation(operation, *args, **kwargs)
-        )
-
-    layer_type.__call__, operation_type.__call__ = watch_layer, watch_operation
-    try:
-        yield seen
-    finally:
-        layer_type.__call__, operation_type.__call__ = call_layer, call_operation
+    flat = keras.tree.flatten_with_path(output)
+    return [("/".join(map(str, path)) or "output", tensor) for path, tensor in flat]
 
 
-def _first_carried(tensors: list[Any]) -> Bools | None:
-    masks = (mask_of(tensor) for tensor in tensors)
-    return next((mask for mask in masks if mask is not None), None)
-
-
-def _computing_masks(ran: list[_Open]) -> set[int]:
-    """Return the operations whose result is a ``mask`` argument, or the input of another such operation."""
+def _losses_that_matter(watched: Watched, flow: Flow) -> list[Any]:
+    """Return the losses of masks that a later call of a layer, or the output, would have carried."""
     import keras
 
-    wanted = {id(call.given) for call in ran if call.given is not None}
+    reached = [tensor for entry in watched.entries if not entry.code for tensor in entry.inputs]
+    reached += keras.tree.flatten(watched.output)
+    return [flow.lost[id(tensor)] for tensor in reached if id(tensor) in flow.lost]
+
+
+def _computing_masks(ended: Sequence[Entry]) -> set[int]:
+    """Return the operations whose result is a mask argument, or the input of another such operation."""
+    import keras
+
+    wanted = {id(mask) for entry in ended for masks in entry.given.values() for mask in masks}
     found: set[int] = set()
-    for call in reversed(ran):
-        if not isinstance(call.operation, keras.layers.Layer) and id(call.output) in wanted:
-            found.add(id(call))
-            wanted.update(map(id, call.inputs))
+    for entry in reversed(ended):
+        if isinstance(entry.operation, keras.layers.Layer):
+            continue
+        if any(id(tensor) in wanted for tensor in entry.outputs):
+            found.add(entry.index)
+            wanted.update(map(id, entry.inputs))
     return found
 
 
-def _names(ran: list[_Open]) -> list[str]:
-    """Return a name for each call: the layer's own, and for an operation its kind, counted within this run.
-
-    Keras counts the operations of a whole process, so that its names change from one run to the next.
-    """
+def _record(entry: Entry, index: int, names: dict[int, str], flow: Flow, computes_mask: bool) -> Call:
     import keras
 
-    counts: collections.Counter[str] = collections.Counter()
-    names = []
-    for call in ran:
-        name = call.operation.name
-        if not isinstance(call.operation, keras.layers.Layer):
-            kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(call.operation).__name__).lower()
-            name = f"{kind}_{counts[kind]}" if counts[kind] else kind
-            counts[kind] += 1
-        names.append(name)
-    return names
-
-
-def _record(entry: _Open, index: int, name: str, computes_mask: bool) -> Call:
-    given = None if entry.given is None else np.asarray(entry.given).astype(bool)
-    mask_in = entry.carried if given is None else given
+    handed = [
+        mask for name, masks in entry.given_masks.items() if name != WHO_SEES_WHOM for mask in masks if mask is not None
+    ]
+    mask_in = next((mask for mask in (*handed, *entry.carried) if mask is not None), None)
+    mask_out = next(iter(entry.masks_out), None)
+    before = flow.before.get(entry.index)
     return Call(
-        call=name,
+        call=names[entry.index],
         index=index,
-        type=type(entry.operation).__name__,
-        effect=_effect(mask_in, entry.mask_out, given is not None),
+        type=entry.type,
+        effect=_effect(mask_in, mask_out, bool(handed)),
         mask_in=mask_in,
-        mask_out=entry.mask_out,
-        given=given is not None,
+        mask_out=mask_out,
+        given=bool(handed),
         computes_mask=computes_mask,
-        warning=entry.warning,
+        warning="\n".join(entry.warnings) or None,
+        masks_in=tuple(entry.carried),
+        masks_out=tuple(entry.masks_out),
+        mask_arguments={name: tuple(entry.given_masks.get(name, ())) for name in entry.accepts},
+        shapes_in=tuple(tuple(tensor.shape) for tensor in entry.inputs),
+        shapes_out=tuple(tuple(tensor.shape) for tensor in entry.outputs),
+        code=entry.code,
+        contains=entry.calls,
+        of_model=isinstance(entry.operation, keras.Model),
+        lost_at=names.get(before.at.index) if before is not None else None,
+        lost_after=names.get(before.after.index) if before is not None and before.after is not None else None,
+        takes_off=any(entry.taken_off),
+        valid=_truth(entry, flow),
     )
+
+
+def _truth(entry: Entry, flow: Flow) -> Bools | None:
+    """Return which timesteps are padding; None where they are others than those of the data, and that is a guess."""
+    known = (flow.valid.get(id(tensor)) for tensor in (*entry.outputs[:1], *entry.inputs))
+    first = next((valid for valid in known if valid is not None), None)
+    return first if any(first is truth for truth in flow.truths) else None
 
 
 def _effect(mask_in: Bools | None, mask_out: Bools | None, given: bool) -> str:
@@ -180,3 +153,6 @@ def _effect(mask_in: Bools | None, mask_out: Bools | None, given: bool) -> str:
     if mask_out is None:
         return "drops"
     return "passes" if np.array_equal(mask_in, mask_out) else "changes"
+
+
+__all__ = ["Run", "first_mask", "mask_of", "output_tensors", "trace", "traced"]

@@ -101,9 +101,9 @@ def test_more_padding_changes_nothing_at_valid_timesteps(model: str, source: str
     options = {"model": model, "mask_source": source, "padding": padding}
     narrow = maskcli.inspect(ROWS, **options)  # type: ignore[arg-type]
     wide = maskcli.inspect(ROWS, maxlen=9, **options)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(wide.outputs.values[wide.valid], narrow.outputs.values[narrow.valid])
-    assert wide.outputs.mask is not None
-    np.testing.assert_array_equal(wide.outputs.mask, wide.valid)
+    np.testing.assert_array_equal(wide.outputs[0].values[wide.valid], narrow.outputs[0].values[narrow.valid])
+    assert wide.outputs[0].mask is not None
+    np.testing.assert_array_equal(wide.outputs[0].mask, wide.valid)
 
 
 def test_cross_entropies_of_an_lstm_go_through_logits() -> None:
@@ -118,26 +118,26 @@ def test_cross_entropies_of_an_lstm_go_through_logits() -> None:
 def test_more_padding_does_change_an_unmasked_lstm() -> None:
     narrow = maskcli.inspect(ROWS, mask_source="none", padding="pre")
     wide = maskcli.inspect(ROWS, mask_source="none", padding="pre", maxlen=9)
-    assert np.abs(wide.outputs.values[wide.valid] - narrow.outputs.values[narrow.valid]).max() > 1e-3
+    assert np.abs(wide.outputs[0].values[wide.valid] - narrow.outputs[0].values[narrow.valid]).max() > 1e-3
 
 
 @pytest.mark.parametrize("padding", ["pre", "post"])
 def test_the_last_output_is_that_of_the_last_valid_timestep(padding: str) -> None:
     pooled = maskcli.inspect(ROWS, return_sequences=False, padding=padding)  # type: ignore[arg-type]
     every = maskcli.inspect(ROWS, padding=padding)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(pooled.outputs.values, every.outputs.values[:, -1])
-    assert (pooled.outputs.mask, pooled.outputs.repeats_previous) == (None, None)
+    np.testing.assert_array_equal(pooled.outputs[0].values, every.outputs[0].values[:, -1])
+    assert (pooled.outputs[0].mask, pooled.outputs[0].repeats_previous) == (None, None)
     assert pooled.unmasked is not None
     assert pooled.unmasked.change.shape == (3,)
     assert pooled.unmasked.max_abs_change_valid > 0
 
 
 def test_masked_outputs_repeat_or_are_zero() -> None:
-    repeated = maskcli.inspect(ROWS).outputs
+    repeated = maskcli.inspect(ROWS).outputs[0]
     assert repeated.mask is not None
     assert repeated.repeats_previous is not None
     np.testing.assert_array_equal(repeated.repeats_previous, ~repeated.mask)
-    zero = maskcli.inspect(ROWS, zero_output_for_mask=True).outputs
+    zero = maskcli.inspect(ROWS, zero_output_for_mask=True).outputs[0]
     assert not zero.values[~repeated.mask].any()
     np.testing.assert_array_equal(zero.values[repeated.mask], repeated.values[repeated.mask])
 
@@ -157,10 +157,13 @@ def test_another_padding_id_works_explicitly() -> None:
     inspection = maskcli.inspect([[0, 5, 0], [0]], value=9, mask_source="explicit")
     assert inspection.mask is not None
     assert inspection.mask.tolist() == [[True, True, True], [True, False, False]]
+    assert inspection.embedding is not None
     assert inspection.embedding.padding_id == 9
-    assert inspection.model.input_dim == 10
+    assert inspection.model.settings is not None
+    assert inspection.model.settings.input_dim == 10
     masking = maskcli.inspect([[0, 5, 0], [0]], value=9, mask_source="masking")
     np.testing.assert_array_equal(masking.mask, inspection.mask)
+    assert masking.embedding is not None
     assert not masking.embedding.padding_vector.any()
 
 
@@ -171,7 +174,7 @@ def test_another_padding_id_cannot_be_told_by_an_embedding(source: str) -> None:
 
 
 def test_seeds_decide_the_weights() -> None:
-    first, again, other = (maskcli.inspect(ROWS, seed=seed).outputs.values for seed in (1, 1, 2))
+    first, again, other = (maskcli.inspect(ROWS, seed=seed).outputs[0].values for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).all()
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import maskcli
+from maskcli.errors import RaisedInCall
 from maskcli.inspection.trace import first_mask, trace
 
 TOKENS = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 0, 0, 0, 0]])
@@ -127,7 +128,7 @@ def test_keras_is_left_as_it_was_also_after_an_error() -> None:
 
     model = keras.Sequential([keras.Input((6,)), embedding(mask_zero=False), Broken()])
     Broken.works = False
-    with pytest.raises(RuntimeError, match="broken"):
+    with pytest.raises(RaisedInCall, match="broken"):
         trace(model, TOKENS)
     assert (keras.layers.Layer.__call__, keras.Operation.__call__) == before
     trace(keras.Sequential([keras.Input((6,)), embedding()]), TOKENS)
