@@ -8,8 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import BuiltinModel, Call, Inspection, LossReport, ModelSettings, Remark, SourceResult, Unmasked
-from maskcli.records import PaddedBatch
+from maskcli.evidence import (
+    BuiltinModel,
+    Call,
+    EmbeddingRow,
+    Inspection,
+    LossReport,
+    ModelAbout,
+    ModelSettings,
+    Outputs,
+    Remark,
+    SourceResult,
+    Unmasked,
+)
+from maskcli.records import ModelInput, PaddedBatch
+
+SETTINGS = (
+    "mask_source",
+    "input_dim",
+    "embedding_dim",
+    "units",
+    "return_sequences",
+    "logits",
+    "zero_output_for_mask",
+    "padding_id",
+    "seed",
+)
+"""What is said of a built-in model, in this order."""
 
 
 def dumps(document: dict[str, Any]) -> bytes:
@@ -24,7 +49,7 @@ def dumps(document: dict[str, Any]) -> bytes:
 def strict(value: Any) -> Any:
     """Return ``value`` in JSON's own types; NaN and the infinities become strings, which JSON has no numbers for."""
     if isinstance(value, np.ndarray):
-        finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
+        finite = value.dtype.kind not in "fV" or bool(np.isfinite(value).all())  # bfloat16 is a V to NumPy.
         return value.tolist() if finite else strict(value.tolist())
     if isinstance(value, np.generic):
         return strict(value.item())
@@ -44,28 +69,19 @@ def pad_document(batch: PaddedBatch) -> dict[str, Any]:
 
 def inspect_document(inspection: Inspection) -> dict[str, Any]:
     """Return ``maskcli/inspect/1``."""
-    row, outputs = inspection.embedding, inspection.outputs
+    first, *others = inspection.outputs
     return {
         "schema": "maskcli/inspect/1",
-        "model": _model(inspection.model),
+        "model": _about(inspection.model),
         "versions": inspection.versions,
-        "batch": {**_batch(inspection.batch), "tokens": inspection.batch.tokens, "valid": inspection.valid},
+        "batch": _inspected_batch(inspection),
+        "inputs": [_input(given) for given in inspection.inputs],
         "mask": inspection.mask,
-        "embedding": {
-            "layer": row.layer,
-            "padding_id": row.padding_id,
-            "padding_vector": row.padding_vector,
-            "set_to_zero": row.set_to_zero,
-        },
+        "embedding": _embedding(inspection.embedding),
         "trace": [_call(call) for call in inspection.trace],
-        "outputs": {
-            "call": outputs.call,
-            "shape": list(outputs.values.shape),
-            "values": outputs.values,
-            "mask": outputs.mask,
-            "repeats_previous": outputs.repeats_previous,
-        },
-        "output_mask": outputs.mask,
+        "outputs": _output(first),
+        "more_outputs": [_output(output) for output in others],
+        "output_mask": first.mask,
         "unmasked": _unmasked(inspection.unmasked),
         "mask_sources": [_source(result) for result in inspection.mask_sources],
         "mask_sources_agree": inspection.mask_sources_agree,
@@ -120,19 +136,62 @@ def _batch(batch: PaddedBatch) -> dict[str, Any]:
     }
 
 
-def _model(settings: ModelSettings) -> dict[str, Any]:
+def _inspected_batch(inspection: Inspection) -> dict[str, Any] | None:
+    """Return the timesteps that went in; how they were padded is null where maskcli did not do that."""
+    given, batch = inspection.primary, inspection.batch
+    if given is None or given.valid is None:
+        return None
+    tokens = given.values if given.kind == "ids" else None
+    if batch is not None and batch.tokens.shape == given.values.shape:
+        return {**_batch(batch), "tokens": tokens, "valid": given.valid}
+    unknown = dict.fromkeys(("padding", "truncating", "maxlen", "value", "dtype"))
     return {
-        "name": settings.name,
-        "source": "built-in",
-        "mask_source": settings.mask_source,
-        "input_dim": settings.input_dim,
-        "embedding_dim": settings.embedding_dim,
-        "units": settings.units,
-        "return_sequences": settings.return_sequences,
-        "logits": settings.logits,
-        "zero_output_for_mask": settings.zero_output_for_mask,
-        "padding_id": settings.padding_id,
-        "seed": settings.seed,
+        "shape": list(given.valid.shape),
+        **unknown,
+        "lengths": given.lengths,
+        "truncated_tokens": None,
+        "tokens": tokens,
+        "valid": given.valid,
+    }
+
+
+def _input(given: ModelInput) -> dict[str, Any]:
+    return {
+        "name": given.name,
+        "kind": given.kind,
+        "shape": list(given.values.shape),
+        "dtype": str(given.values.dtype),
+        "padded_timesteps": None if given.valid is None else int((~given.valid).sum()),
+    }
+
+
+def _about(about: ModelAbout) -> dict[str, Any]:
+    return {
+        "name": about.name,
+        "source": about.source,
+        "type": about.type,
+        "notes": list(about.notes),
+        **_settings(about.settings),
+    }
+
+
+def _model(settings: ModelSettings) -> dict[str, Any]:
+    return {"name": settings.name, "source": "built-in", **_settings(settings)}
+
+
+def _settings(settings: ModelSettings | None) -> dict[str, Any]:
+    """Return the settings of a built-in model; of any other all are null."""
+    return {name: None if settings is None else getattr(settings, name) for name in SETTINGS}
+
+
+def _embedding(row: EmbeddingRow | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {
+        "layer": row.layer,
+        "padding_id": row.padding_id,
+        "padding_vector": row.padding_vector,
+        "set_to_zero": row.set_to_zero,
     }
 
 
@@ -147,6 +206,28 @@ def _call(call: Call) -> dict[str, Any]:
         "given": call.given,
         "computes_mask": call.computes_mask,
         "warning": call.warning,
+        "masks_in": call.masks_in,
+        "masks_out": call.masks_out,
+        "mask_arguments": call.mask_arguments,
+        "shapes_in": call.shapes_in,
+        "shapes_out": call.shapes_out,
+        "code": call.code,
+        "contains": call.contains,
+        "lost_at": call.lost_at,
+        "lost_after": call.lost_after,
+        "takes_off": call.takes_off,
+        "valid": call.valid,
+    }
+
+
+def _output(output: Outputs) -> dict[str, Any]:
+    return {
+        "call": output.call,
+        "shape": list(output.values.shape),
+        "values": output.values,
+        "mask": output.mask,
+        "repeats_previous": output.repeats_previous,
+        "name": output.name,
     }
 
 

@@ -7,9 +7,12 @@ from typing import Literal
 
 from maskcli.evidence import Remark
 
-Role = Literal["plain", "valid", "padding", "dropped", "on", "off", "muted", "label", "strong"]
+Role = Literal[
+    "plain", "valid", "padding", "dropped", "on", "off", "muted", "label", "strong", "error", "warning", "info"
+]
 """``valid`` is a timestep that counts, ``padding`` one that does not, ``dropped`` a real token that the mask hides;
-``on`` and ``off`` are a mask's True and False, which have no text of their own."""
+``on`` and ``off`` are a mask's True and False, which have no text of their own; ``error``, ``warning`` and ``info`` say
+how bad something is."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +61,21 @@ class Remarks:
     remarks: tuple[Remark, ...]
 
 
-Part = Table | Heading | Text | Remarks
+@dataclasses.dataclass(frozen=True)
+class Paragraph:
+    """Running text, apart from what stands before it."""
+
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Code:
+    """Lines of code, never wrapped."""
+
+    text: str
+
+
+Part = Table | Heading | Text | Remarks | Paragraph | Code
 
 
 @dataclasses.dataclass(frozen=True)

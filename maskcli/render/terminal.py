@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -11,7 +13,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from maskcli.render.parts import Cell, Heading, Part, Remarks, Role, Table, Text
+from maskcli.evidence import Remark
+from maskcli.render.parts import Cell, Code, Heading, Paragraph, Part, Remarks, Role, Table, Text
 
 STYLES: dict[Role, str] = {
     "plain": "",
@@ -23,11 +26,23 @@ STYLES: dict[Role, str] = {
     "muted": "bright_black",
     "label": "cyan",
     "strong": "bold",
+    "error": "bold red",
+    "warning": "bold yellow",
+    "info": "cyan",
 }
-GLYPHS: dict[Role, str] = {"padding": "·", "dropped": "!", "on": "■", "off": "□"}
+GLYPHS: dict[Role, str] = {
+    "padding": "·",
+    "dropped": "!",
+    "on": "■",
+    "off": "□",
+    "error": "×",
+    "warning": "!",
+    "info": "•",
+}
 ASCII = str.maketrans(
     {"·": "~", "■": "#", "□": "o", "→": ">", "…": "...", "–": "-", "×": "x", "≠": "!=", "•": "*", "⋮": ":"}
 )
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MANY_ROWS = 200
 NARROWEST = 20
 """Columns below which a width is no terminal's, such as the 0 of some that do not know theirs."""
@@ -68,7 +83,7 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
         legacy_windows=False,
     )
     for index, part in enumerate(parts):
-        if index and isinstance(part, Heading | Remarks):
+        if index and isinstance(part, Heading | Remarks | Paragraph):
             inner.print()
         _show(part, inner, console.width)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
@@ -76,22 +91,41 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
 
 def _show(part: Part, console: Console, width: int) -> None:
     match part:
-        case Heading(title, detail):
-            apart = "  " if len(title) + len(detail) + 2 <= width else "\n "
-            console.print(RichText.assemble((title, "bold"), apart if detail else "", detail), width=width)
+        case Heading():
+            console.print(_heading(part, width), width=width)
         case Text(cells):
             console.print(Padding(_styled(cells), (0, 0, 0, 1)), width=width)
-        case Table(_, rows) if len(rows) > MANY_ROWS:
-            for line in _lines(part):
-                console.print(line, soft_wrap=True)
+        case Paragraph(words):
+            console.print(Padding(RichText(_printable(words)), (0, 0, 0, 1)), width=width)
+        case Code(lines):
+            console.print(RichText(textwrap.indent(lines, "    "), STYLES["label"]), soft_wrap=True)
         case Table():
-            console.print(_rich_table(part))
+            _show_table(part, console)
         case Remarks(remarks):
             for remark in remarks:
-                sign, style = ("!", "bold yellow") if remark.kind == "warning" else ("•", "cyan")
-                grid = RichTable.grid(padding=(0, 1))
-                grid.add_row(RichText(f" {sign}", style), RichText(remark.text))
-                console.print(grid, width=width)
+                console.print(_remark(remark), width=width)
+
+
+def _heading(heading: Heading, width: int) -> RichText:
+    apart = "  " if len(heading.title) + len(heading.detail) + 2 <= width else "\n "
+    return RichText.assemble(
+        (_printable(heading.title), "bold"), apart if heading.detail else "", _printable(heading.detail)
+    )
+
+
+def _remark(remark: Remark) -> RichTable:
+    sign, style = ("!", "bold yellow") if remark.kind == "warning" else ("•", "cyan")
+    grid = RichTable.grid(padding=(0, 1))
+    grid.add_row(RichText(f" {sign}", style), RichText(_printable(remark.text)))
+    return grid
+
+
+def _show_table(table: Table, console: Console) -> None:
+    if len(table.rows) > MANY_ROWS:
+        for line in _lines(table):
+            console.print(line, soft_wrap=True)
+    else:
+        console.print(_rich_table(table))
 
 
 def _rich_table(table: Table) -> RichTable:
@@ -124,7 +158,14 @@ def _width(cells: tuple[Cell, ...]) -> int:
 
 
 def _styled(cells: tuple[Cell, ...]) -> RichText:
-    return RichText.assemble(*((GLYPHS.get(cell.role, "") + cell.text, STYLES[cell.role]) for cell in cells))
+    return RichText.assemble(
+        *((GLYPHS.get(cell.role, "") + _printable(cell.text), STYLES[cell.role]) for cell in cells)
+    )
+
+
+def _printable(text: str) -> str:
+    """Return text without control characters, which names in a model file may hold, and a terminal would obey."""
+    return CONTROL.sub("�", text)
 
 
 def _speaks_unicode(encoding: str) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maskcli.evidence import Call, Inspection
-from maskcli.records import Bools, Floats
+from maskcli.evidence import Call, Inspection, ModelAbout
+from maskcli.records import Bools, ModelInput
 from maskcli.render.grid import (
+    GAP,
     Cells,
     elision_note,
     fitting,
@@ -18,20 +20,13 @@ from maskcli.render.grid import (
     timestep_columns,
     token_cells,
     token_role,
-    token_width,
     vector,
 )
 from maskcli.render.numbers import fixed, short
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Role, Table, Text, cell, elided
+from maskcli.render.views.outputs import as_integers, first_output, fits, further_outputs, made_to_fit, other_shape
+from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, cut, path_of_mask
 
-EFFECTS = {
-    "creates": "no mask came in, one goes out",
-    "passes": "does not look at it, passes it on",
-    "changes": "another mask goes out",
-    "uses": "is given it",
-    "drops": "a mask came in, none goes out",
-    "none": "knows no mask",
-}
 SOURCES = {
     "embedding": "from Embedding(mask_zero=True): id ≠ 0",
     "masking": "from Masking(0.0): the vector is not all zero",
@@ -39,63 +34,176 @@ SOURCES = {
     "none": "no mask source",
     "all": "from Embedding(mask_zero=True); all three below",
 }
-LEGEND: tuple[tuple[Role, str], ...] = (
-    ("on", " counts"),
-    ("off", " masked"),
-    ("padding", " padding"),
-    ("dropped", " real token, masked"),
-)
+ORIGINS = {"built-in": "built in", "file": "from a file", "factory": "from a function", "object": "from Python"}
 
 
 def view(inspection: Inspection, limits: Limits) -> list[Part]:
     """Return all of it, in the order in which a reader asks."""
     return [
+        *_model(inspection.model),
+        *_inputs(inspection.inputs, inspection.model, limits),
         *_batch(inspection, limits),
         *_embedding(inspection, limits),
-        *_trace(inspection),
-        *_outputs(inspection, limits),
+        *path_of_mask(inspection.trace, limits),
+        *first_output(inspection, limits),
+        *further_outputs(inspection.outputs[1:], limits),
         *_sources(inspection, limits),
         Remarks(inspection.remarks),
     ]
 
 
-def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
-    tokens, valid, mask = inspection.batch.tokens, inspection.valid, inspection.mask
-    n_sequences, maxlen = tokens.shape
-    rows = elided(n_sequences, limits.rows)
-    columns = elided(maxlen, fitting(limits, token_width(inspection.batch) + 1, taken=14))
+# The model and what went in.
 
-    def show(row: int) -> tuple[Cells, ...]:
-        told = _row(mask, row)
-        shown = token_cells(tokens[row], valid[row], told, columns)
-        return (cell(row, "label"), *shown, mask_cells(told, columns))
+
+def _model(about: ModelAbout) -> list[Part]:
+    """Return which model it is; a built-in one is named on the command line, and made there."""
+    return [] if about.settings is not None else [Heading(about.name, f"{about.type} {ORIGINS[about.source]}")]
+
+
+def _inputs(inputs: tuple[ModelInput, ...], about: ModelAbout, limits: Limits) -> list[Part]:
+    if len(inputs) < 2 or about.settings is not None:
+        return []
+    rows = elided(len(inputs), limits.rows)
+    columns = (*(Column(title, "left") for title in ("input", "shape", "dtype", "kind")), Column("padded timesteps"))
+
+    def show(given: ModelInput) -> tuple[Cells, ...]:
+        padded = "–" if given.valid is None else f"{int((~given.valid).sum()):,} of {given.valid.size:,}"
+        name = cut(given.name, max(NARROWEST, limits.width - 50))
+        return (
+            cell(name, "label"),
+            *(cell(said) for said in (given.values.shape, given.values.dtype, given.kind)),
+            cell(padded, "muted" if given.valid is None else "plain"),
+        )
 
     return [
-        Heading(f"Tokens and mask ({n_sequences}, {maxlen})", SOURCES[inspection.model.mask_source]),
-        Table(
-            (Column("sample"), *timestep_columns(columns), Column("mask", "left")),
-            tuple(gap_row(len(columns) + 2) if row is None else show(row) for row in rows),
-        ),
-        *elision_note(left_out(rows, n_sequences, "sequence"), left_out(columns, maxlen, "timestep")),
-        *_legend(valid, mask),
+        Table(columns, tuple(gap_row(5) if row is None else show(inputs[row]) for row in rows)),
+        *elision_note(left_out(rows, len(inputs), "input")),
     ]
 
 
-def _legend(valid: Bools, mask: Bools | None) -> list[Part]:
+# Timesteps and the mask.
+
+
+def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
+    given = inspection.primary
+    if given is None or given.valid is None:
+        return []
+    mask = inspection.mask if fits(inspection.mask, given.valid) else None
+    several = sum(one.valid is not None and one.kind != "mask" for one in inspection.inputs) > 1
+    what = ("Tokens and mask" if given.kind == "ids" else "Timesteps and mask") + (
+        f" of {given.name}" if several else ""
+    )
+    elsewhere = mask is None and inspection.mask is not None
+    if given.kind == "ids":
+        table = _tokens(given, given.valid, mask, elsewhere, limits)
+    else:
+        table = _timesteps(given.valid, mask, elsewhere, limits)
+    return [
+        Heading(f"{what} {given.values.shape!s}", _source(inspection)),
+        *table,
+        *_legend(given, given.valid, mask),
+        *other_shape(inspection.mask, given.valid, "The mask"),
+    ]
+
+
+def _tokens(given: ModelInput, valid: Bools, mask: Bools | None, elsewhere: bool, limits: Limits) -> list[Part]:
+    """Return the tokens beside their mask; one that is ``elsewhere`` has another shape, and no column."""
+    tokens = as_integers(given)
+    n_sequences, maxlen = valid.shape
+    rows = elided(n_sequences, limits.rows)
+
+    def make(room: int | None) -> list[Part]:
+        columns = elided(maxlen, room)
+
+        def show(row: int) -> tuple[Cells, ...]:
+            told = _row(mask, row)
+            shown = token_cells(tokens[row], valid[row], told, columns)
+            return (cell(row, "label"), *shown, *(() if elsewhere else (mask_cells(told, columns),)))
+
+        titles = (Column("sample"), *timestep_columns(columns), *(() if elsewhere else (Column("mask", "left"),)))
+        return [
+            Table(titles, tuple(gap_row(len(titles)) if row is None else show(row) for row in rows)),
+            *elision_note(left_out(rows, n_sequences, "sequence"), left_out(columns, maxlen, "timestep")),
+        ]
+
+    return made_to_fit(make, fitting(limits, _token_width(tokens, given.padding) + 1, taken=14), limits)
+
+
+def _token_width(tokens: NDArray[Any], padding: int) -> int:
+    """Return the characters that the widest token takes, padding with its glyph, and the gap to the next."""
+    widest = max(len(str(tokens.min())), len(str(tokens.max())), len(str(tokens.shape[1] - 1)))
+    return max(widest, len(str(padding)) + 1) + 2
+
+
+def _timesteps(valid: Bools, mask: Bools | None, elsewhere: bool, limits: Limits) -> list[Part]:
+    """Return the timesteps of features, which have no token to show: a glyph each, beside that of the mask."""
+    samples, timesteps = valid.shape
+    rows = elided(samples, limits.rows)
+    columns = elided(timesteps, fitting(limits, 2, taken=14))
+
+    def show(row: int) -> tuple[Cells, ...]:
+        told = _row(mask, row)
+        masked = np.zeros_like(valid[row]) if told is None else ~told
+        glyphs = tuple(
+            Cell(GAP, "muted") if at is None else _glyph(token_role(bool(valid[row, at]), bool(masked[at])))
+            for at in columns
+        )
+        return (cell(row, "label"), glyphs, *(() if elsewhere else (mask_cells(told, columns),)))
+
+    titles = (Column("sample"), Column("valid", "left"), *(() if elsewhere else (Column("mask", "left"),)))
+    return [
+        Table(titles, tuple(gap_row(len(titles)) if row is None else show(row) for row in rows)),
+        *elision_note(left_out(rows, samples, "sample"), left_out(columns, timesteps, "timestep")),
+    ]
+
+
+def _glyph(role: Role) -> Cell:
+    return Cell("", "on" if role == "valid" else role)
+
+
+def _legend(given: ModelInput, valid: Bools, mask: Bools | None) -> list[Part]:
     """Return what the glyphs mean, of those that occur."""
+    ids = given.kind == "ids"
     told = np.zeros_like(valid) if mask is None else mask
-    occurs = {
-        "on": told.any(),
-        "off": mask is not None and not told.all(),
-        "padding": not valid.all(),
-        "dropped": mask is not None and (valid & ~told).any(),
-    }
-    signs = [cell for role, text in LEGEND if occurs[role] for cell in (Cell("", role), Cell(f"{text}   ", "muted"))]
+    legend: tuple[tuple[Role, str, Any], ...] = (
+        ("on", " counts" if ids else " valid, counts", told.any() or not ids),
+        ("off", " masked", mask is not None and not told.all()),
+        ("padding", " padding", not valid.all()),
+        ("dropped", f" real {'token' if ids else 'timestep'}, masked", mask is not None and (valid & ~told).any()),
+    )
+    signs = [cell for role, text, occurs in legend if occurs for cell in (Cell("", role), Cell(f"{text}   ", "muted"))]
     return [Text(tuple(signs))] if signs else []
+
+
+def _source(inspection: Inspection) -> str:
+    """Return where the mask comes from."""
+    if inspection.model.settings is not None:
+        return SOURCES[inspection.model.settings.mask_source]
+    maker = _maker(inspection.trace)
+    if maker is not None:
+        return f"made by {cut(maker.call, LONGEST_NAME)} ({maker.type})"
+    if inspection.mask is None:
+        return "no mask source"
+    if any(given.kind == "mask" for given in inspection.inputs):
+        return "given as an input"
+    return "made in the code of the model"
+
+
+def _maker(trace: tuple[Call, ...]) -> Call | None:
+    """Return the first call that creates a mask: of nested ones the innermost."""
+    found: Call | None = None
+    for call in trace:
+        if call.effect == "creates" and not call.computes_mask:
+            if found is not None and not call.call.startswith(f"{found.call}/"):
+                break
+            found = call
+    return found
 
 
 def _embedding(inspection: Inspection, limits: Limits) -> list[Part]:
     row = inspection.embedding
+    if row is None:
+        return []
     number = fixed(row.padding_vector)
     shown = elided(len(row.padding_vector), fitting(limits, len(number(-1.0)) + 1, taken=8))
     return [
@@ -104,125 +212,14 @@ def _embedding(inspection: Inspection, limits: Limits) -> list[Part]:
     ]
 
 
-def _trace(inspection: Inspection) -> list[Part]:
-    columns = (Column("#"), Column("call", "left"), Column("type", "left"), Column("in", "left"), Column("out", "left"))
-    table = Table(
-        (*columns, Column("effect", "left"), Column("", "left")), tuple(_call_row(call) for call in inspection.trace)
-    )
-    return [Heading("Path of the mask", "what each call does to it, in the order of running"), table]
-
-
-def _call_row(call: Call) -> tuple[Cells, ...]:
-    aside: Role = "muted" if call.computes_mask else "plain"
-    effect, what = (call.effect, EFFECTS[call.effect])
-    if call.computes_mask:
-        effect, what = "computes", "the mask that a later call is given"
-    elif call.effect == "uses":
-        what += ", passes it on" if call.mask_out is not None else ", returns none"
-    return (
-        cell(call.index, "label"),
-        cell(call.call, aside),
-        cell(call.type, aside),
-        _carries(call.mask_in),
-        _carries(call.mask_out),
-        cell(effect, "muted" if call.computes_mask else "strong"),
-        cell(what, aside),
-    )
-
-
-def _carries(mask: Bools | None) -> Cells:
-    return cell("–", "muted") if mask is None else (Cell("", "on"),)
-
-
-def _outputs(inspection: Inspection, limits: Limits) -> list[Part]:
-    outputs, unmasked = inspection.outputs, inspection.unmasked
-    units, pooled = outputs.values.shape[-1], outputs.values.ndim < 3
-    runs = [outputs.values] if unmasked is None else [outputs.values, unmasked.values]
-    taken = _taken(inspection, len(runs))
-    number, width = _number(runs, limits, taken)
-    features = elided(units, fitting(limits, (width + 1) * len(runs), taken))
-    places = list(np.ndindex(outputs.values.shape[:-1]))
-    shown = elided(len(places), limits.rows)
-    starts = {after for before, after in zip([None, *shown], shown, strict=False) if before is None}
-
-    def show(index: int) -> tuple[Cells, ...]:
-        at = places[index]
-        first = pooled or at[1] == 0 or index in starts
-        vectors = (cell(vector(run[at], features, lambda value: number(value).rjust(width))) for run in runs)
-        moves = () if unmasked is None else (cell(short(float(unmasked.change[at]))),)
-        return (
-            cell(at[0] if first else "", "label"),
-            *(() if pooled else _timestep(inspection, at)),
-            *vectors,
-            *moves,
-        )
-
-    columns = (
-        Column("sample"),
-        *(() if pooled else (Column("t"), Column("token"), Column("mask", "left"))),
-        Column("output"),
-        *(() if unmasked is None else (Column("without mask"), Column("moves"))),
-    )
-    what = "sample" if pooled else "timestep"
-    return [
-        Heading(
-            f"Outputs of {outputs.call} {outputs.values.shape!s}",
-            "" if unmasked is None else "beside the same weights run without any mask",
-        ),
-        Table(columns, tuple(gap_row(len(columns)) if index is None else show(index) for index in shown)),
-        *elision_note(left_out(shown, len(places), what), left_out(features, units, "unit")),
-    ]
-
-
-def _taken(inspection: Inspection, vectors: int) -> int:
-    """Return the characters that the columns beside so many columns of vectors take, with their gaps."""
-    tokens = inspection.batch.tokens
-    timestep = len(str(tokens.shape[1] - 1))
-    token = max(5, len(str(tokens.min())), len(str(tokens.max())))
-    note = 5 + timestep
-    pooled = inspection.outputs.values.ndim < 3
-    beside = 6 if pooled else 6 + 2 + timestep + 2 + token + 2 + note
-    return beside + (2 - 1) * vectors + (2 + 7 if vectors > 1 else 0)
-
-
-def _number(runs: list[Floats], limits: Limits, taken: int) -> tuple[Callable[[float], str], int]:
-    """Return a formatter and its width: with three digits, or with two where that makes room for all units."""
-    both, units = np.stack(runs), runs[0].shape[-1]
-    number, width = _formatter(both, 3)
-    room = fitting(limits, (width + 1) * len(runs), taken)
-    return (number, width) if room is None or units <= room else _formatter(both, 2)
-
-
-def _formatter(values: Floats, digits: int) -> tuple[Callable[[float], str], int]:
-    number = fixed(values, digits)
-    return number, max(len(number(float(values.min()))), len(number(float(values.max()))))
-
-
-def _timestep(inspection: Inspection, at: tuple[int, ...]) -> tuple[Cells, ...]:
-    mask = inspection.outputs.mask
-    hidden = inspection.mask is not None and not inspection.mask[at]
-    told = Cell("–", "muted") if mask is None else Cell("", "on" if mask[at] else "off")
-    note = f" {_note(inspection, at)}" if mask is not None and not mask[at] else ""
-    return (
-        cell(at[1], "label"),
-        cell(inspection.batch.tokens[at], token_role(bool(inspection.valid[at]), hidden)),
-        (told, Cell(note, "muted")),
-    )
-
-
-def _note(inspection: Inspection, at: tuple[int, ...]) -> str:
-    """Return what a masked output is: zero, that of the timestep before, or a value of its own."""
-    outputs = inspection.outputs
-    if not outputs.values[at].any():
-        return "zero"
-    return f"= t{at[1] - 1}" if outputs.repeats_previous is not None and outputs.repeats_previous[at] else "own"
+# The mask sources.
 
 
 def _sources(inspection: Inspection, limits: Limits) -> list[Part]:
-    results = inspection.mask_sources
-    if not results:
+    results, given = inspection.mask_sources, inspection.primary
+    if not results or given is None:
         return []
-    n_sequences, maxlen = inspection.batch.tokens.shape
+    n_sequences, maxlen = given.values.shape[:2]
     rows = elided(n_sequences, limits.rows)
     timesteps = elided(maxlen, fitting(limits, len(results), taken=24))
 

@@ -1,0 +1,18 @@
+"""One rule, explained."""
+
+from __future__ import annotations
+
+from maskcli.render.parts import Code, Heading, Limits, Paragraph, Part
+from maskcli.render.rule_documents import RuleText
+
+
+def view(rule: RuleText, _limits: Limits) -> list[Part]:
+    """Return what the rule finds, why that matters, and its examples."""
+    return [
+        Heading(f"{rule.code} {rule.name}", f"{rule.severity}, about the {rule.about}"),
+        *(Paragraph(text) for text in (rule.summary, *rule.explanation)),
+        Heading("Bad"),
+        Code(rule.bad),
+        Heading("Good"),
+        Code(rule.good),
+    ]

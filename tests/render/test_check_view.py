@@ -1,0 +1,198 @@
+"""What ``check`` shows: nothing wider than the screen, every finding whole, code readable, told without colour."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from maskcli.evidence import (
+    CheckReport,
+    DataFacts,
+    Examination,
+    Finding,
+    Leak,
+    ModelAbout,
+    ModelEvidence,
+    Probe,
+    Saving,
+)
+from maskcli.render.check_document import check_document
+from maskcli.render.parts import Limits
+from maskcli.render.terminal import file_console, to_bytes, to_text
+from maskcli.render.views.check import view
+
+LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
+CODE = "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`"
+LONG_CODE = f"`layer(x, {', '.join(f'mask_{index}=embedding.compute_mask(tokens)' for index in range(5))})`"
+FACTS = DataFacts(
+    "tokens", (2, 4), "post", "post", 0, None, None, 0, 0, 6, None, None, None, None, 2, (), 2
+)  # fmt: skip
+
+
+def finding(severity: Any = "error", **changes: Any) -> Finding:
+    said = {
+        "code": "MSK101",
+        "rule": "mask-dropped",
+        "call": "conv1d",
+        "type": "Conv1D",
+        "message": "conv1d (Conv1D) loses the mask. " + "Padding then changes results by up to 0.324. " * 3,
+        "fix": f"Zero padding before it: {CODE}, then hand it on: {LONG_CODE}.",
+        "evidence": {},
+    }
+    return Finding(severity=severity, **(said | changes))
+
+
+FINDINGS = (
+    finding(),
+    finding(code="MSK107", call=LONG, message=f"{LONG} lets padding in."),
+    finding("warning", code="MSK302", call=None, type="Sequential"),
+    finding("info", code="MSK006", call=None, type=None),
+)
+PROBES = (
+    Probe("replace", True, True, 0.324, 1e-7, "conv1d", 1234, 5678, "output"),
+    Probe("alone", False, why="the model takes one length only, and a copy of it with free length cannot be built"),
+    Probe("columns", False, why="the model takes one length only, and a copy of it with free length cannot be built"),
+    Probe("gradient", True, True, 1.234e-15, 1e-19, None, 1234, 5678, why="it means " + "something " * 12),
+)
+LEAKING = Leak(True, 0.324, "conv1d", 1234, 5678, PROBES, {"conv1d": 0.9})
+
+
+def report(findings: tuple[Finding, ...] = FINDINGS, leak: Leak | None = LEAKING, **seen: Any) -> CheckReport:
+    model = ModelEvidence("m.keras", "Functional", 7, (16, 12_345), leak=leak, **seen)
+    return CheckReport(
+        model=ModelAbout("m.keras", "file", "Functional"),
+        versions={"keras": "3"},
+        checked=("MSK101", "MSK107"),
+        findings=findings,
+        passed=not findings,
+        fail_on="warning",
+        examination=Examination((FACTS,), model),
+    )
+
+
+def shown(checked: CheckReport, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    return to_text(view(checked, Limits(None, None, width)), console)
+
+
+REPORTS = {
+    "all": report(notes=("The optimizer was not restored " * 5,), saving=Saving(None, why="it raises " * 20)),
+    "nothing": report((), None),
+    "not run": report(leak=None, not_run="InvalidArgumentError: " + "indices out of range " * 8),
+    "no padding": report(leak=Leak(False, 0.0, None, None, None, (), {})),
+    "not tried": report(leak=dataclasses.replace(LEAKING, leaks=False, probes=PROBES[1:3])),
+    "long name": dataclasses.replace(report(), model=ModelAbout(f"/home/{LONG}/m.keras", "file", "Functional")),
+    "long culprit": report(leak=dataclasses.replace(LEAKING, first_call=LONG)),
+    "data only": dataclasses.replace(report(), model=None, examination=Examination((FACTS,) * 5, None)),
+    "no data": dataclasses.replace(report(), model=None, examination=Examination((), None)),
+}
+
+
+@pytest.mark.parametrize("checked", REPORTS.values(), ids=REPORTS)
+@pytest.mark.parametrize("width", [80, 81, 100, 200])
+def test_no_line_is_wider_than_the_screen(checked: CheckReport, width: int) -> None:
+    lines = shown(checked, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert all(line == line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize("checked", REPORTS.values(), ids=REPORTS)
+def test_every_finding_is_shown_whole(checked: CheckReport) -> None:
+    text = shown(checked)
+    squeezed = re.sub(r"\s", "", text)
+    for found in checked.findings:
+        assert f"{found.severity} {found.code}" in text
+        for part in (found.rule, found.call, found.message, found.fix):
+            assert re.sub(r"\s", "", part or "") in squeezed
+    note = [note for note in check_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
+    assert not note
+
+
+def test_short_code_stays_on_a_line_and_long_code_breaks_at_its_spaces() -> None:
+    lines = shown(report()).splitlines()
+    assert any(CODE in line for line in lines)
+    joined = " ".join(line.strip() for line in lines)
+    assert LONG_CODE in joined
+
+
+def test_severity_is_told_by_a_word_and_a_glyph() -> None:
+    lines = [line.split()[:3] for line in shown(report()).splitlines()]
+    for glyph, word, code in (("×", "error", "MSK101"), ("!", "warning", "MSK302"), ("•", "info", "MSK006")):
+        assert [glyph, word, code] in lines
+
+
+def test_a_screen_without_unicode_is_told_the_same() -> None:
+    for checked in REPORTS.values():
+        console = Console(file=io.TextIOWrapper(io.BytesIO(), "ascii"), width=80, color_system=None)
+        text = to_bytes(view(checked, Limits(None, None, 80)), console).decode()
+        assert text.isascii()
+        assert "? " not in text.replace("leak? ", "")
+        assert all(f"{found.severity} {found.code}" in text for found in checked.findings)
+
+
+def test_colour_changes_nothing_but_colour() -> None:
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
+    coloured = to_text(view(report(), Limits(None, None, 80)), console)
+    assert "\x1b[1;31m× error" in coloured
+    assert f"\x1b[36m{CODE.strip('`')}" in coloured
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
+    assert [line.rstrip() for line in plain.splitlines()] == shown(report()).splitlines()
+
+
+def test_the_probes_say_what_they_do_and_where_it_hits_hardest() -> None:
+    text = shown(report())
+    assert "Does padding leak?  yes\n" in text
+    assert re.search(r"^replace +other values at padding +× yes +0\.324  sample 1234, t5678$", text, re.M)
+    assert re.search(r"^alone +each row alone, trimmed +– +–$", text, re.M)
+    assert re.search(r"^gradient +gradient by padding +× yes +1\.23e-15  sample 1234, padded t5678$", text, re.M)
+    assert text.count("the model takes one length only") == 1
+    assert "alone, columns: not tried: the model" in text
+    assert "gradient: it means something" in text
+    assert "Padding changes results by up to 0.324. It enters at conv1d." in text
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict"),
+    [
+        ("no padding", "Does padding leak?  no\n There is no padding in the rows that were probed.\n"),
+        ("not tried", "Does padding leak?  not tried\n"),
+    ],
+)
+def test_other_verdicts(name: str, verdict: str) -> None:
+    assert verdict in shown(REPORTS[name])
+
+
+@pytest.mark.parametrize("name", ["nothing", "not run", "data only", "no data"])
+def test_no_verdict_where_nothing_was_probed(name: str) -> None:
+    assert "Does padding leak" not in shown(REPORTS[name])
+
+
+def test_data_alone_says_what_data_it_was() -> None:
+    assert shown(REPORTS["data only"]).startswith(
+        "Data alone  judged without a model\n tokens: 2 rows of 4 timesteps, 2 padding;"
+    )
+    assert "no ids to judge" in shown(REPORTS["no data"])
+
+
+def test_how_it_ends() -> None:
+    assert shown(REPORTS["nothing"]).endswith(
+        " ■ no findings\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fails on warnings\n"
+    )
+    assert shown(report()).endswith(
+        " × failed: 2 errors, 1 warning, 1 info; 2 rules checked, fails on warnings\n"
+        " `maskcli explain MSK101` tells why, with examples.\n"
+    )
+
+
+def test_notes_say_what_could_not_be_seen() -> None:
+    assert check_document(REPORTS["not run"])["notes"][0].startswith("The model does not run on this data: Invalid")
+    assert "Whether its masks survive saving could not be tried: it raises" in shown(REPORTS["all"])
+
+
+def test_a_file_gets_80_columns() -> None:
+    assert to_text(view(report(), Limits(None, None, 80)), file_console()) == shown(report())

@@ -1,0 +1,410 @@
+"""What inspect shows of any model: hand-made evidence, on the screen and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import jsonschema
+import ml_dtypes
+import numpy as np
+import pytest
+from rich.console import Console
+
+from maskcli.evidence import Call, EmbeddingRow, Inspection, ModelAbout, Outputs, Unmasked
+from maskcli.records import Bools, Layout, ModelInput, PaddedBatch
+from maskcli.render.documents import dumps, inspect_document
+from maskcli.render.parts import Limits
+from maskcli.render.terminal import to_text
+from maskcli.render.views import inspect as inspect_view
+from maskcli.render.views.inspect import cut
+from tests.conftest import ROOT
+
+SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "inspect.json").read_text())
+IDS = np.array([[5, 6, 7, 8], [9, 0, 11, 0], [12, 13, 0, 0]], "int32")
+VALID = np.array([[True] * 4, [True] * 3 + [False], [True] * 2 + [False] * 2])
+MASK = IDS != 0
+TOKENS = ModelInput("tokens", IDS, VALID, "ids")
+FEATURES = ModelInput("features", np.ones((3, 4, 5), "float32"), VALID, "features")
+STATIC = ModelInput("static", np.ones((3, 2), "float32"), None, "static")
+LONG = "encoder_with_a_long_name/transformer_block_number_11/multi_head_attention_of_the_block"
+
+
+def call(path: str, effect: str = "none", type_: str = "Dense", **more: Any) -> Call:
+    """Return a call whose masks are those that its effect speaks of."""
+    came_in = effect in ("passes", "changes", "uses", "drops")
+    goes_out = effect in ("creates", "passes", "changes", "uses")
+    fields: dict[str, Any] = {
+        "index": 0,
+        "mask_in": MASK if came_in else None,
+        "mask_out": MASK if goes_out else None,
+        "given": effect == "uses",
+        "computes_mask": False,
+        "warning": None,
+        "masks_in": (MASK if came_in else None,),
+        "masks_out": (MASK if goes_out else None,),
+        "mask_arguments": {"mask": (MASK,)} if effect == "uses" else {},
+        "shapes_in": ((3, 4, 5),),
+        "shapes_out": ((3, 4, 5),),
+        "valid": VALID,
+    }
+    return Call(call=path, type=type_, effect=effect, **{**fields, **more})
+
+
+def numbered(*calls: Call) -> tuple[Call, ...]:
+    return tuple(Call(**{**vars(one), "index": index}) for index, one in enumerate(calls))
+
+
+def output(values: Any, valid: Bools | None = VALID, mask: Bools | None = None, **more: Any) -> Outputs:
+    repeats = None if valid is None else np.zeros_like(valid)
+    return Outputs(
+        **{
+            "call": "dense",
+            "values": np.asarray(values),
+            "mask": mask,
+            "repeats_previous": repeats,
+            "valid": valid,
+            **more,
+        }
+    )
+
+
+def inspection(**fields: Any) -> Inspection:
+    defaults: dict[str, Any] = {
+        "model": ModelAbout("tagger.keras", "file", "Functional"),
+        "versions": {"keras": "3", "tensorflow": "2", "numpy": "2"},
+        "inputs": (TOKENS,),
+        "batch": None,
+        "mask": MASK,
+        "embedding": None,
+        "trace": numbered(call("embedding", "creates", "Embedding"), call("dense", "passes")),
+        "outputs": (output(np.linspace(-1, 1, 36, dtype="float32").reshape(3, 4, 3)),),
+        "unmasked": None,
+        "mask_sources": (),
+        "mask_sources_agree": None,
+        "remarks": (),
+    }
+    return Inspection(**{**defaults, **fields})
+
+
+def text(
+    given: Inspection, width: int = 80, rows: int | None = 24, columns: int | None = None, everything: bool = False
+) -> str:
+    limits = Limits(None if everything else rows, columns, width, everything)
+    return to_text(inspect_view.view(given, limits), Console(width=width, color_system=None))
+
+
+def document(given: Inspection) -> Any:
+    """Return the document as a reader of JSON has it, after it was held against the schema."""
+    read = json.loads(dumps(inspect_document(given)))
+    jsonschema.validate(read, SCHEMA)
+    assert [*read] == SCHEMA["required"]
+    return read
+
+
+def rows_of(shown: str, title: str) -> list[str]:
+    """Return the lines below a heading."""
+    lines = shown.splitlines()
+    start = next(index for index, line in enumerate(lines) if line.startswith(title))
+    return [*lines[start + 1 :], ""][: [*lines[start + 1 :], ""].index("")]
+
+
+def unmasked(of: Outputs, by: float = 0.5) -> Unmasked:
+    axes = tuple(range(1 if of.valid is None else 2, of.values.ndim))
+    values = of.values + np.asarray(by, of.values.dtype)
+    with np.errstate(invalid="ignore"):
+        return Unmasked(values, np.abs(values - of.values).max(axis=axes), by, by)
+
+
+NOT_FINITE = np.array([np.nan, np.inf, -np.inf, 0.25] * 9, "float32").reshape(3, 4, 3)
+MANY = numbered(
+    call("embedding", "creates", "Embedding"),
+    *(call(f"encoder/block_{index}/dense", "passes") for index in range(998)),
+    call("head", "none", lost_at="encoder/block_997/dense"),
+)
+CASES = {
+    "one output": inspection(),
+    "without a mask": inspection(mask=None, trace=numbered(call("embedding", type_="Embedding"))),
+    "with an unmasked run": inspection(unmasked=unmasked(inspection().outputs[0])),
+    "several outputs": inspection(
+        outputs=(
+            output(np.ones((3, 4, 3), "float32"), mask=MASK, name="tags", call="tags_head"),
+            output(np.ones((3, 1), "float32"), None, name="score", call=LONG),
+            output(np.ones((3, 4), "int64"), mask=np.ones(3, bool), name=LONG, call="argmax"),
+        )
+    ),
+    "features": inspection(inputs=(FEATURES, STATIC), embedding=None),
+    "two inputs of ids": inspection(inputs=(TOKENS, ModelInput(LONG, IDS[:, :3], VALID[:, :3], "ids"))),
+    "nothing with timesteps": inspection(inputs=(STATIC,), mask=None, outputs=(output(np.ones((3, 2)), None),)),
+    "a mask as an input": inspection(
+        inputs=(TOKENS, ModelInput("mask", VALID, VALID, "mask")), trace=numbered(call("lstm", "uses"))
+    ),
+    "a mask for samples": inspection(mask=np.ones(3, bool)),
+    "a mask for words": inspection(
+        mask=np.ones((3, 4, 2), bool), outputs=(output(np.ones((3, 4, 3)), mask=np.ones((3, 4, 2), bool)),)
+    ),
+    "features, a mask for words": inspection(inputs=(FEATURES,), mask=np.ones((3, 4, 2), bool)),
+    "no calls": inspection(trace=(), mask=None),
+    "1000 calls": inspection(trace=MANY),
+    "long paths": inspection(
+        model=ModelAbout("/a/long/folder/" * 8 + "model.keras", "file", "Functional"),
+        trace=numbered(
+            call("embedding", "creates", "TokenAndPositionEmbeddingOfTheUsersOwn"),
+            call(LONG, "drops", "MultiHeadAttention", warning="Layer ...", takes_off=True),
+            call(f"{LONG}/dense", "none", lost_at=LONG),
+        ),
+        outputs=(output(np.ones((3, 4, 3)), call=LONG * 2),),
+    ),
+    "numbers that are not finite": inspection(outputs=(output(NOT_FINITE),), unmasked=unmasked(output(NOT_FINITE))),
+    "nothing but NaN": inspection(outputs=(output(np.full((3, 4, 3), np.nan)),)),
+    "bfloat16": inspection(outputs=(output(NOT_FINITE.astype(ml_dtypes.bfloat16)),)),
+    "integers": inspection(outputs=(output(IDS * 10**6),), unmasked=unmasked(output(IDS * 10**6), 2)),
+    "booleans": inspection(outputs=(output(IDS > 6),)),
+    "rank 5": inspection(outputs=(output(np.ones((3, 4, 2, 3, 4), "float16")),)),
+    "a number for each sample": inspection(
+        outputs=(output(np.arange(3.0), None),), unmasked=unmasked(output(np.arange(3.0), None))
+    ),
+    "no units": inspection(outputs=(output(np.ones((3, 4, 0))),)),
+    "four units": inspection(
+        outputs=(output(np.full((3, 4, 4), -0.125)),), unmasked=unmasked(output(np.full((3, 4, 4), -0.125)), 1e-6)
+    ),
+    "other timesteps": inspection(outputs=(output(np.ones((3, 2, 3)), VALID[:, ::2], MASK[:, ::2]),)),
+    "an embedding": inspection(embedding=EmbeddingRow("embedding", 0, np.ones(3, "float32"), False)),
+}
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("name", CASES)
+def test_no_line_is_wider_than_the_screen(name: str, width: int) -> None:
+    shown = text(CASES[name], width)
+    assert not [line for line in shown.splitlines() if len(line) > width]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_documents_are_what_the_schema_says(name: str) -> None:
+    read = document(CASES[name])
+    assert read["output_mask"] == read["outputs"]["mask"]
+    assert [len(read[key]) for key in ("more_outputs", "inputs", "trace")] == [
+        len(CASES[name].outputs) - 1,
+        len(CASES[name].inputs),
+        len(CASES[name].trace),
+    ]
+
+
+def test_the_model_and_its_inputs_are_named() -> None:
+    assert text(inspection()).startswith("tagger.keras  Functional from a file\n\nTokens and mask (3, 4)")
+    shown = text(CASES["features"])
+    assert "features  (3, 4, 5)  float32  features           3 of 12\n" in shown
+    assert re.search(r"static +\(3, 2\) +float32 +static +–\n", shown)
+    assert "Tokens and mask of tokens (3, 4)" in text(CASES["two inputs of ids"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "made by embedding (Embedding)"),
+        ({"mask": None, "trace": ()}, "no mask source"),
+        ({"trace": numbered(call("lstm", "uses"))}, "made in the code of the model"),
+        (
+            {
+                "trace": numbered(
+                    call("encoder", "creates", contains=True),
+                    call("encoder/reshape"),
+                    call("encoder/masking", "creates", "Masking"),
+                    call("masking", "creates", "Masking"),
+                )
+            },
+            "made by encoder/masking (Masking)",
+        ),
+    ],
+)
+def test_where_the_mask_comes_from(fields: dict[str, Any], said: str) -> None:
+    assert f"Tokens and mask (3, 4)  {said}\n" in text(inspection(**fields))
+    assert "Tokens and mask (3, 4)  given as an input\n" in text(CASES["a mask as an input"])
+
+
+def test_timesteps_of_features_show_where_the_mask_is_wrong() -> None:
+    lines = rows_of(text(CASES["features"]), "Timesteps and mask (3, 4, 5)")
+    assert [line.split() for line in lines[:4]] == [
+        ["sample", "valid", "mask"],
+        ["0", "■■■■", "■■■■"],
+        ["1", "■!■·", "■□■□"],
+        ["2", "■■··", "■■□□"],
+    ]
+    assert "! real timestep, masked" in lines[4]
+    assert "token" not in text(CASES["features"])
+
+
+def test_padding_is_told_where_no_token_is_shown() -> None:
+    shown = text(CASES["other timesteps"])
+    found = [re.findall(r"[·!]?\d(?=  [■□])", line) for line in rows_of(shown, "Outputs of dense")[1:]]
+    assert found == [["0"], ["1"], ["0"], ["1"], ["0"], ["·1"]]
+    assert "token" not in rows_of(shown, "Outputs of dense")[0]
+
+
+@pytest.mark.parametrize("name", ["a mask for samples", "a mask for words", "features, a mask for words"])
+def test_a_mask_of_another_shape_is_said_and_not_drawn(name: str) -> None:
+    shown = text(CASES[name])
+    mask = CASES[name].mask
+    assert mask is not None
+    assert f"The mask is of shape {mask.shape}, and not drawn here." in shown
+    assert "mask" not in rows_of(shown, "T")[0]
+    assert ("Its mask is of shape" in shown) is (name == "a mask for words")
+
+
+def test_without_timesteps_no_mask_is_drawn() -> None:
+    shown = text(CASES["nothing with timesteps"])
+    assert "Tokens" not in shown and "Timesteps" not in shown
+    assert document(CASES["nothing with timesteps"])["batch"] is None
+
+
+@pytest.mark.parametrize(
+    ("one", "said"),
+    [
+        (call("a", "uses"), "is given it, passes it on"),
+        (call("a", "uses", mask_out=None), "is given it, returns none"),
+        (
+            call(
+                "a",
+                "uses",
+                mask_arguments={"query_mask": (MASK,), "value_mask": (MASK,), "key_mask": ()},
+                takes_off=True,
+            ),
+            "given query_mask, value_mask, passes it on; takes it off its input too",
+        ),
+        (call("a", "drops", mask_arguments={"mask": ()}), "has a mask argument and is not given it"),
+        (call("a", "drops", mask_arguments={"attention_mask": ()}), "a mask came in, none goes out"),
+        (call("a", "none", mask_arguments={"attention_mask": (MASK,)}), "knows no mask; given attention_mask"),
+        (call("mul", "drops", "Mul", code=True), "code between layers: a mask came in, none goes out"),
+        (call("a", "drops", warning="Layer 'a' ..."), "a mask came in, none goes out; Keras warned"),
+        (call("a", "none", lost_at="mul"), "lost at mul"),
+        (call("a", "none", lost_at="a"), "knows no mask"),
+        (call("a", "passes", lost_at="b"), "does not look at it, passes it on"),
+        (call("a", "none", computes_mask=True, lost_at="mul"), "the mask that a later call is given"),
+    ],
+)
+def test_what_a_call_does_to_the_mask(one: Call, said: str) -> None:
+    row = rows_of(text(inspection(trace=(one,)), width=120), "Path of the mask")[1]
+    assert row.endswith(f"  {said}")
+
+
+def test_what_a_call_does_stands_below_it_where_names_are_long() -> None:
+    trace = numbered(
+        call("embedding", "creates", "Embedding"),
+        call("encoder_of_a_longer_name", "uses", "Functional", contains=True),
+        call("encoder_of_a_longer_name/attention", "uses", "MultiHeadAttention", mask_arguments={"query_mask": (MASK,)}),
+        call("encoder_of_a_longer_name/layer_normalization", "none", "LayerNormalization", lost_at="encoder_of_a_longer_name/attention"),
+    )  # fmt: skip
+    assert rows_of(text(inspection(trace=trace)), "Path of the mask") == [
+        "#  call                              type                in  out  effect",
+        "0  embedding                         Embedding           –   ■    creates",
+        "1  encoder_of_a_longer_name          Functional          ■   ■    uses",
+        "2    attention                       MultiHeadAttention  ■   ■    uses",
+        "       given query_mask",
+        "3    layer_normalization             LayerNormalization  –   –    none",
+        "       lost at encoder_of…attention",
+        " creates   no mask came in, one goes out",
+        " uses      is given it",
+        " none      knows no mask",
+    ]
+
+
+def test_a_thousand_calls_are_elided_in_the_middle() -> None:
+    lines = rows_of(text(CASES["1000 calls"], rows=6), "Path of the mask")
+    assert [line.split()[0] for line in lines[1:8]] == ["0", "1", "2", "⋮", "997", "998", "999"]
+    assert lines[8:10] == [
+        "       lost at encoder/blo…_997/dense",
+        " … 994 calls not shown (--all shows everything)",
+    ]
+    assert lines[5].split()[1] == "encoder/block_996/dense"
+    whole = rows_of(text(CASES["1000 calls"], everything=True), "Path of the mask")
+    assert len(whole) == 1001
+    assert whole[-1].endswith("lost at encoder/block_997/dense")
+
+
+def test_all_shows_paths_whole() -> None:
+    assert LONG not in text(CASES["long paths"])
+    assert LONG in text(CASES["long paths"], everything=True)
+
+
+def test_further_outputs_get_a_line_each() -> None:
+    shown = text(CASES["several outputs"], width=200)
+    assert "Output tags of tags_head (3, 4, 3)" in shown
+    assert [re.split(r"  +", line) for line in rows_of(shown, "Further outputs")] == [
+        ["output", "shape", "dtype", "call", "mask"],
+        ["score", "(3, 1)", "float32", cut(LONG, 76), "–"],
+        [cut(LONG, 76), "(3, 4)", "int64", "argmax", "■ (3,)"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("integers", ["5000000", "5000002", "2"]),
+        ("booleans", ["False"]),
+        ("nothing but NaN", ["nan", "nan", "nan"]),
+        ("numbers that are not finite", ["nan", "inf", "-inf", "nan", "inf", "-inf", "nan"]),
+        ("bfloat16", ["nan", "inf", "-inf"]),
+        ("rank 5", ["1.00"] * 3 + ["…"] + ["1.00"] * 3),
+        ("no units", []),
+    ],
+)
+def test_outputs_of_any_kind(name: str, shown: list[str]) -> None:
+    lines = rows_of(text(CASES[name], columns=6), "Outputs of dense")
+    assert lines[1].split()[4:] == shown
+    ends = [line.index(lines[1].split()[3]) for line in lines[1:5]]
+    assert len(set(ends)) == 1
+
+
+def test_a_number_for_each_sample() -> None:
+    assert rows_of(text(CASES["a number for each sample"]), "Outputs of dense (3,)") == [
+        "sample  output  without mask  moves",
+        "     0    0.00          0.50    0.5",
+        "     1    1.00          1.50    0.5",
+        "     2    2.00          2.50    0.5",
+    ]
+
+
+def test_the_document_of_arrays_says_null_where_nothing_is_known() -> None:
+    read = document(CASES["features"])
+    assert read["model"]["name"] == "tagger.keras"
+    assert {read["model"][key] for key in ("mask_source", "input_dim", "units", "logits", "seed")} == {None}
+    assert read["batch"] == {
+        **dict.fromkeys(("padding", "truncating", "maxlen", "value", "dtype", "truncated_tokens", "tokens")),
+        "shape": [3, 4],
+        "lengths": [4, 3, 2],
+        "valid": VALID.tolist(),
+    }
+    assert read["inputs"][1] == {
+        "name": "static",
+        "kind": "static",
+        "shape": [3, 2],
+        "dtype": "float32",
+        "padded_timesteps": None,
+    }
+    assert read["embedding"] is None
+    assert document(inspection())["batch"]["tokens"] == IDS.tolist()
+
+
+def test_the_document_of_padded_sequences_says_how_they_were_padded() -> None:
+    batch = PaddedBatch(IDS, VALID, np.array([4, 3, 7]), Layout(maxlen=4), 5)
+    read = document(inspection(batch=batch))["batch"]
+    assert (read["padding"], read["maxlen"], read["lengths"], read["truncated_tokens"]) == ("post", 4, [4, 3, 7], 5)
+    assert read["tokens"] == IDS.tolist()
+
+
+def test_the_document_has_all_of_a_call() -> None:
+    one = call("a", "uses", mask_arguments={"query_mask": (MASK,), "key_mask": ()}, lost_at="b", takes_off=True)
+    read = document(inspection(trace=(one,)))["trace"][0]
+    assert [*read] == SCHEMA["properties"]["trace"]["items"]["required"]
+    assert read["mask_arguments"] == {"query_mask": [MASK.tolist()], "key_mask": []}
+    assert (read["masks_in"], read["shapes_in"], read["lost_at"]) == ([MASK.tolist()], [[3, 4, 5]], "b")
+
+
+@pytest.mark.parametrize(
+    ("whole", "width", "shown"),
+    [("attention", 9, "attention"), ("attention", 8, "atte…ion"), ("attention", 3, "a…n"), ("attention", 1, "a…n")],
+)
+def test_cut(whole: str, width: int, shown: str) -> None:
+    assert cut(whole, width) == shown
