@@ -1,6 +1,6 @@
 """maskcli: see the mask in a Keras model.
 
-The verbs of the command line as functions: ``pad``, ``inspect`` and ``loss``. Importing maskcli imports no
+The verbs of the command line as functions: ``pad``, ``inspect``, ``loss`` and ``check``. Importing maskcli imports no
 TensorFlow, and not even NumPy; each verb is loaded when it is first asked for.
 """
 
@@ -11,29 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskcli.errors import MaskcliError
-    from maskcli.evidence import Inspection, LossReport
+    from maskcli.evidence import CheckReport, Finding, Inspection, LossReport
     from maskcli.records import PaddedBatch, RaggedSequences
-    from maskcli.verbs import inspect, loss, pad
+    from maskcli.verbs import check, inspect, loss, pad
 
 __version__ = "0.1.0"
 __all__ = [
+    "CheckReport",
+    "Finding",
     "Inspection",
     "LossReport",
     "MaskcliError",
     "PaddedBatch",
     "RaggedSequences",
     "__version__",
+    "check",
     "inspect",
     "loss",
     "pad",
 ]
 
 _HOMES = {
+    "CheckReport": "maskcli.evidence",
+    "Finding": "maskcli.evidence",
     "Inspection": "maskcli.evidence",
     "LossReport": "maskcli.evidence",
     "MaskcliError": "maskcli.errors",
     "PaddedBatch": "maskcli.records",
     "RaggedSequences": "maskcli.records",
+    "check": "maskcli.verbs",
     "inspect": "maskcli.verbs",
     "loss": "maskcli.verbs",
     "pad": "maskcli.sequences.padding",

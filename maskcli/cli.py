@@ -12,7 +12,7 @@ import click
 from maskcli import __version__
 from maskcli.errors import ExitCode, MaskcliError
 
-COMMANDS = ("pad", "inspect", "loss", "models")
+COMMANDS = ("pad", "inspect", "loss", "check", "rules", "explain", "models")
 TRACEBACK = "--traceback"
 
 
@@ -40,11 +40,13 @@ def cli() -> None:
     maskcli pad                         pad the sample that ships with maskcli
     maskcli inspect data.jsonl          follow the mask through a model
     maskcli loss data.txt --targets y.txt
+    maskcli check data.jsonl --model m.keras
     maskcli pad a.txt --format json | maskcli inspect -
 
     \b
-    Exit codes: 0 done; 1 results differ where equal ones were demanded;
-    2 wrong usage; 3 input that cannot be read; 4 a model that cannot be run.
+    Exit codes: 0 done; 1 findings, or results that differ where equal ones were
+    demanded; 2 wrong usage; 3 input that cannot be read;
+    4 a model that cannot be loaded or run.
     """
 
 

@@ -45,7 +45,10 @@ def test_inspect_and_loss_return_evidence() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"model": "nosuch"}, "one of embedding-lstm, embedding-dense; received 'nosuch'"),
+        (
+            {"model": "nosuch"},
+            "expected a built-in model .embedding-lstm, embedding-dense., a .keras .* received 'nosuch'",
+        ),
         ({"mask_source": "nosuch"}, "one of embedding, masking, explicit, none, all; received 'nosuch'"),
         ({"padding": "left"}, "padding 'pre' or 'post'; received 'left'"),
         ({"truncating": "left"}, "truncating 'pre' or 'post'; received 'left'"),

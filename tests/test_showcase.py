@@ -57,7 +57,7 @@ def test_3_neither_the_padding_vector_nor_a_dense_output_at_padding_is_zero(call
 def test_4_the_masked_loss_is_the_mean_over_valid_timesteps(call: Callable[..., Output]) -> None:
     options = ("-", "--model", "embedding-dense", "--targets", "arange", "--loss", "mse", "--format", "json")
     document = call("loss", *options, stdin="[[1,2,0,0]]").json
-    predictions = maskcli.inspect([[1, 2, 0, 0]], model="embedding-dense").outputs.values.astype(np.float64)
+    predictions = maskcli.inspect([[1, 2, 0, 0]], model="embedding-dense").outputs[0].values.astype(np.float64)
     targets = np.arange(12).reshape(1, 4, 3)
     by_hand = ((targets - predictions)[0, :2] ** 2).mean()
     assert document["masked"] == pytest.approx(by_hand, rel=1e-6)

@@ -12,10 +12,15 @@ from maskcli.commands import options
 from maskcli.errors import ExitCode
 from maskcli.models.mask_sources import ALL, MASK_SOURCES
 
+ONLY_BUILTIN = (
+    "mask_source", "input_dim", "embedding_dim", "units", "return_sequences", "zero_output_for_mask", "seed",
+)  # fmt: skip
+"""Arguments that make a built-in model."""
+
 
 @click.command(short_help="Follow the mask through a model.")
 @options.source_options
-@options.model_options
+@options.any_model_options
 @click.option("--units", type=options.AT_LEAST_1, default=3, show_default=True, help="Width of the outputs.")
 @click.option(
     "--return-sequences/--last-only",
@@ -24,24 +29,29 @@ from maskcli.models.mask_sources import ALL, MASK_SOURCES
     help="An output for each timestep, or the last one alone (LSTM).",
 )
 @options.mask_source_option([*MASK_SOURCES, ALL], "; all sets the three ways side by side, exit 1 if they differ")
+@click.option("--unfold", is_flag=True, help="Also show calls inside Keras's own layers.")
 @options.answer_options("Write the result: .json, or .txt for the tables.")
 @options.json_schema_option("inspect")
 def inspect(source: options.Source, answer: options.Answer, **model: Any) -> int:
-    """Run sequences through a model and show the mask: where it is made, used and lost, and what it does.
+    """Run a model on data and show the mask: where it is made, used and lost, and what it does.
 
     Shown are the mask that the model's own mask source computed, the embedding vector of the padding id, what each
     call does to the mask, the outputs timestep by timestep, and beside them the same weights run without any mask.
+
+    With a model of your own, FILE may be an .npz with an array, or records with a field, for each input. --input-dim,
+    --embedding-dim, --zero-output-for-mask, --seed, --units, --return-sequences and --mask-source make a built-in
+    model and go with no other.
     """
     from maskcli import verbs
-    from maskcli.models.runtime import quiet_stderr
+    from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.documents import inspect_document
     from maskcli.render.progress import working
     from maskcli.render.views import inspect as views
 
     answer.check_output()
-    loaded, layout = source.read()
-    with loaded.naming(), working("Loading TensorFlow and running the model"), quiet_stderr():
-        inspection = verbs.inspect(loaded.ragged, **dataclasses.asdict(layout), **model)
+    data, layout, naming = source.handed(options.is_builtin(model["model"], *ONLY_BUILTIN))
+    with naming, working("Loading TensorFlow and running the model"), quiet_stderr(), quiet_stdout():
+        inspection = verbs.inspect(data, **dataclasses.asdict(layout), **model)
     document, view = inspect_document(inspection), partial(views.view, inspection)
     answer.write(document, view)
     answer.show(document, view)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -13,9 +14,10 @@ from typing import Any
 import click
 
 from maskcli.errors import InputError, UsageError
+from maskcli.models.builtin import BUILTIN
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
-from maskcli.sequences.files import STDIN, Loaded, read_sequences, write_file
+from maskcli.sequences.files import STDIN, Loaded, display_name, read_sequences, write_file
 from maskcli.sequences.formats import FORMATS
 
 Command = Callable[..., Any]
@@ -24,6 +26,9 @@ AT_LEAST_1 = click.IntRange(min=1)
 AT_LEAST_2 = click.IntRange(min=2)
 PACKAGE = Path(__file__).parents[1]
 SAMPLE = "sample.txt"
+DEFAULT_MODEL = "embedding-lstm"
+LOADING = ("custom_objects", "unsafe_load")
+"""Arguments that are about getting a model of the user's own."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +49,7 @@ class Source:
 
         ``others`` are the files that will be read besides.
         """
-        if (*self.files, *others).count(STDIN) > 1:
-            raise UsageError(
-                expected="`-` once", received="it several times", fix="Standard input can be read once; name a file."
-            )
+        self._check_stdin(others)
         if self.files:
             loaded = read_sequences(self.files, self.input_format, self.field)
         elif self.input_format != "auto" or self.field is not None:
@@ -58,9 +60,37 @@ class Source:
             )
         else:
             loaded = read_sequences([sample_path()])
+        return loaded, self._asked(loaded.layout or Layout())
+
+    def unread(self, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
+        """Return FILE as it is, to be read once a model has said what it takes; several, or the sample, as read now.
+
+        Also returned are the layout, and what names the place in a file to errors that know only the row.
+        """
+        from maskcli.verbs.cases import DataFile
+
+        if len(self.files) != 1:
+            loaded, layout = self.read(*others)
+            return loaded.ragged, layout, loaded.naming()
+        self._check_stdin(others)
+        return DataFile(self.files[0], self.input_format, self.field), self._asked(Layout()), contextlib.nullcontext()
+
+    def handed(self, builtin: bool, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
+        """Return what a model is given: sequences for a built-in one, and for any other what ``unread`` returns."""
+        if not builtin:
+            return self.unread(*others)
+        loaded, layout = self.read(*others)
+        return loaded.ragged, layout, loaded.naming()
+
+    def _asked(self, layout: Layout) -> Layout:
         asked = {name: getattr(self, name) for name in ("padding", "truncating", "maxlen", "value", "dtype")}
-        given = {name: value for name, value in asked.items() if value is not None}
-        return loaded, dataclasses.replace(loaded.layout or Layout(), **given)
+        return dataclasses.replace(layout, **{name: value for name, value in asked.items() if value is not None})
+
+    def _check_stdin(self, others: Sequence[str]) -> None:
+        if (*self.files, *others).count(STDIN) > 1:
+            raise UsageError(
+                expected="`-` once", received="it several times", fix="Standard input can be read once; name a file."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,22 +157,72 @@ def source_options(command: Command) -> Command:
 
 
 def model_options(command: Command) -> Command:
-    """Add what a built-in model is made of, each option an argument of its own."""
-    from maskcli.models.builtin import BUILTIN
-
+    """Add which built-in model, and what it is made of, each option an argument of its own."""
     return _stacked(
         command,
         _option(
-            "--model", type=click.Choice(list(BUILTIN)), default="embedding-lstm", show_default=True,
+            "--model", type=click.Choice(list(BUILTIN)), default=DEFAULT_MODEL, show_default=True,
             help="Built-in model; `maskcli models` tells of each.",
         ),
-        _option("--input-dim", type=AT_LEAST_1, help="Vocabulary of the Embedding.  [default: the largest id + 1]"),
-        _option("--embedding-dim", type=AT_LEAST_1, default=4, show_default=True, help="Length of its vectors."),
-        _option("--zero-output-for-mask", is_flag=True, help="Masked outputs of the LSTM are zero."),
-        _option(
-            "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the weights."
-        ),
+        *_BUILTIN_OPTIONS,
     )  # fmt: skip
+
+
+def any_model_options(command: Command) -> Command:
+    """Add any model: which it is, what a built-in one is made of, and how one of the user's own is loaded."""
+    return _stacked(command, any_model_option, *_BUILTIN_OPTIONS, loading_options)
+
+
+def any_model_option(command: Command) -> Command:
+    """Add ``--model`` for a built-in model and any other; ``is_builtin`` tells which."""
+    return _option(
+        "--model", metavar="SPEC", default=DEFAULT_MODEL, show_default=True,
+        help=f"A built-in model ({', '.join(BUILTIN)}), a .keras or .h5 file, or package.module:function, a function "
+        "without arguments that returns a Keras model.",
+    )(command)  # fmt: skip
+
+
+def loading_options(command: Command) -> Command:
+    """Add what a model of the user's own may need to be loaded."""
+    return _stacked(
+        command,
+        _option(
+            "--custom-objects", metavar="MODULE", multiple=True,
+            help="Module (package.module) whose layers and functions a model file names. Repeatable.",
+        ),
+        _option("--unsafe-load", is_flag=True, help="Run code that is in the model file: only for files you trust."),
+    )  # fmt: skip
+
+
+def is_builtin(model: str, *only_builtin: str) -> bool:
+    """Return whether ``--model`` names a built-in model; nothing is imported or read.
+
+    Raises:
+        UsageError: for what can be no model, and for options that were given and do not go with it; ``only_builtin``
+            are arguments that make built-in models.
+    """
+    from maskcli.models.load import kind_of
+
+    builtin = kind_of(model) == "built-in"
+    for option in given_options(*(LOADING if builtin else only_builtin)):
+        raise UsageError(
+            where=option,
+            expected="a model of your own, from a file or a function" if builtin else "a built-in model",
+            received=f"--model {display_name(model)}",
+            fix=f"Leave it out: {'built-in models need no loading' if builtin else 'it makes built-in models only'}.",
+        )
+    return builtin
+
+
+def given_options(*names: str) -> tuple[str, ...]:
+    """Return those of these arguments that the command line gave, each as its option is spelled."""
+    context = click.get_current_context()
+    return tuple(
+        "/".join((*parameter.opts, *parameter.secondary_opts))
+        for parameter in context.command.params
+        if parameter.name in names
+        and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+    )
 
 
 def mask_source_option(names: Sequence[str], also: str = "") -> Callable[[Command], Command]:
@@ -227,6 +307,14 @@ def sample_path() -> str:
 
 
 _option = click.option
+
+_BUILTIN_OPTIONS = (
+    _option("--input-dim", type=AT_LEAST_1, help="Vocabulary of the Embedding.  [default: the largest id + 1]"),
+    _option("--embedding-dim", type=AT_LEAST_1, default=4, show_default=True, help="Length of its vectors."),
+    _option("--zero-output-for-mask", is_flag=True, help="Masked outputs of the LSTM are zero."),
+    _option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True, help="Seed of the weights."),
+)
+"""What a built-in model is made of."""
 
 
 def _bundled(command: Command, name: str, bundle: type[Any], *decorators: Callable[[Command], Command]) -> Command:

@@ -1,0 +1,125 @@
+"""``maskcli check``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from maskcli.commands import options
+from maskcli.commands.config import Config, read_config
+from maskcli.errors import ExitCode, UsageError
+from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.rules.choosing import FAIL_ON, FailOn, chosen
+
+OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field", "loss")
+"""Arguments that say nothing of the data alone."""
+
+
+@click.command(short_help="Judge a model with its data by rules.")
+@options.source_options
+@options.any_model_option
+@options.loading_options
+@options.mask_source_option(MASK_SOURCES, " of a built-in model")
+@click.option(
+    "--input-dim",
+    type=options.AT_LEAST_1,
+    help="Ids that the Embedding is to know.  [default: what the model's own knows]",
+)
+@click.option("--data-only", is_flag=True, help="Judge the data alone; loads no TensorFlow.")
+@click.option(
+    "--select",
+    metavar="RULES",
+    multiple=True,
+    help="Rules to judge by: codes, beginnings of codes or names, with commas.  [default: all]",
+)
+@click.option("--ignore", metavar="RULES", multiple=True, help="Rules to leave out, as for --select.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(FAIL_ON),
+    help="Exit 1 for findings as bad as this, or worse.  [default: warning]",
+)
+@click.option("--targets", metavar="FILE", help="Targets, a row for each row of FILE, for the loss and the metrics.")
+@click.option("--targets-field", metavar="NAME", help="Field or array of the data, or of --targets, that holds them.")
+@click.option("--loss", metavar="NAME", help="A Keras loss, such as mse.  [default: what the model is compiled with]")
+@options.answer_options("Write the result: .json, or .txt for the text.", large=False)
+@options.json_schema_option("check")
+def check(
+    source: options.Source,
+    answer: options.Answer,
+    select: Sequence[str],
+    ignore: Sequence[str],
+    fail_on: FailOn | None,
+    data_only: bool,
+    **model: Any,
+) -> int:
+    """Judge a model with its data by rules: does it lose the mask, does padding leak into results, and where?
+
+    Each rule decides by what was seen when the model ran on this data. A finding names the call at fault and what to
+    do; `maskcli explain CODE` tells more. Exit code 1 says that there are findings as bad as --fail-on.
+
+    FILE may be an .npz with an array, or records with a field, for each input of the model. [tool.maskcli] in a
+    pyproject.toml may set select, ignore and fail-on.
+    """
+    from maskcli import verbs
+    from maskcli.models.runtime import quiet_stderr, quiet_stdout
+    from maskcli.render.check_document import check_document
+    from maskcli.render.progress import working
+    from maskcli.render.views import check as views
+
+    answer.check_output()
+    rules = _rules(_split(select), _split(ignore), fail_on, read_config(Path()))
+    builtin = _is_builtin(data_only, model["model"])
+    _check_targets(source, builtin, model["targets"], model["targets_field"])
+    data, layout, naming = source.handed(builtin, *filter(None, [model["targets"]]))
+    doing = "Judging the data" if data_only else "Loading TensorFlow and running the model"
+    with naming, working(doing), quiet_stderr(), quiet_stdout():
+        report = verbs.check(data, data_only=data_only, **rules, **dataclasses.asdict(layout), **model)
+    document, view = check_document(report), partial(views.view, report)
+    answer.write(document, view)
+    answer.show(document, view)
+    return ExitCode.OK if report.passed else ExitCode.FINDINGS
+
+
+def _split(selectors: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for selector in selectors for part in selector.split(","))
+
+
+def _rules(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None, config: Config) -> dict[str, Any]:
+    """Return what judges and what fails, the command line over the configuration, and say which of them is wrong."""
+    judging = {"select": select or config.select, "ignore": ignore or config.ignore}
+    for name, selectors in judging.items():
+        try:
+            chosen(selectors, ())
+        except UsageError as error:
+            by_config = not {"select": select, "ignore": ignore}[name]
+            raise error.at(f"{config.path}, tool.maskcli.{name}" if by_config else f"--{name}") from None
+    return {**judging, "fail_on": fail_on or config.fail_on or "warning"}
+
+
+def _is_builtin(data_only: bool, model: str) -> bool:
+    if not data_only:
+        return options.is_builtin(model, "mask_source")
+    for option in options.given_options(*OF_MODELS):
+        raise UsageError(
+            where=option,
+            expected="a model to judge",
+            received="--data-only",
+            fix=f"Leave out {option}, or --data-only.",
+        )
+    return False
+
+
+def _check_targets(source: options.Source, builtin: bool, targets: str | None, field: str | None) -> None:
+    """Raise UsageError for a field of data of which only the sequences are read."""
+    if field is not None and targets is None and (builtin or len(source.files) != 1):
+        raise UsageError(
+            where=f"--targets-field {field}",
+            expected="--targets FILE" if builtin else "--targets FILE, or one FILE of data that has the field",
+            received="none" if builtin or not source.files else f"{len(source.files)} files of data",
+            fix="Name the file that holds the targets.",
+        )

@@ -1,0 +1,85 @@
+"""``[tool.maskcli]`` of a ``pyproject.toml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from maskcli.errors import UsageError
+from maskcli.rules.choosing import FAIL_ON, FailOn
+
+FILE = "pyproject.toml"
+KEYS = ("select", "ignore", "fail-on")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What a project says of its checks; what it leaves out is empty, or None.
+
+    Attributes:
+        select: codes, prefixes or names of the rules that judge.
+        ignore: of those that do not.
+        fail_on: the severity from which on a check fails.
+        path: the file that says so; None when there is none.
+    """
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    fail_on: FailOn | None = None
+    path: Path | None = None
+
+
+def read_config(start: Path) -> Config:
+    """Return what the nearest ``pyproject.toml`` with a ``[tool.maskcli]`` says, in ``start`` or a folder above it.
+
+    Raises:
+        UsageError: for a file that cannot be read, an unknown key, or a value of another type.
+    """
+    start = start.resolve()
+    for folder in (start, *start.parents):
+        path = folder / FILE
+        tool = _document(path).get("tool")
+        if isinstance(tool, dict) and "maskcli" in tool:
+            return _config(tool["maskcli"], path)
+    return Config()
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
+    except OSError as error:
+        raise _error(path, "", "a file that can be read", error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:  # No TOML, no UTF-8, or nested past all reason.
+        raise _error(path, "", "TOML", str(error)) from None
+
+
+def _config(table: object, path: Path) -> Config:
+    if not isinstance(table, dict):
+        raise _error(path, "", "a table", repr(table))
+    for key in table:
+        if key not in KEYS:
+            raise _error(path, key, f"one of the keys {', '.join(KEYS)}", repr(key))
+    fail_on = table.get("fail-on")
+    if fail_on is not None and fail_on not in FAIL_ON:
+        raise _error(path, "fail-on", " or ".join(map(repr, FAIL_ON)), repr(fail_on))
+    return Config(_strings(table, "select", path), _strings(table, "ignore", path), fail_on, path)
+
+
+def _strings(table: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+    values = table.get(key, [])
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise _error(path, key, "a list of strings", repr(values))
+    return tuple(values)
+
+
+def _error(path: Path, key: str, expected: str, received: str) -> UsageError:
+    return UsageError(
+        where=f"{path}, tool.maskcli{'.' if key else ''}{key}",
+        expected=expected,
+        received=received,
+        fix='For example: select = ["MSK0"], ignore = ["MSK006"], fail-on = "warning".',
+    )

@@ -1,0 +1,29 @@
+"""``maskcli explain``."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from maskcli.commands import options
+
+
+@click.command(short_help="Explain a rule, with a bad and a good example.")
+@click.argument("code")
+@options.answer_options("Write the result: .json, or .txt for the text.", large=False)
+@options.json_schema_option("explain")
+def explain(code: str, answer: options.Answer) -> None:
+    """Explain a rule: what it finds, why it matters, and an example that is bad and one that is good.
+
+    CODE is the code or the name of a rule, such as MSK001; `maskcli rules` lists them.
+    """
+    from maskcli.render.rule_documents import explain_document
+    from maskcli.render.views import explain as views
+    from maskcli.rules.choosing import by_code
+
+    answer.check_output()
+    rule = by_code(code)
+    view = partial(views.view, rule)
+    answer.write(explain_document(rule), view)
+    answer.show(explain_document(rule), view)

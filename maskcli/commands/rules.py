@@ -1,0 +1,24 @@
+"""``maskcli rules``."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import click
+
+from maskcli.commands import options
+
+
+@click.command(short_help="List the rules that check judges by.")
+@options.answer_options("Write the result: .json, or .txt for the table.", large=False)
+@options.json_schema_option("rules")
+def rules(answer: options.Answer) -> None:
+    """List the rules: the code, the name and the severity of each, and what it finds."""
+    from maskcli.render.rule_documents import rules_document
+    from maskcli.render.views import rules as views
+    from maskcli.rules import RULES
+
+    answer.check_output()
+    view = partial(views.view, RULES)
+    answer.write(rules_document(RULES), view)
+    answer.show(rules_document(RULES), view)

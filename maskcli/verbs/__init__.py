@@ -1,0 +1,17 @@
+"""The verbs of the library: each goes the whole way from data to the record that the command of its name shows."""
+
+from __future__ import annotations
+
+from maskcli.evidence import BuiltinModel
+from maskcli.models.builtin import BUILTIN
+from maskcli.sequences.padding import pad
+from maskcli.verbs.checking import check
+from maskcli.verbs.inspecting import inspect
+from maskcli.verbs.losing import loss
+
+__all__ = ["check", "inspect", "loss", "models", "pad"]
+
+
+def models() -> tuple[BuiltinModel, ...]:
+    """Return the built-in models."""
+    return tuple(module.ABOUT for module in BUILTIN.values())

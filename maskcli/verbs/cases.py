@@ -1,0 +1,169 @@
+"""A model and its data, brought together: a built-in model is made for the data, any other takes what it is given."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from maskcli.errors import MaskcliError, ModelError, UsageError
+from maskcli.evidence import ModelAbout
+from maskcli.inspection.arguments import specs_of
+from maskcli.models.build import BuiltModel, build
+from maskcli.models.builtin import BUILTIN
+from maskcli.models.load import UserModel, given, kind_of, load
+from maskcli.models.runtime import load_keras, running
+from maskcli.records import Bools, Layout, ModelInput, PaddedBatch, RaggedSequences
+from maskcli.sequences.inputs import Dataset, dataset_from_ragged, dataset_of, read_dataset
+from maskcli.sequences.padding import pad_ragged, valid_timesteps
+from maskcli.sequences.ragged import as_ragged
+from maskcli.verbs.settings import builtin_settings
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFile:
+    """A file to be read once the model has said what it takes.
+
+    Attributes:
+        path: ``-`` is standard input.
+        input_format: a name of the formats, or ``auto``.
+        field: the field or array that feeds the first input; None leaves the choice to the names.
+    """
+
+    path: str
+    input_format: str = "auto"
+    field: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """A model with what it is called with.
+
+    Attributes:
+        about: what model it is.
+        model: the Keras model.
+        inputs: what it is called with.
+        batch: the sequences that were padded for it; None where the data are arrays as they are.
+        ragged: the sequences of ``batch``.
+        targets: from the data itself; None where nothing was asked for.
+        built: a built-in model with its settings; None for others.
+        where: names the place of a row of the data.
+    """
+
+    about: ModelAbout
+    model: Any
+    inputs: tuple[ModelInput, ...]
+    batch: PaddedBatch | None
+    ragged: RaggedSequences | None
+    targets: NDArray[Any] | None = None
+    built: BuiltModel | None = None
+    where: Callable[[int], str] | None = None
+
+    @contextlib.contextmanager
+    def naming(self) -> Iterator[None]:
+        """Give the place in the data to errors that know only the row."""
+        try:
+            yield
+        except MaskcliError as error:
+            if error.row is not None and self.where is not None:
+                error.at(self.where(error.row))
+            raise
+
+
+def is_builtin(model: object) -> bool:
+    """Return whether ``model`` names a built-in model; raise UsageError for text that names none at all."""
+    return isinstance(model, str) and kind_of(model) == "built-in"
+
+
+def builtin_case(sequences: object, layout: Layout, *, name: str, **options: Any) -> Case:
+    """Return a built-in model made for sequences: the first of the mask sources that were asked for.
+
+    Raises:
+        UsageError: for options that contradict each other or the data.
+        InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
+        ModelError: when Keras cannot build the model.
+    """
+    if isinstance(sequences, Mapping | DataFile):
+        raise UsageError(
+            where=f"--model {name}",
+            expected="sequences of ids",
+            received="arrays by name",
+            fix=f"The built-in models ({', '.join(BUILTIN)}) take ids alone; name the array with --field.",
+        )
+    ragged = as_ragged(sequences)
+    batch = pad_ragged(ragged, layout)
+    settings = builtin_settings(ragged, batch, name=name, **options)
+    valid = valid_timesteps(batch)
+    load_keras()
+    first = "embedding" if settings.mask_source == "all" else settings.mask_source
+    with running(f"--model {name}"):
+        built = build(dataclasses.replace(settings, mask_source=first))
+    about = ModelAbout(
+        name,
+        "built-in",
+        type(built.keras_model).__name__,
+        dataclasses.replace(built.settings, mask_source=settings.mask_source),
+    )
+    return Case(about, built.keras_model, builtin_inputs(built, batch, valid), batch, ragged, built=built)
+
+
+def builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
+    """Return what a built-in model is called with: tokens, and the explicit mask where it takes one."""
+    tokens = ModelInput("tokens", batch.tokens, valid, "ids", batch.layout.value)
+    if built.settings.mask_source != "explicit":
+        return (tokens,)
+    return tokens, ModelInput("mask", valid, valid, "mask")
+
+
+def user_case(
+    data: object,
+    model: object,
+    layout: Layout,
+    *,
+    custom_objects: Sequence[str] = (),
+    unsafe_load: bool = False,
+    targets_field: str | None = None,
+) -> Case:
+    """Return a model of the user's own with the data that it takes.
+
+    Args:
+        data: sequences, a ``DataFile``, or arrays by name: ``{"tokens": ..., "tokens.mask": ...}``.
+        model: a file, ``package.module:function``, or a Keras model.
+        layout: how sequences are padded.
+        custom_objects: modules with the classes that a file names.
+        unsafe_load: whether code in a model file may run.
+        targets_field: the field or array of a ``DataFile`` that holds targets.
+
+    Raises:
+        InputError: for data that cannot be read.
+        ModelError: for a model that cannot be loaded, or takes other data.
+    """
+    load_keras()
+    loaded = load(model, custom_objects, unsafe_load) if isinstance(model, str) else given(model)
+    dataset = _dataset(data, loaded, layout, targets_field)
+    about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
+    return Case(
+        about,
+        loaded.keras_model,
+        dataset.inputs,
+        dataset.batch,
+        dataset.ragged,
+        dataset.targets,
+        where=dataset.where if isinstance(data, DataFile) else None,
+    )
+
+
+def _dataset(data: object, loaded: UserModel, layout: Layout, targets_field: str | None) -> Dataset:
+    specs = specs_of(loaded.keras_model)
+    try:
+        if isinstance(data, DataFile):
+            return read_dataset(data.path, specs, layout, data.input_format, data.field, targets_field)
+        if isinstance(data, Mapping):
+            return dataset_of(data, specs, layout)
+        return dataset_from_ragged(as_ragged(data), specs, layout)
+    except ModelError as error:
+        error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
+        raise

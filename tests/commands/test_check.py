@@ -1,0 +1,408 @@
+"""``maskcli check``: what it finds, what it leaves out, how data and models reach it, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+import maskcli
+from maskcli.commands import options
+from maskcli.errors import ExitCode, UsageError
+from maskcli.rules import RULES
+from tests.conftest import ROOT, Output
+
+SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "check.json").read_text())
+TOKENS = np.array([[1, 2, 3, 4], [5, 6, 0, 0]])
+POSITIONS = np.tile(np.arange(4), (2, 1))
+FACTORY = """
+import keras
+
+print("built by a talkative function")
+
+
+def build():
+    print("again")
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(10, 4, mask_zero=True)(tokens)
+    return keras.Model(tokens, keras.layers.LSTM(3)(x{times}))
+"""
+Call = Callable[..., Output]
+
+
+def saved(folder: Path, model: Any, name: str = "m.keras") -> str:
+    with warnings.catch_warnings(action="ignore"):  # Keras converts its variables as NumPy 2 does not like it.
+        model.save(folder / name)
+    return name
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> str:
+    """A model with positions that have no mask, so that the sum has none either."""
+    import keras
+
+    tokens, positions = (keras.Input((4,), dtype="int32", name=name) for name in ("tokens", "positions"))
+    summed = keras.layers.Add(name="sum")(
+        [
+            keras.layers.Embedding(10, 4, mask_zero=True)(tokens),
+            keras.layers.Embedding(4, 4)(positions),
+        ]
+    )
+    np.savez(tmp_path / "two.npz", positions=POSITIONS, tokens=TOKENS)
+    return saved(tmp_path, keras.Model([tokens, positions], keras.layers.LSTM(3)(summed)))
+
+
+@pytest.fixture
+def right(tmp_path: Path) -> str:
+    """A model that keeps the mask, compiled with a loss."""
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32", name="tokens"),
+            keras.layers.Embedding(10, 4, mask_zero=True),
+            keras.layers.LSTM(3, return_sequences=True),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile(loss="mse")
+    return saved(tmp_path, model, "right.keras")
+
+
+def checked(output: Output) -> Any:
+    """Return the document of a run with --format json, which must be what the schema says."""
+    document = output.json
+    jsonschema.validate(document, SCHEMA)
+    assert output.exit_status == (0 if document["passed"] else 1)
+    return document
+
+
+def codes(document: Any) -> list[str]:
+    return [finding["code"] for finding in document["findings"]]
+
+
+def test_a_process_says_what_is_wrong_where_and_what_to_do(run: Call, trap: str) -> None:
+    output = run("check", "two.npz", "--model", trap)
+    assert (output.exit_status, output.stderr) == (1, "")
+    assert output.startswith("m.keras  Functional, from a file\n 2 of 2 rows probed")
+    assert " × error MSK101 mask-dropped: sum (Add)\n" in output
+    assert "     fix: " in output
+    assert "Does padding leak?  yes\n" in output
+    assert "It enters at lstm (LSTM)." in output
+    assert " × failed: 1 error, 0 warnings, 0 infos; " in output
+    assert output.endswith("`maskcli explain MSK101` tells why, with examples.\n")
+
+
+def test_a_process_with_a_function_in_the_working_folder_that_prints(run: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(FACTORY.format(times=" * 2.0"))
+    (tmp_path / "a.txt").write_text("1 2 3 4\n5 6\n")
+    output = run("check", "a.txt", "--model", "mine:build", "--format", "json")
+    assert output.stderr == ""
+    document = checked(output)
+    assert document["model"] == {"name": "mine:build", "source": "factory", "type": "Functional"}
+    assert [(finding["code"], finding["type"]) for finding in document["findings"]] == [("MSK101", "Multiply")]
+
+
+def test_a_model_that_is_right_passes(call: Call, right: str, write: Callable[..., Path]) -> None:
+    write("a.txt", "1 2 3 4\n5 6\n")
+    document = checked(call("check", "a.txt", "--model", right, "--format", "json"))
+    assert (document["findings"], document["passed"], document["fail_on"]) == ([], True, "warning")
+    assert document["checked"] == [rule.code for rule in RULES]
+    assert document["rows"] == {"probed": 2, "total": 2}
+    assert document["leak"]["leaks"] is False
+    assert [probe["name"] for probe in document["leak"]["probes"]] == ["replace", "alone", "columns", "gradient"]
+    text = call("check", "a.txt", "--model", right)
+    assert (text.exit_status, text.stderr) == (0, "")
+    assert "no findings" in text
+    assert "passed: 0 errors, 0 warnings, 0 infos" in text
+    assert "maskcli explain" not in text
+
+
+def test_the_document_names_the_culprit(call: Call, trap: str) -> None:
+    document = checked(call("check", "two.npz", "--model", trap, "--format", "json"))
+    assert list(document) == SCHEMA["required"]
+    finding = document["findings"][0]
+    assert {key: finding[key] for key in ("code", "rule", "severity", "call", "type")} == {
+        "code": "MSK101", "rule": "mask-dropped", "severity": "error", "call": "sum", "type": "Add",
+    }  # fmt: skip
+    assert finding["evidence"]["max_abs_change"] == document["leak"]["max_abs_change"] > 0
+    assert document["leak"]["first_call"].startswith("lstm")
+    assert document["leak"]["worst"] == {"sample": 1, "timestep": None}
+    assert document["leak"]["first_call"] in document["leak"]["calls"]
+    assert set(document["versions"]) == {"keras", "tensorflow", "numpy"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--mask-source", "masking"],
+        ["--mask-source", "explicit", "--model", "embedding-dense"],
+        ["--padding", "pre", "--maxlen", "8"],
+        ["--data-only"],
+        ["--data-only", "--input-dim", "5"],
+        ["--mask-source", "none", "--fail-on", "error"],
+    ],
+    ids=" ".join,
+)
+def test_the_sample_gives_what_the_schema_says_and_the_same_bytes(call: Call, arguments: list[str]) -> None:
+    output = call("check", *arguments, "--format", "json")
+    assert output.stderr == ""
+    checked(output)
+    assert output.startswith('{"schema": "maskcli/check/1",\n')
+    assert call("check", *arguments, "--format", "json") == output
+
+
+def test_the_sample_passes_and_without_a_mask_does_not(call: Call) -> None:
+    assert call("check").exit_status == 0
+    output = call("check", "--mask-source", "none", "--padding", "pre")
+    assert output.exit_status == 1
+    assert "MSK104 no-mask-source" in output
+
+
+def test_select_and_ignore_take_commas_and_repeat(call: Call, trap: str) -> None:
+    base = ("check", "two.npz", "--model", trap, "--format", "json")
+    chosen = checked(call(*base, "--select", "MSK001, MSK002", "--select", "mask-widened"))
+    assert (chosen["checked"], chosen["passed"]) == (["MSK001", "MSK002", "MSK102"], True)
+    rest = checked(call(*base, "--ignore", "MSK0,MSK2", "--ignore", "MSK101"))
+    assert {code[:4] for code in rest["checked"]} == {"MSK1", "MSK3"}
+    assert "MSK101" not in rest["checked"]
+    assert codes(rest) == []
+
+
+def test_fail_on_error_lets_warnings_pass(call: Call, write: Callable[..., Path]) -> None:
+    write("a.txt", "1 2 0 3\n4 5\n")
+    base = ("check", "a.txt", "--data-only", "--select", "MSK006", "--padding", "pre")
+    output = call(*base, "--format", "json")
+    assert codes(checked(output)) == ["MSK006"]
+    severity = output.json["findings"][0]["severity"]
+    assert output.exit_status == (severity != "info")
+    assert call(*base, "--fail-on", "error").exit_status == 0
+
+
+def test_the_configuration_counts_where_the_command_line_is_silent(call: Call, write: Callable[..., Path]) -> None:
+    write("pyproject.toml", '[tool.maskcli]\nselect = ["MSK00"]\nignore = ["MSK001"]\nfail-on = "error"\n')
+    configured = checked(call("check", "--data-only", "--format", "json"))
+    assert configured["fail_on"] == "error"
+    assert "MSK002" in configured["checked"] and "MSK001" not in configured["checked"]
+    given = checked(
+        call("check", "--data-only", "--format", "json", "--select", "MSK001,MSK002", "--fail-on", "warning")
+    )
+    assert (given["checked"], given["fail_on"]) == (["MSK002"], "warning")
+    both = checked(call("check", "--data-only", "--format", "json", "--select", "MSK001", "--ignore", "MSK003"))
+    assert both["checked"] == ["MSK001"]
+
+
+def test_selectors_of_the_configuration_that_fit_no_rule(call: Call, write: Callable[..., Path]) -> None:
+    path = write("pyproject.toml", '[tool.maskcli]\nignore = ["NOPE"]\n')
+    output = call("check")
+    assert (output, output.exit_status) == ("", 2)
+    assert f"{path.resolve()}, tool.maskcli.ignore: expected a code" in output.stderr
+
+
+def test_data_alone(call: Call, write: Callable[..., Path]) -> None:
+    write("a.txt", "1 2 0 3\n4 5\n")
+    document = checked(call("check", "a.txt", "--data-only", "--format", "json"))
+    assert codes(document) == ["MSK001"]
+    assert (document["model"], document["versions"], document["rows"], document["leak"]) == (None, {}, None, None)
+    assert document["checked"] == [rule.code for rule in RULES if rule.about == "data"]
+    text = call("check", "a.txt", "--data-only")
+    assert text.startswith("Data alone  judged without a model\n tokens: 2 rows of 4 timesteps, 2 padding\n")
+    assert "Does padding leak" not in text
+    assert "MSK004" in codes(call("check", "a.txt", "--data-only", "--input-dim", "3", "--format", "json").json)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--data-only"]], ids=["built-in", "data-only"])
+def test_several_files_and_standard_input(call: Call, write: Callable[..., Path], arguments: list[str]) -> None:
+    write("a.txt", "1 2 0 3\n")
+    write("b.txt", "4 5\n")
+    document = checked(call("check", "a.txt", "b.txt", *arguments, "--format", "json"))
+    assert "MSK001" in codes(document)
+    piped = call("check", "-", *arguments, "--format", "json", stdin="1 2 0 3\n4 5\n")
+    assert piped == call("check", "a.txt", "b.txt", *arguments, "--format", "json")
+
+
+def test_several_files_for_a_model_of_ones_own(call: Call, right: str, write: Callable[..., Path]) -> None:
+    write("a.txt", "1 2 3\n")
+    write("b.txt", "4 5\n6 77\n")
+    assert checked(call("check", "a.txt", "b.txt", "--model", right, "--ignore", "MSK0", "--format", "json"))[
+        "rows"
+    ] == {
+        "probed": 3,
+        "total": 3,
+    }
+    assert "MSK004" in call("check", "a.txt", "b.txt", "--model", right)
+
+
+def test_several_inputs_from_records(call: Call, trap: str, write: Callable[..., Path]) -> None:
+    rows = [{"positions": [0, 1, 2, 3], "tokens": tokens} for tokens in TOKENS.tolist()]
+    write("two.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    from_records = checked(call("check", "two.jsonl", "--model", trap, "--format", "json"))
+    from_arrays = checked(call("check", "two.npz", "--model", trap, "--format", "json"))
+    assert codes(from_records) == codes(from_arrays) == ["MSK101"]
+    assert from_records["leak"] == from_arrays["leak"]
+
+
+def test_targets_tell_what_the_loss_does(call: Call, right: str, write: Callable[..., Path], tmp_path: Path) -> None:
+    write("a.txt", "1 2 3 4\n5\n")
+    targets = [[[0.0]] * 4, [[9.0]]]
+    write("y.jsonl", "".join(json.dumps(row) + "\n" for row in targets))
+    base = ("check", "--model", right, "--format", "json", "--select", "MSK302")
+    assert codes(checked(call(*base, "a.txt"))) == []
+    from_file = checked(call(*base, "a.txt", "--targets", "y.jsonl"))
+    assert codes(from_file) == ["MSK302"]
+    records = [{"tokens": [1, 2, 3, 4], "y": targets[0]}, {"tokens": [5], "y": targets[1]}]
+    write("both.jsonl", "".join(json.dumps(row) + "\n" for row in records))
+    assert checked(call(*base, "both.jsonl", "--targets-field", "y"))["findings"] == from_file["findings"]
+    np.savez(tmp_path / "both.npz", tokens=[[1, 2, 3, 4], [5, 0, 0, 0]], y=[[[0.0]] * 4, [[9.0]] * 4])
+    assert checked(call(*base, "both.npz", "--targets-field", "y"))["findings"] == from_file["findings"]
+
+
+def test_loss_stands_in_for_the_compiled_one(call: Call, right: str, write: Callable[..., Path]) -> None:
+    write("a.txt", "1 2 3 4\n5\n")
+    write("y.jsonl", "[[0.0], [0], [0], [0]]\n[[9.0]]\n")
+    base = ("check", "a.txt", "--model", right, "--targets", "y.jsonl", "--select", "MSK302", "--format", "json")
+    assert "mse" in call(*base).json["findings"][0]["message"]
+    assert "mae" in call(*base, "--loss", "mae").json["findings"][0]["message"]
+
+
+def test_custom_objects_bring_the_layers_of_a_file(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "twice_layer.py").write_text(
+        "import keras\nclass Twice(keras.layers.Layer):\n    def call(self, inputs):\n        return inputs * 2.0\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import keras
+    import twice_layer  # type: ignore[import-not-found]
+
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(10, 4, mask_zero=True)(tokens)
+    with pytest.warns(UserWarning, match="destroy the mask"):
+        model = keras.Model(tokens, keras.layers.LSTM(3)(twice_layer.Twice()(x)))
+    name = saved(tmp_path, model)
+    output = call("check", "--model", name)
+    assert (output, output.exit_status) == ("", 4)
+    assert "--custom-objects twice_layer" in output.stderr
+    (tmp_path / "a.txt").write_text("1 2 3 4\n5 6\n")
+    found = call("check", "a.txt", "--model", name, "--custom-objects", "twice_layer")
+    assert "MSK101 mask-dropped: twice" in found
+
+
+def test_errors_of_data_name_the_data_and_of_fit_both(call: Call, right: str, write: Callable[..., Path]) -> None:
+    write("a.txt", "1 2\n3 x\n")
+    broken = call("check", "a.txt", "--model", right)
+    assert (broken, broken.exit_status) == ("", 3)
+    assert "a.txt:2" in broken.stderr
+    np.savez("b.npz", one=TOKENS, two=TOKENS)
+    unfit = call("check", "b.npz", "--model", right)
+    assert (unfit, unfit.exit_status) == ("", 4)
+    assert "b.npz: expected tokens (any, any) int32; received arrays one (2, 4) int64, two" in unfit.stderr
+
+
+def test_a_function_that_raises(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "raises.py").write_text("def build():\n    raise ValueError('no such thing')\n")
+    output = call("check", "--model", "raises:build")
+    assert (output, output.exit_status) == ("", 4)
+    assert "raises:build: expected" in output.stderr
+    assert "no such thing" in output.stderr
+    assert "Traceback" in call("check", "--model", "raises:build", "--traceback").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--select NOPE", "--select: expected a code"),
+        ("--ignore MSK101,NOPE", "--ignore: expected a code"),
+        ("--select MSK101,", "received ''"),
+        ("--fail-on info", "'info' is not one of"),
+        ("--model embedding-lstn", "Did you mean embedding-lstm?"),
+        ("--model nosuch", "or package.module:function; received 'nosuch'"),
+        ("--data-only --model embedding-dense", "--model: expected a model to judge; received --data-only"),
+        ("--data-only --mask-source none", "--mask-source: expected a model to judge"),
+        ("--data-only --loss mse", "Leave out --loss, or --data-only."),
+        ("--data-only --unsafe-load", "--unsafe-load: expected a model to judge"),
+        ("--model m.keras --mask-source none", "--mask-source: expected a built-in model; received --model m.keras"),
+        ("--custom-objects a.b", "--custom-objects: expected a model of your own"),
+        ("--model embedding-dense --unsafe-load", "--unsafe-load: expected a model of your own"),
+        ("--targets-field y", "--targets-field y: expected --targets FILE"),
+        ("--targets-field y --model m.keras", "--targets FILE, or one FILE of data that has the field; received none"),
+        ("a b --targets-field y --model m.keras", "received 2 files of data"),
+        ("- --targets -", "expected `-` once"),
+        ("- --targets - --model m.keras", "expected `-` once"),
+        ("--mask-source all", "'all' is not one of"),
+        ("--loss nosuch", "--loss: expected the name of a Keras loss"),
+        ("--output x.csv", "--output x.csv"),
+    ],
+)
+def test_wrong_usage(call: Call, arguments: str, message: str) -> None:
+    output = call("check", *arguments.split())
+    assert (output, output.exit_status) == ("", 2)
+    assert message in output.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "spelled"),
+    [
+        ("--mask-source none", "--mask-source"),
+        ("--input-dim 9", "--input-dim"),
+        ("--embedding-dim 4", "--embedding-dim"),
+        ("--units 3", "--units"),
+        ("--last-only", "--return-sequences/--last-only"),
+        ("--zero-output-for-mask", "--zero-output-for-mask"),
+        ("--seed 0", "--seed"),
+    ],
+)
+def test_inspect_takes_options_of_built_in_models_for_these_only(call: Call, option: str, spelled: str) -> None:
+    output = call("inspect", "--model", "m.keras", *option.split())
+    assert (output, output.exit_status) == ("", 2)
+    assert f"Error: {spelled}: expected a built-in model; received --model m.keras." in output.stderr
+
+
+def test_inspect_takes_loading_options_for_the_others_only(call: Call) -> None:
+    for option in (["--unsafe-load"], ["--custom-objects", "a.b"]):
+        output = call("inspect", *option)
+        assert (output, output.exit_status) == ("", 2)
+        assert f"{option[0]}: expected a model of your own" in output.stderr
+
+
+def test_loss_keeps_to_built_in_models(call: Call) -> None:
+    output = call("loss", "--model", "m.keras")
+    assert output.exit_status == 2
+    assert "'m.keras' is not one of" in output.stderr
+
+
+def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> None:
+    quiet = call("check", "two.npz", "--model", trap, "--quiet", "--output", "a.json")
+    assert (quiet, quiet.exit_status) == ("", 1)
+    assert (tmp_path / "a.json").read_text() == call("check", "two.npz", "--model", trap, "--format", "json")
+    shown = call("check", "two.npz", "--model", trap, "--output", "a.txt")
+    assert (tmp_path / "a.txt").read_text() == shown
+
+
+def test_one_file_is_left_to_the_model_and_the_rest_is_read() -> None:
+    from maskcli.verbs.cases import DataFile
+
+    given = options.Source(("x.npz",), "npz", "ids", "pre", None, 7, None, None)
+    data, layout, _ = given.unread()
+    assert data == DataFile("x.npz", "npz", "ids")
+    assert (layout.padding, layout.maxlen, layout.value) == ("pre", 7, 0)
+    data, layout, _ = options.Source((), "auto", None, None, None, None, None, None).unread()
+    assert isinstance(data, maskcli.RaggedSequences)
+    with pytest.raises(UsageError, match="once"):
+        options.Source(("-",), "auto", None, None, None, None, None, None).unread("-")
+
+
+def test_findings_and_differences_share_an_exit_code() -> None:
+    assert ExitCode.FINDINGS == ExitCode.DIFFERENT == 1
+
+
+def test_the_library_has_it_too(trap: str, tmp_path: Path) -> None:
+    report = maskcli.check({"tokens": TOKENS, "positions": POSITIONS}, model=str(tmp_path / trap))
+    assert isinstance(report, maskcli.CheckReport)
+    assert not report.passed
+    assert all(isinstance(finding, maskcli.Finding) for finding in report.findings)
