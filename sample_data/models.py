@@ -1,0 +1,36 @@
+"""Models to try maskcli on: `maskcli check sample_data/rhyme.jsonl --model sample_data.models:scaled`."""
+
+import keras
+
+
+def right() -> keras.Model:
+    """Embedding, attention, pooling: each is given the mask, and padding reaches no result."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    embedding = keras.layers.Embedding(40, 8, mask_zero=True, name="embedding")
+    x = embedding(tokens)
+    x = keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    x = keras.layers.LayerNormalization(name="norm")(x)
+    return keras.Model(tokens, keras.layers.GlobalAveragePooling1D(name="mean")(x), name="right")
+
+
+def scaled() -> keras.Model:
+    """The same with a factor behind the embedding, as in many a transformer: an operator, which loses the mask."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(40, 8, mask_zero=True, name="embedding")(tokens)
+    x = x * 8**0.5
+    x = keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+    x = keras.layers.LayerNormalization(name="norm")(x)
+    return keras.Model(tokens, keras.layers.GlobalAveragePooling1D(name="mean")(x), name="scaled")
+
+
+def tagger() -> keras.Model:
+    """A class for each timestep: the mask is there, and a convolution before it looks at padding."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = keras.layers.Embedding(40, 8, mask_zero=True, name="embedding")(tokens)
+    x = keras.layers.Conv1D(8, 3, padding="same", name="conv")(x)
+    model = keras.Model(tokens, keras.layers.Dense(3, name="classes")(x), name="tagger")
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
