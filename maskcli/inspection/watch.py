@@ -382,13 +382,23 @@ def _eagerly() -> Iterator[None]:
 @contextlib.contextmanager
 def _as_it_was(model: Any) -> Iterator[None]:
     """Put back what a run changes: states of stateful RNNs, of random generators, of normalisation."""
-    before = {id(variable): (variable, np.asarray(variable).copy()) for variable in model.non_trainable_variables}
+    before = {id(variable): (variable, np.asarray(variable).copy()) for variable in _kept(model)}
     try:
         yield
     finally:
         for variable, value in before.values():
             if not np.array_equal(np.asarray(variable), value):
                 variable.assign(value)
+
+
+def _kept(model: Any) -> Iterator[Any]:
+    """Yield what a run may change: variables that are not trained, and states of RNNs, which Keras lists apart."""
+    import keras
+
+    yield from model.non_trainable_variables
+    for layer in model._flatten_layers():
+        states = keras.tree.flatten(getattr(layer, "states", None))
+        yield from (state for state in states if isinstance(state, keras.Variable))
 
 
 def paths(entries: Sequence[Entry]) -> dict[int, str]:

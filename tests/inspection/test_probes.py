@@ -144,6 +144,15 @@ def test_features_are_replaced_behind_masking() -> None:
     assert which(wrong) == {"replace", "alone", "columns", "gradient"}
 
 
+def test_of_features_without_masking_nothing_but_padding_is_replaced() -> None:
+    inputs = keras.Input((None, 2), name="features"), keras.Input((None,), dtype="bool", name="mask")
+    features = np.random.default_rng(0).normal(size=(2, 4, 2)).astype("float32")
+    features[1, 2:] = 0
+    leak = leak_of(keras.Model(inputs, layers.LSTM(3)(inputs[0], mask=inputs[1])), {"features": features})
+    assert by_name(leak)["replace"].applicable
+    assert not leak.leaks
+
+
 def test_a_model_that_reads_its_mask_off_the_values_is_not_fed_others() -> None:
     class Mean(layers.Layer):
         def call(self, inputs: Any) -> Any:

@@ -638,3 +638,22 @@ def test_a_layout_that_no_batch_can_have() -> None:
     for layout in (Layout(maxlen=0), Layout("middle")):  # type: ignore[arg-type]
         with pytest.raises(UsageError):
             dataset_of({"x": [[[1.0]]]}, [InputSpec("x", (None, None, 1), "float32")], layout)  # type: ignore[dict-item]
+
+
+def test_positions_and_segments_have_the_padding_of_the_ids_beside_them() -> None:
+    tokens = np.array([[5, 6, 7, 8], [5, 6, 0, 0]])
+    positions, segments = np.tile(np.arange(4), (2, 1)), np.array([[0, 0, 1, 1], [0, 1, 0, 0]])
+    given = {"tokens": tokens, "positions": positions, "segments": segments, "types": np.zeros((2, 4), int)}
+    for one in dataset_of(given, (), LAYOUT).inputs:
+        np.testing.assert_array_equal(one.valid, tokens != 0)
+
+
+@pytest.mark.parametrize("padding", ["pre", "post"])
+def test_two_inputs_of_ids_have_each_their_own_padding(padding: Any) -> None:
+    rows = [[[1, 2], [3, 4, 5, 6]], [[7, 8, 9, 1], [2]]]
+    source, target = (pad(each, padding=padding).tokens for each in rows)
+    inputs = dataset_of({"source": source, "target": target}, (), LAYOUT).inputs
+    assert [one.valid.tolist() for one in inputs if one.valid is not None] == [
+        (source != 0).tolist(),
+        (target != 0).tolist(),
+    ]
