@@ -4,24 +4,21 @@ import keras
 
 
 def right() -> keras.Model:
-    """Embedding, attention, pooling: each is given the mask, and padding reaches no result."""
+    """Embedding, LSTM, pooling: each is given the mask, and padding reaches no result."""
     keras.utils.set_random_seed(0)
     tokens = keras.Input((None,), dtype="int32", name="tokens")
-    embedding = keras.layers.Embedding(40, 8, mask_zero=True, name="embedding")
-    x = embedding(tokens)
-    x = keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
-    x = keras.layers.LayerNormalization(name="norm")(x)
+    x = keras.layers.Embedding(40, 8, mask_zero=True, name="embedding")(tokens)
+    x = keras.layers.LSTM(4, return_sequences=True, name="lstm")(x)
     return keras.Model(tokens, keras.layers.GlobalAveragePooling1D(name="mean")(x), name="right")
 
 
 def scaled() -> keras.Model:
-    """The same with a factor behind the embedding, as in many a transformer: an operator, which loses the mask."""
+    """The same with a factor behind the embedding, as in every transformer: an operator, which loses the mask."""
     keras.utils.set_random_seed(0)
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = keras.layers.Embedding(40, 8, mask_zero=True, name="embedding")(tokens)
     x = x * 8**0.5
-    x = keras.layers.MultiHeadAttention(2, 4, name="attention")(x, x)
-    x = keras.layers.LayerNormalization(name="norm")(x)
+    x = keras.layers.LSTM(4, return_sequences=True, name="lstm")(x)
     return keras.Model(tokens, keras.layers.GlobalAveragePooling1D(name="mean")(x), name="scaled")
 
 
