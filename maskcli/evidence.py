@@ -302,6 +302,12 @@ Severity = Literal["error", "warning", "info"]
 """``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
 
 
+FailOn = Literal["error", "warning"]
+"""The severity from which on findings fail a check."""
+
+FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
+
+
 @dataclasses.dataclass(frozen=True)
 class Bucket:
     """Sequences of like length, padded to ``maxlen`` on their own."""
@@ -709,5 +715,5 @@ class CheckReport:
     checked: tuple[str, ...]
     findings: tuple[Finding, ...]
     passed: bool
-    fail_on: Literal["error", "warning"]
+    fail_on: FailOn
     examination: Examination

@@ -13,8 +13,8 @@ import click
 from maskcli.commands import options
 from maskcli.commands.config import Config, read_config
 from maskcli.errors import ExitCode, UsageError
+from maskcli.evidence import FAIL_ON, FailOn
 from maskcli.models.mask_sources import MASK_SOURCES
-from maskcli.rules.choosing import FAIL_ON, FailOn, chosen
 
 OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field", "loss")
 """Arguments that say nothing of the data alone."""
@@ -91,6 +91,8 @@ def _split(selectors: Sequence[str]) -> tuple[str, ...]:
 
 def _rules(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None, config: Config) -> dict[str, Any]:
     """Return what judges and what fails, the command line over the configuration, and say which of them is wrong."""
+    from maskcli.rules.choosing import chosen
+
     judging = {"select": select or config.select, "ignore": ignore or config.ignore}
     for name, selectors in judging.items():
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.rules.choosing import FAIL_ON, FailOn
+from maskcli.evidence import FAIL_ON, FailOn
 
 FILE = "pyproject.toml"
 KEYS = ("select", "ignore", "fail-on")

@@ -5,15 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from maskcli.errors import UsageError
-from maskcli.evidence import Examination, Finding
+from maskcli.evidence import Examination, FailOn, Finding
 from maskcli.rules import RULES
 from maskcli.rules.base import Rule
 
-FailOn = Literal["error", "warning"]
-FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
 _SEVERITIES = ("error", "warning", "info")
 _EVERY = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
-from maskcli.evidence import CheckReport, DataFacts, Examination, Lookup, ModelAbout, ModelEvidence
+from maskcli.evidence import FAIL_ON, CheckReport, DataFacts, Examination, FailOn, Lookup, ModelAbout, ModelEvidence
 from maskcli.inspection.examine import examine
 from maskcli.inspection.judged import compiled, known_loss
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import running, versions
 from maskcli.records import Layout, Side
 from maskcli.rules.base import Rule
-from maskcli.rules.choosing import FAIL_ON, FailOn, chosen, failing, judge_all
+from maskcli.rules.choosing import chosen, failing, judge_all
 from maskcli.sequences.facts import data_facts, facts_of_array
 from maskcli.sequences.inputs import Dataset, dataset_from_ragged, dataset_of, read_dataset
 from maskcli.sequences.ragged import as_ragged
