@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from maskcli.errors import InputError, UsageError
-from maskcli.models.builtin import BUILTIN
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
 from maskcli.sequences.files import STDIN, Loaded, display_name, read_sequences, write_file
@@ -158,6 +157,8 @@ def source_options(command: Command) -> Command:
 
 def model_options(command: Command) -> Command:
     """Add which built-in model, and what it is made of, each option an argument of its own."""
+    from maskcli.models.builtin import BUILTIN
+
     return _stacked(
         command,
         _option(
@@ -175,6 +176,8 @@ def any_model_options(command: Command) -> Command:
 
 def any_model_option(command: Command) -> Command:
     """Add ``--model`` for a built-in model and any other; ``is_builtin`` tells which."""
+    from maskcli.models.builtin import BUILTIN
+
     return _option(
         "--model", metavar="SPEC", default=DEFAULT_MODEL, show_default=True,
         help=f"A built-in model ({', '.join(BUILTIN)}), a .keras or .h5 file, or package.module:function, a function "

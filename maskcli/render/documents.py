@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskcli.evidence import (
-    BuiltinModel,
-    Call,
-    EmbeddingRow,
-    Inspection,
-    LossReport,
-    ModelAbout,
-    ModelSettings,
-    Outputs,
-    Remark,
-    SourceResult,
-    Unmasked,
-)
 from maskcli.records import ModelInput, PaddedBatch
+
+if TYPE_CHECKING:
+    from maskcli.evidence import (
+        BuiltinModel,
+        Call,
+        EmbeddingRow,
+        Inspection,
+        LossReport,
+        ModelAbout,
+        ModelSettings,
+        Outputs,
+        Remark,
+        SourceResult,
+        Unmasked,
+    )
 
 SETTINGS = (
     "mask_source",

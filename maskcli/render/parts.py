@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from maskcli.evidence import Remark
+if TYPE_CHECKING:
+    from maskcli.evidence import Remark
+
 
 Role = Literal[
     "plain", "valid", "padding", "dropped", "on", "off", "muted", "label", "strong", "error", "warning", "info"

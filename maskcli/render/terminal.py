@@ -7,14 +7,17 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from maskcli.evidence import Remark
 from maskcli.render.parts import Cell, Code, Heading, Paragraph, Part, Remarks, Role, Table, Text
+
+if TYPE_CHECKING:
+    from maskcli.evidence import Remark
 
 STYLES: dict[Role, str] = {
     "plain": "",
