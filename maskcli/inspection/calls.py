@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from maskcli.errors import said
 from maskcli.evidence import INPUT, Call, Failure, MaskSource, Misused, Mixing, Place, TakenTimestep
-from maskcli.inspection.compare import rounding
 from maskcli.inspection.flow import Flow
 from maskcli.inspection.local import local_change, timestep_by_timestep
 from maskcli.inspection.subject import Subject
@@ -158,7 +157,7 @@ def misused_masks(subject: Subject) -> Iterator[Misused]:
         if without is None or tuple(without.shape) != call.shapes_out[0]:
             continue
         change = np.abs(as_float64(without) - as_float64(entry.outputs[0]))[call.valid]
-        if change.max(initial=0.0) > rounding(subject.base.ended)[entry.index]:
+        if change.max(initial=0.0) > subject.allowed.relative[entry.index]:
             yield Misused(call.call, float(change.max()))
 
 
@@ -167,7 +166,7 @@ def mixing(subject: Subject, first_call: str | None) -> Iterator[Mixing]:
 
     What a layer keeps of a batch in training is in its weights that are not trained: moving means and variances.
     """
-    chance, allowed = np.random.default_rng(4), rounding(subject.base.ended)
+    chance, allowed = np.random.default_rng(4), subject.allowed.relative
     for entry, call in leaves(subject):
         if ".normalization." in type(entry.operation).__module__ and call.call == first_call:
             change = local_change(subject, entry, chance, allowed[entry.index])

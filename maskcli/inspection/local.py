@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.inspection.compare import Difference, difference, rounding
+from maskcli.inspection.compare import Difference, difference
 from maskcli.inspection.rerun import moves_alone, padding_kept, run_again
 from maskcli.inspection.subject import Subject
 from maskcli.inspection.watch import Entry
@@ -21,7 +21,7 @@ def timestep_by_timestep(subject: Subject, entry: Entry) -> bool:
 def local(subject: Subject) -> dict[str, float]:
     """Replace the padding among the inputs of each call and run it again; return the calls whose result moves."""
     chance, moved = np.random.default_rng(2), {}
-    allowed = rounding(subject.base.ended)
+    allowed = subject.allowed.relative
     for entry in subject.base.ended:
         if entry.code or entry.calls or entry.parent is None:
             continue

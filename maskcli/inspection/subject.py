@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -74,9 +75,12 @@ class Subject:
         """Where padding is."""
         return side_of(self.timed)
 
-    @property
+    @functools.cached_property
     def allowed(self) -> Allowed:
-        """What rounding may do where numbers are summed otherwise, as in rows of other lengths."""
+        """What rounding may do where numbers are summed otherwise, as in rows of other lengths.
+
+        It shares ``floors``, and so knows what is learnt of them later.
+        """
         return Allowed(rounding(self.base.ended), self.floors)
 
     def align(self, rows: Any = None) -> Alignment:

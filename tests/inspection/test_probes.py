@@ -14,7 +14,10 @@ from keras import layers
 import maskcli
 from maskcli.evidence import Leak, Probe
 from maskcli.inspection.compare import rounding
+from maskcli.inspection.subject import Subject
+from maskcli.inspection.trace import trace
 from maskcli.inspection.watch import watch
+from maskcli.records import ModelInput
 
 POST = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6]]
 
@@ -199,6 +202,17 @@ def test_the_tolerance_grows_with_depth_and_width_and_the_coarseness_of_numbers(
     half = model_of(lambda x: layers.Dense(4, dtype="mixed_float16")(x))
     assert allowed(shallow) < allowed(deep) < allowed(half)
     assert allowed(shallow) < 1e-4
+
+
+def test_what_rounding_may_do_is_found_once_and_knows_what_is_learnt_later() -> None:
+    tokens = np.array([[1, 2, 0]], "int32")
+    inputs = (ModelInput("tokens", tokens, tokens != 0, "ids"),)
+    model = model_of(layers.Dense(4))
+    subject = Subject(model, inputs, trace(model, tokens, inputs), np.arange(1))
+    before = subject.allowed
+    subject.floors[0] = 0.5
+    assert subject.allowed is before
+    assert before.at(0) == (rounding(subject.base.ended)[0], 0.5)
 
 
 def test_no_padding_no_verdict() -> None:
