@@ -60,8 +60,8 @@ def examine(
     padded = sum(int((~given.valid).sum()) for given in some if given.valid is not None)
     rows = (len(chosen), len(inputs[0].values))
     watched = watch(model, arguments(model, some))
-    seen = tuple(lookups(watched, flow_of(watched, some), some))
     if watched.error is not None:
+        seen = tuple(lookups(watched, flow_of(watched, some), some))
         failed = ModelEvidence(name, type(model).__name__, padded, rows, lookups=seen, notes=tuple(notes))
         return _explained(failed, watched, some)
     subject = Subject(model, some, traced(watched, some), chosen)
@@ -82,7 +82,7 @@ def examine(
             losses=tuple(seen_losses(subject, loss, aims)) if loss is not None else (),
             metrics=tuple(seen_metrics(subject, metrics, aims)) if metrics else (),
             saving=saving(model, subject.run, some, reload) if reload is not None else None,
-            lookups=seen,
+            lookups=tuple(lookups(watched, subject.flow, some)),
             notes=tuple(notes),
         )
     return _with_trace(evidence, subject.run, some)

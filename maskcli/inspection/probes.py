@@ -21,7 +21,7 @@ from maskcli.inspection.gradients import padding_gradient
 from maskcli.inspection.lengths import probe_alone, probe_columns, rows_alone
 from maskcli.inspection.local import local
 from maskcli.inspection.rerun import noise_at, replaced
-from maskcli.inspection.sources import sources_of
+from maskcli.inspection.sources import Sources, sources_of
 from maskcli.inspection.subject import Subject, judged, round_anew
 from maskcli.inspection.trace import output_tensors
 from maskcli.inspection.values import EPSILON, dtype_of
@@ -38,7 +38,8 @@ def probe(subject: Subject) -> Leak:
         return Leak(False, 0.0, None, None, None, tuple(Probe(name, False, why=settled) for name in names), {})
     alone = rows_alone(subject)
     round_anew(subject)
-    other, gradient = _replace(subject), _gradient(subject)
+    sources = sources_of(subject.base, subject.flow, subject.inputs)
+    other, gradient = _replace(subject, sources), _gradient(subject, sources)
     clean = not (other.leaks or gradient.leaks)
     probes = (other, probe_alone(subject, alone, clean), probe_columns(subject, clean), gradient)
     leaking = [each for each in probes if each.leaks]
@@ -75,9 +76,8 @@ def _settled(subject: Subject) -> str | None:
     return None
 
 
-def _replace(subject: Subject) -> Probe:
+def _replace(subject: Subject, sources: Sources | str) -> Probe:
     """Put other values where padding is, behind the embedding, under the same masks."""
-    sources = sources_of(subject.base, subject.flow, subject.inputs)
     if isinstance(sources, str):
         return Probe("replace", False, why=sources)
     chance = np.random.default_rng(0)
@@ -100,9 +100,8 @@ def _replace(subject: Subject) -> Probe:
     return judged("replace", subject, other, subject.align(), one_unit(subject.base.ended))
 
 
-def _gradient(subject: Subject) -> Probe:
+def _gradient(subject: Subject, sources: Sources | str) -> Probe:
     """Differentiate the outputs that count by the padding behind the embedding."""
-    sources = sources_of(subject.base, subject.flow, subject.inputs)
     if isinstance(sources, str):
         return Probe("gradient", False, why=sources)
     valids = [subject.flow.valid.get(id(tensor)) for _, tensor in output_tensors(subject.base.output)]

@@ -121,7 +121,7 @@ def path_of(subject: Subject, entry: Entry) -> str:
     """Return the path of a call; an operation of nobody's code is shown in the trace from now on."""
     if entry.index not in subject.run.names:
         shown = [each for each in subject.base.entries if each.code and each.index in subject.run.names]
-        subject.run = traced(subject.base, subject.inputs, [*shown, entry])
+        subject.run = traced(subject.base, subject.inputs, [*shown, entry], subject.flow)
     return subject.run.names[entry.index]
 
 

@@ -47,9 +47,16 @@ def trace(model: Any, arguments: Any, inputs: Sequence[ModelInput] = (), unfold:
     return traced(watched, inputs)
 
 
-def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry] = ()) -> Run:
-    """Return the calls of a watched run; ``also`` are operations of nobody's code to show beside those that matter."""
-    flow = flow_of(watched, inputs)
+def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry] = (), flow: Flow | None = None) -> Run:
+    """Return the calls of a watched run.
+
+    Args:
+        watched: the run.
+        inputs: what it ran on.
+        also: operations of nobody's code to show beside those that matter.
+        flow: what flows through it, where that is known already.
+    """
+    flow = flow_of(watched, inputs) if flow is None else flow
     computing = _computing_masks(watched.ended)
     before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
     losing = {id(loss.at) for loss in (*_losses_that_matter(watched, flow), *before)} | {id(entry) for entry in also}
