@@ -12,6 +12,7 @@ from maskcli.errors import said
 from maskcli.evidence import INPUT, Call, Failure, MaskSource, Misused, Mixing, Place, TakenTimestep
 from maskcli.inspection.flow import Flow
 from maskcli.inspection.local import local_change, timestep_by_timestep
+from maskcli.inspection.rerun import call_again
 from maskcli.inspection.subject import Subject
 from maskcli.inspection.trace import Run
 from maskcli.inspection.values import as_float64, dtype_of, is_float
@@ -109,10 +110,7 @@ def _runs_without_mask(entry: Entry) -> Any | None:
 
     args = keras.tree.map_structure(bare, entry.args)
     kwargs = {name: value for name, value in entry.kwargs.items() if name not in entry.accepts}
-    try:
-        return entry.operation(*args, **keras.tree.map_structure(bare, kwargs))
-    except Exception:
-        return None
+    return call_again(entry.operation, args, keras.tree.map_structure(bare, kwargs))
 
 
 def taken_timestep(subject: Subject, path: str | None) -> TakenTimestep | None:
@@ -173,8 +171,7 @@ def mixing(subject: Subject, first_call: str | None) -> Iterator[Mixing]:
             if change is not None and change.counts:
                 yield Mixing(call.call, change.change, training=False)
         elif _keeps_statistics(entry.operation):
-            with _weights_kept(entry.operation):
-                change = local_change(subject, entry, chance, allowed[entry.index], training=True)
+            change = local_change(subject, entry, chance, allowed[entry.index], training=True)
             if change is not None and change.counts:
                 yield Mixing(call.call, change.change, training=True)
 
@@ -197,17 +194,3 @@ def _arguments(operation: Any) -> tuple[str, ...]:
     import inspect
 
     return tuple(inspect.signature(operation.call).parameters)
-
-
-class _weights_kept:  # noqa: N801 - a context manager, used as a function is
-    """Puts the weights of a layer back."""
-
-    def __init__(self, layer: Any) -> None:
-        self.layer = layer
-
-    def __enter__(self) -> None:
-        self.before = [(variable, np.asarray(variable).copy()) for variable in self.layer.variables]
-
-    def __exit__(self, *_error: object) -> None:
-        for variable, value in self.before:
-            variable.assign(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.inspection.keeping import as_it_was
 from maskcli.inspection.values import EPSILON, as_float64, dtype_of, is_float
 from maskcli.inspection.watch import Entry
 from maskcli.records import Bools
@@ -62,11 +63,17 @@ def run_again(
     args, kwargs = keras.tree.map_structure(other, (entry.args, entry.kwargs))
     if isinstance(entry.operation, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}
+    output = call_again(entry.operation, args, kwargs)
+    return None if output is None else [leaf for leaf in keras.tree.flatten(output) if hasattr(leaf, "shape")]
+
+
+def call_again(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any | None:
+    """Return what a layer or operation gives, which is left as it was; None when it raises."""
     try:
-        output = entry.operation(*args, **kwargs)
+        with as_it_was(operation):
+            return operation(*args, **kwargs)
     except Exception:
         return None
-    return [leaf for leaf in keras.tree.flatten(output) if hasattr(leaf, "shape")]
 
 
 def _code_again(entry: Entry, inputs: list[Any]) -> list[Any] | None:

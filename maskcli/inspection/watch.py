@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import RaisedInCall
+from maskcli.inspection.keeping import as_it_was
 from maskcli.records import Bools
 
 
@@ -139,7 +140,7 @@ def watch(model: Any, inputs: Any, *, unfold: bool = False, strip: bool = False,
     try:
         if not model.built:
             _build(model, tensors)
-        with _as_it_was(model), _eagerly(), watcher.watching():
+        with as_it_was(model, trained=False), _eagerly(), watcher.watching():
             output = model(tensors, training=False)
     except Exception as raised:
         error = raised
@@ -148,7 +149,7 @@ def watch(model: Any, inputs: Any, *, unfold: bool = False, strip: bool = False,
 
 def _build(model: Any, tensors: Any) -> None:
     """Let a model call its layers to learn their shapes, with nothing in them; what it raises it will raise again."""
-    with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
+    with as_it_was(model), warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
         model(tensors, training=False)
 
 
@@ -264,7 +265,7 @@ class _Watcher:
 
     def arrived(self, entry: Entry, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Note the masks that reach ``call``; return its arguments, without them when masks are stripped."""
-        names = _parameters(type(entry.operation).call)
+        names = parameters(type(entry.operation).call)
         entry.accepts = tuple(name for name in names if _names_mask(name))
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         for name in entry.accepts:
@@ -274,11 +275,7 @@ class _Watcher:
                 entry.given_masks[name] = [self.known(mask) for mask in masks]
         if not self.strip:
             return args, kwargs
-        none = {name for name in entry.accepts if name != WHO_SEES_WHOM}
-        return (
-            tuple(None if name in none else arg for name, arg in zip(names, args, strict=False)),
-            {name: None if name in none else arg for name, arg in kwargs.items()},
-        )
+        return without_mask_arguments(names, args, kwargs)
 
     def end(self, entry: Entry, output: Any) -> Any:
         """Note what a call returned; return what the model goes on with."""
@@ -379,28 +376,6 @@ def _eagerly() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-@contextlib.contextmanager
-def _as_it_was(model: Any) -> Iterator[None]:
-    """Put back what a run changes: states of stateful RNNs, of random generators, of normalisation."""
-    before = {id(variable): (variable, np.asarray(variable).copy()) for variable in _kept(model)}
-    try:
-        yield
-    finally:
-        for variable, value in before.values():
-            if not np.array_equal(np.asarray(variable), value):
-                variable.assign(value)
-
-
-def _kept(model: Any) -> Iterator[Any]:
-    """Yield what a run may change: variables that are not trained, and states of RNNs, which Keras lists apart."""
-    import keras
-
-    yield from model.non_trainable_variables
-    for layer in model._flatten_layers():
-        states = keras.tree.flatten(getattr(layer, "states", None))
-        yield from (state for state in states if isinstance(state, keras.Variable))
-
-
 def paths(entries: Sequence[Entry]) -> dict[int, str]:
     """Return a name for each entry by index: the path of names that lead to it, and its count when called again.
 
@@ -422,12 +397,21 @@ def paths(entries: Sequence[Entry]) -> dict[int, str]:
 
 
 @functools.cache
-def _parameters(call: Callable[..., Any]) -> tuple[str, ...]:
+def parameters(call: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the arguments of a layer's ``call``, without ``self``."""
     return tuple(inspect.signature(call).parameters)[1:]
 
 
+def without_mask_arguments(names: Sequence[str], args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the arguments of a ``call`` with these ``names``, less the masks that tell of padding."""
+    none = {name for name in names if _names_mask(name) and name != WHO_SEES_WHOM}
+    named = [None if name in none else arg for name, arg in zip(names, args, strict=False)]
+    return (*named, *args[len(named) :]), {name: None if name in none else arg for name, arg in kwargs.items()}
+
+
 def _names_mask(name: str) -> bool:
-    return name == "mask" or name.endswith("_mask")
+    """Return whether an argument is a mask; ``use_causal_mask`` is a switch."""
+    return name == "mask" or (name.endswith("_mask") and not name.startswith("use_"))
 
 
 def _is_keras_own(kind: type) -> bool:

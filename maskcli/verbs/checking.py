@@ -13,6 +13,7 @@ from maskcli.errors import UsageError
 from maskcli.evidence import FAIL_ON, CheckReport, DataFacts, Examination, FailOn, Lookup, ModelAbout, ModelEvidence
 from maskcli.inspection.examine import examine
 from maskcli.inspection.judged import compiled, known_loss
+from maskcli.inspection.keeping import as_it_was
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import running, versions
 from maskcli.records import Layout, Side
@@ -133,7 +134,7 @@ def _checked(
     input_dim: int | None,
 ) -> CheckReport:
     compiled_loss, metrics = compiled(case.model)
-    with running(f"--model {case.about.name}"):
+    with running(f"--model {case.about.name}"), as_it_was(case.model):
         evidence = examine(
             case.model,
             case.inputs,

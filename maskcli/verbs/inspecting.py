@@ -11,6 +11,7 @@ from maskcli.evidence import EmbeddingRow, Inspection, Outputs, SourceResult, Un
 from maskcli.inspection import remarks, timesteps
 from maskcli.inspection.arguments import arguments
 from maskcli.inspection.examine import seen_outputs
+from maskcli.inspection.keeping import as_it_was
 from maskcli.inspection.lookup import padding_vector
 from maskcli.inspection.trace import Run, first_mask, output_tensors, trace
 from maskcli.inspection.watch import watch
@@ -93,7 +94,7 @@ def inspect(
 
 
 def _inspect(case: Case, unfold: bool) -> Inspection:
-    with running(f"--model {case.about.name}"):
+    with running(f"--model {case.about.name}"), as_it_was(case.model):
         given = arguments(case.model, case.inputs)
         run = trace(case.model, given, case.inputs, unfold)
         outputs = _outputs(run, case)
