@@ -16,7 +16,7 @@ from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, given, kind_of, load
 from maskcli.models.runtime import load_keras, running
-from maskcli.records import Bools, Layout, ModelInput, PaddedBatch, RaggedSequences
+from maskcli.records import Bools, InputSpec, Layout, ModelInput, PaddedBatch, RaggedSequences
 from maskcli.sequences.inputs import Dataset, dataset_from_ragged, dataset_of, read_dataset
 from maskcli.sequences.padding import pad_ragged, valid_timesteps
 from maskcli.sequences.ragged import as_ragged
@@ -143,27 +143,36 @@ def user_case(
     """
     load_keras()
     loaded = load(model, custom_objects, unsafe_load) if isinstance(model, str) else given(model)
-    dataset = _dataset(data, loaded, layout, targets_field)
+    read = _dataset_for(data, loaded, layout, targets_field)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return Case(
         about,
         loaded.keras_model,
-        dataset.inputs,
-        dataset.batch,
-        dataset.ragged,
-        dataset.targets,
-        where=dataset.where if isinstance(data, DataFile) else None,
+        read.inputs,
+        read.batch,
+        read.ragged,
+        read.targets,
+        where=read.where if isinstance(data, DataFile) else None,
     )
 
 
-def _dataset(data: object, loaded: UserModel, layout: Layout, targets_field: str | None) -> Dataset:
-    specs = specs_of(loaded.keras_model)
+def _dataset_for(data: object, loaded: UserModel, layout: Layout, targets_field: str | None) -> Dataset:
     try:
-        if isinstance(data, DataFile):
-            return read_dataset(data.path, specs, layout, data.input_format, data.field, targets_field)
-        if isinstance(data, Mapping):
-            return dataset_of(data, specs, layout)
-        return dataset_from_ragged(as_ragged(data), specs, layout)
+        return dataset(data, specs_of(loaded.keras_model), layout, targets_field)
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
+
+
+def dataset(data: object, specs: Sequence[InputSpec], layout: Layout, targets_field: str | None = None) -> Dataset:
+    """Return the data of a file, arrays by name or sequences as the inputs ``specs``; without any, as they are named.
+
+    Raises:
+        InputError: for data that cannot be read or padded.
+        ModelError: for inputs that the data has nothing for.
+    """
+    if isinstance(data, DataFile):
+        return read_dataset(data.path, specs, layout, data.input_format, data.field, targets_field)
+    if isinstance(data, Mapping):
+        return dataset_of(data, specs, layout)
+    return dataset_from_ragged(as_ragged(data), specs, layout)

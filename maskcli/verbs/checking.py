@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
-from maskcli.evidence import FAIL_ON, CheckReport, DataFacts, Examination, FailOn, Lookup, ModelAbout, ModelEvidence
+from maskcli.evidence import FAIL_ON, CheckReport, DataFacts, Examination, FailOn, Lookup
 from maskcli.inspection.examine import examine
 from maskcli.inspection.judged import compiled, known_loss
 from maskcli.inspection.keeping import as_it_was
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import running, versions
-from maskcli.records import Layout, Side
+from maskcli.records import Layout, ModelInput, PaddedBatch, RaggedSequences, Side
 from maskcli.rules.base import Rule
 from maskcli.rules.choosing import chosen, failing, judge_all
 from maskcli.sequences.facts import data_facts, facts_of_array
-from maskcli.sequences.inputs import Dataset, dataset_from_ragged, dataset_of, read_dataset
-from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.targets import read_array
-from maskcli.verbs.cases import Case, DataFile, builtin_case, is_builtin, user_case
+from maskcli.verbs.cases import Case, builtin_case, dataset, is_builtin, user_case
 from maskcli.verbs.settings import known
-
-NO_MODEL = ModelAbout("none", "object", "none")
-NO_EVIDENCE = ModelEvidence("none", "none", 0, (0, 0))
 
 
 def check(
@@ -84,7 +79,8 @@ def check(
     layout = Layout(padding, truncating, maxlen, value, dtype, trim)
     rules = chosen(select, ignore)
     if data_only:
-        facts = _facts_of_data(sequences, layout, input_dim)
+        data = dataset(sequences, (), layout)
+        facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), input_dim))
         judging = tuple(rule for rule in rules if rule.about == "data")
         return _report(judging, Examination(facts, None), fail_on)
     if is_builtin(model):
@@ -145,20 +141,25 @@ def _checked(
             reload=saved_and_loaded if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
         )
-    facts = tuple(_facts_of_case(case, evidence, input_dim))
+    facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
     return _report(rules, Examination(facts, evidence), fail_on, case)
 
 
-def _facts_of_case(case: Case, evidence: ModelEvidence, input_dim: int | None) -> Iterator[DataFacts]:
+def _facts(
+    inputs: Sequence[ModelInput],
+    batch: PaddedBatch | None,
+    ragged: RaggedSequences | None,
+    lookups: Sequence[Lookup],
+    input_dim: int | None,
+) -> Iterator[DataFacts]:
     """Yield the facts of each input of ids that says itself what is padding, as positions and segments do not."""
-    for index, given in enumerate(case.inputs):
-        borrowed = any(other.valid is given.valid for other in case.inputs[:index])
+    for index, given in enumerate(inputs):
+        borrowed = any(other.valid is given.valid for other in inputs[:index])
         if given.kind != "ids" or given.counts_up or borrowed:
             continue
-        seen = [lookup for lookup in evidence.lookups if lookup.input == given.name]
-        dims = _dims(input_dim, seen)
-        if case.batch is not None and case.ragged is not None and case.batch.tokens.shape == given.values.shape:
-            yield data_facts(case.ragged, case.batch, name=given.name, **dims)
+        dims = _dims(input_dim, [lookup for lookup in lookups if lookup.input == given.name])
+        if batch is not None and ragged is not None and batch.tokens.shape == given.values.shape:
+            yield data_facts(ragged, batch, name=given.name, **dims)
         elif given.valid is not None:
             yield facts_of_array(given.values, given.valid, name=given.name, value=given.padding, **dims)
 
@@ -169,21 +170,6 @@ def _dims(input_dim: int | None, seen: Sequence[Lookup]) -> dict[str, Any]:
         smallest = min(seen, key=lambda lookup: lookup.input_dim)
         return {"input_dim": smallest.input_dim, "input_dim_from": smallest.call}
     return {"input_dim": input_dim, "input_dim_from": None if input_dim is None else "--input-dim"}
-
-
-def _facts_of_data(data: object, layout: Layout, input_dim: int | None) -> tuple[DataFacts, ...]:
-    dataset = _dataset(data, layout)
-    case = Case(NO_MODEL, None, dataset.inputs, dataset.batch, dataset.ragged)
-    with case.naming():
-        return tuple(_facts_of_case(case, NO_EVIDENCE, input_dim))
-
-
-def _dataset(data: object, layout: Layout) -> Dataset:
-    if isinstance(data, DataFile):
-        return read_dataset(data.path, (), layout, data.input_format, data.field)
-    return (
-        dataset_of(data, (), layout) if isinstance(data, Mapping) else dataset_from_ragged(as_ragged(data), (), layout)
-    )
 
 
 def _targets(targets: object, field: str | None, case: Case) -> NDArray[Any]:
