@@ -84,6 +84,7 @@ class Call:
         lost_at: the call at which the mask of its input was lost; None where none was.
         lost_after: the last call whose output had that mask.
         takes_off: whether it took the mask off a tensor that came in, so that later calls do not see it either.
+        mask_from: the call whose output brought the first mask that its inputs carry; None where none carries one.
         valid: ``(batch, timesteps)``: the truth about padding in its first output, or where that has no timesteps in
             its first input; None where neither has any.
     """
@@ -108,6 +109,7 @@ class Call:
     lost_at: str | None = None
     lost_after: str | None = None
     takes_off: bool = False
+    mask_from: str | None = None
     valid: Bools | None = None
 
 

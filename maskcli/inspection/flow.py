@@ -58,6 +58,11 @@ class Flow:
         """Return the validity of the inputs of a call that have timesteps."""
         return [self.valid[id(tensor)] for tensor in entry.inputs if id(tensor) in self.valid]
 
+    def last_with(self, entry: Entry) -> Entry | None:
+        """Return the call that made the first mask which the inputs of a call carry, or passed it on to it."""
+        carried = (tensor for tensor, mask in zip(entry.inputs, entry.carried, strict=True) if mask is not None)
+        return _first(self.masked_by[id(tensor)] for tensor in carried if id(tensor) in self.masked_by)
+
 
 def flow_of(run: Watched, inputs: Sequence[ModelInput]) -> Flow:
     """Follow padding and masks from the ``inputs`` of a model through its calls, in the order of their ending."""
@@ -141,7 +146,7 @@ def _follow_masks(flow: Flow, entry: Entry) -> None:
         elif id(tensor) in flow.lost or id(tensor) in flow.pooled:
             continue
         elif had is not None and not (entry.calls and id(tensor) in flow.maker):
-            flow.lost[id(tensor)] = Loss(entry, had, _last_with(flow, entry))
+            flow.lost[id(tensor)] = Loss(entry, had, flow.last_with(entry))
         elif before is not None:
             flow.lost[id(tensor)] = before
 
@@ -156,11 +161,6 @@ def _follow_removals(flow: Flow, entry: Entry) -> None:
 def _masks_in(entry: Entry) -> Iterable[Bools]:
     given = (mask for name, masks in entry.given_masks.items() if name != WHO_SEES_WHOM for mask in masks)
     return (mask for mask in (*entry.carried, *given) if mask is not None and mask.ndim > 1)
-
-
-def _last_with(flow: Flow, entry: Entry) -> Entry | None:
-    carried = (tensor for tensor, mask in zip(entry.inputs, entry.carried, strict=True) if mask is not None)
-    return _first(flow.masked_by[id(tensor)] for tensor in carried if id(tensor) in flow.masked_by)
 
 
 def _first(things: Iterable[_Thing]) -> _Thing | None:

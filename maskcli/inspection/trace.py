@@ -119,7 +119,7 @@ def _record(entry: Entry, index: int, names: dict[int, str], flow: Flow, compute
     ]
     mask_in = next((mask for mask in (*handed, *entry.carried) if mask is not None), None)
     mask_out = next(iter(entry.masks_out), None)
-    before = flow.before.get(entry.index)
+    before, source = flow.before.get(entry.index), flow.last_with(entry)
     return Call(
         call=names[entry.index],
         index=index,
@@ -141,6 +141,7 @@ def _record(entry: Entry, index: int, names: dict[int, str], flow: Flow, compute
         lost_at=names.get(before.at.index) if before is not None else None,
         lost_after=names.get(before.after.index) if before is not None and before.after is not None else None,
         takes_off=any(entry.taken_off),
+        mask_from=names.get(source.index) if source is not None else None,
         valid=_truth(entry, flow),
     )
 

@@ -80,13 +80,20 @@ def _of_leak(model: ModelEvidence, cause: Blame, call: Call) -> Finding:
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{named(call)} loses the mask{_had(call)}. Padding then changes results{where} "
-        f"{change_at(model, at)}.",
+        message=f"{_loses(model, call)}. Padding then changes results{where} {change_at(model, at)}.",
         fix=fix_of_drop(model, call, at),
         max_abs_change=largest_change(model, at),
+        lost_after=call.mask_from,
         enters_at=at.call,
         keras_warned=call.warning is not None,
     )
+
+
+def _loses(model: ModelEvidence, call: Call) -> str:
+    """Return that a call loses the mask, which call had it last, and what inputs of a merge lack it."""
+    last = model.call(call.mask_from)
+    still = "" if last is None else f", which {named(last)} still had"
+    return f"{named(call)} loses the mask{still}{_had(call)}"
 
 
 def _had(call: Call) -> str:
@@ -105,9 +112,10 @@ def _of_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Find
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{named(call)} loses the mask{_had(call)}. {name.capitalize()} goes out without one, so that a loss "
-        f"counts {counted(masked, 'masked timestep')} of {mask.size:,}.",
+        message=f"{_loses(model, call)}. {name.capitalize()} goes out without one, so that a loss counts "
+        f"{counted(masked, 'masked timestep')} of {mask.size:,}.",
         fix=fix_of_drop(model, call, None),
+        lost_after=call.mask_from,
         output=name,
         masked_timesteps=masked,
         timesteps=mask.size,

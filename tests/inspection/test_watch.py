@@ -110,6 +110,7 @@ def test_code_between_layers_is_told_where_it_loses_the_mask() -> None:
         ("lstm", "none", False),
     ]
     assert (calls[2].lost_at, calls[2].lost_after) == ("strided_slice", "embedding")
+    assert [call.mask_from for call in calls] == [None, "embedding", None]
 
 
 def test_a_compiled_function_is_looked_into() -> None:

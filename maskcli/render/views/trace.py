@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -25,9 +26,12 @@ NO_PADDING_MASKS = ("attention_mask", "use_causal_mask")
 """Mask arguments that say who may look at whom, and not what is padding."""
 LONGEST_NAME = 32
 """Characters of a path within a sentence."""
+LONGEST_LINE = 40
+"""Characters of a line below the name of a call, for which its column is made wider."""
 NARROWEST = 8
 """Characters that a name is left, however narrow the screen."""
 INDENT = "  "
+_COMMA = re.compile("(?<=,) ")
 ENOUGH = len(EFFECTS["drops"])
 """Characters that make a column of what calls do readable."""
 
@@ -105,7 +109,7 @@ def _widths(calls: list[Call], names: list[str], limits: Limits) -> _Widths:
         return _Widths(name, kind, beside, longest, beside=True)
     kind = max(NARROWEST, min(kind, room * 2 // 5))
     below = max(map(_below, calls, names))
-    name = max(NARROWEST, min(max(name, min(below, LONGEST_NAME)), room - kind))
+    name = max(NARROWEST, min(max(name, min(below, LONGEST_LINE)), room - kind))
     return _Widths(name, kind, name, longest, beside=False)
 
 
@@ -141,15 +145,22 @@ def _call_rows(call: Call, name: str, widths: _Widths) -> Iterator[tuple[Cells, 
 def _lines(call: Call, widths: _Widths, room: int) -> list[Cells]:
     """Return what a call does in lines of at most ``room`` characters, broken between clauses where that will do."""
     aside: Role = "muted" if call.computes_mask else "plain"
-    path = min(widths.path, max(NARROWEST, room - len("lost at ")))
+    path = min(widths.path, max(NARROWEST, room - len("lost at ,")))
     lines: list[Cells] = []
     clauses = [(clause, aside) for clause in _said(call, path, terse=not widths.beside)]
     for clause, role in (*clauses, *((warned, "muted") for warned in _warned(call))):
         if lines and cells_width(lines[-1]) + len(f"; {clause}") <= room:
             lines[-1] = (*lines[-1], Cell(f"; {clause}", role))
         else:
-            lines += [cell(line, role) for line in textwrap.wrap(clause, max(NARROWEST, room))]
+            lines += [cell(line, role) for line in _broken(clause, max(NARROWEST, room))]
     return lines
+
+
+def _broken(clause: str, room: int) -> list[str]:
+    """Return a clause in lines, broken behind its commas where that will do."""
+    if len(clause) <= room:
+        return [clause]
+    return [line for part in _COMMA.split(clause) for line in textwrap.wrap(part, room)]
 
 
 # What a call does, in words.
@@ -184,8 +195,13 @@ def _mostly(call: Call, longest: int, terse: bool) -> str:
     if call.mask_in is not None and any(name not in NO_PADDING_MASKS for name in call.mask_arguments):
         return "has a mask argument and is not given it"
     if call.mask_in is None and call.lost_at not in (None, call.call):
-        return f"lost at {cut(str(call.lost_at), longest)}"
+        return _lost(call, longest)
     return gloss
+
+
+def _lost(call: Call, longest: int) -> str:
+    after = "" if call.lost_after is None else f", after {cut(call.lost_after, longest)}"
+    return f"lost at {cut(str(call.lost_at), longest)}{after}"
 
 
 def _uses(call: Call, terse: bool) -> str:
