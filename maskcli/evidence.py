@@ -439,6 +439,7 @@ class Leak:
         probes: what was tried.
         entries: by call, how far its own result moves when nothing but the padding among its inputs is replaced;
             only calls at which it moves.
+        output: the name of the output that is hit hardest; None where no probe tells.
     """
 
     leaks: bool
@@ -448,6 +449,7 @@ class Leak:
     timestep: int | None
     probes: tuple[Probe, ...]
     entries: dict[str, float]
+    output: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

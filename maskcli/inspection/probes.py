@@ -59,6 +59,7 @@ def probe(subject: Subject) -> Leak:
         timestep=worst.timestep if worst else None,
         probes=probes,
         entries=entries,
+        output=worst.output if worst else None,
     )
 
 

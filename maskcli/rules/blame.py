@@ -129,12 +129,14 @@ def has_mask(model: ModelEvidence) -> bool:
 
 
 def hardest(model: ModelEvidence) -> str:
-    """Return by how much results move, and where most: ``by up to 0.33, most at sample 1``."""
+    """Return by how much results move, and where most: ``by up to 0.33, most in output tags at sample 1``."""
     leak = model.leak
     if leak is None or not leak.max_abs_change:
         return "as their gradient shows"
+    several = leak.output is not None and len(model.outputs) > 1
+    output = f"in {output_named(model, leak.output)} " if several else ""
     where = f"sample {leak.sample}" + (f", timestep {leak.timestep}" if leak.timestep is not None else "")
-    return f"by up to {leak.max_abs_change:.3g}, most at {where}"
+    return f"by up to {leak.max_abs_change:.3g}, most {output}at {where}"
 
 
 def largest_change(model: ModelEvidence, at: Call | None) -> float:
@@ -159,6 +161,11 @@ def change_at(model: ModelEvidence, at: Call | None) -> str:
 def _is_first(model: ModelEvidence, at: Call) -> bool:
     first = None if model.leak is None else model.leak.first_call
     return first is None or at.call == first or first.startswith(f"{at.call}/")
+
+
+def output_named(model: ModelEvidence, name: str | None) -> str:
+    """Return an output as messages name it: ``the output``, and of several ``output tags``."""
+    return f"output {name}" if len(model.outputs) > 1 else "the output"
 
 
 def named(call: Call) -> str:

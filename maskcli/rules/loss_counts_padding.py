@@ -36,7 +36,7 @@ from typing import Literal
 
 from maskcli.evidence import Examination, Finding, ModelEvidence, SeenLoss, Severity
 from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import has_mask, widening
+from maskcli.rules.blame import has_mask, output_named, widening
 
 CODE = "MSK301"
 SEVERITY: Severity = "error"
@@ -54,6 +54,7 @@ def judge(examination: Examination) -> Iterator[Finding]:
 def _finding(model: ModelEvidence, loss: SeenLoss) -> Finding:
     output = next(output for output in model.outputs if output.name == loss.output)
     call = model.call(output.lost_at or output.call)
+    unmasked = "" if output.mask is not None else ", which carries no mask"
     figures = ""
     if loss.masked is not None and loss.reported is not None:
         figures = f" Keras reports {loss.reported:.6g}; the mean over valid timesteps is {loss.masked:.6g}."
@@ -62,7 +63,7 @@ def _finding(model: ModelEvidence, loss: SeenLoss) -> Finding:
         call=call.call if call is not None else None,
         type_=call.type if call is not None else model.type,
         message=f"The loss {loss.name} counts {counted(loss.counted_padding, 'padded timestep')} of {loss.timesteps:,} "
-        f"in {loss.output}{'' if output.mask is not None else ', which carries no mask'}.{figures}",
+        f"in {output_named(model, loss.output)}{unmasked}.{figures}",
         fix="Carry the mask to the output (see MSK101), or give the mask to the loss: `model.fit(x, y, "
         "sample_weight=mask.astype(float))`.",
         counted_padding=loss.counted_padding,

@@ -43,7 +43,7 @@ from typing import Literal
 from maskcli.evidence import Call, Examination, Finding, ModelEvidence, Severity
 from maskcli.records import Bools
 from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import Blame, blames, change_at, largest_change, loser, named
+from maskcli.rules.blame import Blame, blames, change_at, largest_change, loser, named, output_named
 from maskcli.rules.fixes import fix_of_drop
 
 CODE = "MSK101"
@@ -112,7 +112,7 @@ def _of_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Find
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_loses(model, call)}. {name.capitalize()} goes out without one, so that a loss counts "
+        message=f"{_loses(model, call)}. So {output_named(model, name)} goes out without one, and a loss counts "
         f"{counted(masked, 'masked timestep')} of {mask.size:,}.",
         fix=fix_of_drop(model, call, None),
         lost_after=call.mask_from,

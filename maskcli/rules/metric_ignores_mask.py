@@ -32,8 +32,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
+from maskcli.evidence import Examination, Finding, ModelEvidence, SeenMetric, Severity
 from maskcli.rules.base import finding
+from maskcli.rules.blame import output_named
 
 CODE = "MSK303"
 SEVERITY: Severity = "warning"
@@ -44,19 +45,22 @@ def judge(examination: Examination) -> Iterator[Finding]:
     """Find metrics that say with a mask what they say of all timesteps."""
     model = examination.model
     for metric in model.metrics if model is not None else ():
-        if not metric.ignores_mask:
-            continue
-        made_up = "" if metric.targets == "given" else " (with targets made up to ask it)"
-        yield finding(
-            __name__,
-            call=metric.name,
-            type_=metric.type,
-            message=f"The metric {metric.name} ({metric.type}) ignores the mask of {metric.output}: it says "
-            f"{metric.with_mask:.6g}, of the valid timesteps alone {metric.valid:.6g}{made_up}.",
-            fix="Give the mask as weights: `weighted_metrics=[...]` in `compile`, and "
-            "`sample_weight=mask.astype(float)` in `fit` and `evaluate`.",
-            with_mask=metric.with_mask,
-            valid=metric.valid,
-            all=metric.all,
-            targets=metric.targets,
-        )
+        if model is not None and metric.ignores_mask:
+            yield _finding(model, metric)
+
+
+def _finding(model: ModelEvidence, metric: SeenMetric) -> Finding:
+    made_up = "" if metric.targets == "given" else " (with targets made up to ask it)"
+    return finding(
+        __name__,
+        call=metric.name,
+        type_=metric.type,
+        message=f"The metric {metric.name} ({metric.type}) ignores the mask of {output_named(model, metric.output)}: "
+        f"it says {metric.with_mask:.6g}, of the valid timesteps alone {metric.valid:.6g}{made_up}.",
+        fix="Give the mask as weights: `weighted_metrics=[...]` in `compile`, and "
+        "`sample_weight=mask.astype(float)` in `fit` and `evaluate`.",
+        with_mask=metric.with_mask,
+        valid=metric.valid,
+        all=metric.all,
+        targets=metric.targets,
+    )

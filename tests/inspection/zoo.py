@@ -1391,6 +1391,14 @@ def metrics(_side: Side, length: Length) -> Any:
     return model
 
 
+@wrong("MeanIoU", codes=("MSK303",))
+def mean_iou(_side: Side, length: Length) -> Any:
+    model = on_embedding(_states, lambda: layers.Dense(3, activation="softmax"))("post", length)
+    iou = keras.metrics.MeanIoU(3, sparse_y_pred=False)
+    model.compile(loss="sparse_categorical_crossentropy", metrics=[iou])
+    return model
+
+
 @wrong(any_of=("BatchNormalization", "Multiply"))
 def batch_norm_training(_side: Side, length: Length) -> Any:
     """The mask is handed to the LSTM, and was lost before the normalisation: in training it counts padding."""

@@ -124,7 +124,8 @@ def _told(seen: ModelEvidence, leak: Leak) -> str:
     call = seen.call(leak.first_call)
     of_type = f" ({call.type})" if call is not None else ""
     enters = f"It enters at {leak.first_call}{of_type}." if leak.first_call is not None else "Where is not known."
-    return f"Padding changes results by up to {short(leak.max_abs_change)}. {enters}"
+    most = f", most in output {leak.output}" if leak.output is not None and len(seen.outputs) > 1 else ""
+    return f"Padding changes results by up to {short(leak.max_abs_change)}{most}. {enters}"
 
 
 def _table(probes: tuple[Probe, ...]) -> Table:
