@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskcli.records import ModelInput, PaddedBatch
+from maskcli.records import ModelInput, PaddedBatch, primary_of
 
 if TYPE_CHECKING:
     from maskcli.evidence import (
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
         Call,
         EmbeddingRow,
         Inspection,
+        LossOutput,
         LossReport,
         ModelAbout,
         ModelSettings,
@@ -76,7 +78,7 @@ def inspect_document(inspection: Inspection) -> dict[str, Any]:
         "schema": "maskcli/inspect/1",
         "model": _about(inspection.model),
         "versions": inspection.versions,
-        "batch": _inspected_batch(inspection),
+        "batch": _padded(inspection.inputs, inspection.batch),
         "inputs": [_input(given) for given in inspection.inputs],
         "mask": inspection.mask,
         "embedding": _embedding(inspection.embedding),
@@ -92,27 +94,23 @@ def inspect_document(inspection: Inspection) -> dict[str, Any]:
 
 
 def loss_document(report: LossReport) -> dict[str, Any]:
-    """Return ``maskcli/loss/1``."""
+    """Return ``maskcli/loss/1``; what is said of an output stands at the top level for the first one."""
+    first, *others = report.outputs
     return {
         "schema": "maskcli/loss/1",
-        "model": _model(report.model),
+        "model": _about(report.model),
         "versions": report.versions,
-        "loss": report.loss,
-        "targets": report.targets,
-        "masked": report.masked,
-        "unmasked": report.unmasked,
-        "unmasked_model": report.unmasked_model,
+        **_loss(first),
         "keras_evaluate": report.keras_evaluate,
-        "valid_timesteps": report.valid_timesteps,
-        "total_timesteps": report.total_timesteps,
-        "per_timestep": report.per_timestep,
-        "mask": report.mask,
-        "per_sample": report.per_sample,
-        "exact": report.masked,
-        "batch_sizes": [{"batch_size": report.batch_size, "keras_evaluate": report.keras_evaluate}],
-        "reductions": [{"name": r.name, "value": r.value, "formula": r.formula} for r in report.reductions],
+        "regularization": report.regularization,
+        "batch_size": report.batch_size,
+        "batch_sizes": [dataclasses.asdict(size) for size in report.batch_sizes],
+        "gradient_rows": report.gradient_rows,
+        "metrics": [dataclasses.asdict(metric) for metric in report.metrics],
+        "more_outputs": [_loss(output) for output in others],
         "remarks": _remarks(report.remarks),
-        "batch": {**_batch(report.batch), "tokens": report.batch.tokens, "valid": report.valid},
+        "inputs": [_input(given) for given in report.inputs],
+        "batch": _padded(report.inputs, report.batch),
     }
 
 
@@ -138,9 +136,9 @@ def _batch(batch: PaddedBatch) -> dict[str, Any]:
     }
 
 
-def _inspected_batch(inspection: Inspection) -> dict[str, Any] | None:
+def _padded(inputs: tuple[ModelInput, ...], batch: PaddedBatch | None) -> dict[str, Any] | None:
     """Return the timesteps that went in; how they were padded is null where maskcli did not do that."""
-    given, batch = inspection.primary, inspection.batch
+    given = primary_of(inputs)
     if given is None or given.valid is None:
         return None
     tokens = given.values if given.kind == "ids" else None
@@ -175,10 +173,6 @@ def _about(about: ModelAbout) -> dict[str, Any]:
         "notes": list(about.notes),
         **_settings(about.settings),
     }
-
-
-def _model(settings: ModelSettings) -> dict[str, Any]:
-    return {"name": settings.name, "source": "built-in", **_settings(settings)}
 
 
 def _settings(settings: ModelSettings | None) -> dict[str, Any]:
@@ -230,6 +224,39 @@ def _output(output: Outputs) -> dict[str, Any]:
         "mask": output.mask,
         "repeats_previous": output.repeats_previous,
         "name": output.name,
+    }
+
+
+def _loss(output: LossOutput) -> dict[str, Any]:
+    """Return what is said of one output, what matters most first and the arrays behind."""
+    counted, losses = output.counted, output.per_timestep
+    return {
+        "output": output.name,
+        "loss": output.loss,
+        "loss_weight": output.loss_weight,
+        "targets": output.targets,
+        "shape": list(output.shape),
+        "dtype": output.dtype,
+        "masked": output.masked,
+        "exact": output.exact,
+        "unmasked": output.unmasked,
+        "unmasked_model": output.unmasked_model,
+        "weighted_mean": output.weighted_mean,
+        "reported": output.reported,
+        "padding_share": output.padding_share,
+        "valid_timesteps": None if counted is None else int(counted.sum()),
+        "total_timesteps": None if losses is None else losses.size,
+        "not_finite": output.not_finite,
+        "lost_at": output.lost_at,
+        "by_length": [dataclasses.asdict(group) for group in output.by_length],
+        "contributors": [dataclasses.asdict(one) for one in output.contributors],
+        "reductions": [dataclasses.asdict(reduction) for reduction in output.reductions],
+        "per_sample": output.per_sample,
+        "per_timestep": losses,
+        "mask": output.mask,
+        "valid": output.valid,
+        "ignored": output.ignored,
+        "weights": output.weights,
     }
 
 

@@ -35,3 +35,22 @@ def share(part: int, whole: int) -> str:
 def plural(count: int, noun: str) -> str:
     """Return ``1 token``, ``2 tokens``, with thousands set apart."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def precise(value: float | None) -> str:
+    """Return six decimals, or six digits of what is tiny or huge; a dash is no number."""
+    return "–" if value is None else f"{value:.6f}" if 1e-3 <= abs(value) < 1e7 or not value else f"{value:.6e}"
+
+
+def significant(value: float, digits: int) -> str:
+    """Return so many significant digits, more of a number that has more before its point."""
+    return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
+
+
+def percent(part: float | None) -> str:
+    """Return a part of 1 as a percentage, with a decimal below ten; a dash is no number."""
+    if part is None or not math.isfinite(part):
+        return "–"
+    if 0 < abs(part) < 5e-4:
+        return "<0.1 %"
+    return f"{100 * part:.1f} %" if 0 < abs(part) < 0.0995 else f"{100 * part:.0f} %"

@@ -10,11 +10,35 @@ if TYPE_CHECKING:
 
 
 Role = Literal[
-    "plain", "valid", "padding", "dropped", "on", "off", "muted", "label", "strong", "error", "warning", "info"
+    "plain",
+    "valid",
+    "padding",
+    "dropped",
+    "counted",
+    "on",
+    "off",
+    "heat0",
+    "heat1",
+    "heat2",
+    "heat3",
+    "heat4",
+    "muted",
+    "label",
+    "strong",
+    "error",
+    "warning",
+    "info",
 ]
-"""``valid`` is a timestep that counts, ``padding`` one that does not, ``dropped`` a real token that the mask hides;
-``on`` and ``off`` are a mask's True and False, which have no text of their own; ``error``, ``warning`` and ``info`` say
-how bad something is."""
+"""``valid`` is a timestep that counts, ``padding`` one that does not, ``dropped`` a real token that the mask hides,
+``counted`` padding that counts as if it were data; ``on`` and ``off`` are a mask's True and False, and ``heat0`` to
+``heat4`` say how much of something there is, none of which have a text of their own; ``error``, ``warning`` and
+``info`` say how bad something is."""
+
+HEAT: tuple[Role, ...] = ("heat0", "heat1", "heat2", "heat3", "heat4")
+"""About nothing, and the quarters of the largest."""
+
+DRAWN: frozenset[Role] = frozenset(("padding", "dropped", "counted", "on", "off", *HEAT, "error", "warning", "info"))
+"""Roles that are told by a glyph of one character too, which stands before the text of the cell."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,14 @@ STYLES: dict[Role, str] = {
     "valid": "",
     "padding": "bright_black",
     "dropped": "bold red",
+    "counted": "bold yellow",
     "on": "green",
     "off": "bright_black",
+    "heat0": "bright_black",
+    "heat1": "blue",
+    "heat2": "bright_blue",
+    "heat3": "magenta",
+    "heat4": "bright_magenta",
     "muted": "bright_black",
     "label": "cyan",
     "strong": "bold",
@@ -36,14 +42,37 @@ STYLES: dict[Role, str] = {
 GLYPHS: dict[Role, str] = {
     "padding": "·",
     "dropped": "!",
+    "counted": "◆",
     "on": "■",
     "off": "□",
+    "heat0": "▁",
+    "heat1": "░",
+    "heat2": "▒",
+    "heat3": "▓",
+    "heat4": "█",
     "error": "×",
     "warning": "!",
     "info": "•",
 }
 ASCII = str.maketrans(
-    {"·": "~", "■": "#", "□": "o", "→": ">", "…": "...", "–": "-", "×": "x", "≠": "!=", "•": "*", "⋮": ":"}
+    {
+        "·": "~",
+        "■": "#",
+        "□": "o",
+        "◆": "P",
+        "▁": "_",
+        "░": ".",
+        "▒": "+",
+        "▓": "%",
+        "█": "@",
+        "→": ">",
+        "…": "...",
+        "–": "-",
+        "×": "x",
+        "≠": "!=",
+        "•": "*",
+        "⋮": ":",
+    }
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 MANY_ROWS = 200

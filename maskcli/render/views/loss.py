@@ -1,107 +1,239 @@
-"""Masked against unmasked loss."""
+"""What a loss came to, masked and unmasked, where it comes from, and what else could be made of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import math
+from collections.abc import Iterator
 
-from maskcli.evidence import LossReport
-from maskcli.records import Floats
-from maskcli.render.grid import GAP, Cells, elision_note, fitting, gap_row, left_out, timestep_columns
-from maskcli.render.numbers import plural, short
-from maskcli.render.parts import Column, Heading, Limits, Part, Remarks, Table, cell, elided
+from maskcli.evidence import LossOutput, LossReport, MetricReport, Reduction
+from maskcli.render.fitted import UNBROKEN, Said, legend, table_width, with_prose
+from maskcli.render.grid import Cells, elision_note, gap_row, left_out
+from maskcli.render.numbers import percent, plural, precise, short
+from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Table, Text, cell, elided
+from maskcli.render.views.loss_batches import batches
+from maskcli.render.views.loss_shares import shares
+from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, cut
+
+BY_HAND = UNBROKEN.join(("loss(y,", "model.predict(x))"))
+EXACTLY = 1e-9
+"""Relative difference up to which the exact loss is the masked one."""
+Row = tuple[str, float | None, Said]
+"""A name, a loss, and what it is."""
 
 
 def view(report: LossReport, limits: Limits) -> list[Part]:
-    """Return the losses side by side, each timestep's and sample's, other reductions, and what follows."""
-    return [*_losses(report), *_timesteps(report, limits), *_reductions(report), Remarks(report.remarks)]
+    """Return the losses, where they come from, what batches and other reductions make of them, and what follows."""
+    return [
+        *_total(report, limits),
+        *(part for output in report.outputs for part in _output(report, output, limits)),
+        *batches(report, limits),
+        *_reductions(report, limits),
+        *_metrics(report, limits),
+        *((Remarks(report.remarks),) if report.remarks else ()),
+    ]
 
 
-def _losses(report: LossReport) -> list[Part]:
-    counted = f"{report.valid_timesteps:,} timesteps"
-    by_hand = f"over the mask's {counted}" if report.mask is not None else f"over {counted}, valid by length"
-    apart = "–" if report.masked is None else short(abs(report.keras_evaluate - report.masked))
-    rows = (
-        ("masked", report.masked, f"NumPy mean {by_hand}"),
-        ("Keras evaluate", report.keras_evaluate, f"batch size {report.batch_size}; {apart} from the mean by hand"),
-        ("unmasked", report.unmasked, f"the same predictions, all {report.total_timesteps} timesteps counted"),
-        ("unmasked model", report.unmasked_model, "the same weights without any mask, all counted"),
+# The losses.
+
+
+def _total(report: LossReport, limits: Limits) -> Iterator[Part]:
+    """Yield what ``evaluate`` adds up, where that is more than one output."""
+    if len(report.outputs) < 2:
+        return
+    rows = elided(len(report.outputs), limits.rows)
+    columns = (Column("output", "left"), Column("loss"), Column("weight"), Column("weighted"), Column("", "left"))
+    shown = (gap_row(5) if row is None else _weighted(report.outputs[row], limits) for row in rows)
+    yield Heading("Loss", f"of {plural(len(report.outputs), 'output')} of {report.model.name}")
+    yield Table(columns, (*shown, *_sum(report)))
+    yield from elision_note(left_out(rows, len(report.outputs), "output"))
+
+
+def _weighted(output: LossOutput, limits: Limits) -> tuple[Cells, ...]:
+    half = max(NARROWEST, (limits.width - 40) // 2)
+    weight = 1.0 if output.loss_weight is None else output.loss_weight
+    return (
+        cell(cut(output.name, half), "label"),
+        cell(precise(output.reported)),
+        cell(f"×{weight:g}", "muted" if weight == 1 else "plain"),
+        cell(precise(weight * output.reported)),
+        cell(cut(output.loss, half), "muted"),
     )
-    return [
-        Heading(f"Loss {report.loss}", f"{report.model.name}, targets: {report.targets}"),
-        Table(
-            (Column("", "left"), Column("loss"), Column("", "left")),
-            tuple(
-                (cell(name, "label"), cell(_loss(value), "strong"), cell(about, "muted")) for name, value, about in rows
-            ),
-        ),
-    ]
 
 
-def _timesteps(report: LossReport, limits: Limits) -> list[Part]:
-    losses = report.per_timestep
-    n_sequences, maxlen = losses.shape
-    rows = elided(n_sequences, limits.rows)
-    shown = losses[[row for row in rows if row is not None]]
-    number, columns = _columns(shown, limits)
+def _sum(report: LossReport) -> Iterator[tuple[Cells, ...]]:
+    if report.regularization:
+        yield cell("regularization", "label"), (), (), cell(precise(report.regularization)), ()
+    total = cell(precise(report.keras_evaluate), "strong")
+    yield cell("Keras evaluate", "label"), (), (), total, cell(_size(report), "muted")
 
-    def loss_cell(row: int, timestep: int | None) -> Cells:
-        if timestep is None:
-            return cell(GAP, "muted")
-        counts = report.mask[row, timestep] if report.mask is not None else report.valid[row, timestep]
-        return cell(number(losses[row, timestep]), "valid" if counts else "padding")
 
-    def mean_cell(value: float | None) -> Cells:
-        return cell("–" if value is None else number(value), "strong")
+def _size(report: LossReport) -> str:
+    return f"batch size {report.batch_size:,}"
 
-    table = Table(
-        (Column("sample"), *timestep_columns(columns), Column("masked"), Column("unmasked")),
-        tuple(
-            gap_row(len(columns) + 3)
-            if row is None
-            else (
-                cell(row, "label"),
-                *(loss_cell(row, timestep) for timestep in columns),
-                *(mean_cell(value) for value in report.per_sample[row]),
-            )
-            for row in rows
-        ),
+
+def _output(report: LossReport, output: LossOutput, limits: Limits) -> Iterator[Part]:
+    several = len(report.outputs) > 1
+    name = f" of {cut(output.name, LONGEST_NAME)}" if several else ""
+    detail = f"targets: {output.targets}" if several else f"{report.model.name}, targets: {output.targets}"
+    yield Heading(f"Loss {output.loss}{name}", detail)
+    yield with_prose(
+        (Column("", "left"), Column("loss"), Column("", "left")),
+        [
+            ((cell(title, "label"), cell(precise(value), "strong")), said)
+            for title, value, said in _rows(report, output)
+        ],
+        limits,
     )
-    masked = int(losses.size - report.valid_timesteps)
-    detail = f"· marks {plural(masked, 'timestep')} left out of masked" if masked else ""
-    return [
-        Heading("Each timestep's loss, and each sample's", detail),
-        table,
-        *elision_note(left_out(rows, n_sequences, "sequence"), left_out(columns, maxlen, "timestep")),
-    ]
+    yield from _padding(output)
+    yield from _not_finite(output, limits)
+    yield from shares(report, output, name, limits)
 
 
-def _reductions(report: LossReport) -> list[Part]:
-    return [
-        Heading("The same losses, reduced in other ways"),
-        Table(
-            (Column("reduction", "left"), Column("value"), Column("formula", "left")),
-            tuple((cell(r.name, "label"), cell(_loss(r.value)), cell(r.formula, "muted")) for r in report.reductions),
-        ),
-    ]
+def _rows(report: LossReport, output: LossOutput) -> Iterator[Row]:
+    """Yield each way to see the loss of an output; of one number of a whole batch there is one."""
+    yield from _means(report, output) if output.per_timestep is not None else _one_number(report, output)
+    if report.regularization and len(report.outputs) == 1:
+        yield "regularization", report.regularization, ("", "what the model itself adds")
 
 
-def _columns(losses: Floats, limits: Limits) -> tuple[Callable[[float], str], list[int | None]]:
-    """Return a formatter and the timesteps to show: four digits, or three where that makes room for more timesteps."""
-    timesteps = losses.shape[1]
-    for digits in (4, 3):
-        number = partial(_significant, digits=digits)
-        width = max(map(len, map(number, losses.ravel().tolist()))) + 3
-        room = fitting(limits, width, taken=6 + 2 * max(10, width - 1))
-        if room is None or timesteps <= room:
-            break
-    return number, elided(timesteps, room)
+def _one_number(report: LossReport, output: LossOutput) -> Iterator[Row]:
+    value, (_, said) = _evaluate(report, output)
+    yield "Keras evaluate", value, ("", f"{said}; the loss makes one number of a whole batch")
 
 
-def _significant(value: float, digits: int) -> str:
-    """Return so many significant digits, more of a number that has more before its point."""
-    return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
+def _means(report: LossReport, output: LossOutput) -> Iterator[Row]:
+    carried, all_of = output.mask is not None, _all(output)
+    yield "masked", output.masked, ("fit trains on it: " if carried else "", f"mean over {_counted(output)}")
+    yield "Keras evaluate", *_evaluate(report, output)
+    if output.exact is not None and output.valid is not None and _apart(output.exact, output.masked) > EXACTLY:
+        yield "exact", output.exact, ("", "the mean over all that is no padding, whatever the mask says")
+    gives = f"what {BY_HAND} gives: " if carried else f"fit trains on it, and {BY_HAND} gives it: "
+    yield "unmasked", output.unmasked, (gives, all_of)
+    if output.unmasked_model is not None:
+        yield "unmasked model", output.unmasked_model, ("", f"the same weights run without any mask, {all_of}")
+    if output.weighted_mean is not None:
+        yield (
+            "weighted mean",
+            output.weighted_mean,
+            ("", "divided by the sum of the weights; Keras divides by the count"),
+        )
 
 
-def _loss(value: float | None) -> str:
-    return "–" if value is None else f"{value:.6f}" if 1e-3 <= abs(value) < 1e7 or not value else f"{value:.6e}"
+def _evaluate(report: LossReport, output: LossOutput) -> tuple[float, Said]:
+    """Return what Keras reports of an output, what it is made of, and how far from the mean by hand it is."""
+    name, by_hand = ("masked", output.masked) if output.mask is not None else ("unmasked", output.unmasked)
+    from_hand = "" if by_hand is None else _distance(output.reported, by_hand, name)
+    if len(report.outputs) > 1:
+        return output.reported, ("", f"its part of evaluate{from_hand}")
+    made_of = _made_of(report, output)
+    return report.keras_evaluate, ("", f"{_size(report)}{made_of}{from_hand}")
+
+
+def _distance(reported: float, by_hand: float, name: str) -> str:
+    if reported == by_hand:
+        return f"; equal to {name}"
+    both = math.isfinite(reported) and math.isfinite(by_hand)
+    return f"; {short(abs(reported - by_hand))} from {name}" if both else ""
+
+
+def _made_of(report: LossReport, output: LossOutput) -> str:
+    weight = "" if output.loss_weight in (None, 1.0) else f"{output.loss_weight:g} × "
+    added = f" + {short(report.regularization)} of regularization" if report.regularization else ""
+    return f"; {weight}{precise(output.reported)}{added}" if weight or added else ""
+
+
+def _counted(output: LossOutput) -> str:
+    """Return what ``masked`` counts, in words."""
+    counted = 0 if output.counted is None else int(output.counted.sum())
+    many = plural(counted, "timestep" if output.timed else "sample")
+    less = ", less what the loss ignores" if output.ignored is not None and output.ignored.any() else ""
+    weighted = "" if output.weights is None else ", weighted"
+    if output.mask is not None:
+        return f"the mask's {many}{less}{weighted}"
+    return f"the {many}{' that are no padding' if output.timed and output.valid is not None else ''}{less}{weighted}"
+
+
+def _all(output: LossOutput) -> str:
+    ignored = 0 if output.ignored is None else int(output.ignored.sum())
+    count = (0 if output.per_timestep is None else output.per_timestep.size) - ignored
+    return f"all {count:,} count" + (", less what the loss ignores" if ignored else "")
+
+
+def _padding(output: LossOutput) -> Iterator[Part]:
+    """Yield how much of the unmasked loss padding alone makes."""
+    if not output.padding_share or not math.isfinite(output.padding_share):
+        return
+    said = f"Padding alone makes {percent(output.padding_share)} of the unmasked loss"
+    if output.mask is not None:
+        yield Text((Cell(f"{said}.", "muted"),))
+        return
+    lost = "" if output.lost_at is None else f": the mask was lost at {output.lost_at}"
+    yield Text((Cell(f" {said}, on which fit trains{lost}.", "warning"),))
+
+
+def _not_finite(output: LossOutput, limits: Limits) -> Iterator[Part]:
+    here, elsewhere = output.not_finite
+    if here or elsewhere:
+        text = f"NaN or infinite predictions: {here:,} that count, {elsewhere:,} others"
+        yield from legend((("error", text),), limits)
+
+
+def _apart(one: float, other: float | None) -> float:
+    """Return how far two losses are apart, of the larger one; all of it where one of them is no number."""
+    if one == other or (other is not None and math.isnan(one) and math.isnan(other)):
+        return 0.0
+    if other is None or not (math.isfinite(one) and math.isfinite(other)):
+        return 1.0
+    return abs(one - other) / max(abs(one), abs(other))
+
+
+# Other ways.
+
+
+def _reductions(report: LossReport, limits: Limits) -> Iterator[Part]:
+    """Yield other reductions; of several outputs those of the first, unless all is asked for."""
+    shown = [output for output in report.outputs if output.reductions]
+    for output in shown if limits.everything else shown[:1]:
+        name = f" of {cut(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
+        yield Heading(f"The same losses{name}, reduced in other ways")
+        yield _table_of(output.reductions, limits)
+    if len(shown) > 1 and not limits.everything:
+        yield from elision_note(f"those of {plural(len(shown) - 1, 'output')} not shown")
+
+
+def _table_of(reductions: tuple[Reduction, ...], limits: Limits) -> Table:
+    """Return the ways to reduce, and who reduces so where there is room for it."""
+    columns = (Column("reduction", "left"), Column("value"), Column("formula", "left"), Column("source", "left"))
+    rows = tuple(
+        (cell(one.name, "label"), cell(precise(one.value)), cell(one.formula), cell(one.source, "muted"))
+        for one in reductions
+    )
+    whole = Table(columns, rows)
+    if limits.everything or table_width(whole) <= limits.width:
+        return whole
+    told = [(row[:2], (one.formula, "")) for row, one in zip(rows, reductions, strict=True)]
+    return with_prose(columns[:3], told, limits)
+
+
+def _metrics(report: LossReport, limits: Limits) -> Iterator[Part]:
+    if not report.metrics:
+        return
+    several = len(report.outputs) > 1
+    rows = elided(len(report.metrics), limits.rows)
+    half = max(NARROWEST, (limits.width - 30) // 2)
+
+    def show(metric: MetricReport) -> tuple[Cells, ...]:
+        return (
+            cell(cut(metric.name, half), "label"),
+            *((cell(cut(metric.output, half)),) if several else ()),
+            cell(precise(metric.reported), "warning" if metric.differs else "strong"),
+            cell(precise(metric.valid), "muted" if metric.valid is None else "plain"),
+        )
+
+    names = (Column("metric", "left"), *((Column("output", "left"),) if several else ()))
+    columns = (*names, Column("reported"), Column("valid alone"))
+    yield Heading("Metrics", "as reported, and over valid timesteps alone")
+    yield Table(columns, tuple(gap_row(len(columns)) if row is None else show(report.metrics[row]) for row in rows))
+    if any(metric.differs for metric in report.metrics):
+        yield from legend((("warning", "not what the valid timesteps alone give"),), limits)
+    yield from elision_note(left_out(rows, len(report.metrics), "metric"))
