@@ -56,7 +56,7 @@ def trap(tmp_path: Path) -> str:
         ]
     )
     np.savez(tmp_path / "two.npz", positions=POSITIONS, tokens=TOKENS)
-    return saved(tmp_path, keras.Model([tokens, positions], keras.layers.LSTM(3)(summed)))
+    return saved(tmp_path, keras.Model([tokens, positions], keras.layers.LSTM(3, name="lstm")(summed)))
 
 
 @pytest.fixture
