@@ -38,8 +38,8 @@ def test_inspect_and_loss_return_evidence() -> None:
     assert inspection.mask is not None
     assert inspection.mask.sum(axis=1).tolist() == [6, 5, 3]
     report = maskcli.loss([[1, 2], [3]], targets=[[0.5, 1.0], [2.0]], model="embedding-dense")
-    assert report.model.units == 1
-    assert report.valid_timesteps == 3
+    assert report.model.settings.units == 1
+    assert report.first.counted.sum() == 3
 
 
 @pytest.mark.parametrize(
@@ -60,5 +60,5 @@ def test_unknown_names_are_value_errors(options: dict[str, str], message: str) -
 
 
 def test_unknown_loss_is_a_value_error() -> None:
-    with pytest.raises(ValueError, match="received 'hinge'"):
-        maskcli.loss([[1]], loss="hinge")
+    with pytest.raises(ValueError, match=r"received 'hinged'.\nDid you mean hinge."):
+        maskcli.loss([[1]], loss="hinged")

@@ -1,80 +1,197 @@
-"""Masked and unmasked losses: each timestep's own by Keras, their means by NumPy in float64."""
+"""Names and options to the losses and metrics of Keras."""
 
 from __future__ import annotations
 
-import math
+import difflib
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from maskcli.errors import UsageError
 
-from maskcli.evidence import Reduction
-from maskcli.records import Bools, Floats
-
-LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
-    "mse": ("MeanSquaredError", {}),
-    "mae": ("MeanAbsoluteError", {}),
-    "huber": ("Huber", {}),
-    "binary_crossentropy": ("BinaryCrossentropy", {"from_logits": True}),
-    "categorical_crossentropy": ("CategoricalCrossentropy", {"from_logits": True}),
-    "sparse_categorical_crossentropy": ("SparseCategoricalCrossentropy", {"from_logits": True}),
-}
-"""Names of ``--loss``: the class in ``keras.losses``, and its options."""
-
-EAGER_STEPS = 300
-"""About as many steps of a recurrent layer as run eagerly in the time that compiling a graph takes."""
-
-CROSS_ENTROPIES = tuple(name for name in LOSSES if name.endswith("_crossentropy"))
+CROSS_ENTROPIES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
+"""Losses that take the outputs of a built-in model as logits."""
 
 
-def keras_loss(name: str, reduction: str = "sum_over_batch_size") -> Any:
-    """Return the Keras loss of that name."""
+def snake(name: str) -> str:
+    """Return ``mean_squared_error`` for ``MeanSquaredError``, as Keras names its functions."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def loss_object(loss: Any, options: Mapping[str, Any], where: str = "--loss") -> Any:
+    """Return a ``keras.losses.Loss`` for what ``Model.compile`` takes, with ``options`` as arguments of its class.
+
+    ``crossentropy`` and ``ce`` stay names: which loss they are, shapes decide; see ``resolved``.
+
+    Raises:
+        UsageError: for a name that Keras does not know, and options that the loss does not have.
+    """
     import keras
 
-    class_name, options = LOSSES[name]
-    return getattr(keras.losses, class_name)(reduction=reduction, **options)
+    if isinstance(loss, str):
+        if loss.lower() in ("crossentropy", "ce") and not options:
+            return loss
+        return _made(_class_of(loss, where), options)
+    if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
+        return _made(loss, options)
+    if options:
+        raise UsageError(
+            where="--loss-option",
+            expected="a loss of Keras by name, or a class",
+            received=_described(loss),
+            fix="Give these options where the loss is made.",
+        )
+    return loss
 
 
-def per_timestep(name: str, targets: np.ndarray[Any, Any], predictions: Floats) -> Floats:
-    """Return each timestep's own loss, ``(batch, timesteps)``, as Keras computes it, in float64.
+def _class_of(name: str, where: str) -> type:
+    """Return the class of a loss by its own name, that of its function, or an alias such as ``mse``."""
+    import keras
 
-    Predictions are a bare array, so that no mask reaches the loss.
+    known = {snake(kind.__name__): kind for kind in _classes()}
+    try:
+        found = keras.losses.get(name)
+    except ValueError:
+        found = None
+    called = name if found is None else getattr(found, "__name__", type(found).__name__)
+    kind = known.get(snake(called))
+    if kind is None:
+        near = difflib.get_close_matches(name.lower(), known, n=1)
+        raise UsageError(
+            where=where,
+            expected="the name of a loss in keras.losses, or package.module:function",
+            received=repr(name),
+            fix=f"Did you mean {near[0]}?" if near else f"Keras has: {', '.join(sorted(known))}.",
+        )
+    return kind
+
+
+def _classes() -> Iterator[type]:
+    import keras
+
+    for kind in vars(keras.losses).values():
+        if isinstance(kind, type) and issubclass(kind, keras.losses.Loss) and kind is not keras.losses.Loss:
+            yield kind
+
+
+def _made(kind: type, options: Mapping[str, Any]) -> Any:
+    """Return a loss of a class with these options; say which it has when it does not have one of them."""
+    accepted = [name for name in inspect.signature(kind).parameters if name not in ("self", "kwargs")]
+    for name in options:
+        if name not in accepted:
+            raise UsageError(
+                where=f"--loss-option {name}",
+                expected=f"an option of {kind.__name__}: {', '.join(accepted)}",
+                received=name,
+                fix="Leave it out, or name another loss.",
+            )
+    try:
+        return kind(**options)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            where="--loss-option",
+            expected=f"options that {kind.__name__} takes",
+            received=" ".join(str(error).split()),
+            fix="keras.io describes each loss.",
+        ) from None
+
+
+def _described(loss: Any) -> str:
+    return str(getattr(loss, "__name__", None) or type(loss).__name__)
+
+
+def resolved(loss: Any, targets: Any, predictions: Any) -> Any:
+    """Return the ``keras.losses.Loss`` that ``compile`` makes of a name, a function or a loss; never a shared one."""
+    from keras.src.trainers.compile_utils import get_loss
+
+    return get_loss(loss, targets, predictions)
+
+
+def loss_name(loss: Any) -> str:
+    """Return what a loss is called: its own name without the count that Keras adds, or that of its class."""
+    import keras
+
+    name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    if isinstance(loss, keras.losses.Loss) and re.fullmatch(rf"{snake(type(loss).__name__)}(_\d+)?", str(name)):
+        return snake(type(loss).__name__)
+    return str(name or type(loss).__name__)
+
+
+def is_cross_entropy(loss: Any) -> bool:
+    """Return whether ``exp`` of a loss is a perplexity: a cross-entropy without smoothing or focus."""
+    name = getattr(getattr(loss, "fn", None), "__name__", snake(type(loss).__name__))
+    options = getattr(loss, "_fn_kwargs", {})
+    return name in CROSS_ENTROPIES and not options.get("label_smoothing")
+
+
+def per_output(given: Any, names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
+    """Return what ``Model.compile`` was given for each output: of a dict by name, of a list by place, else the same.
+
+    Args:
+        given: a loss, a weight, or a list or dict of them.
+        names: of the outputs in their nest.
+        output_names: by which the model calls them.
+        where: names the option to errors.
+
+    Raises:
+        UsageError: for names that no output has, and lists of another length.
     """
-    losses: Floats = np.asarray(keras_loss(name, "none")(targets, predictions), dtype=np.float64)
-    return losses
+    if isinstance(given, Mapping):
+        both = [*names, *output_names]
+        for name in given:
+            if name not in both:
+                raise _no_output(name, names, where)
+        calls = list(output_names) if len(output_names) == len(names) else list(names)
+        return [given.get(name, given.get(call)) for name, call in zip(names, calls, strict=True)]
+    if isinstance(given, list | tuple) and len(names) > 1:
+        if len(given) != len(names):
+            raise UsageError(
+                where=where,
+                expected=f"one for each of {len(names)} outputs",
+                received=str(len(given)),
+                fix=f"The outputs are {', '.join(names)}.",
+            )
+        return list(given)
+    if isinstance(given, list | tuple):
+        return [given[0] if given else None]
+    return [given] * len(names)
 
 
-def evaluate(model: Any, name: str, inputs: Any, targets: np.ndarray[Any, Any], batch_size: int) -> float:
-    """Return the loss that ``model.evaluate`` reports.
-
-    Few steps run eagerly, since compiling a graph takes longer than they do; many are worth a graph.
-    """
-    n_batches, timesteps = math.ceil(len(targets) / batch_size), targets.shape[1]
-    model.compile(loss=keras_loss(name), run_eagerly=n_batches * timesteps <= EAGER_STEPS)
-    return float(model.evaluate(inputs, targets, batch_size=batch_size, verbose=0))
-
-
-def per_sample(losses: Floats, counted: Bools) -> tuple[tuple[float | None, float], ...]:
-    """Return a row each: the mean over the timesteps that are ``counted``, None without any, and over all."""
-    return tuple((mean(row[keep]), float(row.mean())) for row, keep in zip(losses, counted, strict=True))
-
-
-def reductions(losses: Floats, mask: Bools | None) -> tuple[Reduction, ...]:
-    """Return what others make of the losses ``(batch, timesteps)`` that ``mask`` lets count; without one, all do.
-
-    Sources: ``keras.losses.Loss`` and its ``reduce_weighted_values`` in Keras 3; the reductions of tf.keras before
-    TensorFlow 2.12, which divided by all timesteps; the mean over samples that padded-sequence papers report.
-    """
-    kept = np.ones(losses.shape, bool) if mask is None else mask
-    total = float(losses[kept].sum())
-    means = [value for value, _ in per_sample(losses, kept) if value is not None]
-    return (
-        Reduction("keras-3", mean(losses[kept]), "sum(valid) / count(valid)"),
-        Reduction("all-timesteps", total / losses.size, "sum(valid) / count(all)"),
-        Reduction("sum", total, "sum(valid)"),
-        Reduction("mean-of-sample-means", mean(np.array(means)), "mean over samples of (sum / count)"),
+def _no_output(name: str, names: Sequence[str], where: str) -> UsageError:
+    near = difflib.get_close_matches(name, names, n=1)
+    return UsageError(
+        where=where,
+        expected=f"an output of the model: {', '.join(names)}",
+        received=repr(name),
+        fix=f"Did you mean {near[0]}?" if near else "Name one of them.",
     )
 
 
-def mean(values: Floats) -> float | None:
-    """Return the mean in float64, or None of nothing."""
-    return float(values.mean(dtype=np.float64)) if values.size else None
+def metric_objects(metric: Any, targets: Any, predictions: Any) -> tuple[Any, Any]:
+    """Return two fresh metrics of what ``compile`` takes for one output; shapes decide what ``accuracy`` is.
+
+    Raises:
+        UsageError: for a name that Keras does not know.
+    """
+    import keras
+
+    try:
+        one = _metric(metric, targets, predictions)
+        return one, _metric(metric, targets, predictions)
+    except ValueError:
+        known = sorted(name for name, kind in vars(keras.metrics).items() if isinstance(kind, type))
+        near = difflib.get_close_matches(str(metric), known, n=1)
+        raise UsageError(
+            where="--metrics",
+            expected="the name of a metric in keras.metrics, or package.module:function",
+            received=repr(metric),
+            fix=f"Did you mean {near[0]}?" if near else "keras.metrics lists them.",
+        ) from None
+
+
+def _metric(metric: Any, targets: Any, predictions: Any) -> Any:
+    from keras.src.trainers.compile_utils import get_metric
+
+    fresh = type(metric).from_config(metric.get_config()) if hasattr(metric, "get_config") else metric
+    return get_metric(fresh() if isinstance(fresh, type) else fresh, targets, predictions)

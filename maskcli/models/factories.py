@@ -23,6 +23,18 @@ FACTORY = re.compile(f"({MODULE}):({MODULE})")
 _A_FACTORY = "a function without arguments that returns a keras.Model"
 
 
+def is_spec(text: str) -> bool:
+    """Return whether text is ``package.module:name``."""
+    return FACTORY.fullmatch(text) is not None
+
+
+def named_object(spec: str, what: str) -> Any:
+    """Return what ``package.module:name`` names; its module is imported, and its code runs."""
+    module_name, _, name = spec.partition(":")
+    fault = Fault(spec, what)
+    return attribute(imported(module_name, fault), name, fault)
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """The two parts that all errors of one spec share."""

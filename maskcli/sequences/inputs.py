@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -20,6 +21,10 @@ from maskcli.sequences.files import display_name
 from maskcli.sequences.fitting import fitted, ranked
 from maskcli.sequences.tables import Array, Table, leading, matched, plain, table_of, table_of_arrays, unknown
 
+EMPTY: Mapping[str, str] = types.MappingProxyType({})
+WHAT = {"--targets-field": "targets", "--sample-weight-field": "weights"}
+"""What a column is that feeds no input, by the option that named it."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
@@ -27,14 +32,15 @@ class Dataset:
 
     Attributes:
         inputs: in the order of the model's inputs, or of the data where the model names none.
-        targets: ``(batch,)``, ``(batch, units)`` or ``(batch, timesteps[, units])``; None when not asked for.
+        more: arrays that feed no input, such as targets and weights, by the name of their column: ``(batch,)``,
+            ``(batch, units)`` or ``(batch, timesteps[, units])``.
         where: names the place of row ``i``, for messages.
         batch: the first input that maskcli padded itself from sequences of integers; None when there is none.
         ragged: the sequences of ``batch``.
     """
 
     inputs: tuple[ModelInput, ...]
-    targets: Array | None
+    more: dict[str, Array]
     where: Callable[[int], str]
     batch: PaddedBatch | None
     ragged: RaggedSequences | None
@@ -46,7 +52,7 @@ def read_dataset(
     layout: Layout,
     input_format: str = "auto",
     field: str | None = None,
-    targets_field: str | None = None,
+    also: Mapping[str, str] = EMPTY,
 ) -> Dataset:
     """Return the data of one file as the inputs of a model.
 
@@ -57,7 +63,7 @@ def read_dataset(
         layout: how sequences are padded. What a file says of its own padding holds where this is ``Layout()``.
         input_format: a name of ``FORMATS``, or ``auto``.
         field: the array or field that feeds the first input that is not a mask.
-        targets_field: the array or field that holds the targets.
+        also: arrays or fields that feed no input, such as the targets, each with the option that named it.
 
     Raises:
         InputError: for a file, or a value in it, that cannot be used, with the place.
@@ -66,7 +72,7 @@ def read_dataset(
     wanted = [spec.name for spec in specs]
     table = table_of(path, input_format, field, wanted)
     with _placed(table.where, display_name(path)):
-        return _dataset(table, specs, layout, field, targets_field)
+        return _dataset(table, specs, layout, field, also)
 
 
 def dataset_of(arrays: Mapping[str, Array], specs: Sequence[InputSpec], layout: Layout) -> Dataset:
@@ -91,11 +97,12 @@ def _dataset(
     specs: Sequence[InputSpec],
     layout: Layout,
     field: str | None = None,
-    targets_field: str | None = None,
+    also: Mapping[str, str] = EMPTY,
 ) -> Dataset:
-    if targets_field is not None and targets_field not in table.known:
-        raise unknown(table, targets_field, "--targets-field")
-    names = matched(table, specs, field, targets_field)
+    for name, option in also.items():
+        if name not in table.known:
+            raise unknown(table, name, option)
+    names = matched(table, specs, field, also)
     wanted: list[InputSpec | None] = list(specs) or [None] * len(names)
     alone = leading(specs)[0] if len(leading(specs)) == 1 else None
     columns = [
@@ -109,15 +116,15 @@ def _dataset(
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
     return Dataset(
         inputs,
-        None if targets_field is None else _targets(table, targets_field, first),
+        {name: _beside(table, name, WHAT.get(option, name), first) for name, option in also.items()},
         table.where,
         None if padded is None else padded.batch,
         None if padded is None else padded.ragged,
     )
 
 
-def _targets(table: Table, name: str, first: Column | None) -> Array:
-    """Return targets: an array as it is, or rows laid out as the timesteps of the ``first`` padded input are."""
+def _beside(table: Table, name: str, what: str, first: Column | None) -> Array:
+    """Return a column that feeds no input: an array as it is, or rows laid out as the ``first`` padded input is."""
     raw = table.column(name)
     if isinstance(raw, np.ndarray):
         return raw
@@ -130,7 +137,7 @@ def _targets(table: Table, name: str, first: Column | None) -> Array:
         if len({row.shape for row in arrays}) == 1:
             return np.stack(arrays)
         if first is not None and first.lengths is not None:
-            check_lengths(arrays, first.lengths, "targets")
+            check_lengths(arrays, first.lengths, what)
         return pad_rows(arrays, Layout())[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
 
@@ -133,11 +133,11 @@ def leading(specs: Sequence[InputSpec]) -> list[InputSpec]:
     return [spec for spec in specs if not is_mask(spec)] or list(specs[:1])
 
 
-def matched(table: Table, specs: Sequence[InputSpec], field: str | None, targets_field: str | None) -> list[str]:
-    """Return the name of a column for each input, ``""`` for a mask that is to be made."""
+def matched(table: Table, specs: Sequence[InputSpec], field: str | None, others: Collection[str] = ()) -> list[str]:
+    """Return the name of a column for each input, ``""`` for a mask that is to be made; ``others`` feed none."""
     if field is not None and field not in table.known:
         raise unknown(table, field, "--field")
-    usable = [name for name in table.names if name != targets_field]
+    usable = [name for name in table.names if name not in others]
     if not specs:
         return [field] if field is not None else usable
     taken = {spec.name: spec.name for spec in specs if spec.name in table.names}

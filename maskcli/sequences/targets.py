@@ -19,11 +19,12 @@ from maskcli.sequences.padding import kept_values
 from maskcli.sequences.ragged import describe, framed
 
 MADE = ("arange", "zeros", "ones", "shift")
-CLASS_IDS, ONE_HOT, PROBABILITIES = (
-    "sparse_categorical_crossentropy",
-    "categorical_crossentropy",
-    "binary_crossentropy",
-)
+CLASS_IDS = ("sparse_categorical_crossentropy",)
+"""Losses whose targets are class ids."""
+ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge")
+"""Losses whose targets are one-hot vectors."""
+PROBABILITIES = ("binary_crossentropy", "binary_focal_crossentropy")
+"""Losses whose targets are from 0 to 1."""
 LARGEST = 2**28
 """Numbers in one-hot targets: 1 GiB of them."""
 _SHOWN = 5
@@ -45,16 +46,49 @@ def make_targets(
     """
     shape = batch.tokens.shape
     following = _following(ragged, batch) if kind == "shift" else None
-    if loss in (CLASS_IDS, ONE_HOT):
+    if loss in (*CLASS_IDS, *ONE_HOT):
         classes = units or (3 if following is None else input_dim)
         ids = _filled(kind, shape) % classes if following is None else following
         _check_classes(ids, classes, loss)
-        values = ids if loss == CLASS_IDS else _one_hot(ids, classes)
+        values = ids if loss in CLASS_IDS else _one_hot(ids, classes, loss)
         return Targets(values, classes, f"{kind}, {classes} classes", following)
     width = units or (3 if following is None else 1)
     numbers = _filled(kind, (*shape, width)) if following is None else np.repeat(following[..., None], width, axis=-1)
     _check_probabilities(numbers, loss, kind)
     return Targets(numbers.astype("float32"), width, f"{kind}, {_per_timestep(width)}", following)
+
+
+def make_for_output(
+    kind: str,
+    loss: str,
+    shape: tuple[int, ...],
+    ragged: RaggedSequences | None,
+    batch: PaddedBatch | None,
+) -> Targets:
+    """Return targets that need no file for an output of ``shape``, ``(batch, timesteps, units)`` or ``(batch, units)``.
+
+    ``kind`` and ``loss`` are as for ``make_targets``; ``shift`` wants outputs with the timesteps of ``batch``.
+    """
+    following = None
+    if kind == "shift":
+        if ragged is None or batch is None or shape[:2] != batch.tokens.shape or len(shape) != 3:
+            raise UsageError(
+                where="--targets shift",
+                expected="outputs (batch, timesteps, classes) of sequences of ids, which have a next token",
+                received=f"outputs {shape}",
+                fix="Name a file of targets, or let arange, zeros or ones make some.",
+            )
+        following = _following(ragged, batch)
+    if loss in (*CLASS_IDS, *ONE_HOT):
+        classes = shape[-1]
+        ids = _filled(kind, shape[:-1]) % classes if following is None else following
+        _check_classes(ids, classes, loss)
+        return Targets(
+            ids if loss in CLASS_IDS else _one_hot(ids, classes, loss), classes, f"{kind}, {classes} classes", following
+        )
+    numbers = _filled(kind, shape) if following is None else np.repeat(following[..., None], shape[-1], axis=-1)
+    _check_probabilities(numbers, loss, kind)
+    return Targets(numbers.astype("float32"), shape[-1], kind, following)
 
 
 def read_targets(
@@ -77,9 +111,17 @@ def read_targets(
 
 
 def read_array(
-    path: str, field: str | None, ragged: RaggedSequences | None, batch: PaddedBatch | None, rows: int
+    path: str,
+    field: str | None,
+    ragged: RaggedSequences | None,
+    batch: PaddedBatch | None,
+    rows: int,
+    what: str = "targets",
 ) -> NDArray[Any]:
     """Return targets for any model from a file, as an array with a row for each of the ``rows`` of the data.
+
+    ``what`` they are, such as sample weights, is for messages; ``field`` is that of ``--targets-field``, or of
+    ``--sample-weight-field``.
 
     Rows with a target for each token of their sequence are truncated and padded as that is; others must be of one
     shape.
@@ -88,11 +130,12 @@ def read_array(
         InputError: for a file that cannot be read, or rows that do not fit.
     """
     name = display_name(path)
-    hint = "Targets are a file with a row for each row of the data."
-    parsed = read_rows(path, field=Field(field, "--targets-field", numbers=True), what="targets", hint=hint)
+    hint = f"{what.capitalize()} are a file with a row for each row of the data."
+    option = f"--{what.removesuffix('s').replace(' ', '-')}-field" if what != "targets" else "--targets-field"
+    parsed = read_rows(path, field=Field(field, option, numbers=True), what=what, hint=hint)
     found = _as_rows(parsed, name) if not isinstance(parsed.rows, np.ndarray) else parsed.rows
     if len(found) != rows:
-        raise InputError(where=name, expected=f"{rows} rows of targets", received=str(len(found)), fix=hint)
+        raise InputError(where=name, expected=f"{rows} rows of {what}", received=str(len(found)), fix=hint)
     if isinstance(found, np.ndarray):
         return found
     if ragged is not None and batch is not None and [_length(row) for row in found] == ragged.lengths.tolist():
@@ -139,9 +182,9 @@ def _fitted(
     width = _common_width(rows, parsed)
     _check_counts(rows, ragged, batch, parsed, name)
     laid_out = _lay_out(rows, ragged, batch, width)
-    if loss == CLASS_IDS:
+    if loss in CLASS_IDS:
         return _class_targets(laid_out, width, units, parsed, name)
-    if loss == ONE_HOT and width == 1:
+    if loss in ONE_HOT and width == 1:
         raise InputError(
             where=name,
             expected="a vector a timestep, one number for each class",
@@ -163,10 +206,10 @@ def _per_timestep(width: int) -> str:
     return "one number a timestep" if width == 1 else f"a vector of {width} a timestep"
 
 
-def _one_hot(ids: NDArray[Any], classes: int) -> NDArray[Any]:
+def _one_hot(ids: NDArray[Any], classes: int, loss: str) -> NDArray[Any]:
     if ids.size * classes > LARGEST:
         raise UsageError(
-            where="--loss categorical_crossentropy",
+            where=f"--loss {loss}",
             expected=f"at most {LARGEST:,} numbers in one-hot targets",
             received=f"{ids.size:,} timesteps of {classes:,} classes",
             fix="Use sparse_categorical_crossentropy, which takes the class ids.",
@@ -203,10 +246,10 @@ def _check_classes(ids: NDArray[Any], classes: int, loss: str) -> None:
 
 
 def _check_probabilities(values: NDArray[Any], loss: str, source: str) -> None:
-    if loss == PROBABILITIES and (values.min() < 0 or values.max() > 1):
+    if loss in PROBABILITIES and (values.min() < 0 or values.max() > 1):
         raise UsageError(
             where="--targets",
-            expected="targets from 0 to 1 for binary_crossentropy",
+            expected=f"targets from 0 to 1 for {loss}",
             received=f"{source}, from {values.min():g} to {values.max():g}",
             fix="Use zeros, ones or a file of such numbers; classes want sparse_categorical_crossentropy.",
         )

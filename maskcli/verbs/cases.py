@@ -10,14 +10,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from maskcli.errors import MaskcliError, ModelError, UsageError
-from maskcli.evidence import ModelAbout
+from maskcli.evidence import ModelAbout, ModelSettings
 from maskcli.inspection.arguments import specs_of
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, given, kind_of, load
 from maskcli.models.runtime import load_keras, running
 from maskcli.records import Bools, InputSpec, Layout, ModelInput, PaddedBatch, RaggedSequences
-from maskcli.sequences.inputs import Dataset, dataset_from_ragged, dataset_of, read_dataset
+from maskcli.sequences.inputs import EMPTY, Dataset, dataset_from_ragged, dataset_of, read_dataset
 from maskcli.sequences.padding import pad_ragged, valid_timesteps
 from maskcli.sequences.ragged import as_ragged
 from maskcli.verbs.settings import builtin_settings
@@ -48,7 +48,7 @@ class Case:
         inputs: what it is called with.
         batch: the sequences that were padded for it; None where the data are arrays as they are.
         ragged: the sequences of ``batch``.
-        targets: from the data itself; None where nothing was asked for.
+        more: arrays of the data that feed no input, such as targets, by name.
         built: a built-in model with its settings; None for others.
         where: names the place of a row of the data.
     """
@@ -58,7 +58,7 @@ class Case:
     inputs: tuple[ModelInput, ...]
     batch: PaddedBatch | None
     ragged: RaggedSequences | None
-    targets: NDArray[Any] | None = None
+    more: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
 
@@ -86,6 +86,12 @@ def builtin_case(sequences: object, layout: Layout, *, name: str, **options: Any
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when Keras cannot build the model.
     """
+    ragged, batch = padded(sequences, layout, name)
+    return case_of(builtin_settings(ragged, batch, name=name, **options), ragged, batch)
+
+
+def padded(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
+    """Return sequences for the built-in model ``name``, and the batch that they are padded to; raise as above."""
     if isinstance(sequences, Mapping | DataFile):
         raise UsageError(
             where=f"--model {name}",
@@ -94,9 +100,16 @@ def builtin_case(sequences: object, layout: Layout, *, name: str, **options: Any
             fix=f"The built-in models ({', '.join(BUILTIN)}) take ids alone; name the array with --field.",
         )
     ragged = as_ragged(sequences)
-    batch = pad_ragged(ragged, layout)
-    settings = builtin_settings(ragged, batch, name=name, **options)
-    valid = valid_timesteps(batch)
+    return ragged, pad_ragged(ragged, layout)
+
+
+def case_of(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> Case:
+    """Return a built-in model with the sequences that it is called with.
+
+    Raises:
+        ModelError: when Keras cannot build the model.
+    """
+    name, valid = settings.name, valid_timesteps(batch)
     load_keras()
     first = "embedding" if settings.mask_source == "all" else settings.mask_source
     with running(f"--model {name}"):
@@ -125,7 +138,7 @@ def user_case(
     *,
     custom_objects: Sequence[str] = (),
     unsafe_load: bool = False,
-    targets_field: str | None = None,
+    also: Mapping[str, str] = EMPTY,
 ) -> Case:
     """Return a model of the user's own with the data that it takes.
 
@@ -135,7 +148,7 @@ def user_case(
         layout: how sequences are padded.
         custom_objects: modules with the classes that a file names.
         unsafe_load: whether code in a model file may run.
-        targets_field: the field or array of a ``DataFile`` that holds targets.
+        also: fields or arrays of a ``DataFile`` that feed no input, each with the option that named it.
 
     Raises:
         InputError: for data that cannot be read.
@@ -143,7 +156,7 @@ def user_case(
     """
     load_keras()
     loaded = load(model, custom_objects, unsafe_load) if isinstance(model, str) else given(model)
-    read = _dataset_for(data, loaded, layout, targets_field)
+    read = _dataset_for(data, loaded, layout, also)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return Case(
         about,
@@ -151,20 +164,20 @@ def user_case(
         read.inputs,
         read.batch,
         read.ragged,
-        read.targets,
+        read.more,
         where=read.where if isinstance(data, DataFile) else None,
     )
 
 
-def _dataset_for(data: object, loaded: UserModel, layout: Layout, targets_field: str | None) -> Dataset:
+def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
     try:
-        return dataset(data, specs_of(loaded.keras_model), layout, targets_field)
+        return dataset(data, specs_of(loaded.keras_model), layout, also)
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
 
 
-def dataset(data: object, specs: Sequence[InputSpec], layout: Layout, targets_field: str | None = None) -> Dataset:
+def dataset(data: object, specs: Sequence[InputSpec], layout: Layout, also: Mapping[str, str] = EMPTY) -> Dataset:
     """Return the data of a file, arrays by name or sequences as the inputs ``specs``; without any, as they are named.
 
     Raises:
@@ -172,7 +185,7 @@ def dataset(data: object, specs: Sequence[InputSpec], layout: Layout, targets_fi
         ModelError: for inputs that the data has nothing for.
     """
     if isinstance(data, DataFile):
-        return read_dataset(data.path, specs, layout, data.input_format, data.field, targets_field)
+        return read_dataset(data.path, specs, layout, data.input_format, data.field, also)
     if isinstance(data, Mapping):
         return dataset_of(data, specs, layout)
     return dataset_from_ragged(as_ragged(data), specs, layout)

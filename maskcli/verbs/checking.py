@@ -92,7 +92,7 @@ def check(
             layout,
             custom_objects=custom_objects,
             unsafe_load=unsafe_load,
-            targets_field=targets_field if targets is None else None,
+            also={} if targets is not None or targets_field is None else {targets_field: "--targets-field"},
         )
     if loss is not None and not known_loss(loss):
         raise UsageError(
@@ -101,7 +101,7 @@ def check(
             received=repr(loss),
             fix="keras.losses lists them.",
         )
-    aims = case.targets if targets is None else _targets(targets, targets_field, case)
+    aims = case.more.get(targets_field or "") if targets is None else _targets(targets, targets_field, case)
     with case.naming():
         return _checked(case, rules, fail_on, aims, loss, input_dim)
 

@@ -140,11 +140,11 @@ def test_arrays_are_matched_by_name(write: Write) -> None:
 def test_arrays_are_matched_by_order_where_no_name_fits(write: Write) -> None:
     mask = np.array([[True] * 3, [True, True, False]])
     archive = {"a": IDS, "a.mask": mask, "y": np.array([0, 1]), "b": STATIC}
-    dataset = read_dataset(str(write("a.npz", npz(**archive))), [TOKENS, H], LAYOUT, targets_field="y")
+    dataset = read_dataset(str(write("a.npz", npz(**archive))), [TOKENS, H], LAYOUT, also={"y": "--targets-field"})
     tokens, h = dataset.inputs
     assert (tokens.name, h.name) == ("tokens", "h")
     assert tokens.valid is not None and tokens.valid.tolist() == mask.tolist()
-    assert dataset.targets is not None and dataset.targets.tolist() == [0, 1]
+    assert dataset.more["y"].tolist() == [0, 1]
     assert dataset.batch is None and dataset.ragged is None
 
 
@@ -425,7 +425,7 @@ def test_what_maskcli_printed(write: Write) -> None:
 
 def test_without_specs_all_arrays_are_inputs(write: Write) -> None:
     archive = {"b": IDS, "a": STATIC, "x": np.ones((2, 4, 2)), "x.mask": np.ones((2, 4), bool), "m": IDS > 0, "y": IDS}
-    dataset = read_dataset(str(write("a.npz", npz(**archive))), [], LAYOUT, targets_field="y")
+    dataset = read_dataset(str(write("a.npz", npz(**archive))), [], LAYOUT, also={"y": "--targets-field"})
     assert [(one.name, one.kind) for one in dataset.inputs] == [
         ("b", "ids"), ("a", "static"), ("x", "features"), ("m", "mask"),
     ]  # fmt: skip
@@ -466,19 +466,19 @@ def test_targets_of_records(write: Write, targets: list[Any], layout: Layout, ex
     tokens = [[5, 6, 7], [8]]
     path = write("a.jsonl", lines(*({"t": t, "y": y} for t, y in zip(tokens, targets, strict=True))))
     for specs in ([InputSpec("t", (None, None), "int32")], [TOKENS], []):
-        dataset = read_dataset(str(path), specs, layout, targets_field="y")
+        dataset = read_dataset(str(path), specs, layout, also={"y": "--targets-field"})
         assert len(dataset.inputs) == 1
-        assert dataset.targets is not None and dataset.targets.tolist() == expected
+        assert dataset.more["y"].tolist() == expected
 
 
 def test_targets_that_fit_no_sequence(write: Write) -> None:
     path = write("a.jsonl", lines({"tokens": [5, 6], "y": [1, 2]}, {"tokens": [7], "y": [1, 2, 3]}))
     with fails(InputError, "a.jsonl:2, field 'y'", "1 targets", "received 3"):
-        read_dataset(str(path), [TOKENS], LAYOUT, targets_field="y")
+        read_dataset(str(path), [TOKENS], LAYOUT, also={"y": "--targets-field"})
     with fails(InputError, "field 'z'", "'tokens', 'y'", "--targets-field"):
-        read_dataset(str(path), [TOKENS], LAYOUT, targets_field="z")
+        read_dataset(str(path), [TOKENS], LAYOUT, also={"z": "--targets-field"})
     with fails(InputError, "--targets-field", "sequences without names"):
-        read_dataset(str(write("a.txt", "1\n")), [TOKENS], LAYOUT, targets_field="z")
+        read_dataset(str(write("a.txt", "1\n")), [TOKENS], LAYOUT, also={"z": "--targets-field"})
 
 
 # What does not fit.

@@ -209,7 +209,8 @@ def test_arrays_for_targets_are_named(tmp_path: Path) -> None:
 
 
 def test_outputs_past_memory_are_refused(call: Callable[..., Output]) -> None:
-    rows = "\n".join(["1 2 3 4 50000"] * 2000)
-    output = call("loss", "-", "--targets", "shift", "--loss", "sparse_categorical_crossentropy", stdin=rows)
+    rows = "\n".join(["1 2 3 4 90000"] * 40)
+    options = ("--maxlen", "100", "--targets", "shift", "--loss", "sparse_categorical_crossentropy")
+    output = call("loss", "-", *options, stdin=rows)
     assert output.exit_status == 2
-    assert "received 10,000 timesteps of 50,001" in output.stderr
+    assert "received 3,200 timesteps of 90,001" in output.stderr

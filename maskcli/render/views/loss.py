@@ -195,7 +195,8 @@ def _reductions(report: LossReport, limits: Limits) -> Iterator[Part]:
     shown = [output for output in report.outputs if output.reductions]
     for output in shown if limits.everything else shown[:1]:
         name = f" of {cut(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
-        yield Heading(f"The same losses{name}, reduced in other ways")
+        told = output.mask is None and output.valid is not None and not output.valid.all()
+        yield Heading(f"The same losses{name}, reduced in other ways", "mask: valid by length" if told else "")
         yield _table_of(output.reductions, limits)
     if len(shown) > 1 and not limits.everything:
         yield from elision_note(f"those of {plural(len(shown) - 1, 'output')} not shown")

@@ -1,0 +1,296 @@
+"""A model run by Keras's own ``evaluate``, with each timestep's loss noted as it goes by.
+
+The predictions of one batch at a time are in memory; what is kept is a number for each timestep.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.inspection.keeping import as_it_was
+from maskcli.inspection.values import is_float
+from maskcli.records import Bools, Floats
+
+EAGER_STEPS = 300
+"""About as many steps of a recurrent layer as run eagerly in the time that compiling a graph takes."""
+
+Tick = Callable[[int], None]
+"""Is told how many rows were done."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+    """One output of a model with what judges it.
+
+    Attributes:
+        index: its place among the outputs, flattened.
+        name: its name.
+        loss: a ``keras.losses.Loss``.
+        loss_weight: by which the model multiplies it; None for 1.
+        targets: ``(batch, ...)``.
+        weights: sample weights, ``(batch, timesteps)`` or ``(batch,)``; None without.
+        valid: ``(batch, timesteps)``, the truth about padding; None where it is not known, or there are no timesteps.
+        timed: whether the output has timesteps.
+        metrics: each with its copy for valid timesteps alone, and whether it is given the weights.
+    """
+
+    index: int
+    name: str
+    loss: Any
+    loss_weight: float | None
+    targets: NDArray[Any]
+    weights: Floats | None
+    valid: Bools | None
+    timed: bool
+    metrics: tuple[JudgedMetric, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class JudgedMetric:
+    """A metric, and a copy of it that sees valid timesteps alone; None where there is no telling them apart."""
+
+    name: str
+    keras_metric: Any
+    of_valid: Any | None
+    weighted: bool
+
+
+@dataclasses.dataclass(eq=False)
+class Seen:
+    """What was noted of one output; arrays have a row for each row of the data.
+
+    Attributes:
+        losses: ``(batch, timesteps)`` or ``(batch,)``, without weights; None where the loss makes one number of a
+            batch.
+        shape: of the losses of the last batch, as the loss made them.
+        mask: what the output carried; None without.
+        own_mask: what the loss itself put on its losses, such as ``ignore_class``; None without.
+        not_finite: predictions that are NaN or infinite, of the same shape as the losses.
+        reported: the loss of each batch by Keras, averaged by the rows it has.
+    """
+
+    losses: Floats | None = None
+    shape: tuple[int, ...] = ()
+    mask: Bools | None = None
+    own_mask: Bools | None = None
+    not_finite: Bools | None = None
+    reported: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What ``evaluate`` returned, what was noted of each output, and what the model's own losses put on top."""
+
+    total: float
+    outputs: tuple[Seen, ...]
+    regularization: float
+
+
+def evaluate(
+    model: Any,
+    data: Any,
+    judged: Sequence[Judged],
+    batch_size: int,
+    *,
+    eagerly: bool = False,
+    with_metrics: bool = True,
+    tick: Tick | None = None,
+) -> Evaluated:
+    """Run ``evaluate`` of a model that has ``model`` inside, compiled anew; ``model`` and its metrics stay as they are.
+
+    Args:
+        model: a Keras model.
+        data: what it is called with, all rows of it.
+        judged: the outputs that have a loss.
+        batch_size: of ``evaluate``.
+        eagerly: run without compiling a graph, which takes longer than a few steps do.
+        with_metrics: update the metrics as well.
+        tick: is told of progress.
+    """
+    rows = len(judged[0].targets)
+    notes = _Notes(judged, rows, tick)
+    judge = _judge(model, judged, with_metrics)
+    judge.compile(optimizer=None, loss=None, run_eagerly=eagerly, jit_compile=False)
+    given = {
+        "data": data,
+        "weights": {str(one.index): one.weights for one in judged if one.weights is not None},
+        "valid": {str(one.index): one.valid for one in judged if one.valid is not None},
+    }
+    targets = {str(one.index): one.targets for one in judged}
+    with as_it_was(model, trained=False), contextlib.ExitStack() as patched:
+        for loss in {id(one.loss): one.loss for one in judged}.values():
+            patched.enter_context(_noting(loss))
+        result = judge.evaluate(
+            given, targets, batch_size=batch_size, verbose=0, callbacks=notes.callbacks(judge), return_dict=True
+        )
+    return Evaluated(float(result["loss"]), tuple(notes.seen), notes.regularization)
+
+
+_SEEN = "_maskcli_losses"
+"""The attribute under which a loss keeps the losses of its last call, for as long as it is watched."""
+
+
+@contextlib.contextmanager
+def _noting(loss: Any) -> Iterator[None]:
+    """Keep what each ``call`` of a loss returns, until this closes."""
+    call = loss.call
+
+    def noted(y_true: Any, y_pred: Any) -> Any:
+        losses = call(y_true, y_pred)
+        setattr(loss, _SEEN, losses)
+        return losses
+
+    loss.call = noted
+    try:
+        yield
+    finally:
+        for name in ("call", _SEEN):
+            loss.__dict__.pop(name, None)
+
+
+def _judge(model: Any, judged: Sequence[Judged], with_metrics: bool) -> Any:
+    """Return a model that calls ``model``, judges its outputs, and hands out what is to be noted with its logs."""
+    import keras
+
+    class Judge(keras.Model):  # type: ignore[misc]
+        """What ``evaluate`` is called of."""
+
+        def __init__(self) -> None:
+            super().__init__(name="judge")
+            self.inner = model
+            self.autocast = False  # The model inside casts for itself.
+
+        def call(self, given: Any, training: bool | None = None) -> Any:
+            """Return what the model returns; ``evaluate`` asks for no training."""
+            del training
+            return self.inner(given["data"], training=False)
+
+        def compute_loss(
+            self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        ) -> Any:
+            """Return the losses of all outputs, and what the model adds, as ``Model.compute_loss`` adds them up."""
+            del sample_weight, training
+            self.noted, total = _judge_outputs(judged, x, y, y_pred)
+            if self.losses:
+                self.noted["regularization"] = keras.ops.sum([keras.ops.sum(loss) for loss in self.losses])
+                total = total + self.noted["regularization"]
+            return total
+
+        def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+            """Update the metrics, and return with the logs what is to be noted."""
+            logs = super().compute_metrics(x, y, y_pred, sample_weight)
+            if with_metrics:
+                _update_metrics(judged, x, y, y_pred)
+            return {**logs, NOTED: self.noted}
+
+    return Judge()
+
+
+NOTED = "noted"
+
+
+def _judge_outputs(judged: Sequence[Judged], x: Any, y: Any, y_pred: Any) -> tuple[dict[str, Any], Any]:
+    import keras
+
+    tensors, total = keras.tree.flatten(y_pred), 0.0
+    noted: dict[str, Any] = {"rows": keras.ops.shape(tensors[0])[0]}
+    for position, one in enumerate(judged):
+        key, tensor = str(one.index), tensors[one.index]
+        value = one.loss(y[key], tensor, x["weights"].get(key))
+        total = total + (value if one.loss_weight is None else value * one.loss_weight)
+        noted.update({f"{position}/{name}": found for name, found in _of_output(one, tensor, value).items()})
+    return noted, total
+
+
+def _of_output(one: Judged, tensor: Any, value: Any) -> dict[str, Any]:
+    """Return the tensors that are to be noted of one output and one batch."""
+    import keras
+
+    losses = getattr(one.loss, _SEEN, value)  # A loss whose own __call__ never asks its call shows that alone.
+    found = {"value": keras.ops.mean(value), "losses": _flat(losses, keras.ops.mean)}
+    for name, mask in (("mask", tensor), ("own_mask", losses)):
+        if getattr(mask, "_keras_mask", None) is not None:
+            found[name] = mask._keras_mask
+    if is_float(tensor):
+        wild = keras.ops.logical_not(keras.ops.isfinite(tensor))
+        found["not_finite"] = keras.ops.any(wild, axis=tuple(range(2 if one.timed else 1, len(tensor.shape))))
+    return found
+
+
+def _flat(losses: Any, reduce: Any) -> Any:
+    """Return losses with two axes at the most; any further ones are averaged."""
+    rank = len(losses.shape)
+    return losses if rank <= 2 else reduce(losses, axis=tuple(range(2, rank)))
+
+
+def _update_metrics(judged: Sequence[Judged], x: Any, y: Any, y_pred: Any) -> None:
+    import keras
+    import tensorflow as tf
+
+    tensors = keras.tree.flatten(y_pred)
+    for one in judged:
+        key, tensor, targets = str(one.index), tensors[one.index], y[str(one.index)]
+        weights, valid = x["weights"].get(key), x["valid"].get(key)
+        for metric in one.metrics:
+            given = weights if metric.weighted else None
+            metric.keras_metric.update_state(targets, tensor, sample_weight=given)
+            if metric.of_valid is not None:
+                kept = None if given is None else tf.boolean_mask(given, valid)
+                metric.of_valid.update_state(
+                    tf.boolean_mask(targets, valid), tf.boolean_mask(tensor, valid), sample_weight=kept
+                )
+
+
+class _Notes:
+    """Gathers what each batch gives into arrays with a row for each row of the data."""
+
+    def __init__(self, judged: Sequence[Judged], rows: int, tick: Tick | None) -> None:
+        self.seen = [Seen() for _ in judged]
+        self.judged, self.rows, self.tick = judged, rows, tick
+        self.done, self.regularization = 0, 0.0
+
+    def callbacks(self, judge: Any) -> Any:
+        """Return the list that ``evaluate`` calls; a callback in a list of Keras's own gets numbers only."""
+        import keras
+
+        notes = self
+
+        class Batches(keras.callbacks.CallbackList):  # type: ignore[misc]
+            """Is handed the logs of each batch."""
+
+            def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+                """Take what was noted out of the logs."""
+                del batch
+                notes.take({name: np.asarray(value) for name, value in logs.pop(NOTED).items()})
+
+        return Batches(model=judge)
+
+    def take(self, noted: dict[str, NDArray[Any]]) -> None:
+        """Add what a batch gave."""
+        size = int(noted["rows"])
+        for position, seen in enumerate(self.seen):
+            own = {name.partition("/")[2]: value for name, value in noted.items() if name.startswith(f"{position}/")}
+            seen.reported += float(own.pop("value")) * size / self.rows
+            seen.shape = own["losses"].shape
+            if not seen.shape:
+                del own["losses"]
+            for name, values in own.items():
+                self.put(seen, name, values)
+        self.regularization += float(noted.get("regularization", 0.0)) * size / self.rows
+        self.done += size
+        if self.tick is not None:
+            self.tick(self.done)
+
+    def put(self, seen: Seen, name: str, values: NDArray[Any]) -> None:
+        """Put the values of a batch where its rows are."""
+        held = getattr(seen, name)
+        if held is None:
+            held = np.zeros((self.rows, *values.shape[1:]), np.float64 if name == "losses" else bool)
+            setattr(seen, name, held)
+        held[self.done : self.done + len(values)] = values

@@ -1,0 +1,94 @@
+"""What a model returns, output by output, with the truth about padding for all rows of its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.inspection.arguments import arguments, rows_of
+from maskcli.inspection.examine import chosen_rows, seen_outputs
+from maskcli.inspection.trace import Run, output_tensors, trace
+from maskcli.inspection.values import dtype_of
+from maskcli.records import Bools, ModelInput
+
+BLOCK = 256
+"""Rows that are traced together where the truth must be followed through the model for each of them."""
+TRACED = 4096
+"""Rows that are traced for that at the most; a traced run is no fast one."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Lane:
+    """One output of a model.
+
+    Attributes:
+        index: its place among the outputs, flattened.
+        name: its name in their nest.
+        sample: what a traced run of some ``rows`` of the data returned.
+        rows: which rows these are.
+        carries_mask: whether it carries a mask.
+        valid: ``(batch, timesteps)`` for all rows; None without timesteps, or where that is not known.
+        timed: whether it has timesteps.
+        lost_at: the call at which the mask was lost that it would carry; None where none was.
+    """
+
+    index: int
+    name: str
+    sample: NDArray[Any]
+    rows: NDArray[np.intp]
+    dtype: str
+    carries_mask: bool
+    valid: Bools | None
+    timed: bool
+    lost_at: str | None
+
+
+def lanes(model: Any, inputs: Sequence[ModelInput]) -> list[Lane]:
+    """Run a model on some rows of its data, traced, and return its outputs.
+
+    Raises:
+        RaisedInCall: with whatever the model raises.
+    """
+    rows = chosen_rows(inputs)
+    some = tuple(rows_of(given, rows) for given in inputs)
+    run = trace(model, arguments(model, some), some)
+    return [
+        Lane(
+            index=index,
+            name=seen.name,
+            sample=np.asarray(tensor),
+            rows=rows,
+            dtype=dtype_of(tensor),
+            carries_mask=seen.mask is not None,
+            valid=None if seen.valid is None else _of_all_rows(model, inputs, some, seen.valid, index),
+            timed=seen.valid is not None or seen.mask is not None,
+            lost_at=seen.lost_at,
+        )
+        for index, (seen, (_, tensor)) in enumerate(zip(seen_outputs(run), output_tensors(run.output), strict=True))
+    ]
+
+
+def _of_all_rows(
+    model: Any, inputs: Sequence[ModelInput], some: Sequence[ModelInput], valid: Bools, index: int
+) -> Bools | None:
+    """Return the truth for all rows: that of the input whose timesteps they are, or else what a trace tells."""
+    for given, part in zip(inputs, some, strict=True):
+        if part.valid is not None and part.valid.shape == valid.shape and (part.valid == valid).all():
+            return given.valid
+    if len(valid) == len(inputs[0].values):
+        return valid
+    if len(inputs[0].values) > TRACED:
+        return None
+    blocks = [_traced(model, inputs, start, index) for start in range(0, len(inputs[0].values), BLOCK)]
+    known = [block for block in blocks if block is not None]
+    return np.concatenate(known) if len(known) == len(blocks) else None
+
+
+def _traced(model: Any, inputs: Sequence[ModelInput], start: int, index: int) -> Bools | None:
+    some = tuple(rows_of(given, slice(start, start + BLOCK)) for given in inputs)
+    run: Run = trace(model, arguments(model, some), some)
+    return seen_outputs(run)[index].valid

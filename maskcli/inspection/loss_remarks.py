@@ -1,0 +1,252 @@
+"""What follows from losses, in sentences; each is said only when the numbers beside it say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from maskcli.evidence import BatchSizeLoss, LossOutput, LossReport, MetricReport, Remark, Targets
+from maskcli.inspection.evaluating import Evaluated, Judged
+from maskcli.inspection.explaining import Subject, agree, reduction_of
+from maskcli.inspection.lanes import Lane
+from maskcli.inspection.remarks import fact, on_mask, relative, timesteps, warning
+from maskcli.records import ModelInput
+
+SPREAD = 1e-4
+"""Relative difference from which on the losses of batch sizes are said to differ."""
+HALVES = {"float16": "3 decimal digits, and nothing above 65504", "bfloat16": "2 to 3 decimal digits"}
+
+
+def on_report(
+    report: LossReport, subject: Subject, seen: Evaluated, targets: Sequence[Targets], own_step: bool
+) -> Iterator[Remark]:
+    """Yield what follows from a report, the mask first.
+
+    Args:
+        report: all but its remarks.
+        subject: what was judged.
+        seen: what ``evaluate`` let pass.
+        targets: of each output.
+        own_step: whether the model reported by steps of its own.
+    """
+    several = len(report.outputs) > 1
+    for output, judged, lane, aims in zip(report.outputs, subject.judged, subject.lanes, targets, strict=True):
+        for remark in _on_output(report, output, judged, lane, aims):
+            yield Remark(remark.kind, f"{output.name}: {remark.text}") if several else remark
+    if own_step and not agree(report.keras_evaluate, seen.total, subject.rows * subject.timesteps):
+        yield warning(
+            f"The model has steps of its own: its evaluate reports {report.keras_evaluate:.6g}, and the loss that it "
+            f"is compiled with {seen.total:.6g}."
+        )
+    yield from _on_batch_sizes(report)
+    yield from _on_metrics(report.metrics)
+
+
+def _on_output(
+    report: LossReport, output: LossOutput, judged: Judged, lane: Lane, targets: Targets
+) -> Iterator[Remark]:
+    if output.per_timestep is None:
+        yield from _on_one_number(output)
+        return
+    yield from _on_its_mask(output, report.inputs)
+    yield from _on_shapes(output)
+    yield from _on_ignored(output)
+    yield from _on_targets(targets, output, 0 if report.batch is None else report.batch.layout.value)
+    yield from _on_weights(output)
+    yield from _on_numbers(output, judged, lane)
+    yield from _on_sum(report, output, judged)
+
+
+def _on_one_number(output: LossOutput) -> Iterator[Remark]:
+    masked = 0 if output.mask is None else int((~output.mask).sum())
+    said = f"The loss {output.loss} makes one number of a whole batch"
+    if masked:
+        yield warning(
+            f"{said}, so that Keras cannot leave {timesteps(masked, 'masked timestep')} out. Return a loss for each "
+            "timestep, (batch, timesteps)."
+        )
+    else:
+        yield fact(f"{said}: there are no losses of timesteps to show.")
+
+
+def _on_its_mask(output: LossOutput, inputs: Sequence[ModelInput]) -> Iterator[Remark]:
+    """Yield what the mask of an output leaves out wrongly, or what no mask leaves in."""
+    valid, mask = output.valid, output.mask
+    if valid is None and mask is None and output.timed:
+        yield fact("Which timesteps of this output are padding is not known: all of them count.")
+        return
+    if mask is not None:
+        given = _whose(output, inputs)
+        if valid is not None and given is not None:
+            yield from on_mask(given, mask)
+        elif not mask.any():
+            yield warning("Every timestep is masked: nothing is left to count.")
+        return
+    if valid is None:
+        return
+    padding = int((~valid).sum())
+    if not padding and output.lost_at is not None:
+        yield warning(f"The outputs carry no mask: it was lost at {output.lost_at}, and what it hid counts.")
+        return
+    if not padding:
+        yield fact("The outputs carry no mask, and there is no padding that it could leave out.")
+        return
+    lost = f", which was lost at {output.lost_at}" if output.lost_at is not None else ""
+    share = "" if output.padding_share is None else f": {100 * output.padding_share:.3g} % of the loss"
+    yield warning(
+        f"The outputs carry no mask{lost}: Keras counts {timesteps(padding, 'padded timestep')} as data{share}."
+    )
+
+
+def _whose(output: LossOutput, inputs: Sequence[ModelInput]) -> ModelInput | None:
+    """Return the input whose timesteps an output has."""
+    return next((given for given in inputs if given.valid is output.valid and given.kind != "mask"), None)
+
+
+def _on_shapes(output: LossOutput) -> Iterator[Remark]:
+    assert output.per_timestep is not None  # noqa: S101 - asked before
+    shape = output.per_timestep.shape
+    if shape != output.shape[: len(shape)]:
+        yield warning(
+            f"The loss makes {shape} losses of predictions {output.shape}: targets of another shape were broadcast."
+        )
+
+
+def _on_ignored(output: LossOutput) -> Iterator[Remark]:
+    if output.ignored is None or not output.ignored.any():
+        return
+    ignored = int(output.ignored.sum())
+    verb = "is" if ignored == 1 else "are"
+    hidden = 0 if output.mask is None else int((output.ignored & output.mask).sum())
+    also = f"; {hidden} of them the mask does not hide" if output.mask is not None else ""
+    yield fact(f"{timesteps(ignored, 'timestep')} {verb} left out by the loss itself, whatever the mask{also}.")
+
+
+def _on_targets(targets: Targets, output: LossOutput, padding_id: int) -> Iterator[Remark]:
+    """Yield how many timesteps that count have no next token: the mask is that of the inputs, not of the targets."""
+    if targets.following is None or output.counted is None:
+        return
+    lacking = int((output.counted & (targets.following == padding_id)).sum())
+    if lacking:
+        verbs = ("has", "counts") if lacking == 1 else ("have", "count")
+        yield fact(
+            f"{timesteps(lacking, 'timestep')} {verbs[0]} no next token and {verbs[1]} all the same, with padding id "
+            f"{padding_id} as target."
+        )
+
+
+def _on_weights(output: LossOutput) -> Iterator[Remark]:
+    if output.weights is None or output.counted is None or output.masked is None or output.weighted_mean is None:
+        return
+    total = float(output.weights[output.counted].sum(dtype=np.float64))
+    count = int(output.counted.sum())
+    if relative(total, count) > 1e-6:
+        yield fact(
+            f"Keras divides the weighted losses by the {count:,} that count, not by {total:.6g}, the sum of their "
+            f"weights: {output.masked:.6g} instead of {output.weighted_mean:.6g}. "
+            'reduction="mean_with_sample_weight" divides by the weights.'
+        )
+
+
+def _on_numbers(output: LossOutput, judged: Judged, lane: Lane) -> Iterator[Remark]:
+    """Yield what is wrong with the predictions as numbers."""
+    counted, others = output.not_finite
+    if counted:
+        what = timesteps(counted, "prediction" if output.timed else "sample's prediction")
+        yield warning(
+            f"{what} that {'counts is' if counted == 1 else 'count are'} not finite: so is every mean of them."
+        )
+    elif others:
+        verb = "is" if others == 1 else "are"
+        yield warning(
+            f"{timesteps(others, 'prediction')} that the mask leaves out {verb} not finite. Keras multiplies losses "
+            "by the mask, and NaN times zero is NaN: it reports no number, though those that count are finite."
+        )
+    if output.dtype in HALVES:
+        yield fact(f"Predictions are {output.dtype}: {HALVES[output.dtype]}. The loss itself is computed in float32.")
+    yield from _on_probabilities(judged, lane)
+
+
+def _on_probabilities(judged: Judged, lane: Lane) -> Iterator[Remark]:
+    """Yield that a cross-entropy takes for probabilities what are none."""
+    options = getattr(judged.loss, "_fn_kwargs", {})
+    if options.get("from_logits") is not False or lane.sample.dtype.kind != "f":
+        return
+    values = lane.sample.astype(np.float64)
+    classes = getattr(getattr(judged.loss, "fn", None), "__name__", "").removeprefix("sparse_")
+    sums = values.sum(axis=-1) if classes.startswith("categorical") else np.ones(1)
+    if not np.isfinite(values).all() or (values.min() >= 0 and values.max() <= 1 and np.allclose(sums, 1, atol=1e-2)):
+        return
+    yield warning(
+        f"Predictions from {values.min():.3g} to {values.max():.3g} are no probabilities, which the loss takes them "
+        "for: give it from_logits=True, or the model a softmax or sigmoid."
+    )
+
+
+def _on_sum(report: LossReport, output: LossOutput, judged: Judged) -> Iterator[Remark]:
+    """Yield how the loss by hand stands to what Keras reported."""
+    masked, keras = output.masked, output.reported
+    if masked is None:
+        if output.counted is not None and not output.counted.any():
+            yield warning(f"No timestep is left to count: there is nothing to average, and Keras reports {keras:g}.")
+        return
+    if not (math.isfinite(masked) and math.isfinite(keras)):
+        yield warning(f"The loss is not finite: {masked:.6g} by hand, {keras:.6g} by Keras.")
+        return
+    reduction = reduction_of(judged.loss)
+    if reduction not in ("sum_over_batch_size", "mean"):
+        yield fact(f"The loss reduces by {reduction!r}: what Keras reports is no mean over what counts.")
+        return
+    if output.mask is None and output.timed and output.valid is not None and not output.valid.all():
+        return
+    yield from _apart(report, output, masked, keras)
+
+
+def _apart(report: LossReport, output: LossOutput, masked: float, keras: float) -> Iterator[Remark]:
+    assert output.counted is not None  # noqa: S101 - there is a mean of what counts
+    apart = relative(masked, keras)
+    what = "valid timesteps" if output.timed else "samples"
+    if apart <= 1e-6:
+        yield fact(f"The mean by hand over the {what} is what Keras reports.")
+        return
+    said = f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart)"
+    # Adding n numbers one by one in float32 is off by at most n units in the last place.
+    if apart <= output.counted.size * float(np.finfo(np.float32).eps):
+        yield fact(f"{said}, which is within the rounding of float32.")
+    elif report.batch_size < len(output.counted):
+        yield warning(
+            f"{said}: evaluate ran in batches of {report.batch_size} and averaged their means by sample, not by valid "
+            "timestep."
+        )
+    else:
+        yield warning(f"{said}, more than rounding explains.")
+
+
+def _on_batch_sizes(report: LossReport) -> Iterator[Remark]:
+    """Yield that the reported loss depends on how the data is cut into batches."""
+    finite = [one for one in report.batch_sizes if math.isfinite(one.keras_evaluate)]
+    if len(finite) < 2:
+        return
+    low = min(finite, key=lambda one: one.keras_evaluate)
+    high = max(finite, key=lambda one: one.keras_evaluate)
+    if relative(low.keras_evaluate, high.keras_evaluate) <= SPREAD:
+        return
+    yield warning(
+        f"What evaluate reports depends on the batch size: {_at(high)} and {_at(low)}. A timestep weighs the less, the "
+        "more its batch has of them; so it is with the gradients that training takes."
+    )
+
+
+def _at(one: BatchSizeLoss) -> str:
+    return f"{one.keras_evaluate:.6g} in batches of {one.batch_size}"
+
+
+def _on_metrics(metrics: Sequence[MetricReport]) -> Iterator[Remark]:
+    names = [metric.name for metric in metrics if metric.differs]
+    if names:
+        yield warning(
+            f"{', '.join(dict.fromkeys(names))}: reported otherwise than over valid timesteps alone; some metrics of "
+            "Keras do not look at the mask, and means of batches weigh timesteps unequally."
+        )
