@@ -31,3 +31,20 @@ def tagger() -> keras.Model:
     model = keras.Model(tokens, keras.layers.Dense(3, name="classes")(x), name="tagger")
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
+
+
+def spotter() -> keras.Model:
+    """A probability for each timestep, under a mask that the loss sees; two of its metrics do not look at it."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    wide = keras.initializers.RandomNormal(stddev=2.0)
+    x = keras.layers.Embedding(40, 8, mask_zero=True, embeddings_initializer=wide, name="embedding")(tokens)
+    x = keras.layers.LSTM(4, return_sequences=True, name="lstm")(x)
+    model = keras.Model(tokens, keras.layers.Dense(1, activation="sigmoid", name="noun")(x), name="spotter")
+    metrics = [
+        "accuracy",
+        keras.metrics.Precision(0.49, name="precision"),
+        keras.metrics.RootMeanSquaredError(name="rmse"),
+    ]
+    model.compile(loss="binary_crossentropy", metrics=metrics)
+    return model

@@ -1,4 +1,4 @@
-"""The README's transcripts: found, run, compared, and written anew by ``python -m tests.readme``."""
+"""The transcripts of the README and of the docs: found, run, compared, and written anew by ``python -m tests.readme``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from pathlib import Path
 from tests.conftest import ROOT, clean_environment
 
 README = ROOT / "README.md"
+PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One line after ``$ ``, and what the README says it prints."""
+    """One line after ``$ ``, and what the page says it prints."""
 
     command: str
     output: str
@@ -69,7 +70,7 @@ def _last_digit(number: str) -> float:
 
 
 def rewritten(text: str) -> str:
-    """Return the README with every transcript run again."""
+    """Return a page with every transcript run again."""
 
     def block(match: re.Match[str]) -> str:
         commands = re.findall(r"^\$ (.*)$", match.group(1), re.M)
@@ -79,4 +80,5 @@ def rewritten(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(rewritten(README.read_text()))
+    for page in [Path(name).resolve() for name in sys.argv[1:]] or PAGES:
+        page.write_text(rewritten(page.read_text()))

@@ -1,4 +1,4 @@
-"""The README tells the truth: every transcript in it is run."""
+"""The README and the docs tell the truth: every transcript in them is run."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import re
 import pytest
 
 from tests.conftest import ROOT
-from tests.readme import README, Step, alike, run, steps
+from tests.readme import BLOCK, NUMBER, PAGES, README, Step, alike, run, steps
 
 TEXT = README.read_text()
 
 
-@pytest.mark.parametrize("step", steps(TEXT), ids=lambda step: step.command)
+@pytest.mark.parametrize(
+    "step", [step for page in PAGES for step in steps(page.read_text())], ids=lambda step: step.command
+)
 def test_transcripts(step: Step) -> None:
     printed = run(step.command)
-    assert alike(step.output, printed), f"the README shows\n{step.output}\nand this is printed\n{printed}"
+    assert alike(step.output, printed), f"the page shows\n{step.output}\nand this is printed\n{printed}"
 
 
 def test_outputs_that_differ_are_told_apart() -> None:
@@ -43,5 +45,14 @@ def test_all_commands_and_exit_codes_are_in_the_readme() -> None:
 
 
 def test_links_inside_the_checkout_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http|#)([^)#]+)", TEXT):
-        assert (ROOT / target).exists(), target
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
+            assert (page.parent / target).exists(), target
+
+
+def test_numbers_in_the_text_of_the_worked_examples_are_in_their_transcripts() -> None:
+    page = (ROOT / "docs" / "loss.md").read_text()
+    printed = NUMBER.findall("".join(BLOCK.findall(page)))
+    versions = {"1.0", "2.2", "2.3", "2.10", "2.11", "2.12"}
+    for number in NUMBER.findall(re.sub(r"\d+\.\d+\.\d+", "", BLOCK.sub("", page))):
+        assert number in printed or number in versions, number

@@ -20,7 +20,7 @@ ROUNDING = 1e-9
 def batches(report: LossReport, limits: Limits) -> Iterator[Part]:
     """Yield what ``evaluate`` and the gradient come to at each batch size, beside the exact loss."""
     sizes = report.batch_sizes
-    if not sizes:
+    if not any(size.batch_size < report.first.shape[0] or size.gradient for size in sizes):  # One batch of all alone.
         return
     exact = exact_total(report)
     rows = elided(len(sizes), limits.rows)
