@@ -27,7 +27,7 @@ from maskcli.models.mask_sources import MASK_SOURCES
     "--targets-field",
     metavar="NAME",
     multiple=True,
-    help="Field of records, or array of an .npz, with the targets. Repeat it for several outputs, in their order.",
+    help="Field of records, or array of an .npz, with the targets. Repeat it for several outputs, by name or in order.",
 )
 @click.option(
     "--loss",

@@ -30,6 +30,7 @@ class RowSums:
     below: Floats | None
 
 
+@np.errstate(invalid="ignore")  # Infinity times zero is NaN, to Keras as well.
 def row_sums(losses: Floats, mask: Bools | None, weights: Floats | None, reduction: str | None) -> RowSums | None:
     """Return what a Keras loss with that ``reduction`` adds up of each row; None for a reduction that is not known.
 
@@ -56,14 +57,15 @@ def _by_row(values: Floats | Bools) -> Floats:
     return sums
 
 
+@np.errstate(invalid="ignore")
 def batch_losses(sums: RowSums, batch_size: int, order: Ints | None = None) -> Floats:
-    """Return the loss of each batch, ``(n_batches,)``, 0 of a batch in which nothing counts, as Keras has it."""
+    """Return the loss of each batch, ``(n_batches,)``; 0 of a batch in which nothing counts, but NaN stays NaN."""
     above, below = _per_batch(sums.above, batch_size, order), None
     if sums.below is not None:
         below = _per_batch(sums.below, batch_size, order)
     if below is None:
         return above
-    return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+    return np.divide(above, below, out=above * 0, where=below != 0)
 
 
 def _per_batch(values: Floats, batch_size: int, order: Ints | None) -> Floats:
@@ -105,7 +107,12 @@ def mean(values: Floats) -> float | None:
 
 def by_sample(losses: Floats, counted: Bools, all_: Bools) -> tuple[tuple[float | None, float | None], ...]:
     """Return a row each: the mean over what is ``counted``, and over ``all_``; None of nothing."""
-    return tuple((mean(row[one]), mean(row[other])) for row, one, other in zip(losses, counted, all_, strict=True))
+    return tuple(zip(_row_means(losses, counted), _row_means(losses, all_), strict=True))
+
+
+def _row_means(losses: Floats, kept: Bools) -> list[float | None]:
+    sums, counts = _by_row(np.where(kept, losses, 0.0)), _by_row(kept)
+    return [total / count if count else None for total, count in zip(sums.tolist(), counts.tolist(), strict=True)]
 
 
 def share(part: float, whole: float) -> float | None:

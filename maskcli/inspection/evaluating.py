@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.evidence import MetricReport
 from maskcli.inspection.keeping import as_it_was
+from maskcli.inspection.metrics import JudgedMetric
 from maskcli.inspection.values import is_float
 from maskcli.records import Bools, Floats
 
@@ -37,7 +39,8 @@ class Judged:
         weights: sample weights, ``(batch, timesteps)`` or ``(batch,)``; None without.
         valid: ``(batch, timesteps)``, the truth about padding; None where it is not known, or there are no timesteps.
         timed: whether the output has timesteps.
-        metrics: each with its copy for valid timesteps alone, and whether it is given the weights.
+        spread: whether the weights are those of samples, repeated for their timesteps.
+        metrics: what else judges it.
     """
 
     index: int
@@ -48,17 +51,8 @@ class Judged:
     weights: Floats | None
     valid: Bools | None
     timed: bool
+    spread: bool = False
     metrics: tuple[JudgedMetric, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class JudgedMetric:
-    """A metric, and a copy of it that sees valid timesteps alone; None where there is no telling them apart."""
-
-    name: str
-    keras_metric: Any
-    of_valid: Any | None
-    weighted: bool
 
 
 @dataclasses.dataclass(eq=False)
@@ -85,11 +79,19 @@ class Seen:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Evaluated:
-    """What ``evaluate`` returned, what was noted of each output, and what the model's own losses put on top."""
+    """What ``evaluate`` returned, and what was noted meanwhile.
+
+    Attributes:
+        total: the loss.
+        outputs: what was noted of each output.
+        regularization: what the model's own losses put on top.
+        metrics: what they said; empty where they were not asked.
+    """
 
     total: float
     outputs: tuple[Seen, ...]
     regularization: float
+    metrics: tuple[MetricReport, ...]
 
 
 def evaluate(
@@ -123,13 +125,27 @@ def evaluate(
         "valid": {str(one.index): one.valid for one in judged if one.valid is not None},
     }
     targets = {str(one.index): one.targets for one in judged}
-    with as_it_was(model, trained=False), contextlib.ExitStack() as patched:
+    metrics = [metric for one in judged for metric in one.metrics] if with_metrics else []
+    with untouched(model, [metric.keras_metric for metric in metrics]), contextlib.ExitStack() as watched:
         for loss in {id(one.loss): one.loss for one in judged}.values():
-            patched.enter_context(_noting(loss))
+            watched.enter_context(noting(loss))
         result = judge.evaluate(
             given, targets, batch_size=batch_size, verbose=0, callbacks=notes.callbacks(judge), return_dict=True
         )
-    return Evaluated(float(result["loss"]), tuple(notes.seen), notes.regularization)
+        reports = tuple(metric.report(one.name) for one in judged for metric in one.metrics) if with_metrics else ()
+    return Evaluated(float(result["loss"]), tuple(notes.seen), notes.regularization, reports)
+
+
+@contextlib.contextmanager
+def untouched(model: Any, metrics: Sequence[Any] = ()) -> Iterator[None]:
+    """Leave a model, and metrics, as they are while ``evaluate`` runs; the metrics start from nothing."""
+    with contextlib.ExitStack() as kept:
+        kept.enter_context(as_it_was(model, trained=False))
+        for metric in [*model.metrics, *metrics]:
+            kept.enter_context(as_it_was(metric))
+        for metric in metrics:
+            metric.reset_state()
+        yield
 
 
 _SEEN = "_maskcli_losses"
@@ -137,7 +153,7 @@ _SEEN = "_maskcli_losses"
 
 
 @contextlib.contextmanager
-def _noting(loss: Any) -> Iterator[None]:
+def noting(loss: Any) -> Iterator[None]:
     """Keep what each ``call`` of a loss returns, until this closes."""
     call = loss.call
 
@@ -152,6 +168,18 @@ def _noting(loss: Any) -> Iterator[None]:
     finally:
         for name in ("call", _SEEN):
             loss.__dict__.pop(name, None)
+
+
+def noted_losses(loss: Any, value: Any) -> Any:
+    """Return the losses of which a watched loss just made ``value``, with two axes at the most.
+
+    Any further axes are averaged. A loss whose own ``__call__`` never asks its ``call`` shows ``value`` alone.
+    """
+    import keras
+
+    losses = getattr(loss, _SEEN, value)
+    rank = len(losses.shape)
+    return losses if rank <= 2 else keras.ops.mean(losses, axis=tuple(range(2, rank)))
 
 
 def _judge(model: Any, judged: Sequence[Judged], with_metrics: bool) -> Any:
@@ -212,8 +240,8 @@ def _of_output(one: Judged, tensor: Any, value: Any) -> dict[str, Any]:
     """Return the tensors that are to be noted of one output and one batch."""
     import keras
 
-    losses = getattr(one.loss, _SEEN, value)  # A loss whose own __call__ never asks its call shows that alone.
-    found = {"value": keras.ops.mean(value), "losses": _flat(losses, keras.ops.mean)}
+    losses = noted_losses(one.loss, value)
+    found = {"value": keras.ops.mean(value), "losses": losses}
     for name, mask in (("mask", tensor), ("own_mask", losses)):
         if getattr(mask, "_keras_mask", None) is not None:
             found[name] = mask._keras_mask
@@ -223,28 +251,14 @@ def _of_output(one: Judged, tensor: Any, value: Any) -> dict[str, Any]:
     return found
 
 
-def _flat(losses: Any, reduce: Any) -> Any:
-    """Return losses with two axes at the most; any further ones are averaged."""
-    rank = len(losses.shape)
-    return losses if rank <= 2 else reduce(losses, axis=tuple(range(2, rank)))
-
-
 def _update_metrics(judged: Sequence[Judged], x: Any, y: Any, y_pred: Any) -> None:
     import keras
-    import tensorflow as tf
 
     tensors = keras.tree.flatten(y_pred)
     for one in judged:
-        key, tensor, targets = str(one.index), tensors[one.index], y[str(one.index)]
-        weights, valid = x["weights"].get(key), x["valid"].get(key)
+        key = str(one.index)
         for metric in one.metrics:
-            given = weights if metric.weighted else None
-            metric.keras_metric.update_state(targets, tensor, sample_weight=given)
-            if metric.of_valid is not None:
-                kept = None if given is None else tf.boolean_mask(given, valid)
-                metric.of_valid.update_state(
-                    tf.boolean_mask(targets, valid), tf.boolean_mask(tensor, valid), sample_weight=kept
-                )
+            metric.update(y[key], tensors[one.index], x["weights"].get(key), x["valid"].get(key))
 
 
 class _Notes:

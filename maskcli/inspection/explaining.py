@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import BatchSizeLoss, LossGradient, LossOutput, MetricReport
+from maskcli.evidence import BatchSizeLoss, LossGradient, LossOutput
 from maskcli.inspection import accounting
 from maskcli.inspection.accounting import RowSums, row_sums
 from maskcli.inspection.arguments import arguments, rows_of
-from maskcli.inspection.evaluating import EAGER_STEPS, Evaluated, Judged, JudgedMetric, Seen, Tick, evaluate
-from maskcli.inspection.lanes import Lane
+from maskcli.inspection.evaluating import EAGER_STEPS, Evaluated, Judged, Seen, Tick, evaluate
+from maskcli.inspection.judging import own_evaluate
+from maskcli.inspection.lanes import Lane, fixed_batch
 from maskcli.inspection.loss_gradients import batch_coefficients, compared, gradient_rows
 from maskcli.inspection.losses import is_cross_entropy
 from maskcli.inspection.reductions import reductions
 from maskcli.inspection.stripped import without_masks
 from maskcli.records import Bools, Floats, ModelInput
 
-UNMASKED_NUMBERS = 2**24
+UNMASKED_NUMBERS = 2**23
 """Numbers that the outputs of a batch of the run without masks may have."""
-UNMASKED_ROWS = 1024
+UNMASKED_ROWS = 2048
 """And rows: more of them make no run faster."""
 AGREES = 1e-5
 """Relative difference, beyond the rounding of sums in float32, up to which two ways to one loss agree."""
-DIFFERS = 1e-5
-"""Relative difference from which on two values of a metric are not the same."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
-    """A model with its data, and what judges its outputs."""
+    """A model with its data, and what judges its outputs.
+
+    Attributes:
+        model: a Keras model.
+        inputs: what it is called with.
+        judged: its outputs that have a loss.
+        lanes: what these return.
+        own_steps: whether the ``evaluate`` that is asked for is not Keras's, but that of the model.
+    """
 
     model: Any
     inputs: tuple[ModelInput, ...]
     judged: tuple[Judged, ...]
     lanes: tuple[Lane, ...]
+    own_steps: bool = False
 
     @property
     def rows(self) -> int:
@@ -64,22 +73,23 @@ class Subject:
             tick=tick,
         )
 
+    def reported(self, batch_size: int) -> float:
+        """Return what ``evaluate`` in batches of a size says, that of the model where it has steps of its own."""
+        if self.own_steps:
+            return own_evaluate(self.model, arguments(self.model, self.inputs), self.judged, batch_size)
+        return self.run(batch_size, with_metrics=False).total
+
 
 def run_unmasked(subject: Subject, batch_size: int, tick: Tick | None = None) -> Evaluated | None:
     """Evaluate the same weights with no mask anywhere, in batches as large as is good; None where that cannot run."""
     width = max(lane.sample[0].size for lane in subject.lanes)
     fitting = min(UNMASKED_ROWS, UNMASKED_NUMBERS // max(1, width))
-    size = batch_size if _fixed_batch(subject.model) else min(subject.rows, max(batch_size, fitting, 1))
+    size = batch_size if fixed_batch(subject.model) else min(subject.rows, max(batch_size, fitting, 1))
     try:
         with without_masks():
             return subject.run(size, tick, with_metrics=False)
     except Exception:  # A layer may need the mask that it is not given.
         return None
-
-
-def _fixed_batch(model: Any) -> bool:
-    tensors = getattr(model, "inputs", None) or ()
-    return any(tensor.shape[0] is not None for tensor in tensors)
 
 
 def reduction_of(loss: Any) -> str | None:
@@ -207,26 +217,42 @@ def loss_weights(judged: Sequence[Judged]) -> list[float]:
 
 
 def agree(one: float, other: float, numbers: int) -> bool:
-    """Return whether two sums of so many numbers in float32 are the same but for rounding; NaN is NaN."""
+    """Return whether two sums of so many numbers in float32 are the same but for rounding; NaN is NaN.
+
+    Roundings go either way, and so grow with the root of the numbers.
+    """
     if not (np.isfinite(one) and np.isfinite(other)):
         return bool(np.isnan(one) and np.isnan(other)) or one == other
-    return abs(one - other) <= (AGREES + numbers * 2.0**-24) * max(abs(one), abs(other))
+    return abs(one - other) <= (AGREES + math.sqrt(numbers) * 2.0**-22) * max(abs(one), abs(other))
 
 
 def batch_size_losses(
-    subject: Subject, seen: Evaluated, batch_size: int, sizes: Sequence[int], shuffles: int
+    subject: Subject, seen: Evaluated, total: float, batch_size: int, sizes: Sequence[int], shuffles: int
 ) -> tuple[BatchSizeLoss, ...]:
-    """Return what other batch sizes make of the losses; nothing where what was reported does not follow from them."""
+    """Return what other batch sizes make of the losses, evaluated anew where that does not follow from those noted.
+
+    ``total`` is what ``evaluate`` reported in batches of ``batch_size``.
+    """
     found = [sums_of(one, own) for one, own in zip(subject.judged, seen.outputs, strict=True)]
     sums = [one for one in found if one is not None]
-    again = replayed(sums, subject.judged, seen.regularization, batch_size) if len(sums) == len(found) else np.inf
-    if not agree(again, seen.total, subject.rows * subject.timesteps):
-        return tuple(BatchSizeLoss(size, _evaluated_anew(subject, size), None, None, None, None) for size in sizes)
-    return tuple(_of_size(subject, seen, sums, size, batch_size, shuffles) for size in sizes)
+    if len(sums) == len(found) and _follows(subject, seen, sums, total, batch_size):
+        return tuple(_of_size(subject, seen, sums, size, batch_size, shuffles) for size in sizes)
+    totals = [total if size == batch_size else subject.reported(size) for size in sizes]
+    return tuple(BatchSizeLoss(size, own, None, None, None, None) for size, own in zip(sizes, totals, strict=True))
 
 
-def _evaluated_anew(subject: Subject, size: int) -> float:
-    return subject.run(size, with_metrics=False).total
+def _follows(subject: Subject, seen: Evaluated, sums: Sequence[RowSums], total: float, batch_size: int) -> bool:
+    """Return whether losses of any batches follow from those noted: rows have nothing to do with each other."""
+    numbers = subject.rows * subject.timesteps
+    again = replayed(sums, subject.judged, seen.regularization, batch_size)
+    constant = agree(_of_weights(subject.model), seen.regularization, numbers)
+    return constant and fixed_batch(subject.model) is None and agree(again, total, numbers)
+
+
+def _of_weights(model: Any) -> float:
+    """Return what regularizers make of the weights alone, whatever the batch."""
+    regularized = [variable for variable in model.trainable_variables if variable.regularizer is not None]
+    return float(sum(float(variable.regularizer(variable)) for variable in regularized))
 
 
 def _of_size(
@@ -252,7 +278,8 @@ def with_gradients(
 ) -> tuple[tuple[BatchSizeLoss, ...], int]:
     """Return the batch sizes with their gradients, and of how many rows these are; 0 where there is none to be had."""
     rows = gradient_rows(subject.rows, subject.timesteps)
-    if any(own.losses is None for own in seen.outputs) or not subject.model.trainable_variables:
+    unknown = any(own.losses is None for own in seen.outputs) or not subject.model.trainable_variables
+    if unknown or fixed_batch(subject.model) is not None:
         return tuple(losses), 0
     judged = [_first_rows(one, rows) for one in subject.judged]
     parts = [_first_seen(one, rows) for one in seen.outputs]
@@ -298,36 +325,3 @@ def _exact_factors(judged: Judged, seen: Seen) -> Floats:
     counted = np.ones(seen.losses.shape, bool) if kept is None else kept
     factors: Floats = counted / max(1, counted.sum())
     return factors if judged.weights is None else factors * judged.weights
-
-
-def metric_reports(judged: Sequence[Judged]) -> tuple[MetricReport, ...]:
-    """Return what the metrics of all outputs say, once they were updated."""
-    return tuple(_metric_report(one.name, metric) for one in judged for metric in one.metrics)
-
-
-def _metric_report(output: str, metric: JudgedMetric) -> MetricReport:
-    reported = _result(metric.keras_metric)
-    valid = None if metric.of_valid is None else _result(metric.of_valid)
-    return MetricReport(
-        name=metric.name,
-        type=type(metric.keras_metric).__name__,
-        output=output,
-        weighted=metric.weighted,
-        reported=reported,
-        valid=valid,
-        differs=valid is not None and not _same(reported, valid),
-    )
-
-
-def _result(metric: Any) -> float:
-    """Return what a metric says; of several numbers their mean, as for a score of each class."""
-    result = metric.result()
-    if isinstance(result, dict):
-        result = next(iter(result.values()))
-    return float(np.mean(np.asarray(result)))
-
-
-def _same(one: float, other: float) -> bool:
-    if np.isnan(one) or np.isnan(other):
-        return bool(np.isnan(one) and np.isnan(other))
-    return one == other or abs(one - other) <= DIFFERS * max(abs(one), abs(other))

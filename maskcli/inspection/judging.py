@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, ModelError, said
-from maskcli.inspection.evaluating import Judged, JudgedMetric
-from maskcli.inspection.keeping import as_it_was
+from maskcli.inspection.evaluating import Judged, noted_losses, noting, untouched
 from maskcli.inspection.lanes import Lane
-from maskcli.inspection.losses import loss_name, metric_objects, per_output, resolved
+from maskcli.inspection.losses import as_fed, loss_name, resolved
+from maskcli.inspection.metrics import judged_metrics
 from maskcli.records import Floats
 
 OWN_STEPS = ("test_step", "compute_loss", "compute_metrics")
@@ -77,19 +77,15 @@ def judged_output(
     Raises:
         InputError: for targets, or weights, that the loss cannot take with these predictions.
         ModelError: for a loss whose result cannot go with the mask of the output.
+        UsageError: for metrics that cannot take these targets.
     """
     some = targets[lane.rows]
     kept = resolved(loss, some, lane.sample)
     shape = _shape_of_losses(kept, some, lane)
-    if len(shape) == 1 and lane.timed and lane.carries_mask:
-        raise ModelError(
-            where=f"--loss {loss_name(loss)}",
-            expected=f"a loss for each timestep of {lane.name}, which carries a mask {lane.sample.shape[:2]}",
-            received=f"one for each sample, {shape}",
-            fix="Keras multiplies losses by the mask: return them as (batch, timesteps), without a mean over time.",
-        )
-    valid = lane.valid if lane.valid is not None and len(shape) == 2 and lane.valid.shape[1] == shape[1] else None
-    fitted = None if weights is None else _fitted_weights(weights, len(targets), shape[1:2])
+    _check_mask(loss, shape, targets, lane)
+    timesteps = lane.sample.shape[1:2] if lane.timed and not shape else shape[1:2]
+    valid = lane.valid if lane.valid is not None and lane.valid.shape[1:] == timesteps else None
+    fitted = None if weights is None else _fitted_weights(weights, len(targets), timesteps)
     return Judged(
         index=lane.index,
         name=lane.name,
@@ -97,23 +93,60 @@ def judged_output(
         loss_weight=loss_weight,
         targets=targets,
         weights=fitted,
-        valid=lane.valid if shape == () else valid,
+        valid=valid,
         timed=lane.timed,
-        metrics=tuple(_metrics(metrics, some, lane, valid is not None)),
+        spread=weights is not None and bool(timesteps) and np.size(weights) == len(targets),
+        metrics=judged_metrics(metrics, some, lane.sample, None if valid is None else valid[lane.rows]),
     )
 
 
 def _shape_of_losses(loss: Any, targets: NDArray[Any], lane: Lane) -> tuple[int, ...]:
     """Return the shape of the losses of some rows, before they are reduced, with two axes at the most."""
     try:
-        return tuple(np.shape(loss.call(targets, lane.sample)))[:2]
+        with noting(loss):
+            value = loss(as_fed(targets), as_fed(lane.sample))
+            shape = tuple(noted_losses(loss, value).shape)
     except Exception as error:
         raise InputError(
             where=f"--targets, loss {loss_name(loss)}",
-            expected=f"targets that go with the predictions {lane.sample.shape[1:]} of {lane.name}",
-            received=f"targets of shape {targets.shape[1:]} each ({said(error)})",
+            expected=f"targets that go with predictions {_sizes(lane.sample)} of {lane.name}",
+            received=f"targets {_sizes(targets)} ({said(error)})",
             fix="Class ids go with sparse_categorical_crossentropy; other losses want targets shaped as predictions.",
         ) from None
+    if shape and shape[0] != len(targets):
+        raise ModelError(
+            where=f"--loss {loss_name(loss)}",
+            expected="a loss for each timestep, (batch, timesteps), for each sample, (batch,), or one number",
+            received=f"losses {shape} of {len(targets)} samples",
+            fix="Take the mean over the last axis alone, and leave the axis of the batch.",
+        )
+    return shape
+
+
+def _sizes(array: NDArray[Any]) -> str:
+    """Return a shape in words that leave the rows out."""
+    return f"({', '.join(('batch', *map(str, array.shape[1:])))})"
+
+
+def _check_mask(loss: Any, shape: tuple[int, ...], targets: NDArray[Any], lane: Lane) -> None:
+    """Raise ModelError for losses of samples where the mask is one of timesteps."""
+    if len(shape) != 1 or lane.mask_shape is None or lane.mask_shape == shape:
+        return
+    raise ModelError(
+        where=f"--loss {loss_name(loss)}",
+        expected=f"a loss for each timestep of {lane.name}, which carries a mask (batch, {lane.mask_shape[1]})",
+        received="one for each sample, (batch,)",
+        fix=_without_mean_over_time(targets, lane),
+    )
+
+
+def _without_mean_over_time(targets: NDArray[Any], lane: Lane) -> str:
+    if lane.sample.shape[:2] != lane.mask_shape:
+        return "The timesteps are gone and their mask is not: let compute_mask of the layer that pools return None."
+    if lane.sample.shape[-1] == 1 and targets.ndim == lane.sample.ndim - 1:
+        wanted = (len(targets), *lane.sample.shape[1:])
+        return f"Give targets the shape {wanted}: without the last axis Keras takes the mean over time."
+    return "Keras multiplies losses by the mask: return them as (batch, timesteps), without a mean over time."
 
 
 def _fitted_weights(weights: NDArray[Any], rows: int, timesteps: tuple[int, ...]) -> Floats:
@@ -132,54 +165,22 @@ def _fitted_weights(weights: NDArray[Any], rows: int, timesteps: tuple[int, ...]
         where="--sample-weight",
         expected=f"weights ({rows},)" + (f", or ({rows}, {timesteps[0]})" if timesteps else ""),
         received=f"shape {array.shape}",
-        fix="Give one weight for each row, or one for each timestep.",
+        fix="Give one weight for each row" + (", or one for each timestep." if timesteps else "."),
     )
 
 
-def _metrics(
-    metrics: Sequence[tuple[Any, bool]], targets: NDArray[Any], lane: Lane, apart: bool
-) -> Iterator[JudgedMetric]:
-    """Yield the metrics of an output as objects; ``apart`` says that valid timesteps can be taken out of it."""
-    for metric, weighted in metrics:
-        one, other = metric_objects(metric, targets, lane.sample)
-        yield JudgedMetric(str(one.name), one, other if apart else None, weighted)
-
-
-def metrics_of(compiled: Compiled, names: Sequence[str], called: Sequence[str]) -> list[list[tuple[Any, bool]]]:
-    """Return for each output the metrics that a model was compiled with, each with whether it is given the weights."""
-    found: list[list[tuple[Any, bool]]] = [[] for _ in names]
-    for given, weighted in ((compiled.metrics, False), (compiled.weighted_metrics, True)):
-        if not given:
-            continue
-        if len(names) == 1:
-            given = [list(_flat(given))]
-        for own, chosen in zip(found, per_output(given, names, called, "metrics"), strict=True):
-            own.extend((metric, weighted) for metric in _flat(chosen))
-    return found
-
-
-def _flat(metrics: Any) -> Iterator[Any]:
-    if isinstance(metrics, Mapping):
-        metrics = list(metrics.values())
-    if isinstance(metrics, list | tuple):
-        for metric in metrics:
-            yield from _flat(metric)
-    elif metrics is not None:
-        yield metrics
-
-
-def class_weights(targets: NDArray[Any], classes: int, weights: Mapping[int, float]) -> Floats:
+def class_weights(targets: NDArray[Any], predictions: tuple[int, ...], weights: Mapping[int, float]) -> Floats:
     """Return the weight of the class of each target, ``(batch,)`` or ``(batch, timesteps)``; 1 for other classes.
 
     Args:
         targets: class ids, with a last axis of 1 or without, or vectors with a number for each class.
-        classes: as many as the predictions have.
+        predictions: the shape of the predictions of some rows.
         weights: by class.
     """
     ids = targets
-    if targets.ndim > 1 and targets.shape[-1] == classes and classes > 1 and targets.dtype.kind == "f":
+    if targets.ndim == len(predictions) and targets.shape[-1] == predictions[-1] > 1:
         ids = targets.argmax(axis=-1)
-    elif targets.ndim > 1 and targets.shape[-1] == 1:
+    elif targets.ndim == len(predictions):
         ids = targets[..., 0]
     found: Floats = np.ones(ids.shape, np.float32)
     for one, weight in weights.items():
@@ -189,14 +190,25 @@ def class_weights(targets: NDArray[Any], classes: int, weights: Mapping[int, flo
 
 def own_evaluate(model: Any, data: Any, judged: Sequence[Judged], batch_size: int) -> float:
     """Return what the ``evaluate`` of a model with steps of its own reports; all its outputs are ``judged``."""
-    targets, weights = [one.targets for one in judged], [one.weights for one in judged]
-    with as_it_was(model, trained=False):
+    weights = None if judged[0].weights is None else _nest(judged, [one.weights for one in judged])
+    with untouched(model):
         result = model.evaluate(
             data,
-            targets[0] if len(targets) == 1 else targets,
-            sample_weight=None if weights[0] is None else weights[0] if len(weights) == 1 else weights,
+            _nest(judged, [one.targets for one in judged]),
+            sample_weight=weights,
             batch_size=batch_size,
             verbose=0,
             return_dict=True,
         )
+        model.reset_metrics()
     return float(result["loss"])
+
+
+def _nest(judged: Sequence[Judged], arrays: Sequence[Any]) -> Any:
+    """Return an array for each output as steps of the user's own expect them: alone, in a dict, or else in a list."""
+    names = [one.name for one in judged]
+    if names == ["output"]:
+        return arrays[0]
+    if any("/" in name or name.isdigit() for name in names):
+        return list(arrays)
+    return dict(zip(names, arrays, strict=True))

@@ -30,7 +30,8 @@ class Lane:
         name: its name in their nest.
         sample: what a traced run of some ``rows`` of the data returned.
         rows: which rows these are.
-        carries_mask: whether it carries a mask.
+        dtype: of the tensor.
+        mask_shape: of the mask that it carries; None without one.
         valid: ``(batch, timesteps)`` for all rows; None without timesteps, or where that is not known.
         timed: whether it has timesteps.
         lost_at: the call at which the mask was lost that it would carry; None where none was.
@@ -41,7 +42,7 @@ class Lane:
     sample: NDArray[Any]
     rows: NDArray[np.intp]
     dtype: str
-    carries_mask: bool
+    mask_shape: tuple[int, ...] | None
     valid: Bools | None
     timed: bool
     lost_at: str | None
@@ -53,7 +54,8 @@ def lanes(model: Any, inputs: Sequence[ModelInput]) -> list[Lane]:
     Raises:
         RaisedInCall: with whatever the model raises.
     """
-    rows = chosen_rows(inputs)
+    fixed = fixed_batch(model)
+    rows = chosen_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
     some = tuple(rows_of(given, rows) for given in inputs)
     run = trace(model, arguments(model, some), some)
     return [
@@ -63,13 +65,19 @@ def lanes(model: Any, inputs: Sequence[ModelInput]) -> list[Lane]:
             sample=np.asarray(tensor),
             rows=rows,
             dtype=dtype_of(tensor),
-            carries_mask=seen.mask is not None,
+            mask_shape=None if seen.mask is None else seen.mask.shape,
             valid=None if seen.valid is None else _of_all_rows(model, inputs, some, seen.valid, index),
             timed=seen.valid is not None or seen.mask is not None,
             lost_at=seen.lost_at,
         )
         for index, (seen, (_, tensor)) in enumerate(zip(seen_outputs(run), output_tensors(run.output), strict=True))
     ]
+
+
+def fixed_batch(model: Any) -> int | None:
+    """Return the one size of batches that a model is built for, as one with states is; None where it takes any."""
+    sizes = (tensor.shape[0] for tensor in getattr(model, "inputs", None) or ())
+    return next((int(size) for size in sizes if size is not None), None)
 
 
 def _of_all_rows(
@@ -83,12 +91,14 @@ def _of_all_rows(
         return valid
     if len(inputs[0].values) > TRACED:
         return None
-    blocks = [_traced(model, inputs, start, index) for start in range(0, len(inputs[0].values), BLOCK)]
+    size = fixed_batch(model) or BLOCK
+    starts = range(0, len(inputs[0].values), size)
+    blocks = [_traced(model, inputs, slice(start, start + size), index) for start in starts]
     known = [block for block in blocks if block is not None]
     return np.concatenate(known) if len(known) == len(blocks) else None
 
 
-def _traced(model: Any, inputs: Sequence[ModelInput], start: int, index: int) -> Bools | None:
-    some = tuple(rows_of(given, slice(start, start + BLOCK)) for given in inputs)
+def _traced(model: Any, inputs: Sequence[ModelInput], rows: slice, index: int) -> Bools | None:
+    some = tuple(rows_of(given, rows) for given in inputs)
     run: Run = trace(model, arguments(model, some), some)
     return seen_outputs(run)[index].valid

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from maskcli.evidence import LossGradient
 from maskcli.inspection.accounting import RowSums
-from maskcli.inspection.evaluating import Judged
+from maskcli.inspection.evaluating import Judged, noted_losses, noting
 from maskcli.inspection.keeping import as_it_was
+from maskcli.inspection.losses import as_fed
 from maskcli.records import Floats
 
 ROWS = 64
@@ -85,13 +86,14 @@ def _products(model: Any, data: Any, judged: Sequence[Judged], ways: Sequence[Se
 
 
 def _losses(one: Judged, tensor: Any) -> Any:
+    """Return the losses of an output, without its mask, times its loss weight."""
+    import keras
     import tensorflow as tf
 
-    bare = tf.identity(tensor)
-    losses = one.loss.call(tf.cast(one.targets, bare.dtype) if one.targets.dtype.kind == "f" else one.targets, bare)
-    rank = len(losses.shape)
-    losses = losses if rank <= 2 else tf.reduce_mean(losses, axis=list(range(2, rank)))
-    return tf.cast(losses, tf.float32) * (1.0 if one.loss_weight is None else one.loss_weight)
+    with noting(one.loss):
+        value = one.loss(as_fed(one.targets), tf.identity(tensor))
+        losses = noted_losses(one.loss, value)
+    return keras.ops.cast(losses, "float32") * (1.0 if one.loss_weight is None else one.loss_weight)
 
 
 def _dense(gradient: Any) -> Floats:

@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maskcli.evidence import BatchSizeLoss, LossOutput, LossReport, MetricReport, Remark, Targets
-from maskcli.inspection.evaluating import Evaluated, Judged
-from maskcli.inspection.explaining import Subject, agree, reduction_of
+from maskcli.inspection.accounting import evaluated
+from maskcli.inspection.evaluating import Evaluated, Judged, Seen
+from maskcli.inspection.explaining import Subject, agree, reduction_of, sums_of
 from maskcli.inspection.lanes import Lane
 from maskcli.inspection.remarks import fact, on_mask, relative, timesteps, warning
 from maskcli.records import ModelInput
@@ -19,9 +20,7 @@ SPREAD = 1e-4
 HALVES = {"float16": "3 decimal digits, and nothing above 65504", "bfloat16": "2 to 3 decimal digits"}
 
 
-def on_report(
-    report: LossReport, subject: Subject, seen: Evaluated, targets: Sequence[Targets], own_step: bool
-) -> Iterator[Remark]:
+def on_report(report: LossReport, subject: Subject, seen: Evaluated, targets: Sequence[Targets]) -> Iterator[Remark]:
     """Yield what follows from a report, the mask first.
 
     Args:
@@ -29,13 +28,12 @@ def on_report(
         subject: what was judged.
         seen: what ``evaluate`` let pass.
         targets: of each output.
-        own_step: whether the model reported by steps of its own.
     """
     several = len(report.outputs) > 1
-    for output, judged, lane, aims in zip(report.outputs, subject.judged, subject.lanes, targets, strict=True):
-        for remark in _on_output(report, output, judged, lane, aims):
+    for place, output in enumerate(report.outputs):
+        for remark in _on_output(report, output, subject, seen, place, targets[place]):
             yield Remark(remark.kind, f"{output.name}: {remark.text}") if several else remark
-    if own_step and not agree(report.keras_evaluate, seen.total, subject.rows * subject.timesteps):
+    if subject.own_steps and not agree(report.keras_evaluate, seen.total, subject.rows * subject.timesteps):
         yield warning(
             f"The model has steps of its own: its evaluate reports {report.keras_evaluate:.6g}, and the loss that it "
             f"is compiled with {seen.total:.6g}."
@@ -45,18 +43,19 @@ def on_report(
 
 
 def _on_output(
-    report: LossReport, output: LossOutput, judged: Judged, lane: Lane, targets: Targets
+    report: LossReport, output: LossOutput, subject: Subject, seen: Evaluated, place: int, targets: Targets
 ) -> Iterator[Remark]:
     if output.per_timestep is None:
         yield from _on_one_number(output)
         return
+    judged, lane = subject.judged[place], subject.lanes[place]
     yield from _on_its_mask(output, report.inputs)
     yield from _on_shapes(output)
     yield from _on_ignored(output)
     yield from _on_targets(targets, output, 0 if report.batch is None else report.batch.layout.value)
-    yield from _on_weights(output)
+    yield from _on_weights(output, judged)
     yield from _on_numbers(output, judged, lane)
-    yield from _on_sum(report, output, judged)
+    yield from _on_sum(output, judged, seen.outputs[place], report.batch_size)
 
 
 def _on_one_number(output: LossOutput) -> Iterator[Remark]:
@@ -137,7 +136,12 @@ def _on_targets(targets: Targets, output: LossOutput, padding_id: int) -> Iterat
         )
 
 
-def _on_weights(output: LossOutput) -> Iterator[Remark]:
+def _on_weights(output: LossOutput, judged: Judged) -> Iterator[Remark]:
+    if judged.spread:
+        yield fact(
+            "Each sample's weight counts for all its timesteps here. Keras has no such weights (batch,) for losses "
+            "(batch, timesteps): hand it np.repeat(weights[:, None], timesteps, axis=1)."
+        )
     if output.weights is None or output.counted is None or output.masked is None or output.weighted_mean is None:
         return
     total = float(output.weights[output.counted].sum(dtype=np.float64))
@@ -154,19 +158,29 @@ def _on_numbers(output: LossOutput, judged: Judged, lane: Lane) -> Iterator[Rema
     """Yield what is wrong with the predictions as numbers."""
     counted, others = output.not_finite
     if counted:
-        what = timesteps(counted, "prediction" if output.timed else "sample's prediction")
-        yield warning(
-            f"{what} that {'counts is' if counted == 1 else 'count are'} not finite: so is every mean of them."
-        )
+        what = timesteps(counted, "timestep" if output.timed else "sample")
+        verb = "has" if counted == 1 else "have"
+        yield warning(f"{what} {verb} predictions that are not finite{_first_wild(output)}: so is the loss.")
     elif others:
-        verb = "is" if others == 1 else "are"
+        verb = "has" if others == 1 else "have"
         yield warning(
-            f"{timesteps(others, 'prediction')} that the mask leaves out {verb} not finite. Keras multiplies losses "
-            "by the mask, and NaN times zero is NaN: it reports no number, though those that count are finite."
+            f"{timesteps(others, 'timestep')} that the mask leaves out {verb} predictions that are not finite. Keras "
+            "multiplies losses by the mask, and NaN times zero is NaN: it reports no number, though all that counts "
+            "is finite."
         )
     if output.dtype in HALVES:
         yield fact(f"Predictions are {output.dtype}: {HALVES[output.dtype]}. The loss itself is computed in float32.")
     yield from _on_probabilities(judged, lane)
+
+
+def _first_wild(output: LossOutput) -> str:
+    """Return where the first loss is not finite among those that count."""
+    assert output.per_timestep is not None and output.counted is not None  # noqa: S101 - asked before
+    places = np.argwhere(~np.isfinite(output.per_timestep) & output.counted)
+    if not len(places):
+        return ""
+    sample, *timestep = places[0].tolist()
+    return f", first at sample {sample}" + (f", timestep {timestep[0]}" if timestep else "")
 
 
 def _on_probabilities(judged: Judged, lane: Lane) -> Iterator[Remark]:
@@ -185,12 +199,11 @@ def _on_probabilities(judged: Judged, lane: Lane) -> Iterator[Remark]:
     )
 
 
-def _on_sum(report: LossReport, output: LossOutput, judged: Judged) -> Iterator[Remark]:
+def _on_sum(output: LossOutput, judged: Judged, seen: Seen, batch_size: int) -> Iterator[Remark]:
     """Yield how the loss by hand stands to what Keras reported."""
     masked, keras = output.masked, output.reported
     if masked is None:
-        if output.counted is not None and not output.counted.any():
-            yield warning(f"No timestep is left to count: there is nothing to average, and Keras reports {keras:g}.")
+        yield warning(f"No timestep is left to count: there is nothing to average, and Keras reports {keras:g}.")
         return
     if not (math.isfinite(masked) and math.isfinite(keras)):
         yield warning(f"The loss is not finite: {masked:.6g} by hand, {keras:.6g} by Keras.")
@@ -201,27 +214,25 @@ def _on_sum(report: LossReport, output: LossOutput, judged: Judged) -> Iterator[
         return
     if output.mask is None and output.timed and output.valid is not None and not output.valid.all():
         return
-    yield from _apart(report, output, masked, keras)
+    sums = sums_of(judged, seen)
+    assert sums is not None  # noqa: S101 - it has losses and a reduction that is known
+    yield _apart(output, masked, keras, evaluated(sums, batch_size), batch_size)
 
 
-def _apart(report: LossReport, output: LossOutput, masked: float, keras: float) -> Iterator[Remark]:
-    assert output.counted is not None  # noqa: S101 - there is a mean of what counts
+def _apart(output: LossOutput, masked: float, keras: float, batches: float, batch_size: int) -> Remark:
+    """Return what is between the mean by hand and what Keras reports: ``batches`` is the mean of their means."""
     apart = relative(masked, keras)
-    what = "valid timesteps" if output.timed else "samples"
     if apart <= 1e-6:
-        yield fact(f"The mean by hand over the {what} is what Keras reports.")
-        return
+        what = "valid timesteps" if output.timed else "samples"
+        return fact(f"The mean by hand over the {what} is what Keras reports.")
     said = f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart)"
-    # Adding n numbers one by one in float32 is off by at most n units in the last place.
-    if apart <= output.counted.size * float(np.finfo(np.float32).eps):
-        yield fact(f"{said}, which is within the rounding of float32.")
-    elif report.batch_size < len(output.counted):
-        yield warning(
-            f"{said}: evaluate ran in batches of {report.batch_size} and averaged their means by sample, not by valid "
-            "timestep."
-        )
-    else:
-        yield warning(f"{said}, more than rounding explains.")
+    if output.counted is None or not agree(batches, keras, output.counted.size):
+        return warning(f"{said}, more than rounding explains.")
+    if relative(batches, masked) <= relative(batches, keras):
+        return fact(f"{said}, which is within the rounding of float32.")
+    return warning(
+        f"{said}: evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep."
+    )
 
 
 def _on_batch_sizes(report: LossReport) -> Iterator[Remark]:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from maskcli.errors import UsageError
 
 CROSS_ENTROPIES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
@@ -101,11 +103,31 @@ def _described(loss: Any) -> str:
     return str(getattr(loss, "__name__", None) or type(loss).__name__)
 
 
+def as_fed(array: Any) -> Any:
+    """Return the tensor that ``evaluate`` makes of an array: floats become those of Keras, and integers stay."""
+    import keras
+
+    is_double = getattr(array, "dtype", None) == np.float64
+    return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if is_double else None)
+
+
 def resolved(loss: Any, targets: Any, predictions: Any) -> Any:
-    """Return the ``keras.losses.Loss`` that ``compile`` makes of a name, a function or a loss; never a shared one."""
+    """Return the ``keras.losses.Loss`` that ``compile`` makes of a name or a function; one that is given stays.
+
+    Raises:
+        UsageError: for what is no loss.
+    """
     from keras.src.trainers.compile_utils import get_loss
 
-    return get_loss(loss, targets, predictions)
+    try:
+        return get_loss(loss, targets, predictions)
+    except ValueError:
+        raise UsageError(
+            where="--loss",
+            expected="the name of a loss in keras.losses, a function, or a keras.losses.Loss",
+            received=repr(loss),
+            fix="A function takes the targets and the predictions, and returns a loss for each timestep.",
+        ) from None
 
 
 def loss_name(loss: Any) -> str:
@@ -128,8 +150,10 @@ def is_cross_entropy(loss: Any) -> bool:
 def per_output(given: Any, names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
     """Return what ``Model.compile`` was given for each output: of a dict by name, of a list by place, else the same.
 
+    A nest of dicts and lists, as the outputs themselves may be, is followed down.
+
     Args:
-        given: a loss, a weight, or a list or dict of them.
+        given: a loss, a weight, or a nest of them.
         names: of the outputs in their nest.
         output_names: by which the model calls them.
         where: names the option to errors.
@@ -138,24 +162,39 @@ def per_output(given: Any, names: Sequence[str], output_names: Sequence[str], wh
         UsageError: for names that no output has, and lists of another length.
     """
     if isinstance(given, Mapping):
-        both = [*names, *output_names]
-        for name in given:
-            if name not in both:
-                raise _no_output(name, names, where)
-        calls = list(output_names) if len(output_names) == len(names) else list(names)
-        return [given.get(name, given.get(call)) for name, call in zip(names, calls, strict=True)]
-    if isinstance(given, list | tuple) and len(names) > 1:
-        if len(given) != len(names):
-            raise UsageError(
-                where=where,
-                expected=f"one for each of {len(names)} outputs",
-                received=str(len(given)),
-                fix=f"The outputs are {', '.join(names)}.",
-            )
+        return _by_name(given, names, output_names, where)
+    if not isinstance(given, list | tuple):
+        return [given] * len(names)
+    nested = any(isinstance(one, Mapping | list | tuple) for one in given)
+    if nested and all(name.split("/")[0].isdigit() for name in names):
+        return [_at(given, name) for name in names]
+    if len(given) == len(names):
         return list(given)
-    if isinstance(given, list | tuple):
-        return [given[0] if given else None]
-    return [given] * len(names)
+    raise UsageError(
+        where=where,
+        expected=f"one for each of the outputs: {', '.join(names)}",
+        received=f"{len(given)} of them",
+        fix="Give a list with one for each, None where there is none, or a dict with the names of outputs.",
+    )
+
+
+def _by_name(given: Mapping[str, Any], names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
+    calls = output_names if len(output_names) == len(names) else names
+    for name in given:
+        if name not in {*names, *calls, *(path.split("/")[0] for path in names)}:
+            raise _no_output(name, names, where)
+    keys = [(name if name in given else call, name) for name, call in zip(names, calls, strict=True)]
+    return [given[key] if key in given else _at(given, name) for key, name in keys]
+
+
+def _at(nest: Any, name: str) -> Any:
+    """Return what a nest holds for the output ``name``, such as ``states/0``, or for all below a part of that."""
+    for step in name.split("/"):
+        if isinstance(nest, Mapping):
+            nest = nest.get(step)
+        elif isinstance(nest, list | tuple):
+            nest = nest[int(step)] if step.isdigit() and int(step) < len(nest) else None
+    return nest
 
 
 def _no_output(name: str, names: Sequence[str], where: str) -> UsageError:
@@ -166,32 +205,3 @@ def _no_output(name: str, names: Sequence[str], where: str) -> UsageError:
         received=repr(name),
         fix=f"Did you mean {near[0]}?" if near else "Name one of them.",
     )
-
-
-def metric_objects(metric: Any, targets: Any, predictions: Any) -> tuple[Any, Any]:
-    """Return two fresh metrics of what ``compile`` takes for one output; shapes decide what ``accuracy`` is.
-
-    Raises:
-        UsageError: for a name that Keras does not know.
-    """
-    import keras
-
-    try:
-        one = _metric(metric, targets, predictions)
-        return one, _metric(metric, targets, predictions)
-    except ValueError:
-        known = sorted(name for name, kind in vars(keras.metrics).items() if isinstance(kind, type))
-        near = difflib.get_close_matches(str(metric), known, n=1)
-        raise UsageError(
-            where="--metrics",
-            expected="the name of a metric in keras.metrics, or package.module:function",
-            received=repr(metric),
-            fix=f"Did you mean {near[0]}?" if near else "keras.metrics lists them.",
-        ) from None
-
-
-def _metric(metric: Any, targets: Any, predictions: Any) -> Any:
-    from keras.src.trainers.compile_utils import get_metric
-
-    fresh = type(metric).from_config(metric.get_config()) if hasattr(metric, "get_config") else metric
-    return get_metric(fresh() if isinstance(fresh, type) else fresh, targets, predictions)

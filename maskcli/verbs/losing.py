@@ -4,43 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from maskcli.errors import UsageError
-from maskcli.evidence import LossReport, Targets
+from maskcli.evidence import LossOutput, LossReport, Targets
 from maskcli.inspection import loss_remarks
 from maskcli.inspection.accounting import known_sizes
-from maskcli.inspection.arguments import arguments
-from maskcli.inspection.evaluating import Judged
-from maskcli.inspection.explaining import (
-    Subject,
-    batch_size_losses,
-    metric_reports,
-    output_of,
-    run_unmasked,
-    with_gradients,
-)
+from maskcli.inspection.evaluating import Evaluated, Judged
+from maskcli.inspection.explaining import Subject, batch_size_losses, output_of, run_unmasked, with_gradients
 from maskcli.inspection.judging import (
     Compiled,
     class_weights,
     compiled_of,
     has_own_evaluate,
     judged_output,
-    metrics_of,
     output_names,
-    own_evaluate,
 )
-from maskcli.inspection.lanes import Lane, lanes
-from maskcli.inspection.losses import CROSS_ENTROPIES, loss_name, loss_object, per_output, snake
+from maskcli.inspection.lanes import Lane, fixed_batch, lanes
+from maskcli.inspection.losses import CROSS_ENTROPIES, loss_name, loss_object, per_output
+from maskcli.inspection.metrics import metrics_of
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.factories import is_spec, named_object
 from maskcli.models.runtime import running, versions
 from maskcli.records import Layout, PaddedBatch, RaggedSequences, Side
-from maskcli.sequences.targets import MADE, given_targets, make_for_output, make_targets, read_array, read_targets
+from maskcli.sequences.targets import MADE, given_targets, make_targets, read_targets
+from maskcli.verbs.aiming import Asked, form_of, named, targets_of, weights_of
 from maskcli.verbs.cases import Case, case_of, is_builtin, padded, user_case
 from maskcli.verbs.settings import builtin_settings, positive
 
@@ -104,7 +93,7 @@ def loss(
         sample_weight: the path of a file, or an array ``(batch,)`` or ``(batch, timesteps)``.
         sample_weight_field: its field; without ``sample_weight``, a field of the data.
         class_weight: weights of timesteps by the class that their target is.
-        batch_size: of Keras's ``evaluate``; None takes 32, as that does.
+        batch_size: of Keras's ``evaluate``; None takes 32, as that does, or the one size that the model is built for.
         batch_sizes: sizes to set side by side, with gradients; none takes a few without gradients.
         shuffles: orders of the data that are tried for each of them.
         model: as for ``inspect``, and so the rest.
@@ -131,15 +120,8 @@ def loss(
         ModelError: when a model cannot be loaded, built or run, or cannot be judged by the loss.
     """
     positive(units=units, batch_size=batch_size, **{f"batch_sizes {size}": size for size in batch_sizes})
-    if sample_weight is not None and class_weight is not None:
-        raise UsageError(
-            where="--class-weight",
-            expected="either sample weights or class weights, as in Keras",
-            received="both",
-            fix="Multiply the sample weights by those of the classes.",
-        )
     layout = Layout(padding, truncating, maxlen, value, dtype, trim)
-    asked = _Asked(
+    asked = Asked(
         targets=targets,
         fields=_listed(targets_field),
         loss=loss,
@@ -149,8 +131,9 @@ def loss(
         weight_field=sample_weight_field,
         class_weight=class_weight,
     )
+    _check(asked, shuffles)
     if is_builtin(model):
-        case, aims = _builtin(
+        case, asked = _builtin(
             asked,
             sequences,
             layout,
@@ -163,7 +146,6 @@ def loss(
             zero_output_for_mask=zero_output_for_mask,
             seed=seed,
         )
-        asked = dataclasses.replace(asked, targets=[aims], loss="mse" if loss is None else loss)
     else:
         case = user_case(
             sequences,
@@ -171,45 +153,51 @@ def loss(
             layout,
             custom_objects=custom_objects,
             unsafe_load=unsafe_load,
-            also=_also(asked),
+            also=asked.also,
         )
     with case.naming():
-        return _reported(case, asked, batch_size or BATCH_SIZE, batch_sizes, shuffles, progress)
-
-
-def _also(asked: _Asked) -> dict[str, str]:
-    """Return the columns of the data that feed no input, each with the option that named it."""
-    fields = dict.fromkeys(asked.fields if asked.targets is None else (), "--targets-field")
-    if asked.sample_weight is None and asked.weight_field is not None:
-        fields[asked.weight_field] = "--sample-weight-field"
-    return fields
+        return _reported(case, asked, Cuts(batch_size, tuple(batch_sizes), shuffles), progress)
 
 
 def _listed(fields: str | Sequence[str] | None) -> tuple[str, ...]:
     return () if fields is None else (fields,) if isinstance(fields, str) else tuple(fields)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Asked:
-    """What the model is to be judged by, as it was asked for."""
+def _check(asked: Asked, shuffles: int) -> None:
+    """Raise UsageError for fewer shuffles than none, and for weights of samples and of classes at once."""
+    if shuffles < 0:
+        raise UsageError(where="shuffles", expected="at least 0", received=str(shuffles), fix="0 tries no orders.")
+    if asked.class_weight is not None and (asked.sample_weight is not None or asked.weight_field is not None):
+        raise UsageError(
+            where="--class-weight",
+            expected="either sample weights or class weights, as in Keras",
+            received="both",
+            fix="Multiply the sample weights by those of the classes.",
+        )
 
-    targets: object
-    fields: tuple[str, ...]
-    loss: object
-    loss_options: dict[str, Any]
-    metrics: tuple[object, ...]
-    sample_weight: object
-    weight_field: str | None
-    class_weight: Mapping[int, float] | None
+
+@dataclasses.dataclass(frozen=True)
+class Cuts:
+    """How data is cut into batches: for ``evaluate``, and for what is set side by side."""
+
+    batch_size: int | None
+    batch_sizes: tuple[int, ...]
+    shuffles: int
 
 
-def _builtin(
-    asked: _Asked, sequences: object, layout: Layout, units: int | None, **options: Any
-) -> tuple[Case, Targets]:
-    """Return a built-in model whose outputs are as wide as the targets need, with these targets."""
+def _builtin(asked: Asked, sequences: object, layout: Layout, units: int | None, **options: Any) -> tuple[Case, Asked]:
+    """Return a built-in model whose outputs are as wide as the targets need, and what it is judged by with these."""
+    for option in asked.also.values():
+        raise UsageError(
+            where=option,
+            expected="a model of your own, which takes fields of the data",
+            received=f"--model {options['name']}",
+            fix=f"Name the file too, with {option.removesuffix('-field')}.",
+        )
     ragged, batch = padded(sequences, layout, options["name"])
     settings = builtin_settings(ragged, batch, units=3 if units is None else units, **options)
-    form = _form(asked.loss or "mse")
+    loss = "mse" if asked.loss is None else asked.loss
+    form = form_of(next(iter(loss.values()), "mse") if isinstance(loss, Mapping) else loss)
     needs_logits = form in CROSS_ENTROPIES and BUILTIN[settings.name].BOUNDED
     wanted = _targets_of_builtin(asked, form, ragged, batch, None if needs_logits else units, settings.input_dim)
     _check_size(batch, wanted.units)
@@ -217,23 +205,13 @@ def _builtin(
         settings = dataclasses.replace(settings, logits=wanted.units)
     else:
         settings = dataclasses.replace(settings, units=wanted.units)
-    if form in CROSS_ENTROPIES:
-        asked.loss_options.setdefault("from_logits", True)
-    return case_of(settings, ragged, batch), wanted
-
-
-def _form(loss: object) -> str:
-    """Return the name of a loss as Keras's functions are named, which says what targets it takes."""
-    if isinstance(loss, str):
-        return ALIASES.get(loss.lower(), snake(loss))
-    return snake(getattr(loss, "__name__", None) or type(loss).__name__)
-
-
-ALIASES = {"bce": "binary_crossentropy"}
+    case = case_of(settings, ragged, batch)
+    loss_options = {"from_logits": True, **asked.loss_options} if form in CROSS_ENTROPIES else asked.loss_options
+    return case, dataclasses.replace(asked, targets=wanted, loss=loss, loss_options=loss_options)
 
 
 def _targets_of_builtin(
-    asked: _Asked, form: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
+    asked: Asked, form: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
 ) -> Targets:
     targets = "arange" if asked.targets is None else asked.targets
     field = asked.fields[0] if asked.fields else None
@@ -256,88 +234,95 @@ def _check_size(batch: PaddedBatch, width: int) -> None:
         )
 
 
-def _reported(
-    case: Case,
-    asked: _Asked,
-    batch_size: int,
-    batch_sizes: Sequence[int],
-    shuffles: int,
-    progress: Progress | None,
-) -> LossReport:
+def _reported(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -> LossReport:
+    """Return the report of a model that is judged by what was asked for, on its data."""
     with running(f"--model {case.about.name}"):
         outputs = lanes(case.model, case.inputs)
-        compiled = compiled_of(case.model)
-    judging = _judging(case, asked, outputs, compiled)
-    judged = tuple(one for one, _, _ in judging)
-    own = tuple(outputs[one.index] for one in judged)
-    subject = Subject(case.model, case.inputs, judged, own)
-    with running(f"--model {case.about.name}"):
-        seen = subject.run(batch_size, _first_half(progress, subject.rows))
-        plain = run_unmasked(subject, batch_size, _second_half(progress, subject.rows))
-        sizes = batch_size_losses(
-            subject, seen, batch_size, known_sizes(batch_sizes, batch_size, subject.rows), shuffles
-        )
-        sizes, gradient_rows = with_gradients(subject, seen, sizes) if batch_sizes else (sizes, 0)
-    total = _own_total(case, asked, subject, batch_size, len(outputs)) if asked.loss is None else None
+        fixed = fixed_batch(case.model)
+    judging = _judging(case, asked, outputs)
+    judged = tuple(one.judged for one in judging)
+    own_steps = asked.loss is None and not asked.loss_options and has_own_evaluate(case.model)
+    subject = Subject(
+        case.model,
+        case.inputs,
+        judged,
+        tuple(outputs[one.index] for one in judged),
+        own_steps=own_steps and len(judged) == len(outputs),
+    )
+    batch_size = cuts.batch_size or fixed or BATCH_SIZE
+    sizes = known_sizes(cuts.batch_sizes or (() if fixed is None else (batch_size,)), batch_size, subject.rows)
+    with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
+        seen = subject.run(batch_size, _half(progress, subject.rows, 0))
+        plain = run_unmasked(subject, batch_size, _half(progress, subject.rows, 1))
+        total = subject.reported(batch_size) if subject.own_steps else seen.total
+        losses = batch_size_losses(subject, seen, total, batch_size, sizes, cuts.shuffles)
+        losses, gradient_rows = with_gradients(subject, seen, losses) if cuts.batch_sizes else (losses, 0)
     report = LossReport(
         model=case.about,
         versions=versions(),
         inputs=case.inputs,
         batch=case.batch,
-        outputs=tuple(
-            output_of(one, lane, mine, None if plain is None else plain.outputs[place], about.about, name)
-            for place, ((one, about, name), lane, mine) in enumerate(zip(judging, own, seen.outputs, strict=True))
-        ),
-        keras_evaluate=seen.total if total is None else total,
+        outputs=_outputs(judging, subject, seen, plain),
+        keras_evaluate=total,
         regularization=seen.regularization,
         batch_size=batch_size,
-        batch_sizes=sizes,
+        batch_sizes=losses,
         gradient_rows=gradient_rows,
-        metrics=metric_reports(judged),
+        metrics=seen.metrics,
         remarks=(),
     )
-    remarks = loss_remarks.on_report(
-        report, subject, seen, [about for _, about, _ in judging], own_step=total is not None
-    )
+    remarks = loss_remarks.on_report(report, subject, seen, [one.targets for one in judging])
     return dataclasses.replace(report, remarks=tuple(remarks))
 
 
-def _first_half(progress: Progress | None, rows: int) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(done, 2 * rows)
+def _half(progress: Progress | None, rows: int, half: int) -> Callable[[int], None] | None:
+    """Return what is told of the rows done in the first or the second of two runs."""
+    return None if progress is None else lambda done: progress(half * rows + done, 2 * rows)
 
 
-def _second_half(progress: Progress | None, rows: int) -> Callable[[int], None] | None:
-    return None if progress is None else lambda done: progress(rows + done, 2 * rows)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Judging:
+    """An output with what judges it, its targets, and the name of its loss."""
+
+    judged: Judged
+    targets: Targets
+    loss: str
 
 
-def _judging(
-    case: Case, asked: _Asked, outputs: Sequence[Lane], compiled: Compiled
-) -> list[tuple[Judged, Targets, str]]:
-    """Return each output that has a loss with what judges it, its targets, and the name of its loss."""
-    names, called = [lane.name for lane in outputs], output_names(case.model)
-    losses = per_output(_losses(case, asked, compiled), names, called, "--loss")
-    judged = [lane for lane, one in zip(outputs, losses, strict=True) if one is not None]
-    aims = _targets(case, asked, judged, {lane.index: _form(losses[lane.index]) for lane in judged})
-    weights = _weights(case, asked)
+def _outputs(
+    judging: Sequence[_Judging], subject: Subject, seen: Evaluated, plain: Evaluated | None
+) -> tuple[LossOutput, ...]:
+    others = [None] * len(judging) if plain is None else plain.outputs
+    return tuple(
+        output_of(one.judged, lane, own, other, one.targets.about, one.loss)
+        for one, lane, own, other in zip(judging, subject.lanes, seen.outputs, others, strict=True)
+    )
+
+
+def _judging(case: Case, asked: Asked, outputs: Sequence[Lane]) -> list[_Judging]:
+    """Return each output that has a loss with what judges it."""
+    compiled, names, called = compiled_of(case.model), [lane.name for lane in outputs], output_names(case.model)
+    every = per_output(_losses(case, asked, compiled), names, called, "--loss")
+    losses = {lane.index: one for lane, one in zip(outputs, every, strict=True) if one is not None}
+    _check_classes(asked, [names[index] for index in losses])
+    aims = targets_of(case, asked, outputs, called, losses)
+    weights = weights_of(case, asked)
     loss_weights = per_output(compiled.loss_weights, names, called, "loss_weights")
-    metrics = metrics_of(compiled, names, called)
-    more = [_named(metric, "a metric") for metric in asked.metrics]
-    weighs = weights is not None or asked.class_weight is not None
+    metrics = metrics_of(compiled.metrics, compiled.weighted_metrics, names, called)
+    more = [(named(one, "a metric"), weighs) for one in asked.metrics for weighs in sorted({False, asked.weighs})]
     found = []
-    for lane, aim in zip(judged, aims, strict=True):
+    for (index, loss), aim in zip(losses.items(), aims, strict=True):
         own = weights
         if asked.class_weight is not None:
-            own = class_weights(aim.values, lane.sample.shape[-1], asked.class_weight)
-        both = [(metric, weighted) for metric in more for weighted in ((False, True) if weighs else (False,))]
-        given = losses[lane.index]
-        kept = loss_object(given, asked.loss_options) if asked.loss is not None or asked.loss_options else given
-        judge = judged_output(lane, kept, loss_weights[lane.index], aim.values, own, [*metrics[lane.index], *both])
-        found.append((judge, aim, loss_name(given)))
+            own = class_weights(aim.values, outputs[index].sample.shape, asked.class_weight)
+        made = loss_object(loss, asked.loss_options) if asked.loss is not None or asked.loss_options else loss
+        judge = judged_output(outputs[index], made, loss_weights[index], aim.values, own, [*metrics[index], *more])
+        found.append(_Judging(judge, aim, loss_name(loss)))
     return found
 
 
-def _losses(case: Case, asked: _Asked, compiled: Compiled) -> Any:
-    given = compiled.loss if asked.loss is None else _named(asked.loss, "a loss")
+def _losses(case: Case, asked: Asked, compiled: Compiled) -> Any:
+    given = compiled.loss if asked.loss is None else named(asked.loss, "a loss")
     if given is None:
         raise UsageError(
             where="--loss",
@@ -348,88 +333,12 @@ def _losses(case: Case, asked: _Asked, compiled: Compiled) -> Any:
     return given
 
 
-def _named(given: object, what: str) -> Any:
-    """Return what ``package.module:function`` names, also inside lists and dicts; anything else as it is."""
-    if isinstance(given, Mapping):
-        return {name: _named(one, what) for name, one in given.items()}
-    if isinstance(given, list | tuple):
-        return [_named(one, what) for one in given]
-    return named_object(given, what) if isinstance(given, str) and is_spec(given) else given
-
-
-def _targets(case: Case, asked: _Asked, judged: Sequence[Lane], forms: Mapping[int, str]) -> list[Targets]:
-    """Return the targets of each output that has a loss."""
-    rows = len(case.inputs[0].values)
-    given = asked.targets
-    if given is None:
-        return _targets_of_data(case, asked, judged)
-    if isinstance(given, str) and given in MADE:
-        shapes = [(rows, *lane.sample.shape[1:]) for lane in judged]
-        return [
-            make_for_output(given, forms[lane.index], shape, case.ragged, case.batch)
-            for lane, shape in zip(judged, shapes, strict=True)
-        ]
-    if isinstance(given, str | os.PathLike):
-        path = os.fspath(given)
-        fields = asked.fields or ((None,) if len(judged) == 1 else tuple(lane.name for lane in judged))
-        _check_fields(fields, judged)
-        return [
-            Targets(
-                read_array(path, field, case.ragged, case.batch, rows), 0, path if field is None else f"{path} {field}"
-            )
-            for field in fields
-        ]
-    parts = per_output(given, [lane.name for lane in judged], output_names(case.model), "targets")
-    return [one if isinstance(one, Targets) else Targets(_rows(one, rows), 0, "given") for one in parts]
-
-
-def _targets_of_data(case: Case, asked: _Asked, judged: Sequence[Lane]) -> list[Targets]:
-    if not asked.fields:
+def _check_classes(asked: Asked, judged: Sequence[str]) -> None:
+    """Raise UsageError for weights of classes where several outputs may each have classes of their own."""
+    if asked.class_weight is not None and len(judged) > 1:
         raise UsageError(
-            where="--targets",
-            expected=f"what {case.about.name} is to predict",
-            received="none",
-            fix="Name a file, a field of the data with --targets-field, or let arange, zeros or ones make some.",
+            where="--class-weight",
+            expected="one output with a loss, as in Keras",
+            received=", ".join(judged),
+            fix="Give the loss of one output, as --loss OUTPUT=LOSS, or --sample-weight.",
         )
-    _check_fields(asked.fields, judged)
-    return [Targets(case.more[field], 0, f"field {field}") for field in asked.fields]
-
-
-def _check_fields(fields: Sequence[str | None], judged: Sequence[Lane]) -> None:
-    if len(fields) != len(judged):
-        raise UsageError(
-            where="--targets-field",
-            expected=f"one field for each output with a loss: {', '.join(lane.name for lane in judged)}",
-            received=", ".join(map(str, fields)),
-            fix="Repeat --targets-field, in the order of the outputs.",
-        )
-
-
-def _rows(values: Any, rows: int) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.shape[:1] != (rows,):
-        raise UsageError(
-            where="targets",
-            expected=f"{rows} rows, as the data has",
-            received=f"shape {array.shape}",
-            fix="Give a row of targets for each row of the data.",
-        )
-    return array
-
-
-def _weights(case: Case, asked: _Asked) -> NDArray[Any] | None:
-    if asked.sample_weight is None:
-        return None if asked.weight_field is None else case.more[asked.weight_field]
-    if isinstance(asked.sample_weight, str | os.PathLike):
-        path = os.fspath(asked.sample_weight)
-        rows = len(case.inputs[0].values)
-        return read_array(path, asked.weight_field, case.ragged, case.batch, rows, "sample weights")
-    return np.asarray(asked.sample_weight)
-
-
-def _own_total(case: Case, asked: _Asked, subject: Subject, batch_size: int, outputs: int) -> float | None:
-    """Return what ``evaluate`` of a model with steps of its own reports; None without, or where it cannot be asked."""
-    if asked.loss_options or not has_own_evaluate(case.model) or len(subject.judged) != outputs:
-        return None
-    with running(f"--model {case.about.name}"):
-        return own_evaluate(case.model, arguments(case.model, case.inputs), subject.judged, batch_size)
