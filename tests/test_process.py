@@ -117,10 +117,14 @@ def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path) -> None:
     assert "\ufffd.txt: expected a file of sequences; received no such file" in missing.stderr.decode()
 
 
-def test_a_terminal_sees_that_something_is_happening(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [("inspect", "Loading TensorFlow and running the model"), ("loss", r"Running the model.*6/6 rows")],
+)
+def test_a_terminal_sees_that_something_is_happening(tmp_path: Path, command: str, message: str) -> None:
     master, slave = pty.openpty()
     with subprocess.Popen(
-        [PYTHON, "-m", "maskcli", "inspect", "--format", "json"],
+        [PYTHON, "-m", "maskcli", command, "--format", "json"],
         stdout=subprocess.PIPE,
         stderr=slave,
         cwd=tmp_path,
@@ -129,8 +133,8 @@ def test_a_terminal_sees_that_something_is_happening(tmp_path: Path) -> None:
         os.close(slave)
         shown, result = _read_both(master, process)
     assert process.returncode == 0
-    assert "Loading TensorFlow and running the model" in shown
-    assert result.startswith('{"schema": "maskcli/inspect/1"')
+    assert re.search(message, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    assert result.startswith(f'{{"schema": "maskcli/{command}/1"')
     assert "oneDNN" not in shown
 
 
