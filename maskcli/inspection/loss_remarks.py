@@ -13,7 +13,7 @@ from maskcli.inspection.evaluating import Evaluated, Judged, Seen
 from maskcli.inspection.explaining import Subject, agree, reduction_of, sums_of
 from maskcli.inspection.lanes import Lane
 from maskcli.inspection.remarks import fact, on_mask, relative, timesteps, warning
-from maskcli.records import ModelInput
+from maskcli.records import Bools, ModelInput
 
 SPREAD = 1e-4
 """Relative difference from which on the losses of batch sizes are said to differ."""
@@ -83,20 +83,26 @@ def _on_its_mask(output: LossOutput, inputs: Sequence[ModelInput]) -> Iterator[R
         elif not mask.any():
             yield warning("Every timestep is masked: nothing is left to count.")
         return
-    if valid is None:
-        return
-    padding = int((~valid).sum())
-    if not padding and output.lost_at is not None:
-        yield warning(f"The outputs carry no mask: it was lost at {output.lost_at}, and what it hid counts.")
-        return
-    if not padding:
-        yield fact("The outputs carry no mask, and there is no padding that it could leave out.")
-        return
+    if valid is not None:
+        yield _on_no_mask(output, valid)
+
+
+def _on_no_mask(output: LossOutput, valid: Bools) -> Remark:
+    """Return what an output without a mask makes of padding."""
+    padding = ~valid
+    left = padding if output.ignored is None or output.ignored.shape != valid.shape else padding & ~output.ignored
     lost = f", which was lost at {output.lost_at}" if output.lost_at is not None else ""
-    share = "" if output.padding_share is None else f": {100 * output.padding_share:.3g} % of the loss"
-    yield warning(
-        f"The outputs carry no mask{lost}: Keras counts {timesteps(padding, 'padded timestep')} as data{share}."
-    )
+    if left.any():
+        share = "" if output.padding_share is None else f": {100 * output.padding_share:.3g} % of the loss"
+        return warning(
+            f"The outputs carry no mask{lost}: Keras counts {timesteps(int(left.sum()), 'padded timestep')} as "
+            f"data{share}."
+        )
+    if padding.any():
+        return fact(f"The outputs carry no mask{lost}; the loss leaves padding out by itself.")
+    if lost:
+        return warning(f"The outputs carry no mask{lost}, and what it hid counts.")
+    return fact("The outputs carry no mask, and there is no padding that it could leave out.")
 
 
 def _whose(output: LossOutput, inputs: Sequence[ModelInput]) -> ModelInput | None:
