@@ -13,32 +13,19 @@ from numpy.typing import NDArray
 from maskcli.errors import said
 from maskcli.evidence import SeenLoss, SeenMetric
 from maskcli.inspection.compare import MARGIN
+from maskcli.inspection.compiled import output_names
+from maskcli.inspection.evaluating import noted_losses, noting
+from maskcli.inspection.keeping import as_it_was
+from maskcli.inspection.losses import as_fed, loss_name, per_output, resolved
+from maskcli.inspection.metrics import fresh_metric, metrics_of, result
 from maskcli.inspection.rerun import noise_at
 from maskcli.inspection.subject import Subject
 from maskcli.inspection.trace import mask_of, output_tensors
-from maskcli.inspection.values import EPSILON, is_float
+from maskcli.inspection.values import EPSILON, as_float64, is_float
 from maskcli.records import Bools
 
 TRIES = 3
 """Made-up targets with which a metric is tried before it is believed to be indifferent to the mask."""
-
-
-def compiled(model: Any) -> tuple[Any, Any]:
-    """Return the loss and the metrics that a model is compiled with, as they were given; None where it is not."""
-    if not getattr(model, "compiled", False):
-        return None, None
-    metrics = getattr(model, "_compile_metrics", None)
-    return getattr(model, "loss", None), getattr(metrics, "_user_metrics", None)
-
-
-def known_loss(name: str) -> bool:
-    """Return whether Keras knows a loss of that name."""
-    import keras
-
-    try:
-        return keras.losses.get(name) is not None
-    except ValueError:
-        return False
 
 
 def seen_losses(subject: Subject, loss: Any, targets: NDArray[Any] | None) -> Iterator[SeenLoss]:
@@ -48,13 +35,14 @@ def seen_losses(subject: Subject, loss: Any, targets: NDArray[Any] | None) -> It
     output in a list or a dict. ``targets`` are those of the first output.
     """
     outputs = output_tensors(subject.base.output)
-    for index, (name, tensor) in enumerate(outputs):
-        valid, chosen = subject.flow.valid.get(id(tensor)), _chosen(loss, index, name, subject.model)
+    given = per_output(loss, [name for name, _ in outputs], output_names(subject.model), "--loss")
+    for index, ((name, tensor), chosen) in enumerate(zip(outputs, given, strict=True)):
+        valid = subject.flow.valid.get(id(tensor))
         if valid is None or chosen is None:
             continue
         mask = mask_of(tensor)
         counted = np.ones_like(valid) if mask is None or mask.shape != valid.shape else mask
-        seen = SeenLoss(_loss_name(chosen), name, int((counted & ~valid).sum()), valid.size)
+        seen = SeenLoss(loss_name(chosen), name, int((counted & ~valid).sum()), valid.size)
         if targets is None or index:
             yield _unproven(seen) if _may_leave_out(chosen) else seen
         elif np.shape(targets)[:2] != valid.shape:
@@ -84,14 +72,12 @@ def _measured(
     ``Model.evaluate`` averages the losses of batches by the samples they have; the exact mean is over all valid
     timesteps, however they are cut.
     """
-    from keras.src.trainers.compile_utils import get_loss
-
+    values, sizes = np.asarray(tensor), sorted({1, max(1, len(valid) // 2), len(valid)})
+    other = noise_at(values, ~valid, np.random.default_rng(6))
     try:
-        loss = get_loss(chosen, targets, tensor)
-        each = np.asarray(loss.call(targets, np.asarray(tensor)), dtype=np.float64)
-        sizes = sorted({1, max(1, len(valid) // 2), len(valid)})
-        by_size = {size: _evaluated(loss, targets, np.asarray(tensor), mask, size) for size in sizes}
-        other = noise_at(np.asarray(tensor), ~valid, np.random.default_rng(6))
+        loss = resolved(chosen, targets, tensor)
+        each = _each(loss, targets, values)
+        by_size = {size: _evaluated(loss, targets, values, mask, size) for size in sizes}
         moved = _evaluated(loss, targets, other, mask, len(valid)) != by_size[len(valid)]
     except Exception as error:  # Targets that this loss cannot take; what is counted is known all the same.
         return _unmeasured(seen, f"make it raise {said(error)}")
@@ -107,6 +93,12 @@ def _measured(
         by_batch_size=by_size,
         tolerance=MARGIN * EPSILON["float32"] * math.sqrt(valid.size),
     )
+
+
+def _each(loss: Any, targets: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the losses of timesteps, before they are reduced."""
+    with noting(loss):
+        return as_float64(noted_losses(loss, loss(as_fed(targets), _masked(values, None))))
 
 
 def _unmeasured(seen: SeenLoss, why: str) -> SeenLoss:
@@ -131,20 +123,6 @@ def _masked(values: NDArray[Any], mask: Bools | None, rows: slice = slice(None))
     return tensor
 
 
-def _chosen(given: Any, index: int, name: str, model: Any) -> Any:
-    """Return what a model was compiled with for one output: of a dict by name, of a list by place."""
-    if isinstance(given, dict):
-        names = getattr(model, "output_names", None) or ()
-        return given.get(name, given.get(names[index]) if index < len(names) else None)
-    if isinstance(given, list | tuple):
-        return given[index] if index < len(given) else None
-    return given
-
-
-def _loss_name(loss: Any) -> str:
-    return str(loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", "loss"))
-
-
 def seen_metrics(subject: Subject, metrics: Any, targets: NDArray[Any] | None) -> Iterator[SeenMetric]:
     """Yield what each metric says of its output under the mask, of the valid timesteps alone, and of all.
 
@@ -152,14 +130,12 @@ def seen_metrics(subject: Subject, metrics: Any, targets: NDArray[Any] | None) -
     is. ``metrics`` are those a model is compiled with; only of copies is the state changed.
     """
     outputs = output_tensors(subject.base.output)
+    chosen = metrics_of(metrics, None, [name for name, _ in outputs], output_names(subject.model))
     for index, (name, tensor) in enumerate(outputs):
         mask, valid = mask_of(tensor), subject.flow.valid.get(id(tensor))
         if valid is None or mask is None or mask.shape != valid.shape or mask.all() or not is_float(tensor):
             continue
-        chosen = (
-            metrics if len(outputs) == 1 and isinstance(metrics, list) else _chosen(metrics, index, name, subject.model)
-        )
-        for metric in _flat(chosen):
+        for metric, _ in chosen[index]:
             yield from _asked(metric, name, np.asarray(tensor), mask, None if index else targets)
 
 
@@ -187,32 +163,22 @@ def _candidates(targets: NDArray[Any] | None, values: NDArray[Any]) -> Iterator[
         yield chance.integers(0, max(2, values.shape[-1]), values.shape[:2]).astype("int32"), "made up"
 
 
-def _flat(metrics: Any) -> Iterator[Any]:
-    for metric in metrics if isinstance(metrics, list | tuple) else [metrics]:
-        if isinstance(metric, list | tuple):
-            yield from metric
-        elif metric is not None:
-            yield metric
-
-
 def _tried(
     metric: Any, output: str, targets: NDArray[Any], values: NDArray[Any], mask: Bools, about: str
 ) -> SeenMetric | None:
     """Return what the metric says; None when it cannot take these targets."""
-    from keras.src.trainers.compile_utils import get_metric
-
-    def says(y_true: NDArray[Any], y_pred: Any) -> float:
-        fresh = type(metric).from_config(metric.get_config()) if hasattr(metric, "get_config") else metric
-        made = get_metric(fresh, y_true, y_pred)
-        made.update_state(y_true, y_pred)
-        result = made.result()
-        return float(next(iter(result.values())) if isinstance(result, dict) else np.mean(np.asarray(result)))
-
     try:
-        with_mask, on_all = says(targets, _masked(values, mask)), says(targets, _masked(values, None))
-        on_valid = says(targets[mask], _masked(values[mask], None))
-        name = metric if isinstance(metric, str) else getattr(metric, "name", None) or metric.__name__
-        kind = type(get_metric(metric, targets, _masked(values, None))).__name__
+        with_mask, on_all = (_says(metric, targets, _masked(values, given)) for given in (mask, None))
+        on_valid = _says(metric, targets[mask], _masked(values[mask], None))
+        made = fresh_metric(metric, targets, values)
     except Exception:  # These targets do not suit it; others may.
         return None
-    return SeenMetric(str(name), kind, output, with_mask, on_valid, on_all, about)
+    return SeenMetric(str(made.name), type(made).__name__, output, with_mask, on_valid, on_all, about)
+
+
+def _says(metric: Any, targets: NDArray[Any], predictions: Any) -> float:
+    made = fresh_metric(metric, targets, predictions)
+    with as_it_was(made):
+        made.reset_state()
+        made.update_state(targets, predictions)
+        return result(made)

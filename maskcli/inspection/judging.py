@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,45 +14,6 @@ from maskcli.inspection.lanes import Lane
 from maskcli.inspection.losses import as_fed, loss_name, resolved
 from maskcli.inspection.metrics import judged_metrics
 from maskcli.records import Floats
-
-OWN_STEPS = ("test_step", "compute_loss", "compute_metrics")
-"""Methods of a model by which its ``evaluate`` may be another one than Keras's."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Compiled:
-    """What a model was compiled with, as it was given; None and nothing where it was not."""
-
-    loss: Any = None
-    loss_weights: Any = None
-    metrics: Any = None
-    weighted_metrics: Any = None
-
-
-def compiled_of(model: Any) -> Compiled:
-    """Return what a model was compiled with."""
-    if not getattr(model, "compiled", False):
-        return Compiled()
-    loss, metrics = getattr(model, "_compile_loss", None), getattr(model, "_compile_metrics", None)
-    return Compiled(
-        getattr(model, "loss", None),
-        getattr(loss, "_user_loss_weights", None),
-        getattr(metrics, "_user_metrics", None),
-        getattr(metrics, "_user_weighted_metrics", None),
-    )
-
-
-def has_own_evaluate(model: Any) -> bool:
-    """Return whether ``evaluate`` of a compiled model runs a step that is not Keras's."""
-    import keras
-
-    own = any(getattr(type(model), name) is not getattr(keras.Model, name) for name in OWN_STEPS)
-    return own and bool(getattr(model, "compiled", False))
-
-
-def output_names(model: Any) -> list[str]:
-    """Return the names by which a model calls its outputs; nothing where it has none."""
-    return [str(name) for name in getattr(model, "output_names", None) or ()]
 
 
 def judged_output(
@@ -102,9 +62,11 @@ def judged_output(
 
 def _shape_of_losses(loss: Any, targets: NDArray[Any], lane: Lane) -> tuple[int, ...]:
     """Return the shape of the losses of some rows, before they are reduced, with two axes at the most."""
+    import keras
+
     try:
         with noting(loss):
-            value = loss(as_fed(targets), as_fed(lane.sample))
+            value = loss(as_fed(targets), keras.ops.convert_to_tensor(lane.sample))
             shape = tuple(noted_losses(loss, value).shape)
     except Exception as error:
         raise InputError(
@@ -190,12 +152,12 @@ def class_weights(targets: NDArray[Any], predictions: tuple[int, ...], weights: 
 
 def own_evaluate(model: Any, data: Any, judged: Sequence[Judged], batch_size: int) -> float:
     """Return what the ``evaluate`` of a model with steps of its own reports; all its outputs are ``judged``."""
-    weights = None if judged[0].weights is None else _nest(judged, [one.weights for one in judged])
+    weights = [one.weights for one in judged]
     with untouched(model):
         result = model.evaluate(
             data,
             _nest(judged, [one.targets for one in judged]),
-            sample_weight=weights,
+            sample_weight=None if weights[0] is None else _nest(judged, weights),
             batch_size=batch_size,
             verbose=0,
             return_dict=True,

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
 
@@ -21,7 +21,7 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def loss_object(loss: Any, options: Mapping[str, Any], where: str = "--loss") -> Any:
+def loss_object(loss: Any, options: Mapping[str, Any]) -> Any:
     """Return a ``keras.losses.Loss`` for what ``Model.compile`` takes, with ``options`` as arguments of its class.
 
     ``crossentropy`` and ``ce`` stay names: which loss they are, shapes decide; see ``resolved``.
@@ -34,7 +34,7 @@ def loss_object(loss: Any, options: Mapping[str, Any], where: str = "--loss") ->
     if isinstance(loss, str):
         if loss.lower() in ("crossentropy", "ce") and not options:
             return loss
-        return _made(_class_of(loss, where), options)
+        return _made(_class_of(loss), options)
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
         return _made(loss, options)
     if options:
@@ -47,26 +47,32 @@ def loss_object(loss: Any, options: Mapping[str, Any], where: str = "--loss") ->
     return loss
 
 
-def _class_of(name: str, where: str) -> type:
+def _class_of(name: str) -> type:
     """Return the class of a loss by its own name, that of its function, or an alias such as ``mse``."""
     import keras
 
     known = {snake(kind.__name__): kind for kind in _classes()}
-    try:
-        found = keras.losses.get(name)
-    except ValueError:
-        found = None
-    called = name if found is None else getattr(found, "__name__", type(found).__name__)
+    called = _described(keras.losses.get(name)) if known_loss(name) else name
     kind = known.get(snake(called))
     if kind is None:
         near = difflib.get_close_matches(name.lower(), known, n=1)
         raise UsageError(
-            where=where,
+            where="--loss",
             expected="the name of a loss in keras.losses, or package.module:function",
             received=repr(name),
             fix=f"Did you mean {near[0]}?" if near else f"Keras has: {', '.join(sorted(known))}.",
         )
     return kind
+
+
+def known_loss(name: str) -> bool:
+    """Return whether Keras knows a loss of that name."""
+    import keras
+
+    try:
+        return keras.losses.get(name) is not None
+    except ValueError:
+        return False
 
 
 def _classes() -> Iterator[type]:
@@ -103,12 +109,12 @@ def _described(loss: Any) -> str:
     return str(getattr(loss, "__name__", None) or type(loss).__name__)
 
 
-def as_fed(array: Any) -> Any:
-    """Return the tensor that ``evaluate`` makes of an array: floats become those of Keras, and integers stay."""
+def as_fed(targets: NDArray[Any]) -> Any:
+    """Return the tensor that ``evaluate`` makes of targets: floats become those of Keras, and integers stay."""
     import keras
 
-    is_double = getattr(array, "dtype", None) == np.float64
-    return keras.ops.convert_to_tensor(array, dtype=keras.config.floatx() if is_double else None)
+    dtype = keras.config.floatx() if targets.dtype.kind == "f" else None
+    return keras.ops.convert_to_tensor(targets, dtype=dtype)
 
 
 def resolved(loss: Any, targets: Any, predictions: Any) -> Any:

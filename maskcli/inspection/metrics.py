@@ -72,7 +72,10 @@ def judged_metrics(
     Raises:
         UsageError: for a name that Keras does not know, and metrics that cannot take these targets.
     """
-    return tuple(_judged(metric, weighted, as_fed(targets), as_fed(predictions), valid) for metric, weighted in metrics)
+    import keras
+
+    given, made = as_fed(targets), keras.ops.convert_to_tensor(predictions)
+    return tuple(_judged(metric, weighted, given, made, valid) for metric, weighted in metrics)
 
 
 def _judged(metric: Any, weighted: bool, targets: Any, predictions: Any, valid: Bools | None) -> JudgedMetric:

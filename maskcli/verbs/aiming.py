@@ -186,8 +186,8 @@ def _for_output(values: NDArray[Any], lane: Lane, about: str) -> Targets:
     return Targets(values, 0, about)
 
 
-def weights_of(case: Case, asked: Asked) -> NDArray[Any] | None:
-    """Return the sample weights that were given, as they are; None without.
+def weights_of(case: Case, asked: Asked) -> Any:
+    """Return the sample weights that were given, as they are, or a dict of them by output; None without.
 
     Raises:
         InputError: for weights that cannot be read, or have other rows than the data.
@@ -199,6 +199,8 @@ def weights_of(case: Case, asked: Asked) -> NDArray[Any] | None:
     if isinstance(given, str | os.PathLike):
         rows = len(case.inputs[0].values)
         return read_array(os.fspath(given), field, case.ragged, case.batch, rows, "sample weights")
+    if isinstance(given, Mapping):
+        return {name: rows_of_numbers(case, one, "sample weights") for name, one in given.items()}
     return rows_of_numbers(case, given, "sample weights")
 
 

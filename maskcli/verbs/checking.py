@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
 from maskcli.evidence import FAIL_ON, CheckReport, DataFacts, Examination, FailOn, Lookup
+from maskcli.inspection.compiled import compiled_of
 from maskcli.inspection.examine import examine
-from maskcli.inspection.judged import compiled, known_loss
 from maskcli.inspection.keeping import as_it_was
+from maskcli.inspection.losses import known_loss
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import running, versions
 from maskcli.records import Layout, ModelInput, PaddedBatch, RaggedSequences, Side
@@ -129,15 +130,15 @@ def _checked(
     loss: str | None,
     input_dim: int | None,
 ) -> CheckReport:
-    compiled_loss, metrics = compiled(case.model)
+    compiled = compiled_of(case.model)
     with running(f"--model {case.about.name}"), as_it_was(case.model):
         evidence = examine(
             case.model,
             case.inputs,
             name=case.about.name,
             targets=targets,
-            loss=compiled_loss if loss is None else loss,
-            metrics=metrics,
+            loss=compiled.loss if loss is None else loss,
+            metrics=compiled.metrics,
             reload=saved_and_loaded if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
         )

@@ -12,16 +12,10 @@ from maskcli.errors import UsageError
 from maskcli.evidence import LossOutput, LossReport, Targets
 from maskcli.inspection import loss_remarks
 from maskcli.inspection.accounting import known_sizes
+from maskcli.inspection.compiled import Compiled, compiled_of, has_own_evaluate, output_names
 from maskcli.inspection.evaluating import Evaluated, Judged
 from maskcli.inspection.explaining import Subject, batch_size_losses, output_of, run_unmasked, with_gradients
-from maskcli.inspection.judging import (
-    Compiled,
-    class_weights,
-    compiled_of,
-    has_own_evaluate,
-    judged_output,
-    output_names,
-)
+from maskcli.inspection.judging import class_weights, judged_output
 from maskcli.inspection.lanes import Lane, fixed_batch, lanes
 from maskcli.inspection.losses import CROSS_ENTROPIES, loss_name, loss_object, per_output
 from maskcli.inspection.metrics import metrics_of
@@ -90,7 +84,8 @@ def loss(
             models take the outputs as logits unless this says otherwise, from a Dense layer behind an LSTM, whose
             outputs stay within 1 of zero.
         metrics: names, functions or ``keras.metrics.Metric``, beside those that the model is compiled with.
-        sample_weight: the path of a file, or an array ``(batch,)`` or ``(batch, timesteps)``.
+        sample_weight: the path of a file, or an array ``(batch,)`` or ``(batch, timesteps)``, or a dict of these for
+            several outputs.
         sample_weight_field: its field; without ``sample_weight``, a field of the data.
         class_weight: weights of timesteps by the class that their target is.
         batch_size: of Keras's ``evaluate``; None takes 32, as that does, or the one size that the model is built for.
@@ -304,15 +299,17 @@ def _judging(case: Case, asked: Asked, outputs: Sequence[Lane]) -> list[_Judging
     compiled, names, called = compiled_of(case.model), [lane.name for lane in outputs], output_names(case.model)
     every = per_output(_losses(case, asked, compiled), names, called, "--loss")
     losses = {lane.index: one for lane, one in zip(outputs, every, strict=True) if one is not None}
+    if not losses:
+        raise _no_loss(case)
     _check_classes(asked, [names[index] for index in losses])
     aims = targets_of(case, asked, outputs, called, losses)
-    weights = weights_of(case, asked)
+    weights = per_output(weights_of(case, asked), names, called, "sample_weight")
     loss_weights = per_output(compiled.loss_weights, names, called, "loss_weights")
     metrics = metrics_of(compiled.metrics, compiled.weighted_metrics, names, called)
     more = [(named(one, "a metric"), weighs) for one in asked.metrics for weighs in sorted({False, asked.weighs})]
     found = []
     for (index, loss), aim in zip(losses.items(), aims, strict=True):
-        own = weights
+        own = weights[index]
         if asked.class_weight is not None:
             own = class_weights(aim.values, outputs[index].sample.shape, asked.class_weight)
         made = loss_object(loss, asked.loss_options) if asked.loss is not None or asked.loss_options else loss
@@ -324,13 +321,17 @@ def _judging(case: Case, asked: Asked, outputs: Sequence[Lane]) -> list[_Judging
 def _losses(case: Case, asked: Asked, compiled: Compiled) -> Any:
     given = compiled.loss if asked.loss is None else named(asked.loss, "a loss")
     if given is None:
-        raise UsageError(
-            where="--loss",
-            expected=f"the loss of {case.about.name}, which is not compiled with one",
-            received="none",
-            fix="Name one: --loss mse, or --loss package.module:function.",
-        )
+        raise _no_loss(case)
     return given
+
+
+def _no_loss(case: Case) -> UsageError:
+    return UsageError(
+        where="--loss",
+        expected=f"the loss of {case.about.name}, which is not compiled with one",
+        received="none",
+        fix="Name one: --loss mse, or --loss package.module:function.",
+    )
 
 
 def _check_classes(asked: Asked, judged: Sequence[str]) -> None:

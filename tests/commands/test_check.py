@@ -372,12 +372,6 @@ def test_inspect_takes_loading_options_for_the_others_only(call: Call) -> None:
         assert f"{option[0]}: expected a model of your own" in output.stderr
 
 
-def test_loss_keeps_to_built_in_models(call: Call) -> None:
-    output = call("loss", "--model", "m.keras")
-    assert output.exit_status == 2
-    assert "'m.keras' is not one of" in output.stderr
-
-
 def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> None:
     quiet = call("check", "two.npz", "--model", trap, "--quiet", "--output", "a.json")
     assert (quiet, quiet.exit_status) == ("", 1)

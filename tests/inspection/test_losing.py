@@ -278,6 +278,7 @@ CASES = {
     "pooled ids": Case(pooled(loss=sparse()), IDS[:, 0] % 2),
     "list of outputs": Case(two("list", loss=["mse", "mae"], loss_weights=[0.3, 2.0]), [VECTORS, POOLED]),
     "list of outputs by name": Case(two("list", **BOTH), PAIR),
+    "one object for both": Case(two("list", loss=[(one := losses.Huber()), one]), [VECTORS, POOLED]),
     "one loss for all": Case(two("list", loss="mse"), [VECTORS, POOLED]),
     "dict of outputs": Case(two("dict", **BOTH), PAIR),
     "nest of outputs": Case(
@@ -391,6 +392,12 @@ def test_weights_of_samples_count_for_their_timesteps() -> None:
         assert report.keras_evaluate == pytest.approx(spread.evaluate()["loss"], rel=1e-6)
         assert any("np.repeat(weights" in remark.text for remark in report.remarks)
     assert not any("np.repeat(weights" in remark.text for remark in spread.loss().remarks)
+
+
+def test_weights_of_outputs_by_name() -> None:
+    weights = {"tags": WEIGHTS, "mood": WEIGHTS[:, 0]}
+    case = Case(two("dict", **BOTH), PAIR, weights)
+    assert case.loss(batch_size=2).keras_evaluate == pytest.approx(case.evaluate(2)["loss"], rel=1e-6)
 
 
 def test_by_hand() -> None:
@@ -839,6 +846,7 @@ BAD = {
     "rows of weights": (dense(loss="mse"), {"sample_weight": WEIGHTS[:2]}, InputError),
     "weights of timesteps": (pooled(loss="mse"), {"targets": POOLED, "sample_weight": WEIGHTS}, InputError),
     "loss": (dense(), {"loss": "mean_square_error"}, UsageError),
+    "no loss of any output": (two("dict", loss={"tags": None}), {"targets": PAIR}, UsageError),
     "no loss": (lambda: keras.Sequential([tokens_input(), layers.Embedding(10, 3)]), {}, UsageError),
     "loss of nothing": (two("dict"), {"loss": {"tag": "mse"}, "targets": PAIR}, UsageError),
     "losses": (two("list"), {"loss": ["mse"], "targets": [VECTORS, POOLED]}, UsageError),
