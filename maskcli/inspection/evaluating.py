@@ -62,7 +62,6 @@ class Seen:
     Attributes:
         losses: ``(batch, timesteps)`` or ``(batch,)``, without weights; None where the loss makes one number of a
             batch.
-        shape: of the losses of the last batch, as the loss made them.
         mask: what the output carried; None without.
         own_mask: what the loss itself put on its losses, such as ``ignore_class``; None without.
         not_finite: predictions that are NaN or infinite, of the same shape as the losses.
@@ -70,7 +69,6 @@ class Seen:
     """
 
     losses: Floats | None = None
-    shape: tuple[int, ...] = ()
     mask: Bools | None = None
     own_mask: Bools | None = None
     not_finite: Bools | None = None
@@ -85,7 +83,7 @@ class Evaluated:
         total: the loss.
         outputs: what was noted of each output.
         regularization: what the model's own losses put on top.
-        metrics: what they said; empty where they were not asked.
+        metrics: what they said.
     """
 
     total: float
@@ -101,7 +99,6 @@ def evaluate(
     batch_size: int,
     *,
     eagerly: bool = False,
-    with_metrics: bool = True,
     tick: Tick | None = None,
 ) -> Evaluated:
     """Run ``evaluate`` of a model that has ``model`` inside, compiled anew; ``model`` and its metrics stay as they are.
@@ -112,12 +109,10 @@ def evaluate(
         judged: the outputs that have a loss.
         batch_size: of ``evaluate``.
         eagerly: run without compiling a graph, which takes longer than a few steps do.
-        with_metrics: update the metrics as well.
         tick: is told of progress.
     """
-    rows = len(judged[0].targets)
-    notes = _Notes(judged, rows, tick)
-    judge = _judge(model, judged, with_metrics)
+    notes = _Notes(len(judged), len(judged[0].targets), tick)
+    judge = _judge(model, judged)
     judge.compile(optimizer=None, loss=None, run_eagerly=eagerly, jit_compile=False)
     given = {
         "data": data,
@@ -125,14 +120,14 @@ def evaluate(
         "valid": {str(one.index): one.valid for one in judged if one.valid is not None},
     }
     targets = {str(one.index): one.targets for one in judged}
-    metrics = [metric for one in judged for metric in one.metrics] if with_metrics else []
-    with untouched(model, [metric.keras_metric for metric in metrics]), contextlib.ExitStack() as watched:
+    metrics = [metric.keras_metric for one in judged for metric in one.metrics]
+    with untouched(model, metrics), contextlib.ExitStack() as watched:
         for loss in {id(one.loss): one.loss for one in judged}.values():
             watched.enter_context(noting(loss))
         result = judge.evaluate(
             given, targets, batch_size=batch_size, verbose=0, callbacks=notes.callbacks(judge), return_dict=True
         )
-        reports = tuple(metric.report(one.name) for one in judged for metric in one.metrics) if with_metrics else ()
+        reports = tuple(metric.report(one.name) for one in judged for metric in one.metrics)
     return Evaluated(float(result["loss"]), tuple(notes.seen), notes.regularization, reports)
 
 
@@ -182,7 +177,7 @@ def noted_losses(loss: Any, value: Any) -> Any:
     return losses if rank <= 2 else keras.ops.mean(losses, axis=tuple(range(2, rank)))
 
 
-def _judge(model: Any, judged: Sequence[Judged], with_metrics: bool) -> Any:
+def _judge(model: Any, judged: Sequence[Judged]) -> Any:
     """Return a model that calls ``model``, judges its outputs, and hands out what is to be noted with its logs."""
     import keras
 
@@ -213,8 +208,7 @@ def _judge(model: Any, judged: Sequence[Judged], with_metrics: bool) -> Any:
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
             """Update the metrics, and return with the logs what is to be noted."""
             logs = super().compute_metrics(x, y, y_pred, sample_weight)
-            if with_metrics:
-                _update_metrics(judged, x, y, y_pred)
+            _update_metrics(judged, x, y, y_pred)
             return {**logs, NOTED: self.noted}
 
     return Judge()
@@ -264,9 +258,9 @@ def _update_metrics(judged: Sequence[Judged], x: Any, y: Any, y_pred: Any) -> No
 class _Notes:
     """Gathers what each batch gives into arrays with a row for each row of the data."""
 
-    def __init__(self, judged: Sequence[Judged], rows: int, tick: Tick | None) -> None:
-        self.seen = [Seen() for _ in judged]
-        self.judged, self.rows, self.tick = judged, rows, tick
+    def __init__(self, outputs: int, rows: int, tick: Tick | None) -> None:
+        self.seen = [Seen() for _ in range(outputs)]
+        self.rows, self.tick = rows, tick
         self.done, self.regularization = 0, 0.0
 
     def callbacks(self, judge: Any) -> Any:
@@ -291,8 +285,7 @@ class _Notes:
         for position, seen in enumerate(self.seen):
             own = {name.partition("/")[2]: value for name, value in noted.items() if name.startswith(f"{position}/")}
             seen.reported += float(own.pop("value")) * size / self.rows
-            seen.shape = own["losses"].shape
-            if not seen.shape:
+            if not own["losses"].ndim:
                 del own["losses"]
             for name, values in own.items():
                 self.put(seen, name, values)

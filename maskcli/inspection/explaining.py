@@ -60,7 +60,12 @@ class Subject:
         shapes += [lane.sample.shape for lane in self.lanes if lane.timed]
         return max((shape[1] for shape in shapes), default=1)
 
-    def run(self, batch_size: int, tick: Tick | None = None, with_metrics: bool = True) -> Evaluated:
+    @property
+    def without_metrics(self) -> Subject:
+        """The same, judged by losses alone."""
+        return dataclasses.replace(self, judged=tuple(dataclasses.replace(one, metrics=()) for one in self.judged))
+
+    def run(self, batch_size: int, tick: Tick | None = None) -> Evaluated:
         """Evaluate the model in batches of a size, eagerly where that takes less time than a graph does."""
         n_batches = -(-self.rows // batch_size)
         return evaluate(
@@ -69,7 +74,6 @@ class Subject:
             self.judged,
             batch_size,
             eagerly=n_batches * self.timesteps <= EAGER_STEPS,
-            with_metrics=with_metrics,
             tick=tick,
         )
 
@@ -77,7 +81,7 @@ class Subject:
         """Return what ``evaluate`` in batches of a size says, that of the model where it has steps of its own."""
         if self.own_steps:
             return own_evaluate(self.model, arguments(self.model, self.inputs), self.judged, batch_size)
-        return self.run(batch_size, with_metrics=False).total
+        return self.without_metrics.run(batch_size).total
 
 
 def run_unmasked(subject: Subject, batch_size: int, tick: Tick | None = None) -> Evaluated | None:
@@ -87,7 +91,7 @@ def run_unmasked(subject: Subject, batch_size: int, tick: Tick | None = None) ->
     size = batch_size if fixed_batch(subject.model) else min(subject.rows, max(batch_size, fitting, 1))
     try:
         with without_masks():
-            return subject.run(size, tick, with_metrics=False)
+            return subject.without_metrics.run(size, tick)
     except Exception:  # A layer may need the mask that it is not given.
         return None
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from maskcli.evidence import Call, EmbeddingRow, ModelSettings, Outputs, Remark, SourceResult, Targets, Unmasked
-from maskcli.records import Bools, ModelInput, PaddedBatch
+from maskcli.evidence import Call, EmbeddingRow, ModelSettings, Outputs, Remark, SourceResult, Unmasked
+from maskcli.records import Bools, ModelInput
 
 
 def fact(text: str) -> Remark:
@@ -155,48 +153,6 @@ def on_sources(results: tuple[SourceResult, ...], agree: bool) -> list[Remark]:
             f"The mask sources differ: {worst.mask_source} and {results[0].mask_source} by "
             f"{timesteps(worst.differing_timesteps, 'timestep')} of the mask and {worst.max_abs_difference:.3g} in the "
             "outputs. An explicit mask leaves a padding id between tokens valid; the others look for the id alone."
-        )
-    ]
-
-
-def on_loss(masked: float | None, keras: float, mask: Bools | None, valid: Bools, batch_size: int) -> list[Remark]:
-    """Return how the loss by hand stands to what Keras reported."""
-    if mask is None:
-        padding = int((~valid).sum())
-        if not padding:
-            return [fact("The outputs carry no mask, and there is no padding that it could leave out.")]
-        return [warning(f"The outputs carry no mask: Keras counts {timesteps(padding, 'padded timestep')} as data.")]
-    if masked is None:
-        return [
-            warning(f"No timestep is valid under the mask: there is nothing to average, and Keras reports {keras:g}.")
-        ]
-    if not (math.isfinite(masked) and math.isfinite(keras)):
-        return [warning(f"The loss is not finite: {masked} by hand, {keras} by Keras.")]
-    apart = relative(masked, keras)
-    if apart <= 1e-6:
-        return [fact("The mean by hand over the valid timesteps is what Keras reports.")]
-    said = f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart)"
-    if batch_size < len(mask):
-        why = f"evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep"
-        return [warning(f"{said}: {why}.")]
-    # Adding n numbers one by one in float32 is off by at most n units in the last place.
-    if apart <= mask.size * float(np.finfo(np.float32).eps):
-        return [fact(f"{said}, which is within the rounding of float32.")]
-    return [warning(f"{said}, more than rounding explains.")]
-
-
-def on_targets(targets: Targets, batch: PaddedBatch, counted: Bools) -> list[Remark]:
-    """Return how many timesteps that count have no next token: the mask is that of the inputs, not of the targets."""
-    if targets.following is None:
-        return []
-    lacking = int((counted & (targets.following == batch.layout.value)).sum())
-    if not lacking:
-        return []
-    verbs = ("has", "counts") if lacking == 1 else ("have", "count")
-    return [
-        fact(
-            f"{timesteps(lacking, 'timestep')} {verbs[0]} no next token and {verbs[1]} all the same, with padding id "
-            f"{batch.layout.value} as target."
         )
     ]
 

@@ -156,7 +156,7 @@ def _of_memory(
         return [given]
     if isinstance(given, list | tuple) and len(lanes) == 1:
         parts = [given]
-    elif isinstance(given, list | tuple) and len(given) == len(judged):
+    elif isinstance(given, list | tuple) and len(given) == len(judged) < len(lanes):
         parts = list(given)
     else:
         every = per_output(given, [lane.name for lane in lanes], called, "targets")

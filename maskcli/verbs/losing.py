@@ -179,6 +179,13 @@ class Cuts:
     batch_sizes: tuple[int, ...]
     shuffles: int
 
+    def sizes(self, rows: int, fixed: int | None) -> tuple[int, tuple[int, ...]]:
+        """Return the size for ``evaluate``, and those to set side by side; of a ``fixed`` one no other runs."""
+        batch_size = self.batch_size or fixed or BATCH_SIZE
+        if fixed is not None and not self.batch_sizes:
+            return batch_size, (batch_size,)
+        return batch_size, known_sizes(self.batch_sizes, batch_size, rows)
+
 
 def _builtin(asked: Asked, sequences: object, layout: Layout, units: int | None, **options: Any) -> tuple[Case, Asked]:
     """Return a built-in model whose outputs are as wide as the targets need, and what it is judged by with these."""
@@ -233,19 +240,9 @@ def _reported(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -
     """Return the report of a model that is judged by what was asked for, on its data."""
     with running(f"--model {case.about.name}"):
         outputs = lanes(case.model, case.inputs)
-        fixed = fixed_batch(case.model)
     judging = _judging(case, asked, outputs)
-    judged = tuple(one.judged for one in judging)
-    own_steps = asked.loss is None and not asked.loss_options and has_own_evaluate(case.model)
-    subject = Subject(
-        case.model,
-        case.inputs,
-        judged,
-        tuple(outputs[one.index] for one in judged),
-        own_steps=own_steps and len(judged) == len(outputs),
-    )
-    batch_size = cuts.batch_size or fixed or BATCH_SIZE
-    sizes = known_sizes(cuts.batch_sizes or (() if fixed is None else (batch_size,)), batch_size, subject.rows)
+    subject = _subject(case, asked, judging, outputs)
+    batch_size, sizes = cuts.sizes(subject.rows, fixed_batch(case.model))
     with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
         seen = subject.run(batch_size, _half(progress, subject.rows, 0))
         plain = run_unmasked(subject, batch_size, _half(progress, subject.rows, 1))
@@ -268,6 +265,14 @@ def _reported(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -
     )
     remarks = loss_remarks.on_report(report, subject, seen, [one.targets for one in judging])
     return dataclasses.replace(report, remarks=tuple(remarks))
+
+
+def _subject(case: Case, asked: Asked, judging: Sequence[_Judging], outputs: Sequence[Lane]) -> Subject:
+    """Return the model with its data and what judges it: by its own steps, unless another loss was asked for."""
+    judged = tuple(one.judged for one in judging)
+    as_compiled = asked.loss is None and not asked.loss_options and len(judged) == len(outputs)
+    own = tuple(outputs[one.index] for one in judged)
+    return Subject(case.model, case.inputs, judged, own, own_steps=as_compiled and has_own_evaluate(case.model))
 
 
 def _half(progress: Progress | None, rows: int, half: int) -> Callable[[int], None] | None:

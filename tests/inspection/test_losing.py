@@ -20,6 +20,7 @@ import maskcli
 from maskcli.errors import InputError, MaskcliError, ModelError, UsageError
 from maskcli.evidence import LossReport
 from maskcli.inspection import explaining
+from maskcli.inspection.losses import per_output
 from tests.traps import batch_size as batch_size_trap
 from tests.traps import built
 from tests.traps import metrics as metrics_trap
@@ -231,12 +232,14 @@ class Case:
         values = [values for name, values in self.data.items() if not name.endswith(".mask")]
         return values[0] if len(values) == 1 else values
 
-    def evaluate(self, batch_size: int | None = None, order: Any = slice(None)) -> dict[str, float]:
-        """Return what Keras says, with the rows in an order."""
+    def evaluate(
+        self, batch_size: int | None = None, order: Any = slice(None), model: Model | None = None
+    ) -> dict[str, float]:
+        """Return what Keras says of a clone, or of ``model``, with the rows in an order."""
         x, y, weights = keras.tree.map_structure(
             lambda rows: None if rows is None else rows[order], (self.x, self.targets, self.weights)
         )
-        result: dict[str, float] = made(self.build).evaluate(
+        result: dict[str, float] = (model or made(self.build)).evaluate(
             x, y, sample_weight=weights, batch_size=batch_size, verbose=0, return_dict=True
         )
         return result
@@ -301,17 +304,39 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("given", "names", "expected"),
+    [
+        ("mse", ["0", "1"], ["mse", "mse"]),
+        (["mse", None], ["0", "1"], ["mse", None]),
+        (("mse", "mae"), ["tags", "mood"], ["mse", "mae"]),
+        ({"tags": "mse"}, ["mood", "tags"], [None, "mse"]),
+        ({"first": "mse", "second": "mae"}, ["0", "1"], ["mse", "mae"]),
+        ({"mood": ["a", "b"]}, ["mood/0", "mood/1", "tags"], ["a", "b", None]),
+        ({"mood": "a", "tags": {"x": "b"}}, ["mood/0", "mood/1", "tags/x", "tags/y"], ["a", "a", "b", None]),
+        ([["a", "b"], "c"], ["0/0", "0/1", "1"], ["a", "b", "c"]),
+        (["a", ["b"]], ["0", "1/0"], ["a", "b"]),
+        (["a", "b", "c"], ["0/0", "0/1", "1"], ["a", "b", "c"]),
+        ([["acc"], ["mae"]], ["mood", "tags"], [["acc"], ["mae"]]),
+        (None, ["output"], [None]),
+        (["mse"], ["output"], ["mse"]),
+    ],
+)
+def test_what_compile_is_given_goes_to_outputs(given: Any, names: list[str], expected: list[Any]) -> None:
+    assert per_output(given, names, ["first", "second"], "--loss") == expected
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_evaluate_is_that_of_keras_at_every_batch_size(name: str) -> None:
     case = CASES[name]
-    report = case.loss(batch_size=2)
-    expected = case.evaluate(2)
-    assert report.keras_evaluate == pytest.approx(expected["loss"], rel=1e-6)
+    model, report = made(case.build), case.loss(batch_size=2)
+    expected = {size: case.evaluate(size, model=model) for size in (1, 2, ROWS)}
+    assert report.keras_evaluate == pytest.approx(expected[2]["loss"], rel=1e-6)
     assert [one.batch_size for one in report.batch_sizes] == [1, 2, ROWS]
     for one in report.batch_sizes:
-        assert one.keras_evaluate == pytest.approx(case.evaluate(one.batch_size)["loss"], rel=2e-6), one
+        assert one.keras_evaluate == pytest.approx(expected[one.batch_size]["loss"], rel=2e-6), one
     for output in report.outputs:
-        part = expected.get(f"{output.name}_loss", output.reported)
+        part = expected[2].get(f"{output.name}_loss", output.reported)
         assert output.reported == pytest.approx(part, rel=1e-6)
 
 
@@ -487,10 +512,26 @@ def test_the_trap_of_batch_sizes() -> None:
     )
 
 
+def test_many_small_differences_of_batches_are_not_called_rounding() -> None:
+    chance = np.random.default_rng(1)
+    lengths = chance.integers(45, 50, (400, 1))
+    tokens = np.where(np.arange(50) < lengths, chance.integers(1, 10, (400, 50)), 0)
+    case = Case(dense(loss="mse"), chance.normal(size=(400, 50, 3)), data={"tokens": tokens})
+    batches, whole = case.loss(), case.loss(batch_size=400)
+    assert batches.masked is not None
+    assert 1e-6 < abs(batches.keras_evaluate / batches.masked - 1) < 400 * 50 * 2**-23
+    assert "evaluate ran in batches of 32" in batches.remarks[-1].text
+    assert not any("evaluate ran in batches" in remark.text for remark in whole.remarks)
+    assert any(
+        "is what Keras reports" in remark.text or "rounding of float32" in remark.text for remark in whole.remarks
+    )
+
+
 def test_shuffles_bracket_what_keras_makes_of_shuffled_rows() -> None:
     case = CASES["recurrent"]
     (one,) = case.loss(batch_sizes=(2,), shuffles=200).batch_sizes
-    real = [case.evaluate(2, np.random.default_rng(seed).permutation(ROWS))["loss"] for seed in range(6)]
+    model, orders = made(case.build), [np.random.default_rng(seed).permutation(ROWS) for seed in range(5)]
+    real = [case.evaluate(2, order, model)["loss"] for order in orders]
     assert one.smallest is not None
     assert one.largest is not None
     assert one.smallest - 1e-6 <= min(real) < max(real) <= one.largest + 1e-6
@@ -583,8 +624,8 @@ def test_gradients_are_left_out_where_there_are_none() -> None:
 class Times(keras.metrics.Metric):
     """A metric whose configuration does not tell what it was made with."""
 
-    def __init__(self, factor: float = 1.0, name: str = "times") -> None:
-        super().__init__(name=name)
+    def __init__(self, factor: float = 1.0, name: str = "times", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
         self.factor, self.total = factor, self.add_weight(name="total", initializer="zeros")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -643,6 +684,15 @@ def test_weighted_metrics_are_given_the_weights() -> None:
     assert [(metric.weighted, metric.reported) for metric in asked.metrics] == [
         (metric.weighted, pytest.approx(metric.reported)) for metric in report.metrics
     ]
+
+
+def test_a_metric_of_the_user_starts_from_nothing_and_stays_as_it_is() -> None:
+    metric = Times(2.0)
+    metric.total.assign(7.0)
+    case = Case(dense(loss="mse"), VECTORS)
+    (found,) = case.loss(metrics=(metric,)).metrics
+    assert found.reported == pytest.approx(2 * made(case.build).predict(TOKENS, verbose=0).sum(), rel=1e-5)
+    assert float(metric.result()) == 7
 
 
 def test_metrics_of_several_outputs_are_told_apart() -> None:
@@ -809,6 +859,8 @@ def test_targets_as_lists() -> None:
     weights = [row[:length].tolist() for row, length in zip(WEIGHTS, LENGTHS, strict=True)]
     weighted = maskcli.loss(ragged, model=made(dense(loss="mse")), targets=targets, sample_weight=weights)
     assert weighted.keras_evaluate == pytest.approx(Case(dense(loss="mse"), padded, WEIGHTS).evaluate()["loss"])
+    before = maskcli.loss(ragged, model=made(dense(loss="mse")), targets=targets, sample_weight=weights, padding="pre")
+    assert before.keras_evaluate == pytest.approx(weighted.keras_evaluate)
     numbers = [[float(token) for token in row] for row in ragged]
     column = maskcli.loss(ragged, model=made(dense(1, loss="mse")), targets=numbers)
     assert column.keras_evaluate == pytest.approx(
