@@ -338,7 +338,7 @@ class MetricReport:
     """A metric as Keras reports it, and over valid timesteps alone.
 
     Attributes:
-        name: as ``evaluate`` names it.
+        name: of the metric, without that of the output, which ``evaluate`` puts before it where there are several.
         type: its class name.
         output: the name of the output that it judges.
         weighted: whether it is given the sample weights.

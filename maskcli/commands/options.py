@@ -155,20 +155,6 @@ def source_options(command: Command) -> Command:
     )  # fmt: skip
 
 
-def model_options(command: Command) -> Command:
-    """Add which built-in model, and what it is made of, each option an argument of its own."""
-    from maskcli.models.builtin import BUILTIN
-
-    return _stacked(
-        command,
-        _option(
-            "--model", type=click.Choice(list(BUILTIN)), default=DEFAULT_MODEL, show_default=True,
-            help="Built-in model; `maskcli models` tells of each.",
-        ),
-        *_BUILTIN_OPTIONS,
-    )  # fmt: skip
-
-
 def any_model_options(command: Command) -> Command:
     """Add any model: which it is, what a built-in one is made of, and how one of the user's own is loaded."""
     return _stacked(command, any_model_option, *_BUILTIN_OPTIONS, loading_options)
