@@ -19,6 +19,8 @@ EXACTLY = 1e-9
 """Relative difference up to which the exact loss is the masked one."""
 Row = tuple[str, float | None, Said]
 """A name, a loss, and what it is."""
+ROUNDING = 1e-6
+"""Relative difference of sums in float32 that is put down to rounding."""
 
 
 def view(report: LossReport, limits: Limits) -> list[Part]:
@@ -130,10 +132,12 @@ def _evaluate(report: LossReport, output: LossOutput) -> tuple[float, Said]:
 
 
 def _distance(reported: float, by_hand: float, name: str) -> str:
-    if reported == by_hand:
-        return f"; equal to {name}"
     both = math.isfinite(reported) and math.isfinite(by_hand)
-    return f"; {short(abs(reported - by_hand))} from {name}" if both else ""
+    if not both:
+        return ""
+    if abs(reported - by_hand) <= ROUNDING * abs(by_hand):  # How far is another number on every machine.
+        return f"; within rounding of {name}"
+    return f"; {short(abs(reported - by_hand))} from {name}"
 
 
 def _made_of(report: LossReport, output: LossOutput) -> str:
