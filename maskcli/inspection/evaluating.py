@@ -150,7 +150,7 @@ _SEEN = "_maskcli_losses"
 @contextlib.contextmanager
 def noting(loss: Any) -> Iterator[None]:
     """Keep what each ``call`` of a loss returns, until this closes."""
-    call = loss.call
+    call, own = loss.call, loss.__dict__.get("call")
 
     def noted(y_true: Any, y_pred: Any) -> Any:
         losses = call(y_true, y_pred)
@@ -163,6 +163,8 @@ def noting(loss: Any) -> Iterator[None]:
     finally:
         for name in ("call", _SEEN):
             loss.__dict__.pop(name, None)
+        if own is not None:
+            loss.call = own
 
 
 def noted_losses(loss: Any, value: Any) -> Any:

@@ -26,6 +26,8 @@ UNMASKED_NUMBERS = 2**23
 """Numbers that the outputs of a batch of the run without masks may have."""
 UNMASKED_ROWS = 2048
 """And rows: more of them make no run faster."""
+ANEW = 2048
+"""Batches that are evaluated anew, which nobody asked for, at the most."""
 AGREES = 1e-5
 """Relative difference, beyond the rounding of sums in float32, up to which two ways to one loss agree."""
 
@@ -230,16 +232,35 @@ def agree(one: float, other: float, numbers: int) -> bool:
     return abs(one - other) <= (AGREES + math.sqrt(numbers) * 2.0**-22) * max(abs(one), abs(other))
 
 
-def batch_size_losses(
-    subject: Subject, seen: Evaluated, total: float, batch_size: int, sizes: Sequence[int], shuffles: int
-) -> tuple[BatchSizeLoss, ...]:
-    """Return what other batch sizes make of the losses, evaluated anew where that does not follow from those noted.
+def followed(subject: Subject, seen: Evaluated, total: float, batch_size: int) -> list[RowSums] | None:
+    """Return what each row adds to the losses of batches of any size; None where that does not follow from those noted.
 
     ``total`` is what ``evaluate`` reported in batches of ``batch_size``.
     """
     found = [sums_of(one, own) for one, own in zip(subject.judged, seen.outputs, strict=True)]
     sums = [one for one in found if one is not None]
-    if len(sums) == len(found) and _follows(subject, seen, sums, total, batch_size):
+    return sums if len(sums) == len(found) and _follows(subject, seen, sums, total, batch_size) else None
+
+
+def affordable(sizes: Sequence[int], batch_size: int, rows: int) -> tuple[int, ...]:
+    """Return the batch sizes that may be evaluated anew without being asked for."""
+    return tuple(size for size in sizes if size == batch_size or -(-rows // size) <= ANEW)
+
+
+def batch_size_losses(
+    subject: Subject,
+    seen: Evaluated,
+    sums: Sequence[RowSums] | None,
+    total: float,
+    batch_size: int,
+    sizes: Sequence[int],
+    shuffles: int,
+) -> tuple[BatchSizeLoss, ...]:
+    """Return what other batch sizes make of the losses, by ``sums``, or evaluated anew without.
+
+    ``total`` is what ``evaluate`` reported in batches of ``batch_size``.
+    """
+    if sums is not None:
         return tuple(_of_size(subject, seen, sums, size, batch_size, shuffles) for size in sizes)
     totals = [total if size == batch_size else subject.reported(size) for size in sizes]
     return tuple(BatchSizeLoss(size, own, None, None, None, None) for size, own in zip(sizes, totals, strict=True))

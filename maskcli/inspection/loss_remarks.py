@@ -38,6 +38,8 @@ def on_report(report: LossReport, subject: Subject, seen: Evaluated, targets: Se
             f"The model has steps of its own: its evaluate reports {report.keras_evaluate:.6g}, and the loss that it "
             f"is compiled with {seen.total:.6g}."
         )
+    if any(output.unmasked is not None and output.unmasked_model is None for output in report.outputs):
+        yield fact("Without masks the model does not run: there is no loss of an unmasked model.")
     yield from _on_batch_sizes(report)
     yield from _on_metrics(report.metrics)
 

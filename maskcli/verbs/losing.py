@@ -14,7 +14,15 @@ from maskcli.inspection import loss_remarks
 from maskcli.inspection.accounting import known_sizes
 from maskcli.inspection.compiled import Compiled, compiled_of, has_own_evaluate, output_names
 from maskcli.inspection.evaluating import Evaluated, Judged
-from maskcli.inspection.explaining import Subject, batch_size_losses, output_of, run_unmasked, with_gradients
+from maskcli.inspection.explaining import (
+    Subject,
+    affordable,
+    batch_size_losses,
+    followed,
+    output_of,
+    run_unmasked,
+    with_gradients,
+)
 from maskcli.inspection.judging import class_weights, judged_output
 from maskcli.inspection.lanes import Lane, fixed_batch, lanes
 from maskcli.inspection.losses import CROSS_ENTROPIES, loss_name, loss_object, per_output
@@ -133,6 +141,7 @@ def loss(
             sequences,
             layout,
             units,
+            batch_size or BATCH_SIZE,
             name=str(model),
             mask_source=mask_source,
             input_dim=input_dim,
@@ -187,7 +196,9 @@ class Cuts:
         return batch_size, known_sizes(self.batch_sizes, batch_size, rows)
 
 
-def _builtin(asked: Asked, sequences: object, layout: Layout, units: int | None, **options: Any) -> tuple[Case, Asked]:
+def _builtin(
+    asked: Asked, sequences: object, layout: Layout, units: int | None, batch_size: int, **options: Any
+) -> tuple[Case, Asked]:
     """Return a built-in model whose outputs are as wide as the targets need, and what it is judged by with these."""
     for option in asked.also.values():
         raise UsageError(
@@ -202,7 +213,7 @@ def _builtin(asked: Asked, sequences: object, layout: Layout, units: int | None,
     form = form_of(next(iter(loss.values()), "mse") if isinstance(loss, Mapping) else loss)
     needs_logits = form in CROSS_ENTROPIES and BUILTIN[settings.name].BOUNDED
     wanted = _targets_of_builtin(asked, form, ragged, batch, None if needs_logits else units, settings.input_dim)
-    _check_size(batch, wanted.units)
+    _check_size(batch, wanted.units, batch_size)
     if needs_logits:
         settings = dataclasses.replace(settings, logits=wanted.units)
     else:
@@ -224,15 +235,15 @@ def _targets_of_builtin(
     return given_targets(targets, form, ragged, batch, units)
 
 
-def _check_size(batch: PaddedBatch, width: int) -> None:
+def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
     """Refuse outputs that would fill the memory, before TensorFlow does."""
-    rows = min(len(batch.tokens), BATCH_SIZE)
+    rows = min(len(batch.tokens), batch_size)
     if rows * batch.tokens.shape[1] * width > LARGEST_OUTPUT:
         raise UsageError(
             where="--targets",
             expected=f"at most {LARGEST_OUTPUT:,} outputs in a batch",
             received=f"{rows * batch.tokens.shape[1]:,} timesteps of {width:,}",
-            fix="Use a smaller --maxlen, or a smaller vocabulary.",
+            fix="Use a smaller --batch-size or --maxlen, or a smaller vocabulary.",
         )
 
 
@@ -247,7 +258,10 @@ def _reported(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -
         seen = subject.run(batch_size, _half(progress, subject.rows, 0))
         plain = run_unmasked(subject, batch_size, _half(progress, subject.rows, 1))
         total = subject.reported(batch_size) if subject.own_steps else seen.total
-        losses = batch_size_losses(subject, seen, total, batch_size, sizes, cuts.shuffles)
+        sums = followed(subject, seen, total, batch_size)
+        if sums is None and not cuts.batch_sizes:
+            sizes = affordable(sizes, batch_size, subject.rows)
+        losses = batch_size_losses(subject, seen, sums, total, batch_size, sizes, cuts.shuffles)
         losses, gradient_rows = with_gradients(subject, seen, losses) if cuts.batch_sizes else (losses, 0)
     report = LossReport(
         model=case.about,

@@ -927,3 +927,40 @@ def test_what_cannot_be_judged_is_said(name: str) -> None:
     error = caught.value
     assert type(error) is kind, error
     assert all((error.where, error.expected, error.received, error.fix)), error
+
+
+def test_a_model_that_needs_its_mask_has_no_unmasked_loss_and_says_so() -> None:
+    class Needy(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.supports_masking = True
+
+        def call(self, inputs: Any, mask: Any = None) -> Any:
+            return inputs * ops.cast(mask[..., None], inputs.dtype)
+
+    def build() -> Model:
+        tokens = tokens_input()
+        return compiled(keras.Model(tokens, layers.Dense(3)(Needy()(embedded(tokens)))), loss="mse")
+
+    report = Case(build, VECTORS).loss()
+    assert report.unmasked is not None
+    assert report.unmasked_model is None
+    assert any("Without masks the model does not run" in remark.text for remark in report.remarks)
+    assert not any("does not run" in remark.text for remark in Case(dense(loss="mse"), VECTORS).loss().remarks)
+
+
+def test_many_batches_are_evaluated_anew_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explaining, "ANEW", 2)
+    case = Case(dense(loss=one_number), VECTORS)
+    assert [one.batch_size for one in case.loss().batch_sizes] == [ROWS]
+    assert [one.batch_size for one in case.loss(batch_sizes=(1, ROWS)).batch_sizes] == [1, ROWS]
+    followed = Case(dense(loss="mse"), VECTORS)
+    assert [one.batch_size for one in followed.loss().batch_sizes] == [1, ROWS]
+
+
+def test_a_loss_keeps_the_call_that_it_was_given() -> None:
+    loss = losses.MeanSquaredError()
+    given = loss.call = lambda y_true, y_pred: ops.mean(ops.abs(y_true - y_pred), axis=-1)
+    report = Case(dense(loss=loss), VECTORS).loss()
+    assert loss.call is given
+    assert report.masked == pytest.approx(Case(dense(loss="mae"), VECTORS).loss().masked, rel=1e-6)

@@ -214,3 +214,5 @@ def test_outputs_past_memory_are_refused(call: Callable[..., Output]) -> None:
     output = call("loss", "-", *options, stdin=rows)
     assert output.exit_status == 2
     assert "received 3,200 timesteps of 90,001" in output.stderr
+    larger = call("loss", "-", *options, "--batch-size", "40", stdin=rows)
+    assert "received 4,000 timesteps of 90,001" in larger.stderr
