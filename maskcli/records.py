@@ -9,6 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.display import Displayed
+
 Side = Literal["pre", "post"]
 Ints = NDArray[np.signedinteger[Any]]
 Floats = NDArray[np.floating[Any]]
@@ -66,7 +68,7 @@ class Layout:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PaddedBatch:
+class PaddedBatch(Displayed):
     """A padded batch.
 
     Attributes:

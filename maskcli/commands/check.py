@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import click
 
 from maskcli.commands import options
-from maskcli.commands.config import Config, read_config
+from maskcli.commands.config import judging, rule_options
 from maskcli.errors import ExitCode, UsageError
 from maskcli.evidence import FAIL_ON, FailOn
 from maskcli.models.mask_sources import MASK_SOURCES
@@ -31,13 +30,7 @@ OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field
     help="Ids that the Embedding is to know.  [default: what the model's own knows]",
 )
 @click.option("--data-only", is_flag=True, help="Judge the data alone; loads no TensorFlow.")
-@click.option(
-    "--select",
-    metavar="RULES",
-    multiple=True,
-    help="Rules to judge by: codes, beginnings of codes or names, with commas.  [default: all]",
-)
-@click.option("--ignore", metavar="RULES", multiple=True, help="Rules to leave out, as for --select.")
+@rule_options
 @click.option(
     "--fail-on",
     type=click.Choice(FAIL_ON),
@@ -46,7 +39,7 @@ OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field
 @click.option("--targets", metavar="FILE", help="Targets, a row for each row of FILE, for the loss and the metrics.")
 @click.option("--targets-field", metavar="NAME", help="Field or array of the data, or of --targets, that holds them.")
 @click.option("--loss", metavar="NAME", help="A Keras loss, such as mse.  [default: what the model is compiled with]")
-@options.answer_options("Write the result: .json, or .txt for the text.", large=False)
+@options.answer_options(large=False)
 @options.json_schema_option("check")
 def check(
     source: options.Source,
@@ -72,35 +65,15 @@ def check(
     from maskcli.render.views import check as views
 
     answer.check_output()
-    rules = _rules(_split(select), _split(ignore), fail_on, read_config(Path()))
+    rules = judging(select, ignore, fail_on)
     builtin = _is_builtin(data_only, model["model"])
     _check_targets(source, builtin, model["targets"], model["targets_field"])
     data, layout, naming = source.handed(builtin, *filter(None, [model["targets"]]))
     doing = "Judging the data" if data_only else "Loading TensorFlow and running the model"
     with naming, working(doing), quiet_stderr(), quiet_stdout():
         report = verbs.check(data, data_only=data_only, **rules, **dataclasses.asdict(layout), **model)
-    document, view = check_document(report), partial(views.view, report)
-    answer.write(document, view)
-    answer.show(document, view)
+    answer.give(options.Result(partial(check_document, report), partial(views.view, report)))
     return ExitCode.OK if report.passed else ExitCode.FINDINGS
-
-
-def _split(selectors: Sequence[str]) -> tuple[str, ...]:
-    return tuple(part.strip() for selector in selectors for part in selector.split(","))
-
-
-def _rules(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None, config: Config) -> dict[str, Any]:
-    """Return what judges and what fails, the command line over the configuration, and say which of them is wrong."""
-    from maskcli.rules.choosing import chosen
-
-    judging = {"select": select or config.select, "ignore": ignore or config.ignore}
-    for name, selectors in judging.items():
-        try:
-            chosen(selectors, ())
-        except UsageError as error:
-            by_config = not {"select": select, "ignore": ignore}[name]
-            raise error.at(f"{config.path}, tool.maskcli.{name}" if by_config else f"--{name}") from None
-    return {**judging, "fail_on": fail_on or config.fail_on or "warning"}
 
 
 def _is_builtin(data_only: bool, model: str) -> bool:

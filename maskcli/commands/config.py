@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import click
 
 from maskcli.errors import UsageError
 from maskcli.evidence import FAIL_ON, FailOn
@@ -29,6 +32,40 @@ class Config:
     ignore: tuple[str, ...] = ()
     fail_on: FailOn | None = None
     path: Path | None = None
+
+
+def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--select`` and ``--ignore``, which say what rules judge."""
+    select = click.option(
+        "--select",
+        metavar="RULES",
+        multiple=True,
+        help="Rules to judge by: codes, beginnings of codes or names, with commas.  [default: all]",
+    )
+    ignore = click.option("--ignore", metavar="RULES", multiple=True, help="Rules to leave out, as for --select.")
+    return select(ignore(command))
+
+
+def judging(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None = None) -> dict[str, Any]:
+    """Return what judges and what fails: the command line, or else the configuration.
+
+    Raises:
+        UsageError: for rules that do not exist, with who named them.
+    """
+    from maskcli.rules.choosing import chosen
+
+    config, asked = read_config(Path()), {"select": _split(select), "ignore": _split(ignore)}
+    judges = {"select": asked["select"] or config.select, "ignore": asked["ignore"] or config.ignore}
+    for name, selectors in judges.items():
+        try:
+            chosen(selectors, ())
+        except UsageError as error:
+            raise error.at(f"--{name}" if asked[name] else f"{config.path}, tool.maskcli.{name}") from None
+    return {**judges, "fail_on": fail_on or config.fail_on or "warning"}
+
+
+def _split(selectors: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for selector in selectors for part in selector.split(","))
 
 
 def read_config(start: Path) -> Config:

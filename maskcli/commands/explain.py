@@ -11,7 +11,7 @@ from maskcli.commands import options
 
 @click.command(short_help="Explain a rule, with a bad and a good example.")
 @click.argument("code")
-@options.answer_options("Write the result: .json, or .txt for the text.", large=False)
+@options.answer_options(large=False)
 @options.json_schema_option("explain")
 def explain(code: str, answer: options.Answer) -> None:
     """Explain a rule: what it finds, why it matters, and an example that is bad and one that is good.
@@ -24,6 +24,4 @@ def explain(code: str, answer: options.Answer) -> None:
 
     answer.check_output()
     rule = by_code(code)
-    view = partial(views.view, rule)
-    answer.write(explain_document(rule), view)
-    answer.show(explain_document(rule), view)
+    answer.give(options.Result(partial(explain_document, rule), partial(views.view, rule)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from maskcli.commands import options
 
 
 @click.command(short_help="List the built-in models.")
-@options.answer_options("Write the result: .json, or .txt for the table.", large=False)
+@options.answer_options(large=False)
 @options.json_schema_option("models")
 def models(answer: options.Answer) -> None:
     """List the built-in models, and what each does with a mask."""
@@ -23,5 +25,4 @@ def models(answer: options.Answer) -> None:
     def view(_limits: Limits) -> list[Part]:
         return views.view(found)
 
-    answer.write(models_document(found), view)
-    answer.show(models_document(found), view)
+    answer.give(options.Result(partial(models_document, found), view))

@@ -7,15 +7,16 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from maskcli.errors import InputError, UsageError
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
+from maskcli.render.parts import Limits
 from maskcli.sequences.files import STDIN, Loaded, display_name, read_sequences, write_file
 from maskcli.sequences.formats import FORMATS
 
@@ -92,52 +93,112 @@ class Source:
             )
 
 
+Form = Literal["table", "json", "markdown", "mermaid", "svg", "png", "html"]
+SUFFIXES: dict[Form, str] = {
+    "json": ".json", "table": ".txt", "markdown": ".md", "mermaid": ".mmd", "svg": ".svg", "png": ".png",
+    "html": ".html",
+}  # fmt: skip
+"""What the suffix of ``--output`` asks for."""
+ALWAYS: tuple[Form, ...] = ("table", "json", "markdown")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a command came to.
+
+    Attributes:
+        document: makes the JSON document.
+        view: makes the parts that the table and the Markdown are made of.
+        others: makes the bytes of other forms.
+        files: makes the bytes of a file, by suffix, where these are others than of the form.
+    """
+
+    document: Callable[[], dict[str, Any]]
+    view: Callable[..., Any]
+    others: Mapping[Form, Callable[[], bytes]] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, Callable[[], bytes]] = dataclasses.field(default_factory=dict)
+
+
 @dataclasses.dataclass(frozen=True)
 class Answer:
     """How a result is shown and where it is written."""
 
-    format_: str
+    format_: Form
     output: str | None
     quiet: bool
     max_rows: int | None = None
     max_cols: int | None = None
     all_: bool = False
 
-    def check_output(self, suffixes: Sequence[str] = (".json", ".txt")) -> None:
-        """Raise UsageError for an ``--output`` of another suffix, before any work is done."""
-        if self.output is not None and Path(self.output).suffix.lower() not in suffixes:
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """The forms that will be made: what is printed, and what is written."""
+        written = () if self.output is None else [Path(self.output).suffix.lower()]
+        return (
+            *(() if self.quiet else (self.format_,)),
+            *(form for form, suffix in SUFFIXES.items() if suffix in written),
+        )
+
+    def check_output(self, also: Sequence[Form] = (), files: Sequence[str] = ()) -> None:
+        """Raise UsageError, before any work is done, for what cannot be written or printed.
+
+        Args:
+            also: forms that the command has beside those that all have.
+            files: suffixes of files that it writes, other than those of forms.
+        """
+        allowed = dict.fromkeys((*files, *(SUFFIXES[form] for form in (*ALWAYS, *also))))
+        if self.output is not None and Path(self.output).suffix.lower() not in allowed:
             raise UsageError(
                 where=f"--output {self.output}",
-                expected=f"a path that ends in {', '.join(suffixes)}",
+                expected=f"a path that ends in {', '.join(allowed)}",
                 received=repr(Path(self.output).suffix) if Path(self.output).suffix else "no suffix",
                 fix="The suffix says what is written.",
             )
+        if self.format_ == "png" and not self.quiet and sys.stdout is not None and sys.stdout.isatty():
+            raise UsageError(
+                where="--format png",
+                expected="a file or a pipe",
+                received="a terminal",
+                fix="Redirect it, or name a file: --output picture.png.",
+            )
 
-    def write(self, document: dict[str, Any], view: Callable[..., Any]) -> None:
-        """Write the result to ``--output``, if that is given: a JSON document, or the tables as text."""
+    def give(self, result: Result) -> None:
+        """Write the result to ``--output``, if that is given, and print it, unless ``--quiet``."""
         if self.output is not None:
-            as_json = Path(self.output).suffix.lower() == ".json"
-            write_file(self.output, dumps(document) if as_json else self._table(view, to_file=True))
-
-    def show(self, document: dict[str, Any], view: Callable[..., Any]) -> None:
-        """Print the result, unless ``--quiet``."""
+            write_file(self.output, self._file(Path(self.output).suffix.lower(), result))
         if not self.quiet:
-            emit(dumps(document) if self.format_ == "json" else self._table(view))
+            emit(self._made(self.format_, result))
 
-    def _table(self, view: Callable[..., Any], to_file: bool = False) -> bytes:
-        from maskcli.render.parts import Limits
+    def _file(self, suffix: str, result: Result) -> bytes:
+        if suffix in result.files:
+            return result.files[suffix]()
+        form = next(form for form, own in SUFFIXES.items() if own == suffix)
+        return self._made(form, result, to_file=True)
+
+    def _made(self, form: Form, result: Result, to_file: bool = False) -> bytes:
+        if form in result.others:
+            return result.others[form]()
+        if form == "json":
+            return dumps(result.document())
         from maskcli.render.terminal import file_console, stdout_console, to_bytes
 
+        if form == "markdown":
+            from maskcli.render.markdown import WIDTH, to_markdown
+
+            limits = dataclasses.replace(self._limits(WIDTH), flows=True)
+            return to_markdown(result.view(limits)).encode()
         console = file_console() if to_file else stdout_console()
+        return to_bytes(result.view(self._limits(console.width)), console)
+
+    def _limits(self, width: int) -> Limits:
         if self.all_:
-            return to_bytes(view(Limits(None, None, console.width, everything=True)), console)
-        limits = Limits(self.max_rows, self.max_cols, console.width)
-        return to_bytes(view(limits), console)
+            return Limits(None, None, width, everything=True)
+        return Limits(self.max_rows, self.max_cols, width)
 
 
 def source_options(command: Command) -> Command:
     """Add FILE, what says how to read it, and padding in the words of ``keras.utils.pad_sequences``, as ``source``."""
-    return _bundled(
+    return bundled(
         command,
         "source",
         Source,
@@ -222,19 +283,27 @@ def mask_source_option(names: Sequence[str], also: str = "") -> Callable[[Comman
     )  # fmt: skip
 
 
-def answer_options(writes: str, large: bool = True) -> Callable[[Command], Command]:
-    """Return the options on what is shown and written, as ``answer``; ``writes`` says what ``--output`` writes."""
+def answer_options(writes: str = "", large: bool = True, also: Sequence[Form] = ()) -> Callable[[Command], Command]:
+    """Return the options on what is shown and written, as ``answer``.
+
+    Args:
+        writes: says what ``--output`` writes, where its suffix does not say what ``--format`` says.
+        large: whether there are limits for large tables.
+        also: forms that the command has beside those that all have.
+    """
+    forms = (*ALWAYS, *also)
+    writes = writes or f"Write the result: {', '.join(SUFFIXES[form] for form in forms)}."
     limits = (
         _option("--max-rows", type=AT_LEAST_2, default=24, show_default=True, help="Rows of a table."),
         _option("--max-cols", type=AT_LEAST_2, help="Timesteps or units in a row.  [default: as many as fit]"),
         _option("--all", "all_", is_flag=True, help="Show whole tables, however large."),
     )
-    return lambda command: _bundled(
+    return lambda command: bundled(
         command,
         "answer",
         Answer,
         _option(
-            "--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True,
+            "--format", "format_", type=click.Choice(forms), default="table", show_default=True,
             help="What to print.",
         ),
         _option("--output", metavar="PATH", help=writes),
@@ -306,7 +375,7 @@ _BUILTIN_OPTIONS = (
 """What a built-in model is made of."""
 
 
-def _bundled(command: Command, name: str, bundle: type[Any], *decorators: Callable[[Command], Command]) -> Command:
+def bundled(command: Command, name: str, bundle: type[Any], *decorators: Callable[[Command], Command]) -> Command:
     """Add options that reach ``command`` as one argument, a ``bundle`` made of them."""
 
     @functools.wraps(command)

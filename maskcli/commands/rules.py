@@ -10,7 +10,7 @@ from maskcli.commands import options
 
 
 @click.command(short_help="List the rules that check judges by.")
-@options.answer_options("Write the result: .json, or .txt for the table.", large=False)
+@options.answer_options(large=False)
 @options.json_schema_option("rules")
 def rules(answer: options.Answer) -> None:
     """List the rules: the code, the name and the severity of each, and what it finds."""
@@ -19,6 +19,4 @@ def rules(answer: options.Answer) -> None:
     from maskcli.rules import RULES
 
     answer.check_output()
-    view = partial(views.view, RULES)
-    answer.write(rules_document(RULES), view)
-    answer.show(rules_document(RULES), view)
+    answer.give(options.Result(partial(rules_document, RULES), partial(views.view, RULES)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -51,7 +52,7 @@ def _without(table: Table, title: str) -> Table:
 def with_prose(columns: Sequence[Column], rows: Sequence[tuple[tuple[Cells, ...], Said]], limits: Limits) -> Table:
     """Return a table with one more column, of prose, which goes on below itself where the screen ends."""
     beside = Table(tuple(columns[:-1]), tuple(cells for cells, _ in rows))
-    room = max(NARROWEST_PROSE, limits.width - table_width(beside) - 2)
+    room = sys.maxsize if limits.flows else max(NARROWEST_PROSE, limits.width - table_width(beside) - 2)
     return Table(tuple(columns), tuple(line for cells, said in rows for line in _told(cells, said, room)))
 
 

@@ -11,6 +11,7 @@ from maskcli.render.numbers import plural
 from maskcli.render.parts import Cell, Column, Limits, Role, Text, cell
 
 GAP = "…"
+SEE_ALL = " (--all shows everything)"
 Cells = tuple[Cell, ...]
 
 
@@ -73,4 +74,4 @@ def left_out(shown: list[int | None], count: int, noun: str) -> str:
 def elision_note(*notes: str) -> list[Text]:
     """Return a line that says what was left out and how to see it; none when all is shown."""
     said = ", ".join(note for note in notes if note)
-    return [Text((Cell(f"{GAP} {said} (--all shows everything)", "muted"),))] if said else []
+    return [Text((Cell(f"{GAP} {said}{SEE_ALL}", "muted"),))] if said else []

@@ -6,7 +6,11 @@ import dataclasses
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from maskcli.evidence import Remark
+    from maskcli.records import Floats
 
 
 Role = Literal[
@@ -96,12 +100,52 @@ class Paragraph:
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """Lines of code, never wrapped."""
+    """Lines of code, never wrapped; ``language`` is a name that highlighters know."""
 
     text: str
+    language: str = ""
 
 
-Part = Table | Heading | Text | Remarks | Paragraph | Code
+Resolution = Literal["full", "half"]
+"""Of a matrix on a screen: a row of it on each line, or two."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """What a level is a part of: 1 stands for ``largest``, the largest ``what``, and 0 for ``smallest``."""
+
+    what: str
+    smallest: str
+    largest: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Heatmap:
+    """A matrix to be seen at a glance: a row for each sample, a column for each timestep.
+
+    Attributes:
+        kinds: ``(rows, columns)``, what each of its cells is, as an index of ``meanings``.
+        meanings: the role of each kind, and what it means, in words; the cells of a kind whose role is one of ``HEAT``
+            are told by their level.
+        levels: ``(rows, columns)``, from 0 to 1, read at those cells alone; None where no kind has such a role.
+        scale: what the levels are parts of.
+        axes: what a row and a column are called.
+        beside: columns of text at the right, a title and a text for each row; for where there is a line for each row.
+        resolution: what is asked for; where that cannot tell all there is to see, it is drawn in full.
+        limits: how much of it is shown.
+    """
+
+    kinds: NDArray[np.int8]
+    meanings: tuple[tuple[Role, str], ...]
+    limits: Limits
+    levels: Floats | None = None
+    scale: Scale | None = None
+    axes: tuple[str, str] = ("sample", "timestep")
+    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    resolution: Resolution = "full"
+
+
+Part = Table | Heading | Text | Remarks | Paragraph | Code | Heatmap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,12 +157,14 @@ class Limits:
         columns: of a matrix in a table; None shows as many as fit.
         width: characters on a line, to which things are fitted.
         everything: show all, whatever the other limits say.
+        flows: prose is wrapped where it is shown, and not broken into lines here.
     """
 
     rows: int | None
     columns: int | None
     width: int
     everything: bool = False
+    flows: bool = False
 
 
 def elided(count: int, limit: int | None) -> list[int | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import sys
@@ -9,12 +10,16 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.color import Color
 from rich.console import Console
 from rich.padding import Padding
+from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from maskcli.render.parts import Cell, Code, Heading, Paragraph, Part, Remarks, Role, Table, Text
+from maskcli.render.blocks import GLYPHS as GLYPHS
+from maskcli.render.blocks import Dab, Ink, Line, drawn, level, shade
+from maskcli.render.parts import HEAT, Cell, Code, Heading, Heatmap, Paragraph, Part, Remarks, Role, Table, Text
 
 if TYPE_CHECKING:
     from maskcli.evidence import Remark
@@ -38,21 +43,6 @@ STYLES: dict[Role, str] = {
     "error": "bold red",
     "warning": "bold yellow",
     "info": "cyan",
-}
-GLYPHS: dict[Role, str] = {
-    "padding": "·",
-    "dropped": "!",
-    "counted": "◆",
-    "on": "■",
-    "off": "□",
-    "heat0": "▁",
-    "heat1": "░",
-    "heat2": "▒",
-    "heat3": "▓",
-    "heat4": "█",
-    "error": "×",
-    "warning": "!",
-    "info": "•",
 }
 ASCII = str.maketrans(
     {
@@ -117,7 +107,10 @@ def to_text(parts: Sequence[Part], console: Console) -> str:
     for index, part in enumerate(parts):
         if index and isinstance(part, Heading | Remarks | Paragraph):
             inner.print()
-        _show(part, inner, console.width)
+        if isinstance(part, Heatmap):
+            _show_heatmap(part, inner, console.width, _speaks_unicode(console.encoding))
+        else:
+            _show(part, inner, console.width)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
 
 
@@ -193,6 +186,38 @@ def _styled(cells: tuple[Cell, ...]) -> RichText:
     return RichText.assemble(
         *((GLYPHS.get(cell.role, "") + _printable(cell.text), STYLES[cell.role]) for cell in cells)
     )
+
+
+def _show_heatmap(heatmap: Heatmap, console: Console, width: int, unicode: bool) -> None:
+    colours = console.color_system is not None and not console.no_color
+    finer = console.color_system in ("256", "truecolor")
+    matrix, below = drawn(heatmap, colours, unicode)
+    for line in matrix:
+        console.print(_painted(line, finer), soft_wrap=True)
+    for line in below:
+        console.print(Padding(_painted(line, finer), (0, 0, 0, 1)), width=width)
+
+
+def _painted(line: Line, finer: bool) -> RichText:
+    text = RichText.assemble(*((_printable(dab.text), _style(dab, finer)) for dab in line))
+    text.rstrip()
+    return text
+
+
+def _style(dab: Dab, finer: bool) -> Style:
+    """Return the style of a dab; with 16 colours a level keeps its glyph, of which colours alone tell too little."""
+    ink = _of_ink(dab.ink, finer)
+    if dab.paper is None or (dab.paper == dab.ink and not finer):
+        return ink
+    return ink + Style(bgcolor=_of_ink(dab.paper, finer).color)
+
+
+@functools.cache
+def _of_ink(ink: Ink, finer: bool) -> Style:
+    """Return the style of an ink; with 16 colours that of a quarter of the largest."""
+    if isinstance(ink, float):
+        return Style(color=Color.from_rgb(*shade(ink))) if finer else Style.parse(STYLES[HEAT[level(ink)]])
+    return Style.parse(STYLES[ink or "plain"])
 
 
 def _printable(text: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, PaddedBatch, RaggedSequences
+from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import Field, Format, Parsed
 from maskcli.sequences.ragged import as_ragged, concatenate
@@ -98,18 +98,13 @@ def read_bytes(
 ) -> tuple[Format, bytes]:
     """Return the format of a file and its content, no longer gzipped; see ``read_rows``."""
     name = display_name(path)
-    data = _unzipped(_read(path, what, hint), name)
+    data = _unzipped(read_file(path, what, hint), name)
     by_name = f"Name the format with --input-format {'|'.join(FORMATS)}."
     fix = by_name if what == "sequences" else "Rename it to one of these."
     entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data, fix)
     if not data:
         raise InputError(where=name, expected=what, received="an empty file", fix="Check what wrote this file.")
     return entry, data
-
-
-def write_batch(batch: PaddedBatch, path: str) -> None:
-    """Write a padded batch in the format that the suffix of ``path``, one of ``WRITABLE``, names."""
-    write_file(path, WRITABLE[Path(path).suffix.lower()](batch))
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -150,7 +145,12 @@ def _judged(parsed: Parsed, name: str) -> RaggedSequences:
         raise error.at(parsed.where(error.row) if error.row is not None else name) from None
 
 
-def _read(path: str, what: str, hint: str) -> bytes:
+def read_file(path: str, what: str, hint: str) -> bytes:
+    """Return the content of a file, or of standard input; ``what`` it should hold and ``hint`` are for messages.
+
+    Raises:
+        InputError: for one that cannot be read.
+    """
     try:
         if path == STDIN:
             return sys.stdin.buffer.read()

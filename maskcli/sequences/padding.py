@@ -137,6 +137,13 @@ def valid_timesteps(batch: PaddedBatch) -> Bools:
     return valid
 
 
+def first_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
+    """Return the first rows of a batch, padded as they are."""
+    few = slice(0, rows)
+    mask, lengths = batch.mask[few], batch.lengths[few]
+    return PaddedBatch(batch.tokens[few], mask, lengths, batch.layout, int(lengths.sum()) - int(mask.sum()))
+
+
 def validity(lengths: Ints, layout: Layout) -> Bools:
     """Return ``(n_sequences, maxlen)``, True where ``layout`` puts tokens of sequences of these lengths."""
     maxlen = _maxlen(layout)

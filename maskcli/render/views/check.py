@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ _BLANK = Text(())
 
 def view(report: CheckReport, limits: Limits) -> list[Part]:
     """Return the findings, the worst first, the verdict on padding, and what it comes to."""
-    room = max(NARROWEST, min(limits.width, WIDEST) - 1)
+    room = sys.maxsize if limits.flows else max(NARROWEST, min(limits.width, WIDEST) - 1)
     seen = report.examination.model
     return [
         *_about(report, room),

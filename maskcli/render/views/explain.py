@@ -12,7 +12,7 @@ def view(rule: RuleText, _limits: Limits) -> list[Part]:
         Heading(f"{rule.code} {rule.name}", f"{rule.severity}, about the {rule.about}"),
         *(Paragraph(text) for text in (rule.summary, *rule.explanation)),
         Heading("Bad"),
-        Code(rule.bad),
+        Code(rule.bad, "python"),
         Heading("Good"),
-        Code(rule.good),
+        Code(rule.good, "python"),
     ]

@@ -99,7 +99,7 @@ def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
     else:
         table = _timesteps(given.valid, mask, elsewhere, limits)
     return [
-        Heading(f"{what} {given.values.shape!s}", _source(inspection)),
+        Heading(f"{what} {given.values.shape!s}", mask_origin(inspection)),
         *table,
         *_legend(given, given.valid, mask),
         *other_shape(inspection.mask, given.valid, "The mask"),
@@ -175,7 +175,7 @@ def _legend(given: ModelInput, valid: Bools, mask: Bools | None) -> list[Part]:
     return [Text(tuple(signs))] if signs else []
 
 
-def _source(inspection: Inspection) -> str:
+def mask_origin(inspection: Inspection) -> str:
     """Return where the mask comes from."""
     if inspection.model.settings is not None:
         return SOURCES[inspection.model.settings.mask_source]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskcli.evidence import LossOutput
 from maskcli.records import Bools, Floats
+from maskcli.render.blocks import LEVELS, level
 from maskcli.render.fitted import legend
 from maskcli.render.grid import GAP, Cells
 from maskcli.render.numbers import plural, significant
@@ -18,9 +19,6 @@ from maskcli.render.parts import HEAT, Cell, Limits, Part, Role
 LEFT_OUT, COUNTS, HIDDEN, PADDING, NOT_FINITE = range(5)
 """What a timestep is to a loss; of several that share a character, the largest is shown."""
 MARKS: dict[int, Role] = {LEFT_OUT: "padding", HIDDEN: "dropped", PADDING: "counted", NOT_FINITE: "error"}
-NOTHING = 0.02
-"""A part of the largest that is about nothing."""
-LEVELS = ("about 0", "to 25 %", "to 50 %", "to 75 %", "to")
 Kinds = NDArray[np.int8]
 
 
@@ -55,11 +53,6 @@ class Heat:
         roles = self.roles(row)
         places = range(len(roles)) if shown is None else shown
         return tuple(Cell(GAP, "muted") if at is None else Cell("", roles[at]) for at in places)
-
-
-def level(part: float) -> int:
-    """Return 0 for about nothing, or else the quarter, from 1 to 4."""
-    return 0 if part < NOTHING else min(4, max(1, math.ceil(4 * part)))
 
 
 def heat_of(output: LossOutput, losses: Floats, room: int | None = None) -> Heat:
@@ -129,7 +122,7 @@ def legend_of(output: LossOutput, heat: Heat, rows: list[int], limits: Limits) -
     if levels and heat.largest > heat.smallest:
         role, said = levels[-1]
         levels[-1] = (role, f"{said}{' of' if role != HEAT[-1] else ''} {_whole(output, heat)}")
-    marks = [(role, said) for role, said in _marks(output, heat) if role in roles]
+    marks = [(role, said) for role, said in marks_of(output, heat) if role in roles]
     return [*legend(levels, limits), *legend(marks, limits)]
 
 
@@ -140,7 +133,8 @@ def _whole(output: LossOutput, heat: Heat) -> str:
     return largest if heat.smallest >= 0 else f"{largest}, from {significant(heat.smallest, 3)} on"
 
 
-def _marks(output: LossOutput, heat: Heat) -> list[tuple[Role, str]]:
+def marks_of(output: LossOutput, heat: Heat) -> list[tuple[Role, str]]:
+    """Return what the kinds that are no levels mean, each with its count."""
     counts = np.bincount(heat.kinds.ravel(), minlength=5)
     noun, real = ("timestep", "real token") if output.timed else ("sample", "real sample")
     left_out = "left out" if output.weights is None else "left out, or of weight 0"

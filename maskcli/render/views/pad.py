@@ -18,7 +18,7 @@ from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Table, Tex
 
 def view(batch: PaddedBatch, limits: Limits) -> list[Part]:
     """Return the batch with its padding set apart, its lengths, and what padding and truncation cost."""
-    layout, (n_sequences, maxlen) = batch.layout, batch.tokens.shape
+    n_sequences, maxlen = batch.tokens.shape
     rows = elided(n_sequences, limits.rows)
     columns = elided(maxlen, fitting(limits, token_width(batch), taken=20))
     table = Table(
@@ -35,16 +35,24 @@ def view(batch: PaddedBatch, limits: Limits) -> list[Part]:
         ),
     )
     return [
-        Heading(
-            f"Padded batch ({n_sequences}, {maxlen})", f"{layout.dtype}, padding {layout.padding}, value {layout.value}"
-        ),
+        heading(batch),
         table,
         *elision_note(left_out(rows, n_sequences, "sequence"), left_out(columns, maxlen, "timestep")),
-        Text(_summary(batch)),
+        Text(summary(batch)),
     ]
 
 
-def _summary(batch: PaddedBatch) -> tuple[Cell, ...]:
+def heading(batch: PaddedBatch) -> Heading:
+    """Return what the batch is called."""
+    n_sequences, maxlen = batch.tokens.shape
+    layout = batch.layout
+    return Heading(
+        f"Padded batch ({n_sequences}, {maxlen})", f"{layout.dtype}, padding {layout.padding}, value {layout.value}"
+    )
+
+
+def summary(batch: PaddedBatch) -> tuple[Cell, ...]:
+    """Return what padding and truncation cost."""
     kept = int(batch.mask.sum())
     padding = batch.mask.size - kept
     cut = batch.truncated_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
@@ -19,17 +20,17 @@ def view(rules: Sequence[RuleText], limits: Limits) -> list[Part]:
     for about, (title, detail) in ABOUT.items():
         group = [rule for rule in rules if rule.about == about]
         if group:
-            parts += [Heading(title, detail), _table(group, limits.width)]
+            parts += [Heading(title, detail), _table(group, limits)]
     return [*parts, Paragraph("`maskcli explain CODE` tells why, with examples.")]
 
 
-def _table(rules: Sequence[RuleText], width: int) -> Table:
+def _table(rules: Sequence[RuleText], limits: Limits) -> Table:
     columns = tuple(Column(title, "left") for title in ("code", "name", "severity", "what it finds"))
     taken = sum(
         max(map(len, (column.title, *texts))) + 2
         for column, texts in zip(columns, zip(*map(_short, rules), strict=True), strict=False)
     )
-    room = max(NARROWEST, width - taken)
+    room = sys.maxsize if limits.flows else max(NARROWEST, limits.width - taken)
     return Table(columns, tuple(row for rule in rules for row in _rows(rule, room)))
 
 

@@ -100,7 +100,7 @@ def _widths(calls: list[Call], names: list[str], limits: Limits) -> _Widths:
     kind = max(len("type"), *(len(call.type) for call in calls))
     longest = sys.maxsize if limits.everything else LONGEST_NAME
     said = max(len("; ".join((*_said(call, longest), *_warned(call)))) for call in calls)
-    if limits.everything:
+    if limits.everything or limits.flows:
         return _Widths(name, kind, said, longest, beside=True)
     effect = max(len("effect"), *(len(_effect(call)) for call in calls))
     room = limits.width - len(f"{calls[-1].index}  in  out  ") - effect - 2 * len("  ")

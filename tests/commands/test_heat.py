@@ -1,0 +1,153 @@
+"""``--heat``: pictures in place of tables, on terminals, in pipes and in files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, Output
+
+LENGTHS = [(row * 37) % 100 + 1 for row in range(40)]
+LONG = "\n".join(" ".join("7" * length) for length in LENGTHS) + "\n"
+TAGGER = ("--model", "sample_data.models:tagger", "--targets-field", "classes")
+TAGGED = ROOT / "sample_data" / "tagged.jsonl"
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_pad_in_full(run: Callable[..., Output]) -> None:
+    output = run("pad", "--heat", "full")
+    assert (output.exit_status, output.stderr) == (0, "")
+    assert output.splitlines() == [
+        "Padded batch (3, 6)  int32, padding post, value 0",
+        "sample  0         5   length",
+        "     0  ■■■■■■■■■■■■       6",
+        "     1  ■■■■■■■■■■·        5",
+        "     2  ■■■■■■· · ·        3",
+        " ■ token   · padding",
+        " 14 tokens, 4 padding (22 % of the batch), 0 truncated",
+    ]
+
+
+def test_pad_in_half(run: Callable[..., Output]) -> None:
+    assert run("pad", "--heat", "half").splitlines()[1:5] == [
+        "sample  0",
+        "   0–1  █████▀",
+        "     2  ▀▀▀",
+        " ▀▄ token   blank: padding",
+    ]
+
+
+def test_a_whole_batch_on_one_screen(run: Callable[..., Output]) -> None:
+    half = run("pad", "-", "--heat", "half", stdin=LONG, COLUMNS="120")
+    assert len(half.splitlines()) == 20 + 4
+    assert "not shown" not in half
+    rows = half.splitlines()[2:22]
+    drawn = [sum(character in mark for character in row[8:]) for row in rows for mark in ("▀█", "▄█")]
+    assert drawn == LENGTHS
+    full = run("pad", "-", "--heat", "full", stdin=LONG, COLUMNS="120")
+    assert " … 16 samples not shown (--all shows everything)" in full
+    shown = [row for row in full.splitlines()[2:27] if "⋮" not in row]
+    assert [row.count("■") for row in shown] == [int(row.split()[-1]) for row in shown] == LENGTHS[:12] + LENGTHS[28:]
+
+
+@pytest.mark.parametrize("how", ["full", "half"])
+@pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
+def test_no_line_is_wider_than_the_terminal(call: Callable[..., Output], command: str, how: str) -> None:
+    output = call(command, "-", "--heat", how, stdin=LONG)
+    assert (output.exit_status, output.stderr) == (0, "")
+    assert max(map(len, output.splitlines())) <= 80
+    assert re.search(r"\d+ timesteps not shown \(--all shows everything\)", output)
+    assert "⋮" not in call(command, "-", "--heat", how, "--all", stdin=LONG)
+
+
+def test_limits_are_those_of_the_options(call: Callable[..., Output]) -> None:
+    output = call("pad", "-", "--heat", "half", "--max-rows", 2, "--max-cols", 4, stdin=LONG)
+    assert [line.split()[0] for line in output.splitlines()[2:5]] == ["0–1", "⋮", "38–39"]
+    assert "36 samples not shown, 96 timesteps not shown" in output
+
+
+def test_colours_are_those_of_the_terminal(run: Callable[..., Output]) -> None:
+    given = ("inspect", "--heat", "half", "--mask-source", "none")
+    true = run(*given, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor")
+    assert re.search(r"\x1b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀", true)
+    assert "◆" in plain(true)
+    fewer = run(*given, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="")
+    assert re.search(r"\x1b\[38;5;\d+(;48;5;\d+)?m", fewer)
+    assert "38;2;" not in fewer
+    sixteen = run(*given, FORCE_COLOR="1", TERM="xterm", COLORTERM="")
+    assert re.search(r"\x1b\[\d+;(4|10)\d+m▀", sixteen)
+    assert "38;" not in sixteen
+    assert plain(true) == plain(fewer) == plain(sixteen)
+    none = run(*given, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor", NO_COLOR="1")
+    assert not re.search(r"38;|48;|\x1b\[[39]\d", none)
+    assert plain(none) == run(*given)
+    assert "half blocks tell levels by colour, and there is none here" in none
+
+
+def test_ascii_has_its_own_glyphs(run: Callable[..., Output]) -> None:
+    output = run("inspect", "-", "--heat", "half", stdin="[[1,0,2,0,3],[5]]", PYTHONIOENCODING="ascii")
+    assert output.isascii()
+    assert "?" not in output
+    assert [line.split("  ")[-1] for line in output.splitlines()[2:4]] == ["##! ##! ##", "##~ ~ ~ ~"]
+    assert "this encoding has no half blocks" in output
+
+
+def test_files_hold_the_picture_without_colour(run: Callable[..., Output], tmp_path: Path) -> None:
+    screen = run("inspect", "--heat", "full", "--output", "out.txt")
+    assert (tmp_path / "out.txt").read_text(encoding="utf-8") == screen
+    assert run("pad", "--heat", "half", "--output", "out.npz", "--quiet") == ""
+    assert (tmp_path / "out.npz").exists()
+
+
+def test_markdown_is_in_full(call: Callable[..., Output]) -> None:
+    output = call("pad", "--heat", "half", "--format", "markdown")
+    assert output.exit_status == 0
+    assert "■■■■■·" in output
+    assert "half blocks are for a terminal" in output
+
+
+@pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
+def test_json_has_no_heat_maps(run: Callable[..., Output], command: str) -> None:
+    output = run(command, "--heat", "full", "--format", "json")
+    assert (output.exit_status, output) == (2, "")
+    assert output.stderr == (
+        "Error: --heat full: expected --format table or markdown; received --format json.\n"
+        "Leave out one of the two: heat maps are characters.\n"
+    )
+
+
+def test_an_unknown_resolution(run: Callable[..., Output]) -> None:
+    output = run("pad", "--heat", "double")
+    assert output.exit_status == 2
+    assert "'full', 'half'" in output.stderr
+
+
+def test_inspect_draws_the_mask_the_outputs_and_what_a_mask_changes(call: Callable[..., Output]) -> None:
+    output = call("inspect", "-", "--heat", "full", stdin="[[1,0,2,0,3],[5]]")
+    assert re.findall(r"^\S.*\)|^Without a mask", output, re.M) == [
+        "Mask and truth (2, 5)  from Embedding(mask_zero=True)",
+        "Output of lstm (2, 5, 3)",
+        "Without a mask",
+    ]
+    masks = output.splitlines()[2:6]
+    assert masks[:2] == ["     0  ■■! ■■! ■■", "     1  ■■· · · ·"]
+    assert masks[3] == " ! 2 real timesteps that the mask hides"
+    assert "tables" not in output
+    assert "Id 0 is also a real token" in output
+
+
+def test_a_lost_mask_is_seen_in_the_loss(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    output = call("loss", TAGGED, *TAGGER, "--heat", "full")
+    assert (output.exit_status, output.stderr) == (0, "")
+    lines = output.splitlines()
+    assert lines[0] == "Loss sparse_categorical_crossentropy  masked 1.105535, unmasked 1.106277"
+    whole, shorter, shortest = "█" * 12, f"{'█' * 10}◆", f"{'█' * 8}◆"
+    assert [line.split()[1] for line in lines[2:10]] == [shortest, *[whole] * 4, shorter, whole, shorter]
+    assert " ◆ 4 padded timesteps counted as data" in lines[10] + lines[11]

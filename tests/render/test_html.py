@@ -1,0 +1,256 @@
+"""HTML: what a parser makes of it has the same texts in the same places as the parts, and nothing but what we put there."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from html.parser import HTMLParser
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import maskcli
+from maskcli.evidence import Remark
+from maskcli.render import html
+from maskcli.render.html import STYLE, standalone, to_html
+from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Role, Table, Text, cell
+from maskcli.render.views import inspect as inspect_view
+from maskcli.render.views import pad as pad_view
+from tests.render.test_markdown import CELLS, PARTS, TEXTS, of_cells, plain, without_code
+
+TAGS = {
+    "h3", "h4", "p", "br", "ul", "li", "pre", "code", "div", "table", "thead", "tbody", "tr", "th", "td", "span",
+}  # fmt: skip
+ATTRIBUTES = {"class", "scope", "tabindex", "role", "aria-label", "aria-hidden"}
+VOID = ("br",)
+
+
+@dataclasses.dataclass
+class Element:
+    tag: str
+    attributes: dict[str, str | None]
+    children: list[Element | str] = dataclasses.field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(
+            child if isinstance(child, str) else "\n" if child.tag == "br" else child.text for child in self.children
+        )
+
+    def all(self, *tags: str) -> list[Element]:
+        found = []
+        for child in self.children:
+            if isinstance(child, Element):
+                found += [child] if child.tag in tags else []
+                found += child.all(*tags)
+        return found
+
+
+class Tree(HTMLParser):
+    """A tree of a fragment, in which every element is closed where it has to be."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open = [Element("", {})]
+        self.feed(text)
+        self.close()
+        assert len(self.open) == 1, [element.tag for element in self.open]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in TAGS, tag
+        assert {name for name, _ in attrs} <= ATTRIBUTES, attrs
+        element = Element(tag, dict(attrs))
+        self.open[-1].children.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop().tag == tag
+
+    def handle_data(self, data: str) -> None:
+        self.open[-1].children.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        pytest.fail(f"a comment: {data}")
+
+    def handle_decl(self, decl: str) -> None:
+        pytest.fail(f"a declaration: {decl}")
+
+    def handle_pi(self, data: str) -> None:
+        pytest.fail(f"an instruction: {data}")
+
+
+def parsed(parts: Sequence[Part]) -> Element:
+    return Tree(to_html(parts)).open[0]
+
+
+def bare(text: str) -> str:
+    return without_code(text)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=3), st.data())
+def test_a_table_has_the_texts_in_the_cells(titles: list[str], data: st.DataObject) -> None:
+    row = st.lists(CELLS, min_size=len(titles), max_size=len(titles)).map(tuple)
+    rows = data.draw(st.lists(row, max_size=3))
+    head, *lines = parsed([Table(tuple(map(Column, titles)), tuple(rows))]).all("tr")
+    assert [plain(one.text) for one in head.all("th", "td")] == [plain(title) for title in titles]
+    assert [[bare(one.text) for one in line.all("th", "td")] for line in lines] == [
+        [without_code(of_cells(cells)) for cells in row] for row in rows
+    ]
+
+
+@given(TEXTS, TEXTS)
+def test_a_heading_has_its_title_and_its_detail(title: str, detail: str) -> None:
+    (heading,) = parsed([Heading(title, detail)]).all("h3")
+    said = [plain(title), *(plain(one.text) for one in heading.all("span"))]
+    assert said == [plain(title), *([plain(detail)] if plain(detail) else [])]
+    assert plain(heading.text) == " ".join(filter(None, said))
+
+
+@given(st.lists(CELLS, min_size=1, max_size=4))
+def test_lines_stay_apart(lines: list[tuple[Cell, ...]]) -> None:
+    said = [
+        line for paragraph in parsed([Text(cells) for cells in lines]).all("p") for line in paragraph.text.split("\n")
+    ]
+    assert list(map(bare, said)) == [without_code(line) for line in map(of_cells, lines) if line]
+
+
+@given(st.lists(st.builds(Remark, st.sampled_from(["fact", "warning"]), TEXTS), max_size=3))
+def test_remarks_are_a_list(remarks: list[Remark]) -> None:
+    signs = {"fact": "", "warning": "! "}
+    said = [bare(item.text) for item in parsed([Remarks(tuple(remarks))]).all("li")]
+    assert said == [bare(signs[remark.kind] + remark.text) for remark in remarks]
+
+
+@given(TEXTS, TEXTS)
+def test_paragraphs_and_code(words: str, code: str) -> None:
+    tree = parsed([Paragraph(words), Code(code, "python")])
+    assert bare(tree.all("p")[0].text) == bare(words)
+    assert plain(tree.all("pre")[0].text) == plain(code)
+
+
+@given(st.lists(PARTS, max_size=5))
+def test_nothing_of_a_text_becomes_an_element(parts: list[Part]) -> None:
+    text = to_html(parts)
+    parsed(parts)
+    assert text == to_html(parts)
+    assert text.encode().decode() == text
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+
+
+@given(TEXTS)
+def test_what_is_scrolled_is_named_and_reached_by_the_keyboard(title: str) -> None:
+    tree = parsed([Heading(title), Table((Column("a"),), ()), Table((Column("a"),), ()), Code("x")])
+    regions = [one for one in tree.all("div", "pre") if one.attributes.get("role") == "region"]
+    assert all(one.attributes["tabindex"] == "0" for one in regions)
+    names = [plain(one.attributes["aria-label"] or "") for one in regions]
+    assert names[0] == (plain(title) or "Result")
+    assert len(set(names)) == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ([Text((Cell("a "), Cell("`", "label"), Cell("x<y", "label"), Cell("`", "label")))],
+         '<p class="mk-lines">a <span class="mk-label"><code>x&lt;y</code></span></p>'),
+        ([Text((Cell(" error", "error"), Cell(" x ", "strong")))],
+         '<p class="mk-lines"><span class="mk-error"><span aria-hidden="true">×</span> error</span><span class="mk-strong"> x </span></p>'),
+        ([Text((Cell("783", "warning"),))], '<p class="mk-lines"><span class="mk-warning">!783</span></p>'),
+        ([Text((Cell("a"),)), Text((Cell("b"),)), Text(()), Text((Cell("c"),))],
+         '<p class="mk-lines">a<br>b</p>\n<p class="mk-lines">c</p>'),
+        ([Remarks((Remark("warning", "`a`"),))],
+         '<ul>\n<li><span class="mk-warning" role="img" aria-label="Warning:">!</span> <code>a</code></li>\n</ul>'),
+        ([Heading("a", "b")], '<h3>a <span class="mk-detail">b</span></h3>'),
+    ],
+)  # fmt: skip
+def test_how_parts_are_written(parts: list[Part], expected: str) -> None:
+    assert to_html(parts) == f"{expected}\n"
+
+
+def test_a_batch_as_a_table() -> None:
+    batch = maskcli.pad([[1, 22], [3]])
+    tree = parsed(pad_view.view(batch, Limits(None, None, 80)))
+    head, *rows = tree.all("tr")
+    assert [(one.tag, one.attributes["scope"], one.text) for one in head.all("th")] == [
+        ("th", "col", title) for title in ("sample", "0", "1", "length")
+    ]
+    assert [one.attributes["scope"] for row in rows for one in row.all("th")] == ["row", "row"]
+    (padding,) = [one for one in tree.all("span") if one.attributes["class"] == "mk-padding"]
+    assert padding.text == "·0"
+    assert tree.all("div")[0].attributes["aria-label"] == "Padded batch (2, 2)"
+    assert to_html([Heading("a")], level=4) == "<h4>a</h4>\n"
+
+
+def test_columns_line_up_wrap_or_neither() -> None:
+    on = Cell("", "on")
+    table = Table(
+        (Column("0  3", "left"), Column("mask", "left"), Column("n"), Column("said", "left"), Column("", "left")),
+        (((on, on), (on, on), cell("1"), cell("word " * 20), cell("x")),),
+    )
+    head, row = parsed([table]).all("tr")
+    classes = [[one.attributes.get("class") for one in line.all("th", "td")] for line in (head, row)]
+    assert classes == [
+        ["mk-run", None, "mk-right", "mk-prose", None],
+        ["mk-run", "mk-run", "mk-right", "mk-prose", None],
+    ]
+    assert [one.tag for one in head.all("th", "td")] == ["th", "th", "th", "th", "td"]
+
+
+# Style.
+
+
+def luminance(color: str) -> float:
+    parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    darker, lighter = sorted((luminance(one), luminance(other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("palette", [html.LIGHT, html.DARK], ids=["light", "dark"])
+def test_every_color_reads_on_both_grounds(palette: dict[str, str]) -> None:
+    for name, color in palette.items():
+        if name not in ("bg", "soft", "line"):
+            assert min(contrast(color, palette["bg"]), contrast(color, palette["soft"])) >= 4.5, name
+
+
+def test_every_role_has_a_style() -> None:
+    own = {"plain", "valid", "strong"}
+    assert set(get_args(Role)) - own <= html.LIGHT.keys() == html.DARK.keys()
+    assert set(re.findall(r"var\(--mk-(\w+)\)", STYLE)) <= html.LIGHT.keys()
+    for role in set(get_args(Role)) - own:
+        assert f".maskcli .mk-{role}{{color:var(--mk-{role})}}" in STYLE
+
+
+def test_the_style_touches_nothing_else_and_loads_nothing() -> None:
+    rules = re.sub(r"@media[^{]*\{", "", STYLE.replace("\n", ""))
+    while "(" in rules:
+        rules = re.sub(r"\([^()]*\)", "", rules)
+    selectors = re.findall(r"(?:^|[}])\s*([^{}]+)\{", rules)
+    assert selectors
+    for selector in selectors:
+        assert all(".maskcli" in one for one in selector.split(",")), selector
+    assert not re.search(r"url|@import|http|</|expression", STYLE)
+    assert STYLE.count("{") == STYLE.count("}")
+
+
+def test_alone_it_brings_its_style() -> None:
+    batch = maskcli.pad([[1, 2], [3]])
+    text = standalone(pad_view.view(batch, Limits(None, None, 80)))
+    assert text.startswith(f'<div class="maskcli">\n<style>{STYLE}</style>\n')
+    assert text.endswith("</div>")
+    assert text.count("<style>") == 1
+
+
+def test_an_inspection_has_no_more_in_its_html_than_in_its_parts() -> None:
+    parts = inspect_view.view(maskcli.inspect([[1, 2], [3]]), Limits(24, None, 110, flows=True))
+    tree = parsed(parts)
+    assert len(tree.all("table")) == sum(isinstance(part, Table) for part in parts)
+    runs = [one.text for one in tree.all("td") if one.attributes.get("class") == "mk-run"]
+    assert runs[:2] == ["■■", "■□"]

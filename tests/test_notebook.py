@@ -1,0 +1,168 @@
+"""Notebooks: a real kernel runs real cells, and what they show is what the commands show."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+import maskcli
+from maskcli.display import Displayed
+from maskcli.render.html import STYLE
+from maskcli.render.notebook import html_of
+from tests.conftest import clean_environment
+
+KERNEL = "under-test"
+CELLS = {
+    "pad": "import maskcli\nmaskcli.pad([[1, 2], [3]])",
+    "inspect": (
+        "import keras\n"
+        "tokens = keras.Input((None,), dtype='int32')\n"
+        "x = keras.layers.Embedding(9, 2, mask_zero=True, name='<script>alert(1)<|script>')(tokens)\n"
+        "model = keras.Model(tokens, keras.layers.Dense(2)(x * 2.0))\n"
+        "maskcli.inspect([[1, 2], [3]], model=model)"
+    ),
+    "loss": "maskcli.loss([[1, 2], [3]])",
+    "check": "maskcli.check([[1, 2], [3]], model=model)",
+    "print": "print(maskcli.pad([[7]]).tokens)",
+}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What each cell showed, by type, in a notebook that a kernel of this interpreter ran."""
+    folder = tmp_path_factory.mktemp("notebook")
+    kernel = folder / "data" / "kernels" / KERNEL
+    kernel.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel.joinpath("kernel.json").write_text(
+        json.dumps({"argv": command, "display_name": KERNEL, "language": "python"})
+    )
+    path = folder / "shown.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code) for code in CELLS.values()]), path)
+    _execute(path, folder)
+    cells = nbformat.read(path, as_version=4).cells
+    return {
+        name: {kind: text for output in cell.outputs for kind, text in output.get("data", {}).items()}
+        for name, cell in zip(CELLS, cells, strict=True)
+    }
+
+
+def _execute(path: Path, folder: Path) -> None:
+    """Run a notebook in place, by nbclient in a process of its own, which leaves no loop or socket behind here."""
+    code = """
+import sys, nbformat, nbclient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(notebook, timeout=180, kernel_name=sys.argv[2]).execute(cwd=sys.argv[3])
+nbformat.write(notebook, sys.argv[1])
+"""
+    env = clean_environment(
+        JUPYTER_PATH=str(folder / "data"), JUPYTER_RUNTIME_DIR=str(folder / "runtime"),
+        JUPYTER_CONFIG_DIR=str(folder / "config"), JUPYTER_DATA_DIR=str(folder / "own"),
+        IPYTHONDIR=str(folder / "ipython"), TF_CPP_MIN_LOG_LEVEL="3",
+    )  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(path), KERNEL, str(folder)],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def plain(html: str) -> str:
+    """The text of HTML without its style, a line for each row, its cells apart."""
+    html = re.sub("<style>.*?</style>", "", html, flags=re.DOTALL)
+    html = re.sub("</(th|td)>", " ", html)
+    text = re.sub("<[^>]*>", "", html.replace("<br>", "\n"))
+    return "\n".join(" ".join(line.split()) for line in unescape(text).splitlines())
+
+
+def test_a_notebook_shows_a_batch(shown: dict[str, dict[str, Any]]) -> None:
+    html = shown["pad"]["text/html"]
+    assert "sample 0 1 length\n" in plain(html)
+    assert "0 1 2 2\n1 3 ·0 1\n" in plain(html)
+    assert '<span class="mk-padding">·0</span>' in html
+    assert html.startswith(f'<div class="maskcli">\n<style>{STYLE}</style>')
+
+
+def test_a_notebook_shows_an_inspection_and_no_script_of_a_name_runs(shown: dict[str, dict[str, Any]]) -> None:
+    html = shown["inspect"]["text/html"]
+    text = plain(html)
+    assert "<script>alert(1)<|script>" in text
+    assert "<script" not in html
+    assert re.search(r"Multiply ■ – drops a mask came in, none goes out", text)
+    assert '<span class="mk-on">■</span><span class="mk-off">□</span>' in html
+    assert "Warning:" in html
+
+
+def test_a_notebook_shows_a_loss_and_a_check(shown: dict[str, dict[str, Any]]) -> None:
+    loss, check = plain(shown["loss"]["text/html"]), plain(shown["check"]["text/html"])
+    assert re.search(r"^masked \d+\.\d+ fit trains on it: mean over the mask's 3 timesteps", loss, re.MULTILINE)
+    assert re.search(r"^Keras evaluate \d", loss, re.MULTILINE)
+    assert "! warning MSK101 mask-dropped: multiply (Multiply)\n" in check
+    assert "\nfix: Put it into a layer of your own with self.supports_masking = True" in check
+    assert "<script" not in shown["check"]["text/html"]
+    assert "× failed: 0 errors, 1 warning, 0 infos" in check
+
+
+def test_what_is_printed_is_as_ever(shown: dict[str, dict[str, Any]]) -> None:
+    assert shown["print"] == {}
+    assert shown["pad"]["text/plain"].startswith("PaddedBatch(tokens=")
+
+
+# Without a notebook.
+
+
+def test_what_is_left_out_is_told_without_an_option_that_is_not_there() -> None:
+    batch = maskcli.pad([[row + 1] * (row % 90 + 1) for row in range(300)])
+    text = plain(batch._repr_html_())
+    assert "… 276 sequences not shown, " in text
+    assert "--all" not in text
+    assert len(re.findall(r"<tr>", batch._repr_html_())) == 1 + 25
+    assert len(batch._repr_html_()) < 100_000
+
+
+def test_a_report_shows_its_verdict_and_all_its_parts() -> None:
+    report = maskcli.report([[1, 2], [3]])
+    text = plain(report._repr_html_())
+    for verdict in report.verdicts:
+        assert verdict.question in text
+        assert verdict.text in text
+    for said in (f"{len(report.check.checked)} rules checked", "Loss mse", "Path of the mask", "Outputs of lstm"):
+        assert said in text
+
+
+def test_the_same_record_shows_the_same() -> None:
+    batch = maskcli.pad([[1, 2], [3]])
+    assert html_of(batch) == batch._repr_html_() == html_of(pickle.loads(pickle.dumps(batch)))
+
+
+def test_only_records_with_a_view_have_html() -> None:
+    with pytest.raises(TypeError, match="no view of a int"):
+        html_of(3)
+
+
+def test_records_stay_what_they_are() -> None:
+    batch = maskcli.pad([[1, 2], [3]])
+    assert isinstance(batch, Displayed)
+    assert batch != maskcli.pad([[1, 2], [3]])
+    assert vars(batch).keys() == {field.name for field in dataclasses.fields(batch)}
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        batch.truncated_tokens = 1  # type: ignore[misc]
+
+
+def test_a_record_loads_no_renderer_before_a_notebook_asks() -> None:
+    code = "import sys, maskcli; maskcli.pad([[1]]); print([name for name in sys.modules if '.render' in name])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
+    assert (done.stdout.strip(), done.stderr) == ("[]", "")
