@@ -1,7 +1,7 @@
 """maskcli: see the mask in a Keras model.
 
-The verbs of the command line as functions: ``pad``, ``inspect``, ``loss`` and ``check``. Importing maskcli imports no
-TensorFlow, and not even NumPy; each verb is loaded when it is first asked for.
+The verbs of the command line as functions: ``pad``, ``inspect``, ``loss``, ``check`` and ``report``. Importing maskcli
+imports no TensorFlow, and not even NumPy; each verb is loaded when it is first asked for.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskcli.errors import MaskcliError
-    from maskcli.evidence import CheckReport, Finding, Inspection, LossReport
+    from maskcli.evidence import CheckReport, Finding, Inspection, LossReport, Report
     from maskcli.records import PaddedBatch, RaggedSequences
-    from maskcli.verbs import check, inspect, loss, pad
+    from maskcli.verbs import check, inspect, loss, pad, read_report, report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,11 +24,14 @@ __all__ = [
     "MaskcliError",
     "PaddedBatch",
     "RaggedSequences",
+    "Report",
     "__version__",
     "check",
     "inspect",
     "loss",
     "pad",
+    "read_report",
+    "report",
 ]
 
 _HOMES = {
@@ -39,10 +42,13 @@ _HOMES = {
     "MaskcliError": "maskcli.errors",
     "PaddedBatch": "maskcli.records",
     "RaggedSequences": "maskcli.records",
+    "Report": "maskcli.evidence",
     "check": "maskcli.verbs",
     "inspect": "maskcli.verbs",
     "loss": "maskcli.verbs",
     "pad": "maskcli.sequences.padding",
+    "read_report": "maskcli.verbs",
+    "report": "maskcli.verbs",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from maskcli.display import Displayed
 from maskcli.records import Bools, Floats, ModelInput, PaddedBatch, primary_of
 
 
@@ -114,6 +115,29 @@ class Call:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Edge:
+    """A tensor on its way from what made it to a call that takes it, or to an output of the model.
+
+    Attributes:
+        source: the path of the innermost call that made it, or the name of an input of the model.
+        target: the path of the call that takes it, or the name of an output of the model.
+        from_input: whether ``source`` is an input.
+        to_output: whether ``target`` is an output.
+        mask: the mask that the tensor carries as it arrives; None without one.
+        lost: whether it would carry a mask if no call had lost that.
+        argument: the mask argument that it is passed as; None for a tensor of data.
+    """
+
+    source: str
+    target: str
+    from_input: bool = False
+    to_output: bool = False
+    mask: Bools | None = None
+    lost: bool = False
+    argument: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class EmbeddingRow:
     """The vector that an Embedding looks up for the padding id, ``(embedding_dim,)``.
 
@@ -204,7 +228,7 @@ class Remark:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Inspection:
+class Inspection(Displayed):
     """Evidence of one batch run through one model.
 
     Attributes:
@@ -220,6 +244,7 @@ class Inspection:
         mask_sources: the result of each mask source; empty unless all were asked for.
         mask_sources_agree: None unless all were asked for.
         remarks: what follows from the evidence.
+        edges: what flows between the calls of ``trace``, the inputs and the outputs, in the order of arriving.
     """
 
     model: ModelAbout
@@ -234,6 +259,7 @@ class Inspection:
     mask_sources: tuple[SourceResult, ...]
     mask_sources_agree: bool | None
     remarks: tuple[Remark, ...]
+    edges: tuple[Edge, ...] = ()
 
     @property
     def primary(self) -> ModelInput | None:
@@ -427,7 +453,7 @@ class LossOutput:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class LossReport:
+class LossReport(Displayed):
     """What a loss came to, and why.
 
     Attributes:
@@ -885,7 +911,7 @@ class Examination:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CheckReport:
+class CheckReport(Displayed):
     """What rules found.
 
     Attributes:
@@ -905,3 +931,119 @@ class CheckReport:
     passed: bool
     fail_on: FailOn
     examination: Examination
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LeakMatrix:
+    """How far each padded timestep, replaced alone, moves each timestep of an output.
+
+    Attributes:
+        output: the name of the output.
+        change: ``(samples, output timesteps, timesteps)``: the largest absolute change over the features of the output
+            timestep of axis 1 when other values take the place of the padded timestep of axis 2; NaN where that is no
+            padding, or was left out. An output without timesteps has one of them.
+        valid: ``(samples, output timesteps)``: where the output counts.
+        timed: whether the output has timesteps.
+        tolerance: up to where a change is taken for rounding.
+        tried: padded timesteps that were replaced.
+        padded: padded timesteps that there are.
+    """
+
+    output: str
+    change: Floats
+    valid: Bools
+    timed: bool
+    tolerance: float
+    tried: int
+    padded: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AttentionMask:
+    """Who may look at whom in one call of an attention layer, as the layer combined it.
+
+    Attributes:
+        call: its path.
+        type: its class name.
+        mask: ``(samples, queries, keys)``, True where a query may look at a key; of several heads, where any may.
+        weights: ``(samples, queries, keys)``: how much it looks, the mean over heads.
+        heads: of the layer.
+        causal: whether a causal mask is part of it.
+        queries: ``(samples, queries)``, the truth about padding; None where it is not known.
+        keys: ``(samples, keys)``, the same.
+        to_padding: the largest part of its attention that a valid query gives to padded keys; None where that is not
+            known.
+    """
+
+    call: str
+    type: str
+    mask: Bools
+    weights: Floats
+    heads: int
+    causal: bool
+    queries: Bools | None
+    keys: Bools | None
+    to_padding: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """The answer to one of the questions that a report begins with.
+
+    Attributes:
+        question: such as ``Does padding leak?``.
+        answer: in a word or two.
+        severity: how bad it is; None where it is good, or not bad.
+        text: a sentence or two that say why.
+    """
+
+    question: str
+    answer: str
+    severity: Severity | None
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """How a report came to be.
+
+    Attributes:
+        command: the command line, without the program's path; empty in Python.
+        versions: of maskcli, Python, keras, tensorflow and numpy.
+        seed: of the weights of a built-in model; None for others.
+        rows: of the data.
+        samples: the first rows of them that are shown timestep by timestep.
+    """
+
+    command: tuple[str, ...]
+    versions: dict[str, str]
+    seed: int | None
+    rows: int
+    samples: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report(Displayed):
+    """What happened to the mask of a model: all that is known, to be shown to someone else.
+
+    Attributes:
+        origin: how it came to be.
+        verdicts: what it begins with.
+        inspection: of the first ``origin.samples`` rows.
+        check: of all rows.
+        loss: of all rows; None without one.
+        no_loss: why there is none.
+        leaks: a matrix for each output that can be followed; of the rows of ``inspection``.
+        no_leaks: why there is none, or what was left out.
+        attention: each call of an attention layer; of the rows of ``inspection``.
+    """
+
+    origin: Origin
+    verdicts: tuple[Verdict, ...]
+    inspection: Inspection
+    check: CheckReport
+    loss: LossReport | None
+    no_loss: str | None
+    leaks: tuple[LeakMatrix, ...]
+    no_leaks: str | None
+    attention: tuple[AttentionMask, ...]

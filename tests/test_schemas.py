@@ -32,6 +32,8 @@ RUNS = [
     "loss --targets ones --loss binary_crossentropy --model embedding-dense",
     "loss --targets arange --loss categorical_crossentropy --mask-source masking",
     "loss --targets zeros --loss huber --mask-source explicit --seed 5",
+    "report",
+    "report --mask-source none --samples 2 --targets shift --loss sparse_categorical_crossentropy",
 ]
 
 

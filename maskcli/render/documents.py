@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from maskcli.evidence import (
         BuiltinModel,
         Call,
+        Edge,
         EmbeddingRow,
         Inspection,
         LossOutput,
@@ -90,6 +91,7 @@ def inspect_document(inspection: Inspection) -> dict[str, Any]:
         "mask_sources": [_source(result) for result in inspection.mask_sources],
         "mask_sources_agree": inspection.mask_sources_agree,
         "remarks": _remarks(inspection.remarks),
+        "edges": [_edge(edge) for edge in inspection.edges],
     }
 
 
@@ -213,6 +215,19 @@ def _call(call: Call) -> dict[str, Any]:
         "lost_after": call.lost_after,
         "takes_off": call.takes_off,
         "valid": call.valid,
+    }
+
+
+def _edge(edge: Edge) -> dict[str, Any]:
+    """Return what flows from where to where; the mask itself stands with the call that takes it."""
+    return {
+        "source": edge.source,
+        "from_input": edge.from_input,
+        "target": edge.target,
+        "to_output": edge.to_output,
+        "carries_mask": edge.mask is not None,
+        "lost": edge.lost,
+        "argument": edge.argument,
     }
 
 

@@ -8,8 +8,10 @@ from maskcli.sequences.padding import pad
 from maskcli.verbs.checking import check
 from maskcli.verbs.inspecting import inspect
 from maskcli.verbs.losing import loss
+from maskcli.verbs.reading import read_report
+from maskcli.verbs.reporting import report
 
-__all__ = ["check", "inspect", "loss", "models", "pad"]
+__all__ = ["check", "inspect", "loss", "models", "pad", "read_report", "report"]
 
 
 def models() -> tuple[BuiltinModel, ...]:

@@ -35,6 +35,24 @@ class Asked:
     weight_field: str | None
     class_weight: Mapping[int, float] | None
 
+    @classmethod
+    def of(
+        cls,
+        targets: object,
+        fields: str | Sequence[str] | None,
+        loss: object,
+        loss_options: Mapping[str, Any] | None,
+        metrics: Sequence[object],
+        sample_weight: object,
+        weight_field: str | None,
+        class_weight: Mapping[int, float] | None,
+    ) -> Asked:
+        """Return what was asked for in the words of the verbs."""
+        listed = () if fields is None else (fields,) if isinstance(fields, str) else tuple(fields)
+        return cls(
+            targets, listed, loss, dict(loss_options or {}), tuple(metrics), sample_weight, weight_field, class_weight
+        )
+
     @property
     def also(self) -> dict[str, str]:
         """The columns of the data that feed no input, each with the option that named it."""
@@ -184,6 +202,19 @@ def _for_output(values: NDArray[Any], lane: Lane, about: str) -> Targets:
     if lane.sample.ndim == 3 and lane.sample.shape[-1] == 1 and values.ndim == 2:
         return Targets(values[..., None], 1, f"{about}, one number a timestep")
     return Targets(values, 0, about)
+
+
+def targets_as_given(case: Case, targets: object, field: str | None) -> NDArray[Any] | None:
+    """Return targets with a row for each row of the data as they are, of a file, its field or of the data; or None.
+
+    Raises:
+        InputError: for a file that cannot be read, or has other rows.
+    """
+    if targets is None:
+        return case.more.get(field or "")
+    if isinstance(targets, str | os.PathLike):
+        return read_array(os.fspath(targets), field, case.ragged, case.batch, len(case.inputs[0].values))
+    return np.asarray(targets)
 
 
 def weights_of(case: Case, asked: Asked) -> Any:

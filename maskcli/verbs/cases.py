@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from maskcli.errors import MaskcliError, ModelError, UsageError
 from maskcli.evidence import ModelAbout, ModelSettings
-from maskcli.inspection.arguments import specs_of
+from maskcli.inspection.arguments import rows_of, specs_of
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, given, kind_of, load
 from maskcli.models.runtime import load_keras, running
 from maskcli.records import Bools, InputSpec, Layout, ModelInput, PaddedBatch, RaggedSequences
 from maskcli.sequences.inputs import EMPTY, Dataset, dataset_from_ragged, dataset_of, read_dataset
-from maskcli.sequences.padding import pad_ragged, valid_timesteps
+from maskcli.sequences.padding import first_rows, pad_ragged, valid_timesteps
 from maskcli.sequences.ragged import as_ragged
 from maskcli.verbs.settings import builtin_settings
 
@@ -61,6 +61,21 @@ class Case:
     more: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
+
+    def first(self, rows: int) -> Case:
+        """Return the same with the first rows of the data alone."""
+        if rows >= len(self.inputs[0].values):
+            return self
+        few, ragged = slice(0, rows), self.ragged
+        if ragged is not None:
+            ragged = RaggedSequences(ragged.values[: ragged.row_splits[rows]], ragged.row_splits[: rows + 1])
+        return dataclasses.replace(
+            self,
+            inputs=tuple(rows_of(given, few) for given in self.inputs),
+            batch=None if self.batch is None else first_rows(self.batch, rows),
+            ragged=ragged,
+            more={name: array[few] for name, array in self.more.items()},
+        )
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
@@ -21,7 +19,7 @@ from maskcli.records import Layout, ModelInput, PaddedBatch, RaggedSequences, Si
 from maskcli.rules.base import Rule
 from maskcli.rules.choosing import chosen, failing, judge_all
 from maskcli.sequences.facts import data_facts, facts_of_array
-from maskcli.sequences.targets import read_array
+from maskcli.verbs.aiming import targets_as_given
 from maskcli.verbs.cases import Case, builtin_case, dataset, is_builtin, user_case
 from maskcli.verbs.settings import known
 
@@ -102,9 +100,9 @@ def check(
             received=repr(loss),
             fix="keras.losses lists them.",
         )
-    aims = case.more.get(targets_field or "") if targets is None else _targets(targets, targets_field, case)
+    aims = targets_as_given(case, targets, targets_field)
     with case.naming():
-        return _checked(case, rules, fail_on, aims, loss, input_dim)
+        return check_report(case, rules, fail_on, aims, loss, input_dim)
 
 
 def _builtin(sequences: object, layout: Layout, name: str, mask_source: str, input_dim: int | None) -> Case:
@@ -122,14 +120,15 @@ def _builtin(sequences: object, layout: Layout, name: str, mask_source: str, inp
     )
 
 
-def _checked(
+def check_report(
     case: Case,
     rules: tuple[Rule, ...],
-    fail_on: FailOn,
-    targets: NDArray[Any] | None,
-    loss: str | None,
-    input_dim: int | None,
+    fail_on: FailOn = "warning",
+    targets: NDArray[Any] | None = None,
+    loss: str | None = None,
+    input_dim: int | None = None,
 ) -> CheckReport:
+    """Return what ``rules`` find in a model with its data; raise as ``check`` does."""
     compiled = compiled_of(case.model)
     with running(f"--model {case.about.name}"), as_it_was(case.model):
         evidence = examine(
@@ -171,12 +170,6 @@ def _dims(input_dim: int | None, seen: Sequence[Lookup]) -> dict[str, Any]:
         smallest = min(seen, key=lambda lookup: lookup.input_dim)
         return {"input_dim": smallest.input_dim, "input_dim_from": smallest.call}
     return {"input_dim": input_dim, "input_dim_from": None if input_dim is None else "--input-dim"}
-
-
-def _targets(targets: object, field: str | None, case: Case) -> NDArray[Any]:
-    if isinstance(targets, str | os.PathLike):
-        return read_array(os.fspath(targets), field, case.ragged, case.batch, len(case.inputs[0].values))
-    return np.asarray(targets)
 
 
 def _report(

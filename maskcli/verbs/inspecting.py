@@ -10,6 +10,7 @@ import numpy as np
 from maskcli.evidence import EmbeddingRow, Inspection, Outputs, SourceResult, Unmasked
 from maskcli.inspection import remarks, timesteps
 from maskcli.inspection.arguments import arguments
+from maskcli.inspection.edges import edges_of
 from maskcli.inspection.examine import seen_outputs
 from maskcli.inspection.keeping import as_it_was
 from maskcli.inspection.lookup import padding_vector
@@ -90,10 +91,11 @@ def inspect(
         )
     else:
         case = user_case(sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load)
-    return _inspect(case, unfold)
+    return inspection_of(case, unfold)
 
 
-def _inspect(case: Case, unfold: bool) -> Inspection:
+def inspection_of(case: Case, unfold: bool = False) -> Inspection:
+    """Return what happens to the mask in a model with its data; raise as ``inspect`` does."""
     with running(f"--model {case.about.name}"), as_it_was(case.model):
         given = arguments(case.model, case.inputs)
         run = trace(case.model, given, case.inputs, unfold)
@@ -124,6 +126,7 @@ def _inspect(case: Case, unfold: bool) -> Inspection:
             *(remarks.on_sources(results, agree) if agree is not None else ()),
             *remarks.on_notes(case.about.notes),
         ),
+        edges=edges_of(run, case.inputs),
     )
 
 

@@ -122,49 +122,52 @@ def loss(
         InputError: for sequences, ids, targets or weights that do not fit.
         ModelError: when a model cannot be loaded, built or run, or cannot be judged by the loss.
     """
-    positive(units=units, batch_size=batch_size, **{f"batch_sizes {size}": size for size in batch_sizes})
-    layout = Layout(padding, truncating, maxlen, value, dtype, trim)
-    asked = Asked(
-        targets=targets,
-        fields=_listed(targets_field),
-        loss=loss,
-        loss_options=dict(loss_options or {}),
-        metrics=tuple(metrics),
-        sample_weight=sample_weight,
-        weight_field=sample_weight_field,
-        class_weight=class_weight,
+    cuts = Cuts(batch_size, tuple(batch_sizes), shuffles)
+    asked = Asked.of(
+        targets, targets_field, loss, loss_options, metrics, sample_weight, sample_weight_field, class_weight
     )
-    _check(asked, shuffles)
-    if is_builtin(model):
-        case, asked = _builtin(
-            asked,
-            sequences,
-            layout,
-            units,
-            batch_size or BATCH_SIZE,
-            name=str(model),
-            mask_source=mask_source,
-            input_dim=input_dim,
-            embedding_dim=embedding_dim,
-            return_sequences=True,
-            zero_output_for_mask=zero_output_for_mask,
-            seed=seed,
-        )
-    else:
-        case = user_case(
-            sequences,
-            model,
-            layout,
-            custom_objects=custom_objects,
-            unsafe_load=unsafe_load,
-            also=asked.also,
-        )
+    case, asked = judged_case(
+        sequences,
+        model,
+        Layout(padding, truncating, maxlen, value, dtype, trim),
+        asked,
+        cuts,
+        units=units,
+        custom_objects=custom_objects,
+        unsafe_load=unsafe_load,
+        mask_source=mask_source,
+        input_dim=input_dim,
+        embedding_dim=embedding_dim,
+        zero_output_for_mask=zero_output_for_mask,
+        seed=seed,
+    )
     with case.naming():
-        return _reported(case, asked, Cuts(batch_size, tuple(batch_sizes), shuffles), progress)
+        return loss_report(case, asked, cuts, progress)
 
 
-def _listed(fields: str | Sequence[str] | None) -> tuple[str, ...]:
-    return () if fields is None else (fields,) if isinstance(fields, str) else tuple(fields)
+def judged_case(
+    sequences: object,
+    model: object,
+    layout: Layout,
+    asked: Asked,
+    cuts: Cuts,
+    *,
+    units: int | None,
+    custom_objects: Sequence[str],
+    unsafe_load: bool,
+    **builtin: Any,
+) -> tuple[Case, Asked]:
+    """Return a model with its data, and what it is judged by: for a built-in model, targets that it is made for.
+
+    Raises as ``loss`` does; ``builtin`` is what a built-in model is made of.
+    """
+    positive(units=units, batch_size=cuts.batch_size, **{f"batch_sizes {size}": size for size in cuts.batch_sizes})
+    _check(asked, cuts.shuffles)
+    if is_builtin(model):
+        size = cuts.batch_size or BATCH_SIZE
+        return _builtin(asked, sequences, layout, units, size, name=str(model), return_sequences=True, **builtin)
+    case = user_case(sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load, also=asked.also)
+    return case, asked
 
 
 def _check(asked: Asked, shuffles: int) -> None:
@@ -247,8 +250,8 @@ def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
         )
 
 
-def _reported(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -> LossReport:
-    """Return the report of a model that is judged by what was asked for, on its data."""
+def loss_report(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -> LossReport:
+    """Return the report of a model that is judged by what was asked for, on its data; raise as ``loss`` does."""
     with running(f"--model {case.about.name}"):
         outputs = lanes(case.model, case.inputs)
     judging = _judging(case, asked, outputs)

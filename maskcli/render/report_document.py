@@ -1,0 +1,51 @@
+"""A report to the JSON document of the contract, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from maskcli.evidence import Report
+from maskcli.render.check_document import check_document
+from maskcli.render.codec import decode, encode
+
+SCHEMA = "maskcli/report/1"
+OF_CHECK = ("findings", "checked", "leak", "notes")
+"""What is said as ``maskcli check`` says it."""
+
+
+def report_document(report: Report) -> dict[str, Any]:
+    """Return ``maskcli/report/1``: what matters, plainly, and behind it the whole record."""
+    origin, checked, loss = report.origin, check_document(report.check), report.loss
+    return {
+        "schema": SCHEMA,
+        "model": checked["model"],
+        "versions": origin.versions,
+        "command": origin.command,
+        "seed": origin.seed,
+        "rows": origin.rows,
+        "samples": origin.samples,
+        "verdicts": [dataclasses.asdict(verdict) for verdict in report.verdicts],
+        **{name: checked[name] for name in OF_CHECK},
+        "losses": [] if loss is None else [_loss(output) for output in loss.outputs],
+        "keras_evaluate": None if loss is None else loss.keras_evaluate,
+        "no_loss": report.no_loss,
+        **encode(report),
+    }
+
+
+def _loss(output: Any) -> dict[str, Any]:
+    names = ("name", "loss", "masked", "exact", "unmasked", "unmasked_model", "reported")
+    return {name: getattr(output, name) for name in names}
+
+
+def report_from(document: Any) -> Report:
+    """Return the report that a document was made of.
+
+    Raises:
+        ValueError: for what is no such document, with what is wrong.
+    """
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        raise ValueError(f"schema {found!r}")
+    return decode(Report, document)
