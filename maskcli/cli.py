@@ -12,7 +12,7 @@ import click
 from maskcli import __version__
 from maskcli.errors import ExitCode, MaskcliError
 
-COMMANDS = ("pad", "inspect", "loss", "check", "rules", "explain", "models")
+COMMANDS = ("pad", "inspect", "loss", "check", "report", "rules", "explain", "models")
 TRACEBACK = "--traceback"
 
 
@@ -41,6 +41,7 @@ def cli() -> None:
     maskcli inspect data.jsonl          follow the mask through a model
     maskcli loss data.txt --targets y.txt
     maskcli check data.jsonl --model m.keras
+    maskcli report data.jsonl --model m.keras --output report.html
     maskcli pad a.txt --format json | maskcli inspect -
 
     \b
@@ -61,7 +62,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error becomes one message."""
     try:
-        code = cli.main(list(arguments), prog_name="maskcli", standalone_mode=False)
+        code = cli.main(list(arguments), prog_name="maskcli", standalone_mode=False, obj=tuple(arguments))
         return int(code) if isinstance(code, int) else ExitCode.OK
     except click.ClickException as error:
         error.show()

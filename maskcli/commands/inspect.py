@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import click
 
 from maskcli.commands import options
+from maskcli.commands.drawing import PICTURES as FORMS
+from maskcli.commands.drawing import check_pictures, drawn
+from maskcli.commands.heat import check_heat, heat_option
+from maskcli.commands.pictures import OF_INSPECTION, check_choice, of_inspection, picture_options
 from maskcli.errors import ExitCode
+from maskcli.evidence import Inspection
 from maskcli.models.mask_sources import ALL, MASK_SOURCES
 
 ONLY_BUILTIN = (
     "mask_source", "input_dim", "embedding_dim", "units", "return_sequences", "zero_output_for_mask", "seed",
 )  # fmt: skip
 """Arguments that make a built-in model."""
+
+
+def _mermaid(inspection: Inspection) -> bytes:
+    from maskcli.render.graph.mermaid import to_mermaid
+
+    return to_mermaid(inspection).encode()
 
 
 @click.command(short_help="Follow the mask through a model.")
@@ -30,9 +42,14 @@ ONLY_BUILTIN = (
 )
 @options.mask_source_option([*MASK_SOURCES, ALL], "; all sets the three ways side by side, exit 1 if they differ")
 @click.option("--unfold", is_flag=True, help="Also show calls inside Keras's own layers.")
-@options.answer_options("Write the result: .json, or .txt for the tables.")
+@heat_option
+@click.option("--picture", type=click.Choice(OF_INSPECTION), default="mask", show_default=True, help="What to draw.")
+@picture_options
+@options.answer_options(also=(*FORMS, "mermaid"))
 @options.json_schema_option("inspect")
-def inspect(source: options.Source, answer: options.Answer, **model: Any) -> int:
+def inspect(
+    source: options.Source, answer: options.Answer, heat: Any, picture: str, sample: int, feature: int, **model: Any
+) -> int:
     """Run a model on data and show the mask: where it is made, used and lost, and what it does.
 
     Shown are the mask that the model's own mask source computed, the embedding vector of the padding id, what each
@@ -46,13 +63,19 @@ def inspect(source: options.Source, answer: options.Answer, **model: Any) -> int
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.documents import inspect_document
     from maskcli.render.progress import working
+    from maskcli.render.views import heat as pictures
     from maskcli.render.views import inspect as views
 
-    answer.check_output()
+    answer.check_output(also=(*FORMS, "mermaid"))
+    check_pictures(answer, "picture", "sample", "feature")
+    if picture != "outputs":
+        check_choice(picture, options.given_options("sample", "feature"), ["outputs"])
+    check_heat(heat, answer)
     data, layout, naming = source.handed(options.is_builtin(model["model"], *ONLY_BUILTIN))
     with naming, working("Loading TensorFlow and running the model"), quiet_stderr(), quiet_stdout():
         inspection = verbs.inspect(data, **dataclasses.asdict(layout), **model)
-    document, view = inspect_document(inspection), partial(views.view, inspection)
-    answer.write(document, view)
-    answer.show(document, view)
+    view = partial(pictures.of_inspection, inspection, heat) if heat else partial(views.view, inspection)
+    svg = partial(of_inspection, inspection, picture, sample, feature)
+    others: dict[options.Form, Callable[[], bytes]] = {**drawn(svg), "mermaid": partial(_mermaid, inspection)}
+    answer.give(options.Result(partial(inspect_document, inspection), view, others))
     return ExitCode.DIFFERENT if inspection.mask_sources_agree is False else ExitCode.OK

@@ -1,0 +1,152 @@
+"""What makes each single picture of a model with its data, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from maskcli.commands.options import Command
+from maskcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from maskcli.evidence import AttentionMask, Inspection, LeakMatrix, LossOutput, Report
+
+OF_INSPECTION = ("mask", "outputs", "graph")
+OF_REPORT = (*OF_INSPECTION, "losses", "leaks", "attention")
+WITH_SAMPLE = ("outputs", "leaks", "attention")
+"""Pictures of one sample."""
+WITH_NAME = ("losses", "leaks", "attention")
+"""Pictures of one output, or of one call."""
+_Named = TypeVar("_Named")
+
+
+def picture_options(command: Command) -> Command:
+    """Add ``--sample`` and ``--feature`` of a picture."""
+    sample = click.option(
+        "--sample", type=click.IntRange(min=0), default=0, help="Sample in a picture of one.  [default: 0]"
+    )
+    feature = click.option(
+        "--feature", type=click.IntRange(min=0), default=0, help="Feature in the picture of the outputs.  [default: 0]"
+    )
+    return sample(feature(command))
+
+
+def check_choice(picture: str, given: Sequence[str], allowed: Sequence[str]) -> None:
+    """Raise UsageError for an option of ``given`` that says what the picture shows, when all of it is shown."""
+    for option in given:
+        raise UsageError(
+            where=option,
+            expected=f"--picture {' or '.join(allowed)}",
+            received=f"--picture {picture}",
+            fix="Leave it out: this picture has no choice of it.",
+        )
+
+
+def of_inspection(inspection: Inspection, picture: str, sample: int, feature: int) -> bytes:
+    """Return one of ``OF_INSPECTION``; raise UsageError for a sample or a feature that there is not."""
+    if picture == "graph":
+        from maskcli.render.graph.svg import to_svg
+
+        return to_svg(inspection)
+    return _outputs(inspection, sample, feature) if picture == "outputs" else _mask(inspection)
+
+
+def of_report(report: Report, picture: str, sample: int, feature: int, name: str | None) -> bytes:
+    """Return one of ``OF_REPORT``; ``name`` is that of an output or a call, None takes the first."""
+    if picture in OF_INSPECTION:
+        return of_inspection(report.inspection, picture, sample, feature)
+    if picture == "losses":
+        outputs = () if report.loss is None else report.loss.outputs
+        return of_losses(_named(picture, name, {one.name: one for one in outputs}, report.no_loss))
+    if picture == "leaks":
+        return _leaks(_named(picture, name, {one.output: one for one in report.leaks}, report.no_leaks), sample)
+    none = "the model has no attention layer of Keras"
+    return _attention(_named(picture, name, {one.call: one for one in report.attention}, none), sample)
+
+
+def of_losses(output: LossOutput) -> bytes:
+    """Return the picture of the loss of an output; raise UsageError where it is one number of a whole batch."""
+    from maskcli.render.figures.losses import figure
+    from maskcli.render.pictures import to_svg
+
+    drawn = figure(output)
+    if drawn is None:
+        raise UsageError(
+            where="a picture of the losses",
+            expected="a loss of each timestep, or of each sample",
+            received=f"{output.loss}, which makes one number of a whole batch",
+            fix="--format table shows that number.",
+        )
+    return to_svg(drawn)
+
+
+def _mask(inspection: Inspection) -> bytes:
+    """Return the picture of what went in, and of the mask that the model made of it."""
+    from maskcli.render.figures.batch import of_inspection
+    from maskcli.render.pictures import to_svg
+
+    drawn = of_inspection(inspection)
+    if drawn is None:
+        raise UsageError(
+            where="--picture mask",
+            expected="an input with timesteps",
+            received="none",
+            fix="--picture outputs draws what came out.",
+        )
+    return to_svg(drawn)
+
+
+def _outputs(inspection: Inspection, sample: int, feature: int) -> bytes:
+    """Return the picture of one feature of the first output, of one sample."""
+    from maskcli.render.figures.outputs import choices, figure
+    from maskcli.render.pictures import to_svg
+
+    for option, at, count in zip(("--sample", "--feature"), (sample, feature), choices(inspection), strict=True):
+        _check_index(option, at, count)
+    return to_svg(figure(inspection, sample, feature))
+
+
+def _leaks(matrix: LeakMatrix, sample: int) -> bytes:
+    from maskcli.render.figures.leaks import figure
+    from maskcli.render.pictures import to_svg
+
+    _check_index("--sample", sample, len(matrix.change))
+    return to_svg(figure(matrix, sample))
+
+
+def _attention(attention: AttentionMask, sample: int) -> bytes:
+    from maskcli.render.figures.attention import figure
+    from maskcli.render.pictures import to_svg
+
+    _check_index("--sample", sample, len(attention.mask))
+    return to_svg(figure(attention, sample))
+
+
+def _check_index(option: str, at: int, count: int) -> None:
+    if at >= max(1, count):
+        raise UsageError(
+            where=f"{option} {at}",
+            expected=f"0 to {count - 1}" if count > 1 else "0: all are in the picture" if not count else "0",
+            received=str(at),
+            fix="They count from 0, as in the table.",
+        )
+
+
+def _named(picture: str, name: str | None, known: dict[str, _Named], none: str | None) -> _Named:
+    if not known:
+        raise UsageError(
+            where=f"--picture {picture}",
+            expected="something to draw",
+            received="none",
+            fix=f"There is none: {none}",
+        )
+    if name is not None and name not in known:
+        raise UsageError(
+            where=f"--of {name}",
+            expected=f"one of {', '.join(known)}",
+            received=repr(name),
+            fix="Without --of it is the first one.",
+        )
+    return known[name] if name is not None else next(iter(known.values()))

@@ -1,0 +1,145 @@
+"""``maskcli report``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import click
+
+from maskcli.commands import options
+from maskcli.commands.config import judging as rules_of
+from maskcli.commands.config import rule_options
+from maskcli.commands.drawing import PICTURES, check_pictures, drawn
+from maskcli.commands.inspect import ONLY_BUILTIN
+from maskcli.commands.judging import Judging, judging_options
+from maskcli.commands.pictures import OF_REPORT, WITH_NAME, WITH_SAMPLE, check_choice, of_report, picture_options
+from maskcli.errors import UsageError
+from maskcli.evidence import Report
+from maskcli.models.mask_sources import MASK_SOURCES
+
+FORMS: tuple[options.Form, ...] = ("html", "mermaid", *PICTURES)
+ABOUT_PICTURES = ("picture", "sample", "feature", "of")
+ABOUT_THE_ANSWER = ("from_", "format_", "output", "quiet", "max_rows", "max_cols", "all_", *ABOUT_PICTURES)
+"""Arguments that go with ``--from``."""
+
+
+@click.command(short_help="Write all of it as one page, for a colleague.")
+@options.source_options
+@judging_options
+@options.any_model_options
+@click.option(
+    "--units",
+    type=options.AT_LEAST_1,
+    help="Width of the outputs, or of the LSTM before logits.  [default: what the targets need, or 3]",
+)
+@options.mask_source_option(MASK_SOURCES, " of a built-in model")
+@rule_options
+@click.option(
+    "--samples",
+    type=options.AT_LEAST_1,
+    default=32,
+    show_default=True,
+    help="Rows, the first ones, that pictures show; findings and losses are of all rows.",
+)
+@click.option("--from", "from_", metavar="REPORT", help="Show a report anew that was written before, .html or .json.")
+@click.option(
+    "--picture",
+    type=click.Choice(OF_REPORT),
+    default="graph",
+    show_default=True,
+    help="What --format svg or png draws.",
+)
+@picture_options
+@click.option("--of", metavar="NAME", help="Output, or call of attention, in a picture of one.  [default: the first]")
+@options.answer_options(also=FORMS)
+@options.json_schema_option("report")
+def report(
+    source: options.Source,
+    answer: options.Answer,
+    judging: Judging,
+    select: Sequence[str],
+    ignore: Sequence[str],
+    from_: str | None,
+    picture: str,
+    sample: int,
+    feature: int,
+    of: str | None,
+    **model: Any,
+) -> None:
+    """Show a colleague what happened to the mask, in one page that opens from disk: --output report.html.
+
+    The page has a verdict with the findings and their fixes, the padded batch, the model as a graph through which the
+    mask flows, outputs with and without the mask, which padding moves which output, the loss timestep by timestep, and
+    who attends to whom. It asks nothing of the network, and carries all its data as JSON: --from reads it again.
+
+    A model of your own without targets has no loss; --targets-field and the options of `maskcli loss` give it one.
+    """
+    from maskcli.render.report_document import report_document
+    from maskcli.render.views import report as views
+
+    answer.check_output(also=FORMS)
+    _check_pictures(answer, picture)
+    if from_ is not None:
+        _check_alone()
+        from maskcli.verbs import read_report
+
+        made = read_report(from_)
+    else:
+        made = _made(source, judging, rules_of(select, ignore), model)
+    others = {**_pages(made), **drawn(partial(of_report, made, picture, sample, feature, of))}
+    answer.give(options.Result(partial(report_document, made), partial(views.view, made), others))
+
+
+def _made(source: options.Source, judging: Judging, rules: dict[str, Any], model: dict[str, Any]) -> Report:
+    from maskcli import verbs
+    from maskcli.models.runtime import quiet_stderr, quiet_stdout
+    from maskcli.render.progress import counting
+
+    builtin = options.is_builtin(model["model"], *(name for name in ONLY_BUILTIN if name != "return_sequences"))
+    asked, command = judging.asked(), click.get_current_context().find_root().obj or ()
+    data, layout, naming = source.handed(builtin, *judging.files)
+    asked.update(select=rules["select"], ignore=rules["ignore"], command=("maskcli", *command))
+    with naming, counting("Running the model", "rows") as progress, quiet_stderr(), quiet_stdout():
+        return verbs.report(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
+
+
+def _pages(made: Report) -> dict[options.Form, Any]:
+    def html() -> bytes:
+        from maskcli.render.documents import dumps
+        from maskcli.render.page import page
+        from maskcli.render.report_document import report_document
+
+        return page(made, dumps(report_document(made)))
+
+    def mermaid() -> bytes:
+        from maskcli.render.graph.mermaid import to_mermaid
+
+        return to_mermaid(made.inspection).encode()
+
+    return {"html": html, "mermaid": mermaid}
+
+
+def _check_pictures(answer: options.Answer, picture: str) -> None:
+    """Raise UsageError, before any work is done, for a picture or a page that cannot be drawn, or says nothing."""
+    check_pictures(answer, *ABOUT_PICTURES)
+    if picture not in WITH_SAMPLE:
+        check_choice(picture, options.given_options("sample"), WITH_SAMPLE)
+    if picture != "outputs":
+        check_choice(picture, options.given_options("feature"), ["outputs"])
+    if picture not in WITH_NAME:
+        check_choice(picture, options.given_options("of"), WITH_NAME)
+
+
+def _check_alone() -> None:
+    """Raise UsageError for options that say how to make a report, beside one that is made."""
+    names = (parameter.name for parameter in click.get_current_context().command.params)
+    for option in options.given_options(*(name for name in names if name and name not in ABOUT_THE_ANSWER)):
+        raise UsageError(
+            where=option if option.startswith("-") else "FILE",
+            expected="--from with options on what is shown alone",
+            received=option,
+            fix="A report that was written before has its data and its model; leave it out.",
+        )

@@ -1,0 +1,127 @@
+"""The graph for a page: nested HTML that says everything by itself, on which a script draws the lines."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+
+from maskcli.evidence import Inspection
+from maskcli.render.graph.folding import Folds, drops_inside, folds, opens
+from maskcli.render.graph.graph import KINDS, Level, Node, graph_of, occurring
+from maskcli.render.graph.layout import laid_out
+from maskcli.render.graph.looks import sign
+from maskcli.render.graph.page_script import SCRIPT
+from maskcli.render.graph.page_style import STYLE
+from maskcli.render.graph.words import FLOWS, does, escaped, facts, flows_of, inside, sentence, shape, style_of
+from maskcli.render.views.trace import EFFECTS
+
+__all__ = ["SCRIPT", "STYLE", "to_html"]
+
+OPEN = 40
+"""Nodes beyond which containers are folded at first."""
+
+
+def to_html(inspection: Inspection, ids: str = "mk") -> str:
+    """Return the graph of a model as a piece of a page, which needs ``STYLE`` once, and ``SCRIPT`` for its lines.
+
+    Args:
+        inspection: what happened inside the model.
+        ids: what all ``id`` of the piece begin with; several pieces of one page need several.
+
+    Raises:
+        UsageError: when igraph is missing.
+    """
+    root = graph_of(inspection)
+    numbers = (f"{ids}-tip-{number}" for number in itertools.count())
+    graph = _level(root, folds(root, OPEN, keep_drops=True), numbers)
+    name = escaped(inspection.model.name)
+    return (
+        '<div class="maskcli mk-graph"><div class="mk-tools" hidden>'
+        '<button type="button" data-mk-fold="open">Unfold all</button>'
+        '<button type="button" data-mk-fold="">Fold all</button></div>'
+        f'{_key(root)}<div class="mk-scroll" tabindex="0" role="region" aria-label="Graph of {name}">{graph}'
+        "</div></div>"
+    )
+
+
+def _key(root: Level) -> str:
+    """Return what lines and signs mean, of those that occur."""
+    kinds, effects = occurring(root)
+    lines = [f"<li>{_sample(kind)}<span>{FLOWS[kind]}</span></li>" for kind in KINDS[::-1] if kind in kinds]
+    signs = [
+        f'<li class="mk-{effect}">{_sign(effect)}<span>{effect}: {gloss}</span></li>'
+        for effect, gloss in EFFECTS.items()
+        if effect in effects
+    ]
+    return f'<ul class="mk-key">{"".join((*lines, *signs))}</ul>'
+
+
+def _sample(kind: str) -> str:
+    line = f'<g class="mk-{kind}"><path class="mk-line" d="M1 5H35"/></g>'
+    return f'<svg width="36" height="10" aria-hidden="true">{line}</svg>'
+
+
+def _sign(effect: str) -> str:
+    drawn = sign(effect, "currentColor", "var(--mk-paper)")
+    return f'<svg class="mk-sign" width="18" height="18" viewBox="-9 -9 18 18" aria-hidden="true">{drawn}</svg>'
+
+
+def _level(level: Level, folded: Folds, ids: Iterator[str]) -> str:
+    layout = laid_out(level)
+    places = [cell for row in layout.layers for cell in row]
+    at = {cell: place for place, cell in enumerate(places)}
+    flows = [
+        {"route": [at[cell] for cell in route], "kind": flow.kind, "label": ", ".join(flow.arguments)}
+        for flow, route in zip(level.flows, layout.routes, strict=True)
+    ]
+    items = []
+    for cell in (layout.cells[place] for place in places):
+        where = f'style="grid-row:{cell.layer + 1};grid-column:{cell.slot + 1}/span 2"'
+        if cell.node is None:
+            items.append(f'<li class="mk-spacer" aria-hidden="true" {where}></li>')
+        else:
+            items.append(f"<li {where}>{_node(level.nodes[cell.node], level, folded, ids)}</li>")
+    return (
+        f'<div class="mk-level" data-mk-flows="{escaped(json.dumps(flows))}">'
+        '<svg class="mk-lines" aria-hidden="true" focusable="false"></svg>'
+        f'<ol class="mk-rows">{"".join(items)}</ol></div>'
+    )
+
+
+def _node(node: Node, level: Level, folded: Folds, ids: Iterator[str]) -> str:
+    if node.place in ("in", "out"):
+        flows = "; ".join(f"{word} {text}" for word, text in flows_of(node, level))
+        return f'<div class="mk-port"><span class="mk-hidden">{node.place}: {escaped(flows)}</span></div>'
+    if node.call is None:
+        return f'<div class="mk-pill"><span>{node.place}</span> <b>{escaped(node.name)}</b></div>'
+    effect, known = style_of(node), _facts(node, level)
+    if node.level is None:
+        return f'<details class="mk-node mk-{effect}">{_summary(node, "", next(ids))}{known}</details>'
+    open_ = " open" if opens(node, folded) else ""
+    count = escaped(inside(node.level))
+    if drops_inside(node.level):
+        count += ', <span class="mk-alarm">one drops the mask</span>'
+    return (
+        f'<details class="mk-box mk-{effect}"{open_}>{_summary(node, count, next(ids))}'
+        f'<details class="mk-more"><summary>more on {escaped(node.name)}</summary>{known}</details>'
+        f"{_level(node.level, folded, ids)}</details>"
+    )
+
+
+def _summary(node: Node, count: str, tip: str) -> str:
+    assert node.call is not None  # noqa: S101 - only calls have one
+    kind, done = escaped(node.call.type), escaped(does(node.call))
+    size = f'<span class="mk-size">{escaped(shape(node.call.shapes_out[0]))}</span>' if node.call.shapes_out else ""
+    counted = f'<span class="mk-count">{count}</span>' if count else ""
+    return (
+        f'<summary aria-describedby="{tip}"><span class="mk-head">{_sign(style_of(node))}'
+        f'<span class="mk-name">{escaped(node.name)}</span> '
+        f'<span class="mk-say">{kind} · <b>{done}</b></span> {size} {counted}</span>'
+        f'<span class="mk-tip" role="tooltip" id="{tip}">{escaped(sentence(node))}</span></summary>'
+    )
+
+
+def _facts(node: Node, level: Level) -> str:
+    rows = "".join(f"<div><dt>{word}</dt><dd>{escaped(text)}</dd></div>" for word, text in facts(node, level))
+    return f'<dl class="mk-facts">{rows}</dl>'

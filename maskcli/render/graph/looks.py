@@ -1,0 +1,80 @@
+"""How a graph looks: colours that are told apart by colour-blind eyes too, and a sign for each effect beside them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from maskcli.render.graph.graph import Kind
+
+INK, PAPER, MUTED, LINE = "#1f2328", "#ffffff", "#57606a", "#8b949e"
+MASK, LOST, ACCENT, OTHER = "#00775a", "#c2410c", "#7b3fa0", "#8a5a00"
+"""A mask that is there, one that is lost, one that is passed as an argument, and one that comes out another."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """How a node looks on paper.
+
+    Attributes:
+        color: of its border and sign.
+        fill: of its inside.
+        width: of its border.
+        dash: of its border; empty for none.
+        double: whether it has a second border.
+    """
+
+    color: str
+    fill: str = PAPER
+    width: float = 1.25
+    dash: str = ""
+    double: bool = False
+
+
+LOOKS = {
+    "creates": Look(MASK, "#e3f4ee", 1.5, double=True),
+    "uses": Look(MASK, "#e3f4ee", 2),
+    "passes": Look(MASK),
+    "changes": Look(OTHER, "#fdf3dc", 2),
+    "drops": Look(LOST, "#fdeae2", 3.5),
+    "computes": Look(ACCENT, PAPER, 1.25, "2 3"),
+    "none": Look(LINE),
+    "input": Look(MUTED, "#eef1f4"),
+    "output": Look(MUTED, "#eef1f4"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stroke:
+    """How a line looks on paper: its colour, its width, and its dashes."""
+
+    color: str
+    width: float
+    dash: str = ""
+
+
+STROKES: dict[Kind, Stroke] = {
+    "mask": Stroke(MASK, 4),
+    "lost": Stroke(LOST, 2, "7 5"),
+    "plain": Stroke(LINE, 1.25),
+    "argument": Stroke(ACCENT, 2.25, "0.5 5"),
+}
+
+_ARROW = '<path d="M0-5V4M-3.5 1L0 5L3.5 1" {line}/>'
+_SIGNS = {
+    "creates": '<circle r="8" fill="{color}"/><path d="M0-4.5V4.5M-4.5 0H4.5" {white}/>',
+    "uses": '<circle r="7" {line}/><circle r="3.5" fill="{color}"/>',
+    "passes": _ARROW,
+    "changes": '<path d="M0-6.5L7 5.5H-7Z" {line}/>',
+    "drops": '<circle r="8" fill="{color}"/><path d="M-3.5-3.5L3.5 3.5M-3.5 3.5L3.5-3.5" {white}/>',
+    "computes": '<path d="M0-7L7 0L0 7L-7 0Z" {line}/>',
+    "none": '<circle r="4.5" {line}/>',
+    "input": _ARROW,
+    "output": _ARROW,
+}
+
+
+def sign(effect: str, color: str, paper: str = PAPER) -> str:
+    """Return the sign of an effect as shapes of SVG around 0, 0, in a square of 16."""
+    line = f'fill="none" stroke="{color}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"'
+    white = f'fill="none" stroke="{paper}" stroke-width="2.25" stroke-linecap="round"'
+    return _SIGNS[effect].format(color=color, line=line, white=white)

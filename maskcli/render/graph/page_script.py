@@ -1,0 +1,123 @@
+"""What draws the lines of the graph on a page, between nodes that the browser has laid out, and folds its boxes."""
+
+SCRIPT = """
+(() => {
+  "use strict";
+  const ORDER = ["plain", "lost", "mask", "argument"];
+  const element = (name, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const clamp = (value, most) => Math.max(-most, Math.min(most, value));
+  const lean = (box, across, aside) => clamp(across * 0.15 + aside, Math.max(0, Math.min(box.half - 10, 26)));
+
+  function boxOf(item, origin) {
+    const inner = (item.firstElementChild || item).getBoundingClientRect();
+    const row = item.getBoundingClientRect();
+    return {
+      x: inner.left + inner.width / 2 - origin.left, half: inner.width / 2,
+      top: inner.top - origin.top, bottom: inner.bottom - origin.top,
+      rowTop: row.top - origin.top, rowBottom: row.bottom - origin.top,
+    };
+  }
+
+  function bend(x, y, toX, toY) {
+    const middle = (y + toY) / 2;
+    return Math.abs(x - toX) < 0.5 ? `L${toX} ${toY}` : `C${x} ${middle} ${toX} ${middle} ${toX} ${toY}`;
+  }
+
+  function pathOf(boxes, aside) {
+    const last = boxes.length - 1;
+    let x = boxes[0].x + lean(boxes[0], boxes[1].x - boxes[0].x, aside), y = boxes[0].bottom;
+    let path = `M${x} ${y}`;
+    boxes.slice(1).forEach((box, at) => {
+      const end = at + 1 === last, from = Math.max(y, boxes[at].rowBottom);
+      const toX = box.x + (end ? lean(box, boxes[at].x - box.x, aside) : 0), toY = end ? box.top - 6 : box.rowTop;
+      path += `L${x} ${from}` + bend(x, from, toX, Math.min(toY, box.rowTop - 6)) + `L${toX} ${toY}`;
+      path += end ? "" : `L${toX} ${box.rowBottom}`;
+      x = toX;
+      y = box.rowBottom;
+    });
+    return { path, x, y: boxes[last].top };
+  }
+
+  function line(flow, boxes, aside) {
+    const { path, x, y } = pathOf(boxes, aside);
+    const group = element("g", { class: `mk-${flow.kind}`, "data-ends": `${flow.route[0]} ${flow.route.at(-1)}` });
+    const wide = flow.kind === "mask" ? 6.5 : 5, middle = boxes.at(-1).x;
+    const head = `M${x - wide} ${y - 9}L${x} ${y}L${x + wide} ${y - 9}Z`;
+    group.append(element("path", { class: "mk-line", d: path }), element("path", { class: "mk-arrow", d: head }));
+    if (flow.label) {
+      const left = x < middle - 1;
+      const text = element("text", { x: x + (left ? -10 : 10), y: y - 5, "text-anchor": left ? "end" : "start" });
+      text.textContent = flow.label;
+      group.append(text);
+    }
+    return group;
+  }
+
+  function draw(level) {
+    const svg = level.querySelector(":scope > .mk-lines"), rows = level.querySelector(":scope > .mk-rows");
+    const origin = rows.getBoundingClientRect();
+    if (!origin.width) return;
+    const boxes = [...rows.children].map((item) => boxOf(item, origin));
+    const flows = JSON.parse(level.dataset.mkFlows), seen = {}, times = {};
+    for (const flow of flows) times[flow.route] = (times[flow.route] || 0) + 1;
+    const lines = flows.map((flow) => {
+      seen[flow.route] = (seen[flow.route] || 0) + 1;
+      const aside = 22 * (seen[flow.route] - (times[flow.route] + 1) / 2);
+      return [flow.kind, line(flow, flow.route.map((cell) => boxes[cell]), aside)];
+    });
+    lines.sort((one, other) => ORDER.indexOf(one[0]) - ORDER.indexOf(other[0]));
+    svg.replaceChildren(...lines.map(([, group]) => group));
+  }
+
+  function light(event, graph) {
+    const item = event.target.closest?.(".mk-rows > li");
+    for (const lit of graph.querySelectorAll(".mk-some")) {
+      lit.classList.remove("mk-some");
+      for (const group of lit.querySelectorAll(".mk-on")) group.classList.remove("mk-on");
+    }
+    if (!item || event.type === "pointerleave" || event.type === "focusout") return;
+    const svg = item.parentElement.previousElementSibling;
+    const own = String([...item.parentElement.children].indexOf(item));
+    const near = [...svg.children].filter((group) => group.dataset.ends.split(" ").includes(own));
+    if (near.length) svg.classList.add("mk-some");
+    for (const group of near) group.classList.add("mk-on");
+  }
+
+  function start(graph) {
+    const levels = [...graph.querySelectorAll(".mk-level")];
+    let due = 0;
+    const redraw = () => { due = 0; levels.forEach(draw); };
+    const soon = () => { due ||= requestAnimationFrame(redraw); };
+    const observer = new ResizeObserver(soon);
+    levels.forEach((level) => observer.observe(level));
+    graph.addEventListener("toggle", soon, true);
+    for (const kind of ["pointerover", "pointerleave", "focusin", "focusout"]) {
+      graph.addEventListener(kind, (event) => light(event, graph));
+    }
+    addEventListener("beforeprint", redraw);
+    document.fonts?.ready.then(soon);
+    const tools = graph.querySelector(".mk-tools");
+    tools.hidden = !graph.querySelector(".mk-box");
+    tools.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      for (const box of graph.querySelectorAll(".mk-box")) box.open = button.dataset.mkFold === "open";
+    });
+    redraw();
+    const scroll = graph.querySelector(".mk-scroll"), seen = scroll.getBoundingClientRect();
+    const first = graph.querySelector(".mk-rows .mk-drops, .mk-rows .mk-creates, .mk-pill")?.getBoundingClientRect();
+    if (first) scroll.scrollLeft = first.left + first.width / 2 - seen.left - seen.width / 2;
+  }
+
+  const all = () => document.querySelectorAll(".mk-graph:not([data-mk-drawn])").forEach((graph) => {
+    graph.dataset.mkDrawn = "";
+    start(graph);
+  });
+  if (document.readyState === "loading") addEventListener("DOMContentLoaded", all);
+  else all();
+})();
+"""

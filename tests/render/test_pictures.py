@@ -1,0 +1,129 @@
+"""Pictures: standing on their own, as safe as what they are made of is not, and the same each time."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import re
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+import maskcli
+from maskcli.errors import UsageError
+from maskcli.render import pictures
+from maskcli.render.figures import Figure, attention, batch, leaks, outputs
+from tests.render.test_figures import FIGURES, NASTY, NONE, SMALL, attending, inspection, leak_matrix
+
+pytest.importorskip("vl_convert")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parsed(figure: Figure) -> ET.Element:
+    return ET.fromstring(pictures.to_svg(figure).decode())  # noqa: S314 - made here
+
+
+def texts(root: ET.Element) -> list[str]:
+    return ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
+
+
+@pytest.fixture
+def sample() -> Figure:
+    return batch.of_batch(maskcli.pad([[83, 91, 1], [73]]))
+
+
+def test_a_picture_is_white_and_says_what_it_is(sample: Figure) -> None:
+    root = parsed(sample)
+    assert root.get("role") == "img"
+    assert root.findtext(f"{SVG}title") == sample.title
+    assert root.findtext(f"{SVG}desc") == sample.about
+    assert sample.title in texts(root)
+    assert {"83", "91", "73", "timestep", "sample"} <= set(texts(root))
+    (ground,) = [child for child in root if child.tag == f"{SVG}rect"]
+    assert (ground.get("fill"), ground.get("width")) == ("white", root.get("width"))
+
+
+def test_pictures_say_which_sample_they_show() -> None:
+    values = np.zeros((3, 6, 4))
+    assert "Output of lstm, sample 2, feature 3" in texts(parsed(outputs.figure(inspection(SMALL, values), 2, 3)))
+    assert "Output of lstm, sample 1" in texts(parsed(outputs.figure(inspection(None, values[:, 0]), 1)))
+    assert "What each padded timestep moves in y, sample 2" in texts(parsed(leaks.figure(leak_matrix(SMALL), 2)))
+    assert any(text.endswith(", sample 1") for text in texts(parsed(attention.figure(attending(SMALL), 1))))
+
+
+def test_names_are_text_and_nothing_else() -> None:
+    for figure in (
+        outputs.figure(inspection(SMALL, np.zeros((3, 6, 4)), call=NASTY)),
+        leaks.figure(leak_matrix(SMALL, output=NASTY)),
+        attention.figure(attending(SMALL, call=NASTY, type=NASTY)),
+    ):
+        root = parsed(figure)
+        assert not list(root.iter("script"))
+        assert not list(root.iter(f"{SVG}script"))
+        assert any("<script>alert(1)</script>\"'&`|" in text for text in texts(root))
+        pictures.to_png(figure)
+
+
+def test_a_long_title_is_cut() -> None:
+    root = parsed(leaks.figure(leak_matrix(SMALL, output="block/" * 100)))
+    assert max(map(len, texts(root))) < 120
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3.5])
+def test_a_png_has_the_size_of_the_svg(sample: Figure, scale: float) -> None:
+    png = pictures.to_png(sample, scale)
+    root = parsed(sample)
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    size = struct.unpack(">II", png[16:24])
+    assert size == pytest.approx([scale * float(root.get(side) or 0) for side in ("width", "height")], abs=2)
+
+
+def test_ids_are_of_one_picture_alone() -> None:
+    ids: list[str] = []
+    for name, figure in FIGURES.items():
+        if name in NONE:
+            continue
+        assert figure is not None
+        svg = pictures.to_svg(figure).decode()
+        own = re.findall(r' id="([^"]+)"', svg)
+        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(own)
+        ids += own
+    assert len(ids) > 10
+    assert len({one.rsplit("-", 1)[0] for one in ids}) > 5
+
+
+def test_the_specification_is_left_as_it_was(sample: Figure) -> None:
+    before = json.dumps(sample.spec)
+    pictures.to_png(sample)
+    assert json.dumps(sample.spec) == before
+
+
+def test_the_scripts_of_a_page_are_whole() -> None:
+    bundle = pictures.script_bundle()
+    assert "</script" not in bundle.lower()
+    assert len(bundle) < 1_000_000
+    for name in ("vegaEmbed", "vega", "vegaLite"):
+        assert f"window.{name}=" in bundle.replace(" ", "")
+    assert bundle == pictures.script_bundle()
+
+
+@pytest.mark.parametrize(
+    "draw", [pictures.script_bundle, pictures.check_installed, lambda: pictures.svg_to_png(b"<svg/>")]
+)
+def test_without_vl_convert_it_says_what_to_install(draw: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "vl_convert":
+            raise ModuleNotFoundError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.delitem(sys.modules, "vl_convert", raising=False)
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(UsageError, match=r"pip install 'maskcli\[report\]'"):
+        draw()
