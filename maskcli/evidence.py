@@ -941,7 +941,7 @@ class LeakMatrix:
         output: the name of the output.
         change: ``(samples, output timesteps, timesteps)``: the largest absolute change over the features of the output
             timestep of axis 1 when other values take the place of the padded timestep of axis 2; NaN where that is no
-            padding, or was left out. An output without timesteps has one of them.
+            padding, or was left out; to four digits. An output without timesteps has one of them.
         valid: ``(samples, output timesteps)``: where the output counts.
         timed: whether the output has timesteps.
         tolerance: up to where a change is taken for rounding.
@@ -965,8 +965,9 @@ class AttentionMask:
     Attributes:
         call: its path.
         type: its class name.
-        mask: ``(samples, queries, keys)``, True where a query may look at a key; of several heads, where any may.
-        weights: ``(samples, queries, keys)``: how much it looks, the mean over heads.
+        mask: ``(samples, queries, keys)``, True where a query may look at a key; of several heads, where any may. These
+            are the first samples of those that are shown, fewer where the sequences are long.
+        weights: ``(samples, queries, keys)``: how much it looks, the mean over heads, to four decimals.
         heads: of the layer.
         causal: whether a causal mask is part of it.
         queries: ``(samples, queries)``, the truth about padding; None where it is not known.
@@ -1012,7 +1013,8 @@ class Origin:
         versions: of maskcli, Python, keras, tensorflow and numpy.
         seed: of the weights of a built-in model; None for others.
         rows: of the data.
-        samples: the first rows of them that are shown timestep by timestep.
+        samples: the first rows of them that are shown timestep by timestep; fewer than asked for where outputs are
+            large.
     """
 
     command: tuple[str, ...]

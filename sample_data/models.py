@@ -48,3 +48,25 @@ def spotter() -> keras.Model:
     ]
     model.compile(loss="binary_crossentropy", metrics=metrics)
     return model
+
+
+def attender() -> keras.Model:
+    """A class for each timestep, by attention: positions carry no mask, and so neither does their sum with the tokens."""
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    wide = keras.initializers.RandomNormal(stddev=1.0)
+    x = keras.layers.Embedding(40, 8, mask_zero=True, embeddings_initializer=wide, name="embedding")(tokens)
+    places = keras.ops.cumsum(keras.ops.ones_like(tokens), axis=1) - 1
+    x = keras.layers.Add(name="sum")([x, keras.layers.Embedding(64, 8, name="positions")(places)])
+    for name in ("block_1", "block_2"):
+        x = _block(name)(x)
+    model = keras.Model(tokens, keras.layers.Dense(3, name="classes")(x), name="attender")
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+def _block(name: str) -> keras.Model:
+    inputs = keras.Input((None, 8), name="inputs")
+    attention = keras.layers.MultiHeadAttention(2, 4, name="attention")
+    x = keras.layers.Add(name="residual")([inputs, attention(inputs, inputs)])
+    return keras.Model(inputs, keras.layers.LayerNormalization(name="norm")(x), name=name)

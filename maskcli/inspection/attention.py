@@ -7,6 +7,7 @@ that Keras's own layers hand to their softmax. Layers of the user's own that att
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,8 +26,29 @@ SCORES = "return_attention_scores"
 CAUSAL = "use_causal_mask"
 
 
-def attention_masks(run: Run) -> Iterator[AttentionMask]:
-    """Yield the mask of each call of an attention layer of Keras in a run, in the order of running."""
+PAIRS = 2**19
+"""Pairs of a query and a key that all masks of a run may have, for a page to be a page."""
+
+
+def attention_masks(run: Run) -> tuple[AttentionMask, ...]:
+    """Return the mask of each call of an attention layer of Keras in a run, in the order of running.
+
+    Of long sequences they hold the first samples alone; what is said of padding is of all.
+    """
+    found = tuple(_all_masks(run))
+    pairs = sum(one.mask[:1].size for one in found)
+    few = slice(0, max(1, PAIRS // max(1, pairs)))
+    return tuple(_first(one, few) for one in found)
+
+
+def _first(found: AttentionMask, few: slice) -> AttentionMask:
+    queries, keys = (None if valid is None else valid[few] for valid in (found.queries, found.keys))
+    return dataclasses.replace(
+        found, mask=found.mask[few], weights=found.weights[few].round(4), queries=queries, keys=keys
+    )
+
+
+def _all_masks(run: Run) -> Iterator[AttentionMask]:
     for entry in run.watched.entries:
         if entry.index in run.calls_of and entry.returned and _attends(entry):
             seen = _seen(entry)

@@ -71,7 +71,7 @@ def _matrices(
         own = _valid_of(run, tensor)
         yield LeakMatrix(
             output=name,
-            change=change.astype(np.float32),
+            change=_to_four_digits(change),
             valid=_counted(inputs)[:, None] & (np.ones(change.shape[:2], bool) if own is None else own),
             timed=own is not None,
             tolerance=EPSILON[dtype_of(tensor)] * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)),
@@ -134,6 +134,14 @@ def _apart(plain: Any, other: Any, timesteps: int) -> NDArray[np.float64]:
     change = np.where(np.isnan(change), np.where(np.isnan(one) & np.isnan(two), 0.0, np.inf), change)
     largest: NDArray[np.float64] = change.reshape(len(one), timesteps, -1).max(axis=-1, initial=0.0)
     return largest
+
+
+def _to_four_digits(change: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return changes as they are shown: more digits would make a page large, and say nothing."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 10.0 ** (3 - np.floor(np.log10(change)))
+        digits = np.round(change * scale) / scale
+    return np.where(np.isfinite(digits), digits, change).astype(np.float32)
 
 
 def _counted(inputs: Sequence[ModelInput]) -> Bools:

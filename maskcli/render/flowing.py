@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from maskcli.render.blocks import GLYPHS, expanded
 from maskcli.render.parts import Cell, Code, Column, Heading, Heatmap, Paragraph, Part, Remarks, Role, Table, Text
@@ -50,10 +50,10 @@ def runs(cells: Cells) -> list[tuple[Role, Cells]]:
     return [(role, tuple(group)) for role, group in itertools.groupby(cells, lambda one: one.role)]
 
 
-def blocks(parts: Sequence[Part]) -> Iterator[Block]:
+def blocks(parts: Iterable[Part]) -> Iterator[Block]:
     """Yield what stands apart: parts, or lines that belong together; lines without text part them."""
     lines: tuple[Text, ...] = ()
-    for part in expanded(parts):
+    for part in expanded(list(parts)):
         if isinstance(part, Text) and text_of(part.cells).strip():
             lines += (part,)
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from maskcli.render.flowing import (
     runs,
     text_of,
 )
+from maskcli.render.grid import SEE_ALL
 from maskcli.render.parts import Cell, Code, Column, Heading, Paragraph, Part, Remarks, Role, Table, Text
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def to_html(parts: Sequence[Part], level: int = 3) -> str:
     """
     lines, heading = [], ""
     taken: dict[str, int] = {}
-    for block in blocks(parts):
+    for block in blocks(map(_without_option, parts)):
         if isinstance(block, Heading):
             heading = printable(block.title).strip()
         if isinstance(block, Table | Code):
@@ -101,6 +103,13 @@ def to_html(parts: Sequence[Part], level: int = 3) -> str:
         name = heading if taken.get(heading, 0) < 2 else f"{heading}, {taken[heading]}"
         lines.append(_block(block, name.strip() or "Result", level))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _without_option(part: Part) -> Part:
+    """Return a part without the advice to use an option, which a page does not have."""
+    if not isinstance(part, Text):
+        return part
+    return Text(tuple(dataclasses.replace(cell, text=cell.text.removesuffix(SEE_ALL)) for cell in part.cells))
 
 
 def standalone(parts: Sequence[Part]) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-
 from maskcli.evidence import CheckReport, Inspection, LossReport, Report
 from maskcli.records import PaddedBatch
-from maskcli.render.grid import SEE_ALL
 from maskcli.render.html import standalone
-from maskcli.render.parts import Limits, Part, Text
+from maskcli.render.parts import Limits, Part
 from maskcli.render.views import check, inspect, loss, pad, report
 
 LIMITS = Limits(rows=24, columns=None, width=110, flows=True)
@@ -22,7 +18,7 @@ def html_of(record: object) -> str:
     Raises:
         TypeError: for what has no view.
     """
-    return standalone(_in_a_notebook(_view(record)))
+    return standalone(_view(record))
 
 
 def _view(record: object) -> list[Part]:
@@ -38,13 +34,3 @@ def _view(record: object) -> list[Part]:
         case Report():
             return [*report.view(record, LIMITS), *inspect.view(record.inspection, LIMITS)]
     raise TypeError(f"no view of a {type(record).__name__}")
-
-
-def _in_a_notebook(parts: Sequence[Part]) -> list[Part]:
-    """Return parts without the advice to use an option, which a notebook does not have."""
-    return [_without_option(part) if isinstance(part, Text) else part for part in parts]
-
-
-def _without_option(line: Text) -> Text:
-    cells = (dataclasses.replace(cell, text=cell.text.removesuffix(SEE_ALL)) for cell in line.cells)
-    return Text(tuple(cells))

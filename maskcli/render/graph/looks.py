@@ -11,6 +11,16 @@ MASK, LOST, ACCENT, OTHER = "#00775a", "#c2410c", "#7b3fa0", "#8a5a00"
 """A mask that is there, one that is lost, one that is passed as an argument, and one that comes out another."""
 
 
+ON_PAGE = {
+    "mask": (MASK, "#3fbf95"),
+    "lost": ("#b93a0a", "#ff8a5c"),
+    "accent": (ACCENT, "#c89bf0"),
+    "other": (OTHER, "#e0b040"),
+    "wire": (LINE, "#7d8590"),
+}
+"""The colours of a graph on a page, in light and dark: ``--mk-mask`` and so on."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Look:
     """How a node looks on paper.

@@ -1,22 +1,6 @@
-"""The style of the graph on a page; a page sets the colours to its own by the same custom properties."""
+"""The style of the graph on a page, which sets its colours as custom properties; see ``ON_PAGE`` in ``looks``."""
 
 STYLE = """
-.maskcli {
-  --mk-ink: #1f2328; --mk-paper: #ffffff; --mk-line: #8b949e; --mk-muted: #57606a;
-  --mk-mask: #00775a; --mk-lost: #b93a0a; --mk-accent: #7b3fa0; --mk-other: #8a5a00;
-}
-@media (prefers-color-scheme: dark) {
-  .maskcli {
-    --mk-ink: #e6edf3; --mk-paper: #0d1117; --mk-line: #7d8590; --mk-muted: #9aa4af;
-    --mk-mask: #3fbf95; --mk-lost: #ff8a5c; --mk-accent: #c89bf0; --mk-other: #e0b040;
-  }
-}
-@media print {
-  .maskcli {
-    --mk-ink: #000000; --mk-paper: #ffffff; --mk-line: #707880; --mk-muted: #40484f;
-    --mk-mask: #00775a; --mk-lost: #b93a0a; --mk-accent: #7b3fa0; --mk-other: #8a5a00;
-  }
-}
 .mk-graph { color: var(--mk-ink); background: var(--mk-paper); font: 0.875rem/1.35 system-ui, sans-serif; }
 .mk-graph * { box-sizing: border-box; }
 .mk-tools { display: flex; flex-wrap: wrap; gap: 0.5rem; margin: 0 0 0.75rem; }
@@ -28,9 +12,11 @@ STYLE = """
 .mk-key { display: flex; flex-wrap: wrap; gap: 0.3rem 1.2rem; margin: 0 0 0.75rem; padding: 0; list-style: none; }
 .mk-key li { display: flex; align-items: center; gap: 0.4rem; font-size: 0.8125rem; }
 .mk-key svg { flex: none; margin: 0; overflow: visible; }
-.mk-scroll { overflow-x: auto; padding: 0.5rem 0.25rem 3.5rem; }
+.mk-graph .mk-scroll { overflow-x: auto; padding: 0.5rem 0.25rem 3.5rem; }
 .mk-level { position: relative; width: max-content; margin: 0 auto; }
-.mk-lines { position: absolute; inset: 0; width: 100%; height: 100%; overflow: visible; pointer-events: none; }
+.mk-graph .mk-lines {
+  position: absolute; inset: 0; width: 100%; height: 100%; overflow: visible; pointer-events: none;
+}
 .mk-rows { position: relative; display: grid; row-gap: 2.25rem; margin: 0; padding: 0; list-style: none; }
 .mk-rows > li { display: flex; align-items: center; justify-content: center; padding: 0 0.6rem; min-width: 0; }
 .mk-rows > .mk-spacer { padding: 0; width: 1.75rem; justify-self: center; }
@@ -87,22 +73,24 @@ summary:hover > .mk-tip, summary:focus-visible > .mk-tip { display: block; }
 .mk-more { width: max-content; max-width: 17rem; margin: 0 0.2rem; font-size: 0.78rem; color: var(--mk-muted); }
 .mk-more > summary { padding: 0.1rem 0.5rem; text-decoration: underline; }
 .mk-line { fill: none; stroke: var(--mk-own-line); transition: opacity 0.15s; }
-.mk-lines g { --mk-own-line: var(--mk-line); }
-.mk-lines .mk-mask, .mk-key .mk-mask { --mk-own-line: var(--mk-mask); stroke-width: 4; }
-.mk-lines .mk-lost, .mk-key .mk-lost { --mk-own-line: var(--mk-lost); stroke-width: 2; stroke-dasharray: 7 5; }
-.mk-lines .mk-plain, .mk-key .mk-plain { --mk-own-line: var(--mk-line); stroke-width: 1.25; }
-.mk-lines .mk-argument, .mk-key .mk-argument {
+.mk-graph .mk-lines g { --mk-own-line: var(--mk-line); }
+.mk-graph .mk-lines .mk-mask, .mk-key .mk-mask { --mk-own-line: var(--mk-mask); stroke-width: 4; }
+.mk-graph .mk-lines .mk-lost, .mk-key .mk-lost {
+  --mk-own-line: var(--mk-lost); stroke-width: 2; stroke-dasharray: 7 5;
+}
+.mk-graph .mk-lines .mk-plain, .mk-key .mk-plain { --mk-own-line: var(--mk-line); stroke-width: 1.25; }
+.mk-graph .mk-lines .mk-argument, .mk-key .mk-argument {
   --mk-own-line: var(--mk-accent); stroke-width: 2.5; stroke-dasharray: 0.5 5; stroke-linecap: round;
 }
 .mk-arrow { fill: var(--mk-own-line); stroke: none; }
-.mk-lines text {
+.mk-graph .mk-lines text {
   fill: var(--mk-accent); stroke: var(--mk-paper); stroke-width: 4px; stroke-dasharray: none; paint-order: stroke;
   stroke-linejoin: round; font: 0.72rem system-ui, sans-serif;
 }
-.mk-lines.mk-some g:not(.mk-on) { opacity: 0.25; }
-.mk-lines .mk-on .mk-line { stroke-dashoffset: 0; }
+.mk-graph .mk-lines.mk-some g:not(.mk-on) { opacity: 0.25; }
+.mk-graph .mk-lines .mk-on .mk-line { stroke-dashoffset: 0; }
 @media (prefers-reduced-motion: no-preference) {
-  .mk-lines .mk-on.mk-mask .mk-line { stroke-dasharray: 14 3; animation: mk-flow 0.6s linear infinite; }
+  .mk-graph .mk-lines .mk-on.mk-mask .mk-line { stroke-dasharray: 14 3; animation: mk-flow 0.6s linear infinite; }
 }
 @keyframes mk-flow { from { stroke-dashoffset: 17; } to { stroke-dashoffset: 0; } }
 @media (max-width: 40rem) {
@@ -114,7 +102,7 @@ summary:hover > .mk-tip, summary:focus-visible > .mk-tip { display: block; }
 }
 @media print {
   .mk-tools, .mk-more { display: none; }
-  .mk-scroll { overflow: visible; padding: 0; }
+  .mk-graph .mk-scroll { overflow: visible; padding: 0; }
   .mk-node, .mk-pill { break-inside: avoid; }
   .mk-graph * { print-color-adjust: exact; }
 }

@@ -1,0 +1,69 @@
+"""Text to HTML: what a user names stays text, and data stays data."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+from maskcli.render.flowing import pieces, printable
+
+ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+"""Characters that a script in a page may not hold as they are, and how JSON spells them."""
+TAIL = 6
+"""Characters of code that stay beside their button."""
+_SHEETS = (
+    '<svg viewBox="0 0 16 16" aria-hidden="true"><g class="sheets">'
+    '<rect x="5.5" y="5.5" width="9" height="9" rx="1.5"/>'
+    '<path d="M3.5 10.5H3A1.5 1.5 0 0 1 1.5 9V3A1.5 1.5 0 0 1 3 1.5h6A1.5 1.5 0 0 1 10.5 3v.5"/></g>'
+    '<path class="ticked" d="M2.5 8.5l3.5 3.5 7.5-8"/></svg>'
+)
+_UNSAFE = re.compile("[<>&\u2028\u2029]")
+_ESCAPED = re.compile(r"\\(?:u003c|u003e|u0026|u2028|u2029|.)", re.DOTALL)
+_MEANT = {escape: character for character, escape in ESCAPES.items()}
+
+
+def text(words: object) -> str:
+    """Return text as HTML, also within an attribute in double quotes."""
+    return html.escape(printable(str(words)))
+
+
+def prose(words: str) -> str:
+    """Return running text as HTML, what stands between backticks as code."""
+    return "".join(f"<code>{text(piece)}</code>" if is_code else text(piece) for piece, is_code in pieces(words))
+
+
+def copyable(code: str) -> str:
+    """Return code with a button at its end that copies it, and never stands alone on a line."""
+    start, end = code[:-TAIL], code[-TAIL:]
+    return f'<code>{text(start)}<span class="tail">{text(end)} {copy_button(code)}</span></code>'
+
+
+def copy_button(code: str) -> str:
+    """Return a button that copies a text."""
+    label = f"Copy {code}"
+    return (
+        f'<button type="button" class="copy" data-copy="{text(code)}" aria-label="{text(label)}" title="Copy">'
+        f"{_SHEETS}</button>"
+    )
+
+
+def data_script(name: str, document: str) -> str:
+    """Return JSON as a script of data, which nothing runs, and which no text within can end."""
+    return f'<script type="application/json" id="{name}">{shielded(document)}</script>'
+
+
+def json_script(name: str, value: Any) -> str:
+    """Return a value as ``data_script`` does."""
+    return data_script(name, json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+
+
+def shielded(document: str) -> str:
+    """Return JSON that means the same and has no character with a meaning in HTML."""
+    return _UNSAFE.sub(lambda found: ESCAPES[found[0]], document)
+
+
+def unshielded(document: str) -> str:
+    """Return the JSON that ``shielded`` was given."""
+    return _ESCAPED.sub(lambda found: _MEANT.get(found[0], found[0]), document)

@@ -1,0 +1,115 @@
+"""What a page begins with: the model and its data, three questions with their answers, and the findings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from maskcli.evidence import Finding, Remark, Report, Verdict
+from maskcli.render.check_document import notes
+from maskcli.render.flowing import pieces
+from maskcli.render.numbers import plural, share
+from maskcli.render.page.markup import copyable, prose, text
+from maskcli.render.views.check import SOURCES
+
+SIGNS = {None: ("good", "✓", "fine"), "info": ("info", "i", "note"), "warning": ("warning", "!", "warning")}
+ERROR = ("error", "✕", "error")
+UNKNOWN = ("unknown", "?", "not known")
+WORTH = re.compile(r"[(=]")
+"""What is in code that someone pastes, and not in a name."""
+
+LONG = 20
+"""Characters of an answer from which on it is set smaller."""
+
+
+def facts(report: Report) -> str:
+    """Return the model, the data, and what is shown of it, as a list of terms."""
+    found = [*_facts(report)]
+    return f'<dl class="facts">{"".join(f"<div><dt>{term}</dt><dd>{told}</dd></div>" for term, told in found)}</dl>'
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    inspection, origin = report.inspection, report.origin
+    about, given = inspection.model, inspection.primary
+    yield "Model", f"{text(about.type)}, {SOURCES[about.source]}"
+    if given is None or given.valid is None:
+        yield "Data", plural(origin.rows, "row")
+    else:
+        yield "Data", f"{plural(origin.rows, 'sequence')} of up to {plural(given.valid.shape[1], 'timestep')}"
+        padded, size = int((~given.valid).sum()), given.valid.size
+        yield "Padding", f"{padded:,} of {plural(size, 'timestep')} ({share(padded, size)})"
+    if origin.samples < origin.rows:
+        yield "Shown closely", f"the first {origin.samples:,} rows; findings and losses are of all"
+
+
+def cards(report: Report) -> str:
+    """Return the questions with their answers."""
+    return f'<ul class="cards">{"".join(map(_card, report.verdicts))}</ul>'
+
+
+def _card(verdict: Verdict) -> str:
+    kind, sign, word = _told(verdict)
+    long = " long" if len(verdict.answer) > LONG else ""
+    return (
+        f'<li class="card {kind}"><h3>{text(verdict.question)}</h3><p class="answer{long}">'
+        f'<span class="sign" aria-hidden="true">{sign}</span> <span>{text(verdict.answer)}</span></p>'
+        f'<p class="word">{word}</p><p>{prose(verdict.text)}</p></li>'
+    )
+
+
+def _told(verdict: Verdict) -> tuple[str, str, str]:
+    """Return how an answer looks: a class, a sign and a word."""
+    if verdict.severity is None and verdict.answer == "not tried":
+        return UNKNOWN
+    return SIGNS.get(verdict.severity, ERROR)
+
+
+def findings(report: Report) -> str:
+    """Return what rules found, the worst first."""
+    found = report.check.findings
+    checked = f"{plural(len(report.check.checked), 'rule')} judged this model and its data"
+    if not found:
+        told = f'<span aria-hidden="true">✓</span> {checked}, and found nothing.'
+        return f'<h3>No findings</h3><p class="none">{told}</p>'
+    heading = f"<h3>{plural(len(found), 'finding')}</h3>"
+    told = f"<p>{checked}. The worst stands first, with what to do about it.</p>"
+    return f'{heading}{told}<ol class="findings">{"".join(map(_finding, found))}</ol>'
+
+
+def _finding(finding: Finding) -> str:
+    kind, sign, word = SIGNS.get(finding.severity, ERROR)
+    culprit = finding.call or finding.type
+    at = f'<span class="culprit"> at <code>{text(culprit)}</code></span>' if culprit else ""
+    return (
+        f'<li class="finding {kind}"><h4><span class="badge"><span aria-hidden="true">{sign}</span> {word}</span> '
+        f"{text(finding.code)} {text(finding.rule)}{at}</h4>"
+        f"<p>{prose(finding.message)}</p>"
+        f'<p class="fix"><strong>What to do</strong> {_fix(finding.fix)}</p></li>'
+    )
+
+
+def _fix(fix: str) -> str:
+    """Return what to do; code that is worth it can be copied."""
+    return "".join(
+        copyable(piece) if is_code and WORTH.search(piece) else prose(f"`{piece}`" if is_code else piece)
+        for piece, is_code in pieces(fix)
+    )
+
+
+def remarks(report: Report) -> str:
+    """Return what else was seen, and what could not be."""
+    inspection, seen = report.inspection, report.check.examination.model
+    told = (*inspection.model.notes, *(notes(seen) if seen is not None else ()))
+    listing = listed((*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(told))))
+    return f"<h3>Also seen</h3>{listing}" if listing else ""
+
+
+def listed(told: Sequence[Remark]) -> str:
+    """Return remarks as a list; nothing where there are none."""
+    lines = "".join(f"<li>{_mark(one)}{prose(one.text)}</li>" for one in told)
+    return f'<ul class="remarks">{lines}</ul>' if lines else ""
+
+
+def _mark(remark: Remark) -> str:
+    warns = remark.kind == "warning"
+    return '<span class="badge"><span aria-hidden="true">!</span> warning</span> ' if warns else ""

@@ -1,0 +1,122 @@
+"""Pages of reports in a real browser: each is made once, and opened from disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib.util
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import maskcli
+from maskcli.render.documents import dumps
+from maskcli.render.report_document import report_document
+from tests.browser import models
+
+NEEDED = ("playwright", "axe_playwright_python", "vl_convert", "igraph")
+MUST = os.environ.get("MASKCLI_BROWSER") == "1"
+"""Whether a missing browser is a failure."""
+
+
+def need(*modules: str, chromium: bool = False) -> None:
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    missing += ["chromium"] if chromium and shutil.which("chromium") is None else []
+    if missing and MUST:
+        pytest.fail(f"MASKCLI_BROWSER=1, and there is no {', '.join(missing)}")
+    if missing:
+        pytest.skip(f"no {', '.join(missing)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A report, its document, and the page of both on disk."""
+
+    report: maskcli.Report
+    document: bytes
+    path: Path
+
+    @property
+    def url(self) -> str:
+        return self.path.as_uri()
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    """Return a report by the name of a function of ``models``; each is made once."""
+    need("vl_convert", "igraph")
+    from maskcli.render.page import page
+
+    folder = tmp_path_factory.mktemp("pages")
+
+    @functools.cache
+    def make(name: str) -> Made:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras's, of masks that get lost: what the page is to show.
+            report = maskcli.report(**getattr(models, name)())
+        document = dumps(report_document(report))
+        path = folder / f"{name}.html"
+        path.write_bytes(page(report, document))
+        return Made(report, document, path)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    need(*NEEDED, chromium=True)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def until(page: Any, expression: str, argument: Any = None, seconds: float = 10) -> None:
+    """Wait for something on a page; Playwright's own way needs ``eval``, which the page forbids."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression, argument):
+        if time.monotonic() > end:
+            pytest.fail(f"never so: {expression}")
+        page.wait_for_timeout(20)
+
+
+class Heard(list[str]):
+    """All that went wrong on a page, or left it."""
+
+
+@pytest.fixture
+def visit(chromium: Any, made: Callable[[str], Made]) -> Iterator[Callable[..., Any]]:
+    """Open the page of a report, drawn; whatever it complains of, or asks for, fails the test."""
+    contexts: list[Any] = []
+    heard = Heard()
+
+    def visit(name: str, *, width: int = 1280, height: int = 900, at: str = "", **context: Any) -> Any:
+        size = {"width": width, "height": height}
+        one = chromium.new_context(viewport=size, reduced_motion="reduce", **context)
+        contexts.append(one)
+        page, url = one.new_page(), made(name).url
+        page.set_default_timeout(10_000)
+        page.on("console", lambda said: heard.append(f"console {said.type}: {said.text}"))
+        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
+        one.on(
+            "request",
+            lambda asked: None if asked.url.partition("#")[0] == url else heard.append(f"request: {asked.url}"),
+        )
+        page.goto(url + at)
+        if context.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-charts=drawn]", state="attached")
+        return page
+
+    yield visit
+    for one in contexts:
+        one.close()
+    assert heard == []

@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.browser.conftest import until
+from tests.browser.models import SCRIPT
+
+NAMES = ("sample", "unmasked", "tagger", "transformer", "hostile")
+SECTIONS = ("verdict", "batch", "graph", "outputs", "leaks", "loss", "attention", "about")
+CELLS = ".mark-rect.role-mark path"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_section_is_there_with_content(visit: Any, name: str) -> None:
+    page = visit(name)
+    assert page.locator("svg.marks").count() == page.locator("figure.chart").count() >= 3
+    assert page.evaluate("[...document.querySelectorAll('main > section')].map((one) => one.id)") == list(SECTIONS)
+    assert page.evaluate("[...document.querySelectorAll('nav a')].map((one) => one.hash.slice(1))") == list(SECTIONS)
+    for section in SECTIONS:
+        found = page.locator(f"#{section}")
+        assert found.locator("h2").inner_text()
+        assert len(found.locator(".lead").inner_text()) > 40
+        assert found.locator("figure svg, table, .card, .mk-graph, .absent, .versions").count()
+    assert page.locator("main").count() == page.locator("h1").count() == 1
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert page.title() == f"{page.locator('h1').text_content()} – mask report"
+
+
+def test_the_browser_itself_forbids_requests(visit: Any) -> None:
+    page = visit("sample")
+    policy = page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe-eval" not in policy
+    assert not re.search(r"script-src[^;]*unsafe-inline", policy)
+    outward = page.locator("[src], link, base, a:not([href^='#'])").count()
+    assert outward == 0
+
+
+def test_what_is_drawn_is_what_was_recorded(visit: Any, made: Any) -> None:
+    page, inspection = visit("sample"), made("sample").report.inspection
+    valid = inspection.valid
+    cells = page.locator(f"#chart-batch {CELLS}")
+    assert cells.count() == valid.size
+    marks = page.locator("#chart-batch .mark-symbol.role-mark path[stroke]").count()
+    assert marks >= int((~valid).sum()) + 1  # And one in the legend.
+    assert page.locator(f"#chart-losses {CELLS}").count() == made("sample").report.loss.first.per_timestep.size
+
+
+def test_a_cell_tells_its_token_and_position_when_pointed_at(visit: Any, made: Any) -> None:
+    page, batch = visit("sample"), made("sample").report.inspection.batch
+    for sample, timestep in ((1, 2), (2, 4)):
+        _points(page, batch, sample, timestep)
+
+
+def _points(page: Any, batch: Any, sample: int, timestep: int) -> None:
+    box = page.locator("#chart-batch .box")
+    box.focus()
+    page.keyboard.press("Home")
+    for key, times in (("ArrowDown", sample), ("ArrowRight", timestep)):
+        for _ in range(times):
+            page.keyboard.press(key)
+    cell = page.locator("#chart-batch .cursor").bounding_box()
+    page.mouse.move(cell["x"] + cell["width"] / 2, cell["y"] + cell["height"] / 2)
+    tip = page.locator("#vg-tooltip-element.visible")
+    tip.wait_for()
+    until(page, "(row) => document.querySelector('#vg-tooltip-element .value').textContent === row", str(sample))
+    told = dict(
+        tip.locator("tr").evaluate_all("(rows) => rows.map((row) => [...row.cells].map((one) => one.textContent))")
+    )
+    assert told["sample"] == str(sample)
+    assert told["timestep"] == str(timestep)
+    assert told["token"] == str(batch.tokens[sample, timestep])
+    assert told["it is"] == ("valid" if batch.mask[sample, timestep] else "padding")
+    readout = page.locator("#chart-batch .readout").inner_text()
+    assert readout == ", ".join(f"{name} {value}" for name, value in told.items())
+
+
+def test_selectors_change_the_chart_and_its_siblings(visit: Any, made: Any) -> None:
+    page, report = visit("sample"), made("sample").report
+    first = int((~report.inspection.valid.all(axis=1)).argmax())
+    sample = page.get_by_label("sample, Output of")
+    assert sample.input_value() == str(first) == "1"
+    assert page.get_by_label("sample, What each").input_value() == "1"
+    before = page.locator("#chart-outputs svg").inner_html()
+    sample.focus()
+    page.keyboard.press("ArrowRight")
+    until(page, "(before) => document.querySelector('#chart-outputs svg').innerHTML !== before", before)
+    until(page, "document.querySelector('#chart-leaks input').value === '2'")
+    assert page.locator("#chart-leaks .vega-bind span").last.inner_text() == "2"
+    assert page.locator(f"#chart-leaks {CELLS}").count() >= 3 * 6
+    values = report.inspection.outputs[0].values
+    for feature in (0, 1, 2, 1):
+        page.get_by_label("feature, Output of").fill(str(feature))
+        until(
+            page,
+            f"document.querySelector('#chart-outputs .vega-bind:last-child span:last-child').textContent === '{feature}'",
+        )
+        for timestep in (0, 5):
+            told = _reads(page, "outputs", "Home", *["ArrowRight"] * timestep)
+            assert told["token"] == str(report.inspection.batch.tokens[2, timestep])
+            assert float(told["with the mask"].replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+                values[2, timestep, feature], rel=1e-4
+            )
+
+
+def _reads(page: Any, chart: str, *keys: str) -> dict[str, str]:
+    page.locator(f"#chart-{chart} .box").focus()
+    for key in keys:
+        page.keyboard.press(key)
+    told = page.locator(f"#chart-{chart} .readout").inner_text()
+    return {one.rpartition(" ")[0]: one.rpartition(" ")[2] for one in told.split(", ")}
+
+
+# The keyboard.
+
+REACHABLE = """() => [...document.querySelectorAll(
+    'a[href], button, input, select, summary, [tabindex="0"]')].filter((one) =>
+    one.checkVisibility({visibilityProperty: true, contentVisibilityAuto: true}) && !one.disabled)
+    .forEach((one, number) => { one.dataset.stop = number; })"""
+
+
+@pytest.mark.parametrize("name", ["sample", "transformer"])
+def test_tab_reaches_everything_in_order(visit: Any, name: str) -> None:
+    page = visit(name)
+    page.evaluate(REACHABLE)
+    expected = page.locator("[data-stop]").count()
+    stops = []
+    for _ in range(expected):
+        page.keyboard.press("Tab")
+        stops.append(page.evaluate("document.activeElement.dataset.stop"))
+    assert stops == [str(number) for number in range(expected)]
+    assert expected > 25
+
+
+def test_arrow_keys_walk_through_a_chart(visit: Any, made: Any) -> None:
+    page, batch = visit("sample"), made("sample").report.inspection.batch
+    box, readout = page.locator("#chart-batch .box"), page.locator("#chart-batch .readout")
+    page.locator("#chart-batch .box").focus()
+    rows, columns = batch.tokens.shape
+    page.keyboard.press("Home")
+    for row in range(rows):
+        for column in range(columns):
+            expected = f"sample {row}, timestep {column}, token {batch.tokens[row, column]}, "
+            assert readout.inner_text().startswith(expected)
+            page.keyboard.press("ArrowRight")
+        assert readout.inner_text().startswith(f"sample {row}, timestep {columns - 1}, ")
+        for _ in range(columns - 1):
+            page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("End")
+    assert readout.inner_text().startswith(f"sample {rows - 1}, timestep {columns - 1}, ")
+    page.keyboard.press("Escape")
+    assert readout.inner_text() == ""
+    assert page.locator(".cursor").count() == 0
+    assert not box.evaluate("(one) => one === document.activeElement")
+
+
+@pytest.mark.parametrize("name", ["tagger", "transformer"])
+def test_every_chart_can_be_walked(visit: Any, name: str) -> None:
+    page = visit(name)
+    for chart in page.locator("figure.chart").all():
+        chart.locator(".box").focus()
+        page.keyboard.press("ArrowRight")
+        first = chart.locator(".readout").inner_text()
+        page.keyboard.press("End")
+        last = chart.locator(".readout").inner_text()
+        assert first, chart.get_attribute("id")
+        assert last != first or len(chart.locator(CELLS).all()) == 1, chart.get_attribute("id")
+        assert chart.locator(".cursor").bounding_box()["width"] > 3
+
+
+def test_the_graph_folds_by_keyboard(visit: Any) -> None:
+    page = visit("transformer")
+    box = page.locator("#graph details.mk-box").first
+    was = box.evaluate("(one) => one.open")
+    box.locator("> summary").focus()
+    page.keyboard.press("Enter")
+    assert box.evaluate("(one) => one.open") is not was
+    page.keyboard.press("Enter")
+    assert box.evaluate("(one) => one.open") is was
+    assert "look" in page.locator("#graph").inner_text()
+
+
+def test_the_skip_link_and_the_navigation_lead_there(visit: Any) -> None:
+    page = visit("sample")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    page.locator("nav a[href='#loss']").focus()
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('nav [aria-current]').hash === '#loss'")
+
+
+def test_on_a_phone_the_navigation_unfolds(visit: Any) -> None:
+    page = visit("sample", width=390)
+    button, link = page.get_by_role("button", name="Sections"), page.locator("nav a[href='#about']")
+    assert not link.is_visible()
+    button.focus()
+    page.keyboard.press("Enter")
+    assert link.is_visible()
+    assert button.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    assert not link.is_visible()
+    button.press("Enter")
+    link.press("Enter")
+    assert not link.is_visible()
+    assert page.url.endswith("#about")
+
+
+# Buttons.
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
+def test_the_theme_goes_by_the_system_and_by_the_button(visit: Any, scheme: str, other: str) -> None:
+    page = visit("sample", color_scheme=scheme)
+    first = _colors(page)
+    assert (_light(first["paper"]) > 0.5) is (scheme == "light")
+    button = page.get_by_role("button", name="Switch between light and dark")
+    assert button.inner_text().lower() == other
+    button.press("Enter")
+    second = _colors(page)
+    assert button.inner_text().lower() == scheme
+    for colors in (first, second):
+        assert all(
+            abs(_light(colors[name]) - _light(colors["paper"])) > 0.5 for name in ("ink", "chart", "table", "graph")
+        )
+    assert _colors(visit("sample", color_scheme=other)) == second
+
+
+def _colors(page: Any) -> dict[str, str]:
+    return page.evaluate("""() => {
+        const of = (selector, name) => getComputedStyle(document.querySelector(selector))[name];
+        return {paper: of('body', 'backgroundColor'), ink: of('h1', 'color'), chart: of('#chart-batch svg text', 'fill'),
+                table: of('#leaks td', 'color'), graph: of('.mk-graph', 'color'), mask: of('.mk-graph b', 'color')};
+    }""")
+
+
+def _light(color: str) -> float:
+    return float(np.mean([int(part) for part in re.findall(r"\d+", color)[:3]]) / 255)
+
+
+def test_buttons_copy_by_keyboard(visit: Any, made: Any) -> None:
+    page = visit("tagger", permissions=["clipboard-read", "clipboard-write"])
+    codes = re.findall("`([^`]+)`", made("tagger").report.check.findings[0].fix)
+    buttons = page.locator("#verdict .copy")
+    assert buttons.count() == len(codes) == 2
+    for button, code in zip(buttons.all(), codes, strict=True):
+        button.focus()
+        page.keyboard.press("Enter")
+        until(page, "document.activeElement.classList.contains('done')")
+        assert page.evaluate("navigator.clipboard.readText()") == code
+        until(page, "document.getElementById('heard').textContent === 'Copied'")
+
+
+def test_the_command_line_can_be_pasted(visit: Any) -> None:
+    page = visit("sample", permissions=["clipboard-read", "clipboard-write"])
+    page.locator("#about .copy").press("Enter")
+    until(page, "document.querySelector('#about .copy').classList.contains('done')")
+    assert (
+        page.evaluate("navigator.clipboard.readText()")
+        == "maskcli report sample_data/sample.txt --output 'my report.html'"
+    )
+
+
+@pytest.mark.parametrize("name", ["sample", "hostile"])
+def test_the_data_is_saved_as_it_was(visit: Any, made: Any, name: str) -> None:
+    page = visit(name)
+    with page.expect_download() as download:
+        page.locator("#save").press("Enter")
+    assert download.value.suggested_filename == "maskcli-report.json"
+    assert download.value.path().read_bytes() == made(name).document
+
+
+# For everyone.
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"), [("sample", "light"), ("sample", "dark"), ("tagger", "dark"), ("transformer", "light")]
+)
+def test_axe_finds_no_serious_fault(visit: Any, name: str, scheme: str) -> None:
+    from axe_playwright_python.base import AXE_FILE_PATH
+
+    page = visit(name, color_scheme=scheme)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    page.evaluate(AXE_FILE_PATH.read_text("utf-8"))
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    told = [
+        f"{fault['impact']} {fault['id']}: {fault['help']} {[node['html'][:120] for node in fault['nodes'][:3]]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]
+    assert told == []
+
+
+@pytest.mark.parametrize("name", ["sample", "transformer", "hostile"])
+def test_nothing_scrolls_sideways(visit: Any, name: str) -> None:
+    page = visit(name)
+    for unfolded in (False, True):
+        page.evaluate("(open) => document.querySelectorAll('.tables').forEach((one) => { one.open = open; })", unfolded)
+        for width in (390, 600, 800, 1024, 1280, 1600):
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, (width, unfolded)
+            assert page.evaluate(
+                "[...document.querySelectorAll('main > section')].every((one) => one.scrollWidth <= innerWidth)"
+            )
+
+
+def test_names_stay_text(visit: Any, made: Any) -> None:
+    page = visit("hostile")
+    assert page.locator("h1").text_content() == f'"{SCRIPT}'
+    assert f"conv{SCRIPT}" in page.locator("#graph").inner_text()
+    shown = page.locator("main").inner_text()
+    assert "</script><img src=x onerror=alert(2)>\"'`|" in shown
+    assert page.locator("img, main b:not(.mk-graph b)").count() == 0
+    line = page.locator("#about pre").inner_text()
+    assert line == shlex.join(made("hostile").report.origin.command).replace("\u2028", " ")
+    titles = page.locator("#leaks figcaption").all_inner_texts()
+    assert any("</script><img" in title for title in titles)
+    assert any('<script type="' in title for title in titles)
+    kinds = page.evaluate("[...document.scripts].map((one) => one.type || 'own')")
+    assert kinds.count("own") == 1
+    assert set(kinds) == {"own", "module", "application/json"}
+
+
+def test_without_scripts_the_tables_tell_everything(visit: Any) -> None:
+    page = visit("sample", java_script_enabled=False)
+    assert page.locator("noscript p").is_visible()
+    assert not page.locator("figure.chart").first.is_visible()
+    assert not page.locator("#theme").is_visible()
+    assert page.locator("nav a").first.is_visible()
+    page.locator("#batch summary").click()
+    assert page.locator("#batch table").is_visible()
+    assert "3215" in page.locator("#batch table").inner_text()
+    assert "creates" in page.locator("#graph").inner_text()
+
+
+def test_print_shows_everything_in_light(visit: Any) -> None:
+    page = visit("sample", color_scheme="dark")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert not page.locator("header.bar").is_visible()
+    assert not page.locator("#save").is_visible()
+    assert all(one.is_visible() for one in page.locator(".tables table").all())
+    assert _light(_colors(page)["paper"]) > 0.9 > 0.3 > _light(_colors(page)["chart"])
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen")
+    assert page.locator("details.tables[open]").count() == 0
+    assert _light(_colors(page)["paper"]) < 0.3
+    assert len(page.pdf(format="A4")) > 20_000
+
+
+# The document within.
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_document_comes_back_byte_for_byte(made: Any, name: str) -> None:
+    from maskcli.render.page import embedded
+
+    one = made(name)
+    page = one.path.read_bytes()
+    assert embedded(page) == one.document
+    script = re.search(rb'<script type="application/json" id="maskcli-report">(.*?)</script>', page, re.DOTALL)
+    assert script is not None
+    assert json.loads(script[1]) == json.loads(one.document)
+    assert len(page) <= 1_500_000
+
+
+def test_a_page_without_a_document_has_none() -> None:
+    from maskcli.render.page import embedded
+
+    for other in (b"", b"<p>maskcli-report</p>", b'<script type="application/json" id="maskcli-report">{', b"\xff\xfe"):
+        assert embedded(other) is None
+    assert embedded(b'<script type="application/json" id="maskcli-report">\xff</script>') is None
+
+
+def test_a_page_is_the_same_each_time(made: Any) -> None:
+    from maskcli.render.page import page
+
+    one = made("tagger")
+    assert page(one.report, one.document) == one.path.read_bytes()
