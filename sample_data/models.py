@@ -51,7 +51,7 @@ def spotter() -> keras.Model:
 
 
 def attender() -> keras.Model:
-    """A class for each timestep, by attention: positions carry no mask, and so neither does their sum with the tokens."""
+    """A class for each timestep, by attention: positions carry no mask, and their sum with the tokens carries none."""
     keras.utils.set_random_seed(0)
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     wide = keras.initializers.RandomNormal(stddev=1.0)

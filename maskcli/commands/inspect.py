@@ -17,11 +17,22 @@ from maskcli.commands.pictures import OF_INSPECTION, check_choice, of_inspection
 from maskcli.errors import ExitCode
 from maskcli.evidence import Inspection
 from maskcli.models.mask_sources import ALL, MASK_SOURCES
+from maskcli.render.parts import Limits, Part
 
 ONLY_BUILTIN = (
     "mask_source", "input_dim", "embedding_dim", "units", "return_sequences", "zero_output_for_mask", "seed",
 )  # fmt: skip
 """Arguments that make a built-in model."""
+
+
+def _view(inspection: Inspection, heat: Any, limits: Limits) -> list[Part]:
+    if heat is None:
+        from maskcli.render.views.inspect import view
+
+        return view(inspection, limits)
+    from maskcli.render.views.heat import of_inspection
+
+    return of_inspection(inspection, heat, limits)
 
 
 def _mermaid(inspection: Inspection) -> bytes:
@@ -63,8 +74,6 @@ def inspect(
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.documents import inspect_document
     from maskcli.render.progress import working
-    from maskcli.render.views import heat as pictures
-    from maskcli.render.views import inspect as views
 
     answer.check_output(also=(*FORMS, "mermaid"))
     check_pictures(answer, "picture", "sample", "feature")
@@ -74,7 +83,7 @@ def inspect(
     data, layout, naming = source.handed(options.is_builtin(model["model"], *ONLY_BUILTIN))
     with naming, working("Loading TensorFlow and running the model"), quiet_stderr(), quiet_stdout():
         inspection = verbs.inspect(data, **dataclasses.asdict(layout), **model)
-    view = partial(pictures.of_inspection, inspection, heat) if heat else partial(views.view, inspection)
+    view = partial(_view, inspection, heat)
     svg = partial(of_inspection, inspection, picture, sample, feature)
     others: dict[options.Form, Callable[[], bytes]] = {**drawn(svg), "mermaid": partial(_mermaid, inspection)}
     answer.give(options.Result(partial(inspect_document, inspection), view, others))

@@ -14,7 +14,9 @@ from maskcli.commands.heat import check_heat, heat_option
 from maskcli.commands.inspect import ONLY_BUILTIN
 from maskcli.commands.judging import Judging, judging_options
 from maskcli.commands.pictures import of_losses
+from maskcli.evidence import LossReport
 from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.render.parts import Limits, Part
 
 
 @click.command(short_help="Compare masked and unmasked loss, and see what they are made of.")
@@ -51,8 +53,6 @@ def loss(
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.documents import loss_document
     from maskcli.render.progress import counting
-    from maskcli.render.views import heat as pictures
-    from maskcli.render.views import loss as views
 
     answer.check_output(also=PICTURES)
     check_pictures(answer)
@@ -62,5 +62,15 @@ def loss(
     data, layout, naming = source.handed(builtin, *judging.files)
     with naming, counting("Running the model", "rows") as progress, quiet_stderr(), quiet_stdout():
         report = verbs.loss(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
-    view = partial(pictures.of_loss, report, heat) if heat else partial(views.view, report)
+    view = partial(_view, report, heat)
     answer.give(options.Result(partial(loss_document, report), view, drawn(partial(of_losses, report.first))))
+
+
+def _view(report: LossReport, heat: Any, limits: Limits) -> list[Part]:
+    if heat is None:
+        from maskcli.render.views.loss import view
+
+        return view(report, limits)
+    from maskcli.render.views.heat import of_loss
+
+    return of_loss(report, heat, limits)

@@ -271,6 +271,7 @@ def given_options(*names: str) -> tuple[str, ...]:
         "/".join((*parameter.opts, *parameter.secondary_opts))
         for parameter in context.command.params
         if parameter.name in names
+        and context.params.get(parameter.name) != ()  # Of no FILE older clicks say that the command line gave it.
         and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
     )
 

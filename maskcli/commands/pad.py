@@ -12,6 +12,7 @@ from maskcli.commands.drawing import PICTURES, check_pictures, drawn
 from maskcli.commands.heat import check_heat, heat_option
 from maskcli.records import PaddedBatch
 from maskcli.render.documents import pad_document
+from maskcli.render.parts import Limits, Part
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
 
@@ -27,9 +28,6 @@ def pad(source: options.Source, answer: options.Answer, heat: Any) -> None:
     FILE is JSON, JSON Lines, text, CSV, .npy or .npz, plain or .gz; - is standard input. Without FILE the sample is
     padded. Tokens equal those of keras.utils.pad_sequences.
     """
-    from maskcli.render.views import heat as pictures
-    from maskcli.render.views import pad as views
-
     answer.check_output(also=PICTURES, files=tuple(WRITABLE))
     check_pictures(answer)
     check_heat(heat, answer)
@@ -37,8 +35,18 @@ def pad(source: options.Source, answer: options.Answer, heat: Any) -> None:
     with loaded.naming():
         batch = pad_ragged(loaded.ragged, layout)
     files = {suffix: partial(write, batch) for suffix, write in WRITABLE.items()}
-    view = partial(pictures.of_batch, batch, heat) if heat else partial(views.view, batch)
+    view = partial(_view, batch, heat)
     answer.give(options.Result(partial(pad_document, batch), view, drawn(partial(_picture, batch)), files))
+
+
+def _view(batch: PaddedBatch, heat: Any, limits: Limits) -> list[Part]:
+    if heat is None:
+        from maskcli.render.views.pad import view
+
+        return view(batch, limits)
+    from maskcli.render.views.heat import of_batch
+
+    return of_batch(batch, heat, limits)
 
 
 def _picture(batch: PaddedBatch) -> bytes:

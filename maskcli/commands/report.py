@@ -137,9 +137,10 @@ def _check_alone() -> None:
     """Raise UsageError for options that say how to make a report, beside one that is made."""
     names = (parameter.name for parameter in click.get_current_context().command.params)
     for option in options.given_options(*(name for name in names if name and name not in ABOUT_THE_ANSWER)):
+        name = option if option.startswith("-") else "FILE"
         raise UsageError(
-            where=option if option.startswith("-") else "FILE",
+            where=name,
             expected="--from with options on what is shown alone",
-            received=option,
+            received=name,
             fix="A report that was written before has its data and its model; leave it out.",
         )

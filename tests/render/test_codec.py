@@ -126,7 +126,7 @@ def damaged(change: Any) -> Any:
     ],
 )
 def test_what_is_damaged_is_named(change: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=r"." as raised:
+    with pytest.raises(ValueError, match=r".") as raised:
         report_from(damaged(change))
     assert said in str(raised.value)
 
