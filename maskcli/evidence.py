@@ -181,6 +181,8 @@ class Outputs:
             without timesteps.
         name: its name in the model's nest of outputs; ``output`` for a single one.
         valid: ``(batch, timesteps)``: the truth about padding; None without timesteps.
+        all_features: the length of the last axis in the model, where ``values`` holds the first features alone; None
+            where it holds all.
     """
 
     call: str
@@ -189,6 +191,12 @@ class Outputs:
     repeats_previous: Bools | None
     name: str = "output"
     valid: Bools | None = None
+    all_features: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that it has in the model."""
+        return self.values.shape if self.all_features is None else (*self.values.shape[:-1], self.all_features)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

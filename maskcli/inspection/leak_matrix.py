@@ -7,6 +7,7 @@ numbers in the same order, so that what moves does not move by rounding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,8 +24,10 @@ from maskcli.inspection.values import EPSILON, as_float64, dtype_of, is_float
 from maskcli.inspection.watch import Entry, Watched, watch
 from maskcli.records import Bools, ModelInput, primary_of
 
-MOST = 2048
-"""Padded timesteps that are tried; of more, as many as lie evenly among them."""
+MOST, FEWEST = 2048, 64
+"""Padded timesteps that are tried, or fewer of a large model; of more, as many as lie evenly among them."""
+WORK = 2**30
+"""Numbers that all calls of these runs may make: some twenty seconds."""
 BLOCK = 256
 """Rows of a run, or fewer of a model whose tensors would fill ``MEMORY``."""
 MEMORY = 2**28
@@ -46,7 +49,8 @@ def leak_matrices(model: Any, inputs: Sequence[ModelInput]) -> tuple[tuple[LeakM
     if isinstance(sources, str):
         return (), f"It could not be tried which padded timestep leaks where: {sources}."
     pairs = np.argwhere(~primary.valid)
-    tried = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(MOST, len(pairs))).astype(int))]
+    most = int(np.clip(WORK // _numbers(run.watched, len(primary.valid)), FEWEST, MOST))
+    tried = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int))]
     return tuple(_matrices(model, inputs, run, sources, tried, primary.valid)), None
 
 
@@ -153,5 +157,10 @@ def _counted(inputs: Sequence[ModelInput]) -> Bools:
 
 def _block(run: Watched, rows: int) -> int:
     """Return how many rows a run may have, whose tensors are all kept."""
-    numbers = sum(int(np.prod(tensor.shape)) for entry in run.entries for tensor in entry.outputs)
-    return int(np.clip(MEMORY * rows // (8 * max(1, numbers)), 1, BLOCK))
+    return int(np.clip(MEMORY // (8 * _numbers(run, rows)), 1, BLOCK))
+
+
+def _numbers(run: Watched, rows: int) -> int:
+    """Return how many numbers all calls make of one row."""
+    numbers: int = sum(math.prod(tensor.shape) for entry in run.entries for tensor in entry.outputs)
+    return max(1, numbers // rows)

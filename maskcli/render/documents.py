@@ -234,7 +234,7 @@ def _edge(edge: Edge) -> dict[str, Any]:
 def _output(output: Outputs) -> dict[str, Any]:
     return {
         "call": output.call,
-        "shape": list(output.values.shape),
+        "shape": list(output.shape),
         "values": output.values,
         "mask": output.mask,
         "repeats_previous": output.repeats_previous,

@@ -91,7 +91,7 @@ def _inline(cells: Cells, in_table: bool = False) -> str:
     said = [(role, text_of(run)) for role, run in runs(cells)]
     line = ""
     for index, (role, text) in enumerate(said):
-        before, after = said[index - 1][1] if index else "", said[index + 1][1] if index + 1 < len(said) else ""
+        before, after = ("".join(each for _, each in beside) for beside in (said[:index], said[index + 1 :]))
         start, words, end = _parted(text)
         apart = _is_edge((before + start)[-1:]) and _is_edge((end + after)[:1])
         told = _prose(words, in_table)

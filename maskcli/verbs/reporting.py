@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from maskcli import __version__
-from maskcli.evidence import CheckReport, LossReport, Origin, Report, Targets
+from maskcli.evidence import CheckReport, Inspection, LossReport, Origin, Outputs, Remark, Report, Targets
 from maskcli.inspection.arguments import arguments
 from maskcli.inspection.attention import attention_masks
 from maskcli.inspection.compiled import compiled_of
@@ -33,6 +34,8 @@ from maskcli.verbs.settings import positive
 
 SAMPLES = 32
 """Rows that are shown closely."""
+FEATURES = 64
+"""Features of an output that a report holds."""
 MOST_NUMBERS = 2**19
 """Numbers that the outputs of these rows may have, for a page to be a page."""
 LARGEST_LOSS = 2**20
@@ -150,12 +153,35 @@ def _shown(case: Case, samples: int) -> Case:
     one = case.first(1)
     with running(f"--model {case.about.name}"), as_it_was(case.model):
         outputs = output_tensors(trace(case.model, arguments(case.model, one.inputs), one.inputs).output)
-    numbers = sum(math.prod(tensor.shape) for _, tensor in outputs)
+    shapes = (tuple(tensor.shape) for _, tensor in outputs)
+    numbers = sum(math.prod((*shape[:-1], min(shape[-1], FEATURES))) for shape in shapes if shape)
     return case.first(min(samples, max(1, MOST_NUMBERS // max(1, numbers))))
 
 
+def _narrowed(inspection: Inspection) -> Inspection:
+    """Return an inspection with the first features of wide outputs alone, and a remark on each that has more."""
+    outputs = tuple(map(_narrow, inspection.outputs))
+    wide = [output for output in outputs if output.all_features is not None]
+    told = (
+        f"The report holds the first {FEATURES} of the {output.all_features:,} features of {output.call}."
+        for output in wide
+    )
+    unmasked = inspection.unmasked
+    if unmasked is not None and outputs[0].all_features is not None:
+        unmasked = dataclasses.replace(unmasked, values=unmasked.values[..., :FEATURES])
+    remarks = (*inspection.remarks, *(Remark("fact", text) for text in told))
+    return dataclasses.replace(inspection, outputs=outputs, unmasked=unmasked, remarks=remarks)
+
+
+def _narrow(output: Outputs) -> Outputs:
+    wide = output.values.ndim > 1 and output.values.shape[-1] > FEATURES
+    if not wide or (output.valid is not None and output.values.ndim == 2):
+        return output
+    return dataclasses.replace(output, values=output.values[..., :FEATURES], all_features=output.values.shape[-1])
+
+
 def _report(few: Case, checked: CheckReport, judged: LossReport | None, no_loss: str | None, origin: Origin) -> Report:
-    inspection = inspection_of(few)
+    inspection = _narrowed(inspection_of(few))
     with running(f"--model {few.about.name}"), as_it_was(few.model):
         attention = attention_masks(trace(few.model, arguments(few.model, few.inputs), few.inputs))
         leaks, no_leaks = leak_matrices(few.model, few.inputs) if _is_steady(checked) else ((), _unsteady(checked))

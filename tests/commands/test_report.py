@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 import maskcli
@@ -18,6 +19,7 @@ from maskcli.commands.pictures import OF_REPORT
 from maskcli.errors import InputError
 from maskcli.render.documents import dumps
 from maskcli.render.report_document import report_document
+from maskcli.verbs import reporting
 from tests.conftest import QUESTION, ROOT, Output
 
 Call = Callable[..., Output]
@@ -99,6 +101,38 @@ def test_a_model_of_ones_own(call: Call, monkeypatch: pytest.MonkeyPatch) -> Non
     assert document.exit_status == 0, document.stderr
     assert document.json["no_loss"] is None
     assert document.json["model"]["source"] == "factory"
+
+
+def test_of_wide_outputs_it_holds_the_first_features(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = ("--units", "100", "--all")
+    path = tmp_path / "report.json"
+    assert call("report", *wide, "--output", str(path)).exit_status == 0
+    page = call("report", "--from", str(path), "--format", "html")
+    assert "The report holds the first 64 of the 100 features of lstm." in page
+    held = maskcli.read_report(path).inspection
+    whole = json.loads(str(call("inspect", *wide, "--format", "json")))["outputs"]
+    assert (list(held.outputs[0].shape), held.outputs[0].values.shape) == (whole["shape"], (3, 6, 64))
+    assert np.allclose(held.outputs[0].values, np.array(whole["values"])[..., :64], rtol=1e-6)
+    assert held.unmasked is not None and held.unmasked.values.shape == (3, 6, 64)
+    assert "of shape (3, 6, 100)" in page
+    assert "The report holds" not in call("report", "--units", "64", "--format", "json")
+    monkeypatch.setattr(reporting, "MOST_NUMBERS", 2 * 6 * reporting.FEATURES)
+    fewer = json.loads(str(call("report", *wide, "--format", "json")))
+    assert (fewer["rows"], fewer["samples"]) == (3, 2)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_pooled_output_is_cut_and_one_number_a_timestep_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reporting, "FEATURES", 4)
+    layers = keras.layers
+    rows = [[1, 2, 3, 4, 5, 6], [4, 5]]
+    for last, shape in ((layers.LSTM(5), (2, 4)), (layers.Lambda(lambda each: each[..., 0]), (2, 6))):
+        model = keras.Sequential([layers.Embedding(10, 6, mask_zero=True), last])
+        inspection = maskcli.report(rows, model=model).inspection
+        assert inspection.outputs[0].values.shape == shape
+        assert inspection.outputs[0].all_features == (5 if shape == (2, 4) else None)
 
 
 def test_pictures_are_of_the_first_rows_and_findings_of_all(call: Call) -> None:

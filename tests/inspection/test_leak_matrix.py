@@ -149,3 +149,14 @@ def test_it_agrees_with_the_probe_that_replaces_all_padding_at_once(make: Callab
         for one in matrices
     ]
     assert any(each.any() for each in leaking) == probe.leaks
+
+
+def test_of_a_large_model_fewer_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried() -> int:
+        return one(layers.Dense(3)).tried
+
+    row = 6 * (4 + 3 + 3)  # vectors, and the outputs of the layer and of the model
+    monkeypatch.setattr(leak_matrix, "FEWEST", 2)
+    for work, expected in ((5 * row, 5), (row, 2), (2**30, len(PADDED))):
+        monkeypatch.setattr(leak_matrix, "WORK", work)
+        assert tried() == expected

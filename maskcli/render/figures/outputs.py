@@ -330,9 +330,9 @@ def _entries(run: _Run) -> list[Entry]:
 
 def _about(inspection: Inspection) -> str:
     output, unmasked = inspection.outputs[0], inspection.unmasked
-    shown = f"Outputs of shape {output.values.shape!s}, one sample and feature at a time"
+    shown = f"Outputs of shape {output.shape!s}, one sample and feature at a time"
     if output.valid is None:
-        shown = f"Outputs of shape {output.values.shape!s}, without timesteps"
+        shown = f"Outputs of shape {output.shape!s}, without timesteps"
     if unmasked is None:
         return f"{shown}; the model has no mask to take away."
     moved = f"{shown}, beside those without any mask. Without it the largest change at a valid timestep is "

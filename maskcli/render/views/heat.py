@@ -91,7 +91,7 @@ def _kinds(valid: Bools, mask: Bools) -> Kinds:
 def _output(output: Outputs, resolution: Resolution, limits: Limits) -> list[Part]:
     values, pooled = _numbers(output.values), output.valid is None
     heading = Heading(
-        f"Output of {cut(output.call, LONGEST_NAME)} {output.values.shape!s}",
+        f"Output of {cut(output.call, LONGEST_NAME)} {output.shape!s}",
         "absolute values" if pooled else "the largest absolute value of each timestep",
     )
     if values is None:

@@ -46,10 +46,10 @@ def first_output(inspection: Inspection, limits: Limits) -> list[Part]:
     run, unmasked = _laid_out(inspection), inspection.unmasked
     several = len(inspection.outputs) > 1
     name = f"Output {run.output.name}" if several else "Outputs"
-    call = cut(run.output.call, max(LONGEST_NAME, limits.width - len(f"{name} of  {run.output.values.shape!s}")))
+    call = cut(run.output.call, max(LONGEST_NAME, limits.width - len(f"{name} of  {run.output.shape!s}")))
     return [
         Heading(
-            f"{name} of {call} {run.output.values.shape!s}",
+            f"{name} of {call} {run.output.shape!s}",
             "" if unmasked is None else "beside the same weights run without any mask",
         ),
         *_values(run, unmasked, limits),
@@ -70,7 +70,7 @@ def further_outputs(outputs: tuple[Outputs, ...], limits: Limits) -> list[Part]:
         shape = Cell(f" {output.mask.shape!s}" if output.mask is not None and odd else "", "muted")
         return (
             cell(cut(output.name, half), "label"),
-            cell(output.values.shape),
+            cell(output.shape),
             cell(output.values.dtype),
             cell(cut(output.call, half)),
             (*carries(output.mask), shape),
