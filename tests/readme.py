@@ -15,6 +15,8 @@ from tests.conftest import ROOT, clean_environment
 README = ROOT / "README.md"
 PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+DRAWN = re.compile(r"^<!-- \$ (.*) -->\n```mermaid\n(.*?)^```$", re.M | re.S)
+"""A graph that a page draws, and the command that prints it."""
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 
 
@@ -28,7 +30,7 @@ class Step:
 
 def steps(text: str) -> list[Step]:
     """Return the steps of all transcripts."""
-    return [
+    return [Step(command, output) for command, output in DRAWN.findall(text)] + [
         Step(command, output)
         for block in BLOCK.findall(text)
         for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.M)
@@ -76,7 +78,10 @@ def rewritten(text: str) -> str:
         commands = re.findall(r"^\$ (.*)$", match.group(1), re.M)
         return "```console\n" + "".join(f"$ {command}\n{run(command)}" for command in commands) + "```"
 
-    return BLOCK.sub(block, text)
+    def drawn(match: re.Match[str]) -> str:
+        return f"<!-- $ {match[1]} -->\n```mermaid\n{run(match[1])}```"
+
+    return DRAWN.sub(drawn, BLOCK.sub(block, text))
 
 
 if __name__ == "__main__":

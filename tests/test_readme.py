@@ -46,7 +46,8 @@ def test_all_commands_and_exit_codes_are_in_the_readme() -> None:
 
 def test_links_inside_the_checkout_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
+        text = page.read_text()
+        for target in re.findall(r"\]\((?!http|#)([^)#]+)", text) + re.findall(r'src(?:set)?="([^"]+)"', text):
             assert (page.parent / target).exists(), target
 
 
