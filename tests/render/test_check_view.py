@@ -24,7 +24,7 @@ from maskcli.evidence import (
 from maskcli.render.check_document import check_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import file_console, to_bytes, to_text
-from maskcli.render.views.check import view
+from maskcli.render.views.check import _lines, view
 
 LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
 CODE = "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`"
@@ -118,6 +118,13 @@ def test_short_code_stays_on_a_line_and_long_code_breaks_at_its_spaces() -> None
     assert any(CODE in line for line in lines)
     joined = " ".join(line.strip() for line in lines)
     assert LONG_CODE in joined
+
+
+def test_a_backtick_in_a_name_opens_no_code() -> None:
+    fix = "Hand `a.b(x)` to em`b, and `c`."
+    cells = [cell for line in _lines(fix, 80) for cell in line.cells]
+    assert "".join(cell.text for cell in cells) == fix
+    assert "".join(cell.text for cell in cells if cell.role == "label") == "`a.b(x)``c`"
 
 
 def test_severity_is_told_by_a_word_and_a_glyph() -> None:

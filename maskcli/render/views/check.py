@@ -29,7 +29,8 @@ WIDEST = 100
 """Characters of a line of prose on a wide screen."""
 NARROWEST = 30
 _WORD = re.compile(r"(?:`[^`]*`|[^\s`]|`)+")
-_CODE = re.compile("(`)")
+_CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")
+"""A backtick at the edge of a word; one within a name is none of ours."""
 _BLANK = Text(())
 
 
