@@ -231,7 +231,8 @@ def test_the_wheel_carries_what_it_needs(wheel: Path) -> None:
     for name in (
         "py.typed",
         "sample_data/sample.txt",
-        *(f"schemas/{c}.json" for c in ("pad", "inspect", "loss", "models")),
+        *(f"render/page/page.{kind}" for kind in ("css", "js")),
+        *(f"schemas/{c}.json" for c in ("pad", "inspect", "loss", "models", "report")),
     ):
         assert f"maskcli/{name}" in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)

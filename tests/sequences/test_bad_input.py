@@ -135,7 +135,7 @@ def test_places_that_are_not_there(
     [
         (
             ["--output", "x.parquet"],
-            "expected a path that ends in .json, .jsonl, .npy, .npz, .csv; received '.parquet'",
+            "expected a path that ends in .json, .jsonl, .npy, .npz, .csv, .txt, .md, .svg, .png; received '.parquet'",
         ),
         (["--output", "x"], "received no suffix"),
         (["--maxlen", "0"], "0 is not in the range x>=1"),
