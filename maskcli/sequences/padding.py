@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from maskcli.errors import InputError, UsageError
 from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.sequences.ragged import INT64, as_ragged
+from maskcli.sequences.windows import Rows, laid_out
 
 SIDES = ("pre", "post")
 LARGEST = 2**40
@@ -31,7 +32,8 @@ def pad(
     The tokens equal those of ``keras.utils.pad_sequences`` with the same arguments (whose defaults are ``pre``).
 
     Args:
-        sequences: lists of integers, an integer array ``(n_sequences, timesteps)``, or ``RaggedSequences``.
+        sequences: lists of integers, an integer array or tensor ``(n_sequences, timesteps)``, ``RaggedSequences``, an
+            Arrow array of lists (or what offers one, such as a Polars series), or a ``tf.RaggedTensor``.
         maxlen: timesteps of the result; None takes the longest sequence.
         padding: ``pre`` puts padding before a short sequence, ``post`` behind it.
         truncating: ``pre`` cuts a long sequence at its start, ``post`` at its end.
@@ -65,13 +67,13 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     if maxlen * len(ragged) > LARGEST:
         raise _too_big(len(ragged), maxlen)
     resolved = dataclasses.replace(layout, maxlen=maxlen)
+    kept = np.minimum(lengths, maxlen)
+    starts = ragged.row_splits[:-1] if layout.truncating == "post" else ragged.row_splits[1:] - kept
     try:
-        mask = validity(lengths, resolved)
-        tokens: Ints = np.full(mask.shape, layout.value, dtype=layout.dtype)
+        tokens, mask = laid_out(ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype)
     except (MemoryError, ValueError, OverflowError) as error:
         raise _too_big(len(ragged), maxlen) from error
-    tokens[mask] = kept_values(ragged.values, ragged.row_splits, resolved)
-    return PaddedBatch(tokens, mask, lengths, resolved, truncated_tokens=len(ragged.values) - int(mask.sum()))
+    return PaddedBatch(tokens, mask, lengths, resolved, truncated_tokens=len(ragged.values) - int(kept.sum()))
 
 
 def check_layout(layout: Layout) -> Layout:
@@ -170,11 +172,13 @@ def _maxlen(layout: Layout) -> int:
 
 
 def _check_fits(ragged: RaggedSequences, dtype: str) -> None:
+    if np.can_cast(ragged.values.dtype, dtype) or not len(ragged.values):
+        return
     limits: Any = np.iinfo(dtype)
+    if limits.min <= int(ragged.values.min()) and int(ragged.values.max()) <= limits.max:
+        return
     low, high = max(limits.min, INT64.min), min(limits.max, INT64.max)
     past = np.flatnonzero((ragged.values < low) | (ragged.values > high))
-    if not len(past):
-        return
     row, position = ragged.place(int(past[0]))
     raise InputError(
         row=row,

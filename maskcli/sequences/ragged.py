@@ -9,6 +9,8 @@ import numpy as np
 
 from maskcli.errors import InputError
 from maskcli.records import Bools, Ints, RaggedSequences
+from maskcli.sequences.foreign import from_foreign
+from maskcli.sequences.lists import from_lists
 
 INT64 = np.iinfo(np.int64)
 
@@ -17,12 +19,15 @@ def as_ragged(sequences: object) -> RaggedSequences:
     """Return ``sequences`` as ragged sequences.
 
     Args:
-        sequences: ``RaggedSequences``, an integer array ``(n_sequences, timesteps)``, or rows of integers, each a
-            list, a tuple or a 1-D integer array.
+        sequences: ``RaggedSequences``, an integer array or tensor ``(n_sequences, timesteps)``, an Arrow array of
+            lists, a ``tf.RaggedTensor``, or rows of integers, each a list, a tuple or a 1-D integer array.
 
     Raises:
         InputError: when there is no row, or a value is not an integer that int64 holds.
     """
+    if not isinstance(sequences, list | tuple | np.ndarray | RaggedSequences):
+        foreign = from_foreign(sequences)
+        sequences = sequences if foreign is None else foreign
     if isinstance(sequences, RaggedSequences):
         return checked(sequences)
     if isinstance(sequences, np.ndarray) and sequences.dtype != object:
@@ -40,6 +45,9 @@ def ragged_from_rows(rows: Sequence[object]) -> RaggedSequences:
     """Return rows of integers end to end; see ``as_ragged``."""
     if not rows:
         raise no_sequences()
+    quick = from_lists(rows)
+    if quick is not None:
+        return quick
     for index, row in enumerate(rows):
         if not isinstance(row, list | tuple | np.ndarray):
             raise InputError(
@@ -91,8 +99,9 @@ def ragged_from_matrix(matrix: np.ndarray) -> RaggedSequences:
 
 
 def checked(ragged: RaggedSequences) -> RaggedSequences:
-    """Return ``ragged`` as int64 when its splits frame its values; raise InputError otherwise."""
-    return RaggedSequences(as_int64(np.asarray(ragged.values)), framed(ragged).row_splits)
+    """Return ``ragged`` as int32 or int64 when its splits frame its values; raise InputError otherwise."""
+    values = np.asarray(ragged.values)
+    return RaggedSequences(values if values.dtype == np.int32 else as_int64(values), framed(ragged).row_splits)
 
 
 def framed(ragged: RaggedSequences) -> RaggedSequences:

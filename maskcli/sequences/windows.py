@@ -1,0 +1,182 @@
+"""Flat values to a padded matrix, at the speed of memory.
+
+A row of the matrix is first a *window*: as many values as it has timesteps, read from where its sequence stands in the
+flat values. A sequence that is shorter brings its neighbours' values along, and these are replaced afterwards. Windows
+overlap, and a strided view holds them all without a copy, each as one element, so that NumPy copies a row at once. What
+to replace is looked up by length in a small table of bits, which are all set at tokens and none at padding, so that one
+``and`` does it without a branch. All of it goes in chunks of rows that stay in the processor's cache, by two threads
+where there is much to do: NumPy lets others run while it copies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.records import Bools, Ints, Side
+
+CHUNK = 2**20
+"""Bytes of the rows that are worked on at once."""
+TABLE = 2**20
+"""Bytes up to which there is a table by length."""
+WIDEST = 2**20
+"""Bytes of a row up to which it is gathered as one element; longer ones are copied one by one."""
+MANY = 2**24
+"""Bytes of a result from which two threads share the work."""
+THREADS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Where the tokens of rows stand.
+
+    Attributes:
+        starts: ``(n_rows,)``: the first token of each row that is kept, in the flat values.
+        kept: ``(n_rows,)``: how many are, at most ``maxlen``.
+        maxlen: timesteps of the matrix.
+        padding: the side that padding goes to.
+    """
+
+    starts: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    maxlen: int
+    padding: Side
+
+
+def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bools]:
+    """Return tokens ``(n_rows, maxlen)`` of ``dtype``, ``value`` at padding, and the mask, True at tokens.
+
+    Args:
+        values: ``(n_tokens,)`` integers, all of which ``dtype`` holds.
+        rows: where the tokens of each row stand in them.
+        value: the padding id.
+        dtype: an integer dtype of NumPy.
+
+    Raises:
+        MemoryError: when the matrix does not fit.
+    """
+    values = np.ascontiguousarray(values)
+    tokens: Ints = np.empty((len(rows.kept), rows.maxlen), dtype)
+    mask: Bools = np.empty(tokens.shape, bool)
+    if rows.maxlen * max(values.itemsize, tokens.itemsize) > WIDEST:
+        _copied(values, rows, value, tokens, mask)
+        return tokens, mask
+    chunks = list(_chunks(values, rows))
+    finish = (
+        _by_table(rows, value, tokens, mask) if _is_small(rows.maxlen, tokens) else _by_mask(rows, value, tokens, mask)
+    )
+
+    def work(chunk: tuple[slice, Ints, NDArray[np.int64]]) -> None:
+        at, source, begins = chunk
+        finish(at, _windows(source, rows.maxlen)[begins].view(source.dtype).reshape(-1, rows.maxlen))
+
+    if tokens.nbytes < MANY or _processors() < THREADS:
+        for chunk in chunks:
+            work(chunk)
+        return tokens, mask
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(work, chunks):
+            pass
+    return tokens, mask
+
+
+def _chunks(values: Ints, rows: Rows) -> Iterator[tuple[slice, Ints, NDArray[np.int64]]]:
+    """Yield which rows, the values that they are gathered from, and where their windows begin there.
+
+    Windows of the first and the last rows may reach past the ends of the values, and are read from copies of these ends
+    that go on.
+    """
+    width, n_rows = rows.maxlen, len(rows.kept)
+    begins = rows.starts if rows.padding == "post" else rows.starts + rows.kept - width
+    beyond = np.zeros(width, values.dtype)
+    if len(values) <= 2 * width:
+        sources = [(0, n_rows, np.concatenate([beyond, values, beyond]), width)]
+    else:
+        last = len(values) - width
+        first, end = int(np.searchsorted(begins, 0)), int(np.searchsorted(begins, last, side="right"))
+        sources = [
+            (0, first, np.concatenate([beyond, values[:width]]), width),
+            (first, end, values, 0),
+            (end, n_rows, np.concatenate([values[last:], beyond]), -last),
+        ]
+    step = max(1, CHUNK // (width * values.itemsize))
+    for low, high, source, shift in sources:
+        for start in range(low, high, step):
+            at = slice(start, min(start + step, high))
+            yield at, source, begins[at] + shift if shift else begins[at]
+
+
+def _windows(values: Ints, width: int) -> NDArray[np.void]:
+    """Return a view whose element ``i`` is ``values[i : i + width]``."""
+    size = values.itemsize
+    return np.ndarray((len(values) - width + 1,), np.dtype((np.void, size * width)), values, strides=(size,))
+
+
+def _is_small(width: int, tokens: Ints) -> bool:
+    return (width + 1) * width * tokens.itemsize <= TABLE
+
+
+def _by_table(rows: Rows, value: int, tokens: Ints, mask: Bools) -> Callable[[slice, Ints], None]:
+    """Return what puts windows into rows: ``((window ^ value) & bits) ^ value``, with bits by length."""
+    width, number = rows.maxlen, tokens.dtype.type(value)
+    valid = _valid(np.arange(width + 1), width, rows.padding)
+    bits = np.zeros(valid.shape, tokens.dtype)
+    np.invert(bits, out=bits, where=valid)
+    valid_rows, mask_rows, bits_rows = _as_elements(valid), _as_elements(mask), _as_elements(bits)
+
+    def finish(at: slice, windows: Ints) -> None:
+        kept, part = rows.kept[at], tokens[at]
+        np.take(valid_rows, kept, out=mask_rows[at], mode="clip")
+        wanted = np.take(bits_rows, kept, mode="clip").view(tokens.dtype).reshape(part.shape)
+        if windows.dtype != part.dtype:
+            windows = windows.astype(part.dtype)
+        if not value:
+            np.bitwise_and(windows, wanted, out=part)
+            return
+        np.bitwise_xor(windows, number, out=windows)
+        np.bitwise_and(windows, wanted, out=windows)
+        np.bitwise_xor(windows, number, out=part)
+
+    return finish
+
+
+def _by_mask(rows: Rows, value: int, tokens: Ints, mask: Bools) -> Callable[[slice, Ints], None]:
+    """Return what puts windows into rows too long for a table."""
+
+    def finish(at: slice, windows: Ints) -> None:
+        mask[at] = _valid(rows.kept[at], rows.maxlen, rows.padding)
+        np.copyto(tokens[at], windows, casting="unsafe")
+        np.copyto(tokens[at], value, where=~mask[at])
+
+    return finish
+
+
+def _copied(values: Ints, rows: Rows, value: int, tokens: Ints, mask: Bools) -> None:
+    for row, (start, kept) in enumerate(zip(rows.starts.tolist(), rows.kept.tolist(), strict=True)):
+        first = 0 if rows.padding == "post" else rows.maxlen - kept
+        tokens[row], mask[row] = value, False
+        tokens[row, first : first + kept], mask[row, first : first + kept] = values[start : start + kept], True
+
+
+def _valid(kept: NDArray[np.int64], width: int, padding: Side) -> Bools:
+    """Return ``(len(kept), width)``, True where tokens stand."""
+    steps, kept = np.arange(width), kept[:, None]
+    valid: Bools = steps < kept if padding == "post" else steps >= width - kept
+    return valid
+
+
+def _as_elements(matrix: NDArray[Any]) -> NDArray[np.void]:
+    """Return a view of a matrix in which each row is one element."""
+    return matrix.view(np.dtype((np.void, matrix.shape[1] * matrix.itemsize))).reshape(-1)
+
+
+def _processors() -> int:
+    """Return how many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

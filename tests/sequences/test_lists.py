@@ -1,0 +1,117 @@
+"""Lists read through their marshalled form: exactly where they are lists of integers, and never else."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskcli.errors import InputError
+from maskcli.sequences import lists
+from maskcli.sequences.lists import from_lists
+from maskcli.sequences.ragged import as_ragged, ragged_from_rows
+
+INTEGERS = st.integers(-(2**31), 2**31 - 1)
+ODD = (
+    st.booleans()
+    | st.none()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.binary(max_size=8)
+    | st.sampled_from([2**31, -(2**31) - 1, 2**63, 10**30, 1j, ..., np.int64(3), np.float32(1), np.arange(3)])
+)
+
+
+class Code(enum.IntEnum):
+    ONE = 1
+
+
+@given(st.lists(st.lists(INTEGERS, max_size=9), min_size=1, max_size=9))
+def test_lists_of_integers(rows: list[list[int]]) -> None:
+    found = from_lists(rows)
+    assert found is not None
+    assert found.values.dtype == np.int32
+    assert [found[row].tolist() for row in range(len(found))] == rows
+
+
+def is_plain(rows: Any) -> bool:
+    return all(
+        type(row) is list and all(type(value) is int and -(2**31) <= value < 2**31 for value in row) for row in rows
+    )
+
+
+@given(
+    st.lists(
+        st.recursive(INTEGERS | ODD, lambda inner: st.lists(inner, max_size=5) | st.tuples(inner, inner), max_leaves=9),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_anything_else_has_no_answer(rows: list[Any]) -> None:
+    found = from_lists(rows)
+    assert (found is not None) == is_plain(rows)
+    if found is not None:
+        assert [found[row].tolist() for row in range(len(found))] == rows
+
+
+@given(st.lists(st.lists(INTEGERS | ODD, max_size=4), min_size=1, max_size=5))
+def test_the_answer_is_that_of_looking_at_each_value(rows: list[Any]) -> None:
+    def plainly() -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("maskcli.sequences.ragged.from_lists", lambda _: None)
+            return ragged_from_rows(rows)
+
+    try:
+        expected = plainly()
+    except InputError as error:
+        with pytest.raises(InputError) as raised:
+            ragged_from_rows(rows)
+        assert str(raised.value) == str(error)
+        return
+    found = ragged_from_rows(rows)
+    assert np.array_equal(found.values, expected.values)
+    assert np.array_equal(found.row_splits, expected.row_splits)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[True] * 5],
+        [[1, True, 2]],
+        [[[]], 5],
+        [[[1]], 5],
+        [[], 5, []],
+        [5, []],
+        [[1], 2],
+        [(1, 2)],
+        [[Code.ONE]],
+        [["i" * 5]],
+        [[b"i\x00\x00\x00\x00"]],
+        [[0.0, 0.0, 0.0, 0.0, 0.0]],
+        ([1], [2]),
+        5,
+    ],
+)
+def test_no_answer_to(rows: Any) -> None:
+    assert from_lists(rows) is None
+
+
+def test_rows_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "ROWS", 3)
+    rows = [list(range(length % 5)) for length in range(20)]
+    found = from_lists(rows)
+    assert found is not None
+    assert [found[row].tolist() for row in range(20)] == rows
+    assert from_lists([*rows, [1.0]]) is None
+    assert as_ragged([*rows, [2**40]]).values.dtype == np.int64
+
+
+def test_a_list_within_itself_is_refused() -> None:
+    rows: list[Any] = [[1]]
+    rows.append(rows)
+    with pytest.raises(InputError, match="expected an integer"):
+        as_ragged(rows)

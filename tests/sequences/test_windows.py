@@ -1,0 +1,100 @@
+"""The padded matrix, by each of the ways that lead to it: all equal to Keras's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import maskcli
+from maskcli.records import RaggedSequences
+from maskcli.sequences import windows
+
+WAYS = {
+    "table": {},
+    "mask": {"TABLE": 0},
+    "copies": {"WIDEST": 0},
+    "threads": {"MANY": 0, "_processors": lambda: 2},
+    "one row at once": {"CHUNK": 1},
+    "threads, one row at once": {"MANY": 0, "CHUNK": 1, "_processors": lambda: 2},
+    "mask, one row at once": {"TABLE": 0, "CHUNK": 1},
+}
+"""Limits of the module that lead small batches each way."""
+SIDES = st.sampled_from(["pre", "post"])
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in WAYS[request.param].items():
+        monkeypatch.setattr(windows, name, value)
+    return str(request.param)
+
+
+def ragged(rows: list[list[int]], dtype: str) -> RaggedSequences:
+    flat = [value for row in rows for value in row]
+    return RaggedSequences(np.array(flat, dtype), np.cumsum([0, *map(len, rows)]))
+
+
+@pytest.mark.usefixtures("way")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(st.lists(st.integers(-128, 127), max_size=9), min_size=1, max_size=12),
+    padding=SIDES,
+    truncating=SIDES,
+    maxlen=st.integers(1, 12),
+    value=st.integers(-128, 127),
+    source=st.sampled_from(["int32", "int64", "int8"]),
+    dtype=st.sampled_from(["int8", "int32", "int64"]),
+)
+def test_equals_keras(rows, padding, truncating, maxlen, value, source, dtype) -> None:  # type: ignore[no-untyped-def]
+    from keras.utils import pad_sequences
+
+    options = {"padding": padding, "truncating": truncating, "maxlen": maxlen, "value": value, "dtype": dtype}
+    given_rows = ragged(rows, source)
+    before = given_rows.values.copy()
+    batch = maskcli.pad(given_rows, **options)
+    expected = pad_sequences(rows, **options)
+    np.testing.assert_array_equal(batch.tokens, expected)
+    assert batch.tokens.dtype == expected.dtype
+    valid = [[1] * min(len(row), maxlen) for row in rows]
+    np.testing.assert_array_equal(batch.mask, pad_sequences(valid, padding=padding, maxlen=maxlen))
+    assert batch.truncated_tokens == sum(max(0, len(row) - maxlen) for row in rows)
+    np.testing.assert_array_equal(given_rows.values, before)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("truncating", ["pre", "post"])
+@pytest.mark.parametrize("maxlen", [1, 7, 40, 700])
+def test_many_rows_and_long_ones(padding: str, truncating: str, maxlen: int) -> None:
+    chance = np.random.default_rng(maxlen)
+    lengths = chance.integers(0, 60, 200)
+    rows = [chance.integers(-(2**31), 2**31, length).tolist() for length in lengths]
+    options = {"padding": padding, "truncating": truncating, "maxlen": maxlen}
+    from keras.utils import pad_sequences
+
+    for value in (0, -1, 5):
+        batch = maskcli.pad(ragged(rows, "int64"), value=value, **options)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(batch.tokens, pad_sequences(rows, value=value, **options))
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    ("source", "dtype"), [("uint8", "int32"), ("int16", "uint16"), ("int64", "uint64"), ("int32", "int16")]
+)
+def test_other_dtypes(source: str, dtype: str) -> None:
+    batch = maskcli.pad(ragged([[1, 2, 3], [], [100]], source), dtype=dtype, value=9)
+    assert batch.tokens.dtype == dtype
+    assert batch.tokens.tolist() == [[1, 2, 3], [9, 9, 9], [100, 9, 9]]
+
+
+@pytest.mark.usefixtures("way")
+def test_values_that_do_not_lie_together() -> None:
+    apart = RaggedSequences(np.arange(10)[::-2], np.array([0, 2, 5]))
+    assert maskcli.pad(apart).tokens.tolist() == [[9, 7, 0], [5, 3, 1]]
+
+
+def test_int32_that_a_smaller_dtype_does_not_hold_is_named() -> None:
+    with pytest.raises(maskcli.MaskcliError, match=r"row 2, value 1: .*int8 holds \(-128 to 127\); received 300"):
+        maskcli.pad(ragged([[1], [300]], "int32"), dtype="int8")
