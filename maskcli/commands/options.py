@@ -17,7 +17,7 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
 from maskcli.render.parts import Limits
-from maskcli.sequences.files import STDIN, Loaded, display_name, read_sequences, write_file
+from maskcli.sequences.files import STDIN, Loaded, display_name, expanded, read_sequences, write_file
 from maskcli.sequences.formats import FORMATS
 
 Command = Callable[..., Any]
@@ -51,7 +51,7 @@ class Source:
         """
         self._check_stdin(others)
         if self.files:
-            loaded = read_sequences(self.files, self.input_format, self.field)
+            loaded = read_sequences(expanded(self.files), self.input_format, self.field)
         elif self.input_format != "auto" or self.field is not None:
             raise UsageError(
                 expected="FILE with --input-format or --field",
@@ -69,11 +69,12 @@ class Source:
         """
         from maskcli.verbs.cases import DataFile
 
-        if len(self.files) != 1:
+        files = expanded(self.files)
+        if len(files) != 1:
             loaded, layout = self.read(*others)
             return loaded.ragged, layout, loaded.naming()
         self._check_stdin(others)
-        return DataFile(self.files[0], self.input_format, self.field), self._asked(Layout()), contextlib.nullcontext()
+        return DataFile(files[0], self.input_format, self.field), self._asked(Layout()), contextlib.nullcontext()
 
     def handed(self, builtin: bool, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
         """Return what a model is given: sequences for a built-in one, and for any other what ``unread`` returns."""
@@ -207,7 +208,7 @@ def source_options(command: Command) -> Command:
             "--input-format", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
             help="Format of FILE; auto goes by suffix, and by content where there is none.",
         ),
-        _option("--field", metavar="NAME", help="Field of JSON records, or array of an .npz, with the sequences."),
+        _option("--field", metavar="NAME", help="Field of records, column, or array of an .npz, with the sequences."),
         _option("--padding", type=SIDES, help="Where padding goes.  [default: post]"),
         _option("--truncating", type=SIDES, help="Where a long sequence is cut.  [default: post]"),
         _option("--maxlen", type=AT_LEAST_1, help="Timesteps of the batch.  [default: the longest sequence]"),

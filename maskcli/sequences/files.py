@@ -13,11 +13,14 @@ from pathlib import Path
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences.formats import FORMATS
+from maskcli.sequences.formats.arrow import pyarrow
 from maskcli.sequences.formats.base import Field, Format, Parsed
 from maskcli.sequences.ragged import as_ragged, concatenate
 
 STDIN = "-"
 READING = "Check the name. `-` reads standard input; without FILE the sample is used."
+PACKED = (".gz", ".zst")
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
 SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
 WRITABLE = {entry.suffixes[0]: entry.write for entry in FORMATS.values() if entry.write}
 
@@ -80,6 +83,43 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
             fix="Check what wrote this input.",
         )
     return Loaded(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
+
+
+def expanded(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return files for patterns and directories, by name; others are what they were.
+
+    A pattern is told by ``*``, ``?`` or ``[`` where there is no such file. Of a directory all files are taken whose
+    suffix says that they hold sequences, and none below.
+
+    Raises:
+        InputError: for a pattern or a directory with no such file.
+    """
+    return tuple(found for path in paths for found in _expanded(path))
+
+
+def _expanded(path: str) -> list[str]:
+    if path == STDIN or "\x00" in path:
+        return [path]
+    if Path(path).is_dir():
+        found = [str(each) for each in sorted(Path(path).iterdir()) if each.is_file() and _is_known(each)]
+        expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
+    elif any(sign in path for sign in "*?[") and not Path(path).exists():
+        import glob
+
+        found = sorted(each for each in glob.glob(path, recursive=True) if Path(each).is_file())  # noqa: PTH207 - ** too
+        expected = "files that match this pattern"
+    else:
+        return [path]
+    if not found:
+        raise InputError(where=path, expected=expected, received="none", fix=READING)
+    return found
+
+
+def _is_known(path: Path) -> bool:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    return not path.name.startswith(".") and bool(suffixes) and suffixes[-1] in SUFFIXES
 
 
 def read_rows(
@@ -175,6 +215,8 @@ def _reason(error: OSError | ValueError | AttributeError) -> str:
 
 
 def _unzipped(data: bytes, name: str) -> bytes:
+    if data.startswith(ZSTANDARD):
+        return _of_zstandard(data, name)
     if not data.startswith(b"\x1f\x8b"):
         return data
     import gzip
@@ -187,9 +229,23 @@ def _unzipped(data: bytes, name: str) -> bytes:
         ) from None
 
 
+def _of_zstandard(data: bytes, name: str) -> bytes:
+    pa = pyarrow(name)
+    try:
+        with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
+            return bytes(stream.read())
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            where=name,
+            expected="a whole Zstandard file",
+            received=str(error).splitlines()[0].lower(),
+            fix="Fetch or compress it again.",
+        ) from None
+
+
 def _format_of(path: str, data: bytes, fix: str) -> Format:
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes and suffixes[-1] == ".gz":
+    if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     if path == STDIN or not suffixes:
         return FORMATS[_sniffed(data)]
@@ -197,7 +253,7 @@ def _format_of(path: str, data: bytes, fix: str) -> Format:
         return SUFFIXES[suffixes[-1]]
     raise InputError(
         where=path,
-        expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and .gz",
+        expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and {' or '.join(PACKED)}",
         received=f"the suffix {suffixes[-1]!r}",
         fix=fix,
     )

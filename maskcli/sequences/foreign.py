@@ -68,7 +68,7 @@ def _chunked(data: Any) -> Any:
         raise UsageError(
             expected="pyarrow, to read an Arrow object",
             received=f"a {type(data).__name__}, and no pyarrow",
-            fix="pip install pyarrow, or pass lists.",
+            fix="pip install 'maskcli[parquet]', or pass lists.",
         ) from None
     chunked = data
     if not isinstance(data, pa.ChunkedArray):

@@ -113,7 +113,7 @@ def test_pickles_are_never_loaded(call: Callable[..., Output], tmp_path: Path) -
     ("arguments", "message"),
     [
         (["nofile.txt"], "nofile.txt: expected a file of sequences; received no such file"),
-        (["."], ".: expected a file of sequences; received a directory"),
+        (["."], ".: expected a directory with files that end in .json, .jsonl"),
         (["bad\0name"], "embedded null byte"),
         (
             ["-", "--output", "nodir/x.npy"],

@@ -7,13 +7,16 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from maskcli.errors import InputError
 from maskcli.records import Layout
-from maskcli.sequences.files import Loaded, read_sequences
+from maskcli.sequences.files import Loaded, expanded, read_sequences
 from maskcli.sequences.padding import pad
 from tests.conftest import Output
 
@@ -33,6 +36,20 @@ def npz(**arrays: np.ndarray) -> bytes:
     return out.getvalue()
 
 
+def parquet(columns: dict[str, Any], kind: Any = None, **options: Any) -> bytes:
+    out = io.BytesIO()
+    pq.write_table(pa.table({name: pa.array(column, kind) for name, column in columns.items()}), out, **options)
+    return out.getvalue()
+
+
+def arrow(columns: dict[str, Any], new: Any = pa.ipc.new_file) -> bytes:
+    out = io.BytesIO()
+    table = pa.table(columns)
+    with new(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+    return out.getvalue()
+
+
 RAGGED = npz(values=np.array([1, 2, 3, 40, -5]), row_splits=np.array([0, 3, 3, 5]))
 SAME = {
     "a.json": "[[1, 2, 3],\n [], [40, -5]]",
@@ -48,6 +65,12 @@ SAME = {
     "spreadsheet.csv": '1,2,3\n,,\n"40","-5",""\n',
     "bom.txt": b"\xef\xbb\xbf1 2 3\n\n40 -5",
     "ragged.npz": RAGGED,
+    "a.parquet": parquet({"ids": ROWS}),
+    "large.parquet": parquet({"ids": ROWS}, pa.large_list(pa.int64()), row_group_size=1, compression="zstd"),
+    "small.pq": parquet({"ids": ROWS}, pa.list_(pa.int8())),
+    "a.arrow": arrow({"ids": ROWS, "text": ["a", "b", "c"]}),
+    "a.feather": arrow({"ids": ROWS, "scores": [[0.5], [], [1.5]]}),
+    "stream.arrows": arrow({"ids": ROWS}, pa.ipc.new_stream),
     "NOSUFFIX": "1 2 3\n\n40 -5\n",
     "UPPER.JSON": "[[1, 2, 3], [], [40, -5]]",
 }
@@ -67,6 +90,14 @@ def test_gzip_reads_the_same(write: Write, name: str) -> None:
     content = SAME[name]
     data = gzip.compress(content if isinstance(content, bytes) else content.encode())
     assert rows_of(read_sequences([str(write(f"{name}.gz", data))])) == ROWS
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_zstandard_reads_the_same(write: Write, name: str) -> None:
+    content = SAME[name]
+    data = content if isinstance(content, bytes) else content.encode()
+    packed = pa.Codec("zstd").compress(data, asbytes=True)
+    assert rows_of(read_sequences([str(write(f"{name}.zst", packed))])) == ROWS
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -202,3 +233,120 @@ def test_a_mask_in_the_file_says_what_is_valid(call: Callable[..., Output], writ
     output = call("inspect", "a.npz", "--mask-source", "explicit", "--format", "json").json
     assert output["batch"]["valid"] == output["mask"] == mask.tolist()
     assert call("inspect", "a.npz", "--mask-source", "all", "--quiet").exit_status == 1
+
+
+# Arrow.
+
+
+def test_a_column_is_named_where_several_will_do(write: Write, call: Callable[..., Output]) -> None:
+    path = str(write("a.parquet", parquet({"ids": ROWS, "tags": [[1], [2], [3]]})))
+    assert call("pad", path, "--field", "tags", "--format", "json").json["tokens"] == [[1], [2], [3]]
+    shown = call("pad", path)
+    assert shown.exit_status == 3
+    assert "one column of lists of integers; received 'ids', 'tags' among the columns 'ids', 'tags'" in shown.stderr
+    assert "a column named 'x'; received columns named 'ids', 'tags'" in call("pad", path, "--field", "x").stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        (
+            "null.parquet",
+            parquet({"ids": [[1], None]}),
+            "null.parquet, row 2: expected a list of integers; received null",
+        ),
+        (
+            "null.arrow",
+            arrow({"ids": [[1], [2, None]]}),
+            "null.arrow, row 2, value 2: expected an integer; received null",
+        ),
+        ("float.parquet", parquet({"ids": [[1.5]]}), "received none among the columns 'ids'"),
+        ("flat.parquet", parquet({"ids": [1, 2]}), "received none among the columns 'ids'"),
+        (
+            "big.parquet",
+            parquet({"ids": [[2**40]]}),
+            "big.parquet, row 1, value 1: expected an integer that int32 holds",
+        ),
+        ("none.parquet", parquet({"ids": []}, pa.list_(pa.int32())), "none.parquet: expected at least one sequence"),
+        ("cut.parquet", parquet({"ids": ROWS})[:-9], "cut.parquet: expected a Parquet file; received one that pyarrow"),
+        ("cut.arrow", arrow({"ids": ROWS})[:-90], "cut.arrow: expected an Arrow IPC file"),
+        ("text.parquet", b"1 2 3", "text.parquet: expected a Parquet file"),
+        ("twice.arrow", arrow(pa.table([pa.array(ROWS), pa.array(ROWS)], ["a", "a"])), "columns of different names"),
+        ("cut.txt.zst", pa.Codec("zstd").compress(b"1 2 3" * 99, asbytes=True)[:-3], "expected a whole Zstandard file"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "." in value[:14] else "",
+)
+def test_arrow_files_that_are_no_sequences(
+    write: Write, call: Callable[..., Output], name: str, data: bytes, message: str
+) -> None:
+    shown = call("pad", str(write(name, data)))
+    assert (shown.exit_status, str(shown)) == (3, "")
+    assert message in shown.stderr
+
+
+@pytest.mark.parametrize("at", range(0, 700, 23))
+def test_a_damaged_parquet_file_is_an_error_or_rows(write: Write, call: Callable[..., Output], at: int) -> None:
+    data = bytearray(parquet({"ids": ROWS}))
+    data[at % len(data)] ^= 0xFF
+    shown = call("pad", str(write("damaged.parquet", bytes(data))))
+    assert shown.exit_status in (0, 3)
+    assert "Traceback" not in shown.stderr
+
+
+def test_columns_feed_the_inputs_of_a_model(
+    write: Write, call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write(
+        "columns_model.py",
+        "import keras\n"
+        "def make():\n"
+        "    keras.utils.set_random_seed(1)\n"
+        "    inputs = [keras.Input((None,), dtype='int32', name=name) for name in ('tokens', 'other')]\n"
+        "    new = lambda at: keras.layers.Embedding(50, 2, mask_zero=True, name=f'of_{at}')\n"
+        "    embedded = [new(at)(each) for at, each in enumerate(inputs)]\n"
+        "    return keras.Model(inputs, keras.layers.Add(name='sum')(embedded))\n",
+    )
+    monkeypatch.chdir(tmp_path)
+    columns = {"other": [[1, 2], [3]], "tokens": [[4, 5], [6]]}
+    lines = "".join(
+        json.dumps(dict(zip(columns, row, strict=True))) + "\n" for row in zip(*columns.values(), strict=True)
+    )
+    write("a.parquet", parquet(columns))
+    write("a.jsonl", lines)
+    of_parquet, of_lines = (
+        call("inspect", f"a.{kind}", "--model", "columns_model:make", "--format", "json")
+        for kind in ("parquet", "jsonl")
+    )
+    assert of_parquet.exit_status == 0, of_parquet.stderr
+    assert of_parquet == of_lines
+
+
+# Patterns and directories.
+
+
+def test_patterns_and_directories(call: Callable[..., Output], tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for name, text in {"b.txt": "3\n", "a.txt": "1\n", "c.jsonl": "[4]\n", "_SUCCESS": "", ".hid.txt": "9\n"}.items():
+        (folder / name).write_text(text)
+    (folder / "d.txt.gz").write_bytes(gzip.compress(b"5\n"))
+    (folder / "below").mkdir()
+    (folder / "below" / "e.txt").write_text("6\n")
+    names = [str(folder / name) for name in ("a.txt", "b.txt", "c.jsonl", "d.txt.gz")]
+    assert list(expanded([str(folder)])) == names
+    assert call("pad", str(folder), "--format", "json").json["tokens"] == [[1], [3], [4], [5]]
+    assert list(expanded([str(folder / "*.txt")])) == names[:2]
+    assert list(expanded([str(folder / "**" / "[a-e].txt")])) == [*names[:2], str(folder / "below" / "e.txt")]
+    assert list(expanded(["-", names[1], str(folder / "?.jsonl")])) == ["-", names[1], names[2]]
+    shown = call("pad", str(folder / "*.csv"))
+    assert (shown.exit_status, "*.csv: expected files that match this pattern; received none" in shown.stderr) == (
+        3,
+        True,
+    )
+    assert call("inspect", str(folder / "b*"), "--model", "embedding-dense", "--format", "json").exit_status == 0
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(write: Write) -> None:
+    path = str(write("a[1].txt", "7\n"))
+    assert expanded([path]) == (path,)
+    assert rows_of(read_sequences([path])) == [[7]]

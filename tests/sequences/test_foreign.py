@@ -97,4 +97,4 @@ def test_without_pyarrow_it_says_what_to_install() -> None:
         "except maskcli.MaskcliError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
-    assert "pip install pyarrow" in done.stdout
+    assert "pip install 'maskcli[parquet]'" in done.stdout

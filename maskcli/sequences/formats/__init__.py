@@ -5,7 +5,7 @@ The table is in the order in which content without a suffix is looked at; text, 
 
 from __future__ import annotations
 
-from maskcli.sequences.formats import json_array, json_lines, numpy_arrays, text
+from maskcli.sequences.formats import arrow, json_array, json_lines, numpy_arrays, text
 from maskcli.sequences.formats.base import Format
 
 FORMATS: dict[str, Format] = {
@@ -14,6 +14,7 @@ FORMATS: dict[str, Format] = {
         *json_array.FORMATS,
         *json_lines.FORMATS,
         *numpy_arrays.FORMATS,
+        *arrow.FORMATS,
         *text.FORMATS,
     )
 }
