@@ -17,8 +17,10 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
 from maskcli.render.parts import Limits
-from maskcli.sequences.files import STDIN, Loaded, display_name, expanded, read_sequences, write_file
+from maskcli.sequences.files import Loaded, expanded, read_sequences
 from maskcli.sequences.formats import FORMATS
+from maskcli.sequences.sources import STDIN, display_name
+from maskcli.sequences.writing import write_file
 
 Command = Callable[..., Any]
 SIDES = click.Choice(["pre", "post"])

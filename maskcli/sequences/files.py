@@ -1,28 +1,27 @@
-"""Files and streams to ragged sequences, and padded batches to files."""
+"""Files and streams to ragged sequences."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.formats.arrow import pyarrow
-from maskcli.sequences.formats.base import Field, Format, Parsed
-from maskcli.sequences.ragged import as_ragged, concatenate
+from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, ReadChunks, chunk_of, judged
+from maskcli.sequences.ragged import no_sequences
+from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 
-STDIN = "-"
-READING = "Check the name. `-` reads standard input; without FILE the sample is used."
-PACKED = (".gz", ".zst")
-ZSTANDARD = b"\x28\xb5\x2f\xfd"
-SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
+T = TypeVar("T")
+HEAD = 2**16
+"""Bytes at the start of content that tell its format, or more up to the end of the first line."""
 WRITABLE = {entry.suffixes[0]: entry.write for entry in FORMATS.values() if entry.write}
+SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +31,7 @@ class Loaded:
     Attributes:
         ragged: the sequences of all files, in order.
         layout: how the files say they are padded, when all say the same; None otherwise.
-        parts: for each file, its first sequence and what names the place of a row in it.
+        parts: for some rows that follow each other, the first of them and what names the place of a row among them.
     """
 
     ragged: RaggedSequences
@@ -59,30 +58,109 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
     """Return the sequences of files, in order.
 
     Args:
-        paths: files, plain or gzipped; ``-`` is standard input.
+        paths: files, plain or packed; ``-`` is standard input.
         input_format: a name of ``FORMATS``, or ``auto`` to go by suffix, and by content where there is none.
-        field: of JSON records or an ``.npz``.
+        field: of JSON records, a column, or an array of an ``.npz``.
 
     Raises:
         InputError: naming file and line or row, for all that cannot be read, and for no or only empty sequences.
     """
-    parts, raggeds, layouts, first = [], [], set(), 0
+    parts: list[tuple[int, Callable[[int], str]]] = []
+    layouts, values, lengths, rows = set(), _Growing(np.int32), _Growing(np.int64), 0
     for path in paths:
-        parsed = read_rows(path, input_format, Field(field))
-        ragged = _judged(parsed, display_name(path))
-        parts.append((first, parsed.where))
-        raggeds.append(ragged)
-        layouts.add(parsed.layout)
-        first += len(ragged)
-    ragged = concatenate(raggeds)
+        for chunk in read_chunks(Source(path), input_format, Field(field), lambda ragged: ragged):
+            parts.append((rows, chunk.where))
+            values.add(chunk.made.values)
+            lengths.add(chunk.made.lengths)
+            layouts.add(chunk.layout)
+            rows += chunk.rows
+    ragged = RaggedSequences(values.whole(), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.whole())]))
     if not len(ragged.values):
-        raise InputError(
-            where=", ".join(map(display_name, paths[:3])) + (" ..." if len(paths) > 3 else ""),
-            expected="at least one token",
-            received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
-            fix="Check what wrote this input.",
-        )
+        raise only_empty(paths, rows)
     return Loaded(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
+
+
+class _Growing:
+    """An array that grows at its end, where it stands if that can be."""
+
+    def __init__(self, dtype: type[np.signedinteger]) -> None:
+        self._array = np.empty(0, dtype)
+        self._filled = 0
+
+    def add(self, part: np.ndarray) -> None:
+        """Append ``part``; int32 becomes int64 with the first part that is."""
+        if not np.can_cast(part.dtype, self._array.dtype):
+            self._array = self._array.astype(part.dtype)
+        end = self._filled + len(part)
+        if end > len(self._array):
+            self._array.resize(max(end, len(self._array) * 5 // 4), refcheck=False)
+        self._array[self._filled : end] = part
+        self._filled = end
+
+    def whole(self) -> np.ndarray:
+        """Return what was appended."""
+        self._array.resize(self._filled, refcheck=False)
+        return self._array
+
+
+def only_empty(paths: Sequence[str], rows: int) -> InputError:
+    """Return the error for files of ``rows`` sequences without a token."""
+    return InputError(
+        where=", ".join(map(display_name, paths[:3])) + (" ..." if len(paths) > 3 else ""),
+        expected="at least one token",
+        received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
+        fix="Check what wrote this input.",
+    )
+
+
+def read_chunks(
+    source: Source, input_format: str, field: Field, made: Callable[[RaggedSequences], T]
+) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of the sequences of a file, some at a time or all at once, in order.
+
+    Raises:
+        InputError: naming file and line or row, for all that cannot be read, and for no sequences.
+    """
+    entry, in_chunks = told(source, input_format)
+    rows = 0
+    for chunk in (entry.chunks if entry.chunks and in_chunks else _whole(entry))(source, field, made):
+        rows += chunk.rows
+        yield chunk
+    if not rows:
+        raise no_sequences().at(source.name)
+
+
+def _whole(entry: Format) -> ReadChunks:
+    """Return what reads a file of this format as one chunk."""
+
+    def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+        parsed = entry.read(source.read(), source.name, field)
+        yield chunk_of(judged(parsed, source.name), parsed, made)
+
+    return chunks
+
+
+def told(source: Source, input_format: str) -> tuple[Format, bool]:
+    """Return the format of a file, and whether it can be read in chunks.
+
+    Raises:
+        InputError: for an empty file, and one whose suffix says nothing.
+    """
+    with source.open() as stream:
+        head = _head(stream)
+    entry = FORMATS[input_format] if input_format != "auto" else _format_of(source, head)
+    if not head:
+        raise InputError(
+            where=source.name, expected=source.what, received="an empty file", fix="Check what wrote this file."
+        )
+    return entry, entry.chunks is not None and entry.in_chunks(head)
+
+
+def _head(stream: Stream) -> bytes:
+    size = HEAD
+    while len(head := stream.peek(size)) == size and b"\n" not in head and head.lstrip()[:1] == b"{":
+        size *= 2
+    return head
 
 
 def expanded(paths: Sequence[str]) -> tuple[str, ...]:
@@ -136,130 +214,32 @@ def read_rows(
 def read_bytes(
     path: str, input_format: str = "auto", what: str = "sequences", hint: str = READING
 ) -> tuple[Format, bytes]:
-    """Return the format of a file and its content, no longer gzipped; see ``read_rows``."""
-    name = display_name(path)
-    data = _unzipped(read_file(path, what, hint), name)
-    by_name = f"Name the format with --input-format {'|'.join(FORMATS)}."
-    fix = by_name if what == "sequences" else "Rename it to one of these."
-    entry = FORMATS[input_format] if input_format != "auto" else _format_of(path, data, fix)
-    if not data:
-        raise InputError(where=name, expected=what, received="an empty file", fix="Check what wrote this file.")
-    return entry, data
+    """Return the format of a file and its content, unpacked; see ``read_rows``."""
+    source = Source(path, what, hint)
+    entry, _ = told(source, input_format)
+    return entry, source.read()
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Write a file whole or not at all: beside the target first, then renamed onto it."""
-    target = Path(path).resolve()
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)  # A device or a pipe cannot be renamed onto; a directory says so here.
-            return
-        with temporary.open("xb") as out:
-            out.write(data)
-        if target.exists():
-            temporary.chmod(target.stat().st_mode)
-        temporary.replace(target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if not isinstance(error, OSError | ValueError):
-            raise
-        raise InputError(
-            where=display_name(path),
-            expected="a place to write to",
-            received=_reason(error),
-            fix="Check that the directory exists, may be written to and has room.",
-        ) from None
-
-
-def display_name(path: str) -> str:
-    """Return the name of an input in messages and documents, of which every character can be printed."""
-    return "<stdin>" if path == STDIN else os.fsencode(path).decode("utf-8", "replace")
-
-
-def _judged(parsed: Parsed, name: str) -> RaggedSequences:
-    try:
-        return as_ragged(parsed.rows)
-    except MaskcliError as error:
-        raise error.at(parsed.where(error.row) if error.row is not None else name) from None
-
-
-def read_file(path: str, what: str, hint: str) -> bytes:
-    """Return the content of a file, or of standard input; ``what`` it should hold and ``hint`` are for messages.
-
-    Raises:
-        InputError: for one that cannot be read.
-    """
-    try:
-        if path == STDIN:
-            return sys.stdin.buffer.read()
-        return Path(path).read_bytes()
-    except (OSError, ValueError, AttributeError) as error:  # A closed standard input is None.
-        raise InputError(
-            where=display_name(path),
-            expected=f"a file of {what}",
-            received=_reason(error),
-            fix=hint,
-        ) from None
-
-
-def _reason(error: OSError | ValueError | AttributeError) -> str:
-    if isinstance(error, AttributeError):
-        return "a closed stream"
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, IsADirectoryError):
-        return "a directory"
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _unzipped(data: bytes, name: str) -> bytes:
-    if data.startswith(ZSTANDARD):
-        return _of_zstandard(data, name)
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    import gzip
-
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            where=name, expected="a whole gzip file", received=str(error).lower(), fix="Fetch or compress it again."
-        ) from None
-
-
-def _of_zstandard(data: bytes, name: str) -> bytes:
-    pa = pyarrow(name)
-    try:
-        with pa.input_stream(pa.BufferReader(data), compression="zstd") as stream:
-            return bytes(stream.read())
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            where=name,
-            expected="a whole Zstandard file",
-            received=str(error).splitlines()[0].lower(),
-            fix="Fetch or compress it again.",
-        ) from None
-
-
-def _format_of(path: str, data: bytes, fix: str) -> Format:
+def _format_of(source: Source, head: bytes) -> Format:
+    path = source.path
     suffixes = [suffix.lower() for suffix in Path(path).suffixes]
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
     if path == STDIN or not suffixes:
-        return FORMATS[_sniffed(data)]
+        return FORMATS[_sniffed(head)]
     if suffixes[-1] in SUFFIXES:
         return SUFFIXES[suffixes[-1]]
     raise InputError(
-        where=path,
+        where=source.name,
         expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and {' or '.join(PACKED)}",
         received=f"the suffix {suffixes[-1]!r}",
-        fix=fix,
+        fix=f"Name the format with --input-format {'|'.join(FORMATS)}."
+        if source.what == "sequences"
+        else "Rename it to one of these.",
     )
 
 
 def _sniffed(data: bytes) -> str:
     """Return the name of the format that the content looks like."""
-    text = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = data.removeprefix(BOM).lstrip()
     return next(entry.name for entry in FORMATS.values() if entry.looks_like(text))

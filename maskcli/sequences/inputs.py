@@ -17,8 +17,8 @@ import numpy as np
 from maskcli.errors import InputError, ModelError
 from maskcli.records import InputSpec, Layout, ModelInput, PaddedBatch, RaggedSequences
 from maskcli.sequences.columns import Column, check_lengths, laid_out, pad_rows, row_array
-from maskcli.sequences.files import display_name
 from maskcli.sequences.fitting import fitted, ranked
+from maskcli.sequences.sources import display_name
 from maskcli.sequences.tables import Array, Table, leading, matched, plain, table_of, table_of_arrays, unknown
 
 EMPTY: Mapping[str, str] = types.MappingProxyType({})

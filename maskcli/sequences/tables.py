@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.records import InputSpec, Layout, RaggedSequences
-from maskcli.sequences.files import display_name, read_bytes
+from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field, quoted
 from maskcli.sequences.formats.numpy_arrays import load_arrays
+from maskcli.sequences.sources import display_name
 
 Array = NDArray[Any]
 Raw = Array | RaggedSequences | list[Any]

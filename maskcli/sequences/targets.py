@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from maskcli.errors import InputError, UsageError
 from maskcli.evidence import Targets
 from maskcli.records import PaddedBatch, RaggedSequences
-from maskcli.sequences.files import display_name, read_rows
+from maskcli.sequences.files import read_rows
 from maskcli.sequences.formats.base import Field, Parsed
 from maskcli.sequences.ids import LARGEST_GUESS
 from maskcli.sequences.padding import kept_values
 from maskcli.sequences.ragged import describe, framed
+from maskcli.sequences.sources import display_name
 
 MADE = ("arange", "zeros", "ones", "shift")
 CLASS_IDS = ("sparse_categorical_crossentropy",)

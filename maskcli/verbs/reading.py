@@ -6,7 +6,7 @@ import json
 
 from maskcli.errors import InputError
 from maskcli.evidence import Report
-from maskcli.sequences.files import display_name, read_file
+from maskcli.sequences.sources import Source
 
 HINT = "Name a page or a JSON document that `maskcli report` wrote."
 
@@ -23,13 +23,14 @@ def read_report(path: str) -> Report:
     from maskcli.render.page import embedded
     from maskcli.render.report_document import report_from
 
-    data = read_file(path, "a report", HINT)
+    source = Source(path, "a report", HINT)
+    data = source.read()
     try:
         document = json.loads(data if data.lstrip().startswith(b"{") else embedded(data) or b"null")
         return report_from(document)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            where=display_name(path),
+            where=source.name,
             expected="a report, .html or .json, that this release of maskcli can read",
             received=_said(error),
             fix=HINT,

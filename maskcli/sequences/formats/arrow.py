@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.errors import InputError, UsageError
+from maskcli.errors import InputError
 from maskcli.records import RaggedSequences
 from maskcli.sequences.foreign import from_foreign
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field, Format, Parsed, quoted
+from maskcli.sequences.sources import pyarrow
 
 FILE, STREAM, PARQUET = b"ARROW1\x00\x00", b"\xff\xff\xff\xff", b"PAR1"
 """First bytes: of the two forms of Arrow IPC, and of Parquet."""
@@ -55,24 +56,6 @@ def _table(data: bytes, name: str, kind: str, read: Callable[[Any], Any]) -> Any
             fix="Fetch or write it again.",
         ) from None
     return table
-
-
-def pyarrow(where: str) -> Any:
-    """Return the module.
-
-    Raises:
-        UsageError: where the extra ``maskcli[parquet]`` is not installed.
-    """
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise UsageError(
-            where=where,
-            expected="pyarrow, to read this file",
-            received="an environment without it",
-            fix="pip install 'maskcli[parquet]'",
-        ) from None
-    return pa
 
 
 def _rows(table: Any, name: str, field: Field) -> Parsed:

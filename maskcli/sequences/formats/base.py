@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from maskcli.errors import InputError
+from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.ragged import as_ragged
+from maskcli.sequences.sources import Source
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +46,33 @@ class Field:
     numbers: bool = False
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Chunk(Generic[T]):
+    """Some rows of a file that follow each other.
+
+    Attributes:
+        rows: how many they are.
+        made: what was made of them.
+        where: names the place of row ``i`` of them, for messages.
+        layout: how the file says that its rows are padded; None when it says nothing.
+    """
+
+    rows: int
+    made: T
+    where: Callable[[int], str]
+    layout: Layout | None = None
+
+
+class ReadChunks(Protocol):
+    """Reads a file some rows at a time, each of which ``made`` then makes something of, in any thread.
+
+    Raises InputError for what is no sequence of integers.
+    """
+
+    def __call__(self, source: Source, field: Field, made: Callable[[RaggedSequences], T], /) -> Iterator[Chunk[T]]:
+        """Yield what ``made`` makes of the rows, in order."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Format:
     """One file format.
@@ -52,6 +83,8 @@ class Format:
         read: ``(data, name, field)`` to the rows; raises InputError.
         looks_like: whether content without a suffix is of this format; the first one in the table that says so wins.
         write: a padded batch to bytes; None for a format that maskcli only reads.
+        chunks: reads it some rows at a time; None for a format that is read whole.
+        in_chunks: whether content that begins so can be.
     """
 
     name: str
@@ -59,18 +92,39 @@ class Format:
     read: Callable[[bytes, str, Field], Parsed]
     looks_like: Callable[[bytes], bool]
     write: Callable[[PaddedBatch], bytes] | None = None
+    chunks: ReadChunks | None = None
+    in_chunks: Callable[[bytes], bool] = lambda _: True
 
 
-def decode(data: bytes, name: str) -> str:
-    """Return UTF-8 text, without a byte order mark; raise InputError with the line of the first bad byte."""
+def judged(parsed: Parsed, name: str) -> RaggedSequences:
+    """Return the rows as sequences; raise InputError with the place of a value that is no integer."""
     try:
-        return data.decode("utf-8-sig")
+        return as_ragged(parsed.rows)
+    except MaskcliError as error:
+        raise error.at(parsed.where(error.row) if error.row is not None else name) from None
+
+
+def chunk_of(ragged: RaggedSequences, parsed: Parsed, made: Callable[[RaggedSequences], T]) -> Chunk[T]:
+    """Return what ``made`` makes of sequences, whose errors are given the place of their row."""
+    try:
+        return Chunk(len(ragged), made(ragged), parsed.where, parsed.layout)
+    except MaskcliError as error:
+        raise error if error.row is None else error.at(parsed.where(error.row)) from None
+
+
+def decode(data: bytes, name: str, line: int = 1, offset: int = 0) -> str:
+    """Return UTF-8 text; raise InputError with the line of the first bad byte.
+
+    ``line`` and ``offset`` are those of the first byte in the file.
+    """
+    try:
+        return data.decode()
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line += data.count(b"\n", 0, error.start)
         raise InputError(
             where=f"{name}:{line}",
             expected="UTF-8 text",
-            received=f"byte 0x{data[error.start]:02x} at offset {error.start}",
+            received=f"byte 0x{data[error.start]:02x} at offset {offset + error.start}",
             fix="Save it as UTF-8, or name its format with --input-format.",
         ) from None
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.render.documents import dumps, pad_document
+from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut, skip_bom, workspace
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field, Format, Parsed, decode, quoted
+from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, chunk_of, decode, judged, quoted
+from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks
+from maskcli.sequences.formats.json_frames import array_frame, quickly
 from maskcli.sequences.padding import check_layout, validity
 from maskcli.sequences.ragged import describe, ragged_from_rows, unpad
+from maskcli.sequences.sources import BOM, Source, Stream
+
+T = TypeVar("T")
 
 
 def read(data: bytes, name: str, field: Field) -> Parsed:
     """Return the sequences of one JSON document."""
-    text = decode(data, name)
+    text = decode(data.removeprefix(BOM), name)
     document = _parse(text, name)
     if isinstance(document, dict):
         if field.name is not None:
@@ -35,6 +42,103 @@ def read(data: bytes, name: str, field: Field) -> Parsed:
     if field.name is not None:
         raise _no_field(field, name, "an array of bare sequences")
     return Parsed(document, where)
+
+
+def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of the rows of each block, and from one that cannot be told apart on, of all the rest.
+
+    See ``ReadChunks``.
+    """
+    row = 0
+    try:
+        for chunk in read_blocks(source, _Reader(source, field), made):
+            yield chunk
+            row += chunk.rows
+    except _Uncut:
+        parsed = read(source.read(), source.name, field)
+        whole = judged(parsed, source.name)
+        rest = RaggedSequences(whole.values[whole.row_splits[row] :], whole.row_splits[row:] - whole.row_splits[row])
+        if len(rest):
+            yield chunk_of(rest, Parsed(rest, lambda index: parsed.where(row + index)), made)
+
+
+class _Uncut(Exception):  # noqa: N818 - it ends an attempt
+    """Blocks are not whole entries of an array, or the array is damaged."""
+
+
+class _Reader:
+    """Reads the entries of an array, each block with a comma before its first."""
+
+    def __init__(self, source: Source, field: Field) -> None:
+        self._source = source
+        self._named = field.name is not None
+        self._entries = json_text.Entries(field, source.name)
+
+    def blocks(self, stream: Stream) -> Iterator[Block]:
+        start = skip_bom(stream)
+        head = stream.read(stream.peek(BLOCK).index(b"[") + 1)
+        ahead: Block | None = None
+        for block in cut(stream, _end_of_entries, start + len(head)):
+            if ahead is not None:
+                yield ahead
+            # In place of the bracket of the whole array stands a comma, with which the others begin.
+            ahead = Block(head[:-1] + b"," + block.data, start) if ahead is None else block
+        if ahead is None:
+            raise _Uncut
+        yield Block(_without_bracket(ahead.data), ahead.start)
+
+    def quick(self, block: Block) -> Quick | None:
+        return quickly(block.data, array_frame, True, workspace())
+
+    def goes_on(self, quick: Quick) -> bool:
+        return self._entries.take(quick.field)
+
+    def plain(self, block: Block, where: Where, _line: int) -> RaggedSequences | None:
+        data = block.data.lstrip(WHITE)
+        try:
+            entries = json.loads(f"[{data[1:].decode()}]") if data.startswith(b",") else None
+        except (ValueError, RecursionError):
+            entries = None
+        if not entries or (self._named and not any(isinstance(entry, dict) for entry in entries)):
+            raise _Uncut  # The whole says what is wrong.
+        return judged(Parsed(self._entries.rows(entries, where), where), self._source.name)
+
+    def where(self, block: Block, row: int, line: int) -> Where:
+        start, size = block.start, len(block.data)
+
+        def where(index: int) -> str:
+            with self._source.open() as stream:
+                return f"{self._source.name}:{line + _line_in(stream, start, size, index)} (sequence {row + index + 1})"
+
+        return where
+
+
+def _end_of_entries(data: bytes) -> int:
+    """Return where the last entry ends that a comma follows."""
+    close = b"}" if data[:BLOCK].lstrip(WHITE + b",").startswith(b"{") else b"]"
+    at = len(data)
+    while (at := data.rfind(close, 0, at)) >= 0:
+        if data[at + 1 :].lstrip(WHITE).startswith(b","):
+            return at + 1
+    return 0
+
+
+def _without_bracket(data: bytes) -> bytes:
+    """Return the last entries without the bracket that closes the array."""
+    closed = data.rstrip(WHITE)
+    inside = closed[:-1].rstrip(WHITE)
+    if not closed.endswith(b"]") or not inside.strip(WHITE + b","):
+        raise _Uncut
+    return inside
+
+
+def _line_in(stream: Stream, start: int, size: int, index: int) -> int:
+    """Return how many lines end in a block before entry ``index`` of it; read again only for a message."""
+    while start and (passed := stream.read(min(start, BLOCK))):
+        start -= len(passed)
+    text = stream.peek(size).decode()
+    comma = len(text) - len(text.lstrip())
+    return _line_of(f"{text[:comma]}[{text[comma + 1 :]}]", index) - 1
 
 
 def write(batch: PaddedBatch) -> bytes:
@@ -128,4 +232,10 @@ def _unpadded(padded: dict[str, Any], layout: Layout) -> RaggedSequences:
     return unpad(tokens.values.reshape(len(tokens), -1), validity(lengths, layout))
 
 
-FORMATS = (Format("json", (".json",), read, looks_like, write),)
+def _is_array(head: bytes) -> bool:
+    """Return whether content begins as an array of arrays or objects does."""
+    head = head.removeprefix(BOM).lstrip(WHITE)
+    return head.startswith(b"[") and head[1:].lstrip(WHITE)[:1] in (b"[", b"{")
+
+
+FORMATS = (Format("json", (".json",), read, looks_like, write, chunks, _is_array),)

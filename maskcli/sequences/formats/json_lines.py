@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 from maskcli.errors import InputError
-from maskcli.records import PaddedBatch
+from maskcli.records import PaddedBatch, RaggedSequences
+from maskcli.sequences.blocks import Block, end_of_lines, lines, workspace
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field, Format, Parsed, decode
+from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, decode, judged
+from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks, up_to_error
+from maskcli.sequences.formats.json_frames import line_frame, quickly
+from maskcli.sequences.sources import BOM, Source, Stream
+
+T = TypeVar("T")
 
 
 def read(data: bytes, name: str, field: Field) -> Parsed:
     """Return a row for each line; ``field`` is found when only one holds lists of integers."""
-    lines = decode(data, name).split("\n")
-    while lines and not lines[-1].strip():
-        lines.pop()
-    entries = [_parse(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
+    found = _lines(decode(data.removeprefix(BOM), name))
+    entries = [_parse(line, f"{name}:{number}") for number, line in enumerate(found, 1)]
 
     def where(row: int) -> str:
         return f"{name}:{row + 1}"
@@ -26,9 +31,49 @@ def read(data: bytes, name: str, field: Field) -> Parsed:
     return Parsed(json_text.field_rows(entries, field, name, where), where)
 
 
+def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of the rows of each block; see ``ReadChunks``."""
+    return read_blocks(source, _Reader(source.name, field), made)
+
+
+class _Reader:
+    def __init__(self, name: str, field: Field) -> None:
+        self._name = name
+        self._entries = json_text.Entries(field, name)
+
+    def blocks(self, stream: Stream) -> Iterator[Block]:
+        return lines(stream, blank=False)
+
+    def quick(self, block: Block) -> Quick | None:
+        whole = block.data if block.data.endswith(b"\n") else block.data + b"\n"
+        return quickly(whole[: end_of_lines(whole, blank=False)], line_frame, False, workspace())
+
+    def goes_on(self, quick: Quick) -> bool:
+        return self._entries.take(quick.field)
+
+    def plain(self, block: Block, where: Where, line: int) -> RaggedSequences | None:
+        text = decode(block.data, self._name, line, block.start)
+        entries, error = up_to_error(_lines(text), lambda each, index: _parse(each, where(index)))
+        rows = self._entries.rows(entries, where)
+        ragged = judged(Parsed(rows, where), self._name) if rows else None
+        if error is not None:
+            raise error
+        return ragged
+
+    def where(self, _block: Block, row: int, _line: int) -> Where:
+        return lambda index: f"{self._name}:{row + index + 1}"
+
+
 def write(batch: PaddedBatch) -> bytes:
     """Return the tokens, a list a line."""
     return "".join(json.dumps(row) + "\n" for row in batch.tokens.tolist()).encode()
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return lines
 
 
 def _parse(line: str, where: str) -> Any:
@@ -46,4 +91,4 @@ def _parse(line: str, where: str) -> Any:
         raise error.at(where) from None
 
 
-FORMATS = (Format("jsonl", (".jsonl", ".ndjson"), read, lambda data: data.startswith((b"[", b"{")), write),)
+FORMATS = (Format("jsonl", (".jsonl", ".ndjson"), read, lambda data: data.startswith((b"[", b"{")), write, chunks),)

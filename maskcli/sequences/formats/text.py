@@ -7,21 +7,84 @@ spreadsheets write to make rows equally long, are no tokens; an empty cell betwe
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import PaddedBatch
-from maskcli.sequences.formats.base import Field, Format, Parsed, decode
+from maskcli.records import PaddedBatch, RaggedSequences
+from maskcli.sequences.blocks import Block, lines, workspace
+from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, decode, judged
+from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks, up_to_error
+from maskcli.sequences.sources import BOM, Source, Stream
+from maskcli.sequences.spacing import with_single_separators
+from maskcli.sequences.tokenizer import Frame, tokenize
 
+T = TypeVar("T")
 _SEPARATOR = re.compile(r" *[,\t] *| +")
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
+_FIRST_SEPARATOR = re.compile(rb"[0-9]([ ,\t]|, )-?[0-9]")
+EVEN = Frame(b"", b"", b"\n", b",", zeros=True)
+"""Of lines with single separators."""
 
 
 def read(data: bytes, name: str, field: Field) -> Parsed:
     """Return a row for each line; a cell that is no number stays text, for the check to name."""
+    _check_field(field, name)
+    lines = _lines(decode(data.removeprefix(BOM), name))
+    rows = [_cells(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
+    return Parsed(rows, lambda row: f"{name}:{row + 1}")
+
+
+def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of the rows of each block; see ``ReadChunks``."""
+    _check_field(field, source.name)
+    return read_blocks(source, _Reader(source.name), made)
+
+
+class _Reader:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def blocks(self, stream: Stream) -> Iterator[Block]:
+        return lines(stream)
+
+    def quick(self, block: Block) -> Quick | None:
+        whole = block.data if block.data.endswith(b"\n") else block.data + b"\n"
+        rows = tokenize(whole, _frame(whole), workspace())
+        if rows is None:
+            even = with_single_separators(whole)
+            rows = None if even is None else tokenize(even, EVEN, workspace())
+        return None if rows is None else Quick(rows)
+
+    def goes_on(self, _quick: Quick) -> bool:
+        return True
+
+    def plain(self, block: Block, where: Where, line: int) -> RaggedSequences | None:
+        text = decode(block.data, self._name, line, block.start)
+        rows, error = up_to_error(_lines(text), lambda each, index: _cells(each, where(index)))
+        ragged = judged(Parsed(rows, where), self._name) if rows else None
+        if error is not None:
+            raise error
+        return ragged
+
+    def where(self, _block: Block, row: int, _line: int) -> Where:
+        return lambda index: f"{self._name}:{row + index + 1}"
+
+
+def _frame(block: bytes) -> Frame:
+    """Return what stands around the cells of lines, by the first of them."""
+    line = block[: block.index(b"\n") + 1]
+    cells = line.rstrip(b" \r\n")
+    around = line[len(cells) :] if cells else line.lstrip(b" ")
+    before = cells[: len(cells) - len(cells.lstrip(b" "))]
+    found = _FIRST_SEPARATOR.search(block)
+    return Frame(before, before, around, found[1] if found else b" ", zeros=True)
+
+
+def _check_field(field: Field, name: str) -> None:
     if field.name is not None:
         raise InputError(
             where=name,
@@ -29,11 +92,13 @@ def read(data: bytes, name: str, field: Field) -> Parsed:
             received="text, whose lines have none",
             fix=f"Leave {field.option} out, or name the format with --input-format.",
         )
-    lines = decode(data, name).split("\n")
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
-    rows = [_cells(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
-    return Parsed(rows, lambda row: f"{name}:{row + 1}")
+    return lines
 
 
 def write_csv(batch: PaddedBatch) -> bytes:
@@ -71,6 +136,6 @@ def _number(cell: str) -> int | float | str:
 
 
 FORMATS = (
-    Format("text", (".txt", ".text"), read, lambda _: True),
-    Format("csv", (".csv", ".tsv"), read, lambda _: True, write_csv),
+    Format("text", (".txt", ".text"), read, lambda _: True, chunks=chunks),
+    Format("csv", (".csv", ".tsv"), read, lambda _: True, write_csv, chunks),
 )

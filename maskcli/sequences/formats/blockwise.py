@@ -1,0 +1,92 @@
+"""A file block by block: most blocks at once, each of the others by the plain reader of its format."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from maskcli.errors import InputError, MaskcliError
+from maskcli.records import RaggedSequences
+from maskcli.sequences.blocks import Block, in_order
+from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of
+from maskcli.sequences.sources import Source, Stream
+
+T = TypeVar("T")
+Where = Callable[[int], str]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Quick:
+    """The rows of a block of which there is no doubt, and the field of the records that they are in; None if bare."""
+
+    rows: RaggedSequences
+    field: str | None = None
+
+
+class Reader(Protocol):
+    """How one file is read; all but ``quick`` is asked for one block after the other."""
+
+    def blocks(self, stream: Stream) -> Iterator[Block]:
+        """Yield the file in blocks of whole rows."""
+
+    def quick(self, block: Block) -> Quick | None:
+        """Return the rows of a block, or None in doubt; in any thread."""
+
+    def goes_on(self, quick: Quick, /) -> bool:
+        """Return whether these rows are of the kind of those before."""
+
+    def plain(self, block: Block, where: Where, line: int, /) -> RaggedSequences | None:
+        """Return the rows of any block, None for no rows; raise InputError for what is no sequence of integers."""
+
+    def where(self, block: Block, row: int, line: int, /) -> Where:
+        """Return what names the place of row ``i`` of a block; ``row`` and ``line`` are its first."""
+
+
+def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of the rows of each block, in order.
+
+    Raises:
+        InputError: for what is no sequence of integers, and whatever ``made`` raises, with its place.
+    """
+
+    def work(block: Block) -> tuple[Quick, T | MaskcliError] | None:
+        quick = reader.quick(block)
+        if quick is None:
+            return None
+        try:
+            return quick, made(quick.rows)
+        except MaskcliError as error:
+            return quick, error
+
+    row, line = 0, 1
+    with source.open() as stream:
+        for block, done in in_order(work, reader.blocks(stream)):
+            where = reader.where(block, row, line)
+            chunk: Chunk[T] | None
+            if done is not None and reader.goes_on(done[0]):
+                chunk = Chunk(len(done[0].rows), _raised(done[1], where), where)
+            else:
+                rows = reader.plain(block, where, line)
+                chunk = None if rows is None else chunk_of(rows, Parsed(rows, where), made)
+            if chunk is not None:
+                yield chunk
+                row += chunk.rows
+            line += block.data.count(b"\n")
+
+
+def _raised(result: T | MaskcliError, where: Where) -> T:
+    if not isinstance(result, MaskcliError):
+        return result
+    raise result if result.row is None else result.at(where(result.row))
+
+
+def up_to_error(lines: Iterable[str], parse: Callable[[str, int], Any]) -> tuple[list[Any], InputError | None]:
+    """Return what ``parse`` makes of lines, each with its number, and the first error, which ends them."""
+    parsed: list[Any] = []
+    try:
+        for number, line in enumerate(lines):
+            parsed.append(parse(line, number))
+    except InputError as error:
+        return parsed, error
+    return parsed, None

@@ -1,0 +1,97 @@
+"""What stands around the lists of integers in JSON, read off the first rows of a block, for the tokenizer.
+
+The rows of a block are lists, or records of one field, that differ in nothing but their integers. What stands around
+these, with no integer in it, is JSON itself, and so JSON's own reader says what it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+
+from maskcli.sequences.formats.blockwise import Quick
+from maskcli.sequences.spacing import without_blanks
+from maskcli.sequences.tokenizer import Frame, Workspace, tokenize
+
+SEPARATOR = re.compile(rb"[0-9](, ?)-?[0-9]")
+COMMA = b","
+
+
+@dataclasses.dataclass(frozen=True)
+class Framed:
+    """What stands around the integers of each row, and the field that they are in; None for bare lists."""
+
+    frame: Frame
+    field: str | None
+
+
+def quickly(block: bytes, framed: Callable[[bytes], Framed | None], line_ends: bool, work: Workspace) -> Quick | None:
+    """Return the rows of a block, or None in doubt.
+
+    Args:
+        block: whole rows.
+        framed: tells what stands around the integers of each.
+        line_ends: whether a line end is a blank like others.
+        work: of this thread.
+    """
+    found = framed(block)
+    if found is None:
+        return None
+    rows = tokenize(block, found.frame, work)
+    if rows is not None:
+        return Quick(rows, found.field)
+    close = without_blanks(block, line_ends)
+    even = None if close is None else framed(close)
+    rows = None if close is None or even is None else tokenize(close, even.frame, work)
+    # What is quoted lost its blanks too, and so the field must be spelled in each row as in the first.
+    if rows is None or (found.field is not None and _count(block, found.field) != len(rows)):
+        return None
+    return Quick(rows, found.field)
+
+
+def _count(block: bytes, field: str) -> int:
+    """Return how often a field is named."""
+    return max(block.count(json.dumps(field, ensure_ascii=ascii_).encode()) for ascii_ in (True, False))
+
+
+def line_frame(block: bytes) -> Framed | None:
+    """Return the frame of rows that are a line each, by the first of them."""
+    line = block[: block.find(b"\n") + 1]
+    opened, closed = line.find(b"[") + 1, line.rfind(b"]")
+    if not 0 < opened <= closed:
+        return None
+    return _framed(block, line[:opened], line[:opened], line[closed:], b"", line[:opened] + line[closed:])
+
+
+def array_frame(block: bytes) -> Framed | None:
+    """Return the frame of rows of an array, each with a comma before it, by the first two of them."""
+    opened = block.find(b"[") + 1
+    closed = block.find(b"]", opened)
+    second = block.find(b"[", closed) + 1
+    head = block[:opened]
+    if not opened or closed < 0 or not head.lstrip().startswith(COMMA):
+        return None
+    between = block[closed:second] if second else block[closed:] + head
+    at = between.find(COMMA)
+    suffix, prefix = between[:at], between[at:]
+    inside = head.lstrip()[1:] + suffix + prefix + suffix
+    return _framed(block, head, prefix, suffix, b"[", inside)
+
+
+def _framed(block: bytes, head: bytes, prefix: bytes, suffix: bytes, before: bytes, inside: bytes) -> Framed | None:
+    found = SEPARATOR.search(block)
+    frame = Frame(head, prefix, suffix, found[1] if found else COMMA)
+    try:
+        rows = json.loads(before + inside + (b"]" if before else b""))
+    except (ValueError, RecursionError):
+        return None
+    first, *others = rows if before else [rows]
+    if any(type(other) is not type(first) or other != first for other in others):
+        return None
+    if first == []:
+        return Framed(frame, None)
+    if isinstance(first, dict) and list(first.values()) == [[]]:
+        return Framed(frame, next(iter(first)))
+    return None

@@ -1,0 +1,260 @@
+"""Text of integers to values and lengths, without a step of Python for each value or row.
+
+The text comes in blocks of whole rows, small enough to stay in the processor's cache, and each step is one operation of
+NumPy on all bytes of a block.
+
+A byte less 48, as uint8, is below 10 where a digit stands, and is that digit. Neighbours are combined: ten times the
+digit before and this one are what two digits say that end here, a hundred times what two digits say that end two
+earlier and these are what four say, and so on, where all of them are digits. A number ends at a digit that none
+follows; there, and nowhere else, is read what the digits up to it say.
+
+Whether that is what the text says is *proved by counting*. Rows are told by a byte that each of them has once, such as
+the end of a line. What must stand before and behind the numbers of each row (its ``Frame``) is looked at there, and
+separators are counted where they have a digit on either side. When digits, separators and frames add up to all the
+bytes of the block, there is nothing else in it: between two frames stand numbers and single separators in turn, or
+nothing at all. Any doubt (a word, a point, an open bracket, a number of seventeen digits) has no answer here, and the
+block is read by a plain reader, which has the answer, or says what is wrong.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.records import Bools, Ints, RaggedSequences
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+ZERO, NINE, MINUS = b"09-"
+LINE_END = b"\n"
+REACH = 16
+"""Digits of the longest number, and so how many zeros there are to look back at, before the arrays of a block."""
+STEP = 4
+"""Digits that are combined before numbers are read off."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """What stands around the numbers of a row, in which neither digits nor signs are.
+
+    Attributes:
+        head: before the numbers of the first row of a block.
+        prefix: before those of each other row.
+        suffix: behind those of each row.
+        separator: one or two bytes between two numbers.
+        zeros: whether numbers may have leading zeros.
+    """
+
+    head: bytes
+    prefix: bytes
+    suffix: bytes
+    separator: bytes
+    zeros: bool = False
+
+    @property
+    def end(self) -> int:
+        """Where in ``suffix`` the byte is that each row has once: the end of a line, or else the first."""
+        return len(self.suffix) - 1 if self.suffix.endswith(LINE_END) else 0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether digits, separators and frames can be told apart."""
+        around = self.head + self.prefix + self.suffix
+        once = self.suffix[self.end : self.end + 1]
+        return (
+            not any(ZERO <= byte <= NINE or byte == MINUS for byte in around)
+            and bool(once)
+            and (self.head + self.prefix + self.separator).count(once) == 0
+            and self.suffix.count(once) == 1
+        )
+
+
+class Workspace:
+    """Arrays that blocks are worked on in, one block after another: fresh memory for each costs more than the work.
+
+    Each has ``REACH`` zeros in front of what belongs to the bytes of a block, to look back at. A thread has its own.
+    """
+
+    def __init__(self) -> None:
+        """Hold nothing yet."""
+        self._held: dict[str, Array] = {}
+
+    def array(self, name: str, n: int, dtype: type[np.generic] = np.uint8) -> Array:
+        """Return the array of that name for ``n`` bytes, ``(REACH + n,)``; the last block is still in it."""
+        held = self._held.get(name)
+        if held is None or len(held) < REACH + n:
+            self._held[name] = held = np.empty(REACH + n + n // 4, dtype)
+            held[:REACH] = 0
+        return held[: REACH + n]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Digits:
+    """The digits of a block of ``n`` bytes, in arrays of ``REACH + n``.
+
+    Attributes:
+        are: 1 where a digit stands.
+        say: the digits, and 0 elsewhere.
+    """
+
+    are: Bytes
+    say: Bytes
+
+    @classmethod
+    def of(cls, text: Bytes, work: Workspace) -> _Digits:
+        are, say = work.array("are", len(text)), work.array("say", len(text))
+        np.subtract(text, ZERO, out=say[REACH:])
+        np.less(say[REACH:], 10, out=are[REACH:].view(bool))
+        np.multiply(say, are, out=say)
+        return cls(are, say)
+
+    @property
+    def here(self) -> Bools:
+        """``(n,)``, True where a digit stands."""
+        return self.are[REACH:].view(bool)
+
+
+def tokenize(block: bytes, frame: Frame, work: Workspace) -> RaggedSequences | None:
+    """Return the rows of a block, as int32 or, where a number has more than eight digits, int64; None in doubt.
+
+    Args:
+        block: whole rows.
+        frame: what stands around the numbers of each of them.
+        work: of this thread.
+    """
+    if not frame.is_plain:
+        return None
+    raw = np.frombuffer(block, np.uint8)
+    signed = MINUS in block
+    digits = _Digits.of(_with_zeros_for_signs(raw, work) if signed else raw, work)
+    stops = _stops(raw, frame, work)
+    if stops is None or not _adds_up(raw, digits.here, len(stops), frame, work):
+        return None
+    if not frame.zeros and _has_leading_zero(raw, digits.here, work):
+        return None
+    ends = np.flatnonzero(_last(digits.here, work))
+    values = _read(digits, ends, work)
+    if values is None or (signed and not _negate(values, raw, ends, frame.zeros)):
+        return None
+    splits = np.zeros(len(stops) + 1, np.int64)
+    splits[1:] = np.searchsorted(ends, stops)
+    return RaggedSequences(values, splits)
+
+
+def _with_zeros_for_signs(raw: Bytes, work: Workspace) -> Bytes:
+    text = work.array("text", len(raw))[REACH:]
+    np.equal(raw, MINUS, out=text.view(bool))
+    np.multiply(text, ZERO - MINUS, out=text)
+    return np.add(text, raw, out=text)
+
+
+def _stops(raw: Bytes, frame: Frame, work: Workspace) -> NDArray[np.int64] | None:
+    """Return where the suffix of each row begins, or None if not all rows stand in the frame."""
+    stop = work.array("found", len(raw))[REACH:].view(bool)
+    stops = np.flatnonzero(np.equal(raw, frame.suffix[frame.end], out=stop)) - frame.end
+    suffix = len(frame.suffix)
+    if not len(stops) or stops[-1] + suffix != len(raw) or not _stands(raw, frame.head, np.zeros(1, np.int64)):
+        return None
+    starts = stops[:-1] + suffix
+    if stops[0] < len(frame.head) or (stops[1:] - starts < len(frame.prefix)).any():
+        return None
+    return stops if _stands(raw, frame.prefix, starts) and _stands(raw, frame.suffix, stops) else None
+
+
+def _stands(raw: Bytes, part: bytes, places: NDArray[np.int64]) -> bool:
+    """Return whether ``part`` stands at all places."""
+    return all((np.take(raw, places + offset, mode="clip") == byte).all() for offset, byte in enumerate(part))
+
+
+def _adds_up(raw: Bytes, digits: Bools, rows: int, frame: Frame, work: Workspace) -> bool:
+    """Return whether digits, separators between two digits and frames are all the bytes that there are."""
+    frames = len(frame.head) + (rows - 1) * len(frame.prefix) + rows * len(frame.suffix)
+    separators = len(frame.separator) * _between(raw, digits, frame.separator, work)
+    return bool(np.count_nonzero(digits) + separators + frames == len(raw))
+
+
+def _between(raw: Bytes, digits: Bools, separator: bytes, work: Workspace) -> int:
+    """Return how many separators have a digit on either side."""
+    width, places = len(separator), len(raw) - len(separator) - 1
+    if places < 1:
+        return 0
+    found, one = (work.array(name, places)[REACH:].view(bool) for name in ("found", "one"))
+    np.logical_and(digits[:places], digits[width + 1 :], out=found)
+    for offset, byte in enumerate(separator, 1):
+        np.equal(raw[offset : places + offset], byte, out=one)
+        np.logical_and(found, one, out=found)
+    return int(np.count_nonzero(found))
+
+
+def _has_leading_zero(raw: Bytes, digits: Bools, work: Workspace) -> bool:
+    """Return whether a 0 with no digit before it has one behind it, as JSON forbids."""
+    begins = work.array("found", len(raw))[REACH:].view(bool)
+    np.equal(raw, ZERO, out=begins)
+    np.logical_and(begins[:-1], digits[1:], out=begins[:-1])
+    begins[-1:] = False
+    np.greater(begins[1:], digits[:-1], out=begins[1:])
+    return bool(begins.any())
+
+
+def _last(digits: Bools, work: Workspace) -> Bools:
+    """Return ``(n,)``, True at the last digit of each number."""
+    last = work.array("found", len(digits))[REACH:].view(bool)
+    np.greater(digits[:-1], digits[1:], out=last[:-1])
+    last[-1:] = digits[-1:]
+    return last
+
+
+def _read(digits: _Digits, ends: NDArray[np.int64], work: Workspace) -> Ints | None:
+    """Return the numbers that end at ``ends``; None where one has more than ``REACH`` digits."""
+    fours, are_four = _fours(digits, work)
+    values: Ints = np.take(fours[REACH:], ends, mode="clip").astype(np.int32)
+    reached = digits.are
+    for step in range(STEP, REACH + 1, STEP):
+        further = work.array(f"past {step}", len(reached) - REACH)  # Digits that have ``step`` digits before them.
+        np.bitwise_and(_back(are_four, 0), _back(reached, STEP), out=further[REACH:])
+        if not further.view(bool).any():
+            return values
+        if step == REACH:
+            return None
+        values = values.astype(np.int32 if step == STEP else np.int64, copy=False)
+        more = np.take(_back(fours, step), ends, mode="clip").astype(values.dtype)
+        more *= np.take(further[REACH:], ends, mode="clip")
+        more *= 10**step
+        values += more
+        reached = further
+    return values
+
+
+def _fours(digits: _Digits, work: Workspace) -> tuple[NDArray[np.uint16], Bytes]:
+    """Return what the up to four digits say that end at each digit, and 1 where there are four."""
+    n = len(digits.are) - REACH
+    are_two, are_four, twos, before = (work.array(name, n) for name in ("are two", "are four", "twos", "before"))
+    np.bitwise_and(_back(digits.are, 0), _back(digits.are, 1), out=are_two[REACH:])
+    np.bitwise_and(_back(are_two, 0), _back(are_two, 2), out=are_four[REACH:])
+    np.multiply(_back(digits.say, 1), 10, out=twos[REACH:])
+    np.add(twos, digits.say, out=twos)
+    np.multiply(_back(twos, 2), _back(are_two, 1), out=before[REACH:])
+    fours = work.array("fours", n, np.uint16)
+    np.multiply(before, 100, out=fours, dtype=np.uint16)
+    np.add(fours, twos, out=fours)
+    return fours, are_four
+
+
+def _negate(values: Ints, raw: Bytes, ends: NDArray[np.int64], zeros: bool) -> bool:
+    """Negate the numbers that have a sign, in place; return whether each sign has no digit before it and one behind."""
+    signs = np.flatnonzero(raw == MINUS)
+    before, first, second = (np.take(raw, signs + step, mode="clip") - ZERO for step in (-1, 1, 2))
+    leading = (first == 0) & (second < 10)
+    if (before < 10).any() or (first >= 10).any() or (leading.any() and not zeros):
+        return False
+    signed = np.searchsorted(ends, signs)
+    values[signed] = -values[signed]
+    return True
+
+
+def _back(array: Array, by: int) -> Array:
+    """Return ``(n,)``: at each place what stands ``by`` places before it."""
+    return array[REACH - by : len(array) - by]

@@ -1,0 +1,71 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from maskcli.errors import InputError, MaskcliError
+from maskcli.sequences.sources import display_name, reason
+
+
+def write_file(path: str, data: bytes) -> None:
+    """Write a file whole or not at all: beside the target first, then renamed onto it.
+
+    Raises:
+        InputError: when it cannot be written.
+    """
+    with replacing(path) as out:
+        out.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[BinaryIO]:
+    """Yield a file, which takes the place of the target once it is whole.
+
+    Raises:
+        InputError: when it cannot be written; nothing is left of it then, nor after any other error.
+    """
+    try:
+        target = Path(path).resolve()
+        with _special(target) if target.exists() and not target.is_file() else _beside(target) as out:
+            yield out
+    except MaskcliError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(
+            where=display_name(path),
+            expected="a place to write to",
+            received=reason(error),
+            fix="Check that the directory exists, may be written to and has room.",
+        ) from None
+
+
+@contextlib.contextmanager
+def _beside(target: Path) -> Iterator[BinaryIO]:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        with temporary.open("xb") as out:
+            yield out
+        if target.exists():
+            temporary.chmod(target.stat().st_mode)
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _special(target: Path) -> Iterator[BinaryIO]:
+    """Yield a file for a device or a pipe, which cannot be renamed onto; a directory says so here."""
+    import shutil
+    import tempfile
+
+    with target.open("wb") as device, tempfile.TemporaryFile() as out:
+        yield cast(BinaryIO, out)
+        out.seek(0)
+        shutil.copyfileobj(out, device)

@@ -1,0 +1,212 @@
+"""The quick reader and the plain one: the same verdict and the same values, whatever a file holds.
+
+``MASKCLI_MUTATIONS=100000`` tries so many damaged files in place of some thousands.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskcli.errors import MaskcliError
+from maskcli.records import Layout, RaggedSequences
+from maskcli.sequences import blocks
+from maskcli.sequences.files import read_chunks
+from maskcli.sequences.formats import FORMATS, json_array, json_lines, text
+from maskcli.sequences.formats.base import Field, judged
+from maskcli.sequences.padding import pad_ragged
+from maskcli.sequences.sources import Source
+
+MUTATIONS = int(os.environ.get("MASKCLI_MUTATIONS", "4000"))
+Rows = list[list[int]]
+
+
+def as_lines(rows: Rows, separator: str = ", ", end: str = "\n") -> str:
+    return "".join(f"[{separator.join(map(str, row))}]{end}" for row in rows)
+
+
+def as_records(rows: Rows, key: str = '"ids"', end: str = "\n") -> str:
+    return "".join(f"{{{key}: {row}}}{end}" for row in rows)
+
+
+def as_cells(rows: Rows, separator: str, end: str = "\n") -> str:
+    return "".join(separator.join(map(str, row)) + end for row in rows)
+
+
+def as_padded_cells(rows: Rows) -> str:
+    width = max(map(len, rows))
+    return "".join(",".join([*map(str, row), *[""] * (width - len(row))]) + "\n" for row in rows)
+
+
+def as_array(rows: Rows, separator: str = ", ", between: str = ", ") -> str:
+    return "[" + between.join(f"[{separator.join(map(str, row))}]" for row in rows) + "]"
+
+
+WRITTEN: dict[str, tuple[str, Any]] = {
+    "lines": ("jsonl", as_lines),
+    "close lines": ("jsonl", lambda rows: as_lines(rows, ",")),
+    "odd lines": ("jsonl", lambda rows: as_lines(rows, " , ").replace("[", "[ ")),
+    "carriage returns": ("jsonl", lambda rows: as_lines(rows, end="\r\n")),
+    "no last line end": ("jsonl", lambda rows: as_lines(rows)[:-1]),
+    "records": ("jsonl", as_records),
+    "records of an odd name": ("jsonl", lambda rows: as_records(rows, '"my ids é"').replace("[", "[ ")),
+    "records of two": ("jsonl", lambda rows: as_records(rows).replace("}", ', "label": 1}')),
+    "array": ("json", as_array),
+    "close array": ("json", lambda rows: as_array(rows, ",", ",")),
+    "array of lines": ("json", lambda rows: " " + as_array(rows, ",", ",\n ") + "\n"),
+    "indented array": ("json", lambda rows: as_array(rows, ",\n    ", ",\n  ")),
+    "array of records": ("json", lambda rows: as_array(rows).replace("[", '{"ids": [').replace("]", "]}")[8:-1]),
+    "blanks": ("text", lambda rows: as_cells(rows, " ")),
+    "columns": ("text", lambda rows: as_cells(rows, "   ").replace("\n", "  \n")),
+    "commas": ("csv", lambda rows: as_cells(rows, ",")),
+    "commas and blanks": ("csv", lambda rows: as_cells(rows, ", ")),
+    "tabs": ("csv", lambda rows: as_cells(rows, "\t", "\r\n")),
+    "empty cells": ("csv", as_padded_cells),
+}
+
+
+def ids(chance: random.Random, kind: str) -> int:
+    if kind == "mixed":
+        return chance.choice([0, -1, 7, -100, 30521, 123456, 99999999, 2**31 - 1, -(2**31), 10**12])
+    return chance.randrange(1, 30000)
+
+
+def rows_of(chance: random.Random) -> Rows:
+    kind, shortest = chance.choice(["plain", "mixed"]), chance.choice([0, 1])
+    return [[ids(chance, kind) for _ in range(chance.randrange(shortest, 9))] for _ in range(chance.randrange(1, 30))]
+
+
+def outcome(read: Iterator[RaggedSequences]) -> Any:
+    """Return the values and lengths, or that there was an error."""
+    try:
+        parts = list(read)
+    except MaskcliError as error:
+        return type(error)
+    return [row.tolist() for part in parts for row in map(part.__getitem__, range(len(part)))]
+
+
+def plainly(path: Path, entry: str) -> Iterator[RaggedSequences]:
+    yield judged(FORMATS[entry].read(path.read_bytes(), path.name, Field()), path.name)
+
+
+def quickly(path: Path, entry: str) -> Iterator[RaggedSequences]:
+    for chunk in read_chunks(Source(str(path)), entry, Field(), lambda ragged: ragged):
+        assert chunk.rows == len(chunk.made)
+        yield chunk.made
+
+
+def in_blocks_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    for module in (blocks, json_array):
+        monkeypatch.setattr(module, "BLOCK", size)
+
+
+class Doubts:
+    """How many blocks were left to the plain reader."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = 0
+        for module in (json_array, json_lines, text):
+            plain = module._Reader.plain
+
+            def counted(reader: Any, *args: Any, plain: Any = plain) -> Any:
+                self.count += 1
+                return plain(reader, *args)
+
+            monkeypatch.setattr(module._Reader, "plain", counted)
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+@pytest.mark.parametrize("size", [30, 300, blocks.BLOCK])
+def test_every_form_is_read_as_the_plain_reader_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str, size: int
+) -> None:
+    in_blocks_of(monkeypatch, size)
+    entry, written = WRITTEN[form]
+    path, doubts = tmp_path / "data", Doubts(monkeypatch)
+    for seed in range(40):
+        rows = rows_of(random.Random(seed))
+        path.write_text(written(rows), newline="")
+        expected = outcome(plainly(path, entry))
+        assert expected == rows
+        assert outcome(quickly(path, entry)) == expected
+    assert doubts.count == 0 or form == "records of two", "these are common, and not to be read value by value"
+
+
+ALPHABET = b"0123456789-+,. []{}\":\n\r\t eE_x;'\\\xc3\xa9\x00\xff"
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Return data with some bytes put in, taken out, exchanged or moved."""
+    for _ in range(chance.choice([1, 1, 1, 2, 3])):
+        at, to = sorted(chance.randrange(len(data) + 1) for _ in range(2))
+        to = min(to, at + 6)
+        some = bytes(chance.choices(ALPHABET, k=chance.choice([1, 1, 2])))
+        data = chance.choice(
+            [
+                data[:at] + some + data[at:],
+                data[:at] + data[at + 1 :],
+                data[:at] + some + data[at + len(some) :],
+                data[:at] + data[to:],
+                data[:to] + data[at:to] + data[to:],
+                data[:at],
+                data + data[at:to],
+            ]
+        )
+    return data
+
+
+def test_damaged_files_get_the_verdict_and_the_values_of_the_plain_reader(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, verdicts = tmp_path / "data", set()
+    for seed in range(MUTATIONS):
+        chance = random.Random(seed)
+        form = chance.choice(list(WRITTEN))
+        entry, written = WRITTEN[form]
+        data = mutated(written(rows_of(chance)).encode(), chance)
+        path.write_bytes(data)
+        size = chance.choice([20, 60, 200, 2**18])
+        in_blocks_of(monkeypatch, size)
+        expected = outcome(plainly(path, entry)) if data else outcome(quickly(path, entry))
+        assert outcome(quickly(path, entry)) == expected, (seed, form, size, data)
+        verdicts.add(isinstance(expected, list))
+    assert verdicts == {True, False}
+
+
+@given(
+    st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=12), min_size=1, max_size=20).filter(any),
+    st.sampled_from(list(WRITTEN)),
+    st.sampled_from(["pre", "post"]),
+    st.sampled_from(["pre", "post"]),
+    st.integers(1, 14) | st.none(),
+    st.integers(-5, 5),
+)
+def test_from_a_file_to_what_keras_pads(
+    tmp_path_factory: pytest.TempPathFactory,
+    rows: Rows,
+    form: str,
+    padding: Any,
+    truncating: Any,
+    maxlen: int | None,
+    value: int,
+) -> None:
+    entry, written = WRITTEN[form]
+    path = tmp_path_factory.getbasetemp() / "any"
+    path.write_text(written(rows), newline="")
+    parts = list(quickly(path, entry))
+    whole = RaggedSequences(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))]),
+    )
+    batch = pad_ragged(whole, Layout(padding, truncating, maxlen, value))
+    expected = keras.utils.pad_sequences(rows, maxlen, "int32", padding, truncating, value)
+    np.testing.assert_array_equal(batch.tokens, expected)
