@@ -60,8 +60,10 @@ def skip_bom(stream: Stream) -> int:
 def end_of_lines(data: bytes, blank: bool = True) -> int:
     """Return where the last whole line ends, or where the last does that is not blank."""
     end = data.rfind(b"\n") + 1
-    filled = end if blank else len(data[:end].rstrip(WHITE))
-    return end if blank or not filled else data.index(b"\n", filled) + 1
+    if blank:
+        return end
+    filled = len(data[:end].rstrip(WHITE))
+    return data.index(b"\n", filled) + 1 if filled else 0
 
 
 def cut(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator[Block]:

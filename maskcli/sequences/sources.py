@@ -53,6 +53,7 @@ class Stream:
         """
         if not self._ahead:
             return self._taken(size)
+        self.peek(size)
         taken, self._ahead = self._ahead[:size], self._ahead[size:]
         return taken
 

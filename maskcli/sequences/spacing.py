@@ -1,5 +1,5 @@
 """Blocks with odd spacing, such as ``[ 1 , 2 ]`` or columns set with several blanks, brought to the spacing that can be
-tokenized: the same rows, with single separators and no blanks. None where that could change what the text says.
+tokenized: the same rows, with single separators and no blanks.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def without_blanks(block: bytes, line_ends: bool) -> bytes | None:
     return None if parted.any() else text.tobytes()
 
 
-def with_single_separators(block: bytes) -> bytes | None:
-    """Return lines of text with a comma between cells and none behind the last, or None where a cell is empty.
+def with_single_separators(block: bytes) -> bytes:
+    """Return lines of text with a comma for each separator, and none behind the last cell of a line.
 
     Cells are split by a comma or a tab, with blanks around it, or by blanks alone; a carriage return belongs to the end
-    of its line.
+    of its line. Between empty cells commas are left side by side.
     """
     raw = np.frombuffer(block.replace(b"\r\n", b"\n"), np.uint8)
     kept = np.flatnonzero(raw != BLANK)
@@ -47,14 +47,10 @@ def with_single_separators(block: bytes) -> bytes | None:
     return _without_last_commas(text)
 
 
-def _without_last_commas(text: Bytes) -> bytes | None:
-    """Return lines without the commas at their ends, or None where others follow each other or begin a line."""
+def _without_last_commas(text: Bytes) -> bytes:
     rest = np.flatnonzero(text != COMMA)
     commas = np.diff(rest, prepend=-1) - 1  # Before each other byte.
     at_end = text[rest] == LINE_END
-    begins = np.concatenate([[True], at_end[:-1]])
-    if (commas[~at_end] > 1).any() or (commas[begins & ~at_end] > 0).any() or rest[-1:].tolist() != [len(text) - 1]:
-        return None
     kept = np.ones(len(text), bool)
     kept[_runs(rest[at_end], commas[at_end])] = False
     return text[kept].tobytes()

@@ -141,6 +141,52 @@ def test_every_form_is_read_as_the_plain_reader_reads_it(
     assert doubts.count == 0 or form == "records of two", "these are common, and not to be read value by value"
 
 
+HOSTILE = [
+    ("json", b"[[1], [2]}"),
+    ("json", b"[[1], [2], ]"),
+    ("json", b"[[1], [2]] 3"),
+    ("json", b"[[1], [2]"),
+    ("json", b"[[1] [2]]"),
+    ("json", b"[[1], [2]], [3]]"),
+    ("json", b'[{"a": [1]}, {"b": [2]}]'),
+    ("json", b'[{"a": [1]}, [2]]'),
+    ("json", b'[{"a": [1], "b": {"c": [2]}}, {"a": [3], "b": {"c": [4]}}]'),
+    ("json", b'[{"a": [1], "b": "], ["}, {"a": [3], "b": "}, {"}]'),
+    ("json", b"\xef\xbb\xbf [[1],\n [2]]"),
+    ("jsonl", b'{"a": [1]}\n[2]\n'),
+    ("jsonl", b'[1]\n{"a": [2]}\n'),
+    ("jsonl", b'{"a": [1]}\n{"b": [2]}\n'),
+    ("jsonl", b'{"a b": [1]}\n{"ab": [ 2]}\n'),
+    ("jsonl", b'{"a b": [1]}\n{"a  b": [ 2]}\n'),
+    ("jsonl", b'{"a": [1]}\n{"a": [2], "a": [3]}\n'),
+    ("jsonl", b'{"a]": [1]}\n{"a]": [2]}\n'),
+    ("jsonl", b'{"a1": [1]}\n{"a1": [2]}\n'),
+    ("jsonl", b"\xef\xbb\xbf[1]\n\xef\xbb\xbf[2]\n"),
+    ("jsonl", b"[1]\n\n\n[2]\n"),
+    ("jsonl", b"\n[1]\n"),
+    ("jsonl", b"[1]\r[2]\n"),
+    ("text", b"1 2\r3\n"),
+    ("text", b"  1 \n  \n  5x \n"),
+    ("text", b"1,,2\n"),
+    ("text", b",1\n"),
+    ("text", b"1 , 2,, \n,,\n3\t\t\n"),
+    ("text", b"\xef\xbb\xbf1\n2\n"),
+    ("text", "\u0661\n".encode()),
+    ("csv", b'"1","2"\n'),
+]
+
+
+@pytest.mark.parametrize("size", [8, blocks.BLOCK])
+@pytest.mark.parametrize(("entry", "data"), HOSTILE)
+def test_what_was_made_to_mislead(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, entry: str, data: bytes, size: int
+) -> None:
+    in_blocks_of(monkeypatch, size)
+    path = tmp_path / "data"
+    path.write_bytes(data)
+    assert outcome(quickly(path, entry)) == outcome(plainly(path, entry))
+
+
 ALPHABET = b"0123456789-+,. []{}\":\n\r\t eE_x;'\\\xc3\xa9\x00\xff"
 
 

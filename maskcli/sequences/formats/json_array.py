@@ -126,10 +126,9 @@ def _end_of_entries(data: bytes) -> int:
 def _without_bracket(data: bytes) -> bytes:
     """Return the last entries without the bracket that closes the array."""
     closed = data.rstrip(WHITE)
-    inside = closed[:-1].rstrip(WHITE)
-    if not closed.endswith(b"]") or not inside.strip(WHITE + b","):
+    if not closed.endswith(b"]"):
         raise _Uncut
-    return inside
+    return closed[:-1].rstrip(WHITE)
 
 
 def _line_in(stream: Stream, start: int, size: int, index: int) -> int:

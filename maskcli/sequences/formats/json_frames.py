@@ -84,7 +84,7 @@ def _framed(block: bytes, head: bytes, prefix: bytes, suffix: bytes, before: byt
     found = SEPARATOR.search(block)
     frame = Frame(head, prefix, suffix, found[1] if found else COMMA)
     try:
-        rows = json.loads(before + inside + (b"]" if before else b""))
+        rows = json.loads((before + inside + (b"]" if before else b"")).decode())
     except (ValueError, RecursionError):
         return None
     first, *others = rows if before else [rows]

@@ -55,8 +55,7 @@ class _Reader:
         whole = block.data if block.data.endswith(b"\n") else block.data + b"\n"
         rows = tokenize(whole, _frame(whole), workspace())
         if rows is None:
-            even = with_single_separators(whole)
-            rows = None if even is None else tokenize(even, EVEN, workspace())
+            rows = tokenize(with_single_separators(whole), EVEN, workspace())
         return None if rows is None else Quick(rows)
 
     def goes_on(self, _quick: Quick) -> bool:
