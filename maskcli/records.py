@@ -87,6 +87,34 @@ class PaddedBatch(Displayed):
     truncated_tokens: int
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Excerpt:
+    """A padded batch as far as a table shows it; the batch may be larger than memory.
+
+    Attributes:
+        shape: ``(n_sequences, maxlen)`` of the whole.
+        layout: how it was padded.
+        tokens: how many of it are tokens of sequences.
+        truncated_tokens: how many did not fit.
+        first: some rows at the start.
+        last: some rows at the end; what ``first`` leaves out, where the two together are all.
+    """
+
+    shape: tuple[int, int]
+    layout: Layout
+    tokens: int
+    truncated_tokens: int
+    first: PaddedBatch
+    last: PaddedBatch
+
+    def row(self, index: int) -> tuple[Ints, Bools, int]:
+        """Return tokens and mask ``(maxlen,)`` of a row that it has, and its length before padding."""
+        part, at = self.first, index
+        if index >= len(part.tokens):
+            part, at = self.last, index - self.shape[0]
+        return part.tokens[at], part.mask[at], int(part.lengths[at])
+
+
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
     """What a model says of one of its inputs.

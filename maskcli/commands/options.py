@@ -17,9 +17,11 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records import Layout
 from maskcli.render.documents import dumps
 from maskcli.render.parts import Limits
+from maskcli.sequences import sources
 from maskcli.sequences.files import Loaded, expanded, read_sequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.sources import STDIN, display_name
+from maskcli.sequences.streaming import Files
 from maskcli.sequences.writing import write_file
 
 Command = Callable[..., Any]
@@ -52,17 +54,25 @@ class Source:
         ``others`` are the files that will be read besides.
         """
         self._check_stdin(others)
+        loaded = read_sequences(self._sources, self.input_format, self.field)
+        return loaded, self.layout_over(loaded.layout or Layout())
+
+    def as_files(self) -> Files:
+        """Return FILE, or the sample, to be read some rows at a time."""
+        self._check_stdin(())
+        return Files(self._sources, self.input_format, self.field)
+
+    @functools.cached_property
+    def _sources(self) -> tuple[sources.Source, ...]:
         if self.files:
-            loaded = read_sequences(expanded(self.files), self.input_format, self.field)
-        elif self.input_format != "auto" or self.field is not None:
+            return tuple(map(sources.Source, expanded(self.files)))
+        if self.input_format != "auto" or self.field is not None:
             raise UsageError(
                 expected="FILE with --input-format or --field",
                 received="none",
                 fix="Name a file, or `-` for standard input.",
             )
-        else:
-            loaded = read_sequences([sample_path()])
-        return loaded, self._asked(loaded.layout or Layout())
+        return (sources.Source(sample_path()),)
 
     def unread(self, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
         """Return FILE as it is, to be read once a model has said what it takes; several, or the sample, as read now.
@@ -76,7 +86,8 @@ class Source:
             loaded, layout = self.read(*others)
             return loaded.ragged, layout, loaded.naming()
         self._check_stdin(others)
-        return DataFile(files[0], self.input_format, self.field), self._asked(Layout()), contextlib.nullcontext()
+        data = DataFile(files[0], self.input_format, self.field)
+        return data, self.layout_over(Layout()), contextlib.nullcontext()
 
     def handed(self, builtin: bool, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
         """Return what a model is given: sequences for a built-in one, and for any other what ``unread`` returns."""
@@ -85,7 +96,8 @@ class Source:
         loaded, layout = self.read(*others)
         return loaded.ragged, layout, loaded.naming()
 
-    def _asked(self, layout: Layout) -> Layout:
+    def layout_over(self, layout: Layout) -> Layout:
+        """Return ``layout`` with what was asked for."""
         asked = {name: getattr(self, name) for name in ("padding", "truncating", "maxlen", "value", "dtype")}
         return dataclasses.replace(layout, **{name: value for name, value in asked.items() if value is not None})
 
@@ -113,13 +125,11 @@ class Result:
         document: makes the JSON document.
         view: makes the parts that the table and the Markdown are made of.
         others: makes the bytes of other forms.
-        files: makes the bytes of a file, by suffix, where these are others than of the form.
     """
 
     document: Callable[[], dict[str, Any]]
     view: Callable[..., Any]
     others: Mapping[Form, Callable[[], bytes]] = dataclasses.field(default_factory=dict)
-    files: Mapping[str, Callable[[], bytes]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,9 +182,17 @@ class Answer:
         if not self.quiet:
             emit(self._made(self.format_, result))
 
+    @property
+    def is_excerpt(self) -> bool:
+        """Whether no more is printed than some rows at the start and at the end."""
+        return self.quiet or (self.format_ in ("table", "markdown") and not self.all_)
+
+    def show(self, view: Callable[[Limits], Any]) -> None:
+        """Print what is seen, unless ``--quiet``, where there is no more of the result than that."""
+        if not self.quiet:
+            emit(self._seen(self.format_, view))
+
     def _file(self, suffix: str, result: Result) -> bytes:
-        if suffix in result.files:
-            return result.files[suffix]()
         form = next(form for form, own in SUFFIXES.items() if own == suffix)
         return self._made(form, result, to_file=True)
 
@@ -183,15 +201,18 @@ class Answer:
             return result.others[form]()
         if form == "json":
             return dumps(result.document())
+        return self._seen(form, result.view, to_file)
+
+    def _seen(self, form: Form, view: Callable[[Limits], Any], to_file: bool = False) -> bytes:
         from maskcli.render.terminal import file_console, stdout_console, to_bytes
 
         if form == "markdown":
             from maskcli.render.markdown import WIDTH, to_markdown
 
             limits = dataclasses.replace(self._limits(WIDTH), flows=True)
-            return to_markdown(result.view(limits)).encode()
+            return to_markdown(view(limits)).encode()
         console = file_console() if to_file else stdout_console()
-        return to_bytes(result.view(self._limits(console.width)), console)
+        return to_bytes(view(self._limits(console.width)), console)
 
     def _limits(self, width: int) -> Limits:
         if self.all_:

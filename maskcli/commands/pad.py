@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,37 +12,85 @@ import click
 from maskcli.commands import options
 from maskcli.commands.drawing import PICTURES, check_pictures, drawn
 from maskcli.commands.heat import check_heat, heat_option
-from maskcli.records import PaddedBatch
+from maskcli.errors import UsageError
+from maskcli.records import Excerpt, Layout, PaddedBatch
 from maskcli.render.documents import pad_document
 from maskcli.render.parts import Limits, Part
+from maskcli.render.progress import counting
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
+from maskcli.sequences.streaming import Files, pad_files, written
+
+MIB = 2**20
+MASK_SUFFIX = ".npy"
 
 
 @click.command(short_help="Pad sequences from files; show or write the batch.")
 @options.source_options
 @heat_option
+@click.option("--mask-output", metavar="PATH", help="Write the mask: .npy, of booleans, True where a token stands.")
 @options.answer_options(f"Write the batch: {', '.join(WRITABLE)}; or as it is shown: .md, .svg, .png.", also=PICTURES)
 @options.json_schema_option("pad")
-def pad(source: options.Source, answer: options.Answer, heat: Any) -> None:
+def pad(source: options.Source, answer: options.Answer, heat: Any, mask_output: str | None) -> None:
     """Read ragged integer sequences, pad and truncate them, and show or write the batch.
 
-    FILE is JSON, JSON Lines, text, CSV, .npy or .npz, plain or .gz; - is standard input. Without FILE the sample is
-    padded. Tokens equal those of keras.utils.pad_sequences.
+    FILE is JSON, JSON Lines, text, CSV, .npy, .npz, Parquet or Arrow, plain, .gz or .zst, a pattern or a directory of
+    such; - is standard input. Without FILE the sample is padded. Tokens equal those of keras.utils.pad_sequences. Into
+    .npy, .npz, .jsonl and .csv, files of any size are padded in little memory.
     """
     answer.check_output(also=PICTURES, files=tuple(WRITABLE))
     check_pictures(answer)
     check_heat(heat, answer)
+    _check_mask_output(mask_output, answer)
+    output = answer.output if answer.output and Path(answer.output).suffix.lower() in WRITABLE else None
+    printed = answer if output is None else dataclasses.replace(answer, output=None)
+    files = source.as_files()
+    if (output or mask_output) and heat is None and printed.is_excerpt and _in_parts(output) and files.in_chunks:
+        shown = _padded_into(files, source.layout_over(Layout()), output, mask_output, answer.max_rows or 0)
+        printed.show(partial(_view, shown, None))
+        return
     loaded, layout = source.read()
     with loaded.naming():
         batch = pad_ragged(loaded.ragged, layout)
-    files = {suffix: partial(write, batch) for suffix, write in WRITABLE.items()}
-    view = partial(_view, batch, heat)
-    answer.give(options.Result(partial(pad_document, batch), view, drawn(partial(_picture, batch)), files))
+    with written(output, mask_output, batch.layout, len(batch.tokens)) as add:
+        add(batch)
+    printed.give(
+        options.Result(partial(pad_document, batch), partial(_view, batch, heat), drawn(partial(_picture, batch)))
+    )
 
 
-def _view(batch: PaddedBatch, heat: Any, limits: Limits) -> list[Part]:
-    if heat is None:
+def _check_mask_output(mask_output: str | None, answer: options.Answer) -> None:
+    if mask_output is None:
+        return
+    if Path(mask_output).suffix.lower() != MASK_SUFFIX:
+        raise UsageError(
+            where=f"--mask-output {mask_output}",
+            expected=f"a path that ends in {MASK_SUFFIX}",
+            received=repr(Path(mask_output).suffix) if Path(mask_output).suffix else "no suffix",
+            fix="A mask is written as one NumPy array of booleans.",
+        )
+    if answer.output is not None and Path(answer.output).resolve() == Path(mask_output).resolve():
+        raise UsageError(
+            where=f"--mask-output {mask_output}",
+            expected="a file of its own",
+            received="that of --output",
+            fix="Name another file for the mask.",
+        )
+
+
+def _in_parts(output: str | None) -> bool:
+    return output is None or WRITABLE[Path(output).suffix.lower()].in_parts
+
+
+def _padded_into(files: Files, layout: Layout, output: str | None, mask_output: str | None, rows: int) -> Excerpt:
+    with counting("Padding", "MiB") as progress:
+        return pad_files(
+            files, layout, output, mask_output, rows, lambda done, all_: progress(done // MIB, all_ // MIB)
+        )
+
+
+def _view(batch: PaddedBatch | Excerpt, heat: Any, limits: Limits) -> list[Part]:
+    if heat is None or isinstance(batch, Excerpt):
         from maskcli.render.views.pad import view
 
         return view(batch, limits)

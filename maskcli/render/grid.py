@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskcli.records import Bools, Floats, Ints, PaddedBatch
+from maskcli.records import Bools, Excerpt, Floats, Ints
 from maskcli.render.numbers import plural
 from maskcli.render.parts import Cell, Column, Limits, Role, Text, cell
 
@@ -48,10 +48,11 @@ def mask_cells(mask: Bools | None, shown: list[int | None]) -> Cells:
     return tuple(Cell(GAP, "muted") if index is None else Cell("", "on" if mask[index] else "off") for index in shown)
 
 
-def token_width(batch: PaddedBatch) -> int:
+def token_width(batch: Excerpt) -> int:
     """Return the characters that the widest token takes, padding with its glyph, and the gap to the next."""
-    tokens = batch.tokens
-    widest = max(len(str(tokens.min())), len(str(tokens.max())), len(str(tokens.shape[1] - 1)))
+    shown = [part.tokens for part in (batch.first, batch.last) if part.tokens.size]
+    extremes = (extreme for tokens in shown for extreme in (tokens.min(), tokens.max()))
+    widest = max(len(str(number)) for number in (*extremes, batch.shape[1] - 1))
     return max(widest, len(str(batch.layout.value)) + 1) + 2
 
 

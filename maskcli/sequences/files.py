@@ -20,7 +20,7 @@ from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Strea
 T = TypeVar("T")
 HEAD = 2**16
 """Bytes at the start of content that tell its format, or more up to the end of the first line."""
-WRITABLE = {entry.suffixes[0]: entry.write for entry in FORMATS.values() if entry.write}
+WRITABLE = {entry.suffixes[0]: entry for entry in FORMATS.values() if entry.writer}
 SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
 
 
@@ -54,11 +54,11 @@ class Loaded:
             raise
 
 
-def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str | None = None) -> Loaded:
+def read_sequences(paths: Sequence[str | Source], input_format: str = "auto", field: str | None = None) -> Loaded:
     """Return the sequences of files, in order.
 
     Args:
-        paths: files, plain or packed; ``-`` is standard input.
+        paths: files, plain or packed, by path (``-`` is standard input) or as sources.
         input_format: a name of ``FORMATS``, or ``auto`` to go by suffix, and by content where there is none.
         field: of JSON records, a column, or an array of an ``.npz``.
 
@@ -67,8 +67,9 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
     """
     parts: list[tuple[int, Callable[[int], str]]] = []
     layouts, values, lengths, rows = set(), _Growing(np.int32), _Growing(np.int64), 0
-    for path in paths:
-        for chunk in read_chunks(Source(path), input_format, Field(field), lambda ragged: ragged):
+    sources = [path if isinstance(path, Source) else Source(path) for path in paths]
+    for source in sources:
+        for chunk in read_chunks(source, input_format, Field(field), lambda ragged: ragged):
             parts.append((rows, chunk.where))
             values.add(chunk.made.values)
             lengths.add(chunk.made.lengths)
@@ -76,7 +77,7 @@ def read_sequences(paths: Sequence[str], input_format: str = "auto", field: str 
             rows += chunk.rows
     ragged = RaggedSequences(values.whole(), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.whole())]))
     if not len(ragged.values):
-        raise only_empty(paths, rows)
+        raise only_empty(sources, rows)
     return Loaded(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
 
 
@@ -103,10 +104,10 @@ class _Growing:
         return self._array
 
 
-def only_empty(paths: Sequence[str], rows: int) -> InputError:
+def only_empty(sources: Sequence[Source], rows: int) -> InputError:
     """Return the error for files of ``rows`` sequences without a token."""
     return InputError(
-        where=", ".join(map(display_name, paths[:3])) + (" ..." if len(paths) > 3 else ""),
+        where=", ".join(source.name for source in sources[:3]) + (" ..." if len(sources) > 3 else ""),
         expected="at least one token",
         received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
         fix="Check what wrote this input.",

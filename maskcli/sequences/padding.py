@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from maskcli.sequences.ragged import INT64, as_ragged
 from maskcli.sequences.windows import Rows, laid_out
 
 SIDES = ("pre", "post")
+PART = 2**22
+"""Bytes of tokens in each part of a batch that is made in parts."""
 LARGEST = 2**40
 """Tokens of a batch; no machine holds more."""
 
@@ -74,6 +77,24 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     except (MemoryError, ValueError, OverflowError) as error:
         raise _too_big(len(ragged), maxlen) from error
     return PaddedBatch(tokens, mask, lengths, resolved, truncated_tokens=len(ragged.values) - int(kept.sum()))
+
+
+def pad_in_parts(ragged: RaggedSequences, layout: Layout) -> Iterable[PaddedBatch]:
+    """Return sequences padded by a layout with ``maxlen``, in parts: made already, but for those after a large first.
+
+    Raises:
+        InputError: for a value that the dtype cannot hold, before any part is made.
+    """
+    _check_fits(ragged, layout.dtype)
+    step = max(1, PART // (_maxlen(layout) * np.dtype(layout.dtype).itemsize))
+    starts = range(0, len(ragged), step)
+    parts = (pad_ragged(_rows(ragged, start, start + step), layout) for start in starts)
+    return parts if len(starts) > 1 else list(parts)
+
+
+def _rows(ragged: RaggedSequences, start: int, end: int) -> RaggedSequences:
+    splits = ragged.row_splits[start : end + 1]
+    return RaggedSequences(ragged.values[splits[0] : splits[-1]], splits - splits[0])
 
 
 def check_layout(layout: Layout) -> Layout:
@@ -139,9 +160,27 @@ def valid_timesteps(batch: PaddedBatch) -> Bools:
     return valid
 
 
+def joined(parts: Sequence[PaddedBatch]) -> PaddedBatch:
+    """Return parts of one layout, at least one, as one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    tokens, mask, lengths = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("tokens", "mask", "lengths")
+    )
+    return PaddedBatch(tokens, mask, lengths, parts[0].layout, sum(part.truncated_tokens for part in parts))
+
+
 def first_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
     """Return the first rows of a batch, padded as they are."""
-    few = slice(0, rows)
+    return _part(batch, slice(0, rows))
+
+
+def last_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
+    """Return the last rows of a batch, padded as they are."""
+    return _part(batch, slice(max(0, len(batch.tokens) - rows), None))
+
+
+def _part(batch: PaddedBatch, few: slice) -> PaddedBatch:
     mask, lengths = batch.mask[few], batch.lengths[few]
     return PaddedBatch(batch.tokens[few], mask, lengths, batch.layout, int(lengths.sum()) - int(mask.sum()))
 

@@ -27,16 +27,11 @@ PIECE = 2**20
 
 
 class Stream:
-    """Bytes of a source, in order.
+    """Bytes of a source, in order."""
 
-    Attributes:
-        place: returns how many bytes of the file itself were read.
-    """
-
-    def __init__(self, raw: BinaryIO, unpacked: BinaryIO, form: str, name: str) -> None:
-        """Read ``unpacked``; ``raw`` is the file itself, which ``form`` describes in messages."""
-        self.place = raw.tell
-        self._unpacked, self._name, self._form = unpacked, name, form
+    def __init__(self, source: Source, raw: BinaryIO, unpacked: BinaryIO, form: str) -> None:
+        """Read ``unpacked``; ``raw`` is the file itself, whose ``form`` is for messages."""
+        self._source, self._raw, self._unpacked, self._form = source, raw, unpacked, form
         self._ahead = b""
 
     def peek(self, size: int) -> bytes:
@@ -63,19 +58,21 @@ class Stream:
 
     def _taken(self, size: int) -> bytes:
         try:
-            return bytes(self._unpacked.read(size))
+            taken = bytes(self._unpacked.read(size))
+            self._source.place = self._raw.tell()
+            return taken
         except (OSError, EOFError, ValueError, zlib.error) as error:
             if not self._form and isinstance(error, OSError | ValueError):
-                raise _unread(self._name, "a file that can be read", error, READING) from None
+                raise _unread(self._source.name, "a file that can be read", error, READING) from None
             raise InputError(
-                where=self._name,
+                where=self._source.name,
                 expected=f"a whole {self._form} file",
                 received=str(error).splitlines()[0].lower(),
                 fix="Fetch or compress it again.",
             ) from None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(eq=False)
 class Source:
     """A file, or standard input.
 
@@ -83,11 +80,13 @@ class Source:
         path: ``-`` is standard input.
         what: it should hold, for messages.
         hint: what else could have been given, for messages.
+        place: how many of its bytes, packed as they are, were read of the last stream.
     """
 
     path: str
     what: str = "sequences"
     hint: str = READING
+    place: int = dataclasses.field(default=0, init=False)
 
     @property
     def name(self) -> str:
@@ -102,6 +101,12 @@ class Source:
         with self._naming():
             path = Path(self.path)
             return path if stat.S_ISREG(path.stat().st_mode) or path.is_dir() else None
+
+    @functools.cached_property
+    def is_packed(self) -> bool:
+        """Whether it is unpacked as it is read."""
+        with self._naming(), self._raw() as raw:
+            return raw.read(4).startswith((GZIP, ZSTANDARD))
 
     @property
     def size(self) -> int:
@@ -122,7 +127,8 @@ class Source:
                 raw = stack.enter_context(self._raw())
                 start = raw.read(4)
                 raw.seek(0)
-            yield Stream(raw, *_unpacked(raw, start, self.name), self.name)
+            unpacked, form = _unpacked(raw, start, self.name)
+            yield Stream(self, raw, unpacked, form)
 
     def read(self) -> bytes:
         """Return all of it; raise as ``open`` does."""

@@ -41,7 +41,8 @@ def of_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list
         resolution=resolution,
         limits=limits,
     )
-    return [pad.heading(batch), heatmap, Text(pad.summary(batch))]
+    shown = pad.excerpt(batch)
+    return [pad.heading(shown), heatmap, Text(pad.summary(shown))]
 
 
 # What a model did.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
-from maskcli.errors import InputError
+from maskcli.errors import InputError, MaskcliError
 from maskcli.records import RaggedSequences
+from maskcli.sequences.blocks import in_order
 from maskcli.sequences.foreign import from_foreign
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field, Format, Parsed, quoted
-from maskcli.sequences.sources import pyarrow
+from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, chunk_of, judged, quoted, raised
+from maskcli.sequences.ragged import checked
+from maskcli.sequences.sources import Source, pyarrow
+
+T = TypeVar("T")
+ROWS = 2**16
+"""Rows at a time."""
 
 FILE, STREAM, PARQUET = b"ARROW1\x00\x00", b"\xff\xff\xff\xff", b"PAR1"
 """First bytes: of the two forms of Arrow IPC, and of Parquet."""
@@ -43,11 +50,104 @@ def _ipc(source: Any) -> Any:
 
 
 def _table(data: bytes, name: str, kind: str, read: Callable[[Any], Any]) -> Any:
-    """Return the table of a file; whatever pyarrow says of one that it cannot read is for the user."""
+    with _refusing(name, kind):
+        table = read(pyarrow(name).BufferReader(data))
+        table.validate(full=True)
+    return table
+
+
+def parquet_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of some rows at a time; see ``ReadChunks``."""
+
+    def batches(data: Any) -> Iterator[Any]:
+        from pyarrow.parquet import ParquetFile
+
+        file = ParquetFile(data)
+        yield file.schema_arrow
+        yield from file.iter_batches(ROWS, columns=_wanted(file.schema_arrow, field, source.name))
+
+    return _chunks(source, field, made, "a Parquet", batches, read_parquet)
+
+
+def arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of some rows at a time; see ``ReadChunks``."""
+
+    def batches(data: Any) -> Iterator[Any]:
+        from pyarrow import ipc
+
+        if data.read(len(FILE)) == FILE:
+            file = ipc.open_file(data)
+            yield file.schema
+            found = map(file.get_batch, range(file.num_record_batches))
+        else:
+            data.seek(0)
+            stream = ipc.open_stream(data)
+            yield stream.schema
+            found = iter(stream)
+        yield from (batch.slice(start, ROWS) for batch in found for start in range(0, batch.num_rows, ROWS))
+
+    return _chunks(source, field, made, "an Arrow IPC", batches, read_arrow)
+
+
+def _wanted(schema: Any, field: Field, name: str) -> list[str] | None:
+    """Return the one column to read, or None where its name would be taken for a path into others."""
+    chosen = _chosen(schema, field, name)
+    return [chosen] if "." not in chosen else None
+
+
+def _chunks(
+    source: Source,
+    field: Field,
+    made: Callable[[RaggedSequences], T],
+    kind: str,
+    batches: Callable[[Any], Iterator[Any]],
+    read: Callable[[bytes, str, Field], Parsed],
+) -> Iterator[Chunk[T]]:
+    name = source.name
+    with _refusing(name, kind), _mapped(source) as data:
+        found = batches(data)
+        schema = next(found)
+        chosen = _chosen(schema, field, name)
+        if not _is_integers(schema.field(chosen).type, Field()):
+            parsed = read(source.read(), name, field)
+            yield chunk_of(judged(parsed, name), parsed, made)
+            return
+
+        def work(batch: Any) -> T | MaskcliError:
+            try:
+                batch.validate(full=True)
+                rows = from_foreign(batch.column(batch.schema.get_field_index(chosen)))
+                assert isinstance(rows, RaggedSequences)  # noqa: S101 - what a column of lists is
+                return made(checked(rows))
+            except MaskcliError as error:
+                return error
+
+        row = 0
+        for batch, result in in_order(work, found):
+            where = _row_of(name, row)
+            yield Chunk(batch.num_rows, raised(result, where), where)
+            row += batch.num_rows
+
+
+@contextlib.contextmanager
+def _mapped(source: Source) -> Iterator[Any]:
+    """Yield a file for pyarrow: mapped into memory, or unpacked where it is packed or a pipe."""
+    pa = pyarrow(source.name)
+    if source.file is not None and not source.is_packed:
+        with pa.memory_map(str(source.file)) as mapped:
+            yield mapped
+    else:
+        yield pa.BufferReader(source.read())
+
+
+@contextlib.contextmanager
+def _refusing(name: str, kind: str) -> Iterator[None]:
+    """Say of a file that pyarrow cannot read what it says."""
     pa = pyarrow(name)
     try:
-        table = read(pa.BufferReader(data))
-        table.validate(full=True)
+        yield
+    except MaskcliError:
+        raise
     except (pa.ArrowException, OSError, ValueError, NotImplementedError) as error:
         raise InputError(
             where=name,
@@ -55,11 +155,11 @@ def _table(data: bytes, name: str, kind: str, read: Callable[[Any], Any]) -> Any
             received=f"one that pyarrow cannot read ({str(error).splitlines()[0].rstrip('.')})",
             fix="Fetch or write it again.",
         ) from None
-    return table
 
 
-def _rows(table: Any, name: str, field: Field) -> Parsed:
-    names = table.column_names
+def _chosen(schema: Any, field: Field, name: str) -> str:
+    """Return the name of the column that holds the sequences."""
+    names = schema.names
     if len(set(names)) < len(names):
         raise InputError(
             where=name,
@@ -67,9 +167,7 @@ def _rows(table: Any, name: str, field: Field) -> Parsed:
             received=f"columns named {quoted(names)}",
             fix="Rename the columns.",
         )
-    if field is json_text.WHOLE:
-        return Parsed(table.to_pylist(), _row_of(name))
-    chosen = field.name if field.name is not None else _only(table, field, name)
+    chosen = field.name if field.name is not None else _only(schema, field, name)
     if chosen not in names:
         raise InputError(
             where=name,
@@ -77,31 +175,43 @@ def _rows(table: Any, name: str, field: Field) -> Parsed:
             received=f"columns named {quoted(names)}",
             fix=f"Name the column with {field.option}.",
         )
-    return Parsed(_column(table[chosen], name), _row_of(name))
+    return chosen
 
 
-def _only(table: Any, field: Field, name: str) -> str:
+def _rows(table: Any, name: str, field: Field) -> Parsed:
+    if field is json_text.WHOLE:
+        _chosen(table.schema, Field(table.column_names[0]) if table.column_names else field, name)
+        return Parsed(table.to_pylist(), _row_of(name))
+    return Parsed(_column(table[_chosen(table.schema, field, name)], name), _row_of(name))
+
+
+def _only(schema: Any, field: Field, name: str) -> str:
     """Return the one column that can hold the sequences."""
-    found = [each.name for each in table.schema if _is_list(each.type) and _is_number(each.type.value_type, field)]
+    found = [each.name for each in schema if _is_integers(each.type, field)]
     if len(found) == 1:
         return str(found[0])
     raise InputError(
         where=name,
         expected=f"one column of lists of {'numbers' if field.numbers else 'integers'}",
-        received=f"{quoted(found)} among the columns {quoted(table.column_names)}",
+        received=f"{quoted(found)} among the columns {quoted(schema.names)}",
         fix=f"Name the column with {field.option}.",
     )
 
 
 def _column(column: Any, name: str) -> RaggedSequences | list[Any]:
     """Return a column of lists of integers as ragged sequences, and any other as what Python has for it."""
-    if not (_is_list(column.type) and _is_number(column.type.value_type, Field())):
+    if not _is_integers(column.type, Field()):
         return list(column.to_pylist())
     try:
         rows = from_foreign(column)
     except InputError as error:
         raise error.at(_row_of(name)(error.row) if error.row is not None else name) from None
     return rows if isinstance(rows, RaggedSequences) else np.asarray(rows).tolist()
+
+
+def _is_integers(kind: Any, field: Field) -> bool:
+    """Return whether a column is of lists of integers, or of whatever else will do for ``field``."""
+    return _is_list(kind) and _is_number(kind.value_type, field)
 
 
 def _is_list(kind: Any) -> bool:
@@ -115,11 +225,15 @@ def _is_number(kind: Any, field: Field) -> bool:
     return bool(types.is_integer(kind) or numbers)
 
 
-def _row_of(name: str) -> Callable[[int], str]:
-    return lambda row: f"{name}, row {row + 1}"
+def _row_of(name: str, first: int = 0) -> Callable[[int], str]:
+    return lambda row: f"{name}, row {first + row + 1}"
+
+
+def _looks_like_arrow(data: bytes) -> bool:
+    return data.startswith((FILE, STREAM))
 
 
 FORMATS = (
-    Format("parquet", (".parquet", ".pq"), read_parquet, lambda data: data.startswith(PARQUET)),
-    Format("arrow", (".arrow", ".feather", ".arrows"), read_arrow, lambda data: data.startswith((FILE, STREAM))),
+    Format("parquet", (".parquet", ".pq"), read_parquet, lambda data: data.startswith(PARQUET), chunks=parquet_chunks),
+    Format("arrow", (".arrow", ".feather", ".arrows"), read_arrow, _looks_like_arrow, chunks=arrow_chunks),
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -73,6 +74,10 @@ class ReadChunks(Protocol):
         """Yield what ``made`` makes of the rows, in order."""
 
 
+Add = Callable[[PaddedBatch], None]
+Writer = Callable[[BinaryIO, Layout, int | None], contextlib.AbstractContextManager[Add]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Format:
     """One file format.
@@ -82,7 +87,10 @@ class Format:
         suffixes: that tell it, lower case.
         read: ``(data, name, field)`` to the rows; raises InputError.
         looks_like: whether content without a suffix is of this format; the first one in the table that says so wins.
-        write: a padded batch to bytes; None for a format that maskcli only reads.
+        writer: ``(out, layout, rows)`` to a context, in which parts of a padded batch are written to ``out`` one after
+            the other; None for a format that maskcli only reads. ``rows`` are those of all parts, where that is known.
+        needs_rows: whether ``writer`` has to be told how many rows there are.
+        in_parts: whether parts are written as they come, or held in memory till the last.
         chunks: reads it some rows at a time; None for a format that is read whole.
         in_chunks: whether content that begins so can be.
     """
@@ -91,9 +99,11 @@ class Format:
     suffixes: tuple[str, ...]
     read: Callable[[bytes, str, Field], Parsed]
     looks_like: Callable[[bytes], bool]
-    write: Callable[[PaddedBatch], bytes] | None = None
+    writer: Writer | None = None
     chunks: ReadChunks | None = None
     in_chunks: Callable[[bytes], bool] = lambda _: True
+    in_parts: bool = True
+    needs_rows: bool = False
 
 
 def judged(parsed: Parsed, name: str) -> RaggedSequences:
@@ -112,6 +122,13 @@ def chunk_of(ragged: RaggedSequences, parsed: Parsed, made: Callable[[RaggedSequ
         raise error if error.row is None else error.at(parsed.where(error.row)) from None
 
 
+def raised(result: T | MaskcliError, where: Callable[[int], str]) -> T:
+    """Return a result, or raise the error that it is, with the place of its row."""
+    if not isinstance(result, MaskcliError):
+        return result
+    raise result if result.row is None else result.at(where(result.row))
+
+
 def decode(data: bytes, name: str, line: int = 1, offset: int = 0) -> str:
     """Return UTF-8 text; raise InputError with the line of the first bad byte.
 
@@ -127,6 +144,11 @@ def decode(data: bytes, name: str, line: int = 1, offset: int = 0) -> str:
             received=f"byte 0x{data[error.start]:02x} at offset {offset + error.start}",
             fix="Save it as UTF-8, or name its format with --input-format.",
         ) from None
+
+
+def write_text(out: BinaryIO, lines: Iterable[str]) -> None:
+    """Write lines, each with its end."""
+    out.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def quoted(names: Sequence[object]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import RaggedSequences
 from maskcli.sequences.blocks import Block, in_order
-from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of
+from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, raised
 from maskcli.sequences.sources import Source, Stream
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences]
             where = reader.where(block, row, line)
             chunk: Chunk[T] | None
             if done is not None and reader.goes_on(done[0]):
-                chunk = Chunk(len(done[0].rows), _raised(done[1], where), where)
+                chunk = Chunk(len(done[0].rows), raised(done[1], where), where)
             else:
                 rows = reader.plain(block, where, line)
                 chunk = None if rows is None else chunk_of(rows, Parsed(rows, where), made)
@@ -73,12 +73,6 @@ def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences]
                 yield chunk
                 row += chunk.rows
             line += block.data.count(b"\n")
-
-
-def _raised(result: T | MaskcliError, where: Where) -> T:
-    if not isinstance(result, MaskcliError):
-        return result
-    raise result if result.row is None else result.at(where(result.row))
 
 
 def up_to_error(lines: Iterable[str], parse: Callable[[str, int], Any]) -> tuple[list[Any], InputError | None]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.render.documents import dumps, pad_document
 from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut, skip_bom, workspace
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, chunk_of, decode, judged, quoted
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, chunk_of, decode, judged, quoted
 from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks
 from maskcli.sequences.formats.json_frames import array_frame, quickly
-from maskcli.sequences.padding import check_layout, validity
+from maskcli.sequences.padding import check_layout, joined, validity
 from maskcli.sequences.ragged import describe, ragged_from_rows, unpad
 from maskcli.sequences.sources import BOM, Source, Stream
 
@@ -140,9 +141,12 @@ def _line_in(stream: Stream, start: int, size: int, index: int) -> int:
     return _line_of(f"{text[:comma]}[{text[comma + 1 :]}]", index) - 1
 
 
-def write(batch: PaddedBatch) -> bytes:
-    """Return the document that ``maskcli pad --format json`` prints."""
-    return dumps(pad_document(batch))
+@contextlib.contextmanager
+def writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+    """Write the document that ``maskcli pad --format json`` prints; see ``Format.writer``."""
+    parts: list[PaddedBatch] = []
+    yield parts.append
+    out.write(dumps(pad_document(joined(parts))))
 
 
 def _no_field(field: Field, name: str, received: str) -> InputError:
@@ -237,4 +241,4 @@ def _is_array(head: bytes) -> bool:
     return head.startswith(b"[") and head[1:].lstrip(WHITE)[:1] in (b"[", b"{")
 
 
-FORMATS = (Format("json", (".json",), read, looks_like, write, chunks, _is_array),)
+FORMATS = (Format("json", (".json",), read, looks_like, writer, chunks, _is_array, in_parts=False),)

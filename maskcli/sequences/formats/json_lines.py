@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
-from maskcli.records import PaddedBatch, RaggedSequences
+from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences.blocks import Block, end_of_lines, lines, workspace
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, decode, judged
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, judged, write_text
 from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks, up_to_error
 from maskcli.sequences.formats.json_frames import line_frame, quickly
 from maskcli.sequences.sources import BOM, Source, Stream
@@ -64,9 +65,10 @@ class _Reader:
         return lambda index: f"{self._name}:{row + index + 1}"
 
 
-def write(batch: PaddedBatch) -> bytes:
-    """Return the tokens, a list a line."""
-    return "".join(json.dumps(row) + "\n" for row in batch.tokens.tolist()).encode()
+@contextlib.contextmanager
+def writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+    """Write the tokens, a list a line; see ``Format.writer``."""
+    yield lambda batch: write_text(out, (json.dumps(row) for row in batch.tokens.tolist()))
 
 
 def _lines(text: str) -> list[str]:
@@ -91,4 +93,4 @@ def _parse(line: str, where: str) -> Any:
         raise error.at(where) from None
 
 
-FORMATS = (Format("jsonl", (".jsonl", ".ndjson"), read, lambda data: data.startswith((b"[", b"{")), write, chunks),)
+FORMATS = (Format("jsonl", (".jsonl", ".ndjson"), read, lambda data: data.startswith((b"[", b"{")), writer, chunks),)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.formats.base import Field, Format, Parsed, quoted
+from maskcli.records import Ints, Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, chunk_of, judged, quoted
+from maskcli.sequences.padding import validity
 from maskcli.sequences.ragged import unpad
+from maskcli.sequences.sources import Source
 
+T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
+ROWS = 2**16
+"""Rows at a time."""
 MAGIC = {"npy": b"\x93NUMPY", "npz": b"PK\x03\x04"}
 
 
@@ -61,22 +67,89 @@ def load_arrays(data: bytes, name: str) -> dict[str, Array]:
     return archive
 
 
-def write_npy(batch: PaddedBatch) -> bytes:
-    """Return the tokens as one array."""
-    out = io.BytesIO()
-    np.save(out, batch.tokens, allow_pickle=False)
-    return out.getvalue()
+def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield what ``made`` makes of some rows of an ``.npy`` at a time, mapped into memory; see ``ReadChunks``."""
+    name = source.name
+    array = None
+    if source.file is not None and not source.is_packed and field.name is None:
+        with contextlib.suppress(Exception), source.file.open("rb") as file:  # What is wrong is said below.
+            if file.read(len(MAGIC["npy"])) == MAGIC["npy"]:
+                array = np.load(source.file, mmap_mode="r", allow_pickle=False)
+    if array is None or array.ndim != 2 or not len(array):
+        parsed = read_npy(source.read(), name, field)
+        yield chunk_of(judged(parsed, name), parsed, made)
+        return
+    for row in range(0, len(array), ROWS):
+        parsed = Parsed(np.asarray(array[row : row + ROWS]), _row_of(name, row))
+        yield chunk_of(judged(parsed, name), parsed, made)
 
 
-def write_npz(batch: PaddedBatch) -> bytes:
-    """Return tokens, mask and lengths."""
-    out = io.BytesIO()
-    np.savez_compressed(out, tokens=batch.tokens, mask=batch.mask, lengths=batch.lengths)
-    return out.getvalue()
+@contextlib.contextmanager
+def npy_writer(
+    out: IO[bytes], layout: Layout, rows: int | None = None, part: Literal["tokens", "mask"] = "tokens"
+) -> Iterator[Add]:
+    """Write tokens, or their mask, as one array; see ``Format.writer``."""
+    dtype = np.dtype(layout.dtype if part == "tokens" else bool)
+    written, size = 0, _write_header(out, dtype, rows or 0, layout)
+
+    def add(batch: PaddedBatch) -> None:
+        nonlocal written
+        out.write(np.ascontiguousarray(getattr(batch, part)).data)
+        written += len(batch.tokens)
+
+    yield add
+    if rows is None:
+        out.seek(0)
+        assert _write_header(out, dtype, written, layout) == size  # noqa: S101 - NumPy leaves room for more rows
+        out.seek(0, io.SEEK_END)
 
 
-def _row_of(name: str) -> Any:
-    return lambda row: f"{name}, row {row + 1}"
+@contextlib.contextmanager
+def npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterator[Add]:
+    """Write tokens, mask and lengths, in this order, as ``numpy.savez_compressed`` does; see ``Format.writer``."""
+    import tempfile
+    import zipfile
+
+    assert rows is not None  # noqa: S101 - a packed header cannot be written over
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, tempfile.TemporaryFile() as lengths:
+        with (
+            archive.open("tokens.npy", "w", force_zip64=True) as member,
+            npy_writer(member, layout, rows) as add_tokens,
+        ):
+
+            def add(batch: PaddedBatch) -> None:
+                add_tokens(batch)
+                lengths.write(batch.lengths.astype(np.int64, copy=False).data)
+
+            yield add
+        with archive.open("mask.npy", "w", force_zip64=True) as member:
+            _write_header(member, np.dtype(bool), rows, layout)
+            for some in _lengths(lengths):
+                member.write(validity(some, layout).data)
+        with archive.open("lengths.npy", "w", force_zip64=True) as member:
+            _write_header(member, np.dtype(np.int64), rows)
+            for some in _lengths(lengths):
+                member.write(some.data)
+
+
+def _lengths(file: IO[bytes]) -> Iterator[Ints]:
+    file.seek(0)
+    while some := file.read(ROWS * 8):
+        yield np.frombuffer(some, np.int64)
+
+
+def _write_header(out: IO[bytes], dtype: np.dtype[Any], rows: int, layout: Layout | None = None) -> int:
+    """Write the header of an ``.npy`` with ``rows`` rows, of the timesteps of ``layout``; return its length."""
+    header = io.BytesIO()
+    shape = (rows,) if layout is None else (rows, layout.maxlen)
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
+    out.write(header.getvalue())
+    return len(header.getvalue())
+
+
+def _row_of(name: str, first: int = 0) -> Callable[[int], str]:
+    return lambda row: f"{name}, row {first + row + 1}"
 
 
 def _load(data: bytes, name: str, wanted: str) -> Any:
@@ -146,6 +219,6 @@ def from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
 
 
 FORMATS = (
-    Format("npy", (".npy",), read_npy, lambda data: data.startswith(MAGIC["npy"]), write_npy),
-    Format("npz", (".npz",), read_npz, lambda data: data.startswith(MAGIC["npz"]), write_npz),
+    Format("npy", (".npy",), read_npy, lambda data: data.startswith(MAGIC["npy"]), npy_writer, chunks),
+    Format("npz", (".npz",), read_npz, lambda data: data.startswith(MAGIC["npz"]), npz_writer, needs_rows=True),
 )

@@ -6,16 +6,17 @@ spreadsheets write to make rows equally long, are no tokens; an empty cell betwe
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import PaddedBatch, RaggedSequences
+from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences.blocks import Block, lines, workspace
-from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, decode, judged
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, judged, write_text
 from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks, up_to_error
 from maskcli.sequences.sources import BOM, Source, Stream
 from maskcli.sequences.spacing import with_single_separators
@@ -100,9 +101,10 @@ def _lines(text: str) -> list[str]:
     return lines
 
 
-def write_csv(batch: PaddedBatch) -> bytes:
-    """Return the tokens, a line a sequence, with commas."""
-    return "".join(",".join(map(str, row)) + "\n" for row in batch.tokens.tolist()).encode()
+@contextlib.contextmanager
+def csv_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+    """Write the tokens, a line a sequence, with commas; see ``Format.writer``."""
+    yield lambda batch: write_text(out, (",".join(map(str, row)) for row in batch.tokens.tolist()))
 
 
 def _cells(line: str, where: str) -> list[Any]:
@@ -136,5 +138,5 @@ def _number(cell: str) -> int | float | str:
 
 FORMATS = (
     Format("text", (".txt", ".text"), read, lambda _: True, chunks=chunks),
-    Format("csv", (".csv", ".tsv"), read, lambda _: True, write_csv, chunks),
+    Format("csv", (".csv", ".tsv"), read, lambda _: True, csv_writer, chunks),
 )
