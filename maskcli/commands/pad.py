@@ -19,7 +19,7 @@ from maskcli.render.parts import Limits, Part
 from maskcli.render.progress import counting
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
-from maskcli.sequences.streaming import Files, pad_files, written
+from maskcli.sequences.streaming import Files, pad_files, write_batch
 
 MIB = 2**20
 MASK_SUFFIX = ".npy"
@@ -52,8 +52,7 @@ def pad(source: options.Source, answer: options.Answer, heat: Any, mask_output: 
     loaded, layout = source.read()
     with loaded.naming():
         batch = pad_ragged(loaded.ragged, layout)
-    with written(output, mask_output, batch.layout, len(batch.tokens)) as add:
-        add(batch)
+    write_batch(batch, output, mask_output)
     printed.give(
         options.Result(partial(pad_document, batch), partial(_view, batch, heat), drawn(partial(_picture, batch)))
     )

@@ -66,7 +66,7 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
             received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
             fix="Give maxlen to pad them anyway, or check what wrote this input.",
         )
-    _check_fits(ragged, layout.dtype)
+    fitting(ragged, layout)
     if maxlen * len(ragged) > LARGEST:
         raise _too_big(len(ragged), maxlen)
     resolved = dataclasses.replace(layout, maxlen=maxlen)
@@ -85,7 +85,7 @@ def pad_in_parts(ragged: RaggedSequences, layout: Layout) -> Iterable[PaddedBatc
     Raises:
         InputError: for a value that the dtype cannot hold, before any part is made.
     """
-    _check_fits(ragged, layout.dtype)
+    fitting(ragged, layout)
     step = max(1, PART // (_maxlen(layout) * np.dtype(layout.dtype).itemsize))
     starts = range(0, len(ragged), step)
     parts = (pad_ragged(_rows(ragged, start, start + step), layout) for start in starts)
@@ -210,12 +210,14 @@ def _maxlen(layout: Layout) -> int:
     return layout.maxlen
 
 
-def _check_fits(ragged: RaggedSequences, dtype: str) -> None:
+def fitting(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
+    """Return sequences whose every value the dtype of ``layout`` holds; raise InputError for others."""
+    dtype = layout.dtype
     if np.can_cast(ragged.values.dtype, dtype) or not len(ragged.values):
-        return
+        return ragged
     limits: Any = np.iinfo(dtype)
     if limits.min <= int(ragged.values.min()) and int(ragged.values.max()) <= limits.max:
-        return
+        return ragged
     low, high = max(limits.min, INT64.min), min(limits.max, INT64.max)
     past = np.flatnonzero((ragged.values < low) | (ragged.values > high))
     row, position = ragged.place(int(past[0]))

@@ -1,6 +1,6 @@
 """Files of any size to a padded batch in a file, in as much memory as a few blocks take.
 
-Without ``maxlen`` the files are read twice: once for the longest sequence, and once to pad.
+Without ``maxlen`` the sequences are set aside in a file, as numbers, till the longest is known.
 """
 
 from __future__ import annotations
@@ -8,25 +8,27 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, BinaryIO, TypeVar
 
 import numpy as np
 
-from maskcli.errors import InputError
 from maskcli.records import Excerpt, Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.blocks import in_order
 from maskcli.sequences.files import WRITABLE, only_empty, read_chunks, told
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format
-from maskcli.sequences.formats.numpy_arrays import npy_writer
-from maskcli.sequences.padding import check_layout, first_rows, joined, last_rows, pad_in_parts
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Writer
+from maskcli.sequences.formats.numpy_arrays import mask_writer
+from maskcli.sequences.padding import check_layout, first_rows, fitting, joined, last_rows, pad_in_parts
 from maskcli.sequences.sources import Source
 from maskcli.sequences.writing import replacing
 
 T = TypeVar("T")
+IN_MEMORY = 2**24
+"""Bytes of sequences that are set aside in memory; more go to a file, beside the one that is written."""
 Progress = Callable[[int, int], None]
-"""Is told how many bytes were read, of how many."""
+"""Is told how much is done, of how much."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +63,6 @@ class Files:
                 yield chunk
                 done(before + source.place)
             before += source.size
-            done(before)
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """How many sequences there are, how many tokens they have, and how many the longest has."""
-
-    rows: int = 0
-    tokens: int = 0
-    longest: int = 0
-
-    @classmethod
-    def of(cls, ragged: RaggedSequences) -> Sizes:
-        """Return the sizes of sequences in memory."""
-        return cls(len(ragged), len(ragged.values), int(ragged.lengths.max(initial=0)))
-
-    def and_(self, other: Sizes) -> Sizes:
-        """Return those of both together."""
-        return Sizes(self.rows + other.rows, self.tokens + other.tokens, max(self.longest, other.longest))
 
 
 def pad_files(
@@ -98,36 +81,44 @@ def pad_files(
         output: a path whose suffix is one of ``WRITABLE``.
         mask_output: an ``.npy`` for the mask.
         shown: rows.
-        progress: is told of what was read.
+        progress: is told how far it is.
 
     Raises:
         InputError: for what cannot be read, padded or written; nothing is written then.
     """
-    layout = check_layout(layout)
-    twice = layout.maxlen is None or (output is not None and _entry(output).needs_rows)
-    total = (1 + twice) * files.size
-    sizes = _sizes(files, lambda done: progress(done, total)) if twice else None
-    if layout.maxlen is None and sizes is not None:
-        layout = dataclasses.replace(layout, maxlen=sizes.longest)
-    noted = _Noted(layout, shown)
-    with written(output, mask_output, layout, None if sizes is None else sizes.rows) as add:
-        made = partial(pad_in_parts, layout=layout)
-        for chunk in files.chunks(made, lambda done: progress(total - files.size + done, total)):
-            for part in chunk.made:
+    layout, rows = check_layout(layout), None
+    with _targets(output, mask_output) as targets:
+        if layout.maxlen is not None and not (output and _entry(output).needs_rows):
+            parts = _parts(files, layout, progress)
+        else:
+            aside = _Aside(output or mask_output or "")
+            for chunk in files.chunks(partial(fitting, layout=layout), lambda done: progress(done, 2 * files.size)):
+                aside.add(chunk.made)
+            _check_tokens(files, aside.rows, aside.tokens)
+            layout, rows = dataclasses.replace(layout, maxlen=layout.maxlen or aside.longest), aside.rows
+            parts = aside.padded(layout, progress)
+        noted = _Noted(layout, shown)
+        with _writing(targets, layout, rows) as add:
+            for part in parts:
                 add(part)
                 noted.add(part)
         _check_tokens(files, noted.rows, noted.tokens + noted.truncated)
-        if sizes is not None and sizes != Sizes(noted.rows, noted.tokens + noted.truncated, noted.longest):
-            raise _changed(files)
     return noted.excerpt()
 
 
-def _sizes(files: Files, done: Callable[[int], None]) -> Sizes:
-    sizes = Sizes()
-    for chunk in files.chunks(Sizes.of, done):
-        sizes = sizes.and_(chunk.made)
-    _check_tokens(files, sizes.rows, sizes.tokens)
-    return sizes
+def write_batch(batch: PaddedBatch, output: str | None, mask_output: str | None) -> None:
+    """Write a batch, and its mask, to files; see ``pad_files``."""
+    with (
+        _targets(output, mask_output) as targets,
+        _writing(targets, batch.layout, len(batch.tokens)) as add,
+    ):
+        add(batch)
+
+
+def _parts(files: Files, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
+    """Yield the batch as its sequences are read."""
+    for chunk in files.chunks(partial(pad_in_parts, layout=layout), lambda done: progress(done, files.size)):
+        yield from chunk.made
 
 
 def _check_tokens(files: Files, rows: int, tokens: int) -> None:
@@ -135,38 +126,25 @@ def _check_tokens(files: Files, rows: int, tokens: int) -> None:
         raise only_empty(files.sources, rows)
 
 
-def _changed(files: Files) -> InputError:
-    return InputError(
-        where=", ".join(source.name for source in files.sources[:3]),
-        expected="the same sequences when read again, to be padded",
-        received="others",
-        fix="Pad files that nobody writes to.",
-    )
+@contextlib.contextmanager
+def _targets(output: str | None, mask_output: str | None) -> Iterator[list[tuple[BinaryIO, Writer]]]:
+    """Yield the files that are written, with what writes each; they take their places when all is written."""
+    with contextlib.ExitStack() as stack:
+        targets: list[tuple[BinaryIO, Writer]] = []
+        if output is not None:
+            writer = _entry(output).writer
+            assert writer is not None  # noqa: S101 - of a format that is written
+            targets.append((stack.enter_context(replacing(output)), writer))
+        if mask_output is not None:
+            targets.append((stack.enter_context(replacing(mask_output)), mask_writer))
+        yield targets
 
 
 @contextlib.contextmanager
-def written(
-    output: str | None, mask_output: str | None, layout: Layout, rows: int | None = None
-) -> Iterator[Callable[[PaddedBatch], None]]:
-    """Yield what writes parts of a batch to files, which take their places when all is written.
-
-    Args:
-        output: a path whose suffix is one of ``WRITABLE``, for the batch.
-        mask_output: a path for the mask, as an ``.npy``.
-        layout: of the batch, with ``maxlen``.
-        rows: of the batch, where that is known.
-
-    Raises:
-        InputError: when a file cannot be written; nothing is left of it then.
-    """
+def _writing(targets: Iterable[tuple[BinaryIO, Writer]], layout: Layout, rows: int | None) -> Iterator[Add]:
+    """Yield what writes a part of a batch to all targets; ``rows`` are those of the batch, where that is known."""
     with contextlib.ExitStack() as stack:
-        adds: list[Add] = []
-        if output is not None:
-            writer, out = _entry(output).writer, stack.enter_context(replacing(output))
-            adds.append(stack.enter_context(writer(out, layout, rows)))  # type: ignore[misc]
-        if mask_output is not None:
-            mask = stack.enter_context(replacing(mask_output))
-            adds.append(stack.enter_context(npy_writer(mask, layout, rows, "mask")))
+        adds = [stack.enter_context(writer(out, layout, rows)) for out, writer in targets]
 
         def add(part: PaddedBatch) -> None:
             for each in adds:
@@ -179,19 +157,61 @@ def _entry(output: str) -> Format:
     return WRITABLE[Path(output).suffix.lower()]
 
 
+class _Aside:
+    """Sequences set aside, in the order they came: in memory, or in a file that goes with the last who holds it.
+
+    Attributes:
+        rows: how many sequences there are.
+        tokens: how many tokens they have.
+        longest: how many the longest has.
+    """
+
+    def __init__(self, beside: str) -> None:
+        import tempfile
+
+        self.rows = self.tokens = self.longest = 0
+        directory = str(Path(beside).resolve().parent)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=directory)  # noqa: SIM115 - see above
+        self._parts: list[tuple[int, int, np.dtype[np.signedinteger]]] = []
+
+    def add(self, ragged: RaggedSequences) -> None:
+        lengths = ragged.lengths
+        self._file.write(np.ascontiguousarray(ragged.values).data)
+        self._file.write(lengths.astype(np.int64, copy=False).data)
+        self._parts.append((len(ragged.values), len(lengths), ragged.values.dtype))
+        self.rows += len(lengths)
+        self.tokens += len(ragged.values)
+        self.longest = max(self.longest, int(lengths.max(initial=0)))
+
+    def padded(self, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
+        """Yield them padded by a layout with ``maxlen``."""
+        read = 0
+        for ragged, parts in in_order(partial(pad_in_parts, layout=layout), self._read()):
+            yield from parts
+            read += len(ragged.values)
+            progress(self.tokens + read, 2 * self.tokens)
+
+    def _read(self) -> Iterator[RaggedSequences]:
+        self._file.seek(0)
+        for tokens, rows, dtype in self._parts:
+            values = np.frombuffer(self._file.read(tokens * dtype.itemsize), dtype)
+            splits = np.zeros(rows + 1, np.int64)
+            np.cumsum(np.frombuffer(self._file.read(rows * 8), np.int64), out=splits[1:])
+            yield RaggedSequences(values, splits)
+
+
 class _Noted:
     """What was written: how much, and some rows at either end."""
 
     def __init__(self, layout: Layout, shown: int) -> None:
-        self.rows = self.tokens = self.truncated = self.longest = 0
+        self.rows = self.tokens = self.truncated = 0
         self._layout, self._shown = layout, shown
         self._first = self._last = _none(layout)
 
     def add(self, part: PaddedBatch) -> None:
         self.rows += len(part.tokens)
-        self.tokens += int(np.minimum(part.lengths, part.tokens.shape[1]).sum())
+        self.tokens += int(part.lengths.sum()) - part.truncated_tokens
         self.truncated += part.truncated_tokens
-        self.longest = max(self.longest, int(part.lengths.max(initial=0)))
         if len(self._first.tokens) < self._shown:
             self._first = first_rows(joined([self._first, first_rows(part, self._shown)]), self._shown)
         self._last = last_rows(joined([self._last, last_rows(part, self._shown)]), self._shown)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from maskcli.errors import InputError, MaskcliError
+from maskcli.errors import InputError
 from maskcli.sequences.sources import display_name, reason
 
 
@@ -29,13 +29,15 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     Raises:
         InputError: when it cannot be written; nothing is left of it then, nor after any other error.
     """
+    opened = False
     try:
         target = Path(path).resolve()
         with _special(target) if target.exists() and not target.is_file() else _beside(target) as out:
+            opened = True
             yield out
-    except MaskcliError:
-        raise
     except (OSError, ValueError) as error:
+        if opened and not isinstance(error, OSError):
+            raise
         raise InputError(
             where=display_name(path),
             expected="a place to write to",

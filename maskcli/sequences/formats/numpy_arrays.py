@@ -104,6 +104,11 @@ def npy_writer(
         out.seek(0, io.SEEK_END)
 
 
+def mask_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> contextlib.AbstractContextManager[Add]:
+    """Write the mask as one array of booleans; see ``Format.writer``."""
+    return npy_writer(out, layout, rows, "mask")
+
+
 @contextlib.contextmanager
 def npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterator[Add]:
     """Write tokens, mask and lengths, in this order, as ``numpy.savez_compressed`` does; see ``Format.writer``."""
