@@ -163,17 +163,21 @@ def _median(places: list[tuple[float, int]], otherwise: float) -> float:
 
 
 def _apart(wanted: Sequence[float], pull: Sequence[int]) -> list[float]:
-    """Return places as near to those wanted as can be, each at least one column right of the one before it."""
-    blocks: list[tuple[float, int, int]] = []
+    """Return places as near to those wanted as can be, each at least one column right of the one before it.
+
+    Of cells that want the same place the one with the most pull has it, and the others go aside: a compromise would
+    move a long chain of calls a little further at each of them.
+    """
+    blocks: list[tuple[float, list[tuple[float, int]]]] = []
     for position, (place, weight) in enumerate(zip(wanted, pull, strict=True)):
-        block = (place - position, weight, 1)
-        while blocks and blocks[-1][0] > block[0]:
-            mean, total, count = blocks.pop()
-            both = total + block[1]
-            block = ((mean * total + block[0] * block[1]) / both, both, count + block[2])
-        blocks.append(block)
-    moved = [mean for mean, _, count in blocks for _ in range(count)]
-    return [mean + position for position, mean in enumerate(moved)]
+        cells = [(place - position, weight)]
+        at = place - position
+        while blocks and blocks[-1][0] > at:
+            cells = [*blocks.pop()[1], *cells]
+            at = _median(cells, at)
+        blocks.append((at, cells))
+    moved = [at for at, cells in blocks for _ in cells]
+    return [at + position for position, at in enumerate(moved)]
 
 
 def _slots(depths: Sequence[int], across: Sequence[float]) -> list[int]:
