@@ -43,6 +43,8 @@ class Flow:
         masked_by: the first call that returned a tensor with a mask.
         before: by ``index`` of a call: the loss of the mask that one of its inputs would carry.
         derived: tensors whose values depend on those of an input; positions that are counted do not.
+        computing: by ``index``, the operations that do nothing but compute a mask for a later call; such a one has no
+            mask of its own to lose.
     """
 
     truths: Sequence[Bools]
@@ -53,6 +55,7 @@ class Flow:
     masked_by: dict[int, Entry]
     before: dict[int, Loss]
     derived: set[int]
+    computing: frozenset[int]
 
     def of_inputs(self, entry: Entry) -> list[Bools]:
         """Return the validity of the inputs of a call that have timesteps."""
@@ -67,7 +70,7 @@ class Flow:
 def flow_of(run: Watched, inputs: Sequence[ModelInput]) -> Flow:
     """Follow padding and masks from the ``inputs`` of a model through its calls, in the order of their ending."""
     truths = [given.valid for given in inputs if given.valid is not None]
-    flow = Flow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)))
+    flow = Flow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _computing_masks(run))
     for tensor, given in zip(run.inputs, inputs, strict=bool(inputs)):
         if given.valid is not None:
             flow.valid[id(tensor)] = given.valid
@@ -79,6 +82,23 @@ def flow_of(run: Watched, inputs: Sequence[ModelInput]) -> Flow:
             if mask is not None:
                 flow.masked_by.setdefault(id(tensor), entry)
     return flow
+
+
+def _computing_masks(run: Watched) -> frozenset[int]:
+    """Return the operations whose results are mask arguments, or go to other such operations, and nowhere else."""
+    import keras
+
+    wanted = {id(mask) for entry in run.ended for masks in entry.given.values() for mask in masks}
+    elsewhere = set(map(id, keras.tree.flatten(run.output)))
+    found = set()
+    for entry in reversed(run.ended):
+        made = set(map(id, entry.outputs))
+        if not isinstance(entry.operation, keras.layers.Layer) and made & wanted and not made & elsewhere:
+            found.add(entry.index)
+            wanted.update(map(id, entry.inputs))
+        elif not (entry.code or entry.calls):
+            elsewhere.update(map(id, entry.inputs))
+    return frozenset(found)
 
 
 def _follow_padding(flow: Flow, entry: Entry, truths: Sequence[Bools]) -> None:
@@ -132,7 +152,7 @@ def resampled(valid: Bools, timesteps: int) -> Bools:
 
 
 def _follow_masks(flow: Flow, entry: Entry) -> None:
-    if entry.code and entry.type in VALUELESS:
+    if entry.index in flow.computing or (entry.code and entry.type in VALUELESS):
         return
     had = _first(_masks_in(entry))
     bare = (x for x, mask in zip(entry.inputs, entry.carried, strict=True) if mask is None)

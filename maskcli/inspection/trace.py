@@ -57,7 +57,6 @@ def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry]
         flow: what flows through it, where that is known already.
     """
     flow = flow_of(watched, inputs) if flow is None else flow
-    computing = _computing_masks(watched.ended)
     before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
     losing = {id(loss.at) for loss in (*_losses_that_matter(watched, flow), *before)} | {id(entry) for entry in also}
     names = paths([entry for entry in watched.entries if not entry.code or id(entry) in losing])
@@ -67,7 +66,7 @@ def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry]
         if entry.parent is not None and entry.returned and (not entry.code or id(entry) in losing)
     ]
     calls_of = {
-        entry.index: _record(entry, position, names, flow, entry.index in computing)
+        entry.index: _record(entry, position, names, flow, entry.index in flow.computing)
         for position, entry in enumerate(shown)
     }
     return Run(tuple(calls_of.values()), watched.output, watched, flow, names, calls_of)
@@ -94,21 +93,6 @@ def _losses_that_matter(watched: Watched, flow: Flow) -> list[Any]:
     reached = [tensor for entry in watched.entries if not entry.code for tensor in entry.inputs]
     reached += keras.tree.flatten(watched.output)
     return [flow.lost[id(tensor)] for tensor in reached if id(tensor) in flow.lost]
-
-
-def _computing_masks(ended: Sequence[Entry]) -> set[int]:
-    """Return the operations whose result is a mask argument, or the input of another such operation."""
-    import keras
-
-    wanted = {id(mask) for entry in ended for masks in entry.given.values() for mask in masks}
-    found: set[int] = set()
-    for entry in reversed(ended):
-        if isinstance(entry.operation, keras.layers.Layer):
-            continue
-        if any(id(tensor) in wanted for tensor in entry.outputs):
-            found.add(entry.index)
-            wanted.update(map(id, entry.inputs))
-    return found
 
 
 def _record(entry: Entry, index: int, names: dict[int, str], flow: Flow, computes_mask: bool) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from maskcli.evidence import CheckReport, Finding, Inspection, Leak, LossOutput, LossReport, Severity, Verdict
+from maskcli.evidence import Call, CheckReport, Finding, Inspection, Leak, LossOutput, LossReport, Severity, Verdict
 from maskcli.inspection.remarks import timesteps
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -47,7 +47,8 @@ def _dropping(inspection: Inspection, check: CheckReport) -> Verdict:
     question = "What drops the mask?"
     seen = check.examination.model
     lost = [call.lost_at for call in inspection.trace] + [one.lost_at for one in (seen.outputs if seen else ())]
-    drops = list(dict.fromkeys(call for call in lost if call is not None))
+    ends = (call.call for call in inspection.trace if _ends(call))
+    drops = list(dict.fromkeys((*(call for call in lost if call is not None), *ends)))
     if not drops and inspection.mask is None:
         padded = 0 if inspection.valid is None else int((~inspection.valid).sum())
         told = f"{timesteps(padded, 'padded timestep')} will be treated as data." if padded else "Nor is there padding."
@@ -57,9 +58,17 @@ def _dropping(inspection: Inspection, check: CheckReport) -> Verdict:
     severity = _worst(finding.severity for finding in check.findings if finding.call in drops) or "info"
     first = next((call for call in inspection.trace if call.call == drops[0]), None)
     made = f" ({first.type})" if first is not None else ""
-    more = f" So do {', '.join(drops[1:4])}{' and others' if len(drops) > 4 else ''}." if drops[1:] else ""
+    more = f" The same is so of {', '.join(drops[1:4])}{' and others' if len(drops) > 4 else ''}." if drops[1:] else ""
     text = f"A mask reaches {drops[0]}{made}, and none goes on.{more}"
     return Verdict(question, drops[0] if len(drops) == 1 else f"{drops[0]} and {len(drops) - 1} more", severity, text)
+
+
+def _ends(call: Call) -> bool:
+    """Return whether a mask comes to its end at a call that was not given it: one behind which timesteps are gone."""
+    if call.effect != "drops" or call.computes_mask or call.contains or call.mask_in is None:
+        return False
+    axes = max(map(len, call.shapes_in), default=0)
+    return all(len(shape) < axes or shape[:2] != call.mask_in.shape for shape in call.shapes_out)
 
 
 def _counting(loss: LossReport | None, no_loss: str | None) -> Verdict:

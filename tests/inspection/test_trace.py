@@ -138,3 +138,13 @@ def test_keras_is_left_as_it_was_also_after_an_error() -> None:
 def test_tracing_changes_no_output() -> None:
     model = keras.Sequential([keras.Input((6,)), embedding(), keras.layers.LSTM(3, return_sequences=True)])
     np.testing.assert_array_equal(np.asarray(trace(model, TOKENS).output), np.asarray(model(TOKENS)))
+
+
+def test_what_makes_a_mask_and_is_data_as_well_is_no_computing_of_masks() -> None:
+    tokens = keras.Input((None,), dtype="int32")
+    scaled = keras.layers.Embedding(10, 4, mask_zero=True)(tokens) * 2.0
+    told = keras.ops.any(keras.ops.not_equal(scaled, 0.0), axis=-1)
+    model = keras.Model(tokens, keras.layers.LSTM(3, return_sequences=True)(scaled, mask=told))
+    computing = {call.type: call.computes_mask for call in trace(model, TOKENS).calls}
+    assert computing["NotEqual"] is computing["Any"] is True
+    assert computing["Multiply"] is False

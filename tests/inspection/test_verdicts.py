@@ -114,3 +114,23 @@ def test_a_model_that_draws_lots_is_not_judged() -> None:
     assert report.leaks == ()
     assert report.no_leaks is not None
     assert "two runs on the same data differ" in report.no_leaks
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_pools_without_the_mask_is_named_though_padding_does_not_leak() -> None:
+    stack = (layers.LSTM(4, return_sequences=True, name="lstm"), layers.GlobalMaxPooling1D(name="most"))
+    told = verdicts(model=model(*stack))
+    assert [(verdict.answer, verdict.severity) for verdict in told[:2]] == [("no", None), ("most", "info")]
+    assert told[1].text == "A mask reaches most (GlobalMaxPooling1D), and none goes on."
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_keras_does_to_merge_masks_drops_none() -> None:
+    words, tags = (keras.Input((None,), name=name, dtype="int32") for name in ("words", "tags"))
+    both = [layers.Embedding(10, 4, mask_zero=True)(ids) for ids in (words, tags)]
+    merged = layers.LSTM(3, return_sequences=True)(layers.Concatenate()(both))
+    ids = np.array([[1, 2, 3], [4, 0, 0]], "int32")
+    report = maskcli.report({"words": ids, "tags": ids}, model=keras.Model([words, tags], merged))
+    assert any(call.computes_mask and call.type == "ZerosLike" for call in report.inspection.trace)
+    assert (report.verdicts[1].answer, report.verdicts[1].severity) == ("nothing", None)
+    assert not any(edge.lost for edge in report.inspection.edges)
