@@ -313,6 +313,16 @@ def test_nothing_scrolls_sideways(visit: Any, name: str) -> None:
             )
 
 
+@pytest.mark.parametrize("name", ["sample", "tagger", "transformer"])
+def test_charts_of_short_rows_are_whole_on_a_phone(visit: Any, name: str) -> None:
+    page = visit(name, width=390)
+    for width in (390, 900, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        boxes = "[...document.querySelectorAll('.chart:not(#chart-outputs) .box')]"
+        cut = f"{boxes}.filter((one) => one.scrollWidth > one.clientWidth).length"
+        until(page, f"{cut} === 0")
+
+
 def test_names_stay_text(visit: Any, made: Any) -> None:
     page = visit("hostile")
     assert page.locator("h1").text_content() == f'"{SCRIPT}'

@@ -169,6 +169,7 @@ FIGURES: dict[str, Figure | None] = {
     "batch 300 x 1": batch.of_batch(maskcli.pad([[index + 1] for index in range(300)])),
     "batch, empty rows": batch.of_batch(maskcli.pad([[], [1, 2], []])),
     "batch, huge ids": batch.of_batch(maskcli.pad([[2**62, -(2**62)], [1]], dtype="int64")),
+    "batch, ids without room": batch.of_batch(maskcli.pad([[1, 4999] * 80])),
     "batch of a model": batch.of_inspection(seen("ids", TOKENS, mask=SMALL)),
     "batch, wrong mask": batch.of_inspection(seen("ids", TOKENS, mask=HIDES)),
     "batch, mask of another shape": batch.of_inspection(seen("ids", TOKENS, mask=SMALL[:, :3])),
@@ -244,6 +245,28 @@ def test_charts_hold_nothing_from_elsewhere_and_are_the_same_each_time(name: str
     assert "http" not in text
     assert "url" not in text
     assert pictures.to_svg(figure) == pictures.to_svg(figure)
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in NONE])
+def test_what_says_how_to_read_a_chart_has_room(name: str) -> None:
+    figure = FIGURES[name]
+    assert figure is not None
+    graph = vl_convert.vegalite_to_scenegraph(json.loads(json.dumps(figure.spec)))["scenegraph"]
+    for labels in legend_labels(graph):
+        shown = sorted((item.get("x", 0), len(str(item["text"]))) for item in labels if item.get("opacity", 1))
+        for (left, size), (right, other) in itertools.pairwise(shown):
+            assert right - left >= 5 * (size + other) / 2, labels
+    top = figure.spec["vconcat"][0]
+    if len(figure.spec["vconcat"]) > 1:
+        assert top["width"] <= max(320, figure.spec["vconcat"][-1]["width"] + 20)
+
+
+def legend_labels(node: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    if node.get("role") == "legend-label":
+        yield node["items"]
+        return
+    for item in node.get("items", []):
+        yield from legend_labels(item)
 
 
 def test_there_is_no_chart_of_a_batch_without_timesteps() -> None:

@@ -161,7 +161,7 @@ def _heat(attention: AttentionMask, kind: NDArray[np.int8]) -> dict[int, Spec]:
     seen = attention.weights[attention.mask & np.isfinite(attention.weights)]
     high = float(seen.max(initial=0.0)) or 1.0
     title = "weight" if attention.heads == 1 else f"weight, the mean over {attention.heads} heads"
-    keys = [gradient(title, tickCount=4), None]
+    keys = [gradient(title), None]
     fill = {"field": "amount", "type": "quantitative", "scale": {"domain": [0, high], "range": ramp(GREEN)}}
     return {is_: fill | {"legend": keys.pop(0)} for is_ in (0, 2) if (kind == is_).any()}
 

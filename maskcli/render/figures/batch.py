@@ -138,7 +138,7 @@ def _tooltip(noun: str, masked: bool) -> list[Spec]:
 
 def _heat(noun: str, counts: list[int], written: bool) -> dict[int, Spec]:
     """Return the colour of what counts, by how large it is."""
-    key = None if written else gradient("token id" if noun == "token" else noun, tickCount=4)
+    key = None if written else gradient("token id" if noun == "token" else noun)
     scale = {"range": ramp(BLUE, 0.6), "zero": False, "nice": False}
     fill = {"field": "amount", "type": "quantitative", "scale": scale, "legend": key}
     return {0: fill} if counts[0] else {}

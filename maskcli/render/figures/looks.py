@@ -18,6 +18,8 @@ FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 TEXT = 11
 WIDEST = 860
 """Pixels that a chart may be wide."""
+LEGEND = 300
+"""Pixels that a legend may always take: on a phone, or beside another chart, more would be cut."""
 LETTER = 6.0
 """Pixels that a character of ``TEXT`` takes."""
 SMALLEST = 5
@@ -158,7 +160,7 @@ def legend(entries: Sequence[Entry], width: int) -> list[Spec]:
     """Return the view that says what looks mean, in as many rows as it needs; none without entries."""
     if not entries:
         return []
-    placed = _laid_out(entries, max(width, 480))
+    placed = _laid_out(entries, max(width, LEGEND))
     base = {"size": PIXELS, "opacity": 1}
     drawn: Spec = {"stroke": {"field": "ink", "type": "nominal", "scale": None}}
     return [
@@ -225,7 +227,8 @@ def _placed(entry: Entry, x: float, y: float) -> Spec:
 
 def gradient(title: str, orient: str = "top", **more: Any) -> Spec:
     """Return the legend of a scale of colours."""
-    return {"title": title, "orient": orient, "direction": "horizontal", "gradientLength": 160, **more}
+    size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
+    return {"title": title, "orient": orient, **size, **more}
 
 
 def assembled(views: Sequence[Spec], about: str, notes: Sequence[str] = (), params: Sequence[Spec] = ()) -> Spec:

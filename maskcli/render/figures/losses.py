@@ -170,7 +170,7 @@ def _heat(output: LossOutput, kind: NDArray[np.int8], weighted: Floats) -> dict[
             "field": "height",
             "type": "quantitative",
             "scale": {"domain": domain, "range": ramp(color, most), "clamp": True},
-            "legend": gradient(title, tickCount=4),
+            "legend": gradient(title),
         }
         for is_, color, most, title in ((COUNTS, BLUE, 0.9, _title(output)), of_padding)
         if (kind == is_).any()

@@ -176,8 +176,10 @@
   };
   const LARGEST = 1.3;
   const fit = (plot) => {  // A chart with room beside it is drawn larger.
-    const svg = plot.querySelector("svg"), natural = svg.getAttribute("width");
-    svg.style.width = `${natural * Math.min(LARGEST, Math.max(1, plot.closest(".box").clientWidth / natural))}px`;
+    const svg = plot.querySelector("svg"), natural = svg.getAttribute("width"), box = plot.closest(".box");
+    const { paddingLeft, paddingRight } = getComputedStyle(box);
+    const room = box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+    svg.style.width = `${natural * Math.min(LARGEST, Math.max(1, room / natural))}px`;
     svg.style.height = "auto";
   };
   const draw = async (plot) => {
