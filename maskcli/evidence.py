@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from typing import Any, Literal
 
 from numpy.typing import NDArray
@@ -253,6 +254,7 @@ class Inspection(Displayed):
         mask_sources_agree: None unless all were asked for.
         remarks: what follows from the evidence.
         edges: what flows between the calls of ``trace``, the inputs and the outputs, in the order of arriving.
+        further_unmasked: as ``unmasked``, of each further output.
     """
 
     model: ModelAbout
@@ -268,6 +270,13 @@ class Inspection(Displayed):
     mask_sources_agree: bool | None
     remarks: tuple[Remark, ...]
     edges: tuple[Edge, ...] = ()
+    further_unmasked: tuple[Unmasked | None, ...] = ()
+
+    @property
+    def beside(self) -> tuple[tuple[Outputs, Unmasked | None], ...]:
+        """Each output, beside the same without any mask."""
+        unmasked = (self.unmasked, *self.further_unmasked)
+        return tuple(itertools.zip_longest(self.outputs, unmasked[: len(self.outputs)]))
 
     @property
     def primary(self) -> ModelInput | None:

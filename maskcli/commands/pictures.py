@@ -17,7 +17,7 @@ OF_INSPECTION = ("mask", "outputs", "graph")
 OF_REPORT = (*OF_INSPECTION, "losses", "leaks", "attention")
 WITH_SAMPLE = ("outputs", "leaks", "attention")
 """Pictures of one sample."""
-WITH_NAME = ("losses", "leaks", "attention")
+WITH_NAME = ("outputs", "losses", "leaks", "attention")
 """Pictures of one output, or of one call."""
 _Named = TypeVar("_Named")
 
@@ -50,19 +50,22 @@ def of_inspection(inspection: Inspection, picture: str, sample: int, feature: in
         from maskcli.render.graph.svg import to_svg
 
         return to_svg(inspection)
-    return _outputs(inspection, sample, feature) if picture == "outputs" else _mask(inspection)
+    return _outputs(inspection, sample, feature, 0) if picture == "outputs" else _mask(inspection)
 
 
 def of_report(report: Report, picture: str, sample: int, feature: int, name: str | None) -> bytes:
     """Return one of ``OF_REPORT``; ``name`` is that of an output or a call, None takes the first."""
+    if picture == "outputs":
+        outputs = {one.name: number for number, one in enumerate(report.inspection.outputs)}
+        return _outputs(report.inspection, sample, feature, _named(picture, name, outputs, None))
     if picture in OF_INSPECTION:
         return of_inspection(report.inspection, picture, sample, feature)
     if picture == "losses":
-        outputs = () if report.loss is None else report.loss.outputs
-        return of_losses(_named(picture, name, {one.name: one for one in outputs}, report.no_loss))
+        judged = () if report.loss is None else report.loss.outputs
+        return of_losses(_named(picture, name, {one.name: one for one in judged}, report.no_loss))
     if picture == "leaks":
         return _leaks(_named(picture, name, {one.output: one for one in report.leaks}, report.no_leaks), sample)
-    none = "the model has no attention layer of Keras"
+    none = "the model has no attention layer of Keras."
     return _attention(_named(picture, name, {one.call: one for one in report.attention}, none), sample)
 
 
@@ -98,14 +101,15 @@ def _mask(inspection: Inspection) -> bytes:
     return to_svg(drawn)
 
 
-def _outputs(inspection: Inspection, sample: int, feature: int) -> bytes:
-    """Return the picture of one feature of the first output, of one sample."""
+def _outputs(inspection: Inspection, sample: int, feature: int, number: int) -> bytes:
+    """Return the picture of one feature of an output, of one sample."""
     from maskcli.render.figures.outputs import choices, figure
     from maskcli.render.pictures import to_svg
 
-    for option, at, count in zip(("--sample", "--feature"), (sample, feature), choices(inspection), strict=True):
-        _check_index(option, at, count)
-    return to_svg(figure(inspection, sample, feature))
+    samples, features = choices(inspection, number)
+    _check_index("--sample", sample, samples)
+    _check_index("--feature", feature, features)
+    return to_svg(figure(inspection, sample, feature, number))
 
 
 def _leaks(matrix: LeakMatrix, sample: int) -> bytes:

@@ -101,7 +101,7 @@ def inspection_of(case: Case, unfold: bool = False) -> Inspection:
         run = trace(case.model, given, case.inputs, unfold)
         outputs = _outputs(run, case)
         mask = first_mask(run.calls)
-        unmasked = None if mask is None else _unmasked(case, given, outputs[0])
+        unmasked = (None,) * len(outputs) if mask is None else _unmasked(case, given, outputs)
         results = _compared(case, run)
     agree = timesteps.agree(results, outputs[0].values.shape[1]) if results else None
     row = _embedding_row(case, run)
@@ -115,18 +115,19 @@ def inspection_of(case: Case, unfold: bool = False) -> Inspection:
         embedding=row,
         trace=run.calls,
         outputs=outputs,
-        unmasked=unmasked,
+        unmasked=unmasked[0],
         mask_sources=results,
         mask_sources_agree=agree,
         remarks=(
             *(remarks.on_mask(primary, mask) if primary is not None else ()),
             *(remarks.on_embedding(row, case.about.settings) if row is not None else ()),
             *remarks.on_outputs(outputs[0], mask, run.calls),
-            *remarks.on_unmasked(unmasked, outputs[0]),
+            *remarks.on_unmasked(unmasked[0], outputs[0]),
             *(remarks.on_sources(results, agree) if agree is not None else ()),
             *remarks.on_notes(case.about.notes),
         ),
         edges=edges_of(run, case.inputs),
+        further_unmasked=unmasked[1:],
     )
 
 
@@ -138,13 +139,16 @@ def _outputs(run: Run, case: Case) -> tuple[Outputs, ...]:
     )
 
 
-def _unmasked(case: Case, given: object, output: Outputs) -> Unmasked | None:
-    """Return the first output of a run in which every mask is taken away as it appears; None when that cannot run."""
+def _unmasked(case: Case, given: object, outputs: Sequence[Outputs]) -> tuple[Unmasked | None, ...]:
+    """Return the outputs of a run in which every mask is taken away as it appears; None for what cannot run."""
     plain = watch(case.model, given, strip=True)
     if plain.error is not None:
-        return None
-    values = np.asarray(output_tensors(plain.output)[0][1])
-    return timesteps.without_mask(output, values) if values.shape == output.values.shape else None
+        return (None,) * len(outputs)
+    values = [np.asarray(tensor) for _, tensor in output_tensors(plain.output)]
+    return tuple(
+        timesteps.without_mask(output, bare) if bare.shape == output.values.shape else None
+        for output, bare in zip(outputs, values, strict=True)
+    )
 
 
 def _embedding_row(case: Case, run: Run) -> EmbeddingRow | None:

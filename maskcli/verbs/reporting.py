@@ -166,11 +166,19 @@ def _narrowed(inspection: Inspection) -> Inspection:
         f"The report holds the first {FEATURES} of the {output.all_features:,} features of {output.call}."
         for output in wide
     )
-    unmasked = inspection.unmasked
-    if unmasked is not None and outputs[0].all_features is not None:
-        unmasked = dataclasses.replace(unmasked, values=unmasked.values[..., :FEATURES])
-    remarks = (*inspection.remarks, *(Remark("fact", text) for text in told))
-    return dataclasses.replace(inspection, outputs=outputs, unmasked=unmasked, remarks=remarks)
+    unmasked = [
+        dataclasses.replace(bare, values=bare.values[..., :FEATURES])
+        if bare is not None and output.all_features is not None
+        else bare
+        for output, (_, bare) in zip(outputs, inspection.beside, strict=True)
+    ]
+    return dataclasses.replace(
+        inspection,
+        outputs=outputs,
+        unmasked=unmasked[0],
+        further_unmasked=tuple(unmasked[1:]),
+        remarks=(*inspection.remarks, *(Remark("fact", text) for text in told)),
+    )
 
 
 def _narrow(output: Outputs) -> Outputs:

@@ -117,6 +117,17 @@ def _reads(page: Any, chart: str, *keys: str) -> dict[str, str]:
     return {one.rpartition(" ")[0]: one.rpartition(" ")[2] for one in told.split(", ")}
 
 
+def test_each_output_has_a_chart_and_they_show_one_sample(visit: Any) -> None:
+    page = visit("transformer")
+    samples = page.get_by_label("sample, Output")
+    assert samples.count() == 2
+    samples.first.focus()
+    page.keyboard.press("Home")
+    for value in ("1", "2"):
+        page.keyboard.press("ArrowRight")
+        until(page, f"document.querySelector('#chart-outputs-1 input').value === '{value}'")
+
+
 # The keyboard.
 
 REACHABLE = """() => [...document.querySelectorAll(

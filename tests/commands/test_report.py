@@ -252,6 +252,30 @@ def test_a_picture_of_one_thing_of_several(call: Call, tmp_path: Path) -> None:
         assert said in output.stderr
 
 
+def test_every_input_and_every_output_has_its_chart(call: Call, tmp_path: Path) -> None:
+    words, tags = (keras.Input((None,), name=name, dtype="int32") for name in ("words", "tags"))
+    both = [keras.layers.Embedding(4000, 4, mask_zero=True)(ids) for ids in (words, tags)]
+    hidden = keras.layers.LSTM(3, return_sequences=True)(keras.layers.Add()(both))
+    pooled = keras.layers.GlobalAveragePooling1D()(hidden)
+    model = keras.Model([words, tags], {"mood": pooled, "words": keras.layers.Dense(70)(hidden)})
+    ids = maskcli.pad(QUESTION).tokens
+    report = maskcli.report({"words": ids, "tags": ids}, model=model)
+    bare = report.inspection.further_unmasked[0]
+    assert bare is not None
+    assert bare.values.shape == report.inspection.outputs[1].values.shape == (3, 6, 64)
+    assert bare.max_abs_change_padding is not None
+    assert bare.max_abs_change_padding > 0
+    made, page = tmp_path / "report.json", tmp_path / "report.html"
+    made.write_bytes(dumps(report_document(report)))
+    call("report", "--from", str(made), "--output", str(page), "--quiet")
+    titles = re.findall("<figcaption><h3>(.*?)</h3>", page.read_text("utf-8"))
+    assert titles[:2] == ["Tokens and mask of words", "Tokens and padding of tags"]
+    assert [title.split(" of ")[0] for title in titles[2:4]] == ["Output mood", "Output words"]
+    asked = ("report", "--from", str(made), "--format", "svg", "--picture", "outputs")
+    assert "Output mood" in call(*asked)
+    assert "Output words" in call(*asked, "--of", "words", "--feature", "63")
+
+
 def test_a_picture_of_what_is_not_there(call: Call) -> None:
     output = call("report", "--format", "svg", "--picture", "attention")
     assert (output.exit_status, output) == (2, "")

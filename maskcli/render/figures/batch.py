@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from maskcli.evidence import Inspection
 from maskcli.records import Bools, ModelInput, PaddedBatch
-from maskcli.render.figures import Figure, Spec
+from maskcli.render.figures import Figure, Spec, printable
 from maskcli.render.figures.grids import (
     Lane,
     cells,
@@ -50,7 +50,7 @@ TOLD = ("True: counts", "False: masked", "False: masked", "True: counts", "True:
 def of_batch(batch: PaddedBatch) -> Figure:
     """Return the figure of a batch that no model has seen."""
     about = f"{batch.layout.dtype}, padding {batch.layout.padding}"
-    return _figure(batch.tokens, batch.mask, None, batch.layout.value, "token", f"Padded batch ({about})")
+    return _figure(batch.tokens, "token", batch.mask, None, batch.layout.value, f"Padded batch ({about})")
 
 
 def of_inspection(inspection: Inspection) -> Figure | None:
@@ -59,11 +59,30 @@ def of_inspection(inspection: Inspection) -> Figure | None:
     if given is None or given.valid is None:
         return None
     mask = inspection.mask if fits(inspection.mask, given.valid) else None
-    values, noun = (as_integers(given), "token") if given.kind == "ids" else (_norms(given), "L2 norm")
-    what = "Tokens" if given.kind == "ids" else "Vectors"
     other = "the mask has another shape" if inspection.mask is not None else "there is no mask"
-    title = f"{what} and mask" if mask is not None else f"{what} and padding; {other}"
-    return _figure(values, given.valid, mask, given.padding, noun, title)
+    named = f" of {printable(given.name)}" if len(inspection.inputs) > 1 else ""
+    title = f"{_what(given)} and mask{named}" if mask is not None else f"{_what(given)} and padding{named}; {other}"
+    return _figure(*_shown(given), given.valid, mask, given.padding, title)
+
+
+def of_others(inspection: Inspection) -> list[Figure]:
+    """Return the figures of the other inputs that have timesteps; whose mask they get is not known."""
+    others = (given for given in inspection.inputs if given is not inspection.primary)
+    return [_unseen(given, given.valid) for given in others if given.valid is not None]
+
+
+def _unseen(given: ModelInput, valid: Bools) -> Figure:
+    title = f"{_what(given)} and padding of {printable(given.name)}"
+    return _figure(*_shown(given), valid, None, given.padding, title)
+
+
+def _shown(given: ModelInput) -> tuple[NDArray[Any], str]:
+    """Return what is drawn of an input, and what it is called."""
+    return (as_integers(given), "token") if given.kind == "ids" else (_norms(given), "L2 norm")
+
+
+def _what(given: ModelInput) -> str:
+    return "Tokens" if given.kind == "ids" else "Vectors"
 
 
 def _norms(given: ModelInput) -> NDArray[Any]:
@@ -75,7 +94,7 @@ def _norms(given: ModelInput) -> NDArray[Any]:
     return norms
 
 
-def _figure(values: NDArray[Any], valid: Bools, mask: Bools | None, padding: int, noun: str, title: str) -> Figure:
+def _figure(values: NDArray[Any], noun: str, valid: Bools, mask: Bools | None, padding: int, title: str) -> Figure:
     """Return the figure of ``(batch, timesteps)`` of each."""
     kind = kinds(valid, mask)
     if values.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""The first output of a model, timestep by timestep or unit by unit: masked, and beside it without any mask."""
+"""An output of a model, timestep by timestep or unit by unit: masked, and beside it without any mask."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Inspection
+from maskcli.evidence import Inspection, Outputs, Unmasked
 from maskcli.records import Bools
 from maskcli.render.figures import Figure, Spec, printable
 from maskcli.render.figures.grids import GAP, Lane, chosen, flat, inner, kinds, lane, number, numbers, readable, said
@@ -86,22 +86,22 @@ class _Run:
     all_features: int
 
 
-def choices(inspection: Inspection) -> tuple[int, int]:
-    """Return how many samples and features of the first output there are to choose from; 0 where all are drawn."""
-    run = _run(inspection, 0)
+def choices(inspection: Inspection, number: int = 0) -> tuple[int, int]:
+    """Return how many samples and features of an output there are to choose from; 0 where all are drawn."""
+    run = _run(inspection, 0, number)
     return run.samples, run.all_features
 
 
-def figure(inspection: Inspection, sample: int = 0, feature: int = 0) -> Figure:
-    """Return the figure of the first output; ``sample`` and ``feature`` are those that are shown first."""
-    output, run = inspection.outputs[0], _run(inspection, feature)
+def figure(inspection: Inspection, sample: int = 0, feature: int = 0, number: int = 0) -> Figure:
+    """Return the figure of an output; ``sample`` and ``feature`` are those that are shown first."""
+    output, run = inspection.outputs[number], _run(inspection, feature, number)
     across = lane(run.place, run.runs[0].shape[-1], limit=PLACES, most=44)
     title = (
         f"Output {printable(output.name)} of {printable(output.call)}"
         if len(inspection.outputs) > 1
         else f"Output of {printable(output.call)}"
     )
-    about = _about(inspection)
+    about = _about(*inspection.beside[number])
     params = [chosen(run.samples, sample)] if run.samples else []
     if run.all_features:
         params.append(chosen(len(run.features), feature, "feature", run.features.start))
@@ -114,8 +114,8 @@ def figure(inspection: Inspection, sample: int = 0, feature: int = 0) -> Figure:
 # What there is to draw.
 
 
-def _run(inspection: Inspection, feature: int) -> _Run:
-    output, unmasked = inspection.outputs[0], inspection.unmasked
+def _run(inspection: Inspection, feature: int, number: int) -> _Run:
+    output, unmasked = inspection.beside[number]
     values = (output.values,) if unmasked is None else (output.values, unmasked.values)
     if output.valid is None:
         return _pooled(values)
@@ -328,8 +328,7 @@ def _entries(run: _Run) -> list[Entry]:
     return entries
 
 
-def _about(inspection: Inspection) -> str:
-    output, unmasked = inspection.outputs[0], inspection.unmasked
+def _about(output: Outputs, unmasked: Unmasked | None) -> str:
     shown = f"Outputs of shape {output.shape!s}, one sample and feature at a time"
     if output.valid is None:
         shown = f"Outputs of shape {output.shape!s}, without timesteps"

@@ -58,7 +58,11 @@ def _verdict(report: Report) -> str:
 
 def _batch(report: Report) -> str:
     drawn = batch.of_inspection(report.inspection)
-    shown = chart(drawn) if drawn is not None else _none("The inputs of this model have no timesteps.")
+    if drawn is None:
+        shown = _none("The inputs of this model have no timesteps.")
+    else:
+        others = enumerate(batch.of_others(report.inspection), 1)
+        shown = "".join((chart(drawn), *(chart(other, number) for number, other in others)))
     titles = ("Tokens and mask", "Timesteps and mask", "Embedding vector", "The three mask sources")
     return shown + chapters.folded(chapters.of_inspection(report, *titles), "The batch as a table")
 
@@ -71,8 +75,9 @@ def _graph(report: Report) -> str:
 def _outputs(report: Report) -> str:
     alone = "" if report.inspection.unmasked is not None else _none("There is no mask, and so nothing to compare with.")
     told = chapters.of_inspection(report, "Output", "Further outputs")
-    drawn = chart(outputs.figure(report.inspection, telling(report)))
-    return alone + drawn + chapters.folded(told, "The outputs as a table")
+    sample, several = telling(report), range(len(report.inspection.outputs))
+    drawn = (chart(outputs.figure(report.inspection, sample, number=number), number) for number in several)
+    return alone + "".join(drawn) + chapters.folded(told, "The outputs as a table")
 
 
 def _leaks(report: Report) -> str:

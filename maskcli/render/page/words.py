@@ -43,7 +43,7 @@ HEADS: dict[str, Head] = {
     "outputs": Head(
         "Outputs",
         "What comes out",
-        "The output of the model, for one sample and one feature, and beside it that of the same weights run without "
+        "Each output of the model, for one sample and one feature, and beside it that of the same weights run without "
         "any mask: where the two part, the mask makes a difference. Hatched timesteps are padding.",
     ),
     "leaks": Head(
