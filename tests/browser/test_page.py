@@ -378,6 +378,38 @@ def test_print_shows_everything_in_light(visit: Any) -> None:
     assert len(page.pdf(format="A4")) > 20_000
 
 
+APART = """() => [...document.querySelectorAll('.mk-level')].filter((one) => one.checkVisibility()).flatMap((level) => {
+    const rows = level.querySelector(':scope > .mk-rows').children;
+    return [...level.querySelectorAll(':scope > .mk-lines > g')].map((line) => {
+        const path = line.querySelector('.mk-line'), [, target] = line.dataset.ends.split(' ');
+        const end = path.getPointAtLength(path.getTotalLength()).matrixTransform(path.getScreenCTM());
+        return Math.abs(end.y - rows[target].firstElementChild.getBoundingClientRect().top);
+    });
+})"""
+
+
+def test_what_is_wider_than_paper_is_made_smaller_and_lines_still_end_at_calls(visit: Any) -> None:
+    page = visit("transformer")
+    graph = page.locator("#graph .mk-scroll > .mk-level")
+    graph.evaluate("(one) => { one.style.paddingRight = '1500px'; }")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 690, "height": 900})
+    page.wait_for_timeout(100)
+    widths = page.evaluate(
+        "[...document.querySelectorAll('main .mk-scroll > *')].map((one) => one.getBoundingClientRect().width)"
+    )
+    assert 0 < max(widths) <= 690
+    ends = page.evaluate(APART)
+    assert len(ends) > 10
+    assert max(ends) < 10
+    assert graph.evaluate("(one) => one.style.contain") == "size"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert not any(
+        page.evaluate("[...document.querySelectorAll('main .mk-scroll > *')].map((one) => one.style.cssText)")
+    )
+
+
 # The document within.
 
 

@@ -12,13 +12,12 @@ SCRIPT = """
   const clamp = (value, most) => Math.max(-most, Math.min(most, value));
   const lean = (box, across, aside) => clamp(across * 0.15 + aside, Math.max(0, Math.min(box.half - 10, 26)));
 
-  function boxOf(item, origin) {
+  function boxOf(item, origin, scale) {
     const inner = (item.firstElementChild || item).getBoundingClientRect();
-    const row = item.getBoundingClientRect();
+    const row = item.getBoundingClientRect(), down = (y) => (y - origin.top) / scale;
     return {
-      x: inner.left + inner.width / 2 - origin.left, half: inner.width / 2,
-      top: inner.top - origin.top, bottom: inner.bottom - origin.top,
-      rowTop: row.top - origin.top, rowBottom: row.bottom - origin.top,
+      x: (inner.left + inner.width / 2 - origin.left) / scale, half: inner.width / 2 / scale,
+      top: down(inner.top), bottom: down(inner.bottom), rowTop: down(row.top), rowBottom: down(row.bottom),
     };
   }
 
@@ -61,7 +60,8 @@ SCRIPT = """
     const svg = level.querySelector(":scope > .mk-lines"), rows = level.querySelector(":scope > .mk-rows");
     const origin = rows.getBoundingClientRect();
     if (!origin.width) return;
-    const boxes = [...rows.children].map((item) => boxOf(item, origin));
+    const scale = origin.width / rows.offsetWidth;  // Of a graph made smaller for print.
+    const boxes = [...rows.children].map((item) => boxOf(item, origin, scale));
     const flows = JSON.parse(level.dataset.mkFlows), seen = {}, times = {};
     for (const flow of flows) times[flow.route] = (times[flow.route] || 0) + 1;
     const lines = flows.map((flow) => {

@@ -101,7 +101,8 @@ summary:hover > .mk-tip, summary:focus-visible > .mk-tip { display: block; }
   .mk-rows > .mk-spacer { width: 1.25rem; }
 }
 @media print {
-  .mk-tools, .mk-more { display: none; }
+  .mk-tools { display: none; }
+  .mk-more { visibility: hidden; } /* Lines are drawn before, and stay where they are. */
   .mk-graph .mk-scroll { overflow: visible; padding: 0; }
   .mk-node, .mk-pill { break-inside: avoid; }
   .mk-graph * { print-color-adjust: exact; }

@@ -65,13 +65,23 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
 
-  // Print: everything unfolded.
+  // Print: everything unfolded, and what is wider than paper made smaller.
+  const PAPER = 680;  // Pixels between the margins of A4, the narrower of the usual two.
+  const wide = () => all("main .mk-scroll > *");
   let folded = [];
   addEventListener("beforeprint", () => {
     folded = all("details.tables").filter((one) => !one.open);
     folded.forEach((one) => { one.open = true; });
+    const sizes = wide().map((one) => [one, one.getBoundingClientRect()]);
+    for (const [one, { width, height }] of sizes) {
+      const fixed = { contain: "size", width: `${width}px`, height: `${height}px` };  // Breaks part no line from its ends.
+      Object.assign(one.style, one.matches(".mk-level") ? fixed : {}, { zoom: Math.min(1, PAPER / width) });
+    }
   });
-  addEventListener("afterprint", () => { folded.forEach((one) => { one.open = false; }); });
+  addEventListener("afterprint", () => {
+    folded.forEach((one) => { one.open = false; });
+    wide().forEach((one) => one.removeAttribute("style"));
+  });
 
   // Charts.
   const views = [];
