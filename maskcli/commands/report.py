@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from maskcli.commands.drawing import PICTURES, check_pictures, drawn
 from maskcli.commands.inspect import ONLY_BUILTIN
 from maskcli.commands.judging import Judging, judging_options
 from maskcli.commands.pictures import OF_REPORT, WITH_NAME, WITH_SAMPLE, check_choice, of_report, picture_options
-from maskcli.errors import UsageError
+from maskcli.errors import InputError, MaskcliError, UsageError
 from maskcli.evidence import Report
 from maskcli.models.mask_sources import MASK_SOURCES
 
@@ -90,7 +91,28 @@ def report(
     else:
         made = _made(source, judging, rules_of(select, ignore), model)
     others = {**_pages(made), **drawn(partial(of_report, made, picture, sample, feature, of))}
-    answer.give(options.Result(partial(report_document, made), partial(views.view, made), others))
+    with _fitting_together(from_):
+        answer.give(options.Result(partial(report_document, made), partial(views.view, made), others))
+
+
+@contextlib.contextmanager
+def _fitting_together(path: str | None) -> Iterator[None]:
+    """Raise InputError where what cannot be shown is of a file: one that someone changed may hold anything."""
+    try:
+        yield
+    except MaskcliError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        if path is None:
+            raise
+        from maskcli.verbs.reading import HINT
+
+        raise InputError(
+            where=path,
+            expected="a report whose parts fit together",
+            received=f"what cannot be shown, {type(error).__name__}: {str(error)[:200]}",
+            fix=HINT,
+        ) from error
 
 
 def _made(source: options.Source, judging: Judging, rules: dict[str, Any], model: dict[str, Any]) -> Report:

@@ -45,7 +45,8 @@ def report_from(document: Any) -> Report:
     Raises:
         ValueError: for what is no such document, with what is wrong.
     """
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
-        found = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        raise ValueError(f"schema {found!r}")
+    if not isinstance(document, dict) or "schema" not in document:
+        raise ValueError("no document that maskcli wrote")
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {str(document['schema'])[:80]!r}")
     return decode(Report, document)

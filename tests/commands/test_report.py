@@ -159,12 +159,13 @@ def test_from_goes_with_no_other_data_or_model(call: Call, option: list[str]) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "schema 'NoneType'"),
-        (b"<!doctype html><p>hello</p>", "schema 'NoneType'"),
+        (b"", "received no document that maskcli wrote"),
+        (b"<!doctype html><p>hello</p>", "received no document that maskcli wrote"),
+        (b'{"other": 1}', "received no document that maskcli wrote"),
         (b'{"schema": "maskcli/loss/1"}', "schema 'maskcli/loss/1'"),
         (b'{"schema": "maskcli/report/1"', "Expecting"),
         (b'{"schema": "maskcli/report/1", "record": {}, "arrays": {}}', "Report: "),
-        (b"\xff\xfe\x00", "schema 'NoneType'"),
+        (b"\xff\xfe\x00", "received no document that maskcli wrote"),
         (b'{"schema": ' + b"[" * 100_000, "nested too deep"),
     ],
 )
@@ -178,6 +179,20 @@ def test_what_is_no_report_is_an_input_that_cannot_be_read(
     assert output.stderr.startswith(f"Error: {path}: expected a report, .html or .json")
     assert said in output.stderr
     assert "Traceback" not in output.stderr
+
+
+def test_a_report_whose_parts_do_not_fit_is_an_input_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
+    path, target = tmp_path / "report.json", tmp_path / "again.html"
+    call("report", "--output", str(path), "--quiet")
+    document = json.loads(path.read_text("utf-8"))
+    for array in document["arrays"].values():
+        array.update(shape=[2], data="10" if array["dtype"] == "bool" else [1, 2])
+    path.write_text(json.dumps(document), "utf-8")
+    output = call("report", "--from", str(path), "--format", "html")
+    assert (output.exit_status, output) == (3, "")
+    assert output.stderr.startswith(f"Error: {path}: expected a report whose parts fit together; received what cannot")
+    assert call("report", "--from", str(path), "--output", str(target)).exit_status == 3
+    assert not target.exists()
 
 
 def test_a_file_that_is_not_there(call: Call) -> None:
