@@ -83,5 +83,7 @@ def _fail(message: str, code: ExitCode, arguments: Sequence[str]) -> int:
         import traceback
 
         traceback.print_exc()
-    click.echo(f"Error: {message}", err=True)
+    from maskcli.render.flowing import printable_lines
+
+    click.echo("\n".join(printable_lines(f"Error: {message}")), err=True)
     return code

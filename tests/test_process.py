@@ -226,6 +226,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
+def test_names_in_a_message_reach_no_terminal_as_commands(call: Callable[..., Output]) -> None:
+    output = call("pad", "no\x1b[2Jfile.txt")
+    assert output.exit_status == 3
+    assert "\x1b" not in output.stderr
+    assert output.stderr.count("\n") == 2
+
+
 def test_the_wheel_carries_what_it_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
