@@ -1004,6 +1004,9 @@ class AttentionMask:
     to_padding: float | None
 
 
+NOT_TRIED = "not tried"
+
+
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """The answer to one of the questions that a report begins with.
@@ -1019,6 +1022,11 @@ class Verdict:
     answer: str
     severity: Severity | None
     text: str
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an answer: what was not tried is neither good nor bad."""
+        return self.answer != NOT_TRIED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from maskcli.evidence import Call, CheckReport, Finding, Inspection, Leak, LossOutput, LossReport, Severity, Verdict
+from maskcli.evidence import (
+    NOT_TRIED,
+    Call,
+    CheckReport,
+    Finding,
+    Inspection,
+    Leak,
+    LossOutput,
+    LossReport,
+    Severity,
+    Verdict,
+)
 from maskcli.inspection.remarks import timesteps
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -27,13 +38,13 @@ def verdicts(
 def _leaking(leak: Leak | None, findings: Sequence[Finding]) -> Verdict:
     question = "Does padding leak?"
     if leak is None:
-        return Verdict(question, "not tried", "warning", "The model does not run on this data.")
+        return Verdict(question, NOT_TRIED, "warning", "The model does not run on this data.")
     if not leak.probes:
         return Verdict(question, "no", None, "There is no padding in the rows that were probed.")
     tried = [probe for probe in leak.probes if probe.applicable]
     if not tried:
         why = next((probe.why for probe in leak.probes if probe.why is not None), "nothing is known of it")
-        return Verdict(question, "not tried", "warning", f"{why[:1].upper()}{why[1:]}.")
+        return Verdict(question, NOT_TRIED, "warning", f"{why[:1].upper()}{why[1:]}.")
     if not leak.leaks:
         how = ", ".join(probe.name for probe in tried)
         return Verdict(question, "no", None, f"No result that counts changes by more than rounding ({how}).")
@@ -74,7 +85,7 @@ def _ends(call: Call) -> bool:
 def _counting(loss: LossReport | None, no_loss: str | None) -> Verdict:
     question = "What does the loss count?"
     if loss is None:
-        return Verdict(question, "not tried", None, no_loss or "There is none.")
+        return Verdict(question, NOT_TRIED, None, no_loss or "There is none.")
     told = [_counted(output) for output in loss.outputs]
     worst = _worst(severity for _, severity, _ in told if severity is not None)
     first = next((one for one in told if one[1] == worst), told[0])

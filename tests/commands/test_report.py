@@ -291,6 +291,11 @@ def test_every_input_and_every_output_has_its_chart(call: Call, tmp_path: Path) 
     assert "Output words" in call(*asked, "--of", "words", "--feature", "63")
 
 
+def test_what_was_not_tried_is_not_called_good(call: Call) -> None:
+    output = call("report", f"{ROOT}/sample_data/rhyme.jsonl", "--model", "sample_data.models:right")
+    assert "What does the loss count? not tried\n" in output
+
+
 def test_a_picture_of_what_is_not_there(call: Call) -> None:
     output = call("report", "--format", "svg", "--picture", "attention")
     assert (output.exit_status, output) == (2, "")

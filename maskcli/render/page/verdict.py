@@ -59,7 +59,7 @@ def _card(verdict: Verdict) -> str:
 
 def _told(verdict: Verdict) -> tuple[str, str, str]:
     """Return how an answer looks: a class, a sign and a word."""
-    if verdict.severity is None and verdict.answer == "not tried":
+    if verdict.severity is None and not verdict.known:
         return UNKNOWN
     return SIGNS.get(verdict.severity, ERROR)
 

@@ -32,6 +32,8 @@ def _rows(report: Report) -> str:
 
 
 def _verdict(verdict: Verdict, width: int) -> Iterator[Part]:
-    yield Text((Cell(f"{verdict.question} "), Cell(f" {verdict.answer}", ROLES[verdict.severity])))
+    unknown = verdict.severity is None and not verdict.known
+    answer = Cell(verdict.answer, "muted") if unknown else Cell(f" {verdict.answer}", ROLES[verdict.severity])
+    yield Text((Cell(f"{verdict.question} "), answer))
     for line in textwrap.wrap(verdict.text, width, break_on_hyphens=False):
         yield Text((Cell(f"    {line}", "muted"),))
