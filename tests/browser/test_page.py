@@ -198,6 +198,21 @@ def test_the_graph_folds_by_keyboard(visit: Any) -> None:
     assert "look" in page.locator("#graph").inner_text()
 
 
+def test_lines_of_a_call_stay_lit_when_it_unfolds_and_nothing_hides_its_facts(visit: Any) -> None:
+    page = visit("transformer")
+    node = page.locator("#graph details.mk-node").first
+    summary, tip = node.locator("> summary"), node.locator("> summary > .mk-tip")
+    summary.hover()
+    lit = page.locator("#graph .mk-on").count()
+    assert lit
+    assert tip.is_visible()
+    summary.click()
+    assert node.locator("dl").is_visible()
+    assert not tip.is_visible()
+    page.wait_for_timeout(100)  # Lines are drawn anew.
+    assert page.locator("#graph .mk-on").count() == lit
+
+
 def test_the_skip_link_and_the_navigation_lead_there(visit: Any) -> None:
     page = visit("sample")
     page.keyboard.press("Tab")

@@ -70,6 +70,8 @@ SCRIPT = """
       return [flow.kind, line(flow, flow.route.map((cell) => boxes[cell]), aside)];
     });
     lines.sort((one, other) => ORDER.indexOf(one[0]) - ORDER.indexOf(other[0]));
+    const lit = [...svg.children].map((group) => group.classList.contains("mk-on"));  // In the same order.
+    lines.forEach(([, group], at) => group.classList.toggle("mk-on", lit[at] ?? false));
     svg.replaceChildren(...lines.map(([, group]) => group));
   }
 

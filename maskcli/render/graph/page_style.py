@@ -66,6 +66,7 @@ STYLE = """
   color: var(--mk-paper); background: var(--mk-ink); overflow-wrap: anywhere;
 }
 summary:hover > .mk-tip, summary:focus-visible > .mk-tip { display: block; }
+.mk-node[open] > summary > .mk-tip { display: none; }
 .mk-rows > li:is(:hover, :focus-within) { z-index: 2; }
 .mk-facts { margin: 0; padding: 0.2rem 0.7rem 0.5rem; max-width: 17rem; font-size: 0.78rem; }
 .mk-facts dt { color: var(--mk-muted); }
