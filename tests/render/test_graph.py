@@ -549,3 +549,20 @@ def test_a_node_is_told_by_where_it_is_and_not_by_its_name_alone() -> None:
     same = inspection([call("tokens"), call("output")], chain(["tokens", "output"]))
     assert arrows(to_mermaid(same)) == [("n0", "n1"), ("n1", "n2"), ("n2", "n3")]
     assert Node("call", "a/b").name == "b"
+
+
+def test_a_call_that_uses_the_mask_and_loses_it_is_the_one_that_drops_it() -> None:
+    trace = [
+        call("embedding", "creates", type="Embedding"),
+        call("first", "uses", takes_off=True),
+        call("second", "none", lost_at="first"),
+    ]
+    edges = [Edge("tokens", "embedding", from_input=True), Edge("embedding", "first", mask=MASK)]
+    edges += [Edge("embedding", "second", lost=True), Edge("second", "output", to_output=True, lost=True)]
+    seen = inspection(trace, edges)
+    svg, page, mermaid = to_svg(seen).decode(), to_html(seen), to_mermaid(seen)
+    for drawn in (svg, page, mermaid):
+        assert "uses it, and loses it" in drawn
+    assert 'class="mk-node mk-drops"' in page
+    assert "calls behind it lack the mask" in page
+    assert re.search(r'"first.*:::drops', mermaid)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Iterator
 
 from maskcli.render.graph.graph import Level, Node
-from maskcli.render.graph.words import effect_of
 
 REPEATS = 40
 """Nodes beyond which a container that is like another beside it is folded."""
@@ -85,7 +84,7 @@ def _containers(level: Level, depth: int = 0, order: int = 0) -> Iterator[_Conta
 def _inside(node: Node) -> object:
     """Return what is equal for containers that look the same but for names."""
     call = node.call
-    own = (node.place, call.type, effect_of(call), call.warning) if call is not None else (node.place,)
+    own = (node.place, call.type, node.effect, call.warning) if call is not None else (node.place,)
     if node.level is None:
         return own
     flows = tuple((flow.source, flow.target, flow.kind) for flow in node.level.flows)
@@ -103,7 +102,7 @@ def _interest(each: _Container) -> int:
 def _effects(level: Level) -> Iterator[str]:
     for node in level.nodes:
         if node.call is not None:
-            yield effect_of(node.call)
+            yield node.effect
         if node.level is not None:
             yield from _effects(node.level)
 

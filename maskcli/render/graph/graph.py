@@ -49,17 +49,29 @@ class Node:
         path: of the call, or of the container whose port it is; the name of an input or output.
         call: None where it is none.
         level: what is inside; None where that is nothing.
+        loses: whether a later call lacks a mask that it had.
     """
 
     place: Place
     path: str
     call: Call | None = None
     level: Level | None = None
+    loses: bool = False
 
     @property
     def ref(self) -> Ref:
         """What tells it from all other nodes of the graph."""
         return self.place, self.path
+
+    @property
+    def effect(self) -> str:
+        """What a call does to a mask, ``computes`` where it makes one for a later call; the place of what is none.
+
+        A call may use the mask and yet take it from those behind it, and then that it drops it says more.
+        """
+        if self.call is None:
+            return self.place
+        return "computes" if self.call.computes_mask else "drops" if self.loses else self.call.effect
 
     @property
     def name(self) -> str:
@@ -119,7 +131,10 @@ def lifted(trace: Sequence[Call], edges: Sequence[Edge], inputs: Sequence[str], 
 
 def _calls(path: str, tree: Tree, pieces: dict[str, Pieces]) -> list[Node]:
     """Return the nodes of the calls directly inside a container, each with what is inside it."""
-    return [Node("call", call.call, call, _inside(call.call, tree, pieces)) for call in tree.children[path]]
+    return [
+        Node("call", call.call, call, _inside(call.call, tree, pieces), call.call in tree.losing)
+        for call in tree.children[path]
+    ]
 
 
 def _inside(path: str, tree: Tree, pieces: dict[str, Pieces]) -> Level | None:
@@ -168,11 +183,13 @@ class Tree:
 
     Attributes:
         children: the calls directly inside each container, by its path; those of the model by ``''``.
+        losing: the paths of calls at which masks were lost that later calls would have.
     """
 
     def __init__(self, trace: Sequence[Call]) -> None:
         """Sort calls by what they are inside of."""
         self.calls = {call.call: call for call in trace}
+        self.losing = {call.lost_at for call in trace}
         self.above = {path: self._above(path) for path in self.calls}
         self.children: dict[str, list[Call]] = {"": []}
         for path, call in self.calls.items():
@@ -213,7 +230,7 @@ class Tree:
 def occurring(level: Level) -> tuple[set[Kind], set[str]]:
     """Return the kinds of flows and the effects of calls that there are, here and inside."""
     kinds: set[Kind] = {flow.kind for flow in level.flows}
-    effects = {"computes" if node.call.computes_mask else node.call.effect for node in level.nodes if node.call}
+    effects = {node.effect for node in level.nodes if node.call}
     for node in level.nodes:
         if node.level is not None:
             within = occurring(node.level)

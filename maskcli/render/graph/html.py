@@ -13,7 +13,7 @@ from maskcli.render.graph.layout import laid_out
 from maskcli.render.graph.looks import sign
 from maskcli.render.graph.page_script import SCRIPT
 from maskcli.render.graph.page_style import STYLE
-from maskcli.render.graph.words import FLOWS, does, escaped, facts, flows_of, inside, sentence, shape, style_of
+from maskcli.render.graph.words import FLOWS, does, escaped, facts, flows_of, inside, sentence, shape
 from maskcli.render.views.trace import EFFECTS
 
 __all__ = ["SCRIPT", "STYLE", "to_html"]
@@ -95,7 +95,7 @@ def _node(node: Node, level: Level, folded: Folds, ids: Iterator[str]) -> str:
         return f'<div class="mk-port"><span class="mk-hidden">{node.place}: {escaped(flows)}</span></div>'
     if node.call is None:
         return f'<div class="mk-pill"><span>{node.place}</span> <b>{escaped(node.name)}</b></div>'
-    effect, known = style_of(node), _facts(node, level)
+    effect, known = node.effect, _facts(node, level)
     if node.level is None:
         return f'<details class="mk-node mk-{effect}">{_summary(node, "", next(ids))}{known}</details>'
     open_ = " open" if opens(node, folded) else ""
@@ -111,11 +111,11 @@ def _node(node: Node, level: Level, folded: Folds, ids: Iterator[str]) -> str:
 
 def _summary(node: Node, count: str, tip: str) -> str:
     assert node.call is not None  # noqa: S101 - only calls have one
-    kind, done = escaped(node.call.type), escaped(does(node.call))
+    kind, done = escaped(node.call.type), escaped(does(node))
     size = f'<span class="mk-size">{escaped(shape(node.call.shapes_out[0]))}</span>' if node.call.shapes_out else ""
     counted = f'<span class="mk-count">{count}</span>' if count else ""
     return (
-        f'<summary aria-describedby="{tip}"><span class="mk-head">{_sign(style_of(node))}'
+        f'<summary aria-describedby="{tip}"><span class="mk-head">{_sign(node.effect)}'
         f'<span class="mk-name">{escaped(node.name)}</span> '
         f'<span class="mk-say">{kind} · <b>{done}</b></span> {size} {counted}</span>'
         f'<span class="mk-tip" role="tooltip" id="{tip}">{escaped(sentence(node))}</span></summary>'

@@ -11,7 +11,7 @@ from maskcli.render.flowing import printable
 from maskcli.render.graph.folding import Folds, folding_order, opens
 from maskcli.render.graph.graph import KINDS, Kind, Level, Node, Ref, Tree, ends, graph_of, kind_of
 from maskcli.render.graph.looks import INK, LOOKS, STROKES
-from maskcli.render.graph.words import SIGNS, does, effect_of, inside, style_of
+from maskcli.render.graph.words import SIGNS, does, inside
 from maskcli.render.views.trace import cut
 
 MOST_EDGES, MOST_TEXT = 480, 49_000
@@ -150,7 +150,7 @@ def _nodes(
 def _node(node: Node, own: str, left_out: int) -> str:
     if node.place == "call" and node.call is None:
         return f'{own}["⋮<br/>{left_out} left out<br/>⋮"]:::none'
-    style = style_of(node)
+    style = node.effect
     before, behind = SHAPES.get(style, ("[", "]"))
     return f'{own}{before}"{_label(_words(node))}"{behind}:::{style}'
 
@@ -158,9 +158,9 @@ def _node(node: Node, own: str, left_out: int) -> str:
 def _words(node: Node) -> list[str]:
     if node.call is None:
         return [f"{node.place} {cut(printable(node.name), LONGEST)}"]
-    effect = effect_of(node.call)
+    effect = node.effect
     words = [cut(printable(node.name), LONGEST), cut(printable(node.call.type), LONGEST)]
-    words += [f"{SIGNS[effect]} {does(node.call)}"]
+    words += [f"{SIGNS[effect]} {does(node)}"]
     return words if node.level is None else [*words, inside(node.level)]
 
 
@@ -190,7 +190,7 @@ def _classes(nodes: Sequence[Node], folded: Folds) -> Iterator[str]:
 
 def _styles(nodes: Sequence[Node], folded: Folds) -> Iterator[str]:
     for node in nodes:
-        yield "none" if node.place == "call" and node.call is None else style_of(node)
+        yield "none" if node.place == "call" and node.call is None else node.effect
         if node.level is not None and opens(node, folded):
             yield from _styles(node.level.nodes, folded)
 

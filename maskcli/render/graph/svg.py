@@ -14,7 +14,7 @@ from maskcli.render.graph.graph import KINDS, Flow, Kind, Level, Node, graph_of,
 from maskcli.render.graph.layout import Layout, column_widths, laid_out
 from maskcli.render.graph.looks import ACCENT, INK, LINE, LOOKS, LOST, MUTED, PAPER, STROKES, sign
 from maskcli.render.graph.measure import curve, text_width
-from maskcli.render.graph.words import FLOWS, does, effect_of, escaped, inside, sentence, style_of
+from maskcli.render.graph.words import FLOWS, does, escaped, inside, sentence
 from maskcli.render.views.trace import EFFECTS, cut
 
 MOST, DEEPEST = 150, 2
@@ -214,7 +214,7 @@ def _pill(node: Node) -> _Drawn:
 def _said(node: Node) -> tuple[tuple[str, str], ...]:
     """Return the second line of a call: its type and its effect, each with its color."""
     assert node.call is not None  # noqa: S101 - asked of calls only
-    return (cut(printable(node.call.type), LONGEST), MUTED), (does(node.call), LOOKS[effect_of(node.call)].color)
+    return (cut(printable(node.call.type), LONGEST), MUTED), (does(node), LOOKS[node.effect].color)
 
 
 def _box(node: Node, said: tuple[tuple[str, str], ...], height: float) -> _Drawn:
@@ -228,10 +228,10 @@ def _box(node: Node, said: tuple[tuple[str, str], ...], height: float) -> _Drawn
 
 def _heading(node: Node, name: str, said: tuple[tuple[str, str], ...]) -> str:
     (kind, kind_color), (effect, color), *more = said
-    bold = ' font-weight="700"' if style_of(node) in ("drops", "creates") else ""
+    bold = ' font-weight="700"' if node.effect in ("drops", "creates") else ""
     return (
         f"<title>{escaped(node.path)}: {escaped(sentence(node))}</title>"
-        + _at(20, 23, sign(style_of(node), LOOKS[style_of(node)].color))
+        + _at(20, 23, sign(node.effect, LOOKS[node.effect].color))
         + _text(38, 19, name, font_size=NAME, font_weight=600)
         + f'<text x="38" y="36"><tspan fill="{kind_color}">{escaped(kind)}  ·  </tspan>'
         + f'<tspan fill="{INK if color == LINE else color}"{bold}>{escaped(effect)}</tspan></text>'
@@ -240,7 +240,7 @@ def _heading(node: Node, name: str, said: tuple[tuple[str, str], ...]) -> str:
 
 
 def _frame(node: Node, width: float, height: float, fill: str = "") -> str:
-    look = LOOKS[style_of(node)]
+    look = LOOKS[node.effect]
     dash = f' stroke-dasharray="{look.dash}"' if look.dash else ""
     size = f'width="{width:.1f}" height="{height:.1f}"'
     frame = f'<rect {size} rx="7" fill="{fill or look.fill}" stroke="{look.color}" stroke-width="{look.width}"{dash}/>'
@@ -260,7 +260,7 @@ def _folded(node: Node, level: Level, folded: Folds) -> _Drawn:
     drawn = _box(node, (*_said(node), (said, fill)), FOLDED)
     sheets = "".join(
         f'<rect x="{shift}" y="{shift}" width="{drawn.width:.1f}" height="{FOLDED}" rx="7" fill="{PAPER}" '
-        f'stroke="{LOOKS[style_of(node)].color}"/>'
+        f'stroke="{LOOKS[node.effect].color}"/>'
         for shift in (6, 3)
     )
     return dataclasses.replace(drawn, body=sheets + drawn.body)

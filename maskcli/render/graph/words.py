@@ -38,15 +38,12 @@ def effect_of(call: Call) -> str:
     return "computes" if call.computes_mask else call.effect
 
 
-def does(call: Call) -> str:
-    """Return what a call does to the mask, in two or three words."""
-    effect = effect_of(call)
-    return _DOES.get(effect, f"{effect} it")
-
-
-def style_of(node: Node) -> str:
-    """Return the effect of a node, or what it is where it is no call."""
-    return node.place if node.call is None else effect_of(node.call)
+def does(node: Node) -> str:
+    """Return what a call does to the mask, in a few words."""
+    assert node.call is not None  # noqa: S101 - asked of calls only
+    effect = effect_of(node.call)
+    said = _DOES.get(effect, f"{effect} it")
+    return f"{said}, and loses it" if node.effect not in (effect, "computes") else said
 
 
 def escaped(text: object) -> str:
@@ -62,6 +59,7 @@ def sentence(node: Node) -> str:
     said = [f"{effect_of(call)}: {EFFECTS[effect_of(call)]}"]
     said += [f"has lost its mask at {call.lost_at}"] if call.lost_at not in (None, call.call) else []
     said += ["takes the mask off its input too"] if call.takes_off else []
+    said += ["calls behind it lack the mask"] if node.effect != effect_of(call) else []
     said += ["Keras warned"] if call.warning is not None else []
     return "; ".join(said)
 
