@@ -131,6 +131,6 @@ def test_what_keras_does_to_merge_masks_drops_none() -> None:
     merged = layers.LSTM(3, return_sequences=True)(layers.Concatenate()(both))
     ids = np.array([[1, 2, 3], [4, 0, 0]], "int32")
     report = maskcli.report({"words": ids, "tags": ids}, model=keras.Model([words, tags], merged))
-    assert any(call.computes_mask and call.type == "ZerosLike" for call in report.inspection.trace)
+    assert any(call.computes_mask for call in report.inspection.trace)
     assert (report.verdicts[1].answer, report.verdicts[1].severity) == ("nothing", None)
     assert not any(edge.lost for edge in report.inspection.edges)
