@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-BLOCK = 2**18
+BLOCK = 2**20
 """Bytes of a block, unless a row is longer."""
 ALONE = 8
 """Blocks at the start that are worked on before threads are started: most files have no more."""
@@ -62,19 +62,33 @@ def end_of_lines(data: bytes, blank: bool = True) -> int:
     end = data.rfind(b"\n") + 1
     if blank:
         return end
-    filled = len(data[:end].rstrip(WHITE))
+    filled = _filled(data, end)
     return data.index(b"\n", filled) + 1 if filled else 0
 
 
+def _filled(data: bytes, end: int) -> int:
+    """Return where the last byte before ``end`` stands that is not white, plus 1."""
+    while end:
+        start = max(0, end - 1024)
+        if some := len(data[start:end].rstrip(WHITE)):
+            return start + some
+        end = start
+    return 0
+
+
 def cut(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator[Block]:
-    """Yield what ``stream`` has in blocks, each up to where ``end`` says that whole rows end, and what is left."""
+    """Yield what ``stream`` has in blocks, each up to where ``end`` says that whole rows end, and what is left.
+
+    ``end`` is asked of each piece that is read, and says 0 where no row ends in it.
+    """
     left = b""
     while more := stream.read(max(BLOCK, len(left))):
-        data = left + more
-        stop = end(data)
-        if stop:
-            yield Block(data[:stop], start)
-        left, start = data[stop:], start + stop
+        if stop := end(more):
+            block = b"".join((left, memoryview(more)[:stop]))
+            yield Block(block, start)
+            left, start = more[stop:], start + len(block)
+        else:
+            left += more
     if left:
         yield Block(left, start)
 

@@ -9,6 +9,7 @@ import io
 import os
 import stat
 import sys
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -147,10 +148,10 @@ class Source:
     @functools.cached_property
     def _held(self) -> BinaryIO:
         """What can be read once only, to be read again."""
-        if self.path == STDIN:
-            return _held(sys.stdin.buffer)
-        with Path(self.path).open("rb") as pipe:
-            return _held(pipe)
+        with contextlib.nullcontext(sys.stdin.buffer) if self.path == STDIN else Path(self.path).open("rb") as pipe:
+            held = _held(pipe)
+        weakref.finalize(self, held.close)
+        return held
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:

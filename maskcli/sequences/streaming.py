@@ -87,11 +87,10 @@ def pad_files(
         InputError: for what cannot be read, padded or written; nothing is written then.
     """
     layout, rows = check_layout(layout), None
-    with _targets(output, mask_output) as targets:
+    with _targets(output, mask_output) as targets, _aside(output or mask_output or "") as aside:
         if layout.maxlen is not None and not (output and _entry(output).needs_rows):
             parts = _parts(files, layout, progress)
         else:
-            aside = _Aside(output or mask_output or "")
             for chunk in files.chunks(partial(fitting, layout=layout), lambda done: progress(done, 2 * files.size)):
                 aside.add(chunk.made)
             _check_tokens(files, aside.rows, aside.tokens)
@@ -157,8 +156,17 @@ def _entry(output: str) -> Format:
     return WRITABLE[Path(output).suffix.lower()]
 
 
+@contextlib.contextmanager
+def _aside(beside: str) -> Iterator[_Aside]:
+    """Yield a place for sequences: memory, or a file without a name in the folder of ``beside``, which has the room."""
+    import tempfile
+
+    with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(Path(beside).resolve().parent)) as file:
+        yield _Aside(file)
+
+
 class _Aside:
-    """Sequences set aside, in the order they came: in memory, or in a file that goes with the last who holds it.
+    """Sequences set aside, in the order they came.
 
     Attributes:
         rows: how many sequences there are.
@@ -166,12 +174,9 @@ class _Aside:
         longest: how many the longest has.
     """
 
-    def __init__(self, beside: str) -> None:
-        import tempfile
-
+    def __init__(self, file: IO[bytes]) -> None:
         self.rows = self.tokens = self.longest = 0
-        directory = str(Path(beside).resolve().parent)
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=directory)  # noqa: SIM115 - see above
+        self._file = file
         self._parts: list[tuple[int, int, np.dtype[np.signedinteger]]] = []
 
     def add(self, ragged: RaggedSequences) -> None:

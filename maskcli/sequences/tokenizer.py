@@ -165,7 +165,7 @@ def _stops(raw: Bytes, frame: Frame, work: Workspace) -> NDArray[np.int64] | Non
 
 
 def _stands(raw: Bytes, part: bytes, places: NDArray[np.int64]) -> bool:
-    """Return whether ``part`` stands at all places."""
+    """Return whether ``part`` stands at all places, none of them past the end."""
     return all((np.take(raw, places + offset, mode="clip") == byte).all() for offset, byte in enumerate(part))
 
 

@@ -36,11 +36,11 @@ class Reader(Protocol):
     def goes_on(self, quick: Quick, /) -> bool:
         """Return whether these rows are of the kind of those before."""
 
-    def plain(self, block: Block, where: Where, line: int, /) -> RaggedSequences | None:
+    def plain(self, block: Block, where: Where, row: int, /) -> RaggedSequences | None:
         """Return the rows of any block, None for no rows; raise InputError for what is no sequence of integers."""
 
-    def where(self, block: Block, row: int, line: int, /) -> Where:
-        """Return what names the place of row ``i`` of a block; ``row`` and ``line`` are its first."""
+    def where(self, block: Block, row: int, /) -> Where:
+        """Return what names the place of row ``i`` of a block; ``row`` is its first. It is asked once."""
 
 
 def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
@@ -59,20 +59,19 @@ def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences]
         except MaskcliError as error:
             return quick, error
 
-    row, line = 0, 1
+    row = 0
     with source.open() as stream:
         for block, done in in_order(work, reader.blocks(stream)):
-            where = reader.where(block, row, line)
+            where = reader.where(block, row)
             chunk: Chunk[T] | None
             if done is not None and reader.goes_on(done[0]):
                 chunk = Chunk(len(done[0].rows), raised(done[1], where), where)
             else:
-                rows = reader.plain(block, where, line)
+                rows = reader.plain(block, where, row)
                 chunk = None if rows is None else chunk_of(rows, Parsed(rows, where), made)
             if chunk is not None:
                 yield chunk
                 row += chunk.rows
-            line += block.data.count(b"\n")
 
 
 def up_to_error(lines: Iterable[str], parse: Callable[[str, int], Any]) -> tuple[list[Any], InputError | None]:

@@ -73,13 +73,15 @@ class _Reader:
     def __init__(self, source: Source, field: Field) -> None:
         self._source = source
         self._named = field.name is not None
+        self._line = 1
         self._entries = json_text.Entries(field, source.name)
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         start = skip_bom(stream)
         head = stream.read(stream.peek(BLOCK).index(b"[") + 1)
+        close = b"}" if stream.peek(BLOCK).lstrip(WHITE).startswith(b"{") else b"]"
         ahead: Block | None = None
-        for block in cut(stream, _end_of_entries, start + len(head)):
+        for block in cut(stream, lambda data: _end_of_entries(data, close), start + len(head)):
             if ahead is not None:
                 yield ahead
             # In place of the bracket of the whole array stands a comma, with which the others begin.
@@ -94,7 +96,7 @@ class _Reader:
     def goes_on(self, quick: Quick) -> bool:
         return self._entries.take(quick.field)
 
-    def plain(self, block: Block, where: Where, _line: int) -> RaggedSequences | None:
+    def plain(self, block: Block, where: Where, _row: int) -> RaggedSequences | None:
         data = block.data.lstrip(WHITE)
         try:
             entries = json.loads(f"[{data[1:].decode()}]") if data.startswith(b",") else None
@@ -104,8 +106,9 @@ class _Reader:
             raise _Uncut  # The whole says what is wrong.
         return judged(Parsed(self._entries.rows(entries, where), where), self._source.name)
 
-    def where(self, block: Block, row: int, line: int) -> Where:
-        start, size = block.start, len(block.data)
+    def where(self, block: Block, row: int) -> Where:
+        start, size, line = block.start, len(block.data), self._line
+        self._line += block.data.count(b"\n")
 
         def where(index: int) -> str:
             with self._source.open() as stream:
@@ -114,9 +117,8 @@ class _Reader:
         return where
 
 
-def _end_of_entries(data: bytes) -> int:
+def _end_of_entries(data: bytes, close: bytes) -> int:
     """Return where the last entry ends that a comma follows."""
-    close = b"}" if data[:BLOCK].lstrip(WHITE + b",").startswith(b"{") else b"]"
     at = len(data)
     while (at := data.rfind(close, 0, at)) >= 0:
         if data[at + 1 :].lstrip(WHITE).startswith(b","):

@@ -52,8 +52,8 @@ class _Reader:
     def goes_on(self, quick: Quick) -> bool:
         return self._entries.take(quick.field)
 
-    def plain(self, block: Block, where: Where, line: int) -> RaggedSequences | None:
-        text = decode(block.data, self._name, line, block.start)
+    def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
+        text = decode(block.data, self._name, row + 1, block.start)
         entries, error = up_to_error(_lines(text), lambda each, index: _parse(each, where(index)))
         rows = self._entries.rows(entries, where)
         ragged = judged(Parsed(rows, where), self._name) if rows else None
@@ -61,7 +61,7 @@ class _Reader:
             raise error
         return ragged
 
-    def where(self, _block: Block, row: int, _line: int) -> Where:
+    def where(self, _block: Block, row: int) -> Where:
         return lambda index: f"{self._name}:{row + index + 1}"
 
 

@@ -62,15 +62,15 @@ class _Reader:
     def goes_on(self, _quick: Quick) -> bool:
         return True
 
-    def plain(self, block: Block, where: Where, line: int) -> RaggedSequences | None:
-        text = decode(block.data, self._name, line, block.start)
+    def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
+        text = decode(block.data, self._name, row + 1, block.start)
         rows, error = up_to_error(_lines(text), lambda each, index: _cells(each, where(index)))
         ragged = judged(Parsed(rows, where), self._name) if rows else None
         if error is not None:
             raise error
         return ragged
 
-    def where(self, _block: Block, row: int, _line: int) -> Where:
+    def where(self, _block: Block, row: int) -> Where:
         return lambda index: f"{self._name}:{row + index + 1}"
 
 
