@@ -22,7 +22,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 BLOCK = 2**20
 """Bytes of a block, unless a row is longer."""
-ALONE = 8
+ALONE = 2
 """Blocks at the start that are worked on before threads are started: most files have no more."""
 THREADS = 2
 AHEAD = 2 * THREADS

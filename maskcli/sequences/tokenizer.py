@@ -9,11 +9,12 @@ earlier and these are what four say, and so on, where all of them are digits. A 
 follows; there, and nowhere else, is read what the digits up to it say.
 
 Whether that is what the text says is *proved by counting*. Rows are told by a byte that each of them has once, such as
-the end of a line. What must stand before and behind the numbers of each row (its ``Frame``) is looked at there, and
-separators are counted where they have a digit on either side. When digits, separators and frames add up to all the
-bytes of the block, there is nothing else in it: between two frames stand numbers and single separators in turn, or
-nothing at all. Any doubt (a word, a point, an open bracket, a number of seventeen digits) has no answer here, and the
-block is read by a plain reader, which has the answer, or says what is wrong.
+the end of a line. What must stand before and behind the numbers of each row (its ``Frame``) is looked at there. When
+digits, separators and frames add up to all the bytes of the block, there is nothing else in it. Then there is at least
+one separator between two numbers of a row, or they would be one; and when the separators of all rows are as many as
+that, there is just one each, and none before the first number or behind the last. Any doubt (a word, a point, an open
+bracket, a number of seventeen digits) has no answer here, and the block is read by a plain reader, which has the
+answer, or says what is wrong.
 """
 
 from __future__ import annotations
@@ -62,14 +63,21 @@ class Frame:
     @property
     def is_plain(self) -> bool:
         """Whether digits, separators and frames can be told apart."""
-        around = self.head + self.prefix + self.suffix
-        once = self.suffix[self.end : self.end + 1]
+        around, once = self.head + self.prefix + self.suffix, self.suffix[self.end : self.end + 1]
+        apart = not any(edge and edge in self.separator for edge in (self.suffix[:1], self.head[-1:], self.prefix[-1:]))
         return (
             not any(ZERO <= byte <= NINE or byte == MINUS for byte in around)
-            and bool(once)
-            and (self.head + self.prefix + self.separator).count(once) == 0
-            and self.suffix.count(once) == 1
+            and around.count(once) == 1
+            and once not in self.separator
+            and (apart or len(self.separator) == 1)
         )
+
+    def count(self, rows: int, part: bytes | None = None) -> int:
+        """Return how often ``part`` is in the frames of so many rows that follow each other; bytes without ``part``."""
+        between, ends = self.suffix + self.prefix, (self.head, self.suffix)
+        if part is None:
+            return (rows - 1) * len(between) + sum(map(len, ends))
+        return (rows - 1) * between.count(part) + sum(end.count(part) for end in ends)
 
 
 class Workspace:
@@ -131,16 +139,20 @@ def tokenize(block: bytes, frame: Frame, work: Workspace) -> RaggedSequences | N
     signed = MINUS in block
     digits = _Digits.of(_with_zeros_for_signs(raw, work) if signed else raw, work)
     stops = _stops(raw, frame, work)
-    if stops is None or not _adds_up(raw, digits.here, len(stops), frame, work):
+    if stops is None:
         return None
-    if not frame.zeros and _has_leading_zero(raw, digits.here, work):
+    separators = _count(raw, frame.separator, work) - frame.count(len(stops), frame.separator)
+    known = np.count_nonzero(digits.here) + len(frame.separator) * separators + frame.count(len(stops))
+    if known != len(raw) or (not frame.zeros and _has_leading_zero(raw, digits.here, work)):
         return None
     ends = np.flatnonzero(_last(digits.here, work))
+    splits = np.zeros(len(stops) + 1, np.int64)
+    splits[1:] = np.searchsorted(ends, stops)
+    if separators != len(ends) - np.count_nonzero(np.diff(splits)):
+        return None
     values = _read(digits, ends, work)
     if values is None or (signed and not _negate(values, raw, ends, frame.zeros)):
         return None
-    splits = np.zeros(len(stops) + 1, np.int64)
-    splits[1:] = np.searchsorted(ends, stops)
     return RaggedSequences(values, splits)
 
 
@@ -169,24 +181,15 @@ def _stands(raw: Bytes, part: bytes, places: NDArray[np.int64]) -> bool:
     return all((np.take(raw, places + offset, mode="clip") == byte).all() for offset, byte in enumerate(part))
 
 
-def _adds_up(raw: Bytes, digits: Bools, rows: int, frame: Frame, work: Workspace) -> bool:
-    """Return whether digits, separators between two digits and frames are all the bytes that there are."""
-    frames = len(frame.head) + (rows - 1) * len(frame.prefix) + rows * len(frame.suffix)
-    separators = len(frame.separator) * _between(raw, digits, frame.separator, work)
-    return bool(np.count_nonzero(digits) + separators + frames == len(raw))
-
-
-def _between(raw: Bytes, digits: Bools, separator: bytes, work: Workspace) -> int:
-    """Return how many separators have a digit on either side."""
-    width, places = len(separator), len(raw) - len(separator) - 1
-    if places < 1:
-        return 0
-    found, one = (work.array(name, places)[REACH:].view(bool) for name in ("found", "one"))
-    np.logical_and(digits[:places], digits[width + 1 :], out=found)
-    for offset, byte in enumerate(separator, 1):
-        np.equal(raw[offset : places + offset], byte, out=one)
-        np.logical_and(found, one, out=found)
-    return int(np.count_nonzero(found))
+def _count(raw: Bytes, separator: bytes, work: Workspace) -> int:
+    """Return how often a separator of one or two bytes is there."""
+    found, second = (work.array(name, len(raw))[REACH:].view(bool) for name in ("found", "second"))
+    np.equal(raw, separator[0], out=found)
+    if len(separator) == 1:
+        return int(np.count_nonzero(found))
+    np.equal(raw[1:], separator[1], out=second[1:])
+    np.logical_and(found[:-1], second[1:], out=found[:-1])
+    return int(np.count_nonzero(found[:-1]))
 
 
 def _has_leading_zero(raw: Bytes, digits: Bools, work: Workspace) -> bool:
@@ -220,10 +223,10 @@ def _read(digits: _Digits, ends: NDArray[np.int64], work: Workspace) -> Ints | N
         if step == REACH:
             return None
         values = values.astype(np.int32 if step == STEP else np.int64, copy=False)
-        more = np.take(_back(fours, step), ends, mode="clip").astype(values.dtype)
-        more *= np.take(further[REACH:], ends, mode="clip")
-        more *= 10**step
-        values += more
+        more = np.take(_back(fours, step), ends, out=work.array("more", len(ends), np.uint16)[REACH:], mode="clip")
+        has = np.take(further[REACH:], ends, out=work.array("has", len(ends))[REACH:], mode="clip")
+        np.multiply(more, has, out=more)
+        values += np.multiply(more, 10**step, dtype=values.dtype)
         reached = further
     return values
 
