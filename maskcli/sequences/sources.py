@@ -112,8 +112,13 @@ class Source:
     @property
     def size(self) -> int:
         """Bytes, packed as they are."""
-        with self._naming(), self._raw() as raw:
-            return raw.seek(0, io.SEEK_END)
+        with self._naming():
+            if self.file is not None:
+                return self.file.stat().st_size
+            place = self._held.tell()
+            size = self._held.seek(0, io.SEEK_END)
+            self._held.seek(place)  # Where a stream may be.
+            return size
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Stream]:
