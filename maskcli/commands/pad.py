@@ -21,7 +21,6 @@ from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.streaming import Files, pad_files, write_batch
 
-MIB = 2**20
 MASK_SUFFIX = ".npy"
 
 
@@ -82,10 +81,8 @@ def _in_parts(output: str | None) -> bool:
 
 
 def _padded_into(files: Files, layout: Layout, output: str | None, mask_output: str | None, rows: int) -> Excerpt:
-    with counting("Padding", "MiB") as progress:
-        return pad_files(
-            files, layout, output, mask_output, rows, lambda done, all_: progress(done // MIB, all_ // MIB)
-        )
+    with counting("Padding", "%") as progress:
+        return pad_files(files, layout, output, mask_output, rows, lambda share: progress(int(100 * share), 100))
 
 
 def _view(batch: PaddedBatch | Excerpt, heat: Any, limits: Limits) -> list[Part]:

@@ -27,8 +27,8 @@ from maskcli.sequences.writing import replacing
 T = TypeVar("T")
 IN_MEMORY = 2**24
 """Bytes of sequences that are set aside in memory; more go to a file, beside the one that is written."""
-Progress = Callable[[int, int], None]
-"""Is told how much is done, of how much."""
+Progress = Callable[[float], None]
+"""Is told what share is done, from 0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +55,13 @@ class Files:
         """Bytes of all of them, packed as they are."""
         return sum(source.size for source in self.sources)
 
-    def chunks(self, made: Callable[[RaggedSequences], T], done: Callable[[int], None]) -> Iterator[Chunk[T]]:
-        """Yield what ``made`` makes of their sequences, in order; ``done`` is told how many bytes were read."""
+    def chunks(self, made: Callable[[RaggedSequences], T], progress: Progress) -> Iterator[Chunk[T]]:
+        """Yield what ``made`` makes of their sequences, in order."""
         before = 0
         for source in self.sources:
             for chunk in read_chunks(source, self.input_format, Field(self.field), made):
                 yield chunk
-                done(before + source.place)
+                progress((before + source.place) / self.size)
             before += source.size
 
 
@@ -71,7 +71,7 @@ def pad_files(
     output: str | None,
     mask_output: str | None = None,
     shown: int = 0,
-    progress: Progress = lambda _done, _total: None,
+    progress: Progress = lambda _share: None,
 ) -> Excerpt:
     """Pad the sequences of files into files; return ``shown`` rows of the start and of the end, and what there is.
 
@@ -81,7 +81,7 @@ def pad_files(
         output: a path whose suffix is one of ``WRITABLE``.
         mask_output: an ``.npy`` for the mask.
         shown: rows.
-        progress: is told how far it is.
+        progress: is told how far it is, in halves where sequences are set aside.
 
     Raises:
         InputError: for what cannot be read, padded or written; nothing is written then.
@@ -91,11 +91,11 @@ def pad_files(
         if layout.maxlen is not None and not (output and _entry(output).needs_rows):
             parts = _parts(files, layout, progress)
         else:
-            for chunk in files.chunks(partial(fitting, layout=layout), lambda done: progress(done, 2 * files.size)):
+            for chunk in files.chunks(partial(fitting, layout=layout), lambda share: progress(share / 2)):
                 aside.add(chunk.made)
             _check_tokens(files, aside.rows, aside.tokens)
             layout, rows = dataclasses.replace(layout, maxlen=layout.maxlen or aside.longest), aside.rows
-            parts = aside.padded(layout, progress)
+            parts = aside.padded(layout, lambda share: progress((1 + share) / 2))
         noted = _Noted(layout, shown)
         with _writing(targets, layout, rows) as add:
             for part in parts:
@@ -116,7 +116,7 @@ def write_batch(batch: PaddedBatch, output: str | None, mask_output: str | None)
 
 def _parts(files: Files, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
     """Yield the batch as its sequences are read."""
-    for chunk in files.chunks(partial(pad_in_parts, layout=layout), lambda done: progress(done, files.size)):
+    for chunk in files.chunks(partial(pad_in_parts, layout=layout), progress):
         yield from chunk.made
 
 
@@ -194,7 +194,7 @@ class _Aside:
         for ragged, parts in in_order(partial(pad_in_parts, layout=layout), self._read()):
             yield from parts
             read += len(ragged.values)
-            progress(self.tokens + read, 2 * self.tokens)
+            progress(read / self.tokens)
 
     def _read(self) -> Iterator[RaggedSequences]:
         self._file.seek(0)
