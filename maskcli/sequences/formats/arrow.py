@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -18,8 +18,10 @@ from maskcli.sequences.ragged import checked
 from maskcli.sequences.sources import Source, pyarrow
 
 T = TypeVar("T")
-ROWS = 2**16
+ROWS = 2**13
 """Rows at a time."""
+BUFFER = 2**20
+"""Bytes of a file that are read at once."""
 
 FILE, STREAM, PARQUET = b"ARROW1\x00\x00", b"\xff\xff\xff\xff", b"PAR1"
 """First bytes: of the two forms of Arrow IPC, and of Parquet."""
@@ -62,11 +64,11 @@ def parquet_chunks(source: Source, field: Field, made: Callable[[RaggedSequences
     def batches(data: Any) -> Iterator[Any]:
         from pyarrow.parquet import ParquetFile
 
-        file = ParquetFile(data)
+        file = ParquetFile(data, buffer_size=BUFFER, pre_buffer=False)  # Pages as they are read, not whole columns.
         yield file.schema_arrow
         yield from file.iter_batches(ROWS, columns=_wanted(file.schema_arrow, field, source.name))
 
-    return _chunks(source, field, made, "a Parquet", batches, read_parquet)
+    return _chunks(source, field, made, ("a Parquet", "OSFile"), batches, read_parquet)
 
 
 def arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
@@ -86,7 +88,7 @@ def arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequences],
             found = iter(stream)
         yield from (batch.slice(start, ROWS) for batch in found for start in range(0, batch.num_rows, ROWS))
 
-    return _chunks(source, field, made, "an Arrow IPC", batches, read_arrow)
+    return _chunks(source, field, made, ("an Arrow IPC", "memory_map"), batches, read_arrow)
 
 
 def _wanted(schema: Any, field: Field, name: str) -> list[str] | None:
@@ -99,12 +101,12 @@ def _chunks(
     source: Source,
     field: Field,
     made: Callable[[RaggedSequences], T],
-    kind: str,
+    opened: tuple[str, Literal["OSFile", "memory_map"]],
     batches: Callable[[Any], Iterator[Any]],
     read: Callable[[bytes, str, Field], Parsed],
 ) -> Iterator[Chunk[T]]:
-    name = source.name
-    with _refusing(name, kind), _mapped(source) as data:
+    name, (kind, opener) = source.name, opened
+    with _refusing(name, kind), _opened(source, opener) as data:
         found = batches(data)
         schema = next(found)
         chosen = _chosen(schema, field, name)
@@ -130,12 +132,12 @@ def _chunks(
 
 
 @contextlib.contextmanager
-def _mapped(source: Source) -> Iterator[Any]:
-    """Yield a file for pyarrow: mapped into memory, or unpacked where it is packed or a pipe."""
+def _opened(source: Source, opener: Literal["OSFile", "memory_map"]) -> Iterator[Any]:
+    """Yield a file for pyarrow: read or mapped into memory, or unpacked where it is packed or a pipe."""
     pa = pyarrow(source.name)
     if source.file is not None and not source.is_packed:
-        with pa.memory_map(str(source.file)) as mapped:
-            yield mapped
+        with getattr(pa, opener)(str(source.file)) as file:
+            yield file
     else:
         yield pa.BufferReader(source.read())
 
