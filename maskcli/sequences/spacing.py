@@ -24,49 +24,34 @@ def without_blanks(block: bytes, line_ends: bool) -> bytes | None:
     """
     raw = np.frombuffer(block, np.uint8)
     blank = _is_one_of(raw, (BLANK, TAB, RETURN, LINE_END) if line_ends else (BLANK, TAB, RETURN))
-    kept = np.flatnonzero(~blank)
-    text = raw[kept]
-    number = _of_number(text)
-    parted = (np.diff(kept) > 1) & number[1:] & number[:-1]
-    return None if parted.any() else text.tobytes()
+    text = raw[np.flatnonzero(~blank)]
+    # Numbers that a blank had parted would be one now.
+    return text.tobytes() if _numbers(raw) == _numbers(text) else None
 
 
 def with_single_separators(block: bytes) -> bytes:
-    """Return lines of text with a comma for each separator, and none behind the last cell of a line.
+    """Return lines of text with a comma for each separator.
 
     Cells are split by a comma or a tab, with blanks around it, or by blanks alone; a carriage return belongs to the end
-    of its line. Between empty cells commas are left side by side.
+    of its line. Commas stand side by side where a cell is empty, and behind the last cell as separators do.
     """
     raw = np.frombuffer(block.replace(b"\r\n", b"\n"), np.uint8)
-    kept = np.flatnonzero(raw != BLANK)
-    text = raw[kept]
-    number = _of_number(text)
-    parted = np.flatnonzero((np.diff(kept) > 1) & number[1:] & number[:-1])
-    text = np.insert(text, parted + 1, COMMA)
-    text[text == TAB] = COMMA
-    return _without_last_commas(text)
-
-
-def _without_last_commas(text: Bytes) -> bytes:
-    rest = np.flatnonzero(text != COMMA)
-    commas = np.diff(rest, prepend=-1) - 1  # Before each other byte.
-    at_end = text[rest] == LINE_END
-    kept = np.ones(len(text), bool)
-    kept[_runs(rest[at_end], commas[at_end])] = False
-    return text[kept].tobytes()
-
-
-def _runs(stops: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places in runs of these lengths that end before ``stops``."""
-    ends = np.cumsum(lengths)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(stops - ends, lengths)
+    keep = raw != BLANK
+    keep[1:] |= _of_number(raw)[:-1]  # The first blank behind a cell parts it from the next,
+    text = raw[np.flatnonzero(keep)]
+    if b"," in block or b"\t" in block:
+        keep = text != BLANK
+        keep[:-1] |= ~_is_one_of(text[1:], (COMMA, TAB))  # unless a comma or a tab does.
+        text = text[np.flatnonzero(keep)]
+    text[_is_one_of(text, (BLANK, TAB))] = COMMA
+    return text.tobytes()
 
 
 def _is_one_of(raw: Bytes, wanted: tuple[int, ...]) -> Bools:
-    found = np.zeros(len(raw), bool)
-    for byte in wanted:
-        found |= raw == byte
-    return found
+    found = raw == wanted[0]
+    for byte in wanted[1:]:
+        np.logical_or(found, raw == byte, out=found)
+    return found  # type: ignore[no-any-return]
 
 
 def _of_number(text: Bytes) -> Bools:
@@ -74,3 +59,9 @@ def _of_number(text: Bytes) -> Bools:
     found: Bools = (text - ZERO) < 10
     found |= text == MINUS
     return found
+
+
+def _numbers(text: Bytes) -> int:
+    """Return how many runs of digits and signs begin after another byte."""
+    found = _of_number(text)
+    return int(np.count_nonzero(found[1:] > found[:-1]))

@@ -12,9 +12,10 @@ Whether that is what the text says is *proved by counting*. Rows are told by a b
 the end of a line. What must stand before and behind the numbers of each row (its ``Frame``) is looked at there. When
 digits, separators and frames add up to all the bytes of the block, there is nothing else in it. Then there is at least
 one separator between two numbers of a row, or they would be one; and when the separators of all rows are as many as
-that, there is just one each, and none before the first number or behind the last. Any doubt (a word, a point, an open
-bracket, a number of seventeen digits) has no answer here, and the block is read by a plain reader, which has the
-answer, or says what is wrong.
+that, there is just one each, and none before the first number or behind the last. (Text may have some behind the last,
+as spreadsheets write empty cells: these are all that stands there, and are left out of the count.) Any doubt (a word, a
+point, an open bracket, a number of seventeen digits) has no answer here, and the block is read by a plain reader, which
+has the answer, or says what is wrong.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ class Frame:
         prefix: before those of each other row.
         suffix: behind those of each row.
         separator: one or two bytes between two numbers.
-        zeros: whether numbers may have leading zeros.
+        loose: whether numbers may have leading zeros, and separators of one byte stand behind the last number of a row.
     """
 
     head: bytes
     prefix: bytes
     suffix: bytes
     separator: bytes
-    zeros: bool = False
+    loose: bool = False
 
     @property
     def end(self) -> int:
@@ -143,15 +144,17 @@ def tokenize(block: bytes, frame: Frame, work: Workspace) -> RaggedSequences | N
         return None
     separators = _count(raw, frame.separator, work) - frame.count(len(stops), frame.separator)
     known = np.count_nonzero(digits.here) + len(frame.separator) * separators + frame.count(len(stops))
-    if known != len(raw) or (not frame.zeros and _has_leading_zero(raw, digits.here, work)):
+    if known != len(raw) or (not frame.loose and _has_leading_zero(raw, digits.here, work)):
         return None
-    ends = np.flatnonzero(_last(digits.here, work))
+    ends = np.flatnonzero(_edges(digits.here, work, first=False))
     splits = np.zeros(len(stops) + 1, np.int64)
     splits[1:] = np.searchsorted(ends, stops)
+    if frame.loose and len(frame.separator) == 1:
+        separators -= _behind(ends, splits, stops, frame)
     if separators != len(ends) - np.count_nonzero(np.diff(splits)):
         return None
     values = _read(digits, ends, work)
-    if values is None or (signed and not _negate(values, raw, ends, frame.zeros)):
+    if values is None or (signed and not _negate(values, raw, digits.here, frame.loose, work)):
         return None
     return RaggedSequences(values, splits)
 
@@ -192,6 +195,16 @@ def _count(raw: Bytes, separator: bytes, work: Workspace) -> int:
     return int(np.count_nonzero(found[:-1]))
 
 
+def _behind(ends: NDArray[np.int64], splits: NDArray[np.int64], stops: NDArray[np.int64], frame: Frame) -> int:
+    """Return how many bytes stand behind the last number of each row, or between the frames of a row without one."""
+    last = stops.copy()
+    last[1:] = stops[:-1] + len(frame.suffix) + len(frame.prefix)
+    last[0] = len(frame.head)
+    some = np.flatnonzero(splits[1:] > splits[:-1])
+    last[some] = ends[splits[1:][some] - 1] + 1
+    return int((stops - last).sum())
+
+
 def _has_leading_zero(raw: Bytes, digits: Bools, work: Workspace) -> bool:
     """Return whether a 0 with no digit before it has one behind it, as JSON forbids."""
     begins = work.array("found", len(raw))[REACH:].view(bool)
@@ -202,12 +215,16 @@ def _has_leading_zero(raw: Bytes, digits: Bools, work: Workspace) -> bool:
     return bool(begins.any())
 
 
-def _last(digits: Bools, work: Workspace) -> Bools:
-    """Return ``(n,)``, True at the last digit of each number."""
-    last = work.array("found", len(digits))[REACH:].view(bool)
-    np.greater(digits[:-1], digits[1:], out=last[:-1])
-    last[-1:] = digits[-1:]
-    return last
+def _edges(digits: Bools, work: Workspace, first: bool) -> Bools:
+    """Return ``(n,)``, True at the first digit of each number, or at the last."""
+    edges = work.array("found", len(digits))[REACH:].view(bool)
+    if first:
+        np.greater(digits[1:], digits[:-1], out=edges[1:])
+        edges[:1] = digits[:1]
+    else:
+        np.greater(digits[:-1], digits[1:], out=edges[:-1])
+        edges[-1:] = digits[-1:]
+    return edges
 
 
 def _read(digits: _Digits, ends: NDArray[np.int64], work: Workspace) -> Ints | None:
@@ -246,15 +263,19 @@ def _fours(digits: _Digits, work: Workspace) -> tuple[NDArray[np.uint16], Bytes]
     return fours, are_four
 
 
-def _negate(values: Ints, raw: Bytes, ends: NDArray[np.int64], zeros: bool) -> bool:
-    """Negate the numbers that have a sign, in place; return whether each sign has no digit before it and one behind."""
-    signs = np.flatnonzero(raw == MINUS)
-    before, first, second = (np.take(raw, signs + step, mode="clip") - ZERO for step in (-1, 1, 2))
-    leading = (first == 0) & (second < 10)
-    if (before < 10).any() or (first >= 10).any() or (leading.any() and not zeros):
+def _negate(values: Ints, raw: Bytes, digits: Bools, loose: bool, work: Workspace) -> bool:
+    """Negate the numbers that have a sign, in place; return whether signs stand before digits and nowhere else.
+
+    In ``digits`` a sign is one.
+    """
+    starts = np.flatnonzero(_edges(digits, work, first=True))
+    signed = np.take(raw, starts, mode="clip") == MINUS
+    signs = np.take(starts, np.flatnonzero(signed))
+    first, second = (np.take(raw, signs + step, mode="clip") - ZERO for step in (1, 2))
+    alone = len(signs) == np.count_nonzero(raw == MINUS) and (first < 10).all()
+    if not alone or (not loose and ((first == 0) & (second < 10)).any()):
         return False
-    signed = np.searchsorted(ends, signs)
-    values[signed] = -values[signed]
+    values *= 1 - 2 * signed.astype(np.int8)
     return True
 
 

@@ -9,10 +9,11 @@ from maskcli.sequences.tokenizer import Frame, Workspace, tokenize
 
 LINES = Frame(b"[", b"[", b"]\n", b", ")
 CLOSE = Frame(b"[", b"[", b"]\n", b",")
-TEXT = Frame(b"", b"", b"\n", b" ", zeros=True)
+TEXT = Frame(b"", b"", b"\n", b" ", loose=True)
+COMMAS = Frame(b"", b"", b"\n", b",", loose=True)
 ARRAY = Frame(b",[", b", [", b"]", b", ")
 RECORDS = Frame(b'{"ids": [', b'{"ids": [', b"]}\n", b", ")
-SET_IN = Frame(b"  ", b"  ", b" \n", b" ", zeros=True)
+SET_IN = Frame(b"  ", b"  ", b" \n", b" ", loose=True)
 """Lines with blanks at both ends."""
 
 
@@ -26,6 +27,8 @@ SET_IN = Frame(b"  ", b"  ", b" \n", b" ", zeros=True)
         (LINES, b"[1234567890123456, -999999999999999]\n", [[1234567890123456, -999999999999999]]),
         (CLOSE, b"[1,2]\n[3]\n", [[1, 2], [3]]),
         (TEXT, b"1 2\n\n007 -5\n", [[1, 2], [], [7, -5]]),
+        (TEXT, b"1 2 \n  \n\n7   \n", [[1, 2], [], [], [7]]),
+        (COMMAS, b",,,\n1,,,\n1,2,3,\n", [[], [1], [1, 2, 3]]),
         (ARRAY, b",[1, 2], [], [3]", [[1, 2], [], [3]]),
         (RECORDS, b'{"ids": [1, 2]}\n{"ids": []}\n', [[1, 2], []]),
         (SET_IN, b"  1 2 \n  3 \n   \n", [[1, 2], [3], []]),
@@ -66,6 +69,11 @@ def test_what_is_read(frame: Frame, block: bytes, rows: list[list[int]]) -> None
         (LINES, b"[1]]\n[2\n"),
         (LINES, b"[12345678901234567]\n"),
         (LINES, b"[-1234567890123456]\n"),
+        (COMMAS, b",1\n"),
+        (COMMAS, b"1,,2\n"),
+        (COMMAS, b"1,2,,\n,3\n"),
+        (COMMAS, b"1x\n"),
+        (CLOSE, b"[1,]\n"),
         (ARRAY, b",[1], [2] [3]"),
         (ARRAY, b", [1], [2]"),
         (ARRAY, b",[1], [2]]"),
@@ -73,7 +81,7 @@ def test_what_is_read(frame: Frame, block: bytes, rows: list[list[int]]) -> None
         (RECORDS, b'{"ids": [1]}\n{"idz": [2]}\n'),
         # A row too short for what stands around, and one with as much too much.
         (SET_IN, b"  1 \n  \n  5x \n"),
-        (Frame(b"   ", b"", b"\n", b" ", zeros=True), b"  \n1 2x\n"),
+        (Frame(b"   ", b"", b"\n", b" ", loose=True), b"  \n1 2x\n"),
     ],
 )
 def test_what_is_left_in_doubt(frame: Frame, block: bytes) -> None:
@@ -86,7 +94,7 @@ def test_what_is_left_in_doubt(frame: Frame, block: bytes) -> None:
         Frame(b"[", b"[", b"", b","),
         Frame(b'{"1": [', b'{"1": [', b"]}\n", b", "),
         Frame(b"[-", b"[-", b"]\n", b", "),
-        Frame(b"", b"", b" ", b" ", zeros=True),
+        Frame(b"", b"", b" ", b" ", loose=True),
         Frame(b"]", b"]", b"]", b","),
     ],
 )

@@ -16,6 +16,8 @@ from maskcli.sequences.spacing import without_blanks
 from maskcli.sequences.tokenizer import Frame, Workspace, tokenize
 
 SEPARATOR = re.compile(rb"[0-9](, ?)-?[0-9]")
+SEARCHED = 2**14
+"""Bytes in which a separator is looked for."""
 COMMA = b","
 
 
@@ -81,7 +83,7 @@ def array_frame(block: bytes) -> Framed | None:
 
 
 def _framed(block: bytes, head: bytes, prefix: bytes, suffix: bytes, before: bytes, inside: bytes) -> Framed | None:
-    found = SEPARATOR.search(block)
+    found = SEPARATOR.search(block, 0, SEARCHED)
     frame = Frame(head, prefix, suffix, found[1] if found else COMMA)
     try:
         rows = json.loads((before + inside + (b"]" if before else b"")).decode())

@@ -27,7 +27,9 @@ _SEPARATOR = re.compile(r" *[,\t] *| +")
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 _FIRST_SEPARATOR = re.compile(rb"[0-9]([ ,\t]|, )-?[0-9]")
-EVEN = Frame(b"", b"", b"\n", b",", zeros=True)
+SEARCHED = 2**14
+"""Bytes in which a separator is looked for."""
+EVEN = Frame(b"", b"", b"\n", b",", loose=True)
 """Of lines with single separators."""
 
 
@@ -77,11 +79,9 @@ class _Reader:
 def _frame(block: bytes) -> Frame:
     """Return what stands around the cells of lines, by the first of them."""
     line = block[: block.index(b"\n") + 1]
-    cells = line.rstrip(b" \r\n")
-    around = line[len(cells) :] if cells else line.lstrip(b" ")
-    before = cells[: len(cells) - len(cells.lstrip(b" "))]
-    found = _FIRST_SEPARATOR.search(block)
-    return Frame(before, before, around, found[1] if found else b" ", zeros=True)
+    before = line[: len(line) - len(line.lstrip(b" "))] if line.strip() else b""
+    found = _FIRST_SEPARATOR.search(block, 0, SEARCHED)
+    return Frame(before, before, b"\r\n" if line.endswith(b"\r\n") else b"\n", found[1] if found else b" ", loose=True)
 
 
 def _check_field(field: Field, name: str) -> None:
