@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import RaggedSequences
 from maskcli.sequences.blocks import Block, in_order
-from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, raised
+from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, decode, judged, raised
 from maskcli.sequences.sources import Source, Stream
 
 T = TypeVar("T")
@@ -74,12 +74,37 @@ def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences]
                 row += chunk.rows
 
 
-def up_to_error(lines: Iterable[str], parse: Callable[[str, int], Any]) -> tuple[list[Any], InputError | None]:
-    """Return what ``parse`` makes of lines, each with its number, and the first error, which ends them."""
-    parsed: list[Any] = []
-    try:
-        for number, line in enumerate(lines):
-            parsed.append(parse(line, number))
-    except InputError as error:
-        return parsed, error
-    return parsed, None
+class LineReader:
+    """What readers of files share in which each row is a line."""
+
+    def __init__(self, name: str) -> None:
+        """Read the file of this name."""
+        self.name = name
+
+    def where(self, _block: Block, row: int, /) -> Where:
+        """Return the line of each row."""
+        return lambda index: f"{self.name}:{row + index + 1}"
+
+    def plainly(
+        self, block: Block, row: int, split: Callable[[str], list[str]], parse: Callable[[str, str], Any]
+    ) -> tuple[list[Any], InputError | None]:
+        """Return what ``parse`` makes of each line, given with its place, and the first error, which ends them."""
+        where, parsed = self.where(block, row), []
+        try:
+            for index, line in enumerate(split(decode(block.data, self.name, row + 1, block.start))):
+                parsed.append(parse(line, where(index)))
+        except InputError as error:
+            return parsed, error
+        return parsed, None
+
+    def sound(self, rows: list[Any], error: InputError | None, where: Where) -> RaggedSequences | None:
+        """Return rows as sequences, None for no rows; raise what is wrong with one of them, or else ``error``."""
+        ragged = judged(Parsed(rows, where), self.name) if rows else None
+        if error is not None:
+            raise error
+        return ragged
+
+
+def whole_lines(block: Block) -> bytes:
+    """Return the lines of a block, the last with its end."""
+    return block.data if block.data.endswith(b"\n") else block.data + b"\n"

@@ -11,8 +11,8 @@ from maskcli.errors import InputError
 from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences.blocks import Block, end_of_lines, lines, workspace
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, judged, write_text
-from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks, up_to_error
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
+from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
 from maskcli.sequences.formats.json_frames import line_frame, quickly
 from maskcli.sequences.sources import BOM, Source, Stream
 
@@ -37,32 +37,24 @@ def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -
     return read_blocks(source, _Reader(source.name, field), made)
 
 
-class _Reader:
+class _Reader(LineReader):
     def __init__(self, name: str, field: Field) -> None:
-        self._name = name
+        super().__init__(name)
         self._entries = json_text.Entries(field, name)
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         return lines(stream, blank=False)
 
     def quick(self, block: Block) -> Quick | None:
-        whole = block.data if block.data.endswith(b"\n") else block.data + b"\n"
+        whole = whole_lines(block)
         return quickly(whole[: end_of_lines(whole, blank=False)], line_frame, False, workspace())
 
     def goes_on(self, quick: Quick) -> bool:
         return self._entries.take(quick.field)
 
     def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
-        text = decode(block.data, self._name, row + 1, block.start)
-        entries, error = up_to_error(_lines(text), lambda each, index: _parse(each, where(index)))
-        rows = self._entries.rows(entries, where)
-        ragged = judged(Parsed(rows, where), self._name) if rows else None
-        if error is not None:
-            raise error
-        return ragged
-
-    def where(self, _block: Block, row: int) -> Where:
-        return lambda index: f"{self._name}:{row + index + 1}"
+        entries, error = self.plainly(block, row, _lines, _parse)
+        return self.sound(self._entries.rows(entries, where), error, where)
 
 
 @contextlib.contextmanager

@@ -16,8 +16,8 @@ import numpy as np
 from maskcli.errors import InputError
 from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences.blocks import Block, lines, workspace
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, judged, write_text
-from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks, up_to_error
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
+from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
 from maskcli.sequences.sources import BOM, Source, Stream
 from maskcli.sequences.spacing import with_single_separators
 from maskcli.sequences.tokenizer import Frame, tokenize
@@ -47,15 +47,12 @@ def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -
     return read_blocks(source, _Reader(source.name), made)
 
 
-class _Reader:
-    def __init__(self, name: str) -> None:
-        self._name = name
-
+class _Reader(LineReader):
     def blocks(self, stream: Stream) -> Iterator[Block]:
         return lines(stream)
 
     def quick(self, block: Block) -> Quick | None:
-        whole = block.data if block.data.endswith(b"\n") else block.data + b"\n"
+        whole = whole_lines(block)
         rows = tokenize(whole, _frame(whole), workspace())
         if rows is None:
             rows = tokenize(with_single_separators(whole), EVEN, workspace())
@@ -65,15 +62,7 @@ class _Reader:
         return True
 
     def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
-        text = decode(block.data, self._name, row + 1, block.start)
-        rows, error = up_to_error(_lines(text), lambda each, index: _cells(each, where(index)))
-        ragged = judged(Parsed(rows, where), self._name) if rows else None
-        if error is not None:
-            raise error
-        return ragged
-
-    def where(self, _block: Block, row: int) -> Where:
-        return lambda index: f"{self._name}:{row + index + 1}"
+        return self.sound(*self.plainly(block, row, _lines, _cells), where)
 
 
 def _frame(block: bytes) -> Frame:
