@@ -14,15 +14,12 @@ import argparse
 import hashlib
 import itertools
 import json
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from turns import in_turn, median, ratio, said_by, timed
 
 FLOOR = "`numpy.full` of the result"
 Work = Callable[[], Any]
@@ -157,17 +154,6 @@ WAYS: dict[str, tuple[Callable[[Data], Work], str, dict[str, Any]]] = {
 }
 
 
-def memory(reset: bool = False) -> int:
-    """Return the most bytes that this process held since the last reset; 0 where nobody tells."""
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-        return 1024 * int(status.split("VmHWM:")[1].split()[0])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
 def child(name: str, rows: int, timesteps: int) -> None:
     """Run one way once, and print seconds, bytes and whether the result is right."""
     prepare, dtype, options = WAYS[name]
@@ -178,17 +164,13 @@ def child(name: str, rows: int, timesteps: int) -> None:
         print(json.dumps({"missing": str(error)}))
         return
     prepare(Data(50, timesteps, dtype))()  # what a first call loads and starts
-    before = memory(reset=True)
-    start = time.perf_counter()
-    result = work()
-    seconds = time.perf_counter() - start
-    taken = memory() - before
+    result, said = timed(work)
     tokens = result[0] if isinstance(result, tuple) else result
     expected = np.zeros_like(tokens) if "full" in name else data.plainly(**options)
     right = tokens.dtype == expected.dtype and _digest(tokens) == _digest(expected)
     if isinstance(result, tuple):
         right = right and np.array_equal(result[1].sum(axis=1), data.lengths)
-    print(json.dumps({"seconds": seconds, "bytes": taken, "right": bool(right)}))
+    print(json.dumps({**said, "right": bool(right)}))
 
 
 def _digest(array: np.ndarray) -> str:
@@ -206,26 +188,14 @@ def main() -> None:
     if asked.only:
         child(asked.only, asked.rows, asked.timesteps)
         return
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
-    for _ in range(asked.runs):
-        for name in [name for name in WAYS if not any("missing" in run for run in runs[name])]:
-            sizes = [f"--rows={asked.rows}", f"--timesteps={asked.timesteps}"]
-            command = [sys.executable, __file__, *sizes, "--only", name]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            runs[name].append(json.loads(done.stdout.splitlines()[-1]))
+    sizes = [f"--rows={asked.rows}", f"--timesteps={asked.timesteps}"]
+    seen = in_turn(WAYS, asked.runs, lambda name: said_by([sys.executable, __file__, *sizes, "--only", name]))
     print("| padding | seconds | × floor | memory |\n|---|---|---|---|")
-    floors: list[float] = []
-    for name, seen in runs.items():
-        if "missing" in seen[0]:
-            print(f"{name}: left out, {seen[0]['missing']}", file=sys.stderr)
-            continue
-        if not all(run["right"] for run in seen):
-            raise SystemExit(f"{name}: another result")
-        times = [run["seconds"] for run in seen]
-        floors = times if name.startswith(FLOOR) else floors
-        ratio = statistics.median(mine / other for mine, other in zip(times, floors, strict=True))
-        gib = statistics.median(run["bytes"] for run in seen) / 2**30
-        print(f"| {name} | {statistics.median(times):.2f} | {ratio:.1f} | {gib:.2f} GiB |", flush=True)
+    floors = seen[FLOOR]
+    for name, runs in seen.items():
+        floors = runs if name.startswith(FLOOR) else floors
+        gib = median(runs, "bytes") / 2**30
+        print(f"| {name} | {median(runs):.2f} | {ratio(runs, floors):.1f} | {gib:.2f} GiB |", flush=True)
 
 
 if __name__ == "__main__":
