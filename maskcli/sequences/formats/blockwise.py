@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
@@ -18,10 +18,17 @@ Where = Callable[[int], str]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Quick:
-    """The rows of a block of which there is no doubt, and the field of the records that they are in; None if bare."""
+    """The rows of a block of which there is no doubt.
+
+    Attributes:
+        rows: the sequences.
+        field: of the records that they are in; None for bare lists.
+        records: with an empty list in ``field``; None where they have no other field.
+    """
 
     rows: RaggedSequences
     field: str | None = None
+    records: Sequence[dict[str, Any]] | None = None
 
 
 class Reader(Protocol):

@@ -82,9 +82,14 @@ def array_frame(block: bytes) -> Framed | None:
     return _framed(block, head, prefix, suffix, b"[", inside)
 
 
-def _framed(block: bytes, head: bytes, prefix: bytes, suffix: bytes, before: bytes, inside: bytes) -> Framed | None:
+def separator_of(block: bytes) -> bytes:
+    """Return what stands between the first two integers that follow each other, or what may."""
     found = SEPARATOR.search(block, 0, SEARCHED)
-    frame = Frame(head, prefix, suffix, found[1] if found else COMMA)
+    return found[1] if found else COMMA
+
+
+def _framed(block: bytes, head: bytes, prefix: bytes, suffix: bytes, before: bytes, inside: bytes) -> Framed | None:
+    frame = Frame(head, prefix, suffix, separator_of(block))
     try:
         rows = json.loads((before + inside + (b"]" if before else b"")).decode())
     except (ValueError, RecursionError):

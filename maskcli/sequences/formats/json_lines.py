@@ -14,6 +14,7 @@ from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
 from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
 from maskcli.sequences.formats.json_frames import line_frame, quickly
+from maskcli.sequences.formats.json_records import records_quickly
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -
 class _Reader(LineReader):
     def __init__(self, name: str, field: Field) -> None:
         super().__init__(name)
+        self._field = field.name
         self._entries = json_text.Entries(field, name)
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
@@ -47,10 +49,11 @@ class _Reader(LineReader):
 
     def quick(self, block: Block) -> Quick | None:
         whole = whole_lines(block)
-        return quickly(whole[: end_of_lines(whole, blank=False)], line_frame, False, workspace())
+        filled = whole[: end_of_lines(whole, blank=False)]
+        return quickly(filled, line_frame, False, workspace()) or records_quickly(filled, self._field, workspace())
 
     def goes_on(self, quick: Quick) -> bool:
-        return self._entries.take(quick.field)
+        return self._entries.take(quick.field, quick.records, bool(len(quick.rows.values)))
 
     def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
         entries, error = self.plainly(block, row, _lines, _parse)

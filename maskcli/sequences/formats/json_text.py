@@ -130,16 +130,33 @@ class Entries:
         self._kinds: dict[str, _Kind] | None = None
         self._chosen = field.name
 
-    def take(self, field: str | None) -> bool:
-        """Return whether lists of integers alone, in records of ``field`` alone or bare, go with all before."""
+    def take(self, field: str | None, records: Sequence[dict[str, Any]] | None = None, filled: bool = True) -> bool:
+        """Return whether lists of integers go with all before.
+
+        Args:
+            field: that they are in; None for bare lists.
+            records: with nothing in ``field``; None where they have no other field.
+            filled: whether there is an integer.
+        """
         if field is None:
             self._bare = self._bare or (self._kinds is None and self._chosen is None)
             return self._bare
         if self._bare or self._chosen not in (None, field):
             return False
-        self._kinds = self._kinds or {field: _Kind(filled=True)}
+        if self._field.name is None:
+            kinds = _kinds(records or (), self._kinds or dict.fromkeys(records[0] if records else (field,), NOTHING))
+            kinds[field] = dataclasses.replace(kinds[field], filled=filled or kinds[field].filled)
+            if not self._is_only(field, kinds):
+                return False
+            self._kinds = kinds
         self._chosen = field
         return True
+
+    def _is_only(self, field: str, kinds: Mapping[str, _Kind]) -> bool:
+        try:
+            return _only(kinds, self._field, self._name) == field
+        except InputError:
+            return False
 
     def rows(self, entries: Sequence[Any], where: Callable[[int], str]) -> list[Any]:
         """Return the sequences of entries; ``where`` names the place of each of them.

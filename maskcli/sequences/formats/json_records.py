@@ -1,0 +1,92 @@
+"""Records of several fields, a line each: their lists of integers by the tokenizer, the rest by JSON's own reader.
+
+The list of the wanted field is cut out of each line. What is left, ``{"label": 3, "ids": []}``, is short, and is read a
+line at a time. Lists and rest are what the line says if its only braces are those around it, since then all its keys
+are of the record itself; if no backslash spells a key or a quote in another way; and if the field is named once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.sequences.formats.blockwise import Quick
+from maskcli.sequences.formats.json_frames import separator_of
+from maskcli.sequences.tokenizer import Frame, Workspace, tokenize
+
+LINE_END, OPEN, CLOSE = b"\n[]"
+Places = NDArray[np.int64]
+
+
+def records_quickly(block: bytes, wanted: str | None, work: Workspace) -> Quick | None:
+    """Return the lists in the field ``wanted``, or in the only one that holds integers in the first record.
+
+    None in doubt.
+
+    Args:
+        block: whole lines, the last with its end.
+        wanted: None leaves the choice to what is there.
+        work: of this thread.
+    """
+    name = wanted if wanted is not None else _field_of(block[: block.find(b"\n")])
+    if name is None or b"\\" in block:
+        return None
+    rows, quoted = block.count(b"\n"), json.dumps(name, ensure_ascii=False).encode()
+    start = re.search(re.escape(quoted) + rb"[ \t]*:[ \t]*\[", block)
+    if start is None or not rows == block.count(b"{") == block.count(b"}") == block.count(quoted):
+        return None
+    raw = np.frombuffer(block, np.uint8)
+    lists = _lists(raw, start[0], rows)
+    if lists is None:
+        return None
+    cut = np.zeros(len(raw), np.int8)
+    cut[lists[0]] += 1
+    cut[lists[1]] -= 1
+    inside = np.cumsum(cut, dtype=np.int8).view(bool)
+    records = _records(raw[np.flatnonzero(~inside)].tobytes())
+    inside[raw == LINE_END] = True
+    integers = raw[np.flatnonzero(inside)].tobytes()
+    ragged = tokenize(integers, Frame(b"", b"", b"\n", separator_of(integers)), work)
+    if records is None or ragged is None or any(record.get(name) != [] for record in records):
+        return None
+    return Quick(ragged, name, records)
+
+
+def _field_of(line: bytes) -> str | None:
+    """Return the field of a record that holds integers, if one alone does."""
+    try:
+        record = json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    lists = [key for key, value in record.items() if _is_integers(value)] if isinstance(record, dict) else []
+    return lists[0] if len(lists) == 1 else None
+
+
+def _is_integers(value: object) -> bool:
+    return isinstance(value, list) and all(type(item) is int for item in value)
+
+
+def _lists(raw: NDArray[np.uint8], start: bytes, rows: int) -> tuple[Places, Places] | None:
+    """Return where the list that ``start`` opens begins in each line, behind the bracket, and where it ends."""
+    begins = np.flatnonzero(raw == OPEN) + 1
+    for back, byte in enumerate(reversed(start), 1):
+        begins = begins[np.take(raw, begins - back, mode="clip") == byte]
+    closed, line_ends = np.flatnonzero(raw == CLOSE), np.flatnonzero(raw == LINE_END)
+    if len(begins) != rows or len(closed) < rows:
+        return None
+    ends = np.take(closed, np.searchsorted(closed, begins), mode="clip")
+    in_line = (begins <= ends) & (ends < line_ends)
+    return (begins, ends) if in_line.all() and (begins[1:] > line_ends[:-1]).all() else None
+
+
+def _records(text: bytes) -> list[dict[str, Any]] | None:
+    """Return the records of lines; None if one is none."""
+    try:
+        records = list(map(json.loads, text.decode().split("\n")[:-1]))
+    except (ValueError, RecursionError):
+        return None
+    return records if all(isinstance(record, dict) for record in records) else None
