@@ -47,10 +47,11 @@ def records_quickly(block: bytes, wanted: str | None, work: Workspace) -> Quick 
     cut[lists[0]] += 1
     cut[lists[1]] -= 1
     inside = np.cumsum(cut, dtype=np.int8).view(bool)
-    records = _records(raw[np.flatnonzero(~inside)].tobytes())
+    rest = raw[np.flatnonzero(~inside)].tobytes()
     inside[raw == LINE_END] = True
     integers = raw[np.flatnonzero(inside)].tobytes()
     ragged = tokenize(integers, Frame(b"", b"", b"\n", separator_of(integers)), work)
+    records = None if ragged is None else _records(rest, rows)
     if records is None or ragged is None or any(record.get(name) != [] for record in records):
         return None
     return Quick(ragged, name, records)
@@ -83,10 +84,17 @@ def _lists(raw: NDArray[np.uint8], start: bytes, rows: int) -> tuple[Places, Pla
     return (begins, ends) if in_line.all() and (begins[1:] > line_ends[:-1]).all() else None
 
 
-def _records(text: bytes) -> list[dict[str, Any]] | None:
-    """Return the records of lines; None if one is none."""
+def _records(lines: bytes, rows: int) -> list[dict[str, Any]] | None:
+    """Return the records of lines, one each; None if there are others, or anything else."""
+    records, start, decode = [], 0, json.JSONDecoder().raw_decode
     try:
-        records = list(map(json.loads, text.decode().split("\n")[:-1]))
-    except (ValueError, RecursionError):
+        text = lines.decode()
+        while start < len(text):
+            record, end = decode(text, start)
+            start = end + (2 if text.startswith("\r\n", end) else 1)
+            if text[start - 1] != "\n" or type(record) is not dict:
+                return None
+            records.append(record)
+    except (ValueError, RecursionError, IndexError):
         return None
-    return records if all(isinstance(record, dict) for record in records) else None
+    return records if len(records) == rows else None
