@@ -37,7 +37,7 @@ def records_quickly(block: bytes, wanted: str | None, work: Workspace) -> Quick 
         return None
     rows, quoted = block.count(b"\n"), json.dumps(name, ensure_ascii=False).encode()
     start = re.search(re.escape(quoted) + rb"[ \t]*:[ \t]*\[", block)
-    if start is None or not rows == block.count(b"{") == block.count(b"}") == block.count(quoted):
+    if start is None or not rows == block.count(b"}") == block.count(quoted):
         return None
     raw = np.frombuffer(block, np.uint8)
     lists = _lists(raw, start[0], rows)
