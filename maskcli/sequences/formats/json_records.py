@@ -72,16 +72,15 @@ def _is_integers(value: object) -> bool:
 
 
 def _lists(raw: NDArray[np.uint8], start: bytes, rows: int) -> tuple[Places, Places] | None:
-    """Return where the list that ``start`` opens begins in each line, behind the bracket, and where it ends."""
+    """Return where the lists begin that ``start`` opens, behind the bracket, and where they end; None for too few."""
     begins = np.flatnonzero(raw == OPEN) + 1
     for back, byte in enumerate(reversed(start), 1):
         begins = begins[np.take(raw, begins - back, mode="clip") == byte]
-    closed, line_ends = np.flatnonzero(raw == CLOSE), np.flatnonzero(raw == LINE_END)
+    closed = np.flatnonzero(raw == CLOSE)
     if len(begins) != rows or len(closed) < rows:
         return None
     ends = np.take(closed, np.searchsorted(closed, begins), mode="clip")
-    in_line = (begins <= ends) & (ends < line_ends)
-    return (begins, ends) if in_line.all() and (begins[1:] > line_ends[:-1]).all() else None
+    return (begins, ends) if (begins <= ends).all() else None
 
 
 def _records(lines: bytes, rows: int) -> list[dict[str, Any]] | None:

@@ -101,7 +101,6 @@ def npy_writer(
     if rows is None:
         out.seek(0)
         assert _write_header(out, dtype, written, layout) == size  # noqa: S101 - NumPy leaves room for more rows
-        out.seek(0, io.SEEK_END)
 
 
 def mask_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> contextlib.AbstractContextManager[Add]:
