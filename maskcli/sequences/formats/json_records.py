@@ -1,8 +1,8 @@
 """Records of several fields, a line each: their lists of integers by the tokenizer, the rest by JSON's own reader.
 
 The list of the wanted field is cut out of each line. What is left, ``{"label": 3, "ids": []}``, is short, and is read a
-line at a time. Lists and rest are what the line says if its only braces are those around it, since then all its keys
-are of the record itself; if no backslash spells a key or a quote in another way; and if the field is named once.
+line at a time. Where each record has the field, and it is named as often as there are lines, and no backslash can spell
+it in another way, it is named once in each; then the list that was cut out is its value, and what is left is the rest.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def records_quickly(block: bytes, wanted: str | None, work: Workspace) -> Quick 
         return None
     rows, quoted = block.count(b"\n"), json.dumps(name, ensure_ascii=False).encode()
     start = re.search(re.escape(quoted) + rb"[ \t]*:[ \t]*\[", block)
-    if start is None or not rows == block.count(b"}") == block.count(quoted):
+    if start is None or block.count(quoted) != rows:
         return None
     raw = np.frombuffer(block, np.uint8)
     lists = _lists(raw, start[0], rows)
