@@ -158,6 +158,7 @@ HOSTILE = [
     ("json", b'[{"a": [1]}, [2]]'),
     ("json", b'[{"a": [1], "b": {"c": [2]}}, {"a": [3], "b": {"c": [4]}}]'),
     ("json", b'[{"a": [1], "b": "], ["}, {"a": [3], "b": "}, {"}]'),
+    ("json", b'[{"[1]},y": [2, 3]}]'),
     ("json", b"\xef\xbb\xbf [[1],\n [2]]"),
     ("jsonl", b'{"a": [1]}\n[2]\n'),
     ("jsonl", b'[1]\n{"a": [2]}\n'),
@@ -213,7 +214,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("size", [8, blocks.BLOCK])
+@pytest.mark.parametrize("size", [6, 8, blocks.BLOCK])
 @pytest.mark.parametrize(("entry", "data"), HOSTILE)
 def test_what_was_made_to_mislead(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, entry: str, data: bytes, size: int

@@ -64,7 +64,8 @@ def line_frame(block: bytes) -> Framed | None:
     opened, closed = line.find(b"[") + 1, line.rfind(b"]")
     if not 0 < opened <= closed:
         return None
-    return _framed(block, line[:opened], line[:opened], line[closed:], b"", line[:opened] + line[closed:])
+    head, suffix = line[:opened], line[closed:]
+    return _framed(Frame(head, head, suffix, separator_of(block)), head + suffix)
 
 
 def array_frame(block: bytes) -> Framed | None:
@@ -76,10 +77,9 @@ def array_frame(block: bytes) -> Framed | None:
     if not opened or closed < 0 or not head.lstrip().startswith(COMMA):
         return None
     between = block[closed:second] if second else block[closed:] + head
-    at = between.find(COMMA)
-    suffix, prefix = between[:at], between[at:]
-    inside = head.lstrip()[1:] + suffix + prefix + suffix
-    return _framed(block, head, prefix, suffix, b"[", inside)
+    suffix, comma, prefix = between.partition(COMMA)
+    rows = head.lstrip()[1:] + suffix, prefix + suffix
+    return _framed(Frame(head, comma + prefix, suffix, separator_of(block)), *rows)
 
 
 def separator_of(block: bytes) -> bytes:
@@ -88,14 +88,13 @@ def separator_of(block: bytes) -> bytes:
     return found[1] if found else COMMA
 
 
-def _framed(block: bytes, head: bytes, prefix: bytes, suffix: bytes, before: bytes, inside: bytes) -> Framed | None:
-    frame = Frame(head, prefix, suffix, separator_of(block))
+def _framed(frame: Frame, *rows: bytes) -> Framed | None:
+    """Return a frame whose rows, without their integers, are the same list or record of one list, each by itself."""
     try:
-        rows = json.loads((before + inside + (b"]" if before else b"")).decode())
+        first, *others = [json.loads(row.decode()) for row in rows]
     except (ValueError, RecursionError):
         return None
-    first, *others = rows if before else [rows]
-    if any(type(other) is not type(first) or other != first for other in others):
+    if any(other != first for other in others):
         return None
     if first == []:
         return Framed(frame, None)
