@@ -202,6 +202,8 @@ HOSTILE = [
     ("jsonl", b"\xef\xbb\xbf[1]\n\xef\xbb\xbf[2]\n"),
     ("jsonl", b"[1]\n\n\n[2]\n"),
     ("jsonl", b"\n[1]\n"),
+    ("jsonl", b"[1]\n\x0c\n[2]\n"),
+    ("jsonl", b"[1]\n\x0c\n\n"),
     ("jsonl", b"[1]\r[2]\n"),
     ("text", b"1 2\r3\n"),
     ("text", b"  1 \n  \n  5x \n"),

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
 from maskcli.records import Layout, RaggedSequences
-from maskcli.sequences.blocks import Block, end_of_lines, lines, workspace
+from maskcli.sequences.blocks import WHITE, Block, end_of_lines, lines, workspace
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
 from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
@@ -18,6 +18,8 @@ from maskcli.sequences.formats.json_records import records_quickly
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
+BLANKS = WHITE.decode()
+"""Of JSON, and so of the blocks: Unicode has more, which are an error wherever they stand."""
 
 
 def read(data: bytes, name: str, field: Field) -> Parsed:
@@ -68,7 +70,7 @@ def writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator
 
 def _lines(text: str) -> list[str]:
     lines = text.split("\n")
-    while lines and not lines[-1].strip():
+    while lines and not lines[-1].strip(BLANKS):
         lines.pop()
     return lines
 
