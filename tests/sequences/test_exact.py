@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Iterator
@@ -227,6 +228,20 @@ def test_what_was_made_to_mislead(
     path = tmp_path / "data"
     path.write_bytes(data)
     assert outcome(quickly(path, entry)) == outcome(plainly(path, entry))
+
+
+def test_all_rows_of_an_array_are_of_the_field_that_its_start_chose(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    in_blocks_of(monkeypatch, 40)
+    start = [{"a": [1], "b": []} for _ in range(5)]
+    rest = [{"a": [2.5], "b": [7], "c": "}, {"}]  # Which no block can be cut from.
+    path = tmp_path / "data"
+    path.write_text(json.dumps(start + rest))
+    with pytest.raises(MaskcliError, match=r"\(sequence 6\), value 1: expected an integer; received 2\.5"):
+        list(quickly(path, "json"))
+    path.write_text(json.dumps(start + [{**record, "a": [2]} for record in rest]))
+    assert outcome(quickly(path, "json")) == [[1]] * 5 + [[2]]
 
 
 ALPHABET = b"0123456789-+,. []{}\":\n\r\t eE_x;'\\\xc3\xa9\x00\xff"

@@ -50,13 +50,13 @@ def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -
 
     See ``ReadChunks``.
     """
-    row = 0
+    row, reader = 0, _Reader(source, field)
     try:
-        for chunk in read_blocks(source, _Reader(source, field), made):
+        for chunk in read_blocks(source, reader, made):
             yield chunk
             row += chunk.rows
     except _Uncut:
-        parsed = read(source.read(), source.name, field)
+        parsed = read(source.read(), source.name, reader.field)
         whole = judged(parsed, source.name)
         rest = RaggedSequences(whole.values[whole.row_splits[row] :], whole.row_splits[row:] - whole.row_splits[row])
         if len(rest):
@@ -75,6 +75,11 @@ class _Reader:
         self._named = field.name is not None
         self._line = 1
         self._entries = json_text.Entries(field, source.name)
+
+    @property
+    def field(self) -> Field:
+        """That holds the sequences of the rows so far."""
+        return self._entries.field
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         start = skip_bom(stream)

@@ -130,6 +130,11 @@ class Entries:
         self._kinds: dict[str, _Kind] | None = None
         self._chosen = field.name
 
+    @property
+    def field(self) -> Field:
+        """The field that was asked for, or else the one that holds the sequences so far, if any does."""
+        return dataclasses.replace(self._field, name=self._chosen)
+
     def take(self, field: str | None, records: Sequence[dict[str, Any]] | None = None, filled: bool = True) -> bool:
         """Return whether lists of integers go with all before.
 
