@@ -16,7 +16,8 @@ import pytest
 
 from maskcli.errors import InputError
 from maskcli.records import Layout
-from maskcli.sequences.files import Loaded, expanded, read_sequences
+from maskcli.sequences.files import Loaded, expanded, read_rows, read_sequences
+from maskcli.sequences.formats.base import Field
 from maskcli.sequences.padding import pad
 from tests.conftest import Output
 
@@ -148,6 +149,17 @@ def test_field_names_an_array_or_a_field(write: Write) -> None:
     assert rows_of(read_sequences([str(two)], field="b")) == [[2]]
     lines = write("two.jsonl", '{"a": [1], "b": [2]}\n{"a": [1], "b": []}\n')
     assert rows_of(read_sequences([str(lines)], field="b")) == [[2], []]
+
+
+@pytest.mark.parametrize("entry", ["json", "jsonl"])
+def test_a_field_may_have_an_empty_name(write: Write, entry: str) -> None:
+    records = [{"": [1], "b": ["x"]}]
+    path = write("a", json.dumps(records if entry == "json" else records[0]))
+    assert read_rows(str(path), entry, Field("")).rows == [[1]]
+    assert read_sequences([str(path)], entry, "").ragged.values.tolist() == [1]
+    path.write_text("[[1]]" if entry == "json" else "[1]")
+    with pytest.raises(InputError, match="''"):
+        read_rows(str(path), entry, Field(""))
 
 
 def test_several_files_keep_their_order(write: Write) -> None:

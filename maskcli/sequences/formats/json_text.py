@@ -40,7 +40,8 @@ def field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[
     """Return the sequence that each record holds in ``field``, or in the only field with lists of integers."""
     if isinstance(field, _Whole):
         return _whole_records(records, where)
-    return _held_in(field.name or only_field(records, field, name), records, field, where)
+    chosen = field.name if field.name is not None else only_field(records, field, name)
+    return _held_in(chosen, records, field, where)
 
 
 def _held_in(chosen: str, records: Sequence[Any], field: Field, where: Callable[[int], str]) -> list[Any]:
