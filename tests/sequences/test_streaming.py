@@ -63,7 +63,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "BLOCK", 300)
     monkeypatch.setattr(padding, "PART", 400)
     monkeypatch.setattr(arrow, "ROWS", 20)
-    monkeypatch.setattr(numpy_arrays, "ROWS", 20)
+    monkeypatch.setattr(numpy_arrays, "PART", 400)
 
 
 def streamed(tmp_path: Path, layout: Layout, output: str = "out.npy", *names: str, **options: Any) -> Any:
@@ -247,14 +247,17 @@ def peak_of(tmp_path: Path, *arguments: str) -> float:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
 @pytest.mark.parametrize("options", [[], ["--maxlen", "9"]], ids=["aside", "at once"])
-@pytest.mark.parametrize("kind", ["jsonl", "json"])
+@pytest.mark.parametrize("kind", ["jsonl", "json", "npy"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str, options: list[str]) -> None:
     peaks = []
     for times in (10_000, 40_000):  # 40 and 160 MB.
-        content = (
-            LINES * times if kind == "jsonl" else b"[" + b", ".join([json.dumps(ROWS).encode()[1:-1]] * times) + b"]"
-        )
-        (tmp_path / f"big.{kind}").write_bytes(content)
+        if kind == "npy":
+            np.save(tmp_path / "big.npy", np.ones((times, 1000), np.int32))
+        elif kind == "jsonl":
+            (tmp_path / "big.jsonl").write_bytes(LINES * times)
+        else:
+            content = b", ".join([json.dumps(ROWS).encode()[1:-1]] * times)
+            (tmp_path / "big.json").write_bytes(b"[" + content + b"]")
         peaks.append(peak_of(tmp_path, "pad", f"big.{kind}", "--output", "out.npy", "--quiet", *options))
     assert peaks[1] < peaks[0] + 30
     assert peaks[1] < 150

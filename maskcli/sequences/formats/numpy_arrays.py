@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterator, Mapping
-from typing import IO, Any, BinaryIO, Literal, TypeVar
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from maskcli.sequences.sources import Source
 
 T = TypeVar("T")
 Array = np.ndarray[Any, np.dtype[Any]]
-ROWS = 2**16
-"""Rows at a time."""
+PART = 2**22
+"""Bytes at a time."""
+INT64 = np.dtype(np.int64)
 MAGIC = {"npy": b"\x93NUMPY", "npz": b"PK\x03\x04"}
 
 
@@ -70,18 +72,26 @@ def load_arrays(data: bytes, name: str) -> dict[str, Array]:
 def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of some rows of an ``.npy`` at a time, mapped into memory; see ``ReadChunks``."""
     name = source.name
-    array = None
+    shape = None
     if source.file is not None and not source.is_packed and field.name is None:
-        with contextlib.suppress(Exception), source.file.open("rb") as file:  # What is wrong is said below.
-            if file.read(len(MAGIC["npy"])) == MAGIC["npy"]:
-                array = np.load(source.file, mmap_mode="r", allow_pickle=False)
-    if array is None or array.ndim != 2 or not len(array):
+        with contextlib.suppress(Exception):  # What is wrong is said below.
+            shape = _mapped(source.file).shape
+    if source.file is None or shape is None or len(shape) != 2 or not shape[0]:
         parsed = read_npy(source.read(), name, field)
         yield chunk_of(judged(parsed, name), parsed, made)
         return
-    for row in range(0, len(array), ROWS):
-        parsed = Parsed(np.asarray(array[row : row + ROWS]), _row_of(name, row))
+    step = max(1, PART // max(1, shape[1] * INT64.itemsize))
+    for row in range(0, shape[0], step):
+        # Mapped anew, or all that was read would stay in memory.
+        parsed = Parsed(np.asarray(_mapped(source.file)[row : row + step]), _row_of(name, row))
         yield chunk_of(judged(parsed, name), parsed, made)
+
+
+def _mapped(path: Path) -> Array:
+    with path.open("rb") as file:
+        if file.read(len(MAGIC["npy"])) != MAGIC["npy"]:
+            raise ValueError("no .npy")
+    return cast(Array, np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 @contextlib.contextmanager
@@ -138,7 +148,7 @@ def npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterat
 
 def _lengths(file: IO[bytes]) -> Iterator[Ints]:
     file.seek(0)
-    while some := file.read(ROWS * 8):
+    while some := file.read(PART):
         yield np.frombuffer(some, np.int64)
 
 
