@@ -21,7 +21,9 @@ import pytest
 from maskcli.errors import InputError
 from maskcli.records import Layout
 from maskcli.sequences import blocks, padding
+from maskcli.sequences.files import read_chunks
 from maskcli.sequences.formats import arrow, numpy_arrays
+from maskcli.sequences.formats.base import Field
 from maskcli.sequences.padding import pad
 from maskcli.sequences.sources import Source
 from maskcli.sequences.streaming import Files, pad_files
@@ -136,6 +138,18 @@ def test_an_array_is_what_numpy_saves(call: Callable[..., Output], tmp_path: Pat
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+def test_long_rows_come_few_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+    for module in (arrow, numpy_arrays):
+        monkeypatch.setattr(module, "PART", 2000)
+    array = np.arange(10_000, dtype=np.int32).reshape(40, 250)
+    np.save(tmp_path / "a.npy", array)
+    pq.write_table(pa.table({"ids": list(array)}), tmp_path / "a.parquet", use_dictionary=False)
+    chunks = list(read_chunks(Source(str(tmp_path / f"a.{kind}")), "auto", Field(), lambda ragged: ragged.values))
+    np.testing.assert_array_equal(np.concatenate([chunk.made for chunk in chunks]), array.ravel())
+    assert max(chunk.rows for chunk in chunks) <= 2
+
+
 def test_several_files_are_one_batch(tmp_path: Path) -> None:
     for name, content in FORMS.items():
         (tmp_path / name).write_bytes(content)

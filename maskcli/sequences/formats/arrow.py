@@ -19,7 +19,8 @@ from maskcli.sequences.sources import Source, pyarrow
 
 T = TypeVar("T")
 ROWS = 2**13
-"""Rows at a time."""
+"""Rows at a time, fewer where these have more bytes than ``PART``."""
+PART = 2**22
 BUFFER = 2**20
 """Bytes of a file that are read at once."""
 
@@ -66,7 +67,9 @@ def parquet_chunks(source: Source, field: Field, made: Callable[[RaggedSequences
 
         file = ParquetFile(data, buffer_size=BUFFER, pre_buffer=False)  # Pages as they are read, not whole columns.
         yield file.schema_arrow
-        yield from file.iter_batches(ROWS, columns=_wanted(file.schema_arrow, field, source.name))
+        yield from file.iter_batches(
+            _rows_at_once(file.metadata), columns=_wanted(file.schema_arrow, field, source.name)
+        )
 
     return _chunks(source, field, made, ("a Parquet", "OSFile"), batches, read_parquet)
 
@@ -89,6 +92,11 @@ def arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequences],
         yield from (batch.slice(start, ROWS) for batch in found for start in range(0, batch.num_rows, ROWS))
 
     return _chunks(source, field, made, ("an Arrow IPC", "memory_map"), batches, read_arrow)
+
+
+def _rows_at_once(metadata: Any) -> int:
+    size: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    return max(1, min(ROWS, PART * int(metadata.num_rows) // max(1, size)))
 
 
 def _wanted(schema: Any, field: Field, name: str) -> list[str] | None:
