@@ -194,8 +194,20 @@ def _unpacked(raw: BinaryIO, start: bytes, name: str) -> tuple[BinaryIO, str]:
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw)), "gzip"
     if start.startswith(ZSTANDARD):
         pa = pyarrow(name)
-        return pa.input_stream(raw, compression="zstd"), "Zstandard"
+        return pa.input_stream(_Unclosed(raw), compression="zstd"), "Zstandard"
     return raw, ""
+
+
+class _Unclosed:
+    """What pyarrow may read and close, while the file stays open: a pipe that is held is read again."""
+
+    closed = False
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self.read, self.seek, self.tell = raw.read, raw.seek, raw.tell
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 def pyarrow(where: str) -> Any:

@@ -106,10 +106,11 @@ def test_standard_input_is_told_by_content(call: Callable[..., Output], name: st
     assert call("pad", "-", "--format", "json", stdin=SAME[name]).json["lengths"] == [3, 0, 2]
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, pa.Codec("zstd").compress], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("name", SAME)
-def test_gzip_on_standard_input(call: Callable[..., Output], name: str) -> None:
+def test_what_is_packed_on_standard_input(call: Callable[..., Output], name: str, compress: Any) -> None:
     content = SAME[name]
-    data = gzip.compress(content if isinstance(content, bytes) else content.encode())
+    data = bytes(compress(content if isinstance(content, bytes) else content.encode()))
     assert call("pad", "-", "--format", "json", stdin=data).json["lengths"] == [3, 0, 2]
 
 
