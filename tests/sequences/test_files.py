@@ -280,6 +280,11 @@ def test_a_column_is_named_where_several_will_do(write: Write, call: Callable[..
             parquet({"ids": [[2**40]]}),
             "big.parquet, row 1, value 1: expected an integer that int32 holds",
         ),
+        (
+            "past.parquet",
+            parquet({"ids": pa.array([[1], [2**63]], pa.list_(pa.uint64()))}),
+            "past.parquet: expected integers up to 9223372036854775807; received 9223372036854775808",
+        ),
         ("none.parquet", parquet({"ids": []}, pa.list_(pa.int32())), "none.parquet: expected at least one sequence"),
         ("cut.parquet", parquet({"ids": ROWS})[:-9], "cut.parquet: expected a Parquet file; received one that pyarrow"),
         ("cut.arrow", arrow({"ids": ROWS})[:-90], "cut.arrow: expected an Arrow IPC file"),

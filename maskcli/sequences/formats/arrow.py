@@ -130,7 +130,7 @@ def _chunks(
                 assert isinstance(rows, RaggedSequences)  # noqa: S101 - what a column of lists is
                 return made(checked(rows))
             except MaskcliError as error:
-                return error
+                return error if error.row is not None else error.at(name)
 
         row = 0
         for batch, result in in_order(work, found):
