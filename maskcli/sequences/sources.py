@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from maskcli.errors import InputError, UsageError
+from maskcli.errors import InputError, MaskcliError, UsageError
 
 STDIN = "-"
 READING = "Check the name. `-` reads standard input; without FILE the sample is used."
@@ -162,6 +162,8 @@ class Source:
     def _naming(self) -> Iterator[None]:
         try:
             yield
+        except MaskcliError:  # Which is named already, and may be a ValueError too.
+            raise
         except (OSError, ValueError, AttributeError) as error:  # A closed standard input is None.
             raise _unread(self.name, f"a file of {self.what}", error, self.hint) from None
 

@@ -127,6 +127,7 @@ def test_places_that_are_not_there(
     output = call("pad", *arguments, stdin="1 2\n")
     assert (output.exit_status, output) == (3, "")
     assert message in output.stderr
+    assert output.stderr.count("expected") == 1
     assert list(tmp_path.iterdir()) == []
 
 
