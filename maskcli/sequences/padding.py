@@ -233,6 +233,6 @@ def fitting(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
 def _too_big(n_sequences: int, maxlen: int) -> InputError:
     return InputError(
         expected="a batch that fits in memory",
-        received=f"{n_sequences} sequences of {maxlen} timesteps",
+        received=f"{n_sequences} sequence{'s' if n_sequences > 1 else ''} of {maxlen} timesteps",
         fix="Choose a smaller maxlen.",
     )

@@ -48,7 +48,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[BinaryIO]:
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name[:50]}.{os.getpid()}")  # A name may have 255 bytes.
     try:
         with temporary.open("xb") as out:
             yield out

@@ -275,3 +275,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str, options: 
         peaks.append(peak_of(tmp_path, "pad", f"big.{kind}", "--output", "out.npy", "--quiet", *options))
     assert peaks[1] < peaks[0] + 30
     assert peaks[1] < 150
+
+
+def test_a_name_may_be_as_long_as_names_are(call: Callable[..., Output], tmp_path: Path) -> None:
+    name = "n" * 251 + ".npy"
+    assert call("pad", "--output", name, "--quiet").exit_status == 0
+    assert [path.name for path in tmp_path.iterdir()] == [name]
