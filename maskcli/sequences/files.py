@@ -68,13 +68,16 @@ def read_sequences(paths: Sequence[str | Source], input_format: str = "auto", fi
     parts: list[tuple[int, Callable[[int], str]]] = []
     layouts, values, lengths, rows = set(), _Growing(np.int32), _Growing(np.int64), 0
     sources = [path if isinstance(path, Source) else Source(path) for path in paths]
+    before = 0
     for source in sources:
         for chunk in read_chunks(source, input_format, Field(field), lambda ragged: ragged):
             parts.append((rows, chunk.where))
-            values.add(chunk.made.values)
-            lengths.add(chunk.made.lengths)
+            done = before + source.place
+            values.add(chunk.made.values, done, sources)
+            lengths.add(chunk.made.lengths, done, sources)
             layouts.add(chunk.layout)
             rows += chunk.rows
+        before += source.size
     ragged = RaggedSequences(values.whole(), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.whole())]))
     if not len(ragged.values):
         raise only_empty(sources, rows)
@@ -82,19 +85,26 @@ def read_sequences(paths: Sequence[str | Source], input_format: str = "auto", fi
 
 
 class _Growing:
-    """An array that grows at its end, where it stands if that can be."""
+    """An array that grows at its end; memory that is not filled is none on most systems."""
 
     def __init__(self, dtype: type[np.signedinteger]) -> None:
         self._array = np.empty(0, dtype)
         self._filled = 0
 
-    def add(self, part: np.ndarray) -> None:
-        """Append ``part``; int32 becomes int64 with the first part that is."""
-        if not np.can_cast(part.dtype, self._array.dtype):
-            self._array = self._array.astype(part.dtype)
+    def add(self, part: np.ndarray, done: int, sources: Sequence[Source]) -> None:
+        """Append ``part``; int32 becomes int64 with the first part that is.
+
+        ``done`` bytes of ``sources`` were read for all that was appended, which tells how much will be.
+        """
         end = self._filled + len(part)
-        if end > len(self._array):
-            self._array.resize(max(end, len(self._array) * 5 // 4), refcheck=False)
+        if end > len(self._array) or not np.can_cast(part.dtype, self._array.dtype):
+            share = min(1, done / max(1, sum(source.size for source in sources)))
+            grown = np.empty(
+                max(int(1.1 * end / share) if share else 0, end * 5 // 4),
+                np.promote_types(self._array.dtype, part.dtype),
+            )
+            grown[: self._filled] = self._array[: self._filled]
+            self._array = grown
         self._array[self._filled : end] = part
         self._filled = end
 
