@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -21,8 +21,10 @@ from maskcli.sequences import sources
 from maskcli.sequences.files import Loaded, expanded, read_sequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.sources import STDIN, display_name
-from maskcli.sequences.streaming import Files
 from maskcli.sequences.writing import write_file
+
+if TYPE_CHECKING:
+    from maskcli.sequences.streaming import Files
 
 Command = Callable[..., Any]
 SIDES = click.Choice(["pre", "post"])
@@ -59,6 +61,8 @@ class Source:
 
     def as_files(self) -> Files:
         """Return FILE, or the sample, to be read some rows at a time."""
+        from maskcli.sequences.streaming import Files
+
         self._check_stdin(())
         return Files(self._sources, self.input_format, self.field)
 

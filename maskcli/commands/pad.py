@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,7 +19,9 @@ from maskcli.render.parts import Limits, Part
 from maskcli.render.progress import counting
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
-from maskcli.sequences.streaming import Files, pad_files, write_batch
+
+if TYPE_CHECKING:
+    from maskcli.sequences.streaming import Files
 
 MASK_SUFFIX = ".npy"
 
@@ -43,15 +45,19 @@ def pad(source: options.Source, answer: options.Answer, heat: Any, mask_output: 
     _check_mask_output(mask_output, answer)
     output = answer.output if answer.output and Path(answer.output).suffix.lower() in WRITABLE else None
     printed = answer if output is None else dataclasses.replace(answer, output=None)
-    files = source.as_files()
-    if (output or mask_output) and heat is None and printed.is_excerpt and _in_parts(output) and files.in_chunks:
-        shown = _padded_into(files, source.layout_over(Layout()), output, mask_output, answer.max_rows or 0)
-        printed.show(partial(_view, shown, None))
-        return
+    if (output or mask_output) and heat is None and printed.is_excerpt and _in_parts(output):
+        files = source.as_files()
+        if files.in_chunks:
+            shown = _padded_into(files, source.layout_over(Layout()), output, mask_output, answer.max_rows or 0)
+            printed.show(partial(_view, shown, None))
+            return
     loaded, layout = source.read()
     with loaded.naming():
         batch = pad_ragged(loaded.ragged, layout)
-    write_batch(batch, output, mask_output)
+    if output or mask_output:
+        from maskcli.sequences.streaming import write_batch
+
+        write_batch(batch, output, mask_output)
     printed.give(
         options.Result(partial(pad_document, batch), partial(_view, batch, heat), drawn(partial(_picture, batch)))
     )
@@ -81,6 +87,8 @@ def _in_parts(output: str | None) -> bool:
 
 
 def _padded_into(files: Files, layout: Layout, output: str | None, mask_output: str | None, rows: int) -> Excerpt:
+    from maskcli.sequences.streaming import pad_files
+
     with counting("Padding", "%") as progress:
         return pad_files(files, layout, output, mask_output, rows, lambda share: progress(int(100 * share), 100))
 

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from maskcli.sequences.sources import BOM, Stream
-from maskcli.sequences.tokenizer import Workspace
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from maskcli.sequences.tokenizer import Workspace
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -125,14 +126,14 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Local(threading.local):
-    def __init__(self) -> None:
-        self.workspace = Workspace()
-
-
-_LOCAL = _Local()
+_LOCAL = threading.local()
 
 
 def workspace() -> Workspace:
     """Return what this thread tokenizes in."""
-    return _LOCAL.workspace
+    held: Workspace | None = getattr(_LOCAL, "workspace", None)
+    if held is None:
+        from maskcli.sequences.tokenizer import Workspace
+
+        held = _LOCAL.workspace = Workspace()
+    return held

@@ -22,13 +22,20 @@ from maskcli.errors import MaskcliError
 from maskcli.records import Layout, RaggedSequences
 from maskcli.sequences import blocks
 from maskcli.sequences.files import read_chunks
-from maskcli.sequences.formats import FORMATS, json_array, json_lines, text
+from maskcli.sequences.formats import FORMATS, blockwise, json_array, json_lines, text
 from maskcli.sequences.formats.base import Field, judged
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.sources import Source
 
 MUTATIONS = int(os.environ.get("MASKCLI_MUTATIONS", "4000"))
 Rows = list[list[int]]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_readers_of_small_files() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blockwise, "SMALL", 0)
+        yield
 
 
 def as_lines(rows: Rows, separator: str = ", ", end: str = "\n") -> str:

@@ -22,7 +22,7 @@ from maskcli.errors import InputError
 from maskcli.records import Layout
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.files import read_chunks
-from maskcli.sequences.formats import arrow, numpy_arrays
+from maskcli.sequences.formats import arrow, blockwise, numpy_arrays
 from maskcli.sequences.formats.base import Field
 from maskcli.sequences.padding import pad
 from maskcli.sequences.sources import Source
@@ -63,6 +63,7 @@ FORMS: dict[str, bytes] = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files of the size of these be many blocks and parts."""
     monkeypatch.setattr(blocks, "BLOCK", 300)
+    monkeypatch.setattr(blockwise, "SMALL", 0)
     monkeypatch.setattr(padding, "PART", 400)
     monkeypatch.setattr(arrow, "ROWS", 20)
     monkeypatch.setattr(numpy_arrays, "PART", 400)

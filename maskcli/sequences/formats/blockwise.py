@@ -13,6 +13,8 @@ from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, decode, judg
 from maskcli.sequences.sources import Source, Stream
 
 T = TypeVar("T")
+SMALL = 2**12
+"""Bytes of a block up to which the plain reader is as quick, and nothing more has to be imported."""
 Where = Callable[[int], str]
 
 
@@ -58,7 +60,7 @@ def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences]
     """
 
     def work(block: Block) -> tuple[Quick, T | MaskcliError] | None:
-        quick = reader.quick(block)
+        quick = reader.quick(block) if len(block.data) >= SMALL else None
         if quick is None:
             return None
         try:

@@ -14,7 +14,6 @@ from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut, skip_bom, workspa
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, chunk_of, decode, judged, quoted
 from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks
-from maskcli.sequences.formats.json_frames import array_frame, quickly
 from maskcli.sequences.padding import check_layout, joined, validity
 from maskcli.sequences.ragged import describe, ragged_from_rows, unpad
 from maskcli.sequences.sources import BOM, Source, Stream
@@ -96,6 +95,8 @@ class _Reader:
         yield Block(_without_bracket(ahead.data), ahead.start)
 
     def quick(self, block: Block) -> Quick | None:
+        from maskcli.sequences.formats.json_frames import array_frame, quickly
+
         return quickly(block.data, array_frame, True, workspace())
 
     def goes_on(self, quick: Quick) -> bool:

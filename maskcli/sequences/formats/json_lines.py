@@ -13,8 +13,6 @@ from maskcli.sequences.blocks import WHITE, Block, end_of_lines, lines, workspac
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
 from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
-from maskcli.sequences.formats.json_frames import line_frame, quickly
-from maskcli.sequences.formats.json_records import records_quickly
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
@@ -50,6 +48,9 @@ class _Reader(LineReader):
         return lines(stream, blank=False)
 
     def quick(self, block: Block) -> Quick | None:
+        from maskcli.sequences.formats.json_frames import line_frame, quickly
+        from maskcli.sequences.formats.json_records import records_quickly
+
         whole = whole_lines(block)
         filled = whole[: end_of_lines(whole, blank=False)]
         return quickly(filled, line_frame, False, workspace()) or records_quickly(filled, self._field, workspace())

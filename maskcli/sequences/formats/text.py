@@ -19,18 +19,11 @@ from maskcli.sequences.blocks import Block, lines, workspace
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
 from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
 from maskcli.sequences.sources import BOM, Source, Stream
-from maskcli.sequences.spacing import with_single_separators
-from maskcli.sequences.tokenizer import Frame, tokenize
 
 T = TypeVar("T")
 _SEPARATOR = re.compile(r" *[,\t] *| +")
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
-_FIRST_SEPARATOR = re.compile(rb"[0-9]([ ,\t]|, )-?[0-9]")
-SEARCHED = 2**14
-"""Bytes in which a separator is looked for."""
-EVEN = Frame(b"", b"", b"\n", b",", loose=True)
-"""Of lines with single separators."""
 
 
 def read(data: bytes, name: str, field: Field) -> Parsed:
@@ -52,25 +45,15 @@ class _Reader(LineReader):
         return lines(stream)
 
     def quick(self, block: Block) -> Quick | None:
-        whole = whole_lines(block)
-        rows = tokenize(whole, _frame(whole), workspace())
-        if rows is None:
-            rows = tokenize(with_single_separators(whole), EVEN, workspace())
-        return None if rows is None else Quick(rows)
+        from maskcli.sequences.formats.text_frames import quickly
+
+        return quickly(whole_lines(block), workspace())
 
     def goes_on(self, _quick: Quick) -> bool:
         return True
 
     def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
         return self.sound(*self.plainly(block, row, _lines, _cells), where)
-
-
-def _frame(block: bytes) -> Frame:
-    """Return what stands around the cells of lines, by the first of them."""
-    line = block[: block.index(b"\n") + 1]
-    before = line[: len(line) - len(line.lstrip(b" "))] if line.strip() else b""
-    found = _FIRST_SEPARATOR.search(block, 0, SEARCHED)
-    return Frame(before, before, b"\r\n" if line.endswith(b"\r\n") else b"\n", found[1] if found else b" ", loose=True)
 
 
 def _check_field(field: Field, name: str) -> None:
