@@ -16,7 +16,6 @@ from maskcli.errors import UsageError
 from maskcli.records import Excerpt, Layout, PaddedBatch
 from maskcli.render.documents import pad_document
 from maskcli.render.parts import Limits, Part
-from maskcli.render.progress import counting
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
 
@@ -87,6 +86,7 @@ def _in_parts(output: str | None) -> bool:
 
 
 def _padded_into(files: Files, layout: Layout, output: str | None, mask_output: str | None, rows: int) -> Excerpt:
+    from maskcli.render.progress import counting
     from maskcli.sequences.streaming import pad_files
 
     with counting("Padding", "%") as progress:

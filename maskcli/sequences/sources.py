@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import io
 import os
@@ -73,7 +72,6 @@ class Stream:
             ) from None
 
 
-@dataclasses.dataclass(eq=False)
 class Source:
     """A file, or standard input.
 
@@ -84,10 +82,10 @@ class Source:
         place: how many of its bytes, packed as they are, were read of the last stream.
     """
 
-    path: str
-    what: str = "sequences"
-    hint: str = READING
-    place: int = dataclasses.field(default=0, init=False)
+    def __init__(self, path: str, what: str = "sequences", hint: str = READING) -> None:
+        """Open nothing yet."""
+        self.path, self.what, self.hint = path, what, hint
+        self.place = 0
 
     @property
     def name(self) -> str:
