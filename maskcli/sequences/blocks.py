@@ -1,32 +1,19 @@
-"""Files cut into blocks of whole rows, and work on these by two threads, whose results come in order.
-
-NumPy lets other threads run while it works on an array; what it does not let go of is small beside that.
-"""
+"""Files cut into blocks of whole rows."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from maskcli.sequences.sources import BOM, Stream
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from maskcli.sequences.tokenizer import Workspace
 
-T = TypeVar("T")
-R = TypeVar("R")
 BLOCK = 2**20
 """Bytes of a block, unless a row is longer."""
-ALONE = 2
-"""Blocks at the start that are worked on before threads are started: most files have no more."""
-THREADS = 2
-AHEAD = 2 * THREADS
 WHITE = b" \t\r\n"
 
 
@@ -92,38 +79,6 @@ def cut(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator
             left += more
     if left:
         yield Block(left, start)
-
-
-def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
-    """Yield each item with what ``work`` makes of it, by two threads where there are many items and processors."""
-    rest = iter(items)
-    for _ in range(ALONE):
-        for item in rest:
-            yield item, work(item)
-            break
-        else:
-            return
-    if processors() < THREADS:
-        yield from ((item, work(item)) for item in rest)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(THREADS)
-    try:
-        waiting: deque[tuple[T, Future[R]]] = deque()
-        for item in rest:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > AHEAD:
-                first, made = waiting.popleft()
-                yield first, made.result()
-        yield from ((first, made.result()) for first, made in waiting)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def processors() -> int:
-    """Return how many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _LOCAL = threading.local()

@@ -68,16 +68,12 @@ def read_sequences(paths: Sequence[str | Source], input_format: str = "auto", fi
     parts: list[tuple[int, Callable[[int], str]]] = []
     layouts, values, lengths, rows = set(), _Growing(np.int32), _Growing(np.int64), 0
     sources = [path if isinstance(path, Source) else Source(path) for path in paths]
-    before = 0
-    for source in sources:
-        for chunk in read_chunks(source, input_format, Field(field), lambda ragged: ragged):
-            parts.append((rows, chunk.where))
-            done = before + source.place
-            values.add(chunk.made.values, done, sources)
-            lengths.add(chunk.made.lengths, done, sources)
-            layouts.add(chunk.layout)
-            rows += chunk.rows
-        before += source.size
+    for chunk, share in read_all(sources, input_format, Field(field), lambda ragged: ragged):
+        parts.append((rows, chunk.where))
+        values.add(chunk.made.values, share)
+        lengths.add(chunk.made.lengths, share)
+        layouts.add(chunk.layout)
+        rows += chunk.rows
     ragged = RaggedSequences(values.whole(), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.whole())]))
     if not len(ragged.values):
         raise only_empty(sources, rows)
@@ -91,18 +87,12 @@ class _Growing:
         self._array = np.empty(0, dtype)
         self._filled = 0
 
-    def add(self, part: np.ndarray, done: int, sources: Sequence[Source]) -> None:
-        """Append ``part``; int32 becomes int64 with the first part that is.
-
-        ``done`` bytes of ``sources`` were read for all that was appended, which tells how much will be.
-        """
+    def add(self, part: np.ndarray, share: float) -> None:
+        """Append ``part``, after which this is about a ``share`` of all; int32 becomes int64 with the first that is."""
         end = self._filled + len(part)
         if end > len(self._array) or not np.can_cast(part.dtype, self._array.dtype):
-            share = min(1, done / max(1, sum(source.size for source in sources)))
-            grown = np.empty(
-                max(int(1.1 * end / share) if share else 0, end * 5 // 4),
-                np.promote_types(self._array.dtype, part.dtype),
-            )
+            expected = int(1.1 * end / share) if share else 0
+            grown = np.empty(max(expected, end * 5 // 4), np.promote_types(self._array.dtype, part.dtype))
             grown[: self._filled] = self._array[: self._filled]
             self._array = grown
         self._array[self._filled : end] = part
@@ -122,6 +112,18 @@ def only_empty(sources: Sequence[Source], rows: int) -> InputError:
         received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
         fix="Check what wrote this input.",
     )
+
+
+def read_all(
+    sources: Sequence[Source], input_format: str, field: Field, made: Callable[[RaggedSequences], T]
+) -> Iterator[tuple[Chunk[T], float]]:
+    """Yield what ``read_chunks`` does of each file in turn, and what share of all bytes was read, from 0 to 1."""
+    before, size = 0, 0
+    for source in sources:
+        for chunk in read_chunks(source, input_format, field, made):
+            size = size or sum(each.size for each in sources)
+            yield chunk, min(1.0, (before + source.place) / size)
+        before += source.size
 
 
 def read_chunks(

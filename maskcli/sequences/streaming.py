@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import IO, BinaryIO, TypeVar
 import numpy as np
 
 from maskcli.records import Excerpt, Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.blocks import in_order
-from maskcli.sequences.files import WRITABLE, only_empty, read_chunks, told
+from maskcli.sequences.files import WRITABLE, only_empty, read_all, told
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Writer
 from maskcli.sequences.formats.numpy_arrays import mask_writer
 from maskcli.sequences.padding import check_layout, first_rows, fitting, joined, last_rows, pad_in_parts
 from maskcli.sequences.sources import Source
+from maskcli.sequences.threads import in_order
 from maskcli.sequences.writing import replacing
 
 T = TypeVar("T")
@@ -50,19 +49,11 @@ class Files:
         """Whether each of them can be read in chunks; raise InputError for one that cannot be read at all."""
         return all(told(source, self.input_format)[1] for source in self.sources)
 
-    @functools.cached_property
-    def size(self) -> int:
-        """Bytes of all of them, packed as they are."""
-        return sum(source.size for source in self.sources)
-
     def chunks(self, made: Callable[[RaggedSequences], T], progress: Progress) -> Iterator[Chunk[T]]:
         """Yield what ``made`` makes of their sequences, in order."""
-        before = 0
-        for source in self.sources:
-            for chunk in read_chunks(source, self.input_format, Field(self.field), made):
-                yield chunk
-                progress((before + source.place) / self.size)
-            before += source.size
+        for chunk, share in read_all(self.sources, self.input_format, Field(self.field), made):
+            yield chunk
+            progress(share)
 
 
 def pad_files(

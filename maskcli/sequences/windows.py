@@ -11,7 +11,6 @@ where there is much to do: NumPy lets others run while it copies.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records import Bools, Ints, Side
+from maskcli.sequences.threads import in_order
 
 CHUNK = 2**20
 """Bytes of the rows that are worked on at once."""
@@ -28,7 +28,6 @@ WIDEST = 2**20
 """Bytes of a row up to which it is gathered as one element; longer ones are copied one by one."""
 MANY = 2**24
 """Bytes of a result from which two threads share the work."""
-THREADS = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,14 +74,11 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
         at, source, begins = chunk
         finish(at, _windows(source, rows.maxlen)[begins].view(source.dtype).reshape(-1, rows.maxlen))
 
-    if tokens.nbytes < MANY or _processors() < THREADS:
+    if tokens.nbytes < MANY:
         for chunk in chunks:
             work(chunk)
-        return tokens, mask
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(work, chunks):
+    else:
+        for _ in in_order(work, chunks):
             pass
     return tokens, mask
 
@@ -175,8 +171,3 @@ def _valid(kept: NDArray[np.int64], width: int, padding: Side) -> Bools:
 def _as_elements(matrix: NDArray[Any]) -> NDArray[np.void]:
     """Return a view of a matrix in which each row is one element."""
     return matrix.view(np.dtype((np.void, matrix.shape[1] * matrix.itemsize))).reshape(-1)
-
-
-def _processors() -> int:
-    """Return how many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 import maskcli
 from maskcli.records import RaggedSequences
-from maskcli.sequences import windows
+from maskcli.sequences import threads, windows
 
 WAYS = {
     "table": {},
     "mask": {"TABLE": 0},
     "copies": {"WIDEST": 0},
-    "threads": {"MANY": 0, "_processors": lambda: 2},
+    "threads": {"MANY": 0},
     "one row at once": {"CHUNK": 1},
-    "threads, one row at once": {"MANY": 0, "CHUNK": 1, "_processors": lambda: 2},
+    "threads, one row at once": {"MANY": 0, "CHUNK": 1},
     "mask, one row at once": {"TABLE": 0, "CHUNK": 1},
 }
 """Limits of the module that lead small batches each way."""
@@ -26,6 +26,8 @@ SIDES = st.sampled_from(["pre", "post"])
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(threads, "ALONE", 0)
     for name, value in WAYS[request.param].items():
         monkeypatch.setattr(windows, name, value)
     return str(request.param)

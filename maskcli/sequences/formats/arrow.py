@@ -10,12 +10,12 @@ import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import RaggedSequences
-from maskcli.sequences.blocks import in_order
 from maskcli.sequences.foreign import from_foreign
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, chunk_of, judged, quoted, raised
 from maskcli.sequences.ragged import checked
 from maskcli.sequences.sources import Source, pyarrow
+from maskcli.sequences.threads import in_order
 
 T = TypeVar("T")
 ROWS = 2**13

@@ -8,9 +8,10 @@ from typing import Any, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import RaggedSequences
-from maskcli.sequences.blocks import Block, in_order
+from maskcli.sequences.blocks import Block
 from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, decode, judged, raised
 from maskcli.sequences.sources import Source, Stream
+from maskcli.sequences.threads import in_order
 
 T = TypeVar("T")
 SMALL = 2**12

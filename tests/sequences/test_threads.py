@@ -1,0 +1,56 @@
+"""Work that threads share: the same results in the same order, and no thread left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from maskcli.sequences import threads
+from maskcli.sequences.threads import in_order
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
+def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: processors)
+
+    def work(item: int) -> int:
+        time.sleep((item % 3) / 500)
+        return item * item
+
+    assert list(in_order(work, range(count))) == [(item, item * item) for item in range(count)]
+
+
+def test_no_more_is_taken_than_what_is_worked_on_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: 2)
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(1000):
+            taken.append(item)
+            yield item
+
+    for item, _ in in_order(lambda item: item, items()):
+        assert taken[-1] <= item + threads.AHEAD
+
+
+@pytest.mark.parametrize("bad", [0, 5])
+def test_an_error_is_raised_in_its_turn_and_threads_end(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: 2)
+
+    def work(item: int) -> int:
+        return 1 // (item - bad) and item
+
+    seen = []
+    with pytest.raises(ZeroDivisionError):
+        for item, _ in in_order(work, range(100)):
+            seen.append(item)
+    assert seen == list(range(bad))
+    got = in_order(work, range(bad + 1, 100))
+    for _ in range(5):
+        next(got)
+    got.close()
+    assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
