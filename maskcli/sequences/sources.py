@@ -152,7 +152,7 @@ class Source:
     def _held(self) -> BinaryIO:
         """What can be read once only, to be read again."""
         with contextlib.nullcontext(sys.stdin.buffer) if self.path == STDIN else Path(self.path).open("rb") as pipe:
-            held = _held(pipe)
+            held = _kept(pipe)
         weakref.finalize(self, held.close)
         return held
 
@@ -166,7 +166,8 @@ class Source:
             raise _unread(self.name, f"a file of {self.what}", error, self.hint) from None
 
 
-def _held(pipe: BinaryIO) -> BinaryIO:
+def _kept(pipe: BinaryIO) -> BinaryIO:
+    """Return all that a pipe has, in memory or in a file without a name."""
     start = _up_to(pipe, IN_MEMORY)
     if len(start) < IN_MEMORY:
         return io.BytesIO(start)
