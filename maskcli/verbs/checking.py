@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
@@ -158,7 +159,7 @@ def _facts(
         if given.kind != "ids" or given.counts_up or borrowed:
             continue
         dims = _dims(input_dim, [lookup for lookup in lookups if lookup.input == given.name])
-        if batch is not None and ragged is not None and batch.tokens.shape == given.values.shape:
+        if batch is not None and ragged is not None and np.array_equal(batch.tokens, given.values):
             yield data_facts(ragged, batch, name=given.name, **dims)
         elif given.valid is not None:
             yield facts_of_array(given.values, given.valid, name=given.name, value=given.padding, **dims)

@@ -251,6 +251,24 @@ def test_several_inputs_from_records(call: Call, trap: str, write: Callable[...,
     assert from_records["leak"] == from_arrays["leak"]
 
 
+def test_inputs_of_one_shape_are_judged_by_their_own_ids(
+    call: Call, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    import keras
+
+    inputs = [keras.Input((None,), dtype="int32", name=name) for name in ("words", "pos")]
+    looked_up = [
+        keras.layers.Embedding(dim, 2, mask_zero=True)(each) for dim, each in zip((40, 9), inputs, strict=True)
+    ]
+    both = keras.layers.Concatenate()(looked_up)
+    saved(tmp_path, keras.Model(inputs, keras.layers.LSTM(3)(both)))
+    write("a.jsonl", '{"words": [39, 2, 3], "pos": [8, 1, 2]}\n{"words": [4, 5], "pos": [3, 4]}\n')
+    output = call("check", "a.jsonl", "--model", "m.keras", "--select", "MSK004,MSK005")
+    assert (output.exit_status, "MSK" in output) == (0, False)
+    write("b.jsonl", '{"words": [3, 2, 3], "pos": [12, 1, 2]}\n{"words": [4, 5], "pos": [3, 4]}\n')
+    assert "pos: the largest id is 12" in call("check", "b.jsonl", "--model", "m.keras", "--select", "MSK004")
+
+
 def test_targets_tell_what_the_loss_does(call: Call, right: str, write: Callable[..., Path], tmp_path: Path) -> None:
     write("a.txt", "1 2 3 4\n5\n")
     targets = [[[0.0]] * 4, [[9.0]]]
