@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
 from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, Side
+from maskcli.sequences.lists import pad_lists
 from maskcli.sequences.ragged import INT64, as_ragged
 from maskcli.sequences.windows import Rows, laid_out
 
 SIDES = ("pre", "post")
 PART = 2**22
 """Bytes of tokens in each part of a batch that is made in parts."""
-LARGEST = 2**40
-"""Tokens of a batch; no machine holds more."""
 
 
 def pad(
@@ -52,7 +51,9 @@ def pad(
         InputError: for no sequences, only empty ones without ``maxlen``, a value that is not an integer, or one
             that ``dtype`` cannot hold.
     """
-    return pad_ragged(as_ragged(sequences), Layout(padding, truncating, maxlen, value, dtype))
+    layout = Layout(padding, truncating, maxlen, value, dtype)
+    quick = pad_lists(sequences, check_layout(layout))
+    return quick if quick is not None else pad_ragged(as_ragged(sequences), layout)
 
 
 def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
@@ -67,12 +68,10 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
             fix="Give maxlen to pad them anyway, or check what wrote this input.",
         )
     fitting(ragged, layout)
-    if maxlen * len(ragged) > LARGEST:
-        raise _too_big(len(ragged), maxlen)
     resolved = dataclasses.replace(layout, maxlen=maxlen)
-    kept = np.minimum(lengths, maxlen)
-    starts = ragged.row_splits[:-1] if layout.truncating == "post" else ragged.row_splits[1:] - kept
     try:
+        kept = np.minimum(lengths, maxlen)
+        starts = ragged.row_splits[:-1] if layout.truncating == "post" else ragged.row_splits[1:] - kept
         tokens, mask = laid_out(ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype)
     except (MemoryError, ValueError, OverflowError) as error:
         raise _too_big(len(ragged), maxlen) from error

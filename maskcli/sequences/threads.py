@@ -21,10 +21,10 @@ THREADS = 2
 AHEAD = 2 * THREADS
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> Iterator[tuple[T, R]]:
     """Yield each item with what ``work`` makes of it, by two threads where there are many items and processors."""
     rest = iter(items)
-    for _ in range(ALONE):
+    for _ in range(alone):
         for item in rest:
             yield item, work(item)
             break

@@ -5,7 +5,7 @@ flat values. A sequence that is shorter brings its neighbours' values along, and
 overlap, and a strided view holds them all without a copy, each as one element, so that NumPy copies a row at once. What
 to replace is looked up by length in a small table of bits, which are all set at tokens and none at padding, so that one
 ``and`` does it without a branch. All of it goes in chunks of rows that stay in the processor's cache, by two threads
-where there is much to do: NumPy lets others run while it copies.
+where there is much to do, each of which takes many chunks at a time: NumPy lets others run while it copies.
 """
 
 from __future__ import annotations
@@ -28,6 +28,10 @@ WIDEST = 2**20
 """Bytes of a row up to which it is gathered as one element; longer ones are copied one by one."""
 MANY = 2**24
 """Bytes of a result from which two threads share the work."""
+LARGEST = 2**40
+"""Tokens of a matrix; no machine holds more."""
+SHARES = 16
+"""Parts that it is shared in: as few as leave neither thread to wait long for the other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +50,34 @@ class Rows:
     maxlen: int
     padding: Side
 
+    @property
+    def begins(self) -> NDArray[np.int64]:
+        """``(n_rows,)``: where the window of each row begins, which may be before the first value."""
+        return self.starts if self.padding == "post" else self.starts + self.kept - self.maxlen
+
+
+class Matrix:
+    """A padded matrix that is filled some rows at a time.
+
+    Attributes:
+        tokens: ``(n_rows, maxlen)``, the padding id at padding.
+        mask: of the same shape, True at tokens.
+    """
+
+    def __init__(self, n_rows: int, maxlen: int, padding: Side, value: int, dtype: str) -> None:
+        """Make room for it; raise MemoryError when there is none."""
+        if n_rows * maxlen > LARGEST:
+            raise MemoryError
+        self.tokens: Ints = np.empty((n_rows, maxlen), dtype)
+        self.mask: Bools = np.empty((n_rows, maxlen), bool)
+        small = (maxlen + 1) * maxlen * self.tokens.itemsize <= TABLE
+        self._finish = (_by_table if small else _by_mask)(self.tokens, self.mask, padding, value)
+
+    def fill(self, at: slice, values: Ints, begins: NDArray[np.int64], kept: NDArray[np.int64]) -> None:
+        """Put the windows of ``values`` that begin there into these rows, with their first or last ``kept`` tokens."""
+        width = self.tokens.shape[1]
+        self._finish(at, _windows(values, width)[begins].view(values.dtype).reshape(-1, width), kept)
+
 
 def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bools]:
     """Return tokens ``(n_rows, maxlen)`` of ``dtype``, ``value`` at padding, and the mask, True at tokens.
@@ -60,27 +92,33 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
         MemoryError: when the matrix does not fit.
     """
     values = np.ascontiguousarray(values)
-    tokens: Ints = np.empty((len(rows.kept), rows.maxlen), dtype)
-    mask: Bools = np.empty(tokens.shape, bool)
-    if rows.maxlen * max(values.itemsize, tokens.itemsize) > WIDEST:
-        _copied(values, rows, value, tokens, mask)
-        return tokens, mask
+    matrix = Matrix(len(rows.kept), rows.maxlen, rows.padding, value, dtype)
+    if is_wide(rows.maxlen, max(values.itemsize, matrix.tokens.itemsize)):
+        _copied(values, rows, value, matrix)
+        return matrix.tokens, matrix.mask
+
+    def work(chunks: list[tuple[slice, Ints, NDArray[np.int64]]]) -> None:
+        for at, source, begins in chunks:
+            matrix.fill(at, source, begins, rows.kept[at])
+
     chunks = list(_chunks(values, rows))
-    finish = (
-        _by_table(rows, value, tokens, mask) if _is_small(rows.maxlen, tokens) else _by_mask(rows, value, tokens, mask)
-    )
+    if matrix.tokens.nbytes < MANY:
+        work(chunks)
+        return matrix.tokens, matrix.mask
+    step = -(-len(chunks) // SHARES)
+    for _ in in_order(work, [chunks[start : start + step] for start in range(0, len(chunks), step)], alone=0):
+        pass
+    return matrix.tokens, matrix.mask
 
-    def work(chunk: tuple[slice, Ints, NDArray[np.int64]]) -> None:
-        at, source, begins = chunk
-        finish(at, _windows(source, rows.maxlen)[begins].view(source.dtype).reshape(-1, rows.maxlen))
 
-    if tokens.nbytes < MANY:
-        for chunk in chunks:
-            work(chunk)
-    else:
-        for _ in in_order(work, chunks):
-            pass
-    return tokens, mask
+def is_wide(maxlen: int, itemsize: int) -> bool:
+    """Return whether rows are too long to be gathered."""
+    return maxlen * itemsize > WIDEST
+
+
+def rows_at_once(maxlen: int, itemsize: int) -> int:
+    """Return how many rows of so many values stay in the cache together, at least one."""
+    return max(1, CHUNK // (maxlen * itemsize))
 
 
 def _chunks(values: Ints, rows: Rows) -> Iterator[tuple[slice, Ints, NDArray[np.int64]]]:
@@ -89,8 +127,7 @@ def _chunks(values: Ints, rows: Rows) -> Iterator[tuple[slice, Ints, NDArray[np.
     Windows of the first and the last rows may reach past the ends of the values, and are read from copies of these ends
     that go on.
     """
-    width, n_rows = rows.maxlen, len(rows.kept)
-    begins = rows.starts if rows.padding == "post" else rows.starts + rows.kept - width
+    width, n_rows, begins = rows.maxlen, len(rows.kept), rows.begins
     beyond = np.zeros(width, values.dtype)
     if len(values) <= 2 * width:
         sources = [(0, n_rows, np.concatenate([beyond, values, beyond]), width)]
@@ -102,7 +139,7 @@ def _chunks(values: Ints, rows: Rows) -> Iterator[tuple[slice, Ints, NDArray[np.
             (first, end, values, 0),
             (end, n_rows, np.concatenate([values[last:], beyond]), -last),
         ]
-    step = max(1, CHUNK // (width * values.itemsize))
+    step = rows_at_once(width, values.itemsize)
     for low, high, source, shift in sources:
         for start in range(low, high, step):
             at = slice(start, min(start + step, high))
@@ -115,20 +152,19 @@ def _windows(values: Ints, width: int) -> NDArray[np.void]:
     return np.ndarray((len(values) - width + 1,), np.dtype((np.void, size * width)), values, strides=(size,))
 
 
-def _is_small(width: int, tokens: Ints) -> bool:
-    return (width + 1) * width * tokens.itemsize <= TABLE
+Finish = Callable[[slice, Ints, NDArray[np.int64]], None]
 
 
-def _by_table(rows: Rows, value: int, tokens: Ints, mask: Bools) -> Callable[[slice, Ints], None]:
+def _by_table(tokens: Ints, mask: Bools, padding: Side, value: int) -> Finish:
     """Return what puts windows into rows: ``((window ^ value) & bits) ^ value``, with bits by length."""
-    width, number = rows.maxlen, tokens.dtype.type(value)
-    valid = _valid(np.arange(width + 1), width, rows.padding)
+    width, number = tokens.shape[1], tokens.dtype.type(value)
+    valid = _valid(np.arange(width + 1), width, padding)
     bits = np.zeros(valid.shape, tokens.dtype)
     np.invert(bits, out=bits, where=valid)
     valid_rows, mask_rows, bits_rows = _as_elements(valid), _as_elements(mask), _as_elements(bits)
 
-    def finish(at: slice, windows: Ints) -> None:
-        kept, part = rows.kept[at], tokens[at]
+    def finish(at: slice, windows: Ints, kept: NDArray[np.int64]) -> None:
+        part = tokens[at]
         np.take(valid_rows, kept, out=mask_rows[at], mode="clip")
         wanted = np.take(bits_rows, kept, mode="clip").view(tokens.dtype).reshape(part.shape)
         if windows.dtype != part.dtype:
@@ -143,18 +179,19 @@ def _by_table(rows: Rows, value: int, tokens: Ints, mask: Bools) -> Callable[[sl
     return finish
 
 
-def _by_mask(rows: Rows, value: int, tokens: Ints, mask: Bools) -> Callable[[slice, Ints], None]:
+def _by_mask(tokens: Ints, mask: Bools, padding: Side, value: int) -> Finish:
     """Return what puts windows into rows too long for a table."""
 
-    def finish(at: slice, windows: Ints) -> None:
-        mask[at] = _valid(rows.kept[at], rows.maxlen, rows.padding)
+    def finish(at: slice, windows: Ints, kept: NDArray[np.int64]) -> None:
+        mask[at] = _valid(kept, tokens.shape[1], padding)
         np.copyto(tokens[at], windows, casting="unsafe")
         np.copyto(tokens[at], value, where=~mask[at])
 
     return finish
 
 
-def _copied(values: Ints, rows: Rows, value: int, tokens: Ints, mask: Bools) -> None:
+def _copied(values: Ints, rows: Rows, value: int, matrix: Matrix) -> None:
+    tokens, mask = matrix.tokens, matrix.mask
     for row, (start, kept) in enumerate(zip(rows.starts.tolist(), rows.kept.tolist(), strict=True)):
         first = 0 if rows.padding == "post" else rows.maxlen - kept
         tokens[row], mask[row] = value, False

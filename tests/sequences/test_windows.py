@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +29,6 @@ SIDES = st.sampled_from(["pre", "post"])
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(threads, "processors", lambda: 2)
-    monkeypatch.setattr(threads, "ALONE", 0)
     for name, value in WAYS[request.param].items():
         monkeypatch.setattr(windows, name, value)
     return str(request.param)
@@ -46,15 +47,15 @@ def ragged(rows: list[list[int]], dtype: str) -> RaggedSequences:
     truncating=SIDES,
     maxlen=st.integers(1, 12),
     value=st.integers(-128, 127),
-    source=st.sampled_from(["int32", "int64", "int8"]),
+    source=st.sampled_from(["int32", "int64", "int8", "lists"]),
     dtype=st.sampled_from(["int8", "int32", "int64"]),
 )
 def test_equals_keras(rows, padding, truncating, maxlen, value, source, dtype) -> None:  # type: ignore[no-untyped-def]
     from keras.utils import pad_sequences
 
     options = {"padding": padding, "truncating": truncating, "maxlen": maxlen, "value": value, "dtype": dtype}
-    given_rows = ragged(rows, source)
-    before = given_rows.values.copy()
+    given_rows = copy.deepcopy(rows) if source == "lists" else ragged(rows, source)
+    before = copy.deepcopy(given_rows)
     batch = maskcli.pad(given_rows, **options)
     expected = pad_sequences(rows, **options)
     np.testing.assert_array_equal(batch.tokens, expected)
@@ -62,7 +63,12 @@ def test_equals_keras(rows, padding, truncating, maxlen, value, source, dtype) -
     valid = [[1] * min(len(row), maxlen) for row in rows]
     np.testing.assert_array_equal(batch.mask, pad_sequences(valid, padding=padding, maxlen=maxlen))
     assert batch.truncated_tokens == sum(max(0, len(row) - maxlen) for row in rows)
-    np.testing.assert_array_equal(given_rows.values, before)
+    if source == "lists":
+        assert given_rows == before
+    else:
+        np.testing.assert_array_equal(given_rows.values, before.values)
+    assert batch.lengths.tolist() == list(map(len, rows))
+    assert batch.layout == maskcli.pad(ragged(rows, "int8"), **options).layout
 
 
 @pytest.mark.usefixtures("way")
@@ -77,8 +83,10 @@ def test_many_rows_and_long_ones(padding: str, truncating: str, maxlen: int) -> 
     from keras.utils import pad_sequences
 
     for value in (0, -1, 5):
-        batch = maskcli.pad(ragged(rows, "int64"), value=value, **options)  # type: ignore[arg-type]
-        np.testing.assert_array_equal(batch.tokens, pad_sequences(rows, value=value, **options))
+        expected = pad_sequences(rows, value=value, **options)
+        for given_rows in (ragged(rows, "int64"), rows):
+            batch = maskcli.pad(given_rows, value=value, **options)  # type: ignore[arg-type]
+            np.testing.assert_array_equal(batch.tokens, expected)
 
 
 @pytest.mark.usefixtures("way")
