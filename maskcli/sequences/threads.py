@@ -1,6 +1,8 @@
 """Work that two threads share, whose results come in order.
 
-NumPy lets other threads run while it works on an array; what it does not let go of is small beside that.
+NumPy lets other threads run while it works on an array; what it does not let go of is small beside that. But each time
+that two threads want the interpreter at once, one of them falls asleep, and waking takes as long as much of the work.
+So there are no more threads than processors: the one that asks works too, on what no other has begun.
 """
 
 from __future__ import annotations
@@ -8,10 +10,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,33 +22,61 @@ ALONE = 2
 """Items at the start that are worked on before threads are started: most files are no more blocks than that."""
 THREADS = 2
 AHEAD = 2 * THREADS
+"""Items that are begun or wait at once."""
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> Iterator[tuple[T, R]]:
-    """Yield each item with what ``work`` makes of it, by two threads where there are many items and processors."""
+    """Yield each item with what ``work`` makes of it, by two threads where there are many items and processors.
+
+    Args:
+        work: is called in this thread or another one.
+        items: are taken in this thread, few of them before they are needed.
+        alone: items at the start that are worked on in this thread.
+    """
     rest = iter(items)
-    for _ in range(alone):
-        for item in rest:
-            yield item, work(item)
-            break
-        else:
-            return
-    if processors() < THREADS:
-        yield from ((item, work(item)) for item in rest)
+    yield from ((item, work(item)) for item in islice(rest, alone if processors() >= THREADS else None))
+    first = list(islice(rest, 1))
+    if not first:
         return
     from concurrent.futures import ThreadPoolExecutor
 
-    pool = ThreadPoolExecutor(THREADS)
+    pool = ThreadPoolExecutor(THREADS - 1)
     try:
-        waiting: deque[tuple[T, Future[R]]] = deque()
-        for item in rest:
-            waiting.append((item, pool.submit(work, item)))
-            if len(waiting) > AHEAD:
-                first, made = waiting.popleft()
-                yield first, made.result()
-        yield from ((first, made.result()) for first, made in waiting)
+        yield from _shared(pool, work, chain(first, rest))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _shared(pool: Executor, work: Callable[[T], R], items: Iterator[T]) -> Iterator[tuple[T, R]]:
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    while True:
+        waiting.extend((item, pool.submit(work, item)) for item in islice(items, AHEAD - len(waiting)))
+        if not waiting:
+            return
+        item, made = waiting[0]
+        if made.done() or not _take_one(waiting, work):
+            waiting.popleft()
+            yield item, made.result()
+
+
+def _take_one(waiting: deque[tuple[T, Future[R]]], work: Callable[[T], R]) -> bool:
+    """Work on the first item that no thread has begun; return whether there was one."""
+    for place, (item, made) in enumerate(waiting):
+        if made.cancel():
+            waiting[place] = item, _done(work, item)
+            return True
+    return False
+
+
+def _done(work: Callable[[T], R], item: T) -> Future[R]:
+    from concurrent.futures import Future
+
+    made: Future[R] = Future()
+    try:
+        made.set_result(work(item))
+    except Exception as error:  # It is raised in its turn.
+        made.set_exception(error)
+    return made
 
 
 def processors() -> int:

@@ -30,12 +30,17 @@ from maskcli.records import Bools, Ints, RaggedSequences
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
+Places = NDArray[np.int64]
 ZERO, NINE, MINUS = b"09-"
 LINE_END = b"\n"
 REACH = 16
 """Digits of the longest number, and so how many zeros there are to look back at, before the arrays of a block."""
-STEP = 4
+PAIR = 2
 """Digits that are combined before numbers are read off."""
+FEW = 8
+"""Digits of a number that int32 holds, whatever they are."""
+LINE = 64
+"""Bytes of a line of the cache."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,15 +94,22 @@ class Workspace:
 
     def __init__(self) -> None:
         """Hold nothing yet."""
-        self._held: dict[str, Array] = {}
+        self._held: dict[str, Bytes] = {}
 
-    def array(self, name: str, n: int, dtype: type[np.generic] = np.uint8) -> Array:
+    def array(self, name: str, n: int) -> Bytes:
         """Return the array of that name for ``n`` bytes, ``(REACH + n,)``; the last block is still in it."""
         held = self._held.get(name)
         if held is None or len(held) < REACH + n:
-            self._held[name] = held = np.empty(REACH + n + n // 4, dtype)
+            self._held[name] = held = _aligned(REACH + n + n // 4)
             held[:REACH] = 0
         return held[: REACH + n]
+
+
+def _aligned(n: int) -> Bytes:
+    """Return an array of ``n`` bytes, of which those past the first ``REACH`` begin where the processor likes it."""
+    room = np.empty(n + LINE, np.uint8)
+    start = -(room.ctypes.data + REACH) % LINE
+    return room[start : start + n]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -139,24 +151,50 @@ def tokenize(block: bytes, frame: Frame, work: Workspace) -> RaggedSequences | N
     raw = np.frombuffer(block, np.uint8)
     signed = MINUS in block
     digits = _Digits.of(_with_zeros_for_signs(raw, work) if signed else raw, work)
-    stops = _stops(raw, frame, work)
-    if stops is None:
-        return None
-    separators = _count(raw, frame.separator, work) - frame.count(len(stops), frame.separator)
-    known = np.count_nonzero(digits.here) + len(frame.separator) * separators + frame.count(len(stops))
-    if known != len(raw) or (not frame.loose and _has_leading_zero(raw, digits.here, work)):
-        return None
     ends = np.flatnonzero(_edges(digits.here, work, first=False))
-    splits = np.zeros(len(stops) + 1, np.int64)
-    splits[1:] = np.searchsorted(ends, stops)
-    if frame.loose and len(frame.separator) == 1:
-        separators -= _behind(ends, splits, stops, frame)
-    if separators != len(ends) - np.count_nonzero(np.diff(splits)):
+    known = int(np.count_nonzero(digits.here))
+    splits = _behind_numbers(raw, ends, known, frame)
+    if splits is None:
+        splits = _between_frames(raw, ends, known, frame, work)
+    if splits is None or (not frame.loose and _has_leading_zero(raw, digits.here, work)):
         return None
     values = _read(digits, ends, work)
     if values is None or (signed and not _negate(values, raw, digits.here, frame.loose, work)):
         return None
     return RaggedSequences(values, splits)
+
+
+def _behind_numbers(raw: Bytes, ends: Places, digits: int, frame: Frame) -> Places | None:
+    """Return where rows begin and end among all numbers, told by what stands behind these; None in doubt.
+
+    Right behind a number is a separator, or the end of its row. When the frames of as many rows as have an end make all
+    bytes, with digits and these separators, then there is no other separator, and no row without a number.
+    """
+    if len(raw) <= len(frame.separator) or not len(ends):
+        return None
+    last = np.take(raw[1:], ends, mode="clip") != frame.separator[0]
+    if len(frame.separator) > 1:
+        last |= np.take(raw[2:], ends, mode="clip") != frame.separator[1]
+    rows = np.flatnonzero(last)
+    known = digits + len(frame.separator) * (len(ends) - len(rows)) + frame.count(len(rows))
+    if known != len(raw) or not _all_stand(raw, ends[rows] + 1, frame):
+        return None
+    return np.concatenate([np.zeros(1, np.int64), rows + 1])
+
+
+def _between_frames(raw: Bytes, ends: Places, digits: int, frame: Frame, work: Workspace) -> Places | None:
+    """Return where rows begin and end among all numbers, some of them without any, by their frames; None in doubt."""
+    stops = _stops(raw, frame, work)
+    if not _all_stand(raw, stops, frame):
+        return None
+    separators = _count(raw, frame.separator, work) - frame.count(len(stops), frame.separator)
+    if digits + len(frame.separator) * separators + frame.count(len(stops)) != len(raw):
+        return None
+    splits = np.zeros(len(stops) + 1, np.int64)
+    splits[1:] = np.searchsorted(ends, stops)
+    if frame.loose and len(frame.separator) == 1:
+        separators -= _in_excess(ends, splits, stops, frame)
+    return splits if separators == len(ends) - np.count_nonzero(np.diff(splits)) else None
 
 
 def _with_zeros_for_signs(raw: Bytes, work: Workspace) -> Bytes:
@@ -166,20 +204,24 @@ def _with_zeros_for_signs(raw: Bytes, work: Workspace) -> Bytes:
     return np.add(text, raw, out=text)
 
 
-def _stops(raw: Bytes, frame: Frame, work: Workspace) -> NDArray[np.int64] | None:
-    """Return where the suffix of each row begins, or None if not all rows stand in the frame."""
+def _stops(raw: Bytes, frame: Frame, work: Workspace) -> Places:
+    """Return where the suffix of each row begins."""
     stop = work.array("found", len(raw))[REACH:].view(bool)
-    stops = np.flatnonzero(np.equal(raw, frame.suffix[frame.end], out=stop)) - frame.end
+    return np.flatnonzero(np.equal(raw, frame.suffix[frame.end], out=stop)) - frame.end
+
+
+def _all_stand(raw: Bytes, stops: Places, frame: Frame) -> bool:
+    """Return whether rows whose suffixes begin there stand in their frames, one behind the other."""
     suffix = len(frame.suffix)
     if not len(stops) or stops[-1] + suffix != len(raw) or not _stands(raw, frame.head, np.zeros(1, np.int64)):
-        return None
+        return False
     starts = stops[:-1] + suffix
     if stops[0] < len(frame.head) or (stops[1:] - starts < len(frame.prefix)).any():
-        return None
-    return stops if _stands(raw, frame.prefix, starts) and _stands(raw, frame.suffix, stops) else None
+        return False
+    return _stands(raw, frame.prefix, starts) and _stands(raw, frame.suffix, stops)
 
 
-def _stands(raw: Bytes, part: bytes, places: NDArray[np.int64]) -> bool:
+def _stands(raw: Bytes, part: bytes, places: Places) -> bool:
     """Return whether ``part`` stands at all places, none of them past the end."""
     return all((np.take(raw, places + offset, mode="clip") == byte).all() for offset, byte in enumerate(part))
 
@@ -195,7 +237,7 @@ def _count(raw: Bytes, separator: bytes, work: Workspace) -> int:
     return int(np.count_nonzero(found[:-1]))
 
 
-def _behind(ends: NDArray[np.int64], splits: NDArray[np.int64], stops: NDArray[np.int64], frame: Frame) -> int:
+def _in_excess(ends: Places, splits: Places, stops: Places, frame: Frame) -> int:
     """Return how many bytes stand behind the last number of each row, or between the frames of a row without one."""
     last = stops.copy()
     last[1:] = stops[:-1] + len(frame.suffix) + len(frame.prefix)
@@ -227,40 +269,32 @@ def _edges(digits: Bools, work: Workspace, first: bool) -> Bools:
     return edges
 
 
-def _read(digits: _Digits, ends: NDArray[np.int64], work: Workspace) -> Ints | None:
+def _read(digits: _Digits, ends: Places, work: Workspace) -> Ints | None:
     """Return the numbers that end at ``ends``; None where one has more than ``REACH`` digits."""
-    fours, are_four = _fours(digits, work)
-    values: Ints = np.take(fours[REACH:], ends, mode="clip").astype(np.int32)
-    reached = digits.are
-    for step in range(STEP, REACH + 1, STEP):
-        further = work.array(f"past {step}", len(reached) - REACH)  # Digits that have ``step`` digits before them.
-        np.bitwise_and(_back(are_four, 0), _back(reached, STEP), out=further[REACH:])
-        if not further.view(bool).any():
+    n = len(digits.are) - REACH
+    pairs, are_pair, are_all, more = (work.array(name, n) for name in ("pairs", "are pair", "are all", "more"))
+    _pairs(digits, pairs, are_pair)
+    values: Ints = np.take(pairs[REACH:], ends, mode="clip").astype(np.int32)
+    are_all[:] = are_pair  # Whether ``step`` digits end here.
+    for step in range(PAIR, REACH + 1, PAIR):
+        if not are_all.view(bool).any():
             return values
         if step == REACH:
-            return None
-        values = values.astype(np.int32 if step == STEP else np.int64, copy=False)
-        more = np.take(_back(fours, step), ends, out=work.array("more", len(ends), np.uint16)[REACH:], mode="clip")
-        has = np.take(further[REACH:], ends, out=work.array("has", len(ends))[REACH:], mode="clip")
-        np.multiply(more, has, out=more)
-        values += np.multiply(more, 10**step, dtype=values.dtype)
-        reached = further
+            return values if not np.bitwise_and(are_all[REACH:], _back(digits.are, step)).any() else None
+        if step == FEW:
+            values = values.astype(np.int64)
+        np.multiply(_back(pairs, step), are_all[REACH:], out=more[REACH:])
+        values += np.multiply(np.take(more[REACH:], ends, mode="clip"), 10**step, dtype=values.dtype)
+        np.bitwise_and(are_all[REACH:], _back(are_pair, step), out=are_all[REACH:])
     return values
 
 
-def _fours(digits: _Digits, work: Workspace) -> tuple[NDArray[np.uint16], Bytes]:
-    """Return what the up to four digits say that end at each digit, and 1 where there are four."""
-    n = len(digits.are) - REACH
-    are_two, are_four, twos, before = (work.array(name, n) for name in ("are two", "are four", "twos", "before"))
-    np.bitwise_and(_back(digits.are, 0), _back(digits.are, 1), out=are_two[REACH:])
-    np.bitwise_and(_back(are_two, 0), _back(are_two, 2), out=are_four[REACH:])
-    np.multiply(_back(digits.say, 1), 10, out=twos[REACH:])
-    np.add(twos, digits.say, out=twos)
-    np.multiply(_back(twos, 2), _back(are_two, 1), out=before[REACH:])
-    fours = work.array("fours", n, np.uint16)
-    np.multiply(before, 100, out=fours, dtype=np.uint16)
-    np.add(fours, twos, out=fours)
-    return fours, are_four
+def _pairs(digits: _Digits, pairs: Bytes, are_pair: Bytes) -> None:
+    """Write what the one or two digits say that end at each digit, 0 elsewhere, and 1 where there are two."""
+    np.bitwise_and(_back(digits.are, 0), _back(digits.are, 1), out=are_pair[REACH:])
+    np.multiply(_back(digits.say, 1), 10, out=pairs[REACH:])
+    np.add(pairs, digits.say, out=pairs)
+    np.multiply(pairs, digits.are, out=pairs)
 
 
 def _negate(values: Ints, raw: Bytes, digits: Bools, loose: bool, work: Workspace) -> bool:

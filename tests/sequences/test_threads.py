@@ -54,3 +54,36 @@ def test_an_error_is_raised_in_its_turn_and_threads_end(monkeypatch: pytest.Monk
         next(got)
     got.close()
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
+
+
+@pytest.mark.parametrize(("processors", "expected"), [(1, 1), (2, 2)])
+def test_no_more_threads_than_processors_work_and_the_one_that_asks_is_one(
+    monkeypatch: pytest.MonkeyPatch, processors: int, expected: int
+) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: processors)
+    workers = set()
+
+    def work(_item: int) -> None:
+        workers.add(threading.current_thread())
+        time.sleep(0.001)
+
+    assert len(list(in_order(work, range(50), alone=0))) == 50
+    assert threading.current_thread() in workers
+    assert len(workers) == expected
+
+
+def test_an_error_of_the_thread_that_asks_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: 2)
+    asking, begun = threading.current_thread(), threading.Event()
+
+    def work(item: int) -> int:
+        if threading.current_thread() is asking:
+            begun.set()
+            raise ValueError(item)
+        begun.wait()
+        return item
+
+    got = in_order(work, range(2), alone=0)
+    assert next(got) == (0, 0)
+    with pytest.raises(ValueError, match="1"):
+        next(got)

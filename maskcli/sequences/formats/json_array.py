@@ -72,7 +72,6 @@ class _Reader:
     def __init__(self, source: Source, field: Field) -> None:
         self._source = source
         self._named = field.name is not None
-        self._line = 1
         self._entries = json_text.Entries(field, source.name)
 
     @property
@@ -113,12 +112,11 @@ class _Reader:
         return judged(Parsed(self._entries.rows(entries, where), where), self._source.name)
 
     def where(self, block: Block, row: int) -> Where:
-        start, size, line = block.start, len(block.data), self._line
-        self._line += block.data.count(b"\n")
+        start, size = block.start, len(block.data)
 
         def where(index: int) -> str:
             with self._source.open() as stream:
-                return f"{self._source.name}:{line + _line_in(stream, start, size, index)} (sequence {row + index + 1})"
+                return f"{self._source.name}:{_line_in(stream, start, size, index)} (sequence {row + index + 1})"
 
         return where
 
@@ -141,12 +139,14 @@ def _without_bracket(data: bytes) -> bytes:
 
 
 def _line_in(stream: Stream, start: int, size: int, index: int) -> int:
-    """Return how many lines end in a block before entry ``index`` of it; read again only for a message."""
+    """Return the line of entry ``index`` of a block; all up to there is read again, only for a message."""
+    line = 1
     while start and (passed := stream.read(min(start, BLOCK))):
         start -= len(passed)
+        line += passed.count(b"\n")
     text = stream.peek(size).decode()
     comma = len(text) - len(text.lstrip())
-    return _line_of(f"{text[:comma]}[{text[comma + 1 :]}]", index) - 1
+    return line - 1 + _line_of(f"{text[:comma]}[{text[comma + 1 :]}]", index)
 
 
 @contextlib.contextmanager
