@@ -12,7 +12,17 @@ import click
 from maskcli import __version__
 from maskcli.errors import ExitCode, MaskcliError
 
-COMMANDS = ("pad", "inspect", "loss", "check", "report", "rules", "explain", "models")
+COMMANDS = {
+    "pad": "Pad sequences from files; show or write the batch.",
+    "inspect": "Follow the mask through a model.",
+    "loss": "Compare masked and unmasked loss, and see what they are made of.",
+    "check": "Judge a model with its data by rules.",
+    "report": "Write all of it as one page, for a colleague.",
+    "rules": "List the rules that check judges by.",
+    "explain": "Explain a rule, with a bad and a good example.",
+    "models": "List the built-in models.",
+}
+"""Each command, a module of that name, and what the list of them says of it without importing it."""
 TRACEBACK = "--traceback"
 
 
@@ -28,7 +38,13 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = getattr(importlib.import_module(f"maskcli.commands.{cmd_name}"), cmd_name)
+        command.short_help = COMMANDS[cmd_name]
         return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

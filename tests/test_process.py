@@ -33,6 +33,14 @@ def test_version_and_help(run: Callable[..., Output]) -> None:
         assert run(command, "--help").exit_status == 0
 
 
+def test_the_list_of_commands_imports_none_of_them() -> None:
+    look = (
+        "import sys; from maskcli.cli import run; run(['--help']); "
+        "assert not {'numpy', 'rich', 'maskcli.records'} & {*sys.modules}, sys.modules"
+    )
+    subprocess.run([PYTHON, "-c", look], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_every_option_is_documented() -> None:
     import click
 

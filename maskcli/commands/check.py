@@ -19,7 +19,7 @@ OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field
 """Arguments that say nothing of the data alone."""
 
 
-@click.command(short_help="Judge a model with its data by rules.")
+@click.command()
 @options.source_options
 @options.any_model_option
 @options.loading_options

@@ -9,7 +9,7 @@ import click
 from maskcli.commands import options
 
 
-@click.command(short_help="Explain a rule, with a bad and a good example.")
+@click.command()
 @click.argument("code")
 @options.answer_options(large=False)
 @options.json_schema_option("explain")

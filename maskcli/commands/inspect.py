@@ -41,7 +41,7 @@ def _mermaid(inspection: Inspection) -> bytes:
     return to_mermaid(inspection).encode()
 
 
-@click.command(short_help="Follow the mask through a model.")
+@click.command()
 @options.source_options
 @options.any_model_options
 @click.option("--units", type=options.AT_LEAST_1, default=3, show_default=True, help="Width of the outputs.")

@@ -19,7 +19,7 @@ from maskcli.models.mask_sources import MASK_SOURCES
 from maskcli.render.parts import Limits, Part
 
 
-@click.command(short_help="Compare masked and unmasked loss, and see what they are made of.")
+@click.command()
 @options.source_options
 @judging_options
 @options.any_model_options

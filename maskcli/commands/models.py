@@ -9,7 +9,7 @@ import click
 from maskcli.commands import options
 
 
-@click.command(short_help="List the built-in models.")
+@click.command()
 @options.answer_options(large=False)
 @options.json_schema_option("models")
 def models(answer: options.Answer) -> None:

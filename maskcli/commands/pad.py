@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MASK_SUFFIX = ".npy"
 
 
-@click.command(short_help="Pad sequences from files; show or write the batch.")
+@click.command()
 @options.source_options
 @heat_option
 @click.option("--mask-output", metavar="PATH", help="Write the mask: .npy, of booleans, True where a token stands.")

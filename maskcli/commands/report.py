@@ -27,7 +27,7 @@ ABOUT_THE_ANSWER = ("from_", "format_", "output", "quiet", "max_rows", "max_cols
 """Arguments that go with ``--from``."""
 
 
-@click.command(short_help="Write all of it as one page, for a colleague.")
+@click.command()
 @options.source_options
 @judging_options
 @options.any_model_options

@@ -9,7 +9,7 @@ import click
 from maskcli.commands import options
 
 
-@click.command(short_help="List the rules that check judges by.")
+@click.command()
 @options.answer_options(large=False)
 @options.json_schema_option("rules")
 def rules(answer: options.Answer) -> None:

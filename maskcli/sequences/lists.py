@@ -1,10 +1,11 @@
 """Lists of Python integers to ragged sequences or a padded batch, without a step of Python for each.
 
 ``marshal`` writes a list as a tag and its length, and an integer of 32 bits as a tag and its value: five bytes each. If
-every fifth byte of what it wrote is one of these two tags, then all of it is such records, for each says where the next
-begins; and if the lengths of the lists are the distances between them, then the rows are lists of integers and nothing
-else. NumPy reads them in one go. For anything else (a word, ``True``, 2.5, an integer past 32 bits, an array) there is
-no answer, and whoever asked looks at the values one by one.
+what it wrote of some lists is cut in fives, of which as many as there are lists do not begin with the tag of an integer,
+and behind each of these come as many that do as it says, then the rows are lists of integers and nothing else: whatever
+else a list holds (a word, ``True``, 2.5, an integer past 32 bits, an array) has another tag, before all integers that
+were promised have come. NumPy reads them in one go; where there is no such answer, whoever asked looks at the values one
+by one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ROWS = 2000
 """Rows at once: what is written of them stays in the cache."""
 VERSION = 2
 """Of the format: the last without references."""
-INTEGER, LIST = b"i["
+INTEGER = ord("i")
 RECORD = np.dtype([("tag", "u1"), ("number", "<i4")])
 NUMBER = RECORD["number"]
 
@@ -33,7 +34,7 @@ class _Records:
     """What ``marshal`` wrote of some lists of integers.
 
     Attributes:
-        numbers: of each list its length and then its values, int32, with a margin on either side.
+        numbers: of each list its length and then its values, int32, with a margin of anything on either side.
         lengths: ``(n_rows,)``.
         starts: ``(n_rows,)``: where in ``numbers`` the values of each list begin.
         are_values: ``(n_numbers,)`` without margins, False at lengths.
@@ -45,8 +46,8 @@ class _Records:
     are_values: Bools
 
     @classmethod
-    def of(cls, rows: list[Any], margin: int = 0) -> _Records | None:
-        """Return the records of lists of integers of 32 bits; None for anything else."""
+    def of(cls, rows: list[list[object]], margin: int = 0) -> _Records | None:
+        """Return the records of lists, if these are of integers of 32 bits; else None."""
         try:
             data = marshal.dumps(rows, VERSION)
         except ValueError:
@@ -57,13 +58,12 @@ class _Records:
         tags = np.ascontiguousarray(records["tag"])
         are_values: Bools = tags == INTEGER
         heads = np.flatnonzero(~are_values)
-        if len(heads) != len(rows) or not (tags[heads] == LIST).all():
+        if len(heads) != len(rows):
             return None
         lengths = records["number"][heads].astype(np.int64)
         if not np.array_equal(lengths, np.diff(heads, append=len(tags)) - 1):
             return None
         numbers = np.empty(len(tags) + 2 * margin, np.int32)
-        numbers[:margin], numbers[len(numbers) - margin :] = 0, 0
         numbers[margin : margin + len(tags)] = records["number"]
         return cls(numbers, lengths, margin + heads + 1, are_values)
 

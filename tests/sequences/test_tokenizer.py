@@ -32,6 +32,10 @@ SET_IN = Frame(b"  ", b"  ", b" \n", b" ", loose=True)
         (ARRAY, b",[1, 2], [], [3]", [[1, 2], [], [3]]),
         (RECORDS, b'{"ids": [1, 2]}\n{"ids": []}\n', [[1, 2], []]),
         (SET_IN, b"  1 2 \n  3 \n   \n", [[1, 2], [3], []]),
+        (TEXT, b"1\n", [[1]]),
+        (TEXT, b"1\n2\n", [[1], [2]]),
+        (LINES, b"[1]\n", [[1]]),
+        (COMMAS, b"1,2\n3,\n", [[1, 2], [3]]),
     ],
 )
 def test_what_is_read(frame: Frame, block: bytes, rows: list[list[int]]) -> None:
@@ -82,6 +86,7 @@ def test_what_is_read(frame: Frame, block: bytes, rows: list[list[int]]) -> None
         # A row too short for what stands around, and one with as much too much.
         (SET_IN, b"  1 \n  \n  5x \n"),
         (Frame(b"   ", b"", b"\n", b" ", loose=True), b"  \n1 2x\n"),
+        (Frame(b"ab", b"ab", b"b\n", b","), b"ab1,2b\nab\nabx1,2b\n"),
     ],
 )
 def test_what_is_left_in_doubt(frame: Frame, block: bytes) -> None:

@@ -108,3 +108,10 @@ def test_values_that_do_not_lie_together() -> None:
 def test_int32_that_a_smaller_dtype_does_not_hold_is_named() -> None:
     with pytest.raises(maskcli.MaskcliError, match=r"row 2, value 1: .*int8 holds \(-128 to 127\); received 300"):
         maskcli.pad(ragged([[1], [300]], "int32"), dtype="int8")
+
+
+@pytest.mark.parametrize("rows", [[[1, 2], [3]], RaggedSequences(np.array([1, 2, 3]), np.array([0, 2, 3]))])
+def test_a_batch_that_no_machine_holds_is_not_asked_for(rows: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(windows, "LARGEST", 3)
+    with pytest.raises(maskcli.MaskcliError, match="a batch that fits in memory; received 2 sequences of 2 timesteps"):
+        maskcli.pad(rows)
