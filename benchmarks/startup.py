@@ -3,12 +3,14 @@
     python benchmarks/startup.py [--runs 9]
 
 Each command is run in turn with its floor, A B A B ..., so that a machine that slows down slows both; the ratio is
-taken pair by pair, and its median is printed beside the goal. Nothing is asserted: this measures, tests do not.
+taken pair by pair, and its median is printed beside the goal. The pair that warms up leaves bytecode behind, as pip does
+where it installs maskcli. Nothing is asserted: this measures, tests do not.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -18,13 +20,14 @@ from pathlib import Path
 
 LIGHT = [sys.executable, "-c", "import numpy, click, rich.table"]
 HEAVY = [sys.executable, "-c", "import tensorflow, keras"]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 TEN_LINES = "".join(" ".join(map(str, range(1, line + 2))) + "\n" for line in range(10))
 
 
 def seconds(command: list[str]) -> float:
     """Return the wall time of one run of a process, whose output is thrown away."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
