@@ -3,8 +3,8 @@
     python benchmarks/startup.py [--runs 9]
 
 Each command is run in turn with its floor, A B A B ..., so that a machine that slows down slows both; the ratio is
-taken pair by pair, and its median is printed beside the goal. The pair that warms up leaves bytecode behind, as pip does
-where it installs maskcli. Nothing is asserted: this measures, tests do not.
+taken pair by pair, and its median is printed beside the goal. The pair that warms up leaves bytecode behind, as pip
+does where it installs maskcli. Nothing is asserted: this measures, tests do not.
 """
 
 from __future__ import annotations

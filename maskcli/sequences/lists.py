@@ -1,10 +1,11 @@
 """Lists of Python integers to ragged sequences or a padded batch, without a step of Python for each.
 
-``marshal`` writes a list as a tag and its length, and an integer of 32 bits as a tag and its value: five bytes each. Cut
-in fives, what it wrote of some lists has as many parts without the tag of an integer as there are lists, and behind each
-of these as many integers as it says, only if the rows are lists of integers and nothing else: whatever else a list holds
-(a word, ``True``, 2.5, an integer past 32 bits, an array) has another tag, before all that were promised have come.
-NumPy reads the integers in one go. Where there is no such answer, whoever asked looks at the values one by one.
+``marshal`` writes a list as a tag and its length, and an integer of 32 bits as a tag and its value: five bytes each.
+Cut in fives, what it wrote of some lists has as many parts without the tag of an integer as there are lists, and
+behind each of these as many integers as it says, only if the rows are lists of integers and nothing else: whatever
+else a list holds (a word, ``True``, 2.5, an integer past 32 bits, an array) has another tag, before all that were
+promised have come. NumPy reads the integers in one go. Where there is no such answer, whoever asked looks at the
+values one by one.
 """
 
 from __future__ import annotations
