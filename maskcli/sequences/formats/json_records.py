@@ -1,8 +1,9 @@
 """Records of several fields, a line each: their lists of integers by the tokenizer, the rest by JSON's own reader.
 
-The list of the wanted field is cut out of each line. What is left, ``{"label": 3, "ids": []}``, is short, and is read a
-line at a time. Where each record has the field, and it is named as often as there are lines, and no backslash can spell
-it in another way, it is named once in each; then the list that was cut out is its value, and what is left is the rest.
+The list of the wanted field is cut out of each line. What is left, ``{"label": 3, "ids": []}``, is short, and where
+many lines say the same, it is read once. Where each record has the field, and it is named as often as there are lines,
+and no backslash can spell it in another way, it is named once in each; then the list that was cut out is its value,
+and what is left is the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from maskcli.sequences.formats.blockwise import Quick
 from maskcli.sequences.formats.json_frames import separator_of
 from maskcli.sequences.tokenizer import Frame, Workspace, tokenize
 
-LINE_END, OPEN, CLOSE = b"\n[]"
+OPEN, CLOSE = b"[]"
+MARK = '"maskcli: end of a row"'
+"""JSON that is read between two records."""
 Places = NDArray[np.int64]
 
 
@@ -43,18 +46,20 @@ def records_quickly(block: bytes, wanted: str | None, work: Workspace) -> Quick 
     lists = _lists(raw, start[0], rows)
     if lists is None:
         return None
-    cut = np.zeros(len(raw), np.int8)
-    cut[lists[0]] += 1
-    cut[lists[1]] -= 1
-    inside = np.cumsum(cut, dtype=np.int8).view(bool)
-    rest = raw[np.flatnonzero(~inside)].tobytes()
-    inside[raw == LINE_END] = True
-    integers = raw[np.flatnonzero(inside)].tobytes()
+    integers, rest = _apart(block, *lists)
     ragged = tokenize(integers, Frame(b"", b"", b"\n", separator_of(integers)), work)
     records = None if ragged is None else _records(rest, rows)
     if records is None or ragged is None or any(record.get(name) != [] for record in records):
         return None
     return Quick(ragged, name, records)
+
+
+def _apart(block: bytes, begins: Places, ends: Places) -> tuple[bytes, bytes]:
+    """Return what stands between these places, a line each, and all else."""
+    first, last = begins.tolist(), ends.tolist()
+    inside = [block[begin:end] for begin, end in zip(first, last, strict=True)]
+    outside = [block[begin:end] for begin, end in zip([0, *last], [*first, len(block)], strict=True)]
+    return b"\n".join([*inside, b""]), b"".join(outside)
 
 
 def _field_of(line: bytes) -> str | None:
@@ -83,17 +88,20 @@ def _lists(raw: NDArray[np.uint8], start: bytes, rows: int) -> tuple[Places, Pla
     return (begins, ends) if (begins <= ends).all() else None
 
 
-def _records(lines: bytes, rows: int) -> list[dict[str, Any]] | None:
-    """Return the records of lines, one each; None if there are others, or anything else."""
-    records, start, decode = [], 0, json.JSONDecoder().raw_decode
+def _records(rest: bytes, rows: int) -> list[dict[str, Any]] | None:
+    """Return the different records among lines, one each; None if there are others, or anything else.
+
+    All are read at once, with a mark between each two. No line has the mark in it, so it can stand nowhere else: where
+    all marks are found, every other entry is what one line says.
+    """
     try:
-        text = lines.decode()
-        while start < len(text):
-            record, end = decode(text, start)
-            start = end + (2 if text.startswith("\r\n", end) else 1)
-            if text[start - 1] != "\n" or type(record) is not dict:
-                return None
-            records.append(record)
-    except (ValueError, RecursionError, IndexError):
+        text = rest.decode()
+        lines = list(dict.fromkeys(text.removesuffix("\n").split("\n")))
+        if MARK in text or text.count("\n") != rows:
+            return None
+        found = json.loads(f"[{f',{MARK},'.join(lines)}]")
+    except (ValueError, RecursionError):
         return None
-    return records if len(records) == rows else None
+    records, marks = found[::2], found[1::2]
+    alone = len(records) == len(lines) and set(map(type, records)) == {dict} and marks.count(MARK[1:-1]) == len(marks)
+    return records if alone else None
