@@ -74,16 +74,17 @@ def test_no_more_threads_than_processors_work_and_the_one_that_asks_is_one(
 
 def test_an_error_of_the_thread_that_asks_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "processors", lambda: 2)
-    asking, begun = threading.current_thread(), threading.Event()
+    asking, failed, seen = threading.current_thread(), [], []
 
     def work(item: int) -> int:
         if threading.current_thread() is asking:
-            begun.set()
+            failed.append(item)
             raise ValueError(item)
-        begun.wait()
+        time.sleep(0.001)
         return item
 
-    got = in_order(work, range(2), alone=0)
-    assert next(got) == (0, 0)
-    with pytest.raises(ValueError, match="1"):
-        next(got)
+    with pytest.raises(ValueError) as raised:
+        for item, _ in in_order(work, range(50), alone=0):
+            seen.append(item)
+    assert seen == list(range(len(seen)))
+    assert raised.value.args == (min(failed),) == (len(seen),)
