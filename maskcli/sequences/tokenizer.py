@@ -212,18 +212,22 @@ def _stops(raw: Bytes, frame: Frame, work: Workspace) -> Places:
 
 def _all_stand(raw: Bytes, stops: Places, frame: Frame) -> bool:
     """Return whether rows whose suffixes begin there stand in their frames, one behind the other."""
-    suffix = len(frame.suffix)
-    if not len(stops) or stops[-1] + suffix != len(raw) or not _stands(raw, frame.head, np.zeros(1, np.int64)):
+    ends = stops + len(frame.suffix)
+    if not len(stops) or ends[-1] != len(raw) or stops[0] < len(frame.head):
         return False
-    starts = stops[:-1] + suffix
-    if stops[0] < len(frame.head) or (stops[1:] - starts < len(frame.prefix)).any():
+    if (stops[1:] - ends[:-1] < len(frame.prefix)).any():
         return False
-    return _stands(raw, frame.prefix, starts) and _stands(raw, frame.suffix, stops)
+    parts = (frame.head, stops[:1] * 0), (frame.suffix + frame.prefix, stops[:-1]), (frame.suffix, stops[-1:])
+    return all(_stands(raw, part, places) for part, places in parts)
 
 
 def _stands(raw: Bytes, part: bytes, places: Places) -> bool:
-    """Return whether ``part`` stands at all places, none of them past the end."""
-    return all((np.take(raw, places + offset, mode="clip") == byte).all() for offset, byte in enumerate(part))
+    """Return whether ``part`` stands at all places, none of which is too near the end."""
+    size = len(part)
+    if not size or not len(places):
+        return True
+    windows: NDArray[Any] = np.ndarray((len(raw) - size + 1,), f"V{size}", raw, strides=(1,))
+    return bool((windows[places].view(np.uint8).reshape(-1, size) == np.frombuffer(part, np.uint8)).all())
 
 
 def _count(raw: Bytes, separator: bytes, work: Workspace) -> int:
