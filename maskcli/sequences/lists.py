@@ -102,11 +102,11 @@ def pad_lists(rows: object, layout: Layout) -> PaddedBatch | None:
         return None
     lengths = np.empty(len(rows), np.int64)
     step = rows_at_once(max(longest, maxlen), NUMBER.itemsize)
-    for start in range(0, len(rows), step):
-        records = _Records.of(rows[start : start + step], margin=maxlen)
+    for at in matrix.parts(step):
+        records = _Records.of(rows[at], margin=maxlen)
         if records is None:
             return None
-        at, kept = slice(start, start + step), np.minimum(records.lengths, maxlen)
+        kept = np.minimum(records.lengths, maxlen)
         starts = records.starts if layout.truncating == "post" else records.starts + records.lengths - kept
         matrix.fill(at, records.numbers, Rows(starts, kept, maxlen, layout.padding).begins, kept)
         lengths[at] = records.lengths

@@ -78,6 +78,24 @@ class Matrix:
         width = self.tokens.shape[1]
         self._finish(at, _windows(values, width)[begins].view(values.dtype).reshape(-1, width), kept)
 
+    def parts(self, step: int) -> Iterator[slice]:
+        """Yield all rows in order, ``step`` at a time, to be filled.
+
+        To be given memory by the system takes about as long as to fill it. Where there is much of it, another thread
+        asks for that of the rows that come next.
+        """
+        n_rows, width = self.tokens.shape
+        if self.tokens.nbytes < MANY:
+            yield from _slices(0, n_rows, step)
+            return
+        many = step * max(1, MANY // (step * width * self.tokens.itemsize))
+        for rows, _ in in_order(self._touch, _slices(0, n_rows, many), alone=0):
+            yield from _slices(rows.start, rows.stop, step)
+
+    def _touch(self, rows: slice) -> None:
+        self.tokens[rows] = 0
+        self.mask[rows] = False
+
 
 def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bools]:
     """Return tokens ``(n_rows, maxlen)`` of ``dtype``, ``value`` at padding, and the mask, True at tokens.
@@ -111,6 +129,10 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
     return matrix.tokens, matrix.mask
 
 
+def _slices(first: int, end: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, end)) for start in range(first, end, step))
+
+
 def is_wide(maxlen: int, itemsize: int) -> bool:
     """Return whether rows are too long to be gathered."""
     return maxlen * itemsize > WIDEST
@@ -141,8 +163,7 @@ def _chunks(values: Ints, rows: Rows) -> Iterator[tuple[slice, Ints, NDArray[np.
         ]
     step = rows_at_once(width, values.itemsize)
     for low, high, source, shift in sources:
-        for start in range(low, high, step):
-            at = slice(start, min(start + step, high))
+        for at in _slices(low, high, step):
             yield at, source, begins[at] + shift if shift else begins[at]
 
 
