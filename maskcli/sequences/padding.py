@@ -13,7 +13,7 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.sequences.lists import pad_lists
 from maskcli.sequences.ragged import INT64, as_ragged
-from maskcli.sequences.windows import Rows, laid_out
+from maskcli.sequences.windows import Rows, extremes, laid_out
 
 SIDES = ("pre", "post")
 PART = 2**22
@@ -215,7 +215,8 @@ def fitting(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
     if np.can_cast(ragged.values.dtype, dtype) or not len(ragged.values):
         return ragged
     limits: Any = np.iinfo(dtype)
-    if limits.min <= int(ragged.values.min()) and int(ragged.values.max()) <= limits.max:
+    least, largest = extremes(ragged.values)
+    if limits.min <= least and largest <= limits.max:
         return ragged
     low, high = max(limits.min, INT64.min), min(limits.max, INT64.max)
     past = np.flatnonzero((ragged.values < low) | (ragged.values > high))

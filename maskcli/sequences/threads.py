@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,6 +23,8 @@ ALONE = 2
 THREADS = 2
 AHEAD = 2 * THREADS
 """Items that are begun or wait at once."""
+SHARES = 16
+"""Parts that many small items are shared in: as few as leave neither thread to wait long for the other."""
 
 
 def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> Iterator[tuple[T, R]]:
@@ -45,6 +47,14 @@ def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> 
         yield from _shared(pool, work, chain(first, rest))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Return what ``work`` makes of each item, by threads that take many small ones at a time."""
+    step = max(1, -(-len(items) // SHARES))
+    shares = (items[start : start + step] for start in range(0, len(items), step))
+    done = in_order(lambda share: [work(item) for item in share], shares, alone=0)
+    return [made for _, all_made in done for made in all_made]
 
 
 def _shared(pool: Executor, work: Callable[[T], R], items: Iterator[T]) -> Iterator[tuple[T, R]]:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records import Bools, Ints, Side
-from maskcli.sequences.threads import in_order
+from maskcli.sequences.threads import each, in_order
 
 CHUNK = 2**20
 """Bytes of the rows that are worked on at once."""
@@ -30,8 +30,6 @@ MANY = 2**24
 """Bytes of a result from which two threads share the work."""
 LARGEST = 2**40
 """Tokens of a matrix; no machine holds more."""
-SHARES = 16
-"""Parts that it is shared in: as few as leave neither thread to wait long for the other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +72,14 @@ class Matrix:
         self._finish = (_by_table if small else _by_mask)(self.tokens, self.mask, padding, value)
 
     def fill(self, at: slice, values: Ints, begins: NDArray[np.int64], kept: NDArray[np.int64]) -> None:
-        """Put the windows of ``values`` that begin there into these rows, with their first or last ``kept`` tokens."""
+        """Put the windows of ``values`` that begin there into these rows, with their first or last ``kept`` tokens.
+
+        ``begins`` do not fall.
+        """
         width = self.tokens.shape[1]
+        first, end = int(begins[0]), int(begins[-1]) + width
+        if values.dtype != self.tokens.dtype and end - first <= len(begins) * width:
+            values, begins = values[first:end].astype(self.tokens.dtype), begins - first
         self._finish(at, _windows(values, width)[begins].view(values.dtype).reshape(-1, width), kept)
 
     def parts(self, step: int) -> Iterator[slice]:
@@ -115,18 +119,26 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
         _copied(values, rows, value, matrix)
         return matrix.tokens, matrix.mask
 
-    def work(chunks: list[tuple[slice, Ints, NDArray[np.int64]]]) -> None:
-        for at, source, begins in chunks:
-            matrix.fill(at, source, begins, rows.kept[at])
+    def work(chunk: tuple[slice, Ints, NDArray[np.int64]]) -> None:
+        at, source, begins = chunk
+        matrix.fill(at, source, begins, rows.kept[at])
 
     chunks = list(_chunks(values, rows))
     if matrix.tokens.nbytes < MANY:
-        work(chunks)
-        return matrix.tokens, matrix.mask
-    step = -(-len(chunks) // SHARES)
-    for _ in in_order(work, [chunks[start : start + step] for start in range(0, len(chunks), step)], alone=0):
-        pass
+        for chunk in chunks:
+            work(chunk)
+    else:
+        each(work, chunks)
     return matrix.tokens, matrix.mask
+
+
+def extremes(values: Ints) -> tuple[int, int]:
+    """Return the least and the largest of some integers, at least one, each part read from memory once."""
+    if values.nbytes < MANY:
+        return int(values.min()), int(values.max())
+    step = CHUNK // values.itemsize
+    found = each(lambda at: (int(values[at].min()), int(values[at].max())), list(_slices(0, len(values), step)))
+    return min(least for least, _ in found), max(largest for _, largest in found)
 
 
 def _slices(first: int, end: int, step: int) -> Iterator[slice]:
