@@ -136,7 +136,7 @@ def extremes(values: Ints) -> tuple[int, int]:
     """Return the least and the largest of some integers, at least one, each part read from memory once."""
     if values.nbytes < MANY:
         return int(values.min()), int(values.max())
-    step = CHUNK // values.itemsize
+    step = rows_at_once(1, values.itemsize)
     found = each(lambda at: (int(values[at].min()), int(values[at].max())), list(_slices(0, len(values), step)))
     return min(least for least, _ in found), max(largest for _, largest in found)
 
