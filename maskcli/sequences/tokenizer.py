@@ -3,19 +3,21 @@
 The text comes in blocks of whole rows, small enough to stay in the processor's cache, and each step is one operation of
 NumPy on all bytes of a block.
 
-A byte less 48, as uint8, is below 10 where a digit stands, and is that digit. Neighbours are combined: ten times the
-digit before and this one are what two digits say that end here, a hundred times what two digits say that end two
-earlier and these are what four say, and so on, where all of them are digits. A number ends at a digit that none
-follows; there, and nowhere else, is read what the digits up to it say.
+A byte less 48, as uint8, is below 10 where a digit stands, and is that digit. Ten times the digit before and this one
+are what two digits say that end here. A number ends at a digit that none follows; there, and nowhere else, is read
+what the last two digits say, a hundred times what the two before them say, and so on, where all of them are digits.
 
-Whether that is what the text says is *proved by counting*. Rows are told by a byte that each of them has once, such as
-the end of a line. What must stand before and behind the numbers of each row (its ``Frame``) is looked at there. When
-digits, separators and frames add up to all the bytes of the block, there is nothing else in it. Then there is at least
-one separator between two numbers of a row, or they would be one; and when the separators of all rows are as many as
-that, there is just one each, and none before the first number or behind the last. (Text may have some behind the last,
-as spreadsheets write empty cells: these are all that stands there, and are left out of the count.) Any doubt (a word, a
-point, an open bracket, a number of seventeen digits) has no answer here, and the block is read by a plain reader, which
-has the answer, or says what is wrong.
+Whether that is what the text says is *proved by counting*. Right behind a number stands a separator, or the end of its
+row. What must stand before and behind the numbers of each row (its ``Frame``) is looked at there. When digits, these
+separators and frames add up to all the bytes of the block, there is nothing else in it. Then there is one separator
+between two numbers of a row, and none before the first number or behind the last.
+
+That is so where each row has a number, and nothing behind its last. Otherwise rows are told by a byte that each of
+them has once, such as the end of a line, and separators are counted wherever they stand: there must be as many as
+there are places between two numbers. (Text may have some behind the last, as spreadsheets write empty cells: these are
+all that stands there, and are left out of the count.) Any doubt (a word, a point, an open bracket, a number of
+seventeen digits) has no answer here, and the block is read by a plain reader, which has the answer, or says what is
+wrong.
 """
 
 from __future__ import annotations
