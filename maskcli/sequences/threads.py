@@ -36,7 +36,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> 
         alone: items at the start that are worked on in this thread.
     """
     rest = iter(items)
-    yield from ((item, work(item)) for item in islice(rest, alone if processors() >= THREADS else None))
+    yield from ((item, work(item)) for item in islice(rest, alone if are_several() else None))
     first = list(islice(rest, 1))
     if not first:
         return
@@ -87,6 +87,11 @@ def _done(work: Callable[[T], R], item: T) -> Future[R]:
     except Exception as error:  # It is raised in its turn.
         made.set_exception(error)
     return made
+
+
+def are_several() -> bool:
+    """Return whether there are processors for more than one thread."""
+    return processors() >= THREADS
 
 
 def processors() -> int:

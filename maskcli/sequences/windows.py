@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records import Bools, Ints, Side
-from maskcli.sequences.threads import each, in_order
+from maskcli.sequences.threads import are_several, each, in_order
 
 CHUNK = 2**20
 """Bytes of the rows that are worked on at once."""
@@ -89,7 +89,7 @@ class Matrix:
         asks for that of the rows that come next.
         """
         n_rows, width = self.tokens.shape
-        if self.tokens.nbytes < MANY:
+        if self.tokens.nbytes < MANY or not are_several():
             yield from _slices(0, n_rows, step)
             return
         many = step * max(1, MANY // (step * width * self.tokens.itemsize))

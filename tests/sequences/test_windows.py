@@ -115,3 +115,16 @@ def test_a_batch_that_no_machine_holds_is_not_asked_for(rows: object, monkeypatc
     monkeypatch.setattr(windows, "LARGEST", 3)
     with pytest.raises(maskcli.MaskcliError, match="a batch that fits in memory; received 2 sequences of 2 timesteps"):
         maskcli.pad(rows)
+
+
+@pytest.mark.parametrize(("processors", "asks"), [(1, False), (2, True)])
+def test_memory_is_asked_for_ahead_only_by_another_thread(
+    monkeypatch: pytest.MonkeyPatch, processors: int, asks: bool
+) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: processors)
+    monkeypatch.setattr(windows, "MANY", 0)
+    touched: list[slice] = []
+    monkeypatch.setattr(windows.Matrix, "_touch", lambda _, rows: touched.append(rows))
+    matrix = windows.Matrix(7, 4, "post", 0, "int32")
+    assert [(at.start, at.stop) for at in matrix.parts(2)] == [(0, 2), (2, 4), (4, 6), (6, 7)]
+    assert bool(touched) == asks
