@@ -13,7 +13,7 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.sequences.lists import pad_lists
 from maskcli.sequences.ragged import INT64, as_ragged
-from maskcli.sequences.windows import Rows, extremes, laid_out
+from maskcli.sequences.windows import MisfitError, Rows, holds, laid_out
 
 SIDES = ("pre", "post")
 PART = 2**22
@@ -67,12 +67,13 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
             received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
             fix="Give maxlen to pad them anyway, or check what wrote this input.",
         )
-    fitting(ragged, layout)
     resolved = dataclasses.replace(layout, maxlen=maxlen)
     try:
         kept = np.minimum(lengths, maxlen)
         starts = ragged.row_splits[:-1] if layout.truncating == "post" else ragged.row_splits[1:] - kept
         tokens, mask = laid_out(ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype)
+    except MisfitError:
+        raise _misfit(ragged, layout.dtype) from None
     except (MemoryError, ValueError, OverflowError) as error:
         raise _too_big(len(ragged), maxlen) from error
     return PaddedBatch(tokens, mask, lengths, resolved, truncated_tokens=len(ragged.values) - int(kept.sum()))
@@ -211,17 +212,17 @@ def _maxlen(layout: Layout) -> int:
 
 def fitting(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
     """Return sequences whose every value the dtype of ``layout`` holds; raise InputError for others."""
-    dtype = layout.dtype
-    if np.can_cast(ragged.values.dtype, dtype) or not len(ragged.values):
-        return ragged
+    if not holds(layout.dtype, ragged.values):
+        raise _misfit(ragged, layout.dtype)
+    return ragged
+
+
+def _misfit(ragged: RaggedSequences, dtype: str) -> InputError:
+    """Return the error for the first value that ``dtype`` does not hold."""
     limits: Any = np.iinfo(dtype)
-    least, largest = extremes(ragged.values)
-    if limits.min <= least and largest <= limits.max:
-        return ragged
     low, high = max(limits.min, INT64.min), min(limits.max, INT64.max)
-    past = np.flatnonzero((ragged.values < low) | (ragged.values > high))
-    row, position = ragged.place(int(past[0]))
-    raise InputError(
+    row, position = ragged.place(int(np.argmax((ragged.values < low) | (ragged.values > high))))
+    return InputError(
         row=row,
         value=position,
         expected=f"an integer that {dtype} holds ({limits.min} to {limits.max})",

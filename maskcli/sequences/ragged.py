@@ -99,9 +99,10 @@ def ragged_from_matrix(matrix: np.ndarray) -> RaggedSequences:
 
 
 def checked(ragged: RaggedSequences) -> RaggedSequences:
-    """Return ``ragged`` as int32 or int64 when its splits frame its values; raise InputError otherwise."""
+    """Return ``ragged`` as integers that int64 holds when its splits frame its values; raise InputError otherwise."""
     values = np.asarray(ragged.values)
-    return RaggedSequences(values if values.dtype == np.int32 else as_int64(values), framed(ragged).row_splits)
+    fine = values.dtype.isnative and values.dtype.kind in "iu" and np.can_cast(values.dtype, np.int64)
+    return RaggedSequences(values if fine else as_int64(values), framed(ragged).row_splits)
 
 
 def framed(ragged: RaggedSequences) -> RaggedSequences:

@@ -4,14 +4,16 @@ A row of the matrix is first a *window*: as many values as it has timesteps, rea
 flat values. A sequence that is shorter brings its neighbours' values along, and these are replaced afterwards. Windows
 overlap, and a strided view holds them all without a copy, each as one element, so that NumPy copies a row at once. What
 to replace is looked up by length in a small table of bits, which are all set at tokens and none at padding, so that one
-``and`` does it without a branch. All of it goes in chunks of rows that stay in the processor's cache, by two threads
-where there is much to do, each of which takes many chunks at a time: NumPy lets others run while it copies.
+``and`` does it without a branch. Values of another dtype are looked at and converted before they are gathered, so that
+memory is read once. All of it goes in chunks of rows that stay in the processor's cache, by two threads where there is
+much to do, each of which takes many chunks at a time: NumPy lets others run while it copies.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,10 @@ class Rows:
         return self.starts if self.padding == "post" else self.starts + self.kept - self.maxlen
 
 
+class MisfitError(Exception):
+    """A value is outside what the dtype of a matrix holds."""
+
+
 class Matrix:
     """A padded matrix that is filled some rows at a time.
 
@@ -74,12 +80,12 @@ class Matrix:
     def fill(self, at: slice, values: Ints, begins: NDArray[np.int64], kept: NDArray[np.int64]) -> None:
         """Put the windows of ``values`` that begin there into these rows, with their first or last ``kept`` tokens.
 
-        ``begins`` do not fall.
+        ``begins`` do not fall. Raise MisfitError for a value of the windows that the dtype does not hold.
         """
         width = self.tokens.shape[1]
         first, end = int(begins[0]), int(begins[-1]) + width
         if values.dtype != self.tokens.dtype and end - first <= len(begins) * width:
-            values, begins = values[first:end].astype(self.tokens.dtype), begins - first
+            values, begins = _converted(values[first:end], self.tokens.dtype), begins - first
         self._finish(at, _windows(values, width)[begins].view(values.dtype).reshape(-1, width), kept)
 
     def parts(self, step: int) -> Iterator[slice]:
@@ -105,17 +111,21 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
     """Return tokens ``(n_rows, maxlen)`` of ``dtype``, ``value`` at padding, and the mask, True at tokens.
 
     Args:
-        values: ``(n_tokens,)`` integers, all of which ``dtype`` holds.
+        values: ``(n_tokens,)`` integers.
         rows: where the tokens of each row stand in them.
         value: the padding id.
         dtype: an integer dtype of NumPy.
 
     Raises:
         MemoryError: when the matrix does not fit.
+        MisfitError: for a value that ``dtype`` does not hold, though it be cut off.
     """
     values = np.ascontiguousarray(values)
     matrix = Matrix(len(rows.kept), rows.maxlen, rows.padding, value, dtype)
-    if is_wide(rows.maxlen, max(values.itemsize, matrix.tokens.itemsize)):
+    wide = is_wide(rows.maxlen, max(values.itemsize, matrix.tokens.itemsize))
+    if (wide or rows.kept.sum() < len(values)) and not holds(dtype, values):
+        raise MisfitError
+    if wide:
         _copied(values, rows, value, matrix)
         return matrix.tokens, matrix.mask
 
@@ -123,7 +133,7 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
         at, source, begins = chunk
         matrix.fill(at, source, begins, rows.kept[at])
 
-    chunks = list(_chunks(values, rows))
+    chunks = list(_chunks(values, rows, rows_at_once(rows.maxlen, matrix.tokens.itemsize)))
     if matrix.tokens.nbytes < MANY:
         for chunk in chunks:
             work(chunk)
@@ -132,13 +142,30 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
     return matrix.tokens, matrix.mask
 
 
-def extremes(values: Ints) -> tuple[int, int]:
-    """Return the least and the largest of some integers, at least one, each part read from memory once."""
-    if values.nbytes < MANY:
-        return int(values.min()), int(values.max())
-    step = rows_at_once(1, values.itemsize)
-    found = each(lambda at: (int(values[at].min()), int(values[at].max())), list(_slices(0, len(values), step)))
-    return min(least for least, _ in found), max(largest for _, largest in found)
+def holds(dtype: str, values: Ints) -> bool:
+    """Return whether a dtype holds all of some integers, each part of which is read from memory once."""
+    if np.can_cast(values.dtype, dtype):
+        return True
+    parts = [values[at] for at in _slices(0, len(values), rows_at_once(1, values.itemsize))]
+    within = partial(_are_within, dtype)
+    return all(each(within, parts) if values.nbytes >= MANY else map(within, parts))
+
+
+def _are_within(dtype: str, values: Ints) -> bool:
+    """Return whether integers are within the limits of a dtype."""
+    limits: Any = np.iinfo(dtype)
+    known: Any = np.iinfo(values.dtype)
+    as_unsigned = np.maximum.reduce(values.view(f"u{values.itemsize}"), axis=None)
+    if as_unsigned <= min(limits.max, known.max):  # Then none is negative, which would be large here.
+        return True
+    return bool(limits.min <= values.min() and values.max() <= limits.max)
+
+
+def _converted(values: Ints, dtype: np.dtype[Any]) -> Ints:
+    """Return integers as a dtype; raise MisfitError where it does not hold them all."""
+    if not np.can_cast(values.dtype, dtype) and not _are_within(dtype.name, values):
+        raise MisfitError
+    return values.astype(dtype)
 
 
 def _slices(first: int, end: int, step: int) -> Iterator[slice]:
@@ -155,8 +182,8 @@ def rows_at_once(maxlen: int, itemsize: int) -> int:
     return max(1, CHUNK // (maxlen * itemsize))
 
 
-def _chunks(values: Ints, rows: Rows) -> Iterator[tuple[slice, Ints, NDArray[np.int64]]]:
-    """Yield which rows, the values that they are gathered from, and where their windows begin there.
+def _chunks(values: Ints, rows: Rows, step: int) -> Iterator[tuple[slice, Ints, NDArray[np.int64]]]:
+    """Yield which rows, ``step`` at a time, the values they are gathered from, and where their windows begin there.
 
     Windows of the first and the last rows may reach past the ends of the values, and are read from copies of these ends
     that go on.
@@ -173,7 +200,6 @@ def _chunks(values: Ints, rows: Rows) -> Iterator[tuple[slice, Ints, NDArray[np.
             (first, end, values, 0),
             (end, n_rows, np.concatenate([values[last:], beyond]), -last),
         ]
-    step = rows_at_once(width, values.itemsize)
     for low, high, source, shift in sources:
         for at in _slices(low, high, step):
             yield at, source, begins[at] + shift if shift else begins[at]
@@ -194,17 +220,19 @@ def _by_table(tokens: Ints, mask: Bools, padding: Side, value: int) -> Finish:
     valid = _valid(np.arange(width + 1), width, padding)
     bits = np.zeros(valid.shape, tokens.dtype)
     np.invert(bits, out=bits, where=valid)
-    valid_rows, mask_rows, bits_rows = _as_elements(valid), _as_elements(mask), _as_elements(bits)
+    valid_rows, mask_rows = _as_elements(valid), _as_elements(mask)
+    bits_rows, token_rows = _as_elements(bits), _as_elements(tokens)
 
     def finish(at: slice, windows: Ints, kept: NDArray[np.int64]) -> None:
         part = tokens[at]
         np.take(valid_rows, kept, out=mask_rows[at], mode="clip")
-        wanted = np.take(bits_rows, kept, mode="clip").view(tokens.dtype).reshape(part.shape)
         if windows.dtype != part.dtype:
-            windows = windows.astype(part.dtype)
+            windows = _converted(windows, part.dtype)
         if not value:
-            np.bitwise_and(windows, wanted, out=part)
+            np.take(bits_rows, kept, out=token_rows[at], mode="clip")
+            np.bitwise_and(windows, part, out=part)
             return
+        wanted = np.take(bits_rows, kept, mode="clip").view(tokens.dtype).reshape(part.shape)
         np.bitwise_xor(windows, number, out=windows)
         np.bitwise_and(windows, wanted, out=windows)
         np.bitwise_xor(windows, number, out=part)
@@ -217,7 +245,7 @@ def _by_mask(tokens: Ints, mask: Bools, padding: Side, value: int) -> Finish:
 
     def finish(at: slice, windows: Ints, kept: NDArray[np.int64]) -> None:
         mask[at] = _valid(kept, tokens.shape[1], padding)
-        np.copyto(tokens[at], windows, casting="unsafe")
+        np.copyto(tokens[at], _converted(windows, tokens.dtype))
         np.copyto(tokens[at], value, where=~mask[at])
 
     return finish

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import maskcli
 from maskcli.records import RaggedSequences
 from maskcli.sequences import threads, windows
+from maskcli.sequences.ragged import as_ragged
 
 WAYS = {
     "table": {},
@@ -47,8 +48,8 @@ def ragged(rows: list[list[int]], dtype: str) -> RaggedSequences:
     truncating=SIDES,
     maxlen=st.integers(1, 12),
     value=st.integers(-128, 127),
-    source=st.sampled_from(["int32", "int64", "int8", "lists"]),
-    dtype=st.sampled_from(["int8", "int32", "int64"]),
+    source=st.sampled_from(["int32", "int64", "int8", "int16", "lists"]),
+    dtype=st.sampled_from(["int8", "int16", "int32", "int64"]),
 )
 def test_equals_keras(rows, padding, truncating, maxlen, value, source, dtype) -> None:  # type: ignore[no-untyped-def]
     from keras.utils import pad_sequences
@@ -105,9 +106,40 @@ def test_values_that_do_not_lie_together() -> None:
     assert maskcli.pad(apart).tokens.tolist() == [[9, 7, 0], [5, 3, 1]]
 
 
-def test_int32_that_a_smaller_dtype_does_not_hold_is_named() -> None:
-    with pytest.raises(maskcli.MaskcliError, match=r"row 2, value 1: .*int8 holds \(-128 to 127\); received 300"):
-        maskcli.pad(ragged([[1], [300]], "int32"), dtype="int8")
+INTEGERS = [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("source", INTEGERS)
+def test_a_dtype_holds_what_is_within_its_limits(source: str, dtype: str) -> None:
+    known, limits = np.iinfo(source), np.iinfo(dtype)
+    edges = {edge + step for edge in (0, known.min, known.max, limits.min, limits.max) for step in (-1, 0, 1)}
+    for edge in sorted(edge for edge in edges if known.min <= edge <= known.max):
+        assert windows.holds(dtype, np.array([1, edge, 2], source)) == (limits.min <= edge <= limits.max), edge
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(("source", "dtype"), [("int32", "int8"), ("int64", "uint16"), ("int16", "uint16")])
+@pytest.mark.parametrize("padding", ["pre", "post"])
+@pytest.mark.parametrize("maxlen", [None, 2])
+def test_a_value_that_the_dtype_does_not_hold_is_named_wherever_it_stands(
+    source: str, dtype: str, padding: str, maxlen: int | None
+) -> None:
+    rows = [[1, 2, 3], [], [4], [5, 6, 7, 8]]
+    for row, sequence in enumerate(rows):
+        for position in range(len(sequence)):
+            wrong = copy.deepcopy(rows)
+            wrong[row][position] = -200
+            with pytest.raises(
+                maskcli.MaskcliError, match=rf"row {row + 1}, value {position + 1}: .*{dtype} holds .*received -200"
+            ):
+                maskcli.pad(ragged(wrong, source), padding=padding, maxlen=maxlen, dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint32", "int64"])
+def test_values_of_the_dtype_asked_for_are_not_copied_into_another(dtype: str) -> None:
+    given = ragged([[1, 2], [3]], dtype)
+    assert np.shares_memory(as_ragged(given).values, given.values)
 
 
 @pytest.mark.parametrize("rows", [[[1, 2], [3]], RaggedSequences(np.array([1, 2, 3]), np.array([0, 2, 3]))])
