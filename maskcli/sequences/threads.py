@@ -49,6 +49,29 @@ def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> 
         pool.shutdown(cancel_futures=True)
 
 
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield items that another thread takes, few of them before they are needed, where there are many and processors.
+
+    For what takes long and lets other threads run, such as reading by a library.
+    """
+    rest = iter(items)
+    yield from islice(rest, ALONE if are_several() else None)
+    first = list(islice(rest, 1))
+    if not first:
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(1)
+    try:
+        waiting = deque(pool.submit(list, islice(rest, 1)) for _ in range(AHEAD))
+        while first:
+            yield first[0]
+            waiting.append(pool.submit(list, islice(rest, 1)))
+            first = waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
 def each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return what ``work`` makes of each item, by threads that take many small ones at a time."""
     step = max(1, -(-len(items) // SHARES))

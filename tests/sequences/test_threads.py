@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from maskcli.sequences import threads
-from maskcli.sequences.threads import in_order
+from maskcli.sequences.threads import ahead, in_order
 
 
 @pytest.mark.parametrize("processors", [1, 2])
@@ -88,3 +88,49 @@ def test_an_error_of_the_thread_that_asks_waits_for_its_turn(monkeypatch: pytest
             seen.append(item)
     assert seen == list(range(len(seen)))
     assert raised.value.args == (min(failed),) == (len(seen),)
+
+
+@pytest.mark.parametrize("processors", [1, 2])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
+def test_what_is_taken_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: processors)
+    takers = set()
+
+    def items() -> Iterator[int]:
+        for item in range(count):
+            takers.add(threading.current_thread())
+            yield item
+
+    assert list(ahead(items())) == list(range(count))
+    assert (takers <= {threading.current_thread()}) == (processors == 1 or count <= threads.ALONE + 1)
+
+
+def test_few_are_taken_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: 2)
+    taken = []
+
+    def items() -> Iterator[int]:
+        for item in range(1000):
+            taken.append(item)
+            yield item
+
+    for item in ahead(items()):
+        assert taken[-1] <= item + threads.AHEAD + 1
+
+
+def test_an_error_of_what_is_taken_ahead_is_raised_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "processors", lambda: 2)
+
+    def items() -> Iterator[int]:
+        yield from range(7)
+        raise ValueError
+
+    got = ahead(items())
+    assert [next(got) for _ in range(7)] == list(range(7))
+    with pytest.raises(ValueError):
+        next(got)
+    got = ahead(range(100))
+    for _ in range(5):
+        next(got)
+    got.close()
+    assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]

@@ -15,7 +15,7 @@ from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, chunk_of, judged, quoted, raised
 from maskcli.sequences.ragged import checked
 from maskcli.sequences.sources import Source, pyarrow
-from maskcli.sequences.threads import in_order
+from maskcli.sequences.threads import ahead, in_order
 
 T = TypeVar("T")
 ROWS = 2**13
@@ -133,7 +133,7 @@ def _chunks(
                 return error if error.row is not None else error.at(name)
 
         row = 0
-        for batch, result in in_order(work, found):
+        for batch, result in in_order(work, ahead(found)):
             where = _row_of(name, row)
             yield Chunk(batch.num_rows, raised(result, where), where)
             row += batch.num_rows
