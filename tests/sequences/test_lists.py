@@ -28,6 +28,13 @@ ODD = (
 )
 
 
+class Silent:
+    """Something that does not tell its length."""
+
+    def __len__(self) -> int:
+        raise ValueError
+
+
 class Code(enum.IntEnum):
     ONE = 1
 
@@ -94,6 +101,10 @@ def test_the_answer_is_that_of_looking_at_each_value(rows: list[Any]) -> None:
         [5, []],
         [[1], 2],
         [(1, 2)],
+        [[1], (2, 3)],
+        [[1, []], [3]],
+        [[1], {2}],
+        [[1], Silent()],
         [[Code.ONE]],
         [["i" * 5]],
         [[b"i\x00\x00\x00\x00"]],
