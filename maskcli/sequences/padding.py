@@ -60,7 +60,8 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     """Return ``ragged`` padded by ``layout``; see ``pad``."""
     layout = check_layout(layout)
     lengths = ragged.lengths
-    maxlen = int(lengths.max()) if layout.maxlen is None else layout.maxlen
+    longest = int(lengths.max())
+    maxlen = longest if layout.maxlen is None else layout.maxlen
     if maxlen == 0:
         raise InputError(
             expected="at least one token",
@@ -69,7 +70,7 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
         )
     resolved = dataclasses.replace(layout, maxlen=maxlen)
     try:
-        kept = np.minimum(lengths, maxlen)
+        kept = lengths if longest <= maxlen else np.minimum(lengths, maxlen)
         starts = ragged.row_splits[:-1] if layout.truncating == "post" else ragged.row_splits[1:] - kept
         tokens, mask = laid_out(ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype)
     except MisfitError:

@@ -115,9 +115,10 @@ def framed(ragged: RaggedSequences) -> RaggedSequences:
     if not len(splits) or splits[0] != 0 or splits[-1] != len(values):
         ends = f"{splits[0]} to {splits[-1]}" if len(splits) else "no numbers"
         raise _bad_splits(f"{ends} for {len(values)} values")
-    falling = np.flatnonzero(np.diff(splits) < 0)
-    if len(falling):
-        raise _bad_splits(f"{splits[falling[0]]} followed by {splits[falling[0] + 1]}")
+    falls = splits[1:] < splits[:-1]
+    if falls.any():
+        first = int(falls.argmax())
+        raise _bad_splits(f"{splits[first]} followed by {splits[first + 1]}")
     return RaggedSequences(values, splits)
 
 

@@ -23,7 +23,7 @@ ALONE = 2
 THREADS = 2
 AHEAD = 2 * THREADS
 """Items that are begun or wait at once."""
-SHARES = 16
+SHARES = 8
 """Parts that many small items are shared in: as few as leave neither thread to wait long for the other."""
 
 

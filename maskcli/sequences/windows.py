@@ -123,7 +123,8 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
     values = np.ascontiguousarray(values)
     matrix = Matrix(len(rows.kept), rows.maxlen, rows.padding, value, dtype)
     wide = is_wide(rows.maxlen, max(values.itemsize, matrix.tokens.itemsize))
-    if (wide or rows.kept.sum() < len(values)) and not holds(dtype, values):
+    narrows = not np.can_cast(values.dtype, dtype)
+    if narrows and (wide or rows.kept.sum() < len(values)) and not holds(dtype, values):
         raise MisfitError
     if wide:
         _copied(values, rows, value, matrix)
