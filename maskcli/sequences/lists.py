@@ -111,10 +111,7 @@ def pad_lists(rows: Any, layout: Layout) -> PaddedBatch | None:
 
 
 def _lengths(rows: Any) -> NDArray[np.int64] | None:
-    """Return how many values each of some lists has; None for what is seen at once to be something else."""
-    if not isinstance(rows, list) or not rows or type(rows[0]) is not list:
+    """Return how many values each of some lists has; None for anything but a list of lists."""
+    if not isinstance(rows, list) or set(map(type, rows)) != {list}:
         return None
-    try:
-        return np.fromiter(map(len, rows), np.int64, len(rows))
-    except Exception:  # Of what has no length, or does not tell it: more is said where rows are looked at.
-        return None
+    return np.fromiter(map(len, rows), np.int64, len(rows))
