@@ -168,7 +168,7 @@ class _Aside:
     def __init__(self, file: IO[bytes]) -> None:
         self.rows = self.tokens = self.longest = 0
         self._file = file
-        self._parts: list[tuple[int, int, np.dtype[np.signedinteger]]] = []
+        self._parts: list[tuple[int, int, np.dtype[np.integer]]] = []
 
     def add(self, ragged: RaggedSequences) -> None:
         lengths = ragged.lengths

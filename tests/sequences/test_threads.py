@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -24,7 +24,10 @@ def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, processors: int,
     assert list(in_order(work, range(count))) == [(item, item * item) for item in range(count)]
 
 
-def test_no_more_is_taken_than_what_is_worked_on_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("take", [ahead, lambda items: (item for item, _ in in_order(lambda item: item, items))])
+def test_no_more_is_taken_than_what_is_wanted_soon(
+    monkeypatch: pytest.MonkeyPatch, take: Callable[[Iterator[int]], Iterator[int]]
+) -> None:
     monkeypatch.setattr(threads, "processors", lambda: 2)
     taken = []
 
@@ -33,7 +36,7 @@ def test_no_more_is_taken_than_what_is_worked_on_soon(monkeypatch: pytest.Monkey
             taken.append(item)
             yield item
 
-    for item, _ in in_order(lambda item: item, items()):
+    for item in take(items()):
         assert taken[-1] <= item + threads.AHEAD
 
 
@@ -103,19 +106,6 @@ def test_what_is_taken_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch, pro
 
     assert list(ahead(items())) == list(range(count))
     assert (takers <= {threading.current_thread()}) == (processors == 1 or count <= threads.ALONE + 1)
-
-
-def test_few_are_taken_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: 2)
-    taken = []
-
-    def items() -> Iterator[int]:
-        for item in range(1000):
-            taken.append(item)
-            yield item
-
-    for item in ahead(items()):
-        assert taken[-1] <= item + threads.AHEAD + 1
 
 
 def test_an_error_of_what_is_taken_ahead_is_raised_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
