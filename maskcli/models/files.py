@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 """How the names of files end that Keras loads."""
 TRACEBACK = "--traceback shows where."
 """The advice where only the place of an error tells more."""
+_LARGE = 64 * 2**20
+"""Bytes below which no size is suspicious."""
+_MOST_EXPANSION = 100
+"""Bytes in memory for a byte in the file, at most, as in Keras 3.15; weights hardly compress."""
 _A_MODEL = "a Keras model in a .keras or .h5 file"
 
 
@@ -24,13 +29,15 @@ _A_MODEL = "a Keras model in a .keras or .h5 file"
 class Saved:
     """What a file says of its model: the configuration of the layers, that of compile(), and who wrote it.
 
-    ``path`` is absolute, lest Keras takes a name for an address such as hf://.
+    ``path`` is absolute, lest Keras takes a name for an address such as hf://. ``vocabularies`` counts the vocabulary
+    files in the archive.
     """
 
     path: str
     config: Any
     compiled: Any
     keras_version: str
+    vocabularies: int = 0
 
     @property
     def by_keras_2(self) -> bool:
@@ -98,6 +105,7 @@ def _read_zip(spec: str, path: Path) -> Saved:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
+            _check_members(spec, archive)
             if "config.json" not in members:
                 raise unreadable(spec, "a zip file without config.json", "Save it with model.save('model.keras').")
             config = _parsed(spec, archive.read("config.json"))
@@ -105,13 +113,40 @@ def _read_zip(spec: str, path: Path) -> Saved:
     except ModelError:
         raise
     except Exception as error:  # A damaged zip raises a dozen kinds.
-        raise _damaged(spec, error) from error
+        raise damaged(spec, error) from error
     return Saved(
         str(path.absolute()),
         {key: value for key, value in config.items() if key != "compile_config"},
         config.get("compile_config"),
         str(about.get("keras_version", "")),
+        sum(re.fullmatch(r"assets/(.*/)?vocabulary\.txt", name) is not None for name in members),
     )
+
+
+def _check_members(spec: str, archive: zipfile.ZipFile) -> None:
+    for member in archive.infolist():
+        if ".." in re.split(r"[/\\]", member.filename) or member.filename.startswith("/"):
+            raise foreign_bytes(spec, f"the member {member.filename}, which is a path out of the file")
+        check_size(spec, member.filename, member.file_size, member.compress_size)
+
+
+def check_size(spec: str, place: str, in_memory: int, stored: int) -> None:
+    """Raise ModelError for a part of a file that needs a hundred times its bytes in memory."""
+    if in_memory > _LARGE and in_memory > _MOST_EXPANSION * max(stored, 1):
+        raise foreign_bytes(spec, f"{place}, which holds {stored:,} bytes and needs {in_memory:,} in memory")
+
+
+def rewrite_config(saved: Saved, target: Path) -> str:
+    """Write a copy of a .keras file with the configuration of ``saved``, and return its path."""
+    config = saved.config | ({} if saved.compiled is None else {"compile_config": saved.compiled})
+    with zipfile.ZipFile(saved.path) as archive, zipfile.ZipFile(target, "w") as copy:
+        for name in dict.fromkeys(archive.namelist()):
+            if name == "config.json":
+                copy.writestr(name, json.dumps(config))
+            else:
+                with archive.open(name) as source, copy.open(name, "w", force_zip64=True) as out:
+                    shutil.copyfileobj(source, out)
+    return str(target)
 
 
 def _read_hdf5(spec: str, path: Path) -> Saved:
@@ -123,7 +158,7 @@ def _read_hdf5(spec: str, path: Path) -> Saved:
                 _text(file.attrs.get(name)) for name in ("model_config", "training_config", "keras_version")
             )
     except Exception as error:
-        raise _damaged(spec, error) from error
+        raise damaged(spec, error) from error
     if config is None:
         raise unreadable(
             spec,
@@ -153,7 +188,18 @@ def _parsed(spec: str, text: str | bytes) -> dict[str, Any]:
 # What errors say.
 
 
-def _damaged(spec: str, error: Exception) -> ModelError:
+def foreign_bytes(spec: str, received: str) -> ModelError:
+    """Return the ModelError of a file that leads to other bytes than its own."""
+    return ModelError(
+        where=display(spec),
+        expected="weights that are stored in the model's own file",
+        received=printable(received),
+        fix="Save the model again with model.save('model.keras'), on the machine that has the weights.",
+    )
+
+
+def damaged(spec: str, error: Exception) -> ModelError:
+    """Return the ModelError of a file that is broken."""
     return unreadable(spec, f"a file that is damaged or cut off ({said(error)})", "Copy or save it again.")
 
 

@@ -8,25 +8,28 @@ import difflib
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from maskcli.errors import ModelError, UsageError
 from maskcli.models.builtin import BUILTIN
+from maskcli.models.custom_objects import CustomObjects, custom_objects_from, custom_objects_of
 from maskcli.models.factories import FACTORY, built, described, how_to_get_a_model
-from maskcli.models.files import SUFFIXES, TRACEBACK, Saved, display, read_saved, reason, unreadable
-from maskcli.models.runtime import load_keras, quiet_stdout
-from maskcli.models.safety import (
-    Stranger,
-    custom_objects_from,
-    custom_objects_of,
-    not_restorable,
+from maskcli.models.files import SUFFIXES, TRACEBACK, Saved, display, read_saved, reason, rewrite_config, unreadable
+from maskcli.models.guard import (
+    NamedObject,
+    outdated_error,
     refuse_code,
+    refuse_vocabulary_paths,
     short_names,
-    strangers_in,
-    unknown,
+    uncompilable,
+    unknown_error,
+    unknown_objects,
+    vocabulary_settings,
 )
+from maskcli.models.runtime import load_keras, quiet_stdout
+from maskcli.models.weights import check_weights
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,12 +72,15 @@ def load(spec: str, custom_objects: Sequence[str] = (), unsafe: bool = False) ->
     if kind == "built-in":
         raise ValueError(f"{spec} is built in: maskcli.models.build makes it.")
     saved = read_saved(spec) if kind == "file" else None
+    if saved is not None:
+        check_weights(spec, saved.path)
     load_keras()
     with quiet_stdout(), _no_warnings():
         custom = custom_objects_from(custom_objects)
         if saved is None:
-            return UserModel(built(spec, custom), spec, "factory")
-        return _loaded(spec, saved, custom, unsafe)
+            return UserModel(built(spec, dict(custom.defined)), spec, "factory")
+        with custom.only_these_registered():
+            return _loaded(spec, saved, custom, unsafe)
 
 
 def given(model: object) -> UserModel:
@@ -103,41 +109,57 @@ def saved_and_loaded(model: Any) -> Any:
         return keras.models.load_model(path, custom_objects=custom_objects_of(model), compile=False, safe_mode=False)
 
 
-def _loaded(spec: str, saved: Saved, custom: dict[str, Any], unsafe: bool) -> UserModel:
-    """Return the file's model, compiled where that can be restored."""
+def _loaded(spec: str, saved: Saved, custom: CustomObjects, unsafe: bool) -> UserModel:
+    """Load a file, and compile the model where that can be restored."""
     import keras
 
-    known = {**custom, **keras.saving.get_custom_objects()}
+    unknown = unknown_objects(saved.config, custom.names, unsafe=unsafe)
     if not unsafe:
-        refuse_code(spec, saved.config)
-    strangers = strangers_in(saved.config, known)
-    if outside := [one for one in strangers if one.module]:
-        raise unknown(spec, outside)
-    options: dict[str, Any] = {"custom_objects": short_names(saved) | custom, "safe_mode": not unsafe}
-    why = not_restorable(saved.compiled, known, unsafe)
-    if not why:
+        refuse_code(spec, saved, custom.names)
+    if unknown:
+        raise unknown_error(spec, saved, unknown)
+    options: dict[str, Any] = {"custom_objects": {**short_names(saved), **custom.defined}, "safe_mode": not unsafe}
+    why = uncompilable(saved.compiled, custom.names, unsafe=unsafe)
+    with _vocabulary_inside(spec, saved, unsafe) as path:
+        if not why:
+            try:
+                return UserModel(keras.models.load_model(path, **options), display(spec), "file")
+            except Exception as error:  # Loading without compile() shows whose fault it is.
+                why = reason(error)
         try:
-            return UserModel(keras.models.load_model(saved.path, **options), display(spec), "file")
-        except Exception as error:  # Whose fault it is, loading without compile() tells.
-            why = reason(error)
-    try:
-        model = keras.models.load_model(saved.path, compile=False, **options)
-    except (Exception, SystemExit) as error:
-        raise _not_loaded(spec, saved, strangers, error) from error
+            model = keras.models.load_model(path, compile=False, **options)
+        except (Exception, SystemExit) as error:
+            raise _not_loaded(spec, saved, custom, error) from error
     note = f"The compiled loss and metrics of {display(spec)} could not be restored and are left out: {why}."
     return UserModel(model, display(spec), "file", (note,))
 
 
-def _not_loaded(spec: str, saved: Saved, strangers: Iterable[Stranger], error: BaseException) -> ModelError:
-    """Return what to say of an error that Keras raised while it loaded the file."""
-    if blamed := [one for one in strangers if one.name in str(error)]:
-        return unknown(spec, blamed)
+@contextlib.contextmanager
+def _vocabulary_inside(spec: str, saved: Saved, unsafe: bool) -> Iterator[str]:
+    """Yield the path to load the model from, where no lookup layer reads its vocabulary from another file.
+
+    Before 3.12, Keras stored a vocabulary in the archive and left the path that it came from in the configuration.
+    Such a path is taken out, in a copy of the file.
+    """
+    settings = [] if unsafe else vocabulary_settings(saved.config)
+    if not settings:
+        yield saved.path
+        return
+    if len(settings) > saved.vocabularies:
+        refuse_vocabulary_paths(spec, [entry["vocabulary"] for entry in settings])
+    for entry in settings:
+        entry["vocabulary"] = None
+    with tempfile.TemporaryDirectory() as folder:
+        yield rewrite_config(saved, Path(folder) / "model.keras")
+
+
+def _not_loaded(spec: str, saved: Saved, custom: CustomObjects, error: BaseException) -> ModelError:
+    """Return the error for whatever Keras raised while it loaded the file."""
+    unknown: list[NamedObject] = unknown_objects(saved.config, custom.names)
+    if blamed := [named for named in unknown if named.name in str(error)]:
+        return unknown_error(spec, saved, blamed)
     if saved.by_keras_2:
-        return unreadable(
-            spec,
-            f"one of Keras {saved.keras_version}, which this Keras cannot read ({reason(error)})",
-            "Build the model again in Keras 3, load the old one's weights into it, and model.save('model.keras').",
-        )
+        return outdated_error(spec, saved, reason(error))
     return unreadable(spec, reason(error), TRACEBACK)
 
 

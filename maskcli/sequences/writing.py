@@ -49,8 +49,10 @@ def replacing(path: str) -> Iterator[BinaryIO]:
 @contextlib.contextmanager
 def _beside(target: Path) -> Iterator[BinaryIO]:
     temporary = target.with_name(f".{target.name[:50]}.{os.getpid()}")  # A name may have 255 bytes.
+    # Until it has the target's mode, only its owner may read it: the target may be private.
+    mode = 0o600 if target.exists() else 0o666
     try:
-        with temporary.open("xb") as out:
+        with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as out:
             yield out
         if target.exists():
             temporary.chmod(target.stat().st_mode)

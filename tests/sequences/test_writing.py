@@ -1,0 +1,89 @@
+"""Output files: whole or not at all, and as private as the file they replace."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskcli.cli import run
+from maskcli.sequences.writing import replacing
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="file modes are those of POSIX")
+
+
+@pytest.fixture(params=[0o022, 0o000])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("private", [0o600, 0o400, 0o640])
+@pytest.mark.usefixtures("umask")
+def test_a_replaced_file_is_never_readable_by_others(private: int, tmp_path: Path) -> None:
+    target = tmp_path / "ids.npy"
+    target.write_bytes(b"before")
+    target.chmod(private)
+    with replacing(str(target)) as out:
+        (temporary,) = set(tmp_path.iterdir()) - {target}
+        assert mode(temporary) == 0o600
+        out.write(b"after")
+        out.flush()
+        assert mode(temporary) == 0o600
+    assert target.read_bytes() == b"after"
+    assert mode(target) == private
+
+
+def test_a_new_file_has_the_usual_mode(umask: int, tmp_path: Path) -> None:
+    with replacing(str(tmp_path / "new")) as out:
+        out.write(b"x")
+    assert mode(tmp_path / "new") == 0o666 & ~umask
+
+
+@pytest.mark.usefixtures("umask")
+def test_a_private_target_of_a_link_stays_private(tmp_path: Path) -> None:
+    target, link = tmp_path / "secret", tmp_path / "link"
+    target.touch(0o600)
+    link.symlink_to(target)
+    with replacing(str(link)) as out:
+        assert all(mode(file) == 0o600 for file in tmp_path.iterdir())
+        out.write(b"x")
+    assert (link.is_symlink(), mode(target), target.read_bytes()) == (True, 0o600, b"x")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".jsonl", ".csv", ".json", ".md", ".svg"])
+@pytest.mark.usefixtures("umask")
+def test_no_command_opens_a_private_file_to_others(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every file that the command makes on the way is made private; what is opened is observed, not guessed."""
+    made = []
+    real = os.open
+
+    def watched_open(path: object, flags: int, permissions: int = 0o777, **options: object) -> int:
+        if flags & os.O_CREAT:
+            made.append(permissions)
+        return real(path, flags, permissions, **options)  # type: ignore[arg-type]
+
+    data, target, mask = tmp_path / "ids.txt", tmp_path / f"out{suffix}", tmp_path / "mask.npy"
+    data.write_text("1 2 3\n4\n")
+    for private in (target, mask):
+        private.touch(0o600)
+    both = suffix in (".npy", ".jsonl", ".csv")
+    monkeypatch.setattr(os, "open", watched_open)
+    assert run(["pad", str(data), "--output", str(target), *(["--mask-output", str(mask)] if both else [])]) == 0
+    monkeypatch.undo()
+    assert len(made) >= 1 + both
+    assert all(permissions & 0o077 == 0 for permissions in made)
+    assert mode(target) == mode(mask) == 0o600
+    if suffix == ".npy":
+        assert np.load(target).tolist() == [[1, 2, 3], [4, 0, 0]]
