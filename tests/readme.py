@@ -1,4 +1,4 @@
-"""The transcripts of the README and of the docs: found, run, compared, and written anew by ``python -m tests.readme``."""
+"""Run the transcripts of the README and of the docs, compare them, or rewrite them: ``python -m tests.readme [PAGE]``."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 from tests.conftest import ROOT, clean_environment
 
 README = ROOT / "README.md"
-PAGES = (README, *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 DRAWN = re.compile(r"^<!-- \$ (.*) -->\n```mermaid\n(.*?)^```$", re.M | re.S)
-"""A graph that a page draws, and the command that prints it."""
+"""A graph in a page, and the command that prints it."""
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]?\d+)?")
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One line after ``$ ``, and what the page says it prints."""
+    """A command line after ``$ ``, and its output on the page."""
 
     command: str
     output: str
 
 
 def steps(text: str) -> list[Step]:
-    """Return the steps of all transcripts."""
+    """Return the steps of all transcripts of a page."""
     return [Step(command, output) for command, output in DRAWN.findall(text)] + [
         Step(command, output)
         for block in BLOCK.findall(text)
@@ -38,7 +38,7 @@ def steps(text: str) -> list[Step]:
 
 
 def run(command: str) -> str:
-    """Return what a command line prints on both streams, run by a real shell in the checkout, with files elsewhere."""
+    """Return both output streams of a command line, run by a real shell in a temporary folder with the sample data."""
     with tempfile.TemporaryDirectory() as folder:
         shim = Path(folder) / "bin" / "maskcli"
         shim.parent.mkdir()
@@ -55,7 +55,7 @@ def run(command: str) -> str:
 
 
 def alike(shown: str, printed: str) -> bool:
-    """Return whether two outputs differ by no more than the last digit of a number, as they may between machines."""
+    """Return whether two outputs are equal up to the last digit of numbers, which may differ between machines."""
     if NUMBER.sub("#", _squeezed(shown)) != NUMBER.sub("#", _squeezed(printed)):
         return False
     pairs = zip(NUMBER.findall(shown), NUMBER.findall(printed), strict=True)

@@ -1,4 +1,4 @@
-"""The five things that the project set out to show; the README shows the same ones."""
+"""The five results that maskcli was built to show; the README and the guides in docs/ show them too."""
 
 from __future__ import annotations
 
