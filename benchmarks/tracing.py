@@ -93,8 +93,8 @@ def main() -> None:
     import keras
     import numpy as np
 
-    from maskcli.inspection.trace import trace
     from maskcli.records import ModelInput
+    from maskcli.trace.run import trace
 
     warnings.simplefilter("ignore")  # Keras warns of nested models, wrongly.
     tokens = np.random.default_rng(0).integers(1, 100, (32, 50)).astype("int32")

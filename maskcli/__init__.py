@@ -10,10 +10,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskcli.api.check import check
+    from maskcli.api.inspect import inspect
+    from maskcli.api.loss import loss
+    from maskcli.api.pad import pad
+    from maskcli.api.read_report import read_report
+    from maskcli.api.report import report
     from maskcli.errors import MaskcliError
     from maskcli.evidence import CheckReport, Finding, Inspection, LossReport, Report
     from maskcli.records import PaddedBatch, RaggedSequences
-    from maskcli.verbs import check, inspect, loss, pad, read_report, report
 
 __version__ = "0.1.0"
 __all__ = [
@@ -43,12 +48,12 @@ _HOMES = {
     "PaddedBatch": "maskcli.records",
     "RaggedSequences": "maskcli.records",
     "Report": "maskcli.evidence",
-    "check": "maskcli.verbs",
-    "inspect": "maskcli.verbs",
-    "loss": "maskcli.verbs",
-    "pad": "maskcli.sequences.padding",
-    "read_report": "maskcli.verbs",
-    "report": "maskcli.verbs",
+    "check": "maskcli.api.check",
+    "inspect": "maskcli.api.inspect",
+    "loss": "maskcli.api.loss",
+    "pad": "maskcli.api.pad",
+    "read_report": "maskcli.api.read_report",
+    "report": "maskcli.api.report",
 }
 
 

@@ -99,7 +99,7 @@ def _fail(message: str, code: ExitCode, arguments: Sequence[str]) -> int:
         import traceback
 
         traceback.print_exc()
-    from maskcli.render.flowing import printable_lines
+    from maskcli.render.text_flow import printable_lines
 
     click.echo("\n".join(printable_lines(f"Error: {message}")), err=True)
     return code

@@ -58,7 +58,7 @@ def check(
     FILE may be an .npz with an array, or records with a field, for each input of the model. [tool.maskcli] in a
     pyproject.toml may set select, ignore and fail-on.
     """
-    from maskcli import verbs
+    from maskcli.api.check import check as check_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.check_document import check_document
     from maskcli.render.progress import working
@@ -71,7 +71,7 @@ def check(
     data, layout, naming = source.handed(builtin, *filter(None, [model["targets"]]))
     doing = "Judging the data" if data_only else "Loading TensorFlow and running the model"
     with naming, working(doing), quiet_stderr(), quiet_stdout():
-        report = verbs.check(data, data_only=data_only, **rules, **dataclasses.asdict(layout), **model)
+        report = check_model(data, data_only=data_only, **rules, **dataclasses.asdict(layout), **model)
     answer.give(options.Result(partial(check_document, report), partial(views.view, report)))
     return ExitCode.OK if report.passed else ExitCode.FINDINGS
 

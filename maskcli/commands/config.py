@@ -52,7 +52,7 @@ def judging(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None
     Raises:
         UsageError: for rules that do not exist, with who named them.
     """
-    from maskcli.rules.choosing import chosen
+    from maskcli.rules.selection import chosen
 
     config, asked = read_config(Path()), {"select": _split(select), "ignore": _split(ignore)}
     judges = {"select": asked["select"] or config.select, "ignore": asked["ignore"] or config.ignore}

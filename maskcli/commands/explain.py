@@ -20,7 +20,7 @@ def explain(code: str, answer: options.Answer) -> None:
     """
     from maskcli.render.rule_documents import explain_document
     from maskcli.render.views import explain as views
-    from maskcli.rules.choosing import by_code
+    from maskcli.rules.selection import by_code
 
     answer.check_output()
     rule = by_code(code)

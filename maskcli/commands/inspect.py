@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from maskcli.commands import options
-from maskcli.commands.drawing import PICTURES as FORMS
-from maskcli.commands.drawing import check_pictures, drawn
-from maskcli.commands.heat import check_heat, heat_option
+from maskcli.commands.heat_option import check_heat, heat_option
+from maskcli.commands.picture_output import PICTURES as FORMS
+from maskcli.commands.picture_output import check_pictures, drawn
 from maskcli.commands.pictures import OF_INSPECTION, check_choice, of_inspection, picture_options
 from maskcli.errors import ExitCode
 from maskcli.evidence import Inspection
@@ -70,7 +70,7 @@ def inspect(
     --embedding-dim, --zero-output-for-mask, --seed, --units, --return-sequences and --mask-source make a built-in
     model and go with no other.
     """
-    from maskcli import verbs
+    from maskcli.api.inspect import inspect as inspect_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.documents import inspect_document
     from maskcli.render.progress import working
@@ -82,7 +82,7 @@ def inspect(
     check_heat(heat, answer)
     data, layout, naming = source.handed(options.is_builtin(model["model"], *ONLY_BUILTIN))
     with naming, working("Loading TensorFlow and running the model"), quiet_stderr(), quiet_stdout():
-        inspection = verbs.inspect(data, **dataclasses.asdict(layout), **model)
+        inspection = inspect_model(data, **dataclasses.asdict(layout), **model)
     view = partial(_view, inspection, heat)
     svg = partial(of_inspection, inspection, picture, sample, feature)
     others: dict[options.Form, Callable[[], bytes]] = {**drawn(svg), "mermaid": partial(_mermaid, inspection)}

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from maskcli.commands import options
-from maskcli.commands.drawing import PICTURES, check_pictures, drawn
-from maskcli.commands.heat import check_heat, heat_option
+from maskcli.commands.heat_option import check_heat, heat_option
 from maskcli.commands.inspect import ONLY_BUILTIN
-from maskcli.commands.judging import Judging, judging_options
+from maskcli.commands.loss_options import Judging, judging_options
+from maskcli.commands.picture_output import PICTURES, check_pictures, drawn
 from maskcli.commands.pictures import of_losses
 from maskcli.evidence import LossReport
 from maskcli.models.mask_sources import MASK_SOURCES
@@ -49,7 +49,7 @@ def loss(
     --targets-field names the one that holds the targets. --input-dim, --embedding-dim, --zero-output-for-mask, --seed,
     --units and --mask-source make a built-in model and go with no other.
     """
-    from maskcli import verbs
+    from maskcli.api.loss import loss as explain_loss
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.documents import loss_document
     from maskcli.render.progress import counting
@@ -61,7 +61,7 @@ def loss(
     asked = judging.asked()
     data, layout, naming = source.handed(builtin, *judging.files)
     with naming, counting("Running the model", "rows") as progress, quiet_stderr(), quiet_stdout():
-        report = verbs.loss(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
+        report = explain_loss(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
     view = partial(_view, report, heat)
     answer.give(options.Result(partial(loss_document, report), view, drawn(partial(of_losses, report.first))))
 

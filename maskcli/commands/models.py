@@ -14,13 +14,13 @@ from maskcli.commands import options
 @options.json_schema_option("models")
 def models(answer: options.Answer) -> None:
     """List the built-in models, and what each does with a mask."""
-    from maskcli import verbs
+    from maskcli.api.models import models as list_models
     from maskcli.render.documents import models_document
     from maskcli.render.parts import Limits, Part
     from maskcli.render.views import models as views
 
     answer.check_output()
-    found = verbs.models()
+    found = list_models()
 
     def view(_limits: Limits) -> list[Part]:
         return views.view(found)

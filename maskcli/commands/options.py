@@ -83,7 +83,7 @@ class Source:
 
         Also returned are the layout, and what names the place in a file to errors that know only the row.
         """
-        from maskcli.verbs.cases import DataFile
+        from maskcli.api.model_data import DataFile
 
         files = expanded(self.files)
         if len(files) != 1:

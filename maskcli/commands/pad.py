@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskcli.commands import options
-from maskcli.commands.drawing import PICTURES, check_pictures, drawn
-from maskcli.commands.heat import check_heat, heat_option
+from maskcli.commands.heat_option import check_heat, heat_option
+from maskcli.commands.picture_output import PICTURES, check_pictures, drawn
 from maskcli.errors import UsageError
 from maskcli.records import Excerpt, Layout, PaddedBatch
 from maskcli.render.documents import pad_document
@@ -104,7 +104,7 @@ def _view(batch: PaddedBatch | Excerpt, heat: Any, limits: Limits) -> list[Part]
 
 
 def _picture(batch: PaddedBatch) -> bytes:
-    from maskcli.render.figures.batch import of_batch
+    from maskcli.render.charts.batch import of_batch
     from maskcli.render.pictures import to_svg
 
     return to_svg(of_batch(batch))

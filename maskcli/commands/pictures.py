@@ -71,7 +71,7 @@ def of_report(report: Report, picture: str, sample: int, feature: int, name: str
 
 def of_losses(output: LossOutput) -> bytes:
     """Return the picture of the loss of an output; raise UsageError where it is one number of a whole batch."""
-    from maskcli.render.figures.losses import figure
+    from maskcli.render.charts.losses import figure
     from maskcli.render.pictures import to_svg
 
     drawn = figure(output)
@@ -87,7 +87,7 @@ def of_losses(output: LossOutput) -> bytes:
 
 def _mask(inspection: Inspection) -> bytes:
     """Return the picture of what went in, and of the mask that the model made of it."""
-    from maskcli.render.figures.batch import of_inspection
+    from maskcli.render.charts.batch import of_inspection
     from maskcli.render.pictures import to_svg
 
     drawn = of_inspection(inspection)
@@ -103,7 +103,7 @@ def _mask(inspection: Inspection) -> bytes:
 
 def _outputs(inspection: Inspection, sample: int, feature: int, number: int) -> bytes:
     """Return the picture of one feature of an output, of one sample."""
-    from maskcli.render.figures.outputs import choices, figure
+    from maskcli.render.charts.outputs import choices, figure
     from maskcli.render.pictures import to_svg
 
     samples, features = choices(inspection, number)
@@ -113,7 +113,7 @@ def _outputs(inspection: Inspection, sample: int, feature: int, number: int) -> 
 
 
 def _leaks(matrix: LeakMatrix, sample: int) -> bytes:
-    from maskcli.render.figures.leaks import figure
+    from maskcli.render.charts.leaks import figure
     from maskcli.render.pictures import to_svg
 
     _check_index("--sample", sample, len(matrix.change))
@@ -121,7 +121,7 @@ def _leaks(matrix: LeakMatrix, sample: int) -> bytes:
 
 
 def _attention(attention: AttentionMask, sample: int) -> bytes:
-    from maskcli.render.figures.attention import figure
+    from maskcli.render.charts.attention import figure
     from maskcli.render.pictures import to_svg
 
     _check_index("--sample", sample, len(attention.mask))

@@ -13,9 +13,9 @@ import click
 from maskcli.commands import options
 from maskcli.commands.config import judging as rules_of
 from maskcli.commands.config import rule_options
-from maskcli.commands.drawing import PICTURES, check_pictures, drawn
 from maskcli.commands.inspect import ONLY_BUILTIN
-from maskcli.commands.judging import Judging, judging_options
+from maskcli.commands.loss_options import Judging, judging_options
+from maskcli.commands.picture_output import PICTURES, check_pictures, drawn
 from maskcli.commands.pictures import OF_REPORT, WITH_NAME, WITH_SAMPLE, check_choice, of_report, picture_options
 from maskcli.errors import InputError, MaskcliError, UsageError
 from maskcli.evidence import Report
@@ -85,7 +85,7 @@ def report(
     _check_pictures(answer, picture)
     if from_ is not None:
         _check_alone()
-        from maskcli.verbs import read_report
+        from maskcli.api.read_report import read_report
 
         made = read_report(from_)
     else:
@@ -105,7 +105,7 @@ def _fitting_together(path: str | None) -> Iterator[None]:
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if path is None:
             raise
-        from maskcli.verbs.reading import HINT
+        from maskcli.api.read_report import HINT
 
         raise InputError(
             where=path,
@@ -116,7 +116,7 @@ def _fitting_together(path: str | None) -> Iterator[None]:
 
 
 def _made(source: options.Source, judging: Judging, rules: dict[str, Any], model: dict[str, Any]) -> Report:
-    from maskcli import verbs
+    from maskcli.api.report import report as make_report
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
     from maskcli.render.progress import counting
 
@@ -125,7 +125,7 @@ def _made(source: options.Source, judging: Judging, rules: dict[str, Any], model
     data, layout, naming = source.handed(builtin, *judging.files)
     asked.update(select=rules["select"], ignore=rules["ignore"], command=("maskcli", *command))
     with naming, counting("Running the model", "rows") as progress, quiet_stderr(), quiet_stdout():
-        return verbs.report(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
+        return make_report(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
 
 
 def _pages(made: Report) -> dict[options.Form, Any]:

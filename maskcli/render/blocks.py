@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from maskcli.render.fitted import APART, legend
+from maskcli.render.fit import APART, legend
 from maskcli.render.grid import Cells, elision_note, gap_row, left_out
 from maskcli.render.parts import HEAT, Cell, Column, Heatmap, Limits, Part, Role, Table, Text, cell, elided
 

@@ -8,7 +8,9 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from maskcli.render.blocks import GLYPHS
-from maskcli.render.flowing import (
+from maskcli.render.grid import SEE_ALL
+from maskcli.render.parts import Cell, Code, Column, Heading, Paragraph, Part, Remarks, Role, Table, Text
+from maskcli.render.text_flow import (
     Block,
     Cells,
     blocks,
@@ -20,8 +22,6 @@ from maskcli.render.flowing import (
     runs,
     text_of,
 )
-from maskcli.render.grid import SEE_ALL
-from maskcli.render.parts import Cell, Code, Column, Heading, Paragraph, Part, Remarks, Role, Table, Text
 
 if TYPE_CHECKING:
     from maskcli.evidence import Remark

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from maskcli.render.flowing import (
+from maskcli.render.parts import Code, Column, Heading, Paragraph, Part, Remarks, Table
+from maskcli.render.text_flow import (
     Block,
     Cells,
     blocks,
@@ -20,7 +21,6 @@ from maskcli.render.flowing import (
     text_of,
     width_of,
 )
-from maskcli.render.parts import Code, Column, Heading, Paragraph, Part, Remarks, Table
 
 if TYPE_CHECKING:
     from maskcli.evidence import Remark

@@ -8,7 +8,7 @@ import zlib
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.render.figures import Figure, Spec
+from maskcli.render.charts import Figure, Spec
 
 
 def to_svg(figure: Figure) -> bytes:

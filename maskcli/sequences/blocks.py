@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from maskcli.sequences.sources import BOM, Stream
-
-if TYPE_CHECKING:
-    from maskcli.sequences.tokenizer import Workspace
 
 BLOCK = 2**20
 """Bytes of a block, unless a row is longer."""
@@ -79,16 +74,3 @@ def cut(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator
             left += more
     if left:
         yield Block(left, start)
-
-
-_LOCAL = threading.local()
-
-
-def workspace() -> Workspace:
-    """Return what this thread tokenizes in."""
-    held: Workspace | None = getattr(_LOCAL, "workspace", None)
-    if held is None:
-        from maskcli.sequences.tokenizer import Workspace
-
-        held = _LOCAL.workspace = Workspace()
-    return held

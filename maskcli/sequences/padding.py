@@ -10,50 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, Side
-from maskcli.sequences.lists import pad_lists
-from maskcli.sequences.ragged import INT64, as_ragged
-from maskcli.sequences.windows import MisfitError, Rows, holds, laid_out
+from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.fast.padding import MisfitError, Rows, holds, laid_out
+from maskcli.sequences.ragged import INT64
 
 SIDES = ("pre", "post")
 PART = 2**22
 """Bytes of tokens in each part of a batch that is made in parts."""
-
-
-def pad(
-    sequences: object,
-    *,
-    maxlen: int | None = None,
-    padding: Side = "post",
-    truncating: Side = "post",
-    value: int = 0,
-    dtype: str = "int32",
-) -> PaddedBatch:
-    """Pad and truncate sequences to one length.
-
-    The tokens equal those of ``keras.utils.pad_sequences`` with the same arguments (whose defaults are ``pre``).
-
-    Args:
-        sequences: lists of integers, an integer array or tensor ``(n_sequences, timesteps)``, ``RaggedSequences``, an
-            Arrow array of lists (or what offers one, such as a Polars series), or a ``tf.RaggedTensor``.
-        maxlen: timesteps of the result; None takes the longest sequence.
-        padding: ``pre`` puts padding before a short sequence, ``post`` behind it.
-        truncating: ``pre`` cuts a long sequence at its start, ``post`` at its end.
-        value: what padding is made of.
-        dtype: an integer dtype of NumPy.
-
-    Returns:
-        Tokens ``(n_sequences, maxlen)``, the mask of the same shape, and the lengths ``(n_sequences,)`` before
-        truncation.
-
-    Raises:
-        UsageError: for options that no batch can have, such as ``maxlen=0``.
-        InputError: for no sequences, only empty ones without ``maxlen``, a value that is not an integer, or one
-            that ``dtype`` cannot hold.
-    """
-    layout = Layout(padding, truncating, maxlen, value, dtype)
-    quick = pad_lists(sequences, check_layout(layout))
-    return quick if quick is not None else pad_ragged(as_ragged(sequences), layout)
 
 
 def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:

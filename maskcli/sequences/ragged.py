@@ -9,8 +9,8 @@ import numpy as np
 
 from maskcli.errors import InputError
 from maskcli.records import Bools, Ints, RaggedSequences
+from maskcli.sequences.fast.lists import from_lists
 from maskcli.sequences.foreign import from_foreign
-from maskcli.sequences.lists import from_lists
 
 INT64 = np.iinfo(np.int64)
 

@@ -399,7 +399,7 @@ def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> 
 
 
 def test_one_file_is_left_to_the_model_and_the_rest_is_read() -> None:
-    from maskcli.verbs.cases import DataFile
+    from maskcli.api.model_data import DataFile
 
     given = options.Source(("x.npz",), "npz", "ids", "pre", None, 7, None, None)
     data, layout, _ = given.unread()

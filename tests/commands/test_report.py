@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import maskcli
+from maskcli.api import report
 from maskcli.commands.pictures import OF_REPORT
 from maskcli.errors import InputError
 from maskcli.render.documents import dumps
 from maskcli.render.report_document import report_document
-from maskcli.verbs import reporting
 from tests.conftest import QUESTION, ROOT, Output
 
 Call = Callable[..., Output]
@@ -118,14 +118,14 @@ def test_of_wide_outputs_it_holds_the_first_features(
     assert held.unmasked is not None and held.unmasked.values.shape == (3, 6, 64)
     assert "of shape (3, 6, 100)" in page
     assert "The report holds" not in call("report", "--units", "64", "--format", "json")
-    monkeypatch.setattr(reporting, "MOST_NUMBERS", 2 * 6 * reporting.FEATURES)
+    monkeypatch.setattr(report, "MOST_NUMBERS", 2 * 6 * report.FEATURES)
     fewer = json.loads(str(call("report", *wide, "--format", "json")))
     assert (fewer["rows"], fewer["samples"]) == (3, 2)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_pooled_output_is_cut_and_one_number_a_timestep_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "FEATURES", 4)
+    monkeypatch.setattr(report, "FEATURES", 4)
     layers = keras.layers
     rows = [[1, 2, 3, 4, 5, 6], [4, 5]]
     for last, shape in ((layers.LSTM(5), (2, 4)), (layers.Lambda(lambda each: each[..., 0]), (2, 6))):

@@ -17,8 +17,8 @@ import pytest
 import maskcli
 from maskcli.errors import UsageError
 from maskcli.render import pictures
-from maskcli.render.figures import Figure, attention, batch, leaks, outputs
-from tests.render.test_figures import FIGURES, NASTY, NONE, SMALL, attending, inspection, leak_matrix
+from maskcli.render.charts import Figure, attention, batch, leaks, outputs
+from tests.render.test_charts import FIGURES, NASTY, NONE, SMALL, attending, inspection, leak_matrix
 
 pytest.importorskip("vl_convert")
 SVG = "{http://www.w3.org/2000/svg}"

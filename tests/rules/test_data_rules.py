@@ -22,14 +22,14 @@ from maskcli.evidence import DataFacts, Examination, Finding
 from maskcli.records import Layout
 from maskcli.rules import RULES
 from maskcli.rules.base import Rule, counted, examples, percent
-from maskcli.rules.choosing import by_code, chosen, failing, judge_all
+from maskcli.rules.selection import by_code, chosen, failing, judge_all
 from maskcli.sequences.facts import data_facts, facts_of_array
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
 DATA_RULES = tuple(rule for rule in RULES if rule.about == "data")
 FOLDER = Path(maskcli.rules.__file__).parent
-NO_RULES = {"__init__", "base", "blame", "choosing", "fixes"}
+NO_RULES = {"__init__", "base", "blame", "selection", "fixes"}
 WASTEFUL = [[5, 6, 7]] * 31 + [[4] * 200]
 
 

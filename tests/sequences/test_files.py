@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from maskcli.api.pad import pad
 from maskcli.errors import InputError
 from maskcli.records import Layout
 from maskcli.sequences.files import Loaded, expanded, read_rows, read_sequences
 from maskcli.sequences.formats.base import Field
-from maskcli.sequences.padding import pad
 from tests.conftest import Output
 
 Write = Callable[[str, bytes | str], Path]

@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from maskcli.api.pad import pad
 from maskcli.errors import InputError
 from maskcli.records import Layout
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.files import read_chunks
 from maskcli.sequences.formats import arrow, blockwise, numpy_arrays
 from maskcli.sequences.formats.base import Field
-from maskcli.sequences.padding import pad
 from maskcli.sequences.sources import Source
 from maskcli.sequences.streaming import Files, pad_files
 from tests.conftest import Output, clean_environment

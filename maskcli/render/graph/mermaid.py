@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from maskcli.evidence import Inspection
-from maskcli.render.flowing import printable
 from maskcli.render.graph.folding import Folds, folding_order, opens
 from maskcli.render.graph.graph import KINDS, Kind, Level, Node, Ref, Tree, ends, graph_of, kind_of
 from maskcli.render.graph.looks import INK, LOOKS, STROKES
 from maskcli.render.graph.words import SIGNS, does, inside
+from maskcli.render.text_flow import printable
 from maskcli.render.views.trace import cut
 
 MOST_EDGES, MOST_TEXT = 480, 49_000

@@ -8,13 +8,13 @@ import itertools
 from collections.abc import Iterator
 
 from maskcli.evidence import Inspection
-from maskcli.render.flowing import printable
 from maskcli.render.graph.folding import Folds, drops_inside, folds, opens
 from maskcli.render.graph.graph import KINDS, Flow, Kind, Level, Node, graph_of, occurring
 from maskcli.render.graph.layout import Layout, column_widths, laid_out
 from maskcli.render.graph.looks import ACCENT, INK, LINE, LOOKS, LOST, MUTED, PAPER, STROKES, sign
 from maskcli.render.graph.measure import curve, text_width
 from maskcli.render.graph.words import FLOWS, does, escaped, inside, sentence
+from maskcli.render.text_flow import printable
 from maskcli.render.views.trace import EFFECTS, cut
 
 MOST, DEEPEST = 150, 2

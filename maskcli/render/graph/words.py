@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from maskcli.evidence import Call
 from maskcli.records import Bools
-from maskcli.render.flowing import printable
 from maskcli.render.graph.graph import Flow, Kind, Level, Node
+from maskcli.render.text_flow import printable
 from maskcli.render.views.trace import EFFECTS
 
 SIGNS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskcli.render.figures import Figure
+from maskcli.render.charts import Figure
 from maskcli.render.page.markup import json_script, text
 
 

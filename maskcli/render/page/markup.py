@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from maskcli.render.flowing import pieces, printable
+from maskcli.render.text_flow import pieces, printable
 
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters that a script in a page may not hold as they are, and how JSON spells them."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from maskcli.evidence import AttentionMask, Report
-from maskcli.render.figures import attention, batch, leaks, losses, outputs
+from maskcli.render.charts import attention, batch, leaks, losses, outputs
 from maskcli.render.graph import html as graph
 from maskcli.render.numbers import plural, share
 from maskcli.render.page import chapters, verdict

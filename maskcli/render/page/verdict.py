@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from maskcli.evidence import Finding, Remark, Report, Verdict
 from maskcli.render.check_document import notes
-from maskcli.render.flowing import pieces
 from maskcli.render.numbers import plural, share
 from maskcli.render.page.markup import copyable, prose, text
+from maskcli.render.text_flow import pieces
 from maskcli.render.views.check import SOURCES
 
 SIGNS = {None: ("good", "✓", "fine"), "info": ("info", "i", "note"), "warning": ("warning", "!", "warning")}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from maskcli.evidence import LossOutput, LossReport, MetricReport, Reduction
-from maskcli.render.fitted import UNBROKEN, Said, legend, table_width, with_prose
+from maskcli.render.fit import UNBROKEN, Said, legend, table_width, with_prose
 from maskcli.render.grid import Cells, elision_note, gap_row, left_out
 from maskcli.render.numbers import percent, plural, precise, short
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Table, Text, cell, elided

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from maskcli.evidence import BatchSizeLoss, LossGradient, LossReport
-from maskcli.render.fitted import fitted, legend
+from maskcli.render.fit import fitted, legend
 from maskcli.render.grid import Cells, elision_note, gap_row, left_out
 from maskcli.render.numbers import plural, precise, short
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Table, Text, cell, elided

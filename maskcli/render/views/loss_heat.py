@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from maskcli.evidence import LossOutput
 from maskcli.records import Bools, Floats
 from maskcli.render.blocks import LEVELS, level
-from maskcli.render.fitted import legend
+from maskcli.render.fit import legend
 from maskcli.render.grid import GAP, Cells
 from maskcli.render.numbers import plural, significant
 from maskcli.render.parts import HEAT, Cell, Limits, Part, Role

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from maskcli.evidence import Contribution, LossOutput, LossReport
 from maskcli.records import Floats, primary_of
 from maskcli.render.blocks import level
-from maskcli.render.fitted import bar, fitted, table_width
+from maskcli.render.fit import bar, fitted, table_width
 from maskcli.render.grid import GAP, Cells, elision_note, gap_row, left_out, timestep_columns
 from maskcli.render.numbers import fixed, percent, plural, significant
 from maskcli.render.parts import HEAT, Column, Heading, Limits, Part, Role, Table, cell, elided

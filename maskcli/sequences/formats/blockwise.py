@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import RaggedSequences
 from maskcli.sequences.blocks import Block
+from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, decode, judged, raised
 from maskcli.sequences.sources import Source, Stream
 from maskcli.sequences.threads import in_order
@@ -19,31 +19,16 @@ SMALL = 2**12
 Where = Callable[[int], str]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Quick:
-    """The rows of a block of which there is no doubt.
-
-    Attributes:
-        rows: the sequences.
-        field: of the records that they are in; None for bare lists.
-        records: with an empty list in ``field``; None where they have no other field.
-    """
-
-    rows: RaggedSequences
-    field: str | None = None
-    records: Sequence[dict[str, Any]] | None = None
-
-
 class Reader(Protocol):
     """How one file is read; all but ``quick`` is asked for one block after the other."""
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         """Yield the file in blocks of whole rows."""
 
-    def quick(self, block: Block) -> Quick | None:
+    def quick(self, block: Block) -> FastRows | None:
         """Return the rows of a block, or None in doubt; in any thread."""
 
-    def goes_on(self, quick: Quick, /) -> bool:
+    def goes_on(self, quick: FastRows, /) -> bool:
         """Return whether these rows are of the kind of those before."""
 
     def plain(self, block: Block, where: Where, row: int, /) -> RaggedSequences | None:
@@ -60,7 +45,7 @@ def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences]
         InputError: for what is no sequence of integers, and whatever ``made`` raises, with its place.
     """
 
-    def work(block: Block) -> tuple[Quick, T | MaskcliError] | None:
+    def work(block: Block) -> tuple[FastRows, T | MaskcliError] | None:
         quick = reader.quick(block) if len(block.data) >= SMALL else None
         if quick is None:
             return None

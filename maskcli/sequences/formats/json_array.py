@@ -10,10 +10,12 @@ from typing import Any, BinaryIO, TypeVar
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records import Layout, PaddedBatch, RaggedSequences
 from maskcli.render.documents import dumps, pad_document
-from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut, skip_bom, workspace
+from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut, skip_bom
+from maskcli.sequences.fast.parse import parse_json_array
+from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, chunk_of, decode, judged, quoted
-from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks
+from maskcli.sequences.formats.blockwise import Where, read_blocks
 from maskcli.sequences.padding import check_layout, joined, validity
 from maskcli.sequences.ragged import describe, ragged_from_rows, unpad
 from maskcli.sequences.sources import BOM, Source, Stream
@@ -93,12 +95,10 @@ class _Reader:
             raise _Uncut
         yield Block(_without_bracket(ahead.data), ahead.start)
 
-    def quick(self, block: Block) -> Quick | None:
-        from maskcli.sequences.formats.json_frames import array_frame, quickly
+    def quick(self, block: Block) -> FastRows | None:
+        return parse_json_array(block.data)
 
-        return quickly(block.data, array_frame, True, workspace())
-
-    def goes_on(self, quick: Quick) -> bool:
+    def goes_on(self, quick: FastRows) -> bool:
         return self._entries.take(quick.field)
 
     def plain(self, block: Block, where: Where, _row: int) -> RaggedSequences | None:

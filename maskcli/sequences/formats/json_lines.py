@@ -9,10 +9,12 @@ from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
 from maskcli.records import Layout, RaggedSequences
-from maskcli.sequences.blocks import WHITE, Block, end_of_lines, lines, workspace
+from maskcli.sequences.blocks import WHITE, Block, end_of_lines, lines
+from maskcli.sequences.fast.parse import parse_json_lines
+from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
-from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
+from maskcli.sequences.formats.blockwise import LineReader, Where, read_blocks, whole_lines
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
@@ -47,15 +49,12 @@ class _Reader(LineReader):
     def blocks(self, stream: Stream) -> Iterator[Block]:
         return lines(stream, blank=False)
 
-    def quick(self, block: Block) -> Quick | None:
-        from maskcli.sequences.formats.json_frames import line_frame, quickly
-        from maskcli.sequences.formats.json_records import records_quickly
-
+    def quick(self, block: Block) -> FastRows | None:
         whole = whole_lines(block)
         filled = whole[: end_of_lines(whole, blank=False)]
-        return quickly(filled, line_frame, False, workspace()) or records_quickly(filled, self._field, workspace())
+        return parse_json_lines(filled, self._field)
 
-    def goes_on(self, quick: Quick) -> bool:
+    def goes_on(self, quick: FastRows) -> bool:
         return self._entries.take(quick.field, quick.records, bool(len(quick.rows.values)))
 
     def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:

@@ -15,9 +15,11 @@ import numpy as np
 
 from maskcli.errors import InputError
 from maskcli.records import Layout, RaggedSequences
-from maskcli.sequences.blocks import Block, lines, workspace
+from maskcli.sequences.blocks import Block, lines
+from maskcli.sequences.fast.parse import parse_text
+from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
-from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
+from maskcli.sequences.formats.blockwise import LineReader, Where, read_blocks, whole_lines
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
@@ -44,12 +46,10 @@ class _Reader(LineReader):
     def blocks(self, stream: Stream) -> Iterator[Block]:
         return lines(stream)
 
-    def quick(self, block: Block) -> Quick | None:
-        from maskcli.sequences.formats.text_frames import quickly
+    def quick(self, block: Block) -> FastRows | None:
+        return parse_text(whole_lines(block))
 
-        return quickly(whole_lines(block), workspace())
-
-    def goes_on(self, _quick: Quick) -> bool:
+    def goes_on(self, _quick: FastRows) -> bool:
         return True
 
     def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
