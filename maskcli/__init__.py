@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from maskcli.api.read_report import read_report
     from maskcli.api.report import report
     from maskcli.errors import MaskcliError
-    from maskcli.evidence import CheckReport, Finding, Inspection, LossReport, Report
-    from maskcli.records import PaddedBatch, RaggedSequences
+    from maskcli.records.check import CheckReport, Finding
+    from maskcli.records.loss import LossReport
+    from maskcli.records.report import Report
+    from maskcli.records.sequences import PaddedBatch, RaggedSequences
+    from maskcli.records.trace import Inspection
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,14 +43,14 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CheckReport": "maskcli.evidence",
-    "Finding": "maskcli.evidence",
-    "Inspection": "maskcli.evidence",
-    "LossReport": "maskcli.evidence",
+    "CheckReport": "maskcli.records.check",
+    "Finding": "maskcli.records.check",
+    "Inspection": "maskcli.records.trace",
+    "LossReport": "maskcli.records.loss",
     "MaskcliError": "maskcli.errors",
-    "PaddedBatch": "maskcli.records",
-    "RaggedSequences": "maskcli.records",
-    "Report": "maskcli.evidence",
+    "PaddedBatch": "maskcli.records.sequences",
+    "RaggedSequences": "maskcli.records.sequences",
+    "Report": "maskcli.records.report",
     "check": "maskcli.api.check",
     "inspect": "maskcli.api.inspect",
     "loss": "maskcli.api.loss",

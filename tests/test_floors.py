@@ -32,7 +32,6 @@ ROOMS = (
     "sequences",
     "render",
     "backends",
-    "evidence",
     "records",
     "display",
     "tolerance",

@@ -13,12 +13,15 @@ from maskcli.api.model_data import Case, builtin_case, dataset, is_builtin, user
 from maskcli.api.settings import known
 from maskcli.api.targets import targets_as_given
 from maskcli.errors import UsageError
-from maskcli.evidence import FAIL_ON, CheckReport, DataFacts, Examination, FailOn, Lookup
 from maskcli.losses.compiled import compiled_of
 from maskcli.losses.registry import known_loss
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import running, versions
-from maskcli.records import Layout, ModelInput, PaddedBatch, RaggedSequences, Side
+from maskcli.records.check import FAIL_ON, CheckReport, Examination, FailOn
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import Lookup
+from maskcli.records.model import ModelInput
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.rules.base import Rule
 from maskcli.rules.selection import chosen, failing, judge_all
 from maskcli.sequences.facts import data_facts, facts_of_array

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import said
-from maskcli.evidence import ModelEvidence
 from maskcli.inputs.arguments import arguments, rows_of
 from maskcli.losses.per_output import seen_losses, seen_metrics
 from maskcli.probes.calls import failure_of, mask_sources, misused_masks, mixing, taken_timestep
@@ -19,7 +18,8 @@ from maskcli.probes.context import Subject
 from maskcli.probes.empty_rows import empty_rows
 from maskcli.probes.leak import probe
 from maskcli.probes.saving import saving
-from maskcli.records import ModelInput
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.model import ModelInput
 from maskcli.trace.embeddings import lookups, unknown_ids
 from maskcli.trace.mask_flow import flow_of
 from maskcli.trace.outputs import chosen_rows, seen_outputs

@@ -9,12 +9,13 @@ import numpy as np
 
 from maskcli.api.model_data import Case, builtin_case, builtin_inputs, is_builtin, user_case
 from maskcli.conclusions import remarks
-from maskcli.evidence import EmbeddingRow, Inspection, Outputs, SourceResult, Unmasked
 from maskcli.inputs.arguments import arguments
 from maskcli.models.build import BuiltModel, twin
 from maskcli.models.mask_sources import GIVING
 from maskcli.models.runtime import running, versions
-from maskcli.records import Layout, Side, primary_of
+from maskcli.records.model import primary_of
+from maskcli.records.sequences import Layout, Side
+from maskcli.records.trace import EmbeddingRow, Inspection, Outputs, SourceResult, Unmasked
 from maskcli.trace import timesteps
 from maskcli.trace.edges import edges_of
 from maskcli.trace.embeddings import padding_vector

@@ -13,7 +13,6 @@ from maskcli.api.settings import builtin_settings, positive
 from maskcli.api.targets import Asked, form_of, named, targets_of, weights_of
 from maskcli.conclusions import loss_remarks
 from maskcli.errors import UsageError
-from maskcli.evidence import LossOutput, LossReport, Targets
 from maskcli.inputs.targets import MADE, given_targets, make_targets, read_targets
 from maskcli.losses.accounting import known_sizes
 from maskcli.losses.binding import class_weights, judged_output
@@ -32,7 +31,8 @@ from maskcli.losses.metrics import metrics_of
 from maskcli.losses.registry import CROSS_ENTROPIES, loss_name, loss_object, per_output
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.runtime import running, versions
-from maskcli.records import Layout, PaddedBatch, RaggedSequences, Side
+from maskcli.records.loss import LossOutput, LossReport, Targets
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.trace.outputs import Lane, fixed_batch, lanes
 
 BATCH_SIZE = 32

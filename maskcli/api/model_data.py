@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from maskcli.api.settings import builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
-from maskcli.evidence import ModelAbout, ModelSettings
 from maskcli.inputs.arguments import rows_of, specs_of
 from maskcli.inputs.dataset import EMPTY, Dataset, dataset_from_ragged, dataset_of, read_dataset
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, given, kind_of, load
 from maskcli.models.runtime import load_keras, running
-from maskcli.records import Bools, InputSpec, Layout, ModelInput, PaddedBatch, RaggedSequences
+from maskcli.records.arrays import Bools
+from maskcli.records.model import InputSpec, ModelAbout, ModelInput, ModelSettings
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.padding import first_rows, pad_ragged, valid_timesteps
 from maskcli.sequences.ragged import as_ragged
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from maskcli.evidence import BuiltinModel
 from maskcli.models.builtin import BUILTIN
+from maskcli.records.model import BuiltinModel
 
 
 def models() -> tuple[BuiltinModel, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from maskcli.errors import InputError
-from maskcli.evidence import Report
+from maskcli.records.report import Report
 from maskcli.sequences.sources import Source
 
 HINT = "Name a page or a JSON document that `maskcli report` wrote."

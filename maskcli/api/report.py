@@ -18,14 +18,19 @@ from maskcli.api.model_data import Case
 from maskcli.api.settings import positive
 from maskcli.api.targets import Asked, targets_as_given
 from maskcli.conclusions.verdicts import verdicts
-from maskcli.evidence import CheckReport, Inspection, LossReport, Origin, Outputs, Remark, Report, Targets
 from maskcli.inputs.arguments import arguments
 from maskcli.inputs.targets import MADE
 from maskcli.losses.compiled import compiled_of
 from maskcli.losses.registry import known_loss
 from maskcli.models.runtime import running, versions
 from maskcli.probes.leak_matrix import leak_matrices
-from maskcli.records import Layout, Side, primary_of
+from maskcli.records.check import CheckReport
+from maskcli.records.loss import LossReport, Targets
+from maskcli.records.model import primary_of
+from maskcli.records.remark import Remark
+from maskcli.records.report import Origin, Report
+from maskcli.records.sequences import Layout, Side
+from maskcli.records.trace import Inspection, Outputs
 from maskcli.rules.selection import chosen
 from maskcli.trace.attention import attention_masks
 from maskcli.trace.outputs import fixed_batch

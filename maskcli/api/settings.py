@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.evidence import ModelSettings
 from maskcli.inputs.ids import resolve_input_dim
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.mask_sources import ALL, MASK_SOURCES, check_padding_id
-from maskcli.records import PaddedBatch, RaggedSequences
+from maskcli.records.model import ModelSettings
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 
 
 def builtin_settings(

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from maskcli.api.model_data import Case
 from maskcli.errors import InputError, UsageError
-from maskcli.evidence import Targets
 from maskcli.inputs.columns import pad_rows, row_array
 from maskcli.inputs.targets import MADE, make_for_output, read_array
 from maskcli.losses.registry import per_output, snake
 from maskcli.models.factories import is_spec, named_object
+from maskcli.records.loss import Targets
 from maskcli.trace.outputs import Lane
 
 ALIASES = {"bce": "binary_crossentropy"}

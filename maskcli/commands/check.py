@@ -12,8 +12,8 @@ import click
 from maskcli.commands import options
 from maskcli.commands.config import judging, rule_options
 from maskcli.errors import ExitCode, UsageError
-from maskcli.evidence import FAIL_ON, FailOn
 from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.records.check import FAIL_ON, FailOn
 
 OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field", "loss")
 """Arguments that say nothing of the data alone."""

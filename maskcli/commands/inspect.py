@@ -15,8 +15,8 @@ from maskcli.commands.picture_output import PICTURES as FORMS
 from maskcli.commands.picture_output import check_pictures, drawn
 from maskcli.commands.pictures import OF_INSPECTION, check_choice, of_inspection, picture_options
 from maskcli.errors import ExitCode
-from maskcli.evidence import Inspection
 from maskcli.models.mask_sources import ALL, MASK_SOURCES
+from maskcli.records.trace import Inspection
 from maskcli.render.parts import Limits, Part
 
 ONLY_BUILTIN = (

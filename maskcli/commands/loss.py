@@ -14,8 +14,8 @@ from maskcli.commands.inspect import ONLY_BUILTIN
 from maskcli.commands.loss_options import Judging, judging_options
 from maskcli.commands.picture_output import PICTURES, check_pictures, drawn
 from maskcli.commands.pictures import of_losses
-from maskcli.evidence import LossReport
 from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.records.loss import LossReport
 from maskcli.render.parts import Limits, Part
 
 

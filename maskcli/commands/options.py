@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import Layout
+from maskcli.records.sequences import Layout
 from maskcli.render.documents import dumps
 from maskcli.render.parts import Limits
 from maskcli.sequences import sources

@@ -13,7 +13,7 @@ from maskcli.commands import options
 from maskcli.commands.heat_option import check_heat, heat_option
 from maskcli.commands.picture_output import PICTURES, check_pictures, drawn
 from maskcli.errors import UsageError
-from maskcli.records import Excerpt, Layout, PaddedBatch
+from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
 from maskcli.render.documents import pad_document
 from maskcli.render.parts import Limits, Part
 from maskcli.sequences.files import WRITABLE

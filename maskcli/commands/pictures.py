@@ -11,7 +11,10 @@ from maskcli.commands.options import Command
 from maskcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from maskcli.evidence import AttentionMask, Inspection, LeakMatrix, LossOutput, Report
+    from maskcli.records.leak import LeakMatrix
+    from maskcli.records.loss import LossOutput
+    from maskcli.records.report import Report
+    from maskcli.records.trace import AttentionMask, Inspection
 
 OF_INSPECTION = ("mask", "outputs", "graph")
 OF_REPORT = (*OF_INSPECTION, "losses", "leaks", "attention")

@@ -18,8 +18,8 @@ from maskcli.commands.loss_options import Judging, judging_options
 from maskcli.commands.picture_output import PICTURES, check_pictures, drawn
 from maskcli.commands.pictures import OF_REPORT, WITH_NAME, WITH_SAMPLE, check_choice, of_report, picture_options
 from maskcli.errors import InputError, MaskcliError, UsageError
-from maskcli.evidence import Report
 from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.records.report import Report
 
 FORMS: tuple[options.Form, ...] = ("html", "mermaid", *PICTURES)
 ABOUT_PICTURES = ("picture", "sample", "feature", "of")

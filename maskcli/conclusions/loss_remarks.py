@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maskcli.conclusions.remarks import fact, on_mask, relative, timesteps, warning
-from maskcli.evidence import BatchSizeLoss, LossOutput, LossReport, MetricReport, Remark, Targets
 from maskcli.losses.accounting import evaluated
 from maskcli.losses.evaluate import Evaluated, Judged, Seen
 from maskcli.losses.loss_run import Subject, agree, reduction_of, sums_of
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport, Targets
+from maskcli.records.model import ModelInput
+from maskcli.records.remark import Remark
 from maskcli.trace.outputs import Lane
 
 SPREAD = 1e-4

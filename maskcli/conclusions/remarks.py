@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.evidence import Call, EmbeddingRow, ModelSettings, Outputs, Remark, SourceResult, Unmasked
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput, ModelSettings
+from maskcli.records.remark import Remark
+from maskcli.records.trace import Call, EmbeddingRow, Outputs, SourceResult, Unmasked
 
 
 def fact(text: str) -> Remark:

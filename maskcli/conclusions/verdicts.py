@@ -5,18 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from maskcli.conclusions.remarks import timesteps
-from maskcli.evidence import (
-    NOT_TRIED,
-    Call,
-    CheckReport,
-    Finding,
-    Inspection,
-    Leak,
-    LossOutput,
-    LossReport,
-    Severity,
-    Verdict,
-)
+from maskcli.records.check import CheckReport, Finding, Severity
+from maskcli.records.leak import Leak
+from maskcli.records.loss import LossOutput, LossReport
+from maskcli.records.report import NOT_TRIED, Verdict
+from maskcli.records.trace import Call, Inspection
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """The worst first."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.records import InputSpec, ModelInput
+from maskcli.records.model import InputSpec, ModelInput
 
 
 def specs_of(model: Any) -> tuple[InputSpec, ...]:

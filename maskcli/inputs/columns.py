@@ -11,7 +11,9 @@ import numpy as np
 
 from maskcli.errors import InputError, ModelError
 from maskcli.inputs.tables import MASK, Array, Raw, Table, are_flags, entries, is_mask, named, signature, types_in
-from maskcli.records import Bools, InputSpec, Ints, Layout, PaddedBatch, RaggedSequences
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.model import InputSpec
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.formats.numpy_arrays import from_padded
 from maskcli.sequences.padding import check_layout, kept_values, pad_ragged, validity
 from maskcli.sequences.ragged import as_ragged, describe

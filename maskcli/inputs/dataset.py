@@ -18,7 +18,8 @@ from maskcli.errors import InputError, ModelError
 from maskcli.inputs.columns import Column, check_lengths, laid_out, pad_rows, row_array
 from maskcli.inputs.tables import Array, Table, leading, matched, plain, table_of, table_of_arrays, unknown
 from maskcli.inputs.validity import fitted, ranked
-from maskcli.records import InputSpec, Layout, ModelInput, PaddedBatch, RaggedSequences
+from maskcli.records.model import InputSpec, ModelInput
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.sources import display_name
 
 EMPTY: Mapping[str, str] = types.MappingProxyType({})

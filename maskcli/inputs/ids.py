@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 
 LARGEST_GUESS = 10_000_000
 """A vocabulary larger than this is taken for a mistake, unless ``input_dim`` is given."""

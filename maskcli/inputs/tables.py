@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, MaskcliError, ModelError
-from maskcli.records import InputSpec, Layout, RaggedSequences
+from maskcli.records.model import InputSpec
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field, quoted

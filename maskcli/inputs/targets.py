@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
-from maskcli.evidence import Targets
 from maskcli.inputs.ids import LARGEST_GUESS
-from maskcli.records import PaddedBatch, RaggedSequences
+from maskcli.records.loss import Targets
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.files import read_rows
 from maskcli.sequences.formats.base import Field, Parsed
 from maskcli.sequences.padding import kept_values

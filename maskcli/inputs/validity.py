@@ -12,7 +12,8 @@ import numpy as np
 from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.inputs.columns import Column, Kind, dtype_of
 from maskcli.inputs.tables import MASK, Array, Table, expected_by, named, signature
-from maskcli.records import Bools, InputSpec, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import InputSpec, ModelInput
 
 Misfit = Callable[..., ModelError]
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskcli.evidence import Contribution, LengthGroup
-from maskcli.records import Bools, Floats, Ints
+from maskcli.records.arrays import Bools, Floats, Ints
+from maskcli.records.loss import Contribution, LengthGroup
 
 GROUPS = 8
 """Groups of sequences by length, at the most."""

@@ -12,7 +12,7 @@ from maskcli.errors import InputError, ModelError, said
 from maskcli.losses.evaluate import Judged, noted_losses, noting, untouched
 from maskcli.losses.metrics import judged_metrics
 from maskcli.losses.registry import as_fed, loss_name, resolved
-from maskcli.records import Floats
+from maskcli.records.arrays import Floats
 from maskcli.trace.outputs import Lane
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import MetricReport
 from maskcli.losses.metrics import JudgedMetric
-from maskcli.records import Bools, Floats
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import MetricReport
 from maskcli.trace.state import as_it_was
 from maskcli.trace.values import is_float
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import LossGradient
 from maskcli.losses.accounting import RowSums
 from maskcli.losses.evaluate import Judged, noted_losses, noting
 from maskcli.losses.registry import as_fed
-from maskcli.records import Floats
+from maskcli.records.arrays import Floats
+from maskcli.records.loss import LossGradient
 from maskcli.trace.state import as_it_was
 
 ROWS = 64

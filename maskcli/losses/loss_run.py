@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import BatchSizeLoss, LossGradient, LossOutput
 from maskcli.inputs.arguments import arguments, rows_of
 from maskcli.losses import accounting
 from maskcli.losses.accounting import RowSums, row_sums
@@ -18,7 +17,9 @@ from maskcli.losses.evaluate import EAGER_STEPS, Evaluated, Judged, Seen, Tick, 
 from maskcli.losses.gradients import batch_coefficients, compared, gradient_rows
 from maskcli.losses.reductions import reductions
 from maskcli.losses.registry import is_cross_entropy
-from maskcli.records import Bools, Floats, ModelInput
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import BatchSizeLoss, LossGradient, LossOutput
+from maskcli.records.model import ModelInput
 from maskcli.trace.outputs import Lane, fixed_batch
 from maskcli.trace.unmasked import without_masks
 

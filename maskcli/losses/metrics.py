@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError, said
-from maskcli.evidence import MetricReport
 from maskcli.losses.registry import as_fed, per_output
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.loss import MetricReport
 from maskcli.trace.state import as_it_was
 
 DIFFERS = 1e-5

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import said
-from maskcli.evidence import SeenLoss, SeenMetric
 from maskcli.losses.compiled import output_names
 from maskcli.losses.evaluate import noted_losses, noting
 from maskcli.losses.metrics import fresh_metric, metrics_of, result
 from maskcli.losses.registry import as_fed, loss_name, per_output, resolved
 from maskcli.probes.compare import MARGIN
 from maskcli.probes.context import Subject
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.evidence import SeenLoss, SeenMetric
 from maskcli.trace.rerun import noise_at
 from maskcli.trace.run import mask_of, output_tensors
 from maskcli.trace.state import as_it_was

@@ -17,8 +17,8 @@ import dataclasses
 
 import numpy as np
 
-from maskcli.evidence import Reduction
-from maskcli.records import Bools, Floats
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import Reduction
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

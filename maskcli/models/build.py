@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import ModelSettings
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.mask_sources import connect, masking_layer
-from maskcli.records import Bools, Ints
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.model import ModelSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.evidence import ModelSettings
+from maskcli.records.model import ModelSettings
 
 GIVING = ("embedding", "masking", "explicit")
 """The three ways."""

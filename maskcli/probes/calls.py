@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import said
-from maskcli.evidence import INPUT, Call, Failure, MaskSource, Misused, Mixing, Place, TakenTimestep
 from maskcli.probes.context import Subject
 from maskcli.probes.local import local_change, timestep_by_timestep
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.data import Place
+from maskcli.records.evidence import INPUT, Failure, MaskSource, Misused, Mixing, TakenTimestep
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import Flow
 from maskcli.trace.recorder import Entry, Watched, paths
 from maskcli.trace.rerun import call_again

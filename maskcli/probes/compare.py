@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
 from maskcli.trace.mask_flow import Flow
 from maskcli.trace.recorder import Entry, Watched
 from maskcli.trace.run import output_tensors

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Probe
 from maskcli.inputs.arguments import arguments
 from maskcli.probes.compare import Alignment, Allowed, first_apart, outputs_apart, paired, results_apart, rounding
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.leak import Probe
+from maskcli.records.model import ModelInput
 from maskcli.trace.mask_flow import Flow
 from maskcli.trace.recorder import Entry, Watched, watch
 from maskcli.trace.rerun import rounded_anew

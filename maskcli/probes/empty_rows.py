@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import EmptyRows
 from maskcli.probes.compare import outputs_apart
 from maskcli.probes.context import Subject
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.evidence import EmptyRows
 from maskcli.trace.recorder import Entry
 from maskcli.trace.run import output_tensors
 from maskcli.trace.values import as_float64, is_float

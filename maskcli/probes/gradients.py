@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskcli.inputs.arguments import arguments
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import Entry, watch
 from maskcli.trace.run import output_tensors
 from maskcli.trace.values import as_float64, is_float

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import said
-from maskcli.evidence import Leak, Probe
 from maskcli.inputs.arguments import arguments
 from maskcli.probes.compare import one_unit, outputs_apart
 from maskcli.probes.context import Subject, judged, round_anew
@@ -22,6 +21,7 @@ from maskcli.probes.gradients import padding_gradient
 from maskcli.probes.lengths import probe_alone, probe_columns, rows_alone
 from maskcli.probes.local import local
 from maskcli.probes.padding_sources import Sources, sources_of
+from maskcli.records.leak import Leak, Probe
 from maskcli.trace.recorder import Entry, watch
 from maskcli.trace.rerun import noise_at, replaced
 from maskcli.trace.run import output_tensors

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import LeakMatrix
 from maskcli.inputs.arguments import arguments, rows_of
 from maskcli.probes.padding_sources import Sources, sources_of
-from maskcli.records import Bools, ModelInput, primary_of
+from maskcli.records.arrays import Bools
+from maskcli.records.leak import LeakMatrix
+from maskcli.records.model import ModelInput, primary_of
 from maskcli.trace.outputs import fixed_batch
 from maskcli.trace.recorder import Entry, Watched, watch
 from maskcli.trace.rerun import noise_at, replaced

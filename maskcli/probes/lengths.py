@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import said
-from maskcli.evidence import Probe
 from maskcli.inputs.arguments import arguments, lengthened, rows_of, with_free_length
 from maskcli.probes.compare import first_apart, outputs_apart, paired
 from maskcli.probes.context import Subject, judged, path_of
 from maskcli.probes.local import timestep_by_timestep
-from maskcli.records import ModelInput
+from maskcli.records.leak import Probe
+from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import Watched, watch
 from maskcli.trace.run import traced
 

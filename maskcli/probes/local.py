@@ -6,7 +6,7 @@ import numpy as np
 
 from maskcli.probes.compare import Difference, difference
 from maskcli.probes.context import Subject
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
 from maskcli.trace.mask_flow import Flow
 from maskcli.trace.recorder import Entry
 from maskcli.trace.rerun import moves_alone, run_again

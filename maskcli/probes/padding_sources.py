@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput
 from maskcli.trace.mask_flow import Flow
 from maskcli.trace.recorder import Entry, Watched
 from maskcli.trace.values import dtype_of, is_float

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import said
-from maskcli.evidence import Saving
 from maskcli.inputs.arguments import arguments
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.evidence import Saving
+from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import mask_of, watch
 from maskcli.trace.run import Run, output_tensors, traced
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from maskcli.evidence import CheckReport, Finding, Leak, ModelEvidence
+from maskcli.records.check import CheckReport, Finding
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.leak import Leak
 
 
 def check_document(report: CheckReport) -> dict[str, Any]:

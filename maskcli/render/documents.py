@@ -9,24 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskcli.records import ModelInput, PaddedBatch, primary_of
+from maskcli.records.model import ModelInput, primary_of
+from maskcli.records.sequences import PaddedBatch
 
 if TYPE_CHECKING:
-    from maskcli.evidence import (
-        BuiltinModel,
-        Call,
-        Edge,
-        EmbeddingRow,
-        Inspection,
-        LossOutput,
-        LossReport,
-        ModelAbout,
-        ModelSettings,
-        Outputs,
-        Remark,
-        SourceResult,
-        Unmasked,
-    )
+    from maskcli.records.loss import LossOutput, LossReport
+    from maskcli.records.model import BuiltinModel, ModelAbout, ModelSettings
+    from maskcli.records.remark import Remark
+    from maskcli.records.trace import Call, Edge, EmbeddingRow, Inspection, Outputs, SourceResult, Unmasked
 
 SETTINGS = (
     "mask_source",

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskcli.records import Bools, Excerpt, Floats, Ints
+from maskcli.records.arrays import Bools, Floats, Ints
+from maskcli.records.sequences import Excerpt
 from maskcli.render.numbers import plural
 from maskcli.render.parts import Cell, Column, Limits, Role, Text, cell
 

@@ -24,7 +24,7 @@ from maskcli.render.text_flow import (
 )
 
 if TYPE_CHECKING:
-    from maskcli.evidence import Remark
+    from maskcli.records.remark import Remark
 
 LIGHT: Mapping[str, str] = {
     "bg": "#ffffff", "soft": "#f3f5f7", "line": "#d5dae0", "fg": "#1f2328",

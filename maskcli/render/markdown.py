@@ -23,7 +23,7 @@ from maskcli.render.text_flow import (
 )
 
 if TYPE_CHECKING:
-    from maskcli.evidence import Remark
+    from maskcli.records.remark import Remark
 
 WIDTH = 80
 """Characters that tables are fitted to: about what fits beside each other in a comment on GitHub."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from maskcli.evidence import CheckReport, Inspection, LossReport, Report
-from maskcli.records import PaddedBatch
+from maskcli.records.check import CheckReport
+from maskcli.records.loss import LossReport
+from maskcli.records.report import Report
+from maskcli.records.sequences import PaddedBatch
+from maskcli.records.trace import Inspection
 from maskcli.render.html import standalone
 from maskcli.render.parts import Limits, Part
 from maskcli.render.views import check, inspect, loss, pad, report

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskcli.records import Floats
+from maskcli.records.arrays import Floats
 
 
 def fixed(values: Floats, digits: int = 3) -> Callable[[float], str]:

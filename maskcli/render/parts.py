@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from maskcli.evidence import Remark
-    from maskcli.records import Floats
+    from maskcli.records.arrays import Floats
+    from maskcli.records.remark import Remark
 
 
 Role = Literal[

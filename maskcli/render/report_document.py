@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from maskcli.evidence import Report
+from maskcli.records.report import Report
 from maskcli.render.check_document import check_document
 from maskcli.render.codec import decode, encode
 

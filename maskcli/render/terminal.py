@@ -22,7 +22,7 @@ from maskcli.render.blocks import Dab, Ink, Line, drawn, level, shade
 from maskcli.render.parts import HEAT, Cell, Code, Heading, Heatmap, Paragraph, Part, Remarks, Role, Table, Text
 
 if TYPE_CHECKING:
-    from maskcli.evidence import Remark
+    from maskcli.records.remark import Remark
 
 STYLES: dict[Role, str] = {
     "plain": "",

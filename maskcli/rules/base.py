@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Literal
 
-from maskcli.evidence import Examination, Finding, Severity
+from maskcli.records.check import Examination, Finding, Severity
 
 
 @dataclasses.dataclass(frozen=True)

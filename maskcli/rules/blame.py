@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from maskcli.evidence import Call, ModelEvidence
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
 
 Kind = Literal["dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks"]
 

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
+from maskcli.records.check import Examination, Finding, Severity
 from maskcli.rules.base import counted, finding
 from maskcli.rules.blame import named
 

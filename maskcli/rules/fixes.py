@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from maskcli.evidence import Call, ModelEvidence
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
 
 MERGES = frozenset({"Add", "AddV2", "Average", "Maximum", "Minimum", "Multiply", "Mul", "Subtract", "Sub"})
 CONVOLUTIONS = ("Conv", "SeparableConv", "DepthwiseConv")

@@ -20,7 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from maskcli.evidence import DataFacts, Examination, Finding, Place, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.data import DataFacts, Place
 from maskcli.rules.base import counted, finding
 
 CODE = "MSK004"

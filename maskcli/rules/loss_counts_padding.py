@@ -34,7 +34,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, ModelEvidence, SeenLoss, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence, SeenLoss
 from maskcli.rules.base import counted, finding
 from maskcli.rules.blame import has_mask, output_named, widening
 

@@ -40,8 +40,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Call, Examination, Finding, ModelEvidence, Severity
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
 from maskcli.rules.base import counted, finding
 from maskcli.rules.blame import Blame, blames, change_at, largest_change, loser, named, output_named
 from maskcli.rules.fixes import fix_of_drop

@@ -34,7 +34,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import INPUT, Examination, Finding, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import INPUT
 from maskcli.rules.base import counted, finding
 
 CODE = "MSK113"

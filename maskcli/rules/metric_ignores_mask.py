@@ -32,7 +32,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, ModelEvidence, SeenMetric, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence, SeenMetric
 from maskcli.rules.base import finding
 from maskcli.rules.blame import output_named
 

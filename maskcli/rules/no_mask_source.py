@@ -28,7 +28,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Call, Examination, Finding, ModelEvidence, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
 from maskcli.rules.base import counted, finding
 from maskcli.rules.blame import blames, change_at, has_mask, largest_change, named
 

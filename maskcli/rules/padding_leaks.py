@@ -33,7 +33,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Call, Examination, Finding, Leak, ModelEvidence, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.leak import Leak
+from maskcli.records.trace import Call
 from maskcli.rules.base import finding
 from maskcli.rules.blame import blames, change_at, largest_change, named
 

@@ -23,7 +23,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Bucket, DataFacts, Examination, Finding, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.data import Bucket, DataFacts
 from maskcli.rules.base import counted, finding, percent
 
 CODE = "MSK007"

@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import DataFacts, Examination, Finding, Severity
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.data import DataFacts
 from maskcli.rules.base import counted, finding, percent
 
 CODE = "MSK003"

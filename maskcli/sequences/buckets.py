@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.evidence import Bucket
-from maskcli.records import Ints
+from maskcli.records.arrays import Ints
+from maskcli.records.data import Bucket
 
 MOST = 4
 """Buckets; more of them save little, and each wants rows enough for batches of its own."""

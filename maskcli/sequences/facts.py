@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import DataFacts, Place
-from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.data import DataFacts, Place
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.buckets import buckets
 from maskcli.sequences.padding import valid_timesteps
 

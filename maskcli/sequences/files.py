@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, RaggedSequences
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, ReadChunks, chunk_of, judged
 from maskcli.sequences.ragged import no_sequences

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 
 ARROW = ("__arrow_c_stream__", "__arrow_c_array__")
 """What offers an Arrow array; see the PyCapsule interface in Arrow's documentation of its C data interface."""

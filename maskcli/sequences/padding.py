@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.fast.padding import MisfitError, Rows, holds, laid_out
 from maskcli.sequences.ragged import INT64
 

@@ -8,7 +8,8 @@ from itertools import chain
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import Bools, Ints, RaggedSequences
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.fast.lists import from_lists
 from maskcli.sequences.foreign import from_foreign
 

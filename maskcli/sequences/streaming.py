@@ -14,7 +14,7 @@ from typing import IO, BinaryIO, TypeVar
 
 import numpy as np
 
-from maskcli.records import Excerpt, Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Excerpt, Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.files import WRITABLE, only_empty, read_all, told
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Writer
 from maskcli.sequences.formats.numpy_arrays import mask_writer

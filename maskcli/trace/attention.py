@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import AttentionMask
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.trace import AttentionMask
 from maskcli.trace.recorder import Entry, parameters
 from maskcli.trace.rerun import call_again
 from maskcli.trace.run import Run

@@ -11,8 +11,8 @@ import collections
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from maskcli.evidence import Edge
-from maskcli.records import ModelInput
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import Edge
 from maskcli.trace.recorder import Entry, mask_of
 from maskcli.trace.run import Run, output_tensors
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import EmbeddingRow, Lookup
-from maskcli.records import ModelInput
+from maskcli.records.evidence import Lookup
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import EmbeddingRow
 from maskcli.trace.mask_flow import Flow
 from maskcli.trace.recorder import Watched, paths
 from maskcli.trace.run import Run

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import WHO_SEES_WHOM, Entry, Watched
 from maskcli.trace.rerun import moves_alone
 from maskcli.trace.values import is_float

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import SeenOutput
 from maskcli.inputs.arguments import arguments, rows_of
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.evidence import SeenOutput
+from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import mask_of
 from maskcli.trace.run import Run, output_tensors, trace
 from maskcli.trace.values import dtype_of

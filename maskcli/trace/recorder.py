@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import RaisedInCall
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
 from maskcli.trace.state import as_it_was
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
 from maskcli.trace.recorder import Entry
 from maskcli.trace.state import as_it_was
 from maskcli.trace.values import EPSILON, as_float64, dtype_of, is_float

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import Call
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import Flow, flow_of
 from maskcli.trace.recorder import WHO_SEES_WHOM, Entry, Watched, mask_of, paths, watch
 

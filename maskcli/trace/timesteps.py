@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.evidence import Outputs, SourceResult, Unmasked
-from maskcli.records import Bools, Floats
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.trace import Outputs, SourceResult, Unmasked
 
 
 def outputs_of(call: str, values: Floats, mask: Bools | None, valid: Bools | None, name: str = "output") -> Outputs:

@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 import maskcli
-from maskcli.evidence import Verdict
+from maskcli.records.report import Verdict
 from tests.conftest import QUESTION
 
 SEQUENCES = [[1, 2, 3, 4], [5, 6], [7]]

@@ -20,7 +20,8 @@ from hypothesis.extra import numpy as arrays_of
 from maskcli.api.pad import pad
 from maskcli.errors import InputError, MaskcliError, ModelError, UsageError
 from maskcli.inputs.dataset import Dataset, dataset_from_ragged, dataset_of, read_dataset
-from maskcli.records import InputSpec, Layout, ModelInput
+from maskcli.records.model import InputSpec, ModelInput
+from maskcli.records.sequences import Layout
 from maskcli.sequences.files import read_sequences
 from maskcli.sequences.padding import pad_ragged, valid_timesteps
 from maskcli.sequences.ragged import as_ragged

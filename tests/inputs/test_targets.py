@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskcli.evidence import Targets
 from maskcli.inputs.targets import given_targets, make_targets, read_targets
-from maskcli.records import Layout
+from maskcli.records.loss import Targets
+from maskcli.records.sequences import Layout
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 from tests.conftest import Output

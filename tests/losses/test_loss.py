@@ -18,9 +18,9 @@ from keras import layers, losses, ops
 
 import maskcli
 from maskcli.errors import InputError, MaskcliError, ModelError, UsageError
-from maskcli.evidence import LossReport
 from maskcli.losses import loss_run
 from maskcli.losses.registry import per_output
+from maskcli.records.loss import LossReport
 from tests.traps import batch_size as batch_size_trap
 from tests.traps import built
 from tests.traps import metrics as metrics_trap

@@ -12,10 +12,10 @@ import pytest
 from keras import layers
 
 import maskcli
-from maskcli.evidence import Leak, Probe
 from maskcli.probes.compare import rounding
 from maskcli.probes.context import Subject
-from maskcli.records import ModelInput
+from maskcli.records.leak import Leak, Probe
+from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import watch
 from maskcli.trace.run import trace
 

@@ -10,17 +10,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from maskcli.evidence import (
-    CheckReport,
-    DataFacts,
-    Examination,
-    Finding,
-    Leak,
-    ModelAbout,
-    ModelEvidence,
-    Probe,
-    Saving,
-)
+from maskcli.records.check import CheckReport, Examination, Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence, Saving
+from maskcli.records.leak import Leak, Probe
+from maskcli.records.model import ModelAbout
 from maskcli.render.check_document import check_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import file_console, to_bytes, to_text

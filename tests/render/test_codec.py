@@ -13,8 +13,11 @@ import pytest
 from hypothesis import given
 
 import maskcli
-from maskcli.evidence import CheckReport, Inspection, LossReport, Report
-from maskcli.records import ModelInput
+from maskcli.records.check import CheckReport
+from maskcli.records.loss import LossReport
+from maskcli.records.model import ModelInput
+from maskcli.records.report import Report
+from maskcli.records.trace import Inspection
 from maskcli.render.codec import DTYPES, decode, encode
 from maskcli.render.documents import dumps
 from maskcli.render.report_document import report_document, report_from

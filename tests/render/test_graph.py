@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.errors import UsageError
-from maskcli.evidence import Call, Edge, Inspection, ModelAbout, Outputs
-from maskcli.records import ModelInput
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.trace import Call, Edge, Inspection, Outputs
 from maskcli.render.graph import layout as layouts
 from maskcli.render.graph.folding import folds, seen
 from maskcli.render.graph.graph import Level, Node, Ref, ends, kind_of, lifted

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.text import Text as RichText
 
 import maskcli
-from maskcli.evidence import Inspection
-from maskcli.records import PaddedBatch
+from maskcli.records.sequences import PaddedBatch
+from maskcli.records.trace import Inspection
 from maskcli.render import blocks
 from maskcli.render.blocks import STEPS, as_parts, as_table, level, role_of, shade
 from maskcli.render.parts import HEAT, Heatmap, Limits, Resolution, Role, Scale, Table, Text

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskcli
-from maskcli.evidence import Remark
+from maskcli.records.remark import Remark
 from maskcli.render import html
 from maskcli.render.html import STYLE, standalone, to_html
 from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Role, Table, Text, cell

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from maskcli.evidence import Call, EmbeddingRow, Inspection, ModelAbout, Outputs, Unmasked
-from maskcli.records import Bools, Layout, ModelInput, PaddedBatch
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.trace import Call, EmbeddingRow, Inspection, Outputs, Unmasked
 from maskcli.render.documents import dumps, inspect_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import to_text

@@ -18,7 +18,8 @@ from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats, sampled_from
 from rich.console import Console
 
-from maskcli.evidence import (
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import (
     BatchSizeLoss,
     Contribution,
     LengthGroup,
@@ -26,11 +27,11 @@ from maskcli.evidence import (
     LossOutput,
     LossReport,
     MetricReport,
-    ModelAbout,
     Reduction,
-    Remark,
 )
-from maskcli.records import Bools, Floats, Layout, ModelInput, PaddedBatch
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.remark import Remark
+from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.render.documents import dumps, loss_document
 from maskcli.render.numbers import percent
 from maskcli.render.parts import DRAWN, HEAT, Limits

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 import maskcli
-from maskcli.evidence import Remark
+from maskcli.records.remark import Remark
 from maskcli.render.markdown import WIDTH, to_markdown
 from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Table, Text, cell
 from maskcli.render.terminal import GLYPHS

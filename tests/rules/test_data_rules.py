@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 import maskcli.rules
 from maskcli.errors import UsageError
-from maskcli.evidence import DataFacts, Examination, Finding
-from maskcli.records import Layout
+from maskcli.records.check import Examination, Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.sequences import Layout
 from maskcli.rules import RULES
 from maskcli.rules.base import Rule, counted, examples, percent
 from maskcli.rules.selection import by_code, chosen, failing, judge_all

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskcli.evidence import Bucket, Place
-from maskcli.records import Layout, RaggedSequences
+from maskcli.records.data import Bucket, Place
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.buckets import EXACT, MOST, buckets
 from maskcli.sequences.facts import data_facts, facts_of_array
 from maskcli.sequences.padding import pad_ragged, valid_timesteps

@@ -16,7 +16,7 @@ import pytest
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError
-from maskcli.records import Layout
+from maskcli.records.sequences import Layout
 from maskcli.sequences.files import Loaded, expanded, read_rows, read_sequences
 from maskcli.sequences.formats.base import Field
 from tests.conftest import Output

@@ -20,7 +20,7 @@ import pytest
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError
-from maskcli.records import Layout
+from maskcli.records.sequences import Layout
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.files import read_chunks
 from maskcli.sequences.formats import arrow, blockwise, numpy_arrays

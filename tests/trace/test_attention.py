@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from maskcli.evidence import AttentionMask
-from maskcli.records import ModelInput
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import AttentionMask
 from maskcli.trace import attention
 from maskcli.trace.attention import attention_masks
 from maskcli.trace.run import trace

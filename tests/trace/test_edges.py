@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 import maskcli
-from maskcli.evidence import Edge, Inspection
+from maskcli.records.trace import Edge, Inspection
 from tests.traps import TRAPS, built
 from tests.zoo import RIGHT, Side, variants
 

@@ -11,8 +11,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from maskcli.evidence import Call
-from maskcli.records import ModelInput
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import Call
 from maskcli.trace.recorder import watch
 from maskcli.trace.run import Run, trace
 

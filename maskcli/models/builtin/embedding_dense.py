@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.evidence import BuiltinModel, ModelSettings
+from maskcli.records.model import BuiltinModel, ModelSettings
 
 ABOUT = BuiltinModel(
     name="embedding-dense",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maskcli.evidence import BuiltinModel, ModelSettings
+from maskcli.records.model import BuiltinModel, ModelSettings
 
 ABOUT = BuiltinModel(
     name="embedding-lstm",

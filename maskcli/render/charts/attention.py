@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import AttentionMask
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.trace import AttentionMask
 from maskcli.render.charts import Figure, Spec, printable
 from maskcli.render.charts.grids import (
     BESIDE,

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Inspection
-from maskcli.records import Bools, ModelInput, PaddedBatch
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput
+from maskcli.records.sequences import PaddedBatch
+from maskcli.records.trace import Inspection
 from maskcli.render.charts import Figure, Spec, printable
 from maskcli.render.charts.grids import (
     Lane,

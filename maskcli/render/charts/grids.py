@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
 from maskcli.render.charts import Spec
 from maskcli.render.charts.looks import (
     APART,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import LeakMatrix
+from maskcli.records.leak import LeakMatrix
 from maskcli.render.charts import Figure, Spec, printable
 from maskcli.render.charts.grids import (
     BESIDE,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import LossOutput
-from maskcli.records import Floats
+from maskcli.records.arrays import Floats
+from maskcli.records.loss import LossOutput
 from maskcli.render.charts import Figure, Spec, printable
 from maskcli.render.charts.grids import (
     Lane,

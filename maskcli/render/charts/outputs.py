@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Inspection, Outputs, Unmasked
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.trace import Inspection, Outputs, Unmasked
 from maskcli.render.charts import Figure, Spec, printable
 from maskcli.render.charts.grids import GAP, Lane, chosen, flat, inner, kinds, lane, number, numbers, readable, said
 from maskcli.render.charts.looks import (

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from maskcli.evidence import Call, Edge, Inspection
+from maskcli.records.trace import Call, Edge, Inspection
 
 Place = Literal["call", "input", "output", "in", "out"]
 Kind = Literal["mask", "lost", "plain", "argument"]

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 
-from maskcli.evidence import Inspection
+from maskcli.records.trace import Inspection
 from maskcli.render.graph.folding import Folds, drops_inside, folds, opens
 from maskcli.render.graph.graph import KINDS, Level, Node, graph_of, occurring
 from maskcli.render.graph.layout import laid_out

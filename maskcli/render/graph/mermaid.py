@@ -6,7 +6,7 @@ import bisect
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from maskcli.evidence import Inspection
+from maskcli.records.trace import Inspection
 from maskcli.render.graph.folding import Folds, folding_order, opens
 from maskcli.render.graph.graph import KINDS, Kind, Level, Node, Ref, Tree, ends, graph_of, kind_of
 from maskcli.render.graph.looks import INK, LOOKS, STROKES

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
-from maskcli.evidence import Inspection
+from maskcli.records.trace import Inspection
 from maskcli.render.graph.folding import Folds, drops_inside, folds, opens
 from maskcli.render.graph.graph import KINDS, Flow, Kind, Level, Node, graph_of, occurring
 from maskcli.render.graph.layout import Layout, column_widths, laid_out

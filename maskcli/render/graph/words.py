@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 
-from maskcli.evidence import Call
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.trace import Call
 from maskcli.render.graph.graph import Flow, Kind, Level, Node
 from maskcli.render.text_flow import printable
 from maskcli.render.views.trace import EFFECTS

@@ -7,7 +7,7 @@ import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 
-from maskcli.evidence import Report
+from maskcli.records.report import Report
 from maskcli.render import pictures
 from maskcli.render.graph import html as graph
 from maskcli.render.graph.looks import ON_PAGE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 
-from maskcli.evidence import Report
+from maskcli.records.report import Report
 from maskcli.render.html import to_html
 from maskcli.render.parts import Heading, Limits, Part, Remarks, Text
 from maskcli.render.views import check, inspect, loss

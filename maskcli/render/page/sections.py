@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskcli.evidence import AttentionMask, Report
+from maskcli.records.report import Report
+from maskcli.records.trace import AttentionMask
 from maskcli.render.charts import attention, batch, leaks, losses, outputs
 from maskcli.render.graph import html as graph
 from maskcli.render.numbers import plural, share

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from maskcli.evidence import Finding, Remark, Report, Verdict
+from maskcli.records.check import Finding
+from maskcli.records.remark import Remark
+from maskcli.records.report import Report, Verdict
 from maskcli.render.check_document import notes
 from maskcli.render.numbers import plural, share
 from maskcli.render.page.markup import copyable, prose, text

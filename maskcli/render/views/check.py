@@ -8,7 +8,12 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
-from maskcli.evidence import CheckReport, DataFacts, Finding, Leak, ModelAbout, ModelEvidence, Probe, Remark
+from maskcli.records.check import CheckReport, Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.leak import Leak, Probe
+from maskcli.records.model import ModelAbout
+from maskcli.records.remark import Remark
 from maskcli.render.check_document import notes
 from maskcli.render.numbers import plural, short
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Role, Table, Text, cell

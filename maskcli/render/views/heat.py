@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Inspection, LossOutput, LossReport, Outputs
-from maskcli.records import Bools, Floats, PaddedBatch
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import LossOutput, LossReport
+from maskcli.records.sequences import PaddedBatch
+from maskcli.records.trace import Inspection, Outputs
 from maskcli.render.numbers import plural, precise, short, significant
 from maskcli.render.parts import HEAT, Cell, Heading, Heatmap, Limits, Part, Remarks, Resolution, Role, Scale, Text
 from maskcli.render.views import pad

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Call, Inspection, ModelAbout
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.trace import Call, Inspection
 from maskcli.render.grid import (
     GAP,
     Cells,

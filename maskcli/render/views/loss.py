@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from maskcli.evidence import LossOutput, LossReport, MetricReport, Reduction
+from maskcli.records.loss import LossOutput, LossReport, MetricReport, Reduction
 from maskcli.render.fit import UNBROKEN, Said, legend, table_width, with_prose
 from maskcli.render.grid import Cells, elision_note, gap_row, left_out
 from maskcli.render.numbers import percent, plural, precise, short

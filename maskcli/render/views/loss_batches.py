@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from maskcli.evidence import BatchSizeLoss, LossGradient, LossReport
+from maskcli.records.loss import BatchSizeLoss, LossGradient, LossReport
 from maskcli.render.fit import fitted, legend
 from maskcli.render.grid import Cells, elision_note, gap_row, left_out
 from maskcli.render.numbers import plural, precise, short

@@ -8,8 +8,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import LossOutput
-from maskcli.records import Bools, Floats
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import LossOutput
 from maskcli.render.blocks import LEVELS, level
 from maskcli.render.fit import legend
 from maskcli.render.grid import GAP, Cells

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Contribution, LossOutput, LossReport
-from maskcli.records import Floats, primary_of
+from maskcli.records.arrays import Floats
+from maskcli.records.loss import Contribution, LossOutput, LossReport
+from maskcli.records.model import primary_of
 from maskcli.render.blocks import level
 from maskcli.render.fit import bar, fitted, table_width
 from maskcli.render.grid import GAP, Cells, elision_note, gap_row, left_out, timestep_columns

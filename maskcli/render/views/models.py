@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskcli.evidence import BuiltinModel
+from maskcli.records.model import BuiltinModel
 from maskcli.render.parts import Cell, Column, Heading, Part, Table, Text, cell
 
 

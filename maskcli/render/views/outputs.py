@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Inspection, Outputs, Unmasked
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import Inspection, Outputs, Unmasked
 from maskcli.render.grid import Cells, elision_note, fitting, gap_row, left_out, token_role, vector
 from maskcli.render.numbers import fixed, short
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Table, Text, cell, elided

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskcli.records import Excerpt, PaddedBatch
+from maskcli.records.sequences import Excerpt, PaddedBatch
 from maskcli.render.grid import (
     elision_note,
     fitting,

@@ -8,8 +8,8 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from maskcli.evidence import Call
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.trace import Call
 from maskcli.render.grid import GAP, Cells, elision_note, gap_row, left_out
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Role, Table, Text, cell, elided
 

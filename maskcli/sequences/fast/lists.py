@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records import Bools, Layout, PaddedBatch, RaggedSequences
+from maskcli.records.arrays import Bools
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.fast.padding import Matrix, Rows, is_wide, rows_at_once
 
 ROWS = 2000

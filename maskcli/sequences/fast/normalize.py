@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
 
 Bytes = NDArray[np.uint8]
 BLANK, TAB, RETURN, LINE_END, COMMA, MINUS, ZERO = b" \t\r\n,-0"

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records import Bools, Ints, Side
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.sequences import Side
 from maskcli.sequences.threads import are_several, each, in_order
 
 CHUNK = 2**20

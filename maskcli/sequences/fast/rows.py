@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

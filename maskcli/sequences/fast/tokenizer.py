@@ -28,7 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records import Bools, Ints, RaggedSequences
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.sequences import RaggedSequences
 
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.foreign import from_foreign
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, chunk_of, judged, quoted, raised

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.sources import Source
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.blocks import Block
 from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, decode, judged, raised

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.render.documents import dumps, pad_document
 from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut, skip_bom
 from maskcli.sequences.fast.parse import parse_json_array

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
-from maskcli.records import Layout, RaggedSequences
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.blocks import WHITE, Block, end_of_lines, lines
 from maskcli.sequences.fast.parse import parse_json_lines
 from maskcli.sequences.fast.rows import FastRows

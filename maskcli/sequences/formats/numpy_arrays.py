@@ -11,7 +11,8 @@ from typing import IO, Any, BinaryIO, Literal, TypeVar, cast
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import Ints, Layout, PaddedBatch, RaggedSequences
+from maskcli.records.arrays import Ints
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, chunk_of, judged, quoted
 from maskcli.sequences.padding import validity
 from maskcli.sequences.ragged import unpad

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import Layout, RaggedSequences
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.blocks import Block, lines
 from maskcli.sequences.fast.parse import parse_text
 from maskcli.sequences.fast.rows import FastRows

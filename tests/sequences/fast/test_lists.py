@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError, UsageError
-from maskcli.records import Layout
+from maskcli.records.sequences import Layout
 from maskcli.sequences.fast import lists, padding
 from maskcli.sequences.fast.lists import from_lists, pad_lists
 from maskcli.sequences.ragged import as_ragged, ragged_from_rows

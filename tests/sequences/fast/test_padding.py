@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import maskcli
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences import threads
 from maskcli.sequences.fast import padding
 from maskcli.sequences.ragged import as_ragged
