@@ -10,6 +10,6 @@ class Displayed:
 
     def _repr_html_(self) -> str:
         # The one import that points upwards: the words of every floor load no renderer until a notebook asks.
-        from maskcli.render.notebook import html_of
+        from maskcli.render.notebook import render_record
 
-        return html_of(self)
+        return render_record(self)

@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.api.evidence import examine
-from maskcli.api.model_data import Case, builtin_case, dataset, is_builtin, user_case
-from maskcli.api.settings import known
-from maskcli.api.targets import targets_as_given
+from maskcli.api.evidence import collect_evidence
+from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
+from maskcli.api.settings import check_known
+from maskcli.api.targets import read_raw_targets
 from maskcli.errors import UsageError
-from maskcli.losses.compiled import compiled_of
-from maskcli.losses.registry import known_loss
+from maskcli.losses.compile_settings import read_compile_settings
+from maskcli.losses.registry import is_known_loss
 from maskcli.models.load import saved_and_loaded
-from maskcli.models.runtime import running, versions
+from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import FAIL_ON, CheckReport, Examination, FailOn
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
 from maskcli.records.model import ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.rules.base import Rule
-from maskcli.rules.selection import chosen, failing, judge_all
-from maskcli.sequences.facts import data_facts, facts_of_array
-from maskcli.trace.state import as_it_was
+from maskcli.rules.selection import is_failing, judge_all, select_rules
+from maskcli.sequences.facts import collect_array_facts, collect_facts
+from maskcli.trace.state import preserve_state
 
 
 def check(
@@ -78,18 +78,18 @@ def check(
         InputError: for data that cannot be read.
         ModelError: when a model cannot be loaded or run, or takes other data.
     """
-    known("--fail-on", fail_on, FAIL_ON)
+    check_known("--fail-on", fail_on, FAIL_ON)
     layout = Layout(padding, truncating, maxlen, value, dtype, trim)
-    rules = chosen(select, ignore)
+    rules = select_rules(select, ignore)
     if data_only:
-        data = dataset(sequences, (), layout)
+        data = load_dataset(sequences, (), layout)
         facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), input_dim))
         judging = tuple(rule for rule in rules if rule.about == "data")
         return _report(judging, Examination(facts, None), fail_on)
-    if is_builtin(model):
+    if names_builtin(model):
         case = _builtin(sequences, layout, str(model), mask_source, input_dim)
     else:
-        case = user_case(
+        case = load_user_model(
             sequences,
             model,
             layout,
@@ -97,20 +97,20 @@ def check(
             unsafe_load=unsafe_load,
             also={} if targets is not None or targets_field is None else {targets_field: "--targets-field"},
         )
-    if loss is not None and not known_loss(loss):
+    if loss is not None and not is_known_loss(loss):
         raise UsageError(
             where="--loss",
             expected="the name of a Keras loss, such as mse or sparse_categorical_crossentropy",
             received=repr(loss),
             fix="keras.losses lists them.",
         )
-    aims = targets_as_given(case, targets, targets_field)
+    aims = read_raw_targets(case, targets, targets_field)
     with case.naming():
-        return check_report(case, rules, fail_on, aims, loss, input_dim)
+        return check_model_data(case, rules, fail_on, aims, loss, input_dim)
 
 
-def _builtin(sequences: object, layout: Layout, name: str, mask_source: str, input_dim: int | None) -> Case:
-    return builtin_case(
+def _builtin(sequences: object, layout: Layout, name: str, mask_source: str, input_dim: int | None) -> ModelAndData:
+    return load_builtin(
         sequences,
         layout,
         name=name,
@@ -124,8 +124,8 @@ def _builtin(sequences: object, layout: Layout, name: str, mask_source: str, inp
     )
 
 
-def check_report(
-    case: Case,
+def check_model_data(
+    case: ModelAndData,
     rules: tuple[Rule, ...],
     fail_on: FailOn = "warning",
     targets: NDArray[Any] | None = None,
@@ -133,9 +133,9 @@ def check_report(
     input_dim: int | None = None,
 ) -> CheckReport:
     """Return what ``rules`` find in a model with its data; raise as ``check`` does."""
-    compiled = compiled_of(case.model)
-    with running(f"--model {case.about.name}"), as_it_was(case.model):
-        evidence = examine(
+    compiled = read_compile_settings(case.model)
+    with running(f"--model {case.about.name}"), preserve_state(case.model):
+        evidence = collect_evidence(
             case.model,
             case.inputs,
             name=case.about.name,
@@ -163,9 +163,9 @@ def _facts(
             continue
         dims = _dims(input_dim, [lookup for lookup in lookups if lookup.input == given.name])
         if batch is not None and ragged is not None and np.array_equal(batch.tokens, given.values):
-            yield data_facts(ragged, batch, name=given.name, **dims)
+            yield collect_facts(ragged, batch, name=given.name, **dims)
         elif given.valid is not None:
-            yield facts_of_array(given.values, given.valid, name=given.name, value=given.padding, **dims)
+            yield collect_array_facts(given.values, given.valid, name=given.name, value=given.padding, **dims)
 
 
 def _dims(input_dim: int | None, seen: Sequence[Lookup]) -> dict[str, Any]:
@@ -177,15 +177,15 @@ def _dims(input_dim: int | None, seen: Sequence[Lookup]) -> dict[str, Any]:
 
 
 def _report(
-    rules: tuple[Rule, ...], examination: Examination, fail_on: FailOn, case: Case | None = None
+    rules: tuple[Rule, ...], examination: Examination, fail_on: FailOn, case: ModelAndData | None = None
 ) -> CheckReport:
     findings = judge_all(rules, examination)
     return CheckReport(
         model=case.about if case is not None else None,
-        versions=versions() if case is not None else {},
+        versions=read_versions() if case is not None else {},
         checked=tuple(rule.code for rule in rules),
         findings=findings,
-        passed=not failing(findings, fail_on),
+        passed=not is_failing(findings, fail_on),
         fail_on=fail_on,
         examination=examination,
     )

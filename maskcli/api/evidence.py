@@ -10,24 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.errors import said
-from maskcli.inputs.arguments import arguments, rows_of
-from maskcli.losses.per_output import seen_losses, seen_metrics
-from maskcli.probes.calls import failure_of, mask_sources, misused_masks, mixing, taken_timestep
-from maskcli.probes.context import Subject
-from maskcli.probes.empty_rows import empty_rows
-from maskcli.probes.leak import probe
-from maskcli.probes.saving import saving
+from maskcli.errors import summarize_error
+from maskcli.inputs.arguments import pack_arguments, select_rows
+from maskcli.losses.per_output import examine_losses, examine_metrics
+from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
+from maskcli.probes.context import ProbeContext
+from maskcli.probes.empty_rows import examine_empty_rows
+from maskcli.probes.leak import probe_leak
+from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.model import ModelInput
-from maskcli.trace.embeddings import lookups, unknown_ids
-from maskcli.trace.mask_flow import flow_of
-from maskcli.trace.outputs import chosen_rows, seen_outputs
-from maskcli.trace.recorder import Watched, watch
-from maskcli.trace.run import Run, traced
+from maskcli.trace.embeddings import find_lookups, has_unknown_ids
+from maskcli.trace.mask_flow import follow_masks
+from maskcli.trace.outputs import choose_rows, collect_outputs
+from maskcli.trace.recorder import Recording, record_run
+from maskcli.trace.run import Run, trace_recording
 
 
-def examine(
+def collect_evidence(
     model: Any,
     inputs: Sequence[ModelInput],
     *,
@@ -53,47 +53,47 @@ def examine(
     Raises:
         RaisedInCall: with whatever the model raises, unless a mask or an id makes it raise.
     """
-    chosen = chosen_rows(inputs)
-    some = tuple(rows_of(given, chosen) for given in inputs)
+    chosen = choose_rows(inputs)
+    some = tuple(select_rows(given, chosen) for given in inputs)
     padded = sum(int((~given.valid).sum()) for given in some if given.valid is not None)
     rows = (len(chosen), len(inputs[0].values))
-    watched = watch(model, arguments(model, some))
+    watched = record_run(model, pack_arguments(model, some))
     if watched.error is not None:
-        seen = tuple(lookups(watched, flow_of(watched, some), some))
+        seen = tuple(find_lookups(watched, follow_masks(watched, some), some))
         failed = ModelEvidence(name, type(model).__name__, padded, rows, lookups=seen, notes=tuple(notes))
         return _explained(failed, watched, some)
-    subject = Subject(model, some, traced(watched, some), chosen)
+    subject = ProbeContext(model, some, trace_recording(watched, some), chosen)
     aims = None if targets is None else np.asarray(targets)[chosen]
     with warnings.catch_warnings(action="ignore"):
-        leak = probe(subject)
+        leak = probe_leak(subject)
         evidence = ModelEvidence(
             name=name,
             type=type(model).__name__,
             padded_timesteps=padded,
             rows=rows,
-            sources=mask_sources(subject.run, some, chosen),
+            sources=find_mask_sources(subject.run, some, chosen),
             leak=leak,
-            taken=taken_timestep(subject, leak.first_call),
-            misused=tuple(misused_masks(subject)),
-            mixing=tuple(mixing(subject, leak.first_call)),
-            empty=empty_rows(subject),
-            losses=tuple(seen_losses(subject, loss, aims)) if loss is not None else (),
-            metrics=tuple(seen_metrics(subject, metrics, aims)) if metrics else (),
-            saving=saving(model, subject.run, some, reload) if reload is not None else None,
-            lookups=tuple(lookups(watched, subject.flow, some)),
+            taken=find_taken_timestep(subject, leak.first_call),
+            misused=tuple(find_misused_masks(subject)),
+            mixing=tuple(find_mixing(subject, leak.first_call)),
+            empty=examine_empty_rows(subject),
+            losses=tuple(examine_losses(subject, loss, aims)) if loss is not None else (),
+            metrics=tuple(examine_metrics(subject, metrics, aims)) if metrics else (),
+            saving=probe_saving(model, subject.run, some, reload) if reload is not None else None,
+            lookups=tuple(find_lookups(watched, subject.flow, some)),
             notes=tuple(notes),
         )
     return _with_trace(evidence, subject.run, some)
 
 
-def _explained(failed: ModelEvidence, watched: Watched, inputs: Sequence[ModelInput]) -> ModelEvidence:
+def _explained(failed: ModelEvidence, watched: Recording, inputs: Sequence[ModelInput]) -> ModelEvidence:
     """Return the evidence with why the model raised; raise that again where it has nothing to do with padding."""
     assert watched.error is not None  # noqa: S101 - asked before
-    failure = failure_of(watched)
+    failure = find_failure(watched)
     if failure is not None:
         return dataclasses.replace(failed, failure=failure)
-    if unknown_ids(failed.lookups, inputs):
-        return dataclasses.replace(failed, not_run=said(watched.error))
+    if has_unknown_ids(failed.lookups, inputs):
+        return dataclasses.replace(failed, not_run=summarize_error(watched.error))
     raise watched.raised()
 
 
@@ -108,5 +108,5 @@ def _with_trace(evidence: ModelEvidence, run: Run, inputs: Sequence[ModelInput])
     """Return the evidence with the calls, among which the probes may have asked to show more."""
     why = (*(loss.why for loss in evidence.losses if loss.why is not None), *_not_probed(inputs))
     return dataclasses.replace(
-        evidence, trace=run.calls, outputs=tuple(seen_outputs(run)), notes=(*evidence.notes, *why)
+        evidence, trace=run.calls, outputs=tuple(collect_outputs(run)), notes=(*evidence.notes, *why)
     )

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maskcli.api.model_data import Case, builtin_case, builtin_inputs, is_builtin, user_case
+from maskcli.api.model_data import ModelAndData, load_builtin, load_user_model, make_builtin_inputs, names_builtin
 from maskcli.conclusions import remarks
-from maskcli.inputs.arguments import arguments
-from maskcli.models.build import BuiltModel, twin
-from maskcli.models.mask_sources import GIVING
-from maskcli.models.runtime import running, versions
-from maskcli.records.model import primary_of
+from maskcli.inputs.arguments import pack_arguments
+from maskcli.models.build import BuiltModel, build_twin
+from maskcli.models.mask_sources import MASK_GIVING
+from maskcli.models.runtime import read_versions, running
+from maskcli.records.model import find_primary
 from maskcli.records.sequences import Layout, Side
-from maskcli.records.trace import EmbeddingRow, Inspection, Outputs, SourceResult, Unmasked
+from maskcli.records.trace import EmbeddingRow, Inspection, OutputValues, SourceResult, Unmasked
 from maskcli.trace import timesteps
-from maskcli.trace.edges import edges_of
-from maskcli.trace.embeddings import padding_vector
-from maskcli.trace.outputs import seen_outputs
-from maskcli.trace.recorder import watch
-from maskcli.trace.run import Run, first_mask, output_tensors, trace
-from maskcli.trace.state import as_it_was
+from maskcli.trace.edges import find_edges
+from maskcli.trace.embeddings import find_padding_vector
+from maskcli.trace.outputs import collect_outputs
+from maskcli.trace.recorder import record_run
+from maskcli.trace.run import Run, find_first_mask, list_output_tensors, trace_model
+from maskcli.trace.state import preserve_state
 
 
 def inspect(
@@ -78,8 +78,8 @@ def inspect(
         ModelError: when a model cannot be loaded, built or run, or takes other data.
     """
     layout = Layout(padding, truncating, maxlen, value, dtype, trim)
-    if is_builtin(model):
-        case = builtin_case(
+    if names_builtin(model):
+        case = load_builtin(
             sequences,
             layout,
             name=str(model),
@@ -92,25 +92,25 @@ def inspect(
             seed=seed,
         )
     else:
-        case = user_case(sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load)
-    return inspection_of(case, unfold)
+        case = load_user_model(sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load)
+    return inspect_model_data(case, unfold)
 
 
-def inspection_of(case: Case, unfold: bool = False) -> Inspection:
+def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:
     """Return what happens to the mask in a model with its data; raise as ``inspect`` does."""
-    with running(f"--model {case.about.name}"), as_it_was(case.model):
-        given = arguments(case.model, case.inputs)
-        run = trace(case.model, given, case.inputs, unfold)
+    with running(f"--model {case.about.name}"), preserve_state(case.model):
+        given = pack_arguments(case.model, case.inputs)
+        run = trace_model(case.model, given, case.inputs, unfold)
         outputs = _outputs(run, case)
-        mask = first_mask(run.calls)
+        mask = find_first_mask(run.calls)
         unmasked = (None,) * len(outputs) if mask is None else _unmasked(case, given, outputs)
         results = _compared(case, run)
-    agree = timesteps.agree(results, outputs[0].values.shape[1]) if results else None
+    agree = timesteps.do_sources_agree(results, outputs[0].values.shape[1]) if results else None
     row = _embedding_row(case, run)
-    primary = primary_of(case.inputs)
+    primary = find_primary(case.inputs)
     return Inspection(
         model=case.about,
-        versions=versions(),
+        versions=read_versions(),
         inputs=case.inputs,
         batch=case.batch,
         mask=mask,
@@ -121,58 +121,60 @@ def inspection_of(case: Case, unfold: bool = False) -> Inspection:
         mask_sources=results,
         mask_sources_agree=agree,
         remarks=(
-            *(remarks.on_mask(primary, mask) if primary is not None else ()),
-            *(remarks.on_embedding(row, case.about.settings) if row is not None else ()),
-            *remarks.on_outputs(outputs[0], mask, run.calls),
-            *remarks.on_unmasked(unmasked[0], outputs[0]),
-            *(remarks.on_sources(results, agree) if agree is not None else ()),
-            *remarks.on_notes(case.about.notes),
+            *(remarks.remark_on_mask(primary, mask) if primary is not None else ()),
+            *(remarks.remark_on_embedding(row, case.about.settings) if row is not None else ()),
+            *remarks.remark_on_outputs(outputs[0], mask, run.calls),
+            *remarks.remark_on_unmasked(unmasked[0], outputs[0]),
+            *(remarks.remark_on_sources(results, agree) if agree is not None else ()),
+            *remarks.remark_on_notes(case.about.notes),
         ),
-        edges=edges_of(run, case.inputs),
+        edges=find_edges(run, case.inputs),
         further_unmasked=unmasked[1:],
     )
 
 
-def _outputs(run: Run, case: Case) -> tuple[Outputs, ...]:
-    seen = zip(seen_outputs(run), output_tensors(run.output), strict=True)
+def _outputs(run: Run, case: ModelAndData) -> tuple[OutputValues, ...]:
+    seen = zip(collect_outputs(run), list_output_tensors(run.output), strict=True)
     return tuple(
-        timesteps.outputs_of(output.call or case.about.name, np.asarray(tensor), output.mask, output.valid, output.name)
+        timesteps.make_output_values(
+            output.call or case.about.name, np.asarray(tensor), output.mask, output.valid, output.name
+        )
         for output, (_, tensor) in seen
     )
 
 
-def _unmasked(case: Case, given: object, outputs: Sequence[Outputs]) -> tuple[Unmasked | None, ...]:
+def _unmasked(case: ModelAndData, given: object, outputs: Sequence[OutputValues]) -> tuple[Unmasked | None, ...]:
     """Return the outputs of a run in which every mask is taken away as it appears; None for what cannot run."""
-    plain = watch(case.model, given, strip=True)
+    plain = record_run(case.model, given, strip=True)
     if plain.error is not None:
         return (None,) * len(outputs)
-    values = [np.asarray(tensor) for _, tensor in output_tensors(plain.output)]
+    values = [np.asarray(tensor) for _, tensor in list_output_tensors(plain.output)]
     return tuple(
-        timesteps.without_mask(output, bare) if bare.shape == output.values.shape else None
+        timesteps.compare_unmasked(output, bare) if bare.shape == output.values.shape else None
         for output, bare in zip(outputs, values, strict=True)
     )
 
 
-def _embedding_row(case: Case, run: Run) -> EmbeddingRow | None:
-    row = padding_vector(run, case.inputs)
+def _embedding_row(case: ModelAndData, run: Run) -> EmbeddingRow | None:
+    row = find_padding_vector(run, case.inputs)
     if row is None or case.about.settings is None:
         return row
     return dataclasses.replace(row, set_to_zero=case.about.settings.zero_padding_row)
 
 
-def _compared(case: Case, run: Run) -> tuple[SourceResult, ...]:
+def _compared(case: ModelAndData, run: Run) -> tuple[SourceResult, ...]:
     """Return the results of the three mask sources, where all were asked for."""
     if case.built is None or case.about.settings is None or case.about.settings.mask_source != "all":
         return ()
-    results = [timesteps.compare_source(GIVING[0], first_mask(run.calls), np.asarray(run.output), None)]
-    for source in GIVING[1:]:
-        other = twin(case.built, source)
+    results = [timesteps.compare_source(MASK_GIVING[0], find_first_mask(run.calls), np.asarray(run.output), None)]
+    for source in MASK_GIVING[1:]:
+        other = build_twin(case.built, source)
         ran = _run_of(other, case)
-        results.append(timesteps.compare_source(source, first_mask(ran.calls), np.asarray(ran.output), results[0]))
+        results.append(timesteps.compare_source(source, find_first_mask(ran.calls), np.asarray(ran.output), results[0]))
     return tuple(results)
 
 
-def _run_of(built: BuiltModel, case: Case) -> Run:
+def _run_of(built: BuiltModel, case: ModelAndData) -> Run:
     assert case.batch is not None and case.inputs[0].valid is not None  # noqa: S101 - a built-in model has both
-    inputs = builtin_inputs(built, case.batch, case.inputs[0].valid)
-    return trace(built.keras_model, arguments(built.keras_model, inputs), inputs)
+    inputs = make_builtin_inputs(built, case.batch, case.inputs[0].valid)
+    return trace_model(built.keras_model, pack_arguments(built.keras_model, inputs), inputs)

@@ -8,32 +8,37 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maskcli.api.model_data import Case, case_of, is_builtin, padded, user_case
-from maskcli.api.settings import builtin_settings, positive
-from maskcli.api.targets import Asked, form_of, named, targets_of, weights_of
+from maskcli.api.model_data import ModelAndData, load_user_model, names_builtin, pad_for_builtin, pair_with_builtin
+from maskcli.api.settings import check_positive, make_builtin_settings
+from maskcli.api.targets import LossOptions, find_loss_form, import_named, load_sample_weights, load_targets
 from maskcli.conclusions import loss_remarks
 from maskcli.errors import UsageError
-from maskcli.inputs.targets import MADE, given_targets, make_targets, read_targets
-from maskcli.losses.accounting import known_sizes
-from maskcli.losses.binding import class_weights, judged_output
-from maskcli.losses.compiled import Compiled, compiled_of, has_own_evaluate, output_names
-from maskcli.losses.evaluate import Evaluated, Judged
-from maskcli.losses.loss_run import (
-    Subject,
-    affordable,
-    batch_size_losses,
-    followed,
-    output_of,
-    run_unmasked,
-    with_gradients,
+from maskcli.inputs.targets import GENERATED_TARGETS, convert_targets, make_targets, read_targets
+from maskcli.losses.accounting import choose_batch_sizes
+from maskcli.losses.binding import bind_loss, look_up_class_weights
+from maskcli.losses.compile_settings import (
+    CompileSettings,
+    has_custom_evaluate,
+    read_compile_settings,
+    read_output_names,
 )
-from maskcli.losses.metrics import metrics_of
-from maskcli.losses.registry import CROSS_ENTROPIES, loss_name, loss_object, per_output
+from maskcli.losses.evaluate import Evaluation, OutputLoss
+from maskcli.losses.loss_run import (
+    LossRun,
+    add_gradients,
+    compare_batch_sizes,
+    find_row_sums,
+    make_loss_output,
+    run_unmasked,
+    select_affordable_sizes,
+)
+from maskcli.losses.metrics import read_metrics
+from maskcli.losses.registry import CROSS_ENTROPIES, get_loss_name, make_loss, match_outputs
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.runtime import running, versions
+from maskcli.models.runtime import read_versions, running
 from maskcli.records.loss import LossOutput, LossReport, Targets
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
-from maskcli.trace.outputs import Lane, fixed_batch, lanes
+from maskcli.trace.outputs import ModelOutput, find_fixed_batch, find_model_outputs
 
 BATCH_SIZE = 32
 """That of Keras's ``evaluate``, unless it is told another."""
@@ -41,7 +46,7 @@ LARGEST_OUTPUT = 2**28
 """Numbers that the outputs of one batch may have: 1 GiB, of which a loss needs several at a time."""
 SHUFFLES = 20
 
-Progress = Callable[[int, int], None]
+CountProgress = Callable[[int, int], None]
 """Is told how many rows were run, of how many."""
 
 
@@ -74,7 +79,7 @@ def loss(
     value: int = 0,
     dtype: str = "int32",
     trim: bool = True,
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> LossReport:
     """Return the losses of a model on its data, masked and unmasked, and what they are made of.
 
@@ -122,11 +127,11 @@ def loss(
         InputError: for sequences, ids, targets or weights that do not fit.
         ModelError: when a model cannot be loaded, built or run, or cannot be judged by the loss.
     """
-    cuts = Cuts(batch_size, tuple(batch_sizes), shuffles)
-    asked = Asked.of(
+    cuts = BatchSizes(batch_size, tuple(batch_sizes), shuffles)
+    asked = LossOptions.of(
         targets, targets_field, loss, loss_options, metrics, sample_weight, sample_weight_field, class_weight
     )
-    case, asked = judged_case(
+    case, asked = load_for_loss(
         sequences,
         model,
         Layout(padding, truncating, maxlen, value, dtype, trim),
@@ -142,35 +147,39 @@ def loss(
         seed=seed,
     )
     with case.naming():
-        return loss_report(case, asked, cuts, progress)
+        return explain_loss(case, asked, cuts, progress)
 
 
-def judged_case(
+def load_for_loss(
     sequences: object,
     model: object,
     layout: Layout,
-    asked: Asked,
-    cuts: Cuts,
+    asked: LossOptions,
+    cuts: BatchSizes,
     *,
     units: int | None,
     custom_objects: Sequence[str],
     unsafe_load: bool,
     **builtin: Any,
-) -> tuple[Case, Asked]:
+) -> tuple[ModelAndData, LossOptions]:
     """Return a model with its data, and what it is judged by: for a built-in model, targets that it is made for.
 
     Raises as ``loss`` does; ``builtin`` is what a built-in model is made of.
     """
-    positive(units=units, batch_size=cuts.batch_size, **{f"batch_sizes {size}": size for size in cuts.batch_sizes})
+    check_positive(
+        units=units, batch_size=cuts.batch_size, **{f"batch_sizes {size}": size for size in cuts.batch_sizes}
+    )
     _check(asked, cuts.shuffles)
-    if is_builtin(model):
+    if names_builtin(model):
         size = cuts.batch_size or BATCH_SIZE
         return _builtin(asked, sequences, layout, units, size, name=str(model), return_sequences=True, **builtin)
-    case = user_case(sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load, also=asked.also)
+    case = load_user_model(
+        sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load, also=asked.also
+    )
     return case, asked
 
 
-def _check(asked: Asked, shuffles: int) -> None:
+def _check(asked: LossOptions, shuffles: int) -> None:
     """Raise UsageError for fewer shuffles than none, and for weights of samples and of classes at once."""
     if shuffles < 0:
         raise UsageError(where="shuffles", expected="at least 0", received=str(shuffles), fix="0 tries no orders.")
@@ -184,7 +193,7 @@ def _check(asked: Asked, shuffles: int) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cuts:
+class BatchSizes:
     """How data is cut into batches: for ``evaluate``, and for what is set side by side."""
 
     batch_size: int | None
@@ -196,12 +205,12 @@ class Cuts:
         batch_size = self.batch_size or fixed or BATCH_SIZE
         if fixed is not None and not self.batch_sizes:
             return batch_size, (batch_size,)
-        return batch_size, known_sizes(self.batch_sizes, batch_size, rows)
+        return batch_size, choose_batch_sizes(self.batch_sizes, batch_size, rows)
 
 
 def _builtin(
-    asked: Asked, sequences: object, layout: Layout, units: int | None, batch_size: int, **options: Any
-) -> tuple[Case, Asked]:
+    asked: LossOptions, sequences: object, layout: Layout, units: int | None, batch_size: int, **options: Any
+) -> tuple[ModelAndData, LossOptions]:
     """Return a built-in model whose outputs are as wide as the targets need, and what it is judged by with these."""
     for option in asked.also.values():
         raise UsageError(
@@ -210,10 +219,10 @@ def _builtin(
             received=f"--model {options['name']}",
             fix=f"Name the file too, with {option.removesuffix('-field')}.",
         )
-    ragged, batch = padded(sequences, layout, options["name"])
-    settings = builtin_settings(ragged, batch, units=3 if units is None else units, **options)
+    ragged, batch = pad_for_builtin(sequences, layout, options["name"])
+    settings = make_builtin_settings(ragged, batch, units=3 if units is None else units, **options)
     loss = "mse" if asked.loss is None else asked.loss
-    form = form_of(next(iter(loss.values()), "mse") if isinstance(loss, Mapping) else loss)
+    form = find_loss_form(next(iter(loss.values()), "mse") if isinstance(loss, Mapping) else loss)
     needs_logits = form in CROSS_ENTROPIES and BUILTIN[settings.name].BOUNDED
     wanted = _targets_of_builtin(asked, form, ragged, batch, None if needs_logits else units, settings.input_dim)
     _check_size(batch, wanted.units, batch_size)
@@ -221,21 +230,21 @@ def _builtin(
         settings = dataclasses.replace(settings, logits=wanted.units)
     else:
         settings = dataclasses.replace(settings, units=wanted.units)
-    case = case_of(settings, ragged, batch)
+    case = pair_with_builtin(settings, ragged, batch)
     loss_options = {"from_logits": True, **asked.loss_options} if form in CROSS_ENTROPIES else asked.loss_options
     return case, dataclasses.replace(asked, targets=wanted, loss=loss, loss_options=loss_options)
 
 
 def _targets_of_builtin(
-    asked: Asked, form: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
+    asked: LossOptions, form: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
 ) -> Targets:
     targets = "arange" if asked.targets is None else asked.targets
     field = asked.fields[0] if asked.fields else None
-    if isinstance(targets, str) and targets in MADE:
+    if isinstance(targets, str) and targets in GENERATED_TARGETS:
         return make_targets(targets, form, ragged, batch, units, input_dim)
     if isinstance(targets, str | os.PathLike):
         return read_targets(os.fspath(targets), form, ragged, batch, units, field)
-    return given_targets(targets, form, ragged, batch, units)
+    return convert_targets(targets, form, ragged, batch, units)
 
 
 def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
@@ -250,25 +259,27 @@ def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
         )
 
 
-def loss_report(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -> LossReport:
+def explain_loss(
+    case: ModelAndData, asked: LossOptions, cuts: BatchSizes, progress: CountProgress | None
+) -> LossReport:
     """Return the report of a model that is judged by what was asked for, on its data; raise as ``loss`` does."""
     with running(f"--model {case.about.name}"):
-        outputs = lanes(case.model, case.inputs)
+        outputs = find_model_outputs(case.model, case.inputs)
     judging = _judging(case, asked, outputs)
     subject = _subject(case, asked, judging, outputs)
-    batch_size, sizes = cuts.sizes(subject.rows, fixed_batch(case.model))
+    batch_size, sizes = cuts.sizes(subject.rows, find_fixed_batch(case.model))
     with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
         seen = subject.run(batch_size, _half(progress, subject.rows, 0))
         plain = run_unmasked(subject, batch_size, _half(progress, subject.rows, 1))
         total = subject.reported(batch_size) if subject.own_steps else seen.total
-        sums = followed(subject, seen, total, batch_size)
+        sums = find_row_sums(subject, seen, total, batch_size)
         if sums is None and not cuts.batch_sizes:
-            sizes = affordable(sizes, batch_size, subject.rows)
-        losses = batch_size_losses(subject, seen, sums, total, batch_size, sizes, cuts.shuffles)
-        losses, gradient_rows = with_gradients(subject, seen, losses) if cuts.batch_sizes else (losses, 0)
+            sizes = select_affordable_sizes(sizes, batch_size, subject.rows)
+        losses = compare_batch_sizes(subject, seen, sums, total, batch_size, sizes, cuts.shuffles)
+        losses, gradient_rows = add_gradients(subject, seen, losses) if cuts.batch_sizes else (losses, 0)
     report = LossReport(
         model=case.about,
-        versions=versions(),
+        versions=read_versions(),
         inputs=case.inputs,
         batch=case.batch,
         outputs=_outputs(judging, subject, seen, plain),
@@ -280,19 +291,21 @@ def loss_report(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None)
         metrics=seen.metrics,
         remarks=(),
     )
-    remarks = loss_remarks.on_report(report, subject, seen, [one.targets for one in judging])
+    remarks = loss_remarks.remark_on_loss_report(report, subject, seen, [one.targets for one in judging])
     return dataclasses.replace(report, remarks=tuple(remarks))
 
 
-def _subject(case: Case, asked: Asked, judging: Sequence[_Judging], outputs: Sequence[Lane]) -> Subject:
+def _subject(
+    case: ModelAndData, asked: LossOptions, judging: Sequence[_Judging], outputs: Sequence[ModelOutput]
+) -> LossRun:
     """Return the model with its data and what judges it: by its own steps, unless another loss was asked for."""
     judged = tuple(one.judged for one in judging)
     as_compiled = asked.loss is None and not asked.loss_options and len(judged) == len(outputs)
     own = tuple(outputs[one.index] for one in judged)
-    return Subject(case.model, case.inputs, judged, own, own_steps=as_compiled and has_own_evaluate(case.model))
+    return LossRun(case.model, case.inputs, judged, own, own_steps=as_compiled and has_custom_evaluate(case.model))
 
 
-def _half(progress: Progress | None, rows: int, half: int) -> Callable[[int], None] | None:
+def _half(progress: CountProgress | None, rows: int, half: int) -> Callable[[int], None] | None:
     """Return what is told of the rows done in the first or the second of two runs."""
     return None if progress is None else lambda done: progress(half * rows + done, 2 * rows)
 
@@ -301,53 +314,59 @@ def _half(progress: Progress | None, rows: int, half: int) -> Callable[[int], No
 class _Judging:
     """An output with what judges it, its targets, and the name of its loss."""
 
-    judged: Judged
+    judged: OutputLoss
     targets: Targets
     loss: str
 
 
 def _outputs(
-    judging: Sequence[_Judging], subject: Subject, seen: Evaluated, plain: Evaluated | None
+    judging: Sequence[_Judging], subject: LossRun, seen: Evaluation, plain: Evaluation | None
 ) -> tuple[LossOutput, ...]:
     others = [None] * len(judging) if plain is None else plain.outputs
     return tuple(
-        output_of(one.judged, lane, own, other, one.targets.about, one.loss)
+        make_loss_output(one.judged, lane, own, other, one.targets.about, one.loss)
         for one, lane, own, other in zip(judging, subject.lanes, seen.outputs, others, strict=True)
     )
 
 
-def _judging(case: Case, asked: Asked, outputs: Sequence[Lane]) -> list[_Judging]:
+def _judging(case: ModelAndData, asked: LossOptions, outputs: Sequence[ModelOutput]) -> list[_Judging]:
     """Return each output that has a loss with what judges it."""
-    compiled, names, called = compiled_of(case.model), [lane.name for lane in outputs], output_names(case.model)
-    every = per_output(_losses(case, asked, compiled), names, called, "--loss")
+    compiled, names, called = (
+        read_compile_settings(case.model),
+        [lane.name for lane in outputs],
+        read_output_names(case.model),
+    )
+    every = match_outputs(_losses(case, asked, compiled), names, called, "--loss")
     losses = {lane.index: one for lane, one in zip(outputs, every, strict=True) if one is not None}
     if not losses:
         raise _no_loss(case)
     _check_classes(asked, [names[index] for index in losses])
-    aims = targets_of(case, asked, outputs, called, losses)
-    weights = per_output(weights_of(case, asked), names, called, "sample_weight")
-    loss_weights = per_output(compiled.loss_weights, names, called, "loss_weights")
-    metrics = metrics_of(compiled.metrics, compiled.weighted_metrics, names, called)
-    more = [(named(one, "a metric"), weighs) for one in asked.metrics for weighs in sorted({False, asked.weighs})]
+    aims = load_targets(case, asked, outputs, called, losses)
+    weights = match_outputs(load_sample_weights(case, asked), names, called, "sample_weight")
+    loss_weights = match_outputs(compiled.loss_weights, names, called, "loss_weights")
+    metrics = read_metrics(compiled.metrics, compiled.weighted_metrics, names, called)
+    more = [
+        (import_named(one, "a metric"), weighs) for one in asked.metrics for weighs in sorted({False, asked.weighs})
+    ]
     found = []
     for (index, loss), aim in zip(losses.items(), aims, strict=True):
         own = weights[index]
         if asked.class_weight is not None:
-            own = class_weights(aim.values, outputs[index].sample.shape, asked.class_weight)
-        made = loss_object(loss, asked.loss_options) if asked.loss is not None or asked.loss_options else loss
-        judge = judged_output(outputs[index], made, loss_weights[index], aim.values, own, [*metrics[index], *more])
-        found.append(_Judging(judge, aim, loss_name(loss)))
+            own = look_up_class_weights(aim.values, outputs[index].sample.shape, asked.class_weight)
+        made = make_loss(loss, asked.loss_options) if asked.loss is not None or asked.loss_options else loss
+        judge = bind_loss(outputs[index], made, loss_weights[index], aim.values, own, [*metrics[index], *more])
+        found.append(_Judging(judge, aim, get_loss_name(loss)))
     return found
 
 
-def _losses(case: Case, asked: Asked, compiled: Compiled) -> Any:
-    given = compiled.loss if asked.loss is None else named(asked.loss, "a loss")
+def _losses(case: ModelAndData, asked: LossOptions, compiled: CompileSettings) -> Any:
+    given = compiled.loss if asked.loss is None else import_named(asked.loss, "a loss")
     if given is None:
         raise _no_loss(case)
     return given
 
 
-def _no_loss(case: Case) -> UsageError:
+def _no_loss(case: ModelAndData) -> UsageError:
     return UsageError(
         where="--loss",
         expected=f"the loss of {case.about.name}, which is not compiled with one",
@@ -356,7 +375,7 @@ def _no_loss(case: Case) -> UsageError:
     )
 
 
-def _check_classes(asked: Asked, judged: Sequence[str]) -> None:
+def _check_classes(asked: LossOptions, judged: Sequence[str]) -> None:
     """Raise UsageError for weights of classes where several outputs may each have classes of their own."""
     if asked.class_weight is not None and len(judged) > 1:
         raise UsageError(

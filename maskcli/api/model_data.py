@@ -9,10 +9,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from maskcli.api.settings import builtin_settings
+from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
-from maskcli.inputs.arguments import rows_of, specs_of
-from maskcli.inputs.dataset import EMPTY, Dataset, dataset_from_ragged, dataset_of, read_dataset
+from maskcli.inputs.arguments import read_input_specs, select_rows
+from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, given, kind_of, load
@@ -20,7 +20,7 @@ from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
 from maskcli.records.model import InputSpec, ModelAbout, ModelInput, ModelSettings
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.padding import first_rows, pad_ragged, valid_timesteps
+from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
 
 
@@ -40,7 +40,7 @@ class DataFile:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Case:
+class ModelAndData:
     """A model with what it is called with.
 
     Attributes:
@@ -63,7 +63,7 @@ class Case:
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
 
-    def first(self, rows: int) -> Case:
+    def first(self, rows: int) -> ModelAndData:
         """Return the same with the first rows of the data alone."""
         if rows >= len(self.inputs[0].values):
             return self
@@ -72,8 +72,8 @@ class Case:
             ragged = RaggedSequences(ragged.values[: ragged.row_splits[rows]], ragged.row_splits[: rows + 1])
         return dataclasses.replace(
             self,
-            inputs=tuple(rows_of(given, few) for given in self.inputs),
-            batch=None if self.batch is None else first_rows(self.batch, rows),
+            inputs=tuple(select_rows(given, few) for given in self.inputs),
+            batch=None if self.batch is None else take_first_rows(self.batch, rows),
             ragged=ragged,
             more={name: array[few] for name, array in self.more.items()},
         )
@@ -89,12 +89,12 @@ class Case:
             raise
 
 
-def is_builtin(model: object) -> bool:
+def names_builtin(model: object) -> bool:
     """Return whether ``model`` names a built-in model; raise UsageError for text that names none at all."""
     return isinstance(model, str) and kind_of(model) == "built-in"
 
 
-def builtin_case(sequences: object, layout: Layout, *, name: str, **options: Any) -> Case:
+def load_builtin(sequences: object, layout: Layout, *, name: str, **options: Any) -> ModelAndData:
     """Return a built-in model made for sequences: the first of the mask sources that were asked for.
 
     Raises:
@@ -102,11 +102,11 @@ def builtin_case(sequences: object, layout: Layout, *, name: str, **options: Any
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when Keras cannot build the model.
     """
-    ragged, batch = padded(sequences, layout, name)
-    return case_of(builtin_settings(ragged, batch, name=name, **options), ragged, batch)
+    ragged, batch = pad_for_builtin(sequences, layout, name)
+    return pair_with_builtin(make_builtin_settings(ragged, batch, name=name, **options), ragged, batch)
 
 
-def padded(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
+def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
     """Return sequences for the built-in model ``name``, and the batch that they are padded to; raise as above."""
     if isinstance(sequences, Mapping | DataFile):
         raise UsageError(
@@ -119,13 +119,13 @@ def padded(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequence
     return ragged, pad_ragged(ragged, layout)
 
 
-def case_of(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> Case:
+def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:
     """Return a built-in model with the sequences that it is called with.
 
     Raises:
         ModelError: when Keras cannot build the model.
     """
-    name, valid = settings.name, valid_timesteps(batch)
+    name, valid = settings.name, find_valid_timesteps(batch)
     load_keras()
     first = "embedding" if settings.mask_source == "all" else settings.mask_source
     with running(f"--model {name}"):
@@ -136,10 +136,10 @@ def case_of(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch
         type(built.keras_model).__name__,
         dataclasses.replace(built.settings, mask_source=settings.mask_source),
     )
-    return Case(about, built.keras_model, builtin_inputs(built, batch, valid), batch, ragged, built=built)
+    return ModelAndData(about, built.keras_model, make_builtin_inputs(built, batch, valid), batch, ragged, built=built)
 
 
-def builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
+def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
     """Return what a built-in model is called with: tokens, and the explicit mask where it takes one."""
     tokens = ModelInput("tokens", batch.tokens, valid, "ids", batch.layout.value)
     if built.settings.mask_source != "explicit":
@@ -147,7 +147,7 @@ def builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple
     return tokens, ModelInput("mask", valid, valid, "mask")
 
 
-def user_case(
+def load_user_model(
     data: object,
     model: object,
     layout: Layout,
@@ -155,7 +155,7 @@ def user_case(
     custom_objects: Sequence[str] = (),
     unsafe_load: bool = False,
     also: Mapping[str, str] = EMPTY,
-) -> Case:
+) -> ModelAndData:
     """Return a model of the user's own with the data that it takes.
 
     Args:
@@ -174,7 +174,7 @@ def user_case(
     loaded = load(model, custom_objects, unsafe_load) if isinstance(model, str) else given(model)
     read = _dataset_for(data, loaded, layout, also)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
-    return Case(
+    return ModelAndData(
         about,
         loaded.keras_model,
         read.inputs,
@@ -187,13 +187,13 @@ def user_case(
 
 def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
     try:
-        return dataset(data, specs_of(loaded.keras_model), layout, also)
+        return load_dataset(data, read_input_specs(loaded.keras_model), layout, also)
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
 
 
-def dataset(data: object, specs: Sequence[InputSpec], layout: Layout, also: Mapping[str, str] = EMPTY) -> Dataset:
+def load_dataset(data: object, specs: Sequence[InputSpec], layout: Layout, also: Mapping[str, str] = EMPTY) -> Dataset:
     """Return the data of a file, arrays by name or sequences as the inputs ``specs``; without any, as they are named.
 
     Raises:
@@ -203,5 +203,5 @@ def dataset(data: object, specs: Sequence[InputSpec], layout: Layout, also: Mapp
     if isinstance(data, DataFile):
         return read_dataset(data.path, specs, layout, data.input_format, data.field, also)
     if isinstance(data, Mapping):
-        return dataset_of(data, specs, layout)
-    return dataset_from_ragged(as_ragged(data), specs, layout)
+        return make_dataset(data, specs, layout)
+    return make_ragged_dataset(as_ragged(data), specs, layout)

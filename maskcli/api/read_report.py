@@ -20,14 +20,14 @@ def read_report(path: str) -> Report:
     Raises:
         InputError: for a file that cannot be read, or is no such report.
     """
-    from maskcli.render.page import embedded
-    from maskcli.render.report_document import report_from
+    from maskcli.render.page.embedding import extract_document
+    from maskcli.render.report_document import read_report_document
 
     source = Source(path, "a report", HINT)
     data = source.read()
     try:
-        document = json.loads(data if data.lstrip().startswith(b"{") else embedded(data) or b"null")
-        return report_from(document)
+        document = json.loads(data if data.lstrip().startswith(b"{") else extract_document(data) or b"null")
+        return read_report_document(document)
     except (ValueError, RecursionError) as error:
         raise InputError(
             where=source.name,

@@ -11,31 +11,31 @@ from typing import Any
 from numpy.typing import NDArray
 
 from maskcli import __version__
-from maskcli.api.check import check_report
-from maskcli.api.inspect import inspection_of
-from maskcli.api.loss import Cuts, Progress, judged_case, loss_report
-from maskcli.api.model_data import Case
-from maskcli.api.settings import positive
-from maskcli.api.targets import Asked, targets_as_given
-from maskcli.conclusions.verdicts import verdicts
-from maskcli.inputs.arguments import arguments
-from maskcli.inputs.targets import MADE
-from maskcli.losses.compiled import compiled_of
-from maskcli.losses.registry import known_loss
-from maskcli.models.runtime import running, versions
-from maskcli.probes.leak_matrix import leak_matrices
+from maskcli.api.check import check_model_data
+from maskcli.api.inspect import inspect_model_data
+from maskcli.api.loss import BatchSizes, CountProgress, explain_loss, load_for_loss
+from maskcli.api.model_data import ModelAndData
+from maskcli.api.settings import check_positive
+from maskcli.api.targets import LossOptions, read_raw_targets
+from maskcli.conclusions.verdicts import answer_questions
+from maskcli.inputs.arguments import pack_arguments
+from maskcli.inputs.targets import GENERATED_TARGETS
+from maskcli.losses.compile_settings import read_compile_settings
+from maskcli.losses.registry import is_known_loss
+from maskcli.models.runtime import read_versions, running
+from maskcli.probes.leak_matrix import compute_leak_matrices
 from maskcli.records.check import CheckReport
 from maskcli.records.loss import LossReport, Targets
-from maskcli.records.model import primary_of
+from maskcli.records.model import find_primary
 from maskcli.records.remark import Remark
 from maskcli.records.report import Origin, Report
 from maskcli.records.sequences import Layout, Side
-from maskcli.records.trace import Inspection, Outputs
-from maskcli.rules.selection import chosen
-from maskcli.trace.attention import attention_masks
-from maskcli.trace.outputs import fixed_batch
-from maskcli.trace.run import output_tensors, trace
-from maskcli.trace.state import as_it_was
+from maskcli.records.trace import Inspection, OutputValues
+from maskcli.rules.selection import select_rules
+from maskcli.trace.attention import record_attention_masks
+from maskcli.trace.outputs import find_fixed_batch
+from maskcli.trace.run import list_output_tensors, trace_model
+from maskcli.trace.state import preserve_state
 
 SAMPLES = 32
 """Rows that are shown closely."""
@@ -80,7 +80,7 @@ def report(
     dtype: str = "int32",
     trim: bool = True,
     command: Sequence[str] = (),
-    progress: Progress | None = None,
+    progress: CountProgress | None = None,
 ) -> Report:
     """Inspect, check and judge a model with its data, and see which padding moves what, and who attends to whom.
 
@@ -123,12 +123,12 @@ def report(
         InputError: for data, targets or weights that cannot be read, or do not fit.
         ModelError: when a model cannot be loaded, built or run.
     """
-    positive(samples=samples)
-    rules, cuts = chosen(select, ignore), Cuts(batch_size, tuple(batch_sizes), shuffles)
-    asked = Asked.of(
+    check_positive(samples=samples)
+    rules, cuts = select_rules(select, ignore), BatchSizes(batch_size, tuple(batch_sizes), shuffles)
+    asked = LossOptions.of(
         targets, targets_field, loss, loss_options, metrics, sample_weight, sample_weight_field, class_weight
     )
-    case, asked = judged_case(
+    case, asked = load_for_loss(
         sequences,
         model,
         Layout(padding, truncating, maxlen, value, dtype, trim),
@@ -145,19 +145,21 @@ def report(
     )
     with case.naming():
         few = _shown(case, samples)
-        checked = check_report(case, rules, targets=_targets(case, asked), loss=_loss(asked))
+        checked = check_model_data(case, rules, targets=_targets(case, asked), loss=_loss(asked))
         judged, no_loss = _judged(case, asked, cuts, progress)
         return _report(few, checked, judged, no_loss, _origin(case, few, command))
 
 
-def _shown(case: Case, samples: int) -> Case:
+def _shown(case: ModelAndData, samples: int) -> ModelAndData:
     """Return the case with the rows that are shown: as many as asked for, or whose outputs a report has room for."""
-    fixed = fixed_batch(case.model)
+    fixed = find_fixed_batch(case.model)
     if fixed is not None:
         return case.first(fixed)
     one = case.first(1)
-    with running(f"--model {case.about.name}"), as_it_was(case.model):
-        outputs = output_tensors(trace(case.model, arguments(case.model, one.inputs), one.inputs).output)
+    with running(f"--model {case.about.name}"), preserve_state(case.model):
+        outputs = list_output_tensors(
+            trace_model(case.model, pack_arguments(case.model, one.inputs), one.inputs).output
+        )
     shapes = (tuple(tensor.shape) for _, tensor in outputs)
     numbers = sum(math.prod((*shape[:-1], min(shape[-1], FEATURES))) for shape in shapes if shape)
     return case.first(min(samples, max(1, MOST_NUMBERS // max(1, numbers))))
@@ -186,21 +188,25 @@ def _narrowed(inspection: Inspection) -> Inspection:
     )
 
 
-def _narrow(output: Outputs) -> Outputs:
+def _narrow(output: OutputValues) -> OutputValues:
     wide = output.values.ndim > 1 and output.values.shape[-1] > FEATURES
     if not wide or (output.valid is not None and output.values.ndim == 2):
         return output
     return dataclasses.replace(output, values=output.values[..., :FEATURES], all_features=output.values.shape[-1])
 
 
-def _report(few: Case, checked: CheckReport, judged: LossReport | None, no_loss: str | None, origin: Origin) -> Report:
-    inspection = _narrowed(inspection_of(few))
-    with running(f"--model {few.about.name}"), as_it_was(few.model):
-        attention = attention_masks(trace(few.model, arguments(few.model, few.inputs), few.inputs))
-        leaks, no_leaks = leak_matrices(few.model, few.inputs) if _is_steady(checked) else ((), _unsteady(checked))
+def _report(
+    few: ModelAndData, checked: CheckReport, judged: LossReport | None, no_loss: str | None, origin: Origin
+) -> Report:
+    inspection = _narrowed(inspect_model_data(few))
+    with running(f"--model {few.about.name}"), preserve_state(few.model):
+        attention = record_attention_masks(trace_model(few.model, pack_arguments(few.model, few.inputs), few.inputs))
+        leaks, no_leaks = (
+            compute_leak_matrices(few.model, few.inputs) if _is_steady(checked) else ((), _unsteady(checked))
+        )
     return Report(
         origin=origin,
-        verdicts=tuple(verdicts(inspection, checked, judged, no_loss)),
+        verdicts=tuple(answer_questions(inspection, checked, judged, no_loss)),
         inspection=inspection,
         check=checked,
         loss=judged,
@@ -211,30 +217,32 @@ def _report(few: Case, checked: CheckReport, judged: LossReport | None, no_loss:
     )
 
 
-def _judged(case: Case, asked: Asked, cuts: Cuts, progress: Progress | None) -> tuple[LossReport | None, str | None]:
+def _judged(
+    case: ModelAndData, asked: LossOptions, cuts: BatchSizes, progress: CountProgress | None
+) -> tuple[LossReport | None, str | None]:
     """Return the loss, or why there is none: nobody said what the model is to predict."""
-    primary = primary_of(case.inputs)
+    primary = find_primary(case.inputs)
     size = 0 if primary is None or primary.valid is None else primary.valid.size
     if size > LARGEST_LOSS:
         why = f"The data has {size:,} timesteps, and a report holds the losses of {LARGEST_LOSS:,} at most"
         return None, f"{why}; `maskcli loss` shows them."
     if asked.targets is None and not asked.fields and asked.loss is None:
         return None, "No targets were given: --targets FILE, or --targets-field NAME of the data."
-    if asked.loss is None and compiled_of(case.model).loss is None:
+    if asked.loss is None and read_compile_settings(case.model).loss is None:
         return None, f"{case.about.name} is not compiled with a loss, and none was named with --loss."
-    return loss_report(case, asked, cuts, progress), None
+    return explain_loss(case, asked, cuts, progress), None
 
 
-def _targets(case: Case, asked: Asked) -> NDArray[Any] | None:
+def _targets(case: ModelAndData, asked: LossOptions) -> NDArray[Any] | None:
     """Return the targets of the one output of a model of the user's own, for the rules that judge its loss."""
     if isinstance(asked.targets, Targets) or len(asked.fields) > 1 or isinstance(asked.targets, Mapping | list):
         return None
-    made = isinstance(asked.targets, str) and asked.targets in MADE
-    return None if made else targets_as_given(case, asked.targets, asked.fields[0] if asked.fields else None)
+    made = isinstance(asked.targets, str) and asked.targets in GENERATED_TARGETS
+    return None if made else read_raw_targets(case, asked.targets, asked.fields[0] if asked.fields else None)
 
 
-def _loss(asked: Asked) -> str | None:
-    return asked.loss if isinstance(asked.loss, str) and known_loss(asked.loss) else None
+def _loss(asked: LossOptions) -> str | None:
+    return asked.loss if isinstance(asked.loss, str) and is_known_loss(asked.loss) else None
 
 
 def _is_steady(checked: CheckReport) -> bool:
@@ -250,11 +258,11 @@ def _unsteady(checked: CheckReport) -> str:
     return f"It could not be tried: {why[0]}." if why else "The model does not run on this data."
 
 
-def _origin(case: Case, few: Case, command: Sequence[str]) -> Origin:
+def _origin(case: ModelAndData, few: ModelAndData, command: Sequence[str]) -> Origin:
     settings, rows = case.about.settings, len(case.inputs[0].values)
     return Origin(
         command=tuple(command),
-        versions={"maskcli": __version__, "python": platform.python_version(), **versions()},
+        versions={"maskcli": __version__, "python": platform.python_version(), **read_versions()},
         seed=None if settings is None else settings.seed,
         rows=rows,
         samples=len(few.inputs[0].values),

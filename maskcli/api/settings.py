@@ -12,7 +12,7 @@ from maskcli.records.model import ModelSettings
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 
 
-def builtin_settings(
+def make_builtin_settings(
     ragged: RaggedSequences, batch: PaddedBatch, *, input_dim: int | None, **options: Any
 ) -> ModelSettings:
     """Return the settings of a built-in model.
@@ -21,9 +21,9 @@ def builtin_settings(
         UsageError: for options that contradict each other or the data.
         InputError: for ids that the Embedding cannot look up.
     """
-    positive(input_dim=input_dim, embedding_dim=options["embedding_dim"], units=options["units"])
-    known("--model", options["name"], tuple(BUILTIN))
-    known("--mask-source", options["mask_source"], (*MASK_SOURCES, ALL))
+    check_positive(input_dim=input_dim, embedding_dim=options["embedding_dim"], units=options["units"])
+    check_known("--model", options["name"], tuple(BUILTIN))
+    check_known("--mask-source", options["mask_source"], (*MASK_SOURCES, ALL))
     padding_id = batch.layout.value
     check_padding_id(options["mask_source"], padding_id)
     settings = ModelSettings(
@@ -32,17 +32,17 @@ def builtin_settings(
         zero_padding_row=options["mask_source"] in ("masking", ALL),
         **options,
     )
-    BUILTIN[settings.name].check(settings)
+    BUILTIN[settings.name].check_settings(settings)
     return settings
 
 
-def known(option: str, name: str, names: tuple[str, ...]) -> None:
+def check_known(option: str, name: str, names: tuple[str, ...]) -> None:
     """Raise UsageError for a name that is none of ``names``."""
     if name not in names:
         raise UsageError(where=option, expected=f"one of {', '.join(names)}", received=repr(name), fix="Choose one.")
 
 
-def positive(**numbers: int | None) -> None:
+def check_positive(**numbers: int | None) -> None:
     """Raise UsageError for a number below 1."""
     for name, number in numbers.items():
         if number is not None and number < 1:

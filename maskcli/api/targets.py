@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.api.model_data import Case
+from maskcli.api.model_data import ModelAndData
 from maskcli.errors import InputError, UsageError
-from maskcli.inputs.columns import pad_rows, row_array
-from maskcli.inputs.targets import MADE, make_for_output, read_array
-from maskcli.losses.registry import per_output, snake
+from maskcli.inputs.columns import make_row_array, pad_rows
+from maskcli.inputs.targets import GENERATED_TARGETS, make_for_output, read_target_array
+from maskcli.losses.registry import match_outputs, to_snake_case
 from maskcli.models.factories import is_spec, named_object
 from maskcli.records.loss import Targets
-from maskcli.trace.outputs import Lane
+from maskcli.trace.outputs import ModelOutput
 
 ALIASES = {"bce": "binary_crossentropy"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Asked:
+class LossOptions:
     """What a model is to be judged by, as it was asked for."""
 
     targets: object
@@ -46,7 +46,7 @@ class Asked:
         sample_weight: object,
         weight_field: str | None,
         class_weight: Mapping[int, float] | None,
-    ) -> Asked:
+    ) -> LossOptions:
         """Return what was asked for in the words of the verbs."""
         listed = () if fields is None else (fields,) if isinstance(fields, str) else tuple(fields)
         return cls(
@@ -68,24 +68,28 @@ class Asked:
         return any(one is not None for one in given)
 
 
-def form_of(loss: object) -> str:
+def find_loss_form(loss: object) -> str:
     """Return the name of a loss as Keras's functions are named, which says what targets it takes."""
     if isinstance(loss, str):
-        return ALIASES.get(loss.lower(), snake(loss))
-    return snake(getattr(loss, "__name__", None) or type(loss).__name__)
+        return ALIASES.get(loss.lower(), to_snake_case(loss))
+    return to_snake_case(getattr(loss, "__name__", None) or type(loss).__name__)
 
 
-def named(given: object, what: str) -> Any:
+def import_named(given: object, what: str) -> Any:
     """Return what ``package.module:function`` names, also inside lists and dicts; anything else as it is."""
     if isinstance(given, Mapping):
-        return {name: named(one, what) for name, one in given.items()}
+        return {name: import_named(one, what) for name, one in given.items()}
     if isinstance(given, list | tuple):
-        return [named(one, what) for one in given]
+        return [import_named(one, what) for one in given]
     return named_object(given, what) if isinstance(given, str) and is_spec(given) else given
 
 
-def targets_of(
-    case: Case, asked: Asked, lanes: Sequence[Lane], called: Sequence[str], losses: Mapping[int, Any]
+def load_targets(
+    case: ModelAndData,
+    asked: LossOptions,
+    lanes: Sequence[ModelOutput],
+    called: Sequence[str],
+    losses: Mapping[int, Any],
 ) -> list[Targets]:
     """Return the targets of each output that has a loss.
 
@@ -104,9 +108,9 @@ def targets_of(
     given = asked.targets
     if given is None:
         return _of_fields(case, asked, judged)
-    if isinstance(given, str) and given in MADE:
+    if isinstance(given, str) and given in GENERATED_TARGETS:
         shapes = [(len(case.inputs[0].values), *lane.sample.shape[1:]) for lane in judged]
-        forms = [form_of(losses[lane.index]) for lane in judged]
+        forms = [find_loss_form(losses[lane.index]) for lane in judged]
         return [
             make_for_output(given, form, shape, case.ragged, case.batch)
             for form, shape in zip(forms, shapes, strict=True)
@@ -116,7 +120,7 @@ def targets_of(
     return _of_memory(case, given, lanes, judged, called)
 
 
-def _of_fields(case: Case, asked: Asked, judged: Sequence[Lane]) -> list[Targets]:
+def _of_fields(case: ModelAndData, asked: LossOptions, judged: Sequence[ModelOutput]) -> list[Targets]:
     if not asked.fields:
         raise UsageError(
             where="--targets",
@@ -126,12 +130,12 @@ def _of_fields(case: Case, asked: Asked, judged: Sequence[Lane]) -> list[Targets
         )
     fields = _by_output(asked.fields, judged)
     return [
-        _for_output(field_of(case, field, "--targets-field"), lane, f"field {field}")
+        _for_output(get_field(case, field, "--targets-field"), lane, f"field {field}")
         for field, lane in zip(fields, judged, strict=True)
     ]
 
 
-def field_of(case: Case, field: str, option: str) -> NDArray[Any]:
+def get_field(case: ModelAndData, field: str, option: str) -> NDArray[Any]:
     """Return a field of the data that feeds no input; raise UsageError for data without fields."""
     if field not in case.more:
         raise UsageError(
@@ -143,17 +147,19 @@ def field_of(case: Case, field: str, option: str) -> NDArray[Any]:
     return case.more[field]
 
 
-def _of_file(case: Case, asked: Asked, path: str, judged: Sequence[Lane]) -> list[Targets]:
+def _of_file(case: ModelAndData, asked: LossOptions, path: str, judged: Sequence[ModelOutput]) -> list[Targets]:
     names = tuple(lane.name for lane in judged)
     fields = _by_output(asked.fields, judged) if asked.fields else names if len(names) > 1 else (None,)
     rows = len(case.inputs[0].values)
     return [
-        _for_output(read_array(path, field, case.ragged, case.batch, rows), lane, f"{path} {field or ''}".rstrip())
+        _for_output(
+            read_target_array(path, field, case.ragged, case.batch, rows), lane, f"{path} {field or ''}".rstrip()
+        )
         for field, lane in zip(fields, judged, strict=True)
     ]
 
 
-def _by_output(fields: Sequence[str], judged: Sequence[Lane]) -> tuple[str, ...]:
+def _by_output(fields: Sequence[str], judged: Sequence[ModelOutput]) -> tuple[str, ...]:
     """Return the field of each output: those that have the names of outputs go by name, others by order."""
     names = tuple(lane.name for lane in judged)
     if len(fields) != len(names):
@@ -167,7 +173,7 @@ def _by_output(fields: Sequence[str], judged: Sequence[Lane]) -> tuple[str, ...]
 
 
 def _of_memory(
-    case: Case, given: Any, lanes: Sequence[Lane], judged: Sequence[Lane], called: Sequence[str]
+    case: ModelAndData, given: Any, lanes: Sequence[ModelOutput], judged: Sequence[ModelOutput], called: Sequence[str]
 ) -> list[Targets]:
     """Return targets that were given as ``Model.evaluate`` takes them, or as rows of lists."""
     if isinstance(given, Targets):
@@ -177,12 +183,12 @@ def _of_memory(
     elif isinstance(given, list | tuple) and len(given) == len(judged) < len(lanes):
         parts = list(given)
     else:
-        every = per_output(given, [lane.name for lane in lanes], called, "targets")
+        every = match_outputs(given, [lane.name for lane in lanes], called, "targets")
         parts = [every[lane.index] for lane in judged]
     return [_given(case, one, lane) for one, lane in zip(parts, judged, strict=True)]
 
 
-def _given(case: Case, values: Any, lane: Lane) -> Targets:
+def _given(case: ModelAndData, values: Any, lane: ModelOutput) -> Targets:
     if values is None:
         raise UsageError(
             where="targets",
@@ -190,11 +196,11 @@ def _given(case: Case, values: Any, lane: Lane) -> Targets:
             received=f"none of {lane.name}",
             fix="Give them, or no loss to this output.",
         )
-    rows = rows_of_numbers(case, values, "targets")
+    rows = stack_rows(case, values, "targets")
     return Targets(rows, 0, "given") if isinstance(values, np.ndarray) else _for_output(rows, lane, "given")
 
 
-def _for_output(values: NDArray[Any], lane: Lane, about: str) -> Targets:
+def _for_output(values: NDArray[Any], lane: ModelOutput, about: str) -> Targets:
     """Return targets that were read, with an axis for the one unit of predictions ``(batch, timesteps, 1)``.
 
     Of targets without it Keras 3 squeezes the predictions, and takes the mean over timesteps for that over units.
@@ -204,7 +210,7 @@ def _for_output(values: NDArray[Any], lane: Lane, about: str) -> Targets:
     return Targets(values, 0, about)
 
 
-def targets_as_given(case: Case, targets: object, field: str | None) -> NDArray[Any] | None:
+def read_raw_targets(case: ModelAndData, targets: object, field: str | None) -> NDArray[Any] | None:
     """Return targets with a row for each row of the data as they are, of a file, its field or of the data; or None.
 
     Raises:
@@ -213,11 +219,11 @@ def targets_as_given(case: Case, targets: object, field: str | None) -> NDArray[
     if targets is None:
         return case.more.get(field or "")
     if isinstance(targets, str | os.PathLike):
-        return read_array(os.fspath(targets), field, case.ragged, case.batch, len(case.inputs[0].values))
+        return read_target_array(os.fspath(targets), field, case.ragged, case.batch, len(case.inputs[0].values))
     return np.asarray(targets)
 
 
-def weights_of(case: Case, asked: Asked) -> Any:
+def load_sample_weights(case: ModelAndData, asked: LossOptions) -> Any:
     """Return the sample weights that were given, as they are, or a dict of them by output; None without.
 
     Raises:
@@ -226,16 +232,16 @@ def weights_of(case: Case, asked: Asked) -> Any:
     """
     given, field = asked.sample_weight, asked.weight_field
     if given is None:
-        return None if field is None else field_of(case, field, "--sample-weight-field")
+        return None if field is None else get_field(case, field, "--sample-weight-field")
     if isinstance(given, str | os.PathLike):
         rows = len(case.inputs[0].values)
-        return read_array(os.fspath(given), field, case.ragged, case.batch, rows, "sample weights")
+        return read_target_array(os.fspath(given), field, case.ragged, case.batch, rows, "sample weights")
     if isinstance(given, Mapping):
-        return {name: rows_of_numbers(case, one, "sample weights") for name, one in given.items()}
-    return rows_of_numbers(case, given, "sample weights")
+        return {name: stack_rows(case, one, "sample weights") for name, one in given.items()}
+    return stack_rows(case, given, "sample weights")
 
 
-def rows_of_numbers(case: Case, values: Any, what: str) -> NDArray[Any]:
+def stack_rows(case: ModelAndData, values: Any, what: str) -> NDArray[Any]:
     """Return rows in memory as an array; lists with an entry for each token are padded as their sequences are.
 
     Raises:
@@ -258,7 +264,7 @@ def rows_of_numbers(case: Case, values: Any, what: str) -> NDArray[Any]:
 
 def _arrays(rows: Sequence[object], what: str) -> list[NDArray[Any]]:
     try:
-        return [row_array(row, index) for index, row in enumerate(rows)]
+        return [make_row_array(row, index) for index, row in enumerate(rows)]
     except InputError as error:
         raise InputError(
             where=f"{what}, row {(error.row or 0) + 1}",

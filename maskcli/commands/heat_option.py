@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from maskcli.commands.options import Answer
+from maskcli.commands.options import OutputOptions
 from maskcli.errors import UsageError
 
 RESOLUTIONS = ("full", "half")
-DRAWN_IN = ("table", "markdown")
+HEAT_FORMS = ("table", "markdown")
 
 
 def heat_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -22,12 +22,12 @@ def heat_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)  # fmt: skip
 
 
-def check_heat(heat: str | None, answer: Answer) -> None:
+def check_heat(heat: str | None, answer: OutputOptions) -> None:
     """Raise UsageError where a heat map is asked for in a form that has none."""
-    if heat is not None and answer.format_ not in DRAWN_IN:
+    if heat is not None and answer.format_ not in HEAT_FORMS:
         raise UsageError(
             where=f"--heat {heat}",
-            expected=f"--format {' or '.join(DRAWN_IN)}",
+            expected=f"--format {' or '.join(HEAT_FORMS)}",
             received=f"--format {answer.format_}",
             fix="Leave out one of the two: heat maps are characters.",
         )

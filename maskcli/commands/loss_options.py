@@ -13,7 +13,7 @@ from maskcli.errors import UsageError
 
 
 @dataclasses.dataclass(frozen=True)
-class Judging:
+class LossArguments:
     """What a model is judged by, as it was asked for."""
 
     targets: str | None
@@ -44,12 +44,12 @@ class Judging:
         }
 
 
-def judging_options(command: options.Command) -> options.Command:
+def loss_options(command: options.Command) -> options.Command:
     """Add targets, the loss and its options, metrics, weights and batch sizes, as ``judging``."""
-    return options.bundled(
+    return options.bundle_options(
         command,
         "judging",
-        Judging,
+        LossArguments,
         click.option(
             "--targets",
             metavar="FILE|arange|zeros|ones|shift",

@@ -7,22 +7,30 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from maskcli.conclusions.remarks import fact, on_mask, relative, timesteps, warning
-from maskcli.losses.accounting import evaluated
-from maskcli.losses.evaluate import Evaluated, Judged, Seen
-from maskcli.losses.loss_run import Subject, agree, reduction_of, sums_of
+from maskcli.conclusions.remarks import (
+    format_timesteps,
+    make_fact,
+    make_warning,
+    measure_relative_difference,
+    remark_on_mask,
+)
+from maskcli.losses.accounting import simulate_evaluate
+from maskcli.losses.evaluate import Evaluation, OutputLoss, RecordedLoss
+from maskcli.losses.loss_run import LossRun, are_equal_sums, read_reduction, sum_losses
 from maskcli.records.arrays import Bools
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport, Targets
 from maskcli.records.model import ModelInput
 from maskcli.records.remark import Remark
-from maskcli.trace.outputs import Lane
+from maskcli.trace.outputs import ModelOutput
 
 SPREAD = 1e-4
 """Relative difference from which on the losses of batch sizes are said to differ."""
 HALVES = {"float16": "3 decimal digits, and nothing above 65504", "bfloat16": "2 to 3 decimal digits"}
 
 
-def on_report(report: LossReport, subject: Subject, seen: Evaluated, targets: Sequence[Targets]) -> Iterator[Remark]:
+def remark_on_loss_report(
+    report: LossReport, subject: LossRun, seen: Evaluation, targets: Sequence[Targets]
+) -> Iterator[Remark]:
     """Yield what follows from a report, the mask first.
 
     Args:
@@ -35,19 +43,19 @@ def on_report(report: LossReport, subject: Subject, seen: Evaluated, targets: Se
     for place, output in enumerate(report.outputs):
         for remark in _on_output(report, output, subject, seen, place, targets[place]):
             yield Remark(remark.kind, f"{output.name}: {remark.text}") if several else remark
-    if subject.own_steps and not agree(report.keras_evaluate, seen.total, subject.rows * subject.timesteps):
-        yield warning(
+    if subject.own_steps and not are_equal_sums(report.keras_evaluate, seen.total, subject.rows * subject.timesteps):
+        yield make_warning(
             f"The model has steps of its own: its evaluate reports {report.keras_evaluate:.6g}, and the loss that it "
             f"is compiled with {seen.total:.6g}."
         )
     if any(output.unmasked is not None and output.unmasked_model is None for output in report.outputs):
-        yield fact("Without masks the model does not run: there is no loss of an unmasked model.")
+        yield make_fact("Without masks the model does not run: there is no loss of an unmasked model.")
     yield from _on_batch_sizes(report)
     yield from _on_metrics(report.metrics)
 
 
 def _on_output(
-    report: LossReport, output: LossOutput, subject: Subject, seen: Evaluated, place: int, targets: Targets
+    report: LossReport, output: LossOutput, subject: LossRun, seen: Evaluation, place: int, targets: Targets
 ) -> Iterator[Remark]:
     if output.per_timestep is None:
         yield from _on_one_number(output)
@@ -66,26 +74,27 @@ def _on_one_number(output: LossOutput) -> Iterator[Remark]:
     masked = 0 if output.mask is None else int((~output.mask).sum())
     said = f"The loss {output.loss} makes one number of a whole batch"
     if masked:
-        yield warning(
-            f"{said}, so that Keras cannot leave {timesteps(masked, 'masked timestep')} out. Return a loss for each "
+        yield make_warning(
+            f"{said}, so that Keras cannot leave {format_timesteps(masked, 'masked timestep')} out. Return a "
+            "loss for each "
             "timestep, (batch, timesteps)."
         )
     else:
-        yield fact(f"{said}: there are no losses of timesteps to show.")
+        yield make_fact(f"{said}: there are no losses of timesteps to show.")
 
 
 def _on_its_mask(output: LossOutput, inputs: Sequence[ModelInput]) -> Iterator[Remark]:
     """Yield what the mask of an output leaves out wrongly, or what no mask leaves in."""
     valid, mask = output.valid, output.mask
     if valid is None and mask is None and output.timed:
-        yield fact("Which timesteps of this output are padding is not known: all of them count.")
+        yield make_fact("Which timesteps of this output are padding is not known: all of them count.")
         return
     if mask is not None:
         given = _whose(output, inputs)
         if valid is not None and given is not None:
-            yield from on_mask(given, mask)
+            yield from remark_on_mask(given, mask)
         elif not mask.any():
-            yield warning("Every timestep is masked: nothing is left to count.")
+            yield make_warning("Every timestep is masked: nothing is left to count.")
         return
     if valid is not None:
         yield _on_no_mask(output, valid)
@@ -98,15 +107,15 @@ def _on_no_mask(output: LossOutput, valid: Bools) -> Remark:
     lost = f", which was lost at {output.lost_at}" if output.lost_at is not None else ""
     if left.any():
         share = "" if output.padding_share is None else f": {100 * output.padding_share:.3g} % of the loss"
-        return warning(
-            f"The outputs carry no mask{lost}: Keras counts {timesteps(int(left.sum()), 'padded timestep')} as "
+        return make_warning(
+            f"The outputs carry no mask{lost}: Keras counts {format_timesteps(int(left.sum()), 'padded timestep')} as "
             f"data{share}."
         )
     if padding.any():
-        return fact(f"The outputs carry no mask{lost}; the loss leaves padding out by itself.")
+        return make_fact(f"The outputs carry no mask{lost}; the loss leaves padding out by itself.")
     if lost:
-        return warning(f"The outputs carry no mask{lost}, and what it hid counts.")
-    return fact("The outputs carry no mask, and there is no padding that it could leave out.")
+        return make_warning(f"The outputs carry no mask{lost}, and what it hid counts.")
+    return make_fact("The outputs carry no mask, and there is no padding that it could leave out.")
 
 
 def _whose(output: LossOutput, inputs: Sequence[ModelInput]) -> ModelInput | None:
@@ -118,7 +127,7 @@ def _on_shapes(output: LossOutput) -> Iterator[Remark]:
     assert output.per_timestep is not None  # noqa: S101 - asked before
     shape = output.per_timestep.shape
     if shape != output.shape[: len(shape)]:
-        yield warning(
+        yield make_warning(
             f"The loss makes {shape} losses of predictions {output.shape}: targets of another shape were broadcast."
         )
 
@@ -130,7 +139,9 @@ def _on_ignored(output: LossOutput) -> Iterator[Remark]:
     verb = "is" if ignored == 1 else "are"
     hidden = 0 if output.mask is None else int((output.ignored & output.mask).sum())
     also = f"; {hidden} of them the mask does not hide" if output.mask is not None else ""
-    yield fact(f"{timesteps(ignored, 'timestep')} {verb} left out by the loss itself, whatever the mask{also}.")
+    yield make_fact(
+        f"{format_timesteps(ignored, 'timestep')} {verb} left out by the loss itself, whatever the mask{also}."
+    )
 
 
 def _on_targets(targets: Targets, output: LossOutput, padding_id: int) -> Iterator[Remark]:
@@ -140,15 +151,16 @@ def _on_targets(targets: Targets, output: LossOutput, padding_id: int) -> Iterat
     lacking = int((output.counted & (targets.following == padding_id)).sum())
     if lacking:
         verbs = ("has", "counts") if lacking == 1 else ("have", "count")
-        yield fact(
-            f"{timesteps(lacking, 'timestep')} {verbs[0]} no next token and {verbs[1]} all the same, with padding id "
+        yield make_fact(
+            f"{format_timesteps(lacking, 'timestep')} {verbs[0]} no next token and {verbs[1]} all the same, "
+            "with padding id "
             f"{padding_id} as target."
         )
 
 
-def _on_weights(output: LossOutput, judged: Judged) -> Iterator[Remark]:
+def _on_weights(output: LossOutput, judged: OutputLoss) -> Iterator[Remark]:
     if judged.spread:
-        yield fact(
+        yield make_fact(
             "Each sample's weight counts for all its timesteps here. Keras has no such weights (batch,) for losses "
             "(batch, timesteps): hand it np.repeat(weights[:, None], timesteps, axis=1)."
         )
@@ -156,30 +168,33 @@ def _on_weights(output: LossOutput, judged: Judged) -> Iterator[Remark]:
         return
     total = float(output.weights[output.counted].sum(dtype=np.float64))
     count = int(output.counted.sum())
-    if relative(total, count) > 1e-6:
-        yield fact(
+    if measure_relative_difference(total, count) > 1e-6:
+        yield make_fact(
             f"Keras divides the weighted losses by the {count:,} that count, not by {total:.6g}, the sum of their "
             f"weights: {output.masked:.6g} instead of {output.weighted_mean:.6g}. "
             'reduction="mean_with_sample_weight" divides by the weights.'
         )
 
 
-def _on_numbers(output: LossOutput, judged: Judged, lane: Lane) -> Iterator[Remark]:
+def _on_numbers(output: LossOutput, judged: OutputLoss, lane: ModelOutput) -> Iterator[Remark]:
     """Yield what is wrong with the predictions as numbers."""
     counted, others = output.not_finite
     if counted:
-        what = timesteps(counted, "timestep" if output.timed else "sample")
+        what = format_timesteps(counted, "timestep" if output.timed else "sample")
         verb = "has" if counted == 1 else "have"
-        yield warning(f"{what} {verb} predictions that are not finite{_first_wild(output)}: so is the loss.")
+        yield make_warning(f"{what} {verb} predictions that are not finite{_first_wild(output)}: so is the loss.")
     elif others:
         verb = "has" if others == 1 else "have"
-        yield warning(
-            f"{timesteps(others, 'timestep')} that the mask leaves out {verb} predictions that are not finite. Keras "
+        yield make_warning(
+            f"{format_timesteps(others, 'timestep')} that the mask leaves out {verb} predictions that are not "
+            "finite. Keras "
             "multiplies losses by the mask, and NaN times zero is NaN: it reports no number, though all that counts "
             "is finite."
         )
     if output.dtype in HALVES:
-        yield fact(f"Predictions are {output.dtype}: {HALVES[output.dtype]}. The loss itself is computed in float32.")
+        yield make_fact(
+            f"Predictions are {output.dtype}: {HALVES[output.dtype]}. The loss itself is computed in float32."
+        )
     yield from _on_probabilities(judged, lane)
 
 
@@ -193,7 +208,7 @@ def _first_wild(output: LossOutput) -> str:
     return f", first at sample {sample}" + (f", timestep {timestep[0]}" if timestep else "")
 
 
-def _on_probabilities(judged: Judged, lane: Lane) -> Iterator[Remark]:
+def _on_probabilities(judged: OutputLoss, lane: ModelOutput) -> Iterator[Remark]:
     """Yield that a cross-entropy takes for probabilities what are none."""
     options = getattr(judged.loss, "_fn_kwargs", {})
     if options.get("from_logits") is not False or lane.sample.dtype.kind != "f":
@@ -203,44 +218,44 @@ def _on_probabilities(judged: Judged, lane: Lane) -> Iterator[Remark]:
     sums = values.sum(axis=-1) if classes.startswith("categorical") else np.ones(1)
     if not np.isfinite(values).all() or (values.min() >= 0 and values.max() <= 1 and np.allclose(sums, 1, atol=1e-2)):
         return
-    yield warning(
+    yield make_warning(
         f"Predictions from {values.min():.3g} to {values.max():.3g} are no probabilities, which the loss takes them "
         "for: give it from_logits=True, or the model a softmax or sigmoid."
     )
 
 
-def _on_sum(output: LossOutput, judged: Judged, seen: Seen, batch_size: int) -> Iterator[Remark]:
+def _on_sum(output: LossOutput, judged: OutputLoss, seen: RecordedLoss, batch_size: int) -> Iterator[Remark]:
     """Yield how the loss by hand stands to what Keras reported."""
     masked, keras = output.masked, output.reported
     if masked is None:
-        yield warning(f"No timestep is left to count: there is nothing to average, and Keras reports {keras:g}.")
+        yield make_warning(f"No timestep is left to count: there is nothing to average, and Keras reports {keras:g}.")
         return
     if not (math.isfinite(masked) and math.isfinite(keras)):
-        yield warning(f"The loss is not finite: {masked:.6g} by hand, {keras:.6g} by Keras.")
+        yield make_warning(f"The loss is not finite: {masked:.6g} by hand, {keras:.6g} by Keras.")
         return
-    reduction = reduction_of(judged.loss)
+    reduction = read_reduction(judged.loss)
     if reduction not in ("sum_over_batch_size", "mean"):
-        yield fact(f"The loss reduces by {reduction!r}: what Keras reports is no mean over what counts.")
+        yield make_fact(f"The loss reduces by {reduction!r}: what Keras reports is no mean over what counts.")
         return
     if output.mask is None and output.timed and output.valid is not None and not output.valid.all():
         return
-    sums = sums_of(judged, seen)
+    sums = sum_losses(judged, seen)
     assert sums is not None  # noqa: S101 - it has losses and a reduction that is known
-    yield _apart(output, masked, keras, evaluated(sums, batch_size), batch_size)
+    yield _apart(output, masked, keras, simulate_evaluate(sums, batch_size), batch_size)
 
 
 def _apart(output: LossOutput, masked: float, keras: float, batches: float, batch_size: int) -> Remark:
     """Return what is between the mean by hand and what Keras reports: ``batches`` is the mean of their means."""
-    apart = relative(masked, keras)
+    apart = measure_relative_difference(masked, keras)
     if apart <= 1e-6:
         what = "valid timesteps" if output.timed else "samples"
-        return fact(f"The mean by hand over the {what} is what Keras reports.")
+        return make_fact(f"The mean by hand over the {what} is what Keras reports.")
     said = f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart)"
-    if output.counted is None or not agree(batches, keras, output.counted.size):
-        return warning(f"{said}, more than rounding explains.")
-    if relative(batches, masked) <= relative(batches, keras):
-        return fact(f"{said}, which is within the rounding of float32.")
-    return warning(
+    if output.counted is None or not are_equal_sums(batches, keras, output.counted.size):
+        return make_warning(f"{said}, more than rounding explains.")
+    if measure_relative_difference(batches, masked) <= measure_relative_difference(batches, keras):
+        return make_fact(f"{said}, which is within the rounding of float32.")
+    return make_warning(
         f"{said}: evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep."
     )
 
@@ -252,9 +267,9 @@ def _on_batch_sizes(report: LossReport) -> Iterator[Remark]:
         return
     low = min(finite, key=lambda one: one.keras_evaluate)
     high = max(finite, key=lambda one: one.keras_evaluate)
-    if relative(low.keras_evaluate, high.keras_evaluate) <= SPREAD:
+    if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= SPREAD:
         return
-    yield warning(
+    yield make_warning(
         f"What evaluate reports depends on the batch size: {_at(high)} and {_at(low)}. A timestep weighs the less, the "
         "more its batch has of them; so it is with the gradients that training takes."
     )
@@ -267,7 +282,7 @@ def _at(one: BatchSizeLoss) -> str:
 def _on_metrics(metrics: Sequence[MetricReport]) -> Iterator[Remark]:
     names = [metric.name for metric in metrics if metric.differs]
     if names:
-        yield warning(
+        yield make_warning(
             f"{', '.join(dict.fromkeys(names))}: reported otherwise than over valid timesteps alone; some metrics of "
             "Keras do not look at the mask, and means of batches weigh timesteps unequally."
         )

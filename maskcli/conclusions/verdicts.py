@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from maskcli.conclusions.remarks import timesteps
+from maskcli.conclusions.remarks import format_timesteps
 from maskcli.records.check import CheckReport, Finding, Severity
 from maskcli.records.leak import Leak
 from maskcli.records.loss import LossOutput, LossReport
@@ -17,7 +17,7 @@ ROUNDING = 1e-6
 """How far two means of the same losses may be apart, relative to the larger one."""
 
 
-def verdicts(
+def answer_questions(
     inspection: Inspection, check: CheckReport, loss: LossReport | None, no_loss: str | None
 ) -> Iterator[Verdict]:
     """Yield what a colleague asks first: does padding leak, what drops the mask, what does the loss count."""
@@ -55,7 +55,11 @@ def _dropping(inspection: Inspection, check: CheckReport) -> Verdict:
     drops = list(dict.fromkeys((*(call for call in lost if call is not None), *ends)))
     if not drops and inspection.mask is None:
         padded = 0 if inspection.valid is None else int((~inspection.valid).sum())
-        told = f"{timesteps(padded, 'padded timestep')} will be treated as data." if padded else "Nor is there padding."
+        told = (
+            f"{format_timesteps(padded, 'padded timestep')} will be treated as data."
+            if padded
+            else "Nor is there padding."
+        )
         return Verdict(question, "there is none", "error" if padded else None, f"No call makes a mask. {told}")
     if not drops:
         return Verdict(question, "nothing", None, "Every call that a mask belongs to has it.")
@@ -101,9 +105,13 @@ def _counted(output: LossOutput) -> tuple[str, Severity | None, str]:
     padding, hidden = int((counts & ~valid).sum()), int((~counts & valid).sum())
     numbers = _numbers(output)
     if padding:
-        return "padding too", "error", f"{timesteps(padding, 'padded timestep')} of {valid.size:,} count.{numbers}"
+        return (
+            "padding too",
+            "error",
+            f"{format_timesteps(padding, 'padded timestep')} of {valid.size:,} count.{numbers}",
+        )
     if hidden:
-        return "less than is valid", "info", f"{timesteps(hidden, 'valid timestep')} are left out.{numbers}"
+        return "less than is valid", "info", f"{format_timesteps(hidden, 'valid timestep')} are left out.{numbers}"
     return "valid timesteps", None, f"{int(counts.sum()):,} of {valid.size:,} timesteps count.{numbers}"
 
 

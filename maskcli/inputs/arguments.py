@@ -12,7 +12,7 @@ import numpy as np
 from maskcli.records.model import InputSpec, ModelInput
 
 
-def specs_of(model: Any) -> tuple[InputSpec, ...]:
+def read_input_specs(model: Any) -> tuple[InputSpec, ...]:
     """Return what ``model`` says of its inputs; nothing for a subclassed model that has not been built.
 
     An input that goes into an Embedding is one of integers, also where it was declared without a dtype, and so as
@@ -42,7 +42,7 @@ def _name(name: str, index: int, count: int) -> str:
     return "input" if count == 1 else f"input_{index + 1}"
 
 
-def arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
+def pack_arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
     """Return the values of ``inputs`` as ``model`` is called with them: one array, a list, a dict or a nest.
 
     A model that does not say takes a single input as it is, and several in a dict by name.
@@ -50,7 +50,7 @@ def arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
     import keras
 
     values = [given.values for given in inputs]
-    specs = specs_of(model)
+    specs = read_input_specs(model)
     if len(values) == 1 and not isinstance(getattr(model, "input", None), dict):
         return values[0]
     if specs and len(specs) == len(values):
@@ -58,7 +58,7 @@ def arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
     return {given.name: given.values for given in inputs}
 
 
-def lengthened(given: ModelInput, columns: int, side: str) -> ModelInput:
+def lengthen(given: ModelInput, columns: int, side: str) -> ModelInput:
     """Return an input with more padding at the ``pre`` or ``post`` side; one without timesteps as it is."""
     if given.valid is None:
         return given
@@ -75,14 +75,14 @@ def lengthened(given: ModelInput, columns: int, side: str) -> ModelInput:
     return dataclasses.replace(given, values=values, valid=more)
 
 
-def rows_of(given: ModelInput, rows: Any, columns: slice = slice(None)) -> ModelInput:
+def select_rows(given: ModelInput, rows: Any, columns: slice = slice(None)) -> ModelInput:
     """Return some rows of an input, and of these some columns where it has timesteps."""
     if given.valid is None:
         return dataclasses.replace(given, values=given.values[rows])
     return dataclasses.replace(given, values=given.values[rows][:, columns], valid=given.valid[rows][:, columns])
 
 
-def with_free_length(model: Any) -> Any | None:
+def rebuild_with_free_length(model: Any) -> Any | None:
     """Return a copy of a model of fixed length that takes any, with the same weights; None where that cannot be.
 
     The copy is made from the configuration of the layers, as ``keras.models.clone_model`` makes it.

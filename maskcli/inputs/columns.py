@@ -10,19 +10,29 @@ from typing import Any, Literal
 import numpy as np
 
 from maskcli.errors import InputError, ModelError
-from maskcli.inputs.tables import MASK, Array, Raw, Table, are_flags, entries, is_mask, named, signature, types_in
-from maskcli.records.arrays import Bools, Ints
+from maskcli.inputs.tables import (
+    MASK,
+    DataTable,
+    RawColumn,
+    are_flags,
+    describe_array,
+    find_types,
+    is_mask_input,
+    iterate_entries,
+    name_column_errors,
+)
+from maskcli.records.arrays import Array, Bools, Ints
 from maskcli.records.model import InputSpec
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.formats.numpy_arrays import from_padded
-from maskcli.sequences.padding import check_layout, kept_values, pad_ragged, validity
-from maskcli.sequences.ragged import as_ragged, describe
+from maskcli.sequences.formats.numpy_arrays import unpad_array
+from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, truncate_values
+from maskcli.sequences.ragged import as_ragged, describe_value
 
-Kind = Literal["ids", "features", "mask", "static"]
+ColumnKind = Literal["ids", "features", "mask", "static"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Column:
+class DataColumn:
     """One column, laid out as an array.
 
     Attributes:
@@ -43,26 +53,26 @@ class Column:
     marked: Array | None = None
     framed: Bools | None = None
     lengths: Ints | None = None
-    kind: Kind | None = None
+    kind: ColumnKind | None = None
     batch: PaddedBatch | None = None
     ragged: RaggedSequences | None = None
 
     def __str__(self) -> str:
         """Return ``tokens (2, 6) int32``, and its mask."""
-        said = signature(self.name, self.values)
-        return said if self.marked is None else f"{said}, {signature(self.name + MASK, self.marked)}"
+        said = describe_array(self.name, self.values)
+        return said if self.marked is None else f"{said}, {describe_array(self.name + MASK, self.marked)}"
 
 
-def laid_out(table: Table, name: str, spec: InputSpec | None, layout: Layout, sole: bool) -> Column:
+def lay_out_column(table: DataTable, name: str, spec: InputSpec | None, layout: Layout, sole: bool) -> DataColumn:
     """Return a column as an array, with its ``NAME.mask``; a ``sole`` one feeds the only input that is no mask."""
     raw = table.column(name)
     marks = table.column(name + MASK) if name + MASK in table.known else None
     own = _own_layout(layout, table.layout)
-    with named(table, name):
+    with name_column_errors(table, name):
         if isinstance(raw, list):
             return _marked(_of_rows(name, raw, spec, partial(_timesteps, layout, own, spec), sole), marks)
         if isinstance(raw, np.ndarray) and not (sole and raw.ndim == 2 and raw.dtype.kind in "iu"):
-            return _marked(Column(name, raw, own), marks)
+            return _marked(DataColumn(name, raw, own), marks)
         if isinstance(marks, np.ndarray) and isinstance(raw, np.ndarray):
             return _of_padded(name, raw, marks, spec, layout)
         dtype = raw.dtype.name if isinstance(raw, np.ndarray) and spec is None else None
@@ -87,35 +97,37 @@ def _timesteps(layout: Layout, own: Layout, spec: InputSpec | None) -> Layout:
     return own if fixed is None else dataclasses.replace(own, maxlen=fixed)
 
 
-def _marked(column: Column, marks: Raw | None) -> Column:
+def _marked(column: DataColumn, marks: RawColumn | None) -> DataColumn:
     """Return the column with its ``NAME.mask``; lists are padded as the column is."""
     if isinstance(marks, list):
-        rows = [row_array(row, index) for index, row in enumerate(marks)]
+        rows = [make_row_array(row, index) for index, row in enumerate(marks)]
         if column.lengths is not None:
             check_lengths(rows, column.lengths, "booleans in the mask")
         marks = pad_rows(rows, column.layout)[0]
     return column if marks is None else dataclasses.replace(column, marked=np.asarray(marks))
 
 
-def _of_ids(name: str, raw: Raw, spec: InputSpec | None, layout: Layout, dtype: str | None = None) -> Column:
+def _of_ids(name: str, raw: RawColumn, spec: InputSpec | None, layout: Layout, dtype: str | None = None) -> DataColumn:
     """Return sequences of integers, padded; integers of the model's dtype where it has one of integers."""
     ragged = as_ragged(raw)
     if not len(ragged.values):
         raise _empty(len(ragged))
-    of_model = dtype_of(spec)
+    of_model = resolve_dtype(spec)
     if of_model is not None and of_model.kind in "iu":
         dtype = of_model.name
     batch = pad_ragged(ragged, dataclasses.replace(layout, dtype=dtype or layout.dtype))
-    return Column(name, batch.tokens, batch.layout, None, batch.mask, batch.lengths, "ids", batch=batch, ragged=ragged)
+    return DataColumn(
+        name, batch.tokens, batch.layout, None, batch.mask, batch.lengths, "ids", batch=batch, ragged=ragged
+    )
 
 
-def _of_padded(name: str, tokens: Array, mask: Array, spec: InputSpec | None, layout: Layout) -> Column:
+def _of_padded(name: str, tokens: Array, mask: Array, spec: InputSpec | None, layout: Layout) -> DataColumn:
     """Return a padded array as sequences that are padded again, or as it is where no padding makes it."""
-    as_it_is = Column(name, tokens, layout, mask)
+    as_it_is = DataColumn(name, tokens, layout, mask)
     if mask.dtype != np.bool_ or mask.shape != tokens.shape:
         return as_it_is
     try:
-        parsed = from_padded(tokens, mask, "")
+        parsed = unpad_array(tokens, mask, "")
     except InputError:  # A mask with holes, or padding of several values.
         return as_it_is
     own = _own_layout(layout, parsed.layout)
@@ -124,7 +136,9 @@ def _of_padded(name: str, tokens: Array, mask: Array, spec: InputSpec | None, la
     return _of_ids(name, parsed.rows, spec, _timesteps(layout, own, spec), dtype)
 
 
-def _of_rows(name: str, rows: list[Any], spec: InputSpec | None, layout: Callable[[], Layout], sole: bool) -> Column:
+def _of_rows(
+    name: str, rows: list[Any], spec: InputSpec | None, layout: Callable[[], Layout], sole: bool
+) -> DataColumn:
     """Return a list of rows as an array; ``layout`` is asked only where there are timesteps."""
     form = _form_of(rows, spec, sole)
     if form == "ids":
@@ -132,17 +146,17 @@ def _of_rows(name: str, rows: list[Any], spec: InputSpec | None, layout: Callabl
     if form == "whole":
         whole = [list(map(int, row)) if isinstance(row, list) else row for row in rows]
         return _of_ids(name, whole, spec, layout())
-    arrays = [row_array(row, index) for index, row in enumerate(rows)]
+    arrays = [make_row_array(row, index) for index, row in enumerate(rows)]
     if form == "numbers" and len({row.shape for row in arrays}) == 1:
-        return Column(name, _float32(np.stack(arrays), spec), Layout(), kind="static")
+        return DataColumn(name, _float32(np.stack(arrays), spec), Layout(), kind="static")
     if form == "numbers" and spec is not None and spec.shape[1:] and spec.shape[1] is not None:
         raise _uneven(arrays, spec, spec.shape[1])
     if form == "series":
         arrays = [row.reshape(-1, 1) for row in arrays]
-    kind: Kind | None = "features" if form == "numbers" else "mask" if form == "flags" else None
+    kind: ColumnKind | None = "features" if form == "numbers" else "mask" if form == "flags" else None
     fills = form == "vectors" and _holds_ids(arrays, spec)
     values, framed, lengths, resolved = pad_rows(arrays, layout(), fills)
-    return Column(name, _float32(values, spec), resolved, None, framed, lengths, kind)
+    return DataColumn(name, _float32(values, spec), resolved, None, framed, lengths, kind)
 
 
 def _float32(values: Array, spec: InputSpec | None) -> Array:
@@ -175,20 +189,20 @@ def _form_of(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
     """Return what rows hold: ``ids``, ``whole`` floats for ids, ``vectors``, ``flags``, ``series`` or ``numbers``."""
     if not rows:
         return "ids"  # Which says that there are none.
-    dtype = dtype_of(spec)
-    flat = list(entries(rows))
-    types = types_in(flat)
+    dtype = resolve_dtype(spec)
+    flat = list(iterate_entries(rows))
+    types = find_types(flat)
     if not any(isinstance(row, list) for row in rows):
         return "ids" if sole and (dtype is None or dtype.kind != "f") else "numbers"
     if list in types:
         return "vectors"
-    if types == {bool} or (spec is not None and is_mask(spec) and not sole and are_flags(flat)):
+    if types == {bool} or (spec is not None and is_mask_input(spec) and not sole and are_flags(flat)):
         return "flags" if not sole or (dtype is not None and dtype.kind == "b") else "ids"
     return _form_of_numbers(flat, types, spec, sole)
 
 
 def _form_of_numbers(flat: list[Any], types: set[type], spec: InputSpec | None, sole: bool) -> str:
-    dtype, shape = dtype_of(spec), spec.shape if spec is not None else ()
+    dtype, shape = resolve_dtype(spec), spec.shape if spec is not None else ()
     floats = dtype is not None and dtype.kind == "f"
     if len(shape) > 2 and floats and types <= {int, float}:
         return "series"
@@ -207,11 +221,11 @@ def _is_whole(value: object) -> bool:
 
 def _holds_ids(rows: list[Array], spec: InputSpec | None) -> bool:
     """Return whether vectors are of ids, such as words in sentences, which padding ids pad."""
-    dtype = dtype_of(spec)
+    dtype = resolve_dtype(spec)
     return all(row.dtype.kind in "iu" for row in rows if row.size) and (dtype is None or dtype.kind in "iu")
 
 
-def dtype_of(spec: InputSpec | None) -> np.dtype[Any] | None:
+def resolve_dtype(spec: InputSpec | None) -> np.dtype[Any] | None:
     """Return the dtype that the model has; None where it is none of NumPy's numbers."""
     if spec is None:
         return None
@@ -225,7 +239,7 @@ def dtype_of(spec: InputSpec | None) -> np.dtype[Any] | None:
 # Rows of numbers, padded.
 
 
-def row_array(row: object, index: int) -> Array:
+def make_row_array(row: object, index: int) -> Array:
     """Return one row as an array of numbers, ``()``, ``(timesteps,)`` or ``(timesteps, ...)``."""
     try:
         array = np.array(row)
@@ -233,14 +247,14 @@ def row_array(row: object, index: int) -> Array:
         raise InputError(
             row=index,
             expected="vectors of one width at all timesteps",
-            received=describe(row),
+            received=describe_value(row),
             fix="Every timestep has the same features.",
         ) from None
     if array.dtype.kind not in "biuf" or (array.ndim > 1 and not array.size):
         raise InputError(
             row=index,
             expected="numbers, a list of them, or a list of vectors",
-            received=describe(row),
+            received=describe_value(row),
             fix="An input is made of numbers; name the fields that are none of them, or leave them out.",
         )
     return array
@@ -263,7 +277,7 @@ def pad_rows(rows: list[Array], layout: Layout, fills: bool = False) -> tuple[Ar
     values = np.concatenate(_of_one_width(rows))
     resolved = dataclasses.replace(layout, maxlen=layout.maxlen or int(lengths.max()))
     try:
-        framed = validity(lengths, resolved)
+        framed = make_validity(lengths, resolved)
         padded = np.full((*framed.shape, *values.shape[1:]), layout.value if fills else 0, values.dtype)
     except (MemoryError, ValueError, OverflowError):
         raise InputError(
@@ -271,7 +285,7 @@ def pad_rows(rows: list[Array], layout: Layout, fills: bool = False) -> tuple[Ar
             received=f"{len(rows)} rows of {resolved.maxlen} timesteps",
             fix="Choose a smaller maxlen.",
         ) from None
-    padded[framed] = kept_values(values, np.concatenate([[0], np.cumsum(lengths)]), resolved)
+    padded[framed] = truncate_values(values, np.concatenate([[0], np.cumsum(lengths)]), resolved)
     return padded, framed, lengths, resolved
 
 

@@ -15,9 +15,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from maskcli.errors import InputError, ModelError
-from maskcli.inputs.columns import Column, check_lengths, laid_out, pad_rows, row_array
-from maskcli.inputs.tables import Array, Table, leading, matched, plain, table_of, table_of_arrays, unknown
-from maskcli.inputs.validity import fitted, ranked
+from maskcli.inputs.columns import DataColumn, check_lengths, lay_out_column, make_row_array, pad_rows
+from maskcli.inputs.tables import (
+    DataTable,
+    find_leading_inputs,
+    make_single_column,
+    make_table,
+    make_unknown_column_error,
+    match_columns,
+    read_table,
+)
+from maskcli.inputs.validity import fit_columns, match_rank
+from maskcli.records.arrays import Array
 from maskcli.records.model import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.sources import display_name
@@ -71,30 +80,30 @@ def read_dataset(
         ModelError: for data that does not fit the model, with what both say.
     """
     wanted = [spec.name for spec in specs]
-    table = table_of(path, input_format, field, wanted)
+    table = read_table(path, input_format, field, wanted)
     with _placed(table.where, display_name(path)):
         return _dataset(table, specs, layout, field, also)
 
 
-def dataset_of(arrays: Mapping[str, Array], specs: Sequence[InputSpec], layout: Layout) -> Dataset:
+def make_dataset(arrays: Mapping[str, Array], specs: Sequence[InputSpec], layout: Layout) -> Dataset:
     """Return arrays in memory, ``{"tokens": ..., "tokens.mask": ...}``, as the inputs of a model; see above."""
 
     def where(row: int) -> str:
         return f"row {row + 1}"
 
     with _placed(where):
-        return _dataset(table_of_arrays(arrays, where, [spec.name for spec in specs]), specs, layout)
+        return _dataset(make_table(arrays, where, [spec.name for spec in specs]), specs, layout)
 
 
-def dataset_from_ragged(ragged: RaggedSequences, specs: Sequence[InputSpec], layout: Layout) -> Dataset:
+def make_ragged_dataset(ragged: RaggedSequences, specs: Sequence[InputSpec], layout: Layout) -> Dataset:
     """Return sequences as the one input of a model that is not a mask; see ``read_dataset``."""
-    table = plain(ragged, lambda row: f"row {row + 1}")
+    table = make_single_column(ragged, lambda row: f"row {row + 1}")
     with _placed(table.where):
         return _dataset(table, specs, layout)
 
 
 def _dataset(
-    table: Table,
+    table: DataTable,
     specs: Sequence[InputSpec],
     layout: Layout,
     field: str | None = None,
@@ -102,16 +111,16 @@ def _dataset(
 ) -> Dataset:
     for name, option in also.items():
         if name not in table.known:
-            raise unknown(table, name, option)
-    names = matched(table, specs, field, also)
+            raise make_unknown_column_error(table, name, option)
+    names = match_columns(table, specs, field, also)
     wanted: list[InputSpec | None] = list(specs) or [None] * len(names)
-    alone = leading(specs)[0] if len(leading(specs)) == 1 else None
+    alone = find_leading_inputs(specs)[0] if len(find_leading_inputs(specs)) == 1 else None
     columns = [
-        laid_out(table, name, spec, layout, sole=spec is alone if specs else len(names) == 1) if name else None
+        lay_out_column(table, name, spec, layout, sole=spec is alone if specs else len(names) == 1) if name else None
         for name, spec in zip(names, wanted, strict=True)
     ]
-    inputs = fitted(
-        [column and ranked(column, spec) for column, spec in zip(columns, wanted, strict=True)], wanted, table
+    inputs = fit_columns(
+        [column and match_rank(column, spec) for column, spec in zip(columns, wanted, strict=True)], wanted, table
     )
     first = next((column for column in columns if column is not None and column.framed is not None), None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
@@ -124,14 +133,14 @@ def _dataset(
     )
 
 
-def _beside(table: Table, name: str, what: str, first: Column | None) -> Array:
+def _beside(table: DataTable, name: str, what: str, first: DataColumn | None) -> Array:
     """Return a column that feeds no input: an array as it is, or rows laid out as the ``first`` padded input is."""
     raw = table.column(name)
     if isinstance(raw, np.ndarray):
         return raw
     rows = [raw[index] for index in range(len(raw))]
     with _placed(lambda row: f"{table.where(row)}, {table.noun} {name!r}"):
-        arrays = [row_array(row, index) for index, row in enumerate(rows)]
+        arrays = [make_row_array(row, index) for index, row in enumerate(rows)]
         lengths = [len(row) if row.ndim else -1 for row in arrays]
         if first is not None and first.lengths is not None and lengths == first.lengths.tolist():
             return pad_rows(arrays, first.layout)[0]

@@ -14,12 +14,12 @@ from maskcli.inputs.ids import LARGEST_GUESS
 from maskcli.records.loss import Targets
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.files import read_rows
-from maskcli.sequences.formats.base import Field, Parsed
-from maskcli.sequences.padding import kept_values
-from maskcli.sequences.ragged import describe, framed
+from maskcli.sequences.formats.base import Field, ParsedRows
+from maskcli.sequences.padding import truncate_values
+from maskcli.sequences.ragged import check_splits, describe_value
 from maskcli.sequences.sources import display_name
 
-MADE = ("arange", "zeros", "ones", "shift")
+GENERATED_TARGETS = ("arange", "zeros", "ones", "shift")
 CLASS_IDS = ("sparse_categorical_crossentropy",)
 """Losses whose targets are class ids."""
 ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge")
@@ -106,12 +106,12 @@ def read_targets(
         InputError: naming every row that does not fit, up to five of them.
         UsageError: when ``units`` contradicts the width of the targets.
     """
-    hint = f"Targets are a file, or one of {', '.join(MADE)}."
+    hint = f"Targets are a file, or one of {', '.join(GENERATED_TARGETS)}."
     parsed = read_rows(path, field=Field(field, "--targets-field", numbers=True), what="targets", hint=hint)
     return _fitted(parsed, display_name(path), loss, ragged, batch, units)
 
 
-def read_array(
+def read_target_array(
     path: str,
     field: str | None,
     ragged: RaggedSequences | None,
@@ -150,34 +150,34 @@ def _length(row: object) -> int:
     return len(row) if isinstance(row, list | tuple | np.ndarray) else -1
 
 
-def _of_one_shape(rows: list[Any], parsed: Parsed) -> NDArray[Any]:
+def _of_one_shape(rows: list[Any], parsed: ParsedRows) -> NDArray[Any]:
     arrays = []
     for index, row in enumerate(rows):
         try:
             arrays.append(np.array(row, dtype=np.float64))
         except (TypeError, ValueError):
-            raise _bad(parsed, index, None, "numbers", describe(row)) from None
+            raise _bad(parsed, index, None, "numbers", describe_value(row)) from None
         if arrays[-1].shape != arrays[0].shape:
             shapes = f"shape {arrays[0].shape}, as in the first row", f"shape {arrays[-1].shape}"
             raise _bad(parsed, index, None, *shapes)
     return np.stack(arrays)
 
 
-def given_targets(rows: Any, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
+def convert_targets(rows: Any, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
     """Return targets from rows in memory; see ``read_targets``."""
     if not isinstance(rows, Iterable):
         raise InputError(
             where="targets",
-            expected=f"a file, one of {', '.join(MADE)}, or rows of targets",
-            received=describe(rows),
+            expected=f"a file, one of {', '.join(GENERATED_TARGETS)}, or rows of targets",
+            received=describe_value(rows),
             fix="Give a row for each sequence.",
         )
-    parsed = Parsed(rows if isinstance(rows, np.ndarray) else list(rows), lambda row: f"targets, row {row + 1}")
+    parsed = ParsedRows(rows if isinstance(rows, np.ndarray) else list(rows), lambda row: f"targets, row {row + 1}")
     return _fitted(parsed, "targets", loss, ragged, batch, units)
 
 
 def _fitted(
-    parsed: Parsed, name: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None
+    parsed: ParsedRows, name: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None
 ) -> Targets:
     rows = [_numbers(row, index, parsed) for index, row in enumerate(_as_rows(parsed, name))]
     width = _common_width(rows, parsed)
@@ -232,7 +232,7 @@ def _following(ragged: RaggedSequences, batch: PaddedBatch) -> NDArray[Any]:
     ends = ragged.row_splits[1:] - 1
     after[ends[ragged.lengths > 0]] = batch.layout.value
     following = np.full_like(batch.tokens, batch.layout.value)
-    following[batch.mask] = kept_values(after, ragged.row_splits, batch.layout)
+    following[batch.mask] = truncate_values(after, ragged.row_splits, batch.layout)
     return following
 
 
@@ -256,11 +256,11 @@ def _check_probabilities(values: NDArray[Any], loss: str, source: str) -> None:
         )
 
 
-def _as_rows(parsed: Parsed, path: str) -> list[Any]:
+def _as_rows(parsed: ParsedRows, path: str) -> list[Any]:
     rows = parsed.rows
     if isinstance(rows, RaggedSequences):
         try:
-            ragged = framed(rows)
+            ragged = check_splits(rows)
         except InputError as error:
             raise error.at(path) from None
         return [ragged[index] for index in range(len(ragged))]
@@ -274,16 +274,16 @@ def _as_rows(parsed: Parsed, path: str) -> list[Any]:
     return list(rows)
 
 
-def _numbers(row: object, index: int, parsed: Parsed) -> NDArray[Any]:
+def _numbers(row: object, index: int, parsed: ParsedRows) -> NDArray[Any]:
     """Return one row as ``(timesteps, width)`` float64; raise InputError for anything but finite numbers."""
     if not isinstance(row, list | tuple | np.ndarray):
-        raise _bad(parsed, index, None, "a list of targets, one for each timestep", describe(row))
+        raise _bad(parsed, index, None, "a list of targets, one for each timestep", describe_value(row))
     for timestep, target in enumerate(row):
         for value in (
             target if isinstance(target, list) else np.ravel(target) if isinstance(target, np.ndarray) else [target]
         ):
             if not _is_number(value):
-                raise _bad(parsed, index, timestep, "a finite number, or a list of them", describe(value))
+                raise _bad(parsed, index, timestep, "a finite number, or a list of them", describe_value(value))
     try:
         array = np.array(row, dtype=np.float64)
     except ValueError:
@@ -304,7 +304,7 @@ def _is_number(value: object) -> bool:
         return False
 
 
-def _common_width(rows: list[NDArray[Any]], parsed: Parsed) -> int:
+def _common_width(rows: list[NDArray[Any]], parsed: ParsedRows) -> int:
     widths = {row.shape[1]: index for index, row in reversed(list(enumerate(rows))) if len(row)}
     if len(widths) > 1:
         (first, _), (other, at) = sorted(widths.items(), key=lambda item: item[1])[:2]
@@ -313,7 +313,7 @@ def _common_width(rows: list[NDArray[Any]], parsed: Parsed) -> int:
 
 
 def _check_counts(
-    rows: list[NDArray[Any]], ragged: RaggedSequences, batch: PaddedBatch, parsed: Parsed, path: str
+    rows: list[NDArray[Any]], ragged: RaggedSequences, batch: PaddedBatch, parsed: ParsedRows, path: str
 ) -> None:
     if len(rows) != len(ragged):
         raise InputError(
@@ -343,11 +343,11 @@ def _lay_out(rows: list[NDArray[Any]], ragged: RaggedSequences, batch: PaddedBat
         return np.stack(rows)
     values = np.concatenate([row.reshape(-1, width) for row in rows])
     laid_out = np.zeros((*batch.tokens.shape, width))
-    laid_out[batch.mask] = kept_values(values, ragged.row_splits, batch.layout)
+    laid_out[batch.mask] = truncate_values(values, ragged.row_splits, batch.layout)
     return laid_out
 
 
-def _class_targets(values: NDArray[Any], width: int, units: int | None, parsed: Parsed, path: str) -> Targets:
+def _class_targets(values: NDArray[Any], width: int, units: int | None, parsed: ParsedRows, path: str) -> Targets:
     if width != 1:
         raise InputError(
             where=path,
@@ -365,7 +365,7 @@ def _class_targets(values: NDArray[Any], width: int, units: int | None, parsed: 
     return Targets(ids.astype("int32"), classes, f"{path}, {classes} classes")
 
 
-def _bad(parsed: Parsed, row: int, value: int | None, expected: str, received: str) -> InputError:
+def _bad(parsed: ParsedRows, row: int, value: int | None, expected: str, received: str) -> InputError:
     return InputError(
         where=parsed.where(row) + ("" if value is None else f", value {value + 1}"),
         expected=expected,

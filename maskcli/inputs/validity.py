@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError, ModelError
-from maskcli.inputs.columns import Column, Kind, dtype_of
-from maskcli.inputs.tables import MASK, Array, Table, expected_by, named, signature
-from maskcli.records.arrays import Bools
+from maskcli.inputs.columns import ColumnKind, DataColumn, resolve_dtype
+from maskcli.inputs.tables import MASK, DataTable, describe_array, describe_specs, name_column_errors
+from maskcli.records.arrays import Array, Bools
 from maskcli.records.model import InputSpec, ModelInput
 
-Misfit = Callable[..., ModelError]
+MakeMisfit = Callable[..., ModelError]
 
 
-def fitted(columns: Sequence[Column | None], specs: Sequence[InputSpec | None], table: Table) -> tuple[ModelInput, ...]:
+def fit_columns(
+    columns: Sequence[DataColumn | None], specs: Sequence[InputSpec | None], table: DataTable
+) -> tuple[ModelInput, ...]:
     """Return the inputs of a model, in its order; raise ModelError where a column does not fit its input."""
     pairs = [(column, spec) for column, spec in zip(columns, specs, strict=True) if column is not None]
     misfit = partial(_misfit, table.noun, [column for column, _ in pairs], [spec for spec in specs if spec is not None])
@@ -31,7 +33,7 @@ def fitted(columns: Sequence[Column | None], specs: Sequence[InputSpec | None], 
     _check_rows([column for column, _ in pairs], misfit)
     given: list[ModelInput] = []
     for column, spec in pairs:
-        with named(table, column.name):
+        with name_column_errors(table, column.name):
             given.append(_input(column, spec, misfit))
     ready = iter(_with_validity(_agreed(given, [column.marked is not None for column, _ in pairs])))
     timed = next((one for one in given if one.kind in ("ids", "features")), None)
@@ -41,7 +43,7 @@ def fitted(columns: Sequence[Column | None], specs: Sequence[InputSpec | None], 
     )
 
 
-def ranked(column: Column, spec: InputSpec | None) -> Column:
+def match_rank(column: DataColumn, spec: InputSpec | None) -> DataColumn:
     """Return a column of one number a row as ``(batch,)`` or ``(batch, 1)``, as the model has it."""
     shape, values = spec.shape if spec is not None else (), column.values
     if len(shape) == 2 and shape[1] in (1, None) and values.ndim == 1:
@@ -53,7 +55,7 @@ def ranked(column: Column, spec: InputSpec | None) -> Column:
 
 def _misfit(
     noun: str,
-    columns: Sequence[Column],
+    columns: Sequence[DataColumn],
     specs: Sequence[InputSpec],
     fix: str,
     *,
@@ -62,13 +64,13 @@ def _misfit(
 ) -> ModelError:
     received = ", ".join(map(str, columns)) + also
     plural = noun if noun == "sequences" else f"{noun}s"
-    return ModelError(expected=expected_by(specs), received=f"{plural} {received}", fix=fix, row=row)
+    return ModelError(expected=describe_specs(specs), received=f"{plural} {received}", fix=fix, row=row)
 
 
 # Shapes and rows.
 
 
-def _check_marks(column: Column, misfit: Misfit) -> None:
+def _check_marks(column: DataColumn, misfit: MakeMisfit) -> None:
     """Raise ModelError for a ``NAME.mask`` that is not booleans ``(batch, timesteps)``."""
     if column.marked is None:
         return
@@ -79,7 +81,7 @@ def _check_marks(column: Column, misfit: Misfit) -> None:
         raise misfit(f"Give {name} the shape (batch, timesteps) of {column.name}: {column.values.shape[:2]}.")
 
 
-def _check_shape(name: str, shape: tuple[int, ...], spec: InputSpec, misfit: Misfit, own: bool) -> None:
+def _check_shape(name: str, shape: tuple[int, ...], spec: InputSpec, misfit: MakeMisfit, own: bool) -> None:
     if len(shape) != len(spec.shape):
         raise misfit(f"Give {name} as {_axes(spec)}.{_rank_hint(name, shape, spec)}")
     for axis, (size, fixed) in enumerate(zip(shape, spec.shape, strict=True)):
@@ -105,7 +107,7 @@ def _rank_hint(name: str, shape: tuple[int, ...], spec: InputSpec) -> str:
     return " Rename it if it is another input's."
 
 
-def _check_rows(columns: Sequence[Column], misfit: Misfit) -> None:
+def _check_rows(columns: Sequence[DataColumn], misfit: MakeMisfit) -> None:
     sizes = {column.values.shape[:1] for column in columns}
     if () in sizes:
         raise misfit("Give every input a row for each sample.")
@@ -121,7 +123,7 @@ def _check_rows(columns: Sequence[Column], misfit: Misfit) -> None:
 # A column as an input.
 
 
-def _input(column: Column, spec: InputSpec | None, misfit: Misfit) -> ModelInput:
+def _input(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) -> ModelInput:
     name = column.name if spec is None else spec.name
     values = _cast(column, spec, misfit)
     kind = column.kind or _kind(name, column, values)
@@ -135,7 +137,7 @@ def _input(column: Column, spec: InputSpec | None, misfit: Misfit) -> ModelInput
     return ModelInput(name, values, valid, kind, padding)
 
 
-def _kind(name: str, column: Column, values: Array) -> Kind:
+def _kind(name: str, column: DataColumn, values: Array) -> ColumnKind:
     """Return what an input is, from its data as it came and as the model gets it."""
     data = column.values
     if data.ndim != 2:
@@ -147,7 +149,7 @@ def _kind(name: str, column: Column, values: Array) -> Kind:
     return "static" if column.marked is None else "features"
 
 
-def _valid(column: Column, padding: int) -> Bools:
+def _valid(column: DataColumn, padding: int) -> Bools:
     """Return ``(batch, timesteps)``, False at padding: what was added, and runs of it at either end of a row."""
     values = column.values
     framed = np.ones(values.shape[:2], np.bool_) if column.framed is None else column.framed
@@ -160,9 +162,9 @@ def _valid(column: Column, padding: int) -> Bools:
     return valid
 
 
-def _cast(column: Column, spec: InputSpec | None, misfit: Misfit) -> Array:
+def _cast(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) -> Array:
     """Return the values in the model's dtype; no number is changed by more than a float's precision."""
-    values, dtype = column.values, dtype_of(spec)
+    values, dtype = column.values, resolve_dtype(spec)
     if values.dtype.kind not in "biuf":
         raise misfit(f"Save {column.name} as numbers; maskcli feeds a model nothing else.")
     _check_finite(values, str(values.dtype))
@@ -178,7 +180,7 @@ def _cast(column: Column, spec: InputSpec | None, misfit: Misfit) -> Array:
     return cast
 
 
-def _check_integers(column: Column, dtype: np.dtype[Any], misfit: Misfit) -> None:
+def _check_integers(column: DataColumn, dtype: np.dtype[Any], misfit: MakeMisfit) -> None:
     values = column.values
     if values.dtype.kind == "f":
         fix = f"Give {column.name} as integers: map it to ids, or round it yourself; maskcli does not cut numbers."
@@ -272,13 +274,13 @@ def _same_timesteps(mask: ModelInput, other: ModelInput) -> bool:
     return mask.values.shape == other.values.shape[:2]
 
 
-def _made(spec: InputSpec | None, timed: ModelInput | None, misfit: Misfit) -> ModelInput:
+def _made(spec: InputSpec | None, timed: ModelInput | None, misfit: MakeMisfit) -> ModelInput:
     """Return the mask that a model wants and the data lacks, from the timesteps of ``timed``."""
     assert spec is not None  # noqa: S101 - only an input of the model is without data
     if timed is None or timed.valid is None:
         raise misfit(f"Give {spec.name} as well: no input here has timesteps of which to make a mask.")
-    dtype = dtype_of(spec)
+    dtype = resolve_dtype(spec)
     values = timed.valid.astype(np.bool_ if dtype is None else dtype)
-    also = f", {signature(spec.name, values)} made of what is valid in {timed.name}"
+    also = f", {describe_array(spec.name, values)} made of what is valid in {timed.name}"
     _check_shape(spec.name, values.shape, spec, partial(misfit, also=also), own=False)
     return ModelInput(spec.name, values, timed.valid, "mask")

@@ -31,7 +31,7 @@ class RowSums:
 
 
 @np.errstate(invalid="ignore")  # Infinity times zero is NaN, to Keras as well.
-def row_sums(losses: Floats, mask: Bools | None, weights: Floats | None, reduction: str | None) -> RowSums | None:
+def sum_rows(losses: Floats, mask: Bools | None, weights: Floats | None, reduction: str | None) -> RowSums | None:
     """Return what a Keras loss with that ``reduction`` adds up of each row; None for a reduction that is not known.
 
     Source: ``reduce_weighted_values`` and ``apply_mask`` in ``keras/src/losses/loss.py``. Losses are multiplied by the
@@ -58,7 +58,7 @@ def _by_row(values: Floats | Bools) -> Floats:
 
 
 @np.errstate(invalid="ignore")
-def batch_losses(sums: RowSums, batch_size: int, order: Ints | None = None) -> Floats:
+def compute_batch_losses(sums: RowSums, batch_size: int, order: Ints | None = None) -> Floats:
     """Return the loss of each batch, ``(n_batches,)``; 0 of a batch in which nothing counts, but NaN stays NaN."""
     above, below = _per_batch(sums.above, batch_size, order), None
     if sums.below is not None:
@@ -73,39 +73,39 @@ def _per_batch(values: Floats, batch_size: int, order: Ints | None) -> Floats:
     return added
 
 
-def evaluated(sums: RowSums, batch_size: int, order: Ints | None = None) -> float:
+def simulate_evaluate(sums: RowSums, batch_size: int, order: Ints | None = None) -> float:
     """Return what ``evaluate`` makes of the batches: the mean of their losses, weighted by the samples they have."""
-    return float((batch_losses(sums, batch_size, order) * batch_rows(len(sums.above), batch_size)).sum()) / len(
-        sums.above
-    )
+    return float(
+        (compute_batch_losses(sums, batch_size, order) * count_batch_rows(len(sums.above), batch_size)).sum()
+    ) / len(sums.above)
 
 
-def batch_rows(rows: int, batch_size: int) -> Ints:
+def count_batch_rows(rows: int, batch_size: int) -> Ints:
     """Return how many rows each batch has: the last one what is left."""
     starts = np.arange(0, rows, batch_size)
     return np.minimum(batch_size, rows - starts)
 
 
-def heaviest(sums: RowSums, batch_size: int) -> float | None:
+def compute_weight_ratio(sums: RowSums, batch_size: int) -> float | None:
     """Return how many times as much a timestep weighs in one batch as in another, at the most; None of nothing."""
     if sums.below is None:
         return 1.0
     below = _per_batch(sums.below, batch_size, None)
-    weighs = batch_rows(len(sums.below), batch_size)[below > 0] / below[below > 0]
+    weighs = count_batch_rows(len(sums.below), batch_size)[below > 0] / below[below > 0]
     return float(weighs.max() / weighs.min()) if len(weighs) else None
 
 
-def known_sizes(asked: Sequence[int], batch_size: int, rows: int) -> tuple[int, ...]:
+def choose_batch_sizes(asked: Sequence[int], batch_size: int, rows: int) -> tuple[int, ...]:
     """Return the batch sizes to set side by side: those asked for, or else 1, that of ``evaluate``, and all rows."""
     return tuple(dict.fromkeys(asked)) if asked else tuple(sorted({1, min(batch_size, rows), rows}))
 
 
-def mean(values: Floats) -> float | None:
+def compute_mean(values: Floats) -> float | None:
     """Return the mean in float64, or None of nothing."""
     return float(values.mean(dtype=np.float64)) if values.size else None
 
 
-def by_sample(losses: Floats, counted: Bools, all_: Bools) -> tuple[tuple[float | None, float | None], ...]:
+def average_by_sample(losses: Floats, counted: Bools, all_: Bools) -> tuple[tuple[float | None, float | None], ...]:
     """Return a row each: the mean over what is ``counted``, and over ``all_``; None of nothing."""
     return tuple(zip(_row_means(losses, counted), _row_means(losses, all_), strict=True))
 
@@ -115,12 +115,12 @@ def _row_means(losses: Floats, kept: Bools) -> list[float | None]:
     return [total / count if count else None for total, count in zip(sums.tolist(), counts.tolist(), strict=True)]
 
 
-def share(part: float, whole: float) -> float | None:
+def compute_share(part: float, whole: float) -> float | None:
     """Return a part of a whole; None where the whole is nothing, negative or not finite."""
     return part / whole if np.isfinite(part) and np.isfinite(whole) and whole > 0 else None
 
 
-def by_length(losses: Floats, counted: Bools) -> tuple[LengthGroup, ...]:
+def group_by_length(losses: Floats, counted: Bools) -> tuple[LengthGroup, ...]:
     """Return groups of sequences by how many timesteps count: one a length, or at most ``GROUPS`` of like size."""
     lengths = counted.sum(axis=1)
     total = float(losses[counted].sum(dtype=np.float64))
@@ -145,12 +145,12 @@ def _group(losses: Floats, counted: Bools, lengths: Ints, total: float, low: int
         longest=high,
         sequences=int(rows.sum()),
         timesteps=own.size,
-        mean=mean(own),
-        share=share(float(own.sum(dtype=np.float64)), total),
+        mean=compute_mean(own),
+        share=compute_share(float(own.sum(dtype=np.float64)), total),
     )
 
 
-def contributors(losses: Floats, counted: Bools) -> tuple[Contribution, ...]:
+def rank_contributors(losses: Floats, counted: Bools) -> tuple[Contribution, ...]:
     """Return the places with the largest losses that count, the largest first."""
     kept = np.where(counted, losses, -np.inf).ravel()
     total = float(losses[counted].sum(dtype=np.float64))
@@ -168,13 +168,13 @@ def _place(losses: Floats, index: int, total: float) -> Contribution:
     return Contribution(sample, timestep[0] if timestep else None, loss, loss / total)
 
 
-def shuffled(sums: Sequence[RowSums], weights: Sequence[float], batch_size: int, shuffles: int) -> Floats:
+def simulate_shuffles(sums: Sequence[RowSums], weights: Sequence[float], batch_size: int, shuffles: int) -> Floats:
     """Return what ``evaluate`` would report, ``(shuffles,)``, with the rows in so many seeded orders."""
     chance = np.random.default_rng(0)
     found = np.zeros(shuffles)
     for index in range(shuffles):
         order = chance.permutation(len(sums[0].above))
         found[index] = sum(
-            weight * evaluated(one, batch_size, order) for one, weight in zip(sums, weights, strict=True)
+            weight * simulate_evaluate(one, batch_size, order) for one, weight in zip(sums, weights, strict=True)
         )
     return found

@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.errors import InputError, ModelError, said
-from maskcli.losses.evaluate import Judged, noted_losses, noting, untouched
-from maskcli.losses.metrics import judged_metrics
-from maskcli.losses.registry import as_fed, loss_name, resolved
+from maskcli.errors import InputError, ModelError, summarize_error
+from maskcli.losses.evaluate import OutputLoss, get_recorded_losses, preserve_metrics, record_losses
+from maskcli.losses.metrics import make_metric_pairs
+from maskcli.losses.registry import cast_targets, get_loss_name, resolve_loss
 from maskcli.records.arrays import Floats
-from maskcli.trace.outputs import Lane
+from maskcli.trace.outputs import ModelOutput
 
 
-def judged_output(
-    lane: Lane,
+def bind_loss(
+    lane: ModelOutput,
     loss: Any,
     loss_weight: float | None,
     targets: NDArray[Any],
     weights: NDArray[Any] | None,
     metrics: Sequence[tuple[Any, bool]],
-) -> Judged:
+) -> OutputLoss:
     """Return one output with what judges it.
 
     Args:
@@ -40,13 +40,13 @@ def judged_output(
         UsageError: for metrics that cannot take these targets.
     """
     some = targets[lane.rows]
-    kept = resolved(loss, some, lane.sample)
+    kept = resolve_loss(loss, some, lane.sample)
     shape = _shape_of_losses(kept, some, lane)
     _check_mask(loss, shape, targets, lane)
     timesteps = lane.sample.shape[1:2] if lane.timed and not shape else shape[1:2]
     valid = lane.valid if lane.valid is not None and lane.valid.shape[1:] == timesteps else None
     fitted = None if weights is None else _fitted_weights(weights, len(targets), timesteps)
-    return Judged(
+    return OutputLoss(
         index=lane.index,
         name=lane.name,
         loss=kept,
@@ -56,28 +56,28 @@ def judged_output(
         valid=valid,
         timed=lane.timed,
         spread=weights is not None and bool(timesteps) and np.size(weights) == len(targets),
-        metrics=judged_metrics(metrics, some, lane.sample, None if valid is None else valid[lane.rows]),
+        metrics=make_metric_pairs(metrics, some, lane.sample, None if valid is None else valid[lane.rows]),
     )
 
 
-def _shape_of_losses(loss: Any, targets: NDArray[Any], lane: Lane) -> tuple[int, ...]:
+def _shape_of_losses(loss: Any, targets: NDArray[Any], lane: ModelOutput) -> tuple[int, ...]:
     """Return the shape of the losses of some rows, before they are reduced, with two axes at the most."""
     import keras
 
     try:
-        with noting(loss):
-            value = loss(as_fed(targets), keras.ops.convert_to_tensor(lane.sample))
-            shape = tuple(noted_losses(loss, value).shape)
+        with record_losses(loss):
+            value = loss(cast_targets(targets), keras.ops.convert_to_tensor(lane.sample))
+            shape = tuple(get_recorded_losses(loss, value).shape)
     except Exception as error:
         raise InputError(
-            where=f"--targets, loss {loss_name(loss)}",
+            where=f"--targets, loss {get_loss_name(loss)}",
             expected=f"targets that go with predictions {_sizes(lane.sample)} of {lane.name}",
-            received=f"targets {_sizes(targets)} ({said(error)})",
+            received=f"targets {_sizes(targets)} ({summarize_error(error)})",
             fix="Class ids go with sparse_categorical_crossentropy; other losses want targets shaped as predictions.",
         ) from None
     if shape and shape[0] != len(targets):
         raise ModelError(
-            where=f"--loss {loss_name(loss)}",
+            where=f"--loss {get_loss_name(loss)}",
             expected="a loss for each timestep, (batch, timesteps), for each sample, (batch,), or one number",
             received=f"losses {shape} of {len(targets)} samples",
             fix="Take the mean over the last axis alone, and leave the axis of the batch.",
@@ -90,19 +90,19 @@ def _sizes(array: NDArray[Any]) -> str:
     return f"({', '.join(('batch', *map(str, array.shape[1:])))})"
 
 
-def _check_mask(loss: Any, shape: tuple[int, ...], targets: NDArray[Any], lane: Lane) -> None:
+def _check_mask(loss: Any, shape: tuple[int, ...], targets: NDArray[Any], lane: ModelOutput) -> None:
     """Raise ModelError for losses of samples where the mask is one of timesteps."""
     if len(shape) != 1 or lane.mask_shape is None or lane.mask_shape == shape:
         return
     raise ModelError(
-        where=f"--loss {loss_name(loss)}",
+        where=f"--loss {get_loss_name(loss)}",
         expected=f"a loss for each timestep of {lane.name}, which carries a mask (batch, {lane.mask_shape[1]})",
         received="one for each sample, (batch,)",
         fix=_without_mean_over_time(targets, lane),
     )
 
 
-def _without_mean_over_time(targets: NDArray[Any], lane: Lane) -> str:
+def _without_mean_over_time(targets: NDArray[Any], lane: ModelOutput) -> str:
     if lane.sample.shape[:2] != lane.mask_shape:
         return "The timesteps are gone and their mask is not: let compute_mask of the layer that pools return None."
     if lane.sample.shape[-1] == 1 and targets.ndim == lane.sample.ndim - 1:
@@ -131,7 +131,7 @@ def _fitted_weights(weights: NDArray[Any], rows: int, timesteps: tuple[int, ...]
     )
 
 
-def class_weights(targets: NDArray[Any], predictions: tuple[int, ...], weights: Mapping[int, float]) -> Floats:
+def look_up_class_weights(targets: NDArray[Any], predictions: tuple[int, ...], weights: Mapping[int, float]) -> Floats:
     """Return the weight of the class of each target, ``(batch,)`` or ``(batch, timesteps)``; 1 for other classes.
 
     Args:
@@ -150,10 +150,10 @@ def class_weights(targets: NDArray[Any], predictions: tuple[int, ...], weights: 
     return found
 
 
-def own_evaluate(model: Any, data: Any, judged: Sequence[Judged], batch_size: int) -> float:
+def run_custom_evaluate(model: Any, data: Any, judged: Sequence[OutputLoss], batch_size: int) -> float:
     """Return what the ``evaluate`` of a model with steps of its own reports; all its outputs are ``judged``."""
     weights = [one.weights for one in judged]
-    with untouched(model):
+    with preserve_metrics(model):
         result = model.evaluate(
             data,
             _nest(judged, [one.targets for one in judged]),
@@ -166,7 +166,7 @@ def own_evaluate(model: Any, data: Any, judged: Sequence[Judged], batch_size: in
     return float(result["loss"])
 
 
-def _nest(judged: Sequence[Judged], arrays: Sequence[Any]) -> Any:
+def _nest(judged: Sequence[OutputLoss], arrays: Sequence[Any]) -> Any:
     """Return an array for each output as steps of the user's own expect them: alone, in a dict, or else in a list."""
     names = [one.name for one in judged]
     if names == ["output"]:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.losses.metrics import JudgedMetric
+from maskcli.losses.metrics import MetricPair
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.loss import MetricReport
-from maskcli.trace.state import as_it_was
+from maskcli.trace.state import preserve_state
 from maskcli.trace.values import is_float
 
 EAGER_STEPS = 300
@@ -27,7 +27,7 @@ Tick = Callable[[int], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Judged:
+class OutputLoss:
     """One output of a model with what judges it.
 
     Attributes:
@@ -52,11 +52,11 @@ class Judged:
     valid: Bools | None
     timed: bool
     spread: bool = False
-    metrics: tuple[JudgedMetric, ...] = ()
+    metrics: tuple[MetricPair, ...] = ()
 
 
 @dataclasses.dataclass(eq=False)
-class Seen:
+class RecordedLoss:
     """What was noted of one output; arrays have a row for each row of the data.
 
     Attributes:
@@ -76,7 +76,7 @@ class Seen:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Evaluated:
+class Evaluation:
     """What ``evaluate`` returned, and what was noted meanwhile.
 
     Attributes:
@@ -87,7 +87,7 @@ class Evaluated:
     """
 
     total: float
-    outputs: tuple[Seen, ...]
+    outputs: tuple[RecordedLoss, ...]
     regularization: float
     metrics: tuple[MetricReport, ...]
 
@@ -95,12 +95,12 @@ class Evaluated:
 def evaluate(
     model: Any,
     data: Any,
-    judged: Sequence[Judged],
+    judged: Sequence[OutputLoss],
     batch_size: int,
     *,
     eagerly: bool = False,
     tick: Tick | None = None,
-) -> Evaluated:
+) -> Evaluation:
     """Run ``evaluate`` of a model that has ``model`` inside, compiled anew; ``model`` and its metrics stay as they are.
 
     Args:
@@ -121,23 +121,23 @@ def evaluate(
     }
     targets = {str(one.index): one.targets for one in judged}
     metrics = [metric.keras_metric for one in judged for metric in one.metrics]
-    with untouched(model, metrics), contextlib.ExitStack() as watched:
+    with preserve_metrics(model, metrics), contextlib.ExitStack() as watched:
         for loss in {id(one.loss): one.loss for one in judged}.values():
-            watched.enter_context(noting(loss))
+            watched.enter_context(record_losses(loss))
         result = judge.evaluate(
             given, targets, batch_size=batch_size, verbose=0, callbacks=notes.callbacks(judge), return_dict=True
         )
         reports = tuple(metric.report(one.name) for one in judged for metric in one.metrics)
-    return Evaluated(float(result["loss"]), tuple(notes.seen), notes.regularization, reports)
+    return Evaluation(float(result["loss"]), tuple(notes.seen), notes.regularization, reports)
 
 
 @contextlib.contextmanager
-def untouched(model: Any, metrics: Sequence[Any] = ()) -> Iterator[None]:
+def preserve_metrics(model: Any, metrics: Sequence[Any] = ()) -> Iterator[None]:
     """Leave a model, and metrics, as they are while ``evaluate`` runs; the metrics start from nothing."""
     with contextlib.ExitStack() as kept:
-        kept.enter_context(as_it_was(model, trained=False))
+        kept.enter_context(preserve_state(model, trained=False))
         for metric in [*model.metrics, *metrics]:
-            kept.enter_context(as_it_was(metric))
+            kept.enter_context(preserve_state(metric))
         for metric in metrics:
             metric.reset_state()
         yield
@@ -148,7 +148,7 @@ _SEEN = "_maskcli_losses"
 
 
 @contextlib.contextmanager
-def noting(loss: Any) -> Iterator[None]:
+def record_losses(loss: Any) -> Iterator[None]:
     """Keep what each ``call`` of a loss returns, until this closes."""
     call, own = loss.call, loss.__dict__.get("call")
 
@@ -167,7 +167,7 @@ def noting(loss: Any) -> Iterator[None]:
             loss.call = own
 
 
-def noted_losses(loss: Any, value: Any) -> Any:
+def get_recorded_losses(loss: Any, value: Any) -> Any:
     """Return the losses of which a watched loss just made ``value``, with two axes at the most.
 
     Any further axes are averaged. A loss whose own ``__call__`` never asks its ``call`` shows ``value`` alone.
@@ -179,7 +179,7 @@ def noted_losses(loss: Any, value: Any) -> Any:
     return losses if rank <= 2 else keras.ops.mean(losses, axis=tuple(range(2, rank)))
 
 
-def _judge(model: Any, judged: Sequence[Judged]) -> Any:
+def _judge(model: Any, judged: Sequence[OutputLoss]) -> Any:
     """Return a model that calls ``model``, judges its outputs, and hands out what is to be noted with its logs."""
     import keras
 
@@ -211,15 +211,15 @@ def _judge(model: Any, judged: Sequence[Judged]) -> Any:
             """Update the metrics, and return with the logs what is to be noted."""
             logs = super().compute_metrics(x, y, y_pred, sample_weight)
             _update_metrics(judged, x, y, y_pred)
-            return {**logs, NOTED: self.noted}
+            return {**logs, RECORDED: self.noted}
 
     return Judge()
 
 
-NOTED = "noted"
+RECORDED = "noted"
 
 
-def _judge_outputs(judged: Sequence[Judged], x: Any, y: Any, y_pred: Any) -> tuple[dict[str, Any], Any]:
+def _judge_outputs(judged: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -> tuple[dict[str, Any], Any]:
     import keras
 
     tensors, total = keras.tree.flatten(y_pred), 0.0
@@ -232,11 +232,11 @@ def _judge_outputs(judged: Sequence[Judged], x: Any, y: Any, y_pred: Any) -> tup
     return noted, total
 
 
-def _of_output(one: Judged, tensor: Any, value: Any) -> dict[str, Any]:
+def _of_output(one: OutputLoss, tensor: Any, value: Any) -> dict[str, Any]:
     """Return the tensors that are to be noted of one output and one batch."""
     import keras
 
-    losses = noted_losses(one.loss, value)
+    losses = get_recorded_losses(one.loss, value)
     found = {"value": keras.ops.mean(value), "losses": losses}
     for name, mask in (("mask", tensor), ("own_mask", losses)):
         if getattr(mask, "_keras_mask", None) is not None:
@@ -247,7 +247,7 @@ def _of_output(one: Judged, tensor: Any, value: Any) -> dict[str, Any]:
     return found
 
 
-def _update_metrics(judged: Sequence[Judged], x: Any, y: Any, y_pred: Any) -> None:
+def _update_metrics(judged: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -> None:
     import keras
 
     tensors = keras.tree.flatten(y_pred)
@@ -261,7 +261,7 @@ class _Notes:
     """Gathers what each batch gives into arrays with a row for each row of the data."""
 
     def __init__(self, outputs: int, rows: int, tick: Tick | None) -> None:
-        self.seen = [Seen() for _ in range(outputs)]
+        self.seen = [RecordedLoss() for _ in range(outputs)]
         self.rows, self.tick = rows, tick
         self.done, self.regularization = 0, 0.0
 
@@ -277,7 +277,7 @@ class _Notes:
             def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
                 """Take what was noted out of the logs."""
                 del batch
-                notes.take({name: np.asarray(value) for name, value in logs.pop(NOTED).items()})
+                notes.take({name: np.asarray(value) for name, value in logs.pop(RECORDED).items()})
 
         return Batches(model=judge)
 
@@ -296,7 +296,7 @@ class _Notes:
         if self.tick is not None:
             self.tick(self.done)
 
-    def put(self, seen: Seen, name: str, values: NDArray[Any]) -> None:
+    def put(self, seen: RecordedLoss, name: str, values: NDArray[Any]) -> None:
         """Put the values of a batch where its rows are."""
         held = getattr(seen, name)
         if held is None:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.losses.accounting import RowSums
-from maskcli.losses.evaluate import Judged, noted_losses, noting
-from maskcli.losses.registry import as_fed
+from maskcli.losses.evaluate import OutputLoss, get_recorded_losses, record_losses
+from maskcli.losses.registry import cast_targets
 from maskcli.records.arrays import Floats
 from maskcli.records.loss import LossGradient
-from maskcli.trace.state import as_it_was
+from maskcli.trace.state import preserve_state
 
 ROWS = 64
 """Sequences that gradients are taken of, at the most."""
@@ -21,12 +21,12 @@ TIMESTEPS = 8192
 """And their timesteps, since the results of every step are kept until the gradient is known."""
 
 
-def gradient_rows(rows: int, timesteps: int) -> int:
+def choose_gradient_rows(rows: int, timesteps: int) -> int:
     """Return of how many rows gradients are taken."""
     return max(1, min(rows, ROWS, TIMESTEPS // max(1, timesteps)))
 
 
-def batch_coefficients(sums: RowSums, batch_size: int) -> Floats:
+def compute_batch_coefficients(sums: RowSums, batch_size: int) -> Floats:
     """Return by how much each row's losses are multiplied, ``(batch,)``, in the mean of the losses of all batches.
 
     The mean gives each batch the same weight, as the accumulation of gradients over steps does.
@@ -41,8 +41,8 @@ def batch_coefficients(sums: RowSums, batch_size: int) -> Floats:
     return coefficients
 
 
-def compared(
-    model: Any, data: Any, judged: Sequence[Judged], exact: Sequence[Floats], others: Sequence[Sequence[Floats]]
+def compare_gradients(
+    model: Any, data: Any, judged: Sequence[OutputLoss], exact: Sequence[Floats], others: Sequence[Sequence[Floats]]
 ) -> list[LossGradient]:
     """Return the gradient of each way to add the losses up, against that of the ``exact`` one.
 
@@ -64,13 +64,15 @@ def _against(product: float, exact: float, norm: float) -> LossGradient:
     return LossGradient(float(norm), relative, cosine)
 
 
-def _products(model: Any, data: Any, judged: Sequence[Judged], ways: Sequence[Sequence[Floats]]) -> NDArray[np.float64]:
+def _products(
+    model: Any, data: Any, judged: Sequence[OutputLoss], ways: Sequence[Sequence[Floats]]
+) -> NDArray[np.float64]:
     """Return the inner products of the gradients of all ways, ``(ways, ways)``; gradients themselves may be huge."""
     import keras
     import tensorflow as tf
 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, data)
-    with as_it_was(model, trained=False), tf.GradientTape(persistent=True) as tape:
+    with preserve_state(model, trained=False), tf.GradientTape(persistent=True) as tape:
         outputs = keras.tree.flatten(model(tensors, training=False))
         losses = [_losses(one, outputs[one.index]) for one in judged]
         totals = [
@@ -85,14 +87,14 @@ def _products(model: Any, data: Any, judged: Sequence[Judged], ways: Sequence[Se
     return products
 
 
-def _losses(one: Judged, tensor: Any) -> Any:
+def _losses(one: OutputLoss, tensor: Any) -> Any:
     """Return the losses of an output, without its mask, times its loss weight."""
     import keras
     import tensorflow as tf
 
-    with noting(one.loss):
-        value = one.loss(as_fed(one.targets), tf.identity(tensor))
-        losses = noted_losses(one.loss, value)
+    with record_losses(one.loss):
+        value = one.loss(cast_targets(one.targets), tf.identity(tensor))
+        losses = get_recorded_losses(one.loss, value)
     return keras.ops.cast(losses, "float32") * (1.0 if one.loss_weight is None else one.loss_weight)
 
 

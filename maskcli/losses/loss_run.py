@@ -9,32 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.inputs.arguments import arguments, rows_of
+from maskcli.inputs.arguments import pack_arguments, select_rows
 from maskcli.losses import accounting
-from maskcli.losses.accounting import RowSums, row_sums
-from maskcli.losses.binding import own_evaluate
-from maskcli.losses.evaluate import EAGER_STEPS, Evaluated, Judged, Seen, Tick, evaluate
-from maskcli.losses.gradients import batch_coefficients, compared, gradient_rows
-from maskcli.losses.reductions import reductions
+from maskcli.losses.accounting import RowSums, sum_rows
+from maskcli.losses.binding import run_custom_evaluate
+from maskcli.losses.evaluate import EAGER_STEPS, Evaluation, OutputLoss, RecordedLoss, Tick, evaluate
+from maskcli.losses.gradients import choose_gradient_rows, compare_gradients, compute_batch_coefficients
+from maskcli.losses.reductions import compute_reductions
 from maskcli.losses.registry import is_cross_entropy
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.loss import BatchSizeLoss, LossGradient, LossOutput
 from maskcli.records.model import ModelInput
-from maskcli.trace.outputs import Lane, fixed_batch
-from maskcli.trace.unmasked import without_masks
+from maskcli.trace.outputs import ModelOutput, find_fixed_batch
+from maskcli.trace.unmasked import strip_masks
 
 UNMASKED_NUMBERS = 2**23
 """Numbers that the outputs of a batch of the run without masks may have."""
 UNMASKED_ROWS = 2048
 """And rows: more of them make no run faster."""
-ANEW = 2048
+MOST_EVALUATIONS = 2048
 """Batches that are evaluated anew, which nobody asked for, at the most."""
 AGREES = 1e-5
 """Relative difference, beyond the rounding of sums in float32, up to which two ways to one loss agree."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Subject:
+class LossRun:
     """A model with its data, and what judges its outputs.
 
     Attributes:
@@ -47,8 +47,8 @@ class Subject:
 
     model: Any
     inputs: tuple[ModelInput, ...]
-    judged: tuple[Judged, ...]
-    lanes: tuple[Lane, ...]
+    judged: tuple[OutputLoss, ...]
+    lanes: tuple[ModelOutput, ...]
     own_steps: bool = False
 
     @property
@@ -64,16 +64,16 @@ class Subject:
         return max((shape[1] for shape in shapes), default=1)
 
     @property
-    def without_metrics(self) -> Subject:
+    def without_metrics(self) -> LossRun:
         """The same, judged by losses alone."""
         return dataclasses.replace(self, judged=tuple(dataclasses.replace(one, metrics=()) for one in self.judged))
 
-    def run(self, batch_size: int, tick: Tick | None = None) -> Evaluated:
+    def run(self, batch_size: int, tick: Tick | None = None) -> Evaluation:
         """Evaluate the model in batches of a size, eagerly where that takes less time than a graph does."""
         n_batches = -(-self.rows // batch_size)
         return evaluate(
             self.model,
-            arguments(self.model, self.inputs),
+            pack_arguments(self.model, self.inputs),
             self.judged,
             batch_size,
             eagerly=n_batches * self.timesteps <= EAGER_STEPS,
@@ -83,43 +83,45 @@ class Subject:
     def reported(self, batch_size: int) -> float:
         """Return what ``evaluate`` in batches of a size says, that of the model where it has steps of its own."""
         if self.own_steps:
-            return own_evaluate(self.model, arguments(self.model, self.inputs), self.judged, batch_size)
+            return run_custom_evaluate(self.model, pack_arguments(self.model, self.inputs), self.judged, batch_size)
         return self.without_metrics.run(batch_size).total
 
 
-def run_unmasked(subject: Subject, batch_size: int, tick: Tick | None = None) -> Evaluated | None:
+def run_unmasked(subject: LossRun, batch_size: int, tick: Tick | None = None) -> Evaluation | None:
     """Evaluate the same weights with no mask anywhere, in batches as large as is good; None where that cannot run."""
     width = max(lane.sample[0].size for lane in subject.lanes)
     fitting = min(UNMASKED_ROWS, UNMASKED_NUMBERS // max(1, width))
-    size = batch_size if fixed_batch(subject.model) else min(subject.rows, max(batch_size, fitting, 1))
+    size = batch_size if find_fixed_batch(subject.model) else min(subject.rows, max(batch_size, fitting, 1))
     try:
-        with without_masks():
+        with strip_masks():
             return subject.without_metrics.run(size, tick)
     except Exception:  # A layer may need the mask that it is not given.
         return None
 
 
-def reduction_of(loss: Any) -> str | None:
+def read_reduction(loss: Any) -> str | None:
     """Return how a loss reduces; of one that is no ``keras.losses.Loss``, what Keras takes for granted."""
     found: str | None = getattr(loss, "reduction", "sum_over_batch_size")
     return found
 
 
-def sums_of(judged: Judged, seen: Seen) -> RowSums | None:
+def sum_losses(judged: OutputLoss, seen: RecordedLoss) -> RowSums | None:
     """Return what each row adds to the loss of its batch; None for a loss that makes one number of the whole batch."""
     if seen.losses is None:
         return None
-    return row_sums(seen.losses, both(seen.mask, seen.own_mask), judged.weights, reduction_of(judged.loss))
+    return sum_rows(seen.losses, intersect_masks(seen.mask, seen.own_mask), judged.weights, read_reduction(judged.loss))
 
 
-def both(one: Bools | None, other: Bools | None) -> Bools | None:
+def intersect_masks(one: Bools | None, other: Bools | None) -> Bools | None:
     """Return where both masks are True; a mask that is not there hides nothing."""
     if one is None or other is None:
         return other if one is None else one
     return one & other
 
 
-def output_of(judged: Judged, lane: Lane, seen: Seen, plain: Seen | None, about: str, name: str) -> LossOutput:
+def make_loss_output(
+    judged: OutputLoss, lane: ModelOutput, seen: RecordedLoss, plain: RecordedLoss | None, about: str, name: str
+) -> LossOutput:
     """Return the record of one output: ``seen`` under its masks, and ``plain`` without any.
 
     ``about`` says what the targets are, and ``name`` what the loss is called.
@@ -162,7 +164,7 @@ NOTHING: dict[str, Any] = {
 """What is known of a loss that makes one number of a whole batch."""
 
 
-def _counted(judged: Judged, lane: Lane, seen: Seen, plain: Seen | None) -> dict[str, Any]:
+def _counted(judged: OutputLoss, lane: ModelOutput, seen: RecordedLoss, plain: RecordedLoss | None) -> dict[str, Any]:
     """Return all that counting makes of the losses of one output."""
     assert seen.losses is not None  # noqa: S101 - asked before
     losses, weights = seen.losses, judged.weights
@@ -176,18 +178,20 @@ def _counted(judged: Judged, lane: Lane, seen: Seen, plain: Seen | None) -> dict
     return {
         "ignored": None if seen.own_mask is None else ~seen.own_mask,
         "per_timestep": losses,
-        "per_sample": accounting.by_sample(weighted, counted, kept),
+        "per_sample": accounting.average_by_sample(weighted, counted, kept),
         "counted": counted,
-        "masked": accounting.mean(weighted[counted]),
-        "exact": None if unknown else accounting.mean(weighted[kept if valid is None else valid & kept]),
-        "unmasked": accounting.mean(weighted[kept]),
+        "masked": accounting.compute_mean(weighted[counted]),
+        "exact": None if unknown else accounting.compute_mean(weighted[kept if valid is None else valid & kept]),
+        "unmasked": accounting.compute_mean(weighted[kept]),
         "unmasked_model": _plain_mean(plain, weights),
         "weighted_mean": None if weights is None else _ratio(weighted[counted].sum(), weights[counted].sum()),
-        "padding_share": None if padding is None else accounting.share(float(padding), float(weighted[kept].sum())),
+        "padding_share": None
+        if padding is None
+        else accounting.compute_share(float(padding), float(weighted[kept].sum())),
         "not_finite": _not_finite(seen, counted),
-        "by_length": accounting.by_length(weighted, counted) if losses.ndim == 2 else (),
-        "contributors": accounting.contributors(weighted, counted),
-        "reductions": reductions(losses, counted, weights, cross_entropy=is_cross_entropy(judged.loss)),
+        "by_length": accounting.group_by_length(weighted, counted) if losses.ndim == 2 else (),
+        "contributors": accounting.rank_contributors(weighted, counted),
+        "reductions": compute_reductions(losses, counted, weights, cross_entropy=is_cross_entropy(judged.loss)),
     }
 
 
@@ -195,14 +199,14 @@ def _ratio(above: float, below: float) -> float | None:
     return float(above / below) if below else None
 
 
-def _plain_mean(plain: Seen | None, weights: Floats | None) -> float | None:
+def _plain_mean(plain: RecordedLoss | None, weights: Floats | None) -> float | None:
     if plain is None or plain.losses is None:
         return None
     weighted = plain.losses if weights is None else plain.losses * weights
-    return accounting.mean(weighted if plain.own_mask is None else weighted[plain.own_mask])
+    return accounting.compute_mean(weighted if plain.own_mask is None else weighted[plain.own_mask])
 
 
-def _not_finite(seen: Seen, counted: Bools) -> tuple[int, int]:
+def _not_finite(seen: RecordedLoss, counted: Bools) -> tuple[int, int]:
     wild = seen.not_finite
     if wild is None:
         return 0, 0
@@ -211,19 +215,22 @@ def _not_finite(seen: Seen, counted: Bools) -> tuple[int, int]:
     return int((wild & counted).sum()), int((wild & ~counted).sum())
 
 
-def replayed(sums: Sequence[RowSums], judged: Sequence[Judged], regularization: float, batch_size: int) -> float:
+def replay_batches(
+    sums: Sequence[RowSums], judged: Sequence[OutputLoss], regularization: float, batch_size: int
+) -> float:
     """Return what ``evaluate`` makes of the noted losses when it cuts them into batches of a size."""
     return regularization + sum(
-        weight * accounting.evaluated(one, batch_size) for one, weight in zip(sums, loss_weights(judged), strict=True)
+        weight * accounting.simulate_evaluate(one, batch_size)
+        for one, weight in zip(sums, read_loss_weights(judged), strict=True)
     )
 
 
-def loss_weights(judged: Sequence[Judged]) -> list[float]:
+def read_loss_weights(judged: Sequence[OutputLoss]) -> list[float]:
     """Return by how much each output's loss is multiplied."""
     return [1.0 if one.loss_weight is None else one.loss_weight for one in judged]
 
 
-def agree(one: float, other: float, numbers: int) -> bool:
+def are_equal_sums(one: float, other: float, numbers: int) -> bool:
     """Return whether two sums of so many numbers in float32 are the same but for rounding; NaN is NaN.
 
     Roundings go either way, and so grow with the root of the numbers.
@@ -233,24 +240,24 @@ def agree(one: float, other: float, numbers: int) -> bool:
     return abs(one - other) <= (AGREES + math.sqrt(numbers) * 2.0**-22) * max(abs(one), abs(other))
 
 
-def followed(subject: Subject, seen: Evaluated, total: float, batch_size: int) -> list[RowSums] | None:
+def find_row_sums(subject: LossRun, seen: Evaluation, total: float, batch_size: int) -> list[RowSums] | None:
     """Return what each row adds to the losses of batches of any size; None where that does not follow from those noted.
 
     ``total`` is what ``evaluate`` reported in batches of ``batch_size``.
     """
-    found = [sums_of(one, own) for one, own in zip(subject.judged, seen.outputs, strict=True)]
+    found = [sum_losses(one, own) for one, own in zip(subject.judged, seen.outputs, strict=True)]
     sums = [one for one in found if one is not None]
     return sums if len(sums) == len(found) and _follows(subject, seen, sums, total, batch_size) else None
 
 
-def affordable(sizes: Sequence[int], batch_size: int, rows: int) -> tuple[int, ...]:
+def select_affordable_sizes(sizes: Sequence[int], batch_size: int, rows: int) -> tuple[int, ...]:
     """Return the batch sizes that may be evaluated anew without being asked for."""
-    return tuple(size for size in sizes if size == batch_size or -(-rows // size) <= ANEW)
+    return tuple(size for size in sizes if size == batch_size or -(-rows // size) <= MOST_EVALUATIONS)
 
 
-def batch_size_losses(
-    subject: Subject,
-    seen: Evaluated,
+def compare_batch_sizes(
+    subject: LossRun,
+    seen: Evaluation,
     sums: Sequence[RowSums] | None,
     total: float,
     batch_size: int,
@@ -267,12 +274,12 @@ def batch_size_losses(
     return tuple(BatchSizeLoss(size, own, None, None, None, None) for size, own in zip(sizes, totals, strict=True))
 
 
-def _follows(subject: Subject, seen: Evaluated, sums: Sequence[RowSums], total: float, batch_size: int) -> bool:
+def _follows(subject: LossRun, seen: Evaluation, sums: Sequence[RowSums], total: float, batch_size: int) -> bool:
     """Return whether losses of any batches follow from those noted: rows have nothing to do with each other."""
     numbers = subject.rows * subject.timesteps
-    again = replayed(sums, subject.judged, seen.regularization, batch_size)
-    constant = agree(_of_weights(subject.model), seen.regularization, numbers)
-    return constant and fixed_batch(subject.model) is None and agree(again, total, numbers)
+    again = replay_batches(sums, subject.judged, seen.regularization, batch_size)
+    constant = are_equal_sums(_of_weights(subject.model), seen.regularization, numbers)
+    return constant and find_fixed_batch(subject.model) is None and are_equal_sums(again, total, numbers)
 
 
 def _of_weights(model: Any) -> float:
@@ -282,13 +289,13 @@ def _of_weights(model: Any) -> float:
 
 
 def _of_size(
-    subject: Subject, seen: Evaluated, sums: Sequence[RowSums], size: int, batch_size: int, shuffles: int
+    subject: LossRun, seen: Evaluation, sums: Sequence[RowSums], size: int, batch_size: int, shuffles: int
 ) -> BatchSizeLoss:
-    weights = loss_weights(subject.judged)
-    own = seen.total if size == batch_size else replayed(sums, subject.judged, seen.regularization, size)
-    spread = accounting.shuffled(sums, weights, size, shuffles) + seen.regularization
+    weights = read_loss_weights(subject.judged)
+    own = seen.total if size == batch_size else replay_batches(sums, subject.judged, seen.regularization, size)
+    spread = accounting.simulate_shuffles(sums, weights, size, shuffles) + seen.regularization
     finite = shuffles > 0 and bool(np.isfinite(spread).all())
-    weighs = [accounting.heaviest(one, size) for one in sums]
+    weighs = [accounting.compute_weight_ratio(one, size) for one in sums]
     return BatchSizeLoss(
         batch_size=size,
         keras_evaluate=own,
@@ -299,24 +306,26 @@ def _of_size(
     )
 
 
-def with_gradients(
-    subject: Subject, seen: Evaluated, losses: Sequence[BatchSizeLoss]
+def add_gradients(
+    subject: LossRun, seen: Evaluation, losses: Sequence[BatchSizeLoss]
 ) -> tuple[tuple[BatchSizeLoss, ...], int]:
     """Return the batch sizes with their gradients, and of how many rows these are; 0 where there is none to be had."""
-    rows = gradient_rows(subject.rows, subject.timesteps)
+    rows = choose_gradient_rows(subject.rows, subject.timesteps)
     unknown = any(own.losses is None for own in seen.outputs) or not subject.model.trainable_variables
-    if unknown or fixed_batch(subject.model) is not None:
+    if unknown or find_fixed_batch(subject.model) is not None:
         return tuple(losses), 0
     judged = [_first_rows(one, rows) for one in subject.judged]
     parts = [_first_seen(one, rows) for one in seen.outputs]
     ways = [[_factors(one, part, size.batch_size) for one, part in zip(judged, parts, strict=True)] for size in losses]
     exact = [_exact_factors(one, part) for one, part in zip(judged, parts, strict=True)]
-    some = tuple(rows_of(given, slice(0, rows)) for given in subject.inputs)
-    gradients: list[LossGradient] = compared(subject.model, arguments(subject.model, some), judged, exact, ways)
+    some = tuple(select_rows(given, slice(0, rows)) for given in subject.inputs)
+    gradients: list[LossGradient] = compare_gradients(
+        subject.model, pack_arguments(subject.model, some), judged, exact, ways
+    )
     return tuple(dataclasses.replace(one, gradient=own) for one, own in zip(losses, gradients, strict=True)), rows
 
 
-def _first_rows(judged: Judged, rows: int) -> Judged:
+def _first_rows(judged: OutputLoss, rows: int) -> OutputLoss:
     def cut(values: Any) -> Any:
         return None if values is None else values[:rows]
 
@@ -325,29 +334,29 @@ def _first_rows(judged: Judged, rows: int) -> Judged:
     )
 
 
-def _first_seen(seen: Seen, rows: int) -> Seen:
+def _first_seen(seen: RecordedLoss, rows: int) -> RecordedLoss:
     assert seen.losses is not None  # noqa: S101 - asked before
-    return Seen(
+    return RecordedLoss(
         losses=seen.losses[:rows],
         mask=None if seen.mask is None else seen.mask[:rows],
         own_mask=None if seen.own_mask is None else seen.own_mask[:rows],
     )
 
 
-def _factors(judged: Judged, seen: Seen, batch_size: int) -> Floats:
+def _factors(judged: OutputLoss, seen: RecordedLoss, batch_size: int) -> Floats:
     """Return by how much each loss is multiplied in the mean of the losses of batches of a size."""
-    sums, mask = sums_of(judged, seen), both(seen.mask, seen.own_mask)
+    sums, mask = sum_losses(judged, seen), intersect_masks(seen.mask, seen.own_mask)
     assert seen.losses is not None and sums is not None  # noqa: S101 - asked before
-    by_row = batch_coefficients(sums, batch_size).reshape(-1, *[1] * (seen.losses.ndim - 1))
+    by_row = compute_batch_coefficients(sums, batch_size).reshape(-1, *[1] * (seen.losses.ndim - 1))
     factors: Floats = by_row * np.ones(seen.losses.shape)
     factors = factors if judged.weights is None else factors * judged.weights
     return factors if mask is None else factors * mask
 
 
-def _exact_factors(judged: Judged, seen: Seen) -> Floats:
+def _exact_factors(judged: OutputLoss, seen: RecordedLoss) -> Floats:
     """Return by how much each loss is multiplied in the mean over all that is valid."""
     assert seen.losses is not None  # noqa: S101 - asked before
-    kept = both(judged.valid if judged.valid is not None else seen.mask, seen.own_mask)
+    kept = intersect_masks(judged.valid if judged.valid is not None else seen.mask, seen.own_mask)
     counted = np.ones(seen.losses.shape, bool) if kept is None else kept
     factors: Floats = counted / max(1, counted.sum())
     return factors if judged.weights is None else factors * judged.weights

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.errors import UsageError, said
-from maskcli.losses.registry import as_fed, per_output
+from maskcli.errors import UsageError, summarize_error
+from maskcli.losses.registry import cast_targets, match_outputs
 from maskcli.records.arrays import Bools
 from maskcli.records.loss import MetricReport
-from maskcli.trace.state import as_it_was
+from maskcli.trace.state import preserve_state
 
 DIFFERS = 1e-5
 """Relative difference from which on two values of a metric are not the same."""
@@ -23,7 +23,7 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class JudgedMetric:
+class MetricPair:
     """A metric, and a copy of it that sees valid timesteps alone; None where there is no telling them apart."""
 
     name: str
@@ -45,8 +45,8 @@ class JudgedMetric:
 
     def report(self, output: str) -> MetricReport:
         """Return what it says, of the output of that name."""
-        reported = result(self.keras_metric)
-        valid = None if self.of_valid is None else result(self.of_valid)
+        reported = read_result(self.keras_metric)
+        valid = None if self.of_valid is None else read_result(self.of_valid)
         return MetricReport(
             name=self.name,
             type=type(self.keras_metric).__name__,
@@ -58,9 +58,9 @@ class JudgedMetric:
         )
 
 
-def judged_metrics(
+def make_metric_pairs(
     metrics: Sequence[tuple[Any, bool]], targets: NDArray[Any], predictions: NDArray[Any], valid: Bools | None
-) -> tuple[JudgedMetric, ...]:
+) -> tuple[MetricPair, ...]:
     """Return what ``compile`` takes as metrics of one output as metrics that can be updated.
 
     Args:
@@ -74,12 +74,12 @@ def judged_metrics(
     """
     import keras
 
-    given, made = as_fed(targets), keras.ops.convert_to_tensor(predictions)
+    given, made = cast_targets(targets), keras.ops.convert_to_tensor(predictions)
     return tuple(_judged(metric, weighted, given, made, valid) for metric, weighted in metrics)
 
 
-def _judged(metric: Any, weighted: bool, targets: Any, predictions: Any, valid: Bools | None) -> JudgedMetric:
-    one = fresh_metric(metric, targets, predictions)
+def _judged(metric: Any, weighted: bool, targets: Any, predictions: Any, valid: Bools | None) -> MetricPair:
+    one = make_metric(metric, targets, predictions)
     try:
         _try(one, targets, predictions)
     except Exception as error:
@@ -87,11 +87,11 @@ def _judged(metric: Any, weighted: bool, targets: Any, predictions: Any, valid: 
             where=f"--metrics {one.name}",
             expected=f"a metric that takes targets {tuple(targets.shape[1:])} with predictions "
             f"{tuple(predictions.shape[1:])}",
-            received=f"{type(error).__name__}: {said(error)}",
+            received=f"{type(error).__name__}: {summarize_error(error)}",
             fix="Leave it out, or give it other targets.",
         ) from None
-    copy = None if valid is None or one is metric else fresh_metric(metric, targets, predictions)
-    return JudgedMetric(str(one.name), one, copy if _takes(copy, targets, predictions, valid) else None, weighted)
+    copy = None if valid is None or one is metric else make_metric(metric, targets, predictions)
+    return MetricPair(str(one.name), one, copy if _takes(copy, targets, predictions, valid) else None, weighted)
 
 
 def _takes(copy: Any, targets: Any, predictions: Any, valid: Bools | None) -> bool:
@@ -108,12 +108,12 @@ def _takes(copy: Any, targets: Any, predictions: Any, valid: Bools | None) -> bo
 
 
 def _try(metric: Any, targets: Any, predictions: Any) -> None:
-    with as_it_was(metric):
+    with preserve_state(metric):
         metric.update_state(targets, predictions)
         metric.reset_state()
 
 
-def fresh_metric(metric: Any, targets: Any, predictions: Any) -> Any:
+def make_metric(metric: Any, targets: Any, predictions: Any) -> Any:
     """Return the metric that ``compile`` makes for one output: a new one, unless ``metric`` cannot be made anew.
 
     Shapes decide what ``accuracy`` is.
@@ -161,7 +161,7 @@ def _unknown(metric: Any) -> UsageError:
     )
 
 
-def metrics_of(
+def read_metrics(
     metrics: Any, weighted: Any, names: Sequence[str], called: Sequence[str]
 ) -> list[list[tuple[Any, bool]]]:
     """Return for each output what a model was compiled with, each with whether it is given the sample weights.
@@ -175,24 +175,24 @@ def metrics_of(
     found: list[list[tuple[Any, bool]]] = [[] for _ in names]
     for given, weighs in ((metrics, False), (weighted, True)):
         if given:
-            parts = [given] if len(names) == 1 else per_output(given, names, called, "metrics")
+            parts = [given] if len(names) == 1 else match_outputs(given, names, called, "metrics")
             for own, chosen in zip(found, parts, strict=True):
-                own.extend((metric, weighs) for metric in flat(chosen))
+                own.extend((metric, weighs) for metric in flatten_metrics(chosen))
     return found
 
 
-def flat(metrics: Any) -> Iterator[Any]:
+def flatten_metrics(metrics: Any) -> Iterator[Any]:
     """Yield the metrics in a nest of lists and dicts."""
     if isinstance(metrics, Mapping):
         metrics = list(metrics.values())
     if isinstance(metrics, list | tuple):
         for metric in metrics:
-            yield from flat(metric)
+            yield from flatten_metrics(metric)
     elif metrics is not None:
         yield metrics
 
 
-def result(metric: Any) -> float:
+def read_result(metric: Any) -> float:
     """Return what a metric says; of several numbers their mean, as for a score of each class."""
     found = metric.result()
     if isinstance(found, dict):

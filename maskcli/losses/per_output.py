@@ -10,39 +10,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.errors import said
-from maskcli.losses.compiled import output_names
-from maskcli.losses.evaluate import noted_losses, noting
-from maskcli.losses.metrics import fresh_metric, metrics_of, result
-from maskcli.losses.registry import as_fed, loss_name, per_output, resolved
+from maskcli.errors import summarize_error
+from maskcli.losses.compile_settings import read_output_names
+from maskcli.losses.evaluate import get_recorded_losses, record_losses
+from maskcli.losses.metrics import make_metric, read_metrics, read_result
+from maskcli.losses.registry import cast_targets, get_loss_name, match_outputs, resolve_loss
 from maskcli.probes.compare import MARGIN
-from maskcli.probes.context import Subject
+from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
-from maskcli.records.evidence import SeenLoss, SeenMetric
-from maskcli.trace.rerun import noise_at
-from maskcli.trace.run import mask_of, output_tensors
-from maskcli.trace.state import as_it_was
+from maskcli.records.evidence import LossEvidence, MetricEvidence
+from maskcli.trace.recorder import get_mask
+from maskcli.trace.rerun import make_noise
+from maskcli.trace.run import list_output_tensors
+from maskcli.trace.state import preserve_state
 from maskcli.trace.values import EPSILON, as_float64, is_float
 
 TRIES = 3
 """Made-up targets with which a metric is tried before it is believed to be indifferent to the mask."""
 
 
-def seen_losses(subject: Subject, loss: Any, targets: NDArray[Any] | None) -> Iterator[SeenLoss]:
+def examine_losses(subject: ProbeContext, loss: Any, targets: NDArray[Any] | None) -> Iterator[LossEvidence]:
     """Yield for each output of timesteps what its loss counts; with ``targets``, what it comes to.
 
     ``loss`` is what a model is compiled with: a name, a function, a ``keras.losses.Loss``, or one of these for each
     output in a list or a dict. ``targets`` are those of the first output.
     """
-    outputs = output_tensors(subject.base.output)
-    given = per_output(loss, [name for name, _ in outputs], output_names(subject.model), "--loss")
+    outputs = list_output_tensors(subject.base.output)
+    given = match_outputs(loss, [name for name, _ in outputs], read_output_names(subject.model), "--loss")
     for index, ((name, tensor), chosen) in enumerate(zip(outputs, given, strict=True)):
         valid = subject.flow.valid.get(id(tensor))
         if valid is None or chosen is None:
             continue
-        mask = mask_of(tensor)
+        mask = get_mask(tensor)
         counted = np.ones_like(valid) if mask is None or mask.shape != valid.shape else mask
-        seen = SeenLoss(loss_name(chosen), name, int((counted & ~valid).sum()), valid.size)
+        seen = LossEvidence(get_loss_name(chosen), name, int((counted & ~valid).sum()), valid.size)
         if targets is None or index:
             yield _unproven(seen) if _may_leave_out(chosen) else seen
         elif np.shape(targets)[:2] != valid.shape:
@@ -59,28 +60,28 @@ def _may_leave_out(loss: Any) -> bool:
     return not isinstance(loss, str) and str(kind.__module__).split(".")[0] != "keras"
 
 
-def _unproven(seen: SeenLoss) -> SeenLoss:
+def _unproven(seen: LossEvidence) -> LossEvidence:
     why = f"Whether the loss {seen.name} counts padding depends on the targets; --targets tells."
     return dataclasses.replace(seen, counted_padding=0, leaves_out=True, why=why if seen.counted_padding else None)
 
 
 def _measured(
-    seen: SeenLoss, chosen: Any, targets: NDArray[Any], tensor: Any, mask: Bools | None, valid: Bools
-) -> SeenLoss:
+    seen: LossEvidence, chosen: Any, targets: NDArray[Any], tensor: Any, mask: Bools | None, valid: Bools
+) -> LossEvidence:
     """Return what Keras's own loss makes of the output in batches of several sizes.
 
     ``Model.evaluate`` averages the losses of batches by the samples they have; the exact mean is over all valid
     timesteps, however they are cut.
     """
     values, sizes = np.asarray(tensor), sorted({1, max(1, len(valid) // 2), len(valid)})
-    other = noise_at(values, ~valid, np.random.default_rng(6))
+    other = make_noise(values, ~valid, np.random.default_rng(6))
     try:
-        loss = resolved(chosen, targets, tensor)
+        loss = resolve_loss(chosen, targets, tensor)
         each = _each(loss, targets, values)
         by_size = {size: _evaluated(loss, targets, values, mask, size) for size in sizes}
         moved = _evaluated(loss, targets, other, mask, len(valid)) != by_size[len(valid)]
     except Exception as error:  # Targets that this loss cannot take; what is counted is known all the same.
-        return _unmeasured(seen, f"make it raise {said(error)}")
+        return _unmeasured(seen, f"make it raise {summarize_error(error)}")
     if not moved and not valid.all():  # Other predictions at padding leave it what it is.
         seen = dataclasses.replace(seen, counted_padding=0, leaves_out=True)
     if each.shape != valid.shape:
@@ -97,11 +98,11 @@ def _measured(
 
 def _each(loss: Any, targets: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
     """Return the losses of timesteps, before they are reduced."""
-    with noting(loss):
-        return as_float64(noted_losses(loss, loss(as_fed(targets), _masked(values, None))))
+    with record_losses(loss):
+        return as_float64(get_recorded_losses(loss, loss(cast_targets(targets), _masked(values, None))))
 
 
-def _unmeasured(seen: SeenLoss, why: str) -> SeenLoss:
+def _unmeasured(seen: LossEvidence, why: str) -> LossEvidence:
     return dataclasses.replace(seen, why=f"No figures of the loss {seen.name}: the targets {why}.")
 
 
@@ -123,16 +124,16 @@ def _masked(values: NDArray[Any], mask: Bools | None, rows: slice = slice(None))
     return tensor
 
 
-def seen_metrics(subject: Subject, metrics: Any, targets: NDArray[Any] | None) -> Iterator[SeenMetric]:
+def examine_metrics(subject: ProbeContext, metrics: Any, targets: NDArray[Any] | None) -> Iterator[MetricEvidence]:
     """Yield what each metric says of its output under the mask, of the valid timesteps alone, and of all.
 
     Without ``targets`` some are made up: what is asked is whether the metric looks at the mask, not how good a model
     is. ``metrics`` are those a model is compiled with; only of copies is the state changed.
     """
-    outputs = output_tensors(subject.base.output)
-    chosen = metrics_of(metrics, None, [name for name, _ in outputs], output_names(subject.model))
+    outputs = list_output_tensors(subject.base.output)
+    chosen = read_metrics(metrics, None, [name for name, _ in outputs], read_output_names(subject.model))
     for index, (name, tensor) in enumerate(outputs):
-        mask, valid = mask_of(tensor), subject.flow.valid.get(id(tensor))
+        mask, valid = get_mask(tensor), subject.flow.valid.get(id(tensor))
         if valid is None or mask is None or mask.shape != valid.shape or mask.all() or not is_float(tensor):
             continue
         for metric, _ in chosen[index]:
@@ -141,21 +142,21 @@ def seen_metrics(subject: Subject, metrics: Any, targets: NDArray[Any] | None) -
 
 def _asked(
     metric: Any, name: str, values: NDArray[Any], mask: Bools, targets: NDArray[Any] | None
-) -> Iterator[SeenMetric]:
+) -> Iterator[MetricEvidence]:
     for given, about in _candidates(targets, values):
         seen = _tried(metric, name, given, values, mask, about)
-        if seen is not None and (seen.ignores_mask or about == GIVEN):
+        if seen is not None and (seen.ignores_mask or about == FROM_DATA):
             yield seen
             return
 
 
-GIVEN = "given"
+FROM_DATA = "given"
 
 
 def _candidates(targets: NDArray[Any] | None, values: NDArray[Any]) -> Iterator[tuple[NDArray[Any], str]]:
     if targets is not None:
         if np.shape(targets)[:2] == values.shape[:2]:
-            yield np.asarray(targets), GIVEN
+            yield np.asarray(targets), FROM_DATA
         return
     for seed in range(TRIES):
         chance = np.random.default_rng(seed)
@@ -165,20 +166,20 @@ def _candidates(targets: NDArray[Any] | None, values: NDArray[Any]) -> Iterator[
 
 def _tried(
     metric: Any, output: str, targets: NDArray[Any], values: NDArray[Any], mask: Bools, about: str
-) -> SeenMetric | None:
+) -> MetricEvidence | None:
     """Return what the metric says; None when it cannot take these targets."""
     try:
         with_mask, on_all = (_says(metric, targets, _masked(values, given)) for given in (mask, None))
         on_valid = _says(metric, targets[mask], _masked(values[mask], None))
-        made = fresh_metric(metric, targets, values)
+        made = make_metric(metric, targets, values)
     except Exception:  # These targets do not suit it; others may.
         return None
-    return SeenMetric(str(made.name), type(made).__name__, output, with_mask, on_valid, on_all, about)
+    return MetricEvidence(str(made.name), type(made).__name__, output, with_mask, on_valid, on_all, about)
 
 
 def _says(metric: Any, targets: NDArray[Any], predictions: Any) -> float:
-    made = fresh_metric(metric, targets, predictions)
-    with as_it_was(made):
+    made = make_metric(metric, targets, predictions)
+    with preserve_state(made):
         made.reset_state()
         made.update_state(targets, predictions)
-        return result(made)
+        return read_result(made)

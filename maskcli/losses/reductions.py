@@ -40,7 +40,7 @@ class Terms:
     weighted: bool
 
 
-def reductions(
+def compute_reductions(
     losses: Floats, counted: Bools, weights: Floats | None = None, *, cross_entropy: bool = False
 ) -> tuple[Reduction, ...]:
     """Return what each way to reduce makes of ``losses``, ``(batch, timesteps)`` or ``(batch,)``.

@@ -16,15 +16,15 @@ CROSS_ENTROPIES = ("binary_crossentropy", "categorical_crossentropy", "sparse_ca
 """Losses that take the outputs of a built-in model as logits."""
 
 
-def snake(name: str) -> str:
+def to_snake_case(name: str) -> str:
     """Return ``mean_squared_error`` for ``MeanSquaredError``, as Keras names its functions."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def loss_object(loss: Any, options: Mapping[str, Any]) -> Any:
+def make_loss(loss: Any, options: Mapping[str, Any]) -> Any:
     """Return a ``keras.losses.Loss`` for what ``Model.compile`` takes, with ``options`` as arguments of its class.
 
-    ``crossentropy`` and ``ce`` stay names: which loss they are, shapes decide; see ``resolved``.
+    ``crossentropy`` and ``ce`` stay names: which loss they are, shapes decide; see ``resolve_loss``.
 
     Raises:
         UsageError: for a name that Keras does not know, and options that the loss does not have.
@@ -51,9 +51,9 @@ def _class_of(name: str) -> type:
     """Return the class of a loss by its own name, that of its function, or an alias such as ``mse``."""
     import keras
 
-    known = {snake(kind.__name__): kind for kind in _classes()}
-    called = _described(keras.losses.get(name)) if known_loss(name) else name
-    kind = known.get(snake(called))
+    known = {to_snake_case(kind.__name__): kind for kind in _classes()}
+    called = _described(keras.losses.get(name)) if is_known_loss(name) else name
+    kind = known.get(to_snake_case(called))
     if kind is None:
         near = difflib.get_close_matches(name.lower(), known, n=1)
         raise UsageError(
@@ -65,7 +65,7 @@ def _class_of(name: str) -> type:
     return kind
 
 
-def known_loss(name: str) -> bool:
+def is_known_loss(name: str) -> bool:
     """Return whether Keras knows a loss of that name."""
     import keras
 
@@ -109,7 +109,7 @@ def _described(loss: Any) -> str:
     return str(getattr(loss, "__name__", None) or type(loss).__name__)
 
 
-def as_fed(targets: NDArray[Any]) -> Any:
+def cast_targets(targets: NDArray[Any]) -> Any:
     """Return the tensor that ``evaluate`` makes of targets: floats become those of Keras, and integers stay."""
     import keras
 
@@ -117,7 +117,7 @@ def as_fed(targets: NDArray[Any]) -> Any:
     return keras.ops.convert_to_tensor(targets, dtype=dtype)
 
 
-def resolved(loss: Any, targets: Any, predictions: Any) -> Any:
+def resolve_loss(loss: Any, targets: Any, predictions: Any) -> Any:
     """Return the ``keras.losses.Loss`` that ``compile`` makes of a name or a function; one that is given stays.
 
     Raises:
@@ -136,24 +136,24 @@ def resolved(loss: Any, targets: Any, predictions: Any) -> Any:
         ) from None
 
 
-def loss_name(loss: Any) -> str:
+def get_loss_name(loss: Any) -> str:
     """Return what a loss is called: its own name without the count that Keras adds, or that of its class."""
     import keras
 
     name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", None)
-    if isinstance(loss, keras.losses.Loss) and re.fullmatch(rf"{snake(type(loss).__name__)}(_\d+)?", str(name)):
-        return snake(type(loss).__name__)
+    if isinstance(loss, keras.losses.Loss) and re.fullmatch(rf"{to_snake_case(type(loss).__name__)}(_\d+)?", str(name)):
+        return to_snake_case(type(loss).__name__)
     return str(name or type(loss).__name__)
 
 
 def is_cross_entropy(loss: Any) -> bool:
     """Return whether ``exp`` of a loss is a perplexity: a cross-entropy without smoothing or focus."""
-    name = getattr(getattr(loss, "fn", None), "__name__", snake(type(loss).__name__))
+    name = getattr(getattr(loss, "fn", None), "__name__", to_snake_case(type(loss).__name__))
     options = getattr(loss, "_fn_kwargs", {})
     return name in CROSS_ENTROPIES and not options.get("label_smoothing")
 
 
-def per_output(given: Any, names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
+def match_outputs(given: Any, names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
     """Return what ``Model.compile`` was given for each output: of a dict by name, of a list by place, else the same.
 
     A nest of dicts and lists, as the outputs themselves may be, is followed down.

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.trace.mask_flow import Flow
-from maskcli.trace.recorder import Entry, Watched
-from maskcli.trace.run import output_tensors
-from maskcli.trace.values import EPSILON, as_float64, dtype_of
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.recorder import CallRecord, Recording
+from maskcli.trace.run import list_output_tensors
+from maskcli.trace.values import EPSILON, as_float64, get_dtype
 
 MARGIN = 8.0
 """Standard deviations of a rounding error that are still taken for one."""
@@ -62,7 +62,7 @@ class Alignment:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Allowed:
+class Tolerance:
     """What rounding may do to the result of each call, by its index: relative to the largest number, and at least."""
 
     relative: Mapping[int, float]
@@ -73,16 +73,18 @@ class Allowed:
         return self.relative[index], self.floor.get(index, 0.0)
 
 
-def one_unit(entries: Sequence[Entry]) -> Allowed:
+def allow_one_ulp(entries: Sequence[CallRecord]) -> Tolerance:
     """Allow one unit in the last place of the largest number: for runs that sum the same numbers in the same order."""
     found, epsilon = {}, 0.0
     for entry in entries:
-        epsilon = max(epsilon, *(EPSILON.get(dtype_of(tensor), 0.0) for tensor in (*entry.inputs, *entry.outputs)), 0.0)
+        epsilon = max(
+            epsilon, *(EPSILON.get(get_dtype(tensor), 0.0) for tensor in (*entry.inputs, *entry.outputs)), 0.0
+        )
         found[entry.index] = epsilon
-    return Allowed(found, {})
+    return Tolerance(found, {})
 
 
-def rounding(entries: Sequence[Entry]) -> dict[int, float]:
+def bound_rounding(entries: Sequence[CallRecord]) -> dict[int, float]:
     """Return by index of each entry the relative error that rounding may have by then.
 
     Sums of n numbers are off by about ``eps * sqrt(n)`` relative to their largest, errors of k calls add up as
@@ -92,13 +94,13 @@ def rounding(entries: Sequence[Entry]) -> dict[int, float]:
     found, epsilon, longest = {}, 0.0, 1
     for count, entry in enumerate(entries, 1):
         for tensor in (*entry.inputs, *entry.outputs):
-            epsilon = max(epsilon, EPSILON.get(dtype_of(tensor), 0.0))
+            epsilon = max(epsilon, EPSILON.get(get_dtype(tensor), 0.0))
             longest = max(longest, *(int(axis or 1) for axis in tensor.shape[1:]), 1)
         found[entry.index] = MARGIN * epsilon * math.sqrt(longest * count)
     return found
 
 
-def difference(
+def measure_difference(
     base: Any,
     valid: Bools | None,
     other: Any,
@@ -143,19 +145,21 @@ def _apart(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.flo
     return np.where(np.isnan(apart), np.inf, apart)
 
 
-def outputs_apart(base: Watched, flow: Flow, other: Watched, align: Alignment, allowed: Allowed) -> Difference | None:
+def compare_outputs(
+    base: Recording, flow: MaskFlow, other: Recording, align: Alignment, allowed: Tolerance
+) -> Difference | None:
     """Return the worst difference of the outputs of two runs; None when no output can be compared."""
-    pairs = zip(output_tensors(base.output), output_tensors(other.output), strict=True)
+    pairs = zip(list_output_tensors(base.output), list_output_tensors(other.output), strict=True)
     found = [
-        difference(one, flow.valid.get(id(one)), two, align, *allowed.at(0), name)
+        measure_difference(one, flow.valid.get(id(one)), two, align, *allowed.at(0), name)
         for (name, one), (_, two) in pairs
         if len(one.shape)
     ]
     return max((each for each in found if each is not None), key=lambda each: each.excess, default=None)
 
 
-def results_apart(
-    one: Entry, two: Entry, flow: Flow, align: Alignment, relative: float = 0.0, floor: float = 0.0
+def compare_results(
+    one: CallRecord, two: CallRecord, flow: MaskFlow, align: Alignment, relative: float = 0.0, floor: float = 0.0
 ) -> Iterator[Difference]:
     """Yield how far the results of a call in two runs are apart, of those that have a meaning for each sample."""
     for tensor, other in zip(one.outputs, two.outputs, strict=False):
@@ -163,23 +167,23 @@ def results_apart(
             continue
         if tensor.shape[0] != len(align.counted) or other.shape[0] != len(align.rows):
             continue
-        apart = difference(tensor, flow.valid.get(id(tensor)), other, align, relative, floor)
+        apart = measure_difference(tensor, flow.valid.get(id(tensor)), other, align, relative, floor)
         if apart is not None:
             yield apart
 
 
-def first_apart(
-    base: Watched, flow: Flow, other: Watched, align: Alignment, allowed: Allowed
-) -> tuple[Entry, Difference] | None:
+def find_first_difference(
+    base: Recording, flow: MaskFlow, other: Recording, align: Alignment, allowed: Tolerance
+) -> tuple[CallRecord, Difference] | None:
     """Return the first call, in the order of the data, whose result differs where it counts."""
-    for one, two in paired(base, other):
-        for apart in results_apart(one, two, flow, align, *allowed.at(one.index)):
+    for one, two in pair_calls(base, other):
+        for apart in compare_results(one, two, flow, align, *allowed.at(one.index)):
             if apart.counts:
                 return one, apart
     return None
 
 
-def paired(base: Watched, other: Watched) -> list[tuple[Entry, Entry]]:
+def pair_calls(base: Recording, other: Recording) -> list[tuple[CallRecord, CallRecord]]:
     """Return the calls of two runs in pairs; other shapes may take other ways through code that no layer owns."""
     for with_code in (True, False):
         one, two = ([entry for entry in run.ended if with_code or not entry.code] for run in (base, other))

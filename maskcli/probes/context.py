@@ -10,22 +10,30 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.inputs.arguments import arguments
-from maskcli.probes.compare import Alignment, Allowed, first_apart, outputs_apart, paired, results_apart, rounding
+from maskcli.inputs.arguments import pack_arguments
+from maskcli.probes.compare import (
+    Alignment,
+    Tolerance,
+    bound_rounding,
+    compare_outputs,
+    compare_results,
+    find_first_difference,
+    pair_calls,
+)
 from maskcli.records.arrays import Bools
 from maskcli.records.leak import Probe
 from maskcli.records.model import ModelInput
-from maskcli.trace.mask_flow import Flow
-from maskcli.trace.recorder import Entry, Watched, watch
-from maskcli.trace.rerun import rounded_anew
-from maskcli.trace.run import Run, traced
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.recorder import CallRecord, Recording, record_run
+from maskcli.trace.rerun import perturb_by_rounding
+from maskcli.trace.run import Run, trace_recording
 
 ROUNDINGS = 4.0
 """Times the change that one random rounding made which are still taken for rounding."""
 
 
 @dataclasses.dataclass(eq=False)
-class Subject:
+class ProbeContext:
     """A model with the data it is probed with, and its watched run on them.
 
     Attributes:
@@ -34,7 +42,7 @@ class Subject:
         run: its run on them.
         labels: ``(batch,)``, the rows of the data that these are.
         floors: by ``index`` of a call, how far the results of each call move when every number on the way is rounded
-            anew; see ``round_anew``.
+            anew; see ``estimate_rounding``.
         replaced: the run with other values at padding, once that was tried.
         free: a copy that takes any length, the model itself where it does; None where neither is to be had.
     """
@@ -45,15 +53,15 @@ class Subject:
     labels: NDArray[np.intp]
     free: Any | None = None
     floors: dict[int, float] = dataclasses.field(default_factory=dict)
-    replaced: Watched | None = None
+    replaced: Recording | None = None
 
     @property
-    def base(self) -> Watched:
+    def base(self) -> Recording:
         """The watched run."""
         return self.run.watched
 
     @property
-    def flow(self) -> Flow:
+    def flow(self) -> MaskFlow:
         """What flows through it."""
         return self.run.flow
 
@@ -74,15 +82,15 @@ class Subject:
     @property
     def side(self) -> Literal["pre", "post"]:
         """Where padding is."""
-        return side_of(self.timed)
+        return find_padding_side(self.timed)
 
     @functools.cached_property
-    def allowed(self) -> Allowed:
+    def allowed(self) -> Tolerance:
         """What rounding may do where numbers are summed otherwise, as in rows of other lengths.
 
         It shares ``floors``, and so knows what is learnt of them later.
         """
-        return Allowed(rounding(self.base.ended), self.floors)
+        return Tolerance(bound_rounding(self.base.ended), self.floors)
 
     def align(self, rows: Any = None) -> Alignment:
         """Return how a run with these rows, by default all, lies to the base run."""
@@ -90,7 +98,7 @@ class Subject:
         return Alignment(chosen, self.side, self.counted, self.labels)
 
 
-def side_of(inputs: Sequence[ModelInput]) -> Literal["pre", "post"]:
+def find_padding_side(inputs: Sequence[ModelInput]) -> Literal["pre", "post"]:
     """Return where padding is: ``pre`` when a row with a valid timestep starts with padding."""
     for given in inputs:
         if given.valid is not None and (~given.valid[:, 0] & given.valid.any(axis=1)).any():
@@ -98,35 +106,37 @@ def side_of(inputs: Sequence[ModelInput]) -> Literal["pre", "post"]:
     return "post"
 
 
-def judged(name: str, subject: Subject, other: Watched, align: Alignment, allowed: Allowed | None = None) -> Probe:
+def make_probe(
+    name: str, subject: ProbeContext, other: Recording, align: Alignment, allowed: Tolerance | None = None
+) -> Probe:
     """Return the probe that another run is: how far its outputs are from the base run's, and since which call."""
     allowed = subject.allowed if allowed is None else allowed
-    apart = outputs_apart(subject.base, subject.flow, other, align, allowed)
+    apart = compare_outputs(subject.base, subject.flow, other, align, allowed)
     if apart is None:
         return Probe(name, False, why="no output can be compared: their shapes differ")
-    first = first_apart(subject.base, subject.flow, other, align, allowed) if apart.counts else None
+    first = find_first_difference(subject.base, subject.flow, other, align, allowed) if apart.counts else None
     return Probe(
         name=name,
         applicable=True,
         leaks=apart.counts,
         max_abs_change=apart.change,
         tolerance=apart.tolerance,
-        first_call=path_of(subject, first[0]) if first else None,
+        first_call=find_path(subject, first[0]) if first else None,
         sample=apart.sample,
         timestep=apart.timestep,
         output=apart.output,
     )
 
 
-def path_of(subject: Subject, entry: Entry) -> str:
+def find_path(subject: ProbeContext, entry: CallRecord) -> str:
     """Return the path of a call; an operation of nobody's code is shown in the trace from now on."""
     if entry.index not in subject.run.names:
         shown = [each for each in subject.base.entries if each.code and each.index in subject.run.names]
-        subject.run = traced(subject.base, subject.inputs, [*shown, entry], subject.flow)
+        subject.run = trace_recording(subject.base, subject.inputs, [*shown, entry], subject.flow)
     return subject.run.names[entry.index]
 
 
-def round_anew(subject: Subject) -> None:
+def estimate_rounding(subject: ProbeContext) -> None:
     """Learn how far rounding alone moves the result of each call, by rounding every number on the way anew.
 
     Numbers that cancel, or that a normalisation divides by almost nothing, carry rounding errors far beyond what their
@@ -135,16 +145,16 @@ def round_anew(subject: Subject) -> None:
     """
     chance = np.random.default_rng(5)
 
-    def alter(entry: Entry, tensors: list[Any]) -> list[Any] | None:
-        return None if entry.calls else [rounded_anew(tensor, entry, chance) for tensor in tensors]
+    def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        return None if entry.calls else [perturb_by_rounding(tensor, entry, chance) for tensor in tensors]
 
-    other = watch(subject.model, arguments(subject.model, subject.inputs), alter=alter)
+    other = record_run(subject.model, pack_arguments(subject.model, subject.inputs), alter=alter)
     if other.error is not None:
         return
-    for one, two in paired(subject.base, other):
-        apart = results_apart(one, two, subject.flow, subject.align())
+    for one, two in pair_calls(subject.base, other):
+        apart = compare_results(one, two, subject.flow, subject.align())
         moved = [each.change for each in apart if np.isfinite(each.change)]
         subject.floors[one.index] = ROUNDINGS * max(moved, default=0.0)
-    outputs = outputs_apart(subject.base, subject.flow, other, subject.align(), subject.allowed)
+    outputs = compare_outputs(subject.base, subject.flow, other, subject.align(), subject.allowed)
     if outputs is not None and np.isfinite(outputs.change):
         subject.floors[0] = ROUNDINGS * outputs.change

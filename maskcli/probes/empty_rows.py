@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.probes.compare import outputs_apart
-from maskcli.probes.context import Subject
+from maskcli.probes.compare import compare_outputs
+from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import EmptyRows
-from maskcli.trace.recorder import Entry
-from maskcli.trace.run import output_tensors
+from maskcli.trace.recorder import CallRecord
+from maskcli.trace.run import list_output_tensors
 from maskcli.trace.values import as_float64, is_float
 
 
-def empty_rows(subject: Subject) -> EmptyRows | None:
+def examine_empty_rows(subject: ProbeContext) -> EmptyRows | None:
     """Return what comes of rows without a valid timestep; None when there is none."""
     empty = ~subject.counted
     if not empty.any():
@@ -31,10 +31,10 @@ def empty_rows(subject: Subject) -> EmptyRows | None:
     )
 
 
-def _not_finite(subject: Subject) -> str | None:
+def _not_finite(subject: ProbeContext) -> str | None:
     """Return the call of which the result is first not finite in empty rows alone, if an output of the model is not."""
     empty = ~subject.counted
-    outputs = [tensor for _, tensor in output_tensors(subject.base.output)]
+    outputs = [tensor for _, tensor in list_output_tensors(subject.base.output)]
     if not any(_breaks(tensor, empty) for tensor in outputs):
         return None
     for entry in subject.base.ended:
@@ -53,7 +53,7 @@ def _breaks(tensor: Any, empty: Bools) -> bool:
     return bool((~finite[empty]).any() and finite[~empty].all())
 
 
-def _moved(subject: Subject) -> tuple[float, str | None]:
+def _moved(subject: ProbeContext) -> tuple[float, str | None]:
     """Return how far pooled outputs of empty rows move with their padding, and the call that makes them of it.
 
     That call is given a mask without a True in that row, and its result there moves all the same.
@@ -61,7 +61,7 @@ def _moved(subject: Subject) -> tuple[float, str | None]:
     if subject.replaced is None:
         return 0.0, None
     align = dataclasses.replace(subject.align(), counted=~subject.counted)
-    apart = outputs_apart(subject.base, subject.flow, subject.replaced, align, subject.allowed)
+    apart = compare_outputs(subject.base, subject.flow, subject.replaced, align, subject.allowed)
     if apart is None or not apart.counts or apart.timestep is not None:
         return 0.0, None
     for one, two in zip(subject.base.ended, subject.replaced.ended, strict=False):
@@ -70,7 +70,7 @@ def _moved(subject: Subject) -> tuple[float, str | None]:
     return apart.change, None
 
 
-def _of_nothing(one: Entry, two: Entry, empty: Any) -> bool:
+def _of_nothing(one: CallRecord, two: CallRecord, empty: Any) -> bool:
     masks = [
         mask for masks in one.given_masks.values() for mask in masks if mask is not None and len(mask) == len(empty)
     ]

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskcli.inputs.arguments import arguments
+from maskcli.inputs.arguments import pack_arguments
 from maskcli.records.arrays import Bools
 from maskcli.records.model import ModelInput
-from maskcli.trace.recorder import Entry, watch
-from maskcli.trace.run import output_tensors
+from maskcli.trace.recorder import CallRecord, record_run
+from maskcli.trace.run import list_output_tensors
 from maskcli.trace.values import as_float64, is_float
 
 if TYPE_CHECKING:
-    from maskcli.probes.padding_sources import Sources
+    from maskcli.probes.padding_sources import PaddingSources
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +29,8 @@ class PaddingGradient:
     timestep: int
 
 
-def padding_gradient(
-    model: Any, inputs: Sequence[ModelInput], sources: Sources, counted: Bools, valids: Sequence[Bools | None]
+def compute_padding_gradient(
+    model: Any, inputs: Sequence[ModelInput], sources: PaddingSources, counted: Bools, valids: Sequence[Bools | None]
 ) -> PaddingGradient | str:
     """Return how much the results that count depend on padding, or why that cannot be told.
 
@@ -41,7 +41,7 @@ def padding_gradient(
     import keras
     import tensorflow as tf
 
-    structure = keras.tree.map_structure(tf.convert_to_tensor, arguments(model, inputs))
+    structure = keras.tree.map_structure(tf.convert_to_tensor, pack_arguments(model, inputs))
     watched: list[tuple[Any, Bools]] = []
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         for position, tensor in enumerate(keras.tree.flatten(structure)):
@@ -50,12 +50,12 @@ def padding_gradient(
                 tape.watch(tensor)
                 watched.append((tensor, valid))
 
-        def note(entry: Entry, tensors: list[Any]) -> None:
+        def note(entry: CallRecord, tensors: list[Any]) -> None:
             if entry.index in sources.calls and is_float(tensors[0]):
                 tape.watch(tensors[0])
                 watched.append((tensors[0], sources.calls[entry.index]))
 
-        run = watch(model, structure, alter=note)
+        run = record_run(model, structure, alter=note)
         if run.error is not None:
             return f"the model raises {type(run.error).__name__}"
         total = _weighed(run, counted, valids)
@@ -72,7 +72,7 @@ def _weighed(run: Any, counted: Bools, valids: Sequence[Bools | None]) -> Any:
     import tensorflow as tf
 
     chance, total = np.random.default_rng(3), None
-    for (_, tensor), valid in zip(output_tensors(run.output), valids, strict=True):
+    for (_, tensor), valid in zip(list_output_tensors(run.output), valids, strict=True):
         if not is_float(tensor) or not len(tensor.shape) or tensor.shape[0] != len(counted):
             continue
         keep = counted.reshape(-1, *[1] * (len(tensor.shape) - 1))

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.inputs.arguments import arguments, rows_of
-from maskcli.probes.padding_sources import Sources, sources_of
+from maskcli.inputs.arguments import pack_arguments, select_rows
+from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.records.arrays import Bools
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.model import ModelInput, primary_of
-from maskcli.trace.outputs import fixed_batch
-from maskcli.trace.recorder import Entry, Watched, watch
-from maskcli.trace.rerun import noise_at, replaced
-from maskcli.trace.run import Run, output_tensors, trace
-from maskcli.trace.values import EPSILON, as_float64, dtype_of, is_float
+from maskcli.records.model import ModelInput, find_primary
+from maskcli.trace.outputs import find_fixed_batch
+from maskcli.trace.recorder import CallRecord, Recording, record_run
+from maskcli.trace.rerun import make_noise, replace_padding
+from maskcli.trace.run import Run, list_output_tensors, trace_model
+from maskcli.trace.values import EPSILON, as_float64, get_dtype, is_float
 
 MOST, FEWEST = 2048, 64
 """Padded timesteps that are tried, or fewer of a large model; of more, as many as lie evenly among them."""
@@ -35,18 +35,18 @@ MEMORY = 2**28
 Pairs = NDArray[np.intp]
 
 
-def leak_matrices(model: Any, inputs: Sequence[ModelInput]) -> tuple[tuple[LeakMatrix, ...], str | None]:
+def compute_leak_matrices(model: Any, inputs: Sequence[ModelInput]) -> tuple[tuple[LeakMatrix, ...], str | None]:
     """Return a matrix for each output of floats, or none and why.
 
     Args:
         model: a Keras model; it is left as it was.
         inputs: what it is called with; of every row of them each padded timestep is tried.
     """
-    primary = primary_of(inputs)
+    primary = find_primary(inputs)
     if primary is None or primary.valid is None or primary.valid.all():
         return (), "There is no padding in the rows that are shown."
-    run = trace(model, arguments(model, inputs), inputs)
-    sources = sources_of(run.watched, run.flow, inputs)
+    run = trace_model(model, pack_arguments(model, inputs), inputs)
+    sources = find_padding_sources(run.watched, run.flow, inputs)
     if isinstance(sources, str):
         return (), f"It could not be tried which padded timestep leaks where: {sources}."
     pairs = np.argwhere(~primary.valid)
@@ -56,20 +56,24 @@ def leak_matrices(model: Any, inputs: Sequence[ModelInput]) -> tuple[tuple[LeakM
 
 
 def _matrices(
-    model: Any, inputs: Sequence[ModelInput], run: Run, sources: Sources, tried: Pairs, valid: Bools
+    model: Any, inputs: Sequence[ModelInput], run: Run, sources: PaddingSources, tried: Pairs, valid: Bools
 ) -> Iterator[LeakMatrix]:
-    outputs = output_tensors(run.output)
+    outputs = list_output_tensors(run.output)
     followed = [at for at, (_, tensor) in enumerate(outputs) if _is_followed(tensor, len(valid))]
     shown = [_by_timestep(as_float64(outputs[at][1]), _valid_of(run, outputs[at][1])) for at in followed]
     changes = [np.full((*values.shape[:2], valid.shape[1]), np.nan) for values in shown]
-    size = fixed_batch(model) or _block(run.watched, len(valid))
+    size = find_fixed_batch(model) or _block(run.watched, len(valid))
     for start in range(0, len(tried), size):
         pairs = tried[start : start + size]
-        plain, other = _two_runs(model, inputs, sources, np.resize(pairs, (size, 2)) if fixed_batch(model) else pairs)
+        plain, other = _two_runs(
+            model, inputs, sources, np.resize(pairs, (size, 2)) if find_fixed_batch(model) else pairs
+        )
         if plain.error is not None or other.error is not None:
             continue
         for at, change in zip(followed, changes, strict=True):
-            apart = _apart(output_tensors(plain.output)[at][1], output_tensors(other.output)[at][1], change.shape[1])
+            apart = _apart(
+                list_output_tensors(plain.output)[at][1], list_output_tensors(other.output)[at][1], change.shape[1]
+            )
             change[pairs[:, 0], :, pairs[:, 1]] = apart[: len(pairs)]
     for at, values, change in zip(followed, shown, changes, strict=True):
         name, tensor = outputs[at]
@@ -79,17 +83,19 @@ def _matrices(
             change=_to_four_digits(change),
             valid=_counted(inputs)[:, None] & (np.ones(change.shape[:2], bool) if own is None else own),
             timed=own is not None,
-            tolerance=EPSILON[dtype_of(tensor)] * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)),
+            tolerance=EPSILON[get_dtype(tensor)] * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)),
             tried=int(np.isfinite(change[:, 0]).sum()),
             padded=int((~valid).sum()),
         )
 
 
-def _two_runs(model: Any, inputs: Sequence[ModelInput], sources: Sources, pairs: Pairs) -> tuple[Watched, Watched]:
+def _two_runs(
+    model: Any, inputs: Sequence[ModelInput], sources: PaddingSources, pairs: Pairs
+) -> tuple[Recording, Recording]:
     """Return a run of a copy of each pair's sample, and one in which the pair's timestep has other values."""
     chance = np.random.default_rng(0)
     rows, columns = pairs.T
-    plain = tuple(rows_of(given, rows) for given in inputs)
+    plain = tuple(select_rows(given, rows) for given in inputs)
 
     def kept(valid: Bools) -> Bools:
         """Return all timesteps of each copy but the one to replace, where that is padding here too."""
@@ -98,24 +104,26 @@ def _two_runs(model: Any, inputs: Sequence[ModelInput], sources: Sources, pairs:
         keep[np.flatnonzero(inside), columns[inside]] = valid[rows[inside], columns[inside]]
         return keep
 
-    def alter(entry: Entry, tensors: list[Any]) -> list[Any] | None:
+    def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         if entry.index not in sources.calls:
             return None
-        return [replaced(tensors[0], kept(sources.calls[entry.index]), chance), *tensors[1:]]
+        return [replace_padding(tensors[0], kept(sources.calls[entry.index]), chance), *tensors[1:]]
 
     others = tuple(
-        rows_of(given, rows)
+        select_rows(given, rows)
         if position not in sources.inputs or given.valid is None
-        else _with_noise(rows_of(given, rows), kept(given.valid), chance)
+        else _with_noise(select_rows(given, rows), kept(given.valid), chance)
         for position, given in enumerate(inputs)
     )
-    return watch(model, arguments(model, plain)), watch(model, arguments(model, others), alter=alter)
+    return record_run(model, pack_arguments(model, plain)), record_run(
+        model, pack_arguments(model, others), alter=alter
+    )
 
 
 def _with_noise(given: ModelInput, keep: Bools, chance: np.random.Generator) -> ModelInput:
     import dataclasses
 
-    return dataclasses.replace(given, values=noise_at(given.values, ~keep, chance))
+    return dataclasses.replace(given, values=make_noise(given.values, ~keep, chance))
 
 
 def _is_followed(tensor: Any, rows: int) -> bool:
@@ -156,12 +164,12 @@ def _counted(inputs: Sequence[ModelInput]) -> Bools:
     return counted
 
 
-def _block(run: Watched, rows: int) -> int:
+def _block(run: Recording, rows: int) -> int:
     """Return how many rows a run may have, whose tensors are all kept."""
     return int(np.clip(MEMORY // (8 * _numbers(run, rows)), 1, BLOCK))
 
 
-def _numbers(run: Watched, rows: int) -> int:
+def _numbers(run: Recording, rows: int) -> int:
     """Return how many numbers all calls make of one row."""
     numbers: int = sum(math.prod(tensor.shape) for entry in run.entries for tensor in entry.outputs)
     return max(1, numbers // rows)

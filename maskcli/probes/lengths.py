@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.errors import said
-from maskcli.inputs.arguments import arguments, lengthened, rows_of, with_free_length
-from maskcli.probes.compare import first_apart, outputs_apart, paired
-from maskcli.probes.context import Subject, judged, path_of
-from maskcli.probes.local import timestep_by_timestep
+from maskcli.errors import summarize_error
+from maskcli.inputs.arguments import lengthen, pack_arguments, rebuild_with_free_length, select_rows
+from maskcli.probes.compare import compare_outputs, find_first_difference, pair_calls
+from maskcli.probes.context import ProbeContext, find_path, make_probe
+from maskcli.probes.local import is_timestepwise
 from maskcli.records.leak import Probe
 from maskcli.records.model import ModelInput
-from maskcli.trace.recorder import Watched, watch
-from maskcli.trace.run import traced
+from maskcli.trace.recorder import Recording, record_run
+from maskcli.trace.run import trace_recording
 
 COLUMNS = 4
 """Columns of padding that are added: a multiple of the strides that pooling commonly has."""
@@ -30,40 +30,40 @@ _POSITIONS = "the results depend on where a timestep stands, as position embeddi
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Alone:
+class RowsAlone:
     """Rows run alone, trimmed to their length, with all others of that length."""
 
     rows: NDArray[np.intp]
-    run: Watched
+    run: Recording
 
 
-def rows_alone(subject: Subject) -> list[Alone] | str:
+def run_rows_alone(subject: ProbeContext) -> list[RowsAlone] | str:
     """Run each row alone, or say why that cannot be; learn on the way how many timesteps each result has of it."""
-    model = of_any_length(subject)
+    model = adapt_to_any_length(subject)
     if model is None:
         return _FIXED
     done, why = [], "no row has padding and a valid timestep"
     for rows, columns in _groups(subject):
         cut = tuple(
-            rows_of(given, rows, span) if span else rows_of(given, rows)
+            select_rows(given, rows, span) if span else select_rows(given, rows)
             for given, span in zip(subject.inputs, columns, strict=True)
         )
-        run = watch(model, arguments(model, cut))
+        run = record_run(model, pack_arguments(model, cut))
         if run.error is not None:
-            why = f"trimmed to their length, rows make the model raise {said(run.error)}"
+            why = f"trimmed to their length, rows make the model raise {summarize_error(run.error)}"
         elif any(0 in tensor.shape for entry in run.ended for tensor in entry.outputs):
             why = "trimmed to their length, rows are shorter than a window, and nothing is left of them"
         else:
-            done.append(Alone(rows, run))
+            done.append(RowsAlone(rows, run))
     for each in done:
         _learn(subject, each)
     return done or why
 
 
-def _learn(subject: Subject, alone: Alone) -> None:
+def _learn(subject: ProbeContext, alone: RowsAlone) -> None:
     """Note how many timesteps a row has of itself in results of other lengths than the data, as of pooling."""
     given = {id(one.valid) for one in subject.timed}
-    for one, two in paired(subject.base, alone.run):
+    for one, two in pair_calls(subject.base, alone.run):
         for tensor, other in zip(one.outputs, two.outputs, strict=False):
             valid = subject.flow.valid.get(id(tensor))
             if valid is None or id(valid) in given or len(other.shape) < 2 or other.shape[0] != len(alone.rows):
@@ -75,11 +75,11 @@ def _learn(subject: Subject, alone: Alone) -> None:
             subject.flow.valid[id(tensor)] = learned
 
 
-def probe_alone(subject: Subject, alone: list[Alone] | str, clean: bool) -> Probe:
+def probe_alone(subject: ProbeContext, alone: list[RowsAlone] | str, clean: bool) -> Probe:
     """Compare each row with itself alone; ``clean`` says that the content of padding changes nothing."""
     if isinstance(alone, str):
         return Probe("alone", False, why=alone)
-    found = [judged("alone", subject, each.run, subject.align(each.rows)) for each in alone]
+    found = [make_probe("alone", subject, each.run, subject.align(each.rows)) for each in alone]
     for each, probe in zip(alone, found, strict=True):
         if probe.leaks and clean and subject.side == "pre":
             return _without_positions(subject, probe, each.run, each.rows)
@@ -89,40 +89,42 @@ def probe_alone(subject: Subject, alone: list[Alone] | str, clean: bool) -> Prob
     return max(tried, key=lambda probe: (probe.leaks, (probe.max_abs_change or 0) / (probe.tolerance or 1)))
 
 
-def probe_columns(subject: Subject, clean: bool) -> Probe:
+def probe_columns(subject: ProbeContext, clean: bool) -> Probe:
     """Add more padding to every row."""
-    model = of_any_length(subject)
+    model = adapt_to_any_length(subject)
     if model is None:
         return Probe("columns", False, why=_FIXED)
-    longer = tuple(lengthened(given, COLUMNS, subject.side) for given in subject.inputs)
-    run = watch(model, arguments(model, longer))
+    longer = tuple(lengthen(given, COLUMNS, subject.side) for given in subject.inputs)
+    run = record_run(model, pack_arguments(model, longer))
     if run.error is not None:
-        return Probe("columns", False, why=f"with {COLUMNS} more timesteps the model raises {said(run.error)}")
-    probe = judged("columns", subject, run, subject.align())
+        return Probe(
+            "columns", False, why=f"with {COLUMNS} more timesteps the model raises {summarize_error(run.error)}"
+        )
+    probe = make_probe("columns", subject, run, subject.align())
     if probe.leaks and clean and subject.side == "pre":
         return _without_positions(subject, probe, run, np.flatnonzero(subject.counted))
     return probe
 
 
-def _without_positions(subject: Subject, probe: Probe, run: Watched, rows: NDArray[np.intp]) -> Probe:
+def _without_positions(subject: ProbeContext, probe: Probe, run: Recording, rows: NDArray[np.intp]) -> Probe:
     """Return a probe under pre-padding, which shifts positions, without what comes of them.
 
     Where the difference first appears at a call that treats each timestep by itself, the rows are taken with their
     padding behind them, and compared with themselves alone: positions are equal then, and what is left is a leak.
     """
     align = subject.align(rows if len(rows) == run.inputs[0].shape[0] else None)
-    first = first_apart(subject.base, subject.flow, run, align, subject.allowed)
-    if first is None or not timestep_by_timestep(subject, first[0]):
+    first = find_first_difference(subject.base, subject.flow, run, align, subject.allowed)
+    if first is None or not is_timestepwise(subject, first[0]):
         return probe
-    model = of_any_length(subject)
+    model = adapt_to_any_length(subject)
     moved = tuple(_behind(given, rows) for given in subject.inputs)
-    behind = watch(model, arguments(model, moved))
+    behind = record_run(model, pack_arguments(model, moved))
     if behind.error is not None:
         return probe
-    seen = Subject(model, moved, traced(behind, moved), subject.labels[rows], model, subject.floors)
-    alone = rows_alone(seen)
+    seen = ProbeContext(model, moved, trace_recording(behind, moved), subject.labels[rows], model, subject.floors)
+    alone = run_rows_alone(seen)
     leaking = (
-        [] if isinstance(alone, str) else [judged("alone", seen, each.run, seen.align(each.rows)) for each in alone]
+        [] if isinstance(alone, str) else [make_probe("alone", seen, each.run, seen.align(each.rows)) for each in alone]
     )
     worst = max((each for each in leaking if each.leaks), key=lambda each: each.max_abs_change or 0.0, default=None)
     if worst is None:
@@ -130,17 +132,17 @@ def _without_positions(subject: Subject, probe: Probe, run: Watched, rows: NDArr
     return dataclasses.replace(worst, name=probe.name, first_call=_same_call(subject, seen, worst.first_call))
 
 
-def _same_call(subject: Subject, seen: Subject, path: str | None) -> str | None:
+def _same_call(subject: ProbeContext, seen: ProbeContext, path: str | None) -> str | None:
     """Return the path in ``subject`` of a call that is called ``path`` in another run of the same model."""
     index = next((index for index, name in seen.run.names.items() if name == path), None)
     same = (entry for entry in subject.base.entries if entry.index == index)
     entry = next(same, None)
-    return path if entry is None else path_of(subject, entry)
+    return path if entry is None else find_path(subject, entry)
 
 
 def _behind(given: ModelInput, rows: NDArray[np.intp]) -> ModelInput:
     """Return rows of an input with the padding in front of them put behind them."""
-    chosen = rows_of(given, rows)
+    chosen = select_rows(given, rows)
     if chosen.valid is None:
         return chosen
     shift = chosen.valid.argmax(axis=1)
@@ -149,7 +151,7 @@ def _behind(given: ModelInput, rows: NDArray[np.intp]) -> ModelInput:
     return dataclasses.replace(chosen, values=chosen.values[line, source], valid=chosen.valid[line, source])
 
 
-def _groups(subject: Subject) -> list[tuple[NDArray[np.intp], list[slice | None]]]:
+def _groups(subject: ProbeContext) -> list[tuple[NDArray[np.intp], list[slice | None]]]:
     """Return rows of equal length in every input, with the columns that are left of each input; the most different."""
     spans = [_spans(given) for given in subject.inputs]
     by_span: dict[tuple[Any, ...], list[int]] = {}
@@ -173,7 +175,7 @@ def _spans(given: ModelInput) -> tuple[NDArray[np.intp], NDArray[np.intp]] | Non
     return given.valid.argmax(axis=1), given.valid.shape[1] - given.valid[:, ::-1].argmax(axis=1)
 
 
-def of_any_length(subject: Subject) -> Any | None:
+def adapt_to_any_length(subject: ProbeContext) -> Any | None:
     """Return the model, or a copy with the same weights, for other lengths than that of the data."""
     tensors = getattr(subject.model, "inputs", None) or ()
     fixed = [
@@ -184,14 +186,14 @@ def of_any_length(subject: Subject) -> Any | None:
     if not fixed:
         return subject.model
     if subject.free is None:
-        copy = with_free_length(subject.model)
+        copy = rebuild_with_free_length(subject.model)
         if copy is not None and _equal(subject, copy):
             subject.free = copy
     return subject.free
 
 
-def _equal(subject: Subject, copy: Any) -> bool:
+def _equal(subject: ProbeContext, copy: Any) -> bool:
     """Return whether a copy gives what the model gives."""
-    run = watch(copy, arguments(copy, subject.inputs))
-    apart = None if run.error else outputs_apart(subject.base, subject.flow, run, subject.align(), subject.allowed)
+    run = record_run(copy, pack_arguments(copy, subject.inputs))
+    apart = None if run.error else compare_outputs(subject.base, subject.flow, run, subject.align(), subject.allowed)
     return apart is not None and not apart.counts

@@ -8,20 +8,20 @@ from typing import Any
 
 from maskcli.records.arrays import Bools
 from maskcli.records.model import ModelInput
-from maskcli.trace.mask_flow import Flow
-from maskcli.trace.recorder import Entry, Watched
-from maskcli.trace.values import dtype_of, is_float
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.recorder import CallRecord, Recording
+from maskcli.trace.values import get_dtype, is_float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sources:
+class PaddingSources:
     """Where padding becomes numbers: calls, by index, with the validity of their result, and inputs, by position."""
 
     calls: dict[int, Bools]
     inputs: frozenset[int]
 
 
-def sources_of(run: Watched, flow: Flow, inputs: Sequence[ModelInput]) -> Sources | str:
+def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelInput]) -> PaddingSources | str:
     """Return where the values of padding can be replaced without a change of any mask, or why nowhere.
 
     Ids become vectors in a lookup; features under a ``Masking`` layer may change behind it, others where they come in,
@@ -51,33 +51,34 @@ def sources_of(run: Watched, flow: Flow, inputs: Sequence[ModelInput]) -> Source
         return f"the model makes its mask of the values of {inputs[judged[0]].name}"
     if not calls and not direct:
         return "no call was seen that turns the ids into vectors of the same timesteps"
-    return Sources(calls, frozenset(direct))
+    return PaddingSources(calls, frozenset(direct))
 
 
-def _looks_up(entry: Entry, flow: Flow, inputs: Sequence[ModelInput], run: Watched) -> bool:
+def _looks_up(entry: CallRecord, flow: MaskFlow, inputs: Sequence[ModelInput], run: Recording) -> bool:
     """Return whether a call is given ids; an ``Input`` that names no dtype makes floats of them."""
     handed = {id(tensor) for tensor, given in zip(run.inputs, inputs, strict=True) if given.kind == "ids"}
     return any(
-        id(tensor) in flow.valid and (dtype_of(tensor).startswith(("int", "uint")) or _comes_from(tensor, handed, flow))
+        id(tensor) in flow.valid
+        and (get_dtype(tensor).startswith(("int", "uint")) or _comes_from(tensor, handed, flow))
         for tensor in entry.inputs
     )
 
 
-def _masks_values(entry: Entry, flow: Flow, inputs: Sequence[ModelInput], run: Watched) -> bool:
+def _masks_values(entry: CallRecord, flow: MaskFlow, inputs: Sequence[ModelInput], run: Recording) -> bool:
     """Return whether a call makes a mask of the features that the model was given, as ``Masking`` does."""
     made = any(mask is not None for mask in entry.masks_out) and all(mask is None for mask in entry.carried)
     handed = {id(tensor) for tensor, given in zip(run.inputs, inputs, strict=True) if given.kind == "features"}
     return made and not entry.given and any(_comes_from(tensor, handed, flow) for tensor in entry.inputs)
 
 
-def _comes_from(tensor: Any, handed: set[int], flow: Flow) -> bool:
+def _comes_from(tensor: Any, handed: set[int], flow: MaskFlow) -> bool:
     maker = flow.maker.get(id(tensor))
     if id(tensor) in handed or maker is None:
         return id(tensor) in handed
     return maker.type == "Cast" and any(id(each) in handed for each in maker.inputs)
 
 
-def _is_masked_by_value(tensor: Any, run: Watched) -> bool:
+def _is_masked_by_value(tensor: Any, run: Recording) -> bool:
     return any(
         any(mask is not None for mask in entry.masks_out) and any(each is tensor for each in entry.inputs)
         for entry in run.ended
@@ -85,8 +86,8 @@ def _is_masked_by_value(tensor: Any, run: Watched) -> bool:
     )
 
 
-def _is_compared(tensor: Any, run: Watched) -> bool:
+def _is_compared(tensor: Any, run: Recording) -> bool:
     return any(
-        any(each is tensor for each in entry.inputs) and any(dtype_of(out) == "bool" for out in entry.outputs)
+        any(each is tensor for each in entry.inputs) and any(get_dtype(out) == "bool" for out in entry.outputs)
         for entry in run.ended
     )

@@ -6,7 +6,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Occurrence:
     """Where something occurs in a batch: how often, and the first time; ``timestep`` is None for a whole row."""
 
     count: int
@@ -52,13 +52,13 @@ class DataFacts:
     padding: str
     truncating: str
     value: int
-    inner_padding: Place | None
-    empty: Place | None
+    inner_padding: Occurrence | None
+    empty: Occurrence | None
     truncated_tokens: int
     truncated_sequences: int
     total_tokens: int
-    smallest: Place | None
-    largest: Place | None
+    smallest: Occurrence | None
+    largest: Occurrence | None
     input_dim: int | None
     input_dim_from: str | None
     padded_timesteps: int

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from maskcli.records.arrays import Bools
-from maskcli.records.data import Place
+from maskcli.records.data import Occurrence
 from maskcli.records.leak import Leak
 from maskcli.records.trace import Call
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SeenOutput:
+class OutputEvidence:
     """One output of a model.
 
     Attributes:
@@ -57,8 +57,8 @@ class MaskSource:
     of_ids: bool
     looks_up: bool
     after_lookup: str | None
-    missed: Place | None
-    hidden: Place | None
+    missed: Occurrence | None
+    hidden: Occurrence | None
     padding: int
 
 
@@ -85,7 +85,7 @@ class TakenTimestep:
 
 
 @dataclasses.dataclass(frozen=True)
-class Misused:
+class MisusedMask:
     """A call that works on each timestep alone, and yet gives others at valid timesteps because of its mask."""
 
     call: str
@@ -93,7 +93,7 @@ class Misused:
 
 
 @dataclasses.dataclass(frozen=True)
-class Mixing:
+class MixingNormalization:
     """A normalisation whose statistics take padding in; ``training`` says that they do so in training only."""
 
     call: str
@@ -121,7 +121,7 @@ class EmptyRows:
 
 
 @dataclasses.dataclass(frozen=True)
-class SeenLoss:
+class LossEvidence:
     """What the loss of a model does with the masks of its outputs.
 
     Attributes:
@@ -150,7 +150,7 @@ class SeenLoss:
 
 
 @dataclasses.dataclass(frozen=True)
-class SeenMetric:
+class MetricEvidence:
     """A metric on outputs with a mask: what it says, on valid timesteps alone, and on all of them."""
 
     name: str
@@ -169,7 +169,7 @@ class SeenMetric:
 
 
 @dataclasses.dataclass(frozen=True)
-class Saving:
+class SavingResult:
     """What becomes of the masks when the model is saved and loaded again.
 
     Attributes:
@@ -225,17 +225,17 @@ class ModelEvidence:
     padded_timesteps: int
     rows: tuple[int, int]
     trace: tuple[Call, ...] = ()
-    outputs: tuple[SeenOutput, ...] = ()
+    outputs: tuple[OutputEvidence, ...] = ()
     sources: tuple[MaskSource, ...] = ()
     leak: Leak | None = None
     failure: Failure | None = None
     taken: TakenTimestep | None = None
-    misused: tuple[Misused, ...] = ()
-    mixing: tuple[Mixing, ...] = ()
+    misused: tuple[MisusedMask, ...] = ()
+    mixing: tuple[MixingNormalization, ...] = ()
     empty: EmptyRows | None = None
-    losses: tuple[SeenLoss, ...] = ()
-    metrics: tuple[SeenMetric, ...] = ()
-    saving: Saving | None = None
+    losses: tuple[LossEvidence, ...] = ()
+    metrics: tuple[MetricEvidence, ...] = ()
+    saving: SavingResult | None = None
     lookups: tuple[Lookup, ...] = ()
     not_run: str | None = None
     notes: tuple[str, ...] = ()

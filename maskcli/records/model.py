@@ -65,7 +65,7 @@ class ModelInput:
         return bool((values == values[0, 0] + np.arange(values.shape[1])).all())
 
 
-def primary_of(inputs: Sequence[ModelInput]) -> ModelInput | None:
+def find_primary(inputs: Sequence[ModelInput]) -> ModelInput | None:
     """Return the input that timesteps are shown of: the first of ids, or else of features; None without timesteps."""
     timed = [given for given in inputs if given.valid is not None and given.kind != "mask"]
     return next((given for given in timed if given.kind == "ids"), timed[0] if timed else None)

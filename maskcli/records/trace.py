@@ -7,7 +7,7 @@ import itertools
 
 from maskcli.display import Displayed
 from maskcli.records.arrays import Bools, Floats
-from maskcli.records.model import ModelAbout, ModelInput, primary_of
+from maskcli.records.model import ModelAbout, ModelInput, find_primary
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
 
@@ -134,7 +134,7 @@ class AttentionMask:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Outputs:
+class OutputValues:
     """One output of a model.
 
     Attributes:
@@ -219,7 +219,7 @@ class Inspection(Displayed):
     mask: Bools | None
     embedding: EmbeddingRow | None
     trace: tuple[Call, ...]
-    outputs: tuple[Outputs, ...]
+    outputs: tuple[OutputValues, ...]
     unmasked: Unmasked | None
     mask_sources: tuple[SourceResult, ...]
     mask_sources_agree: bool | None
@@ -228,15 +228,15 @@ class Inspection(Displayed):
     further_unmasked: tuple[Unmasked | None, ...] = ()
 
     @property
-    def beside(self) -> tuple[tuple[Outputs, Unmasked | None], ...]:
+    def beside(self) -> tuple[tuple[OutputValues, Unmasked | None], ...]:
         """Each output, beside the same without any mask."""
         unmasked = (self.unmasked, *self.further_unmasked)
         return tuple(itertools.zip_longest(self.outputs, unmasked[: len(self.outputs)]))
 
     @property
     def primary(self) -> ModelInput | None:
-        """The input that timesteps are shown of; see ``primary_of``."""
-        return primary_of(self.inputs)
+        """The input that timesteps are shown of; see ``find_primary``."""
+        return find_primary(self.inputs)
 
     @property
     def valid(self) -> Bools | None:

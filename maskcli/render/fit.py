@@ -6,40 +6,40 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from maskcli.render.grid import Cells, elision_note
-from maskcli.render.parts import DRAWN, Cell, Column, Limits, Part, Role, Table, Text
+from maskcli.render.grid import make_elision_note
+from maskcli.render.parts import GLYPH_ROLES, Cell, Cells, Column, Limits, Part, Role, Table, Text
 
 NARROWEST_PROSE = 24
 """Characters that prose is left in a column, however narrow the screen."""
-APART = "   "
+LEGEND_GAP = "   "
 UNBROKEN = "\u00a0"
 """A space at which no line breaks; it is shown as any other."""
-Said = tuple[str, str]
+ProseCell = tuple[str, str]
 """What matters, and the rest of the sentence."""
 
 
-def cells_width(cells: Cells) -> int:
+def measure_cells(cells: Cells) -> int:
     """Return the characters of cells that stand together, with their glyphs."""
-    return sum(len(one.text) + (one.role in DRAWN) for one in cells)
+    return sum(len(one.text) + (one.role in GLYPH_ROLES) for one in cells)
 
 
-def table_width(table: Table) -> int:
+def measure_table(table: Table) -> int:
     """Return the characters of the widest line of a table."""
     titles = tuple((Cell(column.title),) for column in table.columns)
-    widths = (max(map(cells_width, cells)) + 2 for cells in zip(titles, *table.rows, strict=True))
+    widths = (max(map(measure_cells, cells)) + 2 for cells in zip(titles, *table.rows, strict=True))
     return max(0, sum(widths) - 2)
 
 
-def fitted(table: Table, spare: Sequence[str], limits: Limits) -> list[Part]:
+def fit_table(table: Table, spare: Sequence[str], limits: Limits) -> list[Part]:
     """Return a table without those columns of ``spare`` that do not fit, the first one first, and a note of them."""
     gone: list[str] = []
     for title in spare:
-        if limits.everything or table_width(table) <= limits.width:
+        if limits.everything or measure_table(table) <= limits.width:
             break
         if any(column.title == title for column in table.columns):
             table = _without(table, title)
             gone.append(title)
-    return [table, *elision_note(f"{', '.join(gone)} not shown" if gone else "")]
+    return [table, *make_elision_note(f"{', '.join(gone)} not shown" if gone else "")]
 
 
 def _without(table: Table, title: str) -> Table:
@@ -49,14 +49,14 @@ def _without(table: Table, title: str) -> Table:
     )
 
 
-def with_prose(columns: Sequence[Column], rows: Sequence[tuple[tuple[Cells, ...], Said]], limits: Limits) -> Table:
+def add_prose(columns: Sequence[Column], rows: Sequence[tuple[tuple[Cells, ...], ProseCell]], limits: Limits) -> Table:
     """Return a table with one more column, of prose, which goes on below itself where the screen ends."""
     beside = Table(tuple(columns[:-1]), tuple(cells for cells, _ in rows))
-    room = sys.maxsize if limits.flows else max(NARROWEST_PROSE, limits.width - table_width(beside) - 2)
+    room = sys.maxsize if limits.flows else max(NARROWEST_PROSE, limits.width - measure_table(beside) - 2)
     return Table(tuple(columns), tuple(line for cells, said in rows for line in _told(cells, said, room)))
 
 
-def _told(cells: tuple[Cells, ...], said: Said, room: int) -> Iterator[tuple[Cells, ...]]:
+def _told(cells: tuple[Cells, ...], said: ProseCell, room: int) -> Iterator[tuple[Cells, ...]]:
     first, rest = said
     for line in textwrap.wrap(first + rest, room, break_on_hyphens=False) or [""]:
         shown = line.replace(UNBROKEN, " ")
@@ -64,25 +64,25 @@ def _told(cells: tuple[Cells, ...], said: Said, room: int) -> Iterator[tuple[Cel
         cells, first = ((),) * len(cells), first[len(line) + 1 :]
 
 
-def legend(entries: Sequence[tuple[Role, str]], limits: Limits) -> list[Part]:
+def make_legend(entries: Sequence[tuple[Role, str]], limits: Limits) -> list[Part]:
     """Return what glyphs mean, in lines that never part a glyph from its meaning."""
     lines: list[list[Cell]] = []
     taken = limits.width
     for role, meaning in entries:
         told = Cell(f" {meaning}", "muted")
-        width = cells_width((Cell("", role), told))
-        if taken + len(APART) + width >= limits.width:
+        width = measure_cells((Cell("", role), told))
+        if taken + len(LEGEND_GAP) + width >= limits.width:
             lines.append([])
             taken = 1
         else:
-            lines[-1].append(Cell(APART))
-            taken += len(APART)
+            lines[-1].append(Cell(LEGEND_GAP))
+            taken += len(LEGEND_GAP)
         lines[-1] += [Cell("", role), told]
         taken += width
     return [Text(tuple(line)) for line in lines]
 
 
-def bar(share: float, room: int, role: Role) -> Cells:
+def make_bar(share: float, room: int, role: Role) -> Cells:
     """Return a bar of that part of the room; a character at least of anything more than nothing."""
     length = max(1, round(min(share, 1.0) * room)) if share > 0 else 0
     return tuple(Cell("", role) for _ in range(length))

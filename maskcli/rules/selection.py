@@ -16,7 +16,7 @@ _EVERY = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")
 
 
-def chosen(select: Sequence[str], ignore: Sequence[str]) -> tuple[Rule, ...]:
+def select_rules(select: Sequence[str], ignore: Sequence[str]) -> tuple[Rule, ...]:
     """Return the rules that are selected and not ignored; nothing selected selects all.
 
     Args:
@@ -33,7 +33,7 @@ def chosen(select: Sequence[str], ignore: Sequence[str]) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES if _best(select or (_EVERY,), rule) > _best(ignore, rule))
 
 
-def by_code(code: str) -> Rule:
+def find_rule(code: str) -> Rule:
     """Return the rule of a code or a name, in letters of either case; raise UsageError for one that is unknown."""
     for rule in RULES:
         if code.lower() in (rule.code.lower(), rule.name):
@@ -47,7 +47,7 @@ def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding,
     return tuple(sorted(findings, key=lambda found: (_SEVERITIES.index(found.severity), found.code)))
 
 
-def failing(findings: Iterable[Finding], fail_on: FailOn) -> bool:
+def is_failing(findings: Iterable[Finding], fail_on: FailOn) -> bool:
     """Return whether any finding is as severe as ``fail_on``, or more so."""
     return any(_SEVERITIES.index(found.severity) <= _SEVERITIES.index(fail_on) for found in findings)
 

@@ -13,7 +13,7 @@ EXACT = 512
 """Different lengths up to which the best buckets are found; of more, this many quantiles are tried."""
 
 
-def buckets(lengths: Ints, most: int = MOST) -> tuple[Bucket, ...]:
+def choose_buckets(lengths: Ints, most: int = MOST) -> tuple[Bucket, ...]:
     """Return at most ``most`` buckets for sequences of ``lengths (n_sequences,)``, the shortest first.
 
     They leave the fewest padded timesteps, and are no more than that takes.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.fast.padding import MisfitError, Rows, holds, laid_out
+from maskcli.sequences.fast.padding import MisfitError, Rows, can_hold, fill_matrix
 from maskcli.sequences.ragged import INT64
 
 SIDES = ("pre", "post")
@@ -36,7 +36,9 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     try:
         kept = lengths if longest <= maxlen else np.minimum(lengths, maxlen)
         starts = ragged.row_splits[:-1] if layout.truncating == "post" else ragged.row_splits[1:] - kept
-        tokens, mask = laid_out(ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype)
+        tokens, mask = fill_matrix(
+            ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype
+        )
     except MisfitError:
         raise _misfit(ragged, layout.dtype) from None
     except (MemoryError, ValueError, OverflowError) as error:
@@ -50,7 +52,7 @@ def pad_in_parts(ragged: RaggedSequences, layout: Layout) -> Iterable[PaddedBatc
     Raises:
         InputError: for a value that the dtype cannot hold, before any part is made.
     """
-    fitting(ragged, layout)
+    check_fitting_values(ragged, layout)
     step = max(1, PART // (_maxlen(layout) * np.dtype(layout.dtype).itemsize))
     starts = range(0, len(ragged), step)
     parts = (pad_ragged(_rows(ragged, start, start + step), layout) for start in starts)
@@ -110,7 +112,7 @@ def _integer_dtype(dtype: Any) -> str:
     return str(known.name)
 
 
-def valid_timesteps(batch: PaddedBatch) -> Bools:
+def find_valid_timesteps(batch: PaddedBatch) -> Bools:
     """Return ``(n_sequences, maxlen)``, False at padding: what pad added, and what rows had already.
 
     A row that comes padded from its file shows it by a run of the padding value at either end; the same value
@@ -125,7 +127,7 @@ def valid_timesteps(batch: PaddedBatch) -> Bools:
     return valid
 
 
-def joined(parts: Sequence[PaddedBatch]) -> PaddedBatch:
+def join_batches(parts: Sequence[PaddedBatch]) -> PaddedBatch:
     """Return parts of one layout, at least one, as one batch."""
     if len(parts) == 1:
         return parts[0]
@@ -135,12 +137,12 @@ def joined(parts: Sequence[PaddedBatch]) -> PaddedBatch:
     return PaddedBatch(tokens, mask, lengths, parts[0].layout, sum(part.truncated_tokens for part in parts))
 
 
-def first_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
+def take_first_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
     """Return the first rows of a batch, padded as they are."""
     return _part(batch, slice(0, rows))
 
 
-def last_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
+def take_last_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
     """Return the last rows of a batch, padded as they are."""
     return _part(batch, slice(max(0, len(batch.tokens) - rows), None))
 
@@ -150,7 +152,7 @@ def _part(batch: PaddedBatch, few: slice) -> PaddedBatch:
     return PaddedBatch(batch.tokens[few], mask, lengths, batch.layout, int(lengths.sum()) - int(mask.sum()))
 
 
-def validity(lengths: Ints, layout: Layout) -> Bools:
+def make_validity(lengths: Ints, layout: Layout) -> Bools:
     """Return ``(n_sequences, maxlen)``, True where ``layout`` puts tokens of sequences of these lengths."""
     maxlen = _maxlen(layout)
     kept = np.minimum(lengths, maxlen)[:, None]
@@ -158,7 +160,7 @@ def validity(lengths: Ints, layout: Layout) -> Bools:
     return timesteps < kept if layout.padding == "post" else timesteps >= maxlen - kept
 
 
-def kept_values(values: NDArray[Any], row_splits: Ints, layout: Layout) -> NDArray[Any]:
+def truncate_values(values: NDArray[Any], row_splits: Ints, layout: Layout) -> NDArray[Any]:
     """Return the entries of ``values (n_tokens, ...)`` that truncation leaves, in order."""
     lengths = np.diff(row_splits)
     kept = np.minimum(lengths, _maxlen(layout))
@@ -175,9 +177,9 @@ def _maxlen(layout: Layout) -> int:
     return layout.maxlen
 
 
-def fitting(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
+def check_fitting_values(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
     """Return sequences whose every value the dtype of ``layout`` holds; raise InputError for others."""
-    if not holds(layout.dtype, ragged.values):
+    if not can_hold(layout.dtype, ragged.values):
         raise _misfit(ragged, layout.dtype)
     return ragged
 

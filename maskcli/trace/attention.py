@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
-from maskcli.trace.recorder import Entry, parameters
-from maskcli.trace.rerun import call_again
+from maskcli.trace.recorder import CallRecord, list_parameters
+from maskcli.trace.rerun import rerun_operation
 from maskcli.trace.run import Run
 from maskcli.trace.values import as_float64
 
@@ -30,7 +30,7 @@ PAIRS = 2**19
 """Pairs of a query and a key that all masks of a run may have, for a page to be a page."""
 
 
-def attention_masks(run: Run) -> tuple[AttentionMask, ...]:
+def record_attention_masks(run: Run) -> tuple[AttentionMask, ...]:
     """Return the mask of each call of an attention layer of Keras in a run, in the order of running.
 
     Of long sequences they hold the first samples alone; what is said of padding is of all.
@@ -56,18 +56,18 @@ def _all_masks(run: Run) -> Iterator[AttentionMask]:
                 yield _record(run, entry, *seen)
 
 
-def _attends(entry: Entry) -> bool:
+def _attends(entry: CallRecord) -> bool:
     import keras
 
     layers = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
-    return isinstance(entry.operation, layers) and SCORES in parameters(type(entry.operation).call)
+    return isinstance(entry.operation, layers) and SCORES in list_parameters(type(entry.operation).call)
 
 
-def _seen(entry: Entry) -> tuple[Bools, NDArray[np.float64]] | None:
+def _seen(entry: CallRecord) -> tuple[Bools, NDArray[np.float64]] | None:
     """Return a call's mask and weights ``(batch, heads, queries, keys)``; None without, as of flash attention."""
     args, kwargs = _as_it_came(entry)
     with _noting(type(entry.operation)) as noted, warnings.catch_warnings(action="ignore"):
-        output = call_again(entry.operation, args, {**kwargs, "training": False, SCORES: True})
+        output = rerun_operation(entry.operation, args, {**kwargs, "training": False, SCORES: True})
         if not noted or output is None:
             return None
     weights = as_float64(output[1])
@@ -83,7 +83,7 @@ def _with_heads(values: NDArray[Any]) -> NDArray[Any]:
     return values[:, None] if values.ndim == 3 else values
 
 
-def _as_it_came(entry: Entry) -> tuple[Any, dict[str, Any]]:
+def _as_it_came(entry: CallRecord) -> tuple[Any, dict[str, Any]]:
     """Return the arguments of a call with the masks that its inputs carried: the layer itself takes these off."""
     import keras
 
@@ -127,7 +127,7 @@ def _noted_by(original: Callable[..., Any], noted: list[Any], argument: str, at:
     return noting
 
 
-def _record(run: Run, entry: Entry, mask: Bools, weights: NDArray[np.float64]) -> AttentionMask:
+def _record(run: Run, entry: CallRecord, mask: Bools, weights: NDArray[np.float64]) -> AttentionMask:
     call = run.calls_of[entry.index]
     queries, keys = _truths(run, entry)
     seen: Bools = np.logical_or.reduce(mask, axis=1)
@@ -144,12 +144,12 @@ def _record(run: Run, entry: Entry, mask: Bools, weights: NDArray[np.float64]) -
     )
 
 
-def _is_causal(entry: Entry) -> bool:
-    names = parameters(type(entry.operation).call)
+def _is_causal(entry: CallRecord) -> bool:
+    names = list_parameters(type(entry.operation).call)
     return bool({**dict(zip(names, entry.args, strict=False)), **entry.kwargs}.get(CAUSAL))
 
 
-def _truths(run: Run, entry: Entry) -> tuple[Bools | None, Bools | None]:
+def _truths(run: Run, entry: CallRecord) -> tuple[Bools | None, Bools | None]:
     """Return which queries and which keys are no padding: those of the first tensor, and of the second."""
     known = [run.flow.valid.get(id(tensor)) for tensor in entry.inputs[:2]]
     return known[0] if known else None, known[1] if len(known) > 1 else None

@@ -13,11 +13,11 @@ from typing import Any
 
 from maskcli.records.model import ModelInput
 from maskcli.records.trace import Edge
-from maskcli.trace.recorder import Entry, mask_of
-from maskcli.trace.run import Run, output_tensors
+from maskcli.trace.recorder import CallRecord, get_mask
+from maskcli.trace.run import Run, list_output_tensors
 
 
-def edges_of(run: Run, inputs: Sequence[ModelInput]) -> tuple[Edge, ...]:
+def find_edges(run: Run, inputs: Sequence[ModelInput]) -> tuple[Edge, ...]:
     """Return what the shown calls of a run take, and then what its outputs are made of."""
     flow = _Origins(run, inputs)
     calls = (entry for entry in run.watched.entries if entry.index in run.calls_of)
@@ -30,13 +30,13 @@ class _Origins:
     def __init__(self, run: Run, inputs: Sequence[ModelInput]) -> None:
         self.run = run
         self.inputs = {id(tensor): given.name for tensor, given in zip(run.watched.inputs, inputs, strict=bool(inputs))}
-        self.carriers: dict[int, list[Entry]] = collections.defaultdict(list)
+        self.carriers: dict[int, list[CallRecord]] = collections.defaultdict(list)
         for entry in run.watched.ended:
             for tensor in entry.outputs if entry.parent is not None else ():
                 if not any(entry in _ancestors(other) for other in self.carriers[id(tensor)]):
                     self.carriers[id(tensor)].append(entry)
 
-    def of(self, tensor: Any, before: Entry | None, noted: Any = None) -> dict[tuple[str, bool], None]:
+    def of(self, tensor: Any, before: CallRecord | None, noted: Any = None) -> dict[tuple[str, bool], None]:
         """Return the paths of the calls that made a tensor, or names of inputs, each with whether it is an input.
 
         An operation of code that is not shown stands for what it took, as far back as to calls that are shown; or for
@@ -61,13 +61,13 @@ class _Origins:
                 found.update(self._inside(entry, owner))
         return found
 
-    def _owner(self, entry: Entry, before: Entry | None) -> Entry | None:
+    def _owner(self, entry: CallRecord, before: CallRecord | None) -> CallRecord | None:
         """Return a call, or the innermost shown one that made it, unless that made the call ``before`` as well."""
         around = _ancestors(before) if before is not None else []
         owners = (each for each in (entry, *_ancestors(entry)) if each.index in self.run.calls_of)
         return next((each for each in owners if each not in around), None)
 
-    def _inside(self, entry: Entry, owner: Entry) -> dict[tuple[str, bool], None]:
+    def _inside(self, entry: CallRecord, owner: CallRecord) -> dict[tuple[str, bool], None]:
         """Return the calls of ``owner`` from which its own code made a result in ``entry``; itself without such."""
         path = self.run.names[owner.index]
         if entry is owner or not owner.calls:
@@ -76,7 +76,7 @@ class _Origins:
         within = {name: None for name in made if not name[1] and name[0].startswith(f"{path}/")}
         return within or {(path, False): None}
 
-    def _carrier(self, tensor: Any, before: Entry | None, noted: Any) -> Entry | None:
+    def _carrier(self, tensor: Any, before: CallRecord | None, noted: Any) -> CallRecord | None:
         """Return the last call that returned a tensor before a call began, or the one that Keras ``noted``."""
         above = _ancestors(before) if before is not None else []
         done = [
@@ -86,7 +86,7 @@ class _Origins:
         ]
         return next((entry for entry in done if entry.operation is noted), done[-1] if done else None)
 
-    def _cast(self, tensor: Any, before: Entry | None) -> str | None:
+    def _cast(self, tensor: Any, before: CallRecord | None) -> str | None:
         """Return the input that a tensor of nobody's making is a copy of: Keras casts what a model is called with."""
         if before is None or not hasattr(tensor, "numpy"):
             return None
@@ -95,7 +95,7 @@ class _Origins:
         return self.inputs[id(alike[0])] if len(alike) == 1 and len(tensor.shape) else None
 
 
-def _taken(flow: _Origins, entry: Entry) -> Iterator[Edge]:
+def _taken(flow: _Origins, entry: CallRecord) -> Iterator[Edge]:
     target = flow.run.names[entry.index]
     noted = _noted_by_keras(flow.run, entry)
     for position, (tensor, mask) in enumerate(zip(entry.inputs, entry.carried, strict=True)):
@@ -110,14 +110,14 @@ def _taken(flow: _Origins, entry: Entry) -> Iterator[Edge]:
 
 
 def _returned(flow: _Origins) -> Iterator[Edge]:
-    for name, tensor in output_tensors(flow.run.output):
-        mask = mask_of(tensor)
+    for name, tensor in list_output_tensors(flow.run.output):
+        mask = get_mask(tensor)
         lost = mask is None and id(tensor) in flow.run.flow.lost
         for source, from_input in flow.of(tensor, None):
             yield Edge(source, name, from_input, to_output=True, mask=mask, lost=lost)
 
 
-def _noted_by_keras(run: Run, entry: Entry) -> list[Any]:
+def _noted_by_keras(run: Run, entry: CallRecord) -> list[Any]:
     """Return which operation made each input of a call, as a functional model has noted it; nothing of other models."""
     by_depth = getattr(entry.parent.operation, "_nodes_by_depth", None) if entry.parent is not None else None
     if by_depth is None or entry.code:
@@ -133,7 +133,7 @@ def _noted_by_keras(run: Run, entry: Entry) -> list[Any]:
     return [tensor._keras_history.operation for tensor in own[before].arguments.keras_tensors]
 
 
-def _ancestors(entry: Entry) -> list[Entry]:
+def _ancestors(entry: CallRecord) -> list[CallRecord]:
     found = []
     while entry.parent is not None:
         entry = entry.parent

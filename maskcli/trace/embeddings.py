@@ -10,12 +10,12 @@ import numpy as np
 from maskcli.records.evidence import Lookup
 from maskcli.records.model import ModelInput
 from maskcli.records.trace import EmbeddingRow
-from maskcli.trace.mask_flow import Flow
-from maskcli.trace.recorder import Watched, paths
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.recorder import Recording, name_paths
 from maskcli.trace.run import Run
 
 
-def padding_vector(run: Run, inputs: Sequence[ModelInput]) -> EmbeddingRow | None:
+def find_padding_vector(run: Run, inputs: Sequence[ModelInput]) -> EmbeddingRow | None:
     """Return the vector of the padding id of the first input of ids that goes into an Embedding; None without one."""
     import keras
 
@@ -31,11 +31,11 @@ def padding_vector(run: Run, inputs: Sequence[ModelInput]) -> EmbeddingRow | Non
     return None
 
 
-def lookups(watched: Watched, flow: Flow, inputs: Sequence[ModelInput]) -> Iterator[Lookup]:
+def find_lookups(watched: Recording, flow: MaskFlow, inputs: Sequence[ModelInput]) -> Iterator[Lookup]:
     """Yield the Embeddings that look up the ids of an input, the one that raised among them."""
     import keras
 
-    names = paths([entry for entry in watched.entries if not entry.code])
+    names = name_paths([entry for entry in watched.entries if not entry.code])
     for entry in watched.entries:
         if not isinstance(entry.operation, keras.layers.Embedding):
             continue
@@ -45,7 +45,7 @@ def lookups(watched: Watched, flow: Flow, inputs: Sequence[ModelInput]) -> Itera
                 yield Lookup(inputs[position].name, names[entry.index], int(entry.operation.input_dim))
 
 
-def _input_of(tensor: Any, watched: Watched, flow: Flow) -> int | None:
+def _input_of(tensor: Any, watched: Recording, flow: MaskFlow) -> int | None:
     """Return which input a tensor is, as it came or cast to another dtype."""
     while True:
         position = next((index for index, given in enumerate(watched.inputs) if given is tensor), None)
@@ -55,7 +55,7 @@ def _input_of(tensor: Any, watched: Watched, flow: Flow) -> int | None:
         tensor = maker.inputs[0]
 
 
-def unknown_ids(found: Sequence[Lookup], inputs: Sequence[ModelInput]) -> bool:
+def has_unknown_ids(found: Sequence[Lookup], inputs: Sequence[ModelInput]) -> bool:
     """Return whether an input has ids that an Embedding which looks them up does not know."""
     by_name = {given.name: given.values for given in inputs}
     return any(bool((by_name[each.input] < 0).any() or (by_name[each.input] >= each.input_dim).any()) for each in found)

@@ -11,8 +11,8 @@ import numpy as np
 
 from maskcli.records.arrays import Bools
 from maskcli.records.model import ModelInput
-from maskcli.trace.recorder import WHO_SEES_WHOM, Entry, Watched
-from maskcli.trace.rerun import moves_alone
+from maskcli.trace.recorder import WHO_SEES_WHOM, CallRecord, Recording
+from maskcli.trace.rerun import depends_on_same_timestep
 from maskcli.trace.values import is_float
 
 _Thing = TypeVar("_Thing")
@@ -22,16 +22,16 @@ VALUELESS = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loss:
+class LostMask:
     """A mask that is gone: the call at which it went, and the last one whose output had it."""
 
-    at: Entry
+    at: CallRecord
     mask: Bools
-    after: Entry | None
+    after: CallRecord | None
 
 
 @dataclasses.dataclass(eq=False)
-class Flow:
+class MaskFlow:
     """What is true of the tensors of a watched run.
 
     Attributes:
@@ -51,27 +51,27 @@ class Flow:
     truths: Sequence[Bools]
     valid: dict[int, Bools]
     pooled: set[int]
-    lost: dict[int, Loss]
-    maker: dict[int, Entry]
-    masked_by: dict[int, Entry]
-    before: dict[int, Loss]
+    lost: dict[int, LostMask]
+    maker: dict[int, CallRecord]
+    masked_by: dict[int, CallRecord]
+    before: dict[int, LostMask]
     derived: set[int]
     computing: frozenset[int]
 
-    def of_inputs(self, entry: Entry) -> list[Bools]:
+    def of_inputs(self, entry: CallRecord) -> list[Bools]:
         """Return the validity of the inputs of a call that have timesteps."""
         return [self.valid[id(tensor)] for tensor in entry.inputs if id(tensor) in self.valid]
 
-    def last_with(self, entry: Entry) -> Entry | None:
+    def last_with(self, entry: CallRecord) -> CallRecord | None:
         """Return the call that made the first mask which the inputs of a call carry, or passed it on to it."""
         carried = (tensor for tensor, mask in zip(entry.inputs, entry.carried, strict=True) if mask is not None)
         return _first(self.masked_by[id(tensor)] for tensor in carried if id(tensor) in self.masked_by)
 
 
-def flow_of(run: Watched, inputs: Sequence[ModelInput]) -> Flow:
+def follow_masks(run: Recording, inputs: Sequence[ModelInput]) -> MaskFlow:
     """Follow padding and masks from the ``inputs`` of a model through its calls, in the order of their ending."""
     truths = [given.valid for given in inputs if given.valid is not None]
-    flow = Flow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _computing_masks(run))
+    flow = MaskFlow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _computing_masks(run))
     for tensor, given in zip(run.inputs, inputs, strict=bool(inputs)):
         if given.valid is not None:
             flow.valid[id(tensor)] = given.valid
@@ -85,7 +85,7 @@ def flow_of(run: Watched, inputs: Sequence[ModelInput]) -> Flow:
     return flow
 
 
-def _computing_masks(run: Watched) -> frozenset[int]:
+def _computing_masks(run: Recording) -> frozenset[int]:
     """Return the operations whose results are mask arguments, or go to other such operations, and nowhere else."""
     import keras
 
@@ -102,7 +102,7 @@ def _computing_masks(run: Watched) -> frozenset[int]:
     return frozenset(found)
 
 
-def _follow_padding(flow: Flow, entry: Entry, truths: Sequence[Bools]) -> None:
+def _follow_padding(flow: MaskFlow, entry: CallRecord, truths: Sequence[Bools]) -> None:
     if entry.type in VALUELESS or not any(id(tensor) in flow.derived for tensor in entry.inputs):
         return
     flow.derived.update(id(tensor) for tensor in entry.outputs if id(tensor) not in flow.maker)
@@ -119,13 +119,13 @@ def _follow_padding(flow: Flow, entry: Entry, truths: Sequence[Bools]) -> None:
             flow.pooled.add(id(tensor))
 
 
-def _pools(entry: Entry, tensor: Any, valid: Bools, flow: Flow) -> bool:
+def _pools(entry: CallRecord, tensor: Any, valid: Bools, flow: MaskFlow) -> bool:
     """Return whether a result ``(batch, n)`` of vectors is pooled, though n happens to be the number of timesteps."""
     deep = [x for x in entry.inputs if len(x.shape) > 2 and id(x) in flow.valid]
-    return bool(deep) and is_float(tensor) and not moves_alone(entry, tensor, valid)
+    return bool(deep) and is_float(tensor) and not depends_on_same_timestep(entry, tensor, valid)
 
 
-def _validity(shape: Any, known: list[Bools], truths: Sequence[Bools], entry: Entry) -> Bools | None:
+def _validity(shape: Any, known: list[Bools], truths: Sequence[Bools], entry: CallRecord) -> Bools | None:
     """Return the validity of the timesteps of a tensor, or None when axis 1 is not time.
 
     A layer may make other timesteps of those that came in, as strided convolutions and pooling do; such a timestep is
@@ -139,10 +139,10 @@ def _validity(shape: Any, known: list[Bools], truths: Sequence[Bools], entry: En
     if same is not None or entry.code or len(shape) != 3:
         return same
     source = _first(valid for valid in known if len(valid) == shape[0])
-    return None if source is None or not shape[1] else resampled(source, int(shape[1]))
+    return None if source is None or not shape[1] else resample_validity(source, int(shape[1]))
 
 
-def resampled(valid: Bools, timesteps: int) -> Bools:
+def resample_validity(valid: Bools, timesteps: int) -> Bools:
     """Return the validity of ``timesteps`` that divide the same span among them: of all that one covers."""
     edges = np.arange(timesteps + 1) * valid.shape[1] / timesteps
     columns = [
@@ -152,7 +152,7 @@ def resampled(valid: Bools, timesteps: int) -> Bools:
     return np.stack(columns, axis=1)
 
 
-def _follow_masks(flow: Flow, entry: Entry) -> None:
+def _follow_masks(flow: MaskFlow, entry: CallRecord) -> None:
     if entry.index in flow.computing or (entry.code and entry.type in VALUELESS):
         return
     had = _first(_masks_in(entry))
@@ -167,19 +167,19 @@ def _follow_masks(flow: Flow, entry: Entry) -> None:
         elif id(tensor) in flow.lost or id(tensor) in flow.pooled:
             continue
         elif had is not None and not (entry.calls and id(tensor) in flow.maker):
-            flow.lost[id(tensor)] = Loss(entry, had, flow.last_with(entry))
+            flow.lost[id(tensor)] = LostMask(entry, had, flow.last_with(entry))
         elif before is not None:
             flow.lost[id(tensor)] = before
 
 
-def _follow_removals(flow: Flow, entry: Entry) -> None:
+def _follow_removals(flow: MaskFlow, entry: CallRecord) -> None:
     """Note tensors that came in with a mask and have none any more, as ``MultiHeadAttention`` leaves them."""
     for tensor, mask, gone in zip(entry.inputs, entry.carried, entry.taken_off, strict=False):
         if gone and mask is not None and id(tensor) not in flow.lost:
-            flow.lost[id(tensor)] = Loss(entry, mask, flow.masked_by.get(id(tensor)))
+            flow.lost[id(tensor)] = LostMask(entry, mask, flow.masked_by.get(id(tensor)))
 
 
-def _masks_in(entry: Entry) -> Iterable[Bools]:
+def _masks_in(entry: CallRecord) -> Iterable[Bools]:
     given = (mask for name, masks in entry.given_masks.items() if name != WHO_SEES_WHOM for mask in masks)
     return (mask for mask in (*entry.carried, *given) if mask is not None and mask.ndim > 1)
 

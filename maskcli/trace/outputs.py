@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.inputs.arguments import arguments, rows_of
+from maskcli.inputs.arguments import pack_arguments, select_rows
 from maskcli.records.arrays import Bools
-from maskcli.records.evidence import SeenOutput
+from maskcli.records.evidence import OutputEvidence
 from maskcli.records.model import ModelInput
-from maskcli.trace.recorder import mask_of
-from maskcli.trace.run import Run, output_tensors, trace
-from maskcli.trace.values import dtype_of
+from maskcli.trace.recorder import get_mask
+from maskcli.trace.run import Run, list_output_tensors, trace_model
+from maskcli.trace.values import get_dtype
 
 BLOCK = 256
 """Rows that are traced together where the truth must be followed through the model for each of them."""
@@ -26,7 +26,7 @@ PROBED_ROWS = 16
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Lane:
+class ModelOutput:
     """One output of a model.
 
     Attributes:
@@ -52,33 +52,35 @@ class Lane:
     lost_at: str | None
 
 
-def lanes(model: Any, inputs: Sequence[ModelInput]) -> list[Lane]:
+def find_model_outputs(model: Any, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
     """Run a model on some rows of its data, traced, and return its outputs.
 
     Raises:
         RaisedInCall: with whatever the model raises.
     """
-    fixed = fixed_batch(model)
-    rows = chosen_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
-    some = tuple(rows_of(given, rows) for given in inputs)
-    run = trace(model, arguments(model, some), some)
+    fixed = find_fixed_batch(model)
+    rows = choose_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
+    some = tuple(select_rows(given, rows) for given in inputs)
+    run = trace_model(model, pack_arguments(model, some), some)
     return [
-        Lane(
+        ModelOutput(
             index=index,
             name=seen.name,
             sample=np.asarray(tensor),
             rows=rows,
-            dtype=dtype_of(tensor),
+            dtype=get_dtype(tensor),
             mask_shape=None if seen.mask is None else seen.mask.shape,
             valid=None if seen.valid is None else _of_all_rows(model, inputs, some, seen.valid, index),
             timed=seen.valid is not None or seen.mask is not None,
             lost_at=seen.lost_at,
         )
-        for index, (seen, (_, tensor)) in enumerate(zip(seen_outputs(run), output_tensors(run.output), strict=True))
+        for index, (seen, (_, tensor)) in enumerate(
+            zip(collect_outputs(run), list_output_tensors(run.output), strict=True)
+        )
     ]
 
 
-def fixed_batch(model: Any) -> int | None:
+def find_fixed_batch(model: Any) -> int | None:
     """Return the one size of batches that a model is built for, as one with states is; None where it takes any."""
     sizes = (tensor.shape[0] for tensor in getattr(model, "inputs", None) or ())
     return next((int(size) for size in sizes if size is not None), None)
@@ -95,7 +97,7 @@ def _of_all_rows(
         return valid
     if len(inputs[0].values) > TRACED:
         return None
-    size = fixed_batch(model) or BLOCK
+    size = find_fixed_batch(model) or BLOCK
     starts = range(0, len(inputs[0].values), size)
     blocks = [_traced(model, inputs, slice(start, start + size), index) for start in starts]
     known = [block for block in blocks if block is not None]
@@ -103,20 +105,20 @@ def _of_all_rows(
 
 
 def _traced(model: Any, inputs: Sequence[ModelInput], rows: slice, index: int) -> Bools | None:
-    some = tuple(rows_of(given, rows) for given in inputs)
-    run: Run = trace(model, arguments(model, some), some)
-    return seen_outputs(run)[index].valid
+    some = tuple(select_rows(given, rows) for given in inputs)
+    run: Run = trace_model(model, pack_arguments(model, some), some)
+    return collect_outputs(run)[index].valid
 
 
-def seen_outputs(run: Run) -> list[SeenOutput]:
+def collect_outputs(run: Run) -> list[OutputEvidence]:
     """Return the outputs of a run, each with its mask and the truth."""
-    return [_output(run, name, tensor) for name, tensor in output_tensors(run.output)]
+    return [_output(run, name, tensor) for name, tensor in list_output_tensors(run.output)]
 
 
-def _output(run: Run, name: str, tensor: Any) -> SeenOutput:
+def _output(run: Run, name: str, tensor: Any) -> OutputEvidence:
     maker, loss = run.flow.maker.get(id(tensor)), run.flow.lost.get(id(tensor))
-    mask = mask_of(tensor)
-    return SeenOutput(
+    mask = get_mask(tensor)
+    return OutputEvidence(
         name=name,
         shape=tuple(tensor.shape),
         mask=mask,
@@ -127,7 +129,7 @@ def _output(run: Run, name: str, tensor: Any) -> SeenOutput:
     )
 
 
-def chosen_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
+def choose_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
     """Return the rows to probe, in order: of different lengths first, at most two without a valid timestep."""
     n_rows = len(inputs[0].values)
     if n_rows <= PROBED_ROWS:

@@ -22,11 +22,11 @@ import numpy as np
 
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
-from maskcli.trace.state import as_it_was
+from maskcli.trace.state import preserve_state
 
 
 @dataclasses.dataclass(eq=False)
-class Entry:
+class CallRecord:
     """One call, while it runs and after.
 
     Tensors are kept: a probe runs the call again, and no two tensors may share an ``id``.
@@ -52,7 +52,7 @@ class Entry:
 
     operation: Any
     index: int
-    parent: Entry | None
+    parent: CallRecord | None
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
     inputs: list[Any] = dataclasses.field(default_factory=list)
@@ -91,12 +91,12 @@ class Entry:
 WHO_SEES_WHOM = "attention_mask"
 """The mask argument that says which timestep may look at which, and not which ones are padding."""
 
-Alter = Callable[[Entry, list[Any]], "list[Any] | None"]
+Alter = Callable[[CallRecord, list[Any]], "list[Any] | None"]
 """Gets a call and the tensors that it returned; returns those to go on with, or None to leave them."""
 
 
 @dataclasses.dataclass(eq=False)
-class Watched:
+class Recording:
     """A watched run.
 
     Attributes:
@@ -107,8 +107,8 @@ class Watched:
         inputs: the tensors that the model was called with, flattened.
     """
 
-    entries: list[Entry]
-    ended: list[Entry]
+    entries: list[CallRecord]
+    ended: list[CallRecord]
     output: Any
     error: BaseException | None
     inputs: list[Any]
@@ -119,10 +119,14 @@ class Watched:
         failed = [entry for entry in self.entries if entry.error is not None and entry.parent is not None]
         if not failed:
             return self.error
-        return RaisedInCall(paths([entry for entry in self.entries if not entry.code])[failed[-1].index], self.error)
+        return RaisedInCall(
+            name_paths([entry for entry in self.entries if not entry.code])[failed[-1].index], self.error
+        )
 
 
-def watch(model: Any, inputs: Any, *, unfold: bool = False, strip: bool = False, alter: Alter | None = None) -> Watched:
+def record_run(
+    model: Any, inputs: Any, *, unfold: bool = False, strip: bool = False, alter: Alter | None = None
+) -> Recording:
     """Run ``model`` on ``inputs`` once, eagerly and in inference mode, and return all that was called.
 
     Args:
@@ -140,25 +144,25 @@ def watch(model: Any, inputs: Any, *, unfold: bool = False, strip: bool = False,
     try:
         if not model.built:
             _build(model, tensors)
-        with as_it_was(model, trained=False), _eagerly(), watcher.watching():
+        with preserve_state(model, trained=False), _eagerly(), watcher.watching():
             output = model(tensors, training=False)
     except Exception as raised:
         error = raised
-    return Watched(watcher.entries, watcher.ended, output, error, keras.tree.flatten(tensors))
+    return Recording(watcher.entries, watcher.ended, output, error, keras.tree.flatten(tensors))
 
 
 def _build(model: Any, tensors: Any) -> None:
     """Let a model call its layers to learn their shapes, with nothing in them; what it raises it will raise again."""
-    with as_it_was(model), warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
+    with preserve_state(model), warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
         model(tensors, training=False)
 
 
-def mask_of(tensor: Any) -> Bools | None:
+def get_mask(tensor: Any) -> Bools | None:
     """Return the mask that a tensor carries, as booleans, or None."""
-    return as_mask(getattr(tensor, "_keras_mask", None))
+    return convert_mask(getattr(tensor, "_keras_mask", None))
 
 
-def as_mask(mask: Any) -> Bools | None:
+def convert_mask(mask: Any) -> Bools | None:
     """Return a mask as booleans; None for none, and for one of a graph, which has no values yet."""
     if mask is None or not (hasattr(mask, "numpy") or isinstance(mask, np.ndarray)):
         return None
@@ -177,9 +181,9 @@ class _Watcher:
         self.layer_type, self.operation_type, self.model_type = keras.layers.Layer, keras.Operation, keras.Model
         self.flatten = keras.tree.flatten
         self.unfold, self.strip, self.alter = unfold, strip, alter
-        self.entries: list[Entry] = []
-        self.ended: list[Entry] = []
-        self.stack: list[Entry] = []
+        self.entries: list[CallRecord] = []
+        self.ended: list[CallRecord] = []
+        self.stack: list[CallRecord] = []
         self.log: list[warnings.WarningMessage] = []
         self.masks: dict[int, tuple[Any, Bools | None]] = {}
         self.code = _CodeWatch(self.on_code)
@@ -252,20 +256,20 @@ class _Watcher:
             return False
         return isinstance(top, self.model_type) or not _is_keras_own(type(top))
 
-    def begin(self, operation: Any, args: Any, kwargs: Any) -> Entry:
+    def begin(self, operation: Any, args: Any, kwargs: Any) -> CallRecord:
         """Note what a call is given."""
         parent = self.stack[-1] if self.stack else None
         if parent is not None:
             parent.calls = True
         named = {name: value for name, value in kwargs.items() if not _names_mask(name)}
         inputs = [tensor for tensor in self.flatten((args, named)) if _is_tensor(tensor)]
-        entry = Entry(operation, len(self.entries), parent, args, kwargs, inputs, [self.mask(x) for x in inputs])
+        entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs, [self.mask(x) for x in inputs])
         self.entries.append(entry)
         return entry
 
-    def arrived(self, entry: Entry, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    def arrived(self, entry: CallRecord, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         """Note the masks that reach ``call``; return its arguments, without them when masks are stripped."""
-        names = parameters(type(entry.operation).call)
+        names = list_parameters(type(entry.operation).call)
         entry.accepts = tuple(name for name in names if _names_mask(name))
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         for name in entry.accepts:
@@ -275,9 +279,9 @@ class _Watcher:
                 entry.given_masks[name] = [self.known(mask) for mask in masks]
         if not self.strip:
             return args, kwargs
-        return without_mask_arguments(names, args, kwargs)
+        return drop_mask_arguments(names, args, kwargs)
 
-    def end(self, entry: Entry, output: Any) -> Any:
+    def end(self, entry: CallRecord, output: Any) -> Any:
         """Note what a call returned; return what the model goes on with."""
         import keras
 
@@ -300,7 +304,7 @@ class _Watcher:
         self.ended.append(entry)
         return output
 
-    def altered(self, entry: Entry, tensors: list[Any]) -> list[Any] | None:
+    def altered(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return what takes the place of the tensors, if anything does; the making of it is not watched."""
         if self.alter is None:
             return None
@@ -313,7 +317,7 @@ class _Watcher:
     def on_code(self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> list[Any] | None:
         """Note an operation of code that no layer owns."""
         tensors = [x for x in inputs if _is_tensor(x)]
-        entry = Entry(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
+        entry = CallRecord(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
         entry.carried = [self.mask(tensor) for tensor in entry.inputs]
         entry.outputs = list(outputs)
         entry.masks_out = [None] * len(entry.outputs)
@@ -333,7 +337,7 @@ class _Watcher:
     def known(self, mask: Any) -> Bools | None:
         """Return a mask as booleans, read from the device once, however many calls see it."""
         if id(mask) not in self.masks:
-            self.masks[id(mask)] = (mask, as_mask(mask))
+            self.masks[id(mask)] = (mask, convert_mask(mask))
         return self.masks[id(mask)][1]
 
 
@@ -376,7 +380,7 @@ def _eagerly() -> Iterator[None]:
         tf.config.run_functions_eagerly(before)
 
 
-def paths(entries: Sequence[Entry]) -> dict[int, str]:
+def name_paths(entries: Sequence[CallRecord]) -> dict[int, str]:
     """Return a name for each entry by index: the path of names that lead to it, and its count when called again.
 
     Layers come first, so that an operation of the same name does not make the only call of a layer its second.
@@ -397,12 +401,12 @@ def paths(entries: Sequence[Entry]) -> dict[int, str]:
 
 
 @functools.cache
-def parameters(call: Callable[..., Any]) -> tuple[str, ...]:
+def list_parameters(call: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the arguments of a layer's ``call``, without ``self``."""
     return tuple(inspect.signature(call).parameters)[1:]
 
 
-def without_mask_arguments(names: Sequence[str], args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def drop_mask_arguments(names: Sequence[str], args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Return the arguments of a ``call`` with these ``names``, less the masks that tell of padding."""
     none = {name for name in names if _names_mask(name) and name != WHO_SEES_WHOM}
     named = [None if name in none else arg for name, arg in zip(names, args, strict=False)]

@@ -11,8 +11,8 @@ import numpy as np
 from maskcli.records.arrays import Bools
 from maskcli.records.model import ModelInput
 from maskcli.records.trace import Call
-from maskcli.trace.mask_flow import Flow, flow_of
-from maskcli.trace.recorder import WHO_SEES_WHOM, Entry, Watched, mask_of, paths, watch
+from maskcli.trace.mask_flow import MaskFlow, follow_masks
+from maskcli.trace.recorder import WHO_SEES_WHOM, CallRecord, Recording, name_paths, record_run
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,13 +24,13 @@ class Run:
 
     calls: tuple[Call, ...]
     output: Any
-    watched: Watched
-    flow: Flow
+    watched: Recording
+    flow: MaskFlow
     names: dict[int, str]
     calls_of: dict[int, Call]
 
 
-def trace(model: Any, arguments: Any, inputs: Sequence[ModelInput] = (), unfold: bool = False) -> Run:
+def trace_model(model: Any, arguments: Any, inputs: Sequence[ModelInput] = (), unfold: bool = False) -> Run:
     """Run ``model`` once, eagerly and in inference mode, and return what its calls did to the mask.
 
     Args:
@@ -42,13 +42,15 @@ def trace(model: Any, arguments: Any, inputs: Sequence[ModelInput] = (), unfold:
     Raises:
         RaisedInCall: with whatever the model raises.
     """
-    watched = watch(model, arguments, unfold=unfold)
+    watched = record_run(model, arguments, unfold=unfold)
     if watched.error is not None:
         raise watched.raised()
-    return traced(watched, inputs)
+    return trace_recording(watched, inputs)
 
 
-def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry] = (), flow: Flow | None = None) -> Run:
+def trace_recording(
+    watched: Recording, inputs: Sequence[ModelInput], also: Sequence[CallRecord] = (), flow: MaskFlow | None = None
+) -> Run:
     """Return the calls of a watched run.
 
     Args:
@@ -57,10 +59,10 @@ def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry]
         also: operations of nobody's code to show beside those that matter.
         flow: what flows through it, where that is known already.
     """
-    flow = flow_of(watched, inputs) if flow is None else flow
+    flow = follow_masks(watched, inputs) if flow is None else flow
     before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
     losing = {id(loss.at) for loss in (*_losses_that_matter(watched, flow), *before)} | {id(entry) for entry in also}
-    names = paths([entry for entry in watched.entries if not entry.code or id(entry) in losing])
+    names = name_paths([entry for entry in watched.entries if not entry.code or id(entry) in losing])
     shown = [
         entry
         for entry in watched.entries
@@ -73,13 +75,13 @@ def traced(watched: Watched, inputs: Sequence[ModelInput], also: Sequence[Entry]
     return Run(tuple(calls_of.values()), watched.output, watched, flow, names, calls_of)
 
 
-def first_mask(calls: Iterable[Call]) -> Bools | None:
+def find_first_mask(calls: Iterable[Call]) -> Bools | None:
     """Return the first mask that appears in a run: what the model's mask source computed."""
     masks = (mask for call in calls for mask in (call.mask_in, call.mask_out) if not call.computes_mask)
     return next((mask for mask in masks if mask is not None), None)
 
 
-def output_tensors(output: Any) -> list[tuple[str, Any]]:
+def list_output_tensors(output: Any) -> list[tuple[str, Any]]:
     """Return the tensors of a model's output, each with its name in the nest: ``logits``, ``states/0``, ``output``."""
     import keras
 
@@ -87,7 +89,7 @@ def output_tensors(output: Any) -> list[tuple[str, Any]]:
     return [("/".join(map(str, path)) or "output", tensor) for path, tensor in flat]
 
 
-def _losses_that_matter(watched: Watched, flow: Flow) -> list[Any]:
+def _losses_that_matter(watched: Recording, flow: MaskFlow) -> list[Any]:
     """Return the losses of masks that a later call of a layer, or the output, would have carried."""
     import keras
 
@@ -96,7 +98,7 @@ def _losses_that_matter(watched: Watched, flow: Flow) -> list[Any]:
     return [flow.lost[id(tensor)] for tensor in reached if id(tensor) in flow.lost]
 
 
-def _record(entry: Entry, index: int, names: dict[int, str], flow: Flow, computes_mask: bool) -> Call:
+def _record(entry: CallRecord, index: int, names: dict[int, str], flow: MaskFlow, computes_mask: bool) -> Call:
     import keras
 
     handed = [
@@ -131,7 +133,7 @@ def _record(entry: Entry, index: int, names: dict[int, str], flow: Flow, compute
     )
 
 
-def _truth(entry: Entry, flow: Flow) -> Bools | None:
+def _truth(entry: CallRecord, flow: MaskFlow) -> Bools | None:
     """Return which timesteps are padding; None where they are others than those of the data, and that is a guess."""
     known = (flow.valid.get(id(tensor)) for tensor in (*entry.outputs[:1], *entry.inputs))
     first = next((valid for valid in known if valid is not None), None)
@@ -146,6 +148,3 @@ def _effect(mask_in: Bools | None, mask_out: Bools | None, given: bool) -> str:
     if mask_out is None:
         return "drops"
     return "passes" if np.array_equal(mask_in, mask_out) else "changes"
-
-
-__all__ = ["Run", "first_mask", "mask_of", "output_tensors", "trace", "traced"]

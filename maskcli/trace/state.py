@@ -10,7 +10,7 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def as_it_was(layer: Any, *, trained: bool = True) -> Iterator[None]:
+def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
     """Put back what runs change: states of stateful RNNs, of random generators, of normalisation; also after an error.
 
     States that are made meanwhile are set to zero, with which they start.

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from maskcli.records.arrays import Bools, Floats
-from maskcli.records.trace import Outputs, SourceResult, Unmasked
+from maskcli.records.trace import OutputValues, SourceResult, Unmasked
 
 
-def outputs_of(call: str, values: Floats, mask: Bools | None, valid: Bools | None, name: str = "output") -> Outputs:
+def make_output_values(
+    call: str, values: Floats, mask: Bools | None, valid: Bools | None, name: str = "output"
+) -> OutputValues:
     """Return the outputs of ``call``, with the masked timesteps marked that repeat the one before."""
     repeats = None
     if valid is not None:
         fits = mask is not None and mask.shape == valid.shape
-        repeats = repeats_previous(values.reshape(*valid.shape, -1), mask if fits else None)
-    return Outputs(call, values, mask, repeats, name, valid)
+        repeats = find_repeats(values.reshape(*valid.shape, -1), mask if fits else None)
+    return OutputValues(call, values, mask, repeats, name, valid)
 
 
-def repeats_previous(values: Floats, mask: Bools | None) -> Bools:
+def find_repeats(values: Floats, mask: Bools | None) -> Bools:
     """Return ``(batch, timesteps)``: masked outputs that carry the one before on, exactly.
 
     A run of masked timesteps must carry on the unmasked output that it follows. Two that are equal to each other alone
@@ -32,7 +34,7 @@ def repeats_previous(values: Floats, mask: Bools | None) -> Bools:
     return repeats
 
 
-def without_mask(output: Outputs, unmasked: Floats) -> Unmasked:
+def compare_unmasked(output: OutputValues, unmasked: Floats) -> Unmasked:
     """Return how far an output is from that of the same weights run without a mask, which has its shape."""
     valid = output.valid
     places = output.values.shape[:1] if valid is None else valid.shape
@@ -62,7 +64,7 @@ def compare_source(mask_source: str, mask: Bools | None, values: Floats, first: 
     return SourceResult(mask_source, mask, values, differing, float(np.abs(values - first.values).max()))
 
 
-def agree(results: tuple[SourceResult, ...], timesteps: int) -> bool:
+def do_sources_agree(results: tuple[SourceResult, ...], timesteps: int) -> bool:
     """Return whether mask sources gave one mask and, but for rounding, one output.
 
     Rounding is bounded by one unit in the last place of the largest output for each timestep that a recurrent layer

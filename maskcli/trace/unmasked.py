@@ -7,11 +7,11 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
-from maskcli.trace.recorder import parameters, without_mask_arguments
+from maskcli.trace.recorder import drop_mask_arguments, list_parameters
 
 
 @contextlib.contextmanager
-def without_masks() -> Iterator[None]:
+def strip_masks() -> Iterator[None]:
     """Take every mask away as soon as it appears, until this closes; functions must be traced inside."""
     import keras
 
@@ -25,7 +25,7 @@ def without_masks() -> Iterator[None]:
     @functools.wraps(call_operation)
     def bare_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(operation, layer_type):
-            args, kwargs = without_mask_arguments(parameters(type(operation).call), args, kwargs)
+            args, kwargs = drop_mask_arguments(list_parameters(type(operation).call), args, kwargs)
         return _bare(call_operation(operation, *args, **kwargs))
 
     layer_type.__call__, operation_type.__call__ = bare_layer, bare_operation

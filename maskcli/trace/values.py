@@ -11,14 +11,14 @@ EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
 """By dtype, the distance from 1 to the next number."""
 
 
-def dtype_of(tensor: Any) -> str:
+def get_dtype(tensor: Any) -> str:
     """Return the name of a tensor's dtype."""
     return str(getattr(tensor.dtype, "name", tensor.dtype))
 
 
 def is_float(tensor: Any) -> bool:
     """Return whether a tensor holds floats."""
-    return dtype_of(tensor) in EPSILON
+    return get_dtype(tensor) in EPSILON
 
 
 def as_float64(tensor: Any) -> NDArray[np.float64]:

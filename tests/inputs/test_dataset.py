@@ -19,11 +19,11 @@ from hypothesis.extra import numpy as arrays_of
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError, MaskcliError, ModelError, UsageError
-from maskcli.inputs.dataset import Dataset, dataset_from_ragged, dataset_of, read_dataset
+from maskcli.inputs.dataset import Dataset, make_dataset, make_ragged_dataset, read_dataset
 from maskcli.records.model import InputSpec, ModelInput
 from maskcli.records.sequences import Layout
 from maskcli.sequences.files import read_sequences
-from maskcli.sequences.padding import pad_ragged, valid_timesteps
+from maskcli.sequences.padding import find_valid_timesteps, pad_ragged
 from maskcli.sequences.ragged import as_ragged
 from tests.sequences.test_files import npy, npz
 
@@ -71,11 +71,11 @@ def fails(kind: type[MaskcliError], *words: str) -> Any:
 @given(rows=rows_of_ids, padding=sides, truncating=sides, maxlen=st.none() | st.integers(1, 8))
 def test_plain_sequences_are_padded_as_pad_pads_them(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
     layout = Layout(padding, truncating, maxlen)
-    dataset = dataset_from_ragged(as_ragged(rows), [TOKENS], layout)
+    dataset = make_ragged_dataset(as_ragged(rows), [TOKENS], layout)
     batch = pad(rows, padding=padding, truncating=truncating, maxlen=maxlen)
     (tokens,) = dataset.inputs
     np.testing.assert_array_equal(tokens.values, batch.tokens)
-    np.testing.assert_array_equal(tokens.valid, valid_timesteps(batch))
+    np.testing.assert_array_equal(tokens.valid, find_valid_timesteps(batch))
     assert dataset.batch is not None
     np.testing.assert_array_equal(dataset.batch.lengths, batch.lengths)
 
@@ -84,15 +84,15 @@ def test_plain_sequences_are_padded_as_pad_pads_them(rows, padding, truncating, 
 def test_vectors_of_one_are_padded_as_ids_are(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
     layout = Layout(padding, truncating, maxlen)
     table = {"x": [[[float(value)] for value in row] for row in rows]}
-    (features,) = dataset_of(table, [InputSpec("x", (None, None, 1), "float32")], layout).inputs  # type: ignore[arg-type]
-    (tokens,) = dataset_from_ragged(as_ragged(rows), [TOKENS], layout).inputs
+    (features,) = make_dataset(table, [InputSpec("x", (None, None, 1), "float32")], layout).inputs  # type: ignore[arg-type]
+    (tokens,) = make_ragged_dataset(as_ragged(rows), [TOKENS], layout).inputs
     np.testing.assert_array_equal(features.values[..., 0], tokens.values)
     np.testing.assert_array_equal(features.valid, tokens.valid)
 
 
 @given(values=arrays_of.arrays(np.float32, (3, 4, 2), elements=st.sampled_from([0, 1, -2])))
 def test_features_are_used_as_they_are_and_zeros_are_cut_at_the_ends(values) -> None:  # type: ignore[no-untyped-def]
-    (one,) = dataset_of({"x": values}, [FEATURES], LAYOUT).inputs
+    (one,) = make_dataset({"x": values}, [FEATURES], LAYOUT).inputs
     assert one.values is values
     for row, valid in zip(values, one.valid, strict=True):
         filled = np.flatnonzero(row.any(axis=-1))
@@ -104,7 +104,7 @@ def test_features_are_used_as_they_are_and_zeros_are_cut_at_the_ends(values) -> 
 def test_a_made_mask_is_what_is_valid(rows, padding) -> None:  # type: ignore[no-untyped-def]
     for dtype in ("bool", "int32", "float32"):
         spec = InputSpec("mask", (None, None), dtype)
-        tokens, mask = dataset_from_ragged(as_ragged(rows), [TOKENS, spec], Layout(padding)).inputs
+        tokens, mask = make_ragged_dataset(as_ragged(rows), [TOKENS, spec], Layout(padding)).inputs
         assert mask.values.dtype == dtype
         np.testing.assert_array_equal(mask.values.astype(bool), tokens.valid)
         np.testing.assert_array_equal(mask.valid, tokens.valid)
@@ -151,7 +151,7 @@ def test_arrays_are_matched_by_order_where_no_name_fits(write: Write) -> None:
 
 
 def test_one_name_may_fit_and_the_rest_go_by_order() -> None:
-    inputs = dataset_of({"other": STATIC, "tokens": IDS}, [TOKENS, H], LAYOUT).inputs
+    inputs = make_dataset({"other": STATIC, "tokens": IDS}, [TOKENS, H], LAYOUT).inputs
     assert [one.values.shape for one in inputs] == [(2, 3), (2, 3)]
     assert [one.kind for one in inputs] == ["ids", "static"]
 
@@ -176,13 +176,13 @@ def test_a_mask_beside_features_says_what_is_valid(write: Write) -> None:
 def test_words_in_sentences_are_padded_with_the_value() -> None:
     values = np.full((1, 3, 2), 9)
     values[0, 0] = [1, 9]
-    (one,) = dataset_of({"x": values}, [InputSpec("x", (None, None, None), "int32")], Layout(value=9)).inputs
+    (one,) = make_dataset({"x": values}, [InputSpec("x", (None, None, None), "int32")], Layout(value=9)).inputs
     assert one.kind == "features"
     assert one.valid is not None and one.valid.tolist() == [[True, False, False]]
 
 
 def test_without_trim_all_is_valid() -> None:
-    tokens, _ = dataset_of({"tokens": IDS, "h": STATIC}, [TOKENS, H], Layout(trim=False)).inputs
+    tokens, _ = make_dataset({"tokens": IDS, "h": STATIC}, [TOKENS, H], Layout(trim=False)).inputs
     assert tokens.valid is not None and tokens.valid.all()
 
 
@@ -212,7 +212,7 @@ def test_ragged_sequences_in_an_archive(write: Write) -> None:
 
 def test_a_mask_with_holes_is_taken_as_it_is() -> None:
     mask = np.array([[True, False, True], [True, True, False]])
-    dataset = dataset_of({"tokens": IDS, "tokens.mask": mask}, [TOKENS], LAYOUT)
+    dataset = make_dataset({"tokens": IDS, "tokens.mask": mask}, [TOKENS], LAYOUT)
     (one,) = dataset.inputs
     assert one.valid is not None and one.valid.tolist() == mask.tolist()
     assert one.values.tolist() == IDS.tolist() and dataset.batch is None
@@ -226,7 +226,7 @@ def test_a_mask_in_the_data_feeds_the_mask_input(dtype: str) -> None:
     mask = np.array([[True, False, False], [True, True, True]])
     spec = InputSpec("attention_mask", (None, None), dtype)
     for given_as in (mask, mask.astype(int), mask.astype("float64")):
-        tokens, fed = dataset_of({"tokens": IDS, "attention_mask": given_as}, [TOKENS, spec], LAYOUT).inputs
+        tokens, fed = make_dataset({"tokens": IDS, "attention_mask": given_as}, [TOKENS, spec], LAYOUT).inputs
         assert (fed.kind, fed.values.dtype) == ("mask", np.dtype(dtype))
         assert fed.values.astype(bool).tolist() == mask.tolist()
         assert tokens.valid is not None and fed.valid is not None
@@ -235,7 +235,7 @@ def test_a_mask_in_the_data_feeds_the_mask_input(dtype: str) -> None:
 
 def test_a_mask_of_other_timesteps_is_valid_where_it_is_true() -> None:
     mask = np.array([[True, False], [True, True]])
-    fed = dataset_of({"tokens": IDS, "mask": mask}, [TOKENS, MASK], LAYOUT).inputs[1]
+    fed = make_dataset({"tokens": IDS, "mask": mask}, [TOKENS, MASK], LAYOUT).inputs[1]
     assert fed.valid is not None and fed.valid.tolist() == mask.tolist()
 
 
@@ -244,14 +244,14 @@ def test_a_mask_input_does_not_say_what_is_valid() -> None:
     for name in ("mask", "other_mask"):
         inverted = IDS == 0
         spec = InputSpec(name, (None, None), "bool")
-        tokens, mask = dataset_of({"tokens": IDS, name: inverted}, [TOKENS, spec], LAYOUT).inputs
+        tokens, mask = make_dataset({"tokens": IDS, name: inverted}, [TOKENS, spec], LAYOUT).inputs
         assert mask.values.tolist() == inverted.tolist()
         assert tokens.valid is not None and tokens.valid.tolist() == VALID
 
 
 def test_labels_are_not_taken_for_the_mask() -> None:
     labels = np.array([[1, 0, 0], [0, 0, 1]])
-    fed = dataset_of({"tokens": IDS, "labels": labels}, [TOKENS, MASK], LAYOUT).inputs[1]
+    fed = make_dataset({"tokens": IDS, "labels": labels}, [TOKENS, MASK], LAYOUT).inputs[1]
     assert fed.values.tolist() == VALID
 
 
@@ -264,7 +264,7 @@ def test_a_mask_is_made_of_features_and_fixed_lengths(write: Write) -> None:
 
 
 def test_the_only_input_may_be_named_a_mask() -> None:
-    (one,) = dataset_from_ragged(
+    (one,) = make_ragged_dataset(
         as_ragged([[4, 5]]), [InputSpec("masked_tokens", (None, None), "int32")], LAYOUT
     ).inputs
     assert (one.kind, one.values.tolist()) == ("ids", [[4, 5]])
@@ -351,7 +351,7 @@ def test_whole_floats_are_ids_where_the_model_wants_integers(write: Write) -> No
     path = write("a.jsonl", lines({"tokens": [1.0, 2], "h": [1, 2, 3]}, {"tokens": [], "h": [1, 2, 3]}))
     tokens, _ = read_dataset(str(path), [TOKENS, H], LAYOUT).inputs
     assert (tokens.kind, tokens.values.tolist(), tokens.values.dtype) == ("ids", [[1, 2], [0, 0]], np.int32)
-    tokens, _ = dataset_of({"tokens": IDS.astype(float), "h": STATIC}, [TOKENS, H], LAYOUT).inputs
+    tokens, _ = make_dataset({"tokens": IDS.astype(float), "h": STATIC}, [TOKENS, H], LAYOUT).inputs
     assert (tokens.kind, tokens.values.dtype) == ("ids", np.int32)
 
 
@@ -447,7 +447,7 @@ def test_without_specs_all_fields_are_inputs(write: Write) -> None:
 
 
 def test_without_specs_one_array_is_as_it_is() -> None:
-    (one,) = dataset_of({"ids": IDS}, [], LAYOUT).inputs
+    (one,) = make_dataset({"ids": IDS}, [], LAYOUT).inputs
     assert (one.name, one.kind, one.values.dtype, one.values.tolist()) == ("ids", "ids", np.int64, IDS.tolist())
 
 
@@ -519,7 +519,7 @@ def misfits() -> list[Any]:
 @pytest.mark.parametrize(("specs", "arrays", "words"), misfits())
 def test_arrays_that_do_not_fit(write: Write, specs: list[InputSpec], arrays: Any, words: tuple[str, ...]) -> None:
     with fails(ModelError, *words):
-        dataset_of(arrays, specs, LAYOUT)
+        make_dataset(arrays, specs, LAYOUT)
     if arrays:
         in_file = [word.replace("row 1", "bad.npz, row 1") for word in words]
         with fails(ModelError, "bad.npz", *in_file):
@@ -587,10 +587,10 @@ def test_numbers_that_are_not_finite_or_do_not_fit(write: Write) -> None:
     with fails(InputError, "a.npz, row 2", "finite", "nan at [1, 2, 0]"):
         read_dataset(str(write("a.npz", npz(x=values))), [FEATURES], LAYOUT)
     with fails(InputError, "row 1", "float16", "inf"):
-        dataset_of({"x": np.full((1, 1, 2), 1e6)}, [InputSpec("x", (None, None, 2), "float16")], LAYOUT)
+        make_dataset({"x": np.full((1, 1, 2), 1e6)}, [InputSpec("x", (None, None, 2), "float16")], LAYOUT)
     for large in (np.array([[1], [2**40]]), np.array([[1.0], [2.0**40]])):
         with fails(InputError, "row 2, array 'tokens'", "int32 holds"):
-            dataset_of({"tokens": large, "h": STATIC}, [TOKENS, H], LAYOUT)
+            make_dataset({"tokens": large, "h": STATIC}, [TOKENS, H], LAYOUT)
 
 
 def test_objects_are_never_loaded(write: Write) -> None:
@@ -605,7 +605,7 @@ def test_objects_are_never_loaded(write: Write) -> None:
         with fails(InputError, "a.npz", words):
             read_dataset(str(write("a.npz", data)), [TOKENS, H], LAYOUT)
     with fails(InputError, "tokens", "array of objects"):
-        dataset_of({"tokens": trap}, [TOKENS], LAYOUT)
+        make_dataset({"tokens": trap}, [TOKENS], LAYOUT)
 
 
 @pytest.mark.parametrize(
@@ -639,14 +639,14 @@ def test_a_field_that_is_not_there(write: Write) -> None:
 def test_a_layout_that_no_batch_can_have() -> None:
     for layout in (Layout(maxlen=0), Layout("middle")):  # type: ignore[arg-type]
         with pytest.raises(UsageError):
-            dataset_of({"x": [[[1.0]]]}, [InputSpec("x", (None, None, 1), "float32")], layout)  # type: ignore[dict-item]
+            make_dataset({"x": [[[1.0]]]}, [InputSpec("x", (None, None, 1), "float32")], layout)  # type: ignore[dict-item]
 
 
 def test_positions_and_segments_have_the_padding_of_the_ids_beside_them() -> None:
     tokens = np.array([[5, 6, 7, 8], [5, 6, 0, 0]])
     positions, segments = np.tile(np.arange(4), (2, 1)), np.array([[0, 0, 1, 1], [0, 1, 0, 0]])
     given = {"tokens": tokens, "positions": positions, "segments": segments, "types": np.zeros((2, 4), int)}
-    for one in dataset_of(given, (), LAYOUT).inputs:
+    for one in make_dataset(given, (), LAYOUT).inputs:
         np.testing.assert_array_equal(one.valid, tokens != 0)
 
 
@@ -654,7 +654,7 @@ def test_positions_and_segments_have_the_padding_of_the_ids_beside_them() -> Non
 def test_two_inputs_of_ids_have_each_their_own_padding(padding: Any) -> None:
     rows = [[[1, 2], [3, 4, 5, 6]], [[7, 8, 9, 1], [2]]]
     source, target = (pad(each, padding=padding).tokens for each in rows)
-    inputs = dataset_of({"source": source, "target": target}, (), LAYOUT).inputs
+    inputs = make_dataset({"source": source, "target": target}, (), LAYOUT).inputs
     assert [one.valid.tolist() for one in inputs if one.valid is not None] == [
         (source != 0).tolist(),
         (target != 0).tolist(),

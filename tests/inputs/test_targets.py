@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskcli.inputs.targets import given_targets, make_targets, read_targets
+from maskcli.inputs.targets import convert_targets, make_targets, read_targets
 from maskcli.records.loss import Targets
 from maskcli.records.sequences import Layout
 from maskcli.sequences.padding import pad_ragged
@@ -24,7 +24,7 @@ def targets(rows: object, loss: str = "mse", units: int | None = None, **layout:
     batch = pad_ragged(ragged, Layout(**layout))  # type: ignore[arg-type]
     if isinstance(rows, Path):
         return read_targets(str(rows), loss, ragged, batch, units)
-    return given_targets(rows, loss, ragged, batch, units)
+    return convert_targets(rows, loss, ragged, batch, units)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_does_not_fit_is_named(rows: object, loss: str, units: int | None, 
 def test_at_most_five_rows_are_named() -> None:
     ragged = as_ragged([[1, 2]] * 9)
     with pytest.raises(ValueError, match="and 4 more rows"):
-        given_targets([[1]] * 9, "mse", ragged, pad_ragged(ragged, Layout()), None)
+        convert_targets([[1]] * 9, "mse", ragged, pad_ragged(ragged, Layout()), None)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maskcli.losses import accounting
-from maskcli.losses.accounting import RowSums, batch_losses, evaluated, row_sums, shuffled
-from maskcli.losses.gradients import batch_coefficients
+from maskcli.losses.accounting import RowSums, compute_batch_losses, simulate_evaluate, simulate_shuffles, sum_rows
+from maskcli.losses.gradients import compute_batch_coefficients
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none", None, "mean_with_sample_weight")
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
@@ -36,7 +36,7 @@ def batches(draw: Any) -> tuple[Any, Any, Any]:
 @hypothesis.given(batches(), st.sampled_from(REDUCTIONS), st.integers(1, 9))
 def test_evaluate_is_the_mean_of_batches_by_their_rows(batch: Any, reduction: str | None, size: int) -> None:
     losses, mask, weights = batch
-    sums = row_sums(losses, mask, weights, reduction)
+    sums = sum_rows(losses, mask, weights, reduction)
     assert sums is not None
     total = 0.0
     for start in range(0, len(losses), size):
@@ -51,7 +51,7 @@ def test_evaluate_is_the_mean_of_batches_by_their_rows(batch: Any, reduction: st
             "mean_with_sample_weight": (weight * kept).sum(),
         }.get(reduction, kept.sum())
         total += (added / divisor if divisor else 0.0) * len(losses[part])
-    assert evaluated(sums, size) == pytest.approx(total / len(losses), rel=1e-9, abs=1e-12)
+    assert simulate_evaluate(sums, size) == pytest.approx(total / len(losses), rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
@@ -66,55 +66,55 @@ def test_batches_are_those_of_keras(reduction: str | None, weighted: bool, maske
     losses[0, 0], losses[3, 1] = np.nan, np.inf
     mask[:2], mask[3:, 1] = False, True
     given = (mask if masked else None), (weights if weighted else None)
-    sums = row_sums(losses, *given, reduction)
+    sums = sum_rows(losses, *given, reduction)
     assert sums is not None
     parts = [[None if one is None else one[row : row + 1] for one in (losses, *given)] for row in range(5)]
     each = [reduce_weighted_values(part[0], mask=part[1], sample_weight=part[2], reduction=reduction) for part in parts]
     found = [float(keras.ops.mean(one)) for one in each]
     if reduction == "mean_with_sample_weight" and masked:
         found[0] = np.nan  # Nothing divided by nothing is 0 to TensorFlow, NaN or not.
-    np.testing.assert_allclose(batch_losses(sums, 1), found, rtol=1e-6)
+    np.testing.assert_allclose(compute_batch_losses(sums, 1), found, rtol=1e-6)
 
 
 def test_unknown_reductions_add_up_to_nothing() -> None:
-    assert row_sums(np.ones((2, 2)), None, None, "median") is None
+    assert sum_rows(np.ones((2, 2)), None, None, "median") is None
 
 
 @hypothesis.given(batches(), st.integers(1, 9))
 def test_one_batch_and_equal_lengths_do_not_depend_on_the_batch_size(batch: Any, size: int) -> None:
     losses, _, weights = batch
-    sums = row_sums(losses, None, weights, "sum_over_batch_size")
+    sums = sum_rows(losses, None, weights, "sum_over_batch_size")
     assert sums is not None
-    assert evaluated(sums, size) == pytest.approx(evaluated(sums, len(losses)), rel=1e-9, abs=1e-12)
+    assert simulate_evaluate(sums, size) == pytest.approx(simulate_evaluate(sums, len(losses)), rel=1e-9, abs=1e-12)
 
 
 @hypothesis.given(batches(), st.sampled_from(REDUCTIONS), st.integers(1, 9))
 def test_coefficients_are_those_of_the_mean_over_batches(batch: Any, reduction: str | None, size: int) -> None:
     losses, mask, weights = batch
-    sums = row_sums(losses, mask, weights, reduction)
+    sums = sum_rows(losses, mask, weights, reduction)
     assert sums is not None
-    mean = batch_losses(sums, size).mean()
-    assert (batch_coefficients(sums, size) * sums.above).sum() == pytest.approx(mean, rel=1e-9, abs=1e-12)
+    mean = compute_batch_losses(sums, size).mean()
+    assert (compute_batch_coefficients(sums, size) * sums.above).sum() == pytest.approx(mean, rel=1e-9, abs=1e-12)
 
 
 @hypothesis.given(batches(), st.integers(1, 9))
 def test_shuffles_are_orders_of_the_rows(batch: Any, size: int) -> None:
-    sums = row_sums(*batch, "sum_over_batch_size")
+    sums = sum_rows(*batch, "sum_over_batch_size")
     assert sums is not None
-    found = shuffled([sums, sums], [1.0, 2.0], size, 3)
-    again = shuffled([sums], [3.0], size, 3)
+    found = simulate_shuffles([sums, sums], [1.0, 2.0], size, 3)
+    again = simulate_shuffles([sums], [3.0], size, 3)
     np.testing.assert_allclose(found, again, **ROUNDING)
-    whole = shuffled([sums], [1.0], len(sums.above), 3)
-    np.testing.assert_allclose(whole, evaluated(sums, len(sums.above)), **ROUNDING)
-    assert shuffled([sums], [1.0], size, 0).shape == (0,)
+    whole = simulate_shuffles([sums], [1.0], len(sums.above), 3)
+    np.testing.assert_allclose(whole, simulate_evaluate(sums, len(sums.above)), **ROUNDING)
+    assert simulate_shuffles([sums], [1.0], size, 0).shape == (0,)
 
 
 def test_an_order_is_that_of_the_rows() -> None:
     above, below = np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 4.0])
     order = np.array([2, 0, 1])
-    assert batch_losses(RowSums(above, below), 2, order).tolist() == [4 / 5, 1.0]
-    assert batch_losses(RowSums(above, None), 2, order).tolist() == [4.0, 2.0]
-    assert evaluated(RowSums(above, below), 2, order) == pytest.approx((2 * 4 / 5 + 1) / 3)
+    assert compute_batch_losses(RowSums(above, below), 2, order).tolist() == [4 / 5, 1.0]
+    assert compute_batch_losses(RowSums(above, None), 2, order).tolist() == [4.0, 2.0]
+    assert simulate_evaluate(RowSums(above, below), 2, order) == pytest.approx((2 * 4 / 5 + 1) / 3)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_an_order_is_that_of_the_rows() -> None:
 )
 def test_the_heaviest_timestep(below: list[float], size: int, expected: float | None) -> None:
     """Of batches ``rows / count`` is the weight: 2 / 6 and 1 / 3 in the fourth case."""
-    assert accounting.heaviest(RowSums(np.zeros(len(below)), np.array(below, float)), size) == expected
+    assert accounting.compute_weight_ratio(RowSums(np.zeros(len(below)), np.array(below, float)), size) == expected
 
 
 def test_a_sum_weighs_all_alike() -> None:
-    assert accounting.heaviest(RowSums(np.zeros(2), None), 1) == 1.0
+    assert accounting.compute_weight_ratio(RowSums(np.zeros(2), None), 1) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_a_sum_weighs_all_alike() -> None:
     [((), 32, 5, (1, 5)), ((), 2, 5, (1, 2, 5)), ((8, 2, 8), 32, 5, (8, 2)), ((), 1, 1, (1,)), ((), 5, 5, (1, 5))],
 )
 def test_known_sizes(asked: tuple[int, ...], batch_size: int, rows: int, expected: tuple[int, ...]) -> None:
-    assert accounting.known_sizes(asked, batch_size, rows) == expected
+    assert accounting.choose_batch_sizes(asked, batch_size, rows) == expected
 
 
 @hypothesis.given(batches())
 def test_means_of_samples(batch: Any) -> None:
     losses, mask, _ = batch
     counted = np.ones(losses.shape, bool) if mask is None else mask
-    found = accounting.by_sample(losses, counted, np.ones(losses.shape, bool))
+    found = accounting.average_by_sample(losses, counted, np.ones(losses.shape, bool))
     for row, own, (one, all_) in zip(losses, counted, found, strict=True):
         assert one == (None if not own.any() else pytest.approx(np.atleast_1d(row)[np.atleast_1d(own)].mean()))
         assert all_ == pytest.approx(row.mean())
@@ -150,11 +150,11 @@ def test_means_of_samples(batch: Any) -> None:
 
 def test_means_leave_out_what_does_not_count() -> None:
     losses, counted = np.array([[1.0, np.nan], [np.inf, 2.0]]), np.array([[True, False], [True, False]])
-    assert accounting.by_sample(losses, counted, ~counted) == (
+    assert accounting.average_by_sample(losses, counted, ~counted) == (
         (1.0, pytest.approx(np.nan, nan_ok=True)),
         (math.inf, 2.0),
     )
-    assert accounting.mean(np.array([])) is None
+    assert accounting.compute_mean(np.array([])) is None
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_means_leave_out_what_does_not_count() -> None:
     [(1.0, 4.0, 0.25), (0.0, 4.0, 0.0), (1.0, 0.0, None), (1.0, -1.0, None), (np.nan, 1.0, None), (1.0, np.inf, None)],
 )
 def test_a_share_is_of_something(part: float, whole: float, expected: float | None) -> None:
-    assert accounting.share(part, whole) == expected
+    assert accounting.compute_share(part, whole) == expected
 
 
 @hypothesis.given(arrays(bool, st.tuples(st.integers(1, 60), st.integers(1, 30))), st.integers(0, 9))
 def test_groups_of_length_hold_every_row_once(counted: Any, seed: int) -> None:
     losses = np.random.default_rng(seed).random(counted.shape)
-    groups = accounting.by_length(losses, counted)
+    groups = accounting.group_by_length(losses, counted)
     lengths = counted.sum(axis=1)
     assert len(groups) <= accounting.GROUPS
     assert sum(group.sequences for group in groups) == len(counted)
@@ -191,7 +191,7 @@ def test_groups_of_length_hold_every_row_once(counted: Any, seed: int) -> None:
 def test_contributors_are_the_largest_that_count(batch: Any) -> None:
     losses, mask, _ = batch
     counted = np.ones(losses.shape, bool) if mask is None else mask
-    found = accounting.contributors(losses, counted)
+    found = accounting.rank_contributors(losses, counted)
     total = losses[counted].sum()
     if total <= 0:
         assert found == ()
@@ -208,7 +208,7 @@ def test_contributors_are_the_largest_that_count(batch: Any) -> None:
 
 def test_no_contributors_of_what_has_no_shares() -> None:
     for losses in ([[np.nan, 1.0]], [[-1.0, -2.0]], [[np.inf, 1.0]], [[0.0, 0.0]]):
-        assert accounting.contributors(np.array(losses), np.ones((1, 2), bool)) == ()
-    assert accounting.contributors(np.ones((2, 2)), np.zeros((2, 2), bool)) == ()
-    ties = accounting.contributors(np.ones((2, 2)), np.ones((2, 2), bool))
+        assert accounting.rank_contributors(np.array(losses), np.ones((1, 2), bool)) == ()
+    assert accounting.rank_contributors(np.ones((2, 2)), np.zeros((2, 2), bool)) == ()
+    ties = accounting.rank_contributors(np.ones((2, 2)), np.ones((2, 2), bool))
     assert [(one.sample, one.timestep) for one in ties] == [(0, 0), (0, 1), (1, 0), (1, 1)]

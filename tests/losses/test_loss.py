@@ -19,7 +19,7 @@ from keras import layers, losses, ops
 import maskcli
 from maskcli.errors import InputError, MaskcliError, ModelError, UsageError
 from maskcli.losses import loss_run
-from maskcli.losses.registry import per_output
+from maskcli.losses.registry import match_outputs
 from maskcli.records.loss import LossReport
 from tests.traps import batch_size as batch_size_trap
 from tests.traps import built
@@ -323,7 +323,7 @@ CASES = {
     ],
 )
 def test_what_compile_is_given_goes_to_outputs(given: Any, names: list[str], expected: list[Any]) -> None:
-    assert per_output(given, names, ["first", "second"], "--loss") == expected
+    assert match_outputs(given, names, ["first", "second"], "--loss") == expected
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -950,7 +950,7 @@ def test_a_model_that_needs_its_mask_has_no_unmasked_loss_and_says_so() -> None:
 
 
 def test_many_batches_are_evaluated_anew_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss_run, "ANEW", 2)
+    monkeypatch.setattr(loss_run, "MOST_EVALUATIONS", 2)
     case = Case(dense(loss=one_number), VECTORS)
     assert [one.batch_size for one in case.loss().batch_sizes] == [ROWS]
     assert [one.batch_size for one in case.loss(batch_sizes=(1, ROWS)).batch_sizes] == [1, ROWS]

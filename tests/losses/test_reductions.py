@@ -16,7 +16,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from maskcli.losses.reductions import reductions
+from maskcli.losses.reductions import compute_reductions
 
 KERAS = {"keras-3": "sum_over_batch_size", "sum": "sum", "mean-with-sample-weight": "mean_with_sample_weight"}
 MULTIPLIED = (*KERAS, "keras-2-masked-mean", "all-timesteps")
@@ -37,7 +37,7 @@ COUNTED = np.array([[True, True], [True, False]])
 
 
 def values(losses: Any, counted: Any, weights: Any = None) -> dict[str, float | None]:
-    found = reductions(losses, counted, weights, cross_entropy=True)
+    found = compute_reductions(losses, counted, weights, cross_entropy=True)
     return {one.name: one.value for one in found if one.name != "none"}
 
 
@@ -151,7 +151,7 @@ def test_a_formula_says_what_is_computed(weights: list[list[float]] | None) -> N
     words: dict[str, Any] = {"loss": LOSSES, "weight": given_weights, "mask": COUNTED, "all": np.ones((2, 2))}
     words |= {"sum": np.sum, "count": np.sum, "mean": np.mean, "exp": np.exp, "ln2": np.log(2)}
     words["keras3"] = values(LOSSES, COUNTED, given_weights)["keras-3"]
-    for one in reductions(LOSSES, COUNTED, given_weights, cross_entropy=True):
+    for one in compute_reductions(LOSSES, COUNTED, given_weights, cross_entropy=True):
         assert len(one.formula) <= 46
         assert ("weight" in one.formula) == (weights is not None and one.name not in UNWEIGHTED)
         if one.name not in ("none", "mean-of-sample-means"):
@@ -163,7 +163,7 @@ def test_a_formula_says_what_is_computed(weights: list[list[float]] | None) -> N
 
 
 def test_by_hand() -> None:
-    found = reductions(LOSSES, COUNTED, cross_entropy=True)
+    found = compute_reductions(LOSSES, COUNTED, cross_entropy=True)
     assert [(one.name, one.formula) for one in found] == [
         ("keras-3", "sum(loss × mask) / count(mask)"),
         ("sum", "sum(loss × mask)"),
@@ -281,10 +281,12 @@ def test_small_numbers_are_added_in_float64() -> None:
 
 
 def test_names_without_cross_entropy_or_timesteps() -> None:
-    names = [one.name for one in reductions(LOSSES[0], COUNTED[0])]
+    names = [one.name for one in compute_reductions(LOSSES[0], COUNTED[0])]
     assert names == ["keras-3", "sum", "mean-with-sample-weight", "none", *MULTIPLIED[3:], *LEFT_OUT[:2]]
-    assert [one.name for one in reductions(LOSSES, COUNTED)] == [*names, "mean-of-sample-means"]
-    assert next(one for one in reductions(LOSSES[0], COUNTED[0]) if one.name == "none").formula.endswith("(batch,)")
+    assert [one.name for one in compute_reductions(LOSSES, COUNTED)] == [*names, "mean-of-sample-means"]
+    assert next(one for one in compute_reductions(LOSSES[0], COUNTED[0]) if one.name == "none").formula.endswith(
+        "(batch,)"
+    )
 
 
 # The real things

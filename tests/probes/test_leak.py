@@ -12,12 +12,12 @@ import pytest
 from keras import layers
 
 import maskcli
-from maskcli.probes.compare import rounding
-from maskcli.probes.context import Subject
+from maskcli.probes.compare import bound_rounding
+from maskcli.probes.context import ProbeContext
 from maskcli.records.leak import Leak, Probe
 from maskcli.records.model import ModelInput
-from maskcli.trace.recorder import watch
-from maskcli.trace.run import trace
+from maskcli.trace.recorder import record_run
+from maskcli.trace.run import trace_model
 
 POST = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6]]
 
@@ -195,8 +195,8 @@ def test_the_tolerance_follows_the_magnitude(scale: float) -> None:
 
 def test_the_tolerance_grows_with_depth_and_width_and_the_coarseness_of_numbers() -> None:
     def allowed(model: Any) -> float:
-        entries = watch(model, np.array([[1, 2, 0]], "int32")).ended
-        return rounding(entries)[entries[-1].index]
+        entries = record_run(model, np.array([[1, 2, 0]], "int32")).ended
+        return bound_rounding(entries)[entries[-1].index]
 
     shallow, deep = model_of(layers.Dense(4)), model_of(lambda x: layers.Dense(4)(layers.Dense(64)(layers.Dense(4)(x))))
     half = model_of(lambda x: layers.Dense(4, dtype="mixed_float16")(x))
@@ -208,11 +208,11 @@ def test_what_rounding_may_do_is_found_once_and_knows_what_is_learnt_later() -> 
     tokens = np.array([[1, 2, 0]], "int32")
     inputs = (ModelInput("tokens", tokens, tokens != 0, "ids"),)
     model = model_of(layers.Dense(4))
-    subject = Subject(model, inputs, trace(model, tokens, inputs), np.arange(1))
+    subject = ProbeContext(model, inputs, trace_model(model, tokens, inputs), np.arange(1))
     before = subject.allowed
     subject.floors[0] = 0.5
     assert subject.allowed is before
-    assert before.at(0) == (rounding(subject.base.ended)[0], 0.5)
+    assert before.at(0) == (bound_rounding(subject.base.ended)[0], 0.5)
 
 
 def test_no_padding_no_verdict() -> None:

@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 
 from maskcli.probes import leak_matrix
-from maskcli.probes.leak_matrix import leak_matrices
+from maskcli.probes.leak_matrix import compute_leak_matrices
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.model import ModelInput
 from tests.traps import TRAPS, built
@@ -35,7 +35,7 @@ def model(*stack: Any, mask_zero: bool = True, batch: int | None = None) -> Any:
 
 
 def one(*stack: Any, **options: Any) -> LeakMatrix:
-    (found,), why = leak_matrices(model(*stack, **options), inputs())
+    (found,), why = compute_leak_matrices(model(*stack, **options), inputs())
     assert why is None
     return found
 
@@ -85,7 +85,7 @@ def test_what_a_number_is() -> None:
     ids = keras.Input((6,), name="tokens", dtype="int32")
     hidden = layers.Embedding(10, 4)(ids)
     both = keras.Model(ids, [hidden, layers.GlobalAveragePooling1D()(hidden)])
-    (own, mean), _ = leak_matrices(both, inputs())
+    (own, mean), _ = compute_leak_matrices(both, inputs())
     for sample, timestep in PADDED:
         assert mean.change[sample, 0, timestep] == pytest.approx(own.change[sample, timestep, timestep] / 6, rel=2e-3)
 
@@ -116,10 +116,13 @@ def test_a_model_that_is_built_for_one_batch_size() -> None:
 
 def test_no_padding_and_no_place_to_replace_it_say_so() -> None:
     full = inputs(TOKENS[1:2], VALID[1:2])
-    assert leak_matrices(model(layers.Dense(2)), full) == ((), "There is no padding in the rows that are shown.")
+    assert compute_leak_matrices(model(layers.Dense(2)), full) == (
+        (),
+        "There is no padding in the rows that are shown.",
+    )
     ids = keras.Input((6,), name="tokens", dtype="int32")
     counted = keras.Model(ids, keras.ops.one_hot(keras.ops.sum(ids, axis=1), 60))
-    matrices, why = leak_matrices(counted, inputs())
+    matrices, why = compute_leak_matrices(counted, inputs())
     assert matrices == ()
     assert why is not None
     assert why.startswith("It could not be tried which padded timestep leaks where: ")
@@ -129,7 +132,7 @@ def test_the_model_is_left_as_it_was() -> None:
     lstm = layers.LSTM(3, return_sequences=True, stateful=True)
     tried = model(lstm, batch=3)
     before = [np.asarray(state) for state in lstm.states]
-    leak_matrices(tried, inputs())
+    compute_leak_matrices(tried, inputs())
     assert all(np.array_equal(one, np.asarray(state)) for one, state in zip(before, lstm.states, strict=True))
 
 
@@ -141,7 +144,7 @@ def test_it_agrees_with_the_probe_that_replaces_all_padding_at_once(make: Callab
     trap = built(make)
     leak = maskcli.check(trap.arrays, model=trap.model).examination.model.leak
     probe = next((probe for probe in leak.probes if probe.name == "replace"), None)
-    matrices, _ = leak_matrices(trap.model, maskcli.inspect(trap.arrays, model=trap.model).inputs)
+    matrices, _ = compute_leak_matrices(trap.model, maskcli.inspect(trap.arrays, model=trap.model).inputs)
     if probe is None or not probe.applicable:
         return
     leaking = [

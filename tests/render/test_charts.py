@@ -18,11 +18,11 @@ from hypothesis.extra.numpy import arrays
 import maskcli
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.model import ModelAbout, ModelInput
-from maskcli.records.trace import AttentionMask, Inspection, Outputs, Unmasked
+from maskcli.records.trace import AttentionMask, Inspection, OutputValues, Unmasked
 from maskcli.render import pictures
 from maskcli.render.charts import Figure, attention, batch, leaks, losses, outputs
-from maskcli.render.charts.grids import COLUMNS, ROWS, lane
-from maskcli.render.charts.looks import hatch, path
+from maskcli.render.charts.grids import COLUMNS, ROWS, make_axis
+from maskcli.render.charts.looks import make_hatch, make_path
 from tests.conftest import QUESTION
 from tests.render.test_loss_view import CASES as LOSSES
 
@@ -71,7 +71,7 @@ def middle(item: dict[str, Any], look: Any) -> tuple[float, float] | None:
         and (item["stroke"], drawing(item["shape"]))
         == (
             look.edge or look.ink,
-            drawing(path(look.mark, 10, 10)),
+            drawing(make_path(look.mark, 10, 10)),
         )
     ):
         return item.get("x", 0), item.get("y", 0)
@@ -91,7 +91,7 @@ def compiled(figure: Figure, capfd: pytest.CaptureFixture[str]) -> str:
     """Return the SVG, of which nobody complains."""
     capfd.readouterr()
     json.dumps(figure.spec, allow_nan=False)
-    svg: str = vl_convert.vegalite_to_svg(pictures.picture(figure), show_warnings=True)
+    svg: str = vl_convert.vegalite_to_svg(pictures.make_picture_spec(figure), show_warnings=True)
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
     assert not re.findall(r'="[^"]*(?:NaN|undefined|null)', svg)
@@ -121,7 +121,7 @@ def inspection(
         beside = Unmasked(unmasked, np.zeros(values.shape[:1]), 0.5, None)
     return Inspection(
         model=ModelAbout("m", "object", "Functional"), versions={}, inputs=(primary,), batch=None, mask=mask,
-        embedding=None, trace=(), outputs=(Outputs(values=values, **output),), unmasked=beside, mask_sources=(),
+        embedding=None, trace=(), outputs=(OutputValues(values=values, **output),), unmasked=beside, mask_sources=(),
         mask_sources_agree=None, remarks=(),
     )  # fmt: skip
 
@@ -163,61 +163,61 @@ EMPTY = valid_of([4, 0], 4)
 HIDES = SMALL & (np.arange(6) != 1) | (np.arange(6) == 5)
 NOT_FINITE = with_some(CHANCE.normal(size=(3, 6, 2)), np.nan, np.inf, -np.inf)
 FIGURES: dict[str, Figure | None] = {
-    "batch": batch.of_batch(maskcli.pad(QUESTION)),
-    "batch, pre": batch.of_batch(maskcli.pad(QUESTION, padding="pre", value=-1)),
-    "batch 1 x 1": batch.of_batch(maskcli.pad([[3]])),
-    "batch 1 x 300": batch.of_batch(maskcli.pad([list(range(1, 301))])),
-    "batch 300 x 1": batch.of_batch(maskcli.pad([[index + 1] for index in range(300)])),
-    "batch, empty rows": batch.of_batch(maskcli.pad([[], [1, 2], []])),
-    "batch, huge ids": batch.of_batch(maskcli.pad([[2**62, -(2**62)], [1]], dtype="int64")),
-    "batch, ids without room": batch.of_batch(maskcli.pad([[1, 4999] * 80])),
-    "batch of a model": batch.of_inspection(seen("ids", TOKENS, mask=SMALL)),
-    "batch, wrong mask": batch.of_inspection(seen("ids", TOKENS, mask=HIDES)),
-    "batch, mask of another shape": batch.of_inspection(seen("ids", TOKENS, mask=SMALL[:, :3])),
-    "batch, float ids": batch.of_inspection(seen("ids", TOKENS.astype("float32"), mask=SMALL)),
-    "batch, all padding": batch.of_inspection(seen("ids", TOKENS * 0, np.zeros_like(SMALL))),
-    "batch of features": batch.of_inspection(seen("features", CHANCE.normal(size=(3, 6, 4)), mask=SMALL)),
-    "batch, images": batch.of_inspection(seen("features", CHANCE.normal(size=(3, 6, 4, 5, 2)))),
-    "batch, bool": batch.of_inspection(seen("features", CHANCE.normal(size=(3, 6, 4)) > 0)),
-    "batch, not finite": batch.of_inspection(seen("features", NOT_FINITE, mask=SMALL)),
-    "batch, no number": batch.of_inspection(seen("features", np.full((3, 6, 2), np.nan))),
-    "outputs": outputs.figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), SMALL, CHANCE.normal(size=(3, 6, 4)))),
-    "outputs, no mask": outputs.figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)))),
-    "outputs, wrong mask": outputs.figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), HIDES), 2, 3),
-    "outputs, not finite": outputs.figure(inspection(SMALL, NOT_FINITE, SMALL, NOT_FINITE[::-1])),
-    "outputs, no number": outputs.figure(inspection(SMALL, np.full((3, 6, 1), np.nan), SMALL, np.full((3, 6, 1), np.inf))),
-    "outputs, pooled": outputs.figure(inspection(None, CHANCE.normal(size=(3, 5)), None, CHANCE.normal(size=(3, 5))), 1),
-    "outputs, pooled, one unit": outputs.figure(inspection(None, CHANCE.normal(size=(40, 1)), None, CHANCE.normal(size=(40, 1)))),
-    "outputs, pooled, not finite": outputs.figure(inspection(None, NOT_FINITE[:, 0], None, NOT_FINITE[:, 1])),
-    "outputs, a number a sample": outputs.figure(inspection(None, np.arange(4.0))),
-    "outputs, a number a timestep": outputs.figure(inspection(SMALL, CHANCE.normal(size=(3, 6)), SMALL)),
-    "outputs, images": outputs.figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 2, 3, 2)), SMALL), 1, 11),
-    "outputs, bool": outputs.figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 2)) > 0, SMALL)),
-    "outputs, ids": outputs.figure(inspection(SMALL, np.arange(36).reshape(3, 6, 2), SMALL)),
-    "outputs 1 x 1": outputs.figure(inspection(ONE, np.ones((1, 1, 1)), ONE, np.ones((1, 1, 1)))),
-    "outputs 2 x 300": outputs.figure(inspection(LONG, CHANCE.normal(size=(2, 300, 70)), LONG, CHANCE.normal(size=(2, 300, 70))), 1, 69),
-    "outputs, all padding": outputs.figure(inspection(EMPTY & False, np.zeros((2, 4, 2)), EMPTY & False)),
-    **{f"loss: {name}": losses.figure(case.first) for name, case in LOSSES.items()},
-    "leaks": leaks.figure(leak_matrix(SMALL)),
-    "leaks, pooled": leaks.figure(leak_matrix(SMALL, timed=False), 2),
-    "leaks, none": leaks.figure(leak_matrix(SMALL, np.zeros((3, 6, 6)))),
-    "leaks, of one size": leaks.figure(leak_matrix(SMALL, np.full((3, 6, 6), 0.01))),
-    "leaks, not finite": leaks.figure(leak_matrix(SMALL, np.full((3, 6, 6), np.inf))),
-    "leaks, no tolerance": leaks.figure(leak_matrix(SMALL, tolerance=0.0)),
-    "leaks, few tried": leaks.figure(leak_matrix(SMALL, padded=90)),
-    "leaks 1 x 1": leaks.figure(leak_matrix(~ONE)),
-    "leaks 2 x 300": leaks.figure(leak_matrix(LONG), 1),
-    "leaks, empty rows": leaks.figure(leak_matrix(EMPTY)),
-    "attention": attention.figure(attending(SMALL)),
-    "attention, causal": attention.figure(attending(SMALL, causal=True), 1),
-    "attention, to padding": attention.figure(attending(SMALL, blind=True, to_padding=0.4)),
-    "attention, no weights": attention.figure(attending(SMALL, weights=None)),
-    "attention, weights no number": attention.figure(attending(SMALL, weights=np.full((3, 6, 6), np.nan))),
-    "attention, nothing known": attention.figure(attending(SMALL, queries=None, keys=None, to_padding=None)),
-    "attention, all blocked": attention.figure(attending(SMALL, mask=np.zeros((3, 6, 6), bool))),
-    "attention 1 x 1": attention.figure(attending(ONE)),
-    "attention 2 x 300": attention.figure(attending(LONG), 1),
-    "attention of 300 samples": attention.figure(attending(TALL)),
+    "batch": batch.make_batch_figure(maskcli.pad(QUESTION)),
+    "batch, pre": batch.make_batch_figure(maskcli.pad(QUESTION, padding="pre", value=-1)),
+    "batch 1 x 1": batch.make_batch_figure(maskcli.pad([[3]])),
+    "batch 1 x 300": batch.make_batch_figure(maskcli.pad([list(range(1, 301))])),
+    "batch 300 x 1": batch.make_batch_figure(maskcli.pad([[index + 1] for index in range(300)])),
+    "batch, empty rows": batch.make_batch_figure(maskcli.pad([[], [1, 2], []])),
+    "batch, huge ids": batch.make_batch_figure(maskcli.pad([[2**62, -(2**62)], [1]], dtype="int64")),
+    "batch, ids without room": batch.make_batch_figure(maskcli.pad([[1, 4999] * 80])),
+    "batch of a model": batch.make_inspection_figure(seen("ids", TOKENS, mask=SMALL)),
+    "batch, wrong mask": batch.make_inspection_figure(seen("ids", TOKENS, mask=HIDES)),
+    "batch, mask of another shape": batch.make_inspection_figure(seen("ids", TOKENS, mask=SMALL[:, :3])),
+    "batch, float ids": batch.make_inspection_figure(seen("ids", TOKENS.astype("float32"), mask=SMALL)),
+    "batch, all padding": batch.make_inspection_figure(seen("ids", TOKENS * 0, np.zeros_like(SMALL))),
+    "batch of features": batch.make_inspection_figure(seen("features", CHANCE.normal(size=(3, 6, 4)), mask=SMALL)),
+    "batch, images": batch.make_inspection_figure(seen("features", CHANCE.normal(size=(3, 6, 4, 5, 2)))),
+    "batch, bool": batch.make_inspection_figure(seen("features", CHANCE.normal(size=(3, 6, 4)) > 0)),
+    "batch, not finite": batch.make_inspection_figure(seen("features", NOT_FINITE, mask=SMALL)),
+    "batch, no number": batch.make_inspection_figure(seen("features", np.full((3, 6, 2), np.nan))),
+    "outputs": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), SMALL, CHANCE.normal(size=(3, 6, 4)))),
+    "outputs, no mask": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)))),
+    "outputs, wrong mask": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), HIDES), 2, 3),
+    "outputs, not finite": outputs.make_figure(inspection(SMALL, NOT_FINITE, SMALL, NOT_FINITE[::-1])),
+    "outputs, no number": outputs.make_figure(inspection(SMALL, np.full((3, 6, 1), np.nan), SMALL, np.full((3, 6, 1), np.inf))),
+    "outputs, pooled": outputs.make_figure(inspection(None, CHANCE.normal(size=(3, 5)), None, CHANCE.normal(size=(3, 5))), 1),
+    "outputs, pooled, one unit": outputs.make_figure(inspection(None, CHANCE.normal(size=(40, 1)), None, CHANCE.normal(size=(40, 1)))),
+    "outputs, pooled, not finite": outputs.make_figure(inspection(None, NOT_FINITE[:, 0], None, NOT_FINITE[:, 1])),
+    "outputs, a number a sample": outputs.make_figure(inspection(None, np.arange(4.0))),
+    "outputs, a number a timestep": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6)), SMALL)),
+    "outputs, images": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 2, 3, 2)), SMALL), 1, 11),
+    "outputs, bool": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 2)) > 0, SMALL)),
+    "outputs, ids": outputs.make_figure(inspection(SMALL, np.arange(36).reshape(3, 6, 2), SMALL)),
+    "outputs 1 x 1": outputs.make_figure(inspection(ONE, np.ones((1, 1, 1)), ONE, np.ones((1, 1, 1)))),
+    "outputs 2 x 300": outputs.make_figure(inspection(LONG, CHANCE.normal(size=(2, 300, 70)), LONG, CHANCE.normal(size=(2, 300, 70))), 1, 69),
+    "outputs, all padding": outputs.make_figure(inspection(EMPTY & False, np.zeros((2, 4, 2)), EMPTY & False)),
+    **{f"loss: {name}": losses.make_figure(case.first) for name, case in LOSSES.items()},
+    "leaks": leaks.make_figure(leak_matrix(SMALL)),
+    "leaks, pooled": leaks.make_figure(leak_matrix(SMALL, timed=False), 2),
+    "leaks, none": leaks.make_figure(leak_matrix(SMALL, np.zeros((3, 6, 6)))),
+    "leaks, of one size": leaks.make_figure(leak_matrix(SMALL, np.full((3, 6, 6), 0.01))),
+    "leaks, not finite": leaks.make_figure(leak_matrix(SMALL, np.full((3, 6, 6), np.inf))),
+    "leaks, no tolerance": leaks.make_figure(leak_matrix(SMALL, tolerance=0.0)),
+    "leaks, few tried": leaks.make_figure(leak_matrix(SMALL, padded=90)),
+    "leaks 1 x 1": leaks.make_figure(leak_matrix(~ONE)),
+    "leaks 2 x 300": leaks.make_figure(leak_matrix(LONG), 1),
+    "leaks, empty rows": leaks.make_figure(leak_matrix(EMPTY)),
+    "attention": attention.make_figure(attending(SMALL)),
+    "attention, causal": attention.make_figure(attending(SMALL, causal=True), 1),
+    "attention, to padding": attention.make_figure(attending(SMALL, blind=True, to_padding=0.4)),
+    "attention, no weights": attention.make_figure(attending(SMALL, weights=None)),
+    "attention, weights no number": attention.make_figure(attending(SMALL, weights=np.full((3, 6, 6), np.nan))),
+    "attention, nothing known": attention.make_figure(attending(SMALL, queries=None, keys=None, to_padding=None)),
+    "attention, all blocked": attention.make_figure(attending(SMALL, mask=np.zeros((3, 6, 6), bool))),
+    "attention 1 x 1": attention.make_figure(attending(ONE)),
+    "attention 2 x 300": attention.make_figure(attending(LONG), 1),
+    "attention of 300 samples": attention.make_figure(attending(TALL)),
 }  # fmt: skip
 NONE = {"loss: one number of a whole batch"}
 
@@ -245,7 +245,7 @@ def test_charts_hold_nothing_from_elsewhere_and_are_the_same_each_time(name: str
     text = json.dumps(figure.spec)
     assert "http" not in text
     assert "url" not in text
-    assert pictures.to_svg(figure) == pictures.to_svg(figure)
+    assert pictures.render_svg(figure) == pictures.render_svg(figure)
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in NONE])
@@ -271,7 +271,7 @@ def legend_labels(node: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
 
 
 def test_there_is_no_chart_of_a_batch_without_timesteps() -> None:
-    assert batch.of_inspection(inspection(None, np.zeros((2, 3)))) is None
+    assert batch.make_inspection_figure(inspection(None, np.zeros((2, 3)))) is None
 
 
 # The batch.
@@ -280,7 +280,7 @@ def test_there_is_no_chart_of_a_batch_without_timesteps() -> None:
 @pytest.mark.parametrize("padding", ["pre", "post"])
 def test_each_cell_of_a_batch_is_drawn_once(padding: str) -> None:
     padded = maskcli.pad(QUESTION, padding=padding)
-    figure = batch.of_batch(padded)
+    figure = batch.make_batch_figure(padded)
     items = drawn(figure)
     assert grid(items, figure) == list(np.ndindex(padded.tokens.shape))
     assert grid(items, figure, batch.LOOKS[1]) == where(~padded.mask)
@@ -291,7 +291,7 @@ def test_each_cell_of_a_batch_is_drawn_once(padding: str) -> None:
 @given(arrays(bool, (4, 9)), arrays(bool, (4, 9)))
 @settings(max_examples=15)
 def test_the_marks_of_a_batch_tell_truth_and_mask_apart(valid: Any, mask: Any) -> None:
-    figure = batch.of_inspection(seen("ids", np.where(valid, 5, 0), valid, mask))
+    figure = batch.make_inspection_figure(seen("ids", np.where(valid, 5, 0), valid, mask))
     assert figure is not None
     items = drawn(figure)
     assert grid(items, figure) == list(np.ndindex(valid.shape))
@@ -303,7 +303,7 @@ def test_the_marks_of_a_batch_tell_truth_and_mask_apart(valid: Any, mask: Any) -
 
 
 def test_features_are_told_by_their_norm_and_what_is_no_number_by_a_cross() -> None:
-    figure = batch.of_inspection(seen("features", NOT_FINITE, mask=SMALL))
+    figure = batch.make_inspection_figure(seen("features", NOT_FINITE, mask=SMALL))
     assert figure is not None
     rows = figure.spec["vconcat"][-1]["data"]["values"]
     norms = np.linalg.norm(NOT_FINITE[1:], axis=-1)
@@ -314,7 +314,7 @@ def test_features_are_told_by_their_norm_and_what_is_no_number_by_a_cross() -> N
 
 def test_what_is_large_is_cut_in_the_middle_and_says_so() -> None:
     padded = maskcli.pad([[1] * (1 + index) for index in range(400)])
-    figure = batch.of_batch(padded)
+    figure = batch.make_batch_figure(padded)
     items = drawn(figure)
     shown = grid(items, figure)
     assert len(shown) == len(set(shown)) == ROWS * COLUMNS
@@ -332,7 +332,7 @@ def test_ids_that_javascript_has_no_number_for_keep_their_digits() -> None:
 
 @given(st.integers(1, 2000), st.integers(4, 40))
 def test_labels_have_room_and_count_evenly(count: int, most: int) -> None:
-    axis = lane("timestep", count, most=most)
+    axis = make_axis("timestep", count, most=most)
     labels = axis.channel()["axis"]["values"]
     places = [axis.shown.index(None if label == "…" else label) for label in labels]
     assert axis.pixels <= 860
@@ -354,7 +354,7 @@ def lines_of(items: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 @pytest.mark.parametrize(("sample", "feature"), [(0, 0), (2, 3), (1, 2)])
 def test_lines_are_the_values_of_the_sample_and_the_feature(sample: int, feature: int) -> None:
     masked, unmasked = CHANCE.normal(size=(2, 3, 6, 4))
-    figure = outputs.figure(inspection(SMALL, masked, SMALL, unmasked), 0, 0)
+    figure = outputs.make_figure(inspection(SMALL, masked, SMALL, unmasked), 0, 0)
     items = drawn(figure, sample=sample, feature=feature)
     lines = lines_of(items)
     both = np.stack([masked[sample, :, feature], unmasked[sample, :, feature]])
@@ -362,22 +362,24 @@ def test_lines_are_the_values_of_the_sample_and_the_feature(sample: int, feature
     fit = np.polyfit(heights.ravel(), both.ravel(), 1)  # A linear scale: pixels and values are on one line.
     assert np.allclose(np.polyval(fit, heights), both, atol=1e-4)
     assert [line[0]["strokeDash"] for line in lines] == [[1, 0], list(outputs.DASH)]
-    hatched = [item["x"] for item in items if item["type"] == "symbol" and item["shape"] == hatch(44, outputs.HEIGHT)]
+    hatched = [
+        item["x"] for item in items if item["type"] == "symbol" and item["shape"] == make_hatch(44, outputs.HEIGHT)
+    ]
     assert [int(x // 44) for x in sorted(hatched)] == np.flatnonzero(~SMALL[sample]).tolist()
 
 
 def test_the_arguments_say_what_is_shown_first() -> None:
-    figure = outputs.figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), SMALL), 2, 3)
+    figure = outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), SMALL), 2, 3)
     assert {param["name"]: param["value"] for param in figure.spec["params"]} == {"sample": 2, "feature": 3}
     assert [param["bind"]["max"] for param in figure.spec["params"]] == [2, 3]
-    assert outputs.choices(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)))) == (3, 4)
-    assert outputs.choices(inspection(None, np.zeros((3, 4)))) == (3, 0)
-    assert outputs.choices(inspection(None, np.zeros((3, 1)))) == (0, 0)
+    assert outputs.count_choices(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)))) == (3, 4)
+    assert outputs.count_choices(inspection(None, np.zeros((3, 4)))) == (3, 0)
+    assert outputs.count_choices(inspection(None, np.zeros((3, 1)))) == (0, 0)
 
 
 def test_of_many_features_those_around_the_one_asked_for_are_kept() -> None:
     values = CHANCE.normal(size=(3, 6, 100))
-    figure = outputs.figure(inspection(SMALL, values), 0, 90)
+    figure = outputs.make_figure(inspection(SMALL, values), 0, 90)
     _, feature = figure.spec["params"]
     assert (feature["value"], feature["bind"]["min"], feature["bind"]["max"]) == (90, 59, 90)
     kept = figure.spec["vconcat"][-1]["data"]["values"][1]["masked"]
@@ -386,9 +388,9 @@ def test_of_many_features_those_around_the_one_asked_for_are_kept() -> None:
 
 
 def test_what_is_no_number_is_a_cross_and_breaks_the_line() -> None:
-    figure = outputs.figure(inspection(SMALL, NOT_FINITE, SMALL))
+    figure = outputs.make_figure(inspection(SMALL, NOT_FINITE, SMALL))
     items = drawn(figure, sample=0, feature=0)
-    crosses = [item for item in items if item["type"] == "symbol" and item["shape"] == path("cross", 13, 13)]
+    crosses = [item for item in items if item["type"] == "symbol" and item["shape"] == make_path("cross", 13, 13)]
     assert [int(item["x"] // 44) for item in crosses] == np.flatnonzero(~np.isfinite(NOT_FINITE[0, :, 0])).tolist()
     (line,) = lines_of(items)
     assert [bool(item.get("defined", True)) for item in line] == np.isfinite(NOT_FINITE[0, :, 0]).tolist()
@@ -396,7 +398,7 @@ def test_what_is_no_number_is_a_cross_and_breaks_the_line() -> None:
 
 def test_pooled_outputs_are_points_joined_to_those_without_a_mask() -> None:
     masked, unmasked = CHANCE.normal(size=(2, 3, 5))
-    items = drawn(outputs.figure(inspection(None, masked, None, unmasked), 1))
+    items = drawn(outputs.make_figure(inspection(None, masked, None, unmasked), 1))
     points = np.array([item["y"] for item in items if item["type"] == "symbol"]).reshape(2, 5)
     rules = np.array([sorted((item["y"], item["y2"])) for item in items if item["type"] == "rule"])
     assert np.allclose(np.sort(points, axis=0).T, rules)
@@ -409,11 +411,11 @@ def test_pooled_outputs_are_points_joined_to_those_without_a_mask() -> None:
 @pytest.mark.parametrize("name", ["small", "no mask", "a mask that is wrong", "weights", "not finite", "ignored"])
 def test_each_loss_is_drawn_once_and_marked_as_what_it_is(name: str) -> None:
     output = LOSSES[name].first
-    figure = losses.figure(output)
+    figure = losses.make_figure(output)
     assert figure is not None
     assert output.per_timestep is not None
     items = drawn(figure)
-    kinds = losses.kinds_of(output, output.per_timestep)
+    kinds = losses.classify_losses(output, output.per_timestep)
     assert grid(items, figure) == list(np.ndindex(output.per_timestep.shape))
     for kind, look in losses.LOOKS.items():
         if look.mark:
@@ -423,7 +425,7 @@ def test_each_loss_is_drawn_once_and_marked_as_what_it_is(name: str) -> None:
 @pytest.mark.parametrize("name", ["small", "a mask that is wrong", "negative"])
 def test_the_data_of_losses_are_those_of_the_record(name: str) -> None:
     output = LOSSES[name].first
-    figure = losses.figure(output)
+    figure = losses.make_figure(output)
     assert figure is not None
     rows = figure.spec["vconcat"][-1]["data"]["values"]
     assert np.allclose([row["loss"] for row in rows], output.per_timestep, rtol=1e-5)
@@ -433,7 +435,7 @@ def test_the_data_of_losses_are_those_of_the_record(name: str) -> None:
 
 def test_losses_without_timesteps_are_bars() -> None:
     output = LOSSES["pooled"].first
-    figure = losses.figure(output)
+    figure = losses.make_figure(output)
     assert figure is not None
     bars = [item for item in drawn(figure) if item["type"] == "rect"]
     assert output.per_timestep is not None
@@ -451,7 +453,7 @@ def test_a_leak_is_marked_where_the_output_counts_alone(sample: int, timed: bool
         CHANCE.random((3, 6 if timed else 1, 6)) < 0.5, 0.0, CHANCE.random((3, 6 if timed else 1, 6)) + 0.01
     )
     matrix = leak_matrix(SMALL, change, timed)
-    figure = leaks.figure(matrix)
+    figure = leaks.make_figure(matrix)
     items = drawn(figure, sample=sample)
     tried = ~np.isnan(matrix.change[sample])
     moved = np.nan_to_num(matrix.change[sample]) > matrix.tolerance
@@ -462,7 +464,7 @@ def test_a_leak_is_marked_where_the_output_counts_alone(sample: int, timed: bool
 
 
 def test_a_sample_without_padding_says_so() -> None:
-    figure = leaks.figure(leak_matrix(SMALL))
+    figure = leaks.make_figure(leak_matrix(SMALL))
     said = [[item["text"] for item in drawn(figure, sample=sample) if item["type"] == "text"] for sample in range(3)]
     assert said == [[["no padding", "tried here"]], [], []]
 
@@ -470,7 +472,7 @@ def test_a_sample_without_padding_says_so() -> None:
 def test_colors_of_leaks_go_by_powers_of_ten_over_all_samples() -> None:
     change = np.full((3, 6, 6), 1e-5)
     change[2, 0, 4] = 0.5
-    figure = leaks.figure(leak_matrix(SMALL, change))
+    figure = leaks.make_figure(leak_matrix(SMALL, change))
     scales = [
         layer["encoding"]["fill"]["scale"]
         for layer in figure.spec["vconcat"][-1]["layer"][0]["layer"]
@@ -487,7 +489,7 @@ def test_colors_of_leaks_go_by_powers_of_ten_over_all_samples() -> None:
 @pytest.mark.parametrize("sample", [0, 2])
 def test_attention_is_hatched_where_it_is_blocked(causal: bool, sample: int) -> None:
     seen = attending(SMALL, causal, blind=True)
-    figure = attention.figure(seen)
+    figure = attention.make_figure(seen)
     items = [item for item in drawn(figure, sample=sample) if "layer_0_layer" in item["of"]]
     assert grid(items, figure) == list(np.ndindex(6, 6))
     assert grid(items, figure, attention.LOOKS[1]) == where(~seen.mask[sample])
@@ -498,7 +500,7 @@ def test_attention_is_hatched_where_it_is_blocked(causal: bool, sample: int) -> 
 
 
 def test_strips_beside_attention_say_what_is_padding() -> None:
-    items = [item for item in drawn(attention.figure(attending(SMALL)), sample=2) if item["type"] == "symbol"]
+    items = [item for item in drawn(attention.make_figure(attending(SMALL)), sample=2) if item["type"] == "symbol"]
     slashes = Counter("left" if item.get("x", 0) < 0 else "top" if item.get("y", 0) < 0 else "in" for item in items)
     assert slashes == {"left": 3, "top": 3, "in": 18}
 
@@ -515,7 +517,7 @@ def test_marks_are_told_apart_without_their_color() -> None:
 def test_hatching_stays_in_its_band_and_goes_on_in_the_next(width: int, height: int) -> None:
     lines = [
         [tuple(map(float, point.split(","))) for point in line.split("L")]
-        for line in hatch(width, height)[1:].split("M")
+        for line in make_hatch(width, height)[1:].split("M")
     ]
     ends = [point for line in lines for point in line]
     assert all(abs(x) <= width / 2 + 0.01 and abs(y) <= height / 2 + 0.01 for x, y in ends)

@@ -12,8 +12,8 @@ from keras import layers
 from maskcli.records.model import ModelInput
 from maskcli.records.trace import AttentionMask
 from maskcli.trace import attention
-from maskcli.trace.attention import attention_masks
-from maskcli.trace.run import trace
+from maskcli.trace.attention import record_attention_masks
+from maskcli.trace.run import trace_model
 
 TOKENS = np.array([[1, 2, 3, 0, 0], [4, 5, 6, 7, 8]], "int32")
 VALID = TOKENS != 0
@@ -26,7 +26,7 @@ def seen(attend: Any, mask_zero: bool = True) -> AttentionMask:
     ids = keras.Input((5,), name="tokens", dtype="int32")
     model = keras.Model(ids, attend(layers.Embedding(10, 4, mask_zero=mask_zero)(ids)))
     inputs = (ModelInput("tokens", TOKENS, VALID, "ids"),)
-    (found,) = attention_masks(trace(model, TOKENS, inputs))
+    (found,) = record_attention_masks(trace_model(model, TOKENS, inputs))
     return found
 
 
@@ -88,7 +88,9 @@ def test_the_weights_are_those_that_keras_returns() -> None:
     given = keras.Input((5, 4), name="x")
     model = keras.Model(given, layer(given, given))
     values = np.asarray(hidden)
-    (found,) = attention_masks(trace(model, values, (ModelInput("x", values, np.ones((2, 5), bool), "features"),)))
+    (found,) = record_attention_masks(
+        trace_model(model, values, (ModelInput("x", values, np.ones((2, 5), bool), "features"),))
+    )
     assert found.weights == pytest.approx(np.asarray(scores).mean(axis=1), abs=5.1e-5)
 
 
@@ -101,7 +103,7 @@ def test_from_a_decoder_to_an_encoder() -> None:
         ModelInput("source", sources, sources != 0, "ids"),
         ModelInput("target", targets, targets != 0, "ids"),
     )
-    (found,) = attention_masks(trace(model, [sources, targets], inputs))
+    (found,) = record_attention_masks(trace_model(model, [sources, targets], inputs))
     assert np.array_equal(found.mask, (targets != 0)[:, :, None] & (sources != 0)[:, None, :])
     assert np.array_equal(found.queries, targets != 0)
     assert np.array_equal(found.keys, sources != 0)
@@ -118,7 +120,7 @@ def test_keras_is_left_as_it_was() -> None:
 def test_a_model_without_attention_has_none() -> None:
     ids = keras.Input((5,), name="tokens", dtype="int32")
     model = keras.Model(ids, layers.LSTM(2)(layers.Embedding(10, 4)(ids)))
-    assert not attention_masks(trace(model, TOKENS, (ModelInput("tokens", TOKENS, VALID, "ids"),)))
+    assert not record_attention_masks(trace_model(model, TOKENS, (ModelInput("tokens", TOKENS, VALID, "ids"),)))
 
 
 def test_of_long_sequences_there_are_fewer_samples_and_what_is_said_of_padding_is_of_all(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import maskcli
-from maskcli.trace.timesteps import agree, compare_source, repeats_previous
+from maskcli.trace.timesteps import compare_source, do_sources_agree, find_repeats
 
 ROWS = [[5, 3, 8, 2], [7], [4, 1, 6]]
 SOURCES = ("embedding", "masking", "explicit")
@@ -229,8 +229,8 @@ def test_mask_sources_that_give_no_mask_do_not_agree_with_those_that_do() -> Non
     first = compare_source("embedding", np.array([[True, False]]), values, None)
     other = compare_source("explicit", None, values, first)
     assert other.differing_timesteps == 2
-    assert not agree((first, other), 2)
-    assert agree((first, first), 2)
+    assert not do_sources_agree((first, other), 2)
+    assert do_sources_agree((first, first), 2)
 
 
 def test_nothing_valid_is_said() -> None:
@@ -249,6 +249,6 @@ def test_a_row_without_valid_timesteps_has_no_masked_mean() -> None:
 def test_repeats_previous_carries_an_unmasked_output_on() -> None:
     values = np.array([[[1.0, 2], [1, 2], [1, 3], [1, 3], [1, 3]]])
     mask = np.array([[True, False, False, False, True]])
-    assert repeats_previous(values, mask).tolist() == [[False, True, False, False, False]]
-    assert repeats_previous(values, ~mask).tolist() == [[False, False, False, False, True]]
-    assert not repeats_previous(values, None).any()
+    assert find_repeats(values, mask).tolist() == [[False, True, False, False, False]]
+    assert find_repeats(values, ~mask).tolist() == [[False, False, False, False, True]]
+    assert not find_repeats(values, None).any()

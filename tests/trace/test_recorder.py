@@ -13,8 +13,8 @@ from keras import layers
 
 from maskcli.records.model import ModelInput
 from maskcli.records.trace import Call
-from maskcli.trace.recorder import watch
-from maskcli.trace.run import Run, trace
+from maskcli.trace.recorder import record_run
+from maskcli.trace.run import Run, trace_model
 
 TOKENS = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 0, 0, 0, 0]], "int32")
 MASK = TOKENS != 0
@@ -30,7 +30,7 @@ def tokens_of(timesteps: int | None = None) -> Any:
 
 
 def run(model: Any, unfold: bool = False) -> Run:
-    return trace(model, TOKENS, INPUTS, unfold)
+    return trace_model(model, TOKENS, INPUTS, unfold)
 
 
 def paths(model: Any, unfold: bool = False) -> list[str]:
@@ -195,7 +195,7 @@ def test_all_is_as_it_was_also_after_an_error() -> None:
     tokens = tokens_of()
     model = keras.Model(tokens, quietly(Broken(name="broken"), embedding()(tokens)))
     before = (layers.Layer.__call__, keras.Operation.__call__, warnings.showwarning, tf.config.functions_run_eagerly())
-    watched = watch(model, TOKENS)
+    watched = record_run(model, TOKENS)
     assert isinstance(watched.error, ValueError)
     assert str(watched.raised().call) == "broken"  # type: ignore[attr-defined]
     after = (layers.Layer.__call__, keras.Operation.__call__, warnings.showwarning, tf.config.functions_run_eagerly())
@@ -218,9 +218,9 @@ def test_stripped_masks_reach_nobody() -> None:
     tokens = tokens_of()
     x = embedding()(tokens)
     model = keras.Model(tokens, layers.LSTM(3)(layers.Dense(4)(x)))
-    plain = watch(model, TOKENS, strip=True)
+    plain = record_run(model, TOKENS, strip=True)
     assert not any(mask is not None for entry in plain.entries for mask in entry.masks_out)
-    masked = watch(model, TOKENS)
+    masked = record_run(model, TOKENS)
     assert np.abs(np.asarray(plain.output) - np.asarray(masked.output)).max() > 1e-4
 
 

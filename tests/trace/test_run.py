@@ -8,14 +8,14 @@ import pytest
 
 import maskcli
 from maskcli.errors import RaisedInCall
-from maskcli.trace.run import first_mask, trace
+from maskcli.trace.run import find_first_mask, trace_model
 
 TOKENS = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 0, 0, 0, 0]])
 MASK = TOKENS != 0
 
 
 def effects(model: object, inputs: object = TOKENS) -> list[tuple[str, str]]:
-    return [(call.type, call.effect) for call in trace(model, inputs).calls if not call.computes_mask]
+    return [(call.type, call.effect) for call in trace_model(model, inputs).calls if not call.computes_mask]
 
 
 def embedding(mask_zero: bool = True) -> object:
@@ -63,7 +63,7 @@ def test_a_layer_without_masking_drops_it_and_keras_warns() -> None:
     inputs = keras.Input((6,))
     with pytest.warns(UserWarning, match="destroy the mask"):
         model = keras.Model(inputs, keras.layers.Conv1D(4, 3, padding="same")(embedding()(inputs)))
-    calls = trace(model, TOKENS).calls
+    calls = trace_model(model, TOKENS).calls
     assert [(call.type, call.effect) for call in calls] == [("Embedding", "creates"), ("Conv1D", "drops")]
     assert "destroy the mask" in str(calls[1].warning)
     assert calls[0].warning is None
@@ -72,7 +72,7 @@ def test_a_layer_without_masking_drops_it_and_keras_warns() -> None:
 def test_an_operator_drops_it_and_nobody_warns() -> None:
     inputs = keras.Input((6,))
     model = keras.Model(inputs, embedding()(inputs) * 2.0)
-    calls = trace(model, TOKENS).calls
+    calls = trace_model(model, TOKENS).calls
     assert [(call.type, call.effect, call.warning) for call in calls][1] == ("Multiply", "drops", None)
 
 
@@ -80,7 +80,7 @@ def test_initial_state_keeps_the_mask_from_the_layer() -> None:
     tokens, h, c = keras.Input((None,)), keras.Input((3,)), keras.Input((3,))
     outputs = keras.layers.LSTM(3, return_sequences=True)(embedding()(tokens), initial_state=[h, c])
     state = np.ones((2, 3), "float32")
-    last = trace(keras.Model([tokens, h, c], outputs), [TOKENS, state, state]).calls[-1]
+    last = trace_model(keras.Model([tokens, h, c], outputs), [TOKENS, state, state]).calls[-1]
     assert (last.type, last.given, last.effect) == ("LSTM", False, "passes")
 
 
@@ -88,7 +88,9 @@ def test_a_mask_that_is_taken_off_in_place_is_read_before() -> None:
     inputs = keras.Input((6,))
     embedded = embedding()(inputs)
     attended = keras.layers.MultiHeadAttention(1, 4)(embedded, embedded)
-    source, attention = (call for call in trace(keras.Model(inputs, attended), TOKENS).calls if not call.computes_mask)
+    source, attention = (
+        call for call in trace_model(keras.Model(inputs, attended), TOKENS).calls if not call.computes_mask
+    )
     assert source.effect == "creates"
     assert attention.type == "MultiHeadAttention"
     np.testing.assert_array_equal(attention.mask_in, MASK)
@@ -99,7 +101,7 @@ def test_nested_models_are_opened_and_layers_inside_layers_are_not() -> None:
     bidirectional = keras.layers.Bidirectional(keras.layers.LSTM(2, return_sequences=True))
     model = keras.Sequential([inner, bidirectional])
     model(TOKENS)
-    types = [call.type for call in trace(model, TOKENS).calls if not call.computes_mask]
+    types = [call.type for call in trace_model(model, TOKENS).calls if not call.computes_mask]
     assert types == ["Sequential", "Embedding", "Bidirectional"] or types == ["Embedding", "Bidirectional"]
 
 
@@ -111,8 +113,8 @@ def test_a_shared_layer_is_a_call_each_time() -> None:
 
 def test_the_first_mask_is_that_of_the_source() -> None:
     model = keras.Sequential([keras.Input((6,)), embedding(), keras.layers.Dense(2)])
-    np.testing.assert_array_equal(first_mask(trace(model, TOKENS).calls), MASK)
-    assert first_mask(()) is None
+    np.testing.assert_array_equal(find_first_mask(trace_model(model, TOKENS).calls), MASK)
+    assert find_first_mask(()) is None
 
 
 def test_keras_is_left_as_it_was_also_after_an_error() -> None:
@@ -129,15 +131,15 @@ def test_keras_is_left_as_it_was_also_after_an_error() -> None:
     model = keras.Sequential([keras.Input((6,)), embedding(mask_zero=False), Broken()])
     Broken.works = False
     with pytest.raises(RaisedInCall, match="broken"):
-        trace(model, TOKENS)
+        trace_model(model, TOKENS)
     assert (keras.layers.Layer.__call__, keras.Operation.__call__) == before
-    trace(keras.Sequential([keras.Input((6,)), embedding()]), TOKENS)
+    trace_model(keras.Sequential([keras.Input((6,)), embedding()]), TOKENS)
     assert (keras.layers.Layer.__call__, keras.Operation.__call__) == before
 
 
 def test_tracing_changes_no_output() -> None:
     model = keras.Sequential([keras.Input((6,)), embedding(), keras.layers.LSTM(3, return_sequences=True)])
-    np.testing.assert_array_equal(np.asarray(trace(model, TOKENS).output), np.asarray(model(TOKENS)))
+    np.testing.assert_array_equal(np.asarray(trace_model(model, TOKENS).output), np.asarray(model(TOKENS)))
 
 
 def test_what_makes_a_mask_and_is_data_as_well_is_no_computing_of_masks() -> None:
@@ -145,6 +147,6 @@ def test_what_makes_a_mask_and_is_data_as_well_is_no_computing_of_masks() -> Non
     scaled = keras.layers.Embedding(10, 4, mask_zero=True)(tokens) * 2.0
     told = keras.ops.any(keras.ops.not_equal(scaled, 0.0), axis=-1)
     model = keras.Model(tokens, keras.layers.LSTM(3, return_sequences=True)(scaled, mask=told))
-    computing = {call.type: call.computes_mask for call in trace(model, TOKENS).calls}
+    computing = {call.type: call.computes_mask for call in trace_model(model, TOKENS).calls}
     assert computing["NotEqual"] is computing["Any"] is True
     assert computing["Multiply"] is False

@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras import layers
 
 import maskcli
-from maskcli.trace.recorder import watch
-from maskcli.trace.state import as_it_was
+from maskcli.trace.recorder import record_run
+from maskcli.trace.state import preserve_state
 
 ROWS = [[1, 2, 3, 1, 2, 1], [4, 5]]
 TOKENS = np.array([[1, 2, 3, 1, 2, 1], [4, 5, 0, 0, 0, 0]], "int32")
@@ -147,7 +147,7 @@ def test_states_that_a_first_run_makes_start_at_zero() -> None:
             return self.lstm(self.embedding(tokens))
 
     model = Unbuilt()
-    first = watch(model, TOKENS)
+    first = record_run(model, TOKENS)
     assert first.error is None
     assert not any(np.asarray(state).any() for state in model.lstm.states)
     np.testing.assert_array_equal(np.asarray(first.output), np.asarray(model(TOKENS)))
@@ -157,10 +157,10 @@ def test_weights_that_are_trained_are_left_out_where_that_is_asked() -> None:
     layer = layers.Dense(2)
     layer.build((None, 3))
     before = np.asarray(layer.kernel).copy()
-    with as_it_was(layer):
+    with preserve_state(layer):
         layer.kernel.value.assign_add(before + 1.0)
         layer.kernel.value.scatter_nd_update([[0, 0]], [7.0])
     np.testing.assert_array_equal(np.asarray(layer.kernel), before)
-    with as_it_was(layer, trained=False):
+    with preserve_state(layer, trained=False):
         layer.kernel.assign(before + 1.0)
     np.testing.assert_array_equal(np.asarray(layer.kernel), before + 1.0)

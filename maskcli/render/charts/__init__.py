@@ -31,7 +31,7 @@ class Figure:
     spec: Spec
 
 
-def printable(name: str) -> str:
+def make_chart_name(name: str) -> str:
     """Return a name that a user chose as a chart can show it: cut in the middle, without control characters."""
     name = CONTROL.sub("\N{REPLACEMENT CHARACTER}", name)
     return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"

@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.render.charts import Spec
 from maskcli.render.charts.looks import (
-    APART,
     GRAY,
     LETTER,
     PADDING,
+    SEPARATE_SCALES,
     SMALLEST,
     VALID,
     WIDEST,
-    Look,
-    marks,
-    painted,
-    rgba,
+    CellStyle,
+    make_fill,
+    make_marks,
+    make_rgba,
 )
-from maskcli.render.numbers import plural
-from maskcli.render.parts import elided
+from maskcli.render.numbers import format_count
+from maskcli.render.parts import elide
 
 ROWS, COLUMNS = 60, 160
 """Cells that are drawn at most, down and across."""
@@ -37,7 +37,7 @@ STRIP = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Lane:
+class Axis:
     """An axis of whole numbers from 0.
 
     Attributes:
@@ -70,7 +70,7 @@ class Lane:
     def note(self) -> str:
         """How many are not drawn; empty where all are."""
         missing = self.count - len(self.at)
-        return f"{GAP} {plural(missing, self.noun)} not drawn" if missing else ""
+        return f"{GAP} {format_count(missing, self.noun)} not drawn" if missing else ""
 
     @property
     def places(self) -> str:
@@ -107,30 +107,32 @@ def _steps() -> Sequence[int]:
     return [digit * 10**power for power in range(9) for digit in (1, 2, 5)]
 
 
-def lane(
+def make_axis(
     field: str, count: int, *, title: str = "", noun: str = "", limit: int = COLUMNS, room: int = WIDEST, most: int = 28
-) -> Lane:
+) -> Axis:
     """Return an axis of ``count`` numbers, cut to ``limit`` and fitted to ``room`` pixels, ``most`` for each."""
-    shown = tuple(elided(count, limit))
+    shown = tuple(elide(count, limit))
     step = max(4, min(most, room // max(1, len(shown))))
-    return Lane(field, title or field, count, shown, step, noun or field)
+    return Axis(field, title or field, count, shown, step, noun or field)
 
 
-def rows_beside(columns: Lane, field: str, count: int, **more: Any) -> Lane:
+def make_row_axis(columns: Axis, field: str, count: int, **more: Any) -> Axis:
     """Return the axis that goes down, with cells not much taller than they are wide."""
     most = min(24, max(10, round(1.4 * columns.step)))
-    return lane(field, count, limit=ROWS, room=WIDEST, most=most, **more)
+    return make_axis(field, count, limit=ROWS, room=WIDEST, most=most, **more)
 
 
-def cells(columns: Lane, rows: Lane, looks: Mapping[int, Look], heat: Mapping[int, Spec] | None = None) -> list[Spec]:
+def make_cell_layers(
+    columns: Axis, rows: Axis, looks: Mapping[int, CellStyle], heat: Mapping[int, Spec] | None = None
+) -> list[Spec]:
     """Return the layers of cells that are told by ``kind``; ``heat`` are fills by amount, of kinds that have one."""
     hot = heat or {}
     plain = {kind: look for kind, look in looks.items() if kind not in hot}
-    mark = tile(columns, rows)
+    mark = make_tile(columns, rows)
     return [
-        *([{"transform": [_only(plain)], "mark": mark, "encoding": painted(plain)}] if plain else []),
+        *([{"transform": [_only(plain)], "mark": mark, "encoding": make_fill(plain)}] if plain else []),
         *({"transform": [_only([kind])], "mark": mark, "encoding": {"fill": fill}} for kind, fill in hot.items()),
-        *marks(looks, inner(columns.step), inner(rows.step)),
+        *make_marks(looks, measure_inner(columns.step), measure_inner(rows.step)),
     ]
 
 
@@ -138,25 +140,25 @@ def _only(kinds: Iterable[int]) -> Spec:
     return {"filter": f"indexof({list(kinds)}, datum.kind) >= 0"}
 
 
-def tile(columns: Lane, rows: Lane) -> Spec:
+def make_tile(columns: Axis, rows: Axis) -> Spec:
     """Return the mark of a cell, with a gap to the next where there is room."""
-    return {"type": "rect", "width": inner(columns.step), "height": inner(rows.step)}
+    return {"type": "rect", "width": measure_inner(columns.step), "height": measure_inner(rows.step)}
 
 
-def inner(step: int) -> int:
+def measure_inner(step: int) -> int:
     """Return the pixels of a cell without its gap."""
     return step - 1 if step >= SMALLEST else step
 
 
-def frame(columns: Lane, rows: Lane) -> Spec:
+def make_frame(columns: Axis, rows: Axis) -> Spec:
     """Return the size of a view of cells."""
     return {"width": columns.pixels, "height": rows.pixels}
 
 
-def strip(lane: Lane, side: str, looks: Mapping[int, Look], transform: Sequence[Spec]) -> Spec:
+def make_strip(lane: Axis, side: str, looks: Mapping[int, CellStyle], transform: Sequence[Spec]) -> Spec:
     """Return the layer beside an axis, ``left`` or ``top``, that says what its places are, by ``kind``."""
     down = side == "left"
-    width, height = (STRIP, inner(lane.step)) if down else (inner(lane.step), STRIP)
+    width, height = (STRIP, measure_inner(lane.step)) if down else (measure_inner(lane.step), STRIP)
     across, along = ("x", "y") if down else ("y", "x")
     return {
         "transform": list(transform),
@@ -166,52 +168,52 @@ def strip(lane: Lane, side: str, looks: Mapping[int, Look], transform: Sequence[
             "tooltip": [{"field": lane.field, "title": lane.noun}, {"field": "what", "title": "is"}],
         },
         "layer": [
-            {"mark": {"type": "rect", "width": width, "height": height}, "encoding": painted(looks)},
-            *marks(looks, width, height),
+            {"mark": {"type": "rect", "width": width, "height": height}, "encoding": make_fill(looks)},
+            *make_marks(looks, width, height),
         ],
-        "resolve": APART,
+        "resolve": SEPARATE_SCALES,
     }
 
 
-BESIDE: dict[int, Look] = {0: VALID, 1: PADDING}
+STRIP_FIELD: dict[int, CellStyle] = {0: VALID, 1: PADDING}
 """What the places along an axis may be."""
 
 
-def beside(lane: Lane, field: str, texts: Sequence[str]) -> list[Spec]:
+def make_strip_transform(lane: Axis, field: str, texts: Sequence[str]) -> list[Spec]:
     """Return what takes apart the kinds of the places of an axis, for a strip."""
     return [
-        *flat(lane, field),
+        *make_flatten_transform(lane, field),
         {"calculate": f"datum.{field}", "as": "kind"},
-        {"calculate": said("datum.kind", texts), "as": "what"},
+        {"calculate": make_choice_expression("datum.kind", texts), "as": "what"},
     ]
 
 
-GROUND: Spec = {"fill": rgba(GRAY, 0.06), "stroke": None}
+GROUND: Spec = {"fill": make_rgba(GRAY, 0.06), "stroke": None}
 """What shows how far a grid goes where it has blank cells."""
 
 
-def said(kind: str, texts: Sequence[str]) -> str:
+def make_choice_expression(kind: str, texts: Sequence[str]) -> str:
     """Return a Vega expression that turns a number into one of these texts."""
     return f"{json.dumps(list(texts))}[{kind}]"
 
 
-def flat(columns: Lane, *fields: str) -> list[Spec]:
+def make_flatten_transform(columns: Axis, *fields: str) -> list[Spec]:
     """Return what takes apart data with an array of values for ``columns`` in each of these fields."""
     return [{"calculate": columns.places, "as": columns.field}, {"flatten": [columns.field, *fields]}]
 
 
-def readable(field: str, into: str) -> Spec:
+def make_text_expression(field: str, into: str) -> Spec:
     """Return what makes a text of a number, or of the name of what is none."""
     value = f"datum.{field}"
     return {"calculate": f"isNumber({value}) ? format({value}, '.5~g') : {value}", "as": into}
 
 
-def number(field: str, into: str) -> Spec:
+def make_number_filter(field: str, into: str) -> Spec:
     """Return what keeps numbers and makes nothing of all else."""
     return {"calculate": f"isNumber(datum.{field}) ? datum.{field} : null", "as": into}
 
 
-def numbers(values: NDArray[Any]) -> list[Any]:
+def encode_numbers(values: NDArray[Any]) -> list[Any]:
     """Return numbers of a vector with six digits, and names of those that JSON has none for."""
     return [_number(value) for value in values.tolist()]
 
@@ -225,13 +227,13 @@ def _number(value: Any) -> Any:
     return int(short) if short.is_integer() and abs(short) < 1e6 else short
 
 
-def kinds(valid: Bools, mask: Bools | None) -> NDArray[np.int8]:
+def classify_timesteps(valid: Bools, mask: Bools | None) -> NDArray[np.int8]:
     """Return what each timestep is: 0 counts, 1 padding, 2 hidden by the mask, 3 padding that the mask counts."""
     told = valid if mask is None or mask.shape != valid.shape else mask
     return np.where(valid, np.where(told, 0, 2), np.where(told, 3, 1)).astype(np.int8)
 
 
-def chosen(count: int, sample: int, name: str = "sample", first: int = 0) -> Spec:
+def make_selection(count: int, sample: int, name: str = "sample", first: int = 0) -> Spec:
     """Return the parameter that says which of ``count`` is shown, with an input where there is a choice."""
     value = min(max(sample, first), first + max(0, count - 1))
     bind = {"input": "range", "min": first, "max": first + count - 1, "step": 1, "name": f"{name} "}

@@ -29,18 +29,18 @@ PIXELS = 4
 RGB = tuple[int, int, int]
 
 
-def rgba(color: RGB, alpha: float) -> str:
+def make_rgba(color: RGB, alpha: float) -> str:
     """Return a translucent colour."""
     return f"rgba({color[0]},{color[1]},{color[2]},{alpha:g})"
 
 
-def ramp(color: RGB, most: float = 0.9) -> list[str]:
+def make_ramp(color: RGB, most: float = 0.9) -> list[str]:
     """Return the ends of a scale from next to nothing to a colour."""
-    return [rgba(color, 0.1), rgba(color, most)]
+    return [make_rgba(color, 0.1), make_rgba(color, most)]
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class CellStyle:
     """How a kind of cell looks.
 
     Attributes:
@@ -60,15 +60,15 @@ class Look:
     edge: str = ""
 
 
-VALID = Look(rgba(BLUE, 0.25))
-PADDING = Look(rgba(GRAY, 0.14), "slash", rgba(GRAY, 0.75))
-HIDDEN = Look(rgba(VERMILION, 0.25), "strike", rgba(VERMILION, 1), 1.8)
-COUNTED = Look(rgba(AMBER, 0.3), "diamond", rgba(AMBER, 1), 1.2, solid=True, edge=rgba(BROWN, 1))
-NOT_FINITE = Look(rgba(VERMILION, 0.12), "cross", rgba(VERMILION, 1), 1.8)
-UNMOVED = Look(rgba(GRAY, 0.1), "dot", rgba(GRAY, 0.8), 1, solid=True)
+VALID = CellStyle(make_rgba(BLUE, 0.25))
+PADDING = CellStyle(make_rgba(GRAY, 0.14), "slash", make_rgba(GRAY, 0.75))
+HIDDEN = CellStyle(make_rgba(VERMILION, 0.25), "strike", make_rgba(VERMILION, 1), 1.8)
+COUNTED = CellStyle(make_rgba(AMBER, 0.3), "diamond", make_rgba(AMBER, 1), 1.2, solid=True, edge=make_rgba(BROWN, 1))
+NOT_FINITE = CellStyle(make_rgba(VERMILION, 0.12), "cross", make_rgba(VERMILION, 1), 1.8)
+UNMOVED = CellStyle(make_rgba(GRAY, 0.1), "dot", make_rgba(GRAY, 0.8), 1, solid=True)
 
 
-def path(mark: str, width: float, height: float) -> str:
+def make_path(mark: str, width: float, height: float) -> str:
     """Return a mark as an SVG path in pixels, for a cell of this size."""
     x, y, r = width / 2, height / 2, min(width, height) * 0.28
     made = {
@@ -86,7 +86,7 @@ def path(mark: str, width: float, height: float) -> str:
     return made[mark]
 
 
-def hatch(width: float, height: float) -> str:
+def make_hatch(width: float, height: float) -> str:
     """Return slanted lines over a band of this size, as an SVG path in pixels; they go on in the band beside it."""
     rise = max(8.0, width)
     every = rise / max(1, round(rise / 14))
@@ -106,19 +106,19 @@ def _clipped(low: float, rise: float, width: float, height: float) -> str:
     return "M" + "L".join(f"{x:.2f},{y:.2f}" for x, y in points)
 
 
-def painted(looks: Mapping[int, Look], field: str = "kind") -> Spec:
+def make_fill(looks: Mapping[int, CellStyle], field: str = "kind") -> Spec:
     """Return the fill of cells by their kind."""
     return {"fill": _scaled(field, {kind: look.fill for kind, look in looks.items()})}
 
 
-def marks(looks: Mapping[int, Look], width: float, height: float, field: str = "kind") -> list[Spec]:
+def make_marks(looks: Mapping[int, CellStyle], width: float, height: float, field: str = "kind") -> list[Spec]:
     """Return the layer of marks on cells of this size; none where no kind has one."""
     marked = {kind: look for kind, look in looks.items() if look.mark}
     if not marked:
         return []
     thin = min(1.0, max(0.5, min(width, height) / 14))
     drawn: dict[str, dict[int, Any]] = {
-        "shape": {kind: path(look.mark, width, height) for kind, look in marked.items()},
+        "shape": {kind: make_path(look.mark, width, height) for kind, look in marked.items()},
         "stroke": {kind: look.edge or look.ink for kind, look in marked.items()},
         "fill": {kind: look.ink if look.solid else "transparent" for kind, look in marked.items()},
         "strokeWidth": {kind: look.width * thin for kind, look in marked.items()},
@@ -132,7 +132,7 @@ def marks(looks: Mapping[int, Look], width: float, height: float, field: str = "
     ]
 
 
-APART: Spec = {"scale": dict.fromkeys(("fill", "shape", "stroke", "strokeWidth"), "independent")}
+SEPARATE_SCALES: Spec = {"scale": dict.fromkeys(("fill", "shape", "stroke", "strokeWidth"), "independent")}
 """Keeps the scales of layers apart, each of which has kinds of its own."""
 
 
@@ -147,16 +147,16 @@ def _scaled(field: str, values: Mapping[int, Any]) -> Spec:
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class LegendEntry:
     """A line of a legend: what is drawn, and what it means. ``dash`` is of lines."""
 
-    look: Look
+    look: CellStyle
     text: str
     dash: tuple[int, int] | None = None
     marker: str = ""
 
 
-def legend(entries: Sequence[Entry], width: int) -> list[Spec]:
+def make_chart_legend(entries: Sequence[LegendEntry], width: int) -> list[Spec]:
     """Return the view that says what looks mean, in as many rows as it needs; none without entries."""
     if not entries:
         return []
@@ -190,7 +190,7 @@ def legend(entries: Sequence[Entry], width: int) -> list[Spec]:
     ]  # fmt: skip
 
 
-def _laid_out(entries: Sequence[Entry], width: int) -> list[Spec]:
+def _laid_out(entries: Sequence[LegendEntry], width: int) -> list[Spec]:
     """Return the entries with their places, in rows of at most ``width`` pixels."""
     placed, x, row = [], 0.0, 0
     for entry in entries:
@@ -207,7 +207,7 @@ def _plain(**fields: str) -> Spec:
     return {channel: {"field": field, **_type(channel), "scale": None} for channel, field in fields.items()}
 
 
-def _placed(entry: Entry, x: float, y: float) -> Spec:
+def _placed(entry: LegendEntry, x: float, y: float) -> Spec:
     look = entry.look
     wide = 24 if look.mark == "line" else 16
     return {
@@ -216,22 +216,22 @@ def _placed(entry: Entry, x: float, y: float) -> Spec:
         "text": entry.text,
         "fill": look.fill,
         "back": "M-8,-8h16v16h-16Z",
-        "front": path(look.mark, wide, 16),
+        "front": make_path(look.mark, wide, 16),
         "ink": look.edge or look.ink,
         "solid": look.ink if look.solid else "transparent",
         "width": look.width,
         "dash": list(entry.dash or (1, 0)),
-        "marker": path(entry.marker, 16, 16),
+        "marker": make_path(entry.marker, 16, 16),
     }
 
 
-def gradient(title: str, orient: str = "top", **more: Any) -> Spec:
+def make_gradient_legend(title: str, orient: str = "top", **more: Any) -> Spec:
     """Return the legend of a scale of colours."""
     size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
     return {"title": title, "orient": orient, **size, **more}
 
 
-def assembled(views: Sequence[Spec], about: str, notes: Sequence[str] = (), params: Sequence[Spec] = ()) -> Spec:
+def assemble_spec(views: Sequence[Spec], about: str, notes: Sequence[str] = (), params: Sequence[Spec] = ()) -> Spec:
     """Return views, one below the other, as a whole specification; ``notes`` say what was left out."""
     said = [note for note in notes if note]
     return {
@@ -268,7 +268,7 @@ CONFIG: Spec = {
         "labelPadding": 5,
         "titlePadding": 7,
         "grid": False,
-        "gridColor": rgba(GRAY, 0.3),
+        "gridColor": make_rgba(GRAY, 0.3),
     },
     "legend": {**_GUIDE, "offset": 8, "titleFontSize": TEXT, "gradientThickness": 11, "gradientStrokeWidth": 0},
 }

@@ -9,11 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.trace import Inspection, Outputs, Unmasked
-from maskcli.render.charts import Figure, Spec, printable
-from maskcli.render.charts.grids import GAP, Lane, chosen, flat, inner, kinds, lane, number, numbers, readable, said
+from maskcli.records.trace import Inspection, OutputValues, Unmasked
+from maskcli.render.charts import Figure, Spec, make_chart_name
+from maskcli.render.charts.grids import (
+    GAP,
+    Axis,
+    classify_timesteps,
+    encode_numbers,
+    make_axis,
+    make_choice_expression,
+    make_flatten_transform,
+    make_number_filter,
+    make_selection,
+    make_text_expression,
+    measure_inner,
+)
 from maskcli.render.charts.looks import (
-    APART,
     BLUE,
     COUNTED,
     GRAY,
@@ -22,27 +33,28 @@ from maskcli.render.charts.looks import (
     NOT_FINITE,
     PADDING,
     PIXELS,
+    SEPARATE_SCALES,
     VALID,
     VERMILION,
-    Entry,
-    Look,
-    assembled,
-    hatch,
-    legend,
-    marks,
-    painted,
-    path,
-    rgba,
+    CellStyle,
+    LegendEntry,
+    assemble_spec,
+    make_chart_legend,
+    make_fill,
+    make_hatch,
+    make_marks,
+    make_path,
+    make_rgba,
 )
-from maskcli.render.numbers import plural, short
-from maskcli.render.views.outputs import as_integers, fits
+from maskcli.render.numbers import format_count, format_short
+from maskcli.render.views.outputs import convert_ids, has_timesteps
 
 PLACES = 200
 MOST_FEATURES = 32
 MOST_NUMBERS = 40_000
 """Numbers that a page carries of one output; there are as many features as come to no more."""
 HEIGHT = 220
-LOOKS: dict[int, Look] = {0: VALID, 1: PADDING, 2: HIDDEN, 3: COUNTED}
+LOOKS: dict[int, CellStyle] = {0: VALID, 1: PADDING, 2: HIDDEN, 3: COUNTED}
 WHAT = ("valid", "padding", "valid, but masked", "padding that the mask misses")
 DASH = (5, 3)
 
@@ -59,8 +71,8 @@ class _Line:
     dash: tuple[int, int]
 
 
-MASKED = _Line("masked", "with the mask", rgba(BLUE, 1), "circle", True, (1, 0))
-UNMASKED = _Line("unmasked", "without any mask", rgba(VERMILION, 1), "triangle", False, DASH)
+MASKED = _Line("masked", "with the mask", make_rgba(BLUE, 1), "circle", True, (1, 0))
+UNMASKED = _Line("unmasked", "without any mask", make_rgba(VERMILION, 1), "triangle", False, DASH)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,29 +98,29 @@ class _Run:
     all_features: int
 
 
-def choices(inspection: Inspection, number: int = 0) -> tuple[int, int]:
+def count_choices(inspection: Inspection, number: int = 0) -> tuple[int, int]:
     """Return how many samples and features of an output there are to choose from; 0 where all are drawn."""
     run = _run(inspection, 0, number)
     return run.samples, run.all_features
 
 
-def figure(inspection: Inspection, sample: int = 0, feature: int = 0, number: int = 0) -> Figure:
+def make_figure(inspection: Inspection, sample: int = 0, feature: int = 0, number: int = 0) -> Figure:
     """Return the figure of an output; ``sample`` and ``feature`` are those that are shown first."""
     output, run = inspection.outputs[number], _run(inspection, feature, number)
-    across = lane(run.place, run.runs[0].shape[-1], limit=PLACES, most=44)
+    across = make_axis(run.place, run.runs[0].shape[-1], limit=PLACES, most=44)
     title = (
-        f"Output {printable(output.name)} of {printable(output.call)}"
+        f"Output {make_chart_name(output.name)} of {make_chart_name(output.call)}"
         if len(inspection.outputs) > 1
-        else f"Output of {printable(output.call)}"
+        else f"Output of {make_chart_name(output.call)}"
     )
     about = _about(*inspection.beside[number])
-    params = [chosen(run.samples, sample)] if run.samples else []
+    params = [make_selection(run.samples, sample)] if run.samples else []
     if run.all_features:
-        params.append(chosen(len(run.features), feature, "feature", run.features.start))
+        params.append(make_selection(len(run.features), feature, "feature", run.features.start))
     left = max(0, run.all_features - len(run.features))
-    cut = f"{GAP} {plural(left, 'feature')} not drawn" if left else ""
-    views = [*legend(_entries(run), across.pixels), _view(run, across)]
-    return Figure("outputs", title, about, assembled(views, about, [across.note, cut], params))
+    cut = f"{GAP} {format_count(left, 'feature')} not drawn" if left else ""
+    views = [*make_chart_legend(_entries(run), across.pixels), _view(run, across)]
+    return Figure("outputs", title, about, assemble_spec(views, about, [across.note, cut], params))
 
 
 # What there is to draw.
@@ -122,10 +134,10 @@ def _run(inspection: Inspection, feature: int, number: int) -> _Run:
     places = output.valid.shape
     runs = tuple(np.moveaxis(_plain(run).reshape(*places, _rest(run, 2)), 1, 2) for run in values)
     shown = _features(runs, feature)
-    mask = output.mask if fits(output.mask, output.valid) else None
+    mask = output.mask if has_timesteps(output.mask, output.valid) else None
     return _Run(
         tuple(run[:, shown.start : shown.stop] for run in runs),
-        kinds(output.valid, mask),
+        classify_timesteps(output.valid, mask),
         _tokens(inspection, output.valid),
         "timestep",
         places[0],
@@ -164,7 +176,7 @@ def _features(runs: tuple[NDArray[Any], ...], feature: int) -> range:
 def _tokens(inspection: Inspection, valid: Bools) -> NDArray[Any] | None:
     given = inspection.primary
     same = given is not None and given.valid is not None and given.valid.shape == valid.shape
-    return as_integers(given) if given is not None and same and given.kind == "ids" else None
+    return convert_ids(given) if given is not None and same and given.kind == "ids" else None
 
 
 # How it is drawn.
@@ -174,7 +186,7 @@ def _lines(run: _Run) -> list[_Line]:
     return [MASKED, UNMASKED][: len(run.runs)]
 
 
-def _view(run: _Run, across: Lane) -> Spec:
+def _view(run: _Run, across: Axis) -> Spec:
     layers = _bands(run, across) if run.kind is not None else _moves(run)
     for line in _lines(run):
         layers += _drawn(line, across, joined=run.place == "timestep")
@@ -185,18 +197,18 @@ def _view(run: _Run, across: Lane) -> Spec:
         "height": HEIGHT,
         "encoding": {"x": across.channel()},
         "layer": [*layers, _hover(run)],
-        "resolve": APART,
+        "resolve": SEPARATE_SCALES,
     }
 
 
-def _data(run: _Run, across: Lane) -> list[Spec]:
+def _data(run: _Run, across: Axis) -> list[Spec]:
     """Return a datum for each sample, with arrays over the places that are drawn, for each feature."""
     return [
         {
             "sample": row,
-            **{line.field: [numbers(of[across.at]) for of in values[row]] for line, values in _named(run)},
+            **{line.field: [encode_numbers(of[across.at]) for of in values[row]] for line, values in _named(run)},
             **({} if run.kind is None else {"kind": run.kind[row, across.at].tolist()}),
-            **({} if run.tokens is None else {"token": numbers(run.tokens[row, across.at])}),
+            **({} if run.tokens is None else {"token": encode_numbers(run.tokens[row, across.at])}),
         }
         for row in range(len(run.runs[0]))
     ]
@@ -206,7 +218,7 @@ def _named(run: _Run) -> list[tuple[_Line, NDArray[Any]]]:
     return list(zip(_lines(run), run.runs, strict=True))
 
 
-def _transform(run: _Run, across: Lane) -> list[Spec]:
+def _transform(run: _Run, across: Axis) -> list[Spec]:
     """Return what picks a sample and a feature, and takes the arrays apart."""
     lines = [line.field for line in _lines(run)]
     of_feature = f"feature - {run.features.start}" if run.all_features else "0"
@@ -216,12 +228,12 @@ def _transform(run: _Run, across: Lane) -> list[Spec]:
         *([{"filter": "datum.sample === sample"}] if run.samples else []),
         # Never into the field itself: that is read again when another feature is chosen.
         *({"calculate": f"datum.{field}[{of_feature}]", "as": f"{field}_row"} for field in lines),
-        *flat(across, *(f"{field}_row" for field in lines), *extra),
+        *make_flatten_transform(across, *(f"{field}_row" for field in lines), *extra),
         *({"calculate": f"datum.{field}_row", "as": field} for field in lines),
         {"calculate": f"datum.{across.field} < {gap} ? 0 : 1", "as": "part"},
-        *(number(field, f"{field}_at") for field in lines),
-        *(readable(field, f"{field}_text") for field in lines),
-        *([{"calculate": said("datum.kind", WHAT), "as": "what"}] if run.kind is not None else []),
+        *(make_number_filter(field, f"{field}_at") for field in lines),
+        *(make_text_expression(field, f"{field}_text") for field in lines),
+        *([{"calculate": make_choice_expression("datum.kind", WHAT), "as": "what"}] if run.kind is not None else []),
         *([_difference()] if len(lines) > 1 else []),
     ]
 
@@ -232,7 +244,7 @@ def _difference() -> Spec:
     return {"calculate": f"{both} ? format(abs(datum.masked - datum.unmasked), '.4~g') : '–'", "as": "moves"}
 
 
-def _bands(run: _Run, across: Lane) -> list[Spec]:
+def _bands(run: _Run, across: Axis) -> list[Spec]:
     """Return the layers behind the lines that say what each timestep is, and those of a strip above them."""
     assert run.kind is not None  # noqa: S101 - only timesteps have bands
     found = {kind: look for kind, look in LOOKS.items() if (run.kind == kind).any()}
@@ -241,21 +253,26 @@ def _bands(run: _Run, across: Lane) -> list[Spec]:
     middle = {"y": {"value": HEIGHT / 2}}
     layers: list[Spec] = []
     if odd:
-        rect = {"mark": {"type": "rect", **wide}, "encoding": middle | painted(odd)}
+        rect = {"mark": {"type": "rect", **wide}, "encoding": middle | make_fill(odd)}
         layers.append({"transform": [{"filter": "datum.kind > 0"}], **rect})
     if 1 in odd:
-        lines = {"type": "point", "size": PIXELS, "shape": hatch(across.step, HEIGHT), "stroke": rgba(GRAY, 0.4)}
+        lines = {
+            "type": "point",
+            "size": PIXELS,
+            "shape": make_hatch(across.step, HEIGHT),
+            "stroke": make_rgba(GRAY, 0.4),
+        }
         mark = {**lines, "strokeWidth": 0.8, "opacity": 1}
         layers.append({"transform": [{"filter": "datum.kind === 1"}], "mark": mark, "encoding": middle})
     return [*layers, *_strip(run, across, found)]
 
 
-def _strip(run: _Run, across: Lane, found: dict[int, Look]) -> list[Spec]:
+def _strip(run: _Run, across: Axis, found: dict[int, CellStyle]) -> list[Spec]:
     """Return the layers of a row of cells above the plot, with tokens where they have room."""
-    width, height = inner(across.step), 18
+    width, height = measure_inner(across.step), 18
     above = {"y": {"value": -height / 2 - 4}}
-    cells = [{"mark": {"type": "rect", "width": width, "height": height}, "encoding": painted(found)}]
-    layers = [*cells, *marks(found, width, height)]
+    cells = [{"mark": {"type": "rect", "width": width, "height": height}, "encoding": make_fill(found)}]
+    layers = [*cells, *make_marks(found, width, height)]
     if run.tokens is not None and run.tokens.size:
         longest = max(len(str(run.tokens.min())), len(str(run.tokens.max())))
         if LETTER * longest + 5 <= across.step:
@@ -269,7 +286,7 @@ def _moves(run: _Run) -> list[Spec]:
     if len(run.runs) < 2:
         return []
     ends = {"y": _value("masked"), "y2": {"field": "unmasked_at"}}
-    return [{"mark": {"type": "rule", "stroke": rgba(GRAY, 0.7), "strokeWidth": 1}, "encoding": ends}]
+    return [{"mark": {"type": "rule", "stroke": make_rgba(GRAY, 0.7), "strokeWidth": 1}, "encoding": ends}]
 
 
 def _value(field: str) -> Spec:
@@ -281,10 +298,10 @@ def _value(field: str) -> Spec:
     }
 
 
-def _drawn(line: _Line, across: Lane, joined: bool) -> list[Spec]:
+def _drawn(line: _Line, across: Axis, joined: bool) -> list[Spec]:
     """Return the layers of a run: its line, its markers where they have room, and crosses for what is no number."""
     base: Spec = {"stroke": line.ink, "strokeWidth": 1.8}
-    markers = {"type": "point", "size": PIXELS, "opacity": 1, "shape": path(line.marker, 8, 8), **base}
+    markers = {"type": "point", "size": PIXELS, "opacity": 1, "shape": make_path(line.marker, 8, 8), **base}
     value = _value(line.field)
     at = {"y": value, "detail": {"field": "part", "type": "nominal"}}
     layers: list[Spec] = []
@@ -294,7 +311,7 @@ def _drawn(line: _Line, across: Lane, joined: bool) -> list[Spec]:
         mark = {**markers, "fill": line.ink if line.solid else "transparent"}
         there = [{"filter": f"isValid(datum.{line.field}_at)"}]
         layers.append({"transform": there, "mark": mark, "encoding": {"y": value}})
-    cross = {**markers, "shape": path("cross", 13, 13)}
+    cross = {**markers, "shape": make_path("cross", 13, 13)}
     low = {"y": {"value": HEIGHT - (8 if line is MASKED else 20)}}
     nothing = [{"filter": f"!isValid(datum.{line.field}_at)"}]
     return [*layers, {"transform": nothing, "mark": cross, "encoding": low}]
@@ -312,23 +329,26 @@ def _hover(run: _Run) -> Spec:
     return {"mark": mark, "encoding": {"y": {"value": HEIGHT / 2}, "tooltip": tooltip}}
 
 
-def _entries(run: _Run) -> list[Entry]:
+def _entries(run: _Run) -> list[LegendEntry]:
     joined = run.place == "timestep"
     entries = [
-        Entry(
-            Look("transparent", "line" if joined else "", line.ink, 1.8, line.solid), line.text, line.dash, line.marker
+        LegendEntry(
+            CellStyle("transparent", "line" if joined else "", line.ink, 1.8, line.solid),
+            line.text,
+            line.dash,
+            line.marker,
         )
         for line in _lines(run)
     ]
     if run.kind is not None:
         counts = np.bincount(run.kind.ravel(), minlength=4)
-        entries += [Entry(look, WHAT[kind]) for kind, look in LOOKS.items() if counts[kind] and kind]
+        entries += [LegendEntry(look, WHAT[kind]) for kind, look in LOOKS.items() if counts[kind] and kind]
     if not all(np.isfinite(values).all() for values in run.runs):
-        entries.append(Entry(NOT_FINITE, "NaN or infinite"))
+        entries.append(LegendEntry(NOT_FINITE, "NaN or infinite"))
     return entries
 
 
-def _about(output: Outputs, unmasked: Unmasked | None) -> str:
+def _about(output: OutputValues, unmasked: Unmasked | None) -> str:
     shown = f"Outputs of shape {output.shape!s}, one sample and feature at a time"
     if output.valid is None:
         shown = f"Outputs of shape {output.shape!s}, without timesteps"
@@ -338,5 +358,5 @@ def _about(output: Outputs, unmasked: Unmasked | None) -> str:
     if output.valid is None:
         moved = f"{shown}, beside those without any mask. Without it the largest change is "
     padding = unmasked.max_abs_change_padding
-    at_padding = f", and at padding {short(padding)}" if padding is not None else ""
-    return f"{moved}{short(unmasked.max_abs_change_valid)}{at_padding}."
+    at_padding = f", and at padding {format_short(padding)}" if padding is not None else ""
+    return f"{moved}{format_short(unmasked.max_abs_change_valid)}{at_padding}."

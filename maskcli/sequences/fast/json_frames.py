@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable
 
-from maskcli.sequences.fast.normalize import without_blanks
+from maskcli.sequences.fast.normalize import remove_blanks
 from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.fast.tokenizer import Frame, Workspace, tokenize
 
@@ -22,15 +22,15 @@ COMMA = b","
 
 
 @dataclasses.dataclass(frozen=True)
-class Framed:
+class JsonFrame:
     """What stands around the integers of each row, and the field that they are in; None for bare lists."""
 
     frame: Frame
     field: str | None
 
 
-def quickly(
-    block: bytes, framed: Callable[[bytes], Framed | None], line_ends: bool, work: Workspace
+def parse_framed(
+    block: bytes, framed: Callable[[bytes], JsonFrame | None], line_ends: bool, work: Workspace
 ) -> FastRows | None:
     """Return the rows of a block, or None in doubt.
 
@@ -46,7 +46,7 @@ def quickly(
     rows = tokenize(block, found.frame, work)
     if rows is not None:
         return FastRows(rows, found.field)
-    close = without_blanks(block, line_ends)
+    close = remove_blanks(block, line_ends)
     even = None if close is None else framed(close)
     rows = None if close is None or even is None else tokenize(close, even.frame, work)
     # What is quoted lost its blanks too, and so the field must be spelled in each row as in the first.
@@ -60,17 +60,17 @@ def _count(block: bytes, field: str) -> int:
     return max(block.count(json.dumps(field, ensure_ascii=ascii_).encode()) for ascii_ in (True, False))
 
 
-def line_frame(block: bytes) -> Framed | None:
+def find_line_frame(block: bytes) -> JsonFrame | None:
     """Return the frame of rows that are a line each, by the first of them."""
     line = block[: block.find(b"\n") + 1]
     opened, closed = line.find(b"[") + 1, line.rfind(b"]")
     if not 0 < opened <= closed:
         return None
     head, suffix = line[:opened], line[closed:]
-    return _framed(Frame(head, head, suffix, separator_of(block)), head + suffix)
+    return _framed(Frame(head, head, suffix, find_separator(block)), head + suffix)
 
 
-def array_frame(block: bytes) -> Framed | None:
+def find_array_frame(block: bytes) -> JsonFrame | None:
     """Return the frame of rows of an array, each with a comma before it, by the first two of them."""
     opened = block.find(b"[") + 1
     closed = block.find(b"]", opened)
@@ -81,16 +81,16 @@ def array_frame(block: bytes) -> Framed | None:
     between = block[closed:second] if second else block[closed:] + head
     suffix, comma, prefix = between.partition(COMMA)
     rows = head.lstrip()[1:] + suffix, prefix + suffix
-    return _framed(Frame(head, comma + prefix, suffix, separator_of(block)), *rows)
+    return _framed(Frame(head, comma + prefix, suffix, find_separator(block)), *rows)
 
 
-def separator_of(block: bytes) -> bytes:
+def find_separator(block: bytes) -> bytes:
     """Return what stands between the first two integers that follow each other, or what may."""
     found = SEPARATOR.search(block, 0, SEARCHED)
     return found[1] if found else COMMA
 
 
-def _framed(frame: Frame, *rows: bytes) -> Framed | None:
+def _framed(frame: Frame, *rows: bytes) -> JsonFrame | None:
     """Return a frame whose rows, without their integers, are the same list or record of one list, each by itself."""
     try:
         first, *others = [json.loads(row.decode()) for row in rows]
@@ -99,7 +99,7 @@ def _framed(frame: Frame, *rows: bytes) -> Framed | None:
     if any(other != first for other in others):
         return None
     if first == []:
-        return Framed(frame, None)
+        return JsonFrame(frame, None)
     if isinstance(first, dict) and list(first.values()) == [[]]:
-        return Framed(frame, next(iter(first)))
+        return JsonFrame(frame, next(iter(first)))
     return None

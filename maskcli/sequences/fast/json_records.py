@@ -15,17 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.sequences.fast.json_frames import separator_of
+from maskcli.sequences.fast.json_frames import find_separator
 from maskcli.sequences.fast.rows import FastRows
-from maskcli.sequences.fast.tokenizer import Frame, Workspace, tokenize
+from maskcli.sequences.fast.tokenizer import Frame, Places, Workspace, tokenize
 
 OPEN, CLOSE = b"[]"
 MARK = '"maskcli: end of a row"'
 """JSON that is read between two records."""
-Places = NDArray[np.int64]
 
 
-def records_quickly(block: bytes, wanted: str | None, work: Workspace) -> FastRows | None:
+def parse_records(block: bytes, wanted: str | None, work: Workspace) -> FastRows | None:
     """Return the lists in the field ``wanted``, or in the only one that holds integers in the first record.
 
     None in doubt.
@@ -47,7 +46,7 @@ def records_quickly(block: bytes, wanted: str | None, work: Workspace) -> FastRo
     if lists is None:
         return None
     integers, rest = _apart(block, *lists)
-    ragged = tokenize(integers, Frame(b"", b"", b"\n", separator_of(integers)), work)
+    ragged = tokenize(integers, Frame(b"", b"", b"\n", find_separator(integers)), work)
     records = None if ragged is None else _records(rest, rows)
     if records is None or ragged is None or any(record.get(name) != [] for record in records):
         return None

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.fast.padding import Matrix, Rows, is_wide, rows_at_once
+from maskcli.sequences.fast.padding import Matrix, Rows, count_rows_at_once, is_wide
 
 ROWS = 2000
 """Rows at once: what is written of them stays in the cache."""
@@ -64,7 +64,7 @@ class _Records:
         return cls(numbers, margin + starts, are_values)
 
 
-def from_lists(rows: Any) -> RaggedSequences | None:
+def convert_lists(rows: Any) -> RaggedSequences | None:
     """Return lists of integers of 32 bits as ragged sequences of int32; None for anything else."""
     lengths = _lengths(rows)
     if lengths is None:
@@ -99,7 +99,7 @@ def pad_lists(rows: Any, layout: Layout) -> PaddedBatch | None:
     except (MemoryError, ValueError, OverflowError):
         return None
     every_kept = np.minimum(lengths, maxlen)
-    step = rows_at_once(max(longest, maxlen), NUMBER.itemsize)
+    step = count_rows_at_once(max(longest, maxlen), NUMBER.itemsize)
     for at in matrix.parts(step):
         records = _Records.of(rows[at], lengths[at], margin=maxlen)
         if records is None:

@@ -5,15 +5,14 @@ tokenized: the same rows, with single separators and no blanks.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
+from maskcli.sequences.fast.tokenizer import Bytes
 
-Bytes = NDArray[np.uint8]
 BLANK, TAB, RETURN, LINE_END, COMMA, MINUS, ZERO = b" \t\r\n,-0"
 
 
-def without_blanks(block: bytes, line_ends: bool) -> bytes | None:
+def remove_blanks(block: bytes, line_ends: bool) -> bytes | None:
     """Return JSON without the blanks between its signs, or None where a blank parts two digits or a sign from them.
 
     What stands in quotes loses its blanks too, which the caller has to rule out.
@@ -29,7 +28,7 @@ def without_blanks(block: bytes, line_ends: bool) -> bytes | None:
     return text.tobytes() if _numbers(raw) == _numbers(text) else None
 
 
-def with_single_separators(block: bytes) -> bytes:
+def unify_separators(block: bytes) -> bytes:
     """Return lines of text with a comma for each separator.
 
     Cells are split by a comma or a tab, with blanks around it, or by blanks alone; a carriage return belongs to the end

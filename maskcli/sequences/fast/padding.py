@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import Side
-from maskcli.sequences.threads import are_several, each, in_order
+from maskcli.sequences.threads import has_several_processors, map_each, map_in_order
 
 CHUNK = 2**20
 """Bytes of the rows that are worked on at once."""
@@ -96,11 +96,11 @@ class Matrix:
         asks for that of the rows that come next.
         """
         n_rows, width = self.tokens.shape
-        if self.tokens.nbytes < MANY or not are_several():
+        if self.tokens.nbytes < MANY or not has_several_processors():
             yield from _slices(0, n_rows, step)
             return
         many = step * max(1, MANY // (step * width * self.tokens.itemsize))
-        for rows, _ in in_order(self._touch, _slices(0, n_rows, many), alone=0):
+        for rows, _ in map_in_order(self._touch, _slices(0, n_rows, many), alone=0):
             yield from _slices(rows.start, rows.stop, step)
 
     def _touch(self, rows: slice) -> None:
@@ -108,7 +108,7 @@ class Matrix:
         self.mask[rows] = False
 
 
-def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bools]:
+def fill_matrix(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bools]:
     """Return tokens ``(n_rows, maxlen)`` of ``dtype``, ``value`` at padding, and the mask, True at tokens.
 
     Args:
@@ -125,7 +125,7 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
     matrix = Matrix(len(rows.kept), rows.maxlen, rows.padding, value, dtype)
     wide = is_wide(rows.maxlen, max(values.itemsize, matrix.tokens.itemsize))
     narrows = not np.can_cast(values.dtype, dtype)
-    if narrows and (wide or rows.kept.sum() < len(values)) and not holds(dtype, values):
+    if narrows and (wide or rows.kept.sum() < len(values)) and not can_hold(dtype, values):
         raise MisfitError
     if wide:
         _copied(values, rows, value, matrix)
@@ -135,22 +135,22 @@ def laid_out(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints, Bo
         at, source, begins = chunk
         matrix.fill(at, source, begins, rows.kept[at])
 
-    chunks = list(_chunks(values, rows, rows_at_once(rows.maxlen, matrix.tokens.itemsize)))
+    chunks = list(_chunks(values, rows, count_rows_at_once(rows.maxlen, matrix.tokens.itemsize)))
     if matrix.tokens.nbytes < MANY:
         for chunk in chunks:
             work(chunk)
     else:
-        each(work, chunks)
+        map_each(work, chunks)
     return matrix.tokens, matrix.mask
 
 
-def holds(dtype: str, values: Ints) -> bool:
+def can_hold(dtype: str, values: Ints) -> bool:
     """Return whether a dtype holds all of some integers, each part of which is read from memory once."""
     if np.can_cast(values.dtype, dtype):
         return True
-    parts = [values[at] for at in _slices(0, len(values), rows_at_once(1, values.itemsize))]
+    parts = [values[at] for at in _slices(0, len(values), count_rows_at_once(1, values.itemsize))]
     within = partial(_are_within, dtype)
-    return all(each(within, parts) if values.nbytes >= MANY else map(within, parts))
+    return all(map_each(within, parts) if values.nbytes >= MANY else map(within, parts))
 
 
 def _are_within(dtype: str, values: Ints) -> bool:
@@ -179,7 +179,7 @@ def is_wide(maxlen: int, itemsize: int) -> bool:
     return maxlen * itemsize > WIDEST
 
 
-def rows_at_once(maxlen: int, itemsize: int) -> int:
+def count_rows_at_once(maxlen: int, itemsize: int) -> int:
     """Return how many rows of so many values stay in the cache together, at least one."""
     return max(1, CHUNK // (maxlen * itemsize))
 

@@ -20,24 +20,24 @@ _LOCAL = threading.local()
 
 def parse_json_array(block: bytes) -> FastRows | None:
     """Return the rows of a JSON array, each with a comma before it."""
-    from maskcli.sequences.fast.json_frames import array_frame, quickly
+    from maskcli.sequences.fast.json_frames import find_array_frame, parse_framed
 
-    return quickly(block, array_frame, True, _workspace())
+    return parse_framed(block, find_array_frame, True, _workspace())
 
 
 def parse_json_lines(block: bytes, field: str | None) -> FastRows | None:
     """Return the rows of JSON Lines; ``field`` None leaves the choice of a field to the records."""
-    from maskcli.sequences.fast.json_frames import line_frame, quickly
-    from maskcli.sequences.fast.json_records import records_quickly
+    from maskcli.sequences.fast.json_frames import find_line_frame, parse_framed
+    from maskcli.sequences.fast.json_records import parse_records
 
-    return quickly(block, line_frame, False, _workspace()) or records_quickly(block, field, _workspace())
+    return parse_framed(block, find_line_frame, False, _workspace()) or parse_records(block, field, _workspace())
 
 
 def parse_text(block: bytes) -> FastRows | None:
     """Return the rows of lines of integers, the last with its end."""
-    from maskcli.sequences.fast.text_lines import quickly
+    from maskcli.sequences.fast.text_lines import parse_lines
 
-    return quickly(block, _workspace())
+    return parse_lines(block, _workspace())
 
 
 def _workspace() -> Workspace:

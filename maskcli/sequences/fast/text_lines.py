@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from maskcli.sequences.fast.normalize import with_single_separators
+from maskcli.sequences.fast.normalize import unify_separators
 from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.fast.tokenizer import Frame, Workspace, tokenize
 
@@ -15,7 +15,7 @@ EVEN = Frame(b"", b"", b"\n", b",", loose=True)
 """Of lines with single separators."""
 
 
-def quickly(block: bytes, work: Workspace) -> FastRows | None:
+def parse_lines(block: bytes, work: Workspace) -> FastRows | None:
     """Return the rows of a block, or None in doubt.
 
     Args:
@@ -24,7 +24,7 @@ def quickly(block: bytes, work: Workspace) -> FastRows | None:
     """
     rows = tokenize(block, _frame(block), work)
     if rows is None:
-        rows = tokenize(with_single_separators(block), EVEN, work)
+        rows = tokenize(unify_separators(block), EVEN, work)
     return None if rows is None else FastRows(rows)
 
 

@@ -28,10 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools, Ints
+from maskcli.records.arrays import Array, Bools, Ints
 from maskcli.records.sequences import RaggedSequences
 
-Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
 ZERO, NINE, MINUS = b"09-"

@@ -14,8 +14,8 @@ from maskcli.api.pad import pad
 from maskcli.errors import InputError, UsageError
 from maskcli.records.sequences import Layout
 from maskcli.sequences.fast import lists, padding
-from maskcli.sequences.fast.lists import from_lists, pad_lists
-from maskcli.sequences.ragged import as_ragged, ragged_from_rows
+from maskcli.sequences.fast.lists import convert_lists, pad_lists
+from maskcli.sequences.ragged import as_ragged, join_rows
 
 INTEGERS = st.integers(-(2**31), 2**31 - 1)
 ODD = (
@@ -34,7 +34,7 @@ class Code(enum.IntEnum):
 
 @given(st.lists(st.lists(INTEGERS, max_size=9), min_size=1, max_size=9))
 def test_lists_of_integers(rows: list[list[int]]) -> None:
-    found = from_lists(rows)
+    found = convert_lists(rows)
     assert found is not None
     assert found.values.dtype == np.int32
     assert [found[row].tolist() for row in range(len(found))] == rows
@@ -54,7 +54,7 @@ def is_plain(rows: Any) -> bool:
     )
 )
 def test_anything_else_has_no_answer(rows: list[Any]) -> None:
-    found, padded = from_lists(rows), pad_lists(rows, Layout(maxlen=4))
+    found, padded = convert_lists(rows), pad_lists(rows, Layout(maxlen=4))
     assert (found is not None) == (padded is not None) == is_plain(rows)
     if found is not None and padded is not None:
         assert [found[row].tolist() for row in range(len(found))] == rows
@@ -65,19 +65,19 @@ def test_anything_else_has_no_answer(rows: list[Any]) -> None:
 def test_the_answer_is_that_of_looking_at_each_value(rows: list[Any]) -> None:
     def plainly() -> Any:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("maskcli.sequences.ragged.from_lists", lambda _: None)
+            patch.setattr("maskcli.sequences.ragged.convert_lists", lambda _: None)
             patch.setattr("maskcli.api.pad.pad_lists", lambda *_: None)
-            return ragged_from_rows(rows), pad(rows, maxlen=3, dtype="int64")
+            return join_rows(rows), pad(rows, maxlen=3, dtype="int64")
 
     try:
         expected, expected_batch = plainly()
     except InputError as error:
-        for work in (ragged_from_rows, lambda rows: pad(rows, maxlen=3, dtype="int64")):
+        for work in (join_rows, lambda rows: pad(rows, maxlen=3, dtype="int64")):
             with pytest.raises(InputError) as raised:
                 work(rows)
             assert str(raised.value) == str(error)
         return
-    found, batch = ragged_from_rows(rows), pad(rows, maxlen=3, dtype="int64")
+    found, batch = join_rows(rows), pad(rows, maxlen=3, dtype="int64")
     assert np.array_equal(found.values, expected.values)
     assert np.array_equal(found.row_splits, expected.row_splits)
     assert np.array_equal(batch.tokens, expected_batch.tokens)
@@ -107,7 +107,7 @@ def test_the_answer_is_that_of_looking_at_each_value(rows: list[Any]) -> None:
     ],
 )
 def test_no_answer_to(rows: Any) -> None:
-    assert from_lists(rows) is None
+    assert convert_lists(rows) is None
     assert pad_lists(rows, Layout()) is None
 
 
@@ -136,10 +136,10 @@ def test_rows_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "ROWS", 3)
     monkeypatch.setattr(padding, "CHUNK", 60)
     rows = [list(range(length % 5)) for length in range(20)]
-    found = from_lists(rows)
+    found = convert_lists(rows)
     assert found is not None
     assert [found[row].tolist() for row in range(20)] == rows
-    assert from_lists([*rows, [1.0]]) is pad_lists([*rows, [1.0]], Layout()) is None
+    assert convert_lists([*rows, [1.0]]) is pad_lists([*rows, [1.0]], Layout()) is None
     padded = pad_lists(rows, Layout("pre", "pre", 3, -1))
     assert padded is not None
     assert padded.tokens.tolist() == [([-1] * 3 + row)[-3:] for row in rows]

@@ -30,7 +30,7 @@ SIDES = st.sampled_from(["pre", "post"])
 
 @pytest.fixture(params=WAYS)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(threads, "count_processors", lambda: 2)
     for name, value in WAYS[request.param].items():
         monkeypatch.setattr(padding, name, value)
     return str(request.param)
@@ -116,7 +116,7 @@ def test_a_dtype_holds_what_is_within_its_limits(source: str, dtype: str) -> Non
     known, limits = np.iinfo(source), np.iinfo(dtype)
     edges = {edge + step for edge in (0, known.min, known.max, limits.min, limits.max) for step in (-1, 0, 1)}
     for edge in sorted(edge for edge in edges if known.min <= edge <= known.max):
-        assert padding.holds(dtype, np.array([1, edge, 2], source)) == (limits.min <= edge <= limits.max), edge
+        assert padding.can_hold(dtype, np.array([1, edge, 2], source)) == (limits.min <= edge <= limits.max), edge
 
 
 @pytest.mark.usefixtures("way")
@@ -154,7 +154,7 @@ def test_a_batch_that_no_machine_holds_is_not_asked_for(rows: object, monkeypatc
 def test_memory_is_asked_for_ahead_only_by_another_thread(
     monkeypatch: pytest.MonkeyPatch, processors: int, asks: bool
 ) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: processors)
+    monkeypatch.setattr(threads, "count_processors", lambda: processors)
     monkeypatch.setattr(padding, "MANY", 0)
     touched: list[slice] = []
     monkeypatch.setattr(padding.Matrix, "_touch", lambda _, rows: touched.append(rows))

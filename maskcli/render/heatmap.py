@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from maskcli.render.fit import APART, legend
-from maskcli.render.grid import Cells, elision_note, gap_row, left_out
-from maskcli.render.parts import HEAT, Cell, Column, Heatmap, Limits, Part, Role, Table, Text, cell, elided
+from maskcli.render.fit import LEGEND_GAP, make_legend
+from maskcli.render.grid import describe_left_out, make_elision_note, make_gap_row
+from maskcli.render.parts import HEAT, Cell, Cells, Column, Heatmap, Limits, Part, Role, Table, Text, elide, make_cell
 
 GLYPHS: dict[Role, str] = {
     "padding": "·",
@@ -51,23 +51,23 @@ RAMP = 20
 """Characters of the ramp in a legend."""
 ANCHORS = ((75, 85, 190), (60, 130, 205), (75, 165, 165), (175, 185, 95), (255, 190, 40))
 """From dark blue to light amber: no kind of colour blindness takes two for one, and each shows on black and white."""
-Ink = Role | float | None
+CellColor = Role | float | None
 """The colour of a role, or of a level."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Dab:
+class Span:
     """Characters in one ink, on the ink ``paper``; None is what the terminal takes.
 
     A level on paper of itself is a patch of colour, of which the characters are seen again where it is copied as text.
     """
 
     text: str
-    ink: Ink = None
-    paper: Ink = None
+    ink: CellColor = None
+    paper: CellColor = None
 
 
-Line = tuple[Dab, ...]
+SpanLine = tuple[Span, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,12 +94,12 @@ class _Frame:
         return _rows(self.bands)
 
 
-def level(part: float) -> int:
+def quantize_level(part: float) -> int:
     """Return 0 for about nothing, or else the quarter, from 1 to 4."""
     return 0 if part < NOTHING else min(4, max(1, math.ceil(4 * part)))
 
 
-def shade(part: float) -> tuple[int, int, int]:
+def shade_level(part: float) -> tuple[int, int, int]:
     """Return the red, green and blue of a level, lighter the larger it is."""
     place = min(1.0, max(0.0, part)) * (len(ANCHORS) - 1)
     before = min(int(place), len(ANCHORS) - 2)
@@ -113,7 +113,7 @@ def shade(part: float) -> tuple[int, int, int]:
 # Without knowing the screen.
 
 
-def as_table(heatmap: Heatmap) -> Table:
+def make_matrix_table(heatmap: Heatmap) -> Table:
     """Return the matrix as cells with roles that stand together, a row of the table for each row shown."""
     frame = dataclasses.replace(_framed(heatmap, 1), each=1)
     titles = (
@@ -124,44 +124,44 @@ def as_table(heatmap: Heatmap) -> Table:
 
     def show(row: int) -> tuple[Cells, ...]:
         drawn = tuple(
-            Cell(SEAM, "muted") if at is None else Cell("", role_of(heatmap, row, at)) for at in frame.columns
+            Cell(SEAM, "muted") if at is None else Cell("", find_role(heatmap, row, at)) for at in frame.columns
         )
-        return (cell(row, "label"), drawn, *(cell(texts[row]) for _, texts in heatmap.beside))
+        return (make_cell(row, "label"), drawn, *(make_cell(texts[row]) for _, texts in heatmap.beside))
 
-    return Table(titles, tuple(gap_row(len(titles)) if row is None else show(row) for row in frame.rows))
+    return Table(titles, tuple(make_gap_row(len(titles)) if row is None else show(row) for row in frame.rows))
 
 
-def as_parts(heatmap: Heatmap) -> list[Table | Text]:
-    """Return ``as_table``, what its glyphs mean, and what is not shown: for where nothing finer can be drawn."""
+def make_matrix_parts(heatmap: Heatmap) -> list[Table | Text]:
+    """Return the matrix as a table, its legend and what is not shown, where nothing finer can be drawn."""
     frame = _framed(heatmap, 1)
     why = ["Drawn in full: half blocks are for a terminal."] if heatmap.resolution == "half" else []
     return [
-        as_table(heatmap),
-        *(text for text in legend(_glyphs(heatmap), heatmap.limits) if isinstance(text, Text)),
+        make_matrix_table(heatmap),
+        *(text for text in make_legend(_glyphs(heatmap), heatmap.limits) if isinstance(text, Text)),
         *(Text((Cell(said, "muted"),)) for said in why),
         *_left_out(heatmap, frame),
     ]
 
 
-def role_of(heatmap: Heatmap, row: int, column: int) -> Role:
+def find_role(heatmap: Heatmap, row: int, column: int) -> Role:
     """Return the role of a cell: that of its kind, or of its level."""
     role = heatmap.meanings[int(heatmap.kinds[row, column])][0]
-    return HEAT[level(_level(heatmap, row, column))] if role in HEAT else role
+    return HEAT[quantize_level(_level(heatmap, row, column))] if role in HEAT else role
 
 
 def _level(heatmap: Heatmap, row: int, column: int) -> float:
     return 0.0 if heatmap.levels is None else float(heatmap.levels[row, column])
 
 
-def expanded(parts: Sequence[Part]) -> list[Part]:
-    """Return parts in which each matrix is ``as_parts``."""
-    return [one for part in parts for one in (as_parts(part) if isinstance(part, Heatmap) else (part,))]
+def expand_heatmaps(parts: Sequence[Part]) -> list[Part]:
+    """Return parts in which each matrix is ``make_matrix_parts``."""
+    return [one for part in parts for one in (make_matrix_parts(part) if isinstance(part, Heatmap) else (part,))]
 
 
 # On a screen.
 
 
-def drawn(heatmap: Heatmap, colours: bool, unicode: bool) -> tuple[list[Line], list[Line]]:
+def draw_heatmap(heatmap: Heatmap, colours: bool, unicode: bool) -> tuple[list[SpanLine], list[SpanLine]]:
     """Return the lines that show a matrix, and those that say what they mean and what was left out.
 
     Args:
@@ -177,7 +177,7 @@ def drawn(heatmap: Heatmap, colours: bool, unicode: bool) -> tuple[list[Line], l
     notes = [*([why] if why else []), *(text.cells[0].text for text in _left_out(heatmap, frame))]
     return (
         [_titles(heatmap, frame), *lines],
-        [*_wrapped(entries, heatmap.limits), *((Dab(note, "muted"),) for note in notes)],
+        [*_wrapped(entries, heatmap.limits), *((Span(note, "muted"),) for note in notes)],
     )
 
 
@@ -196,7 +196,7 @@ def _framed(heatmap: Heatmap, rows_a_line: int) -> _Frame:
     count, width = heatmap.kinds.shape
     bands = [
         None if at is None else tuple(range(at * rows_a_line, min(count, (at + 1) * rows_a_line)))
-        for at in elided(-(-count // rows_a_line), heatmap.limits.rows)
+        for at in elide(-(-count // rows_a_line), heatmap.limits.rows)
     ]
     labels = [SEAM if band is None else "–".join(map(str, dict.fromkeys((band[0], band[-1])))) for band in bands]
     longest = max(map(len, (heatmap.axes[0], *labels)))
@@ -222,7 +222,7 @@ def _columns(count: int, room: int, limits: Limits) -> list[int | None]:
     """Return the columns to show: all where they fit, or what does beside the seam."""
     if limits.everything or (limits.columns is None and count <= room):
         return list(range(count))
-    return elided(count, limits.columns or max(2, room - 1))
+    return elide(count, limits.columns or max(2, room - 1))
 
 
 def _margin_width(heatmap: Heatmap) -> int:
@@ -244,71 +244,71 @@ def _ruler(frame: _Frame) -> str:
     return ruler.ljust(width)
 
 
-def _titles(heatmap: Heatmap, frame: _Frame) -> Line:
+def _titles(heatmap: Heatmap, frame: _Frame) -> SpanLine:
     first = heatmap.axes[0].rjust(len(frame.labels[0]) if frame.labels else 0)
     titles = (f"  {title.rjust(width)}" for (title, _), width in zip(heatmap.beside, frame.beside, strict=False))
-    return (Dab(f"{first}  {_ruler(frame)}{''.join(titles)}", "strong"),)
+    return (Span(f"{first}  {_ruler(frame)}{''.join(titles)}", "strong"),)
 
 
-def _line(heatmap: Heatmap, frame: _Frame, index: int, half: bool) -> Line:
+def _line(heatmap: Heatmap, frame: _Frame, index: int, half: bool) -> SpanLine:
     band, label = frame.bands[index], frame.labels[index]
     if band is None:
-        return (Dab(f"{label}  {SEAM}", "muted"),)
+        return (Span(f"{label}  {SEAM}", "muted"),)
     if half:
         cells = (_pair(heatmap, band, at) for at in frame.columns)
-        return (Dab(f"{label}  ", "label"), *_merged(cells), *_margin(heatmap, band))
+        return (Span(f"{label}  ", "label"), *_merged(cells), *_margin(heatmap, band))
     wide = (_single(heatmap, band[0], at, frame.each) for at in frame.columns)
     beside = zip(heatmap.beside, frame.beside, strict=True)
-    texts = (Dab(f"  {texts[band[0]].rjust(width)}") for (_, texts), width in beside)
-    return (Dab(f"{label}  ", "label"), *_merged(wide), *texts)
+    texts = (Span(f"  {texts[band[0]].rjust(width)}") for (_, texts), width in beside)
+    return (Span(f"{label}  ", "label"), *_merged(wide), *texts)
 
 
-def _single(heatmap: Heatmap, row: int, column: int | None, width: int) -> Dab:
+def _single(heatmap: Heatmap, row: int, column: int | None, width: int) -> Span:
     if column is None:
-        return Dab(SEAM.ljust(width), "muted")
-    role = role_of(heatmap, row, column)
+        return Span(SEAM.ljust(width), "muted")
+    role = find_role(heatmap, row, column)
     glyph = GLYPHS[role] * width if role in FILLS else GLYPHS[role].ljust(width)
     ink = _ink(heatmap, row, column)
-    return Dab(glyph, ink, ink if role in HEAT else None)
+    return Span(glyph, ink, ink if role in HEAT else None)
 
 
-def _pair(heatmap: Heatmap, band: tuple[int, ...], column: int | None) -> Dab:
+def _pair(heatmap: Heatmap, band: tuple[int, ...], column: int | None) -> Span:
     """Return the character of one cell, or of two, the first of them above.
 
     Two that are whole differ by ink and paper. Otherwise shapes tell all, and the ink is that of a level, if there is
     one, which nothing else tells.
     """
     if column is None:
-        return Dab(SEAM, "muted")
-    shapes = [SHAPES[role_of(heatmap, row, column)] for row in band]
+        return Span(SEAM, "muted")
+    shapes = [SHAPES[find_role(heatmap, row, column)] for row in band]
     inks = [_ink(heatmap, row, column) for row in band]
     if shapes == [WHOLE, WHOLE] and inks[0] != inks[1]:
-        return Dab(QUADRANTS[4 * WHOLE], inks[0], inks[1])
+        return Span(QUADRANTS[4 * WHOLE], inks[0], inks[1])
     upper, lower = (*shapes, NONE)[:2]
     _, ink = max(zip(shapes, inks, strict=True), key=lambda one: one[0])
-    return Dab(QUADRANTS[4 * upper + lower], ink)
+    return Span(QUADRANTS[4 * upper + lower], ink)
 
 
-def _margin(heatmap: Heatmap, band: tuple[int, ...]) -> Line:
+def _margin(heatmap: Heatmap, band: tuple[int, ...]) -> SpanLine:
     """Return the glyphs of what is easily overlooked, where it stands in these rows, shown or not."""
     kinds = set(np.unique(heatmap.kinds[list(band)]).tolist())
     roles = [role for kind, (role, _) in enumerate(heatmap.meanings) if kind in kinds and _marked(role)]
-    return tuple(Dab(f"{'' if at else '  '}{GLYPHS[role]}", role) for at, role in enumerate(roles))
+    return tuple(Span(f"{'' if at else '  '}{GLYPHS[role]}", role) for at, role in enumerate(roles))
 
 
 def _marked(role: Role) -> bool:
     return SHAPES.get(role) in (LEFT, RIGHT)
 
 
-def _ink(heatmap: Heatmap, row: int, column: int) -> Ink:
-    role = role_of(heatmap, row, column)
+def _ink(heatmap: Heatmap, row: int, column: int) -> CellColor:
+    role = find_role(heatmap, row, column)
     return round(STEPS * _level(heatmap, row, column)) / STEPS if role in HEAT else role
 
 
-def _merged(dabs: Iterator[Dab]) -> Iterator[Dab]:
+def _merged(dabs: Iterator[Span]) -> Iterator[Span]:
     """Yield fewer dabs that look the same."""
     for (ink, paper), alike in itertools.groupby(dabs, lambda dab: (dab.ink, dab.paper)):
-        yield Dab("".join(dab.text for dab in alike), ink, paper)
+        yield Span("".join(dab.text for dab in alike), ink, paper)
 
 
 # What it means.
@@ -348,58 +348,61 @@ def _largest(heatmap: Heatmap) -> str:
     return f"the largest {scale.what}, {scale.largest}{since}"
 
 
-def _full_legend(heatmap: Heatmap, colours: bool) -> list[Line]:
+def _full_legend(heatmap: Heatmap, colours: bool) -> list[SpanLine]:
     """Return what glyphs mean; with colours, those of levels as a ramp."""
     ramp = _ramp(heatmap) if colours else None
     glyphs = [(role, said) for role, said in _glyphs(heatmap) if ramp is None or role not in HEAT]
-    return [*([ramp] if ramp else []), *((Dab(GLYPHS[role], role), Dab(f" {said}", "muted")) for role, said in glyphs)]
+    return [
+        *([ramp] if ramp else []),
+        *((Span(GLYPHS[role], role), Span(f" {said}", "muted")) for role, said in glyphs),
+    ]
 
 
-def _half_legend(heatmap: Heatmap) -> list[Line]:
+def _half_legend(heatmap: Heatmap) -> list[SpanLine]:
     """Return what shapes mean, above and below, and levels as a ramp."""
-    lines: list[Line] = []
+    lines: list[SpanLine] = []
     occurring = _occurring(heatmap)
     told = [(role, said) for role, said in occurring if role not in HEAT]
     shapes = [
-        (Dab(SHOWN[SHAPES[role]] + (GLYPHS[role] if _marked(role) else ""), role), Dab(f" {said}", "muted"))
+        (Span(SHOWN[SHAPES[role]] + (GLYPHS[role] if _marked(role) else ""), role), Span(f" {said}", "muted"))
         for role, said in told
     ]
     ramp = _ramp(heatmap, "█")
     if ramp is not None:
-        both = (Dab(SHOWN[WHOLE]), Dab(f" the first and the second {heatmap.axes[0]} of a line", "muted"))
+        both = (Span(SHOWN[WHOLE]), Span(f" the first and the second {heatmap.axes[0]} of a line", "muted"))
         lines = [ramp, both]
     elif len(told) < len(occurring):
-        lines = [(Dab(SHOWN[WHOLE], 0.0), Dab(f" {LEVELS[0]}", "muted"))]
+        lines = [(Span(SHOWN[WHOLE], 0.0), Span(f" {LEVELS[0]}", "muted"))]
     return [*lines, *shapes]
 
 
-def _ramp(heatmap: Heatmap, glyph: str = "") -> Line | None:
+def _ramp(heatmap: Heatmap, glyph: str = "") -> SpanLine | None:
     """Return the shades between the smallest and the largest; None where no level is more than nothing."""
     scale, levels = heatmap.scale, heatmap.levels
     if scale is None or levels is None or not any(role in HEAT for role, _ in _occurring(heatmap)) or not levels.any():
         return None
     parts = [step / (RAMP - 1) for step in range(RAMP)]
     shades = ((part, round(STEPS * part) / STEPS) for part in parts)
-    dabs = (Dab(glyph or GLYPHS[HEAT[level(part)]], ink, None if glyph else ink) for part, ink in shades)
+    dabs = (Span(glyph or GLYPHS[HEAT[quantize_level(part)]], ink, None if glyph else ink) for part, ink in shades)
     return (
-        Dab(f"{scale.smallest} ", "muted"),
+        Span(f"{scale.smallest} ", "muted"),
         *_merged(dabs),
-        Dab(f" {scale.largest}, the largest {scale.what}", "muted"),
+        Span(f" {scale.largest}, the largest {scale.what}", "muted"),
     )
 
 
-def _wrapped(entries: list[Line], limits: Limits) -> list[Line]:
+def _wrapped(entries: list[SpanLine], limits: Limits) -> list[SpanLine]:
     """Return entries on lines that never part one of them."""
-    lines: list[list[Dab]] = []
+    lines: list[list[Span]] = []
     taken = limits.width
     for entry in entries:
         width = sum(len(dab.text) for dab in entry)
-        if taken + len(APART) + width >= limits.width:
+        if taken + len(LEGEND_GAP) + width >= limits.width:
             lines.append([])
             taken = 1
         else:
-            lines[-1].append(Dab(APART))
-            taken += len(APART)
+            lines[-1].append(Span(LEGEND_GAP))
+            taken += len(LEGEND_GAP)
         lines[-1] += entry
         taken += width
     return [tuple(line) for line in lines]
@@ -408,4 +411,4 @@ def _wrapped(entries: list[Line], limits: Limits) -> list[Line]:
 def _left_out(heatmap: Heatmap, frame: _Frame) -> list[Text]:
     count, width = heatmap.kinds.shape
     row, column = heatmap.axes
-    return elision_note(left_out(frame.rows, count, row), left_out(frame.columns, width, column))
+    return make_elision_note(describe_left_out(frame.rows, count, row), describe_left_out(frame.columns, width, column))
