@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from maskcli.records.html import register_renderer
+
 if TYPE_CHECKING:
     from maskcli.api.check import check
     from maskcli.api.inspect import inspect
@@ -58,6 +60,16 @@ _HOMES = {
     "read_report": "maskcli.api.read_report",
     "report": "maskcli.api.report",
 }
+
+
+def _render_html(record: object) -> str:
+    """Return the HTML of a record; renderers are imported when the first one is displayed."""
+    from maskcli.render.notebook import render_record
+
+    return render_record(record)
+
+
+register_renderer(_render_html)
 
 
 def __getattr__(name: str) -> Any:

@@ -33,15 +33,12 @@ ROOMS = (
     "render",
     "backends",
     "records",
-    "display",
     "tolerance",
     "errors",
 )
 """From top to bottom; a module imports from its own room and from those below."""
 FACE = ""
 """The package itself, which loads everything lazily; modules take nothing but the version from it."""
-LATER = {"display": "maskcli.render.notebook"}
-"""What a word of every floor may import, but only when it is called: a notebook asks a record how it is shown."""
 KERAS_ROOMS = ("models", "inputs", "trace", "probes", "losses")
 ONLY_IN = {
     "click": ("cli", "commands"),
@@ -83,7 +80,7 @@ def test_imports_point_downwards(path: Path) -> None:
     ours = {name for name in imports_of(path) if name.startswith("maskcli.")} - {"maskcli.__version__"}
     for name in ours:
         target = name.split(".")[1]
-        if room == FACE or name.startswith(LATER.get(room, " ")):
+        if room == FACE:
             continue
         assert target in ROOMS, f"{room} imports {name} from the package itself"
         assert ROOMS.index(room) <= ROOMS.index(target), f"{room} imports upwards: {name}"
@@ -97,19 +94,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         targets = {name if name in names else name.rpartition(".")[0] for name in imports_of(path)}
         graph[module_name(path)] = targets & names - {"maskcli", module_name(path)}
     graph.pop("maskcli")
-    for room, target in LATER.items():
-        graph[f"maskcli.{room}"].discard(target)
     graphlib.TopologicalSorter(graph).prepare()
-
-
-def test_what_points_upwards_is_imported_when_it_is_called() -> None:
-    for here, name in LATER.items():
-        tree = ast.parse((PACKAGE / f"{here}.py").read_text())
-        functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-        lazy = [node for function in functions for node in ast.walk(function) if isinstance(node, ast.ImportFrom)]
-        every = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module == name]
-        assert every
-        assert set(every) <= set(lazy)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 
 import maskcli
-from maskcli.display import Displayed
+from maskcli.records.html import HtmlRecord
 from maskcli.render.html import STYLE
 from maskcli.render.notebook import render_record
 from tests.conftest import clean_environment
@@ -155,7 +155,7 @@ def test_only_records_with_a_view_have_html() -> None:
 
 def test_records_stay_what_they_are() -> None:
     batch = maskcli.pad([[1, 2], [3]])
-    assert isinstance(batch, Displayed)
+    assert isinstance(batch, HtmlRecord)
     assert batch != maskcli.pad([[1, 2], [3]])
     assert vars(batch).keys() == {field.name for field in dataclasses.fields(batch)}
     with pytest.raises(dataclasses.FrozenInstanceError):

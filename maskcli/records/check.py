@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from maskcli.display import Displayed
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
+from maskcli.records.html import HtmlRecord
 from maskcli.records.model import ModelAbout
 
 Severity = Literal["error", "warning", "info"]
@@ -56,7 +56,7 @@ class Examination:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class CheckReport(Displayed):
+class CheckReport(HtmlRecord):
     """What rules found.
 
     Attributes:

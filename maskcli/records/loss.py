@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from maskcli.display import Displayed
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.html import HtmlRecord
 from maskcli.records.model import ModelAbout, ModelInput
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
@@ -212,7 +212,7 @@ class LossOutput:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class LossReport(Displayed):
+class LossReport(HtmlRecord):
     """What a loss came to, and why.
 
     Attributes:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from maskcli.display import Displayed
 from maskcli.records.check import CheckReport, Severity
+from maskcli.records.html import HtmlRecord
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.loss import LossReport
 from maskcli.records.trace import AttentionMask, Inspection
@@ -56,7 +56,7 @@ class Origin:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Report(Displayed):
+class Report(HtmlRecord):
     """What happened to the mask of a model: all that is known, to be shown to someone else.
 
     Attributes:

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from maskcli.display import Displayed
 from maskcli.records.arrays import Bools, Ints
+from maskcli.records.html import HtmlRecord
 
 Side = Literal["pre", "post"]
 
@@ -64,7 +64,7 @@ class Layout:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PaddedBatch(Displayed):
+class PaddedBatch(HtmlRecord):
     """A padded batch.
 
     Attributes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-from maskcli.display import Displayed
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.html import HtmlRecord
 from maskcli.records.model import ModelAbout, ModelInput, find_primary
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
@@ -192,7 +192,7 @@ class SourceResult:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Inspection(Displayed):
+class Inspection(HtmlRecord):
     """Evidence of one batch run through one model.
 
     Attributes:
