@@ -93,8 +93,8 @@ def main() -> None:
     import keras
     import numpy as np
 
-    from maskcli.inspection.trace import trace
-    from maskcli.records import ModelInput
+    from maskcli.records.model import ModelInput
+    from maskcli.trace.run import trace_model
 
     warnings.simplefilter("ignore")  # Keras warns of nested models, wrongly.
     tokens = np.random.default_rng(0).integers(1, 100, (32, 50)).astype("int32")
@@ -110,9 +110,9 @@ def main() -> None:
     print(f"{'model':<14}{'calls':>7}{'traced s':>10}{'plain s':>9}{'ratio':>8}{'goal':>6}")
     for name, model in cases:
         model(tokens)
-        calls = len(trace(model, tokens, inputs).calls)
+        calls = len(trace_model(model, tokens, inputs).calls)
         pairs = [
-            (seconds(lambda: trace(model, tokens, inputs)), seconds(lambda: model(tokens, training=False)))  # noqa: B023
+            (seconds(lambda: trace_model(model, tokens, inputs)), seconds(lambda: model(tokens, training=False)))  # noqa: B023
             for _ in range(runs + 1)
         ][1:]
         mine, plain = (statistics.median(each) for each in zip(*pairs, strict=True))

@@ -9,11 +9,21 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from maskcli.records.html import register_renderer
+
 if TYPE_CHECKING:
+    from maskcli.api.check import check
+    from maskcli.api.inspect import inspect
+    from maskcli.api.loss import loss
+    from maskcli.api.pad import pad
+    from maskcli.api.read_report import read_report
+    from maskcli.api.report import report
     from maskcli.errors import MaskcliError
-    from maskcli.evidence import CheckReport, Finding, Inspection, LossReport, Report
-    from maskcli.records import PaddedBatch, RaggedSequences
-    from maskcli.verbs import check, inspect, loss, pad, read_report, report
+    from maskcli.records.check import CheckReport, Finding
+    from maskcli.records.loss import LossReport
+    from maskcli.records.report import Report
+    from maskcli.records.sequences import PaddedBatch, RaggedSequences
+    from maskcli.records.trace import Inspection
 
 __version__ = "0.1.0"
 __all__ = [
@@ -35,21 +45,31 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CheckReport": "maskcli.evidence",
-    "Finding": "maskcli.evidence",
-    "Inspection": "maskcli.evidence",
-    "LossReport": "maskcli.evidence",
+    "CheckReport": "maskcli.records.check",
+    "Finding": "maskcli.records.check",
+    "Inspection": "maskcli.records.trace",
+    "LossReport": "maskcli.records.loss",
     "MaskcliError": "maskcli.errors",
-    "PaddedBatch": "maskcli.records",
-    "RaggedSequences": "maskcli.records",
-    "Report": "maskcli.evidence",
-    "check": "maskcli.verbs",
-    "inspect": "maskcli.verbs",
-    "loss": "maskcli.verbs",
-    "pad": "maskcli.sequences.padding",
-    "read_report": "maskcli.verbs",
-    "report": "maskcli.verbs",
+    "PaddedBatch": "maskcli.records.sequences",
+    "RaggedSequences": "maskcli.records.sequences",
+    "Report": "maskcli.records.report",
+    "check": "maskcli.api.check",
+    "inspect": "maskcli.api.inspect",
+    "loss": "maskcli.api.loss",
+    "pad": "maskcli.api.pad",
+    "read_report": "maskcli.api.read_report",
+    "report": "maskcli.api.report",
 }
+
+
+def _render_html(record: object) -> str:
+    """Return the HTML of a record; renderers are imported when the first one is displayed."""
+    from maskcli.render.notebook import render_record
+
+    return render_record(record)
+
+
+register_renderer(_render_html)
 
 
 def __getattr__(name: str) -> Any:

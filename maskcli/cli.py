@@ -26,7 +26,7 @@ COMMANDS = {
 TRACEBACK = "--traceback"
 
 
-class Commands(click.Group):
+class LazyGroup(click.Group):
     """A group whose commands are imported when they are asked for."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
@@ -47,7 +47,7 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="maskcli")
 def cli() -> None:
     """See the mask in a Keras model: where it is made, used and lost, and what it does to outputs and loss.
@@ -99,7 +99,7 @@ def _fail(message: str, code: ExitCode, arguments: Sequence[str]) -> int:
         import traceback
 
         traceback.print_exc()
-    from maskcli.render.flowing import printable_lines
+    from maskcli.render.text_flow import split_printable_lines
 
-    click.echo("\n".join(printable_lines(f"Error: {message}")), err=True)
+    click.echo("\n".join(split_printable_lines(f"Error: {message}")), err=True)
     return code

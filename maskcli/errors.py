@@ -102,7 +102,7 @@ class RaisedInCall(Exception):  # noqa: N818 - it says where another error was r
         self.error = error
 
 
-def said(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """Return what an error of others says, on one line: without the colours, frame and arguments that Keras adds."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
     text = re.sub(r"\{\{.*?\}\}", "", text)  # The device TensorFlow ran on.

@@ -16,9 +16,9 @@ import nbformat
 import pytest
 
 import maskcli
-from maskcli.display import Displayed
+from maskcli.records.html import HtmlRecord
 from maskcli.render.html import STYLE
-from maskcli.render.notebook import html_of
+from maskcli.render.notebook import render_record
 from tests.conftest import clean_environment
 
 KERNEL = "under-test"
@@ -145,17 +145,17 @@ def test_a_report_shows_its_verdict_and_all_its_parts() -> None:
 
 def test_the_same_record_shows_the_same() -> None:
     batch = maskcli.pad([[1, 2], [3]])
-    assert html_of(batch) == batch._repr_html_() == html_of(pickle.loads(pickle.dumps(batch)))
+    assert render_record(batch) == batch._repr_html_() == render_record(pickle.loads(pickle.dumps(batch)))
 
 
 def test_only_records_with_a_view_have_html() -> None:
     with pytest.raises(TypeError, match="no view of a int"):
-        html_of(3)
+        render_record(3)
 
 
 def test_records_stay_what_they_are() -> None:
     batch = maskcli.pad([[1, 2], [3]])
-    assert isinstance(batch, Displayed)
+    assert isinstance(batch, HtmlRecord)
     assert batch != maskcli.pad([[1, 2], [3]])
     assert vars(batch).keys() == {field.name for field in dataclasses.fields(batch)}
     with pytest.raises(dataclasses.FrozenInstanceError):

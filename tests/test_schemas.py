@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from maskcli.render.documents import dumps, strict
+from maskcli.render.documents import dumps, make_strict
 from tests.conftest import ROOT, Output
 
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in (ROOT / "maskcli" / "schemas").glob("*.json")}
@@ -92,7 +92,7 @@ def test_numbers_that_json_has_not_are_strings() -> None:
         "c": np.float32(0.5),
         "d": (1, None),
     }
-    assert strict(values) == {"a": [1.0, "NaN", "Infinity", "-Infinity"], "b": "NaN", "c": 0.5, "d": [1, None]}
+    assert make_strict(values) == {"a": [1.0, "NaN", "Infinity", "-Infinity"], "b": "NaN", "c": 0.5, "d": [1, None]}
     assert json.loads(dumps({"schema": "x", "value": "ü", "list": values["a"]})) == {
         "schema": "x",
         "value": "ü",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import maskcli
-from maskcli.evidence import CheckReport, Finding
+from maskcli.records.check import CheckReport, Finding
 from tests.traps import TRAPS, Trap, batch_size, built, convolution, metrics, operator
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from maskcli.commands import options
-from maskcli.commands.config import judging, rule_options
+from maskcli.commands.config import merge_rule_options, rule_options
 from maskcli.errors import ExitCode, UsageError
-from maskcli.evidence import FAIL_ON, FailOn
 from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.records.check import FAIL_ON, FailOn
 
 OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field", "loss")
 """Arguments that say nothing of the data alone."""
@@ -39,11 +39,11 @@ OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field
 @click.option("--targets", metavar="FILE", help="Targets, a row for each row of FILE, for the loss and the metrics.")
 @click.option("--targets-field", metavar="NAME", help="Field or array of the data, or of --targets, that holds them.")
 @click.option("--loss", metavar="NAME", help="A Keras loss, such as mse.  [default: what the model is compiled with]")
-@options.answer_options(large=False)
+@options.output_options(large=False)
 @options.json_schema_option("check")
 def check(
-    source: options.Source,
-    answer: options.Answer,
+    source: options.SourceOptions,
+    answer: options.OutputOptions,
     select: Sequence[str],
     ignore: Sequence[str],
     fail_on: FailOn | None,
@@ -58,28 +58,28 @@ def check(
     FILE may be an .npz with an array, or records with a field, for each input of the model. [tool.maskcli] in a
     pyproject.toml may set select, ignore and fail-on.
     """
-    from maskcli import verbs
+    from maskcli.api.check import check as check_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
-    from maskcli.render.check_document import check_document
-    from maskcli.render.progress import working
+    from maskcli.render.check_document import make_check_document
+    from maskcli.render.progress import show_spinner
     from maskcli.render.views import check as views
 
     answer.check_output()
-    rules = judging(select, ignore, fail_on)
+    rules = merge_rule_options(select, ignore, fail_on)
     builtin = _is_builtin(data_only, model["model"])
     _check_targets(source, builtin, model["targets"], model["targets_field"])
-    data, layout, naming = source.handed(builtin, *filter(None, [model["targets"]]))
+    data, layout, naming = source.load_data(builtin, *filter(None, [model["targets"]]))
     doing = "Judging the data" if data_only else "Loading TensorFlow and running the model"
-    with naming, working(doing), quiet_stderr(), quiet_stdout():
-        report = verbs.check(data, data_only=data_only, **rules, **dataclasses.asdict(layout), **model)
-    answer.give(options.Result(partial(check_document, report), partial(views.view, report)))
+    with naming, show_spinner(doing), quiet_stderr(), quiet_stdout():
+        report = check_model(data, data_only=data_only, **rules, **dataclasses.asdict(layout), **model)
+    answer.write(options.CommandResult(partial(make_check_document, report), partial(views.view, report)))
     return ExitCode.OK if report.passed else ExitCode.FINDINGS
 
 
 def _is_builtin(data_only: bool, model: str) -> bool:
     if not data_only:
-        return options.is_builtin(model, "mask_source")
-    for option in options.given_options(*OF_MODELS):
+        return options.is_builtin_model(model, "mask_source")
+    for option in options.list_set_options(*OF_MODELS):
         raise UsageError(
             where=option,
             expected="a model to judge",
@@ -89,7 +89,7 @@ def _is_builtin(data_only: bool, model: str) -> bool:
     return False
 
 
-def _check_targets(source: options.Source, builtin: bool, targets: str | None, field: str | None) -> None:
+def _check_targets(source: options.SourceOptions, builtin: bool, targets: str | None, field: str | None) -> None:
     """Raise UsageError for a field of data of which only the sequences are read."""
     if field is not None and targets is None and (builtin or len(source.files) != 1):
         raise UsageError(

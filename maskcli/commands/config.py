@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from maskcli.errors import UsageError
-from maskcli.evidence import FAIL_ON, FailOn
+from maskcli.records.check import FAIL_ON, FailOn
 
 FILE = "pyproject.toml"
 KEYS = ("select", "ignore", "fail-on")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class ProjectConfig:
     """What a project says of its checks; what it leaves out is empty, or None.
 
     Attributes:
@@ -46,19 +46,19 @@ def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return select(ignore(command))
 
 
-def judging(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None = None) -> dict[str, Any]:
+def merge_rule_options(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None = None) -> dict[str, Any]:
     """Return what judges and what fails: the command line, or else the configuration.
 
     Raises:
         UsageError: for rules that do not exist, with who named them.
     """
-    from maskcli.rules.choosing import chosen
+    from maskcli.rules.selection import select_rules
 
     config, asked = read_config(Path()), {"select": _split(select), "ignore": _split(ignore)}
     judges = {"select": asked["select"] or config.select, "ignore": asked["ignore"] or config.ignore}
     for name, selectors in judges.items():
         try:
-            chosen(selectors, ())
+            select_rules(selectors, ())
         except UsageError as error:
             raise error.at(f"--{name}" if asked[name] else f"{config.path}, tool.maskcli.{name}") from None
     return {**judges, "fail_on": fail_on or config.fail_on or "warning"}
@@ -68,7 +68,7 @@ def _split(selectors: Sequence[str]) -> tuple[str, ...]:
     return tuple(part.strip() for selector in selectors for part in selector.split(","))
 
 
-def read_config(start: Path) -> Config:
+def read_config(start: Path) -> ProjectConfig:
     """Return what the nearest ``pyproject.toml`` with a ``[tool.maskcli]`` says, in ``start`` or a folder above it.
 
     Raises:
@@ -80,7 +80,7 @@ def read_config(start: Path) -> Config:
         tool = _document(path).get("tool")
         if isinstance(tool, dict) and "maskcli" in tool:
             return _config(tool["maskcli"], path)
-    return Config()
+    return ProjectConfig()
 
 
 def _document(path: Path) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _document(path: Path) -> dict[str, Any]:
         raise _error(path, "", "TOML", str(error)) from None
 
 
-def _config(table: object, path: Path) -> Config:
+def _config(table: object, path: Path) -> ProjectConfig:
     if not isinstance(table, dict):
         raise _error(path, "", "a table", repr(table))
     for key in table:
@@ -103,7 +103,7 @@ def _config(table: object, path: Path) -> Config:
     fail_on = table.get("fail-on")
     if fail_on is not None and fail_on not in FAIL_ON:
         raise _error(path, "fail-on", " or ".join(map(repr, FAIL_ON)), repr(fail_on))
-    return Config(_strings(table, "select", path), _strings(table, "ignore", path), fail_on, path)
+    return ProjectConfig(_strings(table, "select", path), _strings(table, "ignore", path), fail_on, path)
 
 
 def _strings(table: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:

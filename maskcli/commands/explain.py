@@ -11,17 +11,17 @@ from maskcli.commands import options
 
 @click.command()
 @click.argument("code")
-@options.answer_options(large=False)
+@options.output_options(large=False)
 @options.json_schema_option("explain")
-def explain(code: str, answer: options.Answer) -> None:
+def explain(code: str, answer: options.OutputOptions) -> None:
     """Explain a rule: what it finds, why it matters, and an example that is bad and one that is good.
 
     CODE is the code or the name of a rule, such as MSK001; `maskcli rules` lists them.
     """
-    from maskcli.render.rule_documents import explain_document
+    from maskcli.render.rule_documents import make_explain_document
     from maskcli.render.views import explain as views
-    from maskcli.rules.choosing import by_code
+    from maskcli.rules.selection import find_rule
 
     answer.check_output()
-    rule = by_code(code)
-    answer.give(options.Result(partial(explain_document, rule), partial(views.view, rule)))
+    rule = find_rule(code)
+    answer.write(options.CommandResult(partial(make_explain_document, rule), partial(views.view, rule)))

@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 from maskcli.commands import options
-from maskcli.commands.drawing import PICTURES as FORMS
-from maskcli.commands.drawing import check_pictures, drawn
-from maskcli.commands.heat import check_heat, heat_option
-from maskcli.commands.pictures import OF_INSPECTION, check_choice, of_inspection, picture_options
+from maskcli.commands.heat_option import check_heat, heat_option
+from maskcli.commands.picture_output import PICTURES as FORMS
+from maskcli.commands.picture_output import check_pictures, prepare_pictures
+from maskcli.commands.pictures import INSPECTION_PICTURES, check_choice, draw_inspection, picture_options
 from maskcli.errors import ExitCode
-from maskcli.evidence import Inspection
 from maskcli.models.mask_sources import ALL, MASK_SOURCES
+from maskcli.records.trace import Inspection
 from maskcli.render.parts import Limits, Part
 
 ONLY_BUILTIN = (
@@ -30,15 +30,15 @@ def _view(inspection: Inspection, heat: Any, limits: Limits) -> list[Part]:
         from maskcli.render.views.inspect import view
 
         return view(inspection, limits)
-    from maskcli.render.views.heat import of_inspection
+    from maskcli.render.views.heat import view_inspection
 
-    return of_inspection(inspection, heat, limits)
+    return view_inspection(inspection, heat, limits)
 
 
 def _mermaid(inspection: Inspection) -> bytes:
-    from maskcli.render.graph.mermaid import to_mermaid
+    from maskcli.render.graph.mermaid import render_mermaid
 
-    return to_mermaid(inspection).encode()
+    return render_mermaid(inspection).encode()
 
 
 @click.command()
@@ -54,12 +54,20 @@ def _mermaid(inspection: Inspection) -> bytes:
 @options.mask_source_option([*MASK_SOURCES, ALL], "; all sets the three ways side by side, exit 1 if they differ")
 @click.option("--unfold", is_flag=True, help="Also show calls inside Keras's own layers.")
 @heat_option
-@click.option("--picture", type=click.Choice(OF_INSPECTION), default="mask", show_default=True, help="What to draw.")
+@click.option(
+    "--picture", type=click.Choice(INSPECTION_PICTURES), default="mask", show_default=True, help="What to draw."
+)
 @picture_options
-@options.answer_options(also=(*FORMS, "mermaid"))
+@options.output_options(also=(*FORMS, "mermaid"))
 @options.json_schema_option("inspect")
 def inspect(
-    source: options.Source, answer: options.Answer, heat: Any, picture: str, sample: int, feature: int, **model: Any
+    source: options.SourceOptions,
+    answer: options.OutputOptions,
+    heat: Any,
+    picture: str,
+    sample: int,
+    feature: int,
+    **model: Any,
 ) -> int:
     """Run a model on data and show the mask: where it is made, used and lost, and what it does.
 
@@ -70,21 +78,24 @@ def inspect(
     --embedding-dim, --zero-output-for-mask, --seed, --units, --return-sequences and --mask-source make a built-in
     model and go with no other.
     """
-    from maskcli import verbs
+    from maskcli.api.inspect import inspect as inspect_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
-    from maskcli.render.documents import inspect_document
-    from maskcli.render.progress import working
+    from maskcli.render.documents import make_inspect_document
+    from maskcli.render.progress import show_spinner
 
     answer.check_output(also=(*FORMS, "mermaid"))
     check_pictures(answer, "picture", "sample", "feature")
     if picture != "outputs":
-        check_choice(picture, options.given_options("sample", "feature"), ["outputs"])
+        check_choice(picture, options.list_set_options("sample", "feature"), ["outputs"])
     check_heat(heat, answer)
-    data, layout, naming = source.handed(options.is_builtin(model["model"], *ONLY_BUILTIN))
-    with naming, working("Loading TensorFlow and running the model"), quiet_stderr(), quiet_stdout():
-        inspection = verbs.inspect(data, **dataclasses.asdict(layout), **model)
+    data, layout, naming = source.load_data(options.is_builtin_model(model["model"], *ONLY_BUILTIN))
+    with naming, show_spinner("Loading TensorFlow and running the model"), quiet_stderr(), quiet_stdout():
+        inspection = inspect_model(data, **dataclasses.asdict(layout), **model)
     view = partial(_view, inspection, heat)
-    svg = partial(of_inspection, inspection, picture, sample, feature)
-    others: dict[options.Form, Callable[[], bytes]] = {**drawn(svg), "mermaid": partial(_mermaid, inspection)}
-    answer.give(options.Result(partial(inspect_document, inspection), view, others))
+    svg = partial(draw_inspection, inspection, picture, sample, feature)
+    others: dict[options.Form, Callable[[], bytes]] = {
+        **prepare_pictures(svg),
+        "mermaid": partial(_mermaid, inspection),
+    }
+    answer.write(options.CommandResult(partial(make_inspect_document, inspection), view, others))
     return ExitCode.DIFFERENT if inspection.mask_sources_agree is False else ExitCode.OK

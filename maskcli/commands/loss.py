@@ -9,19 +9,19 @@ from typing import Any
 import click
 
 from maskcli.commands import options
-from maskcli.commands.drawing import PICTURES, check_pictures, drawn
-from maskcli.commands.heat import check_heat, heat_option
+from maskcli.commands.heat_option import check_heat, heat_option
 from maskcli.commands.inspect import ONLY_BUILTIN
-from maskcli.commands.judging import Judging, judging_options
-from maskcli.commands.pictures import of_losses
-from maskcli.evidence import LossReport
+from maskcli.commands.loss_options import LossArguments, loss_options
+from maskcli.commands.picture_output import PICTURES, check_pictures, prepare_pictures
+from maskcli.commands.pictures import draw_loss
 from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.records.loss import LossReport
 from maskcli.render.parts import Limits, Part
 
 
 @click.command()
 @options.source_options
-@judging_options
+@loss_options
 @options.any_model_options
 @click.option(
     "--units",
@@ -30,13 +30,13 @@ from maskcli.render.parts import Limits, Part
 )
 @options.mask_source_option(MASK_SOURCES, " of a built-in model")
 @heat_option
-@options.answer_options(also=PICTURES)
+@options.output_options(also=PICTURES)
 @options.json_schema_option("loss")
 def loss(
-    source: options.Source,
-    answer: options.Answer,
+    source: options.SourceOptions,
+    answer: options.OutputOptions,
     heat: Any,
-    judging: Judging,
+    judging: LossArguments,
     **model: Any,
 ) -> None:
     """Show what a loss came to, masked and unmasked, and what each timestep has to do with it.
@@ -49,21 +49,25 @@ def loss(
     --targets-field names the one that holds the targets. --input-dim, --embedding-dim, --zero-output-for-mask, --seed,
     --units and --mask-source make a built-in model and go with no other.
     """
-    from maskcli import verbs
+    from maskcli.api.loss import loss as explain_loss
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
-    from maskcli.render.documents import loss_document
-    from maskcli.render.progress import counting
+    from maskcli.render.documents import make_loss_document
+    from maskcli.render.progress import show_progress
 
     answer.check_output(also=PICTURES)
     check_pictures(answer)
     check_heat(heat, answer)
-    builtin = options.is_builtin(model["model"], *(name for name in ONLY_BUILTIN if name != "return_sequences"))
+    builtin = options.is_builtin_model(model["model"], *(name for name in ONLY_BUILTIN if name != "return_sequences"))
     asked = judging.asked()
-    data, layout, naming = source.handed(builtin, *judging.files)
-    with naming, counting("Running the model", "rows") as progress, quiet_stderr(), quiet_stdout():
-        report = verbs.loss(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
+    data, layout, naming = source.load_data(builtin, *judging.files)
+    with naming, show_progress("Running the model", "rows") as progress, quiet_stderr(), quiet_stdout():
+        report = explain_loss(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
     view = partial(_view, report, heat)
-    answer.give(options.Result(partial(loss_document, report), view, drawn(partial(of_losses, report.first))))
+    answer.write(
+        options.CommandResult(
+            partial(make_loss_document, report), view, prepare_pictures(partial(draw_loss, report.first))
+        )
+    )
 
 
 def _view(report: LossReport, heat: Any, limits: Limits) -> list[Part]:
@@ -71,6 +75,6 @@ def _view(report: LossReport, heat: Any, limits: Limits) -> list[Part]:
         from maskcli.render.views.loss import view
 
         return view(report, limits)
-    from maskcli.render.views.heat import of_loss
+    from maskcli.render.views.heat import view_loss
 
-    return of_loss(report, heat, limits)
+    return view_loss(report, heat, limits)

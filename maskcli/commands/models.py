@@ -10,19 +10,19 @@ from maskcli.commands import options
 
 
 @click.command()
-@options.answer_options(large=False)
+@options.output_options(large=False)
 @options.json_schema_option("models")
-def models(answer: options.Answer) -> None:
+def models(answer: options.OutputOptions) -> None:
     """List the built-in models, and what each does with a mask."""
-    from maskcli import verbs
-    from maskcli.render.documents import models_document
+    from maskcli.api.models import models as list_models
+    from maskcli.render.documents import make_models_document
     from maskcli.render.parts import Limits, Part
     from maskcli.render.views import models as views
 
     answer.check_output()
-    found = verbs.models()
+    found = list_models()
 
     def view(_limits: Limits) -> list[Part]:
         return views.view(found)
 
-    answer.give(options.Result(partial(models_document, found), view))
+    answer.write(options.CommandResult(partial(make_models_document, found), view))

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import Layout
+from maskcli.records.sequences import Layout
 from maskcli.render.documents import dumps
 from maskcli.render.parts import Limits
 from maskcli.sequences import sources
-from maskcli.sequences.files import Loaded, expanded, read_sequences
+from maskcli.sequences.files import LoadedSequences, expand_files, read_sequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.sources import STDIN, display_name
 from maskcli.sequences.writing import write_file
 
 if TYPE_CHECKING:
-    from maskcli.sequences.streaming import Files
+    from maskcli.sequences.streaming import SequenceFiles
 
 Command = Callable[..., Any]
 SIDES = click.Choice(["pre", "post"])
@@ -38,7 +38,7 @@ LOADING = ("custom_objects", "unsafe_load")
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class SourceOptions:
     """FILE, how to read it, and how to pad what is read; a field of the layout that is None was not asked for."""
 
     files: tuple[str, ...]
@@ -50,7 +50,7 @@ class Source:
     value: int | None
     dtype: str | None
 
-    def read(self, *others: str) -> tuple[Loaded, Layout]:
+    def read(self, *others: str) -> tuple[LoadedSequences, Layout]:
         """Return the sequences of FILE, or of the sample, and the layout: as asked, else as the files have it.
 
         ``others`` are the files that will be read besides.
@@ -59,33 +59,33 @@ class Source:
         loaded = read_sequences(self._sources, self.input_format, self.field)
         return loaded, self.layout_over(loaded.layout or Layout())
 
-    def as_files(self) -> Files:
+    def as_files(self) -> SequenceFiles:
         """Return FILE, or the sample, to be read some rows at a time."""
-        from maskcli.sequences.streaming import Files
+        from maskcli.sequences.streaming import SequenceFiles
 
         self._check_stdin(())
-        return Files(self._sources, self.input_format, self.field)
+        return SequenceFiles(self._sources, self.input_format, self.field)
 
     @functools.cached_property
     def _sources(self) -> tuple[sources.Source, ...]:
         if self.files:
-            return tuple(map(sources.Source, expanded(self.files)))
+            return tuple(map(sources.Source, expand_files(self.files)))
         if self.input_format != "auto" or self.field is not None:
             raise UsageError(
                 expected="FILE with --input-format or --field",
                 received="none",
                 fix="Name a file, or `-` for standard input.",
             )
-        return (sources.Source(sample_path()),)
+        return (sources.Source(find_sample()),)
 
-    def unread(self, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
+    def open_unread(self, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
         """Return FILE as it is, to be read once a model has said what it takes; several, or the sample, as read now.
 
         Also returned are the layout, and what names the place in a file to errors that know only the row.
         """
-        from maskcli.verbs.cases import DataFile
+        from maskcli.api.model_data import DataFile
 
-        files = expanded(self.files)
+        files = expand_files(self.files)
         if len(files) != 1:
             loaded, layout = self.read(*others)
             return loaded.ragged, layout, loaded.naming()
@@ -93,10 +93,10 @@ class Source:
         data = DataFile(files[0], self.input_format, self.field)
         return data, self.layout_over(Layout()), contextlib.nullcontext()
 
-    def handed(self, builtin: bool, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
-        """Return what a model is given: sequences for a built-in one, and for any other what ``unread`` returns."""
+    def load_data(self, builtin: bool, *others: str) -> tuple[object, Layout, contextlib.AbstractContextManager[None]]:
+        """Return sequences for a built-in model, and what ``open_unread`` returns for any other."""
         if not builtin:
-            return self.unread(*others)
+            return self.open_unread(*others)
         loaded, layout = self.read(*others)
         return loaded.ragged, layout, loaded.naming()
 
@@ -122,7 +122,7 @@ ALWAYS: tuple[Form, ...] = ("table", "json", "markdown")
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class CommandResult:
     """What a command came to.
 
     Attributes:
@@ -137,7 +137,7 @@ class Result:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class OutputOptions:
     """How a result is shown and where it is written."""
 
     format_: Form
@@ -179,12 +179,12 @@ class Answer:
                 fix="Redirect it, or name a file: --output picture.png.",
             )
 
-    def give(self, result: Result) -> None:
+    def write(self, result: CommandResult) -> None:
         """Write the result to ``--output``, if that is given, and print it, unless ``--quiet``."""
         if self.output is not None:
             write_file(self.output, self._file(Path(self.output).suffix.lower(), result))
         if not self.quiet:
-            emit(self._made(self.format_, result))
+            emit(self._render(self.format_, result))
 
     @property
     def is_excerpt(self) -> bool:
@@ -194,29 +194,29 @@ class Answer:
     def show(self, view: Callable[[Limits], Any]) -> None:
         """Print what is seen, unless ``--quiet``, where there is no more of the result than that."""
         if not self.quiet:
-            emit(self._seen(self.format_, view))
+            emit(self._render_view(self.format_, view))
 
-    def _file(self, suffix: str, result: Result) -> bytes:
+    def _file(self, suffix: str, result: CommandResult) -> bytes:
         form = next(form for form, own in SUFFIXES.items() if own == suffix)
-        return self._made(form, result, to_file=True)
+        return self._render(form, result, to_file=True)
 
-    def _made(self, form: Form, result: Result, to_file: bool = False) -> bytes:
+    def _render(self, form: Form, result: CommandResult, to_file: bool = False) -> bytes:
         if form in result.others:
             return result.others[form]()
         if form == "json":
             return dumps(result.document())
-        return self._seen(form, result.view, to_file)
+        return self._render_view(form, result.view, to_file)
 
-    def _seen(self, form: Form, view: Callable[[Limits], Any], to_file: bool = False) -> bytes:
-        from maskcli.render.terminal import file_console, stdout_console, to_bytes
+    def _render_view(self, form: Form, view: Callable[[Limits], Any], to_file: bool = False) -> bytes:
+        from maskcli.render.terminal import make_file_console, make_stdout_console, render_bytes
 
         if form == "markdown":
-            from maskcli.render.markdown import WIDTH, to_markdown
+            from maskcli.render.markdown import WIDTH, render_markdown
 
             limits = dataclasses.replace(self._limits(WIDTH), flows=True)
-            return to_markdown(view(limits)).encode()
-        console = file_console() if to_file else stdout_console()
-        return to_bytes(view(self._limits(console.width)), console)
+            return render_markdown(view(limits)).encode()
+        console = make_file_console() if to_file else make_stdout_console()
+        return render_bytes(view(self._limits(console.width)), console)
 
     def _limits(self, width: int) -> Limits:
         if self.all_:
@@ -226,10 +226,10 @@ class Answer:
 
 def source_options(command: Command) -> Command:
     """Add FILE, what says how to read it, and padding in the words of ``keras.utils.pad_sequences``, as ``source``."""
-    return bundled(
+    return bundle_options(
         command,
         "source",
-        Source,
+        SourceOptions,
         click.argument("files", nargs=-1, metavar="[FILE]..."),
         _option(
             "--input-format", type=click.Choice(["auto", *FORMATS]), default="auto", show_default=True,
@@ -250,7 +250,7 @@ def any_model_options(command: Command) -> Command:
 
 
 def any_model_option(command: Command) -> Command:
-    """Add ``--model`` for a built-in model and any other; ``is_builtin`` tells which."""
+    """Add ``--model`` for a built-in model and any other; ``is_builtin_model`` tells which."""
     from maskcli.models.builtin import BUILTIN
 
     return _option(
@@ -272,7 +272,7 @@ def loading_options(command: Command) -> Command:
     )  # fmt: skip
 
 
-def is_builtin(model: str, *only_builtin: str) -> bool:
+def is_builtin_model(model: str, *only_builtin: str) -> bool:
     """Return whether ``--model`` names a built-in model; nothing is imported or read.
 
     Raises:
@@ -282,7 +282,7 @@ def is_builtin(model: str, *only_builtin: str) -> bool:
     from maskcli.models.load import kind_of
 
     builtin = kind_of(model) == "built-in"
-    for option in given_options(*(LOADING if builtin else only_builtin)):
+    for option in list_set_options(*(LOADING if builtin else only_builtin)):
         raise UsageError(
             where=option,
             expected="a model of your own, from a file or a function" if builtin else "a built-in model",
@@ -292,7 +292,7 @@ def is_builtin(model: str, *only_builtin: str) -> bool:
     return builtin
 
 
-def given_options(*names: str) -> tuple[str, ...]:
+def list_set_options(*names: str) -> tuple[str, ...]:
     """Return those of these arguments that the command line gave, each as its option is spelled."""
     context = click.get_current_context()
     return tuple(
@@ -312,7 +312,7 @@ def mask_source_option(names: Sequence[str], also: str = "") -> Callable[[Comman
     )  # fmt: skip
 
 
-def answer_options(writes: str = "", large: bool = True, also: Sequence[Form] = ()) -> Callable[[Command], Command]:
+def output_options(writes: str = "", large: bool = True, also: Sequence[Form] = ()) -> Callable[[Command], Command]:
     """Return the options on what is shown and written, as ``answer``.
 
     Args:
@@ -327,10 +327,10 @@ def answer_options(writes: str = "", large: bool = True, also: Sequence[Form] = 
         _option("--max-cols", type=AT_LEAST_2, help="Timesteps or units in a row.  [default: as many as fit]"),
         _option("--all", "all_", is_flag=True, help="Show whole tables, however large."),
     )
-    return lambda command: bundled(
+    return lambda command: bundle_options(
         command,
         "answer",
-        Answer,
+        OutputOptions,
         _option(
             "--format", "format_", type=click.Choice(forms), default="table", show_default=True,
             help="What to print.",
@@ -387,7 +387,7 @@ def _no_output(received: str) -> InputError:
     )
 
 
-def sample_path() -> str:
+def find_sample() -> str:
     """Return the sample: inside the installed package, or beside it in a checkout."""
     inside = PACKAGE / "sample_data" / SAMPLE
     return str(inside if inside.exists() else PACKAGE.parent / "sample_data" / SAMPLE)
@@ -404,7 +404,9 @@ _BUILTIN_OPTIONS = (
 """What a built-in model is made of."""
 
 
-def bundled(command: Command, name: str, bundle: type[Any], *decorators: Callable[[Command], Command]) -> Command:
+def bundle_options(
+    command: Command, name: str, bundle: type[Any], *decorators: Callable[[Command], Command]
+) -> Command:
     """Add options that reach ``command`` as one argument, a ``bundle`` made of them."""
 
     @functools.wraps(command)

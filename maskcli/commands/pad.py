@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskcli.commands import options
-from maskcli.commands.drawing import PICTURES, check_pictures, drawn
-from maskcli.commands.heat import check_heat, heat_option
+from maskcli.commands.heat_option import check_heat, heat_option
+from maskcli.commands.picture_output import PICTURES, check_pictures, prepare_pictures
 from maskcli.errors import UsageError
-from maskcli.records import Excerpt, Layout, PaddedBatch
-from maskcli.render.documents import pad_document
+from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
+from maskcli.render.documents import make_pad_document
 from maskcli.render.parts import Limits, Part
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
 
 if TYPE_CHECKING:
-    from maskcli.sequences.streaming import Files
+    from maskcli.sequences.streaming import SequenceFiles
 
 MASK_SUFFIX = ".npy"
 
@@ -29,9 +29,9 @@ MASK_SUFFIX = ".npy"
 @options.source_options
 @heat_option
 @click.option("--mask-output", metavar="PATH", help="Write the mask: .npy, of booleans, True where a token stands.")
-@options.answer_options(f"Write the batch: {', '.join(WRITABLE)}; or as it is shown: .md, .svg, .png.", also=PICTURES)
+@options.output_options(f"Write the batch: {', '.join(WRITABLE)}; or as it is shown: .md, .svg, .png.", also=PICTURES)
 @options.json_schema_option("pad")
-def pad(source: options.Source, answer: options.Answer, heat: Any, mask_output: str | None) -> None:
+def pad(source: options.SourceOptions, answer: options.OutputOptions, heat: Any, mask_output: str | None) -> None:
     """Read ragged integer sequences, pad and truncate them, and show or write the batch.
 
     FILE is JSON, JSON Lines, text, CSV, .npy, .npz, Parquet or Arrow, plain, .gz or .zst, a pattern or a directory of
@@ -57,12 +57,14 @@ def pad(source: options.Source, answer: options.Answer, heat: Any, mask_output: 
         from maskcli.sequences.streaming import write_batch
 
         write_batch(batch, output, mask_output)
-    printed.give(
-        options.Result(partial(pad_document, batch), partial(_view, batch, heat), drawn(partial(_picture, batch)))
+    printed.write(
+        options.CommandResult(
+            partial(make_pad_document, batch), partial(_view, batch, heat), prepare_pictures(partial(_picture, batch))
+        )
     )
 
 
-def _check_mask_output(mask_output: str | None, answer: options.Answer) -> None:
+def _check_mask_output(mask_output: str | None, answer: options.OutputOptions) -> None:
     if mask_output is None:
         return
     if Path(mask_output).suffix.lower() != MASK_SUFFIX:
@@ -85,11 +87,13 @@ def _in_parts(output: str | None) -> bool:
     return output is None or WRITABLE[Path(output).suffix.lower()].in_parts
 
 
-def _padded_into(files: Files, layout: Layout, output: str | None, mask_output: str | None, rows: int) -> Excerpt:
-    from maskcli.render.progress import counting
+def _padded_into(
+    files: SequenceFiles, layout: Layout, output: str | None, mask_output: str | None, rows: int
+) -> Excerpt:
+    from maskcli.render.progress import show_progress
     from maskcli.sequences.streaming import pad_files
 
-    with counting("Padding", "%") as progress:
+    with show_progress("Padding", "%") as progress:
         return pad_files(files, layout, output, mask_output, rows, lambda share: progress(int(100 * share), 100))
 
 
@@ -98,13 +102,13 @@ def _view(batch: PaddedBatch | Excerpt, heat: Any, limits: Limits) -> list[Part]
         from maskcli.render.views.pad import view
 
         return view(batch, limits)
-    from maskcli.render.views.heat import of_batch
+    from maskcli.render.views.heat import view_batch
 
-    return of_batch(batch, heat, limits)
+    return view_batch(batch, heat, limits)
 
 
 def _picture(batch: PaddedBatch) -> bytes:
-    from maskcli.render.figures.batch import of_batch
-    from maskcli.render.pictures import to_svg
+    from maskcli.render.charts.batch import make_batch_figure
+    from maskcli.render.pictures import render_svg
 
-    return to_svg(of_batch(batch))
+    return render_svg(make_batch_figure(batch))

@@ -11,10 +11,13 @@ from maskcli.commands.options import Command
 from maskcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from maskcli.evidence import AttentionMask, Inspection, LeakMatrix, LossOutput, Report
+    from maskcli.records.leak import LeakMatrix
+    from maskcli.records.loss import LossOutput
+    from maskcli.records.report import Report
+    from maskcli.records.trace import AttentionMask, Inspection
 
-OF_INSPECTION = ("mask", "outputs", "graph")
-OF_REPORT = (*OF_INSPECTION, "losses", "leaks", "attention")
+INSPECTION_PICTURES = ("mask", "outputs", "graph")
+REPORT_PICTURES = (*INSPECTION_PICTURES, "losses", "leaks", "attention")
 WITH_SAMPLE = ("outputs", "leaks", "attention")
 """Pictures of one sample."""
 WITH_NAME = ("outputs", "losses", "leaks", "attention")
@@ -44,37 +47,37 @@ def check_choice(picture: str, given: Sequence[str], allowed: Sequence[str]) -> 
         )
 
 
-def of_inspection(inspection: Inspection, picture: str, sample: int, feature: int) -> bytes:
-    """Return one of ``OF_INSPECTION``; raise UsageError for a sample or a feature that there is not."""
+def draw_inspection(inspection: Inspection, picture: str, sample: int, feature: int) -> bytes:
+    """Return one of ``INSPECTION_PICTURES``; raise UsageError for a sample or a feature that there is not."""
     if picture == "graph":
-        from maskcli.render.graph.svg import to_svg
+        from maskcli.render.graph.svg import render_graph_svg
 
-        return to_svg(inspection)
+        return render_graph_svg(inspection)
     return _outputs(inspection, sample, feature, 0) if picture == "outputs" else _mask(inspection)
 
 
-def of_report(report: Report, picture: str, sample: int, feature: int, name: str | None) -> bytes:
-    """Return one of ``OF_REPORT``; ``name`` is that of an output or a call, None takes the first."""
+def draw_report(report: Report, picture: str, sample: int, feature: int, name: str | None) -> bytes:
+    """Return one of ``REPORT_PICTURES``; ``name`` is that of an output or a call, None takes the first."""
     if picture == "outputs":
         outputs = {one.name: number for number, one in enumerate(report.inspection.outputs)}
         return _outputs(report.inspection, sample, feature, _named(picture, name, outputs, None))
-    if picture in OF_INSPECTION:
-        return of_inspection(report.inspection, picture, sample, feature)
+    if picture in INSPECTION_PICTURES:
+        return draw_inspection(report.inspection, picture, sample, feature)
     if picture == "losses":
         judged = () if report.loss is None else report.loss.outputs
-        return of_losses(_named(picture, name, {one.name: one for one in judged}, report.no_loss))
+        return draw_loss(_named(picture, name, {one.name: one for one in judged}, report.no_loss))
     if picture == "leaks":
         return _leaks(_named(picture, name, {one.output: one for one in report.leaks}, report.no_leaks), sample)
     none = "the model has no attention layer of Keras."
     return _attention(_named(picture, name, {one.call: one for one in report.attention}, none), sample)
 
 
-def of_losses(output: LossOutput) -> bytes:
+def draw_loss(output: LossOutput) -> bytes:
     """Return the picture of the loss of an output; raise UsageError where it is one number of a whole batch."""
-    from maskcli.render.figures.losses import figure
-    from maskcli.render.pictures import to_svg
+    from maskcli.render.charts.losses import make_figure
+    from maskcli.render.pictures import render_svg
 
-    drawn = figure(output)
+    drawn = make_figure(output)
     if drawn is None:
         raise UsageError(
             where="a picture of the losses",
@@ -82,15 +85,15 @@ def of_losses(output: LossOutput) -> bytes:
             received=f"{output.loss}, which makes one number of a whole batch",
             fix="--format table shows that number.",
         )
-    return to_svg(drawn)
+    return render_svg(drawn)
 
 
 def _mask(inspection: Inspection) -> bytes:
     """Return the picture of what went in, and of the mask that the model made of it."""
-    from maskcli.render.figures.batch import of_inspection
-    from maskcli.render.pictures import to_svg
+    from maskcli.render.charts.batch import make_inspection_figure
+    from maskcli.render.pictures import render_svg
 
-    drawn = of_inspection(inspection)
+    drawn = make_inspection_figure(inspection)
     if drawn is None:
         raise UsageError(
             where="--picture mask",
@@ -98,34 +101,34 @@ def _mask(inspection: Inspection) -> bytes:
             received="none",
             fix="--picture outputs draws what came out.",
         )
-    return to_svg(drawn)
+    return render_svg(drawn)
 
 
 def _outputs(inspection: Inspection, sample: int, feature: int, number: int) -> bytes:
     """Return the picture of one feature of an output, of one sample."""
-    from maskcli.render.figures.outputs import choices, figure
-    from maskcli.render.pictures import to_svg
+    from maskcli.render.charts.outputs import count_choices, make_figure
+    from maskcli.render.pictures import render_svg
 
-    samples, features = choices(inspection, number)
+    samples, features = count_choices(inspection, number)
     _check_index("--sample", sample, samples)
     _check_index("--feature", feature, features)
-    return to_svg(figure(inspection, sample, feature, number))
+    return render_svg(make_figure(inspection, sample, feature, number))
 
 
 def _leaks(matrix: LeakMatrix, sample: int) -> bytes:
-    from maskcli.render.figures.leaks import figure
-    from maskcli.render.pictures import to_svg
+    from maskcli.render.charts.leaks import make_figure
+    from maskcli.render.pictures import render_svg
 
     _check_index("--sample", sample, len(matrix.change))
-    return to_svg(figure(matrix, sample))
+    return render_svg(make_figure(matrix, sample))
 
 
 def _attention(attention: AttentionMask, sample: int) -> bytes:
-    from maskcli.render.figures.attention import figure
-    from maskcli.render.pictures import to_svg
+    from maskcli.render.charts.attention import make_figure
+    from maskcli.render.pictures import render_svg
 
     _check_index("--sample", sample, len(attention.mask))
-    return to_svg(figure(attention, sample))
+    return render_svg(make_figure(attention, sample))
 
 
 def _check_index(option: str, at: int, count: int) -> None:

@@ -10,13 +10,13 @@ from maskcli.commands import options
 
 
 @click.command()
-@options.answer_options(large=False)
+@options.output_options(large=False)
 @options.json_schema_option("rules")
-def rules(answer: options.Answer) -> None:
+def rules(answer: options.OutputOptions) -> None:
     """List the rules: the code, the name and the severity of each, and what it finds."""
-    from maskcli.render.rule_documents import rules_document
+    from maskcli.render.rule_documents import make_rules_document
     from maskcli.render.views import rules as views
     from maskcli.rules import RULES
 
     answer.check_output()
-    answer.give(options.Result(partial(rules_document, RULES), partial(views.view, RULES)))
+    answer.write(options.CommandResult(partial(make_rules_document, RULES), partial(views.view, RULES)))

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.evidence import ModelSettings
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.mask_sources import connect, masking_layer
-from maskcli.records import Bools, Ints
+from maskcli.models.mask_sources import connect, make_masking_layer
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.model import ModelSettings
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ def build(settings: ModelSettings) -> BuiltModel:
     import keras
 
     keras.utils.set_random_seed(settings.seed)
-    head = BUILTIN[settings.name].head(settings)
+    head = BUILTIN[settings.name].make_head(settings)
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     embedding = keras.layers.Embedding(
         settings.input_dim,
@@ -43,7 +43,7 @@ def build(settings: ModelSettings) -> BuiltModel:
         mask = keras.Input((None,), dtype="bool", name="mask")
         inputs, outputs = [tokens, mask], connect(embedded, head, mask)
     else:
-        masking = masking_layer(settings)
+        masking = make_masking_layer(settings)
         inputs, outputs = tokens, head(masking(embedded) if masking else embedded)
     if settings.logits:
         outputs = keras.layers.Dense(settings.logits, name="logits")(outputs)
@@ -53,7 +53,7 @@ def build(settings: ModelSettings) -> BuiltModel:
     return BuiltModel(model, settings)
 
 
-def twin(built: BuiltModel, mask_source: str) -> BuiltModel:
+def build_twin(built: BuiltModel, mask_source: str) -> BuiltModel:
     """Return the same model with the same weights, told its mask by ``mask_source``."""
     other = build(dataclasses.replace(built.settings, mask_source=mask_source))
     for layer in built.keras_model.layers:

@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from maskcli.errors import ModelError, said
+from maskcli.errors import ModelError, summarize_error
 from maskcli.models.files import TRACEBACK, display, reason
 
 MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
@@ -91,7 +91,7 @@ def imported(name: str, fault: Fault) -> types.ModuleType:
         if f"{name}.".startswith(f"{missing}."):
             raise fault(f"no module named {missing}", _how_to_name_a_module(name)) from error
         raise fault(
-            f"{name}, which cannot be imported because {missing or said(error)} is missing",
+            f"{name}, which cannot be imported because {missing or summarize_error(error)} is missing",
             f"Install {missing.partition('.')[0] or 'it'} into the environment of maskcli, or correct the import.",
         ) from error
     except (Exception, SystemExit) as error:

@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from maskcli.errors import ModelError, said
+from maskcli.errors import ModelError, summarize_error
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 """How the names of files end that Keras loads."""
@@ -57,7 +57,7 @@ def read_saved(spec: str) -> Saved:
         with path.open("rb") as file:
             start = file.read(8)
     except OSError as error:
-        raise unreadable(spec, error.strerror or said(error), "Check that the file may be read.") from error
+        raise unreadable(spec, error.strerror or summarize_error(error), "Check that the file may be read.") from error
     if not start:
         raise unreadable(spec, "an empty file", "Save the model again; the disk may have been full.")
     _check_suffix(spec, path, start)
@@ -179,7 +179,9 @@ def _parsed(spec: str, text: str | bytes) -> dict[str, Any]:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise unreadable(spec, f"a configuration that is not JSON ({said(error)})", "Save the model again.") from error
+        raise unreadable(
+            spec, f"a configuration that is not JSON ({summarize_error(error)})", "Save the model again."
+        ) from error
     if not isinstance(config, dict):
         raise unreadable(spec, "a configuration that is not a JSON object", "Save the model again.")
     return config
@@ -200,7 +202,7 @@ def foreign_bytes(spec: str, received: str) -> ModelError:
 
 def damaged(spec: str, error: Exception) -> ModelError:
     """Return the ModelError of a file that is broken."""
-    return unreadable(spec, f"a file that is damaged or cut off ({said(error)})", "Copy or save it again.")
+    return unreadable(spec, f"a file that is damaged or cut off ({summarize_error(error)})", "Copy or save it again.")
 
 
 def unreadable(spec: str, received: str, fix: str) -> ModelError:
@@ -212,7 +214,7 @@ def reason(error: BaseException) -> str:
     """Return what was raised, on one line and without the configurations that Keras quotes."""
     cause = str(error).rpartition("Exception encountered:")[2]
     text = re.split(r"[^.]*Full object config:|(?:Received:)?\s*config=\{", cause)[0] or cause
-    return printable(f"{type(error).__name__}: {said(Exception(text))}").rstrip(".")
+    return printable(f"{type(error).__name__}: {summarize_error(Exception(text))}").rstrip(".")
 
 
 def display(spec: str) -> str:

@@ -6,12 +6,12 @@ import inspect
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.evidence import ModelSettings
+from maskcli.records.model import ModelSettings
 
-GIVING = ("embedding", "masking", "explicit")
+MASK_GIVING = ("embedding", "masking", "explicit")
 """The three ways."""
 
-MASK_SOURCES = (*GIVING, "none")
+MASK_SOURCES = (*MASK_GIVING, "none")
 ALL = "all"
 """Asks for the three ways side by side."""
 
@@ -38,7 +38,7 @@ def connect(embedded: Any, head: Any, mask: Any) -> Any:
     return head(_attach_mask()([embedded, mask]))
 
 
-def masking_layer(settings: ModelSettings) -> Any:
+def make_masking_layer(settings: ModelSettings) -> Any:
     """Return the layer that masks a timestep whose vector is all zero, or None for other sources."""
     import keras
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from maskcli.errors import MaskcliError, ModelError, RaisedInCall, said
+from maskcli.errors import MaskcliError, ModelError, RaisedInCall, summarize_error
 
 _STDOUT, _STDERR = 1, 2
 
@@ -32,7 +32,7 @@ def _not_run(where: str, error: BaseException) -> ModelError:
     return ModelError(
         where=where,
         expected="a model that Keras builds and runs",
-        received=f"{type(error).__name__}: {said(error)}",
+        received=f"{type(error).__name__}: {summarize_error(error)}",
         fix="--traceback shows where Keras raised it.",
     )
 
@@ -55,7 +55,7 @@ def load_keras() -> Any:
         raise ModelError(
             where="importing Keras",
             expected="tensorflow and keras, installed",
-            received=said(error),
+            received=summarize_error(error),
             fix="Install maskcli again into a fresh virtual environment: pip install maskcli.",
         ) from error
     finally:
@@ -75,7 +75,7 @@ def _other_backend(backend: str) -> ModelError:
     )
 
 
-def versions() -> dict[str, str]:
+def read_versions() -> dict[str, str]:
     """Return the versions of what the numbers depend on."""
     import keras
     import numpy as np

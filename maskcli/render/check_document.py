@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from maskcli.evidence import CheckReport, Finding, Leak, ModelEvidence
+from maskcli.records.check import CheckReport, Finding
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.leak import Leak
 
 
-def check_document(report: CheckReport) -> dict[str, Any]:
+def make_check_document(report: CheckReport) -> dict[str, Any]:
     """Return ``maskcli/check/1``."""
     seen = report.examination.model
     about = report.model
@@ -22,11 +24,11 @@ def check_document(report: CheckReport) -> dict[str, Any]:
         "fail_on": report.fail_on,
         "rows": None if seen is None else {"probed": seen.rows[0], "total": seen.rows[1]},
         "leak": None if seen is None or seen.leak is None else _leak(seen.leak),
-        "notes": () if seen is None else notes(seen),
+        "notes": () if seen is None else list_notes(seen),
     }
 
 
-def notes(model: ModelEvidence) -> tuple[str, ...]:
+def list_notes(model: ModelEvidence) -> tuple[str, ...]:
     """Return what could not be seen of a model, and why."""
     found = list(model.notes)
     if model.not_run is not None:

@@ -9,24 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskcli.records import ModelInput, PaddedBatch, primary_of
+from maskcli.records.model import ModelInput, find_primary
+from maskcli.records.sequences import PaddedBatch
 
 if TYPE_CHECKING:
-    from maskcli.evidence import (
-        BuiltinModel,
-        Call,
-        Edge,
-        EmbeddingRow,
-        Inspection,
-        LossOutput,
-        LossReport,
-        ModelAbout,
-        ModelSettings,
-        Outputs,
-        Remark,
-        SourceResult,
-        Unmasked,
-    )
+    from maskcli.records.loss import LossOutput, LossReport
+    from maskcli.records.model import BuiltinModel, ModelAbout, ModelSettings
+    from maskcli.records.remark import Remark
+    from maskcli.records.trace import Call, Edge, EmbeddingRow, Inspection, OutputValues, SourceResult, Unmasked
 
 SETTINGS = (
     "mask_source",
@@ -45,34 +35,34 @@ SETTINGS = (
 def dumps(document: dict[str, Any]) -> bytes:
     """Return a document as strict JSON in UTF-8, a top-level field a line."""
     fields = (
-        f"{json.dumps(key)}: {json.dumps(strict(value), allow_nan=False, ensure_ascii=False)}"
+        f"{json.dumps(key)}: {json.dumps(make_strict(value), allow_nan=False, ensure_ascii=False)}"
         for key, value in document.items()
     )
     return ("{" + ",\n ".join(fields) + "}\n").encode()
 
 
-def strict(value: Any) -> Any:
+def make_strict(value: Any) -> Any:
     """Return ``value`` in JSON's own types; NaN and the infinities become strings, which JSON has no numbers for."""
     if isinstance(value, np.ndarray):
         finite = value.dtype.kind not in "fV" or bool(np.isfinite(value).all())  # bfloat16 is a V to NumPy.
-        return value.tolist() if finite else strict(value.tolist())
+        return value.tolist() if finite else make_strict(value.tolist())
     if isinstance(value, np.generic):
-        return strict(value.item())
+        return make_strict(value.item())
     if isinstance(value, dict):
-        return {key: strict(entry) for key, entry in value.items()}
+        return {key: make_strict(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(entry) for entry in value]
+        return [make_strict(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
 
 
-def pad_document(batch: PaddedBatch) -> dict[str, Any]:
+def make_pad_document(batch: PaddedBatch) -> dict[str, Any]:
     """Return ``maskcli/pad/1``."""
     return {"schema": "maskcli/pad/1", **_batch(batch), "tokens": batch.tokens, "mask": batch.mask}
 
 
-def inspect_document(inspection: Inspection) -> dict[str, Any]:
+def make_inspect_document(inspection: Inspection) -> dict[str, Any]:
     """Return ``maskcli/inspect/1``."""
     first, *others = inspection.outputs
     return {
@@ -95,7 +85,7 @@ def inspect_document(inspection: Inspection) -> dict[str, Any]:
     }
 
 
-def loss_document(report: LossReport) -> dict[str, Any]:
+def make_loss_document(report: LossReport) -> dict[str, Any]:
     """Return ``maskcli/loss/1``; what is said of an output stands at the top level for the first one."""
     first, *others = report.outputs
     return {
@@ -116,7 +106,7 @@ def loss_document(report: LossReport) -> dict[str, Any]:
     }
 
 
-def models_document(models: tuple[BuiltinModel, ...]) -> dict[str, Any]:
+def make_models_document(models: tuple[BuiltinModel, ...]) -> dict[str, Any]:
     """Return ``maskcli/models/1``."""
     return {
         "schema": "maskcli/models/1",
@@ -140,7 +130,7 @@ def _batch(batch: PaddedBatch) -> dict[str, Any]:
 
 def _padded(inputs: tuple[ModelInput, ...], batch: PaddedBatch | None) -> dict[str, Any] | None:
     """Return the timesteps that went in; how they were padded is null where maskcli did not do that."""
-    given = primary_of(inputs)
+    given = find_primary(inputs)
     if given is None or given.valid is None:
         return None
     tokens = given.values if given.kind == "ids" else None
@@ -231,7 +221,7 @@ def _edge(edge: Edge) -> dict[str, Any]:
     }
 
 
-def _output(output: Outputs) -> dict[str, Any]:
+def _output(output: OutputValues) -> dict[str, Any]:
     return {
         "call": output.call,
         "shape": list(output.shape),

@@ -6,49 +6,51 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskcli.records import Bools, Excerpt, Floats, Ints
-from maskcli.render.numbers import plural
-from maskcli.render.parts import Cell, Column, Limits, Role, Text, cell
+from maskcli.records.arrays import Bools, Floats, Ints
+from maskcli.records.sequences import Excerpt
+from maskcli.render.numbers import format_count
+from maskcli.render.parts import Cell, Cells, Column, Limits, Role, Text, make_cell
 
 GAP = "…"
 SEE_ALL = " (--all shows everything)"
-Cells = tuple[Cell, ...]
 
 
-def fitting(limits: Limits, cell_width: int, taken: int) -> int | None:
+def count_fitting_columns(limits: Limits, cell_width: int, taken: int) -> int | None:
     """Return how many columns of ``cell_width`` fit beside what is ``taken``, at least 2; None for all of them."""
     if limits.everything:
         return None
     return limits.columns or max(2, (limits.width - taken) // cell_width)
 
 
-def timestep_columns(shown: list[int | None]) -> tuple[Column, ...]:
+def make_timestep_columns(shown: list[int | None]) -> tuple[Column, ...]:
     """Return a column for each timestep shown, and one for the gap."""
     return tuple(Column(GAP if index is None else str(index)) for index in shown)
 
 
-def token_role(valid: bool, masked: bool = False) -> Role:
+def find_token_role(valid: bool, masked: bool = False) -> Role:
     """Return the role of a token: padding, dropped when the mask hides a real one, valid otherwise."""
     return ("dropped" if masked else "valid") if valid else "padding"
 
 
-def token_cells(tokens: Ints, valid: Bools, mask: Bools | None, shown: list[int | None]) -> list[Cells]:
+def make_token_cells(tokens: Ints, valid: Bools, mask: Bools | None, shown: list[int | None]) -> list[Cells]:
     """Return the cells of one row of tokens; arrays are ``(timesteps,)``."""
     masked = np.zeros_like(valid) if mask is None else ~mask
     return [
-        cell(GAP, "muted") if index is None else cell(tokens[index], token_role(valid[index], masked[index]))
+        make_cell(GAP, "muted")
+        if index is None
+        else make_cell(tokens[index], find_token_role(valid[index], masked[index]))
         for index in shown
     ]
 
 
-def mask_cells(mask: Bools | None, shown: list[int | None]) -> Cells:
+def make_mask_cells(mask: Bools | None, shown: list[int | None]) -> Cells:
     """Return one row of a mask as cells that stand together."""
     if mask is None:
-        return cell("no mask", "muted")
+        return make_cell("no mask", "muted")
     return tuple(Cell(GAP, "muted") if index is None else Cell("", "on" if mask[index] else "off") for index in shown)
 
 
-def token_width(batch: Excerpt) -> int:
+def measure_tokens(batch: Excerpt) -> int:
     """Return the characters that the widest token takes, padding with its glyph, and the gap to the next."""
     shown = [part.tokens for part in (batch.first, batch.last) if part.tokens.size]
     extremes = (extreme for tokens in shown for extreme in (tokens.min(), tokens.max()))
@@ -56,23 +58,23 @@ def token_width(batch: Excerpt) -> int:
     return max(widest, len(str(batch.layout.value)) + 1) + 2
 
 
-def vector(values: Floats, shown: list[int | None], number: Callable[[float], str]) -> str:
+def format_vector(values: Floats, shown: list[int | None], number: Callable[[float], str]) -> str:
     """Return the numbers of a vector side by side."""
     return " ".join(GAP if index is None else number(values[index]) for index in shown)
 
 
-def gap_row(columns: int) -> tuple[Cells, ...]:
+def make_gap_row(columns: int) -> tuple[Cells, ...]:
     """Return the row that stands for the rows left out."""
-    return tuple(cell("⋮", "muted") for _ in range(columns))
+    return tuple(make_cell("⋮", "muted") for _ in range(columns))
 
 
-def left_out(shown: list[int | None], count: int, noun: str) -> str:
+def describe_left_out(shown: list[int | None], count: int, noun: str) -> str:
     """Return how much of an axis is not shown, or nothing."""
     missing = count - sum(index is not None for index in shown)
-    return f"{plural(missing, noun)} not shown" if missing else ""
+    return f"{format_count(missing, noun)} not shown" if missing else ""
 
 
-def elision_note(*notes: str) -> list[Text]:
+def make_elision_note(*notes: str) -> list[Text]:
     """Return a line that says what was left out and how to see it; none when all is shown."""
     said = ", ".join(note for note in notes if note)
     return [Text((Cell(f"{GAP} {said}{SEE_ALL}", "muted"),))] if said else []

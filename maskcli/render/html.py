@@ -7,24 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from maskcli.render.blocks import GLYPHS
-from maskcli.render.flowing import (
-    Block,
-    Cells,
-    blocks,
-    is_ruler,
-    lined_up,
-    pieces,
-    printable,
-    printable_lines,
-    runs,
-    text_of,
-)
 from maskcli.render.grid import SEE_ALL
-from maskcli.render.parts import Cell, Code, Column, Heading, Paragraph, Part, Remarks, Role, Table, Text
+from maskcli.render.heatmap import GLYPHS
+from maskcli.render.parts import Cell, Cells, Code, Column, Heading, Paragraph, Part, Remarks, Role, Table, Text
+from maskcli.render.text_flow import (
+    TextBlock,
+    find_aligned_columns,
+    group_cells,
+    is_ruler,
+    join_cells,
+    make_printable,
+    split_blocks,
+    split_code,
+    split_printable_lines,
+)
 
 if TYPE_CHECKING:
-    from maskcli.evidence import Remark
+    from maskcli.records.remark import Remark
 
 LIGHT: Mapping[str, str] = {
     "bg": "#ffffff", "soft": "#f3f5f7", "line": "#d5dae0", "fg": "#1f2328",
@@ -86,7 +85,7 @@ _PRINT = """
 """
 
 
-def to_html(parts: Sequence[Part], level: int = 3) -> str:
+def render_html(parts: Sequence[Part], level: int = 3) -> str:
     """Return ``parts`` as a fragment of HTML, to stand within ``<div class="maskcli">`` of a page that has ``STYLE``.
 
     Args:
@@ -95,9 +94,9 @@ def to_html(parts: Sequence[Part], level: int = 3) -> str:
     """
     lines, heading = [], ""
     taken: dict[str, int] = {}
-    for block in blocks(map(_without_option, parts)):
+    for block in split_blocks(map(_without_option, parts)):
         if isinstance(block, Heading):
-            heading = printable(block.title).strip()
+            heading = make_printable(block.title).strip()
         if isinstance(block, Table | Code):
             taken[heading] = taken.get(heading, 0) + 1
         name = heading if taken.get(heading, 0) < 2 else f"{heading}, {taken[heading]}"
@@ -112,12 +111,12 @@ def _without_option(part: Part) -> Part:
     return Text(tuple(dataclasses.replace(cell, text=cell.text.removesuffix(SEE_ALL)) for cell in part.cells))
 
 
-def standalone(parts: Sequence[Part]) -> str:
+def render_standalone_html(parts: Sequence[Part]) -> str:
     """Return ``parts`` with their style, for where no page is at hand, such as the output of a notebook's cell."""
-    return f'<div class="maskcli">\n<style>{STYLE}</style>\n{to_html(parts)}</div>'
+    return f'<div class="maskcli">\n<style>{STYLE}</style>\n{render_html(parts)}</div>'
 
 
-def _block(block: Block, name: str, level: int) -> str:
+def _block(block: TextBlock, name: str, level: int) -> str:
     match block:
         case Heading(title, detail):
             behind = f' <span class="mk-detail">{_text(detail)}</span>' if detail.strip() else ""
@@ -138,12 +137,12 @@ def _block(block: Block, name: str, level: int) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(printable(text).strip())
+    return escape(make_printable(text).strip())
 
 
 def _prose(text: str) -> str:
     """Return prose, in which what stands between backticks is code."""
-    said = (f"<code>{escape(piece)}</code>" if is_code else escape(piece) for piece, is_code in pieces(text))
+    said = (f"<code>{escape(piece)}</code>" if is_code else escape(piece) for piece, is_code in split_code(text))
     return "".join(said)
 
 
@@ -153,7 +152,7 @@ def _line(line: Text) -> str:
 
 def _inline(cells: Cells) -> str:
     """Return cells that stand together, each run of a role in an element of its class."""
-    return "".join(_run(role, run) for role, run in runs(cells))
+    return "".join(_run(role, run) for role, run in group_cells(cells))
 
 
 def _run(role: Role, cells: Cells) -> str:
@@ -178,7 +177,7 @@ def _remark(remark: Remark) -> str:
 
 def _code(code: Code, name: str) -> str:
     language = f' class="language-{escape(code.language)}"' if code.language else ""
-    lines = escape("\n".join(printable_lines(code.text)))
+    lines = escape("\n".join(split_printable_lines(code.text)))
     return f"<pre{_region(name)}><code{language}>{lines}</code></pre>"
 
 
@@ -191,7 +190,7 @@ def _region(name: str) -> str:
 
 
 def _table(table: Table, name: str) -> Iterator[str]:
-    classes = [_classes(table, at, run) for at, run in enumerate(lined_up(table))]
+    classes = [_classes(table, at, run) for at, run in enumerate(find_aligned_columns(table))]
     titles = "".join(_title(column, of) for column, of in zip(table.columns, classes, strict=True))
     yield f'<div class="mk-scroll"{_region(name)}>'
     yield f"<table>\n<thead>\n<tr>{titles}</tr>\n</thead>\n<tbody>"
@@ -203,7 +202,7 @@ def _table(table: Table, name: str) -> Iterator[str]:
 
 def _classes(table: Table, at: int, run: bool) -> tuple[str, ...]:
     """Return the classes of a column: which side it is on, whether its characters line up, whether it wraps."""
-    prose = not run and any(len(text_of(row[at])) > PROSE for row in table.rows)
+    prose = not run and any(len(join_cells(row[at])) > PROSE for row in table.rows)
     held = {"mk-right": table.columns[at].align == "right", "mk-run": run, "mk-prose": prose}
     return tuple(name for name, holds in held.items() if holds)
 
@@ -220,7 +219,7 @@ def _title(column: Column, classes: tuple[str, ...]) -> str:
 
 def _cell(cells: Cells, classes: tuple[str, ...], first: bool) -> str:
     text, of = _inline(cells), _attribute(classes)
-    if first and any(one.role == "label" for one in cells) and text_of(cells).strip():
+    if first and any(one.role == "label" for one in cells) and join_cells(cells).strip():
         return f'<th scope="row"{of}>{text}</th>'
     return f"<td{of}>{text}</td>"
 
@@ -247,4 +246,4 @@ def _variables(palette: Mapping[str, str]) -> str:
 
 
 STYLE: str = _style()
-"""The style of what ``to_html`` makes, for light and dark; it touches nothing outside ``.maskcli``."""
+"""The style of what ``render_html`` makes, for light and dark; it touches nothing outside ``.maskcli``."""

@@ -6,24 +6,23 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from maskcli.render.flowing import (
-    Block,
-    Cells,
-    blocks,
+from maskcli.render.parts import Cells, Code, Column, Heading, Paragraph, Part, Remarks, Table
+from maskcli.render.text_flow import (
+    TextBlock,
+    find_aligned_columns,
+    group_cells,
     is_glyph,
     is_ruler,
-    lined_up,
-    pieces,
-    printable,
-    printable_lines,
-    runs,
-    text_of,
-    width_of,
+    join_cells,
+    make_printable,
+    measure_columns,
+    split_blocks,
+    split_code,
+    split_printable_lines,
 )
-from maskcli.render.parts import Code, Column, Heading, Paragraph, Part, Remarks, Table
 
 if TYPE_CHECKING:
-    from maskcli.evidence import Remark
+    from maskcli.records.remark import Remark
 
 WIDTH = 80
 """Characters that tables are fitted to: about what fits beside each other in a comment on GitHub."""
@@ -41,16 +40,16 @@ _NUMBERS = re.compile(r"\d +-?\d")
 _TICKS = re.compile("`+")
 
 
-def to_markdown(parts: Sequence[Part]) -> str:
+def render_markdown(parts: Sequence[Part]) -> str:
     """Return ``parts`` as Markdown that any dialect with GitHub's tables shows alike."""
-    return "\n\n".join(filter(None, map(_block, blocks(parts)))) + "\n"
+    return "\n\n".join(filter(None, map(_block, split_blocks(parts)))) + "\n"
 
 
-def _block(block: Block) -> str:
+def _block(block: TextBlock) -> str:
     match block:
         case Heading(title, detail):
             said = " — ".join(filter(str.strip, (title, detail)))
-            return f"### {_CLOSING.sub(chr(92) + '#', _at_start(_escaped(printable(said))))}".rstrip()
+            return f"### {_CLOSING.sub(chr(92) + '#', _at_start(_escaped(make_printable(said))))}".rstrip()
         case Paragraph(text):
             return _at_start(_prose(text))
         case Code():
@@ -82,13 +81,13 @@ def _at_start(line: str) -> str:
 
 
 def _prose(text: str, in_table: bool = False) -> str:
-    said = (_code(piece, in_table) if is_code else _escaped(piece) for piece, is_code in pieces(text))
+    said = (_code(piece, in_table) if is_code else _escaped(piece) for piece, is_code in split_code(text))
     return "".join(said).strip()
 
 
 def _inline(cells: Cells, in_table: bool = False) -> str:
     """Return cells that stand together, those that are strong in bold where they are words of their own."""
-    said = [(role, text_of(run)) for role, run in runs(cells)]
+    said = [(role, join_cells(run)) for role, run in group_cells(cells)]
     line = ""
     for index, (role, text) in enumerate(said):
         before, after = ("".join(each for _, each in beside) for beside in (said[:index], said[index + 1 :]))
@@ -122,7 +121,7 @@ def _code(text: str, in_table: bool = False) -> str:
 
 
 def _fenced(code: Code) -> str:
-    lines = printable_lines(code.text)
+    lines = split_printable_lines(code.text)
     fence = "`" * max(3, _longest_run(code.text) + 1)
     return "\n".join((fence + code.language, *lines, fence))
 
@@ -138,10 +137,10 @@ def _table(table: Table) -> str:
     """Return a table whose columns are aligned in the source as well, up to where prose makes them wide."""
     if not table.columns:
         return ""
-    in_code = lined_up(table)
+    in_code = find_aligned_columns(table)
     titles = [_title(column, code) for column, code in zip(table.columns, in_code, strict=True)]
     rows = [[_cell(cells, code) for cells, code in zip(row, in_code, strict=True)] for row in table.rows]
-    widths = [width if width <= WIDEST_PADDED else 0 for width in width_of([titles, *rows])]
+    widths = [width if width <= WIDEST_PADDED else 0 for width in measure_columns([titles, *rows])]
     return "\n".join(_source(table.columns, titles, rows, [max(FEWEST_DASHES, width) for width in widths]))
 
 
@@ -162,12 +161,12 @@ def _source(columns: Sequence[Column], titles: list[str], rows: list[list[str]],
 def _title(column: Column, code: bool) -> str:
     """Return the name of a column; one that is a ruler over its characters lines up with them."""
     if code and is_ruler(column):
-        return _characters(printable(column.title))
-    return _escaped(printable(column.title)).strip()
+        return _characters(make_printable(column.title))
+    return _escaped(make_printable(column.title)).strip()
 
 
 def _cell(cells: Cells, code: bool) -> str:
-    text = text_of(cells)
+    text = join_cells(cells)
     if code and (any(map(is_glyph, cells)) or _NUMBERS.search(text)):
         return _characters(text)
     indent = len(text) - len(text.lstrip(" "))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from maskcli.evidence import CheckReport, Inspection, LossReport, Report
-from maskcli.records import PaddedBatch
-from maskcli.render.html import standalone
+from maskcli.records.check import CheckReport
+from maskcli.records.loss import LossReport
+from maskcli.records.report import Report
+from maskcli.records.sequences import PaddedBatch
+from maskcli.records.trace import Inspection
+from maskcli.render.html import render_standalone_html
 from maskcli.render.parts import Limits, Part
 from maskcli.render.views import check, inspect, loss, pad, report
 
@@ -12,13 +15,13 @@ LIMITS = Limits(rows=24, columns=None, width=110, flows=True)
 """As on a screen, a little wider."""
 
 
-def html_of(record: object) -> str:
+def render_record(record: object) -> str:
     """Return a record as HTML, with its style.
 
     Raises:
         TypeError: for what has no view.
     """
-    return standalone(_view(record))
+    return render_standalone_html(_view(record))
 
 
 def _view(record: object) -> list[Part]:

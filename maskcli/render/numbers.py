@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from maskcli.records import Floats
+from maskcli.records.arrays import Floats
 
 
-def fixed(values: Floats, digits: int = 3) -> Callable[[float], str]:
+def make_fixed_formatter(values: Floats, digits: int = 3) -> Callable[[float], str]:
     """Return a formatter with the same decimals for all of ``values``; the largest gets ``digits`` significant ones."""
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max(initial=0.0))
@@ -20,34 +20,34 @@ def fixed(values: Floats, digits: int = 3) -> Callable[[float], str]:
     return lambda value: f"{value + 0.0:.{decimals}f}"
 
 
-def short(value: float | None) -> str:
+def format_short(value: float | None) -> str:
     """Return three significant digits; ``0`` is exactly zero, and a dash is no number."""
     if value is None:
         return "–"
     return "0" if value == 0 else f"{value:.3g}"
 
 
-def share(part: int, whole: int) -> str:
+def format_share(part: int, whole: int) -> str:
     """Return a percentage."""
     return f"{100 * part / whole:.0f} %" if whole else "0 %"
 
 
-def plural(count: int, noun: str) -> str:
+def format_count(count: int, noun: str) -> str:
     """Return ``1 token``, ``2 tokens``, with thousands set apart."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def precise(value: float | None) -> str:
+def format_precise(value: float | None) -> str:
     """Return six decimals, or six digits of what is tiny or huge; a dash is no number."""
     return "–" if value is None else f"{value:.6f}" if 1e-3 <= abs(value) < 1e7 or not value else f"{value:.6e}"
 
 
-def significant(value: float, digits: int) -> str:
+def format_significant(value: float, digits: int) -> str:
     """Return so many significant digits, more of a number that has more before its point."""
     return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
-def percent(part: float | None) -> str:
+def format_percent(part: float | None) -> str:
     """Return a part of 1 as a percentage, with a decimal below ten; a dash is no number."""
     if part is None or not math.isfinite(part):
         return "–"

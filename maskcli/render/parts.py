@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from maskcli.evidence import Remark
-    from maskcli.records import Floats
+    from maskcli.records.arrays import Floats
+    from maskcli.records.remark import Remark
 
 
 Role = Literal[
@@ -41,7 +41,9 @@ Role = Literal[
 HEAT: tuple[Role, ...] = ("heat0", "heat1", "heat2", "heat3", "heat4")
 """About nothing, and the quarters of the largest."""
 
-DRAWN: frozenset[Role] = frozenset(("padding", "dropped", "counted", "on", "off", *HEAT, "error", "warning", "info"))
+GLYPH_ROLES: frozenset[Role] = frozenset(
+    ("padding", "dropped", "counted", "on", "off", *HEAT, "error", "warning", "info")
+)
 """Roles that are told by a glyph of one character too, which stands before the text of the cell."""
 
 
@@ -51,6 +53,9 @@ class Cell:
 
     text: str
     role: Role = "plain"
+
+
+Cells = tuple[Cell, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +172,7 @@ class Limits:
     flows: bool = False
 
 
-def elided(count: int, limit: int | None) -> list[int | None]:
+def elide(count: int, limit: int | None) -> list[int | None]:
     """Return the indices of ``count`` things to show, with None where the middle is left out; ``limit`` is at least 2.
 
     One thing alone is never left out: the gap takes its place on the screen.
@@ -181,6 +186,6 @@ def elided(count: int, limit: int | None) -> list[int | None]:
     return [*range(head), None, *range(count - tail, count)]
 
 
-def cell(text: object, role: Role = "plain") -> tuple[Cell, ...]:
+def make_cell(text: object, role: Role = "plain") -> tuple[Cell, ...]:
     """Return one cell as the content of a column."""
     return (Cell(str(text), role),)

@@ -8,28 +8,28 @@ import zlib
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.render.figures import Figure, Spec
+from maskcli.render.charts import Figure, Spec
 
 
-def to_svg(figure: Figure) -> bytes:
+def render_svg(figure: Figure) -> bytes:
     """Return a figure as a picture of its own: on white, under its title, its text as text."""
-    svg = _own_ids(_converter().vegalite_to_svg(picture(figure)), figure.name)
+    svg = _own_ids(_converter().vegalite_to_svg(make_picture_spec(figure)), figure.name)
     head = f"<title>{html.escape(_title(figure))}</title><desc>{html.escape(figure.about)}</desc>"
     return re.sub(r"^<svg([^>]*)>", lambda found: f'<svg role="img"{found[1]}>{head}', svg, count=1).encode()
 
 
-def to_png(figure: Figure, scale: float = 2) -> bytes:
-    """Return a figure as ``to_svg`` does, as a PNG of ``scale`` times its pixels."""
-    return svg_to_png(to_svg(figure), scale)
+def render_png(figure: Figure, scale: float = 2) -> bytes:
+    """Return a figure as ``render_svg`` does, as a PNG of ``scale`` times its pixels."""
+    return convert_svg_to_png(render_svg(figure), scale)
 
 
-def svg_to_png(svg: bytes, scale: float = 2) -> bytes:
+def convert_svg_to_png(svg: bytes, scale: float = 2) -> bytes:
     """Return an SVG as a PNG of ``scale`` times its pixels."""
     png: bytes = _converter().svg_to_png(svg.decode(), scale=scale)
     return png
 
 
-def script_bundle() -> str:
+def bundle_scripts() -> str:
     """Return a JavaScript module that puts ``vegaEmbed``, ``vega`` and ``vegaLite`` on ``window``.
 
     It belongs in ``<script type="module">``. With the option ``ast: true`` Vega's expressions are interpreted, so that
@@ -39,12 +39,12 @@ def script_bundle() -> str:
     return bundle
 
 
-def check_installed() -> None:
+def check_vl_convert() -> None:
     """Raise UsageError where what draws pictures is not installed."""
     _converter()
 
 
-def picture(figure: Figure) -> Spec:
+def make_picture_spec(figure: Figure) -> Spec:
     """Return the specification of a picture: with a title, on white, and without inputs, which it cannot have."""
     notes = figure.spec.get("title", {}).get("text", "")
     title = {"text": _title(figure), "anchor": "start", "offset": 12, "fontSize": 14, "subtitleFontSize": 11}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def working(message: str) -> Iterator[None]:
+def show_spinner(message: str) -> Iterator[None]:
     """Show a spinner on standard error, if that is a terminal, for as long as this is open."""
     with _terminal() as console:
         if console is None:
@@ -24,8 +24,8 @@ def working(message: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def counting(message: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a spinner as ``working`` does, and a bar once what is yielded is told how many are done, of how many."""
+def show_progress(message: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a spinner, and a bar once the function that it yields is called with how many are done, of how many."""
     with _terminal() as console:
         if console is None:
             yield lambda _done, _total: None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from maskcli.evidence import Report
-from maskcli.render.check_document import check_document
+from maskcli.records.report import Report
+from maskcli.render.check_document import make_check_document
 from maskcli.render.codec import decode, encode
 
 SCHEMA = "maskcli/report/1"
@@ -14,9 +14,9 @@ OF_CHECK = ("findings", "checked", "leak", "notes")
 """What is said as ``maskcli check`` says it."""
 
 
-def report_document(report: Report) -> dict[str, Any]:
+def make_report_document(report: Report) -> dict[str, Any]:
     """Return ``maskcli/report/1``: what matters, plainly, and behind it the whole record."""
-    origin, checked, loss = report.origin, check_document(report.check), report.loss
+    origin, checked, loss = report.origin, make_check_document(report.check), report.loss
     return {
         "schema": SCHEMA,
         "model": checked["model"],
@@ -39,7 +39,7 @@ def _loss(output: Any) -> dict[str, Any]:
     return {name: getattr(output, name) for name in names}
 
 
-def report_from(document: Any) -> Report:
+def read_report_document(document: Any) -> Report:
     """Return the report that a document was made of.
 
     Raises:

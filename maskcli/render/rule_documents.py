@@ -27,12 +27,12 @@ class RuleText(Protocol):
     def good(self) -> str: ...  # noqa: D102
 
 
-def rules_document(rules: Sequence[RuleText]) -> dict[str, Any]:
+def make_rules_document(rules: Sequence[RuleText]) -> dict[str, Any]:
     """Return ``maskcli/rules/1``."""
     return {"schema": "maskcli/rules/1", "rules": [_rule(rule) for rule in rules]}
 
 
-def explain_document(rule: RuleText) -> dict[str, Any]:
+def make_explain_document(rule: RuleText) -> dict[str, Any]:
     """Return ``maskcli/explain/1``; ``explanation`` has a paragraph a line."""
     return {
         "schema": "maskcli/explain/1",

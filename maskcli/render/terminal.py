@@ -17,12 +17,11 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from maskcli.render.blocks import GLYPHS as GLYPHS
-from maskcli.render.blocks import Dab, Ink, Line, drawn, level, shade
+from maskcli.render.heatmap import GLYPHS, CellColor, Span, SpanLine, draw_heatmap, quantize_level, shade_level
 from maskcli.render.parts import HEAT, Cell, Code, Heading, Heatmap, Paragraph, Part, Remarks, Role, Table, Text
 
 if TYPE_CHECKING:
-    from maskcli.evidence import Remark
+    from maskcli.records.remark import Remark
 
 STYLES: dict[Role, str] = {
     "plain": "",
@@ -71,26 +70,26 @@ NARROWEST = 20
 _UNBOUNDED = 1_000_000
 
 
-def stdout_console() -> Console:
+def make_stdout_console() -> Console:
     """Return a console on standard output, as wide as the terminal, or 80 columns where none is known."""
     console = Console(file=sys.stdout)
     return console if console.width >= NARROWEST else Console(file=sys.stdout, width=80)
 
 
-def file_console() -> Console:
+def make_file_console() -> Console:
     """Return a console for a text file: 80 columns of UTF-8 without colour."""
     return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=80, color_system=None)
 
 
-def to_bytes(parts: Sequence[Part], console: Console) -> bytes:
+def render_bytes(parts: Sequence[Part], console: Console) -> bytes:
     """Return ``parts`` as bytes in the console's encoding; what that has no signs for is spelled in ASCII."""
-    text = to_text(parts, console)
+    text = render_text(parts, console)
     if _speaks_unicode(console.encoding):
         return text.encode(errors="replace")
     return text.translate(ASCII).encode("ascii", "replace")
 
 
-def to_text(parts: Sequence[Part], console: Console) -> str:
+def render_text(parts: Sequence[Part], console: Console) -> str:
     """Return ``parts`` as the text that ``console`` is to show; a table wider than it is never cut or wrapped."""
     out = io.StringIO()
     inner = Console(
@@ -191,20 +190,20 @@ def _styled(cells: tuple[Cell, ...]) -> RichText:
 def _show_heatmap(heatmap: Heatmap, console: Console, width: int, unicode: bool) -> None:
     colours = console.color_system is not None and not console.no_color
     finer = console.color_system in ("256", "truecolor")
-    matrix, below = drawn(heatmap, colours, unicode)
+    matrix, below = draw_heatmap(heatmap, colours, unicode)
     for line in matrix:
         console.print(_painted(line, finer), soft_wrap=True)
     for line in below:
         console.print(Padding(_painted(line, finer), (0, 0, 0, 1)), width=width)
 
 
-def _painted(line: Line, finer: bool) -> RichText:
+def _painted(line: SpanLine, finer: bool) -> RichText:
     text = RichText.assemble(*((_printable(dab.text), _style(dab, finer)) for dab in line))
     text.rstrip()
     return text
 
 
-def _style(dab: Dab, finer: bool) -> Style:
+def _style(dab: Span, finer: bool) -> Style:
     """Return the style of a dab; with 16 colours a level keeps its glyph, of which colours alone tell too little."""
     ink = _of_ink(dab.ink, finer)
     if dab.paper is None or (dab.paper == dab.ink and not finer):
@@ -213,10 +212,12 @@ def _style(dab: Dab, finer: bool) -> Style:
 
 
 @functools.cache
-def _of_ink(ink: Ink, finer: bool) -> Style:
+def _of_ink(ink: CellColor, finer: bool) -> Style:
     """Return the style of an ink; with 16 colours that of a quarter of the largest."""
     if isinstance(ink, float):
-        return Style(color=Color.from_rgb(*shade(ink))) if finer else Style.parse(STYLES[HEAT[level(ink)]])
+        return (
+            Style(color=Color.from_rgb(*shade_level(ink))) if finer else Style.parse(STYLES[HEAT[quantize_level(ink)]])
+        )
     return Style.parse(STYLES[ink or "plain"])
 
 

@@ -30,10 +30,10 @@ from maskcli.rules import (
     pre_padding,
     truncated_tokens,
 )
-from maskcli.rules.base import Rule, rule_of
+from maskcli.rules.base import Rule, read_rule
 
 RULES: tuple[Rule, ...] = tuple(
-    rule_of(module)
+    read_rule(module)
     for module in (
         padding_id_as_token,  # MSK001
         empty_sequence,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, Literal
 
-from maskcli.evidence import Examination, Finding, Severity
+from maskcli.records.check import Examination, Finding, Severity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Rule:
         return _block(self.docstring, "Good")
 
 
-def rule_of(module: ModuleType) -> Rule:
+def read_rule(module: ModuleType) -> Rule:
     """Return the rule that a file states in its docstring and its constants."""
     return Rule(
         module.CODE,
@@ -67,12 +67,12 @@ def rule_of(module: ModuleType) -> Rule:
     )
 
 
-def examples(rule: Rule) -> tuple[str, str]:
+def read_examples(rule: Rule) -> tuple[str, str]:
     """Return the bad and the good example of a rule; one that is missing is empty."""
     return rule.bad, rule.good
 
 
-def finding(
+def make_finding(
     module: str,
     *,
     message: str,
@@ -82,16 +82,16 @@ def finding(
     **evidence: Any,
 ) -> Finding:
     """Return a finding of the rule in ``module``, whose ``__name__`` that is."""
-    rule = rule_of(sys.modules[module])
+    rule = read_rule(sys.modules[module])
     return Finding(rule.code, rule.name, rule.severity, call, type_, message, fix, evidence)
 
 
-def counted(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Return ``1 row`` or ``1,200 rows``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def percent(part: int, whole: int) -> str:
+def format_exact_share(part: int, whole: int) -> str:
     """Return a share, which is 0 or 100 % only where it is exactly that."""
     share = 100 * part / whole
     if 0 < share < 1:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from maskcli.evidence import Call, ModelEvidence
-from maskcli.records import Bools
+from maskcli.records.arrays import Bools
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
 
-Kind = Literal["dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks"]
+BlameKind = Literal["dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,17 +25,17 @@ class Blame:
         at: the call at which padding enters a result.
     """
 
-    kind: Kind
+    kind: BlameKind
     culprit: Call | None
     at: Call | None
 
 
-def blame(model: ModelEvidence) -> Blame | None:
+def find_blame(model: ModelEvidence) -> Blame | None:
     """Return the cause of the leak where padding first enters a result; None when nothing leaks."""
-    return next(iter(blames(model)), None)
+    return next(iter(find_blames(model)), None)
 
 
-def blames(model: ModelEvidence) -> list[Blame]:
+def find_blames(model: ModelEvidence) -> list[Blame]:
     """Return the causes of a leak, the first one first.
 
     Others are calls that, tried by themselves, let in the padding among their inputs because a mask was lost, widened
@@ -58,7 +59,7 @@ def _cause(model: ModelEvidence, path: str | None) -> Blame:
     if any(mixing.call == at.call and not mixing.training for mixing in model.mixing):
         return Blame("mixed", at, at)
     if at.mask_in is None:
-        lost = loser(model, at.lost_at)
+        lost = find_losing_call(model, at.lost_at)
         if lost is not None:
             return Blame("dropped", lost, at)
         return Blame("bad-source" if any(source.of_ids for source in model.sources) else "no-source", None, at)
@@ -71,7 +72,7 @@ def _owner(model: ModelEvidence, call: Call | None) -> Call | None:
     return call if owner is None or owner.of_model else owner
 
 
-def loser(model: ModelEvidence, path: str | None) -> Call | None:
+def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
     """Return the call of that path, which lost a mask; for an operation in a layer's own code that layer.
 
     A layer that passes the mask on in the end lost it inside for its own calls only: then that operation is named.
@@ -84,7 +85,7 @@ def loser(model: ModelEvidence, path: str | None) -> Call | None:
 def _with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input had a mask."""
     if lets_padding_pass(at.mask_in, at.valid):
-        wider = widening(model, at)
+        wider = find_widening_call(model, at)
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
     if at.given:
         return _given(model, at)
@@ -98,11 +99,11 @@ def _given(model: ModelEvidence, at: Call) -> Blame:
     bare = any(mask is None and len(shape) > 2 for mask, shape in zip(at.masks_in, at.shapes_in, strict=True))
     if not bare or all(mask is None for mask in at.masks_in):
         return Blame("leaks", at, at)
-    lost = loser(model, at.lost_at)
+    lost = find_losing_call(model, at.lost_at)
     return Blame("no-source", None, at) if lost is None else Blame("dropped", lost, at)
 
 
-def widening(model: ModelEvidence, before: Call | None = None) -> Call | None:
+def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call | None:
     """Return the first call, up to ``before``, whose output mask calls padding valid though its input mask did not."""
     for call in model.trace:
         if before is not None and call.index > before.index:
@@ -128,18 +129,18 @@ def has_mask(model: ModelEvidence) -> bool:
     return any(call.mask_in is not None or call.mask_out is not None for call in model.trace)
 
 
-def hardest(model: ModelEvidence) -> str:
+def describe_largest_place(model: ModelEvidence) -> str:
     """Return by how much results move, and where most: ``by up to 0.33, most in output tags at sample 1``."""
     leak = model.leak
     if leak is None or not leak.max_abs_change:
         return "as their gradient shows"
     several = leak.output is not None and len(model.outputs) > 1
-    output = f"in {output_named(model, leak.output)} " if several else ""
+    output = f"in {name_output(model, leak.output)} " if several else ""
     where = f"sample {leak.sample}" + (f", timestep {leak.timestep}" if leak.timestep is not None else "")
     return f"by up to {leak.max_abs_change:.3g}, most {output}at {where}"
 
 
-def largest_change(model: ModelEvidence, at: Call | None) -> float:
+def describe_largest_change(model: ModelEvidence, at: Call | None) -> float:
     """Return by how much results move; of a call that is not the first one, its own result when tried by itself."""
     leak = model.leak
     if leak is None:
@@ -151,11 +152,11 @@ def largest_change(model: ModelEvidence, at: Call | None) -> float:
     )
 
 
-def change_at(model: ModelEvidence, at: Call | None) -> str:
+def describe_change(model: ModelEvidence, at: Call | None) -> str:
     """Return by how much results move, in words."""
     if at is None or _is_first(model, at):
-        return hardest(model)
-    return f"too, by up to {largest_change(model, at):.3g} when it is tried by itself"
+        return describe_largest_place(model)
+    return f"too, by up to {describe_largest_change(model, at):.3g} when it is tried by itself"
 
 
 def _is_first(model: ModelEvidence, at: Call) -> bool:
@@ -163,11 +164,11 @@ def _is_first(model: ModelEvidence, at: Call) -> bool:
     return first is None or at.call == first or first.startswith(f"{at.call}/")
 
 
-def output_named(model: ModelEvidence, name: str | None) -> str:
+def name_output(model: ModelEvidence, name: str | None) -> str:
     """Return an output as messages name it: ``the output``, and of several ``output tags``."""
     return f"output {name}" if len(model.outputs) > 1 else "the output"
 
 
-def named(call: Call) -> str:
+def name_call(call: Call) -> str:
     """Return a call as messages name it: ``conv1d (Conv1D)``."""
     return f"{call.call} ({call.type})"

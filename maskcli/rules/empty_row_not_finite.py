@@ -27,9 +27,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import name_call
 
 CODE = "MSK201"
 SEVERITY: Severity = "error"
@@ -43,11 +43,12 @@ def judge(examination: Examination) -> Iterator[Finding]:
     call = model.call(empty.not_finite) if model is not None and empty is not None else None
     if empty is None or call is None:
         return
-    yield finding(
+    yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{named(call)} returns numbers that are not finite for {counted(empty.rows, 'row')} without a valid "
+        message=f"{name_call(call)} returns numbers that are not finite for {pluralize(empty.rows, 'row')} "
+        "without a valid "
         f"timestep, first sample {empty.sample}. One training step on it ruins every weight.",
         fix="Leave empty rows out of the data, or give them a token of their own, such as one for `empty`.",
         rows=empty.rows,

@@ -33,9 +33,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import name_call
 
 CODE = "MSK202"
 SEVERITY: Severity = "warning"
@@ -51,11 +51,12 @@ def judge(examination: Examination) -> Iterator[Finding]:
     call = model.call(empty.of_padding)
     if call is None:
         return
-    yield finding(
+    yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{named(call)} makes a result of padding for {counted(empty.rows, 'row')} without a valid timestep, "
+        message=f"{name_call(call)} makes a result of padding for {pluralize(empty.rows, 'row')} without a "
+        "valid timestep, "
         f"first sample {empty.sample}: it moves by up to {empty.max_abs_change:.3g} when padding is replaced.",
         fix="Leave empty rows out of the data, or give them a token of their own, such as one for `empty`.",
         rows=empty.rows,

@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK002"
 SEVERITY: Severity = "warning"
@@ -36,9 +36,9 @@ def judge(examination: Examination) -> Iterator[Finding]:
         if place is None:
             continue
         rows = facts.shape[0]
-        yield finding(
+        yield make_finding(
             __name__,
-            message=f"{facts.name}: {place.count:,} of {counted(rows, 'row')} "
+            message=f"{facts.name}: {place.count:,} of {pluralize(rows, 'row')} "
             f"{'has' if place.count == 1 else 'have'} no token, first sample {place.sample}.",
             fix="Leave such rows out before padding: `sequences = [row for row in sequences if len(row)]`; or give "
             "them a token of their own, such as the id of an unknown word.",

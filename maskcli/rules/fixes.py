@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from maskcli.evidence import Call, ModelEvidence
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
 
 MERGES = frozenset({"Add", "AddV2", "Average", "Maximum", "Minimum", "Multiply", "Mul", "Subtract", "Sub"})
 CONVOLUTIONS = ("Conv", "SeparableConv", "DepthwiseConv")
@@ -22,7 +23,7 @@ def _own_name(path: str) -> str:
     return path.rpartition("/")[2].partition("#")[0]
 
 
-def fix_of_drop(model: ModelEvidence, call: Call, at: Call | None) -> str:
+def suggest_fix(model: ModelEvidence, call: Call, at: Call | None) -> str:
     """Return what to do about ``call``, which lost the mask that ``at`` would have needed."""
     handed = hand_over(model, at if at is not call else None)
     if len(call.masks_in) > 1 and call.type in MERGES and not call.code:

@@ -20,8 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from maskcli.evidence import DataFacts, Examination, Finding, Place, Severity
-from maskcli.rules.base import counted, finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.data import DataFacts, Occurrence
+from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK004"
 SEVERITY: Severity = "error"
@@ -41,7 +42,7 @@ def judge(examination: Examination) -> Iterator[Finding]:
 def _negative(facts: DataFacts) -> Iterator[Finding]:
     place = facts.smallest
     if place is not None and place.value is not None and place.value < 0:
-        yield finding(
+        yield make_finding(
             __name__,
             message=f"{facts.name}: the smallest id is {place.value}, {_where(place)}. Keras counts it from the "
             "end, and looks up the vector of another token.",
@@ -56,7 +57,7 @@ def _past(facts: DataFacts) -> Iterator[Finding]:
         return
     # The largest id that is input_dim itself is a mistake of its own: MSK005.
     if place.value > facts.input_dim:
-        yield finding(
+        yield make_finding(
             __name__,
             message=f"{facts.name}: the largest id is {place.value}, {_where(place)}; {_known(facts)}.",
             fix=f"Use `input_dim={place.value + 1}`, the largest id + 1, or map rare tokens to one id below "
@@ -68,10 +69,10 @@ def _past(facts: DataFacts) -> Iterator[Finding]:
 def _padding(facts: DataFacts) -> Iterator[Finding]:
     past = facts.input_dim is not None and facts.value >= facts.input_dim
     if facts.padded_timesteps and (facts.value < 0 or past):
-        yield finding(
+        yield make_finding(
             __name__,
             message=f"{facts.name}: the padding id is {facts.value}, at "
-            f"{counted(facts.padded_timesteps, 'timestep')}, which an Embedding cannot look up"
+            f"{pluralize(facts.padded_timesteps, 'timestep')}, which an Embedding cannot look up"
             f"{'; ' + _known(facts) if past else ' as padding'}.",
             fix="Pad with 0, `value=0`, and keep id 0 for padding.",
             input=facts.name,
@@ -87,11 +88,11 @@ def _known(facts: DataFacts) -> str:
     return f"input_dim {facts.input_dim}{source} has vectors for ids 0 to {facts.input_dim - 1}"
 
 
-def _where(place: Place) -> str:
+def _where(place: Occurrence) -> str:
     return f"first in sample {place.sample} at timestep {place.timestep}"
 
 
-def _evidence(facts: DataFacts, place: Place) -> dict[str, Any]:
+def _evidence(facts: DataFacts, place: Occurrence) -> dict[str, Any]:
     return {
         "input": facts.name,
         "value": place.value,

@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding
 
 CODE = "MSK005"
 SEVERITY: Severity = "error"
@@ -35,7 +35,7 @@ def judge(examination: Examination) -> Iterator[Finding]:
         if place is None or place.value is None or place.value != facts.input_dim:
             continue
         source = f" ({facts.input_dim_from})" if facts.input_dim_from else ""
-        yield finding(
+        yield make_finding(
             __name__,
             message=f"{facts.name}: the largest id is {place.value}, first in sample {place.sample} at timestep "
             f"{place.timestep}, and so is input_dim{source}, which has vectors for ids 0 to {place.value - 1} alone.",

@@ -34,9 +34,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, ModelEvidence, SeenLoss, Severity
-from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import has_mask, output_named, widening
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import LossEvidence, ModelEvidence
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import find_widening_call, has_mask, name_output
 
 CODE = "MSK301"
 SEVERITY: Severity = "error"
@@ -51,19 +52,20 @@ def judge(examination: Examination) -> Iterator[Finding]:
             yield _finding(model, loss)
 
 
-def _finding(model: ModelEvidence, loss: SeenLoss) -> Finding:
+def _finding(model: ModelEvidence, loss: LossEvidence) -> Finding:
     output = next(output for output in model.outputs if output.name == loss.output)
     call = model.call(output.lost_at or output.call)
     unmasked = "" if output.mask is not None else ", which carries no mask"
     figures = ""
     if loss.masked is not None and loss.reported is not None:
         figures = f" Keras reports {loss.reported:.6g}; the mean over valid timesteps is {loss.masked:.6g}."
-    return finding(
+    return make_finding(
         __name__,
         call=call.call if call is not None else None,
         type_=call.type if call is not None else model.type,
-        message=f"The loss {loss.name} counts {counted(loss.counted_padding, 'padded timestep')} of {loss.timesteps:,} "
-        f"in {output_named(model, loss.output)}{unmasked}.{figures}",
+        message=f"The loss {loss.name} counts {pluralize(loss.counted_padding, 'padded timestep')} of "
+        f"{loss.timesteps:,} "
+        f"in {name_output(model, loss.output)}{unmasked}.{figures}",
         fix="Carry the mask to the output (see MSK101), or give the mask to the loss: `model.fit(x, y, "
         "sample_weight=mask.astype(float))`.",
         counted_padding=loss.counted_padding,
@@ -73,6 +75,6 @@ def _finding(model: ModelEvidence, loss: SeenLoss) -> Finding:
     )
 
 
-def _told(model: ModelEvidence, loss: SeenLoss) -> bool:
+def _told(model: ModelEvidence, loss: LossEvidence) -> bool:
     lost = any(output.name == loss.output and output.lost_at is not None for output in model.outputs)
-    return lost or not has_mask(model) or widening(model) is not None
+    return lost or not has_mask(model) or find_widening_call(model) is not None

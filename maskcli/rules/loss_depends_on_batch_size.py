@@ -34,8 +34,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding
 
 CODE = "MSK302"
 SEVERITY: Severity = "warning"
@@ -53,7 +53,7 @@ def judge(examination: Examination) -> Iterator[Finding]:
         if not highest - lowest > loss.tolerance * max(abs(lowest), abs(highest)):
             continue
         said = ", ".join(f"{value:.6g} in batches of {size}" for size, value in figures.items())
-        yield finding(
+        yield make_finding(
             __name__,
             type_=model.type,
             message=f"The loss {loss.name} is {said}; the mean over all valid timesteps is {loss.masked:.6g}.",

@@ -40,11 +40,21 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Call, Examination, Finding, ModelEvidence, Severity
-from maskcli.records import Bools
-from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import Blame, blames, change_at, largest_change, loser, named, output_named
-from maskcli.rules.fixes import fix_of_drop
+from maskcli.records.arrays import Bools
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import (
+    Blame,
+    describe_change,
+    describe_largest_change,
+    find_blames,
+    find_losing_call,
+    name_call,
+    name_output,
+)
+from maskcli.rules.fixes import suggest_fix
 
 CODE = "MSK101"
 SEVERITY: Severity = "error"
@@ -57,12 +67,12 @@ def judge(examination: Examination) -> Iterator[Finding]:
     if model is None:
         return
     told: set[str] = set()
-    for cause in blames(model):
+    for cause in find_blames(model):
         if cause.kind == "dropped" and cause.culprit is not None and cause.culprit.call not in told:
             told.add(cause.culprit.call)
             yield _of_leak(model, cause, cause.culprit)
     for output in model.outputs:
-        call = loser(model, output.lost_at)
+        call = find_losing_call(model, output.lost_at)
         if call is None or call.call in told or output.lost_mask is None or output.lost_mask.all():
             continue
         if any(loss.output == output.name and loss.leaves_out for loss in model.losses):
@@ -75,14 +85,14 @@ def judge(examination: Examination) -> Iterator[Finding]:
 def _of_leak(model: ModelEvidence, cause: Blame, call: Call) -> Finding:
     at = cause.at
     assert at is not None  # noqa: S101 - a leak was blamed
-    where = "" if at.call == call.call else f" at {named(at)}"
-    return finding(
+    where = "" if at.call == call.call else f" at {name_call(at)}"
+    return make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_loses(model, call)}. Padding then changes results{where} {change_at(model, at)}.",
-        fix=fix_of_drop(model, call, at),
-        max_abs_change=largest_change(model, at),
+        message=f"{_loses(model, call)}. Padding then changes results{where} {describe_change(model, at)}.",
+        fix=suggest_fix(model, call, at),
+        max_abs_change=describe_largest_change(model, at),
         lost_after=call.mask_from,
         enters_at=at.call,
         keras_warned=call.warning is not None,
@@ -92,8 +102,8 @@ def _of_leak(model: ModelEvidence, cause: Blame, call: Call) -> Finding:
 def _loses(model: ModelEvidence, call: Call) -> str:
     """Return that a call loses the mask, which call had it last, and what inputs of a merge lack it."""
     last = model.call(call.mask_from)
-    still = "" if last is None else f", which {named(last)} still had"
-    return f"{named(call)} loses the mask{still}{_had(call)}"
+    still = "" if last is None else f", which {name_call(last)} still had"
+    return f"{name_call(call)} loses the mask{still}{_had(call)}"
 
 
 def _had(call: Call) -> str:
@@ -108,13 +118,13 @@ def _had(call: Call) -> str:
 
 def _of_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Finding:
     masked = int((~mask).sum())
-    return finding(
+    return make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_loses(model, call)}. So {output_named(model, name)} goes out without one, and a loss counts "
-        f"{counted(masked, 'masked timestep')} of {mask.size:,}.",
-        fix=fix_of_drop(model, call, None),
+        message=f"{_loses(model, call)}. So {name_output(model, name)} goes out without one, and a loss counts "
+        f"{pluralize(masked, 'masked timestep')} of {mask.size:,}.",
+        fix=suggest_fix(model, call, None),
         lost_after=call.mask_from,
         output=name,
         masked_timesteps=masked,

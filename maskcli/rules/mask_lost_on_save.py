@@ -42,9 +42,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import finding
-from maskcli.rules.blame import named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding
+from maskcli.rules.blame import name_call
 
 CODE = "MSK114"
 SEVERITY: Severity = "error"
@@ -57,8 +57,8 @@ def judge(examination: Examination) -> Iterator[Finding]:
     if model is None or model.saving is None or model.saving.survives is not False:
         return
     call = model.call(model.saving.call)
-    who = named(call) if call is not None else "the output"
-    yield finding(
+    who = name_call(call) if call is not None else "the output"
+    yield make_finding(
         __name__,
         call=call.call if call is not None else None,
         type_=call.type if call is not None else model.type,

@@ -30,9 +30,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import finding
-from maskcli.rules.blame import named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding
+from maskcli.rules.blame import name_call
 
 CODE = "MSK106"
 SEVERITY: Severity = "error"
@@ -51,7 +51,7 @@ def judge(examination: Examination) -> Iterator[Finding]:
         return
     if model.failure is not None:
         broken = model.failure
-        yield finding(
+        yield make_finding(
             __name__,
             call=broken.call,
             type_=broken.type,
@@ -64,11 +64,11 @@ def judge(examination: Examination) -> Iterator[Finding]:
     for misused in model.misused:
         call = model.call(misused.call)
         if call is not None:
-            yield finding(
+            yield make_finding(
                 __name__,
                 call=call.call,
                 type_=call.type,
-                message=f"{named(call)} works on each timestep alone, and yet its mask changes results at valid "
+                message=f"{name_call(call)} works on each timestep alone, and yet its mask changes results at valid "
                 f"timesteps by up to {misused.change:.3g}: it is laid along the wrong axis.",
                 fix=FIX,
                 max_abs_change=misused.change,

@@ -32,8 +32,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import INPUT, Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import INPUT
+from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK112"
 SEVERITY: Severity = "error"
@@ -46,11 +47,11 @@ def judge(examination: Examination) -> Iterator[Finding]:
     for source in model.sources if model is not None else ():
         if source.missed is None or source.after_lookup is not None or source.of_ids:
             continue
-        yield finding(
+        yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) calls {counted(source.missed.count, 'padded timestep')} of "
+            message=f"{source.call} ({source.type}) calls {pluralize(source.missed.count, 'padded timestep')} of "
             f"{source.padding} valid, first in sample {source.missed.sample} at timestep {source.missed.timestep}"
             f"{'.' if source.type == INPUT else ': it looks for another value than padding has.'}",
             fix="Make it of the lengths, True where a token stands; `maskcli pad --output batch.npz` writes one."

@@ -40,9 +40,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import finding
-from maskcli.rules.blame import blames, change_at, largest_change, named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding
+from maskcli.rules.blame import describe_change, describe_largest_change, find_blames, name_call
 
 CODE = "MSK103"
 SEVERITY: Severity = "error"
@@ -52,19 +52,19 @@ ABOUT: Literal["model"] = "model"
 def judge(examination: Examination) -> Iterator[Finding]:
     """Find the calls at which padding enters because their mask did not reach them."""
     model = examination.model
-    for cause in blames(model) if model is not None else ():
+    for cause in find_blames(model) if model is not None else ():
         if model is None or cause.kind != "not-given" or cause.culprit is None:
             continue
         call = cause.culprit
         names = [name for name in call.mask_arguments if name != "attention_mask"]
-        yield finding(
+        yield make_finding(
             __name__,
             call=call.call,
             type_=call.type,
-            message=f"{named(call)} is not given the mask that its input carries: {', '.join(names)} stayed None, "
+            message=f"{name_call(call)} is not given the mask that its input carries: {', '.join(names)} stayed None, "
             f"since it was called with {len(call.shapes_in)} tensors. Padding changes its result "
-            f"{change_at(model, call)}.",
+            f"{describe_change(model, call)}.",
             fix=f"Hand it over: `{names[0]}=embedding.compute_mask(tokens)` in the call.",
-            max_abs_change=largest_change(model, call),
+            max_abs_change=describe_largest_change(model, call),
             tensors=len(call.shapes_in),
         )

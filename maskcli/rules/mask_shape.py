@@ -52,9 +52,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Call, Examination, Finding, Severity
-from maskcli.rules.base import finding
-from maskcli.rules.blame import named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.trace import Call
+from maskcli.rules.base import make_finding
+from maskcli.rules.blame import name_call
 
 CODE = "MSK105"
 SEVERITY: Severity = "error"
@@ -67,11 +68,12 @@ def judge(examination: Examination) -> Iterator[Finding]:
     call = next((call for call in model.trace if _misfits(call)), None) if model is not None else None
     if call is None or call.mask_out is None:
         return
-    yield finding(
+    yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{named(call)} returns {call.shapes_out[0]} with a mask of shape {call.mask_out.shape}, which is not "
+        message=f"{name_call(call)} returns {call.shapes_out[0]} with a mask of shape {call.mask_out.shape}, "
+        "which is not "
         "the mask of that.",
         fix="Tell what becomes of the mask: `def compute_mask(self, inputs, mask=None): return None` in a layer that "
         "pools timesteps, or `mask[..., 0]` for its outer axes.",

@@ -39,9 +39,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import blame, lets_padding_pass, named, widening
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import find_blame, find_widening_call, lets_padding_pass, name_call
 
 CODE = "MSK102"
 SEVERITY: Severity = "error"
@@ -53,18 +53,19 @@ def judge(examination: Examination) -> Iterator[Finding]:
     model = examination.model
     if model is None:
         return
-    cause = blame(model)
+    cause = find_blame(model)
     call = cause.culprit if cause is not None and cause.kind == "widened" else None
     if call is None and any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
-        call = widening(model)
+        call = find_widening_call(model)
     if call is None or call.mask_out is None or call.valid is None:
         return
     passed = int((call.mask_out & ~call.valid).sum())
-    yield finding(
+    yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{named(call)} widens the mask: it calls {counted(passed, 'padded timestep')} valid, because an input "
+        message=f"{name_call(call)} widens the mask: it calls {pluralize(passed, 'padded timestep')} valid, "
+        "because an input "
         "without a mask counts as valid everywhere.",
         fix="Hand the next layer the mask that is right: `layer(x, mask=embedding.compute_mask(tokens))`; or mask the "
         "other input too, `keras.layers.Masking()(features)`.",

@@ -28,8 +28,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK111"
 SEVERITY: Severity = "error"
@@ -42,12 +42,12 @@ def judge(examination: Examination) -> Iterator[Finding]:
     for source in model.sources if model is not None else ():
         if source.after_lookup is None or source.missed is None:
             continue
-        yield finding(
+        yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
             message=f"{source.call} ({source.type}) looks at the vectors of {source.after_lookup}, which are not zero "
-            f"for the padding id: {counted(source.missed.count, 'padded timestep')} of {source.padding} "
+            f"for the padding id: {pluralize(source.missed.count, 'padded timestep')} of {source.padding} "
             f"{'passes' if source.missed.count == 1 else 'pass'} as valid.",
             fix=f"Leave it out, and set `mask_zero=True` in {source.after_lookup}.",
             missed=source.missed.count,

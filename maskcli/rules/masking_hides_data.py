@@ -34,8 +34,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import INPUT, Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import INPUT
+from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK113"
 SEVERITY: Severity = "error"
@@ -48,11 +49,11 @@ def judge(examination: Examination) -> Iterator[Finding]:
     for source in model.sources if model is not None else ():
         if source.hidden is None or source.looks_up or source.of_ids:
             continue
-        yield finding(
+        yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) masks {counted(source.hidden.count, 'valid timestep')}, first in "
+            message=f"{source.call} ({source.type}) masks {pluralize(source.hidden.count, 'valid timestep')}, first in "
             f"sample {source.hidden.sample} at timestep {source.hidden.timestep}"
             f"{'.' if source.type == INPUT else ': all its features equal the value.'}",
             fix="Pad with a value that data never has, such as -1.0, and use `Masking(-1.0)`; or hand the mask over: "

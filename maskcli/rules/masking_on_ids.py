@@ -29,8 +29,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding
 
 CODE = "MSK110"
 SEVERITY: Severity = "error"
@@ -44,7 +44,7 @@ def judge(examination: Examination) -> Iterator[Finding]:
         call = model.call(source.call) if model is not None else None
         if not source.of_ids or call is None or call.mask_out is None or call.mask_out.shape == call.shapes_out[0][:2]:
             continue
-        yield finding(
+        yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,

@@ -32,9 +32,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, ModelEvidence, SeenMetric, Severity
-from maskcli.rules.base import finding
-from maskcli.rules.blame import output_named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import MetricEvidence, ModelEvidence
+from maskcli.rules.base import make_finding
+from maskcli.rules.blame import name_output
 
 CODE = "MSK303"
 SEVERITY: Severity = "warning"
@@ -49,13 +50,13 @@ def judge(examination: Examination) -> Iterator[Finding]:
             yield _finding(model, metric)
 
 
-def _finding(model: ModelEvidence, metric: SeenMetric) -> Finding:
+def _finding(model: ModelEvidence, metric: MetricEvidence) -> Finding:
     made_up = "" if metric.targets == "given" else " (with targets made up to ask it)"
-    return finding(
+    return make_finding(
         __name__,
         call=metric.name,
         type_=metric.type,
-        message=f"The metric {metric.name} ({metric.type}) ignores the mask of {output_named(model, metric.output)}: "
+        message=f"The metric {metric.name} ({metric.type}) ignores the mask of {name_output(model, metric.output)}: "
         f"it says {metric.with_mask:.6g}, of the valid timesteps alone {metric.valid:.6g}{made_up}.",
         fix="Give the mask as weights: `weighted_metrics=[...]` in `compile`, and "
         "`sample_weight=mask.astype(float)` in `fit` and `evaluate`.",

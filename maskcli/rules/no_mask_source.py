@@ -28,9 +28,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Call, Examination, Finding, ModelEvidence, Severity
-from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import blames, change_at, has_mask, largest_change, named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import describe_change, describe_largest_change, find_blames, has_mask, name_call
 
 CODE = "MSK104"
 SEVERITY: Severity = "error"
@@ -43,26 +45,27 @@ def judge(examination: Examination) -> Iterator[Finding]:
     if model is None or model.leak is None:
         return
     counting = [loss for loss in model.losses if loss.counted_padding]
-    causes = blames(model)
+    causes = find_blames(model)
     for cause in causes:
         if cause.kind == "no-source" and cause.at is not None:
-            said = f"Padding enters at {named(cause.at)} and changes results {change_at(model, cause.at)}."
+            said = f"Padding enters at {name_call(cause.at)} and changes results {describe_change(model, cause.at)}."
             yield _finding(model, said, cause.at)
     if not causes and counting and not has_mask(model):
-        said = f"The loss {counting[0].name} counts {counted(counting[0].counted_padding, 'padded timestep')}."
+        said = f"The loss {counting[0].name} counts {pluralize(counting[0].counted_padding, 'padded timestep')}."
         yield _finding(model, said, None)
 
 
 def _finding(model: ModelEvidence, said: str, at: Call | None) -> Finding:
-    return finding(
+    return make_finding(
         __name__,
         call=at.call if at is not None else None,
         type_=at.type if at is not None else None,
-        message=f"{_who(model)} {counted(model.padded_timesteps, 'padded timestep')}, and no mask comes to it. {said}",
+        message=f"{_who(model)} {pluralize(model.padded_timesteps, 'padded timestep')}, and no mask comes to "
+        f"it. {said}",
         fix="`Embedding(..., mask_zero=True)` for ids padded with 0, `keras.layers.Masking(0.0)` before features, or "
         "`layer(x, mask=mask)`.",
         padded_timesteps=model.padded_timesteps,
-        max_abs_change=largest_change(model, at),
+        max_abs_change=describe_largest_change(model, at),
         counted_padding=sum(loss.counted_padding for loss in model.losses),
     )
 

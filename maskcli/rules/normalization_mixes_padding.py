@@ -33,9 +33,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import finding
-from maskcli.rules.blame import named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding
+from maskcli.rules.blame import name_call
 
 CODE = "MSK109"
 SEVERITY: Severity = "warning"
@@ -51,11 +51,11 @@ def judge(examination: Examination) -> Iterator[Finding]:
             continue
         when = "in training" if mixing.training else "always"
         lost = f" Its mask was lost at {call.lost_at}." if call.lost_at is not None and not call.given else ""
-        yield finding(
+        yield make_finding(
             __name__,
             call=call.call,
             type_=call.type,
-            message=f"{named(call)} takes padding into its statistics, {when}: valid timesteps move by up to "
+            message=f"{name_call(call)} takes padding into its statistics, {when}: valid timesteps move by up to "
             f"{mixing.change:.3g}.{lost}",
             fix="Give it the mask: `layer(x, mask=embedding.compute_mask(tokens))`."
             if mixing.training

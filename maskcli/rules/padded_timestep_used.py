@@ -29,9 +29,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
-from maskcli.rules.blame import blame, hardest, named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import describe_largest_place, find_blame, name_call
 
 CODE = "MSK108"
 SEVERITY: Severity = "error"
@@ -41,18 +41,18 @@ ABOUT: Literal["model"] = "model"
 def judge(examination: Examination) -> Iterator[Finding]:
     """Find the call that takes one timestep, which is padding in some rows."""
     model = examination.model
-    cause = blame(model) if model is not None else None
+    cause = find_blame(model) if model is not None else None
     if model is None or cause is None or cause.kind != "taken" or cause.culprit is None or model.taken is None:
         return
     taken, call = model.taken, cause.culprit
     first = taken.timestep == 0
-    yield finding(
+    yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{named(call)} takes timestep {taken.timestep}, the {'first' if first else 'last'} of the batch, "
-        f"which is padding in {counted(taken.padded_rows, 'row')} of {taken.rows}, first in sample {taken.sample}. "
-        f"Results depend on it {hardest(model)}.",
+        message=f"{name_call(call)} takes timestep {taken.timestep}, the {'first' if first else 'last'} of the batch, "
+        f"which is padding in {pluralize(taken.padded_rows, 'row')} of {taken.rows}, first in sample {taken.sample}. "
+        f"Results depend on it {describe_largest_place(model)}.",
         fix="Pad at the other side, or take each row's own: "
         + (
             "`x[:, -1]` under pre-padding."

@@ -21,8 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import DataFacts, Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.data import DataFacts
+from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK001"
 SEVERITY: Severity = "error"
@@ -35,10 +36,10 @@ def judge(examination: Examination) -> Iterator[Finding]:
         place = facts.inner_padding
         if place is None or not _hides(examination, facts):
             continue
-        yield finding(
+        yield make_finding(
             __name__,
             message=f"{facts.name}: the padding id {facts.value} is also a token inside the sequences, at "
-            f"{counted(place.count, 'timestep')}, first in sample {place.sample} at timestep {place.timestep}. "
+            f"{pluralize(place.count, 'timestep')}, first in sample {place.sample} at timestep {place.timestep}. "
             "A mask made from ids hides it.",
             fix="Shift all ids by one, `tokens + 1`, before padding; input_dim grows by one, and 0 is padding alone."
             if facts.value == 0

@@ -33,9 +33,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Call, Examination, Finding, Leak, ModelEvidence, Severity
-from maskcli.rules.base import finding
-from maskcli.rules.blame import blames, change_at, largest_change, named
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.leak import Leak
+from maskcli.records.trace import Call
+from maskcli.rules.base import make_finding
+from maskcli.rules.blame import describe_change, describe_largest_change, find_blames, name_call
 
 CODE = "MSK107"
 SEVERITY: Severity = "error"
@@ -45,7 +48,7 @@ ABOUT: Literal["model"] = "model"
 def judge(examination: Examination) -> Iterator[Finding]:
     """Find the calls that have a mask and let padding in all the same."""
     model = examination.model
-    for cause in blames(model) if model is not None else ():
+    for cause in find_blames(model) if model is not None else ():
         if model is None or model.leak is None:
             return
         if cause.kind == "leaks":
@@ -58,15 +61,15 @@ def _finding(model: ModelEvidence, leak: Leak, call: Call | None) -> Finding:
     if call is None:
         who, how = f"{model.name} ({model.type})", "in code between its layers"
     else:
-        who, how = named(call), "although it is given the mask" if call.given else "although its input has a mask"
-    return finding(
+        who, how = name_call(call), "although it is given the mask" if call.given else "although its input has a mask"
+    return make_finding(
         __name__,
         call=call.call if call is not None else None,
         type_=call.type if call is not None else model.type,
-        message=f"{who} lets padding in {how}: it changes results {change_at(model, call)}.",
+        message=f"{who} lets padding in {how}: it changes results {describe_change(model, call)}.",
         fix="Leave masked timesteps out: multiply by `keras.ops.cast(mask, x.dtype)[..., None]` before a sum, divide "
         "by the number of valid timesteps, and put `keras.ops.where(mask[..., None], x, -1e9)` before a maximum.",
-        max_abs_change=largest_change(model, call),
+        max_abs_change=describe_largest_change(model, call),
         sample=leak.sample,
         timestep=leak.timestep,
     )

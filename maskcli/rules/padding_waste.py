@@ -23,8 +23,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Bucket, DataFacts, Examination, Finding, Severity
-from maskcli.rules.base import counted, finding, percent
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.data import Bucket, DataFacts
+from maskcli.rules.base import format_exact_share, make_finding, pluralize
 
 CODE = "MSK007"
 SEVERITY: Severity = "warning"
@@ -47,12 +48,13 @@ def _is_waste(facts: DataFacts) -> bool:
 
 def _waste(facts: DataFacts) -> Finding:
     padded, left, total = facts.padded_timesteps, facts.bucketed_timesteps, facts.shape[0] * facts.shape[1]
-    lengths = ", ".join(f"{bucket.maxlen} ({counted(bucket.sequences, 'row')})" for bucket in facts.buckets)
+    lengths = ", ".join(f"{bucket.maxlen} ({pluralize(bucket.sequences, 'row')})" for bucket in facts.buckets)
     means = f"Buckets of length {lengths}" if len(facts.buckets) > 1 else f"Length {lengths}"
-    return finding(
+    return make_finding(
         __name__,
-        message=f"{facts.name}: {padded:,} of {counted(total, 'timestep')} ({percent(padded, total)}) are padding. "
-        f"{means} would leave {left:,} and save {percent(padded - left, padded)} of it.",
+        message=f"{facts.name}: {padded:,} of {pluralize(total, 'timestep')} "
+        f"({format_exact_share(padded, total)}) are padding. "
+        f"{means} would leave {left:,} and save {format_exact_share(padded - left, padded)} of it.",
         fix=_fix(facts.buckets),
         input=facts.name,
         padded_timesteps=padded,

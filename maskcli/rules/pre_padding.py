@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import Examination, Finding, Severity
-from maskcli.rules.base import counted, finding
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK006"
 SEVERITY: Severity = "info"
@@ -33,9 +33,9 @@ def judge(examination: Examination) -> Iterator[Finding]:
     """Find padding before the tokens."""
     for facts in examination.data:
         if facts.padding == "pre" and facts.padded_timesteps:
-            yield finding(
+            yield make_finding(
                 __name__,
-                message=f"{facts.name}: {counted(facts.padded_timesteps, 'timestep')} of padding before the tokens. "
+                message=f"{facts.name}: {pluralize(facts.padded_timesteps, 'timestep')} of padding before the tokens. "
                 "On a GPU the fast kernel (cuDNN) of LSTM and GRU takes masks with padding at the end only.",
                 fix='Pad with `padding="post"`; or give the layer `use_cudnn=False` for the slow kernel.',
                 input=facts.name,

@@ -21,8 +21,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from maskcli.evidence import DataFacts, Examination, Finding, Severity
-from maskcli.rules.base import counted, finding, percent
+from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.data import DataFacts
+from maskcli.rules.base import format_exact_share, make_finding, pluralize
 
 CODE = "MSK003"
 SEVERITY: Severity = "warning"
@@ -37,11 +38,11 @@ def judge(examination: Examination) -> Iterator[Finding]:
 def _cut(facts: DataFacts) -> Finding:
     cut, total = facts.truncated_tokens, facts.total_tokens
     side, other = ("start", "post") if facts.truncating == "pre" else ("end", "pre")
-    return finding(
+    return make_finding(
         __name__,
-        message=f"{facts.name}: truncation to {counted(facts.shape[1], 'timestep')} cuts {cut:,} of "
-        f"{counted(total, 'token')} ({percent(cut, total)}), at the {side} of "
-        f"{counted(facts.truncated_sequences, 'sequence')}.",
+        message=f"{facts.name}: truncation to {pluralize(facts.shape[1], 'timestep')} cuts {cut:,} of "
+        f"{pluralize(total, 'token')} ({format_exact_share(cut, total)}), at the {side} of "
+        f"{pluralize(facts.truncated_sequences, 'sequence')}.",
         fix=f'Enlarge maxlen, leave it out to keep every token, or keep the other end with `truncating="{other}"`.',
         input=facts.name,
         maxlen=facts.shape[1],

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from maskcli.sequences.sources import BOM, Stream
-
-if TYPE_CHECKING:
-    from maskcli.sequences.tokenizer import Workspace
 
 BLOCK = 2**20
 """Bytes of a block, unless a row is longer."""
@@ -30,14 +25,14 @@ class Block:
     start: int
 
 
-def lines(stream: Stream, blank: bool = True) -> Iterator[Block]:
+def split_lines(stream: Stream, blank: bool = True) -> Iterator[Block]:
     """Yield a file in blocks of whole lines; only the last may lack its line end.
 
     Args:
         stream: of the file, from its start.
         blank: whether empty lines are rows; otherwise those at the end of a block are left to the next one.
     """
-    return cut(stream, lambda data: end_of_lines(data, blank), skip_bom(stream))
+    return cut_blocks(stream, lambda data: find_line_end(data, blank), skip_bom(stream))
 
 
 def skip_bom(stream: Stream) -> int:
@@ -45,7 +40,7 @@ def skip_bom(stream: Stream) -> int:
     return len(stream.read(len(BOM))) if stream.peek(len(BOM)) == BOM else 0
 
 
-def end_of_lines(data: bytes, blank: bool = True) -> int:
+def find_line_end(data: bytes, blank: bool = True) -> int:
     """Return where the last whole line ends, or where the last does that is not blank."""
     end = data.rfind(b"\n") + 1
     if blank:
@@ -64,7 +59,7 @@ def _filled(data: bytes, end: int) -> int:
     return 0
 
 
-def cut(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator[Block]:
+def cut_blocks(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator[Block]:
     """Yield what ``stream`` has in blocks, each up to where ``end`` says that whole rows end, and what is left.
 
     ``end`` is asked of each piece that is read, and says 0 where no row ends in it.
@@ -79,16 +74,3 @@ def cut(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator
             left += more
     if left:
         yield Block(left, start)
-
-
-_LOCAL = threading.local()
-
-
-def workspace() -> Workspace:
-    """Return what this thread tokenizes in."""
-    held: Workspace | None = getattr(_LOCAL, "workspace", None)
-    if held is None:
-        from maskcli.sequences.tokenizer import Workspace
-
-        held = _LOCAL.workspace = Workspace()
-    return held

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.evidence import Bucket
-from maskcli.records import Ints
+from maskcli.records.arrays import Ints
+from maskcli.records.data import Bucket
 
 MOST = 4
 """Buckets; more of them save little, and each wants rows enough for batches of its own."""
@@ -13,7 +13,7 @@ EXACT = 512
 """Different lengths up to which the best buckets are found; of more, this many quantiles are tried."""
 
 
-def buckets(lengths: Ints, most: int = MOST) -> tuple[Bucket, ...]:
+def choose_buckets(lengths: Ints, most: int = MOST) -> tuple[Bucket, ...]:
     """Return at most ``most`` buckets for sequences of ``lengths (n_sequences,)``, the shortest first.
 
     They leave the fewest padded timesteps, and are no more than that takes.

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import DataFacts, Place
-from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.buckets import buckets
-from maskcli.sequences.padding import valid_timesteps
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.data import DataFacts, Occurrence
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.buckets import choose_buckets
+from maskcli.sequences.padding import find_valid_timesteps
 
 
-def data_facts(
+def collect_facts(
     ragged: RaggedSequences,
     batch: PaddedBatch,
     *,
@@ -25,7 +26,7 @@ def data_facts(
 
     Padding that a row came with is padding here: it is no token, and none is lost when it is cut.
     """
-    valid = valid_timesteps(batch)
+    valid = find_valid_timesteps(batch)
     return _facts(
         batch.tokens,
         valid,
@@ -37,7 +38,7 @@ def data_facts(
     )
 
 
-def facts_of_array(
+def collect_array_facts(
     values: NDArray[Any],
     valid: Bools,
     *,
@@ -73,7 +74,7 @@ def _facts(
     n_valid, n_lost = int(valid.sum()), int(lost.sum())
     smallest, largest = _extremes(tokens, valid)
     # A row without a token needs a timestep all the same.
-    best = buckets(np.maximum(behind - first, 1)) if timesteps else ()
+    best = choose_buckets(np.maximum(behind - first, 1)) if timesteps else ()
     return DataFacts(
         name=name,
         shape=(rows, timesteps),
@@ -113,20 +114,20 @@ def _side(first: Ints, behind: Ints, timesteps: int, layout: Layout) -> str:
     return "pre" if before > after else "post"
 
 
-def _place(hits: Bools, value: int) -> Place | None:
+def _place(hits: Bools, value: int) -> Occurrence | None:
     count = int(np.count_nonzero(hits))
     if not count:
         return None
     sample, timestep = np.unravel_index(int(hits.argmax()), hits.shape)
-    return Place(count, int(sample), int(timestep), value)
+    return Occurrence(count, int(sample), int(timestep), value)
 
 
-def _rows_place(hits: Bools) -> Place | None:
+def _rows_place(hits: Bools) -> Occurrence | None:
     count = int(np.count_nonzero(hits))
-    return Place(count, int(hits.argmax()), None) if count else None
+    return Occurrence(count, int(hits.argmax()), None) if count else None
 
 
-def _extremes(tokens: NDArray[Any], valid: Bools) -> tuple[Place | None, Place | None]:
+def _extremes(tokens: NDArray[Any], valid: Bools) -> tuple[Occurrence | None, Occurrence | None]:
     ids = tokens[valid]
     if not len(ids):
         return None, None

@@ -11,10 +11,10 @@ from typing import TypeVar
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, RaggedSequences
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, ReadChunks, chunk_of, judged
-from maskcli.sequences.ragged import no_sequences
+from maskcli.sequences.formats.base import Chunk, Field, Format, ParsedRows, ReadChunks, check_rows, make_chunk
+from maskcli.sequences.ragged import make_no_sequences_error
 from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suff
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loaded:
+class LoadedSequences:
     """Sequences with the memory of where they came from.
 
     Attributes:
@@ -54,7 +54,9 @@ class Loaded:
             raise
 
 
-def read_sequences(paths: Sequence[str | Source], input_format: str = "auto", field: str | None = None) -> Loaded:
+def read_sequences(
+    paths: Sequence[str | Source], input_format: str = "auto", field: str | None = None
+) -> LoadedSequences:
     """Return the sequences of files, in order.
 
     Args:
@@ -76,8 +78,8 @@ def read_sequences(paths: Sequence[str | Source], input_format: str = "auto", fi
         rows += chunk.rows
     ragged = RaggedSequences(values.whole(), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.whole())]))
     if not len(ragged.values):
-        raise only_empty(sources, rows)
-    return Loaded(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
+        raise make_only_empty_error(sources, rows)
+    return LoadedSequences(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
 
 
 class _Growing:
@@ -104,7 +106,7 @@ class _Growing:
         return self._array
 
 
-def only_empty(sources: Sequence[Source], rows: int) -> InputError:
+def make_only_empty_error(sources: Sequence[Source], rows: int) -> InputError:
     """Return the error for files of ``rows`` sequences without a token."""
     return InputError(
         where=", ".join(source.name for source in sources[:3]) + (" ..." if len(sources) > 3 else ""),
@@ -134,13 +136,13 @@ def read_chunks(
     Raises:
         InputError: naming file and line or row, for all that cannot be read, and for no sequences.
     """
-    entry, in_chunks = told(source, input_format)
+    entry, in_chunks = detect_format(source, input_format)
     rows = 0
     for chunk in (entry.chunks if entry.chunks and in_chunks else _whole(entry))(source, field, made):
         rows += chunk.rows
         yield chunk
     if not rows:
-        raise no_sequences().at(source.name)
+        raise make_no_sequences_error().at(source.name)
 
 
 def _whole(entry: Format) -> ReadChunks:
@@ -148,12 +150,12 @@ def _whole(entry: Format) -> ReadChunks:
 
     def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
         parsed = entry.read(source.read(), source.name, field)
-        yield chunk_of(judged(parsed, source.name), parsed, made)
+        yield make_chunk(check_rows(parsed, source.name), parsed, made)
 
     return chunks
 
 
-def told(source: Source, input_format: str) -> tuple[Format, bool]:
+def detect_format(source: Source, input_format: str) -> tuple[Format, bool]:
     """Return the format of a file, and whether it can be read in chunks.
 
     Raises:
@@ -176,7 +178,7 @@ def _head(stream: Stream) -> bytes:
     return head
 
 
-def expanded(paths: Sequence[str]) -> tuple[str, ...]:
+def expand_files(paths: Sequence[str]) -> tuple[str, ...]:
     """Return files for patterns and directories, by name; others are what they were.
 
     A pattern is told by ``*``, ``?`` or ``[`` where there is no such file. Of a directory all files are taken whose
@@ -215,7 +217,7 @@ def _is_known(path: Path) -> bool:
 
 def read_rows(
     path: str, input_format: str = "auto", field: Field | None = None, what: str = "sequences", hint: str = READING
-) -> Parsed:
+) -> ParsedRows:
     """Return the rows of one file, framed but with no value judged.
 
     ``what`` and ``hint`` say in messages what the file should hold, and what else could have been given.
@@ -229,7 +231,7 @@ def read_bytes(
 ) -> tuple[Format, bytes]:
     """Return the format of a file and its content, unpacked; see ``read_rows``."""
     source = Source(path, what, hint)
-    entry, _ = told(source, input_format)
+    entry, _ = detect_format(source, input_format)
     return entry, source.read()
 
 

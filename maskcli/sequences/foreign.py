@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 
 ARROW = ("__arrow_c_stream__", "__arrow_c_array__")
 """What offers an Arrow array; see the PyCapsule interface in Arrow's documentation of its C data interface."""
 
 
-def from_foreign(sequences: Any) -> RaggedSequences | np.ndarray | None:
+def convert_foreign(sequences: Any) -> RaggedSequences | np.ndarray | None:
     """Return Arrow lists or a ragged tensor as ragged sequences of their dtype, and other tensors as an array.
 
     None for anything else: lists, arrays of NumPy.

@@ -10,50 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
-from maskcli.records import Bools, Ints, Layout, PaddedBatch, RaggedSequences, Side
-from maskcli.sequences.lists import pad_lists
-from maskcli.sequences.ragged import INT64, as_ragged
-from maskcli.sequences.windows import MisfitError, Rows, holds, laid_out
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.fast.padding import MisfitError, Rows, can_hold, fill_matrix
+from maskcli.sequences.ragged import INT64
 
 SIDES = ("pre", "post")
 PART = 2**22
 """Bytes of tokens in each part of a batch that is made in parts."""
-
-
-def pad(
-    sequences: object,
-    *,
-    maxlen: int | None = None,
-    padding: Side = "post",
-    truncating: Side = "post",
-    value: int = 0,
-    dtype: str = "int32",
-) -> PaddedBatch:
-    """Pad and truncate sequences to one length.
-
-    The tokens equal those of ``keras.utils.pad_sequences`` with the same arguments (whose defaults are ``pre``).
-
-    Args:
-        sequences: lists of integers, an integer array or tensor ``(n_sequences, timesteps)``, ``RaggedSequences``, an
-            Arrow array of lists (or what offers one, such as a Polars series), or a ``tf.RaggedTensor``.
-        maxlen: timesteps of the result; None takes the longest sequence.
-        padding: ``pre`` puts padding before a short sequence, ``post`` behind it.
-        truncating: ``pre`` cuts a long sequence at its start, ``post`` at its end.
-        value: what padding is made of.
-        dtype: an integer dtype of NumPy.
-
-    Returns:
-        Tokens ``(n_sequences, maxlen)``, the mask of the same shape, and the lengths ``(n_sequences,)`` before
-        truncation.
-
-    Raises:
-        UsageError: for options that no batch can have, such as ``maxlen=0``.
-        InputError: for no sequences, only empty ones without ``maxlen``, a value that is not an integer, or one
-            that ``dtype`` cannot hold.
-    """
-    layout = Layout(padding, truncating, maxlen, value, dtype)
-    quick = pad_lists(sequences, check_layout(layout))
-    return quick if quick is not None else pad_ragged(as_ragged(sequences), layout)
 
 
 def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
@@ -72,7 +36,9 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     try:
         kept = lengths if longest <= maxlen else np.minimum(lengths, maxlen)
         starts = ragged.row_splits[:-1] if layout.truncating == "post" else ragged.row_splits[1:] - kept
-        tokens, mask = laid_out(ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype)
+        tokens, mask = fill_matrix(
+            ragged.values, Rows(starts, kept, maxlen, layout.padding), layout.value, layout.dtype
+        )
     except MisfitError:
         raise _misfit(ragged, layout.dtype) from None
     except (MemoryError, ValueError, OverflowError) as error:
@@ -86,7 +52,7 @@ def pad_in_parts(ragged: RaggedSequences, layout: Layout) -> Iterable[PaddedBatc
     Raises:
         InputError: for a value that the dtype cannot hold, before any part is made.
     """
-    fitting(ragged, layout)
+    check_fitting_values(ragged, layout)
     step = max(1, PART // (_maxlen(layout) * np.dtype(layout.dtype).itemsize))
     starts = range(0, len(ragged), step)
     parts = (pad_ragged(_rows(ragged, start, start + step), layout) for start in starts)
@@ -146,7 +112,7 @@ def _integer_dtype(dtype: Any) -> str:
     return str(known.name)
 
 
-def valid_timesteps(batch: PaddedBatch) -> Bools:
+def find_valid_timesteps(batch: PaddedBatch) -> Bools:
     """Return ``(n_sequences, maxlen)``, False at padding: what pad added, and what rows had already.
 
     A row that comes padded from its file shows it by a run of the padding value at either end; the same value
@@ -161,7 +127,7 @@ def valid_timesteps(batch: PaddedBatch) -> Bools:
     return valid
 
 
-def joined(parts: Sequence[PaddedBatch]) -> PaddedBatch:
+def join_batches(parts: Sequence[PaddedBatch]) -> PaddedBatch:
     """Return parts of one layout, at least one, as one batch."""
     if len(parts) == 1:
         return parts[0]
@@ -171,12 +137,12 @@ def joined(parts: Sequence[PaddedBatch]) -> PaddedBatch:
     return PaddedBatch(tokens, mask, lengths, parts[0].layout, sum(part.truncated_tokens for part in parts))
 
 
-def first_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
+def take_first_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
     """Return the first rows of a batch, padded as they are."""
     return _part(batch, slice(0, rows))
 
 
-def last_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
+def take_last_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
     """Return the last rows of a batch, padded as they are."""
     return _part(batch, slice(max(0, len(batch.tokens) - rows), None))
 
@@ -186,7 +152,7 @@ def _part(batch: PaddedBatch, few: slice) -> PaddedBatch:
     return PaddedBatch(batch.tokens[few], mask, lengths, batch.layout, int(lengths.sum()) - int(mask.sum()))
 
 
-def validity(lengths: Ints, layout: Layout) -> Bools:
+def make_validity(lengths: Ints, layout: Layout) -> Bools:
     """Return ``(n_sequences, maxlen)``, True where ``layout`` puts tokens of sequences of these lengths."""
     maxlen = _maxlen(layout)
     kept = np.minimum(lengths, maxlen)[:, None]
@@ -194,7 +160,7 @@ def validity(lengths: Ints, layout: Layout) -> Bools:
     return timesteps < kept if layout.padding == "post" else timesteps >= maxlen - kept
 
 
-def kept_values(values: NDArray[Any], row_splits: Ints, layout: Layout) -> NDArray[Any]:
+def truncate_values(values: NDArray[Any], row_splits: Ints, layout: Layout) -> NDArray[Any]:
     """Return the entries of ``values (n_tokens, ...)`` that truncation leaves, in order."""
     lengths = np.diff(row_splits)
     kept = np.minimum(lengths, _maxlen(layout))
@@ -211,9 +177,9 @@ def _maxlen(layout: Layout) -> int:
     return layout.maxlen
 
 
-def fitting(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
+def check_fitting_values(ragged: RaggedSequences, layout: Layout) -> RaggedSequences:
     """Return sequences whose every value the dtype of ``layout`` holds; raise InputError for others."""
-    if not holds(layout.dtype, ragged.values):
+    if not can_hold(layout.dtype, ragged.values):
         raise _misfit(ragged, layout.dtype)
     return ragged
 

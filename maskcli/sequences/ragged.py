@@ -8,9 +8,10 @@ from itertools import chain
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import Bools, Ints, RaggedSequences
-from maskcli.sequences.foreign import from_foreign
-from maskcli.sequences.lists import from_lists
+from maskcli.records.arrays import Bools, Ints
+from maskcli.records.sequences import RaggedSequences
+from maskcli.sequences.fast.lists import convert_lists
+from maskcli.sequences.foreign import convert_foreign
 
 INT64 = np.iinfo(np.int64)
 
@@ -26,26 +27,26 @@ def as_ragged(sequences: object) -> RaggedSequences:
         InputError: when there is no row, or a value is not an integer that int64 holds.
     """
     if not isinstance(sequences, list | tuple | np.ndarray | RaggedSequences):
-        foreign = from_foreign(sequences)
+        foreign = convert_foreign(sequences)
         sequences = sequences if foreign is None else foreign
     if isinstance(sequences, RaggedSequences):
-        return checked(sequences)
+        return check_ragged(sequences)
     if isinstance(sequences, np.ndarray) and sequences.dtype != object:
-        return ragged_from_matrix(sequences)
+        return split_matrix(sequences)
     if isinstance(sequences, str | bytes) or not isinstance(sequences, Iterable):
         raise InputError(
             expected="sequences: a list of lists of integers, an array or RaggedSequences",
-            received=describe(sequences),
+            received=describe_value(sequences),
             fix="Pass one list of token ids for each sample.",
         )
-    return ragged_from_rows(list(sequences))
+    return join_rows(list(sequences))
 
 
-def ragged_from_rows(rows: Sequence[object]) -> RaggedSequences:
+def join_rows(rows: Sequence[object]) -> RaggedSequences:
     """Return rows of integers end to end; see ``as_ragged``."""
     if not rows:
-        raise no_sequences()
-    quick = from_lists(rows)
+        raise make_no_sequences_error()
+    quick = convert_lists(rows)
     if quick is not None:
         return quick
     for index, row in enumerate(rows):
@@ -53,11 +54,11 @@ def ragged_from_rows(rows: Sequence[object]) -> RaggedSequences:
             raise InputError(
                 row=index,
                 expected="a sequence, that is a list of integers",
-                received=describe(row),
+                received=describe_value(row),
                 fix="One sequence alone is written [[1, 2, 3]].",
             )
     plain: list[Sequence[object]] = [
-        ragged_row(row, index) if isinstance(row, np.ndarray) else row  # type: ignore[misc]
+        list_row(row, index) if isinstance(row, np.ndarray) else row  # type: ignore[misc]
         for index, row in enumerate(rows)
     ]
     flat = list(chain.from_iterable(plain))
@@ -72,7 +73,7 @@ def ragged_from_rows(rows: Sequence[object]) -> RaggedSequences:
         raise _too_large(plain) from None
 
 
-def ragged_row(row: np.ndarray, index: int) -> list[int]:
+def list_row(row: np.ndarray, index: int) -> list[int]:
     """Return a 1-D integer array as a list."""
     if row.ndim != 1 or (row.dtype.kind not in "iu" and row.size):
         raise InputError(
@@ -84,7 +85,7 @@ def ragged_row(row: np.ndarray, index: int) -> list[int]:
     return row.tolist()  # type: ignore[no-any-return]
 
 
-def ragged_from_matrix(matrix: np.ndarray) -> RaggedSequences:
+def split_matrix(matrix: np.ndarray) -> RaggedSequences:
     """Return each row of a 2-D integer array as a sequence of full length."""
     if matrix.ndim != 2:
         raise InputError(
@@ -93,25 +94,25 @@ def ragged_from_matrix(matrix: np.ndarray) -> RaggedSequences:
             fix="One sequence alone is array[None, :].",
         )
     if matrix.shape[0] == 0:
-        raise no_sequences()
+        raise make_no_sequences_error()
     n_rows, width = matrix.shape
     return RaggedSequences(as_int64(matrix).reshape(-1), np.arange(n_rows + 1, dtype=np.int64) * width)
 
 
-def checked(ragged: RaggedSequences) -> RaggedSequences:
+def check_ragged(ragged: RaggedSequences) -> RaggedSequences:
     """Return ``ragged`` as integers that int64 holds when its splits frame its values; raise InputError otherwise."""
     values = np.asarray(ragged.values)
     fine = values.dtype.isnative and values.dtype.kind in "iu" and np.can_cast(values.dtype, np.int64)
-    return RaggedSequences(values if fine else as_int64(values), framed(ragged).row_splits)
+    return RaggedSequences(values if fine else as_int64(values), check_splits(ragged).row_splits)
 
 
-def framed(ragged: RaggedSequences) -> RaggedSequences:
+def check_splits(ragged: RaggedSequences) -> RaggedSequences:
     """Return ``ragged``, of whatever values, when its splits frame them; raise InputError otherwise."""
     values, splits = np.asarray(ragged.values), as_int64(np.asarray(ragged.row_splits))
     if values.ndim != 1 or splits.ndim != 1:
         raise _bad_splits(f"shapes {values.shape} and {splits.shape}")
     if len(splits) == 1 and splits[0] == 0 and not len(values):
-        raise no_sequences()
+        raise make_no_sequences_error()
     if not len(splits) or splits[0] != 0 or splits[-1] != len(values):
         ends = f"{splits[0]} to {splits[-1]}" if len(splits) else "no numbers"
         raise _bad_splits(f"{ends} for {len(values)} values")
@@ -132,7 +133,7 @@ def unpad(tokens: np.ndarray, mask: Bools) -> RaggedSequences:
             fix="Write both with `maskcli pad --output`.",
         )
     if not len(values):
-        raise no_sequences()
+        raise make_no_sequences_error()
     starts = mask[:, 1:] & ~mask[:, :-1]
     holes = np.flatnonzero(starts.sum(axis=1) + (mask[:, 0] if mask.shape[1] else 0) > 1)
     if len(holes):
@@ -171,7 +172,7 @@ def concatenate(parts: Sequence[RaggedSequences]) -> RaggedSequences:
     )
 
 
-def describe(value: object) -> str:
+def describe_value(value: object) -> str:
     """Return a short text that says what ``value`` is, for a message."""
     text = repr(value)
     if len(text) > 60:
@@ -183,7 +184,7 @@ def describe(value: object) -> str:
     return f"{text} ({type(value).__name__})"
 
 
-def no_sequences() -> InputError:
+def make_no_sequences_error() -> InputError:
     """Return the error for input without a single sequence."""
     return InputError(
         expected="at least one sequence", received="no sequences", fix="Give one list of token ids for each sample."
@@ -197,7 +198,7 @@ def _check_row(row: Sequence[object], index: int) -> None:
                 row=index,
                 value=position,
                 expected="an integer",
-                received=describe(value),
+                received=describe_value(value),
                 fix="Map words to ids, and round floats yourself: maskcli does not cut numbers to fit.",
             )
 
@@ -210,7 +211,7 @@ def _too_large(rows: Sequence[Sequence[object]]) -> InputError:
                     row=index,
                     value=position,
                     expected=f"an integer from {INT64.min} to {INT64.max} (int64)",
-                    received=describe(value),
+                    received=describe_value(value),
                     fix="Map ids to a smaller range.",
                 )
     raise AssertionError("NumPy refused integers that int64 holds")

@@ -194,7 +194,7 @@ def _unpacked(raw: BinaryIO, start: bytes, name: str) -> tuple[BinaryIO, str]:
 
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw)), "gzip"
     if start.startswith(ZSTANDARD):
-        pa = pyarrow(name)
+        pa = import_pyarrow(name)
         return pa.input_stream(_Unclosed(raw), compression="zstd"), "Zstandard"
     return raw, ""
 
@@ -211,7 +211,7 @@ class _Unclosed:
         """Do nothing."""
 
 
-def pyarrow(where: str) -> Any:
+def import_pyarrow(where: str) -> Any:
     """Return the module.
 
     Raises:
@@ -235,10 +235,10 @@ def display_name(path: str) -> str:
 
 
 def _unread(where: str, expected: str, error: OSError | ValueError | AttributeError, fix: str) -> InputError:
-    return InputError(where=where, expected=expected, received=reason(error), fix=fix)
+    return InputError(where=where, expected=expected, received=explain_os_error(error), fix=fix)
 
 
-def reason(error: OSError | ValueError | AttributeError) -> str:
+def explain_os_error(error: OSError | ValueError | AttributeError) -> str:
     """Return why a file could not be read or written, for a message."""
     if isinstance(error, AttributeError):
         return "a closed stream"

@@ -14,13 +14,20 @@ from typing import IO, BinaryIO, TypeVar
 
 import numpy as np
 
-from maskcli.records import Excerpt, Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.files import WRITABLE, only_empty, read_all, told
+from maskcli.records.sequences import Excerpt, Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.files import WRITABLE, detect_format, make_only_empty_error, read_all
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Writer
-from maskcli.sequences.formats.numpy_arrays import mask_writer
-from maskcli.sequences.padding import check_layout, first_rows, fitting, joined, last_rows, pad_in_parts
+from maskcli.sequences.formats.numpy_arrays import open_mask_writer
+from maskcli.sequences.padding import (
+    check_fitting_values,
+    check_layout,
+    join_batches,
+    pad_in_parts,
+    take_first_rows,
+    take_last_rows,
+)
 from maskcli.sequences.sources import Source
-from maskcli.sequences.threads import in_order
+from maskcli.sequences.threads import map_in_order
 from maskcli.sequences.writing import replacing
 
 T = TypeVar("T")
@@ -31,7 +38,7 @@ Progress = Callable[[float], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Files:
+class SequenceFiles:
     """Files of sequences, to be read in chunks.
 
     Attributes:
@@ -47,7 +54,7 @@ class Files:
     @property
     def in_chunks(self) -> bool:
         """Whether each of them can be read in chunks; raise InputError for one that cannot be read at all."""
-        return all(told(source, self.input_format)[1] for source in self.sources)
+        return all(detect_format(source, self.input_format)[1] for source in self.sources)
 
     def chunks(self, made: Callable[[RaggedSequences], T], progress: Progress) -> Iterator[Chunk[T]]:
         """Yield what ``made`` makes of their sequences, in order."""
@@ -57,7 +64,7 @@ class Files:
 
 
 def pad_files(
-    files: Files,
+    files: SequenceFiles,
     layout: Layout,
     output: str | None,
     mask_output: str | None = None,
@@ -82,7 +89,7 @@ def pad_files(
         if layout.maxlen is not None and not (output and _entry(output).needs_rows):
             parts = _parts(files, layout, progress)
         else:
-            for chunk in files.chunks(partial(fitting, layout=layout), lambda share: progress(share / 2)):
+            for chunk in files.chunks(partial(check_fitting_values, layout=layout), lambda share: progress(share / 2)):
                 aside.add(chunk.made)
             _check_tokens(files, aside.rows, aside.tokens)
             layout, rows = dataclasses.replace(layout, maxlen=layout.maxlen or aside.longest), aside.rows
@@ -105,15 +112,15 @@ def write_batch(batch: PaddedBatch, output: str | None, mask_output: str | None)
         add(batch)
 
 
-def _parts(files: Files, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
+def _parts(files: SequenceFiles, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
     """Yield the batch as its sequences are read."""
     for chunk in files.chunks(partial(pad_in_parts, layout=layout), progress):
         yield from chunk.made
 
 
-def _check_tokens(files: Files, rows: int, tokens: int) -> None:
+def _check_tokens(files: SequenceFiles, rows: int, tokens: int) -> None:
     if not tokens:
-        raise only_empty(files.sources, rows)
+        raise make_only_empty_error(files.sources, rows)
 
 
 @contextlib.contextmanager
@@ -126,7 +133,7 @@ def _targets(output: str | None, mask_output: str | None) -> Iterator[list[tuple
             assert writer is not None  # noqa: S101 - of a format that is written
             targets.append((stack.enter_context(replacing(output)), writer))
         if mask_output is not None:
-            targets.append((stack.enter_context(replacing(mask_output)), mask_writer))
+            targets.append((stack.enter_context(replacing(mask_output)), open_mask_writer))
         yield targets
 
 
@@ -182,7 +189,7 @@ class _Aside:
     def padded(self, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
         """Yield them padded by a layout with ``maxlen``."""
         read = 0
-        for ragged, parts in in_order(partial(pad_in_parts, layout=layout), self._read()):
+        for ragged, parts in map_in_order(partial(pad_in_parts, layout=layout), self._read()):
             yield from parts
             read += len(ragged.values)
             progress(read / self.tokens)
@@ -209,8 +216,8 @@ class _Noted:
         self.tokens += int(part.lengths.sum()) - part.truncated_tokens
         self.truncated += part.truncated_tokens
         if len(self._first.tokens) < self._shown:
-            self._first = first_rows(joined([self._first, first_rows(part, self._shown)]), self._shown)
-        self._last = last_rows(joined([self._last, last_rows(part, self._shown)]), self._shown)
+            self._first = take_first_rows(join_batches([self._first, take_first_rows(part, self._shown)]), self._shown)
+        self._last = take_last_rows(join_batches([self._last, take_last_rows(part, self._shown)]), self._shown)
 
     def excerpt(self) -> Excerpt:
         maxlen = self._first.tokens.shape[1]

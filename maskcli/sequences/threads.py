@@ -27,7 +27,7 @@ SHARES = 8
 """Parts that many small items are shared in: as few as leave neither thread to wait long for the other."""
 
 
-def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> Iterator[tuple[T, R]]:
+def map_in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> Iterator[tuple[T, R]]:
     """Yield each item with what ``work`` makes of it, by two threads where there are many items and processors.
 
     Args:
@@ -36,7 +36,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> 
         alone: items at the start that are worked on in this thread.
     """
     rest = iter(items)
-    yield from ((item, work(item)) for item in islice(rest, alone if are_several() else None))
+    yield from ((item, work(item)) for item in islice(rest, alone if has_several_processors() else None))
     first = list(islice(rest, 1))
     if not first:
         return
@@ -49,13 +49,13 @@ def in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> 
         pool.shutdown(cancel_futures=True)
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def prefetch(items: Iterable[T]) -> Iterator[T]:
     """Yield items that another thread takes, few of them before they are needed, where there are many and processors.
 
     For what takes long and lets other threads run, such as reading by a library.
     """
     rest = iter(items)
-    yield from islice(rest, ALONE if are_several() else None)
+    yield from islice(rest, ALONE if has_several_processors() else None)
     first = list(islice(rest, 1))
     if not first:
         return
@@ -72,11 +72,11 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
         pool.shutdown(cancel_futures=True)
 
 
-def each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def map_each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return what ``work`` makes of each item, by threads that take many small ones at a time."""
     step = max(1, -(-len(items) // SHARES))
     shares = (items[start : start + step] for start in range(0, len(items), step))
-    done = in_order(lambda share: [work(item) for item in share], shares, alone=0)
+    done = map_in_order(lambda share: [work(item) for item in share], shares, alone=0)
     return [made for _, all_made in done for made in all_made]
 
 
@@ -112,11 +112,11 @@ def _done(work: Callable[[T], R], item: T) -> Future[R]:
     return made
 
 
-def are_several() -> bool:
+def has_several_processors() -> bool:
     """Return whether there are processors for more than one thread."""
-    return processors() >= THREADS
+    return count_processors() >= THREADS
 
 
-def processors() -> int:
+def count_processors() -> int:
     """Return how many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from maskcli.errors import InputError
-from maskcli.sequences.sources import display_name, reason
+from maskcli.sequences.sources import display_name, explain_os_error
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -41,7 +41,7 @@ def replacing(path: str) -> Iterator[BinaryIO]:
         raise InputError(
             where=display_name(path),
             expected="a place to write to",
-            received=reason(error),
+            received=explain_os_error(error),
             fix="Check that the directory exists, may be written to and has room.",
         ) from None
 

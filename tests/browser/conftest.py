@@ -17,7 +17,7 @@ import pytest
 
 import maskcli
 from maskcli.render.documents import dumps
-from maskcli.render.report_document import report_document
+from maskcli.render.report_document import make_report_document
 from tests.browser import models
 
 NEEDED = ("playwright", "axe_playwright_python", "vl_convert", "igraph")
@@ -51,7 +51,7 @@ class Made:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     """Return a report by the name of a function of ``models``; each is made once."""
     need("vl_convert", "igraph")
-    from maskcli.render.page import page
+    from maskcli.render.page import render_page
 
     folder = tmp_path_factory.mktemp("pages")
 
@@ -60,9 +60,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras's, of masks that get lost: what the page is to show.
             report = maskcli.report(**getattr(models, name)())
-        document = dumps(report_document(report))
+        document = dumps(make_report_document(report))
         path = folder / f"{name}.html"
-        path.write_bytes(page(report, document))
+        path.write_bytes(render_page(report, document))
         return Made(report, document, path)
 
     return make

@@ -430,11 +430,11 @@ def test_what_is_wider_than_paper_is_made_smaller_and_lines_still_end_at_calls(v
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_document_comes_back_byte_for_byte(made: Any, name: str) -> None:
-    from maskcli.render.page import embedded
+    from maskcli.render.page.embedding import extract_document
 
     one = made(name)
     page = one.path.read_bytes()
-    assert embedded(page) == one.document
+    assert extract_document(page) == one.document
     script = re.search(rb'<script type="application/json" id="maskcli-report">(.*?)</script>', page, re.DOTALL)
     assert script is not None
     assert json.loads(script[1]) == json.loads(one.document)
@@ -442,15 +442,15 @@ def test_the_document_comes_back_byte_for_byte(made: Any, name: str) -> None:
 
 
 def test_a_page_without_a_document_has_none() -> None:
-    from maskcli.render.page import embedded
+    from maskcli.render.page.embedding import extract_document
 
     for other in (b"", b"<p>maskcli-report</p>", b'<script type="application/json" id="maskcli-report">{', b"\xff\xfe"):
-        assert embedded(other) is None
-    assert embedded(b'<script type="application/json" id="maskcli-report">\xff</script>') is None
+        assert extract_document(other) is None
+    assert extract_document(b'<script type="application/json" id="maskcli-report">\xff</script>') is None
 
 
 def test_a_page_is_the_same_each_time(made: Any) -> None:
-    from maskcli.render.page import page
+    from maskcli.render.page import render_page
 
     one = made("tagger")
-    assert page(one.report, one.document) == one.path.read_bytes()
+    assert render_page(one.report, one.document) == one.path.read_bytes()

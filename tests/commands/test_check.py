@@ -399,16 +399,16 @@ def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> 
 
 
 def test_one_file_is_left_to_the_model_and_the_rest_is_read() -> None:
-    from maskcli.verbs.cases import DataFile
+    from maskcli.api.model_data import DataFile
 
-    given = options.Source(("x.npz",), "npz", "ids", "pre", None, 7, None, None)
-    data, layout, _ = given.unread()
+    given = options.SourceOptions(("x.npz",), "npz", "ids", "pre", None, 7, None, None)
+    data, layout, _ = given.open_unread()
     assert data == DataFile("x.npz", "npz", "ids")
     assert (layout.padding, layout.maxlen, layout.value) == ("pre", 7, 0)
-    data, layout, _ = options.Source((), "auto", None, None, None, None, None, None).unread()
+    data, layout, _ = options.SourceOptions((), "auto", None, None, None, None, None, None).open_unread()
     assert isinstance(data, maskcli.RaggedSequences)
     with pytest.raises(UsageError, match="once"):
-        options.Source(("-",), "auto", None, None, None, None, None, None).unread("-")
+        options.SourceOptions(("-",), "auto", None, None, None, None, None, None).open_unread("-")
 
 
 def test_findings_and_differences_share_an_exit_code() -> None:

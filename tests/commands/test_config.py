@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maskcli.commands.config import Config, read_config
+from maskcli.commands.config import ProjectConfig, read_config
 from maskcli.errors import UsageError
 
 
@@ -20,13 +20,13 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 
 def test_without_a_file_nothing_is_said(tmp_path: Path) -> None:
-    assert read_config(tmp_path) == Config((), (), None, None)
+    assert read_config(tmp_path) == ProjectConfig((), (), None, None)
 
 
 def test_all_keys(tmp_path: Path) -> None:
     path = written(tmp_path, '[tool.maskcli]\nselect = ["MSK0"]\nignore = ["pre-padding"]\nfail-on = "warning"\n')
     config = read_config(tmp_path)
-    assert config == Config(("MSK0",), ("pre-padding",), "warning", path.resolve())
+    assert config == ProjectConfig(("MSK0",), ("pre-padding",), "warning", path.resolve())
     assert pickle.loads(pickle.dumps(config)) == config
 
 
@@ -80,7 +80,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, where: str, expected:
 @pytest.mark.parametrize("text", ["tool = 3\n", "", "[tool]\nother = 1\n", "[[tool]]\nmaskcli = 1\n"])
 def test_files_without_the_table_say_nothing(tmp_path: Path, text: str) -> None:
     written(tmp_path, text)
-    assert read_config(tmp_path) == Config()
+    assert read_config(tmp_path) == ProjectConfig()
 
 
 @pytest.mark.parametrize(

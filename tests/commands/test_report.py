@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import maskcli
-from maskcli.commands.pictures import OF_REPORT
+from maskcli.api import report
+from maskcli.commands.pictures import REPORT_PICTURES
 from maskcli.errors import InputError
 from maskcli.render.documents import dumps
-from maskcli.render.report_document import report_document
-from maskcli.verbs import reporting
+from maskcli.render.report_document import make_report_document
 from tests.conftest import QUESTION, ROOT, Output
 
 Call = Callable[..., Output]
@@ -118,14 +118,14 @@ def test_of_wide_outputs_it_holds_the_first_features(
     assert held.unmasked is not None and held.unmasked.values.shape == (3, 6, 64)
     assert "of shape (3, 6, 100)" in page
     assert "The report holds" not in call("report", "--units", "64", "--format", "json")
-    monkeypatch.setattr(reporting, "MOST_NUMBERS", 2 * 6 * reporting.FEATURES)
+    monkeypatch.setattr(report, "MOST_NUMBERS", 2 * 6 * report.FEATURES)
     fewer = json.loads(str(call("report", *wide, "--format", "json")))
     assert (fewer["rows"], fewer["samples"]) == (3, 2)
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_pooled_output_is_cut_and_one_number_a_timestep_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reporting, "FEATURES", 4)
+    monkeypatch.setattr(report, "FEATURES", 4)
     layers = keras.layers
     rows = [[1, 2, 3, 4, 5, 6], [4, 5]]
     for last, shape in ((layers.LSTM(5), (2, 4)), (layers.Lambda(lambda each: each[..., 0]), (2, 6))):
@@ -227,7 +227,7 @@ def test_the_library_reads_what_the_command_wrote(call: Call, tmp_path: Path) ->
         maskcli.read_report(str(ROOT / "README.md"))
 
 
-@pytest.mark.parametrize("picture", OF_REPORT)
+@pytest.mark.parametrize("picture", REPORT_PICTURES)
 def test_each_picture(call: Call, tmp_path: Path, picture: str) -> None:
     made = maskcli_report_of_attention(tmp_path)
     svg = call("report", "--from", made, "--format", "svg", "--picture", picture)
@@ -247,7 +247,7 @@ def maskcli_report_of_attention(folder: Path) -> str:
     model = keras.Model(ids, again(*[attention(hidden, hidden) + 1.0] * 2))
     report = maskcli.report(QUESTION, model=model, loss="mse", targets="zeros")
     path = folder / "report.json"
-    path.write_bytes(dumps(report_document(report)))
+    path.write_bytes(dumps(make_report_document(report)))
     return str(path)
 
 
@@ -281,7 +281,7 @@ def test_every_input_and_every_output_has_its_chart(call: Call, tmp_path: Path) 
     assert bare.max_abs_change_padding is not None
     assert bare.max_abs_change_padding > 0
     made, page = tmp_path / "report.json", tmp_path / "report.html"
-    made.write_bytes(dumps(report_document(report)))
+    made.write_bytes(dumps(make_report_document(report)))
     call("report", "--from", str(made), "--output", str(page), "--quiet")
     titles = re.findall("<figcaption><h3>(.*?)</h3>", page.read_text("utf-8"))
     assert titles[:2] == ["Tokens and mask of words", "Tokens and padding of tags"]

@@ -18,7 +18,7 @@ from keras import layers
 from maskcli.models.allowlist import CODE, is_allowed, resolve
 from maskcli.models.guard import unknown_objects
 from maskcli.models.load import load
-from tests.inspection.zoo import RIGHT, WRONG, Side, variants
+from tests.zoo import RIGHT, WRONG, Side, variants
 
 Build = Callable[[], Any]
 STEPS, IMAGE, VIDEO = (6, 4), (8, 8, 3), (4, 8, 8, 3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import maskcli
-from maskcli.models.build import build, twin
+from maskcli.models.build import build, build_twin
 
 
 def test_a_twin_has_the_weights_as_they_are_now() -> None:
@@ -14,7 +14,7 @@ def test_a_twin_has_the_weights_as_they_are_now() -> None:
     built = build(settings)
     for weight in built.keras_model.weights:
         weight.assign(weight * 2 + 1)
-    other = twin(built, "explicit")
+    other = build_twin(built, "explicit")
     for mine, theirs in zip(built.keras_model.weights, other.keras_model.weights, strict=True):
         np.testing.assert_array_equal(np.asarray(mine), np.asarray(theirs))
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from maskcli.errors import InputError, ModelError
-from maskcli.models.runtime import load_keras, quiet_stderr, running, versions
+from maskcli.models.runtime import load_keras, quiet_stderr, read_versions, running
 
 
 def test_everything_written_to_descriptor_2_is_held_back(capfd: pytest.CaptureFixture[str]) -> None:
@@ -52,5 +52,5 @@ def test_another_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_versions_are_those_installed() -> None:
     import numpy as np
 
-    assert versions()["numpy"] == np.__version__
-    assert list(versions()) == ["keras", "tensorflow", "numpy"]
+    assert read_versions()["numpy"] == np.__version__
+    assert list(read_versions()) == ["keras", "tensorflow", "numpy"]

@@ -10,20 +10,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from maskcli.evidence import (
-    CheckReport,
-    DataFacts,
-    Examination,
-    Finding,
-    Leak,
-    ModelAbout,
-    ModelEvidence,
-    Probe,
-    Saving,
-)
-from maskcli.render.check_document import check_document
+from maskcli.records.check import CheckReport, Examination, Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence, SavingResult
+from maskcli.records.leak import Leak, Probe
+from maskcli.records.model import ModelAbout
+from maskcli.render.check_document import make_check_document
 from maskcli.render.parts import Limits
-from maskcli.render.terminal import file_console, to_bytes, to_text
+from maskcli.render.terminal import make_file_console, render_bytes, render_text
 from maskcli.render.views.check import _lines, view
 
 LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
@@ -77,11 +71,11 @@ def report(findings: tuple[Finding, ...] = FINDINGS, leak: Leak | None = LEAKING
 
 def shown(checked: CheckReport, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    return to_text(view(checked, Limits(None, None, width)), console)
+    return render_text(view(checked, Limits(None, None, width)), console)
 
 
 REPORTS = {
-    "all": report(notes=("The optimizer was not restored " * 5,), saving=Saving(None, why="it raises " * 20)),
+    "all": report(notes=("The optimizer was not restored " * 5,), saving=SavingResult(None, why="it raises " * 20)),
     "nothing": report((), None),
     "not run": report(leak=None, not_run="InvalidArgumentError: " + "indices out of range " * 8),
     "no padding": report(leak=Leak(False, 0.0, None, None, None, (), {})),
@@ -109,7 +103,7 @@ def test_every_finding_is_shown_whole(checked: CheckReport) -> None:
         assert f"{found.severity} {found.code}" in text
         for part in (found.rule, found.call, found.message, found.fix):
             assert re.sub(r"\s", "", part or "") in squeezed
-    note = [note for note in check_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
+    note = [note for note in make_check_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
     assert not note
 
 
@@ -136,7 +130,7 @@ def test_severity_is_told_by_a_word_and_a_glyph() -> None:
 def test_a_screen_without_unicode_is_told_the_same() -> None:
     for checked in REPORTS.values():
         console = Console(file=io.TextIOWrapper(io.BytesIO(), "ascii"), width=80, color_system=None)
-        text = to_bytes(view(checked, Limits(None, None, 80)), console).decode()
+        text = render_bytes(view(checked, Limits(None, None, 80)), console).decode()
         assert text.isascii()
         assert "? " not in text.replace("leak? ", "")
         assert all(f"{found.severity} {found.code}" in text for found in checked.findings)
@@ -144,7 +138,7 @@ def test_a_screen_without_unicode_is_told_the_same() -> None:
 
 def test_colour_changes_nothing_but_colour() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
-    coloured = to_text(view(report(), Limits(None, None, 80)), console)
+    coloured = render_text(view(report(), Limits(None, None, 80)), console)
     assert "\x1b[1;31m× error" in coloured
     assert f"\x1b[36m{CODE.strip('`')}" in coloured
     plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
@@ -197,9 +191,11 @@ def test_how_it_ends() -> None:
 
 
 def test_notes_say_what_could_not_be_seen() -> None:
-    assert check_document(REPORTS["not run"])["notes"][0].startswith("The model does not run on this data: Invalid")
+    assert make_check_document(REPORTS["not run"])["notes"][0].startswith(
+        "The model does not run on this data: Invalid"
+    )
     assert "Whether its masks survive saving could not be tried: it raises" in shown(REPORTS["all"])
 
 
 def test_a_file_gets_80_columns() -> None:
-    assert to_text(view(report(), Limits(None, None, 80)), file_console()) == shown(report())
+    assert render_text(view(report(), Limits(None, None, 80)), make_file_console()) == shown(report())

@@ -13,11 +13,14 @@ import pytest
 from hypothesis import given
 
 import maskcli
-from maskcli.evidence import CheckReport, Inspection, LossReport, Report
-from maskcli.records import ModelInput
+from maskcli.records.check import CheckReport
+from maskcli.records.loss import LossReport
+from maskcli.records.model import ModelInput
+from maskcli.records.report import Report
+from maskcli.records.trace import Inspection
 from maskcli.render.codec import DTYPES, decode, encode
 from maskcli.render.documents import dumps
-from maskcli.render.report_document import report_document, report_from
+from maskcli.render.report_document import make_report_document, read_report_document
 from tests.conftest import QUESTION
 from tests.traps import TRAPS, built
 
@@ -90,20 +93,20 @@ def test_what_the_verbs_return_comes_back() -> None:
 def test_reports_on_traps_come_back_through_their_document(make: Any) -> None:
     trap = built(make)
     report = maskcli.report(trap.arrays, model=trap.model, targets=trap.targets)
-    document = dumps(report_document(report))
-    back = report_from(json.loads(document))
+    document = dumps(make_report_document(report))
+    back = read_report_document(json.loads(document))
     same(report, back)
-    assert dumps(report_document(back)) == document
+    assert dumps(make_report_document(back)) == document
 
 
 def test_what_a_later_release_adds_is_left_out() -> None:
-    document = json.loads(dumps(report_document(maskcli.report(QUESTION))))
+    document = json.loads(dumps(make_report_document(maskcli.report(QUESTION))))
     document["record"]["mood"] = document["record"]["origin"]["mood"] = "new"
-    assert report_from(document).origin.seed == 0
+    assert read_report_document(document).origin.seed == 0
 
 
 def damaged(change: Any) -> Any:
-    document = json.loads(dumps(report_document(maskcli.report(QUESTION))))
+    document = json.loads(dumps(make_report_document(maskcli.report(QUESTION))))
     change(document)
     return document
 
@@ -127,11 +130,11 @@ def damaged(change: Any) -> Any:
 )
 def test_what_is_damaged_is_named(change: Any, said: str) -> None:
     with pytest.raises(ValueError, match=r".") as raised:
-        report_from(damaged(change))
+        read_report_document(damaged(change))
     assert said in str(raised.value)
 
 
 @pytest.mark.parametrize("document", [None, [], "report", {"schema": 1}, {}])
 def test_what_is_no_report_is_named(document: Any) -> None:
     with pytest.raises(ValueError, match=r"schema '1'|no document that maskcli wrote"):
-        report_from(document)
+        read_report_document(document)

@@ -18,15 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.errors import UsageError
-from maskcli.evidence import Call, Edge, Inspection, ModelAbout, Outputs
-from maskcli.records import ModelInput
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.trace import Call, Edge, Inspection, OutputValues
 from maskcli.render.graph import layout as layouts
-from maskcli.render.graph.folding import folds, seen
-from maskcli.render.graph.graph import Level, Node, Ref, ends, kind_of, lifted
-from maskcli.render.graph.html import SCRIPT, STYLE, to_html
-from maskcli.render.graph.layout import laid_out
-from maskcli.render.graph.mermaid import MOST_EDGES, to_mermaid
-from maskcli.render.graph.svg import to_svg
+from maskcli.render.graph.folding import choose_folds, count_visible
+from maskcli.render.graph.graph import Level, Node, Ref, classify_edge, find_ends, lift_levels
+from maskcli.render.graph.html import SCRIPT, STYLE, render_graph_html
+from maskcli.render.graph.layout import lay_out_level
+from maskcli.render.graph.mermaid import MOST_EDGES, render_mermaid
+from maskcli.render.graph.svg import render_graph_svg
 
 MASK = np.array([[True, True, False]])
 NASTY = "</script><script>alert('1')</script> \"q\" `t` |p| #35; %%{init}%% \x1b[31m\n<b>&amp;"
@@ -52,7 +52,7 @@ def inspection(trace: Sequence[Call], edges: Sequence[Edge], **more: Any) -> Ins
     tokens = ModelInput("tokens", np.array([[1, 2, 0]]), MASK, "ids")
     made: dict[str, Any] = {field.name: None for field in dataclasses.fields(Inspection)}
     made |= {"model": ModelAbout("tagger.keras", "file", "Functional"), "inputs": (tokens,), "remarks": ()}
-    made |= {"outputs": (Outputs("dense", np.ones((1, 3, 4)), None, None),), "trace": tuple(trace)}
+    made |= {"outputs": (OutputValues("dense", np.ones((1, 3, 4)), None, None),), "trace": tuple(trace)}
     return Inspection(**{**made, "edges": tuple(edges), **more})
 
 
@@ -141,7 +141,7 @@ def seen_from(ref: Ref, container: str) -> str:
 
 def expected_pair(edge: Edge, container: str) -> tuple[str, str] | None:
     """Return what an edge is on the level of a container; None where it does not touch what is inside."""
-    source, target = (seen_from(ref, container) for ref in ends(edge))
+    source, target = (seen_from(ref, container) for ref in find_ends(edge))
     if source == target or {source, target} <= {"outside", "own code"}:
         return None
     source = f"in {container}" if source in ("outside", "own code") else source
@@ -151,7 +151,7 @@ def expected_pair(edge: Edge, container: str) -> tuple[str, str] | None:
 @given(graphs())
 def test_every_edge_is_on_the_levels_that_it_crosses_and_on_no_other(made: tuple[list[Call], list[Edge]]) -> None:
     trace, edges = made
-    for level in levels(lifted(trace, edges, ["in"], ["out"])):
+    for level in levels(lift_levels(trace, edges, ["in"], ["out"])):
         named = [f"{node.place} {node.path}" for node in level.nodes]
         told = {(position, (named[flow.source], named[flow.target])) for flow in level.flows for position in flow.edges}
         pairs = ((position, expected_pair(edge, level.path)) for position, edge in enumerate(edges))
@@ -162,21 +162,21 @@ def test_every_edge_is_on_the_levels_that_it_crosses_and_on_no_other(made: tuple
 @given(graphs())
 def test_a_flow_is_of_the_kind_with_which_it_arrives(made: tuple[list[Call], list[Edge]]) -> None:
     trace, edges = made
-    for level in levels(lifted(trace, edges, ["in"], ["out"])):
+    for level in levels(lift_levels(trace, edges, ["in"], ["out"])):
         for (_, target), flows in itertools.groupby(level.flows, key=lambda flow: (flow.source, flow.target)):
             group = list(flows)
             own = [edges[position] for flow in group for position in flow.edges]
             ref = level.nodes[target].ref
-            arriving = [edge for edge in own if ends(edge)[1] == ref] if ref[0] != "out" else []
+            arriving = [edge for edge in own if find_ends(edge)[1] == ref] if ref[0] != "out" else []
             if arriving:
-                assert {flow.kind for flow in group} == {kind_of(edge) for edge in arriving}
-            assert {flow.kind for flow in group} <= {kind_of(edge) for edge in own}
+                assert {flow.kind for flow in group} == {classify_edge(edge) for edge in arriving}
+            assert {flow.kind for flow in group} <= {classify_edge(edge) for edge in own}
 
 
 @given(graphs())
 def test_folding_cuts_no_path(made: tuple[list[Call], list[Edge]]) -> None:
     trace, edges = made
-    root = lifted(trace, edges, ["in"], ["out"])
+    root = lift_levels(trace, edges, ["in"], ["out"])
     above = {node.ref: position for position, node in enumerate(root.nodes)}
 
     def outermost(ref: Ref) -> int:
@@ -184,7 +184,7 @@ def test_folding_cuts_no_path(made: tuple[list[Call], list[Edge]]) -> None:
 
     reach = {position: reached(position, root) for position in range(len(root.nodes))}
     for edge in edges:
-        source, target = map(outermost, ends(edge))
+        source, target = map(outermost, find_ends(edge))
         assert target in reach[source]
 
 
@@ -200,7 +200,7 @@ def reached(start: int, level: Level) -> set[int]:
 
 def test_a_mask_argument_has_its_name_where_it_arrives() -> None:
     made = residual()
-    root = lifted(made.trace, made.edges, ["tokens"], ["output"])
+    root = lift_levels(made.trace, made.edges, ["tokens"], ["output"])
     block = next(node.level for node in root.nodes if node.name == "block")
     assert block is not None
     outer = [flow for flow in root.flows if root.nodes[flow.source].name == "not_equal"]
@@ -217,8 +217,8 @@ def test_a_mask_argument_has_its_name_where_it_arrives() -> None:
 
 @given(graphs())
 def test_cells_stand_apart_and_lines_go_down_layer_by_layer(made: tuple[list[Call], list[Edge]]) -> None:
-    for level in levels(lifted(*made, ["in"], ["out"])):
-        layout = laid_out(level)
+    for level in levels(lift_levels(*made, ["in"], ["out"])):
+        layout = lay_out_level(level)
         assert [cell.node for cell in layout.cells[: len(level.nodes)]] == list(range(len(level.nodes)))
         assert sorted(cell for row in layout.layers for cell in row) == list(range(len(layout.cells)))
         for depth, row in enumerate(layout.layers):
@@ -236,11 +236,11 @@ def test_cells_stand_apart_and_lines_go_down_layer_by_layer(made: tuple[list[Cal
 def test_the_way_of_the_mask_is_straight_and_what_passes_by_stands_beside_it() -> None:
     paths = ["attention", "dropout", "add", "norm"]
     edges = [*chain(paths), Edge("tokens", "add", from_input=True)]
-    level = lifted([call(path, "passes") for path in paths], edges, ["tokens"], ["output"])
-    layout = laid_out(level)
+    level = lift_levels([call(path, "passes") for path in paths], edges, ["tokens"], ["output"])
+    layout = lay_out_level(level)
     assert len({cell.slot for cell in layout.cells if cell.node is not None}) == 1
     assert [len(row) for row in layout.layers] == [1, 2, 2, 1, 1, 1]
-    assert laid_out(level) == layout
+    assert lay_out_level(level) == layout
 
 
 def test_a_long_row_of_residual_blocks_goes_straight_down() -> None:
@@ -251,7 +251,7 @@ def test_a_long_row_of_residual_blocks_goes_straight_down() -> None:
         edges.append(Edge(last, block[-1], mask=MASK))
         paths, last = [*paths, *block], block[-1]
     edges = [Edge("tokens", "embedding", from_input=True), *edges, Edge(last, "output", to_output=True, mask=MASK)]
-    layout = laid_out(lifted([call(path, "passes") for path in paths], edges, ["tokens"], ["output"]))
+    layout = lay_out_level(lift_levels([call(path, "passes") for path in paths], edges, ["tokens"], ["output"]))
     assert len({cell.slot for cell in layout.cells if cell.node is not None}) == 1
     assert layout.slots == 4
 
@@ -260,7 +260,7 @@ def test_one_mask_that_many_are_given_is_one_line_with_branches() -> None:
     paths = [f"lstm_{number}" for number in range(6)]
     given_to = [Edge("not_equal", path, mask=MASK, argument="mask") for path in paths]
     edges = [Edge("tokens", "not_equal", from_input=True), *chain(paths), *given_to]
-    layout = laid_out(lifted([call(path) for path in ("not_equal", *paths)], edges, ["tokens"], ["output"]))
+    layout = lay_out_level(lift_levels([call(path) for path in ("not_equal", *paths)], edges, ["tokens"], ["output"]))
     ways = [route[1:-1] for route in layout.routes if route[0] == 1]
     assert all(longer[: len(way)] == way for way, longer in itertools.pairwise(sorted(ways, key=len)))
 
@@ -289,8 +289,8 @@ def test_without_igraph_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "igraph", None)
     layouts._igraph.cache_clear()
     with pytest.raises(UsageError, match=r"pip install 'maskcli\[report\]'"):
-        to_svg(residual())
-    assert to_mermaid(residual()).startswith("flowchart TD\n")
+        render_graph_svg(residual())
+    assert render_mermaid(residual()).startswith("flowchart TD\n")
 
 
 # What is folded.
@@ -298,21 +298,21 @@ def test_without_igraph_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 def test_blocks_that_are_alike_are_folded_but_for_the_first() -> None:
     made = transformer(5, dropping=3)
-    root = lifted(made.trace, made.edges, ["tokens"], ["output"])
-    assert folds(root, 150) == {"encoder_1": "encoder_0", "encoder_2": "encoder_0", "encoder_4": "encoder_0"}
-    assert folds(root, 20) == {f"encoder_{number}": "" for number in range(5)}
-    kept = folds(root, 20, keep_drops=True)
+    root = lift_levels(made.trace, made.edges, ["tokens"], ["output"])
+    assert choose_folds(root, 150) == {"encoder_1": "encoder_0", "encoder_2": "encoder_0", "encoder_4": "encoder_0"}
+    assert choose_folds(root, 20) == {f"encoder_{number}": "" for number in range(5)}
+    kept = choose_folds(root, 20, keep_drops=True)
     assert "encoder_3" not in kept
     assert len(kept) == 4
-    assert seen(root, kept) == 3 + 5 + 13
+    assert count_visible(root, kept) == 3 + 5 + 13
 
 
 def test_what_is_too_deep_is_folded() -> None:
     paths = ["a", "a/b", "a/b/c", "a/b/c/d"]
     made = inspection([call(path) for path in paths], chain(paths[-1:]))
-    root = lifted(made.trace, made.edges, ["tokens"], ["output"])
-    assert folds(root, 150, deepest=2) == {"a/b/c": ""}
-    assert b"1 call inside, not drawn" in to_svg(made)
+    root = lift_levels(made.trace, made.edges, ["tokens"], ["output"])
+    assert choose_folds(root, 150, deepest=2) == {"a/b/c": ""}
+    assert b"1 call inside, not drawn" in render_graph_svg(made)
 
 
 # The picture.
@@ -323,11 +323,11 @@ def texts(svg: bytes) -> list[str]:
 
 
 def test_the_picture_says_what_each_call_does_and_draws_each_line() -> None:
-    svg = to_svg(residual())
+    svg = render_graph_svg(residual())
     said = texts(svg)
     for text in ("tagger.keras", "Embedding  ·  creates the mask", "Add  ·  drops the mask", "attention_mask"):
         assert text in said
-    assert svg == to_svg(residual())
+    assert svg == render_graph_svg(residual())
     sizes = [float(size) for size in re.findall(rb'font-size="([\d.]+)"', svg)]
     assert min(sizes) >= 11
     root = ET.fromstring(svg)  # noqa: S314
@@ -336,20 +336,20 @@ def test_the_picture_says_what_each_call_does_and_draws_each_line() -> None:
 
 
 def test_a_hundred_calls_are_drawn_in_full_or_as_one_like_another() -> None:
-    said = texts(to_svg(transformer(7, dropping=3)))
+    said = texts(render_graph_svg(transformer(7, dropping=3)))
     assert sum(text == "layer_5" for text in said) == 2
     assert sum(text == "13 calls inside, as in encoder_0" for text in said) == 5
 
 
 def test_a_picture_of_nothing_is_one() -> None:
-    assert "no calls" not in texts(to_svg(inspection([], [])))
-    assert "input tokens" in texts(to_svg(inspection([], [])))
+    assert "no calls" not in texts(render_graph_svg(inspection([], [])))
+    assert "input tokens" in texts(render_graph_svg(inspection([], [])))
 
 
 @pytest.mark.parametrize("name", [NASTY, "日本語" * 30, "x" * 5000, "\ud800"], ids=["markup", "wide", "long", "half"])
 def test_names_that_are_markup_are_text(name: str) -> None:
     nasty = inspection([call(name, type=name, warning=name)], chain([name]), model=ModelAbout(name, "file", name))
-    svg, page, chart = to_svg(nasty), to_html(nasty), to_mermaid(nasty)
+    svg, page, chart = render_graph_svg(nasty), render_graph_html(nasty), render_mermaid(nasty)
     ET.fromstring(svg)  # noqa: S314
     assert int(re.findall(rb'width="(\d+)"', svg)[0]) < 1600
     for text in (svg.decode(), page, chart):
@@ -398,9 +398,9 @@ def checked(page: str) -> Page:
 
 
 def test_the_page_says_everything_without_a_script() -> None:
-    page = to_html(residual())
+    page = render_graph_html(residual())
     read = checked(page)
-    assert page == to_html(residual())
+    assert page == render_graph_html(residual())
     for text in ("drops the mask", "in (mask lost)", "in (as attention_mask)", "2 of 3 True", "1 × 3 × 4"):
         assert text in read.text
     boxes = [attributes for tag, attributes in read.tags if tag == "details" and "mk-box" in str(attributes["class"])]
@@ -410,7 +410,7 @@ def test_the_page_says_everything_without_a_script() -> None:
 
 
 def test_each_line_of_the_page_goes_through_cells_that_are_there() -> None:
-    page = to_html(transformer(7, dropping=3))
+    page = render_graph_html(transformer(7, dropping=3))
     flows = [json.loads(str(found["data-mk-flows"])) for _, found in checked(page).tags if "data-mk-flows" in found]
     rows = re.findall(r'<ol class="mk-rows">', page)
     assert len(flows) == len(rows) == 8
@@ -420,7 +420,7 @@ def test_each_line_of_the_page_goes_through_cells_that_are_there() -> None:
 
 def test_lines_of_the_page_go_from_row_to_row() -> None:
     outer = checked(
-        to_html(inspection([call("a"), call("b"), call("c")], [*chain(["a", "b", "c"]), *chain(["c"])]))
+        render_graph_html(inspection([call("a"), call("b"), call("c")], [*chain(["a", "b", "c"]), *chain(["c"])]))
     ).tags
     flows = next(json.loads(str(found["data-mk-flows"])) for _, found in outer if "data-mk-flows" in found)
     cells = [str(found["style"]) for tag, found in outer if tag == "li" and "style" in found]
@@ -435,14 +435,14 @@ def test_lines_of_the_page_go_from_row_to_row() -> None:
 
 
 def test_where_the_mask_is_dropped_is_open_however_large_the_model() -> None:
-    read = checked(to_html(transformer(30, dropping=20)))
+    read = checked(render_graph_html(transformer(30, dropping=20)))
     boxes = ["open" in found for tag, found in read.tags if tag == "details" and "mk-box" in str(found["class"])]
     assert boxes[20]
     assert sum(boxes) <= 3
 
 
 def test_ids_of_several_graphs_on_one_page_differ() -> None:
-    checked(to_html(residual(), "a") + to_html(residual(), "b"))
+    checked(render_graph_html(residual(), "a") + render_graph_html(residual(), "b"))
 
 
 def test_style_and_script_can_stand_in_a_page() -> None:
@@ -468,7 +468,7 @@ def arrows(chart: str) -> list[tuple[str, str]]:
 
 
 def test_mermaid_draws_lines_into_containers() -> None:
-    assert to_mermaid(residual()) == "\n".join(
+    assert render_mermaid(residual()) == "\n".join(
         (
             "flowchart TD",
             '  n0(["input tokens"]):::input',
@@ -511,7 +511,7 @@ def test_what_a_container_makes_in_its_own_code_comes_from_its_port() -> None:
         Edge("own/dense", "own"),
         Edge("own", "last"),
     ]
-    chart = to_mermaid(inspection([call("own"), call("own/dense"), call("last")], edges))
+    chart = render_mermaid(inspection([call("own"), call("own/dense"), call("last")], edges))
     names = dict(re.findall(r'^ +(n\d+)\W+"(?:<br/>)?(\w+)', chart, re.M))
     assert [(names[source], names[target]) for source, target in arrows(chart)] == [
         ("input", "in"), ("in", "dense"), ("dense", "out"), ("out", "last"),
@@ -520,11 +520,11 @@ def test_what_a_container_makes_in_its_own_code_comes_from_its_port() -> None:
 
 @given(graphs())
 def test_mermaid_has_a_node_for_each_end_of_a_line(made: tuple[list[Call], list[Edge]]) -> None:
-    arrows(to_mermaid(inspection(made[0], [dataclasses.replace(edge, from_input=False) for edge in made[1]])))
+    arrows(render_mermaid(inspection(made[0], [dataclasses.replace(edge, from_input=False) for edge in made[1]])))
 
 
 def test_a_large_model_is_folded_until_github_draws_it() -> None:
-    chart = to_mermaid(transformer(60, dropping=30))
+    chart = render_mermaid(transformer(60, dropping=30))
     found = arrows(chart)
     assert len(found) > MOST_EDGES - 30
     opened = re.findall(r'subgraph n\d+\["encoder_(\d+)', chart)
@@ -535,7 +535,7 @@ def test_a_large_model_is_folded_until_github_draws_it() -> None:
 
 def test_what_does_not_fit_even_so_is_left_out_in_the_middle() -> None:
     paths = [f"layer_{number}" for number in range(900)]
-    chart = to_mermaid(inspection([call(path, "passes") for path in paths], chain(paths)))
+    chart = render_mermaid(inspection([call(path, "passes") for path in paths], chain(paths)))
     found = arrows(chart)
     left_out = int(re.findall(r"⋮<br/>(\d+) left out", chart)[0])
     assert left_out == 902 - 480
@@ -547,7 +547,7 @@ def test_what_does_not_fit_even_so_is_left_out_in_the_middle() -> None:
 
 def test_a_node_is_told_by_where_it_is_and_not_by_its_name_alone() -> None:
     same = inspection([call("tokens"), call("output")], chain(["tokens", "output"]))
-    assert arrows(to_mermaid(same)) == [("n0", "n1"), ("n1", "n2"), ("n2", "n3")]
+    assert arrows(render_mermaid(same)) == [("n0", "n1"), ("n1", "n2"), ("n2", "n3")]
     assert Node("call", "a/b").name == "b"
 
 
@@ -560,7 +560,7 @@ def test_a_call_that_uses_the_mask_and_loses_it_is_the_one_that_drops_it() -> No
     edges = [Edge("tokens", "embedding", from_input=True), Edge("embedding", "first", mask=MASK)]
     edges += [Edge("embedding", "second", lost=True), Edge("second", "output", to_output=True, lost=True)]
     seen = inspection(trace, edges)
-    svg, page, mermaid = to_svg(seen).decode(), to_html(seen), to_mermaid(seen)
+    svg, page, mermaid = render_graph_svg(seen).decode(), render_graph_html(seen), render_mermaid(seen)
     for drawn in (svg, page, mermaid):
         assert "uses it, and loses it" in drawn
     assert 'class="mk-node mk-drops"' in page

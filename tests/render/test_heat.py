@@ -16,12 +16,19 @@ from rich.console import Console
 from rich.text import Text as RichText
 
 import maskcli
-from maskcli.evidence import Inspection
-from maskcli.records import PaddedBatch
-from maskcli.render import blocks
-from maskcli.render.blocks import STEPS, as_parts, as_table, level, role_of, shade
+from maskcli.records.sequences import PaddedBatch
+from maskcli.records.trace import Inspection
+from maskcli.render.heatmap import (
+    LEVELS,
+    STEPS,
+    find_role,
+    make_matrix_parts,
+    make_matrix_table,
+    quantize_level,
+    shade_level,
+)
 from maskcli.render.parts import HEAT, Heatmap, Limits, Resolution, Role, Scale, Table, Text
-from maskcli.render.terminal import GLYPHS, file_console, to_bytes, to_text
+from maskcli.render.terminal import GLYPHS, make_file_console, render_bytes, render_text
 from maskcli.render.views import heat
 
 ALL = Limits(None, None, 80, everything=True)
@@ -53,7 +60,7 @@ def screen(colours: str | None, width: int = 80) -> Console:
 
 
 def shown(heatmap: Heatmap, colours: str | None = None) -> list[str]:
-    text = to_text([heatmap], screen(colours, heatmap.limits.width))
+    text = render_text([heatmap], screen(colours, heatmap.limits.width))
     return [re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in text.splitlines()]
 
 
@@ -76,7 +83,7 @@ Look = tuple[str, Any, Any]
 
 def looks(heatmap: Heatmap, colours: str | None) -> dict[str, list[Look]]:
     """Return what stands on the line of each label, behind it."""
-    text = RichText.from_ansi(to_text([heatmap], screen(colours, heatmap.limits.width)))
+    text = RichText.from_ansi(render_text([heatmap], screen(colours, heatmap.limits.width)))
     lines = {}
     for line in text.split("\n")[1:]:
         line.pad_right(2 * heatmap.kinds.shape[1] + 2)
@@ -137,7 +144,7 @@ def test_half_blocks_tell_each_level_by_its_colour(kinds: Any, random: Any) -> N
     for row, line in enumerate(from_half(heatmap, "truecolor")):
         for column, (role, ink) in enumerate(line):
             if kinds[row, column] == LEVEL:
-                assert (role, ink) == ("on", shade(steps[row, column] / STEPS))
+                assert (role, ink) == ("on", shade_level(steps[row, column] / STEPS))
             else:
                 assert (role, ink) == (MEANINGS[kinds[row, column]][0], None)
 
@@ -151,13 +158,13 @@ def test_full_text_tells_each_role_by_its_glyph(kinds: Any, colours: str | None,
     assert list(lines) == [str(row) for row in range(len(kinds))]
     for row, line in enumerate(lines.values()):
         glyphs = [look[0] for look in line[: kinds.shape[1] * each : each]]
-        assert glyphs == [GLYPHS[role_of(heatmap, row, column)] for column in range(kinds.shape[1])]
+        assert glyphs == [GLYPHS[find_role(heatmap, row, column)] for column in range(kinds.shape[1])]
 
 
 @given(matrices(*range(6)))
 def test_a_table_has_the_same_cells(kinds: Any) -> None:
     heatmap = picture(kinds, levels=np.full(kinds.shape, 0.6))
-    rows = as_table(heatmap).rows
+    rows = make_matrix_table(heatmap).rows
     assert [[one.role for one in row[1]] for row in rows] == [
         [role if role not in HEAT else "heat3" for role in (MEANINGS[kind][0] for kind in row)] for row in kinds
     ]
@@ -226,7 +233,7 @@ def test_matrices_of_nothing(shape: tuple[int, int], how: Any) -> None:
     assert [line.split() for line in shown(heatmap)[1:]] == [
         [label] for label in ["0", "1"][: shape[0]]
     ] or how == "half"
-    assert len(as_table(heatmap).rows) == shape[0]
+    assert len(make_matrix_table(heatmap).rows) == shape[0]
 
 
 def test_numbers_stand_above_their_columns() -> None:
@@ -254,7 +261,7 @@ def test_levels_in_half_blocks_need_colours_and_say_so() -> None:
         " Drawn in full: half blocks tell levels by colour, and there is none here.",
     ]
     colourless = Console(force_terminal=True, color_system="truecolor", width=80, no_color=True)
-    assert "Drawn in full" in to_text([heatmap], colourless)
+    assert "Drawn in full" in render_text([heatmap], colourless)
     coloured = shown(heatmap, "truecolor")
     assert coloured[1:] == [
         "     0  ▀▀",
@@ -271,18 +278,18 @@ def test_what_half_blocks_have_no_shape_for_is_drawn_in_full() -> None:
 
 def test_an_encoding_without_blocks_gets_ascii_in_full() -> None:
     heatmap = picture([[ON, ON, DROPPED], [ON, COUNTED, PADDING]], "half", limits=Limits(None, None, 80))
-    ascii_ = file_console()
+    ascii_ = make_file_console()
     ascii_.file = type("", (), {"encoding": "ascii", "isatty": lambda _: False})()  # type: ignore[assignment]
-    lines = to_bytes([heatmap], ascii_).decode("ascii").splitlines()
+    lines = render_bytes([heatmap], ascii_).decode("ascii").splitlines()
     assert lines[1:3] == ["     0  ####!", "     1  ##P ~"]
     assert lines[-1] == " Drawn in full: this encoding has no half blocks."
 
 
 def test_columns_line_up_in_ascii_too() -> None:
     heatmap = picture(np.full((2, 90), ON), limits=Limits(None, 6, 80), beside=(("length", ("1", "2")),))
-    ascii_ = file_console()
+    ascii_ = make_file_console()
     ascii_.file = type("", (), {"encoding": "ascii", "isatty": lambda _: False})()  # type: ignore[assignment]
-    ruler, *lines = to_bytes([heatmap], ascii_).decode("ascii").splitlines()[:3]
+    ruler, *lines = render_bytes([heatmap], ascii_).decode("ascii").splitlines()[:3]
     assert {len(line) for line in (ruler, *lines)} == {len(ruler)}
     assert lines[0].index(":") == ruler.index("87") - 2
 
@@ -296,7 +303,7 @@ def test_sixteen_colours_keep_the_glyphs_of_levels() -> None:
 
 
 def test_shades_grow_lighter_and_are_all_different() -> None:
-    colours = [shade(step / STEPS) for step in range(STEPS + 1)]
+    colours = [shade_level(step / STEPS) for step in range(STEPS + 1)]
     assert len(set(colours)) == STEPS + 1
     light = [_luminance(colour) for colour in colours]
     assert all(below < above for below, above in itertools.pairwise(light))
@@ -312,14 +319,14 @@ def _luminance(colour: tuple[int, int, int]) -> float:
 @given(st.floats(0, 1))
 def test_a_legend_names_the_level_that_is_drawn(part: float) -> None:
     heatmap = picture([[LEVEL]], levels=np.array([[part]]), scale=Scale("loss", "0", "7.5"))
-    glyph = GLYPHS[HEAT[level(part)]]
+    glyph = GLYPHS[HEAT[quantize_level(part)]]
     assert shown(heatmap)[1].split()[1] == glyph * 2
-    assert shown(heatmap)[2].startswith(f" {glyph} {blocks.LEVELS[level(part)]}")
+    assert shown(heatmap)[2].startswith(f" {glyph} {LEVELS[quantize_level(part)]}")
 
 
 def test_parts_for_a_page_say_what_is_not_shown() -> None:
     heatmap = picture(np.full((9, 3), ON), "half", Limits(2, None, 80), beside=(("length", tuple("987654321")),))
-    table, *below = as_parts(heatmap)
+    table, *below = make_matrix_parts(heatmap)
     assert isinstance(table, Table)
     assert [row[0][0].text for row in table.rows] == ["0", "⋮", "8"]
     assert [row[-1][0].text for row in table.rows] == ["9", "⋮", "1"]
@@ -333,7 +340,7 @@ def test_parts_for_a_page_say_what_is_not_shown() -> None:
 
 def test_control_characters_are_not_obeyed() -> None:
     heatmap = dataclasses.replace(picture([[ON]]), meanings=(("padding", ""), ("on", "a\x1b[31m\rb")))
-    assert to_text([heatmap], screen(None)).splitlines()[-1] == " ■ a�[31m�b"
+    assert render_text([heatmap], screen(None)).splitlines()[-1] == " ■ a�[31m�b"
 
 
 # The views.
@@ -346,12 +353,12 @@ def pictures(parts: list[Any]) -> list[Heatmap]:
 def roles(heatmap: Heatmap) -> list[str]:
     rows, columns = heatmap.kinds.shape
     short = {"on": "V", "padding": "p", "dropped": "D", "counted": "C", "warning": "W", "error": "E"}
-    return ["".join(short.get(role_of(heatmap, r, c), "#") for c in range(columns)) for r in range(rows)]
+    return ["".join(short.get(find_role(heatmap, r, c), "#") for c in range(columns)) for r in range(rows)]
 
 
 def test_a_batch_tells_tokens_from_padding_and_those_that_look_like_it() -> None:
     batch: PaddedBatch = maskcli.pad([[1, 0, 2], [3]])
-    (drawn,) = pictures(heat.of_batch(batch, "full", ALL))
+    (drawn,) = pictures(heat.view_batch(batch, "full", ALL))
     assert roles(drawn) == ["VWV", "Vpp"]
     assert drawn.beside == (("length", ("3", "1")),)
     assert ("warning", "1 token with the id of padding, 0") in drawn.meanings
@@ -363,7 +370,7 @@ def inspected() -> Inspection:
 
 
 def test_an_inspection_sets_the_mask_against_the_truth(inspected: Inspection) -> None:
-    mask, output, change = pictures(heat.of_inspection(inspected, "full", ALL))
+    mask, output, change = pictures(heat.view_inspection(inspected, "full", ALL))
     assert roles(mask) == ["VDV", "Vpp"]
     assert roles(output) == roles(change) == ["#D#", "#pp"]
     sizes = np.abs(inspected.outputs[0].values).max(axis=-1)
@@ -379,21 +386,21 @@ def test_an_inspection_sets_the_mask_against_the_truth(inspected: Inspection) ->
 
 
 def test_a_model_without_a_mask_counts_padding() -> None:
-    mask, output = pictures(heat.of_inspection(maskcli.inspect([[1, 2], [3]], mask_source="none"), "full", ALL))
+    mask, output = pictures(heat.view_inspection(maskcli.inspect([[1, 2], [3]], mask_source="none"), "full", ALL))
     assert roles(mask) == ["VV", "VC"]
     assert roles(output) == ["##", "#C"]
 
 
 def test_outputs_that_do_not_move_are_told_in_words() -> None:
-    parts = heat.of_inspection(maskcli.inspect([[1, 2], [3]]), "full", ALL)
+    parts = heat.view_inspection(maskcli.inspect([[1, 2], [3]]), "full", ALL)
     assert len(pictures(parts)) == 2
-    text = to_text(parts, screen(None))
+    text = render_text(parts, screen(None))
     assert re.search(r"What counts does not move; padding moves by up to 0\.0\d+\.", text)
 
 
 def test_a_pooled_output_has_a_column_for_each_unit() -> None:
     inspection = maskcli.inspect([[1, 2, 0, 3], [3]], return_sequences=False, units=5)
-    _, output, change = pictures(heat.of_inspection(inspection, "half", ALL))
+    _, output, change = pictures(heat.view_inspection(inspection, "half", ALL))
     assert output.kinds.shape == change.kinds.shape == (2, 5)
     assert output.axes == ("sample", "unit")
     assert inspection.unmasked is not None
@@ -407,44 +414,44 @@ def test_what_is_not_finite_is_set_apart(inspected: Inspection, broken: float) -
     values = inspected.outputs[0].values.copy()
     values[0, 0, 0], values[1, 1, 0] = broken, -np.inf
     first = dataclasses.replace(inspected.outputs[0], values=values)
-    _, output, _ = pictures(heat.of_inspection(dataclasses.replace(inspected, outputs=(first,)), "half", ALL))
+    _, output, _ = pictures(heat.view_inspection(dataclasses.replace(inspected, outputs=(first,)), "half", ALL))
     assert roles(output) == ["ED#", "#Ep"]
-    assert "half blocks have no shape for 2 NaN or infinite." in to_text([output], screen("truecolor"))
+    assert "half blocks have no shape for 2 NaN or infinite." in render_text([output], screen("truecolor"))
 
 
 def test_a_mask_of_another_shape_is_not_drawn(inspected: Inspection) -> None:
     odd = dataclasses.replace(inspected, mask=np.ones((2, 7), bool))
-    parts = heat.of_inspection(odd, "full", ALL)
+    parts = heat.view_inspection(odd, "full", ALL)
     assert roles(pictures(parts)[0]) == ["VVV", "Vpp"]
-    assert "The mask is of shape (2, 7), and not drawn here." in to_text(parts, screen(None))
+    assert "The mask is of shape (2, 7), and not drawn here." in render_text(parts, screen(None))
 
 
 def test_a_loss_is_drawn_as_its_table_draws_it() -> None:
     report = maskcli.loss([[1, 2, 0, 0]], model="embedding-dense", targets="arange", loss="mse")
-    (drawn,) = pictures(heat.of_loss(report, "full", ALL))
+    (drawn,) = pictures(heat.view_loss(report, "full", ALL))
     assert roles(drawn) == ["##pp"]
     losses = report.first.per_timestep
     assert losses is not None
     assert drawn.levels is not None
     np.testing.assert_allclose(drawn.levels[0, :2], losses[0, :2] / losses[0, :2].max())
     assert drawn.beside == (("masked", ("9.126",)),)
-    text = to_text(heat.of_loss(report, "full", ALL), screen(None))
+    text = render_text(heat.view_loss(report, "full", ALL), screen(None))
     assert text.startswith("Loss mse  masked 9.125764, unmasked 42.070232\n")
     assert " ░ to 25 %   █ to the largest loss, 16.6   · 2 timesteps left out\n" in text
 
 
 def test_a_loss_without_a_mask_shows_the_padding_it_counts() -> None:
     options: dict[str, Any] = {"model": "embedding-dense", "mask_source": "none", "targets": "arange", "loss": "mse"}
-    (drawn,) = pictures(heat.of_loss(maskcli.loss([[1, 2], [3]], **options), "half", ALL))
+    (drawn,) = pictures(heat.view_loss(maskcli.loss([[1, 2], [3]], **options), "half", ALL))
     assert roles(drawn) == ["##", "#C"]
 
 
 def test_a_loss_of_one_number_has_no_picture_and_says_so() -> None:
     report = maskcli.loss([[1, 2], [3]], model="embedding-dense", targets="arange", loss="mse")
     first = dataclasses.replace(report.first, per_timestep=None, masked=None, unmasked=None, reported=1.5)
-    parts = heat.of_loss(dataclasses.replace(report, outputs=(first, report.first)), "full", ALL)
+    parts = heat.view_loss(dataclasses.replace(report, outputs=(first, report.first)), "full", ALL)
     assert len(pictures(parts)) == 1
-    text = to_text(parts, screen(None))
+    text = render_text(parts, screen(None))
     assert text.startswith(
         "Loss mse of output  Keras evaluate 1.500000\n The loss makes one number of a whole batch.\n"
     )

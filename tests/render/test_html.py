@@ -13,10 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import maskcli
-from maskcli.evidence import Remark
+from maskcli.records.remark import Remark
 from maskcli.render import html
-from maskcli.render.html import STYLE, standalone, to_html
-from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Role, Table, Text, cell
+from maskcli.render.html import STYLE, render_html, render_standalone_html
+from maskcli.render.parts import (
+    Cell,
+    Code,
+    Column,
+    Heading,
+    Limits,
+    Paragraph,
+    Part,
+    Remarks,
+    Role,
+    Table,
+    Text,
+    make_cell,
+)
 from maskcli.render.views import inspect as inspect_view
 from maskcli.render.views import pad as pad_view
 from tests.render.test_markdown import CELLS, PARTS, TEXTS, of_cells, plain, without_code
@@ -84,7 +97,7 @@ class Tree(HTMLParser):
 
 
 def parsed(parts: Sequence[Part]) -> Element:
-    return Tree(to_html(parts)).open[0]
+    return Tree(render_html(parts)).open[0]
 
 
 def bare(text: str) -> str:
@@ -134,9 +147,9 @@ def test_paragraphs_and_code(words: str, code: str) -> None:
 
 @given(st.lists(PARTS, max_size=5))
 def test_nothing_of_a_text_becomes_an_element(parts: list[Part]) -> None:
-    text = to_html(parts)
+    text = render_html(parts)
     parsed(parts)
-    assert text == to_html(parts)
+    assert text == render_html(parts)
     assert text.encode().decode() == text
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
 
@@ -167,7 +180,7 @@ def test_what_is_scrolled_is_named_and_reached_by_the_keyboard(title: str) -> No
     ],
 )  # fmt: skip
 def test_how_parts_are_written(parts: list[Part], expected: str) -> None:
-    assert to_html(parts) == f"{expected}\n"
+    assert render_html(parts) == f"{expected}\n"
 
 
 def test_a_batch_as_a_table() -> None:
@@ -181,14 +194,14 @@ def test_a_batch_as_a_table() -> None:
     (padding,) = [one for one in tree.all("span") if one.attributes["class"] == "mk-padding"]
     assert padding.text == "·0"
     assert tree.all("div")[0].attributes["aria-label"] == "Padded batch (2, 2)"
-    assert to_html([Heading("a")], level=4) == "<h4>a</h4>\n"
+    assert render_html([Heading("a")], level=4) == "<h4>a</h4>\n"
 
 
 def test_columns_line_up_wrap_or_neither() -> None:
     on = Cell("", "on")
     table = Table(
         (Column("0  3", "left"), Column("mask", "left"), Column("n"), Column("said", "left"), Column("", "left")),
-        (((on, on), (on, on), cell("1"), cell("word " * 20), cell("x")),),
+        (((on, on), (on, on), make_cell("1"), make_cell("word " * 20), make_cell("x")),),
     )
     head, row = parsed([table]).all("tr")
     classes = [[one.attributes.get("class") for one in line.all("th", "td")] for line in (head, row)]
@@ -242,7 +255,7 @@ def test_the_style_touches_nothing_else_and_loads_nothing() -> None:
 
 def test_alone_it_brings_its_style() -> None:
     batch = maskcli.pad([[1, 2], [3]])
-    text = standalone(pad_view.view(batch, Limits(None, None, 80)))
+    text = render_standalone_html(pad_view.view(batch, Limits(None, None, 80)))
     assert text.startswith(f'<div class="maskcli">\n<style>{STYLE}</style>\n')
     assert text.endswith("</div>")
     assert text.count("<style>") == 1

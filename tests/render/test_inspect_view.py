@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from maskcli.evidence import Call, EmbeddingRow, Inspection, ModelAbout, Outputs, Unmasked
-from maskcli.records import Bools, Layout, ModelInput, PaddedBatch
-from maskcli.render.documents import dumps, inspect_document
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
+from maskcli.render.documents import dumps, make_inspect_document
 from maskcli.render.parts import Limits
-from maskcli.render.terminal import to_text
+from maskcli.render.terminal import render_text
 from maskcli.render.views import inspect as inspect_view
-from maskcli.render.views.inspect import cut
+from maskcli.render.views.trace import shorten_middle
 from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "inspect.json").read_text())
@@ -56,9 +58,9 @@ def numbered(*calls: Call) -> tuple[Call, ...]:
     return tuple(Call(**{**vars(one), "index": index}) for index, one in enumerate(calls))
 
 
-def output(values: Any, valid: Bools | None = VALID, mask: Bools | None = None, **more: Any) -> Outputs:
+def output(values: Any, valid: Bools | None = VALID, mask: Bools | None = None, **more: Any) -> OutputValues:
     repeats = None if valid is None else np.zeros_like(valid)
-    return Outputs(
+    return OutputValues(
         **{
             "call": "dense",
             "values": np.asarray(values),
@@ -92,12 +94,12 @@ def text(
     given: Inspection, width: int = 80, rows: int | None = 24, columns: int | None = None, everything: bool = False
 ) -> str:
     limits = Limits(None if everything else rows, columns, width, everything)
-    return to_text(inspect_view.view(given, limits), Console(width=width, color_system=None))
+    return render_text(inspect_view.view(given, limits), Console(width=width, color_system=None))
 
 
 def document(given: Inspection) -> Any:
     """Return the document as a reader of JSON has it, after it was held against the schema."""
-    read = json.loads(dumps(inspect_document(given)))
+    read = json.loads(dumps(make_inspect_document(given)))
     jsonschema.validate(read, SCHEMA)
     assert [*read] == SCHEMA["required"]
     return read
@@ -110,7 +112,7 @@ def rows_of(shown: str, title: str) -> list[str]:
     return [*lines[start + 1 :], ""][: [*lines[start + 1 :], ""].index("")]
 
 
-def unmasked(of: Outputs, by: float = 0.5) -> Unmasked:
+def unmasked(of: OutputValues, by: float = 0.5) -> Unmasked:
     axes = tuple(range(1 if of.valid is None else 2, of.values.ndim))
     values = of.values + np.asarray(by, of.values.dtype)
     with np.errstate(invalid="ignore"):
@@ -335,8 +337,8 @@ def test_further_outputs_get_a_line_each() -> None:
     assert "Output tags of tags_head (3, 4, 3)" in shown
     assert [re.split(r"  +", line) for line in rows_of(shown, "Further outputs")] == [
         ["output", "shape", "dtype", "call", "mask"],
-        ["score", "(3, 1)", "float32", cut(LONG, 76), "–"],
-        [cut(LONG, 76), "(3, 4)", "int64", "argmax", "■ (3,)"],
+        ["score", "(3, 1)", "float32", shorten_middle(LONG, 76), "–"],
+        [shorten_middle(LONG, 76), "(3, 4)", "int64", "argmax", "■ (3,)"],
     ]
 
 
@@ -409,4 +411,4 @@ def test_the_document_has_all_of_a_call() -> None:
     [("attention", 9, "attention"), ("attention", 8, "atte…ion"), ("attention", 3, "a…n"), ("attention", 1, "a…n")],
 )
 def test_cut(whole: str, width: int, shown: str) -> None:
-    assert cut(whole, width) == shown
+    assert shorten_middle(whole, width) == shown

@@ -18,7 +18,8 @@ from hypothesis.extra.numpy import arrays
 from hypothesis.strategies import floats, sampled_from
 from rich.console import Console
 
-from maskcli.evidence import (
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import (
     BatchSizeLoss,
     Contribution,
     LengthGroup,
@@ -26,18 +27,19 @@ from maskcli.evidence import (
     LossOutput,
     LossReport,
     MetricReport,
-    ModelAbout,
     Reduction,
-    Remark,
 )
-from maskcli.records import Bools, Floats, Layout, ModelInput, PaddedBatch
-from maskcli.render.documents import dumps, loss_document
-from maskcli.render.numbers import percent
-from maskcli.render.parts import DRAWN, HEAT, Limits
-from maskcli.render.terminal import ASCII, GLYPHS, to_bytes, to_text
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.remark import Remark
+from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.render.documents import dumps, make_loss_document
+from maskcli.render.heatmap import quantize_level
+from maskcli.render.numbers import format_percent
+from maskcli.render.parts import GLYPH_ROLES, HEAT, Limits
+from maskcli.render.terminal import ASCII, GLYPHS, render_bytes, render_text
 from maskcli.render.views.loss import view
-from maskcli.render.views.loss_batches import differ, exact_total
-from maskcli.render.views.loss_heat import heat_of, level
+from maskcli.render.views.loss_batches import compute_exact_total, differs
+from maskcli.render.views.loss_heat import make_heat
 from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "loss.json").read_text())
@@ -175,7 +177,7 @@ def small_report() -> LossReport:
 
 def text(given: LossReport, width: int = 80, rows: int | None = 24, everything: bool = False, **limits: Any) -> str:
     shown = Limits(None if everything else rows, limits.get("columns"), width, everything)
-    return to_text(view(given, shown), Console(width=width, color_system=None))
+    return render_text(view(given, shown), Console(width=width, color_system=None))
 
 
 def section(shown: str, title: str) -> list[str]:
@@ -285,7 +287,7 @@ def test_the_legend_names_the_glyphs_that_occur_and_no_others(name: str, width: 
 @pytest.mark.parametrize("name", CASES)
 def test_a_screen_without_unicode_is_told_the_same(name: str) -> None:
     console = Console(file=io.TextIOWrapper(io.BytesIO(), "ascii"), width=80, color_system=None)
-    shown = to_bytes(view(CASES[name], Limits(24, None, 80)), console).decode()
+    shown = render_bytes(view(CASES[name], Limits(24, None, 80)), console).decode()
     assert shown.isascii()
     assert "?" not in shown
 
@@ -293,7 +295,7 @@ def test_a_screen_without_unicode_is_told_the_same(name: str) -> None:
 def test_ascii_keeps_the_glyphs_apart() -> None:
     glyphs = [GLYPHS[role] for role in ("padding", "dropped", "counted", "on", "off", *HEAT, "error")]
     assert len({glyph.translate(ASCII) for glyph in glyphs}) == len(glyphs)
-    assert set(GLYPHS) == DRAWN
+    assert set(GLYPHS) == GLYPH_ROLES
     assert {len(glyph) for glyph in GLYPHS.values()} == {1}
 
 
@@ -413,7 +415,7 @@ def test_what_is_not_finite_is_shown_wherever_it_is(name: str) -> None:
 
 @hypothesis.given(losses=arrays(np.float64, (3, 7), elements=floats(-1e3, 1e3)), room=sampled_from([None, 7, 3, 1]))
 def test_a_higher_loss_is_never_drawn_lighter(losses: Floats, room: int | None) -> None:
-    heat = heat_of(output(losses), losses, room)
+    heat = make_heat(output(losses), losses, room)
     each = 1 if room is None else -(-7 // room)
     wanted = np.array([[row[at : at + each].mean() for at in range(0, 7, each)] for row in losses])
     drawn = np.array([[HEAT.index(role) for role in heat.roles(row)] for row in range(3)])
@@ -429,26 +431,26 @@ def test_a_higher_loss_is_never_drawn_lighter(losses: Floats, room: int | None) 
 
 @pytest.mark.parametrize(("part", "level_of_it"), [(0, 0), (0.019, 0), (0.02, 1), (0.25, 1), (0.26, 2), (0.5, 2), (0.75, 3), (0.76, 4), (1, 4)])  # fmt: skip
 def test_levels_are_quarters_of_the_largest(part: float, level_of_it: int) -> None:
-    assert level(part) == level_of_it
+    assert quantize_level(part) == level_of_it
 
 
 def test_only_what_counts_sets_the_scale() -> None:
     losses = np.where(SMALL, LOSSES, 1e6)
     for one in (output(losses, SMALL, SMALL), output(losses, SMALL)):
-        heat = heat_of(one, losses)
+        heat = make_heat(one, losses)
         assert heat.largest == LOSSES[SMALL].max()
-        assert [level(part) for part in heat.parts[0]] == [1, 1, 1, 2, 3, 4]
+        assert [quantize_level(part) for part in heat.parts[0]] == [1, 1, 1, 2, 3, 4]
 
 
 def test_of_losses_below_zero_the_smallest_is_about_nothing() -> None:
     one = CASES["negative"].first
-    heat = heat_of(one, -LOSSES / 30)
-    assert [level(part) for part in heat.parts[0]] == [4, 4, 4, 3, 2, 0]
+    heat = make_heat(one, -LOSSES / 30)
+    assert [quantize_level(part) for part in heat.parts[0]] == [4, 4, 4, 3, 2, 0]
     assert "█ to the largest loss, -0.0133, from -0.73 on" in text(CASES["negative"])
 
 
 def test_weights_are_in_the_heat() -> None:
-    heat = heat_of(CASES["a weight for each sample"].first, LOSSES)
+    heat = make_heat(CASES["a weight for each sample"].first, LOSSES)
     assert heat.largest == 2 * LOSSES[0].max()
     assert heat.parts[1, 4] == pytest.approx(LOSSES[1, 4] / heat.largest)
 
@@ -475,7 +477,7 @@ def test_one_timestep_that_stands_out_does_so_among_those_beside_it() -> None:
 def test_the_share_of_a_sample_is_what_it_makes_of_the_whole() -> None:
     lines = section(text(CASES["small"], 60), "Where the loss comes from")
     sums = (LOSSES * SMALL).sum(axis=1)
-    assert [line.split()[-2] for line in lines[1:4]] == [percent(part).split()[0] for part in sums / sums.sum()]
+    assert [line.split()[-2] for line in lines[1:4]] == [format_percent(part).split()[0] for part in sums / sums.sum()]
     assert sum(float(line.split()[-2]) for line in lines[1:4]) == pytest.approx(100, abs=1)
 
 
@@ -558,15 +560,17 @@ def test_nothing_is_marked_where_the_exact_loss_is_not_known() -> None:
 
 def test_exact_adds_up_over_outputs() -> None:
     pooled = dataclasses.replace(POOLED, exact=2.0)
-    assert exact_total(report(TAGS, pooled, regularization=0.5)) == pytest.approx((TAGS.exact or 0) + 0.5 * 2 + 0.5)
-    assert exact_total(report(TAGS, POOLED)) is None
+    assert compute_exact_total(report(TAGS, pooled, regularization=0.5)) == pytest.approx(
+        (TAGS.exact or 0) + 0.5 * 2 + 0.5
+    )
+    assert compute_exact_total(report(TAGS, POOLED)) is None
 
 
 def test_rounding_is_no_difference() -> None:
-    assert not differ(1.0 + 9e-7, 1.0)
-    assert differ(1.0 + 2e-6, 1.0)
-    assert differ(float("nan"), 1.0)
-    assert not differ(0.0, 0.0)
+    assert not differs(1.0 + 9e-7, 1.0)
+    assert differs(1.0 + 2e-6, 1.0)
+    assert differs(float("nan"), 1.0)
+    assert not differs(0.0, 0.0)
 
 
 def test_what_rounding_spreads_is_no_spread() -> None:
@@ -624,7 +628,7 @@ def test_metrics_that_count_padding_are_marked() -> None:
     [(None, "–"), (float("nan"), "–"), (0.0, "0 %"), (1e-5, "<0.1 %"), (0.034, "3.4 %"), (0.0996, "10 %"), (1.0, "100 %"), (-0.25, "-25 %")],
 )  # fmt: skip
 def test_percent(part: float | None, said: str) -> None:
-    assert percent(part) == said
+    assert format_percent(part) == said
 
 
 # As JSON.
@@ -632,7 +636,7 @@ def test_percent(part: float | None, said: str) -> None:
 
 def document(given: LossReport) -> Any:
     """Return the document as a reader of JSON has it, after it was held against the schema."""
-    read = json.loads(dumps(loss_document(given)), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    read = json.loads(dumps(make_loss_document(given)), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     jsonschema.validate(read, SCHEMA)
     assert [*read] == SCHEMA["required"]
     return read

@@ -12,9 +12,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 import maskcli
-from maskcli.evidence import Remark
-from maskcli.render.markdown import WIDTH, to_markdown
-from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Table, Text, cell
+from maskcli.records.remark import Remark
+from maskcli.render.markdown import WIDTH, render_markdown
+from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Table, Text, make_cell
 from maskcli.render.terminal import GLYPHS
 from maskcli.render.views import pad as pad_view
 
@@ -80,7 +80,7 @@ def test_a_table_has_the_texts_in_the_cells(titles: list[str], data: st.DataObje
     rows = data.draw(st.lists(row, max_size=3))
     aligns = data.draw(st.lists(st.sampled_from(["left", "right"]), min_size=len(titles), max_size=len(titles)))
     columns = tuple(map(Column, titles, aligns))
-    text = to_markdown([Table(columns, tuple(rows))])
+    text = render_markdown([Table(columns, tuple(rows))])
     tokens = parsed(text)
     assert kinds(text) == ["table_open"]
     said = [read(token) for token in tokens if token.type == "inline"]
@@ -95,14 +95,14 @@ def test_a_table_has_the_texts_in_the_cells(titles: list[str], data: st.DataObje
 @given(st.text("a`| \\", max_size=9))
 def test_a_name_in_a_cell_keeps_its_backticks(name: str) -> None:
     name = name.replace(" ", "")
-    text = to_markdown([Table((Column("name", "left"),), ((cell(name, "label"),),))])
+    text = render_markdown([Table((Column("name", "left"),), ((make_cell(name, "label"),),))])
     said = inlines(text)[1]
     assert said == name or (re.search("`[^`]+`", name) and without_code(said) == without_code(name))
 
 
 @given(TEXTS, TEXTS)
 def test_a_heading_has_its_title_and_its_detail(title: str, detail: str) -> None:
-    text = to_markdown([Heading(title, detail)])
+    text = render_markdown([Heading(title, detail)])
     assert kinds(text) == ["heading_open"]
     assert inlines(text) == [" — ".join(said for said in (plain(title), plain(detail)) if said)]
     sound(text)
@@ -110,7 +110,7 @@ def test_a_heading_has_its_title_and_its_detail(title: str, detail: str) -> None
 
 @given(st.lists(CELLS, min_size=1, max_size=4))
 def test_lines_stay_apart(lines: list[tuple[Cell, ...]]) -> None:
-    text = to_markdown([Text(cells) for cells in lines])
+    text = render_markdown([Text(cells) for cells in lines])
     assert set(kinds(text)) <= {"paragraph_open"}
     said = [line for inline in inlines(text) for line in inline.split("\n")]
     assert list(map(without_code, said)) == [without_code(line) for line in map(of_cells, lines) if line]
@@ -119,7 +119,7 @@ def test_lines_stay_apart(lines: list[tuple[Cell, ...]]) -> None:
 
 @given(st.lists(st.builds(Remark, st.sampled_from(["fact", "warning"]), TEXTS), min_size=1, max_size=3))
 def test_remarks_are_a_list(remarks: list[Remark]) -> None:
-    text = to_markdown([Remarks(tuple(remarks))])
+    text = render_markdown([Remarks(tuple(remarks))])
     assert kinds(text) == ["bullet_list_open"]
     assert sum(token.type == "list_item_open" for token in parsed(text)) == len(remarks)
     shown = [plain(f"{'! ' if remark.kind == 'warning' else ''}{remark.text}") for remark in remarks]
@@ -129,7 +129,7 @@ def test_remarks_are_a_list(remarks: list[Remark]) -> None:
 
 @given(TEXTS)
 def test_a_paragraph_is_one(words: str) -> None:
-    text = to_markdown([Paragraph(words)])
+    text = render_markdown([Paragraph(words)])
     assert kinds(text) == (["paragraph_open"] if plain(words) else [])
     assert list(map(without_code, inlines(text))) == ([without_code(plain(words))] if plain(words) else [])
     sound(text)
@@ -138,7 +138,7 @@ def test_a_paragraph_is_one(words: str) -> None:
 @given(st.lists(TEXTS, max_size=4).map("\n".join))
 @example("```\n````\n~~~")
 def test_code_is_a_block_that_nothing_in_it_ends(code: str) -> None:
-    text = to_markdown([Code(code, "python")])
+    text = render_markdown([Code(code, "python")])
     (block,) = parsed(text)
     lines = [re.sub(HIDDEN, "�", line) for line in re.split("\r\n|\r|\n", code)]
     assert (block.type, block.info) == ("fence", "python")
@@ -158,10 +158,12 @@ PARTS = st.one_of(
 
 @given(st.lists(PARTS, max_size=6))
 def test_parts_do_not_run_into_each_other(parts: list[Part]) -> None:
-    alone = [kind for part in parts for kind in kinds(to_markdown([part])) if kind.endswith("_open") or kind == "fence"]
-    together = [kind for kind in kinds(to_markdown(parts)) if kind.endswith("_open") or kind == "fence"]
+    alone = [
+        kind for part in parts for kind in kinds(render_markdown([part])) if kind.endswith("_open") or kind == "fence"
+    ]
+    together = [kind for kind in kinds(render_markdown(parts)) if kind.endswith("_open") or kind == "fence"]
     assert _merged(together) == _merged(alone)
-    sound(to_markdown(parts))
+    sound(render_markdown(parts))
 
 
 def _merged(found: list[str]) -> list[str]:
@@ -179,7 +181,7 @@ def sound(text: str) -> None:
 
 def test_a_batch_as_a_table() -> None:
     batch = maskcli.pad([[1, 22], [3]])
-    assert to_markdown(pad_view.view(batch, Limits(None, None, WIDTH))) == (
+    assert render_markdown(pad_view.view(batch, Limits(None, None, WIDTH))) == (
         "### Padded batch (2, 2) — int32, padding post, value 0\n"
         "\n"
         "| sample |   0 |   1 | length |\n"
@@ -207,7 +209,7 @@ def test_a_batch_as_a_table() -> None:
     ],
 )  # fmt: skip
 def test_how_parts_are_written(parts: list[Part], expected: str) -> None:
-    assert to_markdown(parts) == f"{expected}\n"
+    assert render_markdown(parts) == f"{expected}\n"
 
 
 def test_what_lines_up_is_code() -> None:
@@ -215,12 +217,12 @@ def test_what_lines_up_is_code() -> None:
     table = Table(
         (Column("0    5", "left"), Column("output"), Column("call", "left")),
         (
-            ((on, off), cell("-0.5  0.1"), cell("  lstm")),
-            ((on,), cell(" 0.5  0.1"), cell("a|b")),
-            (cell("no mask"), cell("⋮"), cell("")),
+            ((on, off), make_cell("-0.5  0.1"), make_cell("  lstm")),
+            ((on,), make_cell(" 0.5  0.1"), make_cell("a|b")),
+            (make_cell("no mask"), make_cell("⋮"), make_cell("")),
         ),
     )
-    lines = to_markdown([table]).replace("\u00a0", "_").split("\n")
+    lines = render_markdown([table]).replace("\u00a0", "_").split("\n")
     assert [[text.strip() for text in line.split(" | ")] for line in lines[2:5]] == [
         ["| `■□`", "`-0.5__0.1`", "&nbsp;&nbsp;lstm |"],
         ["| `■`", "`_0.5__0.1`", "a\\|b             |"],

@@ -17,15 +17,15 @@ import pytest
 import maskcli
 from maskcli.errors import UsageError
 from maskcli.render import pictures
-from maskcli.render.figures import Figure, attention, batch, leaks, outputs
-from tests.render.test_figures import FIGURES, NASTY, NONE, SMALL, attending, inspection, leak_matrix
+from maskcli.render.charts import Figure, attention, batch, leaks, outputs
+from tests.render.test_charts import FIGURES, NASTY, NONE, SMALL, attending, inspection, leak_matrix
 
 pytest.importorskip("vl_convert")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def parsed(figure: Figure) -> ET.Element:
-    return ET.fromstring(pictures.to_svg(figure).decode())  # noqa: S314 - made here
+    return ET.fromstring(pictures.render_svg(figure).decode())  # noqa: S314 - made here
 
 
 def texts(root: ET.Element) -> list[str]:
@@ -34,7 +34,7 @@ def texts(root: ET.Element) -> list[str]:
 
 @pytest.fixture
 def sample() -> Figure:
-    return batch.of_batch(maskcli.pad([[83, 91, 1], [73]]))
+    return batch.make_batch_figure(maskcli.pad([[83, 91, 1], [73]]))
 
 
 def test_a_picture_is_white_and_says_what_it_is(sample: Figure) -> None:
@@ -50,33 +50,33 @@ def test_a_picture_is_white_and_says_what_it_is(sample: Figure) -> None:
 
 def test_pictures_say_which_sample_they_show() -> None:
     values = np.zeros((3, 6, 4))
-    assert "Output of lstm, sample 2, feature 3" in texts(parsed(outputs.figure(inspection(SMALL, values), 2, 3)))
-    assert "Output of lstm, sample 1" in texts(parsed(outputs.figure(inspection(None, values[:, 0]), 1)))
-    assert "What each padded timestep moves in y, sample 2" in texts(parsed(leaks.figure(leak_matrix(SMALL), 2)))
-    assert any(text.endswith(", sample 1") for text in texts(parsed(attention.figure(attending(SMALL), 1))))
+    assert "Output of lstm, sample 2, feature 3" in texts(parsed(outputs.make_figure(inspection(SMALL, values), 2, 3)))
+    assert "Output of lstm, sample 1" in texts(parsed(outputs.make_figure(inspection(None, values[:, 0]), 1)))
+    assert "What each padded timestep moves in y, sample 2" in texts(parsed(leaks.make_figure(leak_matrix(SMALL), 2)))
+    assert any(text.endswith(", sample 1") for text in texts(parsed(attention.make_figure(attending(SMALL), 1))))
 
 
 def test_names_are_text_and_nothing_else() -> None:
     for figure in (
-        outputs.figure(inspection(SMALL, np.zeros((3, 6, 4)), call=NASTY)),
-        leaks.figure(leak_matrix(SMALL, output=NASTY)),
-        attention.figure(attending(SMALL, call=NASTY, type=NASTY)),
+        outputs.make_figure(inspection(SMALL, np.zeros((3, 6, 4)), call=NASTY)),
+        leaks.make_figure(leak_matrix(SMALL, output=NASTY)),
+        attention.make_figure(attending(SMALL, call=NASTY, type=NASTY)),
     ):
         root = parsed(figure)
         assert not list(root.iter("script"))
         assert not list(root.iter(f"{SVG}script"))
         assert any("<script>alert(1)</script>\"'&`|" in text for text in texts(root))
-        pictures.to_png(figure)
+        pictures.render_png(figure)
 
 
 def test_a_long_title_is_cut() -> None:
-    root = parsed(leaks.figure(leak_matrix(SMALL, output="block/" * 100)))
+    root = parsed(leaks.make_figure(leak_matrix(SMALL, output="block/" * 100)))
     assert max(map(len, texts(root))) < 120
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3.5])
 def test_a_png_has_the_size_of_the_svg(sample: Figure, scale: float) -> None:
-    png = pictures.to_png(sample, scale)
+    png = pictures.render_png(sample, scale)
     root = parsed(sample)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     size = struct.unpack(">II", png[16:24])
@@ -89,7 +89,7 @@ def test_ids_are_of_one_picture_alone() -> None:
         if name in NONE:
             continue
         assert figure is not None
-        svg = pictures.to_svg(figure).decode()
+        svg = pictures.render_svg(figure).decode()
         own = re.findall(r' id="([^"]+)"', svg)
         assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(own)
         ids += own
@@ -99,21 +99,21 @@ def test_ids_are_of_one_picture_alone() -> None:
 
 def test_the_specification_is_left_as_it_was(sample: Figure) -> None:
     before = json.dumps(sample.spec)
-    pictures.to_png(sample)
+    pictures.render_png(sample)
     assert json.dumps(sample.spec) == before
 
 
 def test_the_scripts_of_a_page_are_whole() -> None:
-    bundle = pictures.script_bundle()
+    bundle = pictures.bundle_scripts()
     assert "</script" not in bundle.lower()
     assert len(bundle) < 1_000_000
     for name in ("vegaEmbed", "vega", "vegaLite"):
         assert f"window.{name}=" in bundle.replace(" ", "")
-    assert bundle == pictures.script_bundle()
+    assert bundle == pictures.bundle_scripts()
 
 
 @pytest.mark.parametrize(
-    "draw", [pictures.script_bundle, pictures.check_installed, lambda: pictures.svg_to_png(b"<svg/>")]
+    "draw", [pictures.bundle_scripts, pictures.check_vl_convert, lambda: pictures.convert_svg_to_png(b"<svg/>")]
 )
 def test_without_vl_convert_it_says_what_to_install(draw: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__

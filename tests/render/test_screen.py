@@ -12,8 +12,8 @@ from rich.console import Console
 
 import maskcli
 from maskcli.render import numbers
-from maskcli.render.parts import Limits, elided
-from maskcli.render.terminal import to_text
+from maskcli.render.parts import Limits, elide
+from maskcli.render.terminal import render_text
 from maskcli.render.views import pad as pad_view
 from tests.conftest import Output
 
@@ -120,9 +120,9 @@ def test_long_tables_look_as_short_ones_do(monkeypatch: pytest.MonkeyPatch) -> N
     view = pad_view.view(batch, Limits(None, None, 80, everything=True))
     for colours in (None, "standard"):
         console = Console(force_terminal=True, color_system=colours, width=80)  # type: ignore[arg-type]
-        short = to_text(view, console)
+        short = render_text(view, console)
         monkeypatch.setattr("maskcli.render.terminal.MANY_ROWS", 0)
-        long = to_text(view, console)
+        long = render_text(view, console)
         monkeypatch.undo()
         if colours is None:
             assert long == short
@@ -147,14 +147,14 @@ def test_json_is_never_elided(call: Callable[..., Output]) -> None:
     ],
 )
 def test_elided(count: int, limit: int | None, shown: list[int | None]) -> None:
-    assert elided(count, limit) == shown
+    assert elide(count, limit) == shown
 
 
 def test_colour_is_for_terminals_and_glyphs_are_for_all() -> None:
     batch = maskcli.pad([[1, 2], [3]])
     view = pad_view.view(batch, Limits(10, 80, 80))
-    coloured = to_text(view, Console(force_terminal=True, color_system="standard", width=80))
-    plain = to_text(view, Console(force_terminal=True, color_system=None, width=80))
+    coloured = render_text(view, Console(force_terminal=True, color_system="standard", width=80))
+    plain = render_text(view, Console(force_terminal=True, color_system=None, width=80))
     assert "\x1b[90m·0\x1b[0m" in coloured
     assert "·0" in plain
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
@@ -193,7 +193,7 @@ def test_the_width_is_that_of_the_terminal(call: Callable[..., Output], monkeypa
     ],
 )
 def test_numbers_of_a_vector_share_their_decimals(values: list[float], shown: list[str]) -> None:
-    number = numbers.fixed(np.array(values))
+    number = numbers.make_fixed_formatter(np.array(values))
     assert [number(value) for value in values] == shown
 
 
@@ -210,4 +210,6 @@ def test_views_can_be_made_from_the_library() -> None:
     from maskcli.render.views import inspect as view
 
     inspection = maskcli.inspect([[1, 2], [3]])
-    assert "lstm" in to_text(partial(view.view, inspection)(Limits(None, None, 80, everything=True)), Console(width=80))
+    assert "lstm" in render_text(
+        partial(view.view, inspection)(Limits(None, None, 80, everything=True)), Console(width=80)
+    )

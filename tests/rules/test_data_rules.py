@@ -18,25 +18,26 @@ from hypothesis import strategies as st
 
 import maskcli.rules
 from maskcli.errors import UsageError
-from maskcli.evidence import DataFacts, Examination, Finding
-from maskcli.records import Layout
+from maskcli.records.check import Examination, Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.sequences import Layout
 from maskcli.rules import RULES
-from maskcli.rules.base import Rule, counted, examples, percent
-from maskcli.rules.choosing import by_code, chosen, failing, judge_all
-from maskcli.sequences.facts import data_facts, facts_of_array
+from maskcli.rules.base import Rule, format_exact_share, pluralize, read_examples
+from maskcli.rules.selection import find_rule, is_failing, judge_all, select_rules
+from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
 DATA_RULES = tuple(rule for rule in RULES if rule.about == "data")
 FOLDER = Path(maskcli.rules.__file__).parent
-NO_RULES = {"__init__", "base", "blame", "choosing", "fixes"}
+NO_RULES = {"__init__", "base", "blame", "selection", "fixes"}
 WASTEFUL = [[5, 6, 7]] * 31 + [[4] * 200]
 
 
 def facts_of(sequences: object, *, input_dim: int | None = None, **layout: Any) -> DataFacts:
     ragged = as_ragged(sequences)
     batch = pad_ragged(ragged, Layout(**layout))
-    return data_facts(ragged, batch, input_dim=input_dim, input_dim_from="--input-dim" if input_dim else None)
+    return collect_facts(ragged, batch, input_dim=input_dim, input_dim_from="--input-dim" if input_dim else None)
 
 
 def examined(sequences: object, **options: Any) -> Examination:
@@ -79,7 +80,7 @@ def test_rules_have_one_form(rule: Rule) -> None:
     sentences = re.findall(r"[.:;](?= |$)", " ".join(rule.explanation))
     assert len(sentences) >= 2
     assert 100 <= len(" ".join(rule.explanation)) <= 900
-    for example in examples(rule):
+    for example in read_examples(rule):
         compile(example, rule.code, "exec")
         assert re.search("^(sequences|arrays) = ", example, re.M)
         assert max(map(len, example.split("\n"))) <= 76
@@ -96,7 +97,7 @@ def test_examples_are_what_they_are_called(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", DATA_RULES, ids=lambda rule: rule.code)
 def test_findings_carry_their_rule_and_plain_numbers(rule: Rule) -> None:
     for finding in run_example(rule.bad):
-        owner = by_code(finding.code)
+        owner = find_rule(finding.code)
         assert (finding.rule, finding.severity) == (owner.name, owner.severity)
         assert (finding.call, finding.type) == (None, None)
         assert finding.message.startswith("tokens: ")
@@ -336,44 +337,44 @@ def codes(rules: tuple[Rule, ...]) -> list[str]:
 
 
 def test_nothing_selected_selects_all() -> None:
-    assert chosen((), ()) == chosen(("ALL",), ()) == chosen(("MSK",), ()) == RULES
-    assert chosen((), ("ALL",)) == ()
+    assert select_rules((), ()) == select_rules(("ALL",), ()) == select_rules(("MSK",), ()) == RULES
+    assert select_rules((), ("ALL",)) == ()
 
 
 def test_codes_prefixes_and_names_select() -> None:
-    assert codes(chosen(("MSK003",), ())) == ["MSK003"]
-    assert codes(chosen(("msk003", "padding-waste"), ())) == ["MSK003", "MSK007"]
-    assert codes(chosen(("MSK00",), ())) == codes(DATA_RULES)
-    assert "MSK003" not in codes(chosen((), ("MSK003",)))
-    assert "MSK003" not in codes(chosen((), ("truncated-tokens",)))
+    assert codes(select_rules(("MSK003",), ())) == ["MSK003"]
+    assert codes(select_rules(("msk003", "padding-waste"), ())) == ["MSK003", "MSK007"]
+    assert codes(select_rules(("MSK00",), ())) == codes(DATA_RULES)
+    assert "MSK003" not in codes(select_rules((), ("MSK003",)))
+    assert "MSK003" not in codes(select_rules((), ("truncated-tokens",)))
 
 
 def test_the_longer_selector_counts() -> None:
-    assert codes(chosen(("MSK003",), ("MSK0",))) == ["MSK003"]
-    assert codes(chosen(("truncated-tokens",), ("MSK0",))) == ["MSK003"]
-    assert "MSK003" not in codes(chosen(("MSK0",), ("MSK003",)))
-    assert codes(chosen(("MSK003",), ("MSK003",))) == []
+    assert codes(select_rules(("MSK003",), ("MSK0",))) == ["MSK003"]
+    assert codes(select_rules(("truncated-tokens",), ("MSK0",))) == ["MSK003"]
+    assert "MSK003" not in codes(select_rules(("MSK0",), ("MSK003",)))
+    assert codes(select_rules(("MSK003",), ("MSK003",))) == []
 
 
 @pytest.mark.parametrize("selector", ["MSK9999", "MSK01234", "X", "", "M", "MSK00x", "padding", "MSK001 "])
 def test_unknown_selectors(selector: str) -> None:
     for select, ignore in (((selector,), ()), ((), (selector,))):
         with pytest.raises(UsageError, match="`maskcli rules` lists them") as raised:
-            chosen(select, ignore)
+            select_rules(select, ignore)
         assert repr(selector) in str(raised.value)
 
 
 def test_the_nearest_is_named() -> None:
     with pytest.raises(UsageError, match="Did you mean MSK003"):
-        chosen(("MSK0003",), ())
+        select_rules(("MSK0003",), ())
     with pytest.raises(UsageError, match="Did you mean padding-waste"):
-        by_code("Padding-wast")
+        find_rule("Padding-wast")
 
 
 def test_by_code() -> None:
     for rule in RULES:
         for name in (rule.code, rule.code.lower(), rule.name, rule.name.upper()):
-            assert by_code(name) is rule
+            assert find_rule(name) is rule
 
 
 def test_findings_are_sorted_by_severity_then_code() -> None:
@@ -386,7 +387,9 @@ def test_info_never_fails() -> None:
     warning = judge_all(DATA_RULES, examined([[1, 2], []]))
     error = judge_all(DATA_RULES, examined([[1, 0, 2]]))
     assert [finding.severity for finding in (*info, *warning, *error)] == ["info", "warning", "error"]
-    verdicts = [(failing(findings, "error"), failing(findings, "warning")) for findings in ((), info, warning, error)]
+    verdicts = [
+        (is_failing(findings, "error"), is_failing(findings, "warning")) for findings in ((), info, warning, error)
+    ]
     assert verdicts == [(False, False), (False, False), (False, True), (True, True)]
 
 
@@ -397,14 +400,14 @@ def test_arrays_are_judged_as_sequences_are() -> None:
     rows = [[4, 0, 7], [3], []]
     ragged = as_ragged(rows)
     batch = pad_ragged(ragged, Layout())
-    assert facts_of_array(batch.tokens, batch.mask, input_dim=5) == data_facts(ragged, batch, input_dim=5)
-    unsigned = facts_of_array(np.array([[1, 255]], "uint8"), np.ones((1, 2), bool), input_dim=255)
+    assert collect_array_facts(batch.tokens, batch.mask, input_dim=5) == collect_facts(ragged, batch, input_dim=5)
+    unsigned = collect_array_facts(np.array([[1, 255]], "uint8"), np.ones((1, 2), bool), input_dim=255)
     assert [finding.code for finding in judge_all(DATA_RULES, Examination((unsigned,), None))] == ["MSK005"]
 
 
 def test_words() -> None:
-    assert [counted(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
-    assert [percent(n, 1000) for n in (0, 1, 10, 505, 990, 999, 1000)] == [
+    assert [pluralize(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
+    assert [format_exact_share(n, 1000) for n in (0, 1, 10, 505, 990, 999, 1000)] == [
         "0 %",
         "less than 1 %",
         "1 %",

@@ -11,7 +11,7 @@ import keras
 import pytest
 
 import maskcli
-from maskcli.evidence import CheckReport
+from maskcli.records.check import CheckReport
 from maskcli.rules import RULES
 from maskcli.rules.base import Rule
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import maskcli
 from maskcli.render.parts import Limits
-from maskcli.render.terminal import to_text
+from maskcli.render.terminal import render_text
 from maskcli.render.views.check import view
 
 ROWS = [[1, 2, 3, 4, 5, 6], [4, 5, 6], [7, 8]]
@@ -77,7 +77,7 @@ def checked(model: Any, **options: Any) -> maskcli.CheckReport:
 def shown(report: maskcli.CheckReport) -> str:
     """Return what the screen says, without the breaks of its lines."""
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    return " ".join(to_text(view(report, Limits(None, None, 80)), console).split())
+    return " ".join(render_text(view(report, Limits(None, None, 80)), console).split())
 
 
 @pytest.mark.parametrize(

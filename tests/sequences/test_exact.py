@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.errors import MaskcliError
-from maskcli.records import Layout, RaggedSequences
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences import blocks
 from maskcli.sequences.files import read_chunks
 from maskcli.sequences.formats import FORMATS, blockwise, json_array, json_lines, text
-from maskcli.sequences.formats.base import Field, judged
+from maskcli.sequences.formats.base import Field, check_rows
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.sources import Source
 
@@ -113,7 +113,7 @@ def outcome(read: Iterator[RaggedSequences]) -> Any:
 
 
 def plainly(path: Path, entry: str) -> Iterator[RaggedSequences]:
-    yield judged(FORMATS[entry].read(path.read_bytes(), path.name, Field()), path.name)
+    yield check_rows(FORMATS[entry].read(path.read_bytes(), path.name, Field()), path.name)
 
 
 def quickly(path: Path, entry: str) -> Iterator[RaggedSequences]:
@@ -133,13 +133,13 @@ class Doubts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
         for module in (json_array, json_lines, text):
-            plain = module._Reader.plain
+            plain = module._Reader.parse_strict
 
             def counted(reader: Any, *args: Any, plain: Any = plain) -> Any:
                 self.count += 1
                 return plain(reader, *args)
 
-            monkeypatch.setattr(module._Reader, "plain", counted)
+            monkeypatch.setattr(module._Reader, "parse_strict", counted)
 
 
 @pytest.mark.parametrize("form", WRITTEN)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskcli.evidence import Bucket, Place
-from maskcli.records import Layout, RaggedSequences
-from maskcli.sequences.buckets import EXACT, MOST, buckets
-from maskcli.sequences.facts import data_facts, facts_of_array
-from maskcli.sequences.padding import pad_ragged, valid_timesteps
+from maskcli.records.data import Bucket, Occurrence
+from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.sequences.buckets import EXACT, MOST, choose_buckets
+from maskcli.sequences.facts import collect_array_facts, collect_facts
+from maskcli.sequences.padding import find_valid_timesteps, pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
 rows_of_ids = st.lists(st.lists(st.integers(-1, 5), max_size=7), min_size=1, max_size=8).filter(any)
@@ -32,7 +32,7 @@ lengths_of_rows = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
 def facts(rows: list[list[int]], layout: Layout) -> Any:
     ragged = as_ragged(rows)
-    return data_facts(ragged, pad_ragged(ragged, layout))
+    return collect_facts(ragged, pad_ragged(ragged, layout))
 
 
 def tokens_of(row: list[int], layout: Layout) -> range:
@@ -60,7 +60,7 @@ def test_places_are_the_first_of_as_many(rows: list[list[int]], layout: Layout) 
     found = facts(rows, layout)
     ragged = as_ragged(rows)
     batch = pad_ragged(ragged, layout)
-    valid = valid_timesteps(batch)
+    valid = find_valid_timesteps(batch)
     real = [(s, t, int(batch.tokens[s, t])) for s, t in zip(*map(np.ndarray.tolist, np.nonzero(valid)), strict=True)]
     ids = [value for _, _, value in real]
     for place, value in (
@@ -69,9 +69,9 @@ def test_places_are_the_first_of_as_many(rows: list[list[int]], layout: Layout) 
         (found.inner_padding, layout.value),
     ):
         hits = [(s, t) for s, t, token in real if token == value]
-        assert place == (Place(len(hits), *hits[0], value) if hits else None)
+        assert place == (Occurrence(len(hits), *hits[0], value) if hits else None)
     empty = np.flatnonzero(~valid.any(axis=1)).tolist()
-    assert found.empty == (Place(len(empty), empty[0], None) if empty else None)
+    assert found.empty == (Occurrence(len(empty), empty[0], None) if empty else None)
     assert found.padded_timesteps == valid.size - len(ids)
     assert found.total_tokens == len(ids) + found.truncated_tokens
 
@@ -104,7 +104,7 @@ def by_brute_force(lengths: list[int], most: int) -> tuple[int, int]:
 
 @given(lengths=lengths_of_rows, most=st.integers(1, MOST))
 def test_no_other_buckets_are_better(lengths: list[int], most: int) -> None:
-    found = buckets(np.array(lengths), most)
+    found = choose_buckets(np.array(lengths), most)
     assert (cost(found), len(found)) == by_brute_force(lengths, most)
     for lower, bucket in itertools.pairwise((Bucket(0, 0), *found)):
         assert bucket.sequences == sum(lower.maxlen < length <= bucket.maxlen for length in lengths)
@@ -113,7 +113,7 @@ def test_no_other_buckets_are_better(lengths: list[int], most: int) -> None:
 
 def test_many_lengths_are_tried_by_quantiles() -> None:
     lengths = np.random.default_rng(0).integers(1, 5 * EXACT, 20_000)
-    found = buckets(lengths)
+    found = choose_buckets(lengths)
     assert found[-1].maxlen == lengths.max()
     assert sum(bucket.sequences for bucket in found) == len(lengths)
     # Four even steps are the best for lengths that are spread evenly.
@@ -122,9 +122,9 @@ def test_many_lengths_are_tried_by_quantiles() -> None:
 
 
 def test_one_row_and_equal_rows_need_one_bucket() -> None:
-    assert buckets(np.array([7])) == (Bucket(7, 1),)
-    assert buckets(np.array([7] * 9)) == (Bucket(7, 9),)
-    assert buckets(np.array([], int)) == ()
+    assert choose_buckets(np.array([7])) == (Bucket(7, 1),)
+    assert choose_buckets(np.array([7] * 9)) == (Bucket(7, 9),)
+    assert choose_buckets(np.array([], int)) == ()
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_padding_is_where_most_of_it_stands(rows: list[list[int]], layout: Layou
 
 def test_arrays_with_holes_and_without_timesteps() -> None:
     valid = np.array([[False, True, False, True, False], [True, True, True, True, True]])
-    found = facts_of_array(np.arange(10).reshape(2, 5), valid, name="ids", value=3)
+    found = collect_array_facts(np.arange(10).reshape(2, 5), valid, name="ids", value=3)
     assert (found.name, found.padding, found.padded_timesteps) == ("ids", "post", 3)
-    assert found.inner_padding == Place(1, 0, 3, 3)
+    assert found.inner_padding == Occurrence(1, 0, 3, 3)
     assert found.buckets == (Bucket(3, 1), Bucket(5, 1))
     assert found.bucketed_timesteps == 1
     assert (found.truncated_tokens, found.total_tokens) == (0, 7)
     for shape in ((0, 3), (3, 0), (0, 0)):
-        none = facts_of_array(np.zeros(shape, int), np.zeros(shape, bool))
+        none = collect_array_facts(np.zeros(shape, int), np.zeros(shape, bool))
         assert (none.smallest, none.largest, none.buckets == ()) == (None, None, True)
         assert (none.padded_timesteps, none.bucketed_timesteps) == (0, 0)
         assert (none.empty is None) == (shape[0] == 0)
@@ -163,5 +163,5 @@ def test_two_hundred_thousand_rows_take_seconds() -> None:
     ragged = RaggedSequences(np.ones(splits[-1], np.int64), splits)
     batch = pad_ragged(ragged, Layout(maxlen=60))
     started = time.perf_counter()
-    data_facts(ragged, batch)
+    collect_facts(ragged, batch)
     assert time.perf_counter() - started < 10

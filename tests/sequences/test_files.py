@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from maskcli.api.pad import pad
 from maskcli.errors import InputError
-from maskcli.records import Layout
-from maskcli.sequences.files import Loaded, expanded, read_rows, read_sequences
+from maskcli.records.sequences import Layout
+from maskcli.sequences.files import LoadedSequences, expand_files, read_rows, read_sequences
 from maskcli.sequences.formats.base import Field
-from maskcli.sequences.padding import pad
 from tests.conftest import Output
 
 Write = Callable[[str, bytes | str], Path]
@@ -77,7 +77,7 @@ SAME = {
 }
 
 
-def rows_of(loaded: Loaded) -> list[list[int]]:
+def rows_of(loaded: LoadedSequences) -> list[list[int]]:
     return [loaded.ragged[row].tolist() for row in range(len(loaded.ragged))]
 
 
@@ -351,11 +351,11 @@ def test_patterns_and_directories(call: Callable[..., Output], tmp_path: Path) -
     (folder / "below").mkdir()
     (folder / "below" / "e.txt").write_text("6\n")
     names = [str(folder / name) for name in ("a.txt", "b.txt", "c.jsonl", "d.txt.gz")]
-    assert list(expanded([str(folder)])) == names
+    assert list(expand_files([str(folder)])) == names
     assert call("pad", str(folder), "--format", "json").json["tokens"] == [[1], [3], [4], [5]]
-    assert list(expanded([str(folder / "*.txt")])) == names[:2]
-    assert list(expanded([str(folder / "**" / "[a-e].txt")])) == [*names[:2], str(folder / "below" / "e.txt")]
-    assert list(expanded(["-", names[1], str(folder / "?.jsonl")])) == ["-", names[1], names[2]]
+    assert list(expand_files([str(folder / "*.txt")])) == names[:2]
+    assert list(expand_files([str(folder / "**" / "[a-e].txt")])) == [*names[:2], str(folder / "below" / "e.txt")]
+    assert list(expand_files(["-", names[1], str(folder / "?.jsonl")])) == ["-", names[1], names[2]]
     shown = call("pad", str(folder / "*.csv"))
     assert (shown.exit_status, "*.csv: expected files that match this pattern; received none" in shown.stderr) == (
         3,
@@ -366,5 +366,5 @@ def test_patterns_and_directories(call: Callable[..., Output], tmp_path: Path) -
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(write: Write) -> None:
     path = str(write("a[1].txt", "7\n"))
-    assert expanded([path]) == (path,)
+    assert expand_files([path]) == (path,)
     assert rows_of(read_sequences([path])) == [[7]]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import maskcli
 from maskcli.errors import InputError, UsageError
-from maskcli.sequences.padding import valid_timesteps
+from maskcli.sequences.padding import find_valid_timesteps
 from maskcli.sequences.ragged import unpad
 
 SIDES = ("pre", "post")
@@ -119,5 +119,8 @@ def test_empty_sequences_alone_pad_to_a_given_maxlen() -> None:
 
 def test_padding_in_the_row_is_padding_and_the_same_id_inside_is_not() -> None:
     batch = maskcli.pad([[0, 1, 0, 2, 0], [3]])
-    assert valid_timesteps(batch).tolist() == [[False, True, True, True, False], [True, False, False, False, False]]
+    assert find_valid_timesteps(batch).tolist() == [
+        [False, True, True, True, False],
+        [True, False, False, False, False],
+    ]
     assert batch.mask.tolist()[0] == [True] * 5

@@ -18,15 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from maskcli.api.pad import pad
 from maskcli.errors import InputError
-from maskcli.records import Layout
+from maskcli.records.sequences import Layout
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.files import read_chunks
 from maskcli.sequences.formats import arrow, blockwise, numpy_arrays
 from maskcli.sequences.formats.base import Field
-from maskcli.sequences.padding import pad
 from maskcli.sequences.sources import Source
-from maskcli.sequences.streaming import Files, pad_files
+from maskcli.sequences.streaming import SequenceFiles, pad_files
 from tests.conftest import Output, clean_environment
 
 ROWS = [[index % 7 + 1 + step for step in range(index % 11)] for index in range(200)]
@@ -70,7 +70,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def streamed(tmp_path: Path, layout: Layout, output: str = "out.npy", *names: str, **options: Any) -> Any:
-    files = Files(tuple(Source(str(tmp_path / name)) for name in names))
+    files = SequenceFiles(tuple(Source(str(tmp_path / name)) for name in names))
     assert files.in_chunks
     return pad_files(files, layout, str(tmp_path / output), **options)
 
@@ -246,7 +246,7 @@ def test_pipes_are_read_once_and_told_by_their_content(tmp_path: Path) -> None:
 
 def test_a_pipe_that_closes_early_is_an_error() -> None:
     with pytest.raises(InputError, match="an empty file"):
-        Files((Source(os.devnull),)).in_chunks  # noqa: B018 - it looks
+        SequenceFiles((Source(os.devnull),)).in_chunks  # noqa: B018 - it looks
 
 
 def peak_of(tmp_path: Path, *arguments: str) -> float:

@@ -9,26 +9,26 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from maskcli.sequences import threads
-from maskcli.sequences.threads import ahead, in_order
+from maskcli.sequences.threads import map_in_order, prefetch
 
 
 @pytest.mark.parametrize("processors", [1, 2])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
 def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: processors)
+    monkeypatch.setattr(threads, "count_processors", lambda: processors)
 
     def work(item: int) -> int:
         time.sleep((item % 3) / 500)
         return item * item
 
-    assert list(in_order(work, range(count))) == [(item, item * item) for item in range(count)]
+    assert list(map_in_order(work, range(count))) == [(item, item * item) for item in range(count)]
 
 
-@pytest.mark.parametrize("take", [ahead, lambda items: (item for item, _ in in_order(lambda item: item, items))])
+@pytest.mark.parametrize("take", [prefetch, lambda items: (item for item, _ in map_in_order(lambda item: item, items))])
 def test_no_more_is_taken_than_what_is_wanted_soon(
     monkeypatch: pytest.MonkeyPatch, take: Callable[[Iterator[int]], Iterator[int]]
 ) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(threads, "count_processors", lambda: 2)
     taken = []
 
     def items() -> Iterator[int]:
@@ -42,17 +42,17 @@ def test_no_more_is_taken_than_what_is_wanted_soon(
 
 @pytest.mark.parametrize("bad", [0, 5])
 def test_an_error_is_raised_in_its_turn_and_threads_end(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(threads, "count_processors", lambda: 2)
 
     def work(item: int) -> int:
         return 1 // (item - bad) and item
 
     seen = []
     with pytest.raises(ZeroDivisionError):
-        for item, _ in in_order(work, range(100)):
+        for item, _ in map_in_order(work, range(100)):
             seen.append(item)
     assert seen == list(range(bad))
-    got = in_order(work, range(bad + 1, 100))
+    got = map_in_order(work, range(bad + 1, 100))
     for _ in range(5):
         next(got)
     got.close()
@@ -63,20 +63,20 @@ def test_an_error_is_raised_in_its_turn_and_threads_end(monkeypatch: pytest.Monk
 def test_no_more_threads_than_processors_work_and_the_one_that_asks_is_one(
     monkeypatch: pytest.MonkeyPatch, processors: int, expected: int
 ) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: processors)
+    monkeypatch.setattr(threads, "count_processors", lambda: processors)
     workers = set()
 
     def work(_item: int) -> None:
         workers.add(threading.current_thread())
         time.sleep(0.001)
 
-    assert len(list(in_order(work, range(50), alone=0))) == 50
+    assert len(list(map_in_order(work, range(50), alone=0))) == 50
     assert threading.current_thread() in workers
     assert len(workers) == expected
 
 
 def test_an_error_of_the_thread_that_asks_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(threads, "count_processors", lambda: 2)
     asking, failed, seen = threading.current_thread(), [], []
 
     def work(item: int) -> int:
@@ -87,7 +87,7 @@ def test_an_error_of_the_thread_that_asks_waits_for_its_turn(monkeypatch: pytest
         return item
 
     with pytest.raises(ValueError) as raised:
-        for item, _ in in_order(work, range(50), alone=0):
+        for item, _ in map_in_order(work, range(50), alone=0):
             seen.append(item)
     assert seen == list(range(len(seen)))
     assert raised.value.args == (min(failed),) == (len(seen),)
@@ -96,7 +96,7 @@ def test_an_error_of_the_thread_that_asks_waits_for_its_turn(monkeypatch: pytest
 @pytest.mark.parametrize("processors", [1, 2])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
 def test_what_is_taken_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: processors)
+    monkeypatch.setattr(threads, "count_processors", lambda: processors)
     takers = set()
 
     def items() -> Iterator[int]:
@@ -104,22 +104,22 @@ def test_what_is_taken_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch, pro
             takers.add(threading.current_thread())
             yield item
 
-    assert list(ahead(items())) == list(range(count))
+    assert list(prefetch(items())) == list(range(count))
     assert (takers <= {threading.current_thread()}) == (processors == 1 or count <= threads.ALONE + 1)
 
 
 def test_an_error_of_what_is_taken_ahead_is_raised_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(threads, "count_processors", lambda: 2)
 
     def items() -> Iterator[int]:
         yield from range(7)
         raise ValueError
 
-    got = ahead(items())
+    got = prefetch(items())
     assert [next(got) for _ in range(7)] == list(range(7))
     with pytest.raises(ValueError):
         next(got)
-    got = ahead(range(100))
+    got = prefetch(range(100))
     for _ in range(5):
         next(got)
     got.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.evidence import BuiltinModel, ModelSettings
+from maskcli.records.model import BuiltinModel, ModelSettings
 
 ABOUT = BuiltinModel(
     name="embedding-dense",
@@ -17,7 +17,7 @@ BOUNDED = False
 """Outputs are linear: logits as they are."""
 
 
-def check(settings: ModelSettings) -> None:
+def check_settings(settings: ModelSettings) -> None:
     """Raise UsageError for options that only an RNN has."""
     for asked, option in (
         (not settings.return_sequences, "--last-only"),
@@ -32,7 +32,7 @@ def check(settings: ModelSettings) -> None:
             )
 
 
-def head(settings: ModelSettings) -> Any:
+def make_head(settings: ModelSettings) -> Any:
     """Return the layer behind the embedding."""
     import keras
 

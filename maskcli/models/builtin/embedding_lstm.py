@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maskcli.evidence import BuiltinModel, ModelSettings
+from maskcli.records.model import BuiltinModel, ModelSettings
 
 ABOUT = BuiltinModel(
     name="embedding-lstm",
@@ -16,11 +16,11 @@ BOUNDED = True
 """Outputs lie between -1 and 1, which makes poor logits."""
 
 
-def check(_settings: ModelSettings) -> None:
+def check_settings(_settings: ModelSettings) -> None:
     """Accept all settings."""
 
 
-def head(settings: ModelSettings) -> Any:
+def make_head(settings: ModelSettings) -> Any:
     """Return the layer behind the embedding."""
     import keras
 

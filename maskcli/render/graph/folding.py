@@ -34,7 +34,7 @@ class _Container:
     like: str
 
 
-def folds(root: Level, most: int, deepest: int | None = None, keep_drops: bool = False) -> Folds:
+def choose_folds(root: Level, most: int, deepest: int | None = None, keep_drops: bool = False) -> Folds:
     """Return the containers to fold so that at most ``most`` nodes are seen, where that is enough for it.
 
     First go those that are like another beside them, so long as there are many nodes; then those in which nothing
@@ -46,29 +46,29 @@ def folds(root: Level, most: int, deepest: int | None = None, keep_drops: bool =
         deepest: containers that are in so many others are folded at any rate.
         keep_drops: whether those in which the mask is dropped stay open, unless they are like another.
     """
-    order = [each for each in folding_order(root) if each.like or not keep_drops or not drops_inside(each.level)]
+    order = [each for each in order_folding(root) if each.like or not keep_drops or not has_drop_inside(each.level)]
     found = {each.path: each.like for each in order if deepest is not None and each.depth >= deepest}
     for each in order:
-        if seen(root, found) > (min(REPEATS, most) if each.like else most):
+        if count_visible(root, found) > (min(REPEATS, most) if each.like else most):
             found.setdefault(each.path, each.like)
     return {path: "" if like in found else like for path, like in found.items()}
 
 
-def opens(node: Node, folded: Folds) -> bool:
+def is_open(node: Node, folded: Folds) -> bool:
     """Return whether what is inside a node is drawn."""
     return node.level is not None and node.path not in folded
 
 
-def folding_order(root: Level) -> list[_Container]:
+def order_folding(root: Level) -> list[_Container]:
     """Return all containers in the order in which they are folded."""
     return sorted(_containers(root), key=lambda each: (_interest(each), -each.depth, -each.order))
 
 
-def seen(root: Level, folded: Folds) -> int:
+def count_visible(root: Level, folded: Folds) -> int:
     """Return how many nodes are drawn, but for ports."""
     solid = [node for node in root.nodes if node.place not in ("in", "out")]
     opened = (node.level for node in solid if node.level is not None and node.path not in folded)
-    return len(solid) + sum(seen(level, folded) for level in opened)
+    return len(solid) + sum(count_visible(level, folded) for level in opened)
 
 
 def _containers(level: Level, depth: int = 0, order: int = 0) -> Iterator[_Container]:
@@ -107,6 +107,6 @@ def _effects(level: Level) -> Iterator[str]:
             yield from _effects(node.level)
 
 
-def drops_inside(level: Level) -> bool:
+def has_drop_inside(level: Level) -> bool:
     """Return whether a call inside drops the mask."""
     return "drops" in _effects(level)

@@ -11,13 +11,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from maskcli.evidence import Call, Edge, Inspection
+from maskcli.records.trace import Call, Edge, Inspection
 
-Place = Literal["call", "input", "output", "in", "out"]
-Kind = Literal["mask", "lost", "plain", "argument"]
-KINDS: tuple[Kind, ...] = ("plain", "lost", "mask", "argument")
+NodePlace = Literal["call", "input", "output", "in", "out"]
+FlowKind = Literal["mask", "lost", "plain", "argument"]
+KINDS: tuple[FlowKind, ...] = ("plain", "lost", "mask", "argument")
 """In the order of drawing: what comes later lies above."""
-Ref = tuple[Place, str]
+Ref = tuple[NodePlace, str]
 """A node: where it stands, and the path of its call, the name of the input or output, or the path of the container."""
 
 
@@ -35,7 +35,7 @@ class Flow:
 
     source: int
     target: int
-    kind: Kind
+    kind: FlowKind
     arguments: tuple[str, ...]
     edges: tuple[int, ...]
 
@@ -52,7 +52,7 @@ class Node:
         loses: whether a later call lacks a mask that it had.
     """
 
-    place: Place
+    place: NodePlace
     path: str
     call: Call | None = None
     level: Level | None = None
@@ -101,30 +101,30 @@ class Level:
         return sum(1 + (node.level.calls if node.level is not None else 0) for node in self.nodes if node.call)
 
 
-Pieces = dict[tuple[Ref, Ref], dict[Kind, list[tuple[int, "str | None", bool]]]]
+Pieces = dict[tuple[Ref, Ref], dict[FlowKind, list[tuple[int, "str | None", bool]]]]
 """The flows of a level in the making: the position of each edge, the mask argument that it is given as, and whether it
 arrives there."""
 
 
-def graph_of(inspection: Inspection) -> Level:
+def build_graph(inspection: Inspection) -> Level:
     """Return the graph of a model."""
     inputs = [given.name for given in inspection.inputs]
-    return lifted(inspection.trace, inspection.edges, inputs, [output.name for output in inspection.outputs])
+    return lift_levels(inspection.trace, inspection.edges, inputs, [output.name for output in inspection.outputs])
 
 
-def lifted(trace: Sequence[Call], edges: Sequence[Edge], inputs: Sequence[str], outputs: Sequence[str]) -> Level:
+def lift_levels(trace: Sequence[Call], edges: Sequence[Edge], inputs: Sequence[str], outputs: Sequence[str]) -> Level:
     """Return the level of the model with all others inside it."""
     tree = Tree(trace)
     known: set[Ref] = {("call", call.call) for call in trace}
     known |= {("input", name) for name in inputs} | {("output", name) for name in outputs}
     pieces: dict[str, Pieces] = {path: {} for path in tree.children}
     for position, edge in enumerate(edges):
-        source, target = ends(edge)
+        source, target = find_ends(edge)
         if source not in known or target not in known:
             continue
         for path, own_source, own_target, arrives in tree.pieces(source, target):
             kinds = pieces[path].setdefault((own_source, own_target), {})
-            kinds.setdefault(kind_of(edge), []).append((position, edge.argument, arrives))
+            kinds.setdefault(classify_edge(edge), []).append((position, edge.argument, arrives))
     above, below = [Node("input", name) for name in inputs], [Node("output", name) for name in outputs]
     return _level("", [*above, *_calls("", tree, pieces), *below], pieces[""])
 
@@ -152,7 +152,7 @@ def _level(path: str, nodes: list[Node], pieces: Pieces) -> Level:
     return Level(path, tuple(nodes), tuple(flows))
 
 
-def _flows(source: int, target: int, kinds: dict[Kind, list[tuple[int, str | None, bool]]]) -> Iterator[Flow]:
+def _flows(source: int, target: int, kinds: dict[FlowKind, list[tuple[int, str | None, bool]]]) -> Iterator[Flow]:
     """Yield the flows between two nodes: what becomes of them further inside is told there, where they arrive here."""
     arriving = {kind: edges for kind, edges in kinds.items() if any(arrives for _, _, arrives in edges)} or kinds
     others = [position for kind, edges in kinds.items() if kind not in arriving for position, _, _ in edges]
@@ -162,14 +162,14 @@ def _flows(source: int, target: int, kinds: dict[Kind, list[tuple[int, str | Non
         others = []
 
 
-def ends(edge: Edge) -> tuple[Ref, Ref]:
+def find_ends(edge: Edge) -> tuple[Ref, Ref]:
     """Return the nodes that an edge goes from and to."""
     source: Ref = ("input" if edge.from_input else "call", edge.source)
     target: Ref = ("output" if edge.to_output else "call", edge.target)
     return source, target
 
 
-def kind_of(edge: Edge) -> Kind:
+def classify_edge(edge: Edge) -> FlowKind:
     """Return what an edge has to do with masks."""
     if edge.argument is not None:
         return "argument"
@@ -227,12 +227,12 @@ class Tree:
             yield outer[1], ("in", outer[1]), inner, inner == target
 
 
-def occurring(level: Level) -> tuple[set[Kind], set[str]]:
+def find_occurring(level: Level) -> tuple[set[FlowKind], set[str]]:
     """Return the kinds of flows and the effects of calls that there are, here and inside."""
-    kinds: set[Kind] = {flow.kind for flow in level.flows}
+    kinds: set[FlowKind] = {flow.kind for flow in level.flows}
     effects = {node.effect for node in level.nodes if node.call}
     for node in level.nodes:
         if node.level is not None:
-            within = occurring(node.level)
+            within = find_occurring(node.level)
             kinds, effects = kinds | within[0], effects | within[1]
     return kinds, effects

@@ -24,7 +24,7 @@ SWEEPS = 6
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class Slot:
     """A node or a spacer in its place.
 
     Attributes:
@@ -39,7 +39,7 @@ class Cell:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class LevelLayout:
     """A level laid out.
 
     Attributes:
@@ -49,13 +49,13 @@ class Layout:
         slots: halves of columns.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Slot, ...]
     layers: tuple[tuple[int, ...], ...]
     routes: tuple[tuple[int, ...], ...]
     slots: int
 
 
-def laid_out(level: Level) -> Layout:
+def lay_out_level(level: Level) -> LevelLayout:
     """Return where the nodes of a level stand.
 
     Raises:
@@ -68,10 +68,10 @@ def laid_out(level: Level) -> Layout:
     slots = _slots(depths, across)
     layers = _by_layer(depths, slots)
     cells = (
-        Cell(depth, slot, cell if cell < nodes else None)
+        Slot(depth, slot, cell if cell < nodes else None)
         for cell, (depth, slot) in enumerate(zip(depths, slots, strict=True))
     )
-    return Layout(tuple(cells), layers, routes, max(slots, default=0) + 2)
+    return LevelLayout(tuple(cells), layers, routes, max(slots, default=0) + 2)
 
 
 def _forward(level: Level) -> list[Flow]:
@@ -197,7 +197,7 @@ def _by_layer(depths: Sequence[int], across: Sequence[float]) -> tuple[tuple[int
     return tuple(map(tuple, rows))
 
 
-def column_widths(layout: Layout, widths: Sequence[float]) -> list[float]:
+def measure_column_widths(layout: LevelLayout, widths: Sequence[float]) -> list[float]:
     """Return the widths of the halves of columns, so that each has room for its cells.
 
     Args:
@@ -211,7 +211,7 @@ def column_widths(layout: Layout, widths: Sequence[float]) -> list[float]:
     return halves
 
 
-def check_installed() -> None:
+def check_igraph() -> None:
     """Raise UsageError where what lays graphs out is not installed."""
     _igraph()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from maskcli.render.graph.graph import Kind
+from maskcli.render.graph.graph import FlowKind
 
 INK, PAPER, MUTED, LINE = "#1f2328", "#ffffff", "#57606a", "#8b949e"
 MASK, LOST, ACCENT, OTHER = "#00775a", "#c2410c", "#7b3fa0", "#8a5a00"
@@ -22,7 +22,7 @@ ON_PAGE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class NodeStyle:
     """How a node looks on paper.
 
     Attributes:
@@ -41,15 +41,15 @@ class Look:
 
 
 LOOKS = {
-    "creates": Look(MASK, "#e3f4ee", 1.5, double=True),
-    "uses": Look(MASK, "#e3f4ee", 2),
-    "passes": Look(MASK),
-    "changes": Look(OTHER, "#fdf3dc", 2),
-    "drops": Look(LOST, "#fdeae2", 3.5),
-    "computes": Look(ACCENT, PAPER, 1.25, "2 3"),
-    "none": Look(LINE),
-    "input": Look(MUTED, "#eef1f4"),
-    "output": Look(MUTED, "#eef1f4"),
+    "creates": NodeStyle(MASK, "#e3f4ee", 1.5, double=True),
+    "uses": NodeStyle(MASK, "#e3f4ee", 2),
+    "passes": NodeStyle(MASK),
+    "changes": NodeStyle(OTHER, "#fdf3dc", 2),
+    "drops": NodeStyle(LOST, "#fdeae2", 3.5),
+    "computes": NodeStyle(ACCENT, PAPER, 1.25, "2 3"),
+    "none": NodeStyle(LINE),
+    "input": NodeStyle(MUTED, "#eef1f4"),
+    "output": NodeStyle(MUTED, "#eef1f4"),
 }
 
 
@@ -62,7 +62,7 @@ class Stroke:
     dash: str = ""
 
 
-STROKES: dict[Kind, Stroke] = {
+STROKES: dict[FlowKind, Stroke] = {
     "mask": Stroke(MASK, 4),
     "lost": Stroke(LOST, 2, "7 5"),
     "plain": Stroke(LINE, 1.25),
@@ -83,7 +83,7 @@ _SIGNS = {
 }
 
 
-def sign(effect: str, color: str, paper: str = PAPER) -> str:
+def draw_sign(effect: str, color: str, paper: str = PAPER) -> str:
     """Return the sign of an effect as shapes of SVG around 0, 0, in a square of 16."""
     line = f'fill="none" stroke="{color}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"'
     white = f'fill="none" stroke="{paper}" stroke-width="2.25" stroke-linecap="round"'

@@ -6,37 +6,37 @@ import bisect
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from maskcli.evidence import Inspection
-from maskcli.render.flowing import printable
-from maskcli.render.graph.folding import Folds, folding_order, opens
-from maskcli.render.graph.graph import KINDS, Kind, Level, Node, Ref, Tree, ends, graph_of, kind_of
+from maskcli.records.trace import Inspection
+from maskcli.render.graph.folding import Folds, is_open, order_folding
+from maskcli.render.graph.graph import KINDS, FlowKind, Level, Node, Ref, Tree, build_graph, classify_edge, find_ends
 from maskcli.render.graph.looks import INK, LOOKS, STROKES
-from maskcli.render.graph.words import SIGNS, does, inside
-from maskcli.render.views.trace import cut
+from maskcli.render.graph.words import SIGNS, describe_effect, describe_inside
+from maskcli.render.text_flow import make_printable
+from maskcli.render.views.trace import shorten_middle
 
 MOST_EDGES, MOST_TEXT = 480, 49_000
 """A little less than Mermaid draws unless it is told otherwise: 500 edges, and 50,000 characters."""
 LONGEST = 40
 """Characters of a name."""
-ARROWS: dict[Kind, str] = {"mask": "==>", "lost": "-.->", "plain": "-->", "argument": "-->"}
+ARROWS: dict[FlowKind, str] = {"mask": "==>", "lost": "-.->", "plain": "-->", "argument": "-->"}
 SHAPES = {"creates": ("[[", "]]"), "drops": ("{{", "}}"), "input": ("([", "])"), "output": ("([", "])")}
 """What encloses the text of a node, where that is not a plain box."""
 _ARROW = re.compile(r"^ +n\d+ (?:==>|-\.->|-->)", re.MULTILINE)
 _MEANING = re.compile(r"(?<=\$)(?=\$)|(?<=:)(?=fa-)")
 """Where Mermaid would see a formula or an icon, whatever is escaped."""
 _SPECIAL = re.compile(r"[^\w ,:()\x80-\U0010ffff]", re.ASCII)
-Line = tuple[Ref, Ref, Kind]
-Lines = dict[Line, tuple[str, ...]]
+MermaidLine = tuple[Ref, Ref, FlowKind]
+MermaidLines = dict[MermaidLine, tuple[str, ...]]
 """From where to where, of which kind, and the names of the mask arguments."""
 
 
-def to_mermaid(inspection: Inspection) -> str:
+def render_mermaid(inspection: Inspection) -> str:
     """Return the graph of a model as Mermaid, no larger than what GitHub draws.
 
     Containers are folded until it is small enough; where that does not do, calls in the middle are left out.
     """
-    root = graph_of(inspection)
-    order = [each.path for each in folding_order(root)]
+    root = build_graph(inspection)
+    order = [each.path for each in order_folding(root)]
     flows = _Flows(inspection)
 
     def folded(count: int) -> str | None:
@@ -64,7 +64,7 @@ class _Flows:
 
     def __init__(self, inspection: Inspection) -> None:
         self.tree = Tree(inspection.trace)
-        self.edges = [(*ends(edge), kind_of(edge), edge.argument) for edge in inspection.edges]
+        self.edges = [(*find_ends(edge), classify_edge(edge), edge.argument) for edge in inspection.edges]
         known = {("call", path) for path in self.tree.calls}
         known |= {("input", given.name) for given in inspection.inputs}
         known |= {("output", output.name) for output in inspection.outputs}
@@ -73,14 +73,14 @@ class _Flows:
             (source, container) for source, target, _, _ in self.edges for container in self.tree.lineage(target)[:-1]
         }
 
-    def lines(self, folded: Collection[str], stands_for: Callable[[Ref], Ref] = lambda ref: ref) -> Lines:
+    def lines(self, folded: Collection[str], stands_for: Callable[[Ref], Ref] = lambda ref: ref) -> MermaidLines:
         """Return the lines to draw.
 
         Args:
             folded: the paths of containers that are drawn as one node.
             stands_for: what is drawn in the place of a node.
         """
-        found: Lines = {}
+        found: MermaidLines = {}
         for source, target, kind, argument in self.edges:
             left, right = self._seen(source, folded), self._seen(target, folded)
             if left == right or ((source, right) in self.entering and self._open(right, folded)):
@@ -119,7 +119,7 @@ def _elided(root: Level, flows: _Flows, left_out: int, folded: Folds) -> str | N
 # Text.
 
 
-def _text(nodes: Sequence[Node], lines: Lines, folded: Folds, left_out: int = 0) -> str:
+def _text(nodes: Sequence[Node], lines: MermaidLines, folded: Folds, left_out: int = 0) -> str:
     ports = {ref for source, target, _ in lines for ref in (source, target) if ref[0] in ("in", "out")}
     names: dict[Ref, str] = {}
     body = list(_nodes(nodes, folded, ports, names, left_out, "  "))
@@ -134,7 +134,7 @@ def _nodes(
     """Yield a line for each node, and several for a container; ``names`` is filled with how each is called."""
     for node in nodes:
         own = names[node.ref] = f"n{len(names)}"
-        if node.level is None or not opens(node, folded):
+        if node.level is None or not is_open(node, folded):
             yield indent + _node(node, own, left_out)
             continue
         yield f'{indent}subgraph {own}["{_label([" · ".join(_words(node)[:3])])}"]'
@@ -157,11 +157,14 @@ def _node(node: Node, own: str, left_out: int) -> str:
 
 def _words(node: Node) -> list[str]:
     if node.call is None:
-        return [f"{node.place} {cut(printable(node.name), LONGEST)}"]
+        return [f"{node.place} {shorten_middle(make_printable(node.name), LONGEST)}"]
     effect = node.effect
-    words = [cut(printable(node.name), LONGEST), cut(printable(node.call.type), LONGEST)]
-    words += [f"{SIGNS[effect]} {does(node)}"]
-    return words if node.level is None else [*words, inside(node.level)]
+    words = [
+        shorten_middle(make_printable(node.name), LONGEST),
+        shorten_middle(make_printable(node.call.type), LONGEST),
+    ]
+    words += [f"{SIGNS[effect]} {describe_effect(node)}"]
+    return words if node.level is None else [*words, describe_inside(node.level)]
 
 
 def _label(words: Sequence[str]) -> str:
@@ -172,9 +175,9 @@ def _entity(found: re.Match[str]) -> str:
     return "".join(f"#{ord(letter)};" for letter in found[0])
 
 
-def _line(line: Line, arguments: tuple[str, ...], names: dict[Ref, str]) -> str:
+def _line(line: MermaidLine, arguments: tuple[str, ...], names: dict[Ref, str]) -> str:
     source, target, kind = line
-    label = f'|"{_label([cut(printable(", ".join(arguments)), LONGEST)])}"|' if arguments else ""
+    label = f'|"{_label([shorten_middle(make_printable(", ".join(arguments)), LONGEST)])}"|' if arguments else ""
     return f"  {names[source]} {ARROWS[kind]}{label} {names[target]}"
 
 
@@ -191,11 +194,11 @@ def _classes(nodes: Sequence[Node], folded: Folds) -> Iterator[str]:
 def _styles(nodes: Sequence[Node], folded: Folds) -> Iterator[str]:
     for node in nodes:
         yield "none" if node.place == "call" and node.call is None else node.effect
-        if node.level is not None and opens(node, folded):
+        if node.level is not None and is_open(node, folded):
             yield from _styles(node.level.nodes, folded)
 
 
-def _link_styles(drawn: Sequence[Line]) -> Iterator[str]:
+def _link_styles(drawn: Sequence[MermaidLine]) -> Iterator[str]:
     for kind in KINDS:
         numbers = ",".join(str(number) for number, line in enumerate(drawn) if line[2] == kind)
         if numbers:

@@ -7,34 +7,33 @@ import hashlib
 import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 
-from maskcli.evidence import Report
+from maskcli.records.report import Report
 from maskcli.render import pictures
 from maskcli.render.graph import html as graph
 from maskcli.render.graph.looks import ON_PAGE
 from maskcli.render.html import DARK, LIGHT, STYLE
-from maskcli.render.page.embedding import carrying, embedded
-from maskcli.render.page.markup import text
-from maskcli.render.page.sections import links, sections
-from maskcli.render.page.verdict import facts
+from maskcli.render.page.embedding import embed_document
+from maskcli.render.page.markup import escape_html
+from maskcli.render.page.sections import render_links, render_sections
+from maskcli.render.page.verdict import render_facts
 
-__all__ = ["embedded", "page"]
 EARLY = 'document.documentElement.classList.add("js")'
 
 
-def page(report: Report, document: bytes) -> bytes:
-    """Return a report as a page that carries ``document``, the same as JSON, for ``embedded`` to find.
+def render_page(report: Report, document: bytes) -> bytes:
+    """Return a report as a page that carries ``document``, the same as JSON, for ``extract_document`` to find.
 
     Raises:
         UsageError: where the extra ``maskcli[report]`` is not installed.
     """
-    modules = [_unclosed(code) for code in (pictures.script_bundle(), _own("page.js"), graph.SCRIPT)]
+    modules = [_unclosed(code) for code in (pictures.bundle_scripts(), _own("page.js"), graph.SCRIPT)]
     lines = (
         "<!DOCTYPE html>",
         '<html lang="en">',
         *_head(report, _policy([EARLY, *modules])),
         "<body>",
         *_body(report),
-        carrying(document),
+        embed_document(document),
         *(f'<script type="module">{code}</script>' for code in modules),
         "</body>",
         "</html>\n",
@@ -48,7 +47,7 @@ def _head(report: Report, policy: str) -> Iterator[str]:
     yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield '<meta name="generator" content="maskcli">'
-    yield f"<title>{text(report.inspection.model.name)} – mask report</title>"
+    yield f"<title>{escape_html(report.inspection.model.name)} – mask report</title>"
     yield f"<style>{_unclosed(_style())}</style>"
     yield f"<script>{EARLY}</script>"
     yield "</head>"
@@ -59,7 +58,7 @@ def _body(report: Report) -> Iterator[str]:
     yield (
         '<header class="bar"><span class="brand">maskcli report</span>'
         '<button type="button" class="sections" id="sections" aria-expanded="false" aria-controls="nav">Sections'
-        f'</button><nav id="nav" aria-label="Sections">{links()}</nav>'
+        f'</button><nav id="nav" aria-label="Sections">{render_links()}</nav>'
         '<button type="button" class="needs-js" id="theme" aria-label="Switch between light and dark">Dark</button>'
         "</header>"
     )
@@ -70,11 +69,14 @@ def _body(report: Report) -> Iterator[str]:
     )
     yield '<p class="heard" id="heard" role="status"></p>'
     yield '<p class="heard" id="chart-keys">Arrow keys go from value to value, Escape leaves.</p>'
-    name = text(report.inspection.model.name)
-    yield f'<div class="opening"><p class="over">What happened to the mask of</p><h1>{name}</h1>{facts(report)}</div>'
-    yield sections(report)
+    name = escape_html(report.inspection.model.name)
+    yield (
+        '<div class="opening"><p class="over">What happened to the mask '
+        f"of</p><h1>{name}</h1>{render_facts(report)}</div>"
+    )
+    yield render_sections(report)
     yield "</main>"
-    version = text(report.origin.versions.get("maskcli", ""))
+    version = escape_html(report.origin.versions.get("maskcli", ""))
     yield f"<footer>Made by maskcli {version}. Nothing on this page is loaded from elsewhere.</footer>"
 
 

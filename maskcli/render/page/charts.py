@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskcli.render.figures import Figure
-from maskcli.render.page.markup import json_script, text
+from maskcli.render.charts import Figure
+from maskcli.render.page.markup import escape_html, render_json_script
 
 
-def chart(figure: Figure, number: int = 0) -> str:
+def render_chart(figure: Figure, number: int = 0) -> str:
     """Return where a figure is drawn; ``number`` tells apart those of one name."""
     name = f"{figure.name}-{number}" if number else figure.name
     return (
         f'<figure class="chart" id="chart-{name}">'
-        f"<figcaption><h3>{text(figure.title)}</h3></figcaption>"
+        f"<figcaption><h3>{escape_html(figure.title)}</h3></figcaption>"
         f'<div class="controls"></div>'
         f'<div class="box" tabindex="0" role="application" aria-roledescription="chart" '
-        f'aria-label="{text(figure.title)}. {text(figure.about)}" aria-describedby="chart-keys">'
+        f'aria-label="{escape_html(figure.title)}. {escape_html(figure.about)}" aria-describedby="chart-keys">'
         f'<div class="plot" data-spec="spec-{name}"></div></div>'
         f'<p class="readout" role="status"></p></figure>'
-        f"{json_script(f'spec-{name}', figure.spec)}"
+        f"{render_json_script(f'spec-{name}', figure.spec)}"
     )
 
 
-def beside(charts: Sequence[str]) -> str:
+def render_side_by_side(charts: Sequence[str]) -> str:
     """Return charts of one kind, side by side where there is room."""
     return f'<div class="charts">{"".join(charts)}</div>' if len(charts) > 1 else "".join(charts)

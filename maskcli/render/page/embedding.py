@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from maskcli.render.page.markup import data_script, unshielded
+from maskcli.render.page.markup import render_data_script, unshield_json
 
 NAME = "maskcli-report"
-_START, _, _END = data_script(NAME, "\0").partition("\0")
+_START, _, _END = render_data_script(NAME, "\0").partition("\0")
 
 
-def carrying(document: bytes) -> str:
+def embed_document(document: bytes) -> str:
     """Return the script of data that holds a document."""
-    return data_script(NAME, document.decode())
+    return render_data_script(NAME, document.decode())
 
 
-def embedded(page: bytes) -> bytes | None:
+def extract_document(page: bytes) -> bytes | None:
     """Return the document that a page carries, or None where it carries none.
 
     A name may hold the very text that is looked for: in HTML and in JSON its ``<`` is escaped, so that the text itself
@@ -24,6 +24,6 @@ def embedded(page: bytes) -> bytes | None:
     if not found or not ended:
         return None
     try:
-        return unshielded(document.decode()).encode()
+        return unshield_json(document.decode()).encode()
     except UnicodeDecodeError:
         return None

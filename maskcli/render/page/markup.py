@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from maskcli.render.flowing import pieces, printable
+from maskcli.render.text_flow import make_printable, split_code
 
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters that a script in a page may not hold as they are, and how JSON spells them."""
@@ -24,46 +24,49 @@ _ESCAPED = re.compile(r"\\(?:u003c|u003e|u0026|u2028|u2029|.)", re.DOTALL)
 _MEANT = {escape: character for character, escape in ESCAPES.items()}
 
 
-def text(words: object) -> str:
+def escape_html(words: object) -> str:
     """Return text as HTML, also within an attribute in double quotes."""
-    return html.escape(printable(str(words)))
+    return html.escape(make_printable(str(words)))
 
 
-def prose(words: str) -> str:
+def render_prose(words: str) -> str:
     """Return running text as HTML, what stands between backticks as code."""
-    return "".join(f"<code>{text(piece)}</code>" if is_code else text(piece) for piece, is_code in pieces(words))
+    return "".join(
+        f"<code>{escape_html(piece)}</code>" if is_code else escape_html(piece) for piece, is_code in split_code(words)
+    )
 
 
-def copyable(code: str) -> str:
+def render_copyable(code: str) -> str:
     """Return code with a button at its end that copies it, and never stands alone on a line."""
     start, end = code[:-TAIL], code[-TAIL:]
-    return f'<code>{text(start)}<span class="tail">{text(end)} {copy_button(code)}</span></code>'
+    return f'<code>{escape_html(start)}<span class="tail">{escape_html(end)} {render_copy_button(code)}</span></code>'
 
 
-def copy_button(code: str) -> str:
+def render_copy_button(code: str) -> str:
     """Return a button that copies a text."""
     label = f"Copy {code}"
     return (
-        f'<button type="button" class="copy" data-copy="{text(code)}" aria-label="{text(label)}" title="Copy">'
+        f'<button type="button" class="copy" data-copy="{escape_html(code)}" '
+        f'aria-label="{escape_html(label)}" title="Copy">'
         f"{_SHEETS}</button>"
     )
 
 
-def data_script(name: str, document: str) -> str:
+def render_data_script(name: str, document: str) -> str:
     """Return JSON as a script of data, which nothing runs, and which no text within can end."""
-    return f'<script type="application/json" id="{name}">{shielded(document)}</script>'
+    return f'<script type="application/json" id="{name}">{shield_json(document)}</script>'
 
 
-def json_script(name: str, value: Any) -> str:
-    """Return a value as ``data_script`` does."""
-    return data_script(name, json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+def render_json_script(name: str, value: Any) -> str:
+    """Return a value as ``render_data_script`` does."""
+    return render_data_script(name, json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
-def shielded(document: str) -> str:
+def shield_json(document: str) -> str:
     """Return JSON that means the same and has no character with a meaning in HTML."""
     return _UNSAFE.sub(lambda found: ESCAPES[found[0]], document)
 
 
-def unshielded(document: str) -> str:
-    """Return the JSON that ``shielded`` was given."""
+def unshield_json(document: str) -> str:
+    """Return the JSON that ``shield_json`` was given."""
     return _ESCAPED.sub(lambda found: _MEANT.get(found[0], found[0]), document)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from maskcli.evidence import Finding, Remark, Report, Verdict
-from maskcli.render.check_document import notes
-from maskcli.render.flowing import pieces
-from maskcli.render.numbers import plural, share
-from maskcli.render.page.markup import copyable, prose, text
+from maskcli.records.check import Finding
+from maskcli.records.remark import Remark
+from maskcli.records.report import Report, Verdict
+from maskcli.render.check_document import list_notes
+from maskcli.render.numbers import format_count, format_share
+from maskcli.render.page.markup import escape_html, render_copyable, render_prose
+from maskcli.render.text_flow import split_code
 from maskcli.render.views.check import SOURCES
 
 SIGNS = {None: ("good", "✓", "fine"), "info": ("info", "i", "note"), "warning": ("warning", "!", "warning")}
@@ -22,7 +24,7 @@ LONG = 20
 """Characters of an answer from which on it is set smaller."""
 
 
-def facts(report: Report) -> str:
+def render_facts(report: Report) -> str:
     """Return the model, the data, and what is shown of it, as a list of terms."""
     found = [*_facts(report)]
     return f'<dl class="facts">{"".join(f"<div><dt>{term}</dt><dd>{told}</dd></div>" for term, told in found)}</dl>'
@@ -31,18 +33,21 @@ def facts(report: Report) -> str:
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     inspection, origin = report.inspection, report.origin
     about, given = inspection.model, inspection.primary
-    yield "Model", f"{text(about.type)}, {SOURCES[about.source]}"
+    yield "Model", f"{escape_html(about.type)}, {SOURCES[about.source]}"
     if given is None or given.valid is None:
-        yield "Data", plural(origin.rows, "row")
+        yield "Data", format_count(origin.rows, "row")
     else:
-        yield "Data", f"{plural(origin.rows, 'sequence')} of up to {plural(given.valid.shape[1], 'timestep')}"
+        yield (
+            "Data",
+            f"{format_count(origin.rows, 'sequence')} of up to {format_count(given.valid.shape[1], 'timestep')}",
+        )
         padded, size = int((~given.valid).sum()), given.valid.size
-        yield "Padding", f"{padded:,} of {plural(size, 'timestep')} ({share(padded, size)})"
+        yield "Padding", f"{padded:,} of {format_count(size, 'timestep')} ({format_share(padded, size)})"
     if origin.samples < origin.rows:
         yield "Shown closely", f"the first {origin.samples:,} rows; findings and losses are of all"
 
 
-def cards(report: Report) -> str:
+def render_cards(report: Report) -> str:
     """Return the questions with their answers."""
     return f'<ul class="cards">{"".join(map(_card, report.verdicts))}</ul>'
 
@@ -51,9 +56,9 @@ def _card(verdict: Verdict) -> str:
     kind, sign, word = _told(verdict)
     long = " long" if len(verdict.answer) > LONG else ""
     return (
-        f'<li class="card {kind}"><h3>{text(verdict.question)}</h3><p class="answer{long}">'
-        f'<span class="sign" aria-hidden="true">{sign}</span> <span>{text(verdict.answer)}</span></p>'
-        f'<p class="word">{word}</p><p>{prose(verdict.text)}</p></li>'
+        f'<li class="card {kind}"><h3>{escape_html(verdict.question)}</h3><p class="answer{long}">'
+        f'<span class="sign" aria-hidden="true">{sign}</span> <span>{escape_html(verdict.answer)}</span></p>'
+        f'<p class="word">{word}</p><p>{render_prose(verdict.text)}</p></li>'
     )
 
 
@@ -64,14 +69,14 @@ def _told(verdict: Verdict) -> tuple[str, str, str]:
     return SIGNS.get(verdict.severity, ERROR)
 
 
-def findings(report: Report) -> str:
+def render_findings(report: Report) -> str:
     """Return what rules found, the worst first."""
     found = report.check.findings
-    checked = f"{plural(len(report.check.checked), 'rule')} judged this model and its data"
+    checked = f"{format_count(len(report.check.checked), 'rule')} judged this model and its data"
     if not found:
         told = f'<span aria-hidden="true">✓</span> {checked}, and found nothing.'
         return f'<h3>No findings</h3><p class="none">{told}</p>'
-    heading = f"<h3>{plural(len(found), 'finding')}</h3>"
+    heading = f"<h3>{format_count(len(found), 'finding')}</h3>"
     told = f"<p>{checked}. The worst stands first, with what to do about it.</p>"
     return f'{heading}{told}<ol class="findings">{"".join(map(_finding, found))}</ol>'
 
@@ -79,11 +84,11 @@ def findings(report: Report) -> str:
 def _finding(finding: Finding) -> str:
     kind, sign, word = SIGNS.get(finding.severity, ERROR)
     culprit = finding.call or finding.type
-    at = f'<span class="culprit"> at <code>{text(culprit)}</code></span>' if culprit else ""
+    at = f'<span class="culprit"> at <code>{escape_html(culprit)}</code></span>' if culprit else ""
     return (
         f'<li class="finding {kind}"><h4><span class="badge"><span aria-hidden="true">{sign}</span> {word}</span> '
-        f"{text(finding.code)} {text(finding.rule)}{at}</h4>"
-        f"<p>{prose(finding.message)}</p>"
+        f"{escape_html(finding.code)} {escape_html(finding.rule)}{at}</h4>"
+        f"<p>{render_prose(finding.message)}</p>"
         f'<p class="fix"><strong>What to do</strong> {_fix(finding.fix)}</p></li>'
     )
 
@@ -91,22 +96,22 @@ def _finding(finding: Finding) -> str:
 def _fix(fix: str) -> str:
     """Return what to do; code that is worth it can be copied."""
     return "".join(
-        copyable(piece) if is_code and WORTH.search(piece) else prose(f"`{piece}`" if is_code else piece)
-        for piece, is_code in pieces(fix)
+        render_copyable(piece) if is_code and WORTH.search(piece) else render_prose(f"`{piece}`" if is_code else piece)
+        for piece, is_code in split_code(fix)
     )
 
 
-def remarks(report: Report) -> str:
+def render_remarks(report: Report) -> str:
     """Return what else was seen, and what could not be."""
     inspection, seen = report.inspection, report.check.examination.model
-    told = (*inspection.model.notes, *(notes(seen) if seen is not None else ()))
-    listing = listed((*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(told))))
+    told = (*inspection.model.notes, *(list_notes(seen) if seen is not None else ()))
+    listing = render_list((*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(told))))
     return f"<h3>Also seen</h3>{listing}" if listing else ""
 
 
-def listed(told: Sequence[Remark]) -> str:
+def render_list(told: Sequence[Remark]) -> str:
     """Return remarks as a list; nothing where there are none."""
-    lines = "".join(f"<li>{_mark(one)}{prose(one.text)}</li>" for one in told)
+    lines = "".join(f"<li>{_mark(one)}{render_prose(one.text)}</li>" for one in told)
     return f'<ul class="remarks">{lines}</ul>' if lines else ""
 
 

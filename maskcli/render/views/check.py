@@ -8,10 +8,15 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
-from maskcli.evidence import CheckReport, DataFacts, Finding, Leak, ModelAbout, ModelEvidence, Probe, Remark
-from maskcli.render.check_document import notes
-from maskcli.render.numbers import plural, short
-from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Role, Table, Text, cell
+from maskcli.records.check import CheckReport, Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence
+from maskcli.records.leak import Leak, Probe
+from maskcli.records.model import ModelAbout
+from maskcli.records.remark import Remark
+from maskcli.render.check_document import list_notes
+from maskcli.render.numbers import format_count, format_short
+from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Role, Table, Text, make_cell
 
 SOURCES = {"built-in": "built-in", "file": "from a file", "factory": "from a function", "object": "from Python"}
 SEVERITIES: dict[str, tuple[str, Role]] = {
@@ -63,12 +68,18 @@ def _kind(model: ModelAbout) -> str:
 
 def _shape(facts: DataFacts) -> str:
     rows, timesteps = facts.shape
-    return f"{facts.name}: {plural(rows, 'row')} of {plural(timesteps, 'timestep')}, {facts.padded_timesteps:,} padding"
+    return (
+        f"{facts.name}: {format_count(rows, 'row')} of {format_count(timesteps, 'timestep')}, "
+        f"{facts.padded_timesteps:,} padding"
+    )
 
 
 def _rows(seen: ModelEvidence) -> str:
     probed, total = seen.rows
-    return f"{probed:,} of {plural(total, 'row')} probed, with {plural(seen.padded_timesteps, 'padded timestep')}"
+    return (
+        f"{probed:,} of {format_count(total, 'row')} probed, with "
+        f"{format_count(seen.padded_timesteps, 'padded timestep')}"
+    )
 
 
 def _findings(report: CheckReport, room: int) -> Iterator[Part]:
@@ -127,7 +138,7 @@ def _told(seen: ModelEvidence, leak: Leak) -> str:
     of_type = f" ({call.type})" if call is not None else ""
     enters = f"It enters at {leak.first_call}{of_type}." if leak.first_call is not None else "Where is not known."
     most = f", most in output {leak.output}" if leak.output is not None and len(seen.outputs) > 1 else ""
-    return f"Padding changes results by up to {short(leak.max_abs_change)}{most}. {enters}"
+    return f"Padding changes results by up to {format_short(leak.max_abs_change)}{most}. {enters}"
 
 
 def _table(probes: tuple[Probe, ...]) -> Table:
@@ -141,11 +152,11 @@ def _table(probes: tuple[Probe, ...]) -> Table:
         ),
         tuple(
             (
-                cell(probe.name, "label"),
-                cell(PROBES.get(probe.name, ""), "muted"),
+                make_cell(probe.name, "label"),
+                make_cell(PROBES.get(probe.name, ""), "muted"),
                 _leaks(probe),
-                cell(short(probe.max_abs_change)),
-                cell(_where(probe)),
+                make_cell(format_short(probe.max_abs_change)),
+                make_cell(_where(probe)),
             )
             for probe in probes
         ),
@@ -154,8 +165,8 @@ def _table(probes: tuple[Probe, ...]) -> Table:
 
 def _leaks(probe: Probe) -> tuple[Cell, ...]:
     if not probe.applicable:
-        return cell("–", "muted")
-    return cell(" yes", "error") if probe.leaks else cell("no")
+        return make_cell("–", "muted")
+    return make_cell(" yes", "error") if probe.leaks else make_cell("no")
 
 
 def _where(probe: Probe) -> str:
@@ -176,17 +187,17 @@ def _reasons(probes: tuple[Probe, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _notes(seen: ModelEvidence | None) -> Iterator[Part]:
-    said = () if seen is None else notes(seen)
+    said = () if seen is None else list_notes(seen)
     if said:
         yield Remarks(tuple(Remark("fact", note) for note in said))
 
 
 def _result(report: CheckReport, room: int) -> Iterator[Part]:
     counts = Counter[str](finding.severity for finding in report.findings)
-    counted = ", ".join(plural(counts[severity], severity) for severity in SEVERITIES)
+    counted = ", ".join(format_count(counts[severity], severity) for severity in SEVERITIES)
     role: Role = "on" if report.passed else "error"
     yield _BLANK
-    judged = f"{plural(len(report.checked), 'rule')} checked, fails on {report.fail_on}s"
+    judged = f"{format_count(len(report.checked), 'rule')} checked, fails on {report.fail_on}s"
     word = Cell(f" {'passed' if report.passed else 'failed'}: ", role)
     yield from _headed((word,), f"{counted}; {judged}", room)
     if report.findings:

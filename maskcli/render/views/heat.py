@@ -7,15 +7,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Inspection, LossOutput, LossReport, Outputs
-from maskcli.records import Bools, Floats, PaddedBatch
-from maskcli.render.numbers import plural, precise, short, significant
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import LossOutput, LossReport
+from maskcli.records.sequences import PaddedBatch
+from maskcli.records.trace import Inspection, OutputValues
+from maskcli.render.numbers import format_count, format_precise, format_short, format_significant
 from maskcli.render.parts import HEAT, Cell, Heading, Heatmap, Limits, Part, Remarks, Resolution, Role, Scale, Text
 from maskcli.render.views import pad
-from maskcli.render.views.inspect import mask_origin
-from maskcli.render.views.loss_heat import COUNTS, HIDDEN, LEFT_OUT, NOT_FINITE, PADDING, Kinds, heat_of, marks_of
-from maskcli.render.views.outputs import other_shape
-from maskcli.render.views.trace import LONGEST_NAME, cut
+from maskcli.render.views.inspect import describe_mask_origin
+from maskcli.render.views.loss_heat import (
+    COUNTS,
+    HIDDEN,
+    LEFT_OUT,
+    NOT_FINITE,
+    PADDING,
+    Kinds,
+    describe_marks,
+    make_heat,
+)
+from maskcli.render.views.outputs import describe_other_shape
+from maskcli.render.views.trace import LONGEST_NAME, shorten_middle
 
 LEVEL: Role = HEAT[-1]
 ROUNDING = 1e-6
@@ -25,7 +36,7 @@ TOKEN, FILLED, LIKE_PADDING = range(3)
 """What a timestep of a batch is, the last a token of the same id as padding."""
 
 
-def of_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list[Part]:
+def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list[Part]:
     """Return a padded batch: where its tokens are, and where padding is."""
     kinds = np.where(batch.mask, TOKEN, FILLED).astype(np.int8)
     kinds[batch.mask & (batch.tokens == batch.layout.value)] = LIKE_PADDING
@@ -41,14 +52,14 @@ def of_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list
         resolution=resolution,
         limits=limits,
     )
-    shown = pad.excerpt(batch)
-    return [pad.heading(shown), heatmap, Text(pad.summary(shown))]
+    shown = pad.make_excerpt(batch)
+    return [pad.make_heading(shown), heatmap, Text(pad.summarize_padding(shown))]
 
 
 # What a model did.
 
 
-def of_inspection(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
+def view_inspection(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
     """Return the mask against the truth, the size of the first output, and how far it moves without a mask."""
     return [
         *_mask(inspection, resolution, limits),
@@ -71,14 +82,14 @@ def _mask(inspection: Inspection, resolution: Resolution, limits: Limits) -> lis
         ("counted", f"{_of(kinds, PADDING, 'padded timestep')} that no mask hides"),
     )
     return [
-        Heading(f"Mask and truth {valid.shape!s}", mask_origin(inspection)),
+        Heading(f"Mask and truth {valid.shape!s}", describe_mask_origin(inspection)),
         Heatmap(kinds=kinds, meanings=meanings, resolution=resolution, limits=limits),
-        *other_shape(mask, valid, "The mask"),
+        *describe_other_shape(mask, valid, "The mask"),
     ]
 
 
 def _of(kinds: Kinds, kind: int, noun: str) -> str:
-    return plural(int((kinds == kind).sum()), noun)
+    return format_count(int((kinds == kind).sum()), noun)
 
 
 def _kinds(valid: Bools, mask: Bools) -> Kinds:
@@ -89,10 +100,10 @@ def _kinds(valid: Bools, mask: Bools) -> Kinds:
     return kinds
 
 
-def _output(output: Outputs, resolution: Resolution, limits: Limits) -> list[Part]:
+def _output(output: OutputValues, resolution: Resolution, limits: Limits) -> list[Part]:
     values, pooled = _numbers(output.values), output.valid is None
     heading = Heading(
-        f"Output of {cut(output.call, LONGEST_NAME)} {output.shape!s}",
+        f"Output of {shorten_middle(output.call, LONGEST_NAME)} {output.shape!s}",
         "absolute values" if pooled else "the largest absolute value of each timestep",
     )
     if values is None:
@@ -119,8 +130,8 @@ def _change(inspection: Inspection, resolution: Resolution, limits: Limits) -> l
 
 def _unmoved(valid: float, padding: float | None) -> str:
     """Return how little moves, in words."""
-    further = "" if padding is None else f"; padding moves by up to {short(padding)}"
-    return f"What counts does not move{f' by more than rounding, {short(valid)}' if valid else ''}{further}."
+    further = "" if padding is None else f"; padding moves by up to {format_short(padding)}"
+    return f"What counts does not move{f' by more than rounding, {format_short(valid)}' if valid else ''}{further}."
 
 
 def _numbers(values: NDArray[Any]) -> Floats | None:
@@ -135,7 +146,7 @@ def _largest(sizes: Floats, valid: Bools | None) -> Floats:
     return flat if valid is None else flat.max(axis=-1, initial=0.0)
 
 
-def _sizes(sizes: Floats, output: Outputs, what: str, resolution: Resolution, limits: Limits) -> Heatmap:
+def _sizes(sizes: Floats, output: OutputValues, what: str, resolution: Resolution, limits: Limits) -> Heatmap:
     """Return sizes ``(batch, timesteps)``, or ``(batch, units)``, as parts of the largest where they count."""
     timed = output.valid is not None
     valid = np.ones(sizes.shape, bool) if output.valid is None else output.valid
@@ -154,7 +165,7 @@ def _sizes(sizes: Floats, output: Outputs, what: str, resolution: Resolution, li
             ("error", f"{int((kinds == NOT_FINITE).sum()):,} NaN or infinite"),
         ),
         levels=levels,
-        scale=Scale(what, "0", short(largest)),
+        scale=Scale(what, "0", format_short(largest)),
         axes=("sample", "timestep" if timed else "unit"),
         resolution=resolution,
         limits=limits,
@@ -163,13 +174,13 @@ def _sizes(sizes: Floats, output: Outputs, what: str, resolution: Resolution, li
 
 def _to(sizes: Floats, kinds: Kinds, kind: int) -> str:
     """Return up to what the sizes of a kind go, which has no levels."""
-    return f", to {short(float(sizes[kinds == kind].max(initial=0.0)))}"
+    return f", to {format_short(float(sizes[kinds == kind].max(initial=0.0)))}"
 
 
 # What it lost.
 
 
-def of_loss(report: LossReport, resolution: Resolution, limits: Limits) -> list[Part]:
+def view_loss(report: LossReport, resolution: Resolution, limits: Limits) -> list[Part]:
     """Return each timestep's part of the loss, for each output."""
     return [
         *(part for output in report.outputs for part in _loss(report, output, resolution, limits)),
@@ -178,14 +189,14 @@ def of_loss(report: LossReport, resolution: Resolution, limits: Limits) -> list[
 
 
 def _loss(report: LossReport, output: LossOutput, resolution: Resolution, limits: Limits) -> list[Part]:
-    name = f" of {cut(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
+    name = f" of {shorten_middle(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
     heading = Heading(f"Loss {output.loss}{name}", _means(output))
     if output.per_timestep is None or not output.per_timestep.size:
         return [heading, _note("The loss makes one number of a whole batch.")]
-    heat = heat_of(output, output.per_timestep)
-    marks = marks_of(output, heat)
+    heat = make_heat(output, output.per_timestep)
+    marks = describe_marks(output, heat)
     by_kind = {LEFT_OUT: marks[0], COUNTS: (LEVEL, ""), HIDDEN: marks[1], PADDING: marks[2], NOT_FINITE: marks[3]}
-    means = tuple("–" if mean is None else significant(mean, 4) for mean, _ in output.per_sample)
+    means = tuple("–" if mean is None else format_significant(mean, 4) for mean, _ in output.per_sample)
     return [
         heading,
         Heatmap(
@@ -194,8 +205,8 @@ def _loss(report: LossReport, output: LossOutput, resolution: Resolution, limits
             levels=heat.parts,
             scale=Scale(
                 "loss" if output.weights is None else "weight × loss",
-                significant(heat.smallest, 3),
-                significant(heat.largest, 3),
+                format_significant(heat.smallest, 3),
+                format_significant(heat.largest, 3),
             ),
             beside=(("masked", means),),
             resolution=resolution,
@@ -206,8 +217,8 @@ def _loss(report: LossReport, output: LossOutput, resolution: Resolution, limits
 
 def _means(output: LossOutput) -> str:
     said = (("masked", output.masked), ("unmasked", output.unmasked))
-    known = [f"{name} {precise(value)}" for name, value in said if value is not None]
-    return ", ".join(known) or f"Keras evaluate {precise(output.reported)}"
+    known = [f"{name} {format_precise(value)}" for name, value in said if value is not None]
+    return ", ".join(known) or f"Keras evaluate {format_precise(output.reported)}"
 
 
 def _note(why: str) -> Text:

@@ -7,25 +7,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Call, Inspection, ModelAbout
-from maskcli.records import Bools, ModelInput
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.trace import Call, Inspection
 from maskcli.render.grid import (
     GAP,
-    Cells,
-    elision_note,
-    fitting,
-    gap_row,
-    left_out,
-    mask_cells,
-    timestep_columns,
-    token_cells,
-    token_role,
-    vector,
+    count_fitting_columns,
+    describe_left_out,
+    find_token_role,
+    format_vector,
+    make_elision_note,
+    make_gap_row,
+    make_mask_cells,
+    make_timestep_columns,
+    make_token_cells,
 )
-from maskcli.render.numbers import fixed, short
-from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Role, Table, Text, cell, elided
-from maskcli.render.views.outputs import as_integers, first_output, fits, further_outputs, made_to_fit, other_shape
-from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, cut, path_of_mask
+from maskcli.render.numbers import format_short, make_fixed_formatter
+from maskcli.render.parts import (
+    Cell,
+    Cells,
+    Column,
+    Heading,
+    Limits,
+    Part,
+    Remarks,
+    Role,
+    Table,
+    Text,
+    elide,
+    make_cell,
+)
+from maskcli.render.views.outputs import (
+    convert_ids,
+    describe_other_shape,
+    fit_axis,
+    has_timesteps,
+    view_first_output,
+    view_further_outputs,
+)
+from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, shorten_middle, view_mask_path
 
 SOURCES = {
     "embedding": "from Embedding(mask_zero=True): id ≠ 0",
@@ -44,9 +64,9 @@ def view(inspection: Inspection, limits: Limits) -> list[Part]:
         *_inputs(inspection.inputs, inspection.model, limits),
         *_batch(inspection, limits),
         *_embedding(inspection, limits),
-        *path_of_mask(inspection.trace, limits),
-        *first_output(inspection, limits),
-        *further_outputs(inspection.outputs[1:], limits),
+        *view_mask_path(inspection.trace, limits),
+        *view_first_output(inspection, limits),
+        *view_further_outputs(inspection.outputs[1:], limits),
         *_sources(inspection, limits),
         Remarks(inspection.remarks),
     ]
@@ -63,21 +83,21 @@ def _model(about: ModelAbout) -> list[Part]:
 def _inputs(inputs: tuple[ModelInput, ...], about: ModelAbout, limits: Limits) -> list[Part]:
     if len(inputs) < 2 or about.settings is not None:
         return []
-    rows = elided(len(inputs), limits.rows)
+    rows = elide(len(inputs), limits.rows)
     columns = (*(Column(title, "left") for title in ("input", "shape", "dtype", "kind")), Column("padded timesteps"))
 
     def show(given: ModelInput) -> tuple[Cells, ...]:
         padded = "–" if given.valid is None else f"{int((~given.valid).sum()):,} of {given.valid.size:,}"
-        name = cut(given.name, max(NARROWEST, limits.width - 50))
+        name = shorten_middle(given.name, max(NARROWEST, limits.width - 50))
         return (
-            cell(name, "label"),
-            *(cell(said) for said in (given.values.shape, given.values.dtype, given.kind)),
-            cell(padded, "muted" if given.valid is None else "plain"),
+            make_cell(name, "label"),
+            *(make_cell(said) for said in (given.values.shape, given.values.dtype, given.kind)),
+            make_cell(padded, "muted" if given.valid is None else "plain"),
         )
 
     return [
-        Table(columns, tuple(gap_row(5) if row is None else show(inputs[row]) for row in rows)),
-        *elision_note(left_out(rows, len(inputs), "input")),
+        Table(columns, tuple(make_gap_row(5) if row is None else show(inputs[row]) for row in rows)),
+        *make_elision_note(describe_left_out(rows, len(inputs), "input")),
     ]
 
 
@@ -88,7 +108,7 @@ def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
     given = inspection.primary
     if given is None or given.valid is None:
         return []
-    mask = inspection.mask if fits(inspection.mask, given.valid) else None
+    mask = inspection.mask if has_timesteps(inspection.mask, given.valid) else None
     several = sum(one.valid is not None and one.kind != "mask" for one in inspection.inputs) > 1
     what = ("Tokens and mask" if given.kind == "ids" else "Timesteps and mask") + (
         f" of {given.name}" if several else ""
@@ -99,34 +119,36 @@ def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
     else:
         table = _timesteps(given.valid, mask, elsewhere, limits)
     return [
-        Heading(f"{what} {given.values.shape!s}", mask_origin(inspection)),
+        Heading(f"{what} {given.values.shape!s}", describe_mask_origin(inspection)),
         *table,
         *_legend(given, given.valid, mask),
-        *other_shape(inspection.mask, given.valid, "The mask"),
+        *describe_other_shape(inspection.mask, given.valid, "The mask"),
     ]
 
 
 def _tokens(given: ModelInput, valid: Bools, mask: Bools | None, elsewhere: bool, limits: Limits) -> list[Part]:
     """Return the tokens beside their mask; one that is ``elsewhere`` has another shape, and no column."""
-    tokens = as_integers(given)
+    tokens = convert_ids(given)
     n_sequences, maxlen = valid.shape
-    rows = elided(n_sequences, limits.rows)
+    rows = elide(n_sequences, limits.rows)
 
     def make(room: int | None) -> list[Part]:
-        columns = elided(maxlen, room)
+        columns = elide(maxlen, room)
 
         def show(row: int) -> tuple[Cells, ...]:
             told = _row(mask, row)
-            shown = token_cells(tokens[row], valid[row], told, columns)
-            return (cell(row, "label"), *shown, *(() if elsewhere else (mask_cells(told, columns),)))
+            shown = make_token_cells(tokens[row], valid[row], told, columns)
+            return (make_cell(row, "label"), *shown, *(() if elsewhere else (make_mask_cells(told, columns),)))
 
-        titles = (Column("sample"), *timestep_columns(columns), *(() if elsewhere else (Column("mask", "left"),)))
+        titles = (Column("sample"), *make_timestep_columns(columns), *(() if elsewhere else (Column("mask", "left"),)))
         return [
-            Table(titles, tuple(gap_row(len(titles)) if row is None else show(row) for row in rows)),
-            *elision_note(left_out(rows, n_sequences, "sequence"), left_out(columns, maxlen, "timestep")),
+            Table(titles, tuple(make_gap_row(len(titles)) if row is None else show(row) for row in rows)),
+            *make_elision_note(
+                describe_left_out(rows, n_sequences, "sequence"), describe_left_out(columns, maxlen, "timestep")
+            ),
         ]
 
-    return made_to_fit(make, fitting(limits, _token_width(tokens, given.padding) + 1, taken=14), limits)
+    return fit_axis(make, count_fitting_columns(limits, _token_width(tokens, given.padding) + 1, taken=14), limits)
 
 
 def _token_width(tokens: NDArray[Any], padding: int) -> int:
@@ -138,22 +160,24 @@ def _token_width(tokens: NDArray[Any], padding: int) -> int:
 def _timesteps(valid: Bools, mask: Bools | None, elsewhere: bool, limits: Limits) -> list[Part]:
     """Return the timesteps of features, which have no token to show: a glyph each, beside that of the mask."""
     samples, timesteps = valid.shape
-    rows = elided(samples, limits.rows)
-    columns = elided(timesteps, fitting(limits, 2, taken=14))
+    rows = elide(samples, limits.rows)
+    columns = elide(timesteps, count_fitting_columns(limits, 2, taken=14))
 
     def show(row: int) -> tuple[Cells, ...]:
         told = _row(mask, row)
         masked = np.zeros_like(valid[row]) if told is None else ~told
         glyphs = tuple(
-            Cell(GAP, "muted") if at is None else _glyph(token_role(bool(valid[row, at]), bool(masked[at])))
+            Cell(GAP, "muted") if at is None else _glyph(find_token_role(bool(valid[row, at]), bool(masked[at])))
             for at in columns
         )
-        return (cell(row, "label"), glyphs, *(() if elsewhere else (mask_cells(told, columns),)))
+        return (make_cell(row, "label"), glyphs, *(() if elsewhere else (make_mask_cells(told, columns),)))
 
     titles = (Column("sample"), Column("valid", "left"), *(() if elsewhere else (Column("mask", "left"),)))
     return [
-        Table(titles, tuple(gap_row(len(titles)) if row is None else show(row) for row in rows)),
-        *elision_note(left_out(rows, samples, "sample"), left_out(columns, timesteps, "timestep")),
+        Table(titles, tuple(make_gap_row(len(titles)) if row is None else show(row) for row in rows)),
+        *make_elision_note(
+            describe_left_out(rows, samples, "sample"), describe_left_out(columns, timesteps, "timestep")
+        ),
     ]
 
 
@@ -175,13 +199,13 @@ def _legend(given: ModelInput, valid: Bools, mask: Bools | None) -> list[Part]:
     return [Text(tuple(signs))] if signs else []
 
 
-def mask_origin(inspection: Inspection) -> str:
+def describe_mask_origin(inspection: Inspection) -> str:
     """Return where the mask comes from."""
     if inspection.model.settings is not None:
         return SOURCES[inspection.model.settings.mask_source]
     maker = _maker(inspection.trace)
     if maker is not None:
-        return f"made by {cut(maker.call, LONGEST_NAME)} ({maker.type})"
+        return f"made by {shorten_middle(maker.call, LONGEST_NAME)} ({maker.type})"
     if inspection.mask is None:
         return "no mask source"
     if any(given.kind == "mask" for given in inspection.inputs):
@@ -204,11 +228,11 @@ def _embedding(inspection: Inspection, limits: Limits) -> list[Part]:
     row = inspection.embedding
     if row is None:
         return []
-    number = fixed(row.padding_vector)
-    shown = elided(len(row.padding_vector), fitting(limits, len(number(-1.0)) + 1, taken=8))
+    number = make_fixed_formatter(row.padding_vector)
+    shown = elide(len(row.padding_vector), count_fitting_columns(limits, len(number(-1.0)) + 1, taken=8))
     return [
         Heading(f"Embedding vector of padding id {row.padding_id}"),
-        Text((Cell(f"[{vector(row.padding_vector, shown, number)}]"),)),
+        Text((Cell(f"[{format_vector(row.padding_vector, shown, number)}]"),)),
     ]
 
 
@@ -220,13 +244,15 @@ def _sources(inspection: Inspection, limits: Limits) -> list[Part]:
     if not results or given is None:
         return []
     n_sequences, maxlen = given.values.shape[:2]
-    rows = elided(n_sequences, limits.rows)
-    timesteps = elided(maxlen, fitting(limits, len(results), taken=24))
+    rows = elide(n_sequences, limits.rows)
+    timesteps = elide(maxlen, count_fitting_columns(limits, len(results), taken=24))
 
     def show(row: int) -> tuple[Cells, ...]:
-        return (cell(row, "label"), *(mask_cells(_row(result.mask, row), timesteps) for result in results))
+        return (make_cell(row, "label"), *(make_mask_cells(_row(result.mask, row), timesteps) for result in results))
 
-    differences = (cell("–" if result is results[0] else short(result.max_abs_difference)) for result in results)
+    differences = (
+        make_cell("–" if result is results[0] else format_short(result.max_abs_difference)) for result in results
+    )
     return [
         Heading(
             "The three mask sources, with equal weights",
@@ -235,11 +261,13 @@ def _sources(inspection: Inspection, limits: Limits) -> list[Part]:
         Table(
             (Column(""), *(Column(result.mask_source, "left") for result in results)),
             (
-                *(gap_row(len(results) + 1) if row is None else show(row) for row in rows),
-                (cell("outputs move", "label"), *differences),
+                *(make_gap_row(len(results) + 1) if row is None else show(row) for row in rows),
+                (make_cell("outputs move", "label"), *differences),
             ),
         ),
-        *elision_note(left_out(rows, n_sequences, "sequence"), left_out(timesteps, maxlen, "timestep")),
+        *make_elision_note(
+            describe_left_out(rows, n_sequences, "sequence"), describe_left_out(timesteps, maxlen, "timestep")
+        ),
     ]
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from maskcli.evidence import LossOutput, LossReport, MetricReport, Reduction
-from maskcli.render.fitted import UNBROKEN, Said, legend, table_width, with_prose
-from maskcli.render.grid import Cells, elision_note, gap_row, left_out
-from maskcli.render.numbers import percent, plural, precise, short
-from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Table, Text, cell, elided
-from maskcli.render.views.loss_batches import batches
-from maskcli.render.views.loss_shares import shares
-from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, cut
+from maskcli.records.loss import LossOutput, LossReport, MetricReport, Reduction
+from maskcli.render.fit import UNBROKEN, ProseCell, add_prose, make_legend, measure_table
+from maskcli.render.grid import describe_left_out, make_elision_note, make_gap_row
+from maskcli.render.numbers import format_count, format_percent, format_precise, format_short
+from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Remarks, Table, Text, elide, make_cell
+from maskcli.render.views.loss_batches import view_batches
+from maskcli.render.views.loss_shares import view_shares
+from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, shorten_middle
 
 BY_HAND = UNBROKEN.join(("loss(y,", "model.predict(x))"))
 EXACTLY = 1e-9
 """Relative difference up to which the exact loss is the masked one."""
-Row = tuple[str, float | None, Said]
+Row = tuple[str, float | None, ProseCell]
 """A name, a loss, and what it is."""
 ROUNDING = 1e-6
 """Relative difference of sums in float32 that is put down to rounding."""
@@ -28,7 +28,7 @@ def view(report: LossReport, limits: Limits) -> list[Part]:
     return [
         *_total(report, limits),
         *(part for output in report.outputs for part in _output(report, output, limits)),
-        *batches(report, limits),
+        *view_batches(report, limits),
         *_reductions(report, limits),
         *_metrics(report, limits),
         *((Remarks(report.remarks),) if report.remarks else ()),
@@ -42,31 +42,31 @@ def _total(report: LossReport, limits: Limits) -> Iterator[Part]:
     """Yield what ``evaluate`` adds up, where that is more than one output."""
     if len(report.outputs) < 2:
         return
-    rows = elided(len(report.outputs), limits.rows)
+    rows = elide(len(report.outputs), limits.rows)
     columns = (Column("output", "left"), Column("loss"), Column("weight"), Column("weighted"), Column("", "left"))
-    shown = (gap_row(5) if row is None else _weighted(report.outputs[row], limits) for row in rows)
-    yield Heading("Loss", f"of {plural(len(report.outputs), 'output')} of {report.model.name}")
+    shown = (make_gap_row(5) if row is None else _weighted(report.outputs[row], limits) for row in rows)
+    yield Heading("Loss", f"of {format_count(len(report.outputs), 'output')} of {report.model.name}")
     yield Table(columns, (*shown, *_sum(report)))
-    yield from elision_note(left_out(rows, len(report.outputs), "output"))
+    yield from make_elision_note(describe_left_out(rows, len(report.outputs), "output"))
 
 
 def _weighted(output: LossOutput, limits: Limits) -> tuple[Cells, ...]:
     half = max(NARROWEST, (limits.width - 40) // 2)
     weight = 1.0 if output.loss_weight is None else output.loss_weight
     return (
-        cell(cut(output.name, half), "label"),
-        cell(precise(output.reported)),
-        cell(f"×{weight:g}", "muted" if weight == 1 else "plain"),
-        cell(precise(weight * output.reported)),
-        cell(cut(output.loss, half), "muted"),
+        make_cell(shorten_middle(output.name, half), "label"),
+        make_cell(format_precise(output.reported)),
+        make_cell(f"×{weight:g}", "muted" if weight == 1 else "plain"),
+        make_cell(format_precise(weight * output.reported)),
+        make_cell(shorten_middle(output.loss, half), "muted"),
     )
 
 
 def _sum(report: LossReport) -> Iterator[tuple[Cells, ...]]:
     if report.regularization:
-        yield cell("regularization", "label"), (), (), cell(precise(report.regularization)), ()
-    total = cell(precise(report.keras_evaluate), "strong")
-    yield cell("Keras evaluate", "label"), (), (), total, cell(_size(report), "muted")
+        yield make_cell("regularization", "label"), (), (), make_cell(format_precise(report.regularization)), ()
+    total = make_cell(format_precise(report.keras_evaluate), "strong")
+    yield make_cell("Keras evaluate", "label"), (), (), total, make_cell(_size(report), "muted")
 
 
 def _size(report: LossReport) -> str:
@@ -75,20 +75,20 @@ def _size(report: LossReport) -> str:
 
 def _output(report: LossReport, output: LossOutput, limits: Limits) -> Iterator[Part]:
     several = len(report.outputs) > 1
-    name = f" of {cut(output.name, LONGEST_NAME)}" if several else ""
+    name = f" of {shorten_middle(output.name, LONGEST_NAME)}" if several else ""
     detail = f"targets: {output.targets}" if several else f"{report.model.name}, targets: {output.targets}"
     yield Heading(f"Loss {output.loss}{name}", detail)
-    yield with_prose(
+    yield add_prose(
         (Column("", "left"), Column("loss"), Column("", "left")),
         [
-            ((cell(title, "label"), cell(precise(value), "strong")), said)
+            ((make_cell(title, "label"), make_cell(format_precise(value), "strong")), said)
             for title, value, said in _rows(report, output)
         ],
         limits,
     )
     yield from _padding(output)
     yield from _not_finite(output, limits)
-    yield from shares(report, output, name, limits)
+    yield from view_shares(report, output, name, limits)
 
 
 def _rows(report: LossReport, output: LossOutput) -> Iterator[Row]:
@@ -121,7 +121,7 @@ def _means(report: LossReport, output: LossOutput) -> Iterator[Row]:
         )
 
 
-def _evaluate(report: LossReport, output: LossOutput) -> tuple[float, Said]:
+def _evaluate(report: LossReport, output: LossOutput) -> tuple[float, ProseCell]:
     """Return what Keras reports of an output, what it is made of, and how far from the mean by hand it is."""
     name, by_hand = ("masked", output.masked) if output.mask is not None else ("unmasked", output.unmasked)
     from_hand = "" if by_hand is None else _distance(output.reported, by_hand, name)
@@ -137,19 +137,19 @@ def _distance(reported: float, by_hand: float, name: str) -> str:
         return ""
     if abs(reported - by_hand) <= ROUNDING * abs(by_hand):  # How far is another number on every machine.
         return f"; within rounding of {name}"
-    return f"; {short(abs(reported - by_hand))} from {name}"
+    return f"; {format_short(abs(reported - by_hand))} from {name}"
 
 
 def _made_of(report: LossReport, output: LossOutput) -> str:
     weight = "" if output.loss_weight in (None, 1.0) else f"{output.loss_weight:g} × "
-    added = f" + {short(report.regularization)} of regularization" if report.regularization else ""
-    return f"; {weight}{precise(output.reported)}{added}" if weight or added else ""
+    added = f" + {format_short(report.regularization)} of regularization" if report.regularization else ""
+    return f"; {weight}{format_precise(output.reported)}{added}" if weight or added else ""
 
 
 def _counted(output: LossOutput) -> str:
     """Return what ``masked`` counts, in words."""
     counted = 0 if output.counted is None else int(output.counted.sum())
-    many = plural(counted, "timestep" if output.timed else "sample")
+    many = format_count(counted, "timestep" if output.timed else "sample")
     less = ", less what the loss ignores" if output.ignored is not None and output.ignored.any() else ""
     weighted = "" if output.weights is None else ", weighted"
     if output.mask is not None:
@@ -167,7 +167,7 @@ def _padding(output: LossOutput) -> Iterator[Part]:
     """Yield how much of the unmasked loss padding alone makes."""
     if not output.padding_share or not math.isfinite(output.padding_share):
         return
-    said = f"Padding alone makes {percent(output.padding_share)} of the unmasked loss"
+    said = f"Padding alone makes {format_percent(output.padding_share)} of the unmasked loss"
     if output.mask is not None:
         yield Text((Cell(f"{said}.", "muted"),))
         return
@@ -179,7 +179,7 @@ def _not_finite(output: LossOutput, limits: Limits) -> Iterator[Part]:
     here, elsewhere = output.not_finite
     if here or elsewhere:
         text = f"NaN or infinite predictions: {here:,} that count, {elsewhere:,} others"
-        yield from legend((("error", text),), limits)
+        yield from make_legend((("error", text),), limits)
 
 
 def _apart(one: float, other: float | None) -> float:
@@ -198,47 +198,54 @@ def _reductions(report: LossReport, limits: Limits) -> Iterator[Part]:
     """Yield other reductions; of several outputs those of the first, unless all is asked for."""
     shown = [output for output in report.outputs if output.reductions]
     for output in shown if limits.everything else shown[:1]:
-        name = f" of {cut(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
+        name = f" of {shorten_middle(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
         told = output.mask is None and output.valid is not None and not output.valid.all()
         yield Heading(f"The same losses{name}, reduced in other ways", "mask: valid by length" if told else "")
         yield _table_of(output.reductions, limits)
     if len(shown) > 1 and not limits.everything:
-        yield from elision_note(f"those of {plural(len(shown) - 1, 'output')} not shown")
+        yield from make_elision_note(f"those of {format_count(len(shown) - 1, 'output')} not shown")
 
 
 def _table_of(reductions: tuple[Reduction, ...], limits: Limits) -> Table:
     """Return the ways to reduce, and who reduces so where there is room for it."""
     columns = (Column("reduction", "left"), Column("value"), Column("formula", "left"), Column("source", "left"))
     rows = tuple(
-        (cell(one.name, "label"), cell(precise(one.value)), cell(one.formula), cell(one.source, "muted"))
+        (
+            make_cell(one.name, "label"),
+            make_cell(format_precise(one.value)),
+            make_cell(one.formula),
+            make_cell(one.source, "muted"),
+        )
         for one in reductions
     )
     whole = Table(columns, rows)
-    if limits.everything or table_width(whole) <= limits.width:
+    if limits.everything or measure_table(whole) <= limits.width:
         return whole
     told = [(row[:2], (one.formula, "")) for row, one in zip(rows, reductions, strict=True)]
-    return with_prose(columns[:3], told, limits)
+    return add_prose(columns[:3], told, limits)
 
 
 def _metrics(report: LossReport, limits: Limits) -> Iterator[Part]:
     if not report.metrics:
         return
     several = len(report.outputs) > 1
-    rows = elided(len(report.metrics), limits.rows)
+    rows = elide(len(report.metrics), limits.rows)
     half = max(NARROWEST, (limits.width - 30) // 2)
 
     def show(metric: MetricReport) -> tuple[Cells, ...]:
         return (
-            cell(cut(metric.name, half), "label"),
-            *((cell(cut(metric.output, half)),) if several else ()),
-            cell(precise(metric.reported), "warning" if metric.differs else "strong"),
-            cell(precise(metric.valid), "muted" if metric.valid is None else "plain"),
+            make_cell(shorten_middle(metric.name, half), "label"),
+            *((make_cell(shorten_middle(metric.output, half)),) if several else ()),
+            make_cell(format_precise(metric.reported), "warning" if metric.differs else "strong"),
+            make_cell(format_precise(metric.valid), "muted" if metric.valid is None else "plain"),
         )
 
     names = (Column("metric", "left"), *((Column("output", "left"),) if several else ()))
     columns = (*names, Column("reported"), Column("valid alone"))
     yield Heading("Metrics", "as reported, and over valid timesteps alone")
-    yield Table(columns, tuple(gap_row(len(columns)) if row is None else show(report.metrics[row]) for row in rows))
+    yield Table(
+        columns, tuple(make_gap_row(len(columns)) if row is None else show(report.metrics[row]) for row in rows)
+    )
     if any(metric.differs for metric in report.metrics):
-        yield from legend((("warning", "not what the valid timesteps alone give"),), limits)
-    yield from elision_note(left_out(rows, len(report.metrics), "metric"))
+        yield from make_legend((("warning", "not what the valid timesteps alone give"),), limits)
+    yield from make_elision_note(describe_left_out(rows, len(report.metrics), "metric"))

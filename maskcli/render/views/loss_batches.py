@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from maskcli.evidence import BatchSizeLoss, LossGradient, LossReport
-from maskcli.render.fitted import fitted, legend
-from maskcli.render.grid import Cells, elision_note, gap_row, left_out
-from maskcli.render.numbers import plural, precise, short
-from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Table, Text, cell, elided
+from maskcli.records.loss import BatchSizeLoss, LossGradient, LossReport
+from maskcli.render.fit import fit_table, make_legend
+from maskcli.render.grid import describe_left_out, make_elision_note, make_gap_row
+from maskcli.render.numbers import format_count, format_precise, format_short
+from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Table, Text, elide, make_cell
 
 SAME = 1e-6
 """Relative difference up to which two losses are the same but for rounding."""
@@ -17,22 +17,24 @@ ROUNDING = 1e-9
 """The same of sums in float64."""
 
 
-def batches(report: LossReport, limits: Limits) -> Iterator[Part]:
+def view_batches(report: LossReport, limits: Limits) -> Iterator[Part]:
     """Yield what ``evaluate`` and the gradient come to at each batch size, beside the exact loss."""
     sizes = report.batch_sizes
     if not any(size.batch_size < report.first.shape[0] or size.gradient for size in sizes):  # One batch of all alone.
         return
-    exact = exact_total(report)
-    rows = elided(len(sizes), limits.rows)
+    exact = compute_exact_total(report)
+    rows = elide(len(sizes), limits.rows)
     titles, spare = _titles(sizes)
-    shown = tuple(gap_row(len(titles)) if row is None else _row(sizes[row], titles, exact) for row in rows)
-    yield Heading("Batch sizes", "" if exact is None else f"the exact loss is {precise(exact)}, whatever the batches")
-    yield from fitted(Table(tuple(map(Column, titles)), shown), spare, limits)
-    yield from elision_note(left_out(rows, len(sizes), "batch size"))
+    shown = tuple(make_gap_row(len(titles)) if row is None else _row(sizes[row], titles, exact) for row in rows)
+    yield Heading(
+        "Batch sizes", "" if exact is None else f"the exact loss is {format_precise(exact)}, whatever the batches"
+    )
+    yield from fit_table(Table(tuple(map(Column, titles)), shown), spare, limits)
+    yield from make_elision_note(describe_left_out(rows, len(sizes), "batch size"))
     yield from _legend(report, exact, limits)
 
 
-def exact_total(report: LossReport) -> float | None:
+def compute_exact_total(report: LossReport) -> float | None:
     """Return what ``evaluate`` would report if it were exact; None where that is not known, or is no number."""
     total = report.regularization
     for output in report.outputs:
@@ -42,7 +44,7 @@ def exact_total(report: LossReport) -> float | None:
     return total if math.isfinite(total) else None
 
 
-def differ(one: float, other: float | None) -> bool:
+def differs(one: float, other: float | None) -> bool:
     """Return whether a loss differs from another by more than rounding."""
     return other is not None and not abs(one - other) <= SAME * max(abs(one), abs(other))
 
@@ -64,13 +66,15 @@ def _titles(sizes: tuple[BatchSizeLoss, ...]) -> tuple[list[str], list[str]]:
 def _row(size: BatchSizeLoss, titles: list[str], exact: float | None) -> tuple[Cells, ...]:
     gradient = size.gradient or LossGradient(0.0, None, None)
     cells = {
-        "batch size": cell(f"{size.batch_size:,}", "label"),
-        "evaluate": cell(precise(size.keras_evaluate), "warning" if differ(size.keras_evaluate, exact) else "strong"),
-        "shuffled": cell(_between(size.smallest, size.largest)),
-        "std": cell(short(_spread(size))),
+        "batch size": make_cell(f"{size.batch_size:,}", "label"),
+        "evaluate": make_cell(
+            format_precise(size.keras_evaluate), "warning" if differs(size.keras_evaluate, exact) else "strong"
+        ),
+        "shuffled": make_cell(_between(size.smallest, size.largest)),
+        "std": make_cell(format_short(_spread(size))),
         "heaviest": _times(size.heaviest),
         "gradient": _times(gradient.relative),
-        "cosine": cell("–" if gradient.cosine is None else f"{gradient.cosine:.4f}"),
+        "cosine": make_cell("–" if gradient.cosine is None else f"{gradient.cosine:.4f}"),
     }
     return tuple(cells[title] for title in titles)
 
@@ -88,20 +92,20 @@ def _spread(size: BatchSizeLoss) -> float | None:
 
 
 def _times(factor: float | None) -> Cells:
-    return cell("–" if factor is None else f"×{factor:.3g}")
+    return make_cell("–" if factor is None else f"×{factor:.3g}")
 
 
 def _legend(report: LossReport, exact: float | None, limits: Limits) -> Iterator[Part]:
     """Yield what the columns mean that do not say it themselves."""
     sizes = report.batch_sizes
-    if any(differ(size.keras_evaluate, exact) for size in sizes):
-        yield from legend((("warning", "not the exact loss"),), limits)
+    if any(differs(size.keras_evaluate, exact) for size in sizes):
+        yield from make_legend((("warning", "not the exact loss"),), limits)
     if any(size.heaviest is not None and size.heaviest > 1 for size in sizes):
         yield _note("heaviest: weight of a timestep in the emptiest batch beside one in the fullest")
     if any(size.gradient is not None for size in sizes):
         yield _note("gradient, cosine: its length and direction beside those of the exact loss's")
         if 0 < report.gradient_rows < len(report.inputs[0].values):
-            yield _note(f"Gradients are of the first {plural(report.gradient_rows, 'sequence')}.")
+            yield _note(f"Gradients are of the first {format_count(report.gradient_rows, 'sequence')}.")
 
 
 def _note(text: str) -> Text:

@@ -8,13 +8,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import LossOutput
-from maskcli.records import Bools, Floats
-from maskcli.render.blocks import LEVELS, level
-from maskcli.render.fitted import legend
-from maskcli.render.grid import GAP, Cells
-from maskcli.render.numbers import plural, significant
-from maskcli.render.parts import HEAT, Cell, Limits, Part, Role
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import LossOutput
+from maskcli.render.fit import make_legend
+from maskcli.render.grid import GAP
+from maskcli.render.heatmap import LEVELS, quantize_level
+from maskcli.render.numbers import format_count, format_significant
+from maskcli.render.parts import HEAT, Cell, Cells, Limits, Part, Role
 
 LEFT_OUT, COUNTS, HIDDEN, PADDING, NOT_FINITE = range(5)
 """What a timestep is to a loss; of several that share a character, the largest is shown."""
@@ -45,7 +45,8 @@ class Heat:
     def roles(self, row: int) -> list[Role]:
         """Return the role of each character of a row."""
         return [
-            MARKS.get(int(kind), HEAT[level(part)]) for kind, part in zip(self.drawn[row], self.parts[row], strict=True)
+            MARKS.get(int(kind), HEAT[quantize_level(part)])
+            for kind, part in zip(self.drawn[row], self.parts[row], strict=True)
         ]
 
     def cells(self, row: int, shown: list[int | None] | None = None) -> Cells:
@@ -55,9 +56,9 @@ class Heat:
         return tuple(Cell(GAP, "muted") if at is None else Cell("", roles[at]) for at in places)
 
 
-def heat_of(output: LossOutput, losses: Floats, room: int | None = None) -> Heat:
+def make_heat(output: LossOutput, losses: Floats, room: int | None = None) -> Heat:
     """Return the heat of losses ``(batch, timesteps)`` in rows of at most ``room`` characters."""
-    kinds, weighted = kinds_of(output, losses), weighted_of(output, losses)
+    kinds, weighted = classify_losses(output, losses), weigh_losses(output, losses)
     kinds, weighted = kinds.reshape(len(kinds), -1), weighted.reshape(len(kinds), -1)
     each = 1 if room is None else max(1, math.ceil(kinds.shape[1] / room))
     drawn, means = _together(kinds, weighted, each)
@@ -81,21 +82,21 @@ def _together(kinds: Kinds, weighted: Floats, each: int) -> tuple[Kinds, Floats]
     return kinds.max(axis=2), total / np.maximum(1, counted.sum(axis=2))
 
 
-def kinds_of(output: LossOutput, losses: Floats) -> Kinds:
+def classify_losses(output: LossOutput, losses: Floats) -> Kinds:
     """Return what each place of ``losses`` is."""
     ignored = _or(output.ignored, losses, False)
     counted = _or(output.counted, losses, True) & ~ignored
-    weights = weights_of(output, losses)
+    weights = broadcast_weights(output, losses)
     valid = _or(output.valid, losses, True)
     seen = ~ignored & (weights != 0)
     kinds = np.where(counted & (weights != 0), COUNTS, LEFT_OUT).astype(np.int8)
     kinds[_or(output.mask, losses, output.mask is None) & ~valid & seen] = PADDING
     kinds[~_or(output.mask, losses, True) & valid & seen] = HIDDEN
-    kinds[~np.isfinite(weighted_of(output, losses))] = NOT_FINITE
+    kinds[~np.isfinite(weigh_losses(output, losses))] = NOT_FINITE
     return kinds
 
 
-def weights_of(output: LossOutput, losses: Floats) -> Floats:
+def broadcast_weights(output: LossOutput, losses: Floats) -> Floats:
     """Return a weight for each place of ``losses``."""
     weights = output.weights
     if weights is None or weights.shape != losses.shape[: weights.ndim]:
@@ -103,10 +104,10 @@ def weights_of(output: LossOutput, losses: Floats) -> Floats:
     return np.broadcast_to(weights.reshape(weights.shape + (1,) * (losses.ndim - weights.ndim)), losses.shape)
 
 
-def weighted_of(output: LossOutput, losses: Floats) -> Floats:
+def weigh_losses(output: LossOutput, losses: Floats) -> Floats:
     """Return the losses, each times its weight; what is infinite stays no number at a weight of zero."""
     with np.errstate(invalid="ignore", over="ignore"):
-        weighted: Floats = losses * weights_of(output, losses)
+        weighted: Floats = losses * broadcast_weights(output, losses)
     return weighted
 
 
@@ -115,33 +116,33 @@ def _or(given: Bools | None, losses: Floats, otherwise: bool) -> Bools:
     return given if given is not None and given.shape == losses.shape else np.full(losses.shape, otherwise)
 
 
-def legend_of(output: LossOutput, heat: Heat, rows: list[int], limits: Limits) -> list[Part]:
+def make_heat_legend(output: LossOutput, heat: Heat, rows: list[int], limits: Limits) -> list[Part]:
     """Return what the glyphs of these rows mean, of those that occur."""
     roles = {role for row in rows for role in heat.roles(row)}
     levels = [(role, said) for role, said in zip(HEAT, LEVELS, strict=True) if role in roles]
     if levels and heat.largest > heat.smallest:
         role, said = levels[-1]
         levels[-1] = (role, f"{said}{' of' if role != HEAT[-1] else ''} {_whole(output, heat)}")
-    marks = [(role, said) for role, said in marks_of(output, heat) if role in roles]
-    return [*legend(levels, limits), *legend(marks, limits)]
+    marks = [(role, said) for role, said in describe_marks(output, heat) if role in roles]
+    return [*make_legend(levels, limits), *make_legend(marks, limits)]
 
 
 def _whole(output: LossOutput, heat: Heat) -> str:
     """Return what the levels are parts of."""
     what = ("loss" if output.weights is None else "weight × loss") if heat.each == 1 else "mean"
-    largest = f"the largest {what}, {significant(heat.largest, 3)}"
-    return largest if heat.smallest >= 0 else f"{largest}, from {significant(heat.smallest, 3)} on"
+    largest = f"the largest {what}, {format_significant(heat.largest, 3)}"
+    return largest if heat.smallest >= 0 else f"{largest}, from {format_significant(heat.smallest, 3)} on"
 
 
-def marks_of(output: LossOutput, heat: Heat) -> list[tuple[Role, str]]:
+def describe_marks(output: LossOutput, heat: Heat) -> list[tuple[Role, str]]:
     """Return what the kinds that are no levels mean, each with its count."""
     counts = np.bincount(heat.kinds.ravel(), minlength=5)
     noun, real = ("timestep", "real token") if output.timed else ("sample", "real sample")
     left_out = "left out" if output.weights is None else "left out, or of weight 0"
     said = {
-        LEFT_OUT: f"{plural(int(counts[LEFT_OUT]), noun)} {left_out}",
-        HIDDEN: f"{plural(int(counts[HIDDEN]), real)} that the mask hides",
-        PADDING: f"{plural(int(counts[PADDING]), f'padded {noun}')} counted as data",
+        LEFT_OUT: f"{format_count(int(counts[LEFT_OUT]), noun)} {left_out}",
+        HIDDEN: f"{format_count(int(counts[HIDDEN]), real)} that the mask hides",
+        PADDING: f"{format_count(int(counts[PADDING]), f'padded {noun}')} counted as data",
         NOT_FINITE: f"{counts[NOT_FINITE]:,} NaN or infinite",
     }
     return [(MARKS[kind], said[kind]) for kind in MARKS]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from maskcli.evidence import BuiltinModel
-from maskcli.render.parts import Cell, Column, Heading, Part, Table, Text, cell
+from maskcli.records.model import BuiltinModel
+from maskcli.render.parts import Cell, Column, Heading, Part, Table, Text, make_cell
 
 
 def view(models: tuple[BuiltinModel, ...]) -> list[Part]:
@@ -12,7 +12,7 @@ def view(models: tuple[BuiltinModel, ...]) -> list[Part]:
     parts.append(
         Table(
             (Column("name", "left"), Column("layers", "left")),
-            tuple((cell(model.name, "label"), cell(model.layers)) for model in models),
+            tuple((make_cell(model.name, "label"), make_cell(model.layers)) for model in models),
         )
     )
     return [*parts, *(Text((Cell(f"{model.name}: ", "label"), Cell(f"{model.about}."))) for model in models)]

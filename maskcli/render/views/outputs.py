@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.evidence import Inspection, Outputs, Unmasked
-from maskcli.records import Bools, ModelInput
-from maskcli.render.grid import Cells, elision_note, fitting, gap_row, left_out, token_role, vector
-from maskcli.render.numbers import fixed, short
-from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Table, Text, cell, elided
-from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, carries, cells_width, cut
+from maskcli.records.arrays import Bools
+from maskcli.records.model import ModelInput
+from maskcli.records.trace import Inspection, OutputValues, Unmasked
+from maskcli.render.grid import (
+    count_fitting_columns,
+    describe_left_out,
+    find_token_role,
+    format_vector,
+    make_elision_note,
+    make_gap_row,
+)
+from maskcli.render.numbers import format_short, make_fixed_formatter
+from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Table, Text, elide, make_cell
+from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, mark_mask, measure_mask_cells, shorten_middle
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,7 +38,7 @@ class _Run:
         hidden: ``(batch, timesteps)``, timesteps that the mask of the inputs hides.
     """
 
-    output: Outputs
+    output: OutputValues
     runs: tuple[NDArray[Any], ...]
     mask: Bools | None
     tokens: NDArray[Any] | None
@@ -41,45 +49,45 @@ class _Run:
         return self.output.valid is None
 
 
-def first_output(inspection: Inspection, limits: Limits) -> list[Part]:
+def view_first_output(inspection: Inspection, limits: Limits) -> list[Part]:
     """Return the first output, beside that of the same weights run without any mask."""
     run, unmasked = _laid_out(inspection), inspection.unmasked
     several = len(inspection.outputs) > 1
     name = f"Output {run.output.name}" if several else "Outputs"
-    call = cut(run.output.call, max(LONGEST_NAME, limits.width - len(f"{name} of  {run.output.shape!s}")))
+    call = shorten_middle(run.output.call, max(LONGEST_NAME, limits.width - len(f"{name} of  {run.output.shape!s}")))
     return [
         Heading(
             f"{name} of {call} {run.output.shape!s}",
             "" if unmasked is None else "beside the same weights run without any mask",
         ),
         *_values(run, unmasked, limits),
-        *other_shape(run.output.mask, run.output.valid, "Its mask"),
+        *describe_other_shape(run.output.mask, run.output.valid, "Its mask"),
     ]
 
 
-def further_outputs(outputs: tuple[Outputs, ...], limits: Limits) -> list[Part]:
+def view_further_outputs(outputs: tuple[OutputValues, ...], limits: Limits) -> list[Part]:
     """Return a line for each output behind the first."""
     if not outputs:
         return []
-    rows = elided(len(outputs), limits.rows)
+    rows = elide(len(outputs), limits.rows)
     columns = tuple(Column(title, "left") for title in ("output", "shape", "dtype", "call", "mask"))
     half = max(NARROWEST, (limits.width - 48) // 2)
 
-    def show(output: Outputs) -> tuple[Cells, ...]:
-        odd = output.mask is not None and not fits(output.mask, output.valid)
+    def show(output: OutputValues) -> tuple[Cells, ...]:
+        odd = output.mask is not None and not has_timesteps(output.mask, output.valid)
         shape = Cell(f" {output.mask.shape!s}" if output.mask is not None and odd else "", "muted")
         return (
-            cell(cut(output.name, half), "label"),
-            cell(output.shape),
-            cell(output.values.dtype),
-            cell(cut(output.call, half)),
-            (*carries(output.mask), shape),
+            make_cell(shorten_middle(output.name, half), "label"),
+            make_cell(output.shape),
+            make_cell(output.values.dtype),
+            make_cell(shorten_middle(output.call, half)),
+            (*mark_mask(output.mask), shape),
         )
 
     return [
         Heading("Further outputs"),
-        Table(columns, tuple(gap_row(5) if row is None else show(outputs[row]) for row in rows)),
-        *elision_note(left_out(rows, len(outputs), "output")),
+        Table(columns, tuple(make_gap_row(5) if row is None else show(outputs[row]) for row in rows)),
+        *make_elision_note(describe_left_out(rows, len(outputs), "output")),
     ]
 
 
@@ -95,10 +103,10 @@ def _laid_out(inspection: Inspection) -> _Run:
     if valid is None:
         return _Run(output, runs, None, None, None)
     same = given is not None and given.valid is not None and given.valid.shape == valid.shape
-    tokens = as_integers(given) if given is not None and same and given.kind == "ids" else None
-    mask = output.mask if fits(output.mask, valid) else None
+    tokens = convert_ids(given) if given is not None and same and given.kind == "ids" else None
+    mask = output.mask if has_timesteps(output.mask, valid) else None
     told = inspection.mask if same else output.mask
-    return _Run(output, runs, mask, tokens, ~told if told is not None and fits(told, valid) else None)
+    return _Run(output, runs, mask, tokens, ~told if told is not None and has_timesteps(told, valid) else None)
 
 
 def _printable(values: NDArray[Any]) -> NDArray[Any]:
@@ -112,7 +120,7 @@ def _values(run: _Run, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
     taken = _taken(run)
     number, width = _number(run.runs, limits, taken)
     places = list(np.ndindex(run.runs[0].shape[:-1]))
-    shown = elided(len(places), limits.rows)
+    shown = elide(len(places), limits.rows)
     starts = {after for before, after in zip([None, *shown], shown, strict=False) if before is None}
     columns = (
         Column("sample"),
@@ -122,27 +130,30 @@ def _values(run: _Run, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
     )
 
     def make(room: int | None) -> list[Part]:
-        features = elided(units, room)
+        features = elide(units, room)
 
         def show(index: int) -> tuple[Cells, ...]:
             at = places[index]
             first = run.pooled or at[1] == 0 or index in starts
-            vectors = (cell(vector(of[at], features, lambda value: number(value).rjust(width))) for of in run.runs)
+            vectors = (
+                make_cell(format_vector(of[at], features, lambda value: number(value).rjust(width))) for of in run.runs
+            )
             return (
-                cell(at[0] if first else "", "label"),
+                make_cell(at[0] if first else "", "label"),
                 *(() if run.pooled else _timestep(run, at)),
                 *vectors,
-                *(() if unmasked is None else (cell(short(float(unmasked.change[at]))),)),
+                *(() if unmasked is None else (make_cell(format_short(float(unmasked.change[at]))),)),
             )
 
         return [
-            Table(columns, tuple(gap_row(len(columns)) if index is None else show(index) for index in shown)),
-            *elision_note(
-                left_out(shown, len(places), "sample" if run.pooled else "timestep"), left_out(features, units, "unit")
+            Table(columns, tuple(make_gap_row(len(columns)) if index is None else show(index) for index in shown)),
+            *make_elision_note(
+                describe_left_out(shown, len(places), "sample" if run.pooled else "timestep"),
+                describe_left_out(features, units, "unit"),
             ),
         ]
 
-    return made_to_fit(make, fitting(limits, (width + 1) * len(run.runs), taken), limits)
+    return fit_axis(make, count_fitting_columns(limits, (width + 1) * len(run.runs), taken), limits)
 
 
 def _timestep_titles(run: _Run) -> tuple[Column, ...]:
@@ -167,12 +178,12 @@ def _number(runs: tuple[NDArray[Any], ...], limits: Limits, taken: int) -> tuple
     """Return a formatter and its width: with three digits, or with two where that makes room for all units."""
     both, units = np.stack(runs), runs[0].shape[-1]
     number, width = _formatter(both, 3)
-    room = fitting(limits, (width + 1) * len(runs), taken)
+    room = count_fitting_columns(limits, (width + 1) * len(runs), taken)
     return (number, width) if room is None or units <= room else _formatter(both, 2)
 
 
 def _formatter(values: NDArray[Any], digits: int) -> tuple[Callable[[Any], str], int]:
-    number = fixed(values, digits) if values.dtype.kind == "f" else str
+    number = make_fixed_formatter(values, digits) if values.dtype.kind == "f" else str
     if values.dtype.kind not in "iuf":
         return number, max((len(number(value)) for value in np.unique(values)), default=1)
     finite = values[np.isfinite(values)]
@@ -189,13 +200,13 @@ def _timestep(run: _Run, at: tuple[int, ...]) -> tuple[Cells, ...]:
     """Return the cells of one timestep; without a token its number says whether it is padding."""
     assert run.output.valid is not None  # noqa: S101 - a pooled output has no timesteps
     hidden = run.hidden is not None and bool(run.hidden[at])
-    role = token_role(bool(run.output.valid[at]), hidden)
+    role = find_token_role(bool(run.output.valid[at]), hidden)
     told = Cell("–", "muted") if run.mask is None else Cell("", "on" if run.mask[at] else "off")
     note = f" {_note(run, at)}" if run.mask is not None and not run.mask[at] else ""
     shown = (told, Cell(note, "muted"))
     if run.tokens is None:
-        return cell(at[1], role), shown
-    return cell(at[1], "label"), cell(run.tokens[at], role), shown
+        return make_cell(at[1], role), shown
+    return make_cell(at[1], "label"), make_cell(run.tokens[at], role), shown
 
 
 def _note(run: _Run, at: tuple[int, ...]) -> str:
@@ -209,7 +220,7 @@ def _note(run: _Run, at: tuple[int, ...]) -> str:
 # What other tables need too.
 
 
-def made_to_fit(make: Callable[[int | None], list[Part]], room: int | None, limits: Limits) -> list[Part]:
+def fit_axis(make: Callable[[int | None], list[Part]], room: int | None, limits: Limits) -> list[Part]:
     """Return what ``make`` makes, a table and more, of as much of an axis as fits; ``room`` is a first estimate."""
     parts = make(room)
     while room is not None and limits.columns is None and room > 1 and _table_width(parts[0]) > limits.width:
@@ -221,21 +232,21 @@ def made_to_fit(make: Callable[[int | None], list[Part]], room: int | None, limi
 def _table_width(part: Part) -> int:
     assert isinstance(part, Table)  # noqa: S101 - the first part is the table
     titles = tuple((Cell(column.title),) for column in part.columns)
-    return sum(max(map(cells_width, cells)) + 2 for cells in zip(titles, *part.rows, strict=True)) - 2
+    return sum(max(map(measure_mask_cells, cells)) + 2 for cells in zip(titles, *part.rows, strict=True)) - 2
 
 
-def as_integers(given: ModelInput) -> NDArray[Any]:
+def convert_ids(given: ModelInput) -> NDArray[Any]:
     """Return ids as integers, which a model may take as floats."""
     return given.values.astype(np.int64) if given.values.dtype.kind == "f" else given.values
 
 
-def fits(mask: Bools | None, valid: Bools | None) -> bool:
+def has_timesteps(mask: Bools | None, valid: Bools | None) -> bool:
     """Return whether there is a mask of these timesteps."""
     return mask is not None and valid is not None and mask.shape == valid.shape
 
 
-def other_shape(mask: Bools | None, valid: Bools | None, name: str) -> list[Part]:
+def describe_other_shape(mask: Bools | None, valid: Bools | None, name: str) -> list[Part]:
     """Return the shape of a mask that is not of these timesteps, and cannot be drawn beside them."""
-    if mask is None or fits(mask, valid):
+    if mask is None or has_timesteps(mask, valid):
         return []
     return [Text((Cell(f"{name} is of shape {mask.shape!s}, and not drawn here.", "muted"),))]

@@ -6,7 +6,8 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from maskcli.evidence import Report, Severity, Verdict
+from maskcli.records.check import Severity
+from maskcli.records.report import Report, Verdict
 from maskcli.render.parts import Cell, Heading, Limits, Part, Role, Text
 from maskcli.render.views import check, loss
 

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from maskcli.render.parts import Cell, Column, Heading, Limits, Paragraph, Part, Table, cell
+from maskcli.render.parts import Cell, Column, Heading, Limits, Paragraph, Part, Table, make_cell
 from maskcli.render.rule_documents import RuleText
 
 ABOUT = {"data": ("Data", "judged without TensorFlow"), "model": ("Model", "judged with the data it runs on")}
@@ -42,6 +42,11 @@ def _rows(rule: RuleText, room: int) -> Iterator[tuple[tuple[Cell, ...], ...]]:
     """Return a row for each line of the summary, which is too long for one."""
     first, *others = textwrap.wrap(rule.summary, room)
     code, name, severity = _short(rule)
-    yield cell(code, "label"), cell(name), cell(severity, "strong" if severity == "error" else "plain"), cell(first)
+    yield (
+        make_cell(code, "label"),
+        make_cell(name),
+        make_cell(severity, "strong" if severity == "error" else "plain"),
+        make_cell(first),
+    )
     for line in others:
-        yield (), (), (), cell(line)
+        yield (), (), (), make_cell(line)

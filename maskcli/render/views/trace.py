@@ -8,10 +8,10 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
-from maskcli.evidence import Call
-from maskcli.records import Bools
-from maskcli.render.grid import GAP, Cells, elision_note, gap_row, left_out
-from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Role, Table, Text, cell, elided
+from maskcli.records.arrays import Bools
+from maskcli.records.trace import Call
+from maskcli.render.grid import GAP, describe_left_out, make_elision_note, make_gap_row
+from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Role, Table, Text, elide, make_cell
 
 EFFECTS = {
     "computes": "the mask that a later call is given",
@@ -55,12 +55,12 @@ class _Widths:
     beside: bool
 
 
-def path_of_mask(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
+def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
     """Return a row for each call; what it does stands beside it, or below it where long names leave no room."""
     heading = Heading("Path of the mask", "what each call does to it, in the order of running")
     if not trace:
         return [heading, Text((Cell("no call was seen", "muted"),))]
-    rows = elided(len(trace), limits.rows)
+    rows = elide(len(trace), limits.rows)
     calls = [None if row is None else trace[row] for row in rows]
     names = _names(calls)
     shown = [call for call in calls if call is not None]
@@ -70,11 +70,11 @@ def path_of_mask(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
         columns.append(Column("", "left"))
     table_rows: list[tuple[Cells, ...]] = []
     for call, name in zip(calls, names, strict=True):
-        table_rows += [gap_row(len(columns))] if call is None else _call_rows(call, name, widths)
+        table_rows += [make_gap_row(len(columns))] if call is None else _call_rows(call, name, widths)
     return [
         heading,
         Table(tuple(columns), tuple(table_rows)),
-        *elision_note(left_out(rows, len(trace), "call")),
+        *make_elision_note(describe_left_out(rows, len(trace), "call")),
         *(() if widths.beside else _glossary(shown)),
     ]
 
@@ -124,12 +124,12 @@ def _call_rows(call: Call, name: str, widths: _Widths) -> Iterator[tuple[Cells, 
     own = name.lstrip()
     indent = (len(name) - len(own)) % (widths.name // 2)
     row = (
-        cell(call.index, "label"),
-        cell(" " * indent + cut(own, widths.name - indent), aside),
-        cell(cut(call.type, widths.type), aside),
-        carries(call.mask_in),
-        carries(call.mask_out),
-        cell(_effect(call), "muted" if call.computes_mask else "strong"),
+        make_cell(call.index, "label"),
+        make_cell(" " * indent + shorten_middle(own, widths.name - indent), aside),
+        make_cell(shorten_middle(call.type, widths.type), aside),
+        mark_mask(call.mask_in),
+        mark_mask(call.mask_out),
+        make_cell(_effect(call), "muted" if call.computes_mask else "strong"),
     )
     if widths.beside:
         first, *others = _lines(call, widths, widths.said) or [()]
@@ -149,10 +149,10 @@ def _lines(call: Call, widths: _Widths, room: int) -> list[Cells]:
     lines: list[Cells] = []
     clauses = [(clause, aside) for clause in _said(call, path, terse=not widths.beside)]
     for clause, role in (*clauses, *((warned, "muted") for warned in _warned(call))):
-        if lines and cells_width(lines[-1]) + len(f"; {clause}") <= room:
+        if lines and measure_mask_cells(lines[-1]) + len(f"; {clause}") <= room:
             lines[-1] = (*lines[-1], Cell(f"; {clause}", role))
         else:
-            lines += [cell(line, role) for line in _broken(clause, max(NARROWEST, room))]
+            lines += [make_cell(line, role) for line in _broken(clause, max(NARROWEST, room))]
     return lines
 
 
@@ -200,8 +200,8 @@ def _mostly(call: Call, longest: int, terse: bool) -> str:
 
 
 def _lost(call: Call, longest: int) -> str:
-    after = "" if call.lost_after is None else f", after {cut(call.lost_after, longest)}"
-    return f"lost at {cut(str(call.lost_at), longest)}{after}"
+    after = "" if call.lost_after is None else f", after {shorten_middle(call.lost_after, longest)}"
+    return f"lost at {shorten_middle(str(call.lost_at), longest)}{after}"
 
 
 def _uses(call: Call, terse: bool) -> str:
@@ -226,17 +226,17 @@ def _glossary(calls: list[Call]) -> list[Part]:
 # What other tables need too.
 
 
-def carries(mask: Bools | None) -> Cells:
+def mark_mask(mask: Bools | None) -> Cells:
     """Return a glyph for a mask, or a dash for none."""
-    return cell("–", "muted") if mask is None else (Cell("", "on"),)
+    return make_cell("–", "muted") if mask is None else (Cell("", "on"),)
 
 
-def cells_width(cells: Cells) -> int:
+def measure_mask_cells(cells: Cells) -> int:
     """Return the characters of cells that stand together; a role with a glyph takes one more."""
     return sum(len(cell.text) + (cell.role in ("padding", "dropped", "on", "off")) for cell in cells)
 
 
-def cut(text: str, width: int) -> str:
+def shorten_middle(text: str, width: int) -> str:
     """Return ``text`` with its middle left out where it is longer than ``width``."""
     if len(text) <= width:
         return text

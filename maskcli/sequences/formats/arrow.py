@@ -9,13 +9,22 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import RaggedSequences
-from maskcli.sequences.foreign import from_foreign
+from maskcli.records.sequences import RaggedSequences
+from maskcli.sequences.foreign import convert_foreign
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Chunk, Field, Format, Parsed, chunk_of, judged, quoted, raised
-from maskcli.sequences.ragged import checked
-from maskcli.sequences.sources import Source, pyarrow
-from maskcli.sequences.threads import ahead, in_order
+from maskcli.sequences.formats.base import (
+    Chunk,
+    Field,
+    Format,
+    ParsedRows,
+    check_rows,
+    make_chunk,
+    quote_names,
+    raise_or_return,
+)
+from maskcli.sequences.ragged import check_ragged
+from maskcli.sequences.sources import Source, import_pyarrow
+from maskcli.sequences.threads import map_in_order, prefetch
 
 T = TypeVar("T")
 ROWS = 2**13
@@ -28,12 +37,12 @@ FILE, STREAM, PARQUET = b"ARROW1\x00\x00", b"\xff\xff\xff\xff", b"PAR1"
 """First bytes: of the two forms of Arrow IPC, and of Parquet."""
 
 
-def read_parquet(data: bytes, name: str, field: Field) -> Parsed:
+def read_parquet(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return the rows of ``field``, or of the only column of lists of integers."""
     return _rows(_table(data, name, "a Parquet", _parquet), name, field)
 
 
-def read_arrow(data: bytes, name: str, field: Field) -> Parsed:
+def read_arrow(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return the rows of ``field``, or of the only column of lists of integers, of an Arrow IPC file or stream."""
     return _rows(_table(data, name, "an Arrow IPC", _ipc), name, field)
 
@@ -54,12 +63,12 @@ def _ipc(source: Any) -> Any:
 
 def _table(data: bytes, name: str, kind: str, read: Callable[[Any], Any]) -> Any:
     with _refusing(name, kind):
-        table = read(pyarrow(name).BufferReader(data))
+        table = read(import_pyarrow(name).BufferReader(data))
         table.validate(full=True)
     return table
 
 
-def parquet_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+def read_parquet_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of some rows at a time; see ``ReadChunks``."""
 
     def batches(data: Any) -> Iterator[Any]:
@@ -74,7 +83,7 @@ def parquet_chunks(source: Source, field: Field, made: Callable[[RaggedSequences
     return _chunks(source, field, made, ("a Parquet", "OSFile"), batches, read_parquet)
 
 
-def arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+def read_arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of some rows at a time; see ``ReadChunks``."""
 
     def batches(data: Any) -> Iterator[Any]:
@@ -111,7 +120,7 @@ def _chunks(
     made: Callable[[RaggedSequences], T],
     opened: tuple[str, Literal["OSFile", "memory_map"]],
     batches: Callable[[Any], Iterator[Any]],
-    read: Callable[[bytes, str, Field], Parsed],
+    read: Callable[[bytes, str, Field], ParsedRows],
 ) -> Iterator[Chunk[T]]:
     name, (kind, opener) = source.name, opened
     with _refusing(name, kind), _opened(source, opener) as data:
@@ -120,29 +129,29 @@ def _chunks(
         chosen = _chosen(schema, field, name)
         if not _is_integers(schema.field(chosen).type, Field()):
             parsed = read(source.read(), name, field)
-            yield chunk_of(judged(parsed, name), parsed, made)
+            yield make_chunk(check_rows(parsed, name), parsed, made)
             return
 
         def work(batch: Any) -> T | MaskcliError:
             try:
                 batch.validate(full=True)
-                rows = from_foreign(batch.column(batch.schema.get_field_index(chosen)))
+                rows = convert_foreign(batch.column(batch.schema.get_field_index(chosen)))
                 assert isinstance(rows, RaggedSequences)  # noqa: S101 - what a column of lists is
-                return made(checked(rows))
+                return made(check_ragged(rows))
             except MaskcliError as error:
                 return error if error.row is not None else error.at(name)
 
         row = 0
-        for batch, result in in_order(work, ahead(found)):
+        for batch, result in map_in_order(work, prefetch(found)):
             where = _row_of(name, row)
-            yield Chunk(batch.num_rows, raised(result, where), where)
+            yield Chunk(batch.num_rows, raise_or_return(result, where), where)
             row += batch.num_rows
 
 
 @contextlib.contextmanager
 def _opened(source: Source, opener: Literal["OSFile", "memory_map"]) -> Iterator[Any]:
     """Yield a file for pyarrow: read or mapped into memory, or unpacked where it is packed or a pipe."""
-    pa = pyarrow(source.name)
+    pa = import_pyarrow(source.name)
     if source.file is not None and not source.is_packed:
         with getattr(pa, opener)(str(source.file)) as file:
             yield file
@@ -153,7 +162,7 @@ def _opened(source: Source, opener: Literal["OSFile", "memory_map"]) -> Iterator
 @contextlib.contextmanager
 def _refusing(name: str, kind: str) -> Iterator[None]:
     """Say of a file that pyarrow cannot read what it says."""
-    pa = pyarrow(name)
+    pa = import_pyarrow(name)
     try:
         yield
     except MaskcliError:
@@ -174,7 +183,7 @@ def _chosen(schema: Any, field: Field, name: str) -> str:
         raise InputError(
             where=name,
             expected="columns of different names",
-            received=f"columns named {quoted(names)}",
+            received=f"columns named {quote_names(names)}",
             fix="Rename the columns.",
         )
     chosen = field.name if field.name is not None else _only(schema, field, name)
@@ -182,17 +191,17 @@ def _chosen(schema: Any, field: Field, name: str) -> str:
         raise InputError(
             where=name,
             expected=f"a column named {chosen!r}",
-            received=f"columns named {quoted(names)}",
+            received=f"columns named {quote_names(names)}",
             fix=f"Name the column with {field.option}.",
         )
     return chosen
 
 
-def _rows(table: Any, name: str, field: Field) -> Parsed:
+def _rows(table: Any, name: str, field: Field) -> ParsedRows:
     if field is json_text.WHOLE:
         _chosen(table.schema, Field(table.column_names[0]) if table.column_names else field, name)
-        return Parsed(table.to_pylist(), _row_of(name))
-    return Parsed(_column(table[_chosen(table.schema, field, name)], name), _row_of(name))
+        return ParsedRows(table.to_pylist(), _row_of(name))
+    return ParsedRows(_column(table[_chosen(table.schema, field, name)], name), _row_of(name))
 
 
 def _only(schema: Any, field: Field, name: str) -> str:
@@ -203,7 +212,7 @@ def _only(schema: Any, field: Field, name: str) -> str:
     raise InputError(
         where=name,
         expected=f"one column of lists of {'numbers' if field.numbers else 'integers'}",
-        received=f"{quoted(found)} among the columns {quoted(schema.names)}",
+        received=f"{quote_names(found)} among the columns {quote_names(schema.names)}",
         fix=f"Name the column with {field.option}.",
     )
 
@@ -213,7 +222,7 @@ def _column(column: Any, name: str) -> RaggedSequences | list[Any]:
     if not _is_integers(column.type, Field()):
         return list(column.to_pylist())
     try:
-        rows = from_foreign(column)
+        rows = convert_foreign(column)
     except InputError as error:
         raise error.at(_row_of(name)(error.row) if error.row is not None else name) from None
     return rows if isinstance(rows, RaggedSequences) else np.asarray(rows).tolist()
@@ -244,6 +253,8 @@ def _looks_like_arrow(data: bytes) -> bool:
 
 
 FORMATS = (
-    Format("parquet", (".parquet", ".pq"), read_parquet, lambda data: data.startswith(PARQUET), chunks=parquet_chunks),
-    Format("arrow", (".arrow", ".feather", ".arrows"), read_arrow, _looks_like_arrow, chunks=arrow_chunks),
+    Format(
+        "parquet", (".parquet", ".pq"), read_parquet, lambda data: data.startswith(PARQUET), chunks=read_parquet_chunks
+    ),
+    Format("arrow", (".arrow", ".feather", ".arrows"), read_arrow, _looks_like_arrow, chunks=read_arrow_chunks),
 )

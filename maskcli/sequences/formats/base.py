@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.sources import Source
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Parsed:
+class ParsedRows:
     """The rows of one file, framed but with no value judged yet.
 
     Attributes:
@@ -97,7 +97,7 @@ class Format:
 
     name: str
     suffixes: tuple[str, ...]
-    read: Callable[[bytes, str, Field], Parsed]
+    read: Callable[[bytes, str, Field], ParsedRows]
     looks_like: Callable[[bytes], bool]
     writer: Writer | None = None
     chunks: ReadChunks | None = None
@@ -106,7 +106,7 @@ class Format:
     needs_rows: bool = False
 
 
-def judged(parsed: Parsed, name: str) -> RaggedSequences:
+def check_rows(parsed: ParsedRows, name: str) -> RaggedSequences:
     """Return the rows as sequences; raise InputError with the place of a value that is no integer."""
     try:
         return as_ragged(parsed.rows)
@@ -114,7 +114,7 @@ def judged(parsed: Parsed, name: str) -> RaggedSequences:
         raise error.at(parsed.where(error.row) if error.row is not None else name) from None
 
 
-def chunk_of(ragged: RaggedSequences, parsed: Parsed, made: Callable[[RaggedSequences], T]) -> Chunk[T]:
+def make_chunk(ragged: RaggedSequences, parsed: ParsedRows, made: Callable[[RaggedSequences], T]) -> Chunk[T]:
     """Return what ``made`` makes of sequences, whose errors are given the place of their row."""
     try:
         return Chunk(len(ragged), made(ragged), parsed.where, parsed.layout)
@@ -122,14 +122,14 @@ def chunk_of(ragged: RaggedSequences, parsed: Parsed, made: Callable[[RaggedSequ
         raise error if error.row is None else error.at(parsed.where(error.row)) from None
 
 
-def raised(result: T | MaskcliError, where: Callable[[int], str]) -> T:
+def raise_or_return(result: T | MaskcliError, where: Callable[[int], str]) -> T:
     """Return a result, or raise the error that it is, with the place of its row."""
     if not isinstance(result, MaskcliError):
         return result
     raise result if result.row is None else result.at(where(result.row))
 
 
-def decode(data: bytes, name: str, line: int = 1, offset: int = 0) -> str:
+def decode_text(data: bytes, name: str, line: int = 1, offset: int = 0) -> str:
     """Return UTF-8 text; raise InputError with the line of the first bad byte.
 
     ``line`` and ``offset`` are those of the first byte in the file.
@@ -151,7 +151,7 @@ def write_text(out: BinaryIO, lines: Iterable[str]) -> None:
     out.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def quoted(names: Sequence[object]) -> str:
+def quote_names(names: Sequence[object]) -> str:
     """Return names for a message, quoted; a long list is cut."""
     shown = ", ".join(repr(name) for name in names[:8])
     return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown or "none"

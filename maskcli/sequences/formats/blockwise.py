@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import RaggedSequences
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.blocks import Block
-from maskcli.sequences.formats.base import Chunk, Parsed, chunk_of, decode, judged, raised
+from maskcli.sequences.fast.rows import FastRows
+from maskcli.sequences.formats.base import Chunk, ParsedRows, check_rows, decode_text, make_chunk, raise_or_return
 from maskcli.sequences.sources import Source, Stream
-from maskcli.sequences.threads import in_order
+from maskcli.sequences.threads import map_in_order
 
 T = TypeVar("T")
 SMALL = 2**12
@@ -19,49 +19,34 @@ SMALL = 2**12
 Where = Callable[[int], str]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Quick:
-    """The rows of a block of which there is no doubt.
-
-    Attributes:
-        rows: the sequences.
-        field: of the records that they are in; None for bare lists.
-        records: with an empty list in ``field``; None where they have no other field.
-    """
-
-    rows: RaggedSequences
-    field: str | None = None
-    records: Sequence[dict[str, Any]] | None = None
-
-
-class Reader(Protocol):
-    """How one file is read; all but ``quick`` is asked for one block after the other."""
+class BlockReader(Protocol):
+    """How one file is read; all but ``parse_fast`` is asked for one block after the other."""
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         """Yield the file in blocks of whole rows."""
 
-    def quick(self, block: Block) -> Quick | None:
+    def parse_fast(self, block: Block) -> FastRows | None:
         """Return the rows of a block, or None in doubt; in any thread."""
 
-    def goes_on(self, quick: Quick, /) -> bool:
+    def continues(self, quick: FastRows, /) -> bool:
         """Return whether these rows are of the kind of those before."""
 
-    def plain(self, block: Block, where: Where, row: int, /) -> RaggedSequences | None:
+    def parse_strict(self, block: Block, where: Where, row: int, /) -> RaggedSequences | None:
         """Return the rows of any block, None for no rows; raise InputError for what is no sequence of integers."""
 
     def where(self, block: Block, row: int, /) -> Where:
         """Return what names the place of row ``i`` of a block; ``row`` is its first. It is asked once."""
 
 
-def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+def read_blocks(source: Source, reader: BlockReader, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of the rows of each block, in order.
 
     Raises:
         InputError: for what is no sequence of integers, and whatever ``made`` raises, with its place.
     """
 
-    def work(block: Block) -> tuple[Quick, T | MaskcliError] | None:
-        quick = reader.quick(block) if len(block.data) >= SMALL else None
+    def work(block: Block) -> tuple[FastRows, T | MaskcliError] | None:
+        quick = reader.parse_fast(block) if len(block.data) >= SMALL else None
         if quick is None:
             return None
         try:
@@ -71,14 +56,14 @@ def read_blocks(source: Source, reader: Reader, made: Callable[[RaggedSequences]
 
     row = 0
     with source.open() as stream:
-        for block, done in in_order(work, reader.blocks(stream)):
+        for block, done in map_in_order(work, reader.blocks(stream)):
             where = reader.where(block, row)
             chunk: Chunk[T] | None
-            if done is not None and reader.goes_on(done[0]):
-                chunk = Chunk(len(done[0].rows), raised(done[1], where), where)
+            if done is not None and reader.continues(done[0]):
+                chunk = Chunk(len(done[0].rows), raise_or_return(done[1], where), where)
             else:
-                rows = reader.plain(block, where, row)
-                chunk = None if rows is None else chunk_of(rows, Parsed(rows, where), made)
+                rows = reader.parse_strict(block, where, row)
+                chunk = None if rows is None else make_chunk(rows, ParsedRows(rows, where), made)
             if chunk is not None:
                 yield chunk
                 row += chunk.rows
@@ -95,13 +80,13 @@ class LineReader:
         """Return the line of each row."""
         return lambda index: f"{self.name}:{row + index + 1}"
 
-    def plainly(
+    def parse_lines(
         self, block: Block, row: int, split: Callable[[str], list[str]], parse: Callable[[str, str], Any]
     ) -> tuple[list[Any], InputError | None]:
         """Return what ``parse`` makes of each line, given with its place, and the first error, which ends them."""
         where, parsed = self.where(block, row), []
         try:
-            for index, line in enumerate(split(decode(block.data, self.name, row + 1, block.start))):
+            for index, line in enumerate(split(decode_text(block.data, self.name, row + 1, block.start))):
                 parsed.append(parse(line, where(index)))
         except InputError as error:
             return parsed, error
@@ -109,12 +94,12 @@ class LineReader:
 
     def sound(self, rows: list[Any], error: InputError | None, where: Where) -> RaggedSequences | None:
         """Return rows as sequences, None for no rows; raise what is wrong with one of them, or else ``error``."""
-        ragged = judged(Parsed(rows, where), self.name) if rows else None
+        ragged = check_rows(ParsedRows(rows, where), self.name) if rows else None
         if error is not None:
             raise error
         return ragged
 
 
-def whole_lines(block: Block) -> bytes:
+def complete_lines(block: Block) -> bytes:
     """Return the lines of a block, the last with its end."""
     return block.data if block.data.endswith(b"\n") else block.data + b"\n"

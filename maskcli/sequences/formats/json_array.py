@@ -8,22 +8,34 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records import Layout, PaddedBatch, RaggedSequences
-from maskcli.render.documents import dumps, pad_document
-from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut, skip_bom, workspace
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.render.documents import dumps, make_pad_document
+from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut_blocks, skip_bom
+from maskcli.sequences.fast.parse import parse_json_array
+from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, chunk_of, decode, judged, quoted
-from maskcli.sequences.formats.blockwise import Quick, Where, read_blocks
-from maskcli.sequences.padding import check_layout, joined, validity
-from maskcli.sequences.ragged import describe, ragged_from_rows, unpad
+from maskcli.sequences.formats.base import (
+    Add,
+    Chunk,
+    Field,
+    Format,
+    ParsedRows,
+    check_rows,
+    decode_text,
+    make_chunk,
+    quote_names,
+)
+from maskcli.sequences.formats.blockwise import Where, read_blocks
+from maskcli.sequences.padding import check_layout, join_batches, make_validity
+from maskcli.sequences.ragged import describe_value, join_rows, unpad
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
 
 
-def read(data: bytes, name: str, field: Field) -> Parsed:
+def read_json(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return the sequences of one JSON document."""
-    text = decode(data.removeprefix(BOM), name)
+    text = decode_text(data.removeprefix(BOM), name)
     document = _parse(text, name)
     if isinstance(document, dict):
         if field.name is not None:
@@ -31,20 +43,23 @@ def read(data: bytes, name: str, field: Field) -> Parsed:
         return _from_maskcli(document, name)
     if not isinstance(document, list):
         raise InputError(
-            where=name, expected="a JSON array of sequences", received=describe(document), fix="Write [[1, 2], [3]]."
+            where=name,
+            expected="a JSON array of sequences",
+            received=describe_value(document),
+            fix="Write [[1, 2], [3]].",
         )
 
     def where(row: int) -> str:
         return f"{name}:{_line_of(text, row)} (sequence {row + 1})"
 
     if any(isinstance(entry, dict) for entry in document):
-        return Parsed(json_text.field_rows(document, field, name, where), where)
+        return ParsedRows(json_text.get_field_rows(document, field, name, where), where)
     if field.name is not None:
         raise _no_field(field, name, "an array of bare sequences")
-    return Parsed(document, where)
+    return ParsedRows(document, where)
 
 
-def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+def read_json_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of the rows of each block, and from one that cannot be told apart on, of all the rest.
 
     See ``ReadChunks``.
@@ -55,11 +70,11 @@ def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -
             yield chunk
             row += chunk.rows
     except _Uncut:
-        parsed = read(source.read(), source.name, reader.field)
-        whole = judged(parsed, source.name)
+        parsed = read_json(source.read(), source.name, reader.field)
+        whole = check_rows(parsed, source.name)
         rest = RaggedSequences(whole.values[whole.row_splits[row] :], whole.row_splits[row:] - whole.row_splits[row])
         if len(rest):
-            yield chunk_of(rest, Parsed(rest, lambda index: parsed.where(row + index)), made)
+            yield make_chunk(rest, ParsedRows(rest, lambda index: parsed.where(row + index)), made)
 
 
 class _Uncut(Exception):  # noqa: N818 - it ends an attempt
@@ -84,7 +99,7 @@ class _Reader:
         head = stream.read(stream.peek(BLOCK).index(b"[") + 1)
         close = b"}" if stream.peek(BLOCK).lstrip(WHITE).startswith(b"{") else b"]"
         ahead: Block | None = None
-        for block in cut(stream, lambda data: _end_of_entries(data, close), start + len(head)):
+        for block in cut_blocks(stream, lambda data: _end_of_entries(data, close), start + len(head)):
             if ahead is not None:
                 yield ahead
             # In place of the bracket of the whole array stands a comma, with which the others begin.
@@ -93,15 +108,13 @@ class _Reader:
             raise _Uncut
         yield Block(_without_bracket(ahead.data), ahead.start)
 
-    def quick(self, block: Block) -> Quick | None:
-        from maskcli.sequences.formats.json_frames import array_frame, quickly
+    def parse_fast(self, block: Block) -> FastRows | None:
+        return parse_json_array(block.data)
 
-        return quickly(block.data, array_frame, True, workspace())
-
-    def goes_on(self, quick: Quick) -> bool:
+    def continues(self, quick: FastRows) -> bool:
         return self._entries.take(quick.field)
 
-    def plain(self, block: Block, where: Where, _row: int) -> RaggedSequences | None:
+    def parse_strict(self, block: Block, where: Where, _row: int) -> RaggedSequences | None:
         data = block.data.lstrip(WHITE)
         try:
             entries = json.loads(f"[{data[1:].decode()}]") if data.startswith(b",") else None
@@ -109,7 +122,7 @@ class _Reader:
             entries = None
         if not entries or (self._named and not any(isinstance(entry, dict) for entry in entries)):
             raise _Uncut  # The whole says what is wrong.
-        return judged(Parsed(self._entries.rows(entries, where), where), self._source.name)
+        return check_rows(ParsedRows(self._entries.rows(entries, where), where), self._source.name)
 
     def where(self, block: Block, row: int) -> Where:
         start, size = block.start, len(block.data)
@@ -150,11 +163,11 @@ def _line_in(stream: Stream, start: int, size: int, index: int) -> int:
 
 
 @contextlib.contextmanager
-def writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+def open_json_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
     """Write the document that ``maskcli pad --format json`` prints; see ``Format.writer``."""
     parts: list[PaddedBatch] = []
     yield parts.append
-    out.write(dumps(pad_document(joined(parts))))
+    out.write(dumps(make_pad_document(join_batches(parts))))
 
 
 def _no_field(field: Field, name: str, received: str) -> InputError:
@@ -166,7 +179,7 @@ def _no_field(field: Field, name: str, received: str) -> InputError:
     )
 
 
-def looks_like(data: bytes) -> bool:
+def looks_like_json(data: bytes) -> bool:
     """Return whether content is one document: an array of arrays or objects, or an object that no line ends."""
     if data.startswith(b"["):
         inside = data[1:].lstrip()
@@ -187,7 +200,7 @@ def _parse(text: str, name: str) -> Any:
         )
     fix = "Look for a missing bracket, comma or quote there or just before. JSON Lines wants --input-format jsonl."
     try:
-        return json_text.parse(text, lambda error: f"{name}:{error.lineno}:{error.colno}", fix)
+        return json_text.parse_json(text, lambda error: f"{name}:{error.lineno}:{error.colno}", fix)
     except InputError as error:
         raise error.at(name) from None
 
@@ -203,14 +216,14 @@ def _line_of(text: str, row: int) -> int:
     return text.count("\n", 0, start) + 1
 
 
-def _from_maskcli(found: dict[str, Any], name: str) -> Parsed:
+def _from_maskcli(found: dict[str, Any], name: str) -> ParsedRows:
     """Return the padded batch of a maskcli document: its own fields, or those of its ``batch``."""
     schema = str(found.get("schema", ""))
     if not schema.startswith("maskcli/"):
         raise InputError(
             where=name,
             expected="a JSON array of sequences, or a document that maskcli printed",
-            received=f"an object with the fields {quoted(list(found))}",
+            received=f"an object with the fields {quote_names(list(found))}",
             fix="Write [[1, 2], [3]]; objects, one a line, are JSON Lines (--input-format jsonl).",
         )
     try:
@@ -219,7 +232,7 @@ def _from_maskcli(found: dict[str, Any], name: str) -> Parsed:
         layout = check_layout(layout)
         if layout.dtype not in ("int32", "int64"):
             raise InputError(expected="dtype int32 or int64", received=layout.dtype, fix="Pad it again.")
-        return Parsed(_unpadded(padded, layout), lambda row: f"{name} (sequence {row + 1})", layout)
+        return ParsedRows(_unpadded(padded, layout), lambda row: f"{name} (sequence {row + 1})", layout)
     except MaskcliError as error:
         raise InputError(where=name, expected=error.expected, received=error.received, fix=error.fix) from None
     except (KeyError, TypeError) as error:
@@ -233,14 +246,14 @@ def _from_maskcli(found: dict[str, Any], name: str) -> Parsed:
 
 def _unpadded(padded: dict[str, Any], layout: Layout) -> RaggedSequences:
     """Return the sequences of a padded batch, whose every row must have ``maxlen`` tokens."""
-    tokens, lengths = ragged_from_rows(padded["tokens"]), ragged_from_rows([padded["lengths"]]).values
+    tokens, lengths = join_rows(padded["tokens"]), join_rows([padded["lengths"]]).values
     if set(tokens.lengths.tolist()) != {layout.maxlen} or len(lengths) != len(tokens) or (lengths < 0).any():
         raise InputError(
             expected=f"rows of {layout.maxlen} tokens, and a length for each",
             received=f"rows of {sorted(set(tokens.lengths.tolist()))} tokens, and {len(lengths)} lengths",
             fix="Pass on what maskcli printed as it is.",
         )
-    return unpad(tokens.values.reshape(len(tokens), -1), validity(lengths, layout))
+    return unpad(tokens.values.reshape(len(tokens), -1), make_validity(lengths, layout))
 
 
 def _is_array(head: bytes) -> bool:
@@ -249,4 +262,8 @@ def _is_array(head: bytes) -> bool:
     return head.startswith(b"[") and head[1:].lstrip(WHITE)[:1] in (b"[", b"{")
 
 
-FORMATS = (Format("json", (".json",), read, looks_like, writer, chunks, _is_array, in_parts=False),)
+FORMATS = (
+    Format(
+        "json", (".json",), read_json, looks_like_json, open_json_writer, read_json_chunks, _is_array, in_parts=False
+    ),
+)

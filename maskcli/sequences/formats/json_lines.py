@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
-from maskcli.records import Layout, RaggedSequences
-from maskcli.sequences.blocks import WHITE, Block, end_of_lines, lines, workspace
+from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.sequences.blocks import WHITE, Block, find_line_end, split_lines
+from maskcli.sequences.fast.parse import parse_json_lines
+from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
-from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, ParsedRows, decode_text, write_text
+from maskcli.sequences.formats.blockwise import LineReader, Where, complete_lines, read_blocks
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
@@ -20,20 +22,20 @@ BLANKS = WHITE.decode()
 """Of JSON, and so of the blocks: Unicode has more, which are an error wherever they stand."""
 
 
-def read(data: bytes, name: str, field: Field) -> Parsed:
+def read_json_lines(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return a row for each line; ``field`` is found when only one holds lists of integers."""
-    found = _lines(decode(data.removeprefix(BOM), name))
+    found = _lines(decode_text(data.removeprefix(BOM), name))
     entries = [_parse(line, f"{name}:{number}") for number, line in enumerate(found, 1)]
 
     def where(row: int) -> str:
         return f"{name}:{row + 1}"
 
     if field.name is None and not any(isinstance(entry, dict) for entry in entries):
-        return Parsed(entries, where)
-    return Parsed(json_text.field_rows(entries, field, name, where), where)
+        return ParsedRows(entries, where)
+    return ParsedRows(json_text.get_field_rows(entries, field, name, where), where)
 
 
-def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+def read_json_lines_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of the rows of each block; see ``ReadChunks``."""
     return read_blocks(source, _Reader(source.name, field), made)
 
@@ -45,26 +47,23 @@ class _Reader(LineReader):
         self._entries = json_text.Entries(field, name)
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
-        return lines(stream, blank=False)
+        return split_lines(stream, blank=False)
 
-    def quick(self, block: Block) -> Quick | None:
-        from maskcli.sequences.formats.json_frames import line_frame, quickly
-        from maskcli.sequences.formats.json_records import records_quickly
+    def parse_fast(self, block: Block) -> FastRows | None:
+        whole = complete_lines(block)
+        filled = whole[: find_line_end(whole, blank=False)]
+        return parse_json_lines(filled, self._field)
 
-        whole = whole_lines(block)
-        filled = whole[: end_of_lines(whole, blank=False)]
-        return quickly(filled, line_frame, False, workspace()) or records_quickly(filled, self._field, workspace())
-
-    def goes_on(self, quick: Quick) -> bool:
+    def continues(self, quick: FastRows) -> bool:
         return self._entries.take(quick.field, quick.records, bool(len(quick.rows.values)))
 
-    def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
-        entries, error = self.plainly(block, row, _lines, _parse)
+    def parse_strict(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
+        entries, error = self.parse_lines(block, row, _lines, _parse)
         return self.sound(self._entries.rows(entries, where), error, where)
 
 
 @contextlib.contextmanager
-def writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+def open_json_lines_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
     """Write the tokens, a list a line; see ``Format.writer``."""
     yield lambda batch: write_text(out, (json.dumps(row) for row in batch.tokens.tolist()))
 
@@ -86,9 +85,18 @@ def _parse(line: str, where: str) -> Any:
         )
     fix = "Look for a missing bracket, comma or quote. A document over several lines wants --input-format json."
     try:
-        return json_text.parse(line, lambda error: f"{where}:{error.pos + 1}", fix)
+        return json_text.parse_json(line, lambda error: f"{where}:{error.pos + 1}", fix)
     except InputError as error:
         raise error.at(where) from None
 
 
-FORMATS = (Format("jsonl", (".jsonl", ".ndjson"), read, lambda data: data.startswith((b"[", b"{")), writer, chunks),)
+FORMATS = (
+    Format(
+        "jsonl",
+        (".jsonl", ".ndjson"),
+        read_json_lines,
+        lambda data: data.startswith((b"[", b"{")),
+        open_json_lines_writer,
+        read_json_lines_chunks,
+    ),
+)

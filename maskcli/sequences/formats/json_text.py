@@ -9,8 +9,8 @@ from itertools import chain
 from typing import Any
 
 from maskcli.errors import InputError
-from maskcli.sequences.formats.base import Field, quoted
-from maskcli.sequences.ragged import describe
+from maskcli.sequences.formats.base import Field, quote_names
+from maskcli.sequences.ragged import describe_value
 
 
 class _Whole(Field):
@@ -21,7 +21,7 @@ WHOLE = _Whole()
 """Given to a reader, this field makes its rows the records themselves; rows that are no records stay what they are."""
 
 
-def parse(text: str, where: Callable[[json.JSONDecodeError], str], fix: str) -> Any:
+def parse_json(text: str, where: Callable[[json.JSONDecodeError], str], fix: str) -> Any:
     """Return the value of a JSON text; raise InputError with the place that ``where`` makes of a decoder's error."""
     try:
         return json.loads(text)
@@ -36,11 +36,11 @@ def parse(text: str, where: Callable[[json.JSONDecodeError], str], fix: str) -> 
         ) from None
 
 
-def field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[[int], str]) -> list[Any]:
+def get_field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[[int], str]) -> list[Any]:
     """Return the sequence that each record holds in ``field``, or in the only field with lists of integers."""
     if isinstance(field, _Whole):
         return _whole_records(records, where)
-    chosen = field.name if field.name is not None else only_field(records, field, name)
+    chosen = field.name if field.name is not None else find_only_field(records, field, name)
     return _held_in(chosen, records, field, where)
 
 
@@ -51,14 +51,14 @@ def _held_in(chosen: str, records: Sequence[Any], field: Field, where: Callable[
             raise InputError(
                 where=where(index),
                 expected=f"an object with the field {chosen!r}",
-                received=describe(record),
+                received=describe_value(record),
                 fix=f"Write all entries as objects, or all as bare lists (and leave {field.option} out).",
             )
         if chosen not in record:
             raise InputError(
                 where=where(index),
                 expected=f"the field {chosen!r}",
-                received=f"the fields {quoted(list(record))}",
+                received=f"the fields {quote_names(list(record))}",
                 fix="Every record needs it; an empty sequence is [].",
             )
         rows.append(record[chosen])
@@ -71,13 +71,13 @@ def _whole_records(records: Sequence[Any], where: Callable[[int], str]) -> list[
             raise InputError(
                 where=where(index),
                 expected="an object, as on the other rows",
-                received=describe(record),
+                received=describe_value(record),
                 fix="Write all entries as objects, or all as bare lists.",
             )
     return list(records)
 
 
-def only_field(records: Sequence[Any], field: Field, name: str) -> str:
+def find_only_field(records: Sequence[Any], field: Field, name: str) -> str:
     """Return the one field that can hold the sequences: of integers in every record, or, where none is, of lists."""
     objects = [record for record in records if isinstance(record, dict)]
     return _only(_kinds(objects, dict.fromkeys(objects[0], NOTHING)), field, name)
@@ -116,7 +116,7 @@ def _only(kinds: Mapping[str, _Kind], field: Field, name: str) -> str:
     raise InputError(
         where=name,
         expected=f"one field that holds a list of {'numbers' if field.numbers else 'integers'} in every record",
-        received=f"{quoted(found)} among the fields {quoted(list(kinds))}",
+        received=f"{quote_names(found)} among the fields {quote_names(list(kinds))}",
         fix=f"Name the field with {field.option}.",
     )
 
@@ -176,7 +176,7 @@ class Entries:
             raise InputError(
                 where=where(index),
                 expected="a list, as on the rows before",
-                received=describe(entries[index]),
+                received=describe_value(entries[index]),
                 fix="Write all entries as objects, or all as bare lists.",
             )
         if not objects and self._chosen is None:

@@ -11,21 +11,21 @@ from typing import IO, Any, BinaryIO, Literal, TypeVar, cast
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import Ints, Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, chunk_of, judged, quoted
-from maskcli.sequences.padding import validity
+from maskcli.records.arrays import Array, Ints
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, ParsedRows, check_rows, make_chunk, quote_names
+from maskcli.sequences.padding import make_validity
 from maskcli.sequences.ragged import unpad
 from maskcli.sequences.sources import Source
 
 T = TypeVar("T")
-Array = np.ndarray[Any, np.dtype[Any]]
 PART = 2**22
 """Bytes at a time."""
 INT64 = np.dtype(np.int64)
 MAGIC = {"npy": b"\x93NUMPY", "npz": b"PK\x03\x04"}
 
 
-def read_npy(data: bytes, name: str, field: Field) -> Parsed:
+def read_npy(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return the rows of one array."""
     if field.name is not None:
         raise InputError(
@@ -34,16 +34,16 @@ def read_npy(data: bytes, name: str, field: Field) -> Parsed:
             received="a single array",
             fix=f"Leave {field.option} out.",
         )
-    return Parsed(_load(data, name, "npy"), _row_of(name))
+    return ParsedRows(_load(data, name, "npy"), _row_of(name))
 
 
-def read_npz(data: bytes, name: str, field: Field) -> Parsed:
+def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return the rows of ``field``, ``values`` with ``row_splits``, ``tokens`` with ``mask``, or the only array."""
     archive: Mapping[str, Array] = load_arrays(data, name)
     wanted = field.name
     ragged = {"values", "row_splits"}
     if wanted is None and (archive.keys() == ragged if field.numbers else ragged <= archive.keys()):
-        return Parsed(RaggedSequences(archive["values"], archive["row_splits"]), _row_of(name))
+        return ParsedRows(RaggedSequences(archive["values"], archive["row_splits"]), _row_of(name))
     if wanted is None and "tokens" in archive and not field.numbers:
         wanted = "tokens"
     if wanted is None and len(archive) == 1:
@@ -54,13 +54,13 @@ def read_npz(data: bytes, name: str, field: Field) -> Parsed:
             expected=f"an array named {wanted!r}"
             if wanted
             else "one array, tokens with mask, or values with row_splits",
-            received=f"arrays named {quoted(list(archive))}",
+            received=f"arrays named {quote_names(list(archive))}",
             fix=f"Name the array with {field.option}.",
         )
     mask = archive.get("mask") if wanted == "tokens" else archive.get(f"{wanted}.mask")
     if mask is None or field.numbers:
-        return Parsed(archive[wanted], _row_of(name))
-    return from_padded(archive[wanted], mask, name)
+        return ParsedRows(archive[wanted], _row_of(name))
+    return unpad_array(archive[wanted], mask, name)
 
 
 def load_arrays(data: bytes, name: str) -> dict[str, Array]:
@@ -69,7 +69,7 @@ def load_arrays(data: bytes, name: str) -> dict[str, Array]:
     return archive
 
 
-def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+def read_npy_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of some rows of an ``.npy`` at a time, mapped into memory; see ``ReadChunks``."""
     name = source.name
     shape = None
@@ -78,13 +78,13 @@ def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -
             shape = _mapped(source.file).shape
     if source.file is None or shape is None or len(shape) != 2 or not shape[0]:
         parsed = read_npy(source.read(), name, field)
-        yield chunk_of(judged(parsed, name), parsed, made)
+        yield make_chunk(check_rows(parsed, name), parsed, made)
         return
     step = max(1, PART // max(1, shape[1] * INT64.itemsize))
     for row in range(0, shape[0], step):
         # Mapped anew, or all that was read would stay in memory.
-        parsed = Parsed(np.asarray(_mapped(source.file)[row : row + step]), _row_of(name, row))
-        yield chunk_of(judged(parsed, name), parsed, made)
+        parsed = ParsedRows(np.asarray(_mapped(source.file)[row : row + step]), _row_of(name, row))
+        yield make_chunk(check_rows(parsed, name), parsed, made)
 
 
 def _mapped(path: Path) -> Array:
@@ -95,7 +95,7 @@ def _mapped(path: Path) -> Array:
 
 
 @contextlib.contextmanager
-def npy_writer(
+def open_npy_writer(
     out: IO[bytes], layout: Layout, rows: int | None = None, part: Literal["tokens", "mask"] = "tokens"
 ) -> Iterator[Add]:
     """Write tokens, or their mask, as one array; see ``Format.writer``."""
@@ -113,13 +113,13 @@ def npy_writer(
         assert _write_header(out, dtype, written, layout) == size  # noqa: S101 - NumPy leaves room for more rows
 
 
-def mask_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> contextlib.AbstractContextManager[Add]:
+def open_mask_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> contextlib.AbstractContextManager[Add]:
     """Write the mask as one array of booleans; see ``Format.writer``."""
-    return npy_writer(out, layout, rows, "mask")
+    return open_npy_writer(out, layout, rows, "mask")
 
 
 @contextlib.contextmanager
-def npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterator[Add]:
+def open_npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterator[Add]:
     """Write tokens, mask and lengths, in this order, as ``numpy.savez_compressed`` does; see ``Format.writer``."""
     import tempfile
     import zipfile
@@ -128,7 +128,7 @@ def npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterat
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, tempfile.TemporaryFile() as lengths:
         with (
             archive.open("tokens.npy", "w", force_zip64=True) as member,
-            npy_writer(member, layout, rows) as add_tokens,
+            open_npy_writer(member, layout, rows) as add_tokens,
         ):
 
             def add(batch: PaddedBatch) -> None:
@@ -139,7 +139,7 @@ def npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterat
         with archive.open("mask.npy", "w", force_zip64=True) as member:
             _write_header(member, np.dtype(bool), rows, layout)
             for some in _lengths(lengths):
-                member.write(validity(some, layout).data)
+                member.write(make_validity(some, layout).data)
         with archive.open("lengths.npy", "w", force_zip64=True) as member:
             _write_header(member, np.dtype(np.int64), rows)
             for some in _lengths(lengths):
@@ -193,7 +193,7 @@ def _unreadable(name: str, error: Exception) -> InputError:
     )
 
 
-def from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
+def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
     """Return the sequences of a padded array; its layout is read off the mask."""
     try:
         if mask.dtype != np.bool_:
@@ -229,10 +229,10 @@ def from_padded(tokens: Array, mask: Array, name: str) -> Parsed:
         trim=False,
         dtype="int64" if tokens.dtype.itemsize > 4 or tokens.dtype == np.uint32 else "int32",
     )
-    return Parsed(ragged, _row_of(name), layout)
+    return ParsedRows(ragged, _row_of(name), layout)
 
 
 FORMATS = (
-    Format("npy", (".npy",), read_npy, lambda data: data.startswith(MAGIC["npy"]), npy_writer, chunks),
-    Format("npz", (".npz",), read_npz, lambda data: data.startswith(MAGIC["npz"]), npz_writer, needs_rows=True),
+    Format("npy", (".npy",), read_npy, lambda data: data.startswith(MAGIC["npy"]), open_npy_writer, read_npy_chunks),
+    Format("npz", (".npz",), read_npz, lambda data: data.startswith(MAGIC["npz"]), open_npz_writer, needs_rows=True),
 )

@@ -14,10 +14,12 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records import Layout, RaggedSequences
-from maskcli.sequences.blocks import Block, lines, workspace
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Parsed, decode, write_text
-from maskcli.sequences.formats.blockwise import LineReader, Quick, Where, read_blocks, whole_lines
+from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.sequences.blocks import Block, split_lines
+from maskcli.sequences.fast.parse import parse_text
+from maskcli.sequences.fast.rows import FastRows
+from maskcli.sequences.formats.base import Add, Chunk, Field, Format, ParsedRows, decode_text, write_text
+from maskcli.sequences.formats.blockwise import LineReader, Where, complete_lines, read_blocks
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
@@ -26,15 +28,15 @@ _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 
 
-def read(data: bytes, name: str, field: Field) -> Parsed:
+def read_text(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return a row for each line; a cell that is no number stays text, for the check to name."""
     _check_field(field, name)
-    lines = _lines(decode(data.removeprefix(BOM), name))
+    lines = _lines(decode_text(data.removeprefix(BOM), name))
     rows = [_cells(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
-    return Parsed(rows, lambda row: f"{name}:{row + 1}")
+    return ParsedRows(rows, lambda row: f"{name}:{row + 1}")
 
 
-def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+def read_text_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield what ``made`` makes of the rows of each block; see ``ReadChunks``."""
     _check_field(field, source.name)
     return read_blocks(source, _Reader(source.name), made)
@@ -42,18 +44,16 @@ def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -
 
 class _Reader(LineReader):
     def blocks(self, stream: Stream) -> Iterator[Block]:
-        return lines(stream)
+        return split_lines(stream)
 
-    def quick(self, block: Block) -> Quick | None:
-        from maskcli.sequences.formats.text_frames import quickly
+    def parse_fast(self, block: Block) -> FastRows | None:
+        return parse_text(complete_lines(block))
 
-        return quickly(whole_lines(block), workspace())
-
-    def goes_on(self, _quick: Quick) -> bool:
+    def continues(self, _quick: FastRows) -> bool:
         return True
 
-    def plain(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
-        return self.sound(*self.plainly(block, row, _lines, _cells), where)
+    def parse_strict(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
+        return self.sound(*self.parse_lines(block, row, _lines, _cells), where)
 
 
 def _check_field(field: Field, name: str) -> None:
@@ -74,7 +74,7 @@ def _lines(text: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def csv_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+def open_csv_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
     """Write the tokens, a line a sequence, with commas; see ``Format.writer``."""
     yield lambda batch: write_text(out, (",".join(map(str, row)) for row in batch.tokens.tolist()))
 
@@ -109,6 +109,6 @@ def _number(cell: str) -> int | float | str:
 
 
 FORMATS = (
-    Format("text", (".txt", ".text"), read, lambda _: True, chunks=chunks),
-    Format("csv", (".csv", ".tsv"), read, lambda _: True, csv_writer, chunks),
+    Format("text", (".txt", ".text"), read_text, lambda _: True, chunks=read_text_chunks),
+    Format("csv", (".csv", ".tsv"), read_text, lambda _: True, open_csv_writer, read_text_chunks),
 )

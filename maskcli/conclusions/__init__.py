@@ -1,0 +1,1 @@
+"""Sentences and verdicts that follow from measurements."""

@@ -1,0 +1,1 @@
+"""Data as the inputs and targets of a model."""

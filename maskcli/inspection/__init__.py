@@ -1,1 +1,0 @@
-"""What happens inside a model: a batch run through it becomes evidence."""

@@ -1,0 +1,1 @@
+"""Find out by further runs whether padding changes results."""

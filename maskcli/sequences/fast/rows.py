@@ -1,0 +1,24 @@
+"""The result of a fast reader."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from maskcli.records.sequences import RaggedSequences
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FastRows:
+    """The rows of a block of which there is no doubt.
+
+    Attributes:
+        rows: the sequences.
+        field: of the records that they are in; None for bare lists.
+        records: with an empty list in ``field``; None where they have no other field.
+    """
+
+    rows: RaggedSequences
+    field: str | None = None
+    records: Sequence[dict[str, Any]] | None = None

@@ -1,0 +1,1 @@
+"""One recorded run of a model: its calls, their masks, its outputs."""

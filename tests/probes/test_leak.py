@@ -1,0 +1,219 @@
+"""Each probe finds what the others miss, none cries wolf, and positions are no leak."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import maskcli
+from maskcli.probes.compare import bound_rounding
+from maskcli.probes.context import ProbeContext
+from maskcli.records.leak import Leak, Probe
+from maskcli.records.model import ModelInput
+from maskcli.trace.recorder import record_run
+from maskcli.trace.run import trace_model
+
+POST = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6]]
+
+
+def model_of(head: Callable[[Any], Any], timesteps: int | None = None, mask_zero: bool = True) -> Any:
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((timesteps,), dtype="int32", name="tokens")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return keras.Model(tokens, head(layers.Embedding(10, 4, mask_zero=mask_zero)(tokens)))
+
+
+def leak_of(model: Any, rows: Any = POST, **options: Any) -> Leak:
+    evidence = maskcli.check(rows, model=model, **options).examination.model
+    assert evidence is not None
+    assert evidence.leak is not None
+    return evidence.leak
+
+
+def by_name(leak: Leak) -> dict[str, Probe]:
+    return {probe.name: probe for probe in leak.probes}
+
+
+def which(leak: Leak) -> set[str]:
+    return {probe.name for probe in leak.probes if probe.leaks}
+
+
+def states(x: Any, **options: Any) -> Any:
+    return layers.LSTM(3, return_sequences=True, **options)(x)
+
+
+def test_an_unmasked_lstm_leaks_by_every_probe() -> None:
+    leak = leak_of(model_of(layers.LSTM(3), mask_zero=False))
+    assert which(leak) == {"replace", "alone", "columns", "gradient"}
+    assert leak.first_call is not None
+    assert leak.first_call.startswith("lstm")
+    assert list(leak.entries) == [leak.first_call]
+
+
+def test_other_content_misses_a_maximum_over_zeroed_states_and_a_row_alone_finds_it() -> None:
+    leak = leak_of(model_of(lambda x: layers.GlobalMaxPooling1D()(states(x, zero_output_for_mask=True))))
+    assert "alone" in which(leak)
+    assert not {"replace", "gradient"} & which(leak)
+
+
+def test_more_columns_find_a_mean_over_repeated_states() -> None:
+    class Mean(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return keras.ops.mean(inputs, axis=1)
+
+    leak = leak_of(model_of(lambda x: Mean(name="mean")(states(x))))
+    assert {"alone", "columns"} <= which(leak)
+    assert "replace" not in which(leak)
+    assert leak.first_call is not None
+    assert leak.first_call.startswith("mean")
+
+
+def test_a_maximum_over_repeated_states_is_right_under_post_padding_and_wrong_under_pre() -> None:
+    model = model_of(lambda x: layers.GlobalMaxPooling1D()(states(x)))
+    assert not leak_of(model).leaks
+    assert leak_of(model, padding="pre").leaks
+
+
+def test_a_fixed_length_is_tried_on_a_copy_that_takes_any() -> None:
+    leak = leak_of(model_of(lambda x: layers.GlobalMaxPooling1D()(states(x, zero_output_for_mask=True)), 6))
+    assert by_name(leak)["alone"].applicable
+    assert "alone" in which(leak)
+
+
+def test_what_cannot_take_another_length_says_so() -> None:
+    leak = leak_of(model_of(lambda x: layers.Dense(2)(layers.Flatten()(x)), 6))
+    probes = by_name(leak)
+    assert not probes["alone"].applicable
+    assert "one length only" in str(probes["alone"].why)
+    assert which(leak) == {"replace", "gradient"}
+
+
+def test_position_embeddings_under_pre_padding_are_no_leak() -> None:
+    class Positions(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = layers.Embedding(30, 4)
+            self.supports_masking = True
+
+        def build(self, _shape: Any) -> None:
+            self.table.build(None)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs + self.table(keras.ops.arange(keras.ops.shape(inputs)[1]))
+
+    model = model_of(lambda x: layers.GlobalAveragePooling1D()(Positions()(x)))
+    assert not leak_of(model).leaks
+    pre = leak_of(model, padding="pre")
+    assert not pre.leaks
+    assert "position" in str(by_name(pre)["alone"].why)
+    assert maskcli.check(POST, model=model, padding="pre", ignore=["MSK006"]).passed
+
+
+def test_the_worst_row_is_named_by_its_place_in_the_data() -> None:
+    rows = [[1, 2, 3, 4, 5, 6]] * 20 + [[7]] + [[1, 2, 3, 4, 5, 6]] * 20
+    leak = leak_of(model_of(layers.LSTM(3), mask_zero=False), rows)
+    assert leak.sample == 20
+
+
+def test_the_worst_timestep_is_named() -> None:
+    leak = leak_of(model_of(lambda x: layers.Conv1D(3, 3, padding="same")(x)))
+    assert (leak.sample, leak.timestep) in {(0, 2), (1, 1)}
+
+
+def test_an_explicit_mask_input_is_probed_through_that_input() -> None:
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    mask = keras.Input((None,), dtype="bool", name="mask")
+    right = keras.Model([tokens, mask], layers.LSTM(3)(layers.Embedding(10, 4)(tokens), mask=mask))
+    wrong = keras.Model([tokens, mask], layers.LSTM(3)(layers.Embedding(10, 4)(tokens)))
+    assert not leak_of(right).leaks
+    assert which(leak_of(wrong)) == {"replace", "alone", "columns", "gradient"}
+
+
+def test_features_are_replaced_behind_masking() -> None:
+    features = np.random.default_rng(0).normal(size=(3, 6, 2)).astype("float32")
+    features[0, 3:] = 0
+    features[1, 2:] = 0
+    inputs = keras.Input((None, 2), name="features")
+    right = leak_of(keras.Model(inputs, layers.LSTM(3)(layers.Masking()(inputs))), {"features": features})
+    wrong = leak_of(keras.Model(inputs, layers.LSTM(3)(inputs)), {"features": features})
+    assert (right.leaks, by_name(right)["replace"].applicable) == (False, True)
+    assert which(wrong) == {"replace", "alone", "columns", "gradient"}
+
+
+def test_of_features_without_masking_nothing_but_padding_is_replaced() -> None:
+    inputs = keras.Input((None, 2), name="features"), keras.Input((None,), dtype="bool", name="mask")
+    features = np.random.default_rng(0).normal(size=(2, 4, 2)).astype("float32")
+    features[1, 2:] = 0
+    leak = leak_of(keras.Model(inputs, layers.LSTM(3)(inputs[0], mask=inputs[1])), {"features": features})
+    assert by_name(leak)["replace"].applicable
+    assert not leak.leaks
+
+
+def test_a_model_that_reads_its_mask_off_the_values_is_not_fed_others() -> None:
+    class Mean(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            weight = keras.ops.cast(keras.ops.any(keras.ops.not_equal(inputs, 0.0), axis=-1, keepdims=True), "float32")
+            return keras.ops.sum(inputs * weight, axis=1) / keras.ops.sum(weight, axis=1)
+
+    features = np.ones((2, 4, 2), "float32")
+    features[1, 2:] = 0
+    inputs = keras.Input((None, 2), name="features")
+    leak = leak_of(keras.Model(inputs, Mean()(inputs)), {"features": features})
+    assert not leak.leaks
+    assert "of the values of features" in str(by_name(leak)["replace"].why)
+
+
+def test_randomness_that_cannot_be_switched_off_is_no_leak() -> None:
+    class Noise(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs + np.random.default_rng().normal()
+
+    leak = leak_of(model_of(lambda x: layers.LSTM(3)(Noise()(x))))
+    assert not leak.leaks
+    assert all("two runs" in str(probe.why) for probe in leak.probes)
+
+
+def test_dropout_rests() -> None:
+    assert not leak_of(model_of(lambda x: layers.LSTM(3)(layers.Dropout(0.5)(x)))).leaks
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_tolerance_follows_the_magnitude(scale: float) -> None:
+    right = leak_of(model_of(lambda x: layers.Rescaling(scale)(layers.GlobalAveragePooling1D()(x))))
+    wrong = leak_of(model_of(lambda x: layers.Rescaling(scale)(layers.LSTM(3)(x)), mask_zero=False))
+    assert not right.leaks
+    assert wrong.leaks
+    assert wrong.max_abs_change == pytest.approx(scale * 0.1, rel=100)
+
+
+def test_the_tolerance_grows_with_depth_and_width_and_the_coarseness_of_numbers() -> None:
+    def allowed(model: Any) -> float:
+        entries = record_run(model, np.array([[1, 2, 0]], "int32")).ended
+        return bound_rounding(entries)[entries[-1].index]
+
+    shallow, deep = model_of(layers.Dense(4)), model_of(lambda x: layers.Dense(4)(layers.Dense(64)(layers.Dense(4)(x))))
+    half = model_of(lambda x: layers.Dense(4, dtype="mixed_float16")(x))
+    assert allowed(shallow) < allowed(deep) < allowed(half)
+    assert allowed(shallow) < 1e-4
+
+
+def test_what_rounding_may_do_is_found_once_and_knows_what_is_learnt_later() -> None:
+    tokens = np.array([[1, 2, 0]], "int32")
+    inputs = (ModelInput("tokens", tokens, tokens != 0, "ids"),)
+    model = model_of(layers.Dense(4))
+    subject = ProbeContext(model, inputs, trace_model(model, tokens, inputs), np.arange(1))
+    before = subject.allowed
+    subject.floors[0] = 0.5
+    assert subject.allowed is before
+    assert before.at(0) == (bound_rounding(subject.base.ended)[0], 0.5)
+
+
+def test_no_padding_no_verdict() -> None:
+    assert leak_of(model_of(layers.LSTM(3), mask_zero=False), [[1, 2], [3, 4]]).probes == ()
