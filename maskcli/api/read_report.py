@@ -20,8 +20,8 @@ def read_report(path: str) -> Report:
     Raises:
         InputError: for a file that cannot be read, or is no such report.
     """
+    from maskcli.render.documents import read_report_document
     from maskcli.render.page.embedding import extract_document
-    from maskcli.render.report_document import read_report_document
 
     source = Source(path, "a report", HINT)
     data = source.read()

@@ -60,7 +60,7 @@ def check(
     """
     from maskcli.api.check import check as check_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
-    from maskcli.render.check_document import make_check_document
+    from maskcli.render.documents import make_document
     from maskcli.render.progress import show_spinner
     from maskcli.render.views import check as views
 
@@ -72,7 +72,7 @@ def check(
     doing = "Judging the data" if data_only else "Loading TensorFlow and running the model"
     with naming, show_spinner(doing), quiet_stderr(), quiet_stdout():
         report = check_model(data, data_only=data_only, **rules, **dataclasses.asdict(layout), **model)
-    answer.write(options.CommandResult(partial(make_check_document, report), partial(views.view, report)))
+    answer.write(options.CommandResult(partial(make_document, report), partial(views.view, report)))
     return ExitCode.OK if report.passed else ExitCode.FINDINGS
 
 

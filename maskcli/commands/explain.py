@@ -18,10 +18,11 @@ def explain(code: str, answer: options.OutputOptions) -> None:
 
     CODE is the code or the name of a rule, such as MSK001; `maskcli rules` lists them.
     """
-    from maskcli.render.rule_documents import make_explain_document
+    from maskcli.records.rules import explain_rule
+    from maskcli.render.documents import make_document
     from maskcli.render.views import explain as views
     from maskcli.rules.selection import find_rule
 
     answer.check_output()
     rule = find_rule(code)
-    answer.write(options.CommandResult(partial(make_explain_document, rule), partial(views.view, rule)))
+    answer.write(options.CommandResult(partial(make_document, explain_rule(rule)), partial(views.view, rule)))

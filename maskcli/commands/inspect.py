@@ -80,7 +80,7 @@ def inspect(
     """
     from maskcli.api.inspect import inspect as inspect_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
-    from maskcli.render.documents import make_inspect_document
+    from maskcli.render.documents import make_document
     from maskcli.render.progress import show_spinner
 
     answer.check_output(also=(*FORMS, "mermaid"))
@@ -97,5 +97,5 @@ def inspect(
         **prepare_pictures(svg),
         "mermaid": partial(_mermaid, inspection),
     }
-    answer.write(options.CommandResult(partial(make_inspect_document, inspection), view, others))
+    answer.write(options.CommandResult(partial(make_document, inspection), view, others))
     return ExitCode.DIFFERENT if inspection.mask_sources_agree is False else ExitCode.OK

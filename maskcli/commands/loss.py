@@ -51,7 +51,7 @@ def loss(
     """
     from maskcli.api.loss import loss as explain_loss
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
-    from maskcli.render.documents import make_loss_document
+    from maskcli.render.documents import make_document
     from maskcli.render.progress import show_progress
 
     answer.check_output(also=PICTURES)
@@ -64,9 +64,7 @@ def loss(
         report = explain_loss(data, **asked, **dataclasses.asdict(layout), **model, progress=progress)
     view = partial(_view, report, heat)
     answer.write(
-        options.CommandResult(
-            partial(make_loss_document, report), view, prepare_pictures(partial(draw_loss, report.first))
-        )
+        options.CommandResult(partial(make_document, report), view, prepare_pictures(partial(draw_loss, report.first)))
     )
 
 

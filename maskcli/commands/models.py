@@ -15,7 +15,8 @@ from maskcli.commands import options
 def models(answer: options.OutputOptions) -> None:
     """List the built-in models, and what each does with a mask."""
     from maskcli.api.models import models as list_models
-    from maskcli.render.documents import make_models_document
+    from maskcli.records.model import ModelList
+    from maskcli.render.documents import make_document
     from maskcli.render.parts import Limits, Part
     from maskcli.render.views import models as views
 
@@ -25,4 +26,4 @@ def models(answer: options.OutputOptions) -> None:
     def view(_limits: Limits) -> list[Part]:
         return views.view(found)
 
-    answer.write(options.CommandResult(partial(make_models_document, found), view))
+    answer.write(options.CommandResult(partial(make_document, ModelList(found)), view))

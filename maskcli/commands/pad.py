@@ -14,7 +14,7 @@ from maskcli.commands.heat_option import check_heat, heat_option
 from maskcli.commands.picture_output import PICTURES, check_pictures, prepare_pictures
 from maskcli.errors import UsageError
 from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
-from maskcli.render.documents import make_pad_document
+from maskcli.render.documents import make_document
 from maskcli.render.parts import Limits, Part
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
@@ -59,7 +59,7 @@ def pad(source: options.SourceOptions, answer: options.OutputOptions, heat: Any,
         write_batch(batch, output, mask_output)
     printed.write(
         options.CommandResult(
-            partial(make_pad_document, batch), partial(_view, batch, heat), prepare_pictures(partial(_picture, batch))
+            partial(make_document, batch), partial(_view, batch, heat), prepare_pictures(partial(_picture, batch))
         )
     )
 

@@ -85,7 +85,7 @@ def report(
 
     A model of your own without targets has no loss; --targets-field and the options of `maskcli loss` give it one.
     """
-    from maskcli.render.report_document import make_report_document
+    from maskcli.render.documents import make_document
     from maskcli.render.views import report as views
 
     answer.check_output(also=FORMS)
@@ -99,7 +99,7 @@ def report(
         made = _made(source, judging, rules_of(select, ignore), model)
     others = {**_pages(made), **prepare_pictures(partial(draw_report, made, picture, sample, feature, of))}
     with _fitting_together(from_):
-        answer.write(options.CommandResult(partial(make_report_document, made), partial(views.view, made), others))
+        answer.write(options.CommandResult(partial(make_document, made), partial(views.view, made), others))
 
 
 @contextlib.contextmanager
@@ -139,11 +139,10 @@ def _made(
 
 def _pages(made: Report) -> dict[options.Form, Any]:
     def html() -> bytes:
-        from maskcli.render.documents import dumps
+        from maskcli.render.documents import dumps, make_document
         from maskcli.render.page import render_page
-        from maskcli.render.report_document import make_report_document
 
-        return render_page(made, dumps(make_report_document(made)))
+        return render_page(made, dumps(make_document(made)))
 
     def mermaid() -> bytes:
         from maskcli.render.graph.mermaid import render_mermaid

@@ -14,9 +14,10 @@ from maskcli.commands import options
 @options.json_schema_option("rules")
 def rules(answer: options.OutputOptions) -> None:
     """List the rules: the code, the name and the severity of each, and what it finds."""
-    from maskcli.render.rule_documents import make_rules_document
+    from maskcli.records.rules import list_rules
+    from maskcli.render.documents import make_document
     from maskcli.render.views import rules as views
     from maskcli.rules import RULES
 
     answer.check_output()
-    answer.write(options.CommandResult(partial(make_rules_document, RULES), partial(views.view, RULES)))
+    answer.write(options.CommandResult(partial(make_document, list_rules(RULES)), partial(views.view, RULES)))

@@ -7,7 +7,14 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Occurrence:
-    """Where something occurs in a batch: how often, and the first time; ``timestep`` is None for a whole row."""
+    """How often something occurs in a batch, and where it occurs first.
+
+    Attributes:
+        count: how often it occurs.
+        sample: the first row with it.
+        timestep: the first timestep with it in that row; None if it is a whole row.
+        value: the id there; None if no id is meant.
+    """
 
     count: int
     sample: int
@@ -17,7 +24,7 @@ class Occurrence:
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
-    """Sequences of like length, padded to ``maxlen`` on their own."""
+    """Sequences of similar length, padded to ``maxlen`` separately from the others."""
 
     maxlen: int
     sequences: int
@@ -25,7 +32,7 @@ class Bucket:
 
 @dataclasses.dataclass(frozen=True)
 class DataFacts:
-    """What the data alone says, before any model.
+    """Facts about one input of ids, without a model.
 
     Attributes:
         name: of the input.
@@ -33,18 +40,18 @@ class DataFacts:
         padding: ``pre`` or ``post``.
         truncating: ``pre`` or ``post``.
         value: the padding id.
-        inner_padding: where ``value`` stands between other tokens of a sequence; None where it does not.
-        empty: rows without a token other than padding; None without such a row.
-        truncated_tokens: tokens that did not fit.
-        truncated_sequences: sequences that were cut.
+        inner_padding: the first ``value`` between other tokens of a sequence; None if there is none.
+        empty: rows that hold only padding; None if there are none.
+        truncated_tokens: number of tokens that truncation removed.
+        truncated_sequences: number of sequences that lost tokens.
         total_tokens: tokens of all sequences before truncation.
         smallest: the smallest id and its place; None without ids.
-        largest: the largest id and its place.
-        input_dim: ids that the Embedding knows; None where nobody said.
-        input_dim_from: where that number comes from: ``--input-dim``, or the name of the Embedding.
+        largest: the largest id and its place; None without ids.
+        input_dim: the number of ids that the Embedding has vectors for; None if unknown.
+        input_dim_from: the source of that number: ``--input-dim``, or the name of the Embedding.
         padded_timesteps: timesteps of the batch that are padding.
         buckets: lengths to which groups of the sequences could be padded instead.
-        bucketed_timesteps: padded timesteps that would be left with these buckets.
+        bucketed_timesteps: padded timesteps that these buckets would leave.
     """
 
     name: str

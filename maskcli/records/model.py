@@ -10,11 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
+from maskcli.records.fields import (
+    BatchShape,
+    Count,
+    Lengths,
+    Mask,
+    NonEmpty,
+    Positive,
+    Shape,
+    SourceOption,
+    TokenDtype,
+    Tokens,
+)
+from maskcli.records.sequences import PaddedBatch, Side
+
+ModelSource = Literal["built-in", "file", "factory", "object"]
+"""Where a model comes from."""
 
 
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
-    """What a model says of one of its inputs.
+    """An input that a model declares.
 
     Attributes:
         name: the name of the input.
@@ -37,12 +53,12 @@ class ModelInput:
     """One array that a model is called with.
 
     Attributes:
-        name: of the model's input, or of the data where the model names none.
+        name: of the model's input, or of the data if the model names no inputs.
         values: ``(batch, ...)``; axis 1 is time unless ``valid`` is None.
         valid: ``(batch, timesteps)``, False at padding; None for an input without timesteps.
-        kind: ``ids`` are integers ``(batch, timesteps)``; ``features`` have a vector a timestep; ``mask`` is a mask
-            that the model takes as an input, with True or 1 for valid; ``static`` has no timesteps.
-        padding: what padding is made of: an id, 0 for features, False or 0 for a mask.
+        kind: ``ids`` are integers ``(batch, timesteps)``; ``features`` have a vector for each timestep; ``mask`` is a
+            mask that the model takes as an input, with True or 1 for valid; ``static`` has no timesteps.
+        padding: the value of padding: an id, 0 for features, False or 0 for a mask.
     """
 
     name: str
@@ -58,43 +74,135 @@ class ModelInput:
 
     @property
     def counts_up(self) -> bool:
-        """Whether every row is the same run of integers, as the positions of timesteps are."""
+        """Whether every row is the same run of integers, such as the positions of timesteps."""
         values = self.values
         if values.ndim != 2 or values.dtype.kind not in "iu" or values.shape[1] < 2:
             return False
         return bool((values == values[0, 0] + np.arange(values.shape[1])).all())
 
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the array."""
+        return str(self.values.dtype)
+
+    @property
+    def padded_timesteps(self) -> Count | None:
+        """The number of padded timesteps; None without timesteps."""
+        return None if self.valid is None else int((~self.valid).sum())
+
 
 def find_primary(inputs: Sequence[ModelInput]) -> ModelInput | None:
-    """Return the input that timesteps are shown of: the first of ids, or else of features; None without timesteps."""
-    timed = [given for given in inputs if given.valid is not None and given.kind != "mask"]
-    return next((given for given in timed if given.kind == "ids"), timed[0] if timed else None)
+    """Return the input whose timesteps are shown: the first of ids, otherwise of features; None without timesteps."""
+    candidates = [entry for entry in inputs if entry.valid is not None and entry.kind != "mask"]
+    for entry in candidates:
+        if entry.kind == "ids":
+            return entry
+    return candidates[0] if candidates else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShownBatch:
+    """The timesteps of the primary input; the fields about padding are None if maskcli did not pad it.
+
+    Attributes:
+        shape: ``[batch, timesteps]``.
+        padding: the end of a row that was padded.
+        truncating: the end of a row that was cut.
+        maxlen: timesteps of each row.
+        value: the padding id.
+        dtype: of the tokens.
+        lengths: timesteps of each sequence before truncation and padding; valid timesteps if maskcli did not pad.
+        truncated_tokens: the number of tokens that truncation removed.
+        tokens: ``(batch, timesteps)``; None for features, which have a vector for each timestep.
+        valid: ``(batch, timesteps)``, False at padding that maskcli added, and at runs of the padding value at either
+            end of a row.
+    """
+
+    shape: BatchShape
+    padding: Side | None
+    truncating: Side | None
+    maxlen: Positive | None
+    value: int | None
+    dtype: TokenDtype | None
+    lengths: Lengths
+    truncated_tokens: Count | None
+    tokens: Tokens | None
+    valid: Mask
+
+
+def select_shown_batch(inputs: Sequence[ModelInput], batch: PaddedBatch | None) -> ShownBatch | None:
+    """Return the timesteps of the primary input; None without timesteps.
+
+    Args:
+        inputs: all inputs of the model.
+        batch: the sequences that maskcli padded; None if the data came as arrays.
+    """
+    primary = find_primary(inputs)
+    if primary is None or primary.valid is None or primary.lengths is None:
+        return None
+    rows, timesteps = primary.valid.shape
+    tokens = primary.values if primary.kind == "ids" else None
+    if batch is None or batch.tokens.shape != primary.values.shape:
+        return ShownBatch((rows, timesteps), None, None, None, None, None, primary.lengths, None, tokens, primary.valid)
+    return ShownBatch(
+        (rows, timesteps),
+        batch.layout.padding,
+        batch.layout.truncating,
+        batch.layout.maxlen,
+        batch.layout.value,
+        batch.layout.dtype,
+        batch.lengths,
+        batch.truncated_tokens,
+        tokens,
+        primary.valid,
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """What a built-in model is made of, in the words of the Keras arguments it is built with.
+    """The settings of a built-in model, named like the Keras arguments it is built with.
 
-    ``padding_id`` is the id that the mask source calls padding; ``zero_padding_row`` makes its embedding zero.
-    ``logits`` is the width of a Dense layer behind the model that makes logits of its outputs; None leaves it out.
+    Attributes:
+        name: of the built-in model.
+        mask_source: the part of the model that makes the mask.
+        input_dim: the number of ids that the Embedding has vectors for.
+        embedding_dim: the length of the vectors of the Embedding.
+        units: the width of the LSTM, or of the outputs.
+        return_sequences: whether there is an output for each timestep.
+        zero_output_for_mask: whether outputs at masked timesteps are zero.
+        zero_padding_row: whether the vector of the padding id is zero.
+        padding_id: the id that the mask source treats as padding.
+        seed: of the weights.
+        logits: the width of a Dense layer after the model that makes logits of its outputs; None without this layer.
     """
 
     name: str
-    mask_source: str
-    input_dim: int
-    embedding_dim: int
-    units: int
+    mask_source: SourceOption
+    input_dim: Positive
+    embedding_dim: Positive
+    units: Positive
     return_sequences: bool
     zero_output_for_mask: bool
     zero_padding_row: bool
-    padding_id: int
-    seed: int
+    padding_id: Count
+    seed: Count
     logits: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class BuiltinModel:
-    """One line of ``maskcli models``."""
+    """One line of ``maskcli models``.
+
+    Attributes:
+        name: for ``--model``.
+        layers: of the model, in order.
+        about: the effect of the model on a mask.
+    """
 
     name: str
     layers: str
@@ -102,19 +210,50 @@ class BuiltinModel:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelAbout:
-    """What model it was.
+class ModelList:
+    """The built-in models.
 
     Attributes:
-        name: a built-in name, a file, ``package.module:function``, or the name of a model that was handed over.
-        source: ``built-in``, ``file``, ``factory`` or ``object``.
-        type: its class name.
-        settings: what a built-in model was made of; None for others.
-        notes: what could not be restored with it.
+        models: all of them.
+    """
+
+    models: tuple[BuiltinModel, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelIdentity:
+    """The name of a model.
+
+    Attributes:
+        name: a built-in name, a file, package.module:function, or the name of a model object.
+        source: the origin of the model.
+        type: the class name of the model.
+    """
+
+    name: NonEmpty
+    source: ModelSource
+    type: NonEmpty
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelAbout:
+    """The name and the settings of a model; the settings are None unless it is a built-in model.
+
+    Attributes:
+        name: a built-in name, a file, package.module:function, or the name of a model object.
+        source: the origin of the model.
+        type: the class name of the model.
+        settings: of a built-in model; None for other models.
+        notes: parts that could not be restored with the model.
     """
 
     name: str
-    source: Literal["built-in", "file", "factory", "object"]
+    source: ModelSource
     type: str
     settings: ModelSettings | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The name of the model, without its settings."""
+        return ModelIdentity(self.name, self.source, self.type)

@@ -18,8 +18,7 @@ import maskcli
 from maskcli.api import report
 from maskcli.commands.pictures import REPORT_PICTURES
 from maskcli.errors import InputError
-from maskcli.render.documents import dumps
-from maskcli.render.report_document import make_report_document
+from maskcli.render.documents import dumps, make_document
 from tests.conftest import QUESTION, ROOT, Output
 
 Call = Callable[..., Output]
@@ -159,13 +158,13 @@ def test_from_goes_with_no_other_data_or_model(call: Call, option: list[str]) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "received no document that maskcli wrote"),
-        (b"<!doctype html><p>hello</p>", "received no document that maskcli wrote"),
-        (b'{"other": 1}', "received no document that maskcli wrote"),
+        (b"", "received a document that maskcli did not write"),
+        (b"<!doctype html><p>hello</p>", "received a document that maskcli did not write"),
+        (b'{"other": 1}', "received a document that maskcli did not write"),
         (b'{"schema": "maskcli/loss/1"}', "schema 'maskcli/loss/1'"),
         (b'{"schema": "maskcli/report/1"', "Expecting"),
-        (b'{"schema": "maskcli/report/1", "record": {}, "arrays": {}}', "Report: "),
-        (b"\xff\xfe\x00", "received no document that maskcli wrote"),
+        (b'{"schema": "maskcli/report/1", "record": {}, "arrays": {}}', "record: "),
+        (b"\xff\xfe\x00", "received a document that maskcli did not write"),
         (b'{"schema": ' + b"[" * 100_000, "nested too deep"),
     ],
 )
@@ -247,7 +246,7 @@ def maskcli_report_of_attention(folder: Path) -> str:
     model = keras.Model(ids, again(*[attention(hidden, hidden) + 1.0] * 2))
     report = maskcli.report(QUESTION, model=model, loss="mse", targets="zeros")
     path = folder / "report.json"
-    path.write_bytes(dumps(make_report_document(report)))
+    path.write_bytes(dumps(make_document(report)))
     return str(path)
 
 
@@ -281,7 +280,7 @@ def test_every_input_and_every_output_has_its_chart(call: Call, tmp_path: Path) 
     assert bare.max_abs_change_padding is not None
     assert bare.max_abs_change_padding > 0
     made, page = tmp_path / "report.json", tmp_path / "report.html"
-    made.write_bytes(dumps(make_report_document(report)))
+    made.write_bytes(dumps(make_document(report)))
     call("report", "--from", str(made), "--output", str(page), "--quiet")
     titles = re.findall("<figcaption><h3>(.*?)</h3>", page.read_text("utf-8"))
     assert titles[:2] == ["Tokens and mask of words", "Tokens and padding of tags"]

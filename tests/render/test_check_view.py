@@ -15,7 +15,7 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence, SavingResult
 from maskcli.records.leak import Leak, Probe
 from maskcli.records.model import ModelAbout
-from maskcli.render.check_document import make_check_document
+from maskcli.render.documents import make_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import make_file_console, render_bytes, render_text
 from maskcli.render.views.check import _lines, view
@@ -103,7 +103,7 @@ def test_every_finding_is_shown_whole(checked: CheckReport) -> None:
         assert f"{found.severity} {found.code}" in text
         for part in (found.rule, found.call, found.message, found.fix):
             assert re.sub(r"\s", "", part or "") in squeezed
-    note = [note for note in make_check_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
+    note = [note for note in make_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
     assert not note
 
 
@@ -191,10 +191,8 @@ def test_how_it_ends() -> None:
 
 
 def test_notes_say_what_could_not_be_seen() -> None:
-    assert make_check_document(REPORTS["not run"])["notes"][0].startswith(
-        "The model does not run on this data: Invalid"
-    )
-    assert "Whether its masks survive saving could not be tried: it raises" in shown(REPORTS["all"])
+    assert make_document(REPORTS["not run"])["notes"][0].startswith("The model does not run on this data: Invalid")
+    assert "Could not test whether the masks survive saving: it raises" in shown(REPORTS["all"])
 
 
 def test_a_file_gets_80_columns() -> None:

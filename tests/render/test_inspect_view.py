@@ -16,7 +16,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.model import ModelAbout, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
-from maskcli.render.documents import dumps, make_inspect_document
+from maskcli.render.documents import dumps, make_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import render_text
 from maskcli.render.views import inspect as inspect_view
@@ -99,7 +99,7 @@ def text(
 
 def document(given: Inspection) -> Any:
     """Return the document as a reader of JSON has it, after it was held against the schema."""
-    read = json.loads(dumps(make_inspect_document(given)))
+    read = json.loads(dumps(make_document(given)))
     jsonschema.validate(read, SCHEMA)
     assert [*read] == SCHEMA["required"]
     return read
@@ -401,7 +401,7 @@ def test_the_document_of_padded_sequences_says_how_they_were_padded() -> None:
 def test_the_document_has_all_of_a_call() -> None:
     one = call("a", "uses", mask_arguments={"query_mask": (MASK,), "key_mask": ()}, lost_at="b", takes_off=True)
     read = document(inspection(trace=(one,)))["trace"][0]
-    assert [*read] == SCHEMA["properties"]["trace"]["items"]["required"]
+    assert [*read] == SCHEMA["$defs"]["Call"]["required"]
     assert read["mask_arguments"] == {"query_mask": [MASK.tolist()], "key_mask": []}
     assert (read["masks_in"], read["shapes_in"], read["lost_at"]) == ([MASK.tolist()], [[3, 4, 5]], "b")
 

@@ -32,7 +32,7 @@ from maskcli.records.loss import (
 from maskcli.records.model import ModelAbout, ModelInput
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import Layout, PaddedBatch
-from maskcli.render.documents import dumps, make_loss_document
+from maskcli.render.documents import dumps, make_document
 from maskcli.render.heatmap import quantize_level
 from maskcli.render.numbers import format_percent
 from maskcli.render.parts import GLYPH_ROLES, HEAT, Limits
@@ -636,7 +636,7 @@ def test_percent(part: float | None, said: str) -> None:
 
 def document(given: LossReport) -> Any:
     """Return the document as a reader of JSON has it, after it was held against the schema."""
-    read = json.loads(dumps(make_loss_document(given)), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    read = json.loads(dumps(make_document(given)), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     jsonschema.validate(read, SCHEMA)
     assert [*read] == SCHEMA["required"]
     return read

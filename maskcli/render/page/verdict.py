@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from maskcli.records.check import Finding
 from maskcli.records.remark import Remark
 from maskcli.records.report import Report, Verdict
-from maskcli.render.check_document import list_notes
 from maskcli.render.numbers import format_count, format_share
 from maskcli.render.page.markup import escape_html, render_copyable, render_prose
 from maskcli.render.text_flow import split_code
@@ -104,7 +103,7 @@ def _fix(fix: str) -> str:
 def render_remarks(report: Report) -> str:
     """Return what else was seen, and what could not be."""
     inspection, seen = report.inspection, report.check.examination.model
-    told = (*inspection.model.notes, *(list_notes(seen) if seen is not None else ()))
+    told = (*inspection.model.notes, *(seen.list_gaps() if seen is not None else ()))
     listing = render_list((*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(told))))
     return f"<h3>Also seen</h3>{listing}" if listing else ""
 

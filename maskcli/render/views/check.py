@@ -14,7 +14,6 @@ from maskcli.records.evidence import ModelEvidence
 from maskcli.records.leak import Leak, Probe
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
-from maskcli.render.check_document import list_notes
 from maskcli.render.numbers import format_count, format_short
 from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Remarks, Role, Table, Text, make_cell
 
@@ -187,7 +186,7 @@ def _reasons(probes: tuple[Probe, ...]) -> Iterator[tuple[str, str]]:
 
 
 def _notes(seen: ModelEvidence | None) -> Iterator[Part]:
-    said = () if seen is None else list_notes(seen)
+    said = () if seen is None else seen.list_gaps()
     if said:
         yield Remarks(tuple(Remark("fact", note) for note in said))
 

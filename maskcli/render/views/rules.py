@@ -6,8 +6,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from maskcli.records.rules import RuleText
 from maskcli.render.parts import Cell, Column, Heading, Limits, Paragraph, Part, Table, make_cell
-from maskcli.render.rule_documents import RuleText
 
 ABOUT = {"data": ("Data", "judged without TensorFlow"), "model": ("Model", "judged with the data it runs on")}
 NARROWEST = 24

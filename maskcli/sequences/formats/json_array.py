@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.render.documents import dumps, make_pad_document
+from maskcli.render.documents import dumps, make_document
 from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut_blocks, skip_bom
 from maskcli.sequences.fast.parse import parse_json_array
 from maskcli.sequences.fast.rows import FastRows
@@ -167,7 +167,7 @@ def open_json_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -
     """Write the document that ``maskcli pad --format json`` prints; see ``Format.writer``."""
     parts: list[PaddedBatch] = []
     yield parts.append
-    out.write(dumps(make_pad_document(join_batches(parts))))
+    out.write(dumps(make_document(join_batches(parts))))
 
 
 def _no_field(field: Field, name: str, received: str) -> InputError:
