@@ -20,7 +20,7 @@ from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import FAIL_ON, CheckReport, Examination, FailOn
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.rules.base import Rule
 from maskcli.rules.selection import is_failing, judge_all, select_rules

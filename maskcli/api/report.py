@@ -25,8 +25,8 @@ from maskcli.losses.registry import is_known_loss
 from maskcli.models.runtime import read_versions, running
 from maskcli.probes.leak_matrix import compute_leak_matrices
 from maskcli.records.check import CheckReport
+from maskcli.records.inputs import find_primary
 from maskcli.records.loss import LossReport, Targets
-from maskcli.records.model import find_primary
 from maskcli.records.remark import Remark
 from maskcli.records.report import Origin, Report
 from maskcli.records.sequences import Layout, Side

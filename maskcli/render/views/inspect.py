@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.trace import Call, Inspection
 from maskcli.render.grid import (
     GAP,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.render.grid import (
     count_fitting_columns,
