@@ -40,7 +40,7 @@ from maskcli.render.parts import (
 )
 from maskcli.render.views.outputs import (
     convert_ids,
-    describe_other_shape,
+    describe_mask_shape,
     fit_axis,
     has_timesteps,
     view_first_output,
@@ -123,7 +123,7 @@ def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
         Heading(f"{what} {given.values.shape!s}", describe_mask_origin(inspection)),
         *table,
         *_legend(given, given.valid, mask),
-        *describe_other_shape(inspection.mask, given.valid, "The mask"),
+        *describe_mask_shape(inspection.mask, given.valid, "The mask"),
     ]
 
 
