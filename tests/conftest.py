@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import hypothesis
 import pytest
 
 from maskcli import cli
+from tests import fork_server
 
 hypothesis.settings.register_profile("maskcli", deadline=None)  # How fast things are is no test's business.
 hypothesis.settings.load_profile("maskcli")
@@ -22,6 +25,43 @@ hypothesis.settings.load_profile("maskcli")
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data" / "sample.txt"
 QUESTION = [[83, 91, 1, 645, 1253, 927], [73, 8, 3215, 55, 927], [711, 632, 71]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of slow tests; names of tests, or ``-k``, choose all of theirs."""
+    parser.addoption(
+        "--slow",
+        choices=("share", "rest", "all"),
+        default="share",
+        help="of tests marked slow: run the same share each time (default), only what that leaves out, or all tests",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect slow tests outside the share; with ``--slow=rest``, all that runs without it."""
+    choice = config.getoption("slow")
+    chosen_by_name = config.option.keyword or any("::" in argument for argument in config.args)
+    if choice == "all" or (choice == "share" and chosen_by_name):
+        return
+    rest = _outside_the_share(items)
+    kept = [item for item in items if (item in rest) == (choice == "rest")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def _outside_the_share(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return what is left out of the share: of each function a sample that its name seeds, so that it is always the same."""
+    slow: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    rest: set[pytest.Item] = set()
+    for function, cases in slow.items():
+        marker = cases[0].get_closest_marker("slow")
+        assert marker is not None
+        share = math.ceil(marker.kwargs["share"] * len(cases))
+        rest.update(random.Random(function).sample(cases, len(cases) - share))
+    return rest
 
 
 class Output(str):
@@ -55,13 +95,20 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONIOENCODING": "utf-8", **more}
 
 
+@pytest.fixture(scope="session")
+def program() -> Iterator[list[str]]:
+    """Start a fork server; return the command line of a program that behaves like ``python -m maskcli``."""
+    with fork_server.start(clean_environment()) as command:
+        yield command
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Output]:
+def run(program: list[str], tmp_path: Path) -> Callable[..., Output]:
     """Run maskcli as a process of its own, in an empty folder."""
 
     def run(*args: object, stdin: bytes | str = b"", **environment: str) -> Output:
         done = subprocess.run(
-            [sys.executable, "-m", "maskcli", *map(str, args)],
+            [*program, *map(str, args)],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
             cwd=tmp_path,
