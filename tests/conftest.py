@@ -37,30 +37,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only modules with quick tests for ``-m quick``: many others import TensorFlow."""
+    quick = config.option.markexpr == "quick" and collection_path.name.startswith("test_")
+    return True if quick and "pytest.mark.quick" not in collection_path.read_text() else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect slow tests outside the share; with ``--slow=rest``, all that runs without it."""
     choice = config.getoption("slow")
     chosen_by_name = config.option.keyword or any("::" in argument for argument in config.args)
     if choice == "all" or (choice == "share" and chosen_by_name):
         return
-    rest = _outside_the_share(items)
+    rest = _outside_the_share(items, quick=config.option.markexpr == "quick")
     kept = [item for item in items if (item in rest) == (choice == "rest")]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
 
-def _outside_the_share(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return what is left out of the share: of each function a sample that its name seeds, so that it is always the same."""
-    slow: dict[str, list[pytest.Item]] = {}
+def _outside_the_share(items: list[pytest.Item], quick: bool) -> set[pytest.Item]:
+    """Return the slow tests to leave out: of each function a sample, the same each time, as its name is the seed."""
+    slow: dict[tuple[str, float], list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("slow"):
-            slow.setdefault(item.nodeid.partition("[")[0], []).append(item)
+        marker = item.get_closest_marker("slow")
+        if marker:
+            share = 0 if quick else marker.kwargs["share"]
+            slow.setdefault((item.nodeid.partition("[")[0], share), []).append(item)
     rest: set[pytest.Item] = set()
-    for function, cases in slow.items():
-        marker = cases[0].get_closest_marker("slow")
-        assert marker is not None
-        share = math.ceil(marker.kwargs["share"] * len(cases))
-        rest.update(random.Random(function).sample(cases, len(cases) - share))
+    for (function, share), cases in slow.items():
+        rest.update(random.Random(function).sample(cases, len(cases) - math.ceil(share * len(cases))))
     return rest
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT, clean_environment
 
+pytestmark = pytest.mark.quick
+
 PACKAGE = ROOT / "maskcli"
 FLOORS = ("__main__", "cli", "commands", "verbs", "sequences", "models", "inspection", "rules", "render")
 SIDEWAYS = ("", "display", "errors", "evidence", "records")
@@ -151,6 +153,7 @@ WITHOUT_TENSORFLOW = [
 ]
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("arguments", WITHOUT_TENSORFLOW, ids=" ".join)
 def test_no_tensorflow_without_a_model(arguments: list[str]) -> None:
     code = f"""

@@ -77,6 +77,7 @@ def test_the_pipe_of_the_issue(tmp_path: Path) -> None:
     assert '"schema": "maskcli/inspect/1"' in done.stdout
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("arguments", "reader"),

@@ -56,6 +56,7 @@ def test_json_schema_prints_it(call: Callable[..., Output], name: str) -> None:
     assert call(name, "--json-schema").json == SCHEMAS[name]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("arguments", RUNS)
 def test_outputs_are_what_the_schema_says(call: Callable[..., Output], arguments: str) -> None:
     name, *options = arguments.split()

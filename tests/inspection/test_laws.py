@@ -63,6 +63,7 @@ def outputs_of(report: maskcli.LossReport) -> np.ndarray:
     return np.asarray(built.keras_model(built.inputs(report.batch.tokens, report.first.valid)))
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("name", "model", "source", "padding"),
     [

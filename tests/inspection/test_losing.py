@@ -326,6 +326,7 @@ def test_what_compile_is_given_goes_to_outputs(given: Any, names: list[str], exp
     assert per_output(given, names, ["first", "second"], "--loss") == expected
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_evaluate_is_that_of_keras_at_every_batch_size(name: str) -> None:
     case = CASES[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -97,13 +98,19 @@ def test_reports_on_traps_come_back_through_their_document(make: Any) -> None:
 
 
 def test_what_a_later_release_adds_is_left_out() -> None:
-    document = json.loads(dumps(report_document(maskcli.report(QUESTION))))
+    document = json.loads(written())
     document["record"]["mood"] = document["record"]["origin"]["mood"] = "new"
     assert report_from(document).origin.seed == 0
 
 
+@functools.cache
+def written() -> bytes:
+    """Return the document of a report, which takes long to make."""
+    return dumps(report_document(maskcli.report(QUESTION)))
+
+
 def damaged(change: Any) -> Any:
-    document = json.loads(dumps(report_document(maskcli.report(QUESTION))))
+    document = json.loads(written())
     change(document)
     return document
 

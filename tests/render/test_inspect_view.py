@@ -21,6 +21,8 @@ from maskcli.render.views import inspect as inspect_view
 from maskcli.render.views.inspect import cut
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.quick
+
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "inspect.json").read_text())
 IDS = np.array([[5, 6, 7, 8], [9, 0, 11, 0], [12, 13, 0, 0]], "int32")
 VALID = np.array([[True] * 4, [True] * 3 + [False], [True] * 2 + [False] * 2])

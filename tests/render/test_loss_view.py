@@ -40,6 +40,8 @@ from maskcli.render.views.loss_batches import differ, exact_total
 from maskcli.render.views.loss_heat import heat_of, level
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.quick
+
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "loss.json").read_text())
 
 REDUCTIONS = (
@@ -252,6 +254,7 @@ def test_no_line_is_wider_than_the_screen(name: str, width: int) -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
+@pytest.mark.slow(share=1 / 5)
 @pytest.mark.parametrize("name", ["small", "long", "a mask that is wrong, long", "not finite", "weights"])
 def test_nor_at_any_width_between(name: str) -> None:
     for width in range(58, 140):
@@ -269,6 +272,7 @@ def test_all_shows_everything_that_fits(name: str) -> None:
     assert "long" in name or max(map(len, shown.splitlines())) <= 400
 
 
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("everything", [False, True])

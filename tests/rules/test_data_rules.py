@@ -27,6 +27,8 @@ from maskcli.sequences.facts import data_facts, facts_of_array
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
+pytestmark = pytest.mark.quick
+
 DATA_RULES = tuple(rule for rule in RULES if rule.about == "data")
 FOLDER = Path(maskcli.rules.__file__).parent
 NO_RULES = {"__init__", "base", "blame", "choosing", "fixes"}
@@ -318,6 +320,7 @@ def test_empty_rows_alone_are_no_waste() -> None:
     assert list(found([[]] * 20, maxlen=5)) == ["MSK002"]
 
 
+@pytest.mark.slow(share=1)
 def test_the_fix_for_waste_is_code_that_runs() -> None:
     import tensorflow as tf
 

@@ -28,6 +28,8 @@ from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.sources import Source
 
 MUTATIONS = int(os.environ.get("MASKCLI_MUTATIONS", "4000"))
+AT_ONCE = 100
+"""Damaged files of one case."""
 Rows = list[list[int]]
 
 
@@ -292,11 +294,13 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     return data
 
 
+@pytest.mark.slow(share=1 / 4)
+@pytest.mark.parametrize("first", range(0, MUTATIONS, AT_ONCE))
 def test_damaged_files_get_the_verdict_and_the_values_of_the_plain_reader(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: int
 ) -> None:
     path, verdicts = tmp_path / "data", set()
-    for seed in range(MUTATIONS):
+    for seed in range(first, first + AT_ONCE):
         chance = random.Random(seed)
         form = chance.choice(list(WRITTEN))
         entry, written = WRITTEN[form]

@@ -25,6 +25,8 @@ from maskcli.sequences.padding import pad, pad_ragged, valid_timesteps
 from maskcli.sequences.ragged import as_ragged
 from tests.sequences.test_files import npy, npz
 
+pytestmark = pytest.mark.quick
+
 Write = Callable[[str, bytes | str], Path]
 LAYOUT = Layout()
 TOKENS = InputSpec("tokens", (None, None), "int32")

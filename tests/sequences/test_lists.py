@@ -17,6 +17,8 @@ from maskcli.sequences.lists import from_lists, pad_lists
 from maskcli.sequences.padding import pad
 from maskcli.sequences.ragged import as_ragged, ragged_from_rows
 
+pytestmark = pytest.mark.quick
+
 INTEGERS = st.integers(-(2**31), 2**31 - 1)
 ODD = (
     st.booleans()
