@@ -38,7 +38,7 @@ def outcome(program: list[str], line: str, data: bytes, folder: Path, **environm
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.mark.slow(share=1 / 3)
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_fork_equals_a_process(program: list[str], tmp_path: Path, name: str) -> None:
     line, data, environment = COMMANDS[name]

@@ -60,6 +60,7 @@ def test_every_option_is_documented() -> None:
             assert isinstance(parameter, click.Argument) or parameter.help, f"{name} {parameter.name}"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("arguments", [["inspect"], ["loss", "--format", "json"]])
 def test_tensorflow_is_not_heard_even_when_it_is_told_to_talk(run: Callable[..., Output], arguments: list[str]) -> None:
     output = run(*arguments, TF_CPP_MIN_LOG_LEVEL="0")
@@ -132,6 +133,7 @@ def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path) -> None:
     assert "\ufffd.txt: expected a file of sequences; received no such file" in missing.stderr.decode()
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("command", "message"),
     [("inspect", "Loading TensorFlow and running the model"), ("loss", r"Running the model.*6/6 rows")],

@@ -101,6 +101,7 @@ def test_numbers_that_json_has_not_are_strings() -> None:
     }
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("first", ["pad", "inspect", "loss"])
 @pytest.mark.parametrize("second", ["pad", "inspect", "loss"])
 def test_what_one_command_prints_another_reads(call: Callable[..., Output], first: str, second: str) -> None:

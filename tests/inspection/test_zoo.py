@@ -14,10 +14,10 @@ from tests.inspection.zoo import IDS, RIGHT, WRONG, Animal, Kind, Side, padded, 
 
 
 def cases(kinds: dict[str, Kind]) -> list[Any]:
-    """Return names with side and length; those that resemble others are in no share."""
+    """Return names with side and length."""
     distinct = variants(kinds)
     return [
-        pytest.param(*case, marks=pytest.mark.slow(share=1 / 3 if case in distinct else 0))
+        pytest.param(*case, marks=pytest.mark.slow(share=1 / 4) if case in distinct else pytest.mark.exhaustive)
         for case in variants(kinds, every=True)
     ]
 
@@ -69,7 +69,7 @@ def results_by_hand(kind: Kind, replaced: bool) -> tuple[list[Any], Any] | None:
     return keras.tree.flatten(outputs), tokens != 0
 
 
-@pytest.mark.slow(share=0)  # The truth does not change with maskcli.
+@pytest.mark.exhaustive  # The truth does not change with maskcli.
 @pytest.mark.parametrize("name", sorted(RIGHT))
 def test_the_truth_about_right_models_by_hand(name: str) -> None:
     """Other values in the embedding of padding move no result that counts."""

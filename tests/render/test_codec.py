@@ -86,6 +86,7 @@ def test_what_the_verbs_return_comes_back() -> None:
         same(record, again(record))
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("make", TRAPS, ids=lambda make: make.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_reports_on_traps_come_back_through_their_document(make: Any) -> None:

@@ -183,6 +183,7 @@ def test_no_line_is_wider_than_the_screen(name: str, width: int) -> None:
     assert not [line for line in shown.splitlines() if len(line) > width]
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_documents_are_what_the_schema_says(name: str) -> None:
     read = document(CASES[name])

@@ -265,6 +265,7 @@ def test_nor_at_any_width_between(name: str) -> None:
         assert all(re.match(r"( [▁░▒▓█·!◆×…•] | heaviest| gradient|$|Where)", line) for line in below)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_all_shows_everything_that_fits(name: str) -> None:
     shown = text(CASES[name], 400, everything=True)
@@ -642,6 +643,7 @@ def document(given: LossReport) -> Any:
     return read
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_every_document_is_what_its_schema_says(name: str) -> None:
     read, given = document(CASES[name]), CASES[name]

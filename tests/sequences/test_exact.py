@@ -144,6 +144,7 @@ class Doubts:
             monkeypatch.setattr(module._Reader, "plain", counted)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("form", WRITTEN)
 @pytest.mark.parametrize("size", [30, 300, blocks.BLOCK])
 def test_every_form_is_read_as_the_plain_reader_reads_it(
