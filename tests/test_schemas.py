@@ -65,6 +65,7 @@ def test_json_schema_option_prints_the_schema(call: Callable[..., Output], name:
     assert call(name, "--json-schema").json == SCHEMAS[name]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("arguments", RUNS)
 def test_output_is_valid_and_repeatable(call: Callable[..., Output], arguments: str) -> None:
     name, *options = arguments.split()
@@ -186,6 +187,7 @@ def list_paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
         yield from list_paths(item, (*path, key))
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("first", ["pad", "inspect", "loss"])
 @pytest.mark.parametrize("second", ["pad", "inspect", "loss"])
 def test_command_reads_output_of_another(call: Callable[..., Output], first: str, second: str) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.fields import AnyMask, Count, Losses, Positive, Shape, Versions
 from maskcli.records.html import HtmlRecord
-from maskcli.records.model import ModelAbout, ModelInput, ShownBatch, select_shown_batch
+from maskcli.records.inputs import ModelInput, ShownBatch, select_shown_batch
+from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
 

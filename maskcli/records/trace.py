@@ -20,7 +20,8 @@ from maskcli.records.fields import (
     Versions,
 )
 from maskcli.records.html import HtmlRecord
-from maskcli.records.model import ModelAbout, ModelInput, ShownBatch, find_primary, select_shown_batch
+from maskcli.records.inputs import ModelInput, ShownBatch, find_primary, select_shown_batch
+from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import json
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from hypothesis import given
 
 import maskcli
 from maskcli.records.check import CheckReport
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import LossReport
-from maskcli.records.model import ModelInput
 from maskcli.records.report import Origin, Report
 from maskcli.records.trace import Inspection
 from maskcli.render.documents import (
@@ -38,9 +39,10 @@ from tests.traps import TRAPS, built
 EARLIER = ROOT / "tests" / "earlier"
 
 
-def make_report_document(**options: Any) -> Any:
-    """Return a report as a reader of its JSON has it."""
-    return json.loads(dumps(make_document(maskcli.report(QUESTION, **options))))
+@functools.cache
+def write_report() -> bytes:
+    """Return the JSON of a report, which takes long to make."""
+    return dumps(make_document(maskcli.report(QUESTION)))
 
 
 def pack_and_unpack(record: Any) -> Any:
@@ -134,6 +136,7 @@ def test_unpack_restores_every_result() -> None:
         assert_same(record, pack_and_unpack(record))
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("make", TRAPS, ids=lambda make: make.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_read_report_document_restores_traps(make: Any) -> None:
@@ -189,7 +192,7 @@ def test_unpack_reports_a_renamed_field() -> None:
 
 
 def test_unpack_ignores_fields_of_a_later_version() -> None:
-    document = make_report_document()
+    document = json.loads(write_report())
     document["record"]["mood"] = document["record"]["origin"]["mood"] = "new"
     assert read_report_document(document).origin.seed == 0
 
@@ -226,7 +229,7 @@ def test_unpack_ignores_fields_of_a_later_version() -> None:
     ],
 )
 def test_read_report_document_locates_damage(damage: Callable[[Any], Any], message: str) -> None:
-    document = make_report_document()
+    document = json.loads(write_report())
     damage(document)
     with pytest.raises(ValueError, match=r".") as raised:
         read_report_document(document)
