@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_user_model, names_builtin, pad_for_builtin, pair_with_builtin
 from maskcli.api.settings import check_positive, make_builtin_settings
-from maskcli.api.targets import LossOptions, find_loss_form, import_named, load_sample_weights, load_targets
+from maskcli.api.targets import find_loss_form, import_named, load_sample_weights, load_targets
 from maskcli.conclusions import loss_remarks
 from maskcli.errors import UsageError
 from maskcli.inputs.targets import GENERATED_TARGETS, convert_targets, make_targets, read_targets
@@ -37,153 +38,54 @@ from maskcli.losses.registry import CROSS_ENTROPIES, get_loss_name, make_loss, m
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.loss import LossOutput, LossReport, Targets
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
+from maskcli.records.options import BuiltinOptions, CountProgress, LossOptions, select_options
+from maskcli.records.requests import LossRequest
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch, find_model_outputs
 
 BATCH_SIZE = 32
-"""That of Keras's ``evaluate``, unless it is told another."""
+"""The default of Keras's ``evaluate``."""
 LARGEST_OUTPUT = 2**28
 """Numbers that the outputs of one batch may have: 1 GiB, of which a loss needs several at a time."""
-SHUFFLES = 20
-
-CountProgress = Callable[[int, int], None]
-"""Is told how many rows were run, of how many."""
 
 
-def loss(
-    sequences: object,
-    *,
-    targets: object = None,
-    targets_field: str | Sequence[str] | None = None,
-    loss: object = None,
-    loss_options: Mapping[str, Any] | None = None,
-    metrics: Sequence[object] = (),
-    sample_weight: object = None,
-    sample_weight_field: str | None = None,
-    class_weight: Mapping[int, float] | None = None,
-    batch_size: int | None = None,
-    batch_sizes: Sequence[int] = (),
-    shuffles: int = SHUFFLES,
-    model: object = "embedding-lstm",
-    mask_source: str = "embedding",
-    input_dim: int | None = None,
-    embedding_dim: int = 4,
-    units: int | None = None,
-    zero_output_for_mask: bool = False,
-    seed: int = 0,
-    custom_objects: Sequence[str] = (),
-    unsafe_load: bool = False,
-    maxlen: int | None = None,
-    padding: Side = "post",
-    truncating: Side = "post",
-    value: int = 0,
-    dtype: str = "int32",
-    trim: bool = True,
-    progress: CountProgress | None = None,
-) -> LossReport:
-    """Return the losses of a model on its data, masked and unmasked, and what they are made of.
-
-    Args:
-        sequences: as ``inspect`` takes them.
-        targets: ``arange``, ``zeros``, ``ones`` or ``shift``, which make some; the path of a file; rows of targets,
-            or an array with a row for each row of the data; of several outputs a dict by name or a list. None takes
-            ``targets_field`` of the data, or for a built-in model ``arange``.
-        targets_field: the field of JSON records, or the array of an ``.npz``, that holds the targets; of several
-            outputs one for each, in their order. Without ``targets``, a field of the data.
-        loss: as ``Model.compile`` takes it: a name, a function, a ``keras.losses.Loss``, or a list or dict of them for
-            several outputs; or ``package.module:function``. None takes what the model is compiled with, ``mse`` for
-            a built-in model.
-        loss_options: arguments of the loss's class, such as ``{"ignore_class": -1}``. Cross-entropies of built-in
-            models take the outputs as logits unless this says otherwise, from a Dense layer behind an LSTM, whose
-            outputs stay within 1 of zero.
-        metrics: names, functions or ``keras.metrics.Metric``, beside those that the model is compiled with.
-        sample_weight: the path of a file, or an array ``(batch,)`` or ``(batch, timesteps)``, or a dict of these for
-            several outputs.
-        sample_weight_field: its field; without ``sample_weight``, a field of the data.
-        class_weight: weights of timesteps by the class that their target is.
-        batch_size: of Keras's ``evaluate``; None takes 32, as that does, or the one size that the model is built for.
-        batch_sizes: sizes to set side by side, with gradients; none takes a few without gradients.
-        shuffles: orders of the data that are tried for each of them.
-        model: as for ``inspect``, and so the rest.
-        mask_source: ``embedding``, ``masking``, ``explicit`` or ``none``.
-        input_dim: of the Embedding of a built-in model.
-        embedding_dim: length of its vectors.
-        units: width of its outputs, or of the LSTM where a Dense layer makes logits of it; None takes what the targets
-            need, or 3.
-        zero_output_for_mask: masked outputs are zero (LSTM).
-        seed: of the weights.
-        custom_objects: modules whose classes and functions a model file names.
-        unsafe_load: whether code that is in a model file may run.
-        maxlen: as for ``pad``, and so the rest.
-        padding: where padding goes.
-        truncating: where a long sequence is cut.
-        value: the padding id.
-        dtype: of the tokens.
-        trim: whether runs of ``value`` at either end of a row are padding that it came with.
-        progress: is told how many rows were run, of how many.
+@take_keywords(LossRequest)
+def loss(request: LossRequest) -> LossReport:
+    """Compare the masked and the unmasked loss of a model on its data, and explain the difference.
 
     Raises:
         UsageError: for options that contradict each other or the data.
         InputError: for sequences, ids, targets or weights that do not fit.
-        ModelError: when a model cannot be loaded, built or run, or cannot be judged by the loss.
+        ModelError: when a model cannot be loaded, built or run, or its outputs do not fit the loss.
     """
-    cuts = BatchSizes(batch_size, tuple(batch_sizes), shuffles)
-    asked = LossOptions.of(
-        targets, targets_field, loss, loss_options, metrics, sample_weight, sample_weight_field, class_weight
-    )
-    case, asked = load_for_loss(
-        sequences,
-        model,
-        Layout(padding, truncating, maxlen, value, dtype, trim),
-        asked,
-        cuts,
-        units=units,
-        custom_objects=custom_objects,
-        unsafe_load=unsafe_load,
-        mask_source=mask_source,
-        input_dim=input_dim,
-        embedding_dim=embedding_dim,
-        zero_output_for_mask=zero_output_for_mask,
-        seed=seed,
-    )
+    case, options = load_for_loss(request.sequences, select_options(Layout, request), request, request)
     with case.naming():
-        return explain_loss(case, asked, cuts, progress)
+        return explain_loss(case, options, request.progress)
 
 
 def load_for_loss(
-    sequences: object,
-    model: object,
-    layout: Layout,
-    asked: LossOptions,
-    cuts: BatchSizes,
-    *,
-    units: int | None,
-    custom_objects: Sequence[str],
-    unsafe_load: bool,
-    **builtin: Any,
+    sequences: object, layout: Layout, model: BuiltinOptions, options: LossOptions
 ) -> tuple[ModelAndData, LossOptions]:
-    """Return a model with its data, and what it is judged by: for a built-in model, targets that it is made for.
+    """Load a model with its data; for a built-in model also make targets, and options that fit them.
 
-    Raises as ``loss`` does; ``builtin`` is what a built-in model is made of.
+    Raises as ``loss`` does.
     """
-    check_positive(
-        units=units, batch_size=cuts.batch_size, **{f"batch_sizes {size}": size for size in cuts.batch_sizes}
-    )
-    _check(asked, cuts.shuffles)
-    if names_builtin(model):
-        size = cuts.batch_size or BATCH_SIZE
-        return _builtin(asked, sequences, layout, units, size, name=str(model), return_sequences=True, **builtin)
-    case = load_user_model(
-        sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load, also=asked.also
-    )
-    return case, asked
+    sizes = {f"batch_sizes {size}": size for size in options.batch_sizes}
+    check_positive(units=model.units, batch_size=options.batch_size, **sizes)
+    _check(options)
+    if names_builtin(model.model):
+        return _builtin(options, sequences, layout, model)
+    return load_user_model(sequences, layout, model, options.extra_columns), options
 
 
-def _check(asked: LossOptions, shuffles: int) -> None:
-    """Raise UsageError for fewer shuffles than none, and for weights of samples and of classes at once."""
-    if shuffles < 0:
-        raise UsageError(where="shuffles", expected="at least 0", received=str(shuffles), fix="0 tries no orders.")
-    if asked.class_weight is not None and (asked.sample_weight is not None or asked.weight_field is not None):
+def _check(options: LossOptions) -> None:
+    """Raise UsageError for a negative number of shuffles, or for weights of both samples and classes."""
+    if options.shuffles < 0:
+        raise UsageError(
+            where="shuffles", expected="at least 0", received=str(options.shuffles), fix="0 tries no orders."
+        )
+    weighs_samples = options.sample_weight is not None or options.sample_weight_field is not None
+    if options.class_weight is not None and weighs_samples:
         raise UsageError(
             where="--class-weight",
             expected="either sample weights or class weights, as in Keras",
@@ -192,47 +94,41 @@ def _check(asked: LossOptions, shuffles: int) -> None:
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class BatchSizes:
-    """How data is cut into batches: for ``evaluate``, and for what is set side by side."""
-
-    batch_size: int | None
-    batch_sizes: tuple[int, ...]
-    shuffles: int
-
-    def sizes(self, rows: int, fixed: int | None) -> tuple[int, tuple[int, ...]]:
-        """Return the size for ``evaluate``, and those to set side by side; of a ``fixed`` one no other runs."""
-        batch_size = self.batch_size or fixed or BATCH_SIZE
-        if fixed is not None and not self.batch_sizes:
-            return batch_size, (batch_size,)
-        return batch_size, choose_batch_sizes(self.batch_sizes, batch_size, rows)
+def _choose_sizes(options: LossOptions, rows: int, fixed: int | None) -> tuple[int, tuple[int, ...]]:
+    """Return the batch size of ``evaluate`` and the sizes to compare; a model of a ``fixed`` size runs only that."""
+    batch_size = options.batch_size or fixed or BATCH_SIZE
+    if fixed is not None and not options.batch_sizes:
+        return batch_size, (batch_size,)
+    return batch_size, choose_batch_sizes(tuple(options.batch_sizes), batch_size, rows)
 
 
 def _builtin(
-    asked: LossOptions, sequences: object, layout: Layout, units: int | None, batch_size: int, **options: Any
+    asked: LossOptions, sequences: object, layout: Layout, model: BuiltinOptions
 ) -> tuple[ModelAndData, LossOptions]:
-    """Return a built-in model whose outputs are as wide as the targets need, and what it is judged by with these."""
-    for option in asked.also.values():
+    """Return a built-in model whose outputs are as wide as the targets need, and its options with these targets."""
+    for option in asked.extra_columns.values():
         raise UsageError(
             where=option,
             expected="a model of your own, which takes fields of the data",
-            received=f"--model {options['name']}",
+            received=f"--model {model.model}",
             fix=f"Name the file too, with {option.removesuffix('-field')}.",
         )
-    ragged, batch = pad_for_builtin(sequences, layout, options["name"])
-    settings = make_builtin_settings(ragged, batch, units=3 if units is None else units, **options)
+    ragged, batch = pad_for_builtin(sequences, layout, str(model.model))
+    settings = make_builtin_settings(ragged, batch, model)
     loss = "mse" if asked.loss is None else asked.loss
     form = find_loss_form(next(iter(loss.values()), "mse") if isinstance(loss, Mapping) else loss)
     needs_logits = form in CROSS_ENTROPIES and BUILTIN[settings.name].BOUNDED
-    wanted = _targets_of_builtin(asked, form, ragged, batch, None if needs_logits else units, settings.input_dim)
-    _check_size(batch, wanted.units, batch_size)
+    targets = _targets_of_builtin(asked, form, ragged, batch, None if needs_logits else model.units, settings.input_dim)
+    _check_size(batch, targets.units, asked.batch_size or BATCH_SIZE)
     if needs_logits:
-        settings = dataclasses.replace(settings, logits=wanted.units)
+        settings = dataclasses.replace(settings, logits=targets.units)
     else:
-        settings = dataclasses.replace(settings, units=wanted.units)
+        settings = dataclasses.replace(settings, units=targets.units)
     case = pair_with_builtin(settings, ragged, batch)
-    loss_options = {"from_logits": True, **asked.loss_options} if form in CROSS_ENTROPIES else asked.loss_options
-    return case, dataclasses.replace(asked, targets=wanted, loss=loss, loss_options=loss_options)
+    loss_options = dict(asked.loss_options or {})
+    if form in CROSS_ENTROPIES:
+        loss_options.setdefault("from_logits", True)
+    return case, dataclasses.replace(asked, targets=targets, loss=loss, loss_options=loss_options)
 
 
 def _targets_of_builtin(
@@ -259,24 +155,22 @@ def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
         )
 
 
-def explain_loss(
-    case: ModelAndData, asked: LossOptions, cuts: BatchSizes, progress: CountProgress | None
-) -> LossReport:
-    """Return the report of a model that is judged by what was asked for, on its data; raise as ``loss`` does."""
+def explain_loss(case: ModelAndData, asked: LossOptions, progress: CountProgress | None) -> LossReport:
+    """Return the loss report of a model with its data; raise as ``loss`` does."""
     with running(f"--model {case.about.name}"):
         outputs = find_model_outputs(case.model, case.inputs)
     judging = _judging(case, asked, outputs)
     subject = _subject(case, asked, judging, outputs)
-    batch_size, sizes = cuts.sizes(subject.rows, find_fixed_batch(case.model))
+    batch_size, sizes = _choose_sizes(asked, subject.rows, find_fixed_batch(case.model))
     with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
         seen = subject.run(batch_size, _half(progress, subject.rows, 0))
         plain = run_unmasked(subject, batch_size, _half(progress, subject.rows, 1))
         total = subject.reported(batch_size) if subject.own_steps else seen.total
         sums = find_row_sums(subject, seen, total, batch_size)
-        if sums is None and not cuts.batch_sizes:
+        if sums is None and not asked.batch_sizes:
             sizes = select_affordable_sizes(sizes, batch_size, subject.rows)
-        losses = compare_batch_sizes(subject, seen, sums, total, batch_size, sizes, cuts.shuffles)
-        losses, gradient_rows = add_gradients(subject, seen, losses) if cuts.batch_sizes else (losses, 0)
+        losses = compare_batch_sizes(subject, seen, sums, total, batch_size, sizes, asked.shuffles)
+        losses, gradient_rows = add_gradients(subject, seen, losses) if asked.batch_sizes else (losses, 0)
     report = LossReport(
         model=case.about,
         versions=read_versions(),
@@ -346,14 +240,16 @@ def _judging(case: ModelAndData, asked: LossOptions, outputs: Sequence[ModelOutp
     loss_weights = match_outputs(compiled.loss_weights, names, called, "loss_weights")
     metrics = read_metrics(compiled.metrics, compiled.weighted_metrics, names, called)
     more = [
-        (import_named(one, "a metric"), weighs) for one in asked.metrics for weighs in sorted({False, asked.weighs})
+        (import_named(one, "a metric"), weighs)
+        for one in asked.metrics
+        for weighs in sorted({False, asked.has_weights})
     ]
     found = []
     for (index, loss), aim in zip(losses.items(), aims, strict=True):
         own = weights[index]
         if asked.class_weight is not None:
             own = look_up_class_weights(aim.values, outputs[index].sample.shape, asked.class_weight)
-        made = make_loss(loss, asked.loss_options) if asked.loss is not None or asked.loss_options else loss
+        made = make_loss(loss, asked.loss_options or {}) if asked.loss is not None or asked.loss_options else loss
         judge = bind_loss(outputs[index], made, loss_weights[index], aim.values, own, [*metrics[index], *more])
         found.append(_Judging(judge, aim, get_loss_name(loss)))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,55 +16,10 @@ from maskcli.inputs.targets import GENERATED_TARGETS, make_for_output, read_targ
 from maskcli.losses.registry import match_outputs, to_snake_case
 from maskcli.models.factories import is_spec, named_object
 from maskcli.records.loss import Targets
+from maskcli.records.options import LossOptions
 from maskcli.trace.outputs import ModelOutput
 
 ALIASES = {"bce": "binary_crossentropy"}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LossOptions:
-    """What a model is to be judged by, as it was asked for."""
-
-    targets: object
-    fields: tuple[str, ...]
-    loss: object
-    loss_options: Mapping[str, Any]
-    metrics: tuple[object, ...]
-    sample_weight: object
-    weight_field: str | None
-    class_weight: Mapping[int, float] | None
-
-    @classmethod
-    def of(
-        cls,
-        targets: object,
-        fields: str | Sequence[str] | None,
-        loss: object,
-        loss_options: Mapping[str, Any] | None,
-        metrics: Sequence[object],
-        sample_weight: object,
-        weight_field: str | None,
-        class_weight: Mapping[int, float] | None,
-    ) -> LossOptions:
-        """Return what was asked for in the words of the verbs."""
-        listed = () if fields is None else (fields,) if isinstance(fields, str) else tuple(fields)
-        return cls(
-            targets, listed, loss, dict(loss_options or {}), tuple(metrics), sample_weight, weight_field, class_weight
-        )
-
-    @property
-    def also(self) -> dict[str, str]:
-        """The columns of the data that feed no input, each with the option that named it."""
-        fields = dict.fromkeys(self.fields if self.targets is None else (), "--targets-field")
-        if self.sample_weight is None and self.weight_field is not None:
-            fields[self.weight_field] = "--sample-weight-field"
-        return fields
-
-    @property
-    def weighs(self) -> bool:
-        """Whether timesteps are to be given weights."""
-        given = (self.sample_weight, self.weight_field, self.class_weight)
-        return any(one is not None for one in given)
 
 
 def find_loss_form(loss: object) -> str:
@@ -230,7 +184,7 @@ def load_sample_weights(case: ModelAndData, asked: LossOptions) -> Any:
         InputError: for weights that cannot be read, or have other rows than the data.
         UsageError: for a field of data that has none.
     """
-    given, field = asked.sample_weight, asked.weight_field
+    given, field = asked.sample_weight, asked.sample_weight_field
     if given is None:
         return None if field is None else get_field(case, field, "--sample-weight-field")
     if isinstance(given, str | os.PathLike):

@@ -12,8 +12,7 @@ import click
 from maskcli.commands import options
 from maskcli.commands.config import merge_rule_options, rule_options
 from maskcli.errors import ExitCode, UsageError
-from maskcli.models.mask_sources import MASK_SOURCES
-from maskcli.records.check import FAIL_ON, FailOn
+from maskcli.records.options import FAIL_ON, MASK_SOURCES, FailOn
 
 OF_MODELS = ("model", "mask_source", *options.LOADING, "targets", "targets_field", "loss")
 """Arguments that say nothing of the data alone."""

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from maskcli.errors import UsageError
-from maskcli.records.check import FAIL_ON, FailOn
+from maskcli.records.options import FAIL_ON, FailOn
 
 FILE = "pyproject.toml"
 KEYS = ("select", "ignore", "fail-on")

@@ -15,7 +15,7 @@ from maskcli.commands.picture_output import PICTURES as FORMS
 from maskcli.commands.picture_output import check_pictures, prepare_pictures
 from maskcli.commands.pictures import INSPECTION_PICTURES, check_choice, draw_inspection, picture_options
 from maskcli.errors import ExitCode
-from maskcli.models.mask_sources import ALL, MASK_SOURCES
+from maskcli.records.options import ALL, MASK_SOURCES
 from maskcli.records.trace import Inspection
 from maskcli.render.parts import Limits, Part
 

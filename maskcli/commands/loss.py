@@ -14,8 +14,8 @@ from maskcli.commands.inspect import ONLY_BUILTIN
 from maskcli.commands.loss_options import LossArguments, loss_options
 from maskcli.commands.picture_output import PICTURES, check_pictures, prepare_pictures
 from maskcli.commands.pictures import draw_loss
-from maskcli.models.mask_sources import MASK_SOURCES
 from maskcli.records.loss import LossReport
+from maskcli.records.options import MASK_SOURCES
 from maskcli.render.parts import Limits, Part
 
 

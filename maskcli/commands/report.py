@@ -25,7 +25,7 @@ from maskcli.commands.pictures import (
     picture_options,
 )
 from maskcli.errors import InputError, MaskcliError, UsageError
-from maskcli.models.mask_sources import MASK_SOURCES
+from maskcli.records.options import MASK_SOURCES
 from maskcli.records.report import Report
 
 FORMS: tuple[options.Form, ...] = ("html", "mermaid", *PICTURES)

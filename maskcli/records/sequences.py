@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.html import HtmlRecord
-
-Side = Literal["pre", "post"]
+from maskcli.records.options import PaddingOptions, option
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,20 +45,14 @@ class RaggedSequences:
         return row, index - int(self.row_splits[row])
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How ragged sequences are laid out as a matrix, in the words of ``keras.utils.pad_sequences``.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout(PaddingOptions):
+    """The layout of ragged sequences as a matrix.
 
-    ``maxlen`` None takes the longest sequence. ``trim`` says that runs of ``value`` at either end of a row are padding
-    that the row came with; a file that holds a mask says otherwise.
+    A file that contains a mask sets ``trim`` to False: its mask already marks the padding of each row.
     """
 
-    padding: Side = "post"
-    truncating: Side = "post"
-    maxlen: int | None = None
-    value: int = 0
-    dtype: str = "int32"
-    trim: bool = True
+    trim: bool = option(True, "Treat runs of the padding id at either end of a row as padding.", only_python=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
