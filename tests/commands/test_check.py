@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import maskcli
-from maskcli.commands import options
+from maskcli.commands.source import SourceOptions
 from maskcli.errors import ExitCode, UsageError
 from maskcli.rules import RULES
 from tests.conftest import ROOT, Output
@@ -342,10 +342,10 @@ def test_a_function_that_raises(call: Call, tmp_path: Path) -> None:
         ("--fail-on info", "'info' is not one of"),
         ("--model embedding-lstn", "Did you mean embedding-lstm?"),
         ("--model nosuch", "or package.module:function; received 'nosuch'"),
-        ("--data-only --model embedding-dense", "--model: expected a model to judge; received --data-only"),
-        ("--data-only --mask-source none", "--mask-source: expected a model to judge"),
+        ("--data-only --model embedding-dense", "--model: expected a model to check; received --data-only"),
+        ("--data-only --mask-source none", "--mask-source: expected a model to check"),
         ("--data-only --loss mse", "Leave out --loss, or --data-only."),
-        ("--data-only --unsafe-load", "--unsafe-load: expected a model to judge"),
+        ("--data-only --unsafe-load", "--unsafe-load: expected a model to check"),
         ("--model m.keras --mask-source none", "--mask-source: expected a built-in model; received --model m.keras"),
         ("--custom-objects a.b", "--custom-objects: expected a model of your own"),
         ("--model embedding-dense --unsafe-load", "--unsafe-load: expected a model of your own"),
@@ -398,17 +398,17 @@ def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> 
     assert (tmp_path / "a.txt").read_text() == shown
 
 
-def test_one_file_is_left_to_the_model_and_the_rest_is_read() -> None:
+def test_source_leaves_one_file_to_the_model() -> None:
     from maskcli.api.model_data import DataFile
 
-    given = options.SourceOptions(("x.npz",), "npz", "ids", "pre", None, 7, None, None)
-    data, layout, _ = given.open_unread()
+    source = SourceOptions(files=("x.npz",), input_format="npz", field="ids", padding={"padding": "pre", "maxlen": 7})
+    data, layout, _ = source.load_data(builtin=False)
     assert data == DataFile("x.npz", "npz", "ids")
     assert (layout.padding, layout.maxlen, layout.value) == ("pre", 7, 0)
-    data, layout, _ = options.SourceOptions((), "auto", None, None, None, None, None, None).open_unread()
+    data, layout, _ = SourceOptions(files=(), padding={}).load_data(builtin=False)
     assert isinstance(data, maskcli.RaggedSequences)
     with pytest.raises(UsageError, match="once"):
-        options.SourceOptions(("-",), "auto", None, None, None, None, None, None).open_unread("-")
+        SourceOptions(files=("-",), padding={}).load_data(False, "-")
 
 
 def test_findings_and_differences_share_an_exit_code() -> None:

@@ -216,7 +216,7 @@ def test_tables_tell_the_same(call: Call) -> None:
 
 BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
     "two losses of all": (("--loss", "mse", "--loss", "mae"), ExitCode.USAGE, "--loss tags=mse --loss mood=mae"),
-    "an output twice": (("--loss", "tags=mse", "--loss", "tags=mae"), ExitCode.USAGE, "each once"),
+    "an output twice": (("--loss", "tags=mse", "--loss", "tags=mae"), ExitCode.USAGE, "OUTPUT=LOSS once for each"),
     "no output": (("--loss", "tag=mse", "--targets", "ones"), ExitCode.USAGE, "Did you mean tags?"),
     "no loss": (("--targets", "ones"), ExitCode.USAGE, "not compiled with one"),
     "no such loss": (
@@ -238,8 +238,8 @@ BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
         "expected an option of MeanSquaredError",
     ),
     "no class": (("--class-weight", "a=1"), ExitCode.USAGE, "CLASS=WEIGHT"),
-    "no sizes": (("--batch-sizes", "1,b"), ExitCode.USAGE, "As 1,2,8."),
-    "size zero": (("--batch-sizes", "0"), ExitCode.USAGE, "As 1,2,8."),
+    "no sizes": (("--batch-sizes", "1,b"), ExitCode.USAGE, "--batch-sizes 1,2,8."),
+    "size zero": (("--batch-sizes", "0"), ExitCode.USAGE, "--batch-sizes 1,2,8."),
     "no field": (("--loss", "mse", "--targets-field", "tag", "--targets-field", "mood"), ExitCode.INPUT, "tags"),
     "one field": (("--loss", "mse", "--targets-field", "tags"), ExitCode.USAGE, "one field for each output"),
     "no field of weights": (

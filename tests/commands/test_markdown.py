@@ -51,7 +51,7 @@ def test_every_command_is_tried() -> None:
         name
         for name in COMMANDS
         for option in cli.get_command(click.Context(cli), name).params  # type: ignore[union-attr]
-        if option.name == "format_" and isinstance(option.type, click.Choice) and "markdown" in option.type.choices
+        if option.name == "format" and isinstance(option.type, click.Choice) and "markdown" in option.type.choices
     }
     assert with_format == ARGUMENTS.keys() == set(COMMANDS)
 

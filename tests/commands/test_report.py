@@ -153,7 +153,7 @@ def test_pictures_are_of_the_first_rows_and_findings_of_all(call: Call) -> None:
 def test_from_goes_with_no_other_data_or_model(call: Call, option: list[str]) -> None:
     output = call("report", "--from", "report.html", *option)
     assert (output.exit_status, output) == (2, "")
-    assert "expected --from with options on what is shown alone" in output.stderr
+    assert "expected --from with options about the output only" in output.stderr
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,9 @@ def test_a_report_whose_parts_do_not_fit_is_an_input_that_cannot_be_read(call: C
     path.write_text(json.dumps(document), "utf-8")
     output = call("report", "--from", str(path), "--format", "html")
     assert (output.exit_status, output) == (3, "")
-    assert output.stderr.startswith(f"Error: {path}: expected a report whose parts fit together; received what cannot")
+    assert output.stderr.startswith(
+        f"Error: {path}: expected a report whose parts fit together; received parts that cannot"
+    )
     assert call("report", "--from", str(path), "--output", str(target)).exit_status == 3
     assert not target.exists()
 
