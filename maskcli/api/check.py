@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from maskcli.api.evidence import collect_evidence
 from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
-from maskcli.api.settings import check_known
+from maskcli.api.settings import check_name
 from maskcli.api.targets import read_raw_targets
 from maskcli.errors import UsageError
 from maskcli.losses.compile_settings import read_compile_settings
-from maskcli.losses.registry import is_known_loss
+from maskcli.losses.registry import is_keras_loss
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -40,7 +40,7 @@ def check(request: CheckRequest) -> CheckReport:
         InputError: for data that cannot be read.
         ModelError: when a model cannot be loaded or run, or takes other data.
     """
-    check_known("--fail-on", request.fail_on, FAIL_ON)
+    check_name("--fail-on", request.fail_on, FAIL_ON)
     rules = select_rules(request.select, request.ignore)
     if request.data_only:
         return _check_data(request, rules)
@@ -52,7 +52,7 @@ def check(request: CheckRequest) -> CheckReport:
         if request.targets is None and request.targets_field is not None:
             columns = {request.targets_field: "--targets-field"}
         case = load_user_model(request.sequences, layout, request, columns)
-    if request.loss is not None and not is_known_loss(request.loss):
+    if request.loss is not None and not is_keras_loss(request.loss):
         raise UsageError(
             where="--loss",
             expected="the name of a Keras loss, such as mse or sparse_categorical_crossentropy",

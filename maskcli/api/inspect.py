@@ -13,7 +13,7 @@ from maskcli.conclusions import remarks
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.models.build import BuiltModel, build_twin
 from maskcli.models.runtime import read_versions, running
-from maskcli.records.model import find_primary
+from maskcli.records.inputs import find_primary
 from maskcli.records.options import MASK_GIVING, select_options
 from maskcli.records.requests import InspectRequest
 from maskcli.records.sequences import Layout

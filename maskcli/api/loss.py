@@ -11,7 +11,7 @@ from typing import Any
 from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_user_model, names_builtin, pad_for_builtin, pair_with_builtin
 from maskcli.api.settings import check_positive, make_builtin_settings
-from maskcli.api.targets import find_loss_form, import_named, load_sample_weights, load_targets
+from maskcli.api.targets import find_loss_form, import_references, load_sample_weights, load_targets
 from maskcli.conclusions import loss_remarks
 from maskcli.errors import UsageError
 from maskcli.inputs.targets import GENERATED_TARGETS, convert_targets, make_targets, read_targets
@@ -240,7 +240,7 @@ def _judging(case: ModelAndData, asked: LossOptions, outputs: Sequence[ModelOutp
     loss_weights = match_outputs(compiled.loss_weights, names, called, "loss_weights")
     metrics = read_metrics(compiled.metrics, compiled.weighted_metrics, names, called)
     more = [
-        (import_named(one, "a metric"), weighs)
+        (import_references(one, "a metric"), weighs)
         for one in asked.metrics
         for weighs in sorted({False, asked.has_weights})
     ]
@@ -256,7 +256,7 @@ def _judging(case: ModelAndData, asked: LossOptions, outputs: Sequence[ModelOutp
 
 
 def _losses(case: ModelAndData, asked: LossOptions, compiled: CompileSettings) -> Any:
-    given = compiled.loss if asked.loss is None else import_named(asked.loss, "a loss")
+    given = compiled.loss if asked.loss is None else import_references(asked.loss, "a loss")
     if given is None:
         raise _no_loss(case)
     return given

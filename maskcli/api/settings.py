@@ -24,8 +24,8 @@ def make_builtin_settings(
     """
     units = DEFAULT_UNITS if options.units is None else options.units
     check_positive(input_dim=options.input_dim, embedding_dim=options.embedding_dim, units=units)
-    check_known("--model", str(options.model), tuple(BUILTIN))
-    check_known("--mask-source", options.mask_source, (*MASK_SOURCES, ALL))
+    check_name("--model", str(options.model), tuple(BUILTIN))
+    check_name("--mask-source", options.mask_source, (*MASK_SOURCES, ALL))
     padding_id = batch.layout.value
     check_padding_id(options.mask_source, padding_id)
     settings = ModelSettings(
@@ -44,7 +44,7 @@ def make_builtin_settings(
     return settings
 
 
-def check_known(option: str, name: str, names: tuple[str, ...]) -> None:
+def check_name(option: str, name: str, names: tuple[str, ...]) -> None:
     """Raise UsageError if ``name`` is not one of ``names``."""
     if name not in names:
         raise UsageError(where=option, expected=f"one of {', '.join(names)}", received=repr(name), fix="Choose one.")

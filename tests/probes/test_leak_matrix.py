@@ -12,8 +12,8 @@ from keras import layers
 
 from maskcli.probes import leak_matrix
 from maskcli.probes.leak_matrix import compute_leak_matrices
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.model import ModelInput
 from tests.traps import TRAPS, built
 
 TOKENS = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 9], [5, 0, 0, 0, 0, 0]], "int32")

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import maskcli
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.trace import AttentionMask, Inspection, OutputValues, Unmasked
 from maskcli.render import pictures
 from maskcli.render.charts import Figure, attention, batch, leaks, losses, outputs

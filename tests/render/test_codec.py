@@ -14,8 +14,8 @@ from hypothesis import given
 
 import maskcli
 from maskcli.records.check import CheckReport
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import LossReport
-from maskcli.records.model import ModelInput
 from maskcli.records.report import Report
 from maskcli.records.trace import Inspection
 from maskcli.render.codec import DTYPES, decode, encode

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.errors import UsageError
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.trace import Call, Edge, Inspection, OutputValues
 from maskcli.render.graph import layout as layouts
 from maskcli.render.graph.folding import choose_folds, count_visible

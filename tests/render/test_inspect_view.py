@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
 from maskcli.render.documents import dumps, make_inspect_document

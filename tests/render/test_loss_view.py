@@ -19,6 +19,7 @@ from hypothesis.strategies import floats, sampled_from
 from rich.console import Console
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import (
     BatchSizeLoss,
     Contribution,
@@ -29,7 +30,7 @@ from maskcli.records.loss import (
     MetricReport,
     Reduction,
 )
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.render.documents import dumps, make_loss_document
