@@ -79,7 +79,7 @@ def check_model_data(
     loss: str | None = None,
     input_dim: int | None = None,
 ) -> CheckReport:
-    """Return what ``rules`` find in a model with its data; raise as ``check`` does."""
+    """Check a model with its data against ``rules``; raise as ``check`` does."""
     compiled = read_compile_settings(case.model)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
@@ -103,22 +103,22 @@ def _facts(
     lookups: Sequence[Lookup],
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
-    """Yield the facts of each input of ids that says itself what is padding, as positions and segments do not."""
-    for index, given in enumerate(inputs):
-        borrowed = any(other.valid is given.valid for other in inputs[:index])
-        if given.kind != "ids" or given.counts_up or borrowed:
+    """Yield the facts of each input of ids with padding of its own, unlike positions and segments."""
+    for index, ids in enumerate(inputs):
+        shares_validity = any(earlier.valid is ids.valid for earlier in inputs[:index])
+        if ids.kind != "ids" or ids.counts_up or shares_validity:
             continue
-        dims = _dims(input_dim, [lookup for lookup in lookups if lookup.input == given.name])
-        if batch is not None and ragged is not None and np.array_equal(batch.tokens, given.values):
-            yield collect_facts(ragged, batch, name=given.name, **dims)
-        elif given.valid is not None:
-            yield collect_array_facts(given.values, given.valid, name=given.name, value=given.padding, **dims)
+        dims = _find_input_dim(input_dim, [lookup for lookup in lookups if lookup.input == ids.name])
+        if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
+            yield collect_facts(ragged, batch, name=ids.name, **dims)
+        elif ids.valid is not None:
+            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding, **dims)
 
 
-def _dims(input_dim: int | None, seen: Sequence[Lookup]) -> dict[str, Any]:
-    """Return how many ids are known, and who says so: the smallest Embedding that looks them up, or the user."""
-    if seen:
-        smallest = min(seen, key=lambda lookup: lookup.input_dim)
+def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:
+    """Return the vocabulary size and its source: the smallest Embedding that looks up the ids, or the user."""
+    if lookups:
+        smallest = min(lookups, key=lambda lookup: lookup.input_dim)
         return {"input_dim": smallest.input_dim, "input_dim_from": smallest.call}
     return {"input_dim": input_dim, "input_dim_from": None if input_dim is None else "--input-dim"}
 

@@ -19,7 +19,7 @@ Command = Callable[..., Any]
 def request_options(request: type[Any]) -> Callable[[Command], Command]:
     """Return a decorator that adds the options of a request, which reach the command as the dict ``arguments``.
 
-    Options of padding belong to ``SourceOptions``, which asks the files for what the command line does not set.
+    Padding options are part of ``SourceOptions``: files may set those that the command line does not.
     """
     padding = read_specs(PaddingOptions)
     names = [name for name, spec in read_specs(request).items() if name not in padding and not spec.only_python]
