@@ -14,7 +14,7 @@ from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, loa
 from maskcli.api.settings import check_name
 from maskcli.api.targets import read_raw_targets
 from maskcli.errors import UsageError
-from maskcli.losses.compile_settings import read_compile_settings
+from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
 from maskcli.losses.registry import is_keras_loss
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import read_versions, running
@@ -80,15 +80,14 @@ def check_model_data(
     input_dim: int | None = None,
 ) -> CheckReport:
     """Check a model with its data against ``rules``; raise as ``check`` does."""
-    compiled = read_compile_settings(case.model)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
             case.model,
             case.inputs,
             name=case.about.name,
             targets=targets,
-            loss=compiled.loss if loss is None else loss,
-            metrics=compiled.metrics,
+            loss=read_compiled_loss(case.model) if loss is None else loss,
+            metrics=read_compiled_metrics(case.model),
             reload=saved_and_loaded if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
         )

@@ -1,52 +1,45 @@
-"""Masked against unmasked loss of any model, and where the difference comes from."""
+"""Masked and unmasked loss of any model, and the reasons for the difference.
+
+A loss request goes one way::
+
+    load the data and the model      ModelAndData   api/model_data.py (targets first for a built-in model)
+    bind a loss to each output       OutputLoss     losses/binding.py, of a ModelOutput and its Targets
+    evaluate, and record the losses  LossRun        losses/evaluate.py, with a RecordedLoss for each output
+    account for the recorded losses  -              losses/loss_output.py and losses/batch_sizes.py
+    write the record, then remarks   LossReport     records/loss.py, conclusions/loss_remarks.py
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_user_model, names_builtin, pad_for_builtin, pair_with_builtin
 from maskcli.api.settings import check_positive, make_builtin_settings
-from maskcli.api.targets import find_loss_form, import_references, load_sample_weights, load_targets
-from maskcli.conclusions import loss_remarks
+from maskcli.api.targets import load_builtin_targets, load_sample_weights, load_targets
+from maskcli.conclusions.loss_remarks import remark_on_loss_report
 from maskcli.errors import UsageError
-from maskcli.inputs.targets import GENERATED_TARGETS, convert_targets, make_targets, read_targets
 from maskcli.losses.accounting import choose_batch_sizes
-from maskcli.losses.binding import bind_loss, look_up_class_weights
-from maskcli.losses.compile_settings import (
-    CompileSettings,
-    has_custom_evaluate,
-    read_compile_settings,
-    read_output_names,
-)
-from maskcli.losses.evaluate import Evaluation, OutputLoss
-from maskcli.losses.loss_run import (
-    LossRun,
-    add_gradients,
-    compare_batch_sizes,
-    find_row_sums,
-    make_loss_output,
-    run_unmasked,
-    select_affordable_sizes,
-)
-from maskcli.losses.metrics import read_metrics
-from maskcli.losses.registry import CROSS_ENTROPIES, get_loss_name, make_loss, match_outputs
+from maskcli.losses.batch_sizes import add_gradients, compare_batch_sizes, find_row_sums, select_affordable_sizes
+from maskcli.losses.binding import OutputLoss, bind_losses, choose_losses, uses_compiled_loss
+from maskcli.losses.compile_settings import has_custom_evaluate
+from maskcli.losses.evaluate import LossRun, RecordedLoss, evaluate, evaluate_custom, evaluate_unmasked
+from maskcli.losses.loss_output import make_loss_output
+from maskcli.losses.registry import CROSS_ENTROPIES, find_loss_form
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.runtime import read_versions, running
-from maskcli.records.loss import LossOutput, LossReport, Targets
+from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
 from maskcli.records.options import BuiltinOptions, CountProgress, LossOptions, select_options
 from maskcli.records.requests import LossRequest
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch, find_model_outputs
 
 BATCH_SIZE = 32
 """The default of Keras's ``evaluate``."""
 LARGEST_OUTPUT = 2**28
-"""Numbers that the outputs of one batch may have: 1 GiB, of which a loss needs several at a time."""
+"""Most numbers in the outputs of one batch, which are 1 GiB; a loss needs several times as much memory."""
 
 
 @take_keywords(LossRequest)
@@ -66,26 +59,26 @@ def loss(request: LossRequest) -> LossReport:
 def load_for_loss(
     sequences: object, layout: Layout, model: BuiltinOptions, options: LossOptions
 ) -> tuple[ModelAndData, LossOptions]:
-    """Load a model with its data; for a built-in model also make targets, and options that fit them.
+    """Load a model with its data; for a built-in model also load targets, and choose options that fit them.
 
     Raises as ``loss`` does.
     """
     sizes = {f"batch_sizes {size}": size for size in options.batch_sizes}
     check_positive(units=model.units, batch_size=options.batch_size, **sizes)
-    _check(options)
+    _check_options(options)
     if names_builtin(model.model):
-        return _builtin(options, sequences, layout, model)
+        return _load_builtin(sequences, layout, model, options)
     return load_user_model(sequences, layout, model, options.extra_columns), options
 
 
-def _check(options: LossOptions) -> None:
-    """Raise UsageError for a negative number of shuffles, or for weights of both samples and classes."""
+def _check_options(options: LossOptions) -> None:
+    """Raise UsageError for negative shuffles, and for weights of both samples and classes."""
     if options.shuffles < 0:
         raise UsageError(
             where="shuffles", expected="at least 0", received=str(options.shuffles), fix="0 tries no orders."
         )
-    weighs_samples = options.sample_weight is not None or options.sample_weight_field is not None
-    if options.class_weight is not None and weighs_samples:
+    has_sample_weights = options.sample_weight is not None or options.sample_weight_field is not None
+    if options.class_weight is not None and has_sample_weights:
         raise UsageError(
             where="--class-weight",
             expected="either sample weights or class weights, as in Keras",
@@ -94,189 +87,125 @@ def _check(options: LossOptions) -> None:
         )
 
 
-def _choose_sizes(options: LossOptions, rows: int, fixed: int | None) -> tuple[int, tuple[int, ...]]:
-    """Return the batch size of ``evaluate`` and the sizes to compare; a model of a ``fixed`` size runs only that."""
-    batch_size = options.batch_size or fixed or BATCH_SIZE
-    if fixed is not None and not options.batch_sizes:
-        return batch_size, (batch_size,)
-    return batch_size, choose_batch_sizes(tuple(options.batch_sizes), batch_size, rows)
-
-
-def _builtin(
-    asked: LossOptions, sequences: object, layout: Layout, model: BuiltinOptions
+def _load_builtin(
+    sequences: object, layout: Layout, model: BuiltinOptions, options: LossOptions
 ) -> tuple[ModelAndData, LossOptions]:
-    """Return a built-in model whose outputs are as wide as the targets need, and its options with these targets."""
-    for option in asked.extra_columns.values():
+    """Build a built-in model whose outputs are as wide as the targets need; return the options with these targets."""
+    for option in options.extra_columns.values():
         raise UsageError(
             where=option,
             expected="a model of your own, which takes fields of the data",
             received=f"--model {model.model}",
-            fix=f"Name the file too, with {option.removesuffix('-field')}.",
+            fix=f"Pass the file too, with {option.removesuffix('-field')}.",
         )
     ragged, batch = pad_for_builtin(sequences, layout, str(model.model))
     settings = make_builtin_settings(ragged, batch, model)
-    loss = "mse" if asked.loss is None else asked.loss
-    form = find_loss_form(next(iter(loss.values()), "mse") if isinstance(loss, Mapping) else loss)
+    loss = "mse" if options.loss is None else options.loss
+    first_loss = next(iter(loss.values()), "mse") if isinstance(loss, Mapping) else loss
+    form = find_loss_form(first_loss)
+    # Outputs of an LSTM stay between -1 and 1. As logits of a cross-entropy they need a Dense layer.
     needs_logits = form in CROSS_ENTROPIES and BUILTIN[settings.name].BOUNDED
-    targets = _targets_of_builtin(asked, form, ragged, batch, None if needs_logits else model.units, settings.input_dim)
-    _check_size(batch, targets.units, asked.batch_size or BATCH_SIZE)
+    units = None if needs_logits else model.units
+    targets = load_builtin_targets(options, form, ragged, batch, units, settings.input_dim)
+    _check_size(batch, targets.units, options.batch_size or BATCH_SIZE)
     if needs_logits:
         settings = dataclasses.replace(settings, logits=targets.units)
     else:
         settings = dataclasses.replace(settings, units=targets.units)
     case = pair_with_builtin(settings, ragged, batch)
-    loss_options = dict(asked.loss_options or {})
+    loss_options = dict(options.loss_options or {})
     if form in CROSS_ENTROPIES:
         loss_options.setdefault("from_logits", True)
-    return case, dataclasses.replace(asked, targets=targets, loss=loss, loss_options=loss_options)
-
-
-def _targets_of_builtin(
-    asked: LossOptions, form: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
-) -> Targets:
-    targets = "arange" if asked.targets is None else asked.targets
-    field = asked.fields[0] if asked.fields else None
-    if isinstance(targets, str) and targets in GENERATED_TARGETS:
-        return make_targets(targets, form, ragged, batch, units, input_dim)
-    if isinstance(targets, str | os.PathLike):
-        return read_targets(os.fspath(targets), form, ragged, batch, units, field)
-    return convert_targets(targets, form, ragged, batch, units)
+    return case, dataclasses.replace(options, targets=targets, loss=loss, loss_options=loss_options)
 
 
 def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
     """Refuse outputs that would fill the memory, before TensorFlow does."""
-    rows = min(len(batch.tokens), batch_size)
-    if rows * batch.tokens.shape[1] * width > LARGEST_OUTPUT:
+    timesteps = min(len(batch.tokens), batch_size) * batch.tokens.shape[1]
+    if timesteps * width > LARGEST_OUTPUT:
         raise UsageError(
             where="--targets",
             expected=f"at most {LARGEST_OUTPUT:,} outputs in a batch",
-            received=f"{rows * batch.tokens.shape[1]:,} timesteps of {width:,}",
+            received=f"{timesteps:,} timesteps of {width:,}",
             fix="Use a smaller --batch-size or --maxlen, or a smaller vocabulary.",
         )
 
 
-def explain_loss(case: ModelAndData, asked: LossOptions, progress: CountProgress | None) -> LossReport:
+def explain_loss(case: ModelAndData, options: LossOptions, progress: CountProgress | None) -> LossReport:
     """Return the loss report of a model with its data; raise as ``loss`` does."""
     with running(f"--model {case.about.name}"):
         outputs = find_model_outputs(case.model, case.inputs)
-    judging = _judging(case, asked, outputs)
-    subject = _subject(case, asked, judging, outputs)
-    batch_size, sizes = _choose_sizes(asked, subject.rows, find_fixed_batch(case.model))
+    losses = _bind_outputs(case, options, outputs)
     with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
-        seen = subject.run(batch_size, _half(progress, subject.rows, 0))
-        plain = run_unmasked(subject, batch_size, _half(progress, subject.rows, 1))
-        total = subject.reported(batch_size) if subject.own_steps else seen.total
-        sums = find_row_sums(subject, seen, total, batch_size)
-        if sums is None and not asked.batch_sizes:
-            sizes = select_affordable_sizes(sizes, batch_size, subject.rows)
-        losses = compare_batch_sizes(subject, seen, sums, total, batch_size, sizes, asked.shuffles)
-        losses, gradient_rows = add_gradients(subject, seen, losses) if asked.batch_sizes else (losses, 0)
+        run, unmasked = _evaluate(case, options, outputs, losses, progress)
+        batch_sizes, gradient_rows = _compare_batch_sizes(run, options)
     report = LossReport(
         model=case.about,
         versions=read_versions(),
         inputs=case.inputs,
         batch=case.batch,
-        outputs=_outputs(judging, subject, seen, plain),
-        keras_evaluate=total,
-        regularization=seen.regularization,
-        batch_size=batch_size,
-        batch_sizes=losses,
+        outputs=_make_outputs(run, unmasked),
+        keras_evaluate=run.reported,
+        regularization=run.regularization,
+        batch_size=run.batch_size,
+        batch_sizes=batch_sizes,
         gradient_rows=gradient_rows,
-        metrics=seen.metrics,
+        metrics=run.metrics,
         remarks=(),
     )
-    remarks = loss_remarks.remark_on_loss_report(report, subject, seen, [one.targets for one in judging])
-    return dataclasses.replace(report, remarks=tuple(remarks))
+    return dataclasses.replace(report, remarks=tuple(remark_on_loss_report(report, run)))
 
 
-def _subject(
-    case: ModelAndData, asked: LossOptions, judging: Sequence[_Judging], outputs: Sequence[ModelOutput]
-) -> LossRun:
-    """Return the model with its data and what judges it: by its own steps, unless another loss was asked for."""
-    judged = tuple(one.judged for one in judging)
-    as_compiled = asked.loss is None and not asked.loss_options and len(judged) == len(outputs)
-    own = tuple(outputs[one.index] for one in judged)
-    return LossRun(case.model, case.inputs, judged, own, own_steps=as_compiled and has_custom_evaluate(case.model))
+def _bind_outputs(case: ModelAndData, options: LossOptions, outputs: list[ModelOutput]) -> tuple[OutputLoss, ...]:
+    losses = choose_losses(case.model, case.about.name, outputs, options)
+    targets = load_targets(case, options, outputs, losses)
+    weights = load_sample_weights(case, options)
+    return bind_losses(case.model, outputs, losses, targets, weights, options)
 
 
-def _half(progress: CountProgress | None, rows: int, half: int) -> Callable[[int], None] | None:
-    """Return what is told of the rows done in the first or the second of two runs."""
+def _evaluate(
+    case: ModelAndData,
+    options: LossOptions,
+    outputs: list[ModelOutput],
+    losses: tuple[OutputLoss, ...],
+    progress: CountProgress | None,
+) -> tuple[LossRun, LossRun | None]:
+    """Evaluate a model with its masks, and without any; the second is None if the model needs its masks."""
+    batch_size = options.batch_size or find_fixed_batch(case.model) or BATCH_SIZE
+    rows = len(case.inputs[0].values)
+    run = evaluate(case.model, case.inputs, losses, batch_size, _count_half(progress, rows, 0))
+    unmasked = evaluate_unmasked(run, _count_half(progress, rows, 1))
+    # The model's own steps apply only to the losses that it is compiled with.
+    if uses_compiled_loss(options) and len(losses) == len(outputs) and has_custom_evaluate(case.model):
+        run = dataclasses.replace(run, custom_steps=True, reported=evaluate_custom(run, batch_size))
+    return run, unmasked
+
+
+def _make_outputs(run: LossRun, unmasked: LossRun | None) -> tuple[LossOutput, ...]:
+    unmasked_records: Sequence[RecordedLoss | None] = [None] * len(run.losses)
+    if unmasked is not None:
+        unmasked_records = unmasked.recorded
+    triples = zip(run.losses, run.recorded, unmasked_records, strict=True)
+    return tuple(make_loss_output(*triple) for triple in triples)
+
+
+def _count_half(progress: CountProgress | None, rows: int, half: int) -> Callable[[int], None] | None:
+    """Return a callback for the rows of the first or the second of two runs."""
     return None if progress is None else lambda done: progress(half * rows + done, 2 * rows)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Judging:
-    """An output with what judges it, its targets, and the name of its loss."""
+def _compare_batch_sizes(run: LossRun, options: LossOptions) -> tuple[tuple[BatchSizeLoss, ...], int]:
+    """Return the loss for each batch size, and the number of rows with gradients.
 
-    judged: OutputLoss
-    targets: Targets
-    loss: str
-
-
-def _outputs(
-    judging: Sequence[_Judging], subject: LossRun, seen: Evaluation, plain: Evaluation | None
-) -> tuple[LossOutput, ...]:
-    others = [None] * len(judging) if plain is None else plain.outputs
-    return tuple(
-        make_loss_output(one.judged, lane, own, other, one.targets.about, one.loss)
-        for one, lane, own, other in zip(judging, subject.lanes, seen.outputs, others, strict=True)
-    )
-
-
-def _judging(case: ModelAndData, asked: LossOptions, outputs: Sequence[ModelOutput]) -> list[_Judging]:
-    """Return each output that has a loss with what judges it."""
-    compiled, names, called = (
-        read_compile_settings(case.model),
-        [lane.name for lane in outputs],
-        read_output_names(case.model),
-    )
-    every = match_outputs(_losses(case, asked, compiled), names, called, "--loss")
-    losses = {lane.index: one for lane, one in zip(outputs, every, strict=True) if one is not None}
-    if not losses:
-        raise _no_loss(case)
-    _check_classes(asked, [names[index] for index in losses])
-    aims = load_targets(case, asked, outputs, called, losses)
-    weights = match_outputs(load_sample_weights(case, asked), names, called, "sample_weight")
-    loss_weights = match_outputs(compiled.loss_weights, names, called, "loss_weights")
-    metrics = read_metrics(compiled.metrics, compiled.weighted_metrics, names, called)
-    more = [
-        (import_references(one, "a metric"), weighs)
-        for one in asked.metrics
-        for weighs in sorted({False, asked.has_weights})
-    ]
-    found = []
-    for (index, loss), aim in zip(losses.items(), aims, strict=True):
-        own = weights[index]
-        if asked.class_weight is not None:
-            own = look_up_class_weights(aim.values, outputs[index].sample.shape, asked.class_weight)
-        made = make_loss(loss, asked.loss_options or {}) if asked.loss is not None or asked.loss_options else loss
-        judge = bind_loss(outputs[index], made, loss_weights[index], aim.values, own, [*metrics[index], *more])
-        found.append(_Judging(judge, aim, get_loss_name(loss)))
-    return found
-
-
-def _losses(case: ModelAndData, asked: LossOptions, compiled: CompileSettings) -> Any:
-    given = compiled.loss if asked.loss is None else import_references(asked.loss, "a loss")
-    if given is None:
-        raise _no_loss(case)
-    return given
-
-
-def _no_loss(case: ModelAndData) -> UsageError:
-    return UsageError(
-        where="--loss",
-        expected=f"the loss of {case.about.name}, which is not compiled with one",
-        received="none",
-        fix="Name one: --loss mse, or --loss package.module:function.",
-    )
-
-
-def _check_classes(asked: LossOptions, judged: Sequence[str]) -> None:
-    """Raise UsageError for weights of classes where several outputs may each have classes of their own."""
-    if asked.class_weight is not None and len(judged) > 1:
-        raise UsageError(
-            where="--class-weight",
-            expected="one output with a loss, as in Keras",
-            received=", ".join(judged),
-            fix="Give the loss of one output, as --loss OUTPUT=LOSS, or --sample-weight.",
-        )
+    There are gradients only for batch sizes that the user requests.
+    """
+    sums = find_row_sums(run)
+    if options.batch_sizes:
+        sizes = choose_batch_sizes(options.batch_sizes, run.batch_size, run.rows)
+        return add_gradients(run, compare_batch_sizes(run, sums, sizes, options.shuffles))
+    sizes = (run.batch_size,)
+    if find_fixed_batch(run.model) is None:
+        sizes = choose_batch_sizes((), run.batch_size, run.rows)
+    if sums is None:
+        sizes = select_affordable_sizes(run, sizes)
+    return compare_batch_sizes(run, sums, sizes, options.shuffles), 0

@@ -20,7 +20,7 @@ from maskcli.api.targets import read_raw_targets
 from maskcli.conclusions.verdicts import answer_questions
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.inputs.targets import GENERATED_TARGETS
-from maskcli.losses.compile_settings import read_compile_settings
+from maskcli.losses.compile_settings import read_compiled_loss
 from maskcli.losses.registry import is_keras_loss
 from maskcli.models.runtime import read_versions, running
 from maskcli.probes.leak_matrix import compute_leak_matrices
@@ -147,7 +147,7 @@ def _judged(
         return None, f"{why}; `maskcli loss` shows them."
     if asked.targets is None and not asked.fields and asked.loss is None:
         return None, "No targets were given: --targets FILE, or --targets-field NAME of the data."
-    if asked.loss is None and read_compile_settings(case.model).loss is None:
+    if asked.loss is None and read_compiled_loss(case.model) is None:
         return None, f"{case.about.name} is not compiled with a loss, and none was named with --loss."
     return explain_loss(case, asked, progress), None
 
