@@ -58,6 +58,7 @@ def test_heat_fits_a_batch_on_one_screen(run: Callable[..., Output]) -> None:
     )
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("how", ["full", "half"])
 @pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
 def test_heat_is_no_wider_than_the_terminal(call: Callable[..., Output], command: str, how: str) -> None:

@@ -56,6 +56,7 @@ def test_markdown_cases_cover_every_command() -> None:
     assert with_format == ARGUMENTS.keys() == set(COMMANDS)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(("name", "arguments"), EVERY, ids=[" ".join([name, *arguments]) for name, arguments in EVERY])
 def test_markdown_has_the_words_of_the_table(
     call: Callable[..., Output], tmp_path: Path, name: str, arguments: list[str]
