@@ -14,6 +14,8 @@ import pytest
 
 from tests.conftest import ROOT, clean_environment
 
+pytestmark = pytest.mark.quick
+
 PACKAGE = ROOT / "maskcli"
 ROOMS = (
     "__main__",
@@ -177,6 +179,7 @@ WITHOUT_TENSORFLOW = [
 ]
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("arguments", WITHOUT_TENSORFLOW, ids=" ".join)
 def test_no_tensorflow_without_a_model(arguments: list[str]) -> None:
     code = f"""

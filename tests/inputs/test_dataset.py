@@ -27,6 +27,8 @@ from maskcli.sequences.padding import find_valid_timesteps, pad_ragged
 from maskcli.sequences.ragged import as_ragged
 from tests.sequences.test_files import npy, npz
 
+pytestmark = pytest.mark.quick
+
 Write = Callable[[str, bytes | str], Path]
 LAYOUT = Layout()
 TOKENS = InputSpec("tokens", (None, None), "int32")

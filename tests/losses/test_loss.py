@@ -328,6 +328,7 @@ def test_match_outputs(argument: Any, names: list[str], expected: list[Any]) -> 
     assert match_outputs(argument, names, ["first", "second"], "--loss") == expected
 
 
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("name", CASES)
 def test_loss_equals_keras_at_every_batch_size(name: str) -> None:
     case = CASES[name]
@@ -369,6 +370,7 @@ def test_fixed_batch_larger_than_traced_rows() -> None:
     assert case.loss().keras_evaluate == pytest.approx(case.evaluate(40)["loss"], rel=1e-6)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("loss", ["mse", losses.MeanSquaredError(), losses.MeanSquaredError, "MeanSquaredError"])
 def test_loss_option_of_uncompiled_model(loss: Any) -> None:
     def bare() -> Model:
@@ -396,6 +398,7 @@ def test_loss_options_of_class(options: dict[str, Any]) -> None:
     assert report.keras_evaluate == pytest.approx(Case(dense(loss=loss), IDS).evaluate()["loss"], rel=1e-6)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("width", "targets"),
     [(3, IDS), (3, IDS[..., None]), (3, ONE_HOT), (3, ONE_HOT.astype(int)), (1, IDS[..., None] % 2), (6, IDS)],
@@ -484,6 +487,7 @@ def pooled_model_of_mask(masked: bool) -> Model:
     )
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("build", [lstm_model, attention_model, pooled_model_of_mask])
 def test_unmasked_model_has_same_weights(build: Callable[[bool], Model]) -> None:
     masked, bare = build_with_and_without_mask(build)
@@ -556,6 +560,7 @@ def gradient_of(model: Model, targets: Any, batch_size: int, loss: Any) -> list[
     return added
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("build", "targets", "loss"),
     [
@@ -657,6 +662,7 @@ def with_metrics(name: str) -> Case:
     return Case(lambda: dense(1 if settings is BINARY else 3, metrics=metrics(), **settings)(), targets)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_equal_keras(name: str) -> None:
     case = with_metrics(name)
@@ -715,6 +721,7 @@ def test_metrics_trap() -> None:
     assert result["RootMeanSquaredError"] == (pytest.approx(0.5802, rel=1e-3), pytest.approx(0.1, rel=1e-5), True)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("name", ["own test_step", "ignore_class", "weight regularizer", "several", "cannot be copied"])
 def test_model_is_unchanged(name: str) -> None:
     case = with_metrics(name) if name in METRICS else CASES[name]
@@ -750,6 +757,7 @@ def test_states_and_seeds_are_unchanged() -> None:
         np.testing.assert_array_equal(np.asarray(variable), saved)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", ["recurrent", "ignore_class", "dict of outputs"])
 def test_graph_equals_eager(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def numbers(report: LossReport) -> list[float]:

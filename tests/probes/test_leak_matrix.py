@@ -136,6 +136,7 @@ def test_the_model_is_left_as_it_was() -> None:
     assert all(np.array_equal(one, np.asarray(state)) for one, state in zip(before, lstm.states, strict=True))
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("make", TRAPS, ids=lambda make: make.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_it_agrees_with_the_probe_that_replaces_all_padding_at_once(make: Callable[[], Any]) -> None:

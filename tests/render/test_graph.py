@@ -29,6 +29,8 @@ from maskcli.render.graph.layout import lay_out_level
 from maskcli.render.graph.mermaid import MOST_EDGES, render_mermaid
 from maskcli.render.graph.svg import render_graph_svg
 
+pytestmark = pytest.mark.quick
+
 MASK = np.array([[True, True, False]])
 NASTY = "</script><script>alert('1')</script> \"q\" `t` |p| #35; %%{init}%% \x1b[31m\n<b>&amp;"
 ARROW = re.compile(r"^ +(n\d+) (?:==>|-\.->|-->)(?:\|\"[^\"]*\"\|)? (n\d+)$", re.M)
