@@ -1,4 +1,4 @@
-"""Errors say where, what and what to do, and can travel between processes."""
+"""Errors have a position, the expected and received value and a fix, and can be pickled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from maskcli.errors import ExitCode, InputError, MaskcliError, ModelError, Usage
 pytestmark = pytest.mark.quick
 
 
-def test_the_message_has_its_parts() -> None:
+def test_error_message_has_its_parts() -> None:
     error = InputError(expected="a", received="b", fix="Do c.", row=1, value=2)
     assert str(error) == "row 2, value 3: expected a; received b.\nDo c."
     assert str(error.at("x.txt:2")) == "x.txt:2, value 3: expected a; received b.\nDo c."
@@ -19,7 +19,7 @@ def test_the_message_has_its_parts() -> None:
     assert str(UsageError(expected="a", received="b", fix="c")) == "expected a; received b.\nc"
 
 
-def test_each_kind_has_its_exit_code() -> None:
+def test_error_classes_have_exit_codes() -> None:
     assert {kind.exit_code for kind in (UsageError, InputError, ModelError)} == {2, 3, 4}
     assert ExitCode.OK == 0
     assert ExitCode.DIFFERENT == 1

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_builtin, load_user_model, make_builtin_inputs, names_builtin
 from maskcli.conclusions import remarks
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.models.build import BuiltModel, build_twin
-from maskcli.models.mask_sources import MASK_GIVING
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.inputs import find_primary
-from maskcli.records.sequences import Layout, Side
+from maskcli.records.options import MASK_GIVING, select_options
+from maskcli.records.requests import InspectRequest
+from maskcli.records.sequences import Layout
 from maskcli.records.trace import EmbeddingRow, Inspection, OutputValues, SourceResult, Unmasked
 from maskcli.trace import timesteps
 from maskcli.trace.edges import find_edges
@@ -25,75 +27,21 @@ from maskcli.trace.run import Run, find_first_mask, list_output_tensors, trace_m
 from maskcli.trace.state import preserve_state
 
 
-def inspect(
-    sequences: object,
-    *,
-    model: object = "embedding-lstm",
-    mask_source: str = "embedding",
-    input_dim: int | None = None,
-    embedding_dim: int = 4,
-    units: int = 3,
-    return_sequences: bool = True,
-    zero_output_for_mask: bool = False,
-    seed: int = 0,
-    custom_objects: Sequence[str] = (),
-    unsafe_load: bool = False,
-    unfold: bool = False,
-    maxlen: int | None = None,
-    padding: Side = "post",
-    truncating: Side = "post",
-    value: int = 0,
-    dtype: str = "int32",
-    trim: bool = True,
-) -> Inspection:
-    """Run a model on its data and return what happened to the mask.
-
-    Args:
-        sequences: as ``pad`` takes them; for a model of your own also arrays by the names of its inputs, with
-            ``NAME.mask`` for what is valid.
-        model: the name of a built-in model, a ``.keras`` or ``.h5`` file, ``package.module:function``, or a Keras
-            model.
-        mask_source: of a built-in model: ``embedding``, ``masking``, ``explicit``, ``none``, or ``all`` to set the
-            first three side by side, with the padding row of one embedding zero in each.
-        input_dim: of the Embedding of a built-in model, and so the rest; None takes the largest id + 1.
-        embedding_dim: length of its vectors.
-        units: width of the outputs.
-        return_sequences: an output for each timestep, or the last one alone (LSTM).
-        zero_output_for_mask: masked outputs are zero, instead of the output before (LSTM).
-        seed: of the weights; it also seeds Python's, NumPy's and TensorFlow's generators, as
-            ``keras.utils.set_random_seed`` does.
-        custom_objects: modules whose classes and functions a model file names.
-        unsafe_load: whether code that is in a model file may run.
-        unfold: also show the calls inside Keras's own layers, such as the halves of Bidirectional.
-        maxlen: as for ``pad``, and so the rest.
-        padding: where padding goes.
-        truncating: where a long sequence is cut.
-        value: the padding id.
-        dtype: of the tokens.
-        trim: whether runs of ``value`` at either end of a row are padding that it came with.
+@take_keywords(InspectRequest)
+def inspect(request: InspectRequest) -> Inspection:
+    """Run a model on its data and follow the mask through it.
 
     Raises:
         UsageError: for options that contradict each other or the data.
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when a model cannot be loaded, built or run, or takes other data.
     """
-    layout = Layout(padding, truncating, maxlen, value, dtype, trim)
-    if names_builtin(model):
-        case = load_builtin(
-            sequences,
-            layout,
-            name=str(model),
-            mask_source=mask_source,
-            input_dim=input_dim,
-            embedding_dim=embedding_dim,
-            units=units,
-            return_sequences=return_sequences,
-            zero_output_for_mask=zero_output_for_mask,
-            seed=seed,
-        )
+    layout = select_options(Layout, request)
+    if names_builtin(request.model):
+        case = load_builtin(request.sequences, layout, request, request.return_sequences)
     else:
-        case = load_user_model(sequences, model, layout, custom_objects=custom_objects, unsafe_load=unsafe_load)
-    return inspect_model_data(case, unfold)
+        case = load_user_model(request.sequences, layout, request)
+    return inspect_model_data(case, request.unfold)
 
 
 def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:

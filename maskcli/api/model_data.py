@@ -20,6 +20,7 @@ from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
+from maskcli.records.options import BuiltinOptions, ModelOptions
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
@@ -95,16 +96,18 @@ def names_builtin(model: object) -> bool:
     return isinstance(model, str) and kind_of(model) == "built-in"
 
 
-def load_builtin(sequences: object, layout: Layout, *, name: str, **options: Any) -> ModelAndData:
-    """Return a built-in model made for sequences: the first of the mask sources that were asked for.
+def load_builtin(
+    sequences: object, layout: Layout, options: BuiltinOptions, return_sequences: bool = True
+) -> ModelAndData:
+    """Build a built-in model for sequences; ``mask_source="all"`` builds the first of the three.
 
     Raises:
         UsageError: for options that contradict each other or the data.
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when Keras cannot build the model.
     """
-    ragged, batch = pad_for_builtin(sequences, layout, name)
-    return pair_with_builtin(make_builtin_settings(ragged, batch, name=name, **options), ragged, batch)
+    ragged, batch = pad_for_builtin(sequences, layout, str(options.model))
+    return pair_with_builtin(make_builtin_settings(ragged, batch, options, return_sequences), ragged, batch)
 
 
 def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
@@ -149,40 +152,33 @@ def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> 
 
 
 def load_user_model(
-    data: object,
-    model: object,
-    layout: Layout,
-    *,
-    custom_objects: Sequence[str] = (),
-    unsafe_load: bool = False,
-    also: Mapping[str, str] = EMPTY,
+    data: object, layout: Layout, options: ModelOptions, extra_columns: Mapping[str, str] = EMPTY
 ) -> ModelAndData:
-    """Return a model of the user's own with the data that it takes.
+    """Load a model of the user's own with the data that it takes.
 
     Args:
         data: sequences, a ``DataFile``, or arrays by name: ``{"tokens": ..., "tokens.mask": ...}``.
-        model: a file, ``package.module:function``, or a Keras model.
-        layout: how sequences are padded.
-        custom_objects: modules with the classes that a file names.
-        unsafe_load: whether code in a model file may run.
-        also: fields or arrays of a ``DataFile`` that feed no input, each with the option that named it.
+        layout: the padding of the sequences.
+        options: name a file, ``package.module:function``, or a Keras model.
+        extra_columns: fields or arrays of a ``DataFile`` that feed no input, each with the option that named it.
 
     Raises:
         InputError: for data that cannot be read.
         ModelError: for a model that cannot be loaded, or takes other data.
     """
     load_keras()
-    loaded = load(model, custom_objects, unsafe_load) if isinstance(model, str) else given(model)
-    read = _dataset_for(data, loaded, layout, also)
+    model = options.model
+    loaded = load(model, options.custom_objects, options.unsafe_load) if isinstance(model, str) else given(model)
+    dataset = _dataset_for(data, loaded, layout, extra_columns)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return ModelAndData(
         about,
         loaded.keras_model,
-        read.inputs,
-        read.batch,
-        read.ragged,
-        read.more,
-        where=read.where if isinstance(data, DataFile) else None,
+        dataset.inputs,
+        dataset.batch,
+        dataset.ragged,
+        dataset.more,
+        where=dataset.where if isinstance(data, DataFile) else None,
     )
 
 

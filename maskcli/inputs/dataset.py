@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from maskcli.errors import InputError, ModelError
-from maskcli.inputs.columns import DataColumn, check_lengths, lay_out_column, make_row_array, pad_rows
+from maskcli.inputs.columns import DataColumn, lay_out_column
 from maskcli.inputs.tables import (
     DataTable,
     find_leading_inputs,
@@ -25,6 +25,7 @@ from maskcli.inputs.tables import (
     match_columns,
     read_table,
 )
+from maskcli.inputs.targets import arrange_rows
 from maskcli.inputs.validity import fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
@@ -140,15 +141,9 @@ def _beside(table: DataTable, name: str, what: str, first: DataColumn | None) ->
         return raw
     rows = [raw[index] for index in range(len(raw))]
     with _placed(lambda row: f"{table.where(row)}, {table.noun} {name!r}"):
-        arrays = [make_row_array(row, index) for index, row in enumerate(rows)]
-        lengths = [len(row) if row.ndim else -1 for row in arrays]
-        if first is not None and first.lengths is not None and lengths == first.lengths.tolist():
-            return pad_rows(arrays, first.layout)[0]
-        if len({row.shape for row in arrays}) == 1:
-            return np.stack(arrays)
-        if first is not None and first.lengths is not None:
-            check_lengths(arrays, first.lengths, what)
-        return pad_rows(arrays, Layout())[0]
+        if first is None or first.lengths is None:
+            return arrange_rows(rows, None, Layout(), what)
+        return arrange_rows(rows, first.lengths, first.layout, what)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The ways in which Keras is told a mask."""
+"""The ways in which Keras gets a mask."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from typing import Any
 
 from maskcli.errors import UsageError
 from maskcli.records.model import ModelSettings
-
-MASK_GIVING = ("embedding", "masking", "explicit")
-"""The three ways."""
-
-MASK_SOURCES = (*MASK_GIVING, "none")
-ALL = "all"
-"""Asks for the three ways side by side."""
 
 
 def check_padding_id(mask_source: str, padding_id: int) -> None:

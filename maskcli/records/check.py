@@ -11,12 +11,10 @@ from maskcli.records.fields import CheckVersions, Count, NonEmpty, RuleCode, Rul
 from maskcli.records.html import HtmlRecord
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
+from maskcli.records.options import FailOn
 
 Severity = Literal["error", "warning", "info"]
 """``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
-FailOn = Literal["error", "warning"]
-"""The severity from which on findings fail a check."""
-FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,8 +29,6 @@ ComparedSource = str
 """``embedding``, ``masking`` or ``explicit``: a mask source that ``--mask-source all`` compares."""
 SourceOption = str
 """A value of ``--mask-source``: a compared source, ``none`` or ``all``."""
-TokenDtype = str
-"""``int32`` or ``int64``."""
 
 Versions = dict[str, str]
 """Of keras, tensorflow and numpy."""

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
-from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Shape, TokenDtype, Tokens
-from maskcli.records.sequences import PaddedBatch, Side
+from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Shape, Tokens
+from maskcli.records.options import Side, TokenDtype
+from maskcli.records.sequences import PaddedBatch
 
 
 @dataclasses.dataclass(frozen=True)

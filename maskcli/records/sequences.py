@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 
 from maskcli.records.arrays import Bools, Ints
-from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, TokenDtype, Tokens
+from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Tokens
 from maskcli.records.html import HtmlRecord
-
-Side = Literal["pre", "post"]
-"""An end of a row: its start or its end."""
+from maskcli.records.options import PaddingOptions, option
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,26 +46,14 @@ class RaggedSequences:
         return row, index - int(self.row_splits[row])
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """The arguments of ``keras.utils.pad_sequences``: how ragged sequences become a matrix.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout(PaddingOptions):
+    """The layout of ragged sequences as a matrix.
 
-    Attributes:
-        padding: the end of a row that is padded.
-        truncating: the end of a row that is cut if it is too long.
-        maxlen: timesteps of each row; None takes the longest sequence.
-        value: the padding id.
-        dtype: of the tokens.
-        trim: whether runs of ``value`` at either end of a row of the data are padding; False for a file that holds a
-            mask.
+    A file that contains a mask sets ``trim`` to False: its mask already marks the padding of each row.
     """
 
-    padding: Side = "post"
-    truncating: Side = "post"
-    maxlen: int | None = None
-    value: int = 0
-    dtype: TokenDtype = "int32"
-    trim: bool = True
+    trim: bool = option(True, "Treat runs of the padding id at either end of a row as padding.", only_python=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -224,12 +224,15 @@ def _read_docstring(record_class: Any) -> str:
 
 
 def _describe_attribute(record_class: Any, attribute: str) -> str:
-    """Return the description of an attribute in the docstring of its class or of a base class."""
+    """Return the description of an attribute: in the docstring of its class or of a base class, or of its option."""
     for base in record_class.__mro__:
         attributes = _read_docstring(base).partition("Attributes:\n")[2]
         text = re.search(rf"^ {{4}}{attribute}: (.+?)(?=\n {{4}}\S|\Z)", attributes, re.DOTALL | re.MULTILINE)
         if text:
             return _clean_text(text[1])
+    for field in dataclasses.fields(record_class):
+        if field.name == attribute and "option" in field.metadata:
+            return _clean_text(field.metadata["option"].text)
     raise LookupError(f"the docstring of {record_class.__name__} does not describe {attribute}")
 
 

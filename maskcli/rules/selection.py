@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from maskcli.errors import UsageError
-from maskcli.records.check import Examination, FailOn, Finding
+from maskcli.records.check import Examination, Finding
+from maskcli.records.options import FailOn
 from maskcli.rules import RULES
 from maskcli.rules.base import Rule
 

@@ -72,7 +72,7 @@ def fails(kind: type[MaskcliError], *words: str) -> Any:
 
 @given(rows=rows_of_ids, padding=sides, truncating=sides, maxlen=st.none() | st.integers(1, 8))
 def test_plain_sequences_are_padded_as_pad_pads_them(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
-    layout = Layout(padding, truncating, maxlen)
+    layout = Layout(padding=padding, truncating=truncating, maxlen=maxlen)
     dataset = make_ragged_dataset(as_ragged(rows), [TOKENS], layout)
     batch = pad(rows, padding=padding, truncating=truncating, maxlen=maxlen)
     (tokens,) = dataset.inputs
@@ -84,7 +84,7 @@ def test_plain_sequences_are_padded_as_pad_pads_them(rows, padding, truncating, 
 
 @given(rows=rows_of_ids, padding=sides, truncating=sides, maxlen=st.none() | st.integers(1, 8))
 def test_vectors_of_one_are_padded_as_ids_are(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
-    layout = Layout(padding, truncating, maxlen)
+    layout = Layout(padding=padding, truncating=truncating, maxlen=maxlen)
     table = {"x": [[[float(value)] for value in row] for row in rows]}
     (features,) = make_dataset(table, [InputSpec("x", (None, None, 1), "float32")], layout).inputs  # type: ignore[arg-type]
     (tokens,) = make_ragged_dataset(as_ragged(rows), [TOKENS], layout).inputs
@@ -106,7 +106,7 @@ def test_features_are_used_as_they_are_and_zeros_are_cut_at_the_ends(values) -> 
 def test_a_made_mask_is_what_is_valid(rows, padding) -> None:  # type: ignore[no-untyped-def]
     for dtype in ("bool", "int32", "float32"):
         spec = InputSpec("mask", (None, None), dtype)
-        tokens, mask = make_ragged_dataset(as_ragged(rows), [TOKENS, spec], Layout(padding)).inputs
+        tokens, mask = make_ragged_dataset(as_ragged(rows), [TOKENS, spec], Layout(padding=padding)).inputs
         assert mask.values.dtype == dtype
         np.testing.assert_array_equal(mask.values.astype(bool), tokens.valid)
         np.testing.assert_array_equal(mask.valid, tokens.valid)
@@ -117,7 +117,7 @@ def test_records_and_an_archive_of_the_same_data_agree(write: Write, padding: An
     batch = pad([[5, 6], [7]], padding=padding)
     archive = write("a.npz", npz(tokens=batch.tokens, h=STATIC))
     records = write("a.jsonl", lines({"tokens": [5, 6], "h": [0.5, 1, 2]}, {"tokens": [7], "h": [3, 4, 5]}))
-    first, second = (read_dataset(str(path), [TOKENS, H], Layout(padding)) for path in (archive, records))
+    first, second = (read_dataset(str(path), [TOKENS, H], Layout(padding=padding)) for path in (archive, records))
     for one, other in zip(first.inputs, second.inputs, strict=True):
         assert (one.name, one.kind, one.padding) == (other.name, other.kind, other.padding)
         assert one.values.dtype == other.values.dtype
@@ -208,7 +208,7 @@ def test_what_pad_wrote_is_used_as_it_is(write: Write, padding: Any) -> None:
 
 def test_ragged_sequences_in_an_archive(write: Write) -> None:
     path = write("a.npz", npz(values=np.array([1, 2, 3]), row_splits=np.array([0, 1, 3])))
-    (one,) = read_dataset(str(path), [TOKENS], Layout("pre")).inputs
+    (one,) = read_dataset(str(path), [TOKENS], Layout(padding="pre")).inputs
     assert one.values.tolist() == [[0, 1], [2, 3]]
 
 
@@ -282,7 +282,7 @@ def test_fields_of_records(write: Write) -> None:
     ]
     specs = [H, FEATURES, InputSpec("age", (None, 1), "float32"), TOKENS]
     for path in (write("a.jsonl", lines(*records)), write("a.json", json.dumps(records))):
-        dataset = read_dataset(str(path), specs, Layout("pre"))
+        dataset = read_dataset(str(path), specs, Layout(padding="pre"))
         h, x, age, tokens = dataset.inputs
         assert (h.kind, h.values.tolist()) == ("static", [[1, 2, 3], [4, 5, 6]])
         assert (x.kind, x.values.tolist()) == ("features", [[[1, 2], [3, 4]], [[0, 0], [0, 0]]])
@@ -306,7 +306,7 @@ def test_each_field_has_its_own_length(write: Write) -> None:
 
 def test_truncation_cuts_vectors_as_it_cuts_ids(write: Write) -> None:
     path = write("a.jsonl", lines({"x": [[1, 1], [2, 2], [3, 3]]}, {"x": [[4, 4]]}))
-    (one,) = read_dataset(str(path), [FEATURES], Layout("pre", "pre", 2)).inputs
+    (one,) = read_dataset(str(path), [FEATURES], Layout(padding="pre", truncating="pre", maxlen=2)).inputs
     assert one.values[..., 0].tolist() == [[2, 3], [0, 4]]
 
 
@@ -459,7 +459,7 @@ def test_without_specs_one_array_is_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("targets", "layout", "expected"),
     [
-        ([[1, 2, 3], [4]], Layout("pre"), [[1, 2, 3], [0, 0, 4]]),
+        ([[1, 2, 3], [4]], Layout(padding="pre"), [[1, 2, 3], [0, 0, 4]]),
         ([[1, 2, 3], [4]], Layout(maxlen=2, truncating="pre"), [[2, 3], [4, 0]]),
         ([[[1, 0], [0, 1], [1, 1]], [[2, 2]]], LAYOUT, [[[1, 0], [0, 1], [1, 1]], [[2, 2], [0, 0], [0, 0]]]),
         ([1, 0], LAYOUT, [1, 0]),
@@ -639,7 +639,7 @@ def test_a_field_that_is_not_there(write: Write) -> None:
 
 
 def test_a_layout_that_no_batch_can_have() -> None:
-    for layout in (Layout(maxlen=0), Layout("middle")):  # type: ignore[arg-type]
+    for layout in (Layout(maxlen=0), Layout(padding="middle")):  # type: ignore[arg-type]
         with pytest.raises(UsageError):
             make_dataset({"x": [[[1.0]]]}, [InputSpec("x", (None, None, 1), "float32")], layout)  # type: ignore[dict-item]
 

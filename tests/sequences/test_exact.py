@@ -340,6 +340,6 @@ def test_from_a_file_to_what_keras_pads(
         np.concatenate([part.values for part in parts]),
         np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))]),
     )
-    batch = pad_ragged(whole, Layout(padding, truncating, maxlen, value))
+    batch = pad_ragged(whole, Layout(padding=padding, truncating=truncating, maxlen=maxlen, value=value))
     expected = keras.utils.pad_sequences(rows, maxlen, "int32", padding, truncating, value)
     np.testing.assert_array_equal(batch.tokens, expected)

@@ -211,7 +211,7 @@ def test_a_layout_in_the_file_is_the_default(call: Callable[..., Output], suffix
 def test_files_that_disagree_have_no_layout(write: Write, call: Callable[..., Output]) -> None:
     call("pad", "-", "--padding", "pre", "--output", "a.npz", stdin="1 2\n3\n")
     plain = write("b.txt", "4\n")
-    assert read_sequences(["a.npz"]).layout == Layout("pre", "post", 2, 0, "int32", trim=False)
+    assert read_sequences(["a.npz"]).layout == Layout(padding="pre", maxlen=2, trim=False)
     assert read_sequences(["a.npz", str(plain)]).layout is None
 
 

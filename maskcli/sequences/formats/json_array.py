@@ -228,7 +228,7 @@ def _from_maskcli(found: dict[str, Any], name: str) -> ParsedRows:
         )
     try:
         padded = found.get("batch", found)
-        layout = Layout(*(padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")))
+        layout = Layout(**{key: padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")})
         layout = check_layout(layout)
         if layout.dtype not in ("int32", "int64"):
             raise InputError(expected="dtype int32 or int64", received=layout.dtype, fix="Pad it again.")

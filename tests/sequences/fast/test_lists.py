@@ -142,7 +142,7 @@ def test_rows_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert [found[row].tolist() for row in range(20)] == rows
     assert convert_lists([*rows, [1.0]]) is pad_lists([*rows, [1.0]], Layout()) is None
-    padded = pad_lists(rows, Layout("pre", "pre", 3, -1))
+    padded = pad_lists(rows, Layout(padding="pre", truncating="pre", maxlen=3, value=-1))
     assert padded is not None
     assert padded.tokens.tolist() == [([-1] * 3 + row)[-3:] for row in rows]
     assert padded.truncated_tokens == 4
