@@ -136,7 +136,7 @@ def check_model_data(
     compiled = read_compile_settings(case.model)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
-            case.model,
+            case.runs,
             case.inputs,
             name=case.about.name,
             targets=targets,

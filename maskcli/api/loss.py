@@ -264,7 +264,7 @@ def explain_loss(
 ) -> LossReport:
     """Return the report of a model that is judged by what was asked for, on its data; raise as ``loss`` does."""
     with running(f"--model {case.about.name}"):
-        outputs = find_model_outputs(case.model, case.inputs)
+        outputs = find_model_outputs(case.runs, case.inputs)
     judging = _judging(case, asked, outputs)
     subject = _subject(case, asked, judging, outputs)
     batch_size, sizes = cuts.sizes(subject.rows, find_fixed_batch(case.model))
