@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from maskcli.probes.compare import Alignment, compare_outputs, find_first_difference
 from maskcli.probes.rounding import bound_rounding
 from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Probe
-from maskcli.records.model import ModelInput
 from maskcli.tolerance import Tolerance
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording

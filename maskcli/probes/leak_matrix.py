@@ -19,8 +19,8 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import measure_change
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput, find_primary
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.model import ModelInput, find_primary
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding

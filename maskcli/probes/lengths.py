@@ -14,8 +14,8 @@ from maskcli.inputs.arguments import lengthen, rebuild_with_free_length, select_
 from maskcli.probes.compare import compare_outputs, find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Probe
-from maskcli.records.model import ModelInput
 from maskcli.tolerance import Tolerance
 from maskcli.trace.recorder import Recording
 from maskcli.trace.run import ModelRun

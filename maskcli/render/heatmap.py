@@ -38,7 +38,7 @@ SHAPES: dict[Role, int] = {
     **dict.fromkeys(("on", *HEAT), WHOLE), "counted": LEFT, "dropped": RIGHT, "warning": RIGHT, "padding": NONE,
 }  # fmt: skip
 """How half a character tells a role without its colour."""
-SHOWN = {WHOLE: "▀▄", LEFT: "▘▖", RIGHT: "▝▗", NONE: "blank:"}
+HALF_GLYPHS = {WHOLE: "▀▄", LEFT: "▘▖", RIGHT: "▝▗", NONE: "blank:"}
 """Each shape in a legend: above and below."""
 SEAM = "⋮"
 """Stands where rows or columns are left out."""
@@ -364,15 +364,15 @@ def _half_legend(heatmap: Heatmap) -> list[SpanLine]:
     occurring = _occurring(heatmap)
     told = [(role, said) for role, said in occurring if role not in HEAT]
     shapes = [
-        (Span(SHOWN[SHAPES[role]] + (GLYPHS[role] if _marked(role) else ""), role), Span(f" {said}", "muted"))
+        (Span(HALF_GLYPHS[SHAPES[role]] + (GLYPHS[role] if _marked(role) else ""), role), Span(f" {said}", "muted"))
         for role, said in told
     ]
     ramp = _ramp(heatmap, "█")
     if ramp is not None:
-        both = (Span(SHOWN[WHOLE]), Span(f" the first and the second {heatmap.axes[0]} of a line", "muted"))
+        both = (Span(HALF_GLYPHS[WHOLE]), Span(f" the first and the second {heatmap.axes[0]} of a line", "muted"))
         lines = [ramp, both]
     elif len(told) < len(occurring):
-        lines = [(Span(SHOWN[WHOLE], 0.0), Span(f" {LEVELS[0]}", "muted"))]
+        lines = [(Span(HALF_GLYPHS[WHOLE], 0.0), Span(f" {LEVELS[0]}", "muted"))]
     return [*lines, *shapes]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import LostMask, MaskFlow, follow_masks
 from maskcli.trace.recorder import Alter, CallRecord, Recording, name_paths, record_run

@@ -11,6 +11,8 @@ import pytest
 from tests.browser.conftest import until
 from tests.browser.models import SCRIPT
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 NAMES = ("sample", "unmasked", "tagger", "transformer", "hostile")
 SECTIONS = ("verdict", "batch", "graph", "outputs", "leaks", "loss", "attention", "about")
 CELLS = ".mark-rect.role-mark path"
@@ -428,6 +430,7 @@ def test_what_is_wider_than_paper_is_made_smaller_and_lines_still_end_at_calls(v
 # The document within.
 
 
+@pytest.mark.slow(share=2 / 5)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_document_comes_back_byte_for_byte(made: Any, name: str) -> None:
     from maskcli.render.page.embedding import extract_document

@@ -19,6 +19,7 @@ from hypothesis.strategies import floats, sampled_from
 from rich.console import Console
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import (
     BatchSizeLoss,
     Contribution,
@@ -29,7 +30,7 @@ from maskcli.records.loss import (
     MetricReport,
     Reduction,
 )
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.render.documents import dumps, make_loss_document
@@ -41,6 +42,8 @@ from maskcli.render.views.loss import view
 from maskcli.render.views.loss_batches import compute_exact_total, differs
 from maskcli.render.views.loss_heat import make_heat
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.quick
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "loss.json").read_text())
 
@@ -254,6 +257,7 @@ def test_no_line_is_wider_than_the_screen(name: str, width: int) -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
+@pytest.mark.slow(share=1 / 5)
 @pytest.mark.parametrize("name", ["small", "long", "a mask that is wrong, long", "not finite", "weights"])
 def test_nor_at_any_width_between(name: str) -> None:
     for width in range(58, 140):
@@ -264,6 +268,7 @@ def test_nor_at_any_width_between(name: str) -> None:
         assert all(re.match(r"( [▁░▒▓█·!◆×…•] | heaviest| gradient|$|Where)", line) for line in below)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_all_shows_everything_that_fits(name: str) -> None:
     shown = text(CASES[name], 400, everything=True)
@@ -271,6 +276,7 @@ def test_all_shows_everything_that_fits(name: str) -> None:
     assert "long" in name or max(map(len, shown.splitlines())) <= 400
 
 
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("everything", [False, True])
@@ -642,6 +648,7 @@ def document(given: LossReport) -> Any:
     return read
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_every_document_is_what_its_schema_says(name: str) -> None:
     read, given = document(CASES[name]), CASES[name]

@@ -25,7 +25,7 @@ from maskcli.render.views.loss_heat import (
     describe_marks,
     make_heat,
 )
-from maskcli.render.views.outputs import describe_other_shape
+from maskcli.render.views.outputs import describe_mask_shape
 from maskcli.render.views.trace import LONGEST_NAME, shorten_middle
 
 LEVEL: Role = HEAT[-1]
@@ -84,7 +84,7 @@ def _mask(inspection: Inspection, resolution: Resolution, limits: Limits) -> lis
     return [
         Heading(f"Mask and truth {valid.shape!s}", describe_mask_origin(inspection)),
         Heatmap(kinds=kinds, meanings=meanings, resolution=resolution, limits=limits),
-        *describe_other_shape(mask, valid, "The mask"),
+        *describe_mask_shape(mask, valid, "The mask"),
     ]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.trace import Call, Inspection
 from maskcli.render.grid import (
     GAP,
@@ -39,7 +40,7 @@ from maskcli.render.parts import (
 )
 from maskcli.render.views.outputs import (
     convert_ids,
-    describe_other_shape,
+    describe_mask_shape,
     fit_axis,
     has_timesteps,
     view_first_output,
@@ -122,7 +123,7 @@ def _batch(inspection: Inspection, limits: Limits) -> list[Part]:
         Heading(f"{what} {given.values.shape!s}", describe_mask_origin(inspection)),
         *table,
         *_legend(given, given.valid, mask),
-        *describe_other_shape(inspection.mask, given.valid, "The mask"),
+        *describe_mask_shape(inspection.mask, given.valid, "The mask"),
     ]
 
 

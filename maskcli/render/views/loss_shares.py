@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Floats
+from maskcli.records.inputs import find_primary
 from maskcli.records.loss import Contribution, LossOutput, LossReport
-from maskcli.records.model import find_primary
 from maskcli.render.fit import fit_table, make_bar, measure_table
 from maskcli.render.grid import GAP, describe_left_out, make_elision_note, make_gap_row, make_timestep_columns
 from maskcli.render.heatmap import quantize_level

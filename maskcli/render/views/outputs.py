@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.render.grid import (
     count_fitting_columns,
@@ -61,7 +61,7 @@ def view_first_output(inspection: Inspection, limits: Limits) -> list[Part]:
             "" if unmasked is None else "beside the same weights run without any mask",
         ),
         *_values(run, unmasked, limits),
-        *describe_other_shape(run.output.mask, run.output.valid, "Its mask"),
+        *describe_mask_shape(run.output.mask, run.output.valid, "Its mask"),
     ]
 
 
@@ -245,7 +245,7 @@ def has_timesteps(mask: Bools | None, valid: Bools | None) -> bool:
     return mask is not None and valid is not None and mask.shape == valid.shape
 
 
-def describe_other_shape(mask: Bools | None, valid: Bools | None, name: str) -> list[Part]:
+def describe_mask_shape(mask: Bools | None, valid: Bools | None, name: str) -> list[Part]:
     """Return the shape of a mask that is not of these timesteps, and cannot be drawn beside them."""
     if mask is None or has_timesteps(mask, valid):
         return []
