@@ -92,8 +92,46 @@ LEVEL_ABOUT_ZERO = Threshold(
     "A choice: the lowest of the four levels starts here, and what is smaller would only add noise to the picture.",
 )
 
+# Numbers in tables: with how many decimals are they readable?
 
-# Units in the last place, and what rounding may add up to.
+FIXED_FROM = Threshold(
+    1e-4,
+    "Smallest largest number of a column for which the column has fixed decimals.",
+    "Below it, three significant digits need more than seven characters; 1.2e-05 is as short and easier to read.",
+)
+FIXED_BELOW = Threshold(
+    1e6,
+    "Number from which a column has exponents instead of fixed decimals.",
+    "Longer integers are hard to compare without thousands separators.",
+)
+SAME_DECIMALS = Threshold(
+    1000.0,
+    "How many times larger than the smallest number the largest may be in a column with common decimals.",
+    "With three significant digits of the largest number, a smaller one would be printed as zero.",
+)
+PRECISE_FROM = Threshold(
+    1e-3,
+    "Smallest number that is printed with six decimals.",
+    "It then has at least four significant digits.",
+)
+PRECISE_BELOW = Threshold(
+    1e7,
+    "Number from which six decimals become an exponent.",
+    "Together with six decimals, it would be longer than float32 is precise.",
+)
+PERCENT_FROM = Threshold(
+    5e-4,
+    "Smallest part of 1 that is printed as a percentage; a smaller one is printed as <0.1 %.",
+    "It rounds to 0.1 %, the smallest percentage with one decimal.",
+)
+PERCENT_DECIMAL_BELOW = Threshold(
+    0.0995,
+    "Part of 1 from which a percentage has no decimal.",
+    "It rounds to 10 %: two digits, like 9.9 %.",
+)
+
+
+# Units in the last place, and the errors that they add up to.
 
 ULP: Mapping[str, float] = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """By dtype, the distance from 1 to the next number: 52, 23, 10 and 7 bits follow the leading one (IEEE 754)."""

@@ -21,10 +21,9 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport, Targets
 from maskcli.records.remark import Remark
+from maskcli.tolerance import BATCH_SIZE_SPREAD, PROBABILITY_SUM, SAME_MEAN
 from maskcli.trace.outputs import ModelOutput
 
-SPREAD = 1e-4
-"""Relative difference from which on the losses of batch sizes are said to differ."""
 HALVES = {"float16": "3 decimal digits, and nothing above 65504", "bfloat16": "2 to 3 decimal digits"}
 
 
@@ -168,7 +167,7 @@ def _on_weights(output: LossOutput, judged: OutputLoss) -> Iterator[Remark]:
         return
     total = float(output.weights[output.counted].sum(dtype=np.float64))
     count = int(output.counted.sum())
-    if measure_relative_difference(total, count) > 1e-6:
+    if measure_relative_difference(total, count) > SAME_MEAN.value:
         yield make_fact(
             f"Keras divides the weighted losses by the {count:,} that count, not by {total:.6g}, the sum of their "
             f"weights: {output.masked:.6g} instead of {output.weighted_mean:.6g}. "
@@ -216,7 +215,9 @@ def _on_probabilities(judged: OutputLoss, lane: ModelOutput) -> Iterator[Remark]
     values = lane.sample.astype(np.float64)
     classes = getattr(getattr(judged.loss, "fn", None), "__name__", "").removeprefix("sparse_")
     sums = values.sum(axis=-1) if classes.startswith("categorical") else np.ones(1)
-    if not np.isfinite(values).all() or (values.min() >= 0 and values.max() <= 1 and np.allclose(sums, 1, atol=1e-2)):
+    if not np.isfinite(values).all() or (
+        values.min() >= 0 and values.max() <= 1 and np.allclose(sums, 1, atol=PROBABILITY_SUM.value)
+    ):
         return
     yield make_warning(
         f"Predictions from {values.min():.3g} to {values.max():.3g} are no probabilities, which the loss takes them "
@@ -247,7 +248,7 @@ def _on_sum(output: LossOutput, judged: OutputLoss, seen: RecordedLoss, batch_si
 def _apart(output: LossOutput, masked: float, keras: float, batches: float, batch_size: int) -> Remark:
     """Return what is between the mean by hand and what Keras reports: ``batches`` is the mean of their means."""
     apart = measure_relative_difference(masked, keras)
-    if apart <= 1e-6:
+    if apart <= SAME_MEAN.value:
         what = "valid timesteps" if output.timed else "samples"
         return make_fact(f"The mean by hand over the {what} is what Keras reports.")
     said = f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart)"
@@ -267,7 +268,7 @@ def _on_batch_sizes(report: LossReport) -> Iterator[Remark]:
         return
     low = min(finite, key=lambda one: one.keras_evaluate)
     high = max(finite, key=lambda one: one.keras_evaluate)
-    if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= SPREAD:
+    if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= BATCH_SIZE_SPREAD.value:
         return
     yield make_warning(
         f"What evaluate reports depends on the batch size: {_at(high)} and {_at(low)}. A timestep weighs the less, the "

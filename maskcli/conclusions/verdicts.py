@@ -10,11 +10,10 @@ from maskcli.records.leak import Leak
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.report import NOT_TRIED, Verdict
 from maskcli.records.trace import Call, Inspection
+from maskcli.tolerance import SAME_MEAN
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """The worst first."""
-ROUNDING = 1e-6
-"""How far two means of the same losses may be apart, relative to the larger one."""
 
 
 def answer_questions(
@@ -118,7 +117,7 @@ def _counted(output: LossOutput) -> tuple[str, Severity | None, str]:
 def _numbers(output: LossOutput) -> str:
     if output.exact is None or output.unmasked is None:
         return ""
-    apart = abs(output.reported - output.exact) > ROUNDING * max(abs(output.exact), abs(output.reported))
+    apart = abs(output.reported - output.exact) > SAME_MEAN.value * max(abs(output.exact), abs(output.reported))
     if apart:
         return f" Keras reports {output.reported:.6g}; over the valid ones alone it is {output.exact:.6g}."
     return f" Keras reports {output.reported:.6g}; over all timesteps it would be {output.unmasked:.6g}."

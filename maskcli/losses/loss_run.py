@@ -20,6 +20,7 @@ from maskcli.losses.registry import is_cross_entropy
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import BatchSizeLoss, LossGradient, LossOutput
+from maskcli.tolerance import LOSS_AGREEMENT, LOSS_SUM_STEP
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch
 from maskcli.trace.unmasked import strip_masks
 
@@ -29,8 +30,6 @@ UNMASKED_ROWS = 2048
 """And rows: more of them make no run faster."""
 MOST_EVALUATIONS = 2048
 """Batches that are evaluated anew, which nobody asked for, at the most."""
-AGREES = 1e-5
-"""Relative difference, beyond the rounding of sums in float32, up to which two ways to one loss agree."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -237,7 +236,9 @@ def are_equal_sums(one: float, other: float, numbers: int) -> bool:
     """
     if not (np.isfinite(one) and np.isfinite(other)):
         return bool(np.isnan(one) and np.isnan(other)) or one == other
-    return abs(one - other) <= (AGREES + math.sqrt(numbers) * 2.0**-22) * max(abs(one), abs(other))
+    return abs(one - other) <= (LOSS_AGREEMENT.value + LOSS_SUM_STEP.value * math.sqrt(numbers)) * max(
+        abs(one), abs(other)
+    )
 
 
 def find_row_sums(subject: LossRun, seen: Evaluation, total: float, batch_size: int) -> list[RowSums] | None:

@@ -14,10 +14,9 @@ from maskcli.errors import UsageError, summarize_error
 from maskcli.losses.registry import cast_targets, match_outputs
 from maskcli.records.arrays import Bools
 from maskcli.records.loss import MetricReport
+from maskcli.tolerance import METRIC_DIFFERENT
 from maskcli.trace.state import preserve_state
 
-DIFFERS = 1e-5
-"""Relative difference from which on two values of a metric are not the same."""
 PLAIN = (bool, int, float, str, type(None))
 """Types of attributes by which two metrics are compared."""
 
@@ -203,4 +202,4 @@ def read_result(metric: Any) -> float:
 def _same(one: float, other: float) -> bool:
     if np.isnan(one) or np.isnan(other):
         return bool(np.isnan(one) and np.isnan(other))
-    return one == other or abs(one - other) <= DIFFERS * max(abs(one), abs(other))
+    return one == other or abs(one - other) <= METRIC_DIFFERENT.value * max(abs(one), abs(other))
