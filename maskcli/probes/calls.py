@@ -134,7 +134,7 @@ def find_taken_timestep(context: ProbeContext, path: str | None) -> TakenTimeste
     values, result = np.asarray(source), np.asarray(taken)
     for timestep in (values.shape[1] - 1, 0):
         if values[:, timestep].shape == result.shape and np.array_equal(values[:, timestep], result):
-            padded = ~valid[:, timestep] & context.counted
+            padded = ~valid[:, timestep] & context.relevant
             if padded.any():
                 sample = int(context.labels[padded.argmax()])
                 call = context.trace.names[entry.index]

@@ -24,7 +24,7 @@ from maskcli.trace.run import ModelRun, Run, trace_recording
 class ProbeContext:
     """A run of a model that is probed by further runs.
 
-    What the further runs reveal does not change a context: a function that learns something returns a new one.
+    A context never changes: a function that learns something from a further run returns a new context.
 
     Attributes:
         run: the model, its inputs and its run on them.
@@ -59,28 +59,28 @@ class ProbeContext:
         return self.trace.flow
 
     @property
-    def timed(self) -> tuple[ModelInput, ...]:
+    def with_timesteps(self) -> tuple[ModelInput, ...]:
         """The inputs with timesteps."""
         return tuple(model_input for model_input in self.inputs if model_input.valid is not None)
 
     @property
-    def counted(self) -> Bools:
-        """``(batch,)``: rows with a valid timestep in every input; no result of another row could be wrong."""
+    def relevant(self) -> Bools:
+        """``(batch,)``: rows with a valid timestep in every input; the results of other rows do not count."""
         rows: Bools = np.ones(len(self.inputs[0].values), bool)
-        for model_input in self.timed:
-            assert model_input.valid is not None  # noqa: S101 - timed inputs have timesteps
+        for model_input in self.with_timesteps:
+            assert model_input.valid is not None  # noqa: S101 - these inputs have timesteps
             rows &= model_input.valid.any(axis=1)
         return rows
 
     @property
     def side(self) -> Literal["pre", "post"]:
         """Where padding is."""
-        return find_padding_side(self.timed)
+        return find_padding_side(self.with_timesteps)
 
     def align(self, rows: Any = None) -> Alignment:
         """Return how a run with these rows, by default all, corresponds to the base run."""
-        chosen = np.arange(len(self.counted)) if rows is None else np.asarray(rows)
-        return Alignment(chosen, self.side, self.counted, self.labels)
+        chosen = np.arange(len(self.relevant)) if rows is None else np.asarray(rows)
+        return Alignment(chosen, self.side, self.relevant, self.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,11 +110,11 @@ def find_padding_side(inputs: Sequence[ModelInput]) -> Literal["pre", "post"]:
 
 
 def make_probe(
-    name: str, context: ProbeContext, other: Recording, align: Alignment, tolerance: Tolerance | None = None
+    name: str, context: ProbeContext, changed: Recording, align: Alignment, tolerance: Tolerance | None = None
 ) -> ProbeResult:
     """Return how far the outputs of another run are from those of the base run, and the first call that differs."""
     tolerance = context.tolerance if tolerance is None else tolerance
-    worst = compare_outputs(context.base, context.flow, other, align, tolerance)
+    worst = compare_outputs(context.base, context.flow, changed, align, tolerance)
     if worst is None:
         return ProbeResult(Probe(name, False, why="no output can be compared: their shapes differ"))
     probe = Probe(
@@ -129,7 +129,7 @@ def make_probe(
     )
     if not worst.counts:
         return ProbeResult(probe)
-    return ProbeResult(probe, find_first_difference(context.base, context.flow, other, align, tolerance))
+    return ProbeResult(probe, find_first_difference(context.base, context.flow, changed, align, tolerance))
 
 
 def show_calls(context: ProbeContext, entries: Iterable[CallRecord]) -> ProbeContext:
@@ -140,8 +140,8 @@ def show_calls(context: ProbeContext, entries: Iterable[CallRecord]) -> ProbeCon
     hidden = [entry for entry in entries if entry.index not in context.trace.names]
     if not hidden:
         return context
-    shown = [entry for entry in context.base.entries if entry.code and entry.index in context.trace.names]
-    return dataclasses.replace(context, trace=trace_recording(context.base, context.flow, [*shown, *hidden]))
+    code = [entry for entry in context.base.entries if entry.code and entry.index in context.trace.names]
+    return dataclasses.replace(context, trace=trace_recording(context.base, context.flow, [*code, *hidden]))
 
 
 def name_first_calls(context: ProbeContext, results: Iterable[ProbeResult]) -> tuple[Probe, ...]:

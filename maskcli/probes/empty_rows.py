@@ -21,7 +21,7 @@ def examine_empty_rows(context: ProbeContext, replaced: Recording | None) -> Emp
 
     ``replaced`` is a run with other values at padding, if there is one.
     """
-    empty = ~context.counted
+    empty = ~context.relevant
     if not empty.any():
         return None
     change, of_padding = _measure_change(context, replaced)
@@ -36,7 +36,7 @@ def examine_empty_rows(context: ProbeContext, replaced: Recording | None) -> Emp
 
 def _find_not_finite(context: ProbeContext) -> str | None:
     """Return the first call whose result is not finite only in empty rows, if an output of the model is like that."""
-    empty = ~context.counted
+    empty = ~context.relevant
     outputs = [tensor for _, tensor in list_output_tensors(context.base.output)]
     if not any(_breaks(tensor, empty) for tensor in outputs):
         return None
@@ -63,24 +63,24 @@ def _measure_change(context: ProbeContext, replaced: Recording | None) -> tuple[
     """
     if replaced is None:
         return 0.0, None
-    align = dataclasses.replace(context.align(), counted=~context.counted)
+    align = dataclasses.replace(context.align(), relevant=~context.relevant)
     worst = compare_outputs(context.base, context.flow, replaced, align, context.tolerance)
     if worst is None or not worst.counts or worst.timestep is not None:
         return 0.0, None
-    for one, two in zip(context.base.ended, replaced.ended, strict=False):
-        if one.type == two.type and not one.calls and _uses_masked_rows(one, two, ~context.counted):
-            return worst.change, context.trace.names[one.index]
+    for old, new in zip(context.base.ended, replaced.ended, strict=False):
+        if old.type == new.type and not old.calls and _uses_masked_rows(old, new, ~context.relevant):
+            return worst.change, context.trace.names[old.index]
     return worst.change, None
 
 
-def _uses_masked_rows(one: CallRecord, two: CallRecord, empty: Bools) -> bool:
+def _uses_masked_rows(old: CallRecord, new: CallRecord, empty: Bools) -> bool:
     """Return whether the results of a call differ in empty rows that its masks hide completely."""
-    if not one.mask_values:
+    if not old.mask_values:
         return False
-    received = (mask for masks in one.mask_values.values() for mask in masks)
+    received = (mask for masks in old.mask_values.values() for mask in masks)
     masks = [mask for mask in received if mask is not None and len(mask) == len(empty)]
     hidden = np.all([~mask.reshape(len(empty), -1).any(axis=1) for mask in masks], axis=0) if masks else ~empty
     rows = empty & hidden
-    if not rows.any() or not one.outputs or not is_float(one.outputs[0]) or one.outputs[0].shape[0] != len(empty):
+    if not rows.any() or not old.outputs or not is_float(old.outputs[0]) or old.outputs[0].shape[0] != len(empty):
         return False
-    return not np.array_equal(as_float64(one.outputs[0])[rows], as_float64(two.outputs[0])[rows], equal_nan=True)
+    return not np.array_equal(as_float64(old.outputs[0])[rows], as_float64(new.outputs[0])[rows], equal_nan=True)

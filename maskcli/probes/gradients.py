@@ -67,7 +67,7 @@ def record_under_tape(run: ModelRun, sources: PaddingSources) -> TapedRun:
 
 
 def compute_padding_gradient(
-    taped: TapedRun, run: ModelRun, sources: PaddingSources, counted: Bools, valids: Sequence[Bools | None]
+    taped: TapedRun, run: ModelRun, sources: PaddingSources, relevant: Bools, valids: Sequence[Bools | None]
 ) -> PaddingGradient | str:
     """Return how much the results that count depend on padding, or the reason why that is not known.
 
@@ -75,13 +75,13 @@ def compute_padding_gradient(
         taped: the run to differentiate.
         run: the run that it repeats.
         sources: where padding becomes numbers.
-        counted: ``(batch,)``, the rows whose results count.
+        relevant: ``(batch,)``, the rows whose results count.
         valids: for each output its valid timesteps, or None without timesteps.
     """
     if taped.recording.error is not None:
         return f"the model raises {type(taped.recording.error).__name__}"
     with taped.tape:
-        total = _sum_outputs(taped.recording, counted, valids)
+        total = _sum_outputs(taped.recording, relevant, valids)
     if total is None:
         return "no output is made of floats"
     of_inputs = [(tensor, run.inputs[position].valid) for position, tensor in taped.inputs.items()]
@@ -94,8 +94,8 @@ def compute_padding_gradient(
     return _find_largest(gradients, [valid for _, valid in watched])
 
 
-def _sum_outputs(run: Recording, counted: Bools, valids: Sequence[Bools | None]) -> Any:
-    """Return ``sum(w * outputs)`` over valid timesteps and pooled results of the ``counted`` rows.
+def _sum_outputs(run: Recording, relevant: Bools, valids: Sequence[Bools | None]) -> Any:
+    """Return ``sum(w * outputs)`` over valid timesteps and pooled results of the ``relevant`` rows.
 
     The weights w are random: a plain sum would hide every effect on a softmax, whose outputs always add up to one.
     """
@@ -103,9 +103,9 @@ def _sum_outputs(run: Recording, counted: Bools, valids: Sequence[Bools | None])
 
     rng, total = np.random.default_rng(3), None
     for (_, tensor), valid in zip(list_output_tensors(run.output), valids, strict=True):
-        if not is_float(tensor) or not len(tensor.shape) or tensor.shape[0] != len(counted):
+        if not is_float(tensor) or not len(tensor.shape) or tensor.shape[0] != len(relevant):
             continue
-        keep = counted.reshape(-1, *[1] * (len(tensor.shape) - 1))
+        keep = relevant.reshape(-1, *[1] * (len(tensor.shape) - 1))
         if valid is not None:
             keep = keep & valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - 2))
         weights = np.where(keep, rng.standard_normal(tuple(tensor.shape)), 0.0)

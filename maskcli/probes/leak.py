@@ -58,11 +58,11 @@ def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
         RaisedInCall: with the exception that the model raises.
     """
     context = make_context(run, labels)
-    if not any((~model_input.valid).any() for model_input in context.timed if model_input.valid is not None):
+    if not any((~model_input.valid).any() for model_input in context.with_timesteps if model_input.valid is not None):
         return LeakResult(_make_clean_leak(()), context)
-    if not context.counted.any():
+    if not context.relevant.any():
         return _refuse(context, "no row has a valid timestep in every input")
-    # The second, equal run is needed for two answers: is the model deterministic, and what is the gradient?
+    # A second, equal run shows whether the model is deterministic; under a tape, it also yields the gradient.
     sources = find_padding_sources(context.base, context.flow, context.inputs)
     taped = None if isinstance(sources, str) else record_under_tape(run, sources)
     if not _is_deterministic(context, taped):
@@ -168,7 +168,7 @@ def _probe_gradient(context: ProbeContext, sources: PaddingSources | str, taped:
     assert taped is not None  # noqa: S101 - with sources there is a tape
     outputs = [tensor for _, tensor in list_output_tensors(context.base.output)]
     valids = [context.flow.valid.get(id(tensor)) for tensor in outputs]
-    gradient = compute_padding_gradient(taped, context.run, sources, context.counted, valids)
+    gradient = compute_padding_gradient(taped, context.run, sources, context.relevant, valids)
     if isinstance(gradient, str):
         return Probe("gradient", False, why=gradient)
     # Where padding has no effect, its derivative is zero, or the rounding of terms that cancel.

@@ -67,7 +67,10 @@ def _compute_matrices(run: ModelRun, sources: PaddingSources, tried: Pairs, vali
     outputs = list_output_tensors(run.recording.output)
     positions = [index for index, (_, tensor) in enumerate(outputs) if _is_followed(tensor, len(valid))]
     validities = [run.flow.valid.get(id(outputs[index][1])) for index in positions]
-    changes = [np.full((len(valid), 1 if own is None else own.shape[1], valid.shape[1]), np.nan) for own in validities]
+    changes = [
+        np.full((len(valid), 1 if output_valid is None else output_valid.shape[1], valid.shape[1]), np.nan)
+        for output_valid in validities
+    ]
     fixed = find_fixed_batch(run.model)
     size = fixed or _choose_block(run.recording, len(valid))
     for start in range(0, len(tried), size):
@@ -80,14 +83,15 @@ def _compute_matrices(run: ModelRun, sources: PaddingSources, tried: Pairs, vali
         for index, change in zip(positions, changes, strict=True):
             largest = _find_largest_change(plain_outputs[index][1], replaced_outputs[index][1], change.shape[1])
             change[pairs[:, 0], :, pairs[:, 1]] = largest[: len(pairs)]
-    for index, own, change in zip(positions, validities, changes, strict=True):
+    for index, output_valid, change in zip(positions, validities, changes, strict=True):
         name, tensor = outputs[index]
         values = as_float64(tensor)
         yield LeakMatrix(
             output=name,
             change=_round_to_four_digits(change),
-            valid=_find_counted_rows(run.inputs)[:, None] & (np.ones(change.shape[:2], bool) if own is None else own),
-            timed=own is not None,
+            valid=_find_relevant_rows(run.inputs)[:, None]
+            & (np.ones(change.shape[:2], bool) if output_valid is None else output_valid),
+            timed=output_valid is not None,
             tolerance=get_ulp(tensor) * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)),
             tried=int(np.isfinite(change[:, 0]).sum()),
             padded=int((~valid).sum()),
@@ -144,11 +148,11 @@ def _round_to_four_digits(change: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(np.isfinite(digits), digits, change).astype(np.float32)
 
 
-def _find_counted_rows(inputs: Sequence[ModelInput]) -> Bools:
-    """Return the rows with a valid timestep in every input; no result of another row could be wrong."""
-    timed = [model_input.valid.any(axis=1) for model_input in inputs if model_input.valid is not None]
-    counted: Bools = np.logical_and.reduce(timed)
-    return counted
+def _find_relevant_rows(inputs: Sequence[ModelInput]) -> Bools:
+    """Return the rows with a valid timestep in every input; the results of other rows do not count."""
+    has_valid = [model_input.valid.any(axis=1) for model_input in inputs if model_input.valid is not None]
+    relevant: Bools = np.logical_and.reduce(has_valid)
+    return relevant
 
 
 def _choose_block(run: Recording, rows: int) -> int:

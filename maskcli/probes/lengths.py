@@ -101,7 +101,7 @@ def run_rows_alone(
 def _find_equal_run(reuse: Sequence[RowsAlone], inputs: Sequence[ModelInput]) -> Recording | None:
     for alone in reuse:
         pairs = zip(alone.inputs, inputs, strict=True)
-        if all(np.array_equal(one.values, two.values) for one, two in pairs):
+        if all(np.array_equal(old.values, new.values) for old, new in pairs):
             return alone.recording
     return None
 
@@ -111,17 +111,17 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
 
     A row that runs without its padding shows how many of these timesteps are its own.
     """
-    truths = {id(model_input.valid) for model_input in context.timed}
+    truths = {id(model_input.valid) for model_input in context.with_timesteps}
     learned, side = dict(context.flow.valid), context.side
     for rows_alone in alone:
-        for one, two in pair_calls(context.base, rows_alone.recording):
-            for tensor, other in zip(one.outputs, two.outputs, strict=False):
+        for old, new in pair_calls(context.base, rows_alone.recording):
+            for tensor, alone_tensor in zip(old.outputs, new.outputs, strict=False):
                 valid = learned.get(id(tensor))
-                if valid is None or id(valid) in truths or len(other.shape) < 2:
+                if valid is None or id(valid) in truths or len(alone_tensor.shape) < 2:
                     continue
-                if other.shape[0] != len(rows_alone.rows):
+                if alone_tensor.shape[0] != len(rows_alone.rows):
                     continue
-                timesteps, length = valid.shape[1], min(int(other.shape[1]), valid.shape[1])
+                timesteps, length = valid.shape[1], min(int(alone_tensor.shape[1]), valid.shape[1])
                 position = np.arange(timesteps)
                 valid = valid.copy()
                 valid[rows_alone.rows] = position < length if side == "post" else position >= timesteps - length
@@ -171,7 +171,7 @@ class LengthProbes:
             return ProbeResult(Probe("columns", False, why=why))
         result = make_probe("columns", self.context, run, self.context.align())
         if self._may_be_position(result):
-            return self._discount_positions(result, run, np.flatnonzero(self.context.counted))
+            return self._discount_positions(result, run, np.flatnonzero(self.context.relevant))
         return result
 
     def _may_be_position(self, result: ProbeResult) -> bool:
@@ -249,7 +249,7 @@ def _group_rows(context: ProbeContext) -> list[tuple[NDArray[np.intp], list[slic
     """
     spans = [_find_spans(model_input) for model_input in context.inputs]
     by_span: dict[tuple[Any, ...], list[int]] = {}
-    for row in np.flatnonzero(context.counted):
+    for row in np.flatnonzero(context.relevant):
         key = tuple(None if span is None else (int(span[0][row]), int(span[1][row])) for span in spans)
         has_padding = any(
             part is not None and part != (0, model_input.values.shape[1])

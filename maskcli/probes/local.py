@@ -48,8 +48,8 @@ def measure_local_change(
     after = rerun_call(entry, keep, rng, training) if keep else None
     tolerance = context.tolerance.at(entry.index)
     return find_worst(
-        measure_difference(one, context.flow.valid.get(id(tensor)), two, context.align(), *tolerance)
-        for tensor, one, two in zip(entry.outputs, before or (), after or (), strict=False)
+        measure_difference(old, context.flow.valid.get(id(tensor)), new, context.align(), *tolerance)
+        for tensor, old, new in zip(entry.outputs, before or (), after or (), strict=False)
         if id(tensor) in context.flow.valid or id(tensor) in context.flow.pooled
     )
 

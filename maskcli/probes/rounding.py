@@ -1,7 +1,7 @@
 """Rounding: by how much two runs may differ without a leak.
 
-Two runs of one model that sum the same numbers in another order, or in other company, differ in their last digits. A
-change only counts as a leak if it is larger than this. There are three estimates:
+Two runs of one model that sum the same numbers in another order differ in their last digits. A change only counts as a
+leak if it is larger than this. There are three estimates:
 
 - ``allow_one_ulp``: nothing is summed in another order; for runs of the same shapes.
 - ``bound_rounding``: a bound from the sizes of the sums and the number of calls; for runs of other shapes.
@@ -76,13 +76,13 @@ def estimate_rounding(run: ModelRun, flow: MaskFlow, align: Alignment, tolerance
     if rounded.error is not None:
         return tolerance
     floor: dict[int, float] = {}
-    for one, two in pair_calls(run.recording, rounded):
+    for old, new in pair_calls(run.recording, rounded):
         # The change here is the error of this call and all before it, as it really propagates. Overflow to infinity
         # would allow any change, and so does not count.
-        changes = (difference.change for difference in compare_results(one, two, flow, align))
+        changes = (difference.change for difference in compare_results(old, new, flow, align))
         largest = max((change for change in changes if np.isfinite(change)), default=0.0)
         # One run is one sample of the error; a margin covers less lucky ones.
-        floor[one.index] = MONTE_CARLO_MARGIN.value * largest
+        floor[old.index] = MONTE_CARLO_MARGIN.value * largest
     estimate = Tolerance(tolerance.relative, floor)
     outputs = compare_outputs(run.recording, flow, rounded, align, estimate)
     if outputs is not None and np.isfinite(outputs.change):

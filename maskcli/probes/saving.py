@@ -36,9 +36,9 @@ def probe_saving(run: ModelRun, reload: Callable[[Any], Any]) -> SavingResult:
 
 
 def _compare_masks(before: Run, after: Run) -> SavingResult:
-    one, two = ([call for call in run.calls if not call.code] for run in (before, after))
-    if [call.type for call in one] == [call.type for call in two]:
-        for old, new in zip(one, two, strict=True):
+    old_calls, new_calls = ([call for call in run.calls if not call.code] for run in (before, after))
+    if [call.type for call in old_calls] == [call.type for call in new_calls]:
+        for old, new in zip(old_calls, new_calls, strict=True):
             if not _are_equal(old.mask_out, new.mask_out):
                 return SavingResult(False, old.call, _describe_mask(new.mask_out))
     outputs = zip(list_output_tensors(before.output), list_output_tensors(after.output), strict=False)
@@ -48,10 +48,10 @@ def _compare_masks(before: Run, after: Run) -> SavingResult:
     return SavingResult(True)
 
 
-def _are_equal(one: Bools | None, two: Bools | None) -> bool:
-    if one is None or two is None:
-        return one is two
-    return np.array_equal(one, two)
+def _are_equal(old: Bools | None, new: Bools | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return np.array_equal(old, new)
 
 
 def _describe_mask(mask: Bools | None) -> str:

@@ -132,8 +132,8 @@ def choose_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
     n_rows = len(inputs[0].values)
     if n_rows <= PROBED_ROWS:
         return np.arange(n_rows)
-    timed = [model_input.valid.sum(axis=1) for model_input in inputs if model_input.valid is not None]
-    lengths = np.stack(timed or [np.zeros(n_rows)])
+    by_input = [model_input.valid.sum(axis=1) for model_input in inputs if model_input.valid is not None]
+    lengths = np.stack(by_input or [np.zeros(n_rows)])
     all_empty = np.flatnonzero((lengths == 0).any(axis=0))
     empty = all_empty[:2]
     # One row of each length, evenly spread over the lengths; then any rows up to the limit.

@@ -272,8 +272,8 @@ class _Recorder:
         parent = self.stack[-1] if self.stack else None
         if parent is not None:
             parent.calls = True
-        named = {name: value for name, value in kwargs.items() if not is_mask_argument(name)}
-        inputs = [tensor for tensor in self.flatten((args, named)) if _is_tensor(tensor)]
+        keywords = {name: value for name, value in kwargs.items() if not is_mask_argument(name)}
+        inputs = [tensor for tensor in self.flatten((args, keywords)) if _is_tensor(tensor)]
         carried = [self.read_mask(tensor) for tensor in inputs]
         entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs, carried)
         self.entries.append(entry)

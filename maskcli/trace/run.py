@@ -104,21 +104,21 @@ class RunCache:
         return latest
 
 
-def _are_equal(one: Sequence[ModelInput], two: Sequence[ModelInput]) -> bool:
+def _are_equal(old: Sequence[ModelInput], new: Sequence[ModelInput]) -> bool:
     """Return whether two lists of inputs have the same values and the same padding."""
-    if len(one) != len(two):
+    if len(old) != len(new):
         return False
-    pairs = zip(one, two, strict=True)
+    pairs = zip(old, new, strict=True)
     return all(
         a.name == b.name and np.array_equal(a.values, b.values) and _is_same_validity(a.valid, b.valid)
         for a, b in pairs
     )
 
 
-def _is_same_validity(one: Bools | None, two: Bools | None) -> bool:
-    if one is None or two is None:
-        return one is two
-    return np.array_equal(one, two)
+def _is_same_validity(old: Bools | None, new: Bools | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return np.array_equal(old, new)
 
 
 def trace_model(model: Any, inputs: Sequence[ModelInput], unfold: bool = False) -> Run:
@@ -146,10 +146,10 @@ def trace_recording(recording: Recording, flow: MaskFlow, also: Sequence[CallRec
     before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
     lost = (*_find_losses_that_matter(recording, flow), *before)
     shown_code = {id(mask.at) for mask in lost} | {id(entry) for entry in also}
-    named = [entry for entry in recording.entries if not entry.code or id(entry) in shown_code]
-    names = name_paths(named)
-    shown = [entry for entry in named if entry.parent is not None and entry.returned]
-    calls_of = {entry.index: _make_call(entry, position, names, flow) for position, entry in enumerate(shown)}
+    entries = [entry for entry in recording.entries if not entry.code or id(entry) in shown_code]
+    names = name_paths(entries)
+    returned = [entry for entry in entries if entry.parent is not None and entry.returned]
+    calls_of = {entry.index: _make_call(entry, position, names, flow) for position, entry in enumerate(returned)}
     return Run(tuple(calls_of.values()), recording.output, recording, flow, names, calls_of)
 
 

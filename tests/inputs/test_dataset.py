@@ -510,7 +510,7 @@ def misfits() -> list[Any]:
         "mask of static": ([TOKENS, InputSpec("n", (None,), "int32")],
                            {"tokens": IDS, "n": IDS[:, 0], "n.mask": IDS > 0}, ("n.mask", "(batch, timesteps)")),
         "made mask": ([FEATURES, InputSpec("mask", (None, 6), "bool")], {"x": np.ones((2, 3, 2))},
-                      ("mask (any, 6) bool", "mask (2, 3) bool made of what is valid in x")),
+                      ("mask (any, 6) bool", "mask (2, 3) bool made of the valid timesteps of x")),
         "no timesteps": ([H, MASK], {"h": STATIC}, ("no input here has timesteps", "mask (any, any) bool")),
         "floats": ([TOKENS, H], {"tokens": STATIC, "h": STATIC}, ("row 1", "tokens (2, 3) float64", "as integers")),
         "booleans": ([TOKENS, MASK], {"tokens": IDS, "mask": IDS}, ("row 1", "mask (2, 3) int64", "as booleans")),
