@@ -28,8 +28,8 @@ def read_input_specs(model: Any) -> tuple[InputSpec, ...]:
 def _find_dtype(tensor: Any) -> str:
     import keras
 
-    history = getattr(tensor, "_keras_history", None)
-    users = getattr(history.operation, "_outbound_nodes", ()) if history is not None else ()
+    operation = getattr(getattr(tensor, "_keras_history", None), "operation", None)
+    users = getattr(operation, "_outbound_nodes", ())
     looked_up = any(isinstance(node.operation, keras.layers.Embedding) for node in users)
     dtype = str(tensor.dtype)
     return "int32" if looked_up and dtype.startswith("float") else dtype

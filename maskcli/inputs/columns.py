@@ -59,8 +59,10 @@ class DataColumn:
 
     def __str__(self) -> str:
         """Return ``tokens (2, 6) int32``, and its mask."""
-        text = describe_array(self.name, self.values)
-        return text if self.marked is None else f"{text}, {describe_array(self.name + MASK, self.marked)}"
+        texts = [describe_array(self.name, self.values)]
+        if self.marked is not None:
+            texts.append(describe_array(self.name + MASK, self.marked))
+        return ", ".join(texts)
 
 
 def lay_out_column(table: DataTable, name: str, spec: InputSpec | None, layout: Layout, sole: bool) -> DataColumn:
@@ -70,9 +72,8 @@ def lay_out_column(table: DataTable, name: str, spec: InputSpec | None, layout: 
     of_file = _overlay_layout(layout, table.layout)
     with name_column_errors(table, name):
         if isinstance(raw, list):
-            return _add_marks(
-                _lay_out_rows(name, raw, spec, partial(_fix_timesteps, layout, of_file, spec), sole), marks
-            )
+            make_layout = partial(_fix_timesteps, layout, of_file, spec)
+            return _add_marks(_lay_out_rows(name, raw, spec, make_layout, sole), marks)
         if isinstance(raw, np.ndarray) and not (sole and raw.ndim == 2 and raw.dtype.kind in "iu"):
             return _add_marks(DataColumn(name, raw, of_file), marks)
         if isinstance(marks, np.ndarray) and isinstance(raw, np.ndarray):
@@ -96,7 +97,9 @@ def _fix_timesteps(layout: Layout, of_file: Layout, spec: InputSpec | None) -> L
             received=f"maxlen {layout.maxlen}",
             fix=f"Leave --maxlen out, or use --maxlen {fixed}.",
         )
-    return of_file if fixed is None else dataclasses.replace(of_file, maxlen=fixed)
+    if fixed is None:
+        return of_file
+    return dataclasses.replace(of_file, maxlen=fixed)
 
 
 def _add_marks(column: DataColumn, marks: RawColumn | None) -> DataColumn:
@@ -106,7 +109,9 @@ def _add_marks(column: DataColumn, marks: RawColumn | None) -> DataColumn:
         if column.lengths is not None:
             check_lengths(rows, column.lengths, "booleans in the mask")
         marks = pad_rows(rows, column.layout)[0]
-    return column if marks is None else dataclasses.replace(column, marked=np.asarray(marks))
+    if marks is None:
+        return column
+    return dataclasses.replace(column, marked=np.asarray(marks))
 
 
 def _lay_out_ids(
@@ -165,7 +170,9 @@ def _lay_out_rows(
 
 def _convert_to_float32(values: Array, spec: InputSpec | None) -> Array:
     """Return JSON's floats as float32, the default of Keras, if no model declares a dtype."""
-    return values.astype(np.float32) if spec is None and values.dtype.kind == "f" else values
+    if spec is None and values.dtype.kind == "f":
+        return values.astype(np.float32)
+    return values
 
 
 def _make_uneven_error(rows: list[Array], spec: InputSpec, width: int) -> InputError:
@@ -181,7 +188,7 @@ def _make_uneven_error(rows: list[Array], spec: InputSpec, width: int) -> InputE
 def _make_empty_error(rows: int) -> InputError:
     return InputError(
         expected="at least one token",
-        received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
+        received="1 empty sequence" if rows == 1 else f"{rows} empty sequences",
         fix="Check what wrote this input.",
     )
 
@@ -206,7 +213,8 @@ def _find_form(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
 
 
 def _find_number_form(flat: list[Any], types: set[type], spec: InputSpec | None, sole: bool) -> str:
-    dtype, shape = resolve_dtype(spec), spec.shape if spec is not None else ()
+    dtype = resolve_dtype(spec)
+    shape = () if spec is None else spec.shape
     floats = dtype is not None and dtype.kind == "f"
     if len(shape) > 2 and floats and types <= {int, float}:
         return "series"
@@ -217,7 +225,9 @@ def _find_number_form(flat: list[Any], types: set[type], spec: InputSpec | None,
     if float in types:
         return "numbers"
     # Integers for a fixed number of floats are features; a model with one input is assumed to have timesteps.
-    return "numbers" if floats and len(shape) == 2 and shape[1] is not None and not sole else "ids"
+    if floats and len(shape) == 2 and shape[1] is not None and not sole:
+        return "numbers"
+    return "ids"
 
 
 def _is_whole(value: object) -> bool:
@@ -260,7 +270,7 @@ def make_row_array(row: object, index: int) -> Array:
             row=index,
             expected="numbers, a list of them, or a list of vectors",
             received=describe_value(row),
-            fix="An input is made of numbers; name the fields that are none of them, or leave them out.",
+            fix="An input consists of numbers; leave out fields of another kind.",
         )
     return array
 

@@ -124,13 +124,10 @@ def _make_dataset(
     )
     first = next((column for column in columns if column is not None and column.framed is not None), None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
-    return Dataset(
-        inputs,
-        {name: _lay_out_further(table, name, CONTENT.get(option, name), first) for name, option in also.items()},
-        table.where,
-        None if padded is None else padded.batch,
-        None if padded is None else padded.ragged,
-    )
+    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), first) for name, option in also.items()}
+    if padded is None:
+        return Dataset(inputs, more, table.where, None, None)
+    return Dataset(inputs, more, table.where, padded.batch, padded.ragged)
 
 
 def _lay_out_further(table: DataTable, name: str, content: str, first: DataColumn | None) -> Array:

@@ -106,8 +106,7 @@ def _check_shape(name: str, shape: tuple[int, ...], spec: InputSpec, misfit: Mak
 
 
 def _describe_axes(spec: InputSpec) -> str:
-    axes = "axis" if len(spec.shape) == 1 else "axes"
-    return f"an array of {len(spec.shape)} {axes}"
+    return "an array of 1 axis" if len(spec.shape) == 1 else f"an array of {len(spec.shape)} axes"
 
 
 def _make_rank_hint(name: str, shape: tuple[int, ...], spec: InputSpec) -> str:
@@ -136,15 +135,16 @@ def _make_input(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) 
     name = column.name if spec is None else spec.name
     values = _cast(column, spec, misfit)
     kind = column.kind or _find_kind(name, column, values)
-    padding = column.layout.value if kind == "ids" else 0
     if kind == "static":
         return ModelInput(name, values, None, kind)
     if kind == "mask":
         return ModelInput(name, values, values.astype(bool), kind)
-    of_ids = kind == "ids" or column.values.dtype.kind in "iu"
-    padding_value = column.layout.value if of_ids else 0
-    valid = _find_valid(column, padding_value) if column.marked is None else column.marked
-    return ModelInput(name, values, valid, kind, padding)
+    valid = column.marked
+    if valid is None:
+        # Features of integers, such as words in sentences, are padded with the value of ids, other features with 0.
+        of_ids = kind == "ids" or column.values.dtype.kind in "iu"
+        valid = _find_valid(column, column.layout.value if of_ids else 0)
+    return ModelInput(name, values, valid, kind, column.layout.value if kind == "ids" else 0)
 
 
 def _find_kind(name: str, column: DataColumn, values: Array) -> ColumnKind:
@@ -161,8 +161,9 @@ def _find_kind(name: str, column: DataColumn, values: Array) -> ColumnKind:
 
 def _find_valid(column: DataColumn, padding: int) -> Bools:
     """Return ``(batch, timesteps)``, False at padding: the added timesteps, and runs of ``padding`` at either end."""
-    values = column.values
-    framed = np.ones(values.shape[:2], np.bool_) if column.framed is None else column.framed
+    values, framed = column.values, column.framed
+    if framed is None:
+        framed = np.ones(values.shape[:2], np.bool_)
     if not column.layout.trim:
         return framed
     filled = (values != padding).any(axis=tuple(range(2, values.ndim)))

@@ -20,7 +20,7 @@ from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording, name_paths
 from maskcli.trace.rerun import rerun_operation
-from maskcli.trace.run import Run
+from maskcli.trace.run import Run, get_path
 from maskcli.trace.values import as_float64, get_dtype, is_float
 
 
@@ -50,7 +50,9 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
     call = run.calls_of[entry.index]
     mask, valid = call.mask_out, call.valid
     assert mask is not None and valid is not None  # noqa: S101 - a source has both
-    same = mask.shape == valid.shape
+    missed, hidden = None, None
+    if mask.shape == valid.shape:
+        missed, hidden = find_place(mask & ~valid, labels), find_place(_select_inside(~mask) & valid, labels)
     makers = (run.flow.maker.get(id(tensor)) for tensor in entry.inputs)
     lookup = next((maker for maker in makers if maker is not None and _is_lookup(maker, run.flow)), None)
     return MaskSource(
@@ -58,9 +60,9 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
         type=call.type,
         of_ids=not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) < 3,
         looks_up=_is_lookup(entry, run.flow),
-        after_lookup=run.names.get(lookup.index) if lookup is not None else None,
-        missed=find_place(mask & ~valid, labels) if same else None,
-        hidden=find_place(_select_inside(~mask) & valid, labels) if same else None,
+        after_lookup=get_path(run.names, lookup),
+        missed=missed,
+        hidden=hidden,
         padding=int((~valid).sum()),
     )
 

@@ -98,23 +98,26 @@ def _make_clean_leak(probes: tuple[Probe, ...]) -> Leak:
 def _make_leak(context: ProbeContext, probes: tuple[Probe, ...]) -> Leak:
     """Return the verdict of the probes; only if one leaks, each call is probed by itself."""
     leaking = [probe for probe in probes if probe.leaks]
-    entries = probe_calls(context) if leaking else {}
     # A gradient is no change of an output, and so has no part in the largest change.
     changes = [probe.max_abs_change or 0.0 for probe in probes if probe.name != "gradient" and not probe.why]
+    largest = max(changes, default=0.0)
+    if not leaking:
+        return Leak(False, largest, None, None, None, probes, {})
+    entries = probe_calls(context)
     worst = max(
         (probe for probe in leaking if probe.name != "gradient"),
         key=lambda probe: probe.max_abs_change or 0.0,
-        default=leaking[0] if leaking else None,
+        default=leaking[0],
     )
     return Leak(
-        leaks=bool(leaking),
-        max_abs_change=max(changes, default=0.0),
+        leaks=True,
+        max_abs_change=largest,
         first_call=_find_first_call(leaking, entries),
-        sample=worst.sample if worst else None,
-        timestep=worst.timestep if worst else None,
+        sample=worst.sample,
+        timestep=worst.timestep,
         probes=probes,
         entries=entries,
-        output=worst.output if worst else None,
+        output=worst.output,
     )
 
 

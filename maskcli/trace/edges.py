@@ -37,7 +37,9 @@ class _Origins:
         self.inputs = {id(tensor): model_input.name for tensor, model_input in pairs}
         self.carriers: dict[int, list[CallRecord]] = collections.defaultdict(list)
         for entry in run.recording.ended:
-            for tensor in entry.outputs if entry.parent is not None else ():
+            if entry.parent is None:
+                continue
+            for tensor in entry.outputs:
                 if not any(entry in _list_ancestors(carrier) for carrier in self.carriers[id(tensor)]):
                     self.carriers[id(tensor)].append(entry)
 
@@ -62,7 +64,8 @@ class _Origins:
             entry = self._find_carrier(tensor, before, hint)
             if entry is None:
                 name = self.inputs.get(id(tensor)) or self._find_cast_input(tensor, before)
-                origins.update({} if name is None else {(name, True): None})
+                if name is not None:
+                    origins[name, True] = None
                 continue
             owner = self._find_owner(entry, before)
             if owner is None:
@@ -73,7 +76,7 @@ class _Origins:
 
     def _find_owner(self, entry: CallRecord, before: CallRecord | None) -> CallRecord | None:
         """Return a call, or the innermost shown one that made it, unless that made the call ``before`` as well."""
-        around = _list_ancestors(before) if before is not None else []
+        around = _list_ancestors(before)
         owners = (owner for owner in (entry, *_list_ancestors(entry)) if owner.index in self.run.calls_of)
         return next((owner for owner in owners if owner not in around), None)
 
@@ -88,13 +91,13 @@ class _Origins:
 
     def _find_carrier(self, tensor: Any, before: CallRecord | None, hint: Any) -> CallRecord | None:
         """Return the last call that returned a tensor before a call began, or the one that Keras noted."""
-        above = _list_ancestors(before) if before is not None else []
+        above = _list_ancestors(before)
         ended = [
             entry
             for entry in self.carriers.get(id(tensor), ())
             if before is None or (entry.index < before.index and entry not in above)
         ]
-        last = ended[-1] if ended else None
+        last = next(reversed(ended), None)
         return next((entry for entry in ended if entry.operation is hint), last)
 
     def _find_cast_input(self, tensor: Any, before: CallRecord | None) -> str | None:
@@ -108,10 +111,10 @@ class _Origins:
 
 def _find_call_edges(origins: _Origins, entry: CallRecord) -> Iterator[Edge]:
     target = origins.run.names[entry.index]
-    hints = _read_keras_history(origins.run, entry)
+    hints = dict(enumerate(_read_keras_history(origins.run, entry)))
     for position, (tensor, mask) in enumerate(zip(entry.inputs, entry.carried, strict=True)):
         lost = mask is None and id(tensor) in origins.run.flow.lost
-        for source, from_input in origins.find(tensor, entry, hints[position] if position < len(hints) else None):
+        for source, from_input in origins.find(tensor, entry, hints.get(position)):
             yield Edge(source, target, from_input, mask=mask, lost=lost)
     for argument, masks in entry.mask_tensors.items():
         for tensor, mask in zip(masks, entry.mask_values[argument], strict=True):
@@ -130,8 +133,10 @@ def _find_output_edges(origins: _Origins) -> Iterator[Edge]:
 
 def _read_keras_history(run: Run, entry: CallRecord) -> list[Any]:
     """Return the operation that made each input of a call, as a functional model noted it; empty for other models."""
-    by_depth = getattr(entry.parent.operation, "_nodes_by_depth", None) if entry.parent is not None else None
-    if by_depth is None or entry.code:
+    if entry.parent is None or entry.code:
+        return []
+    by_depth = getattr(entry.parent.operation, "_nodes_by_depth", None)
+    if by_depth is None:
         return []
     # A layer has one node for each of its calls, in the order of building. The model runs its nodes from the greatest
     # depth to the outputs, so that the n-th recorded call of a layer is its n-th node in that order.
@@ -146,9 +151,9 @@ def _read_keras_history(run: Run, entry: CallRecord) -> list[Any]:
     return [tensor._keras_history.operation for tensor in nodes[calls_before].arguments.keras_tensors]
 
 
-def _list_ancestors(entry: CallRecord) -> list[CallRecord]:
+def _list_ancestors(entry: CallRecord | None) -> list[CallRecord]:
     ancestors = []
-    while entry.parent is not None:
+    while entry is not None and entry.parent is not None:
         entry = entry.parent
         ancestors.append(entry)
     return ancestors

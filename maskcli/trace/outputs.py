@@ -14,7 +14,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.evidence import OutputEvidence
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import get_mask
-from maskcli.trace.run import Run, RunCache, list_output_tensors, trace_model
+from maskcli.trace.run import Run, RunCache, get_path, list_output_tensors, trace_model
 from maskcli.trace.values import get_dtype
 
 BLOCK = 256
@@ -114,16 +114,18 @@ def collect_outputs(run: Run) -> list[OutputEvidence]:
 
 
 def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
-    maker, mask = run.flow.maker.get(id(tensor)), get_mask(tensor)
-    lost = run.flow.lost.get(id(tensor)) if mask is None else None
+    mask, lost_at, lost_mask = get_mask(tensor), None, None
+    if mask is None and id(tensor) in run.flow.lost:
+        lost = run.flow.lost[id(tensor)]
+        lost_at, lost_mask = lost.at, lost.mask
     return OutputEvidence(
         name=name,
         shape=tuple(tensor.shape),
         mask=mask,
         valid=run.flow.valid.get(id(tensor)),
-        call=run.names.get(maker.index) if maker is not None else None,
-        lost_at=run.names.get(lost.at.index) if lost is not None else None,
-        lost_mask=lost.mask if lost is not None else None,
+        call=get_path(run.names, run.flow.maker.get(id(tensor))),
+        lost_at=get_path(run.names, lost_at),
+        lost_mask=lost_mask,
     )
 
 

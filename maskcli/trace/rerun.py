@@ -90,15 +90,19 @@ def depends_on_same_timestep(entry: CallRecord, output: Any, valid: Bools) -> bo
     The first timestep that is valid in some row is tried, and the last one.
     """
     columns = np.flatnonzero(valid.any(axis=0))
-    for timestep in {int(columns[0]), int(columns[-1])} if len(columns) else set():
+    if not len(columns):
+        return False
+    for timestep in {int(columns[0]), int(columns[-1])}:
         keep = _keep_all_but(entry, valid.shape, timestep)
-        again = rerun_call(entry, keep, np.random.default_rng(1)) if keep else None
+        if not keep:
+            return False
+        again = rerun_call(entry, keep, np.random.default_rng(1))
         if not again:
             return False
         moved = np.abs(as_float64(output) - as_float64(again[0])).reshape(*valid.shape, -1).max(axis=-1) > 0
         if np.delete(moved, timestep, axis=1).any() or not moved[:, timestep].any():
             return False
-    return bool(len(columns))
+    return True
 
 
 def _keep_all_but(entry: CallRecord, shape: tuple[int, ...], timestep: int) -> dict[int, Bools]:

@@ -184,7 +184,8 @@ def _make_call(entry: CallRecord, index: int, names: dict[int, str], flow: MaskF
     passed = entry.padding_masks
     mask_in = next((mask for mask in (*passed, *entry.carried) if mask is not None), None)
     mask_out = next(iter(entry.masks_out), None)
-    before, source = flow.before.get(entry.index), flow.find_mask_maker(entry)
+    before = flow.before.get(entry.index)
+    lost_at, lost_after = (None, None) if before is None else (before.at, before.after)
     return Call(
         call=names[entry.index],
         index=index,
@@ -203,12 +204,17 @@ def _make_call(entry: CallRecord, index: int, names: dict[int, str], flow: MaskF
         code=entry.code,
         contains=entry.calls,
         of_model=isinstance(entry.operation, keras.Model),
-        lost_at=names.get(before.at.index) if before is not None else None,
-        lost_after=names.get(before.after.index) if before is not None and before.after is not None else None,
+        lost_at=get_path(names, lost_at),
+        lost_after=get_path(names, lost_after),
         takes_off=any(entry.taken_off),
-        mask_from=names.get(source.index) if source is not None else None,
+        mask_from=get_path(names, flow.find_mask_maker(entry)),
         valid=_find_data_validity(entry, flow),
     )
+
+
+def get_path(names: dict[int, str], entry: CallRecord | None) -> str | None:
+    """Return the path of a call; None without a call, or if the call is not named."""
+    return None if entry is None else names.get(entry.index)
 
 
 def _find_data_validity(entry: CallRecord, flow: MaskFlow) -> Bools | None:
