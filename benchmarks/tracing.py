@@ -110,9 +110,9 @@ def main() -> None:
     print(f"{'model':<14}{'calls':>7}{'traced s':>10}{'plain s':>9}{'ratio':>8}{'goal':>6}")
     for name, model in cases:
         model(tokens)
-        calls = len(trace_model(model, tokens, inputs).calls)
+        calls = len(trace_model(model, inputs).calls)
         pairs = [
-            (seconds(lambda: trace_model(model, tokens, inputs)), seconds(lambda: model(tokens, training=False)))  # noqa: B023
+            (seconds(lambda: trace_model(model, inputs)), seconds(lambda: model(tokens, training=False)))  # noqa: B023
             for _ in range(runs + 1)
         ][1:]
         mine, plain = (statistics.median(each) for each in zip(*pairs, strict=True))

@@ -82,7 +82,7 @@ def check_model_data(
     """Check a model with its data against ``rules``; raise as ``check`` does."""
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
-            case.model,
+            case.runs,
             case.inputs,
             name=case.about.name,
             targets=targets,

@@ -22,9 +22,9 @@ from maskcli.trace import timesteps
 from maskcli.trace.edges import find_edges
 from maskcli.trace.embeddings import find_padding_vector
 from maskcli.trace.outputs import collect_outputs
-from maskcli.trace.recorder import record_run
 from maskcli.trace.run import Run, find_first_mask, list_output_tensors, trace_model
 from maskcli.trace.state import preserve_state
+from maskcli.trace.unmasked import compute_unmasked_outputs
 
 
 @take_keywords(InspectRequest)
@@ -47,14 +47,13 @@ def inspect(request: InspectRequest) -> Inspection:
 def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:
     """Return what happens to the mask in a model with its data; raise as ``inspect`` does."""
     with running(f"--model {case.about.name}"), preserve_state(case.model):
-        given = pack_arguments(case.model, case.inputs)
-        run = trace_model(case.model, given, case.inputs, unfold)
-        outputs = _outputs(run, case)
+        run = case.get_run(unfold).trace
+        outputs = _make_outputs(run, case)
         mask = find_first_mask(run.calls)
-        unmasked = (None,) * len(outputs) if mask is None else _unmasked(case, given, outputs)
-        results = _compared(case, run)
+        unmasked = (None,) * len(outputs) if mask is None else _compare_unmasked(case, outputs)
+        results = _compare_sources(case, run)
     agree = timesteps.do_sources_agree(results, outputs[0].values.shape[1]) if results else None
-    row = _embedding_row(case, run)
+    row = _find_embedding_row(case, run)
     primary = find_primary(case.inputs)
     return Inspection(
         model=case.about,
@@ -81,48 +80,47 @@ def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:
     )
 
 
-def _outputs(run: Run, case: ModelAndData) -> tuple[OutputValues, ...]:
-    seen = zip(collect_outputs(run), list_output_tensors(run.output), strict=True)
+def _make_outputs(run: Run, case: ModelAndData) -> tuple[OutputValues, ...]:
+    pairs = zip(collect_outputs(run), list_output_tensors(run.output), strict=True)
     return tuple(
         timesteps.make_output_values(
             output.call or case.about.name, np.asarray(tensor), output.mask, output.valid, output.name
         )
-        for output, (_, tensor) in seen
+        for output, (_, tensor) in pairs
     )
 
 
-def _unmasked(case: ModelAndData, given: object, outputs: Sequence[OutputValues]) -> tuple[Unmasked | None, ...]:
-    """Return the outputs of a run in which every mask is taken away as it appears; None for what cannot run."""
-    plain = record_run(case.model, given, strip=True)
-    if plain.error is not None:
+def _compare_unmasked(case: ModelAndData, outputs: Sequence[OutputValues]) -> tuple[Unmasked | None, ...]:
+    """Return the changes of each output without any mask; None for an output that has none to compare with."""
+    tensors = compute_unmasked_outputs(case.model, pack_arguments(case.model, case.inputs))
+    if tensors is None:
         return (None,) * len(outputs)
-    values = [np.asarray(tensor) for _, tensor in list_output_tensors(plain.output)]
+    values = [np.asarray(tensor) for tensor in tensors]
     return tuple(
         timesteps.compare_unmasked(output, bare) if bare.shape == output.values.shape else None
         for output, bare in zip(outputs, values, strict=True)
     )
 
 
-def _embedding_row(case: ModelAndData, run: Run) -> EmbeddingRow | None:
+def _find_embedding_row(case: ModelAndData, run: Run) -> EmbeddingRow | None:
     row = find_padding_vector(run, case.inputs)
     if row is None or case.about.settings is None:
         return row
     return dataclasses.replace(row, set_to_zero=case.about.settings.zero_padding_row)
 
 
-def _compared(case: ModelAndData, run: Run) -> tuple[SourceResult, ...]:
-    """Return the results of the three mask sources, where all were asked for."""
+def _compare_sources(case: ModelAndData, run: Run) -> tuple[SourceResult, ...]:
+    """Return the results of the three mask sources, if all were requested."""
     if case.built is None or case.about.settings is None or case.about.settings.mask_source != "all":
         return ()
     results = [timesteps.compare_source(MASK_GIVING[0], find_first_mask(run.calls), np.asarray(run.output), None)]
     for source in MASK_GIVING[1:]:
-        other = build_twin(case.built, source)
-        ran = _run_of(other, case)
-        results.append(timesteps.compare_source(source, find_first_mask(ran.calls), np.asarray(ran.output), results[0]))
+        twin = _trace_twin(build_twin(case.built, source), case)
+        mask = find_first_mask(twin.calls)
+        results.append(timesteps.compare_source(source, mask, np.asarray(twin.output), results[0]))
     return tuple(results)
 
 
-def _run_of(built: BuiltModel, case: ModelAndData) -> Run:
+def _trace_twin(built: BuiltModel, case: ModelAndData) -> Run:
     assert case.batch is not None and case.inputs[0].valid is not None  # noqa: S101 - a built-in model has both
-    inputs = make_builtin_inputs(built, case.batch, case.inputs[0].valid)
-    return trace_model(built.keras_model, pack_arguments(built.keras_model, inputs), inputs)
+    return trace_model(built.keras_model, make_builtin_inputs(built, case.batch, case.inputs[0].valid))

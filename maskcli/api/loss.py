@@ -134,7 +134,7 @@ def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
 def explain_loss(case: ModelAndData, options: LossOptions, progress: CountProgress | None) -> LossReport:
     """Return the loss report of a model with its data; raise as ``loss`` does."""
     with running(f"--model {case.about.name}"):
-        outputs = find_model_outputs(case.model, case.inputs)
+        outputs = find_model_outputs(case.runs, case.inputs)
     losses = _bind_outputs(case, options, outputs)
     with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
         run, unmasked = _evaluate(case, options, outputs, losses, progress)

@@ -24,6 +24,7 @@ from maskcli.records.options import BuiltinOptions, ModelOptions
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
+from maskcli.trace.run import ModelRun, RunCache
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +48,8 @@ class ModelAndData:
 
     Attributes:
         about: what model it is.
-        model: the Keras model.
-        inputs: what it is called with.
+        runs: the runs of the Keras model.
+        inputs: the inputs that it is called with.
         batch: the sequences that were padded for it; None where the data are arrays as they are.
         ragged: the sequences of ``batch``.
         more: arrays of the data that feed no input, such as targets, by name.
@@ -57,13 +58,22 @@ class ModelAndData:
     """
 
     about: ModelAbout
-    model: Any
+    runs: RunCache
     inputs: tuple[ModelInput, ...]
     batch: PaddedBatch | None
     ragged: RaggedSequences | None
     more: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
+
+    @property
+    def model(self) -> Any:
+        """The Keras model."""
+        return self.runs.model
+
+    def get_run(self, unfold: bool = False) -> ModelRun:
+        """Return the run of the model on these rows; an equal run is not recorded twice in a row."""
+        return self.runs.get_run(self.inputs, unfold)
 
     def first(self, rows: int) -> ModelAndData:
         """Return the same with the first rows of the data alone."""
@@ -140,7 +150,8 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
         type(built.keras_model).__name__,
         dataclasses.replace(built.settings, mask_source=settings.mask_source),
     )
-    return ModelAndData(about, built.keras_model, make_builtin_inputs(built, batch, valid), batch, ragged, built=built)
+    inputs = make_builtin_inputs(built, batch, valid)
+    return ModelAndData(about, RunCache(built.keras_model), inputs, batch, ragged, built=built)
 
 
 def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
@@ -173,7 +184,7 @@ def load_user_model(
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return ModelAndData(
         about,
-        loaded.keras_model,
+        RunCache(loaded.keras_model),
         dataset.inputs,
         dataset.batch,
         dataset.ragged,

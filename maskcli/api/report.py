@@ -18,7 +18,7 @@ from maskcli.api.model_data import ModelAndData
 from maskcli.api.settings import check_positive
 from maskcli.api.targets import read_raw_targets
 from maskcli.conclusions.verdicts import answer_questions
-from maskcli.inputs.arguments import pack_arguments
+from maskcli.inputs.arguments import select_rows
 from maskcli.inputs.targets import GENERATED_TARGETS
 from maskcli.losses.compile_settings import read_compiled_loss
 from maskcli.losses.registry import is_keras_loss
@@ -35,8 +35,8 @@ from maskcli.records.sequences import Layout
 from maskcli.records.trace import Inspection, OutputValues
 from maskcli.rules.selection import select_rules
 from maskcli.trace.attention import record_attention_masks
-from maskcli.trace.outputs import find_fixed_batch
-from maskcli.trace.run import list_output_tensors, trace_model
+from maskcli.trace.outputs import choose_rows, find_fixed_batch
+from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.state import preserve_state
 from maskcli.version import __version__
 
@@ -63,24 +63,27 @@ def report(request: ReportRequest) -> Report:
     rules = select_rules(request.select, request.ignore)
     case, options = load_for_loss(request.sequences, select_options(Layout, request), request, request)
     with case.naming():
-        few = _shown(case, request.samples)
+        few = _select_shown(case, request.samples)
         checked = check_model_data(case, rules, targets=_targets(case, options), loss=_loss(options))
         judged, no_loss = _judged(case, options, request.progress)
         return _report(few, checked, judged, no_loss, _origin(case, few, request.command))
 
 
-def _shown(case: ModelAndData, samples: int) -> ModelAndData:
-    """Return the case with the rows that are shown: as many as asked for, or whose outputs a report has room for."""
+def _select_shown(case: ModelAndData, samples: int) -> ModelAndData:
+    """Return the case with the rows to show: the requested number, or as many as a report has room for."""
     fixed = find_fixed_batch(case.model)
     if fixed is not None:
         return case.first(fixed)
-    one = case.first(1)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
-        outputs = list_output_tensors(
-            trace_model(case.model, pack_arguments(case.model, one.inputs), one.inputs).output
-        )
-    shapes = (tuple(tensor.shape) for _, tensor in outputs)
-    numbers = sum(math.prod((*shape[:-1], min(shape[-1], FEATURES))) for shape in shapes if shape)
+        # The check will need the same run. If some of its rows make the model raise, one row is tried by itself.
+        rows = choose_rows(case.inputs)
+        run = case.runs.get_run(tuple(select_rows(model_input, rows) for model_input in case.inputs))
+        if run.recording.error is not None:
+            run, rows = ModelRun(case.model, case.first(1).inputs), rows[:1]
+        outputs = list_output_tensors(run.trace.output)
+    shapes = [tuple(tensor.shape) for _, tensor in outputs]
+    of_one_row = [(1, *shape[1:]) if shape[:1] == (len(rows),) else shape for shape in shapes]
+    numbers = sum(math.prod((*shape[:-1], min(shape[-1], FEATURES))) for shape in of_one_row if shape)
     return case.first(min(samples, max(1, MOST_NUMBERS // max(1, numbers))))
 
 
@@ -119,10 +122,8 @@ def _report(
 ) -> Report:
     inspection = _narrowed(inspect_model_data(few))
     with running(f"--model {few.about.name}"), preserve_state(few.model):
-        attention = record_attention_masks(trace_model(few.model, pack_arguments(few.model, few.inputs), few.inputs))
-        leaks, no_leaks = (
-            compute_leak_matrices(few.model, few.inputs) if _is_steady(checked) else ((), _unsteady(checked))
-        )
+        attention = record_attention_masks(few.get_run().trace)
+        leaks, no_leaks = compute_leak_matrices(few.get_run()) if _is_steady(checked) else ((), _unsteady(checked))
     return Report(
         origin=origin,
         verdicts=tuple(answer_questions(inspection, checked, judged, no_loss)),

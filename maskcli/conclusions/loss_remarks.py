@@ -24,13 +24,8 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport
 from maskcli.records.remark import Remark
+from maskcli.tolerance import BATCH_SIZE_SPREAD, PROBABILITY_SUM, SAME_MEAN
 
-SPREAD = 1e-4
-"""Relative difference above which losses of batch sizes differ."""
-SAME_MEAN = 1e-6
-"""Relative difference up to which two means of the same losses are equal."""
-PROBABILITY_SUM = 1e-2
-"""Largest difference from 1 of the sum of probabilities."""
 HALVES = {"float16": "3 decimal digits, and nothing above 65504", "bfloat16": "2 to 3 decimal digits"}
 
 
@@ -165,7 +160,7 @@ def _remark_on_weights(output: LossOutput, output_loss: OutputLoss) -> Iterator[
         return
     total = float(output.weights[output.counted].sum(dtype=np.float64))
     count = int(output.counted.sum())
-    if measure_relative_difference(total, count) > SAME_MEAN:
+    if measure_relative_difference(total, count) > SAME_MEAN.value:
         yield make_fact(
             f"Keras divides the weighted losses by {count:,}, the number of timesteps that count, not by {total:.6g}, "
             f"the sum of their weights: {output.masked:.6g} instead of {output.weighted_mean:.6g}. "
@@ -216,7 +211,7 @@ def _remark_on_probabilities(output_loss: OutputLoss) -> Iterator[Remark]:
     function = getattr(getattr(loss, "fn", None), "__name__", "").removeprefix("sparse_")
     sums = values.sum(axis=-1) if function.startswith("categorical") else np.ones(1)
     in_range = values.min() >= 0 and values.max() <= 1
-    if not np.isfinite(values).all() or (in_range and np.allclose(sums, 1, atol=PROBABILITY_SUM)):
+    if not np.isfinite(values).all() or (in_range and np.allclose(sums, 1, atol=PROBABILITY_SUM.value)):
         return
     yield make_warning(
         f"Predictions from {values.min():.3g} to {values.max():.3g} are not probabilities, but the loss treats them as "
@@ -252,7 +247,7 @@ def _explain_difference(output: LossOutput, mean: float, keras: float, simulated
     ``simulated`` is the loss that ``evaluate`` should report for these batches.
     """
     difference = measure_relative_difference(mean, keras)
-    if difference <= SAME_MEAN:
+    if difference <= SAME_MEAN.value:
         noun = "valid timesteps" if output.timed else "samples"
         return make_fact(f"Keras's reported loss equals the mean over {noun}.")
     text = f"Keras reports {keras:.6g}, but the mean is {mean:.6g} (relative difference {difference:.1e})"
@@ -272,7 +267,7 @@ def _remark_on_batch_sizes(batch_sizes: Sequence[BatchSizeLoss]) -> Iterator[Rem
         return
     low = min(finite, key=lambda size: size.keras_evaluate)
     high = max(finite, key=lambda size: size.keras_evaluate)
-    if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= SPREAD:
+    if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= BATCH_SIZE_SPREAD.value:
         return
     yield make_warning(
         f"The loss that evaluate reports depends on the batch size: {_describe_size(high)} and {_describe_size(low)}. "

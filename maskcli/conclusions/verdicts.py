@@ -11,11 +11,10 @@ from maskcli.records.check import CheckReport, Severity
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.report import NOT_TRIED, Verdict
 from maskcli.records.trace import Call, Inspection
+from maskcli.tolerance import SAME_MEAN
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """The worst first."""
-SAME_MEAN = 1e-6
-"""Relative difference up to which two means of the same losses are equal."""
 LEAK_QUESTION = "Does padding leak?"
 MASK_QUESTION = "What drops the mask?"
 LOSS_QUESTION = "What does the loss count?"
@@ -151,7 +150,7 @@ def _compare_losses(output: LossOutput) -> str:
     if output.exact is None or output.unmasked is None:
         return ""
     difference = abs(output.reported - output.exact)
-    if difference > SAME_MEAN * max(abs(output.exact), abs(output.reported)):
+    if difference > SAME_MEAN.value * max(abs(output.exact), abs(output.reported)):
         return f" Keras reports {output.reported:.6g}; on valid timesteps only it is {output.exact:.6g}."
     return f" Keras reports {output.reported:.6g}; on all timesteps it would be {output.unmasked:.6g}."
 

@@ -24,12 +24,11 @@ from maskcli.losses.gradients import choose_gradient_rows, compare_gradients, co
 from maskcli.losses.loss_output import intersect_masks, sum_losses
 from maskcli.records.arrays import Floats
 from maskcli.records.loss import BatchSizeLoss
+from maskcli.tolerance import LOSS_AGREEMENT, LOSS_SUM_STEP
 from maskcli.trace.outputs import find_fixed_batch
 
 MOST_EVALUATIONS = 2048
 """Most batches of a further ``evaluate`` that the user did not request."""
-AGREES = 1e-5
-"""Relative difference, in addition to the rounding of float32 sums, up to which two computations of a loss agree."""
 
 
 def are_equal_sums(first: float, second: float, numbers: int) -> bool:
@@ -39,7 +38,8 @@ def are_equal_sums(first: float, second: float, numbers: int) -> bool:
     """
     if not (np.isfinite(first) and np.isfinite(second)):
         return bool(np.isnan(first) and np.isnan(second)) or first == second
-    return abs(first - second) <= (AGREES + math.sqrt(numbers) * 2.0**-22) * max(abs(first), abs(second))
+    tolerance = LOSS_AGREEMENT.value + LOSS_SUM_STEP.value * math.sqrt(numbers)
+    return abs(first - second) <= tolerance * max(abs(first), abs(second))
 
 
 def find_row_sums(run: LossRun) -> list[RowSums] | None:

@@ -13,10 +13,9 @@ from maskcli.errors import UsageError, summarize_error
 from maskcli.losses.registry import cast_targets, match_outputs, suggest_name
 from maskcli.records.arrays import Bools
 from maskcli.records.loss import MetricReport
+from maskcli.tolerance import METRIC_DIFFERENT
 from maskcli.trace.state import preserve_state
 
-DIFFERS = 1e-5
-"""Relative difference above which two values of a metric differ."""
 PLAIN = (bool, int, float, str, type(None))
 """Types of attributes by which two metrics are compared."""
 
@@ -219,4 +218,4 @@ def read_result(metric: Any) -> float:
 def _are_equal(first: float, second: float) -> bool:
     if np.isnan(first) or np.isnan(second):
         return bool(np.isnan(first) and np.isnan(second))
-    return first == second or abs(first - second) <= DIFFERS * max(abs(first), abs(second))
+    return first == second or abs(first - second) <= METRIC_DIFFERENT.value * max(abs(first), abs(second))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,15 +15,15 @@ from maskcli.losses.compile_settings import read_output_names
 from maskcli.losses.metrics import make_metric, read_metrics, read_result
 from maskcli.losses.recording import get_recorded_losses, record_losses
 from maskcli.losses.registry import cast_targets, get_loss_name, match_outputs, resolve_loss
-from maskcli.probes.compare import MARGIN
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import LossEvidence, MetricEvidence
+from maskcli.tolerance import bound_sum_error, one_ulp
 from maskcli.trace.recorder import get_mask
 from maskcli.trace.rerun import make_noise
 from maskcli.trace.run import list_output_tensors
 from maskcli.trace.state import preserve_state
-from maskcli.trace.values import EPSILON, as_float64, is_float
+from maskcli.trace.values import as_float64, is_float
 
 TRIES = 3
 """Attempts, with random targets, to find a difference before a metric counts as one that ignores the mask."""
@@ -103,7 +102,7 @@ def _measure(
         masked=compute_mean(losses[valid]),
         reported=by_size[len(valid)],
         by_batch_size=by_size,
-        tolerance=MARGIN * EPSILON["float32"] * math.sqrt(valid.size),
+        tolerance=bound_sum_error(one_ulp("float32"), valid.size),
     )
 
 

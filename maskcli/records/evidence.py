@@ -8,6 +8,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.data import Occurrence
 from maskcli.records.leak import Leak
 from maskcli.records.trace import Call
+from maskcli.tolerance import METRIC_DIFFERENT, METRIC_EQUAL
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -189,8 +190,8 @@ class MetricEvidence:
     @property
     def ignores_mask(self) -> bool:
         """Whether its value equals that of all timesteps and differs from that of the valid ones."""
-        near = abs(self.with_mask - self.all) <= 1e-6 * max(1.0, abs(self.all))
-        return near and abs(self.with_mask - self.valid) > 1e-5 * max(1.0, abs(self.valid))
+        near = abs(self.with_mask - self.all) <= METRIC_EQUAL.value * max(1.0, abs(self.all))
+        return near and abs(self.with_mask - self.valid) > METRIC_DIFFERENT.value * max(1.0, abs(self.valid))
 
 
 @dataclasses.dataclass(frozen=True)

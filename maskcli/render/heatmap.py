@@ -12,6 +12,7 @@ import numpy as np
 from maskcli.render.fit import LEGEND_GAP, make_legend
 from maskcli.render.grid import describe_left_out, make_elision_note, make_gap_row
 from maskcli.render.parts import HEAT, Cell, Cells, Column, Heatmap, Limits, Part, Role, Table, Text, elide, make_cell
+from maskcli.tolerance import LEVEL_ABOUT_ZERO
 
 GLYPHS: dict[Role, str] = {
     "padding": "·",
@@ -44,8 +45,6 @@ SEAM = "⋮"
 """Stands where rows or columns are left out."""
 STEPS = 32
 """Shades of a level."""
-NOTHING = 0.02
-"""A level that is about nothing."""
 LEVELS = ("about 0", "to 25 %", "to 50 %", "to 75 %", "to")
 RAMP = 20
 """Characters of the ramp in a legend."""
@@ -96,7 +95,7 @@ class _Frame:
 
 def quantize_level(part: float) -> int:
     """Return 0 for about nothing, or else the quarter, from 1 to 4."""
-    return 0 if part < NOTHING else min(4, max(1, math.ceil(4 * part)))
+    return 0 if part < LEVEL_ABOUT_ZERO.value else min(4, max(1, math.ceil(4 * part)))
 
 
 def shade_level(part: float) -> tuple[int, int, int]:
@@ -332,7 +331,7 @@ def _quarters(heatmap: Heatmap) -> list[tuple[Role, str]]:
     """Return what the glyphs of levels mean, of those that there are."""
     heat = [kind for kind, (role, _) in enumerate(heatmap.meanings) if role in HEAT]
     parts = np.zeros(1) if heatmap.levels is None else heatmap.levels[np.isin(heatmap.kinds, heat)]
-    steps = np.where(parts < NOTHING, 0, np.clip(np.ceil(4 * parts), 1, 4))
+    steps = np.where(parts < LEVEL_ABOUT_ZERO.value, 0, np.clip(np.ceil(4 * parts), 1, 4))
     *_, largest = levels = np.unique(steps).astype(int).tolist()
     entries = [(HEAT[one], LEVELS[one]) for one in levels]
     if largest:

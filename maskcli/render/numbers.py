@@ -8,13 +8,14 @@ from collections.abc import Callable
 import numpy as np
 
 from maskcli.records.arrays import Floats
+from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, PERCENT_DECIMAL_BELOW, PERCENT_FROM, PRECISE_BELOW, PRECISE_FROM
 
 
 def make_fixed_formatter(values: Floats, digits: int = 3) -> Callable[[float], str]:
     """Return a formatter with the same decimals for all of ``values``; the largest gets ``digits`` significant ones."""
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max(initial=0.0))
-    if largest and not 1e-4 <= largest < 1e6:
+    if largest and not FIXED_FROM.value <= largest < FIXED_BELOW.value:
         return lambda value: f"{value:.{digits - 1}e}"
     decimals = max(0, digits - math.ceil(math.log10(largest))) if largest else 1
     return lambda value: f"{value + 0.0:.{decimals}f}"
@@ -39,18 +40,24 @@ def format_count(count: int, noun: str) -> str:
 
 def format_precise(value: float | None) -> str:
     """Return six decimals, or six digits of what is tiny or huge; a dash is no number."""
-    return "–" if value is None else f"{value:.6f}" if 1e-3 <= abs(value) < 1e7 or not value else f"{value:.6e}"
+    return (
+        "–"
+        if value is None
+        else f"{value:.6f}"
+        if PRECISE_FROM.value <= abs(value) < PRECISE_BELOW.value or not value
+        else f"{value:.6e}"
+    )
 
 
 def format_significant(value: float, digits: int) -> str:
     """Return so many significant digits, more of a number that has more before its point."""
-    return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
+    return f"{value:.0f}" if 10.0**digits <= abs(value) < FIXED_BELOW.value else f"{value:.{digits}g}"
 
 
 def format_percent(part: float | None) -> str:
     """Return a part of 1 as a percentage, with a decimal below ten; a dash is no number."""
     if part is None or not math.isfinite(part):
         return "–"
-    if 0 < abs(part) < 5e-4:
+    if 0 < abs(part) < PERCENT_FROM.value:
         return "<0.1 %"
-    return f"{100 * part:.1f} %" if 0 < abs(part) < 0.0995 else f"{100 * part:.0f} %"
+    return f"{100 * part:.1f} %" if 0 < abs(part) < PERCENT_DECIMAL_BELOW.value else f"{100 * part:.0f} %"

@@ -27,10 +27,9 @@ from maskcli.render.views.loss_heat import (
 )
 from maskcli.render.views.outputs import describe_mask_shape
 from maskcli.render.views.trace import LONGEST_NAME, shorten_middle
+from maskcli.tolerance import SHOWN_CHANGE
 
 LEVEL: Role = HEAT[-1]
-ROUNDING = 1e-6
-"""Part of the largest output up to which a change is put down to rounding."""
 Meanings = tuple[tuple[Role, str], ...]
 TOKEN, FILLED, LIKE_PADDING = range(3)
 """What a timestep of a batch is, the last a token of the same id as padding."""
@@ -121,7 +120,7 @@ def _change(inspection: Inspection, resolution: Resolution, limits: Limits) -> l
         return []
     heading = Heading("Without a mask", "how far each output of the same weights moves")
     moves = unmasked.max_abs_change_valid
-    if moves <= ROUNDING * np.abs(values[np.isfinite(values)]).max(initial=0.0):
+    if moves <= SHOWN_CHANGE.value * np.abs(values[np.isfinite(values)]).max(initial=0.0):
         return [heading, _note(_unmoved(moves, unmasked.max_abs_change_padding))]
     with np.errstate(invalid="ignore"):
         change = np.abs(values - without)

@@ -13,14 +13,11 @@ from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Rem
 from maskcli.render.views.loss_batches import view_batches
 from maskcli.render.views.loss_shares import view_shares
 from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, shorten_middle
+from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
 BY_HAND = UNBROKEN.join(("loss(y,", "model.predict(x))"))
-EXACTLY = 1e-9
-"""Relative difference up to which the exact loss is the masked one."""
 Row = tuple[str, float | None, ProseCell]
 """A name, a loss, and what it is."""
-ROUNDING = 1e-6
-"""Relative difference of sums in float32 that is put down to rounding."""
 
 
 def view(report: LossReport, limits: Limits) -> list[Part]:
@@ -107,7 +104,11 @@ def _means(report: LossReport, output: LossOutput) -> Iterator[Row]:
     carried, all_of = output.mask is not None, _all(output)
     yield "masked", output.masked, ("fit trains on it: " if carried else "", f"mean over {_counted(output)}")
     yield "Keras evaluate", *_evaluate(report, output)
-    if output.exact is not None and output.valid is not None and _apart(output.exact, output.masked) > EXACTLY:
+    if (
+        output.exact is not None
+        and output.valid is not None
+        and _apart(output.exact, output.masked) > SAME_IN_FLOAT64.value
+    ):
         yield "exact", output.exact, ("", "the mean over all that is no padding, whatever the mask says")
     gives = f"what {BY_HAND} gives: " if carried else f"fit trains on it, and {BY_HAND} gives it: "
     yield "unmasked", output.unmasked, (gives, all_of)
@@ -135,7 +136,7 @@ def _distance(reported: float, by_hand: float, name: str) -> str:
     both = math.isfinite(reported) and math.isfinite(by_hand)
     if not both:
         return ""
-    if abs(reported - by_hand) <= ROUNDING * abs(by_hand):  # How far is another number on every machine.
+    if abs(reported - by_hand) <= SAME_MEAN.value * abs(by_hand):  # How far is another number on every machine.
         return f"; within rounding of {name}"
     return f"; {format_short(abs(reported - by_hand))} from {name}"
 

@@ -10,11 +10,7 @@ from maskcli.render.fit import fit_table, make_legend
 from maskcli.render.grid import describe_left_out, make_elision_note, make_gap_row
 from maskcli.render.numbers import format_count, format_precise, format_short
 from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Table, Text, elide, make_cell
-
-SAME = 1e-6
-"""Relative difference up to which two losses are the same but for rounding."""
-ROUNDING = 1e-9
-"""The same of sums in float64."""
+from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
 
 def view_batches(report: LossReport, limits: Limits) -> Iterator[Part]:
@@ -46,7 +42,7 @@ def compute_exact_total(report: LossReport) -> float | None:
 
 def differs(one: float, other: float | None) -> bool:
     """Return whether a loss differs from another by more than rounding."""
-    return other is not None and not abs(one - other) <= SAME * max(abs(one), abs(other))
+    return other is not None and not abs(one - other) <= SAME_MEAN.value * max(abs(one), abs(other))
 
 
 def _titles(sizes: tuple[BatchSizeLoss, ...]) -> tuple[list[str], list[str]]:
@@ -88,7 +84,7 @@ def _between(smallest: float | None, largest: float | None) -> str:
 
 def _spread(size: BatchSizeLoss) -> float | None:
     """Return the standard deviation, zero where it is of rounding alone."""
-    return 0.0 if size.std is not None and size.std <= ROUNDING * abs(size.keras_evaluate) else size.std
+    return 0.0 if size.std is not None and size.std <= SAME_IN_FLOAT64.value * abs(size.keras_evaluate) else size.std
 
 
 def _times(factor: float | None) -> Cells:

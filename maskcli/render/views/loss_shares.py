@@ -20,13 +20,12 @@ from maskcli.render.numbers import format_count, format_percent, format_signific
 from maskcli.render.parts import HEAT, Cells, Column, Heading, Limits, Part, Role, Table, elide, make_cell
 from maskcli.render.views.loss_heat import COUNTS, MARKS, Heat, make_heat, make_heat_legend, weigh_losses
 from maskcli.render.views.outputs import convert_ids
+from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, SAME_DECIMALS
 
 FEWEST_RANKED = 20
 """Timesteps that count, up to which the eye finds the largest share by itself."""
 RANKED = 5
 BAR = 20
-SPREAD = 1000
-"""How many times the smallest the largest of numbers may be that share their decimals."""
 NARROWEST_NUMBER = 4
 """Characters of the narrowest column of numbers, with the gap to the next."""
 
@@ -108,7 +107,9 @@ def _table_of_numbers(
 def _number(values: Floats, digits: int) -> FormatNumber:
     """Return a formatter with the same decimals for all, or where that would make nothing of some, the same digits."""
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    alike = not sizes.size or (1e-4 <= sizes.max() < 1e6 and sizes.max() < SPREAD * sizes.min())
+    alike = not sizes.size or (
+        FIXED_FROM.value <= sizes.max() < FIXED_BELOW.value and sizes.max() < SAME_DECIMALS.value * sizes.min()
+    )
     return make_fixed_formatter(values, digits) if alike else partial(format_significant, digits=digits)
 
 
