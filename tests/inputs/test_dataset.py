@@ -644,7 +644,7 @@ def test_missing_field(write: Write) -> None:
 
 
 def test_impossible_layout() -> None:
-    for layout in (Layout(maxlen=0), Layout("middle")):  # type: ignore[arg-type]
+    for layout in (Layout(maxlen=0), Layout(padding="middle")):  # type: ignore[arg-type]
         with pytest.raises(UsageError):
             make_dataset({"x": [[[1.0]]]}, [InputSpec("x", (None, None, 1), "float32")], layout)  # type: ignore[dict-item]
 
