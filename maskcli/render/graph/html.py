@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import itertools
 import json
 from collections.abc import Iterator
@@ -11,8 +12,6 @@ from maskcli.render.graph.folding import Folds, choose_folds, has_drop_inside, i
 from maskcli.render.graph.graph import KINDS, Level, Node, build_graph, find_occurring
 from maskcli.render.graph.layout import lay_out_level
 from maskcli.render.graph.looks import draw_sign
-from maskcli.render.graph.page_script import SCRIPT
-from maskcli.render.graph.page_style import STYLE
 from maskcli.render.graph.words import (
     FLOWS,
     describe_effect,
@@ -25,8 +24,9 @@ from maskcli.render.graph.words import (
 )
 from maskcli.render.views.trace import EFFECTS
 
-__all__ = ["SCRIPT", "STYLE", "render_graph_html"]
-
+_FILES = importlib.resources.files(__package__)
+STYLE = _FILES.joinpath("graph.css").read_text("utf-8")
+SCRIPT = _FILES.joinpath("graph.js").read_text("utf-8")
 OPEN = 40
 """Nodes beyond which containers are folded at first."""
 
