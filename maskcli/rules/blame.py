@@ -58,6 +58,7 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
     at = _find_owner(model, model.call(path))
     if at is None:
         return Blame("leaks", None, None)
+    # No mask helps against a taken timestep or a mixing normalisation, so these come before a lost mask.
     if model.taken is not None and model.taken.call == at.call:
         return Blame("taken", at, at)
     if any(mixing.call == at.call and not mixing.training for mixing in model.mixing):
@@ -90,6 +91,7 @@ def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
 
 def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has a mask."""
+    # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
     if lets_padding_pass(at.mask_in, at.valid):
         wider = find_widening_call(model, at)
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
