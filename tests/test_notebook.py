@@ -111,7 +111,7 @@ def test_a_notebook_shows_a_loss_and_a_check(shown: dict[str, dict[str, Any]]) -
     assert re.search(r"^masked \d+\.\d+ fit trains on it: mean over the mask's 3 timesteps", loss, re.MULTILINE)
     assert re.search(r"^Keras evaluate \d", loss, re.MULTILINE)
     assert "! warning MSK101 mask-dropped: multiply (Multiply)\n" in check
-    assert "\nfix: Put it into a layer of your own with self.supports_masking = True" in check
+    assert "\nfix: Wrap the operation in a custom layer that sets self.supports_masking = True" in check
     assert "<script" not in shown["check"]["text/html"]
     assert "× failed: 0 errors, 1 warning, 0 infos" in check
 

@@ -25,9 +25,7 @@ pytestmark = pytest.mark.quick
 LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
 CODE = "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`"
 LONG_CODE = f"`layer(x, {', '.join(f'mask_{index}=embedding.compute_mask(tokens)' for index in range(5))})`"
-FACTS = DataFacts(
-    "tokens", (2, 4), "post", "post", 0, None, None, 0, 0, 6, None, None, None, None, 2, (), 2
-)  # fmt: skip
+FACTS = DataFacts(name="tokens", shape=(2, 4), total_tokens=6, padded_timesteps=2, bucketed_timesteps=2)
 
 
 def finding(severity: Any = "error", **changes: Any) -> Finding:
