@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import time
 
-from maskcli.errors import ExitCode, InputError, MaskcliError, ModelError, UsageError
+from maskcli.errors import ExitCode, InputError, MaskcliError, ModelError, UsageError, said
+from maskcli.models.files import reason
 
 
 def test_the_message_has_its_parts() -> None:
@@ -27,3 +29,11 @@ def test_errors_can_be_pickled() -> None:
     assert type(again) is InputError
     assert str(again) == str(error)
     assert (again.row, again.value) == (1, 2)
+
+
+def test_long_messages_take_no_time() -> None:
+    """A model file can make Keras's messages long; searching all of these would take half a minute."""
+    start = time.process_time()
+    assert said(ValueError("{{ " * 40_000)).startswith("{{ {{")
+    assert reason(TypeError("x" * 150_000 + " of Dense")).startswith("TypeError")
+    assert time.process_time() - start < 5
