@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maskcli.records.sequences import Layout, PaddedBatch, Side
-from maskcli.sequences.fast.lists import pad_lists
+from maskcli.sequences.fast import pad_lists
 from maskcli.sequences.padding import check_layout, pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
