@@ -55,7 +55,7 @@ def join_rows(rows: Sequence[object]) -> RaggedSequences:
         if not isinstance(row, list | tuple | np.ndarray):
             raise InputError(
                 row=index,
-                expected="a sequence, that is a list of integers",
+                expected="a sequence (a list of integers)",
                 received=describe_value(row),
                 fix="Write a single sequence as [[1, 2, 3]].",
             )

@@ -249,7 +249,7 @@ def _read_maskcli_document(document: dict[str, Any], name: str) -> ParsedRows:
         raise InputError(
             where=name,
             expected=f"the padded batch of a {schema} document",
-            received=f"none with {error}" if isinstance(error, KeyError) else str(error),
+            received=f"a document without {error}" if isinstance(error, KeyError) else str(error),
             fix="Pass the output of `maskcli pad`, `inspect` or `loss` unchanged.",
         ) from None
 
