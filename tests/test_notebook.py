@@ -101,14 +101,14 @@ def test_a_notebook_shows_an_inspection_and_no_script_of_a_name_runs(shown: dict
     text = plain(html)
     assert "<script>alert(1)<|script>" in text
     assert "<script" not in html
-    assert re.search(r"Multiply ■ – drops a mask came in, none goes out", text)
+    assert re.search(r"Multiply ■ – drops receives a mask, returns none", text)
     assert '<span class="mk-on">■</span><span class="mk-off">□</span>' in html
     assert "Warning:" in html
 
 
 def test_a_notebook_shows_a_loss_and_a_check(shown: dict[str, dict[str, Any]]) -> None:
     loss, check = plain(shown["loss"]["text/html"]), plain(shown["check"]["text/html"])
-    assert re.search(r"^masked \d+\.\d+ fit trains on it: mean over the mask's 3 timesteps", loss, re.MULTILINE)
+    assert re.search(r"^masked \d+\.\d+ training loss: mean over the 3 unmasked timesteps", loss, re.MULTILINE)
     assert re.search(r"^Keras evaluate \d", loss, re.MULTILINE)
     assert "! warning MSK101 mask-dropped: multiply (Multiply)\n" in check
     assert "\nfix: Put it into a layer of your own with self.supports_masking = True" in check

@@ -17,7 +17,7 @@ from maskcli.commands.pictures import INSPECTION_PICTURES, check_choice, draw_in
 from maskcli.errors import ExitCode
 from maskcli.models.mask_sources import ALL, MASK_SOURCES
 from maskcli.records.trace import Inspection
-from maskcli.render.parts import Limits, Part
+from maskcli.render.parts import Limits, Section
 
 ONLY_BUILTIN = (
     "mask_source", "input_dim", "embedding_dim", "units", "return_sequences", "zero_output_for_mask", "seed",
@@ -25,7 +25,7 @@ ONLY_BUILTIN = (
 """Arguments that make a built-in model."""
 
 
-def _view(inspection: Inspection, heat: Any, limits: Limits) -> list[Part]:
+def _view(inspection: Inspection, heat: Any, limits: Limits) -> list[Section]:
     if heat is None:
         from maskcli.render.views.inspect import view
 

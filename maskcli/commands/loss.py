@@ -16,7 +16,7 @@ from maskcli.commands.picture_output import PICTURES, check_pictures, prepare_pi
 from maskcli.commands.pictures import draw_loss
 from maskcli.models.mask_sources import MASK_SOURCES
 from maskcli.records.loss import LossReport
-from maskcli.render.parts import Limits, Part
+from maskcli.render.parts import Limits, Section
 
 
 @click.command()
@@ -70,7 +70,7 @@ def loss(
     )
 
 
-def _view(report: LossReport, heat: Any, limits: Limits) -> list[Part]:
+def _view(report: LossReport, heat: Any, limits: Limits) -> list[Section]:
     if heat is None:
         from maskcli.render.views.loss import view
 

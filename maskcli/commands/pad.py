@@ -15,7 +15,7 @@ from maskcli.commands.picture_output import PICTURES, check_pictures, prepare_pi
 from maskcli.errors import UsageError
 from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
 from maskcli.render.documents import make_pad_document
-from maskcli.render.parts import Limits, Part
+from maskcli.render.parts import Limits, Section
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
 
@@ -97,7 +97,7 @@ def _padded_into(
         return pad_files(files, layout, output, mask_output, rows, lambda share: progress(int(100 * share), 100))
 
 
-def _view(batch: PaddedBatch | Excerpt, heat: Any, limits: Limits) -> list[Part]:
+def _view(batch: PaddedBatch | Excerpt, heat: Any, limits: Limits) -> list[Section]:
     if heat is None or isinstance(batch, Excerpt):
         from maskcli.render.views.pad import view
 

@@ -9,19 +9,23 @@ import numpy as np
 
 from maskcli.records.arrays import Floats
 
+FormatNumber = Callable[[float], str]
 
-def make_fixed_formatter(values: Floats, digits: int = 3) -> Callable[[float], str]:
-    """Return a formatter with the same decimals for all of ``values``; the largest gets ``digits`` significant ones."""
+
+def make_fixed_formatter(values: Floats, digits: int = 3) -> FormatNumber:
+    """Return a formatter with the same decimals for all ``values``; the largest has ``digits`` significant ones."""
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max(initial=0.0))
-    if largest and not 1e-4 <= largest < 1e6:
+    if not largest:
+        return lambda value: f"{value + 0.0:.1f}"
+    if not 1e-4 <= largest < 1e6:
         return lambda value: f"{value:.{digits - 1}e}"
-    decimals = max(0, digits - math.ceil(math.log10(largest))) if largest else 1
-    return lambda value: f"{value + 0.0:.{decimals}f}"
+    decimals = max(0, digits - math.ceil(math.log10(largest)))
+    return lambda value: f"{value + 0.0:.{decimals}f}"  # Adding zero turns -0.0 into 0.0.
 
 
 def format_short(value: float | None) -> str:
-    """Return three significant digits; ``0`` is exactly zero, and a dash is no number."""
+    """Return three significant digits; ``0`` is exactly zero, and a dash is a missing number."""
     if value is None:
         return "–"
     return "0" if value == 0 else f"{value:.3g}"
@@ -33,22 +37,24 @@ def format_share(part: int, whole: int) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Return ``1 token``, ``2 tokens``, with thousands set apart."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """Return ``1 token`` or ``2,000 tokens``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def format_precise(value: float | None) -> str:
-    """Return six decimals, or six digits of what is tiny or huge; a dash is no number."""
-    return "–" if value is None else f"{value:.6f}" if 1e-3 <= abs(value) < 1e7 or not value else f"{value:.6e}"
+    """Return six decimals, or six digits of a tiny or huge number; a dash is a missing number."""
+    if value is None:
+        return "–"
+    return f"{value:.6f}" if not value or 1e-3 <= abs(value) < 1e7 else f"{value:.6e}"
 
 
 def format_significant(value: float, digits: int) -> str:
-    """Return so many significant digits, more of a number that has more before its point."""
+    """Return ``digits`` significant digits, or all digits before the decimal point if these are more."""
     return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
 
 
 def format_percent(part: float | None) -> str:
-    """Return a part of 1 as a percentage, with a decimal below ten; a dash is no number."""
+    """Return a part of 1 as a percentage, with a decimal below ten; a dash is a missing number."""
     if part is None or not math.isfinite(part):
         return "–"
     if 0 < abs(part) < 5e-4:

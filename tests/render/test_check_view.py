@@ -18,7 +18,7 @@ from maskcli.records.model import ModelAbout
 from maskcli.render.check_document import make_check_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import make_file_console, render_bytes, render_text
-from maskcli.render.views.check import _lines, view
+from maskcli.render.views.check import make_prose, view
 
 LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
 CODE = "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`"
@@ -116,7 +116,7 @@ def test_short_code_stays_on_a_line_and_long_code_breaks_at_its_spaces() -> None
 
 def test_a_backtick_in_a_name_opens_no_code() -> None:
     fix = "Hand `a.b(x)` to em`b, and `c`."
-    cells = [cell for line in _lines(fix, 80) for cell in line.cells]
+    cells = make_prose(fix).cells
     assert "".join(cell.text for cell in cells) == fix
     assert "".join(cell.text for cell in cells if cell.role == "label") == "`a.b(x)``c`"
 
@@ -149,8 +149,8 @@ def test_the_probes_say_what_they_do_and_where_it_hits_hardest() -> None:
     text = shown(report())
     assert "Does padding leak?  yes\n" in text
     assert re.search(r"^replace +other values at padding +× yes +0\.324  sample 1234, t5678$", text, re.M)
-    assert re.search(r"^alone +each row alone, trimmed +– +–$", text, re.M)
-    assert re.search(r"^gradient +gradient by padding +× yes +1\.23e-15  sample 1234, padded t5678$", text, re.M)
+    assert re.search(r"^alone +single rows, trimmed +– +–$", text, re.M)
+    assert re.search(r"^gradient +gradient w.r.t. padding +× yes +1\.23e-15  sample 1234, padded t5678$", text, re.M)
     assert text.count("the model takes one length only") == 1
     assert "alone, columns: not tried: the model" in text
     assert "gradient: it means something" in text
@@ -174,19 +174,17 @@ def test_no_verdict_where_nothing_was_probed(name: str) -> None:
 
 
 def test_data_alone_says_what_data_it_was() -> None:
-    assert shown(REPORTS["data only"]).startswith(
-        "Data alone  judged without a model\n tokens: 2 rows of 4 timesteps, 2 padding;"
-    )
-    assert "no ids to judge" in shown(REPORTS["no data"])
+    assert shown(REPORTS["data only"]).startswith("Data only  no model\n tokens: 2 rows of 4 timesteps, 2 padding;")
+    assert "no ids to check" in shown(REPORTS["no data"])
 
 
 def test_how_it_ends() -> None:
     assert shown(REPORTS["nothing"]).endswith(
-        " ■ no findings\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fails on warnings\n"
+        " ■ no findings\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fail-on: warning\n"
     )
     assert shown(report()).endswith(
-        " × failed: 2 errors, 1 warning, 1 info; 2 rules checked, fails on warnings\n"
-        " `maskcli explain MSK101` tells why, with examples.\n"
+        " × failed: 2 errors, 1 warning, 1 info; 2 rules checked, fail-on: warning\n"
+        " Run `maskcli explain MSK101` for details and examples.\n"
     )
 
 

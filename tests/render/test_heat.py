@@ -27,15 +27,15 @@ from maskcli.render.heatmap import (
     quantize_level,
     shade_level,
 )
-from maskcli.render.parts import HEAT, Heatmap, Limits, Resolution, Role, Scale, Table, Text
-from maskcli.render.terminal import GLYPHS, make_file_console, render_bytes, render_text
+from maskcli.render.parts import GLYPHS, HEAT, Heatmap, Limits, Resolution, Role, Scale, Table, Text, iterate_parts
+from maskcli.render.terminal import make_file_console, render_bytes, render_text
 from maskcli.render.views import heat
 
 ALL = Limits(None, None, 80, everything=True)
 MEANINGS: tuple[tuple[Role, str], ...] = (
     ("padding", "padding"),
     ("on", "token"),
-    ("dropped", "hidden"),
+    ("masked", "hidden"),
     ("counted", "counted"),
     ("heat4", ""),
     ("error", "2 NaN"),
@@ -44,7 +44,7 @@ PADDING, ON, DROPPED, COUNTED, LEVEL, ERROR = range(6)
 HALVES: dict[frozenset[str], Role] = {
     frozenset(("left", "right")): "on",
     frozenset(("left",)): "counted",
-    frozenset(("right",)): "dropped",
+    frozenset(("right",)): "masked",
     frozenset(): "padding",
 }
 """What the quarters of half a character say."""
@@ -172,7 +172,7 @@ def test_a_table_has_the_same_cells(kinds: Any) -> None:
 
 @given(st.integers(1, 60), st.integers(1, 120), st.integers(2, 9), st.sampled_from(["full", "half"]))
 def test_what_is_left_out_is_counted_and_no_line_is_wider(rows: int, columns: int, lines: int, how: Any) -> None:
-    heatmap = picture(np.full((rows, columns), ON), how, Limits(lines, None, 40), beside=(("length", ("7",) * rows),))
+    heatmap = picture(np.full((rows, columns), ON), how, Limits(lines, None, 40), margin=(("length", ("7",) * rows),))
     text = shown(heatmap)
     assert max(map(len, text)) <= 40
     labels = [found for line in text[1:] if (found := re.match(r" *(\d+)(?:–(\d+))?  ", line))]
@@ -258,7 +258,7 @@ def test_levels_in_half_blocks_need_colours_and_say_so() -> None:
         "sample  0",
         "     0  ░░██·",
         " ░ to 25 %   █ to the largest loss, 7.5   · padding",
-        " Drawn in full: half blocks tell levels by colour, and there is none here.",
+        " Drawn in full: half blocks need colours to show levels.",
     ]
     colourless = Console(force_terminal=True, color_system="truecolor", width=80, no_color=True)
     assert "Drawn in full" in render_text([heatmap], colourless)
@@ -286,7 +286,7 @@ def test_an_encoding_without_blocks_gets_ascii_in_full() -> None:
 
 
 def test_columns_line_up_in_ascii_too() -> None:
-    heatmap = picture(np.full((2, 90), ON), limits=Limits(None, 6, 80), beside=(("length", ("1", "2")),))
+    heatmap = picture(np.full((2, 90), ON), limits=Limits(None, 6, 80), margin=(("length", ("1", "2")),))
     ascii_ = make_file_console()
     ascii_.file = type("", (), {"encoding": "ascii", "isatty": lambda _: False})()  # type: ignore[assignment]
     ruler, *lines = render_bytes([heatmap], ascii_).decode("ascii").splitlines()[:3]
@@ -325,7 +325,7 @@ def test_a_legend_names_the_level_that_is_drawn(part: float) -> None:
 
 
 def test_parts_for_a_page_say_what_is_not_shown() -> None:
-    heatmap = picture(np.full((9, 3), ON), "half", Limits(2, None, 80), beside=(("length", tuple("987654321")),))
+    heatmap = picture(np.full((9, 3), ON), "half", Limits(2, None, 80), margin=(("length", tuple("987654321")),))
     table, *below = make_matrix_parts(heatmap)
     assert isinstance(table, Table)
     assert [row[0][0].text for row in table.rows] == ["0", "⋮", "8"]
@@ -347,12 +347,12 @@ def test_control_characters_are_not_obeyed() -> None:
 
 
 def pictures(parts: list[Any]) -> list[Heatmap]:
-    return [part for part in parts if isinstance(part, Heatmap)]
+    return [part for part in iterate_parts(parts) if isinstance(part, Heatmap)]
 
 
 def roles(heatmap: Heatmap) -> list[str]:
     rows, columns = heatmap.kinds.shape
-    short = {"on": "V", "padding": "p", "dropped": "D", "counted": "C", "warning": "W", "error": "E"}
+    short = {"on": "V", "padding": "p", "masked": "D", "counted": "C", "warning": "W", "error": "E"}
     return ["".join(short.get(find_role(heatmap, r, c), "#") for c in range(columns)) for r in range(rows)]
 
 
@@ -360,8 +360,8 @@ def test_a_batch_tells_tokens_from_padding_and_those_that_look_like_it() -> None
     batch: PaddedBatch = maskcli.pad([[1, 0, 2], [3]])
     (drawn,) = pictures(heat.view_batch(batch, "full", ALL))
     assert roles(drawn) == ["VWV", "Vpp"]
-    assert drawn.beside == (("length", ("3", "1")),)
-    assert ("warning", "1 token with the id of padding, 0") in drawn.meanings
+    assert drawn.margin == (("length", ("3", "1")),)
+    assert ("warning", "1 token with the padding id, 0") in drawn.meanings
 
 
 @pytest.fixture(scope="module")
@@ -395,7 +395,7 @@ def test_outputs_that_do_not_move_are_told_in_words() -> None:
     parts = heat.view_inspection(maskcli.inspect([[1, 2], [3]]), "full", ALL)
     assert len(pictures(parts)) == 2
     text = render_text(parts, screen(None))
-    assert re.search(r"What counts does not move; padding moves by up to 0\.0\d+\.", text)
+    assert re.search(r"Valid outputs do not change; padding changes by up to 0\.0\d+\.", text)
 
 
 def test_a_pooled_output_has_a_column_for_each_unit() -> None:
@@ -423,7 +423,7 @@ def test_a_mask_of_another_shape_is_not_drawn(inspected: Inspection) -> None:
     odd = dataclasses.replace(inspected, mask=np.ones((2, 7), bool))
     parts = heat.view_inspection(odd, "full", ALL)
     assert roles(pictures(parts)[0]) == ["VVV", "Vpp"]
-    assert "The mask is of shape (2, 7), and not drawn here." in render_text(parts, screen(None))
+    assert "The mask has shape (2, 7) and is not drawn here." in render_text(parts, screen(None))
 
 
 def test_a_loss_is_drawn_as_its_table_draws_it() -> None:
@@ -434,7 +434,7 @@ def test_a_loss_is_drawn_as_its_table_draws_it() -> None:
     assert losses is not None
     assert drawn.levels is not None
     np.testing.assert_allclose(drawn.levels[0, :2], losses[0, :2] / losses[0, :2].max())
-    assert drawn.beside == (("masked", ("9.126",)),)
+    assert drawn.margin == (("masked", ("9.126",)),)
     text = render_text(heat.view_loss(report, "full", ALL), screen(None))
     assert text.startswith("Loss mse  masked 9.125764, unmasked 42.070232\n")
     assert " ░ to 25 %   █ to the largest loss, 16.6   · 2 timesteps left out\n" in text
@@ -452,6 +452,4 @@ def test_a_loss_of_one_number_has_no_picture_and_says_so() -> None:
     parts = heat.view_loss(dataclasses.replace(report, outputs=(first, report.first)), "full", ALL)
     assert len(pictures(parts)) == 1
     text = render_text(parts, screen(None))
-    assert text.startswith(
-        "Loss mse of output  Keras evaluate 1.500000\n The loss makes one number of a whole batch.\n"
-    )
+    assert text.startswith("Loss mse of output  Keras evaluate 1.500000\n The loss is a single number per batch.\n")

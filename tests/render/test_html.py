@@ -26,8 +26,10 @@ from maskcli.render.parts import (
     Part,
     Remarks,
     Role,
+    Section,
     Table,
     Text,
+    iterate_parts,
     make_cell,
 )
 from maskcli.render.views import inspect as inspect_view
@@ -96,7 +98,7 @@ class Tree(HTMLParser):
         pytest.fail(f"an instruction: {data}")
 
 
-def parsed(parts: Sequence[Part]) -> Element:
+def parsed(parts: Sequence[Section | Part]) -> Element:
     return Tree(render_html(parts)).open[0]
 
 
@@ -226,17 +228,18 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("palette", [html.LIGHT, html.DARK], ids=["light", "dark"])
-def test_every_color_reads_on_both_grounds(palette: dict[str, str]) -> None:
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_colors_are_legible(theme: int) -> None:
+    palette = {name: colors[theme] for name, colors in html.COLORS.items()}
     for name, color in palette.items():
         if name not in ("bg", "soft", "line"):
             assert min(contrast(color, palette["bg"]), contrast(color, palette["soft"])) >= 4.5, name
 
 
 def test_every_role_has_a_style() -> None:
-    own = {"plain", "valid", "strong"}
-    assert set(get_args(Role)) - own <= html.LIGHT.keys() == html.DARK.keys()
-    assert set(re.findall(r"var\(--mk-(\w+)\)", STYLE)) <= html.LIGHT.keys()
+    own = {"plain", "strong"}
+    assert set(get_args(Role)) - own <= html.ROLE_COLORS.keys()
+    assert set(re.findall(r"var\(--mk-(\w+)\)", STYLE)) <= html.COLORS.keys()
     for role in set(get_args(Role)) - own:
         assert f".maskcli .mk-{role}{{color:var(--mk-{role})}}" in STYLE
 
@@ -264,6 +267,6 @@ def test_alone_it_brings_its_style() -> None:
 def test_an_inspection_has_no_more_in_its_html_than_in_its_parts() -> None:
     parts = inspect_view.view(maskcli.inspect([[1, 2], [3]]), Limits(24, None, 110, flows=True))
     tree = parsed(parts)
-    assert len(tree.all("table")) == sum(isinstance(part, Table) for part in parts)
+    assert len(tree.all("table")) == sum(isinstance(part, Table) for part in iterate_parts(parts))
     runs = [one.text for one in tree.all("td") if one.attributes.get("class") == "mk-run"]
     assert runs[:2] == ["■■", "■□"]

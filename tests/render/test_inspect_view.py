@@ -18,9 +18,9 @@ from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
 from maskcli.render.documents import dumps, make_inspect_document
 from maskcli.render.parts import Limits
+from maskcli.render.tables import shorten_middle
 from maskcli.render.terminal import render_text
 from maskcli.render.views import inspect as inspect_view
-from maskcli.render.views.trace import shorten_middle
 from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "inspect.json").read_text())
@@ -205,9 +205,9 @@ def test_the_model_and_its_inputs_are_named() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({}, "made by embedding (Embedding)"),
+        ({}, "created by embedding (Embedding)"),
         ({"mask": None, "trace": ()}, "no mask source"),
-        ({"trace": numbered(call("lstm", "uses"))}, "made in the code of the model"),
+        ({"trace": numbered(call("lstm", "uses"))}, "created in the model's own code"),
         (
             {
                 "trace": numbered(
@@ -217,13 +217,13 @@ def test_the_model_and_its_inputs_are_named() -> None:
                     call("masking", "creates", "Masking"),
                 )
             },
-            "made by encoder/masking (Masking)",
+            "created by encoder/masking (Masking)",
         ),
     ],
 )
 def test_where_the_mask_comes_from(fields: dict[str, Any], said: str) -> None:
     assert f"Tokens and mask (3, 4)  {said}\n" in text(inspection(**fields))
-    assert "Tokens and mask (3, 4)  given as an input\n" in text(CASES["a mask as an input"])
+    assert "Tokens and mask (3, 4)  passed as an input\n" in text(CASES["a mask as an input"])
 
 
 def test_timesteps_of_features_show_where_the_mask_is_wrong() -> None:
@@ -234,7 +234,7 @@ def test_timesteps_of_features_show_where_the_mask_is_wrong() -> None:
         ["1", "■!■·", "■□■□"],
         ["2", "■■··", "■■□□"],
     ]
-    assert "! real timestep, masked" in lines[4]
+    assert "! valid, but masked" in lines[4]
     assert "token" not in text(CASES["features"])
 
 
@@ -250,9 +250,9 @@ def test_a_mask_of_another_shape_is_said_and_not_drawn(name: str) -> None:
     shown = text(CASES[name])
     mask = CASES[name].mask
     assert mask is not None
-    assert f"The mask is of shape {mask.shape}, and not drawn here." in shown
+    assert f"The mask has shape {mask.shape} and is not drawn here." in shown
     assert "mask" not in rows_of(shown, "T")[0]
-    assert ("Its mask is of shape" in shown) is (name == "a mask for words")
+    assert ("Its mask has shape" in shown) is (name == "a mask for words")
 
 
 def test_without_timesteps_no_mask_is_drawn() -> None:
@@ -264,8 +264,8 @@ def test_without_timesteps_no_mask_is_drawn() -> None:
 @pytest.mark.parametrize(
     ("one", "said"),
     [
-        (call("a", "uses"), "is given it, passes it on"),
-        (call("a", "uses", mask_out=None), "is given it, returns none"),
+        (call("a", "uses"), "consumes the mask, forwards it"),
+        (call("a", "uses", mask_out=None), "consumes the mask, returns none"),
         (
             call(
                 "a",
@@ -273,18 +273,18 @@ def test_without_timesteps_no_mask_is_drawn() -> None:
                 mask_arguments={"query_mask": (MASK,), "value_mask": (MASK,), "key_mask": ()},
                 takes_off=True,
             ),
-            "given query_mask, value_mask, passes it on; takes it off its input too",
+            "receives query_mask, value_mask, forwards it; removes the mask from its input, too",
         ),
-        (call("a", "drops", mask_arguments={"mask": ()}), "has a mask argument and is not given it"),
-        (call("a", "drops", mask_arguments={"attention_mask": ()}), "a mask came in, none goes out"),
-        (call("a", "none", mask_arguments={"attention_mask": (MASK,)}), "knows no mask; given attention_mask"),
-        (call("mul", "drops", "Mul", code=True), "code between layers: a mask came in, none goes out"),
-        (call("a", "drops", warning="Layer 'a' ..."), "a mask came in, none goes out; Keras warned"),
+        (call("a", "drops", mask_arguments={"mask": ()}), "has a mask argument but receives none"),
+        (call("a", "drops", mask_arguments={"attention_mask": ()}), "receives a mask, returns none"),
+        (call("a", "none", mask_arguments={"attention_mask": (MASK,)}), "no mask; receives attention_mask"),
+        (call("mul", "drops", "Mul", code=True), "code between layers: receives a mask, returns none"),
+        (call("a", "drops", warning="Layer 'a' ..."), "receives a mask, returns none; Keras warned"),
         (call("a", "none", lost_at="mul"), "lost at mul"),
         (call("a", "none", lost_at="mul", lost_after="embedding"), "lost at mul, after embedding"),
-        (call("a", "none", lost_at="a"), "knows no mask"),
-        (call("a", "passes", lost_at="b"), "does not look at it, passes it on"),
-        (call("a", "none", computes_mask=True, lost_at="mul"), "the mask that a later call is given"),
+        (call("a", "none", lost_at="a"), "no mask"),
+        (call("a", "passes", lost_at="b"), "ignores the mask, forwards it"),
+        (call("a", "none", computes_mask=True, lost_at="mul"), "the mask used by a later layer"),
     ],
 )
 def test_what_a_call_does_to_the_mask(one: Call, said: str) -> None:
@@ -304,13 +304,13 @@ def test_what_a_call_does_stands_below_it_where_names_are_long() -> None:
         "0  embedding                                Embedding           –   ■    creates",
         "1  encoder_of_a_longer_name                 Functional          ■   ■    uses",
         "2    attention                              MultiHeadAttention  ■   ■    uses",
-        "       given query_mask",
+        "       receives query_mask",
         "3    layer_normalization                    LayerNormalization  –   –    none",
         "       lost at encoder_of_a_…me/attention,",
         "       after embedding",
-        " creates   no mask came in, one goes out",
-        " uses      is given it",
-        " none      knows no mask",
+        " creates   the mask starts here",
+        " uses      consumes the mask",
+        " none      no mask",
     ]
 
 
@@ -363,10 +363,10 @@ def test_outputs_of_any_kind(name: str, shown: list[str]) -> None:
 
 def test_a_number_for_each_sample() -> None:
     assert rows_of(text(CASES["a number for each sample"]), "Outputs of dense (3,)") == [
-        "sample  output  without mask  moves",
-        "     0    0.00          0.50    0.5",
-        "     1    1.00          1.50    0.5",
-        "     2    2.00          2.50    0.5",
+        "sample  output  without mask  change",
+        "     0    0.00          0.50     0.5",
+        "     1    1.00          1.50     0.5",
+        "     2    2.00          2.50     0.5",
     ]
 
 

@@ -33,13 +33,13 @@ from maskcli.records.model import ModelAbout, ModelInput
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.render.documents import dumps, make_loss_document
-from maskcli.render.heatmap import quantize_level
-from maskcli.render.numbers import format_percent
-from maskcli.render.parts import GLYPH_ROLES, HEAT, Limits
-from maskcli.render.terminal import ASCII, GLYPHS, render_bytes, render_text
+from maskcli.render.heatmap import draw_row, quantize_level
+from maskcli.render.numbers import format_percent, format_significant
+from maskcli.render.parts import GLYPHS, HEAT, KIND_ROLES, Heatmap, Limits
+from maskcli.render.terminal import ASCII, render_bytes, render_text
 from maskcli.render.views.loss import view
 from maskcli.render.views.loss_batches import compute_exact_total, differs
-from maskcli.render.views.loss_heat import make_heat
+from maskcli.render.views.loss_heat import count_shared, make_loss_heatmap
 from tests.conftest import ROOT
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "loss.json").read_text())
@@ -261,7 +261,7 @@ def test_nor_at_any_width_between(name: str) -> None:
         assert max(map(len, lines)) <= width
         # A legend that wraps parts a glyph from its meaning: no line of words alone may stand below one.
         below = [after for line, after in itertools.pairwise(lines) if re.match(r" [▁░▒▓█·!◆×] ", line)]
-        assert all(re.match(r"( [▁░▒▓█·!◆×…•] | heaviest| gradient|$|Where)", line) for line in below)
+        assert all(re.match(r"( [▁░▒▓█·!◆×…•] | max ratio| gradient|$|Where)", line) for line in below)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -293,9 +293,8 @@ def test_a_screen_without_unicode_is_told_the_same(name: str) -> None:
 
 
 def test_ascii_keeps_the_glyphs_apart() -> None:
-    glyphs = [GLYPHS[role] for role in ("padding", "dropped", "counted", "on", "off", *HEAT, "error")]
+    glyphs = [GLYPHS[role] for role in (*KIND_ROLES.values(), "off", *HEAT)]
     assert len({glyph.translate(ASCII) for glyph in glyphs}) == len(glyphs)
-    assert set(GLYPHS) == GLYPH_ROLES
     assert {len(glyph) for glyph in GLYPHS.values()} == {1}
 
 
@@ -310,22 +309,24 @@ def losses_of(name: str) -> dict[str, list[str]]:
 
 def test_with_a_mask_fit_trains_on_the_masked_loss() -> None:
     rows = losses_of("small")
-    assert rows["masked"] == ["6.978571", "fit trains on it: mean over the mask's 14 timesteps"]
-    assert rows["unmasked"] == ["9.788889", "what loss(y, model.predict(x)) gives: all 18 count"]
-    assert re.fullmatch(r"batch size 32; (\S+ from|within rounding of) masked", rows["Keras evaluate"][1])
+    assert rows["masked"] == ["6.978571", "training loss: mean over the 14 unmasked timesteps"]
+    assert rows["unmasked"] == ["9.788889", "loss(y, model.predict(x)): averages all 18 timesteps"]
+    assert re.fullmatch(
+        r"batch size 32; (differs from masked by \S+|equals masked \(up to rounding\))", rows["Keras evaluate"][1]
+    )
     assert "exact" not in rows
-    assert "fit trains" not in rows["unmasked"][1]
+    assert "training" not in rows["unmasked"][1]
 
 
 def test_without_a_mask_fit_trains_on_the_unmasked_loss() -> None:
     rows = losses_of("no mask")
-    assert rows["masked"][1] == "mean over the 14 timesteps that are no padding"
-    assert rows["unmasked"][1] == "fit trains on it, and loss(y, model.predict(x)) gives it: all 18 count"
+    assert rows["masked"][1] == "mean over the 14 non-padding timesteps"
+    assert rows["unmasked"][1] == "training loss, and loss(y, model.predict(x)): averages all 18 timesteps"
     assert rows["Keras evaluate"][0] == rows["unmasked"][0]
-    assert rows["Keras evaluate"][1].endswith((" from unmasked", " rounding of unmasked"))
+    assert re.search(r"(differs from|equals) unmasked", rows["Keras evaluate"][1])
     share = 100 * LOSSES[~SMALL].sum() / LOSSES.sum()
     said = (
-        f"! Padding alone makes {share:.0f} % of the unmasked loss, on which fit trains: the mask was lost at conv1d."
+        f"! {share:.0f} % of the unmasked loss, which fit minimizes, comes from padding: the mask was lost at conv1d."
     )
     assert said in re.sub(r"\s+", " ", text(CASES["no mask"]))
 
@@ -340,7 +341,7 @@ def test_what_has_nothing_to_say_is_left_out() -> None:
 
 def test_of_one_number_of_a_whole_batch_there_is_one() -> None:
     rows = losses_of("one number of a whole batch")
-    assert rows == {"Keras evaluate": ["1.000000", "batch size 32; the loss makes one number of a whole batch"]}
+    assert rows == {"Keras evaluate": ["1.000000", "batch size 32; the loss is a single number per batch"]}
 
 
 def test_evaluate_says_what_it_is_made_of() -> None:
@@ -367,6 +368,13 @@ def test_several_outputs_stand_below_their_sum() -> None:
 
 # The heat.
 
+LIMITS = Limits(None, None, 80)
+
+
+def levels_of(heatmap: Heatmap) -> Floats:
+    assert heatmap.levels is not None
+    return heatmap.levels
+
 
 def test_a_small_batch_has_a_number_and_a_character_for_each_timestep() -> None:
     assert section(text(CASES["small"]), "Where the loss comes from") == [
@@ -383,15 +391,15 @@ def test_padding_that_counts_stands_out() -> None:
     lines = section(text(CASES["no mask"]), "Where the loss comes from")
     assert [re.findall(r"[·◆!][\d.]+", line) for line in lines[1:4]] == [[], ["◆24.80"], ["◆11.10", "◆17.20", "◆25.40"]]
     assert [line[-6:] for line in lines[1:4]] == ["░░░▒▓█", "▁░▒▒▓◆", "░░▒◆◆◆"]
-    assert lines[-1] == " ◆ 4 padded timesteps counted as data"
+    assert lines[-1] == " ◆ 4 padding timesteps, not masked"
 
 
 def test_so_do_real_tokens_that_the_mask_hides_and_padding_that_it_does_not() -> None:
     lines = section(text(CASES["a mask that is wrong"]), "Where the loss comes from")
     assert [line[-6:] for line in lines[1:4]] == ["!░░▒▓█", "!░▒▒▓◆", "░░!··◆"]
     assert lines[5:] == [
-        " · 2 timesteps left out   ! 3 real tokens that the mask hides",
-        " ◆ 2 padded timesteps counted as data",
+        " · 2 timesteps left out   ! 3 valid timesteps, but masked",
+        " ◆ 2 padding timesteps, not masked",
     ]
 
 
@@ -399,7 +407,7 @@ def test_nothing_stands_out_that_the_loss_leaves_out_or_a_weight_of_zero_does() 
     for name, said in (("ignored", "4 timesteps left out"), ("weights", "4 timesteps left out, or of weight 0")):
         shown = text(CASES[name])
         assert f" · {said}\n" in shown
-        assert "◆" not in shown and "counted as data" not in shown
+        assert "◆" not in shown and "not masked" not in shown
 
 
 @pytest.mark.parametrize("name", ["not finite", "infinite", "not finite where it is masked"])
@@ -415,11 +423,11 @@ def test_what_is_not_finite_is_shown_wherever_it_is(name: str) -> None:
 
 @hypothesis.given(losses=arrays(np.float64, (3, 7), elements=floats(-1e3, 1e3)), room=sampled_from([None, 7, 3, 1]))
 def test_a_higher_loss_is_never_drawn_lighter(losses: Floats, room: int | None) -> None:
-    heat = make_heat(output(losses), losses, room)
+    heatmap = make_loss_heatmap(output(losses), LIMITS, room)
     each = 1 if room is None else -(-7 // room)
     wanted = np.array([[row[at : at + each].mean() for at in range(0, 7, each)] for row in losses])
-    drawn = np.array([[HEAT.index(role) for role in heat.roles(row)] for row in range(3)])
-    assert heat.each == each
+    drawn = np.array([[HEAT.index(cell.role) for cell in draw_row(heatmap, row)] for row in range(3)])
+    assert count_shared(7, room) == each
     assert drawn.shape == wanted.shape
     order = np.argsort(wanted, axis=None)
     assert all(
@@ -437,22 +445,25 @@ def test_levels_are_quarters_of_the_largest(part: float, level_of_it: int) -> No
 def test_only_what_counts_sets_the_scale() -> None:
     losses = np.where(SMALL, LOSSES, 1e6)
     for one in (output(losses, SMALL, SMALL), output(losses, SMALL)):
-        heat = make_heat(one, losses)
-        assert heat.largest == LOSSES[SMALL].max()
-        assert [quantize_level(part) for part in heat.parts[0]] == [1, 1, 1, 2, 3, 4]
+        heatmap = make_loss_heatmap(one, LIMITS)
+        assert heatmap.scale is not None
+        assert heatmap.scale.largest == format_significant(LOSSES[SMALL].max(), 3)
+        assert [quantize_level(level) for level in levels_of(heatmap)[0]] == [1, 1, 1, 2, 3, 4]
 
 
 def test_of_losses_below_zero_the_smallest_is_about_nothing() -> None:
     one = CASES["negative"].first
-    heat = make_heat(one, -LOSSES / 30)
-    assert [quantize_level(part) for part in heat.parts[0]] == [4, 4, 4, 3, 2, 0]
-    assert "█ to the largest loss, -0.0133, from -0.73 on" in text(CASES["negative"])
+    levels = levels_of(make_loss_heatmap(one, LIMITS))
+    assert [quantize_level(level) for level in levels[0]] == [4, 4, 4, 3, 2, 0]
+    assert "█ to the largest loss, -0.0133, starting at -0.73" in text(CASES["negative"])
 
 
 def test_weights_are_in_the_heat() -> None:
-    heat = make_heat(CASES["a weight for each sample"].first, LOSSES)
-    assert heat.largest == 2 * LOSSES[0].max()
-    assert heat.parts[1, 4] == pytest.approx(LOSSES[1, 4] / heat.largest)
+    heatmap = make_loss_heatmap(CASES["a weight for each sample"].first, LIMITS)
+    largest = 2 * LOSSES[0].max()
+    assert heatmap.scale is not None
+    assert heatmap.scale.largest == format_significant(largest, 3)
+    assert levels_of(heatmap)[1, 4] == pytest.approx(LOSSES[1, 4] / largest)
 
 
 def test_timesteps_share_characters_where_they_do_not_fit() -> None:
@@ -461,7 +472,7 @@ def test_timesteps_share_characters_where_they_do_not_fit() -> None:
         drawn = [re.search(r"[▁░▒▓█·]{5,}", line) for line in lines]
         widths = {len(line[0]) for line in drawn if line}
         assert widths == {-(-150 // each)}
-        said = f"Where the loss comes from  {'each timestep' if each == 1 else f'a character is {each} timesteps'}"
+        said = f"Where the loss comes from  {'each timestep' if each == 1 else f'one character is {each} timesteps'}"
         assert said in text(CASES["long"], width)
         assert lines[0].split() == ["sample", "0", "149", "masked", "unmasked", "share"]
         assert "16 sequences not shown" in lines[-1]
@@ -544,12 +555,12 @@ def test_largest_shares_come_with_their_tokens() -> None:
 
 
 def test_batch_sizes_that_are_not_exact_are_marked() -> None:
-    lines = section(text(CASES["small"]), "Batch sizes  the exact loss is 6.978571")
+    lines = section(text(CASES["small"]), "Batch sizes  exact loss: 6.978571")
     assert [re.findall(r"![\d.]+", line) for line in lines[1:4]] == [["!7.467071"], ["!6.908786"], []]
     assert " ! not the exact loss" in lines
     assert "6.7692–7.1181" in lines[2]
     assert lines[1].split()[-3:] == ["×2", "×1.11", "0.9876"]
-    assert any(line.startswith(" heaviest: ") for line in lines)
+    assert any(line.startswith(" max ratio: ") for line in lines)
 
 
 def test_nothing_is_marked_where_the_exact_loss_is_not_known() -> None:
@@ -584,13 +595,13 @@ def test_gradients_say_how_many_sequences_they_are_of() -> None:
     assert "Gradients are of" not in text(CASES["small"])
     bare = tuple(dataclasses.replace(size, gradient=None, smallest=None, largest=None, std=None) for size in sizes(1.0))
     titles = section(text(dataclasses.replace(CASES["long"], batch_sizes=bare)), "Batch sizes")[0]
-    assert titles.split() == ["batch", "size", "evaluate", "heaviest"]
+    assert titles.split() == ["batch", "size", "evaluate", "max", "ratio"]
 
 
 def test_columns_that_do_not_fit_are_named() -> None:
     lines = section(text(CASES["small"], 60), "Batch sizes")
     assert " … std, cosine not shown (--all shows everything)" in lines
-    assert lines[1].split()[-1] == "gradient"
+    assert lines[0].split()[-1] == "gradient"
 
 
 def test_reductions_say_who_reduces_so_where_there_is_room() -> None:
@@ -614,11 +625,11 @@ def test_reductions_of_further_outputs_wait_for_all() -> None:
 
 def test_metrics_that_count_padding_are_marked() -> None:
     assert section(text(CASES["small"]), "Metrics") == [
-        "metric     reported  valid alone",
-        "mae        2.500000     2.500000",
-        "accuracy  !0.250000     0.750000",
-        "auc        0.500000            –",
-        " ! not what the valid timesteps alone give",
+        "metric     reported  valid only",
+        "mae        2.500000    2.500000",
+        "accuracy  !0.250000    0.750000",
+        "auc        0.500000           –",
+        " ! differs from the value over valid timesteps",
     ]
     assert section(text(CASES["several outputs"]), "Metrics")[0].split()[:2] == ["metric", "output"]
 

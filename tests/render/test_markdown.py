@@ -14,8 +14,20 @@ from markdown_it.token import Token
 import maskcli
 from maskcli.records.remark import Remark
 from maskcli.render.markdown import WIDTH, render_markdown
-from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Table, Text, make_cell
-from maskcli.render.terminal import GLYPHS
+from maskcli.render.parts import (
+    GLYPHS,
+    Cell,
+    Code,
+    Column,
+    Heading,
+    Limits,
+    Paragraph,
+    Part,
+    Remarks,
+    Table,
+    Text,
+    make_cell,
+)
 from maskcli.render.views import pad as pad_view
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])

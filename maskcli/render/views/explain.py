@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from maskcli.render.parts import Code, Heading, Limits, Paragraph, Part
+from maskcli.render.parts import Code, Heading, Limits, Paragraph, Part, Section
 from maskcli.render.rule_documents import RuleText
 
 
-def view(rule: RuleText, _limits: Limits) -> list[Part]:
-    """Return what the rule finds, why that matters, and its examples."""
-    return [
+def view(rule: RuleText, _limits: Limits) -> list[Section]:
+    """Return the summary of a rule, its reasons, and its examples."""
+    parts: tuple[Part, ...] = (
         Heading(f"{rule.code} {rule.name}", f"{rule.severity}, about the {rule.about}"),
         *(Paragraph(text) for text in (rule.summary, *rule.explanation)),
         Heading("Bad"),
         Code(rule.bad, "python"),
         Heading("Good"),
         Code(rule.good, "python"),
-    ]
+    )
+    return [Section("rules", parts)]
