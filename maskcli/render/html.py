@@ -143,16 +143,19 @@ def _render_cells(cells: Cells) -> str:
 def _render_run(role: Role, cells: Cells) -> str:
     """Return cells of one role. Their prose is read as a whole, since a view may split it at backticks."""
     if role in GLYPHS:
-        content = "".join(_render_glyph(cell) + _render_prose(cell.text) for cell in cells)
+        content = "".join(_render_mark(cell) for cell in cells)
     else:
         content = _render_prose("".join(cell.text for cell in cells))
     return content if role == "plain" or not content else f'<span class="mk-{role}">{content}</span>'
 
 
-def _render_glyph(cell: Cell) -> str:
-    """Return the glyph of a cell, hidden from screen readers if the text after it names the role."""
-    glyph = escape(GLYPHS[cell.role])
-    return f'<span aria-hidden="true">{glyph}</span>' if cell.text.strip() == cell.role else glyph
+def _render_mark(cell: Cell) -> str:
+    """Return a cell; its glyph is hidden from screen readers if the text after it names the role."""
+    glyph = GLYPHS[cell.role]
+    text = cell.text.removeprefix(glyph)
+    if text == cell.text or text.strip() != cell.role:
+        return _render_prose(cell.text)
+    return f'<span aria-hidden="true">{escape(glyph)}</span>{_render_prose(text)}'
 
 
 def _render_remark(remark: Remark) -> str:

@@ -10,6 +10,8 @@ import numpy as np
 from maskcli.records.arrays import Floats
 
 FormatNumber = Callable[[float], str]
+DASH = "–"
+"""A missing number."""
 
 
 def make_fixed_formatter(values: Floats, digits: int = 3) -> FormatNumber:
@@ -24,11 +26,16 @@ def make_fixed_formatter(values: Floats, digits: int = 3) -> FormatNumber:
     return lambda value: f"{value + 0.0:.{decimals}f}"  # Adding zero turns -0.0 into 0.0.
 
 
+def format_optional(value: float | None, number: FormatNumber) -> str:
+    """Return a number, or a dash if it is missing."""
+    return DASH if value is None else number(value)
+
+
 def format_short(value: float | None) -> str:
     """Return three significant digits; ``0`` is exactly zero, and a dash is a missing number."""
-    if value is None:
-        return "–"
-    return "0" if value == 0 else f"{value:.3g}"
+    if value == 0:
+        return "0"
+    return format_optional(value, "{:.3g}".format)
 
 
 def format_share(part: int, whole: int) -> str:
@@ -44,19 +51,25 @@ def format_count(count: int, noun: str) -> str:
 def format_precise(value: float | None) -> str:
     """Return six decimals, or six digits of a tiny or huge number; a dash is a missing number."""
     if value is None:
-        return "–"
-    return f"{value:.6f}" if not value or 1e-3 <= abs(value) < 1e7 else f"{value:.6e}"
+        return DASH
+    if not value or 1e-3 <= abs(value) < 1e7:
+        return f"{value:.6f}"
+    return f"{value:.6e}"
 
 
 def format_significant(value: float, digits: int) -> str:
     """Return ``digits`` significant digits, or all digits before the decimal point if these are more."""
-    return f"{value:.0f}" if 10.0**digits <= abs(value) < 1e6 else f"{value:.{digits}g}"
+    if 10.0**digits <= abs(value) < 1e6:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
 
 
 def format_percent(part: float | None) -> str:
     """Return a part of 1 as a percentage, with a decimal below ten; a dash is a missing number."""
     if part is None or not math.isfinite(part):
-        return "–"
+        return DASH
     if 0 < abs(part) < 5e-4:
         return "<0.1 %"
-    return f"{100 * part:.1f} %" if 0 < abs(part) < 0.0995 else f"{100 * part:.0f} %"
+    if 0 < abs(part) < 0.0995:
+        return f"{100 * part:.1f} %"
+    return f"{100 * part:.0f} %"

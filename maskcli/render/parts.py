@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from maskcli.render.timesteps import TimestepKind
@@ -16,24 +16,9 @@ if TYPE_CHECKING:
     from maskcli.records.remark import Remark
 
 Role = Literal[
-    "plain",
-    "padding",
-    "masked",
-    "counted",
-    "on",
-    "off",
-    "heat0",
-    "heat1",
-    "heat2",
-    "heat3",
-    "heat4",
-    "muted",
-    "label",
-    "strong",
-    "error",
-    "warning",
-    "info",
-]
+    "plain", "muted", "label", "strong", "padding", "masked", "counted", "on", "off", "heat0", "heat1", "heat2",
+    "heat3", "heat4", "error", "warning", "info",
+]  # fmt: skip
 """``padding``, ``masked`` and ``counted`` are kinds of timestep; ``on`` and ``off`` are True and False in a mask.
 ``heat0`` to ``heat4`` are levels of an amount. ``error``, ``warning`` and ``info`` are severities."""
 
@@ -60,15 +45,26 @@ GLYPHS: dict[Role, str] = {
     "warning": "!",
     "info": "•",
 }
-"""The character in front of the text of a cell, for roles that must be readable without colour."""
+"""The first character of a cell, for roles that must be readable without colour."""
+Color = Role | float
+"""The colour of a role, or of a level from 0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A short text and its role."""
+    """A short text and its role.
+
+    Attributes:
+        text: begins with the glyph of the role, if it has one; see ``mark``.
+        role: decides the style.
+        level: its exact amount, for terminals with enough colours; other renderers use the role.
+        paper: the colour behind the text, on such a terminal.
+    """
 
     text: str
     role: Role = "plain"
+    level: float | None = None
+    paper: Color | None = None
 
 
 Cells = tuple[Cell, ...]
@@ -191,32 +187,10 @@ class Heatmap:
 Part = Table | Heading | Text | Prose | Remarks | Paragraph | Code | Heatmap
 
 SectionName = Literal[
-    "about",
-    "inputs",
-    "batch",
-    "embedding",
-    "mask-path",
-    "outputs",
-    "further-outputs",
-    "mask-sources",
-    "findings",
-    "leak",
-    "notes",
-    "result",
-    "total",
-    "losses",
-    "shares",
-    "lengths",
-    "largest",
-    "batch-sizes",
-    "reductions",
-    "metrics",
-    "verdicts",
-    "remarks",
-    "attention",
-    "rules",
-    "models",
-]
+    "about", "inputs", "batch", "embedding", "mask-path", "outputs", "further-outputs", "mask-sources", "findings",
+    "leak", "notes", "result", "total", "losses", "shares", "lengths", "largest", "batch-sizes", "reductions",
+    "metrics", "verdicts", "remarks", "attention", "rules", "models",
+]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +220,13 @@ class Limits:
     flows: bool = False
 
 
+def make_remarks(remarks: Sequence[Remark]) -> list[Section]:
+    """Return a section of remarks, if there are any."""
+    if not remarks:
+        return []
+    return [Section("remarks", (Remarks(tuple(remarks)),))]
+
+
 def iterate_parts(sections: Iterable[Section | Part]) -> Iterator[Part]:
     """Yield the parts of sections, and parts outside of sections."""
     for section in sections:
@@ -269,11 +250,16 @@ def elide(count: int, limit: int | None) -> list[int | None]:
     return [*range(head), None, *range(count - tail, count)]
 
 
+def mark(role: Role, text: object = "") -> Cell:
+    """Return a text after the glyph of its role."""
+    return Cell(f"{GLYPHS.get(role, '')}{text}", role)
+
+
 def make_cell(text: object, role: Role = "plain") -> Cells:
-    """Return one cell as the content of a column."""
-    return (Cell(str(text), role),)
+    """Return one cell as the content of a column, with the glyph of its role."""
+    return (mark(role, text),)
 
 
 def measure_cells(cells: Cells) -> int:
-    """Return the characters of cells, with their glyphs."""
-    return sum(len(cell.text) + (cell.role in GLYPHS) for cell in cells)
+    """Return the characters of cells."""
+    return sum(len(cell.text) for cell in cells)

@@ -20,6 +20,7 @@ from maskcli.render.parts import (
     Text,
     elide,
     make_cell,
+    mark,
     measure_cells,
 )
 from maskcli.render.timesteps import TimestepKind
@@ -60,8 +61,12 @@ class Elision:
     @property
     def note(self) -> str:
         """The number of items left out; empty if there are none."""
-        missing = self.count - len(self.kept)
-        return f"{format_count(missing, self.noun)} not shown" if missing else ""
+        return note_missing(self.count - len(self.kept), self.noun)
+
+
+def note_missing(count: int, noun: str) -> str:
+    """Return a note of items left out; empty if there are none."""
+    return f"{format_count(count, noun)} not shown" if count else ""
 
 
 def elide_axis(count: int, limit: int | None, noun: str) -> Elision:
@@ -196,7 +201,7 @@ def make_token_cell(token: object, kind: int) -> Cells:
 def make_glyphs(timesteps: Elision, find_role: Callable[[int], Role]) -> Cells:
     """Return a glyph for each timestep that is displayed."""
     gap = Cell(GAP, "muted")
-    return tuple(gap if timestep is None else Cell("", find_role(timestep)) for timestep in timesteps.indices)
+    return tuple(gap if timestep is None else mark(find_role(timestep)) for timestep in timesteps.indices)
 
 
 def make_mask_glyphs(mask: Bools | None, timesteps: Elision) -> Cells:
@@ -212,49 +217,34 @@ def _find_mask_role(value: bool) -> Role:
 
 def mark_mask(mask: Bools | None) -> Cells:
     """Return the glyph of a mask, or a dash if there is none."""
-    return make_cell("–", "muted") if mask is None else (Cell("", "on"),)
+    return make_cell("–", "muted") if mask is None else make_cell("", "on")
 
 
 # Legends and bars.
 
 
 def make_legend(entries: Iterable[tuple[Role, str]], limits: Limits) -> list[Part]:
-    """Return the meanings of glyphs, on lines that keep each glyph with its meaning."""
-    groups = [(Cell("", role), Cell(f" {meaning}", "muted")) for role, meaning in entries]
-    lines = flow_groups(groups, [measure_cells(group) for group in groups], Cell(LEGEND_GAP), limits.width)
-    return [Text(line) for line in lines]
+    """Return the meanings of glyphs."""
+    return flow_entries([(mark(role), Cell(f" {meaning}", "muted")) for role, meaning in entries], limits)
 
 
-Inline = TypeVar("Inline")
-
-
-def flow_groups(
-    groups: Sequence[tuple[Inline, ...]], widths: Sequence[int], gap: Inline, width: int
-) -> list[tuple[Inline, ...]]:
-    """Return groups on as few lines as they need, none of them broken.
-
-    Args:
-        groups: the inline elements of each group.
-        widths: the characters of each group.
-        gap: the element between two groups of a line, as wide as ``LEGEND_GAP``.
-        width: the characters of a line, of which the first is a margin.
-    """
-    lines: list[tuple[Inline, ...]] = []
-    taken = width
-    for group, size in zip(groups, widths, strict=True):
-        if taken + len(LEGEND_GAP) + size >= width:
-            lines.append(group)
-            taken = 1 + size
+def flow_entries(entries: Iterable[Cells], limits: Limits) -> list[Part]:
+    """Return entries on as few lines as they need, none of them broken."""
+    lines: list[Cells] = []
+    for entry in entries:
+        line = (*lines[-1], Cell(LEGEND_GAP), *entry) if lines else ()
+        # A line begins with a margin of one character.
+        if line and measure_cells(line) + 1 < limits.width:
+            lines[-1] = line
         else:
-            lines[-1] = (*lines[-1], gap, *group)
-            taken += len(LEGEND_GAP) + size
-    return lines
+            lines.append(entry)
+    return [Text(line) for line in lines]
 
 
 def make_bar(share: float, room: int, role: Role) -> Cells:
     """Return a bar that fills ``share`` of the room; any share above zero gets at least one character."""
     length = max(1, round(min(share, 1.0) * room)) if share > 0 else 0
-    return tuple(Cell("", role) for _ in range(length))
+    return tuple(mark(role) for _ in range(length))
 
 
 def format_vector(values: Floats, features: Elision, number: FormatNumber) -> str:

@@ -11,23 +11,14 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.color import Color
+from rich.color import Color as RichColor
 from rich.console import Console
 from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from maskcli.render.heatmap import (
-    LOWER_HALF,
-    UPPER_HALF,
-    CellColor,
-    Span,
-    SpanLine,
-    draw_heatmap,
-    quantize_level,
-    shade_level,
-)
+from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF, Screen, expand_heatmaps, quantize_level, shade_level
 from maskcli.render.parts import (
     GLYPHS,
     HEAT,
@@ -35,8 +26,8 @@ from maskcli.render.parts import (
     Cell,
     Cells,
     Code,
+    Color,
     Heading,
-    Heatmap,
     Paragraph,
     Part,
     Prose,
@@ -137,13 +128,12 @@ def render_text(sections: Sequence[Section | Part], console: Console) -> str:
         highlight=False,
         legacy_windows=False,
     )
-    for index, part in enumerate(iterate_parts(sections)):
+    colours = console.color_system is not None and not console.no_color
+    screen = Screen(colours, _has_unicode(console.encoding))
+    for index, part in enumerate(expand_heatmaps(iterate_parts(sections), screen)):
         if index and isinstance(part, Heading | Remarks | Paragraph):
             inner.print()
-        if isinstance(part, Heatmap):
-            _print_heatmap(part, inner, console.width, _has_unicode(console.encoding))
-        else:
-            _print_part(part, inner, console.width)
+        _print_part(part, inner, console.width)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
 
 
@@ -154,16 +144,16 @@ def _print_part(  # noqa: C901 - one case for each type of part
         case Heading():
             console.print(_style_heading(part, width), width=width)
         case Text(cells):
-            console.print(Padding(_style_cells(cells), (0, 0, 0, 1)), width=width)
+            console.print(Padding(_style_cells(cells, console), (0, 0, 0, 1)), width=width)
         case Prose():
             for cells in _wrap_prose(part, min(width, WIDEST_PROSE) - 1):
-                console.print(_style_cells((Cell(" "), *cells)), soft_wrap=True)
+                console.print(_style_cells((Cell(" "), *cells), console), soft_wrap=True)
         case Paragraph(text):
             console.print(Padding(RichText(_make_printable(text)), (0, 0, 0, 1)), width=width)
         case Code(text):
             console.print(RichText(textwrap.indent(text, "    "), STYLES["label"]), soft_wrap=True)
         case Table():
-            for line in _draw_table(_wrap_table(part, width)):
+            for line in _draw_table(_wrap_table(part, width), console):
                 console.print(line, soft_wrap=True)
         case Remarks(remarks):
             for remark in remarks:
@@ -184,10 +174,35 @@ def _make_remark(remark: Remark) -> RichTable:
     return grid
 
 
-def _style_cells(cells: Cells) -> RichText:
-    return RichText.assemble(
-        *((GLYPHS.get(cell.role, "") + _make_printable(cell.text), STYLES[cell.role]) for cell in cells)
-    )
+def _style_cells(cells: Cells, console: Console) -> RichText:
+    """Return cells with styles; neighbours with the same style become one piece of text."""
+    fine = console.color_system in ("256", "truecolor")
+    text = RichText()
+    for (role, level, paper), group in itertools.groupby(cells, lambda cell: (cell.role, cell.level, cell.paper)):
+        style = _find_style(role if level is None else level, fine)
+        characters = _make_printable("".join(cell.text for cell in group))
+        # With 16 colours, a level keeps its glyph, because so few colours do not distinguish the levels.
+        if paper is not None and (fine or paper != level):
+            characters, style = _add_paper(characters, style, _find_style(paper, fine))
+        text.append(characters, style)
+    return text
+
+
+def _add_paper(characters: str, ink: Style, paper: Style) -> tuple[str, Style]:
+    """Return characters on a colour; dim paper has no colour, so that ink and paper swap their halves."""
+    if paper.color is None:
+        return characters.replace(UPPER_HALF, LOWER_HALF), paper + Style(bgcolor=ink.color)
+    return characters, ink + Style(bgcolor=paper.color)
+
+
+@functools.cache
+def _find_style(color: Color, fine: bool) -> Style:
+    """Return the style of a role or level; with 16 colours, a level has the style of its quarter."""
+    if not isinstance(color, float):
+        return Style.parse(STYLES[color])
+    if fine:
+        return Style(color=RichColor.from_rgb(*shade_level(color)))
+    return Style.parse(STYLES[HEAT[quantize_level(color)]])
 
 
 def _make_printable(text: str) -> str:
@@ -277,7 +292,7 @@ def _wrap_table(table: Table, width: int) -> Table:
     return Table(table.columns, tuple(rows))
 
 
-def _draw_table(table: Table) -> Iterator[RichText]:
+def _draw_table(table: Table, console: Console) -> Iterator[RichText]:
     """Yield the lines of a table; rich's own tables take six times as long on many rows."""
     titles = tuple((Cell(column.title, "strong"),) for column in table.columns)
     widths = [max(map(measure_cells, cells)) for cells in zip(titles, *table.rows, strict=True)]
@@ -287,48 +302,7 @@ def _draw_table(table: Table) -> Iterator[RichText]:
         for cells, width, at_right in zip(row, widths, right, strict=True):
             room = " " * (width - measure_cells(cells))
             line.append(room if at_right else "")
-            line.append_text(_style_cells(cells))
+            line.append_text(_style_cells(cells, console))
             line.append("  " if at_right else f"{room}  ")
         line.rstrip()
         yield line
-
-
-# Heat maps.
-
-
-def _print_heatmap(heatmap: Heatmap, console: Console, width: int, unicode: bool) -> None:
-    colours = console.color_system is not None and not console.no_color
-    fine = console.color_system in ("256", "truecolor")
-    matrix, legend = draw_heatmap(heatmap, colours, unicode)
-    for line in matrix:
-        console.print(_paint_line(line, fine), soft_wrap=True)
-    for line in legend:
-        console.print(Padding(_paint_line(line, fine), (0, 0, 0, 1)), width=width)
-
-
-def _paint_line(line: SpanLine, fine: bool) -> RichText:
-    text = RichText.assemble(*(_paint_span(span, fine) for span in line))
-    text.rstrip()
-    return text
-
-
-def _paint_span(span: Span, fine: bool) -> tuple[str, Style]:
-    """Return the text and the style of a span."""
-    text, ink = _make_printable(span.text), _find_style(span.ink, fine)
-    # With 16 colours a level keeps its glyph, because colours alone distinguish too few levels.
-    if span.paper is None or (span.paper == span.ink and not fine):
-        return text, ink
-    paper = _find_style(span.paper, fine)
-    if paper.color is None:  # Dim text has no colour for paper: swap the halves of the character.
-        return text.replace(UPPER_HALF, LOWER_HALF), paper + Style(bgcolor=ink.color)
-    return text, ink + Style(bgcolor=paper.color)
-
-
-@functools.cache
-def _find_style(color: CellColor, fine: bool) -> Style:
-    """Return the style of a role or level; with 16 colours, a level has the style of its quarter."""
-    if not isinstance(color, float):
-        return Style.parse(STYLES[color or "plain"])
-    if fine:
-        return Style(color=Color.from_rgb(*shade_level(color)))
-    return Style.parse(STYLES[HEAT[quantize_level(color)]])

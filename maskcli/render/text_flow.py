@@ -51,14 +51,9 @@ def split_code(text: str) -> list[Piece]:
     return [(part, index % 2 == 1) for index, part in enumerate(parts) if part]
 
 
-def format_cell(cell: Cell) -> str:
-    """Return the glyph of a cell and its text."""
-    return GLYPHS.get(cell.role, "") + make_printable(cell.text)
-
-
 def join_cells(cells: Cells) -> str:
     """Return the text of cells."""
-    return "".join(map(format_cell, cells))
+    return "".join(make_printable(cell.text) for cell in cells)
 
 
 def group_cells(cells: Cells) -> list[tuple[Role, Cells]]:
@@ -78,7 +73,7 @@ def split_blocks(sections: Iterable[Section | Part]) -> Iterator[TextBlock]:
         if lines:
             yield lines
         lines = ()
-        if not isinstance(part, Text | Heatmap):
+        if not isinstance(part, Text | Heatmap):  # Heat maps have become tables.
             yield part
     if lines:
         yield lines
@@ -95,7 +90,7 @@ def _is_aligned(cells: Cells) -> bool:
 
 def is_glyph(cell: Cell) -> bool:
     """Return whether a cell is only the glyph of its role."""
-    return not cell.text and cell.role in GLYPHS
+    return cell.text == GLYPHS.get(cell.role)
 
 
 def is_ruler(column: Column) -> bool:

@@ -21,9 +21,8 @@ from maskcli.records.trace import Inspection
 from maskcli.render.heatmap import (
     LEVELS,
     STEPS,
+    draw_heatmap,
     find_role,
-    make_matrix_parts,
-    make_matrix_table,
     quantize_level,
     shade_level,
 )
@@ -53,6 +52,13 @@ HALVES: dict[frozenset[str], Role] = {
 def picture(kinds: Any, resolution: Resolution = "full", limits: Limits = ALL, **more: Any) -> Heatmap:
     kinds = np.array(kinds, np.int8, ndmin=2)
     return Heatmap(kinds=kinds, meanings=MEANINGS, resolution=resolution, limits=limits, **more)
+
+
+def drawn_table(heatmap: Heatmap) -> Table:
+    """Return the table for a page."""
+    table = draw_heatmap(heatmap)[0]
+    assert isinstance(table, Table)
+    return table
 
 
 def screen(colours: str | None, width: int = 80) -> Console:
@@ -164,7 +170,7 @@ def test_full_text_tells_each_role_by_its_glyph(kinds: Any, colours: str | None,
 @given(matrices(*range(6)))
 def test_a_table_has_the_same_cells(kinds: Any) -> None:
     heatmap = picture(kinds, levels=np.full(kinds.shape, 0.6))
-    rows = make_matrix_table(heatmap).rows
+    rows = drawn_table(heatmap).rows
     assert [[one.role for one in row[1]] for row in rows] == [
         [role if role not in HEAT else "heat3" for role in (MEANINGS[kind][0] for kind in row)] for row in kinds
     ]
@@ -233,7 +239,7 @@ def test_matrices_of_nothing(shape: tuple[int, int], how: Any) -> None:
     assert [line.split() for line in shown(heatmap)[1:]] == [
         [label] for label in ["0", "1"][: shape[0]]
     ] or how == "half"
-    assert len(make_matrix_table(heatmap).rows) == shape[0]
+    assert len(drawn_table(heatmap).rows) == shape[0]
 
 
 def test_numbers_stand_above_their_columns() -> None:
@@ -326,13 +332,13 @@ def test_a_legend_names_the_level_that_is_drawn(part: float) -> None:
 
 def test_parts_for_a_page_say_what_is_not_shown() -> None:
     heatmap = picture(np.full((9, 3), ON), "half", Limits(2, None, 80), margin=(("length", tuple("987654321")),))
-    table, *below = make_matrix_parts(heatmap)
+    table, *below = draw_heatmap(heatmap)
     assert isinstance(table, Table)
     assert [row[0][0].text for row in table.rows] == ["0", "⋮", "8"]
     assert [row[-1][0].text for row in table.rows] == ["9", "⋮", "1"]
     said = ["".join(one.text for one in text.cells) for text in below if isinstance(text, Text)]
     assert said == [
-        " token",
+        "■ token",
         "Drawn in full: half blocks are for a terminal.",
         "… 7 samples not shown (--all shows everything)",
     ]

@@ -31,6 +31,7 @@ from maskcli.render.parts import (
     Text,
     iterate_parts,
     make_cell,
+    mark,
 )
 from maskcli.render.views import inspect as inspect_view
 from maskcli.render.views import pad as pad_view
@@ -171,9 +172,9 @@ def test_what_is_scrolled_is_named_and_reached_by_the_keyboard(title: str) -> No
     [
         ([Text((Cell("a "), Cell("`", "label"), Cell("x<y", "label"), Cell("`", "label")))],
          '<p class="mk-lines">a <span class="mk-label"><code>x&lt;y</code></span></p>'),
-        ([Text((Cell(" error", "error"), Cell(" x ", "strong")))],
+        ([Text((mark("error", " error"), Cell(" x ", "strong")))],
          '<p class="mk-lines"><span class="mk-error"><span aria-hidden="true">×</span> error</span><span class="mk-strong"> x </span></p>'),
-        ([Text((Cell("783", "warning"),))], '<p class="mk-lines"><span class="mk-warning">!783</span></p>'),
+        ([Text((mark("warning", "783"),))], '<p class="mk-lines"><span class="mk-warning">!783</span></p>'),
         ([Text((Cell("a"),)), Text((Cell("b"),)), Text(()), Text((Cell("c"),))],
          '<p class="mk-lines">a<br>b</p>\n<p class="mk-lines">c</p>'),
         ([Remarks((Remark("warning", "`a`"),))],
@@ -200,7 +201,7 @@ def test_a_batch_as_a_table() -> None:
 
 
 def test_columns_line_up_wrap_or_neither() -> None:
-    on = Cell("", "on")
+    on = mark("on")
     table = Table(
         (Column("0  3", "left"), Column("mask", "left"), Column("n"), Column("said", "left"), Column("", "left")),
         (((on, on), (on, on), make_cell("1"), make_cell("word " * 20), make_cell("x")),),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import example, given
@@ -15,7 +16,6 @@ import maskcli
 from maskcli.records.remark import Remark
 from maskcli.render.markdown import WIDTH, render_markdown
 from maskcli.render.parts import (
-    GLYPHS,
     Cell,
     Code,
     Column,
@@ -24,9 +24,11 @@ from maskcli.render.parts import (
     Paragraph,
     Part,
     Remarks,
+    Role,
     Table,
     Text,
     make_cell,
+    mark,
 )
 from maskcli.render.views import pad as pad_view
 
@@ -45,7 +47,7 @@ TEXTS = st.one_of(
     st.lists(st.sampled_from(NASTY), min_size=2, max_size=3).map(" ".join),
     st.lists(st.sampled_from(NASTY), min_size=2, max_size=3).map("".join),
 )
-ROLES = st.sampled_from(["plain", "strong", "label", "muted", *GLYPHS])
+ROLES = st.sampled_from(get_args(Role))
 CELLS = st.lists(st.builds(Cell, TEXTS, ROLES), max_size=3).map(tuple)
 SPACE = "[\\s\x85\u00a0\u2028\u2029]+"
 HIDDEN = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
@@ -57,7 +59,7 @@ def plain(text: str) -> str:
 
 
 def of_cells(cells: Sequence[Cell]) -> str:
-    return plain("".join(GLYPHS.get(one.role, "") + one.text for one in cells))
+    return plain("".join(cell.text for cell in cells))
 
 
 def read(token: Token) -> str:
@@ -208,9 +210,9 @@ def test_a_batch_as_a_table() -> None:
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ([Text((Cell("", "on"), Cell(" counts   "), Cell("", "off"), Cell(" masked")))], "■ counts\u00a0\u00a0 □ masked"),
+        ([Text((mark("on"), Cell(" counts   "), mark("off"), Cell(" masked")))], "■ counts\u00a0\u00a0 □ masked"),
         ([Text((Cell("a"),)), Text((Cell("b"),)), Text(()), Text((Cell("c"),))], "a\\\nb\n\nc"),
-        ([Text((Cell(" error", "error"), Cell(" MSK101 ", "strong"), Cell("x", "strong")))], "× error **MSK101 x**"),
+        ([Text((mark("error", " error"), Cell(" MSK101 ", "strong"), Cell("x", "strong")))], "× error **MSK101 x**"),
         ([Text((Cell("x"), Cell("y", "strong")))], "xy"),
         ([Text((Cell("put "), Cell("`", "label"), Cell("x = *y", "label"), Cell("`", "label")))], "put `x = *y`"),
         ([Paragraph("`x * 2` and a`b`c")], "`x * 2` and a\\`b\\`c"),
@@ -225,7 +227,7 @@ def test_how_parts_are_written(parts: list[Part], expected: str) -> None:
 
 
 def test_what_lines_up_is_code() -> None:
-    on, off = Cell("", "on"), Cell("", "off")
+    on, off = mark("on"), mark("off")
     table = Table(
         (Column("0    5", "left"), Column("output"), Column("call", "left")),
         (

@@ -27,6 +27,7 @@ from maskcli.render.parts import (
     Section,
     Text,
     make_cell,
+    mark,
 )
 from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views.inspect import MODEL_SOURCES
@@ -51,8 +52,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
     ]
     if model is not None and model.leak is not None:
         sections.append(Section("leak", tuple(_view_leak(model, model.leak, limits))))
-    notes = () if model is None else list_notes(model)
-    if notes:
+    if model is not None and (notes := list_notes(model)):
         sections.append(Section("notes", (Remarks(tuple(Remark("fact", note) for note in notes)),)))
     return [*sections, Section("result", tuple(_view_result(report)))]
 
@@ -93,10 +93,10 @@ def _describe_rows(model: ModelEvidence) -> str:
 
 def _view_findings(report: CheckReport) -> Iterator[Part]:
     if not report.findings:
-        yield from (BLANK, Text((Cell(" no findings", "on"),)))
+        yield from (BLANK, Text((mark("on", " no findings"),)))
     for finding in report.findings:
         yield BLANK
-        severity = Cell(f" {finding.severity}", SEVERITIES[finding.severity])
+        severity = mark(SEVERITIES[finding.severity], f" {finding.severity}")
         lead = (severity, Cell(f" {finding.code} ", "strong"))
         yield Prose((Cell(_name_culprit(finding), "strong"),), lead, hang=4)
         yield make_prose(finding.message, indent=4)
@@ -105,10 +105,15 @@ def _view_findings(report: CheckReport) -> Iterator[Part]:
 
 def _name_culprit(finding: Finding) -> str:
     """Return the rule, and the call and the type that it found."""
-    type_ = "" if finding.type is None else finding.type
-    if finding.call is None:
-        return f"{finding.rule}: {type_}" if type_ else finding.rule
-    return f"{finding.rule}: {finding.call} ({type_})" if type_ else f"{finding.rule}: {finding.call}"
+    match finding.call, finding.type:
+        case None, None:
+            return finding.rule
+        case None, type_:
+            return f"{finding.rule}: {type_}"
+        case call, None:
+            return f"{finding.rule}: {call}"
+        case call, type_:
+            return f"{finding.rule}: {call} ({type_})"
 
 
 # The leak.
@@ -140,15 +145,24 @@ def _answer_leak(leak: Leak, tried: bool) -> str:
 def _describe_leak(model: ModelEvidence, leak: Leak, tried: bool) -> str:
     if not leak.probes:
         return "There is no padding in the rows that were probed."
+    if not tried:
+        return "The leak test could not run."
     if not leak.leaks:
-        return "No valid output changes beyond rounding error." if tried else "The leak test could not run."
-    output = f", most in output {leak.output}" if leak.output is not None and len(model.outputs) > 1 else ""
-    change = f"Padding changes results by up to {format_short(leak.max_abs_change)}{output}."
-    if leak.first_call is None:
-        return f"{change} The layer where it enters is unknown."
+        return "No valid output changes beyond rounding error."
+    change = f"Padding changes results by up to {format_short(leak.max_abs_change)}"
+    if leak.output is not None and len(model.outputs) > 1:
+        change += f", most in output {leak.output}"
     call = model.call(leak.first_call)
-    type_ = "" if call is None else f" ({call.type})"
-    return f"{change} It enters at {leak.first_call}{type_}."
+    if call is None:
+        return f"{change}. {_name_entry(leak)}"
+    return f"{change}. It enters at {leak.first_call} ({call.type})."
+
+
+def _name_entry(leak: Leak) -> str:
+    """Return the call where padding enters, if no more than its name is known."""
+    if leak.first_call is None:
+        return "The layer where it enters is unknown."
+    return f"It enters at {leak.first_call}."
 
 
 def _show_answer(probe: Probe) -> Cells:
@@ -163,16 +177,20 @@ def _locate_change(probe: Probe) -> str:
     if probe.timestep is None:
         return f"sample {probe.sample}"
     # A gradient is that of a padded timestep of the input; other probes compare outputs.
-    timestep = f"padded t{probe.timestep}" if probe.name == "gradient" else f"t{probe.timestep}"
-    return f"sample {probe.sample}, {timestep}"
+    if probe.name == "gradient":
+        return f"sample {probe.sample}, padded t{probe.timestep}"
+    return f"sample {probe.sample}, t{probe.timestep}"
 
 
 def _group_reasons(probes: tuple[Probe, ...]) -> Iterator[tuple[str, str]]:
     """Yield each reason once, with the names of the probes that share it."""
     for reason in dict.fromkeys(probe.why for probe in probes if probe.why is not None):
         sharing = [probe for probe in probes if probe.why == reason]
-        prefix = "" if any(probe.applicable for probe in sharing) else "not tried: "
-        yield f"{prefix}{reason}", ", ".join(probe.name for probe in sharing)
+        names = ", ".join(probe.name for probe in sharing)
+        if any(probe.applicable for probe in sharing):
+            yield reason, names
+        else:
+            yield f"not tried: {reason}", names
 
 
 # The summary.
@@ -182,7 +200,7 @@ def _view_result(report: CheckReport) -> Iterator[Part]:
     counts = Counter[str](finding.severity for finding in report.findings)
     summary = ", ".join(format_count(counts[severity], severity) for severity in SEVERITIES)
     rules = format_count(len(report.checked), "rule")
-    result = Cell(" passed: ", "on") if report.passed else Cell(" failed: ", "error")
+    result = mark("on", " passed: ") if report.passed else mark("error", " failed: ")
     yield BLANK
     text = f"{summary}; {rules} checked, fail-on: {report.fail_on}"
     yield Prose((Cell(text, "strong"),), (result,), hang=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from maskcli.records.arrays import Bools, Floats
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection, OutputValues
-from maskcli.render.numbers import format_count, format_precise, format_short, format_significant
+from maskcli.render.numbers import format_count, format_optional, format_precise, format_short, format_significant
 from maskcli.render.parts import (
     HEAT,
     KIND_ROLES,
@@ -19,12 +20,12 @@ from maskcli.render.parts import (
     Heatmap,
     Limits,
     Part,
-    Remarks,
     Resolution,
     Role,
     Scale,
     Section,
     Text,
+    make_remarks,
 )
 from maskcli.render.tables import LONGEST_NAME, make_note, shorten_middle
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
@@ -67,7 +68,7 @@ def view_inspection(inspection: Inspection, resolution: Resolution, limits: Limi
         Section("batch", tuple(_view_mask(inspection, resolution, limits))),
         Section("outputs", tuple(_view_output(inspection.outputs[0], resolution, limits))),
         *_view_change(inspection, resolution, limits),
-        *([Section("remarks", (Remarks(inspection.remarks),))] if inspection.remarks else []),
+        *make_remarks(inspection.remarks),
     ]
 
 
@@ -76,21 +77,21 @@ def _view_mask(inspection: Inspection, resolution: Resolution, limits: Limits) -
     if valid is None:
         return [make_note("The inputs have no timesteps.")]
     # Without a mask, every timestep counts. A mask of another shape cannot be compared.
-    kinds = find_timestep_kinds(valid, np.ones_like(valid) if mask is None else mask)
+    if mask is None:
+        mask = np.ones_like(valid)
+    kinds = find_timestep_kinds(valid, mask)
     counts = count_kinds(kinds)
-    meanings = tuple((KIND_ROLES[kind], kind.describe(counts.get(kind, 0))) for kind in TimestepKind)
+    meanings = tuple((KIND_ROLES[kind], kind.describe(counts[kind])) for kind in TimestepKind)
     return [
         Heading(f"Mask and padding {valid.shape!s}", describe_mask_origin(inspection)),
         Heatmap(kinds=kinds, meanings=meanings, resolution=resolution, limits=limits),
-        *note_other_shape(mask, valid, "The mask"),
+        *note_other_shape(inspection.mask, valid, "The mask"),
     ]
 
 
 def _view_output(output: OutputValues, resolution: Resolution, limits: Limits) -> list[Part]:
-    heading = Heading(
-        f"Output of {shorten_middle(output.call, LONGEST_NAME)} {output.shape!s}",
-        "absolute values" if output.valid is None else "the largest absolute value of each timestep",
-    )
+    detail = "the largest absolute value of each timestep" if output.valid is not None else "absolute values"
+    heading = Heading(f"Output of {shorten_middle(output.call, LONGEST_NAME)} {output.shape!s}", detail)
     values = _convert_numbers(output.values)
     if values is None:
         return [heading, make_note(f"Values of dtype {output.values.dtype} have no size.")]
@@ -118,30 +119,35 @@ def _view_change(inspection: Inspection, resolution: Resolution, limits: Limits)
 
 
 def _describe_unchanged(valid: float, padding: float | None) -> str:
-    rounding = f" beyond rounding error ({format_short(valid)})" if valid else ""
-    padded = "" if padding is None else f"; padding changes by up to {format_short(padding)}"
-    return f"Valid outputs do not change{rounding}{padded}."
+    text = "Valid outputs do not change"
+    if valid:
+        text += f" beyond rounding error ({format_short(valid)})"
+    if padding is not None:
+        text += f"; padding changes by up to {format_short(padding)}"
+    return f"{text}."
 
 
 def _convert_numbers(values: NDArray[Any]) -> Floats | None:
     """Return numbers as float64, also those of a dtype that NumPy lacks; None for other types."""
-    return values.astype(np.float64) if values.dtype.kind in "biufV" else None
+    if values.dtype.kind not in "biufV":
+        return None
+    return values.astype(np.float64)
 
 
 def _reduce_features(sizes: Floats, valid: Bools | None) -> Floats:
     """Return the largest size of each timestep, or ``(batch, units)`` without timesteps."""
-    places = sizes.shape[:1] if valid is None else valid.shape
-    flat = sizes.reshape(*places, sizes.size // max(1, int(np.prod(places))))
-    return flat if valid is None else flat.max(axis=-1, initial=0.0)
+    if valid is None:
+        return sizes.reshape(len(sizes), sizes.size // max(1, len(sizes)))
+    features = sizes.reshape(*valid.shape, sizes.size // max(1, valid.size))
+    largest: Floats = features.max(axis=-1, initial=0.0)
+    return largest
 
 
 def _make_size_heatmap(
     sizes: Floats, output: OutputValues, quantity: str, resolution: Resolution, limits: Limits
 ) -> Heatmap:
     """Return sizes ``(batch, timesteps)`` or ``(batch, units)`` as parts of the largest that counts."""
-    has_timesteps = output.valid is not None
-    valid = np.ones(sizes.shape, bool) if output.valid is None else output.valid
-    kinds = find_timestep_kinds(valid, _choose_mask(output, valid))
+    kinds = _find_output_kinds(output, sizes)
     kinds[~np.isfinite(sizes)] = TimestepKind.NOT_FINITE
     is_valid = kinds == TimestepKind.VALID
     largest = float(sizes[is_valid].max(initial=0.0))
@@ -150,18 +156,19 @@ def _make_size_heatmap(
         meanings=tuple(_describe_sizes(sizes, kinds, kind) for kind in TimestepKind),
         levels=np.where(is_valid, sizes, 0.0) / (largest or 1.0),
         scale=Scale(quantity, "0", format_short(largest)),
-        axes=("sample", "timestep" if has_timesteps else "unit"),
+        axes=("sample", "timestep" if output.valid is not None else "unit"),
         resolution=resolution,
         limits=limits,
     )
 
 
-def _choose_mask(output: OutputValues, valid: Bools) -> Bools:
-    """Return the mask of an output; without one of its shape, every timestep counts."""
-    mask = output.mask
-    if output.valid is None or mask is None or mask.shape != valid.shape:
-        return np.ones_like(valid)
-    return mask
+def _find_output_kinds(output: OutputValues, sizes: Floats) -> KindArray:
+    """Return the kind of each size; without a mask of its shape, every timestep counts."""
+    if output.valid is None:
+        return np.full(sizes.shape, TimestepKind.VALID, np.int8)
+    if output.mask is None or output.mask.shape != output.valid.shape:
+        return find_timestep_kinds(output.valid, np.ones_like(output.valid))
+    return find_timestep_kinds(output.valid, output.mask)
 
 
 def _describe_sizes(sizes: Floats, kinds: KindArray, kind: TimestepKind) -> tuple[Role, str]:
@@ -182,7 +189,7 @@ def view_loss(report: LossReport, resolution: Resolution, limits: Limits) -> lis
     """Return each timestep's part of the loss, for each output."""
     return [
         *(Section("losses", _view_losses(report, output, resolution, limits)) for output in report.outputs),
-        *([Section("remarks", (Remarks(report.remarks),))] if report.remarks else []),
+        *make_remarks(report.remarks),
     ]
 
 
@@ -190,7 +197,7 @@ def _view_losses(report: LossReport, output: LossOutput, resolution: Resolution,
     heading = Heading(f"Loss {output.loss}{make_output_suffix(report, output)}", _format_means(output))
     if output.per_timestep is None or not output.per_timestep.size:
         return (heading, make_note("The loss is a single number per batch."))
-    means = tuple("–" if mean is None else format_significant(mean, 4) for mean, _ in output.per_sample)
+    means = tuple(format_optional(mean, partial(format_significant, digits=4)) for mean, _ in output.per_sample)
     return (
         heading,
         make_loss_heatmap(output, limits, resolution=resolution, margin=(("masked", means),)),

@@ -12,12 +12,12 @@ from maskcli.render.parts import (
     Heading,
     Limits,
     Part,
-    Remarks,
     Role,
     Section,
     Table,
     Text,
     make_cell,
+    make_remarks,
 )
 from maskcli.render.tables import (
     LONGEST_NAME,
@@ -71,7 +71,7 @@ def view(inspection: Inspection, limits: Limits) -> list[Section]:
         view_first_output(inspection, limits),
         *view_further_outputs(inspection.outputs[1:], limits),
         *_view_mask_sources(inspection, limits),
-        Section("remarks", (Remarks(inspection.remarks),)),
+        *make_remarks(inspection.remarks),
     ]
 
 

@@ -7,7 +7,20 @@ from collections.abc import Iterator
 
 from maskcli.records.loss import LossOutput, LossReport, MetricReport, Reduction
 from maskcli.render.numbers import format_count, format_percent, format_precise, format_short
-from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Remarks, Section, Table, Text, make_cell
+from maskcli.render.parts import (
+    Cell,
+    Cells,
+    Column,
+    Heading,
+    Limits,
+    Part,
+    Section,
+    Table,
+    Text,
+    make_cell,
+    make_remarks,
+    mark,
+)
 from maskcli.render.tables import (
     LONGEST_NAME,
     NARROWEST_NAME,
@@ -19,7 +32,8 @@ from maskcli.render.tables import (
     measure_table,
     shorten_middle,
 )
-from maskcli.render.views.loss_batches import view_batches
+from maskcli.render.views.loss_batches import get_loss_weight, view_batches
+from maskcli.render.views.loss_heat import name_unit
 from maskcli.render.views.loss_shares import view_shares
 
 PREDICT = "loss(y, model.predict(x))"
@@ -39,13 +53,15 @@ def view(report: LossReport, limits: Limits) -> list[Section]:
         *view_batches(report, limits),
         *_view_reductions(report, limits),
         *_view_metrics(report, limits),
-        *([Section("remarks", (Remarks(report.remarks),))] if report.remarks else []),
+        *make_remarks(report.remarks),
     ]
 
 
 def make_output_suffix(report: LossReport, output: LossOutput) -> str:
     """Return the name of an output as part of a heading; empty if it is the only one."""
-    return f" of {shorten_middle(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
+    if len(report.outputs) < 2:
+        return ""
+    return f" of {shorten_middle(output.name, LONGEST_NAME)}"
 
 
 # The losses.
@@ -69,11 +85,6 @@ def _view_total(report: LossReport, limits: Limits) -> list[Section]:
     return [Section("total", (heading, Table(table.columns, (*table.rows, *_sum_rows(report))), *notes))]
 
 
-def get_loss_weight(output: LossOutput) -> float:
-    """Return the factor of an output's loss in the total."""
-    return 1.0 if output.loss_weight is None else output.loss_weight
-
-
 def _show_weight(output: LossOutput) -> Cells:
     weight = get_loss_weight(output)
     return make_cell(f"×{weight:g}", "muted" if weight == 1 else "plain")
@@ -92,14 +103,16 @@ def _describe_batch_size(report: LossReport) -> str:
 
 def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> Iterator[Section]:
     name = make_output_suffix(report, output)
-    targets = f"targets: {output.targets}"
+    detail = f"targets: {output.targets}"
+    if not name:
+        detail = f"{report.model.name}, {detail}"
     columns = (Column("", "left"), Column("loss"), Column("", "left", prose=True))
     rows = (
         (make_cell(title, "label"), make_cell(format_precise(value), "strong"), description)
         for title, value, description in _list_losses(report, output)
     )
     parts = (
-        Heading(f"Loss {output.loss}{name}", targets if name else f"{report.model.name}, {targets}"),
+        Heading(f"Loss {output.loss}{name}", detail),
         Table(columns, tuple(rows)),
         *_note_padding(output),
         *_note_not_finite(output, limits),
@@ -120,14 +133,18 @@ def _list_losses(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
 
 
 def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
-    has_mask, everything = output.mask is not None, _describe_everything(output)
-    training = "training loss: " if has_mask else ""
-    yield "masked", output.masked, _describe(f"mean over {_describe_counted(output)}", training)
-    value, description = _compare_evaluate(report, output)
-    yield "Keras evaluate", value, _describe(description)
+    everything = _count_everything(output)
+    counted = f"mean over the {_count_masked(output)}"
+    value, comparison = _compare_evaluate(report, output)
+    if output.mask is not None:
+        yield "masked", output.masked, _describe(counted, "training loss: ")
+        source = f"{PREDICT}: "
+    else:
+        yield "masked", output.masked, _describe(counted)
+        source = f"training loss, and {PREDICT}: "
+    yield "Keras evaluate", value, _describe(comparison)
     if output.exact is not None and output.valid is not None and measure_gap(output.exact, output.masked) > EXACT:
         yield "exact", output.exact, _describe("mean over all non-padding timesteps, regardless of the mask")
-    source = f"{PREDICT}: " if has_mask else f"training loss, and {PREDICT}: "
     yield "unmasked", output.unmasked, _describe(f"averages {everything}", source)
     if output.unmasked_model is not None:
         yield "unmasked model", output.unmasked_model, _describe(f"same weights with masking disabled, {everything}")
@@ -143,48 +160,62 @@ def _describe(text: str, emphasis: str = "") -> Cells:
 
 def _compare_evaluate(report: LossReport, output: LossOutput) -> tuple[float, str]:
     """Return the loss that Keras reports, its composition, and its distance from the mean by hand."""
-    name, mean = ("masked", output.masked) if output.mask is not None else ("unmasked", output.unmasked)
-    distance = "" if mean is None else _describe_distance(output.reported, mean, name)
+    distance = _describe_distance(output)
     if len(report.outputs) > 1:
         return output.reported, f"its part of evaluate{distance}"
     composition = _describe_composition(report, output)
     return report.keras_evaluate, f"{_describe_batch_size(report)}{composition}{distance}"
 
 
-def _describe_distance(reported: float, mean: float, name: str) -> str:
-    if not (math.isfinite(reported) and math.isfinite(mean)):
+def _describe_distance(output: LossOutput) -> str:
+    """Return the distance of the reported loss from the mean that it should be equal to."""
+    name, mean = "masked", output.masked
+    if output.mask is None:
+        name, mean = "unmasked", output.unmasked
+    if mean is None or not (math.isfinite(output.reported) and math.isfinite(mean)):
         return ""
+    distance = abs(output.reported - mean)
     # Rounding differs between machines, so its size is not displayed.
-    if abs(reported - mean) <= ROUNDING * abs(mean):
+    if distance <= ROUNDING * abs(mean):
         return f"; equals {name} (up to rounding)"
-    return f"; differs from {name} by {format_short(abs(reported - mean))}"
+    return f"; differs from {name} by {format_short(distance)}"
 
 
 def _describe_composition(report: LossReport, output: LossOutput) -> str:
-    weight = "" if output.loss_weight in (None, 1.0) else f"{output.loss_weight:g} × "
-    penalty = f" + {format_short(report.regularization)} of regularization" if report.regularization else ""
-    return f"; {weight}{format_precise(output.reported)}{penalty}" if weight or penalty else ""
+    """Return the terms of the reported loss, if there is more than one."""
+    loss = format_precise(output.reported)
+    terms = loss
+    if output.loss_weight not in (None, 1.0):
+        terms = f"{output.loss_weight:g} × {loss}"
+    if report.regularization:
+        terms += f" + {format_short(report.regularization)} of regularization"
+    return "" if terms == loss else f"; {terms}"
 
 
-def _describe_counted(output: LossOutput) -> str:
-    """Return the timesteps or samples that the masked loss counts."""
-    counted = 0 if output.counted is None else int(output.counted.sum())
-    noun = "timestep" if output.timed else "sample"
+def _count_masked(output: LossOutput) -> str:
+    """Return the number of timesteps or samples that the masked loss counts."""
+    kind = ""
     if output.mask is not None:
-        noun = f"unmasked {noun}"
+        kind = "unmasked "
     elif output.timed and output.valid is not None:
-        noun = f"non-padding {noun}"
-    ignored = ", excluding those that the loss ignores" if output.ignored is not None and output.ignored.any() else ""
-    weighted = "" if output.weights is None else ", weighted"
-    return f"the {format_count(counted, noun)}{ignored}{weighted}"
+        kind = "non-padding "
+    counted = 0 if output.counted is None else int(output.counted.sum())
+    count = format_count(counted, f"{kind}{name_unit(output)}") + _note_ignored(output)
+    return count if output.weights is None else f"{count}, weighted"
 
 
-def _describe_everything(output: LossOutput) -> str:
-    """Return the timesteps or samples that the unmasked loss counts."""
-    ignored = 0 if output.ignored is None else int(output.ignored.sum())
+def _count_everything(output: LossOutput) -> str:
+    """Return the number of timesteps or samples that the unmasked loss counts."""
     size = 0 if output.per_timestep is None else output.per_timestep.size
-    noun = "timestep" if output.timed else "sample"
-    return f"all {format_count(size - ignored, noun)}" + (", excluding those that the loss ignores" if ignored else "")
+    return f"all {format_count(size - _count_ignored(output), name_unit(output))}{_note_ignored(output)}"
+
+
+def _count_ignored(output: LossOutput) -> int:
+    return 0 if output.ignored is None else int(output.ignored.sum())
+
+
+def _note_ignored(output: LossOutput) -> str:
+    return ", excluding those that the loss ignores" if _count_ignored(output) else ""
 
 
 def _note_padding(output: LossOutput) -> list[Part]:
@@ -194,8 +225,10 @@ def _note_padding(output: LossOutput) -> list[Part]:
     share = f"{format_percent(output.padding_share)} of the unmasked loss"
     if output.mask is not None:
         return [make_note(f"{share} comes from padding.")]
-    place = "" if output.lost_at is None else f": the mask was lost at {output.lost_at}"
-    return [Text((Cell(f" {share}, which fit minimizes, comes from padding{place}.", "warning"),))]
+    warning = f" {share}, which fit minimizes, comes from padding"
+    if output.lost_at is not None:
+        warning += f": the mask was lost at {output.lost_at}"
+    return [Text((mark("warning", f"{warning}."),))]
 
 
 def _note_not_finite(output: LossOutput, limits: Limits) -> list[Part]:
@@ -221,15 +254,21 @@ def measure_gap(value: float, other: float | None) -> float:
 def _view_reductions(report: LossReport, limits: Limits) -> list[Section]:
     """Return other reductions: those of the first output, or of all with ``--all``."""
     outputs = [output for output in report.outputs if output.reductions]
+    displayed = outputs
+    if not limits.everything:
+        displayed = outputs[:1]
     parts: list[Part] = []
-    for output in outputs if limits.everything else outputs[:1]:
+    for output in displayed:
         uses_lengths = output.mask is None and output.valid is not None and not output.valid.all()
         detail = "mask derived from sequence lengths" if uses_lengths else ""
         parts.append(Heading(f"The same losses{make_output_suffix(report, output)}, reduced in other ways", detail))
         parts.append(_tabulate_reductions(output.reductions, limits))
-    if len(outputs) > 1 and not limits.everything:
-        parts += make_elision_note(f"those of {format_count(len(outputs) - 1, 'output')} not shown")
-    return [Section("reductions", tuple(parts))] if parts else []
+    if len(outputs) > len(displayed):
+        missing = format_count(len(outputs) - len(displayed), "output")
+        parts += make_elision_note(f"those of {missing} not shown")
+    if not parts:
+        return []
+    return [Section("reductions", tuple(parts))]
 
 
 def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> Table:

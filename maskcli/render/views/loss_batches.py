@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 
-from maskcli.records.loss import BatchSizeLoss, LossReport
-from maskcli.render.numbers import format_count, format_precise, format_short
+from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
+from maskcli.render.numbers import DASH, format_count, format_optional, format_precise, format_short
 from maskcli.render.parts import Cells, Heading, Limits, Part, Section, make_cell
 from maskcli.render.tables import ItemColumn, list_items, make_legend, make_note
 
@@ -25,7 +25,9 @@ def view_batches(report: LossReport, limits: Limits) -> list[Section]:
     if not any(size.batch_size < report.first.shape[0] or size.gradient for size in sizes):
         return []  # All sizes make a single batch.
     exact = compute_exact_total(report)
-    detail = "" if exact is None else f"exact loss: {format_precise(exact)} (independent of batching)"
+    detail = ""
+    if exact is not None:
+        detail = f"exact loss: {format_precise(exact)} (independent of batching)"
     table = list_items(_choose_fields(sizes, exact), sizes, "batch size", limits, SPARE)
     return [
         Section("batch-sizes", (Heading("Batch sizes", detail), *table, *_make_batch_legend(report, exact, limits)))
@@ -38,8 +40,15 @@ def compute_exact_total(report: LossReport) -> float | None:
     for output in report.outputs:
         if output.exact is None:
             return None
-        total += output.exact * (1.0 if output.loss_weight is None else output.loss_weight)
-    return total if math.isfinite(total) else None
+        total += output.exact * get_loss_weight(output)
+    if not math.isfinite(total):
+        return None
+    return total
+
+
+def get_loss_weight(output: LossOutput) -> float:
+    """Return the factor of an output's loss in the total."""
+    return output.loss_weight if output.loss_weight is not None else 1.0
 
 
 def differs(value: float, reference: float | None) -> bool:
@@ -79,27 +88,31 @@ def _make_field(title: str, format_: Callable[[BatchSizeLoss], str]) -> ItemColu
 def _format_range(size: BatchSizeLoss) -> str:
     """Return the smallest and the largest loss of shuffled batches."""
     if size.smallest is None or size.largest is None:
-        return "–"
+        return DASH
     return "–".join(dict.fromkeys(f"{end:.5g}" for end in (size.smallest, size.largest)))
 
 
 def _format_spread(size: BatchSizeLoss) -> str:
     """Return the standard deviation, or zero if it is only rounding."""
-    is_rounding = size.std is not None and size.std <= ROUNDING * abs(size.keras_evaluate)
-    return format_short(0.0 if is_rounding else size.std)
+    if size.std is not None and size.std <= ROUNDING * abs(size.keras_evaluate):
+        return "0"
+    return format_short(size.std)
 
 
 def _format_factor(factor: float | None) -> str:
-    return "–" if factor is None else f"×{factor:.3g}"
+    return format_optional(factor, "×{:.3g}".format)
 
 
 def _format_gradient(size: BatchSizeLoss) -> str:
-    return _format_factor(None if size.gradient is None else size.gradient.relative)
+    if size.gradient is None:
+        return DASH
+    return _format_factor(size.gradient.relative)
 
 
 def _format_cosine(size: BatchSizeLoss) -> str:
-    cosine = None if size.gradient is None else size.gradient.cosine
-    return "–" if cosine is None else f"{cosine:.4f}"
+    if size.gradient is None:
+        return DASH
+    return format_optional(size.gradient.cosine, "{:.4f}".format)
 
 
 def _make_batch_legend(report: LossReport, exact: float | None, limits: Limits) -> Iterator[Part]:

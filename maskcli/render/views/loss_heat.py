@@ -58,6 +58,11 @@ def get_losses(output: LossOutput) -> Floats:
     return output.per_timestep
 
 
+def name_unit(output: LossOutput) -> str:
+    """Return the noun for a place that has a loss."""
+    return "timestep" if output.timed else "sample"
+
+
 def name_quantity(output: LossOutput) -> str:
     """Return the name of the quantity that is displayed."""
     return "loss" if output.weights is None else "weight × loss"
@@ -65,7 +70,9 @@ def name_quantity(output: LossOutput) -> str:
 
 def count_shared(timesteps: int, room: int | None) -> int:
     """Return how many timesteps share a column if there is room for ``room`` columns."""
-    return 1 if room is None else max(1, math.ceil(timesteps / room))
+    if room is None:
+        return 1
+    return max(1, math.ceil(timesteps / room))
 
 
 def _group_timesteps(kinds: KindArray, weighted: Floats, group: int) -> tuple[KindArray, Floats]:
@@ -105,7 +112,9 @@ def classify_losses(output: LossOutput, losses: Floats) -> KindArray:
 
 def _select(mask: Bools | None, losses: Floats, default: bool) -> Bools:
     """Return a mask if it has the shape of the losses, or else an array of the default."""
-    return mask if mask is not None and mask.shape == losses.shape else np.full(losses.shape, default)
+    if mask is None or mask.shape != losses.shape:
+        return np.full(losses.shape, default)
+    return mask
 
 
 def broadcast_weights(output: LossOutput, losses: Floats) -> Floats:
@@ -125,10 +134,11 @@ def weigh_losses(output: LossOutput, losses: Floats) -> Floats:
 
 def _describe_kinds(output: LossOutput, kinds: KindArray) -> tuple[tuple[Role, str], ...]:
     """Return role and description of each kind, with counts; valid losses have levels."""
-    noun = "timestep" if output.timed else "sample"
     counts = count_kinds(kinds)
-    descriptions = {kind: kind.describe(counts.get(kind, 0), noun) for kind in TimestepKind}
-    left_out = f"{format_count(counts.get(TimestepKind.PADDING, 0), noun)} left out"
-    descriptions[TimestepKind.PADDING] = left_out if output.weights is None else f"{left_out}, or of weight 0"
+    descriptions = {kind: kind.describe(counts[kind], name_unit(output)) for kind in TimestepKind}
+    left_out = f"{format_count(counts[TimestepKind.PADDING], name_unit(output))} left out"
+    if output.weights is not None:
+        left_out += ", or of weight 0"
+    descriptions[TimestepKind.PADDING] = left_out
     roles = KIND_ROLES | {TimestepKind.VALID: HEAT[-1]}
     return tuple((roles[kind], descriptions[kind]) for kind in TimestepKind)

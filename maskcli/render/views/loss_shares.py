@@ -14,8 +14,15 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Floats
 from maskcli.records.loss import Contribution, LengthGroup, LossOutput, LossReport
 from maskcli.records.model import find_primary
-from maskcli.render.heatmap import draw_row, list_glyphs, quantize_level
-from maskcli.render.numbers import FormatNumber, format_count, format_percent, format_significant, make_fixed_formatter
+from maskcli.render.heatmap import draw_row, find_level, list_row_glyphs, quantize_level
+from maskcli.render.numbers import (
+    FormatNumber,
+    format_count,
+    format_optional,
+    format_percent,
+    format_significant,
+    make_fixed_formatter,
+)
 from maskcli.render.parts import HEAT, Cells, Heading, Heatmap, Limits, Part, Section, Table, make_cell
 from maskcli.render.tables import (
     Elision,
@@ -30,8 +37,7 @@ from maskcli.render.tables import (
     make_token_cell,
     measure_table,
 )
-from maskcli.render.timesteps import TimestepKind
-from maskcli.render.views.loss_heat import count_shared, get_losses, make_loss_heatmap, weigh_losses
+from maskcli.render.views.loss_heat import count_shared, get_losses, make_loss_heatmap, name_unit, weigh_losses
 from maskcli.render.views.outputs import convert_ids
 
 FEWEST_RANKED = 20
@@ -52,21 +58,21 @@ class _Shares:
         table: the table.
         heatmap: the matrix in it.
         group: timesteps that share a character.
-        timesteps: those that have a column; None if they share characters.
+        note: a note of timesteps left out.
     """
 
     table: Table
     heatmap: Heatmap
     group: int = 1
-    timesteps: Elision | None = None
+    note: str = ""
 
 
 def view_shares(report: LossReport, output: LossOutput, name: str, limits: Limits) -> Iterator[Section]:
     """Yield the origin of the loss of an output; nothing for a loss that is a single number per batch."""
     if output.per_timestep is None or not output.per_timestep.size:
         return
-    parts = _view_timesteps(output, name, limits) if output.timed else _view_samples(output, name, limits)
-    yield Section("shares", tuple(parts))
+    view_places = _view_timesteps if output.timed else _view_samples
+    yield Section("shares", tuple(view_places(output, name, limits)))
     yield from _view_lengths(output, name, limits)
     yield from _view_largest(report, output, name, limits)
 
@@ -79,19 +85,20 @@ def _view_timesteps(output: LossOutput, name: str, limits: Limits) -> list[Part]
     losses = get_losses(output)
     rows = elide_axis(len(losses), limits.rows, "sequence")
     shares = _tabulate_numbers(output, rows, limits) or _tabulate_characters(output, rows, limits)
-    detail = "each timestep's loss" if shares.group == 1 else f"one character is {shares.group} timesteps"
-    timesteps_note = "" if shares.timesteps is None else shares.timesteps.note
+    detail = "each timestep's loss"
+    if shares.group > 1:
+        detail = f"one character is {shares.group} timesteps"
     return [
         Heading(f"Where the loss{name} comes from", detail),
         shares.table,
         *_make_shares_legend(shares.heatmap, rows, limits),
-        *make_elision_note(rows.note, timesteps_note),
+        *make_elision_note(rows.note, shares.note),
     ]
 
 
 def _make_shares_legend(heatmap: Heatmap, rows: Elision, limits: Limits) -> list[Part]:
     """Return the meanings of the glyphs in these rows: levels first, marks on further lines."""
-    glyphs = list_glyphs(heatmap, rows.kept)
+    glyphs = list_row_glyphs(heatmap, rows.kept)
     levels = [(role, text) for role, text in glyphs if role in HEAT]
     marks = [(role, text) for role, text in glyphs if role not in HEAT]
     return [*make_legend(levels, limits), *make_legend(marks, limits)]
@@ -104,12 +111,14 @@ def _tabulate_numbers(output: LossOutput, rows: Elision, limits: Limits) -> _Sha
     if must_fit and losses.shape[1] * NARROWEST_NUMBER > limits.width:
         return None
     heatmap = make_loss_heatmap(output, limits)
-    timesteps = elide_axis(losses.shape[1], None if limits.everything else limits.columns, "timestep")
+    timesteps = elide_axis(losses.shape[1], limits.columns, "timestep")
+    if limits.everything:
+        timesteps = elide_axis(losses.shape[1], None, "timestep")
     for digits in (4, 3):
         number = _choose_formatter(losses[rows.kept], digits)
         table = fill_table(_make_number_fields(output, heatmap, timesteps, number), rows)
         if not must_fit or measure_table(table) <= limits.width:
-            return _Shares(table, heatmap, timesteps=timesteps)
+            return _Shares(table, heatmap, note=timesteps.note)
     return None
 
 
@@ -137,14 +146,16 @@ def _make_mean_fields(output: LossOutput, number: FormatNumber) -> list[ItemColu
 
 
 def _show_mean(mean: float | None, number: FormatNumber) -> Cells:
-    return make_cell("–" if mean is None else number(mean), "strong")
+    return make_cell(format_optional(mean, number), "strong")
 
 
 def _choose_formatter(values: Floats, digits: int) -> FormatNumber:
     """Return a formatter with the same decimals for all values, or with the same digits if values differ widely."""
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
     is_narrow = not sizes.size or (1e-4 <= sizes.max() < 1e6 and sizes.max() < SPREAD * sizes.min())
-    return make_fixed_formatter(values, digits) if is_narrow else partial(format_significant, digits=digits)
+    if is_narrow:
+        return make_fixed_formatter(values, digits)
+    return partial(format_significant, digits=digits)
 
 
 def _tabulate_characters(output: LossOutput, rows: Elision, limits: Limits) -> _Shares:
@@ -166,16 +177,20 @@ def _tabulate_characters(output: LossOutput, rows: Elision, limits: Limits) -> _
     room = max(2, limits.width - measure_table(make_table("", lambda _row: ())))
     heatmap = make_loss_heatmap(output, limits, room)
     width = heatmap.kinds.shape[1]
-    ruler = "0" + str(timesteps - 1).rjust(width - 1) if width > 1 else "0"
+    ruler = "0"
+    if width > 1:
+        ruler += str(timesteps - 1).rjust(width - 1)
     return _Shares(make_table(ruler, lambda row: draw_row(heatmap, row)), heatmap, count_shared(timesteps, room))
 
 
 def compute_sample_shares(output: LossOutput) -> list[float | None]:
     """Return the share of each sample in the sum of all losses that count; None if it is not finite."""
     losses = get_losses(output)
-    counted = np.ones(losses.shape, bool) if output.counted is None else output.counted
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.where(counted, weigh_losses(output, losses), 0.0).reshape(len(losses), -1).sum(axis=1)
+        weighted = weigh_losses(output, losses)
+        if output.counted is not None:
+            weighted = np.where(output.counted, weighted, 0.0)
+        sums = weighted.reshape(len(losses), -1).sum(axis=1)
         total = sums.sum()
     if not np.isfinite(total) or total == 0:
         return [None] * len(losses)
@@ -206,9 +221,10 @@ def _view_samples(output: LossOutput, name: str, limits: Limits) -> list[Part]:
 
 def _draw_loss_bar(heatmap: Heatmap, row: int) -> Cells:
     """Return the loss of a sample as a bar, or the mark of its kind if it does not count."""
-    is_valid = heatmap.levels is not None and heatmap.kinds[row, 0] == TimestepKind.VALID
-    bar = _draw_bar(float(heatmap.levels[row, 0])) if heatmap.levels is not None and is_valid else ()
-    return bar or draw_row(heatmap, row)
+    level = find_level(heatmap, row, 0)
+    if not level:
+        return draw_row(heatmap, row)
+    return _draw_bar(level)
 
 
 def _draw_bar(level: float) -> Cells:
@@ -225,10 +241,12 @@ def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Section
     if len(groups) < 2 or (all(group.sequences < 2 for group in groups) and not limits.everything):
         return []
     number = _choose_formatter(np.array([group.mean for group in groups if group.mean is not None]), 4)
-    largest = max((group.share or 0.0 for group in groups), default=0.0)
+    largest = max(group.share or 0.0 for group in groups)
 
     def show_bar(group: LengthGroup) -> Cells:
-        return _draw_bar((group.share or 0.0) / largest if largest > 0 else 0.0)
+        if largest > 0:  # False for NaN, too.
+            return _draw_bar((group.share or 0.0) / largest)
+        return ()
 
     fields: list[ItemColumn[LengthGroup]] = [
         ItemColumn("length", lambda group: make_cell(_format_lengths(group), "label")),
@@ -249,12 +267,14 @@ def _format_lengths(group: LengthGroup) -> str:
 def _view_largest(report: LossReport, output: LossOutput, name: str, limits: Limits) -> list[Section]:
     """Return the timesteps with the largest shares, unless there are only a few timesteps."""
     losses = get_losses(output)
-    ranked = output.contributors[: None if limits.everything else RANKED]
-    counted = losses.size if output.counted is None else int(output.counted.sum())
+    ranked = output.contributors
+    if not limits.everything:
+        ranked = ranked[:RANKED]
+    counted = int(np.sum(output.counted)) if output.counted is not None else losses.size
     if not ranked or counted <= FEWEST_RANKED:
         return []
     share = sum(contribution.share for contribution in ranked)
-    detail = f"{format_count(len(ranked), 'timestep' if output.timed else 'sample')} of {counted:,}"
+    detail = f"{format_count(len(ranked), name_unit(output))} of {counted:,}"
     if math.isfinite(share):
         detail += f" make {format_percent(share)}"
     number = _choose_formatter(np.array([contribution.loss for contribution in ranked]), 4)

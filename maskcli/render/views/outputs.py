@@ -12,7 +12,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.model import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.render.numbers import FormatNumber, format_short, make_fixed_formatter
-from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, make_cell
+from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, make_cell, mark
 from maskcli.render.tables import (
     LONGEST_NAME,
     NARROWEST_NAME,
@@ -41,7 +41,7 @@ class _Grid:
         output: the output.
         runs: its values, then those without a mask if there are any. ``(batch, timesteps, units)``, or
             ``(batch, units)`` if the output is pooled.
-        mask: ``(batch, timesteps)``; None if the output has no mask, or one of another shape.
+        mask: of the output; it may have another shape than its timesteps.
         tokens: ``(batch, timesteps)``; None if the output's timesteps are not those of the tokens.
         kinds: ``(batch, timesteps)``; None if the output is pooled.
     """
@@ -66,12 +66,12 @@ def view_first_output(inspection: Inspection, limits: Limits) -> Section:
     """Return the first output, next to that of the same weights without a mask."""
     grid, unmasked = _prepare_grid(inspection), inspection.unmasked
     output = grid.output
-    name = f"Output {output.name}" if len(inspection.outputs) > 1 else "Outputs"
+    name = "Outputs"
+    if len(inspection.outputs) > 1:
+        name = f"Output {output.name}"
     call = shorten_middle(output.call, max(LONGEST_NAME, limits.width - len(f"{name} of  {output.shape!s}")))
-    heading = Heading(
-        f"{name} of {call} {output.shape!s}",
-        "" if unmasked is None else "compared with the same weights, mask disabled",
-    )
+    detail = "compared with the same weights, mask disabled" if unmasked is not None else ""
+    heading = Heading(f"{name} of {call} {output.shape!s}", detail)
     values = _tabulate_values(grid, unmasked, limits)
     return Section("outputs", (heading, *values, *note_other_shape(output.mask, output.valid, "Its mask")))
 
@@ -102,24 +102,33 @@ def _describe_mask(output: OutputValues) -> Cells:
 
 
 def _prepare_grid(inspection: Inspection) -> _Grid:
-    output, unmasked, primary = inspection.outputs[0], inspection.unmasked, inspection.primary
+    output, primary = inspection.outputs[0], inspection.primary
+    values = [output.values]
+    if inspection.unmasked is not None:
+        values.append(inspection.unmasked.values)
     valid = output.valid
-    values = (output.values,) if unmasked is None else (output.values, unmasked.values)
-    places = output.values.shape[:1] if valid is None else valid.shape
-    runs = tuple(_make_printable(run.reshape(*places, -1 if run.size else 0)) for run in values)
     if valid is None:
-        return _Grid(output, runs, None, None, None)
-    mask = output.mask if has_timesteps(output.mask, valid) else None
-    is_aligned = primary is not None and primary.valid is not None and primary.valid.shape == valid.shape
-    tokens = convert_ids(primary) if primary is not None and is_aligned and primary.kind == "ids" else None
-    # If the timesteps are those of the inputs, the mask of the inputs decides which of them are hidden.
-    kinds = find_timestep_kinds(valid, inspection.mask if is_aligned else output.mask)
-    return _Grid(output, runs, mask, tokens, kinds)
+        return _Grid(output, tuple(_flatten_units(run, run.shape[:1]) for run in values), None, None, None)
+    runs = tuple(_flatten_units(run, valid.shape) for run in values)
+    if primary is None or primary.valid is None or primary.valid.shape != valid.shape:
+        return _Grid(output, runs, output.mask, None, find_timestep_kinds(valid, output.mask))
+    # The timesteps are those of the inputs, whose mask decides which of them are hidden.
+    kinds = find_timestep_kinds(valid, inspection.mask)
+    tokens = convert_ids(primary) if primary.kind == "ids" else None
+    return _Grid(output, runs, output.mask, tokens, kinds)
+
+
+def _flatten_units(values: NDArray[Any], places: tuple[int, ...]) -> NDArray[Any]:
+    """Return printable values with one axis of units after those of ``places``."""
+    units = values.size // max(1, int(np.prod(places)))
+    return _make_printable(values.reshape(*places, units))
 
 
 def _make_printable(values: NDArray[Any]) -> NDArray[Any]:
     """Return values of a dtype that NumPy can print; bfloat16 is not one."""
-    return values.astype(np.float64) if values.dtype.kind == "V" else values
+    if values.dtype.kind != "V":
+        return values
+    return values.astype(np.float64)
 
 
 def _tabulate_values(grid: _Grid, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
@@ -174,11 +183,11 @@ def _make_position_fields(grid: _Grid, kinds: KindArray) -> list[ItemColumn[int]
 
 def _show_mask(grid: _Grid, place: tuple[int, ...]) -> Cells:
     """Return the glyph of the mask and, where it is False, what the layer returned there."""
-    if grid.mask is None:
-        return (Cell("–", "muted"), Cell("", "muted"))
+    if grid.mask is None or not has_timesteps(grid.mask, grid.output.valid):
+        return make_cell("–", "muted")
     if grid.mask[place]:
-        return (Cell("", "on"), Cell("", "muted"))
-    return (Cell("", "off"), Cell(f" {_describe_masked_value(grid, place)}", "muted"))
+        return make_cell("", "on")
+    return (mark("off"), Cell(f" {_describe_masked_value(grid, place)}", "muted"))
 
 
 def _describe_masked_value(grid: _Grid, place: tuple[int, ...]) -> str:
@@ -186,7 +195,9 @@ def _describe_masked_value(grid: _Grid, place: tuple[int, ...]) -> str:
     if not grid.runs[0][place].any():
         return "zero"
     repeats = grid.output.repeats_previous
-    return f"= t{place[1] - 1}" if repeats is not None and repeats[place] else "own"
+    if repeats is not None and repeats[place]:
+        return f"= t{place[1] - 1}"
+    return "own"
 
 
 def _make_vector_field(
@@ -197,10 +208,9 @@ def _make_vector_field(
 
 def _estimate_taken(grid: _Grid) -> int:
     """Return the characters of the columns other than those of vectors, with their gaps."""
-    sample = len("sample")
-    compared = len(grid.runs) > 1
-    change = len("  change ") if compared else 0
-    taken = sample + len(grid.runs) + change
+    taken = len("sample") + len(grid.runs)
+    if len(grid.runs) > 1:
+        taken += len("  change ")
     if grid.kinds is None:
         return taken
     timestep = len(str(grid.runs[0].shape[1] - 1))
@@ -216,11 +226,15 @@ def _choose_formatter(runs: tuple[NDArray[Any], ...], limits: Limits, taken: int
     stacked, units = np.stack(runs), runs[0].shape[-1]
     number, width = _make_formatter(stacked, 3)
     room = count_fitting_columns(limits, (width + 1) * len(runs), taken)
-    return (number, width) if room is None or units <= room else _make_formatter(stacked, 2)
+    if room is not None and room < units:
+        return _make_formatter(stacked, 2)
+    return number, width
 
 
 def _make_formatter(values: NDArray[Any], digits: int) -> tuple[FormatNumber, int]:
-    number: FormatNumber = make_fixed_formatter(values, digits) if values.dtype.kind == "f" else str
+    number: FormatNumber = str
+    if values.dtype.kind == "f":
+        number = make_fixed_formatter(values, digits)
     return number, max((len(number(value)) for value in _find_longest(values)), default=1)
 
 
@@ -240,7 +254,9 @@ def _find_longest(values: NDArray[Any]) -> list[Any]:
 def convert_ids(model_input: ModelInput) -> NDArray[Any]:
     """Return ids as integers; a model may take them as floats."""
     values = model_input.values
-    return values.astype(np.int64) if values.dtype.kind == "f" else values
+    if values.dtype.kind != "f":
+        return values
+    return values.astype(np.int64)
 
 
 def has_timesteps(mask: Bools | None, valid: Bools | None) -> bool:

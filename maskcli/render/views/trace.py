@@ -49,6 +49,7 @@ LONGEST_LINE = 40
 READABLE = len(EFFECTS["drops"])
 """Fewest characters of a readable column of descriptions."""
 INDENT = "  "
+KERAS_WARNED = "Keras warned"
 _COMMA = re.compile("(?<=,) ")
 
 
@@ -86,12 +87,14 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> Section:
         columns.append(Column("", "left"))
     lines: list[tuple[Cells, ...]] = []
     for call, name in zip(calls, names, strict=True):
-        gap = tuple(make_cell(ROW_GAP, "muted") for _ in columns)
-        lines += [gap] if call is None else _make_rows(call, name, widths)
-    glossary = [] if widths.has_column else _make_glossary(kept)
-    return Section(
-        "mask-path", (heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note), *glossary)
-    )
+        if call is None:
+            lines.append(tuple(make_cell(ROW_GAP, "muted") for _ in columns))
+        else:
+            lines += _make_rows(call, name, widths)
+    parts = [heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note)]
+    if not widths.has_column:
+        parts += _make_glossary(kept)
+    return Section("mask-path", tuple(parts))
 
 
 def _indent_names(calls: list[Call | None]) -> list[str]:
@@ -107,9 +110,12 @@ def _indent_names(calls: list[Call | None]) -> list[str]:
             names.append("")
             continue
         container, _, name = call.call.rpartition("/")
-        depth = depths[container] + 1 if container in depths else 0
-        depths[call.call] = depth
-        names.append(INDENT * depth + (name if depth else call.call))
+        if container not in depths:
+            depths[call.call] = 0
+            names.append(call.call)
+            continue
+        depths[call.call] = depths[container] + 1
+        names.append(INDENT * depths[call.call] + name)
     return names
 
 
@@ -119,7 +125,9 @@ def _choose_widths(calls: list[Call], names: list[str], limits: Limits) -> _Widt
     path = sys.maxsize if limits.everything else LONGEST_NAME
     if limits.everything or limits.flows:
         return _Widths(name, type_, sys.maxsize, path, has_column=True)
-    longest = max(len("; ".join((*_describe(call, path), *_list_warnings(call)))) for call in calls)
+    longest = max(len("; ".join(_describe(call, path))) for call in calls)
+    if any(call.warning is not None for call in calls):
+        longest += len(f"; {KERAS_WARNED}")
     effect = max(len("effect"), *(len(_find_effect(call)) for call in calls))
     room = limits.width - len(f"{calls[-1].index}  in  out  ") - effect - 2 * len("  ")
     description = room - name - type_ - len("  ")
@@ -147,7 +155,7 @@ def _make_rows(call: Call, indented: str, widths: _Widths) -> Iterator[tuple[Cel
         make_cell(shorten_middle(call.type, widths.type), role),
         mark_mask(call.mask_in),
         mark_mask(call.mask_out),
-        make_cell(_find_effect(call), "muted" if call.computes_mask else "strong"),
+        make_cell(_find_effect(call), "muted" if role == "muted" else "strong"),
     )
     if widths.has_column:
         first, *further = _wrap_description(call, widths, widths.description) or [()]
@@ -169,7 +177,8 @@ def _wrap_description(call: Call, widths: _Widths, room: int) -> list[Cells]:
     path = min(widths.path, max(NARROWEST_NAME, room - len("lost at ,")))
     role = _find_text_role(call)
     clauses = [(clause, role) for clause in _describe(call, path, terse=not widths.has_column)]
-    clauses += [(warning, "muted") for warning in _list_warnings(call)]
+    if call.warning is not None:
+        clauses.append((KERAS_WARNED, "muted"))
     lines: list[Cells] = []
     for clause, role in clauses:
         if lines and measure_cells(lines[-1]) + len(f"; {clause}") <= room:
@@ -190,11 +199,9 @@ def _wrap_clause(clause: str, room: int) -> list[str]:
 
 
 def _find_effect(call: Call) -> str:
-    return "computes" if call.computes_mask else call.effect
-
-
-def _list_warnings(call: Call) -> list[str]:
-    return ["Keras warned"] if call.warning is not None else []
+    if call.computes_mask:
+        return "computes"
+    return call.effect
 
 
 def _describe(call: Call, longest_path: int, terse: bool = False) -> list[str]:
@@ -213,7 +220,7 @@ def _describe_effect(call: Call, longest_path: int, terse: bool) -> str:
     if call.computes_mask:
         return gloss
     if call.code:
-        return f"code between layers: {gloss}" if gloss and call.effect != "none" else "code between layers"
+        return "code between layers" if call.effect == "none" or terse else f"code between layers: {gloss}"
     if call.effect == "uses":
         return _describe_use(call, terse)
     if call.mask_in is not None and any(name not in ATTENTION_ARGUMENTS for name in call.mask_arguments):
@@ -225,16 +232,21 @@ def _describe_effect(call: Call, longest_path: int, terse: bool) -> str:
 
 def _describe_loss(call: Call, longest_path: int) -> str:
     place = f"lost at {shorten_middle(str(call.lost_at), longest_path)}"
-    return place if call.lost_after is None else f"{place}, after {shorten_middle(call.lost_after, longest_path)}"
+    if call.lost_after is None:
+        return place
+    return f"{place}, after {shorten_middle(call.lost_after, longest_path)}"
 
 
 def _describe_use(call: Call, terse: bool) -> str:
     """Return how a call receives masks, and whether it forwards one."""
     names = _list_received_masks(call)
-    is_plain = names in ([], ["mask"])
-    use = EFFECTS["uses"] if is_plain else f"receives {', '.join(names)}"
+    use = EFFECTS["uses"]
+    if names not in ([], ["mask"]):
+        use = f"receives {', '.join(names)}"
+    elif terse:
+        return ""
     if terse:
-        return "" if is_plain else use
+        return use
     return f"{use}, forwards it" if call.mask_out is not None else f"{use}, returns none"
 
 
