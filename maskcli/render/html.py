@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.resources
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -81,15 +82,17 @@ def render_html(sections: Sequence[Section | Part], level: int = 3) -> str:
         level: of their headings.
     """
     lines, heading = [], ""
-    counts: dict[str, int] = {}
+    counts = Counter[str]()
     for block in split_blocks(map(_remove_option, iterate_parts(sections))):
         if isinstance(block, Heading):
             heading = make_printable(block.title).strip()
         if isinstance(block, Table | Code):
-            counts[heading] = counts.get(heading, 0) + 1
-        # Regions that scroll need a name each: the heading, numbered from the second region on.
-        name = heading if counts.get(heading, 0) < 2 else f"{heading}, {counts[heading]}"
-        lines.append(_render_block(block, name.strip() or "Result", level))
+            counts[heading] += 1
+        name = heading or "Result"
+        # Each region that scrolls needs a name of its own.
+        if counts[heading] > 1:
+            name = f"{heading}, {counts[heading]}".strip()
+        lines.append(_render_block(block, name, level))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -108,8 +111,10 @@ def render_standalone_html(sections: Sequence[Section | Part]) -> str:
 def _render_block(block: TextBlock, name: str, level: int) -> str:
     match block:
         case Heading(title, detail):
-            comment = f' <span class="mk-detail">{_render_text(detail)}</span>' if detail.strip() else ""
-            return f"<h{level}>{_render_text(title)}{comment}</h{level}>"
+            text = _render_text(title)
+            if detail.strip():
+                text += f' <span class="mk-detail">{_render_text(detail)}</span>'
+            return f"<h{level}>{text}</h{level}>"
         case Paragraph(text):
             return f"<p>{_render_prose(text)}</p>"
         case Code():
@@ -146,7 +151,9 @@ def _render_run(role: Role, cells: Cells) -> str:
         content = "".join(_render_mark(cell) for cell in cells)
     else:
         content = _render_prose("".join(cell.text for cell in cells))
-    return content if role == "plain" or not content else f'<span class="mk-{role}">{content}</span>'
+    if role == "plain" or not content:
+        return content
+    return f'<span class="mk-{role}">{content}</span>'
 
 
 def _render_mark(cell: Cell) -> str:
@@ -159,12 +166,14 @@ def _render_mark(cell: Cell) -> str:
 
 
 def _render_remark(remark: Remark) -> str:
-    sign = '<span class="mk-warning" role="img" aria-label="Warning:">!</span> ' if remark.kind == "warning" else ""
-    return f"<li>{sign}{_render_prose(remark.text)}</li>"
+    text = _render_prose(remark.text)
+    if remark.kind == "warning":
+        text = f'<span class="mk-warning" role="img" aria-label="Warning:">!</span> {text}'
+    return f"<li>{text}</li>"
 
 
 def _render_code(code: Code, name: str) -> str:
-    language = f' class="language-{escape(code.language)}"' if code.language else ""
+    language = _make_class_attribute([f"language-{escape(code.language)}"] if code.language else [])
     lines = escape("\n".join(split_printable_lines(code.text)))
     return f"<pre{_make_region(name)}><code{language}>{lines}</code></pre>"
 
@@ -199,13 +208,17 @@ def _find_classes(table: Table, index: int, aligned: bool) -> tuple[str, ...]:
 
 
 def _make_class_attribute(classes: Sequence[str]) -> str:
-    return f' class="{" ".join(classes)}"' if classes else ""
+    if not classes:
+        return ""
+    return f' class="{" ".join(classes)}"'
 
 
 def _render_title(column: Column, classes: tuple[str, ...]) -> str:
     attribute = _make_class_attribute([name for name in classes if name != "mk-run" or is_ruler(column)])
     title = _render_text(column.title)
-    return f'<th scope="col"{attribute}>{title}</th>' if title else f"<td{attribute}></td>"
+    if not title:
+        return f"<td{attribute}></td>"
+    return f'<th scope="col"{attribute}>{title}</th>'
 
 
 def _render_cell(cells: Cells, classes: tuple[str, ...], is_first: bool) -> str:

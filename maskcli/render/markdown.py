@@ -64,8 +64,10 @@ def _render_block(block: TextBlock) -> str:
 
 
 def _render_remark(remark: Remark) -> str:
-    sign = "**!** " if remark.kind == "warning" else ""
-    return f"- {_escape_start(sign + _render_prose(remark.text))}".rstrip()
+    text = _render_prose(remark.text)
+    if remark.kind == "warning":
+        text = f"**!** {text}"
+    return f"- {_escape_start(text)}".rstrip()
 
 
 # Running text.
@@ -121,10 +123,11 @@ def _render_code(text: str, in_table: bool = False) -> str:
     if in_table and "\\|" in text:
         return _escape(f"`{text}`")
     ticks = "`" * (_find_longest_run(text) + 1)
-    space = " " if text[:1] in ("`", " ") or text[-1:] in ("`", " ") else ""
+    if text[:1] in ("`", " ") or text[-1:] in ("`", " "):
+        text = f" {text} "
     if in_table:
         text = text.replace("|", "\\|")
-    return f"{ticks}{space}{text}{space}{ticks}"
+    return f"{ticks}{text}{ticks}"
 
 
 def _render_fence(code: Code) -> str:
@@ -162,11 +165,15 @@ def _align_rows(
 
 def _draw_ruler(column: Column, width: int) -> str:
     dashes = "-" * (width - 1)
-    return f"{dashes}:" if column.align == "right" else f":{dashes}"
+    if column.align == "right":
+        return f"{dashes}:"
+    return f":{dashes}"
 
 
 def _pad(text: str, column: Column, width: int) -> str:
-    return text.rjust(width) if column.align == "right" else text.ljust(width)
+    if column.align == "right":
+        return text.rjust(width)
+    return text.ljust(width)
 
 
 def _render_title(column: Column, in_code: bool) -> str:

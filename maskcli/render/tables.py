@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, Literal, TypeVar
 
 from maskcli.records.arrays import Bools, Floats, Ints
-from maskcli.render.numbers import FormatNumber, format_count
+from maskcli.render.numbers import DASH, FormatNumber, format_count
 from maskcli.render.parts import (
     KIND_ROLES,
     Cell,
@@ -66,7 +66,9 @@ class Elision:
 
 def note_missing(count: int, noun: str) -> str:
     """Return a note of items left out; empty if there are none."""
-    return f"{format_count(count, noun)} not shown" if count else ""
+    if not count:
+        return ""
+    return f"{format_count(count, noun)} not shown"
 
 
 def elide_axis(count: int, limit: int | None, noun: str) -> Elision:
@@ -97,8 +99,10 @@ def list_items(
     rows = elide_axis(len(items), limits.rows, noun)
     table = fill_table([_look_up_items(field, items) for field in fields], rows)
     table, dropped = _drop_columns(table, spare, limits)
-    columns_note = f"{', '.join(dropped)} not shown" if dropped else ""
-    return [table, *make_elision_note(columns_note), *make_elision_note(rows.note)]
+    notes = make_elision_note(rows.note)
+    if dropped:
+        notes = [*make_elision_note(f"{', '.join(dropped)} not shown"), *notes]
+    return [table, *notes]
 
 
 def _look_up_items(field: ItemColumn[Item], items: Sequence[Item]) -> ItemColumn[int]:
@@ -120,8 +124,10 @@ def _drop_columns(table: Table, spare: Sequence[str], limits: Limits) -> tuple[T
 
 def make_elision_note(*notes: str) -> list[Part]:
     """Return a line that reports omissions and how to see everything; none if all notes are empty."""
-    text = ", ".join(note for note in notes if note)
-    return [make_note(f"{GAP} {text}{SEE_ALL}")] if text else []
+    text = ", ".join(filter(None, notes))
+    if not text:
+        return []
+    return [make_note(f"{GAP} {text}{SEE_ALL}")]
 
 
 def make_note(text: str) -> Text:
@@ -195,7 +201,9 @@ def measure_tokens(tokens: Ints, padding: int) -> int:
 
 def make_token_cell(token: object, kind: int) -> Cells:
     """Return a token; all but valid ones are marked by the glyph of their kind."""
-    return make_cell(token, "plain" if kind == TimestepKind.VALID else KIND_ROLES[kind])
+    if kind == TimestepKind.VALID:
+        return make_cell(token)
+    return make_cell(token, KIND_ROLES[kind])
 
 
 def make_glyphs(timesteps: Elision, find_role: Callable[[int], Role]) -> Cells:
@@ -217,7 +225,9 @@ def _find_mask_role(value: bool) -> Role:
 
 def mark_mask(mask: Bools | None) -> Cells:
     """Return the glyph of a mask, or a dash if there is none."""
-    return make_cell("–", "muted") if mask is None else make_cell("", "on")
+    if mask is None:
+        return make_cell(DASH, "muted")
+    return make_cell("", "on")
 
 
 # Legends and bars.
@@ -232,10 +242,9 @@ def flow_entries(entries: Iterable[Cells], limits: Limits) -> list[Part]:
     """Return entries on as few lines as they need, none of them broken."""
     lines: list[Cells] = []
     for entry in entries:
-        line = (*lines[-1], Cell(LEGEND_GAP), *entry) if lines else ()
         # A line begins with a margin of one character.
-        if line and measure_cells(line) + 1 < limits.width:
-            lines[-1] = line
+        if lines and 1 + measure_cells(lines[-1]) + len(LEGEND_GAP) + measure_cells(entry) < limits.width:
+            lines[-1] = (*lines[-1], Cell(LEGEND_GAP), *entry)
         else:
             lines.append(entry)
     return [Text(line) for line in lines]
@@ -243,7 +252,9 @@ def flow_entries(entries: Iterable[Cells], limits: Limits) -> list[Part]:
 
 def make_bar(share: float, room: int, role: Role) -> Cells:
     """Return a bar that fills ``share`` of the room; any share above zero gets at least one character."""
-    length = max(1, round(min(share, 1.0) * room)) if share > 0 else 0
+    length = round(min(share, 1.0) * room)
+    if share > 0:
+        length = max(1, length)
     return tuple(mark(role) for _ in range(length))
 
 

@@ -51,7 +51,7 @@ STYLES: dict[Role, str] = {
     "off": "dim",
     "heat0": "dim",
     "heat1": "blue",
-    "heat2": "bright_blue",
+    "heat2": "cyan",
     "heat3": "magenta",
     "heat4": "bright_magenta",
     "muted": "dim",
@@ -98,7 +98,9 @@ _WORD = re.compile(r"(?:`[^`]*`|[^ `]|`)+")
 def make_stdout_console() -> Console:
     """Return a console on standard output, as wide as the terminal, or 80 columns if its width is unknown."""
     console = Console(file=sys.stdout)
-    return console if console.width >= NARROWEST_TERMINAL else Console(file=sys.stdout, width=80)
+    if console.width < NARROWEST_TERMINAL:
+        return Console(file=sys.stdout, width=80)
+    return console
 
 
 def make_file_console() -> Console:
@@ -161,10 +163,11 @@ def _print_part(  # noqa: C901 - one case for each type of part
 
 
 def _style_heading(heading: Heading, width: int) -> RichText:
-    gap = "  " if len(heading.title) + len(heading.detail) + 2 <= width else "\n "
+    title = (_make_printable(heading.title), "bold")
     if not heading.detail:
-        gap = ""
-    return RichText.assemble((_make_printable(heading.title), "bold"), gap, _make_printable(heading.detail))
+        return RichText.assemble(title)
+    fits = len(heading.title) + len(heading.detail) + 2 <= width
+    return RichText.assemble(title, "  " if fits else "\n ", _make_printable(heading.detail))
 
 
 def _make_remark(remark: Remark) -> RichTable:

@@ -10,7 +10,9 @@ from maskcli.render.page.markup import escape_html, render_json_script
 
 def render_chart(figure: Figure, number: int = 0) -> str:
     """Return the element that a figure is drawn in; ``number`` distinguishes figures with the same name."""
-    name = f"{figure.name}-{number}" if number else figure.name
+    name = figure.name
+    if number:
+        name += f"-{number}"
     return (
         f'<figure class="chart" id="chart-{name}">'
         f"<figcaption><h3>{escape_html(figure.title)}</h3></figcaption>"
@@ -25,4 +27,7 @@ def render_chart(figure: Figure, number: int = 0) -> str:
 
 def render_side_by_side(charts: Sequence[str]) -> str:
     """Return charts of one kind, side by side if there is room."""
-    return f'<div class="charts">{"".join(charts)}</div>' if len(charts) > 1 else "".join(charts)
+    content = "".join(charts)
+    if len(charts) < 2:
+        return content
+    return f'<div class="charts">{content}</div>'

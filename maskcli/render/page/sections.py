@@ -45,7 +45,9 @@ def choose_sample(report: Report) -> int:
         if changes.size and changes.max() > matrix.tolerance:
             return int(changes.max(axis=(1, 2)).argmax())
     valid = report.inspection.valid
-    return 0 if valid is None or valid.all() else int((~valid.all(axis=1)).argmax())
+    if valid is None:
+        return 0
+    return int((~valid.all(axis=1)).argmax())
 
 
 def _render_verdict(report: Report) -> str:
@@ -71,7 +73,9 @@ def _render_graph(report: Report) -> str:
 
 def _render_outputs(report: Report) -> str:
     inspection, sample = report.inspection, choose_sample(report)
-    note = "" if inspection.unmasked is not None else _render_absence("There is no mask, so there is no comparison.")
+    note = ""
+    if inspection.unmasked is None:
+        note = _render_absence("There is no mask, so there is no comparison.")
     charts = (
         render_chart(outputs.make_figure(inspection, sample, number=number), number)
         for number in range(len(inspection.outputs))
@@ -84,8 +88,7 @@ def _render_leaks(report: Report) -> str:
     probes = render_tables(select_sections(check.view(report.check, LIMITS), "leak"))
     sample = choose_sample(report)
     charts = [render_chart(leaks.make_figure(matrix, sample), number) for number, matrix in enumerate(report.leaks)]
-    note = _render_absence(report.no_leaks) if report.no_leaks else ""
-    return probes + render_side_by_side(charts) + note
+    return probes + render_side_by_side(charts) + _render_absence(report.no_leaks)
 
 
 def _render_loss(report: Report) -> str:
@@ -137,7 +140,9 @@ def _tabulate_attention(masks: Sequence[AttentionMask]) -> Section:
 
 
 def _format_attention(to_padding: float | None) -> str:
-    return "unknown" if to_padding is None else f"{to_padding:.3g}"
+    if to_padding is None:
+        return "unknown"
+    return f"{to_padding:.3g}"
 
 
 def _render_about(report: Report) -> str:
@@ -161,7 +166,10 @@ def _render_command(command: Sequence[str]) -> str:
     )
 
 
-def _render_absence(reason: str) -> str:
+def _render_absence(reason: str | None) -> str:
+    """Return why there is no chart; empty without a reason."""
+    if not reason:
+        return ""
     return f'<p class="quiet absent">{render_prose(reason)}</p>'
 
 

@@ -58,8 +58,9 @@ def render_cards(report: Report) -> str:
 
 
 def _render_card(verdict: Verdict) -> str:
-    is_unknown = verdict.severity is None and not verdict.known
-    kind, sign, word = UNKNOWN if is_unknown else SIGNS[verdict.severity]
+    kind, sign, word = SIGNS[verdict.severity]
+    if verdict.severity is None and not verdict.known:
+        kind, sign, word = UNKNOWN
     size = " long" if len(verdict.answer) > LONG_ANSWER else ""
     return (
         f'<li class="card {kind}"><h3>{escape_html(verdict.question)}</h3><p class="answer{size}">'
@@ -106,17 +107,24 @@ def _render_piece(piece: str, is_code: bool) -> str:
 def render_remarks(report: Report) -> str:
     """Return further remarks and notes."""
     inspection, model = report.inspection, report.check.examination.model
-    notes = (*inspection.model.notes, *(() if model is None else list_notes(model)))
+    notes = inspection.model.notes
+    if model is not None:
+        notes += list_notes(model)
     remarks = render_list((*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(notes))))
-    return f"<h3>More remarks</h3>{remarks}" if remarks else ""
+    if not remarks:
+        return ""
+    return f"<h3>More remarks</h3>{remarks}"
 
 
 def render_list(remarks: Sequence[Remark]) -> str:
     """Return remarks as a list; empty without remarks."""
     items = "".join(f"<li>{_render_badge(remark)}{render_prose(remark.text)}</li>" for remark in remarks)
-    return f'<ul class="remarks">{items}</ul>' if items else ""
+    if not items:
+        return ""
+    return f'<ul class="remarks">{items}</ul>'
 
 
 def _render_badge(remark: Remark) -> str:
-    is_warning = remark.kind == "warning"
-    return '<span class="badge"><span aria-hidden="true">!</span> warning</span> ' if is_warning else ""
+    if remark.kind != "warning":
+        return ""
+    return '<span class="badge"><span aria-hidden="true">!</span> warning</span> '

@@ -5,7 +5,7 @@ from __future__ import annotations
 from maskcli.records.arrays import Bools
 from maskcli.records.model import ModelAbout, ModelInput
 from maskcli.records.trace import Call, Inspection, SourceResult
-from maskcli.render.numbers import format_short, make_fixed_formatter
+from maskcli.render.numbers import DASH, format_short, make_fixed_formatter
 from maskcli.render.parts import (
     KIND_ROLES,
     Cells,
@@ -100,7 +100,9 @@ def _view_inputs(inputs: tuple[ModelInput, ...], about: ModelAbout, limits: Limi
 
 def _count_padding(model_input: ModelInput) -> Cells:
     valid = model_input.valid
-    return make_cell("–", "muted") if valid is None else make_cell(f"{int((~valid).sum()):,} of {valid.size:,}")
+    if valid is None:
+        return make_cell(DASH, "muted")
+    return make_cell(f"{int((~valid).sum()):,} of {valid.size:,}")
 
 
 # The batch and its mask.
@@ -131,7 +133,9 @@ def _tabulate_batch(
     """Return the timesteps next to their mask; a mask of another shape has no column."""
     rows = elide_axis(kinds.shape[0], limits.rows, "sequence")
     tokens = convert_ids(primary) if primary.kind == "ids" else None
-    cell_width = 2 if tokens is None else measure_tokens(tokens, primary.padding) + 1
+    cell_width = 2
+    if tokens is not None:
+        cell_width = measure_tokens(tokens, primary.padding) + 1
 
     def make_table(room: int | None) -> list[Part]:
         timesteps = elide_axis(kinds.shape[1], room, "timestep")
