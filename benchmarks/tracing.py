@@ -93,7 +93,7 @@ def main() -> None:
     import keras
     import numpy as np
 
-    from maskcli.records.model import ModelInput
+    from maskcli.records.inputs import ModelInput
     from maskcli.trace.run import trace_model
 
     warnings.simplefilter("ignore")  # Keras warns of nested models, wrongly.

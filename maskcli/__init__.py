@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from maskcli.records.html import register_renderer
+from maskcli.version import __version__
 
 if TYPE_CHECKING:
     from maskcli.api.check import check
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from maskcli.records.sequences import PaddedBatch, RaggedSequences
     from maskcli.records.trace import Inspection
 
-__version__ = "0.1.0"
 __all__ = [
     "CheckReport",
     "Finding",

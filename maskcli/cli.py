@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import click
 
-from maskcli import __version__
 from maskcli.errors import ExitCode, MaskcliError
+from maskcli.version import __version__
 
 COMMANDS = {
     "pad": "Pad sequences from files; show or write the batch.",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import math
 import os
+import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import hypothesis
 import pytest
 
 from maskcli import cli
+from tests import fork_server
 
 hypothesis.settings.register_profile("maskcli", deadline=None)  # How fast things are is no test's business.
 hypothesis.settings.load_profile("maskcli")
@@ -22,6 +26,56 @@ hypothesis.settings.load_profile("maskcli")
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data" / "sample.txt"
 QUESTION = [[83, 91, 1, 645, 1253, 927], [73, 8, 3215, 55, 927], [711, 632, 71]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the choice of slow tests; names of tests, or ``-k``, choose all of theirs."""
+    parser.addoption(
+        "--slow",
+        choices=("share", "rest", "all"),
+        default="share",
+        help="of tests marked slow: run the same share each time (default), only what that leaves out, or all tests",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import only modules with quick tests for ``-m quick``: many others import TensorFlow."""
+    quick = config.option.markexpr == "quick" and collection_path.name.startswith("test_")
+    return True if quick and "pytest.mark.quick" not in collection_path.read_text() else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect slow tests outside the share; with ``--slow=rest``, all that runs without it."""
+    choice = config.getoption("slow")
+    chosen_by_name = config.option.keyword or any("::" in argument for argument in config.args)
+    if choice == "all" or (choice == "share" and chosen_by_name):
+        return
+    rest = _outside_the_share(items, quick=config.option.markexpr == "quick")
+    kept = [item for item in items if (item in rest) == (choice == "rest")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    items[:] = kept
+
+
+def _outside_the_share(items: list[pytest.Item], quick: bool) -> set[pytest.Item]:
+    """Return the slow tests to leave out: of each function a sample, the same each time, as its name is the seed."""
+    slow: dict[tuple[str, float], list[pytest.Item]] = {}
+    for item in items:
+        marker = item.get_closest_marker("slow")
+        if item.get_closest_marker("exhaustive"):
+            slow.setdefault((item.nodeid, 0), []).append(item)
+        elif marker:
+            share = 0 if quick else marker.kwargs["share"]
+            slow.setdefault((item.nodeid.partition("[")[0], share), []).append(item)
+    rest: set[pytest.Item] = set()
+    for (function, share), cases in slow.items():
+        rest.update(random.Random(function).sample(cases, len(cases) - math.ceil(share * len(cases))))
+    return rest
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip the objects of all imports, which takes a fifteenth off the time of the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 class Output(str):
@@ -55,13 +109,20 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONIOENCODING": "utf-8", **more}
 
 
+@pytest.fixture(scope="session")
+def program() -> Iterator[list[str]]:
+    """Start a fork server; return the command line of a program that behaves like ``python -m maskcli``."""
+    with fork_server.start(clean_environment()) as command:
+        yield command
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., Output]:
+def run(program: list[str], tmp_path: Path) -> Callable[..., Output]:
     """Run maskcli as a process of its own, in an empty folder."""
 
     def run(*args: object, stdin: bytes | str = b"", **environment: str) -> Output:
         done = subprocess.run(
-            [sys.executable, "-m", "maskcli", *map(str, args)],
+            [*program, *map(str, args)],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
             cwd=tmp_path,

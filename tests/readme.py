@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from tests import fork_server
 from tests.conftest import ROOT, clean_environment
 
 README = ROOT / "README.md"
@@ -37,12 +39,15 @@ def steps(text: str) -> list[Step]:
     ]
 
 
-def run(command: str) -> str:
-    """Return both output streams of a command line, run by a real shell in a temporary folder with the sample data."""
+def run(command: str, program: list[str]) -> str:
+    """Return the output of a shell command on both streams; ``program`` is the command line of maskcli.
+
+    A real shell runs it in a temporary folder that has the sample data of the checkout.
+    """
     with tempfile.TemporaryDirectory() as folder:
         shim = Path(folder) / "bin" / "maskcli"
         shim.parent.mkdir()
-        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m maskcli "$@"\n')
+        shim.write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
         shim.chmod(0o755)
         (Path(folder) / "python").symlink_to(sys.executable)
         (Path(folder) / "sample_data").symlink_to(ROOT / "sample_data")
@@ -71,19 +76,20 @@ def _last_digit(number: str) -> float:
     return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
 
 
-def rewritten(text: str) -> str:
+def rewritten(text: str, program: list[str]) -> str:
     """Return a page with every transcript run again."""
 
     def block(match: re.Match[str]) -> str:
         commands = re.findall(r"^\$ (.*)$", match.group(1), re.M)
-        return "```console\n" + "".join(f"$ {command}\n{run(command)}" for command in commands) + "```"
+        return "```console\n" + "".join(f"$ {command}\n{run(command, program)}" for command in commands) + "```"
 
     def drawn(match: re.Match[str]) -> str:
-        return f"<!-- $ {match[1]} -->\n```mermaid\n{run(match[1])}```"
+        return f"<!-- $ {match[1]} -->\n```mermaid\n{run(match[1], program)}```"
 
     return DRAWN.sub(drawn, BLOCK.sub(block, text))
 
 
 if __name__ == "__main__":
-    for page in [Path(name).resolve() for name in sys.argv[1:]] or PAGES:
-        page.write_text(rewritten(page.read_text()))
+    with fork_server.start(clean_environment()) as program:
+        for page in [Path(name).resolve() for name in sys.argv[1:]] or PAGES:
+            page.write_text(rewritten(page.read_text(), program))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
 from maskcli.errors import ExitCode, InputError, MaskcliError, ModelError, UsageError
+
+pytestmark = pytest.mark.quick
 
 
 def test_the_message_has_its_parts() -> None:

@@ -21,6 +21,12 @@ from tests.conftest import ROOT, SAMPLE, Output, clean_environment
 PYTHON = sys.executable
 
 
+@pytest.fixture(scope="module")
+def program() -> list[str]:
+    """Return a program that starts a process of its own: nothing here runs in a fork."""
+    return [PYTHON, "-m", "maskcli"]
+
+
 def test_version_and_help(run: Callable[..., Output]) -> None:
     import maskcli
 
@@ -54,6 +60,7 @@ def test_every_option_is_documented() -> None:
             assert isinstance(parameter, click.Argument) or parameter.help, f"{name} {parameter.name}"  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("arguments", [["inspect"], ["loss", "--format", "json"]])
 def test_tensorflow_is_not_heard_even_when_it_is_told_to_talk(run: Callable[..., Output], arguments: list[str]) -> None:
     output = run(*arguments, TF_CPP_MIN_LOG_LEVEL="0")
@@ -71,6 +78,7 @@ def test_the_pipe_of_the_issue(tmp_path: Path) -> None:
     assert '"schema": "maskcli/inspect/1"' in done.stdout
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     ("arguments", "reader"),
@@ -125,6 +133,7 @@ def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path) -> None:
     assert "\ufffd.txt: expected a file of sequences; received no such file" in missing.stderr.decode()
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("command", "message"),
     [("inspect", "Loading TensorFlow and running the model"), ("loss", r"Running the model.*6/6 rows")],
@@ -209,13 +218,21 @@ def test_a_traceback_is_shown_when_asked_for(run: Callable[..., Output]) -> None
     assert traced.stderr.endswith(plain.stderr)
 
 
-def test_a_model_that_keras_cannot_build_exits_4(run: Callable[..., Output]) -> None:
-    output = run("inspect", "--units", 10**12)
+@pytest.mark.parametrize(
+    "units",
+    [
+        3 * 10**18,
+        # TensorFlow waits ten seconds for memory of this size.
+        pytest.param(10**12, marks=pytest.mark.slow(share=0)),
+    ],
+)
+def test_a_model_that_keras_cannot_build_exits_4(run: Callable[..., Output], units: int) -> None:
+    output = run("inspect", "--units", units)
     assert (output.exit_status, output) == (4, "")
     said = "Error: --model embedding-lstm: expected a model that Keras builds and runs; received"
     assert output.stderr.startswith(said)
     assert len(output.stderr.splitlines()) == 2
-    traced = run("inspect", "--units", 10**12, "--traceback").stderr
+    traced = run("inspect", "--units", units, "--traceback").stderr
     assert re.search(r'File ".*keras.*", line \d+', traced)
     assert said in traced
 

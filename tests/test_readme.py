@@ -20,8 +20,8 @@ LONGEST_README = 250
 @pytest.mark.parametrize(
     "step", [step for page in PAGES for step in steps(page.read_text())], ids=lambda step: step.command
 )
-def test_transcripts(step: Step) -> None:
-    printed = run(step.command)
+def test_transcripts(step: Step, program: list[str]) -> None:
+    printed = run(step.command, program)
     assert alike(step.output, printed), f"the page shows\n{step.output}\nbut the command prints\n{printed}"
 
 

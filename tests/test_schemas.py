@@ -56,6 +56,7 @@ def test_json_schema_prints_it(call: Callable[..., Output], name: str) -> None:
     assert call(name, "--json-schema").json == SCHEMAS[name]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("arguments", RUNS)
 def test_outputs_are_what_the_schema_says(call: Callable[..., Output], arguments: str) -> None:
     name, *options = arguments.split()
@@ -100,6 +101,7 @@ def test_numbers_that_json_has_not_are_strings() -> None:
     }
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("first", ["pad", "inspect", "loss"])
 @pytest.mark.parametrize("second", ["pad", "inspect", "loss"])
 def test_what_one_command_prints_another_reads(call: Callable[..., Output], first: str, second: str) -> None:

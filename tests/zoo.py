@@ -2205,7 +2205,7 @@ def softmax_over_classes(side: Side, _length: Length) -> Any:
     return square(lambda: layers.LSTM(4, return_sequences=True), layers.Softmax)(side, 4)
 
 
-@wrong("MultiHeadAttention", codes=("MSK104",), sides=BOTH, lengths=(None, T))
+@wrong("MultiHeadAttention", codes=("MSK104",), sides=BOTH, lengths=(None, T), also=("GlobalAveragePooling1D",))
 def bfloat16_leak(_side: Side, length: Length) -> Any:
     """No mask and a few layers in bfloat16, whose rounding is coarse and yet no excuse."""
     before = keras.mixed_precision.dtype_policy()

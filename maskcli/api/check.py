@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from maskcli.api.evidence import collect_evidence
 from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
-from maskcli.api.settings import check_known
+from maskcli.api.settings import check_name
 from maskcli.api.targets import read_raw_targets
 from maskcli.errors import UsageError
 from maskcli.losses.compile_settings import read_compile_settings
-from maskcli.losses.registry import is_known_loss
+from maskcli.losses.registry import is_keras_loss
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import FAIL_ON, CheckReport, Examination, FailOn
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
 from maskcli.rules.base import Rule
 from maskcli.rules.selection import is_failing, judge_all, select_rules
@@ -78,7 +78,7 @@ def check(
         InputError: for data that cannot be read.
         ModelError: when a model cannot be loaded or run, or takes other data.
     """
-    check_known("--fail-on", fail_on, FAIL_ON)
+    check_name("--fail-on", fail_on, FAIL_ON)
     layout = Layout(padding, truncating, maxlen, value, dtype, trim)
     rules = select_rules(select, ignore)
     if data_only:
@@ -97,7 +97,7 @@ def check(
             unsafe_load=unsafe_load,
             also={} if targets is not None or targets_field is None else {targets_field: "--targets-field"},
         )
-    if loss is not None and not is_known_loss(loss):
+    if loss is not None and not is_keras_loss(loss):
         raise UsageError(
             where="--loss",
             expected="the name of a Keras loss, such as mse or sparse_categorical_crossentropy",

@@ -19,7 +19,7 @@ from maskcli.probes.empty_rows import examine_empty_rows
 from maskcli.probes.leak import probe_leak
 from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
 from maskcli.trace.mask_flow import follow_masks
 from maskcli.trace.outputs import choose_rows, collect_outputs

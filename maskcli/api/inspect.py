@@ -13,7 +13,7 @@ from maskcli.inputs.arguments import pack_arguments
 from maskcli.models.build import BuiltModel, build_twin
 from maskcli.models.mask_sources import MASK_GIVING
 from maskcli.models.runtime import read_versions, running
-from maskcli.records.model import find_primary
+from maskcli.records.inputs import find_primary
 from maskcli.records.sequences import Layout, Side
 from maskcli.records.trace import EmbeddingRow, Inspection, OutputValues, SourceResult, Unmasked
 from maskcli.trace import timesteps

@@ -10,7 +10,7 @@ from typing import Any
 
 from maskcli.api.model_data import ModelAndData, load_user_model, names_builtin, pad_for_builtin, pair_with_builtin
 from maskcli.api.settings import check_positive, make_builtin_settings
-from maskcli.api.targets import LossOptions, find_loss_form, import_named, load_sample_weights, load_targets
+from maskcli.api.targets import LossOptions, find_loss_form, import_references, load_sample_weights, load_targets
 from maskcli.conclusions import loss_remarks
 from maskcli.errors import UsageError
 from maskcli.inputs.targets import GENERATED_TARGETS, convert_targets, make_targets, read_targets
@@ -346,7 +346,9 @@ def _judging(case: ModelAndData, asked: LossOptions, outputs: Sequence[ModelOutp
     loss_weights = match_outputs(compiled.loss_weights, names, called, "loss_weights")
     metrics = read_metrics(compiled.metrics, compiled.weighted_metrics, names, called)
     more = [
-        (import_named(one, "a metric"), weighs) for one in asked.metrics for weighs in sorted({False, asked.weighs})
+        (import_references(one, "a metric"), weighs)
+        for one in asked.metrics
+        for weighs in sorted({False, asked.weighs})
     ]
     found = []
     for (index, loss), aim in zip(losses.items(), aims, strict=True):
@@ -360,7 +362,7 @@ def _judging(case: ModelAndData, asked: LossOptions, outputs: Sequence[ModelOutp
 
 
 def _losses(case: ModelAndData, asked: LossOptions, compiled: CompileSettings) -> Any:
-    given = compiled.loss if asked.loss is None else import_named(asked.loss, "a loss")
+    given = compiled.loss if asked.loss is None else import_references(asked.loss, "a loss")
     if given is None:
         raise _no_loss(case)
     return given

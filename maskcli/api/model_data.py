@@ -18,7 +18,8 @@ from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, given, kind_of, load
 from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
-from maskcli.records.model import InputSpec, ModelAbout, ModelInput, ModelSettings
+from maskcli.records.inputs import InputSpec, ModelInput
+from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged

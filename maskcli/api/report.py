@@ -10,7 +10,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from maskcli import __version__
 from maskcli.api.check import check_model_data
 from maskcli.api.inspect import inspect_model_data
 from maskcli.api.loss import BatchSizes, CountProgress, explain_loss, load_for_loss
@@ -21,12 +20,12 @@ from maskcli.conclusions.verdicts import answer_questions
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.inputs.targets import GENERATED_TARGETS
 from maskcli.losses.compile_settings import read_compile_settings
-from maskcli.losses.registry import is_known_loss
+from maskcli.losses.registry import is_keras_loss
 from maskcli.models.runtime import read_versions, running
 from maskcli.probes.leak_matrix import compute_leak_matrices
 from maskcli.records.check import CheckReport
+from maskcli.records.inputs import find_primary
 from maskcli.records.loss import LossReport, Targets
-from maskcli.records.model import find_primary
 from maskcli.records.remark import Remark
 from maskcli.records.report import Origin, Report
 from maskcli.records.sequences import Layout, Side
@@ -36,6 +35,7 @@ from maskcli.trace.attention import record_attention_masks
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.run import list_output_tensors, trace_model
 from maskcli.trace.state import preserve_state
+from maskcli.version import __version__
 
 SAMPLES = 32
 """Rows that are shown closely."""
@@ -242,7 +242,7 @@ def _targets(case: ModelAndData, asked: LossOptions) -> NDArray[Any] | None:
 
 
 def _loss(asked: LossOptions) -> str | None:
-    return asked.loss if isinstance(asked.loss, str) and is_known_loss(asked.loss) else None
+    return asked.loss if isinstance(asked.loss, str) and is_keras_loss(asked.loss) else None
 
 
 def _is_steady(checked: CheckReport) -> bool:

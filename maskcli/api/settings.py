@@ -22,8 +22,8 @@ def make_builtin_settings(
         InputError: for ids that the Embedding cannot look up.
     """
     check_positive(input_dim=input_dim, embedding_dim=options["embedding_dim"], units=options["units"])
-    check_known("--model", options["name"], tuple(BUILTIN))
-    check_known("--mask-source", options["mask_source"], (*MASK_SOURCES, ALL))
+    check_name("--model", options["name"], tuple(BUILTIN))
+    check_name("--mask-source", options["mask_source"], (*MASK_SOURCES, ALL))
     padding_id = batch.layout.value
     check_padding_id(options["mask_source"], padding_id)
     settings = ModelSettings(
@@ -36,7 +36,7 @@ def make_builtin_settings(
     return settings
 
 
-def check_known(option: str, name: str, names: tuple[str, ...]) -> None:
+def check_name(option: str, name: str, names: tuple[str, ...]) -> None:
     """Raise UsageError for a name that is none of ``names``."""
     if name not in names:
         raise UsageError(where=option, expected=f"one of {', '.join(names)}", received=repr(name), fix="Choose one.")

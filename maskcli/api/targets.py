@@ -75,12 +75,12 @@ def find_loss_form(loss: object) -> str:
     return to_snake_case(getattr(loss, "__name__", None) or type(loss).__name__)
 
 
-def import_named(given: object, what: str) -> Any:
+def import_references(given: object, what: str) -> Any:
     """Return what ``package.module:function`` names, also inside lists and dicts; anything else as it is."""
     if isinstance(given, Mapping):
-        return {name: import_named(one, what) for name, one in given.items()}
+        return {name: import_references(one, what) for name, one in given.items()}
     if isinstance(given, list | tuple):
-        return [import_named(one, what) for one in given]
+        return [import_references(one, what) for one in given]
     return named_object(given, what) if isinstance(given, str) and is_spec(given) else given
 
 

@@ -18,8 +18,8 @@ from maskcli.losses.accounting import simulate_evaluate
 from maskcli.losses.evaluate import Evaluation, OutputLoss, RecordedLoss
 from maskcli.losses.loss_run import LossRun, are_equal_sums, read_reduction, sum_losses
 from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport, Targets
-from maskcli.records.model import ModelInput
 from maskcli.records.remark import Remark
 from maskcli.trace.outputs import ModelOutput
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput, ModelSettings
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelSettings
 from maskcli.records.remark import Remark
 from maskcli.records.trace import Call, EmbeddingRow, OutputValues, SourceResult, Unmasked
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.records.model import InputSpec, ModelInput
+from maskcli.records.inputs import InputSpec, ModelInput
 
 
 def read_input_specs(model: Any) -> tuple[InputSpec, ...]:

@@ -22,7 +22,7 @@ from maskcli.inputs.tables import (
     name_column_errors,
 )
 from maskcli.records.arrays import Array, Bools, Ints
-from maskcli.records.model import InputSpec
+from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.formats.numpy_arrays import unpad_array
 from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, truncate_values

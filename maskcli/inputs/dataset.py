@@ -27,7 +27,7 @@ from maskcli.inputs.tables import (
 )
 from maskcli.inputs.validity import fit_columns, match_rank
 from maskcli.records.arrays import Array
-from maskcli.records.model import InputSpec, ModelInput
+from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.sources import display_name
 

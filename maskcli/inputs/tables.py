@@ -12,7 +12,7 @@ import numpy as np
 
 from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.records.arrays import Array
-from maskcli.records.model import InputSpec
+from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text

@@ -13,7 +13,7 @@ from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.inputs.columns import ColumnKind, DataColumn, resolve_dtype
 from maskcli.inputs.tables import MASK, DataTable, describe_array, describe_specs, name_column_errors
 from maskcli.records.arrays import Array, Bools
-from maskcli.records.model import InputSpec, ModelInput
+from maskcli.records.inputs import InputSpec, ModelInput
 
 MakeMisfit = Callable[..., ModelError]
 

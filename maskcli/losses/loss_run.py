@@ -18,8 +18,8 @@ from maskcli.losses.gradients import choose_gradient_rows, compare_gradients, co
 from maskcli.losses.reductions import compute_reductions
 from maskcli.losses.registry import is_cross_entropy
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import BatchSizeLoss, LossGradient, LossOutput
-from maskcli.records.model import ModelInput
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch
 from maskcli.trace.unmasked import strip_masks
 

@@ -52,7 +52,7 @@ def _class_of(name: str) -> type:
     import keras
 
     known = {to_snake_case(kind.__name__): kind for kind in _classes()}
-    called = _described(keras.losses.get(name)) if is_known_loss(name) else name
+    called = _described(keras.losses.get(name)) if is_keras_loss(name) else name
     kind = known.get(to_snake_case(called))
     if kind is None:
         near = difflib.get_close_matches(name.lower(), known, n=1)
@@ -65,7 +65,7 @@ def _class_of(name: str) -> type:
     return kind
 
 
-def is_known_loss(name: str) -> bool:
+def is_keras_loss(name: str) -> bool:
     """Return whether Keras knows a loss of that name."""
     import keras
 

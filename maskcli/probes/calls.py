@@ -14,7 +14,7 @@ from maskcli.probes.local import is_timestepwise, measure_local_change
 from maskcli.records.arrays import Bools
 from maskcli.records.data import Occurrence
 from maskcli.records.evidence import INPUT, Failure, MaskSource, MisusedMask, MixingNormalization, TakenTimestep
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording, name_paths

@@ -21,8 +21,8 @@ from maskcli.probes.compare import (
     pair_calls,
 )
 from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Probe
-from maskcli.records.model import ModelInput
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording, record_run
 from maskcli.trace.rerun import perturb_by_rounding

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import CallRecord, record_run
 from maskcli.trace.run import list_output_tensors
 from maskcli.trace.values import as_float64, is_float

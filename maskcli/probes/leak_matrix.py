@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from maskcli.inputs.arguments import pack_arguments, select_rows
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput, find_primary
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.model import ModelInput, find_primary
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording, record_run
 from maskcli.trace.rerun import make_noise, replace_padding

@@ -13,8 +13,8 @@ from maskcli.inputs.arguments import lengthen, pack_arguments, rebuild_with_free
 from maskcli.probes.compare import compare_outputs, find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext, find_path, make_probe
 from maskcli.probes.local import is_timestepwise
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Probe
-from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import Recording, record_run
 from maskcli.trace.run import trace_recording
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.values import get_dtype, is_float

@@ -12,7 +12,7 @@ from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import SavingResult
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import get_mask, record_run
 from maskcli.trace.run import Run, list_output_tensors, trace_recording
 

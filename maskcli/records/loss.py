@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.html import HtmlRecord
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
 

@@ -7,7 +7,8 @@ import itertools
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.html import HtmlRecord
-from maskcli.records.model import ModelAbout, ModelInput, find_primary
+from maskcli.records.inputs import ModelInput, find_primary
+from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
 

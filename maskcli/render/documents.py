@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskcli.records.model import ModelInput, find_primary
+from maskcli.records.inputs import ModelInput, find_primary
 from maskcli.records.sequences import PaddedBatch
 
 if TYPE_CHECKING:

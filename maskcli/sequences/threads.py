@@ -72,7 +72,7 @@ def prefetch(items: Iterable[T]) -> Iterator[T]:
         pool.shutdown(cancel_futures=True)
 
 
-def map_each(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+def map_items(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
     """Return what ``work`` makes of each item, by threads that take many small ones at a time."""
     step = max(1, -(-len(items) // SHARES))
     shares = (items[start : start + step] for start in range(0, len(items), step))

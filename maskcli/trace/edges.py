@@ -11,7 +11,7 @@ import collections
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Edge
 from maskcli.trace.recorder import CallRecord, get_mask
 from maskcli.trace.run import Run, list_output_tensors

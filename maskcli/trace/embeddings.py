@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.records.evidence import Lookup
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import EmbeddingRow
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import Recording, name_paths

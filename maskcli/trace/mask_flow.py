@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import WHO_SEES_WHOM, CallRecord, Recording
 from maskcli.trace.rerun import depends_on_same_timestep
 from maskcli.trace.values import is_float

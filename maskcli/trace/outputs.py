@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskcli.inputs.arguments import pack_arguments, select_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import OutputEvidence
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import get_mask
 from maskcli.trace.run import Run, list_output_tensors, trace_model
 from maskcli.trace.values import get_dtype

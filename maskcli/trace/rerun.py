@@ -87,7 +87,7 @@ def _code_again(entry: CallRecord, inputs: list[Any]) -> list[Any] | None:
         return None
 
 
-def keep_all_but(entry: CallRecord, shape: tuple[int, ...], timestep: int) -> dict[int, Bools]:
+def mark_all_but(entry: CallRecord, shape: tuple[int, ...], timestep: int) -> dict[int, Bools]:
     """Return for each float input with timesteps of that shape all of them but one."""
     kept = np.ones(shape, bool)
     kept[:, timestep] = False
@@ -101,7 +101,7 @@ def depends_on_same_timestep(entry: CallRecord, output: Any, valid: Bools) -> bo
     """
     columns = np.flatnonzero(valid.any(axis=0))
     for timestep in {int(columns[0]), int(columns[-1])} if len(columns) else set():
-        keep = keep_all_but(entry, valid.shape, timestep)
+        keep = mark_all_but(entry, valid.shape, timestep)
         again = rerun_call(entry, keep, np.random.default_rng(1)) if keep else None
         if not again:
             return False

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import MaskFlow, follow_masks
 from maskcli.trace.recorder import WHO_SEES_WHOM, CallRecord, Recording, name_paths, record_run

@@ -11,6 +11,8 @@ import pytest
 from tests.browser.conftest import until
 from tests.browser.models import SCRIPT
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 NAMES = ("sample", "unmasked", "tagger", "transformer", "hostile")
 SECTIONS = ("verdict", "batch", "graph", "outputs", "leaks", "loss", "attention", "about")
 CELLS = ".mark-rect.role-mark path"
@@ -430,6 +432,7 @@ def test_print_scales_wide_elements(visit: Any) -> None:
 # The document within.
 
 
+@pytest.mark.slow(share=2 / 5)
 @pytest.mark.parametrize("name", NAMES)
 def test_document_is_embedded_unchanged(reports: Any, name: str) -> None:
     from maskcli.render.page.embedding import extract_document

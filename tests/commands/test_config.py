@@ -11,6 +11,8 @@ import pytest
 from maskcli.commands.config import ProjectConfig, read_config
 from maskcli.errors import UsageError
 
+pytestmark = pytest.mark.quick
+
 
 def written(folder: Path, text: str | bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,7 @@ def test_a_whole_batch_on_one_screen(run: Callable[..., Output]) -> None:
     assert [row.count("■") for row in shown] == [int(row.split()[-1]) for row in shown] == LENGTHS[:12] + LENGTHS[28:]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("how", ["full", "half"])
 @pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
 def test_no_line_is_wider_than_the_terminal(call: Callable[..., Output], command: str, how: str) -> None:

@@ -56,6 +56,7 @@ def test_every_command_is_tried() -> None:
     assert with_format == ARGUMENTS.keys() == set(COMMANDS)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(("name", "arguments"), EVERY, ids=[" ".join([name, *given]) for name, given in EVERY])
 def test_every_command_speaks_markdown(
     call: Callable[..., Output], tmp_path: Path, name: str, arguments: list[str]

@@ -41,8 +41,9 @@ def test_pad_draws_without_tensorflow(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", [("pad",), ("inspect",), ("inspect", "--picture", "outputs"), ("loss",)])
-def test_a_png_to_a_pipe_and_nothing_else(command: tuple[str, ...], tmp_path: Path) -> None:
-    done = raw(*command, "--format", "png", cwd=tmp_path)
+def test_a_png_to_a_pipe_and_nothing_else(command: tuple[str, ...], program: list[str], tmp_path: Path) -> None:
+    arguments = [*program, *command, "--format", "png"]
+    done = subprocess.run(arguments, capture_output=True, cwd=tmp_path, env=clean_environment(), timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.startswith(PNG)
     assert done.stdout.endswith(b"IEND\xaeB`\x82")

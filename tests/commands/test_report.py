@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -44,11 +45,12 @@ def test_a_page_asks_nothing_of_the_network(call: Call) -> None:
     assert "default-src 'none'" in page
 
 
-def test_equal_questions_have_equal_answers(call: Call) -> None:
-    for form in ("html", "json", "markdown", "table", "mermaid"):
-        first, second = (call("report", "--format", form) for _ in range(2))
-        assert first.exit_status == 0, first.stderr
-        assert first == second, form
+@pytest.mark.slow(share=2 / 5)
+@pytest.mark.parametrize("form", ["html", "json", "markdown", "table", "mermaid"])
+def test_equal_questions_have_equal_answers(call: Call, form: str) -> None:
+    first, second = (call("report", "--format", form) for _ in range(2))
+    assert first.exit_status == 0, first.stderr
+    assert first == second
 
 
 def test_a_report_is_read_again_from_its_page_and_from_its_json(call: Call, tmp_path: Path) -> None:
@@ -227,6 +229,7 @@ def test_the_library_reads_what_the_command_wrote(call: Call, tmp_path: Path) ->
         maskcli.read_report(str(ROOT / "README.md"))
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("picture", REPORT_PICTURES)
 def test_each_picture(call: Call, tmp_path: Path, picture: str) -> None:
     made = maskcli_report_of_attention(tmp_path)
@@ -240,15 +243,19 @@ def test_each_picture(call: Call, tmp_path: Path, picture: str) -> None:
 
 def maskcli_report_of_attention(folder: Path) -> str:
     """Write a report on a model with attention, which loses its mask, and return its path."""
+    path = folder / "report.json"
+    path.write_bytes(document_of_attention())
+    return str(path)
+
+
+@functools.cache
+def document_of_attention() -> bytes:
     ids = keras.Input((None,), name="ids", dtype="int32")
     hidden = keras.layers.Embedding(4000, 4, mask_zero=True)(ids)
     attention = keras.layers.MultiHeadAttention(2, 2, name="attention")
     again = keras.layers.MultiHeadAttention(1, 2, name="again")
     model = keras.Model(ids, again(*[attention(hidden, hidden) + 1.0] * 2))
-    report = maskcli.report(QUESTION, model=model, loss="mse", targets="zeros")
-    path = folder / "report.json"
-    path.write_bytes(dumps(make_report_document(report)))
-    return str(path)
+    return dumps(make_report_document(maskcli.report(QUESTION, model=model, loss="mse", targets="zeros")))
 
 
 def test_a_picture_of_one_thing_of_several(call: Call, tmp_path: Path) -> None:

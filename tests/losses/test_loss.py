@@ -326,6 +326,7 @@ def test_what_compile_is_given_goes_to_outputs(given: Any, names: list[str], exp
     assert match_outputs(given, names, ["first", "second"], "--loss") == expected
 
 
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("name", CASES)
 def test_evaluate_is_that_of_keras_at_every_batch_size(name: str) -> None:
     case = CASES[name]
@@ -367,6 +368,7 @@ def test_more_rows_than_are_traced_in_the_one_batch_that_fits() -> None:
     assert case.loss().keras_evaluate == pytest.approx(case.evaluate(40)["loss"], rel=1e-6)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("loss", ["mse", losses.MeanSquaredError(), losses.MeanSquaredError, "MeanSquaredError"])
 def test_an_uncompiled_model_with_a_loss_is_as_one_compiled_with_it(loss: Any) -> None:
     def bare() -> Model:
@@ -394,6 +396,7 @@ def test_options_are_those_of_the_class(options: dict[str, Any]) -> None:
     assert report.keras_evaluate == pytest.approx(Case(dense(loss=loss), IDS).evaluate()["loss"], rel=1e-6)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("width", "targets"),
     [(3, IDS), (3, IDS[..., None]), (3, ONE_HOT), (3, ONE_HOT.astype(int)), (1, IDS[..., None] % 2), (6, IDS)],
@@ -482,6 +485,7 @@ def pooling(masked: bool) -> Model:
     )
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("build", [lstm, attending, pooling])
 def test_unmasked_model_is_the_same_weights_without_masks(build: Callable[[bool], Model]) -> None:
     masked, bare = without_any_mask(build)
@@ -556,6 +560,7 @@ def gradient_of(model: Model, targets: Any, batch_size: int, loss: Any) -> list[
     return added
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("build", "targets", "loss"),
     [
@@ -655,6 +660,7 @@ def with_metrics(name: str) -> Case:
     return Case(lambda: dense(1 if judged is BINARY else 3, metrics=metrics(), **judged)(), targets)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_are_those_of_evaluate_and_of_valid_timesteps(name: str) -> None:
     case = with_metrics(name)
@@ -711,6 +717,7 @@ def test_the_trap_of_metrics() -> None:
     assert found["RootMeanSquaredError"] == (pytest.approx(0.5802, rel=1e-3), pytest.approx(0.1, rel=1e-5), True)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     "name", ["own test_step", "ignore_class", "weight regularizer", "several", "not to be made anew"]
 )
@@ -748,6 +755,7 @@ def test_states_and_seeds_are_left_as_they_were() -> None:
         np.testing.assert_array_equal(np.asarray(one), other)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", ["recurrent", "ignore_class", "dict of outputs"])
 def test_graphs_and_eager_runs_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def numbers(report: LossReport) -> list[float]:

@@ -14,8 +14,8 @@ from keras import layers
 import maskcli
 from maskcli.probes.compare import bound_rounding
 from maskcli.probes.context import ProbeContext
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe
-from maskcli.records.model import ModelInput
 from maskcli.trace.recorder import record_run
 from maskcli.trace.run import trace_model
 

@@ -12,8 +12,8 @@ from keras import layers
 
 from maskcli.probes import leak_matrix
 from maskcli.probes.leak_matrix import compute_leak_matrices
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.model import ModelInput
 from tests.traps import TRAPS, built
 
 TOKENS = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 6, 7, 8, 9], [5, 0, 0, 0, 0, 0]], "int32")
@@ -136,6 +136,7 @@ def test_the_model_is_left_as_it_was() -> None:
     assert all(np.array_equal(one, np.asarray(state)) for one, state in zip(before, lstm.states, strict=True))
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("make", TRAPS, ids=lambda make: make.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_it_agrees_with_the_probe_that_replaces_all_padding_at_once(make: Callable[[], Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from typing import Any
 
@@ -13,8 +12,14 @@ import pytest
 import maskcli
 from tests.zoo import IDS, RIGHT, WRONG, Animal, Kind, Side, padded, variants
 
-EVERY = bool(os.environ.get("ZOO_EVERY"))
-"""Set it to try every side with every length; otherwise each kind is tried once or twice."""
+
+def cases(kinds: dict[str, Kind]) -> list[Any]:
+    """Return names with side and length."""
+    distinct = variants(kinds)
+    return [
+        pytest.param(*case, marks=pytest.mark.slow(share=1 / 4) if case in distinct else pytest.mark.exhaustive)
+        for case in variants(kinds, every=True)
+    ]
 
 
 def findings(animal: Animal, side: Side) -> list[Any]:
@@ -23,13 +28,13 @@ def findings(animal: Animal, side: Side) -> list[Any]:
     return [found for found in report.findings if found.severity != "info"]
 
 
-@pytest.mark.parametrize(("name", "side", "length"), variants(RIGHT, EVERY))
+@pytest.mark.parametrize(("name", "side", "length"), cases(RIGHT))
 def test_a_right_model_gets_no_finding(name: str, side: Side, length: int | None) -> None:
     found = findings(RIGHT[name].made(side, length), side)
     assert not found, "\n".join(f"{each.code} {each.call}: {each.message}" for each in found)
 
 
-@pytest.mark.parametrize(("name", "side", "length"), variants(WRONG, EVERY))
+@pytest.mark.parametrize(("name", "side", "length"), cases(WRONG))
 def test_a_wrong_model_gets_a_finding_that_names_the_culprit(name: str, side: Side, length: int | None) -> None:
     kind = WRONG[name]
     found = findings(kind.made(side, length), side)
@@ -64,7 +69,7 @@ def results_by_hand(kind: Kind, replaced: bool) -> tuple[list[Any], Any] | None:
     return keras.tree.flatten(outputs), tokens != 0
 
 
-@pytest.mark.skipif(not EVERY, reason="the truth does not change with maskcli: ask with ZOO_EVERY=1")
+@pytest.mark.exhaustive  # The truth does not change with maskcli.
 @pytest.mark.parametrize("name", sorted(RIGHT))
 def test_the_truth_about_right_models_by_hand(name: str) -> None:
     """Other values in the embedding of padding move no result that counts."""

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 import maskcli
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.trace import AttentionMask, Inspection, OutputValues, Unmasked
 from maskcli.render import pictures
 from maskcli.render.charts import Figure, attention, batch, leaks, losses, outputs
@@ -222,6 +223,7 @@ FIGURES: dict[str, Figure | None] = {
 NONE = {"loss: one number of a whole batch"}
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_chart_is_drawn_without_a_warning(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     figure = FIGURES[name]
@@ -238,6 +240,7 @@ def test_every_chart_is_drawn_without_a_warning(name: str, capfd: pytest.Capture
     assert figure.spec["description"] == figure.about
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in NONE])
 def test_charts_hold_nothing_from_elsewhere_and_are_the_same_each_time(name: str) -> None:
     figure = FIGURES[name]
@@ -248,6 +251,7 @@ def test_charts_hold_nothing_from_elsewhere_and_are_the_same_each_time(name: str
     assert pictures.render_svg(figure) == pictures.render_svg(figure)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in NONE])
 def test_what_says_how_to_read_a_chart_has_room(name: str) -> None:
     figure = FIGURES[name]

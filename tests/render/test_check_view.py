@@ -20,6 +20,8 @@ from maskcli.render.parts import Limits
 from maskcli.render.terminal import make_file_console, render_bytes, render_text
 from maskcli.render.views.check import make_prose, view
 
+pytestmark = pytest.mark.quick
+
 LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
 CODE = "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`"
 LONG_CODE = f"`layer(x, {', '.join(f'mask_{index}=embedding.compute_mask(tokens)' for index in range(5))})`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -14,8 +15,8 @@ from hypothesis import given
 
 import maskcli
 from maskcli.records.check import CheckReport
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import LossReport
-from maskcli.records.model import ModelInput
 from maskcli.records.report import Report
 from maskcli.records.trace import Inspection
 from maskcli.render.codec import DTYPES, decode, encode
@@ -88,6 +89,7 @@ def test_what_the_verbs_return_comes_back() -> None:
         same(record, again(record))
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("make", TRAPS, ids=lambda make: make.__name__)
 @pytest.mark.filterwarnings("ignore")
 def test_reports_on_traps_come_back_through_their_document(make: Any) -> None:
@@ -100,13 +102,19 @@ def test_reports_on_traps_come_back_through_their_document(make: Any) -> None:
 
 
 def test_what_a_later_release_adds_is_left_out() -> None:
-    document = json.loads(dumps(make_report_document(maskcli.report(QUESTION))))
+    document = json.loads(written())
     document["record"]["mood"] = document["record"]["origin"]["mood"] = "new"
     assert read_report_document(document).origin.seed == 0
 
 
+@functools.cache
+def written() -> bytes:
+    """Return the document of a report, which takes long to make."""
+    return dumps(make_report_document(maskcli.report(QUESTION)))
+
+
 def damaged(change: Any) -> Any:
-    document = json.loads(dumps(make_report_document(maskcli.report(QUESTION))))
+    document = json.loads(written())
     change(document)
     return document
 

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.errors import UsageError
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.trace import Call, Edge, Inspection, OutputValues
 from maskcli.render.graph import layout as layouts
 from maskcli.render.graph.folding import choose_folds, count_visible
@@ -27,6 +28,8 @@ from maskcli.render.graph.html import SCRIPT, STYLE, render_graph_html
 from maskcli.render.graph.layout import lay_out_level
 from maskcli.render.graph.mermaid import MOST_EDGES, render_mermaid
 from maskcli.render.graph.svg import render_graph_svg
+
+pytestmark = pytest.mark.quick
 
 MASK = np.array([[True, True, False]])
 NASTY = "</script><script>alert('1')</script> \"q\" `t` |p| #35; %%{init}%% \x1b[31m\n<b>&amp;"

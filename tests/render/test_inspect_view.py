@@ -13,7 +13,8 @@ import pytest
 from rich.console import Console
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
 from maskcli.render.documents import dumps, make_inspect_document
@@ -22,6 +23,8 @@ from maskcli.render.tables import shorten_middle
 from maskcli.render.terminal import render_text
 from maskcli.render.views import inspect as inspect_view
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.quick
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "inspect.json").read_text())
 IDS = np.array([[5, 6, 7, 8], [9, 0, 11, 0], [12, 13, 0, 0]], "int32")
@@ -183,6 +186,7 @@ def test_lines_fit_the_screen(name: str, width: int) -> None:
     assert not [line for line in screen.splitlines() if len(line) > width]
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_documents_match_the_schema(name: str) -> None:
     read = document(CASES[name])

@@ -19,6 +19,7 @@ from hypothesis.strategies import floats, sampled_from
 from rich.console import Console
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import (
     BatchSizeLoss,
     Contribution,
@@ -29,7 +30,7 @@ from maskcli.records.loss import (
     MetricReport,
     Reduction,
 )
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.render.documents import dumps, make_loss_document
@@ -41,6 +42,8 @@ from maskcli.render.views.loss import view
 from maskcli.render.views.loss_batches import compute_exact_total, differs
 from maskcli.render.views.loss_heat import count_shared, make_loss_heatmap
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.quick
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "loss.json").read_text())
 
@@ -258,6 +261,7 @@ def test_lines_fit_the_screen(name: str, width: int) -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
+@pytest.mark.slow(share=1 / 5)
 @pytest.mark.parametrize("name", ["small", "long", "a mask that is wrong, long", "not finite", "weights"])
 def test_lines_fit_any_width(name: str) -> None:
     for width in range(58, 140):
@@ -268,6 +272,7 @@ def test_lines_fit_any_width(name: str) -> None:
         assert all(re.match(r"( [▁░▒▓█·!◆×…•] | max ratio| gradient|$|Where)", line) for line in below)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_all_shows_everything(name: str) -> None:
     screen = text(CASES[name], 400, everything=True)
@@ -275,6 +280,7 @@ def test_all_shows_everything(name: str) -> None:
     assert "long" in name or max(map(len, screen.splitlines())) <= 400
 
 
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("everything", [False, True])
@@ -666,6 +672,7 @@ def document(loss_report: LossReport) -> Any:
     return read
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
 def test_documents_match_the_schema(name: str) -> None:
     read, loss_report = document(CASES[name]), CASES[name]

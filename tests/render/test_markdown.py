@@ -32,6 +32,8 @@ from maskcli.render.parts import (
 )
 from maskcli.render.views import pad as pad_view
 
+pytestmark = pytest.mark.quick
+
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 NASTY = (
     "a|b", "<script>alert(1)</script>", "`", "``", "`code`", "a`b`c", "*x*", "**x**", "__x__", "_x_", "a_b", "[x](y)",

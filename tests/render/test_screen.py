@@ -20,6 +20,7 @@ from tests.conftest import Output
 LONG = "\n".join(" ".join(str((row * 37 + t) % 997 + 1) for t in range(row % 150 + 1)) for row in range(300)) + "\n"
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -49,6 +50,7 @@ def test_lines_fit_80_columns(call: Callable[..., Output], arguments: str, data:
     assert "\x1b" not in output
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("arguments", ["pad", "inspect", "inspect --mask-source all --last-only", "loss"])
 @pytest.mark.parametrize(
     "data",

@@ -28,6 +28,8 @@ from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
+pytestmark = pytest.mark.quick
+
 DATA_RULES = tuple(rule for rule in RULES if rule.about == "data")
 FOLDER = Path(maskcli.rules.__file__).parent
 NO_RULES = {"__init__", "base", "blame", "selection", "fixes"}
@@ -319,6 +321,7 @@ def test_empty_rows_alone_are_no_waste() -> None:
     assert list(found([[]] * 20, maxlen=5)) == ["MSK002"]
 
 
+@pytest.mark.slow(share=1)
 def test_the_fix_for_waste_is_code_that_runs() -> None:
     import tensorflow as tf
 

@@ -13,6 +13,8 @@ import pytest
 from tests.conftest import Output
 from tests.sequences.test_files import npy, npz
 
+pytestmark = pytest.mark.quick
+
 NOISE = bytes((index * 167 + 13) % 256 for index in range(400))
 
 BAD = [

@@ -28,6 +28,8 @@ from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.sources import Source
 
 MUTATIONS = int(os.environ.get("MASKCLI_MUTATIONS", "4000"))
+AT_ONCE = 100
+"""Damaged files of one case."""
 Rows = list[list[int]]
 
 
@@ -142,6 +144,7 @@ class Doubts:
             monkeypatch.setattr(module._Reader, "parse_strict", counted)
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("form", WRITTEN)
 @pytest.mark.parametrize("size", [30, 300, blocks.BLOCK])
 def test_every_form_is_read_as_the_plain_reader_reads_it(
@@ -292,11 +295,13 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
     return data
 
 
+@pytest.mark.slow(share=1 / 4)
+@pytest.mark.parametrize("first", range(0, MUTATIONS, AT_ONCE))
 def test_damaged_files_get_the_verdict_and_the_values_of_the_plain_reader(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: int
 ) -> None:
     path, verdicts = tmp_path / "data", set()
-    for seed in range(MUTATIONS):
+    for seed in range(first, first + AT_ONCE):
         chance = random.Random(seed)
         form = chance.choice(list(WRITTEN))
         entry, written = WRITTEN[form]

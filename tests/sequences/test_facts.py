@@ -18,6 +18,8 @@ from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
+pytestmark = pytest.mark.quick
+
 rows_of_ids = st.lists(st.lists(st.integers(-1, 5), max_size=7), min_size=1, max_size=8).filter(any)
 layouts = st.builds(
     Layout,
@@ -157,6 +159,7 @@ def test_arrays_with_holes_and_without_timesteps() -> None:
         assert (none.empty is None) == (shape[0] == 0)
 
 
+@pytest.mark.slow(share=1)
 def test_two_hundred_thousand_rows_take_seconds() -> None:
     lengths = np.random.default_rng(0).integers(0, 100, 200_000)
     splits = np.concatenate([[0], np.cumsum(lengths)])

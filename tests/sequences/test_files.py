@@ -21,6 +21,8 @@ from maskcli.sequences.files import LoadedSequences, expand_files, read_rows, re
 from maskcli.sequences.formats.base import Field
 from tests.conftest import Output
 
+pytestmark = pytest.mark.quick
+
 Write = Callable[[str, bytes | str], Path]
 ROWS = [[1, 2, 3], [], [40, -5]]
 
@@ -240,6 +242,7 @@ def test_where_names_the_line_of_an_error_found_later(write: Write) -> None:
         raise InputError(expected="x", received="y", fix="z", row=1, value=0)
 
 
+@pytest.mark.slow(share=1)
 def test_a_mask_in_the_file_says_what_is_valid(call: Callable[..., Output], write: Write) -> None:
     mask = np.array([[True, True, False], [True, True, True]])
     write("a.npz", npz(tokens=np.array([[1, 0, 0], [1, 2, 3]]), mask=mask))
@@ -311,6 +314,7 @@ def test_a_damaged_parquet_file_is_an_error_or_rows(write: Write, call: Callable
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.slow(share=1)
 def test_columns_feed_the_inputs_of_a_model(
     write: Write, call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -342,6 +346,7 @@ def test_columns_feed_the_inputs_of_a_model(
 # Patterns and directories.
 
 
+@pytest.mark.slow(share=1)
 def test_patterns_and_directories(call: Callable[..., Output], tmp_path: Path) -> None:
     folder = tmp_path / "shards"
     folder.mkdir()

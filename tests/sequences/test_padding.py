@@ -14,10 +14,13 @@ from maskcli.errors import InputError, UsageError
 from maskcli.sequences.padding import find_valid_timesteps
 from maskcli.sequences.ragged import unpad
 
+pytestmark = pytest.mark.quick
+
 SIDES = ("pre", "post")
 sequences = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=8), min_size=1, max_size=8).filter(any)
 
 
+@pytest.mark.slow(share=1)
 @pytest.mark.parametrize(
     ("padding", "truncating", "maxlen", "value", "dtype"),
     list(itertools.product(SIDES, SIDES, (None, 1, 2, 3, 5, 9), (0, -1, 7), ("int32", "int64", "int16", "uint8"))),
@@ -36,6 +39,7 @@ def test_agrees_with_keras_over_a_grid(
     np.testing.assert_array_equal(batch.tokens, expected)
 
 
+@pytest.mark.slow(share=1)
 @given(
     rows=sequences,
     padding=st.sampled_from(SIDES),

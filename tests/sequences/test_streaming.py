@@ -260,6 +260,7 @@ def peak_of(tmp_path: Path, *arguments: str) -> float:
     return int(done.stdout) / 1024
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
 @pytest.mark.parametrize("options", [[], ["--maxlen", "9"]], ids=["aside", "at once"])
 @pytest.mark.parametrize("kind", ["jsonl", "json", "npy"])

@@ -11,6 +11,8 @@ import pytest
 from maskcli.sequences import threads
 from maskcli.sequences.threads import map_in_order, prefetch
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("processors", [1, 2])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import AttentionMask
 from maskcli.trace import attention
 from maskcli.trace.attention import record_attention_masks

@@ -120,6 +120,7 @@ def test_laws_on_traps(name: str) -> None:
     hold_laws(maskcli.inspect(trap.arrays, model=trap.model))
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize(("name", "side", "length"), variants(RIGHT)[::5])
 @pytest.mark.filterwarnings("ignore")
 def test_laws_on_right_models(name: str, side: Side, length: int | None) -> None:

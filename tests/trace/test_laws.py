@@ -63,6 +63,7 @@ def outputs_of(report: maskcli.LossReport) -> np.ndarray:
     return np.asarray(built.keras_model(built.inputs(report.batch.tokens, report.first.valid)))
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("name", "model", "source", "padding"),
     [
@@ -102,6 +103,7 @@ def test_unmasked_model_is_the_same_weights_without_a_mask() -> None:
     assert dense.unmasked_model == dense.unmasked
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize(("model", "source"), list(itertools.product(MODELS, SOURCES)))
 @pytest.mark.parametrize("padding", ["pre", "post"])
 def test_more_padding_changes_nothing_at_valid_timesteps(model: str, source: str, padding: str) -> None:

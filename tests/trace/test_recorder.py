@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Call
 from maskcli.trace.recorder import record_run
 from maskcli.trace.run import Run, trace_model

@@ -106,6 +106,7 @@ def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> list
     return [name for name, value in before.items() if value.tobytes() != after[name].tobytes()]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 @pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
 def test_all_variables_are_as_they_were(build: Callable[[], Any], verb: Callable[..., Any]) -> None:

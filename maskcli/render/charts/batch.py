@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection
 from maskcli.render.charts import Figure, Spec, make_chart_name

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelAbout, ModelInput
+from maskcli.records.inputs import ModelInput
+from maskcli.records.model import ModelAbout
 from maskcli.records.trace import Call, Inspection, SourceResult
 from maskcli.render.numbers import DASH, format_short, make_fixed_formatter
 from maskcli.render.parts import (

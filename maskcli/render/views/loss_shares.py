@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Floats
+from maskcli.records.inputs import find_primary
 from maskcli.records.loss import Contribution, LengthGroup, LossOutput, LossReport
-from maskcli.records.model import find_primary
 from maskcli.render.heatmap import draw_row, find_level, list_row_glyphs, quantize_level
 from maskcli.render.numbers import (
     FormatNumber,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.model import ModelInput
+from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.render.numbers import FormatNumber, format_short, make_fixed_formatter
 from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, make_cell, mark

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import Side
-from maskcli.sequences.threads import has_several_processors, map_each, map_in_order
+from maskcli.sequences.threads import has_several_processors, map_in_order, map_items
 
 CHUNK = 2**20
 """Bytes of the rows that are worked on at once."""
@@ -140,7 +140,7 @@ def fill_matrix(values: Ints, rows: Rows, value: int, dtype: str) -> tuple[Ints,
         for chunk in chunks:
             work(chunk)
     else:
-        map_each(work, chunks)
+        map_items(work, chunks)
     return matrix.tokens, matrix.mask
 
 
@@ -150,7 +150,7 @@ def can_hold(dtype: str, values: Ints) -> bool:
         return True
     parts = [values[at] for at in _slices(0, len(values), count_rows_at_once(1, values.itemsize))]
     within = partial(_are_within, dtype)
-    return all(map_each(within, parts) if values.nbytes >= MANY else map(within, parts))
+    return all(map_items(within, parts) if values.nbytes >= MANY else map(within, parts))
 
 
 def _are_within(dtype: str, values: Ints) -> bool:

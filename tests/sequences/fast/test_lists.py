@@ -17,6 +17,8 @@ from maskcli.sequences.fast import lists, padding
 from maskcli.sequences.fast.lists import convert_lists, pad_lists
 from maskcli.sequences.ragged import as_ragged, join_rows
 
+pytestmark = pytest.mark.quick
+
 INTEGERS = st.integers(-(2**31), 2**31 - 1)
 ODD = (
     st.booleans()

@@ -15,6 +15,8 @@ from maskcli.sequences import threads
 from maskcli.sequences.fast import padding
 from maskcli.sequences.ragged import as_ragged
 
+pytestmark = pytest.mark.quick
+
 WAYS = {
     "table": {},
     "mask": {"TABLE": 0},
@@ -41,6 +43,7 @@ def ragged(rows: list[list[int]], dtype: str) -> RaggedSequences:
     return RaggedSequences(np.array(flat, dtype), np.cumsum([0, *map(len, rows)]))
 
 
+@pytest.mark.slow(share=1)
 @pytest.mark.usefixtures("way")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
@@ -73,6 +76,7 @@ def test_equals_keras(rows, padding, truncating, maxlen, value, source, dtype) -
     assert batch.layout == maskcli.pad(ragged(rows, "int8"), **options).layout
 
 
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("padding", ["pre", "post"])
 @pytest.mark.parametrize("truncating", ["pre", "post"])

@@ -7,6 +7,8 @@ import pytest
 
 from maskcli.sequences.fast.tokenizer import Frame, Workspace, tokenize
 
+pytestmark = pytest.mark.quick
+
 LINES = Frame(b"[", b"[", b"]\n", b", ")
 CLOSE = Frame(b"[", b"[", b"]\n", b",")
 TEXT = Frame(b"", b"", b"\n", b" ", loose=True)
