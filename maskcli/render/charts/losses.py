@@ -42,12 +42,10 @@ from maskcli.render.charts.looks import (
     make_rgba,
 )
 from maskcli.render.numbers import format_count, format_precise, format_significant
-from maskcli.render.views.loss_heat import COUNTS, broadcast_weights, classify_losses, weigh_losses
-from maskcli.render.views.loss_heat import HIDDEN as IS_HIDDEN
-from maskcli.render.views.loss_heat import LEFT_OUT as IS_LEFT_OUT
-from maskcli.render.views.loss_heat import NOT_FINITE as IS_NOT_FINITE
-from maskcli.render.views.loss_heat import PADDING as IS_PADDING
+from maskcli.render.timesteps import TimestepKind
+from maskcli.render.views.loss_heat import broadcast_weights, classify_losses, weigh_losses
 
+IS_LEFT_OUT, COUNTS, IS_HIDDEN, IS_PADDING, IS_NOT_FINITE = map(int, TimestepKind)
 LOOKS: dict[int, CellStyle] = {
     IS_LEFT_OUT: PADDING,
     COUNTS: CellStyle(make_rgba(BLUE, 0.45)),
