@@ -7,6 +7,9 @@ import re
 import textwrap
 from typing import Any
 
+LONGEST_ERROR = 10_000
+"""Characters of an error message that are searched; a file can make it long, and the search would take hours."""
+
 
 class ExitCode(enum.IntEnum):
     """The exit codes of the process; scripts rely on these numbers."""
@@ -104,7 +107,7 @@ class RaisedInCall(Exception):  # noqa: N818 - it adds the position to another e
 
 def summarize_error(error: BaseException) -> str:
     """Return the message of a foreign error on one line, without the colours and arguments that Keras adds."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)[:LONGEST_ERROR]).split("Arguments received by")[0]
     text = re.sub(r"\{\{.*?\}\}", "", text)  # The device TensorFlow ran on.
     text = re.sub(r"^Exception encountered when calling \S+\s+", "", text.strip())
     return textwrap.shorten(text, 400) or "no message"

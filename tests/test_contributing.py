@@ -137,3 +137,70 @@ def test_output_form_of_one_command(package: Path, maskcli: Maskcli) -> None:
     assert (package.parent / "a.shape").read_text() == "(3, 6)"
     assert "shape" not in maskcli("models", "--help")
     assert maskcli("models", "--format", "shape", exit_status=2) == ""
+
+
+RULE = '''
+"""The data has seven rows.
+
+A dummy, which only a test adds.
+
+Bad::
+
+    sequences = [[1]] * 7
+    options = dict(data_only=True)
+
+Good::
+
+    sequences = [[1]] * 6
+    options = dict(data_only=True)
+"""
+
+from collections.abc import Iterator
+
+from maskcli.records.check import Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence
+from maskcli.rules.base import make_finding
+
+CODE = "MSK099"
+SEVERITY = "error"
+
+
+def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
+    if facts.shape[0] == 7:
+        yield make_finding(__name__, message="The data has seven rows.", fix="Add a row.")
+'''
+
+
+def test_rule_is_a_file(package: Path, maskcli: Maskcli) -> None:
+    (package / "rules" / "seven_rows.py").write_text(RULE)
+    assert "seven-rows" in maskcli("rules")
+    assert "The data has seven rows" in maskcli("explain", "MSK099")
+    (package.parent / "seven.txt").write_text("3 1\n" * 7)
+    check = ("check", "seven.txt", "--data-only", "--select", "seven-rows", "--format", "json")
+    document = json.loads(maskcli(*check, exit_status=1))
+    assert [(finding["code"], finding["fix"]) for finding in document["findings"]] == [("MSK099", "Add a row.")]
+
+
+PROBE = '''
+"""Run the model again, without any change."""
+
+from maskcli.probes.context import ProbeContext, ProbeResult, make_probe
+
+
+def probe_repetition(context: ProbeContext) -> ProbeResult:
+    return make_probe("repetition", context, context.run.vary(), context.align())
+'''
+
+
+def test_probe_is_a_file_an_entry_and_a_label(package: Path, maskcli: Maskcli) -> None:
+    (package / "probes" / "repetition.py").write_text(PROBE)
+    leak = package / "probes" / "leak.py"
+    insert(leak, "from maskcli.probes.rounding", "from maskcli.probes.repetition import probe_repetition\n")
+    insert(leak, "ProbeResult(gradient))", "probe_repetition(context), ")
+    insert(leak, '"gradient")\n', '"repetition", ')
+    insert(package / "render" / "views" / "check.py", '    "gradient":', '    "repetition": "the same once more",\n')
+    assert "the same once more" in maskcli("check")
+    probes = json.loads(maskcli("check", "--format", "json"))["leak"]["probes"]
+    names = [(probe["name"], probe["applicable"], probe["max_abs_change"]) for probe in probes]
+    assert names[3] == ("repetition", True, 0.0)

@@ -1,4 +1,4 @@
-"""Notebooks: a real kernel runs real cells, and what they show is what the commands show."""
+"""Notebooks: a real kernel runs cells, whose HTML has the texts of the commands."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ CELLS = {
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What each cell showed, by type, in a notebook that a kernel of this interpreter ran."""
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Return the outputs of each cell by type, from a kernel of this interpreter."""
     folder = tmp_path_factory.mktemp("notebook")
     kernel = folder / "data" / "kernels" / KERNEL
     kernel.mkdir(parents=True)
@@ -58,7 +58,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
 
 
 def _execute(path: Path, folder: Path) -> None:
-    """Run a notebook in place, by nbclient in a process of its own, which leaves no loop or socket behind here."""
+    """Run a notebook in place, in a process of its own, so that no loop or socket stays open."""
     code = """
 import sys, nbformat, nbclient
 notebook = nbformat.read(sys.argv[1], as_version=4)
@@ -81,50 +81,52 @@ nbformat.write(notebook, sys.argv[1])
 
 
 def plain(html: str) -> str:
-    """The text of HTML without its style, a line for each row, its cells apart."""
+    """Return the text of HTML without its style, with a line for each row."""
     html = re.sub("<style>.*?</style>", "", html, flags=re.DOTALL)
     html = re.sub("</(th|td)>", " ", html)
     text = re.sub("<[^>]*>", "", html.replace("<br>", "\n"))
     return "\n".join(" ".join(line.split()) for line in unescape(text).splitlines())
 
 
-def test_a_notebook_shows_a_batch(shown: dict[str, dict[str, Any]]) -> None:
-    html = shown["pad"]["text/html"]
+def test_notebook_shows_a_batch(outputs: dict[str, dict[str, Any]]) -> None:
+    html = outputs["pad"]["text/html"]
     assert "sample 0 1 length\n" in plain(html)
     assert "0 1 2 2\n1 3 ·0 1\n" in plain(html)
     assert '<span class="mk-padding">·0</span>' in html
     assert html.startswith(f'<div class="maskcli">\n<style>{STYLE}</style>')
 
 
-def test_a_notebook_shows_an_inspection_and_no_script_of_a_name_runs(shown: dict[str, dict[str, Any]]) -> None:
-    html = shown["inspect"]["text/html"]
+def test_notebook_shows_an_inspection(outputs: dict[str, dict[str, Any]]) -> None:
+    """A script in the name of a layer does not run."""
+    html = outputs["inspect"]["text/html"]
     text = plain(html)
     assert "<script>alert(1)<|script>" in text
     assert "<script" not in html
-    assert re.search(r"Multiply ■ – drops a mask came in, none goes out", text)
+    assert re.search(r"Multiply ■ – drops receives a mask, returns none", text)
     assert '<span class="mk-on">■</span><span class="mk-off">□</span>' in html
     assert "Warning:" in html
 
 
-def test_a_notebook_shows_a_loss_and_a_check(shown: dict[str, dict[str, Any]]) -> None:
-    loss, check = plain(shown["loss"]["text/html"]), plain(shown["check"]["text/html"])
-    assert re.search(r"^masked \d+\.\d+ fit trains on it: mean over the mask's 3 timesteps", loss, re.MULTILINE)
+def test_notebook_shows_loss_and_check(outputs: dict[str, dict[str, Any]]) -> None:
+    loss, check = plain(outputs["loss"]["text/html"]), plain(outputs["check"]["text/html"])
+    assert re.search(r"^masked \d+\.\d+ training loss: mean over the 3 unmasked timesteps", loss, re.MULTILINE)
     assert re.search(r"^Keras evaluate \d", loss, re.MULTILINE)
     assert "! warning MSK101 mask-dropped: multiply (Multiply)\n" in check
-    assert "\nfix: Put it into a layer of your own with self.supports_masking = True" in check
-    assert "<script" not in shown["check"]["text/html"]
+    assert "\nfix: Wrap the operation in a custom layer that sets self.supports_masking = True" in check
+    assert "<script" not in outputs["check"]["text/html"]
     assert "× failed: 0 errors, 1 warning, 0 infos" in check
 
 
-def test_what_is_printed_is_as_ever(shown: dict[str, dict[str, Any]]) -> None:
-    assert shown["print"] == {}
-    assert shown["pad"]["text/plain"].startswith("PaddedBatch(tokens=")
+def test_notebook_prints_text(outputs: dict[str, dict[str, Any]]) -> None:
+    assert outputs["print"] == {}
+    assert outputs["pad"]["text/plain"].startswith("PaddedBatch(tokens=")
 
 
 # Without a notebook.
 
 
-def test_what_is_left_out_is_told_without_an_option_that_is_not_there() -> None:
+def test_html_omits_command_line_options() -> None:
+    """Notes of omissions do not mention an option of the command line."""
     batch = maskcli.pad([[row + 1] * (row % 90 + 1) for row in range(300)])
     text = plain(batch._repr_html_())
     assert "… 276 sequences not shown, " in text
@@ -133,27 +135,27 @@ def test_what_is_left_out_is_told_without_an_option_that_is_not_there() -> None:
     assert len(batch._repr_html_()) < 100_000
 
 
-def test_a_report_shows_its_verdict_and_all_its_parts() -> None:
+def test_report_has_verdicts_and_parts() -> None:
     report = maskcli.report([[1, 2], [3]])
     text = plain(report._repr_html_())
     for verdict in report.verdicts:
         assert verdict.question in text
         assert verdict.text in text
-    for said in (f"{len(report.check.checked)} rules checked", "Loss mse", "Path of the mask", "Outputs of lstm"):
-        assert said in text
+    for words in (f"{len(report.check.checked)} rules checked", "Loss mse", "Path of the mask", "Outputs of lstm"):
+        assert words in text
 
 
-def test_the_same_record_shows_the_same() -> None:
+def test_html_is_reproducible() -> None:
     batch = maskcli.pad([[1, 2], [3]])
     assert render_record(batch) == batch._repr_html_() == render_record(pickle.loads(pickle.dumps(batch)))
 
 
-def test_only_records_with_a_view_have_html() -> None:
+def test_unknown_type_has_no_html() -> None:
     with pytest.raises(TypeError, match="no view of a int"):
         render_record(3)
 
 
-def test_records_stay_what_they_are() -> None:
+def test_records_keep_their_behaviour() -> None:
     batch = maskcli.pad([[1, 2], [3]])
     assert isinstance(batch, HtmlRecord)
     assert batch != maskcli.pad([[1, 2], [3]])
@@ -162,7 +164,7 @@ def test_records_stay_what_they_are() -> None:
         batch.truncated_tokens = 1  # type: ignore[misc]
 
 
-def test_a_record_loads_no_renderer_before_a_notebook_asks() -> None:
+def test_records_load_no_renderer() -> None:
     code = "import sys, maskcli; maskcli.pad([[1]]); print([name for name in sys.modules if '.render' in name])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
     assert (done.stdout.strip(), done.stderr) == ("[]", "")

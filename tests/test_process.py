@@ -205,7 +205,7 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     line = f"ulimit -f 1; '{PYTHON}' -m maskcli pad big.txt --output out.npy"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment())
     assert (done.returncode, done.stdout) == (3, "")
-    assert "out.npy: expected a place to write to; received File too large" in done.stderr
+    assert "out.npy: expected a path that can be written to; received File too large" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["big.txt", "out.npy"]
     assert (tmp_path / "out.npy").read_text() == "old"
 

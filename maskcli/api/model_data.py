@@ -1,4 +1,4 @@
-"""A model and its data, brought together: a built-in model is made for the data, any other takes what it is given."""
+"""Pair a model with its data: a built-in model is built for the data, other models select their inputs from it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from maskcli.trace.run import ModelRun, RunCache
 
 @dataclasses.dataclass(frozen=True)
 class DataFile:
-    """A file to be read once the model has said what it takes.
+    """A file that is read after the model, by the names and types of its inputs.
 
     Attributes:
         path: ``-`` is standard input.
         input_format: a name of the formats, or ``auto``.
-        field: the field or array that feeds the first input; None leaves the choice to the names.
+        field: the field or array of the first input; None matches all fields by name.
     """
 
     path: str
@@ -44,17 +44,17 @@ class DataFile:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelAndData:
-    """A model with what it is called with.
+    """A model with its inputs.
 
     Attributes:
-        about: what model it is.
+        about: name, source and settings of the model.
         runs: the runs of the Keras model.
-        inputs: the inputs that it is called with.
-        batch: the sequences that were padded for it; None where the data are arrays as they are.
+        inputs: the inputs that the model is called with.
+        batch: the padded sequences; None if the data are arrays.
         ragged: the sequences of ``batch``.
-        more: arrays of the data that feed no input, such as targets, by name.
+        more: by name, arrays of the data that feed no input, such as targets.
         built: a built-in model with its settings; None for others.
-        where: names the place of a row of the data.
+        where: returns the position of a row of the data, for messages.
     """
 
     about: ModelAbout
@@ -76,7 +76,7 @@ class ModelAndData:
         return self.runs.get_run(self.inputs, unfold)
 
     def first(self, rows: int) -> ModelAndData:
-        """Return the same with the first rows of the data alone."""
+        """Return the same model with only the first rows of the data."""
         if rows >= len(self.inputs[0].values):
             return self
         few, ragged = slice(0, rows), self.ragged
@@ -92,7 +92,7 @@ class ModelAndData:
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
-        """Give the place in the data to errors that know only the row."""
+        """Add the position in the data to errors that know only the row."""
         try:
             yield
         except MaskcliError as error:
@@ -102,7 +102,7 @@ class ModelAndData:
 
 
 def names_builtin(model: object) -> bool:
-    """Return whether ``model`` names a built-in model; raise UsageError for text that names none at all."""
+    """Return whether ``model`` names a built-in model; raise UsageError for text that cannot name a model."""
     return isinstance(model, str) and kind_of(model) == "built-in"
 
 
@@ -121,20 +121,20 @@ def load_builtin(
 
 
 def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
-    """Return sequences for the built-in model ``name``, and the batch that they are padded to; raise as above."""
+    """Return sequences for the built-in model ``name``, and their padded batch; raise as ``load_builtin``."""
     if isinstance(sequences, Mapping | DataFile):
         raise UsageError(
             where=f"--model {name}",
             expected="sequences of ids",
             received="arrays by name",
-            fix=f"The built-in models ({', '.join(BUILTIN)}) take ids alone; name the array with --field.",
+            fix=f"The built-in models ({', '.join(BUILTIN)}) take only ids; name the array with --field.",
         )
     ragged = as_ragged(sequences)
     return ragged, pad_ragged(ragged, layout)
 
 
 def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:
-    """Return a built-in model with the sequences that it is called with.
+    """Build a model from its settings, and pair it with its sequences.
 
     Raises:
         ModelError: when Keras cannot build the model.
@@ -155,7 +155,7 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
 
 
 def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
-    """Return what a built-in model is called with: tokens, and the explicit mask where it takes one."""
+    """Return the inputs of a built-in model: tokens, and the mask of an explicit mask source."""
     tokens = ModelInput("tokens", batch.tokens, valid, "ids", batch.layout.value)
     if built.settings.mask_source != "explicit":
         return (tokens,)
@@ -202,11 +202,11 @@ def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[
 
 
 def load_dataset(data: object, specs: Sequence[InputSpec], layout: Layout, also: Mapping[str, str] = EMPTY) -> Dataset:
-    """Return the data of a file, arrays by name or sequences as the inputs ``specs``; without any, as they are named.
+    """Load a file, arrays by name or sequences as the inputs ``specs``; without specs, each array is an input.
 
     Raises:
         InputError: for data that cannot be read or padded.
-        ModelError: for inputs that the data has nothing for.
+        ModelError: for inputs that the data lacks.
     """
     if isinstance(data, DataFile):
         return read_dataset(data.path, specs, layout, data.input_format, data.field, also)

@@ -6,7 +6,7 @@ from maskcli.api.keywords import take_keywords
 from maskcli.records.options import select_options
 from maskcli.records.requests import PadRequest
 from maskcli.records.sequences import Layout, PaddedBatch
-from maskcli.sequences.fast.lists import pad_lists
+from maskcli.sequences.fast import pad_lists
 from maskcli.sequences.padding import check_layout, pad_ragged
 from maskcli.sequences.ragged import as_ragged
 

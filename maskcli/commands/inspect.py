@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from maskcli.errors import ExitCode
 from maskcli.records.requests import InspectRequest
 from maskcli.records.trace import Inspection
 from maskcli.render.forms import CommandResult
-from maskcli.render.parts import Limits, Part, Resolution
+from maskcli.render.parts import Limits, Resolution, Section
 
 
 @click.command()
@@ -56,7 +55,7 @@ def inspect(
     return ExitCode.DIFFERENT if inspection.mask_sources_agree is False else ExitCode.OK
 
 
-def _view(inspection: Inspection, heat: Resolution | None, limits: Limits) -> Sequence[Part]:
+def _view(inspection: Inspection, heat: Resolution | None, limits: Limits) -> list[Section]:
     if heat is None:
         from maskcli.render.views.inspect import view
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from maskcli.commands.source import SourceOptions, source_options
 from maskcli.records.loss import LossReport
 from maskcli.records.requests import LossRequest
 from maskcli.render.forms import CommandResult
-from maskcli.render.parts import Limits, Part, Resolution
+from maskcli.render.parts import Limits, Resolution, Section
 
 
 @click.command()
@@ -54,7 +53,7 @@ def loss(source: SourceOptions, arguments: dict[str, Any], output: HeatOptions) 
     )
 
 
-def _view(report: LossReport, heat: Resolution | None, limits: Limits) -> Sequence[Part]:
+def _view(report: LossReport, heat: Resolution | None, limits: Limits) -> list[Section]:
     if heat is None:
         from maskcli.render.views.loss import view
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import UsageError
 from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
 from maskcli.render.forms import CommandResult
-from maskcli.render.parts import Limits, Part, Resolution
+from maskcli.render.parts import Limits, Resolution, Section
 from maskcli.sequences.files import WRITABLE
 from maskcli.sequences.padding import pad_ragged
 
@@ -100,7 +99,7 @@ def _make_result(batch: PaddedBatch | Excerpt, heat: Resolution | None) -> Comma
     )
 
 
-def _view(batch: PaddedBatch | Excerpt, heat: Resolution | None, limits: Limits) -> Sequence[Part]:
+def _view(batch: PaddedBatch | Excerpt, heat: Resolution | None, limits: Limits) -> list[Section]:
     if heat is None or isinstance(batch, Excerpt):
         from maskcli.render.views.pad import view
 

@@ -85,10 +85,24 @@ class ProbeContext:
 
 @dataclasses.dataclass(frozen=True)
 class ProbeResult:
-    """A probe, and the first call whose result differs; the call gets its path when all probes are done."""
+    """A probe, and the first call whose result differs.
+
+    Calls get their paths when all probes are done.
+
+    Attributes:
+        probe: the probe, without the path of its first call.
+        first: the first call whose result differs; None if no result does.
+        also: such calls of further runs that the probe is based on.
+    """
 
     probe: Probe
     first: CallRecord | None = None
+    also: tuple[CallRecord, ...] = ()
+
+    @property
+    def calls(self) -> tuple[CallRecord, ...]:
+        """The calls that the trace must show."""
+        return self.also if self.first is None else (*self.also, self.first)
 
 
 def make_context(run: ModelRun, labels: NDArray[np.intp]) -> ProbeContext:

@@ -81,7 +81,7 @@ def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
     replace, replaced = _probe_replace(context, sources)
     lengths = LengthProbes(context, free, alone, clean=not (replace.probe.leaks or gradient.leaks))
     results = (replace, lengths.probe_alone(), lengths.probe_columns(), ProbeResult(gradient))
-    context = show_calls(context, [result.first for result in results if result.first is not None])
+    context = show_calls(context, [call for result in results for call in result.calls])
     probes = name_first_calls(context, results)
     return LeakResult(_make_leak(context, probes), context, replaced)
 

@@ -154,11 +154,14 @@ class LengthProbes:
         results = [
             make_probe("alone", self.context, alone.recording, self.context.align(alone.rows)) for alone in self.alone
         ]
+        calls = tuple(call for result in results for call in result.calls)
         for alone, result in zip(self.alone, results, strict=True):
             if self._may_be_position(result):
-                return self._discount_positions(result, alone.recording, alone.rows)
+                discounted = self._discount_positions(result, alone.recording, alone.rows)
+                return dataclasses.replace(discounted, also=calls)
         applicable = [result for result in results if result.probe.applicable]
-        return max(applicable, key=_rank, default=results[0])
+        worst = max(applicable, key=_rank, default=results[0])
+        return dataclasses.replace(worst, also=calls)
 
     def probe_columns(self) -> ProbeResult:
         """Add more padding to every row."""
@@ -171,7 +174,8 @@ class LengthProbes:
             return ProbeResult(Probe("columns", False, why=why))
         result = make_probe("columns", self.context, run, self.context.align())
         if self._may_be_position(result):
-            return self._discount_positions(result, run, np.flatnonzero(self.context.relevant))
+            discounted = self._discount_positions(result, run, np.flatnonzero(self.context.relevant))
+            return dataclasses.replace(discounted, also=result.calls)
         return result
 
     def _may_be_position(self, result: ProbeResult) -> bool:
@@ -198,7 +202,7 @@ class LengthProbes:
         leaking = [leak for leak in aligned if leak.probe.leaks]
         worst = max(leaking, key=lambda leak: leak.probe.max_abs_change or 0.0, default=None)
         if worst is None:
-            return ProbeResult(dataclasses.replace(result.probe, leaks=False, why=_POSITIONS))
+            return dataclasses.replace(result, probe=dataclasses.replace(result.probe, leaks=False, why=_POSITIONS))
         # Both runs are of the same model, so that a call has the same index in both.
         entries = self.context.base.entries
         same = None if worst.first is None else entries[worst.first.index]

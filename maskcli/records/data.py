@@ -30,9 +30,11 @@ class Bucket:
     sequences: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFacts:
     """Facts about one input of ids, without a model.
+
+    A fact that a new rule needs is a field with a default here, and one line in ``sequences/facts.py``.
 
     Attributes:
         name: of the input.
@@ -56,18 +58,18 @@ class DataFacts:
 
     name: str
     shape: tuple[int, int]
-    padding: str
-    truncating: str
-    value: int
-    inner_padding: Occurrence | None
-    empty: Occurrence | None
-    truncated_tokens: int
-    truncated_sequences: int
-    total_tokens: int
-    smallest: Occurrence | None
-    largest: Occurrence | None
-    input_dim: int | None
-    input_dim_from: str | None
-    padded_timesteps: int
-    buckets: tuple[Bucket, ...]
-    bucketed_timesteps: int
+    padding: str = "post"
+    truncating: str = "post"
+    value: int = 0
+    inner_padding: Occurrence | None = None
+    empty: Occurrence | None = None
+    truncated_tokens: int = 0
+    truncated_sequences: int = 0
+    total_tokens: int = 0
+    smallest: Occurrence | None = None
+    largest: Occurrence | None = None
+    input_dim: int | None = None
+    input_dim_from: str | None = None
+    padded_timesteps: int = 0
+    buckets: tuple[Bucket, ...] = ()
+    bucketed_timesteps: int = 0

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from maskcli.render.documents import dumps, make_document
-from maskcli.render.parts import Limits, Part
+from maskcli.render.parts import Limits, Section
 
 
 def _refuse_picture() -> bytes:
@@ -20,12 +20,12 @@ class CommandResult:
 
     Attributes:
         record: the record that the JSON document shows.
-        view: makes the parts that tables and Markdown consist of.
+        view: makes the sections that tables and Markdown consist of.
         picture: draws the SVG picture that the options select.
     """
 
     record: object
-    view: Callable[[Limits], Sequence[Part]]
+    view: Callable[[Limits], Sequence[Section]]
     picture: Callable[[], bytes] = _refuse_picture
 
 

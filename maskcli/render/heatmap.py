@@ -1,106 +1,102 @@
-"""Matrices as characters: one for each cell, or one for two cells that stand above each other."""
+"""Matrices as characters: one for each cell, or one for two cells of neighbouring rows."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from maskcli.render.fit import LEGEND_GAP, make_legend
-from maskcli.render.grid import describe_left_out, make_elision_note, make_gap_row
-from maskcli.render.parts import HEAT, Cell, Cells, Column, Heatmap, Limits, Part, Role, Table, Text, elide, make_cell
+from maskcli.records.arrays import Floats
+from maskcli.render.parts import (
+    GLYPHS,
+    HEAT,
+    Cell,
+    Cells,
+    Color,
+    Heatmap,
+    Part,
+    Role,
+    Table,
+    make_cell,
+    mark,
+    measure_cells,
+)
+from maskcli.render.tables import (
+    ROW_GAP,
+    Elision,
+    ItemColumn,
+    elide_axis,
+    fill_table,
+    flow_entries,
+    make_elision_note,
+    make_glyphs,
+    make_legend,
+    make_note,
+    note_missing,
+)
 from maskcli.tolerance import LEVEL_ABOUT_ZERO
 
-GLYPHS: dict[Role, str] = {
-    "padding": "·",
-    "dropped": "!",
-    "counted": "◆",
-    "on": "■",
-    "off": "□",
-    "heat0": "▁",
-    "heat1": "░",
-    "heat2": "▒",
-    "heat3": "▓",
-    "heat4": "█",
-    "error": "×",
-    "warning": "!",
-    "info": "•",
-}
-FILLS: frozenset[Role] = frozenset(("on", "off", *HEAT))
-"""Roles that fill a cell of two characters; of the others the glyph stands in it once."""
+WIDE: frozenset[Role] = frozenset(("on", "off", *HEAT))
+"""Roles whose glyph fills a cell of two characters; other glyphs are drawn once."""
 QUADRANTS = " ▗▖▄▝▐▞▟▘▚▌▙▀▜▛█"
-"""A character for each set of its quarters: 8 and 4 are the upper ones, from the left, 2 and 1 the lower ones."""
-WHOLE, LEFT, RIGHT, NONE = 3, 2, 1, 0
-"""What of its half of a character a cell fills, as quarters of the lower half; those of the upper are four times it."""
+"""A character for each set of its quarters, as bits: 8 upper left, 4 upper right, 2 lower left, 1 lower right."""
+UPPER_HALF, LOWER_HALF = "▀", "▄"
+WHOLE, LEFT, RIGHT, EMPTY = 3, 2, 1, 0
+"""The part of its half of a character that a cell fills, as bits of the lower half; shifted by 2 for the upper."""
 SHAPES: dict[Role, int] = {
-    **dict.fromkeys(("on", *HEAT), WHOLE), "counted": LEFT, "dropped": RIGHT, "warning": RIGHT, "padding": NONE,
+    **dict.fromkeys(("on", *HEAT), WHOLE), "counted": LEFT, "masked": RIGHT, "warning": RIGHT, "padding": EMPTY,
 }  # fmt: skip
-"""How half a character tells a role without its colour."""
-HALF_GLYPHS = {WHOLE: "▀▄", LEFT: "▘▖", RIGHT: "▝▗", NONE: "blank:"}
-"""Each shape in a legend: above and below."""
-SEAM = "⋮"
-"""Stands where rows or columns are left out."""
+"""The shape of each role in half a character, readable without colour."""
+SHAPE_KEYS = {WHOLE: "▀▄", LEFT: "▘▖", RIGHT: "▝▗", EMPTY: "blank:"}
+"""Each shape in a legend: in the upper half and in the lower half."""
 STEPS = 32
 """Shades of a level."""
 LEVELS = ("about 0", "to 25 %", "to 50 %", "to 75 %", "to")
+OF_LARGEST = ("", " of", " of", " of", "")
+"""The word between a level and the largest value."""
 RAMP = 20
-"""Characters of the ramp in a legend."""
+"""Characters of the colour ramp in a legend."""
 ANCHORS = ((75, 85, 190), (60, 130, 205), (75, 165, 165), (175, 185, 95), (255, 190, 40))
-"""From dark blue to light amber: no kind of colour blindness takes two for one, and each shows on black and white."""
-CellColor = Role | float | None
-"""The colour of a role, or of a level."""
+"""From dark blue to light amber, distinct for all kinds of colour blindness and visible on black and on white."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Span:
-    """Characters in one ink, on the ink ``paper``; None is what the terminal takes.
+class Screen:
+    """The abilities of a terminal: whether it has colours, and whether its encoding has more than ASCII."""
 
-    A level on paper of itself is a patch of colour, of which the characters are seen again where it is copied as text.
-    """
-
-    text: str
-    ink: CellColor = None
-    paper: CellColor = None
-
-
-SpanLine = tuple[Span, ...]
+    colours: bool
+    unicode: bool
 
 
 @dataclasses.dataclass(frozen=True)
 class _Frame:
-    """Where things stand on the screen.
+    """Positions on the screen.
 
     Attributes:
-        bands: the rows of each line; None is a line for those left out.
-        columns: those shown; None where some are left out.
-        each: characters that a column takes.
-        labels: in front of each line, of equal length.
-        beside: the width of each column of text at the right.
+        rows_per_line: rows that share a line: one or two.
+        lines: the lines displayed.
+        columns: the columns displayed.
+        cell_width: characters of a column.
     """
 
-    bands: list[tuple[int, ...] | None]
-    columns: list[int | None]
-    each: int
-    labels: list[str]
-    beside: list[int]
-
-    @property
-    def rows(self) -> list[int | None]:
-        """The rows shown, and None for those that are not."""
-        return _rows(self.bands)
+    rows_per_line: int
+    lines: Elision
+    columns: Elision
+    cell_width: int
 
 
-def quantize_level(part: float) -> int:
-    """Return 0 for about nothing, or else the quarter, from 1 to 4."""
-    return 0 if part < LEVEL_ABOUT_ZERO.value else min(4, max(1, math.ceil(4 * part)))
+def quantize_level(level: float) -> int:
+    """Return 0 for about zero, or else the quarter, from 1 to 4."""
+    if level < LEVEL_ABOUT_ZERO.value:
+        return 0
+    return min(4, max(1, math.ceil(4 * level)))
 
 
-def shade_level(part: float) -> tuple[int, int, int]:
-    """Return the red, green and blue of a level, lighter the larger it is."""
-    place = min(1.0, max(0.0, part)) * (len(ANCHORS) - 1)
+def shade_level(level: float) -> tuple[int, int, int]:
+    """Return the red, green and blue of a level; larger levels are lighter."""
+    place = min(1.0, max(0.0, level)) * (len(ANCHORS) - 1)
     before = min(int(place), len(ANCHORS) - 2)
     red, green, blue = (
         round(low + (high - low) * (place - before))
@@ -109,305 +105,298 @@ def shade_level(part: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-# Without knowing the screen.
-
-
-def make_matrix_table(heatmap: Heatmap) -> Table:
-    """Return the matrix as cells with roles that stand together, a row of the table for each row shown."""
-    frame = dataclasses.replace(_framed(heatmap, 1), each=1)
-    titles = (
-        Column(heatmap.axes[0]),
-        Column(_ruler(frame), "left"),
-        *(Column(title) for title, _ in heatmap.beside),
-    )
-
-    def show(row: int) -> tuple[Cells, ...]:
-        drawn = tuple(
-            Cell(SEAM, "muted") if at is None else Cell("", find_role(heatmap, row, at)) for at in frame.columns
-        )
-        return (make_cell(row, "label"), drawn, *(make_cell(texts[row]) for _, texts in heatmap.beside))
-
-    return Table(titles, tuple(make_gap_row(len(titles)) if row is None else show(row) for row in frame.rows))
-
-
-def make_matrix_parts(heatmap: Heatmap) -> list[Table | Text]:
-    """Return the matrix as a table, its legend and what is not shown, where nothing finer can be drawn."""
-    frame = _framed(heatmap, 1)
-    why = ["Drawn in full: half blocks are for a terminal."] if heatmap.resolution == "half" else []
-    return [
-        make_matrix_table(heatmap),
-        *(text for text in make_legend(_glyphs(heatmap), heatmap.limits) if isinstance(text, Text)),
-        *(Text((Cell(said, "muted"),)) for said in why),
-        *_left_out(heatmap, frame),
-    ]
-
-
 def find_role(heatmap: Heatmap, row: int, column: int) -> Role:
     """Return the role of a cell: that of its kind, or of its level."""
+    level = find_level(heatmap, row, column)
+    if level is None:
+        return heatmap.meanings[int(heatmap.kinds[row, column])][0]
+    return HEAT[quantize_level(level)]
+
+
+def find_level(heatmap: Heatmap, row: int, column: int) -> float | None:
+    """Return the level of a cell; None if its kind has none."""
     role = heatmap.meanings[int(heatmap.kinds[row, column])][0]
-    return HEAT[quantize_level(_level(heatmap, row, column))] if role in HEAT else role
+    if role not in HEAT:
+        return None
+    return float(get_levels(heatmap)[row, column])
 
 
-def _level(heatmap: Heatmap, row: int, column: int) -> float:
-    return 0.0 if heatmap.levels is None else float(heatmap.levels[row, column])
+def get_levels(heatmap: Heatmap) -> Floats:
+    """Return the levels of a matrix, zero by default."""
+    if heatmap.levels is None:
+        return np.zeros(heatmap.kinds.shape)
+    return heatmap.levels
 
 
-def expand_heatmaps(parts: Sequence[Part]) -> list[Part]:
-    """Return parts in which each matrix is ``make_matrix_parts``."""
-    return [one for part in parts for one in (make_matrix_parts(part) if isinstance(part, Heatmap) else (part,))]
+# Drawing.
 
 
-# On a screen.
+def expand_heatmaps(parts: Iterable[Part], screen: Screen | None = None) -> Iterator[Part]:
+    """Yield parts, with each matrix drawn for a screen, or for a page or Markdown."""
+    for part in parts:
+        if isinstance(part, Heatmap):
+            yield from draw_heatmap(part, screen)
+        else:
+            yield part
 
 
-def draw_heatmap(heatmap: Heatmap, colours: bool, unicode: bool) -> tuple[list[SpanLine], list[SpanLine]]:
-    """Return the lines that show a matrix, and those that say what they mean and what was left out.
-
-    Args:
-        heatmap: what is to be seen.
-        colours: whether there are any.
-        unicode: whether there are characters beside those of ASCII.
-    """
-    why = _not_in_half(heatmap, colours, unicode) if heatmap.resolution == "half" else None
-    half = heatmap.resolution == "half" and why is None
-    frame = _framed(heatmap, 2 if half else 1)
-    lines = (_line(heatmap, frame, index, half) for index in range(len(frame.bands)))
-    entries = _half_legend(heatmap) if half else _full_legend(heatmap, colours)
-    notes = [*([why] if why else []), *(text.cells[0].text for text in _left_out(heatmap, frame))]
-    return (
-        [_titles(heatmap, frame), *lines],
-        [*_wrapped(entries, heatmap.limits), *((Span(note, "muted"),) for note in notes)],
-    )
-
-
-def _not_in_half(heatmap: Heatmap, colours: bool, unicode: bool) -> str | None:
-    """Return why half blocks cannot tell what is to be seen; None where they can."""
-    roles = {role for role, _ in _occurring(heatmap)}
-    if not unicode:
-        return "Drawn in full: this encoding has no half blocks."
-    if not colours and roles & set(HEAT):
-        return "Drawn in full: half blocks tell levels by colour, and there is none here."
-    untold = next((said for role, said in _occurring(heatmap) if role not in SHAPES), None)
-    return f"Drawn in full: half blocks have no shape for {untold}." if untold else None
+def draw_heatmap(heatmap: Heatmap, screen: Screen | None = None) -> list[Part]:
+    """Return a matrix, its legend, and notes of omissions; without a screen, for a page or Markdown."""
+    notes: list[Part] = []
+    is_half = heatmap.resolution == "half"
+    if is_half and (obstacle := _find_obstacle(heatmap, screen)):
+        notes.append(make_note(f"Drawn in full: {obstacle}."))
+        is_half = False
+    if is_half:
+        frame = _lay_out(heatmap, 2)
+        legend = flow_entries(_make_half_legend(heatmap), heatmap.limits)
+    else:
+        frame = _lay_out(heatmap, 1)
+        legend = _make_full_legend(heatmap, has_ramp=screen is not None and screen.colours)
+    if screen is None:
+        frame = dataclasses.replace(frame, cell_width=1)
+    rows = len(heatmap.kinds) - sum(len(_list_rows(heatmap, frame, line)) for line in frame.lines.kept)
+    omissions = make_elision_note(note_missing(rows, heatmap.axes[0]), frame.columns.note)
+    return [_draw_table(heatmap, frame), *legend, *notes, *omissions]
 
 
-def _framed(heatmap: Heatmap, rows_a_line: int) -> _Frame:
+def _find_obstacle(heatmap: Heatmap, screen: Screen | None) -> str:
+    """Return why half blocks cannot represent the matrix; empty if they can."""
+    if screen is None:
+        return "half blocks are for a terminal"
+    if not screen.unicode:
+        return "this encoding has no half blocks"
+    meanings = _list_meanings(heatmap)
+    if not screen.colours and any(role in HEAT for role, _ in meanings):
+        return "half blocks need colours to show levels"
+    shapeless = (f"half blocks have no shape for {text}" for role, text in meanings if role not in SHAPES)
+    return next(shapeless, "")
+
+
+def _lay_out(heatmap: Heatmap, rows_per_line: int) -> _Frame:
     count, width = heatmap.kinds.shape
-    bands = [
-        None if at is None else tuple(range(at * rows_a_line, min(count, (at + 1) * rows_a_line)))
-        for at in elide(-(-count // rows_a_line), heatmap.limits.rows)
-    ]
-    labels = [SEAM if band is None else "–".join(map(str, dict.fromkeys((band[0], band[-1])))) for band in bands]
-    longest = max(map(len, (heatmap.axes[0], *labels)))
-    beside = _beside(heatmap, bands) if rows_a_line == 1 else []
-    taken = sum(width + 2 for width in beside) if rows_a_line == 1 else _margin_width(heatmap)
-    room = heatmap.limits.width - longest - 2 - taken
-    columns = _columns(width, room, heatmap.limits)
-    each = 2 if rows_a_line == 1 and 2 * len(columns) <= room else 1
-    return _Frame(bands, columns, each, [label.rjust(longest) for label in labels], beside)
+    lines = elide_axis(math.ceil(count / rows_per_line), heatmap.limits.rows, heatmap.axes[0])
+    frame = _Frame(rows_per_line, lines, elide_axis(width, None, heatmap.axes[1]), 1)
+    label = max(map(len, (heatmap.axes[0], *(_label_line(heatmap, frame, line) for line in lines.kept))))
+    room = heatmap.limits.width - label - 2
+    if rows_per_line == 2:
+        return dataclasses.replace(frame, columns=_choose_columns(width, room - _measure_marks(heatmap), heatmap))
+    room -= _measure_margins(heatmap, lines.kept)
+    columns = _choose_columns(width, room, heatmap)
+    # Cells of two characters are about square.
+    return dataclasses.replace(frame, columns=columns, cell_width=1 + (2 * len(columns.indices) <= room))
 
 
-def _rows(bands: list[tuple[int, ...] | None]) -> list[int | None]:
-    return [row for band in bands for row in (band or (None,))]
+def _list_rows(heatmap: Heatmap, frame: _Frame, line: int) -> range:
+    """Return the rows of a line."""
+    start = line * frame.rows_per_line
+    return range(start, min(len(heatmap.kinds), start + frame.rows_per_line))
 
 
-def _beside(heatmap: Heatmap, bands: list[tuple[int, ...] | None]) -> list[int]:
-    """Return the width of each column of text, of the rows shown."""
-    shown = [row for row in _rows(bands) if row is not None]
-    return [max(map(len, (title, *(texts[row] for row in shown)))) for title, texts in heatmap.beside]
+def _label_line(heatmap: Heatmap, frame: _Frame, line: int) -> str:
+    rows = _list_rows(heatmap, frame, line)
+    return "–".join(map(str, dict.fromkeys((rows[0], rows[-1]))))
 
 
-def _columns(count: int, room: int, limits: Limits) -> list[int | None]:
-    """Return the columns to show: all where they fit, or what does beside the seam."""
+def _measure_margins(heatmap: Heatmap, rows: Sequence[int]) -> int:
+    """Return the characters of the columns of text, over the rows displayed."""
+    return sum(2 + max(map(len, (title, *(texts[row] for row in rows)))) for title, texts in heatmap.margin)
+
+
+def _measure_marks(heatmap: Heatmap) -> int:
+    """Return the characters of the marks to the right of half blocks."""
+    return measure_cells(_draw_marks(heatmap))
+
+
+def _choose_columns(count: int, room: int, heatmap: Heatmap) -> Elision:
+    """Return the columns to display: all if they fit, or as many as fit next to the gap."""
+    limits = heatmap.limits
     if limits.everything or (limits.columns is None and count <= room):
-        return list(range(count))
-    return elide(count, limits.columns or max(2, room - 1))
+        return elide_axis(count, None, heatmap.axes[1])
+    return elide_axis(count, limits.columns or max(2, room - 1), heatmap.axes[1])
 
 
-def _margin_width(heatmap: Heatmap) -> int:
-    marks = sum(_marked(role) for role, _ in _occurring(heatmap))
-    return 2 + marks if marks else 0
-
-
-def _ruler(frame: _Frame) -> str:
-    """Return the numbers above the columns, each where its column begins, as many as stand apart."""
-    width = frame.each * len(frame.columns)
+def _draw_ruler(frame: _Frame) -> str:
+    """Return numbers above the columns, each where its column begins, as many as stay apart."""
+    indices = frame.columns.indices
+    width = frame.cell_width * len(indices)
     ruler = ""
-    for place, at in enumerate(frame.columns):
-        behind_seam = place > 0 and frame.columns[place - 1] is None
-        start = place * frame.each
-        if at is None or not (behind_seam or at % (10 // frame.each) == 0) or (ruler and start <= len(ruler)):
+    for place, column in enumerate(indices):
+        start = place * frame.cell_width
+        after_gap = place > 0 and indices[place - 1] is None
+        if column is None or not (after_gap or column % (10 // frame.cell_width) == 0):
             continue
-        if start + len(str(at)) <= max(width, 1):
-            ruler = ruler.ljust(start) + str(at)
+        is_apart = not ruler or start > len(ruler)
+        if is_apart and start + len(str(column)) <= max(width, 1):
+            ruler = ruler.ljust(start) + str(column)
     return ruler.ljust(width)
 
 
-def _titles(heatmap: Heatmap, frame: _Frame) -> SpanLine:
-    first = heatmap.axes[0].rjust(len(frame.labels[0]) if frame.labels else 0)
-    titles = (f"  {title.rjust(width)}" for (title, _), width in zip(heatmap.beside, frame.beside, strict=False))
-    return (Span(f"{first}  {_ruler(frame)}{''.join(titles)}", "strong"),)
+def _draw_table(heatmap: Heatmap, frame: _Frame) -> Table:
+    """Return a table with one column of characters."""
+    columns: list[ItemColumn[int]] = [
+        ItemColumn(heatmap.axes[0], lambda line: make_cell(_label_line(heatmap, frame, line), "label")),
+        ItemColumn(_draw_ruler(frame), lambda line: _draw_line(heatmap, frame, line), "left"),
+    ]
+    if frame.rows_per_line == 1:
+        columns += [_make_margin_column(title, texts) for title, texts in heatmap.margin]
+    return fill_table(columns, frame.lines)
 
 
-def _line(heatmap: Heatmap, frame: _Frame, index: int, half: bool) -> SpanLine:
-    band, label = frame.bands[index], frame.labels[index]
-    if band is None:
-        return (Span(f"{label}  {SEAM}", "muted"),)
-    if half:
-        cells = (_pair(heatmap, band, at) for at in frame.columns)
-        return (Span(f"{label}  ", "label"), *_merged(cells), *_margin(heatmap, band))
-    wide = (_single(heatmap, band[0], at, frame.each) for at in frame.columns)
-    beside = zip(heatmap.beside, frame.beside, strict=True)
-    texts = (Span(f"  {texts[band[0]].rjust(width)}") for (_, texts), width in beside)
-    return (Span(f"{label}  ", "label"), *_merged(wide), *texts)
+def _make_margin_column(title: str, texts: tuple[str, ...]) -> ItemColumn[int]:
+    return ItemColumn(title, lambda row: make_cell(texts[row]))
 
 
-def _single(heatmap: Heatmap, row: int, column: int | None, width: int) -> Span:
+def _draw_line(heatmap: Heatmap, frame: _Frame, line: int) -> Cells:
+    if frame.rows_per_line == 1:
+        return tuple(_draw_cell(heatmap, line, column, frame.cell_width) for column in frame.columns.indices)
+    rows = _list_rows(heatmap, frame, line)
+    pairs = (_draw_pair(heatmap, rows, column) for column in frame.columns.indices)
+    return (*pairs, *_draw_marks(_select_rows(heatmap, rows)))
+
+
+def draw_row(heatmap: Heatmap, row: int, columns: Elision | None = None) -> Cells:
+    """Return the glyphs of a row, of all columns by default, for a table that has other columns, too."""
+    if columns is None:
+        columns = elide_axis(heatmap.kinds.shape[1], None, heatmap.axes[1])
+    return make_glyphs(columns, lambda column: find_role(heatmap, row, column))
+
+
+def _draw_cell(heatmap: Heatmap, row: int, column: int | None, width: int) -> Cell:
     if column is None:
-        return Span(SEAM.ljust(width), "muted")
-    role = find_role(heatmap, row, column)
-    glyph = GLYPHS[role] * width if role in FILLS else GLYPHS[role].ljust(width)
-    ink = _ink(heatmap, row, column)
-    return Span(glyph, ink, ink if role in HEAT else None)
+        return Cell(ROW_GAP.ljust(width), "muted")
+    role, level = find_role(heatmap, row, column), _round_level(find_level(heatmap, row, column))
+    glyph = GLYPHS[role]
+    if role in WIDE:
+        glyph *= width
+    return Cell(glyph.ljust(width), role, level, level)
 
 
-def _pair(heatmap: Heatmap, band: tuple[int, ...], column: int | None) -> Span:
-    """Return the character of one cell, or of two, the first of them above.
-
-    Two that are whole differ by ink and paper. Otherwise shapes tell all, and the ink is that of a level, if there is
-    one, which nothing else tells.
-    """
+def _draw_pair(heatmap: Heatmap, rows: range, column: int | None) -> Cell:
+    """Return the character of one cell, or of two, the first one above."""
     if column is None:
-        return Span(SEAM, "muted")
-    shapes = [SHAPES[find_role(heatmap, row, column)] for row in band]
-    inks = [_ink(heatmap, row, column) for row in band]
-    if shapes == [WHOLE, WHOLE] and inks[0] != inks[1]:
-        return Span(QUADRANTS[4 * WHOLE], inks[0], inks[1])
-    upper, lower = (*shapes, NONE)[:2]
-    _, ink = max(zip(shapes, inks, strict=True), key=lambda one: one[0])
-    return Span(QUADRANTS[4 * upper + lower], ink)
+        return Cell(ROW_GAP, "muted")
+    roles = [find_role(heatmap, row, column) for row in rows]
+    levels = [_round_level(find_level(heatmap, row, column)) for row in rows]
+    colors: list[Color] = [role if level is None else level for role, level in zip(roles, levels, strict=True)]
+    shapes = [SHAPES[role] for role in roles]
+    # Two whole cells fill the character, so that only ink and paper can tell them apart.
+    if shapes == [WHOLE, WHOLE] and colors[0] != colors[1]:
+        return Cell(UPPER_HALF, roles[0], levels[0], colors[1])
+    # Otherwise shapes tell the roles apart, and the one ink is that of the whole cell, which may be a level.
+    upper, lower = (*shapes, EMPTY)[:2]
+    inked = shapes.index(max(shapes))
+    return Cell(QUADRANTS[4 * upper + lower], roles[inked], levels[inked])
 
 
-def _margin(heatmap: Heatmap, band: tuple[int, ...]) -> SpanLine:
-    """Return the glyphs of what is easily overlooked, where it stands in these rows, shown or not."""
-    kinds = set(np.unique(heatmap.kinds[list(band)]).tolist())
-    roles = [role for kind, (role, _) in enumerate(heatmap.meanings) if kind in kinds and _marked(role)]
-    return tuple(Span(f"{'' if at else '  '}{GLYPHS[role]}", role) for at, role in enumerate(roles))
+def _draw_marks(heatmap: Heatmap) -> Cells:
+    """Return marks for the rare cells of a matrix, to the right of it, including those left out."""
+    roles = [role for role, _ in _list_meanings(heatmap) if _needs_mark(role)]
+    if not roles:
+        return ()
+    return (Cell("  "), *map(mark, roles))
 
 
-def _marked(role: Role) -> bool:
+def _needs_mark(role: Role) -> bool:
+    """Return whether the shape of a role is small, and easily overlooked."""
     return SHAPES.get(role) in (LEFT, RIGHT)
 
 
-def _ink(heatmap: Heatmap, row: int, column: int) -> CellColor:
-    role = find_role(heatmap, row, column)
-    return round(STEPS * _level(heatmap, row, column)) / STEPS if role in HEAT else role
+def _round_level(level: float | None) -> float | None:
+    """Return a level in steps, so that neighbours may share a colour."""
+    if level is None:
+        return None
+    return round(STEPS * level) / STEPS
 
 
-def _merged(dabs: Iterator[Span]) -> Iterator[Span]:
-    """Yield fewer dabs that look the same."""
-    for (ink, paper), alike in itertools.groupby(dabs, lambda dab: (dab.ink, dab.paper)):
-        yield Span("".join(dab.text for dab in alike), ink, paper)
+def _select_rows(heatmap: Heatmap, rows: Sequence[int]) -> Heatmap:
+    return dataclasses.replace(heatmap, kinds=heatmap.kinds[list(rows)], levels=get_levels(heatmap)[list(rows)])
 
 
-# What it means.
+# Legends.
 
 
-def _occurring(heatmap: Heatmap) -> list[tuple[Role, str]]:
-    """Return the meanings of the kinds that there are, shown or not; what counts comes first."""
+def list_row_glyphs(heatmap: Heatmap, rows: Sequence[int]) -> list[tuple[Role, str]]:
+    """Return the meaning of each glyph that occurs in these rows; levels first."""
+    return _list_glyphs(_select_rows(heatmap, rows))
+
+
+def _list_glyphs(heatmap: Heatmap) -> list[tuple[Role, str]]:
+    return [*_list_levels(heatmap), *_list_marks(heatmap)]
+
+
+def _list_marks(heatmap: Heatmap) -> list[tuple[Role, str]]:
+    """Return the meanings of kinds that have no levels."""
+    return [(role, text) for role, text in _list_meanings(heatmap) if role not in HEAT]
+
+
+def _list_meanings(heatmap: Heatmap) -> list[tuple[Role, str]]:
+    """Return the meanings of the kinds that occur; whole shapes come first."""
     present = set(np.unique(heatmap.kinds).tolist())
-    occurring = [meaning for kind, meaning in enumerate(heatmap.meanings) if kind in present]
-    return sorted(occurring, key=lambda meaning: SHAPES.get(meaning[0]) != WHOLE)
+    meanings = [meaning for kind, meaning in enumerate(heatmap.meanings) if kind in present]
+    return sorted(meanings, key=lambda meaning: SHAPES.get(meaning[0]) != WHOLE)
 
 
-def _glyphs(heatmap: Heatmap) -> list[tuple[Role, str]]:
-    """Return what each glyph means, of a level in quarters of the largest."""
-    occurring = _occurring(heatmap)
-    marks = [(role, said) for role, said in occurring if role not in HEAT]
-    return [*(_quarters(heatmap) if len(marks) < len(occurring) else ()), *marks]
-
-
-def _quarters(heatmap: Heatmap) -> list[tuple[Role, str]]:
-    """Return what the glyphs of levels mean, of those that there are."""
-    heat = [kind for kind, (role, _) in enumerate(heatmap.meanings) if role in HEAT]
-    parts = np.zeros(1) if heatmap.levels is None else heatmap.levels[np.isin(heatmap.kinds, heat)]
-    steps = np.where(parts < LEVEL_ABOUT_ZERO.value, 0, np.clip(np.ceil(4 * parts), 1, 4))
-    *_, largest = levels = np.unique(steps).astype(int).tolist()
-    entries = [(HEAT[one], LEVELS[one]) for one in levels]
+def _list_levels(heatmap: Heatmap) -> list[tuple[Role, str]]:
+    """Return the meanings of the level glyphs that occur."""
+    kinds = [kind for kind, (role, _) in enumerate(heatmap.meanings) if role in HEAT]
+    levels = get_levels(heatmap)[np.isin(heatmap.kinds, kinds)]
+    steps = np.where(levels < LEVEL_ABOUT_ZERO.value, 0, np.clip(np.ceil(4 * levels), 1, 4))
+    present = np.unique(steps).astype(int).tolist()
+    entries = [(HEAT[step], LEVELS[step]) for step in present]
+    largest = max(present, default=0)
     if largest:
-        entries[-1] = (HEAT[largest], f"{LEVELS[largest]}{'' if largest == 4 else ' of'} {_largest(heatmap)}")
+        entries[-1] = (HEAT[largest], f"{LEVELS[largest]}{OF_LARGEST[largest]} {_describe_largest(heatmap)}")
     return entries
 
 
-def _largest(heatmap: Heatmap) -> str:
+def _describe_largest(heatmap: Heatmap) -> str:
     scale = heatmap.scale
     if scale is None:
         return "the largest"
-    since = "" if scale.smallest == "0" else f", from {scale.smallest} on"
-    return f"the largest {scale.what}, {scale.largest}{since}"
+    largest = f"the largest {scale.quantity}, {scale.largest}"
+    return largest if scale.smallest == "0" else f"{largest}, starting at {scale.smallest}"
 
 
-def _full_legend(heatmap: Heatmap, colours: bool) -> list[SpanLine]:
-    """Return what glyphs mean; with colours, those of levels as a ramp."""
-    ramp = _ramp(heatmap) if colours else None
-    glyphs = [(role, said) for role, said in _glyphs(heatmap) if ramp is None or role not in HEAT]
-    return [
-        *([ramp] if ramp else []),
-        *((Span(GLYPHS[role], role), Span(f" {said}", "muted")) for role, said in glyphs),
-    ]
+def _make_full_legend(heatmap: Heatmap, has_ramp: bool) -> list[Part]:
+    """Return the meanings of glyphs; with a ramp, that of the levels is their colours."""
+    ramp = _make_ramp(heatmap)
+    if not has_ramp or not ramp:
+        return make_legend(_list_glyphs(heatmap), heatmap.limits)
+    marks = ((mark(role), Cell(f" {text}", "muted")) for role, text in _list_marks(heatmap))
+    return flow_entries([ramp, *marks], heatmap.limits)
 
 
-def _half_legend(heatmap: Heatmap) -> list[SpanLine]:
-    """Return what shapes mean, above and below, and levels as a ramp."""
-    lines: list[SpanLine] = []
-    occurring = _occurring(heatmap)
-    told = [(role, said) for role, said in occurring if role not in HEAT]
-    shapes = [
-        (Span(HALF_GLYPHS[SHAPES[role]] + (GLYPHS[role] if _marked(role) else ""), role), Span(f" {said}", "muted"))
-        for role, said in told
-    ]
-    ramp = _ramp(heatmap, "█")
-    if ramp is not None:
-        both = (Span(HALF_GLYPHS[WHOLE]), Span(f" the first and the second {heatmap.axes[0]} of a line", "muted"))
-        lines = [ramp, both]
-    elif len(told) < len(occurring):
-        lines = [(Span(HALF_GLYPHS[WHOLE], 0.0), Span(f" {LEVELS[0]}", "muted"))]
-    return [*lines, *shapes]
+def _make_half_legend(heatmap: Heatmap) -> list[Cells]:
+    """Return the meanings of shapes in the upper and in the lower half, and the levels as a ramp."""
+    shapes = [(Cell(_draw_shape_key(role), role), Cell(f" {text}", "muted")) for role, text in _list_marks(heatmap)]
+    ramp = _make_ramp(heatmap, "█")
+    if ramp:
+        both = (Cell(SHAPE_KEYS[WHOLE]), Cell(f" the first and the second {heatmap.axes[0]} of a line", "muted"))
+        return [ramp, both, *shapes]
+    if _list_levels(heatmap):
+        return [(Cell(SHAPE_KEYS[WHOLE], HEAT[0], 0.0), Cell(f" {LEVELS[0]}", "muted")), *shapes]
+    return [*shapes]
 
 
-def _ramp(heatmap: Heatmap, glyph: str = "") -> SpanLine | None:
-    """Return the shades between the smallest and the largest; None where no level is more than nothing."""
+def _draw_shape_key(role: Role) -> str:
+    key = SHAPE_KEYS[SHAPES[role]]
+    return key + GLYPHS[role] if _needs_mark(role) else key
+
+
+def _make_ramp(heatmap: Heatmap, glyph: str = "") -> Cells:
+    """Return the shades between the smallest and the largest level; empty if all levels are zero."""
     scale, levels = heatmap.scale, heatmap.levels
-    if scale is None or levels is None or not any(role in HEAT for role, _ in _occurring(heatmap)) or not levels.any():
-        return None
-    parts = [step / (RAMP - 1) for step in range(RAMP)]
-    shades = ((part, round(STEPS * part) / STEPS) for part in parts)
-    dabs = (Span(glyph or GLYPHS[HEAT[quantize_level(part)]], ink, None if glyph else ink) for part, ink in shades)
-    return (
-        Span(f"{scale.smallest} ", "muted"),
-        *_merged(dabs),
-        Span(f" {scale.largest}, the largest {scale.what}", "muted"),
-    )
+    if scale is None or levels is None or not levels.any() or not _list_levels(heatmap):
+        return ()
+    shades = (_draw_shade(step / (RAMP - 1), glyph) for step in range(RAMP))
+    largest = Cell(f" {scale.largest}, the largest {scale.quantity}", "muted")
+    return (Cell(f"{scale.smallest} ", "muted"), *shades, largest)
 
 
-def _wrapped(entries: list[SpanLine], limits: Limits) -> list[SpanLine]:
-    """Return entries on lines that never part one of them."""
-    lines: list[list[Span]] = []
-    taken = limits.width
-    for entry in entries:
-        width = sum(len(dab.text) for dab in entry)
-        if taken + len(LEGEND_GAP) + width >= limits.width:
-            lines.append([])
-            taken = 1
-        else:
-            lines[-1].append(Span(LEGEND_GAP))
-            taken += len(LEGEND_GAP)
-        lines[-1] += entry
-        taken += width
-    return [tuple(line) for line in lines]
-
-
-def _left_out(heatmap: Heatmap, frame: _Frame) -> list[Text]:
-    count, width = heatmap.kinds.shape
-    row, column = heatmap.axes
-    return make_elision_note(describe_left_out(frame.rows, count, row), describe_left_out(frame.columns, width, column))
+def _draw_shade(level: float, glyph: str) -> Cell:
+    """Return a character of a ramp: ``glyph``, or the glyph of the level on a patch of its colour."""
+    role, step = HEAT[quantize_level(level)], _round_level(level)
+    if glyph:
+        return Cell(glyph, role, step)
+    return Cell(GLYPHS[role], role, step, step)

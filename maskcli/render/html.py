@@ -1,15 +1,32 @@
-"""Parts to a fragment of HTML, with the style that goes with it: nothing is loaded, and nothing runs."""
+"""Parts as a fragment of HTML, with its style: nothing is loaded, and no script runs."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from maskcli.render.grid import SEE_ALL
-from maskcli.render.heatmap import GLYPHS
-from maskcli.render.parts import Cell, Cells, Code, Column, Heading, Paragraph, Part, Remarks, Role, Table, Text
+from maskcli.render.parts import (
+    GLYPHS,
+    KIND_ROLES,
+    Cell,
+    Cells,
+    Code,
+    Column,
+    Heading,
+    Paragraph,
+    Part,
+    Remarks,
+    Role,
+    Section,
+    Table,
+    Text,
+    iterate_parts,
+)
+from maskcli.render.tables import SEE_ALL
 from maskcli.render.text_flow import (
     TextBlock,
     find_aligned_columns,
@@ -21,229 +38,218 @@ from maskcli.render.text_flow import (
     split_code,
     split_printable_lines,
 )
+from maskcli.render.timesteps import TimestepKind
 
 if TYPE_CHECKING:
     from maskcli.records.remark import Remark
 
-LIGHT: Mapping[str, str] = {
-    "bg": "#ffffff", "soft": "#f3f5f7", "line": "#d5dae0", "fg": "#1f2328",
-    "muted": "#59636e", "padding": "#59636e", "off": "#59636e", "heat0": "#59636e",
-    "dropped": "#b0211a", "error": "#b0211a", "counted": "#805000", "warning": "#805000",
-    "label": "#0a5a72", "info": "#0a5a72", "on": "#116329",
-    "heat1": "#3168b5", "heat2": "#26579f", "heat3": "#1b4482", "heat4": "#10305f",
-}  # fmt: skip
-DARK: Mapping[str, str] = {
-    "bg": "#15181d", "soft": "#20252c", "line": "#3a424d", "fg": "#e6e9ed",
-    "muted": "#a0aab5", "padding": "#a0aab5", "off": "#a0aab5", "heat0": "#a0aab5",
-    "dropped": "#ff9088", "error": "#ff9088", "counted": "#f0b849", "warning": "#f0b849",
-    "label": "#7fcfe6", "info": "#7fcfe6", "on": "#66d392",
-    "heat1": "#78a9ea", "heat2": "#93bcf1", "heat3": "#b3d1f8", "heat4": "#d8e8fd",
-}  # fmt: skip
-"""A color for each role that has one, by name, and those of the page; text reads on ``bg`` and on ``soft``."""
-BOLD: tuple[Role, ...] = ("strong", "dropped", "counted", "error", "warning")
-PROSE = 40
-"""Characters of a cell from which on its column is wrapped."""
-_LAYOUT = """
-.maskcli{background:var(--mk-bg);color:var(--mk-fg);padding:.25em .75em .75em;line-height:1.5;
-  font-family:system-ui,-apple-system,"Segoe UI","Noto Sans",Helvetica,Arial,sans-serif;font-size:14px}
-.maskcli :is(h2,h3,h4){margin:1.25em 0 .5em;font-size:1.15em;line-height:1.3;font-weight:600;color:inherit;
-  overflow-wrap:anywhere}
-.maskcli h2{font-size:1.35em}
-.maskcli .mk-detail{font-weight:400;color:var(--mk-muted);margin-left:.4em}
-.maskcli :is(p,ul){margin:.5em 0;max-width:80em;overflow-wrap:anywhere}
-.maskcli .mk-lines{white-space:pre-wrap}
-.maskcli ul{padding-left:1.5em}
-.maskcli code,.maskcli .mk-run{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
-  font-size:.93em}
-.maskcli.maskcli code{background:var(--mk-soft);color:inherit;padding:.1em .3em;border-radius:3px}
-.maskcli.maskcli pre{background:var(--mk-soft);color:inherit;border:0;white-space:pre;
-  padding:.75em 1em;overflow-x:auto;margin:.5em 0;line-height:1.45}
-.maskcli.maskcli pre code{background:none;padding:0;border:0}
-.maskcli .mk-scroll{overflow-x:auto;margin:.5em 0}
-.maskcli :is(.mk-scroll,pre):focus-visible{outline:2px solid var(--mk-label);outline-offset:2px}
-.maskcli.maskcli table{border-collapse:collapse;border:0;margin:0;font-size:inherit;color:inherit;
-  font-variant-numeric:tabular-nums;width:auto}
-.maskcli.maskcli thead{border-bottom:1px solid var(--mk-line)}
-.maskcli.maskcli tbody tr+tr{border-top:1px solid var(--mk-soft)}
-.maskcli.maskcli :is(th,td){border:0;padding:.15em .45em;text-align:left;vertical-align:baseline;white-space:pre;
-  max-width:none;font-weight:400;background:var(--mk-bg);line-height:inherit}
-.maskcli.maskcli thead :is(th,td){font-weight:600;vertical-align:bottom}
-.maskcli.maskcli :is(th,td):first-child{padding-left:.15em}
-.maskcli.maskcli .mk-right{text-align:right}
-.maskcli.maskcli .mk-prose{white-space:normal;min-width:18em;max-width:48em}
-.maskcli.maskcli .mk-run{line-height:1.25}
-"""
-_PRINT = """
-@media print{
-.maskcli{font-size:11px}
-.maskcli.maskcli :is(.mk-scroll,pre){overflow:visible}
-.maskcli.maskcli pre{white-space:pre-wrap}
-.maskcli thead{display:table-header-group}
-.maskcli :is(tr,li,pre){break-inside:avoid}
-.maskcli :is(h2,h3,h4){break-after:avoid}
+Palette = Mapping[str, tuple[str, str]]
+"""Colours by name: on a light page, and on a dark one."""
+GRAY = ("#59636e", "#a0aab5")
+AMBER = ("#805000", "#f0b849")
+CYAN = ("#0a5a72", "#7fcfe6")
+PAGE_COLORS: Palette = {
+    "bg": ("#ffffff", "#15181d"),
+    "soft": ("#f3f5f7", "#20252c"),
+    "line": ("#d5dae0", "#3a424d"),
+    "fg": ("#1f2328", "#e6e9ed"),
 }
-"""
+ROLE_COLORS: Palette = {
+    "muted": GRAY,
+    **{KIND_ROLES[kind]: (kind.light, kind.dark) for kind in TimestepKind},
+    "off": GRAY,
+    "heat0": GRAY,
+    "heat1": ("#3168b5", "#78a9ea"),
+    "heat2": ("#26579f", "#93bcf1"),
+    "heat3": ("#1b4482", "#b3d1f8"),
+    "heat4": ("#10305f", "#d8e8fd"),
+    "warning": AMBER,
+    "label": CYAN,
+    "info": CYAN,
+}
+"""Colours of the roles that have one, legible on ``bg`` and on ``soft``."""
+COLORS: Palette = {**PAGE_COLORS, **ROLE_COLORS}
+BOLD: tuple[Role, ...] = ("strong", "masked", "counted", "error", "warning")
+SHORTEST_PROSE = 40
+"""Characters of a cell beyond which its column is wrapped."""
 
 
-def render_html(parts: Sequence[Part], level: int = 3) -> str:
-    """Return ``parts`` as a fragment of HTML, to stand within ``<div class="maskcli">`` of a page that has ``STYLE``.
+def render_html(sections: Sequence[Section | Part], level: int = 3) -> str:
+    """Return ``sections`` as HTML for a ``<div class="maskcli">`` of a page that has ``STYLE``.
 
     Args:
-        parts: what to show.
+        sections: the content.
         level: of their headings.
     """
     lines, heading = [], ""
-    taken: dict[str, int] = {}
-    for block in split_blocks(map(_without_option, parts)):
+    counts = Counter[str]()
+    for block in split_blocks(map(_remove_option, iterate_parts(sections))):
         if isinstance(block, Heading):
             heading = make_printable(block.title).strip()
         if isinstance(block, Table | Code):
-            taken[heading] = taken.get(heading, 0) + 1
-        name = heading if taken.get(heading, 0) < 2 else f"{heading}, {taken[heading]}"
-        lines.append(_block(block, name.strip() or "Result", level))
+            counts[heading] += 1
+        name = heading or "Result"
+        # Each region that scrolls needs a name of its own.
+        if counts[heading] > 1:
+            name = f"{heading}, {counts[heading]}".strip()
+        lines.append(_render_block(block, name, level))
     return "".join(f"{line}\n" for line in lines)
 
 
-def _without_option(part: Part) -> Part:
-    """Return a part without the advice to use an option, which a page does not have."""
+def _remove_option(part: Part) -> Part:
+    """Return a part without the advice to use a command line option, which a page does not have."""
     if not isinstance(part, Text):
         return part
     return Text(tuple(dataclasses.replace(cell, text=cell.text.removesuffix(SEE_ALL)) for cell in part.cells))
 
 
-def render_standalone_html(parts: Sequence[Part]) -> str:
-    """Return ``parts`` with their style, for where no page is at hand, such as the output of a notebook's cell."""
-    return f'<div class="maskcli">\n<style>{STYLE}</style>\n{render_html(parts)}</div>'
+def render_standalone_html(sections: Sequence[Section | Part]) -> str:
+    """Return ``sections`` with their style, such as for the output of a notebook's cell."""
+    return f'<div class="maskcli">\n<style>{STYLE}</style>\n{render_html(sections)}</div>'
 
 
-def _block(block: TextBlock, name: str, level: int) -> str:
+def _render_block(block: TextBlock, name: str, level: int) -> str:
     match block:
         case Heading(title, detail):
-            behind = f' <span class="mk-detail">{_text(detail)}</span>' if detail.strip() else ""
-            return f"<h{level}>{_text(title)}{behind}</h{level}>"
+            text = _render_text(title)
+            if detail.strip():
+                text += f' <span class="mk-detail">{_render_text(detail)}</span>'
+            return f"<h{level}>{text}</h{level}>"
         case Paragraph(text):
-            return f"<p>{_prose(text)}</p>"
+            return f"<p>{_render_prose(text)}</p>"
         case Code():
-            return _code(block, name)
+            return _render_code(block, name)
         case Table():
-            return "\n".join(_table(block, name))
+            return "\n".join(_render_table(block, name))
         case Remarks(remarks):
-            return "\n".join(("<ul>", *map(_remark, remarks), "</ul>")) if remarks else ""
+            return "\n".join(("<ul>", *map(_render_remark, remarks), "</ul>")) if remarks else ""
         case _:
-            return f'<p class="mk-lines">{"<br>".join(map(_line, block))}</p>'
+            return f'<p class="mk-lines">{"<br>".join(_render_cells(line.cells).strip() for line in block)}</p>'
 
 
 # Running text.
 
 
-def _text(text: str) -> str:
+def _render_text(text: str) -> str:
     return escape(make_printable(text).strip())
 
 
-def _prose(text: str) -> str:
-    """Return prose, in which what stands between backticks is code."""
-    said = (f"<code>{escape(piece)}</code>" if is_code else escape(piece) for piece, is_code in split_code(text))
-    return "".join(said)
+def _render_prose(text: str) -> str:
+    """Return prose; text between backticks is code."""
+    pieces = (f"<code>{escape(piece)}</code>" if is_code else escape(piece) for piece, is_code in split_code(text))
+    return "".join(pieces)
 
 
-def _line(line: Text) -> str:
-    return _inline(line.cells).strip()
+def _render_cells(cells: Cells) -> str:
+    """Return cells, each run of a role in an element of its class."""
+    return "".join(_render_run(role, run) for role, run in group_cells(cells))
 
 
-def _inline(cells: Cells) -> str:
-    """Return cells that stand together, each run of a role in an element of its class."""
-    return "".join(_run(role, run) for role, run in group_cells(cells))
-
-
-def _run(role: Role, cells: Cells) -> str:
-    """Return cells of one role; their prose is read as a whole, since a view may part it at its backticks."""
+def _render_run(role: Role, cells: Cells) -> str:
+    """Return cells of one role. Their prose is read as a whole, since a view may split it at backticks."""
     if role in GLYPHS:
-        said = "".join(_glyph(one) + _prose(one.text) for one in cells)
+        content = "".join(_render_mark(cell) for cell in cells)
     else:
-        said = _prose("".join(one.text for one in cells))
-    return said if role == "plain" or not said else f'<span class="mk-{role}">{said}</span>'
+        content = _render_prose("".join(cell.text for cell in cells))
+    if role == "plain" or not content:
+        return content
+    return f'<span class="mk-{role}">{content}</span>'
 
 
-def _glyph(one: Cell) -> str:
-    """Return the glyph of a cell, hidden from who is read to where the text behind it is its name."""
-    glyph = escape(GLYPHS[one.role])
-    return f'<span aria-hidden="true">{glyph}</span>' if one.text.strip() == one.role else glyph
+def _render_mark(cell: Cell) -> str:
+    """Return a cell; its glyph is hidden from screen readers if the text after it names the role."""
+    glyph = GLYPHS[cell.role]
+    text = cell.text.removeprefix(glyph)
+    if text == cell.text or text.strip() != cell.role:
+        return _render_prose(cell.text)
+    return f'<span aria-hidden="true">{escape(glyph)}</span>{_render_prose(text)}'
 
 
-def _remark(remark: Remark) -> str:
-    sign = '<span class="mk-warning" role="img" aria-label="Warning:">!</span> ' if remark.kind == "warning" else ""
-    return f"<li>{sign}{_prose(remark.text)}</li>"
+def _render_remark(remark: Remark) -> str:
+    text = _render_prose(remark.text)
+    if remark.kind == "warning":
+        text = f'<span class="mk-warning" role="img" aria-label="Warning:">!</span> {text}'
+    return f"<li>{text}</li>"
 
 
-def _code(code: Code, name: str) -> str:
-    language = f' class="language-{escape(code.language)}"' if code.language else ""
+def _render_code(code: Code, name: str) -> str:
+    language = _make_class_attribute([f"language-{escape(code.language)}"] if code.language else [])
     lines = escape("\n".join(split_printable_lines(code.text)))
-    return f"<pre{_region(name)}><code{language}>{lines}</code></pre>"
+    return f"<pre{_make_region(name)}><code{language}>{lines}</code></pre>"
 
 
 # Tables.
 
 
-def _region(name: str) -> str:
-    """Return what makes an element that can scroll one that the keyboard can reach."""
+def _make_region(name: str) -> str:
+    """Return the attributes that let the keyboard reach an element that scrolls."""
     return f' tabindex="0" role="region" aria-label="{escape(name)}"'
 
 
-def _table(table: Table, name: str) -> Iterator[str]:
-    classes = [_classes(table, at, run) for at, run in enumerate(find_aligned_columns(table))]
-    titles = "".join(_title(column, of) for column, of in zip(table.columns, classes, strict=True))
-    yield f'<div class="mk-scroll"{_region(name)}>'
-    yield f"<table>\n<thead>\n<tr>{titles}</tr>\n</thead>\n<tbody>"
+def _render_table(table: Table, name: str) -> Iterator[str]:
+    classes = [_find_classes(table, index, aligned) for index, aligned in enumerate(find_aligned_columns(table))]
+    titles = (_render_title(column, names) for column, names in zip(table.columns, classes, strict=True))
+    yield f'<div class="mk-scroll"{_make_region(name)}>'
+    yield f"<table>\n<thead>\n<tr>{''.join(titles)}</tr>\n</thead>\n<tbody>"
     for row in table.rows:
-        cells = (_cell(cells, of, first=not at) for at, (cells, of) in enumerate(zip(row, classes, strict=True)))
+        cells = (
+            _render_cell(cells, names, is_first=not index)
+            for index, (cells, names) in enumerate(zip(row, classes, strict=True))
+        )
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody>\n</table>\n</div>"
 
 
-def _classes(table: Table, at: int, run: bool) -> tuple[str, ...]:
-    """Return the classes of a column: which side it is on, whether its characters line up, whether it wraps."""
-    prose = not run and any(len(join_cells(row[at])) > PROSE for row in table.rows)
-    held = {"mk-right": table.columns[at].align == "right", "mk-run": run, "mk-prose": prose}
-    return tuple(name for name, holds in held.items() if holds)
+def _find_classes(table: Table, index: int, aligned: bool) -> tuple[str, ...]:
+    """Return the classes of a column: its side, whether its characters line up, whether it wraps."""
+    wraps = not aligned and any(len(join_cells(row[index])) > SHORTEST_PROSE for row in table.rows)
+    classes = {"mk-right": table.columns[index].align == "right", "mk-run": aligned, "mk-prose": wraps}
+    return tuple(name for name, applies in classes.items() if applies)
 
 
-def _attribute(classes: Sequence[str]) -> str:
-    return f' class="{" ".join(classes)}"' if classes else ""
+def _make_class_attribute(classes: Sequence[str]) -> str:
+    if not classes:
+        return ""
+    return f' class="{" ".join(classes)}"'
 
 
-def _title(column: Column, classes: tuple[str, ...]) -> str:
-    of = _attribute([name for name in classes if name != "mk-run" or is_ruler(column)])
-    title = _text(column.title)
-    return f'<th scope="col"{of}>{title}</th>' if title else f"<td{of}></td>"
+def _render_title(column: Column, classes: tuple[str, ...]) -> str:
+    attribute = _make_class_attribute([name for name in classes if name != "mk-run" or is_ruler(column)])
+    title = _render_text(column.title)
+    if not title:
+        return f"<td{attribute}></td>"
+    return f'<th scope="col"{attribute}>{title}</th>'
 
 
-def _cell(cells: Cells, classes: tuple[str, ...], first: bool) -> str:
-    text, of = _inline(cells), _attribute(classes)
-    if first and any(one.role == "label" for one in cells) and join_cells(cells).strip():
-        return f'<th scope="row"{of}>{text}</th>'
-    return f"<td{of}>{text}</td>"
+def _render_cell(cells: Cells, classes: tuple[str, ...], is_first: bool) -> str:
+    text, attribute = _render_cells(cells), _make_class_attribute(classes)
+    if is_first and any(cell.role == "label" for cell in cells) and join_cells(cells).strip():
+        return f'<th scope="row"{attribute}>{text}</th>'
+    return f"<td{attribute}>{text}</td>"
 
 
 # Style.
 
 
-def _style() -> str:
-    light, dark = f"color-scheme:light;{_variables(LIGHT)}", f"color-scheme:dark;{_variables(DARK)}"
-    roles = (name for name in LIGHT if name not in ("bg", "soft", "line", "fg"))
-    colors = "".join(f".maskcli .mk-{role}{{color:var(--mk-{role})}}\n" for role in roles)
+def _make_style() -> str:
+    light, dark = (f"color-scheme:{theme};{make_variables(COLORS, theme)}" for theme in ("light", "dark"))
+    layout = importlib.resources.files(__package__).joinpath("html.css").read_text("utf-8")
+    colors = "".join(f".maskcli .mk-{role}{{color:var(--mk-{role})}}\n" for role in ROLE_COLORS)
     bold = ",".join(f".mk-{role}" for role in BOLD)
     return (
         f"\n.maskcli{{{light}}}\n"
         f"@media screen and (prefers-color-scheme:dark){{.maskcli{{{dark}}}}}\n"
         f"@media screen{{:is([data-jp-theme-light=true],.vscode-light) .maskcli{{{light}}}\n"
-        f":is([data-jp-theme-light=false],.vscode-dark) .maskcli{{{dark}}}}}"
-        f"{_LAYOUT}{colors}.maskcli :is({bold}){{font-weight:600}}{_PRINT}"
+        f":is([data-jp-theme-light=false],.vscode-dark) .maskcli{{{dark}}}}}\n"
+        f"{layout}{colors}.maskcli :is({bold}){{font-weight:600}}\n"
     )
 
 
-def _variables(palette: Mapping[str, str]) -> str:
-    return ";".join(f"--mk-{name}:{color}" for name, color in palette.items())
+def make_variables(palette: Palette, theme: str) -> str:
+    """Return the colours of a theme, ``light`` or ``dark``, as custom properties of CSS."""
+    index = ("light", "dark").index(theme)
+    return ";".join(f"--mk-{name}:{colors[index]}" for name, colors in palette.items())
 
 
-STYLE: str = _style()
-"""The style of what ``render_html`` makes, for light and dark; it touches nothing outside ``.maskcli``."""
+STYLE: str = _make_style()
+"""The style of HTML by ``render_html``, for light and dark. It changes nothing outside of ``.maskcli``."""

@@ -1,4 +1,4 @@
-"""Records to what a notebook shows below a cell."""
+"""Records as HTML for the output of a notebook's cell."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from maskcli.records.report import Report
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection
 from maskcli.render.html import render_standalone_html
-from maskcli.render.parts import Limits, Part
+from maskcli.render.parts import Limits, Section
 from maskcli.render.views import check, inspect, loss, pad, report
 
 LIMITS = Limits(rows=24, columns=None, width=110, flows=True)
@@ -19,12 +19,12 @@ def render_record(record: object) -> str:
     """Return a record as HTML, with its style.
 
     Raises:
-        TypeError: for what has no view.
+        TypeError: for a type without a view.
     """
-    return render_standalone_html(_view(record))
+    return render_standalone_html(_view_record(record))
 
 
-def _view(record: object) -> list[Part]:
+def _view_record(record: object) -> list[Section]:
     match record:
         case PaddedBatch():
             return pad.view(record, LIMITS)

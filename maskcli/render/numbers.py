@@ -10,22 +10,33 @@ import numpy as np
 from maskcli.records.arrays import Floats
 from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, PERCENT_DECIMAL_BELOW, PERCENT_FROM, PRECISE_BELOW, PRECISE_FROM
 
+FormatNumber = Callable[[float], str]
+DASH = "–"
+"""A missing number."""
 
-def make_fixed_formatter(values: Floats, digits: int = 3) -> Callable[[float], str]:
-    """Return a formatter with the same decimals for all of ``values``; the largest gets ``digits`` significant ones."""
+
+def make_fixed_formatter(values: Floats, digits: int = 3) -> FormatNumber:
+    """Return a formatter with the same decimals for all ``values``; the largest has ``digits`` significant ones."""
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max(initial=0.0))
-    if largest and not FIXED_FROM.value <= largest < FIXED_BELOW.value:
+    if not largest:
+        return lambda value: f"{value + 0.0:.1f}"
+    if not FIXED_FROM.value <= largest < FIXED_BELOW.value:
         return lambda value: f"{value:.{digits - 1}e}"
-    decimals = max(0, digits - math.ceil(math.log10(largest))) if largest else 1
-    return lambda value: f"{value + 0.0:.{decimals}f}"
+    decimals = max(0, digits - math.ceil(math.log10(largest)))
+    return lambda value: f"{value + 0.0:.{decimals}f}"  # Adding zero turns -0.0 into 0.0.
+
+
+def format_optional(value: float | None, number: FormatNumber) -> str:
+    """Return a number, or a dash if it is missing."""
+    return DASH if value is None else number(value)
 
 
 def format_short(value: float | None) -> str:
-    """Return three significant digits; ``0`` is exactly zero, and a dash is no number."""
-    if value is None:
-        return "–"
-    return "0" if value == 0 else f"{value:.3g}"
+    """Return three significant digits; ``0`` is exactly zero, and a dash is a missing number."""
+    if value == 0:
+        return "0"
+    return format_optional(value, "{:.3g}".format)
 
 
 def format_share(part: int, whole: int) -> str:
@@ -34,30 +45,32 @@ def format_share(part: int, whole: int) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Return ``1 token``, ``2 tokens``, with thousands set apart."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """Return ``1 token`` or ``2,000 tokens``."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def format_precise(value: float | None) -> str:
-    """Return six decimals, or six digits of what is tiny or huge; a dash is no number."""
-    return (
-        "–"
-        if value is None
-        else f"{value:.6f}"
-        if PRECISE_FROM.value <= abs(value) < PRECISE_BELOW.value or not value
-        else f"{value:.6e}"
-    )
+    """Return six decimals, or six digits of a tiny or huge number; a dash is a missing number."""
+    if value is None:
+        return DASH
+    if not value or PRECISE_FROM.value <= abs(value) < PRECISE_BELOW.value:
+        return f"{value:.6f}"
+    return f"{value:.6e}"
 
 
 def format_significant(value: float, digits: int) -> str:
-    """Return so many significant digits, more of a number that has more before its point."""
-    return f"{value:.0f}" if 10.0**digits <= abs(value) < FIXED_BELOW.value else f"{value:.{digits}g}"
+    """Return ``digits`` significant digits, or all digits before the decimal point if these are more."""
+    if 10.0**digits <= abs(value) < FIXED_BELOW.value:
+        return f"{value:.0f}"
+    return f"{value:.{digits}g}"
 
 
 def format_percent(part: float | None) -> str:
-    """Return a part of 1 as a percentage, with a decimal below ten; a dash is no number."""
+    """Return a part of 1 as a percentage, with a decimal below ten; a dash is a missing number."""
     if part is None or not math.isfinite(part):
-        return "–"
+        return DASH
     if 0 < abs(part) < PERCENT_FROM.value:
         return "<0.1 %"
-    return f"{100 * part:.1f} %" if 0 < abs(part) < PERCENT_DECIMAL_BELOW.value else f"{100 * part:.0f} %"
+    if 0 < abs(part) < PERCENT_DECIMAL_BELOW.value:
+        return f"{100 * part:.1f} %"
+    return f"{100 * part:.0f} %"

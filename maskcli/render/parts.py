@@ -1,9 +1,12 @@
-"""What any output is made of: cells with roles, tables, headings and remarks. A renderer turns roles into style."""
+"""The parts of every output: cells with roles, tables, headings, remarks. A renderer turns roles into style."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
+
+from maskcli.render.timesteps import TimestepKind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,71 +15,82 @@ if TYPE_CHECKING:
     from maskcli.records.arrays import Floats
     from maskcli.records.remark import Remark
 
-
 Role = Literal[
-    "plain",
-    "valid",
-    "padding",
-    "dropped",
-    "counted",
-    "on",
-    "off",
-    "heat0",
-    "heat1",
-    "heat2",
-    "heat3",
-    "heat4",
-    "muted",
-    "label",
-    "strong",
-    "error",
-    "warning",
-    "info",
-]
-"""``valid`` is a timestep that counts, ``padding`` one that does not, ``dropped`` a real token that the mask hides,
-``counted`` padding that counts as if it were data; ``on`` and ``off`` are a mask's True and False, and ``heat0`` to
-``heat4`` say how much of something there is, none of which have a text of their own; ``error``, ``warning`` and
-``info`` say how bad something is."""
+    "plain", "muted", "label", "strong", "padding", "masked", "counted", "on", "off", "heat0", "heat1", "heat2",
+    "heat3", "heat4", "error", "warning", "info",
+]  # fmt: skip
+"""``padding``, ``masked`` and ``counted`` are kinds of timestep; ``on`` and ``off`` are True and False in a mask.
+``heat0`` to ``heat4`` are levels of an amount. ``error``, ``warning`` and ``info`` are severities."""
 
 HEAT: tuple[Role, ...] = ("heat0", "heat1", "heat2", "heat3", "heat4")
-"""About nothing, and the quarters of the largest."""
+"""About zero, then the quarters up to the largest amount."""
 
-GLYPH_ROLES: frozenset[Role] = frozenset(
-    ("padding", "dropped", "counted", "on", "off", *HEAT, "error", "warning", "info")
-)
-"""Roles that are told by a glyph of one character too, which stands before the text of the cell."""
+KIND_ROLES: dict[int, Role] = {
+    TimestepKind.PADDING: "padding",
+    TimestepKind.VALID: "on",
+    TimestepKind.HIDDEN: "masked",
+    TimestepKind.COUNTED: "counted",
+    TimestepKind.NOT_FINITE: "error",
+}
+"""The role of a kind of timestep that is displayed as a glyph. A valid token with a text is plain."""
+
+GLYPHS: dict[Role, str] = {
+    **{KIND_ROLES[kind]: kind.glyph for kind in TimestepKind},
+    "off": "□",
+    "heat0": "▁",
+    "heat1": "░",
+    "heat2": "▒",
+    "heat3": "▓",
+    "heat4": "█",
+    "warning": "!",
+    "info": "•",
+}
+"""The first character of a cell, for roles that must be readable without colour."""
+Color = Role | float
+"""The colour of a role, or of a level from 0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A short text and what it is."""
+    """A short text and its role.
+
+    Attributes:
+        text: begins with the glyph of the role, if it has one; see ``mark``.
+        role: decides the style.
+        level: its exact amount, for terminals with enough colours; other renderers use the role.
+        paper: the colour behind the text, on such a terminal.
+    """
 
     text: str
     role: Role = "plain"
+    level: float | None = None
+    paper: Color | None = None
 
 
 Cells = tuple[Cell, ...]
+"""Cells without a space between them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table."""
+    """A column of a table; a terminal wraps the texts of a ``prose`` column where its lines end."""
 
     title: str
     align: Literal["left", "right"] = "right"
+    prose: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Cells in rows, each row a tuple with a tuple of cells for each column; cells of one column stand together."""
+    """Rows of cells; each row has cells for every column."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[tuple[Cell, ...], ...], ...]
+    rows: tuple[tuple[Cells, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Heading:
-    """The name of what follows, and a few words on it."""
+    """The title of the parts that follow, and a short comment on them."""
 
     title: str
     detail: str = ""
@@ -86,19 +100,40 @@ class Heading:
 class Text:
     """A line of cells."""
 
-    cells: tuple[Cell, ...]
+    cells: Cells
+
+
+BLANK = Text(())
+"""An empty line, which separates groups of lines."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prose:
+    """Lines of running text, wrapped by a terminal only.
+
+    Attributes:
+        cells: the text.
+        lead: cells in front of the first line.
+        indent: spaces before the first line.
+        hang: spaces before further lines.
+    """
+
+    cells: Cells
+    lead: Cells = ()
+    indent: int = 0
+    hang: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Remarks:
-    """What follows from the evidence."""
+    """Conclusions from the evidence."""
 
     remarks: tuple[Remark, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Paragraph:
-    """Running text, apart from what stands before it."""
+    """Running text with an empty line before it."""
 
     text: str
 
@@ -112,32 +147,31 @@ class Code:
 
 
 Resolution = Literal["full", "half"]
-"""Of a matrix on a screen: a row of it on each line, or two."""
+"""Rows of a matrix on each line of a screen: one or two."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """What a level is a part of: 1 stands for ``largest``, the largest ``what``, and 0 for ``smallest``."""
+    """The legend of levels: level 0 is ``smallest`` and level 1 is ``largest``, both of ``quantity``."""
 
-    what: str
+    quantity: str
     smallest: str
     largest: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Heatmap:
-    """A matrix to be seen at a glance: a row for each sample, a column for each timestep.
+    """A matrix drawn with one character per cell: a row for each sample, a column for each timestep.
 
     Attributes:
-        kinds: ``(rows, columns)``, what each of its cells is, as an index of ``meanings``.
-        meanings: the role of each kind, and what it means, in words; the cells of a kind whose role is one of ``HEAT``
-            are told by their level.
-        levels: ``(rows, columns)``, from 0 to 1, read at those cells alone; None where no kind has such a role.
-        scale: what the levels are parts of.
-        axes: what a row and a column are called.
-        beside: columns of text at the right, a title and a text for each row; for where there is a line for each row.
-        resolution: what is asked for; where that cannot tell all there is to see, it is drawn in full.
-        limits: how much of it is shown.
+        kinds: ``(rows, columns)``, the kind of each cell, as an index of ``meanings``.
+        meanings: role and description of each kind; cells of a kind whose role is one of ``HEAT`` have a level.
+        levels: ``(rows, columns)``, from 0 to 1, used at those cells only; None if no kind has such a role.
+        scale: the legend of the levels.
+        axes: names of the rows and of the columns.
+        margin: columns of text on the right, a title and a text for each row; only with one row per line.
+        resolution: the resolution to use; a matrix that half blocks cannot represent is drawn in full.
+        limits: how much of the matrix is displayed.
     """
 
     kinds: NDArray[np.int8]
@@ -146,23 +180,37 @@ class Heatmap:
     levels: Floats | None = None
     scale: Scale | None = None
     axes: tuple[str, str] = ("sample", "timestep")
-    beside: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    margin: tuple[tuple[str, tuple[str, ...]], ...] = ()
     resolution: Resolution = "full"
 
 
-Part = Table | Heading | Text | Remarks | Paragraph | Code | Heatmap
+Part = Table | Heading | Text | Prose | Remarks | Paragraph | Code | Heatmap
+
+SectionName = Literal[
+    "about", "inputs", "batch", "embedding", "mask-path", "outputs", "further-outputs", "mask-sources", "findings",
+    "leak", "notes", "result", "total", "losses", "shares", "lengths", "largest", "batch-sizes", "reductions",
+    "metrics", "verdicts", "remarks", "attention", "rules", "models",
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Parts that belong together, under a name that other code can rely on. Headings are free to change."""
+
+    name: SectionName
+    parts: tuple[Part, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """How much of large things is shown.
+    """How much of large results is displayed.
 
     Attributes:
-        rows: of a table; None shows all.
-        columns: of a matrix in a table; None shows as many as fit.
-        width: characters on a line, to which things are fitted.
-        everything: show all, whatever the other limits say.
-        flows: prose is wrapped where it is shown, and not broken into lines here.
+        rows: most rows of a table; None for all.
+        columns: most columns of a matrix in a table; None for as many as fit.
+        width: characters per line.
+        everything: display everything, regardless of the other limits.
+        flows: prose is wrapped where it is displayed, so that views need no room for it.
     """
 
     rows: int | None
@@ -172,10 +220,26 @@ class Limits:
     flows: bool = False
 
 
-def elide(count: int, limit: int | None) -> list[int | None]:
-    """Return the indices of ``count`` things to show, with None where the middle is left out; ``limit`` is at least 2.
+def make_remarks(remarks: Sequence[Remark]) -> list[Section]:
+    """Return a section of remarks, if there are any."""
+    if not remarks:
+        return []
+    return [Section("remarks", (Remarks(tuple(remarks)),))]
 
-    One thing alone is never left out: the gap takes its place on the screen.
+
+def iterate_parts(sections: Iterable[Section | Part]) -> Iterator[Part]:
+    """Yield the parts of sections, and parts outside of sections."""
+    for section in sections:
+        if isinstance(section, Section):
+            yield from section.parts
+        else:
+            yield section
+
+
+def elide(count: int, limit: int | None) -> list[int | None]:
+    """Return the indices of ``count`` items to display, with None where the middle is left out.
+
+    A single item is never left out, since the gap needs as much room. ``limit`` is at least 2.
     """
     if limit is None or count <= limit or count <= 2:
         return list(range(count))
@@ -186,6 +250,16 @@ def elide(count: int, limit: int | None) -> list[int | None]:
     return [*range(head), None, *range(count - tail, count)]
 
 
-def make_cell(text: object, role: Role = "plain") -> tuple[Cell, ...]:
-    """Return one cell as the content of a column."""
-    return (Cell(str(text), role),)
+def mark(role: Role, text: object = "") -> Cell:
+    """Return a text after the glyph of its role."""
+    return Cell(f"{GLYPHS.get(role, '')}{text}", role)
+
+
+def make_cell(text: object, role: Role = "plain") -> Cells:
+    """Return one cell as the content of a column, with the glyph of its role."""
+    return (mark(role, text),)
+
+
+def measure_cells(cells: Cells) -> int:
+    """Return the characters of cells."""
+    return sum(len(cell.text) for cell in cells)

@@ -1,4 +1,4 @@
-"""A sign of life on a terminal's standard error while something takes seconds; nothing anywhere else."""
+"""A spinner or a progress bar on a terminal's standard error; silent everywhere else."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def show_spinner(message: str) -> Iterator[None]:
-    """Show a spinner on standard error, if that is a terminal, for as long as this is open."""
-    with _terminal() as console:
+    """Show a spinner on standard error, if that is a terminal, while the context is open."""
+    with _open_terminal() as console:
         if console is None:
             yield
             return
-        with console.status(message, spinner=_spinner(console)):
+        with console.status(message, spinner=_choose_spinner(console)):
             yield
 
 
 @contextlib.contextmanager
 def show_progress(message: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a spinner, and a bar once the function that it yields is called with how many are done, of how many."""
-    with _terminal() as console:
+    """Show a spinner, and a bar after the first call of the function that it yields.
+
+    That function takes the number of finished units and the total.
+    """
+    with _open_terminal() as console:
         if console is None:
             yield lambda _done, _total: None
             return
@@ -40,7 +43,7 @@ def show_progress(message: str, unit: str) -> Iterator[Callable[[int, int], None
         )
 
         bar = Progress(
-            SpinnerColumn(_spinner(console)),
+            SpinnerColumn(_choose_spinner(console)),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -55,20 +58,18 @@ def show_progress(message: str, unit: str) -> Iterator[Callable[[int, int], None
 
 
 @contextlib.contextmanager
-def _terminal() -> Iterator[Console | None]:
-    """Yield a console on standard error where that is a terminal, by a descriptor of its own, else None.
-
-    Descriptor 2 is silenced while TensorFlow loads.
-    """
+def _open_terminal() -> Iterator[Console | None]:
+    """Yield a console on standard error, or None if that is not a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
 
-    own = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
-    with own:
-        yield Console(file=own)
+    # A descriptor of its own: descriptor 2 is silenced while TensorFlow loads.
+    stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
+    with stream:
+        yield Console(file=stream)
 
 
-def _spinner(console: Console) -> str:
+def _choose_spinner(console: Console) -> str:
     return "dots" if console.encoding.lower().startswith("utf") else "line"

@@ -1,48 +1,67 @@
-"""Parts to a terminal, a pipe or a text file: the one place that knows rich styles and glyphs."""
+"""Parts for a terminal, a pipe or a text file: the one module that knows rich and its styles."""
 
 from __future__ import annotations
 
 import functools
 import io
+import itertools
 import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.color import Color
+from rich.color import Color as RichColor
 from rich.console import Console
 from rich.padding import Padding
 from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from maskcli.render.heatmap import GLYPHS, CellColor, Span, SpanLine, draw_heatmap, quantize_level, shade_level
-from maskcli.render.parts import HEAT, Cell, Code, Heading, Heatmap, Paragraph, Part, Remarks, Role, Table, Text
+from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF, Screen, expand_heatmaps, quantize_level, shade_level
+from maskcli.render.parts import (
+    GLYPHS,
+    HEAT,
+    KIND_ROLES,
+    Cell,
+    Cells,
+    Code,
+    Color,
+    Heading,
+    Paragraph,
+    Part,
+    Prose,
+    Remarks,
+    Role,
+    Section,
+    Table,
+    Text,
+    iterate_parts,
+    measure_cells,
+)
+from maskcli.render.tables import measure_table
+from maskcli.render.timesteps import TimestepKind
 
 if TYPE_CHECKING:
     from maskcli.records.remark import Remark
 
 STYLES: dict[Role, str] = {
     "plain": "",
-    "valid": "",
-    "padding": "bright_black",
-    "dropped": "bold red",
-    "counted": "bold yellow",
-    "on": "green",
-    "off": "bright_black",
-    "heat0": "bright_black",
+    **{KIND_ROLES[kind]: kind.style for kind in TimestepKind},
+    "off": "dim",
+    "heat0": "dim",
     "heat1": "blue",
-    "heat2": "bright_blue",
+    "heat2": "cyan",
     "heat3": "magenta",
     "heat4": "bright_magenta",
-    "muted": "bright_black",
+    "muted": "dim",
     "label": "cyan",
     "strong": "bold",
     "error": "bold red",
     "warning": "bold yellow",
     "info": "cyan",
 }
+"""Dim, never bright black, which is the background of Solarized Dark."""
 ASCII = str.maketrans(
     {
         "·": "~",
@@ -61,19 +80,27 @@ ASCII = str.maketrans(
         "≠": "!=",
         "•": "*",
         "⋮": ":",
+        "Δ": "d",
     }
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-MANY_ROWS = 200
-NARROWEST = 20
-"""Columns below which a width is no terminal's, such as the 0 of some that do not know theirs."""
+NARROWEST_TERMINAL = 20
+"""A narrower width is not that of a terminal: some report 0 if they do not know it."""
+WIDEST_PROSE = 100
+"""Characters of a line of prose on a wide terminal."""
+NARROWEST_PROSE = 24
+"""Characters of a line of prose in a column, also on a narrow terminal."""
 _UNBOUNDED = 1_000_000
+_WORD = re.compile(r"(?:`[^`]*`|[^ `]|`)+")
+"""A word, or several within backticks."""
 
 
 def make_stdout_console() -> Console:
-    """Return a console on standard output, as wide as the terminal, or 80 columns where none is known."""
+    """Return a console on standard output, as wide as the terminal, or 80 columns if its width is unknown."""
     console = Console(file=sys.stdout)
-    return console if console.width >= NARROWEST else Console(file=sys.stdout, width=80)
+    if console.width < NARROWEST_TERMINAL:
+        return Console(file=sys.stdout, width=80)
+    return console
 
 
 def make_file_console() -> Console:
@@ -81,16 +108,16 @@ def make_file_console() -> Console:
     return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=80, color_system=None)
 
 
-def render_bytes(parts: Sequence[Part], console: Console) -> bytes:
-    """Return ``parts`` as bytes in the console's encoding; what that has no signs for is spelled in ASCII."""
-    text = render_text(parts, console)
-    if _speaks_unicode(console.encoding):
+def render_bytes(sections: Sequence[Section | Part], console: Console) -> bytes:
+    """Return ``sections`` in the console's encoding; an encoding without the glyphs gets ASCII."""
+    text = render_text(sections, console)
+    if _has_unicode(console.encoding):
         return text.encode(errors="replace")
     return text.translate(ASCII).encode("ascii", "replace")
 
 
-def render_text(parts: Sequence[Part], console: Console) -> str:
-    """Return ``parts`` as the text that ``console`` is to show; a table wider than it is never cut or wrapped."""
+def render_text(sections: Sequence[Section | Part], console: Console) -> str:
+    """Return the text of ``sections`` for ``console``; a table wider than the console is not cut or wrapped."""
     out = io.StringIO()
     inner = Console(
         file=out,
@@ -103,128 +130,182 @@ def render_text(parts: Sequence[Part], console: Console) -> str:
         highlight=False,
         legacy_windows=False,
     )
-    for index, part in enumerate(parts):
+    colours = console.color_system is not None and not console.no_color
+    screen = Screen(colours, _has_unicode(console.encoding))
+    for index, part in enumerate(expand_heatmaps(iterate_parts(sections), screen)):
         if index and isinstance(part, Heading | Remarks | Paragraph):
             inner.print()
-        if isinstance(part, Heatmap):
-            _show_heatmap(part, inner, console.width, _speaks_unicode(console.encoding))
-        else:
-            _show(part, inner, console.width)
+        _print_part(part, inner, console.width)
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
 
 
-def _show(part: Part, console: Console, width: int) -> None:
+def _print_part(  # noqa: C901 - one case for each type of part
+    part: Part, console: Console, width: int
+) -> None:
     match part:
         case Heading():
-            console.print(_heading(part, width), width=width)
+            console.print(_style_heading(part, width), width=width)
         case Text(cells):
-            console.print(Padding(_styled(cells), (0, 0, 0, 1)), width=width)
-        case Paragraph(words):
-            console.print(Padding(RichText(_printable(words)), (0, 0, 0, 1)), width=width)
-        case Code(lines):
-            console.print(RichText(textwrap.indent(lines, "    "), STYLES["label"]), soft_wrap=True)
+            console.print(Padding(_style_cells(cells, console), (0, 0, 0, 1)), width=width)
+        case Prose():
+            for cells in _wrap_prose(part, min(width, WIDEST_PROSE) - 1):
+                console.print(_style_cells((Cell(" "), *cells), console), soft_wrap=True)
+        case Paragraph(text):
+            console.print(Padding(RichText(_make_printable(text)), (0, 0, 0, 1)), width=width)
+        case Code(text):
+            console.print(RichText(textwrap.indent(text, "    "), STYLES["label"]), soft_wrap=True)
         case Table():
-            _show_table(part, console)
+            for line in _draw_table(_wrap_table(part, width), console):
+                console.print(line, soft_wrap=True)
         case Remarks(remarks):
             for remark in remarks:
-                console.print(_remark(remark), width=width)
+                console.print(_make_remark(remark), width=width)
 
 
-def _heading(heading: Heading, width: int) -> RichText:
-    apart = "  " if len(heading.title) + len(heading.detail) + 2 <= width else "\n "
-    return RichText.assemble(
-        (_printable(heading.title), "bold"), apart if heading.detail else "", _printable(heading.detail)
-    )
+def _style_heading(heading: Heading, width: int) -> RichText:
+    title = (_make_printable(heading.title), "bold")
+    if not heading.detail:
+        return RichText.assemble(title)
+    fits = len(heading.title) + len(heading.detail) + 2 <= width
+    return RichText.assemble(title, "  " if fits else "\n ", _make_printable(heading.detail))
 
 
-def _remark(remark: Remark) -> RichTable:
-    sign, style = ("!", "bold yellow") if remark.kind == "warning" else ("•", "cyan")
+def _make_remark(remark: Remark) -> RichTable:
+    role: Role = "warning" if remark.kind == "warning" else "info"
     grid = RichTable.grid(padding=(0, 1))
-    grid.add_row(RichText(f" {sign}", style), RichText(_printable(remark.text)))
+    grid.add_row(RichText(f" {GLYPHS[role]}", STYLES[role]), RichText(_make_printable(remark.text)))
     return grid
 
 
-def _show_table(table: Table, console: Console) -> None:
-    if len(table.rows) > MANY_ROWS:
-        for line in _lines(table):
-            console.print(line, soft_wrap=True)
-    else:
-        console.print(_rich_table(table))
-
-
-def _rich_table(table: Table) -> RichTable:
-    rich = RichTable(box=None, padding=(0, 1, 0, 1), header_style="bold", pad_edge=False, show_edge=False)
-    for column in table.columns:
-        rich.add_column(column.title, justify=column.align, no_wrap=True)
-    for row in table.rows:
-        rich.add_row(*(_styled(cells) for cells in row))
-    return rich
-
-
-def _lines(table: Table) -> Iterator[RichText]:
-    """Return the lines that ``_rich_table`` has, some six times as fast: rich measures every cell several times."""
-    title = tuple((Cell(column.title, "strong"),) for column in table.columns)
-    widths = [max(map(_width, cells)) for cells in zip(title, *table.rows, strict=True)]
-    right = [column.align == "right" for column in table.columns]
-    for row in (title, *table.rows):
-        line = RichText()
-        for cells, width, at_right in zip(row, widths, right, strict=True):
-            room = " " * (width - _width(cells))
-            line.append(room if at_right else "")
-            line.append_text(_styled(cells))
-            line.append("  " if at_right else f"{room}  ")
-        line.rstrip()
-        yield line
-
-
-def _width(cells: tuple[Cell, ...]) -> int:
-    return sum(len(cell.text) + len(GLYPHS.get(cell.role, "")) for cell in cells)
-
-
-def _styled(cells: tuple[Cell, ...]) -> RichText:
-    return RichText.assemble(
-        *((GLYPHS.get(cell.role, "") + _printable(cell.text), STYLES[cell.role]) for cell in cells)
-    )
-
-
-def _show_heatmap(heatmap: Heatmap, console: Console, width: int, unicode: bool) -> None:
-    colours = console.color_system is not None and not console.no_color
-    finer = console.color_system in ("256", "truecolor")
-    matrix, below = draw_heatmap(heatmap, colours, unicode)
-    for line in matrix:
-        console.print(_painted(line, finer), soft_wrap=True)
-    for line in below:
-        console.print(Padding(_painted(line, finer), (0, 0, 0, 1)), width=width)
-
-
-def _painted(line: SpanLine, finer: bool) -> RichText:
-    text = RichText.assemble(*((_printable(dab.text), _style(dab, finer)) for dab in line))
-    text.rstrip()
+def _style_cells(cells: Cells, console: Console) -> RichText:
+    """Return cells with styles; neighbours with the same style become one piece of text."""
+    fine = console.color_system in ("256", "truecolor")
+    text = RichText()
+    for (role, level, paper), group in itertools.groupby(cells, lambda cell: (cell.role, cell.level, cell.paper)):
+        style = _find_style(role if level is None else level, fine)
+        characters = _make_printable("".join(cell.text for cell in group))
+        # With 16 colours, a level keeps its glyph, because so few colours do not distinguish the levels.
+        if paper is not None and (fine or paper != level):
+            characters, style = _add_paper(characters, style, _find_style(paper, fine))
+        text.append(characters, style)
     return text
 
 
-def _style(dab: Span, finer: bool) -> Style:
-    """Return the style of a dab; with 16 colours a level keeps its glyph, of which colours alone tell too little."""
-    ink = _of_ink(dab.ink, finer)
-    if dab.paper is None or (dab.paper == dab.ink and not finer):
-        return ink
-    return ink + Style(bgcolor=_of_ink(dab.paper, finer).color)
+def _add_paper(characters: str, ink: Style, paper: Style) -> tuple[str, Style]:
+    """Return characters on a colour; dim paper has no colour, so that ink and paper swap their halves."""
+    if paper.color is None:
+        return characters.replace(UPPER_HALF, LOWER_HALF), paper + Style(bgcolor=ink.color)
+    return characters, ink + Style(bgcolor=paper.color)
 
 
 @functools.cache
-def _of_ink(ink: CellColor, finer: bool) -> Style:
-    """Return the style of an ink; with 16 colours that of a quarter of the largest."""
-    if isinstance(ink, float):
-        return (
-            Style(color=Color.from_rgb(*shade_level(ink))) if finer else Style.parse(STYLES[HEAT[quantize_level(ink)]])
-        )
-    return Style.parse(STYLES[ink or "plain"])
+def _find_style(color: Color, fine: bool) -> Style:
+    """Return the style of a role or level; with 16 colours, a level has the style of its quarter."""
+    if not isinstance(color, float):
+        return Style.parse(STYLES[color])
+    if fine:
+        return Style(color=RichColor.from_rgb(*shade_level(color)))
+    return Style.parse(STYLES[HEAT[quantize_level(color)]])
 
 
-def _printable(text: str) -> str:
-    """Return text without control characters, which names in a model file may hold, and a terminal would obey."""
+def _make_printable(text: str) -> str:
+    """Return text without control characters, which a terminal would obey: a model file may contain some."""
     return CONTROL.sub("�", text)
 
 
-def _speaks_unicode(encoding: str) -> bool:
+def _has_unicode(encoding: str) -> bool:
     return encoding.lower().replace("-", "").startswith("utf")
+
+
+# Prose.
+
+
+def wrap_cells(cells: Cells, width: int, first_width: int | None = None) -> list[Cells]:
+    """Return lines of at most ``width`` characters; code in backticks is broken only if it is longer.
+
+    Args:
+        cells: a text without glyphs.
+        width: of a line.
+        first_width: of the first line, if that is shorter; it stays empty if the first word does not fit.
+    """
+    text = "".join(cell.text for cell in cells)
+    lines: list[tuple[int, int]] = []
+    room = width if first_width is None else first_width
+    for start, end in _find_words(text, width):
+        if lines and end - lines[-1][0] <= room:
+            lines[-1] = (lines[-1][0], end)
+            continue
+        if not lines and end - start > room:
+            lines.append((start, start))
+        if lines:
+            room = width
+        lines.append((start, end))
+    return [_slice_cells(cells, start, end) for start, end in lines] or [()]
+
+
+def _find_words(text: str, width: int) -> Iterator[tuple[int, int]]:
+    """Yield the start and the end of each word; one longer than a line is cut, at its spaces if it is code."""
+    for word in _WORD.finditer(text):
+        if len(word[0]) <= width:
+            yield word.span()
+            continue
+        for piece in re.finditer("[^ ]+", word[0]):
+            for start in range(piece.start(), piece.end(), width):
+                yield word.start() + start, word.start() + min(start + width, piece.end())
+
+
+def _slice_cells(cells: Cells, start: int, end: int) -> Cells:
+    """Return the characters from ``start`` to ``end`` of the text of cells."""
+    ends = list(itertools.accumulate(len(cell.text) for cell in cells))
+    begins = [0, *ends]
+    pieces = (
+        Cell(cell.text[max(0, start - begin) : max(0, end - begin)], cell.role)
+        for cell, begin in zip(cells, begins, strict=False)
+    )
+    return tuple(piece for piece in pieces if piece.text)
+
+
+def _wrap_prose(prose: Prose, width: int) -> Iterator[Cells]:
+    taken = prose.indent + measure_cells(prose.lead)
+    first, *further = wrap_cells(prose.cells, width - prose.hang, width - taken)
+    yield (Cell(" " * prose.indent), *prose.lead, *first)
+    for line in further:
+        yield (Cell(" " * prose.hang), *line)
+
+
+# Tables.
+
+
+def _wrap_table(table: Table, width: int) -> Table:
+    """Return a table whose columns of prose fit the screen, on further lines if necessary."""
+    prose = [index for index, column in enumerate(table.columns) if column.prose]
+    if not prose:
+        return table
+    (index,) = prose
+    narrow = Table(
+        (*table.columns[:index], *table.columns[index + 1 :]),
+        tuple((*row[:index], *row[index + 1 :]) for row in table.rows),
+    )
+    room = max(NARROWEST_PROSE, width - measure_table(narrow) - 2)
+    rows: list[tuple[Cells, ...]] = []
+    for row in table.rows:
+        first, *further = wrap_cells(row[index], room)
+        rows.append((*row[:index], first, *row[index + 1 :]))
+        rows += [((),) * index + (line,) + ((),) * (len(row) - index - 1) for line in further]
+    return Table(table.columns, tuple(rows))
+
+
+def _draw_table(table: Table, console: Console) -> Iterator[RichText]:
+    """Yield the lines of a table; rich's own tables take six times as long on many rows."""
+    titles = tuple((Cell(column.title, "strong"),) for column in table.columns)
+    widths = [max(map(measure_cells, cells)) for cells in zip(titles, *table.rows, strict=True)]
+    right = [column.align == "right" for column in table.columns]
+    for row in (titles, *table.rows):
+        line = RichText()
+        for cells, width, at_right in zip(row, widths, right, strict=True):
+            room = " " * (width - measure_cells(cells))
+            line.append(room if at_right else "")
+            line.append_text(_style_cells(cells, console))
+            line.append("  " if at_right else f"{room}  ")
+        line.rstrip()
+        yield line

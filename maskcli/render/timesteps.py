@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from typing import Self
 
 import numpy as np
@@ -75,7 +76,7 @@ def find_timestep_kinds(valid: Bools, mask: Bools | None) -> KindArray:
     return kinds
 
 
-def count_kinds(kinds: KindArray) -> dict[TimestepKind, int]:
+def count_kinds(kinds: KindArray) -> Counter[TimestepKind]:
     """Return how many timesteps there are of each kind that occurs."""
     counts = np.bincount(kinds.ravel(), minlength=len(TimestepKind))
-    return {kind: int(counts[kind]) for kind in TimestepKind if counts[kind]}
+    return Counter({kind: int(counts[kind]) for kind in TimestepKind if counts[kind]})

@@ -1,4 +1,4 @@
-"""Pages of reports in a real browser: each is made once, and opened from disk."""
+"""Pages of reports in a real browser: each is made once and opened from disk."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
     """Return a report by the name of a function of ``models``; each is made once."""
     need("vl_convert", "igraph")
     from maskcli.render.page import render_page
@@ -79,36 +79,36 @@ def chromium() -> Iterator[Any]:
 
 
 def until(page: Any, expression: str, argument: Any = None, seconds: float = 10) -> None:
-    """Wait for something on a page; Playwright's own way needs ``eval``, which the page forbids."""
+    """Wait until an expression is true on a page; Playwright's own wait needs ``eval``, which the page forbids."""
     end = time.monotonic() + seconds
     while not page.evaluate(expression, argument):
         if time.monotonic() > end:
-            pytest.fail(f"never so: {expression}")
+            pytest.fail(f"never true: {expression}")
         page.wait_for_timeout(20)
 
 
-class Heard(list[str]):
-    """All that went wrong on a page, or left it."""
+class Faults(list[str]):
+    """Errors of a page, and requests that it made."""
 
 
 @pytest.fixture
-def visit(chromium: Any, made: Callable[[str], Made]) -> Iterator[Callable[..., Any]]:
-    """Open the page of a report, drawn; whatever it complains of, or asks for, fails the test."""
+def visit(chromium: Any, reports: Callable[[str], Made]) -> Iterator[Callable[..., Any]]:
+    """Open the page of a report; an error or a request of the page fails the test."""
     contexts: list[Any] = []
-    heard = Heard()
+    faults = Faults()
 
     def visit(name: str, *, width: int = 1280, height: int = 900, at: str = "", **context: Any) -> Any:
         size = {"width": width, "height": height}
-        one = chromium.new_context(viewport=size, reduced_motion="reduce", **context)
-        contexts.append(one)
-        page, url = one.new_page(), made(name).url
+        opened = chromium.new_context(viewport=size, reduced_motion="reduce", **context)
+        contexts.append(opened)
+        page, url = opened.new_page(), reports(name).url
         page.set_default_timeout(10_000)
-        page.on("console", lambda said: heard.append(f"console {said.type}: {said.text}"))
-        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: heard.append(f"dialog: {dialog.message}"))
-        one.on(
+        page.on("console", lambda text: faults.append(f"console {text.type}: {text.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: faults.append(f"dialog: {dialog.message}"))
+        opened.on(
             "request",
-            lambda asked: None if asked.url.partition("#")[0] == url else heard.append(f"request: {asked.url}"),
+            lambda options: None if options.url.partition("#")[0] == url else faults.append(f"request: {options.url}"),
         )
         page.goto(url + at)
         if context.get("java_script_enabled", True):
@@ -116,6 +116,6 @@ def visit(chromium: Any, made: Callable[[str], Made]) -> Iterator[Callable[..., 
         return page
 
     yield visit
-    for one in contexts:
-        one.close()
-    assert heard == []
+    for opened in contexts:
+        opened.close()
+    assert faults == []

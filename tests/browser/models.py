@@ -1,4 +1,4 @@
-"""What the pages are of: arguments of ``maskcli.report``."""
+"""The models of the pages: arguments of ``maskcli.report``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from tests.conftest import QUESTION, ROOT
 
 SCRIPT = "<script>alert(1)<script>"
-"""A layer's name has no slash, so this is as near as it comes to ``</script>``, which outputs may be called."""
+"""Almost ``</script>``: the name of a layer cannot contain a slash, but that of an output can."""
 ENDS = "</script><img src=x onerror=alert(2)>\"'`|\u2028&amp;"
 EMBEDDED = '<script type="application/json" id="maskcli-report">{}</script>'
 
@@ -32,17 +32,17 @@ def tagger() -> dict[str, Any]:
 
 
 def transformer() -> dict[str, Any]:
-    """Two nested blocks with causal attention, and an attention that is not told of padding; two outputs."""
+    """Two nested blocks with causal attention, and an attention layer that does not receive the padding; two outputs."""
     import keras
     from keras import layers
 
     keras.utils.set_random_seed(0)
 
     def block(number: int) -> keras.Model:
-        given = keras.Input((None, 8))
-        looked = layers.MultiHeadAttention(2, 4, name="look")(given, given, use_causal_mask=True)
-        kept = layers.Add(name="add")([given, looked])
-        return keras.Model(given, layers.Dense(8, name="think")(kept), name=f"block_{number}")
+        inputs = keras.Input((None, 8))
+        looked = layers.MultiHeadAttention(2, 4, name="look")(inputs, inputs, use_causal_mask=True)
+        kept = layers.Add(name="add")([inputs, looked])
+        return keras.Model(inputs, layers.Dense(8, name="think")(kept), name=f"block_{number}")
 
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = layers.Embedding(4000, 8, mask_zero=True, name="embedding")(tokens)
@@ -59,9 +59,9 @@ def hostile() -> dict[str, Any]:
     keras.utils.set_random_seed(0)
     tokens = keras.Input((None,), dtype="int32", name=SCRIPT)
     x = layers.Embedding(4000, 4, mask_zero=True, name="<b>\"'`|\u2028&lt;")(tokens)
-    given = keras.Input((None, 4))
+    inputs = keras.Input((None, 4))
     inner = keras.Model(
-        given, layers.Conv1D(4, 3, padding="same", name=f"conv{SCRIPT}")(given), name="<!--\u2029\\u003c"
+        inputs, layers.Conv1D(4, 3, padding="same", name=f"conv{SCRIPT}")(inputs), name="<!--\u2029\\u003c"
     )
     x = inner(x)
     outputs = {ENDS: layers.Dense(2, name="first")(x), EMBEDDED: layers.Dense(2, name="second")(x)}

@@ -19,22 +19,22 @@ CELLS = ".mark-rect.role-mark path"
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_section_is_there_with_content(visit: Any, name: str) -> None:
+def test_every_section_has_content(visit: Any, name: str) -> None:
     page = visit(name)
     assert page.locator("svg.marks").count() == page.locator("figure.chart").count() >= 3
     assert page.evaluate("[...document.querySelectorAll('main > section')].map((one) => one.id)") == list(SECTIONS)
     assert page.evaluate("[...document.querySelectorAll('nav a')].map((one) => one.hash.slice(1))") == list(SECTIONS)
     for section in SECTIONS:
-        found = page.locator(f"#{section}")
-        assert found.locator("h2").inner_text()
-        assert len(found.locator(".lead").inner_text()) > 40
-        assert found.locator("figure svg, table, .card, .mk-graph, .absent, .versions").count()
+        content = page.locator(f"#{section}")
+        assert content.locator("h2").inner_text()
+        assert len(content.locator(".lead").inner_text()) > 40
+        assert content.locator("figure svg, table, .card, .mk-graph, .absent, .versions").count()
     assert page.locator("main").count() == page.locator("h1").count() == 1
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.title() == f"{page.locator('h1').text_content()} – mask report"
 
 
-def test_the_browser_itself_forbids_requests(visit: Any) -> None:
+def test_policy_forbids_requests(visit: Any) -> None:
     page = visit("sample")
     policy = page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
     assert policy.startswith("default-src 'none'; ")
@@ -44,18 +44,18 @@ def test_the_browser_itself_forbids_requests(visit: Any) -> None:
     assert outward == 0
 
 
-def test_what_is_drawn_is_what_was_recorded(visit: Any, made: Any) -> None:
-    page, inspection = visit("sample"), made("sample").report.inspection
+def test_charts_show_the_record(visit: Any, reports: Any) -> None:
+    page, inspection = visit("sample"), reports("sample").report.inspection
     valid = inspection.valid
     cells = page.locator(f"#chart-batch {CELLS}")
     assert cells.count() == valid.size
     marks = page.locator("#chart-batch .mark-symbol.role-mark path[stroke]").count()
     assert marks >= int((~valid).sum()) + 1  # And one in the legend.
-    assert page.locator(f"#chart-losses {CELLS}").count() == made("sample").report.loss.first.per_timestep.size
+    assert page.locator(f"#chart-losses {CELLS}").count() == reports("sample").report.loss.first.per_timestep.size
 
 
-def test_a_cell_tells_its_token_and_position_when_pointed_at(visit: Any, made: Any) -> None:
-    page, batch = visit("sample"), made("sample").report.inspection.batch
+def test_hover_shows_token_and_position(visit: Any, reports: Any) -> None:
+    page, batch = visit("sample"), reports("sample").report.inspection.batch
     for sample, timestep in ((1, 2), (2, 4)):
         _points(page, batch, sample, timestep)
 
@@ -72,19 +72,19 @@ def _points(page: Any, batch: Any, sample: int, timestep: int) -> None:
     tip = page.locator("#vg-tooltip-element.visible")
     tip.wait_for()
     until(page, "(row) => document.querySelector('#vg-tooltip-element .value').textContent === row", str(sample))
-    told = dict(
+    facts = dict(
         tip.locator("tr").evaluate_all("(rows) => rows.map((row) => [...row.cells].map((one) => one.textContent))")
     )
-    assert told["sample"] == str(sample)
-    assert told["timestep"] == str(timestep)
-    assert told["token"] == str(batch.tokens[sample, timestep])
-    assert told["it is"] == ("valid" if batch.mask[sample, timestep] else "padding")
+    assert facts["sample"] == str(sample)
+    assert facts["timestep"] == str(timestep)
+    assert facts["token"] == str(batch.tokens[sample, timestep])
+    assert facts["it is"] == ("valid" if batch.mask[sample, timestep] else "padding")
     readout = page.locator("#chart-batch .readout").inner_text()
-    assert readout == ", ".join(f"{name} {value}" for name, value in told.items())
+    assert readout == ", ".join(f"{name} {value}" for name, value in facts.items())
 
 
-def test_selectors_change_the_chart_and_its_siblings(visit: Any, made: Any) -> None:
-    page, report = visit("sample"), made("sample").report
+def test_selectors_change_the_chart_and_its_siblings(visit: Any, reports: Any) -> None:
+    page, report = visit("sample"), reports("sample").report
     first = int((~report.inspection.valid.all(axis=1)).argmax())
     sample = page.get_by_label("sample, Output of")
     assert sample.input_value() == str(first) == "1"
@@ -104,9 +104,9 @@ def test_selectors_change_the_chart_and_its_siblings(visit: Any, made: Any) -> N
             f"document.querySelector('#chart-outputs .vega-bind:last-child span:last-child').textContent === '{feature}'",
         )
         for timestep in (0, 5):
-            told = _reads(page, "outputs", "Home", *["ArrowRight"] * timestep)
-            assert told["token"] == str(report.inspection.batch.tokens[2, timestep])
-            assert float(told["with the mask"].replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+            facts = _reads(page, "outputs", "Home", *["ArrowRight"] * timestep)
+            assert facts["token"] == str(report.inspection.batch.tokens[2, timestep])
+            assert float(facts["with the mask"].replace("\N{MINUS SIGN}", "-")) == pytest.approx(
                 values[2, timestep, feature], rel=1e-4
             )
 
@@ -115,11 +115,11 @@ def _reads(page: Any, chart: str, *keys: str) -> dict[str, str]:
     page.locator(f"#chart-{chart} .box").focus()
     for key in keys:
         page.keyboard.press(key)
-    told = page.locator(f"#chart-{chart} .readout").inner_text()
-    return {one.rpartition(" ")[0]: one.rpartition(" ")[2] for one in told.split(", ")}
+    facts = page.locator(f"#chart-{chart} .readout").inner_text()
+    return {item.rpartition(" ")[0]: item.rpartition(" ")[2] for item in facts.split(", ")}
 
 
-def test_each_output_has_a_chart_and_they_show_one_sample(visit: Any) -> None:
+def test_charts_of_outputs_share_a_sample(visit: Any) -> None:
     page = visit("transformer")
     samples = page.get_by_label("sample, Output")
     assert samples.count() == 2
@@ -151,8 +151,8 @@ def test_tab_reaches_everything_in_order(visit: Any, name: str) -> None:
     assert expected > 25
 
 
-def test_arrow_keys_walk_through_a_chart(visit: Any, made: Any) -> None:
-    page, batch = visit("sample"), made("sample").report.inspection.batch
+def test_arrow_keys_move_in_a_chart(visit: Any, reports: Any) -> None:
+    page, batch = visit("sample"), reports("sample").report.inspection.batch
     box, readout = page.locator("#chart-batch .box"), page.locator("#chart-batch .readout")
     page.locator("#chart-batch .box").focus()
     rows, columns = batch.tokens.shape
@@ -175,7 +175,7 @@ def test_arrow_keys_walk_through_a_chart(visit: Any, made: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["tagger", "transformer"])
-def test_every_chart_can_be_walked(visit: Any, name: str) -> None:
+def test_charts_work_by_keyboard(visit: Any, name: str) -> None:
     page = visit(name)
     for chart in page.locator("figure.chart").all():
         chart.locator(".box").focus()
@@ -188,7 +188,7 @@ def test_every_chart_can_be_walked(visit: Any, name: str) -> None:
         assert chart.locator(".cursor").bounding_box()["width"] > 3
 
 
-def test_the_graph_folds_by_keyboard(visit: Any) -> None:
+def test_graph_folds_by_keyboard(visit: Any) -> None:
     page = visit("transformer")
     box = page.locator("#graph details.mk-box").first
     was = box.evaluate("(one) => one.open")
@@ -200,7 +200,8 @@ def test_the_graph_folds_by_keyboard(visit: Any) -> None:
     assert "look" in page.locator("#graph").inner_text()
 
 
-def test_lines_of_a_call_stay_lit_when_it_unfolds_and_nothing_hides_its_facts(visit: Any) -> None:
+def test_unfolded_call_keeps_its_lines_lit(visit: Any) -> None:
+    """Its lines stay highlighted, and nothing covers its facts."""
     page = visit("transformer")
     node = page.locator("#graph details.mk-node").first
     summary, tip = node.locator("> summary"), node.locator("> summary > .mk-tip")
@@ -215,7 +216,7 @@ def test_lines_of_a_call_stay_lit_when_it_unfolds_and_nothing_hides_its_facts(vi
     assert page.locator("#graph .mk-on").count() == lit
 
 
-def test_the_skip_link_and_the_navigation_lead_there(visit: Any) -> None:
+def test_links_lead_to_sections(visit: Any) -> None:
     page = visit("sample")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -226,7 +227,7 @@ def test_the_skip_link_and_the_navigation_lead_there(visit: Any) -> None:
     until(page, "document.querySelector('nav [aria-current]').hash === '#loss'")
 
 
-def test_on_a_phone_the_navigation_unfolds(visit: Any) -> None:
+def test_navigation_unfolds_on_a_phone(visit: Any) -> None:
     page = visit("sample", width=390)
     button, link = page.get_by_role("button", name="Sections"), page.locator("nav a[href='#about']")
     assert not link.is_visible()
@@ -246,13 +247,13 @@ def test_on_a_phone_the_navigation_unfolds(visit: Any) -> None:
 # Buttons.
 
 
-@pytest.mark.parametrize(("scheme", "other"), [("light", "dark"), ("dark", "light")])
-def test_the_theme_goes_by_the_system_and_by_the_button(visit: Any, scheme: str, other: str) -> None:
+@pytest.mark.parametrize(("scheme", "opposite"), [("light", "dark"), ("dark", "light")])
+def test_theme_follows_system_and_button(visit: Any, scheme: str, opposite: str) -> None:
     page = visit("sample", color_scheme=scheme)
     first = _colors(page)
     assert (_light(first["paper"]) > 0.5) is (scheme == "light")
     button = page.get_by_role("button", name="Switch between light and dark")
-    assert button.inner_text().lower() == other
+    assert button.inner_text().lower() == opposite
     button.press("Enter")
     second = _colors(page)
     assert button.inner_text().lower() == scheme
@@ -260,7 +261,7 @@ def test_the_theme_goes_by_the_system_and_by_the_button(visit: Any, scheme: str,
         assert all(
             abs(_light(colors[name]) - _light(colors["paper"])) > 0.5 for name in ("ink", "chart", "table", "graph")
         )
-    assert _colors(visit("sample", color_scheme=other)) == second
+    assert _colors(visit("sample", color_scheme=opposite)) == second
 
 
 def _colors(page: Any) -> dict[str, str]:
@@ -275,9 +276,9 @@ def _light(color: str) -> float:
     return float(np.mean([int(part) for part in re.findall(r"\d+", color)[:3]]) / 255)
 
 
-def test_buttons_copy_by_keyboard(visit: Any, made: Any) -> None:
+def test_buttons_copy_by_keyboard(visit: Any, reports: Any) -> None:
     page = visit("tagger", permissions=["clipboard-read", "clipboard-write"])
-    codes = re.findall("`([^`]+)`", made("tagger").report.check.findings[0].fix)
+    codes = re.findall("`([^`]+)`", reports("tagger").report.check.findings[0].fix)
     buttons = page.locator("#verdict .copy")
     assert buttons.count() == len(codes) == 2
     for button, code in zip(buttons.all(), codes, strict=True):
@@ -288,7 +289,7 @@ def test_buttons_copy_by_keyboard(visit: Any, made: Any) -> None:
         until(page, "document.getElementById('heard').textContent === 'Copied'")
 
 
-def test_the_command_line_can_be_pasted(visit: Any) -> None:
+def test_command_line_can_be_pasted(visit: Any) -> None:
     page = visit("sample", permissions=["clipboard-read", "clipboard-write"])
     page.locator("#about .copy").press("Enter")
     until(page, "document.querySelector('#about .copy').classList.contains('done')")
@@ -299,12 +300,12 @@ def test_the_command_line_can_be_pasted(visit: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["sample", "hostile"])
-def test_the_data_is_saved_as_it_was(visit: Any, made: Any, name: str) -> None:
+def test_data_is_saved_unchanged(visit: Any, reports: Any, name: str) -> None:
     page = visit(name)
     with page.expect_download() as download:
         page.locator("#save").press("Enter")
     assert download.value.suggested_filename == "maskcli-report.json"
-    assert download.value.path().read_bytes() == made(name).document
+    assert download.value.path().read_bytes() == reports(name).document
 
 
 # For everyone.
@@ -319,13 +320,13 @@ def test_axe_finds_no_serious_fault(visit: Any, name: str, scheme: str) -> None:
     page = visit(name, color_scheme=scheme)
     page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     page.evaluate(AXE_FILE_PATH.read_text("utf-8"))
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-    told = [
+    content = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    facts = [
         f"{fault['impact']} {fault['id']}: {fault['help']} {[node['html'][:120] for node in fault['nodes'][:3]]}"
-        for fault in found
+        for fault in content
         if fault["impact"] in ("serious", "critical")
     ]
-    assert told == []
+    assert facts == []
 
 
 @pytest.mark.parametrize("name", ["sample", "transformer", "hostile"])
@@ -342,7 +343,7 @@ def test_nothing_scrolls_sideways(visit: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sample", "tagger", "transformer"])
-def test_charts_of_short_rows_are_whole_on_a_phone(visit: Any, name: str) -> None:
+def test_short_charts_fit_a_phone(visit: Any, name: str) -> None:
     page = visit(name, width=390)
     for width in (390, 900, 1280):
         page.set_viewport_size({"width": width, "height": 800})
@@ -351,15 +352,15 @@ def test_charts_of_short_rows_are_whole_on_a_phone(visit: Any, name: str) -> Non
         until(page, f"{cut} === 0")
 
 
-def test_names_stay_text(visit: Any, made: Any) -> None:
+def test_names_stay_text(visit: Any, reports: Any) -> None:
     page = visit("hostile")
     assert page.locator("h1").text_content() == f'"{SCRIPT}'
     assert f"conv{SCRIPT}" in page.locator("#graph").inner_text()
-    shown = page.locator("main").inner_text()
-    assert "</script><img src=x onerror=alert(2)>\"'`|" in shown
+    text = page.locator("main").inner_text()
+    assert "</script><img src=x onerror=alert(2)>\"'`|" in text
     assert page.locator("img, main b:not(.mk-graph b)").count() == 0
     line = page.locator("#about pre").inner_text()
-    assert line == shlex.join(made("hostile").report.origin.command).replace("\u2028", " ")
+    assert line == shlex.join(reports("hostile").report.origin.command).replace("\u2028", " ")
     titles = page.locator("#leaks figcaption").all_inner_texts()
     assert any("</script><img" in title for title in titles)
     assert any('<script type="' in title for title in titles)
@@ -368,7 +369,7 @@ def test_names_stay_text(visit: Any, made: Any) -> None:
     assert set(kinds) == {"own", "module", "application/json"}
 
 
-def test_without_scripts_the_tables_tell_everything(visit: Any) -> None:
+def test_tables_work_without_scripts(visit: Any) -> None:
     page = visit("sample", java_script_enabled=False)
     assert page.locator("noscript p").is_visible()
     assert not page.locator("figure.chart").first.is_visible()
@@ -386,7 +387,7 @@ def test_print_shows_everything_in_light(visit: Any) -> None:
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert not page.locator("header.bar").is_visible()
     assert not page.locator("#save").is_visible()
-    assert all(one.is_visible() for one in page.locator(".tables table").all())
+    assert all(item.is_visible() for item in page.locator(".tables table").all())
     assert _light(_colors(page)["paper"]) > 0.9 > 0.3 > _light(_colors(page)["chart"])
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")
@@ -405,7 +406,8 @@ APART = """() => [...document.querySelectorAll('.mk-level')].filter((one) => one
 })"""
 
 
-def test_what_is_wider_than_paper_is_made_smaller_and_lines_still_end_at_calls(visit: Any) -> None:
+def test_print_scales_wide_elements(visit: Any) -> None:
+    """Lines of the graph still end at their calls."""
     page = visit("transformer")
     graph = page.locator("#graph .mk-scroll > .mk-level")
     graph.evaluate("(one) => { one.style.paddingRight = '1500px'; }")
@@ -432,28 +434,33 @@ def test_what_is_wider_than_paper_is_made_smaller_and_lines_still_end_at_calls(v
 
 @pytest.mark.slow(share=2 / 5)
 @pytest.mark.parametrize("name", NAMES)
-def test_the_document_comes_back_byte_for_byte(made: Any, name: str) -> None:
+def test_document_is_embedded_unchanged(reports: Any, name: str) -> None:
     from maskcli.render.page.embedding import extract_document
 
-    one = made(name)
-    page = one.path.read_bytes()
-    assert extract_document(page) == one.document
+    item = reports(name)
+    page = item.path.read_bytes()
+    assert extract_document(page) == item.document
     script = re.search(rb'<script type="application/json" id="maskcli-report">(.*?)</script>', page, re.DOTALL)
     assert script is not None
-    assert json.loads(script[1]) == json.loads(one.document)
+    assert json.loads(script[1]) == json.loads(item.document)
     assert len(page) <= 1_500_000
 
 
-def test_a_page_without_a_document_has_none() -> None:
+def test_page_without_document() -> None:
     from maskcli.render.page.embedding import extract_document
 
-    for other in (b"", b"<p>maskcli-report</p>", b'<script type="application/json" id="maskcli-report">{', b"\xff\xfe"):
-        assert extract_document(other) is None
+    for second in (
+        b"",
+        b"<p>maskcli-report</p>",
+        b'<script type="application/json" id="maskcli-report">{',
+        b"\xff\xfe",
+    ):
+        assert extract_document(second) is None
     assert extract_document(b'<script type="application/json" id="maskcli-report">\xff</script>') is None
 
 
-def test_a_page_is_the_same_each_time(made: Any) -> None:
+def test_page_is_reproducible(reports: Any) -> None:
     from maskcli.render.page import render_page
 
-    one = made("tagger")
-    assert render_page(one.report, one.document) == one.path.read_bytes()
+    item = reports("tagger")
+    assert render_page(item.report, item.document) == item.path.read_bytes()

@@ -21,6 +21,7 @@ from maskcli.records.requests import (
     ReportRequest,
 )
 
+pytestmark = pytest.mark.quick
 REQUESTS = {
     "pad": PadRequest,
     "inspect": InspectRequest,

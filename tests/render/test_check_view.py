@@ -1,4 +1,4 @@
-"""What ``check`` shows: nothing wider than the screen, every finding whole, code readable, told without colour."""
+"""The check view: fits the screen, whole findings, readable code, no need for colour."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from maskcli.records.model import ModelAbout
 from maskcli.render.documents import make_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import make_file_console, render_bytes, render_text
-from maskcli.render.views.check import _lines, view
+from maskcli.render.views.check import make_prose, view
 
 pytestmark = pytest.mark.quick
 
 LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
 CODE = "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`"
 LONG_CODE = f"`layer(x, {', '.join(f'mask_{index}=embedding.compute_mask(tokens)' for index in range(5))})`"
-FACTS = DataFacts(
-    "tokens", (2, 4), "post", "post", 0, None, None, 0, 0, 6, None, None, None, None, 2, (), 2
-)  # fmt: skip
+FACTS = DataFacts(name="tokens", shape=(2, 4), total_tokens=6, padded_timesteps=2, bucketed_timesteps=2)
 
 
 def finding(severity: Any = "error", **changes: Any) -> Finding:
-    said = {
+    defaults = {
         "code": "MSK101",
         "rule": "mask-dropped",
         "call": "conv1d",
@@ -40,7 +38,7 @@ def finding(severity: Any = "error", **changes: Any) -> Finding:
         "fix": f"Zero padding before it: {CODE}, then hand it on: {LONG_CODE}.",
         "evidence": {},
     }
-    return Finding(severity=severity, **(said | changes))
+    return Finding(severity=severity, **(defaults | changes))
 
 
 FINDINGS = (
@@ -58,8 +56,8 @@ PROBES = (
 LEAKING = Leak(True, 0.324, "conv1d", 1234, 5678, PROBES, {"conv1d": 0.9})
 
 
-def report(findings: tuple[Finding, ...] = FINDINGS, leak: Leak | None = LEAKING, **seen: Any) -> CheckReport:
-    model = ModelEvidence("m.keras", "Functional", 7, (16, 12_345), leak=leak, **seen)
+def report(findings: tuple[Finding, ...] = FINDINGS, leak: Leak | None = LEAKING, **fields: Any) -> CheckReport:
+    model = ModelEvidence("m.keras", "Functional", 7, (16, 12_345), leak=leak, **fields)
     return CheckReport(
         model=ModelAbout("m.keras", "file", "Functional"),
         versions={"keras": "3"},
@@ -71,7 +69,7 @@ def report(findings: tuple[Finding, ...] = FINDINGS, leak: Leak | None = LEAKING
     )
 
 
-def shown(checked: CheckReport, width: int = 80) -> str:
+def draw(checked: CheckReport, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
     return render_text(view(checked, Limits(None, None, width)), console)
 
@@ -91,68 +89,69 @@ REPORTS = {
 
 @pytest.mark.parametrize("checked", REPORTS.values(), ids=REPORTS)
 @pytest.mark.parametrize("width", [80, 81, 100, 200])
-def test_no_line_is_wider_than_the_screen(checked: CheckReport, width: int) -> None:
-    lines = shown(checked, width).splitlines()
+def test_lines_fit_the_screen(checked: CheckReport, width: int) -> None:
+    lines = draw(checked, width).splitlines()
     assert max(map(len, lines)) <= width
     assert all(line == line.rstrip() for line in lines)
 
 
 @pytest.mark.parametrize("checked", REPORTS.values(), ids=REPORTS)
-def test_every_finding_is_shown_whole(checked: CheckReport) -> None:
-    text = shown(checked)
+def test_findings_are_whole(checked: CheckReport) -> None:
+    text = draw(checked)
     squeezed = re.sub(r"\s", "", text)
-    for found in checked.findings:
-        assert f"{found.severity} {found.code}" in text
-        for part in (found.rule, found.call, found.message, found.fix):
+    for item in checked.findings:
+        assert f"{item.severity} {item.code}" in text
+        for part in (item.rule, item.call, item.message, item.fix):
             assert re.sub(r"\s", "", part or "") in squeezed
     note = [note for note in make_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
     assert not note
 
 
-def test_short_code_stays_on_a_line_and_long_code_breaks_at_its_spaces() -> None:
-    lines = shown(report()).splitlines()
+def test_code_breaks_only_if_long() -> None:
+    """Short code stays on one line; long code breaks at its spaces."""
+    lines = draw(report()).splitlines()
     assert any(CODE in line for line in lines)
     joined = " ".join(line.strip() for line in lines)
     assert LONG_CODE in joined
 
 
-def test_a_backtick_in_a_name_opens_no_code() -> None:
+def test_backtick_in_a_name_is_not_code() -> None:
     fix = "Hand `a.b(x)` to em`b, and `c`."
-    cells = [cell for line in _lines(fix, 80) for cell in line.cells]
+    cells = make_prose(fix).cells
     assert "".join(cell.text for cell in cells) == fix
     assert "".join(cell.text for cell in cells if cell.role == "label") == "`a.b(x)``c`"
 
 
-def test_severity_is_told_by_a_word_and_a_glyph() -> None:
-    lines = [line.split()[:3] for line in shown(report()).splitlines()]
+def test_severity_has_a_word_and_a_glyph() -> None:
+    lines = [line.split()[:3] for line in draw(report()).splitlines()]
     for glyph, word, code in (("×", "error", "MSK101"), ("!", "warning", "MSK302"), ("•", "info", "MSK006")):
         assert [glyph, word, code] in lines
 
 
-def test_a_screen_without_unicode_is_told_the_same() -> None:
+def test_ascii_screen_has_the_same_text() -> None:
     for checked in REPORTS.values():
         console = Console(file=io.TextIOWrapper(io.BytesIO(), "ascii"), width=80, color_system=None)
         text = render_bytes(view(checked, Limits(None, None, 80)), console).decode()
         assert text.isascii()
         assert "? " not in text.replace("leak? ", "")
-        assert all(f"{found.severity} {found.code}" in text for found in checked.findings)
+        assert all(f"{item.severity} {item.code}" in text for item in checked.findings)
 
 
-def test_colour_changes_nothing_but_colour() -> None:
+def test_colour_changes_only_colour() -> None:
     console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="standard")
     coloured = render_text(view(report(), Limits(None, None, 80)), console)
     assert "\x1b[1;31m× error" in coloured
-    assert f"\x1b[36m{CODE.strip('`')}" in coloured
+    assert f"\x1b[36m{CODE}" in coloured
     plain = re.sub(r"\x1b\[[0-9;]*m", "", coloured)
-    assert [line.rstrip() for line in plain.splitlines()] == shown(report()).splitlines()
+    assert [line.rstrip() for line in plain.splitlines()] == draw(report()).splitlines()
 
 
-def test_the_probes_say_what_they_do_and_where_it_hits_hardest() -> None:
-    text = shown(report())
+def test_probes_name_their_largest_change() -> None:
+    text = draw(report())
     assert "Does padding leak?  yes\n" in text
     assert re.search(r"^replace +other values at padding +× yes +0\.324  sample 1234, t5678$", text, re.M)
-    assert re.search(r"^alone +each row alone, trimmed +– +–$", text, re.M)
-    assert re.search(r"^gradient +gradient by padding +× yes +1\.23e-15  sample 1234, padded t5678$", text, re.M)
+    assert re.search(r"^alone +single rows, trimmed +– +–$", text, re.M)
+    assert re.search(r"^gradient +gradient w.r.t. padding +× yes +1\.23e-15  sample 1234, padded t5678$", text, re.M)
     assert text.count("the model takes one length only") == 1
     assert "alone, columns: not tried: the model" in text
     assert "gradient: it means something" in text
@@ -167,35 +166,33 @@ def test_the_probes_say_what_they_do_and_where_it_hits_hardest() -> None:
     ],
 )
 def test_other_verdicts(name: str, verdict: str) -> None:
-    assert verdict in shown(REPORTS[name])
+    assert verdict in draw(REPORTS[name])
 
 
 @pytest.mark.parametrize("name", ["nothing", "not run", "data only", "no data"])
-def test_no_verdict_where_nothing_was_probed(name: str) -> None:
-    assert "Does padding leak" not in shown(REPORTS[name])
+def test_no_verdict_without_probes(name: str) -> None:
+    assert "Does padding leak" not in draw(REPORTS[name])
 
 
-def test_data_alone_says_what_data_it_was() -> None:
-    assert shown(REPORTS["data only"]).startswith(
-        "Data alone  judged without a model\n tokens: 2 rows of 4 timesteps, 2 padding;"
+def test_data_only_describes_the_data() -> None:
+    assert draw(REPORTS["data only"]).startswith("Data only  no model\n tokens: 2 rows of 4 timesteps, 2 padding;")
+    assert "no ids to check" in draw(REPORTS["no data"])
+
+
+def test_summary_line() -> None:
+    assert draw(REPORTS["nothing"]).endswith(
+        " ■ no findings\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fail-on: warning\n"
     )
-    assert "no ids to judge" in shown(REPORTS["no data"])
-
-
-def test_how_it_ends() -> None:
-    assert shown(REPORTS["nothing"]).endswith(
-        " ■ no findings\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fails on warnings\n"
-    )
-    assert shown(report()).endswith(
-        " × failed: 2 errors, 1 warning, 1 info; 2 rules checked, fails on warnings\n"
-        " `maskcli explain MSK101` tells why, with examples.\n"
+    assert draw(report()).endswith(
+        " × failed: 2 errors, 1 warning, 1 info; 2 rules checked, fail-on: warning\n"
+        " Run `maskcli explain MSK101` for details and examples.\n"
     )
 
 
-def test_notes_say_what_could_not_be_seen() -> None:
+def test_notes_report_failures() -> None:
     assert make_document(REPORTS["not run"])["notes"][0].startswith("The model does not run on this data: Invalid")
-    assert "Could not test whether the masks survive saving: it raises" in shown(REPORTS["all"])
+    assert "Could not test whether the masks survive saving: it raises" in draw(REPORTS["all"])
 
 
 def test_a_file_gets_80_columns() -> None:
-    assert render_text(view(report(), Limits(None, None, 80)), make_file_console()) == shown(report())
+    assert render_text(view(report(), Limits(None, None, 80)), make_file_console()) == draw(report())

@@ -21,21 +21,20 @@ from maskcli.records.trace import Inspection
 from maskcli.render.heatmap import (
     LEVELS,
     STEPS,
+    draw_heatmap,
     find_role,
-    make_matrix_parts,
-    make_matrix_table,
     quantize_level,
     shade_level,
 )
-from maskcli.render.parts import HEAT, Heatmap, Limits, Resolution, Role, Scale, Table, Text
-from maskcli.render.terminal import GLYPHS, make_file_console, render_bytes, render_text
+from maskcli.render.parts import GLYPHS, HEAT, Heatmap, Limits, Resolution, Role, Scale, Table, Text, iterate_parts
+from maskcli.render.terminal import make_file_console, render_bytes, render_text
 from maskcli.render.views import heat
 
 ALL = Limits(None, None, 80, everything=True)
 MEANINGS: tuple[tuple[Role, str], ...] = (
     ("padding", "padding"),
     ("on", "token"),
-    ("dropped", "hidden"),
+    ("masked", "hidden"),
     ("counted", "counted"),
     ("heat4", ""),
     ("error", "2 NaN"),
@@ -44,15 +43,22 @@ PADDING, ON, DROPPED, COUNTED, LEVEL, ERROR = range(6)
 HALVES: dict[frozenset[str], Role] = {
     frozenset(("left", "right")): "on",
     frozenset(("left",)): "counted",
-    frozenset(("right",)): "dropped",
+    frozenset(("right",)): "masked",
     frozenset(): "padding",
 }
-"""What the quarters of half a character say."""
+"""The role that the quarters of half a character represent."""
 
 
 def picture(kinds: Any, resolution: Resolution = "full", limits: Limits = ALL, **more: Any) -> Heatmap:
     kinds = np.array(kinds, np.int8, ndmin=2)
     return Heatmap(kinds=kinds, meanings=MEANINGS, resolution=resolution, limits=limits, **more)
+
+
+def drawn_table(heatmap: Heatmap) -> Table:
+    """Return the table for a page."""
+    table = draw_heatmap(heatmap)[0]
+    assert isinstance(table, Table)
+    return table
 
 
 def screen(colours: str | None, width: int = 80) -> Console:
@@ -65,7 +71,7 @@ def shown(heatmap: Heatmap, colours: str | None = None) -> list[str]:
 
 
 def quarters(character: str) -> set[tuple[str, str]]:
-    """Return the quarters of a block character, told by its name in Unicode alone."""
+    """Return the quarters of a block character, derived from its Unicode name."""
     name = unicodedata.name(character)
     if name == "SPACE":
         return set()
@@ -82,15 +88,15 @@ Look = tuple[str, Any, Any]
 
 
 def looks(heatmap: Heatmap, colours: str | None) -> dict[str, list[Look]]:
-    """Return what stands on the line of each label, behind it."""
+    """Return the characters after each label, with their colours."""
     text = RichText.from_ansi(render_text([heatmap], screen(colours, heatmap.limits.width)))
     lines = {}
     for line in text.split("\n")[1:]:
         line.pad_right(2 * heatmap.kinds.shape[1] + 2)
-        found = re.match(r" {3,}(\d+(?:–\d+)?)  ", line.plain)
-        if found is None:
+        match = re.match(r" {3,}(\d+(?:–\d+)?)  ", line.plain)
+        if match is None:
             break
-        lines[found[1]] = [_look(line, at) for at in range(found.end(), len(line.plain))]
+        lines[match[1]] = [_look(line, at) for at in range(match.end(), len(line.plain))]
     return lines
 
 
@@ -100,7 +106,7 @@ def _look(line: RichText, at: int) -> Look:
 
 
 def from_half(heatmap: Heatmap, colours: str | None) -> list[list[tuple[Role, Any]]]:
-    """Return the role of each cell, and its colour where it is whole, as half blocks tell them."""
+    """Return the role of each cell, read back from half blocks, and the colour of whole cells."""
     rows = []
     for label, line in looks(heatmap, colours).items():
         upper, _, lower = label.partition("–")
@@ -132,13 +138,15 @@ def matrices(*kinds: int) -> st.SearchStrategy[np.ndarray[Any, Any]]:
 
 
 @given(matrices(PADDING, ON, DROPPED, COUNTED), st.sampled_from([None, "standard", "256", "truecolor"]))
-def test_half_blocks_tell_each_cell_of_a_mask_with_colours_and_without(kinds: Any, colours: str | None) -> None:
+def test_half_blocks_represent_each_cell(kinds: Any, colours: str | None) -> None:
+    """Shapes identify the role of every cell, with and without colours."""
     read = from_half(picture(kinds, "half"), colours)
     assert [[role for role, _ in row] for row in read] == [[MEANINGS[kind][0] for kind in row] for row in kinds]
 
 
 @given(matrices(PADDING, LEVEL, DROPPED, COUNTED), st.randoms(use_true_random=False))
-def test_half_blocks_tell_each_level_by_its_colour(kinds: Any, random: Any) -> None:
+def test_half_blocks_represent_each_level(kinds: Any, random: Any) -> None:
+    """The colour of half a character is the shade of its level."""
     steps = np.array([[random.randint(0, STEPS) for _ in row] for row in kinds])
     heatmap = picture(kinds, "half", levels=steps / STEPS, scale=Scale("loss", "0", "7.5"))
     for row, line in enumerate(from_half(heatmap, "truecolor")):
@@ -150,50 +158,51 @@ def test_half_blocks_tell_each_level_by_its_colour(kinds: Any, random: Any) -> N
 
 
 @given(matrices(*range(6)), st.sampled_from([None, "standard", "truecolor"]), st.sampled_from([80, 17]))
-def test_full_text_tells_each_role_by_its_glyph(kinds: Any, colours: str | None, width: int) -> None:
+def test_full_matrix_has_a_glyph_per_role(kinds: Any, colours: str | None, width: int) -> None:
     levels = np.linspace(0, 1, kinds.size).reshape(kinds.shape)
     heatmap = picture(kinds, limits=Limits(None, None, width), levels=levels, scale=Scale("loss", "0", "7.5"))
-    each = 2 if kinds.shape[1] * 2 <= width - 8 else 1
+    cell_width = 2 if kinds.shape[1] * 2 <= width - 8 else 1
     lines = looks(heatmap, colours)
     assert list(lines) == [str(row) for row in range(len(kinds))]
     for row, line in enumerate(lines.values()):
-        glyphs = [look[0] for look in line[: kinds.shape[1] * each : each]]
+        glyphs = [look[0] for look in line[: kinds.shape[1] * cell_width : cell_width]]
         assert glyphs == [GLYPHS[find_role(heatmap, row, column)] for column in range(kinds.shape[1])]
 
 
 @given(matrices(*range(6)))
-def test_a_table_has_the_same_cells(kinds: Any) -> None:
+def test_page_table_has_the_same_cells(kinds: Any) -> None:
     heatmap = picture(kinds, levels=np.full(kinds.shape, 0.6))
-    rows = make_matrix_table(heatmap).rows
-    assert [[one.role for one in row[1]] for row in rows] == [
+    rows = drawn_table(heatmap).rows
+    assert [[cell.role for cell in row[1]] for row in rows] == [
         [role if role not in HEAT else "heat3" for role in (MEANINGS[kind][0] for kind in row)] for row in kinds
     ]
 
 
 @given(st.integers(1, 60), st.integers(1, 120), st.integers(2, 9), st.sampled_from(["full", "half"]))
-def test_what_is_left_out_is_counted_and_no_line_is_wider(rows: int, columns: int, lines: int, how: Any) -> None:
-    heatmap = picture(np.full((rows, columns), ON), how, Limits(lines, None, 40), beside=(("length", ("7",) * rows),))
+def test_omissions_are_counted(rows: int, columns: int, lines: int, how: Any) -> None:
+    """No line is wider than the screen, and the notes count the rows and columns left out."""
+    heatmap = picture(np.full((rows, columns), ON), how, Limits(lines, None, 40), margin=(("length", ("7",) * rows),))
     text = shown(heatmap)
     assert max(map(len, text)) <= 40
-    labels = [found for line in text[1:] if (found := re.match(r" *(\d+)(?:–(\d+))?  ", line))]
-    seen = sum(1 + (label[2] is not None) for label in labels)
+    labels = [match for line in text[1:] if (match := re.match(r" *(\d+)(?:–(\d+))?  ", line))]
+    displayed = sum(1 + (label[2] is not None) for label in labels)
     matrix = labels[0].string[labels[0].end() :].removesuffix("7").rstrip()
     glyphs = len(matrix.replace("⋮", "").replace(" ", ""))
     wide = 2 if matrix.count("■■") == columns else 1
-    said = " ".join(" ".join(text[1:]).split())
+    notes = " ".join(" ".join(text[1:]).split())
     assert ("⋮" in matrix) == (glyphs // wide < columns)
-    for missing, noun in ((rows - seen, "sample"), (columns - glyphs // wide, "timestep")):
-        assert (f"{missing} {noun}{'s' if missing > 1 else ''} not shown" in said) == (missing > 0)
+    for missing, noun in ((rows - displayed, "sample"), (columns - glyphs // wide, "timestep")):
+        assert (f"{missing} {noun}{'s' if missing > 1 else ''} not shown" in notes) == (missing > 0)
     assert len(labels) <= lines + 1
 
 
-def test_marks_at_the_margin_have_their_room() -> None:
-    drawn = shown(picture(np.full((2, 60), COUNTED), "half", Limits(None, None, 40)))
-    assert len(drawn[1]) == 40
-    assert drawn[1].endswith("▌  ◆")
+def test_margin_marks_fit() -> None:
+    lines = shown(picture(np.full((2, 60), COUNTED), "half", Limits(None, None, 40)))
+    assert len(lines[1]) == 40
+    assert lines[1].endswith("▌  ◆")
 
 
-def test_half_shows_twice_as_many_rows_on_the_same_lines() -> None:
+def test_half_resolution_shows_twice_the_rows() -> None:
     kinds = np.full((50, 3), ON)
     full, half = (shown(picture(kinds, how, Limits(6, None, 80))) for how in ("full", "half"))  # type: ignore[arg-type]
     assert [line.split()[0] for line in full[1:8]] == ["0", "1", "2", "⋮", "47", "48", "49"]
@@ -202,7 +211,7 @@ def test_half_shows_twice_as_many_rows_on_the_same_lines() -> None:
     assert half[-1] == " … 38 samples not shown (--all shows everything)"
 
 
-def test_a_mask_in_full_and_in_half() -> None:
+def test_mask_in_both_resolutions() -> None:
     kinds = [[ON, ON, ON], [ON, ON, PADDING], [ON, DROPPED, COUNTED]]
     assert shown(picture(kinds)) == [
         "sample  0",
@@ -220,37 +229,37 @@ def test_a_mask_in_full_and_in_half() -> None:
 
 
 @pytest.mark.parametrize(("shape", "lines"), [((1, 5), ["▀▀▀▀▀"]), ((5, 1), ["█", "█", "▀"]), ((1, 1), ["▀"])])
-def test_matrices_of_one_row_or_one_column(shape: tuple[int, int], lines: list[str]) -> None:
-    drawn = shown(picture(np.full(shape, ON), "half"))
-    assert [line.split()[1] for line in drawn[1:-1]] == lines
+def test_matrix_of_one_row_or_column(shape: tuple[int, int], lines: list[str]) -> None:
+    shown_lines = shown(picture(np.full(shape, ON), "half"))
+    assert [line.split()[1] for line in shown_lines[1:-1]] == lines
     assert len(shown(picture(np.full(shape, ON)))) == shape[0] + 2
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0)])
 @pytest.mark.parametrize("how", ["full", "half"])
-def test_matrices_of_nothing(shape: tuple[int, int], how: Any) -> None:
+def test_empty_matrix(shape: tuple[int, int], how: Any) -> None:
     heatmap = picture(np.zeros(shape), how)
     assert [line.split() for line in shown(heatmap)[1:]] == [
         [label] for label in ["0", "1"][: shape[0]]
     ] or how == "half"
-    assert len(make_matrix_table(heatmap).rows) == shape[0]
+    assert len(drawn_table(heatmap).rows) == shape[0]
 
 
-def test_numbers_stand_above_their_columns() -> None:
+def test_ruler_numbers_are_above_their_columns() -> None:
     kinds = np.full((1, 100), ON)
-    ruler, drawn = shown(picture(kinds, limits=Limits(None, None, 60)))[:2]
+    ruler, line = shown(picture(kinds, limits=Limits(None, None, 60)))[:2]
     assert ruler == "sample  0         10        20     75   80        90"
-    seam = drawn.index("⋮")
+    seam = line.index("⋮")
     assert ruler.index("75") == seam + 1
     assert ruler.index("80") == seam + 1 + 5
-    assert len(drawn) == 60
+    assert len(line) == 60
     crowded = shown(picture(kinds, limits=Limits(None, 43, 80)))[0]
     assert crowded == "sample  0         10        20 79         90"
     wide = shown(picture(np.full((1, 12), ON)))[0]
     assert wide == "sample  0         5         10"
 
 
-def test_levels_in_half_blocks_need_colours_and_say_so() -> None:
+def test_half_blocks_need_colours_for_levels() -> None:
     heatmap = picture(
         [[LEVEL, LEVEL, PADDING]], "half", levels=np.array([[0.1, 1, 0]]), scale=Scale("loss", "0", "7.5")
     )
@@ -258,7 +267,7 @@ def test_levels_in_half_blocks_need_colours_and_say_so() -> None:
         "sample  0",
         "     0  ░░██·",
         " ░ to 25 %   █ to the largest loss, 7.5   · padding",
-        " Drawn in full: half blocks tell levels by colour, and there is none here.",
+        " Drawn in full: half blocks need colours to show levels.",
     ]
     colourless = Console(force_terminal=True, color_system="truecolor", width=80, no_color=True)
     assert "Drawn in full" in render_text([heatmap], colourless)
@@ -270,13 +279,13 @@ def test_levels_in_half_blocks_need_colours_and_say_so() -> None:
     ]
 
 
-def test_what_half_blocks_have_no_shape_for_is_drawn_in_full() -> None:
-    drawn = shown(picture([[ON, ERROR], [ON, ERROR]], "half"), "truecolor")
-    assert drawn[1:3] == ["     0  ■■×", "     1  ■■×"]
-    assert drawn[-1] == " Drawn in full: half blocks have no shape for 2 NaN."
+def test_role_without_shape_is_drawn_in_full() -> None:
+    lines = shown(picture([[ON, ERROR], [ON, ERROR]], "half"), "truecolor")
+    assert lines[1:3] == ["     0  ■■×", "     1  ■■×"]
+    assert lines[-1] == " Drawn in full: half blocks have no shape for 2 NaN."
 
 
-def test_an_encoding_without_blocks_gets_ascii_in_full() -> None:
+def test_ascii_encoding_is_drawn_in_full() -> None:
     heatmap = picture([[ON, ON, DROPPED], [ON, COUNTED, PADDING]], "half", limits=Limits(None, None, 80))
     ascii_ = make_file_console()
     ascii_.file = type("", (), {"encoding": "ascii", "isatty": lambda _: False})()  # type: ignore[assignment]
@@ -285,8 +294,8 @@ def test_an_encoding_without_blocks_gets_ascii_in_full() -> None:
     assert lines[-1] == " Drawn in full: this encoding has no half blocks."
 
 
-def test_columns_line_up_in_ascii_too() -> None:
-    heatmap = picture(np.full((2, 90), ON), limits=Limits(None, 6, 80), beside=(("length", ("1", "2")),))
+def test_ascii_columns_line_up() -> None:
+    heatmap = picture(np.full((2, 90), ON), limits=Limits(None, 6, 80), margin=(("length", ("1", "2")),))
     ascii_ = make_file_console()
     ascii_.file = type("", (), {"encoding": "ascii", "isatty": lambda _: False})()  # type: ignore[assignment]
     ruler, *lines = render_bytes([heatmap], ascii_).decode("ascii").splitlines()[:3]
@@ -294,7 +303,7 @@ def test_columns_line_up_in_ascii_too() -> None:
     assert lines[0].index(":") == ruler.index("87") - 2
 
 
-def test_sixteen_colours_keep_the_glyphs_of_levels() -> None:
+def test_sixteen_colours_keep_level_glyphs() -> None:
     heatmap = picture([[LEVEL] * 3], levels=np.array([[0, 0.4, 1.0]]), scale=Scale("loss", "0", "7.5"))
     for colours, patches in (("standard", False), ("256", True), ("truecolor", True)):
         (line,) = looks(heatmap, colours).values()
@@ -302,13 +311,13 @@ def test_sixteen_colours_keep_the_glyphs_of_levels() -> None:
         assert all((paper is not None and paper == ink) == patches for _, ink, paper in line[:6])
 
 
-def test_shades_grow_lighter_and_are_all_different() -> None:
+def test_shades_grow_lighter() -> None:
     colours = [shade_level(step / STEPS) for step in range(STEPS + 1)]
     assert len(set(colours)) == STEPS + 1
     light = [_luminance(colour) for colour in colours]
     assert all(below < above for below, above in itertools.pairwise(light))
     for edge in (0.0, 1.0):  # Black and white terminals; WCAG's contrast.
-        assert min((max(edge, one) + 0.05) / (min(edge, one) + 0.05) for one in light) > 1.6
+        assert min((max(edge, shade) + 0.05) / (min(edge, shade) + 0.05) for shade in light) > 1.6
 
 
 def _luminance(colour: tuple[int, int, int]) -> float:
@@ -317,28 +326,28 @@ def _luminance(colour: tuple[int, int, int]) -> float:
 
 
 @given(st.floats(0, 1))
-def test_a_legend_names_the_level_that_is_drawn(part: float) -> None:
+def test_legend_names_the_level(part: float) -> None:
     heatmap = picture([[LEVEL]], levels=np.array([[part]]), scale=Scale("loss", "0", "7.5"))
     glyph = GLYPHS[HEAT[quantize_level(part)]]
     assert shown(heatmap)[1].split()[1] == glyph * 2
     assert shown(heatmap)[2].startswith(f" {glyph} {LEVELS[quantize_level(part)]}")
 
 
-def test_parts_for_a_page_say_what_is_not_shown() -> None:
-    heatmap = picture(np.full((9, 3), ON), "half", Limits(2, None, 80), beside=(("length", tuple("987654321")),))
-    table, *below = make_matrix_parts(heatmap)
+def test_page_notes_count_omissions() -> None:
+    heatmap = picture(np.full((9, 3), ON), "half", Limits(2, None, 80), margin=(("length", tuple("987654321")),))
+    table, *below = draw_heatmap(heatmap)
     assert isinstance(table, Table)
     assert [row[0][0].text for row in table.rows] == ["0", "⋮", "8"]
     assert [row[-1][0].text for row in table.rows] == ["9", "⋮", "1"]
-    said = ["".join(one.text for one in text.cells) for text in below if isinstance(text, Text)]
-    assert said == [
-        " token",
+    notes = ["".join(cell.text for cell in text.cells) for text in below if isinstance(text, Text)]
+    assert notes == [
+        "■ token",
         "Drawn in full: half blocks are for a terminal.",
         "… 7 samples not shown (--all shows everything)",
     ]
 
 
-def test_control_characters_are_not_obeyed() -> None:
+def test_control_characters_are_replaced() -> None:
     heatmap = dataclasses.replace(picture([[ON]]), meanings=(("padding", ""), ("on", "a\x1b[31m\rb")))
     assert render_text([heatmap], screen(None)).splitlines()[-1] == " ■ a�[31m�b"
 
@@ -347,21 +356,22 @@ def test_control_characters_are_not_obeyed() -> None:
 
 
 def pictures(parts: list[Any]) -> list[Heatmap]:
-    return [part for part in parts if isinstance(part, Heatmap)]
+    return [part for part in iterate_parts(parts) if isinstance(part, Heatmap)]
 
 
 def roles(heatmap: Heatmap) -> list[str]:
     rows, columns = heatmap.kinds.shape
-    short = {"on": "V", "padding": "p", "dropped": "D", "counted": "C", "warning": "W", "error": "E"}
+    short = {"on": "V", "padding": "p", "masked": "D", "counted": "C", "warning": "W", "error": "E"}
     return ["".join(short.get(find_role(heatmap, r, c), "#") for c in range(columns)) for r in range(rows)]
 
 
-def test_a_batch_tells_tokens_from_padding_and_those_that_look_like_it() -> None:
+def test_batch_marks_padding_lookalikes() -> None:
+    """Tokens, padding, and tokens with the padding id are three kinds."""
     batch: PaddedBatch = maskcli.pad([[1, 0, 2], [3]])
-    (drawn,) = pictures(heat.view_batch(batch, "full", ALL))
-    assert roles(drawn) == ["VWV", "Vpp"]
-    assert drawn.beside == (("length", ("3", "1")),)
-    assert ("warning", "1 token with the id of padding, 0") in drawn.meanings
+    (matrix,) = pictures(heat.view_batch(batch, "full", ALL))
+    assert roles(matrix) == ["VWV", "Vpp"]
+    assert matrix.margin == (("length", ("3", "1")),)
+    assert ("warning", "1 token with the padding id, 0") in matrix.meanings
 
 
 @pytest.fixture(scope="module")
@@ -369,36 +379,36 @@ def inspected() -> Inspection:
     return maskcli.inspect([[1, 0, 2], [3]])
 
 
-def test_an_inspection_sets_the_mask_against_the_truth(inspected: Inspection) -> None:
+def test_inspection_compares_mask_and_padding(inspected: Inspection) -> None:
     mask, output, change = pictures(heat.view_inspection(inspected, "full", ALL))
     assert roles(mask) == ["VDV", "Vpp"]
     assert roles(output) == roles(change) == ["#D#", "#pp"]
     sizes = np.abs(inspected.outputs[0].values).max(axis=-1)
     assert output.levels is not None
-    counted = np.array([[True, False, True], [True, False, False]])
-    np.testing.assert_allclose(output.levels[counted], (sizes / sizes[counted].max())[counted], rtol=1e-6)
+    valid = np.array([[True, False, True], [True, False, False]])
+    np.testing.assert_allclose(output.levels[valid], (sizes / sizes[valid].max())[valid], rtol=1e-6)
     assert inspected.unmasked is not None
     assert change.levels is not None
     moved = inspected.unmasked.change
-    np.testing.assert_allclose(change.levels[counted], (moved / moved[counted].max())[counted], rtol=1e-5)
-    assert not output.levels[~counted].any()
-    assert output.scale == Scale("value", "0", f"{sizes[counted].max():.3g}")
+    np.testing.assert_allclose(change.levels[valid], (moved / moved[valid].max())[valid], rtol=1e-5)
+    assert not output.levels[~valid].any()
+    assert output.scale == Scale("value", "0", f"{sizes[valid].max():.3g}")
 
 
-def test_a_model_without_a_mask_counts_padding() -> None:
+def test_model_without_mask_counts_padding() -> None:
     mask, output = pictures(heat.view_inspection(maskcli.inspect([[1, 2], [3]], mask_source="none"), "full", ALL))
     assert roles(mask) == ["VV", "VC"]
     assert roles(output) == ["##", "#C"]
 
 
-def test_outputs_that_do_not_move_are_told_in_words() -> None:
+def test_unchanged_outputs_are_described() -> None:
     parts = heat.view_inspection(maskcli.inspect([[1, 2], [3]]), "full", ALL)
     assert len(pictures(parts)) == 2
     text = render_text(parts, screen(None))
-    assert re.search(r"What counts does not move; padding moves by up to 0\.0\d+\.", text)
+    assert re.search(r"Valid outputs do not change; padding changes by up to 0\.0\d+\.", text)
 
 
-def test_a_pooled_output_has_a_column_for_each_unit() -> None:
+def test_pooled_output_has_a_column_per_unit() -> None:
     inspection = maskcli.inspect([[1, 2, 0, 3], [3]], return_sequences=False, units=5)
     _, output, change = pictures(heat.view_inspection(inspection, "half", ALL))
     assert output.kinds.shape == change.kinds.shape == (2, 5)
@@ -410,7 +420,7 @@ def test_a_pooled_output_has_a_column_for_each_unit() -> None:
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])
-def test_what_is_not_finite_is_set_apart(inspected: Inspection, broken: float) -> None:
+def test_not_finite_output_has_its_own_kind(inspected: Inspection, broken: float) -> None:
     values = inspected.outputs[0].values.copy()
     values[0, 0, 0], values[1, 1, 0] = broken, -np.inf
     first = dataclasses.replace(inspected.outputs[0], values=values)
@@ -419,39 +429,37 @@ def test_what_is_not_finite_is_set_apart(inspected: Inspection, broken: float) -
     assert "half blocks have no shape for 2 NaN or infinite." in render_text([output], screen("truecolor"))
 
 
-def test_a_mask_of_another_shape_is_not_drawn(inspected: Inspection) -> None:
+def test_mask_of_another_shape_is_noted(inspected: Inspection) -> None:
     odd = dataclasses.replace(inspected, mask=np.ones((2, 7), bool))
     parts = heat.view_inspection(odd, "full", ALL)
     assert roles(pictures(parts)[0]) == ["VVV", "Vpp"]
-    assert "The mask is of shape (2, 7), and not drawn here." in render_text(parts, screen(None))
+    assert "The mask has shape (2, 7) and is not drawn here." in render_text(parts, screen(None))
 
 
-def test_a_loss_is_drawn_as_its_table_draws_it() -> None:
+def test_loss_matches_its_table() -> None:
     report = maskcli.loss([[1, 2, 0, 0]], model="embedding-dense", targets="arange", loss="mse")
-    (drawn,) = pictures(heat.view_loss(report, "full", ALL))
-    assert roles(drawn) == ["##pp"]
+    (matrix,) = pictures(heat.view_loss(report, "full", ALL))
+    assert roles(matrix) == ["##pp"]
     losses = report.first.per_timestep
     assert losses is not None
-    assert drawn.levels is not None
-    np.testing.assert_allclose(drawn.levels[0, :2], losses[0, :2] / losses[0, :2].max())
-    assert drawn.beside == (("masked", ("9.126",)),)
+    assert matrix.levels is not None
+    np.testing.assert_allclose(matrix.levels[0, :2], losses[0, :2] / losses[0, :2].max())
+    assert matrix.margin == (("masked", ("9.126",)),)
     text = render_text(heat.view_loss(report, "full", ALL), screen(None))
     assert text.startswith("Loss mse  masked 9.125764, unmasked 42.070232\n")
     assert " ░ to 25 %   █ to the largest loss, 16.6   · 2 timesteps left out\n" in text
 
 
-def test_a_loss_without_a_mask_shows_the_padding_it_counts() -> None:
+def test_loss_without_mask_marks_padding() -> None:
     options: dict[str, Any] = {"model": "embedding-dense", "mask_source": "none", "targets": "arange", "loss": "mse"}
-    (drawn,) = pictures(heat.view_loss(maskcli.loss([[1, 2], [3]], **options), "half", ALL))
-    assert roles(drawn) == ["##", "#C"]
+    (matrix,) = pictures(heat.view_loss(maskcli.loss([[1, 2], [3]], **options), "half", ALL))
+    assert roles(matrix) == ["##", "#C"]
 
 
-def test_a_loss_of_one_number_has_no_picture_and_says_so() -> None:
+def test_single_number_loss_has_no_matrix() -> None:
     report = maskcli.loss([[1, 2], [3]], model="embedding-dense", targets="arange", loss="mse")
     first = dataclasses.replace(report.first, per_timestep=None, masked=None, unmasked=None, reported=1.5)
     parts = heat.view_loss(dataclasses.replace(report, outputs=(first, report.first)), "full", ALL)
     assert len(pictures(parts)) == 1
     text = render_text(parts, screen(None))
-    assert text.startswith(
-        "Loss mse of output  Keras evaluate 1.500000\n The loss makes one number of a whole batch.\n"
-    )
+    assert text.startswith("Loss mse of output  Keras evaluate 1.500000\n The loss is a single number per batch.\n")

@@ -1,4 +1,4 @@
-"""HTML: what a parser makes of it has the same texts in the same places as the parts, and nothing but what we put there."""
+"""HTML: a parser finds the texts of the parts in the same places, and nothing else."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ from maskcli.render.parts import (
     Part,
     Remarks,
     Role,
+    Section,
     Table,
     Text,
+    iterate_parts,
     make_cell,
+    mark,
 )
 from maskcli.render.views import inspect as inspect_view
 from maskcli.render.views import pad as pad_view
@@ -54,12 +57,12 @@ class Element:
         )
 
     def all(self, *tags: str) -> list[Element]:
-        found = []
+        elements = []
         for child in self.children:
             if isinstance(child, Element):
-                found += [child] if child.tag in tags else []
-                found += child.all(*tags)
-        return found
+                elements += [child] if child.tag in tags else []
+                elements += child.all(*tags)
+        return elements
 
 
 class Tree(HTMLParser):
@@ -96,7 +99,7 @@ class Tree(HTMLParser):
         pytest.fail(f"an instruction: {data}")
 
 
-def parsed(parts: Sequence[Part]) -> Element:
+def parsed(parts: Sequence[Section | Part]) -> Element:
     return Tree(render_html(parts)).open[0]
 
 
@@ -105,37 +108,37 @@ def bare(text: str) -> str:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=3), st.data())
-def test_a_table_has_the_texts_in_the_cells(titles: list[str], data: st.DataObject) -> None:
+def test_table_keeps_its_texts(titles: list[str], data: st.DataObject) -> None:
     row = st.lists(CELLS, min_size=len(titles), max_size=len(titles)).map(tuple)
     rows = data.draw(st.lists(row, max_size=3))
     head, *lines = parsed([Table(tuple(map(Column, titles)), tuple(rows))]).all("tr")
-    assert [plain(one.text) for one in head.all("th", "td")] == [plain(title) for title in titles]
-    assert [[bare(one.text) for one in line.all("th", "td")] for line in lines] == [
+    assert [plain(element.text) for element in head.all("th", "td")] == [plain(title) for title in titles]
+    assert [[bare(element.text) for element in line.all("th", "td")] for line in lines] == [
         [without_code(of_cells(cells)) for cells in row] for row in rows
     ]
 
 
 @given(TEXTS, TEXTS)
-def test_a_heading_has_its_title_and_its_detail(title: str, detail: str) -> None:
+def test_heading_has_title_and_detail(title: str, detail: str) -> None:
     (heading,) = parsed([Heading(title, detail)]).all("h3")
-    said = [plain(title), *(plain(one.text) for one in heading.all("span"))]
-    assert said == [plain(title), *([plain(detail)] if plain(detail) else [])]
-    assert plain(heading.text) == " ".join(filter(None, said))
+    texts = [plain(title), *(plain(element.text) for element in heading.all("span"))]
+    assert texts == [plain(title), *([plain(detail)] if plain(detail) else [])]
+    assert plain(heading.text) == " ".join(filter(None, texts))
 
 
 @given(st.lists(CELLS, min_size=1, max_size=4))
 def test_lines_stay_apart(lines: list[tuple[Cell, ...]]) -> None:
-    said = [
+    texts = [
         line for paragraph in parsed([Text(cells) for cells in lines]).all("p") for line in paragraph.text.split("\n")
     ]
-    assert list(map(bare, said)) == [without_code(line) for line in map(of_cells, lines) if line]
+    assert list(map(bare, texts)) == [without_code(line) for line in map(of_cells, lines) if line]
 
 
 @given(st.lists(st.builds(Remark, st.sampled_from(["fact", "warning"]), TEXTS), max_size=3))
 def test_remarks_are_a_list(remarks: list[Remark]) -> None:
     signs = {"fact": "", "warning": "! "}
-    said = [bare(item.text) for item in parsed([Remarks(tuple(remarks))]).all("li")]
-    assert said == [bare(signs[remark.kind] + remark.text) for remark in remarks]
+    texts = [bare(item.text) for item in parsed([Remarks(tuple(remarks))]).all("li")]
+    assert texts == [bare(signs[remark.kind] + remark.text) for remark in remarks]
 
 
 @given(TEXTS, TEXTS)
@@ -146,7 +149,7 @@ def test_paragraphs_and_code(words: str, code: str) -> None:
 
 
 @given(st.lists(PARTS, max_size=5))
-def test_nothing_of_a_text_becomes_an_element(parts: list[Part]) -> None:
+def test_texts_do_not_become_elements(parts: list[Part]) -> None:
     text = render_html(parts)
     parsed(parts)
     assert text == render_html(parts)
@@ -155,11 +158,12 @@ def test_nothing_of_a_text_becomes_an_element(parts: list[Part]) -> None:
 
 
 @given(TEXTS)
-def test_what_is_scrolled_is_named_and_reached_by_the_keyboard(title: str) -> None:
+def test_scrolling_regions_are_accessible(title: str) -> None:
+    """The keyboard reaches each region, and its name is unique."""
     tree = parsed([Heading(title), Table((Column("a"),), ()), Table((Column("a"),), ()), Code("x")])
-    regions = [one for one in tree.all("div", "pre") if one.attributes.get("role") == "region"]
-    assert all(one.attributes["tabindex"] == "0" for one in regions)
-    names = [plain(one.attributes["aria-label"] or "") for one in regions]
+    regions = [element for element in tree.all("div", "pre") if element.attributes.get("role") == "region"]
+    assert all(element.attributes["tabindex"] == "0" for element in regions)
+    names = [plain(element.attributes["aria-label"] or "") for element in regions]
     assert names[0] == (plain(title) or "Result")
     assert len(set(names)) == 3
 
@@ -169,9 +173,9 @@ def test_what_is_scrolled_is_named_and_reached_by_the_keyboard(title: str) -> No
     [
         ([Text((Cell("a "), Cell("`", "label"), Cell("x<y", "label"), Cell("`", "label")))],
          '<p class="mk-lines">a <span class="mk-label"><code>x&lt;y</code></span></p>'),
-        ([Text((Cell(" error", "error"), Cell(" x ", "strong")))],
+        ([Text((mark("error", " error"), Cell(" x ", "strong")))],
          '<p class="mk-lines"><span class="mk-error"><span aria-hidden="true">×</span> error</span><span class="mk-strong"> x </span></p>'),
-        ([Text((Cell("783", "warning"),))], '<p class="mk-lines"><span class="mk-warning">!783</span></p>'),
+        ([Text((mark("warning", "783"),))], '<p class="mk-lines"><span class="mk-warning">!783</span></p>'),
         ([Text((Cell("a"),)), Text((Cell("b"),)), Text(()), Text((Cell("c"),))],
          '<p class="mk-lines">a<br>b</p>\n<p class="mk-lines">c</p>'),
         ([Remarks((Remark("warning", "`a`"),))],
@@ -179,37 +183,37 @@ def test_what_is_scrolled_is_named_and_reached_by_the_keyboard(title: str) -> No
         ([Heading("a", "b")], '<h3>a <span class="mk-detail">b</span></h3>'),
     ],
 )  # fmt: skip
-def test_how_parts_are_written(parts: list[Part], expected: str) -> None:
+def test_html_of_parts(parts: list[Part], expected: str) -> None:
     assert render_html(parts) == f"{expected}\n"
 
 
-def test_a_batch_as_a_table() -> None:
+def test_batch_table() -> None:
     batch = maskcli.pad([[1, 22], [3]])
     tree = parsed(pad_view.view(batch, Limits(None, None, 80)))
     head, *rows = tree.all("tr")
-    assert [(one.tag, one.attributes["scope"], one.text) for one in head.all("th")] == [
+    assert [(element.tag, element.attributes["scope"], element.text) for element in head.all("th")] == [
         ("th", "col", title) for title in ("sample", "0", "1", "length")
     ]
-    assert [one.attributes["scope"] for row in rows for one in row.all("th")] == ["row", "row"]
-    (padding,) = [one for one in tree.all("span") if one.attributes["class"] == "mk-padding"]
+    assert [element.attributes["scope"] for row in rows for element in row.all("th")] == ["row", "row"]
+    (padding,) = [element for element in tree.all("span") if element.attributes["class"] == "mk-padding"]
     assert padding.text == "·0"
     assert tree.all("div")[0].attributes["aria-label"] == "Padded batch (2, 2)"
     assert render_html([Heading("a")], level=4) == "<h4>a</h4>\n"
 
 
-def test_columns_line_up_wrap_or_neither() -> None:
-    on = Cell("", "on")
+def test_column_classes() -> None:
+    on = mark("on")
     table = Table(
         (Column("0  3", "left"), Column("mask", "left"), Column("n"), Column("said", "left"), Column("", "left")),
         (((on, on), (on, on), make_cell("1"), make_cell("word " * 20), make_cell("x")),),
     )
     head, row = parsed([table]).all("tr")
-    classes = [[one.attributes.get("class") for one in line.all("th", "td")] for line in (head, row)]
+    classes = [[element.attributes.get("class") for element in line.all("th", "td")] for line in (head, row)]
     assert classes == [
         ["mk-run", None, "mk-right", "mk-prose", None],
         ["mk-run", "mk-run", "mk-right", "mk-prose", None],
     ]
-    assert [one.tag for one in head.all("th", "td")] == ["th", "th", "th", "th", "td"]
+    assert [element.tag for element in head.all("th", "td")] == ["th", "th", "th", "th", "td"]
 
 
 # Style.
@@ -221,39 +225,41 @@ def luminance(color: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    darker, lighter = sorted((luminance(one), luminance(other)))
+def contrast(color: str, background: str) -> float:
+    darker, lighter = sorted((luminance(color), luminance(background)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
-@pytest.mark.parametrize("palette", [html.LIGHT, html.DARK], ids=["light", "dark"])
-def test_every_color_reads_on_both_grounds(palette: dict[str, str]) -> None:
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_colors_are_legible(theme: int) -> None:
+    palette = {name: colors[theme] for name, colors in html.COLORS.items()}
     for name, color in palette.items():
         if name not in ("bg", "soft", "line"):
             assert min(contrast(color, palette["bg"]), contrast(color, palette["soft"])) >= 4.5, name
 
 
 def test_every_role_has_a_style() -> None:
-    own = {"plain", "valid", "strong"}
-    assert set(get_args(Role)) - own <= html.LIGHT.keys() == html.DARK.keys()
-    assert set(re.findall(r"var\(--mk-(\w+)\)", STYLE)) <= html.LIGHT.keys()
-    for role in set(get_args(Role)) - own:
+    unstyled = {"plain", "strong"}
+    assert set(get_args(Role)) - unstyled <= html.ROLE_COLORS.keys()
+    assert set(re.findall(r"var\(--mk-(\w+)\)", STYLE)) <= html.COLORS.keys()
+    for role in set(get_args(Role)) - unstyled:
         assert f".maskcli .mk-{role}{{color:var(--mk-{role})}}" in STYLE
 
 
-def test_the_style_touches_nothing_else_and_loads_nothing() -> None:
+def test_style_is_contained() -> None:
+    """Every selector is inside of .maskcli, and nothing is loaded."""
     rules = re.sub(r"@media[^{]*\{", "", STYLE.replace("\n", ""))
     while "(" in rules:
         rules = re.sub(r"\([^()]*\)", "", rules)
     selectors = re.findall(r"(?:^|[}])\s*([^{}]+)\{", rules)
     assert selectors
     for selector in selectors:
-        assert all(".maskcli" in one for one in selector.split(",")), selector
+        assert all(".maskcli" in element for element in selector.split(",")), selector
     assert not re.search(r"url|@import|http|</|expression", STYLE)
     assert STYLE.count("{") == STYLE.count("}")
 
 
-def test_alone_it_brings_its_style() -> None:
+def test_standalone_html_has_its_style() -> None:
     batch = maskcli.pad([[1, 2], [3]])
     text = render_standalone_html(pad_view.view(batch, Limits(None, None, 80)))
     assert text.startswith(f'<div class="maskcli">\n<style>{STYLE}</style>\n')
@@ -261,9 +267,9 @@ def test_alone_it_brings_its_style() -> None:
     assert text.count("<style>") == 1
 
 
-def test_an_inspection_has_no_more_in_its_html_than_in_its_parts() -> None:
+def test_inspection_has_every_table() -> None:
     parts = inspect_view.view(maskcli.inspect([[1, 2], [3]]), Limits(24, None, 110, flows=True))
     tree = parsed(parts)
-    assert len(tree.all("table")) == sum(isinstance(part, Table) for part in parts)
-    runs = [one.text for one in tree.all("td") if one.attributes.get("class") == "mk-run"]
+    assert len(tree.all("table")) == sum(isinstance(part, Table) for part in iterate_parts(parts))
+    runs = [element.text for element in tree.all("td") if element.attributes.get("class") == "mk-run"]
     assert runs[:2] == ["■■", "■□"]

@@ -1,4 +1,4 @@
-"""What inspect shows of any model: hand-made evidence, on the screen and as JSON."""
+"""The inspect view on hand-made evidence: the screen and the JSON document."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
 from maskcli.render.documents import dumps, make_document
 from maskcli.render.parts import Limits
+from maskcli.render.tables import shorten_middle
 from maskcli.render.terminal import render_text
 from maskcli.render.views import inspect as inspect_view
-from maskcli.render.views.trace import shorten_middle
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.quick
@@ -58,7 +58,7 @@ def call(path: str, effect: str = "none", type_: str = "Dense", **more: Any) -> 
 
 
 def numbered(*calls: Call) -> tuple[Call, ...]:
-    return tuple(Call(**{**vars(one), "index": index}) for index, one in enumerate(calls))
+    return tuple(Call(**{**vars(record), "index": index}) for index, record in enumerate(calls))
 
 
 def output(values: Any, valid: Bools | None = VALID, mask: Bools | None = None, **more: Any) -> OutputValues:
@@ -94,23 +94,23 @@ def inspection(**fields: Any) -> Inspection:
 
 
 def text(
-    given: Inspection, width: int = 80, rows: int | None = 24, columns: int | None = None, everything: bool = False
+    inspected: Inspection, width: int = 80, rows: int | None = 24, columns: int | None = None, everything: bool = False
 ) -> str:
     limits = Limits(None if everything else rows, columns, width, everything)
-    return render_text(inspect_view.view(given, limits), Console(width=width, color_system=None))
+    return render_text(inspect_view.view(inspected, limits), Console(width=width, color_system=None))
 
 
-def document(given: Inspection) -> Any:
+def document(inspected: Inspection) -> Any:
     """Return the document as a reader of JSON has it, after it was held against the schema."""
-    read = json.loads(dumps(make_document(given)))
+    read = json.loads(dumps(make_document(inspected)))
     jsonschema.validate(read, SCHEMA)
     assert [*read] == SCHEMA["required"]
     return read
 
 
-def rows_of(shown: str, title: str) -> list[str]:
+def rows_of(screen: str, title: str) -> list[str]:
     """Return the lines below a heading."""
-    lines = shown.splitlines()
+    lines = screen.splitlines()
     start = next(index for index, line in enumerate(lines) if line.startswith(title))
     return [*lines[start + 1 :], ""][: [*lines[start + 1 :], ""].index("")]
 
@@ -181,14 +181,14 @@ CASES = {
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 @pytest.mark.parametrize("name", CASES)
-def test_no_line_is_wider_than_the_screen(name: str, width: int) -> None:
-    shown = text(CASES[name], width)
-    assert not [line for line in shown.splitlines() if len(line) > width]
+def test_lines_fit_the_screen(name: str, width: int) -> None:
+    screen = text(CASES[name], width)
+    assert not [line for line in screen.splitlines() if len(line) > width]
 
 
 @pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", CASES)
-def test_documents_are_what_the_schema_says(name: str) -> None:
+def test_documents_match_the_schema(name: str) -> None:
     read = document(CASES[name])
     assert read["output_mask"] == read["outputs"]["mask"]
     assert [len(read[key]) for key in ("more_outputs", "inputs", "trace")] == [
@@ -198,20 +198,20 @@ def test_documents_are_what_the_schema_says(name: str) -> None:
     ]
 
 
-def test_the_model_and_its_inputs_are_named() -> None:
+def test_model_and_inputs_are_named() -> None:
     assert text(inspection()).startswith("tagger.keras  Functional from a file\n\nTokens and mask (3, 4)")
-    shown = text(CASES["features"])
-    assert "features  (3, 4, 5)  float32  features           3 of 12\n" in shown
-    assert re.search(r"static +\(3, 2\) +float32 +static +–\n", shown)
+    screen = text(CASES["features"])
+    assert "features  (3, 4, 5)  float32  features           3 of 12\n" in screen
+    assert re.search(r"static +\(3, 2\) +float32 +static +–\n", screen)
     assert "Tokens and mask of tokens (3, 4)" in text(CASES["two inputs of ids"])
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "origin"),
     [
-        ({}, "made by embedding (Embedding)"),
+        ({}, "created by embedding (Embedding)"),
         ({"mask": None, "trace": ()}, "no mask source"),
-        ({"trace": numbered(call("lstm", "uses"))}, "made in the code of the model"),
+        ({"trace": numbered(call("lstm", "uses"))}, "created in the model's own code"),
         (
             {
                 "trace": numbered(
@@ -221,16 +221,16 @@ def test_the_model_and_its_inputs_are_named() -> None:
                     call("masking", "creates", "Masking"),
                 )
             },
-            "made by encoder/masking (Masking)",
+            "created by encoder/masking (Masking)",
         ),
     ],
 )
-def test_where_the_mask_comes_from(fields: dict[str, Any], said: str) -> None:
-    assert f"Tokens and mask (3, 4)  {said}\n" in text(inspection(**fields))
-    assert "Tokens and mask (3, 4)  given as an input\n" in text(CASES["a mask as an input"])
+def test_mask_origin(fields: dict[str, Any], origin: str) -> None:
+    assert f"Tokens and mask (3, 4)  {origin}\n" in text(inspection(**fields))
+    assert "Tokens and mask (3, 4)  passed as an input\n" in text(CASES["a mask as an input"])
 
 
-def test_timesteps_of_features_show_where_the_mask_is_wrong() -> None:
+def test_features_mark_masked_timesteps() -> None:
     lines = rows_of(text(CASES["features"]), "Timesteps and mask (3, 4, 5)")
     assert [line.split() for line in lines[:4]] == [
         ["sample", "valid", "mask"],
@@ -238,38 +238,38 @@ def test_timesteps_of_features_show_where_the_mask_is_wrong() -> None:
         ["1", "■!■·", "■□■□"],
         ["2", "■■··", "■■□□"],
     ]
-    assert "! real timestep, masked" in lines[4]
+    assert "! valid, but masked" in lines[4]
     assert "token" not in text(CASES["features"])
 
 
-def test_padding_is_told_where_no_token_is_shown() -> None:
-    shown = text(CASES["other timesteps"])
-    found = [re.findall(r"[·!]?\d(?=  [■□])", line) for line in rows_of(shown, "Outputs of dense")[1:]]
-    assert found == [["0"], ["1"], ["0"], ["1"], ["0"], ["·1"]]
-    assert "token" not in rows_of(shown, "Outputs of dense")[0]
+def test_padding_is_marked_without_tokens() -> None:
+    screen = text(CASES["other timesteps"])
+    marks = [re.findall(r"[·!]?\d(?=  [■□])", line) for line in rows_of(screen, "Outputs of dense")[1:]]
+    assert marks == [["0"], ["1"], ["0"], ["1"], ["0"], ["·1"]]
+    assert "token" not in rows_of(screen, "Outputs of dense")[0]
 
 
 @pytest.mark.parametrize("name", ["a mask for samples", "a mask for words", "features, a mask for words"])
-def test_a_mask_of_another_shape_is_said_and_not_drawn(name: str) -> None:
-    shown = text(CASES[name])
+def test_mask_of_another_shape_is_noted(name: str) -> None:
+    screen = text(CASES[name])
     mask = CASES[name].mask
     assert mask is not None
-    assert f"The mask is of shape {mask.shape}, and not drawn here." in shown
-    assert "mask" not in rows_of(shown, "T")[0]
-    assert ("Its mask is of shape" in shown) is (name == "a mask for words")
+    assert f"The mask has shape {mask.shape} and is not drawn here." in screen
+    assert "mask" not in rows_of(screen, "T")[0]
+    assert ("Its mask has shape" in screen) is (name == "a mask for words")
 
 
-def test_without_timesteps_no_mask_is_drawn() -> None:
-    shown = text(CASES["nothing with timesteps"])
-    assert "Tokens" not in shown and "Timesteps" not in shown
+def test_no_timesteps_no_mask() -> None:
+    screen = text(CASES["nothing with timesteps"])
+    assert "Tokens" not in screen and "Timesteps" not in screen
     assert document(CASES["nothing with timesteps"])["batch"] is None
 
 
 @pytest.mark.parametrize(
-    ("one", "said"),
+    ("call_record", "description"),
     [
-        (call("a", "uses"), "is given it, passes it on"),
-        (call("a", "uses", mask_out=None), "is given it, returns none"),
+        (call("a", "uses"), "consumes the mask, forwards it"),
+        (call("a", "uses", mask_out=None), "consumes the mask, returns none"),
         (
             call(
                 "a",
@@ -277,26 +277,26 @@ def test_without_timesteps_no_mask_is_drawn() -> None:
                 mask_arguments={"query_mask": (MASK,), "value_mask": (MASK,), "key_mask": ()},
                 takes_off=True,
             ),
-            "given query_mask, value_mask, passes it on; takes it off its input too",
+            "receives query_mask, value_mask, forwards it; removes the mask from its input, too",
         ),
-        (call("a", "drops", mask_arguments={"mask": ()}), "has a mask argument and is not given it"),
-        (call("a", "drops", mask_arguments={"attention_mask": ()}), "a mask came in, none goes out"),
-        (call("a", "none", mask_arguments={"attention_mask": (MASK,)}), "knows no mask; given attention_mask"),
-        (call("mul", "drops", "Mul", code=True), "code between layers: a mask came in, none goes out"),
-        (call("a", "drops", warning="Layer 'a' ..."), "a mask came in, none goes out; Keras warned"),
+        (call("a", "drops", mask_arguments={"mask": ()}), "has a mask argument but receives none"),
+        (call("a", "drops", mask_arguments={"attention_mask": ()}), "receives a mask, returns none"),
+        (call("a", "none", mask_arguments={"attention_mask": (MASK,)}), "no mask; receives attention_mask"),
+        (call("mul", "drops", "Mul", code=True), "code between layers: receives a mask, returns none"),
+        (call("a", "drops", warning="Layer 'a' ..."), "receives a mask, returns none; Keras warned"),
         (call("a", "none", lost_at="mul"), "lost at mul"),
         (call("a", "none", lost_at="mul", lost_after="embedding"), "lost at mul, after embedding"),
-        (call("a", "none", lost_at="a"), "knows no mask"),
-        (call("a", "passes", lost_at="b"), "does not look at it, passes it on"),
-        (call("a", "none", computes_mask=True, lost_at="mul"), "the mask that a later call is given"),
+        (call("a", "none", lost_at="a"), "no mask"),
+        (call("a", "passes", lost_at="b"), "ignores the mask, forwards it"),
+        (call("a", "none", computes_mask=True, lost_at="mul"), "the mask used by a later layer"),
     ],
 )
-def test_what_a_call_does_to_the_mask(one: Call, said: str) -> None:
-    row = rows_of(text(inspection(trace=(one,)), width=120), "Path of the mask")[1]
-    assert row.endswith(f"  {said}")
+def test_call_description(call_record: Call, description: str) -> None:
+    row = rows_of(text(inspection(trace=(call_record,)), width=120), "Path of the mask")[1]
+    assert row.endswith(f"  {description}")
 
 
-def test_what_a_call_does_stands_below_it_where_names_are_long() -> None:
+def test_descriptions_move_below_long_names() -> None:
     trace = numbered(
         call("embedding", "creates", "Embedding"),
         call("encoder_of_a_longer_name", "uses", "Functional", contains=True),
@@ -308,17 +308,17 @@ def test_what_a_call_does_stands_below_it_where_names_are_long() -> None:
         "0  embedding                                Embedding           –   ■    creates",
         "1  encoder_of_a_longer_name                 Functional          ■   ■    uses",
         "2    attention                              MultiHeadAttention  ■   ■    uses",
-        "       given query_mask",
+        "       receives query_mask",
         "3    layer_normalization                    LayerNormalization  –   –    none",
         "       lost at encoder_of_a_…me/attention,",
         "       after embedding",
-        " creates   no mask came in, one goes out",
-        " uses      is given it",
-        " none      knows no mask",
+        " creates   the mask starts here",
+        " uses      consumes the mask",
+        " none      no mask",
     ]
 
 
-def test_a_thousand_calls_are_elided_in_the_middle() -> None:
+def test_thousand_calls_are_elided() -> None:
     lines = rows_of(text(CASES["1000 calls"], rows=6), "Path of the mask")
     assert [line.split()[0] for line in lines[1:8]] == ["0", "1", "2", "⋮", "997", "998", "999"]
     assert lines[8:10] == [
@@ -331,15 +331,15 @@ def test_a_thousand_calls_are_elided_in_the_middle() -> None:
     assert whole[-1].endswith("lost at encoder/block_997/dense")
 
 
-def test_all_shows_paths_whole() -> None:
+def test_all_shows_whole_paths() -> None:
     assert LONG not in text(CASES["long paths"])
     assert LONG in text(CASES["long paths"], everything=True)
 
 
-def test_further_outputs_get_a_line_each() -> None:
-    shown = text(CASES["several outputs"], width=200)
-    assert "Output tags of tags_head (3, 4, 3)" in shown
-    assert [re.split(r"  +", line) for line in rows_of(shown, "Further outputs")] == [
+def test_further_outputs_have_a_line_each() -> None:
+    screen = text(CASES["several outputs"], width=200)
+    assert "Output tags of tags_head (3, 4, 3)" in screen
+    assert [re.split(r"  +", line) for line in rows_of(screen, "Further outputs")] == [
         ["output", "shape", "dtype", "call", "mask"],
         ["score", "(3, 1)", "float32", shorten_middle(LONG, 76), "–"],
         [shorten_middle(LONG, 76), "(3, 4)", "int64", "argmax", "■ (3,)"],
@@ -347,7 +347,7 @@ def test_further_outputs_get_a_line_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "texts"),
     [
         ("integers", ["5000000", "5000002", "2"]),
         ("booleans", ["False"]),
@@ -358,23 +358,24 @@ def test_further_outputs_get_a_line_each() -> None:
         ("no units", []),
     ],
 )
-def test_outputs_of_any_kind(name: str, shown: list[str]) -> None:
+def test_outputs_of_any_kind(name: str, texts: list[str]) -> None:
     lines = rows_of(text(CASES[name], columns=6), "Outputs of dense")
-    assert lines[1].split()[4:] == shown
+    assert lines[1].split()[4:] == texts
     ends = [line.index(lines[1].split()[3]) for line in lines[1:5]]
     assert len(set(ends)) == 1
 
 
-def test_a_number_for_each_sample() -> None:
+def test_one_number_per_sample() -> None:
     assert rows_of(text(CASES["a number for each sample"]), "Outputs of dense (3,)") == [
-        "sample  output  without mask  moves",
-        "     0    0.00          0.50    0.5",
-        "     1    1.00          1.50    0.5",
-        "     2    2.00          2.50    0.5",
+        "sample  output  without mask  change",
+        "     0    0.00          0.50     0.5",
+        "     1    1.00          1.50     0.5",
+        "     2    2.00          2.50     0.5",
     ]
 
 
-def test_the_document_of_arrays_says_null_where_nothing_is_known() -> None:
+def test_document_of_arrays_has_nulls() -> None:
+    """Fields that only padded sequences have are null for arrays."""
     read = document(CASES["features"])
     assert read["model"]["name"] == "tagger.keras"
     assert {read["model"][key] for key in ("mask_source", "input_dim", "units", "logits", "seed")} == {None}
@@ -395,24 +396,24 @@ def test_the_document_of_arrays_says_null_where_nothing_is_known() -> None:
     assert document(inspection())["batch"]["tokens"] == IDS.tolist()
 
 
-def test_the_document_of_padded_sequences_says_how_they_were_padded() -> None:
+def test_document_of_sequences_has_the_layout() -> None:
     batch = PaddedBatch(IDS, VALID, np.array([4, 3, 7]), Layout(maxlen=4), 5)
     read = document(inspection(batch=batch))["batch"]
     assert (read["padding"], read["maxlen"], read["lengths"], read["truncated_tokens"]) == ("post", 4, [4, 3, 7], 5)
     assert read["tokens"] == IDS.tolist()
 
 
-def test_the_document_has_all_of_a_call() -> None:
-    one = call("a", "uses", mask_arguments={"query_mask": (MASK,), "key_mask": ()}, lost_at="b", takes_off=True)
-    read = document(inspection(trace=(one,)))["trace"][0]
+def test_document_has_every_field_of_a_call() -> None:
+    call_record = call("a", "uses", mask_arguments={"query_mask": (MASK,), "key_mask": ()}, lost_at="b", takes_off=True)
+    read = document(inspection(trace=(call_record,)))["trace"][0]
     assert [*read] == SCHEMA["$defs"]["Call"]["required"]
     assert read["mask_arguments"] == {"query_mask": [MASK.tolist()], "key_mask": []}
     assert (read["masks_in"], read["shapes_in"], read["lost_at"]) == ([MASK.tolist()], [[3, 4, 5]], "b")
 
 
 @pytest.mark.parametrize(
-    ("whole", "width", "shown"),
+    ("whole", "width", "short"),
     [("attention", 9, "attention"), ("attention", 8, "atte…ion"), ("attention", 3, "a…n"), ("attention", 1, "a…n")],
 )
-def test_cut(whole: str, width: int, shown: str) -> None:
-    assert shorten_middle(whole, width) == shown
+def test_shorten_middle(whole: str, width: int, short: str) -> None:
+    assert shorten_middle(whole, width) == short

@@ -1,9 +1,10 @@
-"""Markdown: what a parser makes of it has the same texts in the same places as the parts, whatever names hold."""
+"""Markdown: a parser finds the texts of the parts in the same places, for any names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import get_args
 
 import pytest
 from hypothesis import example, given
@@ -14,8 +15,21 @@ from markdown_it.token import Token
 import maskcli
 from maskcli.records.remark import Remark
 from maskcli.render.markdown import WIDTH, render_markdown
-from maskcli.render.parts import Cell, Code, Column, Heading, Limits, Paragraph, Part, Remarks, Table, Text, make_cell
-from maskcli.render.terminal import GLYPHS
+from maskcli.render.parts import (
+    Cell,
+    Code,
+    Column,
+    Heading,
+    Limits,
+    Paragraph,
+    Part,
+    Remarks,
+    Role,
+    Table,
+    Text,
+    make_cell,
+    mark,
+)
 from maskcli.render.views import pad as pad_view
 
 pytestmark = pytest.mark.quick
@@ -35,23 +49,23 @@ TEXTS = st.one_of(
     st.lists(st.sampled_from(NASTY), min_size=2, max_size=3).map(" ".join),
     st.lists(st.sampled_from(NASTY), min_size=2, max_size=3).map("".join),
 )
-ROLES = st.sampled_from(["plain", "strong", "label", "muted", *GLYPHS])
+ROLES = st.sampled_from(get_args(Role))
 CELLS = st.lists(st.builds(Cell, TEXTS, ROLES), max_size=3).map(tuple)
 SPACE = "[\\s\x85\u00a0\u2028\u2029]+"
 HIDDEN = "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 
 
 def plain(text: str) -> str:
-    """The text that is to be read: on one line, nothing hidden in it, spaces that a browser would show as one as one."""
+    """Return the readable text: on one line, nothing hidden, spaces merged as a browser does."""
     return re.sub(SPACE, " ", re.sub(HIDDEN, "�", text)).strip()
 
 
 def of_cells(cells: Sequence[Cell]) -> str:
-    return plain("".join(GLYPHS.get(one.role, "") + one.text for one in cells))
+    return plain("".join(cell.text for cell in cells))
 
 
 def read(token: Token) -> str:
-    """The text of an inline token."""
+    """Return the text of an inline token."""
     texts = []
     for child in token.children or ():
         assert child.type in ("text", "code_inline", "strong_open", "strong_close", "text_special", "hardbreak"), child
@@ -72,12 +86,12 @@ def kinds(text: str) -> list[str]:
 
 
 def without_code(text: str) -> str:
-    """Prose without the backticks that a parser may take away."""
+    """Return prose without backticks, which a parser may remove."""
     return plain(text.replace("`", ""))
 
 
 @given(st.lists(TEXTS, min_size=2, max_size=3), st.data())
-def test_a_table_has_the_texts_in_the_cells(titles: list[str], data: st.DataObject) -> None:
+def test_table_keeps_its_texts(titles: list[str], data: st.DataObject) -> None:
     row = st.lists(CELLS, min_size=len(titles), max_size=len(titles)).map(tuple)
     rows = data.draw(st.lists(row, max_size=3))
     aligns = data.draw(st.lists(st.sampled_from(["left", "right"]), min_size=len(titles), max_size=len(titles)))
@@ -85,28 +99,28 @@ def test_a_table_has_the_texts_in_the_cells(titles: list[str], data: st.DataObje
     text = render_markdown([Table(columns, tuple(rows))])
     tokens = parsed(text)
     assert kinds(text) == ["table_open"]
-    said = [read(token) for token in tokens if token.type == "inline"]
-    shown = [of_cells(cells) for row in rows for cells in row]
-    assert said[: len(titles)] == [plain(title) for title in titles]
-    assert list(map(without_code, said[len(titles) :])) == list(map(without_code, shown))
+    texts = [read(token) for token in tokens if token.type == "inline"]
+    expected_texts = [of_cells(cells) for row in rows for cells in row]
+    assert texts[: len(titles)] == [plain(title) for title in titles]
+    assert list(map(without_code, texts[len(titles) :])) == list(map(without_code, expected_texts))
     styles = [token.attrs["style"] for token in tokens if token.type == "th_open"]
     assert styles == [f"text-align:{align}" for align in aligns]
     sound(text)
 
 
 @given(st.text("a`| \\", max_size=9))
-def test_a_name_in_a_cell_keeps_its_backticks(name: str) -> None:
+def test_name_in_a_cell_keeps_backticks(name: str) -> None:
     name = name.replace(" ", "")
     text = render_markdown([Table((Column("name", "left"),), ((make_cell(name, "label"),),))])
-    said = inlines(text)[1]
-    assert said == name or (re.search("`[^`]+`", name) and without_code(said) == without_code(name))
+    texts = inlines(text)[1]
+    assert texts == name or (re.search("`[^`]+`", name) and without_code(texts) == without_code(name))
 
 
 @given(TEXTS, TEXTS)
-def test_a_heading_has_its_title_and_its_detail(title: str, detail: str) -> None:
+def test_heading_has_title_and_detail(title: str, detail: str) -> None:
     text = render_markdown([Heading(title, detail)])
     assert kinds(text) == ["heading_open"]
-    assert inlines(text) == [" — ".join(said for said in (plain(title), plain(detail)) if said)]
+    assert inlines(text) == [" — ".join(texts for texts in (plain(title), plain(detail)) if texts)]
     sound(text)
 
 
@@ -114,8 +128,8 @@ def test_a_heading_has_its_title_and_its_detail(title: str, detail: str) -> None
 def test_lines_stay_apart(lines: list[tuple[Cell, ...]]) -> None:
     text = render_markdown([Text(cells) for cells in lines])
     assert set(kinds(text)) <= {"paragraph_open"}
-    said = [line for inline in inlines(text) for line in inline.split("\n")]
-    assert list(map(without_code, said)) == [without_code(line) for line in map(of_cells, lines) if line]
+    texts = [line for inline in inlines(text) for line in inline.split("\n")]
+    assert list(map(without_code, texts)) == [without_code(line) for line in map(of_cells, lines) if line]
     sound(text)
 
 
@@ -124,13 +138,15 @@ def test_remarks_are_a_list(remarks: list[Remark]) -> None:
     text = render_markdown([Remarks(tuple(remarks))])
     assert kinds(text) == ["bullet_list_open"]
     assert sum(token.type == "list_item_open" for token in parsed(text)) == len(remarks)
-    shown = [plain(f"{'! ' if remark.kind == 'warning' else ''}{remark.text}") for remark in remarks]
-    assert [without_code(said) for said in inlines(text)] == [without_code(said) for said in shown if said]
+    expected_texts = [plain(f"{'! ' if remark.kind == 'warning' else ''}{remark.text}") for remark in remarks]
+    assert [without_code(texts) for texts in inlines(text)] == [
+        without_code(texts) for texts in expected_texts if texts
+    ]
     sound(text)
 
 
 @given(TEXTS)
-def test_a_paragraph_is_one(words: str) -> None:
+def test_paragraph_is_one_block(words: str) -> None:
     text = render_markdown([Paragraph(words)])
     assert kinds(text) == (["paragraph_open"] if plain(words) else [])
     assert list(map(without_code, inlines(text))) == ([without_code(plain(words))] if plain(words) else [])
@@ -139,7 +155,7 @@ def test_a_paragraph_is_one(words: str) -> None:
 
 @given(st.lists(TEXTS, max_size=4).map("\n".join))
 @example("```\n````\n~~~")
-def test_code_is_a_block_that_nothing_in_it_ends(code: str) -> None:
+def test_code_cannot_end_its_fence(code: str) -> None:
     text = render_markdown([Code(code, "python")])
     (block,) = parsed(text)
     lines = [re.sub(HIDDEN, "�", line) for line in re.split("\r\n|\r|\n", code)]
@@ -159,7 +175,7 @@ PARTS = st.one_of(
 
 
 @given(st.lists(PARTS, max_size=6))
-def test_parts_do_not_run_into_each_other(parts: list[Part]) -> None:
+def test_parts_stay_separate(parts: list[Part]) -> None:
     alone = [
         kind for part in parts for kind in kinds(render_markdown([part])) if kind.endswith("_open") or kind == "fence"
     ]
@@ -168,10 +184,10 @@ def test_parts_do_not_run_into_each_other(parts: list[Part]) -> None:
     sound(render_markdown(parts))
 
 
-def _merged(found: list[str]) -> list[str]:
-    """Lists and lines that stand behind each other may become one."""
-    one = ("paragraph_open", "bullet_list_open")
-    return [kind for index, kind in enumerate(found) if not (index and kind == found[index - 1] and kind in one)]
+def _merged(types: list[str]) -> list[str]:
+    """Consecutive lists and lines may merge."""
+    mergeable = ("paragraph_open", "bullet_list_open")
+    return [kind for index, kind in enumerate(types) if not (index and kind == types[index - 1] and kind in mergeable)]
 
 
 def sound(text: str) -> None:
@@ -181,7 +197,7 @@ def sound(text: str) -> None:
     assert all(line == line.rstrip() for line in text.split("\n"))
 
 
-def test_a_batch_as_a_table() -> None:
+def test_batch_table() -> None:
     batch = maskcli.pad([[1, 22], [3]])
     assert render_markdown(pad_view.view(batch, Limits(None, None, WIDTH))) == (
         "### Padded batch (2, 2) — int32, padding post, value 0\n"
@@ -198,9 +214,9 @@ def test_a_batch_as_a_table() -> None:
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ([Text((Cell("", "on"), Cell(" counts   "), Cell("", "off"), Cell(" masked")))], "■ counts\u00a0\u00a0 □ masked"),
+        ([Text((mark("on"), Cell(" counts   "), mark("off"), Cell(" masked")))], "■ counts\u00a0\u00a0 □ masked"),
         ([Text((Cell("a"),)), Text((Cell("b"),)), Text(()), Text((Cell("c"),))], "a\\\nb\n\nc"),
-        ([Text((Cell(" error", "error"), Cell(" MSK101 ", "strong"), Cell("x", "strong")))], "× error **MSK101 x**"),
+        ([Text((mark("error", " error"), Cell(" MSK101 ", "strong"), Cell("x", "strong")))], "× error **MSK101 x**"),
         ([Text((Cell("x"), Cell("y", "strong")))], "xy"),
         ([Text((Cell("put "), Cell("`", "label"), Cell("x = *y", "label"), Cell("`", "label")))], "put `x = *y`"),
         ([Paragraph("`x * 2` and a`b`c")], "`x * 2` and a\\`b\\`c"),
@@ -210,12 +226,12 @@ def test_a_batch_as_a_table() -> None:
         ([], ""),
     ],
 )  # fmt: skip
-def test_how_parts_are_written(parts: list[Part], expected: str) -> None:
+def test_markdown_of_parts(parts: list[Part], expected: str) -> None:
     assert render_markdown(parts) == f"{expected}\n"
 
 
-def test_what_lines_up_is_code() -> None:
-    on, off = Cell("", "on"), Cell("", "off")
+def test_aligned_characters_are_code() -> None:
+    on, off = mark("on"), mark("off")
     table = Table(
         (Column("0    5", "left"), Column("output"), Column("call", "left")),
         (

@@ -1,4 +1,4 @@
-"""What is on the screen: 80 columns, glyphs without colour, long axes elided in the middle."""
+"""The screen: 80 columns, glyphs without colour, long axes elided in the middle."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LONG = "\n".join(" ".join(str((row * 37 + t) % 997 + 1) for t in range(row % 150
     ],
 )
 @pytest.mark.parametrize("data", ["", LONG], ids=["sample", "long"])
-def test_no_line_is_wider_than_80_columns(call: Callable[..., Output], arguments: str, data: str) -> None:
+def test_lines_fit_80_columns(call: Callable[..., Output], arguments: str, data: str) -> None:
     name, *options = arguments.split()
     output = call(name, *(["-"] if data and name != "models" else []), *options, stdin=data)
     assert (output.exit_status, output.stderr) == (0, "")
@@ -57,7 +57,7 @@ def test_no_line_is_wider_than_80_columns(call: Callable[..., Output], arguments
     ["1 3000000\n" + "7 " * 120 + "\n", "1 " * 300 + "\n1 2 3\n", "1\n"],
     ids=["wide ids", "many timesteps", "one token"],
 )
-def test_nor_with_wide_ids_or_many_timesteps(call: Callable[..., Output], arguments: str, data: str) -> None:
+def test_lines_fit_with_wide_ids(call: Callable[..., Output], arguments: str, data: str) -> None:
     name, *options = arguments.split()
     small = [] if name == "pad" else ["--embedding-dim", "1"]
     output = call(name, "-", *options, *small, "--max-rows", "4", stdin=data)
@@ -65,43 +65,43 @@ def test_nor_with_wide_ids_or_many_timesteps(call: Callable[..., Output], argume
     assert not [line for line in output.splitlines() if len(line) > 80]
 
 
-def test_the_sample_is_named_again_behind_what_is_left_out(call: Callable[..., Output]) -> None:
+def test_sample_is_repeated_after_a_gap(call: Callable[..., Output]) -> None:
     lines = call("inspect", "--max-rows", "4").splitlines()
     behind = lines[next(index for index, line in enumerate(lines) if line.lstrip().startswith("⋮")) + 1]
     assert behind.split()[:2] == ["2", "4"]
 
 
-def test_a_terminal_that_gives_no_width_gets_80_columns(run: Callable[..., Output]) -> None:
+def test_unknown_width_is_80_columns(run: Callable[..., Output]) -> None:
     assert run("pad", COLUMNS="0") == run("pad")
 
 
-def test_padding_is_told_by_a_glyph(call: Callable[..., Output]) -> None:
+def test_padding_has_a_glyph(call: Callable[..., Output]) -> None:
     output = call("pad")
     assert [re.findall(r"·0|\b0\b", line) for line in output.splitlines()[2:5]] == [["0"], ["·0"], ["·0"] * 3]
     assert "14 tokens, 4 padding (22 % of the batch), 0 truncated" in output
     assert "1 truncated at the start" in call("pad", "--maxlen", "5", "--truncating", "pre")
 
 
-def test_masks_are_drawn_beside_the_tokens(call: Callable[..., Output]) -> None:
+def test_masks_are_next_to_tokens(call: Callable[..., Output]) -> None:
     lines = call("inspect").splitlines()
     assert [line.split()[-1] for line in lines[2:5]] == ["■■■■■■", "■■■■■□", "■■■□□□"]
     assert "■ counts   □ masked   · padding" in lines[5]
 
 
-def test_every_call_and_what_it_does_is_shown(call: Callable[..., Output]) -> None:
+def test_calls_are_described(call: Callable[..., Output]) -> None:
     output = call("inspect")
-    assert re.search(r"0  embedding +Embedding +– +■ +creates +no mask came in, one goes out", output)
-    assert re.search(r"2  lstm +LSTM +■ +■ +uses +is given it, passes it on", output)
-    assert re.search(r"2  lstm +LSTM +■ +– +uses +is given it, returns none", call("inspect", "--last-only"))
+    assert re.search(r"0  embedding +Embedding +– +■ +creates +the mask starts here", output)
+    assert re.search(r"2  lstm +LSTM +■ +■ +uses +consumes the mask, forwards it", output)
+    assert re.search(r"2  lstm +LSTM +■ +– +uses +consumes the mask, returns none", call("inspect", "--last-only"))
 
 
-def test_masked_outputs_say_what_they_are(call: Callable[..., Output]) -> None:
+def test_masked_outputs_are_described(call: Callable[..., Output]) -> None:
     assert len(re.findall(r"□ = t\d", call("inspect"))) == 4
     assert len(re.findall("□ zero", call("inspect", "--zero-output-for-mask"))) == 4
     assert len(re.findall("□ own", call("inspect", "--model", "embedding-dense"))) == 4
 
 
-def test_large_tables_are_elided_in_the_middle_with_a_count(call: Callable[..., Output]) -> None:
+def test_large_tables_are_elided(call: Callable[..., Output]) -> None:
     output = call("pad", "-", stdin=LONG)
     assert "… 276 sequences not shown" in output
     assert re.search(r"276 sequences not shown, 1\d\d timesteps not shown \(--all shows everything\)", output)
@@ -117,27 +117,13 @@ def test_large_tables_are_elided_in_the_middle_with_a_count(call: Callable[..., 
     assert len(whole.splitlines()[1].split()) == 152
 
 
-def test_long_tables_look_as_short_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    batch = maskcli.pad([[1, 22, 333], [4], []], value=9)
-    view = pad_view.view(batch, Limits(None, None, 80, everything=True))
-    for colours in (None, "standard"):
-        console = Console(force_terminal=True, color_system=colours, width=80)  # type: ignore[arg-type]
-        short = render_text(view, console)
-        monkeypatch.setattr("maskcli.render.terminal.MANY_ROWS", 0)
-        long = render_text(view, console)
-        monkeypatch.undo()
-        if colours is None:
-            assert long == short
-        assert re.sub(r"\x1b\[[0-9;]*m", "", long).split() == re.sub(r"\x1b\[[0-9;]*m", "", short).split()
-
-
 def test_json_is_never_elided(call: Callable[..., Output]) -> None:
     document = call("pad", "-", "--format", "json", "--max-rows", "2", stdin=LONG).json
     assert np.array(document["tokens"]).shape == (300, 150)
 
 
 @pytest.mark.parametrize(
-    ("count", "limit", "shown"),
+    ("count", "limit", "indices"),
     [
         (3, None, [0, 1, 2]),
         (3, 3, [0, 1, 2]),
@@ -148,21 +134,21 @@ def test_json_is_never_elided(call: Callable[..., Output]) -> None:
         (0, 2, []),
     ],
 )
-def test_elided(count: int, limit: int | None, shown: list[int | None]) -> None:
-    assert elide(count, limit) == shown
+def test_elide(count: int, limit: int | None, indices: list[int | None]) -> None:
+    assert elide(count, limit) == indices
 
 
-def test_colour_is_for_terminals_and_glyphs_are_for_all() -> None:
+def test_glyphs_do_not_need_colour() -> None:
     batch = maskcli.pad([[1, 2], [3]])
     view = pad_view.view(batch, Limits(10, 80, 80))
     coloured = render_text(view, Console(force_terminal=True, color_system="standard", width=80))
     plain = render_text(view, Console(force_terminal=True, color_system=None, width=80))
-    assert "\x1b[90m·0\x1b[0m" in coloured
+    assert "\x1b[2m·0\x1b[0m" in coloured
     assert "·0" in plain
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
 
 
-def test_a_terminal_without_unicode_gets_ascii(run: Callable[..., Output]) -> None:
+def test_ascii_terminal_gets_ascii(run: Callable[..., Output]) -> None:
     output = run("pad", PYTHONIOENCODING="ascii", stdin="")
     assert "~0" in output
     assert output.isascii()
@@ -173,18 +159,18 @@ def test_a_terminal_without_unicode_gets_ascii(run: Callable[..., Output]) -> No
     assert "?" not in masked
 
 
-def test_an_explicit_number_of_columns_may_pass_the_width(call: Callable[..., Output]) -> None:
+def test_max_cols_may_exceed_the_width(call: Callable[..., Output]) -> None:
     assert len(call("pad", "-", "--max-cols", "40", stdin=LONG).splitlines()[1].split()) == 43
 
 
-def test_the_width_is_that_of_the_terminal(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_width_follows_the_terminal(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     wide = call("pad", "-", stdin=LONG)
     assert 180 < max(map(len, wide.splitlines())) <= 200
 
 
 @pytest.mark.parametrize(
-    ("values", "shown"),
+    ("values", "texts"),
     [
         ([0.0176, -0.0004], ["0.0176", "-0.0004"]),
         ([0.0, 0.0], ["0.0", "0.0"]),
@@ -194,21 +180,21 @@ def test_the_width_is_that_of_the_terminal(call: Callable[..., Output], monkeypa
         ([float("nan"), 0.5], ["nan", "0.500"]),
     ],
 )
-def test_numbers_of_a_vector_share_their_decimals(values: list[float], shown: list[str]) -> None:
+def test_vector_numbers_share_decimals(values: list[float], texts: list[str]) -> None:
     number = numbers.make_fixed_formatter(np.array(values))
-    assert [number(value) for value in values] == shown
+    assert [number(value) for value in values] == texts
 
 
-def test_output_files_hold_the_tables_without_colour(call: Callable[..., Output]) -> None:
-    shown = call("inspect", "--output", "out.txt")
+def test_output_files_have_no_colour(call: Callable[..., Output]) -> None:
+    printed = call("inspect", "--output", "out.txt")
     with open("out.txt", encoding="utf-8") as written:
-        assert written.read() == shown
+        assert written.read() == printed
     assert call("inspect", "--output", "out.json", "--quiet") == ""
     with open("out.json", encoding="utf-8") as written:
         assert written.read() == call("inspect", "--format", "json")
 
 
-def test_views_can_be_made_from_the_library() -> None:
+def test_views_work_from_the_library() -> None:
     from maskcli.render.views import inspect as view
 
     inspection = maskcli.inspect([[1, 2], [3]])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskcli.render.timesteps import TimestepKind, find_timestep_kinds, count_kinds
+from maskcli.render.timesteps import TimestepKind, count_kinds, find_timestep_kinds
 
 VALID = np.array([[True, True, False, False]])
 MASK = np.array([[True, False, True, False]])

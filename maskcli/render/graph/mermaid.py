@@ -11,8 +11,8 @@ from maskcli.render.graph.folding import Folds, is_open, order_folding
 from maskcli.render.graph.graph import KINDS, FlowKind, Level, Node, Ref, Tree, build_graph, classify_edge, find_ends
 from maskcli.render.graph.looks import INK, LOOKS, STROKES
 from maskcli.render.graph.words import SIGNS, describe_effect, describe_inside
+from maskcli.render.tables import shorten_middle
 from maskcli.render.text_flow import make_printable
-from maskcli.render.views.trace import shorten_middle
 
 MOST_EDGES, MOST_TEXT = 480, 49_000
 """A little less than Mermaid draws unless it is told otherwise: 500 edges, and 50,000 characters."""

@@ -14,8 +14,9 @@ from maskcli.render.graph.layout import LevelLayout, lay_out_level, measure_colu
 from maskcli.render.graph.looks import ACCENT, INK, LINE, LOOKS, LOST, MUTED, PAPER, STROKES, draw_sign
 from maskcli.render.graph.measure import draw_curve, measure_text
 from maskcli.render.graph.words import FLOWS, describe_effect, describe_inside, describe_node, escape_text
+from maskcli.render.tables import shorten_middle
 from maskcli.render.text_flow import make_printable
-from maskcli.render.views.trace import EFFECTS, shorten_middle
+from maskcli.render.views.trace import EFFECTS
 
 MOST, DEEPEST = 150, 2
 """Nodes in one picture, and containers inside each other that are drawn open."""

@@ -1,4 +1,4 @@
-"""Charts as the page holds them: a box to draw in, the specification as data, and a line for the keyboard."""
+"""Charts of the page: a box to draw in, the specification as data, and a line for keyboard users."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from maskcli.render.page.markup import escape_html, render_json_script
 
 
 def render_chart(figure: Figure, number: int = 0) -> str:
-    """Return where a figure is drawn; ``number`` tells apart those of one name."""
-    name = f"{figure.name}-{number}" if number else figure.name
+    """Return the element that a figure is drawn in; ``number`` distinguishes figures with the same name."""
+    name = figure.name
+    if number:
+        name += f"-{number}"
     return (
         f'<figure class="chart" id="chart-{name}">'
         f"<figcaption><h3>{escape_html(figure.title)}</h3></figcaption>"
@@ -24,5 +26,8 @@ def render_chart(figure: Figure, number: int = 0) -> str:
 
 
 def render_side_by_side(charts: Sequence[str]) -> str:
-    """Return charts of one kind, side by side where there is room."""
-    return f'<div class="charts">{"".join(charts)}</div>' if len(charts) > 1 else "".join(charts)
+    """Return charts of one kind, side by side if there is room."""
+    content = "".join(charts)
+    if len(charts) < 2:
+        return content
+    return f'<div class="charts">{content}</div>'

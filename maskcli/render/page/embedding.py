@@ -1,4 +1,4 @@
-"""The document that a page carries: put in, and found again without running anything."""
+"""The JSON document inside a page: embedded, and extracted without running anything."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ _START, _, _END = render_data_script(NAME, "\0").partition("\0")
 
 
 def embed_document(document: bytes) -> str:
-    """Return the script of data that holds a document."""
+    """Return the script of data that contains a document."""
     return render_data_script(NAME, document.decode())
 
 
 def extract_document(page: bytes) -> bytes | None:
-    """Return the document that a page carries, or None where it carries none.
+    """Return the document of a page, or None if there is none.
 
-    A name may hold the very text that is looked for: in HTML and in JSON its ``<`` is escaped, so that the text itself
-    stands in a page once.
+    A model's name may contain the text of the script tag, but HTML and JSON escape its ``<``. The tag itself occurs
+    once in a page.
     """
-    _, found, rest = page.partition(_START.encode())
-    document, ended, _ = rest.partition(_END.encode())
-    if not found or not ended:
+    _, start, remainder = page.partition(_START.encode())
+    document, end, _ = remainder.partition(_END.encode())
+    if not start or not end:
         return None
     try:
         return unshield_json(document.decode()).encode()

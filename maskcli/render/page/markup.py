@@ -1,4 +1,4 @@
-"""Text to HTML: what a user names stays text, and data stays data."""
+"""Text as HTML: a user's names stay text, and data stays data."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from maskcli.render.text_flow import make_printable, split_code
 
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-"""Characters that a script in a page may not hold as they are, and how JSON spells them."""
+"""Characters that a script in a page must not contain, and their escapes in JSON."""
 TAIL = 6
-"""Characters of code that stay beside their button."""
-_SHEETS = (
+"""Characters at the end of code that stay on one line with the copy button."""
+_COPY_ICON = (
     '<svg viewBox="0 0 16 16" aria-hidden="true"><g class="sheets">'
     '<rect x="5.5" y="5.5" width="9" height="9" rx="1.5"/>'
     '<path d="M3.5 10.5H3A1.5 1.5 0 0 1 1.5 9V3A1.5 1.5 0 0 1 3 1.5h6A1.5 1.5 0 0 1 10.5 3v.5"/></g>'
@@ -21,23 +21,23 @@ _SHEETS = (
 )
 _UNSAFE = re.compile("[<>&\u2028\u2029]")
 _ESCAPED = re.compile(r"\\(?:u003c|u003e|u0026|u2028|u2029|.)", re.DOTALL)
-_MEANT = {escape: character for character, escape in ESCAPES.items()}
+_UNESCAPED = {escape: character for character, escape in ESCAPES.items()}
 
 
 def escape_html(words: object) -> str:
-    """Return text as HTML, also within an attribute in double quotes."""
+    """Return text as HTML, also for an attribute in double quotes."""
     return html.escape(make_printable(str(words)))
 
 
 def render_prose(words: str) -> str:
-    """Return running text as HTML, what stands between backticks as code."""
+    """Return running text as HTML; text between backticks is code."""
     return "".join(
         f"<code>{escape_html(piece)}</code>" if is_code else escape_html(piece) for piece, is_code in split_code(words)
     )
 
 
 def render_copyable(code: str) -> str:
-    """Return code with a button at its end that copies it, and never stands alone on a line."""
+    """Return code with a copy button, which stays on a line with the end of the code."""
     start, end = code[:-TAIL], code[-TAIL:]
     return f'<code>{escape_html(start)}<span class="tail">{escape_html(end)} {render_copy_button(code)}</span></code>'
 
@@ -48,25 +48,25 @@ def render_copy_button(code: str) -> str:
     return (
         f'<button type="button" class="copy" data-copy="{escape_html(code)}" '
         f'aria-label="{escape_html(label)}" title="Copy">'
-        f"{_SHEETS}</button>"
+        f"{_COPY_ICON}</button>"
     )
 
 
 def render_data_script(name: str, document: str) -> str:
-    """Return JSON as a script of data, which nothing runs, and which no text within can end."""
+    """Return JSON as a script of data: it does not run, and no text in it can end it."""
     return f'<script type="application/json" id="{name}">{shield_json(document)}</script>'
 
 
 def render_json_script(name: str, value: Any) -> str:
-    """Return a value as ``render_data_script`` does."""
+    """Return a value as JSON in a script of data."""
     return render_data_script(name, json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
 
 def shield_json(document: str) -> str:
-    """Return JSON that means the same and has no character with a meaning in HTML."""
-    return _UNSAFE.sub(lambda found: ESCAPES[found[0]], document)
+    """Return equivalent JSON without characters that have a meaning in HTML."""
+    return _UNSAFE.sub(lambda match: ESCAPES[match[0]], document)
 
 
 def unshield_json(document: str) -> str:
-    """Return the JSON that ``shield_json`` was given."""
-    return _ESCAPED.sub(lambda found: _MEANT.get(found[0], found[0]), document)
+    """Return the JSON that ``shield_json`` received."""
+    return _ESCAPED.sub(lambda match: _UNESCAPED.get(match[0], match[0]), document)

@@ -3,17 +3,17 @@
   const root = document.documentElement;
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const json = (id) => JSON.parse(document.getElementById(id).textContent);
-  const heard = document.getElementById("heard");
-  const say = (text) => { heard.textContent = ""; setTimeout(() => { heard.textContent = text; }, 30); };
+  const liveRegion = document.getElementById("heard");
+  const announce = (text) => { liveRegion.textContent = ""; setTimeout(() => { liveRegion.textContent = text; }, 30); };
 
   // Light and dark.
   const theme = document.getElementById("theme");
   const dark = () => root.dataset.theme
     ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  const named = () => { theme.textContent = dark() ? "Light" : "Dark"; };
-  theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; named(); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", named);
-  named();
+  const updateLabel = () => { theme.textContent = dark() ? "Light" : "Dark"; };
+  theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; updateLabel(); });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", updateLabel);
+  updateLabel();
 
   // Navigation.
   const nav = document.querySelector("nav"), opener = document.getElementById("sections");
@@ -21,8 +21,8 @@
   opener.addEventListener("click", () => unfold(!nav.classList.contains("open")));
   nav.addEventListener("click", (event) => { if (event.target.closest("a")) unfold(false); });
   nav.addEventListener("keydown", (event) => { if (event.key === "Escape") { unfold(false); opener.focus(); } });
-  const here = () => {
-    const past = all("main section").filter((one) => one.getBoundingClientRect().top < innerHeight / 3);
+  const markSection = () => {
+    const past = all("main section").filter((section) => section.getBoundingClientRect().top < innerHeight / 3);
     const bottom = innerHeight + scrollY >= document.body.scrollHeight - 4;
     const last = bottom ? all("main section").at(-1) : past.at(-1);
     for (const link of all("a", nav)) {
@@ -30,11 +30,11 @@
       else link.removeAttribute("aria-current");
     }
   };
-  addEventListener("scroll", here, { passive: true });
-  here();
+  addEventListener("scroll", markSection, { passive: true });
+  markSection();
 
   // Copy and save.
-  const copied = async (text) => {
+  const copyText = async (text) => {
     try { await navigator.clipboard.writeText(text); return true; } catch {
       const area = document.createElement("textarea");
       area.value = text;
@@ -47,17 +47,17 @@
   };
   for (const button of all("button[data-copy]")) {
     button.addEventListener("click", async () => {
-      const done = await copied(button.dataset.copy);
+      const done = await copyText(button.dataset.copy);
       button.focus();
       button.classList.toggle("done", done);
-      say(done ? "Copied" : "This browser does not let pages copy");
+      announce(done ? "Copied" : "This browser does not let pages copy");
       setTimeout(() => button.classList.remove("done"), 1500);
     });
   }
-  const meant = { u003c: "<", u003e: ">", u0026: "&", u2028: "\u2028", u2029: "\u2029" };
+  const unescaped = { u003c: "<", u003e: ">", u0026: "&", u2028: "\u2028", u2029: "\u2029" };
   document.getElementById("save").addEventListener("click", () => {
     const text = document.getElementById("maskcli-report").textContent
-      .replace(/\\(u003c|u003e|u0026|u2028|u2029|[^])/g, (whole, code) => meant[code] ?? whole);
+      .replace(/\\(u003c|u003e|u0026|u2028|u2029|[^])/g, (whole, code) => unescaped[code] ?? whole);
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
     link.download = "maskcli-report.json";
@@ -65,40 +65,40 @@
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
 
-  // Print: everything unfolded, and what is wider than paper made smaller.
+  // Print: everything unfolded, and elements wider than the paper scaled down.
   const PAPER = 680;  // Pixels between the margins of A4, the narrower of the usual two.
   const wide = () => all("main .mk-scroll > *");
   let folded = [];
   addEventListener("beforeprint", () => {
-    folded = all("details.tables").filter((one) => !one.open);
-    folded.forEach((one) => { one.open = true; });
-    const sizes = wide().map((one) => [one, one.getBoundingClientRect()]);
-    for (const [one, { width, height }] of sizes) {
-      const fixed = { contain: "size", width: `${width}px`, height: `${height}px` };  // Breaks part no line from its ends.
-      Object.assign(one.style, one.matches(".mk-level") ? fixed : {}, { zoom: Math.min(1, PAPER / width) });
+    folded = all("details.tables").filter((details) => !details.open);
+    folded.forEach((details) => { details.open = true; });
+    const sizes = wide().map((element) => [element, element.getBoundingClientRect()]);
+    for (const [element, { width, height }] of sizes) {
+      const fixed = { contain: "size", width: `${width}px`, height: `${height}px` };  // Keeps lines attached to their ends across pages.
+      Object.assign(element.style, element.matches(".mk-level") ? fixed : {}, { zoom: Math.min(1, PAPER / width) });
     }
   });
   addEventListener("afterprint", () => {
-    folded.forEach((one) => { one.open = false; });
-    wide().forEach((one) => one.removeAttribute("style"));
+    folded.forEach((details) => { details.open = false; });
+    wide().forEach((element) => element.removeAttribute("style"));
   });
 
   // Charts.
   const views = [];
-  const params = (spec) => (spec.params ?? []).filter((one) => one.bind);
-  const together = (view, spec) => {
-    for (const { name, bind } of params(spec).filter((one) => one.name === "sample")) {
+  const params = (spec) => (spec.params ?? []).filter((param) => param.bind);
+  const linkSamples = (view, spec) => {
+    for (const { name, bind } of params(spec).filter((param) => param.name === "sample")) {
       view.addSignalListener(name, (_, value) => {
-        for (const other of views) {
-          const bound = other.view !== view && params(other.spec).find((one) => one.name === name);
-          if (bound && value <= bound.bind.max && other.view.signal(name) !== value) {
-            other.view.signal(name, value).runAsync();
+        for (const chart of views) {
+          const bound = chart.view !== view && params(chart.spec).find((param) => param.name === name);
+          if (bound && value <= bound.bind.max && chart.view.signal(name) !== value) {
+            chart.view.signal(name, value).runAsync();
           }
         }
       });
     }
   };
-  const named_inputs = (figure) => {
+  const labelInputs = (figure) => {
     for (const input of all(".controls input, .controls select", figure)) {
       const title = figure.querySelector("figcaption").textContent;
       const name = input.closest(".vega-bind")?.querySelector(".vega-bind-name")?.textContent.trim() ?? input.name;
@@ -106,11 +106,11 @@
     }
   };
 
-  // What marks say, and where; marks of one view that say the same are one.
-  const words = (tip) => typeof tip === "object" && tip !== null
+  // Tooltips and places of the marks; marks of a view with the same tooltip are merged.
+  const formatTooltip = (tip) => typeof tip === "object" && tip !== null
     ? Object.entries(tip).map(([key, value]) => `${key} ${value}`).join(", ") : String(tip);
-  const stops = (view) => {
-    const found = new Map();
+  const findMarks = (view) => {
+    const marks = new Map();
     const [left, top] = view.origin();
     const walk = (group, x, y) => {
       for (const mark of group.items ?? []) {
@@ -121,34 +121,34 @@
             if (item.tooltip === undefined || item.tooltip === null || item.opacity === 0) continue;
             const { x1, y1, x2, y2 } = item.bounds;
             const at = {
-              x: x + (x1 + x2) / 2, y: y + (y1 + y2) / 2, w: x2 - x1, h: y2 - y1, group, said: words(item.tooltip),
+              x: x + (x1 + x2) / 2, y: y + (y1 + y2) / 2, w: x2 - x1, h: y2 - y1, group, text: formatTooltip(item.tooltip),
               solid: mark.marktype === "rect",
             };
-            const known = found.get(group)?.get(at.said);
-            const better = !known || at.solid > known.solid || (at.solid === known.solid && at.w * at.h > known.w * known.h);
-            if (better) found.set(group, (found.get(group) ?? new Map()).set(at.said, at));
+            const previous = marks.get(group)?.get(at.text);
+            const better = !previous || at.solid > previous.solid || (at.solid === previous.solid && at.w * at.h > previous.w * previous.h);
+            if (better) marks.set(group, (marks.get(group) ?? new Map()).set(at.text, at));
           }
         }
       }
     };
     walk(view.scenegraph().root.items[0], left, top);
-    return [...found.values()].flatMap((said) => [...said.values()]);
+    return [...marks.values()].flatMap((byText) => [...byText.values()]);
   };
   const next = (from, points, key) => {
     const across = key === "ArrowLeft" || key === "ArrowRight";
     const sign = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
-    const ahead = (one) => sign * (across ? one.x - from.x : one.y - from.y);
-    const aside = (one) => Math.abs(across ? one.y - from.y : one.x - from.x);
-    const nearest = (some) => {
-      const reach = Math.min(...some.map(ahead));
-      return some.filter((one) => ahead(one) <= reach + 1.5).sort((a, b) => aside(a) - aside(b))[0];
+    const ahead = (point) => sign * (across ? point.x - from.x : point.y - from.y);
+    const offset = (point) => Math.abs(across ? point.y - from.y : point.x - from.x);
+    const nearest = (candidates) => {
+      const reach = Math.min(...candidates.map(ahead));
+      return candidates.filter((point) => ahead(point) <= reach + 1.5).sort((a, b) => offset(a) - offset(b))[0];
     };
-    const in_front = points.filter((one) => ahead(one) > 1.5);
-    const own = in_front.filter((one) => one.group === from.group);
-    const in_line = own.filter((one) => aside(one) <= 1.5);
-    return nearest(in_line.length ? in_line : own.length ? own : in_front.length ? in_front : [from]);
+    const inFront = points.filter((point) => ahead(point) > 1.5);
+    const sameGroup = inFront.filter((point) => point.group === from.group);
+    const inLine = sameGroup.filter((point) => offset(point) <= 1.5);
+    return nearest(inLine.length ? inLine : sameGroup.length ? sameGroup : inFront.length ? inFront : [from]);
   };
-  const walkable = (figure, box, view) => {
+  const addKeyboard = (figure, box, view) => {
     const readout = figure.querySelector(".readout"), cursor = document.createElement("div");
     cursor.className = "cursor";
     let at = null;
@@ -162,21 +162,21 @@
       cursor.style.height = `${scale * at.h + 2 * grow}px`;
       box.append(cursor);
       cursor.scrollIntoView({ block: "nearest", inline: "nearest" });
-      readout.textContent = at.said;
+      readout.textContent = at.text;
     };
     const leave = () => { at = null; cursor.remove(); readout.textContent = ""; };
     box.addEventListener("focus", () => {
-      if (!at && box.matches(":focus-visible")) readout.textContent = "Arrow keys go from value to value, Escape leaves.";
+      if (!at && box.matches(":focus-visible")) readout.textContent = "Arrow keys move between values; Escape leaves the chart.";
     });
     box.addEventListener("blur", leave);
     box.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey) return;
       if (event.key === "Escape") { leave(); box.blur(); return; }
       if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) return;
-      const points = stops(view);
+      const points = findMarks(view);
       if (!points.length) return;
       event.preventDefault();
-      const from = at && (points.find((one) => one.x === at.x && one.y === at.y) ?? points[0]);
+      const from = at && (points.find((point) => point.x === at.x && point.y === at.y) ?? points[0]);
       const reading = [...points].sort((a, b) => a.y - b.y || a.x - b.x);
       if (event.key === "Home" || !from) show(reading[0]);
       else if (event.key === "End") show(reading.at(-1));
@@ -185,7 +185,7 @@
     view.addResizeListener(leave);
   };
   const LARGEST = 1.3;
-  const fit = (plot) => {  // A chart with room beside it is drawn larger.
+  const fit = (plot) => {  // A chart with room to spare is drawn larger.
     const svg = plot.querySelector("svg"), natural = svg.getAttribute("width"), box = plot.closest(".box");
     const { paddingLeft, paddingRight } = getComputedStyle(box);
     const room = box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
@@ -204,17 +204,17 @@
     new ResizeObserver(() => fit(plot)).observe(plot.closest(".box"));
     view.addResizeListener(() => fit(plot));
     views.push({ view, spec });
-    together(view, spec);
-    named_inputs(figure);
-    walkable(figure, plot.closest(".box"), view);
+    linkSamples(view, spec);
+    labelInputs(figure);
+    addKeyboard(figure, plot.closest(".box"), view);
   };
-  const failed = (plot, error) => {
-    plot.textContent = "This chart could not be drawn; the table below holds its numbers.";
+  const showFailure = (plot, error) => {
+    plot.textContent = "This chart could not be drawn; the table below contains its numbers.";
     console.error(error);
   };
   (async () => {
     for (const plot of all(".plot")) {
-      try { await draw(plot); } catch (error) { failed(plot, error); }
+      try { await draw(plot); } catch (error) { showFailure(plot, error); }
       await new Promise((then) => setTimeout(then));
     }
     root.dataset.charts = "drawn";

@@ -1,4 +1,4 @@
-"""What sections are called, and how to read them, for a colleague who does not know masks."""
+"""The titles of the page's sections and how to read them, for readers who do not know masks."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Head:
-    """What stands above a section.
+class SectionHead:
+    """The head of a section.
 
     Attributes:
         link: its name in the navigation.
         title: its heading.
-        lead: what is seen, and how to read it; HTML.
+        lead: the content and how to read it, as HTML.
     """
 
     link: str
@@ -20,55 +20,55 @@ class Head:
     lead: str
 
 
-HEADS: dict[str, Head] = {
-    "verdict": Head(
+HEADS: dict[str, SectionHead] = {
+    "verdict": SectionHead(
         "Verdict",
         "Verdict",
-        "A batch has rows of one length, so short sequences are filled up with padding. The mask tells the layers "
-        "which timesteps are padding. Three questions say whether that worked.",
+        "All rows of a batch have the same length, so short sequences are filled up with padding. The mask tells the "
+        "layers which timesteps are padding. Three checks:",
     ),
-    "batch": Head(
+    "batch": SectionHead(
         "Batch",
         "The padded batch",
-        "A row for each sequence, a column for each timestep. Hatched cells are padding: they are there so that all "
-        "rows have one length, and nothing should come of them. Point at a cell for its token and what the mask says "
-        "of it.",
+        "One row per sequence, one column per timestep. Hatched cells are padding; they should not affect any result. "
+        "Hover over a cell for details.",
     ),
-    "graph": Head(
+    "graph": SectionHead(
         "Graph",
-        "The way of the mask through the model",
-        "From the inputs to the outputs. A thick line carries the mask, a dashed one has lost it. Signs and words say "
-        "which call creates the mask, which use it, and which one drops it. Models within the model can be folded.",
+        "How the mask flows through the model",
+        "From the inputs to the outputs. A thick line carries the mask; on a dashed line the mask has been lost. Signs "
+        "and words show which call creates the mask, which calls use it, and which call drops it. Nested models can be "
+        "folded.",
     ),
-    "outputs": Head(
+    "outputs": SectionHead(
         "Outputs",
-        "What comes out",
-        "Each output of the model, for one sample and one feature, and beside it that of the same weights run without "
-        "any mask: where the two part, the mask makes a difference. Hatched timesteps are padding.",
+        "Outputs",
+        "Each output for one sample and one feature, compared with the same weights without a mask. Where the two "
+        "lines differ, the mask matters. Hatched timesteps are padding.",
     ),
-    "leaks": Head(
+    "leaks": SectionHead(
         "Leaks",
         "Where padding leaks",
-        "Padding is replaced by other values, which must move no result that counts. The probes try that in several "
-        "ways; the matrix tells which padded timestep (column) moves which timestep of an output (row), and how far.",
+        "Padding is replaced by other values, which must not change any valid output. The probes try this in several "
+        "ways. The matrix shows which padding timestep (column) changes which output timestep (row), and by how much.",
     ),
-    "loss": Head(
+    "loss": SectionHead(
         "Loss",
-        "What the loss counts",
-        "The loss of each timestep, before it becomes one number. What is hatched was left out; padding that counts as "
-        "if it were data has a mark of its own. The tables tell what different ways to reduce make of the same losses.",
+        "Which timesteps the loss counts",
+        "The loss of each timestep before it is reduced to a single number. Hatched timesteps are left out; padding "
+        "that counts has its own mark. The tables compare reductions of the same losses.",
     ),
-    "attention": Head(
+    "attention": SectionHead(
         "Attention",
-        "Who attends to whom",
-        "Attention lets each timestep (the query, a row) look at others (the keys, columns). A layer combines the mask "
-        "of padding with a causal one, which hides what is to come; what is hatched, no query may look at.",
+        "Attention masks",
+        "Attention lets each timestep (the query, a row) look at other timesteps (the keys, columns). A layer combines "
+        "the padding mask with a causal mask, which hides later positions. Hatched = not allowed.",
     ),
-    "about": Head(
+    "about": SectionHead(
         "About",
-        "How this report came to be",
-        "With these versions and this command it can be made again. The page carries its data with it: "
-        "<code>maskcli report --from</code> this file reads it, without the model.",
+        "About this report",
+        "Reproduce it with these versions and this command. The page contains its data: "
+        "<code>maskcli report --from</code> reads it back from this file, without the model.",
     ),
 }
-"""The sections by their ids, in the order in which a colleague asks."""
+"""The sections by their ids, in the order of a reader's questions."""

@@ -1,1 +1,1 @@
-"""Records to parts: one file a command. What is shown is chosen here, how it looks is not."""
+"""Views: records as named sections of parts, one file per command. Renderers decide how the parts look."""

@@ -1,7 +1,8 @@
-"""A whole batch at a glance: what is padding, what the mask says of it, what came out, and what it lost."""
+"""Heat maps of a whole batch: padding and mask, sizes of outputs, and losses."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,214 +12,198 @@ from maskcli.records.arrays import Bools, Floats
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection, OutputValues
-from maskcli.render.numbers import format_count, format_precise, format_short, format_significant
-from maskcli.render.parts import HEAT, Cell, Heading, Heatmap, Limits, Part, Remarks, Resolution, Role, Scale, Text
+from maskcli.render.numbers import format_count, format_optional, format_precise, format_short, format_significant
+from maskcli.render.parts import (
+    HEAT,
+    KIND_ROLES,
+    Heading,
+    Heatmap,
+    Limits,
+    Part,
+    Resolution,
+    Role,
+    Scale,
+    Section,
+    Text,
+    make_remarks,
+)
+from maskcli.render.tables import LONGEST_NAME, make_note, shorten_middle
+from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
 from maskcli.render.views import pad
 from maskcli.render.views.inspect import describe_mask_origin
-from maskcli.render.views.loss_heat import (
-    COUNTS,
-    HIDDEN,
-    LEFT_OUT,
-    NOT_FINITE,
-    PADDING,
-    Kinds,
-    describe_marks,
-    make_heat,
-)
-from maskcli.render.views.outputs import describe_mask_shape
-from maskcli.render.views.trace import LONGEST_NAME, shorten_middle
+from maskcli.render.views.loss import make_output_suffix
+from maskcli.render.views.loss_heat import make_loss_heatmap
+from maskcli.render.views.outputs import note_other_shape
 from maskcli.tolerance import SHOWN_CHANGE
 
 LEVEL: Role = HEAT[-1]
-Meanings = tuple[tuple[Role, str], ...]
-TOKEN, FILLED, LIKE_PADDING = range(3)
-"""What a timestep of a batch is, the last a token of the same id as padding."""
+PADDING_ID = len(TimestepKind)
+"""A kind of this view: a token that is equal to the padding id."""
 
 
-def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list[Part]:
-    """Return a padded batch: where its tokens are, and where padding is."""
-    kinds = np.where(batch.mask, TOKEN, FILLED).astype(np.int8)
-    kinds[batch.mask & (batch.tokens == batch.layout.value)] = LIKE_PADDING
-    alike = _of(kinds, LIKE_PADDING, "token")
+def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list[Section]:
+    """Return a padded batch: its tokens and its padding."""
+    kinds = find_timestep_kinds(batch.mask, None)
+    kinds[batch.mask & (batch.tokens == batch.layout.value)] = PADDING_ID
+    lookalikes = format_count(int((kinds == PADDING_ID).sum()), "token")
+    roles = tuple((KIND_ROLES[kind], kind.label) for kind in TimestepKind)
     heatmap = Heatmap(
         kinds=kinds,
-        meanings=(
-            ("on", "token"),
-            ("padding", "padding"),
-            ("warning", f"{alike} with the id of padding, {batch.layout.value}"),
-        ),
-        beside=(("length", tuple(map(str, batch.lengths.tolist()))),),
+        meanings=(*roles, ("warning", f"{lookalikes} with the padding id, {batch.layout.value}")),
+        margin=(("length", tuple(map(str, batch.lengths.tolist()))),),
         resolution=resolution,
         limits=limits,
     )
-    shown = pad.make_excerpt(batch)
-    return [pad.make_heading(shown), heatmap, Text(pad.summarize_padding(shown))]
+    excerpt = pad.make_excerpt(batch)
+    return [Section("batch", (pad.make_heading(excerpt), heatmap, Text(pad.summarize_padding(excerpt))))]
 
 
-# What a model did.
+# A model.
 
 
-def view_inspection(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
-    """Return the mask against the truth, the size of the first output, and how far it moves without a mask."""
+def view_inspection(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Section]:
+    """Return the mask compared with the padding, the first output, and its change without a mask."""
     return [
-        *_mask(inspection, resolution, limits),
-        *_output(inspection.outputs[0], resolution, limits),
-        *_change(inspection, resolution, limits),
-        *((Remarks(inspection.remarks),) if inspection.remarks else ()),
+        Section("batch", tuple(_view_mask(inspection, resolution, limits))),
+        Section("outputs", tuple(_view_output(inspection.outputs[0], resolution, limits))),
+        *_view_change(inspection, resolution, limits),
+        *make_remarks(inspection.remarks),
     ]
 
 
-def _mask(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
+def _view_mask(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
     valid, mask = inspection.valid, inspection.mask
     if valid is None:
-        return [_note("The inputs have no timesteps.")]
-    told = np.ones_like(valid) if mask is None else mask if mask.shape == valid.shape else valid
-    kinds = _kinds(valid, told)
-    meanings: Meanings = (
-        ("padding", f"{_of(kinds, LEFT_OUT, 'padded timestep')}{' of the inputs' if told is valid else ', masked'}"),
-        ("on", _of(kinds, COUNTS, "real timestep")),
-        ("dropped", f"{_of(kinds, HIDDEN, 'real timestep')} that the mask hides"),
-        ("counted", f"{_of(kinds, PADDING, 'padded timestep')} that no mask hides"),
-    )
+        return [make_note("The inputs have no timesteps.")]
+    # Without a mask, every timestep counts. A mask of another shape cannot be compared.
+    if mask is None:
+        mask = np.ones_like(valid)
+    kinds = find_timestep_kinds(valid, mask)
+    counts = count_kinds(kinds)
+    meanings = tuple((KIND_ROLES[kind], kind.describe(counts[kind])) for kind in TimestepKind)
     return [
-        Heading(f"Mask and truth {valid.shape!s}", describe_mask_origin(inspection)),
+        Heading(f"Mask and padding {valid.shape!s}", describe_mask_origin(inspection)),
         Heatmap(kinds=kinds, meanings=meanings, resolution=resolution, limits=limits),
-        *describe_mask_shape(mask, valid, "The mask"),
+        *note_other_shape(inspection.mask, valid, "The mask"),
     ]
 
 
-def _of(kinds: Kinds, kind: int, noun: str) -> str:
-    return format_count(int((kinds == kind).sum()), noun)
-
-
-def _kinds(valid: Bools, mask: Bools) -> Kinds:
-    """Return what each timestep is to the mask."""
-    kinds = np.where(valid, COUNTS, LEFT_OUT).astype(np.int8)
-    kinds[valid & ~mask] = HIDDEN
-    kinds[~valid & mask] = PADDING
-    return kinds
-
-
-def _output(output: OutputValues, resolution: Resolution, limits: Limits) -> list[Part]:
-    values, pooled = _numbers(output.values), output.valid is None
-    heading = Heading(
-        f"Output of {shorten_middle(output.call, LONGEST_NAME)} {output.shape!s}",
-        "absolute values" if pooled else "the largest absolute value of each timestep",
-    )
+def _view_output(output: OutputValues, resolution: Resolution, limits: Limits) -> list[Part]:
+    detail = "the largest absolute value of each timestep" if output.valid is not None else "absolute values"
+    heading = Heading(f"Output of {shorten_middle(output.call, LONGEST_NAME)} {output.shape!s}", detail)
+    values = _convert_numbers(output.values)
     if values is None:
-        return [heading, _note(f"Values of dtype {output.values.dtype} have no size.")]
-    return [heading, _sizes(_largest(np.abs(values), output.valid), output, "value", resolution, limits)]
+        return [heading, make_note(f"Values of dtype {output.values.dtype} have no size.")]
+    sizes = _reduce_features(np.abs(values), output.valid)
+    return [heading, _make_size_heatmap(sizes, output, "value", resolution, limits)]
 
 
-def _change(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
-    """Return how far outputs move without any mask; in words where what counts does not, up to rounding."""
+def _view_change(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Section]:
+    """Return the change of the first output without a mask; in words if valid outputs do not change."""
     output, unmasked = inspection.outputs[0], inspection.unmasked
     if unmasked is None:
         return []
-    values, without = _numbers(output.values), _numbers(unmasked.values)
-    if values is None or without is None:
+    values, without_mask = _convert_numbers(output.values), _convert_numbers(unmasked.values)
+    if values is None or without_mask is None:
         return []
-    heading = Heading("Without a mask", "how far each output of the same weights moves")
-    moves = unmasked.max_abs_change_valid
-    if moves <= SHOWN_CHANGE.value * np.abs(values[np.isfinite(values)]).max(initial=0.0):
-        return [heading, _note(_unmoved(moves, unmasked.max_abs_change_padding))]
+    heading = Heading("Without a mask", "change of each output, with the same weights")
+    largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
+    if unmasked.max_abs_change_valid <= SHOWN_CHANGE.value * largest:
+        note = _describe_unchanged(unmasked.max_abs_change_valid, unmasked.max_abs_change_padding)
+        return [Section("outputs", (heading, make_note(note)))]
     with np.errstate(invalid="ignore"):
-        change = np.abs(values - without)
-    return [heading, _sizes(_largest(change, output.valid), output, "change", resolution, limits)]
+        changes = np.abs(values - without_mask)
+    heatmap = _make_size_heatmap(_reduce_features(changes, output.valid), output, "change", resolution, limits)
+    return [Section("outputs", (heading, heatmap))]
 
 
-def _unmoved(valid: float, padding: float | None) -> str:
-    """Return how little moves, in words."""
-    further = "" if padding is None else f"; padding moves by up to {format_short(padding)}"
-    return f"What counts does not move{f' by more than rounding, {format_short(valid)}' if valid else ''}{further}."
+def _describe_unchanged(valid: float, padding: float | None) -> str:
+    text = "Valid outputs do not change"
+    if valid:
+        text += f" beyond rounding error ({format_short(valid)})"
+    if padding is not None:
+        text += f"; padding changes by up to {format_short(padding)}"
+    return f"{text}."
 
 
-def _numbers(values: NDArray[Any]) -> Floats | None:
-    """Return numbers as float64, also those of a dtype that NumPy does not have; None of what is no number."""
-    return values.astype(np.float64) if values.dtype.kind in "biufV" else None
+def _convert_numbers(values: NDArray[Any]) -> Floats | None:
+    """Return numbers as float64, also those of a dtype that NumPy lacks; None for other types."""
+    if values.dtype.kind not in "biufV":
+        return None
+    return values.astype(np.float64)
 
 
-def _largest(sizes: Floats, valid: Bools | None) -> Floats:
-    """Return the largest of each timestep; of an output without timesteps each number, ``(batch, units)``."""
-    places = sizes.shape[:1] if valid is None else valid.shape
-    flat = sizes.reshape(*places, sizes.size // max(1, int(np.prod(places))))
-    return flat if valid is None else flat.max(axis=-1, initial=0.0)
+def _reduce_features(sizes: Floats, valid: Bools | None) -> Floats:
+    """Return the largest size of each timestep, or ``(batch, units)`` without timesteps."""
+    if valid is None:
+        return sizes.reshape(len(sizes), sizes.size // max(1, len(sizes)))
+    features = sizes.reshape(*valid.shape, sizes.size // max(1, valid.size))
+    largest: Floats = features.max(axis=-1, initial=0.0)
+    return largest
 
 
-def _sizes(sizes: Floats, output: OutputValues, what: str, resolution: Resolution, limits: Limits) -> Heatmap:
-    """Return sizes ``(batch, timesteps)``, or ``(batch, units)``, as parts of the largest where they count."""
-    timed = output.valid is not None
-    valid = np.ones(sizes.shape, bool) if output.valid is None else output.valid
-    mask = output.mask
-    kinds = _kinds(valid, mask if timed and mask is not None and mask.shape == valid.shape else np.ones_like(valid))
-    kinds[~np.isfinite(sizes)] = NOT_FINITE
-    largest = float(sizes[kinds == COUNTS].max(initial=0.0))
-    levels = np.where(kinds == COUNTS, sizes, 0.0) / (largest or 1.0)
+def _make_size_heatmap(
+    sizes: Floats, output: OutputValues, quantity: str, resolution: Resolution, limits: Limits
+) -> Heatmap:
+    """Return sizes ``(batch, timesteps)`` or ``(batch, units)`` as parts of the largest that counts."""
+    kinds = _find_output_kinds(output, sizes)
+    kinds[~np.isfinite(sizes)] = TimestepKind.NOT_FINITE
+    is_valid = kinds == TimestepKind.VALID
+    largest = float(sizes[is_valid].max(initial=0.0))
     return Heatmap(
         kinds=kinds,
-        meanings=(
-            ("padding", f"{_of(kinds, LEFT_OUT, 'padded timestep')}{_to(sizes, kinds, LEFT_OUT)}"),
-            (LEVEL, ""),
-            ("dropped", f"{_of(kinds, HIDDEN, 'real timestep')} masked{_to(sizes, kinds, HIDDEN)}"),
-            ("counted", f"{_of(kinds, PADDING, 'padded timestep')} not masked{_to(sizes, kinds, PADDING)}"),
-            ("error", f"{int((kinds == NOT_FINITE).sum()):,} NaN or infinite"),
-        ),
-        levels=levels,
-        scale=Scale(what, "0", format_short(largest)),
-        axes=("sample", "timestep" if timed else "unit"),
+        meanings=tuple(_describe_sizes(sizes, kinds, kind) for kind in TimestepKind),
+        levels=np.where(is_valid, sizes, 0.0) / (largest or 1.0),
+        scale=Scale(quantity, "0", format_short(largest)),
+        axes=("sample", "timestep" if output.valid is not None else "unit"),
         resolution=resolution,
         limits=limits,
     )
 
 
-def _to(sizes: Floats, kinds: Kinds, kind: int) -> str:
-    """Return up to what the sizes of a kind go, which has no levels."""
-    return f", to {format_short(float(sizes[kinds == kind].max(initial=0.0)))}"
+def _find_output_kinds(output: OutputValues, sizes: Floats) -> KindArray:
+    """Return the kind of each size; without a mask of its shape, every timestep counts."""
+    if output.valid is None:
+        return np.full(sizes.shape, TimestepKind.VALID, np.int8)
+    if output.mask is None or output.mask.shape != output.valid.shape:
+        return find_timestep_kinds(output.valid, np.ones_like(output.valid))
+    return find_timestep_kinds(output.valid, output.mask)
 
 
-# What it lost.
+def _describe_sizes(sizes: Floats, kinds: KindArray, kind: TimestepKind) -> tuple[Role, str]:
+    """Return the role and the description of a kind, with its largest size, since only valid sizes have levels."""
+    if kind == TimestepKind.VALID:
+        return LEVEL, ""
+    is_kind = kinds == kind
+    description = kind.describe(int(is_kind.sum()))
+    if kind == TimestepKind.NOT_FINITE:
+        return KIND_ROLES[kind], description
+    return KIND_ROLES[kind], f"{description}, to {format_short(float(sizes[is_kind].max(initial=0.0)))}"
 
 
-def view_loss(report: LossReport, resolution: Resolution, limits: Limits) -> list[Part]:
+# A loss.
+
+
+def view_loss(report: LossReport, resolution: Resolution, limits: Limits) -> list[Section]:
     """Return each timestep's part of the loss, for each output."""
     return [
-        *(part for output in report.outputs for part in _loss(report, output, resolution, limits)),
-        *((Remarks(report.remarks),) if report.remarks else ()),
+        *(Section("losses", _view_losses(report, output, resolution, limits)) for output in report.outputs),
+        *make_remarks(report.remarks),
     ]
 
 
-def _loss(report: LossReport, output: LossOutput, resolution: Resolution, limits: Limits) -> list[Part]:
-    name = f" of {shorten_middle(output.name, LONGEST_NAME)}" if len(report.outputs) > 1 else ""
-    heading = Heading(f"Loss {output.loss}{name}", _means(output))
+def _view_losses(report: LossReport, output: LossOutput, resolution: Resolution, limits: Limits) -> tuple[Part, ...]:
+    heading = Heading(f"Loss {output.loss}{make_output_suffix(report, output)}", _format_means(output))
     if output.per_timestep is None or not output.per_timestep.size:
-        return [heading, _note("The loss makes one number of a whole batch.")]
-    heat = make_heat(output, output.per_timestep)
-    marks = describe_marks(output, heat)
-    by_kind = {LEFT_OUT: marks[0], COUNTS: (LEVEL, ""), HIDDEN: marks[1], PADDING: marks[2], NOT_FINITE: marks[3]}
-    means = tuple("–" if mean is None else format_significant(mean, 4) for mean, _ in output.per_sample)
-    return [
+        return (heading, make_note("The loss is a single number per batch."))
+    means = tuple(format_optional(mean, partial(format_significant, digits=4)) for mean, _ in output.per_sample)
+    return (
         heading,
-        Heatmap(
-            kinds=heat.drawn,
-            meanings=tuple(by_kind[kind] for kind in sorted(by_kind)),
-            levels=heat.parts,
-            scale=Scale(
-                "loss" if output.weights is None else "weight × loss",
-                format_significant(heat.smallest, 3),
-                format_significant(heat.largest, 3),
-            ),
-            beside=(("masked", means),),
-            resolution=resolution,
-            limits=limits,
-        ),
-    ]
+        make_loss_heatmap(output, limits, resolution=resolution, margin=(("masked", means),)),
+    )
 
 
-def _means(output: LossOutput) -> str:
-    said = (("masked", output.masked), ("unmasked", output.unmasked))
-    known = [f"{name} {format_precise(value)}" for name, value in said if value is not None]
-    return ", ".join(known) or f"Keras evaluate {format_precise(output.reported)}"
-
-
-def _note(why: str) -> Text:
-    return Text((Cell(why, "muted"),))
+def _format_means(output: LossOutput) -> str:
+    means = (("masked", output.masked), ("unmasked", output.unmasked))
+    texts = [f"{name} {format_precise(value)}" for name, value in means if value is not None]
+    return ", ".join(texts) or f"Keras evaluate {format_precise(output.reported)}"

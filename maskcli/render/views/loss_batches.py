@@ -1,108 +1,125 @@
-"""What batch sizes make of a loss."""
+"""The loss at different batch sizes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 
-from maskcli.records.loss import BatchSizeLoss, LossGradient, LossReport
-from maskcli.render.fit import fit_table, make_legend
-from maskcli.render.grid import describe_left_out, make_elision_note, make_gap_row
-from maskcli.render.numbers import format_count, format_precise, format_short
-from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Table, Text, elide, make_cell
+from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
+from maskcli.render.numbers import DASH, format_count, format_optional, format_precise, format_short
+from maskcli.render.parts import Cells, Heading, Limits, Part, Section, make_cell
+from maskcli.render.tables import ItemColumn, list_items, make_legend, make_note
 from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
+SPARE = ("std", "cosine", "max ratio", "shuffled", "gradient")
+"""Columns that a narrow screen may leave out, the first one first."""
 
-def view_batches(report: LossReport, limits: Limits) -> Iterator[Part]:
-    """Yield what ``evaluate`` and the gradient come to at each batch size, beside the exact loss."""
+
+def view_batches(report: LossReport, limits: Limits) -> list[Section]:
+    """Return the loss and the gradient at each batch size, compared with the exact loss."""
     sizes = report.batch_sizes
-    if not any(size.batch_size < report.first.shape[0] or size.gradient for size in sizes):  # One batch of all alone.
-        return
+    if not any(size.batch_size < report.first.shape[0] or size.gradient for size in sizes):
+        return []  # All sizes make a single batch.
     exact = compute_exact_total(report)
-    rows = elide(len(sizes), limits.rows)
-    titles, spare = _titles(sizes)
-    shown = tuple(make_gap_row(len(titles)) if row is None else _row(sizes[row], titles, exact) for row in rows)
-    yield Heading(
-        "Batch sizes", "" if exact is None else f"the exact loss is {format_precise(exact)}, whatever the batches"
-    )
-    yield from fit_table(Table(tuple(map(Column, titles)), shown), spare, limits)
-    yield from make_elision_note(describe_left_out(rows, len(sizes), "batch size"))
-    yield from _legend(report, exact, limits)
+    detail = ""
+    if exact is not None:
+        detail = f"exact loss: {format_precise(exact)} (independent of batching)"
+    table = list_items(_choose_fields(sizes, exact), sizes, "batch size", limits, SPARE)
+    return [
+        Section("batch-sizes", (Heading("Batch sizes", detail), *table, *_make_batch_legend(report, exact, limits)))
+    ]
 
 
 def compute_exact_total(report: LossReport) -> float | None:
-    """Return what ``evaluate`` would report if it were exact; None where that is not known, or is no number."""
+    """Return the loss that an exact ``evaluate`` would report; None if it is unknown or not finite."""
     total = report.regularization
     for output in report.outputs:
         if output.exact is None:
             return None
-        total += output.exact * (1.0 if output.loss_weight is None else output.loss_weight)
-    return total if math.isfinite(total) else None
+        total += output.exact * get_loss_weight(output)
+    if not math.isfinite(total):
+        return None
+    return total
 
 
-def differs(one: float, other: float | None) -> bool:
-    """Return whether a loss differs from another by more than rounding."""
-    return other is not None and not abs(one - other) <= SAME_MEAN.value * max(abs(one), abs(other))
+def get_loss_weight(output: LossOutput) -> float:
+    """Return the factor of an output's loss in the total."""
+    return output.loss_weight if output.loss_weight is not None else 1.0
 
 
-def _titles(sizes: tuple[BatchSizeLoss, ...]) -> tuple[list[str], list[str]]:
-    """Return the columns that have something to say, and those that may be left out, the first one first."""
-    told = {
-        "batch size": True,
-        "evaluate": True,
-        "shuffled": any(size.smallest is not None for size in sizes),
-        "std": any(size.std is not None for size in sizes),
-        "heaviest": any(size.heaviest is not None for size in sizes),
-        "gradient": any(size.gradient is not None for size in sizes),
-        "cosine": any(size.gradient is not None for size in sizes),
-    }
-    return [title for title, says in told.items() if says], ["std", "cosine", "heaviest", "shuffled", "gradient"]
+def differs(value: float, reference: float | None) -> bool:
+    """Return whether a loss differs from a reference by more than rounding."""
+    return reference is not None and not abs(value - reference) <= SAME_MEAN.value * max(abs(value), abs(reference))
 
 
-def _row(size: BatchSizeLoss, titles: list[str], exact: float | None) -> tuple[Cells, ...]:
-    gradient = size.gradient or LossGradient(0.0, None, None)
-    cells = {
-        "batch size": make_cell(f"{size.batch_size:,}", "label"),
-        "evaluate": make_cell(
-            format_precise(size.keras_evaluate), "warning" if differs(size.keras_evaluate, exact) else "strong"
+def _choose_fields(sizes: tuple[BatchSizeLoss, ...], exact: float | None) -> list[ItemColumn[BatchSizeLoss]]:
+    """Return the columns with at least one value."""
+
+    def show_loss(size: BatchSizeLoss) -> Cells:
+        loss = size.keras_evaluate
+        return make_cell(format_precise(loss), "warning" if differs(loss, exact) else "strong")
+
+    optional: tuple[tuple[str, Callable[[BatchSizeLoss], object], Callable[[BatchSizeLoss], str]], ...] = (
+        ("shuffled", attrgetter("smallest"), _format_range),
+        ("std", attrgetter("std"), _format_spread),
+        ("max ratio", attrgetter("heaviest"), lambda size: _format_factor(size.heaviest)),
+        ("gradient", attrgetter("gradient"), _format_gradient),
+        ("cosine", attrgetter("gradient"), _format_cosine),
+    )
+    return [
+        ItemColumn("batch size", lambda size: make_cell(f"{size.batch_size:,}", "label")),
+        ItemColumn("evaluate", show_loss),
+        *(
+            _make_field(title, format_)
+            for title, get_value, format_ in optional
+            if any(get_value(size) is not None for size in sizes)
         ),
-        "shuffled": make_cell(_between(size.smallest, size.largest)),
-        "std": make_cell(format_short(_spread(size))),
-        "heaviest": _times(size.heaviest),
-        "gradient": _times(gradient.relative),
-        "cosine": make_cell("–" if gradient.cosine is None else f"{gradient.cosine:.4f}"),
-    }
-    return tuple(cells[title] for title in titles)
+    ]
 
 
-def _between(smallest: float | None, largest: float | None) -> str:
-    if smallest is None or largest is None:
-        return "–"
-    ends = dict.fromkeys(f"{end:.5g}" for end in (smallest, largest))
-    return "–".join(ends)
+def _make_field(title: str, format_: Callable[[BatchSizeLoss], str]) -> ItemColumn[BatchSizeLoss]:
+    return ItemColumn(title, lambda size: make_cell(format_(size)))
 
 
-def _spread(size: BatchSizeLoss) -> float | None:
-    """Return the standard deviation, zero where it is of rounding alone."""
-    return 0.0 if size.std is not None and size.std <= SAME_IN_FLOAT64.value * abs(size.keras_evaluate) else size.std
+def _format_range(size: BatchSizeLoss) -> str:
+    """Return the smallest and the largest loss of shuffled batches."""
+    if size.smallest is None or size.largest is None:
+        return DASH
+    return "–".join(dict.fromkeys(f"{end:.5g}" for end in (size.smallest, size.largest)))
 
 
-def _times(factor: float | None) -> Cells:
-    return make_cell("–" if factor is None else f"×{factor:.3g}")
+def _format_spread(size: BatchSizeLoss) -> str:
+    """Return the standard deviation, or zero if it is only rounding."""
+    if size.std is not None and size.std <= SAME_IN_FLOAT64.value * abs(size.keras_evaluate):
+        return "0"
+    return format_short(size.std)
 
 
-def _legend(report: LossReport, exact: float | None, limits: Limits) -> Iterator[Part]:
-    """Yield what the columns mean that do not say it themselves."""
+def _format_factor(factor: float | None) -> str:
+    return format_optional(factor, "×{:.3g}".format)
+
+
+def _format_gradient(size: BatchSizeLoss) -> str:
+    if size.gradient is None:
+        return DASH
+    return _format_factor(size.gradient.relative)
+
+
+def _format_cosine(size: BatchSizeLoss) -> str:
+    if size.gradient is None:
+        return DASH
+    return format_optional(size.gradient.cosine, "{:.4f}".format)
+
+
+def _make_batch_legend(report: LossReport, exact: float | None, limits: Limits) -> Iterator[Part]:
+    """Yield the meanings of columns that need an explanation."""
     sizes = report.batch_sizes
     if any(differs(size.keras_evaluate, exact) for size in sizes):
         yield from make_legend((("warning", "not the exact loss"),), limits)
     if any(size.heaviest is not None and size.heaviest > 1 for size in sizes):
-        yield _note("heaviest: weight of a timestep in the emptiest batch beside one in the fullest")
+        yield make_note("max ratio: weight of a timestep in the sparsest batch vs. one in the fullest")
     if any(size.gradient is not None for size in sizes):
-        yield _note("gradient, cosine: its length and direction beside those of the exact loss's")
+        yield make_note("gradient, cosine: norm and direction relative to the exact-loss gradient")
         if 0 < report.gradient_rows < len(report.inputs[0].values):
-            yield _note(f"Gradients are of the first {format_count(report.gradient_rows, 'sequence')}.")
-
-
-def _note(text: str) -> Text:
-    return Text((Cell(text, "muted"),))
+            yield make_note(f"Gradients are of the first {format_count(report.gradient_rows, 'sequence')}.")

@@ -1,7 +1,8 @@
-"""Where a loss comes from: which timesteps, which samples, which lengths."""
+"""The origin of a loss: which timesteps, which samples, which lengths."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,243 +13,299 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Floats
 from maskcli.records.inputs import find_primary
-from maskcli.records.loss import Contribution, LossOutput, LossReport
-from maskcli.render.fit import fit_table, make_bar, measure_table
-from maskcli.render.grid import GAP, describe_left_out, make_elision_note, make_gap_row, make_timestep_columns
-from maskcli.render.heatmap import quantize_level
-from maskcli.render.numbers import format_count, format_percent, format_significant, make_fixed_formatter
-from maskcli.render.parts import HEAT, Cells, Column, Heading, Limits, Part, Role, Table, elide, make_cell
-from maskcli.render.views.loss_heat import COUNTS, MARKS, Heat, make_heat, make_heat_legend, weigh_losses
+from maskcli.records.loss import Contribution, LengthGroup, LossOutput, LossReport
+from maskcli.render.heatmap import draw_row, find_level, list_row_glyphs, quantize_level
+from maskcli.render.numbers import (
+    FormatNumber,
+    format_count,
+    format_optional,
+    format_percent,
+    format_significant,
+    make_fixed_formatter,
+)
+from maskcli.render.parts import HEAT, Cells, Heading, Heatmap, Limits, Part, Section, Table, make_cell
+from maskcli.render.tables import (
+    Elision,
+    ItemColumn,
+    elide_axis,
+    fill_table,
+    list_items,
+    make_bar,
+    make_elision_note,
+    make_legend,
+    make_timestep_fields,
+    make_token_cell,
+    measure_table,
+)
+from maskcli.render.views.loss_heat import count_shared, get_losses, make_loss_heatmap, name_unit, weigh_losses
 from maskcli.render.views.outputs import convert_ids
 from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, SAME_DECIMALS
 
 FEWEST_RANKED = 20
-"""Timesteps that count, up to which the eye finds the largest share by itself."""
+"""Valid timesteps up to which a ranking is not needed."""
 RANKED = 5
 BAR = 20
 NARROWEST_NUMBER = 4
 """Characters of the narrowest column of numbers, with the gap to the next."""
 
 
-def view_shares(report: LossReport, output: LossOutput, name: str, limits: Limits) -> Iterator[Part]:
-    """Yield where the loss of an output comes from; nothing of a loss that makes one number of a whole batch."""
+@dataclasses.dataclass(frozen=True)
+class _Shares:
+    """A table of shares.
+
+    Attributes:
+        table: the table.
+        heatmap: the matrix in it.
+        group: timesteps that share a character.
+        note: a note of timesteps left out.
+    """
+
+    table: Table
+    heatmap: Heatmap
+    group: int = 1
+    note: str = ""
+
+
+def view_shares(report: LossReport, output: LossOutput, name: str, limits: Limits) -> Iterator[Section]:
+    """Yield the origin of the loss of an output; nothing for a loss that is a single number per batch."""
     if output.per_timestep is None or not output.per_timestep.size:
         return
-    yield from (_timesteps if output.timed else _samples)(output, output.per_timestep, name, limits)
-    yield from _lengths(output, name, limits)
-    yield from _largest(report, output, output.per_timestep, name, limits)
+    view_places = _view_timesteps if output.timed else _view_samples
+    yield Section("shares", tuple(view_places(output, name, limits)))
+    yield from _view_lengths(output, name, limits)
+    yield from _view_largest(report, output, name, limits)
 
 
-# Timestep by timestep.
+# By timestep.
 
 
-def _timesteps(output: LossOutput, losses: Floats, name: str, limits: Limits) -> list[Part]:
-    """Return a number for each timestep beside the heat where all fit, and the heat alone otherwise."""
-    rows = elide(len(losses), limits.rows)
-    made = _numbers(output, losses, rows, limits) or _characters(output, losses, rows, limits)
-    table, heat, columns = made
-    shown = [row for row in rows if row is not None]
-    detail = "each timestep's loss" if heat.each == 1 else f"a character is {heat.each} timesteps"
+def _view_timesteps(output: LossOutput, name: str, limits: Limits) -> list[Part]:
+    """Return a number for each timestep if all fit, or else a character for each."""
+    losses = get_losses(output)
+    rows = elide_axis(len(losses), limits.rows, "sequence")
+    shares = _tabulate_numbers(output, rows, limits) or _tabulate_characters(output, rows, limits)
+    detail = "each timestep's loss"
+    if shares.group > 1:
+        detail = f"one character is {shares.group} timesteps"
     return [
         Heading(f"Where the loss{name} comes from", detail),
-        table,
-        *make_heat_legend(output, heat, shown, limits),
-        *make_elision_note(
-            describe_left_out(rows, len(losses), "sequence"),
-            "" if columns is None else describe_left_out(columns, losses.shape[1], "timestep"),
-        ),
+        shares.table,
+        *_make_shares_legend(shares.heatmap, rows, limits),
+        *make_elision_note(rows.note, shares.note),
     ]
 
 
-FormatNumber = Callable[[float], str]
-SharesTable = tuple[Table, Heat, list[int | None] | None]
-"""A table, the heat in it, and which timesteps have a column of their own."""
+def _make_shares_legend(heatmap: Heatmap, rows: Elision, limits: Limits) -> list[Part]:
+    """Return the meanings of the glyphs in these rows: levels first, marks on further lines."""
+    glyphs = list_row_glyphs(heatmap, rows.kept)
+    levels = [(role, text) for role, text in glyphs if role in HEAT]
+    marks = [(role, text) for role, text in glyphs if role not in HEAT]
+    return [*make_legend(levels, limits), *make_legend(marks, limits)]
 
 
-def _numbers(output: LossOutput, losses: Floats, rows: list[int | None], limits: Limits) -> SharesTable | None:
-    """Return a table with four digits, or with three where that makes room for all timesteps; None without room."""
-    chosen = limits.everything or limits.columns is not None
-    if not chosen and losses.shape[1] * NARROWEST_NUMBER > limits.width:
+def _tabulate_numbers(output: LossOutput, rows: Elision, limits: Limits) -> _Shares | None:
+    """Return numbers with four digits, or with three if only these fit; None if neither fit."""
+    losses = get_losses(output)
+    must_fit = not limits.everything and limits.columns is None
+    if must_fit and losses.shape[1] * NARROWEST_NUMBER > limits.width:
         return None
-    heat, columns = make_heat(output, losses), elide(losses.shape[1], None if limits.everything else limits.columns)
+    heatmap = make_loss_heatmap(output, limits)
+    timesteps = elide_axis(losses.shape[1], limits.columns, "timestep")
+    if limits.everything:
+        timesteps = elide_axis(losses.shape[1], None, "timestep")
     for digits in (4, 3):
-        table = _table_of_numbers(output, losses, heat, rows, columns, digits)
-        if chosen or measure_table(table) <= limits.width:
-            return table, heat, columns
+        number = _choose_formatter(losses[rows.kept], digits)
+        table = fill_table(_make_number_fields(output, heatmap, timesteps, number), rows)
+        if not must_fit or measure_table(table) <= limits.width:
+            return _Shares(table, heatmap, note=timesteps.note)
     return None
 
 
-def _table_of_numbers(
-    output: LossOutput, losses: Floats, heat: Heat, rows: list[int | None], columns: list[int | None], digits: int
-) -> Table:
-    number = _number(losses[[row for row in rows if row is not None]], digits)
+def _make_number_fields(
+    output: LossOutput, heatmap: Heatmap, timesteps: Elision, number: FormatNumber
+) -> list[ItemColumn[int]]:
+    losses = get_losses(output)
 
-    def show(row: int) -> tuple[Cells, ...]:
-        return (
-            make_cell(row, "label"),
-            *(
-                make_cell(GAP, "muted") if at is None else make_cell(number(losses[row, at]), _role(heat, row, at))
-                for at in columns
-            ),
-            *_means(output, row, number),
-            heat.cells(row, columns),
-        )
+    def show_loss(row: int, timestep: int) -> Cells:
+        return make_token_cell(number(losses[row, timestep]), heatmap.kinds[row, timestep])
 
-    titles = (
-        Column("sample"),
-        *make_timestep_columns(columns),
-        Column("masked"),
-        Column("unmasked"),
-        Column("", "left"),
-    )
-    return Table(titles, tuple(make_gap_row(len(titles)) if row is None else show(row) for row in rows))
+    return [
+        ItemColumn("sample", lambda row: make_cell(row, "label")),
+        *make_timestep_fields(timesteps, show_loss),
+        *_make_mean_fields(output, number),
+        ItemColumn("", lambda row: draw_row(heatmap, row, timesteps), "left"),
+    ]
 
 
-def _number(values: Floats, digits: int) -> FormatNumber:
-    """Return a formatter with the same decimals for all, or where that would make nothing of some, the same digits."""
+def _make_mean_fields(output: LossOutput, number: FormatNumber) -> list[ItemColumn[int]]:
+    return [
+        ItemColumn("masked", lambda row: _show_mean(output.per_sample[row][0], number)),
+        ItemColumn("unmasked", lambda row: _show_mean(output.per_sample[row][1], number)),
+    ]
+
+
+def _show_mean(mean: float | None, number: FormatNumber) -> Cells:
+    return make_cell(format_optional(mean, number), "strong")
+
+
+def _choose_formatter(values: Floats, digits: int) -> FormatNumber:
+    """Return a formatter with the same decimals for all values, or with the same digits if values differ widely."""
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    alike = not sizes.size or (
+    is_narrow = not sizes.size or (
         FIXED_FROM.value <= sizes.max() < FIXED_BELOW.value and sizes.max() < SAME_DECIMALS.value * sizes.min()
     )
-    return make_fixed_formatter(values, digits) if alike else partial(format_significant, digits=digits)
+    if is_narrow:
+        return make_fixed_formatter(values, digits)
+    return partial(format_significant, digits=digits)
 
 
-def _role(heat: Heat, row: int, at: int) -> Role:
-    return MARKS.get(int(heat.kinds[row, at]), "valid")
+def _tabulate_characters(output: LossOutput, rows: Elision, limits: Limits) -> _Shares:
+    """Return a row of characters for each sample, as wide as the other columns permit."""
+    timesteps = get_losses(output).shape[1]
+    shares = compute_sample_shares(output)
+    means = [mean for row in rows.kept for mean in output.per_sample[row] if mean is not None]
+    number = _choose_formatter(np.array(means), 4)
+
+    def make_table(title: str, draw: Callable[[int], Cells]) -> Table:
+        fields: list[ItemColumn[int]] = [
+            ItemColumn("sample", lambda row: make_cell(row, "label")),
+            ItemColumn(title, draw, "left"),
+            *_make_mean_fields(output, number),
+            ItemColumn("share", lambda row: make_cell(format_percent(shares[row]))),
+        ]
+        return fill_table(fields, rows)
+
+    room = max(2, limits.width - measure_table(make_table("", lambda _row: ())))
+    heatmap = make_loss_heatmap(output, limits, room)
+    width = heatmap.kinds.shape[1]
+    ruler = "0"
+    if width > 1:
+        ruler += str(timesteps - 1).rjust(width - 1)
+    return _Shares(make_table(ruler, lambda row: draw_row(heatmap, row)), heatmap, count_shared(timesteps, room))
 
 
-def _means(output: LossOutput, row: int, number: FormatNumber) -> list[Cells]:
-    return [make_cell("–" if mean is None else number(mean), "strong") for mean in output.per_sample[row]]
-
-
-def _characters(output: LossOutput, losses: Floats, rows: list[int | None], limits: Limits) -> SharesTable:
-    """Return a table with a row of characters for each sample."""
-    parts = _shares_of_samples(output, losses)
-    means = [mean for row in rows if row is not None for mean in output.per_sample[row] if mean is not None]
-    number = _number(np.array(means), 4)
-
-    def show(row: int) -> tuple[Cells, ...]:
-        return (make_cell(row, "label"), (), *_means(output, row, number), make_cell(format_percent(parts[row])))
-
-    titles = (Column("sample"), Column("", "left"), Column("masked"), Column("unmasked"), Column("share"))
-    beside = Table(titles, tuple(make_gap_row(5) if row is None else show(row) for row in rows))
-    heat = make_heat(output, losses, max(2, limits.width - measure_table(beside)))
-    width = heat.drawn.shape[1]
-    ruler = Column("0" + str(losses.shape[1] - 1).rjust(width - 1) if width > 1 else "0", "left")
-    drawn = tuple(
-        line if row is None else (line[0], heat.cells(row), *line[2:])
-        for row, line in zip(rows, beside.rows, strict=True)
-    )
-    return Table((titles[0], ruler, *titles[2:]), drawn), heat, None
-
-
-def _shares_of_samples(output: LossOutput, losses: Floats) -> list[float | None]:
-    """Return the part of the sum of all losses that count which each sample makes; None where that is no number."""
-    counted = np.ones(losses.shape, bool) if output.counted is None else output.counted
+def compute_sample_shares(output: LossOutput) -> list[float | None]:
+    """Return the share of each sample in the sum of all losses that count; None if it is not finite."""
+    losses = get_losses(output)
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.where(counted, weigh_losses(output, losses), 0.0).reshape(len(losses), -1).sum(axis=1)
+        weighted = weigh_losses(output, losses)
+        if output.counted is not None:
+            weighted = np.where(output.counted, weighted, 0.0)
+        sums = weighted.reshape(len(losses), -1).sum(axis=1)
         total = sums.sum()
     if not np.isfinite(total) or total == 0:
         return [None] * len(losses)
     return [float(part) for part in sums / total]
 
 
-# Sample by sample, where timesteps are gone.
+# By sample, for outputs without timesteps.
 
 
-def _samples(output: LossOutput, losses: Floats, name: str, limits: Limits) -> list[Part]:
-    rows = elide(len(losses), limits.rows)
-    heat, parts = make_heat(output, losses), _shares_of_samples(output, losses)
-    number = _number(losses[[row for row in rows if row is not None]], 4)
-
-    def show(row: int) -> tuple[Cells, ...]:
-        loss = make_cell(number(losses[row]), _role(heat, row, 0))
-        return make_cell(row, "label"), loss, make_cell(format_percent(parts[row])), _bar_of(heat, row)
-
-    titles = (Column("sample"), Column("loss"), Column("share"), Column("", "left"))
+def _view_samples(output: LossOutput, name: str, limits: Limits) -> list[Part]:
+    losses = get_losses(output)
+    heatmap, shares = make_loss_heatmap(output, limits), compute_sample_shares(output)
+    rows = elide_axis(len(losses), limits.rows, "sample")
+    number = _choose_formatter(losses[rows.kept], 4)
+    fields: list[ItemColumn[int]] = [
+        ItemColumn("sample", lambda row: make_cell(row, "label")),
+        ItemColumn("loss", lambda row: make_token_cell(number(losses[row]), heatmap.kinds[row, 0])),
+        ItemColumn("share", lambda row: make_cell(format_percent(shares[row]))),
+        ItemColumn("", lambda row: _draw_loss_bar(heatmap, row), "left"),
+    ]
     return [
         Heading(f"Where the loss{name} comes from", "each sample's loss"),
-        Table(titles, tuple(make_gap_row(4) if row is None else show(row) for row in rows)),
-        *make_heat_legend(output, heat, [row for row in rows if row is not None], limits),
-        *make_elision_note(describe_left_out(rows, len(losses), "sample")),
+        fill_table(fields, rows),
+        *_make_shares_legend(heatmap, rows, limits),
+        *make_elision_note(rows.note),
     ]
 
 
-def _bar_of(heat: Heat, row: int) -> Cells:
-    return (heat.drawn[row, 0] == COUNTS and _bar(float(heat.parts[row, 0]))) or heat.cells(row)
+def _draw_loss_bar(heatmap: Heatmap, row: int) -> Cells:
+    """Return the loss of a sample as a bar, or the mark of its kind if it does not count."""
+    level = find_level(heatmap, row, 0)
+    if not level:
+        return draw_row(heatmap, row)
+    return _draw_bar(level)
 
 
-def _bar(part: float) -> Cells:
-    """Return a bar that is that part of the longest, and of the heat that has."""
-    return make_bar(part, BAR, HEAT[quantize_level(part)])
+def _draw_bar(level: float) -> Cells:
+    """Return a bar whose length and glyph show the level."""
+    return make_bar(level, BAR, HEAT[quantize_level(level)])
 
 
 # By length, and the largest.
 
 
-def _lengths(output: LossOutput, name: str, limits: Limits) -> Iterator[Part]:
-    """Yield the mean of sequences of like length; where each is alone in its group, the samples say as much."""
+def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Section]:
+    """Return the mean loss of sequences of similar length, unless each group has only one sequence."""
     groups = output.by_length
     if len(groups) < 2 or (all(group.sequences < 2 for group in groups) and not limits.everything):
-        return
-    rows = elide(len(groups), limits.rows)
-    number = _number(np.array([group.mean for group in groups if group.mean is not None]), 4)
-    largest = max((group.share or 0.0 for group in groups), default=0.0)
+        return []
+    number = _choose_formatter(np.array([group.mean for group in groups if group.mean is not None]), 4)
+    largest = max(group.share or 0.0 for group in groups)
 
-    def show(index: int) -> tuple[Cells, ...]:
-        group = groups[index]
-        ends = dict.fromkeys(map(str, (group.shortest, group.longest)))
-        return (
-            make_cell("–".join(ends), "label"),
-            make_cell(f"{group.sequences:,}"),
-            make_cell(f"{group.timesteps:,}"),
-            make_cell("–" if group.mean is None else number(group.mean), "strong"),
-            make_cell(format_percent(group.share)),
-            _bar((group.share or 0.0) / largest if largest > 0 else 0.0),
+    def show_bar(group: LengthGroup) -> Cells:
+        if largest > 0:  # False for NaN, too.
+            return _draw_bar((group.share or 0.0) / largest)
+        return ()
+
+    fields: list[ItemColumn[LengthGroup]] = [
+        ItemColumn("length", lambda group: make_cell(_format_lengths(group), "label")),
+        ItemColumn("sequences", lambda group: make_cell(f"{group.sequences:,}")),
+        ItemColumn("timesteps", lambda group: make_cell(f"{group.timesteps:,}")),
+        ItemColumn("mean loss", lambda group: _show_mean(group.mean, number)),
+        ItemColumn("share", lambda group: make_cell(format_percent(group.share))),
+        ItemColumn("", show_bar, "left"),
+    ]
+    heading = Heading(f"The loss{name} by length of sequence")
+    return [Section("lengths", (heading, *list_items(fields, groups, "group", limits, ("timesteps",))))]
+
+
+def _format_lengths(group: LengthGroup) -> str:
+    return "–".join(dict.fromkeys(map(str, (group.shortest, group.longest))))
+
+
+def _view_largest(report: LossReport, output: LossOutput, name: str, limits: Limits) -> list[Section]:
+    """Return the timesteps with the largest shares, unless there are only a few timesteps."""
+    losses = get_losses(output)
+    ranked = output.contributors
+    if not limits.everything:
+        ranked = ranked[:RANKED]
+    counted = int(np.sum(output.counted)) if output.counted is not None else losses.size
+    if not ranked or counted <= FEWEST_RANKED:
+        return []
+    share = sum(contribution.share for contribution in ranked)
+    detail = f"{format_count(len(ranked), name_unit(output))} of {counted:,}"
+    if math.isfinite(share):
+        detail += f" make {format_percent(share)}"
+    number = _choose_formatter(np.array([contribution.loss for contribution in ranked]), 4)
+    fields = _make_rank_fields(output, _find_tokens(report, losses), number)
+    table = list_items(fields, ranked, "timestep", dataclasses.replace(limits, rows=None))
+    return [Section("largest", (Heading(f"Largest shares of the loss{name}", detail), *table))]
+
+
+def _make_rank_fields(
+    output: LossOutput, tokens: NDArray[np.integer[Any]] | None, number: FormatNumber
+) -> list[ItemColumn[Contribution]]:
+    fields: list[ItemColumn[Contribution]] = [
+        ItemColumn("sample", lambda contribution: make_cell(contribution.sample, "label")),
+    ]
+    if output.timed:
+        fields.append(ItemColumn("timestep", lambda contribution: make_cell(contribution.timestep)))
+    if tokens is not None:
+        fields.append(
+            ItemColumn("token", lambda contribution: make_cell(tokens[contribution.sample, contribution.timestep]))
         )
-
-    titles = ("length", "sequences", "timesteps", "mean loss", "share")
-    shown = tuple(make_gap_row(len(titles) + 1) if row is None else show(row) for row in rows)
-    yield Heading(f"The loss{name} by length of sequence")
-    yield from fit_table(Table((*map(Column, titles), Column("", "left")), shown), ("timesteps",), limits)
-    yield from make_elision_note(describe_left_out(rows, len(groups), "group"))
-
-
-def _largest(report: LossReport, output: LossOutput, losses: Floats, name: str, limits: Limits) -> Iterator[Part]:
-    """Yield which timesteps have the largest shares, unless so few count that the eye finds them."""
-    ranked = output.contributors[: None if limits.everything else RANKED]
-    counted = losses.size if output.counted is None else int(output.counted.sum())
-    if ranked and counted > FEWEST_RANKED:
-        said = f"{format_count(len(ranked), 'timestep' if output.timed else 'sample')} of {counted:,}"
-        whole = sum(one.share for one in ranked)
-        yield Heading(
-            f"Largest shares of the loss{name}",
-            f"{said} make {format_percent(whole)}" if math.isfinite(whole) else said,
-        )
-        yield _ranked(ranked, output.timed, _tokens(report, losses))
+    return [
+        *fields,
+        ItemColumn("loss", lambda contribution: make_cell(number(contribution.loss), "strong")),
+        ItemColumn("share", lambda contribution: make_cell(format_percent(contribution.share))),
+    ]
 
 
-def _ranked(ranked: tuple[Contribution, ...], timed: bool, tokens: NDArray[np.integer[Any]] | None) -> Table:
-    """Return a row for each, with its token where there is one."""
-    number = _number(np.array([one.loss for one in ranked]), 4)
-    told = {"sample": True, "timestep": timed, "token": tokens is not None, "loss": True, "share": True}
-
-    def show(one: Contribution) -> tuple[Cells, ...]:
-        cells = {
-            "sample": make_cell(one.sample, "label"),
-            "timestep": make_cell(one.timestep),
-            "token": make_cell("" if tokens is None else tokens[one.sample, one.timestep]),
-            "loss": make_cell(number(one.loss), "strong"),
-            "share": make_cell(format_percent(one.share)),
-        }
-        return tuple(cells[title] for title in told if told[title])
-
-    return Table(tuple(Column(title) for title in told if told[title]), tuple(map(show, ranked)))
-
-
-def _tokens(report: LossReport, losses: Floats) -> NDArray[np.integer[Any]] | None:
-    """Return the ids that went in, where they stand at the same timesteps."""
-    given = find_primary(report.inputs)
-    if given is None or given.kind != "ids" or losses.ndim < 2 or given.values.shape != losses.shape:
+def _find_tokens(report: LossReport, losses: Floats) -> NDArray[np.integer[Any]] | None:
+    """Return the ids of the input, if they have the timesteps of the losses."""
+    primary = find_primary(report.inputs)
+    if primary is None or primary.kind != "ids" or losses.ndim < 2 or primary.values.shape != losses.shape:
         return None
-    return convert_ids(given)
+    return convert_ids(primary)

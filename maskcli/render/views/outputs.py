@@ -1,9 +1,8 @@
-"""What came out: the first output beside the same weights run without a mask, and a line for each further one."""
+"""The outputs: the first one compared with the same weights without a mask, and a line for each further one."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,241 +11,261 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
-from maskcli.render.grid import (
+from maskcli.render.numbers import FormatNumber, format_short, make_fixed_formatter
+from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, make_cell, mark
+from maskcli.render.tables import (
+    LONGEST_NAME,
+    NARROWEST_NAME,
+    Elision,
+    ItemColumn,
     count_fitting_columns,
-    describe_left_out,
-    find_token_role,
+    elide_axis,
+    fill_table,
+    fit_axis,
     format_vector,
+    list_items,
     make_elision_note,
-    make_gap_row,
+    make_note,
+    make_token_cell,
+    mark_mask,
+    shorten_middle,
 )
-from maskcli.render.numbers import format_short, make_fixed_formatter
-from maskcli.render.parts import Cell, Cells, Column, Heading, Limits, Part, Table, Text, elide, make_cell
-from maskcli.render.views.trace import LONGEST_NAME, NARROWEST, mark_mask, measure_mask_cells, shorten_middle
+from maskcli.render.timesteps import KindArray, find_timestep_kinds
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Run:
-    """The first output, laid out for a table.
+class _Grid:
+    """The first output, prepared for a table.
 
     Attributes:
-        output: it.
-        runs: its values, and those without a mask where there are any: ``(batch, timesteps, units)``, or
-            ``(batch, units)`` when pooled.
-        mask: ``(batch, timesteps)``; None where it carries none, or one of another shape.
-        tokens: ``(batch, timesteps)``; None where its timesteps are not those of the tokens.
-        hidden: ``(batch, timesteps)``, timesteps that the mask of the inputs hides.
+        output: the output.
+        runs: its values, then those without a mask if there are any. ``(batch, timesteps, units)``, or
+            ``(batch, units)`` if the output is pooled.
+        mask: of the output; it may have another shape than its timesteps.
+        tokens: ``(batch, timesteps)``; None if the output's timesteps are not those of the tokens.
+        kinds: ``(batch, timesteps)``; None if the output is pooled.
     """
 
     output: OutputValues
     runs: tuple[NDArray[Any], ...]
     mask: Bools | None
     tokens: NDArray[Any] | None
-    hidden: Bools | None
+    kinds: KindArray | None
 
     @property
-    def pooled(self) -> bool:
-        return self.output.valid is None
+    def count(self) -> int:
+        """The number of vectors."""
+        return int(np.prod(self.runs[0].shape[:-1]))
+
+    def find_place(self, row: int) -> tuple[int, ...]:
+        """Return the index of a vector: sample and timestep, or only sample."""
+        return (row,) if self.kinds is None else divmod(row, self.kinds.shape[1])
 
 
-def view_first_output(inspection: Inspection, limits: Limits) -> list[Part]:
-    """Return the first output, beside that of the same weights run without any mask."""
-    run, unmasked = _laid_out(inspection), inspection.unmasked
-    several = len(inspection.outputs) > 1
-    name = f"Output {run.output.name}" if several else "Outputs"
-    call = shorten_middle(run.output.call, max(LONGEST_NAME, limits.width - len(f"{name} of  {run.output.shape!s}")))
-    return [
-        Heading(
-            f"{name} of {call} {run.output.shape!s}",
-            "" if unmasked is None else "beside the same weights run without any mask",
-        ),
-        *_values(run, unmasked, limits),
-        *describe_mask_shape(run.output.mask, run.output.valid, "Its mask"),
-    ]
+def view_first_output(inspection: Inspection, limits: Limits) -> Section:
+    """Return the first output, next to that of the same weights without a mask."""
+    grid, unmasked = _prepare_grid(inspection), inspection.unmasked
+    output = grid.output
+    name = "Outputs"
+    if len(inspection.outputs) > 1:
+        name = f"Output {output.name}"
+    call = shorten_middle(output.call, max(LONGEST_NAME, limits.width - len(f"{name} of  {output.shape!s}")))
+    detail = "compared with the same weights, mask disabled" if unmasked is not None else ""
+    heading = Heading(f"{name} of {call} {output.shape!s}", detail)
+    values = _tabulate_values(grid, unmasked, limits)
+    return Section("outputs", (heading, *values, *note_other_shape(output.mask, output.valid, "Its mask")))
 
 
-def view_further_outputs(outputs: tuple[OutputValues, ...], limits: Limits) -> list[Part]:
-    """Return a line for each output behind the first."""
+def view_further_outputs(outputs: tuple[OutputValues, ...], limits: Limits) -> list[Section]:
+    """Return a line for each output after the first."""
     if not outputs:
         return []
-    rows = elide(len(outputs), limits.rows)
-    columns = tuple(Column(title, "left") for title in ("output", "shape", "dtype", "call", "mask"))
-    half = max(NARROWEST, (limits.width - 48) // 2)
-
-    def show(output: OutputValues) -> tuple[Cells, ...]:
-        odd = output.mask is not None and not has_timesteps(output.mask, output.valid)
-        shape = Cell(f" {output.mask.shape!s}" if output.mask is not None and odd else "", "muted")
-        return (
-            make_cell(shorten_middle(output.name, half), "label"),
-            make_cell(output.shape),
-            make_cell(output.values.dtype),
-            make_cell(shorten_middle(output.call, half)),
-            (*mark_mask(output.mask), shape),
-        )
-
-    return [
-        Heading("Further outputs"),
-        Table(columns, tuple(make_gap_row(5) if row is None else show(outputs[row]) for row in rows)),
-        *make_elision_note(describe_left_out(rows, len(outputs), "output")),
+    width = max(NARROWEST_NAME, (limits.width - 48) // 2)
+    fields: list[ItemColumn[OutputValues]] = [
+        ItemColumn("output", lambda output: make_cell(shorten_middle(output.name, width), "label"), "left"),
+        ItemColumn("shape", lambda output: make_cell(output.shape), "left"),
+        ItemColumn("dtype", lambda output: make_cell(output.values.dtype), "left"),
+        ItemColumn("call", lambda output: make_cell(shorten_middle(output.call, width)), "left"),
+        ItemColumn("mask", _describe_mask, "left"),
     ]
+    parts = (Heading("Further outputs"), *list_items(fields, outputs, "output", limits))
+    return [Section("further-outputs", parts)]
+
+
+def _describe_mask(output: OutputValues) -> Cells:
+    if output.mask is None or has_timesteps(output.mask, output.valid):
+        return mark_mask(output.mask)
+    return (*mark_mask(output.mask), Cell(f" {output.mask.shape!s}", "muted"))
 
 
 # The first output as a table.
 
 
-def _laid_out(inspection: Inspection) -> _Run:
-    output, unmasked, given = inspection.outputs[0], inspection.unmasked, inspection.primary
+def _prepare_grid(inspection: Inspection) -> _Grid:
+    output, primary = inspection.outputs[0], inspection.primary
+    values = [output.values]
+    if inspection.unmasked is not None:
+        values.append(inspection.unmasked.values)
     valid = output.valid
-    values = (output.values,) if unmasked is None else (output.values, unmasked.values)
-    places = output.values.shape[:1] if valid is None else valid.shape
-    runs = tuple(_printable(run.reshape(*places, -1) if run.size else run.reshape(*places, 0)) for run in values)
     if valid is None:
-        return _Run(output, runs, None, None, None)
-    same = given is not None and given.valid is not None and given.valid.shape == valid.shape
-    tokens = convert_ids(given) if given is not None and same and given.kind == "ids" else None
-    mask = output.mask if has_timesteps(output.mask, valid) else None
-    told = inspection.mask if same else output.mask
-    return _Run(output, runs, mask, tokens, ~told if told is not None and has_timesteps(told, valid) else None)
+        return _Grid(output, tuple(_flatten_units(run, run.shape[:1]) for run in values), None, None, None)
+    runs = tuple(_flatten_units(run, valid.shape) for run in values)
+    if primary is None or primary.valid is None or primary.valid.shape != valid.shape:
+        return _Grid(output, runs, output.mask, None, find_timestep_kinds(valid, output.mask))
+    # The timesteps are those of the inputs, whose mask decides which of them are hidden.
+    kinds = find_timestep_kinds(valid, inspection.mask)
+    tokens = convert_ids(primary) if primary.kind == "ids" else None
+    return _Grid(output, runs, output.mask, tokens, kinds)
 
 
-def _printable(values: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers of a dtype that NumPy has, which bfloat16 is not."""
-    return values.astype(np.float64) if values.dtype.kind == "V" else values
+def _flatten_units(values: NDArray[Any], places: tuple[int, ...]) -> NDArray[Any]:
+    """Return printable values with one axis of units after those of ``places``."""
+    units = values.size // max(1, int(np.prod(places)))
+    return _make_printable(values.reshape(*places, units))
 
 
-def _values(run: _Run, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
+def _make_printable(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values of a dtype that NumPy can print; bfloat16 is not one."""
+    if values.dtype.kind != "V":
+        return values
+    return values.astype(np.float64)
+
+
+def _tabulate_values(grid: _Grid, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
     """Return a row for each timestep, or for each sample of a pooled output."""
-    units = run.runs[0].shape[-1]
-    taken = _taken(run)
-    number, width = _number(run.runs, limits, taken)
-    places = list(np.ndindex(run.runs[0].shape[:-1]))
-    shown = elide(len(places), limits.rows)
-    starts = {after for before, after in zip([None, *shown], shown, strict=False) if before is None}
-    columns = (
-        Column("sample"),
-        *_timestep_titles(run),
-        Column("output"),
-        *(() if unmasked is None else (Column("without mask"), Column("moves"))),
-    )
+    units = grid.runs[0].shape[-1]
+    taken = _estimate_taken(grid)
+    number, width = _choose_formatter(grid.runs, limits, taken)
+    rows = elide_axis(grid.count, limits.rows, "sample" if grid.kinds is None else "timestep")
 
-    def make(room: int | None) -> list[Part]:
-        features = elide(units, room)
-
-        def show(index: int) -> tuple[Cells, ...]:
-            at = places[index]
-            first = run.pooled or at[1] == 0 or index in starts
-            vectors = (
-                make_cell(format_vector(of[at], features, lambda value: number(value).rjust(width))) for of in run.runs
+    def make_table(room: int | None) -> list[Part]:
+        features = elide_axis(units, room, "unit")
+        fields: list[ItemColumn[int]] = [_make_sample_field(grid, rows)]
+        if grid.kinds is not None:
+            fields += _make_position_fields(grid, grid.kinds)
+        titles = ("output", "without mask")
+        for title, run in zip(titles, grid.runs, strict=False):
+            fields.append(_make_vector_field(title, grid, run, features, lambda value: number(value).rjust(width)))
+        if unmasked is not None:
+            fields.append(
+                ItemColumn("change", lambda row: make_cell(format_short(float(unmasked.change[grid.find_place(row)]))))
             )
-            return (
-                make_cell(at[0] if first else "", "label"),
-                *(() if run.pooled else _timestep(run, at)),
-                *vectors,
-                *(() if unmasked is None else (make_cell(format_short(float(unmasked.change[at]))),)),
-            )
+        return [fill_table(fields, rows), *make_elision_note(rows.note, features.note)]
 
-        return [
-            Table(columns, tuple(make_gap_row(len(columns)) if index is None else show(index) for index in shown)),
-            *make_elision_note(
-                describe_left_out(shown, len(places), "sample" if run.pooled else "timestep"),
-                describe_left_out(features, units, "unit"),
-            ),
-        ]
-
-    return fit_axis(make, count_fitting_columns(limits, (width + 1) * len(run.runs), taken), limits)
+    return fit_axis(make_table, count_fitting_columns(limits, (width + 1) * len(grid.runs), taken), limits)
 
 
-def _timestep_titles(run: _Run) -> tuple[Column, ...]:
-    if run.pooled:
-        return ()
-    return (Column("t"), *(() if run.tokens is None else (Column("token"),)), Column("mask", "left"))
+def _make_sample_field(grid: _Grid, rows: Elision) -> ItemColumn[int]:
+    """Return the column of samples, each named once, and again after a gap."""
+    indices = rows.indices
+    after_gap = {after for before, after in zip((None, *indices), indices, strict=False) if before is None}
+
+    def show(row: int) -> Cells:
+        sample, *timestep = grid.find_place(row)
+        is_first = timestep in ([], [0]) or row in after_gap
+        return make_cell(sample if is_first else "", "label")
+
+    return ItemColumn("sample", show)
 
 
-def _taken(run: _Run) -> int:
-    """Return the characters that the columns beside those of vectors take, with their gaps."""
-    vectors = len(run.runs)
-    beside = 6 + (2 - 1) * vectors + (2 + 7 if vectors > 1 else 0)
-    if run.pooled:
-        return beside
-    timestep = len(str(run.runs[0].shape[1] - 1))
-    token = 1 if run.tokens is None else 2 + max(5, len(str(run.tokens.min())), len(str(run.tokens.max())))
-    note = 5 + timestep
-    return beside + 2 + timestep + token + 2 + note
+def _make_position_fields(grid: _Grid, kinds: KindArray) -> list[ItemColumn[int]]:
+    """Return the timestep, its token, and its mask; without a token, the timestep has the glyph of its kind."""
+    find_place, tokens = grid.find_place, grid.tokens
+    mask_field: ItemColumn[int] = ItemColumn("mask", lambda row: _show_mask(grid, find_place(row)), "left")
+    if tokens is None:
+        return [ItemColumn("t", lambda row: make_token_cell(find_place(row)[1], kinds[find_place(row)])), mask_field]
+    return [
+        ItemColumn("t", lambda row: make_cell(find_place(row)[1], "label")),
+        ItemColumn("token", lambda row: make_token_cell(tokens[find_place(row)], kinds[find_place(row)])),
+        mask_field,
+    ]
 
 
-def _number(runs: tuple[NDArray[Any], ...], limits: Limits, taken: int) -> tuple[Callable[[Any], str], int]:
-    """Return a formatter and its width: with three digits, or with two where that makes room for all units."""
-    both, units = np.stack(runs), runs[0].shape[-1]
-    number, width = _formatter(both, 3)
-    room = count_fitting_columns(limits, (width + 1) * len(runs), taken)
-    return (number, width) if room is None or units <= room else _formatter(both, 2)
+def _show_mask(grid: _Grid, place: tuple[int, ...]) -> Cells:
+    """Return the glyph of the mask and, where it is False, what the layer returned there."""
+    if grid.mask is None or not has_timesteps(grid.mask, grid.output.valid):
+        return make_cell("–", "muted")
+    if grid.mask[place]:
+        return make_cell("", "on")
+    return (mark("off"), Cell(f" {_describe_masked_value(grid, place)}", "muted"))
 
 
-def _formatter(values: NDArray[Any], digits: int) -> tuple[Callable[[Any], str], int]:
-    number = make_fixed_formatter(values, digits) if values.dtype.kind == "f" else str
-    if values.dtype.kind not in "iuf":
-        return number, max((len(number(value)) for value in np.unique(values)), default=1)
-    finite = values[np.isfinite(values)]
-    ends = [finite.min(), finite.max()] if finite.size else []
-    return number, max((len(number(value)) for value in (*ends, *_not_finite(values))), default=1)
-
-
-def _not_finite(values: NDArray[Any]) -> list[float]:
-    numbers = (np.nan, np.isnan(values)), (np.inf, np.isposinf(values)), (-np.inf, np.isneginf(values))
-    return [number for number, where in numbers if where.any()]
-
-
-def _timestep(run: _Run, at: tuple[int, ...]) -> tuple[Cells, ...]:
-    """Return the cells of one timestep; without a token its number says whether it is padding."""
-    assert run.output.valid is not None  # noqa: S101 - a pooled output has no timesteps
-    hidden = run.hidden is not None and bool(run.hidden[at])
-    role = find_token_role(bool(run.output.valid[at]), hidden)
-    told = Cell("–", "muted") if run.mask is None else Cell("", "on" if run.mask[at] else "off")
-    note = f" {_note(run, at)}" if run.mask is not None and not run.mask[at] else ""
-    shown = (told, Cell(note, "muted"))
-    if run.tokens is None:
-        return make_cell(at[1], role), shown
-    return make_cell(at[1], "label"), make_cell(run.tokens[at], role), shown
-
-
-def _note(run: _Run, at: tuple[int, ...]) -> str:
-    """Return what a masked output is: zero, that of the timestep before, or a value of its own."""
-    if not run.runs[0][at].any():
+def _describe_masked_value(grid: _Grid, place: tuple[int, ...]) -> str:
+    """Return whether a masked output is zero, repeats the previous timestep, or is a value of its own."""
+    if not grid.runs[0][place].any():
         return "zero"
-    repeats = run.output.repeats_previous
-    return f"= t{at[1] - 1}" if repeats is not None and repeats[at] else "own"
+    repeats = grid.output.repeats_previous
+    if repeats is not None and repeats[place]:
+        return f"= t{place[1] - 1}"
+    return "own"
 
 
-# What other tables need too.
+def _make_vector_field(
+    title: str, grid: _Grid, run: NDArray[Any], features: Elision, number: FormatNumber
+) -> ItemColumn[int]:
+    return ItemColumn(title, lambda row: make_cell(format_vector(run[grid.find_place(row)], features, number)))
 
 
-def fit_axis(make: Callable[[int | None], list[Part]], room: int | None, limits: Limits) -> list[Part]:
-    """Return what ``make`` makes, a table and more, of as much of an axis as fits; ``room`` is a first estimate."""
-    parts = make(room)
-    while room is not None and limits.columns is None and room > 1 and _table_width(parts[0]) > limits.width:
-        room -= 1
-        parts = make(room)
-    return parts
+def _estimate_taken(grid: _Grid) -> int:
+    """Return the characters of the columns other than those of vectors, with their gaps."""
+    taken = len("sample") + len(grid.runs)
+    if len(grid.runs) > 1:
+        taken += len("  change ")
+    if grid.kinds is None:
+        return taken
+    timestep = len(str(grid.runs[0].shape[1] - 1))
+    token = 1
+    if grid.tokens is not None:
+        token = 2 + max(5, len(str(grid.tokens.min())), len(str(grid.tokens.max())))
+    note = 5 + timestep
+    return taken + 2 + timestep + token + 2 + note
 
 
-def _table_width(part: Part) -> int:
-    assert isinstance(part, Table)  # noqa: S101 - the first part is the table
-    titles = tuple((Cell(column.title),) for column in part.columns)
-    return sum(max(map(measure_mask_cells, cells)) + 2 for cells in zip(titles, *part.rows, strict=True)) - 2
+def _choose_formatter(runs: tuple[NDArray[Any], ...], limits: Limits, taken: int) -> tuple[FormatNumber, int]:
+    """Return a formatter and its width, with three digits, or with two if these leave room for all units."""
+    stacked, units = np.stack(runs), runs[0].shape[-1]
+    number, width = _make_formatter(stacked, 3)
+    room = count_fitting_columns(limits, (width + 1) * len(runs), taken)
+    if room is not None and room < units:
+        return _make_formatter(stacked, 2)
+    return number, width
 
 
-def convert_ids(given: ModelInput) -> NDArray[Any]:
-    """Return ids as integers, which a model may take as floats."""
-    return given.values.astype(np.int64) if given.values.dtype.kind == "f" else given.values
+def _make_formatter(values: NDArray[Any], digits: int) -> tuple[FormatNumber, int]:
+    number: FormatNumber = str
+    if values.dtype.kind == "f":
+        number = make_fixed_formatter(values, digits)
+    return number, max((len(number(value)) for value in _find_longest(values)), default=1)
+
+
+def _find_longest(values: NDArray[Any]) -> list[Any]:
+    """Return the values that may have the longest text: the extremes, and NaN and infinity if they occur."""
+    if values.dtype.kind not in "iuf":
+        return list(np.unique(values))
+    finite = values[np.isfinite(values)]
+    longest = [finite.min(), finite.max()] if finite.size else []
+    tests = (np.nan, np.isnan), (np.inf, np.isposinf), (-np.inf, np.isneginf)
+    return longest + [number for number, occurs in tests if occurs(values).any()]
+
+
+# Helpers of other views and charts.
+
+
+def convert_ids(model_input: ModelInput) -> NDArray[Any]:
+    """Return ids as integers; a model may take them as floats."""
+    values = model_input.values
+    if values.dtype.kind != "f":
+        return values
+    return values.astype(np.int64)
 
 
 def has_timesteps(mask: Bools | None, valid: Bools | None) -> bool:
-    """Return whether there is a mask of these timesteps."""
+    """Return whether there is a mask with the shape of ``valid``."""
     return mask is not None and valid is not None and mask.shape == valid.shape
 
 
-def describe_mask_shape(mask: Bools | None, valid: Bools | None, name: str) -> list[Part]:
-    """Return the shape of a mask that is not of these timesteps, and cannot be drawn beside them."""
+def note_other_shape(mask: Bools | None, valid: Bools | None, name: str) -> list[Part]:
+    """Return a note of a mask that cannot be drawn because its shape is not that of the timesteps."""
     if mask is None or has_timesteps(mask, valid):
         return []
-    return [Text((Cell(f"{name} is of shape {mask.shape!s}, and not drawn here.", "muted"),))]
+    return [make_note(f"{name} has shape {mask.shape!s} and is not drawn here.")]

@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
+import functools
+
 from maskcli.records.sequences import Excerpt, PaddedBatch
-from maskcli.render.grid import (
+from maskcli.render.numbers import format_count, format_share
+from maskcli.render.parts import Cell, Cells, Heading, Limits, Section, Text, make_cell
+from maskcli.render.tables import (
+    ItemColumn,
     count_fitting_columns,
-    describe_left_out,
+    elide_axis,
+    fill_table,
     make_elision_note,
-    make_gap_row,
-    make_timestep_columns,
-    make_token_cells,
+    make_timestep_fields,
+    make_token_cell,
     measure_tokens,
 )
-from maskcli.render.numbers import format_count, format_share
-from maskcli.render.parts import Cell, Column, Heading, Limits, Part, Table, Text, elide, make_cell
+from maskcli.render.timesteps import TimestepKind
 
 
-def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Part]:
-    """Return the batch with its padding set apart, its lengths, and what padding and truncation cost."""
-    shown = batch if isinstance(batch, Excerpt) else make_excerpt(batch)
-    n_sequences, maxlen = shown.shape
-    rows = elide(n_sequences, limits.rows)
-    columns = elide(maxlen, count_fitting_columns(limits, measure_tokens(shown), taken=20))
-    table = Table(
-        columns=(Column("sample"), *make_timestep_columns(columns), Column("length")),
-        rows=tuple(_row(shown, row, columns) if row is not None else make_gap_row(len(columns) + 2) for row in rows),
-    )
-    return [
-        make_heading(shown),
-        table,
-        *make_elision_note(
-            describe_left_out(rows, n_sequences, "sequence"), describe_left_out(columns, maxlen, "timestep")
-        ),
-        Text(summarize_padding(shown)),
+def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
+    """Return the batch with its padding marked, its lengths, and the cost of padding and truncation."""
+    excerpt = batch if isinstance(batch, Excerpt) else make_excerpt(batch)
+    n_sequences, maxlen = excerpt.shape
+    cell_width = max(measure_tokens(part.tokens, excerpt.layout.value) for part in (excerpt.first, excerpt.last))
+    get_row = functools.lru_cache(maxsize=1)(excerpt.row)  # A row is shown cell by cell.
+
+    def show_token(row: int, timestep: int) -> Cells:
+        tokens, mask, _ = get_row(row)
+        return make_token_cell(tokens[timestep], TimestepKind.VALID if mask[timestep] else TimestepKind.PADDING)
+
+    rows = elide_axis(n_sequences, limits.rows, "sequence")
+    timesteps = elide_axis(maxlen, count_fitting_columns(limits, cell_width, taken=20), "timestep")
+    fields: list[ItemColumn[int]] = [
+        ItemColumn("sample", lambda row: make_cell(row, "label")),
+        *make_timestep_fields(timesteps, show_token),
+        ItemColumn("length", lambda row: make_cell(get_row(row)[2])),
     ]
+    parts = (
+        make_heading(excerpt),
+        fill_table(fields, rows),
+        *make_elision_note(rows.note, timesteps.note),
+        Text(summarize_padding(excerpt)),
+    )
+    return [Section("batch", parts)]
 
 
 def make_excerpt(batch: PaddedBatch) -> Excerpt:
-    """Return all of a batch as what a table shows."""
+    """Return an excerpt that contains the whole batch."""
     shape = batch.tokens.shape[0], batch.tokens.shape[1]
     return Excerpt(shape, batch.layout, int(batch.mask.sum()), batch.truncated_tokens, batch, batch)
 
 
-def _row(shown: Excerpt, row: int, columns: list[int | None]) -> tuple[tuple[Cell, ...], ...]:
-    tokens, mask, length = shown.row(row)
-    return make_cell(row, "label"), *make_token_cells(tokens, mask, None, columns), make_cell(length)
+def make_heading(excerpt: Excerpt) -> Heading:
+    """Return the heading of a batch: its shape and its layout."""
+    layout = excerpt.layout
+    return Heading(f"Padded batch {excerpt.shape}", f"{layout.dtype}, padding {layout.padding}, value {layout.value}")
 
 
-def make_heading(shown: Excerpt) -> Heading:
-    """Return what the batch is called."""
-    layout = shown.layout
-    return Heading(f"Padded batch {shown.shape}", f"{layout.dtype}, padding {layout.padding}, value {layout.value}")
-
-
-def summarize_padding(shown: Excerpt) -> tuple[Cell, ...]:
-    """Return what padding and truncation cost."""
-    size = shown.shape[0] * shown.shape[1]
-    padding = size - shown.tokens
-    cut = shown.truncated_tokens
-    said = f"{format_count(shown.tokens, 'token')}, {padding:,} padding ({format_share(padding, size)} of the batch), "
-    where = {"pre": "start", "post": "end"}[shown.layout.truncating]
-    return (
-        Cell(said),
-        Cell(f"{cut:,} truncated at the {where}" if cut else "0 truncated", "strong" if cut else "plain"),
-    )
+def summarize_padding(excerpt: Excerpt) -> Cells:
+    """Return the cost of padding and truncation."""
+    size = excerpt.shape[0] * excerpt.shape[1]
+    padding = size - excerpt.tokens
+    cut = excerpt.truncated_tokens
+    tokens = format_count(excerpt.tokens, "token")
+    summary = Cell(f"{tokens}, {padding:,} padding ({format_share(padding, size)} of the batch), ")
+    if not cut:
+        return (summary, Cell("0 truncated"))
+    side = {"pre": "start", "post": "end"}[excerpt.layout.truncating]
+    return (summary, Cell(f"{cut:,} truncated at the {side}", "strong"))

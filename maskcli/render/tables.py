@@ -1,0 +1,263 @@
+"""Tables that fit a screen: long axes elided in the middle, spare columns left out, and legends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, Literal, TypeVar
+
+from maskcli.records.arrays import Bools, Floats, Ints
+from maskcli.render.numbers import DASH, FormatNumber, format_count
+from maskcli.render.parts import (
+    KIND_ROLES,
+    Cell,
+    Cells,
+    Column,
+    Limits,
+    Part,
+    Role,
+    Table,
+    Text,
+    elide,
+    make_cell,
+    mark,
+    measure_cells,
+)
+from maskcli.render.timesteps import TimestepKind
+
+GAP = "…"
+ROW_GAP = "⋮"
+SEE_ALL = " (--all shows everything)"
+LEGEND_GAP = "   "
+NARROWEST_NAME = 8
+"""Fewest characters of a shortened name, also on a narrow screen."""
+LONGEST_NAME = 32
+"""Most characters of a name within a sentence or a heading."""
+Item = TypeVar("Item")
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemColumn(Generic[Item]):
+    """A column of a table of items: its title, and the cells that it shows of an item."""
+
+    title: str
+    show: Callable[[Item], Cells]
+    align: Literal["left", "right"] = "right"
+
+
+@dataclasses.dataclass(frozen=True)
+class Elision:
+    """An axis of numbered items, some of which are displayed; None in ``indices`` is a gap."""
+
+    count: int
+    noun: str
+    indices: tuple[int | None, ...]
+
+    @property
+    def kept(self) -> list[int]:
+        """The items that are displayed."""
+        return [index for index in self.indices if index is not None]
+
+    @property
+    def note(self) -> str:
+        """The number of items left out; empty if there are none."""
+        return note_missing(self.count - len(self.kept), self.noun)
+
+
+def note_missing(count: int, noun: str) -> str:
+    """Return a note of items left out; empty if there are none."""
+    if not count:
+        return ""
+    return f"{format_count(count, noun)} not shown"
+
+
+def elide_axis(count: int, limit: int | None, noun: str) -> Elision:
+    """Return an axis of ``count`` items, of which at most ``limit`` are displayed."""
+    return Elision(count, noun, tuple(elide(count, limit)))
+
+
+def fill_table(fields: Sequence[ItemColumn[int]], rows: Elision) -> Table:
+    """Return a table with a row for each index that is displayed, and one for the gap."""
+    gap = tuple(make_cell(ROW_GAP, "muted") for _ in fields)
+    columns = tuple(Column(field.title, field.align) for field in fields)
+    cells = (gap if row is None else tuple(field.show(row) for field in fields) for row in rows.indices)
+    return Table(columns, tuple(cells))
+
+
+def list_items(
+    fields: Sequence[ItemColumn[Item]], items: Sequence[Item], noun: str, limits: Limits, spare: Sequence[str] = ()
+) -> list[Part]:
+    """Return a table with a row for each item, and notes of rows and columns left out.
+
+    Args:
+        fields: the columns.
+        items: one for each row.
+        noun: of an item.
+        limits: how many rows there may be, and how wide they may be.
+        spare: titles of columns to leave out if the table is too wide, the first one first.
+    """
+    rows = elide_axis(len(items), limits.rows, noun)
+    table = fill_table([_look_up_items(field, items) for field in fields], rows)
+    table, dropped = _drop_columns(table, spare, limits)
+    notes = make_elision_note(rows.note)
+    if dropped:
+        notes = [*make_elision_note(f"{', '.join(dropped)} not shown"), *notes]
+    return [table, *notes]
+
+
+def _look_up_items(field: ItemColumn[Item], items: Sequence[Item]) -> ItemColumn[int]:
+    return ItemColumn(field.title, lambda row: field.show(items[row]), field.align)
+
+
+def _drop_columns(table: Table, spare: Sequence[str], limits: Limits) -> tuple[Table, list[str]]:
+    dropped: list[str] = []
+    for title in spare:
+        if limits.everything or measure_table(table) <= limits.width:
+            break
+        kept = [index for index, column in enumerate(table.columns) if column.title != title]
+        if len(kept) < len(table.columns):
+            columns = tuple(table.columns[index] for index in kept)
+            table = Table(columns, tuple(tuple(row[index] for index in kept) for row in table.rows))
+            dropped.append(title)
+    return table, dropped
+
+
+def make_elision_note(*notes: str) -> list[Part]:
+    """Return a line that reports omissions and how to see everything; none if all notes are empty."""
+    text = ", ".join(filter(None, notes))
+    if not text:
+        return []
+    return [make_note(f"{GAP} {text}{SEE_ALL}")]
+
+
+def make_note(text: str) -> Text:
+    """Return a comment on the parts above it."""
+    return Text(make_cell(text, "muted"))
+
+
+# Widths.
+
+
+def measure_table(table: Table) -> int:
+    """Return the characters of the widest line of a table."""
+    titles = tuple((Cell(column.title),) for column in table.columns)
+    widths = (max(map(measure_cells, cells)) + 2 for cells in zip(titles, *table.rows, strict=True))
+    return max(0, sum(widths) - 2)
+
+
+def count_fitting_columns(limits: Limits, cell_width: int, taken: int) -> int | None:
+    """Return how many columns of ``cell_width`` fit next to ``taken`` characters, at least 2; None for all."""
+    if limits.everything:
+        return None
+    return limits.columns or max(2, (limits.width - taken) // cell_width)
+
+
+def fit_axis(make: Callable[[int | None], list[Part]], room: int | None, limits: Limits) -> list[Part]:
+    """Return the parts that ``make`` returns for as much of an axis as fits.
+
+    Args:
+        make: makes a table and its notes, with at most that many items of the axis.
+        room: the number of items to begin with; None for all.
+        limits: the width of the screen. A number of columns that the user chose is kept.
+    """
+    parts = make(room)
+    while room is not None and limits.columns is None and room > 1 and _is_too_wide(parts[0], limits):
+        room -= 1
+        parts = make(room)
+    return parts
+
+
+def _is_too_wide(table: Part, limits: Limits) -> bool:
+    return isinstance(table, Table) and measure_table(table) > limits.width
+
+
+def shorten_middle(text: str, width: int) -> str:
+    """Return ``text`` without its middle if it is longer than ``width``."""
+    if len(text) <= width:
+        return text
+    kept = max(2, width - len(GAP))
+    return text[: (kept + 1) // 2] + GAP + text[-(kept // 2) :]
+
+
+# Timesteps and masks.
+
+
+def make_timestep_fields(timesteps: Elision, show: Callable[[int, int], Cells]) -> list[ItemColumn[int]]:
+    """Return a column for each timestep that is displayed; ``show`` takes a row and a timestep."""
+    return [_make_timestep_field(timestep, show) for timestep in timesteps.indices]
+
+
+def _make_timestep_field(timestep: int | None, show: Callable[[int, int], Cells]) -> ItemColumn[int]:
+    if timestep is None:
+        return ItemColumn(GAP, lambda _row: make_cell(GAP, "muted"))
+    return ItemColumn(str(timestep), lambda row: show(row, timestep))
+
+
+def measure_tokens(tokens: Ints, padding: int) -> int:
+    """Return the width of a column of tokens ``(batch, timesteps)``, with a glyph and the gap to the next column."""
+    widest = max(len(str(tokens.min(initial=0))), len(str(tokens.max(initial=0))), len(str(tokens.shape[1] - 1)))
+    return max(widest, len(str(padding)) + 1) + 2
+
+
+def make_token_cell(token: object, kind: int) -> Cells:
+    """Return a token; all but valid ones are marked by the glyph of their kind."""
+    if kind == TimestepKind.VALID:
+        return make_cell(token)
+    return make_cell(token, KIND_ROLES[kind])
+
+
+def make_glyphs(timesteps: Elision, find_role: Callable[[int], Role]) -> Cells:
+    """Return a glyph for each timestep that is displayed."""
+    gap = Cell(GAP, "muted")
+    return tuple(gap if timestep is None else mark(find_role(timestep)) for timestep in timesteps.indices)
+
+
+def make_mask_glyphs(mask: Bools | None, timesteps: Elision) -> Cells:
+    """Return the mask ``(timesteps,)`` of a row as glyphs."""
+    if mask is None:
+        return make_cell("no mask", "muted")
+    return make_glyphs(timesteps, lambda timestep: _find_mask_role(mask[timestep]))
+
+
+def _find_mask_role(value: bool) -> Role:
+    return "on" if value else "off"
+
+
+def mark_mask(mask: Bools | None) -> Cells:
+    """Return the glyph of a mask, or a dash if there is none."""
+    if mask is None:
+        return make_cell(DASH, "muted")
+    return make_cell("", "on")
+
+
+# Legends and bars.
+
+
+def make_legend(entries: Iterable[tuple[Role, str]], limits: Limits) -> list[Part]:
+    """Return the meanings of glyphs."""
+    return flow_entries([(mark(role), Cell(f" {meaning}", "muted")) for role, meaning in entries], limits)
+
+
+def flow_entries(entries: Iterable[Cells], limits: Limits) -> list[Part]:
+    """Return entries on as few lines as they need, none of them broken."""
+    lines: list[Cells] = []
+    for entry in entries:
+        # A line begins with a margin of one character.
+        if lines and 1 + measure_cells(lines[-1]) + len(LEGEND_GAP) + measure_cells(entry) < limits.width:
+            lines[-1] = (*lines[-1], Cell(LEGEND_GAP), *entry)
+        else:
+            lines.append(entry)
+    return [Text(line) for line in lines]
+
+
+def make_bar(share: float, room: int, role: Role) -> Cells:
+    """Return a bar that fills ``share`` of the room; any share above zero gets at least one character."""
+    length = round(min(share, 1.0) * room)
+    if share > 0:
+        length = max(1, length)
+    return tuple(mark(role) for _ in range(length))
+
+
+def format_vector(values: Floats, features: Elision, number: FormatNumber) -> str:
+    """Return the numbers of a vector, separated by spaces."""
+    return " ".join(GAP if index is None else number(values[index]) for index in features.indices)
