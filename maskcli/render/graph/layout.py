@@ -221,7 +221,7 @@ def measure_column_widths(layout: LevelLayout, widths: Sequence[float]) -> list[
     return halves
 
 
-def check_import_igraph() -> None:
+def check_igraph() -> None:
     """Raise UsageError if igraph is not installed."""
     _import_igraph()
 
