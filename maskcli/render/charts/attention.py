@@ -33,9 +33,9 @@ from maskcli.render.charts.looks import (
     VALID,
     CellStyle,
     LegendEntry,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_ramp,
     make_rgba,
 )
@@ -71,8 +71,8 @@ def make_figure(attention: AttentionMask, sample: int = 0) -> Figure:
     causal = ", causal" if attention.causal else ""
     layer = f"{make_chart_name(attention.type)}, {format_count(attention.heads, 'head')}{causal}"
     title = f"Attention of {make_chart_name(attention.call)} ({layer})"
-    spec = assemble_spec(views, about, [down.note, across.note], [make_selection(samples, sample)])
-    return Figure("attention", title, about, spec)
+    notes, params = [down.note, across.note], [make_selection(samples, sample)]
+    return assemble_figure("attention", title, about, views, notes, params)
 
 
 def _classify_cells(attention: AttentionMask) -> NDArray[np.int8]:
@@ -115,11 +115,13 @@ def _make_view(attention: AttentionMask, kinds: NDArray[np.int8], across: Axis, 
     layers = make_cell_layers(across, down, select_occurring(LOOKS, kinds), _make_heat(attention, kinds))
     view = make_cell_view(across, down, layers, tooltip, transform)
     strips = []
-    for axis, channel, side, valid in ((down, "y", "left", attention.queries), (across, "x", "top", attention.keys)):
-        if valid is not None:
-            # Leaves room for the strip between the axis and the cells.
-            view["encoding"][channel]["axis"]["offset"] = 14
-            strips.append(make_strip(axis, side, "queries" if axis is down else "keys", TIMESTEPS))
+    # The offset leaves room for the strip between the axis and the cells.
+    if attention.queries is not None:
+        view["encoding"]["y"]["axis"]["offset"] = 14
+        strips.append(make_strip(down, "left", "queries", TIMESTEPS))
+    if attention.keys is not None:
+        view["encoding"]["x"]["axis"]["offset"] = 14
+        strips.append(make_strip(across, "top", "keys", TIMESTEPS))
     return make_selected_view(view, _list_data(attention, kinds, across, down), strips)
 
 
@@ -149,11 +151,10 @@ def _make_heat(attention: AttentionMask, kinds: NDArray[np.int8]) -> dict[int, S
     weights = attention.weights[attention.mask & np.isfinite(attention.weights)]
     scale = {"domain": [0, float(weights.max(initial=0.0)) or 1.0], "range": make_ramp(GREEN)}
     title = "weight" if attention.heads == 1 else f"weight, the mean over {attention.heads} heads"
-    fill: Spec = {"field": "amount", "type": "quantitative", "scale": scale}
-    heat = select_occurring({ALLOWED: fill | {"legend": None}, TO_PADDING: fill | {"legend": None}}, kinds)
-    for kind in list(heat)[:1]:
-        heat[kind]["legend"] = make_gradient_legend(title)
-    return heat
+    allowed = [kind for kind in (ALLOWED, TO_PADDING) if (kinds == kind).any()]
+    # Both kinds share one legend, at the first one.
+    titles = [title, ""]
+    return {kind: make_heat_fill("amount", scale, text) for kind, text in zip(allowed, titles, strict=False)}
 
 
 def _describe(attention: AttentionMask) -> str:

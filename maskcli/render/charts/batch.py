@@ -29,9 +29,9 @@ from maskcli.render.charts.looks import (
     BLUE,
     LETTER,
     STYLES,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_ramp,
 )
 from maskcli.render.numbers import format_count
@@ -89,11 +89,14 @@ def _make_figure(values: NDArray[Any], noun: str, valid: Bools, mask: Bools | No
     if values.dtype.kind == "f":
         kinds[valid & ~np.isfinite(values)] = TimestepKind.NOT_FINITE
     counts = np.bincount(kinds.ravel(), minlength=len(TimestepKind)).tolist()
-    widest = max(28, min(64, _measure_token(values))) if noun == "token" else 28
-    across = make_axis("timestep", valid.shape[1], most=widest)
+    widest = _measure_token(values) if noun == "token" else 0
+    across = make_axis("timestep", valid.shape[1], most=max(28, min(64, widest)))
     down = make_row_axis(across, "sample", valid.shape[0])
-    room = noun == "token" and across.step >= _measure_token(values) and down.step >= 14
-    heat = select_occurring({TimestepKind.VALID: _make_fill(noun, legend=not room)}, kinds)
+    room = noun == "token" and across.step >= widest and down.step >= 14
+    # Cells that show their token need no colour legend.
+    legend = "" if room else {"token": "token id"}.get(noun, noun)
+    fill = make_heat_fill("amount", {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}, legend)
+    heat = select_occurring({TimestepKind.VALID: fill}, kinds)
     layers = make_cell_layers(across, down, select_occurring(STYLES, kinds), heat)
     if room:
         layers.append(_make_text_layer())
@@ -114,8 +117,8 @@ def _make_figure(values: NDArray[Any], noun: str, valid: Bools, mask: Bools | No
     view = {"data": {"values": data}, **make_cell_view(across, down, layers, tooltip, transform)}
     entries = list_entries(STYLES, _label_kinds(counts, mask, padding, noun), kinds)
     about = _describe(valid, mask, counts)
-    spec = assemble_spec([*make_chart_legend(entries, across.pixels), view], about, [down.note, across.note])
-    return Figure("batch", title, about, spec)
+    views = [*make_chart_legend(entries, across.pixels), view]
+    return assemble_figure("batch", title, about, views, [down.note, across.note])
 
 
 def _measure_token(values: NDArray[Any]) -> int:
@@ -127,17 +130,6 @@ def _make_text_layer() -> Spec:
     """Return the layer of tokens. Padding gets none: the legend names its id."""
     valid = f"datum.kind === {TimestepKind.VALID} || datum.kind === {TimestepKind.HIDDEN}"
     return {"transform": [{"filter": valid}], "mark": "text", "encoding": {"text": {"field": "text"}}}
-
-
-def _make_fill(noun: str, legend: bool) -> Spec:
-    """Return the fill of cells by amount. Cells that show their token need no legend for it."""
-    title = "token id" if noun == "token" else noun
-    return {
-        "field": "amount",
-        "type": "quantitative",
-        "scale": {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False},
-        "legend": make_gradient_legend(title) if legend else None,
-    }
 
 
 def _label_kinds(counts: list[int], mask: Bools | None, padding: int, noun: str) -> dict[int, str]:

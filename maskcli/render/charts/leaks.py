@@ -39,9 +39,9 @@ from maskcli.render.charts.looks import (
     VERMILION,
     CellStyle,
     LegendEntry,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_rgba,
 )
 from maskcli.render.numbers import format_count, format_short
@@ -73,8 +73,8 @@ def make_figure(matrix: LeakMatrix, sample: int = 0) -> Figure:
     if matrix.tried < matrix.padded:
         notes.append(f"{GAP} {matrix.tried:,} of {format_count(matrix.padded, 'padded timestep')} tried")
     about = _describe(matrix, kinds)
-    spec = assemble_spec(views, about, notes, [make_selection(samples, sample)])
-    return Figure("leaks", f"Effect of each padded timestep on {_name_output(matrix)}", about, spec)
+    title = f"Effect of each padded timestep on {_name_output(matrix)}"
+    return assemble_figure("leaks", title, about, views, notes, [make_selection(samples, sample)])
 
 
 def _name_output(matrix: LeakMatrix) -> str:
@@ -156,17 +156,12 @@ def _make_heat(matrix: LeakMatrix, kinds: NDArray[np.int8]) -> dict[int, Spec]:
     ticks = [10.0**power for power in range(low, high + 1, max(1, (high - low) // 4))]
     scale = {"type": "log", "domain": [10.0**low, 10.0**high], "clamp": True}
     ramps = {
-        LEAK: (VERMILION, 0.95, "leak: largest change"),
-        AT_PADDING: (GRAY, 0.7, "at padding: largest change"),
+        LEAK: ([make_rgba(VERMILION, 0.2), make_rgba(VERMILION, 0.95)], "leak: largest change"),
+        AT_PADDING: ([make_rgba(GRAY, 0.2), make_rgba(GRAY, 0.7)], "at padding: largest change"),
     }
     return {
-        kind: {
-            "field": "amount",
-            "type": "quantitative",
-            "scale": scale | {"range": [make_rgba(color, 0.2), make_rgba(color, most)]},
-            "legend": make_gradient_legend(title, values=ticks, format="~g"),
-        }
-        for kind, (color, most, title) in select_occurring(ramps, kinds).items()
+        kind: make_heat_fill("amount", scale | {"range": colors}, title, values=ticks, format="~g")
+        for kind, (colors, title) in select_occurring(ramps, kinds).items()
     }
 
 

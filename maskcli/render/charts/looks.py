@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskcli.render.charts import Spec
+from maskcli.render.charts import Figure, Spec
 from maskcli.render.timesteps import RGB, TimestepKind
 
 INK = "#1f2328"
@@ -65,6 +65,11 @@ class CellStyle:
     width: float = 1.0
     solid: bool = False
     edge: str = ""
+
+    @property
+    def inside(self) -> str:
+        """Colour inside the mark."""
+        return self.ink if self.solid else "transparent"
 
 
 VALID = CellStyle(make_rgba(BLUE, 0.25))
@@ -138,7 +143,7 @@ def make_marks(styles: Mapping[int, CellStyle], width: float, height: float) -> 
     channels: dict[str, list[Any]] = {
         "shape": [make_path(style.mark, width, height) for style in marked.values()],
         "stroke": [style.edge or style.ink for style in marked.values()],
-        "fill": [style.ink if style.solid else "transparent" for style in marked.values()],
+        "fill": [style.inside for style in marked.values()],
         "strokeWidth": [style.width * thin for style in marked.values()],
     }
     return [
@@ -243,38 +248,47 @@ def _encode_entry(entry: LegendEntry, x: float, y: float) -> Spec:
         "back": "M-8,-8h16v16h-16Z",
         "front": make_path(style.mark, 24 if style.mark == "line" else 16, 16),
         "ink": style.edge or style.ink,
-        "solid": style.ink if style.solid else "transparent",
+        "solid": style.inside,
         "width": style.width,
         "dash": list(entry.dash or (1, 0)),
         "marker": make_path(entry.marker, 16, 16),
     }
 
 
-def make_gradient_legend(title: str, orient: str = "top", **more: Any) -> Spec:
-    """Return the legend of a colour scale."""
-    size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
-    return {"title": title, "orient": orient, **size, **more}
+def make_heat_fill(field: str, scale: Spec, title: str = "", **legend: Any) -> Spec:
+    """Return the fill of cells by amount, with a colour legend if there is a title."""
+    fill: Spec = {"field": field, "type": "quantitative", "scale": scale, "legend": None}
+    if title:
+        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
+        fill["legend"] = {"title": title, "orient": "top", **size, **legend}
+    return fill
 
 
-def assemble_spec(views: Sequence[Spec], about: str, notes: Sequence[str] = (), params: Sequence[Spec] = ()) -> Spec:
-    """Return the specification of a chart: views, one below the other.
+def assemble_figure(
+    name: str, title: str, about: str, views: Sequence[Spec], notes: Sequence[str] = (), params: Sequence[Spec] = ()
+) -> Figure:
+    """Return the figure of a chart.
 
     Args:
-        views: legend and cells.
+        name: stem of its file.
+        title: title.
         about: description.
+        views: legend and cells, one below the other.
         notes: counts of parts that are not drawn; empty texts are skipped.
         params: selections.
     """
-    note = ", ".join(filter(None, notes))
-    return {
+    spec: Spec = {
         "description": about,
         "background": "transparent",
-        **({"title": {"text": note, **_NOTE}} if note else {}),
         "params": list(params),
         "vconcat": list(views),
         "spacing": 10,
         "config": CONFIG,
     }
+    note = ", ".join(filter(None, notes))
+    if note:
+        spec["title"] = {"text": note, **_NOTE}
+    return Figure(name, title, about, spec)
 
 
 _NOTE: Spec = {"anchor": "start", "fontSize": TEXT, "fontWeight": "normal", "fontStyle": "italic", "offset": 8}

@@ -31,9 +31,9 @@ from maskcli.render.charts.looks import (
     SEPARATE_SCALES,
     STYLES,
     CellStyle,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_marks,
     make_ramp,
     make_rgba,
@@ -66,8 +66,7 @@ def make_figure(output: LossOutput) -> Figure | None:
     draw = _draw_grid if output.per_timestep.ndim > 1 else _draw_bars
     view, across, notes = draw(output, kinds, parts)
     entries = list_entries(LOOKS, _label_kinds(output, kinds), kinds)
-    spec = assemble_spec([*make_chart_legend(entries, across.pixels), view], about, notes)
-    return Figure("losses", title, about, spec)
+    return assemble_figure("losses", title, about, [*make_chart_legend(entries, across.pixels), view], notes)
 
 
 def _compute_shares(output: LossOutput, weighted: Floats) -> Floats:
@@ -163,12 +162,7 @@ def _make_heat(output: LossOutput, kinds: NDArray[np.int8], weighted: Floats) ->
         TimestepKind.COUNTED: (make_ramp(AMBER, 0.65), f"{name} of padding"),
     }
     return {
-        kind: {
-            "field": "height",
-            "type": "quantitative",
-            "scale": {"domain": domain, "range": ramp, "clamp": True},
-            "legend": make_gradient_legend(title),
-        }
+        kind: make_heat_fill("height", {"domain": domain, "range": ramp, "clamp": True}, title)
         for kind, (ramp, title) in select_occurring(ramps, kinds).items()
     }
 

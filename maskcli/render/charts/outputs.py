@@ -38,7 +38,7 @@ from maskcli.render.charts.looks import (
     VERMILION,
     CellStyle,
     LegendEntry,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
     make_fill,
     make_hatch,
@@ -115,15 +115,17 @@ def make_figure(inspection: Inspection, sample: int = 0, feature: int = 0, numbe
     across = make_axis(data.place, data.runs[0].shape[-1], limit=PLACES, most=44)
     name = f" {make_chart_name(output.name)}" if len(inspection.outputs) > 1 else ""
     about = _describe(*inspection.beside[number])
-    params = [make_selection(data.samples, sample)] if data.samples else []
+    params = []
+    if data.samples:
+        params.append(make_selection(data.samples, sample))
     if data.all_features:
         params.append(make_selection(len(data.features), feature, "feature", data.features.start))
     notes = [across.note]
     if data.all_features > len(data.features):
         notes.append(f"{GAP} {format_count(data.all_features - len(data.features), 'feature')} not drawn")
     views = [*make_chart_legend(_list_entries(data), across.pixels), _make_view(data, across)]
-    spec = assemble_spec(views, about, notes, params)
-    return Figure("outputs", f"Output{name} of {make_chart_name(output.call)}", about, spec)
+    title = f"Output{name} of {make_chart_name(output.call)}"
+    return assemble_figure("outputs", title, about, views, notes, params)
 
 
 # Data.

@@ -81,8 +81,9 @@ def _list_containers(level: Level, depth: int = 0, order: int = 0) -> Iterator[_
     first: dict[object, str] = {}
     for node in level.nodes:
         if node.level is not None:
-            model = first.setdefault(_make_key(node), node.path)
-            yield _Container(node.path, node.level, depth, order, "" if model == node.path else model)
+            key = _make_key(node)
+            yield _Container(node.path, node.level, depth, order, first.get(key, ""))
+            first.setdefault(key, node.path)
             yield from _list_containers(node.level, depth + 1, order + 1)
             order += node.level.calls + 1
 
@@ -106,7 +107,9 @@ def _rank(container: _Container) -> int:
     effects = set(_list_effects(container.level))
     if effects <= QUIET:
         return 1
-    return 3 if "drops" in effects else 2
+    if "drops" not in effects:
+        return 2
+    return 3
 
 
 def _list_effects(level: Level) -> Iterator[str]:

@@ -82,7 +82,7 @@ class Node:
         """Name without the path of its container."""
         if self.place == "call":
             return self.path.rpartition("/")[2]
-        return self.path if self.place in ("input", "output") else self.place
+        return self.place if self.place in ("in", "out") else self.path
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,7 +102,8 @@ class Level:
     @property
     def calls(self) -> int:
         """Count of calls, including those inside containers."""
-        return sum(1 + (node.level.calls if node.level is not None else 0) for node in self.nodes if node.call)
+        calls = [node for node in self.nodes if node.call is not None]
+        return len(calls) + sum(node.level.calls for node in calls if node.level is not None)
 
 
 Pieces = dict[tuple[Ref, Ref], dict[FlowKind, list[tuple[int, "str | None", bool]]]]
@@ -144,9 +145,8 @@ def _make_inside(path: str, tree: Tree, pieces: dict[str, Pieces]) -> Level | No
     if path not in tree.children:
         return None
     ends = set(itertools.chain.from_iterable(pieces[path]))
-    above = [Node("in", path)] if ("in", path) in ends else []
-    below = [Node("out", path)] if ("out", path) in ends else []
-    return _make_level(path, [*above, *_make_nodes(path, tree, pieces), *below], pieces[path])
+    nodes = [Node("in", path), *_make_nodes(path, tree, pieces), Node("out", path)]
+    return _make_level(path, [node for node in nodes if node.call is not None or node.ref in ends], pieces[path])
 
 
 def _make_level(path: str, nodes: list[Node], pieces: Pieces) -> Level:

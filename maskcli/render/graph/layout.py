@@ -93,8 +93,10 @@ def _find_depths(level: Level) -> list[int]:
         if node.place == "call" and position not in fed and targets:
             depths[position] = min(targets) - 1
     last = max((depth for depth, node in zip(depths, level.nodes, strict=True) if node.place == "call"), default=0)
-    ends = [node.place in ("output", "out") for node in level.nodes]
-    return [max(last + 1, depth) if end else depth for depth, end in zip(depths, ends, strict=True)]
+    for position, node in enumerate(level.nodes):
+        if node.place in ("output", "out"):
+            depths[position] = max(last + 1, depths[position])
+    return depths
 
 
 def _find_routes(level: Level, depths: list[int]) -> tuple[tuple[int, ...], ...]:

@@ -8,7 +8,18 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from maskcli.records.trace import Inspection
 from maskcli.render.graph.folding import Folds, is_open, order_folding
-from maskcli.render.graph.graph import KINDS, FlowKind, Level, Node, Ref, Tree, build_graph, classify_edge, find_ends
+from maskcli.render.graph.graph import (
+    KINDS,
+    FlowKind,
+    Level,
+    Node,
+    NodePlace,
+    Ref,
+    Tree,
+    build_graph,
+    classify_edge,
+    find_ends,
+)
 from maskcli.render.graph.looks import INK, LOOKS, STROKES
 from maskcli.render.graph.words import SIGNS, describe_effect, describe_inside, shorten_name
 
@@ -110,7 +121,7 @@ class _Flows:
     def _is_open(self, ref: Ref, folded: Collection[str]) -> bool:
         return ref[0] == "call" and ref[1] in self.tree.children and ref[1] not in folded
 
-    def _find_port(self, ref: Ref, end: Ref, folded: Collection[str], outside: str, within: str) -> Ref:
+    def _find_port(self, ref: Ref, end: Ref, folded: Collection[str], outside: NodePlace, within: NodePlace) -> Ref:
         """Return the node to draw for one end of a line: an open container is replaced with a port.
 
         Args:
@@ -122,8 +133,7 @@ class _Flows:
         """
         if not self._is_open(ref, folded):
             return ref
-        place = within if ref in self.tree.list_lineage(end) else outside
-        return ("in" if place == "in" else "out"), ref[1]
+        return (within if ref in self.tree.list_lineage(end) else outside), ref[1]
 
 
 def _elide_middle(root: Level, flows: _Flows, left_out: int, folded: Folds) -> str | None:
@@ -199,9 +209,10 @@ def _render_classes(nodes: Sequence[Node], folded: Folds) -> Iterator[str]:
     effects = set(_list_effects(nodes, folded))
     for effect, look in LOOKS.items():
         if effect in effects:
-            dash = f",stroke-dasharray:{look.dash}" if look.dash else ""
-            border = f"stroke:{look.color},stroke-width:{look.width:g}px{dash}"
-            yield f"  classDef {effect} fill:{look.fill},color:{INK},{border}"
+            style = f"fill:{look.fill},color:{INK},stroke:{look.color},stroke-width:{look.width:g}px"
+            if look.dash:
+                style += f",stroke-dasharray:{look.dash}"
+            yield f"  classDef {effect} {style}"
 
 
 def _list_effects(nodes: Sequence[Node], folded: Folds) -> Iterator[str]:

@@ -95,7 +95,9 @@ def _element(tag: str, body: str = "", **attributes: object) -> str:
             text = f"{value:.1f}" if isinstance(value, float) else value
             texts.append(f' {name.replace("_", "-")}="{text}"')
     start = f"<{tag}{''.join(texts)}"
-    return f"{start}>{body}</{tag}>" if body else f"{start}/>"
+    if not body:
+        return f"{start}/>"
+    return f"{start}>{body}</{tag}>"
 
 
 def _move(x: float, y: float, body: str) -> str:
@@ -137,10 +139,10 @@ def _place_cells(layout: LevelLayout, shapes: list[_Shape]) -> tuple[list[_Box],
     for number, (cell, middle, width) in enumerate(zip(layout.cells, middles, widths, strict=True)):
         top, row_height = tops[cell.layer], rows[cell.layer]
         # A spacer is as high as its row.
-        height = heights[number] if cell.node is not None else row_height
+        height = heights[number] or row_height
         center = top + row_height / 2
         boxes.append(_Box(middle, center - height / 2, center + height / 2, (width - BETWEEN) / 2))
-    return boxes, lefts[-1], tops[-1] - (gaps[-1] if gaps else 0)
+    return boxes, lefts[-1], max((box.bottom for box in boxes), default=0.0)
 
 
 def _draw_lines(level: Level, layout: LevelLayout, boxes: list[_Box]) -> Iterator[str]:
@@ -206,11 +208,10 @@ def _lean(box: _Box, across: float, shift: float) -> float:
 
 def _draw_stroke(kind: FlowKind, path: str) -> str:
     stroke = STROKES[kind]
-    cap = "round" if stroke.dash else ""
-    color, width = stroke.color, f"{stroke.width}"
-    return _element(
-        "path", d=path, fill="none", stroke=color, stroke_width=width, stroke_dasharray=stroke.dash, stroke_linecap=cap
-    )
+    line = {"stroke": stroke.color, "stroke_width": str(stroke.width), "stroke_dasharray": stroke.dash}
+    if stroke.dash:
+        line["stroke_linecap"] = "round"
+    return _element("path", d=path, fill="none", **line)
 
 
 def _draw_line(kind: FlowKind, path: str, tip: tuple[float, float]) -> str:
@@ -293,21 +294,11 @@ def _draw_heading(node: Node, name: str, texts: tuple[tuple[str, str], ...]) -> 
 
 def _draw_frame(node: Node, width: float, height: float, fill: str = "") -> str:
     look = LOOKS[node.effect]
-    color, line = look.color, f"{look.width}"
-    frame = _element(
-        "rect",
-        width=float(width),
-        height=float(height),
-        rx=7,
-        fill=fill or look.fill,
-        stroke=color,
-        stroke_width=line,
-        stroke_dasharray=look.dash,
-    )
+    line = {"stroke": look.color, "stroke_width": str(look.width), "stroke_dasharray": look.dash}
+    frame = _element("rect", width=width, height=float(height), rx=7, fill=fill or look.fill, **line)
     if look.double:
-        frame += _element(
-            "rect", x="3.5", y="3.5", width=width - 7.0, height=height - 7.0, rx="4.5", fill="none", stroke=color
-        )
+        place = f'x="3.5" y="3.5" width="{width - 7:.1f}" height="{height - 7:.1f}"'
+        frame += f'<rect {place} rx="4.5" fill="none" stroke="{look.color}"/>'
     return frame
 
 
@@ -320,7 +311,7 @@ def _draw_folded(node: Node, level: Level, model: str) -> _Shape:
     shape = _draw_call(node, (*_list_texts(node), note), FOLDED)
     color = LOOKS[node.effect].color
     sheets = "".join(
-        _element("rect", x=shift, y=shift, width=float(shape.width), height=FOLDED, rx=7, fill=PAPER, stroke=color)
+        _element("rect", x=shift, y=shift, width=shape.width, height=FOLDED, rx=7, fill=PAPER, stroke=color)
         for shift in (6, 3)
     )
     return dataclasses.replace(shape, body=sheets + shape.body)

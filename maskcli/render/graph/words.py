@@ -73,10 +73,9 @@ def shorten_name(name: str, length: int) -> str:
 
 
 def describe_node(node: Node) -> str:
-    """Return the effect of a node as a sentence; empty for a port."""
+    """Return the effect of a call as a sentence."""
     call = node.call
-    if call is None:
-        return f"{node.place} of the model" if node.place in ("input", "output") else ""
+    assert call is not None  # noqa: S101 - asked of calls only
     effect = find_effect(call)
     clauses = {
         f"{effect}: {EFFECTS[effect]}": True,
@@ -89,18 +88,18 @@ def describe_node(node: Node) -> str:
 
 
 def list_facts(node: Node, level: Level) -> Iterator[tuple[str, str]]:
-    """Yield the facts of a node, each as a label and a text."""
+    """Yield the facts of a call, each as a label and a text."""
     call = node.call
-    if call is not None:
-        if call.call != node.name:
-            yield "call", call.call
-        yield "effect", describe_node(node)
-        yield "shape", f"{_join_shapes(call.shapes_in)} → {_join_shapes(call.shapes_out)}"
-        yield "mask", f"in: {format_mask_share(call.mask_in)}; out: {format_mask_share(call.mask_out)}"
-        if call.lost_after is not None:
-            yield "last mask", call.lost_after
-        if call.warning is not None:
-            yield "warning", call.warning
+    assert call is not None  # noqa: S101 - asked of calls only
+    if call.call != node.name:
+        yield "call", call.call
+    yield "effect", describe_node(node)
+    yield "shape", f"{_join_shapes(call.shapes_in)} → {_join_shapes(call.shapes_out)}"
+    yield "mask", f"in: {format_mask_share(call.mask_in)}; out: {format_mask_share(call.mask_out)}"
+    if call.lost_after is not None:
+        yield "last mask", call.lost_after
+    if call.warning is not None:
+        yield "warning", call.warning
     yield from list_flows(node, level)
 
 
