@@ -88,7 +88,7 @@ def test_selectors_change_the_chart_and_its_siblings(visit: Any, reports: Any) -
     first = int((~report.inspection.valid.all(axis=1)).argmax())
     sample = page.get_by_label("sample, Output of")
     assert sample.input_value() == str(first) == "1"
-    assert page.get_by_label("sample, What each").input_value() == "1"
+    assert page.get_by_label("sample, Effect of each").input_value() == "1"
     before = page.locator("#chart-outputs svg").inner_html()
     sample.focus()
     page.keyboard.press("ArrowRight")

@@ -34,4 +34,6 @@ class Figure:
 def make_chart_name(name: str) -> str:
     """Return a user's name for a chart: shortened, without control characters."""
     name = CONTROL.sub("\N{REPLACEMENT CHARACTER}", name)
-    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"
+    if len(name) <= LONGEST:
+        return name
+    return f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"

@@ -68,8 +68,9 @@ def make_figure(attention: AttentionMask, sample: int = 0) -> Figure:
         entries += [LegendEntry(VALID, "at the edge: valid"), LegendEntry(PADDING, "at the edge: padding")]
     views = [*make_chart_legend(entries, across.pixels), _make_view(attention, kinds, across, down)]
     about = _describe(attention)
-    causal = ", causal" if attention.causal else ""
-    layer = f"{make_chart_name(attention.type)}, {format_count(attention.heads, 'head')}{causal}"
+    layer = f"{make_chart_name(attention.type)}, {format_count(attention.heads, 'head')}"
+    if attention.causal:
+        layer += ", causal"
     title = f"Attention of {make_chart_name(attention.call)} ({layer})"
     notes, params = [down.note, across.note], [make_selection(samples, sample)]
     return assemble_figure("attention", title, about, views, notes, params)

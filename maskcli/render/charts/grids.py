@@ -78,12 +78,16 @@ class Axis:
     def note(self) -> str:
         """Count of the numbers that are not drawn; empty if all are drawn."""
         missing = self.count - len(self.at)
-        return f"{GAP} {format_count(missing, self.noun)} not drawn" if missing else ""
+        if not missing:
+            return ""
+        return f"{GAP} {format_count(missing, self.noun)} not drawn"
 
     @property
     def expression(self) -> str:
         """Numbers on the axis as a Vega expression."""
-        return json.dumps(self.at, separators=(",", ":")) if None in self.places else f"sequence({self.count})"
+        if None not in self.places:
+            return f"sequence({self.count})"
+        return json.dumps(self.at, separators=(",", ":"))
 
     def channel(self, **axis: Any) -> Spec:
         """Return the encoding of the axis."""
@@ -177,7 +181,9 @@ def make_cell_layers(
     plain = {kind: style for kind, style in styles.items() if kind not in heat}
     width, height = measure_inner(columns.step), measure_inner(rows.step)
     mark = {"type": "rect", "width": width, "height": height}
-    layers = [{"transform": [_filter_kinds(plain)], "mark": mark, "encoding": make_fill(plain)}] if plain else []
+    layers: list[Spec] = []
+    if plain:
+        layers.append({"transform": [_filter_kinds(plain)], "mark": mark, "encoding": make_fill(plain)})
     for kind, fill in heat.items():
         layers.append({"transform": [_filter_kinds([kind])], "mark": mark, "encoding": {"fill": fill}})
     return [*layers, *make_marks(styles, width, height)]

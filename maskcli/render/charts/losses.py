@@ -191,5 +191,7 @@ def _describe(output: LossOutput, kinds: NDArray[np.int8]) -> str:
     if not output.contributors:
         return about
     top = output.contributors[0]
-    place = "" if top.timestep is None else f", timestep {top.timestep}"
-    return f"{about} The largest is {format_significant(top.loss, 4)}, at sample {top.sample}{place}."
+    place = f"sample {top.sample}"
+    if top.timestep is not None:
+        place += f", timestep {top.timestep}"
+    return f"{about} The largest is {format_significant(top.loss, 4)}, at {place}."

@@ -61,7 +61,7 @@ DASH = (5, 3)
 
 @dataclasses.dataclass(frozen=True)
 class _Line:
-    """Style and label of a run."""
+    """Style and label of a run; ``foot`` is the height of its crosses in pixels."""
 
     field: str
     text: str
@@ -69,10 +69,11 @@ class _Line:
     marker: str
     solid: bool
     dash: tuple[int, int]
+    foot: int
 
 
-MASKED = _Line("masked", "with the mask", make_rgba(BLUE, 1), "circle", True, (1, 0))
-UNMASKED = _Line("unmasked", "without any mask", make_rgba(VERMILION, 1), "triangle", False, DASH)
+MASKED = _Line("masked", "with the mask", make_rgba(BLUE, 1), "circle", True, (1, 0), 8)
+UNMASKED = _Line("unmasked", "without any mask", make_rgba(VERMILION, 1), "triangle", False, DASH, 20)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -196,7 +197,7 @@ def _find_tokens(inspection: Inspection, valid: Bools) -> NDArray[Any] | None:
 
 
 def _make_view(data: _Data, across: Axis) -> Spec:
-    layers = _make_bands(data.kinds, data.tokens, across) if data.kinds is not None else _make_connectors(data)
+    layers = _make_connectors(data) if data.kinds is None else _make_bands(data.kinds, data.tokens, across)
     for line in data.lines:
         layers += _make_line_layers(line, across, joined=data.place == "timestep")
     return {
@@ -333,7 +334,7 @@ def _make_line_layers(line: _Line, across: Axis, joined: bool) -> list[Spec]:
         {
             "transform": [{"filter": f"!isValid(datum.{line.field}_at)"}],
             "mark": {**points, "shape": make_path("cross", 13, 13)},
-            "encoding": {"y": {"value": HEIGHT - (8 if line is MASKED else 20)}},
+            "encoding": {"y": {"value": HEIGHT - line.foot}},
         }
     )
     return layers
