@@ -55,12 +55,22 @@ def _beside(target: Path) -> Iterator[BinaryIO]:
         with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as out:
             yield out
         if target.exists():
-            temporary.chmod(target.stat().st_mode)
+            _share_like(target, temporary)
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+def _share_like(target: Path, temporary: Path) -> None:
+    """Give a file the group and the mode of the one that it replaces."""
+    before = target.stat()
+    with contextlib.suppress(OSError):
+        os.chown(temporary, -1, before.st_gid)
+    # Another group must not read what only the target's group may.
+    groups = 0o777 if temporary.stat().st_gid == before.st_gid else 0o707
+    temporary.chmod(before.st_mode & groups)
 
 
 @contextlib.contextmanager

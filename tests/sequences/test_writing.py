@@ -43,6 +43,27 @@ def test_a_replaced_file_is_never_readable_by_others(private: int, tmp_path: Pat
     assert mode(target) == private
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to any group")
+@pytest.mark.parametrize("may_change_group", [True, False])
+def test_a_replaced_file_opens_to_no_other_group(
+    may_change_group: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "ids.npy"
+    target.touch()
+    os.chown(target, -1, 54321)
+    target.chmod(0o640)
+    if not may_change_group:
+
+        def refused(*_: object) -> None:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "chown", refused)
+    with replacing(str(target)) as out:
+        out.write(b"x")
+    group = target.stat().st_gid
+    assert (group, mode(target)) == ((54321, 0o640) if may_change_group else (os.getegid(), 0o600))
+
+
 def test_a_new_file_has_the_usual_mode(umask: int, tmp_path: Path) -> None:
     with replacing(str(tmp_path / "new")) as out:
         out.write(b"x")
