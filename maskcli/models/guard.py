@@ -112,8 +112,8 @@ def unknown_error(spec: str, saved: Saved, unknown: Sequence[NamedObject]) -> Mo
     outdated = [named for named in unknown if is_module_of(named.module, _KERAS) or named.name in _KERAS_2_ONLY]
     if outdated:
         return outdated_error(spec, saved, f"it has no {outdated[0].path}")
-    modules = dict.fromkeys(named.module for named in unknown if _may_define(named))
-    options = " ".join(f"--custom-objects {module}" for module in list(modules)[:8] or ["package.module"])
+    modules = _modules_to_import(unknown)
+    options = " ".join(f"--custom-objects {module}" for module in modules[:8] or ["package.module"])
     them = "it" if len(unknown) == 1 else "them"
     return _refusal(
         spec,
@@ -222,6 +222,18 @@ def _is_of_python(module: str) -> bool:
     return is_module_of(module, tuple(sys.stdlib_module_names))
 
 
+def _modules_to_import(unknown: Sequence[NamedObject]) -> list[str]:
+    """Return the modules that may define unknown classes."""
+    modules: dict[str, None] = {}
+    for named in unknown:
+        package = re.split("[.>]", named.module or named.name)[0]
+        if package not in _IMPORTED_BY_KERAS and _may_define(named):
+            modules[named.module] = None
+        elif package in _IMPORTED_BY_KERAS and package not in sys.modules:
+            modules[package] = None  # It registers all of its classes at once.
+    return list(modules)
+
+
 def _may_define(named: NamedObject) -> bool:
     """Check whether to hint at the module of a class; an imported module that lacks the class is not worth it."""
     if not re.fullmatch(MODULE, named.module) or _is_of_python(named.module) or is_module_of(named.module, _KERAS):
@@ -250,7 +262,7 @@ def uncompilable(compiled: Any, custom: Collection[str], *, unsafe: bool) -> str
     unknown += [NamedObject(name, "", name, True) for name in names]
     if not unknown:
         return ""
-    module = next((named.module for named in unknown if _may_define(named)), "package.module")
+    module = next(iter(_modules_to_import(unknown)), "package.module")
     return f"{printable(unknown[0].name)} is not of Keras (--custom-objects {module} would bring it)"
 
 
