@@ -173,7 +173,7 @@ def _is_marshalled(settings: dict[str, Any]) -> bool:
     """Check whether a Lambda keeps its function as Keras 2 did: [code, defaults, closure]."""
     function = settings.get("function")
     is_tuple = isinstance(function, dict) and function.get("class_name") == "__tuple__"
-    return isinstance(function, list) or is_tuple or settings.get("function_type") == "lambda"
+    return isinstance(function, list) or is_tuple
 
 
 def _trespass(named: NamedObject, custom: Collection[str]) -> str:

@@ -120,18 +120,25 @@ def _loaded(spec: str, saved: Saved, custom: CustomObjects, unsafe: bool) -> Use
         raise unknown_error(spec, saved, unknown)
     options: dict[str, Any] = {"custom_objects": {**short_names(saved), **custom.defined}, "safe_mode": not unsafe}
     why = uncompilable(saved.compiled, custom.names, unsafe=unsafe)
+    model: Any = None
+    notes: tuple[str, ...] = ()
     with _vocabulary_inside(spec, saved, unsafe) as path:
         if not why:
             try:
-                return UserModel(keras.models.load_model(path, **options), display(spec), "file")
-            except Exception as error:  # Loading without compile() shows whose fault it is.
+                model = keras.models.load_model(path, **options)
+            except (Exception, SystemExit) as error:  # Loading without compile() shows whose fault it is.
                 why = reason(error)
-        try:
-            model = keras.models.load_model(path, compile=False, **options)
-        except (Exception, SystemExit) as error:
-            raise _not_loaded(spec, saved, custom, error) from error
-    note = f"The compiled loss and metrics of {display(spec)} could not be restored and are left out: {why}."
-    return UserModel(model, display(spec), "file", (note,))
+        if why:
+            try:
+                model = keras.models.load_model(path, compile=False, **options)
+            except (Exception, SystemExit) as error:
+                raise _not_loaded(spec, saved, custom, error) from error
+            notes = (
+                f"The compiled loss and metrics of {display(spec)} could not be restored and are left out: {why}.",
+            )
+    if not isinstance(model, keras.Model):
+        raise unreadable(spec, described(model), "Save the model itself with model.save('model.keras').")
+    return UserModel(model, display(spec), "file", notes)
 
 
 @contextlib.contextmanager

@@ -139,7 +139,8 @@ ADVISORIES: dict[str, list[Write]] = {
     "CVE-2021-37678": [yaml_file],
     "CVE-2024-3660": [
         with_layer("model.keras", hostile.lambda_layer(LAMBDA)),
-        with_layer("model.h5", layer("Lambda", function=[CODE, None, None], function_type="lambda")),
+        with_layer("model.h5", layer("Lambda", function=[CODE, None, None])),
+        with_layer("model.h5", layer("Lambda", function={"class_name": "__tuple__", "items": [CODE, None, None]})),
     ],
     "CVE-2024-55459": [with_function("model.keras", "keras.utils", "get_file", {**GET_FILE, "untar": True})],
     "CVE-2025-1550": [

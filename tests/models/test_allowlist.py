@@ -235,6 +235,17 @@ def test_activations_by_any_of_their_names(name: str, suffix: str) -> None:
     assert_loads(model, suffix)
 
 
+def test_a_lambda_of_an_activation_by_its_other_name() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Lambda(keras.ops.relu), layers.Lambda(keras.ops.nn.silu)])
+    assert loads_in_keras(saved(model, "model.keras"))
+    assert classes(load("model.keras").keras_model) == classes(model)
+
+
+def test_a_class_of_the_user_in_a_module_of_keras_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "Mine", type("Mine", (layers.Layer,), {}), raising=False)
+    assert not is_allowed("keras.layers.Mine", is_function=False)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64", "int8_from_float32", "float8_from_float32"])
 def test_dtype_policies(policy: str) -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, dtype=policy)])

@@ -523,6 +523,14 @@ def test_custom_objects_that_name_nothing(spec: str) -> None:
     assert "package.module:Name" in caught.value.expected
 
 
+@pytest.mark.parametrize("thing", [keras.optimizers.SGD(), keras.metrics.MeanSquaredError()])
+def test_a_file_that_holds_no_model(thing: Any) -> None:
+    saved(sequential(), "model.keras")
+    serialized = keras.saving.serialize_keras_object(thing)
+    edited("model.keras", lambda config: [config.clear(), config.update(serialized)])
+    assert type(thing).__name__ in failure("model.keras").received
+
+
 def test_custom_objects_that_are_not_there(layers: Any) -> None:
     saved(sequential(), "model.keras")
     error = failure("model.keras", custom_objects=["no_such_module"])
