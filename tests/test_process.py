@@ -265,7 +265,7 @@ def test_wheel_contains_its_data(wheel: Path) -> None:
     for name in (
         "py.typed",
         "sample_data/sample.txt",
-        *(f"render/page/page.{kind}" for kind in ("css", "js")),
+        *(f"render/{name}.{kind}" for name in ("page/page", "graph/graph") for kind in ("css", "js")),
         *(f"schemas/{c}.json" for c in ("pad", "inspect", "loss", "models", "report")),
     ):
         assert f"maskcli/{name}" in names

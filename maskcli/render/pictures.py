@@ -1,4 +1,4 @@
-"""Charts as SVG and PNG, and the scripts of a page that draws them, by vl-convert: no browser and no network."""
+"""Charts as SVG and PNG, drawn by vl-convert without a browser or network; also the scripts of a page."""
 
 from __future__ import annotations
 
@@ -12,63 +12,67 @@ from maskcli.render.charts import Figure, Spec
 
 
 def render_svg(figure: Figure) -> bytes:
-    """Return a figure as a picture of its own: on white, under its title, its text as text."""
-    svg = _own_ids(_converter().vegalite_to_svg(make_picture_spec(figure)), figure.name)
-    head = f"<title>{html.escape(_title(figure))}</title><desc>{html.escape(figure.about)}</desc>"
-    return re.sub(r"^<svg([^>]*)>", lambda found: f'<svg role="img"{found[1]}>{head}', svg, count=1).encode()
+    """Return a figure as SVG, on white, with its title."""
+    svg = _make_ids_unique(_import_vl_convert().vegalite_to_svg(make_picture_spec(figure)), figure.name)
+    head = f"<title>{html.escape(_make_title(figure))}</title><desc>{html.escape(figure.about)}</desc>"
+    return re.sub(r"^<svg([^>]*)>", lambda match: f'<svg role="img"{match[1]}>{head}', svg, count=1).encode()
 
 
 def render_png(figure: Figure, scale: float = 2) -> bytes:
-    """Return a figure as ``render_svg`` does, as a PNG of ``scale`` times its pixels."""
+    """Return a figure as a PNG, ``scale`` times as large as its SVG."""
     return convert_svg_to_png(render_svg(figure), scale)
 
 
 def convert_svg_to_png(svg: bytes, scale: float = 2) -> bytes:
-    """Return an SVG as a PNG of ``scale`` times its pixels."""
-    png: bytes = _converter().svg_to_png(svg.decode(), scale=scale)
+    """Return an SVG as a PNG, ``scale`` times as large."""
+    png: bytes = _import_vl_convert().svg_to_png(svg.decode(), scale=scale)
     return png
 
 
 def bundle_scripts() -> str:
-    """Return a JavaScript module that puts ``vegaEmbed``, ``vega`` and ``vegaLite`` on ``window``.
+    """Return a JavaScript module that sets ``vegaEmbed``, ``vega`` and ``vegaLite`` on ``window``.
 
-    It belongs in ``<script type="module">``. With the option ``ast: true`` Vega's expressions are interpreted, so that
-    a page may forbid ``eval``.
+    The module belongs in ``<script type="module">``. With the option ``ast: true`` Vega interprets its expressions, so
+    that a page can forbid ``eval``.
     """
-    bundle: str = _converter().javascript_bundle()
+    bundle: str = _import_vl_convert().javascript_bundle()
     return bundle
 
 
 def check_vl_convert() -> None:
-    """Raise UsageError where what draws pictures is not installed."""
-    _converter()
+    """Raise UsageError if vl-convert is not installed."""
+    _import_vl_convert()
 
 
 def make_picture_spec(figure: Figure) -> Spec:
-    """Return the specification of a picture: with a title, on white, and without inputs, which it cannot have."""
+    """Return the specification of a picture: on white, with a title, without inputs."""
     notes = figure.spec.get("title", {}).get("text", "")
-    title = {"text": _title(figure), "anchor": "start", "offset": 12, "fontSize": 14, "subtitleFontSize": 11}
+    title = {"text": _make_title(figure), "anchor": "start", "offset": 12, "fontSize": 14, "subtitleFontSize": 11}
     fixed = [{name: value for name, value in param.items() if name != "bind"} for param in figure.spec["params"]]
     more = {"subtitle": notes, "subtitlePadding": 5} if notes else {}
     return figure.spec | {"background": "white", "padding": 14, "title": title | more, "params": fixed}
 
 
-def _title(figure: Figure) -> str:
-    """Return the title, with the sample and the feature that are shown."""
-    shown = (f"{param['name']} {param['value']}" for param in figure.spec["params"] if "value" in param)
-    return ", ".join((figure.title, *shown))
+def _make_title(figure: Figure) -> str:
+    """Return the title, with the selected sample and feature."""
+    selected = (f"{param['name']} {param['value']}" for param in figure.spec["params"] if "value" in param)
+    return ", ".join((figure.title, *selected))
 
 
-def _own_ids(svg: str, name: str) -> str:
-    """Return the SVG with ids that count from 0, which Vega goes on counting, and that no other picture has."""
-    ids = re.findall(r' id="([A-Za-z_]+[0-9]+)"', svg)
+def _make_ids_unique(svg: str, name: str) -> str:
+    """Return the SVG with ids that are reproducible and that no other picture has.
+
+    Vega numbers its ids from a counter of the process. A checksum of the SVG without these numbers replaces it.
+    """
     content = re.sub(r'( id="|url\(#)[A-Za-z_]+[0-9]+', r"\1", svg)
-    own = {one: f"{name}-{zlib.crc32(content.encode()):08x}-{index}" for index, one in enumerate(dict.fromkeys(ids))}
-    return re.sub(r'( id="|url\(#)([A-Za-z_]+[0-9]+)', lambda found: found[1] + own.get(found[2], found[2]), svg)
+    prefix = f"{name}-{zlib.crc32(content.encode()):08x}"
+    vega_ids = dict.fromkeys(re.findall(r' id="([A-Za-z_]+[0-9]+)"', svg))
+    unique = {vega_id: f"{prefix}-{number}" for number, vega_id in enumerate(vega_ids)}
+    return re.sub(r'( id="|url\(#)([A-Za-z_]+[0-9]+)', lambda match: match[1] + unique.get(match[2], match[2]), svg)
 
 
-def _converter() -> Any:
-    """Return vl-convert, which few need: it is an extra."""
+def _import_vl_convert() -> Any:
+    """Return vl-convert, an optional dependency."""
     try:
         import vl_convert
     except ImportError:

@@ -19,7 +19,7 @@ def test_mermaid_of_the_sample(call: Run, tmp_path: Path) -> None:
     assert printed.exit_status == 0
     assert printed.startswith("flowchart TD\n")
     assert re.search(r'n1\[\["embedding<br/>Embedding<br/>✚ creates the mask"\]\]:::creates', printed)
-    assert re.search(r'n3\["lstm<br/>LSTM<br/>● uses it"\]:::uses', printed)
+    assert re.search(r'n3\["lstm<br/>LSTM<br/>● uses the mask"\]:::uses', printed)
     assert "  n1 ==> n3\n" in printed
     assert '  n2 -->|"mask"| n3\n' in printed
     written = call("inspect", "--output", "graph.mmd", "--quiet")

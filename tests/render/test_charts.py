@@ -1,4 +1,4 @@
-"""Charts: what is drawn is what the records say, whatever they say, and Vega-Lite has nothing to warn of."""
+"""Charts: they draw exactly the values of the records, and Vega-Lite gives no warning."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from maskcli.records.trace import AttentionMask, Inspection, OutputValues, Unmas
 from maskcli.render import pictures
 from maskcli.render.charts import Figure, attention, batch, leaks, losses, outputs
 from maskcli.render.charts.grids import COLUMNS, ROWS, make_axis
-from maskcli.render.charts.looks import make_hatch, make_path
+from maskcli.render.charts.looks import STYLES, make_hatch, make_path
+from maskcli.render.timesteps import TimestepKind
 from tests.conftest import QUESTION
 from tests.render.test_loss_view import CASES as LOSSES
 
@@ -31,138 +32,139 @@ vl_convert = pytest.importorskip("vl_convert")
 NASTY = "<script>alert(1)</script>\"'&`|\n\x00\x1b\ud800{{x}}"
 
 
-# What is drawn.
+# Marks of a chart.
 
 
-def drawn(figure: Figure, **params: int) -> list[dict[str, Any]]:
-    """Return every mark of the chart below the legend as Vega lays it out, with the type and the place of each."""
+def list_marks(figure: Figure, **params: int) -> list[dict[str, Any]]:
+    """Return the marks below the legend, as Vega places them, with their types."""
     spec = json.loads(json.dumps(figure.spec))
     for param in spec["params"]:
         param["value"] = params.get(param["name"], param["value"])
     graph = vl_convert.vegalite_to_scenegraph(spec)["scenegraph"]
     last = len(spec["vconcat"]) - 1
-    return [item for item in marks(graph) if item["of"].startswith(f"concat_{last}_")]
+    return [item for item in walk_marks(graph) if item["of"].startswith(f"concat_{last}_")]
 
 
-def marks(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def walk_marks(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for item in node.get("items", []):
         if node.get("role") == "mark" and node["marktype"] != "group":
             yield {**item, "type": node["marktype"], "of": node["name"]}
         if node.get("role") in ("frame", "scope") or "marktype" not in node:
-            yield from marks(item)
+            yield from walk_marks(item)
 
 
-def grid(items: list[dict[str, Any]], figure: Figure, look: Any = None) -> list[tuple[int, int]]:
-    """Return the row and column of each cell, or of each mark of a look."""
+def locate(items: list[dict[str, Any]], figure: Figure, look: Any = None) -> list[tuple[int, int]]:
+    """Return the row and column of each cell, or of each mark of a style."""
     main = figure.spec["vconcat"][-1]
     encoding = main.get("encoding") or main["layer"][0]["encoding"]
     columns, rows = (encoding[axis]["scale"]["domain"] for axis in "xy")
     step = main["width"] / len(columns), main["height"] / len(rows)
-    places = [place for item in items if (place := middle(item, look)) is not None]
+    places = [place for item in items if (place := find_middle(item, look)) is not None]
     inside = [(x, y) for x, y in places if x > 0 and y > 0]
     return sorted((rows[int(y // step[1])], columns[int(x // step[0])]) for x, y in inside)
 
 
-def middle(item: dict[str, Any], look: Any) -> tuple[float, float] | None:
+def find_middle(item: dict[str, Any], look: Any) -> tuple[float, float] | None:
     if look is None and item["type"] == "rect":
         return item.get("x", 0) + item["width"] / 2, item.get("y", 0) + item["height"] / 2
     if (
         look is not None
         and item["type"] == "symbol"
-        and (item["stroke"], drawing(item["shape"]))
+        and (item["stroke"], generalize(item["shape"]))
         == (
             look.edge or look.ink,
-            drawing(make_path(look.mark, 10, 10)),
+            generalize(make_path(look.mark, 10, 10)),
         )
     ):
         return item.get("x", 0), item.get("y", 0)
     return None
 
 
-def drawing(shape: str) -> str:
-    """Return a path whatever its size."""
+def generalize(shape: str) -> str:
+    """Return a path without its size."""
     return re.sub(r"[-.0-9]+", "#", shape)
 
 
-def where(cells: Any) -> list[tuple[int, ...]]:
+def list_places(cells: Any) -> list[tuple[int, ...]]:
     return [tuple(place) for place in np.argwhere(cells).tolist()]
 
 
-def compiled(figure: Figure, capfd: pytest.CaptureFixture[str]) -> str:
-    """Return the SVG, of which nobody complains."""
+def compile_figure(figure: Figure, capfd: pytest.CaptureFixture[str]) -> str:
+    """Return the SVG, and check that it causes no warning."""
     capfd.readouterr()
     json.dumps(figure.spec, allow_nan=False)
     svg: str = vl_convert.vegalite_to_svg(pictures.make_picture_spec(figure), show_warnings=True)
-    said = capfd.readouterr()
-    assert (said.out, said.err) == ("", "")
+    output = capfd.readouterr()
+    assert (output.out, output.err) == ("", "")
     assert not re.findall(r'="[^"]*(?:NaN|undefined|null)', svg)
     return svg
 
 
-# Evidence, made by hand.
+# Records made by hand.
 
 
-def valid_of(lengths: list[int], timesteps: int) -> Any:
+def make_valid(lengths: list[int], timesteps: int) -> Any:
     return np.arange(timesteps) < np.array(lengths)[:, None]
 
 
-SMALL = valid_of([6, 5, 3], 6)
+SMALL = make_valid([6, 5, 3], 6)
 TOKENS = np.where(SMALL, np.arange(18).reshape(3, 6) + 7, 0)
-CHANCE = np.random.default_rng(0)
+RANDOM = np.random.default_rng(0)
 
 
 def inspection(
-    valid: Any, values: Any, mask: Any = None, unmasked: Any = None, given: ModelInput | None = None, **more: Any
+    valid: Any, values: Any, mask: Any = None, unmasked: Any = None, primary: ModelInput | None = None, **fields: Any
 ) -> Inspection:
     tokens = np.where(valid, 7, 0) if valid is not None else np.zeros((len(values), 2))
-    primary = given or ModelInput("tokens", tokens, valid, "ids" if valid is not None else "static")
-    output = {"call": "lstm", "valid": valid, "mask": mask, "repeats_previous": None, **more}
-    beside = None
+    primary = primary or ModelInput("tokens", tokens, valid, "ids" if valid is not None else "static")
+    output = {"call": "lstm", "valid": valid, "mask": mask, "repeats_previous": None, **fields}
+    changed = None
     if unmasked is not None:
-        beside = Unmasked(unmasked, np.zeros(values.shape[:1]), 0.5, None)
+        changed = Unmasked(unmasked, np.zeros(values.shape[:1]), 0.5, None)
     return Inspection(
         model=ModelAbout("m", "object", "Functional"), versions={}, inputs=(primary,), batch=None, mask=mask,
-        embedding=None, trace=(), outputs=(OutputValues(values=values, **output),), unmasked=beside, mask_sources=(),
+        embedding=None, trace=(), outputs=(OutputValues(values=values, **output),), unmasked=changed, mask_sources=(),
         mask_sources_agree=None, remarks=(),
     )  # fmt: skip
 
 
-def seen(kind: str, values: Any, valid: Any = None, mask: Any = None) -> Inspection:
+def inspect_input(kind: str, values: Any, valid: Any = None, mask: Any = None) -> Inspection:
     valid = SMALL if valid is None else valid
-    return inspection(valid, np.zeros((*valid.shape, 1)), mask, given=ModelInput("x", values, valid, kind))  # type: ignore[arg-type]
+    return inspection(valid, np.zeros((*valid.shape, 1)), mask, primary=ModelInput("x", values, valid, kind))  # type: ignore[arg-type]
 
 
-def leak_matrix(valid: Any, change: Any = None, timed: bool = True, **more: Any) -> LeakMatrix:
+def leak_matrix(valid: Any, change: Any = None, timed: bool = True, **fields: Any) -> LeakMatrix:
     samples, timesteps = valid.shape
     rows = timesteps if timed else 1
-    drawn = CHANCE.uniform(0, 1, (samples, rows, timesteps)) ** 8 if change is None else change
-    drawn = np.where(valid[:, None, :], np.nan, drawn)
+    if change is None:
+        change = RANDOM.uniform(0, 1, (samples, rows, timesteps)) ** 8
+    change = np.where(valid[:, None, :], np.nan, change)
     padded = int((~valid).sum())
     counts = valid if timed else np.ones((samples, 1), bool)
-    return LeakMatrix(**{"output": "y", "change": drawn, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | more)  # fmt: skip
+    return LeakMatrix(**{"output": "y", "change": change, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | fields)  # fmt: skip
 
 
-def attending(valid: Any, causal: bool = False, blind: bool = False, **more: Any) -> AttentionMask:
+def make_attention(valid: Any, causal: bool = False, blind: bool = False, **more: Any) -> AttentionMask:
     mask = np.broadcast_to(valid[:, None, :] | blind, (*valid.shape, valid.shape[1])).copy()
     mask &= np.tril(np.ones(mask.shape[1:], bool)) | (not causal)
-    raw = np.where(mask, CHANCE.uniform(0.1, 1, mask.shape), 0)
+    raw = np.where(mask, RANDOM.uniform(0.1, 1, mask.shape), 0)
     weights = raw / np.maximum(raw.sum(-1, keepdims=True), 1e-9)
     fields = {"call": "mha", "type": "MultiHeadAttention", "mask": mask, "weights": weights, "heads": 2}
     return AttentionMask(**fields | {"causal": causal, "queries": valid, "keys": valid, "to_padding": 0.0} | more)  # type: ignore[arg-type]
 
 
-def with_some(values: Any, *odd: float) -> Any:
+def replace_first(values: Any, *odd: float) -> Any:
     values = np.array(values, float)
     values.flat[: len(odd)] = odd
     return values
 
 
-LONG = valid_of([300, 7], 300)
-TALL = valid_of([1] * 299 + [3], 3)
+LONG = make_valid([300, 7], 300)
+TALL = make_valid([1] * 299 + [3], 3)
 ONE = np.ones((1, 1), bool)
-EMPTY = valid_of([4, 0], 4)
+EMPTY = make_valid([4, 0], 4)
 HIDES = SMALL & (np.arange(6) != 1) | (np.arange(6) == 5)
-NOT_FINITE = with_some(CHANCE.normal(size=(3, 6, 2)), np.nan, np.inf, -np.inf)
+NOT_FINITE = replace_first(RANDOM.normal(size=(3, 6, 2)), np.nan, np.inf, -np.inf)
 FIGURES: dict[str, Figure | None] = {
     "batch": batch.make_batch_figure(maskcli.pad(QUESTION)),
     "batch, pre": batch.make_batch_figure(maskcli.pad(QUESTION, padding="pre", value=-1)),
@@ -172,31 +174,31 @@ FIGURES: dict[str, Figure | None] = {
     "batch, empty rows": batch.make_batch_figure(maskcli.pad([[], [1, 2], []])),
     "batch, huge ids": batch.make_batch_figure(maskcli.pad([[2**62, -(2**62)], [1]], dtype="int64")),
     "batch, ids without room": batch.make_batch_figure(maskcli.pad([[1, 4999] * 80])),
-    "batch of a model": batch.make_inspection_figure(seen("ids", TOKENS, mask=SMALL)),
-    "batch, wrong mask": batch.make_inspection_figure(seen("ids", TOKENS, mask=HIDES)),
-    "batch, mask of another shape": batch.make_inspection_figure(seen("ids", TOKENS, mask=SMALL[:, :3])),
-    "batch, float ids": batch.make_inspection_figure(seen("ids", TOKENS.astype("float32"), mask=SMALL)),
-    "batch, all padding": batch.make_inspection_figure(seen("ids", TOKENS * 0, np.zeros_like(SMALL))),
-    "batch of features": batch.make_inspection_figure(seen("features", CHANCE.normal(size=(3, 6, 4)), mask=SMALL)),
-    "batch, images": batch.make_inspection_figure(seen("features", CHANCE.normal(size=(3, 6, 4, 5, 2)))),
-    "batch, bool": batch.make_inspection_figure(seen("features", CHANCE.normal(size=(3, 6, 4)) > 0)),
-    "batch, not finite": batch.make_inspection_figure(seen("features", NOT_FINITE, mask=SMALL)),
-    "batch, no number": batch.make_inspection_figure(seen("features", np.full((3, 6, 2), np.nan))),
-    "outputs": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), SMALL, CHANCE.normal(size=(3, 6, 4)))),
-    "outputs, no mask": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)))),
-    "outputs, wrong mask": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), HIDES), 2, 3),
+    "batch of a model": batch.make_inspection_figure(inspect_input("ids", TOKENS, mask=SMALL)),
+    "batch, wrong mask": batch.make_inspection_figure(inspect_input("ids", TOKENS, mask=HIDES)),
+    "batch, mask of another shape": batch.make_inspection_figure(inspect_input("ids", TOKENS, mask=SMALL[:, :3])),
+    "batch, float ids": batch.make_inspection_figure(inspect_input("ids", TOKENS.astype("float32"), mask=SMALL)),
+    "batch, all padding": batch.make_inspection_figure(inspect_input("ids", TOKENS * 0, np.zeros_like(SMALL))),
+    "batch of features": batch.make_inspection_figure(inspect_input("features", RANDOM.normal(size=(3, 6, 4)), mask=SMALL)),
+    "batch, images": batch.make_inspection_figure(inspect_input("features", RANDOM.normal(size=(3, 6, 4, 5, 2)))),
+    "batch, bool": batch.make_inspection_figure(inspect_input("features", RANDOM.normal(size=(3, 6, 4)) > 0)),
+    "batch, not finite": batch.make_inspection_figure(inspect_input("features", NOT_FINITE, mask=SMALL)),
+    "batch, no number": batch.make_inspection_figure(inspect_input("features", np.full((3, 6, 2), np.nan))),
+    "outputs": outputs.make_figure(inspection(SMALL, RANDOM.normal(size=(3, 6, 4)), SMALL, RANDOM.normal(size=(3, 6, 4)))),
+    "outputs, no mask": outputs.make_figure(inspection(SMALL, RANDOM.normal(size=(3, 6, 4)))),
+    "outputs, wrong mask": outputs.make_figure(inspection(SMALL, RANDOM.normal(size=(3, 6, 4)), HIDES), 2, 3),
     "outputs, not finite": outputs.make_figure(inspection(SMALL, NOT_FINITE, SMALL, NOT_FINITE[::-1])),
     "outputs, no number": outputs.make_figure(inspection(SMALL, np.full((3, 6, 1), np.nan), SMALL, np.full((3, 6, 1), np.inf))),
-    "outputs, pooled": outputs.make_figure(inspection(None, CHANCE.normal(size=(3, 5)), None, CHANCE.normal(size=(3, 5))), 1),
-    "outputs, pooled, one unit": outputs.make_figure(inspection(None, CHANCE.normal(size=(40, 1)), None, CHANCE.normal(size=(40, 1)))),
+    "outputs, pooled": outputs.make_figure(inspection(None, RANDOM.normal(size=(3, 5)), None, RANDOM.normal(size=(3, 5))), 1),
+    "outputs, pooled, one unit": outputs.make_figure(inspection(None, RANDOM.normal(size=(40, 1)), None, RANDOM.normal(size=(40, 1)))),
     "outputs, pooled, not finite": outputs.make_figure(inspection(None, NOT_FINITE[:, 0], None, NOT_FINITE[:, 1])),
     "outputs, a number a sample": outputs.make_figure(inspection(None, np.arange(4.0))),
-    "outputs, a number a timestep": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6)), SMALL)),
-    "outputs, images": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 2, 3, 2)), SMALL), 1, 11),
-    "outputs, bool": outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 2)) > 0, SMALL)),
+    "outputs, a number a timestep": outputs.make_figure(inspection(SMALL, RANDOM.normal(size=(3, 6)), SMALL)),
+    "outputs, images": outputs.make_figure(inspection(SMALL, RANDOM.normal(size=(3, 6, 2, 3, 2)), SMALL), 1, 11),
+    "outputs, bool": outputs.make_figure(inspection(SMALL, RANDOM.normal(size=(3, 6, 2)) > 0, SMALL)),
     "outputs, ids": outputs.make_figure(inspection(SMALL, np.arange(36).reshape(3, 6, 2), SMALL)),
     "outputs 1 x 1": outputs.make_figure(inspection(ONE, np.ones((1, 1, 1)), ONE, np.ones((1, 1, 1)))),
-    "outputs 2 x 300": outputs.make_figure(inspection(LONG, CHANCE.normal(size=(2, 300, 70)), LONG, CHANCE.normal(size=(2, 300, 70))), 1, 69),
+    "outputs 2 x 300": outputs.make_figure(inspection(LONG, RANDOM.normal(size=(2, 300, 70)), LONG, RANDOM.normal(size=(2, 300, 70))), 1, 69),
     "outputs, all padding": outputs.make_figure(inspection(EMPTY & False, np.zeros((2, 4, 2)), EMPTY & False)),
     **{f"loss: {name}": losses.make_figure(case.first) for name, case in LOSSES.items()},
     "leaks": leaks.make_figure(leak_matrix(SMALL)),
@@ -209,29 +211,29 @@ FIGURES: dict[str, Figure | None] = {
     "leaks 1 x 1": leaks.make_figure(leak_matrix(~ONE)),
     "leaks 2 x 300": leaks.make_figure(leak_matrix(LONG), 1),
     "leaks, empty rows": leaks.make_figure(leak_matrix(EMPTY)),
-    "attention": attention.make_figure(attending(SMALL)),
-    "attention, causal": attention.make_figure(attending(SMALL, causal=True), 1),
-    "attention, to padding": attention.make_figure(attending(SMALL, blind=True, to_padding=0.4)),
-    "attention, no weights": attention.make_figure(attending(SMALL, weights=None)),
-    "attention, weights no number": attention.make_figure(attending(SMALL, weights=np.full((3, 6, 6), np.nan))),
-    "attention, nothing known": attention.make_figure(attending(SMALL, queries=None, keys=None, to_padding=None)),
-    "attention, all blocked": attention.make_figure(attending(SMALL, mask=np.zeros((3, 6, 6), bool))),
-    "attention 1 x 1": attention.make_figure(attending(ONE)),
-    "attention 2 x 300": attention.make_figure(attending(LONG), 1),
-    "attention of 300 samples": attention.make_figure(attending(TALL)),
+    "attention": attention.make_figure(make_attention(SMALL)),
+    "attention, causal": attention.make_figure(make_attention(SMALL, causal=True), 1),
+    "attention, to padding": attention.make_figure(make_attention(SMALL, blind=True, to_padding=0.4)),
+    "attention, no weights": attention.make_figure(make_attention(SMALL, weights=None)),
+    "attention, weights not finite": attention.make_figure(make_attention(SMALL, weights=np.full((3, 6, 6), np.nan))),
+    "attention, unknown padding": attention.make_figure(make_attention(SMALL, queries=None, keys=None, to_padding=None)),
+    "attention, all blocked": attention.make_figure(make_attention(SMALL, mask=np.zeros((3, 6, 6), bool))),
+    "attention 1 x 1": attention.make_figure(make_attention(ONE)),
+    "attention 2 x 300": attention.make_figure(make_attention(LONG), 1),
+    "attention of 300 samples": attention.make_figure(make_attention(TALL)),
 }  # fmt: skip
 NONE = {"loss: one number of a whole batch"}
 
 
 @pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_chart_is_drawn_without_a_warning(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_chart_draws_without_warning(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     figure = FIGURES[name]
     if name in NONE:
         assert figure is None
         return
     assert figure is not None
-    svg = compiled(figure, capfd)
+    svg = compile_figure(figure, capfd)
     width, height = (float(svg.split(f'{side}="')[1].split('"')[0]) for side in ("width", "height"))
     assert width <= 960
     assert height <= 1150
@@ -242,7 +244,7 @@ def test_every_chart_is_drawn_without_a_warning(name: str, capfd: pytest.Capture
 
 @pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in NONE])
-def test_charts_hold_nothing_from_elsewhere_and_are_the_same_each_time(name: str) -> None:
+def test_chart_is_self_contained_and_reproducible(name: str) -> None:
     figure = FIGURES[name]
     assert figure is not None
     text = json.dumps(figure.spec)
@@ -253,28 +255,28 @@ def test_charts_hold_nothing_from_elsewhere_and_are_the_same_each_time(name: str
 
 @pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in NONE])
-def test_what_says_how_to_read_a_chart_has_room(name: str) -> None:
+def test_legend_labels_have_room(name: str) -> None:
     figure = FIGURES[name]
     assert figure is not None
     graph = vl_convert.vegalite_to_scenegraph(json.loads(json.dumps(figure.spec)))["scenegraph"]
-    for labels in legend_labels(graph):
-        shown = sorted((item.get("x", 0), len(str(item["text"]))) for item in labels if item.get("opacity", 1))
-        for (left, size), (right, other) in itertools.pairwise(shown):
-            assert right - left >= 5 * (size + other) / 2, labels
+    for labels in walk_legend_labels(graph):
+        places = sorted((item.get("x", 0), len(str(item["text"]))) for item in labels if item.get("opacity", 1))
+        for (left, left_size), (right, right_size) in itertools.pairwise(places):
+            assert right - left >= 5 * (left_size + right_size) / 2, labels
     top = figure.spec["vconcat"][0]
     if len(figure.spec["vconcat"]) > 1:
         assert top["width"] <= max(320, figure.spec["vconcat"][-1]["width"] + 20)
 
 
-def legend_labels(node: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+def walk_legend_labels(node: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
     if node.get("role") == "legend-label":
         yield node["items"]
         return
     for item in node.get("items", []):
-        yield from legend_labels(item)
+        yield from walk_legend_labels(item)
 
 
-def test_there_is_no_chart_of_a_batch_without_timesteps() -> None:
+def test_batch_without_timesteps_has_no_chart() -> None:
     assert batch.make_inspection_figure(inspection(None, np.zeros((2, 3)))) is None
 
 
@@ -282,63 +284,69 @@ def test_there_is_no_chart_of_a_batch_without_timesteps() -> None:
 
 
 @pytest.mark.parametrize("padding", ["pre", "post"])
-def test_each_cell_of_a_batch_is_drawn_once(padding: str) -> None:
+def test_batch_draws_each_cell_once(padding: str) -> None:
     padded = maskcli.pad(QUESTION, padding=padding)
     figure = batch.make_batch_figure(padded)
-    items = drawn(figure)
-    assert grid(items, figure) == list(np.ndindex(padded.tokens.shape))
-    assert grid(items, figure, batch.LOOKS[1]) == where(~padded.mask)
+    items = list_marks(figure)
+    assert locate(items, figure) == list(np.ndindex(padded.tokens.shape))
+    assert locate(items, figure, STYLES[TimestepKind.PADDING]) == list_places(~padded.mask)
     texts = Counter(item["text"] for item in items if item["type"] == "text")
     assert texts == Counter(map(str, padded.tokens[padded.mask].tolist()))
 
 
 @given(arrays(bool, (4, 9)), arrays(bool, (4, 9)))
 @settings(max_examples=15)
-def test_the_marks_of_a_batch_tell_truth_and_mask_apart(valid: Any, mask: Any) -> None:
-    figure = batch.make_inspection_figure(seen("ids", np.where(valid, 5, 0), valid, mask))
+def test_batch_marks_show_padding_and_mask(valid: Any, mask: Any) -> None:
+    figure = batch.make_inspection_figure(inspect_input("ids", np.where(valid, 5, 0), valid, mask))
     assert figure is not None
-    items = drawn(figure)
-    assert grid(items, figure) == list(np.ndindex(valid.shape))
-    expected = {1: ~valid & ~mask, 2: valid & ~mask, 3: ~valid & mask}
-    assert {kind: grid(items, figure, batch.LOOKS[kind]) for kind in expected} == {
-        kind: where(cells) for kind, cells in expected.items()
+    items = list_marks(figure)
+    assert locate(items, figure) == list(np.ndindex(valid.shape))
+    expected = {
+        TimestepKind.PADDING: ~valid & ~mask,
+        TimestepKind.HIDDEN: valid & ~mask,
+        TimestepKind.COUNTED: ~valid & mask,
+    }
+    assert {kind: locate(items, figure, STYLES[kind]) for kind in expected} == {
+        kind: list_places(cells) for kind, cells in expected.items()
     }
     assert all(item["strokeWidth"] > 0 and item["shape"] for item in items if item["type"] == "symbol")
 
 
-def test_features_are_told_by_their_norm_and_what_is_no_number_by_a_cross() -> None:
-    figure = batch.make_inspection_figure(seen("features", NOT_FINITE, mask=SMALL))
+def test_batch_of_features_draws_norms_and_crosses() -> None:
+    figure = batch.make_inspection_figure(inspect_input("features", NOT_FINITE, mask=SMALL))
     assert figure is not None
     rows = figure.spec["vconcat"][-1]["data"]["values"]
     norms = np.linalg.norm(NOT_FINITE[1:], axis=-1)
     assert np.allclose([row["value"] for row in rows[1:]], norms, rtol=1e-5)
     assert [row["value"][:2] for row in rows[:1]] == [["NaN", "∞"]]
-    assert grid(drawn(figure), figure, batch.LOOKS[4]) == where(~np.isfinite(NOT_FINITE).all(-1))
+    assert locate(list_marks(figure), figure, STYLES[TimestepKind.NOT_FINITE]) == list_places(
+        ~np.isfinite(NOT_FINITE).all(-1)
+    )
 
 
-def test_what_is_large_is_cut_in_the_middle_and_says_so() -> None:
+def test_large_batch_is_shortened_with_a_note() -> None:
     padded = maskcli.pad([[1] * (1 + index) for index in range(400)])
     figure = batch.make_batch_figure(padded)
-    items = drawn(figure)
-    shown = grid(items, figure)
-    assert len(shown) == len(set(shown)) == ROWS * COLUMNS
-    assert (399, 399) in shown
-    assert grid(items, figure, batch.LOOKS[1]) == [place for place in shown if not padded.mask[place]]
+    items = list_marks(figure)
+    places = locate(items, figure)
+    assert len(places) == len(set(places)) == ROWS * COLUMNS
+    assert (399, 399) in places
+    assert locate(items, figure, STYLES[TimestepKind.PADDING]) == [place for place in places if not padded.mask[place]]
     assert figure.spec["title"]["text"] == "… 340 samples not drawn, … 240 timesteps not drawn"
     assert "79,800 padding" in figure.about
 
 
-def test_ids_that_javascript_has_no_number_for_keep_their_digits() -> None:
+def test_ids_beyond_2_to_53_keep_their_digits() -> None:
     figure = FIGURES["batch, huge ids"]
     assert figure is not None
     assert figure.spec["vconcat"][-1]["data"]["values"][0]["value"] == [str(2**62), str(-(2**62))]
 
 
 @given(st.integers(1, 2000), st.integers(4, 40))
-def test_labels_have_room_and_count_evenly(count: int, most: int) -> None:
+def test_axis_labels_have_room_and_even_steps(count: int, most: int) -> None:
     axis = make_axis("timestep", count, most=most)
     labels = axis.channel()["axis"]["values"]
-    places = [axis.shown.index(None if label == "…" else label) for label in labels]
+    places = [axis.places.index(None if label == "…" else label) for label in labels]
     assert axis.pixels <= 860
     assert labels[0] == 0
     assert all((after - before) * axis.step >= 12 for before, after in itertools.pairwise(places) if "…" not in labels)
@@ -347,7 +355,7 @@ def test_labels_have_room_and_count_evenly(count: int, most: int) -> None:
 # Outputs.
 
 
-def lines_of(items: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def group_lines(items: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     by: dict[str, list[dict[str, Any]]] = {}
     for item in items:
         if item["type"] == "line":
@@ -356,14 +364,14 @@ def lines_of(items: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 @pytest.mark.parametrize(("sample", "feature"), [(0, 0), (2, 3), (1, 2)])
-def test_lines_are_the_values_of_the_sample_and_the_feature(sample: int, feature: int) -> None:
-    masked, unmasked = CHANCE.normal(size=(2, 3, 6, 4))
+def test_lines_follow_sample_and_feature(sample: int, feature: int) -> None:
+    masked, unmasked = RANDOM.normal(size=(2, 3, 6, 4))
     figure = outputs.make_figure(inspection(SMALL, masked, SMALL, unmasked), 0, 0)
-    items = drawn(figure, sample=sample, feature=feature)
-    lines = lines_of(items)
+    items = list_marks(figure, sample=sample, feature=feature)
+    lines = group_lines(items)
     both = np.stack([masked[sample, :, feature], unmasked[sample, :, feature]])
     heights = -np.array([[item["y"] for item in line] for line in lines])
-    fit = np.polyfit(heights.ravel(), both.ravel(), 1)  # A linear scale: pixels and values are on one line.
+    fit = np.polyfit(heights.ravel(), both.ravel(), 1)  # The scale is linear: values depend linearly on pixels.
     assert np.allclose(np.polyval(fit, heights), both, atol=1e-4)
     assert [line[0]["strokeDash"] for line in lines] == [[1, 0], list(outputs.DASH)]
     hatched = [
@@ -372,17 +380,17 @@ def test_lines_are_the_values_of_the_sample_and_the_feature(sample: int, feature
     assert [int(x // 44) for x in sorted(hatched)] == np.flatnonzero(~SMALL[sample]).tolist()
 
 
-def test_the_arguments_say_what_is_shown_first() -> None:
-    figure = outputs.make_figure(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)), SMALL), 2, 3)
+def test_arguments_select_sample_and_feature() -> None:
+    figure = outputs.make_figure(inspection(SMALL, RANDOM.normal(size=(3, 6, 4)), SMALL), 2, 3)
     assert {param["name"]: param["value"] for param in figure.spec["params"]} == {"sample": 2, "feature": 3}
     assert [param["bind"]["max"] for param in figure.spec["params"]] == [2, 3]
-    assert outputs.count_choices(inspection(SMALL, CHANCE.normal(size=(3, 6, 4)))) == (3, 4)
+    assert outputs.count_choices(inspection(SMALL, RANDOM.normal(size=(3, 6, 4)))) == (3, 4)
     assert outputs.count_choices(inspection(None, np.zeros((3, 4)))) == (3, 0)
     assert outputs.count_choices(inspection(None, np.zeros((3, 1)))) == (0, 0)
 
 
-def test_of_many_features_those_around_the_one_asked_for_are_kept() -> None:
-    values = CHANCE.normal(size=(3, 6, 100))
+def test_many_features_keep_the_selected_one() -> None:
+    values = RANDOM.normal(size=(3, 6, 100))
     figure = outputs.make_figure(inspection(SMALL, values), 0, 90)
     _, feature = figure.spec["params"]
     assert (feature["value"], feature["bind"]["min"], feature["bind"]["max"]) == (90, 59, 90)
@@ -391,18 +399,18 @@ def test_of_many_features_those_around_the_one_asked_for_are_kept() -> None:
     assert "68 features not drawn" in figure.spec["title"]["text"]
 
 
-def test_what_is_no_number_is_a_cross_and_breaks_the_line() -> None:
+def test_nan_is_a_cross_and_breaks_the_line() -> None:
     figure = outputs.make_figure(inspection(SMALL, NOT_FINITE, SMALL))
-    items = drawn(figure, sample=0, feature=0)
+    items = list_marks(figure, sample=0, feature=0)
     crosses = [item for item in items if item["type"] == "symbol" and item["shape"] == make_path("cross", 13, 13)]
     assert [int(item["x"] // 44) for item in crosses] == np.flatnonzero(~np.isfinite(NOT_FINITE[0, :, 0])).tolist()
-    (line,) = lines_of(items)
+    (line,) = group_lines(items)
     assert [bool(item.get("defined", True)) for item in line] == np.isfinite(NOT_FINITE[0, :, 0]).tolist()
 
 
-def test_pooled_outputs_are_points_joined_to_those_without_a_mask() -> None:
-    masked, unmasked = CHANCE.normal(size=(2, 3, 5))
-    items = drawn(outputs.make_figure(inspection(None, masked, None, unmasked), 1))
+def test_pooled_outputs_are_connected_points() -> None:
+    masked, unmasked = RANDOM.normal(size=(2, 3, 5))
+    items = list_marks(outputs.make_figure(inspection(None, masked, None, unmasked), 1))
     points = np.array([item["y"] for item in items if item["type"] == "symbol"]).reshape(2, 5)
     rules = np.array([sorted((item["y"], item["y2"])) for item in items if item["type"] == "rule"])
     assert np.allclose(np.sort(points, axis=0).T, rules)
@@ -413,21 +421,21 @@ def test_pooled_outputs_are_points_joined_to_those_without_a_mask() -> None:
 
 
 @pytest.mark.parametrize("name", ["small", "no mask", "a mask that is wrong", "weights", "not finite", "ignored"])
-def test_each_loss_is_drawn_once_and_marked_as_what_it_is(name: str) -> None:
+def test_loss_cells_are_marked_by_kind(name: str) -> None:
     output = LOSSES[name].first
     figure = losses.make_figure(output)
     assert figure is not None
     assert output.per_timestep is not None
-    items = drawn(figure)
+    items = list_marks(figure)
     kinds = losses.classify_losses(output, output.per_timestep)
-    assert grid(items, figure) == list(np.ndindex(output.per_timestep.shape))
+    assert locate(items, figure) == list(np.ndindex(output.per_timestep.shape))
     for kind, look in losses.LOOKS.items():
         if look.mark:
-            assert grid(items, figure, look) == where(kinds == kind)
+            assert locate(items, figure, look) == list_places(kinds == kind)
 
 
 @pytest.mark.parametrize("name", ["small", "a mask that is wrong", "negative"])
-def test_the_data_of_losses_are_those_of_the_record(name: str) -> None:
+def test_loss_data_equals_the_record(name: str) -> None:
     output = LOSSES[name].first
     figure = losses.make_figure(output)
     assert figure is not None
@@ -441,7 +449,7 @@ def test_losses_without_timesteps_are_bars() -> None:
     output = LOSSES["pooled"].first
     figure = losses.make_figure(output)
     assert figure is not None
-    bars = [item for item in drawn(figure) if item["type"] == "rect"]
+    bars = [item for item in list_marks(figure) if item["type"] == "rect"]
     assert output.per_timestep is not None
     heights = np.array([bar["height"] for bar in bars])
     assert np.allclose(heights / heights.max(), output.per_timestep / output.per_timestep.max(), atol=0.01)
@@ -452,28 +460,30 @@ def test_losses_without_timesteps_are_bars() -> None:
 
 @pytest.mark.parametrize("sample", [1, 2])
 @pytest.mark.parametrize("timed", [True, False])
-def test_a_leak_is_marked_where_the_output_counts_alone(sample: int, timed: bool) -> None:
+def test_leak_is_marked_only_at_valid_outputs(sample: int, timed: bool) -> None:
     change = np.where(
-        CHANCE.random((3, 6 if timed else 1, 6)) < 0.5, 0.0, CHANCE.random((3, 6 if timed else 1, 6)) + 0.01
+        RANDOM.random((3, 6 if timed else 1, 6)) < 0.5, 0.0, RANDOM.random((3, 6 if timed else 1, 6)) + 0.01
     )
     matrix = leak_matrix(SMALL, change, timed)
     figure = leaks.make_figure(matrix)
-    items = drawn(figure, sample=sample)
+    items = list_marks(figure, sample=sample)
     tried = ~np.isnan(matrix.change[sample])
     moved = np.nan_to_num(matrix.change[sample]) > matrix.tolerance
     counts = matrix.valid[sample][:, None]
-    assert grid(items, figure) == where(tried)
-    assert grid(items, figure, leaks.MOVES) == where(moved & counts)
-    assert grid(items, figure, leaks.UNMOVED) == where(tried & ~moved)
+    assert locate(items, figure) == list_places(tried)
+    assert locate(items, figure, leaks.MOVES) == list_places(moved & counts)
+    assert locate(items, figure, leaks.UNMOVED) == list_places(tried & ~moved)
 
 
-def test_a_sample_without_padding_says_so() -> None:
+def test_sample_without_padding_has_a_note() -> None:
     figure = leaks.make_figure(leak_matrix(SMALL))
-    said = [[item["text"] for item in drawn(figure, sample=sample) if item["type"] == "text"] for sample in range(3)]
-    assert said == [[["no padding", "tried here"]], [], []]
+    notes = [
+        [item["text"] for item in list_marks(figure, sample=sample) if item["type"] == "text"] for sample in range(3)
+    ]
+    assert notes == [[["no padding", "tried here"]], [], []]
 
 
-def test_colors_of_leaks_go_by_powers_of_ten_over_all_samples() -> None:
+def test_leak_colors_share_a_logarithmic_scale() -> None:
     change = np.full((3, 6, 6), 1e-5)
     change[2, 0, 4] = 0.5
     figure = leaks.make_figure(leak_matrix(SMALL, change))
@@ -483,7 +493,7 @@ def test_colors_of_leaks_go_by_powers_of_ten_over_all_samples() -> None:
         if layer["encoding"].get("fill", {}).get("type") == "quantitative"
     ]
     assert [(scale["type"], scale["domain"]) for scale in scales] == [("log", [1e-5, 1.0])] * 2
-    assert "at most by 0.5" in figure.about
+    assert "by up to 0.5" in figure.about
 
 
 # Attention.
@@ -491,20 +501,22 @@ def test_colors_of_leaks_go_by_powers_of_ten_over_all_samples() -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("sample", [0, 2])
-def test_attention_is_hatched_where_it_is_blocked(causal: bool, sample: int) -> None:
-    seen = attending(SMALL, causal, blind=True)
-    figure = attention.make_figure(seen)
-    items = [item for item in drawn(figure, sample=sample) if "layer_0_layer" in item["of"]]
-    assert grid(items, figure) == list(np.ndindex(6, 6))
-    assert grid(items, figure, attention.LOOKS[1]) == where(~seen.mask[sample])
-    to_padding = seen.mask[sample] & SMALL[sample][:, None] & ~SMALL[sample]
-    assert grid(items, figure, attention.LOOKS[2]) == where(to_padding)
+def test_blocked_attention_is_hatched(causal: bool, sample: int) -> None:
+    record = make_attention(SMALL, causal, blind=True)
+    figure = attention.make_figure(record)
+    items = [item for item in list_marks(figure, sample=sample) if "layer_0_layer" in item["of"]]
+    assert locate(items, figure) == list(np.ndindex(6, 6))
+    assert locate(items, figure, attention.LOOKS[attention.BLOCKED]) == list_places(~record.mask[sample])
+    to_padding = record.mask[sample] & SMALL[sample][:, None] & ~SMALL[sample]
+    assert locate(items, figure, attention.LOOKS[attention.TO_PADDING]) == list_places(to_padding)
     weights = [row["weight"] for row in figure.spec["vconcat"][-1]["data"]["values"]]
-    assert np.allclose(weights, seen.weights, rtol=1e-5)
+    assert np.allclose(weights, record.weights, rtol=1e-5)
 
 
-def test_strips_beside_attention_say_what_is_padding() -> None:
-    items = [item for item in drawn(attention.make_figure(attending(SMALL)), sample=2) if item["type"] == "symbol"]
+def test_attention_strips_mark_padding() -> None:
+    items = [
+        item for item in list_marks(attention.make_figure(make_attention(SMALL)), sample=2) if item["type"] == "symbol"
+    ]
     slashes = Counter("left" if item.get("x", 0) < 0 else "top" if item.get("y", 0) < 0 else "in" for item in items)
     assert slashes == {"left": 3, "top": 3, "in": 18}
 
@@ -512,13 +524,13 @@ def test_strips_beside_attention_say_what_is_padding() -> None:
 # Looks.
 
 
-def test_marks_are_told_apart_without_their_color() -> None:
-    for looks in (batch.LOOKS, losses.LOOKS, leaks.LOOKS, attention.LOOKS):
+def test_marks_differ_without_color() -> None:
+    for looks in (STYLES, losses.LOOKS, leaks.LOOKS, attention.LOOKS):
         assert len({look.mark for look in looks.values()}) == len(looks)
 
 
 @given(st.integers(2, 60), st.integers(20, 300))
-def test_hatching_stays_in_its_band_and_goes_on_in_the_next(width: int, height: int) -> None:
+def test_hatch_stays_in_band_and_continues(width: int, height: int) -> None:
     lines = [
         [tuple(map(float, point.split(","))) for point in line.split("L")]
         for line in make_hatch(width, height)[1:].split("M")

@@ -1,4 +1,4 @@
-"""The model as a graph: what is lifted to which level, where it stands, and what the picture, page and Mermaid say."""
+"""The graph of a model: levels, layout, folding, and the texts of picture, page and Mermaid."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NASTY = "</script><script>alert('1')</script> \"q\" `t` |p| #35; %%{init}%% \x1b
 ARROW = re.compile(r"^ +(n\d+) (?:==>|-\.->|-->)(?:\|\"[^\"]*\"\|)? (n\d+)$", re.M)
 
 
-def call(path: str, effect: str = "none", **more: Any) -> Call:
+def call(path: str, effect: str = "none", **changes: Any) -> Call:
     fields: dict[str, Any] = {
         "index": 0,
         "type": "Dense",
@@ -48,15 +48,15 @@ def call(path: str, effect: str = "none", **more: Any) -> Call:
         "shapes_in": ((1, 3, 4),),
         "shapes_out": ((1, 3, 4),),
     }
-    return Call(call=path, effect=effect, **{**fields, **more})
+    return Call(call=path, effect=effect, **{**fields, **changes})
 
 
-def inspection(trace: Sequence[Call], edges: Sequence[Edge], **more: Any) -> Inspection:
+def inspection(trace: Sequence[Call], edges: Sequence[Edge], **changes: Any) -> Inspection:
     tokens = ModelInput("tokens", np.array([[1, 2, 0]]), MASK, "ids")
-    made: dict[str, Any] = {field.name: None for field in dataclasses.fields(Inspection)}
-    made |= {"model": ModelAbout("tagger.keras", "file", "Functional"), "inputs": (tokens,), "remarks": ()}
-    made |= {"outputs": (OutputValues("dense", np.ones((1, 3, 4)), None, None),), "trace": tuple(trace)}
-    return Inspection(**{**made, "edges": tuple(edges), **more})
+    fields: dict[str, Any] = {field.name: None for field in dataclasses.fields(Inspection)}
+    fields |= {"model": ModelAbout("tagger.keras", "file", "Functional"), "inputs": (tokens,), "remarks": ()}
+    fields |= {"outputs": (OutputValues("dense", np.ones((1, 3, 4)), None, None),), "trace": tuple(trace)}
+    return Inspection(**{**fields, "edges": tuple(edges), **changes})
 
 
 def chain(paths: Sequence[str], mask: Any = MASK) -> list[Edge]:
@@ -66,7 +66,7 @@ def chain(paths: Sequence[str], mask: Any = MASK) -> list[Edge]:
 
 
 def residual() -> Inspection:
-    """Return a block with a residual connection, whose addition drops the mask, and an attention that is given one."""
+    """Return a residual block: its addition drops the mask, its attention receives one as an argument."""
     trace = [
         call("not_equal", computes_mask=True),
         call("embedding", "creates", type="Embedding"),
@@ -90,7 +90,7 @@ def residual() -> Inspection:
 
 
 def transformer(blocks: int, dropping: int | None = None) -> Inspection:
-    """Return equal blocks of 14 calls, one of which drops the mask."""
+    """Return equal blocks of 14 calls; the block ``dropping`` drops the mask."""
     trace, paths = [call("embedding", "creates")], ["embedding"]
     for block in range(blocks):
         trace.append(call(f"encoder_{block}", "uses", contains=True))
@@ -106,7 +106,7 @@ def transformer(blocks: int, dropping: int | None = None) -> Inspection:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[list[Call], list[Edge]]:
-    """Return nested calls, and edges between any of them: also to containers and out of their own code."""
+    """Return nested calls and edges between any of them, including containers."""
     paths: list[str] = []
     for number in range(draw(st.integers(1, 12))):
         above = draw(st.sampled_from(["", *paths]))
@@ -125,12 +125,12 @@ def graphs(draw: st.DrawFn) -> tuple[list[Call], list[Edge]]:
     return [call(path) for path in order], edges
 
 
-def levels(level: Level) -> list[Level]:
-    return [level, *(each for node in level.nodes if node.level for each in levels(node.level))]
+def list_levels(level: Level) -> list[Level]:
+    return [level, *(inner for node in level.nodes if node.level for inner in list_levels(node.level))]
 
 
-def seen_from(ref: Ref, container: str) -> str:
-    """Return what an end of an edge is on the level of a container, told by its path alone."""
+def locate_end(ref: Ref, container: str) -> str:
+    """Return the place of an edge's end on the level of a container, from its path only."""
     place, path = ref
     if place != "call":
         return "outside" if container else f"{place} {path}"
@@ -142,9 +142,9 @@ def seen_from(ref: Ref, container: str) -> str:
     return f"call {inside}{path.removeprefix(inside).split('/')[0]}"
 
 
-def expected_pair(edge: Edge, container: str) -> tuple[str, str] | None:
-    """Return what an edge is on the level of a container; None where it does not touch what is inside."""
-    source, target = (seen_from(ref, container) for ref in find_ends(edge))
+def predict_pair(edge: Edge, container: str) -> tuple[str, str] | None:
+    """Return the ends of an edge on the level of a container; None if the edge does not touch its inside."""
+    source, target = (locate_end(ref, container) for ref in find_ends(edge))
     if source == target or {source, target} <= {"outside", "own code"}:
         return None
     source = f"in {container}" if source in ("outside", "own code") else source
@@ -152,58 +152,60 @@ def expected_pair(edge: Edge, container: str) -> tuple[str, str] | None:
 
 
 @given(graphs())
-def test_every_edge_is_on_the_levels_that_it_crosses_and_on_no_other(made: tuple[list[Call], list[Edge]]) -> None:
-    trace, edges = made
-    for level in levels(lift_levels(trace, edges, ["in"], ["out"])):
-        named = [f"{node.place} {node.path}" for node in level.nodes]
-        told = {(position, (named[flow.source], named[flow.target])) for flow in level.flows for position in flow.edges}
-        pairs = ((position, expected_pair(edge, level.path)) for position, edge in enumerate(edges))
-        assert told == {(position, pair) for position, pair in pairs if pair is not None}
-        assert len(told) == sum(len(flow.edges) for flow in level.flows)
+def test_edge_is_on_exactly_the_levels_it_crosses(record: tuple[list[Call], list[Edge]]) -> None:
+    trace, edges = record
+    for level in list_levels(lift_levels(trace, edges, ["in"], ["out"])):
+        names = [f"{node.place} {node.path}" for node in level.nodes]
+        pairs = {
+            (position, (names[flow.source], names[flow.target])) for flow in level.flows for position in flow.edges
+        }
+        predicted = ((position, predict_pair(edge, level.path)) for position, edge in enumerate(edges))
+        assert pairs == {(position, pair) for position, pair in predicted if pair is not None}
+        assert len(pairs) == sum(len(flow.edges) for flow in level.flows)
 
 
 @given(graphs())
-def test_a_flow_is_of_the_kind_with_which_it_arrives(made: tuple[list[Call], list[Edge]]) -> None:
-    trace, edges = made
-    for level in levels(lift_levels(trace, edges, ["in"], ["out"])):
+def test_flow_has_the_kind_of_its_arriving_edges(record: tuple[list[Call], list[Edge]]) -> None:
+    trace, edges = record
+    for level in list_levels(lift_levels(trace, edges, ["in"], ["out"])):
         for (_, target), flows in itertools.groupby(level.flows, key=lambda flow: (flow.source, flow.target)):
             group = list(flows)
-            own = [edges[position] for flow in group for position in flow.edges]
+            crossing = [edges[position] for flow in group for position in flow.edges]
             ref = level.nodes[target].ref
-            arriving = [edge for edge in own if find_ends(edge)[1] == ref] if ref[0] != "out" else []
+            arriving = [edge for edge in crossing if find_ends(edge)[1] == ref] if ref[0] != "out" else []
             if arriving:
                 assert {flow.kind for flow in group} == {classify_edge(edge) for edge in arriving}
-            assert {flow.kind for flow in group} <= {classify_edge(edge) for edge in own}
+            assert {flow.kind for flow in group} <= {classify_edge(edge) for edge in crossing}
 
 
 @given(graphs())
-def test_folding_cuts_no_path(made: tuple[list[Call], list[Edge]]) -> None:
-    trace, edges = made
+def test_folding_keeps_every_path(record: tuple[list[Call], list[Edge]]) -> None:
+    trace, edges = record
     root = lift_levels(trace, edges, ["in"], ["out"])
     above = {node.ref: position for position, node in enumerate(root.nodes)}
 
     def outermost(ref: Ref) -> int:
         return above[ref if ref[0] != "call" else ("call", ref[1].split("/")[0])]
 
-    reach = {position: reached(position, root) for position in range(len(root.nodes))}
+    reach = {position: find_reached(position, root) for position in range(len(root.nodes))}
     for edge in edges:
         source, target = map(outermost, find_ends(edge))
         assert target in reach[source]
 
 
-def reached(start: int, level: Level) -> set[int]:
-    found, left = {start}, [start]
+def find_reached(start: int, level: Level) -> set[int]:
+    nodes, left = {start}, [start]
     while left:
         at = left.pop()
-        new = {flow.target for flow in level.flows if flow.source == at} - found
-        found |= new
+        new = {flow.target for flow in level.flows if flow.source == at} - nodes
+        nodes |= new
         left += new
-    return found
+    return nodes
 
 
-def test_a_mask_argument_has_its_name_where_it_arrives() -> None:
-    made = residual()
-    root = lift_levels(made.trace, made.edges, ["tokens"], ["output"])
+def test_mask_argument_is_named_where_it_arrives() -> None:
+    record = residual()
+    root = lift_levels(record.trace, record.edges, ["tokens"], ["output"])
     block = next(node.level for node in root.nodes if node.name == "block")
     assert block is not None
     outer = [flow for flow in root.flows if root.nodes[flow.source].name == "not_equal"]
@@ -215,12 +217,12 @@ def test_a_mask_argument_has_its_name_where_it_arrives() -> None:
     assert [(flow.kind, flow.edges) for flow in carried] == [("mask", (2, 3, 5))]
 
 
-# Where things stand.
+# Layout.
 
 
 @given(graphs())
-def test_cells_stand_apart_and_lines_go_down_layer_by_layer(made: tuple[list[Call], list[Edge]]) -> None:
-    for level in levels(lift_levels(*made, ["in"], ["out"])):
+def test_cells_do_not_overlap_and_lines_go_down(record: tuple[list[Call], list[Edge]]) -> None:
+    for level in list_levels(lift_levels(*record, ["in"], ["out"])):
         layout = lay_out_level(level)
         assert [cell.node for cell in layout.cells[: len(level.nodes)]] == list(range(len(level.nodes)))
         assert sorted(cell for row in layout.layers for cell in row) == list(range(len(layout.cells)))
@@ -236,7 +238,7 @@ def test_cells_stand_apart_and_lines_go_down_layer_by_layer(made: tuple[list[Cal
                 assert depths == list(range(depths[0], depths[-1] + 1))
 
 
-def test_the_way_of_the_mask_is_straight_and_what_passes_by_stands_beside_it() -> None:
+def test_mask_is_straight_and_other_lines_pass_it() -> None:
     paths = ["attention", "dropout", "add", "norm"]
     edges = [*chain(paths), Edge("tokens", "add", from_input=True)]
     level = lift_levels([call(path, "passes") for path in paths], edges, ["tokens"], ["output"])
@@ -246,11 +248,11 @@ def test_the_way_of_the_mask_is_straight_and_what_passes_by_stands_beside_it() -
     assert lay_out_level(level) == layout
 
 
-def test_a_long_row_of_residual_blocks_goes_straight_down() -> None:
+def test_many_residual_blocks_are_straight() -> None:
     paths, edges, last = ["embedding"], [], "embedding"
     for number in range(20):
         block = [f"{name}_{number}" for name in ("norm", "attention", "dropout", "add")]
-        edges += [Edge(one, two, mask=MASK) for one, two in itertools.pairwise([last, *block])]
+        edges += [Edge(source, target, mask=MASK) for source, target in itertools.pairwise([last, *block])]
         edges.append(Edge(last, block[-1], mask=MASK))
         paths, last = [*paths, *block], block[-1]
     edges = [Edge("tokens", "embedding", from_input=True), *edges, Edge(last, "output", to_output=True, mask=MASK)]
@@ -259,98 +261,98 @@ def test_a_long_row_of_residual_blocks_goes_straight_down() -> None:
     assert layout.slots == 4
 
 
-def test_one_mask_that_many_are_given_is_one_line_with_branches() -> None:
+def test_mask_for_many_calls_is_one_line_with_branches() -> None:
     paths = [f"lstm_{number}" for number in range(6)]
-    given_to = [Edge("not_equal", path, mask=MASK, argument="mask") for path in paths]
-    edges = [Edge("tokens", "not_equal", from_input=True), *chain(paths), *given_to]
+    arguments = [Edge("not_equal", path, mask=MASK, argument="mask") for path in paths]
+    edges = [Edge("tokens", "not_equal", from_input=True), *chain(paths), *arguments]
     layout = lay_out_level(lift_levels([call(path) for path in ("not_equal", *paths)], edges, ["tokens"], ["output"]))
     ways = [route[1:-1] for route in layout.routes if route[0] == 1]
     assert all(longer[: len(way)] == way for way, longer in itertools.pairwise(sorted(ways, key=len)))
 
 
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(1, 9)), min_size=1, max_size=9))
-def test_what_wants_to_stand_in_one_place_is_moved_apart_as_little_as_can_be(wanted: list[tuple[int, int]]) -> None:
-    places, pull = [float(place) for place, _ in wanted], [weight for _, weight in wanted]
-    apart = layouts._apart(places, pull)
-    assert all(right - left > 1 - 1e-9 for left, right in itertools.pairwise(apart))
-    assert layouts._apart(apart, pull) == pytest.approx(apart)
-    shift = sum(weight * abs(to - place) for weight, to, place in zip(pull, apart, places, strict=True))
-    assert shift == pytest.approx(_least_shift(places, pull))
+def test_spread_moves_cells_as_little_as_possible(goals: list[tuple[int, int]]) -> None:
+    places, pull = [float(place) for place, _ in goals], [weight for _, weight in goals]
+    spread = layouts._spread(places, pull)
+    assert all(right - left > 1 - 1e-9 for left, right in itertools.pairwise(spread))
+    assert layouts._spread(spread, pull) == pytest.approx(spread)
+    shift = sum(weight * abs(to - place) for weight, to, place in zip(pull, spread, places, strict=True))
+    assert shift == pytest.approx(find_least_shift(places, pull))
 
 
-def _least_shift(places: list[float], pull: list[int]) -> float:
-    """Return how little weighted places can be moved in all, found by trying."""
-    known = sorted({place - position for position, place in enumerate(places)})
-    best = dict.fromkeys(known, 0.0)
+def find_least_shift(places: list[float], pull: list[int]) -> float:
+    """Return the smallest weighted sum of moves, found by trying all positions."""
+    positions = sorted({place - position for position, place in enumerate(places)})
+    best = dict.fromkeys(positions, 0.0)
     for position, (place, weight) in enumerate(zip(places, pull, strict=True)):
-        lowest = itertools.accumulate((best[at] for at in known), min)
-        best = {at: least + weight * abs(at + position - place) for at, least in zip(known, lowest, strict=True)}
+        lowest = itertools.accumulate((best[at] for at in positions), min)
+        best = {at: least + weight * abs(at + position - place) for at, least in zip(positions, lowest, strict=True)}
     return min(best.values())
 
 
-def test_without_igraph_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_igraph_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "igraph", None)
-    layouts._igraph.cache_clear()
+    layouts._import_igraph.cache_clear()
     with pytest.raises(UsageError, match=r"pip install 'maskcli\[report\]'"):
         render_graph_svg(residual())
     assert render_mermaid(residual()).startswith("flowchart TD\n")
 
 
-# What is folded.
+# Folding.
 
 
-def test_blocks_that_are_alike_are_folded_but_for_the_first() -> None:
-    made = transformer(5, dropping=3)
-    root = lift_levels(made.trace, made.edges, ["tokens"], ["output"])
+def test_repeated_blocks_are_folded() -> None:
+    record = transformer(5, dropping=3)
+    root = lift_levels(record.trace, record.edges, ["tokens"], ["output"])
     assert choose_folds(root, 150) == {"encoder_1": "encoder_0", "encoder_2": "encoder_0", "encoder_4": "encoder_0"}
     assert choose_folds(root, 20) == {f"encoder_{number}": "" for number in range(5)}
-    kept = choose_folds(root, 20, keep_drops=True)
-    assert "encoder_3" not in kept
-    assert len(kept) == 4
-    assert count_visible(root, kept) == 3 + 5 + 13
+    folds = choose_folds(root, 20, keep_drops=True)
+    assert "encoder_3" not in folds
+    assert len(folds) == 4
+    assert count_visible(root, folds) == 3 + 5 + 13
 
 
-def test_what_is_too_deep_is_folded() -> None:
+def test_deep_containers_are_folded() -> None:
     paths = ["a", "a/b", "a/b/c", "a/b/c/d"]
-    made = inspection([call(path) for path in paths], chain(paths[-1:]))
-    root = lift_levels(made.trace, made.edges, ["tokens"], ["output"])
+    record = inspection([call(path) for path in paths], chain(paths[-1:]))
+    root = lift_levels(record.trace, record.edges, ["tokens"], ["output"])
     assert choose_folds(root, 150, deepest=2) == {"a/b/c": ""}
-    assert b"1 call inside, not drawn" in render_graph_svg(made)
+    assert b"1 call inside, not drawn" in render_graph_svg(record)
 
 
 # The picture.
 
 
-def texts(svg: bytes) -> list[str]:
+def list_texts(svg: bytes) -> list[str]:
     return ["".join(text.itertext()) for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]  # noqa: S314
 
 
-def test_the_picture_says_what_each_call_does_and_draws_each_line() -> None:
+def test_picture_has_every_effect_and_line() -> None:
     svg = render_graph_svg(residual())
-    said = texts(svg)
+    labels = list_texts(svg)
     for text in ("tagger.keras", "Embedding  ·  creates the mask", "Add  ·  drops the mask", "attention_mask"):
-        assert text in said
+        assert text in labels
     assert svg == render_graph_svg(residual())
     sizes = [float(size) for size in re.findall(rb'font-size="([\d.]+)"', svg)]
     assert min(sizes) >= 11
     root = ET.fromstring(svg)  # noqa: S314
     lines = [path.get("stroke-dasharray") for path in root.iter("{http://www.w3.org/2000/svg}path") if path.get("d")]
-    assert lines.count("7 5") == 4 + 1  # With the one in the legend.
+    assert lines.count("7 5") == 4 + 1  # Including the one in the legend.
 
 
-def test_a_hundred_calls_are_drawn_in_full_or_as_one_like_another() -> None:
-    said = texts(render_graph_svg(transformer(7, dropping=3)))
-    assert sum(text == "layer_5" for text in said) == 2
-    assert sum(text == "13 calls inside, as in encoder_0" for text in said) == 5
+def test_picture_names_the_block_of_folded_ones() -> None:
+    labels = list_texts(render_graph_svg(transformer(7, dropping=3)))
+    assert sum(text == "layer_5" for text in labels) == 2
+    assert sum(text == "13 calls inside, as in encoder_0" for text in labels) == 5
 
 
-def test_a_picture_of_nothing_is_one() -> None:
-    assert "no calls" not in texts(render_graph_svg(inspection([], [])))
-    assert "input tokens" in texts(render_graph_svg(inspection([], [])))
+def test_picture_without_calls() -> None:
+    assert "no calls" not in list_texts(render_graph_svg(inspection([], [])))
+    assert "input tokens" in list_texts(render_graph_svg(inspection([], [])))
 
 
 @pytest.mark.parametrize("name", [NASTY, "日本語" * 30, "x" * 5000, "\ud800"], ids=["markup", "wide", "long", "half"])
-def test_names_that_are_markup_are_text(name: str) -> None:
+def test_names_with_markup_are_text(name: str) -> None:
     nasty = inspection([call(name, type=name, warning=name)], chain([name]), model=ModelAbout(name, "file", name))
     svg, page, chart = render_graph_svg(nasty), render_graph_html(nasty), render_mermaid(nasty)
     ET.fromstring(svg)  # noqa: S314
@@ -358,7 +360,7 @@ def test_names_that_are_markup_are_text(name: str) -> None:
     for text in (svg.decode(), page, chart):
         assert "<script" not in text
         assert "\x1b" not in text
-    checked(page)
+    parse_page(page)
     assert re.search(r'^  n1\["[^"`|<>{}%]*<br/>[^"`|<>{}%]*<br/>○ no mask"\]:::none$', chart, re.M)
 
 
@@ -366,7 +368,7 @@ def test_names_that_are_markup_are_text(name: str) -> None:
 
 
 class Page(html.parser.HTMLParser):
-    """Reads a page, and checks that what is opened is closed."""
+    """Parse a page, and check that every element is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -389,7 +391,7 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
-def checked(page: str) -> Page:
+def parse_page(page: str) -> Page:
     read = Page()
     read.feed(page)
     assert read.stack == []
@@ -400,9 +402,9 @@ def checked(page: str) -> Page:
     return read
 
 
-def test_the_page_says_everything_without_a_script() -> None:
+def test_page_is_complete_without_a_script() -> None:
     page = render_graph_html(residual())
-    read = checked(page)
+    read = parse_page(page)
     assert page == render_graph_html(residual())
     for text in ("drops the mask", "in (mask lost)", "in (as attention_mask)", "2 of 3 True", "1 × 3 × 4"):
         assert text in read.text
@@ -412,21 +414,27 @@ def test_the_page_says_everything_without_a_script() -> None:
     assert not [tag for tag, _ in read.tags if tag == "script"]
 
 
-def test_each_line_of_the_page_goes_through_cells_that_are_there() -> None:
+def test_page_has_the_flows_of_every_level() -> None:
     page = render_graph_html(transformer(7, dropping=3))
-    flows = [json.loads(str(found["data-mk-flows"])) for _, found in checked(page).tags if "data-mk-flows" in found]
+    flows = [
+        json.loads(str(attributes["data-mk-flows"]))
+        for _, attributes in parse_page(page).tags
+        if "data-mk-flows" in attributes
+    ]
     rows = re.findall(r'<ol class="mk-rows">', page)
     assert len(flows) == len(rows) == 8
     assert sum(len(level) for level in flows) == 9 + 7 * 14
     assert {flow["kind"] for level in flows for flow in level} == {"mask", "plain"}
 
 
-def test_lines_of_the_page_go_from_row_to_row() -> None:
-    outer = checked(
+def test_page_routes_go_from_row_to_row() -> None:
+    outer = parse_page(
         render_graph_html(inspection([call("a"), call("b"), call("c")], [*chain(["a", "b", "c"]), *chain(["c"])]))
     ).tags
-    flows = next(json.loads(str(found["data-mk-flows"])) for _, found in outer if "data-mk-flows" in found)
-    cells = [str(found["style"]) for tag, found in outer if tag == "li" and "style" in found]
+    flows = next(
+        json.loads(str(attributes["data-mk-flows"])) for _, attributes in outer if "data-mk-flows" in attributes
+    )
+    cells = [str(attributes["style"]) for tag, attributes in outer if tag == "li" and "style" in attributes]
     rows = [int(re.findall(r"grid-row:(\d+)", style)[0]) for style in cells]
     assert sorted([rows[cell] for cell in flow["route"]] for flow in flows) == [
         [1, 2],
@@ -437,18 +445,22 @@ def test_lines_of_the_page_go_from_row_to_row() -> None:
     ]
 
 
-def test_where_the_mask_is_dropped_is_open_however_large_the_model() -> None:
-    read = checked(render_graph_html(transformer(30, dropping=20)))
-    boxes = ["open" in found for tag, found in read.tags if tag == "details" and "mk-box" in str(found["class"])]
+def test_page_opens_the_block_that_drops_the_mask() -> None:
+    read = parse_page(render_graph_html(transformer(30, dropping=20)))
+    boxes = [
+        "open" in attributes
+        for tag, attributes in read.tags
+        if tag == "details" and "mk-box" in str(attributes["class"])
+    ]
     assert boxes[20]
     assert sum(boxes) <= 3
 
 
-def test_ids_of_several_graphs_on_one_page_differ() -> None:
-    checked(render_graph_html(residual(), "a") + render_graph_html(residual(), "b"))
+def test_ids_of_two_graphs_on_a_page_differ() -> None:
+    parse_page(render_graph_html(residual(), "a") + render_graph_html(residual(), "b"))
 
 
-def test_style_and_script_can_stand_in_a_page() -> None:
+def test_style_and_script_fit_into_a_page() -> None:
     assert "</" not in STYLE
     assert "</" not in SCRIPT
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", STYLE + SCRIPT)
@@ -457,17 +469,17 @@ def test_style_and_script_can_stand_in_a_page() -> None:
 # Mermaid.
 
 
-def arrows(chart: str) -> list[tuple[str, str]]:
+def list_arrows(chart: str) -> list[tuple[str, str]]:
     nodes = set(re.findall(r"^ +(?:subgraph )?(n\d+)[\[({]", chart, re.M))
-    found: list[tuple[str, str]] = ARROW.findall(chart)
+    arrows: list[tuple[str, str]] = ARROW.findall(chart)
     containers = set(re.findall(r"^ +subgraph (n\d+)", chart, re.M))
-    assert {node for arrow in found for node in arrow} <= nodes - containers
+    assert {node for arrow in arrows for node in arrow} <= nodes - containers
     assert len(re.findall(r"^ +end$", chart, re.M)) == len(containers)
     styled = [int(number) for line in re.findall(r"linkStyle ([\d,]+)", chart) for number in line.split(",")]
-    assert sorted(styled) == list(range(len(found)))
+    assert sorted(styled) == list(range(len(arrows)))
     assert len(chart) < 50_000
-    assert len(found) <= MOST_EDGES
-    return found
+    assert len(arrows) <= MOST_EDGES
+    return arrows
 
 
 def test_mermaid_draws_lines_into_containers() -> None:
@@ -477,8 +489,8 @@ def test_mermaid_draws_lines_into_containers() -> None:
             '  n0(["input tokens"]):::input',
             '  n1["not_equal<br/>Dense<br/>◇ computes a mask"]:::computes',
             '  n2[["embedding<br/>Embedding<br/>✚ creates the mask"]]:::creates',
-            '  subgraph n3["block · Functional · ● uses it"]',
-            '    n4["attention<br/>MultiHeadAttention<br/>● uses it"]:::uses',
+            '  subgraph n3["block · Functional · ● uses the mask"]',
+            '    n4["attention<br/>MultiHeadAttention<br/>● uses the mask"]:::uses',
             '    n5{{"add<br/>Add<br/>✖ drops the mask"}}:::drops',
             "  end",
             '  n6["dense<br/>Dense<br/>○ no mask"]:::none',
@@ -507,54 +519,56 @@ def test_mermaid_draws_lines_into_containers() -> None:
     )
 
 
-def test_what_a_container_makes_in_its_own_code_comes_from_its_port() -> None:
+def test_mermaid_uses_ports_for_own_code() -> None:
     edges = [
-        Edge("tokens", "own", from_input=True),
-        Edge("own", "own/dense"),
-        Edge("own/dense", "own"),
-        Edge("own", "last"),
+        Edge("tokens", "outer", from_input=True),
+        Edge("outer", "outer/dense"),
+        Edge("outer/dense", "outer"),
+        Edge("outer", "last"),
     ]
-    chart = render_mermaid(inspection([call("own"), call("own/dense"), call("last")], edges))
+    chart = render_mermaid(inspection([call("outer"), call("outer/dense"), call("last")], edges))
     names = dict(re.findall(r'^ +(n\d+)\W+"(?:<br/>)?(\w+)', chart, re.M))
-    assert [(names[source], names[target]) for source, target in arrows(chart)] == [
+    assert [(names[source], names[target]) for source, target in list_arrows(chart)] == [
         ("input", "in"), ("in", "dense"), ("dense", "out"), ("out", "last"),
     ]  # fmt: skip
 
 
 @given(graphs())
-def test_mermaid_has_a_node_for_each_end_of_a_line(made: tuple[list[Call], list[Edge]]) -> None:
-    arrows(render_mermaid(inspection(made[0], [dataclasses.replace(edge, from_input=False) for edge in made[1]])))
+def test_mermaid_has_a_node_for_each_end_of_a_line(record: tuple[list[Call], list[Edge]]) -> None:
+    list_arrows(
+        render_mermaid(inspection(record[0], [dataclasses.replace(edge, from_input=False) for edge in record[1]]))
+    )
 
 
-def test_a_large_model_is_folded_until_github_draws_it() -> None:
+def test_mermaid_folds_a_large_model_to_the_limit() -> None:
     chart = render_mermaid(transformer(60, dropping=30))
-    found = arrows(chart)
-    assert len(found) > MOST_EDGES - 30
+    arrows = list_arrows(chart)
+    assert len(arrows) > MOST_EDGES - 30
     opened = re.findall(r'subgraph n\d+\["encoder_(\d+)', chart)
     assert "0" in opened
     assert "30" in opened
     assert "13 calls inside" in chart
 
 
-def test_what_does_not_fit_even_so_is_left_out_in_the_middle() -> None:
+def test_mermaid_leaves_out_calls_in_the_middle() -> None:
     paths = [f"layer_{number}" for number in range(900)]
     chart = render_mermaid(inspection([call(path, "passes") for path in paths], chain(paths)))
-    found = arrows(chart)
+    arrows = list_arrows(chart)
     left_out = int(re.findall(r"⋮<br/>(\d+) left out", chart)[0])
     assert left_out == 902 - 480
-    assert len(found) == MOST_EDGES
+    assert len(arrows) == MOST_EDGES
     assert "layer_0<br/>" in chart
     assert "layer_899<br/>" in chart
     assert "layer_450<br/>" not in chart
 
 
-def test_a_node_is_told_by_where_it_is_and_not_by_its_name_alone() -> None:
+def test_nodes_with_equal_names_are_distinct() -> None:
     same = inspection([call("tokens"), call("output")], chain(["tokens", "output"]))
-    assert arrows(render_mermaid(same)) == [("n0", "n1"), ("n1", "n2"), ("n2", "n3")]
+    assert list_arrows(render_mermaid(same)) == [("n0", "n1"), ("n1", "n2"), ("n2", "n3")]
     assert Node("call", "a/b").name == "b"
 
 
-def test_a_call_that_uses_the_mask_and_loses_it_is_the_one_that_drops_it() -> None:
+def test_call_that_uses_and_loses_the_mask_drops_it() -> None:
     trace = [
         call("embedding", "creates", type="Embedding"),
         call("first", "uses", takes_off=True),
@@ -562,10 +576,10 @@ def test_a_call_that_uses_the_mask_and_loses_it_is_the_one_that_drops_it() -> No
     ]
     edges = [Edge("tokens", "embedding", from_input=True), Edge("embedding", "first", mask=MASK)]
     edges += [Edge("embedding", "second", lost=True), Edge("second", "output", to_output=True, lost=True)]
-    seen = inspection(trace, edges)
-    svg, page, mermaid = render_graph_svg(seen).decode(), render_graph_html(seen), render_mermaid(seen)
-    for drawn in (svg, page, mermaid):
-        assert "uses it, and loses it" in drawn
+    record = inspection(trace, edges)
+    svg, page, mermaid = render_graph_svg(record).decode(), render_graph_html(record), render_mermaid(record)
+    for text in (svg, page, mermaid):
+        assert "uses the mask, then drops it" in text
     assert 'class="mk-node mk-drops"' in page
-    assert "calls behind it lack the mask" in page
+    assert "later calls lack the mask" in page
     assert re.search(r'"first.*:::drops', mermaid)

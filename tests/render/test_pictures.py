@@ -1,4 +1,4 @@
-"""Pictures: standing on their own, as safe as what they are made of is not, and the same each time."""
+"""Pictures: self-contained, safe with any names, and reproducible."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import maskcli
 from maskcli.errors import UsageError
 from maskcli.render import pictures
 from maskcli.render.charts import Figure, attention, batch, leaks, outputs
-from tests.render.test_charts import FIGURES, NASTY, NONE, SMALL, attending, inspection, leak_matrix
+from tests.render.test_charts import FIGURES, NASTY, NONE, SMALL, inspection, leak_matrix, make_attention
 
 pytest.importorskip("vl_convert")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def parsed(figure: Figure) -> ET.Element:
+def parse_svg(figure: Figure) -> ET.Element:
     return ET.fromstring(pictures.render_svg(figure).decode())  # noqa: S314 - made here
 
 
-def texts(root: ET.Element) -> list[str]:
+def list_texts(root: ET.Element) -> list[str]:
     return ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
 
 
@@ -37,73 +37,79 @@ def sample() -> Figure:
     return batch.make_batch_figure(maskcli.pad([[83, 91, 1], [73]]))
 
 
-def test_a_picture_is_white_and_says_what_it_is(sample: Figure) -> None:
-    root = parsed(sample)
+def test_picture_is_white_with_title_and_description(sample: Figure) -> None:
+    root = parse_svg(sample)
     assert root.get("role") == "img"
     assert root.findtext(f"{SVG}title") == sample.title
     assert root.findtext(f"{SVG}desc") == sample.about
-    assert sample.title in texts(root)
-    assert {"83", "91", "73", "timestep", "sample"} <= set(texts(root))
+    assert sample.title in list_texts(root)
+    assert {"83", "91", "73", "timestep", "sample"} <= set(list_texts(root))
     (ground,) = [child for child in root if child.tag == f"{SVG}rect"]
     assert (ground.get("fill"), ground.get("width")) == ("white", root.get("width"))
 
 
-def test_pictures_say_which_sample_they_show() -> None:
+def test_title_names_sample_and_feature() -> None:
     values = np.zeros((3, 6, 4))
-    assert "Output of lstm, sample 2, feature 3" in texts(parsed(outputs.make_figure(inspection(SMALL, values), 2, 3)))
-    assert "Output of lstm, sample 1" in texts(parsed(outputs.make_figure(inspection(None, values[:, 0]), 1)))
-    assert "What each padded timestep moves in y, sample 2" in texts(parsed(leaks.make_figure(leak_matrix(SMALL), 2)))
-    assert any(text.endswith(", sample 1") for text in texts(parsed(attention.make_figure(attending(SMALL), 1))))
+    assert "Output of lstm, sample 2, feature 3" in list_texts(
+        parse_svg(outputs.make_figure(inspection(SMALL, values), 2, 3))
+    )
+    assert "Output of lstm, sample 1" in list_texts(parse_svg(outputs.make_figure(inspection(None, values[:, 0]), 1)))
+    assert "Effect of each padded timestep on y, sample 2" in list_texts(
+        parse_svg(leaks.make_figure(leak_matrix(SMALL), 2))
+    )
+    assert any(
+        text.endswith(", sample 1") for text in list_texts(parse_svg(attention.make_figure(make_attention(SMALL), 1)))
+    )
 
 
-def test_names_are_text_and_nothing_else() -> None:
+def test_names_with_markup_are_text() -> None:
     for figure in (
         outputs.make_figure(inspection(SMALL, np.zeros((3, 6, 4)), call=NASTY)),
         leaks.make_figure(leak_matrix(SMALL, output=NASTY)),
-        attention.make_figure(attending(SMALL, call=NASTY, type=NASTY)),
+        attention.make_figure(make_attention(SMALL, call=NASTY, type=NASTY)),
     ):
-        root = parsed(figure)
+        root = parse_svg(figure)
         assert not list(root.iter("script"))
         assert not list(root.iter(f"{SVG}script"))
-        assert any("<script>alert(1)</script>\"'&`|" in text for text in texts(root))
+        assert any("<script>alert(1)</script>\"'&`|" in text for text in list_texts(root))
         pictures.render_png(figure)
 
 
-def test_a_long_title_is_cut() -> None:
-    root = parsed(leaks.make_figure(leak_matrix(SMALL, output="block/" * 100)))
-    assert max(map(len, texts(root))) < 120
+def test_long_title_is_shortened() -> None:
+    root = parse_svg(leaks.make_figure(leak_matrix(SMALL, output="block/" * 100)))
+    assert max(map(len, list_texts(root))) < 120
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3.5])
-def test_a_png_has_the_size_of_the_svg(sample: Figure, scale: float) -> None:
+def test_png_has_the_size_of_the_svg(sample: Figure, scale: float) -> None:
     png = pictures.render_png(sample, scale)
-    root = parsed(sample)
+    root = parse_svg(sample)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     size = struct.unpack(">II", png[16:24])
     assert size == pytest.approx([scale * float(root.get(side) or 0) for side in ("width", "height")], abs=2)
 
 
-def test_ids_are_of_one_picture_alone() -> None:
+def test_ids_are_unique_across_pictures() -> None:
     ids: list[str] = []
     for name, figure in FIGURES.items():
         if name in NONE:
             continue
         assert figure is not None
         svg = pictures.render_svg(figure).decode()
-        own = re.findall(r' id="([^"]+)"', svg)
-        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(own)
-        ids += own
+        svg_ids = re.findall(r' id="([^"]+)"', svg)
+        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(svg_ids)
+        ids += svg_ids
     assert len(ids) > 10
-    assert len({one.rsplit("-", 1)[0] for one in ids}) > 5
+    assert len({name.rsplit("-", 1)[0] for name in ids}) > 5
 
 
-def test_the_specification_is_left_as_it_was(sample: Figure) -> None:
+def test_drawing_keeps_the_specification(sample: Figure) -> None:
     before = json.dumps(sample.spec)
     pictures.render_png(sample)
     assert json.dumps(sample.spec) == before
 
 
-def test_the_scripts_of_a_page_are_whole() -> None:
+def test_page_scripts_are_complete() -> None:
     bundle = pictures.bundle_scripts()
     assert "</script" not in bundle.lower()
     assert len(bundle) < 1_000_000
@@ -115,15 +121,15 @@ def test_the_scripts_of_a_page_are_whole() -> None:
 @pytest.mark.parametrize(
     "draw", [pictures.bundle_scripts, pictures.check_vl_convert, lambda: pictures.convert_svg_to_png(b"<svg/>")]
 )
-def test_without_vl_convert_it_says_what_to_install(draw: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_vl_convert_names_the_package(draw: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
+    def fail_to_import(name: str, *args: Any, **kwargs: Any) -> Any:
         if name == "vl_convert":
             raise ModuleNotFoundError(name)
         return real(name, *args, **kwargs)
 
     monkeypatch.delitem(sys.modules, "vl_convert", raising=False)
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setattr(builtins, "__import__", fail_to_import)
     with pytest.raises(UsageError, match=r"pip install 'maskcli\[report\]'"):
         draw()

@@ -1,4 +1,4 @@
-"""Charts as Vega-Lite specifications, one file a chart; ``maskcli.render.pictures`` makes SVG and PNG of them."""
+"""Charts as Vega-Lite specifications, one file per chart; ``maskcli.render.pictures`` draws them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 Spec = dict[str, Any]
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What no XML may hold, or what is no text."""
+"""Characters that XML forbids."""
 LONGEST = 40
-"""Characters of a name in a chart."""
+"""Most characters of a name in a chart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +18,11 @@ class Figure:
     """A chart, not yet drawn.
 
     Attributes:
-        name: of its file, such as ``batch``.
-        title: in a few words.
-        about: a sentence or two for those who cannot see it: what is shown, and the main numbers.
-        spec: in Vega-Lite, without data from elsewhere; its title holds no more than what was left out. Its parameters
-            ``sample`` and ``feature`` are bound to inputs where there is a choice.
+        name: stem of its file, such as ``batch``.
+        title: a few words.
+        about: description for readers who cannot see the chart, with the main numbers.
+        spec: Vega-Lite specification without external data. Its title lists only parts that are not drawn. If there
+            is a choice, its parameters ``sample`` and ``feature`` are bound to inputs.
     """
 
     name: str
@@ -32,6 +32,6 @@ class Figure:
 
 
 def make_chart_name(name: str) -> str:
-    """Return a name that a user chose as a chart can show it: cut in the middle, without control characters."""
+    """Return a user's name for a chart: shortened, without control characters."""
     name = CONTROL.sub("\N{REPLACEMENT CHARACTER}", name)
     return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-LONGEST // 2 :]}"

@@ -1,8 +1,6 @@
-"""The attention mask: which query may look at which key, and how much it does."""
+"""The chart of an attention mask: queries by keys, with the attention weights."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,181 +9,160 @@ from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
-    GROUND,
-    STRIP_FIELD,
     Axis,
     encode_numbers,
+    encode_padding,
+    list_entries,
     make_axis,
     make_cell_layers,
-    make_choice_expression,
+    make_cell_view,
+    make_choice_transform,
     make_flatten_transform,
-    make_frame,
     make_number_filter,
+    make_selected_view,
     make_selection,
     make_strip,
-    make_strip_transform,
     make_text_expression,
+    select_occurring,
 )
 from maskcli.render.charts.looks import (
     COUNTED,
     GREEN,
     NOT_FINITE,
     PADDING,
-    SEPARATE_SCALES,
     VALID,
     CellStyle,
     LegendEntry,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_ramp,
     make_rgba,
 )
 from maskcli.render.numbers import format_count, format_percent
 
 SIDE = 72
-"""Queries or keys that are drawn at most."""
-ALLOWED = CellStyle(make_rgba(GREEN, 0.45))
-LOOKS: dict[int, CellStyle] = {0: ALLOWED, 1: PADDING, 2: COUNTED, 3: NOT_FINITE}
-WHAT = ("allowed", "blocked", "allowed, though the key is padding", "allowed; its weight is no number")
-KINDS = ("valid", "padding")
+"""Most queries or keys on a side."""
+ALLOWED, BLOCKED, TO_PADDING, NO_NUMBER = range(4)
+"""Kinds of cells."""
+LOOKS: dict[int, CellStyle] = {
+    ALLOWED: CellStyle(make_rgba(GREEN, 0.45)),
+    BLOCKED: PADDING,
+    TO_PADDING: COUNTED,
+    NO_NUMBER: NOT_FINITE,
+}
+KINDS = ("allowed", "blocked", "allowed, though the key is padding", "allowed; its weight is NaN or infinite")
+"""Label of each kind of cell in the tooltip."""
+TIMESTEPS = ("padding", "valid")
 
 
 def make_figure(attention: AttentionMask, sample: int = 0) -> Figure:
-    """Return the figure of an attention mask; ``sample`` is the one that is shown first."""
+    """Return the figure of an attention mask; ``sample`` is selected first."""
     samples, queries, keys = attention.mask.shape
     across = make_axis("key", keys, limit=SIDE, room=760)
     down = make_axis("query", queries, limit=SIDE, room=760, most=min(26, across.step))
-    kind = _kinds(attention)
-    views = [*make_chart_legend(_entries(attention, kind), across.pixels), _view(attention, kind, across, down)]
-    about = _about(attention, kind)
+    kinds = _classify_cells(attention)
+    texts = dict(enumerate((*KINDS[:NO_NUMBER], "NaN or infinite weight")))
+    entries = list_entries(LOOKS, texts, kinds)
+    if attention.queries is not None or attention.keys is not None:
+        entries += [LegendEntry(VALID, "at the edge: valid"), LegendEntry(PADDING, "at the edge: padding")]
+    views = [*make_chart_legend(entries, across.pixels), _make_view(attention, kinds, across, down)]
+    about = _describe(attention)
     causal = ", causal" if attention.causal else ""
-    kind_of = f"{make_chart_name(attention.type)}, {format_count(attention.heads, 'head')}{causal}"
-    title = f"Attention of {make_chart_name(attention.call)} ({kind_of})"
-    spec = assemble_spec(views, about, [down.note, across.note], [make_selection(samples, sample)])
-    return Figure("attention", title, about, spec)
+    layer = f"{make_chart_name(attention.type)}, {format_count(attention.heads, 'head')}{causal}"
+    title = f"Attention of {make_chart_name(attention.call)} ({layer})"
+    notes, params = [down.note, across.note], [make_selection(samples, sample)]
+    return assemble_figure("attention", title, about, views, notes, params)
 
 
-def _kinds(attention: AttentionMask) -> NDArray[np.int8]:
-    """Return what each cell is, ``(samples, queries, keys)``."""
-    kind = np.where(attention.mask, 0, 1)
+def _classify_cells(attention: AttentionMask) -> NDArray[np.int8]:
+    """Return the kind of each cell, ``(samples, queries, keys)``."""
+    kinds = np.where(attention.mask, ALLOWED, BLOCKED)
     if attention.keys is not None:
-        queries = _known(attention.queries, attention.mask.shape[:2])
-        kind[attention.mask & queries[:, :, None] & ~attention.keys[:, None, :]] = 2
+        queries = _fill_unknown(attention.queries, attention.mask.shape[:2])
+        kinds[attention.mask & queries[:, :, None] & ~attention.keys[:, None, :]] = TO_PADDING
     if attention.weights is not None:
-        kind[attention.mask & ~np.isfinite(attention.weights)] = 3
-    return kind.astype(np.int8)
+        kinds[attention.mask & ~np.isfinite(attention.weights)] = NO_NUMBER
+    return kinds.astype(np.int8)
 
 
-def _known(valid: Bools | None, shape: tuple[int, ...]) -> Bools:
-    """Return what is known of padding, or that all is valid."""
+def _fill_unknown(valid: Bools | None, shape: tuple[int, ...]) -> Bools:
+    """Return the valid timesteps, all of them if padding is unknown."""
     return np.ones(shape, bool) if valid is None else valid
 
 
-def _view(attention: AttentionMask, kind: NDArray[np.int8], across: Axis, down: Axis) -> Spec:
-    found = {is_: look for is_, look in LOOKS.items() if (kind == is_).any()}
-    picked: list[Spec] = [{"filter": "datum.sample === sample"}]
-    main = {
-        "transform": [*picked, *_transform(across, down, attention.weights is not None)],
-        "encoding": {
-            "x": across.channel(orient="top", **_aside(attention.keys)),
-            "y": down.channel(**_aside(attention.queries)),
-            "tooltip": _tooltip(attention),
-        },
-        "layer": make_cell_layers(across, down, found, _heat(attention, kind)),
-        "resolve": SEPARATE_SCALES,
-    }
-    known = ((down, "left", attention.queries, "queries"), (across, "top", attention.keys, "keys"))
-    strips = [
-        make_strip(along, side, STRIP_FIELD, [*picked, *make_strip_transform(along, field, KINDS)])
-        for along, side, valid, field in known
-        if valid is not None
+def _make_view(attention: AttentionMask, kinds: NDArray[np.int8], across: Axis, down: Axis) -> Spec:
+    """Return the view of the cells, with strips that mark padding where it is known."""
+    tooltip = {"query": "query", "key": "key", "what": "it is"}
+    arrays = ["kind"]
+    texts = []
+    if attention.queries is not None:
+        tooltip["of_query"] = "the query is"
+    if attention.keys is not None:
+        tooltip["of_key"] = "the key is"
+    if attention.weights is not None:
+        tooltip["text"] = "weight"
+        arrays.append("weight")
+        texts = [make_number_filter("weight", "amount"), make_text_expression("weight", "text")]
+    transform = [
+        *make_flatten_transform(down, "queries", *arrays),
+        *make_flatten_transform(across, "keys", *arrays),
+        *texts,
+        make_choice_transform("kind", KINDS, "what"),
+        make_choice_transform("queries", TIMESTEPS, "of_query"),
+        make_choice_transform("keys", TIMESTEPS, "of_key"),
     ]
-    return {
-        "data": {"values": _data(attention, kind, across, down)},
-        **make_frame(across, down),
-        "view": GROUND,
-        "layer": [main, *strips],
-    }
+    layers = make_cell_layers(across, down, select_occurring(LOOKS, kinds), _make_heat(attention, kinds))
+    view = make_cell_view(across, down, layers, tooltip, transform)
+    strips = []
+    # The offset leaves room for the strip between the axis and the cells.
+    if attention.queries is not None:
+        view["encoding"]["y"]["axis"]["offset"] = 14
+        strips.append(make_strip(down, "left", "queries", TIMESTEPS))
+    if attention.keys is not None:
+        view["encoding"]["x"]["axis"]["offset"] = 14
+        strips.append(make_strip(across, "top", "keys", TIMESTEPS))
+    return make_selected_view(view, _list_data(attention, kinds, across, down), strips)
 
 
-def _aside(valid: Bools | None) -> Spec:
-    """Return the room between an axis and the cells for the strip that says what is padding."""
-    return {} if valid is None else {"offset": 14}
-
-
-def _data(attention: AttentionMask, kind: NDArray[np.int8], across: Axis, down: Axis) -> list[Spec]:
+def _list_data(attention: AttentionMask, kinds: NDArray[np.int8], across: Axis, down: Axis) -> list[Spec]:
     """Return a datum for each sample, with an array over the keys for each query."""
-    queries, keys = (
-        _known(valid, attention.mask.shape[:1] + attention.mask.shape[axis : axis + 1])
-        for axis, valid in ((1, attention.queries), (2, attention.keys))
-    )
-    weights = attention.weights
-    return [
-        {
+    samples, count_queries, count_keys = attention.mask.shape
+    queries = _fill_unknown(attention.queries, (samples, count_queries))
+    keys = _fill_unknown(attention.keys, (samples, count_keys))
+    data: list[Spec] = []
+    for row in range(samples):
+        datum: Spec = {
             "sample": row,
-            "queries": (~queries[row, down.at]).astype(int).tolist(),
-            "keys": (~keys[row, across.at]).astype(int).tolist(),
-            "kind": [kind[row, at, across.at].tolist() for at in down.at],
-            **({} if weights is None else {"weight": [encode_numbers(weights[row, at, across.at]) for at in down.at]}),
+            "queries": encode_padding(queries[row, down.at]),
+            "keys": encode_padding(keys[row, across.at]),
+            "kind": [kinds[row, at, across.at].tolist() for at in down.at],
         }
-        for row in range(len(kind))
-    ]
+        if attention.weights is not None:
+            datum["weight"] = [encode_numbers(attention.weights[row, at, across.at]) for at in down.at]
+        data.append(datum)
+    return data
 
 
-def _transform(across: Axis, down: Axis, weighted: bool) -> list[Spec]:
-    """Return what takes apart the queries, and then the keys of each."""
-    parts = ["kind", "weight"] if weighted else ["kind"]
-    return [
-        *make_flatten_transform(down, "queries", *parts),
-        *make_flatten_transform(across, "keys", *parts),
-        *([make_number_filter("weight", "amount"), make_text_expression("weight", "text")] if weighted else []),
-        {"calculate": make_choice_expression("datum.kind", WHAT), "as": "what"},
-        {"calculate": make_choice_expression("datum.queries", KINDS), "as": "of_query"},
-        {"calculate": make_choice_expression("datum.keys", KINDS), "as": "of_key"},
-    ]
-
-
-def _tooltip(attention: AttentionMask) -> list[Spec]:
-    titles = {"query": "query", "key": "key", "what": "it is"}
-    titles |= {"of_query": "the query is"} if attention.queries is not None else {}
-    titles |= {"of_key": "the key is"} if attention.keys is not None else {}
-    titles |= {"text": "weight"} if attention.weights is not None else {}
-    return [{"field": field, "title": title} for field, title in titles.items()]
-
-
-def _heat(attention: AttentionMask, kind: NDArray[np.int8]) -> dict[int, Spec]:
-    """Return the colour of what is allowed, by its weight; of padding that is, the same."""
+def _make_heat(attention: AttentionMask, kinds: NDArray[np.int8]) -> dict[int, Spec]:
+    """Return the fill by weight of allowed cells, the same for keys that are padding."""
     if attention.weights is None:
         return {}
-    seen = attention.weights[attention.mask & np.isfinite(attention.weights)]
-    high = float(seen.max(initial=0.0)) or 1.0
+    weights = attention.weights[attention.mask & np.isfinite(attention.weights)]
+    scale = {"domain": [0, float(weights.max(initial=0.0)) or 1.0], "range": make_ramp(GREEN)}
     title = "weight" if attention.heads == 1 else f"weight, the mean over {attention.heads} heads"
-    keys = [make_gradient_legend(title), None]
-    fill = {"field": "amount", "type": "quantitative", "scale": {"domain": [0, high], "range": make_ramp(GREEN)}}
-    return {is_: fill | {"legend": keys.pop(0)} for is_ in (0, 2) if (kind == is_).any()}
+    allowed = [kind for kind in (ALLOWED, TO_PADDING) if (kinds == kind).any()]
+    # Both kinds share one legend, at the first one.
+    titles = [title, ""]
+    return {kind: make_heat_fill("amount", scale, text) for kind, text in zip(allowed, titles, strict=False)}
 
 
-def _entries(attention: AttentionMask, kind: NDArray[np.int8]) -> list[LegendEntry]:
-    counts = np.bincount(kind.ravel(), minlength=4)
-    texts = ("allowed", "blocked", "allowed, though the key is padding", "NaN or infinite weight")
-    entries = [LegendEntry(LOOKS[is_], text) for is_, text in enumerate(texts) if counts[is_]]
-    return entries + _beside(attention)
-
-
-def _beside(attention: AttentionMask) -> list[LegendEntry]:
-    """Return what the strips along the axes mean."""
-    if attention.queries is None and attention.keys is None:
-        return []
-    return [LegendEntry(VALID, "at the edge: valid"), LegendEntry(PADDING, "at the edge: padding")]
-
-
-def _about(attention: AttentionMask, kind: NDArray[Any]) -> str:
+def _describe(attention: AttentionMask) -> str:
+    _, queries, keys = attention.mask.shape
     allowed = float(attention.mask.mean()) if attention.mask.size else 0.0
-    grid = (
-        f"{format_count(kind.shape[1], 'query').replace('querys', 'queries')} by {format_count(kind.shape[2], 'key')}"
-    )
-    shown = f"Grid of {grid}: {format_percent(allowed)} of the pairs are allowed, the others blocked"
+    noun = "query" if queries == 1 else "queries"
+    grid = f"Grid of {queries:,} {noun} by {format_count(keys, 'key')}"
+    about = f"{grid}: {format_percent(allowed)} of the pairs are allowed, the rest blocked."
     if attention.to_padding is None:
-        return f"{shown}."
-    return f"{shown}. Valid queries give padding at most {format_percent(attention.to_padding)} of their attention."
+        return about
+    return f"{about} Valid queries give padding at most {format_percent(attention.to_padding)} of their attention."

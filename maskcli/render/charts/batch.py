@@ -1,4 +1,4 @@
-"""The padded batch, sample by timestep: what each timestep holds, and what is padding."""
+"""The chart of a padded batch: samples by timesteps, with values, padding and mask."""
 
 from __future__ import annotations
 
@@ -13,198 +13,145 @@ from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
-    Axis,
-    classify_timesteps,
     encode_numbers,
+    list_entries,
     make_axis,
     make_cell_layers,
-    make_choice_expression,
+    make_cell_view,
+    make_choice_transform,
     make_flatten_transform,
-    make_frame,
     make_number_filter,
     make_row_axis,
     make_text_expression,
+    select_occurring,
 )
 from maskcli.render.charts.looks import (
     BLUE,
-    COUNTED,
-    HIDDEN,
     LETTER,
-    NOT_FINITE,
-    PADDING,
-    SEPARATE_SCALES,
-    VALID,
-    CellStyle,
-    LegendEntry,
-    assemble_spec,
+    STYLES,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_ramp,
 )
 from maskcli.render.numbers import format_count
+from maskcli.render.timesteps import TimestepKind, find_timestep_kinds
 from maskcli.render.views.outputs import convert_ids, has_timesteps
 
-LOOKS: dict[int, CellStyle] = {0: VALID, 1: PADDING, 2: HIDDEN, 3: COUNTED, 4: NOT_FINITE}
-IS = ("valid", "padding", "valid", "padding", "valid")
-MASK_LABELS = ("True: counts", "False: masked", "False: masked", "True: counts", "True: counts")
+VALIDITY = ("padding", "valid", "valid", "padding", "valid")
+"""Label of each kind of timestep, without the mask."""
+MASK_LABELS = ("False: masked", "True: counts", "False: masked", "True: counts", "True: counts")
+"""Value of the mask at each kind of timestep."""
 
 
 def make_batch_figure(batch: PaddedBatch) -> Figure:
-    """Return the figure of a batch that no model has seen."""
-    about = f"{batch.layout.dtype}, padding {batch.layout.padding}"
-    return _figure(batch.tokens, "token", batch.mask, None, batch.layout.value, f"Padded batch ({about})")
+    """Return the figure of a batch without a model."""
+    title = f"Padded batch ({batch.layout.dtype}, padding {batch.layout.padding})"
+    return _make_figure(batch.tokens, "token", batch.mask, None, batch.layout.value, title)
 
 
 def make_inspection_figure(inspection: Inspection) -> Figure | None:
-    """Return the figure of what went in, beside the mask that the model's mask source made of it; None without time."""
-    given = inspection.primary
-    if given is None or given.valid is None:
+    """Return the figure of the main input and its mask.
+
+    Returns None if the input has no timesteps.
+    """
+    primary = inspection.primary
+    if primary is None or primary.valid is None:
         return None
-    mask = inspection.mask if has_timesteps(inspection.mask, given.valid) else None
-    other = "the mask has another shape" if inspection.mask is not None else "there is no mask"
-    named = f" of {make_chart_name(given.name)}" if len(inspection.inputs) > 1 else ""
-    title = f"{_what(given)} and mask{named}" if mask is not None else f"{_what(given)} and padding{named}; {other}"
-    return _figure(*_shown(given), given.valid, mask, given.padding, title)
+    name = f" of {make_chart_name(primary.name)}" if len(inspection.inputs) > 1 else ""
+    if has_timesteps(inspection.mask, primary.valid):
+        return _make_input_figure(primary, primary.valid, inspection.mask, f"and mask{name}")
+    reason = "there is no mask" if inspection.mask is None else "the mask has another shape"
+    return _make_input_figure(primary, primary.valid, None, f"and padding{name}; {reason}")
 
 
 def make_further_figures(inspection: Inspection) -> list[Figure]:
-    """Return the figures of the other inputs that have timesteps; whose mask they get is not known."""
-    others = (given for given in inspection.inputs if given is not inspection.primary)
-    return [_unseen(given, given.valid) for given in others if given.valid is not None]
-
-
-def _unseen(given: ModelInput, valid: Bools) -> Figure:
-    title = f"{_what(given)} and padding of {make_chart_name(given.name)}"
-    return _figure(*_shown(given), valid, None, given.padding, title)
-
-
-def _shown(given: ModelInput) -> tuple[NDArray[Any], str]:
-    """Return what is drawn of an input, and what it is called."""
-    return (convert_ids(given), "token") if given.kind == "ids" else (_norms(given), "L2 norm")
-
-
-def _what(given: ModelInput) -> str:
-    return "Tokens" if given.kind == "ids" else "Vectors"
-
-
-def _norms(given: ModelInput) -> NDArray[Any]:
-    """Return the L2 norm of the features of each timestep, ``(batch, timesteps)``."""
-    assert given.valid is not None  # noqa: S101 - an input without timesteps is not shown
-    values = given.values.astype(np.float64).reshape(*given.valid.shape, -1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        norms: NDArray[Any] = np.sqrt((values**2).sum(axis=-1))
-    return norms
-
-
-def _figure(values: NDArray[Any], noun: str, valid: Bools, mask: Bools | None, padding: int, title: str) -> Figure:
-    """Return the figure of ``(batch, timesteps)`` of each."""
-    kind = classify_timesteps(valid, mask)
-    if values.dtype.kind == "f":
-        kind[valid & ~np.isfinite(values)] = 4
-    counts = np.bincount(kind.ravel(), minlength=5).tolist()
-    across = make_axis("timestep", valid.shape[1], most=_widest(values, noun))
-    down = make_row_axis(across, "sample", valid.shape[0])
-    about = _about(valid, mask, counts)
-    text = _text(values, noun, across, down)
-    main: Spec = {
-        "data": {"values": _data(values, kind, across, down)},
-        "transform": _transform(across, mask is not None),
-        **make_frame(across, down),
-        "encoding": {
-            "x": across.channel(orient="top"),
-            "y": down.channel(),
-            "tooltip": _tooltip(noun, mask is not None),
-        },
-        "layer": [*make_cell_layers(across, down, _of_those(LOOKS, counts), _heat(noun, counts, bool(text))), *text],
-        "resolve": SEPARATE_SCALES,
-    }
-    spec = assemble_spec(
-        [*make_chart_legend(_entries(counts, mask, padding, noun), across.pixels), main],
-        about,
-        [down.note, across.note],
-    )
-    return Figure("batch", title, about, spec)
-
-
-def _widest(values: NDArray[Any], noun: str) -> int:
-    """Return the pixels of a cell in which the longest token has room."""
-    return 28 if noun != "token" else max(28, min(64, _text_width(values)))
-
-
-def _text_width(values: NDArray[Any]) -> int:
-    return round(LETTER * max(len(str(values.min(initial=0))), len(str(values.max(initial=0))))) + 6
-
-
-def _data(values: NDArray[Any], kind: NDArray[np.int8], across: Axis, down: Axis) -> list[Spec]:
-    """Return a datum for each sample that is drawn, with arrays over the timesteps that are."""
+    """Return the figures of the other inputs with timesteps, without a mask."""
     return [
-        {"sample": row, "value": encode_numbers(values[row, across.at]), "kind": kind[row, across.at].tolist()}
-        for row in down.at
+        _make_input_figure(further, further.valid, None, f"and padding of {make_chart_name(further.name)}")
+        for further in inspection.inputs
+        if further is not inspection.primary and further.valid is not None
     ]
 
 
-def _transform(across: Axis, masked: bool) -> list[Spec]:
-    return [
+def _make_input_figure(model_input: ModelInput, valid: Bools, mask: Bools | None, subject: str) -> Figure:
+    if model_input.kind == "ids":
+        return _make_figure(convert_ids(model_input), "token", valid, mask, model_input.padding, f"Tokens {subject}")
+    vectors = model_input.values.astype(np.float64).reshape(*valid.shape, -1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = np.sqrt((vectors**2).sum(axis=-1))
+    return _make_figure(norms, "L2 norm", valid, mask, model_input.padding, f"Vectors {subject}")
+
+
+def _make_figure(values: NDArray[Any], noun: str, valid: Bools, mask: Bools | None, padding: int, title: str) -> Figure:
+    """Return the figure of values, validity and mask, ``(batch, timesteps)`` each."""
+    kinds = find_timestep_kinds(valid, mask)
+    if values.dtype.kind == "f":
+        kinds[valid & ~np.isfinite(values)] = TimestepKind.NOT_FINITE
+    counts = np.bincount(kinds.ravel(), minlength=len(TimestepKind)).tolist()
+    widest = _measure_token(values) if noun == "token" else 0
+    across = make_axis("timestep", valid.shape[1], most=max(28, min(64, widest)))
+    down = make_row_axis(across, "sample", valid.shape[0])
+    room = noun == "token" and across.step >= widest and down.step >= 14
+    # Cells that show their token need no colour legend.
+    legend = "" if room else {"token": "token id"}.get(noun, noun)
+    fill = make_heat_fill("amount", {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}, legend)
+    heat = select_occurring({TimestepKind.VALID: fill}, kinds)
+    layers = make_cell_layers(across, down, select_occurring(STYLES, kinds), heat)
+    if room:
+        layers.append(_make_text_layer())
+    tooltip = {"sample": "sample", "timestep": "timestep", "text": noun, "what": "it is"}
+    transform = [
         *make_flatten_transform(across, "value", "kind"),
         make_number_filter("value", "amount"),
         make_text_expression("value", "text"),
-        {"calculate": make_choice_expression("datum.kind", IS), "as": "what"},
-        *([{"calculate": make_choice_expression("datum.kind", MASK_LABELS), "as": "told"}] if masked else []),
+        make_choice_transform("kind", VALIDITY, "what"),
     ]
-
-
-def _tooltip(noun: str, masked: bool) -> list[Spec]:
-    titles = {"sample": "sample", "timestep": "timestep", "text": noun, "what": "it is"}
-    titles |= {"told": "the mask"} if masked else {}
-    return [{"field": field, "title": title} for field, title in titles.items()]
-
-
-def _heat(noun: str, counts: list[int], written: bool) -> dict[int, Spec]:
-    """Return the colour of what counts, by how large it is."""
-    key = None if written else make_gradient_legend("token id" if noun == "token" else noun)
-    scale = {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}
-    fill = {"field": "amount", "type": "quantitative", "scale": scale, "legend": key}
-    return {0: fill} if counts[0] else {}
-
-
-def _of_those(looks: dict[int, CellStyle], counts: list[int]) -> dict[int, CellStyle]:
-    return {kind: look for kind, look in looks.items() if counts[kind]}
-
-
-def _text(values: NDArray[Any], noun: str, across: Axis, down: Axis) -> list[Spec]:
-    """Return the layer of tokens, where they have room; padding has none, which its legend tells once."""
-    if noun != "token" or across.step < _text_width(values) or down.step < 14:
-        return []
-    return [
-        {
-            "transform": [{"filter": "datum.kind === 0 || datum.kind === 2"}],
-            "mark": "text",
-            "encoding": {"text": {"field": "text"}},
-        }
+    if mask is not None:
+        tooltip["mask"] = "the mask"
+        transform.append(make_choice_transform("kind", MASK_LABELS, "mask"))
+    data = [
+        {"sample": row, "value": encode_numbers(values[row, across.at]), "kind": kinds[row, across.at].tolist()}
+        for row in down.at
     ]
+    view = {"data": {"values": data}, **make_cell_view(across, down, layers, tooltip, transform)}
+    entries = list_entries(STYLES, _label_kinds(counts, mask, padding, noun), kinds)
+    about = _describe(valid, mask, counts)
+    views = [*make_chart_legend(entries, across.pixels), view]
+    return assemble_figure("batch", title, about, views, [down.note, across.note])
 
 
-def _entries(counts: list[int], mask: Bools | None, padding: int, noun: str) -> list[LegendEntry]:
-    real = "token" if noun == "token" else "timestep"
-    padded = f"padding (id {padding})" if noun == "token" else "padding"
-    told = ", masked" if mask is not None else ""
-    texts = {
-        0: f"{format_count(counts[0], real)}{' that count' if mask is not None else ''}",
-        1: f"{counts[1]:,} {padded}{told}",
-        2: f"{counts[2]:,} real, but masked",
-        3: f"{counts[3]:,} {padded} that the mask misses",
-        4: f"{counts[4]:,} NaN or infinite",
+def _measure_token(values: NDArray[Any]) -> int:
+    """Return the pixels of the longest token."""
+    return round(LETTER * max(len(str(values.min(initial=0))), len(str(values.max(initial=0))))) + 6
+
+
+def _make_text_layer() -> Spec:
+    """Return the layer of tokens. Padding gets none: the legend names its id."""
+    valid = f"datum.kind === {TimestepKind.VALID} || datum.kind === {TimestepKind.HIDDEN}"
+    return {"transform": [{"filter": valid}], "mark": "text", "encoding": {"text": {"field": "text"}}}
+
+
+def _label_kinds(counts: list[int], mask: Bools | None, padding: int, noun: str) -> dict[int, str]:
+    """Return the label of each kind in the legend, with its count."""
+    real, padded = "timestep", "padding"
+    if noun == "token":
+        real, padded = "token", f"padding (id {padding})"
+    valid, hidden, unmasked, not_finite = (counts[kind] for kind in list(TimestepKind)[1:])
+    counting, masked = (" that count", ", masked") if mask is not None else ("", "")
+    return {
+        TimestepKind.VALID: f"{format_count(valid, real)}{counting}",
+        TimestepKind.PADDING: f"{counts[TimestepKind.PADDING]:,} {padded}{masked}",
+        TimestepKind.HIDDEN: f"{hidden:,} valid, but masked",
+        TimestepKind.COUNTED: f"{unmasked:,} {padded}, not masked",
+        TimestepKind.NOT_FINITE: f"{not_finite:,} NaN or infinite",
     }
-    return [LegendEntry(LOOKS[kind], text) for kind, text in texts.items() if counts[kind]]
 
 
-def _about(valid: Bools, mask: Bools | None, counts: list[int]) -> str:
-    samples, timesteps = valid.shape
-    shown = (
-        f"Heat map of {format_count(samples, 'sample')} by {format_count(timesteps, 'timestep')}: "
-        f"{int(valid.sum()):,} valid and "
-        f"{int((~valid).sum()):,} padding."
-    )
+def _describe(valid: Bools, mask: Bools | None, counts: list[int]) -> str:
+    grid = " by ".join(map(format_count, valid.shape, ("sample", "timestep")))
+    about = f"Heat map of {grid}: {int(valid.sum()):,} valid and {int((~valid).sum()):,} padding."
     if mask is None:
-        return shown
-    return f"{shown} The mask hides {counts[2]:,} valid and counts {counts[3]:,} of padding."
+        return about
+    hidden, unmasked = counts[TimestepKind.HIDDEN], counts[TimestepKind.COUNTED]
+    return f"{about} The mask hides {hidden:,} valid timesteps and counts {unmasked:,} of padding."

@@ -1,9 +1,11 @@
-"""The leak matrix: how far each padded timestep, replaced alone, moves each timestep of an output."""
+"""The chart of the leak matrix: how padding changes an output.
+
+Each padded timestep is replaced separately; a cell shows the change at one timestep of the output.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,192 +14,176 @@ from maskcli.records.leak import LeakMatrix
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     GAP,
-    GROUND,
-    STRIP_FIELD,
     Axis,
     encode_numbers,
+    encode_padding,
+    list_entries,
     make_axis,
     make_cell_layers,
-    make_choice_expression,
+    make_cell_view,
+    make_choice_transform,
     make_flatten_transform,
-    make_frame,
     make_number_filter,
+    make_selected_view,
     make_selection,
     make_strip,
-    make_strip_transform,
     make_text_expression,
+    select_occurring,
 )
 from maskcli.render.charts.looks import (
     GRAY,
     NOT_FINITE,
-    SEPARATE_SCALES,
+    PADDING,
     UNMOVED,
+    VALID,
     VERMILION,
     CellStyle,
     LegendEntry,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_rgba,
 )
 from maskcli.render.numbers import format_count, format_short
 
 SIDE = 72
-"""Timesteps on a side that are drawn at most."""
+"""Most timesteps on a side."""
 MOVES = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
 HARMLESS = CellStyle(make_rgba(GRAY, 0.5))
-LOOKS: dict[int, CellStyle] = {0: UNMOVED, 1: MOVES, 2: HARMLESS, 3: NOT_FINITE}
-WHAT = ("no change beyond rounding", "a leak", "moves padding only", "a leak: NaN or infinite")
-COUNTS = ("counts", "is padding")
+NOT_TRIED, NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(-1, 4)
+"""Kinds of cells."""
+LOOKS: dict[int, CellStyle] = {NO_CHANGE: UNMOVED, LEAK: MOVES, AT_PADDING: HARMLESS, INFINITE: NOT_FINITE}
+KINDS = ("no change beyond rounding", "a leak", "changes only padding", "a leak: NaN or infinite")
+"""Label of each kind of cell in the tooltip."""
+ROWS = ("is padding", "counts")
+"""Label of padding and of valid output timesteps."""
 
 
 def make_figure(matrix: LeakMatrix, sample: int = 0) -> Figure:
-    """Return the figure of a leak matrix; ``sample`` is the one that is shown first."""
+    """Return the figure of a leak matrix; ``sample`` is selected first."""
     samples, outputs, timesteps = matrix.change.shape
-    across = make_axis(
-        "padded", timesteps, title="padded timestep, replaced", noun="padded timestep", limit=SIDE, room=780
-    )
-    title = "output timestep" if matrix.timed else "output"
-    down = make_axis(
-        "output", outputs, title=title, noun="output timestep", limit=SIDE, room=780, most=min(24, across.step)
-    )
-    kind = _kinds(matrix)
-    views = [*make_chart_legend(_entries(matrix, kind), across.pixels), _view(matrix, kind, across, down)]
-    tried = f"{GAP} {matrix.tried:,} of {format_count(matrix.padded, 'padded timestep')} tried"
-    notes = [down.note, across.note, tried if matrix.tried < matrix.padded else ""]
-    about = _about(matrix, kind)
-    spec = assemble_spec(views, about, notes, [make_selection(samples, sample)])
-    return Figure("leaks", f"What each padded timestep moves in {_output(matrix)}", about, spec)
+    noun = "padded timestep"
+    across = make_axis("padded", timesteps, title=f"{noun}, replaced", noun=noun, limit=SIDE, room=780)
+    noun, title = "output timestep", "output timestep" if matrix.timed else "output"
+    most = min(24, across.step)
+    down = make_axis("output", outputs, title=title, noun=noun, limit=SIDE, room=780, most=most)
+    kinds = _classify_cells(matrix)
+    views = [*make_chart_legend(_list_entries(matrix, kinds), across.pixels), _make_view(matrix, kinds, across, down)]
+    notes = [down.note, across.note]
+    if matrix.tried < matrix.padded:
+        notes.append(f"{GAP} {matrix.tried:,} of {format_count(matrix.padded, 'padded timestep')} tried")
+    about = _describe(matrix, kinds)
+    title = f"Effect of each padded timestep on {_name_output(matrix)}"
+    return assemble_figure("leaks", title, about, views, notes, [make_selection(samples, sample)])
 
 
-def _output(matrix: LeakMatrix) -> str:
-    """Return the name of the output; a number is no name."""
+def _name_output(matrix: LeakMatrix) -> str:
+    """Return the name of the output as part of a sentence."""
     name = make_chart_name(matrix.output)
-    return f"output {name}" if name.isdecimal() else "the output" if name == "output" else name
+    if name.isdecimal():
+        return f"output {name}"
+    return "the output" if name == "output" else name
 
 
-def _kinds(matrix: LeakMatrix) -> NDArray[np.int8]:
-    """Return what each cell is, ``(samples, output timesteps, timesteps)``; -1 where nothing was tried."""
-    change, counts = matrix.change, matrix.valid[:, :, None]
-    moved = np.nan_to_num(change, nan=0.0, posinf=np.inf) > matrix.tolerance
-    kind = np.where(moved, np.where(counts, np.where(np.isinf(change), 3, 1), 2), 0)
-    return np.where(np.isnan(change), -1, kind).astype(np.int8)
+def _classify_cells(matrix: LeakMatrix) -> NDArray[np.int8]:
+    """Return the kind of each cell, ``(samples, output timesteps, timesteps)``."""
+    change, valid = matrix.change, matrix.valid[:, :, None]
+    kinds = np.full(change.shape, NO_CHANGE, np.int8)
+    # NaN compares as False, so that these steps skip cells that were not tried.
+    moves = change > matrix.tolerance
+    kinds[moves & ~valid] = AT_PADDING
+    kinds[moves & valid] = LEAK
+    kinds[moves & valid & np.isinf(change)] = INFINITE
+    kinds[np.isnan(change)] = NOT_TRIED
+    return kinds
 
 
-def _view(matrix: LeakMatrix, kind: NDArray[np.int8], across: Axis, down: Axis) -> Spec:
-    found = {is_: look for is_, look in LOOKS.items() if (kind == is_).any()}
-    picked: list[Spec] = [{"filter": "datum.sample === sample"}]
-    main = {
-        "transform": [*picked, *_transform(down)],
-        "encoding": {
-            "x": across.channel(orient="top"),
-            "y": down.channel(**({"offset": 14} if matrix.timed else {"labels": False})),
-            "tooltip": _tooltip(matrix.timed),
-        },
-        "layer": make_cell_layers(across, down, found, _heat(matrix, kind)),
-        "resolve": SEPARATE_SCALES,
-    }
-    sides = (
-        [make_strip(down, "left", STRIP_FIELD, [*picked, *make_strip_transform(down, "rows", COUNTS)])]
-        if matrix.timed
-        else []
-    )
-    return {
-        "data": {"values": _data(matrix, kind, across, down)},
-        **make_frame(across, down),
-        "view": GROUND,
-        "layer": [main, *sides, _nothing(across, down)],
-    }
-
-
-def _nothing(across: Axis, down: Axis) -> Spec:
-    """Return the layer that says why a grid is blank."""
-    return {
-        "transform": [{"filter": "datum.sample === sample && length(datum.padded) === 0"}],
-        "mark": {"type": "text", "text": ["no padding", "tried here"]},
-        "encoding": {"x": {"value": across.pixels / 2}, "y": {"value": down.pixels / 2}},
-    }
-
-
-def _data(matrix: LeakMatrix, kind: NDArray[np.int8], across: Axis, down: Axis) -> list[Spec]:
-    """Return a datum for each sample: the padded timesteps that were tried, and for each output timestep a change."""
-    return [
-        {
-            "sample": row,
-            "rows": (~matrix.valid[row, down.at]).astype(int).tolist(),
-            "padded": (tried := [at for at in across.at if (kind[row, :, at] >= 0).any()]),
-            "change": [encode_numbers(matrix.change[row, at, tried]) for at in down.at],
-            "kind": [kind[row, at, tried].tolist() for at in down.at],
-        }
-        for row in range(len(matrix.change))
-    ]
-
-
-def _transform(down: Axis) -> list[Spec]:
-    """Return what takes apart the rows, and then the cells of each."""
-    return [
+def _make_view(matrix: LeakMatrix, kinds: NDArray[np.int8], across: Axis, down: Axis) -> Spec:
+    tooltip = {"padded": "padded timestep", "text": "changes it by", "what": "it is"}
+    if matrix.timed:
+        tooltip = {"output": "output timestep", "counts": "the output"} | tooltip
+    layers = make_cell_layers(across, down, select_occurring(LOOKS, kinds), _make_heat(matrix, kinds))
+    transform = [
         *make_flatten_transform(down, "rows", "change", "kind"),
         {"flatten": ["padded", "change", "kind"]},
         make_number_filter("change", "amount"),
         make_text_expression("change", "text"),
-        {"calculate": make_choice_expression("datum.kind", WHAT), "as": "what"},
-        {"calculate": make_choice_expression("datum.rows", COUNTS), "as": "counts"},
+        make_choice_transform("kind", KINDS, "what"),
+        make_choice_transform("rows", ROWS, "counts"),
     ]
+    view = make_cell_view(across, down, layers, tooltip, transform)
+    blank = {
+        "transform": [{"filter": "datum.sample === sample && length(datum.padded) === 0"}],
+        "mark": {"type": "text", "text": ["no padding", "tried here"]},
+        "encoding": {"x": {"value": across.pixels / 2}, "y": {"value": down.pixels / 2}},
+    }
+    data = _list_data(matrix, kinds, across, down)
+    if not matrix.timed:
+        view["encoding"]["y"]["axis"]["labels"] = False
+        return make_selected_view(view, data, [blank])
+    view["encoding"]["y"]["axis"]["offset"] = 14
+    return make_selected_view(view, data, [make_strip(down, "left", "rows", ROWS), blank])
 
 
-def _tooltip(timed: bool) -> list[Spec]:
-    titles = {"output": "output timestep", "counts": "the output", "padded": "padded timestep", "text": "moves it by"}
-    titles |= {"what": "it is"}
-    if not timed:
-        del titles["output"], titles["counts"]
-    return [{"field": field, "title": title} for field, title in titles.items()]
+def _list_data(matrix: LeakMatrix, kinds: NDArray[np.int8], across: Axis, down: Axis) -> list[Spec]:
+    """Return a datum for each sample, with the changes at each output timestep.
+
+    The field ``padded`` lists the padded timesteps that were tried.
+    """
+    data = []
+    for row in range(len(matrix.change)):
+        columns = [at for at in across.at if (kinds[row, :, at] != NOT_TRIED).any()]
+        data.append(
+            {
+                "sample": row,
+                "rows": encode_padding(matrix.valid[row, down.at]),
+                "padded": columns,
+                "change": [encode_numbers(matrix.change[row, at, columns]) for at in down.at],
+                "kind": [kinds[row, at, columns].tolist() for at in down.at],
+            }
+        )
+    return data
 
 
-def _heat(matrix: LeakMatrix, kind: NDArray[np.int8]) -> dict[int, Spec]:
-    """Return the colours of what moves, on one scale for all samples: of powers of ten, as changes span many."""
-    moved = matrix.change[np.isin(kind, (1, 2))]
-    moved = moved[np.isfinite(moved)]
-    if not moved.size:
+def _make_heat(matrix: LeakMatrix, kinds: NDArray[np.int8]) -> dict[int, Spec]:
+    """Return the fills of cells with a change, on one logarithmic scale for all samples."""
+    changes = matrix.change[np.isin(kinds, (LEAK, AT_PADDING))]
+    changes = changes[np.isfinite(changes)]
+    if not changes.size:
         return {}
-    low, high = _powers(float(moved.min()), float(moved.max()))
+    low = math.floor(math.log10(float(changes.min())))
+    high = max(low + 1, math.ceil(math.log10(float(changes.max()))))
     ticks = [10.0**power for power in range(low, high + 1, max(1, (high - low) // 4))]
     scale = {"type": "log", "domain": [10.0**low, 10.0**high], "clamp": True}
-    named = ((1, VERMILION, 0.95, "leak: largest change"), (2, GRAY, 0.7, "at padding: largest change"))
+    ramps = {
+        LEAK: ([make_rgba(VERMILION, 0.2), make_rgba(VERMILION, 0.95)], "leak: largest change"),
+        AT_PADDING: ([make_rgba(GRAY, 0.2), make_rgba(GRAY, 0.7)], "at padding: largest change"),
+    }
     return {
-        is_: {
-            "field": "amount",
-            "type": "quantitative",
-            "scale": scale | {"range": [make_rgba(color, 0.2), make_rgba(color, most)]},
-            "legend": make_gradient_legend(title, values=ticks, format="~g"),
-        }
-        for is_, color, most, title in named
-        if (kind == is_).any()
+        kind: make_heat_fill("amount", scale | {"range": colors}, title, values=ticks, format="~g")
+        for kind, (colors, title) in select_occurring(ramps, kinds).items()
     }
 
 
-def _powers(low: float, high: float) -> tuple[int, int]:
-    """Return the powers of ten around two numbers."""
-    bottom = math.floor(math.log10(low))
-    return bottom, max(bottom + 1, math.ceil(math.log10(high)))
+def _list_entries(matrix: LeakMatrix, kinds: NDArray[np.int8]) -> list[LegendEntry]:
+    texts = {
+        LEAK: "a leak: the output counts",
+        INFINITE: "a leak: NaN or infinite",
+        AT_PADDING: "changes only padding",
+        NO_CHANGE: f"no change (up to {format_short(matrix.tolerance)})" if matrix.tolerance else "no change",
+    }
+    entries = list_entries(LOOKS, texts, kinds)
+    if matrix.timed:
+        entries += [LegendEntry(VALID, "at the edge: counts"), LegendEntry(PADDING, "at the edge: padding")]
+    return entries
 
 
-def _entries(matrix: LeakMatrix, kind: NDArray[np.int8]) -> list[LegendEntry]:
-    rounding = f"no change (up to {format_short(matrix.tolerance)})" if matrix.tolerance else "no change"
-    texts = {1: "a leak: the output counts", 3: "a leak: NaN or infinite", 2: "moves padding only", 0: rounding}
-    found = [LegendEntry(LOOKS[is_], text) for is_, text in texts.items() if (kind == is_).any()]
-    edges = ("at the edge: counts", "at the edge: padding") if matrix.timed else ()
-    return [*found, *(LegendEntry(STRIP_FIELD[is_], text) for is_, text in enumerate(edges))]
-
-
-def _about(matrix: LeakMatrix, kind: NDArray[Any]) -> str:
-    leaks = np.isin(kind, (1, 3))
-    what = "timesteps" if matrix.timed else "results"
-    tried = f"Of {format_count(matrix.padded, 'padded timestep')}, {matrix.tried:,} were replaced, each alone"
+def _describe(matrix: LeakMatrix, kinds: NDArray[np.int8]) -> str:
+    leaks = np.isin(kinds, (LEAK, INFINITE))
+    noun = "timesteps" if matrix.timed else "results"
+    name = make_chart_name(matrix.output)
+    tried = f"Of {format_count(matrix.padded, 'padded timestep')}, {matrix.tried:,} were replaced, one at a time"
     if not leaks.any():
-        return f"{tried}: none moves one of the {what} of {make_chart_name(matrix.output)} that count."
-    largest = float(matrix.change[leaks].max())
-    movers = int(leaks.any(axis=1).sum())
-    return (
-        f"{tried}: {movers:,} move {what} of {make_chart_name(matrix.output)} that count, at most by "
-        f"{format_short(largest)}."
-    )
+        return f"{tried}: none changes valid {noun} of {name}."
+    count, largest = int(leaks.any(axis=1).sum()), float(matrix.change[leaks].max())
+    return f"{tried}: {count:,} change valid {noun} of {name}, by up to {format_short(largest)}."

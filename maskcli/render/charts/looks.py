@@ -1,4 +1,4 @@
-"""How charts look: colours that do on white and on black, and for each kind of cell a mark beside its colour."""
+"""Styles of charts: colours for light and dark pages, and a mark per kind of cell, readable without colour."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from maskcli.render.charts import Spec
+from maskcli.render.charts import Figure, Spec
+from maskcli.render.timesteps import RGB, TimestepKind
 
 INK = "#1f2328"
-GRAY, BLUE, VERMILION, AMBER, GREEN = (128, 128, 128), (16, 126, 194), (213, 94, 0), (230, 159, 0), (0, 140, 105)
-BROWN = (110, 66, 0)
-"""About the colours of Okabe and Ito, which colour-blind eyes tell apart; translucent, any page shines through."""
+GRAY, BLUE = TimestepKind.PADDING.rgb, TimestepKind.VALID.rgb
+VERMILION, AMBER = TimestepKind.HIDDEN.rgb, TimestepKind.COUNTED.rgb
+GREEN, BROWN = (0, 140, 105), (110, 66, 0)
+"""Colours close to those of Okabe and Ito, which colour-blind readers can distinguish.
+
+Cells use them translucent, so that they suit light and dark pages.
+"""
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
-"""Fonts of one width, so that what vl-convert measures holds in a browser."""
+"""Fonts with equal letter widths: vl-convert measures the text, a browser draws it."""
 TEXT = 11
 WIDEST = 860
-"""Pixels that a chart may be wide."""
+"""Largest width of a chart in pixels."""
 LEGEND = 300
-"""Pixels that a legend may always take: on a phone, or beside another chart, more would be cut."""
+"""Width in pixels that every legend may take. A phone, or a page with two charts per row, would cut off more."""
 LETTER = 6.0
-"""Pixels that a character of ``TEXT`` takes."""
+"""Pixels per character of size ``TEXT``."""
 SMALLEST = 5
-"""Pixels of a cell that still has a gap to the next."""
+"""Pixels of the smallest cell with a gap to the next one."""
 PIXELS = 4
-"""The size of a Vega symbol at which the numbers of its path are pixels."""
-RGB = tuple[int, int, int]
+"""Size of a Vega symbol whose path is in pixels.
+
+Vega scales the path of a symbol by sqrt(size) / 2, which is 1 for this size.
+"""
 
 
 def make_rgba(color: RGB, alpha: float) -> str:
@@ -35,21 +42,21 @@ def make_rgba(color: RGB, alpha: float) -> str:
 
 
 def make_ramp(color: RGB, most: float = 0.9) -> list[str]:
-    """Return the ends of a scale from next to nothing to a colour."""
+    """Return both ends of a scale from nearly transparent to a colour."""
     return [make_rgba(color, 0.1), make_rgba(color, most)]
 
 
 @dataclasses.dataclass(frozen=True)
 class CellStyle:
-    """How a kind of cell looks.
+    """The style of a kind of cell.
 
     Attributes:
-        fill: of the cell.
-        mark: what is drawn on it, by name; empty for nothing.
-        ink: of the mark.
-        width: of its lines.
-        solid: whether it is filled.
-        edge: its lines where they are of another colour than the ink.
+        fill: colour of the cell.
+        mark: name of the mark on the cell; empty for none.
+        ink: colour of the mark.
+        width: line width of the mark.
+        solid: whether the mark is filled.
+        edge: colour of the mark's lines if it differs from ``ink``.
     """
 
     fill: str
@@ -59,6 +66,11 @@ class CellStyle:
     solid: bool = False
     edge: str = ""
 
+    @property
+    def inside(self) -> str:
+        """Colour inside the mark."""
+        return self.ink if self.solid else "transparent"
+
 
 VALID = CellStyle(make_rgba(BLUE, 0.25))
 PADDING = CellStyle(make_rgba(GRAY, 0.14), "slash", make_rgba(GRAY, 0.75))
@@ -66,12 +78,19 @@ HIDDEN = CellStyle(make_rgba(VERMILION, 0.25), "strike", make_rgba(VERMILION, 1)
 COUNTED = CellStyle(make_rgba(AMBER, 0.3), "diamond", make_rgba(AMBER, 1), 1.2, solid=True, edge=make_rgba(BROWN, 1))
 NOT_FINITE = CellStyle(make_rgba(VERMILION, 0.12), "cross", make_rgba(VERMILION, 1), 1.8)
 UNMOVED = CellStyle(make_rgba(GRAY, 0.1), "dot", make_rgba(GRAY, 0.8), 1, solid=True)
+STYLES: dict[int, CellStyle] = {
+    TimestepKind.VALID: VALID,
+    TimestepKind.PADDING: PADDING,
+    TimestepKind.HIDDEN: HIDDEN,
+    TimestepKind.COUNTED: COUNTED,
+    TimestepKind.NOT_FINITE: NOT_FINITE,
+}
 
 
 def make_path(mark: str, width: float, height: float) -> str:
     """Return a mark as an SVG path in pixels, for a cell of this size."""
     x, y, r = width / 2, height / 2, min(width, height) * 0.28
-    made = {
+    paths = {
         "": "M0,0",
         "slash": f"M{-x:g},{y:g}L{x:g},{-y:g}",
         "strike": f"M{-x + 1:g},0L{x - 1:g},0",
@@ -83,22 +102,26 @@ def make_path(mark: str, width: float, height: float) -> str:
         "triangle": "M0,-4.5L4.5,3.5L-4.5,3.5Z",
         "line": f"M{-x:g},0L{x:g},0",
     }
-    return made[mark]
+    return paths[mark]
 
 
 def make_hatch(width: float, height: float) -> str:
-    """Return slanted lines over a band of this size, as an SVG path in pixels; they go on in the band beside it."""
+    """Return slanted lines that fill a band, as an SVG path in pixels.
+
+    The lines continue in the next band: their spacing divides ``rise``, the height that a line gains across a band.
+    """
     rise = max(8.0, width)
-    every = rise / max(1, round(rise / 14))
-    lines = []
-    for step in range(math.ceil((height + rise) / every)):
-        low = height - step * every + (rise - every)
-        lines.append(_clipped(low, rise, width, height))
-    return "".join(line for line in lines if line) or "M0,0"
+    spacing = rise / max(1, round(rise / 14))
+    # The first line starts below the band, so that the lower right corner is hatched too.
+    starts = (height + rise - (step + 1) * spacing for step in range(math.ceil((height + rise) / spacing)))
+    return "".join(_clip_line(low, rise, width, height) for low in starts) or "M0,0"
 
 
-def _clipped(low: float, rise: float, width: float, height: float) -> str:
-    """Return the part within the band of a line that goes up from ``low`` at its left side."""
+def _clip_line(low: float, rise: float, width: float, height: float) -> str:
+    """Return the part of a rising line within the band; empty if there is none.
+
+    The line starts at ``low`` on the left side of the band.
+    """
     start, end = max(0.0, (low - height) / rise), min(1.0, low / rise)
     if end - start <= 1e-9:
         return ""
@@ -106,143 +129,166 @@ def _clipped(low: float, rise: float, width: float, height: float) -> str:
     return "M" + "L".join(f"{x:.2f},{y:.2f}" for x, y in points)
 
 
-def make_fill(looks: Mapping[int, CellStyle], field: str = "kind") -> Spec:
-    """Return the fill of cells by their kind."""
-    return {"fill": _scaled(field, {kind: look.fill for kind, look in looks.items()})}
+def make_fill(styles: Mapping[int, CellStyle]) -> Spec:
+    """Return the fill of cells by the field ``kind``."""
+    return {"fill": _encode_by_kind({kind: style.fill for kind, style in styles.items()})}
 
 
-def make_marks(looks: Mapping[int, CellStyle], width: float, height: float, field: str = "kind") -> list[Spec]:
-    """Return the layer of marks on cells of this size; none where no kind has one."""
-    marked = {kind: look for kind, look in looks.items() if look.mark}
+def make_marks(styles: Mapping[int, CellStyle], width: float, height: float) -> list[Spec]:
+    """Return the layer of marks on cells of this size, if any kind has a mark."""
+    marked = {int(kind): style for kind, style in styles.items() if style.mark}
     if not marked:
         return []
     thin = min(1.0, max(0.5, min(width, height) / 14))
-    drawn: dict[str, dict[int, Any]] = {
-        "shape": {kind: make_path(look.mark, width, height) for kind, look in marked.items()},
-        "stroke": {kind: look.edge or look.ink for kind, look in marked.items()},
-        "fill": {kind: look.ink if look.solid else "transparent" for kind, look in marked.items()},
-        "strokeWidth": {kind: look.width * thin for kind, look in marked.items()},
+    channels: dict[str, list[Any]] = {
+        "shape": [make_path(style.mark, width, height) for style in marked.values()],
+        "stroke": [style.edge or style.ink for style in marked.values()],
+        "fill": [style.inside for style in marked.values()],
+        "strokeWidth": [style.width * thin for style in marked.values()],
     }
     return [
         {
-            "transform": [{"filter": f"indexof({list(marked)}, datum.{field}) >= 0"}],
+            "transform": [{"filter": f"indexof({list(marked)}, datum.kind) >= 0"}],
             "mark": {"type": "point", "size": PIXELS, "opacity": 1},
-            "encoding": {channel: _scaled(field, values) | _type(channel) for channel, values in drawn.items()},
+            "encoding": {
+                channel: _encode_by_kind(dict(zip(marked, values, strict=True))) | _make_type(channel)
+                for channel, values in channels.items()
+            },
         }
     ]
 
 
 SEPARATE_SCALES: Spec = {"scale": dict.fromkeys(("fill", "shape", "stroke", "strokeWidth"), "independent")}
-"""Keeps the scales of layers apart, each of which has kinds of its own."""
+"""Gives each layer scales of its own, because each has different kinds."""
 
 
-def _type(channel: str) -> Spec:
-    """Return the type of a field that says how something looks: Vega-Lite warns of widths without an order."""
+def _make_type(channel: str) -> Spec:
+    """Return the type of a style field. Vega-Lite warns if a width is not ordinal."""
     return {"type": "ordinal" if channel == "strokeWidth" else "nominal"}
 
 
-def _scaled(field: str, values: Mapping[int, Any]) -> Spec:
-    scale = {"type": "ordinal", "domain": list(values), "range": list(values.values())}
-    return {"field": field, "type": "nominal", "scale": scale, "legend": None}
+def _encode_by_kind(values: Mapping[int, Any]) -> Spec:
+    scale = {"type": "ordinal", "domain": list(map(int, values)), "range": list(values.values())}
+    return {"field": "kind", "type": "nominal", "scale": scale, "legend": None}
 
 
 @dataclasses.dataclass(frozen=True)
 class LegendEntry:
-    """A line of a legend: what is drawn, and what it means. ``dash`` is of lines."""
+    """An entry of a legend.
 
-    look: CellStyle
+    Attributes:
+        style: style of the sample.
+        text: label of the sample.
+        dash: dashes of a line; None for a solid one.
+        marker: name of the marker on a line; empty for none.
+    """
+
+    style: CellStyle
     text: str
     dash: tuple[int, int] | None = None
     marker: str = ""
 
 
 def make_chart_legend(entries: Sequence[LegendEntry], width: int) -> list[Spec]:
-    """Return the view that says what looks mean, in as many rows as it needs; none without entries."""
+    """Return the view of the legend, in as many rows as needed; none without entries."""
     if not entries:
         return []
-    placed = _laid_out(entries, max(width, LEGEND))
-    base = {"size": PIXELS, "opacity": 1}
-    drawn: Spec = {"stroke": {"field": "ink", "type": "nominal", "scale": None}}
+    places = _place_entries(entries, max(width, LEGEND))
+    stroke: Spec = {"stroke": {"field": "ink", "type": "nominal", "scale": None}}
     return [
         {
-            "data": {"values": placed},
-            "width": round(max(entry["x"] + LETTER * len(entry["text"]) for entry in placed)) + 16,
-            "height": placed[-1]["y"] + 9,
+            "data": {"values": places},
+            "width": round(max(place["x"] + LETTER * len(place["text"]) for place in places)) + 16,
+            "height": places[-1]["y"] + 9,
             "view": {"fill": None},
             "encoding": {axis: {"field": axis, "type": "quantitative", "scale": None, "axis": None} for axis in "xy"},
             "layer": [
-                {"mark": {"type": "point", **base, "strokeWidth": 0}, "encoding": _plain(shape="back", fill="fill")},
-                {
-                    "mark": {"type": "point", **base},
-                    "encoding": drawn
-                    | _plain(shape="front", fill="solid", strokeWidth="width", strokeDash="dash"),
-                },
-                {
-                    "mark": {"type": "point", **base, "strokeWidth": 1.5},
-                    "encoding": drawn | _plain(shape="marker", fill="solid"),
-                },
+                _make_symbols(_read_fields(shape="back", fill="fill"), strokeWidth=0),
+                _make_symbols(
+                    stroke | _read_fields(shape="front", fill="solid", strokeWidth="width", strokeDash="dash")
+                ),
+                _make_symbols(stroke | _read_fields(shape="marker", fill="solid"), strokeWidth=1.5),
                 {
                     "mark": {"type": "text", "align": "left", "baseline": "middle", "dx": 17},
                     "encoding": {"text": {"field": "text"}},
                 },
             ],
         }
-    ]  # fmt: skip
+    ]
 
 
-def _laid_out(entries: Sequence[LegendEntry], width: int) -> list[Spec]:
-    """Return the entries with their places, in rows of at most ``width`` pixels."""
-    placed, x, row = [], 0.0, 0
+def _make_symbols(encoding: Spec, **mark: Any) -> Spec:
+    return {"mark": {"type": "point", "size": PIXELS, "opacity": 1, **mark}, "encoding": encoding}
+
+
+def _place_entries(entries: Sequence[LegendEntry], width: int) -> list[Spec]:
+    """Return the data of the entries, in rows of at most ``width`` pixels."""
+    data, x, y = [], 0.0, 0
     for entry in entries:
-        takes = 26 + LETTER * len(entry.text) + 14
-        if x and x + takes > width:
-            x, row = 0.0, row + 1
-        placed.append(_placed(entry, x, row * 22))
-        x += takes
-    return placed
+        pixels = 26 + LETTER * len(entry.text) + 14
+        if x and x + pixels > width:
+            x, y = 0.0, y + 22
+        data.append(_encode_entry(entry, x + 11, y + 9))
+        x += pixels
+    return data
 
 
-def _plain(**fields: str) -> Spec:
-    """Return channels that take what a field holds as it is."""
-    return {channel: {"field": field, **_type(channel), "scale": None} for channel, field in fields.items()}
+def _read_fields(**fields: str) -> Spec:
+    """Return channels that use the value of a field without a scale."""
+    return {channel: {"field": field, **_make_type(channel), "scale": None} for channel, field in fields.items()}
 
 
-def _placed(entry: LegendEntry, x: float, y: float) -> Spec:
-    look = entry.look
-    wide = 24 if look.mark == "line" else 16
+def _encode_entry(entry: LegendEntry, x: float, y: float) -> Spec:
+    style = entry.style
     return {
-        "x": x + 11,
-        "y": y + 9,
+        "x": x,
+        "y": y,
         "text": entry.text,
-        "fill": look.fill,
+        "fill": style.fill,
         "back": "M-8,-8h16v16h-16Z",
-        "front": make_path(look.mark, wide, 16),
-        "ink": look.edge or look.ink,
-        "solid": look.ink if look.solid else "transparent",
-        "width": look.width,
+        "front": make_path(style.mark, 24 if style.mark == "line" else 16, 16),
+        "ink": style.edge or style.ink,
+        "solid": style.inside,
+        "width": style.width,
         "dash": list(entry.dash or (1, 0)),
         "marker": make_path(entry.marker, 16, 16),
     }
 
 
-def make_gradient_legend(title: str, orient: str = "top", **more: Any) -> Spec:
-    """Return the legend of a scale of colours."""
-    size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
-    return {"title": title, "orient": orient, **size, **more}
+def make_heat_fill(field: str, scale: Spec, title: str = "", **legend: Any) -> Spec:
+    """Return the fill of cells by amount, with a colour legend if there is a title."""
+    fill: Spec = {"field": field, "type": "quantitative", "scale": scale, "legend": None}
+    if title:
+        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
+        fill["legend"] = {"title": title, "orient": "top", **size, **legend}
+    return fill
 
 
-def assemble_spec(views: Sequence[Spec], about: str, notes: Sequence[str] = (), params: Sequence[Spec] = ()) -> Spec:
-    """Return views, one below the other, as a whole specification; ``notes`` say what was left out."""
-    said = [note for note in notes if note]
-    return {
+def assemble_figure(
+    name: str, title: str, about: str, views: Sequence[Spec], notes: Sequence[str] = (), params: Sequence[Spec] = ()
+) -> Figure:
+    """Return the figure of a chart.
+
+    Args:
+        name: stem of its file.
+        title: title.
+        about: description.
+        views: legend and cells, one below the other.
+        notes: counts of parts that are not drawn; empty texts are skipped.
+        params: selections.
+    """
+    spec: Spec = {
         "description": about,
         "background": "transparent",
-        **({"title": {"text": ", ".join(said), **_NOTE}} if said else {}),
         "params": list(params),
         "vconcat": list(views),
         "spacing": 10,
         "config": CONFIG,
     }
+    note = ", ".join(filter(None, notes))
+    if note:
+        spec["title"] = {"text": note, **_NOTE}
+    return Figure(name, title, about, spec)
 
 
 _NOTE: Spec = {"anchor": "start", "fontSize": TEXT, "fontWeight": "normal", "fontStyle": "italic", "offset": 8}
@@ -272,5 +318,8 @@ CONFIG: Spec = {
     },
     "legend": {**_GUIDE, "offset": 8, "titleFontSize": TEXT, "gradientThickness": 11, "gradientStrokeWidth": 0},
 }
-"""Colours of text stand here only, so that a page may give them others. Marks are no text to a screen reader: what
-they show is said in the description."""
+"""Settings of every chart.
+
+All text colours are here, so that a page can replace them. Marks are hidden from screen readers, which read the
+description instead.
+"""

@@ -1,8 +1,6 @@
-"""The loss of each timestep, sample by sample, as heat; or of each sample, where it has no timesteps."""
+"""The chart of a loss: a heat map of timesteps, or bars of samples without timesteps."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,30 +11,29 @@ from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     Axis,
     encode_numbers,
+    list_entries,
     make_axis,
     make_cell_layers,
-    make_choice_expression,
+    make_cell_view,
+    make_choice_transform,
     make_flatten_transform,
-    make_frame,
     make_number_filter,
     make_row_axis,
     make_text_expression,
+    make_tooltip,
     measure_inner,
+    select_occurring,
 )
 from maskcli.render.charts.looks import (
     AMBER,
     BLUE,
-    COUNTED,
     GRAY,
-    HIDDEN,
-    NOT_FINITE,
-    PADDING,
     SEPARATE_SCALES,
+    STYLES,
     CellStyle,
-    LegendEntry,
-    assemble_spec,
+    assemble_figure,
     make_chart_legend,
-    make_gradient_legend,
+    make_heat_fill,
     make_marks,
     make_ramp,
     make_rgba,
@@ -45,169 +42,154 @@ from maskcli.render.numbers import format_count, format_precise, format_signific
 from maskcli.render.timesteps import TimestepKind
 from maskcli.render.views.loss_heat import broadcast_weights, classify_losses, weigh_losses
 
-IS_LEFT_OUT, COUNTS, IS_HIDDEN, IS_PADDING, IS_NOT_FINITE = map(int, TimestepKind)
-LOOKS: dict[int, CellStyle] = {
-    IS_LEFT_OUT: PADDING,
-    COUNTS: CellStyle(make_rgba(BLUE, 0.45)),
-    IS_HIDDEN: HIDDEN,
-    IS_PADDING: COUNTED,
-    IS_NOT_FINITE: NOT_FINITE,
-}
-WHAT = ("left out", "counts", "real, but hidden by the mask", "padding, counted as data", "NaN or infinite")
+LOOKS: dict[int, CellStyle] = STYLES | {TimestepKind.VALID: CellStyle(make_rgba(BLUE, 0.45))}
+KINDS = ("left out", "counts", "real, but hidden by the mask", "padding, counted as data", "NaN or infinite")
+"""Label of each kind of timestep in the tooltip."""
 HEIGHT = 180
 
 
 def make_figure(output: LossOutput) -> Figure | None:
-    """Return the figure of the loss of an output; None where the loss makes one number of a whole batch."""
+    """Return the figure of the loss of an output.
+
+    Returns None if the loss is one number for the whole batch.
+    """
     if output.per_timestep is None:
         return None
     losses = output.per_timestep.reshape(len(output.per_timestep), -1)
-    kind = classify_losses(output, output.per_timestep).reshape(losses.shape)
+    kinds = classify_losses(output, output.per_timestep).reshape(losses.shape)
     weights = broadcast_weights(output, output.per_timestep).reshape(losses.shape)
     weighted = weigh_losses(output, output.per_timestep).reshape(losses.shape)
-    parts = {"loss": losses, "weight": weights, "amount": weighted, "share": _shares(output, weighted)}
+    parts = {"loss": losses, "weight": weights, "amount": weighted, "share": _compute_shares(output, weighted)}
     places = "timestep by timestep" if output.timed else "sample by sample"
     title = f"Loss {make_chart_name(output.loss)} of {make_chart_name(output.name)}, {places}"
-    about = _about(output, kind)
-    view, across, notes = (_grid if output.per_timestep.ndim > 1 else _bars)(output, kind, parts)
-    spec = assemble_spec([*make_chart_legend(_entries(output, kind), across.pixels), view], about, notes)
-    return Figure("losses", title, about, spec)
+    about = _describe(output, kinds)
+    draw = _draw_grid if output.per_timestep.ndim > 1 else _draw_bars
+    view, across, notes = draw(output, kinds, parts)
+    entries = list_entries(LOOKS, _label_kinds(output, kinds), kinds)
+    return assemble_figure("losses", title, about, [*make_chart_legend(entries, across.pixels), view], notes)
 
 
-def _shares(output: LossOutput, weighted: Floats) -> Floats:
-    """Return the part of the sum of all losses that ``masked`` counts, in percent; NaN where none is counted."""
-    counted = np.ones(weighted.shape, bool) if output.counted is None else output.counted.reshape(weighted.shape)
+def _compute_shares(output: LossOutput, weighted: Floats) -> Floats:
+    """Return the percentage of each loss in the masked sum; NaN at timesteps outside the sum."""
+    included = np.ones(weighted.shape, bool) if output.counted is None else output.counted.reshape(weighted.shape)
     with np.errstate(all="ignore"):
-        shares: Floats = np.where(counted, 100 * weighted / weighted[counted].sum(), np.nan)
+        shares: Floats = np.where(included, 100 * weighted / weighted[included].sum(), np.nan)
     return shares
 
 
-def _grid(output: LossOutput, kind: NDArray[np.int8], parts: dict[str, Floats]) -> tuple[Spec, Axis, list[str]]:
-    """Return the view of ``(batch, timesteps)``."""
-    across = make_axis("timestep", kind.shape[1])
-    down = make_row_axis(across, "sample", kind.shape[0])
-    found = {is_: look for is_, look in LOOKS.items() if (kind == is_).any()}
-    rows = [
+def _draw_grid(output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats]) -> tuple[Spec, Axis, list[str]]:
+    """Return the view of losses ``(batch, timesteps)``, with its axis and notes."""
+    across = make_axis("timestep", kinds.shape[1])
+    down = make_row_axis(across, "sample", kinds.shape[0])
+    data = [
         {
             "sample": row,
-            "kind": kind[row, across.at].tolist(),
+            "kind": kinds[row, across.at].tolist(),
             **{name: encode_numbers(values[row, across.at]) for name, values in parts.items()},
         }
         for row in down.at
     ]
-    view = {
-        "data": {"values": rows},
-        "transform": [*make_flatten_transform(across, "kind", *parts), *_readable(parts)],
-        **make_frame(across, down),
-        "encoding": {"x": across.channel(orient="top"), "y": down.channel(), "tooltip": _tooltip(output)},
-        "layer": make_cell_layers(across, down, found, _heat(output, kind, parts["amount"])),
-        "resolve": SEPARATE_SCALES,
-    }
-    return view, across, [down.note, across.note]
+    layers = make_cell_layers(across, down, select_occurring(LOOKS, kinds), _make_heat(output, kinds, parts["amount"]))
+    transform = [*make_flatten_transform(across, "kind", *parts), *_make_texts(parts)]
+    view = make_cell_view(across, down, layers, _label_tooltip(output, "sample", "timestep"), transform)
+    return {"data": {"values": data}, **view}, across, [down.note, across.note]
 
 
-def _bars(output: LossOutput, kind: NDArray[np.int8], parts: dict[str, Floats]) -> tuple[Spec, Axis, list[str]]:
-    """Return the view of ``(batch,)``, whose losses stand as bars, with their marks at the foot."""
-    across = make_axis("sample", len(kind))
-    found = {is_: look for is_, look in LOOKS.items() if (kind == is_).any()}
-    rows = [
+def _draw_bars(output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats]) -> tuple[Spec, Axis, list[str]]:
+    """Return the view of losses ``(batch,)`` as bars, with the marks at the foot."""
+    across = make_axis("sample", len(kinds))
+    data = [
         {
             "sample": row,
-            "kind": int(kind[row, 0]),
+            "kind": int(kinds[row, 0]),
             **{name: encode_numbers(values[row])[0] for name, values in parts.items()},
         }
         for row in across.at
     ]
-    bar = {"type": "bar", "width": measure_inner(across.step), "fill": make_rgba(BLUE, 0.55)}
-    dim = {
-        "condition": {"test": f"datum.kind !== {COUNTS}", "value": make_rgba(GRAY, 0.4)},
-        "value": make_rgba(BLUE, 0.55),
+    blue, gray = make_rgba(BLUE, 0.55), make_rgba(GRAY, 0.4)
+    axis = {"title": _name_amount(output), "grid": True, "tickCount": 5}
+    bars = {
+        "mark": {"type": "bar", "width": measure_inner(across.step), "fill": blue},
+        "encoding": {
+            "y": {"field": "height", "type": "quantitative", "axis": axis},
+            "fill": {"condition": {"test": f"datum.kind !== {TimestepKind.VALID}", "value": gray}, "value": blue},
+        },
     }
-    height = {
-        "field": "height",
-        "type": "quantitative",
-        "axis": {"title": _title(output), "grid": True, "tickCount": 5},
-    }
-    foot = [
-        layer | {"encoding": {"y": {"value": HEIGHT - 9}, **layer["encoding"]}} for layer in make_marks(found, 14, 14)
-    ]
+    marks = make_marks(select_occurring(LOOKS, kinds), 14, 14)
+    for layer in marks:
+        layer["encoding"]["y"] = {"value": HEIGHT - 9}
     view = {
-        "data": {"values": rows},
-        "transform": _readable(parts),
+        "data": {"values": data},
+        "transform": _make_texts(parts),
         "width": across.pixels,
         "height": HEIGHT,
-        "encoding": {"x": across.channel(), "tooltip": _tooltip(output)},
-        "layer": [{"mark": bar, "encoding": {"y": height, "fill": dim}}, *foot],
+        "encoding": {"x": across.channel(), "tooltip": make_tooltip(_label_tooltip(output, "sample"))},
+        "layer": [bars, *marks],
         "resolve": SEPARATE_SCALES,
     }
     return view, across, [across.note]
 
 
-def _readable(parts: dict[str, Floats]) -> list[Spec]:
+def _make_texts(parts: dict[str, Floats]) -> list[Spec]:
+    """Return the transform that makes the texts of the tooltip, and the numbers to draw."""
     return [
         make_number_filter("amount", "height"),
         *(make_text_expression(name, f"{name}_text") for name in parts),
         {"calculate": "isNumber(datum.share) ? format(datum.share, '.3~g') + ' %' : '–'", "as": "share_text"},
-        {"calculate": make_choice_expression("datum.kind", WHAT), "as": "what"},
+        make_choice_transform("kind", KINDS, "what"),
     ]
 
 
-def _tooltip(output: LossOutput) -> list[Spec]:
-    titles = {"sample": "sample", "timestep": "timestep", "what": "it is", "loss_text": "loss"}
-    titles |= {"weight_text": "weight", "share_text": "share"}
-    if output.weights is None:
-        del titles["weight_text"]
-    if output.per_timestep is not None and output.per_timestep.ndim == 1:
-        del titles["timestep"]
-    return [{"field": field, "title": title} for field, title in titles.items()]
+def _label_tooltip(output: LossOutput, *places: str) -> dict[str, str]:
+    titles = {place: place for place in places} | {"what": "it is", "loss_text": "loss"}
+    if output.weights is not None:
+        titles["weight_text"] = "weight"
+    return titles | {"share_text": "share"}
 
 
-def _title(output: LossOutput) -> str:
+def _name_amount(output: LossOutput) -> str:
     return "loss" if output.weights is None else "weight × loss"
 
 
-def _heat(output: LossOutput, kind: NDArray[np.int8], weighted: Floats) -> dict[int, Spec]:
-    """Return the colour of what counts, and of padding that does, on scales of one length."""
-    counted = weighted[np.isin(kind, (COUNTS, IS_PADDING))]
-    low, high = min(0.0, float(counted.min(initial=0.0))), float(counted.max(initial=0.0))
+def _make_heat(output: LossOutput, kinds: NDArray[np.int8], weighted: Floats) -> dict[int, Spec]:
+    """Return the fills of valid timesteps and of counted padding, on equal scales."""
+    amounts = weighted[np.isin(kinds, (TimestepKind.VALID, TimestepKind.COUNTED))]
+    low, high = min(0.0, float(amounts.min(initial=0.0))), float(amounts.max(initial=0.0))
     domain = [low, high if high > low else low + 1]
-    of_padding = (IS_PADDING, AMBER, 0.65, f"{_title(output)} of padding")
+    name = _name_amount(output)
+    ramps: dict[int, tuple[list[str], str]] = {
+        TimestepKind.VALID: (make_ramp(BLUE), name),
+        TimestepKind.COUNTED: (make_ramp(AMBER, 0.65), f"{name} of padding"),
+    }
     return {
-        is_: {
-            "field": "height",
-            "type": "quantitative",
-            "scale": {"domain": domain, "range": make_ramp(color, most), "clamp": True},
-            "legend": make_gradient_legend(title),
-        }
-        for is_, color, most, title in ((COUNTS, BLUE, 0.9, _title(output)), of_padding)
-        if (kind == is_).any()
+        kind: make_heat_fill("height", {"domain": domain, "range": ramp, "clamp": True}, title)
+        for kind, (ramp, title) in select_occurring(ramps, kinds).items()
     }
 
 
-def _entries(output: LossOutput, kind: NDArray[np.int8]) -> list[LegendEntry]:
-    counts = np.bincount(kind.ravel(), minlength=5).tolist()
-    noun, real = ("timestep", "real token") if kind.shape[1] > 1 or output.timed else ("sample", "real sample")
-    left_out = "left out" if output.weights is None else "left out, or of weight 0"
-    texts = {
-        COUNTS: f"{format_count(counts[COUNTS], noun)} that count",
-        IS_LEFT_OUT: f"{counts[IS_LEFT_OUT]:,} {left_out}",
-        IS_HIDDEN: f"{format_count(counts[IS_HIDDEN], real)} that the mask hides",
-        IS_PADDING: f"{counts[IS_PADDING]:,} padded, counted as data",
-        IS_NOT_FINITE: f"{counts[IS_NOT_FINITE]:,} NaN or infinite",
+def _label_kinds(output: LossOutput, kinds: NDArray[np.int8]) -> dict[int, str]:
+    """Return the label of each kind in the legend, with its count."""
+    left_out, valid, hidden, padded, not_finite = np.bincount(kinds.ravel(), minlength=len(TimestepKind)).tolist()
+    noun, real = ("timestep", "real token") if kinds.shape[1] > 1 or output.timed else ("sample", "real sample")
+    weight = "" if output.weights is None else ", or of weight 0"
+    return {
+        TimestepKind.VALID: f"{format_count(valid, noun)} that count",
+        TimestepKind.PADDING: f"{left_out:,} left out{weight}",
+        TimestepKind.HIDDEN: f"{format_count(hidden, real)} that the mask hides",
+        TimestepKind.COUNTED: f"{padded:,} padded, counted as data",
+        TimestepKind.NOT_FINITE: f"{not_finite:,} NaN or infinite",
     }
-    return [LegendEntry(LOOKS[is_], text) for is_, text in texts.items() if counts[is_]]
 
 
-def _about(output: LossOutput, kind: NDArray[Any]) -> str:
-    counted = int(np.isin(kind, (COUNTS, IS_PADDING)).sum())
+def _describe(output: LossOutput, kinds: NDArray[np.int8]) -> str:
+    included = int(np.isin(kinds, (TimestepKind.VALID, TimestepKind.COUNTED)).sum())
     noun = "timesteps" if output.timed else "losses"
-    said = [
-        f"Heat map of the loss {make_chart_name(output.loss)}: {counted:,} of {kind.size:,} {noun} count; the "
-        "masked loss is"
-    ]
-    said.append(f"{format_precise(output.masked)}, over all of them {format_precise(output.unmasked)}.")
-    if output.contributors:
-        top = output.contributors[0]
-        place = "" if top.timestep is None else f", timestep {top.timestep}"
-        said.append(f"The largest is {format_significant(top.loss, 4)}, at sample {top.sample}{place}.")
-    return " ".join(said)
+    about = (
+        f"Heat map of the loss {make_chart_name(output.loss)}: {included:,} of {kinds.size:,} {noun} count. "
+        f"The masked loss is {format_precise(output.masked)}; over all {noun} it is {format_precise(output.unmasked)}."
+    )
+    if not output.contributors:
+        return about
+    top = output.contributors[0]
+    place = "" if top.timestep is None else f", timestep {top.timestep}"
+    return f"{about} The largest is {format_significant(top.loss, 4)}, at sample {top.sample}{place}."

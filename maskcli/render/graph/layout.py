@@ -1,7 +1,7 @@
-"""Where the nodes of a level stand: in layers from top to bottom, each below what it takes, and in columns.
+"""The layout of a level: nodes in layers from top to bottom, each below its sources, and in columns.
 
-An edge that crosses layers goes through spacers, a cell in each; edges of one kind from one node share theirs, so that
-a mask that many calls are given is one line with branches.
+A flow that crosses layers goes through a spacer in each of them. Flows of one kind from one node share their spacers,
+so that a mask for many calls is one line with branches.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.render.graph.graph import Flow, Level
+from maskcli.render.graph.graph import Level
 
 STIFFNESS = (2, 1, 8)
-"""How much a line wants to go straight: between nodes, between a node and a spacer, and between spacers."""
+"""Weight of a straight line: between nodes, between a node and a spacer, and between spacers."""
 STRAIGHT = 3
-"""How much more that is so of a mask, there or lost."""
+"""Factor of this weight for flows with a mask, or with a lost one."""
 SWEEPS = 6
+"""Passes down and up that straighten the lines."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """A node or a spacer in its place.
+    """The place of a node or a spacer.
 
     Attributes:
-        layer: from 0 at the top.
-        slot: where it begins, in halves of a column, from 0 at the left; it is two of them wide.
-        node: the position of the node in the level; None for a spacer.
+        layer: layer, 0 at the top.
+        slot: left edge in halves of a column, 0 at the left; a cell is two halves wide.
+        node: position of the node in the level; None for a spacer.
     """
 
     layer: int
@@ -40,13 +41,13 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class LevelLayout:
-    """A level laid out.
+    """The layout of a level.
 
     Attributes:
-        cells: those of the nodes, in their order, and then the spacers.
-        layers: which cells stand in each layer, from the left to the right.
-        routes: the cells through which each flow goes, from its source to its target.
-        slots: halves of columns.
+        cells: cells of the nodes, in their order, then those of the spacers.
+        layers: positions of the cells in each layer, from left to right.
+        routes: positions of the cells of each flow, from its source to its target.
+        slots: width in halves of columns.
     """
 
     cells: tuple[Slot, ...]
@@ -56,17 +57,18 @@ class LevelLayout:
 
 
 def lay_out_level(level: Level) -> LevelLayout:
-    """Return where the nodes of a level stand.
+    """Return the layout of a level.
 
     Raises:
         UsageError: when igraph is missing.
     """
-    depths = _depths(level)
-    routes, nodes = _routes(level, depths)
+    nodes = len(level.nodes)
+    depths = _find_depths(level)
+    routes = _find_routes(level, depths)
     weights = [STRAIGHT if flow.kind in ("mask", "lost") else 1 for flow in level.flows]
-    across = _across(depths, routes, weights, nodes)
-    slots = _slots(depths, across)
-    layers = _by_layer(depths, slots)
+    across = _place_across(depths, routes, weights, nodes)
+    slots = _find_slots(depths, across)
+    layers = _group_by_layer(depths, slots)
     cells = (
         Slot(depth, slot, cell if cell < nodes else None)
         for cell, (depth, slot) in enumerate(zip(depths, slots, strict=True))
@@ -74,34 +76,31 @@ def lay_out_level(level: Level) -> LevelLayout:
     return LevelLayout(tuple(cells), layers, routes, max(slots, default=0) + 2)
 
 
-def _forward(level: Level) -> list[Flow]:
-    """Return flows from nodes to later ones: all, but in evidence that contradicts itself."""
-    return [flow for flow in level.flows if flow.source < flow.target]
+def _find_depths(level: Level) -> list[int]:
+    """Return the layer of each node: one below its lowest source.
 
-
-def _depths(level: Level) -> list[int]:
-    """Return the layer of each node: one below the lowest that it takes from, what comes in at the top.
-
-    A call that takes nothing stands right above the first that takes from it, and what goes out is in the last layer.
+    Inputs are at the top, outputs in the last layer. A call without sources is right above its first target.
     """
-    flows = sorted(_forward(level), key=lambda flow: flow.source)
-    below_inputs = int(any(node.place in ("input", "in") for node in level.nodes))
-    depths = [0 if node.place in ("input", "in") else below_inputs for node in level.nodes]
+    # Flows to earlier nodes occur only in contradictory records. They must not push nodes down without end.
+    flows = sorted((flow for flow in level.flows if flow.source < flow.target), key=lambda flow: flow.source)
+    is_input = [node.place in ("input", "in") for node in level.nodes]
+    depths = [int(any(is_input) and not at_top) for at_top in is_input]
     for flow in flows:
         depths[flow.target] = max(depths[flow.target], depths[flow.source] + 1)
     fed = {flow.target for flow in flows}
     for position, node in enumerate(level.nodes):
-        taken = [depths[flow.target] for flow in flows if flow.source == position]
-        if node.place == "call" and position not in fed and taken:
-            depths[position] = min(taken) - 1
+        targets = [depths[flow.target] for flow in flows if flow.source == position]
+        if node.place == "call" and position not in fed and targets:
+            depths[position] = min(targets) - 1
     last = max((depth for depth, node in zip(depths, level.nodes, strict=True) if node.place == "call"), default=0)
-    ends = [node.place in ("output", "out") for node in level.nodes]
-    return [max(last + 1, depth) if end else depth for depth, end in zip(depths, ends, strict=True)]
+    for position, node in enumerate(level.nodes):
+        if node.place in ("output", "out"):
+            depths[position] = max(last + 1, depths[position])
+    return depths
 
 
-def _routes(level: Level, depths: list[int]) -> tuple[tuple[tuple[int, ...], ...], int]:
-    """Return the route of each flow, and how many nodes there are; spacers are added to ``depths``."""
-    nodes = len(depths)
+def _find_routes(level: Level, depths: list[int]) -> tuple[tuple[int, ...], ...]:
+    """Return the route of each flow; layers of new spacers are added to ``depths``."""
     lanes: dict[tuple[int, str], list[int]] = {}
     routes = []
     for flow in level.flows:
@@ -111,11 +110,13 @@ def _routes(level: Level, depths: list[int]) -> tuple[tuple[tuple[int, ...], ...
             depths.append(depths[flow.source] + len(lane) + 1)
             lane.append(len(depths) - 1)
         routes.append((flow.source, *lane[: max(0, between)], flow.target))
-    return tuple(routes), nodes
+    return tuple(routes)
 
 
-def _across(depths: Sequence[int], routes: Sequence[Sequence[int]], weights: Sequence[int], nodes: int) -> list[float]:
-    """Return where each cell stands across, in columns: ordered by Sugiyama's method, then drawn to its neighbors."""
+def _place_across(
+    depths: Sequence[int], routes: Sequence[Sequence[int]], weights: Sequence[int], nodes: int
+) -> list[float]:
+    """Return the column of each cell: ordered by Sugiyama's method, then straightened."""
     if not depths:
         return []
     hops: dict[tuple[int, int], int] = {}
@@ -124,15 +125,20 @@ def _across(depths: Sequence[int], routes: Sequence[Sequence[int]], weights: Seq
             if depths[target] == depths[source] + 1:
                 stiff = STIFFNESS[(source >= nodes) + (target >= nodes)]
                 hops[source, target] = max(hops.get((source, target), 0), weight * stiff)
-    graph = _igraph().Graph(len(depths), list(hops), directed=True)
-    drawn: Any = graph.layout_sugiyama(layers=list(depths), hgap=1, vgap=1)
-    coordinates = drawn[0] if isinstance(drawn, tuple) else drawn
+    graph = _import_igraph().Graph(len(depths), list(hops), directed=True)
+    coordinates: Any = graph.layout_sugiyama(layers=list(depths), hgap=1, vgap=1)
+    # Depending on its version, igraph returns the coordinates or a tuple that starts with them.
+    if isinstance(coordinates, tuple):
+        coordinates = coordinates[0]
     across = [float(x) for x, _ in coordinates.coords[: len(depths)]]
-    return _straightened(across, _by_layer(depths, across), hops)
+    return _straighten(across, _group_by_layer(depths, across), hops)
 
 
-def _straightened(across: list[float], rows: Sequence[Sequence[int]], hops: dict[tuple[int, int], int]) -> list[float]:
-    """Return places in the same order, nearer to those above and below: what carries the mask goes straight."""
+def _straighten(across: list[float], rows: Sequence[Sequence[int]], hops: dict[tuple[int, int], int]) -> list[float]:
+    """Return the columns in the same order, moved so that heavy lines become straight.
+
+    Each sweep goes down and up. In each row every cell goes to the weighted median of its neighbours in the row before.
+    """
     above: list[list[tuple[int, int]]] = [[] for _ in across]
     below: list[list[tuple[int, int]]] = [[] for _ in across]
     for (source, target), weight in hops.items():
@@ -140,15 +146,15 @@ def _straightened(across: list[float], rows: Sequence[Sequence[int]], hops: dict
         above[target].append((source, weight))
     for near, ordered in (*((above, rows), (below, rows[::-1])) * SWEEPS, (above, rows), (below, rows[:1])):
         for row in ordered:
-            wanted = [_median([(across[other], weight) for other, weight in near[cell]], across[cell]) for cell in row]
+            goals = [_find_median([(across[end], weight) for end, weight in near[cell]], across[cell]) for cell in row]
             pull = [sum(weight for _, weight in near[cell]) or 1 for cell in row]
-            for cell, place in zip(row, _apart(wanted, pull), strict=True):
+            for cell, place in zip(row, _spread(goals, pull), strict=True):
                 across[cell] = place
     return across
 
 
-def _median(places: list[tuple[float, int]], otherwise: float) -> float:
-    """Return the weighted median of places; the middle between two where both are as good."""
+def _find_median(places: list[tuple[float, int]], otherwise: float) -> float:
+    """Return the weighted median of places, the middle between two equally good ones."""
     if not places:
         return otherwise
     total, below = sum(weight for _, weight in places), 0
@@ -162,35 +168,41 @@ def _median(places: list[tuple[float, int]], otherwise: float) -> float:
     return otherwise
 
 
-def _apart(wanted: Sequence[float], pull: Sequence[int]) -> list[float]:
-    """Return places as near to those wanted as can be, each at least one column right of the one before it.
+def _spread(goals: Sequence[float], pull: Sequence[int]) -> list[float]:
+    """Return the places nearest to the goals, each at least one column right of the previous one.
 
-    Of cells that want the same place the one with the most pull has it, and the others go aside: a compromise would
-    move a long chain of calls a little further at each of them.
+    Of cells with the same goal, the one with the largest pull gets its goal. A compromise would move a long chain of
+    calls a little further at each of its calls.
     """
+    # Without the position, places at least one column apart become places in ascending order. Merging the neighbours
+    # that are out of order, at the median of their goals, solves this problem (isotonic regression).
     blocks: list[tuple[float, list[tuple[float, int]]]] = []
-    for position, (place, weight) in enumerate(zip(wanted, pull, strict=True)):
+    for position, (place, weight) in enumerate(zip(goals, pull, strict=True)):
         cells = [(place - position, weight)]
         at = place - position
         while blocks and blocks[-1][0] > at:
             cells = [*blocks.pop()[1], *cells]
-            at = _median(cells, at)
+            at = _find_median(cells, at)
         blocks.append((at, cells))
-    moved = [at for at, cells in blocks for _ in cells]
-    return [at + position for position, at in enumerate(moved)]
+    merged = [at for at, cells in blocks for _ in cells]
+    return [at + position for position, at in enumerate(merged)]
 
 
-def _slots(depths: Sequence[int], across: Sequence[float]) -> list[int]:
-    """Return halves of columns from 0; cells of one layer are at least a whole one apart."""
+def _find_slots(depths: Sequence[int], across: Sequence[float]) -> list[int]:
+    """Return the left edge of each cell in halves of columns, from 0.
+
+    Cells of one layer are at least a whole column apart.
+    """
     slots = [math.floor(2 * x + 0.5 + 1e-6) for x in across]
-    for row in _by_layer(depths, across):
+    for row in _group_by_layer(depths, across):
         for left, right in itertools.pairwise(row):
             slots[right] = max(slots[right], slots[left] + 2)
     first = min(slots, default=0)
     return [slot - first for slot in slots]
 
 
-def _by_layer(depths: Sequence[int], across: Sequence[float]) -> tuple[tuple[int, ...], ...]:
+def _group_by_layer(depths: Sequence[int], across: Sequence[float]) -> tuple[tuple[int, ...], ...]:
+    """Return the cells of each layer, from left to right."""
     rows: list[list[int]] = [[] for _ in range(max(depths, default=-1) + 1)]
     for cell in sorted(range(len(depths)), key=lambda cell: (across[cell], cell)):
         rows[depths[cell]].append(cell)
@@ -198,11 +210,11 @@ def _by_layer(depths: Sequence[int], across: Sequence[float]) -> tuple[tuple[int
 
 
 def measure_column_widths(layout: LevelLayout, widths: Sequence[float]) -> list[float]:
-    """Return the widths of the halves of columns, so that each has room for its cells.
+    """Return the widths of the halves of columns, so that all cells have room.
 
     Args:
-        layout: a level laid out.
-        widths: of its cells, with the gaps beside them.
+        layout: the layout of a level.
+        widths: widths of its cells, with the gaps between them.
     """
     halves = [0.0] * layout.slots
     for cell, width in zip(layout.cells, widths, strict=True):
@@ -212,12 +224,12 @@ def measure_column_widths(layout: LevelLayout, widths: Sequence[float]) -> list[
 
 
 def check_igraph() -> None:
-    """Raise UsageError where what lays graphs out is not installed."""
-    _igraph()
+    """Raise UsageError if igraph is not installed."""
+    _import_igraph()
 
 
 @functools.cache
-def _igraph() -> Any:
+def _import_igraph() -> Any:
     try:
         import igraph  # type: ignore[import-untyped]
     except ImportError:

@@ -1,4 +1,4 @@
-"""How a graph looks: colours that are told apart by colour-blind eyes too, and a sign for each effect beside them."""
+"""Styles of a graph: colours that colour-blind readers can distinguish, and a sign for each effect."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from maskcli.render.graph.graph import FlowKind
 
 INK, PAPER, MUTED, LINE = "#1f2328", "#ffffff", "#57606a", "#8b949e"
 MASK, LOST, ACCENT, OTHER = "#00775a", "#c2410c", "#7b3fa0", "#8a5a00"
-"""A mask that is there, one that is lost, one that is passed as an argument, and one that comes out another."""
-
+"""Colours of a mask, a lost mask, a mask passed as an argument, and a changed mask."""
 
 ON_PAGE = {
     "mask": (MASK, "#3fbf95"),
@@ -18,19 +17,19 @@ ON_PAGE = {
     "other": (OTHER, "#e0b040"),
     "wire": (LINE, "#7d8590"),
 }
-"""The colours of a graph on a page, in light and dark: ``--mk-mask`` and so on."""
+"""Colours of a graph on a light and a dark page, as custom properties ``--mk-mask`` and so on."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NodeStyle:
-    """How a node looks on paper.
+    """The style of a node in a picture.
 
     Attributes:
-        color: of its border and sign.
-        fill: of its inside.
-        width: of its border.
-        dash: of its border; empty for none.
-        double: whether it has a second border.
+        color: colour of the border and the sign.
+        fill: colour of the inside.
+        width: width of the border in pixels.
+        dash: dashes of the border; empty for a solid one.
+        double: whether there is a second border.
     """
 
     color: str
@@ -55,7 +54,7 @@ LOOKS = {
 
 @dataclasses.dataclass(frozen=True)
 class Stroke:
-    """How a line looks on paper: its colour, its width, and its dashes."""
+    """The style of a line in a picture: colour, width in pixels, and dashes."""
 
     color: str
     width: float
@@ -84,7 +83,7 @@ _SIGNS = {
 
 
 def draw_sign(effect: str, color: str, paper: str = PAPER) -> str:
-    """Return the sign of an effect as shapes of SVG around 0, 0, in a square of 16."""
+    """Return the sign of an effect as SVG, centred at 0, 0, in a square of 16 pixels."""
     line = f'fill="none" stroke="{color}" stroke-width="2" stroke-linejoin="round" stroke-linecap="round"'
     white = f'fill="none" stroke="{paper}" stroke-width="2.25" stroke-linecap="round"'
     return _SIGNS[effect].format(color=color, line=line, white=white)

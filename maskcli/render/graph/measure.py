@@ -1,4 +1,4 @@
-"""How wide a text is about, and how a line runs: what a picture needs to know that no browser lays out."""
+"""Estimates of text widths, and curves, for pictures that no browser lays out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ _NARROW, _WIDE = re.compile(r"[fijlrtI.,:;|!'()\[\] ]"), re.compile("[mwMW@%&]")
 
 
 def measure_text(text: str, size: float) -> float:
-    """Return about how many pixels a text takes, rather more than less; signs of the East are as wide as high."""
-    ems = sum(
-        1.05 if ord(letter) > 0x2E7F else 0.38 if _NARROW.match(letter) else 0.95 if _WIDE.match(letter) else 0.62
-        for letter in text
-    )
-    return ems * size
+    """Return the width of a text in pixels, rather too large than too small."""
+    return size * sum(map(_measure_letter, text))
+
+
+def _measure_letter(letter: str) -> float:
+    """Return the width of a letter as a part of the font size. East Asian letters are square."""
+    if ord(letter) > 0x2E7F:
+        return 1.05
+    if _NARROW.match(letter):
+        return 0.38
+    return 0.95 if _WIDE.match(letter) else 0.62
 
 
 def draw_curve(x: float, y: float, to_x: float, to_y: float) -> str:

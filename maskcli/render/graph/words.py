@@ -1,4 +1,4 @@
-"""What the nodes and lines of a graph say, in words and for every kind of target."""
+"""Texts of a graph: labels, descriptions and facts of nodes and flows, for every output format."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import Call
 from maskcli.render.graph.graph import Flow, FlowKind, Level, Node
+from maskcli.render.numbers import format_count
+from maskcli.render.tables import shorten_middle
 from maskcli.render.text_flow import make_printable
 from maskcli.render.views.trace import EFFECTS
 
@@ -22,28 +24,42 @@ SIGNS = {
     "input": "▷",
     "output": "◁",
 }
-"""What stands for an effect where only text can be drawn."""
+"""Sign of each effect, for formats with only text."""
 FLOWS: dict[FlowKind, str] = {
     "mask": "carries a mask",
-    "lost": "would carry a mask, had it not been lost",
+    "lost": "has lost its mask",
     "plain": "has no mask",
     "argument": "is passed as a mask",
 }
-_DOES = {"creates": "creates the mask", "drops": "drops the mask", "computes": "computes a mask", "none": "no mask"}
-_SHORT: dict[FlowKind, str] = {"mask": "with a mask", "lost": "mask lost", "plain": "no mask", "argument": "as a mask"}
+"""Meaning of each kind of line, for legends."""
+_EFFECT_LABELS = {
+    "creates": "creates the mask",
+    "drops": "drops the mask",
+    "computes": "computes a mask",
+    "none": "no mask",
+    "uses": "uses the mask",
+    "passes": "passes the mask on",
+    "changes": "changes the mask",
+}
+_FLOW_LABELS: dict[FlowKind, str] = {
+    "mask": "with a mask",
+    "lost": "mask lost",
+    "plain": "no mask",
+    "argument": "as a mask",
+}
 
 
 def find_effect(call: Call) -> str:
-    """Return what a call does to a mask, or ``computes`` where all that it does is making one for a later call."""
+    """Return the effect of a call, ``computes`` if it only makes a mask for a later call."""
     return "computes" if call.computes_mask else call.effect
 
 
 def describe_effect(node: Node) -> str:
-    """Return what a call does to the mask, in a few words."""
+    """Return the effect of a call on the mask, as a short label."""
     assert node.call is not None  # noqa: S101 - asked of calls only
     effect = find_effect(node.call)
-    said = _DOES.get(effect, f"{effect} it")
-    return f"{said}, and loses it" if node.effect not in (effect, "computes") else said
+    label = _EFFECT_LABELS[effect]
+    return label if node.effect == effect else f"{label}, then drops it"
 
 
 def escape_text(text: object) -> str:
@@ -51,55 +67,59 @@ def escape_text(text: object) -> str:
     return html.escape(make_printable(str(text)))
 
 
+def shorten_name(name: str, length: int) -> str:
+    """Return a user's name as printable text of at most ``length`` characters."""
+    return shorten_middle(make_printable(name), length)
+
+
 def describe_node(node: Node) -> str:
-    """Return what a node does, in a sentence."""
-    if node.call is None:
-        return f"{node.place} of the model" if node.place in ("input", "output") else ""
+    """Return the effect of a call as a sentence."""
     call = node.call
-    said = [f"{find_effect(call)}: {EFFECTS[find_effect(call)]}"]
-    said += [f"has lost its mask at {call.lost_at}"] if call.lost_at not in (None, call.call) else []
-    said += ["takes the mask off its input too"] if call.takes_off else []
-    said += ["calls behind it lack the mask"] if node.effect != find_effect(call) else []
-    said += ["Keras warned"] if call.warning is not None else []
-    return "; ".join(said)
+    assert call is not None  # noqa: S101 - asked of calls only
+    effect = find_effect(call)
+    clauses = {
+        f"{effect}: {EFFECTS[effect]}": True,
+        f"its mask was lost at {call.lost_at}": call.lost_at not in (None, call.call),
+        "also removes the mask from its input": call.takes_off,
+        "later calls lack the mask": node.effect != effect,
+        "Keras warned": call.warning is not None,
+    }
+    return "; ".join(clause for clause, applies in clauses.items() if applies)
 
 
 def list_facts(node: Node, level: Level) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a node, each as a word and a text."""
+    """Yield the facts of a call, each as a label and a text."""
     call = node.call
-    if call is not None:
-        if call.call != node.name:
-            yield "call", call.call
-        yield "effect", describe_node(node)
-        yield "shape", format_shapes(call)
-        yield "mask", f"in: {format_mask_share(call.mask_in)}; out: {format_mask_share(call.mask_out)}"
-        if call.lost_after is not None:
-            yield "had it last", call.lost_after
-        if call.warning is not None:
-            yield "warning", call.warning
+    assert call is not None  # noqa: S101 - asked of calls only
+    if call.call != node.name:
+        yield "call", call.call
+    yield "effect", describe_node(node)
+    yield "shape", f"{_join_shapes(call.shapes_in)} → {_join_shapes(call.shapes_out)}"
+    yield "mask", f"in: {format_mask_share(call.mask_in)}; out: {format_mask_share(call.mask_out)}"
+    if call.lost_after is not None:
+        yield "last mask", call.lost_after
+    if call.warning is not None:
+        yield "warning", call.warning
     yield from list_flows(node, level)
 
 
 def list_flows(node: Node, level: Level) -> Iterator[tuple[str, str]]:
-    """Yield what a node takes and gives, as a word and a text."""
-    own = level.nodes.index(node)
-    taken = [f"{level.nodes[flow.source].name} ({describe_flow(flow)})" for flow in level.flows if flow.target == own]
-    given = [f"{level.nodes[flow.target].name} ({describe_flow(flow)})" for flow in level.flows if flow.source == own]
-    if taken:
-        yield "takes", ", ".join(taken)
-    if given:
-        yield "goes to", ", ".join(given)
+    """Yield the sources and the targets of a node, as a label and a text."""
+    position = level.nodes.index(node)
+    sources = [(flow.source, flow) for flow in level.flows if flow.target == position]
+    targets = [(flow.target, flow) for flow in level.flows if flow.source == position]
+    for label, ends in (("from", sources), ("to", targets)):
+        if ends:
+            yield label, ", ".join(f"{level.nodes[end].name} ({describe_flow(flow)})" for end, flow in ends)
 
 
 def describe_flow(flow: Flow) -> str:
-    """Return in a word or two what flows."""
-    return f"as {', '.join(flow.arguments)}" if flow.arguments else _SHORT[flow.kind]
+    """Return the kind of a flow in a few words."""
+    return f"as {', '.join(flow.arguments)}" if flow.arguments else _FLOW_LABELS[flow.kind]
 
 
-def format_shapes(call: Call) -> str:
-    """Return the shapes that come in and go out."""
-    came, went = (", ".join(map(format_shape, given)) or "nothing" for given in (call.shapes_in, call.shapes_out))
-    return f"{came} → {went}"
+def _join_shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
+    return ", ".join(map(format_shape, shapes)) or "nothing"
 
 
 def format_shape(axes: tuple[int, ...]) -> str:
@@ -108,10 +128,10 @@ def format_shape(axes: tuple[int, ...]) -> str:
 
 
 def format_mask_share(mask: Bools | None) -> str:
-    """Return how much of a mask is True."""
+    """Return the count of True in a mask, such as ``4 of 6 True``."""
     return "none" if mask is None else f"{int(mask.sum())} of {mask.size} True"
 
 
 def describe_inside(level: Level) -> str:
-    """Return how many calls a container has."""
-    return f"{level.calls} call{'' if level.calls == 1 else 's'} inside"
+    """Return the count of calls in a container."""
+    return f"{format_count(level.calls, 'call')} inside"

@@ -1,16 +1,14 @@
-"""What draws the lines of the graph on a page, between nodes that the browser has laid out, and folds its boxes."""
-
-SCRIPT = """
+// Draws the lines of the graph between nodes that the browser has laid out, highlights them, and folds boxes.
 (() => {
   "use strict";
   const ORDER = ["plain", "lost", "mask", "argument"];
   const element = (name, attributes) => {
-    const made = document.createElementNS("http://www.w3.org/2000/svg", name);
-    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-    return made;
+    const shape = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) shape.setAttribute(key, value);
+    return shape;
   };
   const clamp = (value, most) => Math.max(-most, Math.min(most, value));
-  const lean = (box, across, aside) => clamp(across * 0.15 + aside, Math.max(0, Math.min(box.half - 10, 26)));
+  const lean = (box, across, shift) => clamp(across * 0.15 + shift, Math.max(0, Math.min(box.half - 10, 26)));
 
   function boxOf(item, origin, scale) {
     const inner = (item.firstElementChild || item).getBoundingClientRect();
@@ -26,13 +24,13 @@ SCRIPT = """
     return Math.abs(x - toX) < 0.5 ? `L${toX} ${toY}` : `C${x} ${middle} ${toX} ${middle} ${toX} ${toY}`;
   }
 
-  function pathOf(boxes, aside) {
+  function pathOf(boxes, shift) {
     const last = boxes.length - 1;
-    let x = boxes[0].x + lean(boxes[0], boxes[1].x - boxes[0].x, aside), y = boxes[0].bottom;
+    let x = boxes[0].x + lean(boxes[0], boxes[1].x - boxes[0].x, shift), y = boxes[0].bottom;
     let path = `M${x} ${y}`;
     boxes.slice(1).forEach((box, at) => {
       const end = at + 1 === last, from = Math.max(y, boxes[at].rowBottom);
-      const toX = box.x + (end ? lean(box, boxes[at].x - box.x, aside) : 0), toY = end ? box.top - 6 : box.rowTop;
+      const toX = box.x + (end ? lean(box, boxes[at].x - box.x, shift) : 0), toY = end ? box.top - 6 : box.rowTop;
       path += `L${x} ${from}` + bend(x, from, toX, Math.min(toY, box.rowTop - 6)) + `L${toX} ${toY}`;
       path += end ? "" : `L${toX} ${box.rowBottom}`;
       x = toX;
@@ -41,8 +39,8 @@ SCRIPT = """
     return { path, x, y: boxes[last].top };
   }
 
-  function line(flow, boxes, aside) {
-    const { path, x, y } = pathOf(boxes, aside);
+  function line(flow, boxes, shift) {
+    const { path, x, y } = pathOf(boxes, shift);
     const group = element("g", { class: `mk-${flow.kind}`, "data-ends": `${flow.route[0]} ${flow.route.at(-1)}` });
     const wide = flow.kind === "mask" ? 6.5 : 5, middle = boxes.at(-1).x;
     const head = `M${x - wide} ${y - 9}L${x} ${y}L${x + wide} ${y - 9}Z`;
@@ -60,16 +58,16 @@ SCRIPT = """
     const svg = level.querySelector(":scope > .mk-lines"), rows = level.querySelector(":scope > .mk-rows");
     const origin = rows.getBoundingClientRect();
     if (!origin.width) return;
-    const scale = origin.width / rows.offsetWidth;  // Of a graph made smaller for print.
+    const scale = origin.width / rows.offsetWidth;  // Below 1 if print shrinks the graph.
     const boxes = [...rows.children].map((item) => boxOf(item, origin, scale));
-    const flows = JSON.parse(level.dataset.mkFlows), seen = {}, times = {};
+    const flows = JSON.parse(level.dataset.mkFlows), drawn = {}, times = {};
     for (const flow of flows) times[flow.route] = (times[flow.route] || 0) + 1;
     const lines = flows.map((flow) => {
-      seen[flow.route] = (seen[flow.route] || 0) + 1;
-      const aside = 22 * (seen[flow.route] - (times[flow.route] + 1) / 2);
-      return [flow.kind, line(flow, flow.route.map((cell) => boxes[cell]), aside)];
+      drawn[flow.route] = (drawn[flow.route] || 0) + 1;
+      const shift = 22 * (drawn[flow.route] - (times[flow.route] + 1) / 2);
+      return [flow.kind, line(flow, flow.route.map((cell) => boxes[cell]), shift)];
     });
-    lines.sort((one, other) => ORDER.indexOf(one[0]) - ORDER.indexOf(other[0]));
+    lines.sort(([left], [right]) => ORDER.indexOf(left) - ORDER.indexOf(right));
     const lit = [...svg.children].map((group) => group.classList.contains("mk-on"));  // In the same order.
     lines.forEach(([, group], at) => group.classList.toggle("mk-on", lit[at] ?? false));
     svg.replaceChildren(...lines.map(([, group]) => group));
@@ -83,8 +81,8 @@ SCRIPT = """
     }
     if (!item || event.type === "pointerleave" || event.type === "focusout") return;
     const svg = item.parentElement.previousElementSibling;
-    const own = String([...item.parentElement.children].indexOf(item));
-    const near = [...svg.children].filter((group) => group.dataset.ends.split(" ").includes(own));
+    const place = String([...item.parentElement.children].indexOf(item));
+    const near = [...svg.children].filter((group) => group.dataset.ends.split(" ").includes(place));
     if (near.length) svg.classList.add("mk-some");
     for (const group of near) group.classList.add("mk-on");
   }
@@ -110,9 +108,9 @@ SCRIPT = """
       for (const box of graph.querySelectorAll(".mk-box")) box.open = button.dataset.mkFold === "open";
     });
     redraw();
-    const scroll = graph.querySelector(".mk-scroll"), seen = scroll.getBoundingClientRect();
+    const scroll = graph.querySelector(".mk-scroll"), view = scroll.getBoundingClientRect();
     const first = graph.querySelector(".mk-rows .mk-drops, .mk-rows .mk-creates, .mk-pill")?.getBoundingClientRect();
-    if (first) scroll.scrollLeft = first.left + first.width / 2 - seen.left - seen.width / 2;
+    if (first) scroll.scrollLeft = first.left + first.width / 2 - view.left - view.width / 2;
   }
 
   const all = () => document.querySelectorAll(".mk-graph:not([data-mk-drawn])").forEach((graph) => {
@@ -122,4 +120,3 @@ SCRIPT = """
   if (document.readyState === "loading") addEventListener("DOMContentLoaded", all);
   else all();
 })();
-"""
