@@ -88,7 +88,7 @@ def test_prose_is_not_broken_into_rows(call: Callable[..., Output]) -> None:
     assert len(re.findall(r"^\| MSK\d{3} ", rules, re.MULTILINE)) == len(re.findall(r"^\| [^:c]", rules, re.MULTILINE))
     check = call("check", "-", "--data-only", "--format", "markdown", stdin=("1 2\n" * 50 + "1 " * 300 + "\n") * 4)
     assert re.search(r"^\*\*fix:\*\* .{100,}$", check, re.MULTILINE)
-    assert re.search("^`maskcli explain MSK007` tells why", check, re.MULTILINE)
+    assert re.search("^Run `maskcli explain MSK007` for details", check, re.MULTILINE)
 
 
 def test_a_page_of_markdown_is_as_wide_as_a_comment(call: Callable[..., Output]) -> None:

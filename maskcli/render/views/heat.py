@@ -47,7 +47,8 @@ def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> li
     kinds = find_timestep_kinds(batch.mask, None)
     kinds[batch.mask & (batch.tokens == batch.layout.value)] = PADDING_ID
     lookalikes = format_count(int((kinds == PADDING_ID).sum()), "token")
-    roles = tuple((KIND_ROLES[kind], kind.label) for kind in TimestepKind)
+    labels = {kind: kind.label for kind in TimestepKind} | {TimestepKind.VALID: "token"}
+    roles = tuple((KIND_ROLES[kind], label) for kind, label in labels.items())
     heatmap = Heatmap(
         kinds=kinds,
         meanings=(*roles, ("warning", f"{lookalikes} with the padding id, {batch.layout.value}")),
