@@ -220,11 +220,17 @@ class Limits:
     flows: bool = False
 
 
-def make_remarks(remarks: Sequence[Remark]) -> list[Section]:
-    """Return a section of remarks, if there are any."""
+def make_sections(*sections: tuple[SectionName, Iterable[Part]]) -> list[Section]:
+    """Return the sections that have parts."""
+    named = ((name, tuple(parts)) for name, parts in sections)
+    return [Section(name, parts) for name, parts in named if parts]
+
+
+def make_remarks(remarks: Sequence[Remark]) -> list[Part]:
+    """Return remarks as a part, if there are any."""
     if not remarks:
         return []
-    return [Section("remarks", (Remarks(tuple(remarks)),))]
+    return [Remarks(tuple(remarks))]
 
 
 def iterate_parts(sections: Iterable[Section | Part]) -> Iterator[Part]:

@@ -19,6 +19,7 @@ from maskcli.render.parts import (
     Text,
     make_cell,
     make_remarks,
+    make_sections,
     mark,
 )
 from maskcli.render.tables import (
@@ -48,12 +49,14 @@ LossRow = tuple[str, float | None, Cells]
 def view(report: LossReport, limits: Limits) -> list[Section]:
     """Return the losses, their origin, other batch sizes and reductions, and the conclusions."""
     return [
-        *_view_total(report, limits),
+        *make_sections(("total", _view_total(report, limits))),
         *(section for output in report.outputs for section in _view_output(report, output, limits)),
-        *view_batches(report, limits),
-        *_view_reductions(report, limits),
-        *_view_metrics(report, limits),
-        *make_remarks(report.remarks),
+        *make_sections(
+            ("batch-sizes", view_batches(report, limits)),
+            ("reductions", _view_reductions(report, limits)),
+            ("metrics", _view_metrics(report, limits)),
+            ("remarks", make_remarks(report.remarks)),
+        ),
     ]
 
 
@@ -67,7 +70,7 @@ def make_output_suffix(report: LossReport, output: LossOutput) -> str:
 # The losses.
 
 
-def _view_total(report: LossReport, limits: Limits) -> list[Section]:
+def _view_total(report: LossReport, limits: Limits) -> list[Part]:
     """Return the sum that ``evaluate`` reports for several outputs."""
     if len(report.outputs) < 2:
         return []
@@ -82,7 +85,7 @@ def _view_total(report: LossReport, limits: Limits) -> list[Section]:
     heading = Heading("Loss", f"of {format_count(len(report.outputs), 'output')} of {report.model.name}")
     table, *notes = list_items(fields, report.outputs, "output", limits)
     assert isinstance(table, Table)  # noqa: S101 - a list of items begins with its table
-    return [Section("total", (heading, Table(table.columns, (*table.rows, *_sum_rows(report))), *notes))]
+    return [heading, Table(table.columns, (*table.rows, *_sum_rows(report))), *notes]
 
 
 def _show_weight(output: LossOutput) -> Cells:
@@ -101,7 +104,7 @@ def _describe_batch_size(report: LossReport) -> str:
     return f"batch size {report.batch_size:,}"
 
 
-def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> Iterator[Section]:
+def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> list[Section]:
     name = make_output_suffix(report, output)
     detail = f"targets: {output.targets}"
     if not name:
@@ -117,8 +120,7 @@ def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> Iter
         *_note_padding(output),
         *_note_not_finite(output, limits),
     )
-    yield Section("losses", parts)
-    yield from view_shares(report, output, name, limits)
+    return [Section("losses", parts), *view_shares(report, output, name, limits)]
 
 
 def _list_losses(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
@@ -251,7 +253,7 @@ def measure_gap(value: float, other: float | None) -> float:
 # Other reductions, and metrics.
 
 
-def _view_reductions(report: LossReport, limits: Limits) -> list[Section]:
+def _view_reductions(report: LossReport, limits: Limits) -> list[Part]:
     """Return other reductions: those of the first output, or of all with ``--all``."""
     outputs = [output for output in report.outputs if output.reductions]
     displayed = outputs
@@ -266,9 +268,7 @@ def _view_reductions(report: LossReport, limits: Limits) -> list[Section]:
     if len(outputs) > len(displayed):
         missing = format_count(len(outputs) - len(displayed), "output")
         parts += make_elision_note(f"those of {missing} not shown")
-    if not parts:
-        return []
-    return [Section("reductions", tuple(parts))]
+    return parts
 
 
 def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> Table:
@@ -290,7 +290,7 @@ def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> T
     return Table(narrow, tuple(row[:3] for row in rows))
 
 
-def _view_metrics(report: LossReport, limits: Limits) -> list[Section]:
+def _view_metrics(report: LossReport, limits: Limits) -> list[Part]:
     if not report.metrics:
         return []
     width = max(NARROWEST_NAME, (limits.width - 30) // 2)
@@ -306,7 +306,7 @@ def _view_metrics(report: LossReport, limits: Limits) -> list[Section]:
     parts += list_items(fields, report.metrics, "metric", limits)
     if any(metric.differs for metric in report.metrics):
         parts += make_legend((("warning", "differs from the value over valid timesteps"),), limits)
-    return [Section("metrics", tuple(parts))]
+    return parts
 
 
 def _show_reported(metric: MetricReport) -> Cells:
