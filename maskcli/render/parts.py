@@ -58,7 +58,7 @@ class Cell:
         text: begins with the glyph of the role, if it has one; see ``mark``.
         role: decides the style.
         level: its exact amount, for terminals with enough colours; other renderers use the role.
-        paper: the colour behind the text, on such a terminal.
+        paper: the background colour on such a terminal.
     """
 
     text: str
@@ -222,8 +222,8 @@ class Limits:
 
 def make_sections(*sections: tuple[SectionName, Iterable[Part]]) -> list[Section]:
     """Return the sections that have parts."""
-    named = ((name, tuple(parts)) for name, parts in sections)
-    return [Section(name, parts) for name, parts in named if parts]
+    listed = [Section(name, tuple(parts)) for name, parts in sections]
+    return [section for section in listed if section.parts]
 
 
 def make_remarks(remarks: Sequence[Remark]) -> list[Part]:

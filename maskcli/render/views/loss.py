@@ -136,13 +136,13 @@ def _list_losses(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
 
 def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
     everything = _count_everything(output)
-    counted = f"mean over the {_count_masked(output)}"
+    mean_text = f"mean over the {_count_masked(output)}"
     value, comparison = _compare_evaluate(report, output)
     if output.mask is not None:
-        yield "masked", output.masked, _describe(counted, "training loss: ")
+        yield "masked", output.masked, _describe(mean_text, "training loss: ")
         source = f"{PREDICT}: "
     else:
-        yield "masked", output.masked, _describe(counted)
+        yield "masked", output.masked, _describe(mean_text)
         source = f"training loss, and {PREDICT}: "
     yield "Keras evaluate", value, _describe(comparison)
     if output.exact is not None and output.valid is not None and measure_gap(output.exact, output.masked) > EXACT:
@@ -156,7 +156,7 @@ def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
 
 
 def _describe(text: str, emphasis: str = "") -> Cells:
-    """Return a description whose beginning may stand out."""
+    """Return a description, with emphasis on its beginning."""
     return (Cell(emphasis), Cell(text, "muted"))
 
 
@@ -201,8 +201,8 @@ def _count_masked(output: LossOutput) -> str:
         kind = "unmasked "
     elif output.timed and output.valid is not None:
         kind = "non-padding "
-    counted = 0 if output.counted is None else int(output.counted.sum())
-    count = format_count(counted, f"{kind}{name_unit(output)}") + _note_ignored(output)
+    size = 0 if output.counted is None else int(output.counted.sum())
+    count = format_count(size, f"{kind}{name_unit(output)}") + _note_ignored(output)
     return count if output.weights is None else f"{count}, weighted"
 
 
@@ -234,20 +234,20 @@ def _note_padding(output: LossOutput) -> list[Part]:
 
 
 def _note_not_finite(output: LossOutput, limits: Limits) -> list[Part]:
-    counting, others = output.not_finite
-    if not counting and not others:
+    counting, ignored = output.not_finite
+    if not counting and not ignored:
         return []
-    text = f"NaN or infinite predictions: {counting:,} that count, {others:,} others"
+    text = f"NaN or infinite predictions: {counting:,} that count, {ignored:,} others"
     return make_legend((("error", text),), limits)
 
 
-def measure_gap(value: float, other: float | None) -> float:
+def measure_gap(value: float, reference: float | None) -> float:
     """Return the difference of two losses, relative to the larger one; 1 if only one of them is finite."""
-    if value == other or (other is not None and math.isnan(value) and math.isnan(other)):
+    if value == reference or (reference is not None and math.isnan(value) and math.isnan(reference)):
         return 0.0
-    if other is None or not (math.isfinite(value) and math.isfinite(other)):
+    if reference is None or not (math.isfinite(value) and math.isfinite(reference)):
         return 1.0
-    return abs(value - other) / max(abs(value), abs(other))
+    return abs(value - reference) / max(abs(value), abs(reference))
 
 
 # Other reductions, and metrics.

@@ -272,11 +272,11 @@ def _view_largest(report: LossReport, output: LossOutput, name: str, limits: Lim
     ranked = output.contributors
     if not limits.everything:
         ranked = ranked[:RANKED]
-    counted = int(np.sum(output.counted)) if output.counted is not None else losses.size
-    if not ranked or counted <= FEWEST_RANKED:
+    size = int(np.sum(output.counted)) if output.counted is not None else losses.size
+    if not ranked or size <= FEWEST_RANKED:
         return []
     share = sum(contribution.share for contribution in ranked)
-    detail = f"{format_count(len(ranked), name_unit(output))} of {counted:,}"
+    detail = f"{format_count(len(ranked), name_unit(output))} of {size:,}"
     if math.isfinite(share):
         detail += f" make {format_percent(share)}"
     number = _choose_formatter(np.array([contribution.loss for contribution in ranked]), 4)

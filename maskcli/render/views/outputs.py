@@ -181,7 +181,7 @@ def _make_position_fields(grid: _Grid, kinds: KindArray) -> list[ItemColumn[int]
 
 
 def _show_mask(grid: _Grid, place: tuple[int, ...]) -> Cells:
-    """Return the glyph of the mask and, where it is False, what the layer returned there."""
+    """Return the glyph of the mask and, where it is False, a comment on the output."""
     if grid.mask is None or not has_timesteps(grid.mask, grid.output.valid):
         return make_cell("–", "muted")
     if grid.mask[place]:

@@ -204,7 +204,7 @@ def _find_effect(call: Call) -> str:
 
 
 def _describe(call: Call, longest_path: int, terse: bool = False) -> list[str]:
-    """Return the clauses that describe a call; ``terse`` omits what the other columns already show."""
+    """Return the clauses that describe a call; ``terse`` omits the effect, which has a column."""
     clauses = [_describe_effect(call, longest_path, terse)]
     names = _list_received_masks(call)
     if call.effect != "uses" and names:
