@@ -8,7 +8,7 @@ import time
 import pytest
 
 from maskcli.errors import ExitCode, InputError, MaskcliError, ModelError, UsageError, summarize_error
-from maskcli.models.files import reason
+from maskcli.models.files import explain_error
 
 pytestmark = pytest.mark.quick
 
@@ -39,5 +39,5 @@ def test_long_messages_take_no_time() -> None:
     """A model file can make Keras's messages long; searching all of these would take half a minute."""
     start = time.process_time()
     assert summarize_error(ValueError("{{ " * 40_000)).startswith("{{ {{")
-    assert reason(TypeError("x" * 150_000 + " of Dense")).startswith("TypeError")
+    assert explain_error(TypeError("x" * 150_000 + " of Dense")).startswith("TypeError")
     assert time.process_time() - start < 5

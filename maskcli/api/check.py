@@ -16,7 +16,7 @@ from maskcli.api.targets import read_raw_targets
 from maskcli.errors import UsageError
 from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
 from maskcli.losses.registry import is_keras_loss
-from maskcli.models.load import saved_and_loaded
+from maskcli.models.load import reload_model
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts
@@ -88,7 +88,7 @@ def check_model_data(
             targets=targets,
             loss=read_compiled_loss(case.model) if loss is None else loss,
             metrics=read_compiled_metrics(case.model),
-            reload=saved_and_loaded if case.about.source in ("factory", "object") else None,
+            reload=reload_model if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
         )
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))

@@ -15,7 +15,7 @@ from maskcli.inputs.arguments import read_input_specs, select_rows
 from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.load import UserModel, given, kind_of, load
+from maskcli.models.load import UserModel, classify_spec, load, wrap_model
 from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import InputSpec, ModelInput
@@ -103,7 +103,7 @@ class ModelAndData:
 
 def names_builtin(model: object) -> bool:
     """Return whether ``model`` names a built-in model; raise UsageError for text that cannot name a model."""
-    return isinstance(model, str) and kind_of(model) == "built-in"
+    return isinstance(model, str) and classify_spec(model) == "built-in"
 
 
 def load_builtin(
@@ -179,7 +179,7 @@ def load_user_model(
     """
     load_keras()
     model = options.model
-    loaded = load(model, options.custom_objects, options.unsafe_load) if isinstance(model, str) else given(model)
+    loaded = load(model, options.custom_objects, options.unsafe_load) if isinstance(model, str) else wrap_model(model)
     dataset = _dataset_for(data, loaded, layout, extra_columns)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return ModelAndData(

@@ -96,10 +96,10 @@ def names_builtin_model(request: type[Any], arguments: Mapping[str, Any]) -> boo
     Raises:
         UsageError: for text that cannot name a model, and for options that apply only to the other kind of models.
     """
-    from maskcli.models.load import kind_of
+    from maskcli.models.load import classify_spec
 
     model = arguments["model"]
-    builtin = kind_of(model) == "built-in"
+    builtin = classify_spec(model) == "built-in"
     kind = "own" if builtin else "built-in"
     for option in list_set_options(*(name for name, spec in read_specs(request).items() if spec.for_models == kind)):
         if builtin:

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
-from maskcli.models.factories import is_spec, named_object
+from maskcli.models.factories import import_object, is_spec
 
 ALIASES = {"bce": "binary_crossentropy"}
 CROSS_ENTROPIES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
@@ -36,7 +36,7 @@ def import_references(value: object, kind: str) -> Any:
         return {name: import_references(item, kind) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [import_references(item, kind) for item in value]
-    return named_object(value, kind) if isinstance(value, str) and is_spec(value) else value
+    return import_object(value, kind) if isinstance(value, str) and is_spec(value) else value
 
 
 def make_loss(loss: Any, options: Mapping[str, Any]) -> Any:

@@ -1,1 +1,1 @@
-"""Getting a Keras model."""
+"""Load and build Keras models."""

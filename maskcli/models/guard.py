@@ -1,9 +1,10 @@
-"""Judge the classes and functions that a model file names, before Keras opens the file.
+"""Check the classes and functions that a model file names, before Keras opens the file.
 
-No code of a file runs, and nothing is imported or called because a file names it. Keras's own safe mode is not enough:
-what it refuses depends on its release, and it lets a file call most functions of Keras. The configuration of a file is
-therefore read first, every object in it is judged by the path under which Keras would look it up, and the file is
-refused unless all of them are allowed: a class or function of ``maskcli.models.allowlist``, or a custom object.
+No code from a file runs, and nothing is imported or called because a file names it. Keras's own safe mode is not
+enough: its checks depend on the release of Keras, and it lets a file call most functions of Keras. Therefore maskcli
+reads the configuration of a file first, and checks every object in it under the path where Keras would look it up. The
+file is refused unless all objects are allowed: each must be a class or function of ``maskcli.models.allowlist``, or a
+custom object.
 """
 
 from __future__ import annotations
@@ -15,28 +16,36 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from maskcli.errors import ModelError
-from maskcli.models.allowlist import CODE, DATA, is_allowed, is_allowed_name, is_legacy_function, resolve
+from maskcli.models.allowlist import CODE_LAYERS, DATA_NAMES, is_allowed, is_allowed_name, is_legacy_function, resolve
 from maskcli.models.factories import MODULE, is_module_of
-from maskcli.models.files import Saved, display, printable, unreadable
+from maskcli.models.files import ModelFile, make_displayable, make_unreadable_error, sanitize_text
 
-_UNSAFE = "--unsafe-load runs code from the file: only for files you trust."
-_FACTORY = "Or name a function that builds the model: --model package.module:function."
+_FIX = (
+    "--unsafe-load runs code from the file: only for files you trust. "
+    "Or name a function that builds the model: --model package.module:function."
+)
 _KERAS = ("keras", "tf_keras")
 _KERAS_2_ONLY = ("TFOpLambda", "SlicingOpLambda")
 _IMPORTED_BY_KERAS = ("keras_hub", "keras_cv", "keras_nlp")
 """Packages that Keras imports when a file names them, unless it finds the name among the custom objects."""
-_SPECIAL = DATA | {"__lambda__", "__typespec__"}
-_NEVER = ("__typespec__", "TypeSpec", "CompositeTensor")
-"""Class names under which Keras looks for classes of TensorFlow, even for a custom object."""
+_SPECIAL_NAMES = DATA_NAMES | {"__lambda__", "__typespec__"}
+_TENSORFLOW_NAMES = ("__typespec__", "TypeSpec", "CompositeTensor")
+"""Class names that Keras looks up in TensorFlow, even if a custom object has the same name."""
 _LOOKUP_LAYERS = ("IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization")
+_MAX_MODULES = 8
+"""Maximum number of modules that a message suggests."""
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedObject:
     """A class or function that a configuration names.
 
-    ``name`` and ``module`` are as the file has them, ``module`` is empty without one. ``key`` is what Keras looks for
-    among the custom objects.
+    Attributes:
+        name: as in the file.
+        module: as in the file; empty without a module.
+        key: the name under which Keras looks among the custom objects.
+        is_function: whether the file describes a function, not an object of a class.
+        config: the arguments, as in the file.
     """
 
     name: str
@@ -55,231 +64,245 @@ class NamedObject:
         """The arguments of the object; empty if the file has none."""
         return self.config if isinstance(self.config, dict) else {}
 
+    def __str__(self) -> str:
+        """Return the name and the module, for a message."""
+        return f"{self.name} of {self.module}" if self.module else self.name
 
-def refuse_code(spec: str, saved: Saved, custom: Collection[str]) -> None:
-    """Check everything that the configurations of a file name.
 
-    ``custom`` holds the names of custom objects. Of the objects of ``compile()`` only those that nothing could be
-    asked for are refused: a loss that is merely unknown is left out later.
+def refuse_code(spec: str, file: ModelFile, custom: Collection[str]) -> None:
+    """Check all objects in the configurations of a file.
+
+    Args:
+        spec: the path, for errors.
+        file: the configurations. An object of ``compile()`` that is unknown or has code is not refused here: the model
+            is then loaded without its loss and metrics.
+        custom: the names of custom objects.
 
     Raises:
-        ModelError: if making the model would run code or resolve anything else than parts of a model.
+        ModelError: if Keras would run code from the file, or look up anything except parts of a model.
     """
-    for named in named_objects(saved.config):
-        if code := _code_in(named):
-            raise _refusal(spec, "a model whose file holds no code", code, f"{_UNSAFE} {_FACTORY}")
-    for named in [*named_objects(saved.config), *named_objects(saved.compiled)]:
-        if trespass := _trespass(named, custom):
-            expected = "only layers, activations, initializers, losses, metrics and the like"
-            raise _refusal(spec, expected, trespass, f"{_UNSAFE} {_FACTORY}")
+    for entry in find_objects(file.config):
+        if code := _describe_code(entry):
+            raise _make_refusal(spec, "a model file that contains no code", code, _FIX)
+    for entry in [*find_objects(file.config), *find_objects(file.compile_config)]:
+        if violation := _describe_violation(entry, custom):
+            expected = "only layers, activations, initializers, losses, metrics and other parts of a model"
+            raise _make_refusal(spec, expected, violation, _FIX)
 
 
 def refuse_vocabulary_paths(spec: str, paths: Sequence[str]) -> None:
-    """Raise ModelError for a lookup layer that reads its vocabulary from a file outside of the model's file."""
+    """Raise ModelError for lookup layers that read their vocabulary from a file outside of the model's file."""
     if paths:
-        raise _refusal(
+        raise _make_refusal(
             spec,
             "a model that has its vocabulary inside its file",
             f"a layer that reads the file {paths[0]}",
-            f"Save the model again with this Keras, which stores the vocabulary. {_UNSAFE}",
+            "Save the model again with this Keras, which stores the vocabulary. "
+            "--unsafe-load reads the file: only for models you trust.",
         )
 
 
-def vocabulary_settings(config: Any) -> list[dict[str, Any]]:
+def find_vocabulary_settings(config: Any) -> list[dict[str, Any]]:
     """Return the settings of the lookup layers whose vocabulary is a path."""
     return [
-        named.settings
-        for named in named_objects(config)
-        if named.name in _LOOKUP_LAYERS and isinstance(named.settings.get("vocabulary"), str)
+        entry.settings
+        for entry in find_objects(config)
+        if entry.name in _LOOKUP_LAYERS and isinstance(entry.settings.get("vocabulary"), str)
     ]
 
 
-def unknown_objects(config: Any, custom: Collection[str], *, unsafe: bool = False) -> list[NamedObject]:
+def find_unknown_objects(config: Any, custom: Collection[str], *, unsafe: bool = False) -> list[NamedObject]:
     """Return the classes and functions that neither Keras nor the custom objects have, without repetition.
 
-    With ``unsafe``, whatever names a module of Keras counts as known: Keras decides.
+    With ``unsafe``, all objects in modules of Keras count as known: Keras raises its own error for missing ones.
     """
     unknown = {
-        named.name: named
-        for named in named_objects(config)
-        if named.name not in _SPECIAL and not _is_known(named, custom) and not (unsafe and _is_of_keras(named))
+        entry.name: entry
+        for entry in find_objects(config)
+        if entry.name not in _SPECIAL_NAMES and not _is_known(entry, custom) and not (unsafe and _is_of_keras(entry))
     }
     return list(unknown.values())
 
 
-def unknown_error(spec: str, saved: Saved, unknown: Sequence[NamedObject]) -> ModelError:
-    """Return the error for unknown classes; the modules are hints of the file, and may be hostile."""
-    outdated = [named for named in unknown if is_module_of(named.module, _KERAS) or named.name in _KERAS_2_ONLY]
+def make_unknown_error(spec: str, file: ModelFile, unknown: Sequence[NamedObject]) -> ModelError:
+    """Return the ModelError for unknown classes and functions."""
+    outdated = [entry for entry in unknown if is_module_of(entry.module, _KERAS) or entry.name in _KERAS_2_ONLY]
     if outdated:
-        return outdated_error(spec, saved, f"it has no {outdated[0].path}")
-    modules = _modules_to_import(unknown)
-    options = " ".join(f"--custom-objects {module}" for module in modules[:8] or ["package.module"])
-    them = "it" if len(unknown) == 1 else "them"
-    return _refusal(
+        return make_outdated_error(spec, file, f"it has no {outdated[0].path}")
+    # The names of the modules come from the file: they are only hints, and may be hostile.
+    modules = _suggest_modules(unknown)[:_MAX_MODULES] or ["package.module"]
+    options = " ".join(f"--custom-objects {module}" for module in modules)
+    pronoun = "it" if len(unknown) == 1 else "them"
+    return _make_refusal(
         spec,
-        "layers of Keras, or custom ones that --custom-objects brings",
-        ", ".join(f"{named.name} of {named.module}" if named.module else named.name for named in unknown),
-        f"Import the module that defines {them}, which runs that module: {options}.",
+        "layers of Keras, or custom layers that --custom-objects imports",
+        ", ".join(str(entry) for entry in unknown),
+        f"Import the module that defines {pronoun}, which runs that module: {options}.",
     )
 
 
-def outdated_error(spec: str, saved: Saved, reason: str) -> ModelError:
-    """Return the error for a file of another release of Keras."""
-    release = f"Keras {saved.keras_version}" if saved.keras_version else "another Keras"
-    remedy = f"Load it with the Keras that wrote it, {saved.keras_version or 'if you have it'}, and save it from there."
-    if saved.by_keras_2:
-        remedy = "Build the model again in Keras 3, load the old one's weights into it, and model.save('model.keras')."
-    return unreadable(spec, f"one of {release}, which this Keras cannot read ({reason})", remedy)
+def make_outdated_error(spec: str, file: ModelFile, reason: str) -> ModelError:
+    """Return the ModelError for a file of another release of Keras."""
+    release = f"Keras {file.keras_version}" if file.keras_version else "another release of Keras"
+    if file.is_by_keras_2:
+        fix = "Build the model again in Keras 3, load the weights of the old model, and model.save('model.keras')."
+    elif file.keras_version:
+        fix = f"Load the file with Keras {file.keras_version}, and save the model there again."
+    else:
+        fix = "Load the file with the release of Keras that wrote it, and save the model there again."
+    return make_unreadable_error(spec, f"a file of {release}, which this Keras cannot read ({reason})", fix)
 
 
-def named_objects(config: Any) -> Iterator[NamedObject]:
+def find_objects(config: Any) -> Iterator[NamedObject]:
     """Yield every object that a configuration describes, at any depth."""
+    # A loop, not a recursion: the file decides how deep its objects are nested.
     pending = [config]
     for part in pending:  # The list grows during the loop.
         if isinstance(part, dict):
-            if isinstance(part.get("spec_name"), str):  # Of a __typespec__.
-                yield _named_object({**part, "class_name": part["spec_name"]})
+            if isinstance(part.get("spec_name"), str):  # A __typespec__ has its class name here.
+                yield _parse_object({**part, "class_name": part["spec_name"]})
             if isinstance(part.get("class_name"), str):
-                yield _named_object(part)
+                yield _parse_object(part)
             pending.extend(part.values())
         elif isinstance(part, list):
             pending.extend(part)
 
 
-def _named_object(part: dict[str, Any]) -> NamedObject:
+def _parse_object(part: dict[str, Any]) -> NamedObject:
     name, config = part["class_name"], part.get("config")
     is_function = name == "function" and isinstance(config, str)
     if is_function:
         name = config
-    # Functions, and whatever has no module, go by their name only.
+    # Keras looks for a class with a module by its registered name, and for all other objects by their name.
     registered = part.get("registered_name", name) if "module" in part and not is_function else name
     key = registered if isinstance(registered, str) else ""
     module = part.get("module")
-    if not isinstance(module, str) or module == "builtins":  # Keras looks those up by name.
+    if not isinstance(module, str) or module == "builtins":  # Keras looks these up by name.
         module = ""
     return NamedObject(name, module, key, is_function, config)
 
 
-def _code_in(named: NamedObject) -> str:
+def _describe_code(entry: NamedObject) -> str:
     """Describe the code that making this object would run; '' if there is none."""
-    if named.name == "__lambda__" or (named.name == "Lambda" and _is_marshalled(named.settings)):
-        return "Python code kept in the file (a Lambda)"
-    if named.name in CODE:
-        return f"a {named.name}, which runs {CODE[named.name]}"
+    if entry.name == "__lambda__" or (entry.name == "Lambda" and _is_marshalled(entry.settings)):
+        return "Python code stored in the file (a Lambda)"
+    if entry.name in CODE_LAYERS:
+        return f"a {entry.name}, which runs {CODE_LAYERS[entry.name]}"
     return ""
 
 
 def _is_marshalled(settings: dict[str, Any]) -> bool:
-    """Check whether a Lambda keeps its function as Keras 2 did: [code, defaults, closure]."""
+    """Check whether a Lambda stores its function in the format of Keras 2: [code, defaults, closure]."""
     function = settings.get("function")
     is_tuple = isinstance(function, dict) and function.get("class_name") == "__tuple__"
-    return isinstance(function, list) or is_tuple or settings.get("function_type") == "lambda"
+    return isinstance(function, list) or is_tuple
 
 
-def _trespass(named: NamedObject, custom: Collection[str]) -> str:
-    """Describe how an object reaches out of the model; '' if it does not.
+def _describe_violation(entry: NamedObject, custom: Collection[str]) -> str:
+    """Describe how an object reaches outside of the model; '' if it does not.
 
-    Modules of Keras hold more than models need, and modules of Python never hold a part of one. All other modules
-    are harmless, since Keras imports none of them: their objects are unknown at worst.
+    Three cases differ. Modules of Keras contain more than parts of models: the function that downloads files, for one.
+    Modules of Python never contain a part of a model. Keras imports no other modules, so their objects do no harm: at
+    most they are unknown.
     """
-    for key, text in named.settings.items():
+    for key, text in entry.settings.items():
         if key != "name" and isinstance(text, str) and is_legacy_function(text):
             return f"keras.layers.{text}, which is not part of a model"
-    label = named.settings.get("name")
-    if isinstance(label, str) and ".." in re.split(r"[/\\]", label):  # Keras makes a folder of a layer's name.
-        return f"a layer named {label}, which is a path out of the model"
-    if named.name in _NEVER or (is_legacy_function(named.name) and not named.is_function):
-        return f"{named.path}, which is not part of a model"
-    if named.name in _SPECIAL or named.name in CODE or _is_known(named, custom):
+    label = entry.settings.get("name")
+    if isinstance(label, str) and ".." in re.split(r"[/\\]", label):  # Keras makes a folder with the name of a layer.
+        return f"the layer name {label}, which is a path out of the model"
+    if entry.name in _TENSORFLOW_NAMES or (is_legacy_function(entry.name) and not entry.is_function):
+        return f"{entry.path}, which is not part of a model"
+    if entry.name in _SPECIAL_NAMES or entry.name in CODE_LAYERS or _is_known(entry, custom):
         return ""
-    if is_module_of(named.module, ("keras",)) and resolve(named.path) is not None:
-        return f"{named.path}, which is not part of a model"
-    if _is_of_python(named.module):
-        return f"a call of {named.path}, which is not part of a model"
+    if is_module_of(entry.module, ("keras",)) and resolve(entry.path) is not None:
+        return f"{entry.path}, which is not part of a model"
+    if _is_of_python(entry.module):
+        return f"a call of {entry.path}, which is not part of a model"
     return ""
 
 
-def _is_known(named: NamedObject, custom: Collection[str]) -> bool:
-    """Check that Keras finds a part of a model, or a custom object, under this name."""
-    if named.key in custom:
+def _is_known(entry: NamedObject, custom: Collection[str]) -> bool:
+    """Check that Keras finds a part of a model, or a custom object, for this entry."""
+    if entry.key in custom:
         return True
-    if not named.module:
-        is_custom_class = not named.is_function and named.name in custom
-        return is_custom_class or is_allowed_name(named.name, is_function=named.is_function)
-    if is_module_of(named.module, ("keras",)):
-        return is_allowed(named.path, is_function=named.is_function)
-    if is_module_of(named.module, _IMPORTED_BY_KERAS):
+    if not entry.module:
+        is_custom_class = not entry.is_function and entry.name in custom
+        return is_custom_class or is_allowed_name(entry.name, is_function=entry.is_function)
+    if is_module_of(entry.module, ("keras",)):
+        return is_allowed(entry.path, is_function=entry.is_function)
+    if is_module_of(entry.module, _IMPORTED_BY_KERAS):
         return False
-    # Keras looks these up by name only where it expects an activation or the like: tf.nn.relu is found as relu.
-    return named.name in custom or (named.is_function and is_allowed_name(named.name, is_function=True))
+    # In all other modules, Keras looks a function up by its name only: it finds tf.nn.relu as relu.
+    return entry.name in custom or (entry.is_function and is_allowed_name(entry.name, is_function=True))
 
 
-def _is_of_keras(named: NamedObject) -> bool:
-    return not named.module or is_module_of(named.module, _KERAS)
+def _is_of_keras(entry: NamedObject) -> bool:
+    return not entry.module or is_module_of(entry.module, _KERAS)
 
 
 def _is_of_python(module: str) -> bool:
     return is_module_of(module, tuple(sys.stdlib_module_names))
 
 
-def _modules_to_import(unknown: Sequence[NamedObject]) -> list[str]:
-    """Return the modules that may define unknown classes."""
-    modules: dict[str, None] = {}
-    for named in unknown:
-        package = re.split("[.>]", named.module or named.name)[0]
-        if package not in _IMPORTED_BY_KERAS and _may_define(named):
-            modules[named.module] = None
+def _suggest_modules(unknown: Sequence[NamedObject]) -> list[str]:
+    """Return the modules that may define unknown objects."""
+    modules: dict[str, None] = {}  # A set that keeps the order.
+    for entry in unknown:
+        package = re.split("[.>]", entry.module or entry.name)[0]
+        if package not in _IMPORTED_BY_KERAS and _may_define(entry):
+            modules[entry.module] = None
         elif package in _IMPORTED_BY_KERAS and package not in sys.modules:
-            modules[package] = None  # It registers all of its classes at once.
+            modules[package] = None  # Its import registers all of its classes.
     return list(modules)
 
 
-def _may_define(named: NamedObject) -> bool:
-    """Check whether to hint at the module of a class; an imported module that lacks the class is not worth it."""
-    if not re.fullmatch(MODULE, named.module) or _is_of_python(named.module) or is_module_of(named.module, _KERAS):
+def _may_define(entry: NamedObject) -> bool:
+    """Check whether the module of an object may define it: not if it is imported and lacks the object."""
+    if not re.fullmatch(MODULE, entry.module) or _is_of_python(entry.module) or is_module_of(entry.module, _KERAS):
         return False
-    return named.module not in sys.modules or hasattr(sys.modules[named.module], named.name)
+    return entry.module not in sys.modules or hasattr(sys.modules[entry.module], entry.name)
 
 
-def _refusal(spec: str, expected: str, received: str, fix: str) -> ModelError:
-    return ModelError(where=display(spec), expected=expected, received=printable(received), fix=fix)
+def _make_refusal(spec: str, expected: str, received: str, fix: str) -> ModelError:
+    return ModelError(where=make_displayable(spec), expected=expected, received=sanitize_text(received), fix=fix)
 
 
-# The state that compile() left.
+# The settings of compile()
 
 
-def uncompilable(compiled: Any, custom: Collection[str], *, unsafe: bool) -> str:
-    """Explain why the state that compile() left cannot be restored; '' if nothing is in the way."""
-    if compiled is None:
+def explain_uncompilable(compile_config: Any, custom: Collection[str], *, unsafe: bool) -> str:
+    """Explain why the settings of ``compile()`` cannot be restored; '' if they can."""
+    if compile_config is None:
         return ""
-    if not isinstance(compiled, dict):
-        return "it is not a JSON object"
-    code = "" if unsafe else next(filter(None, map(_code_in, named_objects(compiled))), "")
-    if code:
-        return f"it has {code}, which only --unsafe-load runs"
-    unknown = unknown_objects(compiled, custom, unsafe=unsafe)
-    names = [name for name in _names_in(compiled.get("loss")) if name not in custom and not _is_keras_loss(name)]
-    unknown += [NamedObject(name, "", name, True) for name in names]
+    if not isinstance(compile_config, dict):
+        return "the settings of compile() are not a JSON object"
+    codes = [] if unsafe else [code for entry in find_objects(compile_config) if (code := _describe_code(entry))]
+    if codes:
+        return f"the settings of compile() contain {codes[0]}, which runs only with --unsafe-load"
+    unknown = find_unknown_objects(compile_config, custom, unsafe=unsafe)
+    names = _list_loss_names(compile_config.get("loss"))
+    unknown += [NamedObject(name, "", name, True) for name in names if name not in custom and not _is_keras_loss(name)]
     if not unknown:
         return ""
-    module = next(iter(_modules_to_import(unknown)), "package.module")
-    return f"{printable(unknown[0].name)} is not of Keras (--custom-objects {module} would bring it)"
+    modules = _suggest_modules(unknown) or ["package.module"]
+    return f"{sanitize_text(unknown[0].name)} is not part of Keras (--custom-objects {modules[0]} imports it)"
 
 
-def short_names(saved: Saved) -> dict[str, Any]:
-    """Return the losses by the short names in the file, such as mse, which Keras cannot read back from HDF5."""
+def look_up_short_names(file: ModelFile) -> dict[str, Any]:
+    """Return the losses for the short names in an HDF5 file, such as mse, which Keras cannot read back."""
     import keras
 
-    if saved.path.endswith(".keras") or not isinstance(saved.compiled, dict):
+    if file.path.endswith(".keras") or not isinstance(file.compile_config, dict):
         return {}
-    names = [name for name in _names_in(saved.compiled.get("loss")) if _is_keras_loss(name)]
+    names = [name for name in _list_loss_names(file.compile_config.get("loss")) if _is_keras_loss(name)]
     return {name: keras.losses.get(name) for name in names}
 
 
-def _names_in(loss: Any) -> list[str]:
-    """Return the names in a loss: one, or a list or dict of them; a serialized object has none."""
+def _list_loss_names(loss: Any) -> list[str]:
+    """Return the names in a loss: a name, or a list or dict of names; a serialized object has none."""
     pending = [loss]
-    for part in pending:
+    for part in pending:  # The list grows during the loop.
         if isinstance(part, list):
             pending.extend(part)
         elif isinstance(part, dict) and "class_name" not in part:

@@ -1,4 +1,4 @@
-"""The user's own model: from a file, from a function that builds it, or handed over in Python."""
+"""Load the user's own model: from a file, from a function that builds it, or from Python."""
 
 from __future__ import annotations
 
@@ -14,19 +14,27 @@ from typing import Any, Literal
 
 from maskcli.errors import ModelError, UsageError
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.custom_objects import CustomObjects, custom_objects_from, custom_objects_of
-from maskcli.models.factories import FACTORY, built, described, how_to_get_a_model
-from maskcli.models.files import SUFFIXES, TRACEBACK, Saved, display, read_saved, reason, rewrite_config, unreadable
+from maskcli.models.custom_objects import CustomObjects, collect_custom_objects, import_custom_objects
+from maskcli.models.factories import FACTORY, build_from_function, describe_type, suggest_model
+from maskcli.models.files import (
+    SUFFIXES,
+    TRACEBACK,
+    ModelFile,
+    explain_error,
+    make_displayable,
+    make_unreadable_error,
+    read_model_file,
+    rewrite_config,
+)
 from maskcli.models.guard import (
-    NamedObject,
-    outdated_error,
+    explain_uncompilable,
+    find_unknown_objects,
+    find_vocabulary_settings,
+    look_up_short_names,
+    make_outdated_error,
+    make_unknown_error,
     refuse_code,
     refuse_vocabulary_paths,
-    short_names,
-    uncompilable,
-    unknown_error,
-    unknown_objects,
-    vocabulary_settings,
 )
 from maskcli.models.runtime import load_keras, quiet_stdout
 from maskcli.models.weights import check_weights
@@ -34,7 +42,14 @@ from maskcli.models.weights import check_weights
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UserModel:
-    """A Keras model that maskcli did not build; ``name`` is what the user called it, ``notes`` what was left out."""
+    """A Keras model that maskcli did not build.
+
+    Attributes:
+        keras_model: the model.
+        name: the path or ``package.module:function`` of the user; for an object, the name of the model.
+        source: the kind of ``name``.
+        notes: sentences about parts of the file that could not be restored.
+    """
 
     keras_model: Any
     name: str
@@ -42,130 +57,153 @@ class UserModel:
     notes: tuple[str, ...] = ()
 
 
-def kind_of(spec: str) -> Literal["built-in", "file", "factory"]:
-    """Return what ``--model`` names; nothing is imported or read.
+def classify_spec(spec: str) -> Literal["built-in", "file", "factory"]:
+    """Return the kind of model that ``--model`` names, without importing or reading it.
 
-    Raises UsageError for what is none of the three.
+    Raises:
+        UsageError: for a spec of another kind.
     """
     if spec in BUILTIN:
         return "built-in"
-    if spec.endswith(SUFFIXES) or (spec and _exists(spec)):
+    if spec.endswith(SUFFIXES) or (spec and _path_exists(spec)):
         return "file"
     if FACTORY.fullmatch(spec):
         return "factory"
-    near = difflib.get_close_matches(spec, BUILTIN, n=1)
+    similar = difflib.get_close_matches(spec, BUILTIN, n=1)
     raise UsageError(
         where="--model",
         expected=f"a built-in model ({', '.join(BUILTIN)}), a .keras or .h5 file, or package.module:function",
-        received=repr(display(spec)),
-        fix=f"Did you mean {near[0]}?" if near else "`maskcli models` lists the built-in models.",
+        received=repr(make_displayable(spec)),
+        fix=f"Did you mean {similar[0]}?" if similar else "`maskcli models` lists the built-in models.",
     )
 
 
 def load(spec: str, custom_objects: Sequence[str] = (), unsafe: bool = False) -> UserModel:
     """Return the model of a file or of ``package.module:function``.
 
-    ``custom_objects`` are ``package.module`` or ``package.module:Name``; ``unsafe`` lets code in the file run. Raises
-    UsageError for a spec that cannot be meant, ModelError for a model that cannot be had.
+    Args:
+        spec: the path, or ``package.module:function``.
+        custom_objects: each ``package.module`` or ``package.module:Name``.
+        unsafe: whether code in the file may run.
+
+    Raises:
+        UsageError: for a spec that is neither a file nor a function.
+        ModelError: for a model that is refused, or cannot be loaded or built.
     """
-    kind = kind_of(spec)
+    kind = classify_spec(spec)
     if kind == "built-in":
-        raise ValueError(f"{spec} is built in: maskcli.models.build makes it.")
-    saved = read_saved(spec) if kind == "file" else None
-    if saved is not None:
-        check_weights(spec, saved.path)
+        raise ValueError(f"{spec} is built in: maskcli.models.build builds it.")
+    file = read_model_file(spec) if kind == "file" else None
+    # Before Keras is imported: a refusal should not take the seconds of that import.
+    if file is not None:
+        check_weights(spec, file.path)
     load_keras()
-    with quiet_stdout(), _no_warnings():
-        custom = custom_objects_from(custom_objects)
-        if saved is None:
-            return UserModel(built(spec, dict(custom.defined)), spec, "factory")
-        with custom.only_these_registered():
-            return _loaded(spec, saved, custom, unsafe)
+    with quiet_stdout(), _suppress_warnings():
+        custom = import_custom_objects(custom_objects)
+        if file is None:
+            return UserModel(build_from_function(spec, dict(custom.defined)), spec, "factory")
+        with custom.register_only_these():
+            return _load_file(spec, file, custom, unsafe)
 
 
-def given(model: object) -> UserModel:
-    """Return a keras.Model handed over in Python; anything else raises ModelError."""
+def wrap_model(model: object) -> UserModel:
+    """Return a keras.Model from Python as a UserModel.
+
+    Raises:
+        ModelError: for anything except a keras.Model.
+    """
     keras = load_keras()
     if isinstance(model, keras.Model):
         return UserModel(model, model.name, "object")
     raise ModelError(
         where="model",
         expected="a keras.Model",
-        received=f"the class {model.__name__}" if isinstance(model, type) else described(model),
-        fix=how_to_get_a_model(model),
+        received=f"the class {model.__name__}" if isinstance(model, type) else describe_type(model),
+        fix=suggest_model(model),
     )
 
 
-def saved_and_loaded(model: Any) -> Any:
-    """Return what becomes of ``model`` when it is saved and loaded again; whatever Keras raises goes through.
-
-    The file is one that Keras wrote a moment ago, of a model whose code runs here anyway.
-    """
+def reload_model(model: Any) -> Any:
+    """Return a copy of a model that was saved to a file and loaded again; Keras's exceptions pass through."""
     import keras
 
-    with tempfile.TemporaryDirectory() as folder, _no_warnings(), quiet_stdout():
+    with tempfile.TemporaryDirectory() as folder, _suppress_warnings(), quiet_stdout():
         path = Path(folder) / "model.keras"
         model.save(path)
-        return keras.models.load_model(path, custom_objects=custom_objects_of(model), compile=False, safe_mode=False)
+        custom = collect_custom_objects(model)
+        # The unsafe mode is harmless here: the file is new, and the code of its model runs in this process anyway.
+        return keras.models.load_model(path, custom_objects=custom, compile=False, safe_mode=False)
 
 
-def _loaded(spec: str, saved: Saved, custom: CustomObjects, unsafe: bool) -> UserModel:
-    """Load a file, and compile the model where that can be restored."""
+def _load_file(spec: str, file: ModelFile, custom: CustomObjects, unsafe: bool) -> UserModel:
+    """Load a file; the model is compiled if the settings of ``compile()`` can be restored."""
     import keras
 
-    unknown = unknown_objects(saved.config, custom.names, unsafe=unsafe)
+    unknown = find_unknown_objects(file.config, custom.names, unsafe=unsafe)
     if not unsafe:
-        refuse_code(spec, saved, custom.names)
+        refuse_code(spec, file, custom.names)
     if unknown:
-        raise unknown_error(spec, saved, unknown)
-    options: dict[str, Any] = {"custom_objects": {**short_names(saved), **custom.defined}, "safe_mode": not unsafe}
-    why = uncompilable(saved.compiled, custom.names, unsafe=unsafe)
-    with _vocabulary_inside(spec, saved, unsafe) as path:
-        if not why:
+        raise make_unknown_error(spec, file, unknown)
+    options: dict[str, Any] = {
+        "custom_objects": {**look_up_short_names(file), **custom.defined},
+        "safe_mode": not unsafe,
+    }
+    name = make_displayable(spec)
+    model: Any = None
+    notes: tuple[str, ...] = ()
+    problem = explain_uncompilable(file.compile_config, custom.names, unsafe=unsafe)
+    with _detach_vocabularies(spec, file, unsafe) as path:
+        if not problem:
             try:
-                return UserModel(keras.models.load_model(path, **options), display(spec), "file")
-            except Exception as error:  # Loading without compile() shows whose fault it is.
-                why = reason(error)
-        try:
-            model = keras.models.load_model(path, compile=False, **options)
-        except (Exception, SystemExit) as error:
-            raise _not_loaded(spec, saved, custom, error) from error
-    note = f"The compiled loss and metrics of {display(spec)} could not be restored and are left out: {why}."
-    return UserModel(model, display(spec), "file", (note,))
+                model = keras.models.load_model(path, **options)
+            except (Exception, SystemExit) as error:
+                problem = explain_error(error)
+        if problem:  # Loading without compile() shows whether the settings of compile() are at fault.
+            try:
+                model = keras.models.load_model(path, compile=False, **options)
+            except (Exception, SystemExit) as error:
+                raise _make_load_error(spec, file, custom, error) from error
+            notes = (f"The compiled loss and metrics of {name} could not be restored and are left out: {problem}.",)
+    if not isinstance(model, keras.Model):
+        raise make_unreadable_error(spec, describe_type(model), "Save the model itself with model.save('model.keras').")
+    return UserModel(model, name, "file", notes)
 
 
 @contextlib.contextmanager
-def _vocabulary_inside(spec: str, saved: Saved, unsafe: bool) -> Iterator[str]:
-    """Yield the path to load the model from, where no lookup layer reads its vocabulary from another file.
+def _detach_vocabularies(spec: str, file: ModelFile, unsafe: bool) -> Iterator[str]:
+    """Yield the path of a model file in which no lookup layer reads its vocabulary from another file.
 
-    Before 3.12, Keras stored a vocabulary in the archive and left the path that it came from in the configuration.
-    Such a path is taken out, in a copy of the file.
+    Before 3.12, Keras stored the vocabulary in the archive, and also left its original path in the configuration. In
+    this case, the yielded path is that of a copy without such paths.
+
+    Raises:
+        ModelError: for a vocabulary path whose vocabulary is not in the archive.
     """
-    settings = [] if unsafe else vocabulary_settings([saved.config, saved.compiled])
+    settings = [] if unsafe else find_vocabulary_settings([file.config, file.compile_config])
     if not settings:
-        yield saved.path
+        yield file.path
         return
-    if len(settings) > saved.vocabularies:
+    if len(settings) > file.n_vocabularies:
         refuse_vocabulary_paths(spec, [entry["vocabulary"] for entry in settings])
     for entry in settings:
-        entry["vocabulary"] = None
+        entry["vocabulary"] = None  # This changes the configurations of ``file``.
     with tempfile.TemporaryDirectory() as folder:
-        yield rewrite_config(saved, Path(folder) / "model.keras")
+        yield rewrite_config(file, Path(folder) / "model.keras")
 
 
-def _not_loaded(spec: str, saved: Saved, custom: CustomObjects, error: BaseException) -> ModelError:
-    """Return the error for whatever Keras raised while it loaded the file."""
-    unknown: list[NamedObject] = unknown_objects(saved.config, custom.names)
-    if blamed := [named for named in unknown if named.name in str(error)]:
-        return unknown_error(spec, saved, blamed)
-    if saved.by_keras_2:
-        return outdated_error(spec, saved, reason(error))
-    return unreadable(spec, reason(error), TRACEBACK)
+def _make_load_error(spec: str, file: ModelFile, custom: CustomObjects, error: BaseException) -> ModelError:
+    """Return the ModelError for an exception that Keras raised while it loaded the file."""
+    unknown = find_unknown_objects(file.config, custom.names)
+    if mentioned := [entry for entry in unknown if entry.name in str(error)]:
+        return make_unknown_error(spec, file, mentioned)
+    if file.is_by_keras_2:
+        return make_outdated_error(spec, file, explain_error(error))
+    return make_unreadable_error(spec, explain_error(error), TRACEBACK)
 
 
 @contextlib.contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Keep Python's warnings, and those that Keras logs through absl, from whoever asked for the model."""
+def _suppress_warnings() -> Iterator[None]:
+    """Suppress Python's warnings, and those that Keras logs through absl."""
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -177,7 +215,7 @@ def _no_warnings() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _exists(spec: str) -> bool:
+def _path_exists(spec: str) -> bool:
     try:
         return Path(spec).exists()
     except (OSError, ValueError):

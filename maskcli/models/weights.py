@@ -1,8 +1,8 @@
-"""Check that the weights of a model file are in that file, and no larger than it can hold.
+"""Check that the weights of a model file are in that file, and not larger than the file can hold.
 
-HDF5 can keep a dataset in another file: through an external link, as external storage or as a virtual dataset. A model
-file that does so shows the content of any file of the user as weights. Keras never writes such files; what it does with
-them depends on its release.
+HDF5 can keep a dataset in another file: through an external link, as external storage or as a virtual dataset. Such a
+model file could read any file of the user as weights. Keras never writes such files. Some releases of Keras refuse to
+load them, and some do not.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from maskcli.errors import ModelError
-from maskcli.models.files import check_size, damaged, foreign_bytes, unreadable
+from maskcli.models.files import check_size, make_damaged_error, make_foreign_bytes_error, make_unreadable_error
 
-_DEEPEST = 100
-"""Levels of groups, at most; a nested model takes two."""
+_MAX_DEPTH = 100
+"""Maximum levels of groups in an HDF5 file; each level of nested models has two."""
 
 
 def check_weights(spec: str, path: str) -> None:
     """Check the weights in a .keras or .h5 file.
 
     Raises:
-        ModelError: for weights outside of the file, weights that it cannot hold, and a damaged file.
+        ModelError: for weights outside of the file, weights larger than the file can hold, and a damaged file.
     """
     try:
-        if path.endswith(".keras"):  # As Keras does: an HDF5 file can be a zip file, too.
+        if path.endswith(".keras"):  # Decide by the name, as Keras does: a file can be HDF5 and zip at once.
             with zipfile.ZipFile(path) as archive:
                 _check_archive(spec, archive)
         else:
             _check_hdf5(spec, path)
     except ModelError:
         raise
-    except Exception as error:  # A damaged zip or HDF5 file raises a dozen kinds.
-        raise damaged(spec, error) from error
+    except Exception as error:  # Damaged zip and HDF5 files raise a dozen kinds of exceptions.
+        raise make_damaged_error(spec, error) from error
 
 
 def _check_hdf5(spec: str, source: str | BinaryIO) -> None:
@@ -47,14 +47,15 @@ def _check_hdf5(spec: str, source: str | BinaryIO) -> None:
     import h5py  # type: ignore[import-untyped]
 
     with h5py.File(source, "r") as file:
+        # A loop, not a recursion: the file decides how deep its groups are nested.
         pending, visited = [("", file["/"])], set()
         while pending:
             place, group = pending.pop()
-            for name, kind, address in _links(group):
+            for name, kind, address in _list_links(group):
                 path = f"{place}/{name.decode('utf-8', 'replace')}"
                 if kind != h5py.h5l.TYPE_HARD:
-                    raise foreign_bytes(spec, f"{_described_link(group, name)} at {path}")
-                if address in visited:  # Hard links can form a circle.
+                    raise make_foreign_bytes_error(spec, f"{_describe_link(group, name)} at {path}")
+                if address in visited:  # Hard links can form a cycle.
                     continue
                 item = group[name]
                 visited.add(h5py.h5o.get_info(item.id).addr)
@@ -65,11 +66,11 @@ def _check_hdf5(spec: str, source: str | BinaryIO) -> None:
                     pending.append((path, item))
 
 
-def _links(group: Any) -> list[tuple[bytes, int, int]]:
+def _list_links(group: Any) -> list[tuple[bytes, int, int]]:
     """Return the name, the kind and the address of every link of a group.
 
     The native order visits all links that can be opened by name. The other orders, and h5py's own loop over a group,
-    believe the number of links that the file states.
+    trust the number of links that is stored in the file: a crafted file can hide links from them.
     """
     import h5py
 
@@ -80,7 +81,7 @@ def _links(group: Any) -> list[tuple[bytes, int, int]]:
     return links
 
 
-def _described_link(group: Any, name: bytes) -> str:
+def _describe_link(group: Any, name: bytes) -> str:
     import h5py
 
     try:
@@ -93,17 +94,19 @@ def _described_link(group: Any, name: bytes) -> str:
 
 
 def _check_depth(spec: str, path: str) -> None:
-    """Raise ModelError for a group so deep that the paths of all groups would not fit into the memory."""
-    if path.count("/") > _DEEPEST:
-        raise unreadable(spec, f"weights in more than {_DEEPEST} nested groups", "Save the model again.")
+    """Raise ModelError for deeply nested groups: the paths of all groups could fill the memory."""
+    if path.count("/") > _MAX_DEPTH:
+        raise make_unreadable_error(spec, f"weights in more than {_MAX_DEPTH} nested groups", "Save the model again.")
 
 
 def _check_dataset(spec: str, path: str, dataset: Any) -> None:
     if dataset.external:
-        raise foreign_bytes(spec, f"a dataset that keeps its bytes in the file {dataset.external[0][0]} at {path}")
+        raise make_foreign_bytes_error(
+            spec, f"a dataset that keeps its bytes in the file {dataset.external[0][0]} at {path}"
+        )
     if dataset.is_virtual:
-        raise foreign_bytes(spec, f"a virtual dataset at {path}")
-    # The file may state that a dataset occupies more bytes than there are.
+        raise make_foreign_bytes_error(spec, f"a virtual dataset at {path}")
+    # A crafted file may declare more stored bytes than the whole file has.
     stored = min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
     check_size(spec, path, (dataset.size or 0) * dataset.dtype.itemsize, stored)
 
@@ -112,15 +115,15 @@ def _check_archive(spec: str, archive: zipfile.ZipFile) -> None:
     """Check the weights among the members of a .keras file."""
     for member in archive.infolist():
         if member.filename.endswith((".h5", ".hdf5")):
-            with _seekable(archive, member) as source:
+            with _open_seekable(archive, member) as source:
                 _check_hdf5(spec, source)
         elif member.filename.endswith(".npz"):
-            with _seekable(archive, member) as source:
+            with _open_seekable(archive, member) as source:
                 _check_npz(spec, member.filename, source)
 
 
 def _check_npz(spec: str, place: str, source: BinaryIO) -> None:
-    """Compare the shape that an array declares with the bytes it has."""
+    """Compare the declared shapes of the arrays with their stored bytes."""
     with zipfile.ZipFile(source) as arrays:
         for member in arrays.infolist():
             check_size(spec, f"{member.filename} in {place}", member.file_size, member.compress_size)
@@ -131,16 +134,19 @@ def _check_npz(spec: str, place: str, source: BinaryIO) -> None:
                     raise ValueError(f"{member.filename} has an unknown version of the .npy format")
                 shape, _, dtype = read_header[version](file)
             if dtype.hasobject:
-                raise foreign_bytes(spec, f"{member.filename} in {place}, which is pickled Python")
+                raise make_foreign_bytes_error(spec, f"{member.filename} in {place}, which is pickled Python")
             declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
             check_size(spec, f"{member.filename} in {place}", declared, member.compress_size)
 
 
 @contextlib.contextmanager
-def _seekable(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[BinaryIO]:
-    """Open a member such that seeking is cheap: Keras stores members uncompressed, others are unpacked on disk."""
+def _open_seekable(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[BinaryIO]:
+    """Open a member for random access.
+
+    Keras stores members uncompressed, so that they are read in place. A compressed member is first unpacked to disk.
+    """
     if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1:
-        with archive.open(member):  # Checks the member's local header.
+        with archive.open(member):  # This checks the local header of the member.
             yield cast(BinaryIO, io.BufferedReader(_Window(archive, member)))
         return
     with archive.open(member) as source, tempfile.TemporaryFile() as unpacked:
@@ -150,15 +156,17 @@ def _seekable(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[Bin
 
 
 class _Window(io.RawIOBase):
-    """The bytes of a stored member, read from the archive's file."""
+    """The bytes of an uncompressed member, read from the file of the archive."""
 
     def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-        """Find the first byte: a local header has 30 bytes, a name and an extra field."""
+        """Find the first byte of the member, after its local header."""
         self._file = cast(BinaryIO, archive.fp)
+        # The header has 30 fixed bytes, then a name and an extra field. Bytes 26 to 29 hold the lengths of these two,
+        # which may differ from the lengths in the archive's directory.
         self._file.seek(member.header_offset + 26)
         lengths = self._file.read(4)
-        names = int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
-        self._start, self._size, self._position = member.header_offset + 30 + names, member.file_size, 0
+        variable = int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+        self._start, self._size, self._position = member.header_offset + 30 + variable, member.file_size, 0
 
     def readable(self) -> bool:
         """Return True."""
@@ -169,12 +177,12 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to a byte of the member."""
+        """Move to a position in the member, and return it."""
         self._position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        """Read up to the end of the member."""
+        """Fill the buffer up to the end of the member, and return the number of bytes."""
         view = memoryview(buffer).cast("B")
         self._file.seek(self._start + self._position)
         data = self._file.read(max(0, min(len(view), self._size - self._position)))

@@ -280,10 +280,10 @@ def _draw_pair(heatmap: Heatmap, rows: range, column: int | None) -> Cell:
     levels = [_round_level(find_level(heatmap, row, column)) for row in rows]
     colors: list[Color] = [role if level is None else level for role, level in zip(roles, levels, strict=True)]
     shapes = [SHAPES[role] for role in roles]
-    # Two whole cells fill the character, so that only ink and paper can tell them apart.
+    # Two whole cells fill the character, so that only ink and paper distinguish them.
     if shapes == [WHOLE, WHOLE] and colors[0] != colors[1]:
         return Cell(UPPER_HALF, roles[0], levels[0], colors[1])
-    # Otherwise shapes tell the roles apart, and the one ink is that of the whole cell, which may be a level.
+    # Otherwise shapes distinguish the roles, and the one ink is that of the whole cell, which may be a level.
     upper, lower = (*shapes, EMPTY)[:2]
     inked = shapes.index(max(shapes))
     return Cell(QUADRANTS[4 * upper + lower], roles[inked], levels[inked])

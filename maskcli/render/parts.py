@@ -58,7 +58,7 @@ class Cell:
         text: begins with the glyph of the role, if it has one; see ``mark``.
         role: decides the style.
         level: its exact amount, for terminals with enough colours; other renderers use the role.
-        paper: the colour behind the text, on such a terminal.
+        paper: the background colour on such a terminal.
     """
 
     text: str
@@ -220,11 +220,17 @@ class Limits:
     flows: bool = False
 
 
-def make_remarks(remarks: Sequence[Remark]) -> list[Section]:
-    """Return a section of remarks, if there are any."""
+def make_sections(*sections: tuple[SectionName, Iterable[Part]]) -> list[Section]:
+    """Return the sections that have parts."""
+    listed = [Section(name, tuple(parts)) for name, parts in sections]
+    return [section for section in listed if section.parts]
+
+
+def make_remarks(remarks: Sequence[Remark]) -> list[Part]:
+    """Return remarks as a part, if there are any."""
     if not remarks:
         return []
-    return [Section("remarks", (Remarks(tuple(remarks)),))]
+    return [Remarks(tuple(remarks))]
 
 
 def iterate_parts(sections: Iterable[Section | Part]) -> Iterator[Part]:

@@ -29,7 +29,7 @@ from maskcli.sequences.padding import (
 from maskcli.sequences.sources import Source
 from maskcli.sequences.splits import make_row_splits
 from maskcli.sequences.threads import map_in_order
-from maskcli.sequences.writing import replacing
+from maskcli.sequences.writing import replace_file
 
 T = TypeVar("T")
 IN_MEMORY = 2**24
@@ -132,9 +132,9 @@ def _open_outputs(output: str | None, mask_output: str | None) -> Iterator[list[
         if output is not None:
             writer = _get_format(output).writer
             assert writer is not None  # noqa: S101 - the format is in WRITABLE
-            outputs.append((stack.enter_context(replacing(output)), writer))
+            outputs.append((stack.enter_context(replace_file(output)), writer))
         if mask_output is not None:
-            outputs.append((stack.enter_context(replacing(mask_output)), open_mask_writer))
+            outputs.append((stack.enter_context(replace_file(mask_output)), open_mask_writer))
         yield outputs
 
 

@@ -18,12 +18,12 @@ def write_file(path: str, data: bytes) -> None:
     Raises:
         InputError: if the file cannot be written.
     """
-    with replacing(path) as out:
+    with replace_file(path) as out:
         out.write(data)
 
 
 @contextlib.contextmanager
-def replacing(path: str) -> Iterator[BinaryIO]:
+def replace_file(path: str) -> Iterator[BinaryIO]:
     """Yield a file that replaces the target when the context ends.
 
     After an error, the target is unchanged and no temporary file remains.
@@ -60,7 +60,7 @@ def _open_temporary(target: Path) -> Iterator[BinaryIO]:
         with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as out:
             yield out
         if target.exists():
-            _share_like(target, temporary)
+            _copy_permissions(target, temporary)
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -68,14 +68,14 @@ def _open_temporary(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
-def _share_like(target: Path, temporary: Path) -> None:
-    """Give a file the group and the mode of the one that it replaces."""
+def _copy_permissions(target: Path, temporary: Path) -> None:
+    """Give the temporary file the group and the mode of the target."""
     before = target.stat()
     with contextlib.suppress(OSError):
         os.chown(temporary, -1, before.st_gid)
-    # Another group must not read what only the target's group may.
-    groups = 0o777 if temporary.stat().st_gid == before.st_gid else 0o707
-    temporary.chmod(before.st_mode & groups)
+    # Only the target's group may get the permissions of a group, and changing the group may have failed.
+    allowed = 0o777 if temporary.stat().st_gid == before.st_gid else 0o707
+    temporary.chmod(before.st_mode & allowed)
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ def test_check_reports_place_and_fix(run: Call, trap: str) -> None:
     assert "Does padding leak?  yes\n" in output
     assert "It enters at lstm (LSTM)." in " ".join(output.split())
     assert " × failed: 1 error, 0 warnings, 0 infos; " in output
-    assert output.endswith("`maskcli explain MSK101` tells why, with examples.\n")
+    assert output.endswith("Run `maskcli explain MSK101` for details and examples.\n")
 
 
 def test_check_with_a_printing_factory(run: Call, tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_data_only_runs_data_rules(call: Call, write: Callable[..., Path]) -> No
     assert (document["model"], document["versions"], document["rows"], document["leak"]) == (None, {}, None, None)
     assert document["checked"] == [rule.code for rule in RULES if rule.about == "data"]
     text = call("check", "a.txt", "--data-only")
-    assert text.startswith("Data alone  judged without a model\n tokens: 2 rows of 4 timesteps, 2 padding\n")
+    assert text.startswith("Data only  no model\n tokens: 2 rows of 4 timesteps, 2 padding\n")
     assert "Does padding leak" not in text
     assert "MSK004" in codes(call("check", "a.txt", "--data-only", "--input-dim", "3", "--format", "json").json)
 

@@ -90,7 +90,7 @@ def test_heat_uses_the_colours_of_the_terminal(run: Callable[..., Output]) -> No
     none = run(*arguments, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor", NO_COLOR="1")
     assert not re.search(r"38;|48;|\x1b\[[39]\d", none)
     assert plain(none) == run(*arguments)
-    assert "half blocks tell levels by colour, and there is none here" in none
+    assert "half blocks need colours to show levels" in none
 
 
 def test_heat_in_ascii(run: Callable[..., Output]) -> None:
@@ -134,13 +134,13 @@ def test_heat_with_an_unknown_resolution(run: Callable[..., Output]) -> None:
 def test_inspect_heat_maps(call: Callable[..., Output]) -> None:
     output = call("inspect", "-", "--heat", "full", stdin="[[1,0,2,0,3],[5]]")
     assert re.findall(r"^\S.*\)|^Without a mask", output, re.M) == [
-        "Mask and truth (2, 5)  from Embedding(mask_zero=True)",
+        "Mask and padding (2, 5)  from Embedding(mask_zero=True)",
         "Output of lstm (2, 5, 3)",
         "Without a mask",
     ]
-    masks = output.splitlines()[2:6]
+    masks = output.splitlines()[2:5]
     assert masks[:2] == ["     0  ■■! ■■! ■■", "     1  ■■· · · ·"]
-    assert masks[3] == " ! 2 real timesteps that the mask hides"
+    assert masks[2].endswith("   ! 2 valid timesteps, but masked")
     assert "tables" not in output
     assert "Id 0 is also a real token" in output
 
@@ -153,4 +153,4 @@ def test_loss_heat_marks_a_lost_mask(call: Callable[..., Output], monkeypatch: p
     assert lines[0] == "Loss sparse_categorical_crossentropy  masked 1.105535, unmasked 1.106277"
     whole, shorter, shortest = "█" * 12, f"{'█' * 10}◆", f"{'█' * 8}◆"
     assert [line.split()[1] for line in lines[2:10]] == [shortest, *[whole] * 4, shorter, whole, shorter]
-    assert " ◆ 4 padded timesteps counted as data" in lines[10] + lines[11]
+    assert " ◆ 4 padding timesteps, not masked" in lines[10] + lines[11]

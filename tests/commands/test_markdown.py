@@ -88,7 +88,7 @@ def test_markdown_prose_is_not_wrapped(call: Callable[..., Output]) -> None:
     assert len(re.findall(r"^\| MSK\d{3} ", rules, re.MULTILINE)) == len(re.findall(r"^\| [^:c]", rules, re.MULTILINE))
     check = call("check", "-", "--data-only", "--format", "markdown", stdin=("1 2\n" * 50 + "1 " * 300 + "\n") * 4)
     assert re.search(r"^\*\*fix:\*\* .{100,}$", check, re.MULTILINE)
-    assert re.search("^`maskcli explain MSK007` tells why", check, re.MULTILINE)
+    assert re.search("^Run `maskcli explain MSK007` for details", check, re.MULTILINE)
 
 
 def test_markdown_limits_wide_tables(call: Callable[..., Output]) -> None:

@@ -24,7 +24,7 @@ def test_rules_lists_every_rule(call: Callable[..., Output]) -> None:
     assert re.findall(r"^(MSK\d{3})  ", output, re.M) == CODES
     for rule in RULES:
         assert re.search(rf"^{rule.code}  {rule.name} +{rule.severity} ", output, re.M)
-    assert output.startswith("Data  judged without TensorFlow\n")
+    assert output.startswith("Data  checked without TensorFlow\n")
 
 
 def test_rules_json_has_whole_summaries(call: Callable[..., Output]) -> None:

@@ -1,4 +1,4 @@
-"""Model files made by hand: each is a small model of Keras with one thing changed, and none does harm."""
+"""Write hostile model files: small models of Keras with a single change. None of them does harm."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Edit = Callable[[dict[str, Any]], Any]
 
 
 def plain_model() -> Any:
-    """Return a model that loads: tokens to vectors to two numbers."""
+    """Return a harmless model: tokens to vectors to two numbers."""
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     return keras.Model(tokens, keras.layers.Dense(2, name="dense")(keras.layers.Embedding(20, 4)(tokens)))
 
 
 def write_model(path: Path, edit: Edit | None = None, model: Any = None) -> str:
-    """Write a model as its suffix demands, with its configuration changed, and return the path."""
+    """Write a model in the format of the suffix, with an edited configuration, and return the path."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras calls .h5 legacy.
         (model or plain_model()).save(path)
@@ -61,29 +61,29 @@ def replace_member(path: Path, member: str, data: bytes, compression: int = zipf
 def edit_weights(path: Path, edit: Callable[[h5py.File], Any]) -> str:
     """Change the weights in a .keras or .h5 file."""
 
-    def edited(data: bytes) -> bytes:
+    def edit_bytes(data: bytes) -> bytes:
         weights = io.BytesIO(data)
         with h5py.File(weights, "r+") as file:
             edit(file)
         return weights.getvalue()
 
-    return edit_hdf5(path, edited)
+    return edit_hdf5(path, edit_bytes)
 
 
 def function(module: str | None, name: str) -> dict[str, Any]:
-    """Describe a function as Keras does."""
+    """Return the description of a function in a configuration."""
     return {"module": module, "class_name": "function", "config": name, "registered_name": name}
 
 
-def lambda_layer(target: Any, arguments: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """Describe a Lambda layer of ``target``, which Keras calls as soon as it rebuilds the model."""
+def lambda_layer(target: Any, arguments: dict[str, Any] | None = None, **options: Any) -> dict[str, Any]:
+    """Return the description of a Lambda layer; Keras calls ``target`` when it rebuilds the model."""
     return {
         "module": "keras.layers",
         "class_name": "Lambda",
         "config": {"name": "f", "function": target},
         "name": "f",
         "inbound_nodes": [{"args": [], "kwargs": arguments or {"inputs": 1}}],
-        **more,
+        **options,
     }
 
 
@@ -116,14 +116,14 @@ def edit_hdf5(path: Path, edit: Callable[[bytes], bytes]) -> str:
 
 
 def swap(dataset: h5py.Dataset, make: Callable[[h5py.Group, str], Any]) -> None:
-    """Replace a dataset by something else under its name."""
+    """Replace a dataset with another object of the same name."""
     group, name = dataset.parent, dataset.name.rpartition("/")[2]
     del group[name]
     make(group, name)
 
 
 def secret_file(folder: Path) -> Path:
-    """Write numbers that no model should show."""
+    """Write numbers that no model may read."""
     path = folder / "secret.bin"
     path.write_bytes(np.full(80, 7.0, "float32").tobytes())
     return path
@@ -141,7 +141,7 @@ def secret_hdf5(folder: Path) -> Path:
 
 
 def hide_links(data: bytes) -> bytes:
-    """Return an HDF5 file whose groups state that they have no links, although each can be opened by its name.
+    """Return an HDF5 file whose groups declare zero links, although each link can be opened by its name.
 
     The file must have been written with libver="latest", and the groups with more than eight links.
     """
@@ -159,27 +159,27 @@ def hide_links(data: bytes) -> bytes:
 def _checksum(data: bytes) -> int:
     """Return Jenkins's lookup3 of 25 to 36 bytes, as HDF5 computes it."""
 
-    def rotated(value: int, bits: int) -> int:
+    def rotate(value: int, bits: int) -> int:
         return (value << bits | value >> (32 - bits)) & 0xFFFFFFFF
 
-    def added(state: list[int], words: tuple[int, ...]) -> list[int]:
+    def add(state: list[int], words: tuple[int, ...]) -> list[int]:
         return [(x + y) & 0xFFFFFFFF for x, y in zip(state, words, strict=True)]
 
     state = [(0xDEADBEEF + len(data)) & 0xFFFFFFFF] * 3
     words = struct.unpack("<9I", data.ljust(36, b"\0"))
     for at in (0, 3):
-        a, b, c = added(state, words[at : at + 3])
+        a, b, c = add(state, words[at : at + 3])
         for bits in (4, 6, 8, 16, 19, 4):
-            a, b, c = b, (c + b) & 0xFFFFFFFF, (a - c) & 0xFFFFFFFF ^ rotated(c, bits)
+            a, b, c = b, (c + b) & 0xFFFFFFFF, (a - c) & 0xFFFFFFFF ^ rotate(c, bits)
         state = [a, b, c]
-    a, b, c = added(state, words[6:])
+    a, b, c = add(state, words[6:])
     for bits in (14, 11, 25, 16, 4, 14, 24):
-        a, b, c = b, ((c ^ b) - rotated(b, bits)) & 0xFFFFFFFF, a
+        a, b, c = b, ((c ^ b) - rotate(b, bits)) & 0xFFFFFFFF, a
     return b
 
 
 def inflate_chunk(data: bytes) -> bytes:
-    """Return an HDF5 file whose table of 20 by 4 declares 16 GiB, of which its one chunk claims to store 2."""
+    """Return an HDF5 file whose table of 20 by 4 declares 16 GiB, and its only chunk 2 GiB of stored bytes."""
     with h5py.File(io.BytesIO(data)) as file:
         stored = leaf_dataset(file).id.get_chunk_info(0).size
     shape, claimed = struct.pack("<QQ", 20, 4), struct.pack("<QQ", 2**20, 2**12)

@@ -1,4 +1,4 @@
-"""A file for every published advisory on loading Keras models: SECURITY.md lists them, and each has a test here."""
+"""Every published advisory on loading Keras models that SECURITY.md lists has a file here, which is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from maskcli.errors import MaskcliError
-from maskcli.models.load import kind_of, load
+from maskcli.models.load import classify_spec, load
 from tests.conftest import ROOT
 from tests.models import hostile
 
@@ -78,18 +78,18 @@ def virtual(group: h5py.Group, name: str, folder: Path) -> None:
     group.create_virtual_dataset(name, layout)
 
 
-def shape_bomb(group: h5py.Group, name: str, _folder: Path) -> None:
+def huge_dataset(group: h5py.Group, name: str, _folder: Path) -> None:
     group.create_dataset(name, (50_000_000, 50_000_000), "float32", chunks=(1024, 1024), compression="gzip")
 
 
-def linked_on_the_way(folder: Path) -> str:
-    """Write names of weights with a slash, of which the first part is a link."""
+def linked_group(folder: Path) -> str:
+    """Write a name of weights with a slash, whose first part is a link."""
     path = folder / "model.h5"
     hostile.write_model(path)
     with h5py.File(path, "r+") as file:
         file.create_group("model_weights/embedding/real")
-        file["model_weights/embedding/way"] = h5py.ExternalLink(str(hostile.secret_hdf5(folder)), "/")
-        file["model_weights/embedding"].attrs["weight_names"] = [b"way/table"]
+        file["model_weights/embedding/link"] = h5py.ExternalLink(str(hostile.secret_hdf5(folder)), "/")
+        file["model_weights/embedding"].attrs["weight_names"] = [b"link/table"]
     return str(path)
 
 
@@ -113,7 +113,7 @@ def pickled_weights() -> bytes:
     return weights.getvalue()
 
 
-def pickled(folder: Path) -> str:
+def pickled_member(folder: Path) -> str:
     path = folder / "model.keras"
     hostile.write_model(path)
     with zipfile.ZipFile(path) as archive:
@@ -139,7 +139,8 @@ ADVISORIES: dict[str, list[Write]] = {
     "CVE-2021-37678": [yaml_file],
     "CVE-2024-3660": [
         with_layer("model.keras", hostile.lambda_layer(LAMBDA)),
-        with_layer("model.h5", layer("Lambda", function=[CODE, None, None], function_type="lambda")),
+        with_layer("model.h5", layer("Lambda", function=[CODE, None, None])),
+        with_layer("model.h5", layer("Lambda", function={"class_name": "__tuple__", "items": [CODE, None, None]})),
     ],
     "CVE-2024-55459": [with_function("model.keras", "keras.utils", "get_file", {**GET_FILE, "untar": True})],
     "CVE-2025-1550": [
@@ -161,7 +162,7 @@ ADVISORIES: dict[str, list[Write]] = {
     "CVE-2025-12058": [vocabulary, with_layer("model.h5", layer("TextVectorization", vocabulary="gs://example/none"))],
     "CVE-2025-12060": [with_function("model.keras", "keras.utils", "get_file", {**GET_FILE, "extract": True})],
     "CVE-2025-12638": [with_function("model.h5", "keras.utils", "get_file", {**GET_FILE, "extract": True})],
-    "CVE-2026-0897": [with_weights("model.keras", shape_bomb)],
+    "CVE-2026-0897": [with_weights("model.keras", huge_dataset)],
     "CVE-2026-1669": [
         with_weights("model.keras", external_storage),
         with_weights("model.h5", external_storage),
@@ -181,8 +182,8 @@ ADVISORIES: dict[str, list[Write]] = {
     "CVE-2026-12481": [with_layer("model.keras", layer("TimeDistributed", layer=layer("Lambda", function=LAMBDA)))],
     "CVE-2026-12482": [with_member("link/../escaped", b"x")],
     "CVE-2026-12484": [with_layer("model.h5", layer("TorchModuleWrapper", module=PICKLE))],
-    "CVE-2026-9335": [with_weights("model.h5", external_link), linked_on_the_way],
-    "CVE-2026-12570": [with_weights("model.keras", shape_bomb), with_weights("model.h5", shape_bomb)],
+    "CVE-2026-9335": [with_weights("model.h5", external_link), linked_group],
+    "CVE-2026-12570": [with_weights("model.keras", huge_dataset), with_weights("model.h5", huge_dataset)],
     # Disclosed in pull requests to Keras, without a number of their own.
     "keras#23654": [
         with_function("model.keras", "keras.layers", "TFSMLayer", {"inputs": "folder"}),
@@ -198,15 +199,15 @@ ADVISORIES: dict[str, list[Write]] = {
         with_member("model.weights.h5", BOMB, zipfile.ZIP_DEFLATED),
     ],
     "keras#23101": [with_member("assets/more", BOMB, zipfile.ZIP_DEFLATED)],
-    "keras#23016": [pickled],
-    "keras#23168": [linked_on_the_way],
+    "keras#23016": [pickled_member],
+    "keras#23168": [linked_group],
     "keras#22896": [linked_directory],
 }
 
 
 @pytest.fixture(autouse=True)
 def sinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in an empty folder; nothing may reach what the advisories reach."""
+    """Work in an empty folder, and fail when Keras calls a function that the advisories use."""
     monkeypatch.chdir(tmp_path)
     for owner, name in ((tf.saved_model, "load"), (keras.utils, "get_file"), (keras.models, "load_model")):
         monkeypatch.setattr(owner, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
@@ -216,17 +217,17 @@ def sinks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     "write", [pytest.param(write, id=identifier) for identifier, writes in ADVISORIES.items() for write in writes]
 )
-def test_advisories(write: Write, sinks: Path) -> None:
+def test_load_refuses_file_of_advisory(write: Write, sinks: Path) -> None:
     spec = write(sinks)
     before = sorted(sinks.rglob("*"))
     with pytest.raises(MaskcliError) as caught:
-        if kind_of(spec) == "file":
+        if classify_spec(spec) == "file":
             load(spec)
     assert caught.value.exit_code in (2, 4)
     assert sorted(sinks.rglob("*")) == before
     assert "torch" not in sys.modules
 
 
-def test_the_list_in_the_documentation_is_this_list() -> None:
+def test_advisories_match_security_md() -> None:
     text = (ROOT / "SECURITY.md").read_text()
     assert set(re.findall(r"CVE-\d+-\d+|keras#\d+", text)) == set(ADVISORIES)

@@ -1,4 +1,4 @@
-"""No file runs code: hostile configurations are refused before Keras opens the file, whatever they name and where."""
+"""No file runs code: Keras never opens a file with a hostile configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ KINDS = (
     keras.DTypePolicy,
     keras.random.SeedGenerator,
 )
-"""Classes that a model consists of: the oracle of this file, which does not look at the guard's own list."""
+"""Base classes of the parts of a model; on purpose not imported from the guard, which these tests check."""
 RUN_CODE = ("TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 
 
@@ -52,11 +52,11 @@ def refusal(spec: str, **options: Any) -> ModelError:
 
 @pytest.fixture
 def unopened(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fail as soon as Keras is asked to open a file."""
+    """Fail the test if Keras opens a file."""
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("Keras opened the file"))
 
 
-# Functions of Keras under a dotted name.
+# Functions of Keras, by dotted paths
 
 GADGETS = {
     "keras.datasets.imdb.load_data": {"path": "imdb.npz"},
@@ -70,6 +70,9 @@ GADGETS = {
     "keras.layers.TFSMLayer": {"inputs": "folder"},
     "keras.layers.Dense": {"inputs": 3},
     "keras.layers.deserialize": {"inputs": {}},
+    "keras.activations.get": {"inputs": "relu"},
+    "keras.losses.deserialize": {"inputs": {}},
+    "keras.metrics.serialize": {"inputs": {}},
     "keras.utils.plot_model": {"inputs": 1},
     "keras.applications.ResNet50": {"inputs": 1},
     "keras.callbacks.CSVLogger": {"inputs": "log.csv"},
@@ -86,7 +89,7 @@ def spellings(path: str) -> Iterator[dict[str, Any]]:
 @SUFFIXES
 @pytest.mark.parametrize("path", GADGETS)
 @pytest.mark.usefixtures("unopened")
-def test_functions_of_keras_are_refused_by_name(path: str, suffix: str, tmp_path: Path) -> None:
+def test_guard_refuses_function_of_keras(path: str, suffix: str, tmp_path: Path) -> None:
     for target in spellings(path):
         edit = hostile.add_layer(hostile.lambda_layer(target, GADGETS[path]))
         error = refusal(hostile.write_model(tmp_path / f"model{suffix}", edit))
@@ -129,7 +132,7 @@ POSITIONS: dict[str, Callable[[dict[str, Any]], hostile.Edit]] = {
 @SUFFIXES
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.usefixtures("unopened")
-def test_every_position_is_judged(position: str, suffix: str, tmp_path: Path) -> None:
+def test_guard_checks_every_position(position: str, suffix: str, tmp_path: Path) -> None:
     for target in (
         hostile.function("keras", "utils.get_file"),
         hostile.function("os", "system"),
@@ -143,7 +146,7 @@ def test_every_position_is_judged(position: str, suffix: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("part", ["optimizer", "loss", "metrics", "weighted_metrics"])
 @pytest.mark.usefixtures("unopened")
-def test_what_compile_left_is_judged(part: str, tmp_path: Path) -> None:
+def test_guard_checks_compile_config(part: str, tmp_path: Path) -> None:
     def edit(config: dict[str, Any]) -> None:
         config["compile_config"] = {part: hostile.function("keras", "datasets.mnist.load_data")}
 
@@ -151,21 +154,21 @@ def test_what_compile_left_is_judged(part: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("module", ["keras_hub.evil", "keras.src.backend.torch.layer"])
-def test_a_compile_state_that_is_a_list_is_left_out(module: str, tmp_path: Path) -> None:
-    """Keras would import both modules for what such a list names."""
+def test_load_leaves_out_compile_config_that_is_list(module: str, tmp_path: Path) -> None:
+    """Keras would import both modules for the objects in such a list."""
     part = {"module": module, "class_name": "X", "config": {}, "registered_name": None}
     path = hostile.write_model(tmp_path / "model.keras", lambda config: config.update(compile_config=[part]))
-    with watched() as resolved:
+    with watch_load() as resolved:
         loaded = load(path)
-    assert all(map(belongs_to_a_model, resolved))
-    assert "it is not a JSON object" in loaded.notes[0]
+    assert all(map(is_part_of_model, resolved))
+    assert "not a JSON object" in loaded.notes[0]
     assert module not in sys.modules
 
 
 @SUFFIXES
 @pytest.mark.usefixtures("unopened")
-def test_a_hidden_key_is_refused(suffix: str, tmp_path: Path) -> None:
-    """Python keeps the last of two equal keys; Keras's reader of HDF5 has seen the first by then."""
+def test_guard_refuses_duplicate_key(suffix: str, tmp_path: Path) -> None:
+    """Python keeps the last value of a key; Keras's reader of HDF5 also acts on earlier values."""
     path = tmp_path / f"model{suffix}"
     hostile.write_model(path)
     hidden = '"x": {"class_name": "TypeSpec", "type_spec": "tf.TensorSpec", "serialized": []}, "x": 1, '
@@ -180,7 +183,7 @@ def test_a_hidden_key_is_refused(suffix: str, tmp_path: Path) -> None:
 
 
 @SUFFIXES
-def test_a_version_is_printable(suffix: str, tmp_path: Path) -> None:
+def test_version_in_message_is_printable(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"model{suffix}"
     hostile.write_model(path, lambda config: config["config"]["layers"][-1].update(class_name="TFOpLambda"))
     if suffix == ".keras":
@@ -196,7 +199,7 @@ def test_a_version_is_printable(suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["deserialize", "serialize"])
 @SUFFIXES
 @pytest.mark.usefixtures("unopened")
-def test_a_setting_that_legacy_keras_makes_a_function_is_refused(text: str, suffix: str, tmp_path: Path) -> None:
+def test_guard_refuses_setting_that_becomes_function(text: str, suffix: str, tmp_path: Path) -> None:
     """Keras's reader of HDF5 replaces any setting by the function of keras.layers of that name."""
     path = hostile.write_model(tmp_path / f"model{suffix}", hostile.set_dense(activation=text))
     assert f"keras.layers.{text}" in refusal(path).received
@@ -205,8 +208,8 @@ def test_a_setting_that_legacy_keras_makes_a_function_is_refused(text: str, suff
 @SUFFIXES
 @pytest.mark.parametrize("name", ["deserialize", "Input", "serialization_lib", "TypeSpec", "CompositeTensor"])
 @pytest.mark.usefixtures("unopened")
-def test_a_class_without_a_module_is_judged_by_name(name: str, suffix: str, tmp_path: Path) -> None:
-    """Keras's legacy reader takes anything in keras.layers for a class, and calls it with the settings."""
+def test_guard_checks_class_without_module(name: str, suffix: str, tmp_path: Path) -> None:
+    """Keras's legacy reader takes any name in keras.layers for a class, and calls the object with the settings."""
     layer = {"class_name": name, "config": {"config": {}}, "name": "f", "inbound_nodes": []}
     assert name in refusal(hostile.write_model(tmp_path / f"model{suffix}", hostile.add_layer(layer))).received
 
@@ -214,23 +217,23 @@ def test_a_class_without_a_module_is_judged_by_name(name: str, suffix: str, tmp_
 @SUFFIXES
 @pytest.mark.parametrize("label", ["..", "../x", "a/../../b", "a\\..\\b"])
 @pytest.mark.usefixtures("unopened")
-def test_a_layer_named_like_a_path_is_refused(label: str, suffix: str, tmp_path: Path) -> None:
+def test_guard_refuses_layer_name_that_is_path(label: str, suffix: str, tmp_path: Path) -> None:
     path = hostile.write_model(tmp_path / f"model{suffix}", hostile.set_dense(name=label))
     assert "a path out of the model" in refusal(path).received
 
 
 @pytest.mark.parametrize("package", ["keras_hub", "keras_cv", "keras_nlp"])
 @pytest.mark.parametrize("name", ["Evil", "relu"])
-def test_packages_that_keras_imports_by_itself_stay_out(package: str, name: str, tmp_path: Path) -> None:
-    (tmp_path / f"{package}.py").write_text("raise SystemExit('imported')")
+@pytest.mark.usefixtures("unopened")
+def test_guard_stops_imports_by_keras(package: str, name: str, tmp_path: Path) -> None:
     for target in (hostile.function(package, name), {"module": package, "class_name": name, "config": {}}):
         path = hostile.write_model(tmp_path / "model.keras", hostile.set_dense(activation=target))
         assert name in refusal(path).received
         assert package not in sys.modules
 
 
-def test_unsafe_load_runs_what_it_is_asked_to(tmp_path: Path) -> None:
-    """A call of keras.ops.ones is refused by this guard and by no Keras."""
+def test_unsafe_load_skips_guard(tmp_path: Path) -> None:
+    """The guard refuses a call of keras.ops.ones; Keras's safe mode does not."""
     edit = hostile.add_layer(hostile.lambda_layer(hostile.function("keras.ops", "ones"), {"inputs": [2, 3]}))
     path = hostile.write_model(tmp_path / "model.keras", edit)
     assert "keras.ops.ones" in refusal(path).received
@@ -238,7 +241,7 @@ def test_unsafe_load_runs_what_it_is_asked_to(tmp_path: Path) -> None:
         load(path, unsafe=True)
 
 
-# Vocabularies.
+# Vocabularies
 
 LOOKUPS = {
     "StringLookup": ("string", {"vocabulary": ["the", "cat"]}),
@@ -257,7 +260,7 @@ def lookup_model(name: str) -> Any:
 @pytest.mark.parametrize("name", LOOKUPS)
 @pytest.mark.parametrize("path", ["secret.txt", "/etc/hostname", "gs://example/none"])
 @pytest.mark.usefixtures("unopened")
-def test_a_vocabulary_outside_of_the_file_is_refused(name: str, path: str, suffix: str, tmp_path: Path) -> None:
+def test_guard_refuses_vocabulary_outside_file(name: str, path: str, suffix: str, tmp_path: Path) -> None:
     file = hostile.write_model(tmp_path / f"model{suffix}", hostile.set_dense(vocabulary=path), lookup_model(name))
     error = refusal(file)
     assert path in error.received
@@ -265,14 +268,14 @@ def test_a_vocabulary_outside_of_the_file_is_refused(name: str, path: str, suffi
 
 
 @pytest.mark.usefixtures("unopened")
-def test_a_vocabulary_in_the_compile_state_is_refused(tmp_path: Path) -> None:
+def test_guard_refuses_vocabulary_in_compile_config(tmp_path: Path) -> None:
     layer = {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "secret.txt"}}
     state = {"optimizer": "adam", "loss": "mse", "metrics": [layer]}
     path = hostile.write_model(tmp_path / "model.keras", lambda config: config.update(compile_config=state))
     assert "secret.txt" in refusal(path).received
 
 
-def test_a_vocabulary_inside_the_file_is_read(tmp_path: Path) -> None:
+def test_load_reads_vocabulary_inside_file(tmp_path: Path) -> None:
     """Before 3.12, Keras stored the vocabulary and left the path of the original in the configuration."""
     words = tmp_path / "words.txt"
     words.write_text("the\ncat\nsat\n")
@@ -289,19 +292,19 @@ def test_a_vocabulary_inside_the_file_is_read(tmp_path: Path) -> None:
     )
 
 
-# Custom objects.
+# Custom objects
 
 REGISTERING = """
 import keras
 from keras.saving import register_keras_serializable
 
 @register_keras_serializable("package")
-class Wanted(keras.layers.Layer):
+class Allowed(keras.layers.Layer):
     def call(self, x):
         return x
 
 @register_keras_serializable("package")
-class Unwanted(keras.layers.Layer):
+class Hidden(keras.layers.Layer):
     def call(self, x):
         return x
 
@@ -337,30 +340,30 @@ def custom_layer(name: str, module: str, registered: str = "") -> hostile.Edit:
     return lambda config: config["config"]["layers"][-1].update(layer)
 
 
-def test_a_module_brings_all_that_it_registers(registering: str, tmp_path: Path) -> None:
-    for name in ("Wanted", "Unwanted", "_Private"):
+def test_custom_objects_module_allows_its_registered(registering: str, tmp_path: Path) -> None:
+    for name in ("Allowed", "Hidden", "_Private"):
         path = hostile.write_model(tmp_path / "model.keras", custom_layer(name, registering))
         assert name in [type(layer).__name__ for layer in load(path, [registering]).keras_model.layers]
 
 
-def test_a_single_object_brings_nothing_else(registering: str, tmp_path: Path) -> None:
-    wanted, unwanted = (
+def test_custom_objects_name_allows_only_that_object(registering: str, tmp_path: Path) -> None:
+    allowed, hidden = (
         hostile.write_model(tmp_path / f"{name}.keras", custom_layer(name, registering))
-        for name in ("Wanted", "Unwanted")
+        for name in ("Allowed", "Hidden")
     )
     before = dict(keras.saving.get_custom_objects())
-    assert load(wanted, [f"{registering}:Wanted"]).source == "file"
-    assert f"Unwanted of {registering}" in refusal(unwanted, custom_objects=[f"{registering}:Wanted"]).received
-    assert keras.saving.get_custom_objects().keys() > before.keys()  # The process keeps what the import registered.
-    assert load(unwanted, [registering]).source == "file"
+    assert load(allowed, [f"{registering}:Allowed"]).source == "file"
+    assert f"Hidden of {registering}" in refusal(hidden, custom_objects=[f"{registering}:Allowed"]).received
+    assert keras.saving.get_custom_objects().keys() > before.keys()  # The import's registrations stay in the process.
+    assert load(hidden, [registering]).source == "file"
 
 
-def test_a_registered_name_does_not_lend_a_path_of_keras(registering: str, tmp_path: Path) -> None:
-    """The name of a custom class opens no class of Keras that has the same name."""
-    edit = custom_layer("Progbar", "keras.utils", registered="Wanted2")
+def test_registered_name_allows_no_path_of_keras(registering: str, tmp_path: Path) -> None:
+    """The name of a custom class does not allow the class of Keras with the same name."""
+    edit = custom_layer("Progbar", "keras.utils", registered="Allowed2")
     path = hostile.write_model(tmp_path / "model.keras", edit)
     with pytest.raises(ModelError, match="Progbar"):
-        load(path, [f"{registering}:Wanted"])
+        load(path, [f"{registering}:Allowed"])
 
 
 DISGUISES: dict[str, dict[str, Any]] = {
@@ -375,11 +378,11 @@ DISGUISES: dict[str, dict[str, Any]] = {
 @SUFFIXES
 @pytest.mark.parametrize("disguise", DISGUISES)
 @pytest.mark.parametrize("is_setting", [True, False])
-def test_a_registered_name_is_no_disguise(
+def test_registered_name_is_not_a_disguise(
     disguise: str, is_setting: bool, suffix: str, registering: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Keras finds these by class name, whatever the registered name says."""
-    part = {**DISGUISES[disguise], "registered_name": "package>Wanted", "__passive_serialization__": True}
+    """Keras finds these by class name, regardless of the registered name."""
+    part = {**DISGUISES[disguise], "registered_name": "package>Allowed", "__passive_serialization__": True}
     edit = hostile.add_layer({**part, "name": "f", "inbound_nodes": []})
     path = hostile.write_model(tmp_path / f"model{suffix}", hostile.set_dense(x=part) if is_setting else edit)
     monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("Keras opened the file"))
@@ -387,8 +390,10 @@ def test_a_registered_name_is_no_disguise(
 
 
 @pytest.mark.parametrize("registered", [None, 3, ["x"]])
-def test_an_odd_registered_name_opens_no_path(registered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A custom class lends its name to no class of Keras where Keras looks up the path."""
+def test_invalid_registered_name_allows_no_path(
+    registered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of a custom class does not allow a class of Keras with the same name that Keras finds by its path."""
     name = f"lending_{random.randrange(10**9)}"
     (tmp_path / f"{name}.py").write_text("import keras\nclass Progbar(keras.layers.Layer): pass\n")
     monkeypatch.chdir(tmp_path)
@@ -399,7 +404,7 @@ def test_an_odd_registered_name_opens_no_path(registered: Any, tmp_path: Path, m
     sys.modules.pop(name)
 
 
-# Any configuration: nothing outside of models is resolved, opened, imported or changed.
+# Random configurations: Keras finds only parts of models, and nothing is opened, imported or changed
 
 TARGETS = sorted(REGISTERED_NAMES_TO_OBJS)
 PYTHON = ["os.system", "builtins.exec", "subprocess.run", "pickle.loads", "shutil.rmtree", "importlib.import_module"]
@@ -418,7 +423,7 @@ WRONG_SPELLINGS = [
 
 @st.composite
 def configurations(draw: st.DrawFn) -> tuple[dict[str, Any], str]:
-    """Draw an object that names something, and the position where it is put."""
+    """Draw a description of an object, and its position in the configuration."""
     path = draw(st.sampled_from(TARGETS) | st.sampled_from(PYTHON))
     parts = path.split(".")
     at = draw(st.integers(1, len(parts) - 1))
@@ -444,14 +449,14 @@ def plain_files(folder: str) -> dict[str, str]:
 
 
 class Canary:
-    """Watches what a load does, with an audit hook of Python, which cannot be removed and rests in between."""
+    """Records the events of a load with an audit hook of Python. The hook cannot be removed, only switched off."""
 
     watching = False
-    seen: ClassVar[list[str]] = []
+    events: ClassVar[list[str]] = []
 
     @classmethod
     def hook(cls, event: str, arguments: tuple[Any, ...]) -> None:
-        """Note events that a harmless load does not cause."""
+        """Record events that a harmless load does not cause."""
         if not cls.watching:
             return
         if event in (
@@ -462,19 +467,19 @@ class Canary:
             "shutil.rmtree",
             "pickle.find_class",
         ):
-            cls.seen.append(f"{event}{arguments[:2]}")
+            cls.events.append(f"{event}{arguments[:2]}")
         elif event == "open" and isinstance(arguments[0], str) and arguments[1] not in (None, "r", "rb", "rt"):
-            cls.seen.append(f"open {arguments[0]} for writing")
+            cls.events.append(f"open {arguments[0]} for writing")
         elif event == "import" and arguments[0] not in sys.modules:
-            cls.seen.append(f"import {arguments[0]}")
+            cls.events.append(f"import {arguments[0]}")
 
 
 sys.addaudithook(Canary.hook)
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[list[Any]]:
-    """Yield a list of the objects that Keras resolves, and check that nothing else happens."""
+def watch_load() -> Iterator[list[Any]]:
+    """Yield a list of the objects that Keras finds by name, and check the effects of the load in the end."""
     resolved: list[Any] = []
     real, real_registered = serialization_lib._retrieve_class_or_fn, object_registration.get_registered_object
 
@@ -491,13 +496,13 @@ def watched() -> Iterator[list[Any]]:
     environment, numbers = dict(os.environ), np.random.get_state()[1].tolist()
     settings = (keras.config.floatx(), keras.config.epsilon(), keras.config.is_traceback_filtering_enabled())
     serialization_lib._retrieve_class_or_fn, object_registration.get_registered_object = retrieve, registered
-    Canary.seen, Canary.watching = [], True
+    Canary.events, Canary.watching = [], True
     try:
         yield resolved
     finally:
         Canary.watching = False
         serialization_lib._retrieve_class_or_fn, object_registration.get_registered_object = real, real_registered
-    assert Canary.seen == []
+    assert Canary.events == []
     assert dict(os.environ) == environment
     assert settings == (keras.config.floatx(), keras.config.epsilon(), keras.config.is_traceback_filtering_enabled())
     assert serialization_lib.in_safe_mode() is None
@@ -505,8 +510,8 @@ def watched() -> Iterator[list[Any]]:
     random.setstate(state)
 
 
-def belongs_to_a_model(thing: Any) -> bool:
-    """Judge an object by its kind only."""
+def is_part_of_model(thing: Any) -> bool:
+    """Check an object by its class or module only."""
     if isinstance(thing, type):
         return issubclass(thing, KINDS) and thing.__name__ not in RUN_CODE
     module = getattr(thing, "__module__", "")
@@ -514,7 +519,7 @@ def belongs_to_a_model(thing: Any) -> bool:
     return module.startswith(homes) and thing.__name__ not in ("get", "serialize", "deserialize")
 
 
-def put(part: dict[str, Any], position: str) -> hostile.Edit:
+def place(part: dict[str, Any], position: str) -> hostile.Edit:
     if position == "lambda":
         return hostile.add_layer(hostile.lambda_layer(part))
     return POSITIONS[position](part)
@@ -522,24 +527,24 @@ def put(part: dict[str, Any], position: str) -> hostile.Edit:
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @hypothesis.settings(max_examples=150, suppress_health_check=list(hypothesis.HealthCheck))
-@hypothesis.given(drawn=configurations())
-def test_nothing_outside_of_models_is_resolved(suffix: str, drawn: tuple[dict[str, Any], str]) -> None:
+@hypothesis.given(configuration=configurations())
+def test_load_resolves_only_parts_of_models(suffix: str, configuration: tuple[dict[str, Any], str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = hostile.write_model(Path(folder) / f"model{suffix}", put(*drawn))
-        with watched() as resolved:
+        path = hostile.write_model(Path(folder) / f"model{suffix}", place(*configuration))
+        with watch_load() as resolved:
             with contextlib.suppress(ModelError):
                 load(path)
-            outside = [thing for thing in resolved if not belongs_to_a_model(thing)]
+            outside = [thing for thing in resolved if not is_part_of_model(thing)]
         assert outside == []
         assert [file.name for file in Path(folder).iterdir()] == [f"model{suffix}"]
 
 
-def test_the_canary_sings(tmp_path: Path) -> None:
-    """Without the guard, the same harness notices a function that runs."""
+def test_watch_load_notices_violations(tmp_path: Path) -> None:
+    """Without the guard, the same checks notice a function that runs."""
     edit = hostile.add_layer(hostile.lambda_layer(hostile.function("keras.config", "set_epsilon"), {"inputs": 1e-7}))
     path = hostile.write_model(tmp_path / "model.keras", edit)
-    with watched() as resolved, contextlib.suppress(ModelError):
+    with watch_load() as resolved, contextlib.suppress(ModelError):
         load(path, unsafe=True)
-    assert not all(map(belongs_to_a_model, resolved))
-    with pytest.raises(AssertionError), watched():
+    assert not all(map(is_part_of_model, resolved))
+    with pytest.raises(AssertionError), watch_load():
         (tmp_path / "written").write_text("x")

@@ -107,12 +107,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_models_of_keras_hub_load_by_the_option(folder: Path) -> None:
+def test_hub_models_load_with_option(folder: Path) -> None:
     results, _ = json.loads(python(LOAD, folder, "keras_hub"))
     assert results == {path.name: path.stem for path in folder.iterdir()}
 
 
-def test_without_the_option_keras_hub_is_not_imported(folder: Path) -> None:
+def test_hub_is_not_imported_without_option(folder: Path) -> None:
     results, is_imported = json.loads(python(LOAD, folder))
     assert results.keys() == {path.name for path in folder.iterdir()}
     assert [text for text in results.values() if not text.endswith("--custom-objects keras_hub.")] == []
@@ -122,7 +122,7 @@ def test_without_the_option_keras_hub_is_not_imported(folder: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["Functional.keras", "Functional.h5", "GPT2CausalLM.keras", "BertTextClassifier.keras"]
 )
-def test_inspect_shows_models_of_keras_hub(name: str, folder: Path, tmp_path: Path) -> None:
+def test_inspect_shows_hub_model(name: str, folder: Path, tmp_path: Path) -> None:
     fields = {"token_ids": [1, 2, 3], "padding_mask": [1, 1, 1]}
     if name.startswith("Bert"):
         fields["segment_ids"] = [0, 0, 0]

@@ -1,4 +1,4 @@
-"""The user's own models: files, functions and objects; what goes wrong with each, and that no file runs code."""
+"""Models of the user: files, functions and objects, the errors of each, and that no file runs code."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 from maskcli.errors import ExitCode, ModelError, UsageError
-from maskcli.models.custom_objects import custom_objects_of
-from maskcli.models.load import UserModel, given, kind_of, load, quiet_stdout
+from maskcli.models.custom_objects import collect_custom_objects
+from maskcli.models.load import UserModel, classify_spec, load, quiet_stdout, wrap_model
 from tests.conftest import clean_environment
 
 NUMBERS = itertools.count()
@@ -58,7 +58,7 @@ def squash(x):
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, and leave Python's modules and Keras's registry as they were."""
+    """Work in an empty folder, and restore Python's modules and Keras's registry in the end."""
     modules, registered = set(sys.modules), dict(keras.saving.get_custom_objects())
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -71,7 +71,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def module(here: Path) -> Callable[[str], str]:
-    """Write a module that can be imported from the working directory, and return its name."""
+    """Return a function that writes a module to the working directory and returns its name."""
 
     def module(source: str) -> str:
         name = f"of_a_user_{next(NUMBERS)}"
@@ -83,7 +83,7 @@ def module(here: Path) -> Callable[[str], str]:
 
 @pytest.fixture
 def layers(module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Import the user's layers, as the script that saves a model would."""
+    """Import custom layers, as in the script that saves a model."""
     name = module(LAYERS)
     with monkeypatch.context() as patched:
         patched.syspath_prepend(str(Path.cwd()))
@@ -91,45 +91,48 @@ def layers(module: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def forget(module: Any) -> None:
-    """Make a module, and what it registered, unknown again."""
+    """Remove a module, and its objects in Keras's registry."""
     sys.modules.pop(module.__name__, None)
-    for name in [name for name, one in keras.saving.get_custom_objects().items() if one.__module__ == module.__name__]:
-        del keras.saving.get_custom_objects()[name]
+    registry = keras.saving.get_custom_objects()
+    for name in [name for name, value in registry.items() if value.__module__ == module.__name__]:
+        del registry[name]
 
 
-def sequential(*more: Any) -> Any:
-    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), *more])
+def make_model(*layers: Any) -> Any:
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), *layers])
 
 
-def saved(model: Any, name: str) -> str:
+def save(model: Any, name: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Keras calls .h5 legacy, and a lambda unsafe.
         model.save(name)
     return name
 
 
-def edited(name: str, edit: Callable[[dict[str, Any]], Any], member: str = "config.json") -> str:
-    """Write a .keras file again with one member changed by hand."""
-    with zipfile.ZipFile(name) as archive:
-        members = {one: archive.read(one) for one in archive.namelist()}
+def edit_keras(path: str, edit: Callable[[dict[str, Any]], Any], member: str = "config.json") -> str:
+    """Change a JSON member of a .keras file, and return the path."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
     config = json.loads(members[member])
     edit(config)
-    with zipfile.ZipFile(name, "w") as archive:
-        for one, content in members.items():
-            archive.writestr(one, json.dumps(config) if one == member else content)
-    return name
+    members[member] = json.dumps(config).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for member_name, content in members.items():
+            archive.writestr(member_name, content)
+    return path
 
 
-def edited_hdf5(name: str, edit: Callable[[dict[str, Any]], Any]) -> str:
-    with h5py.File(name, "r+") as file:
+def edit_hdf5(path: str, edit: Callable[[dict[str, Any]], Any]) -> str:
+    """Change the configuration in an .h5 file, and return the path."""
+    with h5py.File(path, "r+") as file:
         config = json.loads(file.attrs["model_config"])
         edit(config)
         file.attrs["model_config"] = json.dumps(config)
-    return name
+    return path
 
 
-def failure(spec: str, **options: Any) -> ModelError:
-    """Load what cannot be loaded; a person can act on every part of what it says."""
+def load_failing(spec: str, **options: Any) -> ModelError:
+    """Return the error of loading a model, after a check that the error has all parts of a message."""
     with pytest.raises(ModelError) as caught:
         load(spec, **options)
     error = caught.value
@@ -144,7 +147,7 @@ def assert_same(model: Any, loaded: UserModel) -> None:
     np.testing.assert_array_equal(np.asarray(model(x)), np.asarray(loaded.keras_model(x)))
 
 
-# What --model names
+# Values of --model
 
 
 @pytest.mark.parametrize(
@@ -161,32 +164,32 @@ def assert_same(model: Any, loaded: UserModel) -> None:
         ("mödule:bauen", "factory"),
     ],
 )
-def test_kinds(spec: str, kind: str, here: Path) -> None:
+def test_classify_spec_by_form(spec: str, kind: str, here: Path) -> None:
     (here / "folder").mkdir()
-    assert kind_of(spec) == kind
+    assert classify_spec(spec) == kind
 
 
-def test_a_file_is_a_file_whatever_its_name(here: Path) -> None:
+def test_classify_spec_of_existing_file(here: Path) -> None:
     (here / "package.module:function").touch()
-    assert kind_of("package.module:function") == "file"
+    assert classify_spec("package.module:function") == "file"
 
 
 @pytest.mark.parametrize("spec", ["embeding-lstm", "", "a:b:c", "module:", ":function", "3d:model", "model", "nul\0"])
-def test_what_is_no_model_says_what_is(spec: str) -> None:
+def test_classify_spec_lists_kinds_in_error(spec: str) -> None:
     with pytest.raises(UsageError) as caught:
-        kind_of(spec)
+        classify_spec(spec)
     assert caught.value.exit_code == ExitCode.USAGE
     assert caught.value.where == "--model"
-    for one in ("embedding-lstm", "embedding-dense", ".keras", ".h5", "package.module:function"):
-        assert one in caught.value.expected
+    for kind in ("embedding-lstm", "embedding-dense", ".keras", ".h5", "package.module:function"):
+        assert kind in caught.value.expected
     assert caught.value.received == repr(spec)
     fix = "Did you mean embedding-lstm?" if spec == "embeding-lstm" else "`maskcli models` lists the built-in models."
     assert caught.value.fix == fix
 
 
-def test_telling_the_kind_needs_no_keras() -> None:
+def test_classify_spec_imports_no_keras() -> None:
     program = (
-        "import sys; from maskcli.models.load import kind_of; kind_of('m.keras'); kind_of('a.b:c');"
+        "import sys; from maskcli.models.load import classify_spec; classify_spec('m.keras'); classify_spec('a.b:c');"
         "assert not {'keras', 'tensorflow', 'h5py', 'a'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, env=clean_environment())
@@ -196,10 +199,10 @@ def test_telling_the_kind_needs_no_keras() -> None:
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "model.hdf5"])
-def test_a_compiled_model_comes_back_as_it_was(name: str) -> None:
-    model = sequential()
+def test_load_compiled_model(name: str) -> None:
+    model = make_model()
     model.compile(loss="mse", metrics=["mae"])
-    loaded = load(saved(model, name))
+    loaded = load(save(model, name))
     assert (loaded.name, loaded.source, loaded.notes) == (name, "file", ())
     assert loaded.keras_model.compiled
     assert loaded.keras_model.loss in ("mse", keras.losses.mean_squared_error)
@@ -207,9 +210,9 @@ def test_a_compiled_model_comes_back_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-def test_a_model_that_was_not_compiled(name: str, capfd: pytest.CaptureFixture[str]) -> None:
-    model = sequential()
-    loaded = load(saved(model, name))
+def test_load_model_that_was_not_compiled(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    model = make_model()
+    loaded = load(save(model, name))
     assert not loaded.keras_model.compiled
     assert loaded.notes == ()
     assert_same(model, loaded)
@@ -218,9 +221,9 @@ def test_a_model_that_was_not_compiled(name: str, capfd: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 @pytest.mark.parametrize("option", ["{}", "{}:Doubling"])
-def test_custom_layers_by_their_module(name: str, option: str, layers: Any) -> None:
-    model = sequential(layers.Doubling())
-    saved(model, name)
+def test_load_custom_layer_by_module(name: str, option: str, layers: Any) -> None:
+    model = make_model(layers.Doubling())
+    save(model, name)
     forget(layers)
     path = list(sys.path)
     assert_same(model, load(name, custom_objects=[option.format(layers.__name__)]))
@@ -228,11 +231,11 @@ def test_custom_layers_by_their_module(name: str, option: str, layers: Any) -> N
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-def test_all_that_a_module_defines_or_registers(name: str, layers: Any) -> None:
+def test_load_custom_objects_of_module(name: str, layers: Any) -> None:
     dense = keras.layers.Dense(2, activation=layers.squash, kernel_initializer=layers.Offset())
-    model = sequential(layers.Registered(), dense, keras.layers.Lambda(layers.squash))
+    model = make_model(layers.Registered(), dense, keras.layers.Lambda(layers.squash))
     model.compile(loss=layers.own_loss, metrics=["mae"])
-    saved(model, name)
+    save(model, name)
     forget(layers)
     loaded = load(name, custom_objects=[layers.__name__])
     assert loaded.notes == ()
@@ -240,14 +243,14 @@ def test_all_that_a_module_defines_or_registers(name: str, layers: Any) -> None:
     assert_same(model, loaded)
 
 
-def test_a_package_gives_what_its_modules_define(here: Path, layers: Any) -> None:
+def test_load_custom_objects_of_package(here: Path, layers: Any) -> None:
     package = f"package_{next(NUMBERS)}"
     (here / package).mkdir()
     (here / package / "layers.py").write_text(LAYERS, encoding="utf-8")
     (here / package / "__init__.py").write_text(
         "from keras.layers import Dense\nfrom .layers import Doubling\n", encoding="utf-8"
     )
-    name = saved(sequential(layers.Doubling()), "model.keras")
+    name = save(make_model(layers.Doubling()), "model.keras")
     forget(layers)
     [*_, doubling] = load(name, custom_objects=[package]).keras_model.layers
     assert type(doubling).__module__ == f"{package}.layers"
@@ -255,11 +258,11 @@ def test_a_package_gives_what_its_modules_define(here: Path, layers: Any) -> Non
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 @pytest.mark.parametrize("loss", ["own_loss", "OwnLoss"])
-def test_a_loss_that_cannot_be_restored_is_left_out_and_said(name: str, loss: str, layers: Any) -> None:
-    model = sequential()
-    one = getattr(layers, loss)
-    model.compile(loss=one() if isinstance(one, type) else one, metrics=["mae"])
-    saved(model, name)
+def test_load_leaves_out_unknown_loss(name: str, loss: str, layers: Any) -> None:
+    model = make_model()
+    value = getattr(layers, loss)
+    model.compile(loss=value() if isinstance(value, type) else value, metrics=["mae"])
+    save(model, name)
     forget(layers)
     loaded = load(name)
     assert not loaded.keras_model.compiled
@@ -271,27 +274,27 @@ def test_a_loss_that_cannot_be_restored_is_left_out_and_said(name: str, loss: st
     assert load(name, custom_objects=[layers.__name__]).notes == ()
 
 
-def test_a_lambda_as_loss_is_not_run_but_left_out() -> None:
-    model = sequential()
+def test_load_leaves_out_lambda_loss() -> None:
+    model = make_model()
     model.compile(loss=lambda y_true, y_pred: y_true - y_pred)
-    saved(model, "model.keras")
+    save(model, "model.keras")
     (note,) = load("model.keras").notes
     assert "--unsafe-load" in note
     assert load("model.keras", unsafe=True).notes == ()
 
 
-def test_a_compile_state_that_keras_refuses_is_left_out_and_said() -> None:
-    model = sequential()
+def test_load_leaves_out_invalid_compile_config() -> None:
+    model = make_model()
     model.compile(loss="mse")
-    saved(model, "model.keras")
-    edited("model.keras", lambda config: config["compile_config"].update(loss_weights=[1, 2, 3], surprise=1))
+    save(model, "model.keras")
+    edit_keras("model.keras", lambda config: config["compile_config"].update(loss_weights=[1, 2, 3], surprise=1))
     (note,) = load("model.keras").notes
     assert "TypeError" in note
     assert "surprise" in note
 
 
-def test_warnings_while_loading_reach_nobody(layers: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    saved(sequential(layers.Doubling()), "model.keras")
+def test_load_suppresses_warnings(layers: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    save(make_model(layers.Doubling()), "model.keras")
     forget(layers)
     source = Path(f"{layers.__name__}.py")
     noise = "import warnings\nwarnings.warn('at import')\nprint('at import')\n"
@@ -304,33 +307,33 @@ def test_warnings_while_loading_reach_nobody(layers: Any, capfd: pytest.CaptureF
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5", "no/such/model.keras"])
-def test_no_such_file(name: str) -> None:
-    error = failure(name)
+def test_load_missing_file(name: str) -> None:
+    error = load_failing(name)
     assert error.where == name
     assert ".keras or .h5" in error.expected
-    assert error.received == "no such file"
+    assert error.received == "a path that does not exist"
     assert "Check the name" in error.fix
 
 
-def test_a_saved_model() -> None:
-    sequential().export("exported", verbose=False)
-    error = failure("exported")
+def test_load_saved_model_directory() -> None:
+    make_model().export("exported", verbose=False)
+    error = load_failing("exported")
     assert "SavedModel" in error.received
     assert "Keras 3" in error.received
     assert "model.save('model.keras')" in error.fix
     assert "version that wrote it" in error.fix
 
 
-def test_a_directory(here: Path) -> None:
+def test_load_directory(here: Path) -> None:
     (here / "folder.keras").mkdir()
-    assert failure("folder.keras").received == "a directory"
-    assert failure(".").received == "a directory"
+    assert load_failing("folder.keras").received == "a directory"
+    assert load_failing(".").received == "a directory"
 
 
-def test_an_unzipped_model_can_be_zipped_as_the_message_says(here: Path) -> None:
-    model = sequential()
-    zipfile.ZipFile(saved(model, "model.keras")).extractall("unzipped")
-    error = failure("unzipped")
+def test_load_unzipped_model_shows_zip_command(here: Path) -> None:
+    model = make_model()
+    zipfile.ZipFile(save(model, "model.keras")).extractall("unzipped")
+    error = load_failing("unzipped")
     assert "unzipped" in error.received
     command = error.fix.removeprefix("Zip it: ").replace("python", sys.executable)
     subprocess.run(["bash", "-c", command], check=True, cwd=here)
@@ -338,83 +341,84 @@ def test_an_unzipped_model_can_be_zipped_as_the_message_says(here: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["model.weights.h5", "model.h5"])
-def test_weights_without_a_model(name: str) -> None:
+def test_load_weights_without_model(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's tensors do not know NumPy's copy=.
-        sequential().save_weights("model.weights.h5")
+        make_model().save_weights("model.weights.h5")
     Path("model.weights.h5").rename(name)
-    error = failure(name)
+    error = load_failing(name)
     assert error.where == name
     assert "without a model" in error.received
-    assert "weights alone" in error.received
+    assert "only weights" in error.received
     assert "model.save('model.keras')" in error.fix
     assert "package.module:function" in error.fix
 
 
-def test_some_other_hdf5_file() -> None:
+def test_load_hdf5_data() -> None:
     with h5py.File("data.h5", "w") as file:
         file["x"] = [1, 2, 3]
-    assert "without a model" in failure("data.h5").received
+    assert "without a model" in load_failing("data.h5").received
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
-def test_a_file_that_is_cut_off(name: str, kept: float) -> None:
-    whole = Path(saved(sequential(), name)).read_bytes()
-    Path(name).write_bytes(whole[: int(len(whole) * kept)])
-    error = failure(name)
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_load_truncated_file(name: str, share: float) -> None:
+    whole = Path(save(make_model(), name)).read_bytes()
+    Path(name).write_bytes(whole[: int(len(whole) * share)])
+    error = load_failing(name)
     assert error.where == name
     assert "damaged or cut off" in error.received
     assert "again" in error.fix
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-def test_an_empty_file(name: str) -> None:
+def test_load_empty_file(name: str) -> None:
     Path(name).touch()
-    error = failure(name)
+    error = load_failing(name)
     assert error.received == "an empty file"
     assert "Save the model again" in error.fix
 
 
 @pytest.mark.parametrize(
-    ("name", "what"), [("model.keras", "zip"), ("model.h5", "HDF5"), ("model.bin", "another kind")]
+    ("name", "kind"),
+    [("model.keras", "not a zip file"), ("model.h5", "not HDF5"), ("model.bin", "neither zip nor HDF5")],
 )
-def test_a_file_that_is_something_else(name: str, what: str) -> None:
+def test_load_file_of_another_kind(name: str, kind: str) -> None:
     Path(name).write_text("layers: 3")
-    error = failure(name)
-    assert what in error.received
+    error = load_failing(name)
+    assert kind in error.received
     assert "model.save('model.keras')" in error.fix
 
 
-def test_a_model_by_another_name(here: Path) -> None:
-    (here / saved(sequential(), "model.keras")).rename("zip.h5")
-    assert "a zip file" in failure("zip.h5").received
-    assert "end in .keras" in failure("zip.h5").fix
-    (here / saved(sequential(), "model.h5")).rename("hdf5.keras")
-    assert "an HDF5 file" in failure("hdf5.keras").received
-    assert "end in .h5" in failure("hdf5.keras").fix
+def test_load_file_with_wrong_suffix(here: Path) -> None:
+    (here / save(make_model(), "model.keras")).rename("zip.h5")
+    assert "a zip file whose name does not end in .keras" in load_failing("zip.h5").received
+    assert "end in .keras" in load_failing("zip.h5").fix
+    (here / save(make_model(), "model.h5")).rename("hdf5.keras")
+    assert "an HDF5 file whose name does not end in .h5" in load_failing("hdf5.keras").received
+    assert "end in .h5" in load_failing("hdf5.keras").fix
 
 
-def test_a_file_that_may_not_be_read() -> None:
-    Path(saved(sequential(), "model.keras")).chmod(0)
+def test_load_unreadable_file() -> None:
+    Path(save(make_model(), "model.keras")).chmod(0)
     if os.access("model.keras", os.R_OK):
         pytest.skip("root reads everything")
-    assert "ermission" in failure("model.keras").received
+    assert "ermission" in load_failing("model.keras").received
 
 
-def test_a_pipe_is_not_waited_for() -> None:
+def test_load_pipe_does_not_wait() -> None:
     os.mkfifo("model.keras")
-    assert "not a regular file" in failure("model.keras").received
+    assert "not a regular file" in load_failing("model.keras").received
 
 
-def test_zip_files_that_hold_no_model() -> None:
+def test_load_zip_without_model() -> None:
     with zipfile.ZipFile("model.keras", "w") as archive:
         archive.writestr("readme", "hello")
-    assert "without config.json" in failure("model.keras").received
+    assert "without config.json" in load_failing("model.keras").received
     for content in ("{", "[1]", '"text"', "[" * 100_000):
         with zipfile.ZipFile("model.keras", "w") as archive:
             archive.writestr("config.json", content)
-        assert "configuration that is not" in failure("model.keras").received
+        assert "configuration that is not" in load_failing("model.keras").received
 
 
 @pytest.mark.parametrize(
@@ -428,28 +432,28 @@ def test_zip_files_that_hold_no_model() -> None:
         {"class_name": "X", "config": {}, "compile_config": {"loss": [[["Loss"]]], "optimizer": 1}},
     ],
 )
-def test_configurations_that_describe_no_model(config: dict[str, Any]) -> None:
+def test_load_invalid_config(config: dict[str, Any]) -> None:
     def edit(whole: dict[str, Any]) -> None:
         whole.clear()
         whole.update(config)
 
-    failure(edited(saved(sequential(), "model.keras"), edit))
-    failure(edited_hdf5(saved(sequential(), "model.h5"), edit))
+    load_failing(edit_keras(save(make_model(), "model.keras"), edit))
+    load_failing(edit_hdf5(save(make_model(), "model.h5"), edit))
 
 
-def test_weights_that_do_not_fit() -> None:
-    saved(sequential(), "model.keras")
-    edited("model.keras", lambda config: config["config"]["layers"][1]["config"].update(units=7))
-    error = failure("model.keras")
+def test_load_weights_of_wrong_shape() -> None:
+    save(make_model(), "model.keras")
+    edit_keras("model.keras", lambda config: config["config"]["layers"][1]["config"].update(units=7))
+    error = load_failing("model.keras")
     assert error.where == "model.keras"
     assert "--traceback" in error.fix
     assert error.__cause__ is not None
 
 
-def test_a_custom_layer_that_nobody_named(layers: Any) -> None:
-    saved(sequential(layers.Doubling(), layers.Registered()), "model.keras")
+def test_load_unknown_layer_suggests_module(layers: Any) -> None:
+    save(make_model(layers.Doubling(), layers.Registered()), "model.keras")
     forget(layers)
-    error = failure("model.keras")
+    error = load_failing("model.keras")
     assert error.where == "model.keras"
     assert "custom" in error.expected
     assert error.received == f"Doubling of {layers.__name__}, Registered of {layers.__name__}"
@@ -457,78 +461,86 @@ def test_a_custom_layer_that_nobody_named(layers: Any) -> None:
     assert error.fix.endswith(f" --custom-objects {layers.__name__}.")
 
 
-def test_a_custom_layer_that_its_module_no_longer_has(layers: Any) -> None:
-    saved(sequential(layers.Doubling()), "model.keras")
+def test_load_layer_that_module_lacks(layers: Any) -> None:
+    save(make_model(layers.Doubling()), "model.keras")
     forget(layers)
     source = Path(f"{layers.__name__}.py")
     source.write_text(LAYERS.replace("class Doubling", "class Twice"))
-    error = failure("model.keras", custom_objects=[layers.__name__])
+    error = load_failing("model.keras", custom_objects=[layers.__name__])
     assert error.received == f"Doubling of {layers.__name__}"
     assert "--custom-objects package.module" in error.fix
 
 
-def test_a_custom_layer_in_hdf5_that_nobody_named(layers: Any) -> None:
-    saved(sequential(layers.Doubling()), "model.h5")
+def test_load_unknown_layer_in_hdf5(layers: Any) -> None:
+    save(make_model(layers.Doubling()), "model.h5")
     forget(layers)
-    error = failure("model.h5")
+    error = load_failing("model.h5")
     assert error.received == "Doubling"
     assert error.fix.startswith("Import the module that defines it")
     assert error.fix.endswith(" --custom-objects package.module.")
 
 
-def test_a_custom_layer_of_a_script(layers: Any) -> None:
-    saved(sequential(layers.Doubling()), "model.keras")
+def test_load_unknown_layer_of_script(layers: Any) -> None:
+    save(make_model(layers.Doubling()), "model.keras")
     forget(layers)
-    edited("model.keras", lambda config: config["config"]["layers"][-1].update(module="__main__"))
-    error = failure("model.keras")
+    edit_keras("model.keras", lambda config: config["config"]["layers"][-1].update(module="__main__"))
+    error = load_failing("model.keras")
     assert error.received == "Doubling of __main__"
     assert error.fix.startswith("Import the module that defines it")
     assert error.fix.endswith(" --custom-objects package.module.")
 
 
-def test_a_custom_function_that_nobody_named(layers: Any) -> None:
-    saved(sequential(keras.layers.Dense(2, activation=layers.squash)), "model.keras")
+def test_load_unknown_function(layers: Any) -> None:
+    save(make_model(keras.layers.Dense(2, activation=layers.squash)), "model.keras")
     forget(layers)
-    assert failure("model.keras").received == "squash"
+    assert load_failing("model.keras").received == "squash"
     assert load("model.keras", custom_objects=[f"{layers.__name__}:squash"]).notes == ()
 
 
-def test_a_model_of_keras_2() -> None:
+def test_load_model_of_keras_2() -> None:
     """tf.keras 2.13 names modules that Keras 3 does not have."""
-    saved(sequential(), "model.keras")
-    edited("model.keras", lambda config: config.update(module="keras.src.engine.sequential"))
-    edited("model.keras", lambda config: config.update(keras_version="2.13.1"), "metadata.json")
-    error = failure("model.keras")
+    save(make_model(), "model.keras")
+    edit_keras("model.keras", lambda config: config.update(module="keras.src.engine.sequential"))
+    edit_keras("model.keras", lambda config: config.update(keras_version="2.13.1"), "metadata.json")
+    error = load_failing("model.keras")
     assert "Keras 2.13.1" in error.received
     assert "keras.src.engine.sequential" in error.received
     assert "Keras 3" in error.fix
 
 
-def test_an_operation_of_keras_2_in_hdf5() -> None:
-    saved(sequential(), "model.h5")
-    edited_hdf5("model.h5", lambda config: config["config"]["layers"][1].update(class_name="TFOpLambda"))
+def test_load_operation_of_keras_2_in_hdf5() -> None:
+    save(make_model(), "model.h5")
+    edit_hdf5("model.h5", lambda config: config["config"]["layers"][1].update(class_name="TFOpLambda"))
     with h5py.File("model.h5", "r+") as file:
         file.attrs["keras_version"] = "2.15.0"
-    error = failure("model.h5")
+    error = load_failing("model.h5")
     assert "Keras 2.15.0" in error.received
     assert "TFOpLambda" in error.received
 
 
 @pytest.mark.parametrize("spec", ["", "a b", "module.py/x", "a:b:c", "-m"])
-def test_custom_objects_that_name_nothing(spec: str) -> None:
-    saved(sequential(), "model.keras")
+def test_custom_objects_with_invalid_spec(spec: str) -> None:
+    save(make_model(), "model.keras")
     with pytest.raises(UsageError) as caught:
         load("model.keras", custom_objects=[spec])
     assert caught.value.where == "--custom-objects"
     assert "package.module:Name" in caught.value.expected
 
 
-def test_custom_objects_that_are_not_there(layers: Any) -> None:
-    saved(sequential(), "model.keras")
-    error = failure("model.keras", custom_objects=["no_such_module"])
+@pytest.mark.parametrize("thing", [keras.optimizers.SGD(), keras.metrics.MeanSquaredError()])
+def test_file_without_a_model(thing: Any) -> None:
+    save(make_model(), "model.keras")
+    serialized = keras.saving.serialize_keras_object(thing)
+    edit_keras("model.keras", lambda config: [config.clear(), config.update(serialized)])
+    assert type(thing).__name__ in load_failing("model.keras").received
+
+
+def test_custom_objects_that_do_not_exist(layers: Any) -> None:
+    save(make_model(), "model.keras")
+    error = load_failing("model.keras", custom_objects=["no_such_module"])
     assert error.where == "--custom-objects no_such_module"
     assert error.received == "no module named no_such_module"
-    error = failure("model.keras", custom_objects=[f"{layers.__name__}:Doublng"])
+    error = load_failing("model.keras", custom_objects=[f"{layers.__name__}:Doublng"])
     assert error.fix == "Did you mean Doubling?"
 
 
@@ -537,22 +549,22 @@ def test_custom_objects_that_are_not_there(layers: Any) -> None:
 
 @pytest.fixture
 def marker(here: Path) -> Iterator[Path]:
-    """Return a file that hostile code would make; it must not be there in the end."""
+    """Return the path of a file that hostile code would write, and check in the end that it does not exist."""
     path = here / "marker"
     yield path
     assert not path.exists()
 
 
-def hostile_lambda(marker: Path) -> Any:
-    model = sequential(keras.layers.Lambda(lambda x: (open("marker", "w").close(), x)[1]))
+def make_hostile_model(marker: Path) -> Any:
+    model = make_model(keras.layers.Lambda(lambda x: (open("marker", "w").close(), x)[1]))
     marker.unlink()
     return model
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-def test_a_lambda_does_not_run(name: str, marker: Path) -> None:
-    saved(hostile_lambda(marker), name)
-    error = failure(name)
+def test_load_never_runs_lambda(name: str, marker: Path) -> None:
+    save(make_hostile_model(marker), name)
+    error = load_failing(name)
     assert error.where == name
     assert "no code" in error.expected
     assert "Lambda" in error.received
@@ -561,39 +573,39 @@ def test_a_lambda_does_not_run(name: str, marker: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-def test_a_lambda_runs_when_it_may(name: str, here: Path) -> None:
-    saved(hostile_lambda(here / "marker"), name)
+def test_unsafe_load_runs_lambda(name: str, here: Path) -> None:
+    save(make_hostile_model(here / "marker"), name)
     loaded = load(name, unsafe=True)
     loaded.keras_model(np.zeros((1, 3), "float32"))
     assert (here / "marker").exists()
 
 
-def test_a_lambda_as_keras_2_keeps_it_does_not_run(marker: Path) -> None:
+def test_load_never_runs_lambda_of_keras_2(marker: Path) -> None:
     def edit(config: dict[str, Any]) -> None:
         function = config["config"]["layers"][-1]["config"]["function"]["config"]
         config["config"]["layers"][-1]["config"].update(
             function=[function["code"], function["defaults"], None], function_type="lambda"
         )
 
-    saved(hostile_lambda(marker), "model.h5")
-    assert "Lambda" in failure(edited_hdf5("model.h5", edit)).received
+    save(make_hostile_model(marker), "model.h5")
+    assert "Lambda" in load_failing(edit_hdf5("model.h5", edit)).received
 
 
-def test_a_lambda_deep_in_a_model_does_not_run(marker: Path) -> None:
-    inner = hostile_lambda(marker)
+def test_load_never_runs_nested_lambda(marker: Path) -> None:
+    inner = make_hostile_model(marker)
     tokens = keras.Input((4, 3))
-    saved(keras.Model(tokens, keras.layers.TimeDistributed(inner)(tokens)), "model.keras")
+    save(keras.Model(tokens, keras.layers.TimeDistributed(inner)(tokens)), "model.keras")
     marker.unlink(missing_ok=True)
-    assert "Lambda" in failure("model.keras").received
+    assert "Lambda" in load_failing("model.keras").received
 
 
 @pytest.mark.parametrize("layer", ["TFSMLayer", "TorchModuleWrapper"])
-def test_layers_that_bring_another_program_are_refused(layer: str) -> None:
+def test_load_refuses_layer_with_program(layer: str) -> None:
     """Keras 3.12 loads a TFSMLayer, and its graph can write files."""
-    for name, edit in (("model.keras", edited), ("model.h5", edited_hdf5)):
-        saved(sequential(), name)
+    for name, edit in (("model.keras", edit_keras), ("model.h5", edit_hdf5)):
+        save(make_model(), name)
         edit(name, lambda config: config["config"]["layers"][-1].update(class_name=layer, config={"filepath": "x"}))
-        error = failure(name)
+        error = load_failing(name)
         assert layer in error.received
         assert "--unsafe-load" in error.fix
 
@@ -602,18 +614,16 @@ def test_layers_that_bring_another_program_are_refused(layer: str) -> None:
     ("module_name", "function"), [("os", "system"), ("builtins", "exec"), ("subprocess", "run"), ("keras_cv", "layers")]
 )
 @pytest.mark.parametrize("unsafe", [False, True])
-def test_a_function_of_another_module_is_not_called(
-    module_name: str, function: str, unsafe: bool, marker: Path
-) -> None:
+def test_load_never_calls_foreign_function(module_name: str, function: str, unsafe: bool, marker: Path) -> None:
     hostile = {"module": module_name, "class_name": "function", "config": function, "registered_name": function}
     arguments = {"command": f"touch {marker}"}
 
     def edit(config: dict[str, Any]) -> None:
         config["config"]["layers"][-1]["config"].update(function=hostile, arguments=arguments)
 
-    for name, edits in (("model.keras", edited), ("model.h5", edited_hdf5)):
-        model = sequential(keras.layers.Lambda(keras.activations.relu))
-        error = failure(edits(saved(model, name), edit), unsafe=unsafe)
+    for name, edits in (("model.keras", edit_keras), ("model.h5", edit_hdf5)):
+        model = make_model(keras.layers.Lambda(keras.activations.relu))
+        error = load_failing(edits(save(model, name), edit), unsafe=unsafe)
         assert function in error.received
         refused = module_name in ("os", "subprocess") and not unsafe
         assert ("--unsafe-load" if refused else "--custom-objects") in error.fix
@@ -621,11 +631,11 @@ def test_a_function_of_another_module_is_not_called(
         assert "--custom-objects subprocess" not in error.fix
 
 
-def test_what_a_file_says_is_not_obeyed_by_a_terminal_or_a_shell() -> None:
-    saved(sequential(), "model.keras")
+def test_load_error_is_harmless_to_terminal_and_shell() -> None:
+    save(make_model(), "model.keras")
     hostile = {"module": "a; touch marker", "class_name": "\x1b]0;title\x07\u202e" + "x" * 9999}
-    edited("model.keras", lambda config: config["config"]["layers"][-1].update(hostile))
-    error = failure("model.keras")
+    edit_keras("model.keras", lambda config: config["config"]["layers"][-1].update(hostile))
+    error = load_failing("model.keras")
     assert str(error).replace("\n", "").isprintable()
     assert len(str(error)) < 1000
     assert error.fix.endswith("--custom-objects package.module.")
@@ -640,53 +650,55 @@ def test_what_a_file_says_is_not_obeyed_by_a_terminal_or_a_shell() -> None:
         ("keras.layers", "deserialize"),
     ],
 )
-def test_a_function_of_keras_that_reaches_for_files_is_refused(module_name: str, function: str) -> None:
+def test_load_refuses_keras_function_for_files(module_name: str, function: str) -> None:
     hostile = {"module": module_name, "class_name": "function", "config": function, "registered_name": function}
-    saved(sequential(keras.layers.Lambda(keras.activations.relu)), "model.keras")
-    edited("model.keras", lambda config: config["config"]["layers"][-1]["config"].update(function=hostile))
-    error = failure("model.keras")
+    save(make_model(keras.layers.Lambda(keras.activations.relu)), "model.keras")
+    edit_keras("model.keras", lambda config: config["config"]["layers"][-1]["config"].update(function=hostile))
+    error = load_failing("model.keras")
     assert f"{module_name}.{function}" in error.received
     assert "--unsafe-load" in error.fix
 
 
 @pytest.mark.parametrize("base", ["keras.layers.Layer", "object"])
-def test_a_module_that_only_the_file_names_is_not_imported(base: str, marker: Path, module: Any) -> None:
+def test_load_never_imports_module_of_file(base: str, marker: Path, module: Any) -> None:
     hostile = module(f"import keras\nopen({str(marker)!r}, 'w').close()\nclass Layer({base}): pass\n")
-    for name, edit in (("model.keras", edited), ("model.h5", edited_hdf5)):
-        saved(sequential(), name)
+    for name, edit in (("model.keras", edit_keras), ("model.h5", edit_hdf5)):
+        save(make_model(), name)
         edit(name, lambda config: config["config"]["layers"][-1].update(module=hostile, class_name="Evil"))
-        error = failure(name)
+        error = load_failing(name)
         assert error.received == f"Evil of {hostile}"
         assert hostile not in sys.modules
 
 
-def test_a_file_beside_the_model_is_not_imported(marker: Path, here: Path) -> None:
+def test_load_never_imports_neighbour_of_model(marker: Path, here: Path) -> None:
     """Keras imports these packages by itself when a file names them."""
     (here / "keras_hub.py").write_text(f"open({str(marker)!r}, 'w').close()")
-    saved(sequential(), "model.keras")
-    edited("model.keras", lambda config: config["config"]["layers"][-1].update(module="keras_hub", class_name="Layer"))
-    assert failure("model.keras").received == "Layer of keras_hub"
+    save(make_model(), "model.keras")
+    edit_keras(
+        "model.keras", lambda config: config["config"]["layers"][-1].update(module="keras_hub", class_name="Layer")
+    )
+    assert load_failing("model.keras").received == "Layer of keras_hub"
 
 
-def test_weights_that_are_pickled_are_not_unpickled(marker: Path) -> None:
+def test_load_never_unpickles_weights(marker: Path) -> None:
     class Hostile:
         def __reduce__(self) -> Any:
             return open, (str(marker), "w")
 
     weights = io.BytesIO()
     np.savez(weights, dense=np.array([Hostile()], dtype=object))
-    saved(sequential(), "model.keras")
+    save(make_model(), "model.keras")
     with zipfile.ZipFile("model.keras") as archive:
         config = archive.read("config.json")
     with zipfile.ZipFile("model.keras", "w") as archive:
         archive.writestr("config.json", config)
         archive.writestr("model.weights.npz", weights.getvalue())
-    failure("model.keras")
+    load_failing("model.keras")
 
 
-def test_named_functions_in_a_lambda_are_no_code() -> None:
-    model = sequential(keras.layers.Lambda(keras.activations.relu))
-    assert_same(model, load(saved(model, "model.keras")))
+def test_load_lambda_of_keras_function() -> None:
+    model = make_model(keras.layers.Lambda(keras.activations.relu))
+    assert_same(model, load(save(model, "model.keras")))
 
 
 # Functions that build a model
@@ -706,23 +718,23 @@ class Subclassed(keras.Model):
 
 model = build()
 number = 3
-no_model = lambda: None
+returns_none = lambda: None
 text = lambda: "model.keras"
 pair = lambda: (build(), 3)
 a_class = lambda: keras.Sequential
 a_layer = lambda: keras.layers.Dense(2)
-def needs(units, *rest, name, **more): return build(units)
+def needs(units, *args, name, **kwargs): return build(units)
 def raises(): raise ValueError("units must be positive\\nsee the manual")
 def leaves(): raise SystemExit(3)
 def interrupted(): raise KeyboardInterrupt
 def lazily():
-    import of_a_user_beside
-    return of_a_user_beside.build()
+    import of_a_user_imported
+    return of_a_user_imported.build()
 """
 
 
 @pytest.mark.parametrize("name", ["build", "Models.unbuilt", "Subclassed"])
-def test_a_function_that_builds_a_model(name: str, module: Any) -> None:
+def test_load_builds_model_from_function(name: str, module: Any) -> None:
     spec, path = f"{module(BUILD)}:{name}", list(sys.path)
     loaded = load(spec)
     assert (loaded.name, loaded.source, loaded.notes) == (spec, "factory", ())
@@ -730,10 +742,10 @@ def test_a_function_that_builds_a_model(name: str, module: Any) -> None:
     assert sys.path == path
 
 
-def test_a_function_finds_its_neighbours_and_the_custom_objects(module: Any, layers: Any, here: Path) -> None:
-    saved(sequential(layers.Doubling()), "model.keras")
+def test_load_function_uses_neighbour_and_custom_layer(module: Any, layers: Any, here: Path) -> None:
+    save(make_model(layers.Doubling()), "model.keras")
     forget(layers)
-    (here / "of_a_user_beside.py").write_text(
+    (here / "of_a_user_imported.py").write_text(
         "import keras\nbuild = lambda: keras.models.load_model('model.keras')\n", encoding="utf-8"
     )
     assert load(f"{module(BUILD)}:lazily", custom_objects=[layers.__name__]).source == "factory"
@@ -742,32 +754,32 @@ def test_a_function_finds_its_neighbours_and_the_custom_objects(module: Any, lay
 @pytest.mark.parametrize(
     ("name", "received", "fix"),
     [
-        ("text", "one that returns a value of type str", "keras.models.load_model()"),
+        ("text", "a function that returns a value of type str", "keras.models.load_model()"),
         ("biuld", "which has no biuld", "Did you mean build?"),
         ("Models.unbuild", "which has no Models.unbuild", "Did you mean unbuilt?"),
         ("zzz", "which has no zzz", "It has: Models"),
-        ("number", "a value of type int, which is no function", "def build()"),
-        ("model", "Sequential, which is no function", "def build()"),
-        ("needs", "needs(units, name), which needs arguments", "Give them defaults"),
+        ("number", "a value of type int, which is not a function", "def build()"),
+        ("model", "Sequential, which is not a function", "def build()"),
+        ("needs", "needs(units, name), which has required arguments", "default values"),
         ("raises", "ValueError: units must be positive see the manual", "--traceback"),
         ("leaves", "SystemExit: 3", "--traceback"),
-        ("no_model", "one that returns None", "Return the model"),
-        ("pair", "one that returns a value of type tuple", "Only the model"),
-        ("a_class", "one that returns a value of type", "Make one: Sequential()"),
-        ("a_layer", "one that returns a value of type keras.src.layers.core.dense.Dense", "Only the model"),
+        ("returns_none", "a function that returns None", "Return the model"),
+        ("pair", "a function that returns a value of type tuple", "Only a model"),
+        ("a_class", "a function that returns a value of type", "Make an instance: Sequential()"),
+        ("a_layer", "a function that returns a value of type keras.src.layers.core.dense.Dense", "Only a model"),
     ],
 )
-def test_functions_that_build_no_model(name: str, received: str, fix: str, module: Any) -> None:
+def test_load_function_without_model(name: str, received: str, fix: str, module: Any) -> None:
     spec = f"{module(BUILD)}:{name}"
-    error = failure(spec)
+    error = load_failing(spec)
     assert error.where == spec
-    assert error.expected == "a function without arguments that returns a keras.Model"
+    assert error.expected == "a zero-argument function that returns a keras.Model"
     assert received in error.received
     assert fix in error.fix
 
 
-def test_the_traceback_of_a_function_is_kept(module: Any) -> None:
-    cause = failure(f"{module(BUILD)}:raises").__cause__
+def test_load_keeps_traceback_of_function(module: Any) -> None:
+    cause = load_failing(f"{module(BUILD)}:raises").__cause__
     assert isinstance(cause, ValueError)
     trace = cause.__traceback__
     while trace is not None and trace.tb_next is not None:
@@ -776,23 +788,23 @@ def test_the_traceback_of_a_function_is_kept(module: Any) -> None:
     assert trace.tb_frame.f_code.co_name == "raises"
 
 
-def test_an_interrupt_passes(module: Any) -> None:
+def test_load_passes_interrupt_on(module: Any) -> None:
     with pytest.raises(KeyboardInterrupt):
         load(f"{module(BUILD)}:interrupted")
 
 
 @pytest.mark.parametrize("spec", ["no_such_module:build", "no_such_package.module:build", "json.no_such_module:build"])
-def test_a_module_that_does_not_exist(spec: str) -> None:
-    error = failure(spec)
+def test_load_missing_module(spec: str) -> None:
+    error = load_failing(spec)
     assert error.where == spec
     assert error.received.startswith("no module named ")
     assert "no_such" in error.received
     assert "directory" in error.fix
 
 
-def test_a_module_named_as_a_file(module: Any) -> None:
+def test_load_module_with_py_suffix(module: Any) -> None:
     name = module(BUILD)
-    error = failure(f"{name}.py:build")
+    error = load_failing(f"{name}.py:build")
     assert error.received == f"no module named {name}.py"
     assert error.fix == f"Leave .py out: {name}."
 
@@ -807,28 +819,28 @@ def test_a_module_named_as_a_file(module: Any) -> None:
         ("import sys; sys.exit('usage: train')", "SystemExit: usage: train", "--traceback"),
     ],
 )
-def test_a_module_that_cannot_be_imported(source: str, received: str, fix: str, module: Any) -> None:
+def test_load_failing_module(source: str, received: str, fix: str, module: Any) -> None:
     name = module(source)
-    error = failure(f"{name}:build")
+    error = load_failing(f"{name}:build")
     assert f"{name}, which cannot be imported" in error.received
     assert received in error.received
     assert fix in error.fix
     assert error.__cause__ is not None
 
 
-# What the user's code prints
+# Output of the user's code
 
 
-def test_what_a_function_prints_goes_to_stderr(module: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_load_redirects_prints_to_stderr(module: Any, capfd: pytest.CaptureFixture[str]) -> None:
     shouting = "import os, sys\nprint('imported')\n" + BUILD.replace(
         "def build(units=2):\n",
         "def build(units=2):\n    print('building'); os.system('echo from a child'); sys.__stdout__.write('late')\n",
     )
     load(f"{module(shouting)}:build")
-    said = capfd.readouterr()
-    assert said.out == ""
+    captured = capfd.readouterr()
+    assert captured.out == ""
     for text in ("imported", "building", "from a child", "late"):
-        assert text in said.err
+        assert text in captured.err
 
 
 QUIET = """
@@ -856,7 +868,7 @@ if out: out.write('after')
         ("0<&- 1>&- 2>&-", "", set()),
     ],
 )
-def test_descriptors_may_be_closed(closed: str, out: str, err: set[str]) -> None:
+def test_quiet_stdout_with_closed_descriptors(closed: str, out: str, err: set[str]) -> None:
     done = subprocess.run(
         ["bash", "-c", f'"{sys.executable}" -c "$1" {closed}', "bash", QUIET],
         capture_output=True,
@@ -868,7 +880,7 @@ def test_descriptors_may_be_closed(closed: str, out: str, err: set[str]) -> None
     assert all(text in done.stderr for text in err)
 
 
-def test_stdout_is_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+def test_quiet_stdout_ends_after_error(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError), quiet_stdout():
         raise ValueError
     print("back")
@@ -876,53 +888,53 @@ def test_stdout_is_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr() == ("back\nand its descriptor\n", "")
 
 
-# Models handed over, and what a saved one needs
+# Models from Python, and their custom objects
 
 
-def test_a_model_handed_over() -> None:
-    model = sequential()
-    one = given(model)
-    assert (one.keras_model, one.name, one.source, one.notes) == (model, model.name, "object", ())
+def test_wrap_model_of_keras() -> None:
+    model = make_model()
+    wrapped = wrap_model(model)
+    assert (wrapped.keras_model, wrapped.name, wrapped.source, wrapped.notes) == (model, model.name, "object", ())
 
 
 @pytest.mark.parametrize(
     ("value", "received", "fix"),
     [
         (None, "None", "Return the model"),
-        ("model.keras", "type str", "loads a file"),
-        (keras.Sequential, "the class Sequential", "Make one: Sequential()"),
-        (keras.layers.Dense, "the class Dense", "Make one"),
-        ([1], "type list", "Only the model"),
+        ("model.keras", "type str", "Load a file"),
+        (keras.Sequential, "the class Sequential", "Make an instance: Sequential()"),
+        (keras.layers.Dense, "the class Dense", "Make an instance"),
+        ([1], "type list", "Only a model"),
     ],
 )
-def test_what_is_handed_over_must_be_a_model(value: object, received: str, fix: str) -> None:
+def test_wrap_model_refuses_other_values(value: object, received: str, fix: str) -> None:
     with pytest.raises(ModelError) as caught:
-        given(value)
+        wrap_model(value)
     assert caught.value.expected == "a keras.Model"
     assert received in caught.value.received
     assert fix in caught.value.fix
 
 
-def test_a_built_in_model_is_built_elsewhere() -> None:
+def test_load_refuses_built_in_name() -> None:
     with pytest.raises(ValueError, match="built in"):
         load("embedding-lstm")
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-def test_what_a_model_just_saved_needs(name: str, layers: Any) -> None:
+def test_collect_custom_objects_restores_model(name: str, layers: Any) -> None:
     dense = keras.layers.Dense(3, activation=layers.squash, kernel_initializer=layers.Offset())
     inner = keras.Sequential([keras.Input((2,)), dense, layers.Registered()])
-    model = sequential(inner, layers.Doubling())
-    needed = custom_objects_of(model)
-    own = {"Doubling", "Registered", "house>Registered", "squash", "Offset"}
-    assert set(needed) == own
-    saved(model, name)
+    model = make_model(inner, layers.Doubling())
+    needed = collect_custom_objects(model)
+    names = {"Doubling", "Registered", "house>Registered", "squash", "Offset"}
+    assert set(needed) == names
+    save(model, name)
     forget(layers)
     again = keras.models.load_model(name, custom_objects=needed)
     assert_same(model, UserModel(again, name, "file"))
 
 
-def test_a_subclassed_model_is_needed_itself(module: Any) -> None:
+def test_collect_custom_objects_of_subclass(module: Any) -> None:
     model = load(f"{module(BUILD)}:Subclassed").keras_model
-    assert custom_objects_of(model) == {"Subclassed": type(model)}
-    assert custom_objects_of(sequential()) == {}
+    assert collect_custom_objects(model) == {"Subclassed": type(model)}
+    assert collect_custom_objects(make_model()) == {}

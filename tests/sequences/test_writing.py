@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from maskcli.cli import run
-from maskcli.sequences.writing import replacing
+from maskcli.sequences.writing import replace_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="file modes are those of POSIX")
 
@@ -29,11 +29,11 @@ def mode(path: Path) -> int:
 
 @pytest.mark.parametrize("private", [0o600, 0o400, 0o640])
 @pytest.mark.usefixtures("umask")
-def test_replacing_never_opens_a_private_file(private: int, tmp_path: Path) -> None:
+def test_replace_file_never_opens_a_private_file(private: int, tmp_path: Path) -> None:
     target = tmp_path / "ids.npy"
     target.write_bytes(b"before")
     target.chmod(private)
-    with replacing(str(target)) as out:
+    with replace_file(str(target)) as out:
         (temporary,) = set(tmp_path.iterdir()) - {target}
         assert mode(temporary) == 0o600
         out.write(b"after")
@@ -45,7 +45,7 @@ def test_replacing_never_opens_a_private_file(private: int, tmp_path: Path) -> N
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to any group")
 @pytest.mark.parametrize("may_change_group", [True, False])
-def test_replacing_opens_no_file_to_another_group(
+def test_replace_file_opens_no_file_to_another_group(
     may_change_group: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "ids.npy"
@@ -58,14 +58,14 @@ def test_replacing_opens_no_file_to_another_group(
             raise PermissionError
 
         monkeypatch.setattr(os, "chown", refuse)
-    with replacing(str(target)) as out:
+    with replace_file(str(target)) as out:
         out.write(b"x")
     group = target.stat().st_gid
     assert (group, mode(target)) == ((54321, 0o640) if may_change_group else (os.getegid(), 0o600))
 
 
 def test_new_file_has_the_usual_mode(umask: int, tmp_path: Path) -> None:
-    with replacing(str(tmp_path / "new")) as out:
+    with replace_file(str(tmp_path / "new")) as out:
         out.write(b"x")
     assert mode(tmp_path / "new") == 0o666 & ~umask
 
@@ -75,7 +75,7 @@ def test_private_target_of_a_link_stays_private(tmp_path: Path) -> None:
     target, link = tmp_path / "secret", tmp_path / "link"
     target.touch(0o600)
     link.symlink_to(target)
-    with replacing(str(link)) as out:
+    with replace_file(str(link)) as out:
         assert all(mode(file) == 0o600 for file in tmp_path.iterdir())
         out.write(b"x")
     assert (link.is_symlink(), mode(target), target.read_bytes()) == (True, 0o600, b"x")

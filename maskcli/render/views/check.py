@@ -21,11 +21,12 @@ from maskcli.render.parts import (
     Limits,
     Part,
     Prose,
-    Remarks,
     Role,
     Section,
     Text,
     make_cell,
+    make_remarks,
+    make_sections,
     mark,
 )
 from maskcli.render.tables import ItemColumn, list_items
@@ -45,15 +46,14 @@ _CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")
 def view(report: CheckReport, limits: Limits) -> list[Section]:
     """Return the findings, the worst first, the verdict on padding, and the summary."""
     model = report.examination.model
-    sections = [
-        Section("about", tuple(_view_subject(report))),
-        Section("findings", tuple(_view_findings(report))),
-    ]
-    if model is not None and model.leak is not None:
-        sections.append(Section("leak", tuple(_view_leak(model, model.leak, limits))))
-    if model is not None and (notes := model.list_gaps()):
-        sections.append(Section("notes", (Remarks(tuple(Remark("fact", note) for note in notes)),)))
-    return [*sections, Section("result", tuple(_view_result(report)))]
+    notes = model.list_gaps() if model is not None else ()
+    return make_sections(
+        ("about", _view_subject(report)),
+        ("findings", _view_findings(report)),
+        ("leak", _view_leak(model, limits)),
+        ("notes", make_remarks([Remark("fact", note) for note in notes])),
+        ("result", _view_result(report)),
+    )
 
 
 def make_prose(text: str, indent: int = 0, lead: Cells = ()) -> Prose:
@@ -118,7 +118,10 @@ def _name_culprit(finding: Finding) -> str:
 # The leak.
 
 
-def _view_leak(model: ModelEvidence, leak: Leak, limits: Limits) -> Iterator[Part]:
+def _view_leak(model: ModelEvidence | None, limits: Limits) -> Iterator[Part]:
+    if model is None or model.leak is None:
+        return
+    leak = model.leak
     tried = any(probe.applicable for probe in leak.probes)
     yield Heading("Does padding leak?", _answer_leak(leak, tried))
     if leak.probes:

@@ -26,6 +26,7 @@ from maskcli.render.parts import (
     Section,
     Text,
     make_remarks,
+    make_sections,
 )
 from maskcli.render.tables import LONGEST_NAME, make_note, shorten_middle
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
@@ -46,7 +47,8 @@ def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> li
     kinds = find_timestep_kinds(batch.mask, None)
     kinds[batch.mask & (batch.tokens == batch.layout.value)] = PADDING_ID
     lookalikes = format_count(int((kinds == PADDING_ID).sum()), "token")
-    roles = tuple((KIND_ROLES[kind], kind.label) for kind in TimestepKind)
+    labels = {kind: kind.label for kind in TimestepKind} | {TimestepKind.VALID: "token"}
+    roles = tuple((KIND_ROLES[kind], label) for kind, label in labels.items())
     heatmap = Heatmap(
         kinds=kinds,
         meanings=(*roles, ("warning", f"{lookalikes} with the padding id, {batch.layout.value}")),
@@ -63,12 +65,12 @@ def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> li
 
 def view_inspection(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Section]:
     """Return the mask compared with the padding, the first output, and its change without a mask."""
-    return [
-        Section("batch", tuple(_view_mask(inspection, resolution, limits))),
-        Section("outputs", tuple(_view_output(inspection.outputs[0], resolution, limits))),
-        *_view_change(inspection, resolution, limits),
-        *make_remarks(inspection.remarks),
-    ]
+    return make_sections(
+        ("batch", _view_mask(inspection, resolution, limits)),
+        ("outputs", _view_output(inspection.outputs[0], resolution, limits)),
+        ("outputs", _view_change(inspection, resolution, limits)),
+        ("remarks", make_remarks(inspection.remarks)),
+    )
 
 
 def _view_mask(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
@@ -98,7 +100,7 @@ def _view_output(output: OutputValues, resolution: Resolution, limits: Limits) -
     return [heading, _make_size_heatmap(sizes, output, "value", resolution, limits)]
 
 
-def _view_change(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Section]:
+def _view_change(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Part]:
     """Return the change of the first output without a mask; in words if valid outputs do not change."""
     output, unmasked = inspection.outputs[0], inspection.unmasked
     if unmasked is None:
@@ -110,11 +112,11 @@ def _view_change(inspection: Inspection, resolution: Resolution, limits: Limits)
     largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
     if unmasked.max_abs_change_valid <= SHOWN_CHANGE.value * largest:
         note = _describe_unchanged(unmasked.max_abs_change_valid, unmasked.max_abs_change_padding)
-        return [Section("outputs", (heading, make_note(note)))]
+        return [heading, make_note(note)]
     with np.errstate(invalid="ignore"):
         changes = np.abs(values - without_mask)
     heatmap = _make_size_heatmap(_reduce_features(changes, output.valid), output, "change", resolution, limits)
-    return [Section("outputs", (heading, heatmap))]
+    return [heading, heatmap]
 
 
 def _describe_unchanged(valid: float, padding: float | None) -> str:
@@ -186,10 +188,10 @@ def _describe_sizes(sizes: Floats, kinds: KindArray, kind: TimestepKind) -> tupl
 
 def view_loss(report: LossReport, resolution: Resolution, limits: Limits) -> list[Section]:
     """Return each timestep's part of the loss, for each output."""
-    return [
-        *(Section("losses", _view_losses(report, output, resolution, limits)) for output in report.outputs),
-        *make_remarks(report.remarks),
-    ]
+    return make_sections(
+        *(("losses", _view_losses(report, output, resolution, limits)) for output in report.outputs),
+        ("remarks", make_remarks(report.remarks)),
+    )
 
 
 def _view_losses(report: LossReport, output: LossOutput, resolution: Resolution, limits: Limits) -> tuple[Part, ...]:

@@ -19,6 +19,7 @@ from maskcli.render.parts import (
     Text,
     make_cell,
     make_remarks,
+    make_sections,
 )
 from maskcli.render.tables import (
     LONGEST_NAME,
@@ -62,31 +63,30 @@ MODEL_SOURCES = {"built-in": "built-in", "file": "from a file", "factory": "from
 
 def view(inspection: Inspection, limits: Limits) -> list[Section]:
     """Return all sections, in the order of a reader's questions."""
-    about = inspection.model
-    return [
-        *_view_model(about),
-        *_view_inputs(inspection.inputs, about, limits),
-        *_view_batch(inspection, limits),
-        *_view_embedding(inspection, limits),
-        view_mask_path(inspection.trace, limits),
-        view_first_output(inspection, limits),
-        *view_further_outputs(inspection.outputs[1:], limits),
-        *_view_mask_sources(inspection, limits),
-        *make_remarks(inspection.remarks),
-    ]
+    return make_sections(
+        ("about", _view_model(inspection.model)),
+        ("inputs", _view_inputs(inspection, limits)),
+        ("batch", _view_batch(inspection, limits)),
+        ("embedding", _view_embedding(inspection, limits)),
+        ("mask-path", view_mask_path(inspection.trace, limits)),
+        ("outputs", view_first_output(inspection, limits)),
+        ("further-outputs", view_further_outputs(inspection.outputs[1:], limits)),
+        ("mask-sources", _view_mask_sources(inspection, limits)),
+        ("remarks", make_remarks(inspection.remarks)),
+    )
 
 
 # The model and its inputs. A built-in model is made for the command that names it, so it is not introduced again.
 
 
-def _view_model(about: ModelAbout) -> list[Section]:
+def _view_model(about: ModelAbout) -> list[Part]:
     if about.settings is not None:
         return []
-    return [Section("about", (Heading(about.name, f"{about.type} {MODEL_SOURCES[about.source]}"),))]
+    return [Heading(about.name, f"{about.type} {MODEL_SOURCES[about.source]}")]
 
 
-def _view_inputs(inputs: tuple[ModelInput, ...], about: ModelAbout, limits: Limits) -> list[Section]:
-    if len(inputs) < 2 or about.settings is not None:
+def _view_inputs(inspection: Inspection, limits: Limits) -> list[Part]:
+    if len(inspection.inputs) < 2 or inspection.model.settings is not None:
         return []
     width = max(NARROWEST_NAME, limits.width - 50)
     fields: list[ItemColumn[ModelInput]] = [
@@ -96,7 +96,7 @@ def _view_inputs(inputs: tuple[ModelInput, ...], about: ModelAbout, limits: Limi
         ItemColumn("kind", lambda model_input: make_cell(model_input.kind), "left"),
         ItemColumn("padded timesteps", _count_padding),
     ]
-    return [Section("inputs", tuple(list_items(fields, inputs, "input", limits)))]
+    return list_items(fields, inspection.inputs, "input", limits)
 
 
 def _count_padding(model_input: ModelInput) -> Cells:
@@ -109,7 +109,7 @@ def _count_padding(model_input: ModelInput) -> Cells:
 # The batch and its mask.
 
 
-def _view_batch(inspection: Inspection, limits: Limits) -> list[Section]:
+def _view_batch(inspection: Inspection, limits: Limits) -> list[Part]:
     primary = inspection.primary
     if primary is None or primary.valid is None:
         return []
@@ -119,13 +119,12 @@ def _view_batch(inspection: Inspection, limits: Limits) -> list[Section]:
     several = sum(model_input.valid is not None and model_input.kind != "mask" for model_input in inspection.inputs) > 1
     name = f" of {primary.name}" if several else ""
     heading = Heading(f"{subject} and mask{name} {primary.values.shape!s}", describe_mask_origin(inspection))
-    parts = [
+    return [
         heading,
         *_tabulate_batch(primary, kinds, inspection.mask, mask, limits),
         *_make_batch_legend(primary, kinds, mask, limits),
         *note_other_shape(inspection.mask, primary.valid, "The mask"),
     ]
-    return [Section("batch", tuple(parts))]
 
 
 def _tabulate_batch(
@@ -203,7 +202,7 @@ def _find_mask_creator(trace: tuple[Call, ...]) -> Call | None:
     return creator
 
 
-def _view_embedding(inspection: Inspection, limits: Limits) -> list[Section]:
+def _view_embedding(inspection: Inspection, limits: Limits) -> list[Part]:
     row = inspection.embedding
     if row is None:
         return []
@@ -211,14 +210,13 @@ def _view_embedding(inspection: Inspection, limits: Limits) -> list[Section]:
     room = count_fitting_columns(limits, len(number(-1.0)) + 1, taken=8)
     features = elide_axis(len(row.padding_vector), room, "feature")
     heading = Heading(f"Embedding vector of padding id {row.padding_id}")
-    vector = Text(make_cell(f"[{format_vector(row.padding_vector, features, number)}]"))
-    return [Section("embedding", (heading, vector))]
+    return [heading, Text(make_cell(f"[{format_vector(row.padding_vector, features, number)}]"))]
 
 
 # The mask sources.
 
 
-def _view_mask_sources(inspection: Inspection, limits: Limits) -> list[Section]:
+def _view_mask_sources(inspection: Inspection, limits: Limits) -> list[Part]:
     results, primary = inspection.mask_sources, inspection.primary
     if not results or primary is None:
         return []
@@ -239,8 +237,7 @@ def _view_mask_sources(inspection: Inspection, limits: Limits) -> list[Section]:
         "The three mask sources, with equal weights",
         "masks and outputs are equal" if inspection.mask_sources_agree else "masks or outputs differ",
     )
-    parts = [heading, Table(table.columns, (*table.rows, last_row)), *make_elision_note(rows.note, timesteps.note)]
-    return [Section("mask-sources", tuple(parts))]
+    return [heading, Table(table.columns, (*table.rows, last_row)), *make_elision_note(rows.note, timesteps.note)]
 
 
 def _make_source_field(result: SourceResult, timesteps: Elision) -> ItemColumn[int]:

@@ -19,6 +19,7 @@ from maskcli.render.parts import (
     Text,
     make_cell,
     make_remarks,
+    make_sections,
     mark,
 )
 from maskcli.render.tables import (
@@ -45,12 +46,14 @@ LossRow = tuple[str, float | None, Cells]
 def view(report: LossReport, limits: Limits) -> list[Section]:
     """Return the losses, their origin, other batch sizes and reductions, and the conclusions."""
     return [
-        *_view_total(report, limits),
+        *make_sections(("total", _view_total(report, limits))),
         *(section for output in report.outputs for section in _view_output(report, output, limits)),
-        *view_batches(report, limits),
-        *_view_reductions(report, limits),
-        *_view_metrics(report, limits),
-        *make_remarks(report.remarks),
+        *make_sections(
+            ("batch-sizes", view_batches(report, limits)),
+            ("reductions", _view_reductions(report, limits)),
+            ("metrics", _view_metrics(report, limits)),
+            ("remarks", make_remarks(report.remarks)),
+        ),
     ]
 
 
@@ -64,7 +67,7 @@ def make_output_suffix(report: LossReport, output: LossOutput) -> str:
 # The losses.
 
 
-def _view_total(report: LossReport, limits: Limits) -> list[Section]:
+def _view_total(report: LossReport, limits: Limits) -> list[Part]:
     """Return the sum that ``evaluate`` reports for several outputs."""
     if len(report.outputs) < 2:
         return []
@@ -79,7 +82,7 @@ def _view_total(report: LossReport, limits: Limits) -> list[Section]:
     heading = Heading("Loss", f"of {format_count(len(report.outputs), 'output')} of {report.model.name}")
     table, *notes = list_items(fields, report.outputs, "output", limits)
     assert isinstance(table, Table)  # noqa: S101 - a list of items begins with its table
-    return [Section("total", (heading, Table(table.columns, (*table.rows, *_sum_rows(report))), *notes))]
+    return [heading, Table(table.columns, (*table.rows, *_sum_rows(report))), *notes]
 
 
 def _show_weight(output: LossOutput) -> Cells:
@@ -98,7 +101,7 @@ def _describe_batch_size(report: LossReport) -> str:
     return f"batch size {report.batch_size:,}"
 
 
-def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> Iterator[Section]:
+def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> list[Section]:
     name = make_output_suffix(report, output)
     detail = f"targets: {output.targets}"
     if not name:
@@ -114,8 +117,7 @@ def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> Iter
         *_note_padding(output),
         *_note_not_finite(output, limits),
     )
-    yield Section("losses", parts)
-    yield from view_shares(report, output, name, limits)
+    return [Section("losses", parts), *view_shares(report, output, name, limits)]
 
 
 def _list_losses(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
@@ -131,13 +133,13 @@ def _list_losses(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
 
 def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
     everything = _count_everything(output)
-    counted = f"mean over the {_count_masked(output)}"
+    mean_text = f"mean over the {_count_masked(output)}"
     value, comparison = _compare_evaluate(report, output)
     if output.mask is not None:
-        yield "masked", output.masked, _describe(counted, "training loss: ")
+        yield "masked", output.masked, _describe(mean_text, "training loss: ")
         source = f"{PREDICT}: "
     else:
-        yield "masked", output.masked, _describe(counted)
+        yield "masked", output.masked, _describe(mean_text)
         source = f"training loss, and {PREDICT}: "
     yield "Keras evaluate", value, _describe(comparison)
     if (
@@ -155,7 +157,7 @@ def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
 
 
 def _describe(text: str, emphasis: str = "") -> Cells:
-    """Return a description whose beginning may stand out."""
+    """Return a description, with emphasis on its beginning."""
     return (Cell(emphasis), Cell(text, "muted"))
 
 
@@ -200,8 +202,8 @@ def _count_masked(output: LossOutput) -> str:
         kind = "unmasked "
     elif output.timed and output.valid is not None:
         kind = "non-padding "
-    counted = 0 if output.counted is None else int(output.counted.sum())
-    count = format_count(counted, f"{kind}{name_unit(output)}") + _note_ignored(output)
+    size = 0 if output.counted is None else int(output.counted.sum())
+    count = format_count(size, f"{kind}{name_unit(output)}") + _note_ignored(output)
     return count if output.weights is None else f"{count}, weighted"
 
 
@@ -233,26 +235,26 @@ def _note_padding(output: LossOutput) -> list[Part]:
 
 
 def _note_not_finite(output: LossOutput, limits: Limits) -> list[Part]:
-    counting, others = output.not_finite
-    if not counting and not others:
+    counting, ignored = output.not_finite
+    if not counting and not ignored:
         return []
-    text = f"NaN or infinite predictions: {counting:,} that count, {others:,} others"
+    text = f"NaN or infinite predictions: {counting:,} that count, {ignored:,} others"
     return make_legend((("error", text),), limits)
 
 
-def measure_gap(value: float, other: float | None) -> float:
+def measure_gap(value: float, reference: float | None) -> float:
     """Return the difference of two losses, relative to the larger one; 1 if only one of them is finite."""
-    if value == other or (other is not None and math.isnan(value) and math.isnan(other)):
+    if value == reference or (reference is not None and math.isnan(value) and math.isnan(reference)):
         return 0.0
-    if other is None or not (math.isfinite(value) and math.isfinite(other)):
+    if reference is None or not (math.isfinite(value) and math.isfinite(reference)):
         return 1.0
-    return abs(value - other) / max(abs(value), abs(other))
+    return abs(value - reference) / max(abs(value), abs(reference))
 
 
 # Other reductions, and metrics.
 
 
-def _view_reductions(report: LossReport, limits: Limits) -> list[Section]:
+def _view_reductions(report: LossReport, limits: Limits) -> list[Part]:
     """Return other reductions: those of the first output, or of all with ``--all``."""
     outputs = [output for output in report.outputs if output.reductions]
     displayed = outputs
@@ -267,9 +269,7 @@ def _view_reductions(report: LossReport, limits: Limits) -> list[Section]:
     if len(outputs) > len(displayed):
         missing = format_count(len(outputs) - len(displayed), "output")
         parts += make_elision_note(f"those of {missing} not shown")
-    if not parts:
-        return []
-    return [Section("reductions", tuple(parts))]
+    return parts
 
 
 def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> Table:
@@ -291,7 +291,7 @@ def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> T
     return Table(narrow, tuple(row[:3] for row in rows))
 
 
-def _view_metrics(report: LossReport, limits: Limits) -> list[Section]:
+def _view_metrics(report: LossReport, limits: Limits) -> list[Part]:
     if not report.metrics:
         return []
     width = max(NARROWEST_NAME, (limits.width - 30) // 2)
@@ -307,7 +307,7 @@ def _view_metrics(report: LossReport, limits: Limits) -> list[Section]:
     parts += list_items(fields, report.metrics, "metric", limits)
     if any(metric.differs for metric in report.metrics):
         parts += make_legend((("warning", "differs from the value over valid timesteps"),), limits)
-    return [Section("metrics", tuple(parts))]
+    return parts
 
 
 def _show_reported(metric: MetricReport) -> Cells:

@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
 from maskcli.render.numbers import DASH, format_count, format_optional, format_precise, format_short
-from maskcli.render.parts import Cells, Heading, Limits, Part, Section, make_cell
+from maskcli.render.parts import Cells, Heading, Limits, Part, make_cell
 from maskcli.render.tables import ItemColumn, list_items, make_legend, make_note
 from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
@@ -16,7 +16,7 @@ SPARE = ("std", "cosine", "max ratio", "shuffled", "gradient")
 """Columns that a narrow screen may leave out, the first one first."""
 
 
-def view_batches(report: LossReport, limits: Limits) -> list[Section]:
+def view_batches(report: LossReport, limits: Limits) -> list[Part]:
     """Return the loss and the gradient at each batch size, compared with the exact loss."""
     sizes = report.batch_sizes
     if not any(size.batch_size < report.first.shape[0] or size.gradient for size in sizes):
@@ -26,9 +26,7 @@ def view_batches(report: LossReport, limits: Limits) -> list[Section]:
     if exact is not None:
         detail = f"exact loss: {format_precise(exact)} (independent of batching)"
     table = list_items(_choose_fields(sizes, exact), sizes, "batch size", limits, SPARE)
-    return [
-        Section("batch-sizes", (Heading("Batch sizes", detail), *table, *_make_batch_legend(report, exact, limits)))
-    ]
+    return [Heading("Batch sizes", detail), *table, *_make_batch_legend(report, exact, limits)]
 
 
 def compute_exact_total(report: LossReport) -> float | None:

@@ -98,10 +98,10 @@ def _scale(values: Floats, smallest: float, largest: float) -> Floats:
 def classify_losses(output: LossOutput, losses: Floats) -> KindArray:
     """Return the kind of each place of ``losses``; ``PADDING`` is any place that the loss leaves out."""
     ignored = _select(output.ignored, losses, default=False)
-    counted = _select(output.counted, losses, default=True) & ~ignored
+    counts = _select(output.counted, losses, default=True) & ~ignored
     valid = _select(output.valid, losses, default=True)
     has_weight = broadcast_weights(output, losses) != 0
-    kinds = np.where(counted & has_weight, TimestepKind.VALID, TimestepKind.PADDING).astype(np.int8)
+    kinds = np.where(counts & has_weight, TimestepKind.VALID, TimestepKind.PADDING).astype(np.int8)
     # Without a mask, Keras averages padding, too.
     counts_padding = _select(output.mask, losses, default=output.mask is None)
     kinds[counts_padding & ~valid & ~ignored & has_weight] = TimestepKind.COUNTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from maskcli.render.numbers import (
     format_significant,
     make_fixed_formatter,
 )
-from maskcli.render.parts import HEAT, Cells, Heading, Heatmap, Limits, Part, Section, Table, make_cell
+from maskcli.render.parts import HEAT, Cells, Heading, Heatmap, Limits, Part, Section, Table, make_cell, make_sections
 from maskcli.render.tables import (
     Elision,
     ItemColumn,
@@ -66,14 +66,16 @@ class _Shares:
     note: str = ""
 
 
-def view_shares(report: LossReport, output: LossOutput, name: str, limits: Limits) -> Iterator[Section]:
-    """Yield the origin of the loss of an output; nothing for a loss that is a single number per batch."""
+def view_shares(report: LossReport, output: LossOutput, name: str, limits: Limits) -> list[Section]:
+    """Return the origin of the loss of an output; nothing for a loss that is a single number per batch."""
     if output.per_timestep is None or not output.per_timestep.size:
-        return
+        return []
     view_places = _view_timesteps if output.timed else _view_samples
-    yield Section("shares", tuple(view_places(output, name, limits)))
-    yield from _view_lengths(output, name, limits)
-    yield from _view_largest(report, output, name, limits)
+    return make_sections(
+        ("shares", view_places(output, name, limits)),
+        ("lengths", _view_lengths(output, name, limits)),
+        ("largest", _view_largest(report, output, name, limits)),
+    )
 
 
 # By timestep.
@@ -236,7 +238,7 @@ def _draw_bar(level: float) -> Cells:
 # By length, and the largest.
 
 
-def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Section]:
+def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Part]:
     """Return the mean loss of sequences of similar length, unless each group has only one sequence."""
     groups = output.by_length
     if len(groups) < 2 or (all(group.sequences < 2 for group in groups) and not limits.everything):
@@ -258,30 +260,30 @@ def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Section
         ItemColumn("", show_bar, "left"),
     ]
     heading = Heading(f"The loss{name} by length of sequence")
-    return [Section("lengths", (heading, *list_items(fields, groups, "group", limits, ("timesteps",))))]
+    return [heading, *list_items(fields, groups, "group", limits, ("timesteps",))]
 
 
 def _format_lengths(group: LengthGroup) -> str:
     return "–".join(dict.fromkeys(map(str, (group.shortest, group.longest))))
 
 
-def _view_largest(report: LossReport, output: LossOutput, name: str, limits: Limits) -> list[Section]:
+def _view_largest(report: LossReport, output: LossOutput, name: str, limits: Limits) -> list[Part]:
     """Return the timesteps with the largest shares, unless there are only a few timesteps."""
     losses = get_losses(output)
     ranked = output.contributors
     if not limits.everything:
         ranked = ranked[:RANKED]
-    counted = int(np.sum(output.counted)) if output.counted is not None else losses.size
-    if not ranked or counted <= FEWEST_RANKED:
+    size = int(np.sum(output.counted)) if output.counted is not None else losses.size
+    if not ranked or size <= FEWEST_RANKED:
         return []
     share = sum(contribution.share for contribution in ranked)
-    detail = f"{format_count(len(ranked), name_unit(output))} of {counted:,}"
+    detail = f"{format_count(len(ranked), name_unit(output))} of {size:,}"
     if math.isfinite(share):
         detail += f" make {format_percent(share)}"
     number = _choose_formatter(np.array([contribution.loss for contribution in ranked]), 4)
     fields = _make_rank_fields(output, _find_tokens(report, losses), number)
     table = list_items(fields, ranked, "timestep", dataclasses.replace(limits, rows=None))
-    return [Section("largest", (Heading(f"Largest shares of the loss{name}", detail), *table))]
+    return [Heading(f"Largest shares of the loss{name}", detail), *table]
 
 
 def _make_rank_fields(

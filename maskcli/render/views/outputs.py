@@ -12,7 +12,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.render.numbers import FormatNumber, format_short, make_fixed_formatter
-from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, make_cell, mark
+from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, make_cell, mark
 from maskcli.render.tables import (
     LONGEST_NAME,
     NARROWEST_NAME,
@@ -62,7 +62,7 @@ class _Grid:
         return (row,) if self.kinds is None else divmod(row, self.kinds.shape[1])
 
 
-def view_first_output(inspection: Inspection, limits: Limits) -> Section:
+def view_first_output(inspection: Inspection, limits: Limits) -> list[Part]:
     """Return the first output, next to that of the same weights without a mask."""
     grid, unmasked = _prepare_grid(inspection), inspection.unmasked
     output = grid.output
@@ -73,10 +73,10 @@ def view_first_output(inspection: Inspection, limits: Limits) -> Section:
     detail = "compared with the same weights, mask disabled" if unmasked is not None else ""
     heading = Heading(f"{name} of {call} {output.shape!s}", detail)
     values = _tabulate_values(grid, unmasked, limits)
-    return Section("outputs", (heading, *values, *note_other_shape(output.mask, output.valid, "Its mask")))
+    return [heading, *values, *note_other_shape(output.mask, output.valid, "Its mask")]
 
 
-def view_further_outputs(outputs: tuple[OutputValues, ...], limits: Limits) -> list[Section]:
+def view_further_outputs(outputs: tuple[OutputValues, ...], limits: Limits) -> list[Part]:
     """Return a line for each output after the first."""
     if not outputs:
         return []
@@ -88,8 +88,7 @@ def view_further_outputs(outputs: tuple[OutputValues, ...], limits: Limits) -> l
         ItemColumn("call", lambda output: make_cell(shorten_middle(output.call, width)), "left"),
         ItemColumn("mask", _describe_mask, "left"),
     ]
-    parts = (Heading("Further outputs"), *list_items(fields, outputs, "output", limits))
-    return [Section("further-outputs", parts)]
+    return [Heading("Further outputs"), *list_items(fields, outputs, "output", limits)]
 
 
 def _describe_mask(output: OutputValues) -> Cells:
@@ -182,7 +181,7 @@ def _make_position_fields(grid: _Grid, kinds: KindArray) -> list[ItemColumn[int]
 
 
 def _show_mask(grid: _Grid, place: tuple[int, ...]) -> Cells:
-    """Return the glyph of the mask and, where it is False, what the layer returned there."""
+    """Return the glyph of the mask and, where it is False, a comment on the output."""
     if grid.mask is None or not has_timesteps(grid.mask, grid.output.valid):
         return make_cell("–", "muted")
     if grid.mask[place]:

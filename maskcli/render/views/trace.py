@@ -17,7 +17,6 @@ from maskcli.render.parts import (
     Limits,
     Part,
     Role,
-    Section,
     Table,
     make_cell,
     measure_cells,
@@ -72,11 +71,11 @@ class _Widths:
     has_column: bool
 
 
-def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> Section:
+def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
     """Return a row for each call, with the description in a column, or below the name if there is no room."""
     heading = Heading("Path of the mask", "effect of each call, in execution order")
     if not trace:
-        return Section("mask-path", (heading, make_note("no calls recorded")))
+        return [heading, make_note("no calls recorded")]
     rows = elide_axis(len(trace), limits.rows, "call")
     calls = [None if row is None else trace[row] for row in rows.indices]
     names = _indent_names(calls)
@@ -91,10 +90,10 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> Section:
             lines.append(tuple(make_cell(ROW_GAP, "muted") for _ in columns))
         else:
             lines += _make_rows(call, name, widths)
-    parts = [heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note)]
+    parts: list[Part] = [heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note)]
     if not widths.has_column:
         parts += _make_glossary(kept)
-    return Section("mask-path", tuple(parts))
+    return parts
 
 
 def _indent_names(calls: list[Call | None]) -> list[str]:
@@ -205,7 +204,7 @@ def _find_effect(call: Call) -> str:
 
 
 def _describe(call: Call, longest_path: int, terse: bool = False) -> list[str]:
-    """Return the clauses that describe a call; ``terse`` omits what the other columns already show."""
+    """Return the clauses that describe a call; ``terse`` omits the effect, which has a column."""
     clauses = [_describe_effect(call, longest_path, terse)]
     names = _list_received_masks(call)
     if call.effect != "uses" and names:

@@ -1,0 +1,75 @@
+"""The terminal: wrapped prose, and colours that every theme shows."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from maskcli.render.parts import Cell, Column, Heatmap, Limits, Prose, Scale, Table, make_cell
+from maskcli.render.terminal import STYLES, render_text, wrap_cells
+
+pytestmark = pytest.mark.quick
+WORDS = st.lists(st.sampled_from(["a", "mask", "`x * 2`", "`layer(x, mask=m)`", "supercalifragilistic"]), max_size=12)
+
+
+def join(lines: list[tuple[Cell, ...]]) -> list[str]:
+    return ["".join(cell.text for cell in line) for line in lines]
+
+
+@given(WORDS, st.integers(8, 40), st.integers(0, 30))
+def test_wrap_keeps_text_and_width(words: list[str], width: int, taken: int) -> None:
+    """Wrapping loses no character, and no line is too long."""
+    text = " ".join(words)
+    first_width = max(0, width - taken)
+    lines = join(wrap_cells((Cell(text[:5], "strong"), Cell(text[5:])), width, first_width))
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert len(lines[0]) <= max(first_width, 0)
+    assert all(len(line) <= width for line in lines)
+
+
+def test_wrap_breaks_only_long_code() -> None:
+    assert join(wrap_cells((Cell("see `x * 2`"),), 9)) == ["see", "`x * 2`"]
+    assert join(wrap_cells((Cell("see `x * 2 + mask`"),), 9)) == ["see `x *", "2 + mask`"]
+
+
+def test_wrap_keeps_roles() -> None:
+    lines = wrap_cells((Cell("one two", "strong"), Cell(" three")), 9)
+    assert lines == [(Cell("one two", "strong"),), (Cell("three"),)]
+
+
+def test_prose_hangs() -> None:
+    prose = Prose((Cell("one two three"),), lead=(Cell("* "),), indent=1, hang=3)
+    assert render_text([prose], Console(width=13, color_system=None)) == "  * one two\n    three\n"
+
+
+def test_prose_column_wraps() -> None:
+    """A column of prose takes the room that the other columns leave, but is never too narrow."""
+    table = Table((Column("n"), Column("text", "left", prose=True)), ((make_cell(1), make_cell("word " * 10)),))
+    lines = render_text([table], Console(width=40, color_system=None)).splitlines()
+    assert lines[1:] == ["1  word word word word word word word", "   word word word"]
+    narrow = render_text([table], Console(width=10, color_system=None)).splitlines()
+    assert max(map(len, narrow)) == len("1  word word word word word")
+
+
+def test_styles_avoid_backgrounds() -> None:
+    """Bright black is the background of Solarized Dark, and bright white that of Solarized Light."""
+    assert not [style for style in STYLES.values() if re.search("black|white", style)]
+
+
+def test_dim_level_is_not_paper() -> None:
+    """With 16 colours, level zero is dim text: the other half of the character gets the paper."""
+    heatmap = Heatmap(
+        kinds=np.zeros((2, 1), np.int8),
+        meanings=(("heat4", ""),),
+        levels=np.array([[1.0], [0.0]]),
+        scale=Scale("loss", "0", "1"),
+        resolution="half",
+        limits=Limits(None, None, 80),
+    )
+    console = Console(force_terminal=True, color_system="standard", width=80)
+    assert "\x1b[2;105m▄\x1b[0m" in render_text([heatmap], console)
