@@ -358,6 +358,15 @@ def test_a_single_object_brings_nothing_else(registering: str, tmp_path: Path) -
     assert load(unwanted, [registering]).source == "file"
 
 
+def test_an_object_that_was_not_asked_for_stays_hidden(registering: str, tmp_path: Path) -> None:
+    """Keras prefers the registered name, even of a layer that has a path of its own."""
+    path = hostile.write_model(tmp_path / "model.keras", custom_layer("Dense", "keras.layers", "package>Unwanted"))
+    with pytest.raises(ModelError):
+        load(path, [f"{registering}:Wanted"])
+    loaded = load(path, [registering])
+    assert "Unwanted" in [type(layer).__name__ for layer in loaded.keras_model.layers]
+
+
 def test_a_registered_name_does_not_lend_a_path_of_keras(registering: str, tmp_path: Path) -> None:
     """The name of a custom class opens no class of Keras that has the same name."""
     edit = custom_layer("Progbar", "keras.utils", registered="Wanted2")
