@@ -179,10 +179,10 @@ def _checksum(data: bytes) -> int:
 
 
 def inflate_chunk(data: bytes) -> bytes:
-    """Return an HDF5 file whose table of 20 by 4 declares 16 GiB, and its only chunk 2 GiB of stored bytes."""
+    """Return an HDF5 file whose table of 20 by 4 declares 1 GiB, and whose chunk claims to store 2."""
     with h5py.File(io.BytesIO(data)) as file:
         stored = leaf_dataset(file).id.get_chunk_info(0).size
-    shape, claimed = struct.pack("<QQ", 20, 4), struct.pack("<QQ", 2**20, 2**12)
+    shape, claimed = struct.pack("<QQ", 20, 4), struct.pack("<QQ", 2**20, 2**8)
     assert data.count(struct.pack("<II", stored, 0)) == 1
     changed = data.replace(shape * 2, claimed * 2)  # The dimensions, and how far each may grow.
     return changed.replace(struct.pack("<II", stored, 0), struct.pack("<II", 2**31 - 1, 0))

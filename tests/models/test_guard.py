@@ -358,6 +358,15 @@ def test_custom_objects_name_allows_only_that_object(registering: str, tmp_path:
     assert load(hidden, [registering]).source == "file"
 
 
+def test_custom_objects_hide_other_registrations(registering: str, tmp_path: Path) -> None:
+    """Keras prefers the registered name, even of a layer that has a path of its own."""
+    path = hostile.write_model(tmp_path / "model.keras", custom_layer("Dense", "keras.layers", "package>Hidden"))
+    with pytest.raises(ModelError):
+        load(path, [f"{registering}:Allowed"])
+    loaded = load(path, [registering])
+    assert "Hidden" in [type(layer).__name__ for layer in loaded.keras_model.layers]
+
+
 def test_registered_name_allows_no_path_of_keras(registering: str, tmp_path: Path) -> None:
     """The name of a custom class does not allow the class of Keras with the same name."""
     edit = custom_layer("Progbar", "keras.utils", registered="Allowed2")

@@ -176,7 +176,7 @@ def test_check_weights_refuses_oversized_chunk(suffix: str, tmp_path: Path) -> N
 
     hostile.edit_weights(path, edit)
     assert load(str(path)).source == "file"
-    assert "17,179,869,184 in memory" in refusal(hostile.edit_hdf5(path, hostile.inflate_chunk)).received
+    assert "1,073,741,824 in memory" in refusal(hostile.edit_hdf5(path, hostile.inflate_chunk)).received
 
 
 @SUFFIXES
