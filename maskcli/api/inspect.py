@@ -1,4 +1,4 @@
-"""What happens to the mask when data runs through a model."""
+"""Follow the mask through a model that runs on data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def inspect(request: InspectRequest) -> Inspection:
 
 
 def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:
-    """Return what happens to the mask in a model with its data; raise as ``inspect`` does."""
+    """Follow the mask through a model with its data; raises as ``inspect`` does."""
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         run = case.get_run(unfold).trace
         outputs = _make_outputs(run, case)

@@ -84,7 +84,7 @@ class ModelAndData:
             ragged = RaggedSequences(ragged.values[: ragged.row_splits[rows]], ragged.row_splits[: rows + 1])
         return dataclasses.replace(
             self,
-            inputs=tuple(select_rows(given, few) for given in self.inputs),
+            inputs=tuple(select_rows(model_input, few) for model_input in self.inputs),
             batch=None if self.batch is None else take_first_rows(self.batch, rows),
             ragged=ragged,
             more={name: array[few] for name, array in self.more.items()},

@@ -1,4 +1,4 @@
-"""All that is known of a model with its data in one record: what a page shows a colleague."""
+"""Make the report: inspection, check, loss and leak matrices of a model in one record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from maskcli.records.remark import Remark
 from maskcli.records.report import Origin, Report
 from maskcli.records.requests import ReportRequest
 from maskcli.records.sequences import Layout
-from maskcli.records.trace import Inspection, OutputValues
+from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.rules.selection import select_rules
 from maskcli.trace.attention import record_attention_masks
 from maskcli.trace.outputs import choose_rows, find_fixed_batch
@@ -63,13 +63,28 @@ def report(request: ReportRequest) -> Report:
     rules = select_rules(request.select, request.ignore)
     case, options = load_for_loss(request.sequences, select_options(Layout, request), request, request)
     with case.naming():
-        few = _select_shown(case, request.samples)
-        checked = check_model_data(case, rules, targets=_targets(case, options), loss=_loss(options))
-        judged, no_loss = _judged(case, options, request.progress)
-        return _report(few, checked, judged, no_loss, _origin(case, few, request.command))
+        sample = _select_sample(case, request.samples)
+        check = check_model_data(case, rules, targets=_read_targets(case, options), loss=_find_keras_loss(options))
+        loss, no_loss = _explain_loss(case, options, request.progress)
+        inspection = _limit_features(inspect_model_data(sample))
+        with running(f"--model {case.about.name}"), preserve_state(case.model):
+            attention = record_attention_masks(sample.get_run().trace)
+            problem = _explain_unsteadiness(check)
+            leaks, no_leaks = ((), problem) if problem else compute_leak_matrices(sample.get_run())
+    return Report(
+        origin=_describe_origin(case, sample, request.command),
+        verdicts=tuple(answer_questions(inspection, check, loss, no_loss)),
+        inspection=inspection,
+        check=check,
+        loss=loss,
+        no_loss=no_loss,
+        leaks=leaks,
+        no_leaks=no_leaks,
+        attention=attention,
+    )
 
 
-def _select_shown(case: ModelAndData, samples: int) -> ModelAndData:
+def _select_sample(case: ModelAndData, samples: int) -> ModelAndData:
     """Return the case with the rows to show: the requested number, or as many as a report has room for."""
     fixed = find_fixed_batch(case.model)
     if fixed is not None:
@@ -87,103 +102,93 @@ def _select_shown(case: ModelAndData, samples: int) -> ModelAndData:
     return case.first(min(samples, max(1, MOST_NUMBERS // max(1, numbers))))
 
 
-def _narrowed(inspection: Inspection) -> Inspection:
-    """Return an inspection with the first features of wide outputs alone, and a remark on each that has more."""
-    outputs = tuple(map(_narrow, inspection.outputs))
+def _limit_features(inspection: Inspection) -> Inspection:
+    """Return an inspection with the first features of wide outputs, and a remark on each output that has more."""
+    outputs = tuple(map(_select_features, inspection.outputs))
     wide = [output for output in outputs if output.all_features is not None]
-    told = (
+    texts = [
         f"The report holds the first {FEATURES} of the {output.all_features:,} features of {output.call}."
         for output in wide
-    )
+    ]
     unmasked = [
-        dataclasses.replace(bare, values=bare.values[..., :FEATURES])
-        if bare is not None and output.all_features is not None
-        else bare
-        for output, (_, bare) in zip(outputs, inspection.beside, strict=True)
+        _select_unmasked_features(bare, output) for output, (_, bare) in zip(outputs, inspection.beside, strict=True)
     ]
     return dataclasses.replace(
         inspection,
         outputs=outputs,
         unmasked=unmasked[0],
         further_unmasked=tuple(unmasked[1:]),
-        remarks=(*inspection.remarks, *(Remark("fact", text) for text in told)),
+        remarks=(*inspection.remarks, *(Remark("fact", text) for text in texts)),
     )
 
 
-def _narrow(output: OutputValues) -> OutputValues:
+def _select_features(output: OutputValues) -> OutputValues:
     wide = output.values.ndim > 1 and output.values.shape[-1] > FEATURES
+    # A matrix with validity is (batch, timesteps): its last axis has no features.
     if not wide or (output.valid is not None and output.values.ndim == 2):
         return output
     return dataclasses.replace(output, values=output.values[..., :FEATURES], all_features=output.values.shape[-1])
 
 
-def _report(
-    few: ModelAndData, checked: CheckReport, judged: LossReport | None, no_loss: str | None, origin: Origin
-) -> Report:
-    inspection = _narrowed(inspect_model_data(few))
-    with running(f"--model {few.about.name}"), preserve_state(few.model):
-        attention = record_attention_masks(few.get_run().trace)
-        leaks, no_leaks = compute_leak_matrices(few.get_run()) if _is_steady(checked) else ((), _unsteady(checked))
-    return Report(
-        origin=origin,
-        verdicts=tuple(answer_questions(inspection, checked, judged, no_loss)),
-        inspection=inspection,
-        check=checked,
-        loss=judged,
-        no_loss=no_loss,
-        leaks=leaks,
-        no_leaks=no_leaks,
-        attention=attention,
-    )
+def _select_unmasked_features(unmasked: Unmasked | None, output: OutputValues) -> Unmasked | None:
+    if unmasked is None or output.all_features is None:
+        return unmasked
+    return dataclasses.replace(unmasked, values=unmasked.values[..., :FEATURES])
 
 
-def _judged(
-    case: ModelAndData, asked: LossOptions, progress: CountProgress | None
+def _explain_loss(
+    case: ModelAndData, options: LossOptions, progress: CountProgress | None
 ) -> tuple[LossReport | None, str | None]:
-    """Return the loss, or why there is none: nobody said what the model is to predict."""
+    """Return the loss, or the reason why the report has none."""
     primary = find_primary(case.inputs)
-    size = 0 if primary is None or primary.valid is None else primary.valid.size
-    if size > LARGEST_LOSS:
-        why = f"The data has {size:,} timesteps, and a report holds the losses of {LARGEST_LOSS:,} at most"
-        return None, f"{why}; `maskcli loss` shows them."
-    if asked.targets is None and not asked.fields and asked.loss is None:
+    if primary is not None and primary.valid is not None and primary.valid.size > LARGEST_LOSS:
+        size = f"The data has {primary.valid.size:,} timesteps"
+        return None, f"{size}, and a report holds the losses of {LARGEST_LOSS:,} at most; `maskcli loss` shows them."
+    if options.targets is None and not options.fields and options.loss is None:
         return None, "No targets were given: --targets FILE, or --targets-field NAME of the data."
-    if asked.loss is None and read_compiled_loss(case.model) is None:
+    if options.loss is None and read_compiled_loss(case.model) is None:
         return None, f"{case.about.name} is not compiled with a loss, and none was named with --loss."
-    return explain_loss(case, asked, progress), None
+    return explain_loss(case, options, progress), None
 
 
-def _targets(case: ModelAndData, asked: LossOptions) -> NDArray[Any] | None:
-    """Return the targets of the one output of a model of the user's own, for the rules that judge its loss."""
-    if isinstance(asked.targets, Targets) or len(asked.fields) > 1 or isinstance(asked.targets, Mapping | list):
+def _read_targets(case: ModelAndData, options: LossOptions) -> NDArray[Any] | None:
+    """Return the targets for the rules on the loss; None for several outputs, and for generated targets."""
+    targets = options.targets
+    if isinstance(targets, Targets | Mapping | list) or len(options.fields) > 1:
         return None
-    made = isinstance(asked.targets, str) and asked.targets in GENERATED_TARGETS
-    return None if made else read_raw_targets(case, asked.targets, asked.fields[0] if asked.fields else None)
+    if isinstance(targets, str) and targets in GENERATED_TARGETS:
+        return None
+    return read_raw_targets(case, targets, next(iter(options.fields), None))
 
 
-def _loss(asked: LossOptions) -> str | None:
-    return asked.loss if isinstance(asked.loss, str) and is_keras_loss(asked.loss) else None
+def _find_keras_loss(options: LossOptions) -> str | None:
+    """Return the name of a loss of Keras; None for other losses, which the rules do not judge."""
+    if isinstance(options.loss, str) and is_keras_loss(options.loss):
+        return options.loss
+    return None
 
 
-def _is_steady(checked: CheckReport) -> bool:
-    """Return whether two equal runs of the model agree, without which no change says anything."""
-    seen = checked.examination.model
-    leak = None if seen is None else seen.leak
-    return leak is not None and (not leak.probes or any(probe.applicable for probe in leak.probes))
+def _explain_unsteadiness(check: CheckReport) -> str:
+    """Explain why changes of the outputs prove nothing: the model does not run, or two equal runs differ.
+
+    Returns an empty string if the model is steady.
+    """
+    model = check.examination.model
+    if model is None or model.leak is None:
+        return "The model does not run on this data."
+    probes = model.leak.probes
+    if not probes or any(probe.applicable for probe in probes):
+        return ""
+    reason = next((probe.why for probe in probes if probe.why), None)
+    return "The model does not run on this data." if reason is None else f"It could not be tried: {reason}."
 
 
-def _unsteady(checked: CheckReport) -> str:
-    seen = checked.examination.model
-    why = [probe.why for probe in seen.leak.probes if probe.why] if seen is not None and seen.leak is not None else []
-    return f"It could not be tried: {why[0]}." if why else "The model does not run on this data."
-
-
-def _origin(case: ModelAndData, few: ModelAndData, command: Sequence[str]) -> Origin:
-    settings, rows = case.about.settings, len(case.inputs[0].values)
+def _describe_origin(case: ModelAndData, sample: ModelAndData, command: Sequence[str]) -> Origin:
+    settings = case.about.settings
     return Origin(
         command=tuple(command),
         versions={"maskcli": __version__, "python": platform.python_version(), **read_versions()},
         seed=None if settings is None else settings.seed,
-        rows=rows,
-        samples=len(few.inputs[0].values),
+        rows=len(case.inputs[0].values),
+        samples=len(sample.inputs[0].values),
     )
