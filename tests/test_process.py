@@ -121,7 +121,7 @@ def test_unusable_streams_exit_3(tmp_path: Path, redirected: str, message: str) 
 def test_documents_are_utf_8_in_any_locale(run: Callable[..., Output], tmp_path: Path) -> None:
     (tmp_path / "größe.txt").write_text("1 2 3 4 5 6\n1 2 3 4 5\n1 2 3\n")
     document = run("loss", "--targets", "größe.txt", "--format", "json", PYTHONIOENCODING="ascii").json
-    assert document["targets"] == "größe.txt, one number a timestep"
+    assert document["targets"] == "größe.txt, one number per timestep"
     assert run("models", "--format", "json", PYTHONIOENCODING="ascii") == run("models", "--format", "json")
 
 
