@@ -241,13 +241,13 @@ def test_load_activation_by_all_its_names(name: str, suffix: str) -> None:
     assert_loads(model, suffix)
 
 
-def test_lambda_of_an_activation_by_an_alias() -> None:
+def test_load_lambda_of_activation_alias() -> None:
     model = keras.Sequential([keras.Input((3,)), layers.Lambda(keras.ops.relu), layers.Lambda(keras.ops.nn.silu)])
     assert loads_in_keras(save(model, "model.keras"))
     assert classes(load("model.keras").keras_model) == classes(model)
 
 
-def test_a_class_of_the_user_in_a_module_of_keras_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_allowed_refuses_class_of_user_in_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "Mine", type("Mine", (layers.Layer,), {}), raising=False)
     assert not is_allowed("keras.layers.Mine", is_function=False)
 

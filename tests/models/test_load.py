@@ -527,12 +527,12 @@ def test_custom_objects_with_invalid_spec(spec: str) -> None:
     assert "package.module:Name" in caught.value.expected
 
 
-@pytest.mark.parametrize("thing", [keras.optimizers.SGD(), keras.metrics.MeanSquaredError()])
-def test_file_without_a_model(thing: Any) -> None:
+@pytest.mark.parametrize("value", [keras.optimizers.SGD(), keras.metrics.MeanSquaredError()])
+def test_load_file_of_other_keras_object(value: Any) -> None:
     save(make_model(), "model.keras")
-    serialized = keras.saving.serialize_keras_object(thing)
+    serialized = keras.saving.serialize_keras_object(value)
     edit_keras("model.keras", lambda config: [config.clear(), config.update(serialized)])
-    assert type(thing).__name__ in load_failing("model.keras").received
+    assert type(value).__name__ in load_failing("model.keras").received
 
 
 def test_custom_objects_that_do_not_exist(layers: Any) -> None:
