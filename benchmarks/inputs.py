@@ -1,4 +1,4 @@
-"""What benchmarks read: seeded ids, and files of them of several kinds."""
+"""Inputs of the benchmarks: random ids with a fixed seed, and files of several kinds with these ids."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from typing import Literal
 import numpy as np
 
 Rows = tuple[np.ndarray, np.ndarray]
-"""``values``, and int64 ``row_splits``."""
+"""``values``, and ``row_splits`` in int64."""
 LONGEST = 60
 SLICE = 10_000
-"""Rows at a time that are made lists of, which take ten times the memory."""
+"""Rows that are converted to lists at once, because lists take ten times the memory."""
 
 
 class Ids:
-    """Ragged ids, 1 to 60 a row and the first row of 60, of 1 to 5 digits mixed; the same ones each time."""
+    """Ragged ids of 1 to 5 digits, always the same; 1 to 60 per row, and exactly 60 in the first row."""
 
     def __init__(self, rows: int, dtype: str = "int32") -> None:
-        """Draw them; those of int64 have up to ten digits, and a sign every other time."""
-        chance = np.random.default_rng(0)
-        lengths = chance.integers(1, LONGEST + 1, rows)
+        """Draw the ids; ids of int64 have up to ten digits, and half of them are negative."""
+        rng = np.random.default_rng(0)
+        lengths = rng.integers(1, LONGEST + 1, rows)
         lengths[0] = LONGEST
         self.row_splits = np.concatenate([[0], np.cumsum(lengths)])
-        tens = 10 ** chance.integers(0, 10 if dtype == "int64" else 5, self.row_splits[-1])
-        values = chance.integers(tens, 10 * tens)
-        self.values = (values * chance.choice([-1, 1], len(values)) if dtype == "int64" else values).astype(dtype)
+        tens = 10 ** rng.integers(0, 10 if dtype == "int64" else 5, self.row_splits[-1])
+        values = rng.integers(tens, 10 * tens)
+        self.values = (values * rng.choice([-1, 1], len(values)) if dtype == "int64" else values).astype(dtype)
 
     def lists(self) -> Iterator[list[int]]:
         """Yield each row."""
@@ -44,12 +44,12 @@ class Kind:
     """A kind of file.
 
     Attributes:
-        suffix: of its name.
-        form: what it is made of: lines that are a ``list``, an ``object`` or ``cells``, or one ``array`` of lists.
+        suffix: of the file name.
+        form: each line is a ``list``, an ``object`` or ``cells``, or the file is one ``array`` of lists.
         row: returns the text of a row.
         separator: between two ids.
-        around: what the file begins with, what is between two rows, and what it ends with.
-        dtype: of the values; int64 have up to ten digits, and signs.
+        around: the text at the start of the file, between two rows, and at the end.
+        dtype: of the values; int64 have up to ten digits and a sign.
     """
 
     suffix: str
@@ -64,15 +64,15 @@ class Kind:
         begin, between, end = self.around
         with path.open("w") as out:
             out.write(begin)
-            for place, row in enumerate(Ids(rows, self.dtype).lists()):
-                out.write((between if place else "") + self.row(row))
+            for index, row in enumerate(Ids(rows, self.dtype).lists()):
+                out.write((between if index else "") + self.row(row))
             out.write(end)
 
-    def is_in(self, found: Rows, rows: int) -> bool:
-        """Return whether this is what was written."""
+    def is_right(self, result: Rows, rows: int) -> bool:
+        """Return whether ``result`` equals the ids that were written."""
         ids = Ids(rows, self.dtype)
-        pairs = zip(found, (ids.values, ids.row_splits), (self.dtype, "int64"), strict=True)
-        return all(got.dtype == dtype and np.array_equal(got, expected) for got, expected, dtype in pairs)
+        triples = zip(result, (ids.values, ids.row_splits), (self.dtype, "int64"), strict=True)
+        return all(array.dtype == dtype and np.array_equal(array, expected) for array, expected, dtype in triples)
 
 
 MAIN = {
@@ -82,7 +82,7 @@ MAIN = {
     "text": Kind(".txt", "cells", lambda row: " ".join(map(str, row)), " "),
     "CSV": Kind(".csv", "cells", lambda row: ",".join(map(str, row)), ","),
 }
-OTHERS = {
+HARDER = {
     "negative, up to ten digits": Kind(".jsonl", "list", json.dumps, dtype="int64"),
     "spaced `[ 1 , 2 ]`": Kind(".jsonl", "list", lambda row: f"[ {' , '.join(map(str, row))} ]", " , "),
     '`{"label": 3, "ids": [...]}`': Kind(".jsonl", "object", lambda row: json.dumps({"label": 3, "ids": row})),
@@ -90,4 +90,4 @@ OTHERS = {
         ".csv", "cells", lambda row: ",".join(map(str, row)) + "," * (LONGEST - len(row)), ","
     ),
 }
-KINDS = MAIN | OTHERS
+KINDS = MAIN | HARDER

@@ -1,23 +1,28 @@
-"""What benchmarks share: ways that run in turn, each in a process of its own, and what is told of them."""
+"""Shared by the benchmarks: run alternatives in turn, measure them, and print tables.
+
+A B A B ... instead of A A B B: if the machine slows down, it slows down all alternatives.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 T = TypeVar("T")
-Said = dict[str, Any]
-"""What is said of one run: its ``seconds``, its ``bytes`` and whether it is ``right``; or else what is ``missing``."""
+MIB = 2**20
+Measurement = dict[str, Any]
+"""One run: its ``seconds``, its ``bytes``, and whether its result is ``right``; or the ``missing`` library."""
 
 
-def memory(reset: bool = False) -> int:
-    """Return the most bytes that this process held since the last reset; 0 where nobody tells."""
+def read_peak(reset: bool = False) -> int:
+    """Return the peak memory of this process in bytes, since the last reset; 0 on systems other than Linux."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
@@ -27,56 +32,94 @@ def memory(reset: bool = False) -> int:
         return 0
 
 
-def timed(work: Callable[[], T]) -> tuple[T, Said]:
-    """Return what ``work`` returns, and the seconds it took and the bytes it added to what was held before."""
-    before = memory(reset=True)
+def measure(work: Callable[[], T]) -> tuple[T, Measurement]:
+    """Return the result of ``work``, its seconds, and the bytes that it added to the memory of this process."""
+    before = read_peak(reset=True)
     start = time.perf_counter()
     result = work()
     seconds = time.perf_counter() - start
-    return result, {"seconds": seconds, "bytes": memory() - before}
+    return result, {"seconds": seconds, "bytes": read_peak() - before}
 
 
-def said_by(command: Sequence[str]) -> Said:
-    """Return what a process prints last, as JSON."""
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    if done.returncode:
-        raise SystemExit(f"{command} failed:\n{done.stderr}")
-    said: Said = json.loads(done.stdout.splitlines()[-1])
-    return said
+def run_process(
+    command: Sequence[str],
+    *,
+    stdout: IO[str] | int = subprocess.DEVNULL,
+    stderr: IO[str] | int = subprocess.DEVNULL,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> tuple[int, Measurement]:
+    """Run a process; return its exit code, its seconds and its peak memory in bytes."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return process.returncode, {"seconds": seconds, "bytes": usage.ru_maxrss * unit}
 
 
-def in_turn(names: Iterable[str], runs: int, once: Callable[[str], Said]) -> dict[str, list[Said]]:
-    """Return what is said of each run of each way, A B C A B C ..., without those that lack a library."""
-    seen: dict[str, list[Said]] = {name: [] for name in names}
+def run_command(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measurement:
+    """Run a process that must succeed; return its seconds and its peak memory in bytes."""
+    code, measurement = run_process(command, env=env)
+    if code:
+        raise SystemExit(f"{command} failed: exit code {code}")
+    return measurement
+
+
+def read_measurement(command: Sequence[str]) -> Measurement:
+    """Run a process and return the JSON on its last line."""
+    process = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    if process.returncode:
+        raise SystemExit(f"{command} failed:\n{process.stderr}")
+    measurement: Measurement = json.loads(process.stdout.splitlines()[-1])
+    return measurement
+
+
+def run_in_turn(
+    names: Iterable[str], runs: int, run_once: Callable[[str], Measurement]
+) -> dict[str, list[Measurement]]:
+    """Return the measurements of each alternative, without those that lack a library."""
+    measurements: dict[str, list[Measurement]] = {name: [] for name in names}
     for _ in range(runs):
-        for name in list(seen):
-            said = once(name)
-            if "missing" in said:
-                print(f"{name}: left out, {said['missing']}", file=sys.stderr)
-                del seen[name]
-            elif not said["right"]:
-                raise SystemExit(f"{name}: another result")
+        for name in list(measurements):
+            measurement = run_once(name)
+            if "missing" in measurement:
+                print(f"{name}: skipped, {measurement['missing']}", file=sys.stderr)
+                del measurements[name]
+            elif not measurement["right"]:
+                raise SystemExit(f"{name}: wrong result")
             else:
-                seen[name].append(said)
-    return seen
+                measurements[name].append(measurement)
+    return measurements
 
 
-def median(runs: Sequence[Said], what: str = "seconds") -> float:
+def run_pairs(
+    first: Callable[[], Measurement], second: Callable[[], Measurement], runs: int
+) -> tuple[list[Measurement], list[Measurement]]:
+    """Return the measurements of two alternatives that run in turn."""
+    pairs = [(first(), second()) for _ in range(runs)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+
+def compute_median(runs: Sequence[Measurement], key: str = "seconds") -> float:
     """Return the median over runs."""
-    return statistics.median(run[what] for run in runs)
+    return statistics.median(run[key] for run in runs)
 
 
-def ratio(runs: Sequence[Said], others: Sequence[Said]) -> float:
-    """Return the median of what seconds are to those of the other way in the same turn."""
-    return statistics.median(a["seconds"] / b["seconds"] for a, b in zip(runs, others, strict=True))
+def compute_ratio(runs: Sequence[Measurement], base_runs: Sequence[Measurement]) -> float:
+    """Return the median of the ratios of seconds, each taken within one turn."""
+    return statistics.median(
+        run["seconds"] / base_run["seconds"] for run, base_run in zip(runs, base_runs, strict=True)
+    )
 
 
-def print_head(*cells: str) -> None:
-    """Print the head of a table in Markdown."""
+def print_header(*cells: str) -> None:
+    """Print the header of a Markdown table."""
     print_row(*cells)
     print_row(*["---"] * len(cells))
 
 
 def print_row(*cells: str) -> None:
-    """Print a row of a table in Markdown."""
+    """Print a row of a Markdown table."""
     print(f"| {' | '.join(cells)} |", flush=True)

@@ -1,7 +1,7 @@
 """maskcli: see the mask in a Keras model.
 
-The verbs of the command line as functions: ``pad``, ``inspect``, ``loss``, ``check`` and ``report``. Importing maskcli
-imports no TensorFlow, and not even NumPy; each verb is loaded when it is first asked for.
+The commands as functions: ``pad``, ``inspect``, ``loss``, ``check`` and ``report``. Importing maskcli
+imports no TensorFlow, and not even NumPy; each function is loaded at its first use.
 """
 
 from __future__ import annotations

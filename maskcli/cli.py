@@ -1,4 +1,4 @@
-"""The ``maskcli`` command, and the one border where errors become messages and exit codes."""
+"""The ``maskcli`` command, and the only place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from maskcli.version import __version__
 COMMANDS = {
     "pad": "Pad sequences from files; show or write the batch.",
     "inspect": "Follow the mask through a model.",
-    "loss": "Compare masked and unmasked loss, and see what they are made of.",
-    "check": "Judge a model with its data by rules.",
-    "report": "Write all of it as one page, for a colleague.",
-    "rules": "List the rules that check judges by.",
+    "loss": "Compare the masked and the unmasked loss, timestep by timestep.",
+    "check": "Check a model and its data against the rules.",
+    "report": "Write everything to one HTML page.",
+    "rules": "List the rules of check.",
     "explain": "Explain a rule, with a bad and a good example.",
     "models": "List the built-in models.",
 }
-"""Each command, a module of that name, and what the list of them says of it without importing it."""
+"""The summary of each command; its module of the same name is imported only when it runs."""
 TRACEBACK = "--traceback"
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are asked for."""
+    """A group that imports a command when it is used."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """Return the names in the order of the help."""
@@ -50,7 +50,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="maskcli")
 def cli() -> None:
-    """See the mask in a Keras model: where it is made, used and lost, and what it does to outputs and loss.
+    """See the mask in a Keras model: where it is created, used and lost, and its effect on outputs and loss.
 
     \b
     maskcli pad                         pad the sample that ships with maskcli
@@ -61,22 +61,22 @@ def cli() -> None:
     maskcli pad a.txt --format json | maskcli inspect -
 
     \b
-    Exit codes: 0 done; 1 findings, or results that differ where equal ones were
-    demanded; 2 wrong usage; 3 input that cannot be read;
-    4 a model that cannot be loaded or run.
+    Exit codes: 0 done; 1 findings, or --mask-source all results differ;
+    2 wrong usage; 3 input that cannot be read, or output that cannot be
+    written; 4 a model that cannot be loaded or run.
     """
 
 
 def main() -> None:
     """Run the command line and exit with a code of ``ExitCode``."""
     code = run(sys.argv[1:])
-    # The process ends here. Without this the interpreter walks all of TensorFlow's objects once more: half a second.
+    # Without this the interpreter collects all of TensorFlow's objects once more, which takes half a second.
     gc.freeze()
     sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; every error becomes one message."""
+    """Run one command line and return its exit code; every error becomes one message on stderr."""
     try:
         code = cli.main(list(arguments), prog_name="maskcli", standalone_mode=False, obj=tuple(arguments))
         return int(code) if isinstance(code, int) else ExitCode.OK
@@ -85,13 +85,14 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except SystemExit:  # What click makes of a closed pipe while it prints a help text.
+    except SystemExit:  # click raises it for a pipe that closes during a help text.
         return ExitCode.OK
     except MaskcliError as error:
         return _fail(str(error), error.exit_code, arguments)
     except Exception as error:
-        said = f"internal error: {type(error).__name__}: {error}\nThis is a bug in maskcli; --traceback shows where."
-        return _fail(said, ExitCode.INTERNAL, arguments)
+        message = f"internal error: {type(error).__name__}: {error}"
+        hint = "This is a bug in maskcli; --traceback shows where."
+        return _fail(f"{message}\n{hint}", ExitCode.INTERNAL, arguments)
 
 
 def _fail(message: str, code: ExitCode, arguments: Sequence[str]) -> int:

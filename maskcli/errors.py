@@ -1,4 +1,4 @@
-"""What can go wrong, and the exit code that says so."""
+"""The errors of maskcli, and the exit codes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 import textwrap
 from typing import Any
 
+LONGEST_ERROR = 10_000
+"""Characters of an error message that are searched; a file can make it long, and the search would take hours."""
+
 
 class ExitCode(enum.IntEnum):
-    """What the process returns; scripts rely on these numbers."""
+    """The exit codes of the process; scripts rely on these numbers."""
 
     OK = 0
     DIFFERENT = 1
@@ -22,10 +25,10 @@ class ExitCode(enum.IntEnum):
 
 
 class MaskcliError(Exception):
-    """An error that a user can act on: where it is, what was expected, what was received, what to do.
+    """An error that a user can act on: position, expected and received value, and a fix.
 
-    ``row`` and ``value`` count from 0 and name the sequence and the value at fault when the place in the
-    file is not known where the error is found; ``at`` fills it in at the border.
+    ``row`` and ``value`` are 0-based indices of the sequence and the value at fault. They serve where the position in
+    the file is not known; ``at`` adds the position later.
     """
 
     exit_code = ExitCode.INTERNAL
@@ -40,7 +43,7 @@ class MaskcliError(Exception):
         row: int | None = None,
         value: int | None = None,
     ) -> None:
-        """Keep the parts; ``str()`` makes the message of them."""
+        """Store the parts of the message."""
         super().__init__(expected, received, fix)
         self.expected = expected
         self.received = received
@@ -50,25 +53,25 @@ class MaskcliError(Exception):
         self.value = value
 
     def at(self, where: str) -> MaskcliError:
-        """Return this error with its place named; a place that is already named stays."""
+        """Set the position, unless it is already set, and return this error."""
         if not self.where:
             self.where = where
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Let an error travel from one process to another."""
-        return _rebuilt, (type(self), vars(self).copy())
+        """Pickle the keyword arguments, which ``Exception`` does not keep."""
+        return _rebuild, (type(self), vars(self).copy())
 
     def __str__(self) -> str:
         """Return the one message: ``where: expected ...; received .... Fix.``."""
         place = self.where or (f"row {self.row + 1}" if self.row is not None else "")
         if self.value is not None:
             place = f"{place}, value {self.value + 1}".removeprefix(", ")
-        said = f"expected {self.expected}; received {self.received}.\n{self.fix}"
-        return f"{place}: {said}" if place else said
+        message = f"expected {self.expected}; received {self.received}.\n{self.fix}"
+        return f"{place}: {message}" if place else message
 
 
-def _rebuilt(kind: type[MaskcliError], parts: dict[str, Any]) -> MaskcliError:
+def _rebuild(kind: type[MaskcliError], parts: dict[str, Any]) -> MaskcliError:
     error = kind(expected=parts["expected"], received=parts["received"], fix=parts["fix"])
     vars(error).update(parts)
     return error
@@ -92,19 +95,19 @@ class ModelError(MaskcliError, RuntimeError):
     exit_code = ExitCode.MODEL
 
 
-class RaisedInCall(Exception):  # noqa: N818 - it says where another error was raised
-    """What a model raised, with the path of the call that raised it."""
+class RaisedInCall(Exception):  # noqa: N818 - it adds the position to another error
+    """An error that a model raised, with the path of the call."""
 
     def __init__(self, call: str, error: BaseException) -> None:
-        """Keep both."""
+        """Store the path of the call and its error."""
         super().__init__(str(error))
         self.call = call
         self.error = error
 
 
 def summarize_error(error: BaseException) -> str:
-    """Return what an error of others says, on one line: without the colours, frame and arguments that Keras adds."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split("Arguments received by")[0]
+    """Return the message of a foreign error on one line, without the colours and arguments that Keras adds."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)[:LONGEST_ERROR]).split("Arguments received by")[0]
     text = re.sub(r"\{\{.*?\}\}", "", text)  # The device TensorFlow ran on.
     text = re.sub(r"^Exception encountered when calling \S+\s+", "", text.strip())
     return textwrap.shorten(text, 400) or "no message"

@@ -49,6 +49,7 @@ ONLY_IN = {
     "keras": KERAS_ROOMS,
     "tensorflow": KERAS_ROOMS,
     "igraph": ("render",),
+    "msgspec": ("render",),
     "vl_convert": ("render",),
 }
 

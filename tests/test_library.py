@@ -27,13 +27,13 @@ def test_records_are_frozen() -> None:
         maskcli.pad([[1]]).tokens = np.zeros((1, 1))  # type: ignore[misc]
 
 
-def test_dir_lists_the_verbs() -> None:
+def test_dir_lists_the_functions() -> None:
     assert {"pad", "inspect", "loss", "RaggedSequences", "PaddedBatch"} <= set(dir(maskcli))
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
         _ = maskcli.nosuch
 
 
-def test_inspect_and_loss_return_evidence() -> None:
+def test_inspect_and_loss_return_records() -> None:
     inspection = maskcli.inspect(QUESTION, input_dim=5000, embedding_dim=16)
     assert inspection.mask is not None
     assert inspection.mask.sum(axis=1).tolist() == [6, 5, 3]

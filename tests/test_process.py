@@ -39,7 +39,7 @@ def test_version_and_help(run: Callable[..., Output]) -> None:
         assert run(command, "--help").exit_status == 0
 
 
-def test_the_list_of_commands_imports_none_of_them() -> None:
+def test_help_imports_no_command() -> None:
     look = (
         "import sys; from maskcli.cli import run; run(['--help']); "
         "assert not {'numpy', 'rich', 'maskcli.records.sequences'} & {*sys.modules}, sys.modules"
@@ -62,13 +62,13 @@ def test_every_option_is_documented() -> None:
 
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("arguments", [["inspect"], ["loss", "--format", "json"]])
-def test_tensorflow_is_not_heard_even_when_it_is_told_to_talk(run: Callable[..., Output], arguments: list[str]) -> None:
+def test_tensorflow_prints_nothing(run: Callable[..., Output], arguments: list[str]) -> None:
     output = run(*arguments, TF_CPP_MIN_LOG_LEVEL="0")
     assert (output.exit_status, output.stderr) == (0, "")
     assert "masked" in output or "mask" in output
 
 
-def test_the_pipe_of_the_issue(tmp_path: Path) -> None:
+def test_pad_pipes_into_inspect(tmp_path: Path) -> None:
     program = f"'{PYTHON}' -m maskcli"
     line = f"{program} pad '{SAMPLE}' --format json | {program} inspect - --format json | '{PYTHON}' -m json.tool"
     done = subprocess.run(
@@ -91,7 +91,7 @@ def test_the_pipe_of_the_issue(tmp_path: Path) -> None:
         ("inspect --json-schema", "true"),
     ],
 )
-def test_a_closed_pipe_ends_quietly(tmp_path: Path, arguments: str, reader: str, unbuffered: str) -> None:
+def test_closed_pipe_ends_quietly(tmp_path: Path, arguments: str, reader: str, unbuffered: str) -> None:
     (tmp_path / "big.txt").write_text("1 2 3 4 5 6 7 8 9\n" * 20_000)
     line = f"'{PYTHON}' -m maskcli {arguments} | {reader}"
     environment = clean_environment(PYTHONUNBUFFERED=unbuffered)
@@ -110,7 +110,7 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path, arguments: str, reader: str,
         ("pad - <&-", "<stdin>: expected a file of sequences; received a closed stream"),
     ],
 )
-def test_streams_that_cannot_be_used(tmp_path: Path, redirected: str, message: str) -> None:
+def test_unusable_streams_exit_3(tmp_path: Path, redirected: str, message: str) -> None:
     line = f"'{PYTHON}' -m maskcli {redirected}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment())
     assert done.returncode == 3
@@ -118,14 +118,14 @@ def test_streams_that_cannot_be_used(tmp_path: Path, redirected: str, message: s
     assert len(done.stderr.splitlines()) == 2
 
 
-def test_documents_are_utf_8_whatever_the_locale(run: Callable[..., Output], tmp_path: Path) -> None:
+def test_documents_are_utf_8_in_any_locale(run: Callable[..., Output], tmp_path: Path) -> None:
     (tmp_path / "größe.txt").write_text("1 2 3 4 5 6\n1 2 3 4 5\n1 2 3\n")
     document = run("loss", "--targets", "größe.txt", "--format", "json", PYTHONIOENCODING="ascii").json
     assert document["targets"] == "größe.txt, one number a timestep"
     assert run("models", "--format", "json", PYTHONIOENCODING="ascii") == run("models", "--format", "json")
 
 
-def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path) -> None:
+def test_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/\xff.txt"
     command = [PYTHON.encode(), b"-m", b"maskcli", b"pad", name]
     missing = subprocess.run(command, capture_output=True, env=clean_environment())
@@ -138,7 +138,7 @@ def test_names_that_are_no_text_are_shown_all_the_same(tmp_path: Path) -> None:
     ("command", "message"),
     [("inspect", "Loading TensorFlow and running the model"), ("loss", r"Running the model.*6/6 rows")],
 )
-def test_a_terminal_sees_that_something_is_happening(tmp_path: Path, command: str, message: str) -> None:
+def test_terminal_shows_progress(tmp_path: Path, command: str, message: str) -> None:
     master, slave = pty.openpty()
     with subprocess.Popen(
         [PYTHON, "-m", "maskcli", command, "--format", "json"],
@@ -148,16 +148,16 @@ def test_a_terminal_sees_that_something_is_happening(tmp_path: Path, command: st
         env=clean_environment(TERM="xterm"),
     ) as process:
         os.close(slave)
-        shown, result = _read_both(master, process)
+        terminal, result = _read_both(master, process)
     assert process.returncode == 0
-    assert re.search(message, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    assert re.search(message, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal))
     assert result.startswith(f'{{"schema": "maskcli/{command}/1"')
-    assert "oneDNN" not in shown
+    assert "oneDNN" not in terminal
 
 
 def _read_both(master: int, process: subprocess.Popen[bytes]) -> tuple[str, str]:
     assert process.stdout is not None
-    shown, result = b"", b""
+    terminal, result = b"", b""
     streams = [master, process.stdout.fileno()]
     while streams:
         for stream in select.select(streams, [], [])[0]:
@@ -168,14 +168,14 @@ def _read_both(master: int, process: subprocess.Popen[bytes]) -> tuple[str, str]
             if not data:
                 streams.remove(stream)
             elif stream == master:
-                shown += data
+                terminal += data
             else:
                 result += data
     process.wait()
-    return shown.decode(), result.decode()
+    return terminal.decode(), result.decode()
 
 
-def test_interrupted_is_130_and_says_nothing(tmp_path: Path) -> None:
+def test_interrupt_exits_130_silently(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [PYTHON, "-m", "maskcli", "pad", "-"],
         stdin=subprocess.PIPE,
@@ -183,7 +183,7 @@ def test_interrupted_is_130_and_says_nothing(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=clean_environment(),
-        # Whoever runs the tests in the background lets them ignore this signal, and all that they start.
+        # A shell lets its background processes ignore this signal, and the tests may be one of them.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
@@ -193,24 +193,24 @@ def test_interrupted_is_130_and_says_nothing(tmp_path: Path) -> None:
     assert (process.returncode, out, err.strip()) == (130, b"", b"")
 
 
-def test_closed_streams_are_no_reason_to_fall(tmp_path: Path) -> None:
+def test_closed_stderr_is_ignored(tmp_path: Path) -> None:
     line = f"'{PYTHON}' -m maskcli inspect --quiet 2>&-"
     done = subprocess.run(["bash", "-c", line], capture_output=True, cwd=tmp_path, env=clean_environment())
     assert (done.returncode, done.stdout) == (0, b"")
 
 
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     (tmp_path / "big.txt").write_text("1 2 3 4 5 6 7 8 9\n" * 5_000)
     (tmp_path / "out.npy").write_text("old")
     line = f"ulimit -f 1; '{PYTHON}' -m maskcli pad big.txt --output out.npy"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=tmp_path, env=clean_environment())
     assert (done.returncode, done.stdout) == (3, "")
-    assert "out.npy: expected a place to write to; received File too large" in done.stderr
+    assert "out.npy: expected a path that can be written to; received File too large" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["big.txt", "out.npy"]
     assert (tmp_path / "out.npy").read_text() == "old"
 
 
-def test_a_traceback_is_shown_when_asked_for(run: Callable[..., Output]) -> None:
+def test_traceback_option_shows_the_traceback(run: Callable[..., Output]) -> None:
     plain, traced = run("pad", "nofile"), run("pad", "nofile", "--traceback")
     assert plain.exit_status == traced.exit_status == 3
     assert "Traceback" not in plain.stderr
@@ -226,18 +226,18 @@ def test_a_traceback_is_shown_when_asked_for(run: Callable[..., Output]) -> None
         pytest.param(10**12, marks=pytest.mark.slow(share=0)),
     ],
 )
-def test_a_model_that_keras_cannot_build_exits_4(run: Callable[..., Output], units: int) -> None:
+def test_model_that_keras_cannot_build_exits_4(run: Callable[..., Output], units: int) -> None:
     output = run("inspect", "--units", units)
     assert (output.exit_status, output) == (4, "")
-    said = "Error: --model embedding-lstm: expected a model that Keras builds and runs; received"
-    assert output.stderr.startswith(said)
+    message = "Error: --model embedding-lstm: expected a model that Keras builds and runs; received"
+    assert output.stderr.startswith(message)
     assert len(output.stderr.splitlines()) == 2
     traced = run("inspect", "--units", units, "--traceback").stderr
     assert re.search(r'File ".*keras.*", line \d+', traced)
-    assert said in traced
+    assert message in traced
 
 
-def test_a_bug_is_called_one(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_internal_error_is_called_a_bug(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("maskcli.commands.pad.pad_ragged", lambda *_: 1 / 0)
     output = call("pad")
     assert (output.exit_status, output) == (70, "")
@@ -253,14 +253,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("*.whl"))
 
 
-def test_names_in_a_message_reach_no_terminal_as_commands(call: Callable[..., Output]) -> None:
+def test_messages_escape_control_characters(call: Callable[..., Output]) -> None:
     output = call("pad", "no\x1b[2Jfile.txt")
     assert output.exit_status == 3
     assert "\x1b" not in output.stderr
     assert output.stderr.count("\n") == 2
 
 
-def test_the_wheel_carries_what_it_needs(wheel: Path) -> None:
+def test_wheel_contains_its_data(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "py.typed",
@@ -272,7 +272,7 @@ def test_the_wheel_carries_what_it_needs(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
 
 
-def test_the_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+def test_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     environment = clean_environment(PYTHONPATH=str(tmp_path / "site"))
     show = "import maskcli; print(maskcli.__file__)"

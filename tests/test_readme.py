@@ -30,6 +30,8 @@ def test_alike_detects_differences() -> None:
     assert not alike("loss 9.125764", "loss 9.125964")
     assert not alike("■■□", "■□□")
     assert not alike("1 token", "2 tokens")
+    assert alike("1 error; 26 rules checked", "1 error; 27 rules checked")
+    assert not alike("1 error; 26 rules checked", "2 errors; 26 rules checked")
 
 
 def test_set_up_is_two_commands_and_ci_runs_the_second() -> None:

@@ -47,7 +47,7 @@ def test_2_a_masked_lstm_repeats_itself_and_a_real_zero_is_masked_too(call: Call
 def test_3_neither_the_padding_vector_nor_a_dense_output_at_padding_is_zero(call: Callable[..., Output]) -> None:
     document = call("inspect", "--model", "embedding-dense", "--format", "json").json
     assert all(number != 0 for number in document["embedding"]["padding_vector"])
-    assert any("is not zero. mask_zero=True makes a mask" in remark["text"] for remark in document["remarks"])
+    assert any("is not zero. mask_zero=True only creates a mask" in remark["text"] for remark in document["remarks"])
     masked = ~np.array(document["mask"])
     assert (np.array(document["outputs"]["values"])[masked] != 0).all()
     assert not np.array(document["outputs"]["repeats_previous"]).any()

@@ -58,7 +58,7 @@ def test_what_keras_does_not_say_is_said() -> None:
     assert found.evidence["keras_warned"] is False
     assert found.evidence["masked_timesteps"] == 1
     assert (found.evidence["lost_after"] or "").startswith("masking")
-    assert "loses the mask, which masking" in found.message
+    assert "drops the mask from masking" in found.message
 
 
 def test_a_compiled_model_is_left_as_it_was() -> None:

@@ -1,4 +1,4 @@
-"""Traps that Keras really has, as small models: each with its data and what is wrong with it."""
+"""Traps of Keras, as small models: each with its data and its fault."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ TRAPS: tuple[Callable[[], Trap], ...] = (
 
 
 def built(make: Callable[[], Trap]) -> Trap:
-    """Build a trap with seeded weights; what Keras warns of meanwhile is its own affair."""
+    """Build a trap with seeded weights, without Keras's warnings."""
     keras.utils.set_random_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -1,7 +1,7 @@
 """Small models with the truth about them: right ones, in which padding changes nothing, and wrong ones with a culprit.
 
 A builder takes the side at which padding is and the length of its inputs (None for any), and returns the model with its
-data. The truth is told by construction, and ``test_zoo`` measures it again without maskcli.
+data. The truth follows from the construction, and ``test_zoo`` measures it again without maskcli.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ class Kind:
 
     Attributes:
         name: of the builder.
-        build: takes side and length; may return a model alone, which then gets ``ROWS``.
+        build: takes side and length; may return only a model, which then gets ``ROWS``.
         sides: where padding may be.
         lengths: of the inputs.
         culprits: class names of the calls at fault, each of which a finding must name; nothing for right models.
         any_of: class names of which a finding must name one.
-        also: class names that findings may name besides.
+        also: class names that findings may name, too.
         at: ends of the paths that the culprits have.
         codes: any of these must be among the findings; empty for any.
     """
@@ -75,8 +75,8 @@ class Kind:
         """Build it."""
         keras.utils.set_random_seed(1)
         with warnings.catch_warnings(action="ignore"):
-            made = self.build(side, length)
-        return made if isinstance(made, Animal) else Animal(made, ROWS)
+            result = self.build(side, length)
+        return result if isinstance(result, Animal) else Animal(result, ROWS)
 
 
 RIGHT: dict[str, Kind] = {}
@@ -113,15 +113,15 @@ def wrong(
 
 def variants(kinds: dict[str, Kind], every: bool = False) -> list[tuple[str, Side, Length]]:
     """Return names with side and length: one pair of each kind in turn, both sides of some, or ``every`` pair."""
-    found = []
+    cases = []
     for turn, kind in enumerate(kinds.values()):
         pairs = [(side, length) for side in kind.sides for length in kind.lengths]
         if not every and kind.name in COUSINS:
             continue
         if not every:
             pairs = pairs[:: len(kind.lengths)] if kind.name in ON_BOTH_SIDES else [pairs[turn % len(pairs)]]
-        found += [(kind.name, side, length) for side, length in pairs]
-    return found
+        cases += [(kind.name, side, length) for side, length in pairs]
+    return cases
 
 
 ON_BOTH_SIDES = frozenset(
@@ -162,7 +162,7 @@ def embedding(width: int = 4, **options: Any) -> Any:
 
 
 def on_embedding(*behind: Any) -> Callable[[Side, Length], Any]:
-    """Return a builder of Sequential layers behind an Embedding with a mask."""
+    """Return a builder of Sequential layers after an Embedding with a mask."""
 
     def build(_side: Side, length: Length) -> Any:
         return keras.Sequential([ids(length), embedding(), *[make() for make in behind]])
@@ -186,7 +186,7 @@ def zoo_layer(cls: Any) -> Any:
     return keras.saving.register_keras_serializable("zoo")(cls)
 
 
-# Layers of one's own.
+# Custom layers.
 
 
 @zoo_layer
@@ -293,9 +293,9 @@ class AttentionPool(layers.Layer):
 
 @zoo_layer
 class PlainMean(layers.Layer):
-    """The mean over all timesteps, whatever the mask says."""
+    """The mean over all timesteps, which ignores the mask."""
 
-    def call(self, x: Any, mask: Any = None) -> Any:  # noqa: ARG002 - that is what is wrong with it
+    def call(self, x: Any, mask: Any = None) -> Any:  # noqa: ARG002 - this is the fault
         return ops.mean(x, axis=1)
 
 
@@ -313,7 +313,7 @@ class PassingMix(layers.Layer):
 
 @zoo_layer
 class PassingPool(layers.Layer):
-    """Pools rightly and passes on the mask of what it pooled."""
+    """Pools correctly and passes on the mask of its inputs."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -419,7 +419,7 @@ enter_right("identity", layers.Identity, lambda: layers.LSTM(3))
 
 @zoo_layer
 class LastState(layers.Layer):
-    """Takes the last timestep: behind a masked RNN that repeats its last output, that is right."""
+    """Takes the last timestep, which is right after a masked RNN that repeats its last output."""
 
     def call(self, x: Any, mask: Any = None) -> Any:  # noqa: ARG002 - so that Keras does not warn
         return x[:, -1]
@@ -452,14 +452,14 @@ def hierarchical(side: Side, length: Length) -> Any:
     sentences = layers.TimeDistributed(encoder)(documents)
     kept = ops.any(ops.not_equal(documents, 0), axis=-1)
     model = keras.Model(documents, layers.LSTM(3)(sentences, mask=kept))
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     data = np.zeros((3, T, 5), "int32")
     for row, count in enumerate((2, 6, 4)):
         for at in range(count):
-            n = int(chance.integers(1, 6))
+            n = int(rng.integers(1, 6))
             place = at if side == "post" else T - count + at
             span = slice(0, n) if side == "post" else slice(5 - n, 5)
-            data[row, place, span] = chance.integers(1, IDS, n)
+            data[row, place, span] = rng.integers(1, IDS, n)
     return Animal(model, {"documents": data})
 
 
@@ -472,7 +472,7 @@ def self_attention(_side: Side, length: Length) -> Any:
 
 @right()
 def residual_by_hand(_side: Side, length: Length) -> Any:
-    """The mask that MultiHeadAttention takes off is handed on behind the residual."""
+    """The mask that MultiHeadAttention removes is passed on after the residual."""
     tokens = ids(length)
     source = embedding()
     x = source(tokens)
@@ -550,10 +550,10 @@ def seq2seq(side: Side, length: Length) -> Any:
 @right()
 def two_towers(side: Side, length: Length) -> Any:
     """One encoder, called twice."""
-    left, other = ids(length, "left"), ids(length, "right")
+    left, right_ids = ids(length, "left"), ids(length, "right")
     words, encoder = embedding(), layers.LSTM(3)
-    scored = layers.Dot(1)([encoder(words(left)), encoder(words(other))])
-    model = keras.Model([left, other], scored)
+    scored = layers.Dot(1)([encoder(words(left)), encoder(words(right_ids))])
+    model = keras.Model([left, right_ids], scored)
     return Animal(model, {"left": padded(ROWS, side), "right": padded(OTHER_ROWS, side)})
 
 
@@ -587,7 +587,7 @@ def convolution_done_right(_side: Side, length: Length) -> Any:
 
 @right(sides=POST)
 def causal_convolution(_side: Side, length: Length) -> Any:
-    """Padding behind cannot leak forward."""
+    """Post-padding cannot leak to earlier timesteps."""
     tokens = ids(length)
     source = embedding()
     x = layers.Conv1D(4, 2, padding="causal", dilation_rate=2)(source(tokens))
@@ -647,23 +647,23 @@ def bert(side: Side, length: Length) -> Any:
 @right()
 def masking_features(side: Side, length: Length) -> Any:
     values, _ = features(side=side)
-    given = keras.Input((length, 3), name="features")
-    return Animal(keras.Model(given, layers.LSTM(3)(layers.Masking(0.0)(given))), {"features": values})
+    inputs = keras.Input((length, 3), name="features")
+    return Animal(keras.Model(inputs, layers.LSTM(3)(layers.Masking(0.0)(inputs))), {"features": values})
 
 
 @right()
 def masking_other_value(side: Side, length: Length) -> Any:
     values, valid = features(side=side, fill=-1.0)
-    given = keras.Input((length, 3), name="features")
-    model = keras.Model(given, layers.GRU(3)(layers.Masking(-1.0)(given)))
+    inputs = keras.Input((length, 3), name="features")
+    model = keras.Model(inputs, layers.GRU(3)(layers.Masking(-1.0)(inputs)))
     return Animal(model, {"features": values, "features.mask": valid})
 
 
 @right()
 def features_and_mask(side: Side, length: Length) -> Any:
     values, valid = features(side=side)
-    given, mask = keras.Input((length, 3), name="features"), keras.Input((length,), dtype="bool", name="mask")
-    model = keras.Model([given, mask], layers.GlobalAveragePooling1D()(layers.Dense(2)(given), mask=mask))
+    inputs, mask = keras.Input((length, 3), name="features"), keras.Input((length,), dtype="bool", name="mask")
+    model = keras.Model([inputs, mask], layers.GlobalAveragePooling1D()(layers.Dense(2)(inputs), mask=mask))
     return Animal(model, {"features": values, "features.mask": valid, "mask": valid})
 
 
@@ -677,9 +677,9 @@ def tokens_and_static(side: Side, length: Length) -> Any:
 
 @right()
 def dict_inputs(side: Side, length: Length) -> Any:
-    given = {"b": ids(length, "b"), "a": ids(length, "a")}
-    x = layers.Concatenate()([layers.LSTM(3)(embedding()(given["a"])), layers.GRU(2)(embedding()(given["b"]))])
-    return Animal(keras.Model(given, layers.Dense(2)(x)), {"a": padded(ROWS, side), "b": padded(OTHER_ROWS, side)})
+    inputs = {"b": ids(length, "b"), "a": ids(length, "a")}
+    x = layers.Concatenate()([layers.LSTM(3)(embedding()(inputs["a"])), layers.GRU(2)(embedding()(inputs["b"]))])
+    return Animal(keras.Model(inputs, layers.Dense(2)(x)), {"a": padded(ROWS, side), "b": padded(OTHER_ROWS, side)})
 
 
 @right()
@@ -715,7 +715,7 @@ def shared_block(_side: Side, length: Length) -> Any:
 
 @zoo_layer
 class Subclassed(keras.Model):
-    """A tagger or classifier of one's own; ``way`` says how it pools."""
+    """A custom tagger or classifier; ``way`` selects how it pools."""
 
     def __init__(self, way: str = "lstm", **options: Any) -> None:
         super().__init__(**options)
@@ -821,8 +821,8 @@ class ManyInputs(keras.Model):
         self.words, self.encoder = layers.Embedding(IDS, 4, mask_zero=True), layers.LSTM(3, return_sequences=True)
         self.head = layers.Dense(2)
 
-    def call(self, given: Any) -> Any:
-        x = self.encoder(self.words(given["tokens"]))
+    def call(self, inputs: Any) -> Any:
+        x = self.encoder(self.words(inputs["tokens"]))
         return {"tags": x, "more": [self.head(x), {"last": x[:, -1]}]}
 
 
@@ -1142,7 +1142,7 @@ class AddedResidual(keras.Model):
 
 @wrong("MultiHeadAttention", also=("Add",))
 def residual_run_time(_side: Side, length: Length) -> Any:
-    """The same in code: the mask is off when the second block wants it."""
+    """The same in code: the mask is gone when the second block needs it."""
     del length
     model = ResidualModel()
     model(padded(ROWS, "post"))
@@ -1156,11 +1156,11 @@ class ResidualModel(keras.Model):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.words = layers.Embedding(IDS, 4, mask_zero=True)
-        self.one, self.two = layers.MultiHeadAttention(2, 2), layers.MultiHeadAttention(2, 2)
+        self.first, self.second = layers.MultiHeadAttention(2, 2), layers.MultiHeadAttention(2, 2)
 
     def call(self, tokens: Any) -> Any:
         x = self.words(tokens)
-        return self.one(x, x), self.two(x, x)
+        return self.first(x, x), self.second(x, x)
 
 
 @wrong("Add")
@@ -1228,9 +1228,9 @@ def second_output(_side: Side, length: Length) -> Any:
 
 @wrong("GlobalMaxPooling1D", sides=BOTH)
 def one_of_two_inputs(side: Side, length: Length) -> Any:
-    left, other = ids(length, "left"), ids(length, "right")
-    x = layers.Concatenate()([layers.LSTM(3)(embedding()(left)), layers.GlobalMaxPooling1D()(embedding()(other))])
-    model = keras.Model([left, other], layers.Dense(2)(x))
+    left, right_ids = ids(length, "left"), ids(length, "right")
+    x = layers.Concatenate()([layers.LSTM(3)(embedding()(left)), layers.GlobalMaxPooling1D()(embedding()(right_ids))])
+    model = keras.Model([left, right_ids], layers.Dense(2)(x))
     return Animal(model, {"left": padded(ROWS, side), "right": padded(OTHER_ROWS, side)})
 
 
@@ -1251,8 +1251,8 @@ def masking_after_embedding(_side: Side, length: Length) -> Any:
 @wrong("Masking", codes=("MSK112",), also=("LSTM",))
 def masking_never(side: Side, length: Length) -> Any:
     values, valid = features(side=side, fill=-1.0)
-    given = keras.Input((length, 3), name="features")
-    model = keras.Model(given, layers.LSTM(3)(layers.Masking(0.0)(given)))
+    inputs = keras.Input((length, 3), name="features")
+    model = keras.Model(inputs, layers.LSTM(3)(layers.Masking(0.0)(inputs)))
     return Animal(model, {"features": values, "features.mask": valid})
 
 
@@ -1260,8 +1260,8 @@ def masking_never(side: Side, length: Length) -> Any:
 def masking_data(side: Side, length: Length) -> Any:
     values, valid = features(side=side)
     values[2, 1] = 0.0
-    given = keras.Input((length, 3), name="features")
-    model = keras.Model(given, layers.LSTM(3)(layers.Masking(0.0)(given)))
+    inputs = keras.Input((length, 3), name="features")
+    model = keras.Model(inputs, layers.LSTM(3)(layers.Masking(0.0)(inputs)))
     return Animal(model, {"features": values, "features.mask": valid})
 
 
@@ -1308,7 +1308,7 @@ for _way, _culprits in (
     ("wrong_mean", ("Mean",)),
     ("wrong_last", ("StridedSlice",)),
     ("wrong_reverse", ("StridedSlice",)),
-    ("wrong_softmax", ("Sum",)),  # It drops the mask; the softmax behind it would have needed it.
+    ("wrong_softmax", ("Sum",)),  # It drops the mask that the softmax after it needs.
 ):
     WRONG[f"subclassed_{_way}"] = Kind(f"subclassed_{_way}", subclassed(_way), POST, (None,), _culprits)
 
@@ -1421,7 +1421,7 @@ def explicit_mask_unused(side: Side, length: Length) -> Any:
 
 @zoo_layer
 class PositionTable(layers.Layer):
-    """Returns the vectors of positions alone, as KerasNLP's PositionEmbedding does."""
+    """Returns only the vectors of positions, as KerasNLP's PositionEmbedding does."""
 
     def build(self, shape: Any) -> None:
         self.table = self.add_weight(shape=(40, shape[-1]), initializer="random_normal", name="table")
@@ -1516,9 +1516,9 @@ def square_einsum(side: Side, _length: Length) -> Any:
 
 @right(lengths=(None, 4))
 def square_compiled(side: Side, length: Length) -> Any:
-    made = square(layers.GlobalAveragePooling1D, lambda: layers.Dense(4))(side, length)
-    made.model.compile(loss="mse", metrics=["mae", keras.metrics.RootMeanSquaredError()])
-    return made
+    animal = square(layers.GlobalAveragePooling1D, lambda: layers.Dense(4))(side, length)
+    animal.model.compile(loss="mse", metrics=["mae", keras.metrics.RootMeanSquaredError()])
+    return animal
 
 
 @wrong("Lambda", codes=("MSK114",), lengths=(None, T))
@@ -1603,20 +1603,20 @@ def random_inference(_side: Side, length: Length) -> Any:
 
 @right()
 def masking_value_by_itself(side: Side, length: Length) -> Any:
-    """Padding is -1, which Masking knows; nobody else says so."""
+    """Padding is -1, which only Masking knows."""
     values, _ = features(side=side, fill=-1.0)
-    given = keras.Input((length, 3), name="features")
-    return Animal(keras.Model(given, layers.GRU(3)(layers.Masking(-1.0)(given))), {"features": values})
+    inputs = keras.Input((length, 3), name="features")
+    return Animal(keras.Model(inputs, layers.GRU(3)(layers.Masking(-1.0)(inputs))), {"features": values})
 
 
 @right()
 def pairwise(side: Side, length: Length) -> Any:
-    """Every token against every other, masked on both sides."""
-    left, other = ids(length, "left"), ids(length, "right")
+    """Every token against every right_ids, masked on both sides."""
+    left, right_ids = ids(length, "left"), ids(length, "right")
     words = layers.Embedding(IDS, 4)
-    both = layers.Dot(2)([words(left), words(other)])
-    kept = ops.expand_dims(ops.not_equal(left, 0), 2) & ops.expand_dims(ops.not_equal(other, 0), 1)
-    model = keras.Model([left, other], ops.max(ops.where(kept, both, -1e9), axis=(1, 2)))
+    both = layers.Dot(2)([words(left), words(right_ids)])
+    kept = ops.expand_dims(ops.not_equal(left, 0), 2) & ops.expand_dims(ops.not_equal(right_ids, 0), 1)
+    model = keras.Model([left, right_ids], ops.max(ops.where(kept, both, -1e9), axis=(1, 2)))
     return Animal(model, {"left": padded(ROWS, side), "right": padded(OTHER_ROWS, side)})
 
 
@@ -1630,7 +1630,7 @@ def sharp_attention(_side: Side, length: Length) -> Any:
 
 @right()
 def cancelling(_side: Side, length: Length) -> Any:
-    """Large numbers that cancel: their rounding is large beside the result."""
+    """Large numbers that cancel: their rounding is large compared with the result."""
     tokens = ids(length)
     x = layers.Dense(16, bias_initializer=keras.initializers.Constant(3e4))(embedding(16)(tokens))
     x = layers.LSTM(3)(layers.LayerNormalization()(x))
@@ -1651,7 +1651,7 @@ for _policy in ("mixed_float16", "mixed_bfloat16"):
 
 @right(sides=POST)
 def ignored_class(side: Side, length: Length) -> Any:
-    """The output has no mask, and the loss leaves out what is -1."""
+    """The output has no mask, and the loss ignores targets of -1."""
     tokens = ids(length)
     x = layers.LSTM(4, return_sequences=True)(embedding()(tokens)) * 1.0
     model = keras.Model(tokens, layers.Dense(3)(x))
@@ -1705,7 +1705,7 @@ class InvertedMax(layers.Layer):
 
 @zoo_layer
 class LateMask(layers.Layer):
-    """Multiplies by the mask behind the softmax, whose sum has padding in it."""
+    """Multiplies by the mask after the softmax, whose sum includes padding."""
 
     def call(self, x: Any, mask: Any = None) -> Any:
         weight = ops.softmax(ops.sum(x, axis=-1, keepdims=True), axis=1) * ops.cast(mask, x.dtype)[..., None]
@@ -1741,7 +1741,7 @@ class ShiftedMask(layers.Layer):
 
 @wrong("Conv1D", sides=("pre",), lengths=(None, T))
 def causal_pre(_side: Side, length: Length) -> Any:
-    """Padding in front runs into what follows."""
+    """Pre-padding affects later timesteps."""
     tokens = ids(length)
     source = embedding()
     x = layers.Conv1D(4, 2, padding="causal")(source(tokens))
@@ -1750,7 +1750,7 @@ def causal_pre(_side: Side, length: Length) -> Any:
 
 @wrong("Conv1D")
 def handed_on_too_late(_side: Side, length: Length) -> Any:
-    """The mask is handed on behind a convolution that has mixed padding in."""
+    """The mask is passed on after a convolution that has mixed padding in."""
     tokens = ids(length)
     source = embedding()
     x = HandOn()([layers.Conv1D(4, 3, padding="same")(source(tokens)), source.compute_mask(tokens)])
@@ -1760,19 +1760,19 @@ def handed_on_too_late(_side: Side, length: Length) -> Any:
 @wrong("Input", codes=("MSK112",))
 def mask_of_ones(side: Side, length: Length) -> Any:
     """The mask that comes with the data calls everything valid."""
-    made = explicit_bool(side, length)
-    return Animal(made.model, {"tokens": padded(ROWS, side), "mask": np.ones((4, T), bool)})
+    animal = explicit_bool(side, length)
+    return Animal(animal.model, {"tokens": padded(ROWS, side), "mask": np.ones((4, T), bool)})
 
 
 @wrong("GlobalAveragePooling1D", codes=("MSK104",))
 def hierarchical_sentences(side: Side, length: Length) -> Any:
     """Sentences have no mask: empty ones count."""
-    made = hierarchical(side, length)
+    animal = hierarchical(side, length)
     words = keras.Input((5,), dtype="int32")
     encoder = keras.Model(words, layers.LSTM(4)(embedding()(words)))
     documents = keras.Input((length, 5), dtype="int32", name="documents")
     model = keras.Model(documents, layers.GlobalAveragePooling1D()(layers.TimeDistributed(encoder)(documents)))
-    return Animal(model, made.data)
+    return Animal(model, animal.data)
 
 
 @wrong("Mean", lengths=(None,))
@@ -1816,7 +1816,7 @@ class EinsumPoolWrong(EinsumPool):
 
 @wrong("MaxPooling1D", "Add")
 def two_faults_in_line(side: Side, length: Length) -> Any:
-    """One fault is in a branch of its own, and one behind it."""
+    """One fault is in a branch, and one after it."""
     del side
     tokens, x = ids(length), None
     x = embedding()(tokens)
@@ -1918,8 +1918,8 @@ class WholeModel(keras.Model):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        given = keras.Input((None,), dtype="int32")
-        self.encoder = keras.Model(given, layers.LSTM(4, return_sequences=True)(embedding()(given)))
+        inputs = keras.Input((None,), dtype="int32")
+        self.encoder = keras.Model(inputs, layers.LSTM(4, return_sequences=True)(embedding()(inputs)))
         self.head = keras.Sequential([layers.Dense(3), layers.GlobalAveragePooling1D(), layers.Dense(2)])
 
     def call(self, tokens: Any) -> Any:
@@ -2040,30 +2040,31 @@ def last_under_pre(_side: Side, length: Length) -> Any:
 
 @right()
 def joined_sequences(side: Side, length: Length) -> Any:
-    """Two sequences one behind the other, with their masks."""
-    left, other = ids(length, "left"), ids(length, "right")
+    """Two sequences, one after the right_ids, with their masks."""
+    left, right_ids = ids(length, "left"), ids(length, "right")
     words = embedding()
-    x = layers.Concatenate(axis=1)([words(left), words(other)])
+    x = layers.Concatenate(axis=1)([words(left), words(right_ids)])
     return Animal(
-        keras.Model([left, other], layers.LSTM(3)(x)), {"left": padded(ROWS, side), "right": padded(OTHER_ROWS, side)}
+        keras.Model([left, right_ids], layers.LSTM(3)(x)),
+        {"left": padded(ROWS, side), "right": padded(OTHER_ROWS, side)},
     )
 
 
 @right()
 def empty_rows_and_lstm(side: Side, length: Length) -> Any:
     """A row without a token: nothing is wrong with an LSTM, and the data rule is left out."""
-    made = on_embedding(lambda: layers.LSTM(3))(side, length)
-    return Animal(made, [[1, 2, 3], [], [4, 5, 6, 7, 8, 9]], {"padding": side, "ignore": ["MSK002"]})
+    model = on_embedding(lambda: layers.LSTM(3))(side, length)
+    return Animal(model, [[1, 2, 3], [], [4, 5, 6, 7, 8, 9]], {"padding": side, "ignore": ["MSK002"]})
 
 
 @right()
 def wide_batch_features(side: Side, length: Length) -> Any:
     """Features of one number a timestep."""
     values, valid = features(side=side, width=1)
-    given = keras.Input((length, 1), name="features")
-    x = layers.TimeDistributed(layers.Dense(3))(layers.Masking(0.0)(given))
+    inputs = keras.Input((length, 1), name="features")
+    x = layers.TimeDistributed(layers.Dense(3))(layers.Masking(0.0)(inputs))
     return Animal(
-        keras.Model(given, layers.Bidirectional(layers.LSTM(2))(x)), {"features": values, "features.mask": valid}
+        keras.Model(inputs, layers.Bidirectional(layers.LSTM(2))(x)), {"features": values, "features.mask": valid}
     )
 
 
@@ -2079,7 +2080,7 @@ def mean_in_graph(_side: Side, length: Length) -> Any:
 
 @right()
 def segments(side: Side, length: Length) -> Any:
-    """Segments of which the first is 0, and no positions: under either side they say nothing of padding."""
+    """Segments of which the first is 0, without positions: with padding on either side they do not mark it."""
     tokens, kinds = ids(length), ids(length, "token_type_ids")
     x = ops.add(layers.Embedding(IDS, 4)(tokens), layers.Embedding(2, 4)(kinds))
     model = keras.Model([tokens, kinds], layers.LSTM(3)(HandOn()([x, ops.not_equal(tokens, 0)])))
@@ -2113,7 +2114,7 @@ def answer_leaks(side: Side, length: Length) -> Any:
 
 @wrong("LSTM", codes=("MSK104",), sides=BOTH)
 def positions_without_mask(_side: Side, length: Length) -> Any:
-    """Position embeddings, and a true leak besides: the one must not excuse the other."""
+    """Position embeddings and a true leak: the positions must not excuse the leak."""
     tokens = ids(length)
     places = ops.cumsum(ops.ones_like(tokens), axis=1) - 1
     x = layers.Embedding(IDS, 4)(tokens) + layers.Embedding(40, 4)(places)
@@ -2129,7 +2130,7 @@ def positions_and_amount(_side: Side, length: Length) -> Any:
 
 @wrong("Flatten", lengths=(T,), sides=BOTH)
 def padding_at_a_fixed_place(_side: Side, length: Length) -> Any:
-    """A fixed length, which no copy can leave: the content of padding tells."""
+    """A fixed length, also in any copy: the content of padding shows the leak."""
     return keras.Sequential(
         [ids(length), layers.Embedding(IDS, 4, mask_zero=True), layers.Dense(3), layers.Flatten(), layers.Dense(2)]
     )
@@ -2148,7 +2149,7 @@ def half_precision_leak(_side: Side, length: Length) -> Any:
 
 @wrong("LSTM", codes=("MSK104",), sides=BOTH)
 def faint_leak(_side: Side, length: Length) -> Any:
-    """A leak of a hundred thousandth beside results of one."""
+    """A leak of a hundred thousandth in results of about one."""
     tokens = ids(length)
     unmasked = layers.LSTM(3)(layers.Embedding(IDS, 4)(tokens)) * 1e-4
     masked = layers.GlobalAveragePooling1D()(embedding(3)(tokens))
@@ -2222,19 +2223,19 @@ def bfloat16_leak(_side: Side, length: Length) -> Any:
 
 @right()
 def cancelling_batches(_side: Side, length: Length) -> Any:
-    """Numbers of 100,000 that cancel in a normalisation: a row alone is rounded otherwise."""
+    """Numbers of 100,000 that cancel in a normalisation: a row by itself is rounded differently."""
     tokens = ids(length)
     x = layers.Dense(64, bias_initializer=keras.initializers.Constant(1e5))(embedding(64)(tokens))
     x = layers.LayerNormalization()(x)
-    chance = np.random.default_rng(0)
-    rows = [list(map(int, chance.integers(1, IDS, n))) for n in (50, 3, 20, 31)]
+    rng = np.random.default_rng(0)
+    rows = [list(map(int, rng.integers(1, IDS, n))) for n in (50, 3, 20, 31)]
     model = keras.Model(tokens, layers.GlobalAveragePooling1D()(x))
     return Animal(model, [row[:length] for row in rows])
 
 
 @wrong("DividedByAll", lengths=(None, T))
 def bfloat16_amount(_side: Side, length: Length) -> Any:
-    """The amount of padding alone moves the result, by as much as it is, in bfloat16."""
+    """Only the amount of padding changes the result, in bfloat16."""
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:

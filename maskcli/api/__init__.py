@@ -1,1 +1,1 @@
-"""The verbs of the library, one file each: from data to the record that the command of the same name shows."""
+"""The functions of the library, one file each: from data to the record that the command of that name shows."""

@@ -9,119 +9,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.api.evidence import collect_evidence
+from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
 from maskcli.api.settings import check_name
 from maskcli.api.targets import read_raw_targets
 from maskcli.errors import UsageError
-from maskcli.losses.compile_settings import read_compile_settings
+from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
 from maskcli.losses.registry import is_keras_loss
 from maskcli.models.load import saved_and_loaded
 from maskcli.models.runtime import read_versions, running
-from maskcli.records.check import FAIL_ON, CheckReport, Examination, FailOn
+from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
 from maskcli.records.inputs import ModelInput
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, Side
+from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, select_options
+from maskcli.records.requests import CheckRequest
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.rules.base import Rule
 from maskcli.rules.selection import is_failing, judge_all, select_rules
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state
 
 
-def check(
-    sequences: object,
-    *,
-    model: object = "embedding-lstm",
-    data_only: bool = False,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    fail_on: FailOn = "warning",
-    targets: object = None,
-    targets_field: str | None = None,
-    loss: str | None = None,
-    mask_source: str = "embedding",
-    input_dim: int | None = None,
-    custom_objects: Sequence[str] = (),
-    unsafe_load: bool = False,
-    maxlen: int | None = None,
-    padding: Side = "post",
-    truncating: Side = "post",
-    value: int = 0,
-    dtype: str = "int32",
-    trim: bool = True,
-) -> CheckReport:
-    """Judge a model with its data by rules, each of which decides by what was seen and measured.
-
-    Args:
-        sequences: as for ``inspect``.
-        model: as for ``inspect``.
-        data_only: judge the data alone; no TensorFlow is loaded.
-        select: rules to judge by: codes, beginnings of codes, or names; none selects all.
-        ignore: rules to leave out.
-        fail_on: the report has not ``passed`` with findings of this severity, ``error`` or ``warning``, or above.
-        targets: rows of targets, or the path of a file of them, for what rules say of the loss and the metrics.
-        targets_field: the field or array of the data that holds them.
-        loss: the name of a Keras loss, instead of the one that the model is compiled with.
-        mask_source: of a built-in model.
-        input_dim: ids that the Embedding is to know; None takes that of the model.
-        custom_objects: modules whose classes and functions a model file names.
-        unsafe_load: whether code that is in a model file may run.
-        maxlen: as for ``pad``, and so the rest.
-        padding: where padding goes.
-        truncating: where a long sequence is cut.
-        value: the padding id.
-        dtype: of the tokens.
-        trim: whether runs of ``value`` at either end of a row are padding that it came with.
+@take_keywords(CheckRequest)
+def check(request: CheckRequest) -> CheckReport:
+    """Check a model and its data against the rules, which judge by recorded runs and measurements.
 
     Raises:
         UsageError: for options that contradict each other or the data, and rules that do not exist.
         InputError: for data that cannot be read.
         ModelError: when a model cannot be loaded or run, or takes other data.
     """
-    check_name("--fail-on", fail_on, FAIL_ON)
-    layout = Layout(padding, truncating, maxlen, value, dtype, trim)
-    rules = select_rules(select, ignore)
-    if data_only:
-        data = load_dataset(sequences, (), layout)
-        facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), input_dim))
-        judging = tuple(rule for rule in rules if rule.about == "data")
-        return _report(judging, Examination(facts, None), fail_on)
-    if names_builtin(model):
-        case = _builtin(sequences, layout, str(model), mask_source, input_dim)
+    check_name("--fail-on", request.fail_on, FAIL_ON)
+    rules = select_rules(request.select, request.ignore)
+    if request.data_only:
+        return _check_data(request, rules)
+    layout = select_options(Layout, request)
+    if names_builtin(request.model):
+        case = load_builtin(request.sequences, layout, select_options(BuiltinOptions, request))
     else:
-        case = load_user_model(
-            sequences,
-            model,
-            layout,
-            custom_objects=custom_objects,
-            unsafe_load=unsafe_load,
-            also={} if targets is not None or targets_field is None else {targets_field: "--targets-field"},
-        )
-    if loss is not None and not is_keras_loss(loss):
+        columns = {}
+        if request.targets is None and request.targets_field is not None:
+            columns = {request.targets_field: "--targets-field"}
+        case = load_user_model(request.sequences, layout, request, columns)
+    if request.loss is not None and not is_keras_loss(request.loss):
         raise UsageError(
             where="--loss",
             expected="the name of a Keras loss, such as mse or sparse_categorical_crossentropy",
-            received=repr(loss),
+            received=repr(request.loss),
             fix="keras.losses lists them.",
         )
-    aims = read_raw_targets(case, targets, targets_field)
+    targets = read_raw_targets(case, request.targets, request.targets_field)
     with case.naming():
-        return check_model_data(case, rules, fail_on, aims, loss, input_dim)
+        return check_model_data(case, rules, request.fail_on, targets, request.loss, request.input_dim)
 
 
-def _builtin(sequences: object, layout: Layout, name: str, mask_source: str, input_dim: int | None) -> ModelAndData:
-    return load_builtin(
-        sequences,
-        layout,
-        name=name,
-        mask_source=mask_source,
-        input_dim=input_dim,
-        embedding_dim=4,
-        units=3,
-        return_sequences=True,
-        zero_output_for_mask=False,
-        seed=0,
-    )
+def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
+    data = load_dataset(request.sequences, (), select_options(Layout, request))
+    facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
+    data_rules = tuple(rule for rule in rules if rule.about == "data")
+    return _report(data_rules, Examination(facts, None), request.fail_on)
 
 
 def check_model_data(
@@ -132,16 +79,15 @@ def check_model_data(
     loss: str | None = None,
     input_dim: int | None = None,
 ) -> CheckReport:
-    """Return what ``rules`` find in a model with its data; raise as ``check`` does."""
-    compiled = read_compile_settings(case.model)
+    """Check a model with its data against ``rules``; raise as ``check`` does."""
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
-            case.model,
+            case.runs,
             case.inputs,
             name=case.about.name,
             targets=targets,
-            loss=compiled.loss if loss is None else loss,
-            metrics=compiled.metrics,
+            loss=read_compiled_loss(case.model) if loss is None else loss,
+            metrics=read_compiled_metrics(case.model),
             reload=saved_and_loaded if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
         )
@@ -156,22 +102,22 @@ def _facts(
     lookups: Sequence[Lookup],
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
-    """Yield the facts of each input of ids that says itself what is padding, as positions and segments do not."""
-    for index, given in enumerate(inputs):
-        borrowed = any(other.valid is given.valid for other in inputs[:index])
-        if given.kind != "ids" or given.counts_up or borrowed:
+    """Yield the facts of each input of ids with padding of its own, unlike positions and segments."""
+    for index, ids in enumerate(inputs):
+        shares_validity = any(earlier.valid is ids.valid for earlier in inputs[:index])
+        if ids.kind != "ids" or ids.counts_up or shares_validity:
             continue
-        dims = _dims(input_dim, [lookup for lookup in lookups if lookup.input == given.name])
-        if batch is not None and ragged is not None and np.array_equal(batch.tokens, given.values):
-            yield collect_facts(ragged, batch, name=given.name, **dims)
-        elif given.valid is not None:
-            yield collect_array_facts(given.values, given.valid, name=given.name, value=given.padding, **dims)
+        dims = _find_input_dim(input_dim, [lookup for lookup in lookups if lookup.input == ids.name])
+        if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
+            yield collect_facts(ragged, batch, name=ids.name, **dims)
+        elif ids.valid is not None:
+            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding, **dims)
 
 
-def _dims(input_dim: int | None, seen: Sequence[Lookup]) -> dict[str, Any]:
-    """Return how many ids are known, and who says so: the smallest Embedding that looks them up, or the user."""
-    if seen:
-        smallest = min(seen, key=lambda lookup: lookup.input_dim)
+def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:
+    """Return the vocabulary size and its source: the smallest Embedding that looks up the ids, or the user."""
+    if lookups:
+        smallest = min(lookups, key=lambda lookup: lookup.input_dim)
         return {"input_dim": smallest.input_dim, "input_dim_from": smallest.call}
     return {"input_dim": input_dim, "input_dim_from": None if input_dim is None else "--input-dim"}
 

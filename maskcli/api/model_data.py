@@ -1,4 +1,4 @@
-"""A model and its data, brought together: a built-in model is made for the data, any other takes what it is given."""
+"""Pair a model with its data: a built-in model is built for the data, other models select their inputs from it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
+from maskcli.records.options import BuiltinOptions, ModelOptions
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
+from maskcli.trace.run import ModelRun, RunCache
 
 
 @dataclasses.dataclass(frozen=True)
 class DataFile:
-    """A file to be read once the model has said what it takes.
+    """A file that is read after the model, by the names and types of its inputs.
 
     Attributes:
         path: ``-`` is standard input.
         input_format: a name of the formats, or ``auto``.
-        field: the field or array that feeds the first input; None leaves the choice to the names.
+        field: the field or array of the first input; None matches all fields by name.
     """
 
     path: str
@@ -42,21 +44,21 @@ class DataFile:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelAndData:
-    """A model with what it is called with.
+    """A model with its inputs.
 
     Attributes:
-        about: what model it is.
-        model: the Keras model.
-        inputs: what it is called with.
-        batch: the sequences that were padded for it; None where the data are arrays as they are.
+        about: name, source and settings of the model.
+        runs: the runs of the Keras model.
+        inputs: the inputs that the model is called with.
+        batch: the padded sequences; None if the data are arrays.
         ragged: the sequences of ``batch``.
-        more: arrays of the data that feed no input, such as targets, by name.
+        more: by name, arrays of the data that feed no input, such as targets.
         built: a built-in model with its settings; None for others.
-        where: names the place of a row of the data.
+        where: returns the position of a row of the data, for messages.
     """
 
     about: ModelAbout
-    model: Any
+    runs: RunCache
     inputs: tuple[ModelInput, ...]
     batch: PaddedBatch | None
     ragged: RaggedSequences | None
@@ -64,8 +66,17 @@ class ModelAndData:
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
 
+    @property
+    def model(self) -> Any:
+        """The Keras model."""
+        return self.runs.model
+
+    def get_run(self, unfold: bool = False) -> ModelRun:
+        """Return the run of the model on these rows; an equal run is not recorded twice in a row."""
+        return self.runs.get_run(self.inputs, unfold)
+
     def first(self, rows: int) -> ModelAndData:
-        """Return the same with the first rows of the data alone."""
+        """Return the same model with only the first rows of the data."""
         if rows >= len(self.inputs[0].values):
             return self
         few, ragged = slice(0, rows), self.ragged
@@ -81,7 +92,7 @@ class ModelAndData:
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
-        """Give the place in the data to errors that know only the row."""
+        """Add the position in the data to errors that know only the row."""
         try:
             yield
         except MaskcliError as error:
@@ -91,37 +102,39 @@ class ModelAndData:
 
 
 def names_builtin(model: object) -> bool:
-    """Return whether ``model`` names a built-in model; raise UsageError for text that names none at all."""
+    """Return whether ``model`` names a built-in model; raise UsageError for text that cannot name a model."""
     return isinstance(model, str) and kind_of(model) == "built-in"
 
 
-def load_builtin(sequences: object, layout: Layout, *, name: str, **options: Any) -> ModelAndData:
-    """Return a built-in model made for sequences: the first of the mask sources that were asked for.
+def load_builtin(
+    sequences: object, layout: Layout, options: BuiltinOptions, return_sequences: bool = True
+) -> ModelAndData:
+    """Build a built-in model for sequences; ``mask_source="all"`` builds the first of the three.
 
     Raises:
         UsageError: for options that contradict each other or the data.
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when Keras cannot build the model.
     """
-    ragged, batch = pad_for_builtin(sequences, layout, name)
-    return pair_with_builtin(make_builtin_settings(ragged, batch, name=name, **options), ragged, batch)
+    ragged, batch = pad_for_builtin(sequences, layout, str(options.model))
+    return pair_with_builtin(make_builtin_settings(ragged, batch, options, return_sequences), ragged, batch)
 
 
 def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
-    """Return sequences for the built-in model ``name``, and the batch that they are padded to; raise as above."""
+    """Return sequences for the built-in model ``name``, and their padded batch; raise as ``load_builtin``."""
     if isinstance(sequences, Mapping | DataFile):
         raise UsageError(
             where=f"--model {name}",
             expected="sequences of ids",
             received="arrays by name",
-            fix=f"The built-in models ({', '.join(BUILTIN)}) take ids alone; name the array with --field.",
+            fix=f"The built-in models ({', '.join(BUILTIN)}) take only ids; name the array with --field.",
         )
     ragged = as_ragged(sequences)
     return ragged, pad_ragged(ragged, layout)
 
 
 def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:
-    """Return a built-in model with the sequences that it is called with.
+    """Build a model from its settings, and pair it with its sequences.
 
     Raises:
         ModelError: when Keras cannot build the model.
@@ -137,11 +150,12 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
         type(built.keras_model).__name__,
         dataclasses.replace(built.settings, mask_source=settings.mask_source),
     )
-    return ModelAndData(about, built.keras_model, make_builtin_inputs(built, batch, valid), batch, ragged, built=built)
+    inputs = make_builtin_inputs(built, batch, valid)
+    return ModelAndData(about, RunCache(built.keras_model), inputs, batch, ragged, built=built)
 
 
 def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
-    """Return what a built-in model is called with: tokens, and the explicit mask where it takes one."""
+    """Return the inputs of a built-in model: tokens, and the mask of an explicit mask source."""
     tokens = ModelInput("tokens", batch.tokens, valid, "ids", batch.layout.value)
     if built.settings.mask_source != "explicit":
         return (tokens,)
@@ -149,40 +163,33 @@ def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> 
 
 
 def load_user_model(
-    data: object,
-    model: object,
-    layout: Layout,
-    *,
-    custom_objects: Sequence[str] = (),
-    unsafe_load: bool = False,
-    also: Mapping[str, str] = EMPTY,
+    data: object, layout: Layout, options: ModelOptions, extra_columns: Mapping[str, str] = EMPTY
 ) -> ModelAndData:
-    """Return a model of the user's own with the data that it takes.
+    """Load a model of the user's own with the data that it takes.
 
     Args:
         data: sequences, a ``DataFile``, or arrays by name: ``{"tokens": ..., "tokens.mask": ...}``.
-        model: a file, ``package.module:function``, or a Keras model.
-        layout: how sequences are padded.
-        custom_objects: modules with the classes that a file names.
-        unsafe_load: whether code in a model file may run.
-        also: fields or arrays of a ``DataFile`` that feed no input, each with the option that named it.
+        layout: the padding of the sequences.
+        options: name a file, ``package.module:function``, or a Keras model.
+        extra_columns: fields or arrays of a ``DataFile`` that feed no input, each with the option that named it.
 
     Raises:
         InputError: for data that cannot be read.
         ModelError: for a model that cannot be loaded, or takes other data.
     """
     load_keras()
-    loaded = load(model, custom_objects, unsafe_load) if isinstance(model, str) else given(model)
-    read = _dataset_for(data, loaded, layout, also)
+    model = options.model
+    loaded = load(model, options.custom_objects, options.unsafe_load) if isinstance(model, str) else given(model)
+    dataset = _dataset_for(data, loaded, layout, extra_columns)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return ModelAndData(
         about,
-        loaded.keras_model,
-        read.inputs,
-        read.batch,
-        read.ragged,
-        read.more,
-        where=read.where if isinstance(data, DataFile) else None,
+        RunCache(loaded.keras_model),
+        dataset.inputs,
+        dataset.batch,
+        dataset.ragged,
+        dataset.more,
+        where=dataset.where if isinstance(data, DataFile) else None,
     )
 
 
@@ -195,11 +202,11 @@ def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[
 
 
 def load_dataset(data: object, specs: Sequence[InputSpec], layout: Layout, also: Mapping[str, str] = EMPTY) -> Dataset:
-    """Return the data of a file, arrays by name or sequences as the inputs ``specs``; without any, as they are named.
+    """Load a file, arrays by name or sequences as the inputs ``specs``; without specs, each array is an input.
 
     Raises:
         InputError: for data that cannot be read or padded.
-        ModelError: for inputs that the data has nothing for.
+        ModelError: for inputs that the data lacks.
     """
     if isinstance(data, DataFile):
         return read_dataset(data.path, specs, layout, data.input_format, data.field, also)

@@ -1,4 +1,4 @@
-"""A report that was written before, read again; no model is loaded, and nothing in it is run."""
+"""Read a saved report; no model is loaded, and no code in it runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ HINT = "Name a page or a JSON document that `maskcli report` wrote."
 
 
 def read_report(path: str) -> Report:
-    """Return the report that a page, or a JSON document, was made of.
+    """Read the report in an HTML page or a JSON document.
 
     Args:
-        path: of a file that ``maskcli report`` wrote; ``-`` is standard input.
+        path: a file that ``maskcli report`` wrote; ``-`` is standard input.
 
     Raises:
-        InputError: for a file that cannot be read, or is no such report.
+        InputError: for a file that cannot be read, or is not a report.
     """
+    from maskcli.render.documents import read_report_document
     from maskcli.render.page.embedding import extract_document
-    from maskcli.render.report_document import read_report_document
 
     source = Source(path, "a report", HINT)
     data = source.read()
@@ -32,10 +32,10 @@ def read_report(path: str) -> Report:
         raise InputError(
             where=source.name,
             expected="a report, .html or .json, that this release of maskcli can read",
-            received=_said(error),
+            received=_summarize(error),
             fix=HINT,
         ) from None
 
 
-def _said(error: Exception) -> str:
+def _summarize(error: Exception) -> str:
     return "nested too deep" if isinstance(error, RecursionError) else str(error)[:200]

@@ -12,33 +12,34 @@ from numpy.typing import NDArray
 
 from maskcli.api.check import check_model_data
 from maskcli.api.inspect import inspect_model_data
-from maskcli.api.loss import BatchSizes, CountProgress, explain_loss, load_for_loss
+from maskcli.api.keywords import take_keywords
+from maskcli.api.loss import explain_loss, load_for_loss
 from maskcli.api.model_data import ModelAndData
 from maskcli.api.settings import check_positive
-from maskcli.api.targets import LossOptions, read_raw_targets
+from maskcli.api.targets import read_raw_targets
 from maskcli.conclusions.verdicts import answer_questions
-from maskcli.inputs.arguments import pack_arguments
+from maskcli.inputs.arguments import select_rows
 from maskcli.inputs.targets import GENERATED_TARGETS
-from maskcli.losses.compile_settings import read_compile_settings
+from maskcli.losses.compile_settings import read_compiled_loss
 from maskcli.losses.registry import is_keras_loss
 from maskcli.models.runtime import read_versions, running
 from maskcli.probes.leak_matrix import compute_leak_matrices
 from maskcli.records.check import CheckReport
 from maskcli.records.inputs import find_primary
 from maskcli.records.loss import LossReport, Targets
+from maskcli.records.options import CountProgress, LossOptions, select_options
 from maskcli.records.remark import Remark
 from maskcli.records.report import Origin, Report
-from maskcli.records.sequences import Layout, Side
+from maskcli.records.requests import ReportRequest
+from maskcli.records.sequences import Layout
 from maskcli.records.trace import Inspection, OutputValues
 from maskcli.rules.selection import select_rules
 from maskcli.trace.attention import record_attention_masks
-from maskcli.trace.outputs import find_fixed_batch
-from maskcli.trace.run import list_output_tensors, trace_model
+from maskcli.trace.outputs import choose_rows, find_fixed_batch
+from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.state import preserve_state
 from maskcli.version import __version__
 
-SAMPLES = 32
-"""Rows that are shown closely."""
 FEATURES = 64
 """Features of an output that a report holds."""
 MOST_NUMBERS = 2**19
@@ -47,121 +48,42 @@ LARGEST_LOSS = 2**20
 """Timesteps whose losses a report holds."""
 
 
-def report(
-    sequences: object,
-    *,
-    model: object = "embedding-lstm",
-    samples: int = SAMPLES,
-    targets: object = None,
-    targets_field: str | Sequence[str] | None = None,
-    loss: object = None,
-    loss_options: Mapping[str, Any] | None = None,
-    metrics: Sequence[object] = (),
-    sample_weight: object = None,
-    sample_weight_field: str | None = None,
-    class_weight: Mapping[int, float] | None = None,
-    batch_size: int | None = None,
-    batch_sizes: Sequence[int] = (),
-    shuffles: int = 20,
-    select: Sequence[str] = (),
-    ignore: Sequence[str] = (),
-    mask_source: str = "embedding",
-    input_dim: int | None = None,
-    embedding_dim: int = 4,
-    units: int | None = None,
-    zero_output_for_mask: bool = False,
-    seed: int = 0,
-    custom_objects: Sequence[str] = (),
-    unsafe_load: bool = False,
-    maxlen: int | None = None,
-    padding: Side = "post",
-    truncating: Side = "post",
-    value: int = 0,
-    dtype: str = "int32",
-    trim: bool = True,
-    command: Sequence[str] = (),
-    progress: CountProgress | None = None,
-) -> Report:
-    """Inspect, check and judge a model with its data, and see which padding moves what, and who attends to whom.
+@take_keywords(ReportRequest)
+def report(request: ReportRequest) -> Report:
+    """Inspect and check a model with its data, and explain its loss; also trace which padding changes which output.
 
-    Args:
-        sequences: as for ``inspect``.
-        model: as for ``inspect``.
-        samples: rows, the first ones, that are shown timestep by timestep; ``check`` and ``loss`` see all.
-        targets: as for ``loss``; of a model of your own without any there is no loss.
-        targets_field: as for ``loss``, and so the rest.
-        loss: a loss, or its name.
-        loss_options: arguments of the loss.
-        metrics: metrics, or their names.
-        sample_weight: a file, or an array.
-        sample_weight_field: its field.
-        class_weight: weights of timesteps by the class that their target is.
-        batch_size: of Keras's ``evaluate``.
-        batch_sizes: sizes to set side by side, with gradients.
-        shuffles: orders of the data that are tried for each of them.
-        select: rules to judge by, as for ``check``.
-        ignore: rules to leave out.
-        mask_source: of a built-in model, and so the rest.
-        input_dim: of its Embedding.
-        embedding_dim: length of its vectors.
-        units: width of its outputs.
-        zero_output_for_mask: masked outputs are zero (LSTM).
-        seed: of the weights.
-        custom_objects: modules whose classes and functions a model file names.
-        unsafe_load: whether code that is in a model file may run.
-        maxlen: as for ``pad``, and so the rest.
-        padding: where padding goes.
-        truncating: where a long sequence is cut.
-        value: the padding id.
-        dtype: of the tokens.
-        trim: whether runs of ``value`` at either end of a row are padding that it came with.
-        command: the command line that asked for it.
-        progress: is told how many rows were run for the loss, of how many.
+    Without targets, a model of your own has no loss in its report.
 
     Raises:
         UsageError: for options that contradict each other or the data, and rules that do not exist.
         InputError: for data, targets or weights that cannot be read, or do not fit.
         ModelError: when a model cannot be loaded, built or run.
     """
-    check_positive(samples=samples)
-    rules, cuts = select_rules(select, ignore), BatchSizes(batch_size, tuple(batch_sizes), shuffles)
-    asked = LossOptions.of(
-        targets, targets_field, loss, loss_options, metrics, sample_weight, sample_weight_field, class_weight
-    )
-    case, asked = load_for_loss(
-        sequences,
-        model,
-        Layout(padding, truncating, maxlen, value, dtype, trim),
-        asked,
-        cuts,
-        units=units,
-        custom_objects=custom_objects,
-        unsafe_load=unsafe_load,
-        mask_source=mask_source,
-        input_dim=input_dim,
-        embedding_dim=embedding_dim,
-        zero_output_for_mask=zero_output_for_mask,
-        seed=seed,
-    )
+    check_positive(samples=request.samples)
+    rules = select_rules(request.select, request.ignore)
+    case, options = load_for_loss(request.sequences, select_options(Layout, request), request, request)
     with case.naming():
-        few = _shown(case, samples)
-        checked = check_model_data(case, rules, targets=_targets(case, asked), loss=_loss(asked))
-        judged, no_loss = _judged(case, asked, cuts, progress)
-        return _report(few, checked, judged, no_loss, _origin(case, few, command))
+        few = _select_shown(case, request.samples)
+        checked = check_model_data(case, rules, targets=_targets(case, options), loss=_loss(options))
+        judged, no_loss = _judged(case, options, request.progress)
+        return _report(few, checked, judged, no_loss, _origin(case, few, request.command))
 
 
-def _shown(case: ModelAndData, samples: int) -> ModelAndData:
-    """Return the case with the rows that are shown: as many as asked for, or whose outputs a report has room for."""
+def _select_shown(case: ModelAndData, samples: int) -> ModelAndData:
+    """Return the case with the rows to show: the requested number, or as many as a report has room for."""
     fixed = find_fixed_batch(case.model)
     if fixed is not None:
         return case.first(fixed)
-    one = case.first(1)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
-        outputs = list_output_tensors(
-            trace_model(case.model, pack_arguments(case.model, one.inputs), one.inputs).output
-        )
-    shapes = (tuple(tensor.shape) for _, tensor in outputs)
-    numbers = sum(math.prod((*shape[:-1], min(shape[-1], FEATURES))) for shape in shapes if shape)
+        # The check will need the same run. If some of its rows make the model raise, one row is tried by itself.
+        rows = choose_rows(case.inputs)
+        run = case.runs.get_run(tuple(select_rows(model_input, rows) for model_input in case.inputs))
+        if run.recording.error is not None:
+            run, rows = ModelRun(case.model, case.first(1).inputs), rows[:1]
+        outputs = list_output_tensors(run.trace.output)
+    shapes = [tuple(tensor.shape) for _, tensor in outputs]
+    of_one_row = [(1, *shape[1:]) if shape[:1] == (len(rows),) else shape for shape in shapes]
+    numbers = sum(math.prod((*shape[:-1], min(shape[-1], FEATURES))) for shape in of_one_row if shape)
     return case.first(min(samples, max(1, MOST_NUMBERS // max(1, numbers))))
 
 
@@ -200,10 +122,8 @@ def _report(
 ) -> Report:
     inspection = _narrowed(inspect_model_data(few))
     with running(f"--model {few.about.name}"), preserve_state(few.model):
-        attention = record_attention_masks(trace_model(few.model, pack_arguments(few.model, few.inputs), few.inputs))
-        leaks, no_leaks = (
-            compute_leak_matrices(few.model, few.inputs) if _is_steady(checked) else ((), _unsteady(checked))
-        )
+        attention = record_attention_masks(few.get_run().trace)
+        leaks, no_leaks = compute_leak_matrices(few.get_run()) if _is_steady(checked) else ((), _unsteady(checked))
     return Report(
         origin=origin,
         verdicts=tuple(answer_questions(inspection, checked, judged, no_loss)),
@@ -218,7 +138,7 @@ def _report(
 
 
 def _judged(
-    case: ModelAndData, asked: LossOptions, cuts: BatchSizes, progress: CountProgress | None
+    case: ModelAndData, asked: LossOptions, progress: CountProgress | None
 ) -> tuple[LossReport | None, str | None]:
     """Return the loss, or why there is none: nobody said what the model is to predict."""
     primary = find_primary(case.inputs)
@@ -228,9 +148,9 @@ def _judged(
         return None, f"{why}; `maskcli loss` shows them."
     if asked.targets is None and not asked.fields and asked.loss is None:
         return None, "No targets were given: --targets FILE, or --targets-field NAME of the data."
-    if asked.loss is None and read_compile_settings(case.model).loss is None:
+    if asked.loss is None and read_compiled_loss(case.model) is None:
         return None, f"{case.about.name} is not compiled with a loss, and none was named with --loss."
-    return explain_loss(case, asked, cuts, progress), None
+    return explain_loss(case, asked, progress), None
 
 
 def _targets(case: ModelAndData, asked: LossOptions) -> NDArray[Any] | None:

@@ -1,1 +1,1 @@
-"""One file a command: read options, call, render."""
+"""One file per command: read options, call the api, render."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
+from maskcli.commands.options import is_set
 from maskcli.errors import UsageError
-from maskcli.records.check import FAIL_ON, FailOn
+from maskcli.records.options import FAIL_ON, FailOn
 
 FILE = "pyproject.toml"
 KEYS = ("select", "ignore", "fail-on")
@@ -19,13 +18,13 @@ KEYS = ("select", "ignore", "fail-on")
 
 @dataclasses.dataclass(frozen=True)
 class ProjectConfig:
-    """What a project says of its checks; what it leaves out is empty, or None.
+    """The settings of a project for its checks; missing settings are empty, or None.
 
     Attributes:
-        select: codes, prefixes or names of the rules that judge.
-        ignore: of those that do not.
-        fail_on: the severity from which on a check fails.
-        path: the file that says so; None when there is none.
+        select: codes, prefixes or names of the rules to check.
+        ignore: codes, prefixes or names of the rules to leave out.
+        fail_on: the lowest severity that fails a check.
+        path: the file with the settings; None if there is none.
     """
 
     select: tuple[str, ...] = ()
@@ -34,34 +33,25 @@ class ProjectConfig:
     path: Path | None = None
 
 
-def rule_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--select`` and ``--ignore``, which say what rules judge."""
-    select = click.option(
-        "--select",
-        metavar="RULES",
-        multiple=True,
-        help="Rules to judge by: codes, beginnings of codes or names, with commas.  [default: all]",
-    )
-    ignore = click.option("--ignore", metavar="RULES", multiple=True, help="Rules to leave out, as for --select.")
-    return select(ignore(command))
-
-
-def merge_rule_options(select: Sequence[str], ignore: Sequence[str], fail_on: FailOn | None = None) -> dict[str, Any]:
-    """Return what judges and what fails: the command line, or else the configuration.
+def merge_rule_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments with the rules and ``fail_on`` of the command line, or else of the project.
 
     Raises:
-        UsageError: for rules that do not exist, with who named them.
+        UsageError: for rules that do not exist, with the option or the file that names them.
     """
     from maskcli.rules.selection import select_rules
 
-    config, asked = read_config(Path()), {"select": _split(select), "ignore": _split(ignore)}
-    judges = {"select": asked["select"] or config.select, "ignore": asked["ignore"] or config.ignore}
-    for name, selectors in judges.items():
+    config = read_config(Path())
+    rules = {"select": _split(arguments["select"]), "ignore": _split(arguments["ignore"])}
+    merged: dict[str, Any] = {"select": rules["select"] or config.select, "ignore": rules["ignore"] or config.ignore}
+    for name, selectors in merged.items():
         try:
             select_rules(selectors, ())
         except UsageError as error:
-            raise error.at(f"--{name}" if asked[name] else f"{config.path}, tool.maskcli.{name}") from None
-    return {**judges, "fail_on": fail_on or config.fail_on or "warning"}
+            raise error.at(f"--{name}" if rules[name] else f"{config.path}, tool.maskcli.{name}") from None
+    if config.fail_on is not None and "fail_on" in arguments and not is_set("fail_on"):
+        merged["fail_on"] = config.fail_on
+    return {**arguments, **merged}
 
 
 def _split(selectors: Sequence[str]) -> tuple[str, ...]:
@@ -69,7 +59,7 @@ def _split(selectors: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_config(start: Path) -> ProjectConfig:
-    """Return what the nearest ``pyproject.toml`` with a ``[tool.maskcli]`` says, in ``start`` or a folder above it.
+    """Read the nearest ``pyproject.toml`` with a ``[tool.maskcli]``, in ``start`` or a folder above it.
 
     Raises:
         UsageError: for a file that cannot be read, an unknown key, or a value of another type.
@@ -77,43 +67,43 @@ def read_config(start: Path) -> ProjectConfig:
     start = start.resolve()
     for folder in (start, *start.parents):
         path = folder / FILE
-        tool = _document(path).get("tool")
+        tool = _read_toml(path).get("tool")
         if isinstance(tool, dict) and "maskcli" in tool:
-            return _config(tool["maskcli"], path)
+            return _read_table(tool["maskcli"], path)
     return ProjectConfig()
 
 
-def _document(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return {}
     except OSError as error:
-        raise _error(path, "", "a file that can be read", error.strerror or str(error)) from None
-    except (ValueError, RecursionError) as error:  # No TOML, no UTF-8, or nested past all reason.
-        raise _error(path, "", "TOML", str(error)) from None
+        raise _make_error(path, "", "a file that can be read", error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:  # Not TOML, not UTF-8, or nested too deep.
+        raise _make_error(path, "", "TOML", str(error)) from None
 
 
-def _config(table: object, path: Path) -> ProjectConfig:
+def _read_table(table: object, path: Path) -> ProjectConfig:
     if not isinstance(table, dict):
-        raise _error(path, "", "a table", repr(table))
+        raise _make_error(path, "", "a table", repr(table))
     for key in table:
         if key not in KEYS:
-            raise _error(path, key, f"one of the keys {', '.join(KEYS)}", repr(key))
+            raise _make_error(path, key, f"one of the keys {', '.join(KEYS)}", repr(key))
     fail_on = table.get("fail-on")
     if fail_on is not None and fail_on not in FAIL_ON:
-        raise _error(path, "fail-on", " or ".join(map(repr, FAIL_ON)), repr(fail_on))
-    return ProjectConfig(_strings(table, "select", path), _strings(table, "ignore", path), fail_on, path)
+        raise _make_error(path, "fail-on", " or ".join(map(repr, FAIL_ON)), repr(fail_on))
+    return ProjectConfig(_read_strings(table, "select", path), _read_strings(table, "ignore", path), fail_on, path)
 
 
-def _strings(table: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
+def _read_strings(table: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
     values = table.get(key, [])
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise _error(path, key, "a list of strings", repr(values))
+        raise _make_error(path, key, "a list of strings", repr(values))
     return tuple(values)
 
 
-def _error(path: Path, key: str, expected: str, received: str) -> UsageError:
+def _make_error(path: Path, key: str, expected: str, received: str) -> UsageError:
     return UsageError(
         where=f"{path}, tool.maskcli{'.' if key else ''}{key}",
         expected=expected,

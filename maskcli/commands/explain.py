@@ -6,22 +6,22 @@ from functools import partial
 
 import click
 
-from maskcli.commands import options
+from maskcli.commands.output import OutputOptions, output_options
+from maskcli.render.forms import CommandResult
 
 
 @click.command()
 @click.argument("code")
-@options.output_options(large=False)
-@options.json_schema_option("explain")
-def explain(code: str, answer: options.OutputOptions) -> None:
-    """Explain a rule: what it finds, why it matters, and an example that is bad and one that is good.
+@output_options("explain", OutputOptions)
+def explain(code: str, output: OutputOptions) -> None:
+    """Explain a rule: the fault, why it matters, a bad and a good example.
 
     CODE is the code or the name of a rule, such as MSK001; `maskcli rules` lists them.
     """
-    from maskcli.render.rule_documents import make_explain_document
-    from maskcli.render.views import explain as views
+    from maskcli.records.rules import explain_rule
+    from maskcli.render.views.explain import view
     from maskcli.rules.selection import find_rule
 
-    answer.check_output()
+    output.check()
     rule = find_rule(code)
-    answer.write(options.CommandResult(partial(make_explain_document, rule), partial(views.view, rule)))
+    output.write(CommandResult(record=explain_rule(rule), view=partial(view, rule)))

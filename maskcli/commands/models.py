@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import click
 
-from maskcli.commands import options
+from maskcli.commands.output import OutputOptions, output_options
+from maskcli.render.forms import CommandResult
 
 
 @click.command()
-@options.output_options(large=False)
-@options.json_schema_option("models")
-def models(answer: options.OutputOptions) -> None:
-    """List the built-in models, and what each does with a mask."""
+@output_options("models", OutputOptions)
+def models(output: OutputOptions) -> None:
+    """List the built-in models, and how each uses a mask."""
     from maskcli.api.models import models as list_models
-    from maskcli.render.documents import make_models_document
-    from maskcli.render.parts import Limits, Section
-    from maskcli.render.views import models as views
+    from maskcli.records.model import ModelList
+    from maskcli.render.views.models import view
 
-    answer.check_output()
-    found = list_models()
-
-    def view(_limits: Limits) -> list[Section]:
-        return views.view(found)
-
-    answer.write(options.CommandResult(partial(make_models_document, found), view))
+    output.check()
+    builtin = list_models()
+    output.write(CommandResult(record=ModelList(builtin), view=lambda _limits: view(builtin)))

@@ -1,14 +1,15 @@
-"""What makes each single picture of a model with its data, as SVG."""
+"""The single pictures of a model with its data, as SVG."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
-import click
-
-from maskcli.commands.options import Command
+from maskcli.commands.options import list_set_options
+from maskcli.commands.output import OutputOptions
 from maskcli.errors import UsageError
+from maskcli.records.options import option, read_specs
 
 if TYPE_CHECKING:
     from maskcli.records.leak import LeakMatrix
@@ -18,104 +19,130 @@ if TYPE_CHECKING:
 
 INSPECTION_PICTURES = ("mask", "outputs", "graph")
 REPORT_PICTURES = (*INSPECTION_PICTURES, "losses", "leaks", "attention")
-WITH_SAMPLE = ("outputs", "leaks", "attention")
-"""Pictures of one sample."""
-WITH_NAME = ("outputs", "losses", "leaks", "attention")
-"""Pictures of one output, or of one call."""
-_Named = TypeVar("_Named")
+PICTURE_REQUEST = "--format svg or png, or --output picture.svg or .png"
+_Item = TypeVar("_Item")
 
 
-def picture_options(command: Command) -> Command:
-    """Add ``--sample`` and ``--feature`` of a picture."""
-    sample = click.option(
-        "--sample", type=click.IntRange(min=0), default=0, help="Sample in a picture of one.  [default: 0]"
-    )
-    feature = click.option(
-        "--feature", type=click.IntRange(min=0), default=0, help="Feature in the picture of the outputs.  [default: 0]"
-    )
-    return sample(feature(command))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InspectionPicture:
+    """The picture of an inspection to draw, and the part of it."""
+
+    picture: str = option("mask", "The picture to draw.", choices=INSPECTION_PICTURES)
+    sample: int = option(0, "Sample of a picture of one sample.", minimum=0)
+    feature: int = option(0, "Feature of the picture of the outputs.", minimum=0)
 
 
-def check_choice(picture: str, given: Sequence[str], allowed: Sequence[str]) -> None:
-    """Raise UsageError for an option of ``given`` that says what the picture shows, when all of it is shown."""
-    for option in given:
-        raise UsageError(
-            where=option,
-            expected=f"--picture {' or '.join(allowed)}",
-            received=f"--picture {picture}",
-            fix="Leave it out: this picture has no choice of it.",
-        )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ReportPicture(InspectionPicture):
+    """The picture of a report to draw, and the part of it."""
+
+    picture: str = option("graph", "The picture that --format svg or png draws.", choices=REPORT_PICTURES)
+    of: str | None = option(None, "Output or attention layer to draw.", default_text="the first", metavar="NAME")
 
 
-def draw_inspection(inspection: Inspection, picture: str, sample: int, feature: int) -> bytes:
-    """Return one of ``INSPECTION_PICTURES``; raise UsageError for a sample or a feature that there is not."""
-    if picture == "graph":
+INSPECTION_CHOICES = {"sample": ("outputs",), "feature": ("outputs",)}
+REPORT_CHOICES = {
+    "sample": ("outputs", "leaks", "attention"),
+    "feature": ("outputs",),
+    "of": ("outputs", "losses", "leaks", "attention"),
+}
+"""By option, the pictures that have a choice of it."""
+
+
+def check_picture(options: InspectionPicture, output: OutputOptions) -> None:
+    """Raise UsageError for picture options without a picture, or with a picture that does not have this choice."""
+    if not output.draws_picture:
+        for name in list_set_options(*read_specs(type(options))):
+            raise UsageError(
+                where=name, expected="a picture to draw", received="none", fix=f"Request one: {PICTURE_REQUEST}."
+            )
+    choices: Mapping[str, tuple[str, ...]] = INSPECTION_CHOICES
+    if isinstance(options, ReportPicture):
+        choices = REPORT_CHOICES
+    for field, pictures in choices.items():
+        if options.picture in pictures:
+            continue
+        for name in list_set_options(field):
+            raise UsageError(
+                where=name,
+                expected=f"--picture {' or '.join(pictures)}",
+                received=f"--picture {options.picture}",
+                fix="Leave it out: this picture has no such choice.",
+            )
+
+
+def draw_inspection(inspection: Inspection, options: InspectionPicture) -> bytes:
+    """Draw one of ``INSPECTION_PICTURES``; raise UsageError for a sample or a feature that does not exist."""
+    if options.picture == "graph":
         from maskcli.render.graph.svg import render_graph_svg
 
         return render_graph_svg(inspection)
-    return _outputs(inspection, sample, feature, 0) if picture == "outputs" else _mask(inspection)
+    if options.picture == "outputs":
+        return _draw_outputs(inspection, options, 0)
+    return _draw_mask(inspection)
 
 
-def draw_report(report: Report, picture: str, sample: int, feature: int, name: str | None) -> bytes:
-    """Return one of ``REPORT_PICTURES``; ``name`` is that of an output or a call, None takes the first."""
-    if picture == "outputs":
-        outputs = {one.name: number for number, one in enumerate(report.inspection.outputs)}
-        return _outputs(report.inspection, sample, feature, _named(picture, name, outputs, None))
-    if picture in INSPECTION_PICTURES:
-        return draw_inspection(report.inspection, picture, sample, feature)
-    if picture == "losses":
-        judged = () if report.loss is None else report.loss.outputs
-        return draw_loss(_named(picture, name, {one.name: one for one in judged}, report.no_loss))
-    if picture == "leaks":
-        return _leaks(_named(picture, name, {one.output: one for one in report.leaks}, report.no_leaks), sample)
-    none = "the model has no attention layer of Keras."
-    return _attention(_named(picture, name, {one.call: one for one in report.attention}, none), sample)
+def draw_report(report: Report, options: ReportPicture) -> bytes:
+    """Draw one of ``REPORT_PICTURES``; raise UsageError for a part of it that does not exist."""
+    if options.picture == "outputs":
+        outputs = {output.name: index for index, output in enumerate(report.inspection.outputs)}
+        return _draw_outputs(report.inspection, options, _select(options, outputs, None))
+    if options.picture in INSPECTION_PICTURES:
+        return draw_inspection(report.inspection, options)
+    if options.picture == "losses":
+        losses = () if report.loss is None else report.loss.outputs
+        return draw_loss(_select(options, {output.name: output for output in losses}, report.no_loss))
+    if options.picture == "leaks":
+        matrices = {matrix.output: matrix for matrix in report.leaks}
+        return _draw_leaks(_select(options, matrices, report.no_leaks), options.sample)
+    masks = {mask.call: mask for mask in report.attention}
+    return _draw_attention(_select(options, masks, "the model has no attention layer of Keras."), options.sample)
 
 
 def draw_loss(output: LossOutput) -> bytes:
-    """Return the picture of the loss of an output; raise UsageError where it is one number of a whole batch."""
+    """Draw the losses of an output; raise UsageError for a loss that is one number of a whole batch."""
     from maskcli.render.charts.losses import make_figure
     from maskcli.render.pictures import render_svg
 
-    drawn = make_figure(output)
-    if drawn is None:
+    figure = make_figure(output)
+    if figure is None:
         raise UsageError(
             where="a picture of the losses",
             expected="a loss of each timestep, or of each sample",
-            received=f"{output.loss}, which makes one number of a whole batch",
+            received=f"{output.loss}, which computes one number of a whole batch",
             fix="--format table shows that number.",
         )
-    return render_svg(drawn)
+    return render_svg(figure)
 
 
-def _mask(inspection: Inspection) -> bytes:
-    """Return the picture of what went in, and of the mask that the model made of it."""
+def _draw_mask(inspection: Inspection) -> bytes:
+    """Draw the inputs and the mask that the model computes from them."""
     from maskcli.render.charts.batch import make_inspection_figure
     from maskcli.render.pictures import render_svg
 
-    drawn = make_inspection_figure(inspection)
-    if drawn is None:
+    figure = make_inspection_figure(inspection)
+    if figure is None:
         raise UsageError(
             where="--picture mask",
             expected="an input with timesteps",
             received="none",
-            fix="--picture outputs draws what came out.",
+            fix="--picture outputs draws the outputs.",
         )
-    return render_svg(drawn)
+    return render_svg(figure)
 
 
-def _outputs(inspection: Inspection, sample: int, feature: int, number: int) -> bytes:
-    """Return the picture of one feature of an output, of one sample."""
+def _draw_outputs(inspection: Inspection, options: InspectionPicture, index: int) -> bytes:
+    """Draw one feature of an output, of one sample."""
     from maskcli.render.charts.outputs import count_choices, make_figure
     from maskcli.render.pictures import render_svg
 
-    samples, features = count_choices(inspection, number)
-    _check_index("--sample", sample, samples)
-    _check_index("--feature", feature, features)
-    return render_svg(make_figure(inspection, sample, feature, number))
+    samples, features = count_choices(inspection, index)
+    _check_index("--sample", options.sample, samples)
+    _check_index("--feature", options.feature, features)
+    return render_svg(make_figure(inspection, options.sample, options.feature, index))
 
 
-def _leaks(matrix: LeakMatrix, sample: int) -> bytes:
+def _draw_leaks(matrix: LeakMatrix, sample: int) -> bytes:
     from maskcli.render.charts.leaks import make_figure
     from maskcli.render.pictures import render_svg
 
@@ -123,7 +150,7 @@ def _leaks(matrix: LeakMatrix, sample: int) -> bytes:
     return render_svg(make_figure(matrix, sample))
 
 
-def _attention(attention: AttentionMask, sample: int) -> bytes:
+def _draw_attention(attention: AttentionMask, sample: int) -> bytes:
     from maskcli.render.charts.attention import make_figure
     from maskcli.render.pictures import render_svg
 
@@ -131,29 +158,36 @@ def _attention(attention: AttentionMask, sample: int) -> bytes:
     return render_svg(make_figure(attention, sample))
 
 
-def _check_index(option: str, at: int, count: int) -> None:
-    if at >= max(1, count):
-        raise UsageError(
-            where=f"{option} {at}",
-            expected=f"0 to {count - 1}" if count > 1 else "0: all are in the picture" if not count else "0",
-            received=str(at),
-            fix="They count from 0, as in the table.",
-        )
+def _check_index(option: str, index: int, count: int) -> None:
+    if index < max(1, count):
+        return
+    expected = f"0 to {count - 1}"
+    if count == 1:
+        expected = "0"
+    elif count == 0:
+        expected = "0: all are in the picture"
+    raise UsageError(
+        where=f"{option} {index}",
+        expected=expected,
+        received=str(index),
+        fix="The indices start at 0, as in the table.",
+    )
 
 
-def _named(picture: str, name: str | None, known: dict[str, _Named], none: str | None) -> _Named:
-    if not known:
+def _select(options: ReportPicture, items: dict[str, _Item], reason: str | None) -> _Item:
+    """Return the item that ``--of`` names, or the first; ``reason`` explains why there may be none."""
+    if not items:
         raise UsageError(
-            where=f"--picture {picture}",
+            where=f"--picture {options.picture}",
             expected="something to draw",
             received="none",
-            fix=f"There is none: {none}",
+            fix=f"There is none: {reason}",
         )
-    if name is not None and name not in known:
+    if options.of is not None and options.of not in items:
         raise UsageError(
-            where=f"--of {name}",
-            expected=f"one of {', '.join(known)}",
-            received=repr(name),
-            fix="Without --of it is the first one.",
+            where=f"--of {options.of}",
+            expected=f"one of {', '.join(items)}",
+            received=repr(options.of),
+            fix="Without --of the first one is drawn.",
         )
-    return known[name] if name is not None else next(iter(known.values()))
+    return next(iter(items.values())) if options.of is None else items[options.of]

@@ -6,17 +6,17 @@ from functools import partial
 
 import click
 
-from maskcli.commands import options
+from maskcli.commands.output import OutputOptions, output_options
+from maskcli.render.forms import CommandResult
 
 
 @click.command()
-@options.output_options(large=False)
-@options.json_schema_option("rules")
-def rules(answer: options.OutputOptions) -> None:
-    """List the rules: the code, the name and the severity of each, and what it finds."""
-    from maskcli.render.rule_documents import make_rules_document
-    from maskcli.render.views import rules as views
+@output_options("rules", OutputOptions)
+def rules(output: OutputOptions) -> None:
+    """List the rules: code, name, severity, and the fault that each finds."""
+    from maskcli.records.rules import list_rules
+    from maskcli.render.views.rules import view
     from maskcli.rules import RULES
 
-    answer.check_output()
-    answer.write(options.CommandResult(partial(make_rules_document, RULES), partial(views.view, RULES)))
+    output.check()
+    output.write(CommandResult(record=list_rules(RULES), view=partial(view, RULES)))

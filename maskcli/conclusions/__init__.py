@@ -1,1 +1,1 @@
-"""Sentences and verdicts that follow from measurements."""
+"""Conclusions from measurements: remarks and verdicts."""

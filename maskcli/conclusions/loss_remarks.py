@@ -1,4 +1,4 @@
-"""What follows from losses, in sentences; each is said only when the numbers beside it say so."""
+"""Remarks on a loss report: measurements turned into sentences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maskcli.conclusions.remarks import (
+    choose_form,
     format_timesteps,
     make_fact,
     make_warning,
@@ -15,274 +16,273 @@ from maskcli.conclusions.remarks import (
     remark_on_mask,
 )
 from maskcli.losses.accounting import simulate_evaluate
-from maskcli.losses.evaluate import Evaluation, OutputLoss, RecordedLoss
-from maskcli.losses.loss_run import LossRun, are_equal_sums, read_reduction, sum_losses
+from maskcli.losses.batch_sizes import are_equal_sums
+from maskcli.losses.binding import OutputLoss
+from maskcli.losses.evaluate import LossRun, RecordedLoss
+from maskcli.losses.loss_output import read_reduction, sum_losses
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport, Targets
+from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport
 from maskcli.records.remark import Remark
-from maskcli.trace.outputs import ModelOutput
+from maskcli.tolerance import BATCH_SIZE_SPREAD, PROBABILITY_SUM, SAME_MEAN
 
-SPREAD = 1e-4
-"""Relative difference from which on the losses of batch sizes are said to differ."""
 HALVES = {"float16": "3 decimal digits, and nothing above 65504", "bfloat16": "2 to 3 decimal digits"}
 
 
-def remark_on_loss_report(
-    report: LossReport, subject: LossRun, seen: Evaluation, targets: Sequence[Targets]
-) -> Iterator[Remark]:
-    """Yield what follows from a report, the mask first.
+def remark_on_loss_report(report: LossReport, run: LossRun) -> Iterator[Remark]:
+    """Yield the remarks on a report, those on masks first.
 
     Args:
-        report: all but its remarks.
-        subject: what was judged.
-        seen: what ``evaluate`` let pass.
-        targets: of each output.
+        report: the report, without remarks.
+        run: the run that it is about.
     """
-    several = len(report.outputs) > 1
-    for place, output in enumerate(report.outputs):
-        for remark in _on_output(report, output, subject, seen, place, targets[place]):
-            yield Remark(remark.kind, f"{output.name}: {remark.text}") if several else remark
-    if subject.own_steps and not are_equal_sums(report.keras_evaluate, seen.total, subject.rows * subject.timesteps):
+    for output, output_loss, recorded in zip(report.outputs, run.losses, run.recorded, strict=True):
+        prefix = ""
+        if len(report.outputs) > 1:
+            prefix = f"{output.name}: "
+        for remark in _remark_on_output(report, output, output_loss, recorded):
+            yield Remark(remark.kind, f"{prefix}{remark.text}")
+    if run.custom_steps and not are_equal_sums(run.reported, run.total, run.rows * run.timesteps):
         yield make_warning(
-            f"The model has steps of its own: its evaluate reports {report.keras_evaluate:.6g}, and the loss that it "
-            f"is compiled with {seen.total:.6g}."
+            f"The model has custom steps: its evaluate reports {run.reported:.6g}, but the loss that it is compiled "
+            f"with is {run.total:.6g}."
         )
     if any(output.unmasked is not None and output.unmasked_model is None for output in report.outputs):
-        yield make_fact("Without masks the model does not run: there is no loss of an unmasked model.")
-    yield from _on_batch_sizes(report)
-    yield from _on_metrics(report.metrics)
+        yield make_fact("The model does not run without masks, so there is no loss of an unmasked model.")
+    yield from _remark_on_batch_sizes(report.batch_sizes)
+    yield from _remark_on_metrics(report.metrics)
 
 
-def _on_output(
-    report: LossReport, output: LossOutput, subject: LossRun, seen: Evaluation, place: int, targets: Targets
+def _remark_on_output(
+    report: LossReport, output: LossOutput, output_loss: OutputLoss, recorded: RecordedLoss
 ) -> Iterator[Remark]:
     if output.per_timestep is None:
-        yield from _on_one_number(output)
+        yield _remark_on_batch_loss(output)
         return
-    judged, lane = subject.judged[place], subject.lanes[place]
-    yield from _on_its_mask(output, report.inputs)
-    yield from _on_shapes(output)
-    yield from _on_ignored(output)
-    yield from _on_targets(targets, output, 0 if report.batch is None else report.batch.layout.value)
-    yield from _on_weights(output, judged)
-    yield from _on_numbers(output, judged, lane)
-    yield from _on_sum(output, judged, seen.outputs[place], report.batch_size)
-
-
-def _on_one_number(output: LossOutput) -> Iterator[Remark]:
-    masked = 0 if output.mask is None else int((~output.mask).sum())
-    said = f"The loss {output.loss} makes one number of a whole batch"
-    if masked:
+    yield from _remark_on_output_mask(output, report.inputs)
+    if output.per_timestep.shape != output.shape[: output.per_timestep.ndim]:
         yield make_warning(
-            f"{said}, so that Keras cannot leave {format_timesteps(masked, 'masked timestep')} out. Return a "
-            "loss for each "
-            "timestep, (batch, timesteps)."
+            f"The loss has shape {output.per_timestep.shape} for predictions {output.shape}: targets of another shape "
+            "were broadcast."
         )
-    else:
-        yield make_fact(f"{said}: there are no losses of timesteps to show.")
+    yield from _remark_on_ignored(output)
+    if report.batch is not None:
+        yield from _remark_on_next_tokens(output_loss, output, report.batch.layout.value)
+    yield from _remark_on_weights(output, output_loss)
+    yield from _remark_on_predictions(output)
+    yield from _remark_on_probabilities(output_loss)
+    yield from _remark_on_total(output, output_loss, recorded, report.batch_size)
 
 
-def _on_its_mask(output: LossOutput, inputs: Sequence[ModelInput]) -> Iterator[Remark]:
-    """Yield what the mask of an output leaves out wrongly, or what no mask leaves in."""
-    valid, mask = output.valid, output.mask
-    if valid is None and mask is None and output.timed:
-        yield make_fact("Which timesteps of this output are padding is not known: all of them count.")
-        return
-    if mask is not None:
-        given = _whose(output, inputs)
-        if valid is not None and given is not None:
-            yield from remark_on_mask(given, mask)
-        elif not mask.any():
-            yield make_warning("Every timestep is masked: nothing is left to count.")
-        return
-    if valid is not None:
-        yield _on_no_mask(output, valid)
-
-
-def _on_no_mask(output: LossOutput, valid: Bools) -> Remark:
-    """Return what an output without a mask makes of padding."""
-    padding = ~valid
-    left = padding if output.ignored is None or output.ignored.shape != valid.shape else padding & ~output.ignored
-    lost = f", which was lost at {output.lost_at}" if output.lost_at is not None else ""
-    if left.any():
-        share = "" if output.padding_share is None else f": {100 * output.padding_share:.3g} % of the loss"
-        return make_warning(
-            f"The outputs carry no mask{lost}: Keras counts {format_timesteps(int(left.sum()), 'padded timestep')} as "
-            f"data{share}."
-        )
-    if padding.any():
-        return make_fact(f"The outputs carry no mask{lost}; the loss leaves padding out by itself.")
-    if lost:
-        return make_warning(f"The outputs carry no mask{lost}, and what it hid counts.")
-    return make_fact("The outputs carry no mask, and there is no padding that it could leave out.")
-
-
-def _whose(output: LossOutput, inputs: Sequence[ModelInput]) -> ModelInput | None:
-    """Return the input whose timesteps an output has."""
-    return next((given for given in inputs if given.valid is output.valid and given.kind != "mask"), None)
-
-
-def _on_shapes(output: LossOutput) -> Iterator[Remark]:
-    assert output.per_timestep is not None  # noqa: S101 - asked before
-    shape = output.per_timestep.shape
-    if shape != output.shape[: len(shape)]:
-        yield make_warning(
-            f"The loss makes {shape} losses of predictions {output.shape}: targets of another shape were broadcast."
-        )
-
-
-def _on_ignored(output: LossOutput) -> Iterator[Remark]:
-    if output.ignored is None or not output.ignored.any():
-        return
-    ignored = int(output.ignored.sum())
-    verb = "is" if ignored == 1 else "are"
-    hidden = 0 if output.mask is None else int((output.ignored & output.mask).sum())
-    also = f"; {hidden} of them the mask does not hide" if output.mask is not None else ""
-    yield make_fact(
-        f"{format_timesteps(ignored, 'timestep')} {verb} left out by the loss itself, whatever the mask{also}."
+def _remark_on_batch_loss(output: LossOutput) -> Remark:
+    """Return the remark on a loss that makes one number of a batch."""
+    text = f"The loss {output.loss} makes one number of a whole batch"
+    if output.mask is None or output.mask.all():
+        return make_fact(f"{text}: there are no losses of timesteps to show.")
+    masked = format_timesteps(int((~output.mask).sum()), "masked timestep")
+    return make_warning(
+        f"{text}, so Keras cannot leave {masked} out. Return a loss for each timestep, (batch, timesteps)."
     )
 
 
-def _on_targets(targets: Targets, output: LossOutput, padding_id: int) -> Iterator[Remark]:
-    """Yield how many timesteps that count have no next token: the mask is that of the inputs, not of the targets."""
-    if targets.following is None or output.counted is None:
+def _remark_on_output_mask(output: LossOutput, inputs: Sequence[ModelInput]) -> Iterator[Remark]:
+    """Yield the valid timesteps that the mask leaves out, and the padding that counts."""
+    valid, mask = output.valid, output.mask
+    if mask is None:
+        if valid is not None:
+            yield _remark_on_missing_mask(output, valid)
+        elif output.timed:
+            yield make_fact("The padding of this output is unknown: all timesteps count.")
         return
-    lacking = int((output.counted & (targets.following == padding_id)).sum())
-    if lacking:
-        verbs = ("has", "counts") if lacking == 1 else ("have", "count")
-        yield make_fact(
-            f"{format_timesteps(lacking, 'timestep')} {verbs[0]} no next token and {verbs[1]} all the same, "
-            "with padding id "
-            f"{padding_id} as target."
-        )
+    model_input = _find_input(output, inputs)
+    if valid is not None and model_input is not None:
+        yield from remark_on_mask(model_input, mask)
+    elif not mask.any():
+        yield make_warning("Every timestep is masked: nothing is left to count.")
 
 
-def _on_weights(output: LossOutput, judged: OutputLoss) -> Iterator[Remark]:
-    if judged.spread:
+def _find_input(output: LossOutput, inputs: Sequence[ModelInput]) -> ModelInput | None:
+    """Return the input whose timesteps an output has."""
+    same = (item for item in inputs if item.valid is output.valid and item.kind != "mask")
+    return next(same, None)
+
+
+def _remark_on_missing_mask(output: LossOutput, valid: Bools) -> Remark:
+    """Return the treatment of padding by a loss of outputs without a mask."""
+    text = "The outputs carry no mask"
+    if output.lost_at is not None:
+        text += f": it was lost at {output.lost_at}"
+    padding = ~valid
+    included = padding
+    if output.ignored is not None and output.ignored.shape == valid.shape:
+        included = padding & ~output.ignored
+    if included.any():
+        count = format_timesteps(int(included.sum()), "padded timestep")
+        share = ""
+        if output.padding_share is not None:
+            share = f" ({100 * output.padding_share:.3g} % of the loss)"
+        return make_warning(f"{text}. Keras counts {count} as data{share}.")
+    if padding.any():
+        return make_fact(f"{text}. The loss itself leaves padding out.")
+    if output.lost_at is not None:
+        return make_warning(f"{text}. The timesteps that it masked count.")
+    return make_fact(f"{text}, and there is no padding.")
+
+
+def _remark_on_ignored(output: LossOutput) -> Iterator[Remark]:
+    if output.ignored is None or not output.ignored.any():
+        return
+    count = int(output.ignored.sum())
+    text = f"The loss itself leaves {format_timesteps(count, 'timestep')} out, regardless of the mask"
+    if output.mask is not None:
+        text += f"; the mask does not hide {int((output.ignored & output.mask).sum())} of them"
+    yield make_fact(f"{text}.")
+
+
+def _remark_on_next_tokens(output_loss: OutputLoss, output: LossOutput, padding_id: int) -> Iterator[Remark]:
+    """Yield the number of timesteps that count without a next token: the mask is that of the inputs."""
+    following = output_loss.targets.following
+    if following is None or output.counted is None:
+        return
+    count = int((output.counted & (following == padding_id)).sum())
+    if count:
+        verbs = choose_form(count, "has no next token but still counts", "have no next token but still count")
+        yield make_fact(f"{format_timesteps(count, 'timestep')} {verbs}, with padding id {padding_id} as target.")
+
+
+def _remark_on_weights(output: LossOutput, output_loss: OutputLoss) -> Iterator[Remark]:
+    if output_loss.repeated_weights:
         yield make_fact(
-            "Each sample's weight counts for all its timesteps here. Keras has no such weights (batch,) for losses "
-            "(batch, timesteps): hand it np.repeat(weights[:, None], timesteps, axis=1)."
+            "Here the weight of a sample applies to all its timesteps. Keras has no weights (batch,) for losses "
+            "(batch, timesteps): pass it np.repeat(weights[:, None], timesteps, axis=1)."
         )
     if output.weights is None or output.counted is None or output.masked is None or output.weighted_mean is None:
         return
     total = float(output.weights[output.counted].sum(dtype=np.float64))
     count = int(output.counted.sum())
-    if measure_relative_difference(total, count) > 1e-6:
+    if measure_relative_difference(total, count) > SAME_MEAN.value:
         yield make_fact(
-            f"Keras divides the weighted losses by the {count:,} that count, not by {total:.6g}, the sum of their "
-            f"weights: {output.masked:.6g} instead of {output.weighted_mean:.6g}. "
+            f"Keras divides the weighted losses by {count:,}, the number of timesteps that count, not by {total:.6g}, "
+            f"the sum of their weights: {output.masked:.6g} instead of {output.weighted_mean:.6g}. "
             'reduction="mean_with_sample_weight" divides by the weights.'
         )
 
 
-def _on_numbers(output: LossOutput, judged: OutputLoss, lane: ModelOutput) -> Iterator[Remark]:
-    """Yield what is wrong with the predictions as numbers."""
-    counted, others = output.not_finite
-    if counted:
-        what = format_timesteps(counted, "timestep" if output.timed else "sample")
-        verb = "has" if counted == 1 else "have"
-        yield make_warning(f"{what} {verb} predictions that are not finite{_first_wild(output)}: so is the loss.")
-    elif others:
-        verb = "has" if others == 1 else "have"
+def _remark_on_predictions(output: LossOutput) -> Iterator[Remark]:
+    """Yield predictions that are not finite, or have few digits."""
+    included, excluded = output.not_finite
+    if included:
+        noun = "timestep" if output.timed else "sample"
+        verb, place = choose_form(included, "has", "have"), _find_first_not_finite(output)
         yield make_warning(
-            f"{format_timesteps(others, 'timestep')} that the mask leaves out {verb} predictions that are not "
-            "finite. Keras "
-            "multiplies losses by the mask, and NaN times zero is NaN: it reports no number, though all that counts "
-            "is finite."
+            f"{format_timesteps(included, noun)} {verb} predictions that are not finite{place}. The loss is therefore "
+            "not finite either."
+        )
+    elif excluded:
+        verb = choose_form(excluded, "has", "have")
+        yield make_warning(
+            f"{format_timesteps(excluded, 'masked timestep')} {verb} predictions that are not finite. Keras multiplies "
+            "losses by the mask, and NaN times zero is NaN: the loss that it reports is not finite, although all "
+            "timesteps that count are."
         )
     if output.dtype in HALVES:
         yield make_fact(
             f"Predictions are {output.dtype}: {HALVES[output.dtype]}. The loss itself is computed in float32."
         )
-    yield from _on_probabilities(judged, lane)
 
 
-def _first_wild(output: LossOutput) -> str:
-    """Return where the first loss is not finite among those that count."""
-    assert output.per_timestep is not None and output.counted is not None  # noqa: S101 - asked before
+def _find_first_not_finite(output: LossOutput) -> str:
+    """Describe the place of the first loss that counts and is not finite."""
+    assert output.per_timestep is not None and output.counted is not None  # noqa: S101 - _remark_on_output checked it
     places = np.argwhere(~np.isfinite(output.per_timestep) & output.counted)
     if not len(places):
         return ""
     sample, *timestep = places[0].tolist()
-    return f", first at sample {sample}" + (f", timestep {timestep[0]}" if timestep else "")
+    place = f", first at sample {sample}"
+    return f"{place}, timestep {timestep[0]}" if timestep else place
 
 
-def _on_probabilities(judged: OutputLoss, lane: ModelOutput) -> Iterator[Remark]:
-    """Yield that a cross-entropy takes for probabilities what are none."""
-    options = getattr(judged.loss, "_fn_kwargs", {})
-    if options.get("from_logits") is not False or lane.sample.dtype.kind != "f":
+def _remark_on_probabilities(output_loss: OutputLoss) -> Iterator[Remark]:
+    """Yield predictions that a cross-entropy takes for probabilities although they are not."""
+    loss, sample = output_loss.loss, output_loss.output.sample
+    if getattr(loss, "_fn_kwargs", {}).get("from_logits") is not False or sample.dtype.kind != "f":
         return
-    values = lane.sample.astype(np.float64)
-    classes = getattr(getattr(judged.loss, "fn", None), "__name__", "").removeprefix("sparse_")
-    sums = values.sum(axis=-1) if classes.startswith("categorical") else np.ones(1)
-    if not np.isfinite(values).all() or (values.min() >= 0 and values.max() <= 1 and np.allclose(sums, 1, atol=1e-2)):
+    values = sample.astype(np.float64)
+    function = getattr(getattr(loss, "fn", None), "__name__", "").removeprefix("sparse_")
+    sums = values.sum(axis=-1) if function.startswith("categorical") else np.ones(1)
+    in_range = values.min() >= 0 and values.max() <= 1
+    if not np.isfinite(values).all() or (in_range and np.allclose(sums, 1, atol=PROBABILITY_SUM.value)):
         return
     yield make_warning(
-        f"Predictions from {values.min():.3g} to {values.max():.3g} are no probabilities, which the loss takes them "
-        "for: give it from_logits=True, or the model a softmax or sigmoid."
+        f"Predictions from {values.min():.3g} to {values.max():.3g} are not probabilities, but the loss treats them as "
+        "such: pass from_logits=True to the loss, or end the model with a softmax or sigmoid."
     )
 
 
-def _on_sum(output: LossOutput, judged: OutputLoss, seen: RecordedLoss, batch_size: int) -> Iterator[Remark]:
-    """Yield how the loss by hand stands to what Keras reported."""
+def _remark_on_total(
+    output: LossOutput, output_loss: OutputLoss, recorded: RecordedLoss, batch_size: int
+) -> Iterator[Remark]:
+    """Yield the difference between the mean loss and the one that Keras reports."""
     masked, keras = output.masked, output.reported
     if masked is None:
-        yield make_warning(f"No timestep is left to count: there is nothing to average, and Keras reports {keras:g}.")
+        yield make_warning(f"No timestep is left to count, so there is no mean. Keras reports {keras:g}.")
         return
     if not (math.isfinite(masked) and math.isfinite(keras)):
-        yield make_warning(f"The loss is not finite: {masked:.6g} by hand, {keras:.6g} by Keras.")
+        yield make_warning(f"The loss is not finite: the mean is {masked:.6g}, and Keras reports {keras:.6g}.")
         return
-    reduction = read_reduction(judged.loss)
+    reduction = read_reduction(output_loss.loss)
     if reduction not in ("sum_over_batch_size", "mean"):
-        yield make_fact(f"The loss reduces by {reduction!r}: what Keras reports is no mean over what counts.")
+        yield make_fact(f"The loss has reduction={reduction!r}: Keras does not report the mean over timesteps.")
         return
     if output.mask is None and output.timed and output.valid is not None and not output.valid.all():
-        return
-    sums = sum_losses(judged, seen)
-    assert sums is not None  # noqa: S101 - it has losses and a reduction that is known
-    yield _apart(output, masked, keras, simulate_evaluate(sums, batch_size), batch_size)
+        return  # The remark on the missing mask explains the difference.
+    sums = sum_losses(output_loss, recorded)
+    assert sums is not None  # noqa: S101 - there are losses, and the reduction is known
+    yield _explain_difference(output, masked, keras, simulate_evaluate(sums, batch_size), batch_size)
 
 
-def _apart(output: LossOutput, masked: float, keras: float, batches: float, batch_size: int) -> Remark:
-    """Return what is between the mean by hand and what Keras reports: ``batches`` is the mean of their means."""
-    apart = measure_relative_difference(masked, keras)
-    if apart <= 1e-6:
-        what = "valid timesteps" if output.timed else "samples"
-        return make_fact(f"The mean by hand over the {what} is what Keras reports.")
-    said = f"Keras reports {keras:.6g}, the mean by hand is {masked:.6g} ({apart:.1e} apart)"
-    if output.counted is None or not are_equal_sums(batches, keras, output.counted.size):
-        return make_warning(f"{said}, more than rounding explains.")
-    if measure_relative_difference(batches, masked) <= measure_relative_difference(batches, keras):
-        return make_fact(f"{said}, which is within the rounding of float32.")
+def _explain_difference(output: LossOutput, mean: float, keras: float, simulated: float, batch_size: int) -> Remark:
+    """Explain the difference between the mean and Keras's loss.
+
+    ``simulated`` is the loss that ``evaluate`` should report for these batches.
+    """
+    difference = measure_relative_difference(mean, keras)
+    if difference <= SAME_MEAN.value:
+        noun = "valid timesteps" if output.timed else "samples"
+        return make_fact(f"Keras's reported loss equals the mean over {noun}.")
+    text = f"Keras reports {keras:.6g}, but the mean is {mean:.6g} (relative difference {difference:.1e})"
+    if output.counted is None or not are_equal_sums(simulated, keras, output.counted.size):
+        return make_warning(f"{text}, which rounding does not explain.")
+    if measure_relative_difference(simulated, mean) <= measure_relative_difference(simulated, keras):
+        return make_fact(f"{text}, which is within the rounding of float32.")
     return make_warning(
-        f"{said}: evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep."
+        f"{text}: evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep."
     )
 
 
-def _on_batch_sizes(report: LossReport) -> Iterator[Remark]:
-    """Yield that the reported loss depends on how the data is cut into batches."""
-    finite = [one for one in report.batch_sizes if math.isfinite(one.keras_evaluate)]
+def _remark_on_batch_sizes(batch_sizes: Sequence[BatchSizeLoss]) -> Iterator[Remark]:
+    """Yield that the reported loss depends on the batch size."""
+    finite = [size for size in batch_sizes if math.isfinite(size.keras_evaluate)]
     if len(finite) < 2:
         return
-    low = min(finite, key=lambda one: one.keras_evaluate)
-    high = max(finite, key=lambda one: one.keras_evaluate)
-    if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= SPREAD:
+    low = min(finite, key=lambda size: size.keras_evaluate)
+    high = max(finite, key=lambda size: size.keras_evaluate)
+    if measure_relative_difference(low.keras_evaluate, high.keras_evaluate) <= BATCH_SIZE_SPREAD.value:
         return
     yield make_warning(
-        f"What evaluate reports depends on the batch size: {_at(high)} and {_at(low)}. A timestep weighs the less, the "
-        "more its batch has of them; so it is with the gradients that training takes."
+        f"The loss that evaluate reports depends on the batch size: {_describe_size(high)} and {_describe_size(low)}. "
+        "The more valid timesteps a batch has, the less each one counts. The same applies to training gradients."
     )
 
 
-def _at(one: BatchSizeLoss) -> str:
-    return f"{one.keras_evaluate:.6g} in batches of {one.batch_size}"
+def _describe_size(size: BatchSizeLoss) -> str:
+    return f"{size.keras_evaluate:.6g} in batches of {size.batch_size}"
 
 
-def _on_metrics(metrics: Sequence[MetricReport]) -> Iterator[Remark]:
-    names = [metric.name for metric in metrics if metric.differs]
+def _remark_on_metrics(metrics: Sequence[MetricReport]) -> Iterator[Remark]:
+    names = dict.fromkeys(metric.name for metric in metrics if metric.differs)
     if names:
         yield make_warning(
-            f"{', '.join(dict.fromkeys(names))}: reported otherwise than over valid timesteps alone; some metrics of "
-            "Keras do not look at the mask, and means of batches weigh timesteps unequally."
+            f"{', '.join(names)}: the reported value differs from that on valid timesteps. Some metrics of Keras "
+            "ignore the mask, and means of batches weigh timesteps unequally."
         )

@@ -1,4 +1,4 @@
-"""What follows from the evidence, in sentences; each is said only when the numbers beside it say so."""
+"""Remarks on an inspection: measurements turned into sentences."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from maskcli.records.model import ModelSettings
 from maskcli.records.remark import Remark
 from maskcli.records.trace import Call, EmbeddingRow, OutputValues, SourceResult, Unmasked
 
+EFFECTS = {
+    "passes": "passes the mask on without using it",
+    "changes": "returns another mask than it received",
+    "creates": "creates the mask",
+    "drops": "returns no mask",
+    "none": "is followed by a mask",
+}
+"""Description of a call by its effect on the mask."""
+
 
 def make_fact(text: str) -> Remark:
     """Return a remark that informs."""
@@ -17,171 +26,180 @@ def make_fact(text: str) -> Remark:
 
 
 def make_warning(text: str) -> Remark:
-    """Return a remark that something is probably not meant."""
+    """Return a remark about something that is probably a mistake."""
     return Remark("warning", text)
 
 
-def remark_on_mask(given: ModelInput, mask: Bools | None) -> list[Remark]:
-    """Return where the mask and the truth about padding disagree."""
-    valid = given.valid
+def remark_on_mask(model_input: ModelInput, mask: Bools | None) -> list[Remark]:
+    """Return the differences between the mask and the valid timesteps of an input."""
+    valid = model_input.valid
     if valid is None or (mask is not None and mask.shape != valid.shape):
         return []
-    padding = int((~valid).sum())
     if mask is None:
-        return (
-            [make_warning(f"No mask: {format_timesteps(padding, 'padded timestep')} will be treated as data.")]
-            if padding
-            else []
-        )
-    remarks = (
-        [] if mask.any() else [make_warning("Every timestep is masked: nothing is left to compute with or to count.")]
-    )
+        if valid.all():
+            return []
+        padding = format_timesteps(int((~valid).sum()), "padded timestep")
+        return [make_warning(f"No mask: the model treats {padding} as data.")]
+    remarks = []
+    if not mask.any():
+        remarks.append(make_warning("Every timestep is masked: nothing is left to compute with or to count."))
     hidden = valid & ~mask
     if hidden.any():
-        remarks.append(
-            make_warning(
-                f"Id {given.padding} is also a real token, {describe_place(hidden)}, and is masked there: a "
-                "mask that is "
-                f"made from ids cannot tell it from padding. Keep id {given.padding} for padding alone."
-                if given.kind == "ids"
-                else f"The mask calls data padding, {describe_place(hidden)}."
-            )
-        )
-    seen = ~valid & mask
-    if seen.any():
-        remarks.append(make_warning(f"The mask calls padding valid, {describe_place(seen)}."))
+        remarks.append(make_warning(_describe_hidden(model_input, hidden)))
+    unmasked = ~valid & mask
+    if unmasked.any():
+        remarks.append(make_warning(f"The mask marks padding as valid, {describe_place(unmasked)}."))
     return remarks
 
 
+def _describe_hidden(model_input: ModelInput, hidden: Bools) -> str:
+    """Describe valid timesteps that the mask hides."""
+    place, padding_id = describe_place(hidden), model_input.padding
+    if model_input.kind != "ids":
+        return f"The mask marks data as padding, {place}."
+    return (
+        f"Id {padding_id} is also a real token, {place}, and is masked there: a mask that is computed from ids cannot "
+        f"distinguish it from padding. Use id {padding_id} only for padding."
+    )
+
+
 def remark_on_notes(notes: tuple[str, ...]) -> list[Remark]:
-    """Return what could not be restored with a model."""
+    """Return the parts of a model that could not be restored."""
     return [make_warning(note) for note in notes]
 
 
 def remark_on_embedding(row: EmbeddingRow, settings: ModelSettings | None) -> list[Remark]:
-    """Return what the vector of the padding id is, and why."""
+    """Return whether the vector of the padding id is zero, and why."""
     if row.set_to_zero:
-        return [
-            make_fact(
-                f"The vector of id {row.padding_id} was set to zero here, since Masking(0.0) looks for zero vectors; "
-                "mask_zero does not do that."
-            )
-        ]
+        text = f"The vector of id {row.padding_id} was set to zero here, because Masking(0.0) looks for zero vectors. "
+        return [make_fact(f"{text}mask_zero does not set it to zero.")]
     if not row.padding_vector.any():
         return []
-    if settings is None or settings.mask_source not in ("embedding", "all"):
-        return [make_fact(f"The vector of padding id {row.padding_id} is not zero.")]
-    return [
-        make_fact(
-            f"The vector of padding id {row.padding_id} is not zero. mask_zero=True makes a mask; it neither zeroes "
-            "the vector nor stops a layer from computing with it."
+    text = f"The vector of padding id {row.padding_id} is not zero."
+    if settings is not None and settings.mask_source in ("embedding", "all"):
+        text += (
+            " mask_zero=True only creates a mask. It does not zero the vector, and layers that ignore the mask still "
+            "compute with it."
         )
-    ]
+    return [make_fact(text)]
 
 
 def remark_on_outputs(outputs: OutputValues, mask: Bools | None, calls: tuple[Call, ...]) -> list[Remark]:
-    """Return what the model does at masked timesteps."""
-    last = next((call for call in calls if call.call == outputs.call), calls[-1] if calls else None)
-    if last is None:
+    """Return the values of the model at masked timesteps, and its treatment of the mask."""
+    if not calls:
         return []
+    last = next((call for call in calls if call.call == outputs.call), calls[-1])
     if outputs.valid is None:
-        gone = f"{last.type} returned one output a sample: its timesteps are gone"
-        if last.lost_at is not None:
-            return [make_warning(f"{gone}; the mask was lost before that, at {last.lost_at}.")]
-        return [make_fact(f"{gone}, and the mask with them." if last.mask_in is not None else f"{gone}.")]
+        return [_remark_on_pooling(last)]
     if mask is not None and outputs.mask is None:
-        return _unmasked_output(last, mask)
+        return _remark_on_lost_mask(last, mask)
     mask = outputs.mask
     if mask is None or outputs.repeats_previous is None or mask.shape != outputs.valid.shape or mask.all():
         return []
-    masked = outputs.values.reshape(*mask.shape, -1)[~mask]
-    zero = int((masked == 0).all(axis=-1).sum())
-    repeated = int((outputs.repeats_previous[~mask] & (masked != 0).any(axis=-1)).sum())
-    own = len(masked) - zero - repeated
+    values = outputs.values.reshape(*mask.shape, -1)[~mask]
+    zero = int((values == 0).all(axis=-1).sum())
+    repeated = int((outputs.repeats_previous[~mask] & (values != 0).any(axis=-1)).sum())
+    # An RNN repeats its last output at masked timesteps, or returns zeros; other layers compute as everywhere.
     kinds = (
-        (repeated, "repeats the one before", "repeat the one before"),
+        (repeated, "repeats the previous output", "repeat the previous output"),
         (zero, "is zero", "are zero"),
-        (own, "is computed from padding like any other", "are computed from padding like any other"),
+        (len(values) - zero - repeated, "is still computed from padding", "are still computed from padding"),
     )
-    said = [f"{count} {one if count == 1 else many}" for count, one, many in kinds if count]
-    uses = "is given the mask" if last.given else HOW[last.effect]
-    return [make_fact(f"{last.type} {uses}. Of {format_timesteps(len(masked), 'masked output')}, {', '.join(said)}.")]
+    effect = EFFECTS.get(last.effect, "receives the mask")
+    if last.given:
+        effect = "receives the mask"
+    return [make_fact(f"{last.type} {effect}; {_describe_masked_outputs(len(values), kinds)}.")]
 
 
-HOW = {
-    "passes": "passes the mask on without looking at it",
-    "changes": "returns another mask than came in",
-    "creates": "makes the mask",
-    "drops": "returns no mask",
-    "none": "is followed by a mask",
-}
+def _remark_on_pooling(last: Call) -> Remark:
+    text = f"{last.type} returns one output per sample, without timesteps"
+    if last.lost_at is not None:
+        return make_warning(f"{text}. The mask was already lost at {last.lost_at}.")
+    if last.mask_in is None:
+        return make_fact(f"{text}.")
+    return make_fact(f"{text}, so the mask ends here.")
 
 
-def _unmasked_output(last: Call, mask: Bools) -> list[Remark]:
-    """Return that the output has lost a mask which hid something."""
+def _describe_masked_outputs(count: int, kinds: tuple[tuple[int, str, str], ...]) -> str:
+    """Describe masked outputs by ``(count, singular, plural)`` of each kind."""
+    parts = [(part, choose_form(part, singular, plural)) for part, singular, plural in kinds if part]
+    if len(parts) == 1:
+        subject = choose_form(count, "the masked output", f"all {count} masked outputs")
+        return f"{subject} {parts[0][1]}"
+    listing = ", ".join(f"{part} {verb}" for part, verb in parts)
+    return f"of {count} masked outputs, {listing}"
+
+
+def _remark_on_lost_mask(last: Call, mask: Bools) -> list[Remark]:
+    """Return that the output has lost a mask, if the mask hid a timestep."""
     masked = int((~mask).sum())
-    lost = last.lost_at or (last.call if last.effect in ("drops", "uses") else None)
-    if not masked or lost is None:
+    lost_at = last.lost_at
+    if lost_at is None and last.effect in ("drops", "uses"):
+        lost_at = last.call
+    if not masked or lost_at is None:
         return []
     return [
         make_warning(
-            f"The outputs carry no mask: it was lost at {lost}, and a loss counts "
+            f"The outputs carry no mask: it was lost at {lost_at}. A loss therefore counts "
             f"{format_timesteps(masked, 'masked timestep')}."
         )
     ]
 
 
 def remark_on_unmasked(unmasked: Unmasked | None, outputs: OutputValues) -> list[Remark]:
-    """Return how far the outputs move without the mask."""
+    """Return by how much the outputs change without the mask."""
     if unmasked is None:
         return []
     if outputs.valid is None:
-        return [make_fact(f"Without the mask {_moves('the outputs', unmasked.max_abs_change_valid)}.")]
-    return [
-        make_fact(f"Without the mask, {_moves('valid timesteps', unmasked.max_abs_change_valid)}{_padding(unmasked)}.")
-    ]
+        return [make_fact(f"Disabling the mask {_describe_change('the outputs', unmasked.max_abs_change_valid)}.")]
+    change = _describe_change("outputs at valid timesteps", unmasked.max_abs_change_valid)
+    at_padding = unmasked.max_abs_change_padding
+    if at_padding is None:
+        return [make_fact(f"Disabling the mask {change}.")]
+    if not at_padding:
+        return [make_fact(f"Disabling the mask {change}; at padding they do not change.")]
+    return [make_fact(f"Disabling the mask {change}; at padding they change by up to {at_padding:.3g}.")]
 
 
-def _padding(unmasked: Unmasked) -> str:
-    if unmasked.max_abs_change_padding is None:
-        return ""
-    return f"; {_moves('padded ones', unmasked.max_abs_change_padding)}"
-
-
-def _moves(what: str, change: float) -> str:
-    return f"{what} move by up to {change:.3g}" if change else f"{what} do not move"
+def _describe_change(subject: str, change: float) -> str:
+    return f"changes {subject} by up to {change:.3g}" if change else f"leaves {subject} unchanged"
 
 
 def remark_on_sources(results: tuple[SourceResult, ...], agree: bool) -> list[Remark]:
-    """Return whether the mask sources gave one result."""
+    """Return whether the mask sources gave the same result."""
     names = ", ".join(result.mask_source for result in results)
     if agree:
-        return [make_fact(f"With equal weights {names} give the same mask and the same outputs.")]
+        return [make_fact(f"With equal weights, the mask sources {names} give the same mask and the same outputs.")]
     worst = max(results, key=lambda result: (result.differing_timesteps, result.max_abs_difference))
     return [
         make_warning(
             f"The mask sources differ: {worst.mask_source} and {results[0].mask_source} by "
-            ""
             f"{format_timesteps(worst.differing_timesteps, 'timestep')} of the mask and "
-            f"{worst.max_abs_difference:.3g} in the "
-            "outputs. An explicit mask leaves a padding id between tokens valid; the others look for the id alone."
+            f"{worst.max_abs_difference:.3g} in the outputs. An explicit mask leaves a padding id between tokens "
+            "valid; the others look only at the id."
         )
     ]
 
 
-def measure_relative_difference(one: float, other: float) -> float:
-    """Return how far two numbers are apart, relative to the larger one."""
-    largest = max(abs(one), abs(other))
-    return abs(one - other) / largest if largest else 0.0
+def measure_relative_difference(first: float, second: float) -> float:
+    """Return the difference of two numbers, relative to the larger one."""
+    largest = max(abs(first), abs(second))
+    return abs(first - second) / largest if largest else 0.0
 
 
-def describe_place(where: Bools) -> str:
-    """Return the first True of ``(batch, timesteps)`` in words, and how many more there are."""
-    sample, timestep = np.argwhere(where)[0]
-    more = int(where.sum()) - 1
-    return f"at sample {sample}, timestep {timestep}" + (f" and {more} more" if more else "")
+def describe_place(mask: Bools) -> str:
+    """Describe the first True of ``(batch, timesteps)``, and the number of further ones."""
+    sample, timestep = np.argwhere(mask)[0]
+    more = int(mask.sum()) - 1
+    place = f"at sample {sample}, timestep {timestep}"
+    return f"{place} and {more} more" if more else place
 
 
 def format_timesteps(count: int, noun: str) -> str:
     """Return ``1 padded timestep``, ``4 padded timesteps``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {choose_form(count, noun, noun + 's')}"
+
+
+def choose_form(count: int, singular: str, plural: str) -> str:
+    """Return the form of a noun or a verb that goes with a number."""
+    return singular if count == 1 else plural

@@ -1,128 +1,159 @@
-"""The questions that a report begins with, answered by what was seen."""
+"""Verdicts: answers to the questions at the start of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator
 
-from maskcli.conclusions.remarks import format_timesteps
-from maskcli.records.check import CheckReport, Finding, Severity
-from maskcli.records.leak import Leak
+from maskcli.conclusions.remarks import choose_form, format_timesteps
+from maskcli.records.arrays import Bools
+from maskcli.records.check import CheckReport, Severity
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.report import NOT_TRIED, Verdict
 from maskcli.records.trace import Call, Inspection
+from maskcli.tolerance import SAME_MEAN
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 """The worst first."""
-ROUNDING = 1e-6
-"""How far two means of the same losses may be apart, relative to the larger one."""
+LEAK_QUESTION = "Does padding leak?"
+MASK_QUESTION = "What drops the mask?"
+LOSS_QUESTION = "What does the loss count?"
 
 
 def answer_questions(
     inspection: Inspection, check: CheckReport, loss: LossReport | None, no_loss: str | None
 ) -> Iterator[Verdict]:
-    """Yield what a colleague asks first: does padding leak, what drops the mask, what does the loss count."""
-    seen = check.examination.model
-    leak = None if seen is None else seen.leak
-    yield _leaking(leak, check.findings)
-    yield _dropping(inspection, check)
-    yield _counting(loss, no_loss)
+    """Answer whether padding leaks, which call drops the mask, and which timesteps the loss counts.
+
+    ``no_loss`` is the reason for a missing loss.
+    """
+    yield _judge_leak(check)
+    yield _judge_mask(inspection, check)
+    if loss is None:
+        yield Verdict(LOSS_QUESTION, NOT_TRIED, None, no_loss or "There is no loss.")
+    else:
+        yield _judge_loss(loss)
 
 
-def _leaking(leak: Leak | None, findings: Sequence[Finding]) -> Verdict:
-    question = "Does padding leak?"
-    if leak is None:
-        return Verdict(question, NOT_TRIED, "warning", "The model does not run on this data.")
+def _judge_leak(check: CheckReport) -> Verdict:
+    evidence = check.examination.model
+    if evidence is None or evidence.leak is None:
+        return Verdict(LEAK_QUESTION, NOT_TRIED, "warning", "The model does not run on this data.")
+    leak = evidence.leak
     if not leak.probes:
-        return Verdict(question, "no", None, "There is no padding in the rows that were probed.")
-    tried = [probe for probe in leak.probes if probe.applicable]
-    if not tried:
-        why = next((probe.why for probe in leak.probes if probe.why is not None), "nothing is known of it")
-        return Verdict(question, NOT_TRIED, "warning", f"{why[:1].upper()}{why[1:]}.")
+        return Verdict(LEAK_QUESTION, "no", None, "The probed rows contain no padding.")
+    probes = [probe for probe in leak.probes if probe.applicable]
+    if not probes:
+        why = next((probe.why for probe in leak.probes if probe.why is not None), "leak test could not run")
+        return Verdict(LEAK_QUESTION, NOT_TRIED, "warning", f"{why[:1].upper()}{why[1:]}.")
     if not leak.leaks:
-        how = ", ".join(probe.name for probe in tried)
-        return Verdict(question, "no", None, f"No result that counts changes by more than rounding ({how}).")
-    enters = f" It enters at {leak.first_call}." if leak.first_call is not None else ""
-    found = (finding.severity for finding in findings if finding.call == leak.first_call)
-    worst = _worst(found) or "error"
-    return Verdict(question, "yes", worst, f"It changes results by up to {leak.max_abs_change:.3g}.{enters}")
+        names = ", ".join(probe.name for probe in probes)
+        return Verdict(LEAK_QUESTION, "no", None, f"No valid output changes beyond rounding error ({names}).")
+    text = f"Padding changes results by up to {leak.max_abs_change:.3g}."
+    if leak.first_call is not None:
+        text += f" It enters at {leak.first_call}."
+    severities = (finding.severity for finding in check.findings if finding.call == leak.first_call)
+    return Verdict(LEAK_QUESTION, "yes", _find_worst(severities) or "error", text)
 
 
-def _dropping(inspection: Inspection, check: CheckReport) -> Verdict:
-    question = "What drops the mask?"
-    seen = check.examination.model
-    lost = [call.lost_at for call in inspection.trace] + [one.lost_at for one in (seen.outputs if seen else ())]
-    ends = (call.call for call in inspection.trace if _ends(call))
-    drops = list(dict.fromkeys((*(call for call in lost if call is not None), *ends)))
+def _judge_mask(inspection: Inspection, check: CheckReport) -> Verdict:
+    drops = _find_drops(inspection, check)
     if not drops and inspection.mask is None:
-        padded = 0 if inspection.valid is None else int((~inspection.valid).sum())
-        told = (
-            f"{format_timesteps(padded, 'padded timestep')} will be treated as data."
-            if padded
-            else "Nor is there padding."
-        )
-        return Verdict(question, "there is none", "error" if padded else None, f"No call makes a mask. {told}")
+        return _judge_missing_mask(inspection.valid)
     if not drops:
-        return Verdict(question, "nothing", None, "Every call that a mask belongs to has it.")
-    severity = _worst(finding.severity for finding in check.findings if finding.call in drops) or "info"
-    first = next((call for call in inspection.trace if call.call == drops[0]), None)
-    made = f" ({first.type})" if first is not None else ""
-    more = f" The same is so of {', '.join(drops[1:4])}{' and others' if len(drops) > 4 else ''}." if drops[1:] else ""
-    text = f"A mask reaches {drops[0]}{made}, and none goes on.{more}"
-    return Verdict(question, drops[0] if len(drops) == 1 else f"{drops[0]} and {len(drops) - 1} more", severity, text)
+        return Verdict(MASK_QUESTION, "nothing", None, "Every layer that should receive the mask does.")
+    severities = (finding.severity for finding in check.findings if finding.call in drops)
+    answer = subject = drops[0]
+    call = next((call for call in inspection.trace if call.call == drops[0]), None)
+    if call is not None:
+        subject = f"{call.call} ({call.type})"
+    text = f"{subject} receives a mask but does not pass it on."
+    if len(drops) > 1:
+        answer = f"{drops[0]} and {len(drops) - 1} more"
+        text += f" The same applies to {', '.join(drops[1:4])}"
+        if len(drops) > 4:
+            text += " and others"
+        text += "."
+    return Verdict(MASK_QUESTION, answer, _find_worst(severities) or "info", text)
 
 
-def _ends(call: Call) -> bool:
-    """Return whether a mask comes to its end at a call that was not given it: one behind which timesteps are gone."""
+def _find_drops(inspection: Inspection, check: CheckReport) -> list[str]:
+    """Return the paths of the calls that drop a mask, in order."""
+    evidence = check.examination.model
+    lost = [call.lost_at for call in inspection.trace]
+    if evidence is not None:
+        lost += [output.lost_at for output in evidence.outputs]
+    ends = (call.call for call in inspection.trace if _removes_timesteps(call))
+    return list(dict.fromkeys((*(path for path in lost if path is not None), *ends)))
+
+
+def _removes_timesteps(call: Call) -> bool:
+    """Return whether a call removes the time axis without receiving the mask."""
     if call.effect != "drops" or call.computes_mask or call.contains or call.mask_in is None:
         return False
     axes = max(map(len, call.shapes_in), default=0)
     return all(len(shape) < axes or shape[:2] != call.mask_in.shape for shape in call.shapes_out)
 
 
-def _counting(loss: LossReport | None, no_loss: str | None) -> Verdict:
-    question = "What does the loss count?"
-    if loss is None:
-        return Verdict(question, NOT_TRIED, None, no_loss or "There is none.")
-    told = [_counted(output) for output in loss.outputs]
-    worst = _worst(severity for _, severity, _ in told if severity is not None)
-    first = next((one for one in told if one[1] == worst), told[0])
-    several = len(loss.outputs) > 1
-    named = " ".join(
-        f"{output.name}: {text}" if several else text for output, (_, _, text) in zip(loss.outputs, told, strict=True)
-    )
-    return Verdict(question, first[0], worst, named)
+def _judge_missing_mask(valid: Bools | None) -> Verdict:
+    if valid is None or valid.all():
+        return Verdict(MASK_QUESTION, "no mask", None, "No call creates a mask, and there is no padding.")
+    count = format_timesteps(int((~valid).sum()), "padded timestep")
+    text = f"No call creates a mask: the model treats {count} as data."
+    return Verdict(MASK_QUESTION, "no mask", "error", text)
 
 
-def _counted(output: LossOutput) -> tuple[str, Severity | None, str]:
-    """Return what a loss counts in a word or two, how bad that is, and in a sentence."""
+def _judge_loss(loss: LossReport) -> Verdict:
+    """Return the verdict on the loss of all outputs; the answer is that of the worst output."""
+    verdicts = [_judge_output(output) for output in loss.outputs]
+    worst = _find_worst(verdict.severity for verdict in verdicts if verdict.severity is not None)
+    first = next((verdict for verdict in verdicts if verdict.severity == worst), verdicts[0])
+    if len(verdicts) == 1:
+        return first
+    texts = [f"{output.name}: {verdict.text}" for output, verdict in zip(loss.outputs, verdicts, strict=True)]
+    return dataclasses.replace(first, severity=worst, text=" ".join(texts))
+
+
+def _judge_output(output: LossOutput) -> Verdict:
     losses, valid = output.per_timestep, output.valid
-    if losses is None or valid is None or valid.shape != losses.shape:
-        return "every sample", None, f"The {output.loss} of every {'sample' if losses is not None else 'batch'} counts."
-    counts = ~output.ignored if output.ignored is not None else valid | True
-    counts = counts & (output.mask if output.mask is not None else True)
-    if output.weights is not None:
-        counts = counts & (output.weights.reshape(len(valid), -1) != 0)
-    padding, hidden = int((counts & ~valid).sum()), int((~counts & valid).sum())
-    numbers = _numbers(output)
+    if losses is None:
+        return Verdict(LOSS_QUESTION, "every sample", None, f"The {output.loss} of every batch counts.")
+    if valid is None or valid.shape != losses.shape:
+        return Verdict(LOSS_QUESTION, "every sample", None, f"The {output.loss} of every sample counts.")
+    included = _find_included(output, valid)
+    padding, hidden = int((included & ~valid).sum()), int((~included & valid).sum())
+    values = _compare_losses(output)
     if padding:
-        return (
-            "padding too",
-            "error",
-            f"{format_timesteps(padding, 'padded timestep')} of {valid.size:,} count.{numbers}",
-        )
+        text = f"The loss includes {format_timesteps(padding, 'padded timestep')} (of {valid.size:,}).{values}"
+        return Verdict(LOSS_QUESTION, "padding too", "error", text)
     if hidden:
-        return "less than is valid", "info", f"{format_timesteps(hidden, 'valid timestep')} are left out.{numbers}"
-    return "valid timesteps", None, f"{int(counts.sum()):,} of {valid.size:,} timesteps count.{numbers}"
+        verb = choose_form(hidden, "is", "are")
+        text = f"{format_timesteps(hidden, 'valid timestep')} {verb} left out.{values}"
+        return Verdict(LOSS_QUESTION, "not all valid timesteps", "info", text)
+    text = f"{int(included.sum()):,} of {valid.size:,} timesteps count.{values}"
+    return Verdict(LOSS_QUESTION, "valid timesteps", None, text)
 
 
-def _numbers(output: LossOutput) -> str:
+def _find_included(output: LossOutput, valid: Bools) -> Bools:
+    """Return the timesteps that the loss counts, by mask, ignored class and weights."""
+    included = valid | True
+    if output.ignored is not None:
+        included = ~output.ignored
+    if output.mask is not None:
+        included = included & output.mask
+    if output.weights is not None:
+        included = included & (output.weights.reshape(len(valid), -1) != 0)
+    return included
+
+
+def _compare_losses(output: LossOutput) -> str:
     if output.exact is None or output.unmasked is None:
         return ""
-    apart = abs(output.reported - output.exact) > ROUNDING * max(abs(output.exact), abs(output.reported))
-    if apart:
-        return f" Keras reports {output.reported:.6g}; over the valid ones alone it is {output.exact:.6g}."
-    return f" Keras reports {output.reported:.6g}; over all timesteps it would be {output.unmasked:.6g}."
+    difference = abs(output.reported - output.exact)
+    if difference > SAME_MEAN.value * max(abs(output.exact), abs(output.reported)):
+        return f" Keras reports {output.reported:.6g}; on valid timesteps only it is {output.exact:.6g}."
+    return f" Keras reports {output.reported:.6g}; on all timesteps it would be {output.unmasked:.6g}."
 
 
-def _worst(found: Iterator[Severity]) -> Severity | None:
-    return min(found, key=SEVERITIES.index, default=None)
+def _find_worst(severities: Iterable[Severity]) -> Severity | None:
+    return min(severities, key=SEVERITIES.index, default=None)

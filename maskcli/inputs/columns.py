@@ -1,4 +1,4 @@
-"""A column laid out as an array: sequences and rows padded, arrays as they are."""
+"""Lay out a column as an array: sequences and rows are padded, arrays stay unchanged."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class DataColumn:
     Attributes:
         name: of the column.
         values: ``(batch, ...)``.
-        layout: how it was padded, or is taken to be.
-        marked: ``(batch, timesteps)``, what ``NAME.mask`` says is valid.
-        framed: ``(batch, timesteps)``, where ``layout`` put entries of a row; None for an array as it came.
-        lengths: ``(batch,)``, entries of each row before it was padded; None for an array as it came.
-        kind: where the shape and dtype do not tell it.
+        layout: how it was padded, or is assumed to be.
+        marked: ``(batch, timesteps)``, the valid timesteps according to ``NAME.mask``.
+        framed: ``(batch, timesteps)``, where ``layout`` put entries of a row; None for an array in the data.
+        lengths: ``(batch,)``, entries of each row before it was padded; None for an array in the data.
+        kind: if it does not follow from shape and dtype.
         batch: of sequences of integers.
-        ragged: of which ``batch`` was made.
+        ragged: the sequences of ``batch``.
     """
 
     name: str
@@ -59,34 +59,37 @@ class DataColumn:
 
     def __str__(self) -> str:
         """Return ``tokens (2, 6) int32``, and its mask."""
-        said = describe_array(self.name, self.values)
-        return said if self.marked is None else f"{said}, {describe_array(self.name + MASK, self.marked)}"
+        texts = [describe_array(self.name, self.values)]
+        if self.marked is not None:
+            texts.append(describe_array(self.name + MASK, self.marked))
+        return ", ".join(texts)
 
 
 def lay_out_column(table: DataTable, name: str, spec: InputSpec | None, layout: Layout, sole: bool) -> DataColumn:
-    """Return a column as an array, with its ``NAME.mask``; a ``sole`` one feeds the only input that is no mask."""
+    """Return a column as an array, with its ``NAME.mask``; a ``sole`` one feeds the only non-mask input."""
     raw = table.column(name)
-    marks = table.column(name + MASK) if name + MASK in table.known else None
-    own = _own_layout(layout, table.layout)
+    marks = table.column(name + MASK) if name + MASK in table.columns else None
+    of_file = _overlay_layout(layout, table.layout)
     with name_column_errors(table, name):
         if isinstance(raw, list):
-            return _marked(_of_rows(name, raw, spec, partial(_timesteps, layout, own, spec), sole), marks)
+            make_layout = partial(_fix_timesteps, layout, of_file, spec)
+            return _add_marks(_lay_out_rows(name, raw, spec, make_layout, sole), marks)
         if isinstance(raw, np.ndarray) and not (sole and raw.ndim == 2 and raw.dtype.kind in "iu"):
-            return _marked(DataColumn(name, raw, own), marks)
+            return _add_marks(DataColumn(name, raw, of_file), marks)
         if isinstance(marks, np.ndarray) and isinstance(raw, np.ndarray):
-            return _of_padded(name, raw, marks, spec, layout)
+            return _lay_out_padded(name, raw, marks, spec, layout)
         dtype = raw.dtype.name if isinstance(raw, np.ndarray) and spec is None else None
-        return _marked(_of_ids(name, raw, spec, _timesteps(layout, own, spec), dtype), marks)
+        return _add_marks(_lay_out_ids(name, raw, spec, _fix_timesteps(layout, of_file, spec), dtype), marks)
 
 
-def _own_layout(layout: Layout, of_file: Layout | None) -> Layout:
-    """Return the layout of the file, but for what ``layout`` says otherwise than by default."""
-    asked = {name: value for name, value in vars(layout).items() if value != getattr(Layout(), name)}
-    return dataclasses.replace(of_file or Layout(), **asked)
+def _overlay_layout(layout: Layout, of_file: Layout | None) -> Layout:
+    """Return the layout of the file, overlaid with the options of ``layout`` that are not the default."""
+    options = {name: value for name, value in vars(layout).items() if value != getattr(Layout(), name)}
+    return dataclasses.replace(of_file or Layout(), **options)
 
 
-def _timesteps(layout: Layout, own: Layout, spec: InputSpec | None) -> Layout:
-    """Return ``own`` with the timesteps that were asked for, or that the model has."""
+def _fix_timesteps(layout: Layout, of_file: Layout, spec: InputSpec | None) -> Layout:
+    """Return the layout of the file with the fixed length of the model, if it has one."""
     fixed = spec.shape[1] if spec is not None and len(spec.shape) > 1 else None
     if fixed is not None and layout.maxlen not in (None, fixed):
         raise ModelError(
@@ -94,24 +97,30 @@ def _timesteps(layout: Layout, own: Layout, spec: InputSpec | None) -> Layout:
             received=f"maxlen {layout.maxlen}",
             fix=f"Leave --maxlen out, or use --maxlen {fixed}.",
         )
-    return own if fixed is None else dataclasses.replace(own, maxlen=fixed)
+    if fixed is None:
+        return of_file
+    return dataclasses.replace(of_file, maxlen=fixed)
 
 
-def _marked(column: DataColumn, marks: RawColumn | None) -> DataColumn:
-    """Return the column with its ``NAME.mask``; lists are padded as the column is."""
+def _add_marks(column: DataColumn, marks: RawColumn | None) -> DataColumn:
+    """Return the column with its ``NAME.mask``; lists are padded like the column."""
     if isinstance(marks, list):
         rows = [make_row_array(row, index) for index, row in enumerate(marks)]
         if column.lengths is not None:
             check_lengths(rows, column.lengths, "booleans in the mask")
         marks = pad_rows(rows, column.layout)[0]
-    return column if marks is None else dataclasses.replace(column, marked=np.asarray(marks))
+    if marks is None:
+        return column
+    return dataclasses.replace(column, marked=np.asarray(marks))
 
 
-def _of_ids(name: str, raw: RawColumn, spec: InputSpec | None, layout: Layout, dtype: str | None = None) -> DataColumn:
-    """Return sequences of integers, padded; integers of the model's dtype where it has one of integers."""
+def _lay_out_ids(
+    name: str, raw: RawColumn, spec: InputSpec | None, layout: Layout, dtype: str | None = None
+) -> DataColumn:
+    """Return padded sequences of integers, in the model's dtype if that is one of integers."""
     ragged = as_ragged(raw)
     if not len(ragged.values):
-        raise _empty(len(ragged))
+        raise _make_empty_error(len(ragged))
     of_model = resolve_dtype(spec)
     if of_model is not None and of_model.kind in "iu":
         dtype = of_model.name
@@ -121,74 +130,76 @@ def _of_ids(name: str, raw: RawColumn, spec: InputSpec | None, layout: Layout, d
     )
 
 
-def _of_padded(name: str, tokens: Array, mask: Array, spec: InputSpec | None, layout: Layout) -> DataColumn:
-    """Return a padded array as sequences that are padded again, or as it is where no padding makes it."""
-    as_it_is = DataColumn(name, tokens, layout, mask)
+def _lay_out_padded(name: str, tokens: Array, mask: Array, spec: InputSpec | None, layout: Layout) -> DataColumn:
+    """Return a padded array as sequences that are padded again; unchanged if no padding leads to this array."""
+    unchanged = DataColumn(name, tokens, layout, mask)
     if mask.dtype != np.bool_ or mask.shape != tokens.shape:
-        return as_it_is
+        return unchanged
     try:
         parsed = unpad_array(tokens, mask, "")
     except InputError:  # A mask with holes, or padding of several values.
-        return as_it_is
-    own = _own_layout(layout, parsed.layout)
+        return unchanged
+    of_file = _overlay_layout(layout, parsed.layout)
     dtype = tokens.dtype.name if spec is None else None
-    assert isinstance(parsed.rows, RaggedSequences)  # noqa: S101 - what unpadding returns
-    return _of_ids(name, parsed.rows, spec, _timesteps(layout, own, spec), dtype)
+    assert isinstance(parsed.rows, RaggedSequences)  # noqa: S101 - the result of unpadding
+    return _lay_out_ids(name, parsed.rows, spec, _fix_timesteps(layout, of_file, spec), dtype)
 
 
-def _of_rows(
+def _lay_out_rows(
     name: str, rows: list[Any], spec: InputSpec | None, layout: Callable[[], Layout], sole: bool
 ) -> DataColumn:
-    """Return a list of rows as an array; ``layout`` is asked only where there are timesteps."""
-    form = _form_of(rows, spec, sole)
+    """Return a list of rows as an array; ``layout`` is called only if there are timesteps."""
+    form = _find_form(rows, spec, sole)
     if form == "ids":
-        return _of_ids(name, rows, spec, layout())
+        return _lay_out_ids(name, rows, spec, layout())
     if form == "whole":
         whole = [list(map(int, row)) if isinstance(row, list) else row for row in rows]
-        return _of_ids(name, whole, spec, layout())
+        return _lay_out_ids(name, whole, spec, layout())
     arrays = [make_row_array(row, index) for index, row in enumerate(rows)]
     if form == "numbers" and len({row.shape for row in arrays}) == 1:
-        return DataColumn(name, _float32(np.stack(arrays), spec), Layout(), kind="static")
+        return DataColumn(name, _convert_to_float32(np.stack(arrays), spec), Layout(), kind="static")
     if form == "numbers" and spec is not None and spec.shape[1:] and spec.shape[1] is not None:
-        raise _uneven(arrays, spec, spec.shape[1])
+        raise _make_uneven_error(arrays, spec, spec.shape[1])
     if form == "series":
         arrays = [row.reshape(-1, 1) for row in arrays]
-    kind: ColumnKind | None = "features" if form == "numbers" else "mask" if form == "flags" else None
+    kinds: dict[str, ColumnKind] = {"numbers": "features", "flags": "mask"}
     fills = form == "vectors" and _holds_ids(arrays, spec)
     values, framed, lengths, resolved = pad_rows(arrays, layout(), fills)
-    return DataColumn(name, _float32(values, spec), resolved, None, framed, lengths, kind)
+    return DataColumn(name, _convert_to_float32(values, spec), resolved, None, framed, lengths, kinds.get(form))
 
 
-def _float32(values: Array, spec: InputSpec | None) -> Array:
-    """Return JSON's floats as Keras has floats, where no model says otherwise."""
-    return values.astype(np.float32) if spec is None and values.dtype.kind == "f" else values
+def _convert_to_float32(values: Array, spec: InputSpec | None) -> Array:
+    """Return JSON's floats as float32, the default of Keras, if no model declares a dtype."""
+    if spec is None and values.dtype.kind == "f":
+        return values.astype(np.float32)
+    return values
 
 
-def _uneven(rows: list[Array], spec: InputSpec, width: int) -> InputError:
+def _make_uneven_error(rows: list[Array], spec: InputSpec, width: int) -> InputError:
     row = next(index for index, array in enumerate(rows) if array.shape != (width,))
     return InputError(
         row=row,
         expected=f"{width} numbers, for {spec}",
         received=f"{rows[row].size}",
-        fix="Give every row as many; token ids want an input of integers.",
+        fix="Give every row as many; token ids need an input of integers.",
     )
 
 
-def _empty(rows: int) -> InputError:
+def _make_empty_error(rows: int) -> InputError:
     return InputError(
         expected="at least one token",
-        received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
+        received="1 empty sequence" if rows == 1 else f"{rows} empty sequences",
         fix="Check what wrote this input.",
     )
 
 
-# What rows hold.
+# The content of rows.
 
 
-def _form_of(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
-    """Return what rows hold: ``ids``, ``whole`` floats for ids, ``vectors``, ``flags``, ``series`` or ``numbers``."""
+def _find_form(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
+    """Return the content of rows: ids, whole (floats for ids), vectors, flags, series or numbers."""
     if not rows:
-        return "ids"  # Which says that there are none.
+        return "ids"  # Their reader reports the missing rows.
     dtype = resolve_dtype(spec)
     flat = list(iterate_entries(rows))
     types = find_types(flat)
@@ -198,21 +209,25 @@ def _form_of(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
         return "vectors"
     if types == {bool} or (spec is not None and is_mask_input(spec) and not sole and are_flags(flat)):
         return "flags" if not sole or (dtype is not None and dtype.kind == "b") else "ids"
-    return _form_of_numbers(flat, types, spec, sole)
+    return _find_number_form(flat, types, spec, sole)
 
 
-def _form_of_numbers(flat: list[Any], types: set[type], spec: InputSpec | None, sole: bool) -> str:
-    dtype, shape = resolve_dtype(spec), spec.shape if spec is not None else ()
+def _find_number_form(flat: list[Any], types: set[type], spec: InputSpec | None, sole: bool) -> str:
+    dtype = resolve_dtype(spec)
+    shape = () if spec is None else spec.shape
     floats = dtype is not None and dtype.kind == "f"
     if len(shape) > 2 and floats and types <= {int, float}:
         return "series"
     if float in types and dtype is not None and dtype.kind in "iu":
-        # A file of sequences is read as ever, which is strict.
-        return "ids" if sole else "whole" if all(_is_whole(value) for value in flat) else "numbers"
+        if sole:
+            return "ids"  # A file of sequences is read strictly, which reports the floats.
+        return "whole" if all(_is_whole(value) for value in flat) else "numbers"
     if float in types:
         return "numbers"
-    # Integers for a fixed number of floats are features; a model of one input is taken to have timesteps.
-    return "numbers" if floats and len(shape) == 2 and shape[1] is not None and not sole else "ids"
+    # Integers for a fixed number of floats are features; a model with one input is assumed to have timesteps.
+    if floats and len(shape) == 2 and shape[1] is not None and not sole:
+        return "numbers"
+    return "ids"
 
 
 def _is_whole(value: object) -> bool:
@@ -220,13 +235,13 @@ def _is_whole(value: object) -> bool:
 
 
 def _holds_ids(rows: list[Array], spec: InputSpec | None) -> bool:
-    """Return whether vectors are of ids, such as words in sentences, which padding ids pad."""
+    """Return whether vectors hold ids, such as words in sentences, which are padded with padding ids."""
     dtype = resolve_dtype(spec)
     return all(row.dtype.kind in "iu" for row in rows if row.size) and (dtype is None or dtype.kind in "iu")
 
 
 def resolve_dtype(spec: InputSpec | None) -> np.dtype[Any] | None:
-    """Return the dtype that the model has; None where it is none of NumPy's numbers."""
+    """Return the dtype of an input of the model; None if NumPy has no such numbers."""
     if spec is None:
         return None
     try:
@@ -255,13 +270,13 @@ def make_row_array(row: object, index: int) -> Array:
             row=index,
             expected="numbers, a list of them, or a list of vectors",
             received=describe_value(row),
-            fix="An input is made of numbers; name the fields that are none of them, or leave them out.",
+            fix="An input consists of numbers; leave out fields of another kind.",
         )
     return array
 
 
 def pad_rows(rows: list[Array], layout: Layout, fills: bool = False) -> tuple[Array, Bools, Ints, Layout]:
-    """Return rows ``(timesteps, ...)`` padded with zeros, or with ``layout.value`` where it ``fills``.
+    """Return rows ``(timesteps, ...)`` padded with zeros, or with ``layout.value`` if it ``fills``.
 
     Returns:
         Values ``(batch, timesteps, ...)``, where rows are in them ``(batch, timesteps)``, the lengths ``(batch,)``, and
@@ -273,8 +288,8 @@ def pad_rows(rows: list[Array], layout: Layout, fills: bool = False) -> tuple[Ar
             raise InputError(row=index, expected="a list", received=str(row), fix="All rows are lists, or none is.")
     lengths = np.array([len(row) for row in rows], np.int64)
     if not lengths.any():
-        raise _empty(len(rows))
-    values = np.concatenate(_of_one_width(rows))
+        raise _make_empty_error(len(rows))
+    values = np.concatenate(_check_width(rows))
     resolved = dataclasses.replace(layout, maxlen=layout.maxlen or int(lengths.max()))
     try:
         framed = make_validity(lengths, resolved)
@@ -289,32 +304,32 @@ def pad_rows(rows: list[Array], layout: Layout, fills: bool = False) -> tuple[Ar
     return padded, framed, lengths, resolved
 
 
-def _of_one_width(rows: list[Array]) -> list[Array]:
-    """Return the rows that are not empty, all of one width."""
+def _check_width(rows: list[Array]) -> list[Array]:
+    """Return the non-empty rows, and check that all have one width."""
     full = [(index, row) for index, row in enumerate(rows) if len(row)]
     width = full[0][1].shape[1:]
     for index, row in full:
         if row.shape[1:] != width:
             raise InputError(
                 row=index,
-                expected=f"{_units(width)} a timestep, as in the rows before",
-                received=_units(row.shape[1:]),
+                expected=f"{_describe_width(width)} a timestep, as in the rows before",
+                received=_describe_width(row.shape[1:]),
                 fix="Every timestep has the same features.",
             )
     return [row for _, row in full]
 
 
-def _units(shape: tuple[int, ...]) -> str:
+def _describe_width(shape: tuple[int, ...]) -> str:
     return "one number" if not shape else f"a vector of {' x '.join(map(str, shape))}"
 
 
-def check_lengths(rows: list[Array], lengths: Ints, what: str) -> None:
-    """Raise InputError for a row that has not one entry for each timestep."""
+def check_lengths(rows: list[Array], lengths: Ints, content: str) -> None:
+    """Raise InputError for a row that does not have one entry for each timestep."""
     for index, (row, length) in enumerate(zip(rows, lengths, strict=True)):
         if row.shape[:1] != (length,):
             raise InputError(
                 row=index,
-                expected=f"{length} {what}, one for each timestep",
+                expected=f"{length} {content}, one for each timestep",
                 received=str(len(row) if row.ndim else row),
                 fix="Count timesteps before padding.",
             )

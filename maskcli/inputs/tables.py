@@ -1,4 +1,4 @@
-"""Files and arrays as a table of named columns, and the inputs of a model matched with these."""
+"""Read files and arrays as a table of named columns, and match the inputs of a model with these."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from maskcli.sequences.sources import display_name
 
 RawColumn = Array | RaggedSequences | list[Any]
 MASK = ".mask"
-"""What follows the name of a column in that of its own mask."""
+"""The suffix of the column with the mask of another column."""
 PLAIN = "tokens"
-"""The name of the one column of a file of sequences."""
+"""The name of the only column of a file of sequences."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,16 +33,16 @@ class DataTable:
 
     Attributes:
         names: the columns that inputs can be matched with, in order.
-        known: all columns, ``NAME.mask`` among them.
-        column: returns one of ``known``.
+        columns: all columns, including ``NAME.mask``.
+        column: returns one of ``columns``.
         where: names the place of a row.
-        noun: what a column is called in messages.
-        layout: how the file says that it is padded.
-        records: whose fields the columns are, if they are that.
+        noun: the word for a column in messages.
+        layout: the padding that the file states for itself.
+        records: the records whose fields the columns are; None for other data.
     """
 
     names: tuple[str, ...]
-    known: tuple[str, ...]
+    columns: tuple[str, ...]
     column: Callable[[str], RawColumn]
     where: Callable[[int], str]
     noun: Literal["array", "field", "sequences"]
@@ -53,38 +53,38 @@ class DataTable:
 # Files and arrays to a table of columns.
 
 
-def read_table(path: str, input_format: str, field: str | None, wanted: list[str]) -> DataTable:
-    """Return the data of a file as columns; ``wanted`` are the inputs of the model."""
+def read_table(path: str, input_format: str, field: str | None, inputs: list[str]) -> DataTable:
+    """Return the data of a file as columns; ``inputs`` are the names of the model's inputs."""
     entry, data = read_bytes(path, input_format)
     name = display_name(path)
     if entry.name == "npz":
-        return make_table(load_arrays(data, name), lambda row: f"{name}, row {row + 1}", wanted)
+        return make_table(load_arrays(data, name), lambda row: f"{name}, row {row + 1}", inputs)
     parsed = entry.read(data, name, json_text.WHOLE)
     rows = parsed.rows
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-        return _table_of_records(rows, parsed.where, name)
+        return _make_record_table(rows, parsed.where, name)
     if field is not None:
-        parsed = entry.read(data, name, Field(field))  # The reader says what is wrong with naming a field here.
+        parsed = entry.read(data, name, Field(field))  # The reader reports why no field can be selected here.
     return make_single_column(rows, parsed.where, parsed.layout)
 
 
 def make_single_column(rows: RawColumn, where: Callable[[int], str], layout: Layout | None = None) -> DataTable:
-    """Return sequences, or the rows of one array, as the one column."""
+    """Return sequences, or the rows of one array, as the only column."""
     noun: Literal["array", "sequences"] = "array" if isinstance(rows, np.ndarray) else "sequences"
     return DataTable((PLAIN,), (PLAIN,), lambda _: rows, where, noun, layout)
 
 
-def _table_of_records(records: list[dict[str, Any]], where: Callable[[int], str], name: str) -> DataTable:
-    known = tuple(dict.fromkeys(chain.from_iterable(records)))
+def _make_record_table(records: list[dict[str, Any]], where: Callable[[int], str], name: str) -> DataTable:
+    fields = tuple(dict.fromkeys(chain.from_iterable(records)))
 
     def column(key: str) -> RawColumn:
         return json_text.get_field_rows(records, Field(key), name, where)
 
-    return DataTable(_candidates(known), known, column, where, "field", records=records)
+    return DataTable(_list_candidates(fields), fields, column, where, "field", records=records)
 
 
-def make_table(arrays: Mapping[str, Array], where: Callable[[int], str], wanted: list[str]) -> DataTable:
-    """Return arrays as columns; ``values`` and ``row_splits`` together are one of sequences."""
+def make_table(arrays: Mapping[str, Array], where: Callable[[int], str], inputs: list[str]) -> DataTable:
+    """Return arrays as columns; ``values`` and ``row_splits`` together are a column of sequences."""
     columns: dict[str, RawColumn] = dict(arrays)
     for name, array in columns.items():
         if isinstance(array, np.ndarray) and array.dtype == object:
@@ -94,34 +94,35 @@ def make_table(arrays: Mapping[str, Array], where: Callable[[int], str], wanted:
                 received="an array of objects",
                 fix="Pad its rows first, or give them as RaggedSequences.",
             )
-    known = tuple(columns)
-    if {"values", "row_splits"} <= columns.keys() and not {"values", "row_splits"} & set(wanted):
+    arrays_in_order = tuple(columns)
+    if {"values", "row_splits"} <= columns.keys() and not {"values", "row_splits"} & set(inputs):
         ragged = RaggedSequences(np.asarray(arrays["values"]), np.asarray(arrays["row_splits"]))
         columns.setdefault(PLAIN, ragged)
         return DataTable((PLAIN,), tuple(columns), columns.__getitem__, where, "array")
-    hidden = _own_mask(columns, wanted)
-    names = tuple(name for name in _candidates(known) if name not in hidden)
+    hidden = _add_mask_of_pad(columns, inputs)
+    names = tuple(name for name in _list_candidates(arrays_in_order) if name not in hidden)
     return DataTable(names, tuple(columns), columns.__getitem__, where, "array")
 
 
-def _own_mask(columns: dict[str, RawColumn], wanted: list[str]) -> set[str]:
-    """Add the mask in what ``maskcli pad --output`` writes as that of its tokens; return what feeds no input then."""
+def _add_mask_of_pad(columns: dict[str, RawColumn], inputs: list[str]) -> set[str]:
+    """Make the mask in a file of ``maskcli pad --output`` that of its tokens; return the columns that feed no input."""
     mask, whole = columns.get("mask"), {PLAIN, "mask", "lengths"} <= columns.keys()
-    if PLAIN not in columns or not isinstance(mask, np.ndarray) or not (whole or wanted):
+    if PLAIN not in columns or not isinstance(mask, np.ndarray) or not (whole or inputs):
         return set()
-    if len(wanted) < 2:
+    if len(inputs) < 2:
         columns.setdefault(PLAIN + MASK, mask)
-        return {"mask", "lengths"} - set(wanted)
-    if whole:  # Otherwise the mask is only what the model is told, which may differ from what is valid.
+        return {"mask", "lengths"} - set(inputs)
+    if whole:  # Otherwise the mask is an input of the model, which may differ from the validity.
         columns.setdefault(PLAIN + MASK, mask)
-    return {"lengths"} - set(wanted) if whole else set()
+    return {"lengths"} - set(inputs) if whole else set()
 
 
-def _candidates(known: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in known if not (name.endswith(MASK) and name.removesuffix(MASK) in known))
+def _list_candidates(columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that are not the mask of another one."""
+    return tuple(name for name in columns if not (name.endswith(MASK) and name.removesuffix(MASK) in columns))
 
 
-# Inputs of the model matched with columns.
+# Matching the inputs of the model with columns.
 
 
 def is_mask_input(spec: InputSpec) -> bool:
@@ -130,17 +131,17 @@ def is_mask_input(spec: InputSpec) -> bool:
 
 
 def find_leading_inputs(specs: Sequence[InputSpec]) -> list[InputSpec]:
-    """Return the inputs that only data can feed: those that are no masks, or else the first."""
+    """Return the inputs that only data can feed: the non-mask inputs, or else the first."""
     return [spec for spec in specs if not is_mask_input(spec)] or list(specs[:1])
 
 
 def match_columns(
-    table: DataTable, specs: Sequence[InputSpec], field: str | None, others: Collection[str] = ()
+    table: DataTable, specs: Sequence[InputSpec], field: str | None, also: Collection[str] = ()
 ) -> list[str]:
-    """Return the name of a column for each input, ``""`` for a mask that is to be made; ``others`` feed none."""
-    if field is not None and field not in table.known:
+    """Return the name of a column for each input, ``""`` for a default mask; the columns ``also`` feed no input."""
+    if field is not None and field not in table.columns:
         raise make_unknown_column_error(table, field, "--field")
-    usable = [name for name in table.names if name not in others]
+    usable = [name for name in table.names if name not in also]
     if not specs:
         return [field] if field is not None else usable
     taken = {spec.name: spec.name for spec in specs if spec.name in table.names}
@@ -149,23 +150,23 @@ def match_columns(
     left = [spec for spec in specs if spec.name not in taken]
     usable = [name for name in usable if name not in taken.values()]
     if left:
-        taken |= _by_order(table, specs, left, usable)
+        taken |= _match_by_order(table, specs, left, usable)
     return [taken.get(spec.name, "") for spec in specs]
 
 
-def _by_order(
+def _match_by_order(
     table: DataTable, specs: Sequence[InputSpec], left: list[InputSpec], usable: list[str]
 ) -> Mapping[str, str]:
-    """Return columns for the inputs whose name no column has; counts must agree, for names would not show a slip."""
+    """Return columns for the inputs whose name no column has; as many of both, since names cannot be compared."""
     nameless = len(left) == len(specs)
     data = [spec for spec in left if spec in find_leading_inputs(specs)]
     if len(usable) == len(left) and all(
         spec in data or _looks_like_mask(name, table.column(name), nameless)
         for spec, name in zip(left, usable, strict=True)
     ):
-        return _names(left, usable)
+        return _pair_names(left, usable)
     if len(usable) == len(data):
-        return _names(data, usable)
+        return _pair_names(data, usable)
     if not data:
         return {}
     if len(find_leading_inputs(specs)) == 1 and table.records is not None and usable:
@@ -174,30 +175,32 @@ def _by_order(
     if len(find_leading_inputs(specs)) == 1 and PLAIN in usable:
         return {data[0].name: PLAIN}
     raise ModelError(
-        expected=describe_specs(specs), received=_unmatched(table), fix=_naming_fix(table, [spec.name for spec in data])
+        expected=describe_specs(specs),
+        received=_describe_columns(table),
+        fix=_make_naming_fix(table, [spec.name for spec in data]),
     )
 
 
-def _names(specs: Sequence[InputSpec], names: Sequence[str]) -> dict[str, str]:
+def _pair_names(specs: Sequence[InputSpec], names: Sequence[str]) -> dict[str, str]:
     return {spec.name: name for spec, name in zip(specs, names, strict=True)}
 
 
 def _looks_like_mask(name: str, raw: RawColumn, by_values: bool) -> bool:
-    """Return whether a column is booleans or named a mask, or ``by_values`` holds 0 and 1 alone."""
+    """Return whether a column holds booleans or is named a mask; or with ``by_values``, holds only 0 and 1."""
     if isinstance(raw, RaggedSequences):
         return False
     if isinstance(raw, np.ndarray):
-        told = raw.dtype == np.bool_ or "mask" in name.lower()
-        return raw.ndim == 2 and (told or (by_values and bool(np.isin(raw, (0, 1)).all())))
+        is_declared = raw.dtype == np.bool_ or "mask" in name.lower()
+        return raw.ndim == 2 and (is_declared or (by_values and bool(np.isin(raw, (0, 1)).all())))
     values = list(iterate_entries(raw))
     return "mask" in name.lower() or (are_flags(values) and (by_values or find_types(values) == {bool}))
 
 
-# What JSON's rows hold.
+# The content of rows of JSON.
 
 
 def iterate_entries(rows: list[Any]) -> Iterator[Any]:
-    """Yield what the rows hold, a row that is a number included."""
+    """Yield the entries of the rows; a row may be a number itself."""
     return chain.from_iterable(row if isinstance(row, list) else [row] for row in rows)
 
 
@@ -207,16 +210,16 @@ def find_types(values: list[Any]) -> set[type]:
 
 
 def are_flags(values: list[Any]) -> bool:
-    """Return whether values are true, false, 0 and 1 alone."""
+    """Return whether all values are true, false, 0 or 1."""
     return find_types(values) <= {bool, int, float} and set(values) <= {0, 1}
 
 
-# What errors say.
+# Errors.
 
 
 @contextlib.contextmanager
 def name_column_errors(table: DataTable, name: str) -> Iterator[None]:
-    """Give errors in one column of several its name as well as the place of their row."""
+    """Add the name of the column to the place of an error, if there are several columns."""
     try:
         yield
     except MaskcliError as error:
@@ -225,26 +228,34 @@ def name_column_errors(table: DataTable, name: str) -> Iterator[None]:
         raise
 
 
-def _unmatched(table: DataTable) -> str:
+def _describe_columns(table: DataTable) -> str:
     if table.noun == "sequences":
         return "one file of sequences"
-    said = []
+    if not table.names:
+        return f"no {table.noun}s"
+    texts = []
     for name in table.names[:8]:
         raw = table.column(name)
-        said.append(describe_array(name, raw) if isinstance(raw, np.ndarray) else f"{name} ({_content(raw)})")
+        texts.append(describe_array(name, raw) if isinstance(raw, np.ndarray) else f"{name} ({_describe_content(raw)})")
     more = f" and {len(table.names) - 8} more" if len(table.names) > 8 else ""
-    return f"{table.noun}s {', '.join(said)}{more}" if said else f"no {table.noun}s"
+    return f"{table.noun}s {', '.join(texts)}{more}"
 
 
-def _content(raw: RaggedSequences | list[Any]) -> str:
+def _describe_content(raw: RaggedSequences | list[Any]) -> str:
     if isinstance(raw, RaggedSequences):
         return "lists of integers"
     types = find_types(list(iterate_entries(raw)))
-    what = "vectors" if list in types else "integers" if types == {int} else "text" if str in types else "numbers"
-    return f"lists of {what}" if any(isinstance(row, list) for row in raw) else what
+    noun = "numbers"
+    if list in types:
+        noun = "vectors"
+    elif types == {int}:
+        noun = "integers"
+    elif str in types:
+        noun = "text"
+    return f"lists of {noun}" if any(isinstance(row, list) for row in raw) else noun
 
 
-def _naming_fix(table: DataTable, missing: list[str]) -> str:
+def _make_naming_fix(table: DataTable, missing: list[str]) -> str:
     if table.noun == "sequences":
         return "Give records with a field for each input, or an .npz with an array for each, named as the inputs are."
     return (
@@ -263,7 +274,7 @@ def make_unknown_column_error(table: DataTable, name: str, option: str) -> Input
         )
     return InputError(
         expected=f"the {table.noun} {name!r}",
-        received=f"the {table.noun}s {quote_names(table.known)}",
+        received=f"the {table.noun}s {quote_names(table.columns)}",
         fix=f"Name one of these with {option}.",
     )
 

@@ -1,20 +1,24 @@
-"""Targets for a padded batch: read from a file, or made, and laid out as the batch is."""
+"""Targets and sample weights: generated, read from a file, or taken from memory, and laid out like the data."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
+from maskcli.inputs.columns import check_lengths, make_row_array, pad_rows
 from maskcli.inputs.ids import LARGEST_GUESS
+from maskcli.records.arrays import Array, Ints
 from maskcli.records.loss import Targets
-from maskcli.records.sequences import PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.files import read_rows
-from maskcli.sequences.formats.base import Field, ParsedRows
+from maskcli.sequences.formats.base import Field
 from maskcli.sequences.padding import truncate_values
 from maskcli.sequences.ragged import check_splits, describe_value
 from maskcli.sequences.sources import display_name
@@ -24,190 +28,99 @@ CLASS_IDS = ("sparse_categorical_crossentropy",)
 """Losses whose targets are class ids."""
 ONE_HOT = ("categorical_crossentropy", "categorical_focal_crossentropy", "categorical_hinge")
 """Losses whose targets are one-hot vectors."""
+CLASSES = (*CLASS_IDS, *ONE_HOT)
 PROBABILITIES = ("binary_crossentropy", "binary_focal_crossentropy")
 """Losses whose targets are from 0 to 1."""
 LARGEST = 2**28
-"""Numbers in one-hot targets: 1 GiB of them."""
-_SHOWN = 5
+"""Most numbers in one-hot targets, which are 1 GiB."""
+DEFAULT_WIDTH = 3
+"""Width of generated targets that may have any."""
+_MOST_ROWS = 5
+"""Most rows that an error lists."""
+
+RowPlace = Callable[[int], str]
+"""Returns the place of a row, for messages."""
+
+
+# Targets that need no file.
 
 
 def make_targets(
-    kind: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, input_dim: int
+    kind: str,
+    loss: str,
+    shape: tuple[int | None, ...],
+    ragged: RaggedSequences | None,
+    batch: PaddedBatch | None,
+    input_dim: int | None = None,
 ) -> Targets:
-    """Return targets that need no file.
+    """Generate targets for one output.
 
     Args:
         kind: ``arange`` counts through all numbers of the targets, ``zeros`` and ``ones`` repeat one, ``shift`` is
             the next token of the row, and the padding id at its last timestep.
-        loss: decides the form: class ids, one-hot vectors, or numbers.
-        ragged: the sequences, of which ``shift`` takes the next token even where truncation cut it.
-        batch: whose shape ``(batch, timesteps)`` the targets take.
-        units: width of the model's outputs; None takes what the targets need, 3 where any will do.
-        input_dim: number of classes for ``shift``.
+        loss: name of the loss, which decides the form: class ids, one-hot vectors, or numbers.
+        shape: shape of the predictions, ``(batch, timesteps, units)`` or ``(batch, units)``; units may be None, for
+            as many as the targets need.
+        ragged: the sequences, from which ``shift`` takes the next token even if truncation removed it.
+        batch: the same sequences, padded.
+        input_dim: vocabulary size of a built-in model, and its number of classes for ``shift``; None for other models.
+
+    Raises:
+        UsageError: for targets that do not fit the loss or the units.
     """
-    shape = batch.tokens.shape
-    following = _following(ragged, batch) if kind == "shift" else None
-    if loss in (*CLASS_IDS, *ONE_HOT):
-        classes = units or (3 if following is None else input_dim)
-        ids = _filled(kind, shape) % classes if following is None else following
-        _check_classes(ids, classes, loss)
-        values = ids if loss in CLASS_IDS else _one_hot(ids, classes, loss)
-        return Targets(values, classes, f"{kind}, {classes} classes", following)
-    width = units or (3 if following is None else 1)
-    numbers = _filled(kind, (*shape, width)) if following is None else np.repeat(following[..., None], width, axis=-1)
-    _check_probabilities(numbers, loss, kind)
-    return Targets(numbers.astype("float32"), width, f"{kind}, {_per_timestep(width)}", following)
-
-
-def make_for_output(
-    kind: str,
-    loss: str,
-    shape: tuple[int, ...],
-    ragged: RaggedSequences | None,
-    batch: PaddedBatch | None,
-) -> Targets:
-    """Return targets that need no file for an output of ``shape``, ``(batch, timesteps, units)`` or ``(batch, units)``.
-
-    ``kind`` and ``loss`` are as for ``make_targets``; ``shift`` wants outputs with the timesteps of ``batch``.
-    """
+    *axes, units = shape
     following = None
     if kind == "shift":
-        if ragged is None or batch is None or shape[:2] != batch.tokens.shape or len(shape) != 3:
-            raise UsageError(
-                where="--targets shift",
-                expected="outputs (batch, timesteps, classes) of sequences of ids, which have a next token",
-                received=f"outputs {shape}",
-                fix="Name a file of targets, or let arange, zeros or ones make some.",
-            )
-        following = _following(ragged, batch)
-    if loss in (*CLASS_IDS, *ONE_HOT):
-        classes = shape[-1]
-        ids = _filled(kind, shape[:-1]) % classes if following is None else following
+        following = _find_following(shape, ragged, batch)
+    if loss in CLASSES:
+        if following is None:
+            classes = units or DEFAULT_WIDTH
+            ids = _fill(kind, axes) % classes
+        else:
+            classes = units or input_dim or DEFAULT_WIDTH
+            ids = following
         _check_classes(ids, classes, loss)
-        return Targets(
-            ids if loss in CLASS_IDS else _one_hot(ids, classes, loss), classes, f"{kind}, {classes} classes", following
-        )
-    numbers = _filled(kind, shape) if following is None else np.repeat(following[..., None], shape[-1], axis=-1)
+        values = ids if loss in CLASS_IDS else _encode_one_hot(ids, classes, loss)
+        return Targets(values, classes, f"{kind}, {classes} classes", following)
+    if following is None:
+        width = units or DEFAULT_WIDTH
+        numbers = _fill(kind, [*axes, width])
+    else:
+        width = units or 1
+        numbers = np.repeat(following[..., None], width, axis=-1)
     _check_probabilities(numbers, loss, kind)
-    return Targets(numbers.astype("float32"), shape[-1], kind, following)
+    targets = Targets(numbers.astype("float32"), width, kind, following)
+    # A model that exists has outputs of some width; a built-in model gets its width from the targets.
+    return targets if input_dim is None else describe_width(targets)
 
 
-def read_targets(
-    path: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None, field: str | None = None
-) -> Targets:
-    """Return targets from a file: a row for each sequence, a number, class id or vector for each timestep.
-
-    ``field`` names the field of JSON records, or the array of an ``.npz``.
-
-    A row has as many timesteps as its sequence, and is truncated and padded as that is; or all rows have the
-    ``maxlen`` of the batch, and are taken as they are.
-
-    Raises:
-        InputError: naming every row that does not fit, up to five of them.
-        UsageError: when ``units`` contradicts the width of the targets.
-    """
-    hint = f"Targets are a file, or one of {', '.join(GENERATED_TARGETS)}."
-    parsed = read_rows(path, field=Field(field, "--targets-field", numbers=True), what="targets", hint=hint)
-    return _fitted(parsed, display_name(path), loss, ragged, batch, units)
+def _fill(kind: str, shape: Iterable[int | None]) -> NDArray[Any]:
+    sizes = [int(size or 0) for size in shape]
+    if kind == "arange":
+        return np.arange(math.prod(sizes)).reshape(sizes)
+    return np.full(sizes, 1 if kind == "ones" else 0)
 
 
-def read_target_array(
-    path: str,
-    field: str | None,
-    ragged: RaggedSequences | None,
-    batch: PaddedBatch | None,
-    rows: int,
-    what: str = "targets",
+def _find_following(
+    shape: tuple[int | None, ...], ragged: RaggedSequences | None, batch: PaddedBatch | None
 ) -> NDArray[Any]:
-    """Return targets for any model from a file, as an array with a row for each of the ``rows`` of the data.
-
-    ``what`` they are, such as sample weights, is for messages; ``field`` is that of ``--targets-field``, or of
-    ``--sample-weight-field``.
-
-    Rows with a target for each token of their sequence are truncated and padded as that is; others must be of one
-    shape.
-
-    Raises:
-        InputError: for a file that cannot be read, or rows that do not fit.
-    """
-    name = display_name(path)
-    hint = f"{what.capitalize()} are a file with a row for each row of the data."
-    option = f"--{what.removesuffix('s').replace(' ', '-')}-field" if what != "targets" else "--targets-field"
-    parsed = read_rows(path, field=Field(field, option, numbers=True), what=what, hint=hint)
-    found = _as_rows(parsed, name) if not isinstance(parsed.rows, np.ndarray) else parsed.rows
-    if len(found) != rows:
-        raise InputError(where=name, expected=f"{rows} rows of {what}", received=str(len(found)), fix=hint)
-    if isinstance(found, np.ndarray):
-        return found
-    if ragged is not None and batch is not None and [_length(row) for row in found] == ragged.lengths.tolist():
-        arrays = [_numbers(row, index, parsed) for index, row in enumerate(found)]
-        laid_out = _lay_out(arrays, ragged, batch, _common_width(arrays, parsed))
-        return laid_out if any(isinstance(value, list) for row in found for value in row) else laid_out[..., 0]
-    return _of_one_shape(found, parsed)
-
-
-def _length(row: object) -> int:
-    return len(row) if isinstance(row, list | tuple | np.ndarray) else -1
-
-
-def _of_one_shape(rows: list[Any], parsed: ParsedRows) -> NDArray[Any]:
-    arrays = []
-    for index, row in enumerate(rows):
-        try:
-            arrays.append(np.array(row, dtype=np.float64))
-        except (TypeError, ValueError):
-            raise _bad(parsed, index, None, "numbers", describe_value(row)) from None
-        if arrays[-1].shape != arrays[0].shape:
-            shapes = f"shape {arrays[0].shape}, as in the first row", f"shape {arrays[-1].shape}"
-            raise _bad(parsed, index, None, *shapes)
-    return np.stack(arrays)
-
-
-def convert_targets(rows: Any, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None) -> Targets:
-    """Return targets from rows in memory; see ``read_targets``."""
-    if not isinstance(rows, Iterable):
-        raise InputError(
-            where="targets",
-            expected=f"a file, one of {', '.join(GENERATED_TARGETS)}, or rows of targets",
-            received=describe_value(rows),
-            fix="Give a row for each sequence.",
-        )
-    parsed = ParsedRows(rows if isinstance(rows, np.ndarray) else list(rows), lambda row: f"targets, row {row + 1}")
-    return _fitted(parsed, "targets", loss, ragged, batch, units)
-
-
-def _fitted(
-    parsed: ParsedRows, name: str, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None
-) -> Targets:
-    rows = [_numbers(row, index, parsed) for index, row in enumerate(_as_rows(parsed, name))]
-    width = _common_width(rows, parsed)
-    _check_counts(rows, ragged, batch, parsed, name)
-    laid_out = _lay_out(rows, ragged, batch, width)
-    if loss in CLASS_IDS:
-        return _class_targets(laid_out, width, units, parsed, name)
-    if loss in ONE_HOT and width == 1:
-        raise InputError(
-            where=name,
-            expected="a vector a timestep, one number for each class",
-            received="one number a timestep",
-            fix="Class ids want --loss sparse_categorical_crossentropy.",
-        )
-    if units not in (None, width):
+    """Return the next token, ``(batch, timesteps)``; the padding id after the last token of a sequence."""
+    if ragged is None or batch is None or len(shape) != 3 or shape[:2] != batch.tokens.shape:
         raise UsageError(
-            where="--units",
-            expected=f"{width}, the width of the targets in {name}",
-            received=str(units),
-            fix="Leave --units out.",
+            where="--targets shift",
+            expected="outputs (batch, timesteps, classes) of sequences of ids, which have a next token",
+            received=f"outputs {shape}",
+            fix="Pass a file of targets, or use arange, zeros or ones.",
         )
-    _check_probabilities(laid_out, loss, name)
-    return Targets(laid_out.astype("float32"), width, f"{name}, {_per_timestep(width)}")
+    after = np.append(ragged.values[1:], batch.layout.value)
+    ends = ragged.row_splits[1:] - 1
+    after[ends[ragged.lengths > 0]] = batch.layout.value
+    following = np.full_like(batch.tokens, batch.layout.value)
+    following[batch.mask] = truncate_values(after, ragged.row_splits, batch.layout)
+    return following
 
 
-def _per_timestep(width: int) -> str:
-    return "one number a timestep" if width == 1 else f"a vector of {width} a timestep"
-
-
-def _one_hot(ids: NDArray[Any], classes: int, loss: str) -> NDArray[Any]:
+def _encode_one_hot(ids: NDArray[Any], classes: int, loss: str) -> NDArray[Any]:
     if ids.size * classes > LARGEST:
         raise UsageError(
             where=f"--loss {loss}",
@@ -220,29 +133,13 @@ def _one_hot(ids: NDArray[Any], classes: int, loss: str) -> NDArray[Any]:
     return one_hot
 
 
-def _filled(kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    if kind == "arange":
-        return np.arange(np.prod(shape)).reshape(shape)
-    return np.full(shape, 1 if kind == "ones" else 0)
-
-
-def _following(ragged: RaggedSequences, batch: PaddedBatch) -> NDArray[Any]:
-    """Return the token after each, ``(batch, timesteps)``; the padding id after the last one of a sequence."""
-    after = np.append(ragged.values[1:], batch.layout.value)
-    ends = ragged.row_splits[1:] - 1
-    after[ends[ragged.lengths > 0]] = batch.layout.value
-    following = np.full_like(batch.tokens, batch.layout.value)
-    following[batch.mask] = truncate_values(after, ragged.row_splits, batch.layout)
-    return following
-
-
 def _check_classes(ids: NDArray[Any], classes: int, loss: str) -> None:
     if int(ids.max()) >= classes or int(ids.min()) < 0:
         raise UsageError(
             where="--units",
             expected=f"at least {int(ids.max()) + 1} classes for these targets",
             received=str(classes),
-            fix=f"Leave --units out: {loss} then has a class for each id.",
+            fix=f"Omit --units: {loss} then has a class for each id.",
         )
 
 
@@ -252,123 +149,298 @@ def _check_probabilities(values: NDArray[Any], loss: str, source: str) -> None:
             where="--targets",
             expected=f"targets from 0 to 1 for {loss}",
             received=f"{source}, from {values.min():g} to {values.max():g}",
-            fix="Use zeros, ones or a file of such numbers; classes want sparse_categorical_crossentropy.",
+            fix="Use zeros, ones or a file of such numbers. For class ids use sparse_categorical_crossentropy.",
         )
 
 
-def _as_rows(parsed: ParsedRows, path: str) -> list[Any]:
-    rows = parsed.rows
-    if isinstance(rows, RaggedSequences):
-        try:
-            ragged = check_splits(rows)
-        except InputError as error:
-            raise error.at(path) from None
-        return [ragged[index] for index in range(len(ragged))]
-    if isinstance(rows, np.ndarray) and rows.ndim not in (2, 3):
+# Targets and sample weights from a file or from memory.
+
+
+def load_rows(
+    source: object,
+    field: str | None,
+    rows: int,
+    ragged: RaggedSequences | None,
+    batch: PaddedBatch | None,
+    noun: str = "targets",
+) -> Array:
+    """Return targets or sample weights as an array, ``(batch, ...)``.
+
+    Args:
+        source: the path of a file, or rows or an array in memory.
+        field: the field of JSON records, or the array of an ``.npz``.
+        rows: number of rows of the data.
+        ragged: the sequences of the data; None if the data are arrays.
+        batch: the same sequences, padded.
+        noun: ``targets`` or ``sample weights``, for messages.
+
+    Raises:
+        InputError: for a file that cannot be read, and for rows that do not fit, with their place.
+    """
+    content, where, name = _read_source(source, field, noun)
+    if len(content) != rows:
+        raise _make_rows_error(name, noun, rows, f"{len(content)} rows")
+    if isinstance(content, np.ndarray):
+        if content.dtype.kind not in "biuf":
+            raise _make_rows_error(name, noun, rows, f"shape {content.shape}, dtype {content.dtype}")
+        return content
+    lengths = layout = None
+    if ragged is not None and batch is not None:
+        lengths, layout = ragged.lengths, batch.layout
+    if not isinstance(source, str | os.PathLike):
+        return _arrange_content(content, where, lengths, layout, noun)
+    if lengths is not None and _count_entries(content) == lengths.tolist():
+        _check_finite(content, where)
+    # A file may mix integers and floats.
+    return _arrange_content(content, where, lengths, layout, noun).astype(np.float64)
+
+
+def load_timestep_targets(
+    source: object, field: str | None, loss: str, ragged: RaggedSequences, batch: PaddedBatch, units: int | None
+) -> Targets:
+    """Return targets for a built-in model: a finite number, class id or vector for each timestep.
+
+    Each row has as many entries as its sequence has timesteps, or all rows have the ``maxlen`` of the batch.
+
+    Args:
+        source: the path of a file, or rows or an array in memory.
+        field: the field of JSON records, or the array of an ``.npz``.
+        loss: name of the loss, which decides the form of the targets.
+        ragged: the sequences.
+        batch: the same sequences, padded.
+        units: width of the outputs; None for the width of the targets.
+
+    Raises:
+        InputError: for a file that cannot be read, and for rows that do not fit, with their place.
+        UsageError: if ``units`` contradicts the width of the targets.
+    """
+    content, where, name = _read_source(source, field, "targets")
+    if isinstance(content, np.ndarray) and content.ndim not in (2, 3):
         raise InputError(
-            where=path,
+            where=name,
             expected="targets of shape (batch, timesteps) or (batch, timesteps, units)",
-            received=f"shape {rows.shape}",
-            fix="Give a row for each sequence.",
+            received=f"shape {content.shape}",
+            fix="Pass one row for each sequence.",
         )
-    return list(rows)
+    content = list(content)
+    _check_finite(content, where)
+    _check_counts(_count_entries(content), ragged, batch, where, name)
+    values = _arrange_content(content, where, ragged.lengths, batch.layout, "targets")
+    if values.ndim == 2:
+        values = values[..., None]
+    if loss in CLASS_IDS:
+        return _make_class_targets(values, units, where, name)
+    width = values.shape[-1]
+    if loss in ONE_HOT and width == 1:
+        raise InputError(
+            where=name,
+            expected="a vector for each timestep, with one number for each class",
+            received="one number per timestep",
+            fix="For class ids use --loss sparse_categorical_crossentropy.",
+        )
+    if units not in (None, width):
+        raise UsageError(
+            where="--units",
+            expected=f"{width}, the width of the targets in {name}",
+            received=str(units),
+            fix="Omit --units.",
+        )
+    _check_probabilities(values, loss, name)
+    return describe_width(Targets(values.astype("float32"), width, name))
 
 
-def _numbers(row: object, index: int, parsed: ParsedRows) -> NDArray[Any]:
-    """Return one row as ``(timesteps, width)`` float64; raise InputError for anything but finite numbers."""
-    if not isinstance(row, list | tuple | np.ndarray):
-        raise _bad(parsed, index, None, "a list of targets, one for each timestep", describe_value(row))
-    for timestep, target in enumerate(row):
-        for value in (
-            target if isinstance(target, list) else np.ravel(target) if isinstance(target, np.ndarray) else [target]
-        ):
-            if not _is_number(value):
-                raise _bad(parsed, index, timestep, "a finite number, or a list of them", describe_value(value))
+def describe_width(targets: Targets) -> Targets:
+    """Add the width of targets of timesteps to their description."""
+    width = "one number" if targets.units == 1 else f"a vector of {targets.units}"
+    return dataclasses.replace(targets, about=f"{targets.about}, {width} per timestep")
+
+
+def arrange_rows(rows: Sequence[object], lengths: Ints | None, layout: Layout | None, noun: str) -> Array:
+    """Return rows of numbers, ``(batch, ...)``, laid out like the sequences of the data.
+
+    Rows with an entry for each token of their sequence are truncated and padded like the sequence. Other rows must all
+    have one shape.
+
+    Args:
+        rows: numbers, lists of numbers, or lists of vectors.
+        lengths: the timesteps of each sequence; None if the data has no sequences.
+        layout: how the sequences are padded, or how to pad rows of several lengths if ``lengths`` is None; None refuses
+            such rows.
+        noun: names the rows in messages.
+
+    Raises:
+        InputError: with the index of the row that does not fit.
+    """
+    arrays = _unify_widths([make_row_array(row, index) for index, row in enumerate(rows)])
+    if lengths is not None and layout is not None and _count_entries(arrays) == lengths.tolist():
+        return pad_rows(arrays, layout)[0]
+    if len({array.shape for array in arrays}) == 1:
+        return np.stack(arrays)
+    if lengths is not None:
+        check_lengths(arrays, lengths, noun)
+    if layout is not None:
+        return pad_rows(arrays, layout)[0]
+    row = next(index for index, array in enumerate(arrays) if array.shape != arrays[0].shape)
+    raise InputError(
+        row=row,
+        expected=f"shape {arrays[0].shape}, as in the first row",
+        received=f"shape {arrays[row].shape}",
+        fix="All rows need one shape.",
+    )
+
+
+def _unify_widths(arrays: list[Array]) -> list[Array]:
+    """Return numbers as vectors of one if other rows hold vectors of one."""
+    widths = {array.shape[1:] for array in arrays if array.size}
+    if widths != {(), (1,)} or not all(array.ndim for array in arrays):
+        return arrays
+    return [array.reshape(-1, 1) for array in arrays]
+
+
+def _read_source(source: object, field: str | None, noun: str) -> tuple[list[Any] | Array, RowPlace, str]:
+    """Return rows of a file or of memory, their places, and the name of the source."""
+    option, kinds = "--sample-weight-field", f"or rows of {noun}"
+    hint = f"{noun.capitalize()} are a file with a row for each row of the data."
+    if noun == "targets":
+        names = ", ".join(GENERATED_TARGETS)
+        option, kinds = "--targets-field", f"one of {names}, {kinds}"
+        hint = f"Targets are a file with a row for each row of the data, or one of {names}."
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        parsed = read_rows(path, field=Field(field, option, numbers=True), what=noun, hint=hint)
+        name = display_name(path)
+        return _split_rows(parsed.rows, name), parsed.where, name
+    if not isinstance(source, Iterable) or getattr(source, "shape", None) == ():
+        raise InputError(
+            where=noun,
+            expected=f"a file, {kinds}",
+            received=describe_value(source),
+            fix="Pass one row for each sequence.",
+        )
+    content: Any = np.asarray(source) if hasattr(source, "__array__") else list(source)
+    if isinstance(content, np.ndarray) and content.dtype == object and content.ndim:
+        content = list(content)  # A column of lists, such as a pandas Series of them.
+    return content, lambda row: f"{noun}, row {row + 1}", noun
+
+
+def _split_rows(rows: list[Any] | Array | RaggedSequences, name: str) -> list[Any] | Array:
+    if not isinstance(rows, RaggedSequences):
+        return rows
     try:
-        array = np.array(row, dtype=np.float64)
-    except ValueError:
-        raise _bad(
-            parsed, index, None, "targets of one width in a row", "numbers beside vectors, or vectors of several widths"
-        ) from None
-    if len(row) and not array.size:
-        raise _bad(parsed, index, 0, "at least one number a timestep", "none")
-    return array.reshape(len(row), -1) if len(row) else np.zeros((0, 0))
+        ragged = check_splits(rows)
+    except InputError as error:
+        raise error.at(name) from None
+    return [ragged[index] for index in range(len(ragged))]
 
 
-def _is_number(value: object) -> bool:
+def _arrange_content(rows: list[Any], where: RowPlace, lengths: Ints | None, layout: Layout | None, noun: str) -> Array:
+    """Arrange rows, and name the place of the row in errors."""
+    try:
+        return arrange_rows(rows, lengths, layout, noun)
+    except InputError as error:
+        if error.row is None:
+            raise
+        raise _make_row_error(where, error.row, None, error.expected, error.received) from None
+
+
+def _count_entries(rows: Iterable[object]) -> list[int]:
+    """Return the number of entries of each row; -1 for a row that is a number."""
+    return [len(row) if isinstance(row, Sized) and getattr(row, "shape", None) != () else -1 for row in rows]
+
+
+def _check_finite(rows: Iterable[object], where: RowPlace) -> None:
+    """Raise InputError for rows other than lists of finite numbers or vectors."""
+    for index, row in enumerate(rows):
+        if not isinstance(row, list | tuple | np.ndarray):
+            raise _make_row_error(where, index, None, "a list of targets, one for each timestep", describe_value(row))
+        for timestep, target in enumerate(row):
+            numbers = _list_numbers(target)
+            if not numbers:
+                raise _make_row_error(where, index, timestep, "at least one number per timestep", "none")
+            for number in numbers:
+                if not _is_finite_number(number):
+                    expected = "a finite number, or a list of them"
+                    raise _make_row_error(where, index, timestep, expected, describe_value(number))
+
+
+def _list_numbers(target: object) -> list[Any]:
+    if isinstance(target, list):
+        return target
+    return list(np.ravel(target)) if isinstance(target, np.ndarray) else [target]
+
+
+def _is_finite_number(value: object) -> bool:
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         return False
     try:
         return math.isfinite(value)
-    except OverflowError:  # An integer past the floats.
+    except OverflowError:  # An integer beyond the range of floats.
         return False
 
 
-def _common_width(rows: list[NDArray[Any]], parsed: ParsedRows) -> int:
-    widths = {row.shape[1]: index for index, row in reversed(list(enumerate(rows))) if len(row)}
-    if len(widths) > 1:
-        (first, _), (other, at) = sorted(widths.items(), key=lambda item: item[1])[:2]
-        raise _bad(parsed, at, None, f"{first} number(s) a timestep, as in the rows before", str(other))
-    return next(iter(widths), 1)
-
-
-def _check_counts(
-    rows: list[NDArray[Any]], ragged: RaggedSequences, batch: PaddedBatch, parsed: ParsedRows, path: str
-) -> None:
-    if len(rows) != len(ragged):
+def _check_counts(counts: list[int], ragged: RaggedSequences, batch: PaddedBatch, where: RowPlace, name: str) -> None:
+    """Raise InputError unless rows match the sequences, and entries their timesteps."""
+    if len(counts) != len(ragged):
         raise InputError(
-            where=path,
+            where=name,
             expected=f"{len(ragged)} rows of targets, one for each sequence",
-            received=str(len(rows)),
+            received=str(len(counts)),
             fix="An empty sequence has an empty row.",
         )
-    if all(len(row) == batch.tokens.shape[1] for row in rows):
+    timesteps = batch.tokens.shape[1]
+    if all(count == timesteps for count in counts):
         return
-    wrong = [index for index, row in enumerate(rows) if len(row) != ragged.lengths[index]]
+    lengths = ragged.lengths.tolist()
+    wrong = [index for index, (count, length) in enumerate(zip(counts, lengths, strict=True)) if count != length]
     if wrong:
-        named = "; ".join(
-            f"{parsed.where(index)} has {len(rows[index])} for {ragged.lengths[index]}" for index in wrong[:_SHOWN]
-        )
-        more = f"; and {len(wrong) - _SHOWN} more rows" if len(wrong) > _SHOWN else ""
+        places = [f"{where(index)} has {counts[index]} for {lengths[index]}" for index in wrong[:_MOST_ROWS]]
+        if len(wrong) > _MOST_ROWS:
+            places.append(f"and {len(wrong) - _MOST_ROWS} more rows")
         raise InputError(
-            where=path,
+            where=name,
             expected="as many targets in each row as its sequence has timesteps",
-            received=f"{named}{more}",
-            fix=f"Or give every row {batch.tokens.shape[1]} targets, the timesteps of the padded batch.",
+            received="; ".join(places),
+            fix=f"Or give every row {timesteps} targets, the timesteps of the padded batch.",
         )
 
 
-def _lay_out(rows: list[NDArray[Any]], ragged: RaggedSequences, batch: PaddedBatch, width: int) -> NDArray[Any]:
-    if all(len(row) == batch.tokens.shape[1] for row in rows):
-        return np.stack(rows)
-    values = np.concatenate([row.reshape(-1, width) for row in rows])
-    laid_out = np.zeros((*batch.tokens.shape, width))
-    laid_out[batch.mask] = truncate_values(values, ragged.row_splits, batch.layout)
-    return laid_out
-
-
-def _class_targets(values: NDArray[Any], width: int, units: int | None, parsed: ParsedRows, path: str) -> Targets:
-    if width != 1:
+def _make_class_targets(values: Array, units: int | None, where: RowPlace, name: str) -> Targets:
+    """Return class ids ``(batch, timesteps)`` from ``(batch, timesteps, 1)``."""
+    if values.shape[-1] != 1:
         raise InputError(
-            where=path,
-            expected="one class id a timestep",
-            received=f"vectors of {width}",
-            fix="Vectors, one number for each class, want --loss categorical_crossentropy.",
+            where=name,
+            expected="one class id per timestep",
+            received=f"vectors of {values.shape[-1]}",
+            fix="For vectors with one number for each class use --loss categorical_crossentropy.",
         )
     ids = values[..., 0]
     bad = (ids < 0) | (ids % 1 != 0) | (ids >= (units or LARGEST_GUESS))
     if bad.any():
         row, timestep = np.argwhere(bad)[0]
-        top = f" below {LARGEST_GUESS}" if units is None else f" below --units {units}"
-        raise _bad(parsed, int(row), None, f"class ids, which are integers from 0{top}", f"{ids[row, timestep]:g}")
+        expected = f"class ids, which are integers from 0 below {LARGEST_GUESS}"
+        if units is not None:
+            expected = f"class ids, which are integers from 0 below --units {units}"
+        raise _make_row_error(where, int(row), None, expected, f"{ids[row, timestep]:g}")
     classes = units or max(2, int(ids.max()) + 1)
-    return Targets(ids.astype("int32"), classes, f"{path}, {classes} classes")
+    return Targets(ids.astype("int32"), classes, f"{name}, {classes} classes")
 
 
-def _bad(parsed: ParsedRows, row: int, value: int | None, expected: str, received: str) -> InputError:
+def _make_rows_error(name: str, noun: str, rows: int, received: str) -> InputError:
     return InputError(
-        where=parsed.where(row) + ("" if value is None else f", value {value + 1}"),
+        where=name,
+        expected=f"{rows} rows of {noun}, as the data has, with an entry for each token or all of one shape",
+        received=received,
+        fix=f"Pass {noun} with a row for each row of the data.",
+    )
+
+
+def _make_row_error(where: RowPlace, row: int, timestep: int | None, expected: str, received: str) -> InputError:
+    place = where(row)
+    if timestep is not None:
+        place = f"{place}, value {timestep + 1}"
+    return InputError(
+        where=place,
         expected=expected,
         received=received,
-        fix="Targets are one number, one class id or one vector a timestep.",
+        fix="Each timestep has one number, one class id or one vector.",
     )

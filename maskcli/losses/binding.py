@@ -1,138 +1,287 @@
-"""What judges the outputs of a model: losses, targets, weights and metrics, brought into the form of each output."""
+"""Binding of losses, targets, weights and metrics to the outputs of a model."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.errors import InputError, ModelError, summarize_error
-from maskcli.losses.evaluate import OutputLoss, get_recorded_losses, preserve_metrics, record_losses
-from maskcli.losses.metrics import make_metric_pairs
-from maskcli.losses.registry import cast_targets, get_loss_name, resolve_loss
-from maskcli.records.arrays import Floats
+from maskcli.errors import InputError, ModelError, UsageError, summarize_error
+from maskcli.losses.compile_settings import (
+    read_compiled_loss,
+    read_compiled_loss_weights,
+    read_compiled_metrics,
+    read_output_names,
+    read_weighted_metrics,
+)
+from maskcli.losses.metrics import MetricPair, make_metric_pairs, read_metrics
+from maskcli.losses.recording import get_recorded_losses, record_losses
+from maskcli.losses.registry import (
+    cast_targets,
+    get_loss_name,
+    import_references,
+    make_loss,
+    match_outputs,
+    resolve_loss,
+)
+from maskcli.records.arrays import Bools, Floats
+from maskcli.records.loss import Targets
+from maskcli.records.options import LossOptions
 from maskcli.trace.outputs import ModelOutput
 
 
-def bind_loss(
-    lane: ModelOutput,
-    loss: Any,
-    loss_weight: float | None,
-    targets: NDArray[Any],
-    weights: NDArray[Any] | None,
-    metrics: Sequence[tuple[Any, bool]],
-) -> OutputLoss:
-    """Return one output with what judges it.
+@dataclasses.dataclass(frozen=True, eq=False)
+class OutputLoss:
+    """An output of a model with its loss, targets, weights and metrics.
+
+    Attributes:
+        output: the output.
+        name: name of the loss.
+        loss: a ``keras.losses.Loss``.
+        loss_weight: factor of this loss in that of the model; None for 1.
+        targets: its ``values`` are ``(batch, ...)``.
+        weights: sample weights, ``(batch, timesteps)`` or ``(batch,)``; None without weights.
+        valid: ``(batch, timesteps)``, True at non-padding timesteps; None if unknown, or if there are no timesteps.
+        repeated_weights: whether the weights are those of samples, repeated for their timesteps.
+        metrics: metrics of this output.
+    """
+
+    output: ModelOutput
+    name: str
+    loss: Any
+    loss_weight: float | None
+    targets: Targets
+    weights: Floats | None
+    valid: Bools | None
+    repeated_weights: bool = False
+    metrics: tuple[MetricPair, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """Factor of this loss in that of the model."""
+        return 1.0 if self.loss_weight is None else self.loss_weight
+
+
+def choose_losses(model: Any, name: str, outputs: Sequence[ModelOutput], options: LossOptions) -> dict[int, Any]:
+    """Return the loss of each output that has one, by its index: from the options, or as compiled.
+
+    Raises:
+        UsageError: if no output has a loss, for names that no output has, and for class weights of several outputs.
+    """
+    argument = import_references(options.loss, "a loss")
+    if argument is None:
+        argument = read_compiled_loss(model)
+    names = [output.name for output in outputs]
+    losses = match_outputs(argument, names, read_output_names(model), "--loss")
+    chosen = {output.index: loss for output, loss in zip(outputs, losses, strict=True) if loss is not None}
+    if not chosen:
+        raise UsageError(
+            where="--loss",
+            expected=f"the loss of {name}, which is not compiled with one",
+            received="none",
+            fix="Choose one with --loss mse, or with --loss package.module:function.",
+        )
+    if options.class_weight is not None and len(chosen) > 1:
+        raise UsageError(
+            where="--class-weight",
+            expected="one output with a loss, as in Keras",
+            received=", ".join(names[index] for index in chosen),
+            fix="Set the loss of one output with --loss OUTPUT=LOSS, or use --sample-weight.",
+        )
+    return chosen
+
+
+def uses_compiled_loss(options: LossOptions) -> bool:
+    """Return whether the loss is the one that the model is compiled with, unchanged."""
+    return options.loss is None and not options.loss_options
+
+
+def bind_losses(
+    model: Any,
+    outputs: Sequence[ModelOutput],
+    losses: Mapping[int, Any],
+    targets: Sequence[Targets],
+    weights: Any,
+    options: LossOptions,
+) -> tuple[OutputLoss, ...]:
+    """Bind losses to their outputs, with targets, weights and metrics.
 
     Args:
-        lane: the output.
-        loss: what ``compile`` takes for it.
-        loss_weight: by which the model multiplies it.
-        targets: ``(batch, ...)``.
-        weights: ``(batch,)`` or ``(batch, timesteps)``; None without.
-        metrics: what ``compile`` takes for it, each with whether it is given the weights.
+        model: a Keras model.
+        outputs: all its outputs.
+        losses: by the index of each output that has one.
+        targets: one for each of these losses.
+        weights: the sample weights for ``evaluate``; None without weights.
+        options: the other options of the loss.
+
+    Raises:
+        InputError: for targets, or weights, that a loss cannot take with the predictions.
+        ModelError: for a loss whose result does not fit the mask of its output.
+        UsageError: for metrics that cannot take these targets.
+    """
+    names, output_names = [output.name for output in outputs], read_output_names(model)
+    sample_weights = match_outputs(weights, names, output_names, "sample_weight")
+    loss_weights = match_outputs(read_compiled_loss_weights(model), names, output_names, "loss_weights")
+    metrics = read_metrics(read_compiled_metrics(model), read_weighted_metrics(model), names, output_names)
+    # With weights, each metric of the options is reported twice: without the weights and with them.
+    is_weighted = sorted({False, options.has_weights})
+    more = [(import_references(metric, "a metric"), weighted) for metric in options.metrics for weighted in is_weighted]
+    bound = []
+    for (index, loss), target in zip(losses.items(), targets, strict=True):
+        output, argument = outputs[index], loss
+        if not uses_compiled_loss(options):
+            argument = make_loss(loss, options.loss_options or {})
+        if options.class_weight is not None:
+            sample_weights[index] = look_up_class_weights(target.values, output.sample.shape, options.class_weight)
+        bound.append(
+            bind_loss(
+                output,
+                argument,
+                loss_weights[index],
+                target,
+                sample_weights[index],
+                [*metrics[index], *more],
+                name=get_loss_name(loss),
+            )
+        )
+    return tuple(bound)
+
+
+def bind_loss(
+    output: ModelOutput,
+    argument: Any,
+    loss_weight: float | None,
+    targets: Targets,
+    weights: NDArray[Any] | None,
+    metrics: Sequence[tuple[Any, bool]],
+    name: str,
+) -> OutputLoss:
+    """Bind a loss to an output.
+
+    Args:
+        output: the output.
+        argument: the loss as ``compile`` takes it.
+        loss_weight: factor of the loss in that of the model.
+        targets: its ``values`` are ``(batch, ...)``.
+        weights: ``(batch,)`` or ``(batch, timesteps)``; None without weights.
+        metrics: metrics as ``compile`` takes them, each with whether it receives the weights.
+        name: name of the loss.
 
     Raises:
         InputError: for targets, or weights, that the loss cannot take with these predictions.
-        ModelError: for a loss whose result cannot go with the mask of the output.
+        ModelError: for a loss whose result does not fit the mask of the output.
         UsageError: for metrics that cannot take these targets.
     """
-    some = targets[lane.rows]
-    kept = resolve_loss(loss, some, lane.sample)
-    shape = _shape_of_losses(kept, some, lane)
-    _check_mask(loss, shape, targets, lane)
-    timesteps = lane.sample.shape[1:2] if lane.timed and not shape else shape[1:2]
-    valid = lane.valid if lane.valid is not None and lane.valid.shape[1:] == timesteps else None
-    fitted = None if weights is None else _fitted_weights(weights, len(targets), timesteps)
+    rows, some = len(targets.values), targets.values[output.rows]
+    loss = resolve_loss(argument, some, output.sample)
+    shape = _measure_losses(loss, some, output)
+    _check_mask(argument, shape, targets.values, output)
+    timesteps = shape[1:2]
+    if not shape and output.timed:  # The loss makes one number of a batch.
+        timesteps = output.sample.shape[1:2]
+    valid = some_valid = None
+    if output.valid is not None and output.valid.shape[1:] == timesteps:
+        valid, some_valid = output.valid, output.valid[output.rows]
+    fitted_weights, repeated = None, False
+    if weights is not None:
+        fitted_weights = _fit_weights(weights, rows, timesteps)
+        repeated = bool(timesteps) and np.size(weights) == rows
     return OutputLoss(
-        index=lane.index,
-        name=lane.name,
-        loss=kept,
+        output=output,
+        name=name,
+        loss=loss,
         loss_weight=loss_weight,
         targets=targets,
-        weights=fitted,
+        weights=fitted_weights,
         valid=valid,
-        timed=lane.timed,
-        spread=weights is not None and bool(timesteps) and np.size(weights) == len(targets),
-        metrics=make_metric_pairs(metrics, some, lane.sample, None if valid is None else valid[lane.rows]),
+        repeated_weights=repeated,
+        metrics=make_metric_pairs(metrics, some, output.sample, some_valid),
     )
 
 
-def _shape_of_losses(loss: Any, targets: NDArray[Any], lane: ModelOutput) -> tuple[int, ...]:
-    """Return the shape of the losses of some rows, before they are reduced, with two axes at the most."""
+def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tuple[int, ...]:
+    """Return the shape of the losses of some rows before reduction; at most two axes."""
     import keras
 
     try:
         with record_losses(loss):
-            value = loss(cast_targets(targets), keras.ops.convert_to_tensor(lane.sample))
+            value = loss(cast_targets(targets), keras.ops.convert_to_tensor(output.sample))
             shape = tuple(get_recorded_losses(loss, value).shape)
     except Exception as error:
         raise InputError(
             where=f"--targets, loss {get_loss_name(loss)}",
-            expected=f"targets that go with predictions {_sizes(lane.sample)} of {lane.name}",
-            received=f"targets {_sizes(targets)} ({summarize_error(error)})",
-            fix="Class ids go with sparse_categorical_crossentropy; other losses want targets shaped as predictions.",
+            expected=f"targets that fit the predictions {_describe_shape(output.sample)} of {output.name}",
+            received=f"targets {_describe_shape(targets)} ({summarize_error(error)})",
+            fix="Use sparse_categorical_crossentropy for class ids. Other losses need targets in the shape of the "
+            "predictions.",
         ) from None
     if shape and shape[0] != len(targets):
         raise ModelError(
             where=f"--loss {get_loss_name(loss)}",
             expected="a loss for each timestep, (batch, timesteps), for each sample, (batch,), or one number",
             received=f"losses {shape} of {len(targets)} samples",
-            fix="Take the mean over the last axis alone, and leave the axis of the batch.",
+            fix="Take the mean over the last axis only, and keep the batch axis.",
         )
     return shape
 
 
-def _sizes(array: NDArray[Any]) -> str:
-    """Return a shape in words that leave the rows out."""
+def _describe_shape(array: NDArray[Any]) -> str:
+    """Return a shape as text, with ``batch`` for the rows."""
     return f"({', '.join(('batch', *map(str, array.shape[1:])))})"
 
 
-def _check_mask(loss: Any, shape: tuple[int, ...], targets: NDArray[Any], lane: ModelOutput) -> None:
-    """Raise ModelError for losses of samples where the mask is one of timesteps."""
-    if len(shape) != 1 or lane.mask_shape is None or lane.mask_shape == shape:
+def _check_mask(loss: Any, shape: tuple[int, ...], targets: NDArray[Any], output: ModelOutput) -> None:
+    """Raise ModelError for a loss of samples on an output whose mask is of timesteps."""
+    if len(shape) != 1 or output.mask_shape is None or output.mask_shape == shape:
         return
     raise ModelError(
         where=f"--loss {get_loss_name(loss)}",
-        expected=f"a loss for each timestep of {lane.name}, which carries a mask (batch, {lane.mask_shape[1]})",
+        expected=f"a loss for each timestep of {output.name}, which carries a mask (batch, {output.mask_shape[1]})",
         received="one for each sample, (batch,)",
-        fix=_without_mean_over_time(targets, lane),
+        fix=_suggest_losses_of_timesteps(targets, output),
     )
 
 
-def _without_mean_over_time(targets: NDArray[Any], lane: ModelOutput) -> str:
-    if lane.sample.shape[:2] != lane.mask_shape:
-        return "The timesteps are gone and their mask is not: let compute_mask of the layer that pools return None."
-    if lane.sample.shape[-1] == 1 and targets.ndim == lane.sample.ndim - 1:
-        wanted = (len(targets), *lane.sample.shape[1:])
-        return f"Give targets the shape {wanted}: without the last axis Keras takes the mean over time."
+def _suggest_losses_of_timesteps(targets: NDArray[Any], output: ModelOutput) -> str:
+    if output.sample.shape[:2] != output.mask_shape:
+        return (
+            "The output has no timesteps, but still carries their mask: return None in compute_mask of the layer that "
+            "pools."
+        )
+    if output.sample.shape[-1] == 1 and targets.ndim == output.sample.ndim - 1:
+        shape = (len(targets), *output.sample.shape[1:])
+        return f"Give the targets the shape {shape}: without the last axis Keras takes the mean over time."
     return "Keras multiplies losses by the mask: return them as (batch, timesteps), without a mean over time."
 
 
-def _fitted_weights(weights: NDArray[Any], rows: int, timesteps: tuple[int, ...]) -> Floats:
+def _fit_weights(weights: NDArray[Any], rows: int, timesteps: tuple[int, ...]) -> Floats:
     """Return weights in the shape of the losses; those of samples are repeated over timesteps.
 
-    Keras 3 does not: it multiplies ``(batch,)`` along the timesteps, where the two happen to be as many.
+    Keras 3 does not repeat them: it multiplies ``(batch,)`` along the timesteps if their number is the same.
     """
     array = np.asarray(weights, dtype=np.float32)
     if array.ndim == 3 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.shape in ((rows,), (rows, 1)):
-        return np.repeat(array.reshape(-1, 1), timesteps[0], axis=1) if timesteps else array.reshape(-1)
+        array = array.reshape(-1)
+        # Repeats a weight for each timestep; there is none if the losses are those of samples.
+        return np.stack([array] * timesteps[0], axis=1) if timesteps else array
     if timesteps and array.shape == (rows, *timesteps):
         return array
-    raise InputError(
-        where="--sample-weight",
-        expected=f"weights ({rows},)" + (f", or ({rows}, {timesteps[0]})" if timesteps else ""),
-        received=f"shape {array.shape}",
-        fix="Give one weight for each row" + (", or one for each timestep." if timesteps else "."),
-    )
+    expected, fix = f"weights ({rows},)", "Pass one weight for each row."
+    if timesteps:
+        expected, fix = (
+            f"{expected}, or ({rows}, {timesteps[0]})",
+            "Pass one weight for each row, or for each timestep.",
+        )
+    raise InputError(where="--sample-weight", expected=expected, received=f"shape {array.shape}", fix=fix)
 
 
 def look_up_class_weights(targets: NDArray[Any], predictions: tuple[int, ...], weights: Mapping[int, float]) -> Floats:
-    """Return the weight of the class of each target, ``(batch,)`` or ``(batch, timesteps)``; 1 for other classes.
+    """Return the weight of each target's class, ``(batch,)`` or ``(batch, timesteps)``; 1 for classes without one.
 
     Args:
         targets: class ids, with a last axis of 1 or without, or vectors with a number for each class.
@@ -144,33 +293,7 @@ def look_up_class_weights(targets: NDArray[Any], predictions: tuple[int, ...], w
         ids = targets.argmax(axis=-1)
     elif targets.ndim == len(predictions):
         ids = targets[..., 0]
-    found: Floats = np.ones(ids.shape, np.float32)
-    for one, weight in weights.items():
-        found[np.round(ids) == one] = weight
-    return found
-
-
-def run_custom_evaluate(model: Any, data: Any, judged: Sequence[OutputLoss], batch_size: int) -> float:
-    """Return what the ``evaluate`` of a model with steps of its own reports; all its outputs are ``judged``."""
-    weights = [one.weights for one in judged]
-    with preserve_metrics(model):
-        result = model.evaluate(
-            data,
-            _nest(judged, [one.targets for one in judged]),
-            sample_weight=None if weights[0] is None else _nest(judged, weights),
-            batch_size=batch_size,
-            verbose=0,
-            return_dict=True,
-        )
-        model.reset_metrics()
-    return float(result["loss"])
-
-
-def _nest(judged: Sequence[OutputLoss], arrays: Sequence[Any]) -> Any:
-    """Return an array for each output as steps of the user's own expect them: alone, in a dict, or else in a list."""
-    names = [one.name for one in judged]
-    if names == ["output"]:
-        return arrays[0]
-    if any("/" in name or name.isdigit() for name in names):
-        return list(arrays)
-    return dict(zip(names, arrays, strict=True))
+    array: Floats = np.ones(ids.shape, np.float32)
+    for class_id, weight in weights.items():
+        array[np.round(ids) == class_id] = weight
+    return array

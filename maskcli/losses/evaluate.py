@@ -1,6 +1,6 @@
-"""A model run by Keras's own ``evaluate``, with each timestep's loss noted as it goes by.
+"""Evaluation of a model by Keras's own ``evaluate``, which records the loss of each timestep.
 
-The predictions of one batch at a time are in memory; what is kept is a number for each timestep.
+Only the predictions of one batch are in memory at a time. One number for each timestep is kept.
 """
 
 from __future__ import annotations
@@ -13,59 +13,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.losses.metrics import MetricPair
+from maskcli.inputs.arguments import pack_arguments
+from maskcli.losses.binding import OutputLoss
+from maskcli.losses.recording import get_recorded_losses, record_losses
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import MetricReport
+from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.state import preserve_state
+from maskcli.trace.unmasked import strip_masks
 from maskcli.trace.values import is_float
 
 EAGER_STEPS = 300
 """About as many steps of a recurrent layer as run eagerly in the time that compiling a graph takes."""
+UNMASKED_NUMBERS = 2**23
+"""Most numbers in the outputs of a batch of the run without masks."""
+UNMASKED_ROWS = 2048
+"""Most rows of such a batch; larger batches are not faster."""
+_RECORDS = "records"
+"""Key of the recorded tensors in the logs of a batch."""
 
-Tick = Callable[[int], None]
-"""Is told how many rows were done."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class OutputLoss:
-    """One output of a model with what judges it.
-
-    Attributes:
-        index: its place among the outputs, flattened.
-        name: its name.
-        loss: a ``keras.losses.Loss``.
-        loss_weight: by which the model multiplies it; None for 1.
-        targets: ``(batch, ...)``.
-        weights: sample weights, ``(batch, timesteps)`` or ``(batch,)``; None without.
-        valid: ``(batch, timesteps)``, the truth about padding; None where it is not known, or there are no timesteps.
-        timed: whether the output has timesteps.
-        spread: whether the weights are those of samples, repeated for their timesteps.
-        metrics: what else judges it.
-    """
-
-    index: int
-    name: str
-    loss: Any
-    loss_weight: float | None
-    targets: NDArray[Any]
-    weights: Floats | None
-    valid: Bools | None
-    timed: bool
-    spread: bool = False
-    metrics: tuple[MetricPair, ...] = ()
+CountRows = Callable[[int], None]
+"""Receives the number of rows that were evaluated."""
 
 
 @dataclasses.dataclass(eq=False)
 class RecordedLoss:
-    """What was noted of one output; arrays have a row for each row of the data.
+    """The recorded losses of one output; arrays have a row for each row of the data.
 
     Attributes:
-        losses: ``(batch, timesteps)`` or ``(batch,)``, without weights; None where the loss makes one number of a
-            batch.
-        mask: what the output carried; None without.
-        own_mask: what the loss itself put on its losses, such as ``ignore_class``; None without.
-        not_finite: predictions that are NaN or infinite, of the same shape as the losses.
-        reported: the loss of each batch by Keras, averaged by the rows it has.
+        losses: ``(batch, timesteps)`` or ``(batch,)``, without weights; None if the loss makes one number of a batch.
+        mask: the mask of the output; None without a mask.
+        own_mask: the mask that the loss puts on its losses, for example by ``ignore_class``; None without one.
+        not_finite: True where predictions are NaN or infinite, in the shape of the losses.
+        reported: the loss that Keras reports for this output: the mean over batches, weighted by their rows.
     """
 
     losses: Floats | None = None
@@ -76,230 +57,285 @@ class RecordedLoss:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What ``evaluate`` returned, and what was noted meanwhile.
+class LossRun:
+    """A model, its inputs and its losses, with the record of one ``evaluate``.
 
     Attributes:
-        total: the loss.
-        outputs: what was noted of each output.
-        regularization: what the model's own losses put on top.
-        metrics: what they said.
+        model: a Keras model.
+        inputs: all rows of its inputs.
+        losses: its outputs that have a loss.
+        batch_size: that of ``evaluate``.
+        total: the loss that ``evaluate`` computed from these losses.
+        reported: the loss that the model's own ``evaluate`` reports; differs from ``total`` only with custom steps.
+        custom_steps: whether ``evaluate`` of the model runs a step that is not Keras's.
+        recorded: recorded losses, one for each of ``losses``.
+        regularization: the part of ``total`` that the model adds itself, such as weight regularization.
+        metrics: results of the metrics.
     """
 
+    model: Any
+    inputs: tuple[ModelInput, ...]
+    losses: tuple[OutputLoss, ...]
+    batch_size: int
     total: float
-    outputs: tuple[RecordedLoss, ...]
+    reported: float
+    custom_steps: bool
+    recorded: tuple[RecordedLoss, ...]
     regularization: float
     metrics: tuple[MetricReport, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the data."""
+        return len(self.losses[0].targets.values)
+
+    @property
+    def timesteps(self) -> int:
+        """Largest number of timesteps of an input or an output; 1 if none has timesteps."""
+        return count_timesteps(self.inputs, self.losses)
+
+
+def count_timesteps(inputs: Sequence[ModelInput], losses: Sequence[OutputLoss]) -> int:
+    """Return the largest number of timesteps of an input or an output; 1 if none has timesteps."""
+    shapes = [model_input.valid.shape for model_input in inputs if model_input.valid is not None]
+    shapes += [output_loss.output.sample.shape for output_loss in losses if output_loss.output.timed]
+    return max((shape[1] for shape in shapes), default=1)
 
 
 def evaluate(
     model: Any,
-    data: Any,
-    judged: Sequence[OutputLoss],
+    inputs: tuple[ModelInput, ...],
+    losses: tuple[OutputLoss, ...],
     batch_size: int,
-    *,
-    eagerly: bool = False,
-    tick: Tick | None = None,
-) -> Evaluation:
-    """Run ``evaluate`` of a model that has ``model`` inside, compiled anew; ``model`` and its metrics stay as they are.
+    count_rows: CountRows | None = None,
+) -> LossRun:
+    """Evaluate a model with these losses, and record the loss of each timestep.
 
-    Args:
-        model: a Keras model.
-        data: what it is called with, all rows of it.
-        judged: the outputs that have a loss.
-        batch_size: of ``evaluate``.
-        eagerly: run without compiling a graph, which takes longer than a few steps do.
-        tick: is told of progress.
+    The model is called by another one, which is compiled with these losses. The model and its metrics stay unchanged.
     """
-    notes = _Notes(len(judged), len(judged[0].targets), tick)
-    judge = _judge(model, judged)
-    judge.compile(optimizer=None, loss=None, run_eagerly=eagerly, jit_compile=False)
-    given = {
-        "data": data,
-        "weights": {str(one.index): one.weights for one in judged if one.weights is not None},
-        "valid": {str(one.index): one.valid for one in judged if one.valid is not None},
+    rows = len(losses[0].targets.values)
+    recorder = _BatchRecorder(len(losses), rows, count_rows)
+    outer = _wrap_model(model, losses)
+    # A graph computes faster than eager steps, but compiling it takes seconds.
+    eagerly = -(-rows // batch_size) * count_timesteps(inputs, losses) <= EAGER_STEPS
+    outer.compile(optimizer=None, loss=None, run_eagerly=eagerly, jit_compile=False)
+    data = {
+        "data": pack_arguments(model, inputs),
+        "weights": {_key(item): item.weights for item in losses if item.weights is not None},
+        "valid": {_key(item): item.valid for item in losses if item.valid is not None},
     }
-    targets = {str(one.index): one.targets for one in judged}
-    metrics = [metric.keras_metric for one in judged for metric in one.metrics]
-    with preserve_metrics(model, metrics), contextlib.ExitStack() as watched:
-        for loss in {id(one.loss): one.loss for one in judged}.values():
-            watched.enter_context(record_losses(loss))
-        result = judge.evaluate(
-            given, targets, batch_size=batch_size, verbose=0, callbacks=notes.callbacks(judge), return_dict=True
+    targets = {_key(item): item.targets.values for item in losses}
+    metrics = [metric.keras_metric for item in losses for metric in item.metrics]
+    with preserve_metrics(model, metrics), contextlib.ExitStack() as recording:
+        for loss in {id(item.loss): item.loss for item in losses}.values():  # Outputs may share a loss.
+            recording.enter_context(record_losses(loss))
+        result = outer.evaluate(
+            data, targets, batch_size=batch_size, verbose=0, callbacks=recorder.make_callbacks(outer), return_dict=True
         )
-        reports = tuple(metric.report(one.name) for one in judged for metric in one.metrics)
-    return Evaluation(float(result["loss"]), tuple(notes.seen), notes.regularization, reports)
+        reports = tuple(metric.report(item.output.name) for item in losses for metric in item.metrics)
+    total = float(result["loss"])
+    return LossRun(
+        model,
+        inputs,
+        losses,
+        batch_size,
+        total=total,
+        reported=total,
+        custom_steps=False,
+        recorded=tuple(recorder.recorded),
+        regularization=recorder.regularization,
+        metrics=reports,
+    )
+
+
+def evaluate_unmasked(run: LossRun, count_rows: CountRows | None = None) -> LossRun | None:
+    """Evaluate the same weights without any mask. Returns None if the model cannot run without masks."""
+    width = max(item.output.sample[0].size for item in run.losses)
+    batch_size = run.batch_size
+    if find_fixed_batch(run.model) is None:
+        # Without masks the batch size does not matter, so the batches are as large as memory allows.
+        fitting = min(UNMASKED_ROWS, UNMASKED_NUMBERS // max(1, width))
+        batch_size = min(run.rows, max(batch_size, fitting, 1))
+    try:
+        with strip_masks():
+            return evaluate(run.model, run.inputs, _drop_metrics(run.losses), batch_size, count_rows)
+    except Exception:  # A layer may need its mask.
+        return None
+
+
+def evaluate_again(run: LossRun, batch_size: int) -> float:
+    """Return the loss that the model's own ``evaluate`` reports with another batch size."""
+    if run.custom_steps:
+        return evaluate_custom(run, batch_size)
+    return evaluate(run.model, run.inputs, _drop_metrics(run.losses), batch_size).total
+
+
+def evaluate_custom(run: LossRun, batch_size: int) -> float:
+    """Return the loss that ``evaluate`` of a model with custom steps reports; all its outputs must have a loss."""
+    weights = [item.weights for item in run.losses]
+    with preserve_metrics(run.model):
+        result = run.model.evaluate(
+            pack_arguments(run.model, run.inputs),
+            _nest_arrays(run.losses, [item.targets.values for item in run.losses]),
+            sample_weight=None if weights[0] is None else _nest_arrays(run.losses, weights),
+            batch_size=batch_size,
+            verbose=0,
+            return_dict=True,
+        )
+        run.model.reset_metrics()
+    return float(result["loss"])
+
+
+def _drop_metrics(losses: Sequence[OutputLoss]) -> tuple[OutputLoss, ...]:
+    return tuple(dataclasses.replace(item, metrics=()) for item in losses)
+
+
+def _nest_arrays(losses: Sequence[OutputLoss], arrays: Sequence[Any]) -> Any:
+    """Return the arrays of the outputs as custom steps expect them: one array, a dict, or a list."""
+    names = [item.output.name for item in losses]
+    if names == ["output"]:
+        return arrays[0]
+    if any("/" in name or name.isdigit() for name in names):
+        return list(arrays)
+    return dict(zip(names, arrays, strict=True))
+
+
+def _key(output_loss: OutputLoss) -> str:
+    return str(output_loss.output.index)
 
 
 @contextlib.contextmanager
 def preserve_metrics(model: Any, metrics: Sequence[Any] = ()) -> Iterator[None]:
-    """Leave a model, and metrics, as they are while ``evaluate`` runs; the metrics start from nothing."""
-    with contextlib.ExitStack() as kept:
-        kept.enter_context(preserve_state(model, trained=False))
+    """Restore a model and ``metrics`` when the context closes; inside it the metrics start from zero."""
+    with contextlib.ExitStack() as states:
+        states.enter_context(preserve_state(model, trained=False))
         for metric in [*model.metrics, *metrics]:
-            kept.enter_context(preserve_state(metric))
+            states.enter_context(preserve_state(metric))
         for metric in metrics:
             metric.reset_state()
         yield
 
 
-_SEEN = "_maskcli_losses"
-"""The attribute under which a loss keeps the losses of its last call, for as long as it is watched."""
-
-
-@contextlib.contextmanager
-def record_losses(loss: Any) -> Iterator[None]:
-    """Keep what each ``call`` of a loss returns, until this closes."""
-    call, own = loss.call, loss.__dict__.get("call")
-
-    def noted(y_true: Any, y_pred: Any) -> Any:
-        losses = call(y_true, y_pred)
-        setattr(loss, _SEEN, losses)
-        return losses
-
-    loss.call = noted
-    try:
-        yield
-    finally:
-        for name in ("call", _SEEN):
-            loss.__dict__.pop(name, None)
-        if own is not None:
-            loss.call = own
-
-
-def get_recorded_losses(loss: Any, value: Any) -> Any:
-    """Return the losses of which a watched loss just made ``value``, with two axes at the most.
-
-    Any further axes are averaged. A loss whose own ``__call__`` never asks its ``call`` shows ``value`` alone.
-    """
+def _wrap_model(model: Any, losses: Sequence[OutputLoss]) -> Any:
+    """Return a Keras model that calls ``model`` and records its losses in the logs."""
     import keras
 
-    losses = getattr(loss, _SEEN, value)
-    rank = len(losses.shape)
-    return losses if rank <= 2 else keras.ops.mean(losses, axis=tuple(range(2, rank)))
-
-
-def _judge(model: Any, judged: Sequence[OutputLoss]) -> Any:
-    """Return a model that calls ``model``, judges its outputs, and hands out what is to be noted with its logs."""
-    import keras
-
-    class Judge(keras.Model):  # type: ignore[misc]
-        """What ``evaluate`` is called of."""
+    class RecordingModel(keras.Model):  # type: ignore[misc]
+        """Computes the losses of the model inside."""
 
         def __init__(self) -> None:
-            super().__init__(name="judge")
+            super().__init__(name="recording_model")
             self.inner = model
             self.autocast = False  # The model inside casts for itself.
 
-        def call(self, given: Any, training: bool | None = None) -> Any:
-            """Return what the model returns; ``evaluate`` asks for no training."""
+        def call(self, inputs: Any, training: bool | None = None) -> Any:
+            """Call the model in inference mode."""
             del training
-            return self.inner(given["data"], training=False)
+            return self.inner(inputs["data"], training=False)
 
         def compute_loss(
             self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
         ) -> Any:
-            """Return the losses of all outputs, and what the model adds, as ``Model.compute_loss`` adds them up."""
+            """Add up the losses of the outputs and those of the model, as ``Model.compute_loss`` does."""
             del sample_weight, training
-            self.noted, total = _judge_outputs(judged, x, y, y_pred)
+            self.records, total = _compute_losses(losses, x, y, y_pred)
             if self.losses:
-                self.noted["regularization"] = keras.ops.sum([keras.ops.sum(loss) for loss in self.losses])
-                total = total + self.noted["regularization"]
+                self.records["regularization"] = keras.ops.sum([keras.ops.sum(loss) for loss in self.losses])
+                total = total + self.records["regularization"]
             return total
 
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-            """Update the metrics, and return with the logs what is to be noted."""
+            """Update the metrics, and return the logs with the records."""
             logs = super().compute_metrics(x, y, y_pred, sample_weight)
-            _update_metrics(judged, x, y, y_pred)
-            return {**logs, RECORDED: self.noted}
+            _update_metrics(losses, x, y, y_pred)
+            return {**logs, _RECORDS: self.records}
 
-    return Judge()
-
-
-RECORDED = "noted"
+    return RecordingModel()
 
 
-def _judge_outputs(judged: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -> tuple[dict[str, Any], Any]:
+def _compute_losses(losses: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -> tuple[dict[str, Any], Any]:
     import keras
 
     tensors, total = keras.tree.flatten(y_pred), 0.0
-    noted: dict[str, Any] = {"rows": keras.ops.shape(tensors[0])[0]}
-    for position, one in enumerate(judged):
-        key, tensor = str(one.index), tensors[one.index]
-        value = one.loss(y[key], tensor, x["weights"].get(key))
-        total = total + (value if one.loss_weight is None else value * one.loss_weight)
-        noted.update({f"{position}/{name}": found for name, found in _of_output(one, tensor, value).items()})
-    return noted, total
+    records: dict[str, Any] = {"rows": keras.ops.shape(tensors[0])[0]}
+    for position, item in enumerate(losses):
+        tensor = tensors[item.output.index]
+        value = item.loss(y[_key(item)], tensor, x["weights"].get(_key(item)))
+        total = total + value * item.factor
+        records.update({f"{position}/{name}": part for name, part in _list_records(item, tensor, value).items()})
+    return records, total
 
 
-def _of_output(one: OutputLoss, tensor: Any, value: Any) -> dict[str, Any]:
-    """Return the tensors that are to be noted of one output and one batch."""
+def _list_records(output_loss: OutputLoss, tensor: Any, value: Any) -> dict[str, Any]:
+    """Return the tensors to record of one output and one batch."""
     import keras
 
-    losses = get_recorded_losses(one.loss, value)
-    found = {"value": keras.ops.mean(value), "losses": losses}
-    for name, mask in (("mask", tensor), ("own_mask", losses)):
-        if getattr(mask, "_keras_mask", None) is not None:
-            found[name] = mask._keras_mask
+    losses = get_recorded_losses(output_loss.loss, value)
+    records = {"value": keras.ops.mean(value), "losses": losses}
+    for name, masked in (("mask", tensor), ("own_mask", losses)):
+        if getattr(masked, "_keras_mask", None) is not None:
+            records[name] = masked._keras_mask
     if is_float(tensor):
-        wild = keras.ops.logical_not(keras.ops.isfinite(tensor))
-        found["not_finite"] = keras.ops.any(wild, axis=tuple(range(2 if one.timed else 1, len(tensor.shape))))
-    return found
+        not_finite = keras.ops.logical_not(keras.ops.isfinite(tensor))
+        first_axis = 2 if output_loss.output.timed else 1
+        records["not_finite"] = keras.ops.any(not_finite, axis=tuple(range(first_axis, len(tensor.shape))))
+    return records
 
 
-def _update_metrics(judged: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -> None:
+def _update_metrics(losses: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -> None:
     import keras
 
     tensors = keras.tree.flatten(y_pred)
-    for one in judged:
-        key = str(one.index)
-        for metric in one.metrics:
-            metric.update(y[key], tensors[one.index], x["weights"].get(key), x["valid"].get(key))
+    for item in losses:
+        key = _key(item)
+        for metric in item.metrics:
+            metric.update(y[key], tensors[item.output.index], x["weights"].get(key), x["valid"].get(key))
 
 
-class _Notes:
-    """Gathers what each batch gives into arrays with a row for each row of the data."""
+class _BatchRecorder:
+    """Collects the records of batches into arrays of all rows."""
 
-    def __init__(self, outputs: int, rows: int, tick: Tick | None) -> None:
-        self.seen = [RecordedLoss() for _ in range(outputs)]
-        self.rows, self.tick = rows, tick
+    def __init__(self, outputs: int, rows: int, count_rows: CountRows | None) -> None:
+        self.recorded = [RecordedLoss() for _ in range(outputs)]
+        self.rows, self.count_rows = rows, count_rows
         self.done, self.regularization = 0, 0.0
 
-    def callbacks(self, judge: Any) -> Any:
-        """Return the list that ``evaluate`` calls; a callback in a list of Keras's own gets numbers only."""
+    def make_callbacks(self, model: Any) -> Any:
+        """Return the callback list for ``evaluate``; an ordinary callback would receive only numbers."""
         import keras
 
-        notes = self
+        recorder = self
 
-        class Batches(keras.callbacks.CallbackList):  # type: ignore[misc]
-            """Is handed the logs of each batch."""
+        class RecordingCallbacks(keras.callbacks.CallbackList):  # type: ignore[misc]
+            """Receives the logs of each batch."""
 
             def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-                """Take what was noted out of the logs."""
+                """Take the records out of the logs."""
                 del batch
-                notes.take({name: np.asarray(value) for name, value in logs.pop(RECORDED).items()})
+                recorder.add_batch({name: np.asarray(value) for name, value in logs.pop(_RECORDS).items()})
 
-        return Batches(model=judge)
+        return RecordingCallbacks(model=model)
 
-    def take(self, noted: dict[str, NDArray[Any]]) -> None:
-        """Add what a batch gave."""
-        size = int(noted["rows"])
-        for position, seen in enumerate(self.seen):
-            own = {name.partition("/")[2]: value for name, value in noted.items() if name.startswith(f"{position}/")}
-            seen.reported += float(own.pop("value")) * size / self.rows
-            if not own["losses"].ndim:
-                del own["losses"]
-            for name, values in own.items():
-                self.put(seen, name, values)
-        self.regularization += float(noted.get("regularization", 0.0)) * size / self.rows
+    def add_batch(self, records: dict[str, NDArray[Any]]) -> None:
+        """Add the records of a batch."""
+        size = int(records["rows"])
+        for position, recorded in enumerate(self.recorded):
+            prefix = f"{position}/"
+            parts = {name.removeprefix(prefix): value for name, value in records.items() if name.startswith(prefix)}
+            recorded.reported += float(parts.pop("value")) * size / self.rows
+            if not parts["losses"].ndim:  # The loss makes one number of the batch.
+                del parts["losses"]
+            for name, values in parts.items():
+                self._store(recorded, name, values)
+        self.regularization += float(records.get("regularization", 0.0)) * size / self.rows
         self.done += size
-        if self.tick is not None:
-            self.tick(self.done)
+        if self.count_rows is not None:
+            self.count_rows(self.done)
 
-    def put(self, seen: RecordedLoss, name: str, values: NDArray[Any]) -> None:
-        """Put the values of a batch where its rows are."""
-        held = getattr(seen, name)
-        if held is None:
-            held = np.zeros((self.rows, *values.shape[1:]), np.float64 if name == "losses" else bool)
-            setattr(seen, name, held)
-        held[self.done : self.done + len(values)] = values
+    def _store(self, recorded: RecordedLoss, name: str, values: NDArray[Any]) -> None:
+        """Store the values of a batch at its rows."""
+        array = getattr(recorded, name)
+        if array is None:
+            array = np.zeros((self.rows, *values.shape[1:]), np.float64 if name == "losses" else bool)
+            setattr(recorded, name, array)
+        array[self.done : self.done + len(values)] = values

@@ -1,9 +1,8 @@
-"""Metrics as ``evaluate`` reports them, and copies of them that see valid timesteps alone."""
+"""Metrics as ``evaluate`` reports them, and copies of them that receive only valid timesteps."""
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,20 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError, summarize_error
-from maskcli.losses.registry import cast_targets, match_outputs
+from maskcli.losses.registry import cast_targets, match_outputs, suggest_name
 from maskcli.records.arrays import Bools
 from maskcli.records.loss import MetricReport
+from maskcli.tolerance import METRIC_DIFFERENT
 from maskcli.trace.state import preserve_state
 
-DIFFERS = 1e-5
-"""Relative difference from which on two values of a metric are not the same."""
 PLAIN = (bool, int, float, str, type(None))
 """Types of attributes by which two metrics are compared."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MetricPair:
-    """A metric, and a copy of it that sees valid timesteps alone; None where there is no telling them apart."""
+    """A metric, and a copy of it that receives only valid timesteps.
+
+    Attributes:
+        name: name of the metric.
+        keras_metric: the metric as ``evaluate`` updates it.
+        of_valid: the copy; None if valid timesteps are unknown, or if the metric cannot be copied or updated with them.
+        weighted: whether the metric receives the sample weights.
+    """
 
     name: str
     keras_metric: Any
@@ -32,21 +37,24 @@ class MetricPair:
     weighted: bool
 
     def update(self, targets: Any, tensor: Any, weights: Any, valid: Any) -> None:
-        """Add a batch: tensors, the weights that the metric is given if it is ``weighted``, and what is no padding."""
+        """Update with a batch of tensors. ``valid`` is True at non-padding timesteps."""
         import tensorflow as tf
 
-        given = weights if self.weighted else None
-        self.keras_metric.update_state(targets, tensor, sample_weight=given)
+        if not self.weighted:
+            weights = None
+        self.keras_metric.update_state(targets, tensor, sample_weight=weights)
         if self.of_valid is not None:
-            kept = None if given is None else tf.boolean_mask(given, valid)
+            if weights is not None:
+                weights = tf.boolean_mask(weights, valid)
             self.of_valid.update_state(
-                tf.boolean_mask(targets, valid), tf.boolean_mask(tensor, valid), sample_weight=kept
+                tf.boolean_mask(targets, valid), tf.boolean_mask(tensor, valid), sample_weight=weights
             )
 
     def report(self, output: str) -> MetricReport:
-        """Return what it says, of the output of that name."""
-        reported = read_result(self.keras_metric)
-        valid = None if self.of_valid is None else read_result(self.of_valid)
+        """Return the results, as those of the output of that name."""
+        reported, valid = read_result(self.keras_metric), None
+        if self.of_valid is not None:
+            valid = read_result(self.of_valid)
         return MetricReport(
             name=self.name,
             type=type(self.keras_metric).__name__,
@@ -54,69 +62,75 @@ class MetricPair:
             weighted=self.weighted,
             reported=reported,
             valid=valid,
-            differs=valid is not None and not _same(reported, valid),
+            differs=valid is not None and not _are_equal(reported, valid),
         )
 
 
 def make_metric_pairs(
     metrics: Sequence[tuple[Any, bool]], targets: NDArray[Any], predictions: NDArray[Any], valid: Bools | None
 ) -> tuple[MetricPair, ...]:
-    """Return what ``compile`` takes as metrics of one output as metrics that can be updated.
+    """Make metrics that can be updated from the ``compile`` arguments of one output.
 
     Args:
-        metrics: each with whether it is given the sample weights.
-        targets: of some rows, with which they are tried.
-        predictions: of these rows.
-        valid: ``(rows, timesteps)``, what is no padding; None where that is not known.
+        metrics: each with whether it receives the sample weights.
+        targets: those of some rows, to try the metrics with.
+        predictions: those of the same rows.
+        valid: ``(rows, timesteps)``, True at non-padding timesteps; None if unknown.
 
     Raises:
-        UsageError: for a name that Keras does not know, and metrics that cannot take these targets.
+        UsageError: for a name that Keras does not know, and for metrics that cannot take these targets.
     """
     import keras
 
-    given, made = cast_targets(targets), keras.ops.convert_to_tensor(predictions)
-    return tuple(_judged(metric, weighted, given, made, valid) for metric, weighted in metrics)
+    some, tensor = cast_targets(targets), keras.ops.convert_to_tensor(predictions)
+    return tuple(_make_pair(metric, weighted, some, tensor, valid) for metric, weighted in metrics)
 
 
-def _judged(metric: Any, weighted: bool, targets: Any, predictions: Any, valid: Bools | None) -> MetricPair:
-    one = make_metric(metric, targets, predictions)
+def _make_pair(argument: Any, weighted: bool, targets: Any, predictions: Any, valid: Bools | None) -> MetricPair:
+    metric = make_metric(argument, targets, predictions)
     try:
-        _try(one, targets, predictions)
+        _try_update(metric, targets, predictions)
     except Exception as error:
         raise UsageError(
-            where=f"--metrics {one.name}",
+            where=f"--metrics {metric.name}",
             expected=f"a metric that takes targets {tuple(targets.shape[1:])} with predictions "
             f"{tuple(predictions.shape[1:])}",
             received=f"{type(error).__name__}: {summarize_error(error)}",
-            fix="Leave it out, or give it other targets.",
+            fix="Remove this metric, or pass other targets.",
         ) from None
-    copy = None if valid is None or one is metric else make_metric(metric, targets, predictions)
-    return MetricPair(str(one.name), one, copy if _takes(copy, targets, predictions, valid) else None, weighted)
+    pair = MetricPair(str(metric.name), metric, None, weighted)
+    # make_metric returns the argument itself if it cannot be copied; a second one would share its state.
+    if valid is None or metric is argument:
+        return pair
+    copy = make_metric(argument, targets, predictions)
+    if not _accepts_valid_timesteps(copy, targets, predictions, valid):
+        return pair
+    return dataclasses.replace(pair, of_valid=copy)
 
 
-def _takes(copy: Any, targets: Any, predictions: Any, valid: Bools | None) -> bool:
-    """Return whether a copy takes valid timesteps without the axis of timesteps."""
+def _accepts_valid_timesteps(metric: Any, targets: Any, predictions: Any, valid: Bools) -> bool:
+    """Return whether a metric takes valid timesteps as rows, without the axis of timesteps."""
     import tensorflow as tf
 
-    if copy is None or valid is None or targets.shape[:2] != valid.shape:
+    if targets.shape[:2] != valid.shape:
         return False
     try:
-        _try(copy, tf.boolean_mask(targets, valid), tf.boolean_mask(predictions, valid))
-    except Exception:  # It may want the axis that is gone.
+        _try_update(metric, tf.boolean_mask(targets, valid), tf.boolean_mask(predictions, valid))
+    except Exception:  # It may need the axis of timesteps.
         return False
     return True
 
 
-def _try(metric: Any, targets: Any, predictions: Any) -> None:
+def _try_update(metric: Any, targets: Any, predictions: Any) -> None:
     with preserve_state(metric):
         metric.update_state(targets, predictions)
         metric.reset_state()
 
 
-def make_metric(metric: Any, targets: Any, predictions: Any) -> Any:
-    """Return the metric that ``compile`` makes for one output: a new one, unless ``metric`` cannot be made anew.
+def make_metric(argument: Any, targets: Any, predictions: Any) -> Any:
+    """Return the metric that ``compile`` makes for one output; a new one, unless ``argument`` cannot be copied.
 
-    Shapes decide what ``accuracy`` is.
+    Shapes decide which metric ``accuracy`` is.
 
     Raises:
         UsageError: for a name that Keras does not know.
@@ -124,13 +138,13 @@ def make_metric(metric: Any, targets: Any, predictions: Any) -> Any:
     from keras.src.trainers.compile_utils import get_metric
 
     try:
-        return get_metric(_anew(metric), targets, predictions)
+        return get_metric(_copy_metric(argument), targets, predictions)
     except ValueError:
-        raise _unknown(metric) from None
+        raise _make_unknown_metric_error(argument) from None
 
 
-def _anew(metric: Any) -> Any:
-    """Return a metric like a given one; that itself where its configuration does not tell all of it."""
+def _copy_metric(metric: Any) -> Any:
+    """Return a new metric with the same configuration, or ``metric`` if its configuration is incomplete."""
     import keras
 
     if isinstance(metric, type):
@@ -138,47 +152,48 @@ def _anew(metric: Any) -> Any:
     if not isinstance(metric, keras.metrics.Metric):
         return metric
     try:
-        made = type(metric).from_config(metric.get_config())
-    except Exception:  # What it was made with is not in its configuration.
+        copy = type(metric).from_config(metric.get_config())
+    except Exception:  # The configuration lacks an argument of the constructor.
         return metric
-    return made if _plain(made) == _plain(metric) else metric
+    return copy if _list_plain_attributes(copy) == _list_plain_attributes(metric) else metric
 
 
-def _plain(metric: Any) -> dict[str, Any]:
+def _list_plain_attributes(metric: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(metric).items() if isinstance(value, PLAIN) and name != "built"}
 
 
-def _unknown(metric: Any) -> UsageError:
+def _make_unknown_metric_error(metric: Any) -> UsageError:
     import keras
 
-    known = sorted(name for name, kind in vars(keras.metrics).items() if isinstance(kind, type))
-    near = difflib.get_close_matches(str(metric), known, n=1)
+    names = sorted(name for name, kind in vars(keras.metrics).items() if isinstance(kind, type))
     return UsageError(
         where="--metrics",
         expected="the name of a metric in keras.metrics, or package.module:function",
         received=repr(metric),
-        fix=f"Did you mean {near[0]}?" if near else "keras.metrics lists them.",
+        fix=suggest_name(str(metric), names, "See keras.metrics for the names."),
     )
 
 
 def read_metrics(
-    metrics: Any, weighted: Any, names: Sequence[str], called: Sequence[str]
+    metrics: Any, weighted: Any, names: Sequence[str], output_names: Sequence[str]
 ) -> list[list[tuple[Any, bool]]]:
-    """Return for each output what a model was compiled with, each with whether it is given the sample weights.
+    """Return for each output the compiled metrics, each with whether it receives the sample weights.
 
     Args:
-        metrics: as ``compile`` takes them.
-        weighted: those that it takes as ``weighted_metrics``.
-        names: of the outputs in their nest.
-        called: by which the model calls them.
+        metrics: the argument of ``compile``.
+        weighted: its ``weighted_metrics``.
+        names: names of the outputs in their nest.
+        output_names: names that the model gives them.
     """
-    found: list[list[tuple[Any, bool]]] = [[] for _ in names]
-    for given, weighs in ((metrics, False), (weighted, True)):
-        if given:
-            parts = [given] if len(names) == 1 else match_outputs(given, names, called, "metrics")
-            for own, chosen in zip(found, parts, strict=True):
-                own.extend((metric, weighs) for metric in flatten_metrics(chosen))
-    return found
+    by_output: list[list[tuple[Any, bool]]] = [[] for _ in names]
+    for argument, is_weighted in ((metrics, False), (weighted, True)):
+        if argument:
+            parts = [argument]
+            if len(names) > 1:
+                parts = match_outputs(argument, names, output_names, "metrics")
+            for metrics_of_output, part in zip(by_output, parts, strict=True):
+                metrics_of_output.extend((metric, is_weighted) for metric in flatten_metrics(part))
+    return by_output
 
 
 def flatten_metrics(metrics: Any) -> Iterator[Any]:
@@ -193,14 +208,14 @@ def flatten_metrics(metrics: Any) -> Iterator[Any]:
 
 
 def read_result(metric: Any) -> float:
-    """Return what a metric says; of several numbers their mean, as for a score of each class."""
-    found = metric.result()
-    if isinstance(found, dict):
-        found = next(iter(found.values()))
-    return float(np.mean(np.asarray(found)))
+    """Return the result of a metric; of several numbers, such as a score for each class, their mean."""
+    result = metric.result()
+    if isinstance(result, dict):
+        result = next(iter(result.values()))
+    return float(np.mean(np.asarray(result)))
 
 
-def _same(one: float, other: float) -> bool:
-    if np.isnan(one) or np.isnan(other):
-        return bool(np.isnan(one) and np.isnan(other))
-    return one == other or abs(one - other) <= DIFFERS * max(abs(one), abs(other))
+def _are_equal(first: float, second: float) -> bool:
+    if np.isnan(first) or np.isnan(second):
+        return bool(np.isnan(first) and np.isnan(second))
+    return first == second or abs(first - second) <= METRIC_DIFFERENT.value * max(abs(first), abs(second))

@@ -1,9 +1,8 @@
-"""What the loss and the metrics of a model make of the masks on its outputs."""
+"""Evidence on whether losses and metrics use the masks on outputs."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,111 +10,120 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
+from maskcli.losses.accounting import compute_mean
 from maskcli.losses.compile_settings import read_output_names
-from maskcli.losses.evaluate import get_recorded_losses, record_losses
 from maskcli.losses.metrics import make_metric, read_metrics, read_result
+from maskcli.losses.recording import get_recorded_losses, record_losses
 from maskcli.losses.registry import cast_targets, get_loss_name, match_outputs, resolve_loss
-from maskcli.probes.compare import MARGIN
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import LossEvidence, MetricEvidence
+from maskcli.tolerance import bound_sum_error, one_ulp
 from maskcli.trace.recorder import get_mask
 from maskcli.trace.rerun import make_noise
 from maskcli.trace.run import list_output_tensors
 from maskcli.trace.state import preserve_state
-from maskcli.trace.values import EPSILON, as_float64, is_float
+from maskcli.trace.values import as_float64, is_float
 
 TRIES = 3
-"""Made-up targets with which a metric is tried before it is believed to be indifferent to the mask."""
+"""Attempts, with random targets, to find a difference before a metric counts as one that ignores the mask."""
+FROM_DATA = "given"
+"""Marks evidence from targets of the data."""
+RANDOM = "made up"
+"""Marks evidence from random targets."""
 
 
-def examine_losses(subject: ProbeContext, loss: Any, targets: NDArray[Any] | None) -> Iterator[LossEvidence]:
-    """Yield for each output of timesteps what its loss counts; with ``targets``, what it comes to.
+def examine_losses(context: ProbeContext, loss: Any, targets: NDArray[Any] | None) -> Iterator[LossEvidence]:
+    """Yield for each output with timesteps the padding that its loss counts; with ``targets`` also its values.
 
-    ``loss`` is what a model is compiled with: a name, a function, a ``keras.losses.Loss``, or one of these for each
-    output in a list or a dict. ``targets`` are those of the first output.
+    ``loss`` is the argument of ``compile``: a name, a function, a ``keras.losses.Loss``, or a list or dict of these by
+    output. ``targets`` are those of the first output.
     """
-    outputs = list_output_tensors(subject.base.output)
-    given = match_outputs(loss, [name for name, _ in outputs], read_output_names(subject.model), "--loss")
-    for index, ((name, tensor), chosen) in enumerate(zip(outputs, given, strict=True)):
-        valid = subject.flow.valid.get(id(tensor))
-        if valid is None or chosen is None:
+    outputs = list_output_tensors(context.base.output)
+    losses = match_outputs(loss, [name for name, _ in outputs], read_output_names(context.model), "--loss")
+    for index, ((name, tensor), output_loss) in enumerate(zip(outputs, losses, strict=True)):
+        valid = context.flow.valid.get(id(tensor))
+        if valid is None or output_loss is None:
             continue
         mask = get_mask(tensor)
-        counted = np.ones_like(valid) if mask is None or mask.shape != valid.shape else mask
-        seen = LossEvidence(get_loss_name(chosen), name, int((counted & ~valid).sum()), valid.size)
+        included = np.ones_like(valid) if mask is None or mask.shape != valid.shape else mask
+        evidence = LossEvidence(get_loss_name(output_loss), name, int((included & ~valid).sum()), valid.size)
         if targets is None or index:
-            yield _unproven(seen) if _may_leave_out(chosen) else seen
+            yield _mark_unproven(evidence) if _may_ignore_padding(output_loss) else evidence
         elif np.shape(targets)[:2] != valid.shape:
-            yield _unmeasured(seen, f"are {np.shape(targets)}, and {name} has timesteps {valid.shape}")
+            yield _mark_unmeasured(evidence, f"have shape {np.shape(targets)}, and {name} has timesteps {valid.shape}")
         else:
-            yield _measured(seen, chosen, np.asarray(targets), tensor, mask, valid)
+            yield _measure(evidence, output_loss, np.asarray(targets), tensor, mask, valid)
 
 
-def _may_leave_out(loss: Any) -> bool:
-    """Return whether a loss may leave padding out by itself: one that ignores a class, or is no loss of Keras's."""
+def _may_ignore_padding(loss: Any) -> bool:
+    """Return whether a loss may leave padding out without a mask: one with ``ignore_class``, or not from Keras."""
     if getattr(loss, "ignore_class", None) is not None:
         return True
     kind = loss if callable(loss) and hasattr(loss, "__module__") else type(loss)
     return not isinstance(loss, str) and str(kind.__module__).split(".")[0] != "keras"
 
 
-def _unproven(seen: LossEvidence) -> LossEvidence:
-    why = f"Whether the loss {seen.name} counts padding depends on the targets; --targets tells."
-    return dataclasses.replace(seen, counted_padding=0, leaves_out=True, why=why if seen.counted_padding else None)
+def _mark_unproven(evidence: LossEvidence) -> LossEvidence:
+    why = None
+    if evidence.counted_padding:
+        why = f"Pass --targets to check whether the loss {evidence.name} counts padding."
+    return dataclasses.replace(evidence, counted_padding=0, leaves_out=True, why=why)
 
 
-def _measured(
-    seen: LossEvidence, chosen: Any, targets: NDArray[Any], tensor: Any, mask: Bools | None, valid: Bools
+def _mark_unmeasured(evidence: LossEvidence, why: str) -> LossEvidence:
+    return dataclasses.replace(evidence, why=f"No values of the loss {evidence.name}: the targets {why}.")
+
+
+def _measure(
+    evidence: LossEvidence, loss: Any, targets: NDArray[Any], tensor: Any, mask: Bools | None, valid: Bools
 ) -> LossEvidence:
-    """Return what Keras's own loss makes of the output in batches of several sizes.
+    """Measure Keras's own loss of an output, in batches of several sizes.
 
-    ``Model.evaluate`` averages the losses of batches by the samples they have; the exact mean is over all valid
-    timesteps, however they are cut.
+    ``Model.evaluate`` weights the loss of a batch by its rows. The exact mean is over all valid timesteps, and does not
+    depend on batches.
     """
     values, sizes = np.asarray(tensor), sorted({1, max(1, len(valid) // 2), len(valid)})
-    other = make_noise(values, ~valid, np.random.default_rng(6))
+    other_values = make_noise(values, ~valid, np.random.default_rng(6))
     try:
-        loss = resolve_loss(chosen, targets, tensor)
-        each = _each(loss, targets, values)
-        by_size = {size: _evaluated(loss, targets, values, mask, size) for size in sizes}
-        moved = _evaluated(loss, targets, other, mask, len(valid)) != by_size[len(valid)]
-    except Exception as error:  # Targets that this loss cannot take; what is counted is known all the same.
-        return _unmeasured(seen, f"make it raise {summarize_error(error)}")
-    if not moved and not valid.all():  # Other predictions at padding leave it what it is.
-        seen = dataclasses.replace(seen, counted_padding=0, leaves_out=True)
-    if each.shape != valid.shape:
-        shapes = f"are {targets.shape} for predictions {tuple(tensor.shape)}"
-        return _unmeasured(seen, f"{shapes}, of which it makes losses {each.shape}, not one a timestep")
+        keras_loss = resolve_loss(loss, targets, tensor)
+        losses = _compute_losses(keras_loss, targets, values)
+        by_size = {size: _evaluate(keras_loss, targets, values, mask, size) for size in sizes}
+        depends = _evaluate(keras_loss, targets, other_values, mask, len(valid)) != by_size[len(valid)]
+    except Exception as error:  # The loss cannot take these targets, but its mask is known.
+        return _mark_unmeasured(evidence, f"make it raise {summarize_error(error)}")
+    if not depends and not valid.all():  # Other predictions at padding do not change the loss.
+        evidence = dataclasses.replace(evidence, counted_padding=0, leaves_out=True)
+    if losses.shape != valid.shape:
+        shapes = f"have shape {targets.shape}, the predictions {tuple(tensor.shape)}, and the losses {losses.shape}"
+        return _mark_unmeasured(evidence, f"{shapes} instead of one per timestep")
     return dataclasses.replace(
-        seen,
-        masked=float(each[valid].mean()) if valid.any() else None,
+        evidence,
+        masked=compute_mean(losses[valid]),
         reported=by_size[len(valid)],
         by_batch_size=by_size,
-        tolerance=MARGIN * EPSILON["float32"] * math.sqrt(valid.size),
+        tolerance=bound_sum_error(one_ulp("float32"), valid.size),
     )
 
 
-def _each(loss: Any, targets: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
+def _compute_losses(loss: Any, targets: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
     """Return the losses of timesteps, before they are reduced."""
     with record_losses(loss):
-        return as_float64(get_recorded_losses(loss, loss(cast_targets(targets), _masked(values, None))))
+        value = loss(cast_targets(targets), _make_masked_tensor(values, None))
+        return as_float64(get_recorded_losses(loss, value))
 
 
-def _unmeasured(seen: LossEvidence, why: str) -> LossEvidence:
-    return dataclasses.replace(seen, why=f"No figures of the loss {seen.name}: the targets {why}.")
-
-
-def _evaluated(loss: Any, targets: NDArray[Any], values: NDArray[Any], mask: Bools | None, size: int) -> float:
+def _evaluate(loss: Any, targets: NDArray[Any], values: NDArray[Any], mask: Bools | None, size: int) -> float:
+    """Return the loss that ``evaluate`` reports for batches of a size: batch losses weighted by their rows."""
     total = 0.0
     for start in range(0, len(targets), size):
         rows = slice(start, start + size)
         part = targets[rows]
-        total += float(loss(part, _masked(values[rows], mask, rows))) * len(part)
+        total += float(loss(part, _make_masked_tensor(values[rows], mask, rows))) * len(part)
     return total / len(targets)
 
 
-def _masked(values: NDArray[Any], mask: Bools | None, rows: slice = slice(None)) -> Any:
+def _make_masked_tensor(values: NDArray[Any], mask: Bools | None, rows: slice = slice(None)) -> Any:
     import keras
 
     tensor = keras.ops.convert_to_tensor(values)
@@ -124,62 +132,62 @@ def _masked(values: NDArray[Any], mask: Bools | None, rows: slice = slice(None))
     return tensor
 
 
-def examine_metrics(subject: ProbeContext, metrics: Any, targets: NDArray[Any] | None) -> Iterator[MetricEvidence]:
-    """Yield what each metric says of its output under the mask, of the valid timesteps alone, and of all.
+def examine_metrics(context: ProbeContext, metrics: Any, targets: NDArray[Any] | None) -> Iterator[MetricEvidence]:
+    """Yield each metric's value with the mask, on only valid timesteps, and on all timesteps.
 
-    Without ``targets`` some are made up: what is asked is whether the metric looks at the mask, not how good a model
-    is. ``metrics`` are those a model is compiled with; only of copies is the state changed.
+    Without ``targets`` random ones are used: the question is whether the metric uses the mask, not how good the model
+    is. ``metrics`` is the argument of ``compile``; only copies of the metrics are updated.
     """
-    outputs = list_output_tensors(subject.base.output)
-    chosen = read_metrics(metrics, None, [name for name, _ in outputs], read_output_names(subject.model))
+    outputs = list_output_tensors(context.base.output)
+    by_output = read_metrics(metrics, None, [name for name, _ in outputs], read_output_names(context.model))
     for index, (name, tensor) in enumerate(outputs):
-        mask, valid = get_mask(tensor), subject.flow.valid.get(id(tensor))
+        mask, valid = get_mask(tensor), context.flow.valid.get(id(tensor))
         if valid is None or mask is None or mask.shape != valid.shape or mask.all() or not is_float(tensor):
             continue
-        for metric, _ in chosen[index]:
-            yield from _asked(metric, name, np.asarray(tensor), mask, None if index else targets)
+        for metric, _ in by_output[index]:
+            yield from _examine_metric(metric, name, np.asarray(tensor), mask, None if index else targets)
 
 
-def _asked(
+def _examine_metric(
     metric: Any, name: str, values: NDArray[Any], mask: Bools, targets: NDArray[Any] | None
 ) -> Iterator[MetricEvidence]:
-    for given, about in _candidates(targets, values):
-        seen = _tried(metric, name, given, values, mask, about)
-        if seen is not None and (seen.ignores_mask or about == FROM_DATA):
-            yield seen
+    for some_targets, source in _choose_targets(targets, values):
+        evidence = _compare_metric(metric, name, some_targets, values, mask, source)
+        # A metric that uses the mask may show the same value by chance, so random targets are tried several times.
+        if evidence is not None and (evidence.ignores_mask or source == FROM_DATA):
+            yield evidence
             return
 
 
-FROM_DATA = "given"
-
-
-def _candidates(targets: NDArray[Any] | None, values: NDArray[Any]) -> Iterator[tuple[NDArray[Any], str]]:
+def _choose_targets(targets: NDArray[Any] | None, values: NDArray[Any]) -> Iterator[tuple[NDArray[Any], str]]:
     if targets is not None:
         if np.shape(targets)[:2] == values.shape[:2]:
             yield np.asarray(targets), FROM_DATA
         return
     for seed in range(TRIES):
-        chance = np.random.default_rng(seed)
-        yield chance.integers(0, 2, values.shape).astype(values.dtype), "made up"
-        yield chance.integers(0, max(2, values.shape[-1]), values.shape[:2]).astype("int32"), "made up"
+        rng = np.random.default_rng(seed)
+        yield rng.integers(0, 2, values.shape).astype(values.dtype), RANDOM
+        yield rng.integers(0, max(2, values.shape[-1]), values.shape[:2]).astype("int32"), RANDOM
 
 
-def _tried(
-    metric: Any, output: str, targets: NDArray[Any], values: NDArray[Any], mask: Bools, about: str
+def _compare_metric(
+    metric: Any, output: str, targets: NDArray[Any], values: NDArray[Any], mask: Bools, source: str
 ) -> MetricEvidence | None:
-    """Return what the metric says; None when it cannot take these targets."""
+    """Return the values of a metric. Returns None if it cannot take these targets."""
     try:
-        with_mask, on_all = (_says(metric, targets, _masked(values, given)) for given in (mask, None))
-        on_valid = _says(metric, targets[mask], _masked(values[mask], None))
-        made = make_metric(metric, targets, values)
-    except Exception:  # These targets do not suit it; others may.
+        with_mask, on_all = (
+            _compute_metric(metric, targets, _make_masked_tensor(values, value_mask)) for value_mask in (mask, None)
+        )
+        on_valid = _compute_metric(metric, targets[mask], _make_masked_tensor(values[mask], None))
+        copy = make_metric(metric, targets, values)
+    except Exception:  # The metric may need targets of another form.
         return None
-    return MetricEvidence(str(made.name), type(made).__name__, output, with_mask, on_valid, on_all, about)
+    return MetricEvidence(str(copy.name), type(copy).__name__, output, with_mask, on_valid, on_all, source)
 
 
-def _says(metric: Any, targets: NDArray[Any], predictions: Any) -> float:
-    made = make_metric(metric, targets, predictions)
-    with preserve_state(made):
-        made.reset_state()
-        made.update_state(targets, predictions)
-        return read_result(made)
+def _compute_metric(metric: Any, targets: NDArray[Any], predictions: Any) -> float:
+    copy = make_metric(metric, targets, predictions)
+    with preserve_state(copy):
+        copy.reset_state()
+        copy.update_state(targets, predictions)
+        return read_result(copy)

@@ -1,4 +1,4 @@
-"""Names and options to the losses and metrics of Keras."""
+"""Losses by name, and the assignment of ``compile`` arguments to outputs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from maskcli.errors import UsageError
+from maskcli.models.factories import is_spec, named_object
 
+ALIASES = {"bce": "binary_crossentropy"}
 CROSS_ENTROPIES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
 """Losses that take the outputs of a built-in model as logits."""
 
@@ -21,52 +23,69 @@ def to_snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def make_loss(loss: Any, options: Mapping[str, Any]) -> Any:
-    """Return a ``keras.losses.Loss`` for what ``Model.compile`` takes, with ``options`` as arguments of its class.
+def find_loss_form(loss: object) -> str:
+    """Return the name of a loss's Keras function, which determines the form of targets."""
+    if isinstance(loss, str):
+        return ALIASES.get(loss.lower(), to_snake_case(loss))
+    return to_snake_case(getattr(loss, "__name__", None) or type(loss).__name__)
 
-    ``crossentropy`` and ``ce`` stay names: which loss they are, shapes decide; see ``resolve_loss``.
+
+def import_references(value: object, kind: str) -> Any:
+    """Import ``package.module:function``, also inside lists and dicts. Other values stay as they are."""
+    if isinstance(value, Mapping):
+        return {name: import_references(item, kind) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [import_references(item, kind) for item in value]
+    return named_object(value, kind) if isinstance(value, str) and is_spec(value) else value
+
+
+def make_loss(loss: Any, options: Mapping[str, Any]) -> Any:
+    """Return the loss for an argument of ``Model.compile``, with ``options`` as arguments of its class.
+
+    ``crossentropy`` and ``ce`` stay names, since their class depends on shapes; see ``resolve_loss``.
 
     Raises:
-        UsageError: for a name that Keras does not know, and options that the loss does not have.
+        UsageError: for a name that Keras does not know, and for options that the loss does not have.
     """
     import keras
 
     if isinstance(loss, str):
         if loss.lower() in ("crossentropy", "ce") and not options:
             return loss
-        return _made(_class_of(loss), options)
+        return _construct(_find_class(loss), options)
     if isinstance(loss, type) and issubclass(loss, keras.losses.Loss):
-        return _made(loss, options)
+        return _construct(loss, options)
     if options:
         raise UsageError(
             where="--loss-option",
             expected="a loss of Keras by name, or a class",
-            received=_described(loss),
-            fix="Give these options where the loss is made.",
+            received=_get_type_name(loss),
+            fix="Pass these options where the loss is created.",
         )
     return loss
 
 
-def _class_of(name: str) -> type:
-    """Return the class of a loss by its own name, that of its function, or an alias such as ``mse``."""
+def _find_class(name: str) -> type:
+    """Return the class of a loss by the name of class or function, or by an alias."""
     import keras
 
-    known = {to_snake_case(kind.__name__): kind for kind in _classes()}
-    called = _described(keras.losses.get(name)) if is_keras_loss(name) else name
-    kind = known.get(to_snake_case(called))
+    classes = {to_snake_case(kind.__name__): kind for kind in _list_classes()}
+    function = name
+    if is_keras_loss(name):  # Resolves aliases.
+        function = _get_type_name(keras.losses.get(name))
+    kind = classes.get(to_snake_case(function))
     if kind is None:
-        near = difflib.get_close_matches(name.lower(), known, n=1)
         raise UsageError(
             where="--loss",
             expected="the name of a loss in keras.losses, or package.module:function",
             received=repr(name),
-            fix=f"Did you mean {near[0]}?" if near else f"Keras has: {', '.join(sorted(known))}.",
+            fix=suggest_name(name.lower(), list(classes), f"Keras has: {', '.join(sorted(classes))}."),
         )
     return kind
 
 
 def is_keras_loss(name: str) -> bool:
-    """Return whether Keras knows a loss of that name."""
+    """Return whether Keras has a loss of that name."""
     import keras
 
     try:
@@ -75,7 +94,7 @@ def is_keras_loss(name: str) -> bool:
         return False
 
 
-def _classes() -> Iterator[type]:
+def _list_classes() -> Iterator[type]:
     import keras
 
     for kind in vars(keras.losses).values():
@@ -83,8 +102,8 @@ def _classes() -> Iterator[type]:
             yield kind
 
 
-def _made(kind: type, options: Mapping[str, Any]) -> Any:
-    """Return a loss of a class with these options; say which it has when it does not have one of them."""
+def _construct(kind: type, options: Mapping[str, Any]) -> Any:
+    """Return a loss of a class with these options. The error for an unknown option lists the known ones."""
     accepted = [name for name in inspect.signature(kind).parameters if name not in ("self", "kwargs")]
     for name in options:
         if name not in accepted:
@@ -92,25 +111,25 @@ def _made(kind: type, options: Mapping[str, Any]) -> Any:
                 where=f"--loss-option {name}",
                 expected=f"an option of {kind.__name__}: {', '.join(accepted)}",
                 received=name,
-                fix="Leave it out, or name another loss.",
+                fix="Remove this option, or choose another loss.",
             )
     try:
         return kind(**options)
     except (TypeError, ValueError) as error:
         raise UsageError(
             where="--loss-option",
-            expected=f"options that {kind.__name__} takes",
+            expected=f"options that {kind.__name__} accepts",
             received=" ".join(str(error).split()),
-            fix="keras.io describes each loss.",
+            fix="See the page of this loss on keras.io.",
         ) from None
 
 
-def _described(loss: Any) -> str:
+def _get_type_name(loss: Any) -> str:
     return str(getattr(loss, "__name__", None) or type(loss).__name__)
 
 
 def cast_targets(targets: NDArray[Any]) -> Any:
-    """Return the tensor that ``evaluate`` makes of targets: floats become those of Keras, and integers stay."""
+    """Return the tensor that ``evaluate`` makes of targets: floats get the dtype of Keras, integers keep theirs."""
     import keras
 
     dtype = keras.config.floatx() if targets.dtype.kind == "f" else None
@@ -118,10 +137,10 @@ def cast_targets(targets: NDArray[Any]) -> Any:
 
 
 def resolve_loss(loss: Any, targets: Any, predictions: Any) -> Any:
-    """Return the ``keras.losses.Loss`` that ``compile`` makes of a name or a function; one that is given stays.
+    """Return the ``keras.losses.Loss`` that ``compile`` makes of a name or a function. An object stays as it is.
 
     Raises:
-        UsageError: for what is no loss.
+        UsageError: for a value that is not a loss.
     """
     from keras.src.trainers.compile_utils import get_loss
 
@@ -137,65 +156,73 @@ def resolve_loss(loss: Any, targets: Any, predictions: Any) -> Any:
 
 
 def get_loss_name(loss: Any) -> str:
-    """Return what a loss is called: its own name without the count that Keras adds, or that of its class."""
+    """Return the name of a loss or of its class, without the number that Keras appends."""
     import keras
 
-    name = loss if isinstance(loss, str) else getattr(loss, "name", None) or getattr(loss, "__name__", None)
+    if isinstance(loss, str):
+        return loss
+    name = getattr(loss, "name", None) or getattr(loss, "__name__", None)
     if isinstance(loss, keras.losses.Loss) and re.fullmatch(rf"{to_snake_case(type(loss).__name__)}(_\d+)?", str(name)):
         return to_snake_case(type(loss).__name__)
     return str(name or type(loss).__name__)
 
 
 def is_cross_entropy(loss: Any) -> bool:
-    """Return whether ``exp`` of a loss is a perplexity: a cross-entropy without smoothing or focus."""
+    """Return whether ``exp`` of a loss is a perplexity: a cross-entropy without label smoothing or focus."""
     name = getattr(getattr(loss, "fn", None), "__name__", to_snake_case(type(loss).__name__))
     options = getattr(loss, "_fn_kwargs", {})
     return name in CROSS_ENTROPIES and not options.get("label_smoothing")
 
 
-def match_outputs(given: Any, names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
-    """Return what ``Model.compile`` was given for each output: of a dict by name, of a list by place, else the same.
+def match_outputs(argument: Any, names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
+    """Assign an argument of ``Model.compile`` to outputs: a dict by name, a list by position, else the same for all.
 
-    A nest of dicts and lists, as the outputs themselves may be, is followed down.
+    A nest of dicts and lists, like that of the outputs, is followed down.
 
     Args:
-        given: a loss, a weight, or a nest of them.
-        names: of the outputs in their nest.
-        output_names: by which the model calls them.
-        where: names the option to errors.
+        argument: a loss, a weight, or a nest of them.
+        names: names of the outputs in their nest.
+        output_names: names that the model gives them.
+        where: the option, for errors.
 
     Raises:
-        UsageError: for names that no output has, and lists of another length.
+        UsageError: for names that no output has, and for lists of another length.
     """
-    if isinstance(given, Mapping):
-        return _by_name(given, names, output_names, where)
-    if not isinstance(given, list | tuple):
-        return [given] * len(names)
-    nested = any(isinstance(one, Mapping | list | tuple) for one in given)
+    if isinstance(argument, Mapping):
+        return _match_by_name(argument, names, output_names, where)
+    if not isinstance(argument, list | tuple):
+        return [argument] * len(names)
+    nested = any(isinstance(item, Mapping | list | tuple) for item in argument)
     if nested and all(name.split("/")[0].isdigit() for name in names):
-        return [_at(given, name) for name in names]
-    if len(given) == len(names):
-        return list(given)
+        return [_get_at_path(argument, name) for name in names]
+    if len(argument) == len(names):
+        return list(argument)
     raise UsageError(
         where=where,
         expected=f"one for each of the outputs: {', '.join(names)}",
-        received=f"{len(given)} of them",
-        fix="Give a list with one for each, None where there is none, or a dict with the names of outputs.",
+        received=f"{len(argument)} of them",
+        fix="Pass a list with an entry for each output, None where there is none, or a dict by output name.",
     )
 
 
-def _by_name(given: Mapping[str, Any], names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
-    calls = output_names if len(output_names) == len(names) else names
-    for name in given:
-        if name not in {*names, *calls, *(path.split("/")[0] for path in names)}:
-            raise _no_output(name, names, where)
-    keys = [(name if name in given else call, name) for name, call in zip(names, calls, strict=True)]
-    return [given[key] if key in given else _at(given, name) for key, name in keys]
+def _match_by_name(
+    argument: Mapping[str, Any], names: Sequence[str], output_names: Sequence[str], where: str
+) -> list[Any]:
+    if len(output_names) != len(names):
+        output_names = names
+    for name in argument:
+        if name not in {*names, *output_names, *(path.split("/")[0] for path in names)}:
+            raise _make_unknown_output_error(name, names, where)
+    matched = []
+    for name, output_name in zip(names, output_names, strict=True):
+        keys = [key for key in (name, output_name) if key in argument]
+        matched.append(argument[keys[0]] if keys else _get_at_path(argument, name))
+    return matched
 
 
-def _at(nest: Any, name: str) -> Any:
-    """Return what a nest holds for the output ``name``, such as ``states/0``, or for all below a part of that."""
-    for step in name.split("/"):
+def _get_at_path(nest: Any, path: str) -> Any:
+    """Return the entry of a nest for a path such as ``states/0``, or for a part of it."""
+    for step in path.split("/"):
         if isinstance(nest, Mapping):
             nest = nest.get(step)
         elif isinstance(nest, list | tuple):
@@ -203,11 +230,16 @@ def _at(nest: Any, name: str) -> Any:
     return nest
 
 
-def _no_output(name: str, names: Sequence[str], where: str) -> UsageError:
-    near = difflib.get_close_matches(name, names, n=1)
+def _make_unknown_output_error(name: str, names: Sequence[str], where: str) -> UsageError:
     return UsageError(
         where=where,
         expected=f"an output of the model: {', '.join(names)}",
         received=repr(name),
-        fix=f"Did you mean {near[0]}?" if near else "Name one of them.",
+        fix=suggest_name(name, names, "Use one of these names."),
     )
+
+
+def suggest_name(name: str, names: Sequence[str], otherwise: str) -> str:
+    """Suggest the closest of ``names``; return the text ``otherwise`` if none is close."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"Did you mean {near[0]}?" if near else otherwise

@@ -1,4 +1,4 @@
-"""Settings to a built-in Keras model with seeded weights, and its twin without a mask."""
+"""Build a built-in Keras model with seeded weights, and twins of it with another mask source."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class BuiltModel:
     settings: ModelSettings
 
     def inputs(self, tokens: Ints, valid: Bools) -> Any:
-        """Return what the model is called with: tokens, and the explicit mask where it takes one."""
+        """Return the arguments of the model: tokens, and the explicit mask if the model takes one."""
         return [tokens, valid] if self.settings.mask_source == "explicit" else tokens
 
 
 def build(settings: ModelSettings) -> BuiltModel:
-    """Return a functional model whose weights depend on ``settings.seed`` alone."""
+    """Return a functional model whose weights depend only on ``settings.seed``."""
     import keras
 
     keras.utils.set_random_seed(settings.seed)
@@ -43,8 +43,9 @@ def build(settings: ModelSettings) -> BuiltModel:
         mask = keras.Input((None,), dtype="bool", name="mask")
         inputs, outputs = [tokens, mask], connect(embedded, head, mask)
     else:
-        masking = make_masking_layer(settings)
-        inputs, outputs = tokens, head(masking(embedded) if masking else embedded)
+        if settings.mask_source == "masking":
+            embedded = make_masking_layer()(embedded)
+        inputs, outputs = tokens, head(embedded)
     if settings.logits:
         outputs = keras.layers.Dense(settings.logits, name="logits")(outputs)
     model = keras.Model(inputs, outputs, name=settings.name)
@@ -54,12 +55,12 @@ def build(settings: ModelSettings) -> BuiltModel:
 
 
 def build_twin(built: BuiltModel, mask_source: str) -> BuiltModel:
-    """Return the same model with the same weights, told its mask by ``mask_source``."""
-    other = build(dataclasses.replace(built.settings, mask_source=mask_source))
+    """Return the same model with the same weights and another mask source."""
+    twin = build(dataclasses.replace(built.settings, mask_source=mask_source))
     for layer in built.keras_model.layers:
         if layer.weights:
-            other.keras_model.get_layer(layer.name).set_weights(layer.get_weights())
-    return other
+            twin.keras_model.get_layer(layer.name).set_weights(layer.get_weights())
+    return twin
 
 
 def _zero_row(embedding: Any, row: int) -> None:

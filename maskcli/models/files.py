@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from maskcli.errors import ModelError, summarize_error
+from maskcli.errors import LONGEST_ERROR, ModelError, summarize_error
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 """How the names of files end that Keras loads."""
@@ -118,7 +118,7 @@ def _read_zip(spec: str, path: Path) -> Saved:
         str(path.absolute()),
         {key: value for key, value in config.items() if key != "compile_config"},
         config.get("compile_config"),
-        str(about.get("keras_version", "")),
+        printable(str(about.get("keras_version", ""))),
         sum(re.fullmatch(r"assets/(.*/)?vocabulary\.txt", name) is not None for name in members),
     )
 
@@ -128,6 +128,9 @@ def _check_members(spec: str, archive: zipfile.ZipFile) -> None:
         if ".." in re.split(r"[/\\]", member.filename) or member.filename.startswith("/"):
             raise foreign_bytes(spec, f"the member {member.filename}, which is a path out of the file")
         check_size(spec, member.filename, member.file_size, member.compress_size)
+    # Members can share their bytes, or claim more than there are.
+    unpacked = sum(member.file_size for member in archive.infolist())
+    check_size(spec, "the archive", unpacked, Path(str(archive.filename)).stat().st_size)
 
 
 def check_size(spec: str, place: str, in_memory: int, stored: int) -> None:
@@ -167,7 +170,10 @@ def _read_hdf5(spec: str, path: Path) -> Saved:
             "--model package.module:function.",
         )
     return Saved(
-        str(path.absolute()), _parsed(spec, config), _parsed(spec, compiled) if compiled else None, version or ""
+        str(path.absolute()),
+        _parsed(spec, config),
+        _parsed(spec, compiled) if compiled else None,
+        printable(version or ""),
     )
 
 
@@ -177,7 +183,7 @@ def _text(value: Any) -> str | None:
 
 def _parsed(spec: str, text: str | bytes) -> dict[str, Any]:
     try:
-        config = json.loads(text)
+        config = json.loads(text, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise unreadable(
             spec, f"a configuration that is not JSON ({summarize_error(error)})", "Save the model again."
@@ -185,6 +191,14 @@ def _parsed(spec: str, text: str | bytes) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise unreadable(spec, "a configuration that is not a JSON object", "Save the model again.")
     return config
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object; Keras's reader of HDF5 acts on those that a second of the same key hides."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object has the same key twice")
+    return members
 
 
 # What errors say.
@@ -212,7 +226,7 @@ def unreadable(spec: str, received: str, fix: str) -> ModelError:
 
 def reason(error: BaseException) -> str:
     """Return what was raised, on one line and without the configurations that Keras quotes."""
-    cause = str(error).rpartition("Exception encountered:")[2]
+    cause = str(error).rpartition("Exception encountered:")[2][:LONGEST_ERROR]
     text = re.split(r"[^.]*Full object config:|(?:Received:)?\s*config=\{", cause)[0] or cause
     return printable(f"{type(error).__name__}: {summarize_error(Exception(text))}").rstrip(".")
 

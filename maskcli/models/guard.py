@@ -26,6 +26,8 @@ _KERAS_2_ONLY = ("TFOpLambda", "SlicingOpLambda")
 _IMPORTED_BY_KERAS = ("keras_hub", "keras_cv", "keras_nlp")
 """Packages that Keras imports when a file names them, unless it finds the name among the custom objects."""
 _SPECIAL = DATA | {"__lambda__", "__typespec__"}
+_NEVER = ("__typespec__", "TypeSpec", "CompositeTensor")
+"""Class names under which Keras looks for classes of TensorFlow, even for a custom object."""
 _LOOKUP_LAYERS = ("IndexLookup", "IntegerLookup", "StringLookup", "TextVectorization")
 
 
@@ -110,8 +112,8 @@ def unknown_error(spec: str, saved: Saved, unknown: Sequence[NamedObject]) -> Mo
     outdated = [named for named in unknown if is_module_of(named.module, _KERAS) or named.name in _KERAS_2_ONLY]
     if outdated:
         return outdated_error(spec, saved, f"it has no {outdated[0].path}")
-    modules = dict.fromkeys(named.module for named in unknown if _may_define(named))
-    options = " ".join(f"--custom-objects {module}" for module in modules or ["package.module"])
+    modules = _modules_to_import(unknown)
+    options = " ".join(f"--custom-objects {module}" for module in modules[:8] or ["package.module"])
     them = "it" if len(unknown) == 1 else "them"
     return _refusal(
         spec,
@@ -149,8 +151,9 @@ def _named_object(part: dict[str, Any]) -> NamedObject:
     is_function = name == "function" and isinstance(config, str)
     if is_function:
         name = config
-    registered = part.get("registered_name")
-    key = registered if isinstance(registered, str) and not is_function else name
+    # Functions, and whatever has no module, go by their name only.
+    registered = part.get("registered_name", name) if "module" in part and not is_function else name
+    key = registered if isinstance(registered, str) else ""
     module = part.get("module")
     if not isinstance(module, str) or module == "builtins":  # Keras looks those up by name.
         module = ""
@@ -185,13 +188,13 @@ def _trespass(named: NamedObject, custom: Collection[str]) -> str:
     label = named.settings.get("name")
     if isinstance(label, str) and ".." in re.split(r"[/\\]", label):  # Keras makes a folder of a layer's name.
         return f"a layer named {label}, which is a path out of the model"
-    if named.name == "__typespec__":
+    if named.name in _NEVER or (is_legacy_function(named.name) and not named.is_function):
         return f"{named.path}, which is not part of a model"
     if named.name in _SPECIAL or named.name in CODE or _is_known(named, custom):
         return ""
     if is_module_of(named.module, ("keras",)) and resolve(named.path) is not None:
         return f"{named.path}, which is not part of a model"
-    if _is_of_python(named.module) or (not named.module and is_legacy_function(named.name)):
+    if _is_of_python(named.module):
         return f"a call of {named.path}, which is not part of a model"
     return ""
 
@@ -219,6 +222,18 @@ def _is_of_python(module: str) -> bool:
     return is_module_of(module, tuple(sys.stdlib_module_names))
 
 
+def _modules_to_import(unknown: Sequence[NamedObject]) -> list[str]:
+    """Return the modules that may define unknown classes."""
+    modules: dict[str, None] = {}
+    for named in unknown:
+        package = re.split("[.>]", named.module or named.name)[0]
+        if package not in _IMPORTED_BY_KERAS and _may_define(named):
+            modules[named.module] = None
+        elif package in _IMPORTED_BY_KERAS and package not in sys.modules:
+            modules[package] = None  # It registers all of its classes at once.
+    return list(modules)
+
+
 def _may_define(named: NamedObject) -> bool:
     """Check whether to hint at the module of a class; an imported module that lacks the class is not worth it."""
     if not re.fullmatch(MODULE, named.module) or _is_of_python(named.module) or is_module_of(named.module, _KERAS):
@@ -235,8 +250,10 @@ def _refusal(spec: str, expected: str, received: str, fix: str) -> ModelError:
 
 def uncompilable(compiled: Any, custom: Collection[str], *, unsafe: bool) -> str:
     """Explain why the state that compile() left cannot be restored; '' if nothing is in the way."""
-    if not isinstance(compiled, dict):
+    if compiled is None:
         return ""
+    if not isinstance(compiled, dict):
+        return "it is not a JSON object"
     code = "" if unsafe else next(filter(None, map(_code_in, named_objects(compiled))), "")
     if code:
         return f"it has {code}, which only --unsafe-load runs"
@@ -245,7 +262,7 @@ def uncompilable(compiled: Any, custom: Collection[str], *, unsafe: bool) -> str
     unknown += [NamedObject(name, "", name, True) for name in names]
     if not unknown:
         return ""
-    module = next((named.module for named in unknown if _may_define(named)), "package.module")
+    module = next(iter(_modules_to_import(unknown)), "package.module")
     return f"{printable(unknown[0].name)} is not of Keras (--custom-objects {module} would bring it)"
 
 

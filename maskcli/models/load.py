@@ -141,7 +141,7 @@ def _vocabulary_inside(spec: str, saved: Saved, unsafe: bool) -> Iterator[str]:
     Before 3.12, Keras stored a vocabulary in the archive and left the path that it came from in the configuration.
     Such a path is taken out, in a copy of the file.
     """
-    settings = [] if unsafe else vocabulary_settings(saved.config)
+    settings = [] if unsafe else vocabulary_settings([saved.config, saved.compiled])
     if not settings:
         yield saved.path
         return

@@ -1,4 +1,4 @@
-"""The ways in which Keras is told a mask."""
+"""The mask sources of the built-in models: how Keras gets the mask."""
 
 from __future__ import annotations
 
@@ -6,61 +6,55 @@ import inspect
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.records.model import ModelSettings
-
-MASK_GIVING = ("embedding", "masking", "explicit")
-"""The three ways."""
-
-MASK_SOURCES = (*MASK_GIVING, "none")
-ALL = "all"
-"""Asks for the three ways side by side."""
+from maskcli.records.options import ALL
 
 
 def check_padding_id(mask_source: str, padding_id: int) -> None:
-    """Raise UsageError when ``mask_source`` cannot take ``padding_id`` for padding."""
-    if mask_source in ("embedding", "all") and padding_id != 0:
+    """Raise UsageError if ``mask_source`` cannot mask ``padding_id``."""
+    if mask_source in ("embedding", ALL) and padding_id != 0:
         raise UsageError(
             where="--value",
             expected=f"padding id 0 with --mask-source {mask_source}",
             received=str(padding_id),
-            fix="Embedding(mask_zero=True) masks id 0 alone. Pad with 0, or use --mask-source explicit.",
+            fix="Embedding(mask_zero=True) masks only id 0. Pad with 0, or use --mask-source explicit.",
         )
 
 
 def connect(embedded: Any, head: Any, mask: Any) -> Any:
-    """Return what ``head`` makes of ``embedded (batch, timesteps, embedding_dim)`` under an explicit ``mask``.
+    """Return the output of ``head`` for ``embedded (batch, timesteps, embedding_dim)`` with an explicit ``mask``.
 
-    A layer whose ``call`` has a ``mask`` argument is handed the mask; for others, such as Dense, it is attached to
-    the tensor, as an Embedding would.
+    A layer whose ``call`` has a ``mask`` argument receives the mask there. For layers without one, such as Dense, the
+    mask is attached to the tensor, as an Embedding would do it.
     """
     if "mask" in inspect.signature(head.call).parameters:
         return head(embedded, mask=mask)
     return head(_attach_mask()([embedded, mask]))
 
 
-def make_masking_layer(settings: ModelSettings) -> Any:
-    """Return the layer that masks a timestep whose vector is all zero, or None for other sources."""
+def make_masking_layer() -> Any:
+    """Return the layer that masks timesteps whose vector is all zero."""
     import keras
 
-    return keras.layers.Masking(0.0, name="masking") if settings.mask_source == "masking" else None
+    return keras.layers.Masking(0.0, name="masking")
 
 
 def _attach_mask() -> Any:
     import keras
 
     class AttachMask(keras.layers.Layer):  # type: ignore[misc]
-        """Returns ``[features, mask]``'s features, carrying the mask."""
+        """Attach the mask of ``[features, mask]`` to the features."""
 
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             self.supports_masking = True
 
         def call(self, inputs: Any) -> Any:
-            """Return a copy: a mask set on the input itself would show at the layer before."""
+            """Return a copy of the features."""
+            # A mask on the input tensor itself would also appear in the output of the layer before.
             return keras.ops.copy(inputs[0])
 
         def compute_mask(self, inputs: Any, _previous_mask: Any = None) -> Any:
-            """Return the mask that came in as the second input."""
+            """Return the second input."""
             return inputs[1]
 
     return AttachMask(name="attach_mask")

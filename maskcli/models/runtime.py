@@ -1,4 +1,4 @@
-"""Keras and TensorFlow, loaded without their chatter."""
+"""Import Keras and run models quietly, and turn their exceptions into errors."""
 
 from __future__ import annotations
 
@@ -16,38 +16,35 @@ _STDOUT, _STDERR = 1, 2
 
 
 @contextlib.contextmanager
-def running(what: str) -> Iterator[None]:
-    """Run model code; whatever it raises becomes a ModelError that says it happened in ``what``."""
+def running(activity: str) -> Iterator[None]:
+    """Run model code, and turn every exception into a ModelError that names the ``activity``."""
     try:
         yield
     except (MaskcliError, KeyboardInterrupt):
         raise
     except RaisedInCall as raised:
-        raise _not_run(f"{what}, at {raised.call}", raised.error) from raised.error
+        raise _make_run_error(f"{activity}, at {raised.call}", raised.error) from raised.error
     except Exception as error:
-        raise _not_run(what, error) from error
+        raise _make_run_error(activity, error) from error
 
 
-def _not_run(where: str, error: BaseException) -> ModelError:
+def _make_run_error(where: str, error: BaseException) -> ModelError:
     return ModelError(
         where=where,
         expected="a model that Keras builds and runs",
         received=f"{type(error).__name__}: {summarize_error(error)}",
-        fix="--traceback shows where Keras raised it.",
+        fix="--traceback shows where Keras raised the error.",
     )
 
 
 def load_keras() -> Any:
-    """Return the keras module with TensorFlow as its backend.
-
-    Collecting garbage while two thousand modules are made costs a fifth of the time of importing them, and there is
-    none, so the collector rests meanwhile.
-    """
+    """Return the keras module with TensorFlow as its backend."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        raise _other_backend(backend)
-    collecting = gc.isenabled()
+        raise _make_backend_error(backend)
+    was_collecting = gc.isenabled()
+    # Garbage collection takes a fifth of the import time of two thousand modules, and finds no garbage.
     gc.disable()
     try:
         import keras
@@ -59,14 +56,14 @@ def load_keras() -> Any:
             fix="Install maskcli again into a fresh virtual environment: pip install maskcli.",
         ) from error
     finally:
-        if collecting:
+        if was_collecting:
             gc.enable()
     if keras.backend.backend() != "tensorflow":
-        raise _other_backend(keras.backend.backend())
+        raise _make_backend_error(keras.backend.backend())
     return keras
 
 
-def _other_backend(backend: str) -> ModelError:
+def _make_backend_error(backend: str) -> ModelError:
     return ModelError(
         where="KERAS_BACKEND",
         expected="the tensorflow backend",
@@ -76,7 +73,7 @@ def _other_backend(backend: str) -> ModelError:
 
 
 def read_versions() -> dict[str, str]:
-    """Return the versions of what the numbers depend on."""
+    """Return the versions of keras, tensorflow and numpy, on which the results depend."""
     import keras
     import numpy as np
     import tensorflow as tf
@@ -86,55 +83,55 @@ def read_versions() -> dict[str, str]:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Throw away all that is written to descriptor 2, by TensorFlow's C++ side too, for as long as this is open."""
+    """Discard everything that is written to file descriptor 2, also by TensorFlow's C++ code."""
     sys.stderr and sys.stderr.flush()
     try:
-        kept = os.dup(_STDERR)
-    except OSError:  # Closed by the caller: nothing can reach it.
+        original = os.dup(_STDERR)
+    except OSError:  # The caller closed it, so no output can appear there.
         yield
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, _STDERR)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, _STDERR)
     try:
         yield
     finally:
         sys.stderr and sys.stderr.flush()
-        os.dup2(kept, _STDERR)
-        os.close(nowhere)
-        os.close(kept)
+        os.dup2(original, _STDERR)
+        os.close(null)
+        os.close(original)
 
 
 @contextlib.contextmanager
 def quiet_stdout() -> Iterator[None]:
-    """Send to stderr what the user's code prints, from C too: maskcli's own stdout is one document."""
-    before = sys.stdout
-    _flush(before, sys.__stdout__)
-    with contextlib.redirect_stdout(sys.stderr or io.StringIO()), _descriptor_1_at_stderr():
+    """Redirect the output of the user's code, also of C code, to stderr: stdout is for the document of maskcli."""
+    original = sys.stdout
+    _flush(original, sys.__stdout__)
+    with contextlib.redirect_stdout(sys.stderr or io.StringIO()), _redirect_descriptor_1():
         try:
             yield
         finally:
-            _flush(before, sys.__stdout__)
+            _flush(original, sys.__stdout__)
 
 
 @contextlib.contextmanager
-def _descriptor_1_at_stderr() -> Iterator[None]:
+def _redirect_descriptor_1() -> Iterator[None]:
     try:
         os.fstat(_STDOUT)
-    except OSError:  # Closed by the caller: nothing can reach it.
+    except OSError:  # The caller closed it, so no output can appear there.
         yield
         return
     try:
         target = os.dup(_STDERR)
     except OSError:  # There is no stderr.
         target = os.open(os.devnull, os.O_WRONLY)
-    kept = os.dup(_STDOUT)
+    original = os.dup(_STDOUT)
     os.dup2(target, _STDOUT)
     os.close(target)
     try:
         yield
     finally:
-        os.dup2(kept, _STDOUT)
-        os.close(kept)
+        os.dup2(original, _STDOUT)
+        os.close(original)
 
 
 def _flush(*streams: TextIO | None) -> None:

@@ -18,7 +18,10 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from maskcli.errors import ModelError
-from maskcli.models.files import check_size, damaged, foreign_bytes
+from maskcli.models.files import check_size, damaged, foreign_bytes, unreadable
+
+_DEEPEST = 100
+"""Levels of groups, at most; a nested model takes two."""
 
 
 def check_weights(spec: str, path: str) -> None:
@@ -28,7 +31,7 @@ def check_weights(spec: str, path: str) -> None:
         ModelError: for weights outside of the file, weights that it cannot hold, and a damaged file.
     """
     try:
-        if zipfile.is_zipfile(path):
+        if path.endswith(".keras"):  # As Keras does: an HDF5 file can be a zip file, too.
             with zipfile.ZipFile(path) as archive:
                 _check_archive(spec, archive)
         else:
@@ -44,24 +47,40 @@ def _check_hdf5(spec: str, source: str | BinaryIO) -> None:
     import h5py  # type: ignore[import-untyped]
 
     with h5py.File(source, "r") as file:
-        pending, visited = [file["/"]], set()
-        for group in pending:  # The list grows during the loop.
-            for name in group:
-                place = f"{group.name.rstrip('/')}/{name}"
-                if kind := _link_kind(group, name):
-                    raise foreign_bytes(spec, f"{kind} at {place}")
+        pending, visited = [("", file["/"])], set()
+        while pending:
+            place, group = pending.pop()
+            for name, kind, address in _links(group):
+                path = f"{place}/{name.decode('utf-8', 'replace')}"
+                if kind != h5py.h5l.TYPE_HARD:
+                    raise foreign_bytes(spec, f"{_described_link(group, name)} at {path}")
+                if address in visited:  # Hard links can form a circle.
+                    continue
                 item = group[name]
+                visited.add(h5py.h5o.get_info(item.id).addr)
                 if isinstance(item, h5py.Dataset):
-                    _check_dataset(spec, place, item)
+                    _check_dataset(spec, path, item)
                 elif isinstance(item, h5py.Group):
-                    address = h5py.h5o.get_info(item.id).addr  # Hard links can form a circle.
-                    if address not in visited:
-                        visited.add(address)
-                        pending.append(item)
+                    _check_depth(spec, path)
+                    pending.append((path, item))
 
 
-def _link_kind(group: Any, name: str) -> str:
-    """Describe a link that is not a hard link; '' for a hard link."""
+def _links(group: Any) -> list[tuple[bytes, int, int]]:
+    """Return the name, the kind and the address of every link of a group.
+
+    The native order visits all links that can be opened by name. The other orders, and h5py's own loop over a group,
+    believe the number of links that the file states.
+    """
+    import h5py
+
+    links: list[tuple[bytes, int, int]] = []
+    group.id.links.iterate(
+        lambda name, link: links.append((name, link.type, link.u)), info=True, order=h5py.h5.ITER_NATIVE
+    )
+    return links
+
+
+def _described_link(group: Any, name: bytes) -> str:
     import h5py
 
     try:
@@ -70,17 +89,23 @@ def _link_kind(group: Any, name: str) -> str:
         return "a link of an unknown kind"
     if isinstance(link, h5py.ExternalLink):
         return f"a link to {link.path} in the file {link.filename}"
-    if isinstance(link, h5py.SoftLink):
-        return f"a soft link to {link.path}"
-    return ""
+    return f"a soft link to {link.path}"
 
 
-def _check_dataset(spec: str, place: str, dataset: Any) -> None:
+def _check_depth(spec: str, path: str) -> None:
+    """Raise ModelError for a group so deep that the paths of all groups would not fit into the memory."""
+    if path.count("/") > _DEEPEST:
+        raise unreadable(spec, f"weights in more than {_DEEPEST} nested groups", "Save the model again.")
+
+
+def _check_dataset(spec: str, path: str, dataset: Any) -> None:
     if dataset.external:
-        raise foreign_bytes(spec, f"a dataset that keeps its bytes in the file {dataset.external[0][0]} at {place}")
+        raise foreign_bytes(spec, f"a dataset that keeps its bytes in the file {dataset.external[0][0]} at {path}")
     if dataset.is_virtual:
-        raise foreign_bytes(spec, f"a virtual dataset at {place}")
-    check_size(spec, place, dataset.size * dataset.dtype.itemsize, dataset.id.get_storage_size())
+        raise foreign_bytes(spec, f"a virtual dataset at {path}")
+    # The file may state that a dataset occupies more bytes than there are.
+    stored = min(dataset.id.get_storage_size(), dataset.file.id.get_filesize())
+    check_size(spec, path, (dataset.size or 0) * dataset.dtype.itemsize, stored)
 
 
 def _check_archive(spec: str, archive: zipfile.ZipFile) -> None:
@@ -98,6 +123,7 @@ def _check_npz(spec: str, place: str, source: BinaryIO) -> None:
     """Compare the shape that an array declares with the bytes it has."""
     with zipfile.ZipFile(source) as arrays:
         for member in arrays.infolist():
+            check_size(spec, f"{member.filename} in {place}", member.file_size, member.compress_size)
             with arrays.open(member) as file:
                 version = np.lib.format.read_magic(file)
                 read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -1,7 +1,8 @@
-"""What single calls do with their masks: those that make one, that a mask breaks, that take or mix padding."""
+"""Examine single calls: those that make a mask, fail because of one, misuse one, or use padding."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,12 +20,12 @@ from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording, name_paths
 from maskcli.trace.rerun import rerun_operation
-from maskcli.trace.run import Run
+from maskcli.trace.run import Run, get_path
 from maskcli.trace.values import as_float64, get_dtype, is_float
 
 
 def find_place(where: Bools, labels: NDArray[np.intp]) -> Occurrence | None:
-    """Return how often and where first ``(batch, timesteps)`` is True; None where it never is.
+    """Return how often, and where first, ``(batch, timesteps)`` is True; None if it never is.
 
     ``labels`` has the rows of the data that these are.
     """
@@ -35,9 +36,9 @@ def find_place(where: Bools, labels: NDArray[np.intp]) -> Occurrence | None:
 
 
 def find_mask_sources(run: Run, inputs: Sequence[ModelInput], labels: NDArray[np.intp]) -> tuple[MaskSource, ...]:
-    """Return the calls that made a mask where none came in, each set against the truth."""
-    made = (_source(entry, run, labels) for entry in run.watched.ended if _is_source(entry, run))
-    return (*made, *_mask_inputs(inputs, labels))
+    """Return the calls that make a mask although none comes in, and mask inputs, compared with the data."""
+    sources = (_make_source(entry, run, labels) for entry in run.recording.ended if _is_source(entry, run))
+    return (*sources, *_compare_mask_inputs(inputs, labels))
 
 
 def _is_source(entry: CallRecord, run: Run) -> bool:
@@ -45,11 +46,13 @@ def _is_source(entry: CallRecord, run: Run) -> bool:
     return call is not None and call.effect == "creates" and call.valid is not None and not entry.calls
 
 
-def _source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskSource:
+def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskSource:
     call = run.calls_of[entry.index]
     mask, valid = call.mask_out, call.valid
     assert mask is not None and valid is not None  # noqa: S101 - a source has both
-    same = mask.shape == valid.shape
+    missed, hidden = None, None
+    if mask.shape == valid.shape:
+        missed, hidden = find_place(mask & ~valid, labels), find_place(_select_inside(~mask) & valid, labels)
     makers = (run.flow.maker.get(id(tensor)) for tensor in entry.inputs)
     lookup = next((maker for maker in makers if maker is not None and _is_lookup(maker, run.flow)), None)
     return MaskSource(
@@ -57,28 +60,29 @@ def _source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskSource
         type=call.type,
         of_ids=not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) < 3,
         looks_up=_is_lookup(entry, run.flow),
-        after_lookup=run.names.get(lookup.index) if lookup is not None else None,
-        missed=find_place(mask & ~valid, labels) if same else None,
-        hidden=find_place(_inside(~mask) & valid, labels) if same else None,
+        after_lookup=get_path(run.names, lookup),
+        missed=missed,
+        hidden=hidden,
         padding=int((~valid).sum()),
     )
 
 
-def _inside(masked: Bools) -> Bools:
-    """Return masked timesteps that are not at either end of a row: those may be padding that nobody else tells of."""
+def _select_inside(masked: Bools) -> Bools:
+    """Return the masked timesteps that are not at an end of a row; there they may be padding of the data itself."""
     from_start = np.logical_and.accumulate(masked, axis=1)
     from_end = np.logical_and.accumulate(masked[:, ::-1], axis=1)[:, ::-1]
     inside: Bools = masked & ~from_start & ~from_end
     return inside
 
 
-def _mask_inputs(inputs: Sequence[ModelInput], labels: NDArray[np.intp]) -> Iterator[MaskSource]:
-    """Yield the masks that a model takes as inputs, each set against the truth."""
-    for given in inputs:
-        if given.kind == "mask" and given.valid is not None:
-            told = given.values.astype(bool)
-            missed, hidden = find_place(told & ~given.valid, labels), find_place(~told & given.valid, labels)
-            yield MaskSource(given.name, INPUT, False, False, None, missed, hidden, int((~given.valid).sum()))
+def _compare_mask_inputs(inputs: Sequence[ModelInput], labels: NDArray[np.intp]) -> Iterator[MaskSource]:
+    """Yield the masks that a model takes as inputs, each compared with the validity of the data."""
+    for model_input in inputs:
+        valid = model_input.valid
+        if model_input.kind == "mask" and valid is not None:
+            mask = model_input.values.astype(bool)
+            missed, hidden = find_place(mask & ~valid, labels), find_place(~mask & valid, labels)
+            yield MaskSource(model_input.name, INPUT, False, False, None, missed, hidden, int((~valid).sum()))
 
 
 def _is_lookup(entry: CallRecord, flow: MaskFlow) -> bool:
@@ -86,17 +90,18 @@ def _is_lookup(entry: CallRecord, flow: MaskFlow) -> bool:
     return ids and bool(entry.outputs) and is_float(entry.outputs[0]) and len(entry.outputs[0].shape) == 3
 
 
-def find_failure(watched: Recording) -> Failure | None:
-    """Return the call that raised because of a mask: with it it raises, without it it runs."""
-    failed = [entry for entry in watched.entries if entry.error is not None]
-    if not failed or not failed[-1].given:
+def find_failure(recording: Recording) -> Failure | None:
+    """Return the call that fails because of a mask: it raises with the mask and runs without it."""
+    failed = [entry for entry in recording.entries if entry.error is not None]
+    if not failed or not failed[-1].mask_tensors:
         return None
     entry = failed[-1]
-    if _runs_without_mask(entry) is None:
+    if _rerun_without_mask(entry) is None:
         return None
-    masks = [mask for given in entry.given_masks.values() for mask in given if mask is not None]
+    masks = [mask for masks in entry.mask_values.values() for mask in masks if mask is not None]
+    names = name_paths([entry for entry in recording.entries if not entry.code])
     return Failure(
-        call=name_paths([each for each in watched.entries if not each.code])[entry.index],
+        call=names[entry.index],
         type=entry.type,
         mask_shapes=tuple(mask.shape for mask in masks),
         input_shapes=tuple(tuple(tensor.shape) for tensor in entry.inputs),
@@ -104,96 +109,97 @@ def find_failure(watched: Recording) -> Failure | None:
     )
 
 
-def _runs_without_mask(entry: CallRecord) -> Any | None:
-    """Return what a call gives without any mask; None when it raises."""
+def _rerun_without_mask(entry: CallRecord) -> Any | None:
+    """Return the output of a call without any mask; None if it raises."""
     import keras
 
-    def bare(leaf: Any) -> Any:
+    def copy_leaf(leaf: Any) -> Any:
         return keras.ops.copy(leaf) if hasattr(leaf, "numpy") and len(leaf.shape) else leaf
 
-    args = keras.tree.map_structure(bare, entry.args)
+    args = keras.tree.map_structure(copy_leaf, entry.args)
     kwargs = {name: value for name, value in entry.kwargs.items() if name not in entry.accepts}
-    return rerun_operation(entry.operation, args, keras.tree.map_structure(bare, kwargs))
+    return rerun_operation(entry.operation, args, keras.tree.map_structure(copy_leaf, kwargs))
 
 
-def find_taken_timestep(subject: ProbeContext, path: str | None) -> TakenTimestep | None:
-    """Return which one timestep the call of that path takes of all, and for which rows that is padding."""
-    entry = find_call_record(subject, path)
+def find_taken_timestep(context: ProbeContext, path: str | None) -> TakenTimestep | None:
+    """Return the single timestep that a call takes of its input, and the rows in which it is padding.
+
+    Returns None if the call of that path takes no single timestep, or never padding.
+    """
+    entry = find_call_record(context, path)
     if entry is None or not entry.outputs or not entry.inputs:
         return None
     source, taken = entry.inputs[0], entry.outputs[0]
-    valid = subject.flow.valid.get(id(source))
+    valid = context.flow.valid.get(id(source))
     if valid is None or len(source.shape) != len(taken.shape) + 1 or not is_float(source):
         return None
     values, result = np.asarray(source), np.asarray(taken)
     for timestep in (values.shape[1] - 1, 0):
         if values[:, timestep].shape == result.shape and np.array_equal(values[:, timestep], result):
-            padded = ~valid[:, timestep] & subject.counted
+            padded = ~valid[:, timestep] & context.relevant
             if padded.any():
-                call = subject.run.names[entry.index]
-                return TakenTimestep(
-                    call, timestep, int(padded.sum()), len(padded), int(subject.labels[padded.argmax()])
-                )
+                sample = int(context.labels[padded.argmax()])
+                call = context.trace.names[entry.index]
+                return TakenTimestep(call, timestep, int(padded.sum()), len(padded), sample)
     return None
 
 
-def find_call_record(subject: ProbeContext, path: str | None) -> CallRecord | None:
-    """Return the watched call of a path."""
-    index = next((index for index, name in subject.run.names.items() if name == path), None)
-    return next((entry for entry in subject.base.entries if entry.index == index), None)
+def find_call_record(context: ProbeContext, path: str | None) -> CallRecord | None:
+    """Return the recorded call of a path."""
+    index = next((index for index, name in context.trace.names.items() if name == path), None)
+    return None if index is None else context.base.entries[index]
 
 
-def find_misused_masks(subject: ProbeContext) -> Iterator[MisusedMask]:
-    """Yield calls that work on each timestep alone, and give others at valid ones because of the mask they are given.
+def find_misused_masks(context: ProbeContext) -> Iterator[MisusedMask]:
+    """Yield calls that treat each timestep by itself, but change valid ones because of their mask.
 
-    A mask that is right changes padded timesteps only; one that is broadcast along the wrong axes changes all.
+    A correct mask changes padded timesteps only; one that is broadcast along the wrong axes changes all.
     """
-    for entry, call in iterate_leaf_calls(subject):
+    for entry, call in iterate_leaf_calls(context):
         same = call.shapes_in == call.shapes_out[:1] and len(call.shapes_out[0]) > 2
         if not call.given or not same or call.valid is None or call.valid.shape != call.shapes_out[0][:2]:
             continue
-        if not is_timestepwise(subject, entry):
+        if not is_timestepwise(context, entry):
             continue
-        without = _runs_without_mask(entry)
+        without = _rerun_without_mask(entry)
         if without is None or tuple(without.shape) != call.shapes_out[0]:
             continue
         change = np.abs(as_float64(without) - as_float64(entry.outputs[0]))[call.valid]
-        if change.max(initial=0.0) > subject.allowed.relative[entry.index]:
+        if change.max(initial=0.0) > context.tolerance.relative[entry.index]:
             yield MisusedMask(call.call, float(change.max()))
 
 
-def find_mixing(subject: ProbeContext, first_call: str | None) -> Iterator[MixingNormalization]:
-    """Yield normalisations whose statistics take padding in: at the call where it first enters, or in training.
+def find_mixing(context: ProbeContext, first_call: str | None) -> Iterator[MixingNormalization]:
+    """Yield normalisations whose statistics include padding: where it enters first, or in training.
 
-    What a layer keeps of a batch in training is in its weights that are not trained: moving means and variances.
+    The statistics that a layer keeps of a batch in training are weights that are not trained, such as moving means.
     """
-    chance, allowed = np.random.default_rng(4), subject.allowed.relative
-    for entry, call in iterate_leaf_calls(subject):
+    rng = np.random.default_rng(4)
+    for entry, call in iterate_leaf_calls(context):
         if ".normalization." in type(entry.operation).__module__ and call.call == first_call:
-            change = measure_local_change(subject, entry, chance, allowed[entry.index])
-            if change is not None and change.counts:
-                yield MixingNormalization(call.call, change.change, training=False)
+            training = False
         elif _keeps_statistics(entry.operation):
-            change = measure_local_change(subject, entry, chance, allowed[entry.index], training=True)
-            if change is not None and change.counts:
-                yield MixingNormalization(call.call, change.change, training=True)
+            training = True
+        else:
+            continue
+        difference = measure_local_change(context, entry, rng, training=training)
+        if difference is not None and difference.counts:
+            yield MixingNormalization(call.call, difference.change, training=training)
 
 
-def iterate_leaf_calls(subject: ProbeContext) -> Iterator[tuple[CallRecord, Call]]:
+def iterate_leaf_calls(context: ProbeContext) -> Iterator[tuple[CallRecord, Call]]:
     """Yield the calls of layers and operations that make no further calls, with their records."""
-    for entry in subject.base.ended:
-        call = subject.run.calls_of.get(entry.index)
+    for entry in context.base.ended:
+        call = context.trace.calls_of.get(entry.index)
         if call is not None and not entry.code and not entry.calls and entry.outputs and entry.inputs:
             yield entry, call
 
 
 def _keeps_statistics(operation: Any) -> bool:
-    kept = getattr(operation, "non_trainable_weights", ())
-    floats = [weight for weight in kept if get_dtype(weight).startswith("float")]
-    return bool(floats) and getattr(operation, "trainable", False) and "training" in _arguments(operation)
+    weights = getattr(operation, "non_trainable_weights", ())
+    floats = [weight for weight in weights if get_dtype(weight).startswith("float")]
+    return bool(floats) and getattr(operation, "trainable", False) and "training" in _list_arguments(operation)
 
 
-def _arguments(operation: Any) -> tuple[str, ...]:
-    import inspect
-
+def _list_arguments(operation: Any) -> tuple[str, ...]:
     return tuple(inspect.signature(operation.call).parameters)

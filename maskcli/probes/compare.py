@@ -1,30 +1,28 @@
-"""Two runs of one model set against each other, call by call: where does the first difference appear?"""
+"""Compare two runs of one model, call by call, and find the first difference."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
+from maskcli.tolerance import Tolerance
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
-from maskcli.trace.values import EPSILON, as_float64, get_dtype
-
-MARGIN = 8.0
-"""Standard deviations of a rounding error that are still taken for one."""
+from maskcli.trace.values import as_float64
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far two tensors are apart where it counts, and how far rounding alone may take them.
+    """The largest difference of two tensors where results count, and how far rounding may take them.
 
-    ``sample`` and ``timestep`` are where they are farthest apart; ``timestep`` is None for a pooled result.
+    ``sample`` and ``timestep`` are the place of the largest difference; ``timestep`` is None for a pooled result.
     """
 
     change: float
@@ -40,153 +38,132 @@ class Difference:
 
     @property
     def excess(self) -> float:
-        """How many times the tolerance it is, for choosing the worst."""
-        return self.change / self.tolerance if self.tolerance else math.inf if self.change else 0.0
+        """The change in multiples of the tolerance, to choose the worst."""
+        if self.tolerance:
+            return self.change / self.tolerance
+        return math.inf if self.change else 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Alignment:
-    """Which part of a base run another run shows.
+    """How another run corresponds to a base run.
 
     Attributes:
         rows: the rows of the base run that the other run has.
-        side: where padding is: tensors of unequal length are cut to the shorter one there.
-        counted: ``(n_base_rows,)``, rows whose results count; one without a valid timestep has none.
+        side: where padding is; tensors of unequal length are cut to the shorter one there.
+        relevant: ``(n_base_rows,)``, rows whose results count; a row without a valid timestep has none.
         labels: ``(n_base_rows,)``, the rows of the data that the base run has.
     """
 
     rows: NDArray[np.intp]
     side: Literal["pre", "post"]
-    counted: Bools
+    relevant: Bools
     labels: NDArray[np.intp]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Tolerance:
-    """What rounding may do to the result of each call, by its index: relative to the largest number, and at least."""
-
-    relative: Mapping[int, float]
-    floor: Mapping[int, float]
-
-    def at(self, index: int) -> tuple[float, float]:
-        """Return both for one call; the model itself has index 0."""
-        return self.relative[index], self.floor.get(index, 0.0)
-
-
-def allow_one_ulp(entries: Sequence[CallRecord]) -> Tolerance:
-    """Allow one unit in the last place of the largest number: for runs that sum the same numbers in the same order."""
-    found, epsilon = {}, 0.0
-    for entry in entries:
-        epsilon = max(
-            epsilon, *(EPSILON.get(get_dtype(tensor), 0.0) for tensor in (*entry.inputs, *entry.outputs)), 0.0
-        )
-        found[entry.index] = epsilon
-    return Tolerance(found, {})
-
-
-def bound_rounding(entries: Sequence[CallRecord]) -> dict[int, float]:
-    """Return by index of each entry the relative error that rounding may have by then.
-
-    Sums of n numbers are off by about ``eps * sqrt(n)`` relative to their largest, errors of k calls add up as
-    ``sqrt(k)``, both as independent errors do; n is the longest axis that was summed so far. See Higham, Accuracy and
-    Stability of Numerical Algorithms, section 2.8.
-    """
-    found, epsilon, longest = {}, 0.0, 1
-    for count, entry in enumerate(entries, 1):
-        for tensor in (*entry.inputs, *entry.outputs):
-            epsilon = max(epsilon, EPSILON.get(get_dtype(tensor), 0.0))
-            longest = max(longest, *(int(axis or 1) for axis in tensor.shape[1:]), 1)
-        found[entry.index] = MARGIN * epsilon * math.sqrt(longest * count)
-    return found
 
 
 def measure_difference(
     base: Any,
     valid: Bools | None,
-    other: Any,
+    changed: Any,
     align: Alignment,
     relative: float,
     floor: float = 0.0,
     output: str = "",
 ) -> Difference | None:
-    """Return how far ``other`` is from ``base`` where it counts; None when their shapes do not match.
+    """Return how far ``changed`` is from ``base`` where results count; None if their shapes do not match.
 
-    ``valid`` has the timesteps of ``base`` that are no padding, None for a result without timesteps. Rounding is
-    allowed ``relative`` times the largest number, and no less than ``floor``.
+    Args:
+        base: a tensor of the base run.
+        valid: ``(batch, timesteps)``, its valid timesteps; None for a result without timesteps.
+        changed: the same tensor of another run.
+        align: how the runs correspond.
+        relative: the tolerance, as a part of the largest number.
+        floor: the smallest tolerance.
+        output: the name of the output, for the record.
     """
-    one, two = as_float64(base)[align.rows], as_float64(other)
-    if valid is not None and one.ndim > 1 and two.ndim == one.ndim:
-        shorter = min(one.shape[1], two.shape[1])
-        cut = slice(0, shorter) if align.side == "post" else slice(-shorter, None)
-        starts = 0 if align.side == "post" else one.shape[1] - shorter
-        one, two, counted = one[:, cut], two[:, cut], valid[align.rows][:, cut]
+    old, new = as_float64(base)[align.rows], as_float64(changed)
+    if valid is not None and old.ndim > 1 and new.ndim == old.ndim:
+        # The timesteps that both have are compared: the first ones with post-padding, the last ones with pre-padding.
+        shorter = min(old.shape[1], new.shape[1])
+        columns = slice(0, shorter) if align.side == "post" else slice(-shorter, None)
+        start = 0 if align.side == "post" else old.shape[1] - shorter
+        old, new, counts = old[:, columns], new[:, columns], valid[align.rows][:, columns]
     else:
-        starts, counted = 0, np.ones(one.shape[:1], bool)
-    counted = counted & align.counted[align.rows].reshape(-1, *[1] * (counted.ndim - 1))
-    if one.shape != two.shape or not counted.any():
+        start, counts = 0, np.ones(old.shape[:1], bool)
+    counts = counts & align.relevant[align.rows].reshape(-1, *[1] * (counts.ndim - 1))
+    if old.shape != new.shape or not counts.any():
         return None
-    apart = _apart(one, two).reshape(*counted.shape, -1).max(axis=-1, initial=0.0)
-    apart[~counted] = -1.0
-    place = np.unravel_index(int(apart.argmax()), apart.shape)
-    largest = np.abs(one[counted], where=np.isfinite(one[counted]), out=np.zeros_like(one[counted])).max(initial=0.0)
+    change = measure_change(old, new).reshape(*counts.shape, -1).max(axis=-1, initial=0.0)
+    change[~counts] = -1.0
+    place = np.unravel_index(int(change.argmax()), change.shape)
+    largest = np.abs(old[counts], where=np.isfinite(old[counts]), out=np.zeros_like(old[counts])).max(initial=0.0)
     return Difference(
-        change=float(apart[place]),
+        change=float(change[place]),
         tolerance=max(relative * float(largest), floor),
         sample=int(align.labels[align.rows[place[0]]]),
-        timestep=int(place[1]) + starts if len(place) > 1 else None,
+        timestep=int(place[1]) + start if len(place) > 1 else None,
         output=output,
     )
 
 
-def _apart(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
-    same = (one == two) | (np.isnan(one) & np.isnan(two))
-    with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(one - two))
-    return np.where(np.isnan(apart), np.inf, apart)
+def measure_change(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return absolute differences; two NaN are equal, and NaN is infinitely far from any number."""
+    same = (old == new) | (np.isnan(old) & np.isnan(new))
+    with np.errstate(invalid="ignore"):  # Two infinities.
+        change = np.where(same, 0.0, np.abs(old - new))
+    return np.where(np.isnan(change), np.inf, change)
+
+
+def find_worst(differences: Iterable[Difference | None]) -> Difference | None:
+    """Return the difference that exceeds its tolerance most; None if there is none."""
+    measured = (difference for difference in differences if difference is not None)
+    return max(measured, key=lambda difference: difference.excess, default=None)
 
 
 def compare_outputs(
-    base: Recording, flow: MaskFlow, other: Recording, align: Alignment, allowed: Tolerance
+    base: Recording, flow: MaskFlow, changed: Recording, align: Alignment, tolerance: Tolerance
 ) -> Difference | None:
-    """Return the worst difference of the outputs of two runs; None when no output can be compared."""
-    pairs = zip(list_output_tensors(base.output), list_output_tensors(other.output), strict=True)
-    found = [
-        measure_difference(one, flow.valid.get(id(one)), two, align, *allowed.at(0), name)
-        for (name, one), (_, two) in pairs
-        if len(one.shape)
-    ]
-    return max((each for each in found if each is not None), key=lambda each: each.excess, default=None)
+    """Return the worst difference of the outputs of two runs; None if no output can be compared."""
+    pairs = zip(list_output_tensors(base.output), list_output_tensors(changed.output), strict=True)
+    return find_worst(
+        measure_difference(old, flow.valid.get(id(old)), new, align, *tolerance.at(0), name)
+        for (name, old), (_, new) in pairs
+        if len(old.shape)
+    )
 
 
 def compare_results(
-    one: CallRecord, two: CallRecord, flow: MaskFlow, align: Alignment, relative: float = 0.0, floor: float = 0.0
+    old: CallRecord, new: CallRecord, flow: MaskFlow, align: Alignment, relative: float = 0.0, floor: float = 0.0
 ) -> Iterator[Difference]:
-    """Yield how far the results of a call in two runs are apart, of those that have a meaning for each sample."""
-    for tensor, other in zip(one.outputs, two.outputs, strict=False):
+    """Yield the differences of the results of one call in two runs, where a result belongs to a sample."""
+    for tensor, changed in zip(old.outputs, new.outputs, strict=False):
         if not len(tensor.shape) or (id(tensor) not in flow.valid and id(tensor) not in flow.pooled):
             continue
-        if tensor.shape[0] != len(align.counted) or other.shape[0] != len(align.rows):
+        if tensor.shape[0] != len(align.relevant) or changed.shape[0] != len(align.rows):
             continue
-        apart = measure_difference(tensor, flow.valid.get(id(tensor)), other, align, relative, floor)
-        if apart is not None:
-            yield apart
+        difference = measure_difference(tensor, flow.valid.get(id(tensor)), changed, align, relative, floor)
+        if difference is not None:
+            yield difference
 
 
 def find_first_difference(
-    base: Recording, flow: MaskFlow, other: Recording, align: Alignment, allowed: Tolerance
-) -> tuple[CallRecord, Difference] | None:
-    """Return the first call, in the order of the data, whose result differs where it counts."""
-    for one, two in pair_calls(base, other):
-        for apart in compare_results(one, two, flow, align, *allowed.at(one.index)):
-            if apart.counts:
-                return one, apart
+    base: Recording, flow: MaskFlow, changed: Recording, align: Alignment, tolerance: Tolerance
+) -> CallRecord | None:
+    """Return the first call, in the order of the data, whose result differs where results count."""
+    for old, new in pair_calls(base, changed):
+        for difference in compare_results(old, new, flow, align, *tolerance.at(old.index)):
+            if difference.counts:
+                return old
     return None
 
 
-def pair_calls(base: Recording, other: Recording) -> list[tuple[CallRecord, CallRecord]]:
-    """Return the calls of two runs in pairs; other shapes may take other ways through code that no layer owns."""
+def pair_calls(base: Recording, changed: Recording) -> list[tuple[CallRecord, CallRecord]]:
+    """Return the calls of two runs in pairs; empty if the runs made different calls.
+
+    Other shapes may take other paths through code outside of layers; then only the calls of layers are paired.
+    """
     for with_code in (True, False):
-        one, two = ([entry for entry in run.ended if with_code or not entry.code] for run in (base, other))
-        if [entry.type for entry in one] == [entry.type for entry in two]:
-            return list(zip(one, two, strict=True))
+        old, new = ([entry for entry in run.ended if with_code or not entry.code] for run in (base, changed))
+        if [entry.type for entry in old] == [entry.type for entry in new]:
+            return list(zip(old, new, strict=True))
     return []

@@ -1,4 +1,4 @@
-"""Rows without a valid timestep: nothing is left to compute with, and some layers compute all the same."""
+"""Rows without a valid timestep: nothing is left to compute with, but some layers compute a result anyway."""
 
 from __future__ import annotations
 
@@ -11,70 +11,76 @@ from maskcli.probes.compare import compare_outputs
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import EmptyRows
-from maskcli.trace.recorder import CallRecord
+from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
 from maskcli.trace.values import as_float64, is_float
 
 
-def examine_empty_rows(subject: ProbeContext) -> EmptyRows | None:
-    """Return what comes of rows without a valid timestep; None when there is none."""
-    empty = ~subject.counted
+def examine_empty_rows(context: ProbeContext, replaced: Recording | None) -> EmptyRows | None:
+    """Examine the results of rows without a valid timestep; None if there are no such rows.
+
+    ``replaced`` is a run with other values at padding, if there is one.
+    """
+    empty = ~context.relevant
     if not empty.any():
         return None
-    moved, of_padding = _moved(subject)
+    change, of_padding = _measure_change(context, replaced)
     return EmptyRows(
         rows=int(empty.sum()),
-        sample=int(subject.labels[empty.argmax()]),
-        not_finite=_not_finite(subject),
+        sample=int(context.labels[empty.argmax()]),
+        not_finite=_find_not_finite(context),
         of_padding=of_padding,
-        max_abs_change=moved,
+        max_abs_change=change,
     )
 
 
-def _not_finite(subject: ProbeContext) -> str | None:
-    """Return the call of which the result is first not finite in empty rows alone, if an output of the model is not."""
-    empty = ~subject.counted
-    outputs = [tensor for _, tensor in list_output_tensors(subject.base.output)]
+def _find_not_finite(context: ProbeContext) -> str | None:
+    """Return the first call whose result is not finite only in empty rows, if an output of the model is like that."""
+    empty = ~context.relevant
+    outputs = [tensor for _, tensor in list_output_tensors(context.base.output)]
     if not any(_breaks(tensor, empty) for tensor in outputs):
         return None
-    for entry in subject.base.ended:
-        if entry.code and entry.index not in subject.run.names:
+    for entry in context.base.ended:
+        if entry.code and entry.index not in context.trace.names:
             continue
         if any(_breaks(tensor, empty) for tensor in entry.outputs):
-            return subject.run.names[entry.index]
+            return context.trace.names[entry.index]
     return None
 
 
 def _breaks(tensor: Any, empty: Bools) -> bool:
-    """Return whether values are not finite in an empty row, and finite in all others."""
+    """Return whether values are not finite in an empty row, and finite in all other rows."""
     if not is_float(tensor) or not len(tensor.shape) or tensor.shape[0] != len(empty):
         return False
     finite = np.all(np.isfinite(as_float64(tensor)).reshape(len(empty), -1), axis=1)
     return bool((~finite[empty]).any() and finite[~empty].all())
 
 
-def _moved(subject: ProbeContext) -> tuple[float, str | None]:
-    """Return how far pooled outputs of empty rows move with their padding, and the call that makes them of it.
+def _measure_change(context: ProbeContext, replaced: Recording | None) -> tuple[float, str | None]:
+    """Return how far pooled outputs of empty rows change with their padding, and the call that uses the padding.
 
-    That call is given a mask without a True in that row, and its result there moves all the same.
+    That call receives a mask without a True in such a row, and its result there changes nevertheless.
     """
-    if subject.replaced is None:
+    if replaced is None:
         return 0.0, None
-    align = dataclasses.replace(subject.align(), counted=~subject.counted)
-    apart = compare_outputs(subject.base, subject.flow, subject.replaced, align, subject.allowed)
-    if apart is None or not apart.counts or apart.timestep is not None:
+    align = dataclasses.replace(context.align(), relevant=~context.relevant)
+    worst = compare_outputs(context.base, context.flow, replaced, align, context.tolerance)
+    if worst is None or not worst.counts or worst.timestep is not None:
         return 0.0, None
-    for one, two in zip(subject.base.ended, subject.replaced.ended, strict=False):
-        if one.given_masks and one.type == two.type and not one.calls and _of_nothing(one, two, ~subject.counted):
-            return apart.change, subject.run.names[one.index]
-    return apart.change, None
+    for old, new in zip(context.base.ended, replaced.ended, strict=False):
+        if old.type == new.type and not old.calls and _uses_masked_rows(old, new, ~context.relevant):
+            return worst.change, context.trace.names[old.index]
+    return worst.change, None
 
 
-def _of_nothing(one: CallRecord, two: CallRecord, empty: Any) -> bool:
-    masks = [
-        mask for masks in one.given_masks.values() for mask in masks if mask is not None and len(mask) == len(empty)
-    ]
-    rows = empty & np.all([~mask.reshape(len(empty), -1).any(axis=1) for mask in masks], axis=0) if masks else ~empty
-    if not rows.any() or not one.outputs or not is_float(one.outputs[0]) or one.outputs[0].shape[0] != len(empty):
+def _uses_masked_rows(old: CallRecord, new: CallRecord, empty: Bools) -> bool:
+    """Return whether the results of a call differ in empty rows that its masks hide completely."""
+    if not old.mask_values:
         return False
-    return not np.array_equal(as_float64(one.outputs[0])[rows], as_float64(two.outputs[0])[rows], equal_nan=True)
+    received = (mask for masks in old.mask_values.values() for mask in masks)
+    masks = [mask for mask in received if mask is not None and len(mask) == len(empty)]
+    hidden = np.all([~mask.reshape(len(empty), -1).any(axis=1) for mask in masks], axis=0) if masks else ~empty
+    rows = empty & hidden
+    if not rows.any() or not old.outputs or not is_float(old.outputs[0]) or old.outputs[0].shape[0] != len(empty):
+        return False
+    return not np.array_equal(as_float64(old.outputs[0])[rows], as_float64(new.outputs[0])[rows], equal_nan=True)

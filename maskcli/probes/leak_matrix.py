@@ -1,12 +1,13 @@
-"""How far each padded timestep, replaced alone, moves each timestep of the outputs.
+"""Measure how far each padded timestep, replaced by itself, changes each timestep of the outputs.
 
-One run has a row for each padded timestep: a copy of its sample with other values there, behind the embedding and under
-the same masks, as the ``replace`` probe has them. It is set against a run of as many plain copies, which sums the same
-numbers in the same order, so that what moves does not move by rounding.
+One run has a row for each padded timestep: a copy of its sample with other values there, after the embedding and under
+the same masks, as in the ``replace`` probe. It is compared with a run of as many plain copies, which sums the same
+numbers in the same order, so that a change is never caused by rounding.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,91 +15,97 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.inputs.arguments import pack_arguments, select_rows
+from maskcli.inputs.arguments import select_rows
+from maskcli.probes.compare import measure_change
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, find_primary
 from maskcli.records.leak import LeakMatrix
 from maskcli.trace.outputs import find_fixed_batch
-from maskcli.trace.recorder import CallRecord, Recording, record_run
+from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding
-from maskcli.trace.run import Run, list_output_tensors, trace_model
-from maskcli.trace.values import EPSILON, as_float64, get_dtype, is_float
+from maskcli.trace.run import ModelRun, list_output_tensors
+from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST, FEWEST = 2048, 64
-"""Padded timesteps that are tried, or fewer of a large model; of more, as many as lie evenly among them."""
+"""Padded timesteps that are tried at most, and the least that are tried of a large model; evenly spread if not all."""
 WORK = 2**30
-"""Numbers that all calls of these runs may make: some twenty seconds."""
+"""Numbers that all calls of these runs may compute: about twenty seconds."""
 BLOCK = 256
 """Rows of a run, or fewer of a model whose tensors would fill ``MEMORY``."""
 MEMORY = 2**28
 Pairs = NDArray[np.intp]
 
 
-def compute_leak_matrices(model: Any, inputs: Sequence[ModelInput]) -> tuple[tuple[LeakMatrix, ...], str | None]:
-    """Return a matrix for each output of floats, or none and why.
+def compute_leak_matrices(run: ModelRun) -> tuple[tuple[LeakMatrix, ...], str | None]:
+    """Return a matrix for each output of floats, or none and the reason.
 
     Args:
-        model: a Keras model; it is left as it was.
-        inputs: what it is called with; of every row of them each padded timestep is tried.
+        run: a model with its inputs; each padded timestep of every row of them is tried.
     """
-    primary = find_primary(inputs)
+    primary = find_primary(run.inputs)
     if primary is None or primary.valid is None or primary.valid.all():
         return (), "There is no padding in the rows that are shown."
-    run = trace_model(model, pack_arguments(model, inputs), inputs)
-    sources = find_padding_sources(run.watched, run.flow, inputs)
+    sources = find_padding_sources(run.trace.recording, run.flow, run.inputs)
     if isinstance(sources, str):
         return (), f"It could not be tried which padded timestep leaks where: {sources}."
     pairs = np.argwhere(~primary.valid)
-    most = int(np.clip(WORK // _numbers(run.watched, len(primary.valid)), FEWEST, MOST))
+    most = int(np.clip(WORK // _count_numbers(run.recording, len(primary.valid)), FEWEST, MOST))
     tried = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int))]
-    return tuple(_matrices(model, inputs, run, sources, tried, primary.valid)), None
+    return tuple(_compute_matrices(run, sources, tried, primary.valid)), None
 
 
-def _matrices(
-    model: Any, inputs: Sequence[ModelInput], run: Run, sources: PaddingSources, tried: Pairs, valid: Bools
-) -> Iterator[LeakMatrix]:
-    outputs = list_output_tensors(run.output)
-    followed = [at for at, (_, tensor) in enumerate(outputs) if _is_followed(tensor, len(valid))]
-    shown = [_by_timestep(as_float64(outputs[at][1]), _valid_of(run, outputs[at][1])) for at in followed]
-    changes = [np.full((*values.shape[:2], valid.shape[1]), np.nan) for values in shown]
-    size = find_fixed_batch(model) or _block(run.watched, len(valid))
+def _compute_matrices(run: ModelRun, sources: PaddingSources, tried: Pairs, valid: Bools) -> Iterator[LeakMatrix]:
+    """Yield the matrix of each output.
+
+    Args:
+        run: the run whose rows are copied.
+        sources: where padding becomes numbers.
+        tried: ``(n, 2)``, the row and the timestep of each padded timestep to replace.
+        valid: ``(batch, timesteps)``, of the primary input.
+    """
+    outputs = list_output_tensors(run.recording.output)
+    positions = [index for index, (_, tensor) in enumerate(outputs) if _is_followed(tensor, len(valid))]
+    validities = [run.flow.valid.get(id(outputs[index][1])) for index in positions]
+    changes = [
+        np.full((len(valid), 1 if output_valid is None else output_valid.shape[1], valid.shape[1]), np.nan)
+        for output_valid in validities
+    ]
+    fixed = find_fixed_batch(run.model)
+    size = fixed or _choose_block(run.recording, len(valid))
     for start in range(0, len(tried), size):
         pairs = tried[start : start + size]
-        plain, other = _two_runs(
-            model, inputs, sources, np.resize(pairs, (size, 2)) if find_fixed_batch(model) else pairs
-        )
-        if plain.error is not None or other.error is not None:
+        copies = np.resize(pairs, (size, 2)) if fixed else pairs  # The last block may be short of a fixed batch.
+        plain, replaced = _record_pair(run, sources, copies)
+        if plain.error is not None or replaced.error is not None:
             continue
-        for at, change in zip(followed, changes, strict=True):
-            apart = _apart(
-                list_output_tensors(plain.output)[at][1], list_output_tensors(other.output)[at][1], change.shape[1]
-            )
-            change[pairs[:, 0], :, pairs[:, 1]] = apart[: len(pairs)]
-    for at, values, change in zip(followed, shown, changes, strict=True):
-        name, tensor = outputs[at]
-        own = _valid_of(run, tensor)
+        plain_outputs, replaced_outputs = list_output_tensors(plain.output), list_output_tensors(replaced.output)
+        for index, change in zip(positions, changes, strict=True):
+            largest = _find_largest_change(plain_outputs[index][1], replaced_outputs[index][1], change.shape[1])
+            change[pairs[:, 0], :, pairs[:, 1]] = largest[: len(pairs)]
+    for index, output_valid, change in zip(positions, validities, changes, strict=True):
+        name, tensor = outputs[index]
+        values = as_float64(tensor)
         yield LeakMatrix(
             output=name,
-            change=_to_four_digits(change),
-            valid=_counted(inputs)[:, None] & (np.ones(change.shape[:2], bool) if own is None else own),
-            timed=own is not None,
-            tolerance=EPSILON[get_dtype(tensor)] * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)),
+            change=_round_to_four_digits(change),
+            valid=_find_relevant_rows(run.inputs)[:, None]
+            & (np.ones(change.shape[:2], bool) if output_valid is None else output_valid),
+            timed=output_valid is not None,
+            tolerance=get_ulp(tensor) * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)),
             tried=int(np.isfinite(change[:, 0]).sum()),
             padded=int((~valid).sum()),
         )
 
 
-def _two_runs(
-    model: Any, inputs: Sequence[ModelInput], sources: PaddingSources, pairs: Pairs
-) -> tuple[Recording, Recording]:
+def _record_pair(run: ModelRun, sources: PaddingSources, pairs: Pairs) -> tuple[Recording, Recording]:
     """Return a run of a copy of each pair's sample, and one in which the pair's timestep has other values."""
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     rows, columns = pairs.T
-    plain = tuple(select_rows(given, rows) for given in inputs)
+    plain = [select_rows(model_input, rows) for model_input in run.inputs]
 
-    def kept(valid: Bools) -> Bools:
-        """Return all timesteps of each copy but the one to replace, where that is padding here too."""
+    def find_kept(valid: Bools) -> Bools:
+        """Return True at all timesteps of each copy but the one to replace, if that is padding here too."""
         keep = np.ones((len(rows), valid.shape[1]), bool)
         inside = columns < valid.shape[1]
         keep[np.flatnonzero(inside), columns[inside]] = valid[rows[inside], columns[inside]]
@@ -107,69 +114,53 @@ def _two_runs(
     def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         if entry.index not in sources.calls:
             return None
-        return [replace_padding(tensors[0], kept(sources.calls[entry.index]), chance), *tensors[1:]]
+        return [replace_padding(tensors[0], find_kept(sources.calls[entry.index]), rng), *tensors[1:]]
 
-    others = tuple(
-        select_rows(given, rows)
-        if position not in sources.inputs or given.valid is None
-        else _with_noise(select_rows(given, rows), kept(given.valid), chance)
-        for position, given in enumerate(inputs)
-    )
-    return record_run(model, pack_arguments(model, plain)), record_run(
-        model, pack_arguments(model, others), alter=alter
-    )
+    replaced = [
+        _add_noise(copies, find_kept(model_input.valid), rng)
+        if position in sources.inputs and model_input.valid is not None
+        else copies
+        for position, (model_input, copies) in enumerate(zip(run.inputs, plain, strict=True))
+    ]
+    return run.vary(plain), run.vary(replaced, alter=alter)
 
 
-def _with_noise(given: ModelInput, keep: Bools, chance: np.random.Generator) -> ModelInput:
-    import dataclasses
-
-    return dataclasses.replace(given, values=make_noise(given.values, ~keep, chance))
+def _add_noise(model_input: ModelInput, keep: Bools, rng: np.random.Generator) -> ModelInput:
+    return dataclasses.replace(model_input, values=make_noise(model_input.values, ~keep, rng))
 
 
 def _is_followed(tensor: Any, rows: int) -> bool:
     return is_float(tensor) and len(tensor.shape) > 0 and tensor.shape[0] == rows
 
 
-def _valid_of(run: Run, tensor: Any) -> Bools | None:
-    return run.flow.valid.get(id(tensor))
-
-
-def _by_timestep(values: NDArray[Any], valid: Bools | None) -> NDArray[Any]:
-    """Return values as ``(batch, timesteps, features)``; one timestep where there are none."""
-    return values.reshape(len(values), 1 if valid is None else valid.shape[1], -1)
-
-
-def _apart(plain: Any, other: Any, timesteps: int) -> NDArray[np.float64]:
+def _find_largest_change(plain: Any, replaced: Any, timesteps: int) -> NDArray[np.float64]:
     """Return ``(rows, timesteps)``: the largest absolute change over the features."""
-    one, two = as_float64(plain), as_float64(other)
-    with np.errstate(invalid="ignore"):
-        change = np.where(one == two, 0.0, np.abs(one - two))
-    change = np.where(np.isnan(change), np.where(np.isnan(one) & np.isnan(two), 0.0, np.inf), change)
-    largest: NDArray[np.float64] = change.reshape(len(one), timesteps, -1).max(axis=-1, initial=0.0)
+    change = measure_change(as_float64(plain), as_float64(replaced))
+    largest: NDArray[np.float64] = change.reshape(len(change), timesteps, -1).max(axis=-1, initial=0.0)
     return largest
 
 
-def _to_four_digits(change: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Return changes as they are shown: more digits would make a page large, and say nothing."""
+def _round_to_four_digits(change: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return changes with the digits that are shown; more would only make a page large."""
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 10.0 ** (3 - np.floor(np.log10(change)))
         digits = np.round(change * scale) / scale
     return np.where(np.isfinite(digits), digits, change).astype(np.float32)
 
 
-def _counted(inputs: Sequence[ModelInput]) -> Bools:
-    """Return rows with a valid timestep in every input; others have no result that could be wrong."""
-    timed = [given.valid.any(axis=1) for given in inputs if given.valid is not None]
-    counted: Bools = np.logical_and.reduce(timed)
-    return counted
+def _find_relevant_rows(inputs: Sequence[ModelInput]) -> Bools:
+    """Return the rows with a valid timestep in every input; the results of other rows do not count."""
+    has_valid = [model_input.valid.any(axis=1) for model_input in inputs if model_input.valid is not None]
+    relevant: Bools = np.logical_and.reduce(has_valid)
+    return relevant
 
 
-def _block(run: Recording, rows: int) -> int:
-    """Return how many rows a run may have, whose tensors are all kept."""
-    return int(np.clip(MEMORY // (8 * _numbers(run, rows)), 1, BLOCK))
+def _choose_block(run: Recording, rows: int) -> int:
+    """Return how many rows a run may have; all of its tensors are kept."""
+    return int(np.clip(MEMORY // (8 * _count_numbers(run, rows)), 1, BLOCK))
 
 
-def _numbers(run: Recording, rows: int) -> int:
-    """Return how many numbers all calls make of one row."""
+def _count_numbers(run: Recording, rows: int) -> int:
+    """Return how many numbers all calls compute for one row."""
     numbers: int = sum(math.prod(tensor.shape) for entry in run.entries for tensor in entry.outputs)
     return max(1, numbers // rows)

@@ -1,4 +1,4 @@
-"""Where padding becomes numbers: the places at which it can be replaced without a change of any mask."""
+"""Where padding becomes numbers: the places at which these can be replaced without changing any mask."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class PaddingSources:
 
 
 def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelInput]) -> PaddingSources | str:
-    """Return where the values of padding can be replaced without a change of any mask, or why nowhere.
+    """Return where the values of padding can be replaced without changing any mask, or the reason why nowhere.
 
-    Ids become vectors in a lookup; features under a ``Masking`` layer may change behind it, others where they come in,
-    unless the model makes its mask of their values.
+    Ids become vectors in a lookup. Features under a ``Masking`` layer may change after it, others where they enter the
+    model, unless the model computes its mask from their values.
     """
     calls: dict[int, Bools] = {}
-    above: set[int] = set()
+    around: set[int] = set()
     for entry in run.ended:
-        if entry.index in above or not entry.outputs or not entry.returned:
+        if entry.index in around or not entry.outputs or not entry.returned:
             continue
         valid = flow.valid.get(id(entry.outputs[0]))
         if valid is None or not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) < 3:
@@ -39,55 +39,61 @@ def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelI
             calls[entry.index] = valid
             parent = entry.parent
             while parent is not None:
-                above.add(parent.index)
+                around.add(parent.index)
                 parent = parent.parent
     direct = {
         position
-        for position, (given, tensor) in enumerate(zip(inputs, run.inputs, strict=True))
-        if given.kind == "features" and given.values.dtype.kind == "f" and not _is_masked_by_value(tensor, run)
+        for position, (model_input, tensor) in enumerate(zip(inputs, run.inputs, strict=True))
+        if model_input.kind == "features" and model_input.values.dtype.kind == "f" and not _is_masked(tensor, run)
     }
-    judged = [at for at in direct if _is_compared(run.inputs[at], run)]
-    if judged:
-        return f"the model makes its mask of the values of {inputs[judged[0]].name}"
+    compared = [position for position in direct if _is_compared(run.inputs[position], run)]
+    if compared:
+        return f"the model computes its mask from the values of {inputs[compared[0]].name}"
     if not calls and not direct:
-        return "no call was seen that turns the ids into vectors of the same timesteps"
+        return "no call turns the ids into vectors of the same timesteps"
     return PaddingSources(calls, frozenset(direct))
 
 
 def _looks_up(entry: CallRecord, flow: MaskFlow, inputs: Sequence[ModelInput], run: Recording) -> bool:
-    """Return whether a call is given ids; an ``Input`` that names no dtype makes floats of them."""
-    handed = {id(tensor) for tensor, given in zip(run.inputs, inputs, strict=True) if given.kind == "ids"}
+    """Return whether a call receives ids; these are floats where an ``Input`` has no dtype."""
+    ids = {id(tensor) for tensor, model_input in zip(run.inputs, inputs, strict=True) if model_input.kind == "ids"}
     return any(
-        id(tensor) in flow.valid
-        and (get_dtype(tensor).startswith(("int", "uint")) or _comes_from(tensor, handed, flow))
+        id(tensor) in flow.valid and (get_dtype(tensor).startswith(("int", "uint")) or _comes_from(tensor, ids, flow))
         for tensor in entry.inputs
     )
 
 
 def _masks_values(entry: CallRecord, flow: MaskFlow, inputs: Sequence[ModelInput], run: Recording) -> bool:
-    """Return whether a call makes a mask of the features that the model was given, as ``Masking`` does."""
-    made = any(mask is not None for mask in entry.masks_out) and all(mask is None for mask in entry.carried)
-    handed = {id(tensor) for tensor, given in zip(run.inputs, inputs, strict=True) if given.kind == "features"}
-    return made and not entry.given and any(_comes_from(tensor, handed, flow) for tensor in entry.inputs)
+    """Return whether a call computes a mask from features that are an input, as ``Masking`` does."""
+    pairs = zip(run.inputs, inputs, strict=True)
+    features = {id(tensor) for tensor, model_input in pairs if model_input.kind == "features"}
+    return _creates_mask(entry) and any(_comes_from(tensor, features, flow) for tensor in entry.inputs)
 
 
-def _comes_from(tensor: Any, handed: set[int], flow: MaskFlow) -> bool:
+def _creates_mask(entry: CallRecord) -> bool:
+    """Return whether a call returns a mask and receives none."""
+    receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
+    return not receives and any(mask is not None for mask in entry.masks_out)
+
+
+def _comes_from(tensor: Any, sources: set[int], flow: MaskFlow) -> bool:
+    """Return whether a tensor is one of these, by ``id``, unchanged or cast to another dtype."""
     maker = flow.maker.get(id(tensor))
-    if id(tensor) in handed or maker is None:
-        return id(tensor) in handed
-    return maker.type == "Cast" and any(id(each) in handed for each in maker.inputs)
+    if id(tensor) in sources or maker is None:
+        return id(tensor) in sources
+    return maker.type == "Cast" and any(id(source) in sources for source in maker.inputs)
 
 
-def _is_masked_by_value(tensor: Any, run: Recording) -> bool:
+def _is_masked(tensor: Any, run: Recording) -> bool:
+    """Return whether a call inside the model computes a mask from a tensor."""
     return any(
-        any(mask is not None for mask in entry.masks_out) and any(each is tensor for each in entry.inputs)
+        _creates_mask(entry) and any(source is tensor for source in entry.inputs)
         for entry in run.ended
-        if not entry.given and all(mask is None for mask in entry.carried) and entry.parent is not None
+        if entry.parent is not None
     )
 
 
 def _is_compared(tensor: Any, run: Recording) -> bool:
-    return any(
-        any(each is tensor for each in entry.inputs) and any(get_dtype(out) == "bool" for out in entry.outputs)
-        for entry in run.ended
-    )
+    """Return whether a call makes booleans of a tensor."""
+    users = (entry for entry in run.ended if any(source is tensor for source in entry.inputs))
+    return any(get_dtype(output) == "bool" for entry in users for output in entry.outputs)

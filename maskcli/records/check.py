@@ -1,4 +1,4 @@
-"""A check: what the rules judge, and their findings."""
+"""A check: the evidence that rules judge, and their findings."""
 
 from __future__ import annotations
 
@@ -7,38 +7,39 @@ from typing import Any, Literal
 
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
+from maskcli.records.fields import CheckVersions, Count, NonEmpty, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
-from maskcli.records.model import ModelAbout
+from maskcli.records.leak import Leak
+from maskcli.records.model import ModelAbout, ModelIdentity
+from maskcli.records.options import FailOn
 
 Severity = Literal["error", "warning", "info"]
 """``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
-FailOn = Literal["error", "warning"]
-"""The severity from which on findings fail a check."""
-FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What a rule found.
+    """A fault that a rule found.
 
     Attributes:
         code: of the rule, such as ``MSK101``.
-        rule: its name.
-        severity: how bad it is.
-        call: the path of the call at fault; None where the data or the whole model is.
+        rule: the name of the rule.
+        severity: ``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never
+            fails a check.
+        call: the path of the call at fault; None if the data or the whole model is at fault.
         type: the class name of the layer or operation at fault.
-        message: what is wrong, with the culprit named.
-        fix: what to do, to be pasted where it is code.
-        evidence: the numbers that say so, by name.
+        message: the fault, with the name of its cause.
+        fix: the remedy; code is between backticks and can be pasted.
+        evidence: the measured values by name; the names depend on the rule.
     """
 
-    code: str
-    rule: str
+    code: RuleCode
+    rule: RuleName
     severity: Severity
-    call: str | None
-    type: str | None
-    message: str
-    fix: str
+    call: NonEmpty | None
+    type: NonEmpty | None
+    message: NonEmpty
+    fix: NonEmpty
     evidence: dict[str, Any]
 
 
@@ -48,31 +49,67 @@ class Examination:
 
     Attributes:
         data: the facts of each input of ids.
-        model: what was seen of the model; None when only the data is judged.
+        model: the evidence about the model; None if only the data is checked.
     """
 
     data: tuple[DataFacts, ...]
     model: ModelEvidence | None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class CheckReport(HtmlRecord):
-    """What rules found.
+@dataclasses.dataclass(frozen=True)
+class ProbedRows:
+    """How many rows of the data the probes ran on.
 
     Attributes:
-        model: what model it was; None when only the data was judged.
-        versions: of keras, tensorflow and numpy; empty when only the data was judged.
-        checked: the codes of the rules that judged.
-        findings: the worst first.
-        passed: whether none of them is as bad as what was to fail.
-        fail_on: ``error`` or ``warning``.
-        examination: the evidence that was judged.
+        probed: rows that the probes ran on.
+        total: rows of the data.
+    """
+
+    probed: Count
+    total: Count
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CheckReport(HtmlRecord):
+    """A model with its data, checked against the rules.
+
+    Attributes:
+        model: the model; None if only the data was checked.
+        versions: of keras, tensorflow and numpy; empty if only the data was checked.
+        checked: the codes of the rules that ran.
+        findings: sorted by severity, the worst first, then by code.
+        passed: whether all findings are less severe than ``fail_on``.
+        fail_on: the lowest severity that fails the check.
+        examination: the evidence that the rules judged.
     """
 
     model: ModelAbout | None
-    versions: dict[str, str]
-    checked: tuple[str, ...]
+    versions: CheckVersions
+    checked: RuleCodes
     findings: tuple[Finding, ...]
     passed: bool
     fail_on: FailOn
     examination: Examination
+
+    @property
+    def identity(self) -> ModelIdentity | None:
+        """The model; None if only the data was checked."""
+        return None if self.model is None else self.model.identity
+
+    @property
+    def rows(self) -> ProbedRows | None:
+        """The rows that the probes ran on; None if only the data was checked."""
+        evidence = self.examination.model
+        return None if evidence is None else ProbedRows(*evidence.rows)
+
+    @property
+    def leak(self) -> Leak | None:
+        """Whether padding, its content or its amount, changes a result; None if the model did not run."""
+        evidence = self.examination.model
+        return None if evidence is None else evidence.leak
+
+    @property
+    def notes(self) -> tuple[NonEmpty, ...]:
+        """The checks that could not run, each with the reason."""
+        evidence = self.examination.model
+        return () if evidence is None else evidence.list_gaps()

@@ -7,7 +7,14 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Occurrence:
-    """Where something occurs in a batch: how often, and the first time; ``timestep`` is None for a whole row."""
+    """How often something occurs in a batch, and where it occurs first.
+
+    Attributes:
+        count: how often it occurs.
+        sample: the first row with it.
+        timestep: the first timestep with it in that row; None if it is a whole row.
+        value: the id there; None if no id is meant.
+    """
 
     count: int
     sample: int
@@ -17,15 +24,17 @@ class Occurrence:
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
-    """Sequences of like length, padded to ``maxlen`` on their own."""
+    """Sequences of similar length, padded to ``maxlen`` separately from the others."""
 
     maxlen: int
     sequences: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What the data alone says, before any model.
+    """Facts about one input of ids, without a model.
+
+    A fact that a new rule needs is a field with a default here, and one line in ``sequences/facts.py``.
 
     Attributes:
         name: of the input.
@@ -33,34 +42,34 @@ class DataFacts:
         padding: ``pre`` or ``post``.
         truncating: ``pre`` or ``post``.
         value: the padding id.
-        inner_padding: where ``value`` stands between other tokens of a sequence; None where it does not.
-        empty: rows without a token other than padding; None without such a row.
-        truncated_tokens: tokens that did not fit.
-        truncated_sequences: sequences that were cut.
+        inner_padding: the first ``value`` between other tokens of a sequence; None if there is none.
+        empty: rows that hold only padding; None if there are none.
+        truncated_tokens: number of tokens that truncation removed.
+        truncated_sequences: number of sequences that lost tokens.
         total_tokens: tokens of all sequences before truncation.
         smallest: the smallest id and its place; None without ids.
-        largest: the largest id and its place.
-        input_dim: ids that the Embedding knows; None where nobody said.
-        input_dim_from: where that number comes from: ``--input-dim``, or the name of the Embedding.
+        largest: the largest id and its place; None without ids.
+        input_dim: the number of ids that the Embedding has vectors for; None if unknown.
+        input_dim_from: the source of that number: ``--input-dim``, or the name of the Embedding.
         padded_timesteps: timesteps of the batch that are padding.
         buckets: lengths to which groups of the sequences could be padded instead.
-        bucketed_timesteps: padded timesteps that would be left with these buckets.
+        bucketed_timesteps: padded timesteps that these buckets would leave.
     """
 
     name: str
     shape: tuple[int, int]
-    padding: str
-    truncating: str
-    value: int
-    inner_padding: Occurrence | None
-    empty: Occurrence | None
-    truncated_tokens: int
-    truncated_sequences: int
-    total_tokens: int
-    smallest: Occurrence | None
-    largest: Occurrence | None
-    input_dim: int | None
-    input_dim_from: str | None
-    padded_timesteps: int
-    buckets: tuple[Bucket, ...]
-    bucketed_timesteps: int
+    padding: str = "post"
+    truncating: str = "post"
+    value: int = 0
+    inner_padding: Occurrence | None = None
+    empty: Occurrence | None = None
+    truncated_tokens: int = 0
+    truncated_sequences: int = 0
+    total_tokens: int = 0
+    smallest: Occurrence | None = None
+    largest: Occurrence | None = None
+    input_dim: int | None = None
+    input_dim_from: str | None = None
+    padded_timesteps: int = 0
+    buckets: tuple[Bucket, ...] = ()
+    bucketed_timesteps: int = 0

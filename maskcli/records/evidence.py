@@ -1,4 +1,4 @@
-"""All that the rules look at, apart from the data."""
+"""The evidence about a model that rules judge."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.data import Occurrence
 from maskcli.records.leak import Leak
 from maskcli.records.trace import Call
+from maskcli.tolerance import METRIC_DIFFERENT, METRIC_EQUAL
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -15,12 +16,12 @@ class OutputEvidence:
     """One output of a model.
 
     Attributes:
-        name: its name in the nest of outputs.
+        name: the name in the nest of outputs.
         shape: of the tensor.
-        mask: what it carries, and a loss will see.
-        valid: ``(batch, timesteps)``: the truth about padding; None for an output without timesteps.
-        call: the call that made it.
-        lost_at: the call at which the mask was lost that it would carry; None where none was.
+        mask: the mask that the output carries, and that a loss receives.
+        valid: ``(batch, timesteps)``, True at non-padding; None for an output without timesteps.
+        call: the call that made the output.
+        lost_at: the call that lost the mask that the output would carry; None if no mask was lost.
         lost_mask: that mask.
     """
 
@@ -39,17 +40,17 @@ INPUT = "Input"
 
 @dataclasses.dataclass(frozen=True)
 class MaskSource:
-    """A call that made a mask, or an input that is one, set against the truth.
+    """A call that made a mask, or an input that is a mask, compared with the padding.
 
     Attributes:
         call: its path.
         type: its class name.
-        of_ids: whether it judged bare ids, one number a timestep, and made no vectors of them.
-        looks_up: whether it makes vectors of ids, as an Embedding does.
-        after_lookup: the call that made vectors of ids, of which this one judged the values; None for others.
-        missed: padding that it calls valid.
-        hidden: valid timesteps that it calls padding.
-        padding: padded timesteps there are.
+        of_ids: whether it made the mask from plain ids, one number per timestep, without looking up vectors.
+        looks_up: whether it looks up vectors for ids, as an Embedding does.
+        after_lookup: the Embedding whose vectors it made the mask from; None if it did not use vectors.
+        missed: padding that the mask calls valid.
+        hidden: valid timesteps that the mask calls padding.
+        padding: the number of padded timesteps.
     """
 
     call: str
@@ -64,7 +65,7 @@ class MaskSource:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A call that raised because of the mask it was given: without it, it runs."""
+    """A call that fails with the mask that it receives, and runs without a mask."""
 
     call: str
     type: str
@@ -75,7 +76,15 @@ class Failure:
 
 @dataclasses.dataclass(frozen=True)
 class TakenTimestep:
-    """A call that takes one timestep of all: which, and for how many rows that is padding; ``sample`` is the first."""
+    """A call that takes a single timestep.
+
+    Attributes:
+        call: its path.
+        timestep: the timestep that it takes.
+        padded_rows: the number of rows in which that timestep is padding.
+        rows: the number of all rows.
+        sample: the first row in which that timestep is padding.
+    """
 
     call: str
     timestep: int
@@ -86,7 +95,7 @@ class TakenTimestep:
 
 @dataclasses.dataclass(frozen=True)
 class MisusedMask:
-    """A call that works on each timestep alone, and yet gives others at valid timesteps because of its mask."""
+    """A call that treats each timestep separately, but whose mask changes its results at valid timesteps."""
 
     call: str
     change: float
@@ -94,7 +103,13 @@ class MisusedMask:
 
 @dataclasses.dataclass(frozen=True)
 class MixingNormalization:
-    """A normalisation whose statistics take padding in; ``training`` says that they do so in training only."""
+    """A normalisation whose statistics include padding.
+
+    Attributes:
+        call: its path.
+        change: the largest change of its results at valid timesteps if padding is replaced.
+        training: whether the statistics include padding only in training.
+    """
 
     call: str
     change: float
@@ -103,14 +118,14 @@ class MixingNormalization:
 
 @dataclasses.dataclass(frozen=True)
 class EmptyRows:
-    """What comes of rows without a valid timestep.
+    """The effect of fully padded rows.
 
     Attributes:
-        rows: how many there are.
+        rows: the number of such rows.
         sample: the first of them.
-        not_finite: the call of which the result is first not finite there; None where an output is finite all the same.
-        of_padding: the call that is given the mask and makes a result of padding alone; None where none does.
-        max_abs_change: how far an output of such a row moves when its padding is replaced.
+        not_finite: the first call whose result is not finite there; None if the outputs are finite.
+        of_padding: the call that receives the mask and computes a result from only padding; None if there is none.
+        max_abs_change: the largest change of an output of such a row if its padding is replaced.
     """
 
     rows: int
@@ -122,19 +137,20 @@ class EmptyRows:
 
 @dataclasses.dataclass(frozen=True)
 class LossEvidence:
-    """What the loss of a model does with the masks of its outputs.
+    """The effect of an output's mask on its loss.
 
     Attributes:
         name: of the loss.
-        output: the name of the output it judges.
-        counted_padding: padded timesteps that it counts.
-        timesteps: all timesteps of that output.
-        leaves_out: whether it leaves padding out by itself, whatever the mask: tried, or left open without targets.
+        output: the name of the output that the loss is computed from.
+        counted_padding: the number of padded timesteps that the loss counts.
+        timesteps: the number of all timesteps of that output.
+        leaves_out: whether the loss itself leaves padding out, regardless of the mask: measured with targets, assumed
+            possible without.
         masked: the mean over all valid timesteps; None without targets.
-        reported: what Keras reports for all sequences in one batch; None without targets.
-        by_batch_size: what Keras reports when it cuts the data into batches of a size, by size.
-        tolerance: relative error that rounding may have in them.
-        why: why there are no figures though there are targets.
+        reported: by Keras, for all sequences in one batch; None without targets.
+        by_batch_size: the loss that Keras reports, by batch size.
+        tolerance: the relative rounding error of these losses.
+        why: the reason why there are no losses in spite of targets.
     """
 
     name: str
@@ -151,7 +167,17 @@ class LossEvidence:
 
 @dataclasses.dataclass(frozen=True)
 class MetricEvidence:
-    """A metric on outputs with a mask: what it says, on valid timesteps alone, and on all of them."""
+    """A metric of an output with a mask.
+
+    Attributes:
+        name: of the metric.
+        type: its class name.
+        output: the name of the output.
+        with_mask: its value with the mask.
+        valid: its value on only the valid timesteps.
+        all: its value on all timesteps.
+        targets: the origin of the targets, for people.
+    """
 
     name: str
     type: str
@@ -163,20 +189,20 @@ class MetricEvidence:
 
     @property
     def ignores_mask(self) -> bool:
-        """Whether it says with a mask what it says of all timesteps, and of the valid ones something else."""
-        near = abs(self.with_mask - self.all) <= 1e-6 * max(1.0, abs(self.all))
-        return near and abs(self.with_mask - self.valid) > 1e-5 * max(1.0, abs(self.valid))
+        """Whether its value equals that of all timesteps and differs from that of the valid ones."""
+        near = abs(self.with_mask - self.all) <= METRIC_EQUAL.value * max(1.0, abs(self.all))
+        return near and abs(self.with_mask - self.valid) > METRIC_DIFFERENT.value * max(1.0, abs(self.valid))
 
 
 @dataclasses.dataclass(frozen=True)
 class SavingResult:
-    """What becomes of the masks when the model is saved and loaded again.
+    """The masks after the model is saved and loaded again.
 
     Attributes:
-        survives: whether every mask is what it was; None when that could not be tried.
-        call: the first call whose mask is another one, or None for the output of the model.
-        what: ``no mask`` or ``another mask``, with its place.
-        why: why it could not be tried.
+        survives: whether every mask is unchanged; None if this could not be tried.
+        call: the first call whose mask changed; None for the output of the model.
+        what: the change: ``no mask`` or ``another mask``, with its place.
+        why: the reason why it could not be tried.
     """
 
     survives: bool | None
@@ -187,7 +213,7 @@ class SavingResult:
 
 @dataclasses.dataclass(frozen=True)
 class Lookup:
-    """An Embedding that looks up the ids of an input: its path, and how many ids it knows."""
+    """An Embedding that looks up the ids of an input, its path, and the number of its vectors."""
 
     input: str
     call: str
@@ -196,28 +222,28 @@ class Lookup:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelEvidence:
-    """What was seen of a model with its data.
+    """The evidence about a model with its data.
 
     Attributes:
         name: of the model, as the user named it.
         type: its class name.
         padded_timesteps: of the inputs that the probes ran on.
-        rows: how many rows of the data the probes ran on, of how many.
+        rows: the number of rows that the probes ran on, and of all rows of the data.
         trace: its calls.
-        outputs: what it returns.
+        outputs: its outputs.
         sources: the calls that made a mask.
-        leak: the verdict; None when the model does not run.
-        failure: why it does not run, when a mask is the cause.
-        taken: the call at which padding enters, when it takes one timestep of all.
-        misused: calls that the mask they are given makes wrong.
-        mixing: normalisations that take padding in.
-        empty: rows without a valid timestep; None when there is none.
-        losses: for each output with a loss that is known.
+        leak: the verdict; None if the model does not run.
+        failure: the call that fails because of a mask.
+        taken: the call at which padding enters, if it takes a single timestep.
+        misused: calls whose mask makes their results wrong.
+        mixing: normalisations whose statistics include padding.
+        empty: rows without a valid timestep; None if there are none.
+        losses: for each output whose loss is known.
         metrics: those that the model was compiled with.
-        saving: None when it was not asked.
-        lookups: which Embedding looks up the ids of which input.
-        not_run: what the model raised, when ids that its Embedding does not know are the cause.
-        notes: what could not be seen, and why.
+        saving: the masks after saving and loading; None if this was not tried.
+        lookups: the Embedding of each input of ids.
+        not_run: the error of a model that does not run because its Embedding has too few ids.
+        notes: evidence that is missing, each with the reason.
     """
 
     name: str
@@ -243,3 +269,12 @@ class ModelEvidence:
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""
         return next((call for call in self.trace if call.call == path), None)
+
+    def list_gaps(self) -> tuple[str, ...]:
+        """Return the evidence that is missing, each with the reason."""
+        gaps = list(self.notes)
+        if self.not_run is not None:
+            gaps.append(f"The model does not run on this data: {self.not_run}")
+        if self.saving is not None and self.saving.why is not None:
+            gaps.append(f"Could not test whether the masks survive saving: {self.saving.why}")
+        return tuple(gaps)

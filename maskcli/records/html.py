@@ -1,6 +1,6 @@
 """Records that a notebook displays.
 
-A record imports no renderer: the package registers one here, which loads all that it needs at its first call.
+A record imports no renderer: the package registers one here, which loads its own imports at its first call.
 """
 
 from __future__ import annotations
@@ -18,11 +18,16 @@ def register_renderer(renderer: Callable[[object], str]) -> None:
 class HtmlRecord:
     """A record that notebooks show as its command shows it in a terminal.
 
-    Every front end calls ``_repr_html_``: Jupyter, and also those that know nothing of IPython's formatters.
+    Every front end calls ``_repr_html_``: Jupyter, and also front ends without IPython's formatters.
     """
 
     __slots__ = ()
 
     def _repr_html_(self) -> str | None:
-        """Return the record as HTML; None, which lets a front end show the text, where no renderer is registered."""
-        return _RENDERERS[0](self) if _RENDERERS else None
+        """Return the record as HTML.
+
+        Returns None if no renderer is registered; a front end then shows the text.
+        """
+        if not _RENDERERS:
+            return None
+        return _RENDERERS[0](self)

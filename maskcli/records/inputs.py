@@ -10,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
+from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Shape, Tokens
+from maskcli.records.options import Side, TokenDtype
+from maskcli.records.sequences import PaddedBatch
 
 
 @dataclasses.dataclass(frozen=True)
 class InputSpec:
-    """What a model says of one of its inputs.
+    """An input that a model declares.
 
     Attributes:
         name: the name of the input.
@@ -37,12 +40,12 @@ class ModelInput:
     """One array that a model is called with.
 
     Attributes:
-        name: of the model's input, or of the data where the model names none.
+        name: of the model's input, or of the data if the model names no inputs.
         values: ``(batch, ...)``; axis 1 is time unless ``valid`` is None.
         valid: ``(batch, timesteps)``, False at padding; None for an input without timesteps.
-        kind: ``ids`` are integers ``(batch, timesteps)``; ``features`` have a vector a timestep; ``mask`` is a mask
-            that the model takes as an input, with True or 1 for valid; ``static`` has no timesteps.
-        padding: what padding is made of: an id, 0 for features, False or 0 for a mask.
+        kind: ``ids`` are integers ``(batch, timesteps)``; ``features`` have a vector for each timestep; ``mask`` is a
+            mask that the model takes as an input, with True or 1 for valid; ``static`` has no timesteps.
+        padding: the value of padding: an id, 0 for features, False or 0 for a mask.
     """
 
     name: str
@@ -58,14 +61,90 @@ class ModelInput:
 
     @property
     def counts_up(self) -> bool:
-        """Whether every row is the same run of integers, as the positions of timesteps are."""
+        """Whether every row is the same run of integers, such as the positions of timesteps."""
         values = self.values
         if values.ndim != 2 or values.dtype.kind not in "iu" or values.shape[1] < 2:
             return False
         return bool((values == values[0, 0] + np.arange(values.shape[1])).all())
 
+    @property
+    def shape(self) -> Shape:
+        """The shape of the array."""
+        return self.values.shape
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of the array."""
+        return str(self.values.dtype)
+
+    @property
+    def padded_timesteps(self) -> Count | None:
+        """The number of padded timesteps; None without timesteps."""
+        return None if self.valid is None else int((~self.valid).sum())
+
 
 def find_primary(inputs: Sequence[ModelInput]) -> ModelInput | None:
-    """Return the input that timesteps are shown of: the first of ids, or else of features; None without timesteps."""
-    timed = [given for given in inputs if given.valid is not None and given.kind != "mask"]
-    return next((given for given in timed if given.kind == "ids"), timed[0] if timed else None)
+    """Return the input whose timesteps are shown: the first of ids, otherwise of features; None without timesteps."""
+    candidates = [entry for entry in inputs if entry.valid is not None and entry.kind != "mask"]
+    for entry in candidates:
+        if entry.kind == "ids":
+            return entry
+    return candidates[0] if candidates else None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShownBatch:
+    """The timesteps of the primary input; the fields about padding are None if maskcli did not pad it.
+
+    Attributes:
+        shape: ``[batch, timesteps]``.
+        padding: the end of a row that was padded.
+        truncating: the end of a row that was cut.
+        maxlen: timesteps of each row.
+        value: the padding id.
+        dtype: of the tokens.
+        lengths: timesteps of each sequence before truncation and padding; valid timesteps if maskcli did not pad.
+        truncated_tokens: the number of tokens that truncation removed.
+        tokens: ``(batch, timesteps)``; None for features, which have a vector for each timestep.
+        valid: ``(batch, timesteps)``, False at padding that maskcli added, and at runs of the padding value at either
+            end of a row.
+    """
+
+    shape: BatchShape
+    padding: Side | None
+    truncating: Side | None
+    maxlen: Positive | None
+    value: int | None
+    dtype: TokenDtype | None
+    lengths: Lengths
+    truncated_tokens: Count | None
+    tokens: Tokens | None
+    valid: Mask
+
+
+def select_shown_batch(inputs: Sequence[ModelInput], batch: PaddedBatch | None) -> ShownBatch | None:
+    """Return the timesteps of the primary input; None without timesteps.
+
+    Args:
+        inputs: all inputs of the model.
+        batch: the sequences that maskcli padded; None if the data came as arrays.
+    """
+    primary = find_primary(inputs)
+    if primary is None or primary.valid is None or primary.lengths is None:
+        return None
+    rows, timesteps = primary.valid.shape
+    tokens = primary.values if primary.kind == "ids" else None
+    if batch is None or batch.tokens.shape != primary.values.shape:
+        return ShownBatch((rows, timesteps), None, None, None, None, None, primary.lengths, None, tokens, primary.valid)
+    return ShownBatch(
+        (rows, timesteps),
+        batch.layout.padding,
+        batch.layout.truncating,
+        batch.layout.maxlen,
+        batch.layout.value,
+        batch.layout.dtype,
+        batch.lengths,
+        batch.truncated_tokens,
+        tokens,
+        primary.valid,
+    )

@@ -5,78 +5,97 @@ from __future__ import annotations
 import dataclasses
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.fields import Count, NonEmpty, ProbeName
 
 
 @dataclasses.dataclass(frozen=True)
 class Probe:
-    """One way to try whether padding leaks.
+    """One test of whether padding leaks.
 
     Attributes:
         name: ``replace``, ``alone``, ``columns`` or ``gradient``.
-        applicable: whether it could be tried.
-        leaks: whether the change is more than rounding.
-        max_abs_change: the largest change of an output where it counts (for ``gradient``: the largest derivative);
-            None when it could not be tried.
-        tolerance: up to where a change is taken for rounding.
-        first_call: the call at which the difference first appears; None where it could not be followed.
-        sample: the row that is hit hardest.
-        timestep: and its timestep; None for a pooled output.
+        applicable: whether the probe could run.
+        leaks: whether the change is larger than rounding.
+        max_abs_change: the largest change of an output at a valid timestep, or of a pooled output; for ``gradient``
+            the largest derivative with respect to padding; None if the probe could not run.
+        tolerance: the largest change that counts as rounding.
+        first_call: the call at which the difference first appears; None if it could not be followed.
+        sample: the row with the largest change; for ``gradient`` the row of the padding.
+        timestep: the timestep with the largest change; None for a pooled output.
         output: the name of that output in the model's nest of outputs.
-        why: why it could not be tried, or what its result means.
+        why: the reason why the probe could not run, or the meaning of its result.
     """
 
-    name: str
+    name: ProbeName
     applicable: bool
     leaks: bool = False
     max_abs_change: float | None = None
     tolerance: float | None = None
-    first_call: str | None = None
-    sample: int | None = None
-    timestep: int | None = None
-    output: str | None = None
-    why: str | None = None
+    first_call: NonEmpty | None = None
+    sample: Count | None = None
+    timestep: Count | None = None
+    output: NonEmpty | None = None
+    why: NonEmpty | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LeakPlace:
+    """The place of the largest change.
+
+    Attributes:
+        sample: the row.
+        timestep: the timestep; None for a pooled output.
+    """
+
+    sample: Count
+    timestep: Count | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Leak:
-    """The verdict on a model with its data: does padding, its content or its amount, change a result?
+    """The verdict on whether padding, its content or its amount, changes a result.
 
     Attributes:
-        leaks: whether any probe found it so.
-        max_abs_change: the largest change that a probe made to an output where it counts.
+        leaks: whether any probe found that padding changes an output at a valid timestep, or a pooled output.
+        max_abs_change: the largest change in any probe of an output at a valid timestep, or of a pooled output.
         first_call: the call at which padding first enters a result.
-        sample: the row that is hit hardest.
-        timestep: and its timestep; None for a pooled output.
-        probes: what was tried.
-        entries: by call, how far its own result moves when nothing but the padding among its inputs is replaced;
-            only calls at which it moves.
-        output: the name of the output that is hit hardest; None where no probe tells.
+        sample: the row with the largest change.
+        timestep: the timestep with the largest change; None for a pooled output.
+        probes: the probes; empty if there is no padding.
+        entries: by call, the change of its own result if only the padding among its inputs is replaced; calls without
+            a change are left out.
+        output: the name of the output with the largest change; None if no probe measured one.
     """
 
     leaks: bool
     max_abs_change: float
-    first_call: str | None
+    first_call: NonEmpty | None
     sample: int | None
     timestep: int | None
     probes: tuple[Probe, ...]
     entries: dict[str, float]
     output: str | None = None
 
+    @property
+    def worst(self) -> LeakPlace | None:
+        """The row and the timestep with the largest change."""
+        return None if self.sample is None else LeakPlace(self.sample, self.timestep)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LeakMatrix:
-    """How far each padded timestep, replaced alone, moves each timestep of an output.
+    """The effect of each padded timestep on each timestep of an output.
 
     Attributes:
         output: the name of the output.
-        change: ``(samples, output timesteps, timesteps)``: the largest absolute change over the features of the output
-            timestep of axis 1 when other values take the place of the padded timestep of axis 2; NaN where that is no
-            padding, or was left out; to four digits. An output without timesteps has one of them.
-        valid: ``(samples, output timesteps)``: where the output counts.
+        change: ``(samples, output timesteps, timesteps)``, four significant digits: the largest absolute change over
+            the features of the output timestep of axis 1 if only the padded timestep of axis 2 is replaced. NaN if the
+            timestep of axis 2 is valid or was left out. An output without timesteps has one row.
+        valid: ``(samples, output timesteps)``, True where the output counts.
         timed: whether the output has timesteps.
-        tolerance: up to where a change is taken for rounding.
-        tried: padded timesteps that were replaced.
-        padded: padded timesteps that there are.
+        tolerance: the largest change that counts as rounding.
+        tried: the number of padded timesteps that were replaced.
+        padded: the number of all padded timesteps.
     """
 
     output: str

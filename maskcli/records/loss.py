@@ -7,9 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools, Floats
+from maskcli.records.arrays import Bools
+from maskcli.records.fields import AnyMask, Count, Losses, Positive, Shape, Versions
 from maskcli.records.html import HtmlRecord
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, ShownBatch, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
@@ -17,13 +18,13 @@ from maskcli.records.sequences import PaddedBatch
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Targets:
-    """What a model is to predict.
+    """The targets of a model's predictions.
 
     Attributes:
         values: ``(batch, timesteps)`` class ids, or ``(batch, timesteps, units)`` numbers.
         units: the width that a model's outputs need.
-        about: where they come from, for people.
-        following: ``(batch, timesteps)``, the token after each, where that is what is to be predicted.
+        about: the origin of the targets, for people.
+        following: ``(batch, timesteps)``, the token after each, if that token is the target; otherwise None.
     """
 
     values: NDArray[Any]
@@ -34,13 +35,13 @@ class Targets:
 
 @dataclasses.dataclass(frozen=True)
 class Reduction:
-    """One way to make a single number of the losses of all timesteps.
+    """One way to reduce the losses of all timesteps to a single number.
 
     Attributes:
-        name: what scripts know it by.
-        value: None where nothing is left to count, or where no number comes of it.
-        formula: with ``loss``, ``mask`` (what counts, as 0 and 1) and ``weight``.
-        source: who reduces like that.
+        name: for scripts.
+        value: None if no timestep counts, or if the reduction gives no number.
+        formula: with ``loss``, ``mask`` (1 where a timestep counts, otherwise 0) and ``weight``.
+        source: a library or paper that reduces like this.
     """
 
     name: str
@@ -51,43 +52,50 @@ class Reduction:
 
 @dataclasses.dataclass(frozen=True)
 class LengthGroup:
-    """What sequences of like length have to do with a loss.
+    """The share of sequences of similar length in a loss.
 
     Attributes:
-        shortest: timesteps that count in the shortest sequence of the group.
-        longest: and in the longest.
-        sequences: how many they are.
-        timesteps: that count, of all of them.
-        mean: of their losses, timestep by timestep; None without any.
-        share: of the sum of all losses that count; None where that is zero or not finite.
+        shortest: counted timesteps of the shortest sequence of the group.
+        longest: counted timesteps of the longest sequence of the group.
+        sequences: the number of sequences.
+        timesteps: counted timesteps of all of them.
+        mean: of their losses, timestep by timestep; None without counted timesteps.
+        share: of the sum of all losses that count, from 0 to 1; None if that sum is zero or not finite.
     """
 
-    shortest: int
-    longest: int
-    sequences: int
-    timesteps: int
+    shortest: Count
+    longest: Count
+    sequences: Positive
+    timesteps: Count
     mean: float | None
     share: float | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Contribution:
-    """One timestep's part of a loss: its place (``timestep`` is None for a whole sample), its loss, and its share."""
+    """The share of one timestep in a loss.
 
-    sample: int
-    timestep: int | None
+    Attributes:
+        sample: the row, from 0.
+        timestep: None for a whole sample.
+        loss: the loss of the timestep, without weights.
+        share: of the sum of all losses that count, from 0 to 1.
+    """
+
+    sample: Count
+    timestep: Count | None
     loss: float
     share: float
 
 
 @dataclasses.dataclass(frozen=True)
 class LossGradient:
-    """The gradient that the batches of one size add up to, against that of the exact loss.
+    """The sum of the gradients of all batches, compared with the gradient of the exact loss.
 
     Attributes:
         norm: of the mean of the gradients of the batches.
-        relative: that norm divided by the norm of the exact loss's gradient; None where that is zero.
-        cosine: of the angle between the two; None where one is zero.
+        relative: that norm divided by the norm of the exact loss's gradient; None if the latter is zero.
+        cosine: of the angle between the two gradients; None if one is zero.
     """
 
     norm: float
@@ -97,20 +105,21 @@ class LossGradient:
 
 @dataclasses.dataclass(frozen=True)
 class BatchSizeLoss:
-    """What comes of data that is cut into batches of one size.
+    """The loss with one batch size.
 
     Attributes:
-        batch_size: sequences in a batch; the last one may have fewer.
-        keras_evaluate: what ``evaluate`` reports, with the data in the order that it has.
-        smallest: what it reports at the least, over shuffles of the data; None without, or where one is not finite.
-        largest: and at the most.
-        std: the standard deviation over the shuffles.
-        heaviest: how many times as much a timestep of the batch with the fewest that count weighs in it, as one of the
-            batch with the most; None where nothing is counted.
-        gradient: None where it was not asked for.
+        batch_size: sequences in a batch; the last batch may have fewer.
+        keras_evaluate: the loss that ``evaluate`` reports for the data in its order.
+        smallest: the smallest loss over shuffles of the data; None without shuffles, or if a loss is not finite.
+        largest: the largest loss over these shuffles.
+        std: the standard deviation over these shuffles.
+        heaviest: the weight of a timestep in the batch with the fewest counted timesteps, divided by that in the batch
+            with the most; None if nothing counts.
+        gradient: the sum of the gradients of the batches, compared with that of the exact loss; None without
+            gradients.
     """
 
-    batch_size: int
+    batch_size: Positive
     keras_evaluate: float
     smallest: float | None
     largest: float | None
@@ -121,17 +130,17 @@ class BatchSizeLoss:
 
 @dataclasses.dataclass(frozen=True)
 class MetricReport:
-    """A metric as Keras reports it, and over valid timesteps alone.
+    """A metric as Keras reports it, and over only the valid timesteps.
 
     Attributes:
-        name: of the metric, without that of the output, which ``evaluate`` puts before it where there are several.
-        type: its class name.
-        output: the name of the output that it judges.
-        weighted: whether it is given the sample weights.
+        name: of the metric, without the output's name, which ``evaluate`` puts in front if there are several outputs.
+        type: the class name of the metric.
+        output: the name of the output that the metric measures.
+        weighted: whether the metric receives the sample weights.
         reported: by ``evaluate``.
-        valid: the same metric of the timesteps that are no padding; None where it cannot take them apart, or where
-            nothing is known of padding.
-        differs: whether the two differ by more than rounding.
+        valid: the same metric over only the non-padding timesteps; None if the metric cannot be computed for single
+            timesteps, or if padding is unknown.
+        differs: whether the two values differ by more than rounding.
     """
 
     name: str
@@ -143,39 +152,65 @@ class MetricReport:
     differs: bool
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class LossOutput:
-    """The loss of one output of a model.
-
-    Arrays have the shape ``(batch, timesteps)``, or ``(batch,)`` where the output, or its loss, has no timesteps.
+@dataclasses.dataclass(frozen=True)
+class LossSummary:
+    """The main values of a loss.
 
     Attributes:
         name: of the output.
         loss: the name of the loss.
-        loss_weight: by which the model multiplies it; None where it was given none.
+        masked: over timesteps that the mask counts; None if nothing counts.
+        exact: over all valid timesteps; None if unknown.
+        unmasked: over all timesteps, as the loss of ``model.predict``; None if nothing counts.
+        unmasked_model: over all timesteps, for the same weights without any mask; None if the model does not run so.
+        reported: by Keras, for this output.
+    """
+
+    name: str
+    loss: str
+    masked: float | None
+    exact: float | None
+    unmasked: float | None
+    unmasked_model: float | None
+    reported: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class LossOutput:
+    """The loss of one output of a model.
+
+    Arrays have the shape ``(batch, timesteps)``, or ``(batch,)`` if the output, or its loss, has no timesteps.
+
+    Attributes:
+        name: of the output.
+        loss: the name of the loss.
+        loss_weight: the factor that the model applies to the loss; None without a factor.
         shape: of the predictions.
         dtype: of the predictions.
-        targets: what the targets are, for people.
-        valid: the truth about padding; None where the output has no timesteps, or nothing is known of them.
-        mask: what the output carries, and its loss sees; None without one.
-        ignored: timesteps that the loss leaves out by itself, as with ``ignore_class``; None where there are none.
-        weights: sample weights, for each timestep or each sample; None without.
-        per_timestep: each timestep's own loss, as Keras computes it, without weights; None where the loss makes one
-            number of a whole batch.
-        per_sample: a row each: the weighted mean over its counted timesteps (None without any), and over all of them.
-        counted: timesteps that ``masked`` counts: those of the mask, of ``valid`` without one, less ``ignored``.
-        masked: the sum of weighted losses of ``counted`` divided by their number, in float64; None of nothing.
-        exact: the same over ``valid``, less ``ignored``; None where that is not known.
-        unmasked: the same over all timesteps, less ``ignored``: what the loss of ``model.predict`` gives.
-        unmasked_model: the same as ``unmasked`` for the same weights run with no mask anywhere; None where the model
-            does not run so.
-        weighted_mean: the sum of weighted losses of ``counted`` divided by the sum of their weights; None without
+        targets: the origin of the targets, for people.
+        valid: True at non-padding; None if the output has no timesteps, or if padding is unknown.
+        mask: the mask that the output carries, and that its loss receives; None without a mask.
+        ignored: timesteps that the loss itself leaves out, as with ``ignore_class``; None if there are none.
+        weights: sample weights, for each timestep or each sample; None without weights.
+        per_timestep: the loss of each timestep, as Keras computes it, without weights; None if the loss is one number
+            for a whole batch.
+        per_sample: for each sample, the weighted mean over its counted timesteps (None if nothing counts) and over all
+            its timesteps.
+        counted: timesteps that ``masked`` counts: those of the mask (of ``valid`` without a mask), minus ``ignored``.
+        masked: the sum of weighted losses at ``counted``, divided by the number of these timesteps, in float64; None
+            if nothing counts.
+        exact: the same over ``valid``, minus ``ignored``, independent of batching; None if ``valid`` is unknown.
+        unmasked: the same over all timesteps, minus ``ignored``: the loss of ``model.predict``; None if nothing
+            counts.
+        unmasked_model: the same as ``unmasked`` for the same weights run without any mask; None if the model does not
+            run so.
+        weighted_mean: the sum of weighted losses at ``counted``, divided by the sum of their weights; None without
             weights.
-        reported: this output's part of what ``evaluate`` reports, before ``loss_weight``.
-        padding_share: the part of ``unmasked`` that padding alone makes, of 1; None where that is not known.
-        not_finite: predictions that are NaN or infinite at timesteps that count, and at others.
-        lost_at: the call at which the mask was lost that the output would carry; None where none was.
-        by_length: what sequences of like length have to do with it; empty without timesteps.
+        reported: the part of this output in the result of Keras's ``evaluate``, before ``loss_weight``.
+        padding_share: the share of padding in ``unmasked``, from 0 to 1; None if unknown.
+        not_finite: the number of predictions that are NaN or infinite, at timesteps that count and at others.
+        lost_at: the call that lost the mask that the output would carry; None if no mask was lost.
+        by_length: sequences grouped by similar length; empty without timesteps.
         contributors: the timesteps with the largest shares, the largest first.
         reductions: other ways to reduce the same losses.
     """
@@ -183,14 +218,14 @@ class LossOutput:
     name: str
     loss: str
     loss_weight: float | None
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: str
     targets: str
-    valid: Bools | None
-    mask: Bools | None
-    ignored: Bools | None
-    weights: Floats | None
-    per_timestep: Floats | None
+    valid: AnyMask | None
+    mask: AnyMask | None
+    ignored: AnyMask | None
+    weights: Losses | None
+    per_timestep: Losses | None
     per_sample: tuple[tuple[float | None, float | None], ...]
     counted: Bools | None
     masked: float | None
@@ -200,7 +235,7 @@ class LossOutput:
     weighted_mean: float | None
     reported: float
     padding_share: float | None
-    not_finite: tuple[int, int]
+    not_finite: tuple[Count, Count]
     lost_at: str | None
     by_length: tuple[LengthGroup, ...]
     contributors: tuple[Contribution, ...]
@@ -211,36 +246,56 @@ class LossOutput:
         """Whether the loss has timesteps."""
         return self.per_timestep is not None and self.per_timestep.ndim == 2
 
+    @property
+    def valid_timesteps(self) -> Count | None:
+        """The number of timesteps, or samples without timesteps, that ``masked`` counts.
+
+        Returns None if the loss is one number for a whole batch.
+        """
+        return None if self.counted is None else int(self.counted.sum())
+
+    @property
+    def total_timesteps(self) -> Count | None:
+        """The number of all timesteps; None if the loss is one number for a whole batch."""
+        return None if self.per_timestep is None else self.per_timestep.size
+
+    @property
+    def summary(self) -> LossSummary:
+        """The main values, without arrays."""
+        return LossSummary(
+            self.name, self.loss, self.masked, self.exact, self.unmasked, self.unmasked_model, self.reported
+        )
+
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class LossReport(HtmlRecord):
-    """What a loss came to, and why.
+    """The losses of a model on some data, masked and unmasked; the first output's fields are at the top level.
 
     Attributes:
-        model: what model it was.
+        model: the model.
         versions: of keras, tensorflow and numpy.
-        inputs: what went in.
-        batch: the sequences that maskcli padded for it; None where the data were arrays as they are.
-        outputs: each output that has a loss, the first one first.
-        keras_evaluate: what Keras's ``evaluate`` returned: all outputs, weighted, and the regularization.
-        regularization: what losses that the model itself adds, such as those of weight regularizers, put on top.
-        batch_size: the batch size of that ``evaluate``.
-        batch_sizes: what other batch sizes make of it; empty where that cannot be told.
-        gradient_rows: sequences that the gradients are of, the first ones; 0 without gradients.
-        metrics: as ``evaluate`` reports them.
-        remarks: what follows from the evidence.
+        inputs: all inputs of the run.
+        batch: the sequences that maskcli padded for the run; None if the data came as arrays.
+        outputs: the outputs that have a loss, in order.
+        keras_evaluate: the result of Keras's ``evaluate``: all outputs, weighted, and the regularization.
+        regularization: the sum of losses that the model itself adds, such as those of weight regularizers.
+        batch_size: of that ``evaluate``.
+        batch_sizes: the loss with other batch sizes; empty if it cannot be computed.
+        gradient_rows: the number of first sequences that the gradients are of; 0 without gradients.
+        metrics: as ``evaluate`` reports them, and over only the valid timesteps.
+        remarks: conclusions from the evidence, in sentences.
     """
 
     model: ModelAbout
-    versions: dict[str, str]
+    versions: Versions
     inputs: tuple[ModelInput, ...]
     batch: PaddedBatch | None
     outputs: tuple[LossOutput, ...]
     keras_evaluate: float
     regularization: float
-    batch_size: int
+    batch_size: Positive
     batch_sizes: tuple[BatchSizeLoss, ...]
-    gradient_rows: int
+    gradient_rows: Count
     metrics: tuple[MetricReport, ...]
     remarks: tuple[Remark, ...]
 
@@ -250,21 +305,31 @@ class LossReport(HtmlRecord):
         return self.outputs[0]
 
     @property
+    def more_outputs(self) -> tuple[LossOutput, ...]:
+        """The other outputs that have a loss, in order, with the same fields as the first one at the top."""
+        return self.outputs[1:]
+
+    @property
     def masked(self) -> float | None:
-        """Of the first output."""
+        """The masked loss of the first output."""
         return self.first.masked
 
     @property
     def exact(self) -> float | None:
-        """Of the first output."""
+        """The exact loss of the first output."""
         return self.first.exact
 
     @property
     def unmasked(self) -> float | None:
-        """Of the first output."""
+        """The unmasked loss of the first output."""
         return self.first.unmasked
 
     @property
     def unmasked_model(self) -> float | None:
-        """Of the first output."""
+        """The loss of the first output for the same weights without any mask."""
         return self.first.unmasked_model
+
+    @property
+    def shown_batch(self) -> ShownBatch | None:
+        """The timesteps of the first input of ids, otherwise of features; None without timesteps."""
+        return select_shown_batch(self.inputs, self.batch)

@@ -8,7 +8,12 @@ from typing import Literal
 
 @dataclasses.dataclass(frozen=True)
 class Remark:
-    """A sentence about the evidence; ``kind`` is ``fact`` or ``warning``."""
+    """A sentence about the evidence.
+
+    Attributes:
+        kind: ``warning`` if the model or the data is probably not as intended, otherwise ``fact``.
+        text: the sentence.
+    """
 
     kind: Literal["fact", "warning"]
     text: str

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from maskcli.records.check import CheckReport, Severity
+from maskcli.records.fields import Count, NonEmpty, Positive, ReportVersions
 from maskcli.records.html import HtmlRecord
 from maskcli.records.leak import LeakMatrix
-from maskcli.records.loss import LossReport
+from maskcli.records.loss import LossReport, LossSummary
+from maskcli.records.model import ModelIdentity
 from maskcli.records.trace import AttentionMask, Inspection
 
 NOT_TRIED = "not tried"
@@ -15,59 +17,59 @@ NOT_TRIED = "not tried"
 
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """The answer to one of the questions that a report begins with.
+    """The answer to one of the questions at the top of a report.
 
     Attributes:
         question: such as ``Does padding leak?``.
-        answer: in a word or two.
-        severity: how bad it is; None where it is good, or not bad.
-        text: a sentence or two that say why.
+        answer: one or two words.
+        severity: of a bad answer; None if the answer is good or neutral.
+        text: the reason, in one or two sentences.
     """
 
-    question: str
-    answer: str
+    question: NonEmpty
+    answer: NonEmpty
     severity: Severity | None
     text: str
 
     @property
     def known(self) -> bool:
-        """Whether there is an answer: what was not tried is neither good nor bad."""
+        """Whether the question was tried; otherwise the answer is neither good nor bad."""
         return self.answer != NOT_TRIED
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """How a report came to be.
+    """How a report was made.
 
     Attributes:
-        command: the command line, without the program's path; empty in Python.
+        command: the command line, without the program's path; empty for a report made in Python.
         versions: of maskcli, Python, keras, tensorflow and numpy.
-        seed: of the weights of a built-in model; None for others.
-        rows: of the data.
-        samples: the first rows of them that are shown timestep by timestep; fewer than asked for where outputs are
+        seed: of the weights of a built-in model; None for other models.
+        rows: the number of rows of the data.
+        samples: the number of first rows that are shown timestep by timestep, fewer than requested if outputs are
             large.
     """
 
     command: tuple[str, ...]
-    versions: dict[str, str]
-    seed: int | None
-    rows: int
-    samples: int
+    versions: ReportVersions
+    seed: Count | None
+    rows: Positive
+    samples: Positive
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Report(HtmlRecord):
-    """What happened to the mask of a model: all that is known, to be shown to someone else.
+    """What happened to the mask of a model with its data: a summary, then the whole record for ``--from``.
 
     Attributes:
-        origin: how it came to be.
-        verdicts: what it begins with.
+        origin: how the report was made.
+        verdicts: the answers to the questions at the top of the report.
         inspection: of the first ``origin.samples`` rows.
         check: of all rows.
-        loss: of all rows; None without one.
-        no_loss: why there is none.
+        loss: of all rows; None without a loss.
+        no_loss: the reason why there is no loss; None if there is one.
         leaks: a matrix for each output that can be followed; of the rows of ``inspection``.
-        no_leaks: why there is none, or what was left out.
+        no_leaks: the reason why there is no matrix, or why it is incomplete.
         attention: each call of an attention layer; of the rows of ``inspection``.
     """
 
@@ -80,3 +82,18 @@ class Report(HtmlRecord):
     leaks: tuple[LeakMatrix, ...]
     no_leaks: str | None
     attention: tuple[AttentionMask, ...]
+
+    @property
+    def model(self) -> ModelIdentity:
+        """The model."""
+        return self.inspection.model.identity
+
+    @property
+    def losses(self) -> tuple[LossSummary, ...]:
+        """The loss of each output, as in maskcli/loss/1; empty without a loss."""
+        return () if self.loss is None else tuple(output.summary for output in self.loss.outputs)
+
+    @property
+    def keras_evaluate(self) -> float | None:
+        """The loss that Keras reports for all outputs; None without a loss."""
+        return None if self.loss is None else self.loss.keras_evaluate

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 import numpy as np
 
 from maskcli.records.arrays import Bools, Ints
+from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Tokens
 from maskcli.records.html import HtmlRecord
-
-Side = Literal["pre", "post"]
+from maskcli.records.options import PaddingOptions, option
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RaggedSequences:
-    """Sequences of different lengths, end to end.
+    """Sequences of different lengths, stored end to end.
 
     Attributes:
         values: ``(n_tokens,)`` integers, the token ids of all sequences.
@@ -47,53 +46,57 @@ class RaggedSequences:
         return row, index - int(self.row_splits[row])
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How ragged sequences are laid out as a matrix, in the words of ``keras.utils.pad_sequences``.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout(PaddingOptions):
+    """The layout of ragged sequences as a matrix.
 
-    ``maxlen`` None takes the longest sequence. ``trim`` says that runs of ``value`` at either end of a row are padding
-    that the row came with; a file that holds a mask says otherwise.
+    A file that contains a mask sets ``trim`` to False: its mask already marks the padding of each row.
     """
 
-    padding: Side = "post"
-    truncating: Side = "post"
-    maxlen: int | None = None
-    value: int = 0
-    dtype: str = "int32"
-    trim: bool = True
+    trim: bool = option(True, "Treat runs of the padding id at either end of a row as padding.", only_python=True)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PaddedBatch(HtmlRecord):
-    """A padded batch.
+    """A padded batch. Fields may be added; existing fields keep their names and meanings.
 
     Attributes:
         tokens: ``(n_sequences, maxlen)`` of ``layout.dtype``.
-        mask: ``(n_sequences, maxlen)`` booleans, True where a token of the sequence stands: validity told by the
-            lengths, not what any model was told.
-        lengths: ``(n_sequences,)`` timesteps of each sequence before it was truncated or padded.
+        mask: ``(n_sequences, maxlen)``, True at tokens: validity by the lengths, not the mask of a model.
+        lengths: ``(n_sequences,)``, timesteps of each sequence before truncation and padding.
         layout: how it was padded; ``layout.maxlen`` is a number here.
-        truncated_tokens: how many tokens did not fit.
+        truncated_tokens: the number of tokens that truncation removed.
     """
 
-    tokens: Ints
-    mask: Bools
-    lengths: Ints
+    tokens: Tokens
+    mask: Mask
+    lengths: Lengths
     layout: Layout
-    truncated_tokens: int
+    truncated_tokens: Count
+
+    @property
+    def shape(self) -> BatchShape:
+        """``[n_sequences, maxlen]``."""
+        rows, timesteps = self.tokens.shape
+        return rows, timesteps
+
+    @property
+    def maxlen(self) -> Positive:
+        """Timesteps of each row."""
+        return int(self.tokens.shape[1])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Excerpt:
-    """A padded batch as far as a table shows it; the batch may be larger than memory.
+    """The rows of a padded batch that a table shows; the whole batch may not fit in memory.
 
     Attributes:
-        shape: ``(n_sequences, maxlen)`` of the whole.
+        shape: ``(n_sequences, maxlen)`` of the whole batch.
         layout: how it was padded.
-        tokens: how many of it are tokens of sequences.
-        truncated_tokens: how many did not fit.
-        first: some rows at the start.
-        last: some rows at the end; what ``first`` leaves out, where the two together are all.
+        tokens: the number of tokens in the whole batch, without padding.
+        truncated_tokens: the number of tokens that truncation removed.
+        first: the first rows.
+        last: the last rows; rows of ``first`` are left out if the two together hold the whole batch.
     """
 
     shape: tuple[int, int]
@@ -104,8 +107,8 @@ class Excerpt:
     last: PaddedBatch
 
     def row(self, index: int) -> tuple[Ints, Bools, int]:
-        """Return tokens and mask ``(maxlen,)`` of a row that it has, and its length before padding."""
-        part, at = self.first, index
+        """Return tokens and mask ``(maxlen,)`` of a row of the excerpt, and its length before padding."""
+        part, position = self.first, index
         if index >= len(part.tokens):
-            part, at = self.last, index - self.shape[0]
-        return part.tokens[at], part.mask[at], int(part.lengths[at])
+            part, position = self.last, index - self.shape[0]
+        return part.tokens[position], part.mask[position], int(part.lengths[position])

@@ -6,8 +6,21 @@ import dataclasses
 import itertools
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.fields import (
+    AnyMask,
+    ComparedSource,
+    Count,
+    Effect,
+    Losses,
+    Mask,
+    Shape,
+    Tensor,
+    Vector,
+    Vectors,
+    Versions,
+)
 from maskcli.records.html import HtmlRecord
-from maskcli.records.inputs import ModelInput, find_primary
+from maskcli.records.inputs import ModelInput, ShownBatch, find_primary, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
@@ -15,50 +28,50 @@ from maskcli.records.sequences import PaddedBatch
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Call:
-    """One application of a layer or operation, as it ran.
+    """One application of a layer or operation in a recorded run.
 
     Attributes:
-        call: its path: the names of the models and layers that lead to it, its own name (for an operation its kind),
-            and ``#2``, ``#3`` ... where the same path is called again.
-        index: its position in the order of running, from 0.
+        call: the path: the names of the models and layers that lead to the call, its own name (for an operation its
+            kind), and ``#2``, ``#3`` ... if the same path is called again.
+        index: the position in the order of execution, from 0.
         type: the class name of the layer or operation.
-        effect: what it does to the mask: creates, passes, changes, uses, drops or none.
-        mask_in: ``(batch, timesteps)``, the mask that it was handed or that its first masked input carried; None
-            without one.
-        mask_out: the mask that its first output carries.
-        given: whether a mask reached an argument of its ``call``.
-        computes_mask: whether it does nothing but compute a mask for a later call.
-        warning: what Keras warned of in this call.
-        masks_in: the mask that each input tensor carried, in order.
-        masks_out: the mask that each output tensor carries, in order.
-        mask_arguments: the mask arguments that its ``call`` has, each with the masks that reached it.
+        effect: on the mask: creates, passes, changes, uses, drops or none.
+        mask_in: ``(batch, timesteps)``, the mask that was passed as an argument, or that the first masked input
+            carried; None without a mask.
+        mask_out: the mask of the first output.
+        given: whether a mask reached an argument of the call.
+        computes_mask: whether the call only computes a mask for a later call.
+        warning: a warning from Keras during the call.
+        masks_in: the mask of each input tensor, in order.
+        masks_out: the mask of each output tensor, in order.
+        mask_arguments: the mask arguments of the call, each with the masks that reached it.
         shapes_in: the shapes of the input tensors.
         shapes_out: the shapes of the output tensors.
-        code: whether no layer owns it: an operation in the code of a model or of a layer of the user's own.
+        code: whether no layer owns the call: an operation in the code of a model, or of a user's own layer.
         contains: whether it made calls that follow it in the trace.
-        of_model: whether it is a model inside the model.
-        lost_at: the call at which the mask of its input was lost; None where none was.
+        of_model: whether the call applies a model inside the model.
+        lost_at: the call that lost the mask of its input; None if no mask was lost.
         lost_after: the last call whose output had that mask.
-        takes_off: whether it took the mask off a tensor that came in, so that later calls do not see it either.
-        mask_from: the call whose output brought the first mask that its inputs carry; None where none carries one.
-        valid: ``(batch, timesteps)``: the truth about padding in its first output, or where that has no timesteps in
-            its first input; None where neither has any.
+        takes_off: whether it removed the mask from a tensor that came in, so that later calls do not see it either.
+        mask_from: the call whose output brought the first mask among its inputs; None without a mask.
+        valid: ``(batch, timesteps)``, True at non-padding in the first output, or in the first input if the output has
+            no timesteps; None if neither has timesteps.
     """
 
     call: str
-    index: int
+    index: Count
     type: str
-    effect: str
-    mask_in: Bools | None
-    mask_out: Bools | None
+    effect: Effect
+    mask_in: AnyMask | None
+    mask_out: AnyMask | None
     given: bool
     computes_mask: bool
     warning: str | None
-    masks_in: tuple[Bools | None, ...] = ()
-    masks_out: tuple[Bools | None, ...] = ()
-    mask_arguments: dict[str, tuple[Bools | None, ...]] = dataclasses.field(default_factory=dict)
-    shapes_in: tuple[tuple[int, ...], ...] = ()
-    shapes_out: tuple[tuple[int, ...], ...] = ()
+    masks_in: tuple[AnyMask | None, ...] = ()
+    masks_out: tuple[AnyMask | None, ...] = ()
+    mask_arguments: dict[str, tuple[AnyMask | None, ...]] = dataclasses.field(default_factory=dict)
+    shapes_in: tuple[tuple[Count, ...], ...] = ()
+    shapes_out: tuple[tuple[Count, ...], ...] = ()
     code: bool = False
     contains: bool = False
     of_model: bool = False
@@ -66,21 +79,21 @@ class Call:
     lost_after: str | None = None
     takes_off: bool = False
     mask_from: str | None = None
-    valid: Bools | None = None
+    valid: Mask | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Edge:
-    """A tensor on its way from what made it to a call that takes it, or to an output of the model.
+    """A tensor between two calls, or between a call and an input or output of the model.
 
     Attributes:
-        source: the path of the innermost call that made it, or the name of an input of the model.
-        target: the path of the call that takes it, or the name of an output of the model.
+        source: the path of the innermost call that made the tensor, or the name of an input of the model.
+        target: the path of the call that takes the tensor, or the name of an output of the model.
         from_input: whether ``source`` is an input.
         to_output: whether ``target`` is an output.
-        mask: the mask that the tensor carries as it arrives; None without one.
-        lost: whether it would carry a mask if no call had lost that.
-        argument: the mask argument that it is passed as; None for a tensor of data.
+        mask: the mask of the tensor when it arrives; None without a mask.
+        lost: whether a call lost the mask that the tensor would carry.
+        argument: the mask argument that the tensor is passed as; None for a data tensor.
     """
 
     source: str
@@ -91,36 +104,44 @@ class Edge:
     lost: bool = False
     argument: str | None = None
 
+    @property
+    def carries_mask(self) -> bool:
+        """Whether the tensor carries a mask when it arrives."""
+        return self.mask is not None
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EmbeddingRow:
-    """The vector that an Embedding looks up for the padding id, ``(embedding_dim,)``.
+    """The vector that an Embedding looks up for the padding id.
 
-    ``set_to_zero`` says that maskcli made it zero because the mask source needs it so.
+    Attributes:
+        layer: the path of the Embedding.
+        padding_id: the padding id.
+        padding_vector: ``(embedding_dim,)``.
+        set_to_zero: whether maskcli zeroed the vector because the mask source requires zeros.
     """
 
     layer: str
     padding_id: int
-    padding_vector: Floats
+    padding_vector: Vector
     set_to_zero: bool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttentionMask:
-    """Who may look at whom in one call of an attention layer, as the layer combined it.
+    """The attention mask of one call of an attention layer, as the layer combined it.
 
     Attributes:
-        call: its path.
-        type: its class name.
-        mask: ``(samples, queries, keys)``, True where a query may look at a key; of several heads, where any may. These
-            are the first samples of those that are shown, fewer where the sequences are long.
-        weights: ``(samples, queries, keys)``: how much it looks, the mean over heads, to four decimals.
-        heads: of the layer.
+        call: the path of the call.
+        type: the class name of the layer.
+        mask: ``(samples, queries, keys)``, True where a query may attend to a key in any head. Holds the first of the
+            samples that are shown; fewer if the sequences are long.
+        weights: ``(samples, queries, keys)``, the attention weights, averaged over heads, to four decimals.
+        heads: the number of heads of the layer.
         causal: whether a causal mask is part of it.
-        queries: ``(samples, queries)``, the truth about padding; None where it is not known.
-        keys: ``(samples, keys)``, the same.
-        to_padding: the largest part of its attention that a valid query gives to padded keys; None where that is not
-            known.
+        queries: ``(samples, queries)``, True at valid queries; None if unknown.
+        keys: ``(samples, keys)``, True at valid keys; None if unknown.
+        to_padding: the largest share of attention that a valid query gives to padded keys; None if unknown.
     """
 
     call: str
@@ -139,85 +160,96 @@ class OutputValues:
     """One output of a model.
 
     Attributes:
-        call: the call that made it; where none was seen, the name of the model.
-        values: ``(batch, timesteps, ...)``, or ``(batch, ...)`` when the timesteps are gone.
-        mask: the mask that it carries, which is the one that a loss will see.
-        repeats_previous: ``(batch, timesteps)``, True where a masked output carries the one before on exactly; None
+        call: the call that made the output; the name of the model if no call was recorded.
+        values: ``(batch, timesteps, ...)``, or ``(batch, ...)`` without timesteps.
+        mask: the mask that the output carries, and that a loss receives; None without a mask.
+        repeats_previous: ``(batch, timesteps)``, True where a masked output exactly repeats the previous output; None
             without timesteps.
-        name: its name in the model's nest of outputs; ``output`` for a single one.
-        valid: ``(batch, timesteps)``: the truth about padding; None without timesteps.
-        all_features: the length of the last axis in the model, where ``values`` holds the first features alone; None
-            where it holds all.
+        name: the name in the model's nest of outputs; ``output`` for a single output.
+        valid: ``(batch, timesteps)``, True at non-padding; None without timesteps.
+        all_features: the length of the last axis in the model if ``values`` holds only the first features; otherwise
+            None.
     """
 
     call: str
-    values: Floats
-    mask: Bools | None
-    repeats_previous: Bools | None
+    values: Tensor
+    mask: AnyMask | None
+    repeats_previous: Mask | None
     name: str = "output"
     valid: Bools | None = None
     all_features: int | None = None
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape that it has in the model."""
-        return self.values.shape if self.all_features is None else (*self.values.shape[:-1], self.all_features)
+    def shape(self) -> Shape:
+        """The shape of the output in the model."""
+        if self.all_features is None:
+            return self.values.shape
+        return *self.values.shape[:-1], self.all_features
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Unmasked:
-    """The same weights run without any mask, beside the outputs of the masked run.
+    """An output of the same weights run without any mask, compared with the masked run.
 
     Attributes:
-        values: the outputs, in the shape of the masked ones.
+        values: the output, in the shape of the masked one.
         change: the largest absolute change over the features, ``(batch, timesteps)``, or ``(batch,)``.
         max_abs_change_valid: the largest change at a valid timestep, or of a pooled output.
-        max_abs_change_padding: the largest change at a padded timestep; None where there is none.
+        max_abs_change_padding: the largest change at a padded timestep; None without padding.
     """
 
-    values: Floats
-    change: Floats
+    values: Tensor
+    change: Losses
     max_abs_change_valid: float
     max_abs_change_padding: float | None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SourceResult:
-    """What one mask source gave: its mask, its outputs, and how they differ from those of the first source."""
+    """The mask and the outputs with one mask source, compared with the first source.
 
-    mask_source: str
-    mask: Bools | None
-    values: Floats
-    differing_timesteps: int
+    Attributes:
+        mask_source: the mask source.
+        mask: its mask; None without a mask.
+        values: its outputs.
+        differing_timesteps: the number of timesteps at which its mask differs from that of the first source.
+        max_abs_difference: the largest absolute difference from the outputs of the first source.
+    """
+
+    mask_source: ComparedSource
+    mask: Mask | None
+    values: Vectors
+    differing_timesteps: Count
     max_abs_difference: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Inspection(HtmlRecord):
-    """Evidence of one batch run through one model.
+    """What happened to the mask when a batch ran through a model.
 
     Attributes:
-        model: what model it was.
+        model: the model.
         versions: of keras, tensorflow and numpy.
-        inputs: what went in.
-        batch: the sequences that maskcli padded for it; None where the data were arrays as they are.
-        mask: what the model's mask source computed: the first mask that appears.
-        embedding: the vector of the padding id; None where no Embedding looked it up.
-        trace: the calls in the order in which they ran.
-        outputs: what came out, the first one first.
-        unmasked: the first output of the same weights without any mask; None when the model has no mask.
-        mask_sources: the result of each mask source; empty unless all were asked for.
-        mask_sources_agree: None unless all were asked for.
-        remarks: what follows from the evidence.
-        edges: what flows between the calls of ``trace``, the inputs and the outputs, in the order of arriving.
-        further_unmasked: as ``unmasked``, of each further output.
+        inputs: all inputs of the run.
+        batch: the sequences that maskcli padded for the run; None if the data came as arrays.
+        mask: the mask that the model's mask source computed, the first mask of the run; None without a mask.
+        embedding: the vector that the Embedding looks up for the padding id; None without such an Embedding.
+        trace: the calls of the model in the order of execution; empty if none was recorded.
+        outputs: the outputs of the model, in order.
+        unmasked: the first output of the same weights without any mask; None if the model has no mask, or does not run
+            without one.
+        mask_sources: with ``--mask-source all``, the result of each source, compared with the first; otherwise empty.
+        mask_sources_agree: whether these results agree; None without ``--mask-source all``.
+        remarks: conclusions from the evidence, in sentences.
+        edges: the tensors between calls, inputs and outputs, in the order in which they arrive.
+        further_unmasked: for each further output, the same as ``unmasked``.
     """
 
     model: ModelAbout
-    versions: dict[str, str]
+    versions: Versions
     inputs: tuple[ModelInput, ...]
     batch: PaddedBatch | None
-    mask: Bools | None
+    mask: AnyMask | None
     embedding: EmbeddingRow | None
     trace: tuple[Call, ...]
     outputs: tuple[OutputValues, ...]
@@ -230,16 +262,36 @@ class Inspection(HtmlRecord):
 
     @property
     def beside(self) -> tuple[tuple[OutputValues, Unmasked | None], ...]:
-        """Each output, beside the same without any mask."""
+        """Each output, with the same output without any mask."""
         unmasked = (self.unmasked, *self.further_unmasked)
         return tuple(itertools.zip_longest(self.outputs, unmasked[: len(self.outputs)]))
 
     @property
+    def first_output(self) -> OutputValues:
+        """The first output of the model."""
+        return self.outputs[0]
+
+    @property
+    def more_outputs(self) -> tuple[OutputValues, ...]:
+        """The other outputs, in order."""
+        return self.outputs[1:]
+
+    @property
+    def output_mask(self) -> AnyMask | None:
+        """The mask of the first output, which a loss receives; None without a mask."""
+        return self.first_output.mask
+
+    @property
     def primary(self) -> ModelInput | None:
-        """The input that timesteps are shown of; see ``find_primary``."""
+        """The input whose timesteps are shown; see ``find_primary``."""
         return find_primary(self.inputs)
 
     @property
+    def shown_batch(self) -> ShownBatch | None:
+        """The timesteps of the first input of ids, otherwise of features; None without timesteps."""
+        return select_shown_batch(self.inputs, self.batch)
+
+    @property
     def valid(self) -> Bools | None:
-        """``(batch, timesteps)``: its timesteps that are no padding; None without timesteps."""
+        """``(batch, timesteps)``, True at non-padding of the primary input; None without timesteps."""
         return None if self.primary is None else self.primary.valid

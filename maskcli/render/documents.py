@@ -1,39 +1,142 @@
-"""Records to the JSON documents of the contract."""
+"""Records to the JSON documents of the commands, and reports back to records.
+
+A record becomes a JSON object with its fields, in their order. ``LAYOUTS`` lists the records whose JSON differs.
+The JSON Schemas come from the same table, see ``maskcli.render.schemas``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from maskcli.records.inputs import ModelInput, find_primary
-from maskcli.records.sequences import PaddedBatch
+from maskcli.records.arrays import Array
+from maskcli.records.fields import Count
 
 if TYPE_CHECKING:
-    from maskcli.records.loss import LossOutput, LossReport
-    from maskcli.records.model import BuiltinModel, ModelAbout, ModelSettings
-    from maskcli.records.remark import Remark
-    from maskcli.records.trace import Call, Edge, EmbeddingRow, Inspection, OutputValues, SourceResult, Unmasked
+    from maskcli.records.report import Report
 
-SETTINGS = (
-    "mask_source",
-    "input_dim",
-    "embedding_dim",
-    "units",
-    "return_sequences",
-    "logits",
-    "zero_output_for_mask",
-    "padding_id",
-    "seed",
-)
-"""What is said of a built-in model, in this order."""
+Record = TypeVar("Record")
+
+DOCUMENTS = {
+    "PaddedBatch": "pad",
+    "Inspection": "inspect",
+    "LossReport": "loss",
+    "CheckReport": "check",
+    "Report": "report",
+    "RuleList": "rules",
+    "RuleExplanation": "explain",
+    "ModelList": "models",
+}
+"""The command that prints a record. Records go by their names here, because importing all of them takes time."""
+
+LAYOUTS = {
+    "CheckReport": "model=identity versions findings checked passed fail_on rows leak notes",
+    "Leak": "leaks max_abs_change first_call worst probes calls=entries",
+    # Inspection.
+    "Inspection": """
+        model versions batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs output_mask
+        unmasked mask_sources mask_sources_agree remarks edges""",
+    "ModelAbout": "name source type notes *settings=ModelSettings",
+    "ModelSettings": """
+        mask_source input_dim embedding_dim units return_sequences logits zero_output_for_mask padding_id seed""",
+    "ModelInput": "name kind shape dtype padded_timesteps",
+    "Call": """
+        call index type effect mask_in mask_out given computes_mask warning masks_in masks_out mask_arguments shapes_in
+        shapes_out code contains lost_at lost_after takes_off valid""",
+    "Edge": "source from_input target to_output carries_mask lost argument",
+    "OutputValues": "call shape values mask repeats_previous name",
+    # Loss: single values first, arrays last.
+    "LossReport": """
+        model versions *first=LossOutput keras_evaluate regularization batch_size batch_sizes gradient_rows metrics
+        more_outputs remarks inputs batch=shown_batch""",
+    "LossOutput": """
+        output=name loss loss_weight targets shape dtype masked exact unmasked unmasked_model weighted_mean reported
+        padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
+        per_timestep mask valid ignored weights""",
+    "PaddedBatch": """
+        shape padding=layout.padding truncating=layout.truncating maxlen value=layout.value dtype=layout.dtype lengths
+        truncated_tokens tokens mask""",
+    # Report: the main results; `make_document` appends the whole record.
+    "Report": """
+        model *origin=Origin verdicts findings=check.findings checked=check.checked leak=check.leak notes=check.notes
+        losses keras_evaluate no_loss""",
+    "Origin": "versions command seed rows samples",
+}
+"""The JSON fields of a record, in order.
+
+``name`` is a field or property of the record. ``name=path`` has another name in JSON. ``*path=Record`` puts the fields
+of a nested record in its place; they are all null if that record is None.
+"""
+
+
+ARRAY = "$array"
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+DTYPES = ("bool", *INTEGERS, "float16", "float32", "float64")
+"""Dtypes of stored arrays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class JsonField:
+    """A field of a JSON object.
+
+    Attributes:
+        name: its name in JSON.
+        path: the attribute of the record, or several joined by dots.
+    """
+
+    name: str
+    path: str
+
+
+def list_json_fields(record_class: Any) -> tuple[JsonField, ...]:
+    """Return the JSON fields of a record class, in order."""
+    if record_class.__name__ in LAYOUTS:
+        return _read_layout(record_class.__name__)
+    return tuple(JsonField(field.name, field.name) for field in dataclasses.fields(record_class))
+
+
+@functools.cache
+def _read_layout(record_name: str) -> tuple[JsonField, ...]:
+    fields: list[JsonField] = []
+    for entry in LAYOUTS[record_name].split():
+        name, _, path = entry.partition("=")
+        if name.startswith("*"):
+            fields += (JsonField(inner.name, f"{name[1:]}.{inner.path}") for inner in _read_layout(path))
+        else:
+            fields.append(JsonField(name, path or name))
+    return tuple(fields)
+
+
+def make_document(record: Any) -> dict[str, Any]:
+    """Return the JSON document of a command's result; ``dumps`` encodes its values."""
+    command = DOCUMENTS[type(record).__name__]
+    document = {"schema": f"maskcli/{command}/1", **_select_fields(record)}
+    if command == "report":
+        document.update(vars(pack_record(record)))
+    return document
+
+
+def _select_fields(record: Any) -> dict[str, Any]:
+    return {field.name: _follow_path(record, field.path) for field in list_json_fields(type(record))}
+
+
+def _follow_path(record: Any, path: str) -> Any:
+    value = record
+    for attribute in path.split("."):
+        if value is None:
+            break
+        value = getattr(value, attribute)
+    return value
 
 
 def dumps(document: dict[str, Any]) -> bytes:
-    """Return a document as strict JSON in UTF-8, a top-level field a line."""
+    """Return a document as strict JSON in UTF-8, one top-level field per line."""
     fields = (
         f"{json.dumps(key)}: {json.dumps(make_strict(value), allow_nan=False, ensure_ascii=False)}"
         for key, value in document.items()
@@ -42,249 +145,165 @@ def dumps(document: dict[str, Any]) -> bytes:
 
 
 def make_strict(value: Any) -> Any:
-    """Return ``value`` in JSON's own types; NaN and the infinities become strings, which JSON has no numbers for."""
-    if isinstance(value, np.ndarray):
-        finite = value.dtype.kind not in "fV" or bool(np.isfinite(value).all())  # bfloat16 is a V to NumPy.
-        return value.tolist() if finite else make_strict(value.tolist())
-    if isinstance(value, np.generic):
-        return make_strict(value.item())
-    if isinstance(value, dict):
-        return {key: make_strict(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [make_strict(entry) for entry in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    """Return ``value`` in JSON's own types; NaN and the infinities, which JSON lacks, become strings."""
+    return _encode(value, _list_items, _select_fields)
+
+
+def _encode(value: Any, encode_array: Callable[[Array], Any], select: Callable[[Any], dict[str, Any]]) -> Any:
+    """Return ``value`` in JSON's own types.
+
+    Args:
+        value: a record, an array, or any nest of them.
+        encode_array: makes JSON from an array.
+        select: returns the fields of a record.
+    """
+
+    def encode(item: Any) -> Any:
+        if isinstance(item, np.ndarray):
+            return encode_array(item)
+        if isinstance(item, np.generic):
+            return encode(item.item())
+        if dataclasses.is_dataclass(item):
+            item = select(item)
+        if isinstance(item, dict):
+            return {str(key): encode(entry) for key, entry in item.items()}
+        if isinstance(item, list | tuple):
+            return [encode(entry) for entry in item]
+        return _encode_float(item) if isinstance(item, float) else item
+
+    return encode(value)
+
+
+def _encode_float(value: float) -> float | str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
     return value
 
 
-def make_pad_document(batch: PaddedBatch) -> dict[str, Any]:
-    """Return ``maskcli/pad/1``."""
-    return {"schema": "maskcli/pad/1", **_batch(batch), "tokens": batch.tokens, "mask": batch.mask}
+def _list_items(array: Array) -> Any:
+    """Return an array as nested lists."""
+    finite = array.dtype.kind not in "fV" or bool(np.isfinite(array).all())  # The kind of bfloat16 is V.
+    return array.tolist() if finite else make_strict(array.tolist())
 
 
-def make_inspect_document(inspection: Inspection) -> dict[str, Any]:
-    """Return ``maskcli/inspect/1``."""
-    first, *others = inspection.outputs
-    return {
-        "schema": "maskcli/inspect/1",
-        "model": _about(inspection.model),
-        "versions": inspection.versions,
-        "batch": _padded(inspection.inputs, inspection.batch),
-        "inputs": [_input(given) for given in inspection.inputs],
-        "mask": inspection.mask,
-        "embedding": _embedding(inspection.embedding),
-        "trace": [_call(call) for call in inspection.trace],
-        "outputs": _output(first),
-        "more_outputs": [_output(output) for output in others],
-        "output_mask": first.mask,
-        "unmasked": _unmasked(inspection.unmasked),
-        "mask_sources": [_source(result) for result in inspection.mask_sources],
-        "mask_sources_agree": inspection.mask_sources_agree,
-        "remarks": _remarks(inspection.remarks),
-        "edges": [_edge(edge) for edge in inspection.edges],
-    }
+# A whole record, as a report carries it.
 
 
-def make_loss_document(report: LossReport) -> dict[str, Any]:
-    """Return ``maskcli/loss/1``; what is said of an output stands at the top level for the first one."""
-    first, *others = report.outputs
-    return {
-        "schema": "maskcli/loss/1",
-        "model": _about(report.model),
-        "versions": report.versions,
-        **_loss(first),
-        "keras_evaluate": report.keras_evaluate,
-        "regularization": report.regularization,
-        "batch_size": report.batch_size,
-        "batch_sizes": [dataclasses.asdict(size) for size in report.batch_sizes],
-        "gradient_rows": report.gradient_rows,
-        "metrics": [dataclasses.asdict(metric) for metric in report.metrics],
-        "more_outputs": [_loss(output) for output in others],
-        "remarks": _remarks(report.remarks),
-        "inputs": [_input(given) for given in report.inputs],
-        "batch": _padded(report.inputs, report.batch),
-    }
+@dataclasses.dataclass(frozen=True)
+class StoredArray:
+    """An array in JSON's own types.
+
+    Attributes:
+        dtype: the name of its dtype.
+        shape: the length of each axis.
+        data: the numbers in row-major order; for booleans a string of 0 and 1.
+    """
+
+    dtype: str
+    shape: list[Count]
+    data: Any
 
 
-def make_models_document(models: tuple[BuiltinModel, ...]) -> dict[str, Any]:
-    """Return ``maskcli/models/1``."""
-    return {
-        "schema": "maskcli/models/1",
-        "models": [{"name": model.name, "layers": model.layers, "about": model.about} for model in models],
-    }
+@dataclasses.dataclass(frozen=True)
+class PackedRecord:
+    """A record with all its fields in JSON's own types.
+
+    Attributes:
+        record: the fields by name; {"$array": NAME} is an array of ``arrays``.
+        arrays: each array once, by name.
+    """
+
+    record: dict[str, Any]
+    arrays: dict[str, StoredArray]
 
 
-def _batch(batch: PaddedBatch) -> dict[str, Any]:
-    layout = batch.layout
-    return {
-        "shape": list(batch.tokens.shape),
-        "padding": layout.padding,
-        "truncating": layout.truncating,
-        "maxlen": layout.maxlen,
-        "value": layout.value,
-        "dtype": layout.dtype,
-        "lengths": batch.lengths,
-        "truncated_tokens": batch.truncated_tokens,
-    }
+def pack_record(record: Any) -> PackedRecord:
+    """Return a record with all its fields; equal arrays are stored once."""
+    arrays: dict[str, StoredArray] = {}
+    names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+
+    def store(array: Array) -> dict[str, str]:
+        if array.dtype.name not in DTYPES:  # Such as bfloat16, which NumPy itself does not know.
+            array = array.astype(np.float32)
+        key = (array.dtype.name, array.shape, np.ascontiguousarray(array).tobytes())
+        if key not in names:
+            names[key] = f"a{len(names)}"
+            arrays[names[key]] = _store_array(array)
+        return {ARRAY: names[key]}
+
+    return PackedRecord(_encode(record, store, _list_fields), arrays)
 
 
-def _padded(inputs: tuple[ModelInput, ...], batch: PaddedBatch | None) -> dict[str, Any] | None:
-    """Return the timesteps that went in; how they were padded is null where maskcli did not do that."""
-    given = find_primary(inputs)
-    if given is None or given.valid is None:
-        return None
-    tokens = given.values if given.kind == "ids" else None
-    if batch is not None and batch.tokens.shape == given.values.shape:
-        return {**_batch(batch), "tokens": tokens, "valid": given.valid}
-    unknown = dict.fromkeys(("padding", "truncating", "maxlen", "value", "dtype"))
-    return {
-        "shape": list(given.valid.shape),
-        **unknown,
-        "lengths": given.lengths,
-        "truncated_tokens": None,
-        "tokens": tokens,
-        "valid": given.valid,
-    }
+def _list_fields(record: Any) -> dict[str, Any]:
+    return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 
-def _input(given: ModelInput) -> dict[str, Any]:
-    return {
-        "name": given.name,
-        "kind": given.kind,
-        "shape": list(given.values.shape),
-        "dtype": str(given.values.dtype),
-        "padded_timesteps": None if given.valid is None else int((~given.valid).sum()),
-    }
+def _store_array(array: Array) -> StoredArray:
+    items = array.ravel().tolist()
+    if array.dtype == bool:
+        data: Any = "".join(str(int(item)) for item in items)
+    elif array.dtype.kind == "f":
+        # The text of a float32 has the fewest digits that identify it; its value as a float64 has more.
+        data = [_encode_float(float(str(item))) for item in array.ravel()]
+    else:
+        data = items
+    return StoredArray(array.dtype.name, list(array.shape), data)
 
 
-def _about(about: ModelAbout) -> dict[str, Any]:
-    return {
-        "name": about.name,
-        "source": about.source,
-        "type": about.type,
-        "notes": list(about.notes),
-        **_settings(about.settings),
-    }
+def read_report_document(document: Any) -> Report:
+    """Return the report from its JSON document.
+
+    Raises:
+        ValueError: for any other document, with the fault and its place.
+    """
+    from maskcli.records.report import Report
+
+    if not isinstance(document, dict) or "schema" not in document:
+        raise ValueError("a document that maskcli did not write")
+    if document["schema"] != "maskcli/report/1":
+        raise ValueError(f"schema {str(document['schema'])[:80]!r}")
+    return unpack_record(Report, document)
 
 
-def _settings(settings: ModelSettings | None) -> dict[str, Any]:
-    """Return the settings of a built-in model; of any other all are null."""
-    return {name: None if settings is None else getattr(settings, name) for name in SETTINGS}
+def unpack_record(record_class: type[Record], packed: Any) -> Record:
+    """Return a record from the JSON of ``PackedRecord``.
+
+    Documents of other versions can be read: a missing field has its default value, and unknown fields are ignored.
+    Only the dataclasses that ``record_class`` declares are created.
+
+    Raises:
+        ValueError: for a missing field without a default, or a value of a wrong type, with its place.
+    """
+    import msgspec  # Loaded here, because most commands read no records.
+
+    if not isinstance(packed.get("arrays"), dict):
+        raise ValueError("no arrays")
+    arrays = {name: _restore_array(name, stored) for name, stored in packed["arrays"].items()}
+
+    def find_array(_type: Any, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get(ARRAY) not in arrays:
+            raise ValueError(f"no array {str(value)[:40]}")
+        return arrays[value[ARRAY]]
+
+    try:
+        # strict=False reads "NaN" and "Infinity" as numbers.
+        return msgspec.convert(packed.get("record"), record_class, strict=False, str_keys=True, dec_hook=find_array)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at ")
+        raise ValueError(f"{place.strip('`').replace('$', 'record') or 'record'}: {message}") from None
 
 
-def _embedding(row: EmbeddingRow | None) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    return {
-        "layer": row.layer,
-        "padding_id": row.padding_id,
-        "padding_vector": row.padding_vector,
-        "set_to_zero": row.set_to_zero,
-    }
-
-
-def _call(call: Call) -> dict[str, Any]:
-    return {
-        "call": call.call,
-        "index": call.index,
-        "type": call.type,
-        "effect": call.effect,
-        "mask_in": call.mask_in,
-        "mask_out": call.mask_out,
-        "given": call.given,
-        "computes_mask": call.computes_mask,
-        "warning": call.warning,
-        "masks_in": call.masks_in,
-        "masks_out": call.masks_out,
-        "mask_arguments": call.mask_arguments,
-        "shapes_in": call.shapes_in,
-        "shapes_out": call.shapes_out,
-        "code": call.code,
-        "contains": call.contains,
-        "lost_at": call.lost_at,
-        "lost_after": call.lost_after,
-        "takes_off": call.takes_off,
-        "valid": call.valid,
-    }
-
-
-def _edge(edge: Edge) -> dict[str, Any]:
-    """Return what flows from where to where; the mask itself stands with the call that takes it."""
-    return {
-        "source": edge.source,
-        "from_input": edge.from_input,
-        "target": edge.target,
-        "to_output": edge.to_output,
-        "carries_mask": edge.mask is not None,
-        "lost": edge.lost,
-        "argument": edge.argument,
-    }
-
-
-def _output(output: OutputValues) -> dict[str, Any]:
-    return {
-        "call": output.call,
-        "shape": list(output.shape),
-        "values": output.values,
-        "mask": output.mask,
-        "repeats_previous": output.repeats_previous,
-        "name": output.name,
-    }
-
-
-def _loss(output: LossOutput) -> dict[str, Any]:
-    """Return what is said of one output, what matters most first and the arrays behind."""
-    counted, losses = output.counted, output.per_timestep
-    return {
-        "output": output.name,
-        "loss": output.loss,
-        "loss_weight": output.loss_weight,
-        "targets": output.targets,
-        "shape": list(output.shape),
-        "dtype": output.dtype,
-        "masked": output.masked,
-        "exact": output.exact,
-        "unmasked": output.unmasked,
-        "unmasked_model": output.unmasked_model,
-        "weighted_mean": output.weighted_mean,
-        "reported": output.reported,
-        "padding_share": output.padding_share,
-        "valid_timesteps": None if counted is None else int(counted.sum()),
-        "total_timesteps": None if losses is None else losses.size,
-        "not_finite": output.not_finite,
-        "lost_at": output.lost_at,
-        "by_length": [dataclasses.asdict(group) for group in output.by_length],
-        "contributors": [dataclasses.asdict(one) for one in output.contributors],
-        "reductions": [dataclasses.asdict(reduction) for reduction in output.reductions],
-        "per_sample": output.per_sample,
-        "per_timestep": losses,
-        "mask": output.mask,
-        "valid": output.valid,
-        "ignored": output.ignored,
-        "weights": output.weights,
-    }
-
-
-def _unmasked(unmasked: Unmasked | None) -> dict[str, Any] | None:
-    if unmasked is None:
-        return None
-    return {
-        "values": unmasked.values,
-        "change": unmasked.change,
-        "max_abs_change_valid": unmasked.max_abs_change_valid,
-        "max_abs_change_padding": unmasked.max_abs_change_padding,
-    }
-
-
-def _source(result: SourceResult) -> dict[str, Any]:
-    return {
-        "mask_source": result.mask_source,
-        "mask": result.mask,
-        "values": result.values,
-        "differing_timesteps": result.differing_timesteps,
-        "max_abs_difference": result.max_abs_difference,
-    }
-
-
-def _remarks(remarks: tuple[Remark, ...]) -> list[dict[str, str]]:
-    return [{"kind": remark.kind, "text": remark.text} for remark in remarks]
+def _restore_array(name: str, stored: Any) -> Array:
+    try:
+        dtype, shape, data = stored["dtype"], tuple(stored["shape"]), stored["data"]
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r}")
+        if dtype == "bool":
+            items: Any = np.frombuffer(data.encode("ascii"), np.uint8) == ord("1")
+        else:
+            items = np.array([float(item) if isinstance(item, str) else item for item in data], dtype)
+        return items.reshape(shape)  # type: ignore[no-any-return]
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"array {name}: {error}") from None

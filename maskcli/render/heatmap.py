@@ -36,6 +36,7 @@ from maskcli.render.tables import (
     make_note,
     note_missing,
 )
+from maskcli.tolerance import LEVEL_ABOUT_ZERO
 
 WIDE: frozenset[Role] = frozenset(("on", "off", *HEAT))
 """Roles whose glyph fills a cell of two characters; other glyphs are drawn once."""
@@ -52,8 +53,6 @@ SHAPE_KEYS = {WHOLE: "▀▄", LEFT: "▘▖", RIGHT: "▝▗", EMPTY: "blank:"}
 """Each shape in a legend: in the upper half and in the lower half."""
 STEPS = 32
 """Shades of a level."""
-ABOUT_ZERO = 0.02
-"""A level below this is displayed as zero."""
 LEVELS = ("about 0", "to 25 %", "to 50 %", "to 75 %", "to")
 OF_LARGEST = ("", " of", " of", " of", "")
 """The word between a level and the largest value."""
@@ -90,7 +89,7 @@ class _Frame:
 
 def quantize_level(level: float) -> int:
     """Return 0 for about zero, or else the quarter, from 1 to 4."""
-    if level < ABOUT_ZERO:
+    if level < LEVEL_ABOUT_ZERO.value:
         return 0
     return min(4, max(1, math.ceil(4 * level)))
 
@@ -342,7 +341,7 @@ def _list_levels(heatmap: Heatmap) -> list[tuple[Role, str]]:
     """Return the meanings of the level glyphs that occur."""
     kinds = [kind for kind, (role, _) in enumerate(heatmap.meanings) if role in HEAT]
     levels = get_levels(heatmap)[np.isin(heatmap.kinds, kinds)]
-    steps = np.where(levels < ABOUT_ZERO, 0, np.clip(np.ceil(4 * levels), 1, 4))
+    steps = np.where(levels < LEVEL_ABOUT_ZERO.value, 0, np.clip(np.ceil(4 * levels), 1, 4))
     present = np.unique(steps).astype(int).tolist()
     entries = [(HEAT[step], LEVELS[step]) for step in present]
     largest = max(present, default=0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from maskcli.records.arrays import Floats
+from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, PERCENT_DECIMAL_BELOW, PERCENT_FROM, PRECISE_BELOW, PRECISE_FROM
 
 FormatNumber = Callable[[float], str]
 DASH = "–"
@@ -20,7 +21,7 @@ def make_fixed_formatter(values: Floats, digits: int = 3) -> FormatNumber:
     largest = float(finite.max(initial=0.0))
     if not largest:
         return lambda value: f"{value + 0.0:.1f}"
-    if not 1e-4 <= largest < 1e6:
+    if not FIXED_FROM.value <= largest < FIXED_BELOW.value:
         return lambda value: f"{value:.{digits - 1}e}"
     decimals = max(0, digits - math.ceil(math.log10(largest)))
     return lambda value: f"{value + 0.0:.{decimals}f}"  # Adding zero turns -0.0 into 0.0.
@@ -52,14 +53,14 @@ def format_precise(value: float | None) -> str:
     """Return six decimals, or six digits of a tiny or huge number; a dash is a missing number."""
     if value is None:
         return DASH
-    if not value or 1e-3 <= abs(value) < 1e7:
+    if not value or PRECISE_FROM.value <= abs(value) < PRECISE_BELOW.value:
         return f"{value:.6f}"
     return f"{value:.6e}"
 
 
 def format_significant(value: float, digits: int) -> str:
     """Return ``digits`` significant digits, or all digits before the decimal point if these are more."""
-    if 10.0**digits <= abs(value) < 1e6:
+    if 10.0**digits <= abs(value) < FIXED_BELOW.value:
         return f"{value:.0f}"
     return f"{value:.{digits}g}"
 
@@ -68,8 +69,8 @@ def format_percent(part: float | None) -> str:
     """Return a part of 1 as a percentage, with a decimal below ten; a dash is a missing number."""
     if part is None or not math.isfinite(part):
         return DASH
-    if 0 < abs(part) < 5e-4:
+    if 0 < abs(part) < PERCENT_FROM.value:
         return "<0.1 %"
-    if 0 < abs(part) < 0.0995:
+    if 0 < abs(part) < PERCENT_DECIMAL_BELOW.value:
         return f"{100 * part:.1f} %"
     return f"{100 * part:.0f} %"

@@ -1,4 +1,4 @@
-"""Who let padding in: the call at which it enters a result, or the one that lost the mask before it."""
+"""Find the cause of a leak: the call where padding enters a result, or the call that lost the mask before it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from maskcli.records.evidence import ModelEvidence
 from maskcli.records.trace import Call
 
 BlameKind = Literal["dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks"]
+MASK_FAULTS = ("dropped", "widened", "not-given")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,12 +18,13 @@ class Blame:
     """The cause of a leak.
 
     Attributes:
-        kind: ``dropped``: the mask was lost; ``widened``: it calls padding valid since some call; ``not-given``: it
-            was there and did not reach the call; ``no-source``: there never was one; ``bad-source``: it was wrong
-            from the start; ``taken``: a padded timestep was taken for the last one; ``mixed``: a normalisation took
-            padding in; ``leaks``: the call computes with padding, whatever it is told.
-        culprit: the call at fault; None where the whole model is.
-        at: the call at which padding enters a result.
+        kind: ``dropped``: a call lost the mask; ``widened``: a call made a mask that marks padding as valid;
+            ``not-given``: a call did not receive the mask of its input; ``no-source``: no call creates a mask;
+            ``bad-source``: the mask was wrong from the start; ``taken``: a call takes a padded timestep as the last
+            one; ``mixed``: a normalisation includes padding; ``leaks``: a call computes with padding in spite of the
+            mask.
+        culprit: the call at fault; None if the whole model is.
+        at: the call where padding enters a result.
     """
 
     kind: BlameKind
@@ -31,86 +33,94 @@ class Blame:
 
 
 def find_blame(model: ModelEvidence) -> Blame | None:
-    """Return the cause of the leak where padding first enters a result; None when nothing leaks."""
+    """Return the cause of the leak where padding first enters a result; None without a leak."""
     return next(iter(find_blames(model)), None)
 
 
 def find_blames(model: ModelEvidence) -> list[Blame]:
-    """Return the causes of a leak, the first one first.
+    """Return the causes of a leak, the first call first, each culprit once.
 
-    Others are calls that, tried by themselves, let in the padding among their inputs because a mask was lost, widened
-    or not given; in a model that is told nothing, or tells its layers otherwise, that would say nothing.
+    A later call was tested separately. It counts only if a mask was lost, widened or not given there, or if its cause
+    is that of the first call. In a model without any mask, every later call leaks too, which adds nothing.
     """
     if model.leak is None or not model.leak.leaks:
         return []
-    first = _cause(model, model.leak.first_call)
-    others = [_cause(model, path) for path in model.leak.entries if path != model.leak.first_call]
-    told = [first, *(other for other in others if other.kind in ("dropped", "widened", "not-given", first.kind))]
-    culprits = [(cause.culprit or cause.at) for cause in told]
-    return [cause for index, cause in enumerate(told) if culprits[index] not in culprits[:index]]
+    first = _find_cause(model, model.leak.first_call)
+    later = [_find_cause(model, path) for path in model.leak.entries if path != model.leak.first_call]
+    causes: dict[Call | None, Blame] = {}
+    for cause in [first, *(cause for cause in later if cause.kind in (*MASK_FAULTS, first.kind))]:
+        causes.setdefault(cause.culprit or cause.at, cause)
+    return list(causes.values())
 
 
-def _cause(model: ModelEvidence, path: str | None) -> Blame:
-    at = _owner(model, model.call(path))
+def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
+    """Return the cause of a leak that enters at the call ``path``."""
+    at = _find_owner(model, model.call(path))
     if at is None:
         return Blame("leaks", None, None)
+    # No mask helps against a taken timestep or a mixing normalisation, so these come before a lost mask.
     if model.taken is not None and model.taken.call == at.call:
         return Blame("taken", at, at)
     if any(mixing.call == at.call and not mixing.training for mixing in model.mixing):
         return Blame("mixed", at, at)
-    if at.mask_in is None:
-        lost = find_losing_call(model, at.lost_at)
-        if lost is not None:
-            return Blame("dropped", lost, at)
-        return Blame("bad-source" if any(source.of_ids for source in model.sources) else "no-source", None, at)
-    return _with_mask(model, at)
+    if at.mask_in is not None:
+        return _find_cause_with_mask(model, at)
+    loser = find_losing_call(model, at.lost_at)
+    if loser is not None:
+        return Blame("dropped", loser, at)
+    return Blame("bad-source" if any(source.of_ids for source in model.sources) else "no-source", None, at)
 
 
-def _owner(model: ModelEvidence, call: Call | None) -> Call | None:
-    """Return the layer of the user's own in whose code an operation ran; other calls as they are."""
-    owner = model.call(call.call.rpartition("/")[0]) if call is not None and call.code else None
+def _find_owner(model: ModelEvidence, call: Call | None) -> Call | None:
+    """Return the user's own layer whose code ran an operation; other calls unchanged."""
+    if call is None or not call.code:
+        return call
+    owner = model.call(call.call.rpartition("/")[0])
     return call if owner is None or owner.of_model else owner
 
 
 def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
-    """Return the call of that path, which lost a mask; for an operation in a layer's own code that layer.
+    """Return the call ``path``, which lost a mask, or the layer whose code ran it.
 
-    A layer that passes the mask on in the end lost it inside for its own calls only: then that operation is named.
+    A layer that returns a mask in spite of that lost it only for its inner calls. Then the inner operation is at fault.
     """
     call = model.call(path)
-    owner = _owner(model, call)
+    owner = _find_owner(model, call)
     return owner if owner is not None and owner.mask_out is None else call
 
 
-def _with_mask(model: ModelEvidence, at: Call) -> Blame:
-    """Return the cause of a leak at a call whose input had a mask."""
+def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
+    """Return the cause of a leak at a call whose input has a mask."""
+    # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
     if lets_padding_pass(at.mask_in, at.valid):
         wider = find_widening_call(model, at)
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
     if at.given:
-        return _given(model, at)
+        return _find_cause_with_given_mask(model, at)
     if any(name != "attention_mask" for name in at.mask_arguments):
         return Blame("not-given", at, at)
     return Blame("leaks" if at.mask_out is not None else "dropped", at, at)
 
 
-def _given(model: ModelEvidence, at: Call) -> Blame:
-    """Return the cause at a call that is given a mask: it may be that of one input, and another has none."""
-    bare = any(mask is None and len(shape) > 2 for mask, shape in zip(at.masks_in, at.shapes_in, strict=True))
-    if not bare or all(mask is None for mask in at.masks_in):
+def _find_cause_with_given_mask(model: ModelEvidence, at: Call) -> Blame:
+    """Return the cause at a call that receives a mask, perhaps of only one of its inputs."""
+    has_bare_input = any(mask is None and len(shape) > 2 for mask, shape in zip(at.masks_in, at.shapes_in, strict=True))
+    if not has_bare_input or all(mask is None for mask in at.masks_in):
         return Blame("leaks", at, at)
-    lost = find_losing_call(model, at.lost_at)
-    return Blame("no-source", None, at) if lost is None else Blame("dropped", lost, at)
+    loser = find_losing_call(model, at.lost_at)
+    return Blame("no-source", None, at) if loser is None else Blame("dropped", loser, at)
 
 
 def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call | None:
-    """Return the first call, up to ``before``, whose output mask calls padding valid though its input mask did not."""
+    """Return the first call, up to ``before``, that marks padding as valid though an input mask does not."""
     for call in model.trace:
         if before is not None and call.index > before.index:
             return None
-        told = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None]
-        narrow = any(mask.shape == _shape(call.mask_out) and not lets_padding_pass(mask, call.valid) for mask in told)
-        if narrow and lets_padding_pass(call.mask_out, call.valid):
+        if call.mask_out is None or not lets_padding_pass(call.mask_out, call.valid):
+            continue
+        shape = call.mask_out.shape
+        masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None and mask.shape == shape]
+        if any(not lets_padding_pass(mask, call.valid) for mask in masks):
             return call
     return None
 
@@ -120,43 +130,38 @@ def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:
     return mask is not None and valid is not None and mask.shape == valid.shape and bool((mask & ~valid).any())
 
 
-def _shape(mask: Bools | None) -> tuple[int, ...] | None:
-    return None if mask is None else mask.shape
-
-
 def has_mask(model: ModelEvidence) -> bool:
-    """Return whether any call of the model carries or is given a mask."""
+    """Return whether any call of the model carries or receives a mask."""
     return any(call.mask_in is not None or call.mask_out is not None for call in model.trace)
 
 
 def describe_largest_place(model: ModelEvidence) -> str:
-    """Return by how much results move, and where most: ``by up to 0.33, most in output tags at sample 1``."""
+    """Return the largest change of a result and its place: ``by up to 0.33 (worst: output tags, sample 1)``."""
     leak = model.leak
     if leak is None or not leak.max_abs_change:
         return "as their gradient shows"
-    several = leak.output is not None and len(model.outputs) > 1
-    output = f"in {name_output(model, leak.output)} " if several else ""
-    where = f"sample {leak.sample}" + (f", timestep {leak.timestep}" if leak.timestep is not None else "")
-    return f"by up to {leak.max_abs_change:.3g}, most {output}at {where}"
+    places = [f"sample {leak.sample}"]
+    if leak.output is not None and len(model.outputs) > 1:
+        places.insert(0, name_output(model, leak.output))
+    if leak.timestep is not None:
+        places.append(f"timestep {leak.timestep}")
+    return f"by up to {leak.max_abs_change:.3g} (worst: {', '.join(places)})"
 
 
-def describe_largest_change(model: ModelEvidence, at: Call | None) -> float:
-    """Return by how much results move; of a call that is not the first one, its own result when tried by itself."""
-    leak = model.leak
-    if leak is None:
+def compute_largest_change(model: ModelEvidence, at: Call | None) -> float:
+    """Return the largest change of the results; for a later call, the change of its own result, tested separately."""
+    if model.leak is None:
         return 0.0
-    return (
-        leak.entries.get(at.call, leak.max_abs_change)
-        if at is not None and not _is_first(model, at)
-        else leak.max_abs_change
-    )
+    if at is None or _is_first(model, at):
+        return model.leak.max_abs_change
+    return model.leak.entries.get(at.call, model.leak.max_abs_change)
 
 
 def describe_change(model: ModelEvidence, at: Call | None) -> str:
-    """Return by how much results move, in words."""
+    """Return the largest change of the results, in words."""
     if at is None or _is_first(model, at):
         return describe_largest_place(model)
-    return f"too, by up to {describe_largest_change(model, at):.3g} when it is tried by itself"
+    return f"by up to {compute_largest_change(model, at):.3g} (tested separately)"
 
 
 def _is_first(model: ModelEvidence, at: Call) -> bool:
@@ -165,10 +170,10 @@ def _is_first(model: ModelEvidence, at: Call) -> bool:
 
 
 def name_output(model: ModelEvidence, name: str | None) -> str:
-    """Return an output as messages name it: ``the output``, and of several ``output tags``."""
+    """Return the name of an output in messages: ``the output``, or ``output tags`` if there are several."""
     return f"output {name}" if len(model.outputs) > 1 else "the output"
 
 
 def name_call(call: Call) -> str:
-    """Return a call as messages name it: ``conv1d (Conv1D)``."""
+    """Return the name of a call in messages: ``conv1d (Conv1D)``."""
     return f"{call.call} ({call.type})"

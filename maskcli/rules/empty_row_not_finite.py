@@ -1,7 +1,7 @@
-"""A row without a valid timestep makes the output not finite.
+"""A row without a valid timestep makes the output NaN or infinite.
 
-The mean over no timesteps is 0/0. `GlobalAveragePooling1D` returns NaN for a row that is all padding, and with it the
-loss of the batch is NaN: one training step then turns every weight into NaN.
+The mean over no timesteps is 0/0. `GlobalAveragePooling1D` therefore returns NaN for a row that is all padding, and the
+loss of the whole batch becomes NaN. A single training step then turns every weight into NaN.
 
 Bad::
 
@@ -25,32 +25,30 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import name_call
 
 CODE = "MSK201"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find the call of which the result is first not finite, in rows without a valid timestep alone."""
-    model = examination.model
-    empty = model.empty if model is not None else None
-    call = model.call(empty.not_finite) if model is not None and empty is not None else None
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the first call whose result is not finite only in rows without a valid timestep."""
+    empty = model.empty
+    call = model.call(empty.not_finite) if empty is not None else None
     if empty is None or call is None:
         return
+    rows = pluralize(empty.rows, "row")
     yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{name_call(call)} returns numbers that are not finite for {pluralize(empty.rows, 'row')} "
-        "without a valid "
-        f"timestep, first sample {empty.sample}. One training step on it ruins every weight.",
-        fix="Leave empty rows out of the data, or give them a token of their own, such as one for `empty`.",
+        message=f"{name_call(call)} returns numbers that are not finite for {rows} without a valid timestep, first in "
+        f"sample {empty.sample}. One training step on such a row ruins every weight.",
+        fix="Remove empty rows from the data, or give each one a token, such as an id that means `empty`.",
         rows=empty.rows,
         sample=empty.sample,
     )

@@ -1,7 +1,7 @@
-"""For a row without a valid timestep, the result is made of padding.
+"""For a row without a valid timestep, the result is computed from padding.
 
-Attention over nothing is not nothing: when every timestep is masked, a softmax gives all the same weight, and what
-comes out is the mean of padding. The row gets a result that looks like any other.
+If every timestep of a row is masked, the softmax of an attention layer gives all of them the same weight, so the layer
+returns the mean of padding. The row gets a result that looks like any other.
 
 Bad::
 
@@ -31,34 +31,32 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import name_call
 
 CODE = "MSK202"
-SEVERITY: Severity = "warning"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "warning"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find pooled results of empty rows that move with their padding, in a model that has a mask and does not leak."""
-    model = examination.model
-    empty = model.empty if model is not None else None
-    if model is None or empty is None or model.leak is None or model.leak.leaks or not empty.max_abs_change:
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the call whose result in empty rows depends on their padding, in a model that does not leak."""
+    empty = model.empty
+    if empty is None or model.leak is None or model.leak.leaks or not empty.max_abs_change:
         return
     call = model.call(empty.of_padding)
     if call is None:
         return
+    rows = pluralize(empty.rows, "row")
     yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{name_call(call)} makes a result of padding for {pluralize(empty.rows, 'row')} without a "
-        "valid timestep, "
-        f"first sample {empty.sample}: it moves by up to {empty.max_abs_change:.3g} when padding is replaced.",
-        fix="Leave empty rows out of the data, or give them a token of their own, such as one for `empty`.",
+        message=f"{name_call(call)} computes a result from padding for {rows} without a valid timestep, first in "
+        f"sample {empty.sample}. It changes by up to {empty.max_abs_change:.3g} when padding is replaced.",
+        fix="Remove empty rows from the data, or give each one a token, such as an id that means `empty`.",
         rows=empty.rows,
         sample=empty.sample,
         max_abs_change=empty.max_abs_change,

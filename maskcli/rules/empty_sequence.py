@@ -1,9 +1,9 @@
-"""A row is empty: it has no token, or nothing but padding.
+"""A row is empty: it has no token, or only padding.
 
-All of its timesteps are masked, so that there is nothing to compute with. `GlobalAveragePooling1D` divides by zero and
-returns NaN, which a loss carries to all other rows; attention weighs all padding alike; an LSTM returns its initial
-state. On a GPU cuDNN takes no such row, and Keras stops `fit` with an error. Such rows mostly come from blank lines, or
-from texts of which a tokenizer knows no word.
+All of its timesteps are masked, so nothing is left to compute with. `GlobalAveragePooling1D` divides by zero and
+returns NaN, which the loss spreads to all rows of the batch. Attention gives all padding the same weight. An LSTM
+returns its initial state. On a GPU cuDNN rejects such rows, and `fit` stops with an error. Empty rows mostly come from
+blank lines, or from texts without any word that the tokenizer knows.
 
 Bad::
 
@@ -19,31 +19,31 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK002"
-SEVERITY: Severity = "warning"
-ABOUT: Literal["data"] = "data"
+SEVERITY = "warning"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find rows without a token."""
-    for facts in examination.data:
-        place = facts.empty
-        if place is None:
-            continue
-        rows = facts.shape[0]
-        yield make_finding(
-            __name__,
-            message=f"{facts.name}: {place.count:,} of {pluralize(rows, 'row')} "
-            f"{'has' if place.count == 1 else 'have'} no token, first sample {place.sample}.",
-            fix="Leave such rows out before padding: `sequences = [row for row in sequences if len(row)]`; or give "
-            "them a token of their own, such as the id of an unknown word.",
-            input=facts.name,
-            count=place.count,
-            sample=place.sample,
-            rows=rows,
-        )
+def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
+    """Yield the rows without a token."""
+    empty = facts.empty
+    if empty is None:
+        return
+    rows = facts.shape[0]
+    verb = "has" if empty.count == 1 else "have"
+    yield make_finding(
+        __name__,
+        message=f"{facts.name}: {empty.count:,} of {pluralize(rows, 'row')} {verb} no token, first sample "
+        f"{empty.sample}.",
+        fix="Remove such rows before padding, `sequences = [row for row in sequences if len(row)]`, or give each one "
+        "a token, such as the id of an unknown word.",
+        input=facts.name,
+        count=empty.count,
+        sample=empty.sample,
+        rows=rows,
+    )

@@ -1,4 +1,4 @@
-"""What to do about a mask that was dropped: the lines to paste, for the kind of call that dropped it."""
+"""Suggest fixes for a dropped mask: code to paste, for each kind of call that drops masks."""
 
 from __future__ import annotations
 
@@ -10,43 +10,47 @@ CONVOLUTIONS = ("Conv", "SeparableConv", "DepthwiseConv")
 POOLS_ALL = frozenset({"GlobalMaxPooling1D", "Max", "Flatten", "Mean", "Sum", "Reshape"})
 
 
-def hand_over(model: ModelEvidence, at: Call | None) -> str:
-    """Return the call of ``at``, which needs the mask, with the mask handed to it, as far as names are known."""
+def write_masked_call(model: ModelEvidence, at: Call | None) -> str:
+    """Return code that calls ``at`` with the mask, with the names of the model as far as they are known."""
     source = next((call.call for call in model.trace if call.effect == "creates"), "embedding")
-    name = "layer" if at is None or at.code or at.type in MERGES else _own_name(at.call)
-    arguments = () if at is None else tuple(at.mask_arguments)
-    given = "x, x, value_mask" if "value_mask" in arguments and "mask" not in arguments else "x, mask"
-    return f"`{name}({given}={_own_name(source)}.compute_mask(tokens))`"
+    name, arguments = "layer", "x, mask"
+    if at is not None:
+        if not at.code and at.type not in MERGES:
+            name = _find_last_name(at.call)
+        if "value_mask" in at.mask_arguments and "mask" not in at.mask_arguments:
+            arguments = "x, x, value_mask"
+    return f"`{name}({arguments}={_find_last_name(source)}.compute_mask(tokens))`"
 
 
-def _own_name(path: str) -> str:
+def _find_last_name(path: str) -> str:
     return path.rpartition("/")[2].partition("#")[0]
 
 
 def suggest_fix(model: ModelEvidence, call: Call, at: Call | None) -> str:
-    """Return what to do about ``call``, which lost the mask that ``at`` would have needed."""
-    handed = hand_over(model, at if at is not call else None)
+    """Return a fix for ``call``, which lost the mask that ``at`` needs."""
+    masked_call = write_masked_call(model, at if at is not call else None)
     if len(call.masks_in) > 1 and call.type in MERGES and not call.code:
         return (
-            "Mask every input, or add them in a layer of your own whose `compute_mask(self, inputs, mask)` returns "
-            f"`mask[0]`, or hand the mask to the layer behind it: {handed}."
+            "Mask every input, or merge them in a custom layer whose `compute_mask(self, inputs, mask)` returns "
+            f"`mask[0]`, or pass the mask explicitly to the next mask-aware layer: {masked_call}."
         )
     if call.type.startswith(CONVOLUTIONS):
         return (
-            "Zero padding before it, as the border is zero, `x = x * keras.ops.cast(mask, x.dtype)[..., None]`, and "
-            f"hand the mask to the layer behind it: {handed}."
+            "Set padding to zero before the convolution, like its border: "
+            "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`. Then pass the mask explicitly to the next mask-aware "
+            f"layer: {masked_call}."
         )
     if call.type in POOLS_ALL and len(call.shapes_out[0]) < len(call.shapes_in[0]):
         return (
-            "`keras.layers.GlobalAveragePooling1D()` leaves masked timesteps out; before a maximum put "
+            "Use `keras.layers.GlobalAveragePooling1D()`, which leaves masked timesteps out; before a maximum, insert "
             "`keras.ops.where(mask[..., None], x, -1e9)`."
         )
     if call.code or call.type in MERGES:
         return (
-            "Put it into a layer of your own with `self.supports_masking = True` in its `__init__`, which keeps the "
-            f"mask, or hand the mask to the layer behind it: {handed}."
+            "Wrap the operation in a custom layer that sets `self.supports_masking = True` in its `__init__`, or pass "
+            f"the mask explicitly to the next mask-aware layer: {masked_call}."
         )
     return (
-        f"Hand the mask to the layer behind it: {handed}. If timesteps stay what they are, "
-        "`self.supports_masking = True` in the `__init__` of a subclass keeps it."
+        f"Pass the mask explicitly to the next mask-aware layer: {masked_call}. If the layer does not change the time "
+        "axis, set `self.supports_masking = True` in the `__init__` of a subclass."
     )

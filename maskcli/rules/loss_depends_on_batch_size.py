@@ -1,8 +1,9 @@
-"""The loss that Keras reports depends on how the data is cut into batches.
+"""The loss that Keras reports depends on the batch size.
 
 Under a mask, the loss of a batch is the mean over its valid timesteps. `evaluate` and `fit` average these means by the
-number of samples, not of valid timesteps: a batch with one long and one short row weighs as much as one with two short
-ones. The same model on the same data gets another figure with another batch size, and with shuffling.
+number of samples, not of valid timesteps. A batch with one long and one short row therefore weighs as much as a batch
+with two short rows. The same model on the same data gets a different loss if the batch size or the order of rows
+changes.
 
 Bad::
 
@@ -32,33 +33,32 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding
 
 CODE = "MSK302"
-SEVERITY: Severity = "warning"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "warning"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find losses of which the figure changes with the batch size by more than rounding."""
-    model = examination.model
-    for loss in model.losses if model is not None else ():
-        figures = loss.by_batch_size
-        if model is None or len(figures) < 2 or loss.masked is None or loss.counted_padding:
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield losses that change with the batch size by more than rounding."""
+    for loss in model.losses:
+        by_size = loss.by_batch_size
+        if len(by_size) < 2 or loss.masked is None or loss.counted_padding:
             continue
-        lowest, highest = min(figures.values()), max(figures.values())
+        lowest, highest = min(by_size.values()), max(by_size.values())
+        # Written with `not`, so that NaN is no finding.
         if not highest - lowest > loss.tolerance * max(abs(lowest), abs(highest)):
             continue
-        said = ", ".join(f"{value:.6g} in batches of {size}" for size, value in figures.items())
+        values = ", ".join(f"{value:.6g} in batches of {size}" for size, value in by_size.items())
         yield make_finding(
             __name__,
             type_=model.type,
-            message=f"The loss {loss.name} is {said}; the mean over all valid timesteps is {loss.masked:.6g}.",
-            fix="Compare figures of one batch size only, put rows of like length into a batch, or evaluate all rows in "
-            "one batch.",
+            message=f"The loss {loss.name} depends on the batch size: {values}. The mean over all valid timesteps is "
+            f"{loss.masked:.6g}.",
+            fix="Compare losses at the same batch size, bucket by length, or evaluate in one batch.",
             exact=loss.masked,
-            by_batch_size={str(size): value for size, value in figures.items()},
+            by_batch_size={str(size): value for size, value in by_size.items()},
         )

@@ -1,9 +1,9 @@
-"""The mask is lost on the way, at a layer, a merge or an operator that returns none.
+"""A layer, a merge or an operator drops the mask.
 
-A mask travels as an attribute of the tensor. A layer that does not support masking, a plain operator such as `x * 2`,
-and an `Add` of which one input has no mask all return a tensor without it. Keras warns of some of these and is silent
-about the others. Every layer behind that call computes with padding as if it were data, and a loss counts it. The call
-named is the one that loses the mask; the numbers show what padding then changes.
+A mask is an attribute of the tensor. A layer that does not support masking, an operator such as `x * 2`, and an `Add`
+with one unmasked input return a tensor without a mask. Keras warns about some of these and is silent about the rest.
+Every layer after that call computes with padding as if it were data, and the loss counts padding. The finding names the
+call that drops the mask; its numbers show how much padding then changes the results.
 
 Bad::
 
@@ -38,17 +38,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Literal
 
 from maskcli.records.arrays import Bools
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import (
-    Blame,
+    compute_largest_change,
     describe_change,
-    describe_largest_change,
     find_blames,
     find_losing_call,
     name_call,
@@ -57,73 +55,54 @@ from maskcli.rules.blame import (
 from maskcli.rules.fixes import suggest_fix
 
 CODE = "MSK101"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find the calls that lose a mask which a result or a loss would have needed."""
-    model = examination.model
-    if model is None:
-        return
-    told: set[str] = set()
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the calls that drop a mask which a result or a loss needs."""
+    reported: set[str] = set()
     for cause in find_blames(model):
-        if cause.kind == "dropped" and cause.culprit is not None and cause.culprit.call not in told:
-            told.add(cause.culprit.call)
-            yield _of_leak(model, cause, cause.culprit)
+        call, at = cause.culprit, cause.at
+        if cause.kind == "dropped" and call is not None and at is not None and call.call not in reported:
+            reported.add(call.call)
+            yield _report_leak(model, call, at)
     for output in model.outputs:
         call = find_losing_call(model, output.lost_at)
-        if call is None or call.call in told or output.lost_mask is None or output.lost_mask.all():
+        if call is None or call.call in reported or output.lost_mask is None or output.lost_mask.all():
             continue
         if any(loss.output == output.name and loss.leaves_out for loss in model.losses):
-            continue  # The loss was tried, and leaves padding out by itself.
-        told.add(call.call)
-        found = _of_output(model, call, output.name, output.lost_mask)
-        yield found if model.losses else dataclasses.replace(found, severity="warning")
+            continue  # The loss was tested, and leaves padding out without the mask.
+        reported.add(call.call)
+        finding = _report_output(model, call, output.name, output.lost_mask)
+        yield finding if model.losses else dataclasses.replace(finding, severity="warning")
 
 
-def _of_leak(model: ModelEvidence, cause: Blame, call: Call) -> Finding:
-    at = cause.at
-    assert at is not None  # noqa: S101 - a leak was blamed
-    where = "" if at.call == call.call else f" at {name_call(at)}"
+def _report_leak(model: ModelEvidence, call: Call, at: Call) -> Finding:
+    """Return the finding for ``call``, because of which padding enters at the call ``at``."""
+    entry = "" if at.call == call.call else f"enters at {name_call(at)} and "
     return make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_loses(model, call)}. Padding then changes results{where} {describe_change(model, at)}.",
+        message=f"{_describe_drop(model, call)} As a result padding {entry}changes results "
+        f"{describe_change(model, at)}.",
         fix=suggest_fix(model, call, at),
-        max_abs_change=describe_largest_change(model, at),
+        max_abs_change=compute_largest_change(model, at),
         lost_after=call.mask_from,
         enters_at=at.call,
         keras_warned=call.warning is not None,
     )
 
 
-def _loses(model: ModelEvidence, call: Call) -> str:
-    """Return that a call loses the mask, which call had it last, and what inputs of a merge lack it."""
-    last = model.call(call.mask_from)
-    still = "" if last is None else f", which {name_call(last)} still had"
-    return f"{name_call(call)} loses the mask{still}{_had(call)}"
-
-
-def _had(call: Call) -> str:
-    """Return which inputs of a merge have no mask, where others have one."""
-    deep = max(map(len, call.shapes_in), default=0)
-    merged = [mask for mask, shape in zip(call.masks_in, call.shapes_in, strict=True) if len(shape) == deep]
-    without = [str(index) for index, mask in enumerate(merged) if mask is None]
-    if not without or len(without) == len(merged):
-        return ""
-    return f": of its {len(merged)} inputs, number {', '.join(without)} (from 0) has none"
-
-
-def _of_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Finding:
+def _report_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Finding:
+    """Return the finding for ``call``, because of which an output carries no mask."""
     masked = int((~mask).sum())
     return make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_loses(model, call)}. So {name_output(model, name)} goes out without one, and a loss counts "
-        f"{pluralize(masked, 'masked timestep')} of {mask.size:,}.",
+        message=f"{_describe_drop(model, call)} As a result {name_output(model, name)} carries no mask, and a loss "
+        f"counts {pluralize(masked, 'masked timestep')} of {mask.size:,}.",
         fix=suggest_fix(model, call, None),
         lost_after=call.mask_from,
         output=name,
@@ -131,3 +110,23 @@ def _of_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Find
         timesteps=mask.size,
         keras_warned=call.warning is not None,
     )
+
+
+def _describe_drop(model: ModelEvidence, call: Call) -> str:
+    """Return a sentence about the lost mask, the last call that had it, and unmasked inputs of a merge."""
+    last = model.call(call.mask_from)
+    source = "" if last is None else f" from {name_call(last)}"
+    return f"{name_call(call)} drops the mask{source}{_describe_unmasked_inputs(call)}."
+
+
+def _describe_unmasked_inputs(call: Call) -> str:
+    """Return which inputs of a merge have no mask, if only some have none."""
+    rank = max(map(len, call.shapes_in), default=0)
+    # Inputs of a lower rank, such as a scale, have no timesteps and need no mask.
+    masks = [mask for mask, shape in zip(call.masks_in, call.shapes_in, strict=True) if len(shape) == rank]
+    unmasked = [str(index) for index, mask in enumerate(masks) if mask is None]
+    if not unmasked or len(unmasked) == len(masks):
+        return ""
+    if len(unmasked) == 1:
+        return f": input {unmasked[0]} (0-based) has no mask"
+    return f": inputs {', '.join(unmasked)} (0-based) have no mask"

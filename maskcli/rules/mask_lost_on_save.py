@@ -1,8 +1,8 @@
 """The mask does not survive saving and loading.
 
-What makes or passes a mask may live outside the configuration of a layer: `supports_masking = True` set from outside, a
-flag that `get_config` leaves out. The model that was trained is right; the one that is loaded drops the mask, and
-neither saving nor loading says so. The model is saved, loaded and run again here, and the masks are compared.
+Code that creates or passes a mask may be missing from the configuration of a layer: `supports_masking = True` set from
+outside, or a flag that `get_config` leaves out. The trained model is right, but the loaded one drops the mask. Neither
+saving nor loading warns. This rule saves, loads and runs the model again, and compares the masks.
 
 Bad::
 
@@ -40,29 +40,28 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
-from maskcli.rules.base import make_finding
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
+from maskcli.rules.base import locate, make_finding
 from maskcli.rules.blame import name_call
 
 CODE = "MSK114"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find the first call whose mask is another one in the model that was saved and loaded."""
-    model = examination.model
-    if model is None or model.saving is None or model.saving.survives is not False:
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the first call whose mask changes when the model is saved and loaded."""
+    saving = model.saving
+    if saving is None or saving.survives is not False:
         return
-    call = model.call(model.saving.call)
-    who = name_call(call) if call is not None else "the output"
+    call = model.call(saving.call)
+    place = name_call(call) if call is not None else "the output"
     yield make_finding(
         __name__,
-        call=call.call if call is not None else None,
-        type_=call.type if call is not None else model.type,
-        message=f"Saved and loaded again, the model has {model.saving.what} behind {who}.",
-        fix="Set what makes the mask in `__init__`, and return every argument of it in `get_config`.",
-        after_loading=model.saving.what,
+        **locate(call, model),
+        message=f"After saving and loading, the model has {saving.what} after {place}.",
+        fix="Set everything that creates the mask in `__init__`, and return each argument of `__init__` in "
+        "`get_config`.",
+        after_loading=saving.what,
     )

@@ -1,9 +1,9 @@
-"""A mask of timesteps is laid along the wrong axis.
+"""A mask of timesteps is applied along the wrong axis.
 
-`Softmax` over classes takes the mask of its input as one over classes: `(batch, timesteps)` does not fit
-`(batch, timesteps, classes)`. Keras builds such a model without a word and raises when it runs, or, where the numbers
-happen to agree, masks classes instead of timesteps and changes results that are valid. The activation of a `Dense`
-layer knows no mask and does what is meant.
+A `Softmax` layer applies the mask of its input to the classes, but `(batch, timesteps)` does not fit
+`(batch, timesteps, classes)`. Keras builds such a model silently and raises an error when it runs. If the sizes happen
+to agree, it masks classes instead of timesteps and changes valid results. The activation of a `Dense` layer ignores the
+mask and gives the intended result.
 
 Bad::
 
@@ -28,38 +28,33 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding
 from maskcli.rules.blame import name_call
 
 CODE = "MSK106"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
-
+SEVERITY = "error"
 FIX = (
-    'Give it no mask: `Dense(n, activation="softmax")` instead of a Softmax layer, or `keras.ops.softmax(x)` in a '
-    "layer with supports_masking = True."
+    'Compute the softmax without a mask: `Dense(n, activation="softmax")` instead of a Softmax layer, or '
+    "`keras.ops.softmax(x)` in a layer with supports_masking = True."
 )
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find calls that a mask breaks, or makes wrong at valid timesteps."""
-    model = examination.model
-    if model is None:
-        return
-    if model.failure is not None:
-        broken = model.failure
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield calls that fail because of a mask, or that a mask makes wrong at valid timesteps."""
+    failure = model.failure
+    if failure is not None:
         yield make_finding(
             __name__,
-            call=broken.call,
-            type_=broken.type,
-            message=f"{broken.call} ({broken.type}) is given a mask of shape {broken.mask_shapes[0]} for an input of "
-            f"shape {broken.input_shapes[0]} and raises; without the mask it runs. Keras says: {broken.error}",
+            call=failure.call,
+            type_=failure.type,
+            message=f"{failure.call} ({failure.type}) fails with a mask of shape {failure.mask_shapes[0]} for an input "
+            f"of shape {failure.input_shapes[0]}; without the mask it runs. Error from Keras: {failure.error}",
             fix=FIX,
-            mask_shape=list(broken.mask_shapes[0]),
-            shape=list(broken.input_shapes[0]),
+            mask_shape=list(failure.mask_shapes[0]),
+            shape=list(failure.input_shapes[0]),
         )
     for misused in model.misused:
         call = model.call(misused.call)
@@ -68,8 +63,8 @@ def judge(examination: Examination) -> Iterator[Finding]:
                 __name__,
                 call=call.call,
                 type_=call.type,
-                message=f"{name_call(call)} works on each timestep alone, and yet its mask changes results at valid "
-                f"timesteps by up to {misused.change:.3g}: it is laid along the wrong axis.",
+                message=f"{name_call(call)} treats each timestep separately, but its mask changes results at valid "
+                f"timesteps by up to {misused.change:.3g}: the mask is applied along the wrong axis.",
                 fix=FIX,
                 max_abs_change=misused.change,
             )

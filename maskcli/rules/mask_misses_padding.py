@@ -1,8 +1,8 @@
-"""The mask is made by looking for a value that padding does not have.
+"""The mask marks padding as valid, because it looks for a value that padding does not have.
 
-`Masking(mask_value)` masks timesteps whose features all equal that value, exactly; features padded with another one,
-or scaled after padding, are never masked. `Embedding(mask_zero=True)` masks id 0 and no other: a batch padded with
-another id goes through as data.
+`Masking(mask_value)` masks timesteps whose features all equal that value exactly. It never masks features that are
+padded with another value, or scaled after padding. `Embedding(mask_zero=True)` masks only id 0, so padding with another
+id is treated as data.
 
 Bad::
 
@@ -30,37 +30,40 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
-from maskcli.records.evidence import INPUT
+from maskcli.records.check import Finding
+from maskcli.records.evidence import INPUT, MaskSource, ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK112"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find calls whose mask is True at padding from the start."""
-    model = examination.model
-    for source in model.sources if model is not None else ():
-        if source.missed is None or source.after_lookup is not None or source.of_ids:
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield calls that create a mask which is True at padding."""
+    for source in model.sources:
+        missed = source.missed
+        if missed is None or source.after_lookup is not None or source.of_ids:
             continue
+        padded = pluralize(missed.count, "padded timestep")
+        reason = "" if source.type == INPUT else ": it looks for a value that padding does not have"
         yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) calls {pluralize(source.missed.count, 'padded timestep')} of "
-            f"{source.padding} valid, first in sample {source.missed.sample} at timestep {source.missed.timestep}"
-            f"{'.' if source.type == INPUT else ': it looks for another value than padding has.'}",
-            fix="Make it of the lengths, True where a token stands; `maskcli pad --output batch.npz` writes one."
-            if source.type == INPUT
-            else "Pad with 0, which mask_zero looks for, or hand the mask over: `layer(x, mask=mask)`."
-            if source.looks_up
-            else "Give Masking the value that padding is made of, and pad after scaling, not before.",
-            missed=source.missed.count,
+            message=f"{source.call} ({source.type}) marks {padded} of {source.padding} as valid, first in sample "
+            f"{missed.sample} at timestep {missed.timestep}{reason}.",
+            fix=_suggest_mask(source),
+            missed=missed.count,
             padding=source.padding,
-            sample=source.missed.sample,
-            timestep=source.missed.timestep,
+            sample=missed.sample,
+            timestep=missed.timestep,
         )
+
+
+def _suggest_mask(source: MaskSource) -> str:
+    if source.type == INPUT:
+        return "Build it from the lengths: True at real tokens. `maskcli pad --output batch.npz` writes such a mask."
+    if source.looks_up:
+        return "Pad with 0, which mask_zero looks for, or pass the mask explicitly: `layer(x, mask=mask)`."
+    return "Set `mask_value` to the value of the padding, and pad after scaling, not before."

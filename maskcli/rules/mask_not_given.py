@@ -1,8 +1,8 @@
-"""The mask is on the input of a layer that has a mask argument, and Keras does not hand it over.
+"""A layer has a mask argument, but does not receive the mask of its input.
 
 Keras fills in `mask` only for a layer that is called with one tensor argument. An RNN called with `initial_state`, as
-every decoder is, and a custom layer whose `call` takes two tensors are given none, and compute with padding. The mask
-travels on behind them all the same, so that everything looks well: passed on is not used.
+in every decoder, and a custom layer whose `call` takes two tensors receive no mask and compute with padding. The mask
+is still passed on to the next layer, so everything looks right.
 
 Bad::
 
@@ -38,33 +38,31 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding
-from maskcli.rules.blame import describe_change, describe_largest_change, find_blames, name_call
+from maskcli.rules.blame import compute_largest_change, describe_change, find_blames, name_call
 
 CODE = "MSK103"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find the calls at which padding enters because their mask did not reach them."""
-    model = examination.model
-    for cause in find_blames(model) if model is not None else ():
-        if model is None or cause.kind != "not-given" or cause.culprit is None:
-            continue
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the calls where padding enters because the mask did not reach them."""
+    for cause in find_blames(model):
         call = cause.culprit
+        if cause.kind != "not-given" or call is None:
+            continue
         names = [name for name in call.mask_arguments if name != "attention_mask"]
         yield make_finding(
             __name__,
             call=call.call,
             type_=call.type,
-            message=f"{name_call(call)} is not given the mask that its input carries: {', '.join(names)} stayed None, "
-            f"since it was called with {len(call.shapes_in)} tensors. Padding changes its result "
+            message=f"{name_call(call)} does not receive the mask of its input: {', '.join(names)} is None because the "
+            f"layer was called with {len(call.shapes_in)} tensors. Padding changes results "
             f"{describe_change(model, call)}.",
-            fix=f"Hand it over: `{names[0]}=embedding.compute_mask(tokens)` in the call.",
-            max_abs_change=describe_largest_change(model, call),
+            fix=f"Pass the mask explicitly: `{names[0]}=embedding.compute_mask(tokens)` in the call.",
+            max_abs_change=compute_largest_change(model, call),
             tensors=len(call.shapes_in),
         )

@@ -1,8 +1,8 @@
-"""A merge makes a mask that calls padding valid.
+"""A merge layer produces a mask that marks padding as valid.
 
-`Concatenate` takes an input without a mask for one that is valid everywhere, and what comes out is valid wherever any
-input is. Masked embeddings beside unmasked features so carry a mask that is True at every timestep: it looks as if the
-mask were still there, and it masks nothing.
+`Concatenate` treats an input without a mask as valid everywhere, and marks a timestep as valid if any input is valid
+there. Masked embeddings joined with unmasked features therefore carry a mask that is True at every timestep. The mask
+seems to be still there, but it masks nothing.
 
 Bad::
 
@@ -37,22 +37,24 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
-from maskcli.rules.blame import find_blame, find_widening_call, lets_padding_pass, name_call
+from maskcli.rules.blame import (
+    compute_largest_change,
+    find_blame,
+    find_widening_call,
+    lets_padding_pass,
+    name_call,
+)
 
 CODE = "MSK102"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find the call whose mask is wider than the one it was given, where a result or a loss suffers from it."""
-    model = examination.model
-    if model is None:
-        return
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the call whose output mask is wider than its input mask, if that changes a result or a loss."""
     cause = find_blame(model)
     call = cause.culprit if cause is not None and cause.kind == "widened" else None
     if call is None and any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
@@ -64,11 +66,10 @@ def judge(examination: Examination) -> Iterator[Finding]:
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{name_call(call)} widens the mask: it calls {pluralize(passed, 'padded timestep')} valid, "
-        "because an input "
-        "without a mask counts as valid everywhere.",
-        fix="Hand the next layer the mask that is right: `layer(x, mask=embedding.compute_mask(tokens))`; or mask the "
+        message=f"{name_call(call)} widens the mask: it marks {pluralize(passed, 'padded timestep')} as valid, because "
+        "an input without a mask counts as valid everywhere.",
+        fix="Pass the correct mask to the next layer, `layer(x, mask=embedding.compute_mask(tokens))`, or mask the "
         "other input too, `keras.layers.Masking()(features)`.",
         passed_as_valid=passed,
-        max_abs_change=model.leak.max_abs_change if model.leak is not None else 0.0,
+        max_abs_change=compute_largest_change(model, None),
     )

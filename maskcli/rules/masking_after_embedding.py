@@ -1,7 +1,7 @@
-"""`Masking` behind an Embedding masks nothing.
+"""`Masking` after an Embedding masks nothing.
 
-`Masking(0.0)` looks for vectors that are all zero. The vector that an Embedding has for id 0 is random, or trained,
-like any other: it is not zero, and the mask is True everywhere. The model has a mask, and padding is data all the same.
+`Masking(0.0)` looks for vectors that are all zero. The vector of id 0 in an Embedding is random or trained, like any
+other. It is not zero, so the mask is True everywhere. The model has a mask, but treats padding as data.
 
 Bad::
 
@@ -26,31 +26,30 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK111"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find calls that look for padding in the vectors of an Embedding, and miss it."""
-    model = examination.model
-    for source in model.sources if model is not None else ():
-        if source.after_lookup is None or source.missed is None:
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield calls that look for padding in the vectors of an Embedding, and miss it."""
+    for source in model.sources:
+        missed = source.missed
+        if source.after_lookup is None or missed is None:
             continue
+        padded = pluralize(missed.count, "padded timestep")
         yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) looks at the vectors of {source.after_lookup}, which are not zero "
-            f"for the padding id: {pluralize(source.missed.count, 'padded timestep')} of {source.padding} "
-            f"{'passes' if source.missed.count == 1 else 'pass'} as valid.",
-            fix=f"Leave it out, and set `mask_zero=True` in {source.after_lookup}.",
-            missed=source.missed.count,
+            message=f"{source.call} ({source.type}) looks for zero vectors, but {source.after_lookup} does not return "
+            f"zeros for the padding id: the mask marks {padded} of {source.padding} as valid.",
+            fix=f"Remove it, and set `mask_zero=True` in {source.after_lookup}.",
+            missed=missed.count,
             padding=source.padding,
             lookup=source.after_lookup,
         )

@@ -1,7 +1,7 @@
 """`Masking` masks timesteps that are data, because all their features equal its value.
 
-A day without sales, a pixel row that is black, a standardised feature that is exactly average: a real timestep may
-be all zero. `Masking(0.0)` cannot tell it from padding. An RNN skips it, and the loss does not count it.
+A real timestep can be all zero: a day without sales, a row of black pixels, a standardised feature that is exactly
+average. `Masking(0.0)` treats it as padding. An RNN skips it, and the loss does not count it.
 
 Bad::
 
@@ -32,33 +32,31 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
-from maskcli.records.evidence import INPUT
+from maskcli.records.check import Finding
+from maskcli.records.evidence import INPUT, ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK113"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find calls that make a mask of features and are False at valid timesteps."""
-    model = examination.model
-    for source in model.sources if model is not None else ():
-        if source.hidden is None or source.looks_up or source.of_ids:
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield calls that create a mask from features and are False at valid timesteps."""
+    for source in model.sources:
+        hidden = source.hidden
+        if hidden is None or source.looks_up or source.of_ids:
             continue
+        reason = "" if source.type == INPUT else ": all features there equal its value"
         yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) masks {pluralize(source.hidden.count, 'valid timestep')}, first in "
-            f"sample {source.hidden.sample} at timestep {source.hidden.timestep}"
-            f"{'.' if source.type == INPUT else ': all its features equal the value.'}",
-            fix="Pad with a value that data never has, such as -1.0, and use `Masking(-1.0)`; or hand the mask over: "
-            "`layer(x, mask=mask)`.",
-            hidden=source.hidden.count,
-            sample=source.hidden.sample,
-            timestep=source.hidden.timestep,
+            message=f"{source.call} ({source.type}) masks {pluralize(hidden.count, 'valid timestep')}, first in sample "
+            f"{hidden.sample} at timestep {hidden.timestep}{reason}.",
+            fix="Pad with a value that data never has, such as -1.0, and use `Masking(-1.0)`, or pass the mask "
+            "explicitly: `layer(x, mask=mask)`.",
+            hidden=hidden.count,
+            sample=hidden.sample,
+            timestep=hidden.timestep,
         )

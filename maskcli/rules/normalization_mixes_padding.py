@@ -1,9 +1,9 @@
-"""A normalisation takes padding into its statistics.
+"""A normalisation includes padding in its statistics.
 
-`BatchNormalization` leaves masked timesteps out of mean and variance when it is given the mask, and counts them as data
-when the mask was lost before it; that shows in training only, and in the moving statistics ever after. Normalisation
-over the time axis, as `LayerNormalization(axis=(1, 2))` and `GroupNormalization` do it, mixes the timesteps of a row
-whatever the mask says.
+`BatchNormalization` leaves masked timesteps out of mean and variance only if it receives the mask. If the mask was lost
+before, padding counts as data. That shows only in training, but stays in the moving statistics. Normalisation over the
+time axis, as in `LayerNormalization(axis=(1, 2))` and `GroupNormalization`, mixes the timesteps of a row even with a
+mask.
 
 Bad::
 
@@ -31,35 +31,36 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding
 from maskcli.rules.blame import name_call
 
 CODE = "MSK109"
-SEVERITY: Severity = "warning"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "warning"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find normalisations of which valid results move with padding."""
-    model = examination.model
-    for mixing in model.mixing if model is not None else ():
-        call = model.call(mixing.call) if model is not None else None
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield normalisations whose valid results depend on padding."""
+    for mixing in model.mixing:
+        call = model.call(mixing.call)
         if call is None:
             continue
-        when = "in training" if mixing.training else "always"
+        if mixing.training:
+            when = "in training"
+            fix = "Pass the mask explicitly: `layer(x, mask=embedding.compute_mask(tokens))`."
+        else:
+            when = "always"
+            fix = "Normalise each timestep separately: `keras.layers.LayerNormalization()` over the last axis."
         lost = f" Its mask was lost at {call.lost_at}." if call.lost_at is not None and not call.given else ""
         yield make_finding(
             __name__,
             call=call.call,
             type_=call.type,
-            message=f"{name_call(call)} takes padding into its statistics, {when}: valid timesteps move by up to "
-            f"{mixing.change:.3g}.{lost}",
-            fix="Give it the mask: `layer(x, mask=embedding.compute_mask(tokens))`."
-            if mixing.training
-            else "Normalise each timestep alone: `keras.layers.LayerNormalization()` over the last axis.",
+            message=f"{name_call(call)} includes padding in its statistics, {when}: padding changes results at valid "
+            f"timesteps by up to {mixing.change:.3g}.{lost}",
+            fix=fix,
             max_abs_change=mixing.change,
             training=mixing.training,
             lost_at=call.lost_at,

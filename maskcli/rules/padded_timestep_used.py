@@ -1,8 +1,8 @@
-"""The model takes the last timestep, and in shorter rows that is padding.
+"""The model takes the last timestep, which is padding in shorter rows.
 
-`x[:, -1]` is the last column of the batch. Under post-padding the last token of a row stands at its length less one,
-and what is taken is what became of padding. Behind an RNN that is given a mask it happens to be right, since that
-repeats its last output; behind an Embedding, Dense, attention or convolution it is not.
+`x[:, -1]` is the last column of the batch. With post-padding the last token is at index length-1, so `x[:, -1]` picks
+padding. After an RNN that receives a mask the result is still right, since the RNN repeats its last output. After an
+Embedding, Dense, attention or convolution it is wrong.
 
 Bad::
 
@@ -27,41 +27,42 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
-from maskcli.rules.blame import describe_largest_place, find_blame, name_call
+from maskcli.rules.blame import compute_largest_change, describe_largest_place, find_blame, name_call
 
 CODE = "MSK108"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
+FIX_FIRST = (
+    "Pad at the end instead, where `x[:, 0]` is the first token of each row, or take `x[:, -1]`, the last token with "
+    "pre-padding."
+)
+FIX_LAST = (
+    "Pad at the start instead, or take the last token of each row: "
+    "`keras.ops.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]`, with "
+    '`lengths = keras.ops.sum(keras.ops.cast(mask, "int32"), axis=1)`.'
+)
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find the call that takes one timestep, which is padding in some rows."""
-    model = examination.model
-    cause = find_blame(model) if model is not None else None
-    if model is None or cause is None or cause.kind != "taken" or cause.culprit is None or model.taken is None:
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the call that takes one timestep which is padding in some rows."""
+    cause, taken = find_blame(model), model.taken
+    if cause is None or cause.kind != "taken" or cause.culprit is None or taken is None:
         return
-    taken, call = model.taken, cause.culprit
-    first = taken.timestep == 0
+    call = cause.culprit
+    side, fix = ("first", FIX_FIRST) if taken.timestep == 0 else ("last", FIX_LAST)
     yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{name_call(call)} takes timestep {taken.timestep}, the {'first' if first else 'last'} of the batch, "
-        f"which is padding in {pluralize(taken.padded_rows, 'row')} of {taken.rows}, first in sample {taken.sample}. "
-        f"Results depend on it {describe_largest_place(model)}.",
-        fix="Pad at the other side, or take each row's own: "
-        + (
-            "`x[:, -1]` under pre-padding."
-            if first
-            else "`keras.ops.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]`, with "
-            '`lengths = keras.ops.sum(keras.ops.cast(mask, "int32"), axis=1)`.'
-        ),
+        message=f"{name_call(call)} takes timestep {taken.timestep}, the {side} of the batch, which is padding in "
+        f"{pluralize(taken.padded_rows, 'row')} of {taken.rows}, first in sample {taken.sample}. Padding changes "
+        f"results {describe_largest_place(model)}.",
+        fix=fix,
         timestep=taken.timestep,
         padded_rows=taken.padded_rows,
         rows=taken.rows,
-        max_abs_change=model.leak.max_abs_change if model.leak is not None else 0.0,
+        max_abs_change=compute_largest_change(model, None),
     )

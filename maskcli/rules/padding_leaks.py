@@ -1,9 +1,9 @@
-"""A call computes with padding although the mask is there.
+"""A call computes with padding although it has a mask.
 
-Padding is replaced by other values under the same masks, added, and cut off. Where a result at a valid timestep, or a
-pooled one, changes, padding is part of it. This rule names calls that have a mask and let padding in all the same: a
-layer of one's own that takes `mask` and does not use it, a maximum over zeros that stand for padding, a layer that
-passes the mask on and mixes timesteps.
+The probes replace padding by other values under the same masks, add padding, and cut it off. If a result at a valid
+timestep or a pooled result changes, it depends on padding. This rule names calls that have a mask and still let padding
+in: a custom layer that takes `mask` but does not use it, a maximum over zeros at padding, or a layer that passes the
+mask on but mixes timesteps.
 
 Bad::
 
@@ -31,45 +31,43 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.leak import Leak
 from maskcli.records.trace import Call
-from maskcli.rules.base import make_finding
-from maskcli.rules.blame import describe_change, describe_largest_change, find_blames, name_call
+from maskcli.rules.base import locate, make_finding
+from maskcli.rules.blame import compute_largest_change, describe_change, find_blames, name_call
 
 CODE = "MSK107"
-SEVERITY: Severity = "error"
-ABOUT: Literal["model"] = "model"
+SEVERITY = "error"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find the calls that have a mask and let padding in all the same."""
-    model = examination.model
-    for cause in find_blames(model) if model is not None else ():
-        if model is None or model.leak is None:
-            return
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the calls that have a mask and still let padding in."""
+    if model.leak is None:
+        return
+    for cause in find_blames(model):
         if cause.kind == "leaks":
-            yield _finding(model, model.leak, cause.culprit)
+            yield _report_leak(model, model.leak, cause.culprit)
         elif cause.kind == "bad-source" and not any(source.missed or source.of_ids for source in model.sources):
-            yield _finding(model, model.leak, cause.at)  # No rule on sources knows what is wrong with it.
+            yield _report_leak(model, model.leak, cause.at)  # No rule about mask sources reports the wrong mask.
 
 
-def _finding(model: ModelEvidence, leak: Leak, call: Call | None) -> Finding:
+def _report_leak(model: ModelEvidence, leak: Leak, call: Call | None) -> Finding:
     if call is None:
-        who, how = f"{model.name} ({model.type})", "in code between its layers"
+        subject = f"{model.name} ({model.type}) lets padding in, in code between its layers"
+    elif call.given:
+        subject = f"{name_call(call)} lets padding in although it receives the mask"
     else:
-        who, how = name_call(call), "although it is given the mask" if call.given else "although its input has a mask"
+        subject = f"{name_call(call)} lets padding in although its input has a mask"
     return make_finding(
         __name__,
-        call=call.call if call is not None else None,
-        type_=call.type if call is not None else model.type,
-        message=f"{who} lets padding in {how}: it changes results {describe_change(model, call)}.",
+        **locate(call, model),
+        message=f"{subject}. Padding changes results {describe_change(model, call)}.",
         fix="Leave masked timesteps out: multiply by `keras.ops.cast(mask, x.dtype)[..., None]` before a sum, divide "
-        "by the number of valid timesteps, and put `keras.ops.where(mask[..., None], x, -1e9)` before a maximum.",
-        max_abs_change=describe_largest_change(model, call),
+        "by the number of valid timesteps, and insert `keras.ops.where(mask[..., None], x, -1e9)` before a maximum.",
+        max_abs_change=compute_largest_change(model, call),
         sample=leak.sample,
         timestep=leak.timestep,
     )

@@ -1,9 +1,9 @@
-"""Padding stands before the tokens, and the fast kernel for LSTM and GRU on a GPU wants it behind them.
+"""Padding comes before the tokens, but the fast GPU kernel of LSTM and GRU requires it after them.
 
-cuDNN takes a length for each row, so it can leave out timesteps at the end alone. Keras runs its own slow loop for any
-other mask when it runs eagerly, and stops with an error in `fit` and `predict`, where the kernel was chosen before the
-mask is known. Note that `keras.utils.pad_sequences` pads at the start unless it is told otherwise. On a CPU, and in
-layers other than LSTM and GRU, either side is as good.
+cuDNN takes a length for each row, so it can only leave out timesteps at the end. For any other mask Keras uses its slow
+loop when it runs eagerly, and stops with an error in `fit` and `predict`, where it chooses the kernel before it knows
+the mask. Note that `keras.utils.pad_sequences` pads at the start by default. On a CPU, and in other layers, both sides
+work equally well.
 
 Bad::
 
@@ -19,25 +19,24 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
+from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 
 CODE = "MSK006"
-SEVERITY: Severity = "info"
-ABOUT: Literal["data"] = "data"
+SEVERITY = "info"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find padding before the tokens."""
-    for facts in examination.data:
-        if facts.padding == "pre" and facts.padded_timesteps:
-            yield make_finding(
-                __name__,
-                message=f"{facts.name}: {pluralize(facts.padded_timesteps, 'timestep')} of padding before the tokens. "
-                "On a GPU the fast kernel (cuDNN) of LSTM and GRU takes masks with padding at the end only.",
-                fix='Pad with `padding="post"`; or give the layer `use_cudnn=False` for the slow kernel.',
-                input=facts.name,
-                padded_timesteps=facts.padded_timesteps,
-            )
+def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
+    """Yield padding before the tokens."""
+    if facts.padding == "pre" and facts.padded_timesteps:
+        yield make_finding(
+            __name__,
+            message=f"{facts.name}: {pluralize(facts.padded_timesteps, 'timestep')} of padding before the tokens. "
+            "On a GPU the fast kernel (cuDNN) of LSTM and GRU only takes masks with padding at the end.",
+            fix='Pad with `padding="post"`, or set `use_cudnn=False` in the layer for the slow kernel.',
+            input=facts.name,
+            padded_timesteps=facts.padded_timesteps,
+        )

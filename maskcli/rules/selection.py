@@ -1,4 +1,4 @@
-"""Which rules judge, and what their findings come to."""
+"""Select rules, run them, and decide whether their findings fail the check."""
 
 from __future__ import annotations
 
@@ -7,81 +7,87 @@ import re
 from collections.abc import Iterable, Sequence
 
 from maskcli.errors import UsageError
-from maskcli.records.check import Examination, FailOn, Finding
+from maskcli.records.check import Examination, Finding
+from maskcli.records.options import FailOn
 from maskcli.rules import RULES
 from maskcli.rules.base import Rule
 
 _SEVERITIES = ("error", "warning", "info")
-_EVERY = "ALL"
+_ALL = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")
 
 
 def select_rules(select: Sequence[str], ignore: Sequence[str]) -> tuple[Rule, ...]:
-    """Return the rules that are selected and not ignored; nothing selected selects all.
+    """Return the rules that are selected and not ignored; an empty ``select`` selects all.
 
     Args:
-        select: codes, the beginnings of codes such as ``MSK1``, names of rules, or ``ALL``.
-        ignore: the same; of two that fit a rule the longer one counts, so that ``MSK101`` can be selected out of an
-            ignored ``MSK1``, and of two equal ones this.
+        select: codes, prefixes of codes such as ``MSK1``, names of rules, or ``ALL``.
+        ignore: the same. If both match a rule, the longer match decides, so that ``MSK101`` can be selected out of an
+            ignored ``MSK1``. Of two equal matches ``ignore`` decides.
 
     Raises:
-        UsageError: for a selector that fits no rule.
+        UsageError: if a selector matches no rule.
     """
     for selector in (*select, *ignore):
-        if not any(_fit(selector, rule) is not None for rule in RULES):
-            raise _unknown(selector, "a code, the beginning of a code or the name of a rule")
-    return tuple(rule for rule in RULES if _best(select or (_EVERY,), rule) > _best(ignore, rule))
+        if not any(_match(selector, rule) is not None for rule in RULES):
+            raise _make_unknown_error(selector, "a code, the beginning of a code or the name of a rule")
+    return tuple(rule for rule in RULES if _match_best(select or (_ALL,), rule) > _match_best(ignore, rule))
 
 
 def find_rule(code: str) -> Rule:
-    """Return the rule of a code or a name, in letters of either case; raise UsageError for one that is unknown."""
+    """Return the rule with a code or a name, in upper or lower case.
+
+    Raises:
+        UsageError: if there is no such rule.
+    """
     for rule in RULES:
         if code.lower() in (rule.code.lower(), rule.name):
             return rule
-    raise _unknown(code, "the code or the name of a rule")
+    raise _make_unknown_error(code, "the code or the name of a rule")
 
 
 def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding, ...]:
-    """Return what the rules find, the worst first, then by code."""
-    findings = [found for rule in rules for found in rule.judge(examination)]
-    return tuple(sorted(findings, key=lambda found: (_SEVERITIES.index(found.severity), found.code)))
+    """Return the findings of the rules, sorted by severity, the worst first, then by code."""
+    findings = [finding for rule in rules for finding in rule.examine(examination)]
+    return tuple(sorted(findings, key=lambda finding: (_SEVERITIES.index(finding.severity), finding.code)))
 
 
 def is_failing(findings: Iterable[Finding], fail_on: FailOn) -> bool:
-    """Return whether any finding is as severe as ``fail_on``, or more so."""
-    return any(_SEVERITIES.index(found.severity) <= _SEVERITIES.index(fail_on) for found in findings)
+    """Return whether any finding is at least as severe as ``fail_on``."""
+    return any(_SEVERITIES.index(finding.severity) <= _SEVERITIES.index(fail_on) for finding in findings)
 
 
-def _fit(selector: str, rule: Rule) -> int | None:
-    """Return how closely a selector describes a rule: by how many letters of its code; None when it does not."""
-    wanted = selector.upper()
-    if wanted == _EVERY:
+def _match(selector: str, rule: Rule) -> int | None:
+    """Return the number of characters of a rule's code that a selector matches; None if it does not match."""
+    text = selector.upper()
+    if text == _ALL:
         return 0
-    if wanted == rule.name.upper():
+    if text == rule.name.upper():
         return len(rule.code)
-    return len(wanted) if _PREFIX.fullmatch(wanted) and rule.code.startswith(wanted) else None
+    if _PREFIX.fullmatch(text) and rule.code.startswith(text):
+        return len(text)
+    return None
 
 
-def _best(selectors: Iterable[str], rule: Rule) -> int:
-    fits = [fit for selector in selectors if (fit := _fit(selector, rule)) is not None]
-    return max(fits, default=-1)
+def _match_best(selectors: Iterable[str], rule: Rule) -> int:
+    matches = [match for selector in selectors if (match := _match(selector, rule)) is not None]
+    return max(matches, default=-1)
 
 
-def _unknown(selector: str, expected: str) -> UsageError:
-    """Return the error, with the rule that looks most like what was asked for."""
-    near = _nearest(selector)
-    return UsageError(
-        expected=expected,
-        received=repr(selector),
-        fix=f"{f'Did you mean {near}? ' if near else ''}`maskcli rules` lists them.",
-    )
+def _make_unknown_error(selector: str, expected: str) -> UsageError:
+    """Return the error for an unknown rule, with the most similar one."""
+    fix = "`maskcli rules` lists them."
+    similar = _find_similar(selector)
+    if similar is not None:
+        fix = f"Did you mean {similar}? {fix}"
+    return UsageError(expected=expected, received=repr(selector), fix=fix)
 
 
-def _nearest(selector: str) -> str | None:
+def _find_similar(selector: str) -> str | None:
     codes, names = [rule.code for rule in RULES], [rule.name for rule in RULES]
-    near = [
+    candidates = [
         *difflib.get_close_matches(selector.upper(), codes, 1),
         *(name for name in names if len(selector) > 2 and selector.lower() in name),
         *difflib.get_close_matches(selector.lower(), names, 1),
     ]
-    return next(iter(near), None)
+    return next(iter(candidates), None)

@@ -1,9 +1,8 @@
 """Truncation cuts tokens of sequences that are longer than maxlen.
 
-What is cut is never seen, in training or in use. `keras.utils.pad_sequences` cuts at the start unless it is told
-`truncating="post"`, so a first sentence, a marker at the start or a prompt is lost without a word. Targets for each
-timestep have to be cut at the same side, or they no longer belong to their tokens. Where the loss of tokens is meant,
-ignore this rule.
+The model never sees these tokens, in training or in use. `keras.utils.pad_sequences` cuts at the start by default
+(`truncating="pre"`), so a first sentence, a start marker or a prompt is lost silently. Targets for each timestep must
+be cut at the same side, or they no longer match their tokens. If the cut is intended, ignore this rule.
 
 Bad::
 
@@ -19,31 +18,28 @@ Good::
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
-from maskcli.records.check import Examination, Finding, Severity
+from maskcli.records.check import Finding
 from maskcli.records.data import DataFacts
+from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import format_exact_share, make_finding, pluralize
 
 CODE = "MSK003"
-SEVERITY: Severity = "warning"
-ABOUT: Literal["data"] = "data"
+SEVERITY = "warning"
 
 
-def judge(examination: Examination) -> Iterator[Finding]:
-    """Find tokens that were cut."""
-    return (_cut(facts) for facts in examination.data if facts.truncated_tokens)
-
-
-def _cut(facts: DataFacts) -> Finding:
+def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
+    """Yield the tokens that were cut."""
     cut, total = facts.truncated_tokens, facts.total_tokens
-    side, other = ("start", "post") if facts.truncating == "pre" else ("end", "pre")
-    return make_finding(
+    if not cut:
+        return
+    side, opposite = ("start", "post") if facts.truncating == "pre" else ("end", "pre")
+    yield make_finding(
         __name__,
         message=f"{facts.name}: truncation to {pluralize(facts.shape[1], 'timestep')} cuts {cut:,} of "
         f"{pluralize(total, 'token')} ({format_exact_share(cut, total)}), at the {side} of "
         f"{pluralize(facts.truncated_sequences, 'sequence')}.",
-        fix=f'Enlarge maxlen, leave it out to keep every token, or keep the other end with `truncating="{other}"`.',
+        fix=f'Enlarge maxlen, leave it out to keep every token, or keep the other end with `truncating="{opposite}"`.',
         input=facts.name,
         maxlen=facts.shape[1],
         truncated_tokens=cut,

@@ -1,4 +1,4 @@
-"""Files cut into blocks of whole rows."""
+"""Cut files into blocks of whole rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from maskcli.sequences.sources import BOM, Stream
 BLOCK = 2**20
 """Bytes of a block, unless a row is longer."""
 WHITE = b" \t\r\n"
+_SEARCH_STEP = 1024
+"""Bytes that are searched at once for the last one that is not white space."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Block:
 
     Attributes:
         data: their bytes.
-        start: where they begin in the file, unpacked.
+        start: the offset of the first byte in the unpacked file.
     """
 
     data: bytes
@@ -26,51 +28,57 @@ class Block:
 
 
 def split_lines(stream: Stream, blank: bool = True) -> Iterator[Block]:
-    """Yield a file in blocks of whole lines; only the last may lack its line end.
+    """Yield a file in blocks of whole lines; only the last line may lack its line end.
 
     Args:
-        stream: of the file, from its start.
-        blank: whether empty lines are rows; otherwise those at the end of a block are left to the next one.
+        stream: the file, from its start.
+        blank: whether empty lines are rows. If not, empty lines at the end of a block move to the next block, so
+            that those at the end of the file can be recognized.
     """
     return cut_blocks(stream, lambda data: find_line_end(data, blank), skip_bom(stream))
 
 
 def skip_bom(stream: Stream) -> int:
-    """Read past a byte order mark; return its length."""
+    """Skip a byte order mark and return its length."""
     return len(stream.read(len(BOM))) if stream.peek(len(BOM)) == BOM else 0
 
 
 def find_line_end(data: bytes, blank: bool = True) -> int:
-    """Return where the last whole line ends, or where the last does that is not blank."""
+    """Return the end of the last whole line, or of the last whole line that is not blank; 0 if there is none."""
     end = data.rfind(b"\n") + 1
     if blank:
         return end
-    filled = _filled(data, end)
-    return data.index(b"\n", filled) + 1 if filled else 0
+    content_end = _find_content_end(data, end)
+    return data.index(b"\n", content_end) + 1 if content_end else 0
 
 
-def _filled(data: bytes, end: int) -> int:
-    """Return where the last byte before ``end`` stands that is not white, plus 1."""
+def _find_content_end(data: bytes, end: int) -> int:
+    """Return the end of ``data[:end]`` without trailing white space."""
+    # ``rstrip`` copies its bytes, so it only gets a short piece of a large block at a time.
     while end:
-        start = max(0, end - 1024)
-        if some := len(data[start:end].rstrip(WHITE)):
-            return start + some
+        start = max(0, end - _SEARCH_STEP)
+        if size := len(data[start:end].rstrip(WHITE)):
+            return start + size
         end = start
     return 0
 
 
-def cut_blocks(stream: Stream, end: Callable[[bytes], int], start: int = 0) -> Iterator[Block]:
-    """Yield what ``stream`` has in blocks, each up to where ``end`` says that whole rows end, and what is left.
+def cut_blocks(stream: Stream, find_end: Callable[[bytes], int], start: int = 0) -> Iterator[Block]:
+    """Yield the content of ``stream`` in blocks of whole rows, then the remaining bytes.
 
-    ``end`` is asked of each piece that is read, and says 0 where no row ends in it.
+    Args:
+        stream: the content.
+        find_end: returns the end of the last whole row of a piece, 0 if no row ends in it.
+        start: the offset of the first byte in the file.
     """
-    left = b""
-    while more := stream.read(max(BLOCK, len(left))):
-        if stop := end(more):
-            block = b"".join((left, memoryview(more)[:stop]))
-            yield Block(block, start)
-            left, start = more[stop:], start + len(block)
+    carried = b""
+    # A row may be longer than a block. Then each piece is as long as the row so far, to copy it only a few times.
+    while piece := stream.read(max(BLOCK, len(carried))):
+        if end := find_end(piece):
+            data = b"".join((carried, memoryview(piece)[:end]))
+            yield Block(data, start)
+            carried, start = piece[end:], start + len(data)
         else:
-            left += more
-    if left:
-        yield Block(left, start)
+            carried += piece
+    if carried:
+        yield Block(carried, start)

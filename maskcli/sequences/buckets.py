@@ -1,4 +1,4 @@
-"""Lengths to which groups of sequences are padded, so that as little padding as can be is left."""
+"""Choose the lengths to which groups of sequences are padded, with the least padding."""
 
 from __future__ import annotations
 
@@ -8,52 +8,59 @@ from maskcli.records.arrays import Ints
 from maskcli.records.data import Bucket
 
 MOST = 4
-"""Buckets; more of them save little, and each wants rows enough for batches of its own."""
+"""Buckets. More of them save little, and each needs enough rows for batches of its own."""
 EXACT = 512
-"""Different lengths up to which the best buckets are found; of more, this many quantiles are tried."""
+"""Different lengths up to which the result is optimal; of more lengths, only this many quantiles are tried."""
 
 
 def choose_buckets(lengths: Ints, most: int = MOST) -> tuple[Bucket, ...]:
     """Return at most ``most`` buckets for sequences of ``lengths (n_sequences,)``, the shortest first.
 
-    They leave the fewest padded timesteps, and are no more than that takes.
+    They leave the fewest padded timesteps. Of several such choices, the one with the fewest buckets is returned.
     """
     if not len(lengths):
         return ()
     ends, counts = np.unique(lengths, return_counts=True)
-    upto = np.cumsum(counts)
+    n_up_to = np.cumsum(counts)
     if len(ends) > EXACT:
-        tried = np.unique(np.searchsorted(upto, np.linspace(1, upto[-1], EXACT)))
-        ends, upto = ends[tried], upto[tried]
-    chosen = _chosen(ends, upto, most)
-    sequences = np.diff(upto[chosen], prepend=0)
+        quantiles = np.unique(np.searchsorted(n_up_to, np.linspace(1, n_up_to[-1], EXACT)))
+        ends, n_up_to = ends[quantiles], n_up_to[quantiles]
+    chosen = _choose_ends(ends, n_up_to, most)
+    sequences = np.diff(n_up_to[chosen], prepend=0)
     return tuple(Bucket(int(end), int(count)) for end, count in zip(ends[chosen], sequences, strict=True))
 
 
-def _chosen(ends: Ints, upto: Ints, most: int) -> list[int]:
-    """Return the indices of the bucket lengths among ``ends``.
+def _choose_ends(ends: Ints, n_up_to: Ints, most: int) -> list[int]:
+    """Return the indices of the bucket lengths in ``ends``, by dynamic programming.
 
-    ``cost[i, j]`` is what a bucket for the lengths ``ends[i:j]`` computes: ends[j - 1] * (upto[j - 1] - upto[i - 1]).
-    With k buckets, least[k][j] = min over i of least[k - 1][i] + cost[i, j].
+    Args:
+        ends: ``(n_lengths,)``: the different lengths, ascending.
+        n_up_to: ``(n_lengths,)``: how many sequences are at most that long.
+        most: buckets.
     """
-    below = np.concatenate([[0], upto]).astype(float)
+    # cost[i, j]: timesteps of one bucket for the lengths ends[i:j], which all are padded to ends[j - 1].
+    below = np.concatenate([[0], n_up_to]).astype(float)
     cost = np.concatenate([[0], ends]) * (below - below[:, None])
-    cost[np.tril_indices(len(below))] = np.inf
+    cost[np.tril_indices(len(below))] = np.inf  # A bucket has at least one length, so i < j.
+    # least[j]: the fewest timesteps of ends[:j] in k buckets. With no bucket, only no lengths are possible.
     least = np.full(len(below), np.inf)
     least[0] = 0.0
-    totals, steps = [], []
+    totals, previous_ends = [], []
     for _ in range(most):
+        # The last of k buckets begins at the best i: k - 1 buckets for ends[:i], and one for ends[i:j].
         candidates = least[:, None] + cost
-        steps.append(candidates.argmin(axis=0))
+        previous_ends.append(candidates.argmin(axis=0))
         least = candidates.min(axis=0)
         totals.append(least[-1])
-    return _walked(steps[: int(np.argmin(totals)) + 1], len(ends))
+    # ``argmin`` returns the first minimum: more buckets are used only if they save something.
+    n_buckets = int(np.argmin(totals)) + 1
+    return _trace_back(previous_ends[:n_buckets], len(ends))
 
 
-def _walked(steps: list[Ints], end: int) -> list[int]:
-    """Return the ends of the buckets, walked back from the last."""
+def _trace_back(previous_ends: list[Ints], end: int) -> list[int]:
+    """Return the indices of the bucket lengths, followed back from the last bucket to the first."""
     chosen: list[int] = []
-    for step in reversed(steps):
+    for previous in reversed(previous_ends):
         chosen.append(end - 1)
-        end = int(step[end])
+        end = int(previous[end])
     return chosen[::-1]

@@ -1,4 +1,4 @@
-"""What the data alone says: the facts that rules judge before there is a model."""
+"""Collect the facts of padded data that rules check without a model."""
 
 from __future__ import annotations
 
@@ -24,14 +24,23 @@ def collect_facts(
 ) -> DataFacts:
     """Return the facts of ``batch``, which is ``ragged`` padded.
 
-    Padding that a row came with is padding here: it is no token, and none is lost when it is cut.
+    Padding that rows already had does not count as tokens, and so not as truncated tokens either.
+
+    Args:
+        ragged: the sequences before padding.
+        batch: the same sequences padded.
+        name: of the input, for messages.
+        input_dim: ids that the Embedding has rows for; None if unknown.
+        input_dim_from: where ``input_dim`` comes from.
     """
-    valid = find_valid_timesteps(batch)
-    return _facts(
+    truncated = np.zeros(len(ragged), np.int64)
+    if batch.truncated_tokens:
+        truncated = _count_truncated(ragged, batch)
+    return _make_facts(
         batch.tokens,
-        valid,
+        find_valid_timesteps(batch),
         layout=batch.layout,
-        lost=_lost(ragged, batch) if batch.truncated_tokens else np.zeros(len(ragged), np.int64),
+        truncated=truncated,
         name=name,
         input_dim=input_dim,
         input_dim_from=input_dim_from,
@@ -47,74 +56,83 @@ def collect_array_facts(
     input_dim: int | None = None,
     input_dim_from: str | None = None,
 ) -> DataFacts:
-    """Return the facts of ids that came as an array ``(batch, timesteps)``; nobody knows what was cut of them."""
-    return _facts(
+    """Return the facts of ids that come as an array ``(batch, timesteps)``, none of which counts as truncated.
+
+    Args:
+        values: the ids.
+        valid: of the same shape, False at padding.
+        name: of the input, for messages.
+        value: the padding id.
+        input_dim: ids that the Embedding has rows for; None if unknown.
+        input_dim_from: where ``input_dim`` comes from.
+    """
+    return _make_facts(
         values,
         valid,
         layout=Layout(value=value),
-        lost=np.zeros(len(values), np.int64),
+        truncated=np.zeros(len(values), np.int64),
         name=name,
         input_dim=input_dim,
         input_dim_from=input_dim_from,
     )
 
 
-def _facts(
+def _make_facts(
     tokens: NDArray[Any],
     valid: Bools,
     *,
     layout: Layout,
-    lost: Ints,
+    truncated: Ints,
     name: str,
     input_dim: int | None,
     input_dim_from: str | None,
 ) -> DataFacts:
     rows, timesteps = tokens.shape
-    first, behind = _ends(valid)
-    n_valid, n_lost = int(valid.sum()), int(lost.sum())
-    smallest, largest = _extremes(tokens, valid)
-    # A row without a token needs a timestep all the same.
-    best = choose_buckets(np.maximum(behind - first, 1)) if timesteps else ()
+    first, end = _find_valid_ends(valid)
+    n_valid, n_truncated = int(valid.sum()), int(truncated.sum())
+    smallest, largest = _find_extremes(tokens, valid)
+    # A row without tokens needs one timestep, too.
+    buckets = choose_buckets(np.maximum(end - first, 1)) if timesteps else ()
     return DataFacts(
         name=name,
         shape=(rows, timesteps),
-        padding=_side(first, behind, timesteps, layout),
+        padding=_find_padded_side(first, end, timesteps, layout),
         truncating=layout.truncating,
         value=layout.value,
-        inner_padding=_place(valid & (tokens == layout.value), layout.value),
-        empty=_rows_place(behind == first),
-        truncated_tokens=n_lost,
-        truncated_sequences=int(np.count_nonzero(lost)),
-        total_tokens=n_valid + n_lost,
+        inner_padding=_find_timestep(valid & (tokens == layout.value), layout.value),
+        empty=_find_row(end == first),
+        truncated_tokens=n_truncated,
+        truncated_sequences=int(np.count_nonzero(truncated)),
+        total_tokens=n_valid + n_truncated,
         smallest=smallest,
         largest=largest,
         input_dim=input_dim,
         input_dim_from=input_dim_from,
         padded_timesteps=valid.size - n_valid,
-        buckets=best,
-        bucketed_timesteps=sum(bucket.maxlen * bucket.sequences for bucket in best) - n_valid,
+        buckets=buckets,
+        bucketed_timesteps=sum(bucket.maxlen * bucket.sequences for bucket in buckets) - n_valid,
     )
 
 
-def _ends(valid: Bools) -> tuple[Ints, Ints]:
-    """Return the first valid timestep of each row and the one behind the last; both 0 for a row without any."""
+def _find_valid_ends(valid: Bools) -> tuple[Ints, Ints]:
+    """Return ``(n_rows,)`` each: the first valid timestep, and the last one plus 1; both 0 for a row without any."""
     if not valid.shape[1]:
         return np.zeros(len(valid), np.int64), np.zeros(len(valid), np.int64)
-    any_ = valid.any(axis=1)
-    behind = valid.shape[1] - valid[:, ::-1].argmax(axis=1)
-    return valid.argmax(axis=1), np.where(any_, behind, 0)
+    end = valid.shape[1] - valid[:, ::-1].argmax(axis=1)
+    return valid.argmax(axis=1), np.where(valid.any(axis=1), end, 0)
 
 
-def _side(first: Ints, behind: Ints, timesteps: int, layout: Layout) -> str:
-    """Return the side where most padding stands, as rows may come padded; the layout's where neither has more."""
+def _find_padded_side(first: Ints, end: Ints, timesteps: int, layout: Layout) -> str:
+    """Return the side with the most padding; the side of ``layout`` if both have the same amount."""
     before = int(first.sum())
-    after = int((timesteps - behind)[behind > first].sum())
+    after = int((timesteps - end)[end > first].sum())
     if before == after:
         return layout.padding
     return "pre" if before > after else "post"
 
 
-def _place(hits: Bools, value: int) -> Occurrence | None:
+def _find_timestep(hits: Bools, value: int) -> Occurrence | None:
+    """Return the number of hits ``(n_rows, timesteps)`` and the first of them; None if there are none."""
     count = int(np.count_nonzero(hits))
     if not count:
         return None
@@ -122,37 +140,42 @@ def _place(hits: Bools, value: int) -> Occurrence | None:
     return Occurrence(count, int(sample), int(timestep), value)
 
 
-def _rows_place(hits: Bools) -> Occurrence | None:
+def _find_row(hits: Bools) -> Occurrence | None:
+    """Return the number of hits ``(n_rows,)`` and the first of them; None if there are none."""
     count = int(np.count_nonzero(hits))
     return Occurrence(count, int(hits.argmax()), None) if count else None
 
 
-def _extremes(tokens: NDArray[Any], valid: Bools) -> tuple[Occurrence | None, Occurrence | None]:
+def _find_extremes(tokens: NDArray[Any], valid: Bools) -> tuple[Occurrence | None, Occurrence | None]:
+    """Return the smallest and the largest valid id; None for each if there are no valid ids."""
     ids = tokens[valid]
     if not len(ids):
         return None, None
-    smallest, largest = (_place(valid & (tokens == value), int(value)) for value in (ids.min(), ids.max()))
+    smallest, largest = (_find_timestep(valid & (tokens == value), int(value)) for value in (ids.min(), ids.max()))
     return smallest, largest
 
 
-def _lost(ragged: RaggedSequences, batch: PaddedBatch) -> Ints:
-    """Return ``(n_sequences,)``: the tokens of each sequence that truncation cut, padding at its ends not counted."""
+def _count_truncated(ragged: RaggedSequences, batch: PaddedBatch) -> Ints:
+    """Return ``(n_sequences,)``: truncated tokens of each sequence, not counting the padding at its ends."""
     lengths, layout = ragged.lengths, batch.layout
-    first, behind = _token_ends(ragged, layout)
+    first, end = _find_token_ends(ragged, layout)
     kept = np.minimum(lengths, batch.tokens.shape[1])
     start = np.zeros_like(lengths) if layout.truncating == "post" else lengths - kept
-    inside = np.minimum(behind, start + kept) - np.maximum(first, start)
-    lost: Ints = behind - first - np.maximum(inside, 0)
-    return lost
+    # Tokens are at first..end, and truncation keeps start..start + kept: the overlap remains.
+    remaining = np.minimum(end, start + kept) - np.maximum(first, start)
+    truncated: Ints = end - first - np.maximum(remaining, 0)
+    return truncated
 
 
-def _token_ends(ragged: RaggedSequences, layout: Layout) -> tuple[Ints, Ints]:
-    """Return where the tokens of each sequence start and end between the padding that it came with."""
+def _find_token_ends(ragged: RaggedSequences, layout: Layout) -> tuple[Ints, Ints]:
+    """Return ``(n_sequences,)`` each: the first token that is not padding, and the last one plus 1."""
     if not layout.trim:
         return np.zeros_like(ragged.lengths), ragged.lengths
     tokens = np.flatnonzero(ragged.values != layout.value)
     starts, stops = ragged.row_splits[:-1], ragged.row_splits[1:]
-    first, behind = np.searchsorted(tokens, starts), np.searchsorted(tokens, stops)
-    some = behind > first
-    tokens = np.append(tokens, 0)  # A place to look at for rows without a token.
-    return np.where(some, tokens[first] - starts, 0), np.where(some, tokens[behind - 1] + 1 - starts, 0)
+    # The tokens of row i are tokens[first[i]:end[i]].
+    first, end = np.searchsorted(tokens, starts), np.searchsorted(tokens, stops)
+    has_tokens = end > first
+    # Rows without tokens also index into ``tokens``, so it needs an element after the last token.
+    tokens = np.append(tokens, 0)
+    return np.where(has_tokens, tokens[first] - starts, 0), np.where(has_tokens, tokens[end - 1] + 1 - starts, 0)

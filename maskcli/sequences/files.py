@@ -1,4 +1,4 @@
-"""Files and streams to ragged sequences."""
+"""Read files and streams as ragged sequences."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import Chunk, Field, Format, ParsedRows, ReadChunks, check_rows, make_chunk
 from maskcli.sequences.ragged import make_no_sequences_error
 from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
+from maskcli.sequences.splits import make_row_splits
 
 T = TypeVar("T")
 HEAD = 2**16
-"""Bytes at the start of content that tell its format, or more up to the end of the first line."""
+"""Bytes from which the format of content is inferred; a longer first line of JSON is read to its end."""
 WRITABLE = {entry.suffixes[0]: entry for entry in FORMATS.values() if entry.writer}
 SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoadedSequences:
-    """Sequences with the memory of where they came from.
+    """Sequences, and their places in the files.
 
     Attributes:
         ragged: the sequences of all files, in order.
-        layout: how the files say they are padded, when all say the same; None otherwise.
-        parts: for some rows that follow each other, the first of them and what names the place of a row among them.
+        layout: how the rows are padded according to the files; None if the files differ or do not record it.
+        parts: for each group of consecutive rows, its first row, and a function for the place of row ``i`` of it.
     """
 
     ragged: RaggedSequences
@@ -39,13 +40,13 @@ class LoadedSequences:
     parts: tuple[tuple[int, Callable[[int], str]], ...]
 
     def where(self, row: int) -> str:
-        """Return the place of sequence ``row``: the file and the line or row."""
+        """Return the place of sequence ``row``: the file, and the line or row."""
         first, where = max((part for part in self.parts if part[0] <= row), key=lambda part: part[0])
         return where(row - first)
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
-        """Give the place in the file to errors that know only the row."""
+        """Add the place in the file to errors that have only the row."""
         try:
             yield
         except MaskcliError as error:
@@ -60,118 +61,132 @@ def read_sequences(
     """Return the sequences of files, in order.
 
     Args:
-        paths: files, plain or packed, by path (``-`` is standard input) or as sources.
-        input_format: a name of ``FORMATS``, or ``auto`` to go by suffix, and by content where there is none.
+        paths: files, compressed or not, by path (``-`` is standard input) or as sources.
+        input_format: a name of ``FORMATS``, or ``auto`` to infer it from the suffix, or else from the content.
         field: of JSON records, a column, or an array of an ``.npz``.
 
     Raises:
-        InputError: naming file and line or row, for all that cannot be read, and for no or only empty sequences.
+        InputError: with file and line or row, for content that cannot be read, and for no or only empty sequences.
     """
     parts: list[tuple[int, Callable[[int], str]]] = []
-    layouts, values, lengths, rows = set(), _Growing(np.int32), _Growing(np.int64), 0
+    layouts, values, lengths, rows = set(), _GrowingArray(np.int32), _GrowingArray(np.int64), 0
     sources = [path if isinstance(path, Source) else Source(path) for path in paths]
     for chunk, share in read_all(sources, input_format, Field(field), lambda ragged: ragged):
         parts.append((rows, chunk.where))
-        values.add(chunk.made.values, share)
-        lengths.add(chunk.made.lengths, share)
+        values.append(chunk.result.values, share)
+        lengths.append(chunk.result.lengths, share)
         layouts.add(chunk.layout)
         rows += chunk.rows
-    ragged = RaggedSequences(values.whole(), np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths.whole())]))
+    ragged = RaggedSequences(values.finish(), make_row_splits(lengths.finish()))
     if not len(ragged.values):
         raise make_only_empty_error(sources, rows)
     return LoadedSequences(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
 
 
-class _Growing:
-    """An array that grows at its end; memory that is not filled is none on most systems."""
+class _GrowingArray:
+    """An array that grows at its end. On most systems, memory that was never written to takes no room."""
 
     def __init__(self, dtype: type[np.signedinteger]) -> None:
         self._array = np.empty(0, dtype)
         self._filled = 0
 
-    def add(self, part: np.ndarray, share: float) -> None:
-        """Append ``part``, after which this is about a ``share`` of all; int32 becomes int64 with the first that is."""
+    def append(self, part: np.ndarray, share: float) -> None:
+        """Append ``part``; the array becomes int64 with the first part of int64.
+
+        Args:
+            part: integers.
+            share: of the bytes of all files that were read so far, this part included, from 0 to 1.
+        """
         end = self._filled + len(part)
         if end > len(self._array) or not np.can_cast(part.dtype, self._array.dtype):
-            expected = int(1.1 * end / share) if share else 0
-            grown = np.empty(max(expected, end * 5 // 4), np.promote_types(self._array.dtype, part.dtype))
+            # The share predicts the final size. With 10 % more, most arrays are allocated once.
+            predicted = int(1.1 * end / share) if share else 0
+            grown = np.empty(max(predicted, end * 5 // 4), np.promote_types(self._array.dtype, part.dtype))
             grown[: self._filled] = self._array[: self._filled]
             self._array = grown
         self._array[self._filled : end] = part
         self._filled = end
 
-    def whole(self) -> np.ndarray:
-        """Return what was appended."""
+    def finish(self) -> np.ndarray:
+        """Return the array without the unused memory at its end."""
         self._array.resize(self._filled, refcheck=False)
         return self._array
 
 
 def make_only_empty_error(sources: Sequence[Source], rows: int) -> InputError:
     """Return the error for files of ``rows`` sequences without a token."""
+    where = ", ".join(source.name for source in sources[:3])
+    if len(sources) > 3:
+        where += " ..."
     return InputError(
-        where=", ".join(source.name for source in sources[:3]) + (" ..." if len(sources) > 3 else ""),
+        where=where,
         expected="at least one token",
         received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
-        fix="Check what wrote this input.",
+        fix="Check the program that wrote this input.",
     )
 
 
 def read_all(
-    sources: Sequence[Source], input_format: str, field: Field, made: Callable[[RaggedSequences], T]
+    sources: Sequence[Source], input_format: str, field: Field, convert: Callable[[RaggedSequences], T]
 ) -> Iterator[tuple[Chunk[T], float]]:
-    """Yield what ``read_chunks`` does of each file in turn, and what share of all bytes was read, from 0 to 1."""
+    """Yield the chunks of all files, each with the share of all bytes that were read so far, from 0 to 1."""
     before, size = 0, 0
     for source in sources:
-        for chunk in read_chunks(source, input_format, field, made):
-            size = size or sum(each.size for each in sources)
+        for chunk in read_chunks(source, input_format, field, convert):
+            size = size or sum(source.size for source in sources)
             yield chunk, min(1.0, (before + source.place) / size)
         before += source.size
 
 
 def read_chunks(
-    source: Source, input_format: str, field: Field, made: Callable[[RaggedSequences], T]
+    source: Source, input_format: str, field: Field, convert: Callable[[RaggedSequences], T]
 ) -> Iterator[Chunk[T]]:
-    """Yield what ``made`` makes of the sequences of a file, some at a time or all at once, in order.
+    """Yield the results of ``convert`` for the chunks of a file, or for the file as a whole, in order.
 
     Raises:
-        InputError: naming file and line or row, for all that cannot be read, and for no sequences.
+        InputError: with file and line or row, for content that cannot be read, and for no sequences.
     """
     entry, in_chunks = detect_format(source, input_format)
+    read = entry.chunks if entry.chunks and in_chunks else _make_whole_reader(entry)
     rows = 0
-    for chunk in (entry.chunks if entry.chunks and in_chunks else _whole(entry))(source, field, made):
+    for chunk in read(source, field, convert):
         rows += chunk.rows
         yield chunk
     if not rows:
         raise make_no_sequences_error().at(source.name)
 
 
-def _whole(entry: Format) -> ReadChunks:
-    """Return what reads a file of this format as one chunk."""
+def _make_whole_reader(entry: Format) -> ReadChunks:
+    """Return a function that reads a file of this format as one chunk."""
 
-    def chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    def read_whole(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
         parsed = entry.read(source.read(), source.name, field)
-        yield make_chunk(check_rows(parsed, source.name), parsed, made)
+        yield make_chunk(check_rows(parsed, source.name), parsed, convert)
 
-    return chunks
+    return read_whole
 
 
 def detect_format(source: Source, input_format: str) -> tuple[Format, bool]:
     """Return the format of a file, and whether it can be read in chunks.
 
     Raises:
-        InputError: for an empty file, and one whose suffix says nothing.
+        InputError: for an empty file, and for an unknown suffix.
     """
     with source.open() as stream:
-        head = _head(stream)
-    entry = FORMATS[input_format] if input_format != "auto" else _format_of(source, head)
+        head = _peek_head(stream)
+    entry = FORMATS[input_format] if input_format != "auto" else _infer_format(source, head)
     if not head:
         raise InputError(
-            where=source.name, expected=source.what, received="an empty file", fix="Check what wrote this file."
+            where=source.name,
+            expected=source.what,
+            received="an empty file",
+            fix="Check the program that wrote this file.",
         )
     return entry, entry.chunks is not None and entry.in_chunks(head)
 
 
-def _head(stream: Stream) -> bytes:
+def _peek_head(stream: Stream) -> bytes:
+    """Return the start of content, with all of the first line if that is an object of JSON."""
     size = HEAD
     while len(head := stream.peek(size)) == size and b"\n" not in head and head.lstrip()[:1] == b"{":
         size *= 2
@@ -179,48 +194,53 @@ def _head(stream: Stream) -> bytes:
 
 
 def expand_files(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return files for patterns and directories, by name; others are what they were.
+    """Return paths with patterns and directories replaced by their files, in name order.
 
-    A pattern is told by ``*``, ``?`` or ``[`` where there is no such file. Of a directory all files are taken whose
-    suffix says that they hold sequences, and none below.
+    A path is a pattern if it has ``*``, ``?`` or ``[`` and is not itself the name of a file. A directory stands for
+    the files directly in it that have the suffix of a format.
 
     Raises:
-        InputError: for a pattern or a directory with no such file.
+        InputError: for a pattern or a directory without such files.
     """
-    return tuple(found for path in paths for found in _expanded(path))
+    return tuple(file for path in paths for file in _expand_path(path))
 
 
-def _expanded(path: str) -> list[str]:
+def _expand_path(path: str) -> list[str]:
     if path == STDIN or "\x00" in path:
         return [path]
     if Path(path).is_dir():
-        found = [str(each) for each in sorted(Path(path).iterdir()) if each.is_file() and _is_known(each)]
+        files = [str(file) for file in sorted(Path(path).iterdir()) if file.is_file() and _has_known_suffix(file)]
         expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
     elif any(sign in path for sign in "*?[") and not Path(path).exists():
         import glob
 
-        found = sorted(each for each in glob.glob(path, recursive=True) if Path(each).is_file())  # noqa: PTH207 - ** too
+        files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 - for **
         expected = "files that match this pattern"
     else:
         return [path]
-    if not found:
+    if not files:
         raise InputError(where=path, expected=expected, received="none", fix=READING)
-    return found
+    return files
 
 
-def _is_known(path: Path) -> bool:
+def _has_known_suffix(path: Path) -> bool:
+    return not path.name.startswith(".") and _get_suffix(path) in SUFFIXES
+
+
+def _get_suffix(path: Path) -> str:
+    """Return the suffix of the format, lower case, without that of a compression; empty if there is none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in PACKED:
         suffixes.pop()
-    return not path.name.startswith(".") and bool(suffixes) and suffixes[-1] in SUFFIXES
+    return suffixes[-1] if suffixes else ""
 
 
 def read_rows(
     path: str, input_format: str = "auto", field: Field | None = None, what: str = "sequences", hint: str = READING
 ) -> ParsedRows:
-    """Return the rows of one file, framed but with no value judged.
+    """Return the rows of one file, with values that are not checked yet.
 
-    ``what`` and ``hint`` say in messages what the file should hold, and what else could have been given.
+    For messages, ``what`` is the expected content, and ``hint`` names the alternatives to a file.
     """
     entry, data = read_bytes(path, input_format, what, hint)
     return entry.read(data, display_name(path), field or Field())
@@ -229,32 +249,26 @@ def read_rows(
 def read_bytes(
     path: str, input_format: str = "auto", what: str = "sequences", hint: str = READING
 ) -> tuple[Format, bytes]:
-    """Return the format of a file and its content, unpacked; see ``read_rows``."""
+    """Return the format of a file and its uncompressed content; see ``read_rows``."""
     source = Source(path, what, hint)
     entry, _ = detect_format(source, input_format)
     return entry, source.read()
 
 
-def _format_of(source: Source, head: bytes) -> Format:
-    path = source.path
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes and suffixes[-1] in PACKED:
-        suffixes.pop()
-    if path == STDIN or not suffixes:
-        return FORMATS[_sniffed(head)]
-    if suffixes[-1] in SUFFIXES:
-        return SUFFIXES[suffixes[-1]]
+def _infer_format(source: Source, head: bytes) -> Format:
+    """Return the format of the suffix; without a suffix, the first format that the content looks like."""
+    suffix = _get_suffix(Path(source.path))
+    if source.path == STDIN or not suffix:
+        text = head.removeprefix(BOM).lstrip()
+        return next(entry for entry in FORMATS.values() if entry.looks_like(text))
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
+    fix = "Rename the file to one of these."
+    if source.what == "sequences":
+        fix = f"Set the format with --input-format {'|'.join(FORMATS)}."
     raise InputError(
         where=source.name,
         expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and {' or '.join(PACKED)}",
-        received=f"the suffix {suffixes[-1]!r}",
-        fix=f"Name the format with --input-format {'|'.join(FORMATS)}."
-        if source.what == "sequences"
-        else "Rename it to one of these.",
+        received=f"the suffix {suffix!r}",
+        fix=fix,
     )
-
-
-def _sniffed(data: bytes) -> str:
-    """Return the name of the format that the content looks like."""
-    text = data.removeprefix(BOM).lstrip()
-    return next(entry.name for entry in FORMATS.values() if entry.looks_like(text))

@@ -1,4 +1,4 @@
-"""Rows of integers to ragged sequences: every value is looked at, none is bent to fit."""
+"""Convert rows of integers to ragged sequences. Every value is checked, and none is changed to fit."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from maskcli.errors import InputError
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import RaggedSequences
-from maskcli.sequences.fast.lists import convert_lists
+from maskcli.sequences.fast import convert_lists
 from maskcli.sequences.foreign import convert_foreign
+from maskcli.sequences.splits import make_row_splits
 
 INT64 = np.iinfo(np.int64)
 
@@ -24,7 +25,7 @@ def as_ragged(sequences: object) -> RaggedSequences:
             lists, a ``tf.RaggedTensor``, or rows of integers, each a list, a tuple or a 1-D integer array.
 
     Raises:
-        InputError: when there is no row, or a value is not an integer that int64 holds.
+        InputError: if there is no row, or a value is not an integer of int64.
     """
     if not isinstance(sequences, list | tuple | np.ndarray | RaggedSequences):
         foreign = convert_foreign(sequences)
@@ -43,34 +44,34 @@ def as_ragged(sequences: object) -> RaggedSequences:
 
 
 def join_rows(rows: Sequence[object]) -> RaggedSequences:
-    """Return rows of integers end to end; see ``as_ragged``."""
+    """Return rows of integers as ragged sequences; see ``as_ragged``."""
     if not rows:
         raise make_no_sequences_error()
-    quick = convert_lists(rows)
-    if quick is not None:
-        return quick
+    ragged = convert_lists(rows)
+    if ragged is not None:
+        return ragged
+    # ``convert_lists`` accepts only lists of integers of 32 bits. Check everything else value by value.
     for index, row in enumerate(rows):
         if not isinstance(row, list | tuple | np.ndarray):
             raise InputError(
                 row=index,
-                expected="a sequence, that is a list of integers",
+                expected="a sequence (a list of integers)",
                 received=describe_value(row),
-                fix="One sequence alone is written [[1, 2, 3]].",
+                fix="Write a single sequence as [[1, 2, 3]].",
             )
-    plain: list[Sequence[object]] = [
+    lists: list[Sequence[object]] = [
         list_row(row, index) if isinstance(row, np.ndarray) else row  # type: ignore[misc]
         for index, row in enumerate(rows)
     ]
-    flat = list(chain.from_iterable(plain))
+    flat = list(chain.from_iterable(lists))
     if not set(map(type, flat)) <= {int}:
-        for index, row in enumerate(plain):
+        for index, row in enumerate(lists):
             _check_row(row, index)
-    splits = np.zeros(len(plain) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, plain), np.int64, len(plain)), out=splits[1:])
+    splits = make_row_splits(np.fromiter(map(len, lists), np.int64, len(lists)))
     try:
         return RaggedSequences(np.array(flat, dtype=np.int64), splits)
     except OverflowError:
-        raise _too_large(plain) from None
+        raise _make_overflow_error(lists) from None
 
 
 def list_row(row: np.ndarray, index: int) -> list[int]:
@@ -80,7 +81,7 @@ def list_row(row: np.ndarray, index: int) -> list[int]:
             row=index,
             expected="a 1-D array of integers",
             received=f"shape {row.shape} of {row.dtype}",
-            fix="Convert it first; maskcli does not cut numbers to fit.",
+            fix="Convert it first; maskcli does not truncate or round values.",
         )
     return row.tolist()  # type: ignore[no-any-return]
 
@@ -91,7 +92,7 @@ def split_matrix(matrix: np.ndarray) -> RaggedSequences:
         raise InputError(
             expected="an array of shape (n_sequences, timesteps)",
             received=f"shape {matrix.shape}",
-            fix="One sequence alone is array[None, :].",
+            fix="Pass a single sequence as array[None, :].",
         )
     if matrix.shape[0] == 0:
         raise make_no_sequences_error()
@@ -100,31 +101,33 @@ def split_matrix(matrix: np.ndarray) -> RaggedSequences:
 
 
 def check_ragged(ragged: RaggedSequences) -> RaggedSequences:
-    """Return ``ragged`` as integers that int64 holds when its splits frame its values; raise InputError otherwise."""
+    """Return ``ragged`` with values that are integers of int64; raise InputError for other values and bad splits."""
     values = np.asarray(ragged.values)
-    fine = values.dtype.isnative and values.dtype.kind in "iu" and np.can_cast(values.dtype, np.int64)
-    return RaggedSequences(values if fine else as_int64(values), check_splits(ragged).row_splits)
+    # Smaller integers keep their dtype, which saves a copy.
+    if not (values.dtype.isnative and values.dtype.kind in "iu" and np.can_cast(values.dtype, np.int64)):
+        values = as_int64(values)
+    return RaggedSequences(values, check_splits(ragged).row_splits)
 
 
 def check_splits(ragged: RaggedSequences) -> RaggedSequences:
-    """Return ``ragged``, of whatever values, when its splits frame them; raise InputError otherwise."""
+    """Return ``ragged``, with values of any dtype; raise InputError if its splits do not match them."""
     values, splits = np.asarray(ragged.values), as_int64(np.asarray(ragged.row_splits))
     if values.ndim != 1 or splits.ndim != 1:
-        raise _bad_splits(f"shapes {values.shape} and {splits.shape}")
+        raise _make_splits_error(f"shapes {values.shape} and {splits.shape}")
     if len(splits) == 1 and splits[0] == 0 and not len(values):
         raise make_no_sequences_error()
     if not len(splits) or splits[0] != 0 or splits[-1] != len(values):
         ends = f"{splits[0]} to {splits[-1]}" if len(splits) else "no numbers"
-        raise _bad_splits(f"{ends} for {len(values)} values")
-    falls = splits[1:] < splits[:-1]
-    if falls.any():
-        first = int(falls.argmax())
-        raise _bad_splits(f"{splits[first]} followed by {splits[first + 1]}")
+        raise _make_splits_error(f"{ends} for {len(values)} values")
+    decreases = splits[1:] < splits[:-1]
+    if decreases.any():
+        first = int(decreases.argmax())
+        raise _make_splits_error(f"{splits[first]} followed by {splits[first + 1]}")
     return RaggedSequences(values, splits)
 
 
 def unpad(tokens: np.ndarray, mask: Bools) -> RaggedSequences:
-    """Return the sequences of a padded batch, whose ``mask (n_sequences, maxlen)`` is True where a token stands."""
+    """Return the sequences of a padded batch, of which ``mask (n_sequences, maxlen)`` is True at tokens."""
     values = as_int64(tokens)
     if values.ndim != 2 or values.shape != mask.shape:
         raise InputError(
@@ -134,25 +137,29 @@ def unpad(tokens: np.ndarray, mask: Bools) -> RaggedSequences:
         )
     if not len(values):
         raise make_no_sequences_error()
-    starts = mask[:, 1:] & ~mask[:, :-1]
-    holes = np.flatnonzero(starts.sum(axis=1) + (mask[:, 0] if mask.shape[1] else 0) > 1)
-    if len(holes):
+    # A row with a gap has several runs of valid timesteps. A run starts where the timestep before is not valid.
+    run_starts = mask[:, 1:] & ~mask[:, :-1]
+    runs = run_starts.sum(axis=1)
+    if mask.shape[1]:
+        runs += mask[:, 0]
+    gaps = np.flatnonzero(runs > 1)
+    if len(gaps):
         raise InputError(
-            row=int(holes[0]),
-            expected="valid timesteps that follow each other without a gap",
-            received="a mask with a hole in it",
+            row=int(gaps[0]),
+            expected="valid timesteps without a gap between them",
+            received="a mask with a gap",
             fix="A sequence has no padding inside; remove those timesteps.",
         )
-    return RaggedSequences(values[mask], np.concatenate([[0], np.cumsum(mask.sum(axis=1), dtype=np.int64)]))
+    return RaggedSequences(values[mask], make_row_splits(mask.sum(axis=1)))
 
 
 def as_int64(values: np.ndarray) -> Ints:
-    """Return an integer array as int64; raise InputError for floats, booleans and numbers past int64."""
+    """Return an integer array as int64; raise InputError for floats, booleans and integers above int64."""
     if values.dtype.kind not in "iu":
         raise InputError(
             expected="an array of integers",
             received=f"dtype {values.dtype}",
-            fix="Convert it first, for example with .astype('int32'); maskcli does not cut numbers to fit.",
+            fix="Convert it first, for example with .astype('int32'); maskcli does not truncate or round values.",
         )
     if values.dtype.kind == "u" and values.size and values.max() > INT64.max:
         raise InputError(
@@ -161,19 +168,8 @@ def as_int64(values: np.ndarray) -> Ints:
     return values.astype(np.int64, copy=False)
 
 
-def concatenate(parts: Sequence[RaggedSequences]) -> RaggedSequences:
-    """Return the sequences of all parts, in order."""
-    if len(parts) == 1:
-        return parts[0]
-    offsets = np.cumsum([0, *(len(part.values) for part in parts)])
-    splits = [part.row_splits[1:] + offset for part, offset in zip(parts, offsets, strict=False)]
-    return RaggedSequences(
-        np.concatenate([part.values for part in parts]), np.concatenate([np.zeros(1, np.int64), *splits])
-    )
-
-
 def describe_value(value: object) -> str:
-    """Return a short text that says what ``value`` is, for a message."""
+    """Describe a value in a short text for a message."""
     text = repr(value)
     if len(text) > 60:
         text = f"{text[:40]} ... {text[-12:]}"
@@ -192,6 +188,7 @@ def make_no_sequences_error() -> InputError:
 
 
 def _check_row(row: Sequence[object], index: int) -> None:
+    """Raise InputError for the first value of a row that is not an integer."""
     for position, value in enumerate(row):
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
             raise InputError(
@@ -199,11 +196,12 @@ def _check_row(row: Sequence[object], index: int) -> None:
                 value=position,
                 expected="an integer",
                 received=describe_value(value),
-                fix="Map words to ids, and round floats yourself: maskcli does not cut numbers to fit.",
+                fix="Map words to ids and round floats first; maskcli does not truncate or round values.",
             )
 
 
-def _too_large(rows: Sequence[Sequence[object]]) -> InputError:
+def _make_overflow_error(rows: Sequence[Sequence[object]]) -> InputError:
+    """Return the error for the first value that int64 cannot hold."""
     for index, row in enumerate(rows):
         for position, value in enumerate(row):
             if not INT64.min <= value <= INT64.max:  # type: ignore[operator]
@@ -214,12 +212,12 @@ def _too_large(rows: Sequence[Sequence[object]]) -> InputError:
                     received=describe_value(value),
                     fix="Map ids to a smaller range.",
                 )
-    raise AssertionError("NumPy refused integers that int64 holds")
+    raise AssertionError("NumPy rejected integers that int64 can hold")
 
 
-def _bad_splits(received: str) -> InputError:
+def _make_splits_error(received: str) -> InputError:
     return InputError(
-        expected="row_splits that start at 0, never fall and end at the number of values",
+        expected="row_splits that start at 0, never decrease and end at the number of values",
         received=received,
-        fix="row_splits[i] and row_splits[i + 1] frame sequence i in values.",
+        fix="Sequence i must be values[row_splits[i]:row_splits[i + 1]].",
     )

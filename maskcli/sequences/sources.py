@@ -1,4 +1,4 @@
-"""Files and standard input as streams of bytes, unpacked, that can be read from their start as often as is wanted."""
+"""Files and standard input as uncompressed streams, each of which can be read several times."""
 
 from __future__ import annotations
 
@@ -22,51 +22,59 @@ PACKED = (".gz", ".zst")
 BOM = b"\xef\xbb\xbf"
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 IN_MEMORY = 2**24
-"""Bytes of standard input, or of a pipe, that are held in memory to be read again; more go to a temporary file."""
+"""Bytes of standard input or of a pipe that are kept in memory; with more, all go to a temporary file."""
 PIECE = 2**20
+"""Bytes that are read at once."""
 
 
 class Stream:
-    """Bytes of a source, in order."""
+    """The uncompressed bytes of a source, in order."""
 
-    def __init__(self, source: Source, raw: BinaryIO, unpacked: BinaryIO, form: str) -> None:
-        """Read ``unpacked``; ``raw`` is the file itself, whose ``form`` is for messages."""
-        self._source, self._raw, self._unpacked, self._form = source, raw, unpacked, form
-        self._ahead = b""
+    def __init__(self, source: Source, raw: BinaryIO, unpacked: BinaryIO, compression: str) -> None:
+        """Begin at the start.
+
+        Args:
+            source: for its name, and to record how far it was read.
+            raw: the file itself.
+            unpacked: its uncompressed content.
+            compression: its name for messages; empty if the file is not compressed.
+        """
+        self._source, self._raw, self._unpacked, self._compression = source, raw, unpacked, compression
+        self._peeked = b""
 
     def peek(self, size: int) -> bytes:
-        """Return the next ``size`` bytes, or as many as there are; they will be read again."""
-        while len(self._ahead) < size and (more := self._taken(size - len(self._ahead))):
-            self._ahead += more
-        return self._ahead[:size]
+        """Return the next ``size`` bytes, or fewer at the end, without consuming them."""
+        while len(self._peeked) < size and (piece := self._read_unpacked(size - len(self._peeked))):
+            self._peeked += piece
+        return self._peeked[:size]
 
     def read(self, size: int) -> bytes:
         """Return up to ``size`` bytes, none at the end.
 
         Raises:
-            InputError: for a file that cannot be read on, or is damaged.
+            InputError: for a file that is damaged, or can no longer be read.
         """
-        if not self._ahead:
-            return self._taken(size)
+        if not self._peeked:
+            return self._read_unpacked(size)
         self.peek(size)
-        taken, self._ahead = self._ahead[:size], self._ahead[size:]
-        return taken
+        data, self._peeked = self._peeked[:size], self._peeked[size:]
+        return data
 
-    def rest(self) -> bytes:
-        """Return all that is left; raise as above."""
-        return b"".join([self._ahead, *iter(lambda: self._taken(PIECE), b"")])
+    def read_all(self) -> bytes:
+        """Return all remaining bytes; raises like ``read``."""
+        return b"".join([self._peeked, *iter(lambda: self._read_unpacked(PIECE), b"")])
 
-    def _taken(self, size: int) -> bytes:
+    def _read_unpacked(self, size: int) -> bytes:
         try:
-            taken = bytes(self._unpacked.read(size))
+            data = bytes(self._unpacked.read(size))
             self._source.place = self._raw.tell()
-            return taken
+            return data
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            if not self._form and isinstance(error, OSError | ValueError):
-                raise _unread(self._source.name, "a file that can be read", error, READING) from None
+            if not self._compression and isinstance(error, OSError | ValueError):
+                raise _make_read_error(self._source.name, "a file that can be read", error, READING) from None
             raise InputError(
                 where=self._source.name,
-                expected=f"a whole {self._form} file",
+                expected=f"a whole {self._compression} file",
                 received=str(error).splitlines()[0].lower(),
                 fix="Fetch or compress it again.",
             ) from None
@@ -77,24 +85,24 @@ class Source:
 
     Attributes:
         path: ``-`` is standard input.
-        what: it should hold, for messages.
-        hint: what else could have been given, for messages.
-        place: how many of its bytes, packed as they are, were read of the last stream.
+        what: its expected content, for messages.
+        hint: the alternatives to a file, for messages.
+        place: bytes of the file, compressed or not, that the last stream has read.
     """
 
     def __init__(self, path: str, what: str = "sequences", hint: str = READING) -> None:
-        """Open nothing yet."""
+        """Keep the path; the file is not opened yet."""
         self.path, self.what, self.hint = path, what, hint
         self.place = 0
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """The name of the file in messages."""
         return display_name(self.path)
 
     @functools.cached_property
     def file(self) -> Path | None:
-        """The path of a file that can be read again and again; None for a pipe and standard input."""
+        """The path of a file that can be read several times; None for a pipe and standard input."""
         if self.path == STDIN:
             return None
         with self._naming():
@@ -103,84 +111,85 @@ class Source:
 
     @functools.cached_property
     def is_packed(self) -> bool:
-        """Whether it is unpacked as it is read."""
-        with self._naming(), self._raw() as raw:
+        """Whether the file is compressed."""
+        with self._naming(), self._open_raw() as raw:
             return raw.read(4).startswith((GZIP, ZSTANDARD))
 
     @property
     def size(self) -> int:
-        """Bytes, packed as they are."""
+        """Bytes of the file, compressed or not."""
         with self._naming():
             if self.file is not None:
                 return self.file.stat().st_size
-            place = self._held.tell()
-            size = self._held.seek(0, io.SEEK_END)
-            self._held.seek(place)  # Where a stream may be.
+            place = self._buffer.tell()
+            size = self._buffer.seek(0, io.SEEK_END)
+            self._buffer.seek(place)  # A stream may be reading there.
             return size
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Stream]:
-        """Yield all of it, from the start; one stream at a time.
+        """Yield the uncompressed content from its start; only one stream may be open at a time.
 
         Raises:
-            InputError: for one that cannot be read.
-            UsageError: where what unpacks it is not installed.
+            InputError: for a file that cannot be read.
+            UsageError: for a compressed file if the package that reads it is not installed.
         """
         with contextlib.ExitStack() as stack:
             with self._naming():
-                raw = stack.enter_context(self._raw())
+                raw = stack.enter_context(self._open_raw())
                 start = raw.read(4)
                 raw.seek(0)
-            unpacked, form = _unpacked(raw, start, self.name)
-            yield Stream(self, raw, unpacked, form)
+            yield Stream(self, raw, *_unpack(raw, start, self.name))
 
     def read(self) -> bytes:
-        """Return all of it; raise as ``open`` does."""
+        """Return all of the content; raises like ``open``."""
         with self.open() as stream:
-            return stream.rest()
+            return stream.read_all()
 
     @contextlib.contextmanager
-    def _raw(self) -> Iterator[BinaryIO]:
+    def _open_raw(self) -> Iterator[BinaryIO]:
         if self.file is None:
-            self._held.seek(0)
-            yield self._held
+            self._buffer.seek(0)
+            yield self._buffer
         else:
             with self.file.open("rb", buffering=0) as raw:
                 yield cast(BinaryIO, raw)
 
     @functools.cached_property
-    def _held(self) -> BinaryIO:
-        """What can be read once only, to be read again."""
+    def _buffer(self) -> BinaryIO:
+        """All bytes of standard input or of a pipe, which can be read only once."""
         with contextlib.nullcontext(sys.stdin.buffer) if self.path == STDIN else Path(self.path).open("rb") as pipe:
-            held = _kept(pipe)
-        weakref.finalize(self, held.close)
-        return held
+            buffer = _buffer_pipe(pipe)
+        weakref.finalize(self, buffer.close)
+        return buffer
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
+        """Convert errors of the operating system to InputError with the name of the file."""
         try:
             yield
-        except MaskcliError:  # Which is named already, and may be a ValueError too.
+        except MaskcliError:  # It has a name already, and may be a ValueError, too.
             raise
-        except (OSError, ValueError, AttributeError) as error:  # A closed standard input is None.
-            raise _unread(self.name, f"a file of {self.what}", error, self.hint) from None
+        except (OSError, ValueError, AttributeError) as error:  # AttributeError: a closed standard input is None.
+            raise _make_read_error(self.name, f"a file of {self.what}", error, self.hint) from None
 
 
-def _kept(pipe: BinaryIO) -> BinaryIO:
-    """Return all that a pipe has, in memory or in a file without a name."""
-    start = _up_to(pipe, IN_MEMORY)
+def _buffer_pipe(pipe: BinaryIO) -> BinaryIO:
+    """Return all bytes of a pipe, in memory or in a temporary file."""
+    start = _read_up_to(pipe, IN_MEMORY)
     if len(start) < IN_MEMORY:
         return io.BytesIO(start)
     import shutil
     import tempfile
 
-    held = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it goes when nobody holds it
-    held.write(start)
-    shutil.copyfileobj(pipe, held, PIECE)
-    return held
+    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - Source closes it
+    file.write(start)
+    shutil.copyfileobj(pipe, file, PIECE)
+    return file
 
 
-def _up_to(pipe: BinaryIO, size: int) -> bytes:
+def _read_up_to(pipe: BinaryIO, size: int) -> bytes:
+    """Return ``size`` bytes, or fewer at the end; a single ``read`` of a pipe may return fewer before."""
     pieces: list[bytes] = []
     while size > 0 and (piece := pipe.read(min(size, PIECE))):
         pieces.append(piece)
@@ -188,7 +197,8 @@ def _up_to(pipe: BinaryIO, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def _unpacked(raw: BinaryIO, start: bytes, name: str) -> tuple[BinaryIO, str]:
+def _unpack(raw: BinaryIO, start: bytes, name: str) -> tuple[BinaryIO, str]:
+    """Return the uncompressed content and the name of the compression, which ``start`` of the file shows."""
     if start.startswith(GZIP):
         import gzip
 
@@ -200,7 +210,7 @@ def _unpacked(raw: BinaryIO, start: bytes, name: str) -> tuple[BinaryIO, str]:
 
 
 class _Unclosed:
-    """What pyarrow may read and close, while the file stays open: a pipe that is held is read again."""
+    """A file that pyarrow cannot close, because the bytes of a pipe are read several times."""
 
     closed = False
 
@@ -212,29 +222,29 @@ class _Unclosed:
 
 
 def import_pyarrow(where: str) -> Any:
-    """Return the module.
+    """Return the module ``pyarrow``.
 
     Raises:
-        UsageError: where the extra ``maskcli[parquet]`` is not installed.
+        UsageError: if the extra ``maskcli[parquet]`` is not installed.
     """
     try:
         import pyarrow as pa
     except ImportError:
         raise UsageError(
             where=where,
-            expected="pyarrow, to read this file",
-            received="an environment without it",
+            expected="pyarrow, which reads this file",
+            received="a Python without pyarrow",
             fix="pip install 'maskcli[parquet]'",
         ) from None
     return pa
 
 
 def display_name(path: str) -> str:
-    """Return the name of an input in messages and documents, of which every character can be printed."""
+    """Return the printable name of an input in messages and documents."""
     return "<stdin>" if path == STDIN else os.fsencode(path).decode("utf-8", "replace")
 
 
-def _unread(where: str, expected: str, error: OSError | ValueError | AttributeError, fix: str) -> InputError:
+def _make_read_error(where: str, expected: str, error: OSError | ValueError | AttributeError, fix: str) -> InputError:
     return InputError(where=where, expected=expected, received=explain_os_error(error), fix=fix)
 
 

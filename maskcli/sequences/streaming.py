@@ -1,6 +1,6 @@
-"""Files of any size to a padded batch in a file, in as much memory as a few blocks take.
+"""Pad files of any size into files, with memory for only a few blocks.
 
-Without ``maxlen`` the sequences are set aside in a file, as numbers, till the longest is known.
+Without ``maxlen``, values are spooled to a temporary file until the longest sequence is known.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ from maskcli.sequences.padding import (
     take_last_rows,
 )
 from maskcli.sequences.sources import Source
+from maskcli.sequences.splits import make_row_splits
 from maskcli.sequences.threads import map_in_order
 from maskcli.sequences.writing import replacing
 
 T = TypeVar("T")
 IN_MEMORY = 2**24
-"""Bytes of sequences that are set aside in memory; more go to a file, beside the one that is written."""
+"""Bytes of spooled sequences that are kept in memory; with more, all go to a file in the output's directory."""
 Progress = Callable[[float], None]
-"""Is told what share is done, from 0 to 1."""
+"""Receives the completed share of the work, from 0 to 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SequenceFiles:
-    """Files of sequences, to be read in chunks.
+    """Files of sequences that are read in chunks.
 
     Attributes:
         sources: the files.
         input_format: a name of ``FORMATS``, or ``auto``.
-        field: that holds the sequences.
+        field: the field with the sequences; None selects the only suitable one.
     """
 
     sources: tuple[Source, ...]
@@ -53,12 +54,12 @@ class SequenceFiles:
 
     @property
     def in_chunks(self) -> bool:
-        """Whether each of them can be read in chunks; raise InputError for one that cannot be read at all."""
+        """Whether all files can be read in chunks; raises InputError for a file that cannot be read at all."""
         return all(detect_format(source, self.input_format)[1] for source in self.sources)
 
-    def chunks(self, made: Callable[[RaggedSequences], T], progress: Progress) -> Iterator[Chunk[T]]:
-        """Yield what ``made`` makes of their sequences, in order."""
-        for chunk, share in read_all(self.sources, self.input_format, Field(self.field), made):
+    def chunks(self, convert: Callable[[RaggedSequences], T], progress: Progress) -> Iterator[Chunk[T]]:
+        """Yield the results of ``convert`` for the chunks of all files, in order."""
+        for chunk, share in read_all(self.sources, self.input_format, Field(self.field), convert):
             yield chunk
             progress(share)
 
@@ -68,54 +69,54 @@ def pad_files(
     layout: Layout,
     output: str | None,
     mask_output: str | None = None,
-    shown: int = 0,
+    excerpt_rows: int = 0,
     progress: Progress = lambda _share: None,
 ) -> Excerpt:
-    """Pad the sequences of files into files; return ``shown`` rows of the start and of the end, and what there is.
+    """Pad the sequences of files into files, and return an excerpt of the batch.
 
     Args:
-        files: to be read in chunks.
+        files: the sequences.
         layout: how they are padded; without ``maxlen``, to the longest.
-        output: a path whose suffix is one of ``WRITABLE``.
+        output: a path with one of the suffixes in ``WRITABLE``.
         mask_output: an ``.npy`` for the mask.
-        shown: rows.
-        progress: is told how far it is, in halves where sequences are set aside.
+        excerpt_rows: rows of the excerpt at the start, and also at the end, of the batch.
+        progress: receives the completed share; spooling and padding count as a half each.
 
     Raises:
-        InputError: for what cannot be read, padded or written; nothing is written then.
+        InputError: for files that cannot be read, padded or written; then no output file is changed.
     """
     layout, rows = check_layout(layout), None
-    with _targets(output, mask_output) as targets, _aside(output or mask_output or "") as aside:
-        if layout.maxlen is not None and not (output and _entry(output).needs_rows):
-            parts = _parts(files, layout, progress)
+    with _open_outputs(output, mask_output) as outputs, _open_spill_file(output or mask_output or "") as spill:
+        if layout.maxlen is not None and not (output and _get_format(output).needs_rows):
+            parts = _pad_chunks(files, layout, progress)
         else:
             for chunk in files.chunks(partial(check_fitting_values, layout=layout), lambda share: progress(share / 2)):
-                aside.add(chunk.made)
-            _check_tokens(files, aside.rows, aside.tokens)
-            layout, rows = dataclasses.replace(layout, maxlen=layout.maxlen or aside.longest), aside.rows
-            parts = aside.padded(layout, lambda share: progress((1 + share) / 2))
-        noted = _Noted(layout, shown)
-        with _writing(targets, layout, rows) as add:
+                spill.add(chunk.result)
+            _check_tokens(files, spill.rows, spill.tokens)
+            layout, rows = dataclasses.replace(layout, maxlen=layout.maxlen or spill.longest), spill.rows
+            parts = spill.pad_all(layout, lambda share: progress((1 + share) / 2))
+        summary = _BatchSummary(layout, excerpt_rows)
+        with _open_writers(outputs, layout, rows) as add:
             for part in parts:
                 add(part)
-                noted.add(part)
-        _check_tokens(files, noted.rows, noted.tokens + noted.truncated)
-    return noted.excerpt()
+                summary.add(part)
+        _check_tokens(files, summary.rows, summary.tokens + summary.truncated)
+    return summary.make_excerpt()
 
 
 def write_batch(batch: PaddedBatch, output: str | None, mask_output: str | None) -> None:
     """Write a batch, and its mask, to files; see ``pad_files``."""
     with (
-        _targets(output, mask_output) as targets,
-        _writing(targets, batch.layout, len(batch.tokens)) as add,
+        _open_outputs(output, mask_output) as outputs,
+        _open_writers(outputs, batch.layout, len(batch.tokens)) as add,
     ):
         add(batch)
 
 
-def _parts(files: SequenceFiles, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
-    """Yield the batch as its sequences are read."""
+def _pad_chunks(files: SequenceFiles, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
+    """Yield the parts of the batch while the files are read."""
     for chunk in files.chunks(partial(pad_in_parts, layout=layout), progress):
-        yield from chunk.made
+        yield from chunk.result
 
 
 def _check_tokens(files: SequenceFiles, rows: int, tokens: int) -> None:
@@ -124,52 +125,52 @@ def _check_tokens(files: SequenceFiles, rows: int, tokens: int) -> None:
 
 
 @contextlib.contextmanager
-def _targets(output: str | None, mask_output: str | None) -> Iterator[list[tuple[BinaryIO, Writer]]]:
-    """Yield the files that are written, with what writes each; they take their places when all is written."""
+def _open_outputs(output: str | None, mask_output: str | None) -> Iterator[list[tuple[BinaryIO, Writer]]]:
+    """Yield the output files and their writers; the files replace their targets when the context ends."""
     with contextlib.ExitStack() as stack:
-        targets: list[tuple[BinaryIO, Writer]] = []
+        outputs: list[tuple[BinaryIO, Writer]] = []
         if output is not None:
-            writer = _entry(output).writer
-            assert writer is not None  # noqa: S101 - of a format that is written
-            targets.append((stack.enter_context(replacing(output)), writer))
+            writer = _get_format(output).writer
+            assert writer is not None  # noqa: S101 - the format is in WRITABLE
+            outputs.append((stack.enter_context(replacing(output)), writer))
         if mask_output is not None:
-            targets.append((stack.enter_context(replacing(mask_output)), open_mask_writer))
-        yield targets
+            outputs.append((stack.enter_context(replacing(mask_output)), open_mask_writer))
+        yield outputs
 
 
 @contextlib.contextmanager
-def _writing(targets: Iterable[tuple[BinaryIO, Writer]], layout: Layout, rows: int | None) -> Iterator[Add]:
-    """Yield what writes a part of a batch to all targets; ``rows`` are those of the batch, where that is known."""
+def _open_writers(outputs: Iterable[tuple[BinaryIO, Writer]], layout: Layout, rows: int | None) -> Iterator[Add]:
+    """Yield a function that writes a part of a batch to all outputs; ``rows`` of the batch is None if unknown."""
     with contextlib.ExitStack() as stack:
-        adds = [stack.enter_context(writer(out, layout, rows)) for out, writer in targets]
+        adds = [stack.enter_context(writer(out, layout, rows)) for out, writer in outputs]
 
-        def add(part: PaddedBatch) -> None:
-            for each in adds:
-                each(part)
+        def add_to_all(part: PaddedBatch) -> None:
+            for add in adds:
+                add(part)
 
-        yield add
+        yield add_to_all
 
 
-def _entry(output: str) -> Format:
+def _get_format(output: str) -> Format:
     return WRITABLE[Path(output).suffix.lower()]
 
 
 @contextlib.contextmanager
-def _aside(beside: str) -> Iterator[_Aside]:
-    """Yield a place for sequences: memory, or a file without a name in the folder of ``beside``, which has the room."""
+def _open_spill_file(output: str) -> Iterator[_SpillFile]:
+    """Yield a temporary file for sequences, in the directory of ``output``, which has room for them."""
     import tempfile
 
-    with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(Path(beside).resolve().parent)) as file:
-        yield _Aside(file)
+    with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(Path(output).resolve().parent)) as file:
+        yield _SpillFile(file)
 
 
-class _Aside:
-    """Sequences set aside, in the order they came.
+class _SpillFile:
+    """Sequences in a temporary file, in order.
 
     Attributes:
-        rows: how many sequences there are.
-        tokens: how many tokens they have.
-        longest: how many the longest has.
+        rows: the number of sequences.
+        tokens: the number of their tokens.
+        longest: tokens of the longest sequence.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -178,6 +179,7 @@ class _Aside:
         self._parts: list[tuple[int, int, np.dtype[np.integer]]] = []
 
     def add(self, ragged: RaggedSequences) -> None:
+        """Append sequences: their values in their own dtype, then their lengths in int64."""
         lengths = ragged.lengths
         self._file.write(np.ascontiguousarray(ragged.values).data)
         self._file.write(lengths.astype(np.int64, copy=False).data)
@@ -186,45 +188,49 @@ class _Aside:
         self.tokens += len(ragged.values)
         self.longest = max(self.longest, int(lengths.max(initial=0)))
 
-    def padded(self, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
-        """Yield them padded by a layout with ``maxlen``."""
-        read = 0
-        for ragged, parts in map_in_order(partial(pad_in_parts, layout=layout), self._read()):
+    def pad_all(self, layout: Layout, progress: Progress) -> Iterator[PaddedBatch]:
+        """Yield all sequences padded by a layout with ``maxlen``, in parts."""
+        n_tokens = 0
+        for ragged, parts in map_in_order(partial(pad_in_parts, layout=layout), self._read_all()):
             yield from parts
-            read += len(ragged.values)
-            progress(read / self.tokens)
+            n_tokens += len(ragged.values)
+            progress(n_tokens / self.tokens)
 
-    def _read(self) -> Iterator[RaggedSequences]:
+    def _read_all(self) -> Iterator[RaggedSequences]:
         self._file.seek(0)
         for tokens, rows, dtype in self._parts:
             values = np.frombuffer(self._file.read(tokens * dtype.itemsize), dtype)
-            splits = np.zeros(rows + 1, np.int64)
-            np.cumsum(np.frombuffer(self._file.read(rows * 8), np.int64), out=splits[1:])
-            yield RaggedSequences(values, splits)
+            lengths = np.frombuffer(self._file.read(rows * np.dtype(np.int64).itemsize), np.int64)
+            yield RaggedSequences(values, make_row_splits(lengths))
 
 
-class _Noted:
-    """What was written: how much, and some rows at either end."""
+class _BatchSummary:
+    """The size of a batch that is written in parts, and some rows at its start and its end.
 
-    def __init__(self, layout: Layout, shown: int) -> None:
+    Attributes:
+        rows: the number of rows so far.
+        tokens: the number of tokens in them.
+        truncated: the number of tokens that did not fit.
+    """
+
+    def __init__(self, layout: Layout, excerpt_rows: int) -> None:
         self.rows = self.tokens = self.truncated = 0
-        self._layout, self._shown = layout, shown
-        self._first = self._last = _none(layout)
+        self._layout, self._excerpt_rows = layout, excerpt_rows
+        shape = (0, layout.maxlen or 0)
+        empty = PaddedBatch(np.zeros(shape, layout.dtype), np.zeros(shape, bool), np.zeros(0, np.int64), layout, 0)
+        self._first = self._last = empty
 
     def add(self, part: PaddedBatch) -> None:
+        """Count a part, and keep its rows that belong to the excerpt."""
+        size = self._excerpt_rows
         self.rows += len(part.tokens)
         self.tokens += int(part.lengths.sum()) - part.truncated_tokens
         self.truncated += part.truncated_tokens
-        if len(self._first.tokens) < self._shown:
-            self._first = take_first_rows(join_batches([self._first, take_first_rows(part, self._shown)]), self._shown)
-        self._last = take_last_rows(join_batches([self._last, take_last_rows(part, self._shown)]), self._shown)
+        if len(self._first.tokens) < size:
+            self._first = take_first_rows(join_batches([self._first, take_first_rows(part, size)]), size)
+        self._last = take_last_rows(join_batches([self._last, take_last_rows(part, size)]), size)
 
-    def excerpt(self) -> Excerpt:
+    def make_excerpt(self) -> Excerpt:
+        """Return the excerpt of all parts."""
         maxlen = self._first.tokens.shape[1]
         return Excerpt((self.rows, maxlen), self._layout, self.tokens, self.truncated, self._first, self._last)
-
-
-def _none(layout: Layout) -> PaddedBatch:
-    """Return a batch without rows."""
-    shape = (0, layout.maxlen or 0)
-    return PaddedBatch(np.zeros(shape, layout.dtype), np.zeros(shape, bool), np.zeros(0, np.int64), layout, 0)

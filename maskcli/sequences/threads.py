@@ -1,8 +1,9 @@
-"""Work that two threads share, whose results come in order.
+"""Share work between two threads, with the results in order.
 
-NumPy lets other threads run while it works on an array; what it does not let go of is small beside that. But each time
-that two threads want the interpreter at once, one of them falls asleep, and waking takes as long as much of the work.
-So there are no more threads than processors: the one that asks works too, on what no other has begun.
+NumPy releases the interpreter lock while it works on an array, so two threads really run at the same time. Only when
+both need the interpreter does one of them sleep. Waking it up takes as long as a good part of the work itself.
+Therefore there are never more threads than processors: the calling thread does not wait, but works on items that the
+other thread has not begun.
 """
 
 from __future__ import annotations
@@ -18,105 +19,113 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-ALONE = 2
-"""Items at the start that are worked on before threads are started: most files are no more blocks than that."""
+BEFORE_THREADS = 2
+"""Items that are worked on before a thread is started: most files have no more blocks."""
 THREADS = 2
 AHEAD = 2 * THREADS
-"""Items that are begun or wait at once."""
+"""Items that are in work or waiting at the same time."""
 SHARES = 8
-"""Parts that many small items are shared in: as few as leave neither thread to wait long for the other."""
+"""Groups into which many small items are divided: few, but enough that no thread waits long for the other."""
 
 
-def map_in_order(work: Callable[[T], R], items: Iterable[T], alone: int = ALONE) -> Iterator[tuple[T, R]]:
-    """Yield each item with what ``work`` makes of it, by two threads where there are many items and processors.
+def map_in_order(work: Callable[[T], R], items: Iterable[T], before: int = BEFORE_THREADS) -> Iterator[tuple[T, R]]:
+    """Yield each item with the result of ``work``, by two threads if there are enough items and processors.
 
     Args:
-        work: is called in this thread or another one.
-        items: are taken in this thread, few of them before they are needed.
-        alone: items at the start that are worked on in this thread.
+        work: called in this thread or in the other one.
+        items: iterated in this thread, only a few items ahead.
+        before: items that are worked on before a thread is started.
     """
-    rest = iter(items)
-    yield from ((item, work(item)) for item in islice(rest, alone if has_several_processors() else None))
-    first = list(islice(rest, 1))
+    iterator = iter(items)
+    yield from ((item, work(item)) for item in islice(iterator, before if has_several_processors() else None))
+    first = list(islice(iterator, 1))
     if not first:
         return
+    # Imported late: it takes milliseconds, and small files never need it.
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(THREADS - 1)
     try:
-        yield from _shared(pool, work, chain(first, rest))
+        yield from _share_work(pool, work, chain(first, iterator))
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
-    """Yield items that another thread takes, few of them before they are needed, where there are many and processors.
+    """Yield items that another thread iterates a few items ahead, if there are enough items and processors.
 
-    For what takes long and lets other threads run, such as reading by a library.
+    Useful for slow iterators that release the interpreter lock, such as a library that reads a file.
     """
-    rest = iter(items)
-    yield from islice(rest, ALONE if has_several_processors() else None)
-    first = list(islice(rest, 1))
+    iterator = iter(items)
+    yield from islice(iterator, BEFORE_THREADS if has_several_processors() else None)
+    first = list(islice(iterator, 1))
     if not first:
         return
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(1)
     try:
-        waiting = deque(pool.submit(list, islice(rest, 1)) for _ in range(AHEAD))
+        # Each future is a list of the next item, or an empty list at the end. With a single thread in the pool they
+        # run one after the other, so the iterator is never used by two threads at once.
+        waiting = deque(pool.submit(list, islice(iterator, 1)) for _ in range(AHEAD))
         while first:
             yield first[0]
-            waiting.append(pool.submit(list, islice(rest, 1)))
+            waiting.append(pool.submit(list, islice(iterator, 1)))
             first = waiting.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def map_items(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Return what ``work`` makes of each item, by threads that take many small ones at a time."""
+    """Return the results of ``work``, by threads that take many small items at once."""
     step = max(1, -(-len(items) // SHARES))
     shares = (items[start : start + step] for start in range(0, len(items), step))
-    done = map_in_order(lambda share: [work(item) for item in share], shares, alone=0)
-    return [made for _, all_made in done for made in all_made]
+    results = map_in_order(lambda share: [work(item) for item in share], shares, before=0)
+    return [result for _, share_results in results for result in share_results]
 
 
-def _shared(pool: Executor, work: Callable[[T], R], items: Iterator[T]) -> Iterator[tuple[T, R]]:
+def _share_work(pool: Executor, work: Callable[[T], R], items: Iterator[T]) -> Iterator[tuple[T, R]]:
     waiting: deque[tuple[T, Future[R]]] = deque()
     while True:
         waiting.extend((item, pool.submit(work, item)) for item in islice(items, AHEAD - len(waiting)))
         if not waiting:
             return
-        item, made = waiting[0]
-        if made.done() or not _take_one(waiting, work):
+        # While the next result is not there yet, this thread works on items that have not begun, instead of waiting.
+        # When all of them have begun, ``result`` below waits.
+        item, future = waiting[0]
+        if future.done() or not _work_on_waiting(waiting, work):
             waiting.popleft()
-            yield item, made.result()
+            yield item, future.result()
 
 
-def _take_one(waiting: deque[tuple[T, Future[R]]], work: Callable[[T], R]) -> bool:
-    """Work on the first item that no thread has begun; return whether there was one."""
-    for place, (item, made) in enumerate(waiting):
-        if made.cancel():
-            waiting[place] = item, _done(work, item)
+def _work_on_waiting(waiting: deque[tuple[T, Future[R]]], work: Callable[[T], R]) -> bool:
+    """Work on the first item that no thread has begun; return False if there is none."""
+    for index, (item, future) in enumerate(waiting):
+        if future.cancel():  # Succeeds only before the work begins.
+            waiting[index] = item, _complete_future(work, item)
             return True
     return False
 
 
-def _done(work: Callable[[T], R], item: T) -> Future[R]:
+def _complete_future(work: Callable[[T], R], item: T) -> Future[R]:
+    """Work on an item in this thread and return the result, or the error, as a future."""
     from concurrent.futures import Future
 
-    made: Future[R] = Future()
+    future: Future[R] = Future()
     try:
-        made.set_result(work(item))
-    except Exception as error:  # It is raised in its turn.
-        made.set_exception(error)
-    return made
+        future.set_result(work(item))
+    except Exception as error:  # Raised when the results before it were yielded.
+        future.set_exception(error)
+    return future
 
 
 def has_several_processors() -> bool:
-    """Return whether there are processors for more than one thread."""
+    """Return whether two threads can run at the same time."""
     return count_processors() >= THREADS
 
 
 def count_processors() -> int:
-    """Return how many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Write files atomically: completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from maskcli.sequences.sources import display_name, explain_os_error
 
 
 def write_file(path: str, data: bytes) -> None:
-    """Write a file whole or not at all: beside the target first, then renamed onto it.
+    """Write a file atomically.
 
     Raises:
-        InputError: when it cannot be written.
+        InputError: if the file cannot be written.
     """
     with replacing(path) as out:
         out.write(data)
@@ -24,38 +24,43 @@ def write_file(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str) -> Iterator[BinaryIO]:
-    """Yield a file, which takes the place of the target once it is whole.
+    """Yield a file that replaces the target when the context ends.
+
+    After an error, the target is unchanged and no temporary file remains.
 
     Raises:
-        InputError: when it cannot be written; nothing is left of it then, nor after any other error.
+        InputError: if the file cannot be written.
     """
     opened = False
     try:
         target = Path(path).resolve()
-        with _special(target) if target.exists() and not target.is_file() else _beside(target) as out:
+        is_special = target.exists() and not target.is_file()
+        with _open_special(target) if is_special else _open_temporary(target) as out:
             opened = True
             yield out
     except (OSError, ValueError) as error:
         if opened and not isinstance(error, OSError):
-            raise
+            raise  # It comes from the caller's code.
+        missing = isinstance(error, FileNotFoundError)
         raise InputError(
             where=display_name(path),
-            expected="a place to write to",
-            received=explain_os_error(error),
-            fix="Check that the directory exists, may be written to and has room.",
+            expected="a path that can be written to",
+            received="a directory that does not exist" if missing else explain_os_error(error),
+            fix="Check that the directory exists, is writable and has free space.",
         ) from None
 
 
 @contextlib.contextmanager
-def _beside(target: Path) -> Iterator[BinaryIO]:
-    temporary = target.with_name(f".{target.name[:50]}.{os.getpid()}")  # A name may have 255 bytes.
-    # Until it has the target's mode, only its owner may read it: the target may be private.
+def _open_temporary(target: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file in the directory of the target, and rename it to the target in the end."""
+    temporary = target.with_name(f".{target.name[:50]}.{os.getpid()}")  # A name may have at most 255 bytes.
+    # The target may be private. Until the temporary file has the target's mode, only its owner may read it.
     mode = 0o600 if target.exists() else 0o666
     try:
         with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as out:
             yield out
         if target.exists():
-            temporary.chmod(target.stat().st_mode)
+            _share_like(target, temporary)
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -63,9 +68,19 @@ def _beside(target: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def _share_like(target: Path, temporary: Path) -> None:
+    """Give a file the group and the mode of the one that it replaces."""
+    before = target.stat()
+    with contextlib.suppress(OSError):
+        os.chown(temporary, -1, before.st_gid)
+    # Another group must not read what only the target's group may.
+    groups = 0o777 if temporary.stat().st_gid == before.st_gid else 0o707
+    temporary.chmod(before.st_mode & groups)
+
+
 @contextlib.contextmanager
-def _special(target: Path) -> Iterator[BinaryIO]:
-    """Yield a file for a device or a pipe, which cannot be renamed onto; a directory says so here."""
+def _open_special(target: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file that is copied to a device or a pipe in the end; raise OSError for a directory."""
     import shutil
     import tempfile
 

@@ -1,7 +1,7 @@
-"""Who may look at whom in attention layers: the masks of padding, of causality and the user's own, as combined.
+"""Attention masks: which query may attend to which key, from padding, causality and the user's own mask.
 
-The call of an attention layer is run again and asked for its weights, as Keras offers; on the way, the mask is noted
-that Keras's own layers hand to their softmax. Layers of the user's own that attend in another way are not looked into.
+The call of an attention layer is run again with ``return_attention_scores``, which Keras offers. Meanwhile the mask is
+captured that the layer passes to its softmax. Layers of the user's own that attend in another way are not examined.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.trace.recorder import CallRecord, list_parameters
-from maskcli.trace.rerun import rerun_operation
+from maskcli.trace.rerun import rerun_operation, set_mask
 from maskcli.trace.run import Run
 from maskcli.trace.values import as_float64
 
@@ -27,33 +27,33 @@ CAUSAL = "use_causal_mask"
 
 
 PAIRS = 2**19
-"""Pairs of a query and a key that all masks of a run may have, for a page to be a page."""
+"""Pairs of a query and a key in all masks of a run, at most, so that a page stays small."""
 
 
 def record_attention_masks(run: Run) -> tuple[AttentionMask, ...]:
-    """Return the mask of each call of an attention layer of Keras in a run, in the order of running.
+    """Return the mask of each call of a Keras attention layer in a run, in execution order.
 
-    Of long sequences they hold the first samples alone; what is said of padding is of all.
+    For long sequences they hold only the first samples; the share of attention to padding is of all samples.
     """
-    found = tuple(_all_masks(run))
-    pairs = sum(one.mask[:1].size for one in found)
+    masks = tuple(_iterate_masks(run))
+    pairs = sum(attention.mask[:1].size for attention in masks)
     few = slice(0, max(1, PAIRS // max(1, pairs)))
-    return tuple(_first(one, few) for one in found)
+    return tuple(_select_samples(attention, few) for attention in masks)
 
 
-def _first(found: AttentionMask, few: slice) -> AttentionMask:
-    queries, keys = (None if valid is None else valid[few] for valid in (found.queries, found.keys))
+def _select_samples(attention: AttentionMask, few: slice) -> AttentionMask:
+    queries, keys = (None if valid is None else valid[few] for valid in (attention.queries, attention.keys))
     return dataclasses.replace(
-        found, mask=found.mask[few], weights=found.weights[few].round(4), queries=queries, keys=keys
+        attention, mask=attention.mask[few], weights=attention.weights[few].round(4), queries=queries, keys=keys
     )
 
 
-def _all_masks(run: Run) -> Iterator[AttentionMask]:
-    for entry in run.watched.entries:
+def _iterate_masks(run: Run) -> Iterator[AttentionMask]:
+    for entry in run.recording.entries:
         if entry.index in run.calls_of and entry.returned and _attends(entry):
-            seen = _seen(entry)
-            if seen is not None:
-                yield _record(run, entry, *seen)
+            captured = _capture_attention(entry)
+            if captured is not None:
+                yield _make_attention_mask(run, entry, *captured)
 
 
 def _attends(entry: CallRecord) -> bool:
@@ -63,84 +63,91 @@ def _attends(entry: CallRecord) -> bool:
     return isinstance(entry.operation, layers) and SCORES in list_parameters(type(entry.operation).call)
 
 
-def _seen(entry: CallRecord) -> tuple[Bools, NDArray[np.float64]] | None:
+def _capture_attention(entry: CallRecord) -> tuple[Bools, NDArray[np.float64]] | None:
     """Return a call's mask and weights ``(batch, heads, queries, keys)``; None without, as of flash attention."""
-    args, kwargs = _as_it_came(entry)
-    with _noting(type(entry.operation)) as noted, warnings.catch_warnings(action="ignore"):
+    args, kwargs = _restore_arguments(entry)
+    with _capture_masks(type(entry.operation)) as captured, warnings.catch_warnings(action="ignore"):
         output = rerun_operation(entry.operation, args, {**kwargs, "training": False, SCORES: True})
-        if not noted or output is None:
+        if not captured or output is None:
             return None
     weights = as_float64(output[1])
-    mask = np.ones_like(weights, bool) if noted[-1] is None else np.asarray(noted[-1]).astype(bool)
-    weights, mask = _with_heads(weights), _with_heads(mask)
+    mask = np.ones_like(weights, bool) if captured[-1] is None else np.asarray(captured[-1]).astype(bool)
+    weights, mask = _add_heads(weights), _add_heads(mask)
     return np.broadcast_to(mask, weights.shape), weights
 
 
-def _with_heads(values: NDArray[Any]) -> NDArray[Any]:
+def _add_heads(values: NDArray[Any]) -> NDArray[Any]:
     """Return ``(batch, heads, queries, keys)`` of an array that may lack the heads, or the queries too."""
     if values.ndim == 2:
         return values[:, None, None, :]
     return values[:, None] if values.ndim == 3 else values
 
 
-def _as_it_came(entry: CallRecord) -> tuple[Any, dict[str, Any]]:
-    """Return the arguments of a call with the masks that its inputs carried: the layer itself takes these off."""
+def _restore_arguments(entry: CallRecord) -> tuple[Any, dict[str, Any]]:
+    """Return the arguments of a call with the masks that its inputs carried; the layer itself removes these."""
     import keras
 
     masks = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
 
-    def copied(leaf: Any) -> Any:
+    def copy_leaf(leaf: Any) -> Any:
         if id(leaf) not in masks or not hasattr(leaf, "numpy"):
             return leaf
-        copy, mask = keras.ops.copy(leaf), masks[id(leaf)]
-        copy._keras_mask = None if mask is None else keras.ops.convert_to_tensor(mask)
+        copy = keras.ops.copy(leaf)
+        set_mask(copy, masks[id(leaf)])
         return copy
 
-    args, kwargs = keras.tree.map_structure(copied, (entry.args, entry.kwargs))
+    args, kwargs = keras.tree.map_structure(copy_leaf, (entry.args, entry.kwargs))
     return args, kwargs
 
 
 @contextlib.contextmanager
-def _noting(kind: type) -> Iterator[list[Any]]:
-    """Note the masks that layers of this class hand to their softmax."""
-    noted: list[Any] = []
-    name = "_masked_softmax" if hasattr(kind, "_masked_softmax") else "_apply_scores"
+def _capture_masks(kind: type) -> Iterator[list[Any]]:
+    """Collect the masks that layers of this class pass to their softmax."""
+    captured: list[Any] = []
+    # MultiHeadAttention and GroupQueryAttention have the first method, Attention and its children the second. Both
+    # receive the mask after the layer has combined padding, causality and the user's own mask.
+    if hasattr(kind, "_masked_softmax"):
+        name, argument, position = "_masked_softmax", "attention_mask", 1
+    else:
+        name, argument, position = "_apply_scores", "scores_mask", 2
     original = getattr(kind, name, None)
     if original is None:
-        yield noted
+        yield captured
         return
-    argument = "attention_mask" if name == "_masked_softmax" else "scores_mask"
-    at = 1 if name == "_masked_softmax" else 2
-    own = name in vars(kind)
-    setattr(kind, name, _noted_by(original, noted, argument, at))
+    is_overridden = name in vars(kind)
+    setattr(kind, name, _wrap(original, captured, argument, position))
     try:
-        yield noted
+        yield captured
     finally:
-        setattr(kind, name, original) if own else delattr(kind, name)
+        if is_overridden:
+            setattr(kind, name, original)
+        else:
+            delattr(kind, name)
 
 
-def _noted_by(original: Callable[..., Any], noted: list[Any], argument: str, at: int) -> Callable[..., Any]:
-    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        noted.append(kwargs[argument] if argument in kwargs else args[at] if len(args) > at else None)
+def _wrap(original: Callable[..., Any], captured: list[Any], argument: str, position: int) -> Callable[..., Any]:
+    def capture(self: Any, *args: Any, **kwargs: Any) -> Any:
+        by_position = args[position] if len(args) > position else None
+        captured.append(kwargs.get(argument, by_position))
         return original(self, *args, **kwargs)
 
-    return noting
+    return capture
 
 
-def _record(run: Run, entry: CallRecord, mask: Bools, weights: NDArray[np.float64]) -> AttentionMask:
+def _make_attention_mask(run: Run, entry: CallRecord, mask: Bools, weights: NDArray[np.float64]) -> AttentionMask:
     call = run.calls_of[entry.index]
-    queries, keys = _truths(run, entry)
-    seen: Bools = np.logical_or.reduce(mask, axis=1)
+    queries, keys = _find_query_key_validity(run, entry)
+    any_head: Bools = np.logical_or.reduce(mask, axis=1)
     return AttentionMask(
         call=call.call,
         type=call.type,
-        mask=seen,
+        mask=any_head,
         weights=weights.mean(axis=1).astype(np.float32),
         heads=weights.shape[1],
         causal=_is_causal(entry),
         queries=queries,
         keys=keys,
-        to_padding=_to_padding(weights, queries, keys),
+        to_padding=_measure_attention_to_padding(weights, queries, keys),
     )
 
 
@@ -149,15 +156,19 @@ def _is_causal(entry: CallRecord) -> bool:
     return bool({**dict(zip(names, entry.args, strict=False)), **entry.kwargs}.get(CAUSAL))
 
 
-def _truths(run: Run, entry: CallRecord) -> tuple[Bools | None, Bools | None]:
-    """Return which queries and which keys are no padding: those of the first tensor, and of the second."""
-    known = [run.flow.valid.get(id(tensor)) for tensor in entry.inputs[:2]]
-    return known[0] if known else None, known[1] if len(known) > 1 else None
+def _find_query_key_validity(run: Run, entry: CallRecord) -> tuple[Bools | None, Bools | None]:
+    """Return which queries and which keys are valid: those of the first tensor, and those of the second."""
+    validity = [run.flow.valid.get(id(tensor)) for tensor in entry.inputs[:2]]
+    queries, keys = (*validity, None, None)[:2]
+    return queries, keys
 
 
-def _to_padding(weights: NDArray[np.float64], queries: Bools | None, keys: Bools | None) -> float | None:
+def _measure_attention_to_padding(
+    weights: NDArray[np.float64], queries: Bools | None, keys: Bools | None
+) -> float | None:
+    """Return the largest total weight that a valid query gives to padding."""
     if queries is None or keys is None:
         return None
-    given = np.where(keys[:, None, None, :], 0.0, weights).sum(axis=-1)
-    of_valid = given[np.broadcast_to(queries[:, None, :], given.shape)]
+    to_padding = np.where(keys[:, None, None, :], 0.0, weights).sum(axis=-1)
+    of_valid = to_padding[np.broadcast_to(queries[:, None, :], to_padding.shape)]
     return float(of_valid.max(initial=0.0))

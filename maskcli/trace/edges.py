@@ -1,8 +1,8 @@
-"""What flows from call to call: which call made each tensor that another one takes, and the mask that it carries there.
+"""Find the edges between calls: the call that made each tensor that a later call uses, and its mask there.
 
-Tensors are told by their identity, which is not enough where a call returns the very tensor that it was given, as
-``Dropout`` does in inference: such a tensor has several carriers, of which the last one counts, or in a functional
-model the one that Keras itself noted.
+A tensor is identified by its ``id``. That is not enough where a call returns the very tensor that it received, as
+``Dropout`` does in inference: such a tensor has several carriers. The last one counts, or in a functional model the
+one that Keras noted when the model was built.
 """
 
 from __future__ import annotations
@@ -16,126 +16,144 @@ from maskcli.records.trace import Edge
 from maskcli.trace.recorder import CallRecord, get_mask
 from maskcli.trace.run import Run, list_output_tensors
 
+_Origin = tuple[str, bool]
+"""The path of a call, or the name of an input; whether it is an input."""
+
 
 def find_edges(run: Run, inputs: Sequence[ModelInput]) -> tuple[Edge, ...]:
-    """Return what the shown calls of a run take, and then what its outputs are made of."""
-    flow = _Origins(run, inputs)
-    calls = (entry for entry in run.watched.entries if entry.index in run.calls_of)
-    return (*(edge for entry in calls for edge in _taken(flow, entry)), *_returned(flow))
+    """Return the edges into the shown calls of a run, and then those into its outputs."""
+    origins = _Origins(run, inputs)
+    calls = (entry for entry in run.recording.entries if entry.index in run.calls_of)
+    into_calls = (edge for entry in calls for edge in _find_call_edges(origins, entry))
+    return (*into_calls, *_find_output_edges(origins))
 
 
 class _Origins:
-    """By ``id`` of a tensor: the calls that returned it, the innermost first, or the input of the model that it is."""
+    """Where tensors come from, by ``id``: the calls that returned them, innermost first, or inputs of the model."""
 
     def __init__(self, run: Run, inputs: Sequence[ModelInput]) -> None:
         self.run = run
-        self.inputs = {id(tensor): given.name for tensor, given in zip(run.watched.inputs, inputs, strict=bool(inputs))}
+        pairs = zip(run.recording.inputs, inputs, strict=True)
+        self.inputs = {id(tensor): model_input.name for tensor, model_input in pairs}
         self.carriers: dict[int, list[CallRecord]] = collections.defaultdict(list)
-        for entry in run.watched.ended:
-            for tensor in entry.outputs if entry.parent is not None else ():
-                if not any(entry in _ancestors(other) for other in self.carriers[id(tensor)]):
+        for entry in run.recording.ended:
+            if entry.parent is None:
+                continue
+            for tensor in entry.outputs:
+                if not any(entry in _list_ancestors(carrier) for carrier in self.carriers[id(tensor)]):
                     self.carriers[id(tensor)].append(entry)
 
-    def of(self, tensor: Any, before: CallRecord | None, noted: Any = None) -> dict[tuple[str, bool], None]:
-        """Return the paths of the calls that made a tensor, or names of inputs, each with whether it is an input.
+    def find(self, tensor: Any, before: CallRecord | None, hint: Any = None) -> dict[_Origin, None]:
+        """Return the calls or inputs that a tensor comes from, in order.
 
-        An operation of code that is not shown stands for what it took, as far back as to calls that are shown; or for
-        the layer whose code it is, where nothing that this called made it.
+        An operation that is not shown is replaced by its own inputs, back to calls that are shown. If the call itself
+        made none of these, the operation is replaced by the layer whose code it is part of.
+
+        Args:
+            tensor: an input of a call, or an output of the model.
+            before: the call that uses it; None for an output.
+            hint: the operation that made it according to Keras, if known.
         """
-        found: dict[tuple[str, bool], None] = {}
-        seen, left = set(), [(tensor, before, noted)]
-        while left:
-            tensor, before, noted = left.pop(0)
-            if (id(tensor), id(before)) in seen:
+        origins: dict[_Origin, None] = {}
+        visited, pending = set(), [(tensor, before, hint)]
+        while pending:
+            tensor, before, hint = pending.pop(0)
+            if (id(tensor), id(before)) in visited:
                 continue
-            seen.add((id(tensor), id(before)))
-            entry = self._carrier(tensor, before, noted)
+            visited.add((id(tensor), id(before)))
+            entry = self._find_carrier(tensor, before, hint)
             if entry is None:
-                name = self.inputs.get(id(tensor)) or self._cast(tensor, before)
-                found.update({} if name is None else {(name, True): None})
+                name = self.inputs.get(id(tensor)) or self._find_cast_input(tensor, before)
+                if name is not None:
+                    origins[name, True] = None
                 continue
-            owner = self._owner(entry, before)
+            owner = self._find_owner(entry, before)
             if owner is None:
-                left += [(source, entry, None) for source in entry.inputs]
+                pending += [(source, entry, None) for source in entry.inputs]
             else:
-                found.update(self._inside(entry, owner))
-        return found
+                origins.update(self._find_inside(entry, owner))
+        return origins
 
-    def _owner(self, entry: CallRecord, before: CallRecord | None) -> CallRecord | None:
+    def _find_owner(self, entry: CallRecord, before: CallRecord | None) -> CallRecord | None:
         """Return a call, or the innermost shown one that made it, unless that made the call ``before`` as well."""
-        around = _ancestors(before) if before is not None else []
-        owners = (each for each in (entry, *_ancestors(entry)) if each.index in self.run.calls_of)
-        return next((each for each in owners if each not in around), None)
+        around = _list_ancestors(before)
+        owners = (owner for owner in (entry, *_list_ancestors(entry)) if owner.index in self.run.calls_of)
+        return next((owner for owner in owners if owner not in around), None)
 
-    def _inside(self, entry: CallRecord, owner: CallRecord) -> dict[tuple[str, bool], None]:
-        """Return the calls of ``owner`` from which its own code made a result in ``entry``; itself without such."""
+    def _find_inside(self, entry: CallRecord, owner: CallRecord) -> dict[_Origin, None]:
+        """Return the calls inside ``owner`` from which its own code made the result of ``entry``; or ``owner``."""
         path = self.run.names[owner.index]
         if entry is owner or not owner.calls:
             return {(path, False): None}
-        made = {name: None for source in entry.inputs for name in self.of(source, entry)}
-        within = {name: None for name in made if not name[1] and name[0].startswith(f"{path}/")}
-        return within or {(path, False): None}
+        origins = {origin: None for source in entry.inputs for origin in self.find(source, entry)}
+        inside = {origin: None for origin in origins if not origin[1] and origin[0].startswith(f"{path}/")}
+        return inside or {(path, False): None}
 
-    def _carrier(self, tensor: Any, before: CallRecord | None, noted: Any) -> CallRecord | None:
-        """Return the last call that returned a tensor before a call began, or the one that Keras ``noted``."""
-        above = _ancestors(before) if before is not None else []
-        done = [
+    def _find_carrier(self, tensor: Any, before: CallRecord | None, hint: Any) -> CallRecord | None:
+        """Return the last call that returned a tensor before a call began, or the one that Keras noted."""
+        above = _list_ancestors(before)
+        ended = [
             entry
             for entry in self.carriers.get(id(tensor), ())
             if before is None or (entry.index < before.index and entry not in above)
         ]
-        return next((entry for entry in done if entry.operation is noted), done[-1] if done else None)
+        last = next(reversed(ended), None)
+        return next((entry for entry in ended if entry.operation is hint), last)
 
-    def _cast(self, tensor: Any, before: CallRecord | None) -> str | None:
-        """Return the input that a tensor of nobody's making is a copy of: Keras casts what a model is called with."""
-        if before is None or not hasattr(tensor, "numpy"):
+    def _find_cast_input(self, tensor: Any, before: CallRecord | None) -> str | None:
+        """Return the input that a tensor without a maker is a copy of: Keras casts the arguments of a model."""
+        if before is None or not hasattr(tensor, "numpy") or not len(tensor.shape):
             return None
-        own = self.run.watched.inputs
-        alike = [other for other in own if id(other) in self.inputs and tuple(other.shape) == tuple(tensor.shape)]
-        return self.inputs[id(alike[0])] if len(alike) == 1 and len(tensor.shape) else None
+        inputs = (source for source in self.run.recording.inputs if id(source) in self.inputs)
+        alike = [source for source in inputs if tuple(source.shape) == tuple(tensor.shape)]
+        return self.inputs[id(alike[0])] if len(alike) == 1 else None
 
 
-def _taken(flow: _Origins, entry: CallRecord) -> Iterator[Edge]:
-    target = flow.run.names[entry.index]
-    noted = _noted_by_keras(flow.run, entry)
+def _find_call_edges(origins: _Origins, entry: CallRecord) -> Iterator[Edge]:
+    target = origins.run.names[entry.index]
+    hints = dict(enumerate(_read_keras_history(origins.run, entry)))
     for position, (tensor, mask) in enumerate(zip(entry.inputs, entry.carried, strict=True)):
-        lost = mask is None and id(tensor) in flow.run.flow.lost
-        for source, from_input in flow.of(tensor, entry, noted[position] if position < len(noted) else None):
+        lost = mask is None and id(tensor) in origins.run.flow.lost
+        for source, from_input in origins.find(tensor, entry, hints.get(position)):
             yield Edge(source, target, from_input, mask=mask, lost=lost)
-    for argument, masks in entry.given.items():
-        for tensor, mask in zip(masks, entry.given_masks[argument], strict=True):
+    for argument, masks in entry.mask_tensors.items():
+        for tensor, mask in zip(masks, entry.mask_values[argument], strict=True):
             if mask is not None and not any(mask is carried for carried in entry.carried):
-                for source, from_input in flow.of(tensor, entry):
+                for source, from_input in origins.find(tensor, entry):
                     yield Edge(source, target, from_input, mask=mask, argument=argument)
 
 
-def _returned(flow: _Origins) -> Iterator[Edge]:
-    for name, tensor in list_output_tensors(flow.run.output):
+def _find_output_edges(origins: _Origins) -> Iterator[Edge]:
+    for name, tensor in list_output_tensors(origins.run.output):
         mask = get_mask(tensor)
-        lost = mask is None and id(tensor) in flow.run.flow.lost
-        for source, from_input in flow.of(tensor, None):
+        lost = mask is None and id(tensor) in origins.run.flow.lost
+        for source, from_input in origins.find(tensor, None):
             yield Edge(source, name, from_input, to_output=True, mask=mask, lost=lost)
 
 
-def _noted_by_keras(run: Run, entry: CallRecord) -> list[Any]:
-    """Return which operation made each input of a call, as a functional model has noted it; nothing of other models."""
-    by_depth = getattr(entry.parent.operation, "_nodes_by_depth", None) if entry.parent is not None else None
-    if by_depth is None or entry.code:
+def _read_keras_history(run: Run, entry: CallRecord) -> list[Any]:
+    """Return the operation that made each input of a call, as a functional model noted it; empty for other models."""
+    if entry.parent is None or entry.code:
         return []
-    own = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-    own = [node for node in own if node.operation is entry.operation]
-    before = sum(
-        other.parent is entry.parent and other.operation is entry.operation
-        for other in run.watched.entries[: entry.index]
+    by_depth = getattr(entry.parent.operation, "_nodes_by_depth", None)
+    if by_depth is None:
+        return []
+    # A layer has one node for each of its calls, in the order of building. The model runs its nodes from the greatest
+    # depth to the outputs, so that the n-th recorded call of a layer is its n-th node in that order.
+    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
+    nodes = [node for node in nodes if node.operation is entry.operation]
+    calls_before = sum(
+        call.parent is entry.parent and call.operation is entry.operation
+        for call in run.recording.entries[: entry.index]
     )
-    if before >= len(own):
+    if calls_before >= len(nodes):
         return []
-    return [tensor._keras_history.operation for tensor in own[before].arguments.keras_tensors]
+    return [tensor._keras_history.operation for tensor in nodes[calls_before].arguments.keras_tensors]
 
 
-def _ancestors(entry: CallRecord) -> list[CallRecord]:
-    found = []
-    while entry.parent is not None:
+def _list_ancestors(entry: CallRecord | None) -> list[CallRecord]:
+    ancestors = []
+    while entry is not None and entry.parent is not None:
         entry = entry.parent
-        found.append(entry)
-    return found
+        ancestors.append(entry)
+    return ancestors

@@ -1,4 +1,4 @@
-"""Which Embedding looks up which ids, and the vector that it has for the padding id."""
+"""Find the Embeddings that look up ids, and the vector of the padding id."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from maskcli.trace.run import Run
 
 
 def find_padding_vector(run: Run, inputs: Sequence[ModelInput]) -> EmbeddingRow | None:
-    """Return the vector of the padding id of the first input of ids that goes into an Embedding; None without one."""
+    """Return the padding id's vector of the first Embedding that looks up an input of ids; None if there is none."""
     import keras
 
-    paddings = [given.padding for given in inputs if given.kind == "ids" and not given.counts_up]
-    for entry in run.watched.ended:
+    paddings = [
+        model_input.padding for model_input in inputs if model_input.kind == "ids" and not model_input.counts_up
+    ]
+    for entry in run.recording.ended:
         layer = entry.operation
         if not paddings or not isinstance(layer, keras.layers.Embedding):
             continue
@@ -31,31 +33,33 @@ def find_padding_vector(run: Run, inputs: Sequence[ModelInput]) -> EmbeddingRow 
     return None
 
 
-def find_lookups(watched: Recording, flow: MaskFlow, inputs: Sequence[ModelInput]) -> Iterator[Lookup]:
-    """Yield the Embeddings that look up the ids of an input, the one that raised among them."""
+def find_lookups(recording: Recording, flow: MaskFlow, inputs: Sequence[ModelInput]) -> Iterator[Lookup]:
+    """Yield the Embeddings that look up the ids of an input, including one that raised."""
     import keras
 
-    names = name_paths([entry for entry in watched.entries if not entry.code])
-    for entry in watched.entries:
+    names = name_paths([entry for entry in recording.entries if not entry.code])
+    for entry in recording.entries:
         if not isinstance(entry.operation, keras.layers.Embedding):
             continue
         for tensor in entry.inputs:
-            position = _input_of(tensor, watched, flow)
+            position = _find_input(tensor, recording, flow)
             if position is not None and inputs[position].kind == "ids":
                 yield Lookup(inputs[position].name, names[entry.index], int(entry.operation.input_dim))
 
 
-def _input_of(tensor: Any, watched: Recording, flow: MaskFlow) -> int | None:
-    """Return which input a tensor is, as it came or cast to another dtype."""
+def _find_input(tensor: Any, recording: Recording, flow: MaskFlow) -> int | None:
+    """Return the position of the input that a tensor is, unchanged or cast to another dtype."""
     while True:
-        position = next((index for index, given in enumerate(watched.inputs) if given is tensor), None)
+        position = next((index for index, source in enumerate(recording.inputs) if source is tensor), None)
         maker = flow.maker.get(id(tensor))
         if position is not None or maker is None or maker.type != "Cast":
             return position
         tensor = maker.inputs[0]
 
 
-def has_unknown_ids(found: Sequence[Lookup], inputs: Sequence[ModelInput]) -> bool:
+def has_unknown_ids(lookups: Sequence[Lookup], inputs: Sequence[ModelInput]) -> bool:
     """Return whether an input has ids that an Embedding which looks them up does not know."""
-    by_name = {given.name: given.values for given in inputs}
-    return any(bool((by_name[each.input] < 0).any() or (by_name[each.input] >= each.input_dim).any()) for each in found)
+    ids = {model_input.name: model_input.values for model_input in inputs}
+    return any(
+        bool((ids[lookup.input] < 0).any() or (ids[lookup.input] >= lookup.input_dim).any()) for lookup in lookups
+    )

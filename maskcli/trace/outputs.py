@@ -1,4 +1,4 @@
-"""What a model returns, output by output, with the truth about padding for all rows of its data."""
+"""The outputs of a model, one by one, with the validity of their timesteps for all rows of the data."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.inputs.arguments import pack_arguments, select_rows
+from maskcli.inputs.arguments import select_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import OutputEvidence
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import get_mask
-from maskcli.trace.run import Run, list_output_tensors, trace_model
+from maskcli.trace.run import Run, RunCache, get_path, list_output_tensors, trace_model
 from maskcli.trace.values import get_dtype
 
 BLOCK = 256
-"""Rows that are traced together where the truth must be followed through the model for each of them."""
+"""Rows that are traced together where validity must be followed through the model for each row."""
 TRACED = 4096
-"""Rows that are traced for that at the most; a traced run is no fast one."""
+"""Rows that are traced for that, at most; tracing is slow."""
 PROBED_ROWS = 16
 """Rows that the probes run on: as many different lengths as there are, and two without a valid timestep."""
 
@@ -30,15 +30,15 @@ class ModelOutput:
     """One output of a model.
 
     Attributes:
-        index: its place among the outputs, flattened.
+        index: its position among the outputs, flattened.
         name: its name in their nest.
-        sample: what a traced run of some ``rows`` of the data returned.
-        rows: which rows these are.
+        sample: the output of a traced run on some ``rows`` of the data.
+        rows: the rows of the sample.
         dtype: of the tensor.
         mask_shape: of the mask that it carries; None without one.
         valid: ``(batch, timesteps)`` for all rows; None without timesteps, or where that is not known.
         timed: whether it has timesteps.
-        lost_at: the call at which the mask was lost that it would carry; None where none was.
+        lost_at: the call that lost the mask which it would carry; None where none was lost.
     """
 
     index: int
@@ -52,80 +52,80 @@ class ModelOutput:
     lost_at: str | None
 
 
-def find_model_outputs(model: Any, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
-    """Run a model on some rows of its data, traced, and return its outputs.
+def find_model_outputs(runs: RunCache, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+    """Trace a model on some rows of its data and return its outputs.
 
     Raises:
-        RaisedInCall: with whatever the model raises.
+        RaisedInCall: with the exception that the model raises.
     """
-    fixed = find_fixed_batch(model)
+    fixed = find_fixed_batch(runs.model)
     rows = choose_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
-    some = tuple(select_rows(given, rows) for given in inputs)
-    run = trace_model(model, pack_arguments(model, some), some)
+    some = tuple(select_rows(model_input, rows) for model_input in inputs)
+    run = runs.get_run(some).trace
+    pairs = zip(collect_outputs(run), list_output_tensors(run.output), strict=True)
     return [
         ModelOutput(
             index=index,
-            name=seen.name,
+            name=output.name,
             sample=np.asarray(tensor),
             rows=rows,
             dtype=get_dtype(tensor),
-            mask_shape=None if seen.mask is None else seen.mask.shape,
-            valid=None if seen.valid is None else _of_all_rows(model, inputs, some, seen.valid, index),
-            timed=seen.valid is not None or seen.mask is not None,
-            lost_at=seen.lost_at,
+            mask_shape=None if output.mask is None else output.mask.shape,
+            valid=None if output.valid is None else _extend_validity(runs.model, inputs, some, output.valid, index),
+            timed=output.valid is not None or output.mask is not None,
+            lost_at=output.lost_at,
         )
-        for index, (seen, (_, tensor)) in enumerate(
-            zip(collect_outputs(run), list_output_tensors(run.output), strict=True)
-        )
+        for index, (output, (_, tensor)) in enumerate(pairs)
     ]
 
 
 def find_fixed_batch(model: Any) -> int | None:
-    """Return the one size of batches that a model is built for, as one with states is; None where it takes any."""
+    """Return the fixed batch size of a model, such as one with states; None if it takes any."""
     sizes = (tensor.shape[0] for tensor in getattr(model, "inputs", None) or ())
     return next((int(size) for size in sizes if size is not None), None)
 
 
-def _of_all_rows(
+def _extend_validity(
     model: Any, inputs: Sequence[ModelInput], some: Sequence[ModelInput], valid: Bools, index: int
 ) -> Bools | None:
-    """Return the truth for all rows: that of the input whose timesteps they are, or else what a trace tells."""
-    for given, part in zip(inputs, some, strict=True):
+    """Return the validity of an output for all rows: that of the input with its timesteps, or else a traced one."""
+    for model_input, part in zip(inputs, some, strict=True):
         if part.valid is not None and part.valid.shape == valid.shape and (part.valid == valid).all():
-            return given.valid
+            return model_input.valid
     if len(valid) == len(inputs[0].values):
         return valid
     if len(inputs[0].values) > TRACED:
         return None
     size = find_fixed_batch(model) or BLOCK
     starts = range(0, len(inputs[0].values), size)
-    blocks = [_traced(model, inputs, slice(start, start + size), index) for start in starts]
-    known = [block for block in blocks if block is not None]
-    return np.concatenate(known) if len(known) == len(blocks) else None
+    blocks = [_trace_validity(model, inputs, slice(start, start + size), index) for start in starts]
+    complete = [block for block in blocks if block is not None]
+    return np.concatenate(complete) if len(complete) == len(blocks) else None
 
 
-def _traced(model: Any, inputs: Sequence[ModelInput], rows: slice, index: int) -> Bools | None:
-    some = tuple(select_rows(given, rows) for given in inputs)
-    run: Run = trace_model(model, pack_arguments(model, some), some)
+def _trace_validity(model: Any, inputs: Sequence[ModelInput], rows: slice, index: int) -> Bools | None:
+    run = trace_model(model, tuple(select_rows(model_input, rows) for model_input in inputs))
     return collect_outputs(run)[index].valid
 
 
 def collect_outputs(run: Run) -> list[OutputEvidence]:
-    """Return the outputs of a run, each with its mask and the truth."""
-    return [_output(run, name, tensor) for name, tensor in list_output_tensors(run.output)]
+    """Return the outputs of a run, each with its mask and its validity."""
+    return [_make_output(run, name, tensor) for name, tensor in list_output_tensors(run.output)]
 
 
-def _output(run: Run, name: str, tensor: Any) -> OutputEvidence:
-    maker, loss = run.flow.maker.get(id(tensor)), run.flow.lost.get(id(tensor))
-    mask = get_mask(tensor)
+def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
+    mask, lost_at, lost_mask = get_mask(tensor), None, None
+    if mask is None and id(tensor) in run.flow.lost:
+        lost = run.flow.lost[id(tensor)]
+        lost_at, lost_mask = lost.at, lost.mask
     return OutputEvidence(
         name=name,
         shape=tuple(tensor.shape),
         mask=mask,
         valid=run.flow.valid.get(id(tensor)),
-        call=run.names.get(maker.index) if maker is not None else None,
-        lost_at=run.names.get(loss.at.index) if loss is not None and mask is None else None,
-        lost_mask=loss.mask if loss is not None and mask is None else None,
+        call=get_path(run.names, run.flow.maker.get(id(tensor))),
+        lost_at=get_path(run.names, lost_at),
+        lost_mask=lost_mask,
     )
 
 
@@ -134,12 +134,15 @@ def choose_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
     n_rows = len(inputs[0].values)
     if n_rows <= PROBED_ROWS:
         return np.arange(n_rows)
-    lengths = np.stack([given.valid.sum(axis=1) for given in inputs if given.valid is not None] or [np.zeros(n_rows)])
-    empty = np.flatnonzero((lengths == 0).any(axis=0))[:2]
+    by_input = [model_input.valid.sum(axis=1) for model_input in inputs if model_input.valid is not None]
+    lengths = np.stack(by_input or [np.zeros(n_rows)])
+    all_empty = np.flatnonzero((lengths == 0).any(axis=0))
+    empty = all_empty[:2]
+    # One row of each length, evenly spread over the lengths; then any rows up to the limit.
     _, firsts = np.unique(lengths, axis=1, return_index=True)
-    firsts = np.setdiff1d(firsts, np.flatnonzero((lengths == 0).any(axis=0)))
+    firsts = np.setdiff1d(firsts, all_empty)
     room = PROBED_ROWS - len(empty)
     by_length = firsts[np.argsort(lengths[0, firsts], kind="stable")]
     spread = by_length[np.unique(np.linspace(0, len(by_length) - 1, min(room, len(by_length))).astype(int))]
-    rest = np.setdiff1d(np.arange(n_rows), np.concatenate([spread, np.flatnonzero((lengths == 0).any(axis=0))]))
-    return np.sort(np.concatenate([empty, spread, rest[: room - len(spread)]])).astype(np.intp)
+    remaining = np.setdiff1d(np.arange(n_rows), np.concatenate([spread, all_empty]))
+    return np.sort(np.concatenate([empty, spread, remaining[: room - len(spread)]])).astype(np.intp)

@@ -1,8 +1,8 @@
-"""One call run again with other values among its inputs, under the masks that it had."""
+"""Run one call again with other values among its inputs, under the same masks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,57 +10,47 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.trace.recorder import CallRecord
 from maskcli.trace.state import preserve_state
-from maskcli.trace.values import EPSILON, as_float64, get_dtype, is_float
-
-if TYPE_CHECKING:
-    pass
+from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 
-def replace_padding(tensor: Any, valid: Bools, chance: np.random.Generator) -> Any:
+def replace_padding(tensor: Any, valid: Bools, rng: np.random.Generator) -> Any:
     """Return a copy with other finite values at padding, under the same mask."""
-    import keras
-
-    other = keras.ops.convert_to_tensor(make_noise(as_float64(tensor), ~valid, chance), dtype=get_dtype(tensor))
-    mask = getattr(tensor, "_keras_mask", None)
-    if mask is not None:
-        other._keras_mask = mask
-    return other
+    return _convert_like(tensor, make_noise(as_float64(tensor), ~valid, rng))
 
 
-def make_noise(values: NDArray[Any], where: Bools, chance: np.random.Generator) -> NDArray[Any]:
-    """Return ``values`` with normal noise where asked, a little larger than what is there; never NaN or infinite.
+def make_noise(values: NDArray[Any], where: Bools, rng: np.random.Generator) -> NDArray[Any]:
+    """Return ``values`` with normal noise where asked, a little larger than the values; never NaN or infinite.
 
     NaN would flag attention that is right: zero times NaN is NaN.
     """
     finite = np.abs(np.where(np.isfinite(values), values, 0))
-    noise = chance.standard_normal(values.shape) * (1 + finite.max(initial=0.0))
+    noise = rng.standard_normal(values.shape) * (1 + finite.max(initial=0.0))
     spread = where.reshape(*where.shape, *[1] * (values.ndim - 2))
     return np.where(spread, noise, values).astype(values.dtype)
 
 
 def rerun_call(
-    entry: CallRecord, keep: dict[int, Bools], chance: np.random.Generator, training: bool = False
+    entry: CallRecord, keep: dict[int, Bools], rng: np.random.Generator, training: bool = False
 ) -> list[Any] | None:
     """Run one call again with noise in the tensors of ``keep``, by ``id``, where that is False.
 
     Returns:
-        The tensors that come out; None when the call raises, as some do without what the model gave them.
+        The output tensors; None if the call raises, as some do without the context of the model.
     """
     import keras
 
     masks = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
 
-    def other(leaf: Any) -> Any:
+    def copy_leaf(leaf: Any) -> Any:
         if id(leaf) not in masks or not hasattr(leaf, "numpy"):
             return leaf
-        copy = replace_padding(leaf, keep[id(leaf)], chance) if id(leaf) in keep else keras.ops.copy(leaf)
-        mask = masks[id(leaf)]
-        copy._keras_mask = None if mask is None else keras.ops.convert_to_tensor(mask)
+        copy = replace_padding(leaf, keep[id(leaf)], rng) if id(leaf) in keep else keras.ops.copy(leaf)
+        set_mask(copy, masks[id(leaf)])
         return copy
 
     if entry.code:
-        return _code_again(entry, [other(tensor) for tensor in entry.args])
-    args, kwargs = keras.tree.map_structure(other, (entry.args, entry.kwargs))
+        return _rerun_code(entry, [copy_leaf(tensor) for tensor in entry.args])
+    args, kwargs = keras.tree.map_structure(copy_leaf, (entry.args, entry.kwargs))
     if isinstance(entry.operation, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}
     output = rerun_operation(entry.operation, args, kwargs)
@@ -68,7 +58,7 @@ def rerun_call(
 
 
 def rerun_operation(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any | None:
-    """Return what a layer or operation gives, which is left as it was; None when it raises."""
+    """Return the output of a layer or operation, whose state is left unchanged; None if it raises."""
     try:
         with preserve_state(operation):
             return operation(*args, **kwargs)
@@ -76,8 +66,15 @@ def rerun_operation(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any | 
         return None
 
 
-def _code_again(entry: CallRecord, inputs: list[Any]) -> list[Any] | None:
-    """Run an operation of TensorFlow again; its inputs as it was reported to have had them."""
+def set_mask(tensor: Any, mask: Bools | None) -> None:
+    """Let a tensor carry a mask, or none."""
+    import keras
+
+    tensor._keras_mask = None if mask is None else keras.ops.convert_to_tensor(mask)
+
+
+def _rerun_code(entry: CallRecord, inputs: list[Any]) -> list[Any] | None:
+    """Run an operation of TensorFlow again with the inputs and attributes that TensorFlow reported."""
     from tensorflow.python.eager import context, execute
 
     attrs = tuple(entry.kwargs["attrs"] or ())
@@ -87,41 +84,52 @@ def _code_again(entry: CallRecord, inputs: list[Any]) -> list[Any] | None:
         return None
 
 
-def mark_all_but(entry: CallRecord, shape: tuple[int, ...], timestep: int) -> dict[int, Bools]:
-    """Return for each float input with timesteps of that shape all of them but one."""
-    kept = np.ones(shape, bool)
-    kept[:, timestep] = False
-    return {id(x): kept for x in entry.inputs if is_float(x) and len(x.shape) > 1 and tuple(x.shape[:2]) == shape}
-
-
 def depends_on_same_timestep(entry: CallRecord, output: Any, valid: Bools) -> bool:
-    """Return whether timestep t of ``output (batch, timesteps, ...)`` depends on timestep t of what comes in alone.
+    """Return whether timestep t of ``output (batch, timesteps, ...)`` depends only on timestep t of the inputs.
 
-    Tried with the first timestep that is valid in some row, and with the last.
+    The first timestep that is valid in some row is tried, and the last one.
     """
     columns = np.flatnonzero(valid.any(axis=0))
-    for timestep in {int(columns[0]), int(columns[-1])} if len(columns) else set():
-        keep = mark_all_but(entry, valid.shape, timestep)
-        again = rerun_call(entry, keep, np.random.default_rng(1)) if keep else None
+    if not len(columns):
+        return False
+    for timestep in {int(columns[0]), int(columns[-1])}:
+        keep = _keep_all_but(entry, valid.shape, timestep)
+        if not keep:
+            return False
+        again = rerun_call(entry, keep, np.random.default_rng(1))
         if not again:
             return False
         moved = np.abs(as_float64(output) - as_float64(again[0])).reshape(*valid.shape, -1).max(axis=-1) > 0
         if np.delete(moved, timestep, axis=1).any() or not moved[:, timestep].any():
             return False
-    return bool(len(columns))
+    return True
 
 
-def perturb_by_rounding(tensor: Any, entry: CallRecord, chance: np.random.Generator) -> Any:
+def _keep_all_but(entry: CallRecord, shape: tuple[int, ...], timestep: int) -> dict[int, Bools]:
+    """Return, for each float input with timesteps of that shape, True at all timesteps but one."""
+    keep = np.ones(shape, bool)
+    keep[:, timestep] = False
+    return {id(x): keep for x in entry.inputs if is_float(x) and len(x.shape) > 1 and tuple(x.shape[:2]) == shape}
+
+
+def perturb_by_rounding(tensor: Any, entry: CallRecord, rng: np.random.Generator) -> Any:
     """Return a float tensor with each number off by as much as rounding may be in this call, under the same mask."""
-    import keras
-
     if not is_float(tensor) or not len(tensor.shape):
         return tensor
+    # The call may have summed over any axis of its inputs but the batch; the longest one gives the largest error.
     longest = max((int(axis or 1) for x in entry.inputs for axis in x.shape[1:]), default=1)
+    # A sum of n rounded numbers is off by about sqrt(n) units in the last place, in either direction.
     values = as_float64(tensor)
-    noise = 1 + EPSILON[get_dtype(tensor)] * np.sqrt(longest) * chance.standard_normal(values.shape)
-    other = keras.ops.convert_to_tensor(values * noise, dtype=get_dtype(tensor))
+    factors = 1 + get_ulp(tensor) * np.sqrt(longest) * rng.standard_normal(values.shape)
+    return _convert_like(tensor, values * factors)
+
+
+def _convert_like(tensor: Any, values: NDArray[Any]) -> Any:
+    """Return values as a tensor with the dtype and the mask of another."""
+    import keras
+
+    copy = keras.ops.convert_to_tensor(values, dtype=get_dtype(tensor))
     mask = getattr(tensor, "_keras_mask", None)
     if mask is not None:
-        other._keras_mask = mask
-    return other
+        copy._keras_mask = mask
+    return copy

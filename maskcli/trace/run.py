@@ -1,82 +1,160 @@
-"""The calls of a model as they really ran, each with the masks that came in, reached it and went out."""
+"""The run of a model on its data: recorded once, and used by everything that looks at it."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from maskcli.inputs.arguments import pack_arguments
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Call
-from maskcli.trace.mask_flow import MaskFlow, follow_masks
-from maskcli.trace.recorder import WHO_SEES_WHOM, CallRecord, Recording, name_paths, record_run
+from maskcli.trace.mask_flow import LostMask, MaskFlow, follow_masks
+from maskcli.trace.recorder import Alter, CallRecord, Recording, name_paths, record_run
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Run:
-    """A traced run: its calls in order, and the output with whatever masks its tensors carry.
+    """A traced run: its calls in order, and the output with the masks that its tensors carry.
 
-    ``names`` has the path of each watched entry by its index, and ``calls_of`` the record of those that are shown.
+    Attributes:
+        calls: the calls that are shown.
+        output: the output of the model.
+        recording: all calls, with their tensors.
+        flow: where padding and masks go.
+        names: the path of each named call, by its index in the recording.
+        calls_of: the shown calls, by index in the recording.
     """
 
     calls: tuple[Call, ...]
     output: Any
-    watched: Recording
+    recording: Recording
     flow: MaskFlow
     names: dict[int, str]
     calls_of: dict[int, Call]
 
 
-def trace_model(model: Any, arguments: Any, inputs: Sequence[ModelInput] = (), unfold: bool = False) -> Run:
-    """Run ``model`` once, eagerly and in inference mode, and return what its calls did to the mask.
+@dataclasses.dataclass(frozen=True, eq=False)
+class ModelRun:
+    """A model, its inputs, and its run on them, which is recorded when it is first needed and never again.
+
+    Further runs, with other values or other rows, are derived with ``vary`` and are not kept here.
+
+    Attributes:
+        model: a Keras model.
+        inputs: the inputs that it is called with.
+        unfold: whether calls inside layers of Keras are recorded.
+    """
+
+    model: Any
+    inputs: tuple[ModelInput, ...]
+    unfold: bool = False
+
+    @functools.cached_property
+    def recording(self) -> Recording:
+        """The recorded run; it may have failed."""
+        return self.vary()
+
+    @functools.cached_property
+    def flow(self) -> MaskFlow:
+        """Where padding and masks go; also of a run that failed, up to the error."""
+        return follow_masks(self.recording, self.inputs)
+
+    @functools.cached_property
+    def trace(self) -> Run:
+        """The traced run.
+
+        Raises:
+            RaisedInCall: with the exception that the model raises.
+        """
+        if self.recording.error is not None:
+            raise self.recording.make_error()
+        return trace_recording(self.recording, self.flow)
+
+    def vary(self, inputs: Sequence[ModelInput] | None = None, alter: Alter | None = None) -> Recording:
+        """Record a further run of the model.
+
+        Args:
+            inputs: other inputs; None for the same.
+            alter: may replace the tensors that a call returned.
+        """
+        arguments = pack_arguments(self.model, self.inputs if inputs is None else inputs)
+        return record_run(self.model, arguments, unfold=self.unfold, alter=alter)
+
+
+@dataclasses.dataclass(eq=False)
+class RunCache:
+    """The latest run of a model, so that an equal run is never recorded twice in a row.
+
+    Only the latest is kept, because a recording holds all tensors of its run.
+    """
+
+    model: Any
+    _latest: ModelRun | None = dataclasses.field(default=None, init=False)
+
+    def get_run(self, inputs: Sequence[ModelInput], unfold: bool = False) -> ModelRun:
+        """Return the run on these inputs."""
+        latest = self._latest
+        if latest is None or latest.unfold is not unfold or not _are_equal(latest.inputs, inputs):
+            latest = self._latest = ModelRun(self.model, tuple(inputs), unfold)
+        return latest
+
+
+def _are_equal(old: Sequence[ModelInput], new: Sequence[ModelInput]) -> bool:
+    """Return whether two lists of inputs have the same values and the same padding."""
+    if len(old) != len(new):
+        return False
+    pairs = zip(old, new, strict=True)
+    return all(
+        a.name == b.name and np.array_equal(a.values, b.values) and _is_same_validity(a.valid, b.valid)
+        for a, b in pairs
+    )
+
+
+def _is_same_validity(old: Bools | None, new: Bools | None) -> bool:
+    if old is None or new is None:
+        return old is new
+    return np.array_equal(old, new)
+
+
+def trace_model(model: Any, inputs: Sequence[ModelInput], unfold: bool = False) -> Run:
+    """Run ``model`` once, eagerly and in inference mode, and return the effect of its calls on the mask.
 
     Args:
         model: a Keras model.
-        arguments: what it is called with: the values of ``inputs`` in the structure that it takes.
-        inputs: the same with the truth about padding; nothing where that is not known.
-        unfold: also look into layers of Keras that call others.
+        inputs: the inputs that it is called with.
+        unfold: also record the calls inside layers of Keras.
 
     Raises:
-        RaisedInCall: with whatever the model raises.
+        RaisedInCall: with the exception that the model raises.
     """
-    watched = record_run(model, arguments, unfold=unfold)
-    if watched.error is not None:
-        raise watched.raised()
-    return trace_recording(watched, inputs)
+    return ModelRun(model, tuple(inputs), unfold).trace
 
 
-def trace_recording(
-    watched: Recording, inputs: Sequence[ModelInput], also: Sequence[CallRecord] = (), flow: MaskFlow | None = None
-) -> Run:
-    """Return the calls of a watched run.
+def trace_recording(recording: Recording, flow: MaskFlow, also: Sequence[CallRecord] = ()) -> Run:
+    """Return the calls of a recorded run that matter for masks.
 
     Args:
-        watched: the run.
-        inputs: what it ran on.
-        also: operations of nobody's code to show beside those that matter.
-        flow: what flows through it, where that is known already.
+        recording: the run.
+        flow: where padding and masks go in it.
+        also: operations outside of layers to show in any case.
     """
-    flow = follow_masks(watched, inputs) if flow is None else flow
     before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
-    losing = {id(loss.at) for loss in (*_losses_that_matter(watched, flow), *before)} | {id(entry) for entry in also}
-    names = name_paths([entry for entry in watched.entries if not entry.code or id(entry) in losing])
-    shown = [
-        entry
-        for entry in watched.entries
-        if entry.parent is not None and entry.returned and (not entry.code or id(entry) in losing)
-    ]
-    calls_of = {
-        entry.index: _record(entry, position, names, flow, entry.index in flow.computing)
-        for position, entry in enumerate(shown)
-    }
-    return Run(tuple(calls_of.values()), watched.output, watched, flow, names, calls_of)
+    lost = (*_find_losses_that_matter(recording, flow), *before)
+    shown_code = {id(mask.at) for mask in lost} | {id(entry) for entry in also}
+    entries = [entry for entry in recording.entries if not entry.code or id(entry) in shown_code]
+    names = name_paths(entries)
+    returned = [entry for entry in entries if entry.parent is not None and entry.returned]
+    calls_of = {entry.index: _make_call(entry, position, names, flow) for position, entry in enumerate(returned)}
+    return Run(tuple(calls_of.values()), recording.output, recording, flow, names, calls_of)
 
 
 def find_first_mask(calls: Iterable[Call]) -> Bools | None:
-    """Return the first mask that appears in a run: what the model's mask source computed."""
+    """Return the first mask that appears in a run: the one computed by the model's mask source."""
     masks = (mask for call in calls for mask in (call.mask_in, call.mask_out) if not call.computes_mask)
     return next((mask for mask in masks if mask is not None), None)
 
@@ -89,59 +167,68 @@ def list_output_tensors(output: Any) -> list[tuple[str, Any]]:
     return [("/".join(map(str, path)) or "output", tensor) for path, tensor in flat]
 
 
-def _losses_that_matter(watched: Recording, flow: MaskFlow) -> list[Any]:
-    """Return the losses of masks that a later call of a layer, or the output, would have carried."""
+def _find_losses_that_matter(recording: Recording, flow: MaskFlow) -> list[LostMask]:
+    """Return the lost masks that a later call of a layer, or the output, would have carried."""
     import keras
 
-    reached = [tensor for entry in watched.entries if not entry.code for tensor in entry.inputs]
-    reached += keras.tree.flatten(watched.output)
-    return [flow.lost[id(tensor)] for tensor in reached if id(tensor) in flow.lost]
+    tensors = [tensor for entry in recording.entries if not entry.code for tensor in entry.inputs]
+    tensors += keras.tree.flatten(recording.output)
+    return [flow.lost[id(tensor)] for tensor in tensors if id(tensor) in flow.lost]
 
 
-def _record(entry: CallRecord, index: int, names: dict[int, str], flow: MaskFlow, computes_mask: bool) -> Call:
+def _make_call(entry: CallRecord, index: int, names: dict[int, str], flow: MaskFlow) -> Call:
     import keras
 
-    handed = [
-        mask for name, masks in entry.given_masks.items() if name != WHO_SEES_WHOM for mask in masks if mask is not None
-    ]
-    mask_in = next((mask for mask in (*handed, *entry.carried) if mask is not None), None)
+    # Masks that arrive as arguments come first: they are the ones that ``call`` computes with. In a functional model
+    # they were wired when it was built; the carried ones are those on the tensors when it ran.
+    passed = entry.padding_masks
+    mask_in = next((mask for mask in (*passed, *entry.carried) if mask is not None), None)
     mask_out = next(iter(entry.masks_out), None)
-    before, source = flow.before.get(entry.index), flow.last_with(entry)
+    before = flow.before.get(entry.index)
+    lost_at, lost_after = (None, None) if before is None else (before.at, before.after)
     return Call(
         call=names[entry.index],
         index=index,
         type=entry.type,
-        effect=_effect(mask_in, mask_out, bool(handed)),
+        effect=_find_effect(mask_in, mask_out, bool(passed)),
         mask_in=mask_in,
         mask_out=mask_out,
-        given=bool(handed),
-        computes_mask=computes_mask,
+        given=bool(passed),
+        computes_mask=entry.index in flow.computing,
         warning="\n".join(entry.warnings) or None,
         masks_in=tuple(entry.carried),
         masks_out=tuple(entry.masks_out),
-        mask_arguments={name: tuple(entry.given_masks.get(name, ())) for name in entry.accepts},
+        mask_arguments={name: tuple(entry.mask_values.get(name, ())) for name in entry.accepts},
         shapes_in=tuple(tuple(tensor.shape) for tensor in entry.inputs),
         shapes_out=tuple(tuple(tensor.shape) for tensor in entry.outputs),
         code=entry.code,
         contains=entry.calls,
         of_model=isinstance(entry.operation, keras.Model),
-        lost_at=names.get(before.at.index) if before is not None else None,
-        lost_after=names.get(before.after.index) if before is not None and before.after is not None else None,
+        lost_at=get_path(names, lost_at),
+        lost_after=get_path(names, lost_after),
         takes_off=any(entry.taken_off),
-        mask_from=names.get(source.index) if source is not None else None,
-        valid=_truth(entry, flow),
+        mask_from=get_path(names, flow.find_mask_maker(entry)),
+        valid=_find_data_validity(entry, flow),
     )
 
 
-def _truth(entry: CallRecord, flow: MaskFlow) -> Bools | None:
-    """Return which timesteps are padding; None where they are others than those of the data, and that is a guess."""
-    known = (flow.valid.get(id(tensor)) for tensor in (*entry.outputs[:1], *entry.inputs))
-    first = next((valid for valid in known if valid is not None), None)
+def get_path(names: dict[int, str], entry: CallRecord | None) -> str | None:
+    """Return the path of a call; None without a call, or if the call is not named."""
+    return None if entry is None else names.get(entry.index)
+
+
+def _find_data_validity(entry: CallRecord, flow: MaskFlow) -> Bools | None:
+    """Return which timesteps of a call are valid; None unless they are the timesteps of the data.
+
+    The validity of other timesteps, as of strided layers, is an estimate.
+    """
+    estimates = (flow.valid.get(id(tensor)) for tensor in (*entry.outputs[:1], *entry.inputs))
+    first = next((valid for valid in estimates if valid is not None), None)
     return first if any(first is truth for truth in flow.truths) else None
 
 
-def _effect(mask_in: Bools | None, mask_out: Bools | None, given: bool) -> str:
-    if given:
+def _find_effect(mask_in: Bools | None, mask_out: Bools | None, is_passed: bool) -> str:
+    if is_passed:
         return "uses"
     if mask_in is None:
         return "none" if mask_out is None else "creates"

@@ -1,4 +1,4 @@
-"""Models and layers are left as they were: all that runs change in them is put back."""
+"""Restore models and layers: everything that a run changes in them is put back."""
 
 from __future__ import annotations
 
@@ -11,54 +11,55 @@ import numpy as np
 
 @contextlib.contextmanager
 def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
-    """Put back what runs change: states of stateful RNNs, of random generators, of normalisation; also after an error.
+    """Restore the variables that runs change, also after an error.
 
-    States that are made meanwhile are set to zero, with which they start.
+    These are states of stateful RNNs, of random generators and of normalisation. States that are created meanwhile are
+    set to zero, their initial value.
 
     Args:
-        layer: a layer or a model; an operation that is neither keeps nothing.
-        trained: whether weights that are trained are put back too. Runs in inference mode leave them alone, and to look
-            at thousands takes time.
+        layer: a layer or a model; an operation that is neither has no state.
+        trained: whether trained weights are restored too. Runs in inference mode do not change them, and comparing
+            thousands of weights takes time.
     """
-    before = {id(variable): (variable, _value(variable)) for variable in _kept(layer, trained)}
+    before = {id(variable): (variable, _read_value(variable)) for variable in _list_variables(layer, trained)}
     try:
         yield
     finally:
         for variable, value in before.values():
-            if not np.array_equal(_value(variable), value):
+            if not np.array_equal(_read_value(variable), value):
                 variable.assign(value)
-        for state in _states(layer):
+        for state in _list_states(layer):
             if id(state) not in before:
-                state.assign(np.zeros_like(_value(state)))
+                state.assign(np.zeros_like(_read_value(state)))
 
 
-def _value(variable: Any) -> Any:
-    """Return what a variable holds now; TensorFlow writes elsewhere while somebody reads it, so nothing is copied."""
+def _read_value(variable: Any) -> Any:
+    """Return the value of a variable, without a copy: TensorFlow assigns to new memory while a value is in use."""
     import keras
 
     return np.asarray(keras.ops.convert_to_tensor(variable))
 
 
-def _kept(layer: Any, trained: bool) -> Iterator[Any]:
-    """Yield all that a layer keeps; Keras lists the states of RNNs apart, and variables of TensorFlow nowhere."""
+def _list_variables(layer: Any, trained: bool) -> Iterator[Any]:
+    """Yield the variables of a layer; Keras lists neither the states of RNNs nor variables of TensorFlow."""
     import tensorflow as tf
 
     listed = getattr(layer, "variables", ())
     yield from (variable for variable in listed if trained or not variable.trainable)
-    yield from _states(layer)
-    for each in _layers(layer):
-        yield from (value for value in vars(each).values() if isinstance(value, tf.Variable))
+    yield from _list_states(layer)
+    for part in _list_layers(layer):
+        yield from (value for value in vars(part).values() if isinstance(value, tf.Variable))
 
 
-def _states(layer: Any) -> Iterator[Any]:
+def _list_states(layer: Any) -> Iterator[Any]:
     import keras
 
-    for each in _layers(layer):
-        states = keras.tree.flatten(getattr(each, "states", None))
+    for part in _list_layers(layer):
+        states = keras.tree.flatten(getattr(part, "states", None))
         yield from (state for state in states if isinstance(state, keras.Variable))
 
 
-def _layers(layer: Any) -> Iterator[Any]:
-    """Yield a layer and all inside it."""
+def _list_layers(layer: Any) -> Iterator[Any]:
+    """Yield a layer and all layers inside it."""
     flatten = getattr(layer, "_flatten_layers", None)
     return iter(()) if flatten is None else flatten()

@@ -1,4 +1,4 @@
-"""Outputs timestep by timestep, and how they move when the mask is taken away."""
+"""Compare outputs timestep by timestep: with the output before, without the mask, and between mask sources."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.trace import OutputValues, SourceResult, Unmasked
+from maskcli.tolerance import one_ulp
 
 
 def make_output_values(
     call: str, values: Floats, mask: Bools | None, valid: Bools | None, name: str = "output"
 ) -> OutputValues:
-    """Return the outputs of ``call``, with the masked timesteps marked that repeat the one before."""
+    """Return the outputs of ``call``, with a mark at masked timesteps that repeat the output before."""
     repeats = None
     if valid is not None:
         fits = mask is not None and mask.shape == valid.shape
@@ -20,10 +21,9 @@ def make_output_values(
 
 
 def find_repeats(values: Floats, mask: Bools | None) -> Bools:
-    """Return ``(batch, timesteps)``: masked outputs that carry the one before on, exactly.
+    """Return ``(batch, timesteps)``: masked outputs that repeat the last unmasked output exactly.
 
-    A run of masked timesteps must carry on the unmasked output that it follows. Two that are equal to each other alone
-    do not count: a Dense layer makes the same of the same padding vector.
+    Masked outputs that only equal each other do not count: a Dense layer returns equal vectors for equal padding.
     """
     repeats = np.zeros(values.shape[:2], bool)
     if mask is not None:
@@ -35,12 +35,12 @@ def find_repeats(values: Floats, mask: Bools | None) -> Bools:
 
 
 def compare_unmasked(output: OutputValues, unmasked: Floats) -> Unmasked:
-    """Return how far an output is from that of the same weights run without a mask, which has its shape."""
+    """Return the changes of an output when the same weights run without a mask; both have the same shape."""
     valid = output.valid
     places = output.values.shape[:1] if valid is None else valid.shape
     with np.errstate(invalid="ignore"):  # Two infinities.
-        apart = np.abs(output.values.astype(np.float64) - unmasked.astype(np.float64))
-    change = apart.astype(output.values.dtype if output.values.dtype.kind == "f" else np.float64)
+        difference = np.abs(output.values.astype(np.float64) - unmasked.astype(np.float64))
+    change = difference.astype(output.values.dtype if output.values.dtype.kind == "f" else np.float64)
     change = change.reshape(*places, -1).max(axis=-1)
     if valid is None:
         return Unmasked(unmasked, change, float(change.max()), None)
@@ -54,7 +54,7 @@ def compare_unmasked(output: OutputValues, unmasked: Floats) -> Unmasked:
 
 
 def compare_source(mask_source: str, mask: Bools | None, values: Floats, first: SourceResult | None) -> SourceResult:
-    """Return what one mask source gave, set against the ``first`` one."""
+    """Return the result of one mask source, compared with the ``first`` one."""
     if first is None:
         return SourceResult(mask_source, mask, values, 0, 0.0)
     if mask is None or first.mask is None:
@@ -65,11 +65,11 @@ def compare_source(mask_source: str, mask: Bools | None, values: Floats, first: 
 
 
 def do_sources_agree(results: tuple[SourceResult, ...], timesteps: int) -> bool:
-    """Return whether mask sources gave one mask and, but for rounding, one output.
+    """Return whether mask sources gave the same mask and, up to rounding, the same output.
 
     Rounding is bounded by one unit in the last place of the largest output for each timestep that a recurrent layer
-    adds on: ``eps * timesteps * max(1, max|output|)``.
+    adds: ``ulp * timesteps * max(1, max|output|)``.
     """
     largest = max(float(np.abs(result.values).max(initial=1.0)) for result in results)
-    tolerance = float(np.finfo(results[0].values.dtype).eps) * timesteps * largest
+    tolerance = one_ulp(results[0].values.dtype.name) * timesteps * largest
     return all(not result.differing_timesteps and result.max_abs_difference <= tolerance for result in results)

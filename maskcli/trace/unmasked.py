@@ -1,41 +1,92 @@
-"""A stretch in which no call of Keras ever sees a mask, eagerly and in graphs alike."""
+"""Run a model with every mask removed as soon as it appears, eagerly and in graphs."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from maskcli.trace.recorder import drop_mask_arguments, list_parameters
+from maskcli.trace.recorder import PAIR_MASK, has_own_code, is_mask_argument, list_parameters, run_functions_eagerly
+from maskcli.trace.state import preserve_state
+
+
+def compute_unmasked_outputs(model: Any, arguments: Any) -> list[Any] | None:
+    """Return the output tensors of a model that runs without masks, flattened; None if it raises.
+
+    Nothing is recorded. The inside of Keras's own layers is left as it is: an attention layer passes its causal mask
+    to a softmax as that layer's ``mask``.
+    """
+    import keras
+
+    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, arguments)
+    try:
+        with (
+            preserve_state(model, trained=False),
+            run_functions_eagerly(),
+            strip_masks(inside_layers=False),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            return list(keras.tree.flatten(model(tensors, training=False)))
+    except Exception:  # A layer may need the mask that was removed.
+        return None
 
 
 @contextlib.contextmanager
-def strip_masks() -> Iterator[None]:
-    """Take every mask away as soon as it appears, until this closes; functions must be traced inside."""
+def strip_masks(*, inside_layers: bool = True) -> Iterator[None]:
+    """Remove every mask as soon as it appears, until this closes; functions must be traced inside.
+
+    Args:
+        inside_layers: also between the calls inside Keras's own layers; otherwise only where calls are recorded.
+    """
     import keras
+    import tensorflow as tf
 
     layer_type, operation_type = keras.layers.Layer, keras.Operation
     call_layer, call_operation = layer_type.__call__, operation_type.__call__
+    running: list[Any] = []  # The layers and operations that are running, from the outermost to the innermost.
+
+    def strip(call: Callable[..., Any], operation: Any, args: Any, kwargs: Any) -> Any:
+        is_inside = bool(running) and not has_own_code(running[-1])
+        if not inside_layers and (is_inside or not tf.executing_eagerly()):
+            return call(operation, *args, **kwargs)
+        running.append(operation)
+        try:
+            output = call(operation, *args, **kwargs)
+        finally:
+            running.pop()
+        return _remove_masks(output)
 
     @functools.wraps(call_layer)
-    def bare_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        return _bare(call_layer(layer, *args, **kwargs))
+    def strip_layer(layer: Any, *args: Any, **kwargs: Any) -> Any:
+        return strip(call_layer, layer, args, kwargs)
 
     @functools.wraps(call_operation)
-    def bare_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(operation, layer_type):
-            args, kwargs = drop_mask_arguments(list_parameters(type(operation).call), args, kwargs)
-        return _bare(call_operation(operation, *args, **kwargs))
+    def strip_operation(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(operation, layer_type):
+            return strip(call_operation, operation, args, kwargs)
+        # A layer arrives here from its own ``Layer.__call__``, after Keras has filled in its mask arguments.
+        if inside_layers or (running and running[-1] is operation):
+            args, kwargs = _drop_mask_arguments(list_parameters(type(operation).call), args, kwargs)
+        return call_operation(operation, *args, **kwargs)
 
-    layer_type.__call__, operation_type.__call__ = bare_layer, bare_operation
+    layer_type.__call__, operation_type.__call__ = strip_layer, strip_operation
     try:
         yield
     finally:
         layer_type.__call__, operation_type.__call__ = call_layer, call_operation
 
 
-def _bare(output: Any) -> Any:
+def _drop_mask_arguments(names: Sequence[str], args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the arguments of a ``call`` with these ``names``, without the masks that mark padding."""
+    dropped = {name for name in names if is_mask_argument(name) and name != PAIR_MASK}
+    positional = [None if name in dropped else argument for name, argument in zip(names, args, strict=False)]
+    keywords = {name: None if name in dropped else argument for name, argument in kwargs.items()}
+    return (*positional, *args[len(positional) :]), keywords
+
+
+def _remove_masks(output: Any) -> Any:
     import keras
 
     for tensor in keras.tree.flatten(output):

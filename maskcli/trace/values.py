@@ -1,4 +1,4 @@
-"""The values of tensors as NumPy has them."""
+"""Values and dtypes of tensors, as NumPy represents them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
-"""By dtype, the distance from 1 to the next number."""
+from maskcli.tolerance import one_ulp
 
 
 def get_dtype(tensor: Any) -> str:
@@ -16,9 +15,14 @@ def get_dtype(tensor: Any) -> str:
     return str(getattr(tensor.dtype, "name", tensor.dtype))
 
 
+def get_ulp(tensor: Any) -> float:
+    """Return the relative unit in the last place of a tensor's dtype; 0 for integers and booleans."""
+    return one_ulp(get_dtype(tensor))
+
+
 def is_float(tensor: Any) -> bool:
     """Return whether a tensor holds floats."""
-    return get_dtype(tensor) in EPSILON
+    return get_ulp(tensor) > 0
 
 
 def as_float64(tensor: Any) -> NDArray[np.float64]:

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 import maskcli
-from maskcli.render.documents import dumps
-from maskcli.render.report_document import make_report_document
+from maskcli.render.documents import dumps, make_document
 from tests.browser import models
 
 NEEDED = ("playwright", "axe_playwright_python", "vl_convert", "igraph")
@@ -60,7 +59,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Keras's, of masks that get lost: what the page is to show.
             report = maskcli.report(**getattr(models, name)())
-        document = dumps(make_report_document(report))
+        document = dumps(make_document(report))
         path = folder / f"{name}.html"
         path.write_bytes(render_page(report, document))
         return Made(report, document, path)

@@ -1,4 +1,4 @@
-"""``maskcli check``: what it finds, what it leaves out, how data and models reach it, and how it fails."""
+"""``maskcli check``: findings, selection of rules, data and models from the command line, and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import maskcli
-from maskcli.commands import options
+from maskcli.commands.source import SourceOptions
 from maskcli.errors import ExitCode, UsageError
 from maskcli.rules import RULES
 from tests.conftest import ROOT, Output
@@ -36,7 +36,7 @@ def build():
 Call = Callable[..., Output]
 
 
-def saved(folder: Path, model: Any, name: str = "m.keras") -> str:
+def save_model(folder: Path, model: Any, name: str = "m.keras") -> str:
     with warnings.catch_warnings(action="ignore"):  # Keras converts its variables as NumPy 2 does not like it.
         model.save(folder / name)
     return name
@@ -56,7 +56,7 @@ def trap(tmp_path: Path) -> str:
         ]
     )
     np.savez(tmp_path / "two.npz", positions=POSITIONS, tokens=TOKENS)
-    return saved(tmp_path, keras.Model([tokens, positions], keras.layers.LSTM(3, name="lstm")(summed)))
+    return save_model(tmp_path, keras.Model([tokens, positions], keras.layers.LSTM(3, name="lstm")(summed)))
 
 
 @pytest.fixture
@@ -74,11 +74,11 @@ def right(tmp_path: Path) -> str:
         ]
     )
     model.compile(loss="mse")
-    return saved(tmp_path, model, "right.keras")
+    return save_model(tmp_path, model, "right.keras")
 
 
-def checked(output: Output) -> Any:
-    """Return the document of a run with --format json, which must be what the schema says."""
+def read_document(output: Output) -> Any:
+    """Return the document of a run with --format json, after comparing it with the schema."""
     document = output.json
     jsonschema.validate(document, SCHEMA)
     assert output.exit_status == (0 if document["passed"] else 1)
@@ -89,7 +89,7 @@ def codes(document: Any) -> list[str]:
     return [finding["code"] for finding in document["findings"]]
 
 
-def test_a_process_says_what_is_wrong_where_and_what_to_do(run: Call, trap: str) -> None:
+def test_check_reports_place_and_fix(run: Call, trap: str) -> None:
     output = run("check", "two.npz", "--model", trap)
     assert (output.exit_status, output.stderr) == (1, "")
     assert output.startswith("m.keras  Functional, from a file\n 2 of 2 rows probed")
@@ -101,19 +101,19 @@ def test_a_process_says_what_is_wrong_where_and_what_to_do(run: Call, trap: str)
     assert output.endswith("Run `maskcli explain MSK101` for details and examples.\n")
 
 
-def test_a_process_with_a_function_in_the_working_folder_that_prints(run: Call, tmp_path: Path) -> None:
+def test_check_with_a_printing_factory(run: Call, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FACTORY.format(times=" * 2.0"))
     (tmp_path / "a.txt").write_text("1 2 3 4\n5 6\n")
     output = run("check", "a.txt", "--model", "mine:build", "--format", "json")
     assert output.stderr == ""
-    document = checked(output)
+    document = read_document(output)
     assert document["model"] == {"name": "mine:build", "source": "factory", "type": "Functional"}
     assert [(finding["code"], finding["type"]) for finding in document["findings"]] == [("MSK101", "Multiply")]
 
 
-def test_a_model_that_is_right_passes(call: Call, right: str, write: Callable[..., Path]) -> None:
+def test_check_passes_for_a_correct_model(call: Call, right: str, write: Callable[..., Path]) -> None:
     write("a.txt", "1 2 3 4\n5 6\n")
-    document = checked(call("check", "a.txt", "--model", right, "--format", "json"))
+    document = read_document(call("check", "a.txt", "--model", right, "--format", "json"))
     assert (document["findings"], document["passed"], document["fail_on"]) == ([], True, "warning")
     assert document["checked"] == [rule.code for rule in RULES]
     assert document["rows"] == {"probed": 2, "total": 2}
@@ -126,8 +126,8 @@ def test_a_model_that_is_right_passes(call: Call, right: str, write: Callable[..
     assert "maskcli explain" not in text
 
 
-def test_the_document_names_the_culprit(call: Call, trap: str) -> None:
-    document = checked(call("check", "two.npz", "--model", trap, "--format", "json"))
+def test_document_names_the_call_at_fault(call: Call, trap: str) -> None:
+    document = read_document(call("check", "two.npz", "--model", trap, "--format", "json"))
     assert list(document) == SCHEMA["required"]
     finding = document["findings"][0]
     assert {key: finding[key] for key in ("code", "rule", "severity", "call", "type")} == {
@@ -153,64 +153,64 @@ def test_the_document_names_the_culprit(call: Call, trap: str) -> None:
     ],
     ids=" ".join,
 )
-def test_the_sample_gives_what_the_schema_says_and_the_same_bytes(call: Call, arguments: list[str]) -> None:
+def test_document_of_the_sample_is_reproducible(call: Call, arguments: list[str]) -> None:
     output = call("check", *arguments, "--format", "json")
     assert output.stderr == ""
-    checked(output)
+    read_document(output)
     assert output.startswith('{"schema": "maskcli/check/1",\n')
     assert call("check", *arguments, "--format", "json") == output
 
 
-def test_the_sample_passes_and_without_a_mask_does_not(call: Call) -> None:
+def test_sample_fails_without_a_mask(call: Call) -> None:
     assert call("check").exit_status == 0
     output = call("check", "--mask-source", "none", "--padding", "pre")
     assert output.exit_status == 1
     assert "MSK104 no-mask-source" in output
 
 
-def test_select_and_ignore_take_commas_and_repeat(call: Call, trap: str) -> None:
+def test_select_and_ignore_take_commas(call: Call, trap: str) -> None:
     base = ("check", "two.npz", "--model", trap, "--format", "json")
-    chosen = checked(call(*base, "--select", "MSK001, MSK002", "--select", "mask-widened"))
+    chosen = read_document(call(*base, "--select", "MSK001, MSK002", "--select", "mask-widened"))
     assert (chosen["checked"], chosen["passed"]) == (["MSK001", "MSK002", "MSK102"], True)
-    rest = checked(call(*base, "--ignore", "MSK0,MSK2", "--ignore", "MSK101"))
-    assert {code[:4] for code in rest["checked"]} == {"MSK1", "MSK3"}
-    assert "MSK101" not in rest["checked"]
-    assert codes(rest) == []
+    remaining = read_document(call(*base, "--ignore", "MSK0,MSK2", "--ignore", "MSK101"))
+    assert {code[:4] for code in remaining["checked"]} == {"MSK1", "MSK3"}
+    assert "MSK101" not in remaining["checked"]
+    assert codes(remaining) == []
 
 
 def test_fail_on_error_lets_warnings_pass(call: Call, write: Callable[..., Path]) -> None:
     write("a.txt", "1 2 0 3\n4 5\n")
     base = ("check", "a.txt", "--data-only", "--select", "MSK006", "--padding", "pre")
     output = call(*base, "--format", "json")
-    assert codes(checked(output)) == ["MSK006"]
+    assert codes(read_document(output)) == ["MSK006"]
     severity = output.json["findings"][0]["severity"]
     assert output.exit_status == (severity != "info")
     assert call(*base, "--fail-on", "error").exit_status == 0
 
 
-def test_the_configuration_counts_where_the_command_line_is_silent(call: Call, write: Callable[..., Path]) -> None:
+def test_configuration_yields_to_the_command_line(call: Call, write: Callable[..., Path]) -> None:
     write("pyproject.toml", '[tool.maskcli]\nselect = ["MSK00"]\nignore = ["MSK001"]\nfail-on = "error"\n')
-    configured = checked(call("check", "--data-only", "--format", "json"))
+    configured = read_document(call("check", "--data-only", "--format", "json"))
     assert configured["fail_on"] == "error"
     assert "MSK002" in configured["checked"] and "MSK001" not in configured["checked"]
-    given = checked(
+    overridden = read_document(
         call("check", "--data-only", "--format", "json", "--select", "MSK001,MSK002", "--fail-on", "warning")
     )
-    assert (given["checked"], given["fail_on"]) == (["MSK002"], "warning")
-    both = checked(call("check", "--data-only", "--format", "json", "--select", "MSK001", "--ignore", "MSK003"))
+    assert (overridden["checked"], overridden["fail_on"]) == (["MSK002"], "warning")
+    both = read_document(call("check", "--data-only", "--format", "json", "--select", "MSK001", "--ignore", "MSK003"))
     assert both["checked"] == ["MSK001"]
 
 
-def test_selectors_of_the_configuration_that_fit_no_rule(call: Call, write: Callable[..., Path]) -> None:
+def test_configuration_with_an_unknown_rule(call: Call, write: Callable[..., Path]) -> None:
     path = write("pyproject.toml", '[tool.maskcli]\nignore = ["NOPE"]\n')
     output = call("check")
     assert (output, output.exit_status) == ("", 2)
     assert f"{path.resolve()}, tool.maskcli.ignore: expected a code" in output.stderr
 
 
-def test_data_alone(call: Call, write: Callable[..., Path]) -> None:
+def test_data_only_runs_data_rules(call: Call, write: Callable[..., Path]) -> None:
     write("a.txt", "1 2 0 3\n4 5\n")
-    document = checked(call("check", "a.txt", "--data-only", "--format", "json"))
+    document = read_document(call("check", "a.txt", "--data-only", "--format", "json"))
     assert codes(document) == ["MSK001"]
     assert (document["model"], document["versions"], document["rows"], document["leak"]) == (None, {}, None, None)
     assert document["checked"] == [rule.code for rule in RULES if rule.about == "data"]
@@ -224,16 +224,16 @@ def test_data_alone(call: Call, write: Callable[..., Path]) -> None:
 def test_several_files_and_standard_input(call: Call, write: Callable[..., Path], arguments: list[str]) -> None:
     write("a.txt", "1 2 0 3\n")
     write("b.txt", "4 5\n")
-    document = checked(call("check", "a.txt", "b.txt", *arguments, "--format", "json"))
+    document = read_document(call("check", "a.txt", "b.txt", *arguments, "--format", "json"))
     assert "MSK001" in codes(document)
     piped = call("check", "-", *arguments, "--format", "json", stdin="1 2 0 3\n4 5\n")
     assert piped == call("check", "a.txt", "b.txt", *arguments, "--format", "json")
 
 
-def test_several_files_for_a_model_of_ones_own(call: Call, right: str, write: Callable[..., Path]) -> None:
+def test_several_files_for_a_user_model(call: Call, right: str, write: Callable[..., Path]) -> None:
     write("a.txt", "1 2 3\n")
     write("b.txt", "4 5\n6 77\n")
-    assert checked(call("check", "a.txt", "b.txt", "--model", right, "--ignore", "MSK0", "--format", "json"))[
+    assert read_document(call("check", "a.txt", "b.txt", "--model", right, "--ignore", "MSK0", "--format", "json"))[
         "rows"
     ] == {
         "probed": 3,
@@ -245,23 +245,19 @@ def test_several_files_for_a_model_of_ones_own(call: Call, right: str, write: Ca
 def test_several_inputs_from_records(call: Call, trap: str, write: Callable[..., Path]) -> None:
     rows = [{"positions": [0, 1, 2, 3], "tokens": tokens} for tokens in TOKENS.tolist()]
     write("two.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    from_records = checked(call("check", "two.jsonl", "--model", trap, "--format", "json"))
-    from_arrays = checked(call("check", "two.npz", "--model", trap, "--format", "json"))
+    from_records = read_document(call("check", "two.jsonl", "--model", trap, "--format", "json"))
+    from_arrays = read_document(call("check", "two.npz", "--model", trap, "--format", "json"))
     assert codes(from_records) == codes(from_arrays) == ["MSK101"]
     assert from_records["leak"] == from_arrays["leak"]
 
 
-def test_inputs_of_one_shape_are_judged_by_their_own_ids(
-    call: Call, write: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_inputs_of_one_shape_have_their_own_ids(call: Call, write: Callable[..., Path], tmp_path: Path) -> None:
     import keras
 
     inputs = [keras.Input((None,), dtype="int32", name=name) for name in ("words", "pos")]
-    looked_up = [
-        keras.layers.Embedding(dim, 2, mask_zero=True)(each) for dim, each in zip((40, 9), inputs, strict=True)
-    ]
+    looked_up = [keras.layers.Embedding(dim, 2, mask_zero=True)(ids) for dim, ids in zip((40, 9), inputs, strict=True)]
     both = keras.layers.Concatenate()(looked_up)
-    saved(tmp_path, keras.Model(inputs, keras.layers.LSTM(3)(both)))
+    save_model(tmp_path, keras.Model(inputs, keras.layers.LSTM(3)(both)))
     write("a.jsonl", '{"words": [39, 2, 3], "pos": [8, 1, 2]}\n{"words": [4, 5], "pos": [3, 4]}\n')
     output = call("check", "a.jsonl", "--model", "m.keras", "--select", "MSK004,MSK005")
     assert (output.exit_status, "MSK" in output) == (0, False)
@@ -269,22 +265,22 @@ def test_inputs_of_one_shape_are_judged_by_their_own_ids(
     assert "pos: the largest id is 12" in call("check", "b.jsonl", "--model", "m.keras", "--select", "MSK004")
 
 
-def test_targets_tell_what_the_loss_does(call: Call, right: str, write: Callable[..., Path], tmp_path: Path) -> None:
+def test_targets_enable_the_loss_rules(call: Call, right: str, write: Callable[..., Path], tmp_path: Path) -> None:
     write("a.txt", "1 2 3 4\n5\n")
     targets = [[[0.0]] * 4, [[9.0]]]
     write("y.jsonl", "".join(json.dumps(row) + "\n" for row in targets))
     base = ("check", "--model", right, "--format", "json", "--select", "MSK302")
-    assert codes(checked(call(*base, "a.txt"))) == []
-    from_file = checked(call(*base, "a.txt", "--targets", "y.jsonl"))
+    assert codes(read_document(call(*base, "a.txt"))) == []
+    from_file = read_document(call(*base, "a.txt", "--targets", "y.jsonl"))
     assert codes(from_file) == ["MSK302"]
     records = [{"tokens": [1, 2, 3, 4], "y": targets[0]}, {"tokens": [5], "y": targets[1]}]
     write("both.jsonl", "".join(json.dumps(row) + "\n" for row in records))
-    assert checked(call(*base, "both.jsonl", "--targets-field", "y"))["findings"] == from_file["findings"]
+    assert read_document(call(*base, "both.jsonl", "--targets-field", "y"))["findings"] == from_file["findings"]
     np.savez(tmp_path / "both.npz", tokens=[[1, 2, 3, 4], [5, 0, 0, 0]], y=[[[0.0]] * 4, [[9.0]] * 4])
-    assert checked(call(*base, "both.npz", "--targets-field", "y"))["findings"] == from_file["findings"]
+    assert read_document(call(*base, "both.npz", "--targets-field", "y"))["findings"] == from_file["findings"]
 
 
-def test_loss_stands_in_for_the_compiled_one(call: Call, right: str, write: Callable[..., Path]) -> None:
+def test_loss_replaces_the_compiled_one(call: Call, right: str, write: Callable[..., Path]) -> None:
     write("a.txt", "1 2 3 4\n5\n")
     write("y.jsonl", "[[0.0], [0], [0], [0]]\n[[9.0]]\n")
     base = ("check", "a.txt", "--model", right, "--targets", "y.jsonl", "--select", "MSK302", "--format", "json")
@@ -292,7 +288,7 @@ def test_loss_stands_in_for_the_compiled_one(call: Call, right: str, write: Call
     assert "mae" in call(*base, "--loss", "mae").json["findings"][0]["message"]
 
 
-def test_custom_objects_bring_the_layers_of_a_file(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_custom_objects_load_user_layers(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "twice_layer.py").write_text(
         "import keras\nclass Twice(keras.layers.Layer):\n    def call(self, inputs):\n        return inputs * 2.0\n"
     )
@@ -304,16 +300,16 @@ def test_custom_objects_bring_the_layers_of_a_file(call: Call, tmp_path: Path, m
     x = keras.layers.Embedding(10, 4, mask_zero=True)(tokens)
     with pytest.warns(UserWarning, match="destroy the mask"):
         model = keras.Model(tokens, keras.layers.LSTM(3)(twice_layer.Twice()(x)))
-    name = saved(tmp_path, model)
+    name = save_model(tmp_path, model)
     output = call("check", "--model", name)
     assert (output, output.exit_status) == ("", 4)
     assert "--custom-objects twice_layer" in output.stderr
     (tmp_path / "a.txt").write_text("1 2 3 4\n5 6\n")
-    found = call("check", "a.txt", "--model", name, "--custom-objects", "twice_layer")
-    assert "MSK101 mask-dropped: twice" in found
+    output = call("check", "a.txt", "--model", name, "--custom-objects", "twice_layer")
+    assert "MSK101 mask-dropped: twice" in output
 
 
-def test_errors_of_data_name_the_data_and_of_fit_both(call: Call, right: str, write: Callable[..., Path]) -> None:
+def test_data_errors_name_their_source(call: Call, right: str, write: Callable[..., Path]) -> None:
     write("a.txt", "1 2\n3 x\n")
     broken = call("check", "a.txt", "--model", right)
     assert (broken, broken.exit_status) == ("", 3)
@@ -324,7 +320,7 @@ def test_errors_of_data_name_the_data_and_of_fit_both(call: Call, right: str, wr
     assert "b.npz: expected tokens (any, any) int32; received arrays one (2, 4) int64, two" in unfit.stderr
 
 
-def test_a_function_that_raises(call: Call, tmp_path: Path) -> None:
+def test_factory_that_raises(call: Call, tmp_path: Path) -> None:
     (tmp_path / "raises.py").write_text("def build():\n    raise ValueError('no such thing')\n")
     output = call("check", "--model", "raises:build")
     assert (output, output.exit_status) == ("", 4)
@@ -342,10 +338,10 @@ def test_a_function_that_raises(call: Call, tmp_path: Path) -> None:
         ("--fail-on info", "'info' is not one of"),
         ("--model embedding-lstn", "Did you mean embedding-lstm?"),
         ("--model nosuch", "or package.module:function; received 'nosuch'"),
-        ("--data-only --model embedding-dense", "--model: expected a model to judge; received --data-only"),
-        ("--data-only --mask-source none", "--mask-source: expected a model to judge"),
+        ("--data-only --model embedding-dense", "--model: expected a model to check; received --data-only"),
+        ("--data-only --mask-source none", "--mask-source: expected a model to check"),
         ("--data-only --loss mse", "Leave out --loss, or --data-only."),
-        ("--data-only --unsafe-load", "--unsafe-load: expected a model to judge"),
+        ("--data-only --unsafe-load", "--unsafe-load: expected a model to check"),
         ("--model m.keras --mask-source none", "--mask-source: expected a built-in model; received --model m.keras"),
         ("--custom-objects a.b", "--custom-objects: expected a model of your own"),
         ("--model embedding-dense --unsafe-load", "--unsafe-load: expected a model of your own"),
@@ -377,13 +373,13 @@ def test_wrong_usage(call: Call, arguments: str, message: str) -> None:
         ("--seed 0", "--seed"),
     ],
 )
-def test_inspect_takes_options_of_built_in_models_for_these_only(call: Call, option: str, spelled: str) -> None:
+def test_builtin_options_need_a_builtin_model(call: Call, option: str, spelled: str) -> None:
     output = call("inspect", "--model", "m.keras", *option.split())
     assert (output, output.exit_status) == ("", 2)
     assert f"Error: {spelled}: expected a built-in model; received --model m.keras." in output.stderr
 
 
-def test_inspect_takes_loading_options_for_the_others_only(call: Call) -> None:
+def test_loading_options_need_a_user_model(call: Call) -> None:
     for option in (["--unsafe-load"], ["--custom-objects", "a.b"]):
         output = call("inspect", *option)
         assert (output, output.exit_status) == ("", 2)
@@ -394,28 +390,28 @@ def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> 
     quiet = call("check", "two.npz", "--model", trap, "--quiet", "--output", "a.json")
     assert (quiet, quiet.exit_status) == ("", 1)
     assert (tmp_path / "a.json").read_text() == call("check", "two.npz", "--model", trap, "--format", "json")
-    shown = call("check", "two.npz", "--model", trap, "--output", "a.txt")
-    assert (tmp_path / "a.txt").read_text() == shown
+    printed = call("check", "two.npz", "--model", trap, "--output", "a.txt")
+    assert (tmp_path / "a.txt").read_text() == printed
 
 
-def test_one_file_is_left_to_the_model_and_the_rest_is_read() -> None:
+def test_source_leaves_one_file_to_the_model() -> None:
     from maskcli.api.model_data import DataFile
 
-    given = options.SourceOptions(("x.npz",), "npz", "ids", "pre", None, 7, None, None)
-    data, layout, _ = given.open_unread()
+    source = SourceOptions(files=("x.npz",), input_format="npz", field="ids", padding={"padding": "pre", "maxlen": 7})
+    data, layout, _ = source.load_data(builtin=False)
     assert data == DataFile("x.npz", "npz", "ids")
     assert (layout.padding, layout.maxlen, layout.value) == ("pre", 7, 0)
-    data, layout, _ = options.SourceOptions((), "auto", None, None, None, None, None, None).open_unread()
+    data, layout, _ = SourceOptions(files=(), padding={}).load_data(builtin=False)
     assert isinstance(data, maskcli.RaggedSequences)
     with pytest.raises(UsageError, match="once"):
-        options.SourceOptions(("-",), "auto", None, None, None, None, None, None).open_unread("-")
+        SourceOptions(files=("-",), padding={}).load_data(False, "-")
 
 
-def test_findings_and_differences_share_an_exit_code() -> None:
+def test_findings_and_differences_exit_1() -> None:
     assert ExitCode.FINDINGS == ExitCode.DIFFERENT == 1
 
 
-def test_the_library_has_it_too(trap: str, tmp_path: Path) -> None:
+def test_library_check_returns_findings(trap: str, tmp_path: Path) -> None:
     report = maskcli.check({"tokens": TOKENS, "positions": POSITIONS}, model=str(tmp_path / trap))
     assert isinstance(report, maskcli.CheckReport)
     assert not report.passed

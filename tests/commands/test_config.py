@@ -1,4 +1,4 @@
-"""``[tool.maskcli]``: the nearest file that has it counts, and what it says is checked."""
+"""``[tool.maskcli]``: the nearest file with this table counts, and its values are checked."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from maskcli.errors import UsageError
 pytestmark = pytest.mark.quick
 
 
-def written(folder: Path, text: str | bytes) -> Path:
+def write_config(folder: Path, text: str | bytes) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "pyproject.toml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return path
 
 
-def test_without_a_file_nothing_is_said(tmp_path: Path) -> None:
+def test_config_without_a_file_is_empty(tmp_path: Path) -> None:
     assert read_config(tmp_path) == ProjectConfig((), (), None, None)
 
 
-def test_all_keys(tmp_path: Path) -> None:
-    path = written(tmp_path, '[tool.maskcli]\nselect = ["MSK0"]\nignore = ["pre-padding"]\nfail-on = "warning"\n')
+def test_config_reads_all_keys(tmp_path: Path) -> None:
+    path = write_config(tmp_path, '[tool.maskcli]\nselect = ["MSK0"]\nignore = ["pre-padding"]\nfail-on = "warning"\n')
     config = read_config(tmp_path)
     assert config == ProjectConfig(("MSK0",), ("pre-padding",), "warning", path.resolve())
     assert pickle.loads(pickle.dumps(config)) == config
 
 
-def test_an_empty_table_is_one(tmp_path: Path) -> None:
-    path = written(tmp_path, "[tool.maskcli]\n")
+def test_config_with_an_empty_table(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "[tool.maskcli]\n")
     assert read_config(tmp_path).path == path.resolve()
 
 
-def test_the_nearest_file_with_the_table_counts(tmp_path: Path) -> None:
-    written(tmp_path, '[tool.maskcli]\nselect = ["MSK001"]\n')
-    written(tmp_path / "a", '[tool.maskcli]\nselect = ["MSK002"]\n')
-    written(tmp_path / "a" / "b", "[project]\nname = 'x'\n")
+def test_config_nearest_file_with_the_table(tmp_path: Path) -> None:
+    write_config(tmp_path, '[tool.maskcli]\nselect = ["MSK001"]\n')
+    write_config(tmp_path / "a", '[tool.maskcli]\nselect = ["MSK002"]\n')
+    write_config(tmp_path / "a" / "b", "[project]\nname = 'x'\n")
     (tmp_path / "a" / "b" / "c").mkdir()
     assert read_config(tmp_path / "a" / "b" / "c").select == ("MSK002",)
     assert read_config(tmp_path).select == ("MSK001",)
@@ -49,8 +49,8 @@ def test_the_nearest_file_with_the_table_counts(tmp_path: Path) -> None:
     assert read_config(tmp_path / "nosuch" / "folder").select == ("MSK001",)
 
 
-def test_relative_paths_and_folders_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    written(tmp_path, '[tool.maskcli]\nfail-on = "error"\n')
+def test_config_relative_paths_and_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_config(tmp_path, '[tool.maskcli]\nfail-on = "error"\n')
     (tmp_path / "a" / "pyproject.toml").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "a")
     assert read_config(Path()).fail_on == "error"
@@ -69,8 +69,8 @@ def test_relative_paths_and_folders_of_that_name(tmp_path: Path, monkeypatch: py
         ("fail-on = true", ".fail-on", "'error' or 'warning'", "True"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, text: str, where: str, expected: str, received: str) -> None:
-    path = written(tmp_path, f"[tool.maskcli]\n{text}\n")
+def test_config_error_names_the_key(tmp_path: Path, text: str, where: str, expected: str, received: str) -> None:
+    path = write_config(tmp_path, f"[tool.maskcli]\n{text}\n")
     with pytest.raises(UsageError) as raised:
         read_config(tmp_path)
     assert raised.value.where == f"{path.resolve()}, tool.maskcli{where}"
@@ -80,8 +80,8 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, where: str, expected:
 
 
 @pytest.mark.parametrize("text", ["tool = 3\n", "", "[tool]\nother = 1\n", "[[tool]]\nmaskcli = 1\n"])
-def test_files_without_the_table_say_nothing(tmp_path: Path, text: str) -> None:
-    written(tmp_path, text)
+def test_config_ignores_files_without_the_table(tmp_path: Path, text: str) -> None:
+    write_config(tmp_path, text)
     assert read_config(tmp_path) == ProjectConfig()
 
 
@@ -96,8 +96,8 @@ def test_files_without_the_table_say_nothing(tmp_path: Path, text: str) -> None:
     ],
     ids=["no end", "no UTF-8", "nested", "number", "list"],
 )
-def test_files_that_are_none(tmp_path: Path, text: str | bytes, expected: str) -> None:
-    path = written(tmp_path, text)
+def test_config_that_is_not_a_table(tmp_path: Path, text: str | bytes, expected: str) -> None:
+    path = write_config(tmp_path, text)
     with pytest.raises(UsageError) as raised:
         read_config(tmp_path)
     assert raised.value.where == f"{path.resolve()}, tool.maskcli"
@@ -105,7 +105,7 @@ def test_files_that_are_none(tmp_path: Path, text: str | bytes, expected: str) -
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
-    written(tmp_path, "[tool.maskcli]\n").chmod(0)
+def test_config_without_read_permission(tmp_path: Path) -> None:
+    write_config(tmp_path, "[tool.maskcli]\n").chmod(0)
     with pytest.raises(UsageError, match="Permission denied"):
         read_config(tmp_path)

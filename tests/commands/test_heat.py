@@ -43,23 +43,25 @@ def test_pad_in_half(run: Callable[..., Output]) -> None:
     ]
 
 
-def test_a_whole_batch_on_one_screen(run: Callable[..., Output]) -> None:
+def test_heat_fits_a_batch_on_one_screen(run: Callable[..., Output]) -> None:
     half = run("pad", "-", "--heat", "half", stdin=LONG, COLUMNS="120")
     assert len(half.splitlines()) == 20 + 4
     assert "not shown" not in half
     rows = half.splitlines()[2:22]
-    drawn = [sum(character in mark for character in row[8:]) for row in rows for mark in ("▀█", "▄█")]
-    assert drawn == LENGTHS
+    lengths = [sum(character in mark for character in row[8:]) for row in rows for mark in ("▀█", "▄█")]
+    assert lengths == LENGTHS
     full = run("pad", "-", "--heat", "full", stdin=LONG, COLUMNS="120")
     assert " … 16 samples not shown (--all shows everything)" in full
-    shown = [row for row in full.splitlines()[2:27] if "⋮" not in row]
-    assert [row.count("■") for row in shown] == [int(row.split()[-1]) for row in shown] == LENGTHS[:12] + LENGTHS[28:]
+    visible = [row for row in full.splitlines()[2:27] if "⋮" not in row]
+    assert (
+        [row.count("■") for row in visible] == [int(row.split()[-1]) for row in visible] == LENGTHS[:12] + LENGTHS[28:]
+    )
 
 
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("how", ["full", "half"])
 @pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
-def test_no_line_is_wider_than_the_terminal(call: Callable[..., Output], command: str, how: str) -> None:
+def test_heat_is_no_wider_than_the_terminal(call: Callable[..., Output], command: str, how: str) -> None:
     output = call(command, "-", "--heat", how, stdin=LONG)
     assert (output.exit_status, output.stderr) == (0, "")
     assert max(map(len, output.splitlines())) <= 80
@@ -67,31 +69,31 @@ def test_no_line_is_wider_than_the_terminal(call: Callable[..., Output], command
     assert "⋮" not in call(command, "-", "--heat", how, "--all", stdin=LONG)
 
 
-def test_limits_are_those_of_the_options(call: Callable[..., Output]) -> None:
+def test_heat_obeys_max_rows_and_max_cols(call: Callable[..., Output]) -> None:
     output = call("pad", "-", "--heat", "half", "--max-rows", 2, "--max-cols", 4, stdin=LONG)
     assert [line.split()[0] for line in output.splitlines()[2:5]] == ["0–1", "⋮", "38–39"]
     assert "36 samples not shown, 96 timesteps not shown" in output
 
 
-def test_colours_are_those_of_the_terminal(run: Callable[..., Output]) -> None:
-    given = ("inspect", "--heat", "half", "--mask-source", "none")
-    true = run(*given, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor")
+def test_heat_uses_the_colours_of_the_terminal(run: Callable[..., Output]) -> None:
+    arguments = ("inspect", "--heat", "half", "--mask-source", "none")
+    true = run(*arguments, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor")
     assert re.search(r"\x1b\[38;2;\d+;\d+;\d+;48;2;\d+;\d+;\d+m▀", true)
     assert "◆" in plain(true)
-    fewer = run(*given, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="")
+    fewer = run(*arguments, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="")
     assert re.search(r"\x1b\[38;5;\d+(;48;5;\d+)?m", fewer)
     assert "38;2;" not in fewer
-    sixteen = run(*given, FORCE_COLOR="1", TERM="xterm", COLORTERM="")
+    sixteen = run(*arguments, FORCE_COLOR="1", TERM="xterm", COLORTERM="")
     assert re.search(r"\x1b\[\d+;(4|10)\d+m▀", sixteen)
     assert "38;" not in sixteen
     assert plain(true) == plain(fewer) == plain(sixteen)
-    none = run(*given, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor", NO_COLOR="1")
+    none = run(*arguments, FORCE_COLOR="1", TERM="xterm-256color", COLORTERM="truecolor", NO_COLOR="1")
     assert not re.search(r"38;|48;|\x1b\[[39]\d", none)
-    assert plain(none) == run(*given)
+    assert plain(none) == run(*arguments)
     assert "half blocks need colours to show levels" in none
 
 
-def test_ascii_has_its_own_glyphs(run: Callable[..., Output]) -> None:
+def test_heat_in_ascii(run: Callable[..., Output]) -> None:
     output = run("inspect", "-", "--heat", "half", stdin="[[1,0,2,0,3],[5]]", PYTHONIOENCODING="ascii")
     assert output.isascii()
     assert "?" not in output
@@ -99,14 +101,14 @@ def test_ascii_has_its_own_glyphs(run: Callable[..., Output]) -> None:
     assert "this encoding has no half blocks" in output
 
 
-def test_files_hold_the_picture_without_colour(run: Callable[..., Output], tmp_path: Path) -> None:
+def test_heat_in_files_has_no_colour(run: Callable[..., Output], tmp_path: Path) -> None:
     screen = run("inspect", "--heat", "full", "--output", "out.txt")
     assert (tmp_path / "out.txt").read_text(encoding="utf-8") == screen
     assert run("pad", "--heat", "half", "--output", "out.npz", "--quiet") == ""
     assert (tmp_path / "out.npz").exists()
 
 
-def test_markdown_is_in_full(call: Callable[..., Output]) -> None:
+def test_heat_in_markdown_is_full(call: Callable[..., Output]) -> None:
     output = call("pad", "--heat", "half", "--format", "markdown")
     assert output.exit_status == 0
     assert "■■■■■·" in output
@@ -114,7 +116,7 @@ def test_markdown_is_in_full(call: Callable[..., Output]) -> None:
 
 
 @pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
-def test_json_has_no_heat_maps(run: Callable[..., Output], command: str) -> None:
+def test_heat_with_json_is_an_error(run: Callable[..., Output], command: str) -> None:
     output = run(command, "--heat", "full", "--format", "json")
     assert (output.exit_status, output) == (2, "")
     assert output.stderr == (
@@ -123,13 +125,13 @@ def test_json_has_no_heat_maps(run: Callable[..., Output], command: str) -> None
     )
 
 
-def test_an_unknown_resolution(run: Callable[..., Output]) -> None:
+def test_heat_with_an_unknown_resolution(run: Callable[..., Output]) -> None:
     output = run("pad", "--heat", "double")
     assert output.exit_status == 2
     assert "'full', 'half'" in output.stderr
 
 
-def test_inspect_draws_the_mask_the_outputs_and_what_a_mask_changes(call: Callable[..., Output]) -> None:
+def test_inspect_heat_maps(call: Callable[..., Output]) -> None:
     output = call("inspect", "-", "--heat", "full", stdin="[[1,0,2,0,3],[5]]")
     assert re.findall(r"^\S.*\)|^Without a mask", output, re.M) == [
         "Mask and padding (2, 5)  from Embedding(mask_zero=True)",
@@ -143,7 +145,7 @@ def test_inspect_draws_the_mask_the_outputs_and_what_a_mask_changes(call: Callab
     assert "Id 0 is also a real token" in output
 
 
-def test_a_lost_mask_is_seen_in_the_loss(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loss_heat_marks_a_lost_mask(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT)
     output = call("loss", TAGGED, *TAGGER, "--heat", "full")
     assert (output.exit_status, output.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""``maskcli loss``: how losses, targets and weights reach it from the command line, and how it fails."""
+"""``maskcli loss``: losses, targets and weights from the command line, and errors."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def arrays(tmp_path: Path) -> str:
-    named = {"tokens": TOKENS, "tags": TAGS, "mood": MOOD, "weights": WEIGHTS, "ids": TOKENS % 3}
-    np.savez(tmp_path / "data.npz", **named)
+    columns = {"tokens": TOKENS, "tags": TAGS, "mood": MOOD, "weights": WEIGHTS, "ids": TOKENS % 3}
+    np.savez(tmp_path / "data.npz", **columns)
     return "data.npz"
 
 
@@ -89,40 +89,39 @@ def records(write: Write) -> str:
     return "data.jsonl"
 
 
-def judged(output: Output) -> Any:
+def read_document(output: Output) -> Any:
     assert output.exit_status == 0, output.stderr
     jsonschema.validate(output.json, SCHEMA)
     return output.json
 
 
-def evaluated(model: Any, targets: Any, weights: Any = None, **compiled: Any) -> float:
+def evaluate_loss(model: Any, targets: Any, weights: Any = None, **compiled: Any) -> float:
     model.compile(run_eagerly=True, **compiled)
-    found: float = model.evaluate(TOKENS, targets, sample_weight=weights, verbose=0, return_dict=True)["loss"]
-    return found
+    return float(model.evaluate(TOKENS, targets, sample_weight=weights, verbose=0, return_dict=True)["loss"])
 
 
 @pytest.mark.parametrize("data", ["arrays", "records"])
 def test_losses_of_several_outputs_by_name(call: Call, code: Any, data: str, request: pytest.FixtureRequest) -> None:
     path = request.getfixturevalue(data)
     fields = ("--targets-field", "mood", "--targets-field", "tags")
-    named = ("--loss", "tags=mse", "--loss", "mood=mae")
-    found = judged(call("loss", path, "--model", "lossmodels:two", *fields, *named, "--format", "json"))
+    by_name = ("--loss", "tags=mse", "--loss", "mood=mae")
+    document = read_document(call("loss", path, "--model", "lossmodels:two", *fields, *by_name, "--format", "json"))
     padded = {"tags": np.where(VALID[..., None], TAGS, 0) if data == "records" else TAGS, "mood": MOOD}
-    expected = evaluated(code.two(), padded, loss={"tags": "mse", "mood": "mae"})
-    assert found["keras_evaluate"] == pytest.approx(expected, rel=1e-6)
-    assert [found["output"], *(one["output"] for one in found["more_outputs"])] == ["mood", "tags"]
+    expected = evaluate_loss(code.two(), padded, loss={"tags": "mse", "mood": "mae"})
+    assert document["keras_evaluate"] == pytest.approx(expected, rel=1e-6)
+    assert [document["output"], *(entry["output"] for entry in document["more_outputs"])] == ["mood", "tags"]
 
 
-def test_the_loss_of_one_of_several_outputs(call: Call, code: Any, arrays: str) -> None:
-    asked = ("--targets-field", "tags", "--loss", "tags=lossmodels:cubed", "--format", "json")
-    found = judged(call("loss", arrays, "--model", "lossmodels:two", *asked))
-    expected = evaluated(code.two(), {"tags": TAGS, "mood": MOOD}, loss={"tags": code.cubed})
-    assert found["keras_evaluate"] == pytest.approx(expected, rel=1e-6)
-    assert found["loss"] == "cubed"
+def test_loss_of_one_of_several_outputs(call: Call, code: Any, arrays: str) -> None:
+    options = ("--targets-field", "tags", "--loss", "tags=lossmodels:cubed", "--format", "json")
+    document = read_document(call("loss", arrays, "--model", "lossmodels:two", *options))
+    expected = evaluate_loss(code.two(), {"tags": TAGS, "mood": MOOD}, loss={"tags": code.cubed})
+    assert document["keras_evaluate"] == pytest.approx(expected, rel=1e-6)
+    assert document["loss"] == "cubed"
 
 
-def test_functions_of_the_user_judge(call: Call, code: Any, arrays: str) -> None:
-    asked = (
+def test_loss_and_metric_functions_of_the_user(call: Call, code: Any, arrays: str) -> None:
+    options = (
         "--targets-field",
         "tags",
         "--loss",
@@ -132,91 +131,91 @@ def test_functions_of_the_user_judge(call: Call, code: Any, arrays: str) -> None
         "--metrics",
         "mae",
     )
-    found = judged(call("loss", arrays, "--model", "lossmodels:one", *asked, "--format", "json"))
-    assert found["keras_evaluate"] == pytest.approx(evaluated(code.one(), TAGS, loss=code.cubed), rel=1e-6)
+    document = read_document(call("loss", arrays, "--model", "lossmodels:one", *options, "--format", "json"))
+    assert document["keras_evaluate"] == pytest.approx(evaluate_loss(code.one(), TAGS, loss=code.cubed), rel=1e-6)
     predictions = code.one().predict(TOKENS, verbose=0)
-    reported = {one["name"]: one["reported"] for one in found["metrics"]}
+    reported = {entry["name"]: entry["reported"] for entry in document["metrics"]}
     assert reported["largest"] == pytest.approx(np.abs(predictions - TAGS).max(-1)[VALID].mean(), rel=1e-5)
     assert reported["mae"] == pytest.approx(np.abs(predictions - TAGS).mean(-1)[VALID].mean(), rel=1e-5)
 
 
-def test_options_of_the_loss(call: Call, code: Any, arrays: str) -> None:
+def test_loss_options(call: Call, code: Any, arrays: str) -> None:
     import keras
 
-    options = ("from_logits=True", "ignore_class=0", "reduction=sum")
-    asked = [word for option in options for word in ("--loss-option", option)]
-    asked += ["--loss", "sparse_categorical_crossentropy", "--targets-field", "ids", "--format", "json"]
-    found = judged(call("loss", arrays, "--model", "lossmodels:one", *asked))
+    settings = ("from_logits=True", "ignore_class=0", "reduction=sum")
+    options = [word for setting in settings for word in ("--loss-option", setting)]
+    options += ["--loss", "sparse_categorical_crossentropy", "--targets-field", "ids", "--format", "json"]
+    document = read_document(call("loss", arrays, "--model", "lossmodels:one", *options))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=0, reduction="sum")
-    assert found["keras_evaluate"] == pytest.approx(evaluated(code.one(), TOKENS % 3, loss=loss), rel=1e-6)
-    assert found["ignored"] == (TOKENS % 3 == 0).tolist()
+    assert document["keras_evaluate"] == pytest.approx(evaluate_loss(code.one(), TOKENS % 3, loss=loss), rel=1e-6)
+    assert document["ignored"] == (TOKENS % 3 == 0).tolist()
 
 
-@pytest.mark.parametrize("given", ["field", "file", "rows", "classes"])
-def test_weights(call: Call, write: Write, code: Any, arrays: str, given: str) -> None:
+@pytest.mark.parametrize("source", ["field", "file", "rows", "classes"])
+def test_sample_and_class_weights(call: Call, write: Write, code: Any, arrays: str, source: str) -> None:
     import keras
 
     write("weights.jsonl", "".join(json.dumps({"w": row}) + "\n" for row in WEIGHTS.tolist()))
     np.save(Path("rows.npy"), WEIGHTS[:, 0])
-    asked, weights = {
+    options, weights = {
         "field": (("--sample-weight-field", "weights"), WEIGHTS),
         "file": (("--sample-weight", "weights.jsonl", "--sample-weight-field", "w"), WEIGHTS),
         "rows": (("--sample-weight", "rows.npy"), np.repeat(WEIGHTS[:, :1], 4, axis=1)),
         "classes": (("--class-weight", "1=2.5", "--class-weight", "0=0.5"), np.array([0.5, 2.5, 1.0])[TOKENS % 3]),
-    }[given]
+    }[source]
     loss = ("--loss", "sparse_categorical_crossentropy", "--loss-option", "from_logits=true", "--targets-field", "ids")
-    found = judged(call("loss", arrays, "--model", "lossmodels:one", *asked, *loss, "--format", "json"))
+    document = read_document(call("loss", arrays, "--model", "lossmodels:one", *options, *loss, "--format", "json"))
     loss_object = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    expected = evaluated(code.one(), TOKENS % 3, weights, loss=loss_object)
-    assert found["keras_evaluate"] == pytest.approx(expected, rel=1e-6)
+    expected = evaluate_loss(code.one(), TOKENS % 3, weights, loss=loss_object)
+    assert document["keras_evaluate"] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.usefixtures("code")
-def test_batch_sizes_bring_their_gradients(call: Call, arrays: str) -> None:
-    asked = ("--model", "lossmodels:one", "--targets-field", "tags", "--shuffles", "3", "--format", "json")
-    found = judged(call("loss", arrays, *asked, "--batch-sizes", "1,2", "--batch-size", "2"))
-    assert [one["batch_size"] for one in found["batch_sizes"]] == [1, 2]
-    assert found["batch_sizes"][1]["keras_evaluate"] == found["keras_evaluate"]
-    assert all(one["gradient"]["norm"] > 0 for one in found["batch_sizes"])
-    bare = judged(call("loss", arrays, *asked))
-    assert [(one["batch_size"], one["gradient"]) for one in bare["batch_sizes"]] == [(1, None), (3, None)]
+def test_batch_sizes_add_gradients(call: Call, arrays: str) -> None:
+    options = ("--model", "lossmodels:one", "--targets-field", "tags", "--shuffles", "3", "--format", "json")
+    document = read_document(call("loss", arrays, *options, "--batch-sizes", "1,2", "--batch-size", "2"))
+    assert [entry["batch_size"] for entry in document["batch_sizes"]] == [1, 2]
+    assert document["batch_sizes"][1]["keras_evaluate"] == document["keras_evaluate"]
+    assert all(entry["gradient"]["norm"] > 0 for entry in document["batch_sizes"])
+    bare = read_document(call("loss", arrays, *options))
+    assert [(entry["batch_size"], entry["gradient"]) for entry in bare["batch_sizes"]] == [(1, None), (3, None)]
 
 
 @pytest.mark.usefixtures("code")
 def test_targets_from_another_file(call: Call, tmp_path: Path, arrays: str) -> None:
     np.save(tmp_path / "tags.npy", TAGS)
     np.savez(tmp_path / "aims.npz", tags=TAGS, mood=MOOD)
-    one = ("--model", "lossmodels:one", "--format", "json")
-    beside = judged(call("loss", arrays, "--targets-field", "tags", *one))
-    for asked in (("--targets", "tags.npy"), ("--targets", "aims.npz", "--targets-field", "tags")):
-        assert judged(call("loss", arrays, *asked, *one))["keras_evaluate"] == beside["keras_evaluate"]
+    model = ("--model", "lossmodels:one", "--format", "json")
+    from_data = read_document(call("loss", arrays, "--targets-field", "tags", *model))
+    for options in (("--targets", "tags.npy"), ("--targets", "aims.npz", "--targets-field", "tags")):
+        assert read_document(call("loss", arrays, *options, *model))["keras_evaluate"] == from_data["keras_evaluate"]
     two = ("--model", "lossmodels:two", "--loss", "mse", "--format", "json")
-    named = judged(call("loss", arrays, "--targets", "aims.npz", *two))
+    by_name = read_document(call("loss", arrays, "--targets", "aims.npz", *two))
     for fields in (("mood", "tags"), ("tags", "mood")):
-        asked = [word for field in fields for word in ("--targets-field", field)]
-        assert judged(call("loss", arrays, *asked, *two))["keras_evaluate"] == named["keras_evaluate"]
+        options = [word for field in fields for word in ("--targets-field", field)]
+        assert read_document(call("loss", arrays, *options, *two))["keras_evaluate"] == by_name["keras_evaluate"]
     for kind in ("zeros", "ones", "arange"):
-        assert judged(call("loss", arrays, "--targets", kind, *two))["targets"].startswith(kind)
+        assert read_document(call("loss", arrays, "--targets", kind, *two))["targets"].startswith(kind)
 
 
 def test_pad_pipes_into_loss(run: Call) -> None:
     padded = run("pad", "--padding", "pre", "--format", "json")
-    found = judged(run("loss", "-", "--format", "json", stdin=padded))
-    assert found["shape"] == [3, max(map(len, QUESTION)), 3]
-    assert found["valid"][2] == [False, False, False, True, True, True]
-    assert found["masked"] == pytest.approx(found["keras_evaluate"], rel=1e-6)
+    document = read_document(run("loss", "-", "--format", "json", stdin=padded))
+    assert document["shape"] == [3, max(map(len, QUESTION)), 3]
+    assert document["valid"][2] == [False, False, False, True, True, True]
+    assert document["masked"] == pytest.approx(document["keras_evaluate"], rel=1e-6)
 
 
-def test_tables_tell_the_same(call: Call) -> None:
-    shown = call("loss", "--batch-sizes", "1,3")
-    assert shown.exit_status == 0, shown.stderr
+def test_loss_table_has_all_parts(call: Call) -> None:
+    printed = call("loss", "--batch-sizes", "1,3")
+    assert printed.exit_status == 0, printed.stderr
     for word in ("masked", "Keras evaluate", "unmasked model", "Batch sizes", "gradient", "keras-3"):
-        assert word in shown
+        assert word in printed
 
 
 BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
     "two losses of all": (("--loss", "mse", "--loss", "mae"), ExitCode.USAGE, "--loss tags=mse --loss mood=mae"),
-    "an output twice": (("--loss", "tags=mse", "--loss", "tags=mae"), ExitCode.USAGE, "each once"),
+    "an output twice": (("--loss", "tags=mse", "--loss", "tags=mae"), ExitCode.USAGE, "OUTPUT=LOSS once for each"),
     "no output": (("--loss", "tag=mse", "--targets", "ones"), ExitCode.USAGE, "Did you mean tags?"),
     "no loss": (("--targets", "ones"), ExitCode.USAGE, "not compiled with one"),
     "no such loss": (
@@ -238,8 +237,8 @@ BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
         "expected an option of MeanSquaredError",
     ),
     "no class": (("--class-weight", "a=1"), ExitCode.USAGE, "CLASS=WEIGHT"),
-    "no sizes": (("--batch-sizes", "1,b"), ExitCode.USAGE, "As 1,2,8."),
-    "size zero": (("--batch-sizes", "0"), ExitCode.USAGE, "As 1,2,8."),
+    "no sizes": (("--batch-sizes", "1,b"), ExitCode.USAGE, "--batch-sizes 1,2,8."),
+    "size zero": (("--batch-sizes", "0"), ExitCode.USAGE, "--batch-sizes 1,2,8."),
     "no field": (("--loss", "mse", "--targets-field", "tag", "--targets-field", "mood"), ExitCode.INPUT, "tags"),
     "one field": (("--loss", "mse", "--targets-field", "tags"), ExitCode.USAGE, "one field for each output"),
     "no field of weights": (
@@ -259,22 +258,22 @@ BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
 
 @pytest.mark.usefixtures("code")
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_said(call: Call, arrays: str, name: str) -> None:
-    asked, status, said = BAD[name]
-    output = call("loss", arrays, "--model", "lossmodels:two", *asked)
+def test_wrong_loss_options(call: Call, arrays: str, name: str) -> None:
+    options, status, message = BAD[name]
+    output = call("loss", arrays, "--model", "lossmodels:two", *options)
     assert (output, output.exit_status) == ("", status), output.stderr
-    assert said in output.stderr
+    assert message in output.stderr
     assert "expected" in output.stderr
     assert "Traceback" not in output.stderr
 
 
 @pytest.mark.parametrize("option", [("--targets-field", "a"), ("--sample-weight-field", "a")])
-def test_fields_go_with_models_of_the_user_alone(call: Call, option: tuple[str, str]) -> None:
+def test_fields_need_a_user_model(call: Call, option: tuple[str, str]) -> None:
     output = call("loss", *option)
     assert output.exit_status == ExitCode.USAGE
     assert f"{option[0]}: expected a model of your own" in output.stderr
 
 
-def test_losses_of_a_built_in_model_by_name(call: Call) -> None:
-    named, bare = (judged(call("loss", "--loss", loss, "--format", "json")) for loss in ("output=mae", "mae"))
-    assert named["keras_evaluate"] == bare["keras_evaluate"]
+def test_loss_of_a_builtin_model_by_output(call: Call) -> None:
+    by_name, bare = (read_document(call("loss", "--loss", loss, "--format", "json")) for loss in ("output=mae", "mae"))
+    assert by_name["keras_evaluate"] == bare["keras_evaluate"]

@@ -1,4 +1,4 @@
-"""``--format markdown``: every command has it, a parser reads it, and it says what the tables say."""
+"""``--format markdown``: every command has it, a parser reads it, and it has the words of the tables."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ def kinds(text: str) -> set[str]:
 
 
 def words(text: str) -> list[str]:
-    """What is said, without the signs of either form."""
+    """Return the words, without the marks of either form."""
     return re.findall(r"[\w.]+", text.replace("\\", "").replace("&nbsp;", " "))
 
 
-def test_every_command_is_tried() -> None:
+def test_markdown_cases_cover_every_command() -> None:
     with_format = {
         name
         for name in COMMANDS
         for option in cli.get_command(click.Context(cli), name).params  # type: ignore[union-attr]
-        if option.name == "format_" and isinstance(option.type, click.Choice) and "markdown" in option.type.choices
+        if option.name == "format" and isinstance(option.type, click.Choice) and "markdown" in option.type.choices
     }
     assert with_format == ARGUMENTS.keys() == set(COMMANDS)
 
 
 @pytest.mark.slow(share=1 / 2)
-@pytest.mark.parametrize(("name", "arguments"), EVERY, ids=[" ".join([name, *given]) for name, given in EVERY])
-def test_every_command_speaks_markdown(
+@pytest.mark.parametrize(("name", "arguments"), EVERY, ids=[" ".join([name, *arguments]) for name, arguments in EVERY])
+def test_markdown_has_the_words_of_the_table(
     call: Callable[..., Output], tmp_path: Path, name: str, arguments: list[str]
 ) -> None:
     table = call(name, *arguments)
@@ -83,7 +83,7 @@ def test_every_command_speaks_markdown(
         assert set(words(table)) <= set(words(output))
 
 
-def test_prose_is_not_broken_into_rows(call: Callable[..., Output]) -> None:
+def test_markdown_prose_is_not_wrapped(call: Callable[..., Output]) -> None:
     rules = call("rules", "--format", "markdown")
     assert len(re.findall(r"^\| MSK\d{3} ", rules, re.MULTILINE)) == len(re.findall(r"^\| [^:c]", rules, re.MULTILINE))
     check = call("check", "-", "--data-only", "--format", "markdown", stdin=("1 2\n" * 50 + "1 " * 300 + "\n") * 4)
@@ -91,7 +91,7 @@ def test_prose_is_not_broken_into_rows(call: Callable[..., Output]) -> None:
     assert re.search("^Run `maskcli explain MSK007` for details", check, re.MULTILINE)
 
 
-def test_a_page_of_markdown_is_as_wide_as_a_comment(call: Callable[..., Output]) -> None:
+def test_markdown_limits_wide_tables(call: Callable[..., Output]) -> None:
     long = "\n".join(" ".join(str(t % 97 + 100) for t in range(row + 1)) for row in range(150))
     output = call("pad", "-", "--format", "markdown", stdin=long)
     assert "126 sequences not shown, 138 timesteps not shown" in output
@@ -100,18 +100,18 @@ def test_a_page_of_markdown_is_as_wide_as_a_comment(call: Callable[..., Output])
     assert len(call("pad", "-", "--all", "--format", "markdown", stdin=long).splitlines()) == 2 + 2 + 150 + 2
 
 
-def test_names_show_literally(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_markdown_escapes_names(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tmp_path.joinpath("hostile_names.py").write_text(HOSTILE)
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("inspect", "check"):
         output = call(name, SAMPLE, "--model", "hostile_names:model", "--format", "markdown")
         assert output.stderr == ""
         assert not kinds(output) & {"html_block", "html_inline", "link_open", "em_open"}
-        said = "".join(
+        text = "".join(
             child.content for token in PARSER.parse(output) if token.type == "inline" for child in token.children or ()
         )
-        assert "a|b *c* " in said
-        assert "[x](y)" in said
+        assert "a|b *c* " in text
+        assert "[x](y)" in text
     output = call("inspect", SAMPLE, "--model", "hostile_names:model", "--format", "markdown")
     cells = [
         "".join(child.content for child in token.children or ()).strip()

@@ -14,7 +14,7 @@ RHYME = ROOT / "sample_data" / "rhyme.jsonl"
 Run = Callable[..., Output]
 
 
-def test_inspect_prints_mermaid_and_nothing_else(call: Run, tmp_path: Path) -> None:
+def test_mermaid_of_the_sample(call: Run, tmp_path: Path) -> None:
     printed = call("inspect", "--format", "mermaid")
     assert printed.exit_status == 0
     assert printed.startswith("flowchart TD\n")
@@ -27,7 +27,7 @@ def test_inspect_prints_mermaid_and_nothing_else(call: Run, tmp_path: Path) -> N
     assert (tmp_path / "graph.mmd").read_text() == printed
 
 
-def test_an_operator_that_loses_the_mask_is_seen(call: Run) -> None:
+def test_mermaid_marks_a_dropped_mask(call: Run) -> None:
     chart = call("inspect", RHYME, "--model", "sample_data.models:scaled", "--format", "mermaid")
     assert chart.exit_status == 0, chart.stderr
     dropped = re.findall(r'(n\d+)\{\{"multiply<br/>Multiply<br/>✖ drops the mask"\}\}:::drops', chart)
@@ -37,7 +37,7 @@ def test_an_operator_that_loses_the_mask_is_seen(call: Run) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
-def test_the_graph_is_a_picture_too(call: Run, tmp_path: Path, suffix: str) -> None:
+def test_graph_as_a_picture(call: Run, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("vl_convert")
     done = call("inspect", "--picture", "graph", "--output", f"graph{suffix}", "--quiet")
     assert done.exit_status == 0, done.stderr
@@ -45,7 +45,7 @@ def test_the_graph_is_a_picture_too(call: Run, tmp_path: Path, suffix: str) -> N
     assert start == (b"<svg xml" if suffix == ".svg" else b"\x89PNG\r\n\x1a\n")
 
 
-def test_other_commands_have_no_mermaid(call: Run) -> None:
+def test_mermaid_needs_a_model(call: Run) -> None:
     refused = call("pad", "--format", "mermaid")
     assert refused.exit_status == 2
     assert "mermaid" in refused.stderr

@@ -21,12 +21,12 @@ Call = Callable[..., Output]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def said_in(svg: str) -> list[str]:
+def list_texts(svg: str) -> list[str]:
     root = ET.fromstring(svg)  # noqa: S314 - made here
     return ["".join(element.itertext()) for element in root.iter("{http://www.w3.org/2000/svg}text")]
 
 
-def raw(*args: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
+def run_process(*args: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "maskcli", *args]
     return subprocess.run(command, capture_output=True, cwd=cwd, env=clean_environment(**environment), timeout=120)
 
@@ -37,11 +37,11 @@ def test_pad_draws_without_tensorflow(tmp_path: Path) -> None:
         [sys.executable, "-c", program, "pad", "--format", "svg"], capture_output=True, cwd=tmp_path, timeout=120
     )
     assert (done.returncode, done.stderr) == (0, b"False\n")
-    assert {"83", "3215", "timestep"} <= set(said_in(done.stdout.decode()))
+    assert {"83", "3215", "timestep"} <= set(list_texts(done.stdout.decode()))
 
 
 @pytest.mark.parametrize("command", [("pad",), ("inspect",), ("inspect", "--picture", "outputs"), ("loss",)])
-def test_a_png_to_a_pipe_and_nothing_else(command: tuple[str, ...], program: list[str], tmp_path: Path) -> None:
+def test_png_to_a_pipe(command: tuple[str, ...], program: list[str], tmp_path: Path) -> None:
     arguments = [*program, *command, "--format", "png"]
     done = subprocess.run(arguments, capture_output=True, cwd=tmp_path, env=clean_environment(), timeout=120)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -50,27 +50,27 @@ def test_a_png_to_a_pipe_and_nothing_else(command: tuple[str, ...], program: lis
 
 
 @pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
-def test_the_suffix_of_output_says_what_is_written(command: str, call: Call) -> None:
+def test_output_suffix_selects_the_picture(command: str, call: Call) -> None:
     assert call(command, "--output", "x.svg", "--quiet") == ""
     assert call(command, "--output", "x.png", "--quiet").exit_status == 0
-    shown = call(command, "--format", "svg")
-    assert Path("x.svg").read_text() == shown
+    printed = call(command, "--format", "svg")
+    assert Path("x.svg").read_text() == printed
     assert Path("x.png").read_bytes().startswith(PNG)
 
 
-def test_the_picture_of_the_outputs_is_of_a_sample_and_a_feature(call: Call) -> None:
-    shown = call("inspect", "--format", "svg", "--picture", "outputs", "--sample", "2", "--feature", "1")
-    assert "Output of lstm, sample 2, feature 1" in said_in(shown)
+def test_outputs_picture_of_a_sample_and_a_feature(call: Call) -> None:
+    printed = call("inspect", "--format", "svg", "--picture", "outputs", "--sample", "2", "--feature", "1")
+    assert "Output of lstm, sample 2, feature 1" in list_texts(printed)
     pooled = call("inspect", "--format", "svg", "--picture", "outputs", "--last-only", "--sample", "1")
-    assert "Output of lstm, sample 1" in said_in(pooled)
-    assert "Tokens and mask" in said_in(call("inspect", "--format", "svg"))
+    assert "Output of lstm, sample 1" in list_texts(pooled)
+    assert "Tokens and mask" in list_texts(call("inspect", "--format", "svg"))
 
 
-def test_the_exit_code_stays_that_of_the_command(call: Call) -> None:
-    shown = call("inspect", "--mask-source", "all", "--format", "svg")
+def test_picture_keeps_the_exit_code(call: Call) -> None:
+    printed = call("inspect", "--mask-source", "all", "--format", "svg")
     table = call("inspect", "--mask-source", "all")
-    assert shown.exit_status == table.exit_status
-    assert shown.startswith("<svg")
+    assert printed.exit_status == table.exit_status
+    assert printed.startswith("<svg")
 
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
@@ -96,23 +96,23 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_drawn_is_said(name: str, call: Call) -> None:
-    asked, said = BAD[name]
-    failed = call(*asked)
+def test_wrong_picture_options(name: str, call: Call) -> None:
+    arguments, message = BAD[name]
+    failed = call(*arguments)
     assert failed.exit_status == ExitCode.USAGE
-    assert said in failed.stderr
+    assert message in failed.stderr
     assert failed == ""
     assert os.listdir() == []  # noqa: PTH208 - nothing was written
 
 
 @pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
-@pytest.mark.parametrize("asked", [("--format", "svg"), ("--output", "x.png")])
-def test_without_vl_convert_it_says_so_before_any_work(command: str, asked: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [("--format", "svg"), ("--output", "x.png")])
+def test_missing_vl_convert_fails_before_any_work(command: str, arguments: tuple[str, str], tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "vl_convert.py").write_text("raise ImportError('not here')")
     (hidden / "tensorflow.py").write_text("raise SystemExit('loaded TensorFlow')")
-    done = raw(command, *asked, cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(hidden), *sys.path[:1]]))
+    done = run_process(command, *arguments, cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(hidden), *sys.path[:1]]))
     assert done.returncode == ExitCode.USAGE
     assert b"pip install 'maskcli[report]'" in done.stderr
     assert done.stdout == b""
@@ -120,18 +120,16 @@ def test_without_vl_convert_it_says_so_before_any_work(command: str, asked: tupl
 
 def test_other_forms_need_no_vl_convert(tmp_path: Path) -> None:
     (tmp_path / "vl_convert.py").write_text("raise ImportError('not here')")
-    assert raw("pad", cwd=tmp_path).returncode == 0
+    assert run_process("pad", cwd=tmp_path).returncode == 0
 
 
-def test_data_without_timesteps_has_a_picture_of_its_outputs_alone(
-    call: Call, tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_data_without_timesteps_has_no_mask_picture(call: Call, tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "flatmodel.py").write_text(
         "import keras\n\n\ndef flat():\n    keras.utils.set_random_seed(0)\n"
         "    given = keras.Input((3,))\n    return keras.Model(given, keras.layers.Dense(2)(given))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     np.save(tmp_path / "x.npy", np.ones((4, 3), "float32"))
-    asked = ("inspect", "x.npy", "--model", "flatmodel:flat", "--format", "svg")
-    assert "sample 1" in str(call(*asked, "--picture", "outputs", "--sample", "1"))
-    assert "--picture mask: expected an input with timesteps" in call(*asked).stderr
+    arguments = ("inspect", "x.npy", "--model", "flatmodel:flat", "--format", "svg")
+    assert "sample 1" in str(call(*arguments, "--picture", "outputs", "--sample", "1"))
+    assert "--picture mask: expected an input with timesteps" in call(*arguments).stderr

@@ -19,26 +19,25 @@ import maskcli
 from maskcli.api import report
 from maskcli.commands.pictures import REPORT_PICTURES
 from maskcli.errors import InputError
-from maskcli.render.documents import dumps
-from maskcli.render.report_document import make_report_document
+from maskcli.render.documents import dumps, make_document
 from tests.conftest import QUESTION, ROOT, Output
 
 Call = Callable[..., Output]
 LARGEST = 1_500_000
 
 
-def test_the_page_of_the_sample(call: Call, tmp_path: Path) -> None:
+def test_page_of_the_sample(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    shown = call("report", "--output", str(path))
-    assert (shown.exit_status, shown.stderr) == (0, "")
-    assert "Does padding leak? ■ no" in shown
+    printed = call("report", "--output", str(path))
+    assert (printed.exit_status, printed.stderr) == (0, "")
+    assert "Does padding leak? ■ no" in printed
     page = path.read_bytes()
     assert page.lower().startswith(b"<!doctype html>")
     assert len(page) <= LARGEST
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_page_asks_nothing_of_the_network(call: Call) -> None:
+def test_page_needs_no_network(call: Call) -> None:
     page = str(call("report", "--format", "html"))
     attributes = re.findall(r"(?:src|href|srcset|action|poster|data)=[\"']?([^\"'\s>]+)", page.split("<script", 1)[0])
     assert all(value.startswith("#") for value in attributes)
@@ -47,13 +46,13 @@ def test_a_page_asks_nothing_of_the_network(call: Call) -> None:
 
 @pytest.mark.slow(share=2 / 5)
 @pytest.mark.parametrize("form", ["html", "json", "markdown", "table", "mermaid"])
-def test_equal_questions_have_equal_answers(call: Call, form: str) -> None:
+def test_report_is_reproducible(call: Call, form: str) -> None:
     first, second = (call("report", "--format", form) for _ in range(2))
     assert first.exit_status == 0, first.stderr
     assert first == second
 
 
-def test_a_report_is_read_again_from_its_page_and_from_its_json(call: Call, tmp_path: Path) -> None:
+def test_from_reads_page_and_json(call: Call, tmp_path: Path) -> None:
     page, document = tmp_path / "report.html", tmp_path / "report.json"
     call("report", "--mask-source", "none", "--output", str(page), "--quiet")
     for form, ending in (("html", ".html"), ("json", ".json"), ("table", ".txt"), ("markdown", ".md")):
@@ -65,7 +64,7 @@ def test_a_report_is_read_again_from_its_page_and_from_its_json(call: Call, tmp_
     assert (tmp_path / "again.html").read_bytes() == page.read_bytes()
 
 
-def test_reading_it_again_loads_no_tensorflow(call: Call, tmp_path: Path) -> None:
+def test_from_loads_no_tensorflow(call: Call, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     call("report", "--output", str(page), "--quiet")
     script = (
@@ -77,7 +76,7 @@ def test_reading_it_again_loads_no_tensorflow(call: Call, tmp_path: Path) -> Non
     assert "Does padding leak?" in done.stdout
 
 
-def test_its_json_is_piped_on(call: Call) -> None:
+def test_from_reads_standard_input(call: Call) -> None:
     document = call("report", "--format", "json")
     assert document.json["command"] == ["maskcli", "report", "--format", "json"]
     again = call("report", "--from", "-", stdin=document)
@@ -85,7 +84,7 @@ def test_its_json_is_piped_on(call: Call) -> None:
     assert again == call("report")
 
 
-def test_what_it_says_is_what_the_other_commands_say(call: Call) -> None:
+def test_report_agrees_with_check_and_loss(call: Call) -> None:
     document = call("report", "--format", "json").json
     check, loss = call("check", "--format", "json").json, call("loss", "--format", "json").json
     assert document["findings"] == check["findings"]
@@ -94,7 +93,7 @@ def test_what_it_says_is_what_the_other_commands_say(call: Call) -> None:
     assert document["losses"][0]["unmasked_model"] == loss["unmasked_model"]
 
 
-def test_a_model_of_ones_own(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_of_a_user_model(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT / "sample_data")
     data = ("tagged.jsonl", "--model", "models:tagger", "--field", "tokens")
     without = call("report", *data, "--format", "json").json
@@ -105,9 +104,7 @@ def test_a_model_of_ones_own(call: Call, monkeypatch: pytest.MonkeyPatch) -> Non
     assert document.json["model"]["source"] == "factory"
 
 
-def test_of_wide_outputs_it_holds_the_first_features(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_report_limits_wide_outputs(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = ("--units", "100", "--all")
     path = tmp_path / "report.json"
     assert call("report", *wide, "--output", str(path)).exit_status == 0
@@ -126,18 +123,18 @@ def test_of_wide_outputs_it_holds_the_first_features(
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_pooled_output_is_cut_and_one_number_a_timestep_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_limits_pooled_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "FEATURES", 4)
     layers = keras.layers
     rows = [[1, 2, 3, 4, 5, 6], [4, 5]]
-    for last, shape in ((layers.LSTM(5), (2, 4)), (layers.Lambda(lambda each: each[..., 0]), (2, 6))):
+    for last, shape in ((layers.LSTM(5), (2, 4)), (layers.Lambda(lambda tensor: tensor[..., 0]), (2, 6))):
         model = keras.Sequential([layers.Embedding(10, 6, mask_zero=True), last])
         inspection = maskcli.report(rows, model=model).inspection
         assert inspection.outputs[0].values.shape == shape
         assert inspection.outputs[0].all_features == (5 if shape == (2, 4) else None)
 
 
-def test_pictures_are_of_the_first_rows_and_findings_of_all(call: Call) -> None:
+def test_samples_limit_only_the_pictures(call: Call) -> None:
     document = call("report", "--samples", "2", "--format", "json").json
     assert (document["rows"], document["samples"]) == (3, 2)
     arrays = document["arrays"]
@@ -152,38 +149,36 @@ def test_pictures_are_of_the_first_rows_and_findings_of_all(call: Call) -> None:
 
 
 @pytest.mark.parametrize("option", [["--seed", "1"], ["--model", "embedding-dense"], ["--targets", "ones"], ["x.txt"]])
-def test_from_goes_with_no_other_data_or_model(call: Call, option: list[str]) -> None:
+def test_from_excludes_data_and_model(call: Call, option: list[str]) -> None:
     output = call("report", "--from", "report.html", *option)
     assert (output.exit_status, output) == (2, "")
-    assert "expected --from with options on what is shown alone" in output.stderr
+    assert "expected --from with options about the output only" in output.stderr
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
-        (b"", "received no document that maskcli wrote"),
-        (b"<!doctype html><p>hello</p>", "received no document that maskcli wrote"),
-        (b'{"other": 1}', "received no document that maskcli wrote"),
+        (b"", "received a document that maskcli did not write"),
+        (b"<!doctype html><p>hello</p>", "received a document that maskcli did not write"),
+        (b'{"other": 1}', "received a document that maskcli did not write"),
         (b'{"schema": "maskcli/loss/1"}', "schema 'maskcli/loss/1'"),
         (b'{"schema": "maskcli/report/1"', "Expecting"),
-        (b'{"schema": "maskcli/report/1", "record": {}, "arrays": {}}', "Report: "),
-        (b"\xff\xfe\x00", "received no document that maskcli wrote"),
+        (b'{"schema": "maskcli/report/1", "record": {}, "arrays": {}}', "record: "),
+        (b"\xff\xfe\x00", "received a document that maskcli did not write"),
         (b'{"schema": ' + b"[" * 100_000, "nested too deep"),
     ],
 )
-def test_what_is_no_report_is_an_input_that_cannot_be_read(
-    call: Call, tmp_path: Path, content: bytes, said: str
-) -> None:
+def test_from_rejects_other_files(call: Call, tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "other.html"
     path.write_bytes(content)
     output = call("report", "--from", str(path))
     assert (output.exit_status, output) == (3, "")
     assert output.stderr.startswith(f"Error: {path}: expected a report, .html or .json")
-    assert said in output.stderr
+    assert message in output.stderr
     assert "Traceback" not in output.stderr
 
 
-def test_a_report_whose_parts_do_not_fit_is_an_input_that_cannot_be_read(call: Call, tmp_path: Path) -> None:
+def test_from_rejects_a_damaged_report(call: Call, tmp_path: Path) -> None:
     path, target = tmp_path / "report.json", tmp_path / "again.html"
     call("report", "--output", str(path), "--quiet")
     document = json.loads(path.read_text("utf-8"))
@@ -192,24 +187,26 @@ def test_a_report_whose_parts_do_not_fit_is_an_input_that_cannot_be_read(call: C
     path.write_text(json.dumps(document), "utf-8")
     output = call("report", "--from", str(path), "--format", "html")
     assert (output.exit_status, output) == (3, "")
-    assert output.stderr.startswith(f"Error: {path}: expected a report whose parts fit together; received what cannot")
+    assert output.stderr.startswith(
+        f"Error: {path}: expected a report whose parts fit together; received parts that cannot"
+    )
     assert call("report", "--from", str(path), "--output", str(target)).exit_status == 3
     assert not target.exists()
 
 
-def test_a_file_that_is_not_there(call: Call) -> None:
+def test_from_missing_file(call: Call) -> None:
     output = call("report", "--from", "nowhere.html")
     assert output.exit_status == 3
     assert "nowhere.html: expected a file of a report; received no such file" in output.stderr
 
 
-def test_another_suffix_is_refused_before_anything_is_run(call: Call) -> None:
+def test_unknown_suffix_fails_before_any_work(call: Call) -> None:
     output = call("report", "--output", "report.pdf")
     assert (output.exit_status, output) == (2, "")
     assert ".html" in output.stderr
 
 
-def test_without_what_draws_it_it_says_what_to_install(tmp_path: Path) -> None:
+def test_report_without_vl_convert(tmp_path: Path) -> None:
     hidden = "import sys; sys.modules['vl_convert'] = None; from maskcli.cli import run; sys.exit(run(sys.argv[1:]))"
     target = tmp_path / "report.html"
     arguments = [sys.executable, "-c", hidden, "report", "--output", str(target)]
@@ -219,7 +216,7 @@ def test_without_what_draws_it_it_says_what_to_install(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-def test_the_library_reads_what_the_command_wrote(call: Call, tmp_path: Path) -> None:
+def test_read_report_of_the_command(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     call("report", "--output", str(path), "--quiet")
     report = maskcli.read_report(str(path))
@@ -231,17 +228,17 @@ def test_the_library_reads_what_the_command_wrote(call: Call, tmp_path: Path) ->
 
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("picture", REPORT_PICTURES)
-def test_each_picture(call: Call, tmp_path: Path, picture: str) -> None:
-    made = maskcli_report_of_attention(tmp_path)
-    svg = call("report", "--from", made, "--format", "svg", "--picture", picture)
+def test_report_pictures(call: Call, tmp_path: Path, picture: str) -> None:
+    saved = save_attention_report(tmp_path)
+    svg = call("report", "--from", saved, "--format", "svg", "--picture", picture)
     assert (svg.exit_status, svg.stderr) == (0, "")
     assert svg.startswith("<svg")
     target = tmp_path / "picture.png"
-    assert call("report", "--from", made, "--picture", picture, "--output", str(target), "--quiet").exit_status == 0
+    assert call("report", "--from", saved, "--picture", picture, "--output", str(target), "--quiet").exit_status == 0
     assert target.read_bytes().startswith(b"\x89PNG")
 
 
-def maskcli_report_of_attention(folder: Path) -> str:
+def save_attention_report(folder: Path) -> str:
     """Write a report on a model with attention, which loses its mask, and return its path."""
     path = folder / "report.json"
     path.write_bytes(document_of_attention())
@@ -255,26 +252,26 @@ def document_of_attention() -> bytes:
     attention = keras.layers.MultiHeadAttention(2, 2, name="attention")
     again = keras.layers.MultiHeadAttention(1, 2, name="again")
     model = keras.Model(ids, again(*[attention(hidden, hidden) + 1.0] * 2))
-    return dumps(make_report_document(maskcli.report(QUESTION, model=model, loss="mse", targets="zeros")))
+    return dumps(make_document(maskcli.report(QUESTION, model=model, loss="mse", targets="zeros")))
 
 
-def test_a_picture_of_one_thing_of_several(call: Call, tmp_path: Path) -> None:
-    made = maskcli_report_of_attention(tmp_path)
-    asked = ("report", "--from", made, "--format", "svg", "--picture", "attention")
-    first, again, other = call(*asked), call(*asked, "--of", "again"), call(*asked, "--sample", "2")
-    assert len({str(first), str(again), str(other)}) == 3
-    assert call(*asked, "--of", "attention") == first
-    for option, said in (
+def test_of_selects_the_layer(call: Call, tmp_path: Path) -> None:
+    saved = save_attention_report(tmp_path)
+    arguments = ("report", "--from", saved, "--format", "svg", "--picture", "attention")
+    first, again, third = call(*arguments), call(*arguments, "--of", "again"), call(*arguments, "--sample", "2")
+    assert len({str(first), str(again), str(third)}) == 3
+    assert call(*arguments, "--of", "attention") == first
+    for option, message in (
         (["--of", "nobody"], "--of nobody: expected one of attention, again; received 'nobody'"),
         (["--sample", "3"], "--sample 3: expected 0 to 2; received 3"),
         (["--feature", "1"], "--feature: expected --picture outputs; received --picture attention"),
     ):
-        output = call(*asked, *option)
+        output = call(*arguments, *option)
         assert (output.exit_status, output) == (2, "")
-        assert said in output.stderr
+        assert message in output.stderr
 
 
-def test_every_input_and_every_output_has_its_chart(call: Call, tmp_path: Path) -> None:
+def test_page_has_a_chart_per_input_and_output(call: Call, tmp_path: Path) -> None:
     words, tags = (keras.Input((None,), name=name, dtype="int32") for name in ("words", "tags"))
     both = [keras.layers.Embedding(4000, 4, mask_zero=True)(ids) for ids in (words, tags)]
     hidden = keras.layers.LSTM(3, return_sequences=True)(keras.layers.Add()(both))
@@ -287,23 +284,23 @@ def test_every_input_and_every_output_has_its_chart(call: Call, tmp_path: Path) 
     assert bare.values.shape == report.inspection.outputs[1].values.shape == (3, 6, 64)
     assert bare.max_abs_change_padding is not None
     assert bare.max_abs_change_padding > 0
-    made, page = tmp_path / "report.json", tmp_path / "report.html"
-    made.write_bytes(dumps(make_report_document(report)))
-    call("report", "--from", str(made), "--output", str(page), "--quiet")
+    saved, page = tmp_path / "report.json", tmp_path / "report.html"
+    saved.write_bytes(dumps(make_document(report)))
+    call("report", "--from", str(saved), "--output", str(page), "--quiet")
     titles = re.findall("<figcaption><h3>(.*?)</h3>", page.read_text("utf-8"))
     assert titles[:2] == ["Tokens and mask of words", "Tokens and padding of tags"]
     assert [title.split(" of ")[0] for title in titles[2:4]] == ["Output mood", "Output words"]
-    asked = ("report", "--from", str(made), "--format", "svg", "--picture", "outputs")
-    assert "Output mood" in call(*asked)
-    assert "Output words" in call(*asked, "--of", "words", "--feature", "63")
+    arguments = ("report", "--from", str(saved), "--format", "svg", "--picture", "outputs")
+    assert "Output mood" in call(*arguments)
+    assert "Output words" in call(*arguments, "--of", "words", "--feature", "63")
 
 
-def test_what_was_not_tried_is_not_called_good(call: Call) -> None:
+def test_verdict_of_an_untested_loss(call: Call) -> None:
     output = call("report", f"{ROOT}/sample_data/rhyme.jsonl", "--model", "sample_data.models:right")
     assert "What does the loss count? not tried\n" in output
 
 
-def test_a_picture_of_what_is_not_there(call: Call) -> None:
+def test_picture_of_a_missing_part(call: Call) -> None:
     output = call("report", "--format", "svg", "--picture", "attention")
     assert (output.exit_status, output) == (2, "")
     assert "the model has no attention layer of Keras" in output.stderr

@@ -1,4 +1,4 @@
-"""``maskcli rules`` and ``maskcli explain``: what they print, on a narrow screen too, and how they fail."""
+"""``maskcli rules`` and ``maskcli explain``: their output at any width, and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_rules_lists_every_rule(call: Callable[..., Output]) -> None:
     assert output.startswith("Data  checked without TensorFlow\n")
 
 
-def test_the_json_has_the_whole_summaries(call: Callable[..., Output]) -> None:
+def test_rules_json_has_whole_summaries(call: Callable[..., Output]) -> None:
     listed = call("rules", "--format", "json").json["rules"]
     assert [rule["code"] for rule in listed] == CODES
     assert [rule["summary"] for rule in listed] == [rule.summary for rule in RULES]
@@ -35,7 +35,7 @@ def test_the_json_has_the_whole_summaries(call: Callable[..., Output]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["rules"], *(["explain", code] for code in CODES)], ids=" ".join)
-def test_no_line_is_wider_than_80_columns(call: Callable[..., Output], arguments: list[str]) -> None:
+def test_rules_fit_80_columns(call: Callable[..., Output], arguments: list[str]) -> None:
     output = call(*arguments)
     assert (output.exit_status, output.stderr) == (0, "")
     assert max(map(len, output.splitlines())) <= 80
@@ -43,7 +43,7 @@ def test_no_line_is_wider_than_80_columns(call: Callable[..., Output], arguments
     assert "\x1b" not in output
 
 
-def test_narrow_and_wide_screens_get_whole_sentences(run: Callable[..., Output]) -> None:
+def test_rules_at_any_width_have_whole_sentences(run: Callable[..., Output]) -> None:
     narrow, wide = run("rules", COLUMNS="30"), run("rules", COLUMNS="300")
     assert len(narrow.splitlines()) > len(wide.splitlines()) >= len(RULES) + 3
     for rule in RULES:
@@ -52,16 +52,16 @@ def test_narrow_and_wide_screens_get_whole_sentences(run: Callable[..., Output])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
-def test_explain_shows_all_of_the_docstring(call: Callable[..., Output], rule) -> None:  # type: ignore[no-untyped-def]
+def test_explain_shows_the_whole_docstring(call: Callable[..., Output], rule) -> None:  # type: ignore[no-untyped-def]
     output = call("explain", rule.code)
     assert output.startswith(f"{rule.code} {rule.name}  {rule.severity}, about the {rule.about}\n\n")
     for paragraph in (rule.summary, *rule.explanation):
         assert squeezed(paragraph) in squeezed(output)
     # Code can be copied: as it was written, four spaces in.
     for title, code in (("Bad", rule.bad), ("Good", rule.good)):
-        shown = re.search(rf"^{title}\n((?:    .*\n|\n)+)", output, re.M)
-        assert shown is not None
-        assert "\n".join(line[4:] for line in shown[1].rstrip().split("\n")) == code
+        printed = re.search(rf"^{title}\n((?:    .*\n|\n)+)", output, re.M)
+        assert printed is not None
+        assert "\n".join(line[4:] for line in printed[1].rstrip().split("\n")) == code
 
 
 def test_explain_as_json(call: Callable[..., Output]) -> None:
@@ -73,28 +73,28 @@ def test_explain_as_json(call: Callable[..., Output]) -> None:
     assert "Bad" not in document["explanation"]
 
 
-def test_names_and_small_letters_do_as_well(call: Callable[..., Output]) -> None:
+def test_explain_takes_names_and_lower_case(call: Callable[..., Output]) -> None:
     assert call("explain", "msk005") == call("explain", "input-dim-off-by-one") == call("explain", "MSK005")
 
 
 @pytest.mark.parametrize(
-    ("asked", "meant"), [("MSK0005", "MSK005"), ("padding-wast", "padding-waste"), ("empty", "empty-sequence")]
+    ("arguments", "meant"), [("MSK0005", "MSK005"), ("padding-wast", "padding-waste"), ("empty", "empty-sequence")]
 )
-def test_the_nearest_rule_is_named(call: Callable[..., Output], asked: str, meant: str) -> None:
-    output = call("explain", asked)
+def test_explain_suggests_the_nearest_rule(call: Callable[..., Output], arguments: str, meant: str) -> None:
+    output = call("explain", arguments)
     assert (output, output.exit_status) == ("", 2)
-    assert f"received '{asked}'.\nDid you mean {meant}? `maskcli rules` lists them." in output.stderr
+    assert f"received '{arguments}'.\nDid you mean {meant}? `maskcli rules` lists them." in output.stderr
 
 
-@pytest.mark.parametrize("asked", ["", "qqq", "日本", "\x00"])
-def test_what_is_like_no_rule_is_refused_all_the_same(call: Callable[..., Output], asked: str) -> None:
-    output = call("explain", asked)
+@pytest.mark.parametrize("arguments", ["", "qqq", "日本", "\x00"])
+def test_explain_rejects_an_unknown_rule(call: Callable[..., Output], arguments: str) -> None:
+    output = call("explain", arguments)
     assert (output, output.exit_status) == ("", 2)
     assert "expected the code or the name of a rule" in output.stderr
     assert "Did you mean" not in output.stderr
 
 
-def test_explain_wants_a_code(call: Callable[..., Output]) -> None:
+def test_explain_needs_a_code(call: Callable[..., Output]) -> None:
     assert call("explain").exit_status == 2
 
 
@@ -107,5 +107,5 @@ def test_results_are_written_to_files(call: Callable[..., Output], tmp_path: Pat
     assert call(*arguments, "--output", "a.csv").exit_status == 2
 
 
-def test_a_screen_without_unicode_shows_the_same(run: Callable[..., Output]) -> None:
+def test_rules_in_ascii(run: Callable[..., Output]) -> None:
     assert run("explain", "MSK001", PYTHONIOENCODING="ascii") == run("explain", "MSK001")

@@ -1,4 +1,4 @@
-"""What a report begins with."""
+"""The verdicts at the start of a report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEQUENCES = [[1, 2, 3, 4], [5, 6], [7]]
 TARGETS = np.ones((3, 4, 1), "float32")
 
 
-def verdicts(**options: Any) -> list[Verdict]:
+def list_verdicts(**options: Any) -> list[Verdict]:
     report = maskcli.report(options.pop("data", SEQUENCES), **options)
     assert [verdict.question for verdict in report.verdicts] == [
         "Does padding leak?",
@@ -27,89 +27,91 @@ def verdicts(**options: Any) -> list[Verdict]:
     return list(report.verdicts)
 
 
-def answers(**options: Any) -> list[tuple[str, str | None]]:
-    return [(verdict.answer, verdict.severity) for verdict in verdicts(**options)]
+def list_answers(**options: Any) -> list[tuple[str, str | None]]:
+    return [(verdict.answer, verdict.severity) for verdict in list_verdicts(**options)]
 
 
-def model(*stack: Any, mask_zero: bool = True, loss: Any = None) -> Any:
+def make_model(*stack: Any, mask_zero: bool = True, loss: Any = None) -> Any:
     keras.utils.set_random_seed(0)
     ids = keras.Input((None,), name="ids", dtype="int32")
     hidden = layers.Embedding(10, 4, mask_zero=mask_zero, name="embedding")(ids)
     for layer in stack:
         hidden = layer(hidden)
-    made = keras.Model(ids, hidden)
+    keras_model = keras.Model(ids, hidden)
     if loss is not None:
-        made.compile(loss=loss)
-    return made
+        keras_model.compile(loss=loss)
+    return keras_model
 
 
-def test_a_model_that_is_right() -> None:
-    assert answers(data=QUESTION) == [("no", None), ("nothing", None), ("valid timesteps", None)]
-    told = verdicts(data=QUESTION)
-    assert told[0].text == "No result that counts changes by more than rounding (replace, alone, columns, gradient)."
-    assert told[2].text.startswith(
-        "14 of 18 timesteps count. Keras reports 616.607; over all timesteps it would be 945.0"
+def test_verdicts_of_correct_model() -> None:
+    assert list_answers(data=QUESTION) == [("no", None), ("nothing", None), ("valid timesteps", None)]
+    results = list_verdicts(data=QUESTION)
+    assert results[0].text == "No valid output changes beyond rounding error (replace, alone, columns, gradient)."
+    assert results[2].text.startswith(
+        "14 of 18 timesteps count. Keras reports 616.607; on all timesteps it would be 945.0"
     )
 
 
-def test_no_mask_and_padding() -> None:
-    assert answers(data=QUESTION, mask_source="none")[1:] == [("there is none", "error"), ("padding too", "error")]
-    text = verdicts(data=QUESTION, mask_source="none")[2].text
-    assert text == ("4 padded timesteps of 18 count. Keras reports 945.145; over the valid ones alone it is 616.607.")
+def test_verdicts_without_mask() -> None:
+    assert list_answers(data=QUESTION, mask_source="none")[1:] == [("no mask", "error"), ("padding too", "error")]
+    text = list_verdicts(data=QUESTION, mask_source="none")[2].text
+    assert text == (
+        "The loss includes 4 padded timesteps (of 18). Keras reports 945.145; on valid timesteps only it is 616.607."
+    )
 
 
-def test_no_padding_at_all() -> None:
-    told = verdicts(data=[[1, 2], [3, 4]], mask_source="none")
-    assert [(verdict.answer, verdict.severity) for verdict in told] == [
+def test_verdicts_without_padding() -> None:
+    results = list_verdicts(data=[[1, 2], [3, 4]], mask_source="none")
+    assert [(verdict.answer, verdict.severity) for verdict in results] == [
         ("no", None),
-        ("there is none", None),
+        ("no mask", None),
         ("valid timesteps", None),
     ]
-    assert told[0].text == "There is no padding in the rows that were probed."
+    assert results[0].text == "The probed rows contain no padding."
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_convolution_that_loses_it() -> None:
+def test_verdicts_of_convolution() -> None:
     conv = layers.Conv1D(1, 3, padding="same", name="conv")
-    told = verdicts(model=model(conv, loss="mse"), targets=TARGETS)
-    assert [(verdict.answer, verdict.severity) for verdict in told] == [
+    results = list_verdicts(model=make_model(conv, loss="mse"), targets=TARGETS)
+    assert [(verdict.answer, verdict.severity) for verdict in results] == [
         ("yes", "error"),
         ("conv", "error"),
         ("padding too", "error"),
     ]
-    assert told[0].text.endswith("It enters at conv.")
-    assert told[1].text == "A mask reaches conv (Conv1D), and none goes on."
+    assert results[0].text.endswith("It enters at conv.")
+    assert results[1].text == "conv (Conv1D) receives a mask but does not pass it on."
 
 
-def test_a_loss_that_was_not_asked_for_or_has_no_targets() -> None:
+def test_loss_verdict_without_targets_or_loss() -> None:
     dense = layers.Dense(1, name="dense")
-    untold = verdicts(model=model(dense, loss="mse"))[2]
-    assert (untold.answer, untold.severity) == ("not tried", None)
-    assert untold.text == "No targets were given: --targets FILE, or --targets-field NAME of the data."
-    without = verdicts(model=model(dense), targets=TARGETS)[2]
-    assert "is not compiled with a loss" in without.text
-    assert answers(model=model(dense, loss="mse"), targets=TARGETS)[2] == ("valid timesteps", None)
+    verdict = list_verdicts(model=make_model(dense, loss="mse"))[2]
+    assert (verdict.answer, verdict.severity) == ("not tried", None)
+    assert verdict.text == "No targets were given: --targets FILE, or --targets-field NAME of the data."
+    uncompiled = list_verdicts(model=make_model(dense), targets=TARGETS)[2]
+    assert "is not compiled with a loss" in uncompiled.text
+    assert list_answers(model=make_model(dense, loss="mse"), targets=TARGETS)[2] == ("valid timesteps", None)
 
 
-def test_a_pooled_output_counts_every_sample() -> None:
-    pooled = model(layers.GlobalAveragePooling1D(), layers.Dense(1), loss="mse")
-    assert answers(model=pooled, targets=np.ones((3, 1)))[2] == ("every sample", None)
+def test_loss_verdict_of_pooled_output() -> None:
+    pooled = make_model(layers.GlobalAveragePooling1D(), layers.Dense(1), loss="mse")
+    assert list_answers(model=pooled, targets=np.ones((3, 1)))[2] == ("every sample", None)
 
 
-def test_weights_that_leave_padding_out() -> None:
-    bare = model(layers.Dense(1), mask_zero=False, loss="mse")
+def test_loss_verdict_with_weights() -> None:
+    bare = make_model(layers.Dense(1), mask_zero=False, loss="mse")
     valid = np.array([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]], "float32")
-    assert answers(model=bare, targets=TARGETS)[2] == ("padding too", "error")
-    assert answers(model=bare, targets=TARGETS, sample_weight=valid)[2] == ("valid timesteps", None)
+    assert list_answers(model=bare, targets=TARGETS)[2] == ("padding too", "error")
+    assert list_answers(model=bare, targets=TARGETS, sample_weight=valid)[2] == ("valid timesteps", None)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_model_that_draws_lots_is_not_judged() -> None:
+def test_leak_verdict_of_random_model() -> None:
     class Lots(keras.layers.Layer):  # type: ignore[misc]
         def call(self, x: Any) -> Any:
             return x + keras.random.normal(keras.ops.shape(x))
 
-    report = maskcli.report(SEQUENCES, model=model(Lots(), layers.Dense(1)))
+    report = maskcli.report(SEQUENCES, model=make_model(Lots(), layers.Dense(1)))
     assert report.verdicts[0].answer == "not tried"
     assert report.leaks == ()
     assert report.no_leaks is not None
@@ -117,15 +119,15 @@ def test_a_model_that_draws_lots_is_not_judged() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_pools_without_the_mask_is_named_though_padding_does_not_leak() -> None:
+def test_mask_verdict_of_pooling_without_leak() -> None:
     stack = (layers.LSTM(4, return_sequences=True, name="lstm"), layers.GlobalMaxPooling1D(name="most"))
-    told = verdicts(model=model(*stack))
-    assert [(verdict.answer, verdict.severity) for verdict in told[:2]] == [("no", None), ("most", "info")]
-    assert told[1].text == "A mask reaches most (GlobalMaxPooling1D), and none goes on."
+    results = list_verdicts(model=make_model(*stack))
+    assert [(verdict.answer, verdict.severity) for verdict in results[:2]] == [("no", None), ("most", "info")]
+    assert results[1].text == "most (GlobalMaxPooling1D) receives a mask but does not pass it on."
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_keras_does_to_merge_masks_drops_none() -> None:
+def test_mask_verdict_of_merged_masks() -> None:
     words, tags = (keras.Input((None,), name=name, dtype="int32") for name in ("words", "tags"))
     both = [layers.Embedding(10, 4, mask_zero=True)(ids) for ids in (words, tags)]
     merged = layers.LSTM(3, return_sequences=True)(layers.Concatenate()(both))

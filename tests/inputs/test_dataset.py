@@ -1,4 +1,4 @@
-"""Data for models of one or several inputs: what is matched with what, what is valid, and what does not fit."""
+"""Data for models of one or several inputs: matching, validity, and errors for data that does not fit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def lines(*records: Any) -> str:
 
 
 def named(dataset: Dataset) -> dict[str, ModelInput]:
-    return {one.name: one for one in dataset.inputs}
+    return {item.name: item for item in dataset.inputs}
 
 
 def fails(kind: type[MaskcliError], *words: str) -> Any:
@@ -71,8 +71,8 @@ def fails(kind: type[MaskcliError], *words: str) -> Any:
 
 
 @given(rows=rows_of_ids, padding=sides, truncating=sides, maxlen=st.none() | st.integers(1, 8))
-def test_plain_sequences_are_padded_as_pad_pads_them(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
-    layout = Layout(padding, truncating, maxlen)
+def test_sequences_are_padded_like_pad(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
+    layout = Layout(padding=padding, truncating=truncating, maxlen=maxlen)
     dataset = make_ragged_dataset(as_ragged(rows), [TOKENS], layout)
     batch = pad(rows, padding=padding, truncating=truncating, maxlen=maxlen)
     (tokens,) = dataset.inputs
@@ -83,8 +83,8 @@ def test_plain_sequences_are_padded_as_pad_pads_them(rows, padding, truncating, 
 
 
 @given(rows=rows_of_ids, padding=sides, truncating=sides, maxlen=st.none() | st.integers(1, 8))
-def test_vectors_of_one_are_padded_as_ids_are(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
-    layout = Layout(padding, truncating, maxlen)
+def test_vectors_of_one_are_padded_like_ids(rows, padding, truncating, maxlen) -> None:  # type: ignore[no-untyped-def]
+    layout = Layout(padding=padding, truncating=truncating, maxlen=maxlen)
     table = {"x": [[[float(value)] for value in row] for row in rows]}
     (features,) = make_dataset(table, [InputSpec("x", (None, None, 1), "float32")], layout).inputs  # type: ignore[arg-type]
     (tokens,) = make_ragged_dataset(as_ragged(rows), [TOKENS], layout).inputs
@@ -93,38 +93,42 @@ def test_vectors_of_one_are_padded_as_ids_are(rows, padding, truncating, maxlen)
 
 
 @given(values=arrays_of.arrays(np.float32, (3, 4, 2), elements=st.sampled_from([0, 1, -2])))
-def test_features_are_used_as_they_are_and_zeros_are_cut_at_the_ends(values) -> None:  # type: ignore[no-untyped-def]
-    (one,) = make_dataset({"x": values}, [FEATURES], LAYOUT).inputs
-    assert one.values is values
-    for row, valid in zip(values, one.valid, strict=True):
+def test_features_are_unchanged(values) -> None:  # type: ignore[no-untyped-def]
+    (only,) = make_dataset({"x": values}, [FEATURES], LAYOUT).inputs
+    assert only.values is values
+    for row, valid in zip(values, only.valid, strict=True):
         filled = np.flatnonzero(row.any(axis=-1))
         expected = range(filled[0], filled[-1] + 1) if len(filled) else range(0)
         assert np.flatnonzero(valid).tolist() == list(expected)
 
 
 @given(rows=rows_of_ids, padding=sides)
-def test_a_made_mask_is_what_is_valid(rows, padding) -> None:  # type: ignore[no-untyped-def]
+def test_default_mask_is_the_validity(rows, padding) -> None:  # type: ignore[no-untyped-def]
     for dtype in ("bool", "int32", "float32"):
         spec = InputSpec("mask", (None, None), dtype)
-        tokens, mask = make_ragged_dataset(as_ragged(rows), [TOKENS, spec], Layout(padding)).inputs
+        tokens, mask = make_ragged_dataset(as_ragged(rows), [TOKENS, spec], Layout(padding=padding)).inputs
         assert mask.values.dtype == dtype
         np.testing.assert_array_equal(mask.values.astype(bool), tokens.valid)
         np.testing.assert_array_equal(mask.valid, tokens.valid)
 
 
 @pytest.mark.parametrize("padding", ["pre", "post"])
-def test_records_and_an_archive_of_the_same_data_agree(write: Write, padding: Any) -> None:
+def test_records_agree_with_archive(write: Write, padding: Any) -> None:
     batch = pad([[5, 6], [7]], padding=padding)
     archive = write("a.npz", npz(tokens=batch.tokens, h=STATIC))
     records = write("a.jsonl", lines({"tokens": [5, 6], "h": [0.5, 1, 2]}, {"tokens": [7], "h": [3, 4, 5]}))
-    first, second = (read_dataset(str(path), [TOKENS, H], Layout(padding)) for path in (archive, records))
-    for one, other in zip(first.inputs, second.inputs, strict=True):
-        assert (one.name, one.kind, one.padding) == (other.name, other.kind, other.padding)
-        assert one.values.dtype == other.values.dtype
-        np.testing.assert_array_equal(one.values, other.values)
-        assert (one.valid is None) == (other.valid is None)
-        if one.valid is not None:
-            np.testing.assert_array_equal(one.valid, other.valid)
+    first, second = (read_dataset(str(path), [TOKENS, H], Layout(padding=padding)) for path in (archive, records))
+    for first_input, second_input in zip(first.inputs, second.inputs, strict=True):
+        assert (first_input.name, first_input.kind, first_input.padding) == (
+            second_input.name,
+            second_input.kind,
+            second_input.padding,
+        )
+        assert first_input.values.dtype == second_input.values.dtype
+        np.testing.assert_array_equal(first_input.values, second_input.values)
+        assert (first_input.valid is None) == (second_input.valid is None)
+        if first_input.valid is not None:
+            np.testing.assert_array_equal(first_input.valid, second_input.valid)
 
 
 # Archives.
@@ -141,7 +145,7 @@ def test_arrays_are_matched_by_name(write: Write) -> None:
     assert h.values.tolist() == STATIC.tolist()
 
 
-def test_arrays_are_matched_by_order_where_no_name_fits(write: Write) -> None:
+def test_arrays_are_matched_by_order_without_names(write: Write) -> None:
     mask = np.array([[True] * 3, [True, True, False]])
     archive = {"a": IDS, "a.mask": mask, "y": np.array([0, 1]), "b": STATIC}
     dataset = read_dataset(str(write("a.npz", npz(**archive))), [TOKENS, H], LAYOUT, also={"y": "--targets-field"})
@@ -152,52 +156,52 @@ def test_arrays_are_matched_by_order_where_no_name_fits(write: Write) -> None:
     assert dataset.batch is None and dataset.ragged is None
 
 
-def test_one_name_may_fit_and_the_rest_go_by_order() -> None:
+def test_arrays_are_matched_by_name_then_order() -> None:
     inputs = make_dataset({"other": STATIC, "tokens": IDS}, [TOKENS, H], LAYOUT).inputs
-    assert [one.values.shape for one in inputs] == [(2, 3), (2, 3)]
-    assert [one.kind for one in inputs] == ["ids", "static"]
+    assert [item.values.shape for item in inputs] == [(2, 3), (2, 3)]
+    assert [item.kind for item in inputs] == ["ids", "static"]
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.npy"])
-def test_features_alone(write: Write, name: str) -> None:
+def test_features_of_one_input(write: Write, name: str) -> None:
     values = np.zeros((2, 3, 2), np.float32)
     values[0, 1:] = 1
     values[1, 0, 1] = 1
     path = write(name, npy(values) if name.endswith("npy") else npz(x=values))
-    (one,) = read_dataset(str(path), [FEATURES], LAYOUT).inputs
-    assert (one.name, one.kind, one.padding) == ("x", "features", 0)
-    assert one.valid is not None and one.valid.tolist() == [[False, True, True], [True, False, False]]
+    (only,) = read_dataset(str(path), [FEATURES], LAYOUT).inputs
+    assert (only.name, only.kind, only.padding) == ("x", "features", 0)
+    assert only.valid is not None and only.valid.tolist() == [[False, True, True], [True, False, False]]
 
 
-def test_a_mask_beside_features_says_what_is_valid(write: Write) -> None:
+def test_mask_of_features_is_their_validity(write: Write) -> None:
     values, mask = np.ones((2, 3, 2)), np.array([[True, False, True], [False, True, True]])
-    (one,) = read_dataset(str(write("a.npz", npz(**{"x": values, "x.mask": mask}))), [FEATURES], LAYOUT).inputs
-    assert one.valid is not None and one.valid.tolist() == mask.tolist()
+    (only,) = read_dataset(str(write("a.npz", npz(**{"x": values, "x.mask": mask}))), [FEATURES], LAYOUT).inputs
+    assert only.valid is not None and only.valid.tolist() == mask.tolist()
 
 
-def test_words_in_sentences_are_padded_with_the_value() -> None:
+def test_words_in_sentences_are_padded_with_value() -> None:
     values = np.full((1, 3, 2), 9)
     values[0, 0] = [1, 9]
-    (one,) = make_dataset({"x": values}, [InputSpec("x", (None, None, None), "int32")], Layout(value=9)).inputs
-    assert one.kind == "features"
-    assert one.valid is not None and one.valid.tolist() == [[True, False, False]]
+    (only,) = make_dataset({"x": values}, [InputSpec("x", (None, None, None), "int32")], Layout(value=9)).inputs
+    assert only.kind == "features"
+    assert only.valid is not None and only.valid.tolist() == [[True, False, False]]
 
 
-def test_without_trim_all_is_valid() -> None:
+def test_all_is_valid_without_trim() -> None:
     tokens, _ = make_dataset({"tokens": IDS, "h": STATIC}, [TOKENS, H], Layout(trim=False)).inputs
     assert tokens.valid is not None and tokens.valid.all()
 
 
 @pytest.mark.parametrize("padding", ["pre", "post"])
-def test_what_pad_wrote_is_used_as_it_is(write: Write, padding: Any) -> None:
+def test_output_of_pad_is_unchanged(write: Write, padding: Any) -> None:
     batch = pad([[1, 0], [3, 4, 5]], padding=padding, value=0)
     path = write("a.npz", npz(tokens=batch.tokens, mask=batch.mask, lengths=batch.lengths))
     for specs in ([TOKENS], [InputSpec("input_layer", (None, None), "float32")], [], [TOKENS, MASK]):
         dataset = read_dataset(str(path), specs, LAYOUT)
-        one = dataset.inputs[0]
-        assert one.kind == "ids"
-        assert one.values.tolist() == batch.tokens.tolist()
-        assert one.valid is not None and one.valid.tolist() == batch.mask.tolist()
+        only = dataset.inputs[0]
+        assert only.kind == "ids"
+        assert only.values.tolist() == batch.tokens.tolist()
+        assert only.valid is not None and only.valid.tolist() == batch.mask.tolist()
         assert len(dataset.inputs) == max(1, len(specs))
         if len(specs) == 2:
             assert dataset.inputs[1].values.tolist() == batch.mask.tolist()
@@ -206,43 +210,44 @@ def test_what_pad_wrote_is_used_as_it_is(write: Write, padding: Any) -> None:
             assert dataset.ragged is not None and dataset.ragged[0].tolist() == [1, 0]
 
 
-def test_ragged_sequences_in_an_archive(write: Write) -> None:
+def test_ragged_sequences_in_archive(write: Write) -> None:
     path = write("a.npz", npz(values=np.array([1, 2, 3]), row_splits=np.array([0, 1, 3])))
-    (one,) = read_dataset(str(path), [TOKENS], Layout("pre")).inputs
-    assert one.values.tolist() == [[0, 1], [2, 3]]
+    (only,) = read_dataset(str(path), [TOKENS], Layout(padding="pre")).inputs
+    assert only.values.tolist() == [[0, 1], [2, 3]]
 
 
-def test_a_mask_with_holes_is_taken_as_it_is() -> None:
+def test_mask_with_holes_is_unchanged() -> None:
     mask = np.array([[True, False, True], [True, True, False]])
     dataset = make_dataset({"tokens": IDS, "tokens.mask": mask}, [TOKENS], LAYOUT)
-    (one,) = dataset.inputs
-    assert one.valid is not None and one.valid.tolist() == mask.tolist()
-    assert one.values.tolist() == IDS.tolist() and dataset.batch is None
+    (only,) = dataset.inputs
+    assert only.valid is not None and only.valid.tolist() == mask.tolist()
+    assert only.values.tolist() == IDS.tolist() and dataset.batch is None
 
 
 # Masks as inputs.
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int32", "float32"])
-def test_a_mask_in_the_data_feeds_the_mask_input(dtype: str) -> None:
+def test_mask_in_data_feeds_mask_input(dtype: str) -> None:
     mask = np.array([[True, False, False], [True, True, True]])
     spec = InputSpec("attention_mask", (None, None), dtype)
-    for given_as in (mask, mask.astype(int), mask.astype("float64")):
-        tokens, fed = make_dataset({"tokens": IDS, "attention_mask": given_as}, [TOKENS, spec], LAYOUT).inputs
+    for mask_data in (mask, mask.astype(int), mask.astype("float64")):
+        tokens, fed = make_dataset({"tokens": IDS, "attention_mask": mask_data}, [TOKENS, spec], LAYOUT).inputs
         assert (fed.kind, fed.values.dtype) == ("mask", np.dtype(dtype))
         assert fed.values.astype(bool).tolist() == mask.tolist()
         assert tokens.valid is not None and fed.valid is not None
         assert fed.valid.tolist() == tokens.valid.tolist() == VALID
 
 
-def test_a_mask_of_other_timesteps_is_valid_where_it_is_true() -> None:
+def test_mask_of_other_timesteps() -> None:
+    """Such a mask is valid where it is True."""
     mask = np.array([[True, False], [True, True]])
     fed = make_dataset({"tokens": IDS, "mask": mask}, [TOKENS, MASK], LAYOUT).inputs[1]
     assert fed.valid is not None and fed.valid.tolist() == mask.tolist()
 
 
-def test_a_mask_input_does_not_say_what_is_valid() -> None:
-    # What a model is told may be wrong, and that is what maskcli is there to find.
+def test_mask_input_is_not_the_validity() -> None:
+    """The mask that a model receives may be wrong, which maskcli is there to find."""
     for name in ("mask", "other_mask"):
         inverted = IDS == 0
         spec = InputSpec(name, (None, None), "bool")
@@ -251,13 +256,13 @@ def test_a_mask_input_does_not_say_what_is_valid() -> None:
         assert tokens.valid is not None and tokens.valid.tolist() == VALID
 
 
-def test_labels_are_not_taken_for_the_mask() -> None:
+def test_labels_are_no_mask() -> None:
     labels = np.array([[1, 0, 0], [0, 0, 1]])
     fed = make_dataset({"tokens": IDS, "labels": labels}, [TOKENS, MASK], LAYOUT).inputs[1]
     assert fed.values.tolist() == VALID
 
 
-def test_a_mask_is_made_of_features_and_fixed_lengths(write: Write) -> None:
+def test_default_mask_of_features_of_fixed_length(write: Write) -> None:
     path = write("a.jsonl", lines({"x": [[1, 2]]}, {"x": [[1, 2], [3, 4]]}))
     specs = [InputSpec("x", (None, 4, 2), "float32"), InputSpec("x_mask", (None, 4), "float32")]
     features, mask = read_dataset(str(path), specs, LAYOUT).inputs
@@ -265,11 +270,11 @@ def test_a_mask_is_made_of_features_and_fixed_lengths(write: Write) -> None:
     assert mask.values.tolist() == [[1, 0, 0, 0], [1, 1, 0, 0]]
 
 
-def test_the_only_input_may_be_named_a_mask() -> None:
-    (one,) = make_ragged_dataset(
+def test_only_input_may_be_named_a_mask() -> None:
+    (only,) = make_ragged_dataset(
         as_ragged([[4, 5]]), [InputSpec("masked_tokens", (None, None), "int32")], LAYOUT
     ).inputs
-    assert (one.kind, one.values.tolist()) == ("ids", [[4, 5]])
+    assert (only.kind, only.values.tolist()) == ("ids", [[4, 5]])
 
 
 # Records.
@@ -282,7 +287,7 @@ def test_fields_of_records(write: Write) -> None:
     ]
     specs = [H, FEATURES, InputSpec("age", (None, 1), "float32"), TOKENS]
     for path in (write("a.jsonl", lines(*records)), write("a.json", json.dumps(records))):
-        dataset = read_dataset(str(path), specs, Layout("pre"))
+        dataset = read_dataset(str(path), specs, Layout(padding="pre"))
         h, x, age, tokens = dataset.inputs
         assert (h.kind, h.values.tolist()) == ("static", [[1, 2, 3], [4, 5, 6]])
         assert (x.kind, x.values.tolist()) == ("features", [[[1, 2], [3, 4]], [[0, 0], [0, 0]]])
@@ -294,35 +299,35 @@ def test_fields_of_records(write: Write) -> None:
         assert dataset.where(1).startswith(str(path))
 
 
-def test_each_field_has_its_own_length(write: Write) -> None:
+def test_fields_differ_in_length(write: Write) -> None:
     path = write("a.jsonl", lines({"a": [1, 2, 3], "b": [4]}, {"a": [5], "b": [6, 7]}))
     specs = [InputSpec("a", (None, 2), "int32"), InputSpec("b", (None, None), "int64")]
     a, b = read_dataset(str(path), specs, Layout(truncating="pre")).inputs
     assert (a.values.tolist(), b.values.tolist()) == ([[2, 3], [5, 0]], [[4, 0], [6, 7]])
     assert (a.values.dtype, b.values.dtype) == (np.int32, np.int64)
     longer = read_dataset(str(path), [InputSpec(name, (None, None), "int32") for name in "ab"], Layout(maxlen=4))
-    assert [one.values.shape for one in longer.inputs] == [(2, 4), (2, 4)]
+    assert [item.values.shape for item in longer.inputs] == [(2, 4), (2, 4)]
 
 
-def test_truncation_cuts_vectors_as_it_cuts_ids(write: Write) -> None:
+def test_truncation_of_vectors(write: Write) -> None:
     path = write("a.jsonl", lines({"x": [[1, 1], [2, 2], [3, 3]]}, {"x": [[4, 4]]}))
-    (one,) = read_dataset(str(path), [FEATURES], Layout("pre", "pre", 2)).inputs
-    assert one.values[..., 0].tolist() == [[2, 3], [0, 4]]
+    (only,) = read_dataset(str(path), [FEATURES], Layout(padding="pre", truncating="pre", maxlen=2)).inputs
+    assert only.values[..., 0].tolist() == [[2, 3], [0, 4]]
 
 
-def test_a_mask_in_a_field(write: Write) -> None:
+def test_mask_in_a_field(write: Write) -> None:
     records = (
         {"tokens": [1, 0], "tokens.mask": [True, True]},
         {"tokens": [2, 3, 4], "tokens.mask": [True, True, False]},
     )
-    (one,) = read_dataset(str(write("a.jsonl", lines(*records))), [TOKENS], LAYOUT).inputs
-    assert one.valid is not None and one.valid.tolist() == [[True, True, False], [True, True, False]]
+    (only,) = read_dataset(str(write("a.jsonl", lines(*records))), [TOKENS], LAYOUT).inputs
+    assert only.valid is not None and only.valid.tolist() == [[True, True, False], [True, True, False]]
     records[0]["tokens.mask"].pop()
     with fails(InputError, "bad.jsonl:1", "2 booleans", "received 1"):
         read_dataset(str(write("bad.jsonl", lines(*records))), [TOKENS], LAYOUT)
 
 
-def test_a_mask_input_in_a_field_is_padded_with_false(write: Write) -> None:
+def test_mask_field_is_padded_with_false(write: Write) -> None:
     path = write("a.jsonl", lines({"tokens": [1, 2], "mask": [1, 0]}, {"tokens": [3, 4, 5], "mask": [1, 1, 1]}))
     for dtype in ("bool", "int32"):
         specs = [TOKENS, InputSpec("mask", (None, None), dtype)]
@@ -330,11 +335,11 @@ def test_a_mask_input_in_a_field_is_padded_with_false(write: Write) -> None:
         assert (mask.kind, mask.values.tolist()) == ("mask", [[1, 0, 0], [1, 1, 1]])
 
 
-def test_one_number_a_timestep_is_a_vector_of_one(write: Write) -> None:
+def test_one_number_per_timestep_is_a_vector(write: Write) -> None:
     spec = InputSpec("x", (None, None, 1), "float32")
     for path in (write("a.jsonl", lines({"x": [0.5, 1]}, {"x": [2]})), write("a.csv", "0.5,1\n2\n")):
-        (one,) = read_dataset(str(path), [spec], LAYOUT).inputs
-        assert (one.kind, one.values.tolist()) == ("features", [[[0.5], [1]], [[2], [0]]])
+        (only,) = read_dataset(str(path), [spec], LAYOUT).inputs
+        assert (only.kind, only.values.tolist()) == ("features", [[[0.5], [1]], [[2], [0]]])
 
 
 def test_integers_for_the_one_float_input_are_ids(write: Write) -> None:
@@ -343,13 +348,13 @@ def test_integers_for_the_one_float_input_are_ids(write: Write) -> None:
         write("a.txt", "1 2 3\n4\n"),
         write("a.jsonl", lines({"id": 7, "ids": [1, 2, 3]}, {"id": 8, "ids": [4]})),
     ):
-        (one,) = read_dataset(str(path), [spec], LAYOUT).inputs
-        assert (one.kind, one.values.dtype) == ("ids", np.float32)
-        assert one.values.tolist() == [[1, 2, 3, 0], [4, 0, 0, 0]]
-        assert one.lengths is not None and one.lengths.tolist() == [3, 1]
+        (only,) = read_dataset(str(path), [spec], LAYOUT).inputs
+        assert (only.kind, only.values.dtype) == ("ids", np.float32)
+        assert only.values.tolist() == [[1, 2, 3, 0], [4, 0, 0, 0]]
+        assert only.lengths is not None and only.lengths.tolist() == [3, 1]
 
 
-def test_whole_floats_are_ids_where_the_model_wants_integers(write: Write) -> None:
+def test_whole_floats_are_ids_for_integer_input(write: Write) -> None:
     path = write("a.jsonl", lines({"tokens": [1.0, 2], "h": [1, 2, 3]}, {"tokens": [], "h": [1, 2, 3]}))
     tokens, _ = read_dataset(str(path), [TOKENS, H], LAYOUT).inputs
     assert (tokens.kind, tokens.values.tolist(), tokens.values.dtype) == ("ids", [[1, 2], [0, 0]], np.int32)
@@ -357,13 +362,13 @@ def test_whole_floats_are_ids_where_the_model_wants_integers(write: Write) -> No
     assert (tokens.kind, tokens.values.dtype) == ("ids", np.int32)
 
 
-def test_field_chooses_for_the_first_input(write: Write) -> None:
+def test_field_selects_the_first_input(write: Write) -> None:
     path = write("a.jsonl", lines({"a": [1], "b": [2, 3]}))
     tokens, mask = read_dataset(str(path), [TOKENS, MASK], LAYOUT, field="b").inputs
     assert (tokens.values.tolist(), mask.values.tolist()) == ([[2, 3]], [[True, True]])
     archive = write("a.npz", npz(a=IDS, b=IDS + 1))
-    (one,) = read_dataset(str(archive), [TOKENS], LAYOUT, field="b").inputs
-    assert one.values.tolist() == (IDS + 1).tolist()
+    (only,) = read_dataset(str(archive), [TOKENS], LAYOUT, field="b").inputs
+    assert only.values.tolist() == (IDS + 1).tolist()
 
 
 # Files of sequences.
@@ -382,12 +387,12 @@ SAME = {
 
 @pytest.mark.parametrize("name", SAME)
 @pytest.mark.parametrize("specs", [[TOKENS], [TOKENS, MASK], [MASK, TOKENS], []], ids=str)
-def test_any_file_of_sequences_feeds_a_model_of_one_input(write: Write, name: str, specs: list[InputSpec]) -> None:
+def test_file_of_sequences_feeds_one_input(write: Write, name: str, specs: list[InputSpec]) -> None:
     path = str(write(name, SAME[name]))
     dataset = read_dataset(path, specs, LAYOUT)
     inputs = named(dataset)
     assert list(inputs) == ([spec.name for spec in specs] or ["ids" if name == "b.jsonl" else "tokens"])
-    ids = next(one for one in dataset.inputs if one.kind == "ids")
+    ids = next(item for item in dataset.inputs if item.kind == "ids")
     assert ids.values.tolist() == pad_ragged(read_sequences([path]).ragged, LAYOUT).tokens.tolist()
     assert ids.valid is not None and ids.valid.tolist() == [[True, True], [True, False]]
     if MASK in specs:
@@ -403,7 +408,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
         assert dataset.where(0).startswith("<stdin>")
 
 
-def test_a_fixed_length_pads_and_truncates(write: Write) -> None:
+def test_fixed_length_pads_and_truncates(write: Write) -> None:
     path = str(write("a.txt", "1 2 3\n4\n"))
     for length, expected in ((2, [[1, 2], [4, 0]]), (4, [[1, 2, 3, 0], [4, 0, 0, 0]])):
         spec = InputSpec("tokens", (None, length), "int32")
@@ -416,31 +421,31 @@ def test_a_fixed_length_pads_and_truncates(write: Write) -> None:
     assert read_dataset(archive, [spec], LAYOUT).inputs[0].values.shape == (2, 5)
 
 
-def test_what_maskcli_printed(write: Write) -> None:
+def test_json_of_pad_is_read(write: Write) -> None:
     printed = {"schema": "maskcli/pad/1", "padding": "pre", "truncating": "post", "maxlen": 3, "value": 9,
                "dtype": "int64", "lengths": [2, 1], "tokens": [[9, 1, 2], [9, 9, 3]]}  # fmt: skip
     dataset = read_dataset(str(write("a.json", json.dumps(printed))), [InputSpec("x", (None, None), "int64")], LAYOUT)
-    (one,) = dataset.inputs
-    assert (one.values.tolist(), one.padding, one.values.dtype) == ([[9, 1, 2], [9, 9, 3]], 9, np.int64)
+    (only,) = dataset.inputs
+    assert (only.values.tolist(), only.padding, only.values.dtype) == ([[9, 1, 2], [9, 9, 3]], 9, np.int64)
 
 
 # Models that name no inputs.
 
 
-def test_without_specs_all_arrays_are_inputs(write: Write) -> None:
+def test_all_arrays_are_inputs_without_specs(write: Write) -> None:
     archive = {"b": IDS, "a": STATIC, "x": np.ones((2, 4, 2)), "x.mask": np.ones((2, 4), bool), "m": IDS > 0, "y": IDS}
     dataset = read_dataset(str(write("a.npz", npz(**archive))), [], LAYOUT, also={"y": "--targets-field"})
-    assert [(one.name, one.kind) for one in dataset.inputs] == [
+    assert [(item.name, item.kind) for item in dataset.inputs] == [
         ("b", "ids"), ("a", "static"), ("x", "features"), ("m", "mask"),
     ]  # fmt: skip
-    assert [one.values.dtype for one in dataset.inputs] == [np.int64, np.float64, np.float64, np.bool_]
+    assert [item.values.dtype for item in dataset.inputs] == [np.int64, np.float64, np.float64, np.bool_]
     assert dataset.inputs[3].valid is not None and dataset.inputs[3].valid.tolist() == VALID
 
 
-def test_without_specs_all_fields_are_inputs(write: Write) -> None:
+def test_all_fields_are_inputs_without_specs(write: Write) -> None:
     path = write("a.jsonl", lines({"b": [1], "a": [0.5, 1.5], "c": 1}, {"b": [2, 3], "a": [1, 2], "c": 2}))
     dataset = read_dataset(str(path), [], LAYOUT)
-    assert [(one.name, one.kind, one.values.shape) for one in dataset.inputs] == [
+    assert [(item.name, item.kind, item.values.shape) for item in dataset.inputs] == [
         ("b", "ids", (2, 2)), ("a", "static", (2, 2)), ("c", "static", (2,)),
     ]  # fmt: skip
     assert dataset.inputs[1].values.dtype == np.float32
@@ -448,9 +453,9 @@ def test_without_specs_all_fields_are_inputs(write: Write) -> None:
     assert only.values.tolist() == [[1, 0], [2, 3]]
 
 
-def test_without_specs_one_array_is_as_it_is() -> None:
-    (one,) = make_dataset({"ids": IDS}, [], LAYOUT).inputs
-    assert (one.name, one.kind, one.values.dtype, one.values.tolist()) == ("ids", "ids", np.int64, IDS.tolist())
+def test_one_array_is_unchanged_without_specs() -> None:
+    (only,) = make_dataset({"ids": IDS}, [], LAYOUT).inputs
+    assert (only.name, only.kind, only.values.dtype, only.values.tolist()) == ("ids", "ids", np.int64, IDS.tolist())
 
 
 # Targets.
@@ -459,7 +464,7 @@ def test_without_specs_one_array_is_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("targets", "layout", "expected"),
     [
-        ([[1, 2, 3], [4]], Layout("pre"), [[1, 2, 3], [0, 0, 4]]),
+        ([[1, 2, 3], [4]], Layout(padding="pre"), [[1, 2, 3], [0, 0, 4]]),
         ([[1, 2, 3], [4]], Layout(maxlen=2, truncating="pre"), [[2, 3], [4, 0]]),
         ([[[1, 0], [0, 1], [1, 1]], [[2, 2]]], LAYOUT, [[[1, 0], [0, 1], [1, 1]], [[2, 2], [0, 0], [0, 0]]]),
         ([1, 0], LAYOUT, [1, 0]),
@@ -485,7 +490,7 @@ def test_targets_that_fit_no_sequence(write: Write) -> None:
         read_dataset(str(write("a.txt", "1\n")), [TOKENS], LAYOUT, also={"z": "--targets-field"})
 
 
-# What does not fit.
+# Data that does not fit.
 
 
 def misfits() -> list[Any]:
@@ -505,7 +510,7 @@ def misfits() -> list[Any]:
         "mask of static": ([TOKENS, InputSpec("n", (None,), "int32")],
                            {"tokens": IDS, "n": IDS[:, 0], "n.mask": IDS > 0}, ("n.mask", "(batch, timesteps)")),
         "made mask": ([FEATURES, InputSpec("mask", (None, 6), "bool")], {"x": np.ones((2, 3, 2))},
-                      ("mask (any, 6) bool", "mask (2, 3) bool made of what is valid in x")),
+                      ("mask (any, 6) bool", "mask (2, 3) bool made of the valid timesteps of x")),
         "no timesteps": ([H, MASK], {"h": STATIC}, ("no input here has timesteps", "mask (any, any) bool")),
         "floats": ([TOKENS, H], {"tokens": STATIC, "h": STATIC}, ("row 1", "tokens (2, 3) float64", "as integers")),
         "booleans": ([TOKENS, MASK], {"tokens": IDS, "mask": IDS}, ("row 1", "mask (2, 3) int64", "as booleans")),
@@ -624,12 +629,12 @@ def test_objects_are_never_loaded(write: Write) -> None:
         ("a.npz", b"PK\x03\x04", "a.npz: expected NumPy arrays"),
     ],
 )
-def test_files_of_sequences_are_judged_as_ever(write: Write, name: str, content: bytes | str, words: str) -> None:
+def test_files_of_sequences_are_read_strictly(write: Write, name: str, content: bytes | str, words: str) -> None:
     with fails(InputError, words):
         read_dataset(str(write(name, content)), [TOKENS], LAYOUT)
 
 
-def test_a_field_that_is_not_there(write: Write) -> None:
+def test_missing_field(write: Write) -> None:
     with fails(InputError, "a.txt", "a format with fields"):
         read_dataset(str(write("a.txt", "1\n")), [TOKENS], LAYOUT, field="b")
     with fails(InputError, "a.npz", "the array 'b'", "'a'", "--field"):
@@ -638,26 +643,28 @@ def test_a_field_that_is_not_there(write: Write) -> None:
         read_dataset("none.npz", [TOKENS], LAYOUT)
 
 
-def test_a_layout_that_no_batch_can_have() -> None:
-    for layout in (Layout(maxlen=0), Layout("middle")):  # type: ignore[arg-type]
+def test_impossible_layout() -> None:
+    for layout in (Layout(maxlen=0), Layout(padding="middle")):  # type: ignore[arg-type]
         with pytest.raises(UsageError):
             make_dataset({"x": [[[1.0]]]}, [InputSpec("x", (None, None, 1), "float32")], layout)  # type: ignore[dict-item]
 
 
-def test_positions_and_segments_have_the_padding_of_the_ids_beside_them() -> None:
+def test_positions_and_segments_follow_the_ids() -> None:
+    """Their padding is that of the ids next to them."""
     tokens = np.array([[5, 6, 7, 8], [5, 6, 0, 0]])
     positions, segments = np.tile(np.arange(4), (2, 1)), np.array([[0, 0, 1, 1], [0, 1, 0, 0]])
-    given = {"tokens": tokens, "positions": positions, "segments": segments, "types": np.zeros((2, 4), int)}
-    for one in make_dataset(given, (), LAYOUT).inputs:
-        np.testing.assert_array_equal(one.valid, tokens != 0)
+    arrays = {"tokens": tokens, "positions": positions, "segments": segments, "types": np.zeros((2, 4), int)}
+    for item in make_dataset(arrays, (), LAYOUT).inputs:
+        np.testing.assert_array_equal(item.valid, tokens != 0)
 
 
 @pytest.mark.parametrize("padding", ["pre", "post"])
-def test_two_inputs_of_ids_have_each_their_own_padding(padding: Any) -> None:
+def test_two_inputs_of_ids_have_separate_padding(padding: Any) -> None:
     rows = [[[1, 2], [3, 4, 5, 6]], [[7, 8, 9, 1], [2]]]
-    source, target = (pad(each, padding=padding).tokens for each in rows)
+    source, target = (pad(part, padding=padding).tokens for part in rows)
     inputs = make_dataset({"source": source, "target": target}, (), LAYOUT).inputs
-    assert [one.valid.tolist() for one in inputs if one.valid is not None] == [
+    assert [item.valid.tolist() for item in inputs if item.valid is not None] == [
         (source != 0).tolist(),
         (target != 0).tolist(),
     ]
+    """Zeros at the ends of a row are padding."""

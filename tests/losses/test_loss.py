@@ -1,4 +1,4 @@
-"""``maskcli.loss`` against Keras itself: what it says of a model is what Keras makes of a clone of that model."""
+"""``maskcli.loss`` compared with Keras, which evaluates a clone of the same model."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from keras import layers, losses, ops
 
 import maskcli
 from maskcli.errors import InputError, MaskcliError, ModelError, UsageError
-from maskcli.losses import loss_run
+from maskcli.losses import batch_sizes, evaluate
 from maskcli.losses.registry import match_outputs
 from maskcli.records.loss import LossReport
 from tests.traps import batch_size as batch_size_trap
 from tests.traps import built
 from tests.traps import metrics as metrics_trap
 
-CHANCE = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 T = 6
 LENGTHS = (6, 2, 4, 1, 3)
 ROWS = len(LENGTHS)
 VALID = np.arange(T) < np.array(LENGTHS)[:, None]
-TOKENS = np.where(VALID, CHANCE.integers(1, 10, VALID.shape), 0)
-FEATURES = np.where(VALID[..., None], CHANCE.normal(size=(ROWS, T, 2)), 0).astype("float32")
-IDS = CHANCE.integers(0, 3, VALID.shape)
-VECTORS = CHANCE.normal(size=(ROWS, T, 3)).astype("float32")
-POOLED = CHANCE.normal(size=(ROWS, 2)).astype("float32")
-WEIGHTS = CHANCE.random(VALID.shape).astype("float32")
+TOKENS = np.where(VALID, RNG.integers(1, 10, VALID.shape), 0)
+FEATURES = np.where(VALID[..., None], RNG.normal(size=(ROWS, T, 2)), 0).astype("float32")
+IDS = RNG.integers(0, 3, VALID.shape)
+VECTORS = RNG.normal(size=(ROWS, T, 3)).astype("float32")
+POOLED = RNG.normal(size=(ROWS, 2)).astype("float32")
+WEIGHTS = RNG.random(VALID.shape).astype("float32")
 ONE_HOT = np.eye(3, dtype="float32")[IDS]
 Model = Any
 Build = Callable[[], Model]
 
 
-def made(build: Build) -> Model:
-    """Build a model with the weights that it has each time; what Keras warns of meanwhile is its own affair."""
+def build_model(build: Build) -> Model:
+    """Build a model with the same weights each time; warnings of Keras are ignored."""
     keras.utils.set_random_seed(1)
     with warnings.catch_warnings(action="ignore"):
         return build()
@@ -52,49 +52,49 @@ def tokens_input() -> Any:
     return keras.Input((None,), dtype="int32", name="tokens")
 
 
-def embedded(tokens: Any, **options: Any) -> Any:
+def embed(tokens: Any, **options: Any) -> Any:
     return layers.Embedding(10, 4, **{"mask_zero": True, **options})(tokens)
 
 
-def compiled(model: Model, **options: Any) -> Model:
+def compile_model(model: Model, **options: Any) -> Model:
     model.compile(run_eagerly=True, **options)  # A graph takes longer than these few batches.
     return model
 
 
-def dense(width: int = 3, kind: Any = keras.Model, options: Any = None, **judged: Any) -> Build:
+def dense(width: int = 3, kind: Any = keras.Model, options: Any = None, **settings: Any) -> Build:
     """A model of logits, ``(batch, timesteps, width)``."""
 
     def build() -> Model:
         tokens = tokens_input()
-        return compiled(kind(tokens, layers.Dense(width, **(options or {}))(embedded(tokens))), **judged)
+        return compile_model(kind(tokens, layers.Dense(width, **(options or {}))(embed(tokens))), **settings)
 
     return build
 
 
-def recurrent(**judged: Any) -> Build:
+def recurrent(**settings: Any) -> Build:
     def build() -> Model:
         tokens = tokens_input()
-        return compiled(keras.Model(tokens, layers.GRU(3, return_sequences=True)(embedded(tokens))), **judged)
+        return compile_model(keras.Model(tokens, layers.GRU(3, return_sequences=True)(embed(tokens))), **settings)
 
     return build
 
 
-def pooled(**judged: Any) -> Build:
+def pooling_model(**settings: Any) -> Build:
     def build() -> Model:
         tokens = tokens_input()
-        return compiled(
-            keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(embedded(tokens)))), **judged
+        return compile_model(
+            keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(embed(tokens)))), **settings
         )
 
     return build
 
 
-def two(form: str, **judged: Any) -> Build:
+def two_outputs(form: str, **settings: Any) -> Build:
     """A model with an output of timesteps and a pooled one."""
 
     def build() -> Model:
         tokens = tokens_input()
-        hidden = embedded(tokens)
+        hidden = embed(tokens)
         tags, mood = layers.Dense(3, name="tags")(hidden), layers.GlobalAveragePooling1D()(hidden)
         mood = layers.Dense(2, name="mood")(mood)
         nest = {
@@ -102,33 +102,33 @@ def two(form: str, **judged: Any) -> Build:
             "dict": {"tags": tags, "mood": mood},
             "nest": {"z": {"a": tags}, "m": {"b": mood}},
         }
-        return compiled(keras.Model(tokens, nest[form]), **judged)
+        return compile_model(keras.Model(tokens, nest[form]), **settings)
 
     return build
 
 
-def of_features(**judged: Any) -> Build:
+def feature_model(**settings: Any) -> Build:
     def build() -> Model:
         features = keras.Input((None, 2), name="features")
-        return compiled(keras.Model(features, layers.Dense(3)(layers.Masking(0.0)(features))), **judged)
+        return compile_model(keras.Model(features, layers.Dense(3)(layers.Masking(0.0)(features))), **settings)
 
     return build
 
 
-def with_explicit_mask(**judged: Any) -> Build:
+def with_explicit_mask(**settings: Any) -> Build:
     def build() -> Model:
         tokens, mask = tokens_input(), keras.Input((None,), dtype="bool", name="mask")
-        hidden = layers.GRU(3, return_sequences=True)(embedded(tokens, mask_zero=False), mask=mask)
-        return compiled(keras.Model([tokens, mask], hidden), **judged)
+        hidden = layers.GRU(3, return_sequences=True)(embed(tokens, mask_zero=False), mask=mask)
+        return compile_model(keras.Model([tokens, mask], hidden), **settings)
 
     return build
 
 
-def stateful(**judged: Any) -> Build:
+def stateful(**settings: Any) -> Build:
     def build() -> Model:
         tokens = keras.Input((T,), batch_size=ROWS, dtype="int32", name="tokens")
-        return compiled(
-            keras.Model(tokens, layers.GRU(3, return_sequences=True, stateful=True)(embedded(tokens))), **judged
+        return compile_model(
+            keras.Model(tokens, layers.GRU(3, return_sequences=True, stateful=True)(embed(tokens))), **settings
         )
 
     return build
@@ -165,7 +165,7 @@ class OwnNest(keras.Model):
         return {"loss": self._loss_tracker.result()}
 
 
-class Summed(layers.Layer):
+class BatchLoss(layers.Layer):
     """Adds a loss that grows with the batch."""
 
     supports_masking = True
@@ -175,38 +175,40 @@ class Summed(layers.Layer):
         return hidden
 
 
-def own_nest() -> Model:
+def named_step_model() -> Model:
     tokens = tokens_input()
-    hidden = embedded(tokens)
-    return compiled(OwnNest(tokens, {"tags": layers.Dense(3)(hidden), "b": layers.Dense(1)(hidden)}), loss="mse")
+    hidden = embed(tokens)
+    return compile_model(OwnNest(tokens, {"tags": layers.Dense(3)(hidden), "b": layers.Dense(1)(hidden)}), loss="mse")
 
 
-def summed() -> Model:
+def batch_loss_model() -> Model:
     tokens = tokens_input()
-    return compiled(keras.Model(tokens, Summed()(embedded(tokens))), loss="mse")
+    return compile_model(keras.Model(tokens, BatchLoss()(embed(tokens))), loss="mse")
 
 
-def halved(policy: str, **judged: Any) -> Build:
+def low_precision(policy: str, **settings: Any) -> Build:
     def build() -> Model:
         tokens = tokens_input()
-        return compiled(keras.Model(tokens, layers.Dense(3, dtype=policy)(embedded(tokens, dtype=policy))), **judged)
+        return compile_model(
+            keras.Model(tokens, layers.Dense(3, dtype=policy)(embed(tokens, dtype=policy))), **settings
+        )
 
     return build
 
 
 class WholeLoss(losses.Loss):
-    """A loss that never asks its ``call``."""
+    """A loss that does not use its ``call``."""
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         del sample_weight
         return ops.mean(ops.square(y_true - y_pred))
 
 
-def absolute(y_true: Any, y_pred: Any) -> Any:
+def absolute_loss(y_true: Any, y_pred: Any) -> Any:
     return ops.mean(ops.abs(y_true - y_pred), axis=-1)
 
 
-def of_tensorflow(y_true: Any, y_pred: Any) -> Any:
+def tensorflow_loss(y_true: Any, y_pred: Any) -> Any:
     return tf.reduce_mean(tf.subtract(y_true, y_pred) ** 2, axis=-1)
 
 
@@ -220,7 +222,7 @@ def sparse(**options: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A model with what ``evaluate`` is given."""
+    """A model with the arguments of ``evaluate``."""
 
     build: Build
     targets: Any
@@ -235,18 +237,18 @@ class Case:
     def evaluate(
         self, batch_size: int | None = None, order: Any = slice(None), model: Model | None = None
     ) -> dict[str, float]:
-        """Return what Keras says of a clone, or of ``model``, with the rows in an order."""
+        """Evaluate a clone, or ``model``, by Keras, with the rows in an order."""
         x, y, weights = keras.tree.map_structure(
             lambda rows: None if rows is None else rows[order], (self.x, self.targets, self.weights)
         )
-        result: dict[str, float] = (model or made(self.build)).evaluate(
+        result: dict[str, float] = (model or build_model(self.build)).evaluate(
             x, y, sample_weight=weights, batch_size=batch_size, verbose=0, return_dict=True
         )
         return result
 
     def loss(self, **options: Any) -> LossReport:
-        given = {"targets": self.targets, "sample_weight": self.weights, "shuffles": 0, **options}
-        return maskcli.loss(self.data, model=made(self.build), **given)
+        arguments = {"targets": self.targets, "sample_weight": self.weights, "shuffles": 0, **options}
+        return maskcli.loss(self.data, model=build_model(self.build), **arguments)
 
 
 PAIR = {"tags": VECTORS, "mood": POOLED}
@@ -257,9 +259,9 @@ CASES = {
     "class": Case(dense(loss=losses.MeanAbsoluteError), VECTORS),
     "object": Case(dense(loss=losses.Huber(delta=0.5)), VECTORS),
     "negative": Case(dense(loss="cosine_similarity"), VECTORS),
-    "function": Case(dense(loss=absolute), VECTORS),
-    "function of tensorflow": Case(dense(loss=of_tensorflow), IDS[..., None].repeat(3, axis=-1)),
-    "doubles": Case(dense(loss=of_tensorflow), VECTORS.astype("float64")),
+    "function": Case(dense(loss=absolute_loss), VECTORS),
+    "function of tensorflow": Case(dense(loss=tensorflow_loss), IDS[..., None].repeat(3, axis=-1)),
+    "doubles": Case(dense(loss=tensorflow_loss), VECTORS.astype("float64")),
     "one number": Case(dense(loss=one_number), VECTORS),
     "one number, weighted": Case(dense(loss=one_number), VECTORS, WEIGHTS),
     "own __call__": Case(dense(loss=WholeLoss()), VECTORS),
@@ -276,36 +278,36 @@ CASES = {
         for reduction in ("sum_over_batch_size", "mean", "sum", "none", None, "mean_with_sample_weight")
         for weighted in (False, True)
     },
-    "pooled": Case(pooled(loss="mse"), POOLED),
-    "pooled, weighted": Case(pooled(loss="mse"), POOLED, WEIGHTS[:, 0]),
-    "pooled ids": Case(pooled(loss=sparse()), IDS[:, 0] % 2),
-    "list of outputs": Case(two("list", loss=["mse", "mae"], loss_weights=[0.3, 2.0]), [VECTORS, POOLED]),
-    "list of outputs by name": Case(two("list", **BOTH), PAIR),
-    "one object for both": Case(two("list", loss=[(one := losses.Huber()), one]), [VECTORS, POOLED]),
-    "one loss for all": Case(two("list", loss="mse"), [VECTORS, POOLED]),
-    "dict of outputs": Case(two("dict", **BOTH), PAIR),
+    "pooled": Case(pooling_model(loss="mse"), POOLED),
+    "pooled, weighted": Case(pooling_model(loss="mse"), POOLED, WEIGHTS[:, 0]),
+    "pooled ids": Case(pooling_model(loss=sparse()), IDS[:, 0] % 2),
+    "list of outputs": Case(two_outputs("list", loss=["mse", "mae"], loss_weights=[0.3, 2.0]), [VECTORS, POOLED]),
+    "list of outputs by name": Case(two_outputs("list", **BOTH), PAIR),
+    "one object for both": Case(two_outputs("list", loss=[(huber := losses.Huber()), huber]), [VECTORS, POOLED]),
+    "one loss for all": Case(two_outputs("list", loss="mse"), [VECTORS, POOLED]),
+    "dict of outputs": Case(two_outputs("dict", **BOTH), PAIR),
     "nest of outputs": Case(
-        two("nest", loss={"z": {"a": "mse"}, "m": {"b": "mae"}}), {"z": {"a": VECTORS}, "m": {"b": POOLED}}
+        two_outputs("nest", loss={"z": {"a": "mse"}, "m": {"b": "mae"}}), {"z": {"a": VECTORS}, "m": {"b": POOLED}}
     ),
-    "first of two": Case(two("list", loss=["mse", None]), [VECTORS]),
-    "second of two": Case(two("dict", loss={"mood": "mae"}), {"mood": POOLED}),
+    "first of two": Case(two_outputs("list", loss=["mse", None]), [VECTORS]),
+    "second of two": Case(two_outputs("dict", loss={"mood": "mae"}), {"mood": POOLED}),
     "weight regularizer": Case(dense(loss="mse", options={"kernel_regularizer": "l2"}), VECTORS),
     "activity regularizer": Case(
         dense(loss="mse", options={"activity_regularizer": "l2", "kernel_regularizer": "l1"}), VECTORS
     ),
-    "loss that grows with the batch": Case(summed, CHANCE.normal(size=(ROWS, T, 4))),
-    "subclassed": Case(lambda: compiled(Subclassed(), loss="mse"), VECTORS),
+    "loss that grows with the batch": Case(batch_loss_model, RNG.normal(size=(ROWS, T, 4))),
+    "subclassed": Case(lambda: compile_model(Subclassed(), loss="mse"), VECTORS),
     "own test_step": Case(dense(kind=OwnStep, loss="mse"), VECTORS),
     "own compute_loss": Case(dense(kind=OwnLoss, loss="mse"), VECTORS, WEIGHTS),
-    "own test_step by name": Case(own_nest, {"tags": VECTORS, "b": VECTORS[..., :1]}),
-    "features": Case(of_features(loss="mae"), VECTORS, data={"features": FEATURES}),
+    "own test_step by name": Case(named_step_model, {"tags": VECTORS, "b": VECTORS[..., :1]}),
+    "features": Case(feature_model(loss="mae"), VECTORS, data={"features": FEATURES}),
     "explicit mask": Case(with_explicit_mask(loss="mse"), VECTORS, data={"tokens": TOKENS, "mask": VALID}),
-    **{policy: Case(halved(policy, loss="mse"), VECTORS) for policy in ("mixed_float16", "float16", "bfloat16")},
+    **{policy: Case(low_precision(policy, loss="mse"), VECTORS) for policy in ("mixed_float16", "float16", "bfloat16")},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("given", "names", "expected"),
+    ("argument", "names", "expected"),
     [
         ("mse", ["0", "1"], ["mse", "mse"]),
         (["mse", None], ["0", "1"], ["mse", None]),
@@ -322,46 +324,46 @@ CASES = {
         (["mse"], ["output"], ["mse"]),
     ],
 )
-def test_what_compile_is_given_goes_to_outputs(given: Any, names: list[str], expected: list[Any]) -> None:
-    assert match_outputs(given, names, ["first", "second"], "--loss") == expected
+def test_match_outputs(argument: Any, names: list[str], expected: list[Any]) -> None:
+    assert match_outputs(argument, names, ["first", "second"], "--loss") == expected
 
 
 @pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("name", CASES)
-def test_evaluate_is_that_of_keras_at_every_batch_size(name: str) -> None:
+def test_loss_equals_keras_at_every_batch_size(name: str) -> None:
     case = CASES[name]
-    model, report = made(case.build), case.loss(batch_size=2)
+    model, report = build_model(case.build), case.loss(batch_size=2)
     expected = {size: case.evaluate(size, model=model) for size in (1, 2, ROWS)}
     assert report.keras_evaluate == pytest.approx(expected[2]["loss"], rel=1e-6)
-    assert [one.batch_size for one in report.batch_sizes] == [1, 2, ROWS]
-    for one in report.batch_sizes:
-        assert one.keras_evaluate == pytest.approx(expected[one.batch_size]["loss"], rel=2e-6), one
+    assert [size.batch_size for size in report.batch_sizes] == [1, 2, ROWS]
+    for size in report.batch_sizes:
+        assert size.keras_evaluate == pytest.approx(expected[size.batch_size]["loss"], rel=2e-6), size
     for output in report.outputs:
         part = expected[2].get(f"{output.name}_loss", output.reported)
         assert output.reported == pytest.approx(part, rel=1e-6)
 
 
-def test_other_losses_of_the_model_are_told_apart() -> None:
+def test_regularization_is_separate() -> None:
     case = CASES["weight regularizer"]
     report = case.loss()
-    added = float(sum(made(case.build).losses))
+    added = float(sum(build_model(case.build).losses))
     assert report.regularization == pytest.approx(added, rel=1e-6)
     assert report.first.reported == pytest.approx(report.keras_evaluate - added, rel=1e-5)
     assert CASES["by name"].loss().regularization == 0
 
 
-def test_states_are_those_of_the_one_batch_that_fits() -> None:
+def test_stateful_model_runs_one_batch_size() -> None:
     case = Case(stateful(loss="mse"), VECTORS)
     report = case.loss(batch_sizes=(ROWS,), shuffles=3)
     assert report.keras_evaluate == pytest.approx(case.evaluate(ROWS)["loss"], rel=1e-6)
     assert report.batch_size == ROWS
-    assert [(one.batch_size, one.smallest, one.gradient) for one in report.batch_sizes] == [(ROWS, None, None)]
+    assert [(size.batch_size, size.smallest, size.gradient) for size in report.batch_sizes] == [(ROWS, None, None)]
 
 
-def test_more_rows_than_are_traced_in_the_one_batch_that_fits() -> None:
+def test_fixed_batch_larger_than_traced_rows() -> None:
     def build() -> Model:
         tokens = keras.Input((3,), batch_size=40, dtype="int32", name="tokens")
-        return compiled(keras.Model(tokens, layers.GRU(3, stateful=True)(embedded(tokens))), loss="mse")
+        return compile_model(keras.Model(tokens, layers.GRU(3, stateful=True)(embed(tokens))), loss="mse")
 
     tokens = np.arange(120).reshape(40, 3) % 9 + 1
     case = Case(build, np.ones((40, 3)), data={"tokens": tokens})
@@ -370,26 +372,26 @@ def test_more_rows_than_are_traced_in_the_one_batch_that_fits() -> None:
 
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("loss", ["mse", losses.MeanSquaredError(), losses.MeanSquaredError, "MeanSquaredError"])
-def test_an_uncompiled_model_with_a_loss_is_as_one_compiled_with_it(loss: Any) -> None:
+def test_loss_option_of_uncompiled_model(loss: Any) -> None:
     def bare() -> Model:
         tokens = tokens_input()
-        return keras.Model(tokens, layers.Dense(3)(embedded(tokens)))
+        return keras.Model(tokens, layers.Dense(3)(embed(tokens)))
 
-    report = maskcli.loss({"tokens": TOKENS}, model=made(bare), targets=VECTORS, loss=loss, batch_size=2)
+    report = maskcli.loss({"tokens": TOKENS}, model=build_model(bare), targets=VECTORS, loss=loss, batch_size=2)
     assert report.keras_evaluate == pytest.approx(CASES["by name"].evaluate(2)["loss"], rel=1e-6)
     assert report.first.loss == "mse" if loss == "mse" else "mean_squared_error"
 
 
-def test_a_loss_that_is_asked_for_takes_the_place_of_that_of_the_model() -> None:
+def test_loss_option_replaces_compiled_loss() -> None:
     case = Case(dense(kind=OwnStep, loss="mse"), VECTORS)
     assert case.loss(loss="mae").keras_evaluate == pytest.approx(Case(dense(loss="mae"), VECTORS).evaluate()["loss"])
-    one = Case(two("dict", **BOTH), PAIR).loss(loss={"mood": "mae"})
-    assert [output.name for output in one.outputs] == ["mood"]
-    assert one.keras_evaluate == pytest.approx(2 * one.outputs[0].reported)
+    report = Case(two_outputs("dict", **BOTH), PAIR).loss(loss={"mood": "mae"})
+    assert [output.name for output in report.outputs] == ["mood"]
+    assert report.keras_evaluate == pytest.approx(2 * report.outputs[0].reported)
 
 
 @pytest.mark.parametrize("options", [{"ignore_class": 1}, {"reduction": "sum"}, {"from_logits": True}])
-def test_options_are_those_of_the_class(options: dict[str, Any]) -> None:
+def test_loss_options_of_class(options: dict[str, Any]) -> None:
     options = {"from_logits": True, **options}
     loss = losses.SparseCategoricalCrossentropy(**options)
     report = Case(dense(), IDS).loss(loss="sparse_categorical_crossentropy", loss_options=options)
@@ -401,7 +403,7 @@ def test_options_are_those_of_the_class(options: dict[str, Any]) -> None:
     ("width", "targets"),
     [(3, IDS), (3, IDS[..., None]), (3, ONE_HOT), (3, ONE_HOT.astype(int)), (1, IDS[..., None] % 2), (6, IDS)],
 )
-def test_weights_of_classes_are_weights_of_timesteps(width: int, targets: Any) -> None:
+def test_class_weights_are_timestep_weights(width: int, targets: Any) -> None:
     loss = {1: losses.BinaryCrossentropy(from_logits=True)}.get(width, sparse())
     if targets.shape[-1] == 3 == width:
         loss = losses.CategoricalCrossentropy(from_logits=True)
@@ -413,25 +415,25 @@ def test_weights_of_classes_are_weights_of_timesteps(width: int, targets: Any) -
     assert report.keras_evaluate == pytest.approx(dataclasses.replace(case, weights=weights).evaluate(2)["loss"])
 
 
-def test_weights_of_samples_count_for_their_timesteps() -> None:
+def test_sample_weights_are_repeated() -> None:
     spread = Case(dense(loss="mse"), VECTORS, np.repeat(WEIGHTS[:, :1], T, axis=1))
-    for given in (WEIGHTS[:, 0], WEIGHTS[:, :1]):
-        report = dataclasses.replace(spread, weights=given).loss()
+    for weights in (WEIGHTS[:, 0], WEIGHTS[:, :1]):
+        report = dataclasses.replace(spread, weights=weights).loss()
         assert report.keras_evaluate == pytest.approx(spread.evaluate()["loss"], rel=1e-6)
         assert any("np.repeat(weights" in remark.text for remark in report.remarks)
     assert not any("np.repeat(weights" in remark.text for remark in spread.loss().remarks)
 
 
-def test_weights_of_outputs_by_name() -> None:
+def test_sample_weights_by_output() -> None:
     weights = {"tags": WEIGHTS, "mood": WEIGHTS[:, 0]}
-    case = Case(two("dict", **BOTH), PAIR, weights)
+    case = Case(two_outputs("dict", **BOTH), PAIR, weights)
     assert case.loss(batch_size=2).keras_evaluate == pytest.approx(case.evaluate(2)["loss"], rel=1e-6)
 
 
-def test_by_hand() -> None:
-    """Every number of a small case is what NumPy makes of the predictions."""
+def test_loss_output_by_hand() -> None:
+    """Every number of a small case follows from the predictions by NumPy."""
     case = Case(recurrent(loss="mse"), VECTORS, WEIGHTS)
-    model = made(case.build)
+    model = build_model(case.build)
     predictions = model.predict(TOKENS, verbose=0)
     losses_of = ((predictions - VECTORS) ** 2).mean(-1)
     weighted = losses_of * WEIGHTS
@@ -453,43 +455,43 @@ def test_by_hand() -> None:
     assert sum(group.share or 0 for group in first.by_length) == pytest.approx(1)
     assert sum(group.timesteps for group in first.by_length) == VALID.sum()
     largest = np.sort(weighted[VALID])[::-1][:10]
-    assert [one.loss for one in first.contributors] == pytest.approx(largest, rel=1e-6)
+    assert [item.loss for item in first.contributors] == pytest.approx(largest, rel=1e-6)
     assert first.shape == (ROWS, T, 3)
     assert first.dtype == "float32"
 
 
-def without_any_mask(build: Callable[[bool], Model]) -> tuple[Model, Model]:
-    return made(lambda: build(True)), made(lambda: build(False))
+def build_with_and_without_mask(build: Callable[[bool], Model]) -> tuple[Model, Model]:
+    return build_model(lambda: build(True)), build_model(lambda: build(False))
 
 
-def lstm(masked: bool) -> Model:
+def lstm_model(masked: bool) -> Model:
     tokens = tokens_input()
-    hidden = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(embedded(tokens, mask_zero=masked))
-    return compiled(keras.Model(tokens, layers.Dense(3)(hidden)), loss="mse")
+    hidden = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(embed(tokens, mask_zero=masked))
+    return compile_model(keras.Model(tokens, layers.Dense(3)(hidden)), loss="mse")
 
 
-def attending(masked: bool) -> Model:
+def attention_model(masked: bool) -> Model:
     tokens = tokens_input()
-    hidden = embedded(tokens, mask_zero=masked)
-    return compiled(
+    hidden = embed(tokens, mask_zero=masked)
+    return compile_model(
         keras.Model(tokens, layers.Dense(3)(layers.MultiHeadAttention(1, 4)(hidden, hidden, use_causal_mask=True))),
         loss="mse",
     )
 
 
-def pooling(masked: bool) -> Model:
+def pooled_model_of_mask(masked: bool) -> Model:
     tokens = tokens_input()
-    return compiled(
-        keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(embedded(tokens, mask_zero=masked)))),
+    return compile_model(
+        keras.Model(tokens, layers.Dense(2)(layers.GlobalAveragePooling1D()(embed(tokens, mask_zero=masked)))),
         loss="mse",
     )
 
 
 @pytest.mark.slow(share=1 / 2)
-@pytest.mark.parametrize("build", [lstm, attending, pooling])
-def test_unmasked_model_is_the_same_weights_without_masks(build: Callable[[bool], Model]) -> None:
-    masked, bare = without_any_mask(build)
-    targets = POOLED if build is pooling else VECTORS
+@pytest.mark.parametrize("build", [lstm_model, attention_model, pooled_model_of_mask])
+def test_unmasked_model_has_same_weights(build: Callable[[bool], Model]) -> None:
+    masked, bare = build_with_and_without_mask(build)
+    targets = POOLED if build is pooled_model_of_mask else VECTORS
     report = maskcli.loss({"tokens": TOKENS}, model=masked, targets=targets)
     assert report.unmasked_model == pytest.approx(bare.evaluate(TOKENS, targets, verbose=0), rel=1e-5)
     assert report.unmasked_model != pytest.approx(report.unmasked, rel=1e-5)
@@ -497,66 +499,64 @@ def test_unmasked_model_is_the_same_weights_without_masks(build: Callable[[bool]
     assert report.unmasked == pytest.approx(float(np.mean((predicted - targets) ** 2)), rel=1e-5)
 
 
-def test_unmasked_model_without_an_explicit_mask() -> None:
+def test_unmasked_model_with_explicit_mask() -> None:
     case = Case(with_explicit_mask(loss="mse"), VECTORS, data={"tokens": TOKENS, "mask": VALID})
     everything = {"tokens": TOKENS, "mask": np.ones_like(VALID)}
     bare = dataclasses.replace(case, data=everything).evaluate()["loss"]
     assert case.loss().unmasked_model == pytest.approx(bare, rel=1e-5)
 
 
-def test_the_trap_of_batch_sizes() -> None:
+def test_batch_size_trap() -> None:
     trap = built(batch_size_trap)
     report = maskcli.loss(trap.arrays, model=trap.model, targets=trap.targets, batch_sizes=(1, 2))
-    assert [one.keras_evaluate for one in report.batch_sizes] == pytest.approx([50.0, 100 / 11])
+    assert [size.keras_evaluate for size in report.batch_sizes] == pytest.approx([50.0, 100 / 11])
     assert report.exact == pytest.approx(100 / 11)
-    assert [one.heaviest for one in report.batch_sizes] == [10.0, 1.0]
+    assert [size.heaviest for size in report.batch_sizes] == [10.0, 1.0]
     assert any(
         "depends on the batch size: 50 in batches of 1 and 9.09091 in batches of 2" in remark.text
         for remark in report.remarks
     )
 
 
-def test_many_small_differences_of_batches_are_not_called_rounding() -> None:
-    chance = np.random.default_rng(1)
-    lengths = chance.integers(45, 50, (400, 1))
-    tokens = np.where(np.arange(50) < lengths, chance.integers(1, 10, (400, 50)), 0)
-    case = Case(dense(loss="mse"), chance.normal(size=(400, 50, 3)), data={"tokens": tokens})
+def test_small_batch_differences_are_not_rounding() -> None:
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(45, 50, (400, 1))
+    tokens = np.where(np.arange(50) < lengths, rng.integers(1, 10, (400, 50)), 0)
+    case = Case(dense(loss="mse"), rng.normal(size=(400, 50, 3)), data={"tokens": tokens})
     batches, whole = case.loss(), case.loss(batch_size=400)
     assert batches.masked is not None
     assert 1e-6 < abs(batches.keras_evaluate / batches.masked - 1) < 400 * 50 * 2**-23
     assert "evaluate ran in batches of 32" in batches.remarks[-1].text
     assert not any("evaluate ran in batches" in remark.text for remark in whole.remarks)
-    assert any(
-        "is what Keras reports" in remark.text or "rounding of float32" in remark.text for remark in whole.remarks
-    )
+    assert any("equals the mean" in remark.text or "rounding of float32" in remark.text for remark in whole.remarks)
 
 
-def test_shuffles_bracket_what_keras_makes_of_shuffled_rows() -> None:
+def test_shuffles_bracket_keras() -> None:
     case = CASES["recurrent"]
-    (one,) = case.loss(batch_sizes=(2,), shuffles=200).batch_sizes
-    model, orders = made(case.build), [np.random.default_rng(seed).permutation(ROWS) for seed in range(5)]
+    (size,) = case.loss(batch_sizes=(2,), shuffles=200).batch_sizes
+    model, orders = build_model(case.build), [np.random.default_rng(seed).permutation(ROWS) for seed in range(5)]
     real = [case.evaluate(2, order, model)["loss"] for order in orders]
-    assert one.smallest is not None
-    assert one.largest is not None
-    assert one.smallest - 1e-6 <= min(real) < max(real) <= one.largest + 1e-6
-    assert one.smallest < one.largest
-    assert one.std is not None
-    assert one.std > 0
+    assert size.smallest is not None
+    assert size.largest is not None
+    assert size.smallest - 1e-6 <= min(real) < max(real) <= size.largest + 1e-6
+    assert size.smallest < size.largest
+    assert size.std is not None
+    assert size.std > 0
 
 
 def gradient_of(model: Model, targets: Any, batch_size: int, loss: Any) -> list[Any]:
-    """Return the mean of the gradients of batches by Keras's own loss, under the mask."""
+    """Return the mean of the gradients of batches by Keras's own loss, with the mask."""
     starts = range(0, ROWS, batch_size)
     added: list[Any] = []
     for start in starts:
         rows = slice(start, start + batch_size)
         with tf.GradientTape() as tape:
             value = loss(targets[rows], model(TOKENS[rows]))
-        found = [
-            np.asarray(tf.convert_to_tensor(one))
-            for one in tape.gradient(value, [v.value for v in model.trainable_variables])
+        gradients = [
+            np.asarray(tf.convert_to_tensor(gradient))
+            for gradient in tape.gradient(value, [v.value for v in model.trainable_variables])
         ]
-        added = [one / len(starts) + (added[i] if added else 0) for i, one in enumerate(found)]
+        added = [gradient / len(starts) + (added[i] if added else 0) for i, gradient in enumerate(gradients)]
     return added
 
 
@@ -566,39 +566,41 @@ def gradient_of(model: Model, targets: Any, batch_size: int, loss: Any) -> list[
     [
         (recurrent(loss="mse"), VECTORS, losses.MeanSquaredError()),
         (dense(loss=sparse(ignore_class=1)), IDS, sparse(ignore_class=1)),
-        (pooled(loss="mse"), POOLED, losses.MeanSquaredError()),
+        (pooling_model(loss="mse"), POOLED, losses.MeanSquaredError()),
         (dense(loss=losses.MeanSquaredError(reduction="sum")), VECTORS, losses.MeanSquaredError(reduction="sum")),
-        (halved("mixed_float16", loss="mse"), VECTORS, losses.MeanSquaredError()),
+        (low_precision("mixed_float16", loss="mse"), VECTORS, losses.MeanSquaredError()),
     ],
 )
-def test_gradients_are_those_of_batches_by_keras(build: Build, targets: Any, loss: Any) -> None:
+def test_gradients_equal_keras(build: Build, targets: Any, loss: Any) -> None:
     report = Case(build, targets).loss(batch_sizes=(1, 2, ROWS))
     assert report.gradient_rows == ROWS
-    model = made(build)
+    model = build_model(build)
     mean = losses.MeanSquaredError() if isinstance(loss, losses.MeanSquaredError) else loss
-    exact = np.concatenate([one.ravel() for one in gradient_of(model, targets, ROWS, mean)]).astype("float64")
+    exact = np.concatenate([gradient.ravel() for gradient in gradient_of(model, targets, ROWS, mean)]).astype("float64")
     near = 2e-3 if model.compute_dtype == "float16" or model.layers[-1].compute_dtype == "float16" else 1e-5
     for size in report.batch_sizes:
-        own = np.concatenate([one.ravel() for one in gradient_of(model, targets, size.batch_size, loss)]).astype(
-            "float64"
-        )
+        actual = np.concatenate(
+            [gradient.ravel() for gradient in gradient_of(model, targets, size.batch_size, loss)]
+        ).astype("float64")
         gradient = size.gradient
         assert gradient is not None
-        assert gradient.norm == pytest.approx(np.linalg.norm(own), rel=near)
-        assert gradient.relative == pytest.approx(np.linalg.norm(own) / np.linalg.norm(exact), rel=near)
-        assert gradient.cosine == pytest.approx(own @ exact / np.linalg.norm(own) / np.linalg.norm(exact), abs=near)
+        assert gradient.norm == pytest.approx(np.linalg.norm(actual), rel=near)
+        assert gradient.relative == pytest.approx(np.linalg.norm(actual) / np.linalg.norm(exact), rel=near)
+        assert gradient.cosine == pytest.approx(
+            actual @ exact / np.linalg.norm(actual) / np.linalg.norm(exact), abs=near
+        )
 
 
-def test_gradients_weigh_outputs_and_weights() -> None:
+def test_gradients_of_weighted_outputs() -> None:
     case = CASES["dict of outputs"]
-    model = made(case.build)
+    model = build_model(case.build)
     with tf.GradientTape() as tape:
         outputs = model(TOKENS)
         value = 0.3 * losses.MeanSquaredError()(VECTORS, outputs["tags"]) + 2.0 * losses.MeanAbsoluteError()(
             POOLED, outputs["mood"]
         )
-    found = tape.gradient(value, [variable.value for variable in model.trainable_variables])
-    norm = np.sqrt(sum(np.sum(np.asarray(tf.convert_to_tensor(one)) ** 2) for one in found))
+    gradients = tape.gradient(value, [variable.value for variable in model.trainable_variables])
+    norm = np.sqrt(sum(np.sum(np.asarray(tf.convert_to_tensor(gradient)) ** 2) for gradient in gradients))
     (size,) = case.loss(batch_sizes=(ROWS,)).batch_sizes
     assert size.gradient is not None
     assert size.gradient.norm == pytest.approx(norm, rel=1e-5)
@@ -614,7 +616,7 @@ def test_gradients_weigh_outputs_and_weights() -> None:
     assert size.gradient.norm == pytest.approx(3 * plain.gradient.norm, rel=1e-5)
 
 
-def test_gradients_are_left_out_where_there_are_none() -> None:
+def test_no_gradients_of_frozen_model() -> None:
     def frozen() -> Model:
         model = dense(loss="mse")()
         model.trainable = False
@@ -627,7 +629,7 @@ def test_gradients_are_left_out_where_there_are_none() -> None:
 
 
 class Times(keras.metrics.Metric):
-    """A metric whose configuration does not tell what it was made with."""
+    """A metric whose configuration lacks an argument of its constructor."""
 
     def __init__(self, factor: float = 1.0, name: str = "times", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -648,29 +650,29 @@ METRICS: dict[str, tuple[Callable[[], list[Any]], Any]] = {
     "auc": (lambda: [keras.metrics.AUC(num_thresholds=20, name="auc")], IDS[..., None] % 2),
     "root": (lambda: [keras.metrics.RootMeanSquaredError(name="root")], VECTORS),
     "union": (lambda: [keras.metrics.MeanIoU(3, sparse_y_pred=False, name="union")], IDS),
-    "several": (lambda: ["mae", absolute, keras.metrics.MeanSquaredError(name="own")], VECTORS),
-    "not to be made anew": (lambda: [Times(3.0), keras.metrics.MeanMetricWrapper(absolute, name="wrapped")], VECTORS),
+    "several": (lambda: ["mae", absolute_loss, keras.metrics.MeanSquaredError(name="own")], VECTORS),
+    "cannot be copied": (lambda: [Times(3.0), keras.metrics.MeanMetricWrapper(absolute_loss, name="wrapped")], VECTORS),
 }
-"""Metrics, which are made for each model: one with states of another would not start from nothing."""
+"""Functions that make metrics: a metric of another model would not start from zero."""
 
 
 def with_metrics(name: str) -> Case:
     metrics, targets = METRICS[name]
-    judged = {"loss": sparse()} if targets is IDS else BINARY if targets.shape[-1] == 1 else {"loss": "mse"}
-    return Case(lambda: dense(1 if judged is BINARY else 3, metrics=metrics(), **judged)(), targets)
+    settings = {"loss": sparse()} if targets is IDS else BINARY if targets.shape[-1] == 1 else {"loss": "mse"}
+    return Case(lambda: dense(1 if settings is BINARY else 3, metrics=metrics(), **settings)(), targets)
 
 
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("name", METRICS)
-def test_metrics_are_those_of_evaluate_and_of_valid_timesteps(name: str) -> None:
+def test_metrics_equal_keras(name: str) -> None:
     case = with_metrics(name)
     expected = {metric: value for metric, value in case.evaluate(2).items() if metric != "loss"}
     report = case.loss(batch_size=2)
     assert {metric.name: metric.reported for metric in report.metrics} == pytest.approx(expected, rel=1e-6)
-    if name == "not to be made anew":
+    if name == "cannot be copied":
         assert [metric.valid for metric in report.metrics] == [None, None]
         return
-    predictions = made(case.build).predict(TOKENS, verbose=0)[VALID]
+    predictions = build_model(case.build).predict(TOKENS, verbose=0)[VALID]
     bare = keras.Sequential([keras.Input(predictions.shape[1:]), layers.Identity()])
     bare.compile(loss=sparse() if case.targets is IDS else "mse", metrics=METRICS[name][0](), run_eagerly=True)
     on_valid = bare.evaluate(predictions, case.targets[VALID], verbose=0, return_dict=True)
@@ -679,51 +681,51 @@ def test_metrics_are_those_of_evaluate_and_of_valid_timesteps(name: str) -> None
         assert metric.differs == (abs(metric.reported - metric.valid) > 1e-5 * abs(metric.reported))
 
 
-def test_weighted_metrics_are_given_the_weights() -> None:
-    judged = {"loss": "mse", "metrics": ["mae"], "weighted_metrics": ["mae"]}
-    case = Case(dense(**judged), VECTORS, WEIGHTS)
+def test_weighted_metrics_receive_weights() -> None:
+    settings = {"loss": "mse", "metrics": ["mae"], "weighted_metrics": ["mae"]}
+    case = Case(dense(**settings), VECTORS, WEIGHTS)
     expected, report = case.evaluate(2), case.loss(batch_size=2)
     assert {metric.weighted: metric.reported for metric in report.metrics} == pytest.approx(
         {False: expected["mae"], True: expected["weighted_mae"]}, rel=1e-6
     )
-    asked = Case(dense(loss="mse"), VECTORS, WEIGHTS).loss(metrics=("mae",), batch_size=2)
-    assert [(metric.weighted, metric.reported) for metric in asked.metrics] == [
+    report = Case(dense(loss="mse"), VECTORS, WEIGHTS).loss(metrics=("mae",), batch_size=2)
+    assert [(metric.weighted, metric.reported) for metric in report.metrics] == [
         (metric.weighted, pytest.approx(metric.reported)) for metric in report.metrics
     ]
 
 
-def test_a_metric_of_the_user_starts_from_nothing_and_stays_as_it_is() -> None:
+def test_user_metric_is_restored() -> None:
     metric = Times(2.0)
     metric.total.assign(7.0)
     case = Case(dense(loss="mse"), VECTORS)
-    (found,) = case.loss(metrics=(metric,)).metrics
-    assert found.reported == pytest.approx(2 * made(case.build).predict(TOKENS, verbose=0).sum(), rel=1e-5)
+    (metric_report,) = case.loss(metrics=(metric,)).metrics
+    assert metric_report.reported == pytest.approx(
+        2 * build_model(case.build).predict(TOKENS, verbose=0).sum(), rel=1e-5
+    )
     assert float(metric.result()) == 7
 
 
-def test_metrics_of_several_outputs_are_told_apart() -> None:
-    case = Case(two("dict", **BOTH, metrics={"tags": ["mae", "mse"], "mood": "mae"}), PAIR)
+def test_metrics_of_several_outputs() -> None:
+    case = Case(two_outputs("dict", **BOTH, metrics={"tags": ["mae", "mse"], "mood": "mae"}), PAIR)
     expected = case.evaluate(2)
-    found = {f"{metric.output}_{metric.name}": metric.reported for metric in case.loss(batch_size=2).metrics}
-    assert found == pytest.approx({name: expected[name] for name in ("tags_mae", "tags_mse", "mood_mae")}, rel=1e-6)
+    result = {f"{metric.output}_{metric.name}": metric.reported for metric in case.loss(batch_size=2).metrics}
+    assert result == pytest.approx({name: expected[name] for name in ("tags_mae", "tags_mse", "mood_mae")}, rel=1e-6)
 
 
-def test_the_trap_of_metrics() -> None:
+def test_metrics_trap() -> None:
     trap = built(metrics_trap)
     report = maskcli.loss(trap.arrays, model=trap.model, targets=trap.targets)
-    found = {metric.type: (metric.reported, metric.valid, metric.differs) for metric in report.metrics}
-    assert found["BinaryAccuracy"] == (1.0, 1.0, False)
-    assert found["Recall"] == (0.5, 1.0, True)
-    assert found["RootMeanSquaredError"] == (pytest.approx(0.5802, rel=1e-3), pytest.approx(0.1, rel=1e-5), True)
+    result = {metric.type: (metric.reported, metric.valid, metric.differs) for metric in report.metrics}
+    assert result["BinaryAccuracy"] == (1.0, 1.0, False)
+    assert result["Recall"] == (0.5, 1.0, True)
+    assert result["RootMeanSquaredError"] == (pytest.approx(0.5802, rel=1e-3), pytest.approx(0.1, rel=1e-5), True)
 
 
 @pytest.mark.slow(share=1 / 2)
-@pytest.mark.parametrize(
-    "name", ["own test_step", "ignore_class", "weight regularizer", "several", "not to be made anew"]
-)
-def test_a_model_is_left_as_it_was(name: str) -> None:
+@pytest.mark.parametrize("name", ["own test_step", "ignore_class", "weight regularizer", "several", "cannot be copied"])
+def test_model_is_unchanged(name: str) -> None:
     case = with_metrics(name) if name in METRICS else CASES[name]
-    model = made(case.build)
+    model = build_model(case.build)
     arguments = {"sample_weight": case.weights, "batch_size": 2, "verbose": 0, "return_dict": True}
     expected = model.evaluate(case.x, case.targets, **arguments)
     weights, loss = [w.copy() for w in model.get_weights()], model.loss
@@ -733,31 +735,31 @@ def test_a_model_is_left_as_it_was(name: str) -> None:
     maskcli.loss(case.data, model=model, targets=case.targets, sample_weight=case.weights, batch_sizes=(1, 3))
     assert model.loss is loss
     assert held is None or vars(loss) == held
-    for one, other in zip(model.get_weights(), weights, strict=True):
-        np.testing.assert_array_equal(one, other)
-    for one, other in zip(model.metrics_variables, states, strict=True):
-        np.testing.assert_array_equal(np.asarray(one), other)
+    for weight, before in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(weight, before)
+    for variable, before in zip(model.metrics_variables, states, strict=True):
+        np.testing.assert_array_equal(np.asarray(variable), before)
     assert model.evaluate(case.x, case.targets, **arguments) == expected
 
 
-def test_states_and_seeds_are_left_as_they_were() -> None:
+def test_states_and_seeds_are_unchanged() -> None:
     def build() -> Model:
         tokens = keras.Input((T,), batch_size=ROWS, dtype="int32", name="tokens")
         rnn = layers.GRU(3, return_sequences=True, stateful=True, dropout=0.5)
-        return compiled(keras.Model(tokens, rnn(embedded(tokens))), loss="mse")
+        return compile_model(keras.Model(tokens, rnn(embed(tokens))), loss="mse")
 
-    model = made(build)
+    model = build_model(build)
     model(TOKENS, training=True)
     before = [np.asarray(v) for v in (*model.variables, *model.layers[-1].states)]
     assert before[-1].any()
     maskcli.loss({"tokens": TOKENS}, model=model, targets=VECTORS)
-    for one, other in zip((*model.variables, *model.layers[-1].states), before, strict=True):
-        np.testing.assert_array_equal(np.asarray(one), other)
+    for variable, saved in zip((*model.variables, *model.layers[-1].states), before, strict=True):
+        np.testing.assert_array_equal(np.asarray(variable), saved)
 
 
 @pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("name", ["recurrent", "ignore_class", "dict of outputs"])
-def test_graphs_and_eager_runs_are_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_equals_eager(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def numbers(report: LossReport) -> list[float]:
         first = report.first
         assert first.per_timestep is not None
@@ -769,35 +771,35 @@ def test_graphs_and_eager_runs_are_the_same(name: str, monkeypatch: pytest.Monke
             *first.per_timestep.ravel(),
         ]
 
-    found = []
+    results = []
     for steps in (0, 10**9):
-        monkeypatch.setattr(loss_run, "EAGER_STEPS", steps)
+        monkeypatch.setattr(evaluate, "EAGER_STEPS", steps)
         report = CASES[name].loss(batch_size=2, metrics=() if name == "ignore_class" else ("mae",))
-        found.append([*numbers(report), *(metric.valid or metric.reported for metric in report.metrics)])
-    assert found[0] == pytest.approx(found[1], rel=1e-5)
+        results.append([*numbers(report), *(metric.valid or metric.reported for metric in report.metrics)])
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
 
 
-def of_predictions(predictions: Any, **judged: Any) -> tuple[dict[str, Any], Build]:
-    """Return data and a model that predicts these numbers, with a mask made of tokens; 99 is NaN, and 98 infinite."""
+def fixed_predictions(predictions: Any, **settings: Any) -> tuple[dict[str, Any], Build]:
+    """Return data and a model that predicts these numbers, with a mask of tokens; 99 is NaN, and 98 infinite."""
 
     class Masked(layers.Layer):
-        def call(self, given: Any) -> Any:
-            values = ops.where(given[0] == 99, np.nan, given[0])
-            return ops.where(given[0] == 98, np.inf, values)
+        def call(self, inputs: Any) -> Any:
+            values = ops.where(inputs[0] == 99, np.nan, inputs[0])
+            return ops.where(inputs[0] == 98, np.inf, values)
 
-        def compute_mask(self, given: Any, previous: Any = None) -> Any:
+        def compute_mask(self, inputs: Any, previous: Any = None) -> Any:
             del previous
-            return ops.not_equal(given[1], 0)
+            return ops.not_equal(inputs[1], 0)
 
     def build() -> Model:
         values, tokens = keras.Input((T, 3), name="values"), keras.Input((T,), dtype="int32", name="tokens")
-        return compiled(keras.Model([values, tokens], Masked()([values, tokens])), **judged)
+        return compile_model(keras.Model([values, tokens], Masked()([values, tokens])), **settings)
 
     return {"values": predictions, "values.mask": VALID, "tokens": TOKENS}, build
 
 
-def test_nan_at_padding_alone_is_said() -> None:
-    data, build = of_predictions(np.where(VALID[..., None], VECTORS + 1, 99), loss="mse")
+def test_remark_on_nan_at_padding() -> None:
+    data, build = fixed_predictions(np.where(VALID[..., None], VECTORS + 1, 99), loss="mse")
     case = Case(build, VECTORS, data=data)
     report = case.loss()
     assert np.isnan(case.evaluate()["loss"])
@@ -808,15 +810,15 @@ def test_nan_at_padding_alone_is_said() -> None:
     assert report.first.not_finite == (0, int((~VALID).sum()))
     assert report.first.padding_share is None
     assert any("NaN times zero is NaN" in remark.text for remark in report.remarks)
-    for one in report.batch_sizes:
-        assert one.keras_evaluate == pytest.approx(case.evaluate(one.batch_size)["loss"], nan_ok=True)
+    for size in report.batch_sizes:
+        assert size.keras_evaluate == pytest.approx(case.evaluate(size.batch_size)["loss"], nan_ok=True)
 
 
-def test_nan_that_counts_is_said() -> None:
+def test_remark_on_nan_that_counts() -> None:
     predictions = VECTORS + 1
     predictions[0, 1, 0] = 99
     predictions[1, 1, 2] = 98
-    data, build = of_predictions(predictions, loss="mse")
+    data, build = fixed_predictions(predictions, loss="mse")
     report = Case(build, VECTORS, data=data).loss()
     assert report.masked is not None
     assert np.isnan(report.masked)
@@ -835,8 +837,8 @@ def test_rows_without_tokens(empty: list[int]) -> None:
     tokens[empty] = 0
     case = Case(dense(loss="mse"), VECTORS, data={"tokens": tokens})
     report = case.loss(batch_size=2)
-    for one in report.batch_sizes:
-        assert one.keras_evaluate == pytest.approx(case.evaluate(one.batch_size)["loss"], rel=2e-6)
+    for size in report.batch_sizes:
+        assert size.keras_evaluate == pytest.approx(case.evaluate(size.batch_size)["loss"], rel=2e-6)
     assert report.first.per_sample[empty[0]][0] is None
     everything = len(empty) == ROWS
     assert (report.masked is None) == everything
@@ -844,7 +846,7 @@ def test_rows_without_tokens(empty: list[int]) -> None:
     assert everything == (report.batch_sizes[0].heaviest is None)
 
 
-def test_a_loss_of_a_whole_batch_has_no_timesteps() -> None:
+def test_batch_loss_has_no_timesteps() -> None:
     report = CASES["one number"].loss()
     first = report.first
     assert first.per_timestep is first.counted is first.masked is first.exact is first.unmasked is None
@@ -859,25 +861,27 @@ def test_targets_as_lists() -> None:
     targets = [row[:length].tolist() for row, length in zip(VECTORS, LENGTHS, strict=True)]
     padded = np.where(VALID[..., None], VECTORS, 0)
     expected = Case(dense(loss="mse"), padded).loss().keras_evaluate
-    whole = maskcli.loss(ragged, model=made(dense(loss="mse")), targets=VECTORS.tolist())
-    assert maskcli.loss(ragged, model=made(dense(loss="mse")), targets=targets).keras_evaluate == pytest.approx(
+    whole = maskcli.loss(ragged, model=build_model(dense(loss="mse")), targets=VECTORS.tolist())
+    assert maskcli.loss(ragged, model=build_model(dense(loss="mse")), targets=targets).keras_evaluate == pytest.approx(
         expected
     )
     assert whole.keras_evaluate == pytest.approx(expected)
     weights = [row[:length].tolist() for row, length in zip(WEIGHTS, LENGTHS, strict=True)]
-    weighted = maskcli.loss(ragged, model=made(dense(loss="mse")), targets=targets, sample_weight=weights)
+    weighted = maskcli.loss(ragged, model=build_model(dense(loss="mse")), targets=targets, sample_weight=weights)
     assert weighted.keras_evaluate == pytest.approx(Case(dense(loss="mse"), padded, WEIGHTS).evaluate()["loss"])
-    before = maskcli.loss(ragged, model=made(dense(loss="mse")), targets=targets, sample_weight=weights, padding="pre")
+    before = maskcli.loss(
+        ragged, model=build_model(dense(loss="mse")), targets=targets, sample_weight=weights, padding="pre"
+    )
     assert before.keras_evaluate == pytest.approx(weighted.keras_evaluate)
     numbers = [[float(token) for token in row] for row in ragged]
-    column = maskcli.loss(ragged, model=made(dense(1, loss="mse")), targets=numbers)
+    column = maskcli.loss(ragged, model=build_model(dense(1, loss="mse")), targets=numbers)
     assert column.keras_evaluate == pytest.approx(
         Case(dense(1, loss="mse"), TOKENS[..., None] * 1.0).evaluate()["loss"]
     )
 
 
-def leftover() -> Model:
-    """A pooled output on which the mask of timesteps was left."""
+def stale_mask_model() -> Model:
+    """A model whose pooled output still carries the mask of timesteps."""
 
     class Mean(layers.Layer):
         supports_masking = True
@@ -886,7 +890,7 @@ def leftover() -> Model:
             return ops.mean(hidden, axis=1)
 
     tokens = tokens_input()
-    return compiled(keras.Model(tokens, Mean()(embedded(tokens))), loss="mse")
+    return compile_model(keras.Model(tokens, Mean()(embed(tokens))), loss="mse")
 
 
 LONGER = [[1, 2, 3], [4, 5]]
@@ -899,45 +903,45 @@ BAD = {
     "no targets": (dense(loss="mse"), {"targets": None}, UsageError),
     "a field without a file": (dense(loss="mse"), {"targets": None, "targets_field": "tags"}, UsageError),
     "weights without a file": (dense(loss="mse"), {"sample_weight_field": "w"}, UsageError),
-    "targets of one of two": (two("dict", **BOTH), {"targets": {"tags": VECTORS}}, UsageError),
-    "targets of nothing": (two("dict", **BOTH), {"targets": {**PAIR, "mod": POOLED}}, UsageError),
-    "three targets of two": (two("list", **BOTH), {"targets": [VECTORS, POOLED, POOLED]}, UsageError),
+    "targets of one of two": (two_outputs("dict", **BOTH), {"targets": {"tags": VECTORS}}, UsageError),
+    "targets of nothing": (two_outputs("dict", **BOTH), {"targets": {**PAIR, "mod": POOLED}}, UsageError),
+    "three targets of two": (two_outputs("list", **BOTH), {"targets": [VECTORS, POOLED, POOLED]}, UsageError),
     "weights": (dense(loss="mse"), {"sample_weight": WEIGHTS[:, :2]}, InputError),
     "rows of weights": (dense(loss="mse"), {"sample_weight": WEIGHTS[:2]}, InputError),
-    "weights of timesteps": (pooled(loss="mse"), {"targets": POOLED, "sample_weight": WEIGHTS}, InputError),
+    "weights of timesteps": (pooling_model(loss="mse"), {"targets": POOLED, "sample_weight": WEIGHTS}, InputError),
     "loss": (dense(), {"loss": "mean_square_error"}, UsageError),
-    "no loss of any output": (two("dict", loss={"tags": None}), {"targets": PAIR}, UsageError),
+    "no loss of any output": (two_outputs("dict", loss={"tags": None}), {"targets": PAIR}, UsageError),
     "no loss": (lambda: keras.Sequential([tokens_input(), layers.Embedding(10, 3)]), {}, UsageError),
-    "loss of nothing": (two("dict"), {"loss": {"tag": "mse"}, "targets": PAIR}, UsageError),
-    "losses": (two("list"), {"loss": ["mse"], "targets": [VECTORS, POOLED]}, UsageError),
+    "loss of nothing": (two_outputs("dict"), {"loss": {"tag": "mse"}, "targets": PAIR}, UsageError),
+    "losses": (two_outputs("list"), {"loss": ["mse"], "targets": [VECTORS, POOLED]}, UsageError),
     "option": (dense(), {"loss": "mse", "loss_options": {"ignore_class": 1}}, UsageError),
     "value of an option": (dense(), {"loss": "mse", "loss_options": {"reduction": "total"}}, UsageError),
     "options of an object": (dense(loss=losses.Huber()), {"loss_options": {"delta": 1}}, UsageError),
     "metric": (dense(loss="mse"), {"metrics": ("acuracy",)}, UsageError),
     "metric of other targets": (dense(loss="mse"), {"metrics": (lambda y, p: ops.matmul(y, p),)}, UsageError),
     "classes and weights": (dense(loss="mse"), {"class_weight": {1: 2.0}, "sample_weight": WEIGHTS}, UsageError),
-    "classes of two outputs": (two("dict", **BOTH), {"class_weight": {1: 2.0}, "targets": PAIR}, UsageError),
+    "classes of two outputs": (two_outputs("dict", **BOTH), {"class_weight": {1: 2.0}, "targets": PAIR}, UsageError),
     "batch size": (dense(loss="mse"), {"batch_size": 0}, UsageError),
     "batch sizes": (dense(loss="mse"), {"batch_sizes": (1, 0)}, UsageError),
     "shuffles": (dense(loss="mse"), {"shuffles": -1}, UsageError),
     "mean over time": (dense(loss=lambda y, p: ops.mean(ops.square(y - p), axis=(1, 2))), {}, ModelError),
     "targets without a last axis": (dense(1, loss="mse"), {"targets": IDS}, ModelError),
     "mean over samples": (dense(loss=lambda y, p: ops.mean(ops.square(y - p), axis=(0, 2))), {}, ModelError),
-    "a mask without timesteps": (leftover, {"targets": CHANCE.normal(size=(ROWS, 4))}, ModelError),
+    "a mask without timesteps": (stale_mask_model, {"targets": RNG.normal(size=(ROWS, 4))}, ModelError),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_judged_is_said(name: str) -> None:
+def test_bad_options_have_error(name: str) -> None:
     build, options, kind = BAD[name]
     with pytest.raises(MaskcliError) as caught:
-        maskcli.loss({"tokens": TOKENS}, model=made(build), **{"targets": VECTORS, **options})
+        maskcli.loss({"tokens": TOKENS}, model=build_model(build), **{"targets": VECTORS, **options})
     error = caught.value
     assert type(error) is kind, error
     assert all((error.where, error.expected, error.received, error.fix)), error
 
 
-def test_a_model_that_needs_its_mask_has_no_unmasked_loss_and_says_so() -> None:
+def test_remark_on_model_that_needs_its_mask() -> None:
     class Needy(layers.Layer):
         def __init__(self) -> None:
             super().__init__()
@@ -948,27 +952,27 @@ def test_a_model_that_needs_its_mask_has_no_unmasked_loss_and_says_so() -> None:
 
     def build() -> Model:
         tokens = tokens_input()
-        return compiled(keras.Model(tokens, layers.Dense(3)(Needy()(embedded(tokens)))), loss="mse")
+        return compile_model(keras.Model(tokens, layers.Dense(3)(Needy()(embed(tokens)))), loss="mse")
 
     report = Case(build, VECTORS).loss()
     assert report.unmasked is not None
     assert report.unmasked_model is None
-    assert any("Without masks the model does not run" in remark.text for remark in report.remarks)
+    assert any("does not run without masks" in remark.text for remark in report.remarks)
     assert not any("does not run" in remark.text for remark in Case(dense(loss="mse"), VECTORS).loss().remarks)
 
 
-def test_many_batches_are_evaluated_anew_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loss_run, "MOST_EVALUATIONS", 2)
+def test_many_batches_need_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_sizes, "MOST_EVALUATIONS", 2)
     case = Case(dense(loss=one_number), VECTORS)
-    assert [one.batch_size for one in case.loss().batch_sizes] == [ROWS]
-    assert [one.batch_size for one in case.loss(batch_sizes=(1, ROWS)).batch_sizes] == [1, ROWS]
+    assert [size.batch_size for size in case.loss().batch_sizes] == [ROWS]
+    assert [size.batch_size for size in case.loss(batch_sizes=(1, ROWS)).batch_sizes] == [1, ROWS]
     followed = Case(dense(loss="mse"), VECTORS)
-    assert [one.batch_size for one in followed.loss().batch_sizes] == [1, ROWS]
+    assert [size.batch_size for size in followed.loss().batch_sizes] == [1, ROWS]
 
 
-def test_a_loss_keeps_the_call_that_it_was_given() -> None:
+def test_loss_keeps_replaced_call() -> None:
     loss = losses.MeanSquaredError()
-    given = loss.call = lambda y_true, y_pred: ops.mean(ops.abs(y_true - y_pred), axis=-1)
+    call = loss.call = lambda y_true, y_pred: ops.mean(ops.abs(y_true - y_pred), axis=-1)
     report = Case(dense(loss=loss), VECTORS).loss()
-    assert loss.call is given
+    assert loss.call is call
     assert report.masked == pytest.approx(Case(dense(loss="mae"), VECTORS).loss().masked, rel=1e-6)

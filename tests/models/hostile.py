@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
+import os
+import struct
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -56,18 +60,14 @@ def replace_member(path: Path, member: str, data: bytes, compression: int = zipf
 
 def edit_weights(path: Path, edit: Callable[[h5py.File], Any]) -> str:
     """Change the weights in a .keras or .h5 file."""
-    if path.suffix == ".h5":
-        with h5py.File(path, "r+") as file:
+
+    def edited(data: bytes) -> bytes:
+        weights = io.BytesIO(data)
+        with h5py.File(weights, "r+") as file:
             edit(file)
-        return str(path)
-    weights = path.with_suffix(".weights.h5")
-    with zipfile.ZipFile(path) as archive:
-        weights.write_bytes(archive.read("model.weights.h5"))
-    with h5py.File(weights, "r+") as file:
-        edit(file)
-    replace_member(path, "model.weights.h5", weights.read_bytes())
-    weights.unlink()
-    return str(path)
+        return weights.getvalue()
+
+    return edit_hdf5(path, edited)
 
 
 def function(module: str | None, name: str) -> dict[str, Any]:
@@ -104,6 +104,17 @@ def leaf_dataset(file: h5py.File) -> h5py.Dataset:
     return tables[0]
 
 
+def edit_hdf5(path: Path, edit: Callable[[bytes], bytes]) -> str:
+    """Change the bytes of the weights in a .keras or .h5 file."""
+    if path.suffix == ".h5":
+        path.write_bytes(edit(path.read_bytes()))
+        return str(path)
+    with zipfile.ZipFile(path) as archive:
+        weights = archive.read("model.weights.h5")
+    replace_member(path, "model.weights.h5", edit(weights))
+    return str(path)
+
+
 def swap(dataset: h5py.Dataset, make: Callable[[h5py.Group, str], Any]) -> None:
     """Replace a dataset by something else under its name."""
     group, name = dataset.parent, dataset.name.rpartition("/")[2]
@@ -124,3 +135,64 @@ def secret_hdf5(folder: Path) -> Path:
     with h5py.File(path, "w") as file:
         file["table"] = np.full((20, 4), 7.0, "float32")
     return path
+
+
+# Bytes that no library writes.
+
+
+def hide_links(data: bytes) -> bytes:
+    """Return an HDF5 file whose groups state that they have no links, although each can be opened by its name.
+
+    The file must have been written with libver="latest", and the groups with more than eight links.
+    """
+    changed = bytearray(data)
+    at = changed.find(b"BTHD")
+    while at >= 0:
+        if changed[at + 5] == 5:  # An index of names; the count follows after 26 bytes, and the checksum after 34.
+            struct.pack_into("<Q", changed, at + 26, 0)
+            struct.pack_into("<I", changed, at + 34, _checksum(bytes(changed[at : at + 34])))
+        at = changed.find(b"BTHD", at + 1)
+    assert bytes(changed) != data
+    return bytes(changed)
+
+
+def _checksum(data: bytes) -> int:
+    """Return Jenkins's lookup3 of 25 to 36 bytes, as HDF5 computes it."""
+
+    def rotated(value: int, bits: int) -> int:
+        return (value << bits | value >> (32 - bits)) & 0xFFFFFFFF
+
+    def added(state: list[int], words: tuple[int, ...]) -> list[int]:
+        return [(x + y) & 0xFFFFFFFF for x, y in zip(state, words, strict=True)]
+
+    state = [(0xDEADBEEF + len(data)) & 0xFFFFFFFF] * 3
+    words = struct.unpack("<9I", data.ljust(36, b"\0"))
+    for at in (0, 3):
+        a, b, c = added(state, words[at : at + 3])
+        for bits in (4, 6, 8, 16, 19, 4):
+            a, b, c = b, (c + b) & 0xFFFFFFFF, (a - c) & 0xFFFFFFFF ^ rotated(c, bits)
+        state = [a, b, c]
+    a, b, c = added(state, words[6:])
+    for bits in (14, 11, 25, 16, 4, 14, 24):
+        a, b, c = b, ((c ^ b) - rotated(b, bits)) & 0xFFFFFFFF, a
+    return b
+
+
+def inflate_chunk(data: bytes) -> bytes:
+    """Return an HDF5 file whose table of 20 by 4 declares 16 GiB, of which its one chunk claims to store 2."""
+    with h5py.File(io.BytesIO(data)) as file:
+        stored = leaf_dataset(file).id.get_chunk_info(0).size
+    shape, claimed = struct.pack("<QQ", 20, 4), struct.pack("<QQ", 2**20, 2**12)
+    assert data.count(struct.pack("<II", stored, 0)) == 1
+    changed = data.replace(shape * 2, claimed * 2)  # The dimensions, and how far each may grow.
+    return changed.replace(struct.pack("<II", stored, 0), struct.pack("<II", 2**31 - 1, 0))
+
+
+def overlap_members(path: Path, count: int) -> None:
+    """Add members to a .keras file that share their bytes: 600 kB that unpack to 60 MB each."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("assets/0", os.urandom(600_000) + bytes(59_400_000))
+        for number in range(1, count):
+            twin = copy.copy(archive.getinfo("assets/0"))
+            twin.filename = twin.orig_filename = f"assets/{number}"
+            archive.filelist.append(twin)

@@ -8,10 +8,12 @@ import os
 import random
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import h5py
 import hypothesis
 import hypothesis.strategies as st
 import keras
@@ -148,6 +150,49 @@ def test_what_compile_left_is_judged(part: str, tmp_path: Path) -> None:
     assert "keras.datasets.mnist.load_data" in refusal(hostile.write_model(tmp_path / "model.keras", edit)).received
 
 
+@pytest.mark.parametrize("module", ["keras_hub.evil", "keras.src.backend.torch.layer"])
+def test_a_compile_state_that_is_a_list_is_left_out(module: str, tmp_path: Path) -> None:
+    """Keras would import both modules for what such a list names."""
+    part = {"module": module, "class_name": "X", "config": {}, "registered_name": None}
+    path = hostile.write_model(tmp_path / "model.keras", lambda config: config.update(compile_config=[part]))
+    with watched() as resolved:
+        loaded = load(path)
+    assert all(map(belongs_to_a_model, resolved))
+    assert "it is not a JSON object" in loaded.notes[0]
+    assert module not in sys.modules
+
+
+@SUFFIXES
+@pytest.mark.usefixtures("unopened")
+def test_a_hidden_key_is_refused(suffix: str, tmp_path: Path) -> None:
+    """Python keeps the last of two equal keys; Keras's reader of HDF5 has seen the first by then."""
+    path = tmp_path / f"model{suffix}"
+    hostile.write_model(path)
+    hidden = '"x": {"class_name": "TypeSpec", "type_spec": "tf.TensorSpec", "serialized": []}, "x": 1, '
+    if suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            text = archive.read("config.json").decode()
+        hostile.replace_member(path, "config.json", text.replace("{", "{" + hidden, 1).encode())
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = file.attrs["model_config"].replace("{", "{" + hidden, 1)
+    assert "the same key twice" in refusal(str(path)).received
+
+
+@SUFFIXES
+def test_a_version_is_printable(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    hostile.write_model(path, lambda config: config["config"]["layers"][-1].update(class_name="TFOpLambda"))
+    if suffix == ".keras":
+        hostile.edit_member(path, "metadata.json", lambda about: about.update(keras_version="2.\x1b[2J"))
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs["keras_version"] = "9.\x1b[2J"
+    error = refusal(str(path))
+    assert "[2J" in f"{error.received} {error.fix}"
+    assert all(text.isprintable() for text in (error.received, error.fix, error.expected, error.where))
+
+
 @pytest.mark.parametrize("text", ["deserialize", "serialize"])
 @SUFFIXES
 @pytest.mark.usefixtures("unopened")
@@ -217,6 +262,14 @@ def test_a_vocabulary_outside_of_the_file_is_refused(name: str, path: str, suffi
     error = refusal(file)
     assert path in error.received
     assert "vocabulary inside its file" in error.expected
+
+
+@pytest.mark.usefixtures("unopened")
+def test_a_vocabulary_in_the_compile_state_is_refused(tmp_path: Path) -> None:
+    layer = {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "secret.txt"}}
+    state = {"optimizer": "adam", "loss": "mse", "metrics": [layer]}
+    path = hostile.write_model(tmp_path / "model.keras", lambda config: config.update(compile_config=state))
+    assert "secret.txt" in refusal(path).received
 
 
 def test_a_vocabulary_inside_the_file_is_read(tmp_path: Path) -> None:
@@ -308,6 +361,42 @@ def test_a_registered_name_does_not_lend_a_path_of_keras(registering: str, tmp_p
     path = hostile.write_model(tmp_path / "model.keras", edit)
     with pytest.raises(ModelError, match="Progbar"):
         load(path, [f"{registering}:Wanted"])
+
+
+DISGUISES: dict[str, dict[str, Any]] = {
+    "of the legacy reader": {"class_name": "deserialize", "config": {"config": {}}},
+    "of the legacy reader, in a module": {"class_name": "deserialize", "module": "x", "config": {"config": {}}},
+    "of TensorFlow": {"class_name": "TypeSpec", "module": "x", "type_spec": "tf.TensorSpec", "serialized": []},
+    "of TensorFlow, with tensors": {"class_name": "CompositeTensor", "module": "x", "spec": {}, "tensors": []},
+    "without a module": {"class_name": "Input", "config": {"shape": [3]}},
+}
+
+
+@SUFFIXES
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("is_setting", [True, False])
+def test_a_registered_name_is_no_disguise(
+    disguise: str, is_setting: bool, suffix: str, registering: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras finds these by class name, whatever the registered name says."""
+    part = {**DISGUISES[disguise], "registered_name": "package>Wanted", "__passive_serialization__": True}
+    edit = hostile.add_layer({**part, "name": "f", "inbound_nodes": []})
+    path = hostile.write_model(tmp_path / f"model{suffix}", hostile.set_dense(x=part) if is_setting else edit)
+    monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("Keras opened the file"))
+    assert part["class_name"] in refusal(path, custom_objects=[registering]).received
+
+
+@pytest.mark.parametrize("registered", [None, 3, ["x"]])
+def test_an_odd_registered_name_opens_no_path(registered: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A custom class lends its name to no class of Keras where Keras looks up the path."""
+    name = f"lending_{random.randrange(10**9)}"
+    (tmp_path / f"{name}.py").write_text("import keras\nclass Progbar(keras.layers.Layer): pass\n")
+    monkeypatch.chdir(tmp_path)
+    layer = {"module": "keras.utils", "class_name": "Progbar", "config": {"target": 1}, "registered_name": registered}
+    path = hostile.write_model(tmp_path / "model.keras", hostile.set_dense(activation=layer))
+    monkeypatch.setattr(keras.models, "load_model", lambda *_, **__: pytest.fail("Keras opened the file"))
+    assert "keras.utils.Progbar" in refusal(path, custom_objects=[name]).received
+    sys.modules.pop(name)
 
 
 # Any configuration: nothing outside of models is resolved, opened, imported or changed.

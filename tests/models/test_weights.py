@@ -124,6 +124,82 @@ def test_a_refused_file_is_not_read_by_keras(suffix: str, tmp_path: Path, monkey
     refusal(str(path))
 
 
+@SUFFIXES
+def test_hidden_links_are_refused(suffix: str, tmp_path: Path) -> None:
+    """A group may state that it has no links; each can be opened by its name all the same."""
+    path = tmp_path / f"model{suffix}"
+    hostile.write_model(path)
+
+    def rewritten(data: bytes) -> bytes:
+        weights = io.BytesIO()
+        with h5py.File(io.BytesIO(data)) as source, h5py.File(weights, "w", libver="latest") as target:
+            for name, value in source.attrs.items():
+                target.attrs[name] = value
+            for name in source:
+                source.copy(name, target)
+            table = hostile.leaf_dataset(target)
+            place, name = table.parent.name, table.name.rpartition("/")[2]
+            del target[place]
+            group = target.create_group(place)
+            external_link(group, name, tmp_path)
+            for number in range(20):
+                group[f"more{number}"] = number
+        return hostile.hide_links(weights.getvalue())
+
+    error = refusal(hostile.edit_hdf5(path, rewritten))
+    assert "a link to /table in the file" in error.received
+
+
+def test_an_hdf5_file_that_ends_as_a_zip_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.h5"
+    hostile.write_model(path)
+    hostile.edit_weights(
+        path,
+        lambda file: hostile.swap(hostile.leaf_dataset(file), lambda group, name: external_link(group, name, tmp_path)),
+    )
+    path.write_bytes(path.read_bytes() + b"PK\5\6" + bytes(18))
+    assert zipfile.is_zipfile(path)
+    assert "a link to /table" in refusal(str(path)).received
+
+
+@SUFFIXES
+def test_a_chunk_larger_than_the_file_is_refused(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    hostile.write_model(path)
+    numbers = np.frombuffer(np.random.default_rng(1).bytes(320), "float32").reshape(20, 4)
+
+    def edit(file: h5py.File) -> None:
+        chunked = {"chunks": (20, 4), "compression": "gzip", "data": numbers}
+        hostile.swap(
+            hostile.leaf_dataset(file), lambda group, name: group.create_dataset(name, (20, 4), "float32", **chunked)
+        )
+
+    hostile.edit_weights(path, edit)
+    assert load(str(path)).source == "file"
+    assert "17,179,869,184 in memory" in refusal(hostile.edit_hdf5(path, hostile.inflate_chunk)).received
+
+
+@SUFFIXES
+def test_deep_groups_are_refused(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    hostile.write_model(path)
+    assert load(hostile.edit_weights(path, lambda file: file.create_group("a/" * 90))).source == "file"
+    hostile.edit_weights(path, lambda file: file.create_group("b/" * 150))
+    assert "more than 100 nested groups" in refusal(str(path)).received
+
+
+@SUFFIXES
+def test_an_empty_dataset_is_harmless(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"model{suffix}"
+    hostile.write_model(path)
+
+    def edit(file: h5py.File) -> None:
+        file["nothing"] = h5py.Empty("f")
+        file["type"] = np.dtype("f8")
+
+    assert load(hostile.edit_weights(path, edit)).source == "file"
+
+
 def test_the_check_reads_no_weights(tmp_path: Path) -> None:
     """Only the structure is read, in a process of its own and from one that holds 40 MB."""
     model = keras.Sequential([keras.Input((None,)), keras.layers.Embedding(100_000, 100)])
@@ -167,6 +243,23 @@ def test_an_array_that_declares_more_than_it_holds_is_refused(tmp_path: Path) ->
         archive.writestr("dense.npy", header.getvalue())
     hostile.replace_member(path, "model.weights.npz", arrays.getvalue())
     assert "dense.npy in model.weights.npz" in refusal(str(path)).received
+
+
+def test_an_array_with_a_huge_header_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    hostile.write_model(path)
+    arrays = io.BytesIO()
+    with zipfile.ZipFile(arrays, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("dense.npy", b"\x93NUMPY\2\0" + (80_000_000).to_bytes(4, "little") + b" " * 80_000_000)
+    hostile.replace_member(path, "model.weights.npz", arrays.getvalue())
+    assert "80,000,012 in memory" in refusal(str(path)).received
+
+
+def test_members_that_share_their_bytes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.keras"
+    hostile.write_model(path)
+    hostile.overlap_members(path, 20)
+    assert "the archive, which holds" in refusal(str(path)).received
 
 
 @pytest.mark.parametrize("member", ["../escaped", "/escaped", "assets/../../escaped", "a\\..\\b"])

@@ -1,4 +1,4 @@
-"""Each probe finds what the others miss, none cries wolf, and positions are no leak."""
+"""Each probe finds leaks that the others miss; none reports a leak that is none."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from keras import layers
 
 import maskcli
-from maskcli.probes.compare import bound_rounding
-from maskcli.probes.context import ProbeContext
+from maskcli.probes.context import make_context, show_calls
+from maskcli.probes.rounding import bound_rounding, estimate_rounding
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe
 from maskcli.trace.recorder import record_run
-from maskcli.trace.run import trace_model
+from maskcli.trace.run import ModelRun
 
 POST = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6]]
 
@@ -49,7 +49,7 @@ def states(x: Any, **options: Any) -> Any:
     return layers.LSTM(3, return_sequences=True, **options)(x)
 
 
-def test_an_unmasked_lstm_leaks_by_every_probe() -> None:
+def test_unmasked_lstm_leaks_in_every_probe() -> None:
     leak = leak_of(model_of(layers.LSTM(3), mask_zero=False))
     assert which(leak) == {"replace", "alone", "columns", "gradient"}
     assert leak.first_call is not None
@@ -57,13 +57,16 @@ def test_an_unmasked_lstm_leaks_by_every_probe() -> None:
     assert list(leak.entries) == [leak.first_call]
 
 
-def test_other_content_misses_a_maximum_over_zeroed_states_and_a_row_alone_finds_it() -> None:
+def test_maximum_over_zeroed_states() -> None:
+    """Other content at padding does not change it; a row without its padding does."""
     leak = leak_of(model_of(lambda x: layers.GlobalMaxPooling1D()(states(x, zero_output_for_mask=True))))
     assert "alone" in which(leak)
     assert not {"replace", "gradient"} & which(leak)
 
 
-def test_more_columns_find_a_mean_over_repeated_states() -> None:
+def test_mean_over_repeated_states() -> None:
+    """Other content at padding does not change it; more columns do."""
+
     class Mean(layers.Layer):
         def call(self, inputs: Any) -> Any:
             return keras.ops.mean(inputs, axis=1)
@@ -75,27 +78,28 @@ def test_more_columns_find_a_mean_over_repeated_states() -> None:
     assert leak.first_call.startswith("mean")
 
 
-def test_a_maximum_over_repeated_states_is_right_under_post_padding_and_wrong_under_pre() -> None:
+def test_maximum_over_repeated_states() -> None:
+    """It is right with post-padding, and wrong with pre-padding, which puts the initial state first."""
     model = model_of(lambda x: layers.GlobalMaxPooling1D()(states(x)))
     assert not leak_of(model).leaks
     assert leak_of(model, padding="pre").leaks
 
 
-def test_a_fixed_length_is_tried_on_a_copy_that_takes_any() -> None:
+def test_fixed_length_is_probed_on_a_copy() -> None:
     leak = leak_of(model_of(lambda x: layers.GlobalMaxPooling1D()(states(x, zero_output_for_mask=True)), 6))
     assert by_name(leak)["alone"].applicable
     assert "alone" in which(leak)
 
 
-def test_what_cannot_take_another_length_says_so() -> None:
+def test_fixed_length_without_a_copy() -> None:
     leak = leak_of(model_of(lambda x: layers.Dense(2)(layers.Flatten()(x)), 6))
     probes = by_name(leak)
     assert not probes["alone"].applicable
-    assert "one length only" in str(probes["alone"].why)
+    assert "only takes one length" in str(probes["alone"].why)
     assert which(leak) == {"replace", "gradient"}
 
 
-def test_position_embeddings_under_pre_padding_are_no_leak() -> None:
+def test_positions_with_pre_padding_are_no_leak() -> None:
     class Positions(layers.Layer):
         def __init__(self) -> None:
             super().__init__()
@@ -116,18 +120,18 @@ def test_position_embeddings_under_pre_padding_are_no_leak() -> None:
     assert maskcli.check(POST, model=model, padding="pre", ignore=["MSK006"]).passed
 
 
-def test_the_worst_row_is_named_by_its_place_in_the_data() -> None:
+def test_worst_row_is_that_of_the_data() -> None:
     rows = [[1, 2, 3, 4, 5, 6]] * 20 + [[7]] + [[1, 2, 3, 4, 5, 6]] * 20
     leak = leak_of(model_of(layers.LSTM(3), mask_zero=False), rows)
     assert leak.sample == 20
 
 
-def test_the_worst_timestep_is_named() -> None:
+def test_worst_timestep() -> None:
     leak = leak_of(model_of(lambda x: layers.Conv1D(3, 3, padding="same")(x)))
     assert (leak.sample, leak.timestep) in {(0, 2), (1, 1)}
 
 
-def test_an_explicit_mask_input_is_probed_through_that_input() -> None:
+def test_explicit_mask_input() -> None:
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     mask = keras.Input((None,), dtype="bool", name="mask")
     right = keras.Model([tokens, mask], layers.LSTM(3)(layers.Embedding(10, 4)(tokens), mask=mask))
@@ -136,7 +140,7 @@ def test_an_explicit_mask_input_is_probed_through_that_input() -> None:
     assert which(leak_of(wrong)) == {"replace", "alone", "columns", "gradient"}
 
 
-def test_features_are_replaced_behind_masking() -> None:
+def test_features_are_replaced_after_masking() -> None:
     features = np.random.default_rng(0).normal(size=(3, 6, 2)).astype("float32")
     features[0, 3:] = 0
     features[1, 2:] = 0
@@ -147,7 +151,7 @@ def test_features_are_replaced_behind_masking() -> None:
     assert which(wrong) == {"replace", "alone", "columns", "gradient"}
 
 
-def test_of_features_without_masking_nothing_but_padding_is_replaced() -> None:
+def test_only_padding_of_features_is_replaced() -> None:
     inputs = keras.Input((None, 2), name="features"), keras.Input((None,), dtype="bool", name="mask")
     features = np.random.default_rng(0).normal(size=(2, 4, 2)).astype("float32")
     features[1, 2:] = 0
@@ -156,7 +160,7 @@ def test_of_features_without_masking_nothing_but_padding_is_replaced() -> None:
     assert not leak.leaks
 
 
-def test_a_model_that_reads_its_mask_off_the_values_is_not_fed_others() -> None:
+def test_mask_from_values_prevents_replacement() -> None:
     class Mean(layers.Layer):
         def call(self, inputs: Any) -> Any:
             weight = keras.ops.cast(keras.ops.any(keras.ops.not_equal(inputs, 0.0), axis=-1, keepdims=True), "float32")
@@ -167,10 +171,12 @@ def test_a_model_that_reads_its_mask_off_the_values_is_not_fed_others() -> None:
     inputs = keras.Input((None, 2), name="features")
     leak = leak_of(keras.Model(inputs, Mean()(inputs)), {"features": features})
     assert not leak.leaks
-    assert "of the values of features" in str(by_name(leak)["replace"].why)
+    assert "from the values of features" in str(by_name(leak)["replace"].why)
 
 
-def test_randomness_that_cannot_be_switched_off_is_no_leak() -> None:
+def test_randomness_is_no_leak() -> None:
+    """No probe can be trusted if two equal runs differ."""
+
     class Noise(layers.Layer):
         def call(self, inputs: Any) -> Any:
             return inputs + np.random.default_rng().normal()
@@ -180,12 +186,12 @@ def test_randomness_that_cannot_be_switched_off_is_no_leak() -> None:
     assert all("two runs" in str(probe.why) for probe in leak.probes)
 
 
-def test_dropout_rests() -> None:
+def test_dropout_is_off() -> None:
     assert not leak_of(model_of(lambda x: layers.LSTM(3)(layers.Dropout(0.5)(x)))).leaks
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_the_tolerance_follows_the_magnitude(scale: float) -> None:
+def test_tolerance_follows_the_magnitude(scale: float) -> None:
     right = leak_of(model_of(lambda x: layers.Rescaling(scale)(layers.GlobalAveragePooling1D()(x))))
     wrong = leak_of(model_of(lambda x: layers.Rescaling(scale)(layers.LSTM(3)(x)), mask_zero=False))
     assert not right.leaks
@@ -193,10 +199,10 @@ def test_the_tolerance_follows_the_magnitude(scale: float) -> None:
     assert wrong.max_abs_change == pytest.approx(scale * 0.1, rel=100)
 
 
-def test_the_tolerance_grows_with_depth_and_width_and_the_coarseness_of_numbers() -> None:
+def test_tolerance_grows_with_depth_and_dtype() -> None:
     def allowed(model: Any) -> float:
         entries = record_run(model, np.array([[1, 2, 0]], "int32")).ended
-        return bound_rounding(entries)[entries[-1].index]
+        return bound_rounding(entries).relative[entries[-1].index]
 
     shallow, deep = model_of(layers.Dense(4)), model_of(lambda x: layers.Dense(4)(layers.Dense(64)(layers.Dense(4)(x))))
     half = model_of(lambda x: layers.Dense(4, dtype="mixed_float16")(x))
@@ -204,16 +210,39 @@ def test_the_tolerance_grows_with_depth_and_width_and_the_coarseness_of_numbers(
     assert allowed(shallow) < 1e-4
 
 
-def test_what_rounding_may_do_is_found_once_and_knows_what_is_learnt_later() -> None:
+def test_estimate_adds_floors_to_the_bound() -> None:
+    """The context that was measured stays as it is: it knows no floors."""
     tokens = np.array([[1, 2, 0]], "int32")
     inputs = (ModelInput("tokens", tokens, tokens != 0, "ids"),)
-    model = model_of(layers.Dense(4))
-    subject = ProbeContext(model, inputs, trace_model(model, tokens, inputs), np.arange(1))
-    before = subject.allowed
-    subject.floors[0] = 0.5
-    assert subject.allowed is before
-    assert before.at(0) == (bound_rounding(subject.base.ended)[0], 0.5)
+    context = make_context(ModelRun(model_of(layers.Dense(4)), inputs), np.arange(1))
+    estimate = estimate_rounding(context.run, context.flow, context.align(), context.tolerance)
+    bound = bound_rounding(context.base.ended).relative
+    assert estimate.relative == context.tolerance.relative == bound
+    assert context.tolerance.at(0) == (bound[0], 0.0)
+    assert 0 < estimate.at(0)[1] < 1e-5
 
 
-def test_no_padding_no_verdict() -> None:
+def test_shown_call_gets_a_path() -> None:
+    """An operation outside of layers has no path until a probe finds that it matters."""
+
+    class Shifted(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = layers.Embedding(10, 4)
+
+        def call(self, tokens: Any) -> Any:
+            return self.embedding(tokens) * 2.0 + 1.0
+
+    tokens = np.array([[1, 2, 0]], "int32")
+    context = make_context(ModelRun(Shifted(), (ModelInput("tokens", tokens, tokens != 0, "ids"),)), np.arange(1))
+    last = context.base.ended[-2]
+    assert last.code
+    assert last.index not in context.trace.names
+    shown = show_calls(context, [last])
+    assert shown.trace.names[last.index].startswith("add")
+    assert last.index not in context.trace.names
+    assert show_calls(shown, [last]) is shown
+
+
+def test_no_probe_without_padding() -> None:
     assert leak_of(model_of(layers.LSTM(3), mask_zero=False), [[1, 2], [3, 4]]).probes == ()

@@ -15,7 +15,7 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence, SavingResult
 from maskcli.records.leak import Leak, Probe
 from maskcli.records.model import ModelAbout
-from maskcli.render.check_document import make_check_document
+from maskcli.render.documents import make_document
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import make_file_console, render_bytes, render_text
 from maskcli.render.views.check import make_prose, view
@@ -25,9 +25,7 @@ pytestmark = pytest.mark.quick
 LONG = "encoder/block_with_a_long_name_3/multi_head_attention_that_goes_on/and_on_until_it_is_wider_than_any_screen"
 CODE = "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`"
 LONG_CODE = f"`layer(x, {', '.join(f'mask_{index}=embedding.compute_mask(tokens)' for index in range(5))})`"
-FACTS = DataFacts(
-    "tokens", (2, 4), "post", "post", 0, None, None, 0, 0, 6, None, None, None, None, 2, (), 2
-)  # fmt: skip
+FACTS = DataFacts(name="tokens", shape=(2, 4), total_tokens=6, padded_timesteps=2, bucketed_timesteps=2)
 
 
 def finding(severity: Any = "error", **changes: Any) -> Finding:
@@ -105,7 +103,7 @@ def test_findings_are_whole(checked: CheckReport) -> None:
         assert f"{item.severity} {item.code}" in text
         for part in (item.rule, item.call, item.message, item.fix):
             assert re.sub(r"\s", "", part or "") in squeezed
-    note = [note for note in make_check_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
+    note = [note for note in make_document(checked)["notes"] if re.sub(r"\s", "", note) not in squeezed]
     assert not note
 
 
@@ -192,10 +190,8 @@ def test_summary_line() -> None:
 
 
 def test_notes_report_failures() -> None:
-    assert make_check_document(REPORTS["not run"])["notes"][0].startswith(
-        "The model does not run on this data: Invalid"
-    )
-    assert "Whether its masks survive saving could not be tried: it raises" in draw(REPORTS["all"])
+    assert make_document(REPORTS["not run"])["notes"][0].startswith("The model does not run on this data: Invalid")
+    assert "Could not test whether the masks survive saving: it raises" in draw(REPORTS["all"])
 
 
 def test_a_file_gets_80_columns() -> None:

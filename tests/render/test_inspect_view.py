@@ -17,7 +17,7 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.model import ModelAbout
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
-from maskcli.render.documents import dumps, make_inspect_document
+from maskcli.render.documents import dumps, make_document
 from maskcli.render.parts import Limits
 from maskcli.render.tables import shorten_middle
 from maskcli.render.terminal import render_text
@@ -102,7 +102,7 @@ def text(
 
 def document(inspected: Inspection) -> Any:
     """Return the document as a reader of JSON has it, after it was held against the schema."""
-    read = json.loads(dumps(make_inspect_document(inspected)))
+    read = json.loads(dumps(make_document(inspected)))
     jsonschema.validate(read, SCHEMA)
     assert [*read] == SCHEMA["required"]
     return read
@@ -406,7 +406,7 @@ def test_document_of_sequences_has_the_layout() -> None:
 def test_document_has_every_field_of_a_call() -> None:
     call_record = call("a", "uses", mask_arguments={"query_mask": (MASK,), "key_mask": ()}, lost_at="b", takes_off=True)
     read = document(inspection(trace=(call_record,)))["trace"][0]
-    assert [*read] == SCHEMA["properties"]["trace"]["items"]["required"]
+    assert [*read] == SCHEMA["$defs"]["Call"]["required"]
     assert read["mask_arguments"] == {"query_mask": [MASK.tolist()], "key_mask": []}
     assert (read["masks_in"], read["shapes_in"], read["lost_at"]) == ([MASK.tolist()], [[3, 4, 5]], "b")
 

@@ -33,7 +33,7 @@ from maskcli.records.loss import (
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.sequences import Layout, PaddedBatch
-from maskcli.render.documents import dumps, make_loss_document
+from maskcli.render.documents import dumps, make_document
 from maskcli.render.heatmap import draw_row, quantize_level
 from maskcli.render.numbers import format_percent, format_significant
 from maskcli.render.parts import GLYPHS, HEAT, KIND_ROLES, Heatmap, Limits
@@ -664,9 +664,7 @@ def test_percent(part: float | None, percent: str) -> None:
 
 def document(loss_report: LossReport) -> Any:
     """Return the document as a reader of JSON has it, after it was held against the schema."""
-    read = json.loads(
-        dumps(make_loss_document(loss_report)), parse_constant=lambda name: pytest.fail(f"{name} is not JSON")
-    )
+    read = json.loads(dumps(make_document(loss_report)), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     jsonschema.validate(read, SCHEMA)
     assert [*read] == SCHEMA["required"]
     return read

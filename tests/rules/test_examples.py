@@ -1,4 +1,4 @@
-"""The examples of every rule that judges a model: the bad one is found, in the good one nothing is."""
+"""The examples of every model rule: the rule reports the bad one, and no rule reports the good one."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from maskcli.rules.base import Rule
 MODEL_RULES = [rule for rule in RULES if rule.about == "model"]
 
 
-def run(code: str, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
-    """Run an example as a module, since classes are saved by the module that they are from."""
+def check_example(code: str, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
+    """Run an example as a module, because Keras saves a class with the module that defines it."""
     module = types.ModuleType("example")
     monkeypatch.setitem(sys.modules, "example", module)
     keras.utils.set_random_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exec(code, module.__dict__)  # noqa: S102
-    given: dict[str, Any] = vars(module)
-    return maskcli.check(given.get("arrays", given.get("sequences")), model=given["model"], **given.get("options", {}))
+    names: dict[str, Any] = vars(module)
+    return maskcli.check(names.get("arrays", names.get("sequences")), model=names["model"], **names.get("options", {}))
 
 
 @pytest.mark.parametrize("rule", MODEL_RULES, ids=lambda rule: rule.code)
-def test_the_bad_example_is_found(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert rule.code in [finding.code for finding in run(rule.bad, monkeypatch).findings]
+def test_bad_example_is_reported(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rule.code in [finding.code for finding in check_example(rule.bad, monkeypatch).findings]
 
 
 @pytest.mark.parametrize("rule", MODEL_RULES, ids=lambda rule: rule.code)
-def test_the_good_example_is_not(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [finding for finding in run(rule.good, monkeypatch).findings if finding.severity != "info"] == []
+def test_good_example_is_not_reported(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = check_example(rule.good, monkeypatch).findings
+    assert [finding for finding in findings if finding.severity != "info"] == []

@@ -1,4 +1,4 @@
-"""What bad input gets: exit 3, one message with the place, empty standard output, no file left behind."""
+"""Bad input: exit code 3, one message with the place, empty standard output, no output file."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ BAD = [
     ("gap.csv", "1,2\n3,,4\n", "gap.csv:2, value 2: expected an integer; received an empty cell before another value"),
     ("gap.tsv", "1\t\t2\n", "gap.tsv:1, value 2: expected an integer; received an empty cell"),
     ("first.csv", ",1\n", "first.csv:1, value 1: expected an integer; received an empty cell before another value"),
-    ("json.txt", "[[1, 2]]\n", "json.txt:1: expected integers split by blanks, commas or tabs; received '[[1, 2]]', which looks like JSON"),
+    ("json.txt", "[[1, 2]]\n", "json.txt:1: expected integers separated by blanks, commas or tabs; received '[[1, 2]]', which looks like JSON"),
     ("field.jsonl", '{"ids": [1]}\n{"ids": [2, 5.5]}\n', "field.jsonl:2, value 2: expected an integer; received 5.5"),
-    ("sides.npz", npz(tokens=np.array([[0, 1], [2, 0]]), mask=np.array([[False, True], [True, False]])), "padding at one side of all rows"),
+    ("sides.npz", npz(tokens=np.array([[0, 1], [2, 0]]), mask=np.array([[False, True], [True, False]])), "padding at the same side of all rows"),
     ("big.txt", "1\n99999999999\n", "big.txt:2, value 1: expected an integer that int32 holds"),
     ("huge.txt", "1\n99999999999999999999\n", "huge.txt:2, value 1: expected an integer from -9223372036854775808"),
     ("endless.txt", "9" * 5000 + "\n", "endless.txt:1, value 1: expected an integer"),
     ("float.json", "[[1],\n [2, 3.0]]", "float.json:2 (sequence 2), value 2: expected an integer; received 3.0"),
     ("true.json", "[[true]]", "true.json:1 (sequence 1), value 1: expected an integer; received true"),
-    ("null.json", "[[1],\n null]", "null.json:2 (sequence 2): expected a sequence, that is a list of integers; received null"),
+    ("null.json", "[[1],\n null]", "null.json:2 (sequence 2): expected a sequence (a list of integers); received null"),
     ("nan.json", "[[NaN]]", "received nan"),
     ("string.json", '[["12"]]', "received '12'"),
     ("deep.json", "[[[1]]]", "received [1]"),
-    ("flat.json", "[1, 2]", "One sequence alone is written [[1, 2, 3]]"),
+    ("flat.json", "[1, 2]", "Write a single sequence as [[1, 2, 3]]"),
     ("number.json", "7", "expected a JSON array of sequences; received 7"),
     ("object.json", '{"a": 1}', "received an object with the fields 'a'"),
     ("open.json", "[[1, 2],\n [3", "open.json:2:4: expected JSON; received the end, with a bracket or quote still open"),
@@ -51,7 +51,7 @@ BAD = [
     ("empties.txt", "\n\n", "empties.txt: expected at least one token; received 2 empty sequences"),
     ("empty.txt", "", "empty.txt: expected sequences; received an empty file"),
     ("empty.npy", "", "empty.npy: expected sequences; received an empty file"),
-    ("blanks.json", " \n ", "expected a JSON array of sequences; received nothing but blanks"),
+    ("blanks.json", " \n ", "expected a JSON array of sequences; received only white space"),
     ("blanks.jsonl", "\n\n", "blanks.jsonl: expected at least one sequence"),
     ("open.jsonl", "[1]\n[2\n", "open.jsonl:2:3: expected JSON; received the end"),
     ("gap.jsonl", "[1]\n\n[2]\n", "gap.jsonl:2: expected a JSON value on every line; received an empty line"),
@@ -82,7 +82,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "content", "message"), BAD, ids=[name for name, _, _ in BAD])
-def test_says_where_what_and_what_to_do(
+def test_bad_file_is_reported_with_place_and_fix(
     call: Callable[..., Output], tmp_path: Path, name: str, content: bytes | str, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -91,7 +91,7 @@ def test_says_where_what_and_what_to_do(
     assert output == ""
     assert message in output.stderr
     assert output.stderr.startswith("Error: ")
-    assert len(output.stderr.splitlines()) == 2, "one line on what is wrong, one on what to do"
+    assert len(output.stderr.splitlines()) == 2, "one line for the error, one for the fix"
     assert "Traceback" not in output.stderr
     assert len(output.stderr) < 500
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -119,11 +119,11 @@ def test_pickles_are_never_loaded(call: Callable[..., Output], tmp_path: Path) -
         (["bad\0name"], "embedded null byte"),
         (
             ["-", "--output", "nodir/x.npy"],
-            "nodir/x.npy: expected a place to write to; received no such file",
+            "nodir/x.npy: expected a path that can be written to; received a directory that does not exist",
         ),
     ],
 )
-def test_places_that_are_not_there(
+def test_missing_files_and_folders(
     call: Callable[..., Output], tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     output = call("pad", *arguments, stdin="1 2\n")
@@ -165,9 +165,7 @@ def test_usage_errors_exit_2(call: Callable[..., Output], tmp_path: Path, argume
         ("a.jsonl", "x", "a.jsonl:1: expected the field 'x'; received the fields 'ids'"),
     ],
 )
-def test_a_field_that_is_not_there(
-    call: Callable[..., Output], tmp_path: Path, name: str, field: str, message: str
-) -> None:
+def test_field_does_not_exist(call: Callable[..., Output], tmp_path: Path, name: str, field: str, message: str) -> None:
     contents = {"a.txt": b"1\n", "a.json": b"[[1]]", "a.npy": npy(np.array([[1]])), "a.npz": npz(a=np.array([[1]])),
                 "a.jsonl": b'{"ids": [1]}\n'}  # fmt: skip
     (tmp_path / name).write_bytes(contents[name])
@@ -179,13 +177,13 @@ def test_a_field_that_is_not_there(
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (None, "none with 'padding'"),
+        (None, "a document without 'padding'"),
         ({"padding": "up"}, "padding 'pre' or 'post'; received 'up'"),
         ({"lengths": [1, 1]}, "rows of [2] tokens, and 2 lengths"),
         ({"lengths": [-1]}, "rows of 2 tokens, and a length for each"),
         ({"lengths": [1.9]}, "an integer; received 1.9"),
         ({"lengths": [10**30]}, "(int64)"),
-        ({"lengths": 7}, "a list of integers; received 7"),
+        ({"lengths": 7}, "(a list of integers); received 7"),
         ({"tokens": [[1, 2.5]]}, "an integer; received 2.5"),
         ({"tokens": [[1, True]]}, "an integer; received true"),
         ({"tokens": [[1], [2, 3]]}, "rows of [1, 2] tokens"),
@@ -196,7 +194,7 @@ def test_a_field_that_is_not_there(
         ({"dtype": "nosuch"}, "integer dtype"),
     ],
 )
-def test_documents_that_are_not_whole(
+def test_incomplete_pad_documents(
     call: Callable[..., Output], document: dict[str, object] | None, message: str
 ) -> None:
     import json
@@ -227,7 +225,7 @@ def test_documents_that_are_not_whole(
         ("1 x\n", [], "a.txt:1, value 2: expected an integer; received 'x'"),
     ],
 )
-def test_ids_that_an_embedding_cannot_look_up(
+def test_ids_without_a_row_in_the_embedding(
     call: Callable[..., Output], tmp_path: Path, command: str, content: str, options: list[str], message: str
 ) -> None:
     (tmp_path / "a.txt").write_text(content)

@@ -1,6 +1,6 @@
-"""The quick reader and the plain one: the same verdict and the same values, whatever a file holds.
+"""The fast readers and the strict readers: the same verdict and the same values for any file.
 
-``MASKCLI_MUTATIONS=100000`` tries so many damaged files in place of some thousands.
+``MASKCLI_MUTATIONS=100000`` sets the number of damaged files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Rows = list[list[int]]
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _quick_readers_of_small_files() -> Iterator[None]:
+def _use_fast_readers_for_small_files() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blockwise, "SMALL", 0)
         yield
@@ -94,19 +94,19 @@ WRITTEN: dict[str, tuple[str, Any]] = {
 }
 
 
-def ids(chance: random.Random, kind: str) -> int:
+def draw_id(rng: random.Random, kind: str) -> int:
     if kind == "mixed":
-        return chance.choice([0, -1, 7, -100, 30521, 123456, 99999999, 2**31 - 1, -(2**31), 10**12])
-    return chance.randrange(1, 30000)
+        return rng.choice([0, -1, 7, -100, 30521, 123456, 99999999, 2**31 - 1, -(2**31), 10**12])
+    return rng.randrange(1, 30000)
 
 
-def rows_of(chance: random.Random) -> Rows:
-    kind, shortest = chance.choice(["plain", "mixed"]), chance.choice([0, 1])
-    return [[ids(chance, kind) for _ in range(chance.randrange(shortest, 9))] for _ in range(chance.randrange(1, 30))]
+def draw_rows(rng: random.Random) -> Rows:
+    kind, shortest = rng.choice(["plain", "mixed"]), rng.choice([0, 1])
+    return [[draw_id(rng, kind) for _ in range(rng.randrange(shortest, 9))] for _ in range(rng.randrange(1, 30))]
 
 
-def outcome(read: Iterator[RaggedSequences]) -> Any:
-    """Return the values and lengths, or that there was an error."""
+def get_outcome(read: Iterator[RaggedSequences]) -> Any:
+    """Return the rows, or the type of the error."""
     try:
         parts = list(read)
     except MaskcliError as error:
@@ -114,52 +114,50 @@ def outcome(read: Iterator[RaggedSequences]) -> Any:
     return [row.tolist() for part in parts for row in map(part.__getitem__, range(len(part)))]
 
 
-def plainly(path: Path, entry: str) -> Iterator[RaggedSequences]:
+def read_strictly(path: Path, entry: str) -> Iterator[RaggedSequences]:
     yield check_rows(FORMATS[entry].read(path.read_bytes(), path.name, Field()), path.name)
 
 
-def quickly(path: Path, entry: str) -> Iterator[RaggedSequences]:
+def read_fast(path: Path, entry: str) -> Iterator[RaggedSequences]:
     for chunk in read_chunks(Source(str(path)), entry, Field(), lambda ragged: ragged):
-        assert chunk.rows == len(chunk.made)
-        yield chunk.made
+        assert chunk.rows == len(chunk.result)
+        yield chunk.result
 
 
-def in_blocks_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+def set_block_size(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     for module in (blocks, json_array):
         monkeypatch.setattr(module, "BLOCK", size)
 
 
-class Doubts:
-    """How many blocks were left to the plain reader."""
+class StrictBlocks:
+    """Counts the blocks that are read by the strict reader."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
         for module in (json_array, json_lines, text):
             plain = module._Reader.parse_strict
 
-            def counted(reader: Any, *args: Any, plain: Any = plain) -> Any:
+            def count_and_parse(reader: Any, *args: Any, plain: Any = plain) -> Any:
                 self.count += 1
                 return plain(reader, *args)
 
-            monkeypatch.setattr(module._Reader, "parse_strict", counted)
+            monkeypatch.setattr(module._Reader, "parse_strict", count_and_parse)
 
 
 @pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("form", WRITTEN)
 @pytest.mark.parametrize("size", [30, 300, blocks.BLOCK])
-def test_every_form_is_read_as_the_plain_reader_reads_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str, size: int
-) -> None:
-    in_blocks_of(monkeypatch, size)
-    entry, written = WRITTEN[form]
-    path, doubts = tmp_path / "data", Doubts(monkeypatch)
+def test_fast_readers_read_common_forms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: str, size: int) -> None:
+    set_block_size(monkeypatch, size)
+    entry, write = WRITTEN[form]
+    path, strict_blocks = tmp_path / "data", StrictBlocks(monkeypatch)
     for seed in range(40):
-        rows = rows_of(random.Random(seed))
-        path.write_text(written(rows), newline="")
-        expected = outcome(plainly(path, entry))
+        rows = draw_rows(random.Random(seed))
+        path.write_text(write(rows), newline="")
+        expected = get_outcome(read_strictly(path, entry))
         assert expected == rows
-        assert outcome(quickly(path, entry)) == expected
-    assert doubts.count == 0, "these are common, and not to be read value by value"
+        assert get_outcome(read_fast(path, entry)) == expected
+    assert strict_blocks.count == 0, "common forms must not be read value by value"
 
 
 HOSTILE = [
@@ -247,41 +245,39 @@ HOSTILE = [
 
 @pytest.mark.parametrize("size", [6, 8, blocks.BLOCK])
 @pytest.mark.parametrize(("entry", "data"), HOSTILE)
-def test_what_was_made_to_mislead(
+def test_fast_readers_on_hostile_files(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, entry: str, data: bytes, size: int
 ) -> None:
     if data.count(b'"b": [') and size < len(data):
-        pytest.skip("which of several fields holds the sequences is settled by the first block")
-    in_blocks_of(monkeypatch, size)
+        pytest.skip("the first block decides which of several fields has the sequences")
+    set_block_size(monkeypatch, size)
     path = tmp_path / "data"
     path.write_bytes(data)
-    assert outcome(quickly(path, entry)) == outcome(plainly(path, entry))
+    assert get_outcome(read_fast(path, entry)) == get_outcome(read_strictly(path, entry))
 
 
-def test_all_rows_of_an_array_are_of_the_field_that_its_start_chose(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    in_blocks_of(monkeypatch, 40)
+def test_field_of_an_array_does_not_change(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    set_block_size(monkeypatch, 40)
     start = [{"a": [1], "b": []} for _ in range(5)]
-    rest = [{"a": [2.5], "b": [7], "c": "}, {"}]  # Which no block can be cut from.
+    end = [{"a": [2.5], "b": [7], "c": "}, {"}]  # Blocks cannot be cut here.
     path = tmp_path / "data"
-    path.write_text(json.dumps(start + rest))
+    path.write_text(json.dumps(start + end))
     with pytest.raises(MaskcliError, match=r"\(sequence 6\), value 1: expected an integer; received 2\.5"):
-        list(quickly(path, "json"))
-    path.write_text(json.dumps(start + [{**record, "a": [2]} for record in rest]))
-    assert outcome(quickly(path, "json")) == [[1]] * 5 + [[2]]
+        list(read_fast(path, "json"))
+    path.write_text(json.dumps(start + [{**record, "a": [2]} for record in end]))
+    assert get_outcome(read_fast(path, "json")) == [[1]] * 5 + [[2]]
 
 
 ALPHABET = b"0123456789-+,. []{}\":\n\r\t eE_x;'\\\xc3\xa9\x00\xff"
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Return data with some bytes put in, taken out, exchanged or moved."""
-    for _ in range(chance.choice([1, 1, 1, 2, 3])):
-        at, to = sorted(chance.randrange(len(data) + 1) for _ in range(2))
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """Return data with some bytes inserted, removed, replaced or moved."""
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        at, to = sorted(rng.randrange(len(data) + 1) for _ in range(2))
         to = min(to, at + 6)
-        some = bytes(chance.choices(ALPHABET, k=chance.choice([1, 1, 2])))
-        data = chance.choice(
+        some = bytes(rng.choices(ALPHABET, k=rng.choice([1, 1, 2])))
+        data = rng.choice(
             [
                 data[:at] + some + data[at:],
                 data[:at] + data[at + 1 :],
@@ -297,20 +293,18 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
 
 @pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("first", range(0, MUTATIONS, AT_ONCE))
-def test_damaged_files_get_the_verdict_and_the_values_of_the_plain_reader(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: int
-) -> None:
+def test_fast_readers_on_damaged_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: int) -> None:
     path, verdicts = tmp_path / "data", set()
     for seed in range(first, first + AT_ONCE):
-        chance = random.Random(seed)
-        form = chance.choice(list(WRITTEN))
-        entry, written = WRITTEN[form]
-        data = mutated(written(rows_of(chance)).encode(), chance)
+        rng = random.Random(seed)
+        form = rng.choice(list(WRITTEN))
+        entry, write = WRITTEN[form]
+        data = mutate(write(draw_rows(rng)).encode(), rng)
         path.write_bytes(data)
-        size = chance.choice([20, 60, 200, 2**18])
-        in_blocks_of(monkeypatch, size)
-        expected = outcome(plainly(path, entry)) if data else outcome(quickly(path, entry))
-        assert outcome(quickly(path, entry)) == expected, (seed, form, size, data)
+        size = rng.choice([20, 60, 200, 2**18])
+        set_block_size(monkeypatch, size)
+        expected = get_outcome(read_strictly(path, entry)) if data else get_outcome(read_fast(path, entry))
+        assert get_outcome(read_fast(path, entry)) == expected, (seed, form, size, data)
         verdicts.add(isinstance(expected, list))
     assert verdicts == {True, False}
 
@@ -323,7 +317,7 @@ def test_damaged_files_get_the_verdict_and_the_values_of_the_plain_reader(
     st.integers(1, 14) | st.none(),
     st.integers(-5, 5),
 )
-def test_from_a_file_to_what_keras_pads(
+def test_padded_file_equals_keras(
     tmp_path_factory: pytest.TempPathFactory,
     rows: Rows,
     form: str,
@@ -332,14 +326,14 @@ def test_from_a_file_to_what_keras_pads(
     maxlen: int | None,
     value: int,
 ) -> None:
-    entry, written = WRITTEN[form]
+    entry, write = WRITTEN[form]
     path = tmp_path_factory.getbasetemp() / "any"
-    path.write_text(written(rows), newline="")
-    parts = list(quickly(path, entry))
+    path.write_text(write(rows), newline="")
+    parts = list(read_fast(path, entry))
     whole = RaggedSequences(
         np.concatenate([part.values for part in parts]),
         np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))]),
     )
-    batch = pad_ragged(whole, Layout(padding, truncating, maxlen, value))
+    batch = pad_ragged(whole, Layout(padding=padding, truncating=truncating, maxlen=maxlen, value=value))
     expected = keras.utils.pad_sequences(rows, maxlen, "int32", padding, truncating, value)
     np.testing.assert_array_equal(batch.tokens, expected)

@@ -1,4 +1,4 @@
-"""The facts of the data: counted as a loop counts them, and buckets that nothing beats."""
+"""Facts of data, compared with plain loops, and optimal buckets."""
 
 from __future__ import annotations
 
@@ -37,64 +37,64 @@ def facts(rows: list[list[int]], layout: Layout) -> Any:
     return collect_facts(ragged, pad_ragged(ragged, layout))
 
 
-def tokens_of(row: list[int], layout: Layout) -> range:
-    """Return the positions of a row between the padding that it came with."""
+def find_tokens(row: list[int], layout: Layout) -> range:
+    """Return the positions of a row between the padding that it had before."""
     inside = [position for position, value in enumerate(row) if value != layout.value or not layout.trim]
     return range(inside[0], inside[-1] + 1) if inside else range(0)
 
 
-def kept_of(row: list[int], layout: Layout, maxlen: int) -> range:
+def find_kept(row: list[int], layout: Layout, maxlen: int) -> range:
     return range(min(len(row), maxlen)) if layout.truncating == "post" else range(max(0, len(row) - maxlen), len(row))
 
 
 @given(rows=rows_of_ids, layout=layouts)
-def test_tokens_that_are_cut_are_counted_as_a_loop_counts_them(rows: list[list[int]], layout: Layout) -> None:
-    found = facts(rows, layout)
-    lost = [set(tokens_of(row, layout)) - set(kept_of(row, layout, found.shape[1])) for row in rows]
-    assert found.truncated_tokens == sum(map(len, lost))
-    assert found.truncated_sequences == sum(map(bool, lost))
-    # What is left of a row may end in padding ids that stood between its tokens, and count as padding from then on.
-    assert found.truncated_tokens <= found.total_tokens <= sum(len(tokens_of(row, layout)) for row in rows)
+def test_truncated_tokens_equal_a_loop(rows: list[list[int]], layout: Layout) -> None:
+    data_facts = facts(rows, layout)
+    truncated = [set(find_tokens(row, layout)) - set(find_kept(row, layout, data_facts.shape[1])) for row in rows]
+    assert data_facts.truncated_tokens == sum(map(len, truncated))
+    assert data_facts.truncated_sequences == sum(map(bool, truncated))
+    # After truncation, a row may end with padding ids that were between its tokens; these now count as padding.
+    assert data_facts.truncated_tokens <= data_facts.total_tokens <= sum(len(find_tokens(row, layout)) for row in rows)
 
 
 @given(rows=rows_of_ids, layout=layouts)
-def test_places_are_the_first_of_as_many(rows: list[list[int]], layout: Layout) -> None:
-    found = facts(rows, layout)
+def test_occurrences_equal_a_loop(rows: list[list[int]], layout: Layout) -> None:
+    data_facts = facts(rows, layout)
     ragged = as_ragged(rows)
     batch = pad_ragged(ragged, layout)
     valid = find_valid_timesteps(batch)
     real = [(s, t, int(batch.tokens[s, t])) for s, t in zip(*map(np.ndarray.tolist, np.nonzero(valid)), strict=True)]
     ids = [value for _, _, value in real]
     for place, value in (
-        (found.smallest, min(ids, default=None)),
-        (found.largest, max(ids, default=None)),
-        (found.inner_padding, layout.value),
+        (data_facts.smallest, min(ids, default=None)),
+        (data_facts.largest, max(ids, default=None)),
+        (data_facts.inner_padding, layout.value),
     ):
         hits = [(s, t) for s, t, token in real if token == value]
         assert place == (Occurrence(len(hits), *hits[0], value) if hits else None)
     empty = np.flatnonzero(~valid.any(axis=1)).tolist()
-    assert found.empty == (Occurrence(len(empty), empty[0], None) if empty else None)
-    assert found.padded_timesteps == valid.size - len(ids)
-    assert found.total_tokens == len(ids) + found.truncated_tokens
+    assert data_facts.empty == (Occurrence(len(empty), empty[0], None) if empty else None)
+    assert data_facts.padded_timesteps == valid.size - len(ids)
+    assert data_facts.total_tokens == len(ids) + data_facts.truncated_tokens
 
 
 @given(rows=rows_of_ids, layout=layouts)
 def test_buckets_never_cost_more_than_the_batch(rows: list[list[int]], layout: Layout) -> None:
-    found = facts(rows, layout)
-    assert 0 <= found.bucketed_timesteps <= found.padded_timesteps
-    assert sum(bucket.sequences for bucket in found.buckets) == len(rows)
-    maxlens = [bucket.maxlen for bucket in found.buckets]
+    data_facts = facts(rows, layout)
+    assert 0 <= data_facts.bucketed_timesteps <= data_facts.padded_timesteps
+    assert sum(bucket.sequences for bucket in data_facts.buckets) == len(rows)
+    maxlens = [bucket.maxlen for bucket in data_facts.buckets]
     assert maxlens == sorted(set(maxlens))
     assert 1 <= len(maxlens) <= MOST
-    assert maxlens[-1] <= found.shape[1]
+    assert maxlens[-1] <= data_facts.shape[1]
 
 
-def cost(found: tuple[Bucket, ...]) -> int:
-    return sum(bucket.maxlen * bucket.sequences for bucket in found)
+def compute_cost(buckets: tuple[Bucket, ...]) -> int:
+    return sum(bucket.maxlen * bucket.sequences for bucket in buckets)
 
 
-def by_brute_force(lengths: list[int], most: int) -> tuple[int, int]:
-    """Return the least that any buckets cost, and how few cost that."""
+def find_best_cost(lengths: list[int], most: int) -> tuple[int, int]:
+    """Return the smallest cost of any buckets, and the smallest number of buckets with that cost."""
     ends = sorted(set(lengths))
     tries = (
         (sum(min(end for end in (*chosen, ends[-1]) if end >= length) for length in lengths), count + 1)
@@ -105,25 +105,25 @@ def by_brute_force(lengths: list[int], most: int) -> tuple[int, int]:
 
 
 @given(lengths=lengths_of_rows, most=st.integers(1, MOST))
-def test_no_other_buckets_are_better(lengths: list[int], most: int) -> None:
-    found = choose_buckets(np.array(lengths), most)
-    assert (cost(found), len(found)) == by_brute_force(lengths, most)
-    for lower, bucket in itertools.pairwise((Bucket(0, 0), *found)):
+def test_choose_buckets_is_optimal(lengths: list[int], most: int) -> None:
+    buckets = choose_buckets(np.array(lengths), most)
+    assert (compute_cost(buckets), len(buckets)) == find_best_cost(lengths, most)
+    for lower, bucket in itertools.pairwise((Bucket(0, 0), *buckets)):
         assert bucket.sequences == sum(lower.maxlen < length <= bucket.maxlen for length in lengths)
         assert bucket.maxlen in lengths
 
 
-def test_many_lengths_are_tried_by_quantiles() -> None:
+def test_choose_buckets_of_many_lengths() -> None:
     lengths = np.random.default_rng(0).integers(1, 5 * EXACT, 20_000)
-    found = choose_buckets(lengths)
-    assert found[-1].maxlen == lengths.max()
-    assert sum(bucket.sequences for bucket in found) == len(lengths)
-    # Four even steps are the best for lengths that are spread evenly.
+    buckets = choose_buckets(lengths)
+    assert buckets[-1].maxlen == lengths.max()
+    assert sum(bucket.sequences for bucket in buckets) == len(lengths)
+    # Four even steps are optimal for evenly distributed lengths.
     even = sum(int(np.ceil(length / (5 * EXACT / 4)) * (5 * EXACT / 4)) for length in lengths)
-    assert cost(found) <= 1.01 * even
+    assert compute_cost(buckets) <= 1.01 * even
 
 
-def test_one_row_and_equal_rows_need_one_bucket() -> None:
+def test_choose_buckets_of_equal_lengths() -> None:
     assert choose_buckets(np.array([7])) == (Bucket(7, 1),)
     assert choose_buckets(np.array([7] * 9)) == (Bucket(7, 9),)
     assert choose_buckets(np.array([], int)) == ()
@@ -140,18 +140,18 @@ def test_one_row_and_equal_rows_need_one_bucket() -> None:
         ([[1, 2], []], Layout(), "post"),
     ],
 )
-def test_padding_is_where_most_of_it_stands(rows: list[list[int]], layout: Layout, side: str) -> None:
+def test_padding_side_is_the_one_with_most_padding(rows: list[list[int]], layout: Layout, side: str) -> None:
     assert facts(rows, layout).padding == side
 
 
-def test_arrays_with_holes_and_without_timesteps() -> None:
+def test_array_facts_with_gaps_and_without_timesteps() -> None:
     valid = np.array([[False, True, False, True, False], [True, True, True, True, True]])
-    found = collect_array_facts(np.arange(10).reshape(2, 5), valid, name="ids", value=3)
-    assert (found.name, found.padding, found.padded_timesteps) == ("ids", "post", 3)
-    assert found.inner_padding == Occurrence(1, 0, 3, 3)
-    assert found.buckets == (Bucket(3, 1), Bucket(5, 1))
-    assert found.bucketed_timesteps == 1
-    assert (found.truncated_tokens, found.total_tokens) == (0, 7)
+    data_facts = collect_array_facts(np.arange(10).reshape(2, 5), valid, name="ids", value=3)
+    assert (data_facts.name, data_facts.padding, data_facts.padded_timesteps) == ("ids", "post", 3)
+    assert data_facts.inner_padding == Occurrence(1, 0, 3, 3)
+    assert data_facts.buckets == (Bucket(3, 1), Bucket(5, 1))
+    assert data_facts.bucketed_timesteps == 1
+    assert (data_facts.truncated_tokens, data_facts.total_tokens) == (0, 7)
     for shape in ((0, 3), (3, 0), (0, 0)):
         none = collect_array_facts(np.zeros(shape, int), np.zeros(shape, bool))
         assert (none.smallest, none.largest, none.buckets == ()) == (None, None, True)
@@ -160,7 +160,7 @@ def test_arrays_with_holes_and_without_timesteps() -> None:
 
 
 @pytest.mark.slow(share=1)
-def test_two_hundred_thousand_rows_take_seconds() -> None:
+def test_facts_of_200_000_rows_take_seconds() -> None:
     lengths = np.random.default_rng(0).integers(0, 100, 200_000)
     splits = np.concatenate([[0], np.cumsum(lengths)])
     ragged = RaggedSequences(np.ones(splits[-1], np.int64), splits)

@@ -1,4 +1,4 @@
-"""Files of every format to the same sequences, and batches to files and back."""
+"""Read the same sequences from files of every format, and write batches to files."""
 
 from __future__ import annotations
 
@@ -79,20 +79,20 @@ SAME = {
 }
 
 
-def rows_of(loaded: LoadedSequences) -> list[list[int]]:
+def list_rows(loaded: LoadedSequences) -> list[list[int]]:
     return [loaded.ragged[row].tolist() for row in range(len(loaded.ragged))]
 
 
 @pytest.mark.parametrize("name", SAME)
 def test_every_format_reads_the_same_sequences(write: Write, name: str) -> None:
-    assert rows_of(read_sequences([str(write(name, SAME[name]))])) == ROWS
+    assert list_rows(read_sequences([str(write(name, SAME[name]))])) == ROWS
 
 
 @pytest.mark.parametrize("name", SAME)
 def test_gzip_reads_the_same(write: Write, name: str) -> None:
     content = SAME[name]
     data = gzip.compress(content if isinstance(content, bytes) else content.encode())
-    assert rows_of(read_sequences([str(write(f"{name}.gz", data))])) == ROWS
+    assert list_rows(read_sequences([str(write(f"{name}.gz", data))])) == ROWS
 
 
 @pytest.mark.parametrize("name", SAME)
@@ -100,17 +100,17 @@ def test_zstandard_reads_the_same(write: Write, name: str) -> None:
     content = SAME[name]
     data = content if isinstance(content, bytes) else content.encode()
     packed = pa.Codec("zstd").compress(data, asbytes=True)
-    assert rows_of(read_sequences([str(write(f"{name}.zst", packed))])) == ROWS
+    assert list_rows(read_sequences([str(write(f"{name}.zst", packed))])) == ROWS
 
 
 @pytest.mark.parametrize("name", SAME)
-def test_standard_input_is_told_by_content(call: Callable[..., Output], name: str) -> None:
+def test_stdin_format_is_inferred_from_content(call: Callable[..., Output], name: str) -> None:
     assert call("pad", "-", "--format", "json", stdin=SAME[name]).json["lengths"] == [3, 0, 2]
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, pa.Codec("zstd").compress], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("name", SAME)
-def test_what_is_packed_on_standard_input(call: Callable[..., Output], name: str, compress: Any) -> None:
+def test_stdin_may_be_compressed(call: Callable[..., Output], name: str, compress: Any) -> None:
     content = SAME[name]
     data = bytes(compress(content if isinstance(content, bytes) else content.encode()))
     assert call("pad", "-", "--format", "json", stdin=data).json["lengths"] == [3, 0, 2]
@@ -130,7 +130,9 @@ def test_what_is_packed_on_standard_input(call: Callable[..., Output], name: str
         ("7", [[7]]),
     ],
 )  # fmt: skip
-def test_content_tells_json_from_json_lines(call: Callable[..., Output], content: str, rows: list[list[int]]) -> None:
+def test_content_distinguishes_json_and_json_lines(
+    call: Callable[..., Output], content: str, rows: list[list[int]]
+) -> None:
     document = call("pad", "-", "--format", "json", stdin=content).json
     kept = [
         [t for t, keep in zip(*row, strict=True) if keep]
@@ -139,19 +141,19 @@ def test_content_tells_json_from_json_lines(call: Callable[..., Output], content
     assert kept == rows
 
 
-def test_two_dimensional_arrays_are_rows_of_full_length(write: Write) -> None:
+def test_2d_array_has_rows_of_full_length(write: Write) -> None:
     for name, data in (
         ("a.npy", npy(np.array([[1, 2], [3, 0]], np.int16))),
         ("a.npz", npz(x=np.array([[1, 2], [3, 0]]))),
     ):
-        assert rows_of(read_sequences([str(write(name, data))])) == [[1, 2], [3, 0]]
+        assert list_rows(read_sequences([str(write(name, data))])) == [[1, 2], [3, 0]]
 
 
-def test_field_names_an_array_or_a_field(write: Write) -> None:
+def test_field_selects_an_array_or_a_field(write: Write) -> None:
     two = write("two.npz", npz(a=np.array([[1]]), b=np.array([[2]])))
-    assert rows_of(read_sequences([str(two)], field="b")) == [[2]]
+    assert list_rows(read_sequences([str(two)], field="b")) == [[2]]
     lines = write("two.jsonl", '{"a": [1], "b": [2]}\n{"a": [1], "b": []}\n')
-    assert rows_of(read_sequences([str(lines)], field="b")) == [[2], []]
+    assert list_rows(read_sequences([str(lines)], field="b")) == [[2], []]
 
 
 @pytest.mark.parametrize("entry", ["json", "jsonl"])
@@ -172,16 +174,16 @@ def test_several_files_keep_their_order(write: Write) -> None:
         str(write("c.npy", npy(np.array([[5, 6]])))),
     ]
     loaded = read_sequences(paths)
-    assert rows_of(loaded) == [[1, 2], [3], [4], [5, 6]]
+    assert list_rows(loaded) == [[1, 2], [3], [4], [5, 6]]
     assert loaded.where(2) == f"{paths[1]}:1 (sequence 2)"
     assert loaded.where(3) == f"{paths[2]}, row 1"
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".json", ".jsonl", ".csv"])
 @pytest.mark.parametrize("padding", ["pre", "post"])
-def test_what_is_written_is_read_back(call: Callable[..., Output], tmp_path: Path, suffix: str, padding: str) -> None:
-    shown = call("pad", "-", "--padding", padding, "--output", f"out{suffix}", stdin="1 2 3\n4\n")
-    assert (shown.exit_status, shown.stderr) == (0, "")
+def test_written_file_reads_back(call: Callable[..., Output], tmp_path: Path, suffix: str, padding: str) -> None:
+    output = call("pad", "-", "--padding", padding, "--output", f"out{suffix}", stdin="1 2 3\n4\n")
+    assert (output.exit_status, output.stderr) == (0, "")
     expected = pad([[1, 2, 3], [4]], padding=padding).tokens.tolist()  # type: ignore[arg-type]
     assert call("pad", f"out{suffix}", "--format", "json").json["tokens"] == expected
     assert [path.name for path in tmp_path.iterdir()] == [f"out{suffix}"]
@@ -198,24 +200,24 @@ def test_npz_holds_tokens_mask_and_lengths(call: Callable[..., Output], tmp_path
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".json"])
-def test_a_layout_in_the_file_is_the_default(call: Callable[..., Output], suffix: str) -> None:
+def test_layout_of_the_file_is_the_default(call: Callable[..., Output], suffix: str) -> None:
     options = ("--padding", "pre", "--maxlen", "4", "--value", "9", "--dtype", "int64")
     call("pad", "-", *options, "--output", f"out{suffix}", stdin="1 2 3\n4\n")
     again = call("pad", f"out{suffix}", "--format", "json").json
     assert again["tokens"] == [[9, 1, 2, 3], [9, 9, 9, 4]]
     assert (again["padding"], again["maxlen"], again["value"], again["dtype"]) == ("pre", 4, 9, "int64")
-    asked = call("pad", f"out{suffix}", "--padding", "post", "--value", "0", "--format", "json").json
-    assert asked["tokens"] == [[1, 2, 3, 0], [4, 0, 0, 0]]
+    changed = call("pad", f"out{suffix}", "--padding", "post", "--value", "0", "--format", "json").json
+    assert changed["tokens"] == [[1, 2, 3, 0], [4, 0, 0, 0]]
 
 
 def test_files_that_disagree_have_no_layout(write: Write, call: Callable[..., Output]) -> None:
     call("pad", "-", "--padding", "pre", "--output", "a.npz", stdin="1 2\n3\n")
     plain = write("b.txt", "4\n")
-    assert read_sequences(["a.npz"]).layout == Layout("pre", "post", 2, 0, "int32", trim=False)
+    assert read_sequences(["a.npz"]).layout == Layout(padding="pre", maxlen=2, trim=False)
     assert read_sequences(["a.npz", str(plain)]).layout is None
 
 
-def test_json_that_pad_printed_is_what_it_writes(call: Callable[..., Output], tmp_path: Path) -> None:
+def test_json_output_equals_printed_json(call: Callable[..., Output], tmp_path: Path) -> None:
     printed = call("pad", "--output", "out.json", "--format", "json")
     assert (tmp_path / "out.json").read_text() == printed
 
@@ -228,7 +230,7 @@ def test_output_replaces_a_file_and_keeps_its_mode(call: Callable[..., Output], 
     assert target.stat().st_mode & 0o777 == 0o640
 
 
-def test_ragged_rows_know_their_place(write: Write) -> None:
+def test_where_returns_the_line_of_an_entry(write: Write) -> None:
     path = write("a.json", "[[1],\n\n [2,\n 3], [9]]")
     loaded = read_sequences([str(path)])
     assert [loaded.where(row) for row in range(3)] == [
@@ -236,14 +238,14 @@ def test_ragged_rows_know_their_place(write: Write) -> None:
     ]
 
 
-def test_where_names_the_line_of_an_error_found_later(write: Write) -> None:
+def test_naming_adds_the_line_to_a_later_error(write: Write) -> None:
     loaded = read_sequences([str(write("a.txt", "1\n2\n"))])
     with pytest.raises(InputError, match=r"a\.txt:2, value 1: expected x; received y"), loaded.naming():
         raise InputError(expected="x", received="y", fix="z", row=1, value=0)
 
 
 @pytest.mark.slow(share=1)
-def test_a_mask_in_the_file_says_what_is_valid(call: Callable[..., Output], write: Write) -> None:
+def test_mask_in_a_file_sets_validity(call: Callable[..., Output], write: Write) -> None:
     mask = np.array([[True, True, False], [True, True, True]])
     write("a.npz", npz(tokens=np.array([[1, 0, 0], [1, 2, 3]]), mask=mask))
     output = call("inspect", "a.npz", "--mask-source", "explicit", "--format", "json").json
@@ -254,12 +256,12 @@ def test_a_mask_in_the_file_says_what_is_valid(call: Callable[..., Output], writ
 # Arrow.
 
 
-def test_a_column_is_named_where_several_will_do(write: Write, call: Callable[..., Output]) -> None:
+def test_field_selects_one_of_several_columns(write: Write, call: Callable[..., Output]) -> None:
     path = str(write("a.parquet", parquet({"ids": ROWS, "tags": [[1], [2], [3]]})))
     assert call("pad", path, "--field", "tags", "--format", "json").json["tokens"] == [[1], [2], [3]]
-    shown = call("pad", path)
-    assert shown.exit_status == 3
-    assert "one column of lists of integers; received 'ids', 'tags' among the columns 'ids', 'tags'" in shown.stderr
+    output = call("pad", path)
+    assert output.exit_status == 3
+    assert "one column of lists of integers; received 'ids', 'tags' among the columns 'ids', 'tags'" in output.stderr
     assert "a column named 'x'; received columns named 'ids', 'tags'" in call("pad", path, "--field", "x").stderr
 
 
@@ -297,21 +299,21 @@ def test_a_column_is_named_where_several_will_do(write: Write, call: Callable[..
     ],
     ids=lambda value: value if isinstance(value, str) and "." in value[:14] else "",
 )
-def test_arrow_files_that_are_no_sequences(
+def test_arrow_files_without_sequences(
     write: Write, call: Callable[..., Output], name: str, data: bytes, message: str
 ) -> None:
-    shown = call("pad", str(write(name, data)))
-    assert (shown.exit_status, str(shown)) == (3, "")
-    assert message in shown.stderr
+    output = call("pad", str(write(name, data)))
+    assert (output.exit_status, str(output)) == (3, "")
+    assert message in output.stderr
 
 
 @pytest.mark.parametrize("at", range(0, 700, 23))
 def test_a_damaged_parquet_file_is_an_error_or_rows(write: Write, call: Callable[..., Output], at: int) -> None:
     data = bytearray(parquet({"ids": ROWS}))
     data[at % len(data)] ^= 0xFF
-    shown = call("pad", str(write("damaged.parquet", bytes(data))))
-    assert shown.exit_status in (0, 3)
-    assert "Traceback" not in shown.stderr
+    output = call("pad", str(write("damaged.parquet", bytes(data))))
+    assert output.exit_status in (0, 3)
+    assert "Traceback" not in output.stderr
 
 
 @pytest.mark.slow(share=1)
@@ -361,15 +363,15 @@ def test_patterns_and_directories(call: Callable[..., Output], tmp_path: Path) -
     assert list(expand_files([str(folder / "*.txt")])) == names[:2]
     assert list(expand_files([str(folder / "**" / "[a-e].txt")])) == [*names[:2], str(folder / "below" / "e.txt")]
     assert list(expand_files(["-", names[1], str(folder / "?.jsonl")])) == ["-", names[1], names[2]]
-    shown = call("pad", str(folder / "*.csv"))
-    assert (shown.exit_status, "*.csv: expected files that match this pattern; received none" in shown.stderr) == (
+    output = call("pad", str(folder / "*.csv"))
+    assert (output.exit_status, "*.csv: expected files that match this pattern; received none" in output.stderr) == (
         3,
         True,
     )
     assert call("inspect", str(folder / "b*"), "--model", "embedding-dense", "--format", "json").exit_status == 0
 
 
-def test_a_file_whose_name_looks_like_a_pattern_is_that_file(write: Write) -> None:
+def test_file_name_that_looks_like_a_pattern(write: Write) -> None:
     path = str(write("a[1].txt", "7\n"))
     assert expand_files([path]) == (path,)
-    assert rows_of(read_sequences([path])) == [[7]]
+    assert list_rows(read_sequences([path])) == [[7]]

@@ -1,4 +1,4 @@
-"""What other libraries hold: Arrow lists, ragged tensors, tensors."""
+"""Objects of other libraries: Arrow lists, ragged tensors, tensors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_arrow_lists_of_one_length() -> None:
     assert maskcli.pad(array[1:]).tokens.tolist() == [[3, 4], [5, 6]]
 
 
-def test_what_speaks_arrow_is_taken_whatever_library_it_is_of() -> None:
+def test_arrow_protocol_of_any_library() -> None:
     class Series:
         def __arrow_c_stream__(self, requested_schema: object = None) -> object:
             return pa.chunked_array([ROWS]).__arrow_c_stream__(requested_schema)
@@ -59,7 +59,7 @@ def test_what_speaks_arrow_is_taken_whatever_library_it_is_of() -> None:
     ],
     ids=str,
 )
-def test_arrow_that_is_no_sequences(data: Any, message: str) -> None:
+def test_arrow_data_without_sequences(data: Any, message: str) -> None:
     with pytest.raises(InputError) as raised:
         maskcli.pad(data)
     assert message in str(raised.value)
@@ -81,13 +81,13 @@ def test_verbs_take_them_too() -> None:
     assert np.array_equal(maskcli.inspect(pa.array(ROWS)).mask, np.array(PADDED) != 0)
 
 
-def test_neither_library_is_imported_for_lists() -> None:
+def test_lists_import_no_further_library() -> None:
     code = "import sys, maskcli; maskcli.pad([[1, 2]]); print({'pyarrow', 'tensorflow', 'keras'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
-    assert (done.stdout, done.stderr) == ("set()\n", "")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
+    assert (process.stdout, process.stderr) == ("set()\n", "")
 
 
-def test_without_pyarrow_it_says_what_to_install() -> None:
+def test_missing_pyarrow_is_reported_with_fix() -> None:
     code = (
         "import sys; sys.modules['pyarrow'] = None\n"
         "import maskcli\n"
@@ -96,5 +96,5 @@ def test_without_pyarrow_it_says_what_to_install() -> None:
         "try: maskcli.pad(Series())\n"
         "except maskcli.MaskcliError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
-    assert "pip install 'maskcli[parquet]'" in done.stdout
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
+    assert "pip install 'maskcli[parquet]'" in process.stdout

@@ -1,4 +1,4 @@
-"""Padding: equal to Keras where that is right, and clear where it is not."""
+"""Padding equals that of Keras, and bad input gets a clear error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sequences = st.lists(st.lists(st.integers(-(2**31), 2**31 - 1), max_size=8), min
     ("padding", "truncating", "maxlen", "value", "dtype"),
     list(itertools.product(SIDES, SIDES, (None, 1, 2, 3, 5, 9), (0, -1, 7), ("int32", "int64", "int16", "uint8"))),
 )
-def test_agrees_with_keras_over_a_grid(
+def test_pad_equals_keras_over_a_grid(
     padding: str, truncating: str, maxlen: int | None, value: int, dtype: str
 ) -> None:
     from keras.utils import pad_sequences
@@ -48,7 +48,7 @@ def test_agrees_with_keras_over_a_grid(
     value=st.integers(-(2**31), 2**31 - 1),
     dtype=st.sampled_from(["int32", "int64"]),
 )
-def test_agrees_with_keras(rows, padding, truncating, maxlen, value, dtype) -> None:  # type: ignore[no-untyped-def]
+def test_pad_equals_keras(rows, padding, truncating, maxlen, value, dtype) -> None:  # type: ignore[no-untyped-def]
     from keras.utils import pad_sequences
 
     options = {"padding": padding, "truncating": truncating, "maxlen": maxlen, "value": value, "dtype": dtype}
@@ -57,7 +57,7 @@ def test_agrees_with_keras(rows, padding, truncating, maxlen, value, dtype) -> N
 
 
 @given(rows=sequences, padding=st.sampled_from(SIDES), extra=st.integers(0, 5), value=st.integers(-3, 3))
-def test_unpadding_gives_the_sequences_back(rows, padding, extra, value) -> None:  # type: ignore[no-untyped-def]
+def test_unpad_reverses_pad(rows, padding, extra, value) -> None:  # type: ignore[no-untyped-def]
     batch = maskcli.pad(rows, padding=padding, maxlen=max(map(len, rows)) + extra, value=value)
     ragged = unpad(batch.tokens, batch.mask)
     assert [ragged[row].tolist() for row in range(len(ragged))] == rows
@@ -111,17 +111,17 @@ def test_truncation_keeps_the_named_side() -> None:
         (maskcli.RaggedSequences(np.array([], int), np.array([0])), {}, InputError, "at least one sequence"),
     ],
 )
-def test_says_what_is_wrong(rows: object, options: dict[str, object], error: type, message: str) -> None:
+def test_pad_reports_errors(rows: object, options: dict[str, object], error: type, message: str) -> None:
     with pytest.raises(error, match=message) as raised:
         maskcli.pad(rows, **options)  # type: ignore[arg-type]
     assert isinstance(raised.value, ValueError)
 
 
-def test_empty_sequences_alone_pad_to_a_given_maxlen() -> None:
+def test_pad_only_empty_sequences_to_maxlen() -> None:
     assert maskcli.pad([[], []], maxlen=2, value=9).tokens.tolist() == [[9, 9], [9, 9]]
 
 
-def test_padding_in_the_row_is_padding_and_the_same_id_inside_is_not() -> None:
+def test_padding_id_between_tokens_is_valid() -> None:
     batch = maskcli.pad([[0, 1, 0, 2, 0], [3]])
     assert find_valid_timesteps(batch).tolist() == [
         [False, True, True, True, False],

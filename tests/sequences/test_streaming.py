@@ -1,4 +1,4 @@
-"""Files padded into files part by part: the same as in memory, whatever the options, the format and the size."""
+"""Files padded into files part by part equal batches that are padded in memory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parquet(rows: list[list[int]], per_group: int = 30) -> bytes:
     return out.getvalue()
 
 
-def ipc(rows: list[list[int]]) -> bytes:
+def write_ipc(rows: list[list[int]]) -> bytes:
     out, table = io.BytesIO(), pa.table({"ids": rows})
     with pa.ipc.new_file(out, table.schema) as writer:
         writer.write_table(table, max_chunksize=30)
@@ -55,13 +55,13 @@ FORMS: dict[str, bytes] = {
     "a.jsonl.gz": gzip.compress(LINES),
     "a.jsonl.zst": pa.Codec("zstd").compress(LINES).to_pybytes(),
     "a.parquet": parquet(ROWS),
-    "a.arrow": ipc(ROWS),
+    "a.arrow": write_ipc(ROWS),
 }
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let files of the size of these be many blocks and parts."""
+    """Split even these small files into many blocks and parts."""
     monkeypatch.setattr(blocks, "BLOCK", 300)
     monkeypatch.setattr(blockwise, "SMALL", 0)
     monkeypatch.setattr(padding, "PART", 400)
@@ -69,7 +69,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numpy_arrays, "PART", 400)
 
 
-def streamed(tmp_path: Path, layout: Layout, output: str = "out.npy", *names: str, **options: Any) -> Any:
+def stream_to_file(tmp_path: Path, layout: Layout, output: str = "out.npy", *names: str, **options: Any) -> Any:
     files = SequenceFiles(tuple(Source(str(tmp_path / name)) for name in names))
     assert files.in_chunks
     return pad_files(files, layout, str(tmp_path / output), **options)
@@ -88,10 +88,10 @@ def streamed(tmp_path: Path, layout: Layout, output: str = "out.npy", *names: st
     ],
     ids=str,
 )
-def test_streamed_is_what_is_padded_in_memory(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
+def test_pad_files_equals_pad_in_memory(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     (tmp_path / name).write_bytes(FORMS[name])
     mask = str(tmp_path / "mask.npy")
-    excerpt = streamed(tmp_path, Layout(**options), "out.npy", name, mask_output=mask, shown=5)
+    excerpt = stream_to_file(tmp_path, Layout(**options), "out.npy", name, mask_output=mask, excerpt_rows=5)
     expected = pad(ROWS, **options)
     tokens = np.load(tmp_path / "out.npy")
     np.testing.assert_array_equal(tokens, expected.tokens)
@@ -100,8 +100,8 @@ def test_streamed_is_what_is_padded_in_memory(tmp_path: Path, name: str, options
     assert excerpt.shape == expected.tokens.shape
     assert (excerpt.tokens, excerpt.truncated_tokens) == (expected.mask.sum(), expected.truncated_tokens)
     for row in (0, 4, len(ROWS) - 5, len(ROWS) - 1):
-        shown, valid, length = excerpt.row(row)
-        np.testing.assert_array_equal(shown, expected.tokens[row])
+        row_tokens, valid, length = excerpt.row(row)
+        np.testing.assert_array_equal(row_tokens, expected.tokens[row])
         np.testing.assert_array_equal(valid, expected.mask[row])
         assert length == expected.lengths[row]
 
@@ -109,25 +109,25 @@ def test_streamed_is_what_is_padded_in_memory(tmp_path: Path, name: str, options
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".jsonl", ".csv"])
 @pytest.mark.parametrize("printed", [["--format", "json"], ["--all"], ["--heat", "full"]], ids=" ".join)
-def test_a_file_is_the_same_whatever_is_printed(
+def test_file_does_not_depend_on_printed_form(
     call: Callable[..., Output], tmp_path: Path, suffix: str, printed: list[str]
 ) -> None:
     (tmp_path / "a.jsonl").write_bytes(LINES)
-    few = call("pad", "a.jsonl", "--output", f"streamed{suffix}", "--mask-output", "streamed-mask.npy")
+    few = call("pad", "a.jsonl", "--output", f"stream_to_file{suffix}", "--mask-output", "stream_to_file-mask.npy")
     call("pad", "a.jsonl", "--output", f"whole{suffix}", "--mask-output", "whole-mask.npy", *printed)
     assert few == call("pad", "a.jsonl")
-    assert (tmp_path / "streamed-mask.npy").read_bytes() == (tmp_path / "whole-mask.npy").read_bytes()
-    written = [tmp_path / f"{how}{suffix}" for how in ("streamed", "whole")]
-    if suffix != ".npz":  # Which has the time in it.
+    assert (tmp_path / "stream_to_file-mask.npy").read_bytes() == (tmp_path / "whole-mask.npy").read_bytes()
+    written = [tmp_path / f"{how}{suffix}" for how in ("stream_to_file", "whole")]
+    if suffix != ".npz":  # An .npz contains the time.
         assert written[0].read_bytes() == written[1].read_bytes()
         return
-    one, other = map(np.load, written)
-    assert one.files == other.files == ["tokens", "mask", "lengths"]
-    for part in one.files:
-        np.testing.assert_array_equal(one[part], other[part])
+    stream_to_file, whole = map(np.load, written)
+    assert stream_to_file.files == whole.files == ["tokens", "mask", "lengths"]
+    for part in stream_to_file.files:
+        np.testing.assert_array_equal(stream_to_file[part], whole[part])
 
 
-def test_an_array_is_what_numpy_saves(call: Callable[..., Output], tmp_path: Path) -> None:
+def test_npy_output_equals_numpy_save(call: Callable[..., Output], tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(LINES)
     call("pad", "a.jsonl", "--maxlen", "9", "--output", "out.npy", "--mask-output", "mask.npy", "--quiet")
     batch, saved = pad(ROWS, maxlen=9), io.BytesIO()
@@ -140,30 +140,30 @@ def test_an_array_is_what_numpy_saves(call: Callable[..., Output], tmp_path: Pat
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("kind", ["npy", "parquet"])
-def test_long_rows_come_few_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
+def test_long_rows_are_read_few_at_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
     for module in (arrow, numpy_arrays):
         monkeypatch.setattr(module, "PART", 2000)
     array = np.arange(10_000, dtype=np.int32).reshape(40, 250)
     np.save(tmp_path / "a.npy", array)
     pq.write_table(pa.table({"ids": list(array)}), tmp_path / "a.parquet", use_dictionary=False)
     chunks = list(read_chunks(Source(str(tmp_path / f"a.{kind}")), "auto", Field(), lambda ragged: ragged.values))
-    np.testing.assert_array_equal(np.concatenate([chunk.made for chunk in chunks]), array.ravel())
+    np.testing.assert_array_equal(np.concatenate([chunk.result for chunk in chunks]), array.ravel())
     assert max(chunk.rows for chunk in chunks) <= 2
 
 
 def test_several_files_are_one_batch(tmp_path: Path) -> None:
     for name, content in FORMS.items():
         (tmp_path / name).write_bytes(content)
-    excerpt = streamed(tmp_path, Layout(), "out.npy", *FORMS)
+    excerpt = stream_to_file(tmp_path, Layout(), "out.npy", *FORMS)
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), pad(ROWS * len(FORMS)).tokens)
     assert excerpt.shape[0] == len(ROWS) * len(FORMS)
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("maxlen", [None, 10])
-def test_what_is_padded_is_padded_again(tmp_path: Path, maxlen: int | None) -> None:
+def test_padded_file_can_be_padded_again(tmp_path: Path, maxlen: int | None) -> None:
     np.save(tmp_path / "a.npy", pad(ROWS).tokens)
-    streamed(tmp_path, Layout(maxlen=maxlen), "out.npy", "a.npy")
+    stream_to_file(tmp_path, Layout(maxlen=maxlen), "out.npy", "a.npy")
     np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), np.load(tmp_path / "a.npy"))
 
 
@@ -184,7 +184,7 @@ def test_what_is_padded_is_padded_again(tmp_path: Path, maxlen: int | None) -> N
         ("a.jsonl.gz", FORMS["a.jsonl.gz"][:-9], "a.jsonl.gz: expected a whole gzip file"),
     ],
 )
-def test_what_cannot_be_read_leaves_what_was_there(
+def test_unreadable_file_leaves_outputs_unchanged(
     call: Callable[..., Output], tmp_path: Path, name: str, content: bytes, message: str, maxlen: int | None
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -198,7 +198,7 @@ def test_what_cannot_be_read_leaves_what_was_there(
 
 
 @pytest.mark.usefixtures("small")
-def test_the_place_in_an_array_of_many_lines(call: Callable[..., Output], tmp_path: Path) -> None:
+def test_error_place_in_an_array_of_many_lines(call: Callable[..., Output], tmp_path: Path) -> None:
     lines = json.dumps([*ROWS, [2.5], *ROWS]).replace("], ", "],\n ")
     (tmp_path / "a.json").write_text(f"\n{lines}\n")
     assert "a.json:202 (sequence 201), value 1: expected an integer; received 2.5" in call("pad", "a.json").stderr
@@ -212,57 +212,60 @@ def test_the_place_in_an_array_of_many_lines(call: Callable[..., Output], tmp_pa
         (["--output", "a.npy", "--mask-output", "./a.npy"], "--mask-output ./a.npy: expected a file of its own"),
     ],
 )
-def test_a_mask_that_cannot_be_written(call: Callable[..., Output], arguments: list[str], message: str) -> None:
+def test_mask_output_that_cannot_be_written(call: Callable[..., Output], arguments: list[str], message: str) -> None:
     output = call("pad", *arguments)
     assert (output.exit_status, output) == (2, "")
     assert message in output.stderr
 
 
-def test_a_mask_alone(call: Callable[..., Output], tmp_path: Path) -> None:
+def test_mask_output_without_output(call: Callable[..., Output], tmp_path: Path) -> None:
     assert call("pad", "--mask-output", "mask.npy").exit_status == 0
     assert np.load(tmp_path / "mask.npy").sum(axis=1).tolist() == [6, 5, 3]
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("maxlen", [None, 5])
-def test_progress_goes_from_nothing_to_all(tmp_path: Path, maxlen: int | None) -> None:
+def test_progress_goes_from_zero_to_one(tmp_path: Path, maxlen: int | None) -> None:
     (tmp_path / "a.jsonl").write_bytes(LINES)
     shares: list[float] = []
-    streamed(tmp_path, Layout(maxlen=maxlen), "out.npy", "a.jsonl", progress=shares.append)
+    stream_to_file(tmp_path, Layout(maxlen=maxlen), "out.npy", "a.jsonl", progress=shares.append)
     assert shares == sorted(shares)
     assert 0 < shares[0] < 0.5
     assert shares[-1] == 1
 
 
-def test_pipes_are_read_once_and_told_by_their_content(tmp_path: Path) -> None:
+def test_pipe_is_read_once(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_bytes(LINES * 2000))
     writer.start()
-    excerpt = streamed(tmp_path, Layout(), "out.npy", "pipe")
+    excerpt = stream_to_file(tmp_path, Layout(), "out.npy", "pipe")
     writer.join()
     assert excerpt.shape == (400_000, 10)
 
 
-def test_a_pipe_that_closes_early_is_an_error() -> None:
+def test_pipe_that_closes_early_is_an_error() -> None:
     with pytest.raises(InputError, match="an empty file"):
-        SequenceFiles((Source(os.devnull),)).in_chunks  # noqa: B018 - it looks
+        SequenceFiles((Source(os.devnull),)).in_chunks  # noqa: B018 - it opens the file
 
 
-def peak_of(tmp_path: Path, *arguments: str) -> float:
-    """Return the most MiB that maskcli held; it is started by a small process, for what that holds counts too."""
+def measure_peak(tmp_path: Path, *arguments: str) -> float:
+    """Return the peak memory of maskcli in MiB.
+
+    A small process starts it, because the memory of the parent counts, too.
+    """
     code = (
         "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True);"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     )
     command = [sys.executable, "-c", code, sys.executable, "-m", "maskcli", *arguments]
-    done = subprocess.run(command, cwd=tmp_path, env=clean_environment(), check=True, stdout=subprocess.PIPE)
-    return int(done.stdout) / 1024
+    process = subprocess.run(command, cwd=tmp_path, env=clean_environment(), check=True, stdout=subprocess.PIPE)
+    return int(process.stdout) / 1024
 
 
 @pytest.mark.slow(share=1 / 3)
-@pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in other units elsewhere")
-@pytest.mark.parametrize("options", [[], ["--maxlen", "9"]], ids=["aside", "at once"])
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems report memory in other units")
+@pytest.mark.parametrize("options", [[], ["--maxlen", "9"]], ids=["spooled", "at once"])
 @pytest.mark.parametrize("kind", ["jsonl", "json", "npy"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str, options: list[str]) -> None:
     peaks = []
@@ -274,12 +277,12 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str, options: 
         else:
             content = b", ".join([json.dumps(ROWS).encode()[1:-1]] * times)
             (tmp_path / "big.json").write_bytes(b"[" + content + b"]")
-        peaks.append(peak_of(tmp_path, "pad", f"big.{kind}", "--output", "out.npy", "--quiet", *options))
+        peaks.append(measure_peak(tmp_path, "pad", f"big.{kind}", "--output", "out.npy", "--quiet", *options))
     assert peaks[1] < peaks[0] + 30
     assert peaks[1] < 150
 
 
-def test_a_name_may_be_as_long_as_names_are(call: Callable[..., Output], tmp_path: Path) -> None:
+def test_output_name_of_maximum_length(call: Callable[..., Output], tmp_path: Path) -> None:
     name = "n" * 251 + ".npy"
     assert call("pad", "--output", name, "--quiet").exit_status == 0
     assert [path.name for path in tmp_path.iterdir()] == [name]

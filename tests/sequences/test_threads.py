@@ -1,4 +1,4 @@
-"""Work that threads share: the same results in the same order, and no thread left behind."""
+"""Work shared by threads: the same results in the same order, and no remaining threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.quick
 
 @pytest.mark.parametrize("processors", [1, 2])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
-def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
+def test_map_in_order_keeps_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
     monkeypatch.setattr(threads, "count_processors", lambda: processors)
 
     def work(item: int) -> int:
@@ -27,7 +27,7 @@ def test_results_come_in_order(monkeypatch: pytest.MonkeyPatch, processors: int,
 
 
 @pytest.mark.parametrize("take", [prefetch, lambda items: (item for item, _ in map_in_order(lambda item: item, items))])
-def test_no_more_is_taken_than_what_is_wanted_soon(
+def test_only_a_few_items_are_taken_ahead(
     monkeypatch: pytest.MonkeyPatch, take: Callable[[Iterator[int]], Iterator[int]]
 ) -> None:
     monkeypatch.setattr(threads, "count_processors", lambda: 2)
@@ -43,28 +43,26 @@ def test_no_more_is_taken_than_what_is_wanted_soon(
 
 
 @pytest.mark.parametrize("bad", [0, 5])
-def test_an_error_is_raised_in_its_turn_and_threads_end(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
+def test_map_in_order_raises_in_order_and_ends_threads(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
     monkeypatch.setattr(threads, "count_processors", lambda: 2)
 
     def work(item: int) -> int:
         return 1 // (item - bad) and item
 
-    seen = []
+    results = []
     with pytest.raises(ZeroDivisionError):
         for item, _ in map_in_order(work, range(100)):
-            seen.append(item)
-    assert seen == list(range(bad))
-    got = map_in_order(work, range(bad + 1, 100))
+            results.append(item)
+    assert results == list(range(bad))
+    iterator = map_in_order(work, range(bad + 1, 100))
     for _ in range(5):
-        next(got)
-    got.close()
+        next(iterator)
+    iterator.close()
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
 
 
 @pytest.mark.parametrize(("processors", "expected"), [(1, 1), (2, 2)])
-def test_no_more_threads_than_processors_work_and_the_one_that_asks_is_one(
-    monkeypatch: pytest.MonkeyPatch, processors: int, expected: int
-) -> None:
+def test_calling_thread_is_one_of_the_workers(monkeypatch: pytest.MonkeyPatch, processors: int, expected: int) -> None:
     monkeypatch.setattr(threads, "count_processors", lambda: processors)
     workers = set()
 
@@ -72,32 +70,32 @@ def test_no_more_threads_than_processors_work_and_the_one_that_asks_is_one(
         workers.add(threading.current_thread())
         time.sleep(0.001)
 
-    assert len(list(map_in_order(work, range(50), alone=0))) == 50
+    assert len(list(map_in_order(work, range(50), before=0))) == 50
     assert threading.current_thread() in workers
     assert len(workers) == expected
 
 
-def test_an_error_of_the_thread_that_asks_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_in_calling_thread_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "count_processors", lambda: 2)
-    asking, failed, seen = threading.current_thread(), [], []
+    calling, failed, results = threading.current_thread(), [], []
 
     def work(item: int) -> int:
-        if threading.current_thread() is asking:
+        if threading.current_thread() is calling:
             failed.append(item)
             raise ValueError(item)
         time.sleep(0.001)
         return item
 
     with pytest.raises(ValueError) as raised:
-        for item, _ in map_in_order(work, range(50), alone=0):
-            seen.append(item)
-    assert seen == list(range(len(seen)))
-    assert raised.value.args == (min(failed),) == (len(seen),)
+        for item, _ in map_in_order(work, range(50), before=0):
+            results.append(item)
+    assert results == list(range(len(results)))
+    assert raised.value.args == (min(failed),) == (len(results),)
 
 
 @pytest.mark.parametrize("processors", [1, 2])
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 20])
-def test_what_is_taken_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
+def test_prefetch_keeps_order(monkeypatch: pytest.MonkeyPatch, processors: int, count: int) -> None:
     monkeypatch.setattr(threads, "count_processors", lambda: processors)
     takers = set()
 
@@ -107,22 +105,22 @@ def test_what_is_taken_ahead_comes_in_order(monkeypatch: pytest.MonkeyPatch, pro
             yield item
 
     assert list(prefetch(items())) == list(range(count))
-    assert (takers <= {threading.current_thread()}) == (processors == 1 or count <= threads.ALONE + 1)
+    assert (takers <= {threading.current_thread()}) == (processors == 1 or count <= threads.BEFORE_THREADS + 1)
 
 
-def test_an_error_of_what_is_taken_ahead_is_raised_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetch_raises_in_order_and_ends_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "count_processors", lambda: 2)
 
     def items() -> Iterator[int]:
         yield from range(7)
         raise ValueError
 
-    got = prefetch(items())
-    assert [next(got) for _ in range(7)] == list(range(7))
+    iterator = prefetch(items())
+    assert [next(iterator) for _ in range(7)] == list(range(7))
     with pytest.raises(ValueError):
-        next(got)
-    got = prefetch(range(100))
+        next(iterator)
+    iterator = prefetch(range(100))
     for _ in range(5):
-        next(got)
-    got.close()
+        next(iterator)
+    iterator.close()
     assert not [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]

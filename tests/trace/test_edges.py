@@ -1,4 +1,4 @@
-"""What flows from call to call, and the mask on its way."""
+"""The edges between calls, and the masks on them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def embedding(**options: Any) -> Any:
     return layers.Embedding(10, 4, mask_zero=True, name="embedding", **options)
 
 
-def test_a_built_in_model() -> None:
+def test_edges_of_builtin_model() -> None:
     assert flows(maskcli.inspect(SEQUENCES, mask_source="explicit")) == [
         ("tokens", "embedding", ""),
         ("embedding", "lstm", ""),
@@ -38,26 +38,27 @@ def test_a_built_in_model() -> None:
     ]
 
 
-def test_a_call_that_returns_what_it_was_given_is_on_the_way_that_it_is_on() -> None:
+def test_edges_through_call_that_returns_input() -> None:
+    """Dropout returns the very tensor that it receives in inference."""
     ids = keras.Input((None,), name="ids", dtype="int32")
     hidden = embedding()(ids)
     dropped = layers.Dropout(0.5, name="dropout")(hidden)
     model = keras.Model(ids, layers.Add(name="add")([hidden, dropped]))
-    seen = flows(maskcli.inspect(SEQUENCES, model=model))
-    assert [edge for edge in seen if edge[1] in ("dropout", "add")] == [
+    edges = flows(maskcli.inspect(SEQUENCES, model=model))
+    assert [edge for edge in edges if edge[1] in ("dropout", "add")] == [
         ("embedding", "dropout", "mask"),
         ("embedding", "add", "mask"),
         ("dropout", "add", "mask"),
     ]
 
 
-def test_inside_and_outside_of_a_nested_model() -> None:
+def test_edges_of_nested_model() -> None:
     inner_ids = keras.Input((None,), name="ids", dtype="int32")
     encoder = keras.Model(inner_ids, layers.Dense(4, name="dense")(embedding()(inner_ids)), name="encoder")
     ids = keras.Input((None,), name="ids", dtype="int32")
     model = keras.Model(ids, layers.Conv1D(2, 3, padding="same", name="conv")(encoder(ids)))
-    seen = flows(maskcli.inspect(SEQUENCES, model=model))
-    assert seen == [
+    edges = flows(maskcli.inspect(SEQUENCES, model=model))
+    assert edges == [
         ("ids", "encoder", ""),
         ("ids", "encoder/embedding", ""),
         ("encoder/embedding", "encoder/dense", "mask"),
@@ -66,19 +67,20 @@ def test_inside_and_outside_of_a_nested_model() -> None:
     ]
 
 
-def test_a_layer_that_is_shared_is_a_call_each_time() -> None:
+def test_edges_of_shared_layer() -> None:
+    """Each use of a shared layer is a call of its own."""
     first, second = (keras.Input((None,), name=name, dtype="int32") for name in ("first", "second"))
     shared, lstm = embedding(), layers.LSTM(3, name="lstm")
     outputs = [lstm(shared(first)), lstm(shared(second))]
     data = {"first": np.array([[1, 2]]), "second": np.array([[3, 0]])}
-    seen = flows(maskcli.inspect(data, model=keras.Model([first, second], outputs)))
-    taken = {target: source for source, target, how in seen if how == "mask" and source.startswith("embedding")}
+    edges = flows(maskcli.inspect(data, model=keras.Model([first, second], outputs)))
+    taken = {target: source for source, target, kind_ in edges if kind_ == "mask" and source.startswith("embedding")}
     assert taken.keys() == {"lstm", "lstm#2"}
     assert set(taken.values()) == {"embedding", "embedding#2"}
-    assert {source for source, target, _ in seen if target in ("0", "1")} == {"lstm", "lstm#2"}
+    assert {source for source, target, _ in edges if target in ("0", "1")} == {"lstm", "lstm#2"}
 
 
-def test_code_between_layers_is_looked_through() -> None:
+def test_edges_through_code_between_layers() -> None:
     import tensorflow as tf
 
     class Coded(keras.Model):  # type: ignore[misc]
@@ -89,14 +91,14 @@ def test_code_between_layers_is_looked_through() -> None:
         def call(self, ids: Any) -> Any:
             return self.lstm(self.embedding(ids) * 2.0 / 3.0, mask=tf.not_equal(ids, 0))
 
-    seen = flows(maskcli.inspect(SEQUENCES, model=Coded()))
-    assert seen[0] == ("tokens", "embedding", "")
-    assert ("tokens", "lstm", "mask") in seen
-    assert seen[-1] == ("lstm", "output", "mask")
-    assert [edge for edge in seen if edge[2] == "lost"]
+    edges = flows(maskcli.inspect(SEQUENCES, model=Coded()))
+    assert edges[0] == ("tokens", "embedding", "")
+    assert ("tokens", "lstm", "mask") in edges
+    assert edges[-1] == ("lstm", "output", "mask")
+    assert [edge for edge in edges if edge[2] == "lost"]
 
 
-def test_a_layer_of_ones_own_code_is_on_the_way() -> None:
+def test_edges_through_custom_layer() -> None:
     class HandOn(layers.Layer):  # type: ignore[misc]
         supports_masking = True
 
@@ -115,7 +117,7 @@ def test_a_layer_of_ones_own_code_is_on_the_way() -> None:
 
 @pytest.mark.parametrize("name", [trap.__name__ for trap in TRAPS])
 @pytest.mark.filterwarnings("ignore")
-def test_laws_on_traps(name: str) -> None:
+def test_edge_laws_on_traps(name: str) -> None:
     trap = built(next(trap for trap in TRAPS if trap.__name__ == name))
     hold_laws(maskcli.inspect(trap.arrays, model=trap.model))
 
@@ -123,7 +125,7 @@ def test_laws_on_traps(name: str) -> None:
 @pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize(("name", "side", "length"), variants(RIGHT)[::5])
 @pytest.mark.filterwarnings("ignore")
-def test_laws_on_right_models(name: str, side: Side, length: int | None) -> None:
+def test_edge_laws_on_right_models(name: str, side: Side, length: int | None) -> None:
     animal = RIGHT[name].made(side, length)
     options = {"padding": side} if isinstance(animal.data, list) else {}
     options |= {name: animal.options[name] for name in ("maxlen", "value") if name in animal.options}
@@ -132,7 +134,10 @@ def test_laws_on_right_models(name: str, side: Side, length: int | None) -> None
 
 def hold_laws(inspection: Inspection) -> None:
     calls = {call.call: call for call in inspection.trace}
-    inputs, outputs = {given.name for given in inspection.inputs}, {output.name for output in inspection.outputs}
+    inputs, outputs = (
+        {model_input.name for model_input in inspection.inputs},
+        {output.name for output in inspection.outputs},
+    )
     for edge in inspection.edges:
         assert edge.source in (inputs if edge.from_input else calls)
         assert edge.target in (outputs if edge.to_output else calls)

@@ -178,7 +178,7 @@ def test_another_padding_id_works_explicitly() -> None:
 
 @pytest.mark.parametrize("source", ["embedding", "all"])
 def test_another_padding_id_cannot_be_told_by_an_embedding(source: str) -> None:
-    with pytest.raises(ValueError, match=r"masks id 0 alone\. Pad with 0, or use --mask-source explicit"):
+    with pytest.raises(ValueError, match=r"masks only id 0\. Pad with 0, or use --mask-source explicit"):
         maskcli.inspect([[1, 2]], value=9, mask_source=source)
 
 
@@ -196,7 +196,7 @@ def test_batches_are_averaged_by_sample_and_the_report_says_so() -> None:
     assert ones.keras_evaluate == pytest.approx(np.mean(sample_means), rel=1e-6)
     assert ones.keras_evaluate != pytest.approx(whole.keras_evaluate, rel=1e-2)
     assert any("averaged their means by sample, not by valid timestep" in remark.text for remark in ones.remarks)
-    assert whole.remarks[0].text == "The mean by hand over the valid timesteps is what Keras reports."
+    assert whole.remarks[0].text == "Keras's reported loss equals the mean over valid timesteps."
 
 
 def test_reductions_are_of_what_the_mask_lets_count() -> None:
@@ -223,7 +223,9 @@ def test_the_loss_follows_the_mask_even_where_it_hides_a_real_token() -> None:
 def test_losses_that_are_not_finite_are_said() -> None:
     report = maskcli.loss([[1, 2]], targets=[[1e30, 1e30]])
     assert report.masked == float("inf")
-    assert any(remark.text == "The loss is not finite: inf by hand, inf by Keras." for remark in report.remarks)
+    assert any(
+        remark.text == "The loss is not finite: the mean is inf, and Keras reports inf." for remark in report.remarks
+    )
 
 
 def test_mask_sources_that_give_no_mask_do_not_agree_with_those_that_do() -> None:
@@ -239,7 +241,7 @@ def test_nothing_valid_is_said() -> None:
     report = maskcli.loss([[0, 0]])
     assert report.masked is None
     assert report.first.counted.sum() == 0
-    assert any("nothing to average, and Keras reports 0" in remark.text for remark in report.remarks)
+    assert any("there is no mean. Keras reports 0" in remark.text for remark in report.remarks)
 
 
 def test_a_row_without_valid_timesteps_has_no_masked_mean() -> None:

@@ -1,4 +1,4 @@
-"""The watcher sees each call of any model, tells what reached it, and leaves all as it was."""
+"""The recorder records each call of any model, and leaves the model and Keras unchanged."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Call
 from maskcli.trace.recorder import record_run
 from maskcli.trace.run import Run, trace_model
+from maskcli.trace.unmasked import compute_unmasked_outputs, strip_masks
 
 TOKENS = np.array([[1, 2, 3, 0, 0, 0], [4, 5, 0, 0, 0, 0]], "int32")
 MASK = TOKENS != 0
@@ -30,7 +31,7 @@ def tokens_of(timesteps: int | None = None) -> Any:
 
 
 def run(model: Any, unfold: bool = False) -> Run:
-    return trace_model(model, TOKENS, INPUTS, unfold)
+    return trace_model(model, INPUTS, unfold)
 
 
 def paths(model: Any, unfold: bool = False) -> list[str]:
@@ -72,7 +73,8 @@ class Subclassed(keras.Model):
         return self.lstm(self.embedding(tokens)[:, :, :3] * 2.0)
 
 
-def test_calls_inside_models_and_own_layers_are_seen_and_those_of_keras_layers_folded() -> None:
+def test_calls_inside_models_and_custom_layers() -> None:
+    """Calls inside layers of Keras only appear with ``unfold``."""
     tokens = tokens_of()
     x = Block(name="block")(embedding(name="embedding")(tokens))
     x = layers.Bidirectional(layers.LSTM(2, return_sequences=True, name="lstm"), name="both")(x)
@@ -84,7 +86,7 @@ def test_calls_inside_models_and_own_layers_are_seen_and_those_of_keras_layers_f
     assert any(path.startswith("each") for path in unfolded)
 
 
-def test_a_sub_model_in_time_distributed_runs_once_a_step() -> None:
+def test_time_distributed_model_runs_each_step() -> None:
     inside = keras.Input((4,))
     sub = keras.Model(inside, layers.Dense(2, name="inner")(inside), name="sub")
     tokens = tokens_of()
@@ -95,14 +97,14 @@ def test_a_sub_model_in_time_distributed_runs_once_a_step() -> None:
     assert len(steps) == TOKENS.shape[1]
 
 
-def test_shared_layers_and_equal_operations_are_told_by_count() -> None:
+def test_paths_count_repeated_calls() -> None:
     tokens = tokens_of()
     dense, x = layers.Dense(4, name="dense"), embedding(name="embedding")(tokens)
     model = keras.Model(tokens, dense(dense(x) * 2.0) * 3.0)
     assert paths(model) == ["embedding", "dense", "multiply", "dense#2", "multiply#2"]
 
 
-def test_code_between_layers_is_told_where_it_loses_the_mask() -> None:
+def test_code_that_loses_the_mask_is_shown() -> None:
     calls = run(Subclassed()).calls
     assert [(call.call, call.effect, call.code) for call in calls] == [
         ("embedding", "creates", False),
@@ -113,7 +115,7 @@ def test_code_between_layers_is_told_where_it_loses_the_mask() -> None:
     assert [call.mask_from for call in calls] == [None, "embedding", None]
 
 
-def test_a_compiled_function_is_looked_into() -> None:
+def test_calls_inside_compiled_function() -> None:
     class Model(Subclassed):
         @tf.function
         def call(self, tokens: Any) -> Any:
@@ -123,14 +125,14 @@ def test_a_compiled_function_is_looked_into() -> None:
     assert not tf.config.functions_run_eagerly()
 
 
-def test_attention_is_given_masks_by_name_and_takes_them_off() -> None:
+def test_attention_receives_and_removes_masks() -> None:
     tokens = tokens_of()
     x = embedding()(tokens)
     attended = layers.MultiHeadAttention(1, 4)(x, x)
     model = keras.Model(tokens, layers.Add(name="add")([x, attended]))
     attention, add = call_of(model, "MultiHeadAttention"), call_of(model, "Add")
-    given = {name for name, masks in attention.mask_arguments.items() if masks}
-    assert {"query_mask", "value_mask"} <= given
+    arguments = {name for name, masks in attention.mask_arguments.items() if masks}
+    assert {"query_mask", "value_mask"} <= arguments
     assert attention.takes_off
     np.testing.assert_array_equal(attention.masks_in[0], MASK)
     assert add.masks_in[0] is None
@@ -138,7 +140,8 @@ def test_attention_is_given_masks_by_name_and_takes_them_off() -> None:
     assert add.effect == "drops"
 
 
-def test_a_mask_dies_on_the_tensor_and_a_later_layer_is_given_it_all_the_same() -> None:
+def test_mask_argument_without_carried_mask() -> None:
+    """The mask is gone from the tensor, but a later layer may still receive it as an argument."""
     tokens = tokens_of()
     x = embedding()(tokens)
     attended = layers.MultiHeadAttention(1, 4)(x, x)
@@ -148,21 +151,22 @@ def test_a_mask_dies_on_the_tensor_and_a_later_layer_is_given_it_all_the_same() 
     assert pooling.given is (pooling.mask_in is not None)
 
 
-def test_lists_of_masks() -> None:
+def test_masks_in_a_list() -> None:
     tokens = tokens_of()
     x = embedding()(tokens)
     attention = call_of(keras.Model(tokens, layers.Attention()([x, x])), "Attention")
     assert [mask.tolist() for mask in attention.mask_arguments["mask"] if mask is not None] == [MASK.tolist()] * 2
 
 
-def test_states_come_out_without_masks() -> None:
+def test_states_carry_no_mask() -> None:
     tokens = tokens_of()
     lstm = layers.LSTM(3, return_sequences=True, return_state=True)
     call = call_of(keras.Model(tokens, lstm(embedding()(tokens))), "LSTM")
     assert [mask is None for mask in call.masks_out] == [False, True, True]
 
 
-def test_keras_warns_of_nested_models_wrongly() -> None:
+def test_nested_model_keeps_the_mask() -> None:
+    """Keras warns that it loses the mask, which is wrong."""
     inside = keras.Input((None, 4))
     nested = keras.Model(inside, layers.Dense(4)(inside), name="nested")
     tokens = tokens_of()
@@ -172,7 +176,7 @@ def test_keras_warns_of_nested_models_wrongly() -> None:
     np.testing.assert_array_equal(call.mask_out, MASK)
 
 
-def test_a_thousand_calls() -> None:
+def test_thousand_calls() -> None:
     tokens = tokens_of()
     x = embedding()(tokens)
     for _ in range(10):
@@ -185,7 +189,7 @@ def test_a_thousand_calls() -> None:
     assert all(call.mask_out is not None for call in calls)
 
 
-def test_all_is_as_it_was_also_after_an_error() -> None:
+def test_error_restores_keras() -> None:
     class Broken(layers.Layer):
         def call(self, inputs: Any) -> Any:
             if keras.ops.is_tensor(inputs) and not isinstance(inputs, keras.KerasTensor) and tf.executing_eagerly():
@@ -195,14 +199,14 @@ def test_all_is_as_it_was_also_after_an_error() -> None:
     tokens = tokens_of()
     model = keras.Model(tokens, quietly(Broken(name="broken"), embedding()(tokens)))
     before = (layers.Layer.__call__, keras.Operation.__call__, warnings.showwarning, tf.config.functions_run_eagerly())
-    watched = record_run(model, TOKENS)
-    assert isinstance(watched.error, ValueError)
-    assert str(watched.raised().call) == "broken"  # type: ignore[attr-defined]
+    recording = record_run(model, TOKENS)
+    assert isinstance(recording.error, ValueError)
+    assert str(recording.make_error().call) == "broken"  # type: ignore[attr-defined]
     after = (layers.Layer.__call__, keras.Operation.__call__, warnings.showwarning, tf.config.functions_run_eagerly())
     assert after == before
 
 
-def test_states_and_generators_are_put_back() -> None:
+def test_states_and_generators_are_restored() -> None:
     inputs = keras.Input(batch_shape=(2, None), dtype="int32")
     states = layers.LSTM(3, stateful=True)
     model = keras.Model(inputs, layers.Dropout(0.5, seed=1)(states(embedding()(inputs))))
@@ -214,18 +218,21 @@ def test_states_and_generators_are_put_back() -> None:
         np.testing.assert_array_equal(np.asarray(variable), old)
 
 
-def test_stripped_masks_reach_nobody() -> None:
+def test_stripped_masks_reach_no_call() -> None:
     tokens = tokens_of()
     x = embedding()(tokens)
     model = keras.Model(tokens, layers.LSTM(3)(layers.Dense(4)(x)))
-    plain = record_run(model, TOKENS, strip=True)
+    with strip_masks(inside_layers=False):
+        plain = record_run(model, TOKENS)
     assert not any(mask is not None for entry in plain.entries for mask in entry.masks_out)
+    (unmasked,) = compute_unmasked_outputs(model, TOKENS) or ()
+    np.testing.assert_array_equal(np.asarray(unmasked), np.asarray(plain.output))
     masked = record_run(model, TOKENS)
     assert np.abs(np.asarray(plain.output) - np.asarray(masked.output)).max() > 1e-4
 
 
 @pytest.mark.parametrize("unfold", [False, True])
-def test_watching_changes_no_output(unfold: bool) -> None:
+def test_recording_changes_no_output(unfold: bool) -> None:
     tokens = tokens_of()
     x = layers.Bidirectional(layers.GRU(3, return_sequences=True))(Block()(embedding()(tokens)))
     model = keras.Model(tokens, x)

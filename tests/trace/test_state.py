@@ -1,4 +1,4 @@
-"""Whatever is tried with a model, all its variables are as they were, to the bit."""
+"""All variables of a model are unchanged after any run, bit by bit."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ VERBS: tuple[Callable[..., Any], ...] = (maskcli.inspect, maskcli.check)
 
 
 class Remembering(layers.Layer):
-    """Keeps a number of every kind, and moves each in every call."""
+    """Has a variable of every kind, and changes all of them in every call."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.chance = keras.random.SeedGenerator(3)
+        self.generator = keras.random.SeedGenerator(3)
         self.of_tensorflow = tf.Variable(0.0, trainable=False)
-        self.counted = self.add_weight(shape=(), initializer="zeros", trainable=False)
+        self.frozen_count = self.add_weight(shape=(), initializer="zeros", trainable=False)
         self.trained = self.add_weight(shape=(), initializer="zeros")
 
     def call(self, inputs: Any) -> Any:
-        for variable in (self.of_tensorflow, self.counted, self.trained):
+        for variable in (self.of_tensorflow, self.frozen_count, self.trained):
             variable.assign(variable + 1.0)
-        return inputs + 0.0 * keras.random.normal(keras.ops.shape(inputs), seed=self.chance)
+        return inputs + 0.0 * keras.random.normal(keras.ops.shape(inputs), seed=self.generator)
 
 
-def model_of(*behind: Any) -> Any:
-    """Return a model that loses its mask, so that every call is tried by itself."""
+def model_of(*after: Any) -> Any:
+    """Return a model that loses its mask, so that every call is probed by itself."""
     keras.utils.set_random_seed(0)
     tokens = keras.Input(batch_shape=(2, None), dtype="int32", name="tokens")
     with warnings.catch_warnings(action="ignore"):
         x = layers.Conv1D(6, 1)(layers.Embedding(10, 6, mask_zero=True)(tokens))
-        for layer in behind:
+        for layer in after:
             x = layer(x)
         model = keras.Model(tokens, x)
         model(TOKENS)
@@ -51,7 +51,7 @@ def model_of(*behind: Any) -> Any:
 
 
 def stateful() -> Any:
-    """Return one whose states have as many numbers as rows have timesteps: whether they are pooled must be tried."""
+    """Return a model with as many state units as timesteps: only a probe shows that they are pooled."""
     return model_of(layers.Dropout(0.5, seed=1), layers.LSTM(6, stateful=True))
 
 
@@ -91,14 +91,14 @@ MODELS = (stateful, bidirectional, statistics, remembering, frozen)
 
 
 def variables(model: Any) -> dict[str, np.ndarray]:
-    """Return copies of all that a model keeps, found without any help of maskcli."""
-    found = {f"weight {index}": variable for index, variable in enumerate(model.variables)}
+    """Return copies of all variables of a model, without help of maskcli."""
+    result = {f"weight {index}": variable for index, variable in enumerate(model.variables)}
     for layer in model._flatten_layers():
         kept = [value for value in vars(layer).values() if isinstance(value, tf.Variable)]
         for index, state in enumerate([*keras.tree.flatten(getattr(layer, "states", None)), *kept]):
             if state is not None:
-                found[f"{layer.name} {index}"] = state
-    return {name: np.asarray(variable).copy() for name, variable in found.items()}
+                result[f"{layer.name} {index}"] = state
+    return {name: np.asarray(variable).copy() for name, variable in result.items()}
 
 
 def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> list[str]:
@@ -109,7 +109,7 @@ def changed(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> list
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
 @pytest.mark.parametrize("build", MODELS, ids=lambda build: build.__name__)
-def test_all_variables_are_as_they_were(build: Callable[[], Any], verb: Callable[..., Any]) -> None:
+def test_run_restores_all_variables(build: Callable[[], Any], verb: Callable[..., Any]) -> None:
     model = build()
     before = variables(model)
     verb(ROWS, model=model)
@@ -117,7 +117,7 @@ def test_all_variables_are_as_they_were(build: Callable[[], Any], verb: Callable
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
-def test_also_after_an_error(verb: Callable[..., Any]) -> None:
+def test_error_restores_all_variables(verb: Callable[..., Any]) -> None:
     model = broken_by_its_mask()
     before = variables(model)
     with warnings.catch_warnings(action="ignore"):
@@ -125,19 +125,19 @@ def test_also_after_an_error(verb: Callable[..., Any]) -> None:
             report = verb(ROWS, model=model)
         except maskcli.MaskcliError:
             report = None
-    assert report is None or {found.code for found in report.findings} == {"MSK106"}
+    assert report is None or {finding.code for finding in report.findings} == {"MSK106"}
     assert not changed(before, variables(model))
 
 
 @pytest.mark.parametrize("build", [stateful, bidirectional, statistics])
-def test_a_model_with_states_is_judged_as_any_other(build: Callable[[], Any]) -> None:
+def test_check_of_stateful_model(build: Callable[[], Any]) -> None:
     evidence = maskcli.check(ROWS, model=build()).examination.model
     assert evidence is not None
     assert evidence.leak is not None
     assert {probe.name for probe in evidence.leak.probes if probe.leaks} >= {"replace", "columns"}
 
 
-def test_states_that_a_first_run_makes_start_at_zero() -> None:
+def test_new_states_start_at_zero() -> None:
     class Unbuilt(keras.Model):
         def __init__(self) -> None:
             super().__init__()
@@ -154,7 +154,7 @@ def test_states_that_a_first_run_makes_start_at_zero() -> None:
     np.testing.assert_array_equal(np.asarray(first.output), np.asarray(model(TOKENS)))
 
 
-def test_weights_that_are_trained_are_left_out_where_that_is_asked() -> None:
+def test_trained_weights_can_be_left_out() -> None:
     layer = layers.Dense(2)
     layer.build((None, 3))
     before = np.asarray(layer.kernel).copy()

@@ -1,4 +1,4 @@
-"""One file a built-in model; a new one is a file here and a line in the table below."""
+"""One file per built-in model; a new one is a file here and an entry in the table below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embedding, then Dense: a layer that passes the mask on and computes as if there were none."""
+"""Embedding, then Dense, which passes the mask on but ignores it."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from maskcli.records.model import BuiltinModel, ModelSettings
 ABOUT = BuiltinModel(
     name="embedding-dense",
     layers="Embedding → Dense",
-    about="Dense passes the mask on and never looks at it: only the loss leaves masked timesteps out",
+    about="Dense ignores the mask and passes it on: only the loss leaves masked timesteps out",
 )
 
 BOUNDED = False
-"""Outputs are linear: logits as they are."""
+"""Outputs are linear, so they can be logits."""
 
 
 def check_settings(settings: ModelSettings) -> None:
-    """Raise UsageError for options that only an RNN has."""
-    for asked, option in (
+    """Raise UsageError for options that require an RNN."""
+    for is_set, option in (
         (not settings.return_sequences, "--last-only"),
         (settings.zero_output_for_mask, "--zero-output-for-mask"),
     ):
-        if asked:
+        if is_set:
             raise UsageError(
                 where=option,
                 expected="a model with an RNN, such as embedding-lstm",
-                received=f"--model {ABOUT.name}, whose Dense works on each timestep alone",
+                received=f"--model {ABOUT.name}, whose Dense treats each timestep separately",
                 fix=f"Leave {option} out, or use --model embedding-lstm.",
             )
 
 
 def make_head(settings: ModelSettings) -> Any:
-    """Return the layer behind the embedding."""
+    """Return the layer after the embedding."""
     import keras
 
     return keras.layers.Dense(settings.units, name="dense")

@@ -1,4 +1,4 @@
-"""Embedding, then LSTM: a layer that is given the mask and skips masked timesteps."""
+"""Embedding, then LSTM, which receives the mask and skips masked timesteps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from maskcli.records.model import BuiltinModel, ModelSettings
 ABOUT = BuiltinModel(
     name="embedding-lstm",
     layers="Embedding → LSTM",
-    about="LSTM is given the mask: at a masked timestep it keeps its state and repeats its last output",
+    about="LSTM receives the mask: at a masked timestep it keeps its state and repeats its last output",
 )
 
 BOUNDED = True
-"""Outputs lie between -1 and 1, which makes poor logits."""
+"""Outputs are between -1 and 1, so they are poor logits."""
 
 
 def check_settings(_settings: ModelSettings) -> None:
@@ -21,7 +21,7 @@ def check_settings(_settings: ModelSettings) -> None:
 
 
 def make_head(settings: ModelSettings) -> Any:
-    """Return the layer behind the embedding."""
+    """Return the layer after the embedding."""
     import keras
 
     return keras.layers.LSTM(

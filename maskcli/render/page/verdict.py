@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from maskcli.records.check import Finding
 from maskcli.records.remark import Remark
 from maskcli.records.report import Report, Verdict
-from maskcli.render.check_document import list_notes
 from maskcli.render.numbers import format_count, format_share
 from maskcli.render.page.markup import escape_html, render_copyable, render_prose
 from maskcli.render.text_flow import split_code
@@ -109,7 +108,7 @@ def render_remarks(report: Report) -> str:
     inspection, model = report.inspection, report.check.examination.model
     notes = inspection.model.notes
     if model is not None:
-        notes += list_notes(model)
+        notes += model.list_gaps()
     remarks = render_list((*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(notes))))
     if not remarks:
         return ""

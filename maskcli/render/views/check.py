@@ -12,7 +12,6 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.leak import Leak, Probe
 from maskcli.records.remark import Remark
-from maskcli.render.check_document import list_notes
 from maskcli.render.numbers import format_count, format_short
 from maskcli.render.parts import (
     BLANK,
@@ -47,7 +46,7 @@ _CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")
 def view(report: CheckReport, limits: Limits) -> list[Section]:
     """Return the findings, the worst first, the verdict on padding, and the summary."""
     model = report.examination.model
-    notes = list_notes(model) if model is not None else ()
+    notes = model.list_gaps() if model is not None else ()
     return make_sections(
         ("about", _view_subject(report)),
         ("findings", _view_findings(report)),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from maskcli.records.rules import RuleText
 from maskcli.render.parts import Code, Heading, Limits, Paragraph, Part, Section
-from maskcli.render.rule_documents import RuleText
 
 
 def view(rule: RuleText, _limits: Limits) -> list[Section]:

@@ -35,10 +35,9 @@ from maskcli.render.views.inspect import describe_mask_origin
 from maskcli.render.views.loss import make_output_suffix
 from maskcli.render.views.loss_heat import make_loss_heatmap
 from maskcli.render.views.outputs import note_other_shape
+from maskcli.tolerance import SHOWN_CHANGE
 
 LEVEL: Role = HEAT[-1]
-ROUNDING = 1e-6
-"""Part of the largest output up to which a change is attributed to rounding."""
 PADDING_ID = len(TimestepKind)
 """A kind of this view: a token that is equal to the padding id."""
 
@@ -111,7 +110,7 @@ def _view_change(inspection: Inspection, resolution: Resolution, limits: Limits)
         return []
     heading = Heading("Without a mask", "change of each output, with the same weights")
     largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
-    if unmasked.max_abs_change_valid <= ROUNDING * largest:
+    if unmasked.max_abs_change_valid <= SHOWN_CHANGE.value * largest:
         note = _describe_unchanged(unmasked.max_abs_change_valid, unmasked.max_abs_change_padding)
         return [heading, make_note(note)]
     with np.errstate(invalid="ignore"):

@@ -36,12 +36,9 @@ from maskcli.render.tables import (
 from maskcli.render.views.loss_batches import get_loss_weight, view_batches
 from maskcli.render.views.loss_heat import name_unit
 from maskcli.render.views.loss_shares import view_shares
+from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
 PREDICT = "loss(y, model.predict(x))"
-EXACT = 1e-9
-"""Relative difference up to which the masked loss is the exact one."""
-ROUNDING = 1e-6
-"""Relative difference of sums in float32 that is attributed to rounding."""
 LossRow = tuple[str, float | None, Cells]
 """A name, a loss, and a description."""
 
@@ -145,7 +142,11 @@ def _list_means(report: LossReport, output: LossOutput) -> Iterator[LossRow]:
         yield "masked", output.masked, _describe(mean_text)
         source = f"training loss, and {PREDICT}: "
     yield "Keras evaluate", value, _describe(comparison)
-    if output.exact is not None and output.valid is not None and measure_gap(output.exact, output.masked) > EXACT:
+    if (
+        output.exact is not None
+        and output.valid is not None
+        and measure_gap(output.exact, output.masked) > SAME_IN_FLOAT64.value
+    ):
         yield "exact", output.exact, _describe("mean over all non-padding timesteps, regardless of the mask")
     yield "unmasked", output.unmasked, _describe(f"averages {everything}", source)
     if output.unmasked_model is not None:
@@ -178,7 +179,7 @@ def _describe_distance(output: LossOutput) -> str:
         return ""
     distance = abs(output.reported - mean)
     # Rounding differs between machines, so its size is not displayed.
-    if distance <= ROUNDING * abs(mean):
+    if distance <= SAME_MEAN.value * abs(mean):
         return f"; equals {name} (up to rounding)"
     return f"; differs from {name} by {format_short(distance)}"
 

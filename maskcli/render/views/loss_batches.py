@@ -10,11 +10,8 @@ from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
 from maskcli.render.numbers import DASH, format_count, format_optional, format_precise, format_short
 from maskcli.render.parts import Cells, Heading, Limits, Part, make_cell
 from maskcli.render.tables import ItemColumn, list_items, make_legend, make_note
+from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
-SAME = 1e-6
-"""Relative difference up to which two losses are equal, apart from rounding."""
-ROUNDING = 1e-9
-"""The same for sums in float64."""
 SPARE = ("std", "cosine", "max ratio", "shuffled", "gradient")
 """Columns that a narrow screen may leave out, the first one first."""
 
@@ -51,7 +48,7 @@ def get_loss_weight(output: LossOutput) -> float:
 
 def differs(value: float, reference: float | None) -> bool:
     """Return whether a loss differs from a reference by more than rounding."""
-    return reference is not None and not abs(value - reference) <= SAME * max(abs(value), abs(reference))
+    return reference is not None and not abs(value - reference) <= SAME_MEAN.value * max(abs(value), abs(reference))
 
 
 def _choose_fields(sizes: tuple[BatchSizeLoss, ...], exact: float | None) -> list[ItemColumn[BatchSizeLoss]]:
@@ -92,7 +89,7 @@ def _format_range(size: BatchSizeLoss) -> str:
 
 def _format_spread(size: BatchSizeLoss) -> str:
     """Return the standard deviation, or zero if it is only rounding."""
-    if size.std is not None and size.std <= ROUNDING * abs(size.keras_evaluate):
+    if size.std is not None and size.std <= SAME_IN_FLOAT64.value * abs(size.keras_evaluate):
         return "0"
     return format_short(size.std)
 

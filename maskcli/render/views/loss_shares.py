@@ -39,13 +39,12 @@ from maskcli.render.tables import (
 )
 from maskcli.render.views.loss_heat import count_shared, get_losses, make_loss_heatmap, name_unit, weigh_losses
 from maskcli.render.views.outputs import convert_ids
+from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, SAME_DECIMALS
 
 FEWEST_RANKED = 20
 """Valid timesteps up to which a ranking is not needed."""
 RANKED = 5
 BAR = 20
-SPREAD = 1000
-"""Largest ratio of two numbers of a table that share their decimals."""
 NARROWEST_NUMBER = 4
 """Characters of the narrowest column of numbers, with the gap to the next."""
 
@@ -154,7 +153,9 @@ def _show_mean(mean: float | None, number: FormatNumber) -> Cells:
 def _choose_formatter(values: Floats, digits: int) -> FormatNumber:
     """Return a formatter with the same decimals for all values, or with the same digits if values differ widely."""
     sizes = np.abs(values[np.isfinite(values) & (values != 0)])
-    is_narrow = not sizes.size or (1e-4 <= sizes.max() < 1e6 and sizes.max() < SPREAD * sizes.min())
+    is_narrow = not sizes.size or (
+        FIXED_FROM.value <= sizes.max() < FIXED_BELOW.value and sizes.max() < SAME_DECIMALS.value * sizes.min()
+    )
     if is_narrow:
         return make_fixed_formatter(values, digits)
     return partial(format_significant, digits=digits)

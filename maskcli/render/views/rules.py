@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from maskcli.records.rules import RuleText
 from maskcli.render.parts import Column, Heading, Limits, Paragraph, Part, Section, Table, make_cell
-from maskcli.render.rule_documents import RuleText
 
 SUBJECTS = {"data": ("Data", "checked without TensorFlow"), "model": ("Model", "checked with the data it runs on")}
 

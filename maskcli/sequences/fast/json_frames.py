@@ -1,7 +1,8 @@
-"""What stands around the lists of integers in JSON, read off the first rows of a block, for the tokenizer.
+"""Read JSON whose rows differ only in their integers, with the tokenizer.
 
-The rows of a block are lists, or records of one field, that differ in nothing but their integers. What stands around
-these, with no integer in it, is JSON itself, and so JSON's own reader says what it is.
+The rows of a block are lists, or records with one field. Their *frame*, the text around the integers, is taken from the
+first rows of the block. Without any integer, a frame is a short piece of JSON itself: JSON's own reader decides whether
+it is valid, and what it means.
 """
 
 from __future__ import annotations
@@ -11,92 +12,94 @@ import json
 import re
 from collections.abc import Callable
 
-from maskcli.sequences.fast.normalize import remove_blanks
+from maskcli.sequences.fast.normalize import find_separator, remove_blanks
 from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.fast.tokenizer import Frame, Workspace, tokenize
 
 SEPARATOR = re.compile(rb"[0-9](, ?)-?[0-9]")
-SEARCHED = 2**14
-"""Bytes in which a separator is looked for."""
 COMMA = b","
 
 
 @dataclasses.dataclass(frozen=True)
 class JsonFrame:
-    """What stands around the integers of each row, and the field that they are in; None for bare lists."""
+    """The text around the integers of each row, and the field that they are in; None for bare lists."""
 
     frame: Frame
     field: str | None
 
 
 def parse_framed(
-    block: bytes, framed: Callable[[bytes], JsonFrame | None], line_ends: bool, work: Workspace
+    block: bytes, find_frame: Callable[[bytes], JsonFrame | None], line_ends: bool, work: Workspace
 ) -> FastRows | None:
-    """Return the rows of a block, or None in doubt.
+    """Return the rows of a block; None if they cannot be verified.
 
     Args:
         block: whole rows.
-        framed: tells what stands around the integers of each.
+        find_frame: returns the frame of the first rows, None if there is none.
         line_ends: whether a line end is a blank like others.
-        work: of this thread.
+        work: the buffers of this thread.
     """
-    found = framed(block)
-    if found is None:
+    json_frame = find_frame(block)
+    if json_frame is None:
         return None
-    rows = tokenize(block, found.frame, work)
+    rows = tokenize(block, json_frame.frame, work)
     if rows is not None:
-        return FastRows(rows, found.field)
-    close = remove_blanks(block, line_ends)
-    even = None if close is None else framed(close)
-    rows = None if close is None or even is None else tokenize(close, even.frame, work)
-    # What is quoted lost its blanks too, and so the field must be spelled in each row as in the first.
-    if rows is None or (found.field is not None and _count(block, found.field) != len(rows)):
+        return FastRows(rows, json_frame.field)
+    # Blanks may be at other places in some rows. Without any blanks, all rows have the same frame again.
+    dense = remove_blanks(block, line_ends)
+    dense_frame = None if dense is None else find_frame(dense)
+    if dense is None or dense_frame is None:
         return None
-    return FastRows(rows, found.field)
+    rows = tokenize(dense, dense_frame.frame, work)
+    # The names of fields lost their blanks, too. So in the block as it was, the field must be spelled the same way in
+    # every row: "a b" and "ab" are different fields.
+    if rows is None or (json_frame.field is not None and _count_name(block, json_frame.field) != len(rows)):
+        return None
+    return FastRows(rows, json_frame.field)
 
 
-def _count(block: bytes, field: str) -> int:
-    """Return how often a field is named."""
-    return max(block.count(json.dumps(field, ensure_ascii=ascii_).encode()) for ascii_ in (True, False))
+def _count_name(block: bytes, field: str) -> int:
+    """Return how often the name of a field occurs, with its other characters escaped or not."""
+    return max(block.count(json.dumps(field, ensure_ascii=escaped).encode()) for escaped in (True, False))
 
 
 def find_line_frame(block: bytes) -> JsonFrame | None:
-    """Return the frame of rows that are a line each, by the first of them."""
+    """Return the frame of rows that are one line each, from the first row."""
     line = block[: block.find(b"\n") + 1]
-    opened, closed = line.find(b"[") + 1, line.rfind(b"]")
-    if not 0 < opened <= closed:
+    begin, end = line.find(b"[") + 1, line.rfind(b"]")
+    if not 0 < begin <= end:
         return None
-    head, suffix = line[:opened], line[closed:]
-    return _framed(Frame(head, head, suffix, find_separator(block)), head + suffix)
+    head, suffix = line[:begin], line[end:]
+    return _parse_frame(Frame(head, head, suffix, find_separator(block, SEPARATOR, COMMA)), head + suffix)
 
 
 def find_array_frame(block: bytes) -> JsonFrame | None:
-    """Return the frame of rows of an array, each with a comma before it, by the first two of them."""
-    opened = block.find(b"[") + 1
-    closed = block.find(b"]", opened)
-    second = block.find(b"[", closed) + 1
-    head = block[:opened]
-    if not opened or closed < 0 or not head.lstrip().startswith(COMMA):
+    """Return the frame of rows of an array, each with a comma before it, from the first two rows."""
+    begin = block.find(b"[") + 1
+    end = block.find(b"]", begin)
+    second = block.find(b"[", end) + 1
+    head = block[:begin]
+    if not begin or end < 0 or not head.lstrip().startswith(COMMA):
         return None
-    between = block[closed:second] if second else block[closed:] + head
+    # Between the integers of two rows: the end of the first, a comma, and the start of the second. If there is only
+    # one row, imagine a second one that begins like the first.
+    between = block[end:second] if second else block[end:] + head
     suffix, comma, prefix = between.partition(COMMA)
     rows = head.lstrip()[1:] + suffix, prefix + suffix
-    return _framed(Frame(head, comma + prefix, suffix, find_separator(block)), *rows)
+    return _parse_frame(Frame(head, comma + prefix, suffix, find_separator(block, SEPARATOR, COMMA)), *rows)
 
 
-def find_separator(block: bytes) -> bytes:
-    """Return what stands between the first two integers that follow each other, or what may."""
-    found = SEPARATOR.search(block, 0, SEARCHED)
-    return found[1] if found else COMMA
+def _parse_frame(frame: Frame, *rows: bytes) -> JsonFrame | None:
+    """Return a frame with its field; None if ``rows``, which have no integers, are not the same list or record.
 
-
-def _framed(frame: Frame, *rows: bytes) -> JsonFrame | None:
-    """Return a frame whose rows, without their integers, are the same list or record of one list, each by itself."""
+    A row must be an empty list, or a record whose only field is an empty list. Each row is parsed by itself, so the
+    brackets of a row cannot be closed by another.
+    """
     try:
-        first, *others = [json.loads(row.decode()) for row in rows]
+        first, *further = [json.loads(row.decode()) for row in rows]
     except (ValueError, RecursionError):
         return None
-    if any(other != first for other in others):
+    if any(row != first for row in further):
         return None
     if first == []:
         return JsonFrame(frame, None)

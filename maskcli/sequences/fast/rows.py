@@ -11,12 +11,12 @@ from maskcli.records.sequences import RaggedSequences
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FastRows:
-    """The rows of a block of which there is no doubt.
+    """The verified rows of a block.
 
     Attributes:
         rows: the sequences.
-        field: of the records that they are in; None for bare lists.
-        records: with an empty list in ``field``; None where they have no other field.
+        field: the field of the records that they are in; None for bare lists.
+        records: the different records, with an empty list in ``field``; None if they have no other field.
     """
 
     rows: RaggedSequences

@@ -1,36 +1,35 @@
-"""Lines of integers split by blanks, commas or tabs, for the tokenizer."""
+"""Read lines of integers separated by blanks, commas or tabs, with the tokenizer."""
 
 from __future__ import annotations
 
 import re
 
-from maskcli.sequences.fast.normalize import unify_separators
+from maskcli.sequences.fast.normalize import find_separator, unify_separators
 from maskcli.sequences.fast.rows import FastRows
 from maskcli.sequences.fast.tokenizer import Frame, Workspace, tokenize
 
-_FIRST_SEPARATOR = re.compile(rb"[0-9]([ ,\t]|, )-?[0-9]")
-SEARCHED = 2**14
-"""Bytes in which a separator is looked for."""
-EVEN = Frame(b"", b"", b"\n", b",", loose=True)
-"""Of lines with single separators."""
+_SEPARATOR = re.compile(rb"[0-9]([ ,\t]|, )-?[0-9]")
+_UNIFIED = Frame(b"", b"", b"\n", b",", loose=True)
+"""The frame of lines that ``unify_separators`` returns."""
 
 
 def parse_lines(block: bytes, work: Workspace) -> FastRows | None:
-    """Return the rows of a block, or None in doubt.
+    """Return the rows of a block; None if they cannot be verified.
 
     Args:
-        block: whole lines, the last with its end.
-        work: of this thread.
+        block: whole lines, the last with its line end.
+        work: the buffers of this thread.
     """
-    rows = tokenize(block, _frame(block), work)
+    rows = tokenize(block, _find_frame(block), work)
     if rows is None:
-        rows = tokenize(unify_separators(block), EVEN, work)
+        # Several blanks in a row and mixed separators are common in text. Normalized, they are read fast, too.
+        rows = tokenize(unify_separators(block), _UNIFIED, work)
     return None if rows is None else FastRows(rows)
 
 
-def _frame(block: bytes) -> Frame:
-    """Return what stands around the cells of lines, by the first of them."""
+def _find_frame(block: bytes) -> Frame:
+    """Return the frame of the first line of a block."""
     line = block[: block.index(b"\n") + 1]
-    before = line[: len(line) - len(line.lstrip(b" "))] if line.strip() else b""
-    found = _FIRST_SEPARATOR.search(block, 0, SEARCHED)
-    return Frame(before, before, b"\r\n" if line.endswith(b"\r\n") else b"\n", found[1] if found else b" ", loose=True)
+    indent = line[: len(line) - len(line.lstrip(b" "))] if line.strip() else b""
+    suffix = b"\r\n" if line.endswith(b"\r\n") else b"\n"
+    return Frame(indent, indent, suffix, find_separator(block, _SEPARATOR, b" "), loose=True)

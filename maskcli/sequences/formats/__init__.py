@@ -1,6 +1,6 @@
-"""One file a format; a new one is a file here and a line in the table below.
+"""The file formats. A new format is a file here and a line in the table below.
 
-The table is in the order in which content without a suffix is looked at; text, which anything may be, comes last.
+Content without a suffix is compared with the formats in the order of the table. Text, which matches anything, is last.
 """
 
 from __future__ import annotations

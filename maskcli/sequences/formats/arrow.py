@@ -1,4 +1,4 @@
-"""Parquet and Arrow IPC, by pyarrow: a column of lists, or records with a field for each column."""
+"""Parquet and Arrow IPC, read by pyarrow: a column of lists, or records with a field for each column."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from maskcli.sequences.formats.base import (
     Format,
     ParsedRows,
     check_rows,
+    locate_error,
     make_chunk,
+    name_rows,
     quote_names,
     raise_or_return,
 )
@@ -28,63 +30,66 @@ from maskcli.sequences.threads import map_in_order, prefetch
 
 T = TypeVar("T")
 ROWS = 2**13
-"""Rows at a time, fewer where these have more bytes than ``PART``."""
+"""Rows of a chunk, or fewer if these have more bytes than ``PART``."""
 PART = 2**22
 BUFFER = 2**20
-"""Bytes of a file that are read at once."""
+"""Bytes that pyarrow reads at once."""
 
 FILE, STREAM, PARQUET = b"ARROW1\x00\x00", b"\xff\xff\xff\xff", b"PAR1"
-"""First bytes: of the two forms of Arrow IPC, and of Parquet."""
+"""First bytes of the two forms of Arrow IPC, and of Parquet."""
 
 
 def read_parquet(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return the rows of ``field``, or of the only column of lists of integers."""
-    return _rows(_table(data, name, "a Parquet", _parquet), name, field)
+    return _select_rows(_read_table(data, name, "a Parquet", _read_parquet_table), name, field)
 
 
 def read_arrow(data: bytes, name: str, field: Field) -> ParsedRows:
-    """Return the rows of ``field``, or of the only column of lists of integers, of an Arrow IPC file or stream."""
-    return _rows(_table(data, name, "an Arrow IPC", _ipc), name, field)
+    """Return the rows of ``field``, or of the only column of lists of integers, of Arrow IPC."""
+    return _select_rows(_read_table(data, name, "an Arrow IPC", _read_ipc_table), name, field)
 
 
-def _parquet(source: Any) -> Any:
+def _read_parquet_table(source: Any) -> Any:
     from pyarrow.parquet import ParquetFile
 
     return ParquetFile(source).read()
 
 
-def _ipc(source: Any) -> Any:
+def _read_ipc_table(source: Any) -> Any:
     from pyarrow import ipc
 
-    opened = ipc.open_file if source.read(len(FILE)) == FILE else ipc.open_stream
+    is_file = source.read(len(FILE)) == FILE
     source.seek(0)
-    return opened(source).read_all()
+    reader = ipc.open_file(source) if is_file else ipc.open_stream(source)
+    return reader.read_all()
 
 
-def _table(data: bytes, name: str, kind: str, read: Callable[[Any], Any]) -> Any:
-    with _refusing(name, kind):
+def _read_table(data: bytes, name: str, kind: str, read: Callable[[Any], Any]) -> Any:
+    with _convert_errors(name, kind):
         table = read(import_pyarrow(name).BufferReader(data))
         table.validate(full=True)
     return table
 
 
-def read_parquet_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
-    """Yield what ``made`` makes of some rows at a time; see ``ReadChunks``."""
+def read_parquet_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield the results of ``convert`` for parts of a column; see ``ReadChunks``."""
 
     def batches(data: Any) -> Iterator[Any]:
         from pyarrow.parquet import ParquetFile
 
-        file = ParquetFile(data, buffer_size=BUFFER, pre_buffer=False)  # Pages as they are read, not whole columns.
+        # With a buffer, pyarrow reads page by page; otherwise a whole column of a row group at once.
+        file = ParquetFile(data, buffer_size=BUFFER, pre_buffer=False)
         yield file.schema_arrow
-        yield from file.iter_batches(
-            _rows_at_once(file.metadata), columns=_wanted(file.schema_arrow, field, source.name)
-        )
+        column = _choose_column(file.schema_arrow, field, source.name)
+        # pyarrow reads a name with a dot as a path into nested columns. Then all columns are read.
+        columns = None if "." in column else [column]
+        yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns)
 
-    return _chunks(source, field, made, ("a Parquet", "OSFile"), batches, read_parquet)
+    return _read_chunks(source, field, convert, ("a Parquet", "OSFile"), batches, read_parquet)
 
 
-def read_arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
-    """Yield what ``made`` makes of some rows at a time; see ``ReadChunks``."""
+def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield the results of ``convert`` for parts of a column; see ``ReadChunks``."""
 
     def batches(data: Any) -> Iterator[Any]:
         from pyarrow import ipc
@@ -92,65 +97,71 @@ def read_arrow_chunks(source: Source, field: Field, made: Callable[[RaggedSequen
         if data.read(len(FILE)) == FILE:
             file = ipc.open_file(data)
             yield file.schema
-            found = map(file.get_batch, range(file.num_record_batches))
+            whole_batches = map(file.get_batch, range(file.num_record_batches))
         else:
             data.seek(0)
             stream = ipc.open_stream(data)
             yield stream.schema
-            found = iter(stream)
-        yield from (batch.slice(start, ROWS) for batch in found for start in range(0, batch.num_rows, ROWS))
+            whole_batches = iter(stream)
+        yield from (batch.slice(start, ROWS) for batch in whole_batches for start in range(0, batch.num_rows, ROWS))
 
-    return _chunks(source, field, made, ("an Arrow IPC", "memory_map"), batches, read_arrow)
+    return _read_chunks(source, field, convert, ("an Arrow IPC", "memory_map"), batches, read_arrow)
 
 
-def _rows_at_once(metadata: Any) -> int:
+def _count_rows_of_chunk(metadata: Any) -> int:
+    """Return how many rows of a Parquet file are about ``PART`` bytes, at most ``ROWS``."""
     size: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     return max(1, min(ROWS, PART * int(metadata.num_rows) // max(1, size)))
 
 
-def _wanted(schema: Any, field: Field, name: str) -> list[str] | None:
-    """Return the one column to read, or None where its name would be taken for a path into others."""
-    chosen = _chosen(schema, field, name)
-    return [chosen] if "." not in chosen else None
-
-
-def _chunks(
+def _read_chunks(
     source: Source,
     field: Field,
-    made: Callable[[RaggedSequences], T],
-    opened: tuple[str, Literal["OSFile", "memory_map"]],
-    batches: Callable[[Any], Iterator[Any]],
+    convert: Callable[[RaggedSequences], T],
+    kind_and_opener: tuple[str, Literal["OSFile", "memory_map"]],
+    read_batches: Callable[[Any], Iterator[Any]],
     read: Callable[[bytes, str, Field], ParsedRows],
 ) -> Iterator[Chunk[T]]:
-    name, (kind, opener) = source.name, opened
-    with _refusing(name, kind), _opened(source, opener) as data:
-        found = batches(data)
-        schema = next(found)
-        chosen = _chosen(schema, field, name)
-        if not _is_integers(schema.field(chosen).type, Field()):
+    """Yield the results of ``convert`` for each record batch.
+
+    Args:
+        source: the file.
+        field: the column.
+        convert: see ``ReadChunks``.
+        kind_and_opener: the kind of file for messages, and the function of pyarrow that opens it.
+        read_batches: yields the schema and then the record batches of an open file.
+        read: reads the file as a whole, which is done if the column does not hold lists of integers.
+    """
+    name, (kind, opener) = source.name, kind_and_opener
+    with _convert_errors(name, kind), _open_source(source, opener) as data:
+        batches = read_batches(data)
+        schema = next(batches)
+        column = _choose_column(schema, field, name)
+        if not _holds_integers(schema.field(column).type, Field()):
             parsed = read(source.read(), name, field)
-            yield make_chunk(check_rows(parsed, name), parsed, made)
+            yield make_chunk(check_rows(parsed, name), parsed, convert)
             return
 
         def work(batch: Any) -> T | MaskcliError:
             try:
                 batch.validate(full=True)
-                rows = convert_foreign(batch.column(batch.schema.get_field_index(chosen)))
-                assert isinstance(rows, RaggedSequences)  # noqa: S101 - what a column of lists is
-                return made(check_ragged(rows))
+                rows = convert_foreign(batch.column(batch.schema.get_field_index(column)))
+                assert isinstance(rows, RaggedSequences)  # noqa: S101 - the column holds lists
+                return convert(check_ragged(rows))
             except MaskcliError as error:
+                # The row is counted from the start of this batch: only the loop below knows its place.
                 return error if error.row is not None else error.at(name)
 
         row = 0
-        for batch, result in map_in_order(work, prefetch(found)):
-            where = _row_of(name, row)
+        for batch, result in map_in_order(work, prefetch(batches)):
+            where = name_rows(name, row)
             yield Chunk(batch.num_rows, raise_or_return(result, where), where)
             row += batch.num_rows
 
 
 @contextlib.contextmanager
-def _opened(source: Source, opener: Literal["OSFile", "memory_map"]) -> Iterator[Any]:
-    """Yield a file for pyarrow: read or mapped into memory, or unpacked where it is packed or a pipe."""
+def _open_source(source: Source, opener: Literal["OSFile", "memory_map"]) -> Iterator[Any]:
+    """Yield a file for pyarrow; a compressed file or a pipe is read into memory first."""
     pa = import_pyarrow(source.name)
     if source.file is not None and not source.is_packed:
         with getattr(pa, opener)(str(source.file)) as file:
@@ -160,8 +171,8 @@ def _opened(source: Source, opener: Literal["OSFile", "memory_map"]) -> Iterator
 
 
 @contextlib.contextmanager
-def _refusing(name: str, kind: str) -> Iterator[None]:
-    """Say of a file that pyarrow cannot read what it says."""
+def _convert_errors(name: str, kind: str) -> Iterator[None]:
+    """Convert errors of pyarrow to InputError."""
     pa = import_pyarrow(name)
     try:
         yield
@@ -176,8 +187,8 @@ def _refusing(name: str, kind: str) -> Iterator[None]:
         ) from None
 
 
-def _chosen(schema: Any, field: Field, name: str) -> str:
-    """Return the name of the column that holds the sequences."""
+def _choose_column(schema: Any, field: Field, name: str) -> str:
+    """Return the name of the column with the sequences."""
     names = schema.names
     if len(set(names)) < len(names):
         raise InputError(
@@ -186,50 +197,52 @@ def _chosen(schema: Any, field: Field, name: str) -> str:
             received=f"columns named {quote_names(names)}",
             fix="Rename the columns.",
         )
-    chosen = field.name if field.name is not None else _only(schema, field, name)
-    if chosen not in names:
+    column = field.name if field.name is not None else _find_only_column(schema, field, name)
+    if column not in names:
         raise InputError(
             where=name,
-            expected=f"a column named {chosen!r}",
+            expected=f"a column named {column!r}",
             received=f"columns named {quote_names(names)}",
             fix=f"Name the column with {field.option}.",
         )
-    return chosen
+    return column
 
 
-def _rows(table: Any, name: str, field: Field) -> ParsedRows:
+def _select_rows(table: Any, name: str, field: Field) -> ParsedRows:
+    """Return the rows of one column, or whole records for ``json_text.WHOLE``."""
     if field is json_text.WHOLE:
-        _chosen(table.schema, Field(table.column_names[0]) if table.column_names else field, name)
-        return ParsedRows(table.to_pylist(), _row_of(name))
-    return ParsedRows(_column(table[_chosen(table.schema, field, name)], name), _row_of(name))
+        # Records need different column names; if there are any columns, this checks only that.
+        _choose_column(table.schema, Field(table.column_names[0]) if table.column_names else field, name)
+        return ParsedRows(table.to_pylist(), name_rows(name))
+    return ParsedRows(_convert_column(table[_choose_column(table.schema, field, name)], name), name_rows(name))
 
 
-def _only(schema: Any, field: Field, name: str) -> str:
-    """Return the one column that can hold the sequences."""
-    found = [each.name for each in schema if _is_integers(each.type, field)]
-    if len(found) == 1:
-        return str(found[0])
+def _find_only_column(schema: Any, field: Field, name: str) -> str:
+    """Return the only column that can hold the sequences."""
+    candidates = [column.name for column in schema if _holds_integers(column.type, field)]
+    if len(candidates) == 1:
+        return str(candidates[0])
     raise InputError(
         where=name,
         expected=f"one column of lists of {'numbers' if field.numbers else 'integers'}",
-        received=f"{quote_names(found)} among the columns {quote_names(schema.names)}",
+        received=f"{quote_names(candidates)} among the columns {quote_names(schema.names)}",
         fix=f"Name the column with {field.option}.",
     )
 
 
-def _column(column: Any, name: str) -> RaggedSequences | list[Any]:
-    """Return a column of lists of integers as ragged sequences, and any other as what Python has for it."""
-    if not _is_integers(column.type, Field()):
+def _convert_column(column: Any, name: str) -> RaggedSequences | list[Any]:
+    """Return a column of lists of integers as ragged sequences, any other column as Python objects."""
+    if not _holds_integers(column.type, Field()):
         return list(column.to_pylist())
     try:
         rows = convert_foreign(column)
     except InputError as error:
-        raise error.at(_row_of(name)(error.row) if error.row is not None else name) from None
+        raise locate_error(error, name_rows(name), name) from None
     return rows if isinstance(rows, RaggedSequences) else np.asarray(rows).tolist()
 
 
-def _is_integers(kind: Any, field: Field) -> bool:
-    """Return whether a column is of lists of integers, or of whatever else will do for ``field``."""
+def _holds_integers(kind: Any, field: Field) -> bool:
+    """Return whether a column holds lists of integers, or of floats or vectors if ``field`` allows them."""
     return _is_list(kind) and _is_number(kind.value_type, field)
 
 
@@ -242,10 +255,6 @@ def _is_number(kind: Any, field: Field) -> bool:
 
     numbers = field.numbers and (types.is_floating(kind) or types.is_boolean(kind) or _is_list(kind))
     return bool(types.is_integer(kind) or numbers)
-
-
-def _row_of(name: str, first: int = 0) -> Callable[[int], str]:
-    return lambda row: f"{name}, row {first + row + 1}"
 
 
 def _looks_like_arrow(data: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""What a reader hands over, and what a format is."""
+"""The interface of a file format, and helpers that all formats share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.sources import Source
 
 T = TypeVar("T")
+_MOST_NAMES = 8
+"""Names that a message lists."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ParsedRows:
-    """The rows of one file, framed but with no value judged yet.
+    """The rows of one file, separated from each other; their values are not checked yet.
 
     Attributes:
         rows: a list with one entry for each sequence, an array with one row for each, or ragged sequences.
-        where: names the place of row ``i`` in the file, for messages.
-        layout: how the file says that its rows are padded; None when it says nothing.
+        where: returns the place of row ``i`` in the file, for messages.
+        layout: how the rows are padded according to the file; None if it does not record that.
     """
 
     rows: list[Any] | np.ndarray[Any, np.dtype[Any]] | RaggedSequences
@@ -34,12 +36,12 @@ class ParsedRows:
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """Which field of a record, or array of an archive, is wanted.
+    """Which field of a record, or array of an archive, holds the sequences.
 
     Attributes:
-        name: None leaves the choice to what is there, when only one will do.
-        option: that names it, for messages.
-        numbers: whether floats and vectors will do, as they do for targets.
+        name: None selects the only suitable field; several are an error.
+        option: the command line option that names the field, for messages.
+        numbers: whether floats and vectors are suitable, too, as they are for targets.
     """
 
     name: str | None = None
@@ -49,29 +51,30 @@ class Field:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Chunk(Generic[T]):
-    """Some rows of a file that follow each other.
+    """Consecutive rows of a file.
 
     Attributes:
-        rows: how many they are.
-        made: what was made of them.
-        where: names the place of row ``i`` of them, for messages.
-        layout: how the file says that its rows are padded; None when it says nothing.
+        rows: their number.
+        result: the result of the caller's function for them.
+        where: returns the place of row ``i`` of the chunk, for messages.
+        layout: how the rows are padded according to the file; None if it does not record that.
     """
 
     rows: int
-    made: T
+    result: T
     where: Callable[[int], str]
     layout: Layout | None = None
 
 
 class ReadChunks(Protocol):
-    """Reads a file some rows at a time, each of which ``made`` then makes something of, in any thread.
+    """Reads a file in chunks and applies a function to each of them.
 
-    Raises InputError for what is no sequence of integers.
+    ``convert`` receives the sequences of a chunk, in any thread. Rows that are not sequences of integers raise
+    InputError.
     """
 
-    def __call__(self, source: Source, field: Field, made: Callable[[RaggedSequences], T], /) -> Iterator[Chunk[T]]:
-        """Yield what ``made`` makes of the rows, in order."""
+    def __call__(self, source: Source, field: Field, convert: Callable[[RaggedSequences], T], /) -> Iterator[Chunk[T]]:
+        """Yield the results of ``convert``, in the order of the rows."""
 
 
 Add = Callable[[PaddedBatch], None]
@@ -84,15 +87,15 @@ class Format:
 
     Attributes:
         name: as ``--input-format`` spells it.
-        suffixes: that tell it, lower case.
+        suffixes: of its files, lower case.
         read: ``(data, name, field)`` to the rows; raises InputError.
-        looks_like: whether content without a suffix is of this format; the first one in the table that says so wins.
-        writer: ``(out, layout, rows)`` to a context, in which parts of a padded batch are written to ``out`` one after
-            the other; None for a format that maskcli only reads. ``rows`` are those of all parts, where that is known.
-        needs_rows: whether ``writer`` has to be told how many rows there are.
-        in_parts: whether parts are written as they come, or held in memory till the last.
-        chunks: reads it some rows at a time; None for a format that is read whole.
-        in_chunks: whether content that begins so can be.
+        looks_like: whether content without a suffix is of this format. The first such format in the table is used.
+        writer: ``(out, layout, rows)`` to a context, in which parts of a padded batch are written to ``out``, in order;
+            None for a format that maskcli only reads. ``rows`` is the number of rows of all parts, None if unknown.
+        needs_rows: whether ``writer`` must know the number of rows.
+        in_parts: whether parts are written immediately; otherwise ``writer`` keeps all of them in memory.
+        chunks: reads a file in chunks; None for a format that is read as a whole.
+        in_chunks: whether content with this beginning can be read in chunks.
     """
 
     name: str
@@ -106,27 +109,39 @@ class Format:
     needs_rows: bool = False
 
 
+def locate_error(error: MaskcliError, where: Callable[[int], str], name: str = "") -> MaskcliError:
+    """Return an error with the place of its row; if it has no row, with ``name`` as its place, if any."""
+    if error.row is not None:
+        return error.at(where(error.row))
+    return error.at(name) if name else error
+
+
+def name_rows(name: str, first: int = 0) -> Callable[[int], str]:
+    """Return a function that names the place of row ``i`` by its number, counted from row ``first`` of the file."""
+    return lambda row: f"{name}, row {first + row + 1}"
+
+
 def check_rows(parsed: ParsedRows, name: str) -> RaggedSequences:
-    """Return the rows as sequences; raise InputError with the place of a value that is no integer."""
+    """Return the rows as sequences; raise InputError with the place of a value that is not an integer."""
     try:
         return as_ragged(parsed.rows)
     except MaskcliError as error:
-        raise error.at(parsed.where(error.row) if error.row is not None else name) from None
+        raise locate_error(error, parsed.where, name) from None
 
 
-def make_chunk(ragged: RaggedSequences, parsed: ParsedRows, made: Callable[[RaggedSequences], T]) -> Chunk[T]:
-    """Return what ``made`` makes of sequences, whose errors are given the place of their row."""
+def make_chunk(ragged: RaggedSequences, parsed: ParsedRows, convert: Callable[[RaggedSequences], T]) -> Chunk[T]:
+    """Return the chunk of these sequences; errors of ``convert`` get the place of their row."""
     try:
-        return Chunk(len(ragged), made(ragged), parsed.where, parsed.layout)
+        return Chunk(len(ragged), convert(ragged), parsed.where, parsed.layout)
     except MaskcliError as error:
-        raise error if error.row is None else error.at(parsed.where(error.row)) from None
+        raise locate_error(error, parsed.where) from None
 
 
 def raise_or_return(result: T | MaskcliError, where: Callable[[int], str]) -> T:
-    """Return a result, or raise the error that it is, with the place of its row."""
-    if not isinstance(result, MaskcliError):
-        return result
-    raise result if result.row is None else result.at(where(result.row))
+    """Return a result; raise it, with the place of its row, if it is an error."""
+    if isinstance(result, MaskcliError):
+        raise locate_error(result, where)
+    return result
 
 
 def decode_text(data: bytes, name: str, line: int = 1, offset: int = 0) -> str:
@@ -142,16 +157,20 @@ def decode_text(data: bytes, name: str, line: int = 1, offset: int = 0) -> str:
             where=f"{name}:{line}",
             expected="UTF-8 text",
             received=f"byte 0x{data[error.start]:02x} at offset {offset + error.start}",
-            fix="Save it as UTF-8, or name its format with --input-format.",
+            fix="Save the file as UTF-8, or set its format with --input-format.",
         ) from None
 
 
 def write_text(out: BinaryIO, lines: Iterable[str]) -> None:
-    """Write lines, each with its end."""
+    """Write lines, each with its line end."""
     out.write("".join(f"{line}\n" for line in lines).encode())
 
 
 def quote_names(names: Sequence[object]) -> str:
-    """Return names for a message, quoted; a long list is cut."""
-    shown = ", ".join(repr(name) for name in names[:8])
-    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown or "none"
+    """Return quoted names for a message; a long list is shortened."""
+    if not names:
+        return "none"
+    quoted = ", ".join(repr(name) for name in names[:_MOST_NAMES])
+    if len(names) > _MOST_NAMES:
+        return f"{quoted} and {len(names) - _MOST_NAMES} more"
+    return quoted

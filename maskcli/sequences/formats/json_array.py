@@ -1,4 +1,4 @@
-"""JSON: an array of sequences, an array of records, or what a maskcli command printed."""
+"""JSON: an array of sequences, an array of records, or a document that a maskcli command printed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.render.documents import dumps, make_pad_document
+from maskcli.render.documents import dumps, make_document
 from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut_blocks, skip_bom
-from maskcli.sequences.fast.parse import parse_json_array
-from maskcli.sequences.fast.rows import FastRows
+from maskcli.sequences.fast import FastRows, parse_json_array
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import (
     Add,
@@ -36,11 +35,11 @@ T = TypeVar("T")
 def read_json(data: bytes, name: str, field: Field) -> ParsedRows:
     """Return the sequences of one JSON document."""
     text = decode_text(data.removeprefix(BOM), name)
-    document = _parse(text, name)
+    document = _parse_document(text, name)
     if isinstance(document, dict):
         if field.name is not None:
-            raise _no_field(field, name, "one object")
-        return _from_maskcli(document, name)
+            raise _make_no_field_error(field, name, "one object")
+        return _read_maskcli_document(document, name)
     if not isinstance(document, list):
         raise InputError(
             where=name,
@@ -50,92 +49,100 @@ def read_json(data: bytes, name: str, field: Field) -> ParsedRows:
         )
 
     def where(row: int) -> str:
-        return f"{name}:{_line_of(text, row)} (sequence {row + 1})"
+        return f"{name}:{_find_line(text, row)} (sequence {row + 1})"
 
     if any(isinstance(entry, dict) for entry in document):
         return ParsedRows(json_text.get_field_rows(document, field, name, where), where)
     if field.name is not None:
-        raise _no_field(field, name, "an array of bare sequences")
+        raise _make_no_field_error(field, name, "an array of bare sequences")
     return ParsedRows(document, where)
 
 
-def read_json_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
-    """Yield what ``made`` makes of the rows of each block, and from one that cannot be told apart on, of all the rest.
+def read_json_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield the results of ``convert`` for each block; see ``ReadChunks``.
 
-    See ``ReadChunks``.
+    If a block cannot be parsed by itself, the file is read again as a whole, and all further rows are one chunk.
     """
     row, reader = 0, _Reader(source, field)
     try:
-        for chunk in read_blocks(source, reader, made):
+        for chunk in read_blocks(source, reader, convert):
             yield chunk
             row += chunk.rows
-    except _Uncut:
+    except _UncutError:
         parsed = read_json(source.read(), source.name, reader.field)
         whole = check_rows(parsed, source.name)
-        rest = RaggedSequences(whole.values[whole.row_splits[row] :], whole.row_splits[row:] - whole.row_splits[row])
-        if len(rest):
-            yield make_chunk(rest, ParsedRows(rest, lambda index: parsed.where(row + index)), made)
+        start = whole.row_splits[row]
+        further = RaggedSequences(whole.values[start:], whole.row_splits[row:] - start)
+        if len(further):
+            yield make_chunk(further, ParsedRows(further, lambda index: parsed.where(row + index)), convert)
 
 
-class _Uncut(Exception):  # noqa: N818 - it ends an attempt
-    """Blocks are not whole entries of an array, or the array is damaged."""
+class _UncutError(Exception):
+    """A block does not consist of whole entries of the array, or the array is damaged."""
 
 
 class _Reader:
-    """Reads the entries of an array, each block with a comma before its first."""
+    """Reads the entries of an array; each block has a comma before its first entry."""
 
     def __init__(self, source: Source, field: Field) -> None:
         self._source = source
-        self._named = field.name is not None
+        self._needs_records = field.name is not None
         self._entries = json_text.Entries(field, source.name)
 
     @property
     def field(self) -> Field:
-        """That holds the sequences of the rows so far."""
+        """The field with the sequences of the rows so far."""
         return self._entries.field
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         start = skip_bom(stream)
         head = stream.read(stream.peek(BLOCK).index(b"[") + 1)
         close = b"}" if stream.peek(BLOCK).lstrip(WHITE).startswith(b"{") else b"]"
-        ahead: Block | None = None
-        for block in cut_blocks(stream, lambda data: _end_of_entries(data, close), start + len(head)):
-            if ahead is not None:
-                yield ahead
-            # In place of the bracket of the whole array stands a comma, with which the others begin.
-            ahead = Block(head[:-1] + b"," + block.data, start) if ahead is None else block
-        if ahead is None:
-            raise _Uncut
-        yield Block(_without_bracket(ahead.data), ahead.start)
+        # The last block must lose the bracket that closes the array, so each block waits for the next one.
+        waiting: Block | None = None
+        for block in cut_blocks(stream, lambda data: _find_entry_end(data, close), start + len(head)):
+            if waiting is None:
+                # A comma replaces the bracket that opens the array: all other blocks begin with one.
+                waiting = Block(head[:-1] + b"," + block.data, start)
+            else:
+                yield waiting
+                waiting = block
+        if waiting is None:
+            raise _UncutError
+        yield Block(_strip_bracket(waiting.data), waiting.start)
 
     def parse_fast(self, block: Block) -> FastRows | None:
         return parse_json_array(block.data)
 
-    def continues(self, quick: FastRows) -> bool:
-        return self._entries.take(quick.field)
+    def continues(self, fast: FastRows) -> bool:
+        return self._entries.accept(fast.field)
 
     def parse_strict(self, block: Block, where: Where, _row: int) -> RaggedSequences | None:
         data = block.data.lstrip(WHITE)
+        if not data.startswith(b","):
+            raise _UncutError
+        # Any error leads to reading the whole file, which finds the error again, with its place in the file.
         try:
-            entries = json.loads(f"[{data[1:].decode()}]") if data.startswith(b",") else None
+            entries = json.loads(f"[{data[1:].decode()}]")
         except (ValueError, RecursionError):
-            entries = None
-        if not entries or (self._named and not any(isinstance(entry, dict) for entry in entries)):
-            raise _Uncut  # The whole says what is wrong.
-        return check_rows(ParsedRows(self._entries.rows(entries, where), where), self._source.name)
+            raise _UncutError from None
+        if not entries or (self._needs_records and not any(isinstance(entry, dict) for entry in entries)):
+            raise _UncutError
+        return check_rows(ParsedRows(self._entries.get_rows(entries, where), where), self._source.name)
 
     def where(self, block: Block, row: int) -> Where:
         start, size = block.start, len(block.data)
 
         def where(index: int) -> str:
             with self._source.open() as stream:
-                return f"{self._source.name}:{_line_in(stream, start, size, index)} (sequence {row + index + 1})"
+                line = _find_line_in_block(stream, start, size, index)
+            return f"{self._source.name}:{line} (sequence {row + index + 1})"
 
         return where
 
 
-def _end_of_entries(data: bytes, close: bytes) -> int:
-    """Return where the last entry ends that a comma follows."""
+def _find_entry_end(data: bytes, close: bytes) -> int:
+    """Return the end of the last entry that is followed by a comma; 0 if there is none."""
     at = len(data)
     while (at := data.rfind(close, 0, at)) >= 0:
         if data[at + 1 :].lstrip(WHITE).startswith(b","):
@@ -143,23 +150,26 @@ def _end_of_entries(data: bytes, close: bytes) -> int:
     return 0
 
 
-def _without_bracket(data: bytes) -> bytes:
+def _strip_bracket(data: bytes) -> bytes:
     """Return the last entries without the bracket that closes the array."""
-    closed = data.rstrip(WHITE)
-    if not closed.endswith(b"]"):
-        raise _Uncut
-    return closed[:-1].rstrip(WHITE)
+    stripped = data.rstrip(WHITE)
+    if not stripped.endswith(b"]"):
+        raise _UncutError
+    return stripped[:-1].rstrip(WHITE)
 
 
-def _line_in(stream: Stream, start: int, size: int, index: int) -> int:
-    """Return the line of entry ``index`` of a block; all up to there is read again, only for a message."""
+def _find_line_in_block(stream: Stream, start: int, size: int, index: int) -> int:
+    """Return the line of entry ``index`` of a block.
+
+    Reads the file again up to that entry, which is only done for a message.
+    """
     line = 1
-    while start and (passed := stream.read(min(start, BLOCK))):
-        start -= len(passed)
-        line += passed.count(b"\n")
+    while start and (piece := stream.read(min(start, BLOCK))):
+        start -= len(piece)
+        line += piece.count(b"\n")
     text = stream.peek(size).decode()
     comma = len(text) - len(text.lstrip())
-    return line - 1 + _line_of(f"{text[:comma]}[{text[comma + 1 :]}]", index)
+    return line - 1 + _find_line(f"{text[:comma]}[{text[comma + 1 :]}]", index)
 
 
 @contextlib.contextmanager
@@ -167,10 +177,10 @@ def open_json_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -
     """Write the document that ``maskcli pad --format json`` prints; see ``Format.writer``."""
     parts: list[PaddedBatch] = []
     yield parts.append
-    out.write(dumps(make_pad_document(join_batches(parts))))
+    out.write(dumps(make_document(join_batches(parts))))
 
 
-def _no_field(field: Field, name: str, received: str) -> InputError:
+def _make_no_field_error(field: Field, name: str, received: str) -> InputError:
     return InputError(
         where=name,
         expected=f"records with the field {field.name!r}",
@@ -180,7 +190,7 @@ def _no_field(field: Field, name: str, received: str) -> InputError:
 
 
 def looks_like_json(data: bytes) -> bool:
-    """Return whether content is one document: an array of arrays or objects, or an object that no line ends."""
+    """Return whether content is one document: an array of arrays or objects, or an object over several lines."""
     if data.startswith(b"["):
         inside = data[1:].lstrip()
         return inside[:1] in (b"[", b"{") or inside.strip() == b"]"
@@ -193,20 +203,20 @@ def looks_like_json(data: bytes) -> bool:
     return isinstance(first, dict) and str(first.get("schema", "")).startswith("maskcli/")
 
 
-def _parse(text: str, name: str) -> Any:
+def _parse_document(text: str, name: str) -> Any:
     if not text.strip():
         raise InputError(
-            where=name, expected="a JSON array of sequences", received="nothing but blanks", fix="Write [[1, 2], [3]]."
+            where=name, expected="a JSON array of sequences", received="only white space", fix="Write [[1, 2], [3]]."
         )
-    fix = "Look for a missing bracket, comma or quote there or just before. JSON Lines wants --input-format jsonl."
+    fix = "Look for a missing bracket, comma or quote there or just before. For JSON Lines, use --input-format jsonl."
     try:
         return json_text.parse_json(text, lambda error: f"{name}:{error.lineno}:{error.colno}", fix)
     except InputError as error:
         raise error.at(name) from None
 
 
-def _line_of(text: str, row: int) -> int:
-    """Return the line on which entry ``row`` of the outer array starts; read again only for a message."""
+def _find_line(text: str, row: int) -> int:
+    """Return the line on which entry ``row`` of the outer array starts; only needed for a message."""
     decoder, position = json.JSONDecoder(), text.index("[") + 1
     for _ in range(row + 1):
         while text[position] in " \t\r\n,":
@@ -216,48 +226,48 @@ def _line_of(text: str, row: int) -> int:
     return text.count("\n", 0, start) + 1
 
 
-def _from_maskcli(found: dict[str, Any], name: str) -> ParsedRows:
+def _read_maskcli_document(document: dict[str, Any], name: str) -> ParsedRows:
     """Return the padded batch of a maskcli document: its own fields, or those of its ``batch``."""
-    schema = str(found.get("schema", ""))
+    schema = str(document.get("schema", ""))
     if not schema.startswith("maskcli/"):
         raise InputError(
             where=name,
             expected="a JSON array of sequences, or a document that maskcli printed",
-            received=f"an object with the fields {quote_names(list(found))}",
-            fix="Write [[1, 2], [3]]; objects, one a line, are JSON Lines (--input-format jsonl).",
+            received=f"an object with the fields {quote_names(list(document))}",
+            fix="Write [[1, 2], [3]]. For one object per line, use --input-format jsonl.",
         )
     try:
-        padded = found.get("batch", found)
-        layout = Layout(*(padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")))
+        padded = document.get("batch", document)
+        layout = Layout(**{key: padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")})
         layout = check_layout(layout)
         if layout.dtype not in ("int32", "int64"):
             raise InputError(expected="dtype int32 or int64", received=layout.dtype, fix="Pad it again.")
-        return ParsedRows(_unpadded(padded, layout), lambda row: f"{name} (sequence {row + 1})", layout)
+        return ParsedRows(_unpad_document(padded, layout), lambda row: f"{name} (sequence {row + 1})", layout)
     except MaskcliError as error:
         raise InputError(where=name, expected=error.expected, received=error.received, fix=error.fix) from None
     except (KeyError, TypeError) as error:
         raise InputError(
             where=name,
             expected=f"the padded batch of a {schema} document",
-            received=f"none with {error}" if isinstance(error, KeyError) else str(error),
-            fix="Pass on what `maskcli pad`, `inspect` or `loss` printed as it is.",
+            received=f"a document without {error}" if isinstance(error, KeyError) else str(error),
+            fix="Pass the output of `maskcli pad`, `inspect` or `loss` unchanged.",
         ) from None
 
 
-def _unpadded(padded: dict[str, Any], layout: Layout) -> RaggedSequences:
-    """Return the sequences of a padded batch, whose every row must have ``maxlen`` tokens."""
+def _unpad_document(padded: dict[str, Any], layout: Layout) -> RaggedSequences:
+    """Return the sequences of a padded batch; each of its rows must have ``maxlen`` tokens."""
     tokens, lengths = join_rows(padded["tokens"]), join_rows([padded["lengths"]]).values
     if set(tokens.lengths.tolist()) != {layout.maxlen} or len(lengths) != len(tokens) or (lengths < 0).any():
         raise InputError(
             expected=f"rows of {layout.maxlen} tokens, and a length for each",
             received=f"rows of {sorted(set(tokens.lengths.tolist()))} tokens, and {len(lengths)} lengths",
-            fix="Pass on what maskcli printed as it is.",
+            fix="Pass the output of maskcli unchanged.",
         )
     return unpad(tokens.values.reshape(len(tokens), -1), make_validity(lengths, layout))
 
 
 def _is_array(head: bytes) -> bool:
-    """Return whether content begins as an array of arrays or objects does."""
+    """Return whether content begins like an array of arrays or objects."""
     head = head.removeprefix(BOM).lstrip(WHITE)
     return head.startswith(b"[") and head[1:].lstrip(WHITE)[:1] in (b"[", b"{")
 

@@ -1,4 +1,4 @@
-"""What JSON and JSON Lines share: a strict parse whose errors name the place, and the choice of a field."""
+"""Shared by JSON and JSON Lines: strict parsing with the place of an error, and the selection of a field."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from maskcli.sequences.ragged import describe_value
 
 
 class _Whole(Field):
-    """The whole record instead of one of its fields."""
+    """All of the record instead of one of its fields."""
 
 
 WHOLE = _Whole()
-"""Given to a reader, this field makes its rows the records themselves; rows that are no records stay what they are."""
+"""With this field a reader returns the records themselves. Rows that are not records are returned unchanged."""
 
 
 def parse_json(text: str, where: Callable[[json.JSONDecodeError], str], fix: str) -> Any:
-    """Return the value of a JSON text; raise InputError with the place that ``where`` makes of a decoder's error."""
+    """Return the value of a JSON text; raise InputError with the place that ``where`` returns for a decoder's error."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(
-            where=where(error), expected="JSON", received=_received(text, error), fix=fix.format(error=error.msg)
+            where=where(error), expected="JSON", received=_describe_text(text, error), fix=fix.format(error=error.msg)
         ) from None
     except (ValueError, RecursionError) as error:
-        # Thousands of digits in one number, or thousands of brackets in each other.
+        # Thousands of digits in one number, or thousands of nested brackets.
         raise InputError(
-            expected="lists of integers", received=f"JSON that is no such thing ({error})", fix="Write [[1, 2], [3]]."
+            expected="lists of integers", received=f"other JSON ({error})", fix="Write [[1, 2], [3]]."
         ) from None
 
 
 def get_field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[[int], str]) -> list[Any]:
-    """Return the sequence that each record holds in ``field``, or in the only field with lists of integers."""
+    """Return the sequence of each record: that in ``field``, or in the only field with lists of integers."""
     if isinstance(field, _Whole):
-        return _whole_records(records, where)
+        return _check_records(records, where)
     chosen = field.name if field.name is not None else find_only_field(records, field, name)
-    return _held_in(chosen, records, field, where)
+    return _get_values(chosen, records, field, where)
 
 
-def _held_in(chosen: str, records: Sequence[Any], field: Field, where: Callable[[int], str]) -> list[Any]:
+def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callable[[int], str]) -> list[Any]:
+    """Return the value of a field in each record; raise InputError for a record without it."""
     rows = []
     for index, record in enumerate(records):
         if not isinstance(record, dict):
@@ -65,7 +66,8 @@ def _held_in(chosen: str, records: Sequence[Any], field: Field, where: Callable[
     return rows
 
 
-def _whole_records(records: Sequence[Any], where: Callable[[int], str]) -> list[dict[str, Any]]:
+def _check_records(records: Sequence[Any], where: Callable[[int], str]) -> list[dict[str, Any]]:
+    """Return records; raise InputError for an entry that is not one."""
     for index, record in enumerate(records):
         if not isinstance(record, dict):
             raise InputError(
@@ -78,97 +80,113 @@ def _whole_records(records: Sequence[Any], where: Callable[[int], str]) -> list[
 
 
 def find_only_field(records: Sequence[Any], field: Field, name: str) -> str:
-    """Return the one field that can hold the sequences: of integers in every record, or, where none is, of lists."""
+    """Return the only field with lists of integers in all records; if there is none, the only one with lists."""
     objects = [record for record in records if isinstance(record, dict)]
-    return _only(_kinds(objects, dict.fromkeys(objects[0], NOTHING)), field, name)
+    return _select_field(_classify_fields(objects, dict.fromkeys(objects[0], NOTHING)), field, name)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Kind:
-    """What a field holds in the records seen: lists in each, anything in some, integers alone."""
+class _FieldContent:
+    """The content of one field in all records so far.
+
+    Attributes:
+        lists: whether all values are lists.
+        filled: whether any list has an element.
+        integers: whether all values are lists of integers.
+    """
 
     lists: bool = True
     filled: bool = False
     integers: bool = True
 
-    def and_(self, values: Sequence[Any]) -> _Kind:
+    def extend(self, values: Sequence[Any]) -> _FieldContent:
+        """Return the content with the values of further records."""
         lists = self.lists and all(isinstance(value, list) for value in values)
         integers = self.integers and lists and set(map(type, chain.from_iterable(values))) <= {int}
-        return _Kind(lists, self.filled or any(values), integers)
+        return _FieldContent(lists, self.filled or any(values), integers)
 
 
-NOTHING = _Kind()
+NOTHING = _FieldContent()
 
 
-def _kinds(objects: Sequence[dict[str, Any]], kinds: Mapping[str, _Kind]) -> dict[str, _Kind]:
-    """Return what the fields hold, these objects taken in; a field that one lacks is an empty list there."""
-    return {key: kind.and_([record.get(key, []) for record in objects]) for key, kind in kinds.items()}
+def _classify_fields(
+    objects: Sequence[dict[str, Any]], contents: Mapping[str, _FieldContent]
+) -> dict[str, _FieldContent]:
+    """Return the content of each field with these further objects; a missing field counts as an empty list."""
+    return {key: content.extend([record.get(key, []) for record in objects]) for key, content in contents.items()}
 
 
-def _only(kinds: Mapping[str, _Kind], field: Field, name: str) -> str:
-    lists = [key for key, kind in kinds.items() if kind.lists]
-    # A field that is [] everywhere says nothing.
-    lists = [key for key in lists if kinds[key].filled] or lists
-    integers = [key for key in lists if kinds[key].integers]
-    found = lists if field.numbers else integers or lists
-    if len(found) == 1:
-        return found[0]
+def _select_field(contents: Mapping[str, _FieldContent], field: Field, name: str) -> str:
+    """Return the only field that can hold the sequences; raise InputError if there are none or several."""
+    lists = [key for key, content in contents.items() if content.lists]
+    # A field that is [] in all records may be anything, so fields with elements come first.
+    lists = [key for key in lists if contents[key].filled] or lists
+    integers = [key for key in lists if contents[key].integers]
+    candidates = lists if field.numbers else integers or lists
+    if len(candidates) == 1:
+        return candidates[0]
     raise InputError(
         where=name,
         expected=f"one field that holds a list of {'numbers' if field.numbers else 'integers'} in every record",
-        received=f"{quote_names(found)} among the fields {quote_names(list(kinds))}",
+        received=f"{quote_names(candidates)} among the fields {quote_names(list(contents))}",
         fix=f"Name the field with {field.option}.",
     )
 
 
 class Entries:
-    """Entries of a file, bare lists or records, that come block by block: all of one kind, and records of one field."""
+    """Checks entries that are read block by block: all bare lists, or all records with one field for the sequences."""
 
     def __init__(self, field: Field, name: str) -> None:
-        """Have seen none; ``name`` is of the file."""
+        """Begin without entries.
+
+        Args:
+            field: the requested field.
+            name: of the file.
+        """
         self._field, self._name = field, name
         self._bare = False
-        self._kinds: dict[str, _Kind] | None = None
+        self._contents: dict[str, _FieldContent] | None = None
         self._chosen = field.name
 
     @property
     def field(self) -> Field:
-        """The field that was asked for, or else the one that holds the sequences so far, if any does."""
+        """The requested field, or else the field with the sequences so far, if any."""
         return dataclasses.replace(self._field, name=self._chosen)
 
-    def take(self, field: str | None, records: Sequence[dict[str, Any]] | None = None, filled: bool = True) -> bool:
-        """Return whether lists of integers go with all before.
+    def accept(self, field: str | None, records: Sequence[dict[str, Any]] | None = None, filled: bool = True) -> bool:
+        """Return whether lists of integers match all entries before, and count them as entries if they do.
 
         Args:
-            field: that they are in; None for bare lists.
-            records: with nothing in ``field``; None where they have no other field.
-            filled: whether there is an integer.
+            field: the field that the lists are in; None for bare lists.
+            records: the different records, with an empty list in ``field``; None if they have no other field.
+            filled: whether any list has an element.
         """
         if field is None:
-            self._bare = self._bare or (self._kinds is None and self._chosen is None)
+            self._bare = self._bare or (self._contents is None and self._chosen is None)
             return self._bare
         if self._bare or self._chosen not in (None, field):
             return False
         if self._field.name is None:
-            kinds = _kinds(records or (), self._kinds or dict.fromkeys(records[0] if records else (field,), NOTHING))
-            kinds[field] = dataclasses.replace(kinds[field], filled=filled or kinds[field].filled)
-            if not self._is_only(field, kinds):
+            names = records[0] if records else (field,)
+            contents = _classify_fields(records or (), self._contents or dict.fromkeys(names, NOTHING))
+            contents[field] = dataclasses.replace(contents[field], filled=filled or contents[field].filled)
+            if not self._is_only(field, contents):
                 return False
-            self._kinds = kinds
+            self._contents = contents
         self._chosen = field
         return True
 
-    def _is_only(self, field: str, kinds: Mapping[str, _Kind]) -> bool:
+    def _is_only(self, field: str, contents: Mapping[str, _FieldContent]) -> bool:
         try:
-            return _only(kinds, self._field, self._name) == field
+            return _select_field(contents, self._field, self._name) == field
         except InputError:
             return False
 
-    def rows(self, entries: Sequence[Any], where: Callable[[int], str]) -> list[Any]:
-        """Return the sequences of entries; ``where`` names the place of each of them.
+    def get_rows(self, entries: Sequence[Any], where: Callable[[int], str]) -> list[Any]:
+        """Return the sequences of entries; ``where`` returns the place of entry ``i``.
 
         Raises:
-            InputError: for entries of another kind than those before, and records without their field.
+            InputError: for entries of another kind than those before, and for records without the field.
         """
         objects = [entry for entry in entries if isinstance(entry, dict)]
         if self._bare and objects:
@@ -182,28 +200,29 @@ class Entries:
         if not objects and self._chosen is None:
             self._bare = self._bare or bool(entries)
             return list(entries)
-        return _held_in(self._choice(objects), entries, self._field, where)
+        return _get_values(self._choose_field(objects), entries, self._field, where)
 
-    def _choice(self, objects: Sequence[dict[str, Any]]) -> str:
-        """Return the field that holds the sequences, which what comes later must not change."""
+    def _choose_field(self, objects: Sequence[dict[str, Any]]) -> str:
+        """Return the field with the sequences; raise InputError if these objects would change it."""
         if self._field.name is not None:
             return self._field.name
         if not objects:
             return str(self._chosen)
-        self._kinds = _kinds(objects, self._kinds or dict.fromkeys(objects[0], NOTHING))
-        found = _only(self._kinds, self._field, self._name)
-        if self._chosen not in (None, found):
+        self._contents = _classify_fields(objects, self._contents or dict.fromkeys(objects[0], NOTHING))
+        chosen = _select_field(self._contents, self._field, self._name)
+        if self._chosen not in (None, chosen):
             raise InputError(
                 where=self._name,
                 expected=f"sequences in the field {self._chosen!r} of all records, as in those at the start",
-                received=f"lists of integers in {found!r} alone",
+                received=f"lists of integers only in {chosen!r}",
                 fix=f"Name the field with {self._field.option}.",
             )
-        self._chosen = found
-        return found
+        self._chosen = chosen
+        return chosen
 
 
-def _received(text: str, error: json.JSONDecodeError) -> str:
+def _describe_text(text: str, error: json.JSONDecodeError) -> str:
+    """Describe the text at a decoding error, for its message."""
     if error.pos >= len(text.rstrip()):
         return "the end, with a bracket or quote still open"
     return f"{text[error.pos : error.pos + 20].splitlines()[0]!r} ({error.msg.lower()})"

@@ -1,4 +1,4 @@
-"""NumPy's ``.npy`` and ``.npz``; pickled objects are refused, never loaded."""
+"""NumPy's ``.npy`` and ``.npz``. Pickled objects are rejected and never loaded."""
 
 from __future__ import annotations
 
@@ -13,14 +13,25 @@ import numpy as np
 from maskcli.errors import InputError
 from maskcli.records.arrays import Array, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.formats.base import Add, Chunk, Field, Format, ParsedRows, check_rows, make_chunk, quote_names
+from maskcli.sequences.formats.base import (
+    Add,
+    Chunk,
+    Field,
+    Format,
+    ParsedRows,
+    check_rows,
+    locate_error,
+    make_chunk,
+    name_rows,
+    quote_names,
+)
 from maskcli.sequences.padding import make_validity
 from maskcli.sequences.ragged import unpad
 from maskcli.sequences.sources import Source
 
 T = TypeVar("T")
 PART = 2**22
-"""Bytes at a time."""
+"""Bytes that are read or written at once."""
 INT64 = np.dtype(np.int64)
 MAGIC = {"npy": b"\x93NUMPY", "npz": b"PK\x03\x04"}
 
@@ -34,33 +45,36 @@ def read_npy(data: bytes, name: str, field: Field) -> ParsedRows:
             received="a single array",
             fix=f"Leave {field.option} out.",
         )
-    return ParsedRows(_load(data, name, "npy"), _row_of(name))
+    return ParsedRows(_load(data, name, "npy"), name_rows(name))
 
 
 def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
-    """Return the rows of ``field``, ``values`` with ``row_splits``, ``tokens`` with ``mask``, or the only array."""
+    """Return the rows of ``field``, or of ``values`` and ``row_splits``, ``tokens`` and ``mask``, or the only array."""
     archive: Mapping[str, Array] = load_arrays(data, name)
-    wanted = field.name
-    ragged = {"values", "row_splits"}
-    if wanted is None and (archive.keys() == ragged if field.numbers else ragged <= archive.keys()):
-        return ParsedRows(RaggedSequences(archive["values"], archive["row_splits"]), _row_of(name))
-    if wanted is None and "tokens" in archive and not field.numbers:
-        wanted = "tokens"
-    if wanted is None and len(archive) == 1:
-        wanted = next(iter(archive))
-    if wanted is None or wanted not in archive:
+    key = field.name
+    if key is None and _is_ragged(archive, field):
+        return ParsedRows(RaggedSequences(archive["values"], archive["row_splits"]), name_rows(name))
+    if key is None and "tokens" in archive and not field.numbers:
+        key = "tokens"
+    if key is None and len(archive) == 1:
+        key = next(iter(archive))
+    if key is None or key not in archive:
         raise InputError(
             where=name,
-            expected=f"an array named {wanted!r}"
-            if wanted
-            else "one array, tokens with mask, or values with row_splits",
+            expected=f"an array named {key!r}" if key else "one array, tokens with mask, or values with row_splits",
             received=f"arrays named {quote_names(list(archive))}",
             fix=f"Name the array with {field.option}.",
         )
-    mask = archive.get("mask") if wanted == "tokens" else archive.get(f"{wanted}.mask")
+    mask = archive.get("mask" if key == "tokens" else f"{key}.mask")
     if mask is None or field.numbers:
-        return ParsedRows(archive[wanted], _row_of(name))
-    return unpad_array(archive[wanted], mask, name)
+        return ParsedRows(archive[key], name_rows(name))
+    return unpad_array(archive[key], mask, name)
+
+
+def _is_ragged(archive: Mapping[str, Array], field: Field) -> bool:
+    """Return whether an archive holds ragged sequences; targets must not have further arrays."""
+    names = {"values", "row_splits"}
+    return archive.keys() == names if field.numbers else names <= archive.keys()
 
 
 def load_arrays(data: bytes, name: str) -> dict[str, Array]:
@@ -69,28 +83,28 @@ def load_arrays(data: bytes, name: str) -> dict[str, Array]:
     return archive
 
 
-def read_npy_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
-    """Yield what ``made`` makes of some rows of an ``.npy`` at a time, mapped into memory; see ``ReadChunks``."""
+def read_npy_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield the results of ``convert`` for parts of an ``.npy``, mapped into memory; see ``ReadChunks``."""
     name = source.name
     shape = None
     if source.file is not None and not source.is_packed and field.name is None:
-        with contextlib.suppress(Exception):  # What is wrong is said below.
-            shape = _mapped(source.file).shape
+        with contextlib.suppress(Exception):  # ``read_npy`` below raises it again, with a message.
+            shape = _map_array(source.file).shape
     if source.file is None or shape is None or len(shape) != 2 or not shape[0]:
         parsed = read_npy(source.read(), name, field)
-        yield make_chunk(check_rows(parsed, name), parsed, made)
+        yield make_chunk(check_rows(parsed, name), parsed, convert)
         return
     step = max(1, PART // max(1, shape[1] * INT64.itemsize))
     for row in range(0, shape[0], step):
-        # Mapped anew, or all that was read would stay in memory.
-        parsed = ParsedRows(np.asarray(_mapped(source.file)[row : row + step]), _row_of(name, row))
-        yield make_chunk(check_rows(parsed, name), parsed, made)
+        # One mapping for all parts would keep all pages that were read in memory.
+        parsed = ParsedRows(np.asarray(_map_array(source.file)[row : row + step]), name_rows(name, row))
+        yield make_chunk(check_rows(parsed, name), parsed, convert)
 
 
-def _mapped(path: Path) -> Array:
+def _map_array(path: Path) -> Array:
     with path.open("rb") as file:
         if file.read(len(MAGIC["npy"])) != MAGIC["npy"]:
-            raise ValueError("no .npy")
+            raise ValueError("not an .npy file")
     return cast(Array, np.load(path, mmap_mode="r", allow_pickle=False))
 
 
@@ -98,7 +112,10 @@ def _mapped(path: Path) -> Array:
 def open_npy_writer(
     out: IO[bytes], layout: Layout, rows: int | None = None, part: Literal["tokens", "mask"] = "tokens"
 ) -> Iterator[Add]:
-    """Write tokens, or their mask, as one array; see ``Format.writer``."""
+    """Write tokens, or their mask, as one array; see ``Format.writer``.
+
+    If the number of rows is not known at the start, the header is written again at the end.
+    """
     dtype = np.dtype(layout.dtype if part == "tokens" else bool)
     written, size = 0, _write_header(out, dtype, rows or 0, layout)
 
@@ -110,7 +127,7 @@ def open_npy_writer(
     yield add
     if rows is None:
         out.seek(0)
-        assert _write_header(out, dtype, written, layout) == size  # noqa: S101 - NumPy leaves room for more rows
+        assert _write_header(out, dtype, written, layout) == size  # noqa: S101 - NumPy leaves room for more digits
 
 
 def open_mask_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> contextlib.AbstractContextManager[Add]:
@@ -120,11 +137,12 @@ def open_mask_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> 
 
 @contextlib.contextmanager
 def open_npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterator[Add]:
-    """Write tokens, mask and lengths, in this order, as ``numpy.savez_compressed`` does; see ``Format.writer``."""
+    """Write tokens, mask and lengths, in this order, like ``numpy.savez_compressed``; see ``Format.writer``."""
     import tempfile
     import zipfile
 
-    assert rows is not None  # noqa: S101 - a packed header cannot be written over
+    assert rows is not None  # noqa: S101 - a compressed header cannot be overwritten
+    # An archive is written one array after the other. So the mask is made again from the lengths, which are few.
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, tempfile.TemporaryFile() as lengths:
         with (
             archive.open("tokens.npy", "w", force_zip64=True) as member,
@@ -138,22 +156,22 @@ def open_npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> I
             yield add
         with archive.open("mask.npy", "w", force_zip64=True) as member:
             _write_header(member, np.dtype(bool), rows, layout)
-            for some in _lengths(lengths):
-                member.write(make_validity(some, layout).data)
+            for part in _read_lengths(lengths):
+                member.write(make_validity(part, layout).data)
         with archive.open("lengths.npy", "w", force_zip64=True) as member:
             _write_header(member, np.dtype(np.int64), rows)
-            for some in _lengths(lengths):
-                member.write(some.data)
+            for part in _read_lengths(lengths):
+                member.write(part.data)
 
 
-def _lengths(file: IO[bytes]) -> Iterator[Ints]:
+def _read_lengths(file: IO[bytes]) -> Iterator[Ints]:
     file.seek(0)
-    while some := file.read(PART):
-        yield np.frombuffer(some, np.int64)
+    while part := file.read(PART):
+        yield np.frombuffer(part, np.int64)
 
 
 def _write_header(out: IO[bytes], dtype: np.dtype[Any], rows: int, layout: Layout | None = None) -> int:
-    """Write the header of an ``.npy`` with ``rows`` rows, of the timesteps of ``layout``; return its length."""
+    """Write the header of an ``.npy`` and return its length; rows have the timesteps of ``layout``, or are numbers."""
     header = io.BytesIO()
     shape = (rows,) if layout is None else (rows, layout.maxlen)
     description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -162,39 +180,40 @@ def _write_header(out: IO[bytes], dtype: np.dtype[Any], rows: int, layout: Layou
     return len(header.getvalue())
 
 
-def _row_of(name: str, first: int = 0) -> Callable[[int], str]:
-    return lambda row: f"{name}, row {first + row + 1}"
-
-
-def _load(data: bytes, name: str, wanted: str) -> Any:
-    """Return what NumPy loads; other content is turned away by its first bytes, before NumPy takes it for a pickle."""
-    found = next((kind for kind, magic in MAGIC.items() if data.startswith(magic)), None)
-    if found != wanted:
-        raise InputError(
-            where=name,
-            expected=f"a NumPy {wanted} file",
-            received=f"an {found} file" if found else "a file without NumPy's signature",
-            fix=f"Use --input-format {found}." if found else "Write it with numpy.save or numpy.savez.",
-        )
+def _load(data: bytes, name: str, kind: Literal["npy", "npz"]) -> Any:
+    """Return the array of an ``.npy``, or the arrays of an ``.npz`` by name."""
+    # NumPy takes content without a known signature for a pickle, so it never gets such content.
+    if not data.startswith(MAGIC[kind]):
+        raise _make_signature_error(data, name, kind)
     try:
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        return loaded if wanted == "npy" else {key: loaded[key] for key in loaded.files}
+        return loaded if kind == "npy" else {key: loaded[key] for key in loaded.files}
     except Exception as error:  # Damaged and hostile files raise a dozen kinds, from zipfile, zlib, tokenize and NumPy.
-        raise _unreadable(name, error) from None
+        raise _make_damage_error(name, error) from None
 
 
-def _unreadable(name: str, error: Exception) -> InputError:
-    pickled = "pickle" in str(error)
+def _make_signature_error(data: bytes, name: str, kind: str) -> InputError:
+    received, fix = "a file without NumPy's signature", "Write it with numpy.save or numpy.savez."
+    for actual, magic in MAGIC.items():
+        if data.startswith(magic):
+            received, fix = f"an {actual} file", f"Use --input-format {actual}."
+    return InputError(where=name, expected=f"a NumPy {kind} file", received=received, fix=fix)
+
+
+def _make_damage_error(name: str, error: Exception) -> InputError:
+    received = f"a file that NumPy cannot read ({error})"
+    if "pickle" in str(error):
+        received = "pickled objects, which are never loaded"
     return InputError(
         where=name,
         expected="NumPy arrays of integers",
-        received="pickled objects, which are never loaded" if pickled else f"a file NumPy cannot read ({error})",
+        received=received,
         fix="Save a 2-D integer array, or values and row_splits, with numpy.save or numpy.savez.",
     )
 
 
 def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
-    """Return the sequences of a padded array; its layout is read off the mask."""
+    """Return the sequences of a padded array, and the layout that its mask shows."""
     try:
         if mask.dtype != np.bool_:
             raise InputError(
@@ -204,7 +223,7 @@ def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
             )
         ragged = unpad(tokens, mask)
     except InputError as error:
-        raise error.at(f"{name}, row {error.row + 1}" if error.row is not None else name) from None
+        raise locate_error(error, name_rows(name), name) from None
     values = np.unique(tokens[~mask])
     if len(values) > 1:
         raise InputError(
@@ -218,8 +237,8 @@ def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
     if starts_padded and ends_padded:
         raise InputError(
             where=name,
-            expected="padding at one side of all rows",
-            received="a mask that is False before some sequences and behind others",
+            expected="padding at the same side of all rows",
+            received="a mask that is False before some sequences and after others",
             fix="Save values with row_splits, which need no padding.",
         )
     layout = Layout(
@@ -229,7 +248,7 @@ def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
         trim=False,
         dtype="int64" if tokens.dtype.itemsize > 4 or tokens.dtype == np.uint32 else "int32",
     )
-    return ParsedRows(ragged, _row_of(name), layout)
+    return ParsedRows(ragged, name_rows(name), layout)
 
 
 FORMATS = (

@@ -1,7 +1,7 @@
-"""Text, CSV and TSV: a sequence a line, integers split by blanks, commas or tabs.
+"""Text, CSV and TSV: one sequence per line, integers separated by blanks, commas or tabs.
 
-An empty line is an empty sequence, so that rows stay aligned with targets. Empty cells at the end of a line, which
-spreadsheets write to make rows equally long, are no tokens; an empty cell between two values is an error.
+An empty line is an empty sequence, so that rows stay aligned with targets. Spreadsheets write empty cells at the end of
+a line to make rows equally long; these are not tokens. An empty cell between two values is an error.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ import numpy as np
 from maskcli.errors import InputError
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.blocks import Block, split_lines
-from maskcli.sequences.fast.parse import parse_text
-from maskcli.sequences.fast.rows import FastRows
+from maskcli.sequences.fast import FastRows, parse_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, ParsedRows, decode_text, write_text
 from maskcli.sequences.formats.blockwise import LineReader, Where, complete_lines, read_blocks
 from maskcli.sequences.sources import BOM, Source, Stream
@@ -25,21 +24,22 @@ from maskcli.sequences.sources import BOM, Source, Stream
 T = TypeVar("T")
 _SEPARATOR = re.compile(r" *[,\t] *| +")
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
+_MOST_DIGITS = 100
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\Z")
 
 
 def read_text(data: bytes, name: str, field: Field) -> ParsedRows:
-    """Return a row for each line; a cell that is no number stays text, for the check to name."""
-    _check_field(field, name)
-    lines = _lines(decode_text(data.removeprefix(BOM), name))
-    rows = [_cells(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
+    """Return one row per line. A cell that is not a number stays text, and the later check reports it."""
+    _reject_field(field, name)
+    lines = _split_lines(decode_text(data.removeprefix(BOM), name))
+    rows = [_parse_cells(line, f"{name}:{number}") for number, line in enumerate(lines, 1)]
     return ParsedRows(rows, lambda row: f"{name}:{row + 1}")
 
 
-def read_text_chunks(source: Source, field: Field, made: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
-    """Yield what ``made`` makes of the rows of each block; see ``ReadChunks``."""
-    _check_field(field, source.name)
-    return read_blocks(source, _Reader(source.name), made)
+def read_text_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
+    """Yield the results of ``convert`` for each block; see ``ReadChunks``."""
+    _reject_field(field, source.name)
+    return read_blocks(source, _Reader(source.name), convert)
 
 
 class _Reader(LineReader):
@@ -49,24 +49,24 @@ class _Reader(LineReader):
     def parse_fast(self, block: Block) -> FastRows | None:
         return parse_text(complete_lines(block))
 
-    def continues(self, _quick: FastRows) -> bool:
+    def continues(self, _fast: FastRows) -> bool:
         return True
 
     def parse_strict(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
-        return self.sound(*self.parse_lines(block, row, _lines, _cells), where)
+        return self.check_lines(*self.parse_lines(block, row, _split_lines, _parse_cells), where)
 
 
-def _check_field(field: Field, name: str) -> None:
+def _reject_field(field: Field, name: str) -> None:
     if field.name is not None:
         raise InputError(
             where=name,
-            expected="a format with fields (JSON Lines, JSON records or .npz) ",
-            received="text, whose lines have none",
-            fix=f"Leave {field.option} out, or name the format with --input-format.",
+            expected="a format with fields (JSON Lines, JSON records or .npz)",
+            received="text, which has no fields",
+            fix=f"Leave {field.option} out, or set the format with --input-format.",
         )
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
@@ -75,17 +75,17 @@ def _lines(text: str) -> list[str]:
 
 @contextlib.contextmanager
 def open_csv_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
-    """Write the tokens, a line a sequence, with commas; see ``Format.writer``."""
+    """Write one line of comma-separated tokens per sequence; see ``Format.writer``."""
     yield lambda batch: write_text(out, (",".join(map(str, row)) for row in batch.tokens.tolist()))
 
 
-def _cells(line: str, where: str) -> list[Any]:
+def _parse_cells(line: str, where: str) -> list[Any]:
     if line.lstrip()[:1] in ("[", "{"):
         raise InputError(
             where=where,
-            expected="integers split by blanks, commas or tabs",
+            expected="integers separated by blanks, commas or tabs",
             received=f"{line.strip()[:20]!r}, which looks like JSON",
-            fix="Name the format with --input-format json or jsonl.",
+            fix="Set the format with --input-format json or jsonl.",
         )
     cells = _SEPARATOR.split(line.strip(" \r"))
     while cells and cells[-1] in ("", '""'):
@@ -98,13 +98,15 @@ def _cells(line: str, where: str) -> list[Any]:
             received="an empty cell before another value",
             fix="Only cells at the end of a line may be empty.",
         )
-    return [_number(cell) for cell in cells]
+    return [_parse_number(cell) for cell in cells]
 
 
-def _number(cell: str) -> int | float | str:
+def _parse_number(cell: str) -> int | float | str:
+    """Return the number in a cell, quoted or not; the cell itself if it is not a number."""
     bare = cell[1:-1] if len(cell) > 2 and cell[0] == cell[-1] == '"' else cell
     if _INTEGER.match(bare):
-        return int(bare) if len(bare) < 100 else float(np.inf)
+        # Python refuses to convert thousands of digits. Infinity is reported as not an integer.
+        return int(bare) if len(bare) < _MOST_DIGITS else float(np.inf)
     return float(bare) if _NUMBER.match(bare) else cell
 
 

@@ -1,4 +1,4 @@
-"""Lists read through their marshalled form: exactly where they are lists of integers, and never else."""
+"""Lists read from their marshalled form: lists of integers always, anything else never."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Code(enum.IntEnum):
 
 
 @given(st.lists(st.lists(INTEGERS, max_size=9), min_size=1, max_size=9))
-def test_lists_of_integers(rows: list[list[int]]) -> None:
-    found = convert_lists(rows)
-    assert found is not None
-    assert found.values.dtype == np.int32
-    assert [found[row].tolist() for row in range(len(found))] == rows
+def test_convert_lists_of_integers(rows: list[list[int]]) -> None:
+    ragged = convert_lists(rows)
+    assert ragged is not None
+    assert ragged.values.dtype == np.int32
+    assert [ragged[row].tolist() for row in range(len(ragged))] == rows
 
 
 def is_plain(rows: Any) -> bool:
@@ -55,33 +55,33 @@ def is_plain(rows: Any) -> bool:
         max_size=6,
     )
 )
-def test_anything_else_has_no_answer(rows: list[Any]) -> None:
-    found, padded = convert_lists(rows), pad_lists(rows, Layout(maxlen=4))
-    assert (found is not None) == (padded is not None) == is_plain(rows)
-    if found is not None and padded is not None:
-        assert [found[row].tolist() for row in range(len(found))] == rows
+def test_convert_lists_rejects_all_other_objects(rows: list[Any]) -> None:
+    ragged, padded = convert_lists(rows), pad_lists(rows, Layout(maxlen=4))
+    assert (ragged is not None) == (padded is not None) == is_plain(rows)
+    if ragged is not None and padded is not None:
+        assert [ragged[row].tolist() for row in range(len(ragged))] == rows
         assert [row[:4] + [0] * (4 - len(row)) for row in rows] == padded.tokens.tolist()
 
 
 @given(st.lists(st.lists(INTEGERS | ODD, max_size=4), min_size=1, max_size=5))
-def test_the_answer_is_that_of_looking_at_each_value(rows: list[Any]) -> None:
-    def plainly() -> Any:
+def test_fast_lists_equal_strict_lists(rows: list[Any]) -> None:
+    def read_strictly() -> Any:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("maskcli.sequences.ragged.convert_lists", lambda _: None)
             patch.setattr("maskcli.api.pad.pad_lists", lambda *_: None)
             return join_rows(rows), pad(rows, maxlen=3, dtype="int64")
 
     try:
-        expected, expected_batch = plainly()
+        expected, expected_batch = read_strictly()
     except InputError as error:
         for work in (join_rows, lambda rows: pad(rows, maxlen=3, dtype="int64")):
             with pytest.raises(InputError) as raised:
                 work(rows)
             assert str(raised.value) == str(error)
         return
-    found, batch = join_rows(rows), pad(rows, maxlen=3, dtype="int64")
-    assert np.array_equal(found.values, expected.values)
-    assert np.array_equal(found.row_splits, expected.row_splits)
+    ragged, batch = join_rows(rows), pad(rows, maxlen=3, dtype="int64")
+    assert np.array_equal(ragged.values, expected.values)
+    assert np.array_equal(ragged.row_splits, expected.row_splits)
     assert np.array_equal(batch.tokens, expected_batch.tokens)
 
 
@@ -108,7 +108,7 @@ def test_the_answer_is_that_of_looking_at_each_value(rows: list[Any]) -> None:
         5,
     ],
 )
-def test_no_answer_to(rows: Any) -> None:
+def test_convert_lists_rejects(rows: Any) -> None:
     assert convert_lists(rows) is None
     assert pad_lists(rows, Layout()) is None
 
@@ -124,25 +124,25 @@ def test_no_answer_to(rows: Any) -> None:
         ([[1], [2]], Layout(maxlen=2**62)),
     ],
 )
-def test_nothing_is_padded_that_the_plain_way_has_a_word_on(rows: list[list[int]], layout: Layout) -> None:
+def test_pad_lists_leaves_errors_to_strict_code(rows: list[list[int]], layout: Layout) -> None:
     assert pad_lists(rows, layout) is None
 
 
-def test_what_is_wrong_with_options_is_said_whatever_the_lists_are() -> None:
+def test_pad_reports_options_before_values() -> None:
     for rows in ([[1]], [["a"]]):
         with pytest.raises(UsageError, match="maxlen of at least 1"):
             pad(rows, maxlen=0)
 
 
-def test_rows_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convert_lists_in_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "ROWS", 3)
     monkeypatch.setattr(padding, "CHUNK", 60)
     rows = [list(range(length % 5)) for length in range(20)]
-    found = convert_lists(rows)
-    assert found is not None
-    assert [found[row].tolist() for row in range(20)] == rows
+    ragged = convert_lists(rows)
+    assert ragged is not None
+    assert [ragged[row].tolist() for row in range(20)] == rows
     assert convert_lists([*rows, [1.0]]) is pad_lists([*rows, [1.0]], Layout()) is None
-    padded = pad_lists(rows, Layout("pre", "pre", 3, -1))
+    padded = pad_lists(rows, Layout(padding="pre", truncating="pre", maxlen=3, value=-1))
     assert padded is not None
     assert padded.tokens.tolist() == [([-1] * 3 + row)[-3:] for row in rows]
     assert padded.truncated_tokens == 4
@@ -150,7 +150,7 @@ def test_rows_of_several_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert as_ragged([*rows, [2**40]]).values.dtype == np.int64
 
 
-def test_a_list_within_itself_is_refused() -> None:
+def test_as_ragged_rejects_list_within_itself() -> None:
     rows: list[Any] = [[1]]
     rows.append(rows)
     with pytest.raises(InputError, match="expected an integer"):

@@ -1,4 +1,4 @@
-"""Blocks of integers to values and lengths: what is read, and what is left in doubt."""
+"""Blocks of integers that the tokenizer reads, and blocks that it rejects."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from maskcli.sequences.fast.tokenizer import Frame, Workspace, tokenize
 pytestmark = pytest.mark.quick
 
 LINES = Frame(b"[", b"[", b"]\n", b", ")
-CLOSE = Frame(b"[", b"[", b"]\n", b",")
+DENSE = Frame(b"[", b"[", b"]\n", b",")
 TEXT = Frame(b"", b"", b"\n", b" ", loose=True)
 COMMAS = Frame(b"", b"", b"\n", b",", loose=True)
 ARRAY = Frame(b",[", b", [", b"]", b", ")
 RECORDS = Frame(b'{"ids": [', b'{"ids": [', b"]}\n", b", ")
-SET_IN = Frame(b"  ", b"  ", b" \n", b" ", loose=True)
+INDENTED = Frame(b"  ", b"  ", b" \n", b" ", loose=True)
 """Lines with blanks at both ends."""
 
 
@@ -27,20 +27,20 @@ SET_IN = Frame(b"  ", b"  ", b" \n", b" ", loose=True)
         (LINES, b"[-1, 0, -0]\n[-100, 5]\n", [[-1, 0, 0], [-100, 5]]),
         (LINES, b"[99999999, 100000000]\n", [[99999999, 100000000]]),
         (LINES, b"[1234567890123456, -999999999999999]\n", [[1234567890123456, -999999999999999]]),
-        (CLOSE, b"[1,2]\n[3]\n", [[1, 2], [3]]),
+        (DENSE, b"[1,2]\n[3]\n", [[1, 2], [3]]),
         (TEXT, b"1 2\n\n007 -5\n", [[1, 2], [], [7, -5]]),
         (TEXT, b"1 2 \n  \n\n7   \n", [[1, 2], [], [], [7]]),
         (COMMAS, b",,,\n1,,,\n1,2,3,\n", [[], [1], [1, 2, 3]]),
         (ARRAY, b",[1, 2], [], [3]", [[1, 2], [], [3]]),
         (RECORDS, b'{"ids": [1, 2]}\n{"ids": []}\n', [[1, 2], []]),
-        (SET_IN, b"  1 2 \n  3 \n   \n", [[1, 2], [3], []]),
+        (INDENTED, b"  1 2 \n  3 \n   \n", [[1, 2], [3], []]),
         (TEXT, b"1\n", [[1]]),
         (TEXT, b"1\n2\n", [[1], [2]]),
         (LINES, b"[1]\n", [[1]]),
         (COMMAS, b"1,2\n3,\n", [[1, 2], [3]]),
     ],
 )
-def test_what_is_read(frame: Frame, block: bytes, rows: list[list[int]]) -> None:
+def test_tokenize_reads(frame: Frame, block: bytes, rows: list[list[int]]) -> None:
     ragged = tokenize(block, frame, Workspace())
     assert ragged is not None
     assert [row.tolist() for row in map(ragged.__getitem__, range(len(ragged)))] == rows
@@ -79,19 +79,19 @@ def test_what_is_read(frame: Frame, block: bytes, rows: list[list[int]]) -> None
         (COMMAS, b"1,,2\n"),
         (COMMAS, b"1,2,,\n,3\n"),
         (COMMAS, b"1x\n"),
-        (CLOSE, b"[1,]\n"),
+        (DENSE, b"[1,]\n"),
         (ARRAY, b",[1], [2] [3]"),
         (ARRAY, b", [1], [2]"),
         (ARRAY, b",[1], [2]]"),
         (ARRAY, b"x[1], [2]"),
         (RECORDS, b'{"ids": [1]}\n{"idz": [2]}\n'),
-        # A row too short for what stands around, and one with as much too much.
-        (SET_IN, b"  1 \n  \n  5x \n"),
+        # One row is too short for its frame, and another one is too long by the same number of bytes.
+        (INDENTED, b"  1 \n  \n  5x \n"),
         (Frame(b"   ", b"", b"\n", b" ", loose=True), b"  \n1 2x\n"),
         (Frame(b"ab", b"ab", b"b\n", b","), b"ab1,2b\nab\nabx1,2b\n"),
     ],
 )
-def test_what_is_left_in_doubt(frame: Frame, block: bytes) -> None:
+def test_tokenize_rejects(frame: Frame, block: bytes) -> None:
     assert tokenize(block, frame, Workspace()) is None
 
 
@@ -105,12 +105,12 @@ def test_what_is_left_in_doubt(frame: Frame, block: bytes) -> None:
         Frame(b"]", b"]", b"]", b","),
     ],
 )
-def test_a_frame_that_cannot_be_told_from_numbers(frame: Frame) -> None:
+def test_tokenize_rejects_ambiguous_frame(frame: Frame) -> None:
     assert not frame.is_plain
     assert tokenize(frame.head + b"1" + frame.suffix, frame, Workspace()) is None
 
 
-def test_a_workspace_forgets_what_was_in_it() -> None:
+def test_workspace_does_not_leak_last_block() -> None:
     work = Workspace()
     long, short = b"[" + b"98765432, " * 500 + b"1]\n", b"[1]\n[2]\n"
     for block in (long, short, long, short):

@@ -1,0 +1,60 @@
+"""Types of record fields, named by the values that they may hold.
+
+To Python these are plain types. The JSON Schemas know the limits: ``maskcli.render.schemas`` looks them up by these
+names.
+"""
+
+from __future__ import annotations
+
+from maskcli.records.arrays import Array, Bools, Floats, Ints
+
+Count = int
+"""0 or more."""
+Positive = int
+"""1 or more."""
+NonEmpty = str
+"""At least one character."""
+
+RuleCode = str
+"""``MSK`` and three digits."""
+RuleCodes = tuple[str, ...]
+"""Different rule codes."""
+RuleName = str
+"""Lower-case words joined by hyphens."""
+ProbeName = str
+"""``replace``, ``alone``, ``columns`` or ``gradient``."""
+Effect = str
+"""``creates``, ``passes``, ``changes``, ``uses``, ``drops`` or ``none``."""
+ComparedSource = str
+"""``embedding``, ``masking`` or ``explicit``: a mask source that ``--mask-source all`` compares."""
+SourceOption = str
+"""A value of ``--mask-source``: a compared source, ``none`` or ``all``."""
+
+Versions = dict[str, str]
+"""Of keras, tensorflow and numpy."""
+CheckVersions = dict[str, str]
+"""Of keras, tensorflow and numpy; empty if no model ran."""
+ReportVersions = dict[str, str]
+"""Of maskcli, python, keras, tensorflow and numpy."""
+
+Shape = tuple[int, ...]
+"""The length of each axis, at least one axis."""
+BatchShape = tuple[int, int]
+"""``(batch, timesteps)``, both at least 1."""
+
+Mask = Bools
+"""``(batch, timesteps)``, True = valid."""
+AnyMask = Bools
+"""A mask of any number of axes."""
+Tokens = Ints
+"""``(batch, timesteps)``."""
+Lengths = Ints
+"""``(batch,)``, timesteps of each sequence."""
+Vector = Floats
+"""``(n,)``."""
+Losses = Floats
+"""``(batch, timesteps)``, or ``(batch,)`` without timesteps."""
+Vectors = Floats
+"""``(batch, timesteps, units)``, or ``(batch, units)`` without timesteps."""
+Tensor = Array
+"""``(batch, timesteps, ...)``, or ``(batch, ...)`` without timesteps."""

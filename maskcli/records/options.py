@@ -1,0 +1,255 @@
+"""The options of commands and functions: each is declared once, with its default and its documentation.
+
+A subject (padding, model, loss, rules) is a frozen dataclass. Its fields become click options, keyword arguments of the
+library and the ``Args`` of docstrings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+Default = TypeVar("Default")
+Options = TypeVar("Options")
+
+Side = Literal["pre", "post"]
+TokenDtype = str
+"""``int32`` or ``int64`` on the command line and in JSON."""
+FailOn = Literal["error", "warning"]
+FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
+MASK_GIVING = ("embedding", "masking", "explicit")
+"""The three ways in which Keras gets a mask."""
+MASK_SOURCES = (*MASK_GIVING, "none")
+ALL = "all"
+"""Selects a comparison of the three ways."""
+
+CountProgress = Callable[[int, int], None]
+"""Receives the number of finished rows and the number of all rows."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptionSpec:
+    """Documentation and limits of one option.
+
+    Attributes:
+        text: sentences for ``--help`` and for docstrings.
+        python: sentences that only docstrings have, such as types that a command line cannot pass.
+        default_text: describes a default that depends on other things.
+        spelling: of the click option, if it differs from the name of the field.
+        metavar: placeholder of the value in ``--help``.
+        choices: the values that the command line takes.
+        minimum: of an integer.
+        maximum: of an integer.
+        repeatable: whether the command line takes the option several times.
+        for_models: the kind of model that the option applies to.
+        only_python: whether the command line does not have the option.
+    """
+
+    text: str
+    python: str = ""
+    default_text: str = ""
+    spelling: str = ""
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int | None = None
+    repeatable: bool = False
+    for_models: Literal["all", "built-in", "own"] = "all"
+    only_python: bool = False
+
+
+def option(default: Default, text: str, **details: Any) -> Default:
+    """Declare a field with a default and an ``OptionSpec``.
+
+    The type of the result is that of the default, so that type checkers compare it with the annotation of the field.
+    """
+    return dataclasses.field(default=default, metadata={"option": OptionSpec(text=text, **details)})
+
+
+def read_specs(record: Any) -> dict[str, OptionSpec]:
+    """Return the option of each field of a record class, by the name of the field."""
+    return {field.name: field.metadata["option"] for field in dataclasses.fields(record) if "option" in field.metadata}
+
+
+def select_options(record: type[Options], request: object) -> Options:
+    """Return the options of one subject out of a request; options that the request lacks keep their defaults."""
+    names = [field.name for field in dataclasses.fields(record) if hasattr(request, field.name)]  # type: ignore[arg-type]
+    return record(**{name: getattr(request, name) for name in names})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PaddingOptions:
+    """Padding, in the words of ``keras.utils.pad_sequences``."""
+
+    padding: Side = option("post", "Where padding goes: before a short sequence, or after it.", choices=("pre", "post"))
+    truncating: Side = option(
+        "post", "Where a long sequence is cut: at its start, or at its end.", choices=("pre", "post")
+    )
+    maxlen: int | None = option(None, "Timesteps of the batch.", default_text="the longest sequence", minimum=1)
+    value: int = option(0, "Padding id.")
+    dtype: TokenDtype = option(
+        "int32", "Type of the tokens.", python="From Python, any integer dtype of NumPy.", choices=("int32", "int64")
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """A model: a built-in one, or the user's own and how it is loaded."""
+
+    model: object = option(
+        "embedding-lstm",
+        "A built-in model (`maskcli models` lists them), a .keras or .h5 file, or package.module:function, a "
+        "zero-argument function that returns a Keras model.",
+        python="Also a Keras model.",
+        metavar="SPEC",
+    )
+    mask_source: str = option(
+        "embedding", "How Keras gets the mask of a built-in model.", choices=MASK_SOURCES, for_models="built-in"
+    )
+    input_dim: int | None = option(
+        None,
+        "Vocabulary size of the Embedding of a built-in model.",
+        default_text="the largest id + 1",
+        minimum=1,
+        for_models="built-in",
+    )
+    custom_objects: Sequence[str] = option(
+        (),
+        "Module (package.module) whose layers and functions a model file names.",
+        metavar="MODULE",
+        repeatable=True,
+        for_models="own",
+    )
+    unsafe_load: bool = option(False, "Run code that is in the model file: only for files you trust.", for_models="own")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuiltinOptions(ModelOptions):
+    """A model, with all that a built-in one is made of."""
+
+    embedding_dim: int = option(4, "Length of the embedding vectors.", minimum=1, for_models="built-in")
+    units: int | None = option(
+        None,
+        "Width of the outputs, or of the LSTM if a Dense layer turns its outputs into logits.",
+        default_text="the width that the targets need, or 3",
+        minimum=1,
+        for_models="built-in",
+    )
+    zero_output_for_mask: bool = option(
+        False, "Masked outputs of the LSTM are zero, instead of the previous output.", for_models="built-in"
+    )
+    seed: int = option(
+        0,
+        "Seed of the weights.",
+        python="Also seeds the generators of Python, NumPy and TensorFlow, as ``keras.utils.set_random_seed`` does.",
+        minimum=0,
+        maximum=2**32 - 1,
+        for_models="built-in",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class LossOptions:
+    """Targets, losses, metrics, weights and batch sizes."""
+
+    targets: object = option(
+        None,
+        "A file with one row of targets for each row of the data, or generated targets; shift is the next token.",
+        python="Also rows of targets or an array in memory; for several outputs a dict by name or a list.",
+        default_text="--targets-field of the data; arange for a built-in model",
+        metavar="FILE|arange|zeros|ones|shift",
+    )
+    targets_field: str | Sequence[str] | None = option(
+        None,
+        "Field of the records, or array of the .npz, that contains the targets. For several outputs one field each, "
+        "by name or in the order of the outputs.",
+        metavar="NAME",
+        repeatable=True,
+    )
+    loss: object = option(
+        None,
+        "A loss of keras.losses by name, or package.module:function; OUTPUT= selects one of several outputs.",
+        python="Also a function, a ``keras.losses.Loss``, or a list or dict of losses for several outputs.",
+        default_text="the loss that the model is compiled with; mse for a built-in model",
+        metavar="[OUTPUT=]LOSS",
+        repeatable=True,
+    )
+    loss_options: Mapping[str, Any] | None = option(
+        None,
+        "Argument of the loss, such as ignore_class=-1, label_smoothing=0.1, from_logits=true, reduction=sum.",
+        python="A dict of arguments. Cross-entropies of built-in models have from_logits=True unless set here.",
+        spelling="--loss-option",
+        metavar="NAME=VALUE",
+        repeatable=True,
+    )
+    metrics: Sequence[object] = option(
+        (),
+        "Metric of keras.metrics by name, or package.module:function, in addition to the compiled ones.",
+        python="Also functions and ``keras.metrics.Metric``.",
+        metavar="NAME",
+        repeatable=True,
+    )
+    sample_weight: object = option(
+        None,
+        "A file of weights, one for each row of the data or for each timestep.",
+        python="Also an array (batch,) or (batch, timesteps), or a dict of arrays by output.",
+        metavar="FILE",
+    )
+    sample_weight_field: str | None = option(
+        None, "Field or array of the data, or of --sample-weight, that contains the weights.", metavar="NAME"
+    )
+    class_weight: Mapping[int, float] | None = option(
+        None,
+        "Weight of the timesteps whose target is this class.",
+        python="A dict of weights by class.",
+        metavar="CLASS=WEIGHT",
+        repeatable=True,
+    )
+    batch_size: int | None = option(
+        None, "Batch size of Keras's evaluate.", default_text="32, as in Keras, or the size the model is built for",
+        minimum=1,
+    )  # fmt: skip
+    batch_sizes: Sequence[int] = option(
+        (),
+        "Batch sizes to compare, with their gradients.",
+        default_text="1, --batch-size and all rows, without gradients",
+        metavar="N,N,...",
+    )
+    shuffles: int = option(20, "Orders of the rows that are tried for each batch size.", minimum=0)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that contain targets, one for each output."""
+        if self.targets_field is None:
+            return ()
+        return (self.targets_field,) if isinstance(self.targets_field, str) else tuple(self.targets_field)
+
+    @property
+    def extra_columns(self) -> dict[str, str]:
+        """The columns of the data that feed no input, each with the option that names it."""
+        columns = dict.fromkeys(self.fields if self.targets is None else (), "--targets-field")
+        if self.sample_weight is None and self.sample_weight_field is not None:
+            columns[self.sample_weight_field] = "--sample-weight-field"
+        return columns
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether timesteps get weights of samples or of classes."""
+        weights = (self.sample_weight, self.sample_weight_field, self.class_weight)
+        return any(weight is not None for weight in weights)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RuleOptions:
+    """The rules of a check."""
+
+    select: Sequence[str] = option(
+        (),
+        "Rules to check: codes, prefixes of codes or names, separated by commas.",
+        python="A sequence of these; an empty one selects all rules.",
+        default_text="all",
+        metavar="RULES",
+        repeatable=True,
+    )
+    ignore: Sequence[str] = option((), "Rules to leave out, as for --select.", metavar="RULES", repeatable=True)

@@ -1,0 +1,123 @@
+"""One request per library function: its data with its options, in the order of its signature."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from maskcli.records.options import (
+    ALL,
+    FAIL_ON,
+    MASK_SOURCES,
+    BuiltinOptions,
+    CountProgress,
+    FailOn,
+    LossOptions,
+    ModelOptions,
+    OptionSpec,
+    PaddingOptions,
+    RuleOptions,
+    option,
+)
+from maskcli.records.sequences import Layout
+
+SEQUENCES = (
+    "Lists of integers, an integer array or tensor (n_sequences, timesteps), ``RaggedSequences``, an Arrow array of "
+    "lists (or an object that exports one, such as a Polars series), or a ``tf.RaggedTensor``."
+)
+ARRAYS = (
+    "Models of your own also take a dict of arrays by the names of their inputs; ``NAME.mask`` marks the valid "
+    "timesteps of ``NAME``."
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class SequencesRequest:
+    """Sequences, the only positional argument."""
+
+    sequences: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, only_python=True)})
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class DataRequest:
+    """Sequences or arrays, the only positional argument."""
+
+    sequences: object = dataclasses.field(
+        metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)}
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PadRequest(PaddingOptions, SequencesRequest):
+    """The arguments of ``maskcli.pad``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class InspectRequest(BuiltinOptions, Layout, DataRequest):
+    """The arguments of ``maskcli.inspect``."""
+
+    units: int = option(3, "Width of the outputs.", minimum=1, for_models="built-in")
+    return_sequences: bool = option(
+        True,
+        "An output for each timestep, or only the last output (LSTM).",
+        spelling="--return-sequences/--last-only",
+        for_models="built-in",
+    )
+    mask_source: str = option(
+        "embedding",
+        "How Keras gets the mask of a built-in model; all compares the three ways, exit 1 if they differ.",
+        python="For ``all`` the padding row of the embedding is zero in each of the three.",
+        choices=(*MASK_SOURCES, ALL),
+        for_models="built-in",
+    )
+    unfold: bool = option(
+        False, "Also show the calls inside Keras's own layers, such as the two directions of Bidirectional."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class LossRequest(BuiltinOptions, LossOptions, Layout, DataRequest):
+    """The arguments of ``maskcli.loss``."""
+
+    progress: CountProgress | None = option(
+        None, "Receives the number of finished rows and of all rows.", only_python=True
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
+    """The arguments of ``maskcli.check``."""
+
+    input_dim: int | None = option(
+        None, "Vocabulary size to check against.", default_text="that of the model", minimum=1
+    )
+    data_only: bool = option(False, "Check only the data, without a model; imports no TensorFlow.")
+    fail_on: FailOn = option(
+        "warning", "Lowest severity of a finding that fails the check, with exit code 1.", choices=FAIL_ON
+    )
+    targets: object = option(
+        None,
+        "A file with one row of targets for each row of the data, for rules about the loss and the metrics.",
+        python="Also rows of targets in memory.",
+        metavar="FILE",
+    )
+    targets_field: str | None = option(
+        None, "Field or array of the data, or of --targets, that contains the targets.", metavar="NAME"
+    )
+    loss: str | None = option(
+        None,
+        "A loss of keras.losses by name, such as mse.",
+        default_text="the loss that the model is compiled with",
+        metavar="NAME",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ReportRequest(RuleOptions, BuiltinOptions, LossOptions, Layout, DataRequest):
+    """The arguments of ``maskcli.report``."""
+
+    samples: int = option(32, "The first rows, which pictures show; findings and losses include all rows.", minimum=1)
+    command: Sequence[str] = option((), "The command line that requests the report.", only_python=True)
+    progress: CountProgress | None = option(
+        None, "Receives the number of finished rows and of all rows, for the loss.", only_python=True
+    )

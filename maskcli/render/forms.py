@@ -1,0 +1,114 @@
+"""The forms of output: each is one entry of ``FORMS``, from which ``--format``, ``--output`` and their help follow."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from maskcli.render.documents import dumps, make_document
+from maskcli.render.parts import Limits, Section
+
+
+def _refuse_picture() -> bytes:
+    raise NotImplementedError("this command draws no picture")
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandResult:
+    """The result of a command, ready for every form.
+
+    Attributes:
+        record: the record that the JSON document shows.
+        view: makes the sections that tables and Markdown consist of.
+        picture: draws the SVG picture that the options select.
+    """
+
+    record: object
+    view: Callable[[Limits], Sequence[Section]]
+    picture: Callable[[], bytes] = _refuse_picture
+
+
+Renderer = Callable[[CommandResult, Limits, bool], bytes]
+"""Takes a result, the limits of large tables, and whether a file is written; the width of the limits is not set."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputForm:
+    """A form of output.
+
+    Attributes:
+        name: the value of ``--format``.
+        render: makes the bytes of the form.
+        suffix: of ``--output``; None for a form that is only printed.
+        commands: the commands that offer the form; empty for all commands.
+        kind: ``text`` shows an excerpt of large tables and can draw heat maps; ``data`` is complete; ``picture`` and
+            ``page`` need the packages that draw pictures.
+        binary: whether a terminal cannot show the form.
+    """
+
+    name: str
+    render: Renderer
+    suffix: str | None = None
+    commands: tuple[str, ...] = ()
+    kind: Literal["text", "data", "picture", "page"] = "data"
+    binary: bool = False
+
+
+def _render_table(result: CommandResult, limits: Limits, to_file: bool) -> bytes:
+    from maskcli.render.terminal import make_file_console, make_stdout_console, render_bytes
+
+    console = make_file_console() if to_file else make_stdout_console()
+    return render_bytes(result.view(dataclasses.replace(limits, width=console.width)), console)
+
+
+def _render_json(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+    return dumps(make_document(result.record))
+
+
+def _render_markdown(result: CommandResult, limits: Limits, _to_file: bool) -> bytes:
+    from maskcli.render.markdown import WIDTH, render_markdown
+
+    return render_markdown(result.view(dataclasses.replace(limits, width=WIDTH, flows=True))).encode()
+
+
+def _render_page(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+    from maskcli.render.page import render_page
+
+    record: Any = result.record
+    return render_page(record, dumps(make_document(result.record)))
+
+
+def _render_mermaid(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+    from maskcli.render.graph.mermaid import render_mermaid
+
+    record: Any = result.record
+    return render_mermaid(getattr(record, "inspection", record)).encode()
+
+
+def _render_svg(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+    return result.picture()
+
+
+def _render_png(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+    from maskcli.render.pictures import convert_svg_to_png
+
+    return convert_svg_to_png(result.picture())
+
+
+WITH_PICTURES = ("pad", "inspect", "loss", "report")
+FORMS = (
+    OutputForm("table", _render_table, ".txt", kind="text"),
+    OutputForm("json", _render_json, ".json"),
+    OutputForm("markdown", _render_markdown, ".md", kind="text"),
+    OutputForm("html", _render_page, ".html", commands=("report",), kind="page"),
+    OutputForm("mermaid", _render_mermaid, ".mmd", commands=("inspect", "report")),
+    OutputForm("svg", _render_svg, ".svg", commands=WITH_PICTURES, kind="picture"),
+    OutputForm("png", _render_png, ".png", commands=WITH_PICTURES, kind="picture", binary=True),
+)
+"""In the order of ``--format``."""
+
+
+def list_forms(command: str) -> dict[str, OutputForm]:
+    """Return the forms that a command offers, by name."""
+    return {form.name: form for form in FORMS if not form.commands or command in form.commands}

@@ -1,0 +1,170 @@
+"""Every threshold of maskcli, with its purpose and its reason.
+
+A threshold decides whether two numbers count as equal. Limits of effort (rows to probe, batches to try) are not
+thresholds; they are next to the code that they limit. Nothing here imports another module, so that all may import this.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Threshold(NamedTuple):
+    """A number that decides, its purpose, and the reason for its size."""
+
+    value: float
+    purpose: str
+    reason: str
+
+
+# Probes: does padding change a result?
+
+PROBE_MARGIN = Threshold(
+    8.0,
+    "Standard deviations of a rounding error up to which a change counts as rounding.",
+    "A normal error exceeds 8 of them about once in 10^15 numbers, so that no output is too large to be judged.",
+)
+MONTE_CARLO_MARGIN = Threshold(
+    4.0,
+    "How many times the change made by one random rounding still counts as rounding.",
+    "One run is one sample: the largest of many random errors varies from run to run, by less than this factor.",
+)
+
+# Losses: are two ways to compute a loss equal?
+
+LOSS_AGREEMENT = Threshold(
+    1e-5,
+    "Relative difference up to which a loss computed by hand agrees with Keras's, apart from the rounding of sums.",
+    "The float32 logarithms and exponentials in a loss are off by a few units in the last place, 1e-7 each.",
+)
+LOSS_SUM_STEP = Threshold(
+    2.0**-22,
+    "Relative rounding of a float32 sum, for each square root of the numbers that are summed.",
+    "Two units in the last place of float32 (2^-23), one for each of the two sums; rounding errors add up as sqrt(n).",
+)
+SAME_MEAN = Threshold(
+    1e-6,
+    "Relative difference up to which two means of the same float32 losses are equal.",
+    "About eight units in the last place of float32; differences in the batching of losses start at 1e-4.",
+)
+SAME_IN_FLOAT64 = Threshold(
+    1e-9,
+    "Relative difference up to which two sums of the same numbers in float64 are equal.",
+    "Float64 rounds at 2e-16; sums of a hundred million numbers stay far below this.",
+)
+BATCH_SIZE_SPREAD = Threshold(
+    1e-4,
+    "Relative difference from which the reported loss is said to depend on the batch size.",
+    "Rounding stays below SAME_MEAN; smaller differences than this would not mislead a comparison of models.",
+)
+PROBABILITY_SUM = Threshold(
+    1e-2,
+    "How far from 1 the sum of predictions may be for them to count as probabilities.",
+    "A softmax in float16 over thousands of classes is off by a few thousandths; logits miss 1 by far more.",
+)
+
+# Metrics: does a metric look at the mask?
+
+METRIC_EQUAL = Threshold(
+    1e-6,
+    "Difference up to which a metric with a mask equals the same metric on all timesteps; relative from 1 upwards.",
+    "Keras accumulates metrics in float32; the same numbers in the same order differ by a few units in the last place.",
+)
+METRIC_DIFFERENT = Threshold(
+    1e-5,
+    "Difference from which two values of a metric are different; relative from 1 upwards in the rule, always in loss.",
+    "Ten times METRIC_EQUAL, so that no pair of values is both equal and different.",
+)
+
+# Views: is a number worth showing?
+
+SHOWN_CHANGE = Threshold(
+    1e-6,
+    "Part of the largest output up to which a change without the mask is described as rounding.",
+    "A few units in the last place of float32, after the sums of a layer.",
+)
+LEVEL_ABOUT_ZERO = Threshold(
+    0.02,
+    "Part of the largest value up to which a heat map draws a cell as about zero.",
+    "A choice: the lowest of the four levels starts here, and what is smaller would only add noise to the picture.",
+)
+
+# Numbers in tables: with how many decimals are they readable?
+
+FIXED_FROM = Threshold(
+    1e-4,
+    "Smallest largest number of a column for which the column has fixed decimals.",
+    "Below it, three significant digits need more than seven characters; 1.2e-05 is as short and easier to read.",
+)
+FIXED_BELOW = Threshold(
+    1e6,
+    "Number from which a column has exponents instead of fixed decimals.",
+    "Longer integers are hard to compare without thousands separators.",
+)
+SAME_DECIMALS = Threshold(
+    1000.0,
+    "How many times larger than the smallest number the largest may be in a column with common decimals.",
+    "With three significant digits of the largest number, a smaller one would be printed as zero.",
+)
+PRECISE_FROM = Threshold(
+    1e-3,
+    "Smallest number that is printed with six decimals.",
+    "It then has at least four significant digits.",
+)
+PRECISE_BELOW = Threshold(
+    1e7,
+    "Number from which six decimals become an exponent.",
+    "Together with six decimals, it would be longer than float32 is precise.",
+)
+PERCENT_FROM = Threshold(
+    5e-4,
+    "Smallest part of 1 that is printed as a percentage; a smaller one is printed as <0.1 %.",
+    "It rounds to 0.1 %, the smallest percentage with one decimal.",
+)
+PERCENT_DECIMAL_BELOW = Threshold(
+    0.0995,
+    "Part of 1 from which a percentage has no decimal.",
+    "It rounds to 10 %: two digits, like 9.9 %.",
+)
+
+
+# Units in the last place, and the errors that they add up to.
+
+ULP: Mapping[str, float] = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""By dtype, the distance from 1 to the next number: 52, 23, 10 and 7 bits follow the leading one (IEEE 754)."""
+
+
+def one_ulp(dtype: str) -> float:
+    """Return the relative unit in the last place; 0 for dtypes that do not round."""
+    return ULP.get(dtype, 0.0)
+
+
+def bound_sum_error(ulp: float, terms: int, calls: int = 1) -> float:
+    """Return the largest relative error that rounding explains after ``calls`` sums of ``terms`` numbers.
+
+    Source: Higham, Accuracy and Stability of Numerical Algorithms, section 2.8.
+    """
+    # A sum of n rounded numbers makes n independent errors of one unit each. Their variances add up, so the error of
+    # the sum grows as sqrt(n), not as n. The errors of k calls in a row are independent, too: another sqrt(k).
+    deviation = ulp * math.sqrt(terms * calls)
+    return PROBE_MARGIN.value * deviation
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tolerance:
+    """How far rounding may move the results of each call of a run.
+
+    Attributes:
+        relative: by the index of a call, as a part of its largest number.
+        floor: by the index of a call, an absolute change that is always allowed; 0 where it is missing.
+    """
+
+    relative: Mapping[int, float]
+    floor: Mapping[int, float] = dataclasses.field(default_factory=dict)
+
+    def at(self, index: int) -> tuple[float, float]:
+        """Return both for one call; the model itself has index 0."""
+        return self.relative[index], self.floor.get(index, 0.0)
