@@ -217,7 +217,7 @@ def emit(data: bytes) -> None:
 def _make_stdout_error(received: str) -> InputError:
     return InputError(
         where="standard output",
-        expected="a place to write to",
+        expected="a path that can be written to",
         received=received,
         fix="Redirect it elsewhere, or use --quiet and --output.",
     )
