@@ -1,4 +1,4 @@
-"""What the tests share: maskcli as a real process, and as a call when TensorFlow is already loaded here."""
+"""Shared fixtures: maskcli as a process, and as a call in this process, where TensorFlow is already loaded."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def pytest_collection_finish() -> None:
 
 
 class Output(str):
-    """What a command printed, with how it ended."""
+    """The output of a command, with its exit status."""
 
     stderr: str
     exit_status: int

@@ -1,4 +1,4 @@
-"""The pictures of the README and of the docs: ``python -m tests.screenshots`` takes them anew, in Chromium."""
+"""The pictures of the README and of the docs: ``python -m tests.screenshots`` takes them again, in Chromium."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDTH, HEIGHT, COLUMNS = 1100, 900, 80
 
 
 def maskcli(command: str, **environment: str) -> str:
-    """Return what a command prints; it runs in the checkout."""
+    """Return the output of a command, run in the checkout."""
     done = subprocess.run(
         [sys.executable, "-m", "maskcli", *shlex.split(command)],
         capture_output=True,
@@ -83,7 +83,7 @@ def _drawn(tab: Any) -> None:
 
 
 def _terminal(command: str) -> str:
-    """Return what a command shows in a terminal, as SVG."""
+    """Return the terminal output of a command as SVG."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""The house rules: imports point downwards, and what needs no model never loads TensorFlow."""
+"""The house rules: imports point downwards, and commands without a model never load TensorFlow."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_a_command_ends_with_its_client(program: list[str], tmp_path: Path) -> N
         waiting = threading.Timer(30, os._exit, [1])  # The command would wait for the end of its stdin.
         waiting.start()
         client.kill()
-        assert client.stdout.read() == b""  # Which ends when nobody can write to it any more.
+        assert client.stdout.read() == b""  # Ends when all writers have closed it.
         waiting.cancel()
     assert client.returncode == -signal.SIGKILL
 

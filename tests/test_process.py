@@ -105,7 +105,10 @@ def test_closed_pipe_ends_quietly(tmp_path: Path, arguments: str, reader: str, u
 @pytest.mark.parametrize(
     ("redirected", "message"),
     [
-        ("pad > /dev/full", "standard output: expected a path that can be written to; received No space left on device"),
+        (
+            "pad > /dev/full",
+            "standard output: expected a path that can be written to; received No space left on device",
+        ),
         ("pad >&-", "standard output: expected a path that can be written to; received a closed stream"),
         ("pad - <&-", "<stdin>: expected a file of sequences; received a closed stream"),
     ],

@@ -212,7 +212,7 @@ def test_unfolded_call_keeps_its_lines_lit(visit: Any) -> None:
     summary.click()
     assert node.locator("dl").is_visible()
     assert not tip.is_visible()
-    page.wait_for_timeout(100)  # Lines are drawn anew.
+    page.wait_for_timeout(100)  # The page redraws the lines.
     assert page.locator("#graph .mk-on").count() == lit
 
 
