@@ -52,7 +52,7 @@ def is_allowed(path: str, *, is_function: bool) -> bool:
     thing = resolve(path)
     if is_function and isinstance(thing, type):
         return False
-    return _is_part_of_a_model(thing) or _is_activation_op(path)
+    return _is_part_of_a_model(thing)
 
 
 def is_allowed_name(name: str, *, is_function: bool) -> bool:
@@ -75,12 +75,6 @@ def _is_part_of_a_model(thing: Any) -> bool:
         # A class that the user defined is a custom object, even where a module of Keras holds it.
         return thing.__module__.startswith("keras.") and thing.__name__ not in CODE and issubclass(thing, _kinds())
     return inspect.isfunction(thing) and thing in _functions()
-
-
-def _is_activation_op(path: str) -> bool:
-    """Check for an activation under its other name: ``keras.ops.relu`` is ``keras.activations.relu``."""
-    package, _, name = path.rpartition(".")
-    return package in ("keras.ops", "keras.ops.nn") and resolve(f"keras.activations.{name}") in _functions()
 
 
 @functools.cache

@@ -329,6 +329,17 @@ def registering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     keras.saving.get_custom_objects().update(registry)
 
 
+@pytest.fixture
+def importing(registering: str, tmp_path: Path) -> Iterator[str]:
+    """Write a module that imports a registered layer, and has functions of its own."""
+    name = f"importing_{random.randrange(10**9)}"
+    (tmp_path / f"{name}.py").write_text(
+        f"from {registering} import Wanted, register_keras_serializable\ndef shown(x): return x\ndef _hidden(x): return x\n"
+    )
+    yield name
+    sys.modules.pop(name, None)
+
+
 def custom_layer(name: str, module: str, registered: str = "") -> hostile.Edit:
     """Return an edit that puts a custom layer in the place of the Dense layer."""
     layer = {
@@ -356,6 +367,22 @@ def test_a_single_object_brings_nothing_else(registering: str, tmp_path: Path) -
     assert f"Unwanted of {registering}" in refusal(unwanted, custom_objects=[f"{registering}:Wanted"]).received
     assert keras.saving.get_custom_objects().keys() > before.keys()  # The process keeps what the import registered.
     assert load(unwanted, [registering]).source == "file"
+
+
+def test_a_module_brings_the_registered_layers_it_imports(registering: str, importing: str, tmp_path: Path) -> None:
+    path = hostile.write_model(tmp_path / "model.keras", custom_layer("Wanted", registering))
+    assert "Wanted" in [type(layer).__name__ for layer in load(path, [importing]).keras_model.layers]
+
+
+def test_a_module_brings_its_public_functions(importing: str, tmp_path: Path) -> None:
+    """Neither private functions nor imported ones can be called by a file."""
+    for name in ("shown", "_hidden", "register_keras_serializable"):
+        edit = hostile.set_dense(activation=hostile.function(importing, name))
+        path = hostile.write_model(tmp_path / "model.keras", edit)
+        if name == "shown":
+            assert load(path, [importing]).source == "file"
+        else:
+            assert name in refusal(path, custom_objects=[importing]).received
 
 
 def test_an_object_that_was_not_asked_for_stays_hidden(registering: str, tmp_path: Path) -> None:
