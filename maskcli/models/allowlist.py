@@ -61,7 +61,7 @@ def is_allowed(path: str, *, is_function: bool) -> bool:
     value = resolve(path)
     if is_function and isinstance(value, type):
         return False  # Keras would call the class as a function, with arguments from the file.
-    return _is_part_of_model(value) or _is_activation_op(path)
+    return _is_part_of_model(value)
 
 
 def is_allowed_name(name: str, *, is_function: bool) -> bool:
@@ -86,12 +86,6 @@ def _is_part_of_model(value: Any) -> bool:
     # A class of the user is a custom object, even if it was stored in a module of Keras.
     is_of_keras = value.__module__.startswith("keras.")
     return is_of_keras and value.__name__ not in CODE_LAYERS and issubclass(value, _get_base_classes())
-
-
-def _is_activation_op(path: str) -> bool:
-    """Check for the second name of an activation: ``keras.ops.relu`` is also ``keras.activations.relu``."""
-    package, _, name = path.rpartition(".")
-    return package in ("keras.ops", "keras.ops.nn") and resolve(f"keras.activations.{name}") in _get_functions()
 
 
 @functools.cache

@@ -329,6 +329,17 @@ def registering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
     keras.saving.get_custom_objects().update(registry)
 
 
+@pytest.fixture
+def importing(registering: str, tmp_path: Path) -> Iterator[str]:
+    """Write a module that imports a registered layer, and has functions of its own."""
+    name = f"importing_{random.randrange(10**9)}"
+    (tmp_path / f"{name}.py").write_text(
+        f"from {registering} import Allowed, register_keras_serializable\ndef public(x): return x\ndef _private(x): return x\n"
+    )
+    yield name
+    sys.modules.pop(name, None)
+
+
 def custom_layer(name: str, module: str, registered: str = "") -> hostile.Edit:
     """Return an edit that puts a custom layer in the place of the Dense layer."""
     layer = {
@@ -356,6 +367,22 @@ def test_custom_objects_name_allows_only_that_object(registering: str, tmp_path:
     assert f"Hidden of {registering}" in refusal(hidden, custom_objects=[f"{registering}:Allowed"]).received
     assert keras.saving.get_custom_objects().keys() > before.keys()  # The import's registrations stay in the process.
     assert load(hidden, [registering]).source == "file"
+
+
+def test_custom_objects_module_allows_its_imports(registering: str, importing: str, tmp_path: Path) -> None:
+    path = hostile.write_model(tmp_path / "model.keras", custom_layer("Allowed", registering))
+    assert "Allowed" in [type(layer).__name__ for layer in load(path, [importing]).keras_model.layers]
+
+
+def test_custom_objects_allow_public_functions(importing: str, tmp_path: Path) -> None:
+    """Neither private functions nor imported ones can be called by a file."""
+    for name in ("public", "_private", "register_keras_serializable"):
+        edit = hostile.set_dense(activation=hostile.function(importing, name))
+        path = hostile.write_model(tmp_path / "model.keras", edit)
+        if name == "public":
+            assert load(path, [importing]).source == "file"
+        else:
+            assert name in refusal(path, custom_objects=[importing]).received
 
 
 def test_custom_objects_hide_other_registrations(registering: str, tmp_path: Path) -> None:
