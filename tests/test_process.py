@@ -133,7 +133,7 @@ def test_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
     command = [PYTHON.encode(), b"-m", b"maskcli", b"pad", name]
     missing = subprocess.run(command, capture_output=True, env=clean_environment())
     assert (missing.returncode, missing.stdout) == (3, b"")
-    assert "\ufffd.txt: expected a file of sequences; received no such file" in missing.stderr.decode()
+    assert "\ufffd.txt: expected a file of sequences; received a path that does not exist" in missing.stderr.decode()
 
 
 @pytest.mark.slow(share=1 / 2)

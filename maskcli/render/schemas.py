@@ -112,7 +112,7 @@ DEFINITIONS: dict[str, Schema] = {
     },
     "ReportVersions": _versions_of("maskcli", "python", "keras", "tensorflow", "numpy"),
 }
-"""Schemas of types that are no Python type of one value: numbers, arrays, and the versions of packages."""
+"""Schemas of types that have no Python type with one value: numbers, arrays, and the versions of packages."""
 
 EXTRA: dict[str, Schema] = {
     "Inspection.inputs": {"minItems": 1},

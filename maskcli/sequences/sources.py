@@ -253,7 +253,7 @@ def explain_os_error(error: OSError | ValueError | AttributeError) -> str:
     if isinstance(error, AttributeError):
         return "a closed stream"
     if isinstance(error, FileNotFoundError):
-        return "no such file"
+        return "a path that does not exist"
     if isinstance(error, IsADirectoryError):
         return "a directory"
     return getattr(error, "strerror", None) or str(error)

@@ -197,7 +197,7 @@ def test_from_rejects_a_damaged_report(call: Call, tmp_path: Path) -> None:
 def test_from_missing_file(call: Call) -> None:
     output = call("report", "--from", "nowhere.html")
     assert output.exit_status == 3
-    assert "nowhere.html: expected a file of a report; received no such file" in output.stderr
+    assert "nowhere.html: expected a file of a report; received a path that does not exist" in output.stderr
 
 
 def test_unknown_suffix_fails_before_any_work(call: Call) -> None:

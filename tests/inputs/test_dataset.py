@@ -639,7 +639,7 @@ def test_missing_field(write: Write) -> None:
         read_dataset(str(write("a.txt", "1\n")), [TOKENS], LAYOUT, field="b")
     with fails(InputError, "a.npz", "the array 'b'", "'a'", "--field"):
         read_dataset(str(write("a.npz", npz(a=IDS))), [TOKENS], LAYOUT, field="b")
-    with fails(InputError, "none.npz", "no such file"):
+    with fails(InputError, "none.npz", "does not exist"):
         read_dataset("none.npz", [TOKENS], LAYOUT)
 
 

@@ -114,7 +114,7 @@ def test_pickles_are_never_loaded(call: Callable[..., Output], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nofile.txt"], "nofile.txt: expected a file of sequences; received no such file"),
+        (["nofile.txt"], "nofile.txt: expected a file of sequences; received a path that does not exist"),
         (["."], ".: expected a directory with files that end in .json, .jsonl"),
         (["bad\0name"], "embedded null byte"),
         (

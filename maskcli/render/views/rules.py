@@ -23,7 +23,7 @@ def view(rules: Sequence[RuleText], _limits: Limits) -> list[Section]:
 
 def _make_table(rules: Sequence[RuleText]) -> Table:
     titles = ("code", "name", "severity")
-    columns = (*(Column(title, "left") for title in titles), Column("what it finds", "left", prose=True))
+    columns = (*(Column(title, "left") for title in titles), Column("fault", "left", prose=True))
     rows = (
         (
             make_cell(rule.code, "label"),
