@@ -24,6 +24,7 @@ from keras.src.saving import object_registration, serialization_lib
 
 from maskcli.errors import ModelError
 from maskcli.models.load import load
+from maskcli.models.runtime import load_keras
 from tests.models import hostile
 
 SUFFIXES = pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -528,6 +529,7 @@ def watch_load() -> Iterator[list[Any]]:
         resolved.extend([value] if value is not None else [])
         return value
 
+    load_keras()  # Sets variables of the environment, the first time.
     state = random.getstate()
     environment, numbers = dict(os.environ), np.random.get_state()[1].tolist()
     settings = (keras.config.floatx(), keras.config.epsilon(), keras.config.is_traceback_filtering_enabled())
