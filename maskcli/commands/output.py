@@ -21,7 +21,7 @@ from maskcli.sequences.writing import write_file
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OutputOptions:
     """The forms of a command, and the form and destination of its result."""
 
@@ -92,7 +92,7 @@ class OutputOptions:
             emit(list_forms(self.command)[self.format].render(result, self.limits, False))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TableOptions(OutputOptions):
     """Output with tables that may be large."""
 
@@ -113,7 +113,7 @@ class TableOptions(OutputOptions):
         return self.quiet or (super().is_excerpt and not self.all)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class HeatOptions(TableOptions):
     """Output with tables, or with heat maps in their place."""
 

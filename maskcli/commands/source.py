@@ -28,7 +28,7 @@ CommandData = tuple[object, Layout, contextlib.AbstractContextManager[None]]
 """Data, its layout, and a context that adds the place in a file to errors that know only the row."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SourceOptions:
     """FILE, its format, and the padding options that the command line sets."""
 

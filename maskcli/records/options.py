@@ -28,7 +28,7 @@ CountProgress = Callable[[int, int], None]
 """Receives the number of finished rows and the number of all rows."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OptionSpec:
     """Documentation and limits of one option.
 
@@ -93,7 +93,7 @@ class PaddingOptions:
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class ModelOptions:
     """A model: a built-in one, or the user's own and how it is loaded."""
 
@@ -124,7 +124,7 @@ class ModelOptions:
     unsafe_load: bool = option(False, "Run code that is in the model file: only for files you trust.", for_models="own")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class BuiltinOptions(ModelOptions):
     """A model, with all that a built-in one is made of."""
 
@@ -149,7 +149,7 @@ class BuiltinOptions(ModelOptions):
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LossOptions:
     """Targets, losses, metrics, weights and batch sizes."""
 
@@ -240,7 +240,7 @@ class LossOptions:
         return any(weight is not None for weight in weights)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RuleOptions:
     """The rules of a check."""
 

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from maskcli.render.documents import dumps, make_document
 from maskcli.render.parts import Limits, Section
 
 
@@ -14,7 +13,7 @@ def _refuse_picture() -> bytes:
     raise NotImplementedError("this command draws no picture")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class CommandResult:
     """The result of a command, ready for every form.
 
@@ -33,7 +32,7 @@ Renderer = Callable[[CommandResult, Limits, bool], bytes]
 """Takes a result, the limits of large tables, and whether a file is written; the width of the limits is not set."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class OutputForm:
     """A form of output.
 
@@ -63,6 +62,8 @@ def _render_table(result: CommandResult, limits: Limits, to_file: bool) -> bytes
 
 
 def _render_json(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+    from maskcli.render.documents import dumps, make_document
+
     return dumps(make_document(result.record))
 
 
@@ -73,6 +74,7 @@ def _render_markdown(result: CommandResult, limits: Limits, _to_file: bool) -> b
 
 
 def _render_page(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+    from maskcli.render.documents import dumps, make_document
     from maskcli.render.page import render_page
 
     record: Any = result.record

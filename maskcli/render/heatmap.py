@@ -62,7 +62,7 @@ ANCHORS = ((75, 85, 190), (60, 130, 205), (75, 165, 165), (175, 185, 95), (255, 
 """From dark blue to light amber, distinct for all kinds of colour blindness and visible on black and on white."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Screen:
     """The abilities of a terminal: whether it has colours, and whether its encoding has more than ASCII."""
 
@@ -70,7 +70,7 @@ class Screen:
     unicode: bool
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class _Frame:
     """Positions on the screen.
 

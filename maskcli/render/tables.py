@@ -36,7 +36,7 @@ LONGEST_NAME = 32
 Item = TypeVar("Item")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ItemColumn(Generic[Item]):
     """A column of a table of items: its title, and the cells that it shows of an item."""
 
@@ -45,7 +45,7 @@ class ItemColumn(Generic[Item]):
     align: Literal["left", "right"] = "right"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Elision:
     """An axis of numbered items, some of which are displayed; None in ``indices`` is a gap."""
 

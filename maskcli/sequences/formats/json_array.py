@@ -9,7 +9,6 @@ from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.render.documents import dumps, make_document
 from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut_blocks, skip_bom
 from maskcli.sequences.fast import FastRows, parse_json_array
 from maskcli.sequences.formats import json_text
@@ -175,6 +174,8 @@ def _find_line_in_block(stream: Stream, start: int, size: int, index: int) -> in
 @contextlib.contextmanager
 def open_json_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
     """Write the document that ``maskcli pad --format json`` prints; see ``Format.writer``."""
+    from maskcli.render.documents import dumps, make_document
+
     parts: list[PaddedBatch] = []
     yield parts.append
     out.write(dumps(make_document(join_batches(parts))))
