@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from maskcli.api.evidence import collect_evidence
 from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
+from maskcli.api.repairs import RepairResult, try_repairs
 from maskcli.api.settings import check_name
 from maskcli.api.targets import read_raw_targets
 from maskcli.errors import UsageError
@@ -125,7 +126,11 @@ def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[st
 def _report(
     rules: tuple[Rule, ...], examination: Examination, fail_on: FailOn, case: ModelAndData | None = None
 ) -> CheckReport:
-    findings = judge_all(rules, examination)
+    result = RepairResult(judge_all(rules, examination))
+    if case is not None and examination.model is not None:
+        with running(f"--model {case.about.name}"), preserve_state(case.model):
+            result = try_repairs(case, examination.model, result.findings)
+    findings = result.findings
     return CheckReport(
         model=case.about if case is not None else None,
         versions=read_versions() if case is not None else {},
@@ -134,4 +139,6 @@ def _report(
         passed=not is_failing(findings, fail_on),
         fail_on=fail_on,
         examination=examination,
+        repairs=result.repairs,
+        attempts=result.attempts,
     )

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.losses.per_output import examine_losses, examine_metrics
+from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
 from maskcli.probes.empty_rows import examine_empty_rows
+from maskcli.probes.future import probe_future
 from maskcli.probes.leak import probe_leak
+from maskcli.probes.rows import probe_rows
 from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.inputs import ModelInput
@@ -34,6 +37,7 @@ def collect_evidence(
     metrics: Any = None,
     reload: Callable[[Any], Any] | None = None,
     notes: Sequence[str] = (),
+    causal: str | None = None,
 ) -> ModelEvidence:
     """Run a model on its data in every way that shows how it treats padding; the model is left unchanged.
 
@@ -46,6 +50,7 @@ def collect_evidence(
         metrics: the metrics that it is compiled with, or None.
         reload: saves a model and loads it again; None leaves that out.
         notes: remarks on facts that could not be examined.
+        causal: the reason why the model is meant to be causal, if the user has given one.
 
     Raises:
         RaisedInCall: with the exception that the model raises, unless a mask or an id is its cause.
@@ -79,6 +84,9 @@ def collect_evidence(
             saving=probe_saving(run, reload) if reload is not None else None,
             lookups=lookups,
             notes=tuple(notes),
+            attention=tuple(find_attention_faults(context)),
+            mixed_rows=probe_rows(context),
+            future=tuple(probe_future(context, causal)),
         )
     return _add_trace(evidence, context.trace, some)
 

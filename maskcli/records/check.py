@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
-from maskcli.records.fields import CheckVersions, Count, NonEmpty, RuleCode, RuleCodes, RuleName
+from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
@@ -15,6 +15,42 @@ from maskcli.records.options import FailOn
 
 Severity = Literal["error", "warning", "info"]
 """``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Repair:
+    """A change of the model that was tried, and that removed the fault.
+
+    Attributes:
+        kind: the kind of change, such as ``keep-mask`` or ``pass-mask``.
+        call: the path of the call to change; None for a change of the whole model or its data.
+        code: the change as code, in the names of the model.
+        tried: True, because a repair is only reported after it was tried.
+        change_after: the largest change of a result by padding that remains.
+    """
+
+    kind: RepairKind
+    call: NonEmpty | None
+    code: NonEmpty
+    change_after: float
+    tried: Literal[True] = True
+
+
+@dataclasses.dataclass(frozen=True)
+class RepairAttempt:
+    """A change of the model that was tried, and that did not remove the fault.
+
+    Attributes:
+        kind: the kind of change.
+        call: the path of the call that was changed.
+        change_after: the largest change of a result by padding that remains; None if the model did not run.
+        why: the reason why it is no repair.
+    """
+
+    kind: RepairKind
+    call: NonEmpty | None
+    change_after: float | None
+    why: NonEmpty
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +67,7 @@ class Finding:
         message: the fault, with the name of its cause.
         fix: the remedy; code is between backticks and can be pasted.
         evidence: the measured values by name; the names depend on the rule.
+        repair: the change that removed this fault when it was tried; None if there is none.
     """
 
     code: RuleCode
@@ -41,6 +78,7 @@ class Finding:
     message: NonEmpty
     fix: NonEmpty
     evidence: dict[str, Any]
+    repair: Repair | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,6 +119,8 @@ class CheckReport(HtmlRecord):
         passed: whether all findings are less severe than ``fail_on``.
         fail_on: the lowest severity that fails the check.
         examination: the evidence that the rules judged.
+        repairs: the smallest set of changes that together remove every leak; empty if there is no leak, or no cure.
+        attempts: changes that were tried in vain.
     """
 
     model: ModelAbout | None
@@ -90,6 +130,8 @@ class CheckReport(HtmlRecord):
     passed: bool
     fail_on: FailOn
     examination: Examination
+    repairs: tuple[Repair, ...] = ()
+    attempts: tuple[RepairAttempt, ...] = ()
 
     @property
     def identity(self) -> ModelIdentity | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
-from maskcli.records.arrays import Bools
+from maskcli.records.arrays import Bools, Floats
 from maskcli.records.data import Occurrence
 from maskcli.records.leak import Leak
 from maskcli.records.trace import Call
@@ -220,6 +221,87 @@ class Lookup:
     input_dim: int
 
 
+AttentionFaultKind = Literal["inverted", "along-queries", "hides-queries", "wrong-input"]
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionFault:
+    """An attention mask that does not hide the padded keys.
+
+    Attributes:
+        call: the path of the call that receives the mask.
+        type: the class name of the layer or operation.
+        kind: ``inverted``: True where it should be False; ``along-queries``: a ``(batch, timesteps)`` mask whose axis
+            is taken for queries or rows; ``hides-queries``: padded queries are hidden instead of padded keys;
+            ``wrong-input``: the mask marks the padding of another input.
+        shape: of the mask.
+        open_to_padding: the number of pairs of a valid query and a padded key that the mask leaves open.
+        closed_to_valid: the number of pairs of valid queries and keys that it closes, without those of a causal mask.
+        pairs: the number of pairs of a valid query and a key.
+        mask_of: the input whose padding the mask marks, for ``wrong-input``.
+    """
+
+    call: str
+    type: str
+    kind: AttentionFaultKind
+    shape: tuple[int, ...]
+    open_to_padding: int
+    closed_to_valid: int
+    pairs: int
+    mask_of: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MixedRows:
+    """A result of one row that changes with another row of the batch.
+
+    Attributes:
+        max_abs_change: the largest change.
+        tolerance: the largest change that counts as rounding.
+        sample: the row whose result changes.
+        timestep: the timestep of that result; None for a pooled output.
+        output: the name of the output.
+        first_call: the call at which the rows mix; None if it could not be followed.
+    """
+
+    max_abs_change: float
+    tolerance: float
+    sample: int
+    timestep: int | None
+    output: str
+    first_call: str | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FutureEffect:
+    """The effect of later timesteps on earlier outputs.
+
+    Attributes:
+        output: the name of the output.
+        looks_ahead: whether a later timestep changes an earlier output.
+        max_abs_change: the largest such change.
+        tolerance: the largest change that counts as rounding.
+        sample: the row of the largest change.
+        timestep: the output timestep of the largest change.
+        by_timestep: the later timestep that causes it.
+        first_call: the first call at which a later timestep reaches an earlier result; None if no call was found.
+        meant_causal: the reason why the model is meant to be causal; None if nothing indicates that.
+        matrix: ``(output timesteps, timesteps)``, the largest change of the output timestep of axis 0 by the timestep
+            of axis 1, in blocks of timesteps where there are many; None if it was not measured.
+    """
+
+    output: str
+    looks_ahead: bool
+    max_abs_change: float
+    tolerance: float
+    sample: int | None
+    timestep: int | None
+    by_timestep: int | None
+    first_call: str | None
+    meant_causal: str | None
+    matrix: Floats | None = None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelEvidence:
     """The evidence about a model with its data.
@@ -244,6 +326,9 @@ class ModelEvidence:
         lookups: the Embedding of each input of ids.
         not_run: the error of a model that does not run because its Embedding has too few ids.
         notes: evidence that is missing, each with the reason.
+        attention: attention masks that do not hide padded keys.
+        mixed_rows: a result that changes with another row of the batch; None if there is none.
+        future: for each output with timesteps, whether later timesteps change earlier results.
     """
 
     name: str
@@ -265,6 +350,9 @@ class ModelEvidence:
     lookups: tuple[Lookup, ...] = ()
     not_run: str | None = None
     notes: tuple[str, ...] = ()
+    attention: tuple[AttentionFault, ...] = ()
+    mixed_rows: MixedRows | None = None
+    future: tuple[FutureEffect, ...] = ()
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""

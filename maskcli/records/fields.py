@@ -22,7 +22,9 @@ RuleCodes = tuple[str, ...]
 RuleName = str
 """Lower-case words joined by hyphens."""
 ProbeName = str
-"""``replace``, ``alone``, ``columns`` or ``gradient``."""
+"""``replace``, ``alone``, ``columns``, ``gradient``, ``rows`` or ``future``."""
+RepairKind = str
+"""Lower-case words joined by hyphens."""
 Effect = str
 """``creates``, ``passes``, ``changes``, ``uses``, ``drops`` or ``none``."""
 ComparedSource = str

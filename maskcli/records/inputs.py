@@ -35,6 +35,27 @@ class InputSpec:
         return f"{self.name} ({axes}) {self.dtype}"
 
 
+ValiditySource = Literal["given", "mask-input", "lengths", "masking-layer", "value", "default", "none"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Validity:
+    """How it is known which timesteps of an input are padding.
+
+    Attributes:
+        source: ``given``: ``NAME.mask`` in the data; ``mask-input``: a mask that the model takes as an input;
+            ``lengths``: the lengths of the rows; ``masking-layer``: the value that the model's Masking layer looks for;
+            ``value``: runs of ``--value`` at either end of a row; ``default``: maskcli filled the input in; ``none``:
+            nothing, so that every timestep counts as valid.
+        of: the array, input or layer that it comes from; None where that is the input itself.
+        value: the number that marks padding, for ``masking-layer`` and ``value``.
+    """
+
+    source: ValiditySource = "none"
+    of: str | None = None
+    value: float | None = None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelInput:
     """One array that a model is called with.
@@ -45,7 +66,10 @@ class ModelInput:
         valid: ``(batch, timesteps)``, False at padding; None for an input without timesteps.
         kind: ``ids`` are integers ``(batch, timesteps)``; ``features`` have a vector for each timestep; ``mask`` is a
             mask that the model takes as an input, with True or 1 for valid; ``static`` has no timesteps.
-        padding: the value of padding: an id, 0 for features, False or 0 for a mask.
+        padding: the value of padding: an id, a number for features, False or 0 for a mask.
+        validity: how it is known which timesteps are padding.
+        cells: ``(batch, timesteps, ...)``, False at padding inside timesteps, such as that of words in sentences; a
+            timestep is valid if any of its cells is. None where only whole timesteps are padding.
     """
 
     name: str
@@ -53,6 +77,8 @@ class ModelInput:
     valid: Bools | None
     kind: Literal["ids", "features", "mask", "static"]
     padding: int = 0
+    validity: Validity = Validity()
+    cells: Bools | None = None
 
     @property
     def lengths(self) -> Ints | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.fields import Count, NonEmpty, ProbeName
@@ -13,7 +14,7 @@ class Probe:
     """One test of whether padding leaks.
 
     Attributes:
-        name: ``replace``, ``alone``, ``columns`` or ``gradient``.
+        name: ``replace``, ``alone``, ``columns``, ``gradient``, ``rows`` or ``future``.
         applicable: whether the probe could run.
         leaks: whether the change is larger than rounding.
         max_abs_change: the largest change of an output at a valid timestep, or of a pooled output; for ``gradient``
@@ -51,12 +52,17 @@ class LeakPlace:
     timestep: Count | None
 
 
+LeakVerdict = Literal["leaks", "clean", "unproven"]
+WeightsKind = Literal["as-loaded", "noisy"]
+
+
 @dataclasses.dataclass(frozen=True)
 class Leak:
     """The verdict on whether padding, its content or its amount, changes a result.
 
     Attributes:
-        leaks: whether any probe found that padding changes an output at a valid timestep, or a pooled output.
+        leaks: whether any probe found that padding changes an output at a valid timestep, or a pooled output; None if
+            that is not proved either way.
         max_abs_change: the largest change in any probe of an output at a valid timestep, or of a pooled output.
         first_call: the call at which padding first enters a result.
         sample: the row with the largest change.
@@ -65,9 +71,12 @@ class Leak:
         entries: by call, the change of its own result if only the padding among its inputs is replaced; calls without
             a change are left out.
         output: the name of the output with the largest change; None if no probe measured one.
+        weights: ``noisy`` for a leak that shows only after a little noise is added to the weights, as training adds.
+        reason: the reason why a leak is neither proved nor excluded; None if it is.
+        padded_by_maskcli: whether the data has no padding, so that maskcli added some.
     """
 
-    leaks: bool
+    leaks: bool | None
     max_abs_change: float
     first_call: NonEmpty | None
     sample: int | None
@@ -75,6 +84,16 @@ class Leak:
     probes: tuple[Probe, ...]
     entries: dict[str, float]
     output: str | None = None
+    weights: WeightsKind = "as-loaded"
+    reason: NonEmpty | None = None
+    padded_by_maskcli: bool = False
+
+    @property
+    def verdict(self) -> LeakVerdict:
+        """``leaks``, ``clean`` or ``unproven``."""
+        if self.leaks is None:
+            return "unproven"
+        return "leaks" if self.leaks else "clean"
 
     @property
     def worst(self) -> LeakPlace | None:

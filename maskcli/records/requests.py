@@ -99,11 +99,22 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
         None,
         "A file with one row of targets for each row of the data, for rules about the loss and the metrics.",
         python="Also rows of targets in memory.",
-        metavar="FILE",
+        metavar="FILE|shift",
     )
-    targets_field: str | None = option(
-        None, "Field or array of the data, or of --targets, that contains the targets.", metavar="NAME"
+    targets_field: str | Sequence[str] | None = option(
+        None,
+        "Field or array of the data, or of --targets, that contains the targets. For several outputs one field each, "
+        "by name or in the order of the outputs.",
+        metavar="NAME",
+        repeatable=True,
     )
+    batch_size: int | None = option(
+        None,
+        "Batch size at which rules compare the loss with the exact one.",
+        default_text="32, as in Keras, or the size the model is built for",
+        minimum=1,
+    )
+    causal: bool = option(False, "The model is meant to be causal: report a later timestep that changes an output.")
     loss: str | None = option(
         None,
         "A loss of keras.losses by name, such as mse.",

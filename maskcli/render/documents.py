@@ -36,8 +36,8 @@ DOCUMENTS = {
 """The command that prints a record. Records go by their names here, because importing all of them takes time."""
 
 LAYOUTS = {
-    "CheckReport": "model=identity versions findings checked passed fail_on rows leak notes",
-    "Leak": "leaks max_abs_change first_call worst probes calls=entries",
+    "CheckReport": "model=identity versions findings repairs attempts checked passed fail_on rows leak notes",
+    "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """
         model versions batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs output_mask
@@ -45,7 +45,7 @@ LAYOUTS = {
     "ModelAbout": "name source type notes *settings=ModelSettings",
     "ModelSettings": """
         mask_source input_dim embedding_dim units return_sequences logits zero_output_for_mask padding_id seed""",
-    "ModelInput": "name kind shape dtype padded_timesteps",
+    "ModelInput": "name kind shape dtype padded_timesteps validity",
     "Call": """
         call index type effect mask_in mask_out given computes_mask warning masks_in masks_out mask_arguments shapes_in
         shapes_out code contains lost_at lost_after takes_off valid""",
