@@ -95,8 +95,24 @@ class CallRecord:
     @property
     def padding_masks(self) -> list[Bools]:
         """The masks in mask arguments that mark padding, without those that pair queries with keys."""
+        return [mask for name, mask in self._list_masks() if not self._pairs(name, mask)]
+
+    @property
+    def attention_masks(self) -> list[Bools]:
+        """The masks in mask arguments that pair queries with keys."""
+        return [mask for name, mask in self._list_masks() if self._pairs(name, mask)]
+
+    def _list_masks(self) -> list[tuple[str, Bools]]:
         by_argument = self.mask_values.items()
-        return [mask for name, masks in by_argument if name != PAIR_MASK for mask in masks if mask is not None]
+        return [(name, mask) for name, masks in by_argument for mask in masks if mask is not None]
+
+    def _pairs(self, name: str, mask: Bools) -> bool:
+        """Return whether a mask pairs queries with keys: by its argument, or by its axes at a softmax of scores."""
+        if name == PAIR_MASK:
+            return True
+        # Scores have the axes (batch, heads, queries, keys) or (batch, queries, keys); a mask of the weights of a
+        # pooling over time, (batch, timesteps, 1), pairs nothing.
+        return self.type == "Softmax" and mask.ndim > 2 and mask.shape[-1] > 1
 
 
 PAIR_MASK = "attention_mask"
