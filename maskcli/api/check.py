@@ -22,7 +22,7 @@ from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, summarize_inputs
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -69,7 +69,7 @@ def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
     data = load_dataset(request.sequences, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
     data_rules = tuple(rule for rule in rules if rule.about == "data")
-    return _report(data_rules, Examination(facts, None), request.fail_on)
+    return _report(data_rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
 
 
 def check_model_data(
@@ -93,7 +93,7 @@ def check_model_data(
             notes=case.about.notes,
         )
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence), fail_on, case)
+    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case)
 
 
 def _facts(
@@ -111,7 +111,7 @@ def _facts(
         if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
             yield collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
         elif ids.valid is not None:
-            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=int(ids.padding), **dims)
+            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
 
 
 def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:

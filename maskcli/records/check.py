@@ -9,6 +9,7 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
+from maskcli.records.inputs import InputSummary
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
@@ -88,10 +89,12 @@ class Examination:
     Attributes:
         data: the facts of each input of ids.
         model: the evidence about the model; None if only the data is checked.
+        inputs: all inputs, each with the source of its validity.
     """
 
     data: tuple[DataFacts, ...]
     model: ModelEvidence | None
+    inputs: tuple[InputSummary, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +135,11 @@ class CheckReport(HtmlRecord):
     examination: Examination
     repairs: tuple[Repair, ...] = ()
     attempts: tuple[RepairAttempt, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[InputSummary, ...]:
+        """The inputs, each with the source of its validity."""
+        return self.examination.inputs
 
     @property
     def identity(self) -> ModelIdentity | None:
