@@ -52,7 +52,7 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
     assert mask is not None and valid is not None  # noqa: S101 - a source has both
     missed, hidden = None, None
     if mask.shape == valid.shape:
-        missed, hidden = find_place(mask & ~valid, labels), find_place(_select_inside(~mask) & valid, labels)
+        missed, hidden = find_place(mask & ~valid, labels), find_place(~mask & valid, labels)
     makers = (run.flow.maker.get(id(tensor)) for tensor in entry.inputs)
     lookup = next((maker for maker in makers if maker is not None and _is_lookup(maker, run.flow)), None)
     return MaskSource(
@@ -65,14 +65,6 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
         hidden=hidden,
         padding=int((~valid).sum()),
     )
-
-
-def _select_inside(masked: Bools) -> Bools:
-    """Return the masked timesteps that are not at an end of a row; there they may be padding of the data itself."""
-    from_start = np.logical_and.accumulate(masked, axis=1)
-    from_end = np.logical_and.accumulate(masked[:, ::-1], axis=1)[:, ::-1]
-    inside: Bools = masked & ~from_start & ~from_end
-    return inside
 
 
 def _compare_mask_inputs(inputs: Sequence[ModelInput], labels: NDArray[np.intp]) -> Iterator[MaskSource]:
