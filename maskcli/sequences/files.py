@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import Chunk, Field, Format, ParsedRows, ReadChunks, check_rows, make_chunk
 from maskcli.sequences.ragged import make_no_sequences_error
-from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
+from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name, explain_os_error
 from maskcli.sequences.splits import make_row_splits
 
 T = TypeVar("T")
@@ -208,19 +209,40 @@ def expand_files(paths: Sequence[str]) -> tuple[str, ...]:
 def _expand_path(path: str) -> list[str]:
     if path == STDIN or "\x00" in path:
         return [path]
-    if Path(path).is_dir():
-        files = [str(file) for file in sorted(Path(path).iterdir()) if file.is_file() and _has_known_suffix(file)]
-        expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
-    elif any(sign in path for sign in "*?[") and not Path(path).exists():
-        import glob
-
-        files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 - for **
-        expected = "files that match this pattern"
-    else:
-        return [path]
+    try:
+        if Path(path).is_dir():
+            files = [str(file) for file in sorted(Path(path).iterdir()) if file.is_file() and _has_known_suffix(file)]
+            expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
+        elif any(sign in path for sign in "*?[") and not Path(path).exists():
+            files = sorted(str(file) for file in _match_pattern(path) if file.is_file())
+            expected = "files that match this pattern"
+        else:
+            return [path]
+    except OSError as error:
+        raise InputError(
+            where=display_name(path), expected="a file or a directory", received=explain_os_error(error), fix=READING
+        ) from None
     if not files:
         raise InputError(where=path, expected=expected, received="none", fix=READING)
     return files
+
+
+def _match_pattern(pattern: str) -> Iterator[Path]:
+    """Yield the paths that match a pattern; ``**`` stands for any folders, but follows no links to folders."""
+    # Links may lead in a circle. The number of ways through two such links doubles with each step.
+    anchor, *parts = Path(pattern).parts
+    if not Path(pattern).is_absolute():
+        anchor, parts = "", [anchor, *parts]
+    parts = [part if part == "**" else part.replace("**", "*") for part in parts]
+    if parts[-1] == "**":
+        parts.append("*")
+    fixed = list(itertools.takewhile(lambda part: not any(sign in part for sign in "*?["), parts))
+    root = Path(anchor, *fixed)
+    for path in root.glob("/".join(parts[len(fixed) :])):
+        # As in a shell, only a pattern that starts with a dot matches hidden names.
+        hidden = sum(part.startswith(".") for part in path.relative_to(root).parts)
+        if hidden <= sum(part.startswith(".") for part in parts[len(fixed) :]):
+            yield path
 
 
 def _has_known_suffix(path: Path) -> bool:
