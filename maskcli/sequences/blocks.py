@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
+from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.sources import BOM, Stream
 
 BLOCK = 2**20
@@ -90,6 +91,7 @@ def cut_blocks(stream: Stream, find_end: Callable[[bytes], int], start: int = 0)
             yield Block(data, start)
             carried, start = piece[end:], start + len(data)
         else:
+            check_memory(2 * len(carried) + len(piece), "a single row", stream.name)
             carried += piece
     if carried:
         yield Block(carried, start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, BinaryIO, Literal, NamedTuple, TypeVar
 
@@ -12,6 +13,7 @@ import numpy as np
 from maskcli.errors import InputError
 from maskcli.records.arrays import Array, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.bounds import check_memory, format_size
 from maskcli.sequences.formats.base import (
     Add,
     Chunk,
@@ -88,11 +90,13 @@ def read_npy_chunks(source: Source, field: Field, convert: Callable[[RaggedSeque
     if source.file is not None and not source.is_packed and field.name is None:
         with contextlib.suppress(Exception), source.file.open("rb") as file:  # ``read_npy`` raises it, with a message.
             header = _read_header(file)
-    if source.file is None or header is None or len(header.shape) != 2 or 0 in header.shape:
+    if source.file is None or header is None or header.in_columns or len(header.shape) != 2 or 0 in header.shape:
         parsed = read_npy(source.read(), name, field)
         yield make_chunk(check_rows(parsed, name), parsed, convert)
         return
     rows, columns = header.shape
+    with source.file.open("rb") as file:
+        _check_header(file, source.size, name)
     step = max(1, PART // max(1, columns * INT64.itemsize))
     with source.file.open("rb") as file:
         file.seek(header.start)
@@ -106,20 +110,21 @@ def read_npy_chunks(source: Source, field: Field, convert: Callable[[RaggedSeque
 
 
 class _Header(NamedTuple):
-    """The header of an ``.npy`` whose rows are stored one after the other."""
+    """The header of an ``.npy``: its array, the offset of its data, and whether columns are stored one by one."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     start: int
+    in_columns: bool
 
 
-def _read_header(file: BinaryIO) -> _Header | None:
-    """Return the header of an ``.npy``; None if its rows are not stored one after the other, or it holds objects."""
+def _read_header(file: IO[bytes]) -> _Header | None:
+    """Return the header of an ``.npy``; None if it holds objects."""
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     shape, in_columns, dtype = read[np.lib.format.read_magic(file)](file)
-    if in_columns or dtype.hasobject or not dtype.itemsize:
+    if dtype.hasobject or not dtype.itemsize:
         return None
-    return _Header(shape, dtype, file.tell())
+    return _Header(shape, dtype, file.tell(), in_columns)
 
 
 @contextlib.contextmanager
@@ -200,10 +205,13 @@ def _load(data: bytes, name: str, kind: Literal["npy", "npz"]) -> Any:
     if not data.startswith(MAGIC[kind]):
         raise _make_signature_error(data, name, kind)
     try:
+        _check_claims(data, name, kind)
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
         if kind == "npy":
             return loaded
         arrays = {key: loaded[key] for key in loaded.files}
+    except InputError:
+        raise
     except Exception as error:  # Damaged and hostile files raise a dozen kinds, from zipfile, zlib, tokenize and NumPy.
         raise _make_damage_error(name, error) from None
     # NumPy returns a member that is no array as its bytes.
@@ -216,6 +224,36 @@ def _load(data: bytes, name: str, kind: Literal["npy", "npz"]) -> Any:
             fix="Write it with numpy.savez.",
         )
     return arrays
+
+
+def _check_claims(data: bytes, name: str, kind: Literal["npy", "npz"]) -> None:
+    """Raise InputError for headers that claim more than there is, and for an archive that unpacks to too much."""
+    import zipfile
+
+    if kind == "npy":
+        _check_header(io.BytesIO(data), len(data), name)
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        check_memory(sum(member.file_size for member in members), "the arrays of an .npz", name)
+        for member in members:
+            with archive.open(member) as file:
+                if file.read(len(MAGIC["npy"])) == MAGIC["npy"]:
+                    file.seek(0)
+                    _check_header(file, member.file_size, f"{name}, {member.filename}")
+
+
+def _check_header(file: IO[bytes], size: int, name: str) -> None:
+    """Raise InputError for an ``.npy`` of ``size`` bytes whose header claims more."""
+    header = _read_header(file)
+    claimed = 0 if header is None else math.prod(header.shape) * header.dtype.itemsize + header.start
+    if claimed > size:
+        raise InputError(
+            where=name,
+            expected=f"the {format_size(claimed)} that its header claims",
+            received=format_size(size),
+            fix="The file is cut or damaged: fetch or write it again.",
+        )
 
 
 def _make_signature_error(data: bytes, name: str, kind: str) -> InputError:
