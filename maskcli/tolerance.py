@@ -32,6 +32,11 @@ MONTE_CARLO_MARGIN = Threshold(
     "How many times the change made by one random rounding still counts as rounding.",
     "One run is one sample: the largest of many random errors varies from run to run, by less than this factor.",
 )
+CLOSED_SCORE = Threshold(
+    1e3,
+    "How far below 0 the score of a query and a key is from which an attention mask counts as closing the pair.",
+    "exp(-1e3) is 0 in every dtype, next to scores near 0; masks subtract 1e4 (BERT) to 1e38, also infinity.",
+)
 
 # Losses: are two ways to compute a loss equal?
 

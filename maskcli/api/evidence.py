@@ -84,7 +84,7 @@ def collect_evidence(
             saving=probe_saving(run, reload) if reload is not None else None,
             lookups=lookups,
             notes=tuple(notes),
-            attention=tuple(find_attention_faults(context)),
+            attention=tuple(find_attention_faults(context, leak)),
             mixed_rows=probe_rows(context),
             future=tuple(probe_future(context, causal)),
         )

@@ -239,6 +239,8 @@ class AttentionFault:
         closed_to_valid: the number of pairs of valid queries and keys that it closes, without those of a causal mask.
         pairs: the number of pairs of a valid query and a key.
         mask_of: the input whose padding the mask marks, for ``wrong-input``.
+        calls: the calls that compute attention with this mask, from the scores to the weighted sum.
+        also: later calls that receive the same mask.
     """
 
     call: str
@@ -249,6 +251,8 @@ class AttentionFault:
     closed_to_valid: int
     pairs: int
     mask_of: str | None = None
+    calls: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

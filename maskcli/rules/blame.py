@@ -6,10 +6,12 @@ import dataclasses
 from typing import Literal
 
 from maskcli.records.arrays import Bools
-from maskcli.records.evidence import ModelEvidence
+from maskcli.records.evidence import AttentionFault, ModelEvidence
 from maskcli.records.trace import Call
 
-BlameKind = Literal["dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks"]
+BlameKind = Literal[
+    "dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks", "attention"
+]
 MASK_FAULTS = ("dropped", "widened", "not-given")
 
 
@@ -22,7 +24,7 @@ class Blame:
             ``not-given``: a call did not receive the mask of its input; ``no-source``: no call creates a mask;
             ``bad-source``: the mask was wrong from the start; ``taken``: a call takes a padded timestep as the last
             one; ``mixed``: a normalisation includes padding; ``leaks``: a call computes with padding in spite of the
-            mask.
+            mask; ``attention``: an attention mask leaves padding open, which a rule of its own reports.
         culprit: the call at fault; None if the whole model is.
         at: the call where padding enters a result.
     """
@@ -58,6 +60,8 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
     at = _find_owner(model, model.call(path))
     if at is None:
         return Blame("leaks", None, None)
+    if find_attention_fault(model, at) is not None:
+        return Blame("attention", at, at)
     # No mask helps against a taken timestep or a mixing normalisation, so these come before a lost mask.
     if model.taken is not None and model.taken.call == at.call:
         return Blame("taken", at, at)
@@ -69,6 +73,19 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
     if loser is not None:
         return Blame("dropped", loser, at)
     return Blame("bad-source" if any(source.of_ids for source in model.sources) else "no-source", None, at)
+
+
+def find_attention_fault(model: ModelEvidence, call: Call) -> AttentionFault | None:
+    """Return the fault of an attention mask that a call computes with; a layer computes with that of a call inside."""
+    return next(
+        (
+            fault
+            for fault in model.attention
+            for path in (fault.call, *fault.also, *fault.calls)
+            if path == call.call or (path.startswith(f"{call.call}/") and not call.of_model)
+        ),
+        None,
+    )
 
 
 def _find_owner(model: ModelEvidence, call: Call | None) -> Call | None:
