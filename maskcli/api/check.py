@@ -104,15 +104,14 @@ def _facts(
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
     """Yield the facts of each input of ids with padding of its own, unlike positions and segments."""
-    for index, ids in enumerate(inputs):
-        shares_validity = any(earlier.valid is ids.valid for earlier in inputs[:index])
-        if ids.kind != "ids" or ids.counts_up or shares_validity:
+    for ids in inputs:
+        if ids.kind != "ids" or ids.counts_up or ids.auxiliary:
             continue
         dims = _find_input_dim(input_dim, [lookup for lookup in lookups if lookup.input == ids.name])
         if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
-            yield collect_facts(ragged, batch, name=ids.name, **dims)
+            yield collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
         elif ids.valid is not None:
-            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding, **dims)
+            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=int(ids.padding), **dims)
 
 
 def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:

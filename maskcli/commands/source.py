@@ -95,7 +95,7 @@ class SourceOptions:
 
     def replace_layout(self, layout: Layout) -> Layout:
         """Return ``layout`` with the options that the command line sets."""
-        return dataclasses.replace(layout, **self.padding)
+        return dataclasses.replace(layout, sets_value="value" in self.padding, **self.padding)
 
     def _check_stdin(self, extra_files: Sequence[str]) -> None:
         if (*self.files, *extra_files).count(STDIN) > 1:

@@ -66,19 +66,22 @@ class ModelInput:
         valid: ``(batch, timesteps)``, False at padding; None for an input without timesteps.
         kind: ``ids`` are integers ``(batch, timesteps)``; ``features`` have a vector for each timestep; ``mask`` is a
             mask that the model takes as an input, with True or 1 for valid; ``static`` has no timesteps.
-        padding: the value of padding: an id, a number for features, False or 0 for a mask.
+        padding: the value of padding: an id, a number for features, 0 for a mask.
         validity: how it is known which timesteps are padding.
         cells: ``(batch, timesteps, ...)``, False at padding inside timesteps, such as that of words in sentences; a
             timestep is valid if any of its cells is. None where only whole timesteps are padding.
+        auxiliary: whether these are segments, types, positions, categories or a constant, whose values are no evidence
+            of padding.
     """
 
     name: str
     values: NDArray[Any]
     valid: Bools | None
     kind: Literal["ids", "features", "mask", "static"]
-    padding: int = 0
+    padding: float = 0
     validity: Validity = Validity()
     cells: Bools | None = None
+    auxiliary: bool = False
 
     @property
     def lengths(self) -> Ints | None:
@@ -110,12 +113,12 @@ class ModelInput:
 
 
 def find_primary(inputs: Sequence[ModelInput]) -> ModelInput | None:
-    """Return the input whose timesteps are shown: the first of ids, otherwise of features; None without timesteps."""
+    """Return the input whose timesteps are shown: the first of ids, otherwise of features; None without timesteps.
+
+    Segments, positions and the like are only shown if there is nothing else.
+    """
     candidates = [entry for entry in inputs if entry.valid is not None and entry.kind != "mask"]
-    for entry in candidates:
-        if entry.kind == "ids":
-            return entry
-    return candidates[0] if candidates else None
+    return min(candidates, key=lambda entry: (entry.auxiliary, entry.kind != "ids"), default=None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -122,9 +122,13 @@ def test_pad_only_empty_sequences_to_maxlen() -> None:
 
 
 def test_padding_id_between_tokens_is_valid() -> None:
-    batch = maskcli.pad([[0, 1, 0, 2, 0], [3]])
+    batch = maskcli.pad([[0, 1, 0, 2, 0], [3, 0, 0, 0, 0]])
     assert find_valid_timesteps(batch).tolist() == [
         [False, True, True, True, False],
         [True, False, False, False, False],
     ]
-    assert batch.mask.tolist()[0] == [True] * 5
+
+
+def test_rows_of_unequal_length_hold_only_tokens() -> None:
+    batch = maskcli.pad([[0, 1, 0, 2, 0], [3, 0]])
+    assert find_valid_timesteps(batch).tolist() == batch.mask.tolist() == [[True] * 5, [True] * 2 + [False] * 3]
