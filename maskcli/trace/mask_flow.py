@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
+from maskcli.trace.movement import VALUELESS
+from maskcli.trace.positions import Positions, start_positions
 from maskcli.trace.recorder import CallRecord, Recording
-from maskcli.trace.rerun import depends_on_same_timestep
-from maskcli.trace.values import is_float
 
 _Item = TypeVar("_Item")
-
-VALUELESS = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
-"""Operations whose result does not depend on the values of their inputs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,6 +40,8 @@ class MaskFlow:
         derived: tensors whose values depend on those of an input, unlike counted positions.
         computing: by ``index``, the operations that only compute a mask for a later call; such an operation has no
             mask of its own to lose.
+        positions: the timesteps of the inputs that the elements of each tensor come from.
+        exact: tensors whose validity is known from the timesteps that they come from, and not estimated.
     """
 
     truths: Sequence[Bools]
@@ -57,6 +53,8 @@ class MaskFlow:
     before: dict[int, LostMask]
     derived: set[int]
     computing: frozenset[int]
+    positions: Positions
+    exact: set[int] = dataclasses.field(default_factory=set)
 
     def list_input_validity(self, entry: CallRecord) -> list[Bools]:
         """Return the validity of those inputs of a call that have timesteps."""
@@ -71,12 +69,15 @@ class MaskFlow:
 def follow_masks(run: Recording, inputs: Sequence[ModelInput]) -> MaskFlow:
     """Follow padding and masks from the ``inputs`` of a model through its calls, in the order of their ending."""
     truths = [model_input.valid for model_input in inputs if model_input.valid is not None]
-    flow = MaskFlow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _find_mask_computation(run))
+    positions = start_positions(run.inputs, inputs)
+    flow = MaskFlow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _find_mask_computation(run), positions)
     for tensor, model_input in zip(run.inputs, inputs, strict=bool(inputs)):
         if model_input.valid is not None:
-            flow.valid[id(tensor)] = model_input.valid
+            origin = positions.read_origin(tensor)
+            flow.valid[id(tensor)] = model_input.valid if origin is None else origin.valid
+            flow.exact.add(id(tensor))
     for entry in run.ended:
-        _follow_padding(flow, entry, truths)
+        _follow_padding(flow, entry)
         _follow_call_masks(flow, entry)
         for tensor, mask in zip(entry.outputs, entry.masks_out, strict=True):
             flow.maker.setdefault(id(tensor), entry)
@@ -107,55 +108,21 @@ def _find_mask_computation(run: Recording) -> frozenset[int]:
     return frozenset(computing)
 
 
-def _follow_padding(flow: MaskFlow, entry: CallRecord, truths: Sequence[Bools]) -> None:
+def _follow_padding(flow: MaskFlow, entry: CallRecord) -> None:
     if entry.type in VALUELESS or not any(id(tensor) in flow.derived for tensor in entry.inputs):
         return
     flow.derived.update(id(tensor) for tensor in entry.outputs if id(tensor) not in flow.maker)
-    sources = flow.list_input_validity(entry)
+    flow.positions.follow_call(entry, set(flow.maker))
+    rows = {len(truth) for truth in flow.truths}
     for tensor in entry.outputs:
-        if id(tensor) in flow.valid or id(tensor) in flow.pooled or id(tensor) in flow.maker:
-            continue  # A call inside this one made it.
-        valid = _find_validity(tensor.shape, sources, truths, entry)
-        if valid is not None and len(tensor.shape) == 2 and _pools(entry, tensor, valid, flow):
-            valid = None
-        if valid is not None:
-            flow.valid[id(tensor)] = valid
-        elif truths and len(tensor.shape) in (1, 2) and tensor.shape[0] == len(truths[0]):
+        origin = flow.positions.read_origin(tensor)
+        if origin is not None:
+            flow.valid[id(tensor)] = origin.valid
+            flow.pooled.discard(id(tensor))
+            if id(tensor) not in flow.positions.guessed:
+                flow.exact.add(id(tensor))
+        elif any(flow.positions.is_pooled(tensor, len(truth)) for truth in flow.truths):
             flow.pooled.add(id(tensor))
-
-
-def _pools(entry: CallRecord, tensor: Any, valid: Bools, flow: MaskFlow) -> bool:
-    """Return whether a result ``(batch, n)`` of vectors is pooled, although n is also the number of timesteps."""
-    with_features = [x for x in entry.inputs if len(x.shape) > 2 and id(x) in flow.valid]
-    return bool(with_features) and is_float(tensor) and not depends_on_same_timestep(entry, tensor, valid)
-
-
-def _find_validity(shape: Any, sources: list[Bools], truths: Sequence[Bools], entry: CallRecord) -> Bools | None:
-    """Return the validity of the timesteps of a tensor, or None when axis 1 is not time.
-
-    A layer may make other timesteps of those that it receives, as strided convolutions and pooling do. Such a timestep
-    counts as valid if all of the timesteps are valid that it covers. A row that is run without its padding corrects
-    this later: see ``maskcli.probes.lengths``.
-    """
-    if len(shape) < 2:
-        return None
-    same = _first(valid for valid in sources if valid.shape == tuple(shape[:2]))
-    if same is None and len(shape) > 2:
-        same = _first(valid for valid in truths if valid.shape == tuple(shape[:2]))
-    if same is not None or entry.code or len(shape) != 3:
-        return same
-    source = _first(valid for valid in sources if len(valid) == shape[0])
-    return None if source is None or not shape[1] else resample_validity(source, int(shape[1]))
-
-
-def resample_validity(valid: Bools, timesteps: int) -> Bools:
-    """Return the validity ``(batch, timesteps)`` of equal parts of the same span; a part is valid if all of it is."""
-    edges = np.arange(timesteps + 1) * valid.shape[1] / timesteps
-    columns = [
-        valid[:, int(np.floor(start)) : max(int(np.ceil(end)), int(np.floor(start)) + 1)].all(axis=1)
-        for start, end in itertools.pairwise(edges)
-    ]
-    return np.stack(columns, axis=1)
 
 
 def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
