@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import traceback
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -38,7 +39,12 @@ def main() -> int:
     wrong = 0
     output = arguments.output.open("w") if arguments.output else None
     for seed in range(arguments.seed, arguments.seed + arguments.models):
-        outcome = compare.judge_seed(seed)
+        try:
+            outcome = compare.judge_seed(seed)
+        except RuntimeError:
+            traceback.print_exc()
+            counts["oracle failed"] += 1
+            continue
         counts[f"truth {outcome.truth.verdict}"] += 1
         counts.update(outcome.kinds)
         wrong += bool(outcome.kinds)

@@ -130,7 +130,10 @@ def judge(case: Case) -> Outcome:
 def judge_seed(seed: int) -> Outcome:
     """Compare answer and truth of the case of a seed."""
     oracle.clear()
-    return judge(generate(seed))
+    try:
+        return judge(generate(seed))
+    except Exception as error:
+        raise RuntimeError(f"the oracle fails on seed {seed}") from error
 
 
 # Smaller cases

@@ -350,7 +350,11 @@ class Pointer(L.Layer):
         return mask
 
 
-NAMES = {
-    name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, L.Layer)
-} | {"L": L, "keras": keras, "nested": nested, "np": np, "ops": ops}
+NAMES = {name: value for name, value in globals().items() if isinstance(value, type) and issubclass(value, L.Layer)} | {
+    "L": L,
+    "keras": keras,
+    "nested": nested,
+    "np": np,
+    "ops": ops,
+}
 """Names that the program of a case uses."""

@@ -233,10 +233,9 @@ def _write_sequential(case: Case, layers: list[tuple[str, str]]) -> str:
 
 def _write_subclassed(case: Case, layers: list[tuple[str, str]], lines: list[str]) -> str:
     names = [source.name for source in case.sources]
+    take = [f"{', '.join(names)} = inputs"]
     if case.nest == "dict":
         take = [f'{name} = inputs["{name}"]' for name in names]
-    else:
-        take = [f"{', '.join(names)} = inputs"]
     sizes = ["T, S, W = self.sizes"] if any("T" in line.split("=", 1)[-1] for line in lines) else []
     create = ["super().__init__()", "self.sizes = (T, S, W)"] + [f"self.{name} = {text}" for name, text in layers]
     call = take + sizes + lines + [f"return {_nest(case.outputs, _output_nest(case))}"]
@@ -324,9 +323,8 @@ class Variant:
         sizes: by axis, the timesteps, instead of those of the case.
         words: the words of a sentence.
         fill: a seed for the content of padding, where that changes no mask; None leaves it.
-        renew: by axis, the first valid timestep that gets other content; the timesteps before it stay.
+        renew: the first valid timestep that gets other content; the timesteps before it stay.
         keep: a row whose content stays when other content is drawn.
-        lengths: by axis, other lengths of rows.
     """
 
     rows: tuple[int, ...] | None = None
