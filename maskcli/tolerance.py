@@ -65,6 +65,11 @@ BATCH_SIZE_SPREAD = Threshold(
     "Relative difference from which the reported loss is said to depend on the batch size.",
     "Rounding stays below SAME_MEAN; smaller differences than this would not mislead a comparison of models.",
 )
+BATCH_SIZE_HARM = Threshold(
+    1e-2,
+    "Relative difference from the exact loss from which a batch size is said to distort the loss.",
+    "A choice: comparisons of models often turn on a few percent, and seldom on less than one.",
+)
 PROBABILITY_SUM = Threshold(
     1e-2,
     "How far from 1 the sum of predictions may be for them to count as probabilities.",

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 from maskcli.records.arrays import Bools
-from maskcli.records.evidence import AttentionFault, ModelEvidence
+from maskcli.records.evidence import AttentionFault, LossEvidence, ModelEvidence
 from maskcli.records.trace import Call
 
 BlameKind = Literal[
@@ -149,7 +149,7 @@ def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:
 
 def has_mask(model: ModelEvidence) -> bool:
     """Return whether any call of the model carries or receives a mask."""
-    return any(call.mask_in is not None or call.mask_out is not None for call in model.trace)
+    return model.has_mask
 
 
 def describe_largest_place(model: ModelEvidence) -> str:
@@ -194,3 +194,21 @@ def name_output(model: ModelEvidence, name: str | None) -> str:
 def name_call(call: Call) -> str:
     """Return the name of a call in messages: ``conv1d (Conv1D)``."""
     return f"{call.call} ({call.type})"
+
+
+def describe_probed_rows(model: ModelEvidence) -> str:
+    """Return ``, in 16 of 40 rows`` for counts and figures of the probed rows; empty if these are all rows."""
+    probed, total = model.rows
+    return "" if probed >= total else f", in {probed:,} of {total:,} rows"
+
+
+def name_loss(model: ModelEvidence, loss: LossEvidence) -> str:
+    """Return the name of a loss in messages, with its output if there are several."""
+    return f"The loss {loss.name} of output {loss.output}" if len(model.outputs) > 1 else f"The loss {loss.name}"
+
+
+def describe_loss_rows(loss: LossEvidence) -> str:
+    """Return the same for the figures of a loss."""
+    if loss.rows is None or loss.rows[0] >= loss.rows[1]:
+        return ""
+    return f", in {loss.rows[0]:,} of {loss.rows[1]:,} rows"
