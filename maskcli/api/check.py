@@ -23,7 +23,7 @@ from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, summarize_inputs
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -74,7 +74,7 @@ def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
     data = load_dataset(request.sequences, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    return _report(rules, Examination(facts, None), request.fail_on, data.inputs)
+    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
 
 
 def check_model_data(
@@ -112,7 +112,7 @@ def check_model_data(
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence), fail_on, case.inputs, case)
+    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case)
 
 
 def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
@@ -136,7 +136,7 @@ def _facts(
         if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
             yield collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
         elif ids.valid is not None:
-            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=int(ids.padding), **dims)
+            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
 
 
 def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:
@@ -151,7 +151,6 @@ def _report(
     rules: tuple[Rule, ...],
     examination: Examination,
     fail_on: FailOn,
-    inputs: tuple[ModelInput, ...],
     case: ModelAndData | None = None,
 ) -> CheckReport:
     result = RepairResult(judge_all(rules, examination))
@@ -170,5 +169,4 @@ def _report(
         repairs=result.repairs,
         attempts=result.attempts,
         ignored=find_ignored(rules, examination),
-        inputs=inputs,
     )

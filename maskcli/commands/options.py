@@ -74,7 +74,7 @@ def _make_option(name: str, default: Any, spec: OptionSpec) -> Callable[[Command
     return click.option(spec.spelling or f"--{name.replace('_', '-')}", name, **details)
 
 
-class _Number(click.ParamType):
+class _Number(click.ParamType):  # type: ignore[type-arg]
     """Any number; one that is written as an integer is an integer."""
 
     name = "number"

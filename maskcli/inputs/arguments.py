@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.inputs.roles import Structure
+from maskcli.records.arrays import Bools
 from maskcli.records.inputs import InputSpec, ModelInput
 
 
@@ -99,9 +100,17 @@ def lengthen(model_input: ModelInput, columns: int, side: str) -> ModelInput:
     else:
         features = [(0, 0)] * (model_input.values.ndim - 2)
         values = np.pad(model_input.values, [*width, *features], constant_values=model_input.padding)
-        if model_input.kind == "features" and not model_input.valid.all():
-            values[~more] = model_input.values[~model_input.valid][0]  # Padding of features need not be zero.
-    return dataclasses.replace(model_input, values=values, valid=more)
+        is_marked = model_input.validity.source in ("given", "mask-input", "default")
+        if model_input.kind == "features" and is_marked and not model_input.valid.all():
+            # The value of marked padding is arbitrary; the data has an example.
+            added = np.pad(np.zeros_like(model_input.valid), width, constant_values=True)
+            values[added] = model_input.values[~model_input.valid][0]
+    return dataclasses.replace(model_input, values=values, valid=more, cells=_lengthen_cells(model_input, width))
+
+
+def _lengthen_cells(model_input: ModelInput, width: list[tuple[int, int]]) -> Bools | None:
+    cells = model_input.cells
+    return None if cells is None else np.pad(cells, [*width, *[(0, 0)] * (cells.ndim - 2)])
 
 
 def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)) -> ModelInput:
@@ -109,7 +118,8 @@ def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)
     if model_input.valid is None:
         return dataclasses.replace(model_input, values=model_input.values[rows])
     values, valid = model_input.values[rows][:, columns], model_input.valid[rows][:, columns]
-    return dataclasses.replace(model_input, values=values, valid=valid)
+    cells = None if model_input.cells is None else model_input.cells[rows][:, columns]
+    return dataclasses.replace(model_input, values=values, valid=valid, cells=cells)
 
 
 def rebuild_with_free_length(model: Any) -> Any | None:

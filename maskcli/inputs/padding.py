@@ -71,7 +71,7 @@ def decide_validity(
         _Timed(_adapt_kind(model_input, column, roles, inputs), column)
         for model_input, column in zip(inputs, columns, strict=True)
     ]
-    entries = _find_static_categories(entries, roles)
+    entries = _find_categories(entries, roles)
     masks = [entry for entry in entries if entry.input.kind == "mask"]
     timed = [_decide_own(entry, roles) for entry in entries if _has_timesteps(entry.input)]
     timed = _apply_masks(timed, masks, roles, has_model)
@@ -92,7 +92,7 @@ def _adapt_kind(
 ) -> ModelInput:
     """Return an input with its kind in the model: 0 and 1 may be a mask, and one number a timestep a series."""
     values = model_input.values
-    if model_input.name in roles.masks and model_input.kind == "ids" and column.marked is None:
+    if model_input.name in roles.masks and model_input.kind in ("ids", "static") and column.marked is None:
         return dataclasses.replace(model_input, kind="mask", valid=values.astype(bool))
     if model_input.kind != "static" or values.ndim != 2:
         return model_input
@@ -141,7 +141,7 @@ def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
         return entry
     if layout.chosen_value is not None:
         return _mark_runs(entry, layout.chosen_value, "value")
-    if masked is not None:
+    if masked is not None and not _is_padded_otherwise(entry, masked.value):
         return _mark_runs(entry, masked.value, "masking-layer", masked.layer)
     return _mark_runs(entry, layout.value, "value")
 
@@ -153,19 +153,30 @@ def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None) 
     frame: Bools = np.ones(values.shape[:2], np.bool_) if framed is None else framed
     if values.dtype.kind == "b":
         return entry  # An attention mask: none of its values is padding.
-    cells = None
+    cells: Bools | None = None
     if _holds_words(model_input):
         cells = _trim_cells(values, value) & _expand(frame, values)
         valid = _any_cell(cells)
     else:
-        filled = ~_equals(values, value)
-        filled = filled.any(axis=tuple(range(2, values.ndim)))
+        filled = _any_cell(~_equals(values, value))
         # Data may be 0 as well, but hardly any other value that a layer masks.
         valid = frame & (filled if source == "masking-layer" and value != 0 else _trim_runs(filled))
     if source == "value" and not (frame & ~valid).any() and cells is None:
         validity = Validity() if frame.all() else Validity("lengths")
         return entry.mark(frame, validity, padding=value)
     return entry.mark(valid, Validity(source, of, float(value)), cells, padding=value)
+
+
+def _is_padded_otherwise(entry: _Timed, masked: float) -> bool:
+    """Return whether rows end in several timesteps of 0, and no timestep has the value that the model masks.
+
+    A single timestep of 0 may be data.
+    """
+    values = entry.input.values
+    if not _any_cell(~_equals(values, masked)).all():
+        return False
+    padding = ~_trim_runs(_any_cell(~_equals(values, entry.column.layout.value)))
+    return bool((padding[:, 1:] & padding[:, :-1]).any())
 
 
 def _equals(values: Array, value: float) -> Bools:
@@ -196,7 +207,7 @@ def _trim_cells(values: Array, value: float) -> Bools:
 
 
 def _any_cell(cells: Bools) -> Bools:
-    valid: Bools = cells.any(axis=tuple(range(2, cells.ndim)))
+    valid: Bools = np.asarray(cells.any(axis=tuple(range(2, cells.ndim))))
     return valid
 
 
@@ -310,13 +321,11 @@ def _describes(entry: _Timed, other: _Timed, roles: InputRoles) -> bool:
     first, second = entry.input, other.input
     if AUXILIARY.search(second.name.lower()) or _is_constant(second.values) or second.valid is None:
         return False
-    dims = (roles.input_dims.get(first.name), roles.input_dims.get(second.name))
-    if None not in dims:
-        is_smaller = dims[0] < dims[1]  # type: ignore[operator]
-    else:
-        is_smaller = len(np.unique(first.values)) < len(np.unique(second.values))
-    is_few = len(np.unique(first.values)) <= FEW or (None not in dims and 4 * dims[0] <= dims[1])  # type: ignore[operator]
-    if not (is_smaller and is_few):
+    kinds, other_kinds = len(np.unique(first.values)), len(np.unique(second.values))
+    dim, other_dim = roles.input_dims.get(first.name), roles.input_dims.get(second.name)
+    if dim is None or other_dim is None:
+        dim, other_dim = kinds, other_kinds
+    if dim >= other_dim or (kinds > FEW and 4 * dim > other_dim):
         return False
     padding = _equals(first.values, entry.column.layout.value)
     inside = (padding & _trim_runs(~padding)).any()
@@ -390,44 +399,29 @@ def _find_padded_sides(valid: Bools) -> tuple[bool, bool]:
     return bool((~rows[:, 0]).any()), bool((~rows[:, -1]).any())
 
 
-def _find_static_categories(entries: Sequence[_Timed], roles: InputRoles) -> list[_Timed]:
-    """Return the inputs, where categories of a fixed width next to sequences have no timesteps.
-
-    Of categories, 0 is one: it is found between others, or at both ends of rows.
-    """
-    result = []
-    for entry in entries:
-        others = (
-            [
-                other
-                for other in entries
-                if other is not entry
-                and _has_timesteps(other.input)
-                and other.input.values.shape[1] > entry.input.values.shape[1]
-            ]
-            if entry.input.values.ndim > 1
-            else []
-        )
-        if others and _is_category(entry, others, roles):
-            static = dataclasses.replace(entry.input, valid=None)
-            entry = dataclasses.replace(entry, input=static)
-        result.append(entry)
-    return result
+def _find_categories(entries: Sequence[_Timed], roles: InputRoles) -> list[_Timed]:
+    """Return the inputs, where categories of a fixed width next to longer sequences have no timesteps."""
+    widths = [entry.input.values.shape[1] for entry in entries if _has_timesteps(entry.input)]
+    longest, masked = max(widths, default=0), frozenset().union(*roles.masks.values())
+    return [
+        dataclasses.replace(entry, input=dataclasses.replace(entry.input, valid=None))
+        if entry.input.name not in masked and _is_category(entry, longest)
+        else entry
+        for entry in entries
+    ]
 
 
-def _is_category(entry: _Timed, others: Sequence[_Timed], roles: InputRoles) -> bool:
-    column, model_input = entry.column, entry.input
-    if model_input.kind != "ids" or column.marked is not None or column.has_lengths or model_input.values.ndim != 2:
+def _is_category(entry: _Timed, longest: int) -> bool:
+    """Return whether 0 is one of the categories: it is found between others, or at both ends of rows."""
+    column, values = entry.column, entry.input.values
+    if entry.input.kind != "ids" or values.ndim != 2 or values.shape[1] >= longest:
         return False
-    if model_input.values.shape[1] == 1:
-        return True
-    names = {name for names in roles.masks.values() for name in names}
-    if model_input.name in names:
+    if column.marked is not None or column.has_lengths:
         return False
-    filled = ~_equals(model_input.values, column.layout.value)
+    filled = ~_equals(values, column.layout.value)
     valid = _trim_runs(filled)
-    before, after = _find_padded_sides(valid) if valid.any() else (True, True)
-    return bool((valid & ~filled).any() or (before and after))
+    before, after = _find_padded_sides(valid)
+    return values.shape[1] == 1 or bool((valid & ~filled).any()) or (before and after)
 
 
 # Masks among the inputs.

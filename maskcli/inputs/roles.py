@@ -45,7 +45,7 @@ def holds_flags(model_input: ModelInput) -> bool:
 
 
 def match_by_prefix(mask: str, names: Sequence[str], masks: Sequence[str]) -> list[str]:
-    """Return the inputs whose names start like that of a mask, as ``encoder_token_ids`` and ``encoder_padding_mask`` do.
+    """Return the inputs whose names start like that of a mask: ``encoder_ids`` and ``encoder_padding_mask``.
 
     Returns none if another mask starts like the input as well.
     """

@@ -35,6 +35,7 @@ class InputSpec:
         return f"{self.name} ({axes}) {self.dtype}"
 
 
+InputKind = Literal["ids", "features", "mask", "static"]
 ValiditySource = Literal["given", "mask-input", "lengths", "masking-layer", "value", "default", "none"]
 
 
@@ -77,7 +78,7 @@ class ModelInput:
     name: str
     values: NDArray[Any]
     valid: Bools | None
-    kind: Literal["ids", "features", "mask", "static"]
+    kind: InputKind
     padding: float = 0
     validity: Validity = Validity()
     cells: Bools | None = None
@@ -87,6 +88,11 @@ class ModelInput:
     def lengths(self) -> Ints | None:
         """``(batch,)``: valid timesteps of each row; None without timesteps."""
         return None if self.valid is None else self.valid.sum(axis=1)
+
+    @property
+    def padding_id(self) -> int:
+        """The value of padding in an input of ids."""
+        return int(self.padding)
 
     @property
     def counts_up(self) -> bool:
@@ -110,6 +116,35 @@ class ModelInput:
     def padded_timesteps(self) -> Count | None:
         """The number of padded timesteps; None without timesteps."""
         return None if self.valid is None else int((~self.valid).sum())
+
+
+@dataclasses.dataclass(frozen=True)
+class InputSummary:
+    """An input of a model, without its values.
+
+    Attributes:
+        name: of the model's input, or of the data if the model names no inputs.
+        kind: as for ``ModelInput``.
+        shape: of the array.
+        dtype: of the array.
+        padded_timesteps: the number of padded timesteps; None without timesteps.
+        validity: how it is known which timesteps are padding.
+    """
+
+    name: str
+    kind: InputKind
+    shape: Shape
+    dtype: str
+    padded_timesteps: Count | None
+    validity: Validity
+
+
+def summarize_inputs(inputs: Sequence[ModelInput]) -> tuple[InputSummary, ...]:
+    """Return the inputs without their values."""
+    return tuple(
+        InputSummary(entry.name, entry.kind, entry.shape, entry.dtype, entry.padded_timesteps, entry.validity)
+        for entry in inputs
+    )
 
 
 def find_primary(inputs: Sequence[ModelInput]) -> ModelInput | None:
@@ -170,7 +205,7 @@ def select_shown_batch(inputs: Sequence[ModelInput], batch: PaddedBatch | None) 
         batch.layout.padding,
         batch.layout.truncating,
         batch.layout.maxlen,
-        batch.layout.value,
+        batch.layout.padding_id,
         batch.layout.dtype,
         batch.lengths,
         batch.truncated_tokens,

@@ -59,6 +59,11 @@ class Layout(PaddingOptions):
     )
 
     @property
+    def padding_id(self) -> int:
+        """The padding value of ids, which are integers."""
+        return int(self.value)
+
+    @property
     def chosen_value(self) -> float | None:
         """The padding value that the user chose; None for the default."""
         return self.value if self.sets_value or self.value != 0 else None

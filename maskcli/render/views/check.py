@@ -31,6 +31,7 @@ from maskcli.render.parts import (
 )
 from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.views.validity import view_validity
 
 SEVERITIES: dict[str, Role] = {"error": "error", "warning": "warning", "info": "info"}
 PROBES = {
@@ -49,6 +50,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
     notes = model.list_gaps() if model is not None else ()
     return make_sections(
         ("about", _view_subject(report)),
+        ("validity", view_validity(report.inputs)),
         ("findings", _view_findings(report)),
         ("leak", _view_leak(model, limits)),
         ("notes", make_remarks([Remark("fact", note) for note in notes])),
