@@ -14,6 +14,7 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
+from maskcli.probes.variants import resize_shapes
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Probe
@@ -70,19 +71,39 @@ def run_rows_alone(
             _trim_cells(select_rows(model_input, filled, span or slice(None)), cells)
             for model_input, span in zip(context.inputs, columns, strict=True)
         )
-        run = _find_equal_run(reuse, trimmed) or context.run.vary(trimmed)
-        if run.error is not None:
-            why = f"without their padding, rows make the model raise {summarize_error(run.error)}"
-            why = _FIXED + why if has_fixed_length(context) else why
-            continue
-        flow = follow_masks(run, trimmed)
-        if _loses_all_timesteps(context.base, run):
+        run = _find_equal_run(reuse, trimmed) or run_at_length(context, trimmed)
+        if isinstance(run, str):
+            why = f"without their padding, {run}"
+        elif _loses_all_timesteps(context.base, run):
             why = "without their padding, rows are shorter than a window, and no timestep is left of them"
-        elif has_fixed_length(context) and _keeps_length(context, run, trimmed):
-            why = f"{_FIXED}it was built with the timesteps of that length"
         else:
-            results.append(RowsAlone(filled, trimmed, run, flow))
+            results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed)))
+    if not results and has_fixed_length(context):
+        why = _FIXED + why
     return results or why
+
+
+def run_at_length(context: ProbeContext, inputs: Sequence[ModelInput]) -> Recording | str:
+    """Run a model on inputs with other numbers of timesteps, or return the reason why that is impossible.
+
+    A model of a fixed length may have shapes of that length as arguments of its calls; if it does not run, these get
+    the new length.
+    """
+    run = context.run.vary(inputs)
+    if run.error is None and not (has_fixed_length(context) and _keeps_length(context, run, inputs)):
+        return run
+    timesteps = {
+        old.values.shape[1]: new.values.shape[1]
+        for old, new in zip(context.inputs, inputs, strict=True)
+        if old.valid is not None
+    }
+    with resize_shapes(context.model, timesteps):
+        resized = context.run.vary(inputs)
+    if resized.error is None and not _keeps_length(context, resized, inputs):
+        return resized
+    if run.error is not None:
+        return f"the model raises {summarize_error(run.error)}"
+    return "the model still computes with the timesteps that it was built with"
 
 
 def has_fixed_length(context: ProbeContext) -> bool:
@@ -120,7 +141,7 @@ def _keeps_length(context: ProbeContext, run: Recording, inputs: Sequence[ModelI
     same = {id(truth) for truth in truths}
     return any(
         id(context.flow.valid.get(id(old_tensor))) in same
-        and len(new_tensor.shape) == len(old_tensor.shape)
+        and len(new_tensor.shape) == len(old_tensor.shape) == 3
         and new_tensor.shape[1] == timesteps
         for old, new in pair_calls(context.base, run)
         for old_tensor, new_tensor in zip(old.outputs, new.outputs, strict=False)
@@ -219,13 +240,10 @@ class LengthProbes:
         return _choose_worst(results, tuple(call for result in results for call in result.calls))
 
     def _probe_longer(self, inputs: Sequence[ModelInput]) -> ProbeResult:
-        run = self.context.run.vary(inputs)
-        fixed = _FIXED if has_fixed_length(self.context) else ""
-        if run.error is not None:
-            why = f"{fixed}with {COLUMNS} more timesteps the model raises {summarize_error(run.error)}"
-            return ProbeResult(Probe("columns", False, why=why))
-        if fixed and _keeps_length(self.context, run, inputs):
-            return ProbeResult(Probe("columns", False, why=f"{_FIXED}it was built with the timesteps of that length"))
+        run = run_at_length(self.context, inputs)
+        if isinstance(run, str):
+            fixed = _FIXED if has_fixed_length(self.context) else ""
+            return ProbeResult(Probe("columns", False, why=f"{fixed}with {COLUMNS} more timesteps, {run}"))
         flow = follow_masks(run, inputs)
         result = make_probe("columns", self.context, run, self.context.align(changed=flow))
         if self._may_be_position(result):

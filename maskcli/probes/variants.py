@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,46 @@ def allow_any_length() -> Iterator[None]:
         functional.input_spec = checked
 
 
+SHAPES = ("n", "target_shape", "newshape", "shape")
+"""Attributes of layers and operations that hold a shape: of ``RepeatVector``, ``Reshape`` and ``BroadcastTo``."""
+
+
+@contextlib.contextmanager
+def resize_shapes(model: Any, timesteps: Mapping[int, int]) -> Iterator[None]:
+    """Replace the number of timesteps in shapes that are arguments of calls while this is open.
+
+    ``timesteps`` has the new number by the old one. A shape in which the old one occurs twice is left as it is.
+    """
+    import keras
+
+    before: list[tuple[Any, str, Any]] = []
+    try:
+        for operation in _list_operations(model):
+            if not type(operation).__module__.startswith("keras."):
+                continue
+            for name in SHAPES:
+                shape = vars(operation).get(name)
+                if isinstance(shape, int) and isinstance(operation, keras.layers.RepeatVector):
+                    resized: Any = timesteps.get(shape, shape)
+                elif isinstance(shape, (tuple, list)) and sum(size in timesteps for size in shape) == 1:
+                    resized = tuple(timesteps.get(size, size) for size in shape)
+                else:
+                    continue
+                before.append((operation, name, shape))
+                setattr(operation, name, resized)
+        yield
+    finally:
+        for operation, name, shape in reversed(before):
+            setattr(operation, name, shape)
+
+
+def _list_operations(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and the operations between them in functional models."""
+    for layer in model._flatten_layers():
+        yield layer
+        yield from (operation for operation in getattr(layer, "_operations", ()) if operation is not layer)
+
+
 @contextlib.contextmanager
 def compute_in_float32(model: Any) -> Iterator[None]:
     """Let the layers of a model compute in float32 while this is open; their weights stay as they are."""
@@ -45,18 +85,16 @@ def compute_in_float32(model: Any) -> Iterator[None]:
         setattr(owner, name, value)
 
     try:
-        for layer in model._flatten_layers():
-            policy = layer.dtype_policy
-            if getattr(policy, "compute_dtype", None) in HALF:
-                # Keras casts weights to the dtype of the computation where these differ.
-                full = keras.DTypePolicy("mixed_float16")
-                full._compute_dtype, full._variable_dtype = "float32", policy.variable_dtype
-                change(layer, "_dtype_policy", full)
-            # A functional model has the casts between its layers as operations.
-            for operation in getattr(layer, "_operations", ()):
-                is_cast = type(operation).__name__ == "Cast" and not isinstance(operation, keras.layers.Layer)
-                if is_cast and str(operation.dtype) in HALF:
-                    change(operation, "dtype", "float32")
+        for operation in _list_operations(model):
+            if isinstance(operation, keras.layers.Layer):
+                policy = operation.dtype_policy
+                if getattr(policy, "compute_dtype", None) in HALF:
+                    # Keras casts weights to the dtype of the computation where these differ.
+                    full = keras.DTypePolicy("mixed_float16")
+                    full._compute_dtype, full._variable_dtype = "float32", policy.variable_dtype
+                    change(operation, "_dtype_policy", full)
+            elif type(operation).__name__ == "Cast" and str(operation.dtype) in HALF:
+                change(operation, "dtype", "float32")
         yield
     finally:
         for owner, name, value in reversed(before):
