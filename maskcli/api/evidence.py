@@ -64,26 +64,28 @@ def collect_evidence(
     with warnings.catch_warnings(action="ignore"):
         result = probe_leak(run, chosen)
         leak, context = result.leak, result.context
+        # The causes of a leak are only visible in the run that shows it.
+        probed = result.probed
         evidence = ModelEvidence(
             name=name,
             type=type(run.model).__name__,
             padded_timesteps=padded,
             rows=rows,
-            sources=find_mask_sources(context.trace, some, chosen),
+            sources=find_mask_sources(probed.trace, probed.inputs, chosen),
             leak=leak,
-            taken=find_taken_timestep(context, leak.first_call),
-            misused=tuple(find_misused_masks(context)),
-            mixing=tuple(find_mixing(context, leak.first_call)),
-            empty=examine_empty_rows(context, result.replaced),
+            taken=find_taken_timestep(probed, leak.first_call),
+            misused=tuple(find_misused_masks(probed)),
+            mixing=tuple(find_mixing(probed, leak.first_call)),
+            empty=examine_empty_rows(probed, result.replaced),
             losses=tuple(examine_losses(context, loss)) if loss is not None else (),
             saving=probe_saving(run, reload) if reload is not None else None,
             lookups=lookups,
             notes=tuple(notes),
-            attention=tuple(find_attention_faults(context, leak)),
+            attention=tuple(find_attention_faults(probed, leak)),
             mixed_rows=probe_rows(context),
             future=tuple(probe_future(context, causal)),
         )
-        evidence = _add_trace(evidence, context.trace, some)
+        evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence
 
 
