@@ -177,11 +177,17 @@ def _classify(
 
     The kind is None if the mask is right, or equals none of the known mistakes.
     """
-    distances = _spread_offsets(pairs)
     for kind, mask_of, pattern in _list_patterns(attention, context):
-        if _is_equal(pairs, np.broadcast_to(pattern, pairs.shape) & distances, context.relevant):
+        if _equals_pattern(pairs, pattern, context.relevant):
             return kind, mask_of
+        # A mask may also be inverted after a causal mask was put into it.
+        if kind is None and not pattern.all() and _equals_pattern(~pairs, pattern, context.relevant):
+            return "inverted", None
     return None, None
+
+
+def _equals_pattern(pairs: Bools, pattern: Bools, relevant: Bools) -> bool:
+    return _is_equal(pairs, np.broadcast_to(pattern, pairs.shape) & _spread_offsets(pairs), relevant)
 
 
 def _list_patterns(

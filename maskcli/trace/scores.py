@@ -68,10 +68,14 @@ def _read_scores(entry: CallRecord, flow: MaskFlow) -> AttentionScores | None:
     if mask is not None:
         allowed = allowed & mask
     batch = len(flow.truths[0]) if len(flow.truths) else shape[0]
-    joined, attended = join_heads(allowed, batch), join_heads(as_float64(entry.outputs[0]) > 0, batch)
+    product = _find_product(tensor, flow)
+    # Some models append a score that is that of no key, so that a query may attend to nothing.
+    columns = slice(shape[-1] if product is None else int(product[0].outputs[0].shape[-1]))
+    weights = as_float64(entry.outputs[0])[..., columns]
+    joined, attended = join_heads(allowed[..., columns], batch), join_heads(weights > 0, batch)
     if joined is None or attended is None or joined.all():
         return None
-    queries, keys = find_pair_validity(tensor, flow, joined.shape)
+    queries, keys = _find_pair_validity(product, flow, joined.shape)
     return AttentionScores(entry, joined, attended, mask, queries, keys)
 
 
@@ -136,13 +140,14 @@ def _is_operation(entry: CallRecord, layer_type: type) -> bool:
     return entry.code or not isinstance(entry.operation, layer_type) or entry.type == "Dot"
 
 
-def find_pair_validity(scores: Any, flow: MaskFlow, shape: tuple[int, ...]) -> tuple[Bools | None, Bools | None]:
+def _find_pair_validity(
+    product: tuple[CallRecord, bool] | None, flow: MaskFlow, shape: tuple[int, ...]
+) -> tuple[Bools | None, Bools | None]:
     """Return which queries and which keys of scores are valid, from the tensors that were multiplied.
 
     Where these are not known, it is the validity of the inputs of the model of that length, if there is only one.
     """
     _, queries, keys = shape
-    product = _find_product(scores, flow)
     of_queries, of_keys = (None, None) if product is None else _split_product(*product)
     return _find_validity(of_queries, queries, flow), _find_validity(of_keys, keys, flow)
 
@@ -160,9 +165,15 @@ def _find_product(scores: Any, flow: MaskFlow) -> tuple[CallRecord, bool] | None
         if (entry.type in CONTRACTIONS or entry.type == "Dot") and len(entry.inputs) == 2:
             return entry, swapped
         swapped = swapped != _swaps_last_axes(entry)
-        size = int(np.prod(tensor.shape))
-        pending.extend((x, swapped) for x in entry.inputs if is_float(x) and int(np.prod(x.shape)) == size)
+        pending.extend((x, swapped) for x in entry.inputs if is_float(x) and _may_hold_scores(x, tensor, entry))
     return None
+
+
+def _may_hold_scores(source: Any, result: Any, entry: CallRecord) -> bool:
+    """Return whether an input of an operation may be the scores of its result, rather than a scale or a mask."""
+    if entry.type in ("ConcatV2", "Concatenate"):
+        return len(source.shape) == len(result.shape) and tuple(source.shape[:-1]) == tuple(result.shape[:-1])
+    return int(np.prod(source.shape)) == int(np.prod(result.shape))
 
 
 def _swaps_last_axes(entry: CallRecord) -> bool:
