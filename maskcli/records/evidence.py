@@ -24,6 +24,7 @@ class OutputEvidence:
         call: the call that made the output.
         lost_at: the call that lost the mask that the output would carry; None if no mask was lost.
         lost_mask: that mask.
+        lost_again: later calls, in order, that would lose it too if ``lost_at`` did not.
     """
 
     name: str
@@ -33,6 +34,7 @@ class OutputEvidence:
     call: str | None
     lost_at: str | None
     lost_mask: Bools | None = None
+    lost_again: tuple[str, ...] = ()
 
 
 INPUT = "Input"

@@ -109,7 +109,7 @@ def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
 def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has a mask."""
     # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
-    if lets_padding_pass(at.mask_in, at.valid):
+    if lets_padding_pass(at.mask_in, at.valid_in):
         wider = find_widening_call(model, at)
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
     if at.given:
@@ -137,7 +137,7 @@ def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call
             continue
         shape = call.mask_out.shape
         masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None and mask.shape == shape]
-        if any(not lets_padding_pass(mask, call.valid) for mask in masks):
+        if any(not lets_padding_pass(mask, call.valid_in) for mask in masks):
             return call
     return None
 

@@ -10,18 +10,26 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.movement import VALUELESS
 from maskcli.trace.positions import Positions, start_positions
-from maskcli.trace.recorder import CallRecord, Recording
+from maskcli.trace.recorder import CallRecord, Recording, list_parameters
 
 _Item = TypeVar("_Item")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LostMask:
-    """A mask that was lost: the call that lost it, and the last call whose output carried it."""
+    """A mask that was lost for good: no later call gets it back by a mask argument.
+
+    Attributes:
+        at: the call that lost it.
+        mask: the mask.
+        after: the last call whose output carried it.
+        again: later calls, in order, that would lose it too if ``at`` did not.
+    """
 
     at: CallRecord
     mask: Bools
     after: CallRecord | None
+    again: tuple[CallRecord, ...] = ()
 
 
 @dataclasses.dataclass(eq=False)
@@ -62,7 +70,7 @@ class MaskFlow:
 
     def find_mask_maker(self, entry: CallRecord) -> CallRecord | None:
         """Return the call that made, or passed on, the first mask that the inputs of a call carry."""
-        carried = (tensor for tensor, mask in zip(entry.inputs, entry.carried, strict=True) if mask is not None)
+        carried = (tensor for tensor, mask in zip(entry.inputs, entry.carried_padding, strict=True) if mask is not None)
         return _first(self.masked_by[id(tensor)] for tensor in carried if id(tensor) in self.masked_by)
 
 
@@ -78,8 +86,9 @@ def follow_masks(run: Recording, inputs: Sequence[ModelInput]) -> MaskFlow:
             flow.exact.add(id(tensor))
     for entry in run.ended:
         _follow_padding(flow, entry)
+        _find_pairs(flow, entry)
         _follow_call_masks(flow, entry)
-        for tensor, mask in zip(entry.outputs, entry.masks_out, strict=True):
+        for tensor, mask in zip(entry.outputs, entry.padding_out, strict=True):
             flow.maker.setdefault(id(tensor), entry)
             if mask is not None:
                 flow.masked_by.setdefault(id(tensor), entry)
@@ -131,28 +140,74 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
         return
     # A call has a mask if one of its tensors carries one at run time, or if one reaches it as an argument, which in a
     # functional model was wired when the model was built. Masks of one axis are not padding masks.
-    mask_in = _first(mask for mask in (*entry.carried, *entry.padding_masks) if mask is not None and mask.ndim > 1)
-    bare = (tensor for tensor, mask in zip(entry.inputs, entry.carried, strict=True) if mask is None)
+    carried = entry.carried_padding
+    wired = (mask for name, mask, paired in entry.list_masks() if not paired and _is_wired(entry, name))
+    mask_in = _first(mask for mask in (*carried, *wired) if mask is not None and mask.ndim > 1)
+    bare = (tensor for tensor, mask in zip(entry.inputs, carried, strict=True) if mask is None)
     before = _first(flow.lost[id(tensor)] for tensor in bare if id(tensor) in flow.lost)
     if before is not None:
         flow.before[entry.index] = before
     _follow_removals(flow, entry)
-    for tensor, mask in zip(entry.outputs, entry.masks_out, strict=True):
+    for tensor, mask in zip(entry.outputs, entry.padding_out, strict=True):
         if mask is not None:
             flow.lost.pop(id(tensor), None)
         elif id(tensor) in flow.lost or id(tensor) in flow.pooled:
             continue  # Lost before, or nothing left to mask.
         elif mask_in is not None and not (entry.calls and id(tensor) in flow.maker):
-            flow.lost[id(tensor)] = LostMask(entry, mask_in, flow.find_mask_maker(entry))
+            flow.lost[id(tensor)] = _lose_mask(flow, entry, mask_in, before)
         elif before is not None:
-            flow.lost[id(tensor)] = before
+            flow.lost[id(tensor)] = _pass_loss(entry, before)
+
+
+def _is_wired(entry: CallRecord, name: str) -> bool:
+    """Return whether Keras fills a mask argument with the mask of a tensor; others are only passed by the user."""
+    if name == "mask":
+        return True
+    return name.removesuffix("_mask") in list_parameters(type(entry.operation).call)
+
+
+def _lose_mask(flow: MaskFlow, entry: CallRecord, mask: Bools, before: LostMask | None) -> LostMask:
+    """Return the mask that a call loses: at this call, or at an earlier one because of which it is lost here."""
+    if before is not None and not any(mask is other for other in entry.padding_masks) and _forwards_masks(entry):
+        return before  # A merge forwards a mask if all its inputs carry one.
+    return LostMask(entry, mask, flow.find_mask_maker(entry))
+
+
+def _pass_loss(entry: CallRecord, before: LostMask) -> LostMask:
+    """Return a mask that was lost before a call, which is lost there again if the call forwards none."""
+    of_layer = entry.code and entry.parent is not None and not _is_model(entry.parent)
+    if entry.calls or of_layer or _forwards_masks(entry) or entry in before.again:
+        return before
+    return dataclasses.replace(before, again=(*before.again, entry))
+
+
+def _is_model(entry: CallRecord) -> bool:
+    import keras
+
+    return isinstance(entry.operation, keras.Model)
+
+
+def _forwards_masks(entry: CallRecord) -> bool:
+    """Return whether a call returns a mask if it receives one."""
+    return bool(getattr(entry.operation, "supports_masking", False))
 
 
 def _follow_removals(flow: MaskFlow, entry: CallRecord) -> None:
     """Find inputs that carried a mask before the call and carry none after it, as of ``MultiHeadAttention``."""
-    for tensor, mask, removed in zip(entry.inputs, entry.carried, entry.taken_off, strict=False):
+    for tensor, mask, removed in zip(entry.inputs, entry.carried_padding, entry.taken_off, strict=False):
         if removed and mask is not None and id(tensor) not in flow.lost:
             flow.lost[id(tensor)] = LostMask(entry, mask, flow.masked_by.get(id(tensor)))
+
+
+def _find_pairs(flow: MaskFlow, entry: CallRecord) -> None:
+    """Find the masks in the arguments of a call that pair queries with keys, by the axes that are timesteps."""
+    for name, masks in entry.mask_tensors.items():
+        for position, (tensor, mask) in enumerate(zip(masks, entry.mask_values[name], strict=True)):
+            axes = None if mask is None else flow.positions.find_time_axes(tensor)
+            if axes and mask is not None:
+                scores = entry.type == "Softmax" and mask.ndim > 2 and mask.shape[-1] > 1
+                by_argument = mask.ndim < 3 and entry.looks_paired(name, mask)
+                entry.pairs[name, position] = axes != {1} or scores or by_argument
 
 
 def _first(items: Iterable[_Item]) -> _Item | None:

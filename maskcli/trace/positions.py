@@ -69,6 +69,11 @@ class Positions:
         # Flattened features of timesteps, (batch, timesteps * features), are features of the row.
         return (rank == 2 and is_float(tensor)) or not any(self.cells.find_time_axes(layer) for layer in labels)
 
+    def find_time_axes(self, tensor: Any) -> frozenset[int]:
+        """Return the axes of a tensor along which the timestep changes, in any of its layers."""
+        labels = self.get_labels(tensor)
+        return frozenset[int]().union(*(self.cells.find_time_axes(layer) for layer in labels))
+
     def map_places(self, tensor: Any) -> Bools | None:
         """Return, broadcast to the shape of a tensor, which elements come from valid timesteps on all axes."""
         layers = self.get_labels(tensor)
