@@ -60,9 +60,25 @@ def check(request: CheckRequest) -> CheckReport:
             received=repr(request.loss),
             fix="keras.losses lists them.",
         )
-    targets = read_raw_targets(case, request.targets, request.targets_field)
+    targets = None if is_shift(request.targets) else read_raw_targets(case, request.targets, request.targets_field)
     with case.naming():
-        return check_model_data(case, rules, request.fail_on, targets, request.loss, request.input_dim)
+        causal = find_causal_request(request.causal, request.targets)
+        return check_model_data(case, rules, request.fail_on, targets, request.loss, request.input_dim, causal)
+
+
+def is_shift(targets: object) -> bool:
+    """Return whether the targets are the next tokens of the data."""
+    return isinstance(targets, str) and targets == "shift"
+
+
+def find_causal_request(causal: bool, targets: object) -> str | None:
+    """Return the reason why the user means a model to be causal; None if there is none.
+
+    A model that sees the next token learns nothing from predicting it.
+    """
+    if causal:
+        return "--causal"
+    return "--targets shift" if is_shift(targets) else None
 
 
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
@@ -79,8 +95,12 @@ def check_model_data(
     targets: NDArray[Any] | None = None,
     loss: str | None = None,
     input_dim: int | None = None,
+    causal: str | None = None,
 ) -> CheckReport:
-    """Check a model with its data against ``rules``; raise as ``check`` does."""
+    """Check a model with its data against ``rules``; raise as ``check`` does.
+
+    ``causal`` is the reason why the user means the model to be causal.
+    """
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
             case.runs,
@@ -91,6 +111,7 @@ def check_model_data(
             metrics=read_compiled_metrics(case.model),
             reload=reload_model if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
+            causal=causal,
         )
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
     return _report(rules, Examination(facts, evidence), fail_on, case)
