@@ -85,6 +85,27 @@ def replace_rows(
     return tuple(changed)
 
 
+def repeat_row(inputs: Sequence[ModelInput], copies: int) -> tuple[ModelInput, ...]:
+    """Return inputs of a single row with copies of it; every second copy is cut to half of its length."""
+    repeated = []
+    for model_input in inputs:
+        rows = select_rows(model_input, np.zeros(copies, int))
+        if rows.valid is not None:
+            position = rows.valid.cumsum(axis=1)
+            removed = rows.valid & (position > (position[:, -1:] + 1) // 2)
+            removed[::2] = False
+            values = rows.values.copy()
+            if not model_input.counts_up:
+                values[removed] = model_input.padding
+            rows = dataclasses.replace(rows, values=values, valid=rows.valid & ~removed)
+        if model_input.cells is not None and rows.valid is not None:
+            cells = model_input.cells[np.zeros(copies, int)]
+            cells[~rows.valid] = False
+            rows = dataclasses.replace(rows, cells=cells)
+        repeated.append(rows)
+    return tuple(repeated)
+
+
 def _draw_ids(ids: NDArray[Any], source: ModelInput, rng: np.random.Generator) -> NDArray[Any]:
     """Return an id for each id that differs from it, up to the largest id of the data."""
     valid = source.values[source.valid]

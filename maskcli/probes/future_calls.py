@@ -21,6 +21,7 @@ from maskcli.probes.future_matrix import (
     TimedOutput,
     change_timesteps,
     copy_rows,
+    find_validity,
     measure_by_feature,
 )
 from maskcli.probes.substitute import Substitutes, is_same_sequence, make_substitution
@@ -144,12 +145,12 @@ class _Cut:
             isolated: dict[tuple[int, int], NDArray[np.float64]] = {}
             known = self.context.base.entries[old.index].outputs
             for position, (tensor, other, base) in enumerate(zip(old.outputs, new.outputs, known, strict=False)):
-                valid = self.context.flow.valid.get(id(base))
-                if valid is None or not is_float(tensor) or tuple(tensor.shape) != tuple(other.shape):
+                if not is_float(tensor) or len(tensor.shape) < 2 or tuple(tensor.shape) != tuple(other.shape):
+                    continue
+                valid = find_validity(self.context, base)
+                if valid is None or tensor.shape[1] != valid.shape[1]:
                     continue
                 before, after = as_float64(tensor), as_float64(other)
-                if before.ndim < 2 or before.shape[1] != valid.shape[1]:
-                    continue
                 earlier = self._find_earlier(before.shape[1])
                 counts = valid[[self.row]] & earlier
                 if self._differ(OutputPair(before[:1], after[:1]), counts, old.index):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,13 +129,39 @@ def find_timed_outputs(context: ProbeContext) -> list[TimedOutput]:
     """Return the outputs of floats that have the timesteps of an input."""
     outputs = []
     for position, (name, tensor) in enumerate(list_output_tensors(context.base.output)):
-        valid = context.flow.valid.get(id(tensor))
-        if valid is None or not is_float(tensor) or tensor.shape[0] != len(context.relevant):
+        if not is_float(tensor) or len(tensor.shape) < 2 or tensor.shape[0] != len(context.relevant):
+            continue
+        valid = find_validity(context, tensor)
+        if valid is None:
             continue
         inputs = _find_inputs_of(context.inputs, valid)
         if inputs:
             outputs.append(TimedOutput(position, name, valid, inputs))
     return outputs
+
+
+def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
+    """Return the valid timesteps of a result; None if it has none.
+
+    Where they were not followed, as those of ``ids[:, :-1]``, an axis of about as many timesteps as an input has counts
+    as time.
+    """
+    valid = context.flow.valid.get(id(tensor))
+    if valid is not None or id(tensor) in context.flow.pooled or len(tensor.shape) < 3:
+        return valid
+    timesteps = int(tensor.shape[1])
+    for position in list_content_inputs(context.inputs):
+        truth = context.inputs[position].valid
+        missing = 0 if truth is None else truth.shape[1] - timesteps
+        if truth is not None and 0 < abs(missing) <= min(SLACK, timesteps // 2):
+            # Whether the first or the last timesteps are missing is not known: those that are valid either way count.
+            if missing > 0:
+                both: Bools = truth[:, :timesteps] & truth[:, missing:]
+                return both
+            return np.pad(truth, [(0, 0), (-missing, 0)], constant_values=True) & np.pad(
+                truth, [(0, 0), (0, -missing)], constant_values=True
+            )
+    return None
 
 
 def _find_inputs_of(inputs: Sequence[ModelInput], valid: Bools) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import Alignment, Difference, find_worst, measure_change, measure_difference, pair_calls
-from maskcli.probes.content import replace_rows
+from maskcli.probes.content import repeat_row, replace_rows
 from maskcli.probes.context import ProbeContext, make_context
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.substitute import Substitutes, is_same_sequence, is_steady, make_substitution, name_owner
@@ -31,7 +31,8 @@ from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, is_float
 
 COPIES = 4
-"""Rows that are made of a single row."""
+"""Rows that are made of a single row, or as many as there are timesteps, up to ``MOST_COPIES``."""
+MOST_COPIES = 16
 CANDIDATES = 8
 """Calls that are tried as the cause, at most."""
 
@@ -137,11 +138,15 @@ def _make_batch(context: ProbeContext) -> ProbeContext | str:
         return context
     if find_fixed_batch(context.model) is not None:
         return "the model takes a batch of one row"
-    copies = tuple(select_rows(model_input, np.zeros(COPIES, int)) for model_input in context.inputs)
-    run = ModelRun(context.model, copies)
-    if run.recording.error is not None:
-        return "the model takes a batch of one row"
-    return make_context(run, np.repeat(context.labels, COPIES))
+    # A mask (batch, timesteps) that is taken for (queries, keys) raises an error unless the batch has that many rows.
+    timesteps = max(
+        (model_input.valid.shape[1] for model_input in context.inputs if model_input.valid is not None), default=0
+    )
+    for copies in dict.fromkeys((timesteps if 1 < timesteps <= MOST_COPIES else COPIES, COPIES)):
+        run = ModelRun(context.model, repeat_row(context.inputs, copies))
+        if run.recording.error is None:
+            return make_context(run, np.repeat(context.labels, copies))
+    return "the model takes a batch of one row"
 
 
 def _replace_halves(batch: ProbeContext) -> Iterator[_Trial]:
