@@ -48,8 +48,9 @@ def check(request: CheckRequest) -> CheckReport:
     if request.data_only:
         return _check_data(request, rules)
     case, options = _load(request)
+    causal = find_causal_request(request.causal, request.targets)
     with case.naming():
-        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim)
+        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal)
 
 
 def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
@@ -71,6 +72,21 @@ def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
     return case, options
 
 
+def is_shift(targets: object) -> bool:
+    """Return whether the targets are the next tokens of the data."""
+    return isinstance(targets, str) and targets == "shift"
+
+
+def find_causal_request(causal: bool, targets: object) -> str | None:
+    """Return the reason why the user means a model to be causal; None if there is none.
+
+    A model that sees the next token learns nothing from predicting it.
+    """
+    if causal:
+        return "--causal"
+    return "--targets shift" if is_shift(targets) else None
+
+
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
     data = load_dataset(request.sequences, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
@@ -85,6 +101,7 @@ def check_model_data(
     *,
     measure: bool = True,
     input_dim: int | None = None,
+    causal: str | None = None,
 ) -> CheckReport:
     """Check a model with its data against ``rules``; raise as ``check`` does.
 
@@ -95,6 +112,7 @@ def check_model_data(
         options: the targets and losses; None for the compiled loss without targets.
         measure: whether to measure the losses with targets, if there are any.
         input_dim: the vocabulary size, if no Embedding looks up the ids.
+        causal: the reason why the user means the model to be causal.
     """
     options = LossOptions() if options is None else options
     measured = measure and has_targets(options)
@@ -107,6 +125,7 @@ def check_model_data(
             metrics=None if measured else read_compiled_metrics(case.model),
             reload=reload_model if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
+            causal=causal,
         )
     if measured and evidence.leak is not None:
         with preserve_state(case.model):

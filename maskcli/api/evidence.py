@@ -15,9 +15,9 @@ from maskcli.losses.per_output import examine_losses, examine_metrics
 from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
 from maskcli.probes.empty_rows import examine_empty_rows
-from maskcli.probes.future import probe_future
+from maskcli.probes.future import make_future_probe, probe_future
 from maskcli.probes.leak import probe_leak
-from maskcli.probes.rows import probe_rows
+from maskcli.probes.rows import make_rows_probe, probe_rows
 from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.inputs import ModelInput
@@ -63,9 +63,12 @@ def collect_evidence(
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
         result = probe_leak(run, chosen)
-        leak, context = result.leak, result.context
+        leak = result.leak
+        rows_result = probe_rows(result.context)
+        future = probe_future(rows_result.context, causal, rows_result.mixed is not None)
+        context = future.context
         # The causes of a leak are only visible in the run that shows it.
-        probed = result.probed
+        probed = context if result.probed is result.context else result.probed
         evidence = ModelEvidence(
             name=name,
             type=type(run.model).__name__,
@@ -82,8 +85,9 @@ def collect_evidence(
             lookups=lookups,
             notes=tuple(notes),
             attention=tuple(find_attention_faults(probed, leak)),
-            mixed_rows=probe_rows(context),
-            future=tuple(probe_future(context, causal)),
+            mixed_rows=rows_result.mixed,
+            future=future.effects,
+            further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
         )
         evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence

@@ -190,9 +190,14 @@ class CheckReport(HtmlRecord):
 
     @property
     def leak(self) -> Leak | None:
-        """Whether padding, its content or its amount, changes a result; None if the model did not run."""
+        """Whether padding, its content or its amount, changes a result; None if the model did not run.
+
+        Its probes include ``rows`` and ``future``, which have no part in the verdict.
+        """
         evidence = self.examination.model
-        return None if evidence is None else evidence.leak
+        if evidence is None or evidence.leak is None:
+            return None
+        return dataclasses.replace(evidence.leak, probes=(*evidence.leak.probes, *evidence.further_probes))
 
     @property
     def notes(self) -> tuple[NonEmpty, ...]:
