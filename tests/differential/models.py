@@ -394,17 +394,14 @@ def _assemble_source(case: Case, source: Source, variant: Variant) -> Array:
 
 
 def _renew(source: Source, row: Array, variant: Variant, index: int) -> Array:
-    """Return a row with other content from a timestep on."""
-    if index == variant.keep or source.kind in ("mask", "types"):
+    """Return a row with other content: from a timestep on of the first sequence only, or all of it."""
+    start = variant.renew or 0
+    if index == variant.keep or source.kind in ("mask", "types") or (start > 0 and source.axis != "T"):
         return row
-    rng = np.random.default_rng([index, variant.renew or 0, 5])
-    length = len(row) if source.axis else 0
-    fresh = draw_content(source, length, rng)
+    fresh = draw_content(source, len(row), np.random.default_rng([index, start, 5]))
     if source.kind == "words":  # The same words are padding.
         fresh = np.where(row == 0, 0, np.maximum(fresh, 1))
-    if not source.axis:
-        return fresh if variant.keep is not None else row
-    return np.concatenate([row[: variant.renew], fresh[variant.renew :]])
+    return np.concatenate([row[:start], fresh[start:]])
 
 
 def take_inputs(case: Case, arrays: dict[str, Array]) -> Any:
