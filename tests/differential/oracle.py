@@ -10,8 +10,8 @@ The oracle compares outputs at valid timesteps, and pooled outputs, before and a
 - future: other content at later timesteps.
 
 Some results have no agreed truth, and the verdict is ``cannot-know`` if only these change: windows that cover valid
-timesteps and padding; steps of two timesteps, which take other timesteps after another number of pre-padded ones; and
-the padding of a model whose rows mix. Pre-padding shifts the vectors of a position embedding. That is no leak: the
+timesteps and padding; steps of two timesteps, which take other timesteps after another number of pre-padded ones; the
+padding of a model whose rows mix; and results with other tokens than those of the case. Pre-padding shifts the vectors of a position embedding. That is no leak: the
 oracle shifts the positions back.
 """
 
@@ -326,16 +326,27 @@ def _judge_weights(case: Case, weights: list[Array]) -> Truth:
 
 def find_truth(case: Case, model: Any) -> Truth:
     """Return the truth about a case and its model: at its weights and, if it is fresh, at noisy ones."""
-    truth = _judge_weights(case, model.get_weights())
-    if case.trained:
-        return truth
-    noisy = _judge_weights(case, models.disturb(model, case.seed + 1))
-    rows_mix, future = truth.rows_mix or noisy.rows_mix, truth.future or noisy.future
-    if noisy.verdict == "leaks" and truth.verdict != "leaks":
-        truth = dataclasses.replace(noisy, noisy=True)
-    elif noisy.verdict == "cannot-know" and truth.verdict == "clean":
-        truth = noisy
-    return dataclasses.replace(truth, rows_mix=rows_mix, future=future)
+    weights = model.get_weights()
+    truth = _judge_weights(case, weights)
+    if not case.trained:
+        weights = models.disturb(model, case.seed + 1)
+        noisy = _judge_weights(case, weights)
+        rows_mix, future = truth.rows_mix or noisy.rows_mix, truth.future or noisy.future
+        if noisy.verdict == "leaks" and truth.verdict != "leaks":
+            truth = dataclasses.replace(noisy, noisy=True)
+        elif noisy.verdict == "cannot-know" and truth.verdict == "clean":
+            truth = noisy
+        truth = dataclasses.replace(truth, rows_mix=rows_mix, future=future)
+    if truth.verdict == "clean" and _leaks_with_other_data(case, weights):
+        truth = dataclasses.replace(truth, verdict="cannot-know", kind="other data")
+    return truth
+
+
+def _leaks_with_other_data(case: Case, weights: list[Array]) -> bool:
+    """Return whether other tokens leak: a maximum, for example, hides zeros if all results happen to be positive."""
+    comparison = Comparison(Bench(dataclasses.replace(case, seed=case.seed + 1_000_003), weights))
+    changes = (_vary_content(comparison), _vary_count(comparison))
+    return not comparison.finite or max(change.perhaps for change in changes) > CLEAN
 
 
 def clear() -> None:
