@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="file for one line of JSON per model")
     parser.add_argument("--minimise", action="store_true", help="minimise each disagreement")
     parser.add_argument("--case", type=Path, help="file with a case as JSON, instead of seeds")
+    parser.add_argument("--again", type=Path, help="an earlier --output: ask maskcli again, and keep the truth")
     parser.add_argument("--show", action="store_true", help="print every model, not only disagreements")
     return parser.parse_args()
 
@@ -30,33 +32,41 @@ def main() -> int:
     """Run the models and return the exit code: 1 if maskcli is wrong about any."""
     arguments = read_arguments()
     warnings.simplefilter("ignore")
+    import tensorflow as tf
+
     from tests.differential import compare, models
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # The models are tiny.
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 
     if arguments.case:
         print(compare.judge(models.from_json(arguments.case.read_text())).describe())
         return 0
+    if arguments.again:
+        tasks = [(compare.judge_again, line) for line in arguments.again.read_text().splitlines()]
+    else:
+        tasks = [(compare.judge_seed, seed) for seed in range(arguments.seed, arguments.seed + arguments.models)]
     counts: Counter[str] = Counter()
     wrong = 0
-    output = arguments.output.open("w") if arguments.output else None
-    for seed in range(arguments.seed, arguments.seed + arguments.models):
-        try:
-            outcome = compare.judge_seed(seed)
-        except RuntimeError:
-            traceback.print_exc()
-            counts["oracle failed"] += 1
-            continue
-        counts[f"truth {outcome.truth.verdict}"] += 1
-        counts.update(outcome.kinds)
-        wrong += bool(outcome.kinds)
-        if outcome.kinds and arguments.minimise:
-            outcome = compare.minimise(outcome)
-        if outcome.kinds or arguments.show:
-            print(outcome.describe(), flush=True)
-        if output:
-            output.write(outcome.to_json() + "\n")
-            output.flush()
+    with arguments.output.open("w") if arguments.output else contextlib.nullcontext() as output:
+        for judge, task in tasks:
+            try:
+                outcome = judge(task)
+                if outcome.kinds and arguments.minimise:
+                    outcome = compare.minimise(outcome)
+            except RuntimeError:
+                traceback.print_exc()
+                counts["oracle failed"] += 1
+                continue
+            counts.update([f"truth {outcome.truth.verdict}", *outcome.kinds])
+            wrong += bool(outcome.kinds)
+            if outcome.kinds or arguments.show:
+                print(outcome.describe(), flush=True)
+            if output:
+                output.write(outcome.to_json() + "\n")
+                output.flush()
     print(json.dumps(dict(counts.most_common()), indent=1))
-    print(f"{arguments.models - wrong} of {arguments.models} right")
+    print(f"{len(tasks) - wrong} of {len(tasks)} right")
     return int(wrong > 0)
 
 

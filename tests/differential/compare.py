@@ -127,6 +127,16 @@ def judge(case: Case) -> Outcome:
     return Outcome(case, truth, answer, find_disagreements(case, truth, answer), time.perf_counter() - start)
 
 
+def judge_again(text: str) -> Outcome:
+    """Ask maskcli again about an outcome as JSON, with its truth of then."""
+    document = json.loads(text)
+    case, truth = models.from_json(json.dumps(document["case"])), Truth(**document["truth"])
+    oracle.clear()
+    start = time.perf_counter()
+    answer = ask(case, models.make_model(case))
+    return Outcome(case, truth, answer, find_disagreements(case, truth, answer), time.perf_counter() - start)
+
+
 def judge_seed(seed: int) -> Outcome:
     """Compare answer and truth of the case of a seed."""
     oracle.clear()

@@ -51,12 +51,24 @@ def _add_words(draft: Draft, name: str) -> None:
     encode = draft.pick(f"L.LSTM({width})", "MaskedMean()", "L.GlobalAveragePooling1D()", f"L.GRU({width})")
     masks = draft.chance(0.75)
     embedding = f"L.Embedding(16, {width}{', mask_zero=True' if masks else ''})"
-    inner = f'nested((None,), {embedding}, {encode}, dtype="int32")'
-    lines = [f"{{y}} = {{words}}({name})"]
+    if draft.chance(0.3):
+        layers = {"embedding": embedding, "words": f"L.TimeDistributed(L.{draft.pick('LSTM', 'GRU')}({width}))"}
+        lines = [f"{{y}} = {{words}}({{embedding}}({name}))"]
+    else:
+        layers = {"words": f'L.TimeDistributed(nested((None,), {embedding}, {encode}, dtype="int32"))'}
+        lines = [f"{{y}} = {{words}}({name})"]
     if draft.chance(0.6):
         lines.append(f"{{n}} = ops.any(ops.not_equal({name}, 0), axis=-1)")
         draft.masks.add("x")
-    draft.add(*lines, layers={"words": f"L.TimeDistributed({inner})"}, width=width, variable="T", result="x")
+    draft.add(*lines, layers=layers, width=width, variable="T", result="x")
+
+
+def _add_frames(draft: Draft, name: str) -> None:
+    """Add pictures of 2 × 2 points, flattened before a Masking layer."""
+    draft.sources.append(Source(name, "frames", "T", 2, 0.0, content_makes_mask=True, dtype="float"))
+    draft.variable = "x"
+    layers = {"flat": "L.TimeDistributed(L.Flatten())", "masking": "L.Masking(0.0)"}
+    draft.add(f"{{y}} = {{masking}}({{flat}}({name}))", layers=layers, width=4, variable="T", result="x")
 
 
 def _add_steps(draft: Draft, count: int, changing: float) -> None:
@@ -118,6 +130,8 @@ def _add_vector_steps(draft: Draft) -> None:
         draft.add("{y} = {rnn}({repeat}({x}))", layers=layers, width=3, move=("generate", 3))
     if draft.chance(0.7):
         draft.layer(f"L.Dense({draft.pick(1, 2, 3)})", 3)
+    if draft.chance(0.05):
+        draft.add("{y} = ops.concatenate([{x}, {x} * 3e6], axis=-1)")
 
 
 def _draw_program(draft: Draft) -> tuple[str, ...]:
@@ -139,13 +153,15 @@ def _draw_program(draft: Draft) -> tuple[str, ...]:
 
 def _add_main_input(draft: Draft, given_mask: str | None, words: bool) -> None:
     """Add the first sequence, with its mask, types and static features, if there are any."""
-    kind = draft.rng.choices(["ids", "features", "words"], [6, 4, words])[0]
+    kind = draft.rng.choices(["ids", "features", "words", "frames"], [6, 4, words, words / 2])[0]
     if kind == "ids":
         _add_ids(draft, draft.pick("tokens", "input_ids", "words"), "T", "x", given_mask)
     elif kind == "features":
         _add_features(draft, draft.pick("series", "frames", "signal"), "T", "x", given_mask)
-    else:
+    elif kind == "words":
         _add_words(draft, "sentences")
+    else:
+        _add_frames(draft, "pictures")
     if given_mask:
         draft.sources.append(Source(given_mask, "mask", "T", 2, dtype=draft.pick("bool", "int32", "float")))
     if kind == "ids" and draft.chance(0.1):
@@ -188,6 +204,8 @@ def draw_case(seed: int, attempt: int = 0) -> Case:
     form = "masked" if rng.random() < 0.35 else "padded"
     if len(names) == 1 and draft.sources[0].kind == "ids" and slack == 0 and rng.random() < 0.6:
         form = "ragged"
+    if any(source.kind == "mask" for source in draft.sources) and draft.sources[0].kind == "ids" and draft.chance(0.3):
+        form = "maskless"
     return Case(
         seed, style, nest, draft.fixed, draft.side, tuple(draft.sources), tuple(draft.steps), outputs, lengths,
         slack, form, rng.random() < 0.6,

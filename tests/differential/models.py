@@ -106,7 +106,7 @@ class Source:
 
     Attributes:
         name: its name in the data.
-        kind: ``ids``, ``features``, ``words``, ``mask``, ``types`` or ``static``.
+        kind: ``ids``, ``features``, ``words``, ``frames``, ``mask``, ``types`` or ``static``.
         axis: its time axis: ``T`` or ``S``, empty for ``static``.
         width: ids below it, or the number of features.
         padding: the value at padding.
@@ -138,7 +138,8 @@ class Case:
         outputs: the variables that the model returns.
         lengths: by axis, the lengths of the rows.
         slack: timesteps of padding that every row has.
-        form: the data as people have it: ``ragged``, ``padded`` or ``masked``.
+        form: the data as people have it: ``ragged``, ``padded``, ``masked`` (with ``NAME.mask``), or ``maskless``
+            (without the mask that is an input).
         trained: whether weights are noisy, as after training.
     """
 
@@ -201,6 +202,7 @@ def _shape(case: Case, source: Source) -> str:
     shapes = {
         "static": f"({source.width},)",
         "features": f"({axis}, {source.width})",
+        "frames": f"({axis}, {source.width}, {source.width})",
         "words": f"({axis}, {'W' if case.fixed else 'None'})",
     }
     return shapes.get(source.kind, f"({axis},)")
@@ -359,7 +361,8 @@ def draw_content(source: Source, length: int, rng: np.random.Generator) -> Array
         return np.ones(length)
     if source.kind == "types":
         return (np.arange(length) >= length // 2).astype(int)
-    return rng.standard_normal((length, source.width) if source.axis else source.width).round(3)
+    shapes = {"features": (length, source.width), "frames": (length, source.width, source.width)}
+    return rng.standard_normal(shapes.get(source.kind, (source.width,))).round(3)
 
 
 def assemble(case: Case, variant: Variant | None = None) -> dict[str, Array]:
@@ -391,17 +394,14 @@ def _assemble_source(case: Case, source: Source, variant: Variant) -> Array:
 
 
 def _renew(source: Source, row: Array, variant: Variant, index: int) -> Array:
-    """Return a row with other content from a timestep on."""
-    if index == variant.keep or source.kind in ("mask", "types"):
+    """Return a row with other content: from a timestep on of the first sequence only, or all of it."""
+    start = variant.renew or 0
+    if index == variant.keep or source.kind in ("mask", "types") or (start > 0 and source.axis != "T"):
         return row
-    rng = np.random.default_rng([index, variant.renew or 0, 5])
-    length = len(row) if source.axis else 0
-    fresh = draw_content(source, length, rng)
+    fresh = draw_content(source, len(row), np.random.default_rng([index, start, 5]))
     if source.kind == "words":  # The same words are padding.
         fresh = np.where(row == 0, 0, np.maximum(fresh, 1))
-    if not source.axis:
-        return fresh if variant.keep is not None else row
-    return np.concatenate([row[: variant.renew], fresh[variant.renew :]])
+    return np.concatenate([row[:start], fresh[start:]])
 
 
 def take_inputs(case: Case, arrays: dict[str, Array]) -> Any:
@@ -430,8 +430,10 @@ def present(case: Case) -> Any:
         for source in case.sources:
             if source.kind == "words":
                 arrays[f"{source.name}.mask"] = arrays[source.name] != 0
-            elif source.kind in ("ids", "features"):
+            elif source.kind in ("ids", "features", "frames"):
                 arrays[f"{source.name}.mask"] = valid_timesteps(case, source)
+    if case.form == "maskless":
+        arrays = {source.name: arrays[source.name] for source in case.sources if source.kind != "mask"}
     names = list(arrays)
     if case.nest == "dict" or case.style == "functional":
         random.Random(case.seed).shuffle(names)

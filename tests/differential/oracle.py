@@ -10,8 +10,8 @@ The oracle compares outputs at valid timesteps, and pooled outputs, before and a
 - future: other content at later timesteps.
 
 Some results have no agreed truth, and the verdict is ``cannot-know`` if only these change: windows that cover valid
-timesteps and padding; steps of two timesteps, which take other timesteps after another number of pre-padded ones; and
-the padding of a model whose rows mix. Pre-padding shifts the vectors of a position embedding. That is no leak: the
+timesteps and padding; steps of two timesteps, which take other timesteps after another number of pre-padded ones; the
+padding of a model whose rows mix; and results with other tokens than those of the case. Pre-padding shifts the vectors of a position embedding. That is no leak: the
 oracle shifts the positions back.
 """
 
@@ -35,8 +35,10 @@ CLEAN = 1e-9
 """The largest change that is rounding, relative to the largest result; 64-bit numbers round at 1e-16."""
 LEAKS = 1e-5
 """The smallest change that is no rounding of 32-bit numbers."""
-VISIBLE = 1e-12
-"""Results below it are zeros."""
+VISIBLE = 1e-6
+"""The smallest scale of results: smaller changes of an output of zeros count less."""
+SHARE = 1e-7
+"""The smallest scale of a feature, relative to the largest feature of its output."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,7 @@ class Bench:
         self.case, self.weights = case, weights
         self.sizes = models.measure_sizes(case)
         self.model = self._build(self.sizes)
+        self.resized = {tuple(self.sizes.values()): self.model}
         self.cannot_run = False
 
     def _build(self, sizes: dict[str, int]) -> Any:
@@ -97,14 +100,18 @@ class Bench:
 
     def fit(self, sizes: dict[str, int]) -> Any:
         """Return a model for this number of timesteps; raises ValueError if its weights have other shapes."""
-        return self._build(self.sizes | sizes) if self.case.fixed else self.model
+        sizes = self.sizes | sizes
+        key = tuple(sizes.values())
+        if key not in self.resized:
+            self.resized[key] = self._build(sizes) if self.case.fixed else self.model
+        return self.resized[key]
 
     def run(self, variant: Variant) -> dict[Key, Array]:
         """Return the results that may count, by row, output and timestep."""
         case = self.case
         sizes = case.padded_lengths | variant.sizes
         changed = variant.sizes or variant.words != models.WORDS
-        model = self.fit(sizes | {"W": variant.words}) if changed else self.model
+        model = self.fit(sizes | ({"W": variant.words} if "W" in self.sizes else {})) if changed else self.model
         move_positions(model, case.padded_lengths["T"] - sizes["T"] if case.side == "pre" else 0)
         arrays = models.assemble(case, variant)
         for source in case.sources:
@@ -152,16 +159,18 @@ class Comparison:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.base = bench.run(Variant())
-        self.scales = {
-            name: max(float(np.max(np.abs(value))) for key, value in self.base.items() if key[1] == name)
-            for name in bench.case.outputs
-            if any(key[1] == name for key in self.base)
-        }
+        self.scales = {key[1]: self._measure_scale(key[1]) for key in self.base}
+
+    def _measure_scale(self, output: str) -> Array:
+        """Return the largest absolute result of each feature of an output, but not less than a share of all."""
+        values = np.stack([np.abs(value) for key, value in self.base.items() if key[1] == output])
+        largest = np.max(values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1), axis=0)
+        return np.maximum(largest, SHARE * np.max(largest))
 
     @property
     def finite(self) -> bool:
         """Whether all results that count are numbers."""
-        return all(math.isfinite(scale) for scale in self.scales.values())
+        return all(np.all(np.isfinite(scale)) for scale in self.scales.values())
 
     def compare(self, changes: _Changes, variant: Variant, aligned: bool = True, **choice: Any) -> None:
         """Run a variant, if the model can, and add its changes."""
@@ -195,11 +204,11 @@ class Comparison:
         return surely, perhaps
 
     @staticmethod
-    def _change(before: Array, after: Array, scale: float) -> float:
+    def _change(before: Array, after: Array, scale: Array) -> float:
         difference = np.abs(np.asarray(after, float) - np.asarray(before, float))
         if not np.all(np.isfinite(difference)):
             return math.inf
-        return 0.0 if scale < VISIBLE else float(np.max(difference, initial=0.0)) / scale
+        return float(np.max(difference / np.maximum(scale, VISIBLE)))
 
 
 def _vary_content(comparison: Comparison) -> _Changes:
@@ -317,16 +326,27 @@ def _judge_weights(case: Case, weights: list[Array]) -> Truth:
 
 def find_truth(case: Case, model: Any) -> Truth:
     """Return the truth about a case and its model: at its weights and, if it is fresh, at noisy ones."""
-    truth = _judge_weights(case, model.get_weights())
-    if case.trained:
-        return truth
-    noisy = _judge_weights(case, models.disturb(model, case.seed + 1))
-    rows_mix, future = truth.rows_mix or noisy.rows_mix, truth.future or noisy.future
-    if noisy.verdict == "leaks" and truth.verdict != "leaks":
-        truth = dataclasses.replace(noisy, noisy=True)
-    elif noisy.verdict == "cannot-know" and truth.verdict == "clean":
-        truth = noisy
-    return dataclasses.replace(truth, rows_mix=rows_mix, future=future)
+    weights = model.get_weights()
+    truth = _judge_weights(case, weights)
+    if not case.trained:
+        weights = models.disturb(model, case.seed + 1)
+        noisy = _judge_weights(case, weights)
+        rows_mix, future = truth.rows_mix or noisy.rows_mix, truth.future or noisy.future
+        if noisy.verdict == "leaks" and truth.verdict != "leaks":
+            truth = dataclasses.replace(noisy, noisy=True)
+        elif noisy.verdict == "cannot-know" and truth.verdict == "clean":
+            truth = noisy
+        truth = dataclasses.replace(truth, rows_mix=rows_mix, future=future)
+    if truth.verdict == "clean" and _leaks_with_other_data(case, weights):
+        truth = dataclasses.replace(truth, verdict="cannot-know", kind="other data")
+    return truth
+
+
+def _leaks_with_other_data(case: Case, weights: list[Array]) -> bool:
+    """Return whether other tokens leak: a maximum, for example, hides zeros if all results happen to be positive."""
+    comparison = Comparison(Bench(dataclasses.replace(case, seed=case.seed + 1_000_003), weights))
+    changes = (_vary_content(comparison), _vary_count(comparison))
+    return not comparison.finite or max(change.perhaps for change in changes) > CLEAN
 
 
 def clear() -> None:

@@ -196,6 +196,23 @@ def add_attention_by_hand(draft: Draft) -> None:
     draft.layer(f'SelfAttention("{hides}", causal={draft.chance(0.3)})', 4, draft.mask_argument())
 
 
+@_register(PRESERVING, 3)
+def add_attention_of_operations(draft: Draft) -> None:
+    """Attend with single operations; the mask goes to a Softmax layer, or is added to the scores."""
+    if not draft.mask:
+        return add_attention_by_hand(draft)
+    keys = draft.rng.choices(["ops.expand_dims({m}, 1)", "ops.expand_dims({m}, 2)"], [5, 1])[0]
+    layers = {"query": "L.Dense(4)", "key": "L.Dense(4)", "value": "L.Dense(4)"}
+    lines = ["{x}_scores = ops.matmul({query}({x}), ops.transpose({key}({x}), (0, 2, 1)))"]
+    if draft.chance(0.5):
+        layers["softmax"] = "L.Softmax()"
+        lines.append(f"{{x}}_weights = {{softmax}}({{x}}_scores, mask={keys})")
+    else:
+        lines.append(f"{{x}}_hidden = 1.0 - ops.cast({keys}, {{x}}.dtype)")
+        lines.append("{x}_weights = ops.softmax({x}_scores + {x}_hidden * -1e9)")
+    return draft.add(*lines, "{y} = ops.matmul({x}_weights, {value}({x}))", layers=layers, width=4)
+
+
 @_register(PRESERVING, 2)
 def add_block(draft: Draft) -> None:
     draft.layer(f"Block(gives_mask={draft.chance(0.8)}, causal={draft.chance(0.3)})", None, draft.mask_argument())
