@@ -8,10 +8,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from maskcli.inputs.roles import Structure
-from maskcli.records.arrays import Bools
 from maskcli.records.inputs import InputSpec, ModelInput
 
 
@@ -88,31 +85,6 @@ def set_structure(model: Any, structure: Structure) -> None:
     _STRUCTURES[model] = structure
 
 
-def lengthen(model_input: ModelInput, columns: int, side: str) -> ModelInput:
-    """Return an input with more padding at the ``pre`` or ``post`` side; unchanged if it has no timesteps."""
-    if model_input.valid is None:
-        return model_input
-    width = [(0, 0), (columns, 0) if side == "pre" else (0, columns)]
-    more = np.pad(model_input.valid, width)
-    if model_input.counts_up and side == "post":
-        first = int(model_input.values[0, 0])
-        values = np.tile(np.arange(first, first + more.shape[1], dtype=model_input.values.dtype), (len(more), 1))
-    else:
-        features = [(0, 0)] * (model_input.values.ndim - 2)
-        values = np.pad(model_input.values, [*width, *features], constant_values=model_input.padding)
-        is_marked = model_input.validity.source in ("given", "mask-input", "default")
-        if model_input.kind == "features" and is_marked and not model_input.valid.all():
-            # The value of marked padding is arbitrary; the data has an example.
-            added = np.pad(np.zeros_like(model_input.valid), width, constant_values=True)
-            values[added] = model_input.values[~model_input.valid][0]
-    return dataclasses.replace(model_input, values=values, valid=more, cells=_lengthen_cells(model_input, width))
-
-
-def _lengthen_cells(model_input: ModelInput, width: list[tuple[int, int]]) -> Bools | None:
-    cells = model_input.cells
-    return None if cells is None else np.pad(cells, [*width, *[(0, 0)] * (cells.ndim - 2)])
-
-
 def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)) -> ModelInput:
     """Return some rows of an input; of these some columns, if it has timesteps."""
     if model_input.valid is None:
@@ -120,33 +92,3 @@ def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)
     values, valid = model_input.values[rows][:, columns], model_input.valid[rows][:, columns]
     cells = None if model_input.cells is None else model_input.cells[rows][:, columns]
     return dataclasses.replace(model_input, values=values, valid=valid, cells=cells)
-
-
-def rebuild_with_free_length(model: Any) -> Any | None:
-    """Return a copy of a model with the same weights that takes any length; None if it cannot be built.
-
-    The copy is built from the configuration of the layers, as in ``keras.models.clone_model``.
-    """
-    import keras
-
-    tensors = getattr(model, "inputs", None)
-    if not tensors or not isinstance(model, (keras.Sequential, keras.src.models.Functional)):
-        return None
-    free = []
-    for tensor in tensors:
-        timesteps = (None,) if len(tensor.shape) > 1 else ()
-        shape = (*timesteps, *tensor.shape[2:])
-        free.append(keras.Input(shape, dtype=tensor.dtype, name=tensor.name))
-    try:
-        if isinstance(model, keras.Sequential):
-            copy = keras.Sequential([free[0], *(_copy_layer(layer) for layer in model.layers)], name=model.name)
-        else:
-            copy = keras.models.clone_model(model, input_tensors=keras.tree.pack_sequence_as(model.input, free))
-        copy.set_weights(model.get_weights())
-    except Exception:  # Layers raise any exception if their shapes cannot be free.
-        return None
-    return copy
-
-
-def _copy_layer(layer: Any) -> Any:
-    return type(layer).from_config(layer.get_config())

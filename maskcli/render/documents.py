@@ -36,7 +36,9 @@ DOCUMENTS = {
 """The command that prints a record. Records go by their names here, because importing all of them takes time."""
 
 LAYOUTS = {
-    "CheckReport": "model=identity versions findings repairs attempts checked passed fail_on rows inputs leak notes",
+    "CheckReport": """
+        model=identity versions inputs findings repairs attempts checked ignored passed status fail_on rows leak
+        notes""",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """

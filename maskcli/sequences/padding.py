@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.fast import MisfitError, Rows, can_hold, fill_matrix, get_maxlen, mark_tokens
 from maskcli.sequences.ragged import INT64
 
@@ -32,6 +33,8 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
             fix="Set maxlen to pad them anyway, or check the program that wrote this input.",
         )
     layout = dataclasses.replace(layout, maxlen=maxlen)
+    size = len(ragged) * maxlen * (np.dtype(layout.dtype).itemsize + 1)  # Tokens and mask.
+    check_memory(size, f"a batch of {len(ragged):,} rows of {maxlen:,} timesteps")
     try:
         rows = Rows.truncate(ragged.row_splits[:-1], lengths, layout)
         tokens, mask = fill_matrix(ragged.values, rows)
