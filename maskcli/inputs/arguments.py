@@ -61,4 +61,5 @@ def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)
     if model_input.valid is None:
         return dataclasses.replace(model_input, values=model_input.values[rows])
     values, valid = model_input.values[rows][:, columns], model_input.valid[rows][:, columns]
-    return dataclasses.replace(model_input, values=values, valid=valid)
+    cells = None if model_input.cells is None else model_input.cells[rows][:, columns]
+    return dataclasses.replace(model_input, values=values, valid=valid, cells=cells)

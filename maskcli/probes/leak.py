@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
-from maskcli.probes.added_padding import add_padding, has_mask
+from maskcli.probes.added_padding import add_padding, uses_mask
 from maskcli.probes.compare import compare_outputs, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe, name_first_calls, show_calls
 from maskcli.probes.gradients import TapedRun, compute_padding_gradient, record_under_tape
-from maskcli.probes.lengths import MOST_GROUPS, LengthProbes, learn_lengths, run_rows_alone
+from maskcli.probes.lengths import MOST_GROUPS, LengthProbes, choose_worst, learn_lengths, run_rows_alone
 from maskcli.probes.local import probe_calls
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.variants import HALF, allow_any_length, compute_in_float32, move_weights
+from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
 from maskcli.tolerance import HALF_RESULT
 from maskcli.trace.recorder import CallRecord, Recording
@@ -100,7 +102,7 @@ def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
     with allow_any_length():
         if any((~model_input.valid).any() for model_input in context.with_timesteps if model_input.valid is not None):
             return _judge(context)
-        if not context.with_timesteps or not has_mask(context):
+        if not context.with_timesteps or not uses_mask(context):
             return _refuse(context, _NOTHING, tried=False)
         padded = add_padding(context)
         if isinstance(padded, str):
@@ -323,40 +325,66 @@ def _probe_replace(context: ProbeContext, sources: PaddingSources | str) -> tupl
     """Put other values at padding, after the embedding, under the same masks; return the probe and the run."""
     if isinstance(sources, str):
         return ProbeResult(Probe("replace", False, why=sources)), None
-    replaced = _record_replaced(context, sources)
-    if replaced.error is not None:
-        why = f"with other values at padding the model raises {summarize_error(replaced.error)}"
+    # The same numbers with the other sign, since a maximum only shows numbers that are larger than the valid ones.
+    replaced = [_record_replaced(context, sources, sign) for sign in (1, -1)]
+    error = next((run.error for run in replaced if run.error is not None), None)
+    if error is not None:
+        why = f"with other values at padding the model raises {summarize_error(error)}"
         return ProbeResult(Probe("replace", False, why=why)), None
     # Both runs sum the same numbers in the same order, so that a change needs no margin for rounding.
     tolerance = allow_one_ulp(context.base.ended)
-    result = make_probe("replace", context, replaced, context.align(), tolerance)
-    if result.probe.leaks and _changes_mask(context.base, replaced, result.first):
+    results = [make_probe("replace", context, run, context.align(), tolerance) for run in replaced]
+    result = choose_worst(results)
+    run = replaced[results.index(result)]
+    if result.probe.leaks and _changes_mask(context.base, run, result.first):
         return ProbeResult(Probe("replace", False, why=_CHANGED_MASK)), None
     if not result.probe.leaks or not sources.fixed:
-        return result, replaced
-    if not sources.is_free:
-        return dataclasses.replace(result, fixed_content=True), replaced
-    only_free = _record_replaced(context, sources.select_free())
-    again = make_probe("replace", context, only_free, context.align(), tolerance) if only_free.error is None else result
-    return (again if again.probe.leaks else dataclasses.replace(result, fixed_content=True)), replaced
+        return result, run
+    if sources.is_free:
+        free = [_record_replaced(context, sources.select_free(), sign) for sign in (1, -1)]
+        again = choose_worst([make_probe("replace", context, run, context.align(), tolerance) for run in free])
+        if again.probe.leaks:
+            return again, run
+    return dataclasses.replace(result, fixed_content=True), run
 
 
-def _record_replaced(context: ProbeContext, sources: PaddingSources) -> Recording:
-    """Return a run with other values at padding."""
+def _record_replaced(context: ProbeContext, sources: PaddingSources, sign: int) -> Recording:
+    """Return a run with other values at padding, which are random but for their ``sign``."""
     rng = np.random.default_rng(0)
 
     def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         if entry.index not in sources.calls:
             return None
-        return [replace_padding(tensors[0], sources.calls[entry.index], rng), *tensors[1:]]
+        valid = sources.calls[entry.index]
+        replaced = replace_padding(tensors[0], valid, rng)
+        return [replaced if sign > 0 else _negate_padding(replaced, valid), *tensors[1:]]
 
     inputs = tuple(
-        dataclasses.replace(model_input, values=make_noise(model_input.values, ~model_input.valid, rng))
+        _replace_features(model_input, model_input.valid, sign, rng)
         if position in sources.inputs and model_input.valid is not None
         else model_input
         for position, model_input in enumerate(context.inputs)
     )
     return context.run.vary(inputs, alter=alter)
+
+
+def _replace_features(model_input: ModelInput, valid: Bools, sign: int, rng: np.random.Generator) -> ModelInput:
+    places = valid if model_input.cells is None else model_input.cells
+    noise = make_noise(model_input.values, ~places, rng)
+    spread = places.reshape(*places.shape, *[1] * (noise.ndim - places.ndim))
+    return dataclasses.replace(model_input, values=noise if sign > 0 else np.where(spread, noise, -noise))
+
+
+def _negate_padding(tensor: Any, valid: Bools) -> Any:
+    """Return a tensor with the other sign at padding, under the same mask."""
+    import keras
+
+    spread = valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
+    negated = keras.ops.where(spread, tensor, -tensor)
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        negated._keras_mask = mask
+    return negated
 
 
 def _changes_mask(base: Recording, replaced: Recording, first: CallRecord | None) -> bool:

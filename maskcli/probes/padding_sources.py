@@ -143,7 +143,6 @@ def _bypasses(run: Recording, sources: PaddingSources, inputs: Sequence[ModelInp
         if position not in sources.inputs
         and model_input.valid is not None
         and model_input.kind in ("ids", "features")
-        and not model_input.counts_up
         and not _is_mask(model_input)
     }
     reached = follow_tensors(run, starts, frozenset(sources.calls))
