@@ -32,6 +32,11 @@ MONTE_CARLO_MARGIN = Threshold(
     "How many times the change made by one random rounding still counts as rounding.",
     "One run is one sample: the largest of many random errors varies from run to run, by less than this factor.",
 )
+CLOSED_SCORE = Threshold(
+    1e3,
+    "How far below 0 the score of a query and a key is from which an attention mask counts as closing the pair.",
+    "exp(-1e3) is 0 in every dtype, next to scores near 0; masks subtract 1e4 (BERT) to 1e38, also infinity.",
+)
 
 SAME_SCALE = Threshold(
     16.0,
@@ -75,6 +80,11 @@ BATCH_SIZE_SPREAD = Threshold(
     1e-4,
     "Relative difference from which the reported loss is said to depend on the batch size.",
     "Rounding stays below SAME_MEAN; smaller differences than this would not mislead a comparison of models.",
+)
+BATCH_SIZE_HARM = Threshold(
+    1e-2,
+    "Relative difference from the exact loss from which a batch size is said to distort the loss.",
+    "A choice: comparisons of models often turn on a few percent, and seldom on less than one.",
 )
 PROBABILITY_SUM = Threshold(
     1e-2,

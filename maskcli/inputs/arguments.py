@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
+from maskcli.inputs.roles import Structure
 from maskcli.records.inputs import InputSpec, ModelInput
 
 
@@ -53,7 +55,34 @@ def pack_arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
         return values[0]
     if specs and len(specs) == len(values):
         return keras.tree.pack_sequence_as(model.input, values)
+    structure = None if specs else read_structure(model)
+    if structure in ("list", "tuple"):
+        return values if structure == "list" else tuple(values)
     return {model_input.name: model_input.values for model_input in inputs}
+
+
+_STRUCTURES: weakref.WeakKeyDictionary[Any, Structure] = weakref.WeakKeyDictionary()
+"""The nests in which subclassed models take several inputs, of models that do not know it themselves."""
+
+
+def read_structure(model: Any) -> Structure | None:
+    """Return the nest in which a subclassed model takes several inputs; None if it has not been called with any."""
+    if model in _STRUCTURES:
+        return _STRUCTURES[model]
+    config = model.get_build_config() if model.built else None
+    shapes = list((config or {}).values())
+    if len(shapes) != 1:
+        return None
+    if isinstance(shapes[0], dict):
+        return "dict"
+    if isinstance(shapes[0], list | tuple) and all(isinstance(shape, list | tuple) for shape in shapes[0]):
+        return "list" if isinstance(shapes[0], list) else "tuple"
+    return None
+
+
+def set_structure(model: Any, structure: Structure) -> None:
+    """Let a subclassed model be called with its inputs in this nest."""
+    _STRUCTURES[model] = structure
 
 
 def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)) -> ModelInput:

@@ -10,7 +10,8 @@ import numpy as np
 
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.trace.mask_flow import VALUELESS, MaskFlow
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.movement import VALUELESS
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
 from maskcli.trace.values import as_float64, get_dtype, is_float
