@@ -20,7 +20,7 @@ from maskcli.probes.added_padding import add_padding, uses_mask
 from maskcli.probes.compare import compare_outputs, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe, name_first_calls, show_calls
 from maskcli.probes.gradients import TapedRun, compute_padding_gradient, record_under_tape
-from maskcli.probes.lengths import MOST_GROUPS, LengthProbes, choose_worst, learn_lengths, run_rows_alone
+from maskcli.probes.lengths import LengthProbes, choose_worst, learn_lengths, run_rows_alone
 from maskcli.probes.local import probe_calls
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
@@ -124,21 +124,26 @@ def _judge(context: ProbeContext) -> LeakResult:
     context = first.context
     if first.leaks:
         return _conclude(context, first, first)
-    best = first
     with compute_in_float32(context.model):
-        if _is_half(context.base):
-            full = _probe_again(context)
-            if full is None or _is_half(full.context.base):
-                best = dataclasses.replace(first, gap=first.gap or _find_imprecision(first.context))
-            else:
-                best = full
+        best = _probe_precisely(context, first)
         if best.leaks:
             return _conclude(context, first, best)
-        with move_weights(context.model) as has_weights:
-            noisy = _probe_again(context, FEWER_GROUPS) if has_weights else None
-            if noisy is not None and noisy.leaks:
-                return _conclude(context, first, noisy, "noisy")
+        for sign in (1, -1):
+            with move_weights(context.model, sign) as has_weights:
+                noisy = _probe_moved(context) if has_weights else None
+                if noisy is not None:
+                    return _conclude(context, first, noisy, "noisy")
     return _conclude(context, first, best)
+
+
+def _probe_precisely(context: ProbeContext, first: _Probed) -> _Probed:
+    """Return the probes in float32 of a model of half precision; the first probes of other models."""
+    if not _is_half(context.base):
+        return first
+    full = _probe_again(context)
+    if full is None or _is_half(full.context.base):
+        return dataclasses.replace(first, gap=first.gap or _find_imprecision(first.context))
+    return full
 
 
 def _refuse(context: ProbeContext, why: str, tried: bool = True) -> LeakResult:
@@ -147,13 +152,38 @@ def _refuse(context: ProbeContext, why: str, tried: bool = True) -> LeakResult:
     return LeakResult(Leak(None, 0.0, None, None, None, probes, {}, reason=why), context, context)
 
 
-def _probe_again(context: ProbeContext, most: int = MOST_GROUPS) -> _Probed | None:
+def _probe_again(context: ProbeContext) -> _Probed | None:
     """Probe the same inputs in the way in which the model computes now; None if that cannot be judged."""
+    again = _run_again(context)
+    probed = None if again is None else _probe(again)
+    return probed if probed is not None and probed.results else None
+
+
+def _probe_moved(context: ProbeContext) -> _Probed | None:
+    """Probe the same inputs with the weights that the model has now; None without a leak.
+
+    Without their padding, rows show every leak, so that the other probes only run if this one leaks, or cannot run.
+    """
+    again = _run_again(context)
+    if again is None:
+        return None
+    alone = run_rows_alone(again, FEWER_GROUPS)
+    if not isinstance(alone, str):
+        learned = learn_lengths(again, alone)
+        tolerance = estimate_rounding(again.run, learned.flow, learned.align(), learned.tolerance, samples=1)
+        lengths = LengthProbes(dataclasses.replace(learned, tolerance=tolerance), alone, clean=True)
+        if not (lengths.probe_alone().probe.leaks or lengths.probe_columns().probe.leaks):
+            return None
+    probed = _probe(again)
+    return probed if probed.leaks else None
+
+
+def _run_again(context: ProbeContext) -> ProbeContext | None:
+    """Return the context of a new run on the same inputs; None if it fails, or its results are less finite."""
     run = ModelRun(context.model, context.inputs)
     if run.recording.error is not None or not _is_finite_alike(context.base, run.recording):
         return None
-    probed = _probe(make_context(run, context.labels), most)
-    return probed if probed.results else None
+    return make_context(run, context.labels)
 
 
 def _is_finite_alike(base: Recording, other: Recording) -> bool:
@@ -235,7 +265,7 @@ def _find_first_call(leaking: Sequence[Probe], entries: dict[str, float]) -> str
 # The probes of one context.
 
 
-def _probe(context: ProbeContext, most: int = MOST_GROUPS) -> _Probed:
+def _probe(context: ProbeContext) -> _Probed:
     """Run the probes; without results if the model is random."""
     run = context.run
     # A second, equal run shows whether the model is deterministic; under a tape, it also yields the gradient.
@@ -243,7 +273,7 @@ def _probe(context: ProbeContext, most: int = MOST_GROUPS) -> _Probed:
     taped = None if isinstance(sources, str) else record_under_tape(run, sources)
     if not _is_deterministic(context, taped):
         return _Probed(context)
-    alone = run_rows_alone(context, most)
+    alone = run_rows_alone(context)
     context = learn_lengths(context, () if isinstance(alone, str) else alone)
     sources = find_padding_sources(context.base, context.flow, context.inputs)
     gradient = _probe_gradient(context, sources, taped)

@@ -166,7 +166,7 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
         for old, new in pair_calls(context.base, rows_alone.recording):
             for tensor, alone_tensor in zip(old.outputs, new.outputs, strict=False):
                 valid = learned.get(id(tensor))
-                if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2:
+                if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2 or id(tensor) in context.flow.exact:
                     continue
                 if alone_tensor.shape[0] != len(rows_alone.rows):
                     continue
