@@ -22,7 +22,6 @@ IDS = 50
 ROWS = 5
 LENGTHS = (3, 8, 5, 8, 6)
 DECODER_LENGTHS = (6, 2, 4, 7, 3)
-MASKED_POSITIONS = 2
 SMALL = {"vocabulary_size": IDS, "num_layers": 2, "hidden_dim": 16, "intermediate_dim": 32}
 HEADS = {**SMALL, "num_heads": 2}
 LONG = {**HEADS, "max_sequence_length": 16}
@@ -205,7 +204,7 @@ def make_data(model: Any) -> dict[str, Any]:
         elif name == "position_ids":
             data[name] = np.tile(np.arange(shape[1], dtype="int32"), (ROWS, 1))
         elif name == "mask_positions":
-            data[name] = np.tile(np.arange(MASKED_POSITIONS, dtype="int32"), (ROWS, 1))
+            data[name] = np.array([[1, length - 1] for length in LENGTHS], "int32")
     return data
 
 
