@@ -16,7 +16,8 @@ import numpy as np
 
 from maskcli.records.arrays import Bools
 from maskcli.tolerance import CLOSED_SCORE
-from maskcli.trace.mask_flow import VALUELESS, MaskFlow
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.movement import VALUELESS
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.values import as_float64, is_float
 
