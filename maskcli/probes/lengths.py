@@ -117,7 +117,8 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
         for old, new in pair_calls(context.base, rows_alone.recording):
             for tensor, alone_tensor in zip(old.outputs, new.outputs, strict=False):
                 valid = learned.get(id(tensor))
-                if valid is None or id(valid) in truths or len(alone_tensor.shape) < 2:
+                exact = id(valid) in truths or id(tensor) in context.flow.exact
+                if valid is None or exact or len(alone_tensor.shape) < 2:
                     continue
                 if alone_tensor.shape[0] != len(rows_alone.rows):
                     continue
