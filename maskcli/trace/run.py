@@ -209,7 +209,9 @@ def _make_call(entry: CallRecord, index: int, names: dict[int, str], flow: MaskF
         lost_after=get_path(names, lost_after),
         takes_off=any(entry.taken_off),
         mask_from=get_path(names, flow.find_mask_maker(entry)),
-        lost_again=() if before is None else tuple(names[later.index] for later in before.again if later.index in names),
+        lost_again=()
+        if before is None
+        else tuple(names[later.index] for later in before.again if later.index in names),
         attention_arguments=attention,
         valid=_find_data_validity((*entry.outputs[:1], *entry.inputs), flow),
         valid_in=_find_data_validity(_sort_masked_first(entry), flow),
