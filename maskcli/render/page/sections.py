@@ -62,7 +62,7 @@ def _render_batch(report: Report) -> str:
     else:
         figures = [figure, *batch.make_further_figures(report.inspection)]
         charts = "".join(render_chart(figure, number) for number, figure in enumerate(figures))
-    tables = select_sections(inspect.view(report.inspection, LIMITS), "batch", "embedding", "mask-sources")
+    tables = select_sections(inspect.view(report.inspection, LIMITS), "batch", "validity", "embedding", "mask-sources")
     return charts + render_folded(tables, "The batch as a table")
 
 
