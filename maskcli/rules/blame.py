@@ -37,11 +37,6 @@ class Blame:
     at: Call | None
 
 
-def find_blame(model: ModelEvidence) -> Blame | None:
-    """Return the cause of the leak where padding first enters a result; None without a leak."""
-    return next(iter(find_blames(model)), None)
-
-
 def find_blames(model: ModelEvidence) -> list[Blame]:
     """Return all causes of a leak in the order of the calls where padding enters, each culprit once.
 
