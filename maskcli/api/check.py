@@ -23,7 +23,7 @@ from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, summarize_inputs
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -48,8 +48,9 @@ def check(request: CheckRequest) -> CheckReport:
     if request.data_only:
         return _check_data(request, rules)
     case, options = _load(request)
+    causal = find_causal_request(request.causal, request.targets)
     with case.naming():
-        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim)
+        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal)
 
 
 def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
@@ -71,10 +72,25 @@ def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
     return case, options
 
 
+def is_shift(targets: object) -> bool:
+    """Return whether the targets are the next tokens of the data."""
+    return isinstance(targets, str) and targets == "shift"
+
+
+def find_causal_request(causal: bool, targets: object) -> str | None:
+    """Return the reason why the user means a model to be causal; None if there is none.
+
+    A model that sees the next token learns nothing from predicting it.
+    """
+    if causal:
+        return "--causal"
+    return "--targets shift" if is_shift(targets) else None
+
+
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
     data = load_dataset(request.sequences, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    return _report(rules, Examination(facts, None), request.fail_on, data.inputs)
+    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
 
 
 def check_model_data(
@@ -85,6 +101,7 @@ def check_model_data(
     *,
     measure: bool = True,
     input_dim: int | None = None,
+    causal: str | None = None,
 ) -> CheckReport:
     """Check a model with its data against ``rules``; raise as ``check`` does.
 
@@ -95,6 +112,7 @@ def check_model_data(
         options: the targets and losses; None for the compiled loss without targets.
         measure: whether to measure the losses with targets, if there are any.
         input_dim: the vocabulary size, if no Embedding looks up the ids.
+        causal: the reason why the user means the model to be causal.
     """
     options = LossOptions() if options is None else options
     measured = measure and has_targets(options)
@@ -107,12 +125,13 @@ def check_model_data(
             metrics=None if measured else read_compiled_metrics(case.model),
             reload=reload_model if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
+            causal=causal,
         )
     if measured and evidence.leak is not None:
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence), fail_on, case.inputs, case)
+    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case)
 
 
 def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
@@ -129,15 +148,14 @@ def _facts(
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
     """Yield the facts of each input of ids with padding of its own, unlike positions and segments."""
-    for index, ids in enumerate(inputs):
-        shares_validity = any(earlier.valid is ids.valid for earlier in inputs[:index])
-        if ids.kind != "ids" or ids.counts_up or shares_validity:
+    for ids in inputs:
+        if ids.kind != "ids" or ids.counts_up or ids.auxiliary:
             continue
         dims = _find_input_dim(input_dim, [lookup for lookup in lookups if lookup.input == ids.name])
         if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
-            yield collect_facts(ragged, batch, name=ids.name, **dims)
+            yield collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
         elif ids.valid is not None:
-            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding, **dims)
+            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
 
 
 def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:
@@ -152,7 +170,6 @@ def _report(
     rules: tuple[Rule, ...],
     examination: Examination,
     fail_on: FailOn,
-    inputs: tuple[ModelInput, ...],
     case: ModelAndData | None = None,
 ) -> CheckReport:
     result = RepairResult(judge_all(rules, examination))
@@ -171,5 +188,4 @@ def _report(
         repairs=result.repairs,
         attempts=result.attempts,
         ignored=find_ignored(rules, examination),
-        inputs=inputs,
     )

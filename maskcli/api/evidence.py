@@ -15,9 +15,9 @@ from maskcli.losses.per_output import examine_losses, examine_metrics
 from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
 from maskcli.probes.empty_rows import examine_empty_rows
-from maskcli.probes.future import probe_future
+from maskcli.probes.future import make_future_probe, probe_future
 from maskcli.probes.leak import probe_leak
-from maskcli.probes.rows import probe_rows
+from maskcli.probes.rows import make_rows_probe, probe_rows
 from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.inputs import ModelInput
@@ -63,27 +63,33 @@ def collect_evidence(
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
         result = probe_leak(run, chosen)
-        leak, context = result.leak, result.context
+        leak = result.leak
+        rows_result = probe_rows(result.context)
+        future = probe_future(rows_result.context, causal, rows_result.mixed is not None)
+        context = future.context
+        # The causes of a leak are only visible in the run that shows it.
+        probed = context if result.probed is result.context else result.probed
         evidence = ModelEvidence(
             name=name,
             type=type(run.model).__name__,
             padded_timesteps=padded,
             rows=rows,
-            sources=find_mask_sources(context.trace, some, chosen),
+            sources=find_mask_sources(probed.trace, probed.inputs, chosen),
             leak=leak,
-            taken=find_taken_timestep(context, leak.first_call),
-            misused=tuple(find_misused_masks(context)),
-            mixing=tuple(find_mixing(context, leak.first_call)),
-            empty=examine_empty_rows(context, result.replaced),
+            taken=find_taken_timestep(probed, leak.first_call),
+            misused=tuple(find_misused_masks(probed)),
+            mixing=tuple(find_mixing(probed, leak.first_call)),
+            empty=examine_empty_rows(probed, result.replaced),
             losses=tuple(examine_losses(context, loss)) if loss is not None else (),
             saving=probe_saving(run, reload) if reload is not None else None,
             lookups=lookups,
             notes=tuple(notes),
-            attention=tuple(find_attention_faults(context)),
-            mixed_rows=probe_rows(context),
-            future=tuple(probe_future(context, causal)),
+            attention=tuple(find_attention_faults(probed, leak)),
+            mixed_rows=rows_result.mixed,
+            future=future.effects,
+            further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
         )
-        evidence = _add_trace(evidence, context.trace, some)
+        evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence
 
 

@@ -72,7 +72,7 @@ def report(request: ReportRequest) -> Report:
         origin=_describe_origin(case, sample, request.command),
         verdicts=tuple(answer_questions(inspection, check, loss, no_loss)),
         inspection=inspection,
-        check=dataclasses.replace(check, inputs=()),  # The inspection has them, and of fewer rows.
+        check=check,
         loss=loss,
         no_loss=no_loss,
         leaks=leaks,

@@ -9,7 +9,7 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import InputSummary
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
@@ -103,10 +103,12 @@ class Examination:
     Attributes:
         data: the facts of each input of ids.
         model: the evidence about the model; None if only the data is checked.
+        inputs: all inputs, each with the source of its validity.
     """
 
     data: tuple[DataFacts, ...]
     model: ModelEvidence | None
+    inputs: tuple[InputSummary, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,6 @@ class CheckReport(HtmlRecord):
         repairs: the smallest set of changes that together remove every leak; empty if there is no leak, or no cure.
         attempts: changes that were tried in vain.
         ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
-        inputs: the inputs of the model, or the columns of the data without a model.
     """
 
     model: ModelAbout | None
@@ -150,7 +151,11 @@ class CheckReport(HtmlRecord):
     repairs: tuple[Repair, ...] = ()
     attempts: tuple[RepairAttempt, ...] = ()
     ignored: RuleCodes = ()
-    inputs: tuple[ModelInput, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[InputSummary, ...]:
+        """The inputs, each with the source of its validity."""
+        return self.examination.inputs
 
     @property
     def identity(self) -> ModelIdentity | None:
@@ -185,9 +190,14 @@ class CheckReport(HtmlRecord):
 
     @property
     def leak(self) -> Leak | None:
-        """Whether padding, its content or its amount, changes a result; None if the model did not run."""
+        """Whether padding, its content or its amount, changes a result; None if the model did not run.
+
+        Its probes include ``rows`` and ``future``, which have no part in the verdict.
+        """
         evidence = self.examination.model
-        return None if evidence is None else evidence.leak
+        if evidence is None or evidence.leak is None:
+            return None
+        return dataclasses.replace(evidence.leak, probes=(*evidence.leak.probes, *evidence.further_probes))
 
     @property
     def notes(self) -> tuple[NonEmpty, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.data import Occurrence
-from maskcli.records.leak import Leak
+from maskcli.records.leak import Leak, Probe
 from maskcli.records.trace import Call
 from maskcli.tolerance import METRIC_DIFFERENT, METRIC_EQUAL
 
@@ -24,6 +24,7 @@ class OutputEvidence:
         call: the call that made the output.
         lost_at: the call that lost the mask that the output would carry; None if no mask was lost.
         lost_mask: that mask.
+        lost_again: later calls, in order, that would lose it too if ``lost_at`` did not.
     """
 
     name: str
@@ -33,6 +34,7 @@ class OutputEvidence:
     call: str | None
     lost_at: str | None
     lost_mask: Bools | None = None
+    lost_again: tuple[str, ...] = ()
 
 
 INPUT = "Input"
@@ -303,7 +305,7 @@ class FutureEffect:
 
     Attributes:
         output: the name of the output.
-        looks_ahead: whether a later timestep changes an earlier output.
+        looks_ahead: whether a later timestep changes an earlier output; None if that could not be tried.
         max_abs_change: the largest such change.
         tolerance: the largest change that counts as rounding.
         sample: the row of the largest change.
@@ -312,11 +314,18 @@ class FutureEffect:
         first_call: the first call at which a later timestep reaches an earlier result; None if no call was found.
         meant_causal: the reason why the model is meant to be causal; None if nothing indicates that.
         matrix: ``(output timesteps, timesteps)``, the largest change of the output timestep of axis 0 by the timestep
-            of axis 1, in blocks of timesteps where there are many; None if it was not measured.
+            of axis 1, in blocks of timesteps where there are many; None if it was not measured. Changes up to
+            rounding are 0; NaN if the timestep of axis 1 is padding in the rows that were tried.
+        requested: whether the user asked for a causal model; otherwise ``meant_causal`` is inferred from the model.
+        calls: all calls at which a later timestep reaches an earlier result, the first one included.
+        block: the number of timesteps in each row and column of ``matrix``.
+        timesteps: of the input.
+        shift: by how many timesteps the output starts later than the input, where it has fewer timesteps.
+        why: the reason why nothing could be tried.
     """
 
     output: str
-    looks_ahead: bool
+    looks_ahead: bool | None
     max_abs_change: float
     tolerance: float
     sample: int | None
@@ -325,6 +334,12 @@ class FutureEffect:
     first_call: str | None
     meant_causal: str | None
     matrix: Floats | None = None
+    requested: bool = False
+    calls: tuple[str, ...] = ()
+    block: int = 1
+    timesteps: int = 0
+    shift: int = 0
+    why: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -354,6 +369,7 @@ class ModelEvidence:
         attention: attention masks that do not hide padded keys.
         mixed_rows: a result that changes with another row of the batch; None if there is none.
         future: for each output with timesteps, whether later timesteps change earlier results.
+        further_probes: ``rows`` and ``future``, which have no part in the verdict on padding.
     """
 
     name: str
@@ -378,6 +394,7 @@ class ModelEvidence:
     attention: tuple[AttentionFault, ...] = ()
     mixed_rows: MixedRows | None = None
     future: tuple[FutureEffect, ...] = ()
+    further_probes: tuple[Probe, ...] = ()
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""

@@ -31,6 +31,7 @@ from maskcli.render.parts import (
 )
 from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.views.validity import view_validity
 
 SEVERITIES: dict[str, Role] = {"error": "error", "warning": "warning", "info": "info"}
 PROBES = {
@@ -38,6 +39,8 @@ PROBES = {
     "alone": "single rows, trimmed",
     "columns": "more padding",
     "gradient": "gradient w.r.t. padding",
+    "rows": "other rows in the batch",
+    "future": "later timesteps",
 }
 _CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")
 """A backtick at the edge of a word; one within a name does not start code."""
@@ -49,8 +52,10 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
     notes = model.list_gaps() if model is not None else ()
     return make_sections(
         ("about", _view_subject(report)),
+        ("validity", view_validity(report.inputs)),
         ("findings", _view_findings(report)),
         ("leak", _view_leak(model, limits)),
+        ("future", _view_future(model)),
         ("notes", make_remarks([Remark("fact", note) for note in notes])),
         ("result", _view_result(report)),
     )
@@ -206,6 +211,20 @@ def _group_reasons(probes: tuple[Probe, ...]) -> Iterator[tuple[str, str]]:
             yield reason, names
         else:
             yield f"not tried: {reason}", names
+
+
+# Later timesteps.
+
+
+def _view_future(model: ModelEvidence | None) -> Iterator[Part]:
+    """Yield whether later timesteps change earlier outputs, and from which call on: a fact, good or bad."""
+    effects = () if model is None else tuple(effect for effect in model.future if effect.looks_ahead is not None)
+    for effect in effects:
+        output = f" of {effect.output}" if len(effects) > 1 else ""
+        answer = "no"
+        if effect.looks_ahead:
+            answer = "yes" if effect.first_call is None else f"yes, from {effect.first_call} on"
+        yield Heading(f"Do later timesteps change earlier outputs{output}?", answer)
 
 
 # The summary.
