@@ -26,6 +26,7 @@ import numpy as np
 
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
+from maskcli.trace.changes import start_changed_run
 from maskcli.trace.state import preserve_state
 
 
@@ -212,6 +213,7 @@ class _Recorder:
         self.log: list[warnings.WarningMessage] = []
         self.masks: dict[int, tuple[Any, Bools | None]] = {}
         self.code_reports = _CodeReports(self.record_code)
+        self.changed = start_changed_run()
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
@@ -267,7 +269,7 @@ class _Recorder:
         self.stack.append(entry)
         self.code_reports.turn(self.is_in_own_code())
         try:
-            output = call(operation, *args, **kwargs)
+            output = call(operation, *entry.args, **entry.kwargs)
         except BaseException as error:
             entry.error = error
             raise
@@ -290,8 +292,11 @@ class _Recorder:
             parent.calls = True
         keywords = {name: value for name, value in kwargs.items() if not is_mask_argument(name)}
         inputs = [tensor for tensor in self.flatten((args, keywords)) if _is_tensor(tensor)]
-        carried = [self.read_mask(tensor) for tensor in inputs]
-        entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs, carried)
+        entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs)
+        if self.changed is not None:
+            self.code_reports.turn(False)
+            self.changed.begin(entry)
+        entry.carried = [self.read_mask(tensor) for tensor in inputs]
         self.entries.append(entry)
         return entry
 
@@ -327,13 +332,19 @@ class _Recorder:
 
     def replace(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return replacements of the tensors, if any; the operations that make them are not recorded."""
-        if self.alter is None:
+        if self.alter is None and self.changed is None:
             return None
         self.code_reports.turn(False)
         try:
-            return self.alter(entry, tensors)
+            return self.find_replacements(entry, tensors)
         finally:
             self.code_reports.turn(self.is_in_own_code())
+
+    def find_replacements(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the results of changes of this call, and then of ``alter``; None to keep the tensors."""
+        changed = None if self.changed is None else self.changed.end(entry, tensors)
+        altered = None if self.alter is None else self.alter(entry, tensors if changed is None else changed)
+        return changed if altered is None else altered
 
     def record_code(self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> list[Any] | None:
         """Record an operation of code outside of layers; return replacements of its outputs, if any."""
@@ -341,11 +352,14 @@ class _Recorder:
         entry = CallRecord(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
         entry.carried = [self.read_mask(tensor) for tensor in entry.inputs]
         entry.outputs = list(outputs)
-        entry.masks_out = [None] * len(entry.outputs)
         entry.returned = True
-        replacements = self.alter(entry, entry.outputs) if self.alter is not None else None
+        if self.changed is not None:
+            self.changed.begin(entry)
+        with self.code_reports.pause():
+            replacements = self.find_replacements(entry, entry.outputs)
         if replacements is not None:
             entry.outputs = replacements
+        entry.masks_out = [self.read_mask(tensor) for tensor in entry.outputs]
         self.entries.append(entry)
         self.ended.append(entry)
         return replacements
@@ -369,6 +383,16 @@ class _CodeReports:
         from tensorflow.python.framework import op_callbacks
 
         self.callbacks, self.record, self.is_on = op_callbacks, record, False
+        self.is_paused = False
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Ignore the operations that run while this is open."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = False
 
     def turn(self, on: bool) -> None:
         """Switch the callback on or off."""
@@ -383,9 +407,13 @@ class _CodeReports:
     ) -> list[Any] | None:
         """Receive one operation; a returned list replaces its outputs."""
         del op_name
-        if graph is not None:
+        if graph is not None or self.is_paused:
             return None
-        return self.record(op_type.decode() if isinstance(op_type, bytes) else op_type, inputs, attrs, outputs)
+        type_ = op_type.decode() if isinstance(op_type, bytes) else op_type
+        replacements = self.record(type_, inputs, attrs, outputs)
+        if replacements is not None:
+            outputs[:] = replacements  # TensorFlow ignores a returned list in eager execution.
+        return replacements
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from maskcli.render.parts import (
 )
 from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.views.repairs import view_repairs
 
 SEVERITIES: dict[str, Role] = {"error": "error", "warning": "warning", "info": "info"}
 PROBES = {
@@ -51,6 +52,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
         ("about", _view_subject(report)),
         ("findings", _view_findings(report)),
         ("leak", _view_leak(model, limits)),
+        ("repairs", view_repairs(report)),
         ("notes", make_remarks([Remark("fact", note) for note in notes])),
         ("result", _view_result(report)),
     )
