@@ -26,7 +26,7 @@ from maskcli.probes.repair_changes import (
 )
 from maskcli.probes.repair_masks import ChangedModel, find_maker, find_owner
 from maskcli.probes.repairs import Cure
-from maskcli.trace.changes import CallChange
+from maskcli.trace.changes import CallChange, is_graph, is_layer
 from maskcli.trace.recorder import CallRecord, list_parameters
 
 
@@ -133,19 +133,12 @@ def _write_turned_mask(place: _Place, change: TurnMask) -> tuple[str, str]:
 def name_layer(entry: CallRecord) -> str:
     """Return the name of a layer in the code that calls it: ``self.encoder`` in a layer or model with own code."""
     parent = None if entry.parent is None else entry.parent.operation
-    if entry.code or parent is None or _is_graph(parent):
+    if entry.code or parent is None or is_graph(parent):
         return entry.name
     for attribute, value in vars(parent).items():
         if value is entry.operation and not attribute.startswith("_"):
             return f"self.{attribute}"
     return entry.name
-
-
-def _is_graph(operation: Any) -> bool:
-    """Return whether an operation is a functional or sequential model."""
-    import keras
-
-    return isinstance(operation, (keras.Sequential, keras.src.models.Functional))
 
 
 def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
@@ -166,7 +159,7 @@ def _write_input(look: ChangedModel, position: int) -> str:
     """Return the name of an input of the model in its code."""
     item = look.context.inputs[position]
     parent = look.context.base.entries[0]
-    if _is_graph(parent.operation):
+    if is_graph(parent.operation):
         specs = read_input_specs(look.context.model)
         return specs[position].name if position < len(specs) else item.name
     parameter = next(iter(list_parameters(type(parent.operation).call)), "inputs")
@@ -180,7 +173,7 @@ def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:
             return _write_input(look, position)
     parent = entry.parent
     if parent is not None and parent.parent is not None:
-        if _is_graph(parent.operation):
+        if is_graph(parent.operation):
             pairs = zip(parent.inputs, parent.operation.inputs, strict=False)
             return next((str(symbol.name) for source, symbol in pairs if source is tensor), "x")
         names = list_parameters(type(parent.operation).call)
@@ -191,18 +184,12 @@ def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:
 
 def _write_masked_input(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
     """Return the arguments of a layer that takes a tensor and its mask; Keras passes the mask that a tensor carries."""
-    if origin.kind == "arriving" and not entry.code and not _is_operation(entry):
+    if origin.kind == "arriving" and is_layer(entry):
         return "x"
     carried = look.by_key[origin.key].carried if origin.kind == "arriving" else []
     if carried and carried[0] is not None:
         return "x"
     return f"x, mask={write_mask(look, entry, origin)}"
-
-
-def _is_operation(entry: CallRecord) -> bool:
-    import keras
-
-    return not isinstance(entry.operation, keras.layers.Layer)
 
 
 ZERO_PADDED = """class ZeroPadded(keras.layers.Layer):
@@ -289,7 +276,7 @@ def _write_base(entry: CallRecord) -> str:
 def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str]:
     look, entry = place.look, place.entry
     name, cut = name_layer(entry), _write_cut(change.cut)
-    if entry.code or _is_operation(entry):
+    if not is_layer(entry):
         source = _find_last_masked(look, change.origin)
         line = "y = KeepMask()([y, x])"
         where = f"y is the result of {name}, x the result of {source}"
@@ -339,7 +326,7 @@ def _find_last_masked(look: ChangedModel, origin: MaskOrigin) -> str:
 
 def _write_mask_zero(place: _Place, change: SetMaskZero) -> tuple[str, str]:
     entry, name, value = place.entry, place.name, change.value
-    if entry.code or _is_operation(entry):
+    if not is_layer(entry):
         code = WITH_MASK.format(value=value)
         return f"Let the vectors of {name} carry a mask: `x = WithMask()([x, ids])`.", code
     if value == 0 and entry.type == "Embedding" and not getattr(entry.operation, "mask_zero", True):

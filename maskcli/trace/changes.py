@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import contextvars
 import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from maskcli.trace.recorder import CallRecord
+from maskcli.trace.recorder import CallRecord, change_runs
 
 
 class CallChange(Protocol):
@@ -139,11 +137,23 @@ class ChangedRun:
 
 def _is_layer_of_graph(entry: CallRecord) -> bool:
     """Return whether a call is a node of a functional model that applies a layer."""
+    if entry.parent is None or not entry.args or not is_layer(entry):
+        return False
+    return is_graph(entry.parent.operation)
+
+
+def is_layer(entry: CallRecord) -> bool:
+    """Return whether a call is that of a layer, not of an operation."""
     import keras
 
-    if entry.parent is None or not entry.args or not isinstance(entry.operation, keras.layers.Layer):
-        return False
-    return isinstance(entry.parent.operation, (keras.Sequential, keras.src.models.Functional))
+    return isinstance(entry.operation, keras.layers.Layer)
+
+
+def is_graph(operation: Any) -> bool:
+    """Return whether an operation is a functional or sequential model."""
+    import keras
+
+    return isinstance(operation, (keras.Sequential, keras.src.models.Functional))
 
 
 def _is_wired_by_keras(layer: Any) -> bool:
@@ -186,20 +196,8 @@ def number_calls(entries: Iterable[CallRecord]) -> dict[int, str]:
     return {entry.index: numbering.add(entry) for entry in entries}
 
 
-_active: contextvars.ContextVar[tuple[CallChange, ...]] = contextvars.ContextVar("changes", default=())
-
-
 @contextlib.contextmanager
 def apply_changes(changes: Sequence[CallChange]) -> Iterator[None]:
     """Let all runs that are recorded inside have these changes, also those of copies of the model."""
-    token = _active.set(tuple(changes))
-    try:
+    with change_runs((lambda: ChangedRun(tuple(changes))) if changes else None):
         yield
-    finally:
-        _active.reset(token)
-
-
-def start_changed_run() -> ChangedRun | None:
-    """Return the changes of a run that begins; None without changes."""
-    changes = _active.get()
-    return ChangedRun(changes) if changes else None

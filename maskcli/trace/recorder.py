@@ -14,19 +14,19 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
-from maskcli.trace.changes import start_changed_run
 from maskcli.trace.state import preserve_state
 
 
@@ -196,6 +196,31 @@ def convert_mask(mask: Any) -> Bools | None:
         return None
 
 
+class RunChanges(Protocol):
+    """Changes of the calls of one run; see ``maskcli.trace.changes``."""
+
+    def begin(self, entry: CallRecord) -> None:
+        """Change the arguments of a call that begins."""
+
+    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return replacements of the tensors that a call returned; None to keep them."""
+
+
+_start_changes: contextvars.ContextVar[Callable[[], RunChanges] | None] = contextvars.ContextVar(
+    "start_changes", default=None
+)
+
+
+@contextlib.contextmanager
+def change_runs(start: Callable[[], RunChanges] | None) -> Iterator[None]:
+    """Let all runs that are recorded inside have the changes that ``start`` returns for each of them."""
+    token = _start_changes.set(start)
+    try:
+        yield
+    finally:
+        _start_changes.reset(token)
+
+
 class _Recorder:
     """Patches Keras while a model runs, and keeps a record of each call."""
 
@@ -213,7 +238,8 @@ class _Recorder:
         self.log: list[warnings.WarningMessage] = []
         self.masks: dict[int, tuple[Any, Bools | None]] = {}
         self.code_reports = _CodeReports(self.record_code)
-        self.changed = start_changed_run()
+        start = _start_changes.get()
+        self.changed = None if start is None else start()
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
