@@ -156,22 +156,26 @@ def minimise(outcome: Outcome, kind: str | None = None) -> Outcome:
     while smaller:
         smaller = False
         for case in _shrink(outcome.case):
-            candidate = _try(case)
-            if candidate is not None and kind in candidate.kinds and _same_death(outcome, candidate):
+            candidate = _try(case, outcome.answer)
+            if candidate is not None and kind in candidate.kinds:
                 outcome, smaller = candidate, True
                 break
     return outcome
 
 
-def _same_death(first: Outcome, second: Outcome) -> bool:
-    return first.answer.verdict != "died" or first.answer.reason[:40] == second.answer.reason[:40]
+def _same_answer(first: Answer, second: Answer) -> bool:
+    """Return whether both have one verdict, and died of one error."""
+    return first.verdict == second.verdict and (first.verdict != "died" or first.reason[:40] == second.reason[:40])
 
 
-def _try(case: Case) -> Outcome | None:
+def _try(case: Case, first: Answer) -> Outcome | None:
+    """Judge a smaller case; None if it does not run or its answer is another one."""
     oracle.clear()
     try:
-        return judge(case) if runs(case) else None
-    except Exception:  # The case without this part is none: another one is tried.
+        if not runs(case) or not _same_answer(first, ask(case, models.make_model(case))):
+            return None
+        return judge(case)
+    except Exception:  # The oracle cannot run this case; another one is tried.
         return None
 
 

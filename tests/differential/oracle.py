@@ -47,7 +47,8 @@ class Truth:
 
     Attributes:
         verdict: ``leaks``, ``clean`` or ``cannot-know``.
-        kind: the variation with the largest change: ``content`` or ``count``; empty if clean.
+        kind: the variation with the largest change, ``content`` or ``count``, or the reason why nothing is known; empty
+            if clean.
         change: the largest change, relative to the largest result.
         noisy: whether only noisy weights show the leak.
         rows_mix: whether another row changes a row; None if that is not known.
@@ -320,7 +321,8 @@ def _judge_weights(case: Case, weights: list[Array]) -> Truth:
     if largest.surely > LEAKS:
         verdict = "leaks"
     elif max(content.perhaps, count.perhaps) < CLEAN:
-        kind, verdict = "", "clean" if count.tried and not bench.cannot_run else "cannot-know"
+        all_ran = count.tried > 0 and not bench.cannot_run
+        kind, verdict = ("", "clean") if all_ran else ("count not tried", "cannot-know")
     return Truth(verdict, kind, max(content.surely, count.surely), False, rows_mix, future, tried)
 
 
