@@ -204,7 +204,8 @@ def draw_case(seed: int, attempt: int = 0) -> Case:
     form = "masked" if rng.random() < 0.35 else "padded"
     if len(names) == 1 and draft.sources[0].kind == "ids" and slack == 0 and rng.random() < 0.6:
         form = "ragged"
-    if any(source.kind == "mask" for source in draft.sources) and draft.sources[0].kind == "ids" and draft.chance(0.3):
+    kinds = [source.kind for source in draft.sources]
+    if style == "functional" and "mask" in kinds and kinds[0] == "ids" and draft.chance(0.3):
         form = "maskless"
     return Case(
         seed, style, nest, draft.fixed, draft.side, tuple(draft.sources), tuple(draft.steps), outputs, lengths,
