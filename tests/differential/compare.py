@@ -64,7 +64,9 @@ def ask(case: Case, model: Any) -> Answer:
 def _describe_probe(probe: Any) -> str:
     if not probe.applicable:
         return f"not tried: {probe.why}"
-    return f"{'leaks' if probe.leaks else 'clean'} {probe.max_abs_change:.3g} (allowed {probe.tolerance:.3g})"
+    change, tolerance = probe.max_abs_change, probe.tolerance
+    numbers = "" if None in (change, tolerance) else f" {change:.3g} (allowed {tolerance:.3g})"
+    return f"{'leaks' if probe.leaks else 'clean'}{numbers}{f', {probe.why}' if probe.why else ''}"
 
 
 def find_disagreements(case: Case, truth: Truth, answer: Answer) -> list[str]:
