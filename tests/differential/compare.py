@@ -41,7 +41,7 @@ class Answer:
 def ask(case: Case, model: Any) -> Answer:
     """Check the model of a case with maskcli."""
     try:
-        report = maskcli.check(models.present(case), model=model, padding=case.side, causal=True)
+        report = maskcli.check(models.present(case), model=model, padding=case.side)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -49,14 +49,15 @@ def ask(case: Case, model: Any) -> Answer:
         return Answer("died", reason=f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})")
     leak = report.leak
     codes = [f"{finding.code} {finding.call}" for finding in report.findings if finding.severity != "info"]
-    fired = {finding.code for finding in report.findings}
+    probes = {} if leak is None else {probe.name: probe for probe in leak.probes}
+    mixed = any(finding.code == "MSK116" for finding in report.findings)
     return Answer(
         verdict="none" if leak is None else leak.verdict,
         passed=report.passed,
         codes=tuple(codes),
-        rows_mix="MSK116" in fired if "MSK116" in report.checked else None,
-        future="MSK117" in fired if "MSK117" in report.checked else None,
-        probes={} if leak is None else {probe.name: _describe_probe(probe) for probe in leak.probes},
+        rows_mix=mixed if "MSK116" in report.checked else None,
+        future=probes["future"].leaks if "future" in probes and probes["future"].applicable else None,
+        probes={name: _describe_probe(probe) for name, probe in probes.items()},
         reason="" if leak is None else leak.reason or "",
     )
 
