@@ -51,15 +51,20 @@ def ask(case: Case, model: Any) -> Answer:
     codes = [f"{finding.code} {finding.call}" for finding in report.findings if finding.severity != "info"]
     probes = {} if leak is None else {probe.name: probe for probe in leak.probes}
     mixed = any(finding.code == "MSK116" for finding in report.findings)
+    future = probes.get("future")
     return Answer(
         verdict="none" if leak is None else leak.verdict,
         passed=report.passed,
         codes=tuple(codes),
         rows_mix=mixed if "MSK116" in report.checked else None,
-        future=probes["future"].leaks if "future" in probes and probes["future"].applicable else None,
+        future=_exceeds(future) if future and future.applicable else None,
         probes={name: _describe_probe(probe) for name, probe in probes.items()},
         reason="" if leak is None else leak.reason or "",
     )
+
+
+def _exceeds(probe: Any) -> bool:
+    return bool(probe.max_abs_change > probe.tolerance)
 
 
 def _describe_probe(probe: Any) -> str:
@@ -167,8 +172,9 @@ def minimise(outcome: Outcome, kind: str | None = None) -> Outcome:
 
 
 def _same_answer(first: Answer, second: Answer) -> bool:
-    """Return whether both have one verdict, and died of one error."""
-    return first.verdict == second.verdict and (first.verdict != "died" or first.reason[:40] == second.reason[:40])
+    """Return whether both have one verdict, and died of one error; messages start with the name of the model."""
+    errors = [answer.reason.rpartition("received ")[2][:40] for answer in (first, second)]
+    return first.verdict == second.verdict and (first.verdict != "died" or errors[0] == errors[1])
 
 
 def _try(case: Case, first: Answer) -> Outcome | None:

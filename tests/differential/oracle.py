@@ -298,7 +298,7 @@ def _vary_future(comparison: Comparison) -> _Changes:
     changes = _Changes()
     case = comparison.bench.case
     moves = {step.move[0] for step in case.steps}
-    if moves - {"same", "pool"}:
+    if moves - {"same", "pool"} or hides_all_keys(case):
         return changes
     longest = max(case.lengths["T"])
     for start in sorted({1, longest // 2, longest - 1} - {0}):
