@@ -52,7 +52,7 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
     assert mask is not None and valid is not None  # noqa: S101 - a source has both
     missed, hidden = None, None
     if mask.shape == valid.shape:
-        missed, hidden = find_place(mask & ~valid, labels), find_place(_select_inside(~mask) & valid, labels)
+        missed, hidden = find_place(mask & ~valid, labels), find_place(~mask & valid, labels)
     elif mask.shape[:2] == valid.shape:  # Parts of timesteps, such as pixels of frames or words of sentences.
         part_valid = valid.reshape(*valid.shape, *[1] * (mask.ndim - 2))
         hidden = find_place(_select_inside(~mask) & part_valid, labels)

@@ -316,7 +316,8 @@ class FutureEffect:
         matrix: ``(output timesteps, timesteps)``, the largest change of the output timestep of axis 0 by the timestep
             of axis 1, in blocks of timesteps where there are many; None if it was not measured. Changes up to
             rounding are 0; NaN if the timestep of axis 1 is padding in the rows that were tried.
-        requested: whether the user asked for a causal model; otherwise ``meant_causal`` is inferred from the model.
+        requested: whether the user requests a causal model, by an option or by an argument of a call; otherwise
+            ``meant_causal`` is inferred from most other calls.
         calls: all calls at which a later timestep reaches an earlier result, the first one included.
         block: the number of timesteps in each row and column of ``matrix``.
         timesteps: of the input.
