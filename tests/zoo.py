@@ -1466,10 +1466,10 @@ def returned_scores(_side: Side, length: Length) -> Any:
 
 @right(lengths=(None, 4))
 def square_scores(side: Side, length: Length) -> Any:
-    """As many heads as timesteps."""
+    """As many heads as timesteps; with ``key_dim=1`` Keras 3.15 would add biases along the wrong axis."""
     tokens = ids(length)
     x = embedding()(tokens)
-    y, scores = layers.MultiHeadAttention(4, 1)(x, x, return_attention_scores=True)
+    y, scores = layers.MultiHeadAttention(4, 2)(x, x, return_attention_scores=True)
     model = keras.Model(tokens, [layers.GlobalAveragePooling1D()(y), scores])
     return Animal(model, [[1, 2], [3, 4, 5, 6], [7], [8, 9, 1]], {"padding": side})
 

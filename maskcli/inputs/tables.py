@@ -122,6 +122,34 @@ def _list_candidates(columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in columns if not (name.endswith(MASK) and name.removesuffix(MASK) in columns))
 
 
+PADDING_MASKS = ("attention_mask", "padding_mask")
+"""Columns that mark padding by their name, as tokenizers write them."""
+
+
+def find_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:
+    """Return the column that marks the valid timesteps of column ``name``; None if there is none.
+
+    A column such as ``attention_mask`` counts unless the model takes it as an input.
+    """
+    if name + MASK in table.columns:
+        return name + MASK
+    if name in PADDING_MASKS or name.endswith(MASK):
+        return None
+    return next((mask for mask in PADDING_MASKS if mask in table.columns and mask not in inputs), None)
+
+
+def read_marks(table: DataTable, name: str) -> RawColumn | None:
+    """Return a column of marks; one that is only named like a mask must hold 0 and 1, which become booleans."""
+    raw = table.column(name)
+    if name not in PADDING_MASKS or isinstance(raw, RaggedSequences):
+        return raw
+    if isinstance(raw, np.ndarray):
+        return raw.astype(np.bool_) if np.isin(raw, (0, 1)).all() else None
+    if not are_flags(list(iterate_entries(raw))):
+        return None
+    return [list(map(bool, row)) if isinstance(row, list) else row for row in raw]
+
+
 # Matching the inputs of the model with columns.
 
 
@@ -149,6 +177,8 @@ def match_columns(
         taken[find_leading_inputs(specs)[0].name] = field
     left = [spec for spec in specs if spec.name not in taken]
     usable = [name for name in usable if name not in taken.values()]
+    if any(name not in PADDING_MASKS for name in usable):
+        usable = [name for name in usable if name not in PADDING_MASKS or any(map(is_mask_input, left))]
     if left:
         taken |= _match_by_order(table, specs, left, usable)
     return [taken.get(spec.name, "") for spec in specs]

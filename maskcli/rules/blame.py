@@ -6,10 +6,12 @@ import dataclasses
 from typing import Literal
 
 from maskcli.records.arrays import Bools
-from maskcli.records.evidence import ModelEvidence
+from maskcli.records.evidence import AttentionFault, LossEvidence, ModelEvidence
 from maskcli.records.trace import Call
 
-BlameKind = Literal["dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks"]
+BlameKind = Literal[
+    "dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks", "attention"
+]
 MASK_FAULTS = ("dropped", "widened", "not-given")
 
 
@@ -22,7 +24,7 @@ class Blame:
             ``not-given``: a call did not receive the mask of its input; ``no-source``: no call creates a mask;
             ``bad-source``: the mask was wrong from the start; ``taken``: a call takes a padded timestep as the last
             one; ``mixed``: a normalisation includes padding; ``leaks``: a call computes with padding in spite of the
-            mask.
+            mask; ``attention``: an attention mask leaves padding open, which a rule of its own reports.
         culprit: the call at fault; None if the whole model is.
         at: the call where padding enters a result.
     """
@@ -58,6 +60,8 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
     at = _find_owner(model, model.call(path))
     if at is None:
         return Blame("leaks", None, None)
+    if find_attention_fault(model, at) is not None:
+        return Blame("attention", at, at)
     # No mask helps against a taken timestep or a mixing normalisation, so these come before a lost mask.
     if model.taken is not None and model.taken.call == at.call:
         return Blame("taken", at, at)
@@ -69,6 +73,19 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
     if loser is not None:
         return Blame("dropped", loser, at)
     return Blame("bad-source" if any(source.of_ids for source in model.sources) else "no-source", None, at)
+
+
+def find_attention_fault(model: ModelEvidence, call: Call) -> AttentionFault | None:
+    """Return the fault of an attention mask that a call computes with; a layer computes with that of a call inside."""
+    return next(
+        (
+            fault
+            for fault in model.attention
+            for path in (fault.call, *fault.also, *fault.calls)
+            if path == call.call or (path.startswith(f"{call.call}/") and not call.of_model)
+        ),
+        None,
+    )
 
 
 def _find_owner(model: ModelEvidence, call: Call | None) -> Call | None:
@@ -92,7 +109,7 @@ def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
 def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has a mask."""
     # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
-    if lets_padding_pass(at.mask_in, at.valid):
+    if lets_padding_pass(at.mask_in, at.valid_in):
         wider = find_widening_call(model, at)
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
     if at.given:
@@ -120,7 +137,7 @@ def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call
             continue
         shape = call.mask_out.shape
         masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None and mask.shape == shape]
-        if any(not lets_padding_pass(mask, call.valid) for mask in masks):
+        if any(not lets_padding_pass(mask, call.valid_in) for mask in masks):
             return call
     return None
 
@@ -132,7 +149,7 @@ def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:
 
 def has_mask(model: ModelEvidence) -> bool:
     """Return whether any call of the model carries or receives a mask."""
-    return any(call.mask_in is not None or call.mask_out is not None for call in model.trace)
+    return model.has_mask
 
 
 def describe_largest_place(model: ModelEvidence) -> str:
@@ -177,3 +194,21 @@ def name_output(model: ModelEvidence, name: str | None) -> str:
 def name_call(call: Call) -> str:
     """Return the name of a call in messages: ``conv1d (Conv1D)``."""
     return f"{call.call} ({call.type})"
+
+
+def describe_probed_rows(model: ModelEvidence) -> str:
+    """Return ``, in 16 of 40 rows`` for counts and figures of the probed rows; empty if these are all rows."""
+    probed, total = model.rows
+    return "" if probed >= total else f", in {probed:,} of {total:,} rows"
+
+
+def name_loss(model: ModelEvidence, loss: LossEvidence) -> str:
+    """Return the name of a loss in messages, with its output if there are several."""
+    return f"The loss {loss.name} of output {loss.output}" if len(model.outputs) > 1 else f"The loss {loss.name}"
+
+
+def describe_loss_rows(loss: LossEvidence) -> str:
+    """Return the same for the figures of a loss."""
+    if loss.rows is None or loss.rows[0] >= loss.rows[1]:
+        return ""
+    return f", in {loss.rows[0]:,} of {loss.rows[1]:,} rows"

@@ -47,7 +47,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         if cause.kind == "no-source" and at is not None:
             effect = f"Padding enters at {name_call(at)} and changes results {describe_change(model, at)}."
             yield _report_padding(model, effect, at)
-    counting = [loss for loss in model.losses if loss.counted_padding]
+    # MSK301 reports a loss whose values were measured.
+    counting = [loss for loss in model.losses if loss.counted_padding and loss.reported is None and loss.error is None]
     if not causes and counting and not has_mask(model):
         padded = pluralize(counting[0].counted_padding, "padded timestep")
         yield _report_padding(model, f"The loss {counting[0].name} counts {padded}.", None)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
+from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, list_parameters
 from maskcli.trace.rerun import rerun_operation, set_mask
 from maskcli.trace.run import Run
@@ -48,15 +49,43 @@ def _select_samples(attention: AttentionMask, few: slice) -> AttentionMask:
     )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerMask:
+    """The mask of a layer of Keras that attends, as the layer combined it.
+
+    Attributes:
+        allowed: ``(batch, queries, keys)``, True where a query may attend to a key in any head.
+        attended: the same shape, True where the weight of a pair is more than 0 in any head.
+        queries: ``(batch, queries)``, True at valid queries; None if unknown.
+        keys: ``(batch, keys)``, True at valid keys; None if unknown.
+    """
+
+    allowed: Bools
+    attended: Bools
+    queries: Bools | None
+    keys: Bools | None
+
+
+def read_layer_mask(entry: CallRecord, flow: MaskFlow) -> LayerMask | None:
+    """Return the mask of a call that attends; None if the layer does not return its scores."""
+    captured = _capture_attention(entry)
+    if captured is None:
+        return None
+    queries, keys = _find_query_key_validity(flow, entry)
+    allowed, weights = captured
+    return LayerMask(np.logical_or.reduce(allowed, axis=1), np.logical_or.reduce(weights > 0, axis=1), queries, keys)
+
+
 def _iterate_masks(run: Run) -> Iterator[AttentionMask]:
     for entry in run.recording.entries:
-        if entry.index in run.calls_of and entry.returned and _attends(entry):
+        if entry.index in run.calls_of and entry.returned and attends(entry):
             captured = _capture_attention(entry)
             if captured is not None:
                 yield _make_attention_mask(run, entry, *captured)
 
 
-def _attends(entry: CallRecord) -> bool:
+def attends(entry: CallRecord) -> bool:
+    """Return whether a call is that of a layer of Keras that attends, and can return its scores."""
     import keras
 
     layers = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
@@ -72,14 +101,16 @@ def _capture_attention(entry: CallRecord) -> tuple[Bools, NDArray[np.float64]] |
             return None
     weights = as_float64(output[1])
     mask = np.ones_like(weights, bool) if captured[-1] is None else np.asarray(captured[-1]).astype(bool)
+    if mask.ndim == 2 and hasattr(entry.operation, "_apply_scores"):
+        mask = mask[:, None, :]  # Attention and its children take the validity of keys as it is.
     weights, mask = _add_heads(weights), _add_heads(mask)
     return np.broadcast_to(mask, weights.shape), weights
 
 
 def _add_heads(values: NDArray[Any]) -> NDArray[Any]:
-    """Return ``(batch, heads, queries, keys)`` of an array that may lack the heads, or the queries too."""
+    """Return ``(batch, heads, queries, keys)`` of an array that may lack the heads, or the batch too."""
     if values.ndim == 2:
-        return values[:, None, None, :]
+        return values[None, None]
     return values[:, None] if values.ndim == 3 else values
 
 
@@ -136,7 +167,7 @@ def _wrap(original: Callable[..., Any], captured: list[Any], argument: str, posi
 
 def _make_attention_mask(run: Run, entry: CallRecord, mask: Bools, weights: NDArray[np.float64]) -> AttentionMask:
     call = run.calls_of[entry.index]
-    queries, keys = _find_query_key_validity(run, entry)
+    queries, keys = _find_query_key_validity(run.flow, entry)
     any_head: Bools = np.logical_or.reduce(mask, axis=1)
     return AttentionMask(
         call=call.call,
@@ -156,9 +187,9 @@ def _is_causal(entry: CallRecord) -> bool:
     return bool({**dict(zip(names, entry.args, strict=False)), **entry.kwargs}.get(CAUSAL))
 
 
-def _find_query_key_validity(run: Run, entry: CallRecord) -> tuple[Bools | None, Bools | None]:
+def _find_query_key_validity(flow: MaskFlow, entry: CallRecord) -> tuple[Bools | None, Bools | None]:
     """Return which queries and which keys are valid: those of the first tensor, and those of the second."""
-    validity = [run.flow.valid.get(id(tensor)) for tensor in entry.inputs[:2]]
+    validity = [flow.valid.get(id(tensor)) for tensor in entry.inputs[:2]]
     queries, keys = (*validity, None, None)[:2]
     return queries, keys
 

@@ -114,10 +114,10 @@ def collect_outputs(run: Run) -> list[OutputEvidence]:
 
 
 def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
-    mask, lost_at, lost_mask = get_mask(tensor), None, None
+    mask, lost_at, lost_mask, again = get_mask(tensor), None, None, ()
     if mask is None and id(tensor) in run.flow.lost:
         lost = run.flow.lost[id(tensor)]
-        lost_at, lost_mask = lost.at, lost.mask
+        lost_at, lost_mask, again = lost.at, lost.mask, lost.again
     return OutputEvidence(
         name=name,
         shape=tuple(tensor.shape),
@@ -126,6 +126,7 @@ def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
         call=get_path(run.names, run.flow.maker.get(id(tensor))),
         lost_at=get_path(run.names, lost_at),
         lost_mask=lost_mask,
+        lost_again=tuple(run.names[later.index] for later in again if later.index in run.names),
     )
 
 

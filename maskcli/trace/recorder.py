@@ -51,6 +51,7 @@ class CallRecord:
         masks_out: the mask that each output carries.
         taken_off: which of the inputs carried a mask before the call and carry none after it.
         warnings: the warnings that Keras gave in this very call.
+        pairs: by argument and position there, whether a mask pairs queries with keys, as far as the run shows it.
         calls: whether it made calls that were recorded.
         error: the exception that it raised.
         returned: whether it ended without an error.
@@ -70,6 +71,7 @@ class CallRecord:
     masks_out: list[Bools | None] = dataclasses.field(default_factory=list)
     taken_off: list[bool] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    pairs: dict[tuple[str, int], bool] = dataclasses.field(default_factory=dict)
     calls: bool = False
     error: BaseException | None = None
     returned: bool = False
@@ -96,28 +98,54 @@ class CallRecord:
     @property
     def padding_masks(self) -> list[Bools]:
         """The masks in mask arguments that mark padding, without those that pair queries with keys."""
-        return [mask for name, mask in self._list_masks() if not self._pairs(name, mask)]
+        return [mask for _, mask, paired in self.list_masks() if not paired]
 
     @property
     def attention_masks(self) -> list[Bools]:
         """The masks in mask arguments that pair queries with keys."""
-        return [mask for name, mask in self._list_masks() if self._pairs(name, mask)]
+        return [mask for _, mask, paired in self.list_masks() if paired]
 
-    def _list_masks(self) -> list[tuple[str, Bools]]:
-        by_argument = self.mask_values.items()
-        return [(name, mask) for name, masks in by_argument for mask in masks if mask is not None]
+    @property
+    def carried_padding(self) -> list[Bools | None]:
+        """The mask of timesteps that each of the inputs carried; None also for a mask of scores."""
+        pairs = zip(self.inputs, self.carried, strict=True)
+        return [mask if is_padding_mask(mask, tensor.shape) else None for tensor, mask in pairs]
 
-    def _pairs(self, name: str, mask: Bools) -> bool:
-        """Return whether a mask pairs queries with keys: by its argument, or by its axes at a softmax of scores."""
-        if name == PAIR_MASK:
+    @property
+    def padding_out(self) -> list[Bools | None]:
+        """The mask of timesteps that each output carries; None also for a mask of scores."""
+        pairs = zip(self.outputs, self.masks_out, strict=True)
+        return [mask if is_padding_mask(mask, tensor.shape) else None for tensor, mask in pairs]
+
+    def list_masks(self) -> list[tuple[str, Bools, bool]]:
+        """Return the masks in mask arguments, each with its argument, and whether it pairs queries with keys."""
+        return [
+            (name, mask, self.pairs.get((name, position), self.looks_paired(name, mask)))
+            for name, masks in self.mask_values.items()
+            for position, mask in enumerate(masks)
+            if mask is not None
+        ]
+
+    def looks_paired(self, name: str, mask: Bools) -> bool:
+        """Return whether a mask pairs queries with keys, by its argument and its shape."""
+        import keras
+
+        attention = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+        if name == PAIR_MASK and isinstance(self.operation, attention):
             return True
+        shapes = [tuple(tensor.shape) for tensor in self.inputs]
+        if mask.ndim == 2:
+            return bool(shapes) and all(len(mask) != shape[0] for shape in shapes if shape)
         # Scores have the axes (batch, heads, queries, keys) or (batch, queries, keys); a mask of the weights of a
         # pooling over time, (batch, timesteps, 1), pairs nothing.
-        return self.type == "Softmax" and mask.ndim > 2 and mask.shape[-1] > 1
+        if mask.ndim < 2 or (self.type == "Softmax" and mask.shape[-1] > 1):
+            return mask.ndim > 2
+        places = mask.shape[:-1] if mask.shape[-1] == 1 else mask.shape
+        return not any(places == shape[: len(places)] and mask.ndim <= len(shape) for shape in shapes)
 
 
 PAIR_MASK = "attention_mask"
-"""The mask argument that pairs queries with keys; all other mask arguments mark padding."""
+"""The argument of Keras's attention layers for a mask that pairs queries with keys."""
 
 Alter = Callable[[CallRecord, list[Any]], "list[Any] | None"]
 """Receives a call and the tensors that it returned; returns replacements, or None to keep them."""
@@ -194,6 +222,13 @@ def convert_mask(mask: Any) -> Bools | None:
         return np.asarray(mask).astype(bool)
     except NotImplementedError:  # A tensor of a graph.
         return None
+
+
+def is_padding_mask(mask: Bools | None, shape: Any) -> bool:
+    """Return whether a mask that a tensor carries marks its timesteps, or places inside them, and not pairs of scores."""
+    if mask is None or mask.ndim < 3:
+        return mask is not None
+    return mask.ndim < len(shape) and mask.shape == tuple(shape[: mask.ndim])
 
 
 class RunChanges(Protocol):
@@ -330,6 +365,9 @@ class _Recorder:
         """Record the masks that reach ``call``."""
         names = list_parameters(type(entry.operation).call)
         entry.accepts = tuple(name for name in names if is_mask_argument(name))
+        # A Lambda takes any mask, but passes it to its function only if that has the argument.
+        if not getattr(entry.operation, "_fn_expects_mask_arg", True):
+            entry.accepts = ()
         by_name = {**dict(zip(names, args, strict=False)), **kwargs}
         for name in entry.accepts:
             masks = [mask for mask in self.flatten(by_name.get(name)) if mask is not None]
