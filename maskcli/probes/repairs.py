@@ -22,6 +22,7 @@ from maskcli.probes.leak import LeakResult, probe_content, probe_leak
 from maskcli.probes.repair_candidates import Candidates
 from maskcli.probes.repair_changes import InvertMask, TurnMask
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes
+from maskcli.probes.rows import probe_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
@@ -79,6 +80,7 @@ class Cure:
         change_after: the largest change of a result by padding that remains.
         attempts: changes that were tried in vain.
         original: the model without changes.
+        separates_rows: whether no row changes the results of another one any more.
         causes: by change, the keys of the calls at which padding entered because of the fault that it repairs.
     """
 
@@ -86,6 +88,7 @@ class Cure:
     change_after: float
     attempts: tuple[Attempt, ...]
     original: ChangedModel
+    separates_rows: bool = False
     causes: dict[CallChange, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
@@ -296,4 +299,8 @@ class RepairSearch:
         indexes = self.models.original.by_key
         changes = tuple(sorted(changes, key=lambda change: indexes[change.key].index if change.key in indexes else 0))
         in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
-        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes)
+        look = self.models.look(changes)
+        with self.models.change(changes):
+            rows = probe_rows(look.context) if isinstance(look, ChangedModel) else None
+        separates_rows = rows is not None and rows.mixed is None and rows.why is None
+        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, separates_rows, causes)

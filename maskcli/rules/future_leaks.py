@@ -80,7 +80,7 @@ def _report_call(model: ModelEvidence, effect: FutureEffect, call: Call | None) 
         output=effect.output,
         meant_causal=effect.meant_causal,
     )
-    # Something that the user asked for is an error; something that maskcli inferred may be intended.
+    # A request that is not met is an error; a model that only resembles causal ones may be right.
     return finding if effect.requested else dataclasses.replace(finding, severity="warning")
 
 

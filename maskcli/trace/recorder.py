@@ -27,6 +27,7 @@ import numpy as np
 
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
+from maskcli.trace.generators import begin_random_run
 from maskcli.trace.state import preserve_state
 
 
@@ -197,6 +198,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
         if not model.built:
             _build(model, tensors)
         with preserve_state(model, trained=False), run_functions_eagerly(), recorder.patch_keras():
+            begin_random_run()
             output = model(tensors, training=False)
     except Exception as exception:
         error = exception

@@ -56,8 +56,8 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
         ("validity", view_validity(report.inputs)),
         ("findings", _view_findings(report)),
         ("leak", _view_leak(model, limits)),
-        ("repairs", view_repairs(report)),
         ("future", _view_future(model)),
+        ("repairs", view_repairs(report)),
         ("notes", make_remarks([Remark("fact", note) for note in notes])),
         ("result", _view_result(report)),
     )
