@@ -20,6 +20,8 @@ LEAK_RULES = frozenset(
     {"MSK101", "MSK102", "MSK103", "MSK104", "MSK106", "MSK107", "MSK108", "MSK109", "MSK112", "MSK118"}
 )
 """Rules whose findings are causes of leaks, which a repair may cure."""
+ROWS_RULE = "MSK116"
+"""The rule of rows that mix, whose finding a repair cures only if a trial shows that."""
 NOT_TRIED = "Not tried: "
 
 
@@ -66,7 +68,8 @@ def _attach(
     repairs: Sequence[Repair],
 ) -> Finding:
     """Return a finding with the repair of its fault."""
-    if finding.code not in LEAK_RULES or "output" in finding.evidence:
+    is_curable = finding.code in LEAK_RULES or (finding.code == ROWS_RULE and cure.separates_rows)
+    if not is_curable or "output" in finding.evidence:
         return _mark_as_untried(finding)
     place = _find_repair(finding, cure, texts)
     fix = texts[place][1].sentence

@@ -59,7 +59,7 @@ def write_repair(look: ChangedModel, changes: Sequence[CallChange]) -> RepairTex
         kind="pass-mask" if "pass-mask" in kinds else kinds[-1],
         call=path,
         sentence=" ".join(sentence for sentence, _ in parts),
-        code="\n\n".join(code for _, code in parts),
+        code="\n\n\n".join(code for _, code in parts),
     )
 
 

@@ -95,12 +95,10 @@ class Candidates:
         ended = self.look.context.base.ended
         near = [other for other in ended if other is self.entry or find_owner(other) is self.owner]
         for other in near:
-            if other.code or not other.attention_masks:
-                continue
-            for name in other.accepts:
-                mask = get_argument(other, name)
-                if hasattr(mask, "shape") and (name == PAIR_MASK or other.type == "Softmax"):
-                    yield from _list_turns(self.look.key(other), name, tuple(mask.shape))
+            for name in () if other.code else other.accepts:
+                shape = tuple(getattr(get_argument(other, name), "shape", ()))
+                if len(shape) > (1 if name == PAIR_MASK else 2) and (name == PAIR_MASK or other.type == "Softmax"):
+                    yield from _list_turns(self.look.key(other), name, shape)
 
     def _list_poolings(self) -> Iterator[Changes]:
         """Yield poolings without padding, if the call pools timesteps."""

@@ -15,21 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.inputs.arguments import select_rows
+from maskcli.probes.added_padding import add_padding
 from maskcli.probes.compare import measure_change
-from maskcli.probes.context import ProbeContext, make_probe
-from maskcli.probes.leak import LeakResult, probe_leak
-from maskcli.probes.padding_sources import find_padding_sources
+from maskcli.probes.context import ProbeContext, make_context, make_probe
+from maskcli.probes.leak import LeakResult, probe_content, probe_leak
 from maskcli.probes.repair_candidates import Candidates
 from maskcli.probes.repair_changes import InvertMask, TurnMask
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes
-from maskcli.probes.rounding import allow_one_ulp
+from maskcli.probes.rows import probe_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
 from maskcli.tolerance import bound_sum_error
 from maskcli.trace.changes import CallChange, number_calls
-from maskcli.trace.recorder import CallRecord
-from maskcli.trace.rerun import make_noise, replace_padding
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, get_ulp
 
@@ -82,6 +80,7 @@ class Cure:
         change_after: the largest change of a result by padding that remains.
         attempts: changes that were tried in vain.
         original: the model without changes.
+        separates_rows: whether no row changes the results of another one any more.
         causes: by change, the keys of the calls at which padding entered because of the fault that it repairs.
     """
 
@@ -89,6 +88,7 @@ class Cure:
     change_after: float
     attempts: tuple[Attempt, ...]
     original: ChangedModel
+    separates_rows: bool = False
     causes: dict[CallChange, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
@@ -137,18 +137,19 @@ class Trials:
     def _judge(self, result: LeakResult) -> Trial:
         """Return the trial of a model on which all probes were repeated."""
         leak = result.leak
-        # A gradient alone proves nothing here: a change may cut it off.
+        if leak.leaks:
+            names = result.probed.trace.names
+            index = next((index for index, name in names.items() if name == leak.first_call), None)
+            first = None if index is None else number_calls(result.probed.base.entries)[index]
+            return Trial(True, leak.max_abs_change, first, STILL_LEAKS)
+        # A model of one length stays unproven by its count of timesteps. A gradient alone proves nothing here: a change
+        # may cut it off.
         leaking = [probe.name for probe in self.leak.probes if probe.leaks and probe.name != "gradient"]
-        if leaking and not any(_is_applicable(leak, name) for name in leaking):
-            return Trial(True, None, why=f"the probe {leaking[0]} cannot run any more")
-        if leak.leaks is False and any(probe.applicable for probe in leak.probes):
-            return Trial(False, leak.max_abs_change)
-        if leak.leaks is None or not leak.leaks:
-            return Trial(True, None, why="no probe can run any more")
-        names = result.context.trace.names
-        index = next((index for index, name in names.items() if name == leak.first_call), None)
-        first = None if index is None else number_calls(result.context.base.entries)[index]
-        return Trial(True, leak.max_abs_change, first, STILL_LEAKS)
+        applicable = [probe.name for probe in leak.probes if probe.applicable]
+        blind = [name for name in leaking if name not in applicable]
+        if not applicable or len(blind) == len(leaking) > 0 or (blind and leak.leaks is None):
+            return Trial(True, None, why=f"the probe {(blind or ['replace'])[0]} cannot run any more")
+        return Trial(False, leak.max_abs_change)
 
     def _probe_quickly(self, look: ChangedModel) -> Trial | None:
         """Return a leak that one or two runs show; None if they show none."""
@@ -185,26 +186,9 @@ class Trials:
 
     def _replace_padding(self, look: ChangedModel) -> Trial | None:
         """Put other values at padding; None if that is impossible."""
-        context, rng = look.context, np.random.default_rng(0)
-        sources = find_padding_sources(context.base, context.flow, context.inputs)
-        if isinstance(sources, str):
+        result = probe_content(look.context)
+        if not result.probe.applicable:
             return None
-
-        def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
-            if entry.index not in sources.calls:
-                return None
-            return [replace_padding(tensors[0], sources.calls[entry.index], rng), *tensors[1:]]
-
-        inputs = tuple(
-            dataclasses.replace(item, values=make_noise(item.values, ~item.valid, rng))
-            if position in sources.inputs and item.valid is not None
-            else item
-            for position, item in enumerate(context.inputs)
-        )
-        replaced = context.run.vary(inputs, alter=alter)
-        if replaced.error is not None:
-            return None
-        result = make_probe("replace", context, replaced, context.align(), allow_one_ulp(context.base.ended))
         first = None if result.first is None else look.key(result.first)
         return Trial(result.probe.leaks, result.probe.max_abs_change, first, STILL_LEAKS)
 
@@ -244,6 +228,10 @@ class RepairSearch:
 
     def __init__(self, model: Any, inputs: Sequence[ModelInput], labels: NDArray[np.intp], leak: Leak) -> None:
         """Prepare the search for repairs of a ``leak`` of the ``model`` on these ``inputs``."""
+        if leak.padded_by_maskcli:
+            padded = add_padding(make_context(ModelRun(model, tuple(inputs)), labels))
+            if not isinstance(padded, str):
+                inputs, labels = padded.inputs, padded.labels
         self.models = ChangedModels(model, inputs, labels)
         self.trials = Trials(self.models, leak)
         self.attempts: list[Attempt] = []
@@ -311,8 +299,8 @@ class RepairSearch:
         indexes = self.models.original.by_key
         changes = tuple(sorted(changes, key=lambda change: indexes[change.key].index if change.key in indexes else 0))
         in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
-        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes)
-
-
-def _is_applicable(leak: Leak, name: str) -> bool:
-    return any(probe.name == name and probe.applicable for probe in leak.probes)
+        look = self.models.look(changes)
+        with self.models.change(changes):
+            rows = probe_rows(look.context) if isinstance(look, ChangedModel) else None
+        separates_rows = rows is not None and rows.mixed is None and rows.why is None
+        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, separates_rows, causes)
