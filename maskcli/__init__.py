@@ -13,6 +13,7 @@ from maskcli.records.html import register_renderer
 from maskcli.version import __version__
 
 if TYPE_CHECKING:
+    from maskcli.api.assertions import assert_causal, assert_padding_invariant
     from maskcli.api.check import check
     from maskcli.api.inspect import inspect
     from maskcli.api.loss import loss
@@ -36,6 +37,8 @@ __all__ = [
     "RaggedSequences",
     "Report",
     "__version__",
+    "assert_causal",
+    "assert_padding_invariant",
     "check",
     "inspect",
     "loss",
@@ -53,6 +56,8 @@ _HOMES = {
     "PaddedBatch": "maskcli.records.sequences",
     "RaggedSequences": "maskcli.records.sequences",
     "Report": "maskcli.records.report",
+    "assert_causal": "maskcli.api.assertions",
+    "assert_padding_invariant": "maskcli.api.assertions",
     "check": "maskcli.api.check",
     "inspect": "maskcli.api.inspect",
     "loss": "maskcli.api.loss",

@@ -1,5 +1,6 @@
 """``python -m maskcli``."""
 
-from maskcli.cli import main
+from maskcli.entry import main
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,6 +26,12 @@ COMMANDS = {
 }
 """The summary of each command; its module of the same name is imported only when it runs."""
 TRACEBACK = "--traceback"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors of a standard output that takes no more; files that maskcli writes have messages of their own."""
+NO_MEMORY = (
+    "memory: expected enough of it for this input and model; received none.\n"
+    "Use fewer rows or timesteps, or a machine with more memory."
+)
 
 
 class LazyGroup(click.Group):
@@ -67,8 +75,8 @@ def cli() -> None:
     """
 
 
-def main() -> None:
-    """Run the command line and exit with a code of ``ExitCode``."""
+def run_and_exit() -> None:
+    """Run the command line of this process and exit with a code of ``ExitCode``."""
     code = run(sys.argv[1:])
     # Without this the interpreter collects all of TensorFlow's objects once more, which takes half a second.
     gc.freeze()
@@ -87,12 +95,32 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.INTERRUPTED
     except SystemExit:  # click raises it for a pipe that closes during a help text.
         return ExitCode.OK
-    except MaskcliError as error:
-        return _fail(str(error), error.exit_code, arguments)
+    except MemoryError:
+        # Nothing is imported here, because that takes memory too.
+        sys.stderr.write(f"Error: {NO_MEMORY}\n")
+        return ExitCode.INPUT
     except Exception as error:
-        message = f"internal error: {type(error).__name__}: {error}"
-        hint = "This is a bug in maskcli; --traceback shows where."
-        return _fail(f"{message}\n{hint}", ExitCode.INTERNAL, arguments)
+        message, exit_code = _explain(error)
+        return _fail(message, exit_code, arguments)
+
+
+def _explain(error: Exception) -> tuple[str, ExitCode]:
+    """Return the message and the exit code of an error."""
+    if isinstance(error, MaskcliError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError) and error.errno in FULL:
+        _discard_stdout()
+        received = f"standard output: expected a place with room; received {error.strerror}."
+        return f"{received}\nRedirect it elsewhere.", ExitCode.INPUT
+    message = f"internal error: {type(error).__name__}: {error}"
+    return f"{message}\nThis is a bug in maskcli; --traceback shows where.", ExitCode.INTERNAL
+
+
+def _discard_stdout() -> None:
+    """Let nothing more be written to standard output, also not when the interpreter ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _fail(message: str, code: ExitCode, arguments: Sequence[str]) -> int:

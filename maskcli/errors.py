@@ -22,6 +22,7 @@ class ExitCode(enum.IntEnum):
     MODEL = 4
     INTERNAL = 70
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class MaskcliError(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -31,6 +31,32 @@ MONTE_CARLO_MARGIN = Threshold(
     4.0,
     "How many times the change made by one random rounding still counts as rounding.",
     "One run is one sample: the largest of many random errors varies from run to run, by less than this factor.",
+)
+CLOSED_SCORE = Threshold(
+    1e3,
+    "How far below 0 the score of a query and a key is from which an attention mask counts as closing the pair.",
+    "exp(-1e3) is 0 in every dtype, next to scores near 0; masks subtract 1e4 (BERT) to 1e38, also infinity.",
+)
+
+SAME_SCALE = Threshold(
+    16.0,
+    "How many times as large as a feature another one may be and still count for its tolerance.",
+    "Features of one tensor may have units of their own, 1 and 10^6; a sum over features of like size rounds alike.",
+)
+HALF_RESULT = Threshold(
+    0.02,
+    "Part of the largest result from which a tolerance is too large for a probe to prove that nothing changes.",
+    "A leak often changes a result by a few percent; float32 allows about 10^-4, and bfloat16 more than the result.",
+)
+WEIGHT_NOISE = Threshold(
+    0.1,
+    "Standard deviation of the noise that is added to weights, as a part of their root mean square.",
+    "A few steps of training move weights as far; far less would hide a leak in rounding, far more saturates states.",
+)
+ZERO_NOISE = Threshold(
+    0.5,
+    "Standard deviation of the noise that is added to weights that are all zero, as biases are before training.",
+    "A bias must be about as large as the numbers it is added to, or a maximum over both does not show it.",
 )
 
 # Losses: are two ways to compute a loss equal?
@@ -59,6 +85,11 @@ BATCH_SIZE_SPREAD = Threshold(
     1e-4,
     "Relative difference from which the reported loss is said to depend on the batch size.",
     "Rounding stays below SAME_MEAN; smaller differences than this would not mislead a comparison of models.",
+)
+BATCH_SIZE_HARM = Threshold(
+    1e-2,
+    "Relative difference from the exact loss from which a batch size is said to distort the loss.",
+    "A choice: comparisons of models often turn on a few percent, and seldom on less than one.",
 )
 PROBABILITY_SUM = Threshold(
     1e-2,
@@ -160,11 +191,17 @@ class Tolerance:
     Attributes:
         relative: by the index of a call, as a part of its largest number.
         floor: by the index of a call, an absolute change that is always allowed; 0 where it is missing.
+        by_feature: by the index of a call and the position of its result, such a change for each feature.
     """
 
     relative: Mapping[int, float]
     floor: Mapping[int, float] = dataclasses.field(default_factory=dict)
+    by_feature: Mapping[tuple[int, int], Sequence[float]] = dataclasses.field(default_factory=dict)
 
     def at(self, index: int) -> tuple[float, float]:
         """Return both for one call; the model itself has index 0."""
         return self.relative[index], self.floor.get(index, 0.0)
+
+    def of(self, index: int, position: int) -> tuple[float, float | Sequence[float]]:
+        """Return both for one result of a call, with a floor for each feature if there is one."""
+        return self.relative[index], self.by_feature.get((index, position), self.floor.get(index, 0.0))

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.quick
 PACKAGE = ROOT / "maskcli"
 ROOMS = (
     "__main__",
+    "entry",
     "cli",
     "commands",
     "integrations",

@@ -14,7 +14,7 @@ from tests.traps import TRAPS, Trap, batch_size, built, convolution, metrics, op
 
 def judged(make: Callable[[], Trap]) -> tuple[CheckReport, list[Finding]]:
     trap = built(make)
-    report = maskcli.check(trap.arrays, model=trap.model, targets=trap.targets)
+    report = maskcli.check(trap.arrays, model=trap.model, targets=trap.targets, **trap.options)
     return report, [finding for finding in report.findings if finding.code == trap.code]
 
 

@@ -17,13 +17,14 @@ STATE = np.ones((2, 3), "float32")
 
 @dataclasses.dataclass(frozen=True)
 class Trap:
-    """A model, its inputs by name, the rule that must name it, and the class of the culprit."""
+    """A model, its inputs by name, the rule that must name it, the class of the culprit, and options of the check."""
 
     model: Any
     arrays: dict[str, Any]
     code: str
     culprit: str
     targets: Any = None
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def embedding(width: int = 4, **options: Any) -> Any:
@@ -73,7 +74,7 @@ def batch_size() -> Trap:
     targets[1, 0] = 10
     model = keras.Sequential([tokens_of(10), embedding(1, embeddings_initializer="zeros")])
     model.compile(loss="mse", metrics=["mse"])
-    return Trap(model, {"tokens": tokens}, "MSK302", "Sequential", targets)
+    return Trap(model, {"tokens": tokens}, "MSK302", "Sequential", targets, {"batch_size": 1})
 
 
 def metrics() -> Trap:

@@ -6,28 +6,29 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskcli.api.evidence import collect_evidence
 from maskcli.api.keywords import take_keywords
+from maskcli.api.loss import load_for_loss
+from maskcli.api.loss_evidence import add_measured_losses, has_targets
 from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
 from maskcli.api.repairs import RepairResult, try_repairs
-from maskcli.api.settings import check_name
-from maskcli.api.targets import read_raw_targets
+from maskcli.api.settings import check_name, check_positive
 from maskcli.errors import UsageError
 from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
-from maskcli.losses.registry import is_keras_loss
+from maskcli.losses.registry import import_references, is_keras_loss
+from maskcli.models.factories import is_spec
 from maskcli.models.load import reload_model
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import Lookup
-from maskcli.records.inputs import ModelInput
-from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, select_options
+from maskcli.records.inputs import ModelInput, summarize_inputs
+from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.rules.base import Rule
-from maskcli.rules.selection import is_failing, judge_all, select_rules
+from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_rules
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state
 
@@ -42,58 +43,101 @@ def check(request: CheckRequest) -> CheckReport:
         ModelError: when a model cannot be loaded or run, or takes other data.
     """
     check_name("--fail-on", request.fail_on, FAIL_ON)
-    rules = select_rules(request.select, request.ignore)
+    check_positive(batch_size=request.batch_size)
+    rules = select_rules(request.select, request.ignore, "data" if request.data_only else None)
     if request.data_only:
         return _check_data(request, rules)
-    layout = select_options(Layout, request)
-    if names_builtin(request.model):
-        case = load_builtin(request.sequences, layout, select_options(BuiltinOptions, request))
-    else:
-        columns = {}
-        if request.targets is None and request.targets_field is not None:
-            columns = {request.targets_field: "--targets-field"}
-        case = load_user_model(request.sequences, layout, request, columns)
-    if request.loss is not None and not is_keras_loss(request.loss):
+    case, options = _load(request)
+    causal = find_causal_request(request.causal, request.targets)
+    with case.naming():
+        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal)
+
+
+def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
+    """Load a model with its data; a built-in model with targets is built for them, as by ``loss``."""
+    layout, options = select_options(Layout, request), select_options(LossOptions, request)
+    if isinstance(options.loss, str) and not is_spec(options.loss) and not is_keras_loss(options.loss):
         raise UsageError(
             where="--loss",
             expected="the name of a Keras loss, such as mse or sparse_categorical_crossentropy",
-            received=repr(request.loss),
+            received=repr(options.loss),
             fix="keras.losses lists them.",
         )
-    targets = read_raw_targets(case, request.targets, request.targets_field)
-    with case.naming():
-        return check_model_data(case, rules, request.fail_on, targets, request.loss, request.input_dim)
+    if names_builtin(request.model):
+        builtin = select_options(BuiltinOptions, request)
+        if has_targets(options):
+            return load_for_loss(request.sequences, layout, builtin, options)
+        return load_builtin(request.sequences, layout, builtin), options
+    case = load_user_model(request.sequences, layout, request, options.extra_columns)
+    return case, options
+
+
+def is_shift(targets: object) -> bool:
+    """Return whether the targets are the next tokens of the data."""
+    return isinstance(targets, str) and targets == "shift"
+
+
+def find_causal_request(causal: bool, targets: object) -> str | None:
+    """Return the reason why the user means a model to be causal; None if there is none.
+
+    A model that sees the next token learns nothing from predicting it.
+    """
+    if causal:
+        return "--causal"
+    return "--targets shift" if is_shift(targets) else None
 
 
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
     data = load_dataset(request.sequences, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    data_rules = tuple(rule for rule in rules if rule.about == "data")
-    return _report(data_rules, Examination(facts, None), request.fail_on)
+    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
 
 
 def check_model_data(
     case: ModelAndData,
     rules: tuple[Rule, ...],
     fail_on: FailOn = "warning",
-    targets: NDArray[Any] | None = None,
-    loss: str | None = None,
+    options: LossOptions | None = None,
+    *,
+    measure: bool = True,
     input_dim: int | None = None,
+    causal: str | None = None,
 ) -> CheckReport:
-    """Check a model with its data against ``rules``; raise as ``check`` does."""
+    """Check a model with its data against ``rules``; raise as ``check`` does.
+
+    Args:
+        case: a model with its data.
+        rules: the rules that judge.
+        fail_on: the lowest severity that fails the check.
+        options: the targets and losses; None for the compiled loss without targets.
+        measure: whether to measure the losses with targets, if there are any.
+        input_dim: the vocabulary size, if no Embedding looks up the ids.
+        causal: the reason why the user means the model to be causal.
+    """
+    options = LossOptions() if options is None else options
+    measured = measure and has_targets(options)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
             case.runs,
             case.inputs,
             name=case.about.name,
-            targets=targets,
-            loss=read_compiled_loss(case.model) if loss is None else loss,
-            metrics=read_compiled_metrics(case.model),
+            loss=None if measured else _find_loss(case, options),
+            metrics=None if measured else read_compiled_metrics(case.model),
             reload=reload_model if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
+            causal=causal,
         )
+    if measured and evidence.leak is not None:
+        with preserve_state(case.model):
+            evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence), fail_on, case)
+    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case)
+
+
+def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
+    """Return the loss of the options, or the compiled one; None without any."""
+    loss = import_references(options.loss, "a loss")
+    return read_compiled_loss(case.model) if loss is None else loss
 
 
 def _facts(
@@ -104,15 +148,14 @@ def _facts(
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
     """Yield the facts of each input of ids with padding of its own, unlike positions and segments."""
-    for index, ids in enumerate(inputs):
-        shares_validity = any(earlier.valid is ids.valid for earlier in inputs[:index])
-        if ids.kind != "ids" or ids.counts_up or shares_validity:
+    for ids in inputs:
+        if ids.kind != "ids" or ids.counts_up or ids.auxiliary:
             continue
         dims = _find_input_dim(input_dim, [lookup for lookup in lookups if lookup.input == ids.name])
         if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
-            yield collect_facts(ragged, batch, name=ids.name, **dims)
+            yield collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
         elif ids.valid is not None:
-            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding, **dims)
+            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
 
 
 def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:
@@ -124,7 +167,10 @@ def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[st
 
 
 def _report(
-    rules: tuple[Rule, ...], examination: Examination, fail_on: FailOn, case: ModelAndData | None = None
+    rules: tuple[Rule, ...],
+    examination: Examination,
+    fail_on: FailOn,
+    case: ModelAndData | None = None,
 ) -> CheckReport:
     result = RepairResult(judge_all(rules, examination))
     if case is not None and examination.model is not None:
@@ -141,4 +187,5 @@ def _report(
         examination=examination,
         repairs=result.repairs,
         attempts=result.attempts,
+        ignored=find_ignored(rules, examination),
     )

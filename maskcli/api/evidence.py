@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
@@ -16,15 +15,15 @@ from maskcli.losses.per_output import examine_losses, examine_metrics
 from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
 from maskcli.probes.empty_rows import examine_empty_rows
-from maskcli.probes.future import probe_future
+from maskcli.probes.future import make_future_probe, probe_future
 from maskcli.probes.leak import probe_leak
-from maskcli.probes.rows import probe_rows
+from maskcli.probes.rows import make_rows_probe, probe_rows
 from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
 from maskcli.trace.outputs import choose_rows, collect_outputs
-from maskcli.trace.run import ModelRun, Run, RunCache
+from maskcli.trace.run import ModelRun, Run, RunCache, list_output_tensors
 
 
 def collect_evidence(
@@ -32,7 +31,6 @@ def collect_evidence(
     inputs: Sequence[ModelInput],
     *,
     name: str,
-    targets: NDArray[Any] | None = None,
     loss: Any = None,
     metrics: Any = None,
     reload: Callable[[Any], Any] | None = None,
@@ -45,7 +43,6 @@ def collect_evidence(
         runs: the runs of a Keras model.
         inputs: all rows of the data; the probes run on some of them.
         name: of the model, as the user named it.
-        targets: for the loss and the metrics, with a row for each row of the data.
         loss: the loss that the model is compiled with, or None.
         metrics: the metrics that it is compiled with, or None.
         reload: saves a model and loads it again; None leaves that out.
@@ -64,31 +61,43 @@ def collect_evidence(
     if run.recording.error is not None:
         failed = ModelEvidence(name, type(run.model).__name__, padded, rows, lookups=lookups, notes=tuple(notes))
         return _explain_failure(failed, run)
-    some_targets = None if targets is None else np.asarray(targets)[chosen]
     with warnings.catch_warnings(action="ignore"):
         result = probe_leak(run, chosen)
-        leak, context = result.leak, result.context
+        leak = result.leak
+        rows_result = probe_rows(result.context)
+        future = probe_future(rows_result.context, causal, rows_result.mixed is not None)
+        context = future.context
+        # The causes of a leak are only visible in the run that shows it.
+        probed = context if result.probed is result.context else result.probed
         evidence = ModelEvidence(
             name=name,
             type=type(run.model).__name__,
             padded_timesteps=padded,
             rows=rows,
-            sources=find_mask_sources(context.trace, some, chosen),
+            sources=find_mask_sources(probed.trace, probed.inputs, chosen),
             leak=leak,
-            taken=find_taken_timestep(context, leak.first_call),
-            misused=tuple(find_misused_masks(context)),
-            mixing=tuple(find_mixing(context, leak.first_call)),
-            empty=examine_empty_rows(context, result.replaced),
-            losses=tuple(examine_losses(context, loss, some_targets)) if loss is not None else (),
-            metrics=tuple(examine_metrics(context, metrics, some_targets)) if metrics else (),
+            taken=find_taken_timestep(probed, leak.first_call),
+            misused=tuple(find_misused_masks(probed)),
+            mixing=tuple(find_mixing(probed, leak.first_call)),
+            empty=examine_empty_rows(probed, result.replaced),
+            losses=tuple(examine_losses(context, loss)) if loss is not None else (),
             saving=probe_saving(run, reload) if reload is not None else None,
             lookups=lookups,
             notes=tuple(notes),
-            attention=tuple(find_attention_faults(context)),
-            mixed_rows=probe_rows(context),
-            future=tuple(probe_future(context, causal)),
+            attention=tuple(find_attention_faults(probed, leak)),
+            mixed_rows=rows_result.mixed,
+            future=future.effects,
+            further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
         )
-    return _add_trace(evidence, context.trace, some)
+        evidence = _add_trace(evidence, probed.trace, some)
+        return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence
+
+
+def _add_metrics(evidence: ModelEvidence, trace: Run, model: Any, metrics: Any) -> ModelEvidence:
+    """Return the evidence with the metrics, which are tried with random targets."""
+    values = [np.asarray(tensor) for _, tensor in list_output_tensors(trace.output)]
+    outputs = list(zip(evidence.outputs, values, strict=True))
+    return dataclasses.replace(evidence, metrics=tuple(examine_metrics(model, metrics, outputs, {})))
 
 
 def _explain_failure(failed: ModelEvidence, run: ModelRun) -> ModelEvidence:

@@ -22,7 +22,13 @@ from maskcli.api.targets import load_builtin_targets, load_sample_weights, load_
 from maskcli.conclusions.loss_remarks import remark_on_loss_report
 from maskcli.errors import UsageError
 from maskcli.losses.accounting import choose_batch_sizes
-from maskcli.losses.batch_sizes import add_gradients, compare_batch_sizes, find_row_sums, select_affordable_sizes
+from maskcli.losses.batch_sizes import (
+    BATCH_SIZE,
+    add_gradients,
+    compare_batch_sizes,
+    find_row_sums,
+    select_affordable_sizes,
+)
 from maskcli.losses.binding import OutputLoss, bind_losses, choose_losses, uses_compiled_loss
 from maskcli.losses.compile_settings import has_custom_evaluate
 from maskcli.losses.evaluate import LossRun, RecordedLoss, evaluate, evaluate_custom, evaluate_unmasked
@@ -36,8 +42,6 @@ from maskcli.records.requests import LossRequest
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch, find_model_outputs
 
-BATCH_SIZE = 32
-"""The default of Keras's ``evaluate``."""
 LARGEST_OUTPUT = 2**28
 """Most numbers in the outputs of one batch, which are 1 GiB; a loss needs several times as much memory."""
 

@@ -13,17 +13,20 @@ from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
 from maskcli.inputs.arguments import read_input_specs, select_rows
 from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset
+from maskcli.inputs.padding import find_validity_source
+from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, classify_spec, load, wrap_model
 from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
-from maskcli.records.inputs import InputSpec, ModelInput
+from maskcli.records.inputs import InputSpec, ModelInput, Validity
 from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.options import BuiltinOptions, ModelOptions
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
+from maskcli.trace.input_roles import examine_inputs
 from maskcli.trace.run import ModelRun, RunCache
 
 
@@ -156,10 +159,11 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
 
 def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
     """Return the inputs of a built-in model: tokens, and the mask of an explicit mask source."""
-    tokens = ModelInput("tokens", batch.tokens, valid, "ids", batch.layout.value)
+    validity = find_validity_source(batch, valid)
+    tokens = ModelInput("tokens", batch.tokens, valid, "ids", batch.layout.value, validity)
     if built.settings.mask_source != "explicit":
         return (tokens,)
-    return tokens, ModelInput("mask", valid, valid, "mask")
+    return tokens, ModelInput("mask", valid, valid, "mask", validity=Validity("default", "tokens"))
 
 
 def load_user_model(
@@ -195,21 +199,35 @@ def load_user_model(
 
 def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
     try:
-        return load_dataset(data, read_input_specs(loaded.keras_model), layout, also)
+        return load_dataset(
+            data,
+            read_input_specs(loaded.keras_model),
+            layout,
+            also,
+            lambda inputs: examine_inputs(loaded.keras_model, inputs),
+        )
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
 
 
-def load_dataset(data: object, specs: Sequence[InputSpec], layout: Layout, also: Mapping[str, str] = EMPTY) -> Dataset:
+def load_dataset(
+    data: object,
+    specs: Sequence[InputSpec],
+    layout: Layout,
+    also: Mapping[str, str] = EMPTY,
+    find_roles: FindRoles | None = None,
+) -> Dataset:
     """Load a file, arrays by name or sequences as the inputs ``specs``; without specs, each array is an input.
+
+    ``find_roles`` returns the roles of the inputs in the model; it is None without a model.
 
     Raises:
         InputError: for data that cannot be read or padded.
         ModelError: for inputs that the data lacks.
     """
     if isinstance(data, DataFile):
-        return read_dataset(data.path, specs, layout, data.input_format, data.field, also)
+        return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles)
     if isinstance(data, Mapping):
-        return make_dataset(data, specs, layout)
-    return make_ragged_dataset(as_ragged(data), specs, layout)
+        return make_dataset(data, specs, layout, find_roles)
+    return make_ragged_dataset(as_ragged(data), specs, layout, find_roles)

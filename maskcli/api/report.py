@@ -5,28 +5,23 @@ from __future__ import annotations
 import dataclasses
 import math
 import platform
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from maskcli.api.check import check_model_data
 from maskcli.api.inspect import inspect_model_data
 from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import explain_loss, load_for_loss
+from maskcli.api.loss_evidence import has_targets
 from maskcli.api.model_data import ModelAndData
 from maskcli.api.settings import check_positive
-from maskcli.api.targets import read_raw_targets
 from maskcli.conclusions.verdicts import answer_questions
 from maskcli.inputs.arguments import select_rows
-from maskcli.inputs.targets import GENERATED_TARGETS
 from maskcli.losses.compile_settings import read_compiled_loss
-from maskcli.losses.registry import is_keras_loss
 from maskcli.models.runtime import read_versions, running
 from maskcli.probes.leak_matrix import compute_leak_matrices
 from maskcli.records.check import CheckReport
 from maskcli.records.inputs import find_primary
-from maskcli.records.loss import LossReport, Targets
+from maskcli.records.loss import LossReport
 from maskcli.records.options import CountProgress, LossOptions, select_options
 from maskcli.records.remark import Remark
 from maskcli.records.report import Origin, Report
@@ -64,7 +59,9 @@ def report(request: ReportRequest) -> Report:
     case, options = load_for_loss(request.sequences, select_options(Layout, request), request, request)
     with case.naming():
         sample = _select_sample(case, request.samples)
-        check = check_model_data(case, rules, targets=_read_targets(case, options), loss=_find_keras_loss(options))
+        has_loss = options.loss is not None or read_compiled_loss(case.model) is not None
+        measure = has_loss and has_targets(select_options(LossOptions, request))
+        check = check_model_data(case, rules, options=options, measure=measure)
         loss, no_loss = _explain_loss(case, options, request.progress)
         inspection = _limit_features(inspect_model_data(sample))
         with running(f"--model {case.about.name}"), preserve_state(case.model):
@@ -149,23 +146,6 @@ def _explain_loss(
     if options.loss is None and read_compiled_loss(case.model) is None:
         return None, f"{case.about.name} is not compiled with a loss, and none was named with --loss."
     return explain_loss(case, options, progress), None
-
-
-def _read_targets(case: ModelAndData, options: LossOptions) -> NDArray[Any] | None:
-    """Return the targets for the rules on the loss; None for several outputs, and for generated targets."""
-    targets = options.targets
-    if isinstance(targets, Targets | Mapping | list) or len(options.fields) > 1:
-        return None
-    if isinstance(targets, str) and targets in GENERATED_TARGETS:
-        return None
-    return read_raw_targets(case, targets, next(iter(options.fields), None))
-
-
-def _find_keras_loss(options: LossOptions) -> str | None:
-    """Return the name of a loss of Keras; None for other losses, which the rules do not judge."""
-    if isinstance(options.loss, str) and is_keras_loss(options.loss):
-        return options.loss
-    return None
 
 
 def _explain_unsteadiness(check: CheckReport) -> str:

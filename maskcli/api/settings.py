@@ -26,7 +26,7 @@ def make_builtin_settings(
     check_positive(input_dim=options.input_dim, embedding_dim=options.embedding_dim, units=units)
     check_name("--model", str(options.model), tuple(BUILTIN))
     check_name("--mask-source", options.mask_source, (*MASK_SOURCES, ALL))
-    padding_id = batch.layout.value
+    padding_id = batch.layout.padding_id
     check_padding_id(options.mask_source, padding_id)
     settings = ModelSettings(
         name=str(options.model),

@@ -172,19 +172,6 @@ def _split_memory(
     return [(part, None, IN_MEMORY if isinstance(part, np.ndarray) else "rows in memory") for part in parts]
 
 
-def read_raw_targets(case: ModelAndData, targets: object, field: str | None) -> Array | None:
-    """Return targets as they are, with a row for each row of the data.
-
-    ``targets`` is a file or rows in memory; None reads the ``field`` of the data. Returns None if there are none.
-
-    Raises:
-        InputError: for a file that cannot be read, or has other rows.
-    """
-    if targets is None:
-        return case.more.get(field or "")
-    return load_rows(targets, field, len(case.inputs[0].values), case.ragged, case.batch)
-
-
 def load_sample_weights(case: ModelAndData, options: LossOptions) -> Any:
     """Return the sample weights: an array for all outputs, or a dict of arrays by output. Returns None without any.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from maskcli.records.options import ModelOptions, read_specs
 from maskcli.records.requests import CheckRequest
 from maskcli.render.forms import CommandResult
 
-OF_MODELS = {*read_specs(ModelOptions), "targets", "targets_field", "loss"} - {"input_dim"}
+OF_MODELS = {*read_specs(ModelOptions), "targets", "targets_field", "loss", "batch_size", "causal"} - {"input_dim"}
 """Arguments that need a model."""
 
 
@@ -30,7 +30,8 @@ def check(source: SourceOptions, arguments: dict[str, Any], output: OutputOption
     """Check a model and its data against the rules: is the mask lost, does padding leak into results, and where?
 
     Each rule judges by measurements of the model on this data. A finding names the call at fault and a fix; run
-    `maskcli explain CODE` for details. Exit code 1 means findings at or above --fail-on.
+    `maskcli explain CODE` for details. Exit code 1 means findings at or above --fail-on. Targets, one --targets-field
+    for each output, let rules judge the losses and the metrics.
 
     FILE may be an .npz with an array, or records with a field, for each input of the model. [tool.maskcli] in a
     pyproject.toml may set select, ignore and fail-on.
@@ -65,9 +66,9 @@ def _names_builtin(arguments: Mapping[str, Any]) -> bool:
     return False
 
 
-def _check_targets(source: SourceOptions, builtin: bool, targets: str | None, field: str | None) -> None:
-    """Raise UsageError for a field of data of which only the sequences are read."""
-    if field is None or targets is not None or (not builtin and len(source.files) == 1):
+def _check_targets(source: SourceOptions, builtin: bool, targets: str | None, fields: Sequence[str]) -> None:
+    """Raise UsageError for fields of data of which only the sequences are read."""
+    if not fields or targets is not None or (not builtin and len(source.files) == 1):
         return
     expected, received = "--targets FILE, or one FILE of data that has the field", f"{len(source.files)} files of data"
     if builtin:
@@ -75,7 +76,7 @@ def _check_targets(source: SourceOptions, builtin: bool, targets: str | None, fi
     if builtin or not source.files:
         received = "none"
     raise UsageError(
-        where=f"--targets-field {field}",
+        where=f"--targets-field {fields[0]}",
         expected=expected,
         received=received,
         fix="Name the file that contains the targets.",

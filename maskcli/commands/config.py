@@ -74,6 +74,8 @@ def read_config(start: Path) -> ProjectConfig:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():  # A pipe of that name would wait for a writer.
+        return {}
     try:
         return tomllib.loads(path.read_bytes().decode())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

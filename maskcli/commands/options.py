@@ -65,11 +65,32 @@ def _make_option(name: str, default: Any, spec: OptionSpec) -> Callable[[Command
         details["is_flag"] = True
     elif spec.minimum is not None:
         details["type"] = click.IntRange(spec.minimum, spec.maximum)
+    elif spec.number:
+        details["type"] = _Number()
     elif isinstance(default, int):
         details["type"] = int
     if spec.repeatable:
         details.update(multiple=True, default=())
     return click.option(spec.spelling or f"--{name.replace('_', '-')}", name, **details)
+
+
+class _Number(click.ParamType):  # type: ignore[type-arg]
+    """Any number; one that is written as an integer is an integer."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        if isinstance(value, int | float):
+            return value
+        try:
+            return int(value)
+        except ValueError:
+            pass
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a valid number.", param, ctx)
 
 
 def list_set_options(*names: str) -> tuple[str, ...]:

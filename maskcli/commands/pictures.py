@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from maskcli.records.trace import AttentionMask, Inspection
 
 INSPECTION_PICTURES = ("mask", "outputs", "graph")
-REPORT_PICTURES = (*INSPECTION_PICTURES, "losses", "leaks", "attention")
+REPORT_PICTURES = (*INSPECTION_PICTURES, "losses", "leaks", "future", "attention")
 PICTURE_REQUEST = "--format svg or png, or --output picture.svg or .png"
 _Item = TypeVar("_Item")
 
@@ -44,7 +44,7 @@ INSPECTION_CHOICES = {"sample": ("outputs",), "feature": ("outputs",)}
 REPORT_CHOICES = {
     "sample": ("outputs", "leaks", "attention"),
     "feature": ("outputs",),
-    "of": ("outputs", "losses", "leaks", "attention"),
+    "of": ("outputs", "losses", "leaks", "future", "attention"),
 }
 """By option, the pictures that have a choice of it."""
 
@@ -95,6 +95,8 @@ def draw_report(report: Report, options: ReportPicture) -> bytes:
     if options.picture == "leaks":
         matrices = {matrix.output: matrix for matrix in report.leaks}
         return _draw_leaks(_select(options, matrices, report.no_leaks), options.sample)
+    if options.picture == "future":
+        return _draw_future(options, report)
     masks = {mask.call: mask for mask in report.attention}
     return _draw_attention(_select(options, masks, "the model has no attention layer of Keras."), options.sample)
 
@@ -148,6 +150,16 @@ def _draw_leaks(matrix: LeakMatrix, sample: int) -> bytes:
 
     _check_index("--sample", sample, len(matrix.change))
     return render_svg(make_figure(matrix, sample))
+
+
+def _draw_future(options: ReportPicture, report: Report) -> bytes:
+    from maskcli.render.charts.future import make_figure
+    from maskcli.render.page.sections import explain_no_matrix
+    from maskcli.render.pictures import render_svg
+
+    model = report.check.examination.model
+    effects = {effect.output: effect for effect in (() if model is None else model.future) if effect.matrix is not None}
+    return render_svg(make_figure(_select(options, effects, explain_no_matrix(report))))
 
 
 def _draw_attention(attention: AttentionMask, sample: int) -> bytes:

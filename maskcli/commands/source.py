@@ -15,6 +15,7 @@ from maskcli.commands.options import Command, add_options, bundle_options, is_se
 from maskcli.errors import UsageError
 from maskcli.records.options import PaddingOptions, option, read_specs
 from maskcli.records.sequences import Layout
+from maskcli.sequences.bounds import parse_size, set_memory_bound
 from maskcli.sequences.files import LoadedSequences, expand_files, read_sequences
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.sources import STDIN, Source
@@ -40,6 +41,12 @@ class SourceOptions:
     )
     field: str | None = option(
         None, "Field of records, column, or array of an .npz, that contains the sequences.", metavar="NAME"
+    )
+    max_memory: str | None = option(
+        None,
+        "Memory that an input may take, such as 500M or 4G.",
+        default_text="half of the machine's memory",
+        metavar="SIZE",
     )
     padding: Mapping[str, Any]
 
@@ -88,7 +95,7 @@ class SourceOptions:
 
     def replace_layout(self, layout: Layout) -> Layout:
         """Return ``layout`` with the options that the command line sets."""
-        return dataclasses.replace(layout, **self.padding)
+        return dataclasses.replace(layout, sets_value="value" in self.padding, **self.padding)
 
     def _check_stdin(self, extra_files: Sequence[str]) -> None:
         if (*self.files, *extra_files).count(STDIN) > 1:
@@ -103,9 +110,11 @@ def source_options(command: Command) -> Command:
     """Add FILE, its format, and padding, which reach the command as ``source``."""
     padding, reading = list(read_specs(PaddingOptions)), list(read_specs(SourceOptions))
 
-    def make_source(files: tuple[str, ...], input_format: str, field: str | None, **padding: Any) -> SourceOptions:
-        changes = {name: value for name, value in padding.items() if is_set(name)}
-        return SourceOptions(files=files, input_format=input_format, field=field, padding=changes)
+    def make_source(files: tuple[str, ...], **options: Any) -> SourceOptions:
+        settings = {name: options.pop(name) for name in reading}
+        set_memory_bound(None if settings["max_memory"] is None else parse_size(settings["max_memory"]))
+        changes = {name: value for name, value in options.items() if is_set(name)}
+        return SourceOptions(files=files, **settings, padding=changes)
 
     command = bundle_options(command, "source", ["files", *reading, *padding], make_source)
     command = add_options(command, PaddingOptions, padding)

@@ -67,7 +67,7 @@ def _remark_on_output(
         )
     yield from _remark_on_ignored(output)
     if report.batch is not None:
-        yield from _remark_on_next_tokens(output_loss, output, report.batch.layout.value)
+        yield from _remark_on_next_tokens(output_loss, output, report.batch.layout.padding_id)
     yield from _remark_on_weights(output, output_loss)
     yield from _remark_on_predictions(output)
     yield from _remark_on_probabilities(output_loss)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
+from maskcli.inputs.roles import Structure
 from maskcli.records.inputs import InputSpec, ModelInput
 
 
@@ -55,24 +55,34 @@ def pack_arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
         return values[0]
     if specs and len(specs) == len(values):
         return keras.tree.pack_sequence_as(model.input, values)
+    structure = None if specs else read_structure(model)
+    if structure in ("list", "tuple"):
+        return values if structure == "list" else tuple(values)
     return {model_input.name: model_input.values for model_input in inputs}
 
 
-def lengthen(model_input: ModelInput, columns: int, side: str) -> ModelInput:
-    """Return an input with more padding at the ``pre`` or ``post`` side; unchanged if it has no timesteps."""
-    if model_input.valid is None:
-        return model_input
-    width = [(0, 0), (columns, 0) if side == "pre" else (0, columns)]
-    more = np.pad(model_input.valid, width)
-    if model_input.counts_up and side == "post":
-        first = int(model_input.values[0, 0])
-        values = np.tile(np.arange(first, first + more.shape[1], dtype=model_input.values.dtype), (len(more), 1))
-    else:
-        features = [(0, 0)] * (model_input.values.ndim - 2)
-        values = np.pad(model_input.values, [*width, *features], constant_values=model_input.padding)
-        if model_input.kind == "features" and not model_input.valid.all():
-            values[~more] = model_input.values[~model_input.valid][0]  # Padding of features need not be zero.
-    return dataclasses.replace(model_input, values=values, valid=more)
+_STRUCTURES: weakref.WeakKeyDictionary[Any, Structure] = weakref.WeakKeyDictionary()
+"""The nests in which subclassed models take several inputs, of models that do not know it themselves."""
+
+
+def read_structure(model: Any) -> Structure | None:
+    """Return the nest in which a subclassed model takes several inputs; None if it has not been called with any."""
+    if model in _STRUCTURES:
+        return _STRUCTURES[model]
+    config = model.get_build_config() if model.built else None
+    shapes = list((config or {}).values())
+    if len(shapes) != 1:
+        return None
+    if isinstance(shapes[0], dict):
+        return "dict"
+    if isinstance(shapes[0], list | tuple) and all(isinstance(shape, list | tuple) for shape in shapes[0]):
+        return "list" if isinstance(shapes[0], list) else "tuple"
+    return None
+
+
+def set_structure(model: Any, structure: Structure) -> None:
+    """Let a subclassed model be called with its inputs in this nest."""
+    _STRUCTURES[model] = structure
 
 
 def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)) -> ModelInput:
@@ -80,34 +90,5 @@ def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)
     if model_input.valid is None:
         return dataclasses.replace(model_input, values=model_input.values[rows])
     values, valid = model_input.values[rows][:, columns], model_input.valid[rows][:, columns]
-    return dataclasses.replace(model_input, values=values, valid=valid)
-
-
-def rebuild_with_free_length(model: Any) -> Any | None:
-    """Return a copy of a model with the same weights that takes any length; None if it cannot be built.
-
-    The copy is built from the configuration of the layers, as in ``keras.models.clone_model``.
-    """
-    import keras
-
-    tensors = getattr(model, "inputs", None)
-    if not tensors or not isinstance(model, (keras.Sequential, keras.src.models.Functional)):
-        return None
-    free = []
-    for tensor in tensors:
-        timesteps = (None,) if len(tensor.shape) > 1 else ()
-        shape = (*timesteps, *tensor.shape[2:])
-        free.append(keras.Input(shape, dtype=tensor.dtype, name=tensor.name))
-    try:
-        if isinstance(model, keras.Sequential):
-            copy = keras.Sequential([free[0], *(_copy_layer(layer) for layer in model.layers)], name=model.name)
-        else:
-            copy = keras.models.clone_model(model, input_tensors=keras.tree.pack_sequence_as(model.input, free))
-        copy.set_weights(model.get_weights())
-    except Exception:  # Layers raise any exception if their shapes cannot be free.
-        return None
-    return copy
-
-
-def _copy_layer(layer: Any) -> Any:
-    return type(layer).from_config(layer.get_config())
+    cells = None if model_input.cells is None else model_input.cells[rows][:, columns]
+    return dataclasses.replace(model_input, values=values, valid=valid, cells=cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Literal
 
@@ -11,21 +11,23 @@ import numpy as np
 
 from maskcli.errors import InputError, ModelError
 from maskcli.inputs.tables import (
-    MASK,
     DataTable,
     RawColumn,
     are_flags,
     describe_array,
+    find_marks,
     find_types,
     is_mask_input,
     iterate_entries,
     name_column_errors,
+    read_marks,
 )
 from maskcli.records.arrays import Array, Bools, Ints
 from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.formats.base import PADDING_MASKS
 from maskcli.sequences.formats.numpy_arrays import unpad_array
-from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, truncate_values
+from maskcli.sequences.padding import check_layout, have_lengths, make_validity, pad_ragged, truncate_values
 from maskcli.sequences.ragged import as_ragged, describe_value
 
 ColumnKind = Literal["ids", "features", "mask", "static"]
@@ -39,8 +41,12 @@ class DataColumn:
         name: of the column.
         values: ``(batch, ...)``.
         layout: how it was padded, or is assumed to be.
-        marked: ``(batch, timesteps)``, the valid timesteps according to ``NAME.mask``.
+        marked: ``(batch, timesteps)``, the valid timesteps according to ``NAME.mask``; with more axes, the valid cells
+            of each timestep.
+        marked_by: the column that ``marked`` is.
         framed: ``(batch, timesteps)``, where ``layout`` put entries of a row; None for an array in the data.
+        framed_cells: ``(batch, timesteps, ...)``, the same inside timesteps, such as words in sentences; None if all
+            timesteps have one width.
         lengths: ``(batch,)``, entries of each row before it was padded; None for an array in the data.
         kind: if it does not follow from shape and dtype.
         batch: of sequences of integers.
@@ -51,35 +57,76 @@ class DataColumn:
     values: Array
     layout: Layout
     marked: Array | None = None
+    marked_by: str | None = None
     framed: Bools | None = None
+    framed_cells: Bools | None = None
     lengths: Ints | None = None
     kind: ColumnKind | None = None
     batch: PaddedBatch | None = None
     ragged: RaggedSequences | None = None
 
+    @property
+    def has_lengths(self) -> bool:
+        """Whether the rows differ in length, so that their lengths show which timesteps are padding."""
+        return self.lengths is not None and have_lengths(self.lengths)
+
     def __str__(self) -> str:
         """Return ``tokens (2, 6) int32``, and its mask."""
         texts = [describe_array(self.name, self.values)]
-        if self.marked is not None:
-            texts.append(describe_array(self.name + MASK, self.marked))
+        if self.marked is not None and self.marked_by is not None:
+            texts.append(describe_array(self.marked_by, self.marked))
         return ", ".join(texts)
 
 
-def lay_out_column(table: DataTable, name: str, spec: InputSpec | None, layout: Layout, sole: bool) -> DataColumn:
-    """Return a column as an array, with its ``NAME.mask``; a ``sole`` one feeds the only non-mask input."""
+def lay_out_column(
+    table: DataTable, name: str, spec: InputSpec | None, layout: Layout, sole: bool, used: Collection[str] = ()
+) -> DataColumn:
+    """Return a column as an array, with its ``NAME.mask``; a ``sole`` one feeds the only non-mask input.
+
+    The columns ``used`` feed inputs of the model.
+    """
     raw = table.column(name)
-    marks = table.column(name + MASK) if name + MASK in table.columns else None
+    marked_by = find_marks(table, name, used)
+    marks = None if marked_by is None else read_marks(table, marked_by)
     of_file = _overlay_layout(layout, table.layout)
     with name_column_errors(table, name):
-        if isinstance(raw, list):
-            make_layout = partial(_fix_timesteps, layout, of_file, spec)
-            return _add_marks(_lay_out_rows(name, raw, spec, make_layout, sole), marks)
-        if isinstance(raw, np.ndarray) and not (sole and raw.ndim == 2 and raw.dtype.kind in "iu"):
-            return _add_marks(DataColumn(name, raw, of_file), marks)
-        if isinstance(marks, np.ndarray) and isinstance(raw, np.ndarray):
-            return _lay_out_padded(name, raw, marks, spec, layout)
-        dtype = raw.dtype.name if isinstance(raw, np.ndarray) and spec is None else None
-        return _add_marks(_lay_out_ids(name, raw, spec, _fix_timesteps(layout, of_file, spec), dtype), marks)
+        column = _lay_out_raw(name, raw, marks, spec, layout, of_file, sole)
+        if marks is None:
+            return column
+        if marked_by in PADDING_MASKS and not _fits_marks(column, marks):
+            return column
+        padded_again = isinstance(raw, np.ndarray) and column.framed is not None
+        marked = column.framed if padded_again else _lay_out_marks(column, marks)
+        return dataclasses.replace(column, marked=marked, marked_by=marked_by)
+
+
+def _fits_marks(column: DataColumn, marks: RawColumn) -> bool:
+    """Return whether marks, which only their name pairs with a column of ids, have its timesteps."""
+    if column.values.dtype.kind not in "iu":
+        return False
+    if isinstance(marks, list):
+        sizes = [len(row) if isinstance(row, list) else -1 for row in marks]
+        return column.lengths is not None and sizes == column.lengths.tolist()
+    return isinstance(marks, np.ndarray) and marks.shape == column.values.shape[:2]
+
+
+def _lay_out_raw(
+    name: str,
+    raw: RawColumn,
+    marks: RawColumn | None,
+    spec: InputSpec | None,
+    layout: Layout,
+    of_file: Layout,
+    sole: bool,
+) -> DataColumn:
+    if isinstance(raw, list):
+        return _lay_out_rows(name, raw, spec, partial(_fix_timesteps, layout, of_file, spec), sole)
+    if isinstance(raw, np.ndarray) and not (sole and raw.ndim == 2 and raw.dtype.kind in "iu"):
+        return DataColumn(name, raw, of_file)
+    if isinstance(marks, np.ndarray) and isinstance(raw, np.ndarray):
+        return _lay_out_padded(name, raw, marks, spec, layout)
+    dtype = raw.dtype.name if isinstance(raw, np.ndarray) and spec is None else None
+    return _lay_out_ids(name, raw, spec, _fix_timesteps(layout, of_file, spec), dtype)
 
 
 def _overlay_layout(layout: Layout, of_file: Layout | None) -> Layout:
@@ -102,16 +149,18 @@ def _fix_timesteps(layout: Layout, of_file: Layout, spec: InputSpec | None) -> L
     return dataclasses.replace(of_file, maxlen=fixed)
 
 
-def _add_marks(column: DataColumn, marks: RawColumn | None) -> DataColumn:
-    """Return the column with its ``NAME.mask``; lists are padded like the column."""
-    if isinstance(marks, list):
-        rows = [make_row_array(row, index) for index, row in enumerate(marks)]
-        if column.lengths is not None:
-            check_lengths(rows, column.lengths, "booleans in the mask")
-        marks = pad_rows(rows, column.layout)[0]
-    if marks is None:
-        return column
-    return dataclasses.replace(column, marked=np.asarray(marks))
+def _lay_out_marks(column: DataColumn, marks: RawColumn) -> Array:
+    """Return the mask of a column; lists are padded like the column."""
+    if not isinstance(marks, list):
+        return np.asarray(marks)
+    squared, _ = _square_cells(marks)
+    rows = [make_row_array(row, index) for index, row in enumerate(squared)]
+    if column.lengths is not None:
+        check_lengths(rows, column.lengths, "booleans in the mask")
+    layout = dataclasses.replace(column.layout, value=0)
+    if column.framed is not None:
+        layout = dataclasses.replace(layout, maxlen=column.framed.shape[1])
+    return pad_rows(rows, layout)[0]
 
 
 def _lay_out_ids(
@@ -126,13 +175,20 @@ def _lay_out_ids(
         dtype = of_model.name
     batch = pad_ragged(ragged, dataclasses.replace(layout, dtype=dtype or layout.dtype))
     return DataColumn(
-        name, batch.tokens, batch.layout, None, batch.mask, batch.lengths, "ids", batch=batch, ragged=ragged
+        name,
+        batch.tokens,
+        batch.layout,
+        framed=batch.mask,
+        lengths=batch.lengths,
+        kind="ids",
+        batch=batch,
+        ragged=ragged,
     )
 
 
 def _lay_out_padded(name: str, tokens: Array, mask: Array, spec: InputSpec | None, layout: Layout) -> DataColumn:
     """Return a padded array as sequences that are padded again; unchanged if no padding leads to this array."""
-    unchanged = DataColumn(name, tokens, layout, mask)
+    unchanged = DataColumn(name, tokens, layout)
     if mask.dtype != np.bool_ or mask.shape != tokens.shape:
         return unchanged
     try:
@@ -149,13 +205,14 @@ def _lay_out_rows(
     name: str, rows: list[Any], spec: InputSpec | None, layout: Callable[[], Layout], sole: bool
 ) -> DataColumn:
     """Return a list of rows as an array; ``layout`` is called only if there are timesteps."""
-    form = _find_form(rows, spec, sole)
+    form = _find_form(name, rows, spec, sole)
     if form == "ids":
         return _lay_out_ids(name, rows, spec, layout())
     if form == "whole":
         whole = [list(map(int, row)) if isinstance(row, list) else row for row in rows]
         return _lay_out_ids(name, whole, spec, layout())
-    arrays = [make_row_array(row, index) for index, row in enumerate(rows)]
+    squared, cells = _square_cells(rows) if form == "vectors" and _takes_ids(spec) else (rows, None)
+    arrays = [make_row_array(row, index) for index, row in enumerate(squared)]
     if form == "numbers" and len({row.shape for row in arrays}) == 1:
         return DataColumn(name, _convert_to_float32(np.stack(arrays), spec), Layout(), kind="static")
     if form == "numbers" and spec is not None and spec.shape[1:] and spec.shape[1] is not None:
@@ -163,9 +220,17 @@ def _lay_out_rows(
     if form == "series":
         arrays = [row.reshape(-1, 1) for row in arrays]
     kinds: dict[str, ColumnKind] = {"numbers": "features", "flags": "mask"}
-    fills = form == "vectors" and _holds_ids(arrays, spec)
-    values, framed, lengths, resolved = pad_rows(arrays, layout(), fills)
-    return DataColumn(name, _convert_to_float32(values, spec), resolved, None, framed, lengths, kinds.get(form))
+    chosen_layout = layout()
+    values, framed, lengths, resolved = pad_rows(arrays, chosen_layout)
+    return DataColumn(
+        name,
+        _convert_to_float32(values, spec),
+        resolved,
+        framed=framed,
+        framed_cells=None if cells is None else pad_rows(cells, chosen_layout)[0],
+        lengths=lengths,
+        kind=kinds.get(form),
+    )
 
 
 def _convert_to_float32(values: Array, spec: InputSpec | None) -> Array:
@@ -196,7 +261,7 @@ def _make_empty_error(rows: int) -> InputError:
 # The content of rows.
 
 
-def _find_form(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
+def _find_form(name: str, rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
     """Return the content of rows: ids, whole (floats for ids), vectors, flags, series or numbers."""
     if not rows:
         return "ids"  # Their reader reports the missing rows.
@@ -207,7 +272,8 @@ def _find_form(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
         return "ids" if sole and (dtype is None or dtype.kind != "f") else "numbers"
     if list in types:
         return "vectors"
-    if types == {bool} or (spec is not None and is_mask_input(spec) and not sole and are_flags(flat)):
+    is_mask = "mask" in name.lower() if spec is None else is_mask_input(spec)
+    if types == {bool} or (is_mask and not sole and are_flags(flat)):
         return "flags" if not sole or (dtype is not None and dtype.kind == "b") else "ids"
     return _find_number_form(flat, types, spec, sole)
 
@@ -234,10 +300,49 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) or (isinstance(value, float) and value.is_integer())
 
 
-def _holds_ids(rows: list[Array], spec: InputSpec | None) -> bool:
-    """Return whether vectors hold ids, such as words in sentences, which are padded with padding ids."""
+def _takes_ids(spec: InputSpec | None) -> bool:
     dtype = resolve_dtype(spec)
-    return all(row.dtype.kind in "iu" for row in rows if row.size) and (dtype is None or dtype.kind in "iu")
+    return dtype is None or dtype.kind in "iu"
+
+
+def _square_cells(rows: list[Any]) -> tuple[list[Any], list[Array] | None]:
+    """Return nested rows with cells of one width, and where they had entries; unchanged and None if they have it.
+
+    Words in sentences differ in number, as characters in words do; they are integers. Vectors of features do not.
+    """
+    widths = _measure_cells(rows)
+    if widths is None:
+        return rows, None
+    squared, cells = [], []
+    for row in rows:
+        values, filled = np.zeros((len(row), *widths), np.int64), np.zeros((len(row), *widths), np.bool_)
+        _fill_cells(row, values, filled)
+        squared.append(values)
+        cells.append(filled)
+    return squared, cells
+
+
+def _measure_cells(rows: list[Any]) -> tuple[int, ...] | None:
+    """Return the largest size along each inner axis; None unless sizes differ, and all entries are integers."""
+    widths: list[int] = []
+    uneven = False
+    level: list[Any] = [entry for row in rows if isinstance(row, list) for entry in row]
+    while level and all(isinstance(entry, list) for entry in level):
+        sizes = {len(entry) for entry in level}
+        uneven = uneven or len(sizes) > 1
+        widths.append(max(sizes))
+        level = [inner for entry in level for inner in entry]
+    limits = np.iinfo(np.int64)
+    fits = all(type(entry) in (int, bool) and limits.min <= entry <= limits.max for entry in level)
+    return tuple(widths) if uneven and fits and all(isinstance(row, list) for row in rows) else None
+
+
+def _fill_cells(entries: list[Any], values: Array, filled: Array) -> None:
+    for index, entry in enumerate(entries):
+        if isinstance(entry, list):
+            _fill_cells(entry, values[index], filled[index])
+        else:
+            values[index], filled[index] = entry, True
 
 
 def resolve_dtype(spec: InputSpec | None) -> np.dtype[Any] | None:
@@ -275,14 +380,15 @@ def make_row_array(row: object, index: int) -> Array:
     return array
 
 
-def pad_rows(rows: list[Array], layout: Layout, fills: bool = False) -> tuple[Array, Bools, Ints, Layout]:
-    """Return rows ``(timesteps, ...)`` padded with zeros, or with ``layout.value`` if it ``fills``.
+def pad_rows(rows: list[Array], layout: Layout) -> tuple[Array, Bools, Ints, Layout]:
+    """Return rows ``(timesteps, ...)`` padded with zeros.
 
     Returns:
         Values ``(batch, timesteps, ...)``, where rows are in them ``(batch, timesteps)``, the lengths ``(batch,)``, and
         the layout with its timesteps.
     """
-    layout = check_layout(layout)
+    # The padding value of ids has limits, which those of features lack.
+    layout = dataclasses.replace(check_layout(dataclasses.replace(layout, value=0)), value=layout.value)
     for index, row in enumerate(rows):
         if not row.ndim:
             raise InputError(row=index, expected="a list", received=str(row), fix="All rows are lists, or none is.")
@@ -293,7 +399,7 @@ def pad_rows(rows: list[Array], layout: Layout, fills: bool = False) -> tuple[Ar
     resolved = dataclasses.replace(layout, maxlen=layout.maxlen or int(lengths.max()))
     try:
         framed = make_validity(lengths, resolved)
-        padded = np.full((*framed.shape, *values.shape[1:]), layout.value if fills else 0, values.dtype)
+        padded = np.zeros((*framed.shape, *values.shape[1:]), values.dtype)
     except (MemoryError, ValueError, OverflowError):
         raise InputError(
             expected="a batch that fits in memory",

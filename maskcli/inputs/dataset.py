@@ -1,8 +1,8 @@
 """Read data for models with one or several inputs, of any dtype and rank: from a file, or from arrays in memory.
 
 Data is a table of named columns. Each input of the model is matched with a column, each column is laid out as an array,
-and each array is compared with the specification of its input. If the model needs a mask and the data has none, the
-mask is made of the valid timesteps.
+and each array is compared with the specification of its input. The padding of each input is found, for which the
+caller may look at the model. If the model needs a mask and the data has none, the mask is made of the valid timesteps.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from maskcli.inputs.tables import (
     read_table,
 )
 from maskcli.inputs.targets import arrange_rows
-from maskcli.inputs.validity import fit_columns, match_rank
+from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -64,6 +64,7 @@ def read_dataset(
     input_format: str = "auto",
     field: str | None = None,
     also: Mapping[str, str] = EMPTY,
+    find_roles: FindRoles | None = None,
 ) -> Dataset:
     """Return the data of one file as the inputs of a model.
 
@@ -75,6 +76,7 @@ def read_dataset(
         input_format: a name of ``FORMATS``, or ``auto``.
         field: the array or field that feeds the first input that is not a mask.
         also: arrays or fields that feed no input, such as the targets, with the options that named them.
+        find_roles: returns the roles of the inputs in the model; None without a model.
 
     Raises:
         InputError: for a file, or a value in it, that cannot be used, with its place.
@@ -82,24 +84,29 @@ def read_dataset(
     """
     table = read_table(path, input_format, field, [spec.name for spec in specs])
     with _add_place(table.where, display_name(path)):
-        return _make_dataset(table, specs, layout, field, also)
+        return _make_dataset(table, specs, layout, field, also, find_roles)
 
 
-def make_dataset(arrays: Mapping[str, Array], specs: Sequence[InputSpec], layout: Layout) -> Dataset:
+def make_dataset(
+    arrays: Mapping[str, Array], specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
+) -> Dataset:
     """Return arrays in memory, ``{"tokens": ..., "tokens.mask": ...}``, as the inputs of a model."""
 
     def where(row: int) -> str:
         return f"row {row + 1}"
 
     with _add_place(where):
-        return _make_dataset(make_table(arrays, where, [spec.name for spec in specs]), specs, layout)
+        table = make_table(arrays, where, [spec.name for spec in specs])
+        return _make_dataset(table, specs, layout, find_roles=find_roles)
 
 
-def make_ragged_dataset(ragged: RaggedSequences, specs: Sequence[InputSpec], layout: Layout) -> Dataset:
+def make_ragged_dataset(
+    ragged: RaggedSequences, specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
+) -> Dataset:
     """Return sequences as the only input of a model that is not a mask; see ``read_dataset``."""
     table = make_single_column(ragged, lambda row: f"row {row + 1}")
     with _add_place(table.where):
-        return _make_dataset(table, specs, layout)
+        return _make_dataset(table, specs, layout, find_roles=find_roles)
 
 
 def _make_dataset(
@@ -108,6 +115,7 @@ def _make_dataset(
     layout: Layout,
     field: str | None = None,
     also: Mapping[str, str] = EMPTY,
+    find_roles: FindRoles | None = None,
 ) -> Dataset:
     for name, option in also.items():
         if name not in table.columns:
@@ -117,11 +125,14 @@ def _make_dataset(
     leading = find_leading_inputs(specs)
     sole = leading[0] if len(leading) == 1 else None
     columns = [
-        lay_out_column(table, name, spec, layout, sole=spec is sole if specs else len(names) == 1) if name else None
+        lay_out_column(table, name, spec, layout, spec is sole if specs else len(names) == 1, names) if name else None
         for name, spec in zip(names, targets, strict=True)
     ]
     inputs = fit_columns(
-        [column and match_rank(column, spec) for column, spec in zip(columns, targets, strict=True)], targets, table
+        [column and match_rank(column, spec) for column, spec in zip(columns, targets, strict=True)],
+        targets,
+        table,
+        find_roles,
     )
     first = next((column for column in columns if column is not None and column.framed is not None), None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)

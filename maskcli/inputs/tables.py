@@ -16,13 +16,11 @@ from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
 from maskcli.sequences.formats.numpy_arrays import load_arrays
 from maskcli.sequences.sources import display_name
 
 RawColumn = Array | RaggedSequences | list[Any]
-MASK = ".mask"
-"""The suffix of the column with the mask of another column."""
 PLAIN = "tokens"
 """The name of the only column of a file of sequences."""
 
@@ -78,7 +76,8 @@ def _make_record_table(records: list[dict[str, Any]], where: Callable[[int], str
     fields = tuple(dict.fromkeys(chain.from_iterable(records)))
 
     def column(key: str) -> RawColumn:
-        return json_text.get_field_rows(records, Field(key), name, where)
+        # As for targets, the values are those of the field, also where a mask marks them as padding.
+        return json_text.get_field_rows(records, Field(key, numbers=True), name, where)
 
     return DataTable(_list_candidates(fields), fields, column, where, "field", records=records)
 
@@ -122,6 +121,30 @@ def _list_candidates(columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in columns if not (name.endswith(MASK) and name.removesuffix(MASK) in columns))
 
 
+def find_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:
+    """Return the column that marks the valid timesteps of column ``name``; None if there is none.
+
+    A column such as ``attention_mask`` counts unless the model takes it as an input.
+    """
+    if name + MASK in table.columns:
+        return name + MASK
+    if name in PADDING_MASKS or name.endswith(MASK):
+        return None
+    return next((mask for mask in PADDING_MASKS if mask in table.columns and mask not in inputs), None)
+
+
+def read_marks(table: DataTable, name: str) -> RawColumn | None:
+    """Return a column of marks; one that is only named like a mask must hold 0 and 1, which become booleans."""
+    raw = table.column(name)
+    if name not in PADDING_MASKS or isinstance(raw, RaggedSequences):
+        return raw
+    if isinstance(raw, np.ndarray):
+        return raw.astype(np.bool_) if np.isin(raw, (0, 1)).all() else None
+    if not are_flags(list(iterate_entries(raw))):
+        return None
+    return [list(map(bool, row)) if isinstance(row, list) else row for row in raw]
+
+
 # Matching the inputs of the model with columns.
 
 
@@ -149,6 +172,8 @@ def match_columns(
         taken[find_leading_inputs(specs)[0].name] = field
     left = [spec for spec in specs if spec.name not in taken]
     usable = [name for name in usable if name not in taken.values()]
+    if any(name not in PADDING_MASKS for name in usable):
+        usable = [name for name in usable if name not in PADDING_MASKS or any(map(is_mask_input, left))]
     if left:
         taken |= _match_by_order(table, specs, left, usable)
     return [taken.get(spec.name, "") for spec in specs]

@@ -1,4 +1,4 @@
-"""Compare columns with the inputs of a model, and derive the validity of timesteps and default masks."""
+"""Fit columns to the inputs of a model: shapes, dtypes, validity, and the masks that the data lacks."""
 
 from __future__ import annotations
 
@@ -11,20 +11,33 @@ import numpy as np
 
 from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.inputs.columns import ColumnKind, DataColumn, resolve_dtype
-from maskcli.inputs.tables import MASK, DataTable, describe_array, describe_specs, name_column_errors
-from maskcli.records.arrays import Array, Bools
-from maskcli.records.inputs import InputSpec, ModelInput
+from maskcli.inputs.padding import check_values, decide_validity
+from maskcli.inputs.roles import InputRoles, match_by_prefix
+from maskcli.inputs.tables import DataTable, describe_array, describe_specs, is_mask_input, name_column_errors
+from maskcli.records.arrays import Array
+from maskcli.records.inputs import InputSpec, ModelInput, Validity, find_primary
 
 MakeMisfit = Callable[..., ModelError]
+FindRoles = Callable[[tuple[ModelInput, ...]], InputRoles]
 
 
 def fit_columns(
-    columns: Sequence[DataColumn | None], specs: Sequence[InputSpec | None], table: DataTable
+    columns: Sequence[DataColumn | None],
+    specs: Sequence[InputSpec | None],
+    table: DataTable,
+    find_roles: FindRoles | None = None,
 ) -> tuple[ModelInput, ...]:
-    """Return the inputs of a model, in its order.
+    """Return the inputs of a model, in its order, each with the validity of its timesteps.
+
+    Args:
+        columns: one for each input; None for a mask that is made of the validity of the others.
+        specs: the inputs that the model declares.
+        table: the data, for messages.
+        find_roles: returns the roles of the inputs in the model; None without a model.
 
     Raises:
         ModelError: for a column that does not fit its input.
+        UsageError: for a padding value that the user chose and that the data lacks.
     """
     pairs = [(column, spec) for column, spec in zip(columns, specs, strict=True) if column is not None]
     misfit = partial(
@@ -41,13 +54,28 @@ def fit_columns(
     for column, spec in pairs:
         with name_column_errors(table, column.name):
             inputs.append(_make_input(column, spec, misfit))
-    agreed = _share_validity_of_ids(inputs, [column.marked is not None for column, _ in pairs])
-    from_data = iter(_set_mask_validity(agreed))
-    first_timed = next((model_input for model_input in inputs if model_input.kind in ("ids", "features")), None)
-    return tuple(
-        next(from_data) if column is not None else _make_default_mask(spec, first_timed, misfit)
-        for column, spec in zip(columns, specs, strict=True)
-    )
+    used = [column for column, _ in pairs]
+
+    def fit(roles: InputRoles) -> tuple[ModelInput, ...]:
+        from_data = decide_validity(inputs, used, roles, has_model=find_roles is not None)
+        remaining = iter(from_data)
+        return tuple(
+            next(remaining) if column is not None else _make_default_mask(spec, from_data, specs, roles, misfit)
+            for column, spec in zip(columns, specs, strict=True)
+        )
+
+    roles = InputRoles()
+    if find_roles is not None:
+        roles = find_roles(fit(roles))
+    result = fit(roles)
+    of_data = [entry for entry, column in zip(result, columns, strict=True) if column is not None]
+    check_values(of_data, used, table)
+    return sort_for_dict(result) if roles.structure == "dict" else result
+
+
+def sort_for_dict(inputs: Sequence[ModelInput]) -> tuple[ModelInput, ...]:
+    """Return inputs in the order in which Keras flattens a dict of them, that of their names."""
+    return tuple(sorted(inputs, key=lambda model_input: model_input.name))
 
 
 def match_rank(column: DataColumn, spec: InputSpec | None) -> DataColumn:
@@ -78,14 +106,14 @@ def _make_misfit(
 
 
 def _check_marks(column: DataColumn, misfit: MakeMisfit) -> None:
-    """Raise ModelError for a ``NAME.mask`` that is not ``(batch, timesteps)`` of booleans."""
+    """Raise ModelError for a ``NAME.mask`` that is not ``(batch, timesteps[, ...])`` of booleans."""
     if column.marked is None:
         return
-    name = column.name + MASK
-    if column.marked.dtype != np.bool_:
+    name, marked, shape = column.marked_by, column.marked, column.values.shape
+    if marked.dtype != np.bool_:
         raise misfit(f"Save {name} as booleans, with .astype(bool), True = valid.")
-    if column.values.ndim < 2 or column.marked.shape != column.values.shape[:2]:
-        raise misfit(f"Give {name} the shape (batch, timesteps) of {column.name}: {column.values.shape[:2]}.")
+    if marked.ndim < 2 or marked.ndim > len(shape) or marked.shape != shape[: marked.ndim]:
+        raise misfit(f"Give {name} the shape (batch, timesteps) of {column.name}: {shape[:2]}.")
 
 
 def _check_shape(name: str, shape: tuple[int, ...], spec: InputSpec, misfit: MakeMisfit, is_array: bool) -> None:
@@ -132,19 +160,12 @@ def _check_rows(columns: Sequence[DataColumn], misfit: MakeMisfit) -> None:
 
 
 def _make_input(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) -> ModelInput:
+    """Return an input whose validity is not decided yet: a mask is valid where it is True, others everywhere."""
     name = column.name if spec is None else spec.name
     values = _cast(column, spec, misfit)
     kind = column.kind or _find_kind(name, column, values)
-    if kind == "static":
-        return ModelInput(name, values, None, kind)
-    if kind == "mask":
-        return ModelInput(name, values, values.astype(bool), kind)
-    valid = column.marked
-    if valid is None:
-        # Features of integers, such as words in sentences, are padded with the value of ids, other features with 0.
-        of_ids = kind == "ids" or column.values.dtype.kind in "iu"
-        valid = _find_valid(column, column.layout.value if of_ids else 0)
-    return ModelInput(name, values, valid, kind, column.layout.value if kind == "ids" else 0)
+    valid = None if kind == "static" else np.ones(values.shape[:2], np.bool_)
+    return ModelInput(name, values, values.astype(bool) if kind == "mask" else valid, kind)
 
 
 def _find_kind(name: str, column: DataColumn, values: Array) -> ColumnKind:
@@ -159,26 +180,11 @@ def _find_kind(name: str, column: DataColumn, values: Array) -> ColumnKind:
     return "static" if column.marked is None else "features"
 
 
-def _find_valid(column: DataColumn, padding: int) -> Bools:
-    """Return ``(batch, timesteps)``, False at padding: the added timesteps, and runs of ``padding`` at either end."""
-    values, framed = column.values, column.framed
-    if framed is None:
-        framed = np.ones(values.shape[:2], np.bool_)
-    if not column.layout.trim:
-        return framed
-    filled = (values != padding).any(axis=tuple(range(2, values.ndim)))
-    from_start = np.logical_or.accumulate(filled, axis=1)
-    from_end = np.logical_or.accumulate(filled[:, ::-1], axis=1)[:, ::-1]
-    valid: Bools = framed & from_start & from_end
-    return valid
-
-
 def _cast(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) -> Array:
     """Return the values in the model's dtype; numbers change at most by the rounding of floats."""
     values, dtype = column.values, resolve_dtype(spec)
     if values.dtype.kind not in "biuf":
         raise misfit(f"Save {column.name} as numbers; maskcli feeds nothing else to a model.")
-    _check_finite(values, str(values.dtype))
     if dtype is None or values.dtype == dtype:
         return values
     if dtype.kind == "b":
@@ -187,13 +193,14 @@ def _cast(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) -> Arr
         _check_integers(column, dtype, misfit)
     with np.errstate(over="ignore"):
         cast: Array = values.astype(dtype)
-    _check_finite(cast, str(dtype))
+    _check_overflow(values, cast)
     return cast
 
 
 def _check_integers(column: DataColumn, dtype: np.dtype[Any], misfit: MakeMisfit) -> None:
     values = column.values
     if values.dtype.kind == "f":
+        _check_all(np.isfinite(values), partial(misfit, f"Give {column.name} as integers; it has NaN or infinity."))
         fix = f"Give {column.name} as integers: map it to ids, or round it yourself; maskcli does not round values."
         _check_all(values == np.floor(values), partial(misfit, fix))
         values = values.astype(np.float64)
@@ -218,88 +225,44 @@ def _check_all(good: Array, error: Callable[..., MaskcliError]) -> None:
         raise error(row=int(np.argwhere(~good)[0][0]))
 
 
-def _check_finite(values: Array, dtype: str) -> None:
-    if values.dtype.kind != "f" or np.isfinite(values).all():
+def _check_overflow(values: Array, cast: Array) -> None:
+    """Raise InputError for a finite number that is infinite in the model's dtype."""
+    if cast.dtype.kind != "f" or values.dtype.kind != "f":
         return
-    at = tuple(np.argwhere(~np.isfinite(values))[0])
-    raise InputError(
-        row=int(at[0]),
-        expected=f"finite numbers that {dtype} holds",
-        received=f"{values[at]} at {[int(index) for index in at]}",
-        fix="Replace NaN and infinity; pad with zeros, and mark padding in NAME.mask.",
-    )
+    lost = np.isfinite(values) & ~np.isfinite(cast)
+    if lost.any():
+        at = tuple(np.argwhere(lost)[0])
+        raise InputError(
+            row=int(at[0]),
+            expected=f"numbers that {cast.dtype} holds",
+            received=f"{values[at]} at {[int(index) for index in at]}",
+            fix="Scale the numbers, or use a smaller padding value.",
+        )
 
 
-# Validity, and the masks derived from it.
+# Masks that the data lacks.
 
 
-def _share_validity_of_ids(inputs: Sequence[ModelInput], marked: Sequence[bool]) -> list[ModelInput]:
-    """Return the inputs, where positions and segments have the validity of the ids that they belong to.
-
-    Their own values do not mark padding: positions start at 0, and so may the segments of all sentences.
-    """
-    result = list(inputs)
-    for index, model_input in enumerate(inputs):
-        first = next((ids for ids in inputs[:index] if _are_of_same_ids(model_input, ids)), None)
-        if first is not None and not marked[index] and not _marks_padding(model_input, first):
-            result[index] = dataclasses.replace(model_input, valid=first.valid)
-    # Positions may also come first, before the ids.
-    later = next(
-        (model_input for model_input in inputs if model_input.kind == "ids" and not model_input.counts_up), None
-    )
-    if result and result[0].counts_up and not marked[0] and later is not None and _are_of_same_ids(result[0], later):
-        result[0] = dataclasses.replace(result[0], valid=later.valid)
-    return result
-
-
-def _are_of_same_ids(model_input: ModelInput, ids: ModelInput) -> bool:
-    """Return whether an input has the same timesteps as another input, of ids."""
-    has_timesteps = model_input.kind in ("ids", "features") and ids.kind == "ids"
-    return has_timesteps and model_input.values.shape[:2] == ids.values.shape
-
-
-def _marks_padding(model_input: ModelInput, first: ModelInput) -> bool:
-    """Return whether the values of an input mark its padding themselves.
-
-    They do not if they count up, are all padding in a row in which ``first`` has tokens, or have padding on a side
-    where ``first`` has none.
-    """
-    if model_input.valid is None or first.valid is None:
-        return True
-    is_empty = ~model_input.valid.any(axis=1) & first.valid.any(axis=1)
-    before, after = _find_padded_sides(model_input.valid)
-    first_before, first_after = _find_padded_sides(first.valid)
-    is_elsewhere = (before and first_after and not first_before) or (after and first_before and not first_after)
-    return not (model_input.counts_up or is_elsewhere or bool(is_empty.any()))
-
-
-def _find_padded_sides(valid: Bools) -> tuple[bool, bool]:
-    """Return whether any non-empty row has padding before, and after, its tokens."""
-    rows = valid[valid.any(axis=1)]
-    return bool((~rows[:, 0]).any()), bool((~rows[:, -1]).any())
-
-
-def _set_mask_validity(inputs: Sequence[ModelInput]) -> list[ModelInput]:
-    """Return the inputs, where masks have the validity of the first input with their timesteps."""
-    sources = [model_input for model_input in inputs if model_input.kind in ("ids", "features")]
-    result = []
-    for model_input in inputs:
-        if model_input.kind == "mask":
-            same = (source for source in sources if model_input.values.shape == source.values.shape[:2])
-            first = next(same, model_input)
-            result.append(dataclasses.replace(model_input, valid=first.valid))
-        else:
-            result.append(model_input)
-    return result
-
-
-def _make_default_mask(spec: InputSpec | None, source: ModelInput | None, misfit: MakeMisfit) -> ModelInput:
-    """Return the mask that a model needs and the data lacks, from the validity of another input."""
+def _make_default_mask(
+    spec: InputSpec | None,
+    inputs: Sequence[ModelInput],
+    specs: Sequence[InputSpec | None],
+    roles: InputRoles,
+    misfit: MakeMisfit,
+) -> ModelInput:
+    """Return the mask that a model needs and the data lacks, from the validity of the input that it masks."""
     assert spec is not None  # noqa: S101 - only an input of the model has no data
+    masks = [entry.name for entry in specs if entry is not None and is_mask_input(entry)]
+    timed = [entry for entry in inputs if entry.kind in ("ids", "features") and entry.valid is not None]
+    by_prefix = match_by_prefix(spec.name, [entry.name for entry in timed], masks)
+    of_graph = roles.masks.get(spec.name, frozenset())
+    for names in (of_graph, by_prefix):
+        timed = [entry for entry in timed if entry.name in names] or timed
+    source = find_primary(timed)
     if source is None or source.valid is None:
         raise misfit(f"Give {spec.name} as well: no input here has timesteps of which to make a mask.")
     dtype = resolve_dtype(spec)
     values = source.valid.astype(np.bool_ if dtype is None else dtype)
     also = f", {describe_array(spec.name, values)} made of the valid timesteps of {source.name}"
     _check_shape(spec.name, values.shape, spec, partial(misfit, also=also), is_array=False)
-    return ModelInput(spec.name, values, source.valid, "mask")
+    return ModelInput(spec.name, values, source.valid, "mask", validity=Validity("default", source.name))

@@ -27,6 +27,8 @@ from maskcli.records.loss import BatchSizeLoss
 from maskcli.tolerance import LOSS_AGREEMENT, LOSS_SUM_STEP
 from maskcli.trace.outputs import find_fixed_batch
 
+BATCH_SIZE = 32
+"""The default of Keras's ``evaluate``."""
 MOST_EVALUATIONS = 2048
 """Most batches of a further ``evaluate`` that the user did not request."""
 

@@ -47,6 +47,8 @@ class OutputLoss:
         valid: ``(batch, timesteps)``, True at non-padding timesteps; None if unknown, or if there are no timesteps.
         repeated_weights: whether the weights are those of samples, repeated for their timesteps.
         metrics: metrics of this output.
+        kept: False where the loss ignores a target, of the rows of ``output.sample`` and in the shape of the losses;
+            None if the loss ignores no targets.
     """
 
     output: ModelOutput
@@ -58,6 +60,7 @@ class OutputLoss:
     valid: Bools | None
     repeated_weights: bool = False
     metrics: tuple[MetricPair, ...] = ()
+    kept: Bools | None = None
 
     @property
     def factor(self) -> float:
@@ -106,6 +109,7 @@ def bind_losses(
     targets: Sequence[Targets],
     weights: Any,
     options: LossOptions,
+    with_metrics: bool = True,
 ) -> tuple[OutputLoss, ...]:
     """Bind losses to their outputs, with targets, weights and metrics.
 
@@ -116,6 +120,7 @@ def bind_losses(
         targets: one for each of these losses.
         weights: the sample weights for ``evaluate``; None without weights.
         options: the other options of the loss.
+        with_metrics: whether to bind metrics too.
 
     Raises:
         InputError: for targets, or weights, that a loss cannot take with the predictions.
@@ -143,7 +148,7 @@ def bind_losses(
                 loss_weights[index],
                 target,
                 sample_weights[index],
-                [*metrics[index], *more],
+                [*metrics[index], *more] if with_metrics else [],
                 name=get_loss_name(loss),
             )
         )
@@ -177,7 +182,7 @@ def bind_loss(
     """
     rows, some = len(targets.values), targets.values[output.rows]
     loss = resolve_loss(argument, some, output.sample)
-    shape = _measure_losses(loss, some, output)
+    shape, kept = _measure_losses(loss, some, output)
     _check_mask(argument, shape, targets.values, output)
     timesteps = shape[1:2]
     if not shape and output.timed:  # The loss makes one number of a batch.
@@ -198,18 +203,30 @@ def bind_loss(
         weights=fitted_weights,
         valid=valid,
         repeated_weights=repeated,
-        metrics=make_metric_pairs(metrics, some, output.sample, some_valid),
+        metrics=make_metric_pairs(metrics, some, output.sample, combine_counted(some_valid, kept)),
+        kept=kept,
     )
 
 
-def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tuple[int, ...]:
-    """Return the shape of the losses of some rows before reduction; at most two axes."""
+def combine_counted(valid: Any, kept: Any) -> Any:
+    """Return where timesteps are valid and the loss does not ignore their targets; None if both are unknown.
+
+    Both are arrays or tensors. ``kept`` counts only if it has the axes of ``valid``.
+    """
+    if valid is None or kept is None:
+        return kept if valid is None else valid
+    return valid & kept if len(valid.shape) == len(kept.shape) else valid
+
+
+def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tuple[tuple[int, ...], Bools | None]:
+    """Return the shape of the losses of some rows before reduction, at most two axes, and those that are kept."""
     import keras
 
     try:
         with record_losses(loss):
             value = loss(cast_targets(targets), keras.ops.convert_to_tensor(output.sample))
-            shape = tuple(get_recorded_losses(loss, value).shape)
+            losses = get_recorded_losses(loss, value)
+            shape, own_mask = tuple(losses.shape), getattr(losses, "_keras_mask", None)
     except Exception as error:
         raise InputError(
             where=f"--targets, loss {get_loss_name(loss)}",
@@ -225,7 +242,7 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
             received=f"losses {shape} of {len(targets)} samples",
             fix="Take the mean over the last axis only, and keep the batch axis.",
         )
-    return shape
+    return shape, None if own_mask is None else np.asarray(own_mask).astype(bool)
 
 
 def _describe_shape(array: NDArray[Any]) -> str:

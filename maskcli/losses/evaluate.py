@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.inputs.arguments import pack_arguments
-from maskcli.losses.binding import OutputLoss
+from maskcli.losses.binding import OutputLoss, combine_counted
 from maskcli.losses.recording import get_recorded_losses, record_losses
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.inputs import ModelInput
@@ -247,7 +247,7 @@ def _wrap_model(model: Any, losses: Sequence[OutputLoss]) -> Any:
         def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
             """Update the metrics, and return the logs with the records."""
             logs = super().compute_metrics(x, y, y_pred, sample_weight)
-            _update_metrics(losses, x, y, y_pred)
+            _update_metrics(losses, x, y, y_pred, self.records)
             return {**logs, _RECORDS: self.records}
 
     return RecordingModel()
@@ -282,14 +282,15 @@ def _list_records(output_loss: OutputLoss, tensor: Any, value: Any) -> dict[str,
     return records
 
 
-def _update_metrics(losses: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -> None:
+def _update_metrics(losses: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any, records: dict[str, Any]) -> None:
     import keras
 
     tensors = keras.tree.flatten(y_pred)
-    for item in losses:
+    for position, item in enumerate(losses):
         key = _key(item)
+        counted = combine_counted(x["valid"].get(key), records.get(f"{position}/own_mask"))
         for metric in item.metrics:
-            metric.update(y[key], tensors[item.output.index], x["weights"].get(key), x["valid"].get(key))
+            metric.update(y[key], tensors[item.output.index], x["weights"].get(key), counted)
 
 
 class _BatchRecorder:

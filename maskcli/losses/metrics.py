@@ -1,4 +1,4 @@
-"""Metrics as ``evaluate`` reports them, and copies of them that receive only valid timesteps."""
+"""Metrics as ``evaluate`` reports them, and copies of them that receive only the timesteps that count."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ PLAIN = (bool, int, float, str, type(None))
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class MetricPair:
-    """A metric, and a copy of it that receives only valid timesteps.
+    """A metric, and a copy of it that receives only valid timesteps whose targets the loss does not ignore.
 
     Attributes:
         name: name of the metric.
         keras_metric: the metric as ``evaluate`` updates it.
-        of_valid: the copy; None if valid timesteps are unknown, or if the metric cannot be copied or updated with them.
+        of_valid: the copy; None if these timesteps are unknown, or if the metric cannot be copied or updated with them.
         weighted: whether the metric receives the sample weights.
     """
 
@@ -37,7 +37,7 @@ class MetricPair:
     weighted: bool
 
     def update(self, targets: Any, tensor: Any, weights: Any, valid: Any) -> None:
-        """Update with a batch of tensors. ``valid`` is True at non-padding timesteps."""
+        """Update with a batch of tensors. ``valid`` is True at timesteps that count."""
         import tensorflow as tf
 
         if not self.weighted:
@@ -75,7 +75,7 @@ def make_metric_pairs(
         metrics: each with whether it receives the sample weights.
         targets: those of some rows, to try the metrics with.
         predictions: those of the same rows.
-        valid: ``(rows, timesteps)``, True at non-padding timesteps; None if unknown.
+        valid: ``(rows, timesteps)``, or ``(rows,)`` without timesteps, True where the loss counts; None if unknown.
 
     Raises:
         UsageError: for a name that Keras does not know, and for metrics that cannot take these targets.
@@ -112,7 +112,7 @@ def _accepts_valid_timesteps(metric: Any, targets: Any, predictions: Any, valid:
     """Return whether a metric takes valid timesteps as rows, without the axis of timesteps."""
     import tensorflow as tf
 
-    if targets.shape[:2] != valid.shape:
+    if tuple(targets.shape[: valid.ndim]) != valid.shape:
         return False
     try:
         _try_update(metric, tf.boolean_mask(targets, valid), tf.boolean_mask(predictions, valid))

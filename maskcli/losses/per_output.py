@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.errors import summarize_error
-from maskcli.losses.accounting import compute_mean
+from maskcli.losses.accounting import choose_batch_sizes, fill_mask, fill_weights, simulate_evaluate
+from maskcli.losses.batch_sizes import are_equal_sums
+from maskcli.losses.binding import OutputLoss
 from maskcli.losses.compile_settings import read_output_names
+from maskcli.losses.evaluate import LossRun, RecordedLoss
+from maskcli.losses.loss_output import intersect_masks, make_loss_output, read_reduction, sum_losses
 from maskcli.losses.metrics import make_metric, read_metrics, read_result
-from maskcli.losses.recording import get_recorded_losses, record_losses
-from maskcli.losses.registry import cast_targets, get_loss_name, match_outputs, resolve_loss
+from maskcli.losses.registry import cast_targets, get_loss_name, match_outputs
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
-from maskcli.records.evidence import LossEvidence, MetricEvidence
+from maskcli.records.evidence import LossEvidence, MetricEvidence, OutputEvidence
 from maskcli.tolerance import bound_sum_error, one_ulp
+from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import get_mask
 from maskcli.trace.rerun import make_noise
 from maskcli.trace.run import list_output_tensors
 from maskcli.trace.state import preserve_state
-from maskcli.trace.values import as_float64, is_float
 
 TRIES = 3
 """Attempts, with random targets, to find a difference before a metric counts as one that ignores the mask."""
@@ -31,29 +33,26 @@ FROM_DATA = "given"
 """Marks evidence from targets of the data."""
 RANDOM = "made up"
 """Marks evidence from random targets."""
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+"""Reductions whose result is a mean."""
 
 
-def examine_losses(context: ProbeContext, loss: Any, targets: NDArray[Any] | None) -> Iterator[LossEvidence]:
-    """Yield for each output with timesteps the padding that its loss counts; with ``targets`` also its values.
+def examine_losses(context: ProbeContext, loss: Any) -> Iterator[LossEvidence]:
+    """Yield for each output with timesteps the padding that its loss counts, as far as the mask decides.
 
     ``loss`` is the argument of ``compile``: a name, a function, a ``keras.losses.Loss``, or a list or dict of these by
-    output. ``targets`` are those of the first output.
+    output.
     """
     outputs = list_output_tensors(context.base.output)
     losses = match_outputs(loss, [name for name, _ in outputs], read_output_names(context.model), "--loss")
-    for index, ((name, tensor), output_loss) in enumerate(zip(outputs, losses, strict=True)):
+    for (name, tensor), output_loss in zip(outputs, losses, strict=True):
         valid = context.flow.valid.get(id(tensor))
         if valid is None or output_loss is None:
             continue
         mask = get_mask(tensor)
         included = np.ones_like(valid) if mask is None or mask.shape != valid.shape else mask
         evidence = LossEvidence(get_loss_name(output_loss), name, int((included & ~valid).sum()), valid.size)
-        if targets is None or index:
-            yield _mark_unproven(evidence) if _may_ignore_padding(output_loss) else evidence
-        elif np.shape(targets)[:2] != valid.shape:
-            yield _mark_unmeasured(evidence, f"have shape {np.shape(targets)}, and {name} has timesteps {valid.shape}")
-        else:
-            yield _measure(evidence, output_loss, np.asarray(targets), tensor, mask, valid)
+        yield _mark_unproven(evidence) if _may_ignore_padding(output_loss) else evidence
 
 
 def _may_ignore_padding(loss: Any) -> bool:
@@ -71,98 +70,202 @@ def _mark_unproven(evidence: LossEvidence) -> LossEvidence:
     return dataclasses.replace(evidence, counted_padding=0, leaves_out=True, why=why)
 
 
-def _mark_unmeasured(evidence: LossEvidence, why: str) -> LossEvidence:
-    return dataclasses.replace(evidence, why=f"No values of the loss {evidence.name}: the targets {why}.")
+def measure_losses(run: LossRun, rows: int, has_valid: Bools) -> Iterator[LossEvidence]:
+    """Yield the losses that Keras's own ``evaluate`` computed, next to the exact ones.
 
-
-def _measure(
-    evidence: LossEvidence, loss: Any, targets: NDArray[Any], tensor: Any, mask: Bools | None, valid: Bools
-) -> LossEvidence:
-    """Measure Keras's own loss of an output, in batches of several sizes.
-
-    ``Model.evaluate`` weights the loss of a batch by its rows. The exact mean is over all valid timesteps, and does not
-    depend on batches.
+    Args:
+        run: one ``evaluate``, with the losses that it recorded.
+        rows: the number of all rows of the data; the run may have fewer.
+        has_valid: ``(batch,)``, whether a row has a valid timestep.
     """
-    values, sizes = np.asarray(tensor), sorted({1, max(1, len(valid) // 2), len(valid)})
-    other_values = make_noise(values, ~valid, np.random.default_rng(6))
-    try:
-        keras_loss = resolve_loss(loss, targets, tensor)
-        losses = _compute_losses(keras_loss, targets, values)
-        by_size = {size: _evaluate(keras_loss, targets, values, mask, size) for size in sizes}
-        depends = _evaluate(keras_loss, targets, other_values, mask, len(valid)) != by_size[len(valid)]
-    except Exception as error:  # The loss cannot take these targets, but its mask is known.
-        return _mark_unmeasured(evidence, f"make it raise {summarize_error(error)}")
-    if not depends and not valid.all():  # Other predictions at padding do not change the loss.
-        evidence = dataclasses.replace(evidence, counted_padding=0, leaves_out=True)
-    if losses.shape != valid.shape:
-        shapes = f"have shape {targets.shape}, the predictions {tuple(tensor.shape)}, and the losses {losses.shape}"
-        return _mark_unmeasured(evidence, f"{shapes} instead of one per timestep")
+    for output_loss, recorded in zip(run.losses, run.recorded, strict=True):
+        yield _describe_loss(run, output_loss, recorded, rows, has_valid)
+
+
+def _describe_loss(
+    run: LossRun, output_loss: OutputLoss, recorded: RecordedLoss, rows: int, has_valid: Bools
+) -> LossEvidence:
+    record = make_loss_output(output_loss, recorded, None)
+    included, valid = _find_included(output_loss, recorded)
+    counted, timesteps = 0, included.size
+    if valid is not None:
+        counted = int((included & ~valid).sum())
+    leaves_out = bool(counted) and not _depends_on_padding(output_loss)
+    evidence = LossEvidence(
+        name=output_loss.name,
+        output=output_loss.output.name,
+        counted_padding=0 if leaves_out else counted,
+        timesteps=timesteps,
+        leaves_out=leaves_out or _hides_padding(recorded, valid),
+        masked=record.exact,
+        reported=recorded.reported,
+        by_batch_size=_list_by_batch_size(run, output_loss, recorded),
+        tolerance=bound_sum_error(one_ulp("float32"), timesteps),
+        batch_size=min(run.batch_size, run.rows),
+        rows=(run.rows, rows),
+        averages=read_reduction(output_loss.loss) in MEANS,
+    )
+    return evidence if recorded.losses is None else _add_not_finite(evidence, recorded, included, has_valid)
+
+
+def _find_included(output_loss: OutputLoss, recorded: RecordedLoss) -> tuple[Bools, Bools | None]:
+    """Return the timesteps or samples that count by mask, loss and weights, and which of them are valid."""
+    valid, losses = output_loss.valid, recorded.losses
+    if losses is None:  # One number of a batch: the predictions of all timesteps go into it.
+        shape = (len(output_loss.targets.values),) if valid is None else valid.shape
+        included = np.ones(shape, bool)
+        if recorded.mask is not None and recorded.mask.shape == shape:
+            included = recorded.mask
+        return included, valid
+    masks = [mask for mask in (recorded.mask, recorded.own_mask) if mask is not None and mask.shape == losses.shape]
+    included = np.ones(losses.shape, bool)
+    for mask in masks:
+        included = included & mask
+    if output_loss.weights is not None:
+        included = included & (fill_weights(output_loss.weights, losses) != 0)
+    return included, valid if valid is not None and valid.shape == losses.shape else None
+
+
+def _hides_padding(recorded: RecordedLoss, valid: Bools | None) -> bool:
+    """Return whether the loss itself leaves out padding, as with ``ignore_class``."""
+    own = recorded.own_mask
+    return own is not None and valid is not None and not valid.all() and not (own & ~valid).any()
+
+
+def _depends_on_padding(output_loss: OutputLoss) -> bool:
+    """Return whether other predictions at padding change the loss of some rows, without any mask."""
+    output, valid = output_loss.output, output_loss.valid
+    assert valid is not None  # noqa: S101 - only a loss that counts padding is tried
+    targets, some_valid = output_loss.targets.values[output.rows], valid[output.rows]
+    if some_valid.all() or output.sample.shape[:2] != some_valid.shape:
+        return True
+    other = make_noise(output.sample, ~some_valid, np.random.default_rng(6))
+    before, after = (
+        float(np.mean(np.asarray(output_loss.loss(cast_targets(targets), make_masked_tensor(values, None)))))
+        for values in (output.sample, other)
+    )
+    return before != after or not np.isfinite(before)
+
+
+def _list_by_batch_size(run: LossRun, output_loss: OutputLoss, recorded: RecordedLoss) -> dict[int, float]:
+    """Return the loss that ``evaluate`` reports by batch size; only that of the run where others do not follow."""
+    batch_size = min(run.batch_size, run.rows)
+    by_size = {batch_size: recorded.reported}
+    sums = sum_losses(output_loss, recorded)
+    if sums is None or find_fixed_batch(run.model) is not None:
+        return by_size
+    if not are_equal_sums(simulate_evaluate(sums, batch_size), recorded.reported, run.rows * run.timesteps):
+        return by_size
+    sizes = choose_batch_sizes((), batch_size, run.rows)
+    return {size: by_size.get(size, simulate_evaluate(sums, size)) for size in sizes}
+
+
+def _add_not_finite(evidence: LossEvidence, recorded: RecordedLoss, included: Bools, has_valid: Bools) -> LossEvidence:
+    assert recorded.losses is not None  # noqa: S101 - the caller checked it
+    not_finite = ~np.isfinite(recorded.losses)
+    kept = fill_mask(recorded.own_mask, recorded.losses)
+    at_rows = not_finite.reshape(len(not_finite), -1).any(axis=1)
+    counts = (int((not_finite & included).sum()), int((not_finite & ~included & kept).sum()))
     return dataclasses.replace(
-        evidence,
-        masked=compute_mean(losses[valid]),
-        reported=by_size[len(valid)],
-        by_batch_size=by_size,
-        tolerance=bound_sum_error(one_ulp("float32"), valid.size),
+        evidence, not_finite=counts, finite_elsewhere=bool(at_rows.any() and not (at_rows & has_valid).any())
     )
 
 
-def _compute_losses(loss: Any, targets: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the losses of timesteps, before they are reduced."""
-    with record_losses(loss):
-        value = loss(cast_targets(targets), _make_masked_tensor(values, None))
-        return as_float64(get_recorded_losses(loss, value))
+def mark_failed_loss(name: str, output: OutputEvidence, error: str, remedy: str) -> LossEvidence:
+    """Return the evidence of a loss that cannot be computed with its targets."""
+    counted, timesteps = 0, 0
+    if output.valid is not None:
+        mask = output.mask
+        included = np.ones_like(output.valid) if mask is None or mask.shape != output.valid.shape else mask
+        counted, timesteps = int((included & ~output.valid).sum()), output.valid.size
+    return LossEvidence(name, output.name, counted, timesteps, error=error, remedy=remedy)
 
 
-def _evaluate(loss: Any, targets: NDArray[Any], values: NDArray[Any], mask: Bools | None, size: int) -> float:
-    """Return the loss that ``evaluate`` reports for batches of a size: batch losses weighted by their rows."""
-    total = 0.0
-    for start in range(0, len(targets), size):
-        rows = slice(start, start + size)
-        part = targets[rows]
-        total += float(loss(part, _make_masked_tensor(values[rows], mask, rows))) * len(part)
-    return total / len(targets)
-
-
-def _make_masked_tensor(values: NDArray[Any], mask: Bools | None, rows: slice = slice(None)) -> Any:
+def make_masked_tensor(values: NDArray[Any], mask: Bools | None) -> Any:
+    """Return a tensor that carries a mask."""
     import keras
 
     tensor = keras.ops.convert_to_tensor(values)
     if mask is not None:
-        tensor._keras_mask = keras.ops.convert_to_tensor(mask[rows])
+        tensor._keras_mask = keras.ops.convert_to_tensor(mask)
     return tensor
 
 
-def examine_metrics(context: ProbeContext, metrics: Any, targets: NDArray[Any] | None) -> Iterator[MetricEvidence]:
-    """Yield each metric's value with the mask, on only valid timesteps, and on all timesteps.
+# Metrics.
 
-    Without ``targets`` random ones are used: the question is whether the metric uses the mask, not how good the model
-    is. ``metrics`` is the argument of ``compile``; only copies of the metrics are updated.
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MetricTargets:
+    """The targets of an output for its metrics.
+
+    Attributes:
+        values: ``(batch, ...)``, with the rows of the predictions.
+        kept: False where the loss ignores the target, in the shape of the losses; None if it ignores none.
     """
-    outputs = list_output_tensors(context.base.output)
-    by_output = read_metrics(metrics, None, [name for name, _ in outputs], read_output_names(context.model))
-    for index, (name, tensor) in enumerate(outputs):
-        mask, valid = get_mask(tensor), context.flow.valid.get(id(tensor))
-        if valid is None or mask is None or mask.shape != valid.shape or mask.all() or not is_float(tensor):
+
+    values: NDArray[Any]
+    kept: Bools | None
+
+
+def examine_metrics(
+    model: Any,
+    metrics: Any,
+    outputs: Sequence[tuple[OutputEvidence, NDArray[Any]]],
+    targets: Mapping[str, MetricTargets],
+) -> Iterator[MetricEvidence]:
+    """Yield each metric's value with the mask, on only the timesteps that count, and on all timesteps.
+
+    Outputs without ``targets`` get random ones: the question is whether the metric uses the mask, not how good the
+    model is. Only copies of the metrics are updated.
+
+    Args:
+        model: a Keras model.
+        metrics: the argument of ``compile``.
+        outputs: all outputs, each with its predictions.
+        targets: by the name of the output.
+    """
+    by_output = read_metrics(metrics, None, [output.name for output, _ in outputs], read_output_names(model))
+    for (output, values), metrics_of_output in zip(outputs, by_output, strict=True):
+        if values.dtype.kind not in "fV":  # The kind of bfloat16 is V.
             continue
-        for metric, _ in by_output[index]:
-            yield from _examine_metric(metric, name, np.asarray(tensor), mask, None if index else targets)
+        counted = _find_counted(output, targets.get(output.name))
+        if counted is None or counted.all():
+            continue
+        for metric, _ in metrics_of_output:
+            yield from _examine_metric(metric, output, values, counted, targets.get(output.name))
+
+
+def _find_counted(output: OutputEvidence, targets: MetricTargets | None) -> Bools | None:
+    """Return the timesteps that the loss counts, by mask or by its targets; None if it counts all."""
+    valid, mask = output.valid, output.mask
+    kept = None if targets is None else targets.kept
+    if valid is None:
+        return None
+    if kept is not None and kept.shape != valid.shape:
+        kept = None
+    if mask is None or mask.shape != valid.shape:
+        # Without a mask padding counts, which the rules on losses report.
+        return None if kept is None or kept.all() else kept & valid
+    return intersect_masks(mask, kept)
 
 
 def _examine_metric(
-    metric: Any, name: str, values: NDArray[Any], mask: Bools, targets: NDArray[Any] | None
+    metric: Any, output: OutputEvidence, values: NDArray[Any], counted: Bools, targets: MetricTargets | None
 ) -> Iterator[MetricEvidence]:
     for some_targets, source in _choose_targets(targets, values):
-        evidence = _compare_metric(metric, name, some_targets, values, mask, source)
+        evidence = _compare_metric(metric, output, some_targets, values, counted, source)
         # A metric that uses the mask may show the same value by chance, so random targets are tried several times.
         if evidence is not None and (evidence.ignores_mask or source == FROM_DATA):
+            if targets is not None and targets.kept is not None:
+                evidence = dataclasses.replace(evidence, ignored=int((~targets.kept).sum()))
             yield evidence
             return
 
 
-def _choose_targets(targets: NDArray[Any] | None, values: NDArray[Any]) -> Iterator[tuple[NDArray[Any], str]]:
+def _choose_targets(targets: MetricTargets | None, values: NDArray[Any]) -> Iterator[tuple[NDArray[Any], str]]:
     if targets is not None:
-        if np.shape(targets)[:2] == values.shape[:2]:
-            yield np.asarray(targets), FROM_DATA
+        if np.shape(targets.values)[:2] == values.shape[:2]:
+            yield targets.values, FROM_DATA
         return
     for seed in range(TRIES):
         rng = np.random.default_rng(seed)
@@ -171,18 +274,19 @@ def _choose_targets(targets: NDArray[Any] | None, values: NDArray[Any]) -> Itera
 
 
 def _compare_metric(
-    metric: Any, output: str, targets: NDArray[Any], values: NDArray[Any], mask: Bools, source: str
+    metric: Any, output: OutputEvidence, targets: NDArray[Any], values: NDArray[Any], counted: Bools, source: str
 ) -> MetricEvidence | None:
     """Return the values of a metric. Returns None if it cannot take these targets."""
+    mask = output.mask if output.mask is not None and output.mask.shape == counted.shape else None
     try:
         with_mask, on_all = (
-            _compute_metric(metric, targets, _make_masked_tensor(values, value_mask)) for value_mask in (mask, None)
+            _compute_metric(metric, targets, make_masked_tensor(values, value_mask)) for value_mask in (mask, None)
         )
-        on_valid = _compute_metric(metric, targets[mask], _make_masked_tensor(values[mask], None))
+        on_counted = _compute_metric(metric, targets[counted], make_masked_tensor(values[counted], None))
         copy = make_metric(metric, targets, values)
     except Exception:  # The metric may need targets of another form.
         return None
-    return MetricEvidence(str(copy.name), type(copy).__name__, output, with_mask, on_valid, on_all, source)
+    return MetricEvidence(str(copy.name), type(copy).__name__, output.name, with_mask, on_counted, on_all, source)
 
 
 def _compute_metric(metric: Any, targets: NDArray[Any], predictions: Any) -> float:

@@ -49,6 +49,9 @@ def load_keras() -> Any:
     try:
         import keras
     except ImportError as error:
+        # The loader reports missing memory as a library that cannot be mapped.
+        if "annot allocate memory" in str(error) or "failed to map segment" in str(error):
+            raise MemoryError from error
         raise ModelError(
             where="importing Keras",
             expected="tensorflow and keras, installed",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.tolerance import Tolerance
+from maskcli.tolerance import SAME_SCALE, Tolerance
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
@@ -50,15 +50,119 @@ class Alignment:
 
     Attributes:
         rows: the rows of the base run that the other run has.
-        side: where padding is; tensors of unequal length are cut to the shorter one there.
+        side: where padding is; of unequal numbers of valid timesteps, the ones at the other side are compared.
         relevant: ``(n_base_rows,)``, rows whose results count; a row without a valid timestep has none.
         labels: ``(n_base_rows,)``, the rows of the data that the base run has.
+        changed: where padding is in the other run; None if its timesteps are those of the base run, or if only the
+            last or first ones are missing or new.
     """
 
     rows: NDArray[np.intp]
     side: Literal["pre", "post"]
     relevant: Bools
     labels: NDArray[np.intp]
+    changed: MaskFlow | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AlignedResults:
+    """The results of two runs that count, place by place.
+
+    Attributes:
+        change: ``(rows, places, features)``, absolute differences; a pooled result has one place.
+        size: of the same shape, absolute values in the base run, 0 where they are not finite.
+        counts: ``(rows, places)``, where there is a result that counts.
+        timesteps: ``(rows, places)``, the timestep of each place; None for a pooled result.
+    """
+
+    change: NDArray[np.float64]
+    size: NDArray[np.float64]
+    counts: Bools
+    timesteps: NDArray[np.intp] | None
+
+    @property
+    def change_by_feature(self) -> NDArray[np.float64]:
+        """``(features,)``: the largest changes."""
+        largest: NDArray[np.float64] = self.change[self.counts].max(axis=0, initial=0.0)
+        return largest
+
+    @property
+    def size_by_feature(self) -> NDArray[np.float64]:
+        """``(features,)``: the largest values."""
+        largest: NDArray[np.float64] = self.size[self.counts].max(axis=0, initial=0.0)
+        return largest
+
+
+def align_results(
+    base: Any, valid: Bools | None, changed: Any, align: Alignment, changed_valid: Bools | None = None
+) -> AlignedResults | None:
+    """Return the results of two runs that count; None if they do not correspond.
+
+    Args:
+        base: a tensor of the base run.
+        valid: Its valid timesteps, as leading axes from ``(batch, timesteps)``; None for a result without timesteps.
+        changed: the same tensor of another run.
+        align: how the runs correspond.
+        changed_valid: the valid timesteps of ``changed``; None if they are those of the base run, cut or extended.
+    """
+    if base.shape[0] != len(align.relevant) or changed.shape[0] != len(align.rows):
+        return None  # Not a result for each sample.
+    old, new = as_float64(base)[align.rows], as_float64(changed)
+    if valid is None:
+        if old.shape != new.shape:
+            return None
+        counts, timesteps = np.ones((len(old), 1), bool), None
+        axes = 1
+    else:
+        axes = valid.ndim
+        if new.ndim != old.ndim or new.shape[axes:] != old.shape[axes:]:
+            return None
+        counts = valid[align.rows]
+        inner = int(np.prod(counts.shape[2:]))
+        if old.shape == new.shape and (changed_valid is None or np.array_equal(changed_valid, counts)):
+            counts = counts.reshape(len(old), -1)
+            places = np.broadcast_to(np.arange(counts.shape[1]), counts.shape)
+        else:
+            if changed_valid is None or changed_valid.shape != new.shape[:axes]:
+                changed_valid = np.ones(new.shape[:axes], bool)
+            old_places, new_places, counts = _pair_valid_places(counts, changed_valid, align.side)
+            row = np.arange(len(old))[:, None]
+            old = old.reshape(len(old), -1, *old.shape[axes:])[row, old_places]
+            new = new.reshape(len(new), -1, *new.shape[axes:])[row, new_places]
+            places, axes = old_places, 2
+        timesteps = places // max(inner, 1)
+    counts = counts & align.relevant[align.rows][:, None]
+    if not counts.any():
+        return None
+    features = old.shape[-1] if old.ndim > axes else 1
+    shape = (*counts.shape, old.size // max(counts.size * features, 1), features)
+    change = measure_change(old, new).reshape(shape).max(axis=2, initial=0.0)
+    size = np.abs(np.where(np.isfinite(old), old, 0.0)).reshape(shape).max(axis=2, initial=0.0)
+    return AlignedResults(change, size, counts, timesteps)
+
+
+def _pair_valid_places(
+    old: Bools, new: Bools, side: Literal["pre", "post"]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], Bools]:
+    """Return the n-th valid place of each row in two runs, ``(rows, n)``, and which of them exist.
+
+    Of unequal numbers, the first ones are paired with post-padding, the last ones with pre-padding.
+    """
+    pairs = []
+    for old_row, new_row in zip(old.reshape(len(old), -1), new.reshape(len(new), -1), strict=True):
+        first, second = np.flatnonzero(old_row), np.flatnonzero(new_row)
+        shorter = min(len(first), len(second))
+        if side == "pre":
+            pairs.append((first[len(first) - shorter :], second[len(second) - shorter :]))
+        else:
+            pairs.append((first[:shorter], second[:shorter]))
+    most = max((len(first) for first, _ in pairs), default=0)
+    old_places, new_places = (np.zeros((len(pairs), most), np.intp) for _ in range(2))
+    exists = np.zeros((len(pairs), most), bool)
+    for row, (first, second) in enumerate(pairs):
+        old_places[row, : len(first)], new_places[row, : len(first)] = first, second
+        exists[row, : len(first)] = True
+    return old_places, new_places, exists
 
 
 def measure_difference(
@@ -67,43 +171,58 @@ def measure_difference(
     changed: Any,
     align: Alignment,
     relative: float,
-    floor: float = 0.0,
+    floor: float | Sequence[float] = 0.0,
     output: str = "",
+    changed_valid: Bools | None = None,
 ) -> Difference | None:
     """Return how far ``changed`` is from ``base`` where results count; None if their shapes do not match.
 
     Args:
         base: a tensor of the base run.
-        valid: ``(batch, timesteps)``, its valid timesteps; None for a result without timesteps.
+        valid: its valid timesteps, ``(batch, timesteps)``; None for a result without timesteps.
         changed: the same tensor of another run.
         align: how the runs correspond.
-        relative: the tolerance, as a part of the largest number.
-        floor: the smallest tolerance.
+        relative: the tolerance, as a part of the largest number of a feature, which is on the last axis.
+        floor: the smallest tolerance, of all features or of each.
         output: the name of the output, for the record.
+        changed_valid: the valid timesteps of ``changed``, if they are not simply those of ``base``.
     """
-    old, new = as_float64(base)[align.rows], as_float64(changed)
-    if valid is not None and old.ndim > 1 and new.ndim == old.ndim:
-        # The timesteps that both have are compared: the first ones with post-padding, the last ones with pre-padding.
-        shorter = min(old.shape[1], new.shape[1])
-        columns = slice(0, shorter) if align.side == "post" else slice(-shorter, None)
-        start = 0 if align.side == "post" else old.shape[1] - shorter
-        old, new, counts = old[:, columns], new[:, columns], valid[align.rows][:, columns]
-    else:
-        start, counts = 0, np.ones(old.shape[:1], bool)
-    counts = counts & align.relevant[align.rows].reshape(-1, *[1] * (counts.ndim - 1))
-    if old.shape != new.shape or not counts.any():
+    results = align_results(base, valid, changed, align, changed_valid)
+    if results is None or not results.change.shape[2]:
         return None
-    change = measure_change(old, new).reshape(*counts.shape, -1).max(axis=-1, initial=0.0)
-    change[~counts] = -1.0
-    place = np.unravel_index(int(change.argmax()), change.shape)
-    largest = np.abs(old[counts], where=np.isfinite(old[counts]), out=np.zeros_like(old[counts])).max(initial=0.0)
+    floors = np.asarray(floor, np.float64).reshape(-1)
+    if len(floors) != results.change.shape[2]:  # Measured where the last axis was not that of features.
+        floors = floors.max(initial=0.0, keepdims=True)
+    tolerance = np.maximum(relative * share_scales(results.size_by_feature), floors)
+    # The largest of the changes that count; only if none counts, the largest of all.
+    change = np.where(results.counts[..., None], results.change, -1.0)
+    over = change > tolerance
+    place = np.unravel_index(
+        int(np.where(over, change, -1.0).argmax() if over.any() else change.argmax()), change.shape
+    )
+    row, column, feature = (int(index) for index in place)
     return Difference(
         change=float(change[place]),
-        tolerance=max(relative * float(largest), floor),
-        sample=int(align.labels[align.rows[place[0]]]),
-        timestep=int(place[1]) + start if len(place) > 1 else None,
+        tolerance=float(tolerance[feature]),
+        sample=int(align.labels[align.rows[row]]),
+        timestep=None if results.timesteps is None else int(results.timesteps[row, column]),
         output=output,
     )
+
+
+def share_scales(sizes: NDArray[np.float64], of: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return for each feature the largest value of those that are at most ``SAME_SCALE`` times as large as itself.
+
+    Args:
+        sizes: ``(features,)``, the largest absolute value of each feature.
+        of: ``(features,)``, the values of which to return the largest; by default the sizes themselves.
+    """
+    values = sizes if of is None else of
+    order = np.argsort(sizes, kind="stable")
+    largest = np.maximum.accumulate(values[order]) if len(order) else values
+    last = np.searchsorted(sizes[order], SAME_SCALE.value * sizes, side="right") - 1
+    shared: NDArray[np.float64] = largest[last]
+    return shared
 
 
 def measure_change(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,26 +243,64 @@ def compare_outputs(
     base: Recording, flow: MaskFlow, changed: Recording, align: Alignment, tolerance: Tolerance
 ) -> Difference | None:
     """Return the worst difference of the outputs of two runs; None if no output can be compared."""
+    return find_worst(difference for _, difference in compare_each_output(base, flow, changed, align, tolerance))
+
+
+def compare_each_output(
+    base: Recording, flow: MaskFlow, changed: Recording, align: Alignment, tolerance: Tolerance
+) -> Iterator[tuple[str, Difference | None]]:
+    """Yield each output with a result for each sample, by name, and its difference; None if it cannot be compared."""
     pairs = zip(list_output_tensors(base.output), list_output_tensors(changed.output), strict=True)
-    return find_worst(
-        measure_difference(old, flow.valid.get(id(old)), new, align, *tolerance.at(0), name)
-        for (name, old), (_, new) in pairs
-        if len(old.shape)
-    )
+    for position, ((name, old), (_, new)) in enumerate(pairs):
+        if not len(old.shape) or not len(new.shape) or old.shape[0] != len(align.relevant):
+            continue
+        valid, changed_valid = find_validity_of_pair(old, new, flow, align)
+        relative, floor = tolerance.of(0, position)
+        yield name, measure_difference(old, valid, new, align, relative, floor, name, changed_valid)
+
+
+def find_validity_of_pair(old: Any, new: Any, flow: MaskFlow, align: Alignment) -> tuple[Bools | None, Bools | None]:
+    """Return the validity of a tensor in two runs; None without timesteps, or in the second if nothing is known.
+
+    Scores of attention, ``(batch, heads, queries, keys)``, have timesteps on several axes; such a number counts if it
+    belongs to a valid timestep on all of them.
+    """
+    valid = flow.valid.get(id(old))
+    changed = align.changed
+    if valid is None and id(old) not in flow.pooled and len(old.shape) > 2:
+        places = _map_places(old, flow)
+        if places is not None:
+            return places, None if changed is None else _map_places(new, changed)
+    return valid, None if changed is None else changed.valid.get(id(new))
+
+
+def _map_places(tensor: Any, flow: MaskFlow) -> Bools | None:
+    """Return which numbers of a tensor belong to valid timesteps; None if that is not known."""
+    places = flow.positions.map_places(tensor)
+    return None if places is None else np.broadcast_to(places, tuple(tensor.shape))
 
 
 def compare_results(
-    old: CallRecord, new: CallRecord, flow: MaskFlow, align: Alignment, relative: float = 0.0, floor: float = 0.0
+    old: CallRecord, new: CallRecord, flow: MaskFlow, align: Alignment, tolerance: Tolerance
 ) -> Iterator[Difference]:
     """Yield the differences of the results of one call in two runs, where a result belongs to a sample."""
-    for tensor, changed in zip(old.outputs, new.outputs, strict=False):
-        if not len(tensor.shape) or (id(tensor) not in flow.valid and id(tensor) not in flow.pooled):
-            continue
-        if tensor.shape[0] != len(align.relevant) or changed.shape[0] != len(align.rows):
-            continue
-        difference = measure_difference(tensor, flow.valid.get(id(tensor)), changed, align, relative, floor)
+    for position, tensor, changed in pair_results(old, new, flow, align):
+        valid, changed_valid = find_validity_of_pair(tensor, changed, flow, align)
+        limits = tolerance.of(old.index, position)
+        difference = measure_difference(tensor, valid, changed, align, *limits, changed_valid=changed_valid)
         if difference is not None:
             yield difference
+
+
+def pair_results(old: CallRecord, new: CallRecord, flow: MaskFlow, align: Alignment) -> Iterator[tuple[int, Any, Any]]:
+    """Yield the position of each result of a call that belongs to a sample, and the result in both runs."""
+    for position, (tensor, changed) in enumerate(zip(old.outputs, new.outputs, strict=False)):
+        if not len(tensor.shape) or not len(changed.shape):
+            continue
+        if id(tensor) not in flow.valid and id(tensor) not in flow.pooled:
+            continue
+        if tensor.shape[0] == len(align.relevant) and changed.shape[0] == len(align.rows):
+            yield position, tensor, changed
 
 
 def find_first_difference(
@@ -151,9 +308,8 @@ def find_first_difference(
 ) -> CallRecord | None:
     """Return the first call, in the order of the data, whose result differs where results count."""
     for old, new in pair_calls(base, changed):
-        for difference in compare_results(old, new, flow, align, *tolerance.at(old.index)):
-            if difference.counts:
-                return old
+        if any(difference.counts for difference in compare_results(old, new, flow, align, tolerance)):
+            return old
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.probes.compare import Alignment, compare_outputs, find_first_difference
+from maskcli.probes.compare import Alignment, compare_each_output, find_first_difference, find_worst
 from maskcli.probes.rounding import bound_rounding
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -77,10 +77,13 @@ class ProbeContext:
         """Where padding is."""
         return find_padding_side(self.with_timesteps)
 
-    def align(self, rows: Any = None) -> Alignment:
-        """Return how a run with these rows, by default all, corresponds to the base run."""
+    def align(self, rows: Any = None, changed: MaskFlow | None = None) -> Alignment:
+        """Return how a run with these rows, by default all, corresponds to the base run.
+
+        ``changed`` is where padding is in that run, if it has other timesteps.
+        """
         chosen = np.arange(len(self.relevant)) if rows is None else np.asarray(rows)
-        return Alignment(chosen, self.side, self.relevant, self.labels)
+        return Alignment(chosen, self.side, self.relevant, self.labels, changed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,11 +96,15 @@ class ProbeResult:
         probe: the probe, without the path of its first call.
         first: the first call whose result differs; None if no result does.
         also: such calls of further runs that the probe is based on.
+        skipped: the outputs that could not be compared, although they have a result for each sample.
+        fixed_content: whether only content that data cannot have makes a difference.
     """
 
     probe: Probe
     first: CallRecord | None = None
     also: tuple[CallRecord, ...] = ()
+    skipped: tuple[str, ...] = ()
+    fixed_content: bool = False
 
     @property
     def calls(self) -> tuple[CallRecord, ...]:
@@ -128,9 +135,11 @@ def make_probe(
 ) -> ProbeResult:
     """Return how far the outputs of another run are from those of the base run, and the first call that differs."""
     tolerance = context.tolerance if tolerance is None else tolerance
-    worst = compare_outputs(context.base, context.flow, changed, align, tolerance)
+    compared = list(compare_each_output(context.base, context.flow, changed, align, tolerance))
+    skipped = tuple(output for output, difference in compared if difference is None)
+    worst = find_worst(difference for _, difference in compared)
     if worst is None:
-        return ProbeResult(Probe(name, False, why="no output can be compared: their shapes differ"))
+        return ProbeResult(Probe(name, False, why="no output can be compared: their shapes differ"), skipped=skipped)
     probe = Probe(
         name=name,
         applicable=True,
@@ -142,8 +151,9 @@ def make_probe(
         output=worst.output,
     )
     if not worst.counts:
-        return ProbeResult(probe)
-    return ProbeResult(probe, find_first_difference(context.base, context.flow, changed, align, tolerance))
+        return ProbeResult(probe, skipped=skipped)
+    first = find_first_difference(context.base, context.flow, changed, align, tolerance)
+    return ProbeResult(probe, first, skipped=skipped)
 
 
 def show_calls(context: ProbeContext, entries: Iterable[CallRecord]) -> ProbeContext:

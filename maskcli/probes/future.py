@@ -2,15 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+
+import numpy as np
 
 from maskcli.probes.context import ProbeContext
+from maskcli.probes.future_calls import find_looking_calls
+from maskcli.probes.future_matrix import (
+    TimedOutput,
+    TimestepMatrix,
+    find_timed_outputs,
+    list_trials,
+    make_timestep_matrix,
+    record_trials,
+)
+from maskcli.probes.intent import Intent, infer_intent
+from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
+from maskcli.probes.substitute import is_steady, name_owner
 from maskcli.records.evidence import FutureEffect
+from maskcli.records.leak import Probe
+from maskcli.tolerance import Tolerance
 
 
-def probe_future(context: ProbeContext, causal: str | None) -> Iterator[FutureEffect]:
-    """Yield the effect of later timesteps on earlier results, for each output with timesteps.
+@dataclasses.dataclass(frozen=True)
+class FutureResult:
+    """The effects on the outputs with timesteps.
 
-    ``causal`` is the reason why the user means the model to be causal; None if there is none.
+    Attributes:
+        effects: for each output with timesteps.
+        context: the context whose trace shows the calls at fault.
+        why: the reason why the probe could not run; None if it ran.
     """
-    yield from ()
+
+    effects: tuple[FutureEffect, ...]
+    context: ProbeContext
+    why: str | None = None
+
+
+def probe_future(context: ProbeContext, causal: str | None, mixed: bool = False) -> FutureResult:
+    """Measure how far later timesteps change earlier results, for each output with timesteps.
+
+    Args:
+        context: the run to probe.
+        causal: the reason why the user means the model to be causal; None if there is none.
+        mixed: whether rows change each other. Then a copy of a row with other content proves nothing.
+    """
+    if mixed:
+        return _refuse(context, causal, "rows of the batch change each other")
+    groups: dict[tuple[int, ...], list[TimedOutput]] = {}
+    for output in find_timed_outputs(context):
+        groups.setdefault(output.inputs, []).append(output)
+    if not groups:
+        return _refuse(context, causal, "no output has the timesteps of an input")
+    effects: list[FutureEffect] = []
+    reasons = []
+    for inputs, outputs in groups.items():
+        measured = _measure(context, inputs, outputs)
+        if isinstance(measured, str):
+            reasons.append(measured)
+            if causal is not None:
+                effects += [_make_unknown(output.name, causal, measured) for output in outputs]
+            continue
+        matrices, tolerance = measured
+        for output, matrix in zip(outputs, matrices, strict=True):
+            context, effect = _make_effect(context, output, matrix, tolerance, causal)
+            effects.append(effect)
+    return FutureResult(tuple(effects), context, None if len(reasons) < len(groups) else reasons[0])
+
+
+def make_future_probe(result: FutureResult) -> Probe:
+    """Return the probe ``future`` for the list of probes: that of the output with the largest change.
+
+    It only counts as a leak if the model is meant to be causal.
+    """
+    effects = [effect for effect in result.effects if effect.looks_ahead is not None]
+    if not effects:
+        return Probe("future", False, why=result.why or "no output could be compared")
+    worst = max(effects, key=lambda effect: effect.max_abs_change)
+    return Probe(
+        name="future",
+        applicable=True,
+        leaks=any(effect.looks_ahead and effect.meant_causal is not None for effect in effects),
+        max_abs_change=worst.max_abs_change,
+        tolerance=worst.tolerance,
+        first_call=worst.first_call,
+        sample=worst.sample,
+        timestep=worst.timestep,
+        output=worst.output,
+    )
+
+
+def _refuse(context: ProbeContext, causal: str | None, why: str) -> FutureResult:
+    effects = () if causal is None else (_make_unknown("", causal, why),)
+    return FutureResult(effects, context, why)
+
+
+def _make_unknown(name: str, causal: str, why: str) -> FutureEffect:
+    return FutureEffect(name, None, 0.0, 0.0, None, None, None, None, causal, requested=True, why=why)
+
+
+def _measure(
+    context: ProbeContext, inputs: tuple[int, ...], outputs: list[TimedOutput]
+) -> tuple[list[TimestepMatrix], Tolerance] | str:
+    """Return the matrix of each output and the tolerance of each call, or the reason why there is none."""
+    trials = list_trials(context, outputs[0])
+    if not trials:
+        return "no row has two valid timesteps"
+    pairs = record_trials(context, inputs, outputs, trials)
+    if isinstance(pairs, str):
+        return pairs
+    tight = allow_one_ulp(context.base.ended)
+    pairs_of = list(zip(outputs, pairs, strict=True))
+    matrices = [make_timestep_matrix(output, trials, pair, *tight.at(0)) for output, pair in pairs_of]
+    if not any(matrix.ahead for matrix in matrices):
+        return matrices, tight
+    # Only a change is worth the runs that exclude other reasons for it: random numbers and rounding.
+    if not is_steady(context):
+        return "two runs on the same data differ"
+    tolerance = estimate_rounding(context.run, context.flow, context.align(), tight)
+    matrices = [make_timestep_matrix(output, trials, pair, *tolerance.at(0)) for output, pair in pairs_of]
+    return matrices, tolerance
+
+
+def _make_effect(
+    context: ProbeContext, output: TimedOutput, matrix: TimestepMatrix, tolerance: Tolerance, causal: str | None
+) -> tuple[ProbeContext, FutureEffect]:
+    """Return the effect on one output, and the context whose trace shows the calls at fault."""
+    ahead = matrix.ahead
+    effect = FutureEffect(
+        output=output.name,
+        looks_ahead=ahead is not None,
+        max_abs_change=0.0,
+        tolerance=matrix.tolerance,
+        sample=None,
+        timestep=None,
+        by_timestep=None,
+        first_call=None,
+        meant_causal=causal,
+        matrix=matrix.change.astype(np.float32),
+        requested=causal is not None,
+        block=matrix.block,
+        timesteps=matrix.timesteps,
+        shift=matrix.shift,
+    )
+    if ahead is None:
+        return context, effect
+    entries = find_looking_calls(context, output, ahead, matrix.shift, tolerance)
+    calls = []
+    for entry in entries:
+        context, path = name_owner(context, entry)
+        if path is not None and path not in calls:
+            calls.append(path)
+    intent = Intent(causal, requested=True) if causal is not None else infer_intent(context, entries, output.valid)
+    return context, dataclasses.replace(
+        effect,
+        max_abs_change=ahead.change,
+        tolerance=ahead.tolerance,
+        sample=int(context.labels[ahead.row]),
+        timestep=ahead.timestep,
+        by_timestep=ahead.by_timestep,
+        first_call=next(iter(calls), None),
+        calls=tuple(calls),
+        meant_causal=None if intent is None else intent.reason,
+        requested=intent is not None and intent.requested,
+    )

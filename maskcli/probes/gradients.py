@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from maskcli.inputs.arguments import pack_arguments
+from maskcli.probes.compare import align_results, find_validity_of_pair, share_scales
+from maskcli.probes.context import ProbeContext
 from maskcli.probes.padding_sources import PaddingSources
 from maskcli.records.arrays import Bools
 from maskcli.trace.recorder import CallRecord, Recording, record_run
@@ -18,12 +20,21 @@ from maskcli.trace.values import as_float64, is_float
 
 @dataclasses.dataclass(frozen=True)
 class PaddingGradient:
-    """The largest derivative by a value at padding, its place, and the largest by any valid value."""
+    """The largest derivatives.
+
+    Attributes:
+        at_padding: by a value at padding.
+        largest_valid: by any other value.
+        sample: the row of the padding.
+        timestep: its timestep.
+        at_free_padding: by a value at padding that may differ under the same mask.
+    """
 
     at_padding: float
     largest_valid: float
     sample: int
     timestep: int
+    at_free_padding: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,70 +77,86 @@ def record_under_tape(run: ModelRun, sources: PaddingSources) -> TapedRun:
     return TapedRun(recording, tape, inputs, results)
 
 
-def compute_padding_gradient(
-    taped: TapedRun, run: ModelRun, sources: PaddingSources, relevant: Bools, valids: Sequence[Bools | None]
-) -> PaddingGradient | str:
+def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: PaddingSources) -> PaddingGradient | str:
     """Return how much the results that count depend on padding, or the reason why that is not known.
 
     Args:
         taped: the run to differentiate.
-        run: the run that it repeats.
+        context: the run that it repeats.
         sources: where padding becomes numbers.
-        relevant: ``(batch,)``, the rows whose results count.
-        valids: for each output its valid timesteps, or None without timesteps.
     """
     if taped.recording.error is not None:
         return f"the model raises {type(taped.recording.error).__name__}"
     with taped.tape:
-        total = _sum_outputs(taped.recording, relevant, valids)
+        total = _sum_outputs(taped.recording, context)
     if total is None:
         return "no output is made of floats"
-    of_inputs = [(tensor, run.inputs[position].valid) for position, tensor in taped.inputs.items()]
-    of_results = [(tensor, sources.calls[index]) for index, tensor in taped.results.items()]
-    watched = [(tensor, valid) for tensor, valid in (*of_inputs, *of_results) if valid is not None]
+    of_inputs = [(tensor, context.inputs[position].valid, True) for position, tensor in taped.inputs.items()]
+    of_results = [
+        (tensor, sources.calls[index], index not in sources.fixed)
+        for index, tensor in taped.results.items()
+        if index in sources.calls
+    ]
+    watched = [(tensor, valid, free) for tensor, valid, free in (*of_inputs, *of_results) if valid is not None]
     try:
-        gradients = taped.tape.gradient(total, [tensor for tensor, _ in watched])
+        gradients = taped.tape.gradient(total, [tensor for tensor, _, _ in watched])
     except Exception as error:
         return f"TensorFlow cannot differentiate the model ({type(error).__name__})"
-    return _find_largest(gradients, [valid for _, valid in watched])
+    return _find_largest(gradients, [valid for _, valid, _ in watched], [free for _, _, free in watched])
 
 
-def _sum_outputs(run: Recording, relevant: Bools, valids: Sequence[Bools | None]) -> Any:
+def _sum_outputs(run: Recording, context: ProbeContext) -> Any:
     """Return ``sum(w * outputs)`` over valid timesteps and pooled results of the ``relevant`` rows.
 
-    The weights w are random: a plain sum would hide every effect on a softmax, whose outputs always add up to one.
+    The weights w are random: a plain sum would hide every effect on a softmax, whose outputs always add up to one. Each
+    feature is divided by its size, so that a large one does not hide a small one.
     """
     import tensorflow as tf
 
-    rng, total = np.random.default_rng(3), None
-    for (_, tensor), valid in zip(list_output_tensors(run.output), valids, strict=True):
-        if not is_float(tensor) or not len(tensor.shape) or tensor.shape[0] != len(relevant):
+    rng, total, align = np.random.default_rng(3), None, context.align()
+    pairs = zip(list_output_tensors(context.base.output), list_output_tensors(run.output), strict=True)
+    for (_, base), (_, tensor) in pairs:
+        if not is_float(tensor) or not len(tensor.shape) or tensor.shape[0] != len(context.relevant):
             continue
-        keep = relevant.reshape(-1, *[1] * (len(tensor.shape) - 1))
+        valid, _ = find_validity_of_pair(base, base, context.flow, align)
+        keep = context.relevant.reshape(-1, *[1] * (len(tensor.shape) - 1))
         if valid is not None:
-            keep = keep & valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - 2))
-        weights = np.where(keep, rng.standard_normal(tuple(tensor.shape)), 0.0)
+            keep = keep & valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
+        results = align_results(base, valid, base, align)
+        scale: Any = 1.0
+        if results is not None and len(base.shape) > _count_axes(valid) and results.size.size:
+            sizes = share_scales(results.size_by_feature)
+            scale = np.where(sizes > 0, sizes.max(initial=0.0) / np.where(sizes > 0, sizes, 1.0), 1.0)
+        weights = np.where(keep, rng.standard_normal(tuple(tensor.shape)) * scale, 0.0)
         finite = tf.where(keep, tensor, tf.zeros_like(tensor))
         part = tf.reduce_sum(finite * tf.cast(weights, tensor.dtype))
         total = part if total is None else total + tf.cast(part, total.dtype)
     return total
 
 
-def _find_largest(gradients: Sequence[Any], valids: Sequence[Bools]) -> PaddingGradient | str:
+def _count_axes(valid: Bools | None) -> int:
+    """Return the number of axes before those of features."""
+    return 1 if valid is None else valid.ndim
+
+
+def _find_largest(gradients: Sequence[Any], valids: Sequence[Bools], free: Sequence[bool]) -> PaddingGradient | str:
     import tensorflow as tf
 
     largest = PaddingGradient(0.0, 0.0, 0, 0)
-    for gradient, valid in zip(gradients, valids, strict=True):
+    for gradient, valid, is_free in zip(gradients, valids, free, strict=True):
         if gradient is None:  # Not connected: no result depends on it.
             continue
         sizes = np.abs(as_float64(tf.convert_to_tensor(gradient))).reshape(*valid.shape, -1).max(axis=-1)
         if not np.isfinite(sizes).all():
             return "the gradient is not finite"
         largest_valid = max(largest.largest_valid, float(sizes[valid].max(initial=0.0)))
-        sample, timestep = np.unravel_index(int(np.where(valid, -1.0, sizes).argmax()), sizes.shape)
-        at_padding = 0.0 if valid.all() else float(sizes[sample, timestep])
+        place = np.unravel_index(int(np.where(valid, -1.0, sizes).argmax()), sizes.shape)
+        at_padding = 0.0 if valid.all() else float(sizes[place])
+        largest = dataclasses.replace(
+            largest,
+            largest_valid=largest_valid,
+            at_free_padding=max(largest.at_free_padding, at_padding if is_free else 0.0),
+        )
         if at_padding > largest.at_padding:
-            largest = PaddingGradient(at_padding, largest_valid, int(sample), int(timestep))
-        else:
-            largest = dataclasses.replace(largest, largest_valid=largest_valid)
+            largest = dataclasses.replace(largest, at_padding=at_padding, sample=int(place[0]), timestep=int(place[1]))
     return largest

@@ -2,34 +2,49 @@
 
 Each probe changes the padding and nothing else, and compares the results that count: outputs at valid timesteps, and
 pooled outputs. No single probe finds every leak. Other content does not change a mean over repeated states; more
-columns do not change a maximum; a row without its padding cannot run where the length is fixed, unless a copy of the
-model takes any length.
+columns do not change a maximum; a row without its padding cannot run where the length is fixed. A model is only called
+clean if the probes that ran can see both kinds of leaks: by the content of padding, and by its amount.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
-from maskcli.probes.compare import compare_outputs
+from maskcli.probes.added_padding import add_padding, uses_mask
+from maskcli.probes.compare import compare_outputs, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe, name_first_calls, show_calls
 from maskcli.probes.gradients import TapedRun, compute_padding_gradient, record_under_tape
-from maskcli.probes.lengths import LengthProbes, adapt_to_any_length, learn_lengths, run_rows_alone
+from maskcli.probes.lengths import LengthProbes, choose_worst, learn_lengths, run_rows_alone
 from maskcli.probes.local import probe_calls
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
-from maskcli.records.leak import Leak, Probe
+from maskcli.probes.variants import HALF, allow_any_length, compute_in_float32, move_weights
+from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
+from maskcli.records.leak import Leak, Probe, WeightsKind
+from maskcli.tolerance import HALF_RESULT
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding
 from maskcli.trace.run import ModelRun, list_output_tensors
-from maskcli.trace.values import get_ulp
+from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 NAMES = ("replace", "alone", "columns", "gradient")
+
+FEWER_GROUPS = 4
+"""Different lengths of which rows are run without their padding at noisy weights: only the weights are new then."""
+
+_FIXED_CONTENT = "only values that the masking layer never returns for padding change the results"
+_CHANGED_MASK = "with other values at padding the model computes another mask"
+_NO_ROWS = "no row has a valid timestep in every input"
+_RANDOM = "two runs on the same data differ: the model is random, or keeps a state that maskcli cannot restore"
+_NOTHING = "nothing to prove: the data has no padding, and the model has no mask"
+_IMPRECISE = "in half precision, rounding is as large as a leak, and the model does not compute in float32"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,13 +53,39 @@ class LeakResult:
 
     Attributes:
         leak: the verdict.
-        context: the probed run, with all that the probes learned of it.
+        context: the run on the data, with all that the probes learned of it.
+        probed: the run that shows the leak: on other data, if maskcli had to pad it.
         replaced: the run with other values at padding; None if there is none.
     """
 
     leak: Leak
     context: ProbeContext
+    probed: ProbeContext
     replaced: Recording | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Probed:
+    """The probes of one context.
+
+    Attributes:
+        context: the run, with all that the probes learned of it.
+        results: the probes; empty if they cannot be trusted.
+        replaced: the run with other values at padding; None if there is none.
+        entries: by call, the change of its own result; only measured if a probe leaks.
+        gap: the kind of leak that no probe could see, as a reason; None if there is none.
+    """
+
+    context: ProbeContext
+    results: tuple[ProbeResult, ...] = ()
+    replaced: Recording | None = None
+    entries: dict[str, float] = dataclasses.field(default_factory=dict)
+    gap: str | None = None
+
+    @property
+    def leaks(self) -> bool:
+        """Whether a probe leaks."""
+        return any(result.probe.leaks for result in self.results)
 
 
 def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
@@ -58,52 +99,146 @@ def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
         RaisedInCall: with the exception that the model raises.
     """
     context = make_context(run, labels)
-    if not any((~model_input.valid).any() for model_input in context.with_timesteps if model_input.valid is not None):
-        return LeakResult(_make_clean_leak(()), context)
+    with allow_any_length():
+        if any((~model_input.valid).any() for model_input in context.with_timesteps if model_input.valid is not None):
+            return _judge(context)
+        if not context.with_timesteps or not uses_mask(context):
+            return _refuse(context, _NOTHING, tried=False)
+        padded = add_padding(context)
+        if isinstance(padded, str):
+            return _refuse(context, padded, tried=False)
+        result = _judge(padded)
+    leak = dataclasses.replace(result.leak, padded_by_maskcli=True)
+    if leak.leaks:
+        return dataclasses.replace(result, leak=leak, context=context)
+    return LeakResult(leak, context, context)
+
+
+def _judge(context: ProbeContext) -> LeakResult:
+    """Return the verdict on a run with padding; the probes run in other ways until one of these shows a leak."""
     if not context.relevant.any():
-        return _refuse(context, "no row has a valid timestep in every input")
-    # A second, equal run shows whether the model is deterministic; under a tape, it also yields the gradient.
-    sources = find_padding_sources(context.base, context.flow, context.inputs)
-    taped = None if isinstance(sources, str) else record_under_tape(run, sources)
-    if not _is_deterministic(context, taped):
-        return _refuse(
-            context,
-            "two runs on the same data differ: the model is random, or keeps a state that maskcli cannot restore",
-        )
-    free = adapt_to_any_length(context)
-    alone = run_rows_alone(context, free)
-    context = learn_lengths(context, () if isinstance(alone, str) else alone)
-    sources = find_padding_sources(context.base, context.flow, context.inputs)
-    gradient = _probe_gradient(context, sources, taped)
-    del taped  # The tape keeps every intermediate result of its run.
-    tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance)
-    context = dataclasses.replace(context, tolerance=tolerance)
-    replace, replaced = _probe_replace(context, sources)
-    lengths = LengthProbes(context, free, alone, clean=not (replace.probe.leaks or gradient.leaks))
-    results = (replace, lengths.probe_alone(), lengths.probe_columns(), ProbeResult(gradient))
+        return _refuse(context, _NO_ROWS)
+    first = _probe(context)
+    if not first.results:
+        return _refuse(context, _RANDOM)
+    context = first.context
+    if first.leaks:
+        return _conclude(context, first, first)
+    with compute_in_float32(context.model):
+        best = _probe_precisely(context, first)
+        if best.leaks:
+            return _conclude(context, first, best)
+        for sign in (1, -1):
+            with move_weights(context.model, sign) as has_weights:
+                noisy = _probe_moved(context) if has_weights else None
+                if noisy is not None:
+                    return _conclude(context, first, noisy, "noisy")
+    return _conclude(context, first, best)
+
+
+def _probe_precisely(context: ProbeContext, first: _Probed) -> _Probed:
+    """Return the probes in float32 of a model of half precision; the first probes of other models."""
+    if not _is_half(context.base):
+        return first
+    full = _probe_again(context)
+    if full is None or _is_half(full.context.base):
+        return dataclasses.replace(first, gap=first.gap or _find_imprecision(first.context))
+    return full
+
+
+def _refuse(context: ProbeContext, why: str, tried: bool = True) -> LeakResult:
+    """Return the result of probes none of which can be trusted, or none of which was tried."""
+    probes = tuple(Probe(name, False, why=why) for name in NAMES) if tried else ()
+    return LeakResult(Leak(None, 0.0, None, None, None, probes, {}, reason=why), context, context)
+
+
+def _probe_again(context: ProbeContext) -> _Probed | None:
+    """Probe the same inputs in the way in which the model computes now; None if that cannot be judged."""
+    again = _run_again(context)
+    probed = None if again is None else _probe(again)
+    return probed if probed is not None and probed.results else None
+
+
+def _probe_moved(context: ProbeContext) -> _Probed | None:
+    """Probe the same inputs with the weights that the model has now; None without a leak.
+
+    Without their padding, rows show every leak, so that the other probes only run if this one leaks, or cannot run.
+    """
+    again = _run_again(context)
+    if again is None:
+        return None
+    alone = run_rows_alone(again, FEWER_GROUPS)
+    if not isinstance(alone, str):
+        learned = learn_lengths(again, alone)
+        tolerance = estimate_rounding(again.run, learned.flow, learned.align(), learned.tolerance, samples=1)
+        lengths = LengthProbes(dataclasses.replace(learned, tolerance=tolerance), alone, clean=True)
+        if not (lengths.probe_alone().probe.leaks or lengths.probe_columns().probe.leaks):
+            return None
+    probed = _probe(again)
+    return probed if probed.leaks else None
+
+
+def _run_again(context: ProbeContext) -> ProbeContext | None:
+    """Return the context of a new run on the same inputs; None if it fails, or its results are less finite."""
+    run = ModelRun(context.model, context.inputs)
+    if run.recording.error is not None or not _is_finite_alike(context.base, run.recording):
+        return None
+    return make_context(run, context.labels)
+
+
+def _is_finite_alike(base: Recording, other: Recording) -> bool:
+    """Return whether the outputs of another run are finite where those of the base run are."""
+    pairs = zip(list_output_tensors(base.output), list_output_tensors(other.output), strict=True)
+    return all(
+        bool((np.isfinite(as_float64(new)) | ~np.isfinite(as_float64(old))).all())
+        for (_, old), (_, new) in pairs
+        if old.shape == new.shape
+    )
+
+
+def _is_half(recording: Recording) -> bool:
+    return any(get_dtype(tensor) in HALF for entry in recording.ended for tensor in entry.outputs)
+
+
+def _find_imprecision(context: ProbeContext) -> str | None:
+    """Return the reason why rounding may hide a leak; None if its tolerance is small enough."""
+    return _IMPRECISE if context.tolerance.relative[0] > HALF_RESULT.value else None
+
+
+def _conclude(context: ProbeContext, first: _Probed, shown: _Probed, weights: WeightsKind = "as-loaded") -> LeakResult:
+    """Return the verdict of some probes, with the paths that the calls have in the run on the data.
+
+    Args:
+        context: the run on the data.
+        first: the probes of this run.
+        shown: the probes that show the leak, or that prove most.
+        weights: the weights that these had.
+    """
+    results = [_move_result(result, shown.context, context) for result in shown.results]
     context = show_calls(context, [call for result in results for call in result.calls])
     probes = name_first_calls(context, results)
-    return LeakResult(_make_leak(context, probes), context, replaced)
+    return LeakResult(_make_leak(probes, shown, weights), context, context, first.replaced)
 
 
-def _refuse(context: ProbeContext, why: str) -> LeakResult:
-    """Return the result of probes none of which can be trusted."""
-    return LeakResult(_make_clean_leak(tuple(Probe(name, False, why=why) for name in NAMES)), context)
+def _move_result(result: ProbeResult, source: ProbeContext, target: ProbeContext) -> ProbeResult:
+    """Return a probe of one run with the same calls of another run of the same model."""
+    if source.base is target.base:
+        return result
+    same = {id(new): old for old, new in pair_calls(target.base, source.base)}
+    first = None if result.first is None else same.get(id(result.first))
+    also = tuple(same[id(call)] for call in result.also if id(call) in same)
+    return dataclasses.replace(result, first=first, also=also)
 
 
-def _make_clean_leak(probes: tuple[Probe, ...]) -> Leak:
-    return Leak(False, 0.0, None, None, None, probes, {})
-
-
-def _make_leak(context: ProbeContext, probes: tuple[Probe, ...]) -> Leak:
-    """Return the verdict of the probes; only if one leaks, each call is probed by itself."""
+def _make_leak(probes: tuple[Probe, ...], shown: _Probed, weights: WeightsKind) -> Leak:
+    """Return the verdict of the probes."""
     leaking = [probe for probe in probes if probe.leaks]
     # A gradient is no change of an output, and so has no part in the largest change.
     changes = [probe.max_abs_change or 0.0 for probe in probes if probe.name != "gradient" and not probe.why]
     largest = max(changes, default=0.0)
     if not leaking:
-        return Leak(False, largest, None, None, None, probes, {})
-    entries = probe_calls(context)
+        leaks = None if shown.gap is not None else False
+        return Leak(leaks, largest, None, None, None, probes, {}, reason=shown.gap)
     worst = max(
         (probe for probe in leaking if probe.name != "gradient"),
         key=lambda probe: probe.max_abs_change or 0.0,
@@ -112,18 +247,51 @@ def _make_leak(context: ProbeContext, probes: tuple[Probe, ...]) -> Leak:
     return Leak(
         leaks=True,
         max_abs_change=largest,
-        first_call=_find_first_call(leaking, entries),
+        first_call=_find_first_call(leaking, shown.entries),
         sample=worst.sample,
         timestep=worst.timestep,
         probes=probes,
-        entries=entries,
+        entries=shown.entries,
         output=worst.output,
+        weights=weights,
     )
 
 
 def _find_first_call(leaking: Sequence[Probe], entries: dict[str, float]) -> str | None:
     first = next((probe.first_call for probe in leaking if probe.first_call is not None), None)
     return first or next(iter(entries), None)
+
+
+# The probes of one context.
+
+
+def _probe(context: ProbeContext) -> _Probed:
+    """Run the probes; without results if the model is random."""
+    run = context.run
+    # A second, equal run shows whether the model is deterministic; under a tape, it also yields the gradient.
+    sources = find_padding_sources(context.base, context.flow, context.inputs)
+    taped = None if isinstance(sources, str) else record_under_tape(run, sources)
+    if not _is_deterministic(context, taped):
+        return _Probed(context)
+    alone = run_rows_alone(context)
+    context = learn_lengths(context, () if isinstance(alone, str) else alone)
+    sources = find_padding_sources(context.base, context.flow, context.inputs)
+    gradient = _probe_gradient(context, sources, taped)
+    del taped  # The tape keeps every intermediate result of its run.
+    tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance)
+    context = dataclasses.replace(context, tolerance=tolerance)
+    replace, replaced = _probe_replace(context, sources)
+    lengths = LengthProbes(context, alone, clean=not (replace.probe.leaks or gradient.probe.leaks))
+    by_length = (lengths.probe_alone(), lengths.probe_columns())
+    by_content = [replace, gradient]
+    if not isinstance(sources, str) and sources.fixed:
+        by_content = [_discount_fixed(result) for result in by_content]
+    results = (by_content[0], *by_length, by_content[1])
+    context = show_calls(context, [call for result in results for call in result.calls])
+    probed = _Probed(context, results, replaced)
+    if probed.leaks:
+        return dataclasses.replace(probed, entries=probe_calls(context))
+    return dataclasses.replace(probed, gap=_find_gap(context, results, sources))
 
 
 def _is_deterministic(context: ProbeContext, taped: TapedRun | None) -> bool:
@@ -138,50 +306,150 @@ def _is_deterministic(context: ProbeContext, taped: TapedRun | None) -> bool:
     return worst is None or not worst.counts
 
 
+def _find_gap(context: ProbeContext, results: Iterable[ProbeResult], sources: PaddingSources | str) -> str | None:
+    """Return the reason why the probes, none of which leaks, do not prove that padding has no effect.
+
+    A row without its padding shows both kinds of leaks. Otherwise one probe must have changed the content of all
+    padding, and another one its amount: of a row without any, since more of the same does not change a maximum.
+    """
+    replace, alone, columns, gradient = results
+    if alone.probe.applicable:
+        return _name_skipped(alone.skipped)
+    content = [result for result in (replace, gradient) if result.probe.applicable]
+    if isinstance(sources, str) or not sources.complete or not content:
+        return alone.probe.why
+    if any(result.probe.why == _FIXED_CONTENT for result in content):
+        return _FIXED_CONTENT
+    if not columns.probe.applicable:
+        return f"only the content of padding could be changed, not its amount: {columns.probe.why}"
+    if not _has_full_row(context):
+        return f"every row has padding, and none could run without it: {alone.probe.why}"
+    return _name_skipped((*columns.skipped, *content[0].skipped))
+
+
+def _name_skipped(outputs: Sequence[str]) -> str | None:
+    names = ", ".join(dict.fromkeys(outputs))
+    return f"results of different lengths could not be compared: {names}" if outputs else None
+
+
+def _has_full_row(context: ProbeContext) -> bool:
+    """Return whether a row whose results count has no padding at all."""
+    full = context.relevant.copy()
+    for model_input in context.with_timesteps:
+        assert model_input.valid is not None  # noqa: S101 - these inputs have timesteps
+        places = model_input.valid if model_input.cells is None else model_input.cells
+        full &= places.reshape(len(places), -1).all(axis=1)
+    return bool(full.any())
+
+
+def _discount_fixed(result: ProbeResult) -> ProbeResult:
+    """Return a probe of content that no data can have: what it changes proves nothing."""
+    if not result.probe.leaks or not result.fixed_content:
+        return result
+    return dataclasses.replace(
+        result, first=None, probe=dataclasses.replace(result.probe, leaks=False, first_call=None, why=_FIXED_CONTENT)
+    )
+
+
 def _probe_replace(context: ProbeContext, sources: PaddingSources | str) -> tuple[ProbeResult, Recording | None]:
     """Put other values at padding, after the embedding, under the same masks; return the probe and the run."""
     if isinstance(sources, str):
         return ProbeResult(Probe("replace", False, why=sources)), None
+    # The same numbers with the other sign, since a maximum only shows numbers that are larger than the valid ones.
+    replaced = [_record_replaced(context, sources, sign) for sign in (1, -1)]
+    error = next((run.error for run in replaced if run.error is not None), None)
+    if error is not None:
+        why = f"with other values at padding the model raises {summarize_error(error)}"
+        return ProbeResult(Probe("replace", False, why=why)), None
+    # Both runs sum the same numbers in the same order, so that a change needs no margin for rounding.
+    tolerance = allow_one_ulp(context.base.ended)
+    results = [make_probe("replace", context, run, context.align(), tolerance) for run in replaced]
+    result = choose_worst(results)
+    run = replaced[results.index(result)]
+    if result.probe.leaks and _changes_mask(context.base, run, result.first):
+        return ProbeResult(Probe("replace", False, why=_CHANGED_MASK)), None
+    if not result.probe.leaks or not sources.fixed:
+        return result, run
+    if sources.is_free:
+        free = [_record_replaced(context, sources.select_free(), sign) for sign in (1, -1)]
+        again = choose_worst([make_probe("replace", context, run, context.align(), tolerance) for run in free])
+        if again.probe.leaks:
+            return again, run
+    return dataclasses.replace(result, fixed_content=True), run
+
+
+def _record_replaced(context: ProbeContext, sources: PaddingSources, sign: int) -> Recording:
+    """Return a run with other values at padding, which are random but for their ``sign``."""
     rng = np.random.default_rng(0)
 
     def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         if entry.index not in sources.calls:
             return None
-        return [replace_padding(tensors[0], sources.calls[entry.index], rng), *tensors[1:]]
+        valid = sources.calls[entry.index]
+        replaced = replace_padding(tensors[0], valid, rng)
+        return [replaced if sign > 0 else _negate_padding(replaced, valid), *tensors[1:]]
 
     inputs = tuple(
-        dataclasses.replace(model_input, values=make_noise(model_input.values, ~model_input.valid, rng))
+        _replace_features(model_input, model_input.valid, sign, rng)
         if position in sources.inputs and model_input.valid is not None
         else model_input
         for position, model_input in enumerate(context.inputs)
     )
-    replaced = context.run.vary(inputs, alter=alter)
-    if replaced.error is not None:
-        why = f"with other values at padding the model raises {summarize_error(replaced.error)}"
-        return ProbeResult(Probe("replace", False, why=why)), None
-    # Both runs sum the same numbers in the same order, so that a change needs no margin for rounding.
-    tolerance = allow_one_ulp(context.base.ended)
-    return make_probe("replace", context, replaced, context.align(), tolerance), replaced
+    return context.run.vary(inputs, alter=alter)
 
 
-def _probe_gradient(context: ProbeContext, sources: PaddingSources | str, taped: TapedRun | None) -> Probe:
+def _replace_features(model_input: ModelInput, valid: Bools, sign: int, rng: np.random.Generator) -> ModelInput:
+    places = valid if model_input.cells is None else model_input.cells
+    noise = make_noise(model_input.values, ~places, rng)
+    spread = places.reshape(*places.shape, *[1] * (noise.ndim - places.ndim))
+    return dataclasses.replace(model_input, values=noise if sign > 0 else np.where(spread, noise, -noise))
+
+
+def _negate_padding(tensor: Any, valid: Bools) -> Any:
+    """Return a tensor with the other sign at padding, under the same mask."""
+    import keras
+
+    spread = valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
+    negated = keras.ops.where(spread, tensor, -tensor)
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        negated._keras_mask = mask
+    return negated
+
+
+def _changes_mask(base: Recording, replaced: Recording, first: CallRecord | None) -> bool:
+    """Return whether a mask or another boolean differs before the first call whose result differs."""
+    for old, new in pair_calls(base, replaced):
+        masks = zip((*old.masks_out, *old.padding_masks), (*new.masks_out, *new.padding_masks), strict=False)
+        if any(a is not None and b is not None and not np.array_equal(a, b) for a, b in masks):
+            return True
+        for tensor, changed in zip(old.outputs, new.outputs, strict=False):
+            if get_dtype(tensor) == "bool" and not np.array_equal(np.asarray(tensor), np.asarray(changed)):
+                return True
+        if old is first:
+            return False
+    return False
+
+
+def _probe_gradient(context: ProbeContext, sources: PaddingSources | str, taped: TapedRun | None) -> ProbeResult:
     """Differentiate the outputs that count with respect to the padding after the embedding."""
     if isinstance(sources, str):
-        return Probe("gradient", False, why=sources)
+        return ProbeResult(Probe("gradient", False, why=sources))
     assert taped is not None  # noqa: S101 - with sources there is a tape
-    outputs = [tensor for _, tensor in list_output_tensors(context.base.output)]
-    valids = [context.flow.valid.get(id(tensor)) for tensor in outputs]
-    gradient = compute_padding_gradient(taped, context.run, sources, context.relevant, valids)
+    gradient = compute_padding_gradient(taped, context, sources)
     if isinstance(gradient, str):
-        return Probe("gradient", False, why=gradient)
+        return ProbeResult(Probe("gradient", False, why=gradient))
     # Where padding has no effect, its derivative is zero, or the rounding of terms that cancel.
-    tolerance = max(map(get_ulp, outputs)) * gradient.largest_valid
-    return Probe(
+    outputs = [tensor for _, tensor in list_output_tensors(context.base.output) if is_float(tensor)]
+    tolerance = max(map(get_ulp, outputs), default=0.0) * gradient.largest_valid
+    leaks = gradient.at_padding > tolerance
+    probe = Probe(
         name="gradient",
         applicable=True,
-        leaks=gradient.at_padding > tolerance,
+        leaks=leaks,
         max_abs_change=gradient.at_padding,
         tolerance=tolerance,
         sample=int(context.labels[gradient.sample]),
         timestep=gradient.timestep,
     )
+    return ProbeResult(probe, fixed_content=leaks and gradient.at_free_padding <= tolerance)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
-from maskcli.inputs.arguments import lengthen, rebuild_with_free_length, select_rows
-from maskcli.probes.compare import compare_outputs, find_first_difference, pair_calls
+from maskcli.inputs.arguments import select_rows
+from maskcli.probes.compare import find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
+from maskcli.probes.variants import resize_shapes
+from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Probe
 from maskcli.tolerance import Tolerance
+from maskcli.trace.mask_flow import MaskFlow, follow_masks
+from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import Recording
 from maskcli.trace.run import ModelRun
+from maskcli.trace.values import is_float
 
 COLUMNS = 4
 """Columns of padding that are added: a multiple of the common strides of pooling."""
@@ -27,7 +32,7 @@ MOST_GROUPS = 8
 """Different lengths of which rows are run without their padding, at most."""
 
 
-_FIXED = "the model only takes one length, and no copy with a free length can be built"
+_FIXED = "the model only takes one length: "
 _POSITIONS = "the results depend on the position of a timestep, as with position embeddings, and pre-padding shifts it"
 
 
@@ -36,66 +41,111 @@ class RowsAlone:
     """All rows of one length, run without their padding.
 
     Attributes:
-        rows: the rows of the probed run.
+        rows: the rows of the probed run; some may be repeated, to fill a fixed batch.
         inputs: the rows, trimmed to their length.
         recording: their run.
+        flow: where padding is in their run.
     """
 
     rows: NDArray[np.intp]
     inputs: tuple[ModelInput, ...]
     recording: Recording
-
-
-def adapt_to_any_length(context: ProbeContext) -> ModelRun | None:
-    """Return the run of a model that takes any length: the run itself, or one of a copy with the same weights.
-
-    Returns None if the model has a fixed length and no copy gives the same results.
-    """
-    tensors = getattr(context.model, "inputs", None) or ()
-    fixed = [
-        tensor
-        for tensor, model_input in zip(tensors, context.inputs, strict=False)
-        if model_input.valid is not None and tensor.shape[1] is not None
-    ]
-    if not fixed:
-        return context.run
-    copy = rebuild_with_free_length(context.model)
-    if copy is None:
-        return None
-    run = ModelRun(copy, context.inputs)
-    again = run.vary()  # Its recording is not kept.
-    if again.error is not None:
-        return None
-    worst = compare_outputs(context.base, context.flow, again, context.align(), context.tolerance)
-    return run if worst is not None and not worst.counts else None
+    flow: MaskFlow
 
 
 def run_rows_alone(
-    context: ProbeContext, free: ModelRun | None, reuse: Sequence[RowsAlone] = ()
+    context: ProbeContext, most: int = MOST_GROUPS, reuse: Sequence[RowsAlone] = ()
 ) -> list[RowsAlone] | str:
     """Run the rows of each length without their padding, or return the reason why that is impossible.
 
     Args:
-        context: the run to probe.
-        free: the model, or a copy of it that takes any length.
+        context: the run to probe; its model takes any length that its calls can compute with.
+        most: the number of lengths that are tried.
         reuse: earlier results, which are used again where rows and values are the same.
     """
-    if free is None:
-        return _FIXED
     results, why = [], "no row has padding and a valid timestep"
-    for rows, columns in _group_rows(context):
+    batch = find_fixed_batch(context.model)
+    for rows, columns, cells in _group_rows(context, most):
+        filled = rows if batch is None else np.resize(rows, batch)
         trimmed = tuple(
-            select_rows(model_input, rows, span or slice(None))
+            _trim_cells(select_rows(model_input, filled, span or slice(None)), cells)
             for model_input, span in zip(context.inputs, columns, strict=True)
         )
-        run = _find_equal_run(reuse, trimmed) or free.vary(trimmed)
-        if run.error is not None:
-            why = f"without their padding, rows make the model raise {summarize_error(run.error)}"
-        elif any(0 in tensor.shape for entry in run.ended for tensor in entry.outputs):
+        run = _find_equal_run(reuse, trimmed) or run_at_length(context, trimmed)
+        if isinstance(run, str):
+            why = f"without their padding, {run}"
+        elif _loses_all_timesteps(context.base, run):
             why = "without their padding, rows are shorter than a window, and no timestep is left of them"
         else:
-            results.append(RowsAlone(rows, trimmed, run))
+            results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed)))
+    if not results and has_fixed_length(context):
+        why = _FIXED + why
     return results or why
+
+
+def run_at_length(context: ProbeContext, inputs: Sequence[ModelInput]) -> Recording | str:
+    """Run a model on inputs with other numbers of timesteps, or return the reason why that is impossible.
+
+    A model of a fixed length may have shapes of that length as arguments of its calls; if it does not run, these get
+    the new length.
+    """
+    run = context.run.vary(inputs)
+    if run.error is None and not (has_fixed_length(context) and _keeps_length(context, run, inputs)):
+        return run
+    timesteps = {
+        old.values.shape[1]: new.values.shape[1]
+        for old, new in zip(context.inputs, inputs, strict=True)
+        if old.valid is not None
+    }
+    with resize_shapes(context.model, timesteps):
+        resized = context.run.vary(inputs)
+    if resized.error is None and not _keeps_length(context, resized, inputs):
+        return resized
+    if run.error is not None:
+        return f"the model raises {summarize_error(run.error)}"
+    return "the model still computes with the timesteps that it was built with"
+
+
+def has_fixed_length(context: ProbeContext) -> bool:
+    """Return whether the model declares the number of timesteps of an input."""
+    tensors = getattr(context.model, "inputs", None) or ()
+    pairs = zip(tensors, context.inputs, strict=False)
+    return any(model_input.valid is not None and tensor.shape[1] is not None for tensor, model_input in pairs)
+
+
+def _loses_all_timesteps(base: Recording, run: Recording) -> bool:
+    """Return whether a result is empty although it is not in the base run.
+
+    Some results are always empty: Keras checks the shape of a maximum with such a tensor.
+    """
+    return any(
+        0 in new_tensor.shape and 0 not in old_tensor.shape and is_float(old_tensor)
+        for old, new in pair_calls(base, run)
+        for old_tensor, new_tensor in zip(old.outputs, new.outputs, strict=False)
+    )
+
+
+def _keeps_length(context: ProbeContext, run: Recording, inputs: Sequence[ModelInput]) -> bool:
+    """Return whether a result has as many timesteps as before, although the rows have fewer or more.
+
+    A shape that is part of the model can turn one timestep into many, without an error.
+    """
+    if len(context.with_timesteps) > 1 and len({x.values.shape[1] for x in context.with_timesteps}) > 1:
+        return False  # Results of inputs that were not cut keep their length.
+    truths = [model_input.valid for model_input in context.with_timesteps]
+    before = {truth.shape[1] for truth in truths if truth is not None}
+    after = {model_input.valid.shape[1] for model_input in inputs if model_input.valid is not None}
+    if len(before) != 1 or len(after) != 1 or before == after:
+        return False
+    timesteps = before.pop()
+    same = {id(truth) for truth in truths}
+    return any(
+        id(context.flow.valid.get(id(old_tensor))) in same
+        and len(new_tensor.shape) == len(old_tensor.shape) == 3
+        and new_tensor.shape[1] == timesteps
+        for old, new in pair_calls(context.base, run)
+        for old_tensor, new_tensor in zip(old.outputs, new.outputs, strict=False)
+    )
 
 
 def _find_equal_run(reuse: Sequence[RowsAlone], inputs: Sequence[ModelInput]) -> Recording | None:
@@ -111,23 +161,41 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
 
     A row that runs without its padding shows how many of these timesteps are its own.
     """
-    truths = {id(model_input.valid) for model_input in context.with_timesteps}
-    learned, side = dict(context.flow.valid), context.side
+    learned = dict(context.flow.valid)
     for rows_alone in alone:
         for old, new in pair_calls(context.base, rows_alone.recording):
             for tensor, alone_tensor in zip(old.outputs, new.outputs, strict=False):
                 valid = learned.get(id(tensor))
-                if valid is None or id(valid) in truths or len(alone_tensor.shape) < 2:
+                if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2 or id(tensor) in context.flow.exact:
                     continue
                 if alone_tensor.shape[0] != len(rows_alone.rows):
                     continue
-                timesteps, length = valid.shape[1], min(int(alone_tensor.shape[1]), valid.shape[1])
-                position = np.arange(timesteps)
-                valid = valid.copy()
-                valid[rows_alone.rows] = position < length if side == "post" else position >= timesteps - length
-                learned[id(tensor)] = valid
+                length = _count_timesteps(rows_alone.flow, alone_tensor)
+                corrected = _correct_length(valid, rows_alone.rows, length, context.side)
+                if corrected is not None:
+                    learned[id(tensor)] = corrected
     flow = dataclasses.replace(context.flow, valid=learned)
     return dataclasses.replace(context, trace=dataclasses.replace(context.trace, flow=flow))
+
+
+def _count_timesteps(flow: MaskFlow, tensor: Any) -> NDArray[np.intp]:
+    """Return ``(rows,)``: the valid timesteps of a result without padding."""
+    valid = flow.valid.get(id(tensor))
+    if valid is None or valid.ndim != 2:
+        return np.full(int(tensor.shape[0]), int(tensor.shape[1]))
+    return np.asarray(valid.sum(axis=1))
+
+
+def _correct_length(valid: Bools, rows: NDArray[np.intp], lengths: NDArray[np.intp], side: str) -> Bools | None:
+    """Return the validity with other lengths of some rows; None if they have these lengths already."""
+    wrong = valid[rows].sum(axis=1) != lengths
+    if not wrong.any():
+        return None
+    position, timesteps = np.arange(valid.shape[1]), valid.shape[1]
+    valid = valid.copy()
+    for row, length in zip(rows[wrong], lengths[wrong], strict=True):
+        valid[row] = position < length if side == "post" else position >= timesteps - length
+    return valid
 
 
 @dataclasses.dataclass(eq=False)
@@ -136,13 +204,11 @@ class LengthProbes:
 
     Attributes:
         context: the run to probe.
-        free: the run of a model that takes any length; None if there is none.
         alone: the rows of each length without their padding, or the reason why there are none.
         clean: whether the content of padding changes nothing.
     """
 
     context: ProbeContext
-    free: ModelRun | None
     alone: list[RowsAlone] | str
     clean: bool
     _aligned: dict[tuple[int, ...], list[ProbeResult] | None] = dataclasses.field(default_factory=dict, init=False)
@@ -152,44 +218,56 @@ class LengthProbes:
         if isinstance(self.alone, str):
             return ProbeResult(Probe("alone", False, why=self.alone))
         results = [
-            make_probe("alone", self.context, alone.recording, self.context.align(alone.rows)) for alone in self.alone
+            make_probe("alone", self.context, alone.recording, self.context.align(alone.rows, alone.flow))
+            for alone in self.alone
         ]
         calls = tuple(call for result in results for call in result.calls)
         for alone, result in zip(self.alone, results, strict=True):
             if self._may_be_position(result):
-                discounted = self._discount_positions(result, alone.recording, alone.rows)
+                discounted = self._discount_positions(result, alone.recording, alone.flow, alone.rows)
                 return dataclasses.replace(discounted, also=calls)
-        applicable = [result for result in results if result.probe.applicable]
-        worst = max(applicable, key=_rank, default=results[0])
-        return dataclasses.replace(worst, also=calls)
+        return _merge_results(results)
 
     def probe_columns(self) -> ProbeResult:
-        """Add more padding to every row."""
-        if self.free is None:
-            return ProbeResult(Probe("columns", False, why=_FIXED))
-        side = self.context.side
-        run = self.free.vary([lengthen(model_input, COLUMNS, side) for model_input in self.context.inputs])
-        if run.error is not None:
-            why = f"with {COLUMNS} more timesteps the model raises {summarize_error(run.error)}"
-            return ProbeResult(Probe("columns", False, why=why))
-        result = make_probe("columns", self.context, run, self.context.align())
+        """Add more padding to every row, and to every timestep that has padding inside."""
+        results = []
+        for axis in (1, 2):
+            if axis == 2 and all(model_input.cells is None for model_input in self.context.inputs):
+                continue
+            side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
+            counted = find_positions(self.context.inputs)
+            inputs = [
+                lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
+                for position, model_input in enumerate(self.context.inputs)
+            ]
+            results.append(self._probe_longer(inputs))
+        return _merge_results(results)
+
+    def _probe_longer(self, inputs: Sequence[ModelInput]) -> ProbeResult:
+        run = run_at_length(self.context, inputs)
+        if isinstance(run, str):
+            fixed = _FIXED if has_fixed_length(self.context) else ""
+            return ProbeResult(Probe("columns", False, why=f"{fixed}with {COLUMNS} more timesteps, {run}"))
+        flow = follow_masks(run, inputs)
+        result = make_probe("columns", self.context, run, self.context.align(changed=flow))
         if self._may_be_position(result):
-            discounted = self._discount_positions(result, run, np.flatnonzero(self.context.relevant))
-            return dataclasses.replace(discounted, also=result.calls)
+            return self._discount_positions(result, run, flow, np.flatnonzero(self.context.relevant))
         return result
 
     def _may_be_position(self, result: ProbeResult) -> bool:
         """Return whether a leak may come from positions, which pre-padding shifts, and not from padding."""
         return result.probe.leaks and self.clean and self.context.side == "pre"
 
-    def _discount_positions(self, result: ProbeResult, run: Recording, rows: NDArray[np.intp]) -> ProbeResult:
+    def _discount_positions(
+        self, result: ProbeResult, run: Recording, flow: MaskFlow, rows: NDArray[np.intp]
+    ) -> ProbeResult:
         """Return a probe under pre-padding without the effect of shifted positions.
 
         This applies if the first difference is at a call that treats each timestep by itself, as the addition of
         position embeddings does. Then the rows are run with their padding after them, and compared with themselves
         without padding. Positions are equal in these two runs, so that any remaining difference is a leak.
         """
-        align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None)
+        align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, flow)
         first = find_first_difference(self.context.base, self.context.flow, run, align, self.context.tolerance)
         if first is None or not is_timestepwise(self.context, first):
             return result
@@ -210,22 +288,36 @@ class LengthProbes:
 
     def _probe_aligned(self, rows: NDArray[np.intp]) -> list[ProbeResult] | None:
         """Compare rows with their padding after them with the same rows without padding; None if they cannot run."""
-        assert self.free is not None  # noqa: S101 - without it no probe of this class can leak
         inputs = tuple(_move_padding(model_input, rows) for model_input in self.context.inputs)
-        moved = ModelRun(self.free.model, inputs)
+        moved = ModelRun(self.context.model, inputs)
         if moved.recording.error is not None:
             return None
         context = make_context(moved, self.context.labels[rows])
         # The same calls round in the same way, so that the measured floors hold here, too.
-        tolerance = Tolerance(context.tolerance.relative, self.context.tolerance.floor)
+        measured = self.context.tolerance
+        tolerance = Tolerance(context.tolerance.relative, measured.floor, measured.by_feature)
         context = dataclasses.replace(context, tolerance=tolerance)
-        alone = run_rows_alone(context, self.free, [] if isinstance(self.alone, str) else self.alone)
+        alone = run_rows_alone(context, reuse=[] if isinstance(self.alone, str) else self.alone)
         if isinstance(alone, str):
             return []
         context = learn_lengths(context, alone)
         return [
-            make_probe("alone", context, rows_alone.recording, context.align(rows_alone.rows)) for rows_alone in alone
+            make_probe("alone", context, rows_alone.recording, context.align(rows_alone.rows, rows_alone.flow))
+            for rows_alone in alone
         ]
+
+
+def choose_worst(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Return the worst result that could be measured."""
+    applicable = [result for result in results if result.probe.applicable]
+    return max(applicable, key=_rank, default=results[0])
+
+
+def _merge_results(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Return the worst result, with the calls of all and the outputs that some result could not compare."""
+    calls = tuple(call for result in results for call in result.calls)
+    skipped = tuple(dict.fromkeys(output for result in results for output in result.skipped))
+    return dataclasses.replace(choose_worst(results), also=calls, skipped=skipped)
 
 
 def _rank(result: ProbeResult) -> tuple[bool, float]:
@@ -242,29 +334,112 @@ def _move_padding(model_input: ModelInput, rows: NDArray[np.intp]) -> ModelInput
     shift = chosen.valid.argmax(axis=1)
     source = (np.arange(chosen.valid.shape[1]) + shift[:, None]) % chosen.valid.shape[1]
     row = np.arange(len(source))[:, None]
-    return dataclasses.replace(chosen, values=chosen.values[row, source], valid=chosen.valid[row, source])
+    cells = None if chosen.cells is None else chosen.cells[row, source]
+    return dataclasses.replace(chosen, values=chosen.values[row, source], valid=chosen.valid[row, source], cells=cells)
 
 
-def _group_rows(context: ProbeContext) -> list[tuple[NDArray[np.intp], list[slice | None]]]:
-    """Return the rows with padding, grouped by their valid columns in every input, with these columns.
+# Lengths of rows, and of timesteps with padding inside.
+
+
+def find_positions(inputs: Sequence[ModelInput]) -> frozenset[int]:
+    """Return the inputs that count the timesteps of another input; ids that happen to count up are none."""
+    return frozenset(
+        position
+        for position, model_input in enumerate(inputs)
+        if model_input.counts_up
+        and any(
+            other.kind in ("ids", "features") and not other.counts_up and other.shape[1] == model_input.shape[1]
+            for other in inputs
+            if other.valid is not None
+        )
+    )
+
+
+def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, counts_on: bool = False) -> ModelInput:
+    """Return an input with more padding at the ``pre`` or ``post`` side; unchanged if it has no timesteps.
+
+    Along axis 2, only an input with padding inside its timesteps gets more of it. Positions count on after the last one
+    instead.
+    """
+    valid, cells = model_input.valid, model_input.cells
+    if valid is None or (axis == 2 and cells is None):
+        return model_input
+    width = (columns, 0) if side == "pre" else (0, columns)
+    more = np.pad(valid, [(0, 0), width]) if axis == 1 else valid
+    if cells is not None:
+        cells = np.pad(cells, _widen(cells.ndim, axis, width))
+    if counts_on and side == "post" and axis == 1:
+        first = int(model_input.values[0, 0])
+        values = np.tile(np.arange(first, first + more.shape[1], dtype=model_input.values.dtype), (len(more), 1))
+    else:
+        value = find_padding_value(model_input)
+        extended = np.pad(model_input.values, _widen(model_input.values.ndim, axis, width))
+        added = np.pad(
+            np.zeros(model_input.values.shape[: axis + 1], bool), _widen(axis + 1, axis, width), constant_values=True
+        )
+        values = extended
+        values[added] = value
+    return dataclasses.replace(model_input, values=values, valid=more, cells=cells)
+
+
+def _widen(axes: int, axis: int, width: tuple[int, int]) -> list[tuple[int, int]]:
+    return [width if index == axis else (0, 0) for index in range(axes)]
+
+
+def find_padding_value(model_input: ModelInput) -> NDArray[Any]:
+    """Return the value of padding: the one at padding in the data, as far as there is any, or the declared one."""
+    values, valid = model_input.values, model_input.valid
+    declared = model_input.padding if model_input.validity.value is None else model_input.validity.value
+    if model_input.kind == "mask" or valid is None or valid.all():
+        return np.asarray(declared if model_input.kind != "mask" else 0).astype(values.dtype)
+    padding = values[~valid]
+    if model_input.kind == "features" and model_input.cells is None:
+        return np.asarray(padding[0])
+    numbers, counts = np.unique(padding, return_counts=True)
+    common = numbers[counts.argmax()]
+    return np.asarray(declared if (padding == declared).any() else common).astype(values.dtype)
+
+
+def find_cell_side(inputs: Sequence[ModelInput]) -> str:
+    """Return where padding inside timesteps is: ``pre`` if a valid timestep starts with it."""
+    cells = (model_input.cells for model_input in inputs if model_input.cells is not None)
+    first = next(cells, None)
+    return "pre" if first is not None and (~first[:, :, 0] & first.any(axis=2)).any() else "post"
+
+
+def _trim_cells(model_input: ModelInput, span: slice | None) -> ModelInput:
+    """Return an input whose timesteps have only some of their cells."""
+    if model_input.cells is None or span is None:
+        return model_input
+    return dataclasses.replace(model_input, values=model_input.values[:, :, span], cells=model_input.cells[:, :, span])
+
+
+def _group_rows(
+    context: ProbeContext, most: int
+) -> Iterator[tuple[NDArray[np.intp], list[slice | None], slice | None]]:
+    """Yield the rows with padding, grouped by their valid columns in every input, with these columns.
 
     Of many groups, the returned ones are spread evenly over the lengths. The columns are None for an input without
-    timesteps.
+    timesteps. The last item is the part of its timesteps that any of these rows needs.
     """
     spans = [_find_spans(model_input) for model_input in context.inputs]
+    cell_spans = _find_cell_spans(context.inputs)
     by_span: dict[tuple[Any, ...], list[int]] = {}
     for row in np.flatnonzero(context.relevant):
         key = tuple(None if span is None else (int(span[0][row]), int(span[1][row])) for span in spans)
+        inner = None if cell_spans is None else (int(cell_spans[0][row]), int(cell_spans[1][row]))
         has_padding = any(
             part is not None and part != (0, model_input.values.shape[1])
             for part, model_input in zip(key, context.inputs, strict=True)
         )
-        if has_padding:
-            by_span.setdefault(key, []).append(int(row))
-    keys = sorted(by_span)
-    if len(keys) > MOST_GROUPS:
-        keys = [keys[index] for index in np.linspace(0, len(keys) - 1, MOST_GROUPS).astype(int)]
-    return [(np.array(by_span[key]), [None if part is None else slice(*part) for part in key]) for key in keys]
+        if has_padding or (inner is not None and cell_spans is not None and inner != (0, cell_spans[2])):
+            by_span.setdefault((*key, inner), []).append(int(row))
+    keys = sorted(by_span, key=lambda key: [(-1, -1) if part is None else part for part in key])
+    if len(keys) > most:
+        keys = [keys[index] for index in np.linspace(0, len(keys) - 1, most).astype(int)]
+    for key in keys:
+        *columns, cells = [None if part is None else slice(*part) for part in key]
+        yield np.asarray(by_span[key], np.intp), columns, cells
 
 
 def _find_spans(model_input: ModelInput) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
@@ -273,3 +448,14 @@ def _find_spans(model_input: ModelInput) -> tuple[NDArray[np.intp], NDArray[np.i
     if valid is None:
         return None
     return valid.argmax(axis=1), valid.shape[1] - valid[:, ::-1].argmax(axis=1)
+
+
+def _find_cell_spans(inputs: Sequence[ModelInput]) -> tuple[NDArray[np.intp], NDArray[np.intp], int] | None:
+    """Return the first cell that any timestep of a row needs, the one after the last, and the number of cells."""
+    with_cells = [model_input.cells for model_input in inputs if model_input.cells is not None]
+    if not with_cells or len({cells.shape[2] for cells in with_cells}) > 1:
+        return None
+    used = np.any(
+        [cells.any(axis=1).reshape(*cells.shape[:1], cells.shape[2], -1).any(axis=2) for cells in with_cells], axis=0
+    )
+    return used.argmax(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1), used.shape[1]

@@ -46,11 +46,13 @@ def measure_local_change(
     keep = map_valid_timesteps(entry, context.flow)
     before = rerun_call(entry, {}, rng, training=True) if training else entry.outputs
     after = rerun_call(entry, keep, rng, training) if keep else None
-    tolerance = context.tolerance.at(entry.index)
+    triples = zip(entry.outputs, before or (), after or (), strict=False)
     return find_worst(
-        measure_difference(old, context.flow.valid.get(id(tensor)), new, context.align(), *tolerance)
-        for tensor, old, new in zip(entry.outputs, before or (), after or (), strict=False)
-        if id(tensor) in context.flow.valid or id(tensor) in context.flow.pooled
+        measure_difference(
+            old, context.flow.valid.get(id(tensor)), new, context.align(), *context.tolerance.of(entry.index, position)
+        )
+        for position, (tensor, old, new) in enumerate(triples)
+        if len(tensor.shape) and (id(tensor) in context.flow.valid or id(tensor) in context.flow.pooled)
     )
 
 

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+import numpy as np
 
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.movement import VALUELESS
 from maskcli.trace.recorder import CallRecord, Recording
-from maskcli.trace.values import get_dtype, is_float
+from maskcli.trace.run import list_output_tensors
+from maskcli.trace.values import as_float64, get_dtype, is_float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PaddingSources:
-    """Where padding becomes numbers: calls, by index, with the validity of their result, and inputs, by position."""
+    """Where padding becomes numbers.
+
+    Attributes:
+        calls: calls, by index, with the validity of their result.
+        inputs: inputs of the model, by position.
+        fixed: those of the calls that make a mask of the values that they receive, as ``Masking`` does. Only one value
+            marks padding, so that other values after such a call are none that data can lead to.
+        complete: whether all padding reaches the outputs through these places.
+    """
 
     calls: dict[int, Bools]
     inputs: frozenset[int]
+    fixed: frozenset[int] = frozenset()
+    complete: bool = True
+
+    @property
+    def is_free(self) -> bool:
+        """Whether data can have other values at any of these places."""
+        return bool(self.inputs) or len(self.fixed) < len(self.calls)
+
+    def select_free(self) -> PaddingSources:
+        """Return only the places where data can have other values."""
+        calls = {index: valid for index, valid in self.calls.items() if index not in self.fixed}
+        return PaddingSources(calls, self.inputs)
 
 
 def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelInput]) -> PaddingSources | str:
@@ -27,70 +51,128 @@ def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelI
     Ids become vectors in a lookup. Features under a ``Masking`` layer may change after it, others where they enter the
     model, unless the model computes its mask from their values.
     """
-    calls: dict[int, Bools] = {}
-    around: set[int] = set()
-    for entry in run.ended:
-        if entry.index in around or not entry.outputs or not entry.returned:
-            continue
-        valid = flow.valid.get(id(entry.outputs[0]))
-        if valid is None or not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) < 3:
-            continue
-        if _looks_up(entry, flow, inputs, run) or _masks_values(entry, flow, inputs, run):
-            calls[entry.index] = valid
-            parent = entry.parent
-            while parent is not None:
-                around.add(parent.index)
-                parent = parent.parent
-    direct = {
-        position
-        for position, (model_input, tensor) in enumerate(zip(inputs, run.inputs, strict=True))
-        if model_input.kind == "features" and model_input.values.dtype.kind == "f" and not _is_masked(tensor, run)
+    pairs = list(zip(run.inputs, inputs, strict=True))
+    # Words in sentences are features of integers.
+    of_ids = (x for x, model_input in pairs if model_input.kind in ("ids", "features") and _holds_ids(model_input))
+    ids = _follow_ids(run, set(map(id, of_ids)))
+    features = {
+        position: follow_tensors(run, {id(x)})
+        for position, (x, model_input) in enumerate(pairs)
+        if model_input.kind == "features" and model_input.valid is not None
     }
+    calls, fixed = _find_calls(run, flow, ids, features.values())
+    direct = [
+        position
+        for position, tensors in features.items()
+        if inputs[position].values.dtype.kind == "f"
+        and not _is_mask(inputs[position])
+        and not any(_masks_values(entry, tensors) for entry in run.ended if entry.parent is not None)
+    ]
     compared = [position for position in direct if _is_compared(run.inputs[position], run)]
     if compared:
         return f"the model computes its mask from the values of {inputs[compared[0]].name}"
     if not calls and not direct:
         return "no call turns the ids into vectors of the same timesteps"
-    return PaddingSources(calls, frozenset(direct))
+    sources = PaddingSources(calls, frozenset(direct), frozenset(fixed))
+    return dataclasses.replace(sources, complete=not _bypasses(run, sources, inputs))
 
 
-def _looks_up(entry: CallRecord, flow: MaskFlow, inputs: Sequence[ModelInput], run: Recording) -> bool:
-    """Return whether a call receives ids; these are floats where an ``Input`` has no dtype."""
-    ids = {id(tensor) for tensor, model_input in zip(run.inputs, inputs, strict=True) if model_input.kind == "ids"}
-    return any(
-        id(tensor) in flow.valid and (get_dtype(tensor).startswith(("int", "uint")) or _comes_from(tensor, ids, flow))
-        for tensor in entry.inputs
-    )
+def _find_calls(
+    run: Recording, flow: MaskFlow, ids: set[int], features: Collection[set[int]]
+) -> tuple[dict[int, Bools], set[int]]:
+    """Return the calls after which padding is replaced, with their validity, and those that make a mask of values."""
+    calls: dict[int, Bools] = {}
+    fixed = set()
+    for entry in run.ended:
+        if entry.calls or entry.parent is None or not entry.outputs:
+            continue
+        valid = flow.valid.get(id(entry.outputs[0]))
+        if valid is None or not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) <= valid.ndim:
+            continue
+        if _looks_up(entry, ids):
+            calls[entry.index] = valid
+        elif any(_masks_values(entry, tensors) for tensors in features):
+            calls[entry.index] = valid
+            fixed.add(entry.index)
+    return calls, fixed
 
 
-def _masks_values(entry: CallRecord, flow: MaskFlow, inputs: Sequence[ModelInput], run: Recording) -> bool:
+def _holds_ids(model_input: ModelInput) -> bool:
+    return model_input.kind == "ids" or model_input.values.dtype.kind in "iu"
+
+
+def _looks_up(entry: CallRecord, ids: set[int]) -> bool:
+    """Return whether a call turns ids into vectors; another dtype or axis of the same numbers is no lookup."""
+    received = [tensor for tensor in entry.inputs if id(tensor) in ids]
+    output = entry.outputs[0]
+    for tensor in received:
+        axes = len(tensor.shape)
+        if len(output.shape) > axes and tuple(output.shape[:axes]) == tuple(tensor.shape):
+            numbers = as_float64(tensor).reshape(*tensor.shape, *[1] * (len(output.shape) - axes))
+            if not np.array_equal(np.broadcast_to(numbers, tuple(output.shape)), as_float64(output)):
+                return True
+    return False
+
+
+def _follow_ids(run: Recording, ids: set[int]) -> set[int]:
+    """Return the tensors, by ``id``, that hold ids: also in another order, with other ones, or as floats."""
+    for entry in run.ended:
+        if not any(id(tensor) in ids for tensor in entry.inputs):
+            continue
+        is_cast = entry.type == "Cast"
+        ids.update(id(x) for x in entry.outputs if is_cast or get_dtype(x).startswith(("int", "uint")))
+    return ids
+
+
+def follow_tensors(run: Recording, sources: set[int], barriers: frozenset[int] = frozenset()) -> set[int]:
+    """Return the tensors, by ``id``, whose values depend on some tensors; booleans, such as masks, end the way.
+
+    Args:
+        run: the run.
+        sources: the tensors to start from, by ``id``.
+        barriers: calls, by index, whose results do not count.
+    """
+    followed = set(sources)
+    for entry in run.ended:
+        # The calls inside a call, where these are recorded, show the way of the values.
+        if entry.calls or entry.type in VALUELESS or entry.index in barriers:
+            continue
+        if any(id(tensor) in followed for tensor in entry.inputs):
+            followed.update(id(tensor) for tensor in entry.outputs if get_dtype(tensor) != "bool")
+    return followed
+
+
+def _bypasses(run: Recording, sources: PaddingSources, inputs: Sequence[ModelInput]) -> bool:
+    """Return whether the values of padding also reach an output by a way that no source is on."""
+    starts = {
+        id(tensor)
+        for position, (tensor, model_input) in enumerate(zip(run.inputs, inputs, strict=True))
+        if position not in sources.inputs
+        and model_input.valid is not None
+        and model_input.kind in ("ids", "features")
+        and not _is_mask(model_input)
+    }
+    reached = follow_tensors(run, starts, frozenset(sources.calls))
+    return any(id(tensor) in reached for _, tensor in list_output_tensors(run.output))
+
+
+def _is_mask(model_input: ModelInput) -> bool:
+    """Return whether features of one number only mark the valid timesteps, by 1 and 0."""
+    valid = model_input.valid
+    if valid is None or valid.all() or model_input.values.size != valid.size:
+        return False
+    return bool((model_input.values.reshape(valid.shape) == valid).all())
+
+
+def _masks_values(entry: CallRecord, features: set[int]) -> bool:
     """Return whether a call computes a mask from features that are an input, as ``Masking`` does."""
-    pairs = zip(run.inputs, inputs, strict=True)
-    features = {id(tensor) for tensor, model_input in pairs if model_input.kind == "features"}
-    return _creates_mask(entry) and any(_comes_from(tensor, features, flow) for tensor in entry.inputs)
+    return creates_mask(entry) and any(id(tensor) in features for tensor in entry.inputs)
 
 
-def _creates_mask(entry: CallRecord) -> bool:
+def creates_mask(entry: CallRecord) -> bool:
     """Return whether a call returns a mask and receives none."""
     receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
     return not receives and any(mask is not None for mask in entry.masks_out)
-
-
-def _comes_from(tensor: Any, sources: set[int], flow: MaskFlow) -> bool:
-    """Return whether a tensor is one of these, by ``id``, unchanged or cast to another dtype."""
-    maker = flow.maker.get(id(tensor))
-    if id(tensor) in sources or maker is None:
-        return id(tensor) in sources
-    return maker.type == "Cast" and any(id(source) in sources for source in maker.inputs)
-
-
-def _is_masked(tensor: Any, run: Recording) -> bool:
-    """Return whether a call inside the model computes a mask from a tensor."""
-    return any(
-        _creates_mask(entry) and any(source is tensor for source in entry.inputs)
-        for entry in run.ended
-        if entry.parent is not None
-    )
 
 
 def _is_compared(tensor: Any, run: Recording) -> bool:

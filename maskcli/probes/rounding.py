@@ -10,17 +10,18 @@ leak if it is larger than this. There are three estimates:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maskcli.probes.compare import Alignment, compare_outputs, compare_results, pair_calls
+from maskcli.probes.compare import Alignment, align_results, pair_calls, pair_results, share_scales
 from maskcli.tolerance import MONTE_CARLO_MARGIN, Tolerance, bound_sum_error
 from maskcli.trace.mask_flow import MaskFlow
-from maskcli.trace.recorder import CallRecord
+from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import perturb_by_rounding
-from maskcli.trace.run import ModelRun
+from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import get_ulp
 
 
@@ -50,41 +51,66 @@ def bound_rounding(entries: Sequence[CallRecord]) -> Tolerance:
     return Tolerance(relative)
 
 
-def estimate_rounding(run: ModelRun, flow: MaskFlow, align: Alignment, tolerance: Tolerance) -> Tolerance:
+SAMPLES = 2
+"""Runs with random rounding. A pooled output of three rows has only three errors of each feature in a run."""
+
+
+def estimate_rounding(
+    run: ModelRun, flow: MaskFlow, align: Alignment, tolerance: Tolerance, samples: int = SAMPLES
+) -> Tolerance:
     """Measure how far rounding moves the result of each call, and raise the tolerance to that.
 
     Numbers that cancel, or that a normalisation divides by almost nothing, carry rounding errors far beyond what their
-    own magnitude suggests. This is Monte Carlo arithmetic (Parker, 1997) with one run: each float that a call returns
-    is multiplied by ``1 + ulp * sqrt(n) * N(0, 1)``, where n is the longest axis that the call may have summed over.
+    own magnitude suggests. This is Monte Carlo arithmetic (Parker, 1997): each float that a call returns is multiplied
+    by ``1 + ulp * sqrt(n) * N(0, 1)``, where n is the longest axis that the call may have summed over.
 
     Args:
         run: the run to repeat with random rounding.
         flow: the validity of its tensors.
         align: all rows of the run.
         tolerance: the bound that applies so far.
+        samples: the number of such runs.
 
     Returns:
-        The tolerance with a floor for each call; unchanged if the model raises.
+        The tolerance with a floor for each feature of each result; unchanged if the model raises.
     """
-    rng = np.random.default_rng(5)
+    floors: dict[tuple[int, int], NDArray[np.float64]] = {}
+    for sample in range(samples):
+        rng = np.random.default_rng(5 + sample)
 
-    def round_randomly(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
-        # The results of calls inside this call are rounded already.
-        return None if entry.calls else [perturb_by_rounding(tensor, entry, rng) for tensor in tensors]
+        def round_randomly(entry: CallRecord, tensors: list[Any], rng: np.random.Generator = rng) -> list[Any] | None:
+            # The results of calls inside this call are rounded already.
+            return None if entry.calls else [perturb_by_rounding(tensor, entry, rng) for tensor in tensors]
 
-    rounded = run.vary(alter=round_randomly)
-    if rounded.error is not None:
-        return tolerance
-    floor: dict[int, float] = {}
-    for old, new in pair_calls(run.recording, rounded):
+        rounded = run.vary(alter=round_randomly)
+        if rounded.error is not None:
+            return tolerance
+        for key, floor in _measure_floors(run.recording, rounded, flow, align):
+            floors[key] = np.maximum(floors.get(key, 0.0), floor)
+    largest: dict[int, float] = {}
+    for (index, _), floor in floors.items():
+        largest[index] = max(largest.get(index, 0.0), float(floor.max(initial=0.0)))
+    return Tolerance(tolerance.relative, largest, {key: tuple(floor.tolist()) for key, floor in floors.items()})
+
+
+def _measure_floors(
+    base: Recording, rounded: Recording, flow: MaskFlow, align: Alignment
+) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
+    """Yield for each result, by call and position, how far its features moved; the outputs belong to call 0."""
+    results = [
+        ((old.index, position), tensor, changed)
+        for old, new in pair_calls(base, rounded)
+        for position, tensor, changed in pair_results(old, new, flow, align)
+        if old.index  # The model itself.
+    ]
+    outputs = zip(list_output_tensors(base.output), list_output_tensors(rounded.output), strict=True)
+    results += [((0, position), old, new) for position, ((_, old), (_, new)) in enumerate(outputs) if len(old.shape)]
+    for key, tensor, changed in results:
+        aligned = align_results(tensor, flow.valid.get(id(tensor)), changed, align)
+        if aligned is None:
+            continue
         # The change here is the error of this call and all before it, as it really propagates. Overflow to infinity
         # would allow any change, and so does not count.
-        changes = (difference.change for difference in compare_results(old, new, flow, align))
-        largest = max((change for change in changes if np.isfinite(change)), default=0.0)
-        # One run is one sample of the error; a margin covers less lucky ones.
-        floor[old.index] = MONTE_CARLO_MARGIN.value * largest
-    estimate = Tolerance(tolerance.relative, floor)
-    outputs = compare_outputs(run.recording, flow, rounded, align, estimate)
-    if outputs is not None and np.isfinite(outputs.change):
-        estimate = Tolerance(tolerance.relative, {**floor, 0: MONTE_CARLO_MARGIN.value * outputs.change})
-    return estimate
+        change = np.where(np.isfinite(aligned.change), aligned.change, 0.0)[aligned.counts].max(axis=0, initial=0.0)
+        # One run is one sample of the error of a feature; others of its size, and a margin, cover less lucky ones.
+        yield key, MONTE_CARLO_MARGIN.value * share_scales(aligned.size_by_feature, change)

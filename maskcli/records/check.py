@@ -9,12 +9,27 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
+from maskcli.records.inputs import InputSummary
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
 
 Severity = Literal["error", "warning", "info"]
 """``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
+
+CheckStatus = Literal[
+    "passed", "failed", "nothing-to-prove", "unproven", "leaks", "leak-ignored", "not-run", "data-only"
+]
+"""All but ``failed`` have no finding at ``fail_on`` or above.
+
+- ``passed``: padding does not leak.
+- ``nothing-to-prove``: there is neither padding nor a mask.
+- ``unproven``: no probe could decide; the rule that reports this was not selected, or is below ``fail_on``.
+- ``leaks``: padding leaks, but the findings are below ``fail_on``.
+- ``leak-ignored``: padding leaks, but the rules that report it were not selected.
+- ``not-run``: the model does not run on this data.
+- ``data-only``: there is no model.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,10 +103,12 @@ class Examination:
     Attributes:
         data: the facts of each input of ids.
         model: the evidence about the model; None if only the data is checked.
+        inputs: all inputs, each with the source of its validity.
     """
 
     data: tuple[DataFacts, ...]
     model: ModelEvidence | None
+    inputs: tuple[InputSummary, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +138,7 @@ class CheckReport(HtmlRecord):
         examination: the evidence that the rules judged.
         repairs: the smallest set of changes that together remove every leak; empty if there is no leak, or no cure.
         attempts: changes that were tried in vain.
+        ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
     """
 
     model: ModelAbout | None
@@ -132,11 +150,37 @@ class CheckReport(HtmlRecord):
     examination: Examination
     repairs: tuple[Repair, ...] = ()
     attempts: tuple[RepairAttempt, ...] = ()
+    ignored: RuleCodes = ()
+
+    @property
+    def inputs(self) -> tuple[InputSummary, ...]:
+        """The inputs, each with the source of its validity."""
+        return self.examination.inputs
 
     @property
     def identity(self) -> ModelIdentity | None:
         """The model; None if only the data was checked."""
         return None if self.model is None else self.model.identity
+
+    @property
+    def status(self) -> CheckStatus:
+        """The result in a word: ``passed`` only if no padding leaks and no finding fails the check."""
+        model = self.examination.model
+        if not self.passed:
+            return "failed"
+        if model is None:
+            return "data-only"
+        match model.leak_answer:
+            case None:
+                return "not-run"
+            case "yes":
+                return "leak-ignored" if self.ignored else "leaks"
+            case "no":
+                return "passed"
+            case "unproven":
+                return "unproven"
+            case _:
+                return "nothing-to-prove"
 
     @property
     def rows(self) -> ProbedRows | None:
@@ -146,9 +190,14 @@ class CheckReport(HtmlRecord):
 
     @property
     def leak(self) -> Leak | None:
-        """Whether padding, its content or its amount, changes a result; None if the model did not run."""
+        """Whether padding, its content or its amount, changes a result; None if the model did not run.
+
+        Its probes include ``rows`` and ``future``, which have no part in the verdict.
+        """
         evidence = self.examination.model
-        return None if evidence is None else evidence.leak
+        if evidence is None or evidence.leak is None:
+            return None
+        return dataclasses.replace(evidence.leak, probes=(*evidence.leak.probes, *evidence.further_probes))
 
     @property
     def notes(self) -> tuple[NonEmpty, ...]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.data import Occurrence
-from maskcli.records.leak import Leak
+from maskcli.records.leak import Leak, Probe
 from maskcli.records.trace import Call
 from maskcli.tolerance import METRIC_DIFFERENT, METRIC_EQUAL
 
@@ -24,6 +24,7 @@ class OutputEvidence:
         call: the call that made the output.
         lost_at: the call that lost the mask that the output would carry; None if no mask was lost.
         lost_mask: that mask.
+        lost_again: later calls, in order, that would lose it too if ``lost_at`` did not.
     """
 
     name: str
@@ -33,6 +34,7 @@ class OutputEvidence:
     call: str | None
     lost_at: str | None
     lost_mask: Bools | None = None
+    lost_again: tuple[str, ...] = ()
 
 
 INPUT = "Input"
@@ -50,8 +52,9 @@ class MaskSource:
         looks_up: whether it looks up vectors for ids, as an Embedding does.
         after_lookup: the Embedding whose vectors it made the mask from; None if it did not use vectors.
         missed: padding that the mask calls valid.
-        hidden: valid timesteps that the mask calls padding.
+        hidden: valid timesteps that the mask calls padding, or parts of valid timesteps, such as pixels.
         padding: the number of padded timesteps.
+        of_parts: whether the mask marks parts of timesteps.
     """
 
     call: str
@@ -62,6 +65,7 @@ class MaskSource:
     missed: Occurrence | None
     hidden: Occurrence | None
     padding: int
+    of_parts: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,10 +152,17 @@ class LossEvidence:
         leaves_out: whether the loss itself leaves padding out, regardless of the mask: measured with targets, assumed
             possible without.
         masked: the mean over all valid timesteps; None without targets.
-        reported: by Keras, for all sequences in one batch; None without targets.
+        reported: by Keras, in batches of ``batch_size``; None without targets.
         by_batch_size: the loss that Keras reports, by batch size.
         tolerance: the relative rounding error of these losses.
         why: the reason why there are no losses in spite of targets.
+        batch_size: the batch size of ``reported``; None without targets.
+        rows: the number of rows that the values are from, and of all rows; None without targets.
+        averages: whether the loss of a batch is a mean, as opposed to a sum.
+        not_finite: the number of losses that are NaN or infinite: at timesteps or samples that count, and at others.
+        finite_elsewhere: whether the losses that are not finite all belong to rows without a valid timestep.
+        error: the reason why Keras cannot compute the loss with these targets; None if it can.
+        remedy: a fix for that.
     """
 
     name: str
@@ -164,20 +175,28 @@ class LossEvidence:
     by_batch_size: dict[int, float] = dataclasses.field(default_factory=dict)
     tolerance: float = 0.0
     why: str | None = None
+    batch_size: int | None = None
+    rows: tuple[int, int] | None = None
+    averages: bool = True
+    not_finite: tuple[int, int] = (0, 0)
+    finite_elsewhere: bool = False
+    error: str | None = None
+    remedy: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class MetricEvidence:
-    """A metric of an output with a mask.
+    """A metric of an output with a mask, or with targets that the loss ignores.
 
     Attributes:
         name: of the metric.
         type: its class name.
         output: the name of the output.
-        with_mask: its value with the mask.
-        valid: its value on only the valid timesteps.
+        with_mask: its value with the mask, as Keras computes it.
+        valid: its value on only the timesteps that the loss counts.
         all: its value on all timesteps.
         targets: the origin of the targets, for people.
+        ignored: the number of timesteps whose targets the loss ignores, as with ``ignore_class``.
     """
 
     name: str
@@ -187,6 +206,7 @@ class MetricEvidence:
     valid: float
     all: float
     targets: str
+    ignored: int = 0
 
     @property
     def ignores_mask(self) -> bool:
@@ -221,6 +241,9 @@ class Lookup:
     input_dim: int
 
 
+LeakAnswer = Literal["yes", "no", "unproven", "nothing to prove"]
+"""``nothing to prove``: unproven, but the data has no padding, and the model has no mask."""
+
 AttentionFaultKind = Literal["inverted", "along-queries", "hides-queries", "wrong-input"]
 
 
@@ -239,6 +262,8 @@ class AttentionFault:
         closed_to_valid: the number of pairs of valid queries and keys that it closes, without those of a causal mask.
         pairs: the number of pairs of a valid query and a key.
         mask_of: the input whose padding the mask marks, for ``wrong-input``.
+        calls: the calls that compute attention with this mask, from the scores to the weighted sum.
+        also: later calls that receive the same mask.
     """
 
     call: str
@@ -249,6 +274,8 @@ class AttentionFault:
     closed_to_valid: int
     pairs: int
     mask_of: str | None = None
+    calls: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,7 +305,7 @@ class FutureEffect:
 
     Attributes:
         output: the name of the output.
-        looks_ahead: whether a later timestep changes an earlier output.
+        looks_ahead: whether a later timestep changes an earlier output; None if that could not be tried.
         max_abs_change: the largest such change.
         tolerance: the largest change that counts as rounding.
         sample: the row of the largest change.
@@ -287,11 +314,19 @@ class FutureEffect:
         first_call: the first call at which a later timestep reaches an earlier result; None if no call was found.
         meant_causal: the reason why the model is meant to be causal; None if nothing indicates that.
         matrix: ``(output timesteps, timesteps)``, the largest change of the output timestep of axis 0 by the timestep
-            of axis 1, in blocks of timesteps where there are many; None if it was not measured.
+            of axis 1, in blocks of timesteps where there are many; None if it was not measured. Changes up to
+            rounding are 0; NaN if the timestep of axis 1 is padding in the rows that were tried.
+        requested: whether the user requests a causal model, by an option or by an argument of a call; otherwise
+            ``meant_causal`` is inferred from most other calls.
+        calls: all calls at which a later timestep reaches an earlier result, the first one included.
+        block: the number of timesteps in each row and column of ``matrix``.
+        timesteps: of the input.
+        shift: by how many timesteps the output starts later than the input, where it has fewer timesteps.
+        why: the reason why nothing could be tried.
     """
 
     output: str
-    looks_ahead: bool
+    looks_ahead: bool | None
     max_abs_change: float
     tolerance: float
     sample: int | None
@@ -300,6 +335,12 @@ class FutureEffect:
     first_call: str | None
     meant_causal: str | None
     matrix: Floats | None = None
+    requested: bool = False
+    calls: tuple[str, ...] = ()
+    block: int = 1
+    timesteps: int = 0
+    shift: int = 0
+    why: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -329,6 +370,7 @@ class ModelEvidence:
         attention: attention masks that do not hide padded keys.
         mixed_rows: a result that changes with another row of the batch; None if there is none.
         future: for each output with timesteps, whether later timesteps change earlier results.
+        further_probes: ``rows`` and ``future``, which have no part in the verdict on padding.
     """
 
     name: str
@@ -353,10 +395,28 @@ class ModelEvidence:
     attention: tuple[AttentionFault, ...] = ()
     mixed_rows: MixedRows | None = None
     future: tuple[FutureEffect, ...] = ()
+    further_probes: tuple[Probe, ...] = ()
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""
         return next((call for call in self.trace if call.call == path), None)
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether any call of the model carries or receives a mask."""
+        return any(call.mask_in is not None or call.mask_out is not None for call in self.trace)
+
+    @property
+    def leak_answer(self) -> LeakAnswer | None:
+        """Whether padding leaks, as an answer for people; None if the model did not run."""
+        if self.leak is None:
+            return None
+        if self.leak.leaks:
+            return "yes"
+        if self.leak.leaks is False and any(probe.applicable for probe in self.leak.probes):
+            return "no"
+        has_mask = self.has_mask or any(source.type == INPUT for source in self.sources)
+        return "unproven" if self.padded_timesteps or has_mask else "nothing to prove"
 
     def list_gaps(self) -> tuple[str, ...]:
         """Return the evidence that is missing, each with the reason."""

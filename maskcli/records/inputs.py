@@ -35,6 +35,7 @@ class InputSpec:
         return f"{self.name} ({axes}) {self.dtype}"
 
 
+InputKind = Literal["ids", "features", "mask", "static"]
 ValiditySource = Literal["given", "mask-input", "lengths", "masking-layer", "value", "default", "none"]
 
 
@@ -66,24 +67,32 @@ class ModelInput:
         valid: ``(batch, timesteps)``, False at padding; None for an input without timesteps.
         kind: ``ids`` are integers ``(batch, timesteps)``; ``features`` have a vector for each timestep; ``mask`` is a
             mask that the model takes as an input, with True or 1 for valid; ``static`` has no timesteps.
-        padding: the value of padding: an id, a number for features, False or 0 for a mask.
+        padding: the value of padding: an id, a number for features, 0 for a mask.
         validity: how it is known which timesteps are padding.
         cells: ``(batch, timesteps, ...)``, False at padding inside timesteps, such as that of words in sentences; a
             timestep is valid if any of its cells is. None where only whole timesteps are padding.
+        auxiliary: whether these are segments, types, positions, categories or a constant, whose values are no evidence
+            of padding.
     """
 
     name: str
     values: NDArray[Any]
     valid: Bools | None
-    kind: Literal["ids", "features", "mask", "static"]
-    padding: int = 0
+    kind: InputKind
+    padding: int | float = 0
     validity: Validity = Validity()
     cells: Bools | None = None
+    auxiliary: bool = False
 
     @property
     def lengths(self) -> Ints | None:
         """``(batch,)``: valid timesteps of each row; None without timesteps."""
         return None if self.valid is None else self.valid.sum(axis=1)
+
+    @property
+    def padding_id(self) -> int:
+        """The value of padding in an input of ids."""
+        return int(self.padding)
 
     @property
     def counts_up(self) -> bool:
@@ -109,13 +118,42 @@ class ModelInput:
         return None if self.valid is None else int((~self.valid).sum())
 
 
+@dataclasses.dataclass(frozen=True)
+class InputSummary:
+    """An input of a model, without its values.
+
+    Attributes:
+        name: of the model's input, or of the data if the model names no inputs.
+        kind: as for ``ModelInput``.
+        shape: of the array.
+        dtype: of the array.
+        padded_timesteps: the number of padded timesteps; None without timesteps.
+        validity: how it is known which timesteps are padding.
+    """
+
+    name: str
+    kind: InputKind
+    shape: Shape
+    dtype: str
+    padded_timesteps: Count | None
+    validity: Validity
+
+
+def summarize_inputs(inputs: Sequence[ModelInput]) -> tuple[InputSummary, ...]:
+    """Return the inputs without their values."""
+    return tuple(
+        InputSummary(entry.name, entry.kind, entry.shape, entry.dtype, entry.padded_timesteps, entry.validity)
+        for entry in inputs
+    )
+
+
 def find_primary(inputs: Sequence[ModelInput]) -> ModelInput | None:
-    """Return the input whose timesteps are shown: the first of ids, otherwise of features; None without timesteps."""
+    """Return the input whose timesteps are shown: the first of ids, otherwise of features; None without timesteps.
+
+    Segments, positions and the like are only shown if there is nothing else.
+    """
     candidates = [entry for entry in inputs if entry.valid is not None and entry.kind != "mask"]
-    for entry in candidates:
-        if entry.kind == "ids":
-            return entry
-    return candidates[0] if candidates else None
+    return min(candidates, key=lambda entry: (entry.auxiliary, entry.kind != "ids"), default=None)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,7 +205,7 @@ def select_shown_batch(inputs: Sequence[ModelInput], batch: PaddedBatch | None) 
         batch.layout.padding,
         batch.layout.truncating,
         batch.layout.maxlen,
-        batch.layout.value,
+        batch.layout.padding_id,
         batch.layout.dtype,
         batch.lengths,
         batch.truncated_tokens,

@@ -44,6 +44,7 @@ class OptionSpec:
         repeatable: whether the command line takes the option several times.
         for_models: the kind of model that the option applies to.
         only_python: whether the command line does not have the option.
+        number: whether the option takes any number, also inf and nan; integers stay integers.
     """
 
     text: str
@@ -57,6 +58,7 @@ class OptionSpec:
     repeatable: bool = False
     for_models: Literal["all", "built-in", "own"] = "all"
     only_python: bool = False
+    number: bool = False
 
 
 def option(default: Default, text: str, **details: Any) -> Default:
@@ -87,7 +89,9 @@ class PaddingOptions:
         "post", "Where a long sequence is cut: at its start, or at its end.", choices=("pre", "post")
     )
     maxlen: int | None = option(None, "Timesteps of the batch.", default_text="the longest sequence", minimum=1)
-    value: int = option(0, "Padding id.")
+    value: int | float = option(
+        0, "Padding id; for models of your own also the number that marks padded timesteps of features.", number=True
+    )
     dtype: TokenDtype = option(
         "int32", "Type of the tokens.", python="From Python, any integer dtype of NumPy.", choices=("int32", "int64")
     )

@@ -13,6 +13,7 @@ from maskcli.records.model import ModelIdentity
 from maskcli.records.trace import AttentionMask, Inspection
 
 NOT_TRIED = "not tried"
+NOTHING_TO_PROVE = "nothing to prove"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Verdict:
     @property
     def known(self) -> bool:
         """Whether the question was tried; otherwise the answer is neither good nor bad."""
-        return self.answer != NOT_TRIED
+        return self.answer not in (NOT_TRIED, NOTHING_TO_PROVE)
 
 
 @dataclasses.dataclass(frozen=True)

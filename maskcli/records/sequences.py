@@ -54,6 +54,19 @@ class Layout(PaddingOptions):
     """
 
     trim: bool = option(True, "Treat runs of the padding id at either end of a row as padding.", only_python=True)
+    sets_value: bool = option(
+        False, "Whether the user chose ``value``; one other than 0 always counts as chosen.", only_python=True
+    )
+
+    @property
+    def padding_id(self) -> int:
+        """The padding value of ids, which are integers."""
+        return int(self.value)
+
+    @property
+    def chosen_value(self) -> float | None:
+        """The padding value that the user chose; None for the default."""
+        return self.value if self.sets_value or self.value != 0 else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -52,10 +52,13 @@ class Call:
         of_model: whether the call applies a model inside the model.
         lost_at: the call that lost the mask of its input; None if no mask was lost.
         lost_after: the last call whose output had that mask.
+        lost_again: later calls, in order, that would lose it too if ``lost_at`` did not.
         takes_off: whether it removed the mask from a tensor that came in, so that later calls do not see it either.
         mask_from: the call whose output brought the first mask among its inputs; None without a mask.
+        attention_arguments: the mask arguments that received masks which pair queries with keys.
         valid: ``(batch, timesteps)``, True at non-padding in the first output, or in the first input if the output has
             no timesteps; None if neither has timesteps.
+        valid_in: the same for the input that ``mask_in`` is of. It differs from ``valid`` where a call moves timesteps.
     """
 
     call: str
@@ -77,9 +80,12 @@ class Call:
     of_model: bool = False
     lost_at: str | None = None
     lost_after: str | None = None
+    lost_again: tuple[str, ...] = ()
     takes_off: bool = False
     mask_from: str | None = None
-    valid: Mask | None = None
+    attention_arguments: tuple[str, ...] = ()
+    valid: AnyMask | None = None
+    valid_in: AnyMask | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

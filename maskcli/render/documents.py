@@ -36,7 +36,9 @@ DOCUMENTS = {
 """The command that prints a record. Records go by their names here, because importing all of them takes time."""
 
 LAYOUTS = {
-    "CheckReport": "model=identity versions findings repairs attempts checked passed fail_on rows leak notes",
+    "CheckReport": """
+        model=identity versions inputs findings repairs attempts checked ignored passed status fail_on rows leak
+        notes""",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """
@@ -60,7 +62,7 @@ LAYOUTS = {
         padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
         per_timestep mask valid ignored weights""",
     "PaddedBatch": """
-        shape padding=layout.padding truncating=layout.truncating maxlen value=layout.value dtype=layout.dtype lengths
+        shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype lengths
         truncated_tokens tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """

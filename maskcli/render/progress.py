@@ -68,7 +68,22 @@ def _open_terminal() -> Iterator[Console | None]:
     # A descriptor of its own: descriptor 2 is silenced while TensorFlow loads.
     stream = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding)
     with stream:
-        yield Console(file=stream)
+        _terminals.append(stream.fileno())
+        try:
+            yield Console(file=stream)
+        finally:
+            _terminals.remove(stream.fileno())
+
+
+_terminals: list[int] = []
+"""The descriptors of terminals on which a display is running."""
+
+
+def restore_terminals() -> None:
+    """Clear the line of a running display and show the cursor, because the process is about to end."""
+    for descriptor in _terminals:
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"\r\x1b[2K\x1b[?25h")
 
 
 def _choose_spinner(console: Console) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Literal
 
 from maskcli.records.arrays import Bools
-from maskcli.records.evidence import ModelEvidence
+from maskcli.records.evidence import AttentionFault, LossEvidence, ModelEvidence
 from maskcli.records.trace import Call
 
-BlameKind = Literal["dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks"]
-MASK_FAULTS = ("dropped", "widened", "not-given")
+BlameKind = Literal[
+    "dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks", "attention", "rows"
+]
+SEPARATE_FAULTS = ("dropped", "widened", "not-given", "attention", "rows")
+"""Causes that count wherever padding enters; those of other kinds depend on the first call."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,7 +26,8 @@ class Blame:
             ``not-given``: a call did not receive the mask of its input; ``no-source``: no call creates a mask;
             ``bad-source``: the mask was wrong from the start; ``taken``: a call takes a padded timestep as the last
             one; ``mixed``: a normalisation includes padding; ``leaks``: a call computes with padding in spite of the
-            mask.
+            mask; ``attention``: an attention mask leaves padding open, and ``rows``: rows of the batch mix, which rules
+            of their own report.
         culprit: the call at fault; None if the whole model is.
         at: the call where padding enters a result.
     """
@@ -32,25 +37,60 @@ class Blame:
     at: Call | None
 
 
-def find_blame(model: ModelEvidence) -> Blame | None:
-    """Return the cause of the leak where padding first enters a result; None without a leak."""
-    return next(iter(find_blames(model)), None)
-
-
 def find_blames(model: ModelEvidence) -> list[Blame]:
-    """Return the causes of a leak, the first call first, each culprit once.
+    """Return all causes of a leak in the order of the calls where padding enters, each culprit once.
 
-    A later call was tested separately. It counts only if a mask was lost, widened or not given there, or if its cause
-    is that of the first call. In a model without any mask, every later call leaks too, which adds nothing.
+    A later call was tested separately. It counts only if a mask was lost, widened or not given there, if it ignores a
+    mask that it receives, or if its cause is that of the first call. In a model without any mask, every later call
+    leaks too, which adds nothing.
     """
     if model.leak is None or not model.leak.leaks:
         return []
     first = _find_cause(model, model.leak.first_call)
-    later = [_find_cause(model, path) for path in model.leak.entries if path != model.leak.first_call]
-    causes: dict[Call | None, Blame] = {}
-    for cause in [first, *(cause for cause in later if cause.kind in (*MASK_FAULTS, first.kind))]:
-        causes.setdefault(cause.culprit or cause.at, cause)
-    return list(causes.values())
+    causes = [first, *(cause for cause in _find_later_causes(model) if _is_separate(cause, first))]
+    by_culprit: dict[Call | None, Blame] = {}
+    for cause in sorted(causes, key=lambda cause: -1 if cause.at is None else cause.at.index):
+        by_culprit.setdefault(cause.culprit or cause.at, cause)
+    return list(by_culprit.values())
+
+
+def _find_later_causes(model: ModelEvidence) -> Iterator[Blame]:
+    assert model.leak is not None  # noqa: S101 - the caller checked it
+    for path in model.leak.entries:
+        call = model.call(path)
+        # An operation that only computes a mask gets no other results through padding, but another mask.
+        if path != model.leak.first_call and not (call is not None and call.computes_mask):
+            yield _find_cause(model, path)
+
+
+def _is_separate(cause: Blame, first: Blame) -> bool:
+    if cause.kind in (*SEPARATE_FAULTS, first.kind):
+        return True
+    return cause.kind == "leaks" and cause.at is not None and cause.at.given
+
+
+def find_suspects(model: ModelEvidence) -> list[Blame]:
+    """Return the calls that lost a mask, or did not receive it, in a model whose leak is neither proved nor excluded.
+
+    Each has a later call that would use the mask, and each culprit counts once.
+    """
+    if model.leak is None or model.leak.leaks is not None:
+        return []
+    suspects: dict[Call, Blame] = {}
+    for at in model.trace:
+        if at.given or at.computes_mask or at.contains or not _takes_padding_mask(at):
+            continue
+        if at.mask_in is not None:
+            suspects.setdefault(at, Blame("not-given", at, at))
+            continue
+        loser = find_losing_call(model, at.lost_at)
+        if loser is not None:
+            suspects.setdefault(loser, Blame("dropped", loser, at))
+    return list(suspects.values())
+
+
+def _takes_padding_mask(call: Call) -> bool:
+    return any(name != "attention_mask" for name in call.mask_arguments)
 
 
 def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
@@ -58,6 +98,10 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
     at = _find_owner(model, model.call(path))
     if at is None:
         return Blame("leaks", None, None)
+    if find_attention_fault(model, at) is not None:
+        return Blame("attention", at, at)
+    if mixes_rows(model, at):
+        return Blame("rows", at, at)
     # No mask helps against a taken timestep or a mixing normalisation, so these come before a lost mask.
     if model.taken is not None and model.taken.call == at.call:
         return Blame("taken", at, at)
@@ -69,6 +113,25 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
     if loser is not None:
         return Blame("dropped", loser, at)
     return Blame("bad-source" if any(source.of_ids for source in model.sources) else "no-source", None, at)
+
+
+def find_attention_fault(model: ModelEvidence, call: Call) -> AttentionFault | None:
+    """Return the fault of an attention mask that a call computes with; a layer computes with that of a call inside."""
+    return next(
+        (
+            fault
+            for fault in model.attention
+            for path in (fault.call, *fault.also, *fault.calls)
+            if path == call.call or (path.startswith(f"{call.call}/") and not call.of_model)
+        ),
+        None,
+    )
+
+
+def mixes_rows(model: ModelEvidence, call: Call) -> bool:
+    """Return whether rows of the batch mix at a call, or at one inside it."""
+    first = None if model.mixed_rows is None else model.mixed_rows.first_call
+    return first is not None and (first == call.call or (first.startswith(f"{call.call}/") and not call.of_model))
 
 
 def _find_owner(model: ModelEvidence, call: Call | None) -> Call | None:
@@ -97,7 +160,7 @@ def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
     if at.given:
         return _find_cause_with_given_mask(model, at)
-    if any(name != "attention_mask" for name in at.mask_arguments):
+    if _takes_padding_mask(at):
         return Blame("not-given", at, at)
     return Blame("leaks" if at.mask_out is not None else "dropped", at, at)
 
@@ -132,7 +195,7 @@ def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:
 
 def has_mask(model: ModelEvidence) -> bool:
     """Return whether any call of the model carries or receives a mask."""
-    return any(call.mask_in is not None or call.mask_out is not None for call in model.trace)
+    return model.has_mask
 
 
 def describe_largest_place(model: ModelEvidence) -> str:
@@ -177,3 +240,21 @@ def name_output(model: ModelEvidence, name: str | None) -> str:
 def name_call(call: Call) -> str:
     """Return the name of a call in messages: ``conv1d (Conv1D)``."""
     return f"{call.call} ({call.type})"
+
+
+def describe_probed_rows(model: ModelEvidence) -> str:
+    """Return ``, in 16 of 40 rows`` for counts and figures of the probed rows; empty if these are all rows."""
+    probed, total = model.rows
+    return "" if probed >= total else f", in {probed:,} of {total:,} rows"
+
+
+def name_loss(model: ModelEvidence, loss: LossEvidence) -> str:
+    """Return the name of a loss in messages, with its output if there are several."""
+    return f"The loss {loss.name} of output {loss.output}" if len(model.outputs) > 1 else f"The loss {loss.name}"
+
+
+def describe_loss_rows(loss: LossEvidence) -> str:
+    """Return the same for the figures of a loss."""
+    if loss.rows is None or loss.rows[0] >= loss.rows[1]:
+        return ""
+    return f", in {loss.rows[0]:,} of {loss.rows[1]:,} rows"

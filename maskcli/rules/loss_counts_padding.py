@@ -36,7 +36,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import LossEvidence, ModelEvidence
 from maskcli.rules.base import locate, make_finding, pluralize
-from maskcli.rules.blame import find_widening_call, has_mask, name_output
+from maskcli.rules.blame import describe_loss_rows, describe_probed_rows, find_widening_call, has_mask, name_output
 
 CODE = "MSK301"
 SEVERITY = "error"
@@ -45,28 +45,38 @@ SEVERITY = "error"
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield losses that count padding; without measured losses, only those that no other rule explains."""
     for loss in model.losses:
-        if loss.counted_padding and (loss.masked is not None or not _is_explained(model, loss)):
+        if loss.counted_padding and (loss.reported is not None or not _is_explained(model, loss)):
             yield _report_loss(model, loss)
 
 
 def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
     output = next(output for output in model.outputs if output.name == loss.output)
     unmasked = "" if output.mask is not None else ", which carries no mask"
-    losses = ""
+    rows, losses = describe_probed_rows(model), ""
     if loss.masked is not None and loss.reported is not None:
+        rows = describe_loss_rows(loss)
         losses = f" Keras reports {loss.reported:.6g}; the mean over valid timesteps is {loss.masked:.6g}."
     padded = pluralize(loss.counted_padding, "padded timestep")
     return make_finding(
         __name__,
         **locate(model.call(output.lost_at or output.call), model),
         message=f"The loss {loss.name} counts {padded} of {loss.timesteps:,} in "
-        f"{name_output(model, loss.output)}{unmasked}.{losses}",
-        fix="Carry the mask to the output (see MSK101), or pass the mask to the loss: `model.fit(x, y, "
-        "sample_weight=mask.astype(float))`.",
+        f"{name_output(model, loss.output)}{unmasked}{rows}.{losses}",
+        fix=_suggest_mask(model),
         counted_padding=loss.counted_padding,
         timesteps=loss.timesteps,
         masked=loss.masked,
         reported=loss.reported,
+    )
+
+
+def _suggest_mask(model: ModelEvidence) -> str:
+    start = "Carry the mask to the output (see MSK101)"
+    if not has_mask(model):
+        start = "Give the model a mask, as by `Embedding(..., mask_zero=True)` or `keras.layers.Masking()`"
+    return (
+        f"{start}, or pass the mask to the loss: `model.fit(x, y, sample_weight=mask.astype(float))`; metrics receive "
+        "it only as `weighted_metrics` of `compile`."
     )
 
 

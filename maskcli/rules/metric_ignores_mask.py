@@ -1,8 +1,9 @@
-"""A metric counts padded timesteps although the output carries a mask.
+"""A metric counts timesteps that the loss leaves out: padding, or targets that it ignores.
 
 `accuracy` and other metrics that average one number per timestep leave masked timesteps out. `Recall`, `Precision`,
-`AUC`, `RootMeanSquaredError`, `MeanIoU` and others use all timesteps. This rule computes each metric of the model three
-times: with the mask, on the valid timesteps, and on all timesteps.
+`AUC`, `RootMeanSquaredError`, `MeanIoU` and others use all timesteps. No metric knows the `ignore_class` of the loss:
+accuracy counts every ignored target as wrong. This rule computes each metric of the model three times: with the mask,
+on the timesteps that the loss counts, and on all timesteps.
 
 Bad::
 
@@ -33,8 +34,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding
-from maskcli.rules.blame import name_output
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import describe_probed_rows, name_output
 
 CODE = "MSK303"
 SEVERITY = "warning"
@@ -45,18 +46,24 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     for metric in model.metrics:
         if not metric.ignores_mask:
             continue
-        origin = "" if metric.targets == "given" else " (with made-up targets)"
+        origin = describe_probed_rows(model) if metric.targets == "given" else " (with made-up targets)"
+        place = name_output(model, metric.output)
+        fault, counted, weights = f"ignores the mask of {place}", "valid timesteps", "mask"
+        if metric.ignored:
+            labels = pluralize(metric.ignored, "target")
+            fault = f"counts {labels} that the loss ignores in {place}"
+            counted, weights = "the targets that the loss counts", "(y != ignore_class)"
         yield make_finding(
             __name__,
             call=metric.name,
             type_=metric.type,
-            message=f"The metric {metric.name} ({metric.type}) ignores the mask of "
-            f"{name_output(model, metric.output)}. It reports {metric.with_mask:.6g}; on valid timesteps only: "
-            f"{metric.valid:.6g}{origin}.",
+            message=f"The metric {metric.name} ({metric.type}) {fault}. It reports {metric.with_mask:.6g}; on "
+            f"{counted} only: {metric.valid:.6g}{origin}.",
             fix="Pass the mask as weights: `weighted_metrics=[...]` in `compile`, and "
-            "`sample_weight=mask.astype(float)` in `fit` and `evaluate`.",
+            f"`sample_weight={weights}.astype(float)` in `fit` and `evaluate`.",
             with_mask=metric.with_mask,
             valid=metric.valid,
             all=metric.all,
             targets=metric.targets,
+            ignored=metric.ignored,
         )

@@ -49,12 +49,13 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         return
     for cause in find_blames(model):
         if cause.kind == "leaks":
-            yield _report_leak(model, model.leak, cause.culprit)
+            yield report_leak(model, model.leak, cause.culprit)
         elif cause.kind == "bad-source" and not any(source.missed or source.of_ids for source in model.sources):
-            yield _report_leak(model, model.leak, cause.at)  # No rule about mask sources reports the wrong mask.
+            yield report_leak(model, model.leak, cause.at)  # No rule about mask sources reports the wrong mask.
 
 
-def _report_leak(model: ModelEvidence, leak: Leak, call: Call | None) -> Finding:
+def report_leak(model: ModelEvidence, leak: Leak, call: Call | None) -> Finding:
+    """Return the finding for a call that lets padding in; None is code between the layers."""
     if call is None:
         subject = f"{model.name} ({model.type}) lets padding in, in code between its layers"
     elif call.given:

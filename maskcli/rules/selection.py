@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from maskcli.errors import UsageError
 from maskcli.records.check import Examination, Finding
 from maskcli.records.options import FailOn
-from maskcli.rules import RULES
+from maskcli.rules import RULES, padding_leaks
 from maskcli.rules.base import Rule
 
 _SEVERITIES = ("error", "warning", "info")
@@ -17,21 +18,47 @@ _ALL = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")
 
 
-def select_rules(select: Sequence[str], ignore: Sequence[str]) -> tuple[Rule, ...]:
+_NUMBERS = (101, 102, 103, 104, 107, 108, 109, 110, 111, 112, 115, 116, 118)
+LEAK_RULES = frozenset(f"MSK{number}" for number in _NUMBERS)
+"""The codes of the rules that report a leak, or that it is unproven."""
+
+
+def select_rules(
+    select: Sequence[str], ignore: Sequence[str], about: Literal["data", "model"] | None = None
+) -> tuple[Rule, ...]:
     """Return the rules that are selected and not ignored; an empty ``select`` selects all.
 
     Args:
         select: codes, prefixes of codes such as ``MSK1``, names of rules, or ``ALL``.
         ignore: the same. If both match a rule, the longer match decides, so that ``MSK101`` can be selected out of an
             ignored ``MSK1``. Of two equal matches ``ignore`` decides.
+        about: only rules about the data, or about the model; None for both.
 
     Raises:
-        UsageError: if a selector matches no rule.
+        UsageError: if a selector matches no rule, or if no rule remains.
     """
     for selector in (*select, *ignore):
         if not any(_match(selector, rule) is not None for rule in RULES):
             raise _make_unknown_error(selector, "a code, the beginning of a code or the name of a rule")
-    return tuple(rule for rule in RULES if _match_best(select or (_ALL,), rule) > _match_best(ignore, rule))
+    rules = tuple(
+        rule
+        for rule in RULES
+        if about in (None, rule.about) and _match_best(select or (_ALL,), rule) > _match_best(ignore, rule)
+    )
+    if not rules:
+        raise _make_empty_error(select, ignore, about)
+    return rules
+
+
+def _make_empty_error(select: Sequence[str], ignore: Sequence[str], about: str | None) -> UsageError:
+    """Return the error for options that leave no rule, and so would pass any model."""
+    kind = "rule" if about is None else f"rule about the {about}"
+    return UsageError(
+        where="--select, --ignore",
+        expected=f"at least one {kind} to judge by",
+        received=f"select {', '.join(select) or _ALL}, ignore {', '.join(ignore) or 'none'}, which leave none",
+        fix="Select more rules, or ignore fewer; `maskcli rules` lists them.",
+    )
 
 
 def find_rule(code: str) -> Rule:
@@ -48,8 +75,29 @@ def find_rule(code: str) -> Rule:
 
 def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding, ...]:
     """Return the findings of the rules, sorted by severity, the worst first, then by code."""
-    findings = [finding for rule in rules for finding in rule.examine(examination)]
+    findings = [finding for rule in rules for finding in _examine(rule, examination)]
     return tuple(sorted(findings, key=lambda finding: (_SEVERITIES.index(finding.severity), finding.code)))
+
+
+def _examine(rule: Rule, examination: Examination) -> list[Finding]:
+    """Return the findings of a rule; MSK107 also reports a leak that no rule explains."""
+    findings, model = list(rule.examine(examination)), examination.model
+    if rule.code != padding_leaks.CODE or findings or model is None or model.leak is None or not model.leak.leaks:
+        return findings
+    others = (other for other in RULES if other.code in LEAK_RULES and other.code != rule.code)
+    if any(finding.severity != "info" for other in others for finding in other.examine(examination)):
+        return findings
+    return [padding_leaks.report_leak(model, model.leak, model.call(model.leak.first_call))]
+
+
+def find_ignored(rules: Iterable[Rule], examination: Examination) -> tuple[str, ...]:
+    """Return the codes of the rules that report a leak, or that it is unproven, and are not among ``rules``."""
+    model = examination.model
+    if model is None or model.leak is None or model.leak.leaks is False:
+        return ()
+    checked = {rule.code for rule in rules}
+    ignored = (rule for rule in RULES if rule.code in LEAK_RULES and rule.code not in checked)
+    return tuple(rule.code for rule in ignored if _examine(rule, examination))
 
 
 def is_failing(findings: Iterable[Finding], fail_on: FailOn) -> bool:

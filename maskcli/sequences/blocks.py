@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 
+from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.sources import BOM, Stream
 
 BLOCK = 2**20
@@ -35,7 +36,18 @@ def split_lines(stream: Stream, blank: bool = True) -> Iterator[Block]:
         blank: whether empty lines are rows. If not, empty lines at the end of a block move to the next block, so
             that those at the end of the file can be recognized.
     """
-    return cut_blocks(stream, lambda data: find_line_end(data, blank), skip_bom(stream))
+    # A last line without a line end belongs to the block before it. As a block of its own it would be judged by itself,
+    # and its last byte would decide which field of its record is read.
+    start, held = skip_bom(stream), Block(b"", 0)
+    for block in cut_blocks(stream, lambda data: find_line_end(data, blank), start):
+        if not held.data or block.data.endswith(b"\n"):
+            if held.data:
+                yield held
+            held = block
+        else:
+            held = Block(held.data + block.data, held.start)
+    if held.data:
+        yield held
 
 
 def skip_bom(stream: Stream) -> int:
@@ -79,6 +91,7 @@ def cut_blocks(stream: Stream, find_end: Callable[[bytes], int], start: int = 0)
             yield Block(data, start)
             carried, start = piece[end:], start + len(data)
         else:
+            check_memory(2 * len(carried) + len(piece), "a single row", stream.name)
             carried += piece
     if carried:
         yield Block(carried, start)

@@ -11,13 +11,14 @@ from maskcli.records.arrays import Bools, Ints
 from maskcli.records.data import DataFacts, Occurrence
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.buckets import choose_buckets
-from maskcli.sequences.padding import find_valid_timesteps
+from maskcli.sequences.padding import find_valid_timesteps, have_lengths
 
 
 def collect_facts(
     ragged: RaggedSequences,
     batch: PaddedBatch,
     *,
+    valid: Bools | None = None,
     name: str = "tokens",
     input_dim: int | None = None,
     input_dim_from: str | None = None,
@@ -29,6 +30,7 @@ def collect_facts(
     Args:
         ragged: the sequences before padding.
         batch: the same sequences padded.
+        valid: of the shape of the batch, False at padding; None if the sequences themselves show it.
         name: of the input, for messages.
         input_dim: ids that the Embedding has rows for; None if unknown.
         input_dim_from: where ``input_dim`` comes from.
@@ -38,7 +40,7 @@ def collect_facts(
         truncated = _count_truncated(ragged, batch)
     return _make_facts(
         batch.tokens,
-        find_valid_timesteps(batch),
+        find_valid_timesteps(batch) if valid is None else valid,
         layout=batch.layout,
         truncated=truncated,
         name=name,
@@ -98,8 +100,8 @@ def _make_facts(
         shape=(rows, timesteps),
         padding=_find_padded_side(first, end, timesteps, layout),
         truncating=layout.truncating,
-        value=layout.value,
-        inner_padding=_find_timestep(valid & (tokens == layout.value), layout.value),
+        value=layout.padding_id,
+        inner_padding=_find_timestep(valid & (tokens == layout.padding_id), layout.padding_id),
         empty=_find_row(end == first),
         truncated_tokens=n_truncated,
         truncated_sequences=int(np.count_nonzero(truncated)),
@@ -169,7 +171,7 @@ def _count_truncated(ragged: RaggedSequences, batch: PaddedBatch) -> Ints:
 
 def _find_token_ends(ragged: RaggedSequences, layout: Layout) -> tuple[Ints, Ints]:
     """Return ``(n_sequences,)`` each: the first token that is not padding, and the last one plus 1."""
-    if not layout.trim:
+    if not layout.trim or have_lengths(ragged.lengths):
         return np.zeros_like(ragged.lengths), ragged.lengths
     tokens = np.flatnonzero(ragged.values != layout.value)
     starts, stops = ragged.row_splits[:-1], ragged.row_splits[1:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,10 +13,11 @@ import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import Chunk, Field, Format, ParsedRows, ReadChunks, check_rows, make_chunk
 from maskcli.sequences.ragged import make_no_sequences_error
-from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
+from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name, explain_os_error
 from maskcli.sequences.splits import make_row_splits
 
 T = TypeVar("T")
@@ -69,8 +71,9 @@ def read_sequences(
         InputError: with file and line or row, for content that cannot be read, and for no or only empty sequences.
     """
     parts: list[tuple[int, Callable[[int], str]]] = []
-    layouts, values, lengths, rows = set(), _GrowingArray(np.int32), _GrowingArray(np.int64), 0
     sources = [path if isinstance(path, Source) else Source(path) for path in paths]
+    where = _name_sources(sources)
+    layouts, values, lengths, rows = set(), _GrowingArray(np.int32, where), _GrowingArray(np.int64, where), 0
     for chunk, share in read_all(sources, input_format, Field(field), lambda ragged: ragged):
         parts.append((rows, chunk.where))
         values.append(chunk.result.values, share)
@@ -86,7 +89,8 @@ def read_sequences(
 class _GrowingArray:
     """An array that grows at its end. On most systems, memory that was never written to takes no room."""
 
-    def __init__(self, dtype: type[np.signedinteger]) -> None:
+    def __init__(self, dtype: type[np.signedinteger], where: str) -> None:
+        self._where = where
         self._array = np.empty(0, dtype)
         self._filled = 0
 
@@ -98,7 +102,11 @@ class _GrowingArray:
             share: of the bytes of all files that were read so far, this part included, from 0 to 1.
         """
         end = self._filled + len(part)
+        itemsize = max(part.itemsize, self._array.itemsize)
+        check_memory(end * itemsize, f"{end:,} tokens or more", self._where)
         if end > len(self._array) or not np.can_cast(part.dtype, self._array.dtype):
+            # The old array and the new one exist together, until the old one is copied.
+            check_memory((self._filled + end) * itemsize, f"{end:,} tokens or more", self._where)
             # The share predicts the final size. With 10 % more, most arrays are allocated once.
             predicted = int(1.1 * end / share) if share else 0
             grown = np.empty(max(predicted, end * 5 // 4), np.promote_types(self._array.dtype, part.dtype))
@@ -113,13 +121,15 @@ class _GrowingArray:
         return self._array
 
 
+def _name_sources(sources: Sequence[Source]) -> str:
+    where = ", ".join(source.name for source in sources[:3])
+    return where if len(sources) <= 3 else f"{where} ..."
+
+
 def make_only_empty_error(sources: Sequence[Source], rows: int) -> InputError:
     """Return the error for files of ``rows`` sequences without a token."""
-    where = ", ".join(source.name for source in sources[:3])
-    if len(sources) > 3:
-        where += " ..."
     return InputError(
-        where=where,
+        where=_name_sources(sources),
         expected="at least one token",
         received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
         fix="Check the program that wrote this input.",
@@ -160,7 +170,7 @@ def _make_whole_reader(entry: Format) -> ReadChunks:
     """Return a function that reads a file of this format as one chunk."""
 
     def read_whole(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
-        parsed = entry.read(source.read(), source.name, field)
+        parsed = entry.read(source.read(entry.expansion), source.name, field)
         yield make_chunk(check_rows(parsed, source.name), parsed, convert)
 
     return read_whole
@@ -208,19 +218,40 @@ def expand_files(paths: Sequence[str]) -> tuple[str, ...]:
 def _expand_path(path: str) -> list[str]:
     if path == STDIN or "\x00" in path:
         return [path]
-    if Path(path).is_dir():
-        files = [str(file) for file in sorted(Path(path).iterdir()) if file.is_file() and _has_known_suffix(file)]
-        expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
-    elif any(sign in path for sign in "*?[") and not Path(path).exists():
-        import glob
-
-        files = sorted(file for file in glob.glob(path, recursive=True) if Path(file).is_file())  # noqa: PTH207 - for **
-        expected = "files that match this pattern"
-    else:
-        return [path]
+    try:
+        if Path(path).is_dir():
+            files = [str(file) for file in sorted(Path(path).iterdir()) if file.is_file() and _has_known_suffix(file)]
+            expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
+        elif any(sign in path for sign in "*?[") and not Path(path).exists():
+            files = sorted(str(file) for file in _match_pattern(path) if file.is_file())
+            expected = "files that match this pattern"
+        else:
+            return [path]
+    except OSError as error:
+        raise InputError(
+            where=display_name(path), expected="a file or a directory", received=explain_os_error(error), fix=READING
+        ) from None
     if not files:
         raise InputError(where=path, expected=expected, received="none", fix=READING)
     return files
+
+
+def _match_pattern(pattern: str) -> Iterator[Path]:
+    """Yield the paths that match a pattern; ``**`` stands for any folders, but follows no links to folders."""
+    # Links may lead in a circle. The number of ways through two such links doubles with each step.
+    anchor, *parts = Path(pattern).parts
+    if not Path(pattern).is_absolute():
+        anchor, parts = "", [anchor, *parts]
+    parts = [part if part == "**" else part.replace("**", "*") for part in parts]
+    if parts[-1] == "**":
+        parts.append("*")
+    fixed = list(itertools.takewhile(lambda part: not any(sign in part for sign in "*?["), parts))
+    root = Path(anchor, *fixed)
+    for path in root.glob("/".join(parts[len(fixed) :])):
+        # As in a shell, only a pattern that starts with a dot matches hidden names.
+        hidden = sum(part.startswith(".") for part in path.relative_to(root).parts)
+        if hidden <= sum(part.startswith(".") for part in parts[len(fixed) :]):
+            yield path
 
 
 def _has_known_suffix(path: Path) -> bool:
@@ -252,7 +283,7 @@ def read_bytes(
     """Return the format of a file and its uncompressed content; see ``read_rows``."""
     source = Source(path, what, hint)
     entry, _ = detect_format(source, input_format)
-    return entry, source.read()
+    return entry, source.read(entry.expansion)
 
 
 def _infer_format(source: Source, head: bytes) -> Format:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.fast import MisfitError, Rows, can_hold, fill_matrix, get_maxlen, mark_tokens
 from maskcli.sequences.ragged import INT64
 
@@ -32,6 +33,8 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
             fix="Set maxlen to pad them anyway, or check the program that wrote this input.",
         )
     layout = dataclasses.replace(layout, maxlen=maxlen)
+    size = len(ragged) * maxlen * (np.dtype(layout.dtype).itemsize + 1)  # Tokens and mask.
+    check_memory(size, f"a batch of {len(ragged):,} rows of {maxlen:,} timesteps")
     try:
         rows = Rows.truncate(ragged.row_splits[:-1], lengths, layout)
         tokens, mask = fill_matrix(ragged.values, rows)
@@ -114,10 +117,10 @@ def _check_dtype(dtype: Any) -> str:
 def find_valid_timesteps(batch: PaddedBatch) -> Bools:
     """Return ``(n_sequences, maxlen)``, False at padding, also at padding that rows had before.
 
-    In rows that were padded before, a run of the padding value at either end is padding. The same value between other
-    tokens is a real token.
+    Rows of different lengths were not padded before: every value in them is a token. Rows of one length may have been:
+    a run of the padding value at either end is padding, and the same value between other tokens is a token.
     """
-    if not batch.layout.trim:
+    if not batch.layout.trim or have_lengths(batch.lengths):
         return batch.mask
     differs = batch.tokens != batch.layout.value
     # False in the run of padding values at the start of each row, and at the end of each row.
@@ -125,6 +128,11 @@ def find_valid_timesteps(batch: PaddedBatch) -> Bools:
     before_end = np.logical_or.accumulate(differs[:, ::-1], axis=1)[:, ::-1]
     valid: Bools = batch.mask & after_start & before_end
     return valid
+
+
+def have_lengths(lengths: Ints) -> bool:
+    """Return whether rows differ in length, so that their lengths show which timesteps are padding."""
+    return bool(len(lengths)) and bool((lengths != lengths[0]).any())
 
 
 def join_batches(parts: Sequence[PaddedBatch]) -> PaddedBatch:

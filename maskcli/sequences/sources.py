@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from maskcli.errors import InputError, MaskcliError, UsageError
+from maskcli.sequences.bounds import check_memory
 
 STDIN = "-"
 READING = "Check the name. `-` reads standard input; without FILE the sample is used."
@@ -42,8 +43,14 @@ class Stream:
         self._source, self._raw, self._unpacked, self._compression = source, raw, unpacked, compression
         self._peeked = b""
 
+    @property
+    def name(self) -> str:
+        """The name of the source in messages."""
+        return self._source.name
+
     def peek(self, size: int) -> bytes:
         """Return the next ``size`` bytes, or fewer at the end, without consuming them."""
+        check_memory(size, "a first line", self._source.name)
         while len(self._peeked) < size and (piece := self._read_unpacked(size - len(self._peeked))):
             self._peeked += piece
         return self._peeked[:size]
@@ -60,9 +67,21 @@ class Stream:
         data, self._peeked = self._peeked[:size], self._peeked[size:]
         return data
 
-    def read_all(self) -> bytes:
-        """Return all remaining bytes; raises like ``read``."""
-        return b"".join([self._peeked, *iter(lambda: self._read_unpacked(PIECE), b"")])
+    def read_all(self, expansion: int = 1) -> bytes:
+        """Return all remaining bytes; raises like ``read``, also for more than one input may take.
+
+        ``expansion`` is the memory that a byte will take when its content is read.
+        """
+        pieces, size = [self._peeked], len(self._peeked)
+        while piece := self._read_unpacked(PIECE):
+            pieces.append(piece)
+            size += len(piece)
+            check_memory(size * expansion, f"all {self._content}", self._source.name)
+        return b"".join(pieces)
+
+    @property
+    def _content(self) -> str:
+        return f"unpacked {self._compression}" if self._compression else "content"
 
     def _read_unpacked(self, size: int) -> bytes:
         try:
@@ -141,10 +160,10 @@ class Source:
                 raw.seek(0)
             yield Stream(self, raw, *_unpack(raw, start, self.name))
 
-    def read(self) -> bytes:
-        """Return all of the content; raises like ``open``."""
+    def read(self, expansion: int = 1) -> bytes:
+        """Return all of the content; raises like ``open`` and ``Stream.read_all``."""
         with self.open() as stream:
-            return stream.read_all()
+            return stream.read_all(expansion)
 
     @contextlib.contextmanager
     def _open_raw(self) -> Iterator[BinaryIO]:

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from maskcli.errors import InputError
 from maskcli.sequences.sources import display_name, explain_os_error
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks, and refuses to remove a file that is in use.
+    fcntl = None  # type: ignore[assignment]
+
+TEMPORARY = ".part"
+"""The suffix of temporary files."""
 
 
 def write_file(path: str, data: bytes) -> None:
@@ -33,7 +44,7 @@ def replace_file(path: str) -> Iterator[BinaryIO]:
     """
     opened = False
     try:
-        target = Path(path).resolve()
+        target = resolve_target(path)
         is_special = target.exists() and not target.is_file()
         with _open_special(target) if is_special else _open_temporary(target) as out:
             opened = True
@@ -50,22 +61,95 @@ def replace_file(path: str) -> Iterator[BinaryIO]:
         ) from None
 
 
+def resolve_target(path: str) -> Path:
+    """Return the file that a path leads to; raise OSError for links that lead in a circle."""
+    try:
+        return Path(path).resolve()
+    except RuntimeError:  # Before Python 3.13.
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+
+
 @contextlib.contextmanager
 def _open_temporary(target: Path) -> Iterator[BinaryIO]:
     """Yield a temporary file in the directory of the target, and rename it to the target in the end."""
-    temporary = target.with_name(f".{target.name[:50]}.{os.getpid()}")  # A name may have at most 255 bytes.
+    _remove_dead_temporaries(target)
     # The target may be private. Until the temporary file has the target's mode, only its owner may read it.
-    mode = 0o600 if target.exists() else 0o666
+    temporary, file = _create_temporary(target, 0o600 if target.exists() else 0o666)
     try:
-        with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, mode)) as out:
-            yield out
-        if target.exists():
-            _copy_permissions(target, temporary)
-        temporary.replace(target)
+        with file:
+            yield file
+            file.flush()
+            if target.exists():
+                _copy_permissions(target, temporary)
+            if fcntl is None:
+                file.close()  # Windows renames no open file.
+            temporary.replace(target)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+_unfinished: set[Path] = set()
+"""The temporary files that this process is writing."""
+
+
+def remove_temporaries() -> None:
+    """Remove the temporary files that this process is writing, because it is about to end."""
+    for temporary in tuple(_unfinished):
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _create_temporary(target: Path, mode: int) -> tuple[Path, BinaryIO]:
+    """Create a temporary file for a target, and lock it for as long as it is open."""
+    while True:
+        temporary = target.with_name(f"{_make_prefix(target)}{secrets.token_hex(4)}{TEMPORARY}")
+        _unfinished.add(temporary)
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+        except BaseException as error:
+            _unfinished.discard(temporary)
+            if isinstance(error, FileExistsError):
+                continue  # Another process drew the same number.
+            raise
+        file = os.fdopen(descriptor, "w+b")
+        if fcntl is None:
+            return temporary, file
+        with contextlib.suppress(OSError):  # Some network file systems have no locks; there, dead files stay.
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return temporary, file
+        # Between its creation and its lock, another process took it for the file of a dead one.
+        file.close()
+        _unfinished.discard(temporary)
+
+
+def _make_prefix(target: Path) -> str:
+    """Return the start of the names of a target's temporary files; different targets have different ones."""
+    digest = hashlib.blake2s(os.fsencode(target.name), digest_size=6).hexdigest()
+    # A name may have 255 bytes, and a character up to four.
+    return f".{target.name[:40]}.{digest}."
+
+
+def _remove_dead_temporaries(target: Path) -> None:
+    """Remove the temporary files of this target whose processes were killed."""
+    if fcntl is None:
+        return
+    prefix = _make_prefix(target)
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(target.parent):
+            if entry.name.startswith(prefix) and entry.name.endswith(TEMPORARY):
+                _remove_if_dead(Path(entry.path))
+
+
+def _remove_if_dead(temporary: Path) -> None:
+    """Remove a temporary file that no process has locked: locks end with their process, however it ends."""
+    with contextlib.suppress(OSError), temporary.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        temporary.unlink()
 
 
 def _copy_permissions(target: Path, temporary: Path) -> None:

@@ -1,7 +1,8 @@
 """Attention masks: which query may attend to which key, from padding, causality and the user's own mask.
 
 The call of an attention layer is run again with ``return_attention_scores``, which Keras offers. Meanwhile the mask is
-captured that the layer passes to its softmax. Layers of the user's own that attend in another way are not examined.
+captured that the layer passes to its softmax. In layers of the user's own, each softmax over scores with closed pairs
+is examined.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
-from maskcli.trace.recorder import CallRecord, list_parameters
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.recorder import CallRecord, has_own_code, list_parameters
 from maskcli.trace.rerun import rerun_operation, set_mask
 from maskcli.trace.run import Run
+from maskcli.trace.scores import AttentionScores, find_attention_scores
 from maskcli.trace.values import as_float64
 
 SCORES = "return_attention_scores"
@@ -31,7 +34,7 @@ PAIRS = 2**19
 
 
 def record_attention_masks(run: Run) -> tuple[AttentionMask, ...]:
-    """Return the mask of each call of a Keras attention layer in a run, in execution order.
+    """Return the mask of each call of a Keras attention layer, and of each softmax of scores, in execution order.
 
     For long sequences they hold only the first samples; the share of attention to padding is of all samples.
     """
@@ -48,15 +51,46 @@ def _select_samples(attention: AttentionMask, few: slice) -> AttentionMask:
     )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerMask:
+    """The mask of a layer of Keras that attends, as the layer combined it.
+
+    Attributes:
+        allowed: ``(batch, queries, keys)``, True where a query may attend to a key in any head.
+        attended: the same shape, True where the weight of a pair is more than 0 in any head.
+        queries: ``(batch, queries)``, True at valid queries; None if unknown.
+        keys: ``(batch, keys)``, True at valid keys; None if unknown.
+    """
+
+    allowed: Bools
+    attended: Bools
+    queries: Bools | None
+    keys: Bools | None
+
+
+def read_layer_mask(entry: CallRecord, flow: MaskFlow) -> LayerMask | None:
+    """Return the mask of a call that attends; None if the layer does not return its scores."""
+    captured = _capture_attention(entry)
+    if captured is None:
+        return None
+    queries, keys = _find_query_key_validity(flow, entry)
+    allowed, weights = captured
+    return LayerMask(np.logical_or.reduce(allowed, axis=1), np.logical_or.reduce(weights > 0, axis=1), queries, keys)
+
+
 def _iterate_masks(run: Run) -> Iterator[AttentionMask]:
+    scores = {at.entry.index: at for at in find_attention_scores(run.recording, run.flow)}
     for entry in run.recording.entries:
-        if entry.index in run.calls_of and entry.returned and _attends(entry):
+        if entry.index in run.calls_of and entry.returned and attends(entry) and not has_own_code(entry.operation):
             captured = _capture_attention(entry)
             if captured is not None:
                 yield _make_attention_mask(run, entry, *captured)
+        elif entry.index in scores:
+            yield from _make_scores_mask(run, scores[entry.index])
 
 
-def _attends(entry: CallRecord) -> bool:
+def attends(entry: CallRecord) -> bool:
+    """Return whether a call is that of a layer of Keras that attends, and can return its scores."""
     import keras
 
     layers = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
@@ -72,14 +106,16 @@ def _capture_attention(entry: CallRecord) -> tuple[Bools, NDArray[np.float64]] |
             return None
     weights = as_float64(output[1])
     mask = np.ones_like(weights, bool) if captured[-1] is None else np.asarray(captured[-1]).astype(bool)
+    if mask.ndim == 2 and hasattr(entry.operation, "_apply_scores"):
+        mask = mask[:, None, :]  # Attention and its children take the validity of keys as it is.
     weights, mask = _add_heads(weights), _add_heads(mask)
     return np.broadcast_to(mask, weights.shape), weights
 
 
 def _add_heads(values: NDArray[Any]) -> NDArray[Any]:
-    """Return ``(batch, heads, queries, keys)`` of an array that may lack the heads, or the queries too."""
+    """Return ``(batch, heads, queries, keys)`` of an array that may lack the heads, or the batch too."""
     if values.ndim == 2:
-        return values[:, None, None, :]
+        return values[None, None]
     return values[:, None] if values.ndim == 3 else values
 
 
@@ -136,7 +172,7 @@ def _wrap(original: Callable[..., Any], captured: list[Any], argument: str, posi
 
 def _make_attention_mask(run: Run, entry: CallRecord, mask: Bools, weights: NDArray[np.float64]) -> AttentionMask:
     call = run.calls_of[entry.index]
-    queries, keys = _find_query_key_validity(run, entry)
+    queries, keys = _find_query_key_validity(run.flow, entry)
     any_head: Bools = np.logical_or.reduce(mask, axis=1)
     return AttentionMask(
         call=call.call,
@@ -151,14 +187,38 @@ def _make_attention_mask(run: Run, entry: CallRecord, mask: Bools, weights: NDAr
     )
 
 
+def _make_scores_mask(run: Run, scores: AttentionScores) -> Iterator[AttentionMask]:
+    """Yield the mask of a softmax, as that of the shown call that computes it; nothing if heads are in the batch."""
+    owner: CallRecord | None = scores.entry
+    while owner is not None and owner.index not in run.calls_of:
+        owner = owner.parent
+    samples, queries, keys = scores.allowed.shape
+    weights = as_float64(scores.entry.outputs[0])[..., :keys]
+    if owner is None or len(weights) != samples:
+        return
+    weights = weights.reshape(samples, -1, queries, keys)
+    call = run.calls_of[owner.index]
+    yield AttentionMask(
+        call=call.call,
+        type=call.type,
+        mask=scores.allowed,
+        weights=weights.mean(axis=1).astype(np.float32),
+        heads=weights.shape[1],
+        causal=queries == keys and not np.triu(scores.allowed.any(axis=0), 1).any(),
+        queries=scores.queries,
+        keys=scores.keys,
+        to_padding=_measure_attention_to_padding(weights, scores.queries, scores.keys),
+    )
+
+
 def _is_causal(entry: CallRecord) -> bool:
     names = list_parameters(type(entry.operation).call)
     return bool({**dict(zip(names, entry.args, strict=False)), **entry.kwargs}.get(CAUSAL))
 
 
-def _find_query_key_validity(run: Run, entry: CallRecord) -> tuple[Bools | None, Bools | None]:
+def _find_query_key_validity(flow: MaskFlow, entry: CallRecord) -> tuple[Bools | None, Bools | None]:
     """Return which queries and which keys are valid: those of the first tensor, and those of the second."""
-    validity = [run.flow.valid.get(id(tensor)) for tensor in entry.inputs[:2]]
+    validity = [flow.valid.get(id(tensor)) for tensor in entry.inputs[:2]]
     queries, keys = (*validity, None, None)[:2]
     return queries, keys
 

@@ -20,7 +20,7 @@ def find_padding_vector(run: Run, inputs: Sequence[ModelInput]) -> EmbeddingRow 
     import keras
 
     paddings = [
-        model_input.padding for model_input in inputs if model_input.kind == "ids" and not model_input.counts_up
+        model_input.padding_id for model_input in inputs if model_input.kind == "ids" and not model_input.counts_up
     ]
     for entry in run.recording.ended:
         layer = entry.operation

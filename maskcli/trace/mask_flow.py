@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.trace.recorder import CallRecord, Recording
-from maskcli.trace.rerun import depends_on_same_timestep
-from maskcli.trace.values import is_float
+from maskcli.trace.movement import VALUELESS
+from maskcli.trace.positions import Positions, start_positions
+from maskcli.trace.recorder import CallRecord, Recording, list_parameters
 
 _Item = TypeVar("_Item")
-
-VALUELESS = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
-"""Operations whose result does not depend on the values of their inputs."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LostMask:
-    """A mask that was lost: the call that lost it, and the last call whose output carried it."""
+    """A mask that was lost for good: no later call gets it back by a mask argument.
+
+    Attributes:
+        at: the call that lost it.
+        mask: the mask.
+        after: the last call whose output carried it.
+        again: later calls, in order, that would lose it too if ``at`` did not.
+    """
 
     at: CallRecord
     mask: Bools
     after: CallRecord | None
+    again: tuple[CallRecord, ...] = ()
 
 
 @dataclasses.dataclass(eq=False)
@@ -46,6 +48,8 @@ class MaskFlow:
         derived: tensors whose values depend on those of an input, unlike counted positions.
         computing: by ``index``, the operations that only compute a mask for a later call; such an operation has no
             mask of its own to lose.
+        positions: the timesteps of the inputs that the elements of each tensor come from.
+        exact: tensors whose validity is known from the timesteps that they come from, and not estimated.
     """
 
     truths: Sequence[Bools]
@@ -57,6 +61,8 @@ class MaskFlow:
     before: dict[int, LostMask]
     derived: set[int]
     computing: frozenset[int]
+    positions: Positions
+    exact: set[int] = dataclasses.field(default_factory=set)
 
     def list_input_validity(self, entry: CallRecord) -> list[Bools]:
         """Return the validity of those inputs of a call that have timesteps."""
@@ -64,21 +70,25 @@ class MaskFlow:
 
     def find_mask_maker(self, entry: CallRecord) -> CallRecord | None:
         """Return the call that made, or passed on, the first mask that the inputs of a call carry."""
-        carried = (tensor for tensor, mask in zip(entry.inputs, entry.carried, strict=True) if mask is not None)
+        carried = (tensor for tensor, mask in zip(entry.inputs, entry.carried_padding, strict=True) if mask is not None)
         return _first(self.masked_by[id(tensor)] for tensor in carried if id(tensor) in self.masked_by)
 
 
 def follow_masks(run: Recording, inputs: Sequence[ModelInput]) -> MaskFlow:
     """Follow padding and masks from the ``inputs`` of a model through its calls, in the order of their ending."""
     truths = [model_input.valid for model_input in inputs if model_input.valid is not None]
-    flow = MaskFlow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _find_mask_computation(run))
+    positions = start_positions(run.inputs, inputs)
+    flow = MaskFlow(truths, {}, set(), {}, {}, {}, {}, set(map(id, run.inputs)), _find_mask_computation(run), positions)
     for tensor, model_input in zip(run.inputs, inputs, strict=bool(inputs)):
         if model_input.valid is not None:
-            flow.valid[id(tensor)] = model_input.valid
+            origin = positions.read_origin(tensor)
+            flow.valid[id(tensor)] = model_input.valid if origin is None else origin.valid
+            flow.exact.add(id(tensor))
     for entry in run.ended:
-        _follow_padding(flow, entry, truths)
+        _follow_padding(flow, entry)
+        _find_pairs(flow, entry)
         _follow_call_masks(flow, entry)
-        for tensor, mask in zip(entry.outputs, entry.masks_out, strict=True):
+        for tensor, mask in zip(entry.outputs, entry.padding_out, strict=True):
             flow.maker.setdefault(id(tensor), entry)
             if mask is not None:
                 flow.masked_by.setdefault(id(tensor), entry)
@@ -107,55 +117,21 @@ def _find_mask_computation(run: Recording) -> frozenset[int]:
     return frozenset(computing)
 
 
-def _follow_padding(flow: MaskFlow, entry: CallRecord, truths: Sequence[Bools]) -> None:
+def _follow_padding(flow: MaskFlow, entry: CallRecord) -> None:
     if entry.type in VALUELESS or not any(id(tensor) in flow.derived for tensor in entry.inputs):
         return
     flow.derived.update(id(tensor) for tensor in entry.outputs if id(tensor) not in flow.maker)
-    sources = flow.list_input_validity(entry)
+    flow.positions.follow_call(entry, set(flow.maker))
+    rows = {len(truth) for truth in flow.truths}
     for tensor in entry.outputs:
-        if id(tensor) in flow.valid or id(tensor) in flow.pooled or id(tensor) in flow.maker:
-            continue  # A call inside this one made it.
-        valid = _find_validity(tensor.shape, sources, truths, entry)
-        if valid is not None and len(tensor.shape) == 2 and _pools(entry, tensor, valid, flow):
-            valid = None
-        if valid is not None:
-            flow.valid[id(tensor)] = valid
-        elif truths and len(tensor.shape) in (1, 2) and tensor.shape[0] == len(truths[0]):
+        origin = flow.positions.read_origin(tensor)
+        if origin is not None:
+            flow.valid[id(tensor)] = origin.valid
+            flow.pooled.discard(id(tensor))
+            if id(tensor) not in flow.positions.guessed:
+                flow.exact.add(id(tensor))
+        elif any(flow.positions.is_pooled(tensor, len(truth)) for truth in flow.truths):
             flow.pooled.add(id(tensor))
-
-
-def _pools(entry: CallRecord, tensor: Any, valid: Bools, flow: MaskFlow) -> bool:
-    """Return whether a result ``(batch, n)`` of vectors is pooled, although n is also the number of timesteps."""
-    with_features = [x for x in entry.inputs if len(x.shape) > 2 and id(x) in flow.valid]
-    return bool(with_features) and is_float(tensor) and not depends_on_same_timestep(entry, tensor, valid)
-
-
-def _find_validity(shape: Any, sources: list[Bools], truths: Sequence[Bools], entry: CallRecord) -> Bools | None:
-    """Return the validity of the timesteps of a tensor, or None when axis 1 is not time.
-
-    A layer may make other timesteps of those that it receives, as strided convolutions and pooling do. Such a timestep
-    counts as valid if all of the timesteps are valid that it covers. A row that is run without its padding corrects
-    this later: see ``maskcli.probes.lengths``.
-    """
-    if len(shape) < 2:
-        return None
-    same = _first(valid for valid in sources if valid.shape == tuple(shape[:2]))
-    if same is None and len(shape) > 2:
-        same = _first(valid for valid in truths if valid.shape == tuple(shape[:2]))
-    if same is not None or entry.code or len(shape) != 3:
-        return same
-    source = _first(valid for valid in sources if len(valid) == shape[0])
-    return None if source is None or not shape[1] else resample_validity(source, int(shape[1]))
-
-
-def resample_validity(valid: Bools, timesteps: int) -> Bools:
-    """Return the validity ``(batch, timesteps)`` of equal parts of the same span; a part is valid if all of it is."""
-    edges = np.arange(timesteps + 1) * valid.shape[1] / timesteps
-    columns = [
-        valid[:, int(np.floor(start)) : max(int(np.ceil(end)), int(np.floor(start)) + 1)].all(axis=1)
-        for start, end in itertools.pairwise(edges)
-    ]
-    return np.stack(columns, axis=1)
 
 
 def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
@@ -164,28 +140,67 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
         return
     # A call has a mask if one of its tensors carries one at run time, or if one reaches it as an argument, which in a
     # functional model was wired when the model was built. Masks of one axis are not padding masks.
-    mask_in = _first(mask for mask in (*entry.carried, *entry.padding_masks) if mask is not None and mask.ndim > 1)
-    bare = (tensor for tensor, mask in zip(entry.inputs, entry.carried, strict=True) if mask is None)
+    carried = entry.carried_padding
+    wired = (mask for name, mask, paired in entry.list_masks() if not paired and _is_wired(entry, name))
+    mask_in = _first(mask for mask in (*carried, *wired) if mask is not None and mask.ndim > 1)
+    bare = (tensor for tensor, mask in zip(entry.inputs, carried, strict=True) if mask is None)
     before = _first(flow.lost[id(tensor)] for tensor in bare if id(tensor) in flow.lost)
     if before is not None:
         flow.before[entry.index] = before
     _follow_removals(flow, entry)
-    for tensor, mask in zip(entry.outputs, entry.masks_out, strict=True):
+    for tensor, mask in zip(entry.outputs, entry.padding_out, strict=True):
         if mask is not None:
             flow.lost.pop(id(tensor), None)
         elif id(tensor) in flow.lost or id(tensor) in flow.pooled:
             continue  # Lost before, or nothing left to mask.
         elif mask_in is not None and not (entry.calls and id(tensor) in flow.maker):
-            flow.lost[id(tensor)] = LostMask(entry, mask_in, flow.find_mask_maker(entry))
+            flow.lost[id(tensor)] = _lose_mask(flow, entry, mask_in, before)
         elif before is not None:
-            flow.lost[id(tensor)] = before
+            flow.lost[id(tensor)] = _pass_loss(entry, before)
+
+
+def _is_wired(entry: CallRecord, name: str) -> bool:
+    """Return whether Keras fills a mask argument with the mask of a tensor; others are only passed by the user."""
+    if name == "mask":
+        return True
+    return name.removesuffix("_mask") in list_parameters(type(entry.operation).call)
+
+
+def _lose_mask(flow: MaskFlow, entry: CallRecord, mask: Bools, before: LostMask | None) -> LostMask:
+    """Return the mask that a call loses: at this call, or at an earlier one because of which it is lost here."""
+    if before is not None and not any(mask is other for other in entry.padding_masks) and _forwards_masks(entry):
+        return before  # A merge forwards a mask if all its inputs carry one.
+    return LostMask(entry, mask, flow.find_mask_maker(entry))
+
+
+def _pass_loss(entry: CallRecord, before: LostMask) -> LostMask:
+    """Return a mask that was lost before a call, which is lost there again if the call forwards none."""
+    if entry.code or entry.calls or _forwards_masks(entry) or entry in before.again:
+        return before
+    return dataclasses.replace(before, again=(*before.again, entry))
+
+
+def _forwards_masks(entry: CallRecord) -> bool:
+    """Return whether a call returns a mask if it receives one."""
+    return bool(getattr(entry.operation, "supports_masking", False))
 
 
 def _follow_removals(flow: MaskFlow, entry: CallRecord) -> None:
     """Find inputs that carried a mask before the call and carry none after it, as of ``MultiHeadAttention``."""
-    for tensor, mask, removed in zip(entry.inputs, entry.carried, entry.taken_off, strict=False):
+    for tensor, mask, removed in zip(entry.inputs, entry.carried_padding, entry.taken_off, strict=False):
         if removed and mask is not None and id(tensor) not in flow.lost:
             flow.lost[id(tensor)] = LostMask(entry, mask, flow.masked_by.get(id(tensor)))
+
+
+def _find_pairs(flow: MaskFlow, entry: CallRecord) -> None:
+    """Find the masks in the arguments of a call that pair queries with keys, by the axes that are timesteps."""
+    for name, masks in entry.mask_tensors.items():
+        for position, (tensor, mask) in enumerate(zip(masks, entry.mask_values[name], strict=True)):
+            axes = None if mask is None else flow.positions.find_time_axes(tensor)
+            if axes and mask is not None:
+                scores = entry.type == "Softmax" and mask.ndim > 2 and mask.shape[-1] > 1
+                by_argument = mask.ndim < 3 and entry.looks_paired(name, mask)
+                entry.pairs[name, position] = axes != {1} or scores or by_argument
 
 
 def _first(items: Iterable[_Item]) -> _Item | None:

@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
+from maskcli.trace.generators import begin_random_run
 from maskcli.trace.state import preserve_state
 
 
@@ -50,6 +52,7 @@ class CallRecord:
         masks_out: the mask that each output carries.
         taken_off: which of the inputs carried a mask before the call and carry none after it.
         warnings: the warnings that Keras gave in this very call.
+        pairs: by argument and position there, whether a mask pairs queries with keys, as far as the run shows it.
         calls: whether it made calls that were recorded.
         error: the exception that it raised.
         returned: whether it ended without an error.
@@ -69,6 +72,7 @@ class CallRecord:
     masks_out: list[Bools | None] = dataclasses.field(default_factory=list)
     taken_off: list[bool] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    pairs: dict[tuple[str, int], bool] = dataclasses.field(default_factory=dict)
     calls: bool = False
     error: BaseException | None = None
     returned: bool = False
@@ -95,28 +99,54 @@ class CallRecord:
     @property
     def padding_masks(self) -> list[Bools]:
         """The masks in mask arguments that mark padding, without those that pair queries with keys."""
-        return [mask for name, mask in self._list_masks() if not self._pairs(name, mask)]
+        return [mask for _, mask, paired in self.list_masks() if not paired]
 
     @property
     def attention_masks(self) -> list[Bools]:
         """The masks in mask arguments that pair queries with keys."""
-        return [mask for name, mask in self._list_masks() if self._pairs(name, mask)]
+        return [mask for _, mask, paired in self.list_masks() if paired]
 
-    def _list_masks(self) -> list[tuple[str, Bools]]:
-        by_argument = self.mask_values.items()
-        return [(name, mask) for name, masks in by_argument for mask in masks if mask is not None]
+    @property
+    def carried_padding(self) -> list[Bools | None]:
+        """The mask of timesteps that each of the inputs carried; None also for a mask of scores."""
+        pairs = zip(self.inputs, self.carried, strict=True)
+        return [mask if is_padding_mask(mask, tensor.shape) else None for tensor, mask in pairs]
 
-    def _pairs(self, name: str, mask: Bools) -> bool:
-        """Return whether a mask pairs queries with keys: by its argument, or by its axes at a softmax of scores."""
-        if name == PAIR_MASK:
+    @property
+    def padding_out(self) -> list[Bools | None]:
+        """The mask of timesteps that each output carries; None also for a mask of scores."""
+        pairs = zip(self.outputs, self.masks_out, strict=True)
+        return [mask if is_padding_mask(mask, tensor.shape) else None for tensor, mask in pairs]
+
+    def list_masks(self) -> list[tuple[str, Bools, bool]]:
+        """Return the masks in mask arguments, each with its argument, and whether it pairs queries with keys."""
+        return [
+            (name, mask, self.pairs.get((name, position), self.looks_paired(name, mask)))
+            for name, masks in self.mask_values.items()
+            for position, mask in enumerate(masks)
+            if mask is not None
+        ]
+
+    def looks_paired(self, name: str, mask: Bools) -> bool:
+        """Return whether a mask pairs queries with keys, by its argument and its shape."""
+        import keras
+
+        attention = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
+        if name == PAIR_MASK and isinstance(self.operation, attention):
             return True
+        shapes = [tuple(tensor.shape) for tensor in self.inputs]
+        if mask.ndim == 2:
+            return bool(shapes) and all(len(mask) != shape[0] for shape in shapes if shape)
         # Scores have the axes (batch, heads, queries, keys) or (batch, queries, keys); a mask of the weights of a
         # pooling over time, (batch, timesteps, 1), pairs nothing.
-        return self.type == "Softmax" and mask.ndim > 2 and mask.shape[-1] > 1
+        if mask.ndim < 2 or (self.type == "Softmax" and mask.shape[-1] > 1):
+            return mask.ndim > 2
+        places = mask.shape[:-1] if mask.shape[-1] == 1 else mask.shape
+        return not any(places == shape[: len(places)] and mask.ndim <= len(shape) for shape in shapes)
 
 
 PAIR_MASK = "attention_mask"
-"""The mask argument that pairs queries with keys; all other mask arguments mark padding."""
+"""The argument of Keras's attention layers for a mask that pairs queries with keys."""
 
 Alter = Callable[[CallRecord, list[Any]], "list[Any] | None"]
 """Receives a call and the tensors that it returned; returns replacements, or None to keep them."""
@@ -168,6 +198,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
         if not model.built:
             _build(model, tensors)
         with preserve_state(model, trained=False), run_functions_eagerly(), recorder.patch_keras():
+            begin_random_run()
             output = model(tensors, training=False)
     except Exception as exception:
         error = exception
@@ -195,6 +226,38 @@ def convert_mask(mask: Any) -> Bools | None:
         return None
 
 
+def is_padding_mask(mask: Bools | None, shape: Any) -> bool:
+    """Return whether a mask that a tensor carries marks its timesteps, or places inside them, and not pairs of scores."""
+    if mask is None or mask.ndim < 3:
+        return mask is not None
+    return mask.ndim < len(shape) and mask.shape == tuple(shape[: mask.ndim])
+
+
+class RunChanges(Protocol):
+    """Changes of the calls of one run; see ``maskcli.trace.changes``."""
+
+    def begin(self, entry: CallRecord) -> None:
+        """Change the arguments of a call that begins."""
+
+    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return replacements of the tensors that a call returned; None to keep them."""
+
+
+_start_changes: contextvars.ContextVar[Callable[[], RunChanges] | None] = contextvars.ContextVar(
+    "start_changes", default=None
+)
+
+
+@contextlib.contextmanager
+def change_runs(start: Callable[[], RunChanges] | None) -> Iterator[None]:
+    """Let all runs that are recorded inside have the changes that ``start`` returns for each of them."""
+    token = _start_changes.set(start)
+    try:
+        yield
+    finally:
+        _start_changes.reset(token)
+
+
 class _Recorder:
     """Patches Keras while a model runs, and keeps a record of each call."""
 
@@ -212,6 +275,8 @@ class _Recorder:
         self.log: list[warnings.WarningMessage] = []
         self.masks: dict[int, tuple[Any, Bools | None]] = {}
         self.code_reports = _CodeReports(self.record_code)
+        start = _start_changes.get()
+        self.changed = None if start is None else start()
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
@@ -267,7 +332,7 @@ class _Recorder:
         self.stack.append(entry)
         self.code_reports.turn(self.is_in_own_code())
         try:
-            output = call(operation, *args, **kwargs)
+            output = call(operation, *entry.args, **entry.kwargs)
         except BaseException as error:
             entry.error = error
             raise
@@ -290,8 +355,11 @@ class _Recorder:
             parent.calls = True
         keywords = {name: value for name, value in kwargs.items() if not is_mask_argument(name)}
         inputs = [tensor for tensor in self.flatten((args, keywords)) if _is_tensor(tensor)]
-        carried = [self.read_mask(tensor) for tensor in inputs]
-        entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs, carried)
+        entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs)
+        if self.changed is not None:
+            self.code_reports.turn(False)
+            self.changed.begin(entry)
+        entry.carried = [self.read_mask(tensor) for tensor in inputs]
         self.entries.append(entry)
         return entry
 
@@ -299,6 +367,9 @@ class _Recorder:
         """Record the masks that reach ``call``."""
         names = list_parameters(type(entry.operation).call)
         entry.accepts = tuple(name for name in names if is_mask_argument(name))
+        # A Lambda takes any mask, but passes it to its function only if that has the argument.
+        if not getattr(entry.operation, "_fn_expects_mask_arg", True):
+            entry.accepts = ()
         by_name = {**dict(zip(names, args, strict=False)), **kwargs}
         for name in entry.accepts:
             masks = [mask for mask in self.flatten(by_name.get(name)) if mask is not None]
@@ -327,13 +398,19 @@ class _Recorder:
 
     def replace(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return replacements of the tensors, if any; the operations that make them are not recorded."""
-        if self.alter is None:
+        if self.alter is None and self.changed is None:
             return None
         self.code_reports.turn(False)
         try:
-            return self.alter(entry, tensors)
+            return self.find_replacements(entry, tensors)
         finally:
             self.code_reports.turn(self.is_in_own_code())
+
+    def find_replacements(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the results of changes of this call, and then of ``alter``; None to keep the tensors."""
+        changed = None if self.changed is None else self.changed.end(entry, tensors)
+        altered = None if self.alter is None else self.alter(entry, tensors if changed is None else changed)
+        return changed if altered is None else altered
 
     def record_code(self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> list[Any] | None:
         """Record an operation of code outside of layers; return replacements of its outputs, if any."""
@@ -341,11 +418,14 @@ class _Recorder:
         entry = CallRecord(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
         entry.carried = [self.read_mask(tensor) for tensor in entry.inputs]
         entry.outputs = list(outputs)
-        entry.masks_out = [None] * len(entry.outputs)
         entry.returned = True
-        replacements = self.alter(entry, entry.outputs) if self.alter is not None else None
+        if self.changed is not None:
+            self.changed.begin(entry)
+        with self.code_reports.pause():
+            replacements = self.find_replacements(entry, entry.outputs)
         if replacements is not None:
             entry.outputs = replacements
+        entry.masks_out = [self.read_mask(tensor) for tensor in entry.outputs]
         self.entries.append(entry)
         self.ended.append(entry)
         return replacements
@@ -369,6 +449,16 @@ class _CodeReports:
         from tensorflow.python.framework import op_callbacks
 
         self.callbacks, self.record, self.is_on = op_callbacks, record, False
+        self.is_paused = False
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Ignore the operations that run while this is open."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = False
 
     def turn(self, on: bool) -> None:
         """Switch the callback on or off."""
@@ -383,9 +473,13 @@ class _CodeReports:
     ) -> list[Any] | None:
         """Receive one operation; a returned list replaces its outputs."""
         del op_name
-        if graph is not None:
+        if graph is not None or self.is_paused:
             return None
-        return self.record(op_type.decode() if isinstance(op_type, bytes) else op_type, inputs, attrs, outputs)
+        type_ = op_type.decode() if isinstance(op_type, bytes) else op_type
+        replacements = self.record(type_, inputs, attrs, outputs)
+        if replacements is not None:
+            outputs[:] = replacements  # TensorFlow ignores a returned list in eager execution.
+        return replacements
 
 
 @contextlib.contextmanager

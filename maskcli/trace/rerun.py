@@ -25,7 +25,7 @@ def make_noise(values: NDArray[Any], where: Bools, rng: np.random.Generator) -> 
     """
     finite = np.abs(np.where(np.isfinite(values), values, 0))
     noise = rng.standard_normal(values.shape) * (1 + finite.max(initial=0.0))
-    spread = where.reshape(*where.shape, *[1] * (values.ndim - 2))
+    spread = where.reshape(*where.shape, *[1] * (values.ndim - where.ndim))
     return np.where(spread, noise, values).astype(values.dtype)
 
 

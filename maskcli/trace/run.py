@@ -145,7 +145,7 @@ def trace_recording(recording: Recording, flow: MaskFlow, also: Sequence[CallRec
     """
     before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
     lost = (*_find_losses_that_matter(recording, flow), *before)
-    shown_code = {id(mask.at) for mask in lost} | {id(entry) for entry in also}
+    shown_code = {id(loser) for mask in lost for loser in (mask.at, *mask.again)} | {id(entry) for entry in also}
     entries = [entry for entry in recording.entries if not entry.code or id(entry) in shown_code]
     names = name_paths(entries)
     returned = [entry for entry in entries if entry.parent is not None and entry.returned]
@@ -181,23 +181,24 @@ def _make_call(entry: CallRecord, index: int, names: dict[int, str], flow: MaskF
 
     # Masks that arrive as arguments come first: they are the ones that ``call`` computes with. In a functional model
     # they were wired when it was built; the carried ones are those on the tensors when it ran.
-    passed = entry.padding_masks
-    mask_in = next((mask for mask in (*passed, *entry.carried) if mask is not None), None)
-    mask_out = next(iter(entry.masks_out), None)
+    passed, carried = entry.padding_masks, entry.carried_padding
+    mask_in = next((mask for mask in (*passed, *carried) if mask is not None), None)
+    mask_out = next(iter(entry.padding_out), None)
     before = flow.before.get(entry.index)
     lost_at, lost_after = (None, None) if before is None else (before.at, before.after)
+    attention = tuple({name: None for name, _, paired in entry.list_masks() if paired})
     return Call(
         call=names[entry.index],
         index=index,
         type=entry.type,
-        effect=_find_effect(mask_in, mask_out, bool(passed)),
+        effect=_find_effect(mask_in, mask_out, bool(passed or attention)),
         mask_in=mask_in,
         mask_out=mask_out,
         given=bool(passed),
         computes_mask=entry.index in flow.computing,
         warning="\n".join(entry.warnings) or None,
-        masks_in=tuple(entry.carried),
-        masks_out=tuple(entry.masks_out),
+        masks_in=tuple(carried),
+        masks_out=tuple(entry.padding_out),
         mask_arguments={name: tuple(entry.mask_values.get(name, ())) for name in entry.accepts},
         shapes_in=tuple(tuple(tensor.shape) for tensor in entry.inputs),
         shapes_out=tuple(tuple(tensor.shape) for tensor in entry.outputs),
@@ -208,7 +209,12 @@ def _make_call(entry: CallRecord, index: int, names: dict[int, str], flow: MaskF
         lost_after=get_path(names, lost_after),
         takes_off=any(entry.taken_off),
         mask_from=get_path(names, flow.find_mask_maker(entry)),
-        valid=_find_data_validity(entry, flow),
+        lost_again=()
+        if before is None
+        else tuple(names[later.index] for later in before.again if later.index in names),
+        attention_arguments=attention,
+        valid=_find_data_validity((*entry.outputs[:1], *entry.inputs), flow),
+        valid_in=_find_data_validity(_sort_masked_first(entry), flow),
     )
 
 
@@ -217,14 +223,22 @@ def get_path(names: dict[int, str], entry: CallRecord | None) -> str | None:
     return None if entry is None else names.get(entry.index)
 
 
-def _find_data_validity(entry: CallRecord, flow: MaskFlow) -> Bools | None:
-    """Return which timesteps of a call are valid; None unless they are the timesteps of the data.
+def _sort_masked_first(entry: CallRecord) -> list[Any]:
+    """Return the inputs of a call, those that carried a mask first."""
+    pairs = list(zip(entry.inputs, entry.carried_padding, strict=True))
+    return [tensor for masked in (True, False) for tensor, mask in pairs if (mask is not None) is masked]
 
-    The validity of other timesteps, as of strided layers, is an estimate.
+
+def _find_data_validity(tensors: Sequence[Any], flow: MaskFlow) -> Bools | None:
+    """Return which timesteps of the first tensor with timesteps are valid; None where that is an estimate.
+
+    An estimate is the validity of other timesteps than those of the inputs, as of strided layers.
     """
-    estimates = (flow.valid.get(id(tensor)) for tensor in (*entry.outputs[:1], *entry.inputs))
-    first = next((valid for valid in estimates if valid is not None), None)
-    return first if any(first is truth for truth in flow.truths) else None
+    first = next((tensor for tensor in tensors if id(tensor) in flow.valid), None)
+    if first is None:
+        return None
+    valid = flow.valid[id(first)]
+    return valid if id(first) in flow.exact or any(valid is truth for truth in flow.truths) else None
 
 
 def _find_effect(mask_in: Bools | None, mask_out: Bools | None, is_passed: bool) -> str:

@@ -172,6 +172,7 @@ def test_select_and_ignore_take_commas(call: Call, trap: str) -> None:
     base = ("check", "two.npz", "--model", trap, "--format", "json")
     chosen = read_document(call(*base, "--select", "MSK001, MSK002", "--select", "mask-widened"))
     assert (chosen["checked"], chosen["passed"]) == (["MSK001", "MSK002", "MSK102"], True)
+    assert (chosen["status"], chosen["ignored"]) == ("leak-ignored", ["MSK101"])
     remaining = read_document(call(*base, "--ignore", "MSK0,MSK2", "--ignore", "MSK101"))
     assert {code[:4] for code in remaining["checked"]} == {"MSK1", "MSK3"}
     assert "MSK101" not in remaining["checked"]

@@ -63,11 +63,12 @@ def test_verdicts_without_mask() -> None:
 def test_verdicts_without_padding() -> None:
     results = list_verdicts(data=[[1, 2], [3, 4]], mask_source="none")
     assert [(verdict.answer, verdict.severity) for verdict in results] == [
-        ("no", None),
+        ("nothing to prove", None),
         ("no mask", None),
         ("valid timesteps", None),
     ]
-    assert results[0].text == "The probed rows contain no padding."
+    assert results[0].text == "The probed rows contain no padding, and the model has no mask."
+    assert not results[0].known
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -112,7 +113,7 @@ def test_leak_verdict_of_random_model() -> None:
             return x + keras.random.normal(keras.ops.shape(x))
 
     report = maskcli.report(SEQUENCES, model=make_model(Lots(), layers.Dense(1)))
-    assert report.verdicts[0].answer == "not tried"
+    assert (report.verdicts[0].answer, report.verdicts[0].severity) == ("unproven", "warning")
     assert report.leaks == ()
     assert report.no_leaks is not None
     assert "two runs on the same data differ" in report.no_leaks

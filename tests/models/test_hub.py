@@ -128,7 +128,7 @@ def test_inspect_shows_hub_model(name: str, folder: Path, tmp_path: Path) -> Non
         fields["segment_ids"] = [0, 0, 0]
     data = tmp_path / "data.jsonl"
     data.write_text("[1, 2, 3]\n" if name.startswith("Functional") else f"{json.dumps(fields)}\n")
-    program = "import sys; from maskcli.cli import main; sys.exit(main())"
+    program = "import sys; from maskcli.cli import run_and_exit; run_and_exit()"
     output = python(
         program, tmp_path, "inspect", str(data), "--model", str(folder / name), "--custom-objects=keras_hub"
     )

@@ -56,8 +56,13 @@ PROBES = (
 LEAKING = Leak(True, 0.324, "conv1d", 1234, 5678, PROBES, {"conv1d": 0.9})
 
 
-def report(findings: tuple[Finding, ...] = FINDINGS, leak: Leak | None = LEAKING, **fields: Any) -> CheckReport:
-    model = ModelEvidence("m.keras", "Functional", 7, (16, 12_345), leak=leak, **fields)
+CLEAN = Leak(False, 1e-9, None, None, None, tuple(dataclasses.replace(probe, leaks=False) for probe in PROBES), {})
+
+
+def report(
+    findings: tuple[Finding, ...] = FINDINGS, leak: Leak | None = LEAKING, padded: int = 7, **fields: Any
+) -> CheckReport:
+    model = ModelEvidence("m.keras", "Functional", padded, (16, 12_345), leak=leak, **fields)
     return CheckReport(
         model=ModelAbout("m.keras", "file", "Functional"),
         versions={"keras": "3"},
@@ -78,8 +83,16 @@ REPORTS = {
     "all": report(notes=("The optimizer was not restored " * 5,), saving=SavingResult(None, why="it raises " * 20)),
     "nothing": report((), None),
     "not run": report(leak=None, not_run="InvalidArgumentError: " + "indices out of range " * 8),
-    "no padding": report(leak=Leak(False, 0.0, None, None, None, (), {})),
-    "not tried": report(leak=dataclasses.replace(LEAKING, leaks=False, probes=PROBES[1:3])),
+    "clean": report((), CLEAN),
+    "no padding": report((), dataclasses.replace(CLEAN, leaks=None, probes=()), 0),
+    "not tried": report((), dataclasses.replace(CLEAN, leaks=None, probes=PROBES[1:3])),
+    "unproven": report((), dataclasses.replace(CLEAN, leaks=None, reason="the model is random")),
+    "unproven ignored": dataclasses.replace(
+        report((), dataclasses.replace(CLEAN, leaks=None, reason="the model is random")), ignored=("MSK115",)
+    ),
+    "leak ignored": dataclasses.replace(report((), LEAKING), ignored=("MSK101", "MSK104")),
+    "leaks below": dataclasses.replace(report(FINDINGS[2:3]), passed=True, fail_on="error"),
+    "noisy": report(leak=dataclasses.replace(LEAKING, weights="noisy", padded_by_maskcli=True)),
     "long name": dataclasses.replace(report(), model=ModelAbout(f"/home/{LONG}/m.keras", "file", "Functional")),
     "long culprit": report(leak=dataclasses.replace(LEAKING, first_call=LONG)),
     "data only": dataclasses.replace(report(), model=None, examination=Examination((FACTS,) * 5, None)),
@@ -161,8 +174,15 @@ def test_probes_name_their_largest_change() -> None:
 @pytest.mark.parametrize(
     ("name", "verdict"),
     [
-        ("no padding", "Does padding leak?  no\n There is no padding in the rows that were probed.\n"),
-        ("not tried", "Does padding leak?  not tried\n"),
+        ("clean", "Does padding leak?  no\n"),
+        ("no padding", "Does padding leak?  nothing to prove\n The probed rows contain no padding, and the model has"),
+        ("not tried", "Does padding leak?  unproven\n"),
+        ("not tried", " The model takes one length only, and a copy of it with free length cannot be\n built.\n"),
+        ("unproven", " The model is random.\n"),
+        (
+            "noisy",
+            " The data has no padding, so maskcli added some. It leaks once the model is\n trained: after",
+        ),
     ],
 )
 def test_other_verdicts(name: str, verdict: str) -> None:
@@ -180,13 +200,43 @@ def test_data_only_describes_the_data() -> None:
 
 
 def test_summary_line() -> None:
-    assert draw(REPORTS["nothing"]).endswith(
-        " ■ no findings\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fail-on: warning\n"
+    assert draw(REPORTS["clean"]).endswith(
+        "\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fail-on: warning;\n"
+        "     probes: replace, gradient\n"
     )
     assert draw(report()).endswith(
         " × failed: 2 errors, 1 warning, 1 info; 2 rules checked, fail-on: warning\n"
         " Run `maskcli explain MSK101` for details and examples.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("clean", "passed", "■ passed: 0 errors"),
+        ("nothing", "not-run", "! leak not tested: 0 errors"),
+        ("no padding", "nothing-to-prove", "• nothing to prove: 0 errors"),
+        ("unproven", "unproven", "! leak unproven: 0 errors"),
+        ("unproven ignored", "unproven", "! leak unproven: MSK115; 0 errors"),
+        ("leak ignored", "leak-ignored", "! leak ignored: MSK101, MSK104; 0 errors"),
+        ("leaks below", "leaks", "! leaks, below fail-on: 0 errors, 1 warning"),
+        ("all", "failed", "× failed: 2 errors"),
+    ],
+)
+def test_only_clean_passes(name: str, status: str, words: str) -> None:
+    """A check passes only if the probes showed that nothing leaks."""
+    text = draw(REPORTS[name])
+    assert f" {words}" in text
+    assert ("passed" in text) == (status == "passed")
+    document = make_document(REPORTS[name])
+    assert (document["status"], list(document["ignored"])) == (status, list(REPORTS[name].ignored))
+
+
+def test_data_only_result() -> None:
+    data = dataclasses.replace(REPORTS["data only"], findings=(), passed=True)
+    assert " ■ data: no findings; 0 errors, 0 warnings, 0 infos; 2 rules checked" in draw(data)
+    few = dataclasses.replace(data, findings=FINDINGS[3:])
+    assert " ■ data: no findings at or above warning; 0 errors, 0 warnings, 1 info;" in draw(few)
 
 
 def test_notes_report_failures() -> None:

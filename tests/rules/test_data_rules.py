@@ -120,9 +120,10 @@ def test_padding_id_as_token_without_trim() -> None:
 
 
 def test_empty_sequence() -> None:
-    finding = find([[1, 2], [], [0, 0], [3]])["MSK002"]
-    assert finding.evidence == {"input": "tokens", "count": 2, "sample": 1, "rows": 4}
-    assert "2 of 4 rows have no token, first sample 1" in finding.message
+    finding = find([[1, 2], [], [0, 0], [], [3]])["MSK002"]
+    assert finding.evidence == {"input": "tokens", "count": 2, "sample": 1, "rows": 5}
+    assert "2 of 5 rows have no token, first sample 1" in finding.message
+    assert find([[1, 2], [0, 0], [3, 0]])["MSK002"].evidence["sample"] == 1
     assert "1 of 2 rows has no token" in find([[1, 2], []])["MSK002"].message
     assert "MSK002" not in find([[1, 2], [3]])
 
@@ -187,7 +188,7 @@ def test_id_out_of_range_with_padding_id() -> None:
 
 
 def test_id_out_of_range_on_both_sides() -> None:
-    findings = judge_all(DATA_RULES, examine([[-1, 99], [3]], input_dim=9, value=-1))
+    findings = judge_all(DATA_RULES, examine([[7, 99], [3]], input_dim=9, value=-1))
     assert [finding.evidence["value"] for finding in findings if finding.code == "MSK004"] == [99, -1]
 
 

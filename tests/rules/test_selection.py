@@ -22,7 +22,6 @@ def list_codes(rules: tuple[Rule, ...]) -> list[str]:
 
 def test_select_rules_without_selector() -> None:
     assert select_rules((), ()) == select_rules(("ALL",), ()) == select_rules(("MSK",), ()) == RULES
-    assert select_rules((), ("ALL",)) == ()
 
 
 def test_select_rules_by_code_prefix_and_name() -> None:
@@ -37,7 +36,17 @@ def test_select_rules_with_longer_selector() -> None:
     assert list_codes(select_rules(("MSK003",), ("MSK0",))) == ["MSK003"]
     assert list_codes(select_rules(("truncated-tokens",), ("MSK0",))) == ["MSK003"]
     assert "MSK003" not in list_codes(select_rules(("MSK0",), ("MSK003",)))
-    assert list_codes(select_rules(("MSK003",), ("MSK003",))) == []
+    assert list_codes(select_rules(("MSK003", "MSK004"), ("MSK003",))) == ["MSK004"]
+
+
+@pytest.mark.parametrize(
+    ("select", "ignore", "about"),
+    [((), ("ALL",), None), (("MSK003",), ("MSK003",), None), (("MSK1",), (), "data"), ((), ("MSK0",), "data")],
+)
+def test_select_rules_without_rest(select: tuple[str, ...], ignore: tuple[str, ...], about: Any) -> None:
+    with pytest.raises(UsageError, match="which leave none") as raised:
+        select_rules(select, ignore, about)
+    assert all(selector in str(raised.value) for selector in (*select, *ignore))
 
 
 @pytest.mark.parametrize("selector", ["MSK9999", "MSK01234", "X", "", "M", "MSK00x", "padding", "MSK001 "])

@@ -97,9 +97,9 @@ def test_truncation_keeps_the_named_side() -> None:
         ([[1]], {"value": 2**31}, UsageError, "padding value that int32 holds"),
         ([[1]], {"value": 1.5}, UsageError, "integer as padding value"),
         ([[1]], {"dtype": "float32"}, UsageError, "integer dtype"),
-        ([[1]], {"maxlen": 10**15}, InputError, "fits in memory"),
-        ([[1]], {"maxlen": 2**63 - 1}, InputError, "fits in memory"),
-        ([[1]], {"maxlen": 10**20}, InputError, "fits in memory"),
+        ([[1]], {"maxlen": 10**15}, InputError, "of memory for one input"),
+        ([[1]], {"maxlen": 2**63 - 1}, InputError, "of memory for one input"),
+        ([[1]], {"maxlen": 10**20}, InputError, "of memory for one input"),
         ([[1]], {"maxlen": True}, UsageError, "maxlen of at least 1"),
         ([[1]], {"dtype": "nosuch"}, UsageError, "integer dtype"),
         (np.array([[1.0]]), {}, InputError, "dtype float64"),
@@ -122,9 +122,13 @@ def test_pad_only_empty_sequences_to_maxlen() -> None:
 
 
 def test_padding_id_between_tokens_is_valid() -> None:
-    batch = maskcli.pad([[0, 1, 0, 2, 0], [3]])
+    batch = maskcli.pad([[0, 1, 0, 2, 0], [3, 0, 0, 0, 0]])
     assert find_valid_timesteps(batch).tolist() == [
         [False, True, True, True, False],
         [True, False, False, False, False],
     ]
-    assert batch.mask.tolist()[0] == [True] * 5
+
+
+def test_rows_of_unequal_length_hold_only_tokens() -> None:
+    batch = maskcli.pad([[0, 1, 0, 2, 0], [3, 0]])
+    assert find_valid_timesteps(batch).tolist() == batch.mask.tolist() == [[True] * 5, [True] * 2 + [False] * 3]

@@ -83,7 +83,9 @@ def _make_input_figure(model_input: ModelInput, valid: Bools, mask: Bools | None
     return _make_figure(norms, "L2 norm", valid, mask, model_input.padding, f"Vectors {subject}")
 
 
-def _make_figure(values: NDArray[Any], noun: str, valid: Bools, mask: Bools | None, padding: int, title: str) -> Figure:
+def _make_figure(
+    values: NDArray[Any], noun: str, valid: Bools, mask: Bools | None, padding: float, title: str
+) -> Figure:
     """Return the figure of values, validity and mask, ``(batch, timesteps)`` each."""
     kinds = find_timestep_kinds(valid, mask)
     if values.dtype.kind == "f":
@@ -132,7 +134,7 @@ def _make_text_layer() -> Spec:
     return {"transform": [{"filter": valid}], "mark": "text", "encoding": {"text": {"field": "text"}}}
 
 
-def _label_kinds(counts: list[int], mask: Bools | None, padding: int, noun: str) -> dict[int, str]:
+def _label_kinds(counts: list[int], mask: Bools | None, padding: float, noun: str) -> dict[int, str]:
     """Return the label of each kind in the legend, with its count."""
     real, padded = "timestep", "padding"
     if noun == "token":

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskcli.records.report import Report
 from maskcli.records.trace import AttentionMask
-from maskcli.render.charts import attention, batch, leaks, losses, outputs
+from maskcli.render.charts import attention, batch, future, leaks, losses, outputs
 from maskcli.render.graph import html as graph
 from maskcli.render.numbers import format_count, format_share
 from maskcli.render.page import verdict
@@ -62,7 +62,7 @@ def _render_batch(report: Report) -> str:
     else:
         figures = [figure, *batch.make_further_figures(report.inspection)]
         charts = "".join(render_chart(figure, number) for number, figure in enumerate(figures))
-    tables = select_sections(inspect.view(report.inspection, LIMITS), "batch", "embedding", "mask-sources")
+    tables = select_sections(inspect.view(report.inspection, LIMITS), "batch", "validity", "embedding", "mask-sources")
     return charts + render_folded(tables, "The batch as a table")
 
 
@@ -89,6 +89,24 @@ def _render_leaks(report: Report) -> str:
     sample = choose_sample(report)
     charts = [render_chart(leaks.make_figure(matrix, sample), number) for number, matrix in enumerate(report.leaks)]
     return probes + render_side_by_side(charts) + _render_absence(report.no_leaks)
+
+
+def _render_future(report: Report) -> str:
+    model = report.check.examination.model
+    effects = () if model is None else model.future
+    measured = [effect for effect in effects if effect.matrix is not None]
+    charts = [render_chart(future.make_figure(effect), number) for number, effect in enumerate(measured)]
+    fact = render_tables(select_sections(check.view(report.check, LIMITS), "future"))
+    note = "" if charts else _render_absence(explain_no_matrix(report))
+    return fact + render_side_by_side(charts) + note
+
+
+def explain_no_matrix(report: Report) -> str:
+    """Return the reason why no timesteps of an output were compared with those of the input."""
+    model = report.check.examination.model
+    probes = () if model is None else model.further_probes
+    reason = next((probe.why for probe in probes if probe.name == "future" and probe.why), "the model did not run")
+    return f"It could not be tried: {reason}."
 
 
 def _render_loss(report: Report) -> str:
@@ -179,6 +197,7 @@ BODIES: dict[str, Callable[[Report], str]] = {
     "graph": _render_graph,
     "outputs": _render_outputs,
     "leaks": _render_leaks,
+    "future": _render_future,
     "loss": _render_loss,
     "attention": _render_attention,
     "about": _render_about,

@@ -52,6 +52,13 @@ HEADS: dict[str, SectionHead] = {
         "Padding is replaced by other values, which must not change any valid output. The probes try this in several "
         "ways. The matrix shows which padding timestep (column) changes which output timestep (row), and by how much.",
     ),
+    "future": SectionHead(
+        "Look-ahead",
+        "Which timesteps change which",
+        "Each timestep of the input (column) is replaced by other content, and the page shows which timesteps of the "
+        "output (rows) change. In a causal model only the cells on and below the diagonal change. A frame marks a "
+        "later timestep that changes an earlier one.",
+    ),
     "loss": SectionHead(
         "Loss",
         "Which timesteps the loss counts",

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from maskcli.records.check import CheckReport, Finding
+from maskcli.records.check import CheckReport, CheckStatus, Finding
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.leak import Leak, Probe
@@ -31,6 +31,8 @@ from maskcli.render.parts import (
 )
 from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.views.repairs import view_repairs
+from maskcli.render.views.validity import view_validity
 
 SEVERITIES: dict[str, Role] = {"error": "error", "warning": "warning", "info": "info"}
 PROBES = {
@@ -38,6 +40,8 @@ PROBES = {
     "alone": "single rows, trimmed",
     "columns": "more padding",
     "gradient": "gradient w.r.t. padding",
+    "rows": "other rows in the batch",
+    "future": "later timesteps",
 }
 _CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")
 """A backtick at the edge of a word; one within a name does not start code."""
@@ -49,8 +53,11 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
     notes = model.list_gaps() if model is not None else ()
     return make_sections(
         ("about", _view_subject(report)),
+        ("validity", view_validity(report.inputs)),
         ("findings", _view_findings(report)),
         ("leak", _view_leak(model, limits)),
+        ("future", _view_future(model)),
+        ("repairs", view_repairs(report)),
         ("notes", make_remarks([Remark("fact", note) for note in notes])),
         ("result", _view_result(report)),
     )
@@ -119,11 +126,10 @@ def _name_culprit(finding: Finding) -> str:
 
 
 def _view_leak(model: ModelEvidence | None, limits: Limits) -> Iterator[Part]:
-    if model is None or model.leak is None:
+    if model is None or model.leak is None or model.leak_answer is None:
         return
     leak = model.leak
-    tried = any(probe.applicable for probe in leak.probes)
-    yield Heading("Does padding leak?", _answer_leak(leak, tried))
+    yield Heading("Does padding leak?", model.leak_answer)
     if leak.probes:
         fields: list[ItemColumn[Probe]] = [
             ItemColumn("probe", lambda probe: make_cell(probe.name, "label"), "left"),
@@ -135,23 +141,37 @@ def _view_leak(model: ModelEvidence | None, limits: Limits) -> Iterator[Part]:
         yield from list_items(fields, leak.probes, "probe", dataclasses.replace(limits, rows=None))
         for reason, names in _group_reasons(leak.probes):
             yield make_prose(reason, indent=2, lead=(Cell(f"{names}: ", "label"),))
-    yield make_prose(_describe_leak(model, leak, tried))
+    yield make_prose(describe_leak(model, leak))
 
 
-def _answer_leak(leak: Leak, tried: bool) -> str:
-    if leak.leaks:
-        return "yes"
-    return "no" if tried or not leak.probes else "not tried"
+def describe_leak(model: ModelEvidence, leak: Leak) -> str:
+    """Return the sentences that explain the answer to whether padding leaks."""
+    padding = "The data has no padding, so maskcli added some. " if leak.padded_by_maskcli else ""
+    match model.leak_answer:
+        case "no":
+            return f"{padding}No valid output changes beyond rounding error."
+        case "nothing to prove":
+            return "The probed rows contain no padding, and the model has no mask."
+        case "unproven":
+            return f"{padding}{_explain_unproven(leak)}"
+        case _:
+            return f"{padding}{_describe_change(model, leak)}"
 
 
-def _describe_leak(model: ModelEvidence, leak: Leak, tried: bool) -> str:
-    if not leak.probes:
-        return "There is no padding in the rows that were probed."
-    if not tried:
-        return "The leak test could not run."
-    if not leak.leaks:
-        return "No valid output changes beyond rounding error."
+def _explain_unproven(leak: Leak) -> str:
+    """Return the reason why a leak is neither proved nor excluded."""
+    reasons = (leak.reason, *(probe.why for probe in leak.probes))
+    reason = next((text for text in reasons if text is not None), None)
+    if reason is None:
+        return "The probed rows contain no padding." if not leak.probes else "No probe could decide."
+    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+
+
+def _describe_change(model: ModelEvidence, leak: Leak) -> str:
     change = f"Padding changes results by up to {format_short(leak.max_abs_change)}"
+    if leak.weights == "noisy":
+        noisy = "It leaks once the model is trained: after a little noise is added to the weights, padding"
+        change = f"{noisy} changes results by up to {format_short(leak.max_abs_change)}"
     if leak.output is not None and len(model.outputs) > 1:
         change += f", most in output {leak.output}"
     call = model.call(leak.first_call)
@@ -195,16 +215,51 @@ def _group_reasons(probes: tuple[Probe, ...]) -> Iterator[tuple[str, str]]:
             yield f"not tried: {reason}", names
 
 
+# Later timesteps.
+
+
+def _view_future(model: ModelEvidence | None) -> Iterator[Part]:
+    """Yield whether later timesteps change earlier outputs, and from which call on: a fact, good or bad."""
+    effects = () if model is None else tuple(effect for effect in model.future if effect.looks_ahead is not None)
+    for effect in effects:
+        output = f" of {effect.output}" if len(effects) > 1 else ""
+        answer = "no"
+        if effect.looks_ahead:
+            answer = "yes" if effect.first_call is None else f"yes, from {effect.first_call} on"
+        yield Heading(f"Do later timesteps change earlier outputs{output}?", answer)
+
+
 # The summary.
+
+
+RESULTS: dict[CheckStatus, tuple[Role, str]] = {
+    "passed": ("on", "passed"),
+    "failed": ("error", "failed"),
+    "nothing-to-prove": ("info", "nothing to prove"),
+    "unproven": ("warning", "leak unproven"),
+    "leaks": ("warning", "leaks, below fail-on"),
+    "leak-ignored": ("warning", "leak ignored"),
+    "not-run": ("warning", "leak not tested"),
+    "data-only": ("on", "data: no findings"),
+}
+"""The first words of the summary, with their role."""
 
 
 def _view_result(report: CheckReport) -> Iterator[Part]:
     counts = Counter[str](finding.severity for finding in report.findings)
     summary = ", ".join(format_count(counts[severity], severity) for severity in SEVERITIES)
     rules = format_count(len(report.checked), "rule")
-    result = mark("on", " passed: ") if report.passed else mark("error", " failed: ")
+    role, words = RESULTS[report.status]
+    if report.status == "data-only" and report.findings:
+        words = f"data: no findings at or above {report.fail_on}"
+    probes = ""
+    if report.status == "passed" and report.leak is not None:
+        probes = f"; probes: {', '.join(probe.name for probe in report.leak.probes if probe.applicable)}"
+    if report.ignored and report.passed:
+        words += f": {', '.join(report.ignored)}"
+    separator = "; " if ":" in words else ": "
     yield BLANK
-    text = f"{summary}; {rules} checked, fail-on: {report.fail_on}"
-    yield Prose((Cell(text, "strong"),), (result,), hang=4)
+    text = f"{summary}; {rules} checked, fail-on: {report.fail_on}{probes}"
+    yield Prose((Cell(text, "strong"),), (mark(role, f" {words}{separator}"),), hang=4)
     if report.findings:
         yield make_prose(f"Run `maskcli explain {report.findings[0].code}` for details and examples.")

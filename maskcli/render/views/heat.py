@@ -35,6 +35,7 @@ from maskcli.render.views.inspect import describe_mask_origin
 from maskcli.render.views.loss import make_output_suffix
 from maskcli.render.views.loss_heat import make_loss_heatmap
 from maskcli.render.views.outputs import note_other_shape
+from maskcli.render.views.validity import view_validity
 from maskcli.tolerance import SHOWN_CHANGE
 
 LEVEL: Role = HEAT[-1]
@@ -67,6 +68,7 @@ def view_inspection(inspection: Inspection, resolution: Resolution, limits: Limi
     """Return the mask compared with the padding, the first output, and its change without a mask."""
     return make_sections(
         ("batch", _view_mask(inspection, resolution, limits)),
+        ("validity", view_validity(inspection.inputs)),
         ("outputs", _view_output(inspection.outputs[0], resolution, limits)),
         ("outputs", _view_change(inspection, resolution, limits)),
         ("remarks", make_remarks(inspection.remarks)),

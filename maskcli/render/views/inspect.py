@@ -50,6 +50,7 @@ from maskcli.render.views.outputs import (
     view_further_outputs,
 )
 from maskcli.render.views.trace import view_mask_path
+from maskcli.render.views.validity import view_validity
 
 MASK_SOURCES = {
     "embedding": "from Embedding(mask_zero=True): id ≠ 0",
@@ -67,6 +68,7 @@ def view(inspection: Inspection, limits: Limits) -> list[Section]:
         ("about", _view_model(inspection.model)),
         ("inputs", _view_inputs(inspection, limits)),
         ("batch", _view_batch(inspection, limits)),
+        ("validity", view_validity(inspection.inputs)),
         ("embedding", _view_embedding(inspection, limits)),
         ("mask-path", view_mask_path(inspection.trace, limits)),
         ("outputs", view_first_output(inspection, limits)),
@@ -135,7 +137,7 @@ def _tabulate_batch(
     tokens = convert_ids(primary) if primary.kind == "ids" else None
     cell_width = 2
     if tokens is not None:
-        cell_width = measure_tokens(tokens, primary.padding) + 1
+        cell_width = measure_tokens(tokens, primary.padding_id) + 1
 
     def make_table(room: int | None) -> list[Part]:
         timesteps = elide_axis(kinds.shape[1], room, "timestep")

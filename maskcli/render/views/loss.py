@@ -36,6 +36,7 @@ from maskcli.render.tables import (
 from maskcli.render.views.loss_batches import get_loss_weight, view_batches
 from maskcli.render.views.loss_heat import name_unit
 from maskcli.render.views.loss_shares import view_shares
+from maskcli.render.views.validity import view_validity
 from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
 PREDICT = "loss(y, model.predict(x))"
@@ -45,9 +46,13 @@ LossRow = tuple[str, float | None, Cells]
 
 def view(report: LossReport, limits: Limits) -> list[Section]:
     """Return the losses, their origin, other batch sizes and reductions, and the conclusions."""
+    first, *further = [_view_output(report, output, limits) for output in report.outputs]
     return [
         *make_sections(("total", _view_total(report, limits))),
-        *(section for output in report.outputs for section in _view_output(report, output, limits)),
+        first[0],
+        *make_sections(("validity", view_validity(report.inputs))),
+        *first[1:],
+        *(section for sections in further for section in sections),
         *make_sections(
             ("batch-sizes", view_batches(report, limits)),
             ("reductions", _view_reductions(report, limits)),

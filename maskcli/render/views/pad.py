@@ -24,7 +24,7 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     """Return the batch with its padding marked, its lengths, and the cost of padding and truncation."""
     excerpt = batch if isinstance(batch, Excerpt) else make_excerpt(batch)
     n_sequences, maxlen = excerpt.shape
-    cell_width = max(measure_tokens(part.tokens, excerpt.layout.value) for part in (excerpt.first, excerpt.last))
+    cell_width = max(measure_tokens(part.tokens, excerpt.layout.padding_id) for part in (excerpt.first, excerpt.last))
     get_row = functools.lru_cache(maxsize=1)(excerpt.row)  # A row is shown cell by cell.
 
     def show_token(row: int, timestep: int) -> Cells:

@@ -22,7 +22,7 @@ def view(report: Report, limits: Limits) -> list[Section]:
         *check.view(report.check, limits),
     ]
     if report.loss is not None:
-        sections += loss.view(report.loss, limits)
+        sections += [section for section in loss.view(report.loss, limits) if section.name != "validity"]
     return sections
 
 

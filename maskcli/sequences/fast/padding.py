@@ -92,7 +92,7 @@ class Matrix:
         self.mask: Bools = np.empty((n_rows, maxlen), bool)
         has_table = (maxlen + 1) * maxlen * self.tokens.itemsize <= TABLE
         make_finish = _finish_by_table if has_table else _finish_by_mask
-        self._finish = make_finish(self.tokens, self.mask, layout.padding, layout.value)
+        self._finish = make_finish(self.tokens, self.mask, layout.padding, layout.padding_id)
 
     def fill(self, at: slice, values: Ints, begins: NDArray[np.int64], kept: NDArray[np.int64]) -> None:
         """Fill rows from windows of ``values``.

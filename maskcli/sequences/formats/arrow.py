@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def read_parquet_chunks(source: Source, field: Field, convert: Callable[[RaggedS
         columns = None if "." in column else [column]
         yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns)
 
-    return _read_chunks(source, field, convert, ("a Parquet", "OSFile"), batches, read_parquet)
+    return _read_chunks(source, field, convert, "a Parquet", batches, read_parquet)
 
 
 def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
@@ -105,7 +105,7 @@ def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSeq
             whole_batches = iter(stream)
         yield from (batch.slice(start, ROWS) for batch in whole_batches for start in range(0, batch.num_rows, ROWS))
 
-    return _read_chunks(source, field, convert, ("an Arrow IPC", "memory_map"), batches, read_arrow)
+    return _read_chunks(source, field, convert, "an Arrow IPC", batches, read_arrow)
 
 
 def _count_rows_of_chunk(metadata: Any) -> int:
@@ -118,7 +118,7 @@ def _read_chunks(
     source: Source,
     field: Field,
     convert: Callable[[RaggedSequences], T],
-    kind_and_opener: tuple[str, Literal["OSFile", "memory_map"]],
+    kind: str,
     read_batches: Callable[[Any], Iterator[Any]],
     read: Callable[[bytes, str, Field], ParsedRows],
 ) -> Iterator[Chunk[T]]:
@@ -128,12 +128,12 @@ def _read_chunks(
         source: the file.
         field: the column.
         convert: see ``ReadChunks``.
-        kind_and_opener: the kind of file for messages, and the function of pyarrow that opens it.
+        kind: the kind of file, for messages.
         read_batches: yields the schema and then the record batches of an open file.
         read: reads the file as a whole, which is done if the column does not hold lists of integers.
     """
-    name, (kind, opener) = source.name, kind_and_opener
-    with _convert_errors(name, kind), _open_source(source, opener) as data:
+    name = source.name
+    with _convert_errors(name, kind), _open_source(source) as data:
         batches = read_batches(data)
         schema = next(batches)
         column = _choose_column(schema, field, name)
@@ -160,11 +160,12 @@ def _read_chunks(
 
 
 @contextlib.contextmanager
-def _open_source(source: Source, opener: Literal["OSFile", "memory_map"]) -> Iterator[Any]:
+def _open_source(source: Source) -> Iterator[Any]:
     """Yield a file for pyarrow; a compressed file or a pipe is read into memory first."""
     pa = import_pyarrow(source.name)
     if source.file is not None and not source.is_packed:
-        with getattr(pa, opener)(str(source.file)) as file:
+        # The file is read, not mapped: reading a mapped file that someone cuts short kills the process.
+        with pa.OSFile(str(source.file)) as file:
             yield file
     else:
         yield pa.BufferReader(source.read())

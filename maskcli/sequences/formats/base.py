@@ -15,6 +15,10 @@ from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.sources import Source
 
 T = TypeVar("T")
+MASK = ".mask"
+"""The suffix of a column that marks the valid timesteps of another."""
+PADDING_MASKS = ("attention_mask", "padding_mask")
+"""Columns that mark valid timesteps by their name, as tokenizers write them."""
 _MOST_NAMES = 8
 """Names that a message lists."""
 
@@ -93,6 +97,7 @@ class Format:
         writer: ``(out, layout, rows)`` to a context, in which parts of a padded batch are written to ``out``, in order;
             None for a format that maskcli only reads. ``rows`` is the number of rows of all parts, None if unknown.
         needs_rows: whether ``writer`` must know the number of rows.
+        expansion: the memory that a byte of the file takes when the file is read as a whole.
         in_parts: whether parts are written immediately; otherwise ``writer`` keeps all of them in memory.
         chunks: reads a file in chunks; None for a format that is read as a whole.
         in_chunks: whether content with this beginning can be read in chunks.
@@ -107,6 +112,7 @@ class Format:
     in_chunks: Callable[[bytes], bool] = lambda _: True
     in_parts: bool = True
     needs_rows: bool = False
+    expansion: int = 1
 
 
 def locate_error(error: MaskcliError, where: Callable[[int], str], name: str = "") -> MaskcliError:

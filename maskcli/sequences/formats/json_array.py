@@ -275,6 +275,14 @@ def _is_array(head: bytes) -> bool:
 
 FORMATS = (
     Format(
-        "json", (".json",), read_json, looks_like_json, open_json_writer, read_json_chunks, _is_array, in_parts=False
+        "json",
+        (".json",),
+        read_json,
+        looks_like_json,
+        open_json_writer,
+        read_json_chunks,
+        _is_array,
+        in_parts=False,
+        expansion=10,  # Lists of small numbers as objects of Python.
     ),
 )

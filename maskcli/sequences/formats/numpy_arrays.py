@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, TypeVar, cast
+from typing import IO, Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from maskcli.errors import InputError
 from maskcli.records.arrays import Array, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.bounds import check_memory, format_size
 from maskcli.sequences.formats.base import (
+    PADDING_MASKS,
     Add,
     Chunk,
     Field,
@@ -25,6 +27,7 @@ from maskcli.sequences.formats.base import (
     name_rows,
     quote_names,
 )
+from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.padding import make_validity
 from maskcli.sequences.ragged import unpad
 from maskcli.sequences.sources import Source
@@ -56,6 +59,9 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
         return ParsedRows(RaggedSequences(archive["values"], archive["row_splits"]), name_rows(name))
     if key is None and "tokens" in archive and not field.numbers:
         key = "tokens"
+    marks = find_marks(archive, key or "")
+    if key is None and len(archive) == 2 and marks is not None:
+        key = next(name for name in archive if name != marks)
     if key is None and len(archive) == 1:
         key = next(iter(archive))
     if key is None or key not in archive:
@@ -65,7 +71,10 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
             received=f"arrays named {quote_names(list(archive))}",
             fix=f"Name the array with {field.option}.",
         )
-    mask = archive.get("mask" if key == "tokens" else f"{key}.mask")
+    marks = "mask" if key == "tokens" and "mask" in archive else find_marks(archive, key)
+    mask = None if marks is None else archive[marks]
+    if marks in PADDING_MASKS and mask is not None and np.isin(mask, (0, 1)).all():
+        mask = mask.astype(np.bool_)
     if mask is None or field.numbers:
         return ParsedRows(archive[key], name_rows(name))
     return unpad_array(archive[key], mask, name)
@@ -84,28 +93,46 @@ def load_arrays(data: bytes, name: str) -> dict[str, Array]:
 
 
 def read_npy_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
-    """Yield the results of ``convert`` for parts of an ``.npy``, mapped into memory; see ``ReadChunks``."""
-    name = source.name
-    shape = None
+    """Yield the results of ``convert`` for parts of an ``.npy``; see ``ReadChunks``."""
+    name, header = source.name, None
     if source.file is not None and not source.is_packed and field.name is None:
-        with contextlib.suppress(Exception):  # ``read_npy`` below raises it again, with a message.
-            shape = _map_array(source.file).shape
-    if source.file is None or shape is None or len(shape) != 2 or not shape[0]:
+        with contextlib.suppress(Exception), source.file.open("rb") as file:  # ``read_npy`` raises it, with a message.
+            header = _read_header(file)
+    if source.file is None or header is None or header.in_columns or len(header.shape) != 2 or 0 in header.shape:
         parsed = read_npy(source.read(), name, field)
         yield make_chunk(check_rows(parsed, name), parsed, convert)
         return
-    step = max(1, PART // max(1, shape[1] * INT64.itemsize))
-    for row in range(0, shape[0], step):
-        # One mapping for all parts would keep all pages that were read in memory.
-        parsed = ParsedRows(np.asarray(_map_array(source.file)[row : row + step]), name_rows(name, row))
-        yield make_chunk(check_rows(parsed, name), parsed, convert)
+    rows, columns = header.shape
+    with source.file.open("rb") as file:
+        _check_header(file, source.size, name)
+    step = max(1, PART // max(1, columns * INT64.itemsize))
+    with source.file.open("rb") as file:
+        file.seek(header.start)
+        for row in range(0, rows, step):
+            # The file is read, not mapped: reading a mapped file that someone cuts short kills the process.
+            part = np.empty((min(step, rows - row), columns), header.dtype)
+            if file.readinto(part.data.cast("B")) != part.nbytes:
+                raise _make_damage_error(name, EOFError("it ends early"))
+            parsed = ParsedRows(part, name_rows(name, row))
+            yield make_chunk(check_rows(parsed, name), parsed, convert)
 
 
-def _map_array(path: Path) -> Array:
-    with path.open("rb") as file:
-        if file.read(len(MAGIC["npy"])) != MAGIC["npy"]:
-            raise ValueError("not an .npy file")
-    return cast(Array, np.load(path, mmap_mode="r", allow_pickle=False))
+class _Header(NamedTuple):
+    """The header of an ``.npy``: its array, the offset of its data, and whether columns are stored one by one."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    start: int
+    in_columns: bool
+
+
+def _read_header(file: IO[bytes]) -> _Header | None:
+    """Return the header of an ``.npy``; None if it holds objects."""
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, in_columns, dtype = read[np.lib.format.read_magic(file)](file)
+    if dtype.hasobject or not dtype.itemsize:
+        return None
+    return _Header(shape, dtype, file.tell(), in_columns)
 
 
 @contextlib.contextmanager
@@ -186,10 +213,55 @@ def _load(data: bytes, name: str, kind: Literal["npy", "npz"]) -> Any:
     if not data.startswith(MAGIC[kind]):
         raise _make_signature_error(data, name, kind)
     try:
+        _check_claims(data, name, kind)
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        return loaded if kind == "npy" else {key: loaded[key] for key in loaded.files}
+        if kind == "npy":
+            return loaded
+        arrays = {key: loaded[key] for key in loaded.files}
+    except InputError:
+        raise
     except Exception as error:  # Damaged and hostile files raise a dozen kinds, from zipfile, zlib, tokenize and NumPy.
         raise _make_damage_error(name, error) from None
+    # NumPy returns a member that is no array as its bytes.
+    foreign = next((key for key, array in arrays.items() if not isinstance(array, np.ndarray)), None)
+    if foreign is not None:
+        raise InputError(
+            where=name,
+            expected="an .npz in which every member is an array",
+            received=f"the member {foreign!r}, which is none",
+            fix="Write it with numpy.savez.",
+        )
+    return arrays
+
+
+def _check_claims(data: bytes, name: str, kind: Literal["npy", "npz"]) -> None:
+    """Raise InputError for headers that claim more than there is, and for an archive that unpacks to too much."""
+    import zipfile
+
+    if kind == "npy":
+        _check_header(io.BytesIO(data), len(data), name)
+        return
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        check_memory(sum(member.file_size for member in members), "the arrays of an .npz", name)
+        for member in members:
+            with archive.open(member) as file:
+                if file.read(len(MAGIC["npy"])) == MAGIC["npy"]:
+                    file.seek(0)
+                    _check_header(file, member.file_size, f"{name}, {member.filename}")
+
+
+def _check_header(file: IO[bytes], size: int, name: str) -> None:
+    """Raise InputError for an ``.npy`` of ``size`` bytes whose header claims more."""
+    header = _read_header(file)
+    claimed = 0 if header is None else math.prod(header.shape) * header.dtype.itemsize + header.start
+    if claimed > size:
+        raise InputError(
+            where=name,
+            expected=f"the {format_size(claimed)} that its header claims",
+            received=format_size(size),
+            fix="The file is cut or damaged: fetch or write it again.",
+        )
 
 
 def _make_signature_error(data: bytes, name: str, kind: str) -> InputError:

@@ -1,0 +1,513 @@
+"""Decide which timesteps of each input are padding.
+
+The first source that applies to an input decides::
+
+    given           NAME.mask in the data
+    mask-input      a mask that the model takes as an input, for the inputs that it masks
+    lengths         the lengths of the rows, if they differ
+    value           runs of the padding value that the user chose
+    masking-layer   the mask_value of the Masking layer that receives the input
+    value           runs of 0 at either end of a row
+
+Positions, segments, types, categories and constants are no evidence. They share the validity of the input whose
+timesteps they describe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from maskcli.errors import InputError, UsageError
+from maskcli.inputs.columns import DataColumn
+from maskcli.inputs.roles import InputRoles, is_auxiliary_name, match_by_prefix
+from maskcli.inputs.tables import DataTable, name_column_errors
+from maskcli.records.arrays import Array, Bools
+from maskcli.records.inputs import ModelInput, Validity, find_primary
+from maskcli.records.sequences import PaddedBatch
+from maskcli.sequences.padding import have_lengths
+
+FEW = 8
+"""Distinct values of an input that may be a category of each timestep."""
+STRONG = ("given", "mask-input", "lengths", "masking-layer")
+"""Sources that do not depend on the values of ids."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Timed:
+    """An input with timesteps, its column, and its validity so far."""
+
+    input: ModelInput
+    column: DataColumn
+
+    @property
+    def source(self) -> str:
+        return self.input.validity.source
+
+    def mark(self, valid: Bools, validity: Validity, cells: Bools | None = None, **changes: Any) -> _Timed:
+        """Return the same input with another validity."""
+        marked = dataclasses.replace(self.input, valid=valid, validity=validity, cells=cells, **changes)
+        return dataclasses.replace(self, input=marked)
+
+
+def decide_validity(
+    inputs: Sequence[ModelInput], columns: Sequence[DataColumn], roles: InputRoles, *, has_model: bool
+) -> list[ModelInput]:
+    """Return the inputs with the validity of their timesteps.
+
+    Args:
+        inputs: of the model, those that have data.
+        columns: the column of each input.
+        roles: of the inputs in the model.
+        has_model: whether there is a model; without one, a mask in the data marks padding by its name.
+    """
+    entries = [
+        _Timed(_adapt_kind(model_input, column, roles, inputs), column)
+        for model_input, column in zip(inputs, columns, strict=True)
+    ]
+    entries = _find_categories(entries, roles)
+    masks = [entry for entry in entries if entry.input.kind == "mask"]
+    timed = [_decide_own(entry, roles) for entry in entries if _has_timesteps(entry.input)]
+    timed = _apply_masks(timed, masks, roles, has_model)
+    timed = _mark_auxiliary(timed, roles)
+    timed = _share_validity(timed)
+    by_name = {entry.input.name: _fill_frame(entry, roles) for entry in timed}
+    for mask in masks:
+        by_name[mask.input.name] = _agree_with_data(mask.input, list(by_name.values()), masks, roles)
+    return [by_name.get(entry.input.name, entry.input) for entry in entries]
+
+
+def _has_timesteps(model_input: ModelInput) -> bool:
+    return model_input.kind in ("ids", "features") and model_input.valid is not None
+
+
+def _adapt_kind(
+    model_input: ModelInput, column: DataColumn, roles: InputRoles, inputs: Sequence[ModelInput]
+) -> ModelInput:
+    """Return an input with its kind in the model: 0 and 1 may be a mask, and one number a timestep a series."""
+    values = model_input.values
+    if model_input.name in roles.masks and model_input.kind in ("ids", "static") and column.marked is None:
+        return dataclasses.replace(model_input, kind="mask", valid=values.astype(bool))
+    if model_input.kind != "static" or values.ndim != 2:
+        return model_input
+    is_masked = any(
+        model_input.name in masked and other.name == mask and other.values.shape == values.shape
+        for mask, masked in roles.masks.items()
+        for other in inputs
+    )
+    if is_masked or model_input.name in roles.masked_values:
+        return dataclasses.replace(model_input, kind="features", valid=np.ones(values.shape, np.bool_))
+    return model_input
+
+
+def find_validity_source(batch: PaddedBatch, valid: Bools) -> Validity:
+    """Return the source of the validity of a batch that maskcli padded without a model."""
+    if not batch.layout.trim:
+        return Validity("given", "mask")
+    if (batch.mask & ~valid).any():
+        return Validity("value", None, float(batch.layout.value))
+    return Validity() if batch.mask.all() and not have_lengths(batch.lengths) else Validity("lengths")
+
+
+# The evidence of one input.
+
+
+def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
+    """Return an input with the padding that its own data marks."""
+    column, model_input = entry.column, entry.input
+    if column.marked is not None:
+        cells = column.marked if column.marked.ndim > 2 else None
+        valid = column.marked if cells is None else _any_cell(cells)
+        validity = Validity("given", column.marked_by)
+        return entry.mark(valid, validity, cells, padding=_find_padding_value(entry, valid, roles))
+    layout = column.layout
+    masked = roles.masked_values.get(model_input.name) if model_input.kind == "features" else None
+    if column.has_lengths:
+        assert column.framed is not None  # noqa: S101 - rows with lengths were padded
+        cells = column.framed_cells
+        if cells is None and _holds_words(model_input):
+            cells = _trim_cells(model_input.values, layout.value) & _expand(column.framed, model_input.values)
+        padding = _find_fill(entry, roles)
+        return entry.mark(column.framed, Validity("lengths"), cells, padding=padding)
+    if column.framed_cells is not None:
+        return entry.mark(_any_cell(column.framed_cells), Validity("lengths"), column.framed_cells)
+    if not layout.trim:
+        return entry
+    if layout.chosen_value is not None:
+        return _mark_runs(entry, layout.chosen_value, "value")
+    if masked is not None and not _is_padded_otherwise(entry, masked.value):
+        return _mark_runs(entry, masked.value, "masking-layer", masked.layer)
+    return _mark_runs(entry, layout.value, "value")
+
+
+def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None) -> _Timed:
+    """Return an input with padding where its timesteps have this value."""
+    model_input, framed = entry.input, entry.column.framed
+    values = model_input.values
+    frame: Bools = np.ones(values.shape[:2], np.bool_) if framed is None else framed
+    if values.dtype.kind == "b":
+        return entry  # An attention mask: none of its values is padding.
+    cells: Bools | None = None
+    if _holds_words(model_input):
+        cells = _trim_cells(values, value) & _expand(frame, values)
+        valid = _any_cell(cells)
+    else:
+        filled = _any_cell(~_equals(values, value))
+        # Data may be 0 as well, but hardly any other value that a layer masks.
+        valid = frame & (filled if source == "masking-layer" and value != 0 else _trim_runs(filled))
+    if source == "value" and not (frame & ~valid).any() and cells is None:
+        validity = Validity() if frame.all() else Validity("lengths")
+        return entry.mark(frame, validity, padding=value)
+    return entry.mark(valid, Validity(source, of, float(value)), cells, padding=value)
+
+
+def _is_padded_otherwise(entry: _Timed, masked: float) -> bool:
+    """Return whether rows end in several timesteps of 0, and no timestep has the value that the model masks.
+
+    A single timestep of 0 may be data.
+    """
+    values = entry.input.values
+    if not _any_cell(~_equals(values, masked)).all():
+        return False
+    padding = ~_trim_runs(_any_cell(~_equals(values, entry.column.layout.value)))
+    return bool((padding[:, 1:] & padding[:, :-1]).any())
+
+
+def _equals(values: Array, value: float) -> Bools:
+    """Return where numbers are a value, in their own dtype."""
+    if isinstance(value, float) and np.isnan(value):
+        return np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, np.bool_)
+    with np.errstate(over="ignore"):
+        wanted = values.dtype.type(value) if values.dtype.kind == "f" else value
+    equal: Bools = values == wanted
+    return equal
+
+
+def _trim_runs(filled: Bools) -> Bools:
+    """Return False in the runs at either end of axis 1 that are not ``filled``."""
+    return _trim_along(filled, 1)
+
+
+def _trim_along(filled: Bools, axis: int) -> Bools:
+    from_start = np.logical_or.accumulate(filled, axis=axis)
+    from_end = np.flip(np.logical_or.accumulate(np.flip(filled, axis), axis=axis), axis)
+    inside: Bools = from_start & from_end
+    return inside
+
+
+def _trim_cells(values: Array, value: float) -> Bools:
+    """Return False in the runs of a value at either end of the cells of each timestep, such as words of a sentence."""
+    return _trim_along(~_equals(values, value), values.ndim - 1)
+
+
+def _any_cell(cells: Bools) -> Bools:
+    valid: Bools = np.asarray(cells.any(axis=tuple(range(2, cells.ndim))))
+    return valid
+
+
+def _expand(valid: Bools, values: Array) -> Bools:
+    return valid.reshape(*valid.shape, *(1,) * (values.ndim - 2))
+
+
+def _holds_words(model_input: ModelInput) -> bool:
+    """Return whether timesteps consist of ids, such as the words of a sentence."""
+    return model_input.values.ndim > 2 and model_input.values.dtype.kind in "iu"
+
+
+def _find_fill(entry: _Timed, roles: InputRoles) -> float:
+    """Return the value with which maskcli pads an input: that of the user, or that which the model masks."""
+    masked, layout = roles.masked_values.get(entry.input.name), entry.column.layout
+    if entry.input.kind == "ids" or layout.chosen_value is not None or masked is None:
+        return layout.value
+    return masked.value
+
+
+def _find_padding_value(entry: _Timed, valid: Bools, roles: InputRoles) -> float:
+    """Return the value of the padding in marked data; that of more padding where the data shows none."""
+    padding = entry.input.values[~valid]
+    if padding.size and (padding == padding.flat[0]).all():
+        value = padding.flat[0]
+        return int(value) if entry.input.kind == "ids" else float(value)
+    return _find_fill(entry, roles)
+
+
+def _fill_frame(entry: _Timed, roles: InputRoles) -> ModelInput:
+    """Return an input whose rows are padded with its padding value; arrays in the data stay unchanged."""
+    model_input, column = entry.input, entry.column
+    if column.framed is None or column.batch is not None or model_input.values.dtype.kind == "b":
+        return model_input
+    fill, places = _find_fill(entry, roles), ~column.framed
+    if model_input.values.dtype.kind in "iu":
+        fill = int(fill) if float(fill).is_integer() else 0
+    values = model_input.values.copy()
+    values[places] = fill
+    if column.framed_cells is not None:
+        values[~column.framed_cells] = fill
+    return dataclasses.replace(model_input, values=values)
+
+
+# Evidence that inputs share.
+
+
+def _apply_masks(timed: Sequence[_Timed], masks: Sequence[_Timed], roles: InputRoles, has_model: bool) -> list[_Timed]:
+    """Return the inputs, where masks among the inputs mark the padding of those that they mask."""
+    result = []
+    for entry in timed:
+        mask = next((mask for mask in masks if entry.input.name in _list_masked(mask, masks, timed, roles)), None)
+        if mask is None or entry.source == "given":
+            result.append(entry)
+            continue
+        valid = mask.input.values.astype(bool)
+        validity = Validity("mask-input" if has_model else "given", mask.input.name)
+        cells = entry.input.cells
+        if cells is not None:
+            cells = cells & _expand(valid, cells)
+        result.append(entry.mark(valid, validity, cells, padding=_find_padding_value(entry, valid, roles)))
+    return result
+
+
+def _list_masked(mask: _Timed, masks: Sequence[_Timed], timed: Sequence[_Timed], roles: InputRoles) -> list[str]:
+    """Return the inputs that a mask is for: by the model, or else by their names, or else by their axes."""
+    same = [entry.input.name for entry in timed if entry.input.values.shape[:2] == mask.input.values.shape]
+    by_model = [name for name in same if name in roles.masks.get(mask.input.name, ())]
+    if by_model:
+        return by_model
+    names = [other.input.name for other in masks]
+    claimed = {name for other in names for name in roles.masks.get(other, ())}
+    free = [name for name in same if name not in claimed]
+    if len(masks) == 1:
+        return free
+    return match_by_prefix(mask.input.name, free, names) or free
+
+
+def _mark_auxiliary(timed: Sequence[_Timed], roles: InputRoles) -> list[_Timed]:
+    """Return the inputs, where segments, positions and the like are marked as such."""
+    return [
+        dataclasses.replace(entry, input=dataclasses.replace(entry.input, auxiliary=_is_auxiliary(entry, timed, roles)))
+        for entry in timed
+    ]
+
+
+def _is_auxiliary(entry: _Timed, timed: Sequence[_Timed], roles: InputRoles) -> bool:
+    """Return whether the values of an input describe the timesteps of another one and are no evidence of padding."""
+    others = [other for other in timed if other is not entry and _have_same_axes(entry, other)]
+    model_input = entry.input
+    if model_input.kind != "ids" or not others:
+        return False
+    if model_input.counts_up or _is_constant(model_input.values):
+        return True
+    ids = [other for other in others if other.input.kind == "ids" and not other.input.counts_up]
+    if is_auxiliary_name(model_input.name):
+        return any(not is_auxiliary_name(other.input.name) for other in others)
+    return any(_describes(entry, other, roles) for other in ids)
+
+
+def _have_same_axes(first: _Timed, second: _Timed) -> bool:
+    return first.input.values.shape[:2] == second.input.values.shape[:2]
+
+
+def _is_constant(values: Array) -> bool:
+    return bool((values == values.flat[0]).all())
+
+
+def _describes(entry: _Timed, other: _Timed, roles: InputRoles) -> bool:
+    """Return whether an input of few distinct ids has 0 as a category, where ``other`` has tokens."""
+    first, second = entry.input, other.input
+    if is_auxiliary_name(second.name) or _is_constant(second.values) or second.valid is None:
+        return False
+    kinds, other_kinds = len(np.unique(first.values)), len(np.unique(second.values))
+    dim, other_dim = roles.input_dims.get(first.name), roles.input_dims.get(second.name)
+    if dim is None or other_dim is None:
+        dim, other_dim = kinds, other_kinds
+    if dim >= other_dim or (kinds > FEW and 4 * dim > other_dim):
+        return False
+    padding = _equals(first.values, entry.column.layout.value)
+    inside = (padding & _trim_runs(~padding)).any()
+    return bool(inside or _is_contradicted(entry, other))
+
+
+def _share_validity(timed: Sequence[_Timed]) -> list[_Timed]:
+    """Return the inputs, where those without evidence have the validity of another input with their timesteps."""
+    result = []
+    for entry in timed:
+        giver = _find_giver(entry, timed)
+        if giver is None:
+            result.append(_clear_auxiliary(entry))
+            continue
+        valid, cells = giver.input.valid, entry.input.cells
+        assert valid is not None  # noqa: S101 - the givers have timesteps
+        if cells is not None:
+            cells = cells & _expand(valid, cells)
+        validity = dataclasses.replace(giver.input.validity, of=giver.input.validity.of or giver.input.name)
+        result.append(entry.mark(valid, validity, cells))
+    return result
+
+
+def _clear_auxiliary(entry: _Timed) -> _Timed:
+    """Return an input, without evidence from values that are none."""
+    if not entry.input.auxiliary or entry.source in STRONG:
+        return entry
+    return entry.mark(np.ones_like(entry.input.valid), Validity())
+
+
+def _find_giver(entry: _Timed, timed: Sequence[_Timed]) -> _Timed | None:
+    """Return the input whose validity another one shares; None if its own evidence counts."""
+    if entry.source in STRONG:
+        return None
+    others = [
+        other for other in timed if other is not entry and _have_same_axes(entry, other) and not other.input.auxiliary
+    ]
+    is_describing = entry.input.kind == "features" or entry.input.auxiliary
+    if is_describing and entry.column.layout.chosen_value is None:
+        given = next((other for other in others if other.source == "given"), None)
+        if given is not None:
+            return given
+    ids = [other for other in others if other.input.kind == "ids"]
+    if entry.input.auxiliary:
+        return next(iter(ids or others), None)
+    if entry.source == "none" and entry.input.kind == "features":
+        return next((other for other in (*ids, *others) if other.source != "none"), None)
+    if entry.input.kind == "features":
+        return next((other for other in ids if _is_contradicted(entry, other)), None)
+    return None
+
+
+def _is_contradicted(entry: _Timed, first: _Timed) -> bool:
+    """Return whether the padding of an input cannot be padding, because ``first`` has ids there.
+
+    It cannot in a row that would be empty, or on a side where ``first`` has none.
+    """
+    valid, of_first = entry.input.valid, first.input.valid
+    if valid is None or of_first is None:
+        return False
+    is_empty = ~valid.any(axis=1) & of_first.any(axis=1)
+    before, after = _find_padded_sides(valid)
+    first_before, first_after = _find_padded_sides(of_first)
+    is_elsewhere = (before and first_after and not first_before) or (after and first_before and not first_after)
+    return is_elsewhere or bool(is_empty.any())
+
+
+def _find_padded_sides(valid: Bools) -> tuple[bool, bool]:
+    """Return whether any non-empty row has padding before, and after, its tokens."""
+    rows = valid[valid.any(axis=1)]
+    return bool((~rows[:, 0]).any()), bool((~rows[:, -1]).any())
+
+
+def _find_categories(entries: Sequence[_Timed], roles: InputRoles) -> list[_Timed]:
+    """Return the inputs, where categories of a fixed width next to longer sequences have no timesteps."""
+    widths = [entry.input.values.shape[1] for entry in entries if _has_timesteps(entry.input)]
+    longest, masked = max(widths, default=0), frozenset().union(*roles.masks.values())
+    return [
+        dataclasses.replace(entry, input=dataclasses.replace(entry.input, valid=None))
+        if entry.input.name not in masked and _is_category(entry, longest)
+        else entry
+        for entry in entries
+    ]
+
+
+def _is_category(entry: _Timed, longest: int) -> bool:
+    """Return whether 0 is one of the categories: it is found between others, or at both ends of rows."""
+    column, values = entry.column, entry.input.values
+    if entry.input.kind != "ids" or values.ndim != 2 or values.shape[1] >= longest:
+        return False
+    if column.marked is not None or column.has_lengths:
+        return False
+    filled = ~_equals(values, column.layout.value)
+    valid = _trim_runs(filled)
+    before, after = _find_padded_sides(valid)
+    return values.shape[1] == 1 or bool((valid & ~filled).any()) or (before and after)
+
+
+# Masks among the inputs.
+
+
+def _agree_with_data(
+    mask: ModelInput, inputs: Sequence[ModelInput], masks: Sequence[_Timed], roles: InputRoles
+) -> ModelInput:
+    """Return a mask with the validity of the data that it masks, with which it may disagree."""
+    own = dataclasses.replace(mask, valid=mask.values.astype(bool), validity=Validity("mask-input"))
+    same = [
+        entry
+        for entry in inputs
+        if entry.kind != "mask" and entry.valid is not None and entry.values.shape[:2] == mask.values.shape
+    ]
+    of_mask = [entry for entry in same if entry.validity.of == mask.name]
+    of_model = [entry for entry in same if entry.name in roles.masks.get(mask.name, ())]
+    by_prefix = match_by_prefix(mask.name, [entry.name for entry in same], [other.input.name for other in masks])
+    of_name = [entry for entry in same if entry.name in by_prefix]
+    if of_mask:
+        return dataclasses.replace(own, valid=of_mask[0].valid)
+    source = find_primary(of_model or of_name or same)
+    if source is None or source.validity.source != "given":
+        return own
+    return dataclasses.replace(own, valid=source.valid, validity=source.validity)
+
+
+# Values that contradict the options.
+
+
+def check_values(inputs: Sequence[ModelInput], columns: Sequence[DataColumn], table: DataTable) -> None:
+    """Check numbers that are not finite, and the padding value that the user chose.
+
+    Raises:
+        InputError: for NaN or infinity at a valid timestep.
+        UsageError: for a padding value that no full array has.
+    """
+    for model_input, column in zip(inputs, columns, strict=True):
+        with name_column_errors(table, column.name):
+            _check_finite(model_input)
+    _check_chosen_value(list(zip(inputs, columns, strict=True)))
+
+
+def _check_finite(model_input: ModelInput) -> None:
+    values = model_input.values
+    if values.dtype.kind != "f":
+        return
+    wrong = ~np.isfinite(values)
+    if model_input.valid is not None:
+        wrong &= _expand(model_input.valid, values)
+    if not wrong.any():
+        return
+    at = tuple(np.argwhere(wrong)[0])
+    raise InputError(
+        row=int(at[0]),
+        expected=f"finite numbers that {values.dtype} holds, except at padding",
+        received=f"{values[at]} at {[int(index) for index in at]}",
+        fix=f"Replace NaN and infinity, or mark padding: with --value {values[at]}, or in {model_input.name}.mask.",
+    )
+
+
+def _check_chosen_value(pairs: Sequence[tuple[ModelInput, DataColumn]]) -> None:
+    arrays = [
+        model_input
+        for model_input, column in pairs
+        if _has_timesteps(model_input)
+        and not column.has_lengths
+        and (column.framed is None or column.framed.all())
+        and model_input.validity.source not in ("given", "mask-input")
+    ]
+    value = next((column.layout.chosen_value for _, column in pairs), None)
+    if not arrays or value is None or any(_equals(entry.values, value).any() for entry in arrays):
+        return
+    raise UsageError(
+        where=f"--value {value:g}",
+        expected=f"the value of the padding in {', '.join(entry.name for entry in arrays)}",
+        received="a value that does not occur there",
+        fix=_suggest_value(arrays) or "Leave --value out if the rows have no padding.",
+    )
+
+
+def _suggest_value(inputs: Sequence[ModelInput]) -> str | None:
+    """Return a fix that names the value in which several rows end, or start; None if there is none."""
+    for model_input in inputs:
+        for timestep, verb in ((-1, "end"), (0, "start")):
+            edge = model_input.values[:, timestep].reshape(len(model_input.values), -1)
+            same = edge[(edge == edge[:, :1]).all(axis=1), 0]
+            values, counts = np.unique(same, return_counts=True)
+            if len(counts) and counts.max() > 1:
+                text = str(values[counts.argmax()]).removesuffix(".0")
+                return f"Rows of {model_input.name} {verb} in {text}: use --value {text} if that is padding."
+    return None

@@ -1,0 +1,352 @@
+"""Measure how far each timestep of the inputs changes each timestep of an output.
+
+A run has a copy of a row for each of its timesteps, with other content at that timestep only. It is compared with a run
+of as many plain copies, which sums the same numbers in the same order. Where rows are long, a block of timesteps
+changes at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.inputs.arguments import select_rows
+from maskcli.probes.compare import measure_change
+from maskcli.probes.content import list_content_inputs, replace_content
+from maskcli.probes.context import ProbeContext
+from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
+from maskcli.trace.outputs import find_fixed_batch
+from maskcli.trace.recorder import Recording
+from maskcli.trace.run import list_output_tensors
+from maskcli.trace.values import as_float64, is_float
+
+MOST_BLOCKS, FEWEST_BLOCKS = 64, 4
+"""Blocks of timesteps that change separately, at most, and the least of a large model."""
+ROWS = 2
+"""Rows that are copied: those with the most valid timesteps."""
+WORK = 2**27
+"""Numbers that all calls of these runs may compute: a few seconds."""
+MEMORY = 2**27
+"""Numbers that the calls of one run may compute; all of them are kept."""
+SLACK = 4
+"""Timesteps that an output may have less, or more, than an input whose timesteps it has."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TimedOutput:
+    """An output with timesteps.
+
+    Attributes:
+        position: among the outputs.
+        name: in their nest.
+        valid: ``(batch, timesteps)``, its valid timesteps in the run.
+        inputs: the positions of the inputs whose timesteps it has.
+    """
+
+    position: int
+    name: str
+    valid: Bools
+    inputs: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trial:
+    """A row, and the timesteps of it that change.
+
+    Attributes:
+        row: of the run.
+        where: ``(timesteps,)``, True where the content changes.
+        column: the number of the block of timesteps.
+        block: the number of timesteps of each block.
+    """
+
+    row: int
+    where: Bools
+    column: int
+    block: int
+
+    @property
+    def start(self) -> int:
+        """The first timestep that changes."""
+        return int(self.where.argmax())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OutputPair:
+    """An output without and with other content, ``(trials, timesteps, ...)``."""
+
+    plain: NDArray[np.float64]
+    changed: NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Ahead:
+    """A change of an output by a later timestep.
+
+    Attributes:
+        change: its size.
+        tolerance: the largest change of that feature that counts as rounding.
+        row: of the run.
+        timestep: of the output.
+        by_timestep: the first timestep that changed.
+    """
+
+    change: float
+    tolerance: float
+    row: int
+    timestep: int
+    by_timestep: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TimestepMatrix:
+    """The changes of one output by the timesteps of its inputs.
+
+    Attributes:
+        change: ``(output blocks, blocks)``, the largest change, 0 up to rounding, NaN where no row has that timestep.
+        block: timesteps of each row and column.
+        timesteps: of the input.
+        shift: by how many timesteps the output starts later than the input.
+        ahead: the largest change of an earlier output; None if there is none.
+        tolerance: the largest tolerance of a feature.
+    """
+
+    change: NDArray[np.float64]
+    block: int
+    timesteps: int
+    shift: int
+    ahead: Ahead | None
+    tolerance: float
+
+
+def find_timed_outputs(context: ProbeContext) -> list[TimedOutput]:
+    """Return the outputs of floats that have the timesteps of an input."""
+    outputs = []
+    for position, (name, tensor) in enumerate(list_output_tensors(context.base.output)):
+        if not is_float(tensor) or len(tensor.shape) < 2 or tensor.shape[0] != len(context.relevant):
+            continue
+        valid = find_validity(context, tensor)
+        if valid is None:
+            continue
+        inputs = _find_inputs_of(context.inputs, valid)
+        if inputs:
+            outputs.append(TimedOutput(position, name, valid, inputs))
+    return outputs
+
+
+def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
+    """Return the valid timesteps of a result; None if it has none.
+
+    Where they were not followed, as those of ``ids[:, :-1]``, an axis of about as many timesteps as an input has counts
+    as time.
+    """
+    valid = context.flow.valid.get(id(tensor))
+    if valid is not None or id(tensor) in context.flow.pooled or len(tensor.shape) < 3:
+        return valid
+    timesteps = int(tensor.shape[1])
+    for position in list_content_inputs(context.inputs):
+        truth = context.inputs[position].valid
+        missing = 0 if truth is None else truth.shape[1] - timesteps
+        if truth is not None and 0 < abs(missing) <= min(SLACK, timesteps // 2):
+            # Whether the first or the last timesteps are missing is not known: those that are valid either way count.
+            if missing > 0:
+                both: Bools = truth[:, :timesteps] & truth[:, missing:]
+                return both
+            return np.pad(truth, [(0, 0), (-missing, 0)], constant_values=True) & np.pad(
+                truth, [(0, 0), (0, -missing)], constant_values=True
+            )
+    return None
+
+
+def _find_inputs_of(inputs: Sequence[ModelInput], valid: Bools) -> tuple[int, ...]:
+    """Return the positions of the inputs whose timesteps an output has.
+
+    A decoder may look at all timesteps of its encoder's input. Inputs that only have as many timesteps do not count:
+    the validity that was followed through the model is that of one input.
+    """
+    content = [
+        (position, truth) for position in list_content_inputs(inputs) if (truth := inputs[position].valid) is not None
+    ]
+    followed = tuple(position for position, truth in content if truth is valid)
+    if followed:
+        return followed
+    alike = tuple(position for position, truth in content if np.array_equal(truth, valid))
+    if alike:
+        return alike[:1]
+    # A model that cuts off or prepends timesteps returns a few less, or more, than its input has.
+    slack = min(SLACK, valid.shape[1] // 2)
+    distances = [(abs(truth.shape[1] - valid.shape[1]), position) for position, truth in content]
+    near = [(distance, position) for distance, position in distances if distance <= slack]
+    return (min(near)[1],) if near else ()
+
+
+def list_trials(context: ProbeContext, output: TimedOutput) -> list[Trial]:
+    """Return the trials for an output; empty if no row has two valid timesteps."""
+    driver = context.inputs[output.inputs[0]].valid
+    assert driver is not None  # noqa: S101 - these inputs have timesteps
+    counts = np.where(context.relevant, driver.sum(axis=1), 0)
+    rows = [int(row) for row in np.argsort(-counts, kind="stable")[:ROWS] if counts[row] > 1]
+    block = _choose_block(context, driver.shape[1], len(rows))
+    return [trial for row in rows for trial in _split_row(row, driver[row], block)]
+
+
+def _choose_block(context: ProbeContext, timesteps: int, rows: int) -> int:
+    numbers = 2 * max(1, rows) * _count_numbers(context.base, len(context.relevant))
+    return math.ceil(timesteps / int(np.clip(WORK // numbers, FEWEST_BLOCKS, MOST_BLOCKS)))
+
+
+def _count_numbers(run: Recording, rows: int) -> int:
+    """Return how many numbers all calls compute for one row."""
+    numbers: int = sum(math.prod(tensor.shape) for entry in run.entries for tensor in entry.outputs)
+    return max(1, numbers // rows)
+
+
+def _split_row(row: int, valid: Bools, block: int) -> Iterator[Trial]:
+    for start in range(0, len(valid), block):
+        where = np.zeros(len(valid), bool)
+        where[start : start + block] = valid[start : start + block]
+        if where.any():
+            yield Trial(row, where, start // block, block)
+
+
+def record_trials(
+    context: ProbeContext, inputs: tuple[int, ...], outputs: Sequence[TimedOutput], trials: Sequence[Trial]
+) -> list[OutputPair] | str:
+    """Return the outputs without and with other content at some inputs, or the reason if that fails.
+
+    Args:
+        context: the run whose rows are copied.
+        inputs: the positions of the inputs to change.
+        outputs: the outputs to return.
+        trials: the rows to copy, with the timesteps to change.
+    """
+    rng = np.random.default_rng(7)
+    fixed = find_fixed_batch(context.model)
+    numbers = _count_numbers(context.base, len(context.relevant))
+    size = fixed or int(np.clip(MEMORY // numbers, 1, len(trials)))
+    parts: list[list[OutputPair]] = []
+    for start in range(0, len(trials), size):
+        some = list(trials[start : start + size])
+        # The last run may be short of a fixed batch.
+        copies = [some[index % len(some)] for index in range(size)] if fixed else some
+        plain = copy_rows(context.inputs, [trial.row for trial in copies])
+        changed = change_timesteps(context, plain, inputs, np.stack([trial.where for trial in copies]), rng)
+        recordings = context.run.vary(plain), context.run.vary(changed)
+        if any(recording.error is not None for recording in recordings):
+            return "with copies of a row the model raises an error"
+        before, after = (list_output_tensors(recording.output) for recording in recordings)
+        part = [
+            OutputPair(as_float64(before[output.position][1]), as_float64(after[output.position][1]))
+            for output in outputs
+        ]
+        shapes = [(len(copies), output.valid.shape[1]) for output in outputs]
+        if any(
+            pair.plain.shape != pair.changed.shape or pair.plain.shape[:2] != shape
+            for pair, shape in zip(part, shapes, strict=True)
+        ):
+            return "with copies of a row the outputs have other shapes"
+        parts.append([OutputPair(pair.plain[: len(some)], pair.changed[: len(some)]) for pair in part])
+    return [
+        OutputPair(np.concatenate([pair.plain for pair in pairs]), np.concatenate([pair.changed for pair in pairs]))
+        for pairs in zip(*parts, strict=True)
+    ]
+
+
+def copy_rows(inputs: Sequence[ModelInput], rows: Sequence[int]) -> tuple[ModelInput, ...]:
+    """Return inputs with these rows, which may repeat."""
+    order = np.asarray(rows, np.intp)
+    return tuple(
+        dataclasses.replace(
+            select_rows(model_input, order), cells=None if model_input.cells is None else model_input.cells[order]
+        )
+        for model_input in inputs
+    )
+
+
+def change_timesteps(
+    context: ProbeContext,
+    copies: tuple[ModelInput, ...],
+    positions: tuple[int, ...],
+    where: Bools,
+    rng: np.random.Generator,
+) -> tuple[ModelInput, ...]:
+    """Return copies of rows with other content at some timesteps of some inputs."""
+    return tuple(
+        replace_content(model_input, context.inputs[position], where, rng) if position in positions else model_input
+        for position, model_input in enumerate(copies)
+    )
+
+
+def make_timestep_matrix(
+    output: TimedOutput, trials: Sequence[Trial], pair: OutputPair, relative: float, floor: float
+) -> TimestepMatrix:
+    """Return the changes of an output.
+
+    Args:
+        output: the output.
+        trials: the rows, with the timesteps that changed.
+        pair: the output in these trials.
+        relative: the tolerance, as a part of the largest number of a feature.
+        floor: the smallest tolerance.
+    """
+    counts = output.valid[[trial.row for trial in trials]]
+    features, tolerance = measure_by_feature(pair, counts, relative, floor)
+    features = np.where((features > tolerance) & counts[..., None], features, 0.0)
+    change = features.max(axis=-1)
+    starts = np.array([trial.start for trial in trials])
+    timesteps, block = len(trials[0].where), trials[0].block
+    shift = _find_shift(change, starts, timesteps)
+    matrix = np.full((math.ceil(change.shape[1] / block), math.ceil(timesteps / block)), np.nan)
+    for trial, row in zip(trials, change, strict=True):
+        blocks = np.maximum.reduceat(row, np.arange(0, len(row), block))
+        matrix[:, trial.column] = np.fmax(matrix[:, trial.column], blocks)
+    ahead = None
+    excess = np.where(_is_later(starts, change.shape[1], shift)[..., None], features, 0.0)
+    excess = excess / np.where(tolerance > 0, tolerance, np.finfo(float).tiny)
+    if excess.any():
+        index, timestep, feature = map(int, np.unravel_index(int(excess.argmax()), excess.shape))
+        ahead = Ahead(
+            change=float(features[index, timestep, feature]),
+            tolerance=float(tolerance[feature]),
+            row=trials[index].row,
+            timestep=timestep,
+            by_timestep=int(starts[index]),
+        )
+    return TimestepMatrix(matrix, block, timesteps, shift, ahead, float(tolerance.max()))
+
+
+def measure_by_feature(
+    pair: OutputPair, counts: Bools, relative: float, floor: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the changes ``(trials, timesteps, features)``, and for each feature the change that is only rounding.
+
+    Features of one output may differ by many orders of magnitude.
+    """
+    places, features = counts.shape, pair.plain.shape[-1] if pair.plain.ndim > 2 else 1
+    change = measure_change(pair.plain, pair.changed).reshape(*places, -1, features).max(axis=2)
+    sizes = np.abs(np.where(np.isfinite(pair.plain), pair.plain, 0.0)).reshape(*places, -1, features).max(axis=2)
+    largest = sizes[counts].max(axis=0, initial=0.0)
+    return change, np.maximum(relative * largest, floor)
+
+
+def _is_later(starts: NDArray[np.intp], timesteps: int, shift: int) -> Bools:
+    """Return ``(trials, timesteps)``: whether a trial changes only later timesteps than that of the output."""
+    later: Bools = np.arange(timesteps)[None, :] + shift < starts[:, None]
+    return later
+
+
+def _find_shift(change: NDArray[np.float64], starts: NDArray[np.intp], timesteps: int) -> int:
+    """Return by how many timesteps an output starts later than the input.
+
+    An output with fewer timesteps lacks some at the start, as after ``ids[:, 1:]``, or at the end. The smallest shift
+    counts with which no later timestep changes it; if there is none, the largest, which assumes the least.
+    """
+    missing = max(0, timesteps - change.shape[1])
+    shifts = range(missing + 1)
+    return next((shift for shift in shifts if not change[_is_later(starts, change.shape[1], shift)].any()), missing)

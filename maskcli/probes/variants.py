@@ -1,0 +1,119 @@
+"""Run a model in another way for a while: at any length, in float32, or with other weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from maskcli.tolerance import WEIGHT_NOISE, ZERO_NOISE
+from maskcli.trace.state import preserve_state
+
+HALF = ("float16", "bfloat16")
+
+
+@contextlib.contextmanager
+def allow_any_length() -> Iterator[None]:
+    """Let functional models take inputs of any length while this is open.
+
+    A functional model compares its inputs with the shapes that it was built with. The calls in it compute with the
+    shapes that they receive, unless a shape is an argument of theirs, as of ``Reshape``; these raise.
+    """
+    import keras
+
+    # The class has a property, which also holds for models inside a model.
+    functional = keras.src.models.Functional
+    checked = vars(functional)["input_spec"]
+    functional.input_spec = property(lambda _: None)
+    try:
+        yield
+    finally:
+        functional.input_spec = checked
+
+
+SHAPES = ("n", "target_shape", "newshape", "shape")
+"""Attributes of layers and operations that hold a shape: of ``RepeatVector``, ``Reshape`` and ``BroadcastTo``."""
+
+
+@contextlib.contextmanager
+def resize_shapes(model: Any, timesteps: Mapping[int, int]) -> Iterator[None]:
+    """Replace the number of timesteps in shapes that are arguments of calls while this is open.
+
+    ``timesteps`` has the new number by the old one. A shape in which the old one occurs twice is left as it is.
+    """
+    import keras
+
+    before: list[tuple[Any, str, Any]] = []
+    try:
+        for operation in _list_operations(model):
+            if not type(operation).__module__.startswith("keras."):
+                continue
+            for name in SHAPES:
+                shape = vars(operation).get(name)
+                if isinstance(shape, int) and isinstance(operation, keras.layers.RepeatVector):
+                    resized: Any = timesteps.get(shape, shape)
+                elif isinstance(shape, (tuple, list)) and sum(size in timesteps for size in shape) == 1:
+                    resized = tuple(timesteps.get(size, size) for size in shape)
+                else:
+                    continue
+                before.append((operation, name, shape))
+                setattr(operation, name, resized)
+        yield
+    finally:
+        for operation, name, shape in reversed(before):
+            setattr(operation, name, shape)
+
+
+def _list_operations(model: Any) -> Iterator[Any]:
+    """Yield the layers of a model, and the operations between them in functional models."""
+    for layer in model._flatten_layers():
+        yield layer
+        yield from (operation for operation in getattr(layer, "_operations", ()) if operation is not layer)
+
+
+@contextlib.contextmanager
+def compute_in_float32(model: Any) -> Iterator[None]:
+    """Let the layers of a model compute in float32 while this is open; their weights stay as they are."""
+    import keras
+
+    before: list[tuple[Any, str, Any]] = []
+
+    def change(owner: Any, name: str, value: Any) -> None:
+        before.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    try:
+        for operation in _list_operations(model):
+            if isinstance(operation, keras.layers.Layer):
+                policy = operation.dtype_policy
+                if getattr(policy, "compute_dtype", None) in HALF:
+                    # Keras casts weights to the dtype of the computation where these differ.
+                    full = keras.DTypePolicy("mixed_float16")
+                    full._compute_dtype, full._variable_dtype = "float32", policy.variable_dtype
+                    change(operation, "_dtype_policy", full)
+            elif type(operation).__name__ == "Cast" and str(operation.dtype) in HALF:
+                change(operation, "dtype", "float32")
+        yield
+    finally:
+        for owner, name, value in reversed(before):
+            setattr(owner, name, value)
+
+
+@contextlib.contextmanager
+def move_weights(model: Any, sign: int = 1) -> Iterator[bool]:
+    """Add a little seeded noise to the trainable weights of a model while this is open; yield whether it has any.
+
+    ``sign``, 1 or -1, is a factor of the noise.
+    """
+    rng = np.random.default_rng(6)
+    with preserve_state(model):
+        weights = [weight for weight in model.trainable_weights if "float" in str(weight.dtype)]
+        for weight in weights:
+            old = np.asarray(weight.value)
+            values = old.astype(np.float64)
+            size = float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
+            noise = rng.standard_normal(values.shape) * (WEIGHT_NOISE.value * size or ZERO_NOISE.value)
+            weight.assign((values + sign * noise).astype(old.dtype))
+        yield bool(weights)

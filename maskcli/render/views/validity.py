@@ -1,0 +1,43 @@
+"""The source of the validity of each input: one line for inputs that have the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maskcli.records.inputs import InputSummary, ModelInput, Validity
+from maskcli.render.parts import Part
+from maskcli.render.tables import LONGEST_NAME, make_note, shorten_middle
+
+
+def view_validity(inputs: Sequence[InputSummary | ModelInput]) -> list[Part]:
+    """Return how it is known which timesteps are padding, for the inputs with timesteps.
+
+    A mask that the model takes as an input appears where it is the source, and where maskcli made it.
+    """
+    names: dict[str, list[str]] = {}
+    for entry in inputs:
+        has_source = entry.validity.source == "default" if entry.kind == "mask" else entry.padded_timesteps is not None
+        if has_source:
+            names.setdefault(_describe_source(entry.validity), []).append(shorten_middle(entry.name, LONGEST_NAME))
+    return [make_note(f"{', '.join(listed)}: {text}") for text, listed in names.items()]
+
+
+def _describe_source(validity: Validity) -> str:
+    of = "" if validity.of is None else shorten_middle(validity.of, LONGEST_NAME)
+    match validity.source:
+        case "given":
+            return f"padding as marked in {of}"
+        case "mask-input":
+            return f"padding by the mask input {of}"
+        case "masking-layer":
+            return f"padding is {validity.value:.9g}, the mask_value of {of}"
+        case "default":
+            return f"filled in, from the padding of {of}"
+        case "none":
+            return "no padding"
+        case _ if of:
+            return f"padding as in {of}"
+        case "lengths":
+            return "padding by the lengths of the rows"
+        case _:
+            return f"padding is {validity.value:.9g} at the ends of rows"

@@ -1,0 +1,230 @@
+"""Find the parts that the inputs of a model play, from one recorded run on a few rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
+from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags, looks_like_padding
+from maskcli.inputs.validity import sort_for_dict
+from maskcli.records.inputs import ModelInput
+from maskcli.trace.recorder import CallRecord, Recording, list_parameters, name_paths, record_run
+from maskcli.trace.values import as_float64
+
+_Names = frozenset[str]
+NO_NAMES: _Names = frozenset()
+
+SELECTING = frozenset(
+    {"mul", "multiply", "where", "select", "selectv2", "matmul", "batchmatmul", "batchmatmulv2", "batchmatmulv3"}
+    | {"einsum", "dot", "tensordot"}
+)
+"""Calls that remove the timesteps of one tensor where another one is 0."""
+ADDING = frozenset({"add", "addv2", "addn", "sub", "subtract", "addv3"})
+LOOKUPS = ("gather", "resourcegather", "take", "onehot", "embedding")
+"""Calls whose result is no mask although they receive only 0 and 1: they look up vectors."""
+BIAS = 1e3
+"""A number that is added to scores to hide keys is at least this far below zero."""
+
+
+@dataclasses.dataclass(eq=False)
+class _Origins:
+    """The inputs that the tensors of a run come from, by ``id``.
+
+    Attributes:
+        data: inputs whose values are in a tensor.
+        masks: inputs of 0 and 1 of which a tensor is only a form, such as a bias made of a mask.
+        uses: for each mask the inputs of the data that it was used on, one set for each use.
+        like_padding: the masks whose values alone could mark padding; others must reach a mask argument or scores.
+    """
+
+    data: dict[int, _Names]
+    masks: dict[int, _Names]
+    uses: dict[str, list[_Names]]
+    like_padding: _Names
+
+    def collect(self, tensors: Iterable[Any]) -> tuple[_Names, _Names]:
+        """Return the data and the masks that tensors come from."""
+        listed = list(tensors)
+        data = (self.data.get(id(tensor), NO_NAMES) for tensor in listed)
+        masks = (self.masks.get(id(tensor), NO_NAMES) for tensor in listed)
+        return NO_NAMES.union(*data), NO_NAMES.union(*masks)
+
+    def add_use(self, masks: _Names, data: _Names) -> None:
+        """Count the use of masks on data."""
+        for mask in masks:
+            if data - {mask}:
+                self.uses.setdefault(mask, []).append(data - {mask})
+
+
+ROWS = 2
+"""Rows of the run."""
+STRUCTURES: tuple[Structure, ...] = ("dict", "list", "tuple")
+
+
+def examine_inputs(model: Any, inputs: Sequence[ModelInput]) -> InputRoles:
+    """Return the roles of the inputs of a model, from a run on a few rows where they are not plain.
+
+    A run that fails shows the roles up to the error.
+    """
+    declared = read_input_specs(model)
+    if len(inputs) == 1 and not _has_masking(model):
+        return InputRoles()
+    fixed = next((spec.shape[0] for spec in declared if spec.shape and spec.shape[0] is not None), None)
+    some = [select_rows(model_input, slice(0, fixed or ROWS)) for model_input in inputs]
+    structure = None if declared or len(inputs) < 2 else _find_structure(model, some)
+    if structure == "dict":
+        some = list(sort_for_dict(some))
+    recording = record_run(model, pack_arguments(model, some))
+    if recording.error is not None:  # Ids may be out of range, which the rules report.
+        small = [
+            dataclasses.replace(entry, values=entry.values % 2) if entry.kind == "ids" else entry for entry in some
+        ]
+        recording = record_run(model, pack_arguments(model, small))
+    return dataclasses.replace(find_input_roles(recording, some), structure=structure)
+
+
+def _has_masking(model: Any) -> bool:
+    import keras
+
+    return any(isinstance(layer, keras.layers.Masking) for layer in model._flatten_layers())
+
+
+def _find_structure(model: Any, inputs: Sequence[ModelInput]) -> Structure:
+    """Return the nest in which a subclassed model takes its inputs: that of its first call, or the first that works."""
+    built = read_structure(model)
+    if built is not None:
+        return built
+    for structure in STRUCTURES:
+        set_structure(model, structure)
+        in_order = sort_for_dict(inputs) if structure == "dict" else inputs
+        if record_run(model, pack_arguments(model, in_order)).error is None:
+            return structure
+    set_structure(model, "dict")
+    return "dict"
+
+
+def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> InputRoles:
+    """Return the roles of the inputs of a recorded run, which may have failed.
+
+    A functional model shows the masks in the arguments of its calls, a subclassed one in the operations of its code.
+    """
+    import keras
+
+    origins = _Origins({}, {}, {}, frozenset(entry.name for entry in inputs if looks_like_padding(entry)))
+    masked_values: dict[str, MaskedValue] = {}
+    input_dims: dict[str, int] = {}
+    by_name = {model_input.name: model_input for model_input in inputs}
+    for tensor, model_input in zip(recording.inputs, inputs, strict=False):
+        is_candidate = holds_flags(model_input)
+        (origins.masks if is_candidate else origins.data)[id(tensor)] = frozenset({model_input.name})
+    names = name_paths([entry for entry in recording.entries if not entry.code])
+    for entry in recording.ended:
+        if isinstance(entry.operation, keras.layers.Embedding):
+            for name in _find_only(origins, entry.inputs[:1]):
+                input_dims[name] = max(input_dims.get(name, 0), int(entry.operation.input_dim))
+        if isinstance(entry.operation, keras.layers.Masking):
+            for name in _find_only(origins, entry.inputs[:1]):
+                if _is_unchanged(entry.inputs[0], by_name[name]):
+                    value = float(entry.operation.mask_value)
+                    masked_values.setdefault(name, MaskedValue(names[entry.index], value))
+        _follow_call(origins, entry)
+    return InputRoles(masked_values, _resolve_uses(origins.uses), input_dims)
+
+
+def _find_only(origins: _Origins, tensors: Sequence[Any]) -> Iterable[str]:
+    """Return the only input that tensors come from; none if there are several."""
+    data, masks = origins.collect(tensors)
+    return data | masks if len(data | masks) == 1 else NO_NAMES
+
+
+def _is_unchanged(tensor: Any, model_input: ModelInput) -> bool:
+    """Return whether a tensor has the numbers of an input and its timesteps, for instance reshaped."""
+    shape, values = tuple(tensor.shape), model_input.values
+    if len(shape) < 3 or shape[:2] != values.shape[:2] or np.prod(shape) != values.size:
+        return False
+    return np.array_equal(as_float64(tensor).ravel(), values.astype(np.float64).ravel(), equal_nan=True)
+
+
+def _follow_call(origins: _Origins, entry: CallRecord) -> None:
+    data, masks = origins.collect(entry.inputs)
+    for argument, tensors in entry.mask_tensors.items():
+        _, passed = origins.collect(tensors)
+        if passed:
+            origins.add_use(passed, _find_masked_data(origins, entry, argument))
+    is_use = bool(data and masks) and _uses_mask(origins, entry)
+    if is_use:
+        origins.add_use(masks & origins.like_padding if entry.type.lower() in SELECTING else masks, data)
+    if entry.calls:
+        new = [tensor for tensor in entry.outputs if id(tensor) not in origins.data and id(tensor) not in origins.masks]
+    else:
+        new = list(entry.outputs)
+    for tensor in new:
+        if data or _makes_data(entry):
+            origins.data[id(tensor)] = data if is_use else data | masks
+        elif masks:
+            origins.masks[id(tensor)] = masks
+
+
+def _find_masked_data(origins: _Origins, entry: CallRecord, argument: str) -> _Names:
+    """Return the inputs whose timesteps a mask argument marks: of attention, those of the keys."""
+    import keras
+
+    attention = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
+    tensors = entry.inputs
+    if isinstance(entry.operation, attention):
+        tensors = entry.inputs[:1] if argument == "query_mask" else entry.inputs[1:] or entry.inputs
+    by_argument = dict(zip(_list_arguments(entry), entry.args, strict=False)) | entry.kwargs
+    named = [name for name in by_argument if _share_start(name, argument)]
+    if named:  # ``decoder_padding_mask`` belongs to ``decoder_sequence``.
+        tensors = [by_argument[name] for name in named]
+    data, _ = origins.collect(tensors)
+    return data
+
+
+def _list_arguments(entry: CallRecord) -> tuple[str, ...]:
+    return () if entry.code else list_parameters(type(entry.operation).call)
+
+
+def _share_start(name: str, argument: str) -> bool:
+    start = argument.split("_")[0]
+    return start not in ("mask", "attention", "padding") and name != argument and name.split("_")[0] == start
+
+
+def _uses_mask(origins: _Origins, entry: CallRecord) -> bool:
+    kind = entry.type.lower()
+    if kind in SELECTING:
+        return True
+    if kind in ADDING:
+        forms = [tensor for tensor in entry.inputs if id(tensor) in origins.masks]
+        return any(np.abs(as_float64(tensor)).max(initial=0.0) >= BIAS for tensor in forms)
+    return False
+
+
+def _makes_data(entry: CallRecord) -> bool:
+    """Return whether a call makes more of 0 and 1 than another form of a mask: it has weights, or looks up vectors."""
+    return entry.type.lower().startswith(LOOKUPS) or bool(getattr(entry.operation, "weights", ()))
+
+
+def _resolve_uses(uses: dict[str, list[_Names]]) -> dict[str, frozenset[str]]:
+    """Return the inputs that each mask is for.
+
+    A mask of a decoder is also used where the data of the encoder has joined. So of several masks, each is for the
+    inputs in all of its uses, and for others that no other mask is used on.
+    """
+    if len(uses) < 2:
+        return {mask: NO_NAMES.union(*sets) for mask, sets in uses.items()}
+    core = {mask: sets[0].intersection(*sets) or NO_NAMES.union(*sets) for mask, sets in uses.items()}
+    claimed = NO_NAMES.union(*core.values())
+    return {
+        mask: core[mask]
+        | {
+            name
+            for name in NO_NAMES.union(*sets) - claimed
+            if all(name not in NO_NAMES.union(*others) for other, others in uses.items() if other != mask)
+        }
+        for mask, sets in uses.items()
+    }
