@@ -195,9 +195,9 @@ def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call
     for call in model.trace:
         if before is not None and call.index > before.index:
             return None
-        if not lets_padding_pass(call.mask_out, call.valid):
-            continue
         valid_in = call.valid if call.valid_in is None else call.valid_in
+        if valid_in is None or not lets_padding_pass(call.mask_out, call.valid):
+            continue
         masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None]
         if any(mask.shape == valid_in.shape and not lets_padding_pass(mask, valid_in) for mask in masks):
             return call

@@ -61,8 +61,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             mask_shape=list(failure.mask_shapes[0]),
             shape=list(failure.input_shapes[0]),
         )
-    for call in _find_misaligning_calls(model):
-        yield _report_moved(call)
+    yield from map(_report_moved, _find_misaligning_calls(model))
     for misused in model.misused:
         call = model.call(misused.call)
         if call is not None:
