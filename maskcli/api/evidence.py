@@ -119,7 +119,7 @@ def _list_unprobed(inputs: Sequence[ModelInput]) -> Iterator[str]:
     """Yield notes on padding inside timesteps, such as that of words in sentences, which the probes ignore."""
     for model_input in inputs:
         name = model_input.name
-        if model_input.kind == "features" and model_input.values.dtype.kind in "iu":
+        if model_input.kind == "features" and model_input.values.dtype.kind in "iu" and model_input.cells is None:
             yield f"{name}: padding inside its timesteps, such as that of words in sentences, is not probed."
 
 

@@ -23,6 +23,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.evidence import LossEvidence, MetricEvidence, ModelEvidence
 from maskcli.records.loss import Targets
 from maskcli.records.options import LossOptions
+from maskcli.trace.embeddings import has_unknown_ids
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch, find_model_outputs
 
 MOST_ROWS = 4096
@@ -43,6 +44,8 @@ def add_measured_losses(case: ModelAndData, evidence: ModelEvidence, options: Lo
     """
     rows = len(case.inputs[0].values)
     few = case.first(MOST_ROWS)
+    if has_unknown_ids(evidence.lookups, few.inputs):  # MSK004 reports them; evaluate would raise.
+        return _add_note(evidence, "Losses were not measured: some ids have no vector in the Embedding.")
     with running(f"--model {case.about.name}"):
         outputs = find_model_outputs(few.runs, few.inputs)
     losses = choose_losses(case.model, case.about.name, outputs, options)
@@ -66,6 +69,10 @@ def add_measured_losses(case: ModelAndData, evidence: ModelEvidence, options: Lo
         metrics=evidence.metrics if metrics is None else tuple(metrics),
         notes=tuple(notes),
     )
+
+
+def _add_note(evidence: ModelEvidence, note: str) -> ModelEvidence:
+    return dataclasses.replace(evidence, notes=(*evidence.notes, note))
 
 
 def _take_rows(targets: Targets, rows: int) -> Targets:

@@ -66,8 +66,8 @@ LAYOUTS = {
         lengths truncated_tokens tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """
-        model *origin=Origin verdicts findings=check.findings checked=check.checked leak=check.leak notes=check.notes
-        losses keras_evaluate no_loss""",
+        model *origin=Origin verdicts findings=check.findings checked=check.checked ignored=check.ignored
+        status=check.status leak=check.leak notes=check.notes losses keras_evaluate no_loss""",
     "Origin": "versions command seed rows samples",
 }
 """The JSON fields of a record, in order.

@@ -6,14 +6,26 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
+
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import AttentionFault, LossEvidence, ModelEvidence
 from maskcli.records.trace import Call
 
 BlameKind = Literal[
-    "dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks", "attention", "rows"
+    "dropped",
+    "widened",
+    "misaligned",
+    "not-given",
+    "no-source",
+    "bad-source",
+    "taken",
+    "mixed",
+    "leaks",
+    "attention",
+    "rows",
 ]
-SEPARATE_FAULTS = ("dropped", "widened", "not-given", "attention", "rows")
+SEPARATE_FAULTS = ("dropped", "widened", "misaligned", "not-given", "attention", "rows")
 """Causes that count wherever padding enters; those of other kinds depend on the first call."""
 
 
@@ -23,6 +35,7 @@ class Blame:
 
     Attributes:
         kind: ``dropped``: a call lost the mask; ``widened``: a call made a mask that marks padding as valid;
+            ``misaligned``: a call moved timesteps and not their mask;
             ``not-given``: a call did not receive the mask of its input; ``no-source``: no call creates a mask;
             ``bad-source``: the mask was wrong from the start; ``taken``: a call takes a padded timestep as the last
             one; ``mixed``: a normalisation includes padding; ``leaks``: a call computes with padding in spite of the
@@ -38,7 +51,7 @@ class Blame:
 
 
 def find_blames(model: ModelEvidence) -> list[Blame]:
-    """Return all causes of a leak in the order of the calls where padding enters, each culprit once.
+    """Return all causes of a leak in the order of their culprits, each culprit once.
 
     A later call was tested separately. It counts only if a mask was lost, widened or not given there, if it ignores a
     mask that it receives, or if its cause is that of the first call. In a model without any mask, every later call
@@ -49,9 +62,9 @@ def find_blames(model: ModelEvidence) -> list[Blame]:
     first = _find_cause(model, model.leak.first_call)
     causes = [first, *(cause for cause in _find_later_causes(model) if _is_separate(cause, first))]
     by_culprit: dict[Call | None, Blame] = {}
-    for cause in sorted(causes, key=lambda cause: -1 if cause.at is None else cause.at.index):
+    for cause in causes:
         by_culprit.setdefault(cause.culprit or cause.at, cause)
-    return list(by_culprit.values())
+    return [by_culprit[call] for call in sorted(by_culprit, key=lambda call: -1 if call is None else call.index)]
 
 
 def _find_later_causes(model: ModelEvidence) -> Iterator[Blame]:
@@ -78,7 +91,7 @@ def find_suspects(model: ModelEvidence) -> list[Blame]:
         return []
     suspects: dict[Call, Blame] = {}
     for at in model.trace:
-        if at.given or at.computes_mask or at.contains or not _takes_padding_mask(at):
+        if at.given or at.computes_mask or at.contains or not list_padding_arguments(at):
             continue
         if at.mask_in is not None:
             suspects.setdefault(at, Blame("not-given", at, at))
@@ -89,8 +102,9 @@ def find_suspects(model: ModelEvidence) -> list[Blame]:
     return list(suspects.values())
 
 
-def _takes_padding_mask(call: Call) -> bool:
-    return any(name != "attention_mask" for name in call.mask_arguments)
+def list_padding_arguments(call: Call) -> list[str]:
+    """Return the mask arguments of a call for masks of padding, without those that pair queries with keys."""
+    return [name for name in call.mask_arguments if name not in ("attention_mask", *call.attention_arguments)]
 
 
 def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
@@ -155,12 +169,14 @@ def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
 def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has a mask."""
     # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
-    if lets_padding_pass(at.mask_in, at.valid):
+    if lets_padding_pass(at.mask_in, at.valid_in if at.valid_in is not None else at.valid):
         wider = find_widening_call(model, at)
-        return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
+        if wider is not None:
+            return Blame("misaligned" if misaligns_mask(wider) else "widened", wider, at)
+        return Blame("bad-source", None, at)
     if at.given:
         return _find_cause_with_given_mask(model, at)
-    if _takes_padding_mask(at):
+    if list_padding_arguments(at):
         return Blame("not-given", at, at)
     return Blame("leaks" if at.mask_out is not None else "dropped", at, at)
 
@@ -179,13 +195,22 @@ def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call
     for call in model.trace:
         if before is not None and call.index > before.index:
             return None
-        if call.mask_out is None or not lets_padding_pass(call.mask_out, call.valid):
+        valid_in = call.valid if call.valid_in is None else call.valid_in
+        if valid_in is None or not lets_padding_pass(call.mask_out, call.valid):
             continue
-        shape = call.mask_out.shape
-        masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None and mask.shape == shape]
-        if any(not lets_padding_pass(mask, call.valid) for mask in masks):
+        masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None]
+        if any(mask.shape == valid_in.shape and not lets_padding_pass(mask, valid_in) for mask in masks):
             return call
     return None
+
+
+def misaligns_mask(call: Call) -> bool:
+    """Return whether a call moves timesteps and not their mask, which then marks the wrong ones."""
+    mask, valid, before = call.mask_out, call.valid, call.mask_in
+    if mask is None or valid is None or before is None or mask.shape != valid.shape:
+        return False
+    # A wider mask only marks more timesteps as valid.
+    return bool((mask & ~valid).any() and (valid & ~mask).any()) and np.array_equal(mask, before)
 
 
 def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:

@@ -36,7 +36,14 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import LossEvidence, ModelEvidence
 from maskcli.rules.base import locate, make_finding, pluralize
-from maskcli.rules.blame import describe_loss_rows, describe_probed_rows, find_widening_call, has_mask, name_output
+from maskcli.rules.blame import (
+    describe_loss_rows,
+    describe_probed_rows,
+    find_losing_call,
+    find_widening_call,
+    has_mask,
+    name_output,
+)
 
 CODE = "MSK301"
 SEVERITY = "error"
@@ -59,7 +66,7 @@ def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
     padded = pluralize(loss.counted_padding, "padded timestep")
     return make_finding(
         __name__,
-        **locate(model.call(output.lost_at or output.call), model),
+        **locate(find_losing_call(model, output.lost_at) or model.call(output.call), model),
         message=f"The loss {loss.name} counts {padded} of {loss.timesteps:,} in "
         f"{name_output(model, loss.output)}{unmasked}{rows}.{losses}",
         fix=_suggest_mask(model),

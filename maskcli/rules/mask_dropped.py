@@ -37,11 +37,11 @@ Good::
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from maskcli.records.arrays import Bools
 from maskcli.records.check import Finding
-from maskcli.records.evidence import ModelEvidence
+from maskcli.records.evidence import ModelEvidence, OutputEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import (
@@ -79,7 +79,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         if any(loss.output == output.name and loss.leaves_out for loss in model.losses):
             continue  # The loss was tested, and leaves padding out without the mask.
         reported.add(call.call)
-        finding = _report_output(model, call, output.name, output.lost_mask)
+        finding = _report_output(model, call, output, output.lost_mask)
         yield finding if model.losses else dataclasses.replace(finding, severity="warning")
 
 
@@ -90,11 +90,12 @@ def _report_leak(model: ModelEvidence, call: Call, at: Call) -> Finding:
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_describe_drop(model, call)} As a result padding {entry}changes results "
+        message=f"{_describe_drop(model, call, at.lost_again)} As a result padding {entry}changes results "
         f"{describe_change(model, at)}.",
         fix=suggest_fix(model, call, at),
         max_abs_change=compute_largest_change(model, at),
         lost_after=call.mask_from,
+        lost_again=list(at.lost_again),
         enters_at=at.call,
         keras_warned=call.warning is not None,
     )
@@ -106,38 +107,43 @@ def _report_suspect(model: ModelEvidence, call: Call, at: Call) -> Finding:
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_describe_drop(model, call)} As a result {name_call(at)} computes without it. No probe could show "
-        "whether padding then changes results.",
+        message=f"{_describe_drop(model, call, at.lost_again)} As a result {name_call(at)} "
+        "computes without it. No probe could show whether padding then changes results.",
         fix=suggest_fix(model, call, at),
         lost_after=call.mask_from,
+        lost_again=list(at.lost_again),
         enters_at=at.call,
         keras_warned=call.warning is not None,
     )
 
 
-def _report_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Finding:
+def _report_output(model: ModelEvidence, call: Call, output: OutputEvidence, mask: Bools) -> Finding:
     """Return the finding for ``call``, because of which an output carries no mask."""
     masked = int((~mask).sum())
     return make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{_describe_drop(model, call)} As a result {name_output(model, name)} carries no mask, and a loss "
-        f"counts {pluralize(masked, 'masked timestep')} of {mask.size:,}{describe_probed_rows(model)}.",
+        message=f"{_describe_drop(model, call, output.lost_again)} As a result {name_output(model, output.name)} "
+        f"carries no mask, and a loss counts {pluralize(masked, 'masked timestep')} of {mask.size:,}"
+        f"{describe_probed_rows(model)}.",
         fix=suggest_fix(model, call, None),
         lost_after=call.mask_from,
-        output=name,
+        lost_again=list(output.lost_again),
+        output=output.name,
         masked_timesteps=masked,
         timesteps=mask.size,
         keras_warned=call.warning is not None,
     )
 
 
-def _describe_drop(model: ModelEvidence, call: Call) -> str:
-    """Return a sentence about the lost mask, the last call that had it, and unmasked inputs of a merge."""
+def _describe_drop(model: ModelEvidence, call: Call, again: Sequence[str]) -> str:
+    """Return the call that lost the mask, the last call that had it, and later ones that would lose it ``again``."""
     last = model.call(call.mask_from)
     source = "" if last is None else f" from {name_call(last)}"
-    return f"{name_call(call)} drops the mask{source}{_describe_unmasked_inputs(call)}."
+    text = f"{name_call(call)} drops the mask{source}{_describe_unmasked_inputs(call)}."
+    names = [name_call(later) for later in map(model.call, again) if later is not None]
+    return f"{text} {', '.join(names)} would drop it again." if names else text
 
 
 def _describe_unmasked_inputs(call: Call) -> str:

@@ -1,9 +1,13 @@
-"""A mask of timesteps is applied along the wrong axis.
+"""A mask of timesteps is applied along the wrong axis, or marks other timesteps than it should.
 
 A `Softmax` layer applies the mask of its input to the classes, but `(batch, timesteps)` does not fit
 `(batch, timesteps, classes)`. Keras builds such a model silently and raises an error when it runs. If the sizes happen
 to agree, it masks classes instead of timesteps and changes valid results. The activation of a `Dense` layer ignores the
 mask and gives the intended result.
+
+A call may also move timesteps without their mask. An RNN with `go_backwards=True` and `return_sequences=True` returns
+them in reverse order, while the mask that it passes on keeps the old order. Later layers then skip valid timesteps and
+use padding. `Bidirectional` turns its backward outputs round.
 
 Bad::
 
@@ -31,8 +35,9 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding
-from maskcli.rules.blame import name_call
+from maskcli.records.trace import Call
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import find_blames, find_widening_call, lets_padding_pass, misaligns_mask, name_call
 
 CODE = "MSK106"
 SEVERITY = "error"
@@ -56,6 +61,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             mask_shape=list(failure.mask_shapes[0]),
             shape=list(failure.input_shapes[0]),
         )
+    yield from map(_report_moved, _find_misaligning_calls(model))
     for misused in model.misused:
         call = model.call(misused.call)
         if call is not None:
@@ -68,3 +74,29 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
                 fix=FIX,
                 max_abs_change=misused.change,
             )
+
+
+def _find_misaligning_calls(model: ModelEvidence) -> Iterator[Call]:
+    """Yield calls that move timesteps and not their mask, if that changes a result or a loss."""
+    culprits = [cause.culprit for cause in find_blames(model) if cause.kind == "misaligned"]
+    if any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
+        culprits.append(find_widening_call(model))
+    for call in dict.fromkeys(culprits):
+        if call is not None and misaligns_mask(call):
+            yield call
+
+
+def _report_moved(call: Call) -> Finding:
+    assert call.mask_out is not None and call.valid is not None  # noqa: S101 - a misaligned mask has both
+    hidden, passed = int((call.valid & ~call.mask_out).sum()), int((call.mask_out & ~call.valid).sum())
+    return make_finding(
+        __name__,
+        call=call.call,
+        type_=call.type,
+        message=f"{name_call(call)} moves timesteps, but not their mask: the mask of its output hides "
+        f"{pluralize(hidden, 'valid timestep')} and marks {pluralize(passed, 'padded timestep')} as valid.",
+        fix="Turn the output round, so that it fits the mask again: `x = keras.ops.flip(x, axis=1)` in a layer with "
+        "supports_masking = True, or use `keras.layers.Bidirectional`, which does so.",
+        hidden=hidden,
+        passed_as_valid=passed,
+    )

@@ -44,7 +44,14 @@ from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding
-from maskcli.rules.blame import compute_largest_change, describe_change, find_blames, find_suspects, name_call
+from maskcli.rules.blame import (
+    compute_largest_change,
+    describe_change,
+    find_blames,
+    find_suspects,
+    list_padding_arguments,
+    name_call,
+)
 
 CODE = "MSK103"
 SEVERITY = "error"
@@ -63,7 +70,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
 
 
 def _report_call(call: Call, effect: str, **evidence: float) -> Finding:
-    names = [name for name in call.mask_arguments if name != "attention_mask"]
+    names = list_padding_arguments(call)
     return make_finding(
         __name__,
         call=call.call,

@@ -46,6 +46,7 @@ from maskcli.rules.blame import (
     find_blames,
     find_widening_call,
     lets_padding_pass,
+    misaligns_mask,
     name_call,
 )
 
@@ -58,7 +59,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     call = next((cause.culprit for cause in find_blames(model) if cause.kind == "widened"), None)
     if call is None and any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
         call = find_widening_call(model)
-    if call is None or call.mask_out is None or call.valid is None:
+    if call is None or call.mask_out is None or call.valid is None or misaligns_mask(call):
         return
     passed = int((call.mask_out & ~call.valid).sum())
     yield make_finding(

@@ -18,8 +18,8 @@ _ALL = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")
 
 
-_NUMBERS = (101, 102, 103, 104, 107, 108, 109, 110, 111, 112, 115, 116, 118)
-LEAK_RULES = frozenset(f"MSK{number}" for number in _NUMBERS)
+_NUMBERS = (101, 102, 103, 104, 106, 107, 108, 109, 110, 111, 112, 115, 116, 118)
+LEAK_REPORTERS = frozenset(f"MSK{number}" for number in _NUMBERS)
 """The codes of the rules that report a leak, or that it is unproven."""
 
 
@@ -84,7 +84,7 @@ def _examine(rule: Rule, examination: Examination) -> list[Finding]:
     findings, model = list(rule.examine(examination)), examination.model
     if rule.code != padding_leaks.CODE or findings or model is None or model.leak is None or not model.leak.leaks:
         return findings
-    others = (other for other in RULES if other.code in LEAK_RULES and other.code != rule.code)
+    others = (other for other in RULES if other.code in LEAK_REPORTERS and other.code != rule.code)
     if any(finding.severity != "info" for other in others for finding in other.examine(examination)):
         return findings
     return [padding_leaks.report_leak(model, model.leak, model.call(model.leak.first_call))]
@@ -96,7 +96,7 @@ def find_ignored(rules: Iterable[Rule], examination: Examination) -> tuple[str, 
     if model is None or model.leak is None or model.leak.leaks is False:
         return ()
     checked = {rule.code for rule in rules}
-    ignored = (rule for rule in RULES if rule.code in LEAK_RULES and rule.code not in checked)
+    ignored = (rule for rule in RULES if rule.code in LEAK_REPORTERS and rule.code not in checked)
     return tuple(rule.code for rule in ignored if _examine(rule, examination))
 
 

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+import numpy as np
+
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.movement import VALUELESS
@@ -143,6 +145,8 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
     carried = entry.carried_padding
     wired = (mask for name, mask, paired in entry.list_masks() if not paired and _is_wired(entry, name))
     mask_in = _first(mask for mask in (*carried, *wired) if mask is not None and mask.ndim > 1)
+    if mask_in is None:
+        mask_in = _find_wrapped_mask(entry)
     bare = (tensor for tensor, mask in zip(entry.inputs, carried, strict=True) if mask is None)
     before = _first(flow.lost[id(tensor)] for tensor in bare if id(tensor) in flow.lost)
     if before is not None:
@@ -157,6 +161,20 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
             flow.lost[id(tensor)] = _lose_mask(flow, entry, mask_in, before)
         elif before is not None:
             flow.lost[id(tensor)] = _pass_loss(entry, before)
+
+
+def _find_wrapped_mask(entry: CallRecord) -> Bools | None:
+    """Return the mask that the layer inside a ``TimeDistributed`` makes, which the wrapper never returns."""
+    import keras
+
+    if not isinstance(entry.operation, keras.layers.TimeDistributed) or len(entry.inputs) != 1:
+        return None
+    values = np.asarray(entry.inputs[0])
+    try:
+        mask = entry.operation.layer.compute_mask(keras.ops.convert_to_tensor(values.reshape(-1, *values.shape[2:])))
+    except Exception:  # A layer may need its mask for that.
+        return None
+    return None if mask is None else np.asarray(mask).astype(bool).reshape(*values.shape[:2], *mask.shape[1:])
 
 
 def _is_wired(entry: CallRecord, name: str) -> bool:

@@ -56,8 +56,27 @@ def make_two_branches() -> Any:
 def test_all_culprits_at_once() -> None:
     report = run_check(make_two_branches())
     dropped = [finding.call for finding in report.findings if finding.code == "MSK101"]
-    assert dropped == ["multiply", "conv"]
+    assert sorted(dropped) == ["conv", "multiply"]
     assert {finding.code for finding in report.findings} == {"MSK101"}
+
+
+def test_later_drops_are_named() -> None:
+    """A chain of calls that drop the mask is reported in one round."""
+    words, x = make_words()
+    x = layers.Dense(4, name="dense")(x * 2.0) - 1.0
+    (finding,) = run_check(keras.Model(words, layers.GRU(3, name="gru")(x))).findings
+    assert (finding.code, finding.call) == ("MSK101", "multiply")
+    assert "drops the mask from vectors (Embedding). subtract (Subtract) would drop it again." in finding.message
+    assert finding.evidence["lost_again"] == ["subtract"]
+
+
+def test_reversed_timesteps_keep_old_mask() -> None:
+    """An RNN that runs backwards returns timesteps in reverse order, with a mask in the old order."""
+    words, x = make_words()
+    x = layers.GRU(4, return_sequences=True, go_backwards=True, name="backwards")(x)
+    findings = run_check(keras.Model(words, layers.LSTM(3, name="lstm")(x))).findings
+    assert [(finding.code, finding.call) for finding in findings] == [("MSK106", "backwards")]
+    assert "hides 4 valid timesteps and marks 4 padded timesteps as valid" in findings[0].message
 
 
 class Total(keras.layers.Layer):  # type: ignore[misc]
@@ -75,7 +94,7 @@ def test_ignored_mask_after_lost_mask() -> None:
     model = keras.Model(words, [first, Total(name="total")(layers.Dense(4)(x))])
     evidence = examine(model)
     assert {("MSK101", "multiply"), ("MSK107", "total")} <= set(list_findings(evidence))
-    indices = [cause.at.index for cause in find_blames(evidence) if cause.at is not None]
+    indices = [cause.culprit.index for cause in find_blames(evidence) if cause.culprit is not None]
     assert indices == sorted(indices)
 
 

@@ -216,6 +216,16 @@ def test_targets_of_another_shape() -> None:
     assert "it expects targets that fit the predictions (batch, 7, 4) of output" in finding.message
 
 
+def test_unknown_id_is_no_fault_of_targets() -> None:
+    """An id without a vector, in a row that was not probed, makes evaluate raise, whatever the targets."""
+    rows = [*MANY, [99]]
+    report = run_check(make_scorer(), rows, targets=np.zeros((41, 5, 1)))
+    codes = {finding.code for finding in report.findings}
+    assert "MSK004" in codes
+    assert "MSK305" not in codes
+    assert report.notes
+
+
 # Targets that the loss ignores.
 
 

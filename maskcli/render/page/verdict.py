@@ -72,11 +72,15 @@ def render_findings(report: Report) -> str:
     """Return the findings, the worst first."""
     findings = report.check.findings
     checked = f"{format_count(len(report.check.checked), 'rule')} checked"
+    ignored = ""
+    if report.check.ignored:
+        ignored = f" Rules that report the leak were left out: {', '.join(report.check.ignored)}."
     if not findings:
-        text = f'<span aria-hidden="true">✓</span> {checked}, no findings.'
+        sign = "!" if ignored else "✓"
+        text = f'<span aria-hidden="true">{sign}</span> {checked}, no findings.{ignored}'
         return f'<h3>No findings</h3><p class="none">{text}</p>'
     heading = f"<h3>{format_count(len(findings), 'finding')}</h3>"
-    text = f"<p>{checked}. Worst first, each with a fix.</p>"
+    text = f"<p>{checked}. Worst first, each with a fix.{ignored}</p>"
     return f'{heading}{text}<ol class="findings">{"".join(map(_render_finding, findings))}</ol>'
 
 
