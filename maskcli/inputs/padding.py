@@ -71,6 +71,7 @@ def decide_validity(
     entries = _find_categories(entries, roles)
     masks = [entry for entry in entries if entry.input.kind == "mask"]
     timed = [_decide_own(entry, roles) for entry in entries if _has_timesteps(entry.input)]
+    masks = [_turn_inverted(mask, masks, timed, roles) for mask in masks]
     timed = _apply_masks(timed, masks, roles, has_model)
     timed = _mark_auxiliary(timed, roles)
     timed = _share_validity(timed)
@@ -260,13 +261,30 @@ def _apply_masks(timed: Sequence[_Timed], masks: Sequence[_Timed], roles: InputR
         if mask is None or entry.source == "given":
             result.append(entry)
             continue
-        valid = mask.input.values.astype(bool)
+        valid = _read_mask(mask.input)
         validity = Validity("mask-input" if has_model else "given", mask.input.name)
         cells = entry.input.cells
         if cells is not None:
             cells = cells & _expand(valid, cells)
         result.append(entry.mark(valid, validity, cells, padding=_find_padding_value(entry, valid, roles)))
     return result
+
+
+def _read_mask(mask: ModelInput) -> Bools:
+    """Return ``(batch, timesteps)``, True where a mask marks valid timesteps."""
+    valid: Bools = mask.values.astype(bool) != mask.inverted
+    return valid
+
+
+def _turn_inverted(mask: _Timed, masks: Sequence[_Timed], timed: Sequence[_Timed], roles: InputRoles) -> _Timed:
+    """Return a mask that is marked as inverted if it is True exactly at the padding that the ids themselves show."""
+    masked = _list_masked(mask, masks, timed, roles)
+    flags = mask.input.values.astype(bool)
+    for entry in timed:
+        ids, has_evidence = entry.input, entry.source in ("lengths", "value")
+        if ids.name in masked and ids.kind == "ids" and has_evidence and np.array_equal(ids.valid, ~flags):
+            return dataclasses.replace(mask, input=dataclasses.replace(mask.input, inverted=True, padding=1))
+    return mask
 
 
 def _list_masked(mask: _Timed, masks: Sequence[_Timed], timed: Sequence[_Timed], roles: InputRoles) -> list[str]:
@@ -428,7 +446,7 @@ def _agree_with_data(
     mask: ModelInput, inputs: Sequence[ModelInput], masks: Sequence[_Timed], roles: InputRoles
 ) -> ModelInput:
     """Return a mask with the validity of the data that it masks, with which it may disagree."""
-    own = dataclasses.replace(mask, valid=mask.values.astype(bool), validity=Validity("mask-input"))
+    own = dataclasses.replace(mask, valid=_read_mask(mask), validity=Validity("mask-input"))
     same = [
         entry
         for entry in inputs

@@ -16,6 +16,7 @@ from keras import layers, ops
 import maskcli
 from maskcli.api.model_data import DataFile, load_dataset, load_user_model
 from maskcli.errors import InputError, UsageError
+from maskcli.inputs.arguments import lengthen
 from maskcli.inputs.dataset import make_dataset, make_ragged_dataset
 from maskcli.inputs.roles import InputRoles, MaskedValue, match_by_prefix
 from maskcli.records.inputs import InputSpec, ModelInput, find_primary
@@ -330,6 +331,18 @@ def test_mask_input_of_any_name(build: Callable[[], keras.Model]) -> None:
     assert get_source(inputs[name]) == ("mask-input", "flags", None)
     assert inputs["flags"].kind == "mask"
     assert_valid(inputs["flags"], keep.astype(bool))
+
+
+def test_inverted_mask_input() -> None:
+    """The ids show that the mask is 1 at padding."""
+    roles = InputRoles(masks={"flags": frozenset({"ids"})})
+    specs = [IDS, InputSpec("flags", (None, None), "int32")]
+    inputs = fit({"ids": TOKENS, "flags": 1 - VALID}, specs, roles)
+    assert_valid(inputs["ids"])
+    assert_valid(inputs["flags"])
+    assert inputs["flags"].inverted
+    assert lengthen(inputs["flags"], 2, "post").values[:, -2:].tolist() == [[1, 1]] * 3
+    assert not fit({"ids": TOKENS, "flags": VALID.astype(int)}, specs, roles)["flags"].inverted
 
 
 def test_flags_that_an_embedding_looks_up_are_no_mask() -> None:
