@@ -117,6 +117,8 @@ def check_model_data(
     """
     options = LossOptions() if options is None else options
     measured = measure and has_targets(options)
+    if is_shift(options.targets) and _find_loss(case, options) is None:
+        measured = False  # The next tokens are also the way to request a causal model, with or without a loss.
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
             case.runs,
