@@ -16,7 +16,7 @@ timesteps they describe.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -499,33 +499,44 @@ def _check_finite(model_input: ModelInput) -> None:
 
 
 def _check_chosen_value(pairs: Sequence[tuple[ModelInput, DataColumn]]) -> None:
-    arrays = [
-        model_input
+    arrays = {
+        model_input.name: model_input.values
         for model_input, column in pairs
         if _has_timesteps(model_input)
         and not column.has_lengths
         and (column.framed is None or column.framed.all())
         and model_input.validity.source not in ("given", "mask-input")
-    ]
+    }
     value = next((column.layout.chosen_value for _, column in pairs), None)
-    if not arrays or value is None or any(_equals(entry.values, value).any() for entry in arrays):
-        return
-    raise UsageError(
+    if arrays and value is not None and not any(_equals(values, value).any() for values in arrays.values()):
+        raise _make_absence_error(value, arrays)
+
+
+def check_batch_value(batch: PaddedBatch) -> None:
+    """Raise UsageError for a padding value that the user chose, if a batch of full rows does not have it."""
+    value = batch.layout.chosen_value
+    is_full = not have_lengths(batch.lengths) and bool(batch.mask.all())
+    if value is not None and is_full and not _equals(batch.tokens, value).any():
+        raise _make_absence_error(value, {"tokens": batch.tokens})
+
+
+def _make_absence_error(value: float, arrays: Mapping[str, Array]) -> UsageError:
+    return UsageError(
         where=f"--value {value:g}",
-        expected=f"the value of the padding in {', '.join(entry.name for entry in arrays)}",
+        expected=f"the value of the padding in {', '.join(arrays)}",
         received="a value that does not occur there",
         fix=_suggest_value(arrays) or "Leave --value out if the rows have no padding.",
     )
 
 
-def _suggest_value(inputs: Sequence[ModelInput]) -> str | None:
+def _suggest_value(arrays: Mapping[str, Array]) -> str | None:
     """Return a fix that names the value in which several rows end, or start; None if there is none."""
-    for model_input in inputs:
+    for name, array in arrays.items():
         for timestep, verb in ((-1, "end"), (0, "start")):
-            edge = model_input.values[:, timestep].reshape(len(model_input.values), -1)
+            edge = array[:, timestep].reshape(len(array), -1)
             same = edge[(edge == edge[:, :1]).all(axis=1), 0]
             values, counts = np.unique(same, return_counts=True)
             if len(counts) and counts.max() > 1:
                 text = str(values[counts.argmax()]).removesuffix(".0")
-                return f"Rows of {model_input.name} {verb} in {text}: use --value {text} if that is padding."
+                return f"Rows of {name} {verb} in {text}: use --value {text} if that is padding."
     return None
