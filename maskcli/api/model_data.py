@@ -13,7 +13,7 @@ from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
 from maskcli.inputs.arguments import read_input_specs, select_rows
 from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset
-from maskcli.inputs.padding import find_validity_source
+from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
@@ -140,8 +140,10 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
     """Build a model from its settings, and pair it with its sequences.
 
     Raises:
+        UsageError: for a padding value that full rows lack.
         ModelError: when Keras cannot build the model.
     """
+    check_batch_value(batch)
     name, valid = settings.name, find_valid_timesteps(batch)
     load_keras()
     first = "embedding" if settings.mask_source == "all" else settings.mask_source

@@ -16,7 +16,7 @@ timesteps they describe.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,7 @@ def decide_validity(
     entries = _find_categories(entries, roles)
     masks = [entry for entry in entries if entry.input.kind == "mask"]
     timed = [_decide_own(entry, roles) for entry in entries if _has_timesteps(entry.input)]
+    masks = [_turn_inverted(mask, masks, timed, roles) for mask in masks]
     timed = _apply_masks(timed, masks, roles, has_model)
     timed = _mark_auxiliary(timed, roles)
     timed = _share_validity(timed)
@@ -260,13 +261,30 @@ def _apply_masks(timed: Sequence[_Timed], masks: Sequence[_Timed], roles: InputR
         if mask is None or entry.source == "given":
             result.append(entry)
             continue
-        valid = mask.input.values.astype(bool)
+        valid = _read_mask(mask.input)
         validity = Validity("mask-input" if has_model else "given", mask.input.name)
         cells = entry.input.cells
         if cells is not None:
             cells = cells & _expand(valid, cells)
         result.append(entry.mark(valid, validity, cells, padding=_find_padding_value(entry, valid, roles)))
     return result
+
+
+def _read_mask(mask: ModelInput) -> Bools:
+    """Return ``(batch, timesteps)``, True where a mask marks valid timesteps."""
+    valid: Bools = mask.values.astype(bool) != mask.inverted
+    return valid
+
+
+def _turn_inverted(mask: _Timed, masks: Sequence[_Timed], timed: Sequence[_Timed], roles: InputRoles) -> _Timed:
+    """Return a mask that is marked as inverted if it is True exactly at the padding that the ids themselves show."""
+    masked = _list_masked(mask, masks, timed, roles)
+    flags = mask.input.values.astype(bool)
+    for entry in timed:
+        ids, has_evidence = entry.input, entry.source in ("lengths", "value")
+        if ids.name in masked and ids.kind == "ids" and has_evidence and np.array_equal(ids.valid, ~flags):
+            return dataclasses.replace(mask, input=dataclasses.replace(mask.input, inverted=True, padding=1))
+    return mask
 
 
 def _list_masked(mask: _Timed, masks: Sequence[_Timed], timed: Sequence[_Timed], roles: InputRoles) -> list[str]:
@@ -428,7 +446,7 @@ def _agree_with_data(
     mask: ModelInput, inputs: Sequence[ModelInput], masks: Sequence[_Timed], roles: InputRoles
 ) -> ModelInput:
     """Return a mask with the validity of the data that it masks, with which it may disagree."""
-    own = dataclasses.replace(mask, valid=mask.values.astype(bool), validity=Validity("mask-input"))
+    own = dataclasses.replace(mask, valid=_read_mask(mask), validity=Validity("mask-input"))
     same = [
         entry
         for entry in inputs
@@ -481,33 +499,44 @@ def _check_finite(model_input: ModelInput) -> None:
 
 
 def _check_chosen_value(pairs: Sequence[tuple[ModelInput, DataColumn]]) -> None:
-    arrays = [
-        model_input
+    arrays = {
+        model_input.name: model_input.values
         for model_input, column in pairs
         if _has_timesteps(model_input)
         and not column.has_lengths
         and (column.framed is None or column.framed.all())
         and model_input.validity.source not in ("given", "mask-input")
-    ]
+    }
     value = next((column.layout.chosen_value for _, column in pairs), None)
-    if not arrays or value is None or any(_equals(entry.values, value).any() for entry in arrays):
-        return
-    raise UsageError(
+    if arrays and value is not None and not any(_equals(values, value).any() for values in arrays.values()):
+        raise _make_absence_error(value, arrays)
+
+
+def check_batch_value(batch: PaddedBatch) -> None:
+    """Raise UsageError for a padding value that the user chose, if a batch of full rows does not have it."""
+    value = batch.layout.chosen_value
+    is_full = not have_lengths(batch.lengths) and bool(batch.mask.all())
+    if value is not None and is_full and not _equals(batch.tokens, value).any():
+        raise _make_absence_error(value, {"tokens": batch.tokens})
+
+
+def _make_absence_error(value: float, arrays: Mapping[str, Array]) -> UsageError:
+    return UsageError(
         where=f"--value {value:g}",
-        expected=f"the value of the padding in {', '.join(entry.name for entry in arrays)}",
+        expected=f"the value of the padding in {', '.join(arrays)}",
         received="a value that does not occur there",
         fix=_suggest_value(arrays) or "Leave --value out if the rows have no padding.",
     )
 
 
-def _suggest_value(inputs: Sequence[ModelInput]) -> str | None:
+def _suggest_value(arrays: Mapping[str, Array]) -> str | None:
     """Return a fix that names the value in which several rows end, or start; None if there is none."""
-    for model_input in inputs:
+    for name, array in arrays.items():
         for timestep, verb in ((-1, "end"), (0, "start")):
-            edge = model_input.values[:, timestep].reshape(len(model_input.values), -1)
+            edge = array[:, timestep].reshape(len(array), -1)
             same = edge[(edge == edge[:, :1]).all(axis=1), 0]
             values, counts = np.unique(same, return_counts=True)
             if len(counts) and counts.max() > 1:
                 text = str(values[counts.argmax()]).removesuffix(".0")
-                return f"Rows of {model_input.name} {verb} in {text}: use --value {text} if that is padding."
+                return f"Rows of {name} {verb} in {text}: use --value {text} if that is padding."
     return None

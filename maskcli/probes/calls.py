@@ -84,7 +84,7 @@ def _compare_mask_inputs(inputs: Sequence[ModelInput], labels: NDArray[np.intp])
     for model_input in inputs:
         valid = model_input.valid
         if model_input.kind == "mask" and valid is not None:
-            mask = model_input.values.astype(bool)
+            mask = model_input.values.astype(bool) != model_input.inverted
             missed, hidden = find_place(mask & ~valid, labels), find_place(~mask & valid, labels)
             yield MaskSource(model_input.name, INPUT, False, False, None, missed, hidden, int((~valid).sum()))
 

@@ -448,7 +448,7 @@ def find_padding_value(model_input: ModelInput) -> NDArray[Any]:
     values, valid = model_input.values, model_input.valid
     declared = model_input.padding if model_input.validity.value is None else model_input.validity.value
     if model_input.kind == "mask" or valid is None or valid.all():
-        return np.asarray(declared if model_input.kind != "mask" else 0).astype(values.dtype)
+        return np.asarray(declared if model_input.kind != "mask" else int(model_input.inverted)).astype(values.dtype)
     padding = values[~valid]
     if model_input.kind == "features" and model_input.cells is None:
         return np.asarray(padding[0])

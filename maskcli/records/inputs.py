@@ -73,6 +73,7 @@ class ModelInput:
             timestep is valid if any of its cells is. None where only whole timesteps are padding.
         auxiliary: whether these are segments, types, positions, categories or a constant, whose values are no evidence
             of padding.
+        inverted: whether a mask is True or 1 at padding, as its data shows.
     """
 
     name: str
@@ -83,6 +84,7 @@ class ModelInput:
     validity: Validity = Validity()
     cells: Bools | None = None
     auxiliary: bool = False
+    inverted: bool = False
 
     @property
     def lengths(self) -> Ints | None:

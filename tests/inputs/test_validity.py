@@ -18,6 +18,7 @@ from maskcli.api.model_data import DataFile, load_dataset, load_user_model
 from maskcli.errors import InputError, UsageError
 from maskcli.inputs.dataset import make_dataset, make_ragged_dataset
 from maskcli.inputs.roles import InputRoles, MaskedValue, match_by_prefix
+from maskcli.probes.lengths import lengthen
 from maskcli.records.inputs import InputSpec, ModelInput, find_primary
 from maskcli.records.options import ModelOptions
 from maskcli.records.sequences import Layout
@@ -214,6 +215,12 @@ def test_tags_with_a_category_zero_share_the_padding_of_tokens() -> None:
     assert inputs["a"].auxiliary and not inputs["b"].auxiliary
 
 
+def test_builtin_model_checks_the_chosen_value() -> None:
+    with pytest.raises(UsageError, match=r"--value 9.* tokens"):
+        maskcli.inspect([[1, 2], [3, 4]], value=9, mask_source="explicit")
+    assert maskcli.inspect([[1, 2], [3, 9]], value=9, mask_source="explicit").inputs[0].padded_timesteps == 1
+
+
 def test_two_texts_keep_their_own_padding() -> None:
     specs = [InputSpec(name, (None, None), "int32") for name in ("question", "answer")]
     dims = InputRoles(input_dims={"question": 40, "answer": 40})
@@ -330,6 +337,36 @@ def test_mask_input_of_any_name(build: Callable[[], keras.Model]) -> None:
     assert get_source(inputs[name]) == ("mask-input", "flags", None)
     assert inputs["flags"].kind == "mask"
     assert_valid(inputs["flags"], keep.astype(bool))
+
+
+def test_inverted_mask_input() -> None:
+    """The ids show that the mask is 1 at padding."""
+    roles = InputRoles(masks={"flags": frozenset({"ids"})})
+    specs = [IDS, InputSpec("flags", (None, None), "int32")]
+    inputs = fit({"ids": TOKENS, "flags": 1 - VALID}, specs, roles)
+    assert_valid(inputs["ids"])
+    assert_valid(inputs["flags"])
+    assert inputs["flags"].inverted
+    assert lengthen(inputs["flags"], 2, "post").values[:, -2:].tolist() == [[1, 1]] * 3
+    assert not fit({"ids": TOKENS, "flags": VALID.astype(int)}, specs, roles)["flags"].inverted
+
+
+class TurnsItsMask(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.attention = layers.Embedding(20, 4), layers.MultiHeadAttention(1, 4)
+
+    def call(self, inputs: Any) -> Any:
+        x = self.embedding(inputs["ids"])
+        mask = ops.logical_not(ops.cast(inputs["flags"], "bool"))[:, None, :]
+        return self.attention(x, x, attention_mask=mask)[:, 0]
+
+
+@pytest.mark.parametrize(("flags", "verdict"), [(1 - VALID, "clean"), (VALID.astype(int), "leaks")])
+def test_verdict_with_an_inverted_mask_input(flags: np.ndarray, verdict: str) -> None:
+    keras.utils.set_random_seed(0)
+    leak = maskcli.check({"ids": TOKENS, "flags": flags}, model=TurnsItsMask()).leak
+    assert leak is not None and leak.verdict == verdict
 
 
 def test_flags_that_an_embedding_looks_up_are_no_mask() -> None:
