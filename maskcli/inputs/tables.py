@@ -16,13 +16,12 @@ from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
+from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.formats.numpy_arrays import load_arrays
 from maskcli.sequences.sources import display_name
 
 RawColumn = Array | RaggedSequences | list[Any]
-MASK = ".mask"
-"""The suffix of the column with the mask of another column."""
 PLAIN = "tokens"
 """The name of the only column of a file of sequences."""
 
@@ -78,7 +77,8 @@ def _make_record_table(records: list[dict[str, Any]], where: Callable[[int], str
     fields = tuple(dict.fromkeys(chain.from_iterable(records)))
 
     def column(key: str) -> RawColumn:
-        return json_text.get_field_rows(records, Field(key), name, where)
+        # As for targets, the values are those of the field, also where a mask marks them as padding.
+        return json_text.get_field_rows(records, Field(key, numbers=True), name, where)
 
     return DataTable(_list_candidates(fields), fields, column, where, "field", records=records)
 
@@ -122,20 +122,14 @@ def _list_candidates(columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in columns if not (name.endswith(MASK) and name.removesuffix(MASK) in columns))
 
 
-PADDING_MASKS = ("attention_mask", "padding_mask")
-"""Columns that mark padding by their name, as tokenizers write them."""
-
-
-def find_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:
+def find_column_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:
     """Return the column that marks the valid timesteps of column ``name``; None if there is none.
 
     A column such as ``attention_mask`` counts unless the model takes it as an input.
     """
-    if name + MASK in table.columns:
-        return name + MASK
-    if name in PADDING_MASKS or name.endswith(MASK):
+    if name.endswith(MASK):
         return None
-    return next((mask for mask in PADDING_MASKS if mask in table.columns and mask not in inputs), None)
+    return find_marks([column for column in table.columns if column not in inputs or column == name + MASK], name)
 
 
 def read_marks(table: DataTable, name: str) -> RawColumn | None:

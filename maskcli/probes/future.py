@@ -16,7 +16,7 @@ from maskcli.probes.future_matrix import (
     make_timestep_matrix,
     record_trials,
 )
-from maskcli.probes.intent import infer_intent
+from maskcli.probes.intent import Intent, infer_intent
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.substitute import is_steady, name_owner
 from maskcli.records.evidence import FutureEffect
@@ -153,6 +153,7 @@ def _make_effect(
         context, path = name_owner(context, entry)
         if path is not None and path not in calls:
             calls.append(path)
+    intent = Intent(causal, requested=True) if causal is not None else infer_intent(context, entries, output.valid)
     return context, dataclasses.replace(
         effect,
         max_abs_change=ahead.change,
@@ -162,5 +163,6 @@ def _make_effect(
         by_timestep=ahead.by_timestep,
         first_call=next(iter(calls), None),
         calls=tuple(calls),
-        meant_causal=causal or infer_intent(context, entries),
+        meant_causal=None if intent is None else intent.reason,
+        requested=intent is not None and intent.requested,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,26 +16,43 @@ from maskcli.trace.rerun import rerun_call
 from maskcli.trace.values import as_float64, get_ulp, is_float
 
 
-def infer_intent(context: ProbeContext, culprits: Sequence[CallRecord]) -> str | None:
+@dataclasses.dataclass(frozen=True)
+class Intent:
+    """Why a model is meant to be causal, and whether its author states that or maskcli infers it."""
+
+    reason: str
+    requested: bool
+
+
+def infer_intent(context: ProbeContext, culprits: Sequence[CallRecord], valid: Bools) -> Intent | None:
     """Return why a model is meant to be causal, though a later timestep changes an earlier result at some calls.
 
     Returns None if nothing indicates that: no call at fault is called with ``use_causal_mask=True``, and most of the
     attention calls look at later timesteps too.
+
+    Args:
+        context: the probed run.
+        culprits: the calls at which a later timestep reaches an earlier result.
+        valid: the validity of the output; attention among other timesteps, as in the encoder of a decoder, does not
+            count.
     """
     around = [entry for culprit in culprits for entry in (culprit, *_list_parents(culprit))]
     for entry in around:
         if requests_causality(entry):
-            return f"{context.trace.names.get(entry.index) or entry.type} is called with `{CAUSAL}=True`"
+            name = context.trace.names.get(entry.index) or entry.type
+            return Intent(f"{name} is called with `{CAUSAL}=True`", requested=True)
     causal: list[CallRecord] = []
     looking: list[CallRecord] = []
     for entry in _list_attention(context):
+        if not _is_among(context, entry, valid):
+            continue
         answer = _is_causal(context, entry)
         if answer is not None:
             (causal if answer else looking).append(entry)
     at_fault = {entry.index for entry in around}
     if not any(entry.index in at_fault for entry in looking) or len(causal) <= len(looking):
         return None
-    return f"{len(causal)} of its {len(causal) + len(looking)} attention calls are causal"
+    return Intent(f"{len(causal)} of its {len(causal) + len(looking)} attention calls are causal", requested=False)
 
 
 def requests_causality(entry: CallRecord) -> bool:
@@ -81,6 +99,14 @@ def _pairs_timesteps(context: ProbeContext, shape: tuple[int, ...]) -> bool:
             model_input.valid is not None and model_input.valid.shape[1] == shape[-1] for model_input in context.inputs
         )
     )
+
+
+def _is_among(context: ProbeContext, entry: CallRecord, valid: Bools) -> bool:
+    """Return whether the result of a call has the timesteps of the output, as far as these were followed."""
+    if not any(valid is truth for truth in context.flow.truths):
+        return True
+    known = [context.flow.valid[id(tensor)] for tensor in entry.outputs if id(tensor) in context.flow.valid]
+    return any(other is valid for other in known)
 
 
 def _is_causal(context: ProbeContext, entry: CallRecord) -> bool | None:

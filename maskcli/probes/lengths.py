@@ -14,6 +14,7 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
+from maskcli.probes.rounding import estimate_rounding
 from maskcli.probes.variants import resize_shapes
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -21,7 +22,7 @@ from maskcli.records.leak import Probe
 from maskcli.tolerance import Tolerance
 from maskcli.trace.mask_flow import MaskFlow, follow_masks
 from maskcli.trace.outputs import find_fixed_batch
-from maskcli.trace.recorder import CallRecord, Recording
+from maskcli.trace.recorder import Recording
 from maskcli.trace.run import ModelRun
 from maskcli.trace.values import is_float
 
@@ -31,6 +32,9 @@ COLUMNS = 4
 MOST_GROUPS = 8
 """Different lengths of which rows are run without their padding, at most."""
 
+
+MOST_TIMESTEPS = 16
+"""Timesteps with padding inside that are run as rows of their own, at most."""
 
 _FIXED = "the model only takes one length: "
 _POSITIONS = "the results depend on the position of a timestep, as with position embeddings, and pre-padding shifts it"
@@ -168,8 +172,8 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
                 valid = learned.get(id(tensor))
                 if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2 or id(tensor) in context.flow.exact:
                     continue
-                if alone_tensor.shape[0] != len(rows_alone.rows):
-                    continue
+                if len(valid) != len(context.relevant) or alone_tensor.shape[0] != len(rows_alone.rows):
+                    continue  # A statistic of the whole batch, which has no rows.
                 length = _count_timesteps(rows_alone.flow, alone_tensor)
                 corrected = _correct_length(valid, rows_alone.rows, length, context.side)
                 if corrected is not None:
@@ -226,7 +230,8 @@ class LengthProbes:
             if self._may_be_position(result):
                 discounted = self._discount_positions(result, alone.recording, alone.flow, alone.rows)
                 return dataclasses.replace(discounted, also=calls)
-        return _choose_worst(results, calls)
+        inside = self._probe_inside()
+        return _merge_results([*results, *inside])
 
     def probe_columns(self) -> ProbeResult:
         """Add more padding to every row, and to every timestep that has padding inside."""
@@ -235,9 +240,13 @@ class LengthProbes:
             if axis == 2 and all(model_input.cells is None for model_input in self.context.inputs):
                 continue
             side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
-            inputs = [lengthen(model_input, COLUMNS, side, axis) for model_input in self.context.inputs]
+            counted = find_positions(self.context.inputs)
+            inputs = [
+                lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
+                for position, model_input in enumerate(self.context.inputs)
+            ]
             results.append(self._probe_longer(inputs))
-        return _choose_worst(results, tuple(call for result in results for call in result.calls))
+        return _merge_results(results)
 
     def _probe_longer(self, inputs: Sequence[ModelInput]) -> ProbeResult:
         run = run_at_length(self.context, inputs)
@@ -249,6 +258,28 @@ class LengthProbes:
         if self._may_be_position(result):
             return self._discount_positions(result, run, flow, np.flatnonzero(self.context.relevant))
         return result
+
+    def _probe_inside(self) -> list[ProbeResult]:
+        """Compare each timestep that has padding inside with itself without it, as a row of its own."""
+        inputs = split_timesteps(self.context.inputs, self.context.relevant)
+        if inputs is None or find_fixed_batch(self.context.model) is not None:
+            return []
+        run = ModelRun(self.context.model, inputs)
+        if run.recording.error is not None or len(run.recording.entries) != len(self.context.base.entries):
+            return []
+        context = make_context(run, np.full(len(inputs[0].values), self.context.labels[0]))
+        alone = run_rows_alone(context)
+        if isinstance(alone, str):
+            return []
+        context = learn_lengths(context, alone)
+        tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1)
+        context = dataclasses.replace(context, tolerance=tolerance)
+        results = [make_probe("alone", context, rows.recording, context.align(rows.rows, rows.flow)) for rows in alone]
+        entries = self.context.base.entries
+        return [
+            dataclasses.replace(result, first=None if result.first is None else entries[result.first.index])
+            for result in results
+        ]
 
     def _may_be_position(self, result: ProbeResult) -> bool:
         """Return whether a leak may come from positions, which pre-padding shifts, and not from padding."""
@@ -303,12 +334,17 @@ class LengthProbes:
         ]
 
 
-def _choose_worst(results: Sequence[ProbeResult], calls: tuple[CallRecord, ...]) -> ProbeResult:
-    """Return the worst result that could be measured, with the outputs that some result could not compare."""
+def choose_worst(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Return the worst result that could be measured."""
     applicable = [result for result in results if result.probe.applicable]
-    worst = max(applicable, key=_rank, default=results[0])
-    skipped = tuple(dict.fromkeys(output for result in applicable for output in result.skipped))
-    return dataclasses.replace(worst, also=calls, skipped=skipped or worst.skipped)
+    return max(applicable, key=_rank, default=results[0])
+
+
+def _merge_results(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Return the worst result, with the calls of all and the outputs that some result could not compare."""
+    calls = tuple(call for result in results for call in result.calls)
+    skipped = tuple(dict.fromkeys(output for result in results for output in result.skipped))
+    return dataclasses.replace(choose_worst(results), also=calls, skipped=skipped)
 
 
 def _rank(result: ProbeResult) -> tuple[bool, float]:
@@ -332,10 +368,25 @@ def _move_padding(model_input: ModelInput, rows: NDArray[np.intp]) -> ModelInput
 # Lengths of rows, and of timesteps with padding inside.
 
 
-def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1) -> ModelInput:
+def find_positions(inputs: Sequence[ModelInput]) -> frozenset[int]:
+    """Return the inputs that count the timesteps of another input; ids that happen to count up are none."""
+    return frozenset(
+        position
+        for position, model_input in enumerate(inputs)
+        if model_input.counts_up
+        and any(
+            other.kind in ("ids", "features") and not other.counts_up and other.shape[1] == model_input.shape[1]
+            for other in inputs
+            if other.valid is not None
+        )
+    )
+
+
+def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, counts_on: bool = False) -> ModelInput:
     """Return an input with more padding at the ``pre`` or ``post`` side; unchanged if it has no timesteps.
 
-    Along axis 2, only an input with padding inside its timesteps gets more of it.
+    Along axis 2, only an input with padding inside its timesteps gets more of it. Positions count on after the last one
+    instead.
     """
     valid, cells = model_input.valid, model_input.cells
     if valid is None or (axis == 2 and cells is None):
@@ -344,7 +395,7 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1) ->
     more = np.pad(valid, [(0, 0), width]) if axis == 1 else valid
     if cells is not None:
         cells = np.pad(cells, _widen(cells.ndim, axis, width))
-    if model_input.counts_up and side == "post":
+    if counts_on and side == "post" and axis == 1:
         first = int(model_input.values[0, 0])
         values = np.tile(np.arange(first, first + more.shape[1], dtype=model_input.values.dtype), (len(more), 1))
     else:
@@ -356,6 +407,36 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1) ->
         values = extended
         values[added] = value
     return dataclasses.replace(model_input, values=values, valid=more, cells=cells)
+
+
+def split_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
+    """Return rows of a single timestep each, such as documents of one sentence; None if no timestep has padding inside.
+
+    Of many timesteps, ``MOST_TIMESTEPS`` are chosen, with as many different lengths as there are.
+    """
+    first = next((model_input for model_input in inputs if model_input.cells is not None), None)
+    if first is None or first.valid is None or first.cells is None:
+        return None
+    if any(other.valid is not None and other.valid.shape != first.valid.shape for other in inputs):
+        return None
+    rows, timesteps = np.nonzero(first.valid & relevant[:, None])
+    lengths = first.cells[rows, timesteps].reshape(len(rows), -1).sum(axis=1)
+    order = np.argsort(lengths, kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(MOST_TIMESTEPS, len(order))).astype(int))]
+    if not len(chosen) or lengths.min() == first.cells[0, 0].size:
+        return None
+    rows, timesteps = rows[chosen], timesteps[chosen]
+    return tuple(
+        dataclasses.replace(model_input, values=model_input.values[rows])
+        if model_input.valid is None
+        else dataclasses.replace(
+            model_input,
+            values=model_input.values[rows, timesteps][:, None],
+            valid=model_input.valid[rows, timesteps][:, None],
+            cells=None if model_input.cells is None else model_input.cells[rows, timesteps][:, None],
+        )
+        for model_input in inputs
+    )
 
 
 def _widen(axes: int, axis: int, width: tuple[int, int]) -> list[tuple[int, int]]:

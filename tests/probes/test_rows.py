@@ -144,6 +144,13 @@ class Flat(layers.Layer):
 class Longest(layers.Layer):
     """A layer that cuts the batch to its longest row, and pads it again."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.supports_masking = True
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        return shape
+
     def call(self, x: Any, mask: Any = None) -> Any:
         longest = int(ops.max(ops.sum(ops.cast(mask, "int32"), axis=1)))
         return ops.pad(x[:, :longest], [[0, 0], [0, ops.shape(x)[1] - longest], [0, 0]])
