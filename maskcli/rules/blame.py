@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
+import numpy as np
+
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import AttentionFault, LossEvidence, ModelEvidence
 from maskcli.records.trace import Call
@@ -155,7 +157,7 @@ def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
 def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has a mask."""
     # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
-    if lets_padding_pass(at.mask_in, at.valid):
+    if lets_padding_pass(at.mask_in, at.valid_in):
         wider = find_widening_call(model, at)
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
     if at.given:
@@ -183,9 +185,25 @@ def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call
             continue
         shape = call.mask_out.shape
         masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None and mask.shape == shape]
-        if any(not lets_padding_pass(mask, call.valid) for mask in masks):
+        if any(not lets_padding_pass(mask, call.valid_in) for mask in masks):
             return call
     return None
+
+
+def find_wrong_mask(model: ModelEvidence) -> Call | None:
+    """Return the call whose output mask marks padding as valid though its input mask does not, if that matters."""
+    call = next((cause.culprit for cause in find_blames(model) if cause.kind == "widened"), None)
+    if call is None and any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
+        call = find_widening_call(model)
+    return None if call is None or call.mask_out is None or call.valid is None else call
+
+
+def moves_timesteps(call: Call) -> bool:
+    """Return whether a call moves timesteps and leaves their mask as it is, as an RNN that goes backwards."""
+    before, after = call.valid_in, call.valid
+    if before is None or after is None or call.mask_in is None or call.mask_out is None:
+        return False
+    return not np.array_equal(before, after) and np.array_equal(call.mask_in, call.mask_out)
 
 
 def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:

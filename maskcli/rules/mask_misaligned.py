@@ -31,14 +31,18 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding
-from maskcli.rules.blame import name_call
+from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import compute_largest_change, find_wrong_mask, moves_timesteps, name_call
 
 CODE = "MSK106"
 SEVERITY = "error"
 FIX = (
     'Compute the softmax without a mask: `Dense(n, activation="softmax")` instead of a Softmax layer, or '
     "`keras.ops.softmax(x)` in a layer with supports_masking = True."
+)
+FIX_ORDER = (
+    "Put the timesteps back in order before the next layer and pass it the mask, "
+    "`layer(keras.ops.flip(x, axis=1), mask=mask)`: `go_backwards=True` returns the last timestep first."
 )
 
 
@@ -68,3 +72,16 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
                 fix=FIX,
                 max_abs_change=misused.change,
             )
+    call = find_wrong_mask(model)
+    if call is not None and call.mask_out is not None and call.valid is not None and moves_timesteps(call):
+        passed = int((call.mask_out & ~call.valid).sum())
+        yield make_finding(
+            __name__,
+            call=call.call,
+            type_=call.type,
+            message=f"{name_call(call)} returns its timesteps in another order than its mask, which marks "
+            f"{pluralize(passed, 'padded timestep')} as valid.",
+            fix=FIX_ORDER,
+            passed_as_valid=passed,
+            max_abs_change=compute_largest_change(model, None),
+        )

@@ -18,7 +18,7 @@ _ALL = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")
 
 
-_NUMBERS = (101, 102, 103, 104, 107, 108, 109, 110, 111, 112, 115, 116, 118)
+_NUMBERS = (101, 102, 103, 104, 106, 107, 108, 109, 110, 111, 112, 115, 116, 118)
 LEAK_RULES = frozenset(f"MSK{number}" for number in _NUMBERS)
 """The codes of the rules that report a leak, or that it is unproven."""
 

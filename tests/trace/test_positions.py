@@ -429,6 +429,14 @@ def test_reversed_rnn_moves_timesteps_and_not_their_mask() -> None:
     np.testing.assert_array_equal(call.mask_out, VALID)
 
 
+def test_reversed_rnn_is_to_blame_for_its_misaligned_mask() -> None:
+    tokens = make_tokens()
+    x = layers.GRU(3, return_sequences=True, go_backwards=True, name="back")(embed(tokens))
+    report = maskcli.check([[4, 2, 7, 1, 5], [3, 1], [6, 8, 2]], model=keras.Model(tokens, layers.GRU(2)(x)))
+    errors = [(finding.code, finding.call) for finding in report.findings if finding.severity == "error"]
+    assert errors == [("MSK106", "back")]
+
+
 def test_model_without_masks_stays_causal() -> None:
     """Attention with dropout passes its causal mask to a softmax, which is no mask of padding."""
     tokens = make_tokens(TIMESTEPS)
