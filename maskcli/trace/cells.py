@@ -30,7 +30,7 @@ MOST_COLUMNS = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Origin:
+class TimestepOrigin:
     """The validity of a tensor with timesteps, and the cells that it comes from.
 
     Attributes:
@@ -56,6 +56,7 @@ class InputCells:
     """
 
     def __init__(self, inputs: Sequence[ModelInput]) -> None:
+        """Number the cells of the inputs."""
         none = np.array([-1, -1])
         self._tables = [[np.array([True, True])], [none], [none], [none], [np.array([FIXED, MIXED])]]
         self._size = 2
@@ -213,7 +214,7 @@ class InputCells:
             disagree |= differ
         return chosen, disagree
 
-    def read_origin(self, labels: Labels, shape: Sequence[int], is_float: bool) -> Origin | None:
+    def read_origin(self, labels: Labels, shape: Sequence[int], is_float: bool) -> TimestepOrigin | None:
         """Return the validity of a tensor; None without timesteps on axis 1, or if axis 0 are not the rows."""
         if len(shape) < 2:
             return None
@@ -251,7 +252,7 @@ class InputCells:
         alone = layer.max(initial=FIXED) > MIXED and self._sizes[int(self.source[layer].max())] == 1
         return bool(alone) and shape[1] == 1 and (len(shape) > 2 or not is_float)
 
-    def _make_origin(self, layer: Layer, shape: Sequence[int]) -> Origin:
+    def _make_origin(self, layer: Layer, shape: Sequence[int]) -> TimestepOrigin:
         last = 2
         while last < layer.ndim and layer.shape[last] > 1 and self._is_inside(layer, last):
             last += 1
@@ -259,7 +260,7 @@ class InputCells:
         kept = np.broadcast_to(kept, (shape[0], shape[1], *kept.shape[2:]))
         valid = self.valid[kept]
         truth = self._find_truth(kept)
-        return Origin(valid if truth is None else truth, kept, truth is not None)
+        return TimestepOrigin(valid if truth is None else truth, kept, truth is not None)
 
     def _is_inside(self, layer: Layer, axis: int) -> bool:
         """Return whether the cells along an axis are places inside one timestep."""
@@ -289,7 +290,7 @@ class InputCells:
 def _changes(times: NDArray[np.intp], rows: NDArray[np.intp], axis: int) -> bool:
     """Return whether timesteps change along an axis between neighbours of one row."""
     parts = [slice(None)] * times.ndim
-    before, after = tuple([*parts[:axis], slice(0, -1)]), tuple([*parts[:axis], slice(1, None)])
+    before, after = (*parts[:axis], slice(0, -1)), (*parts[:axis], slice(1, None))
     same_row = (rows[before] == rows[after]) | (rows[before] < 0) | (rows[after] < 0)
     return bool((same_row & (times[before] != times[after])).any())
 

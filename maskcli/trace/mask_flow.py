@@ -124,7 +124,6 @@ def _follow_padding(flow: MaskFlow, entry: CallRecord) -> None:
         return
     flow.derived.update(id(tensor) for tensor in entry.outputs if id(tensor) not in flow.maker)
     flow.positions.follow_call(entry, set(flow.maker))
-    rows = {len(truth) for truth in flow.truths}
     for tensor in entry.outputs:
         origin = flow.positions.read_origin(tensor)
         if origin is not None:

@@ -73,6 +73,7 @@ class OperationRules:
     """
 
     def __init__(self, cells: InputCells) -> None:
+        """Create the rules for tensors that come from ``cells``."""
         self.cells = cells
         self.guessed, self.unknown = False, False
 
@@ -87,16 +88,27 @@ class OperationRules:
         positions = list(MOVES[type_](len(inputs))) if type_ in MOVES else []
         if any(labels[position] for position in positions if position < len(labels)):
             return self._move(type_, inputs, attrs, outputs, labels, positions)
+        return self._compute(type_, inputs, attributes, outputs, labels)
+
+    def _compute(
+        self,
+        type_: str,
+        inputs: Sequence[Any],
+        attributes: dict[Any, Any],
+        outputs: Sequence[Any],
+        labels: Sequence[Labels],
+    ) -> list[Labels]:
+        """Return the labels of the outputs of an operation that does not only move elements."""
         if type_ in LOOKUPS:
             return [self._look_up(type_, inputs, output, labels) for output in outputs]
         if type_ in REDUCTIONS:
-            return [self._reduce(inputs, attributes, output, labels[0]) for output in outputs]
+            return [self._reduce(inputs, output, labels[0]) for output in outputs]
         if type_ in ("MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMulV3"):
             return [self._multiply(attributes, labels, inputs)]
         if type_ == "Einsum":
             return [self._sum_products(str(_decode(attributes["equation"])), labels)]
         if type_ in WINDOWS:
-            return [self._slide(type_, inputs, attributes, output, labels[0]) for output in outputs]
+            return [self._slide(inputs, attributes, output, labels[0]) for output in outputs]
         if type_.startswith("Resize") and type_ not in SORTS:
             return [self.stretch(labels[0], inputs[0].shape, output.shape) for output in outputs]
         return [self._combine(type_, inputs, output, labels) for output in outputs]
@@ -166,7 +178,7 @@ class OperationRules:
             return self.mix(len(output.shape))
         return tuple(layer.reshape(*layer.shape, *[1] * added) for layer in labels[position])
 
-    def _reduce(self, inputs: Sequence[Any], attributes: dict[Any, Any], output: Any, labels: Labels) -> Labels:
+    def _reduce(self, inputs: Sequence[Any], output: Any, labels: Labels) -> Labels:
         rank = len(inputs[0].shape)
         axes = sorted({int(axis) % rank for axis in np.ravel(np.asarray(inputs[1]))}) if rank else []
         reduced, self.guessed = self.cells.collapse(labels, axes, keepdims=len(output.shape) == rank)
@@ -198,10 +210,9 @@ class OperationRules:
         """Return the labels of an ``Einsum``."""
         left, right = equation.replace(" ", "").split("->")
         terms = left.split(",")
-        parts = []
+        parts: list[Labels] = []
         for term, own in zip(terms, labels, strict=True):
-            for layer in own:
-                parts.append(self._arrange(layer, term, right))
+            parts += [self._arrange(layer, term, right) for layer in own]
         rank = max((layers[0].ndim for layers in parts), default=0)
         combined, differ = self.cells.combine(parts, rank)
         self.guessed |= differ
@@ -221,9 +232,7 @@ class OperationRules:
         shape = iter(layer.shape)
         return (layer.reshape([next(shape) if name in kept else 1 for name in axes]),)
 
-    def _slide(
-        self, type_: str, inputs: Sequence[Any], attributes: dict[Any, Any], output: Any, labels: Labels
-    ) -> Labels:
+    def _slide(self, inputs: Sequence[Any], attributes: dict[Any, Any], output: Any, labels: Labels) -> Labels:
         """Return the labels of windows that slide over the middle axes."""
         by_name = {_decode(name): value for name, value in attributes.items()}
         rank = len(output.shape)

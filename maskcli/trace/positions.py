@@ -16,11 +16,14 @@ import numpy as np
 
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.trace.cells import MIXED, InputCells, Labels, Layer, Origin, compact
+from maskcli.trace.cells import MIXED, InputCells, Labels, Layer, TimestepOrigin, compact
 from maskcli.trace.movement import VALUELESS, OperationRules
 from maskcli.trace.recorder import CallRecord, list_parameters, run_functions_eagerly
 from maskcli.trace.rerun import rerun_call, rerun_operation, set_mask
 from maskcli.trace.values import as_float64, is_float
+
+_Operation = tuple[str, Sequence[Any], Any, Sequence[Any]]
+"""The type of an operation of TensorFlow, its inputs, its attributes and its outputs."""
 
 MOST_MEASURED = 64
 """Timesteps up to which it is measured which of them change which results."""
@@ -57,7 +60,7 @@ class Positions:
         if labels and labels[0].ndim == len(tensor.shape):
             self.labels[id(tensor)] = labels
 
-    def read_origin(self, tensor: Any) -> Origin | None:
+    def read_origin(self, tensor: Any) -> TimestepOrigin | None:
         """Return the validity of a tensor with timesteps."""
         return self.cells.read_origin(self.get_labels(tensor), tuple(tensor.shape), is_float(tensor))
 
@@ -167,6 +170,13 @@ class Positions:
             return self._label_each_step(entry)
         if isinstance(layer, layers.MultiHeadAttention | layers.GroupQueryAttention | layers.Attention):
             return self._label_attention(entry)
+        return self._label_simple_layer(entry)
+
+    def _label_simple_layer(self, entry: CallRecord) -> list[tuple[Labels, bool]] | None:
+        """Return the labels of the output of a layer that keeps timesteps in their order; None for other layers."""
+        from keras import layers
+
+        layer = entry.operation
         if isinstance(layer, _list_elementwise()) and _has_same_shape(entry):
             labels = self.get_labels(entry.inputs[0])
             return [(labels, False)]
@@ -254,12 +264,12 @@ class Positions:
             of_query = [layer.reshape(layer.shape[0], *[1] * (rank - 3), -1, 1) for layer in _take_time(labels)]
             keys, _ = self._collapse_features(key, 1)
             of_key = [layer.reshape(layer.shape[0], *[1] * (rank - 2), -1) for layer in _take_time(keys)]
-            results.append((tuple([*of_query[:1], *of_key[:1]]), guessed))
+            results.append(((*of_query[:1], *of_key[:1]), guessed))
         return results
 
     def _look_inside(self, entry: CallRecord) -> None:
         """Run a layer or operation again and follow its operations."""
-        operations: list[tuple[str, Sequence[Any], Any, Sequence[Any]]] = []
+        operations: list[_Operation] = []
         copies: list[Any] = []
 
         def copy_leaf(leaf: Any) -> Any:
@@ -283,6 +293,14 @@ class Positions:
         for type_, inputs, attrs, outputs in operations:
             self._follow_operation(type_, inputs, attrs, outputs)
             known = known and not self._rules.unknown
+        self._take_results(entry, result, operations, copies, known)
+
+    def _take_results(
+        self, entry: CallRecord, result: Any, operations: Sequence[_Operation], copies: Sequence[Any], known: bool
+    ) -> None:
+        """Give the outputs of a call the labels of those of its second run, and forget the tensors of that run."""
+        import keras
+
         leaves = [] if result is None else [leaf for leaf in keras.tree.flatten(result) if hasattr(leaf, "shape")]
         inner = [tensor for *_, outputs in operations for tensor in outputs]
         traced = {id(tensor) for tensor in (*inner, *copies, *entry.inputs)}
@@ -324,7 +342,7 @@ class Positions:
             columns.append(moved.reshape(*before.shape[:2], -1).any(axis=(0, 2)))
         return self._read_dependence(np.stack(columns), origin, before)
 
-    def _read_dependence(self, depends: Bools, origin: Origin, tensor: Any) -> Labels | None:
+    def _read_dependence(self, depends: Bools, origin: TimestepOrigin, tensor: Any) -> Labels | None:
         """Return labels from ``depends (timesteps, places)``; None for results of the whole sequence."""
         timesteps, places = depends.shape
         layer, rank = origin.layer.reshape(*origin.layer.shape[:2], -1)[:, :, 0], len(tensor.shape)
@@ -379,7 +397,7 @@ def start_positions(tensors: Sequence[Any], inputs: Sequence[ModelInput]) -> Pos
 
 
 @contextlib.contextmanager
-def _collect_operations(operations: list[tuple[str, Sequence[Any], Any, Sequence[Any]]]) -> Iterator[None]:
+def _collect_operations(operations: list[_Operation]) -> Iterator[None]:
     """Collect TensorFlow's operations that run until this closes."""
     from tensorflow.python.framework import op_callbacks
 

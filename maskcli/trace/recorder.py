@@ -227,7 +227,7 @@ def convert_mask(mask: Any) -> Bools | None:
 
 
 def is_padding_mask(mask: Bools | None, shape: Any) -> bool:
-    """Return whether a mask that a tensor carries marks its timesteps, or places inside them, and not pairs of scores."""
+    """Return whether a mask that a tensor of this shape carries marks its timesteps, or places inside them."""
     if mask is None or mask.ndim < 3:
         return mask is not None
     return mask.ndim < len(shape) and mask.shape == tuple(shape[: mask.ndim])

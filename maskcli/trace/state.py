@@ -15,8 +15,8 @@ from maskcli.trace.generators import preserve_random_state
 def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
     """Restore the variables that runs change, and the global generators of random numbers, also after an error.
 
-    The variables are states of stateful RNNs, of random generators and of normalisation. States that are created meanwhile are
-    set to zero, their initial value.
+    The variables are states of stateful RNNs, of random generators and of normalisation. States that are created
+    meanwhile are set to zero, their initial value.
 
     Args:
         layer: a layer or a model; an operation that is neither has no state.
