@@ -292,8 +292,9 @@ class LengthProbes:
         """Return a probe under pre-padding without the effect of shifted positions.
 
         This applies if the first difference is at a call that treats each timestep by itself, as the addition of
-        position embeddings does, or if a vector is repeated for each timestep. Then the rows are run with their padding after them, and compared with themselves
-        without padding. Positions are equal in these two runs, so that any remaining difference is a leak.
+        position embeddings does, or if a vector is repeated for each timestep. Then the rows are run with their padding
+        after them, and compared with themselves without padding. Positions are equal in these two runs, so that any
+        remaining difference is a leak.
         """
         rows, run = other.rows, other.recording
         align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, other.flow)
