@@ -351,6 +351,13 @@ def _discount_fixed(result: ProbeResult) -> ProbeResult:
     )
 
 
+def probe_content(context: ProbeContext) -> ProbeResult:
+    """Put other values at padding; the quickest of the probes."""
+    sources = find_padding_sources(context.base, context.flow, context.inputs)
+    result, _ = _probe_replace(context, sources)
+    return _discount_fixed(result)
+
+
 def _probe_replace(context: ProbeContext, sources: PaddingSources | str) -> tuple[ProbeResult, Recording | None]:
     """Put other values at padding, after the embedding, under the same masks; return the probe and the run."""
     if isinstance(sources, str):

@@ -174,8 +174,8 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
                 valid = learned.get(id(tensor))
                 if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2 or id(tensor) in context.flow.exact:
                     continue
-                if alone_tensor.shape[0] != len(rows_alone.rows):
-                    continue
+                if len(valid) != len(context.relevant) or alone_tensor.shape[0] != len(rows_alone.rows):
+                    continue  # A statistic of the whole batch, which has no rows.
                 length = _count_timesteps(rows_alone.flow, alone_tensor)
                 corrected = _correct_length(valid, rows_alone.rows, length, context.side)
                 if corrected is not None:
