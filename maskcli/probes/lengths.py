@@ -49,12 +49,14 @@ class RowsAlone:
         inputs: the rows, trimmed to their length.
         recording: their run.
         flow: where padding is in their run.
+        resized: whether shapes inside the model got the length of the rows.
     """
 
     rows: NDArray[np.intp]
     inputs: tuple[ModelInput, ...]
     recording: Recording
     flow: MaskFlow
+    resized: bool = False
 
 
 def run_rows_alone(
@@ -75,27 +77,27 @@ def run_rows_alone(
             _trim_cells(select_rows(model_input, filled, span or slice(None)), cells)
             for model_input, span in zip(context.inputs, columns, strict=True)
         )
-        run = _find_equal_run(reuse, trimmed) or run_at_length(context, trimmed)
+        run, resized = _find_equal_run(reuse, trimmed) or run_at_length(context, trimmed)
         if isinstance(run, str):
             why = f"without their padding, {run}"
         elif _loses_all_timesteps(context.base, run):
             why = "without their padding, rows are shorter than a window, and no timestep is left of them"
         else:
-            results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed)))
+            results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed), resized))
     if not results and has_fixed_length(context):
         why = _FIXED + why
     return results or why
 
 
-def run_at_length(context: ProbeContext, inputs: Sequence[ModelInput]) -> Recording | str:
+def run_at_length(context: ProbeContext, inputs: Sequence[ModelInput]) -> tuple[Recording | str, bool]:
     """Run a model on inputs with other numbers of timesteps, or return the reason why that is impossible.
 
     A model of a fixed length may have shapes of that length as arguments of its calls; if it does not run, these get
-    the new length.
+    the new length. The second result is True for such a run.
     """
     run = context.run.vary(inputs)
     if run.error is None and not (has_fixed_length(context) and _keeps_length(context, run, inputs)):
-        return run
+        return run, False
     timesteps = {
         old.values.shape[1]: new.values.shape[1]
         for old, new in zip(context.inputs, inputs, strict=True)
@@ -104,10 +106,10 @@ def run_at_length(context: ProbeContext, inputs: Sequence[ModelInput]) -> Record
     with resize_shapes(context.model, timesteps):
         resized = context.run.vary(inputs)
     if resized.error is None and not _keeps_length(context, resized, inputs):
-        return resized
+        return resized, True
     if run.error is not None:
-        return f"the model raises {summarize_error(run.error)}"
-    return "the model still computes with the timesteps that it was built with"
+        return f"the model raises {summarize_error(run.error)}", False
+    return "the model still computes with the timesteps that it was built with", False
 
 
 def has_fixed_length(context: ProbeContext) -> bool:
@@ -152,11 +154,11 @@ def _keeps_length(context: ProbeContext, run: Recording, inputs: Sequence[ModelI
     )
 
 
-def _find_equal_run(reuse: Sequence[RowsAlone], inputs: Sequence[ModelInput]) -> Recording | None:
+def _find_equal_run(reuse: Sequence[RowsAlone], inputs: Sequence[ModelInput]) -> tuple[Recording, bool] | None:
     for alone in reuse:
         pairs = zip(alone.inputs, inputs, strict=True)
         if all(np.array_equal(old.values, new.values) for old, new in pairs):
-            return alone.recording
+            return alone.recording, alone.resized
     return None
 
 
@@ -228,7 +230,7 @@ class LengthProbes:
         calls = tuple(call for result in results for call in result.calls)
         for alone, result in zip(self.alone, results, strict=True):
             if self._may_be_position(result):
-                discounted = self._discount_positions(result, alone.recording, alone.flow, alone.rows)
+                discounted = self._discount_positions(result, alone)
                 return dataclasses.replace(discounted, also=calls)
         inside = self._probe_inside()
         return _merge_results([*results, *inside])
@@ -249,14 +251,15 @@ class LengthProbes:
         return _merge_results(results)
 
     def _probe_longer(self, inputs: Sequence[ModelInput]) -> ProbeResult:
-        run = run_at_length(self.context, inputs)
+        run, resized = run_at_length(self.context, inputs)
         if isinstance(run, str):
             fixed = _FIXED if has_fixed_length(self.context) else ""
             return ProbeResult(Probe("columns", False, why=f"{fixed}with {COLUMNS} more timesteps, {run}"))
         flow = follow_masks(run, inputs)
         result = make_probe("columns", self.context, run, self.context.align(changed=flow))
         if self._may_be_position(result):
-            return self._discount_positions(result, run, flow, np.flatnonzero(self.context.relevant))
+            rows = np.flatnonzero(self.context.relevant)
+            return self._discount_positions(result, RowsAlone(rows, tuple(inputs), run, flow, resized))
         return result
 
     def _probe_inside(self) -> list[ProbeResult]:
@@ -285,18 +288,18 @@ class LengthProbes:
         """Return whether a leak may come from positions, which pre-padding shifts, and not from padding."""
         return result.probe.leaks and self.clean and self.context.side == "pre"
 
-    def _discount_positions(
-        self, result: ProbeResult, run: Recording, flow: MaskFlow, rows: NDArray[np.intp]
-    ) -> ProbeResult:
+    def _discount_positions(self, result: ProbeResult, other: RowsAlone) -> ProbeResult:
         """Return a probe under pre-padding without the effect of shifted positions.
 
         This applies if the first difference is at a call that treats each timestep by itself, as the addition of
-        position embeddings does. Then the rows are run with their padding after them, and compared with themselves
-        without padding. Positions are equal in these two runs, so that any remaining difference is a leak.
+        position embeddings does, or if a vector is repeated for each timestep. Then the rows are run with their padding
+        after them, and compared with themselves without padding. Positions are equal in these two runs, so that any
+        remaining difference is a leak.
         """
-        align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, flow)
+        rows, run = other.rows, other.recording
+        align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, other.flow)
         first = find_first_difference(self.context.base, self.context.flow, run, align, self.context.tolerance)
-        if first is None or not is_timestepwise(self.context, first):
+        if not other.resized and (first is None or not is_timestepwise(self.context, first)):
             return result
         key = tuple(rows.tolist())
         if key not in self._aligned:
