@@ -256,7 +256,8 @@ def _make_default_mask(
     timed = [entry for entry in inputs if entry.kind in ("ids", "features") and entry.valid is not None]
     by_prefix = match_by_prefix(spec.name, [entry.name for entry in timed], masks)
     of_graph = roles.masks.get(spec.name, frozenset())
-    for names in (of_graph, by_prefix):
+    # Positions of masked words are integers as well, but no Embedding looks them up.
+    for names in (of_graph, by_prefix, roles.input_dims):
         timed = [entry for entry in timed if entry.name in names] or timed
     source = find_primary(timed)
     if source is None or source.valid is None:

@@ -119,7 +119,8 @@ def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> Inpu
     input_dims: dict[str, int] = {}
     by_name = {model_input.name: model_input for model_input in inputs}
     for tensor, model_input in zip(recording.inputs, inputs, strict=False):
-        is_candidate = holds_flags(model_input)
+        # A mask of zeros would mark everything as padding; segments are all 0 where there is only one of them.
+        is_candidate = holds_flags(model_input) and bool(model_input.values.any())
         (origins.masks if is_candidate else origins.data)[id(tensor)] = frozenset({model_input.name})
     names = name_paths([entry for entry in recording.entries if not entry.code])
     for entry in recording.ended:

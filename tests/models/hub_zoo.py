@@ -466,11 +466,17 @@ def judge(
     )
 
 
-def judge_mutants(name: str) -> Iterator[Verdict]:
-    """Yield the verdicts on a model with each fault that changes its results, in each layer that receives a mask."""
+def judge_mutants(name: str, last: bool = False) -> Iterator[Verdict]:
+    """Yield the verdicts on a model with each fault that changes its results, in each layer that receives a mask.
+
+    Args:
+        name: of the model.
+        last: only in the later half of the layers.
+    """
     model = build(name)
     original = measure(model, make_data(model))
-    for position, (layer, argument) in enumerate(list_masked_layers(model)):
+    count = len(list_masked_layers(model))
+    for position in range(count // 2 if last else 0, count):
         for mutation in MUTATIONS:
             mutant = build(name)
             layer, argument = list_masked_layers(mutant)[position]

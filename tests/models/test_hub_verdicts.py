@@ -38,10 +38,10 @@ warnings.simplefilter("ignore")
 logging.disable(logging.CRITICAL)
 from tests.models import hub_zoo
 
-names, mutated = json.loads(sys.argv[1]), sys.argv[2] == "mutated"
+names, how = json.loads(sys.argv[1]), sys.argv[2]
 verdicts = []
 for name in names:
-    verdicts += hub_zoo.judge_mutants(name) if mutated else [hub_zoo.judge(name)]
+    verdicts += [hub_zoo.judge(name)] if how == "as it is" else hub_zoo.judge_mutants(name, last=how == "mutated last")
 marks = ("is_right", "is_found", "is_blamed")
 print(json.dumps([{**dataclasses.asdict(x), **{mark: getattr(x, mark) for mark in marks}} for x in verdicts]))
 """
@@ -68,7 +68,7 @@ def test_models_as_they_are() -> None:
 
 
 def test_mutants_are_found_and_blamed() -> None:
-    verdicts = judge(FEW_MUTATED, "mutated")
+    verdicts = judge(FEW_MUTATED, "mutated last")
     assert {verdict["mutation"] for verdict in verdicts} == {"cut", "inverted", "turned", "acausal"}
     assert [verdict for verdict in verdicts if not verdict["is_found"]] == []
     assert [verdict for verdict in verdicts if not verdict["is_blamed"]] == []
