@@ -103,7 +103,9 @@ class Candidates:
     def _list_poolings(self) -> Iterator[Changes]:
         """Yield poolings without padding, if the call pools timesteps."""
         for place in self.places:
-            how = recognize_pooling(self.look, place)
+            # A layer that takes a mask needs no other pooling, unless it ignores the mask.
+            obeys = "mask" in place.accepts and not place.padding_masks
+            how = None if obeys else recognize_pooling(self.look, place)
             if how is not None:
                 for extra, origin in self._list_origins(place):
                     yield (*extra, MaskedPooling(self.look.key(place), how, origin))
@@ -192,16 +194,18 @@ class Candidates:
             if masks and not list_missing(look, record):
                 yield (), MaskOrigin("arriving", key)
                 return
+        tensors = [x for x in (*place.inputs, *self.owner.inputs) if id(x) in look.flow.valid and is_float(x)][:1]
+        makers = [find_maker(look, tensor) for tensor in tensors]
+        named = [(before, origin) for origin, before in makers if origin is not None]
+        named = [(before, origin) for before, origin in named if can_name_mask(look, self.owner, origin)]
+        if named and named[0][1].kind == "input":
+            yield named.pop()
         key = look.key(self.owner)
         brought = self.models.bring_mask(self.done, key)
         ways = [] if brought is None else [(brought, MaskOrigin("arriving", key))]
         if brought is not None and all(is_simple(look, change) for change in brought):
             yield ways.pop()
-        tensors = [x for x in (*place.inputs, *self.owner.inputs) if id(x) in look.flow.valid and is_float(x)]
-        for tensor in tensors[:1]:
-            origin, before = find_maker(look, tensor)
-            if origin is not None and can_name_mask(look, self.owner, origin):
-                yield before, origin
+        yield from named
         yield from ways
 
 
@@ -268,7 +272,7 @@ def _recognize_softmax(look: ChangedModel, entry: CallRecord) -> int | None:
     if not entry.outputs or not entry.inputs or not is_float(entry.inputs[0]):
         return None
     scores, result = entry.inputs[0], entry.outputs[0]
-    lengths = {valid.shape[1] for valid in look.flow.truths}
+    lengths = {valid.shape[1] for valid in (*look.flow.truths, *look.flow.valid.values())}
     if tuple(scores.shape) != tuple(result.shape) or len(scores.shape) < 2:
         return None
     for axis in range(1, len(scores.shape)):

@@ -160,7 +160,9 @@ def attention_after_operator(kit: Kit) -> Any:
     words, lookup, x = start()
     options = {} if kit is None else {"value_mask": lookup.compute_mask(words)}
     z = x * 1.5
-    return keras.Model(words, layers.Dense(2, name="tags")(layers.MultiHeadAttention(2, 3, name="mha")(z, z, **options)))
+    return keras.Model(
+        words, layers.Dense(2, name="tags")(layers.MultiHeadAttention(2, 3, name="mha")(z, z, **options))
+    )
 
 
 class Positions(layers.Layer):
@@ -180,11 +182,15 @@ class Positions(layers.Layer):
 def transformer_block(kit: Kit) -> Any:
     words, _, x = start()
     x = Positions(keeps=kit is not None, name="positions")(x)
-    x = layers.LayerNormalization(name="norm")(layers.Add(name="sum")([x, layers.MultiHeadAttention(2, 3, name="mha")(x, x)]))
+    x = layers.LayerNormalization(name="norm")(
+        layers.Add(name="sum")([x, layers.MultiHeadAttention(2, 3, name="mha")(x, x)])
+    )
     return keras.Model(words, layers.GlobalAveragePooling1D(name="pool")(x))
 
 
-@case('mha(..., attention_mask=keras.ops.logical_not(keras.ops.cast(M, "bool")))  # M is the mask that mha receives now')
+@case(
+    'mha(..., attention_mask=keras.ops.logical_not(keras.ops.cast(M, "bool")))  # M is the mask that mha receives now'
+)
 def inverted_attention_mask(kit: Kit) -> Any:
     words, _, x = start(mask_zero=False)
     mask = ops.equal(words, 0)[:, None, :]
@@ -207,7 +213,9 @@ def turned_attention_mask(kit: Kit) -> Any:
 @case("x = ZeroPadded()(x)  # before flat")
 def flatten_and_dense(kit: Kit) -> Any:
     words, _, x = start(6)
-    return keras.Model(words, layers.Dense(3, name="out")(layers.Flatten(name="flat")(x if kit is None else kit.ZeroPadded()(x))))
+    return keras.Model(
+        words, layers.Dense(3, name="out")(layers.Flatten(name="flat")(x if kit is None else kit.ZeroPadded()(x)))
+    )
 
 
 @case("LastValid()(x)  # instead of get_item")
@@ -265,7 +273,9 @@ def two_faults(kit: Kit) -> Any:
     x = layers.LSTM(4, return_sequences=True, name="rnn")(x * 2.0)
     mask = lookup.compute_mask(words)
     x = layers.Conv1D(4, 3, padding="same", name="conv")(x if kit is None else kit.ZeroPadded()(x, mask=mask))
-    return keras.Model(words, layers.GlobalMaxPooling1D(name="pool")(x) if kit is None else kit.MaskedMax()(x, mask=mask))
+    return keras.Model(
+        words, layers.GlobalMaxPooling1D(name="pool")(x) if kit is None else kit.MaskedMax()(x, mask=mask)
+    )
 
 
 @case("y = KeepMask()([y, x])  # y is the result of multiply, x the result of lookup")
@@ -274,7 +284,9 @@ def two_readers(kit: Kit) -> Any:
     y = x * 2.0
     if kit is not None:
         y = kit.KeepMask()([y, x])
-    return keras.Model(words, layers.Concatenate(name="both")([layers.LSTM(3, name="left")(y), layers.GRU(3, name="right")(y)]))
+    return keras.Model(
+        words, layers.Concatenate(name="both")([layers.LSTM(3, name="left")(y), layers.GRU(3, name="right")(y)])
+    )
 
 
 @case("top(..., mask=lookup.compute_mask(words))")
@@ -314,7 +326,10 @@ class Average(keras.Model):
         return self.pool(x, mask=self.emb.compute_mask(ids)) if self.repaired else ops.mean(x, axis=1)
 
 
-@case("keras.layers.Embedding(..., mask_zero=True)", "keras.layers.GlobalAveragePooling1D()(x, mask=self.emb.compute_mask(ids))")
+@case(
+    "keras.layers.Embedding(..., mask_zero=True)",
+    "keras.layers.GlobalAveragePooling1D()(x, mask=self.emb.compute_mask(ids))",
+)
 def subclassed_mean(kit: Kit) -> Any:
     return Average(kit is not None)
 
@@ -336,7 +351,9 @@ class Unmasked(Weighted):
         return super().call(x)
 
 
-@case("scores = keras.ops.where(mask[:, :, None], scores, -1e9)  # in Unmasked.call(self, ..., mask=None), before softmax")
+@case(
+    "scores = keras.ops.where(mask[:, :, None], scores, -1e9)  # in Unmasked.call(self, ..., mask=None), before softmax"
+)
 def attention_pooling(kit: Kit) -> Any:
     words, _, x = start()
     weigh = Unmasked(False, name="weigh") if kit is None else Weighted(True, name="weigh")
@@ -380,7 +397,9 @@ def measure_leak(model: Any, data: Any) -> float:
     names = [name for name in data if not name.endswith(".mask")]
     arrays = [data[name] for name in names]
     valids = [data.get(f"{name}.mask", None if name in ("h", "c") else data[name] != 0) for name in names]
-    valids = [np.ones(valid.shape, bool) if name == "place" else valid for name, valid in zip(names, valids, strict=True)]
+    valids = [
+        np.ones(valid.shape, bool) if name == "place" else valid for name, valid in zip(names, valids, strict=True)
+    ]
     arguments = arrays if len(arrays) > 1 else arrays[0]
     with warnings.catch_warnings(action="ignore"):
         before = np.asarray(model(arguments))
@@ -406,6 +425,7 @@ def measure_leak(model: Any, data: Any) -> float:
     return worst
 
 
+@pytest.mark.slow(share=0.25)
 @pytest.mark.parametrize("name", CASES)
 def test_repair_to_the_letter(name: str) -> None:
     build, lines, data = CASES[name]
