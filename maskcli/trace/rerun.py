@@ -12,7 +12,6 @@ from maskcli.trace.recorder import CallRecord
 from maskcli.trace.state import preserve_state
 from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
-
 EXACT = 2**11
 """The largest integer up to which every float dtype but bfloat16 holds all integers; masks and counts are below it."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from maskcli.trace.recorder import PAIR_MASK, has_own_code, is_mask_argument, list_parameters, run_functions_eagerly

@@ -71,7 +71,7 @@ def custom_layer(kit: Kit) -> Any:
 @case("keras.layers.Lambda(..., mask=lambda inputs, mask: mask)")
 def lambda_layer(kit: Kit) -> Any:
     words, _, x = start()
-    options = {} if kit is None else {"mask": lambda inputs, mask: mask}
+    options = {} if kit is None else {"mask": lambda _, mask: mask}
     return keras.Model(words, layers.GRU(4, name="rnn")(layers.Lambda(lambda t: t + 1.0, name="shift", **options)(x)))
 
 
@@ -377,7 +377,7 @@ def keras_attention(kit: Kit) -> Any:
     return keras.Model(words, layers.Dense(2)(layers.Attention(name="att")([x, x * 1.0], **options)))
 
 
-def build_model(build: Callable[[Kit], Any], kit: Kit, data: Any) -> Any:
+def build_model(build: Callable[[Kit], Any], kit: Kit) -> Any:
     """Build a model with the same weights in any form, none of them zero."""
     keras.utils.set_random_seed(3)
     with warnings.catch_warnings(action="ignore"):
@@ -429,7 +429,7 @@ def measure_leak(model: Any, data: Any) -> float:
 @pytest.mark.parametrize("name", CASES)
 def test_repair_to_the_letter(name: str) -> None:
     build, lines, data = CASES[name]
-    faulty = build_model(build, None, data)
+    faulty = build_model(build, None)
     report = maskcli.check(data, model=faulty)
     codes = [repair.code for repair in report.repairs]
     assert codes, report.attempts
@@ -439,8 +439,36 @@ def test_repair_to_the_letter(name: str) -> None:
     for block in text.split("\n\n\n"):
         if block.startswith("class "):
             exec(block, scope)  # noqa: S102 - the printed code is the subject of this test
-    repaired = build_model(build, SimpleNamespace(**scope), data)
+    repaired = build_model(build, SimpleNamespace(**scope))
     repaired.set_weights(faulty.get_weights())
     assert measure_leak(faulty, data) > 1e-4
-    repaired.set_weights(build_model(build, None, data).get_weights())
+    repaired.set_weights(build_model(build, None).get_weights())
     assert measure_leak(repaired, data) < 2e-6
+
+
+def test_repair_of_an_output_without_mask() -> None:
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
+    report = maskcli.check(ROWS, model=keras.Model(words, layers.Dense(2, name="tags")(x) * 2.0))
+    finding = next(finding for finding in report.findings if finding.code == "MSK101")
+    assert finding.repair is not None
+    assert "y = KeepMask()([y, x])" in finding.repair.code
+    assert "Tried: the output then carries the mask" in finding.fix
+
+
+def test_advice_that_was_not_tried() -> None:
+    """Normalisation over groups of all timesteps cannot be mended by a mask."""
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
+    x = layers.GroupNormalization(groups=2, name="normalize")(x)
+    report = maskcli.check(ROWS, model=keras.Model(words, layers.LSTM(3, name="rnn")(x)))
+    assert not report.repairs
+    assert {attempt.call for attempt in report.attempts} >= {"normalize"}
+    assert all(finding.fix.startswith("Not tried: ") for finding in report.findings if finding.code >= "MSK1")
+
+
+def test_right_model_needs_no_repair() -> None:
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
+    report = maskcli.check(ROWS, model=keras.Model(words, layers.LSTM(3, name="rnn")(x)))
+    assert (report.repairs, report.attempts) == ((), ())
