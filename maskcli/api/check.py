@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -116,6 +117,8 @@ def check_model_data(
     """
     options = LossOptions() if options is None else options
     measured = measure and has_targets(options)
+    if is_shift(options.targets) and _find_loss(case, options) is None:
+        measured = False  # The next tokens are also the way to request a causal model, with or without a loss.
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         evidence = collect_evidence(
             case.runs,
@@ -147,14 +150,20 @@ def _facts(
     lookups: Sequence[Lookup],
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
-    """Yield the facts of each input of ids with padding of its own, unlike positions and segments."""
+    """Yield the facts of each input of ids; of segments and categories, in which 0 is no padding, only their range."""
     for ids in inputs:
-        if ids.kind != "ids" or ids.counts_up or ids.auxiliary:
+        if ids.kind != "ids" or ids.counts_up:
             continue
-        dims = _find_input_dim(input_dim, [lookup for lookup in lookups if lookup.input == ids.name])
-        if batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
+        of_ids = [lookup for lookup in lookups if lookup.input == ids.name]
+        dims = _find_input_dim(input_dim, of_ids)
+        if ids.auxiliary or ids.valid is None:
+            if of_ids and ids.values.ndim == 2:
+                everywhere = np.ones(ids.values.shape, np.bool_)
+                facts = collect_array_facts(ids.values, everywhere, name=ids.name, value=ids.padding_id, **dims)
+                yield dataclasses.replace(facts, inner_padding=None)
+        elif batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
             yield collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
-        elif ids.valid is not None:
+        else:
             yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
 
 

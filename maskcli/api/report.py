@@ -7,7 +7,7 @@ import math
 import platform
 from collections.abc import Sequence
 
-from maskcli.api.check import check_model_data
+from maskcli.api.check import check_model_data, find_causal_request
 from maskcli.api.inspect import inspect_model_data
 from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import explain_loss, load_for_loss
@@ -61,7 +61,8 @@ def report(request: ReportRequest) -> Report:
         sample = _select_sample(case, request.samples)
         has_loss = options.loss is not None or read_compiled_loss(case.model) is not None
         measure = has_loss and has_targets(select_options(LossOptions, request))
-        check = check_model_data(case, rules, options=options, measure=measure)
+        causal = find_causal_request(False, request.targets)
+        check = check_model_data(case, rules, options=options, measure=measure, causal=causal)
         loss, no_loss = _explain_loss(case, options, request.progress)
         inspection = _limit_features(inspect_model_data(sample))
         with running(f"--model {case.about.name}"), preserve_state(case.model):

@@ -20,9 +20,10 @@ from maskcli.inputs.targets import (
 from maskcli.losses.compile_settings import read_output_names
 from maskcli.losses.registry import find_loss_form, match_outputs
 from maskcli.records.arrays import Array
+from maskcli.records.inputs import find_primary
 from maskcli.records.loss import Targets
 from maskcli.records.options import LossOptions
-from maskcli.records.sequences import PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.trace.outputs import ModelOutput
 
 
@@ -85,7 +86,18 @@ TargetSource = tuple[object, str | None, str]
 
 def _generate(case: ModelAndData, kind: str, output: ModelOutput, loss: Any) -> Targets:
     shape = (len(case.inputs[0].values), *output.sample.shape[1:])
-    return make_targets(kind, find_loss_form(loss), shape, case.ragged, case.batch)
+    return make_targets(kind, find_loss_form(loss), shape, *_read_sequences(case))
+
+
+def _read_sequences(case: ModelAndData) -> tuple[RaggedSequences | None, PaddedBatch | None]:
+    """Return the sequences of the data; of arrays, those of the first input of ids."""
+    ids = find_primary(case.inputs)
+    if case.ragged is not None or ids is None or ids.kind != "ids" or ids.valid is None:
+        return case.ragged, case.batch
+    lengths = ids.valid.sum(axis=1)
+    ragged = RaggedSequences(ids.values[ids.valid], np.concatenate([[0], np.cumsum(lengths)]))
+    layout = Layout(maxlen=ids.valid.shape[1], value=ids.padding_id)
+    return ragged, PaddedBatch(ids.values, ids.valid, lengths, layout, 0)
 
 
 def _load_source(case: ModelAndData, source: TargetSource, output: ModelOutput) -> Targets:

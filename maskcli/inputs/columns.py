@@ -15,7 +15,7 @@ from maskcli.inputs.tables import (
     RawColumn,
     are_flags,
     describe_array,
-    find_marks,
+    find_column_marks,
     find_types,
     is_mask_input,
     iterate_entries,
@@ -86,7 +86,7 @@ def lay_out_column(
     The columns ``used`` feed inputs of the model.
     """
     raw = table.column(name)
-    marked_by = find_marks(table, name, used)
+    marked_by = find_column_marks(table, name, used)
     marks = None if marked_by is None else read_marks(table, marked_by)
     of_file = _overlay_layout(layout, table.layout)
     with name_column_errors(table, name):

@@ -17,6 +17,7 @@ from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
+from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.formats.numpy_arrays import load_arrays
 from maskcli.sequences.sources import display_name
 
@@ -121,16 +122,14 @@ def _list_candidates(columns: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in columns if not (name.endswith(MASK) and name.removesuffix(MASK) in columns))
 
 
-def find_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:
+def find_column_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:
     """Return the column that marks the valid timesteps of column ``name``; None if there is none.
 
     A column such as ``attention_mask`` counts unless the model takes it as an input.
     """
-    if name + MASK in table.columns:
-        return name + MASK
-    if name in PADDING_MASKS or name.endswith(MASK):
+    if name.endswith(MASK):
         return None
-    return next((mask for mask in PADDING_MASKS if mask in table.columns and mask not in inputs), None)
+    return find_marks([column for column in table.columns if column not in inputs or column == name + MASK], name)
 
 
 def read_marks(table: DataTable, name: str) -> RawColumn | None:

@@ -30,7 +30,11 @@ from maskcli.losses.registry import (
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.loss import Targets
 from maskcli.records.options import LossOptions
+from maskcli.tolerance import LOSS_AGREEMENT
 from maskcli.trace.outputs import ModelOutput
+
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+"""Reductions whose result is a mean."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +53,8 @@ class OutputLoss:
         metrics: metrics of this output.
         kept: False where the loss ignores a target, of the rows of ``output.sample`` and in the shape of the losses;
             None if the loss ignores no targets.
+        by_timestep: whether the loss of a sample is the mean over the timesteps of a ``(batch, timesteps)`` output, so
+            that it can be split into losses of timesteps.
     """
 
     output: ModelOutput
@@ -61,6 +67,7 @@ class OutputLoss:
     repeated_weights: bool = False
     metrics: tuple[MetricPair, ...] = ()
     kept: Bools | None = None
+    by_timestep: bool = False
 
     @property
     def factor(self) -> float:
@@ -184,6 +191,9 @@ def bind_loss(
     loss = resolve_loss(argument, some, output.sample)
     shape, kept = _measure_losses(loss, some, output)
     _check_mask(argument, shape, targets.values, output)
+    by_timestep = weights is None and len(shape) == 1 and _averages_timesteps(loss, some, output)
+    if by_timestep:
+        shape = output.sample.shape
     timesteps = shape[1:2]
     if not shape and output.timed:  # The loss makes one number of a batch.
         timesteps = output.sample.shape[1:2]
@@ -205,7 +215,31 @@ def bind_loss(
         repeated_weights=repeated,
         metrics=make_metric_pairs(metrics, some, output.sample, combine_counted(some_valid, kept)),
         kept=kept,
+        by_timestep=by_timestep,
     )
+
+
+def _averages_timesteps(loss: Any, targets: NDArray[Any], output: ModelOutput) -> bool:
+    """Return whether the losses of samples are means over the timesteps of a ``(batch, timesteps)`` output."""
+    if output.valid is None or output.sample.ndim != 2 or targets.shape != output.sample.shape:
+        return False
+    if getattr(loss, "reduction", "sum_over_batch_size") not in MEANS or not hasattr(loss, "call"):
+        return False
+    try:
+        by_sample = np.asarray(loss.call(cast_targets(targets), output.sample))
+        by_timestep = np.asarray(split_timesteps(loss, cast_targets(targets), output.sample))
+    except Exception:  # The loss may need the axis of classes.
+        return False
+    if by_timestep.shape != output.sample.shape or by_sample.shape != by_timestep.shape[:1]:
+        return False
+    return bool(np.allclose(by_timestep.mean(axis=1), by_sample, rtol=LOSS_AGREEMENT.value, atol=0))
+
+
+def split_timesteps(loss: Any, targets: Any, predictions: Any) -> Any:
+    """Return the losses ``(batch, timesteps)`` of a ``(batch, timesteps)`` output: each timestep is a vector of one."""
+    import keras
+
+    return loss.call(keras.ops.expand_dims(targets, -1), keras.ops.expand_dims(predictions, -1))
 
 
 def combine_counted(valid: Any, kept: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.inputs.arguments import pack_arguments
-from maskcli.losses.binding import OutputLoss, combine_counted
+from maskcli.losses.binding import OutputLoss, combine_counted, split_timesteps
 from maskcli.losses.recording import get_recorded_losses, record_losses
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.inputs import ModelInput
@@ -262,15 +262,19 @@ def _compute_losses(losses: Sequence[OutputLoss], x: Any, y: Any, y_pred: Any) -
         tensor = tensors[item.output.index]
         value = item.loss(y[_key(item)], tensor, x["weights"].get(_key(item)))
         total = total + value * item.factor
-        records.update({f"{position}/{name}": part for name, part in _list_records(item, tensor, value).items()})
+        records.update(
+            {f"{position}/{name}": part for name, part in _list_records(item, y[_key(item)], tensor, value).items()}
+        )
     return records, total
 
 
-def _list_records(output_loss: OutputLoss, tensor: Any, value: Any) -> dict[str, Any]:
+def _list_records(output_loss: OutputLoss, targets: Any, tensor: Any, value: Any) -> dict[str, Any]:
     """Return the tensors to record of one output and one batch."""
     import keras
 
     losses = get_recorded_losses(output_loss.loss, value)
+    if output_loss.by_timestep:
+        losses = split_timesteps(output_loss.loss, targets, tensor)
     records = {"value": keras.ops.mean(value), "losses": losses}
     for name, masked in (("mask", tensor), ("own_mask", losses)):
         if getattr(masked, "_keras_mask", None) is not None:

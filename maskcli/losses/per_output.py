@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskcli.losses.accounting import choose_batch_sizes, fill_mask, fill_weights, simulate_evaluate
 from maskcli.losses.batch_sizes import are_equal_sums
-from maskcli.losses.binding import OutputLoss
+from maskcli.losses.binding import MEANS, OutputLoss
 from maskcli.losses.compile_settings import read_output_names
 from maskcli.losses.evaluate import LossRun, RecordedLoss
 from maskcli.losses.loss_output import intersect_masks, make_loss_output, read_reduction, sum_losses
@@ -33,8 +33,6 @@ FROM_DATA = "given"
 """Marks evidence from targets of the data."""
 RANDOM = "made up"
 """Marks evidence from random targets."""
-MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
-"""Reductions whose result is a mean."""
 
 
 def examine_losses(context: ProbeContext, loss: Any) -> Iterator[LossEvidence]:

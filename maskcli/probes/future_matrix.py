@@ -134,10 +134,16 @@ def find_timed_outputs(context: ProbeContext) -> list[TimedOutput]:
         valid = find_validity(context, tensor)
         if valid is None:
             continue
-        inputs = _find_inputs_of(context.inputs, valid)
-        if inputs:
+        inputs = _find_inputs_of(context, tensor, valid)
+        if inputs and _has_same_timesteps(context, inputs, valid):
             outputs.append(TimedOutput(position, name, valid, inputs))
     return outputs
+
+
+def _has_same_timesteps(context: ProbeContext, inputs: tuple[int, ...], valid: Bools) -> bool:
+    """Return whether an output has about as many timesteps as its input, unlike that of a strided layer."""
+    truth = context.inputs[inputs[0]].valid
+    return truth is not None and abs(truth.shape[1] - valid.shape[1]) <= min(SLACK, valid.shape[1] // 2)
 
 
 def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
@@ -147,6 +153,9 @@ def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
     as time.
     """
     valid = context.flow.valid.get(id(tensor))
+    if valid is not None and valid.ndim > 2:  # Timesteps with padding inside count if any of it is valid.
+        inside: Bools = valid.reshape(*valid.shape[:2], -1).any(axis=2)
+        return inside
     if valid is not None or id(tensor) in context.flow.pooled or len(tensor.shape) < 3:
         return valid
     timesteps = int(tensor.shape[1])
@@ -164,26 +173,41 @@ def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
     return None
 
 
-def _find_inputs_of(inputs: Sequence[ModelInput], valid: Bools) -> tuple[int, ...]:
-    """Return the positions of the inputs whose timesteps an output has.
+def _find_inputs_of(context: ProbeContext, tensor: Any, valid: Bools) -> tuple[int, ...]:
+    """Return the positions of the inputs whose timesteps a result has.
 
-    A decoder may look at all timesteps of its encoder's input. Inputs that only have as many timesteps do not count:
-    the validity that was followed through the model is that of one input.
+    A decoder may look at all timesteps of its encoder's input. So inputs do not count that only have as many timesteps:
+    the timesteps that were followed through the model are those of one input, and of others that share its validity.
     """
-    content = [
-        (position, truth) for position in list_content_inputs(inputs) if (truth := inputs[position].valid) is not None
-    ]
-    followed = tuple(position for position, truth in content if truth is valid)
-    if followed:
-        return followed
-    alike = tuple(position for position, truth in content if np.array_equal(truth, valid))
+    inputs = context.inputs
+    content = list_content_inputs(inputs)
+    source = _find_source(context, tensor)
+    if source is not None:
+        truth = inputs[source].valid
+        shared = tuple(position for position in content if position == source or inputs[position].valid is truth)
+        alike = tuple(position for position in content if np.array_equal(inputs[position].valid, truth))
+        if shared or alike:
+            return shared or alike
+    alike = tuple(position for position in content if np.array_equal(inputs[position].valid, valid))
     if alike:
         return alike[:1]
     # A model that cuts off or prepends timesteps returns a few less, or more, than its input has.
     slack = min(SLACK, valid.shape[1] // 2)
-    distances = [(abs(truth.shape[1] - valid.shape[1]), position) for position, truth in content]
-    near = [(distance, position) for distance, position in distances if distance <= slack]
+    lengths = [(position, truth.shape[1]) for position in content if (truth := inputs[position].valid) is not None]
+    near = [(abs(length - valid.shape[1]), position) for position, length in lengths]
+    near = [(distance, position) for distance, position in near if distance <= slack]
     return (min(near)[1],) if near else ()
+
+
+def _find_source(context: ProbeContext, tensor: Any) -> int | None:
+    """Return the position of the input that most timesteps of a result come from; None if that is not known."""
+    positions = context.flow.positions
+    origin = positions.read_origin(tensor)
+    if origin is None:
+        return None
+    sources = positions.cells.source[origin.layer]
+    sources = sources[sources >= 0]
+    return int(np.bincount(sources).argmax()) if sources.size else None
 
 
 def list_trials(context: ProbeContext, output: TimedOutput) -> list[Trial]:

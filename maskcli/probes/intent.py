@@ -105,7 +105,8 @@ def _is_among(context: ProbeContext, entry: CallRecord, valid: Bools) -> bool:
     """Return whether the result of a call has the timesteps of the output, as far as these were followed."""
     if not any(valid is truth for truth in context.flow.truths):
         return True
-    return any(context.flow.valid.get(id(tensor)) is valid for tensor in entry.outputs)
+    known = [context.flow.valid[id(tensor)] for tensor in entry.outputs if id(tensor) in context.flow.valid]
+    return any(other is valid for other in known)
 
 
 def _is_causal(context: ProbeContext, entry: CallRecord) -> bool | None:

@@ -14,6 +14,7 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
+from maskcli.probes.rounding import estimate_rounding
 from maskcli.probes.variants import resize_shapes
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -31,6 +32,9 @@ COLUMNS = 4
 MOST_GROUPS = 8
 """Different lengths of which rows are run without their padding, at most."""
 
+
+MOST_TIMESTEPS = 16
+"""Timesteps with padding inside that are run as rows of their own, at most."""
 
 _FIXED = "the model only takes one length: "
 _POSITIONS = "the results depend on the position of a timestep, as with position embeddings, and pre-padding shifts it"
@@ -168,8 +172,8 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
                 valid = learned.get(id(tensor))
                 if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2 or id(tensor) in context.flow.exact:
                     continue
-                if alone_tensor.shape[0] != len(rows_alone.rows):
-                    continue
+                if len(valid) != len(context.relevant) or alone_tensor.shape[0] != len(rows_alone.rows):
+                    continue  # A statistic of the whole batch, which has no rows.
                 length = _count_timesteps(rows_alone.flow, alone_tensor)
                 corrected = _correct_length(valid, rows_alone.rows, length, context.side)
                 if corrected is not None:
@@ -226,7 +230,8 @@ class LengthProbes:
             if self._may_be_position(result):
                 discounted = self._discount_positions(result, alone.recording, alone.flow, alone.rows)
                 return dataclasses.replace(discounted, also=calls)
-        return _merge_results(results)
+        inside = self._probe_inside()
+        return _merge_results([*results, *inside])
 
     def probe_columns(self) -> ProbeResult:
         """Add more padding to every row, and to every timestep that has padding inside."""
@@ -253,6 +258,28 @@ class LengthProbes:
         if self._may_be_position(result):
             return self._discount_positions(result, run, flow, np.flatnonzero(self.context.relevant))
         return result
+
+    def _probe_inside(self) -> list[ProbeResult]:
+        """Compare each timestep that has padding inside with itself without it, as a row of its own."""
+        inputs = split_timesteps(self.context.inputs, self.context.relevant)
+        if inputs is None or find_fixed_batch(self.context.model) is not None:
+            return []
+        run = ModelRun(self.context.model, inputs)
+        if run.recording.error is not None or len(run.recording.entries) != len(self.context.base.entries):
+            return []
+        context = make_context(run, np.full(len(inputs[0].values), self.context.labels[0]))
+        alone = run_rows_alone(context)
+        if isinstance(alone, str):
+            return []
+        context = learn_lengths(context, alone)
+        tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1)
+        context = dataclasses.replace(context, tolerance=tolerance)
+        results = [make_probe("alone", context, rows.recording, context.align(rows.rows, rows.flow)) for rows in alone]
+        entries = self.context.base.entries
+        return [
+            dataclasses.replace(result, first=None if result.first is None else entries[result.first.index])
+            for result in results
+        ]
 
     def _may_be_position(self, result: ProbeResult) -> bool:
         """Return whether a leak may come from positions, which pre-padding shifts, and not from padding."""
@@ -380,6 +407,36 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, co
         values = extended
         values[added] = value
     return dataclasses.replace(model_input, values=values, valid=more, cells=cells)
+
+
+def split_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
+    """Return rows of a single timestep each, such as documents of one sentence; None if no timestep has padding inside.
+
+    Of many timesteps, ``MOST_TIMESTEPS`` are chosen, with as many different lengths as there are.
+    """
+    first = next((model_input for model_input in inputs if model_input.cells is not None), None)
+    if first is None or first.valid is None or first.cells is None:
+        return None
+    if any(other.valid is not None and other.valid.shape != first.valid.shape for other in inputs):
+        return None
+    rows, timesteps = np.nonzero(first.valid & relevant[:, None])
+    lengths = first.cells[rows, timesteps].reshape(len(rows), -1).sum(axis=1)
+    order = np.argsort(lengths, kind="stable")
+    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(MOST_TIMESTEPS, len(order))).astype(int))]
+    if not len(chosen) or lengths.min() == first.cells[0, 0].size:
+        return None
+    rows, timesteps = rows[chosen], timesteps[chosen]
+    return tuple(
+        dataclasses.replace(model_input, values=model_input.values[rows])
+        if model_input.valid is None
+        else dataclasses.replace(
+            model_input,
+            values=model_input.values[rows, timesteps][:, None],
+            valid=model_input.valid[rows, timesteps][:, None],
+            cells=None if model_input.cells is None else model_input.cells[rows, timesteps][:, None],
+        )
+        for model_input in inputs
+    )
 
 
 def _widen(axes: int, axis: int, width: tuple[int, int]) -> list[tuple[int, int]]:

@@ -62,8 +62,8 @@ LAYOUTS = {
         padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
         per_timestep mask valid ignored weights""",
     "PaddedBatch": """
-        shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype lengths
-        truncated_tokens tokens mask""",
+        shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype
+        lengths truncated_tokens tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """
         model *origin=Origin verdicts findings=check.findings checked=check.checked leak=check.leak notes=check.notes

@@ -57,11 +57,14 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             for path in effect.calls or (None,):
                 if path not in reported:
                     reported.add(path)
-                    yield _report_call(model, effect, model.call(path))
+                    yield _report_call(model, effect, path)
 
 
-def _report_call(model: ModelEvidence, effect: FutureEffect, call: Call | None) -> Finding:
-    subject = f"{model.name} ({model.type})" if call is None else name_call(call)
+def _report_call(model: ModelEvidence, effect: FutureEffect, path: str | None) -> Finding:
+    call = model.call(path)
+    subject = path or f"{model.name} ({model.type})"
+    if call is not None:
+        subject = name_call(call)
     place = f"timestep {effect.by_timestep} changes timestep {effect.timestep} of sample {effect.sample}"
     if effect.block > 1:
         place = f"timesteps from {effect.by_timestep} change timestep {effect.timestep} of sample {effect.sample}"

@@ -64,7 +64,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     yield make_finding(
         __name__,
         **locate(call, model),
-        message=f"{_describe_call(model, call)}: with other rows in the batch, {_describe_place(model, mixed)} changes "
+        message=f"{_describe_call(model, mixed, call)}: with other rows in the batch, {_describe_place(model, mixed)} changes "
         f"by {mixed.max_abs_change:.3g}.",
         fix=_suggest_fix(call),
         max_abs_change=mixed.max_abs_change,
@@ -75,10 +75,11 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     )
 
 
-def _describe_call(model: ModelEvidence, call: Call | None) -> str:
-    if call is None:
-        return f"{model.name} ({model.type}) mixes the rows of a batch"
-    return f"{name_call(call)} mixes the rows of a batch"
+def _describe_call(model: ModelEvidence, mixed: MixedRows, call: Call | None) -> str:
+    subject = mixed.first_call or f"{model.name} ({model.type})"
+    if call is not None:
+        subject = name_call(call)
+    return f"{subject} mixes the rows of a batch"
 
 
 def _describe_place(model: ModelEvidence, mixed: MixedRows) -> str:

@@ -305,8 +305,8 @@ def compact(layer: NDArray[np.integer]) -> Layer:
 
 
 def _expand_left(layer: Layer, rank: int) -> Layer:
-    return layer.reshape(*[1] * (rank - layer.ndim), *layer.shape)
+    return layer.reshape((*[1] * (rank - layer.ndim), *layer.shape))
 
 
 def _expand_right(layer: Layer, rank: int) -> Layer:
-    return layer.reshape(*layer.shape, *[1] * (rank - layer.ndim))
+    return layer.reshape((*layer.shape, *[1] * (rank - layer.ndim)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from collections.abc import Iterator
 from typing import Any
@@ -13,11 +14,8 @@ SEED_GENERATOR = "global_seed_generator"
 """The name of Keras's global generator of seeds, which it creates when it is first needed."""
 
 
-class _Nesting:
-    """How deeply ``preserve_random_state`` is nested, and the runs since the outermost one began."""
-
-    depth = 0
-    runs = 0
+_RUNS = itertools.count(1)
+"""Numbers the runs of this process, so that no two start from the same state."""
 
 
 @contextlib.contextmanager
@@ -29,13 +27,9 @@ def preserve_random_state() -> Iterator[None]:
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
     seeds = None if of_keras is None else np.asarray(keras.ops.convert_to_tensor(of_keras.state))
     operations = None if of_operations is None else of_operations.getstate()
-    if not _Nesting.depth:
-        _Nesting.runs = 0
-    _Nesting.depth += 1
     try:
         yield
     finally:
-        _Nesting.depth -= 1
         random.setstate(of_python)
         np.random.set_state(of_numpy)
         _set_seed_generator(of_keras)
@@ -46,14 +40,11 @@ def preserve_random_state() -> Iterator[None]:
 
 
 def begin_random_run() -> None:
-    """Let the generators continue differently in each run after the first, so that a random model is seen to be one.
+    """Let the generators continue differently in each run, so that a random model is seen to be one.
 
     The state that ``preserve_random_state`` restores stays as it is; without that, this must not be called.
     """
-    _Nesting.runs += 1
-    if _Nesting.runs == 1:
-        return
-    random.seed(f"{random.random()} {_Nesting.runs}")  # noqa: S311 - no secrets
+    random.seed(f"{random.random()} {next(_RUNS)}")  # noqa: S311 - no secrets
     np.random.seed(random.getrandbits(32))
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
     if of_keras is not None:

@@ -58,7 +58,7 @@ def main() -> int:
                 traceback.print_exc()
                 counts["oracle failed"] += 1
                 continue
-            counts.update([f"truth {outcome.truth.verdict}", *outcome.kinds])
+            counts.update([f"truth {outcome.truth.verdict}, answer {outcome.answer.verdict}", *outcome.kinds])
             wrong += bool(outcome.kinds)
             if outcome.kinds or arguments.show:
                 print(outcome.describe(), flush=True)

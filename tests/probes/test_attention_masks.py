@@ -183,7 +183,8 @@ def test_each_mistake_is_found(site: str, mistake: str) -> None:
     assert [finding.call for finding in findings] == [fault.call]
     assert findings[0].severity == "error"
     named = {finding.code for finding in report.findings if finding.severity == "error"}
-    assert named == {"MSK118"}
+    # A mask of rows also mixes the rows of the batch, which has a rule of its own.
+    assert named - {"MSK116"} == {"MSK118"}
 
 
 @pytest.mark.slow(share=1 / 3)

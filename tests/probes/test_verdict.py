@@ -435,6 +435,59 @@ def test_every_timestep_has_its_own_rnn() -> None:
     assert judge(keras.Model(inputs, layers.TimeDistributed(layers.GRU(2))(inputs)), frames()).verdict == "clean"
 
 
+# Padding inside timesteps.
+
+
+def sentences() -> ModelInput:
+    cells = np.zeros((3, 4, 5), bool)
+    for row, lengths in enumerate([[5, 2, 3, 1], [4, 1], [2, 3, 3]]):
+        for sentence, length in enumerate(lengths):
+            cells[row, sentence, :length] = True
+    words = np.where(cells, np.random.default_rng(4).integers(1, WORDS, cells.shape), 0).astype("int32")
+    return ModelInput("documents", words, cells.any(axis=2), "features", cells=cells)
+
+
+class WordMean(layers.Layer):
+    """The mean of the words of each sentence, which may include padding."""
+
+    def __init__(self, weigh: bool) -> None:
+        super().__init__()
+        self.table, self.weigh = layers.Embedding(WORDS, 3), weigh
+
+    def call(self, inputs: Any) -> Any:
+        words = self.table(inputs)
+        weight = ops.cast(ops.not_equal(inputs, 0), words.dtype)[..., None]
+        if not self.weigh:
+            return ops.mean(words, axis=2)
+        return ops.sum(words * weight, axis=2) / ops.maximum(ops.sum(weight, axis=2), 1)
+
+
+@pytest.mark.parametrize("length", [None, 4])
+@pytest.mark.parametrize(("weigh", "verdict"), [(True, "clean"), (False, "leaks")])
+def test_words_in_sentences(weigh: bool, verdict: str, length: int | None) -> None:
+    documents = keras.Input((length, 5 if length else None), dtype="int32", name="documents")
+    keras.utils.set_random_seed(0)
+    mask = ops.any(ops.not_equal(documents, 0), axis=-1)
+    states = layers.GRU(2, return_sequences=True)(WordMean(weigh)(documents), mask=mask)
+    leak = judge(keras.Model(documents, states), sentences())
+    assert leak.verdict == verdict
+    assert by_name(leak)["alone"].applicable
+    assert by_name(leak)["alone"].leaks is (verdict == "leaks")
+
+
+def test_maximum_over_words_shows_only_without_padding() -> None:
+    """More padded words change no maximum, and each document has a sentence that fills its timestep."""
+    documents = keras.Input((None, None), dtype="int32", name="documents")
+    keras.utils.set_random_seed(0)
+    words = layers.Embedding(WORDS, 3)(documents)
+    zeroed = words * ops.cast(ops.not_equal(documents, 0), "float32")[..., None]
+    mask = ops.any(ops.not_equal(documents, 0), axis=-1)
+    states = layers.GRU(2, return_sequences=True)(ops.max(zeroed, axis=2), mask=mask)
+    leak = judge(keras.Model(documents, states), sentences())
+    assert leak.verdict == "leaks"
+    assert by_name(leak)["alone"].leaks
+
+
 # Rounding.
 
 

@@ -253,6 +253,36 @@ def test_metric_without_ignored_targets_is_silent() -> None:
     assert not select(run_check(make_oracle(), targets=np.where(VALID, pad() % 4, 1)), "MSK303")
 
 
+# Outputs (batch, timesteps), and (batch, features) of the same shape.
+
+
+def test_output_of_timesteps_without_features() -> None:
+    """The mean squared error of a (batch, timesteps) output is one number per row, which includes padding."""
+    words, x = make_words()
+    model = keras.Model(words, keras.ops.squeeze(layers.Dense(1)(layers.GRU(5, return_sequences=True)(x)), -1))
+    model.compile(loss="mse")
+    report = run_check(model, targets=SLOPE[..., 0])
+    squares = (np.asarray(model(pad())) - SLOPE[..., 0]) ** 2
+    loss = find_loss(report, "output")
+    assert (loss.counted_padding, loss.timesteps) == (9, 21)
+    assert loss.masked == pytest.approx(squares[VALID].mean(), rel=1e-5)
+    assert loss.reported == pytest.approx(model.evaluate(pad(), SLOPE[..., 0], verbose=0), rel=1e-6)
+    assert select(report, "MSK301")
+    (output,) = maskcli.loss(ROWS, model=model, targets=SLOPE[..., 0]).outputs
+    assert output.exact == pytest.approx(loss.masked, rel=1e-6)
+
+
+def test_output_of_features_as_many_as_timesteps() -> None:
+    """A pooled output has no timesteps, although its width is their number."""
+    words, x = make_words()
+    model = keras.Model(words, layers.GRU(STEPS)(x))
+    model.compile(loss="mse")
+    report = run_check(model, targets=SLOPE[..., 0])
+    loss = find_loss(report, "output")
+    assert (loss.counted_padding, report.passed) == (0, True)
+    assert loss.masked == pytest.approx(((np.asarray(model(pad())) - SLOPE[..., 0]) ** 2).mean(), rel=1e-5)
+
+
 # Figures of some rows.
 
 MANY = [[1 + (row + step) % 10 for step in range(1 + row % 5)] for row in range(40)]

@@ -63,7 +63,7 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
                 fix="Every record needs it; an empty sequence is [].",
             )
         row = record[chosen]
-        rows.append(row if field.numbers else _drop_padding(row, record, chosen, field, where, index))
+        rows.append(row if field.numbers else _drop_padding(row, record, chosen, where, index))
     return rows
 
 
@@ -73,9 +73,7 @@ def find_marks(names: Iterable[str], chosen: str) -> str | None:
     return None if chosen in PADDING_MASKS else next((name for name in marks if name in names), None)
 
 
-def _drop_padding(
-    row: Any, record: Mapping[str, Any], chosen: str, field: Field, where: Callable[[int], str], index: int
-) -> Any:
+def _drop_padding(row: Any, record: Mapping[str, Any], chosen: str, where: Callable[[int], str], index: int) -> Any:
     """Return a sequence without the timesteps that another field of its record marks as padding."""
     name = find_marks(record, chosen)
     marks = None if name is None else record[name]
