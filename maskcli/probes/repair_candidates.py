@@ -35,7 +35,6 @@ from maskcli.probes.repair_masks import (
     find_maker,
     find_owner,
     find_time_slice,
-    list_ancestors,
     list_missing,
 )
 from maskcli.tolerance import bound_sum_error
@@ -44,7 +43,7 @@ from maskcli.trace.recorder import PAIR_MASK, CallRecord, has_own_code, list_par
 from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST_NEAR = 6
-"""Calls before the one where padding enters, in the code of the same layer, that are looked at."""
+"""Calls before and after the one where padding enters, in the code of the same layer, that are looked at."""
 POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min")
 
 
@@ -111,11 +110,12 @@ class Candidates:
                     yield (*extra, MaskedPooling(self.look.key(place), how, origin))
 
     def _list_softmaxes(self) -> Iterator[Changes]:
-        """Yield softmaxes without padding, if the call, or one shortly before it, is a softmax over timesteps."""
-        before = [other for x in self.entry.inputs for other in list_ancestors(self.look, x)]
-        near = [other for other in before if other is not self.entry and find_owner(other) is self.owner]
-        near = sorted(near, key=lambda other: -other.index) if self.owner is not self.entry else []
-        for other in [self.entry, *near[:MOST_NEAR]]:
+        """Yield softmaxes without padding, if the call, or one near it in the same layer, is one over timesteps."""
+        # Scores of queries and keys differ before the softmax that should leave padding out.
+        inside = [] if self.owner is self.entry else self.look.context.base.ended
+        near = [other for other in inside if other is not self.entry and find_owner(other) is self.owner]
+        near = sorted(near, key=lambda other: abs(other.index - self.entry.index))
+        for other in [self.entry, *near[: 2 * MOST_NEAR]]:
             axis = _recognize_softmax(self.look, other)
             if axis is not None:
                 for extra, origin in self._list_origins(other):

@@ -360,6 +360,30 @@ def attention_pooling(kit: Kit) -> Any:
     return keras.Model(words, weigh(x))
 
 
+class Attend(layers.Layer):
+    def __init__(self, repaired: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.query, self.key, self.repaired = layers.Dense(4), layers.Dense(4), repaired
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        scores = ops.matmul(self.query(x), ops.transpose(self.key(x), (0, 2, 1)))
+        if self.repaired and mask is not None:
+            scores = ops.where(mask[:, None, :], scores, -1e9)
+        return ops.matmul(ops.softmax(scores, axis=-1), x)
+
+
+class AttendEverywhere(Attend):
+    def call(self, x: Any) -> Any:
+        return super().call(x)
+
+
+@case("scores = keras.ops.where(mask[:, None, :], scores, -1e9)  # in AttendEverywhere.call(self, ..., mask=None)")
+def attention_by_hand(kit: Kit) -> Any:
+    words, _, x = start()
+    attend = AttendEverywhere(False, name="attend") if kit is None else Attend(True, name="attend")
+    return keras.Model(words, layers.Dense(2, name="tags")(attend(x)))
+
+
 @case("xa(..., value_mask=source.compute_mask(src))",
       data={"src": IDS, "dst": np.array([[1, 2, 3, 4], [4, 3, 0, 0], [2, 2, 2, 0]])})  # fmt: skip
 def cross_attention(kit: Kit) -> Any:
