@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from maskcli.api.model_data import ModelAndData
 from maskcli.conclusions.repair_texts import RepairText, write_repair, write_repairs
@@ -42,22 +42,37 @@ class RepairResult:
 
 def try_repairs(case: ModelAndData, evidence: ModelEvidence, findings: Sequence[Finding]) -> RepairResult:
     """Return the findings with the repairs that remove their faults; each was tried on the model."""
-    if evidence.leak is None or not evidence.leak.leaks:
+    leak = evidence.leak
+    if leak is None or not (leak.leaks or any(map(_is_of_output, findings))):
         return RepairResult(tuple(map(_mark_as_untried, findings)))
     chosen = choose_rows(case.inputs)
     inputs = tuple(select_rows(model_input, chosen) for model_input in case.inputs)
     try:
         with warnings.catch_warnings(action="ignore"):
-            cure = RepairSearch(case.model, inputs, chosen, evidence.leak).run()
+            search = RepairSearch(case.model, inputs, chosen, leak)
+            if not leak.leaks:
+                return RepairResult(tuple(_repair_outputs(search, findings)))
+            cure = search.run()
+            curable = LEAK_RULES
+            if any(finding.code == ROWS_RULE for finding in findings) and search.separates_rows(cure):
+                curable |= {ROWS_RULE}
+            return _attach_cure(cure, findings, curable)
     except Exception as error:  # A model may raise anything under a change; the findings are right without a repair.
         failed = RepairAttempt("search", None, None, f"the search for repairs failed: {summarize_error(error)}")
         return RepairResult(tuple(map(_mark_as_untried, findings)), attempts=(failed,))
+
+
+def _attach_cure(cure: Cure, findings: Sequence[Finding], curable: frozenset[str]) -> RepairResult:
+    """Return the findings with the repairs of a cure; ``curable`` are the rules whose faults it removes."""
     attempts = _list_attempts(cure)
     if not cure.changes:
         return RepairResult(tuple(map(_mark_as_untried, findings)), attempts=attempts)
     texts = write_repairs(cure)
     repairs = tuple(Repair(text.kind, text.call, text.code, cure.change_after) for _, text in texts)
-    attached = tuple(_attach(finding, cure, texts, repairs) for finding in findings)
+    attached = tuple(
+        _attach(finding, cure, texts, repairs) if finding.code in curable else _mark_as_untried(finding)
+        for finding in findings
+    )
     return RepairResult(attached, repairs, attempts)
 
 
@@ -68,8 +83,7 @@ def _attach(
     repairs: Sequence[Repair],
 ) -> Finding:
     """Return a finding with the repair of its fault."""
-    is_curable = finding.code in LEAK_RULES or (finding.code == ROWS_RULE and cure.separates_rows)
-    if not is_curable or "output" in finding.evidence:
+    if _is_of_output(finding):
         return _mark_as_untried(finding)
     place = _find_repair(finding, cure, texts)
     fix = texts[place][1].sentence
@@ -77,6 +91,26 @@ def _attach(
     together = f" together with the repair{'s' if len(others) > 1 else ''} of {', '.join(others)}" if others else ""
     result = f"Tried{together}: padding then changes results by {cure.change_after:.2g}."
     return dataclasses.replace(finding, fix=f"{fix} {result}", repair=repairs[place])
+
+
+def _is_of_output(finding: Finding) -> bool:
+    """Return whether a finding is about the mask of an output, which a loss needs, and not about a leak."""
+    return finding.code == "MSK101" and "output" in finding.evidence
+
+
+def _repair_outputs(search: RepairSearch, findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield findings; those on outputs without a mask with the change that lets the output carry it."""
+    for finding in findings:
+        cure = search.keep_output_mask(str(finding.evidence["output"])) if _is_of_output(finding) else None
+        if cure is None:
+            yield _mark_as_untried(finding)
+            continue
+        texts = [text for _, text in write_repairs(cure)]
+        code = "\n\n\n".join(text.code for text in texts)
+        repair = Repair(texts[0].kind, texts[0].call, code, cure.change_after)
+        fix = " ".join(text.sentence for text in texts)
+        result = "Tried: the output then carries the mask, and a loss leaves padding out."
+        yield dataclasses.replace(finding, fix=f"{fix} {result}", repair=repair)
 
 
 def _find_repair(finding: Finding, cure: Cure, texts: Sequence[tuple[tuple[CallChange, ...], RepairText]]) -> int:

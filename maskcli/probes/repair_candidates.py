@@ -35,7 +35,6 @@ from maskcli.probes.repair_masks import (
     find_maker,
     find_owner,
     find_time_slice,
-    list_ancestors,
     list_missing,
 )
 from maskcli.tolerance import bound_sum_error
@@ -44,7 +43,7 @@ from maskcli.trace.recorder import PAIR_MASK, CallRecord, has_own_code, list_par
 from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST_NEAR = 6
-"""Calls before the one where padding enters, in the code of the same layer, that are looked at."""
+"""Calls before and after the one where padding enters, in the code of the same layer, that are looked at."""
 POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min")
 
 
@@ -103,17 +102,20 @@ class Candidates:
     def _list_poolings(self) -> Iterator[Changes]:
         """Yield poolings without padding, if the call pools timesteps."""
         for place in self.places:
-            how = recognize_pooling(self.look, place)
+            # A layer that takes a mask needs no other pooling, unless it ignores the mask.
+            obeys = "mask" in place.accepts and not place.padding_masks
+            how = None if obeys else recognize_pooling(self.look, place)
             if how is not None:
                 for extra, origin in self._list_origins(place):
                     yield (*extra, MaskedPooling(self.look.key(place), how, origin))
 
     def _list_softmaxes(self) -> Iterator[Changes]:
-        """Yield softmaxes without padding, if the call, or one shortly before it, is a softmax over timesteps."""
-        before = [other for x in self.entry.inputs for other in list_ancestors(self.look, x)]
-        near = [other for other in before if other is not self.entry and find_owner(other) is self.owner]
-        near = sorted(near, key=lambda other: -other.index) if self.owner is not self.entry else []
-        for other in [self.entry, *near[:MOST_NEAR]]:
+        """Yield softmaxes without padding, if the call, or one near it in the same layer, is one over timesteps."""
+        # Scores of queries and keys differ before the softmax that should leave padding out.
+        inside = [] if self.owner is self.entry else self.look.context.base.ended
+        near = [other for other in inside if other is not self.entry and find_owner(other) is self.owner]
+        near = sorted(near, key=lambda other: abs(other.index - self.entry.index))
+        for other in [self.entry, *near[: 2 * MOST_NEAR]]:
             axis = _recognize_softmax(self.look, other)
             if axis is not None:
                 for extra, origin in self._list_origins(other):
@@ -192,16 +194,18 @@ class Candidates:
             if masks and not list_missing(look, record):
                 yield (), MaskOrigin("arriving", key)
                 return
+        tensors = [x for x in (*place.inputs, *self.owner.inputs) if id(x) in look.flow.valid and is_float(x)][:1]
+        makers = [find_maker(look, tensor) for tensor in tensors]
+        named = [(before, origin) for origin, before in makers if origin is not None]
+        named = [(before, origin) for before, origin in named if can_name_mask(look, self.owner, origin)]
+        if named and named[0][1].kind == "input":
+            yield named.pop()
         key = look.key(self.owner)
         brought = self.models.bring_mask(self.done, key)
         ways = [] if brought is None else [(brought, MaskOrigin("arriving", key))]
         if brought is not None and all(is_simple(look, change) for change in brought):
             yield ways.pop()
-        tensors = [x for x in (*place.inputs, *self.owner.inputs) if id(x) in look.flow.valid and is_float(x)]
-        for tensor in tensors[:1]:
-            origin, before = find_maker(look, tensor)
-            if origin is not None and can_name_mask(look, self.owner, origin):
-                yield before, origin
+        yield from named
         yield from ways
 
 
@@ -268,7 +272,7 @@ def _recognize_softmax(look: ChangedModel, entry: CallRecord) -> int | None:
     if not entry.outputs or not entry.inputs or not is_float(entry.inputs[0]):
         return None
     scores, result = entry.inputs[0], entry.outputs[0]
-    lengths = {valid.shape[1] for valid in look.flow.truths}
+    lengths = {valid.shape[1] for valid in (*look.flow.truths, *look.flow.valid.values())}
     if tuple(scores.shape) != tuple(result.shape) or len(scores.shape) < 2:
         return None
     for axis in range(1, len(scores.shape)):

@@ -28,9 +28,9 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.changes import CallChange, apply_changes, number_calls
 from maskcli.trace.mask_flow import MaskFlow
-from maskcli.trace.recorder import CallRecord, convert_mask, has_own_code, list_parameters
+from maskcli.trace.recorder import CallRecord, convert_mask, get_mask, has_own_code, list_parameters
 from maskcli.trace.rerun import rerun_call
-from maskcli.trace.run import ModelRun
+from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, is_float
 
 MOST_LOSSES = 8
@@ -124,6 +124,26 @@ class ChangedModels:
                 return added
             more = find_mask_source(look, missing[0])
             if more is None or more in added or more in done:
+                return None
+            added = (*added, more)
+        return None
+
+    def bring_mask_to_output(self, name: str) -> Changes | None:
+        """Return changes after which an output carries the mask of its timesteps; None if there are none."""
+        added: Changes = ()
+        for _ in range(MOST_LOSSES):
+            look = self.look(added)
+            if isinstance(look, str):
+                return None
+            tensor = dict(list_output_tensors(look.context.base.output)).get(name)
+            valid = None if tensor is None else look.flow.valid.get(id(tensor))
+            if valid is None:
+                return None
+            mask = get_mask(tensor)
+            if mask is not None and np.array_equal(mask, valid):
+                return added
+            more = find_mask_source(look, tensor)
+            if more is None or more in added:
                 return None
             added = (*added, more)
         return None

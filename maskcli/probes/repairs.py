@@ -33,7 +33,7 @@ from maskcli.trace.values import as_float64, get_ulp
 
 MOST_TRIALS = 25
 """Changes that are tried for a model, at most."""
-MOST_PROBINGS = 8
+MOST_PROBINGS = 5
 """Changes for which all probes are repeated, at most."""
 MOST_FAULTS = 4
 """Calls at which padding enters that are repaired together, at most."""
@@ -80,7 +80,6 @@ class Cure:
         change_after: the largest change of a result by padding that remains.
         attempts: changes that were tried in vain.
         original: the model without changes.
-        separates_rows: whether no row changes the results of another one any more.
         causes: by change, the keys of the calls at which padding entered because of the fault that it repairs.
     """
 
@@ -88,7 +87,6 @@ class Cure:
     change_after: float
     attempts: tuple[Attempt, ...]
     original: ChangedModel
-    separates_rows: bool = False
     causes: dict[CallChange, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
@@ -253,6 +251,17 @@ class RepairSearch:
             first = trial.first
         return Cure((), 0.0, tuple(self.attempts), self.models.original)
 
+    def keep_output_mask(self, name: str) -> Cure | None:
+        """Return the changes after which an output carries its mask, and nothing leaks; None without any."""
+        changes = self.models.bring_mask_to_output(name)
+        if not changes:
+            return None
+        trial = self.trials.measure(changes)
+        if trial.leaks:
+            self.attempts.append(Attempt(changes, trial))
+            return None
+        return Cure(changes, trial.change or 0.0, (), self.models.original)
+
     def _find_first(self) -> str | None:
         """Return the key of the call where padding enters the model without changes."""
         names = self.models.original.context.trace.names
@@ -299,8 +308,11 @@ class RepairSearch:
         indexes = self.models.original.by_key
         changes = tuple(sorted(changes, key=lambda change: indexes[change.key].index if change.key in indexes else 0))
         in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
-        look = self.models.look(changes)
-        with self.models.change(changes):
-            rows = probe_rows(look.context) if isinstance(look, ChangedModel) else None
-        separates_rows = rows is not None and rows.mixed is None and rows.why is None
-        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, separates_rows, causes)
+        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes)
+
+    def separates_rows(self, cure: Cure) -> bool:
+        """Return whether no row changes the results of another one after the repairs."""
+        look = self.models.look(cure.changes)
+        with self.models.change(cure.changes):
+            rows = probe_rows(look.context) if isinstance(look, ChangedModel) and cure.changes else None
+        return rows is not None and rows.mixed is None and rows.why is None

@@ -56,25 +56,36 @@ class ChangedRun:
     built: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
     _numbering: CallNumbering = dataclasses.field(default_factory=lambda: CallNumbering(), init=False)
     _previous: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
+    _is_changing: bool = dataclasses.field(default=False, init=False)
 
     def begin(self, entry: CallRecord) -> None:
         """Note the masks that arrive at a call, and change its arguments."""
         import keras
 
+        entry.added = self._is_changing
         key = self._numbering.add(entry)
+        if entry.added:
+            return
         if entry.parent is None:
             self.inputs = [leaf for leaf in keras.tree.flatten((entry.args, entry.kwargs)) if hasattr(leaf, "shape")]
         if _is_layer_of_graph(entry):
             self._previous[key] = keras.tree.map_structure(self.find_mask, entry.args[:1])
             self._pass_built_mask(entry)
         self.arriving[key] = self._list_masks(entry)
-        for change in self.changes:
-            if change.key == key and not entry.code:
-                change.change_arguments(self, entry)
-                self.arriving[key] = self._list_masks(entry)
+        # The results of these operations are part of the data, so that they are recorded.
+        self._is_changing = True
+        try:
+            for change in self.changes:
+                if change.key == key and not entry.code:
+                    change.change_arguments(self, entry)
+                    self.arriving[key] = self._list_masks(entry)
+        finally:
+            self._is_changing = False
 
     def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return replacements of the tensors that a call returned; None if no change replaces them."""
+        if entry.added:
+            return None
         key, replaced = self._numbering.keys[id(entry)], None
         for change in self.changes:
             if change.key == key:
@@ -181,6 +192,8 @@ class CallNumbering:
 
         if entry.parent is None:
             key = ""
+        elif entry.added:
+            key = f"+{entry.index}"
         else:
             kind = "" if isinstance(entry.operation, keras.layers.Layer) else "!"
             path = f"{self.keys[id(entry.parent)]}/{entry.name}{kind}"

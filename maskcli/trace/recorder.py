@@ -56,6 +56,7 @@ class CallRecord:
         calls: whether it made calls that were recorded.
         error: the exception that it raised.
         returned: whether it ended without an error.
+        added: whether a change of the model made it, not the model.
     """
 
     operation: Any
@@ -76,6 +77,7 @@ class CallRecord:
     calls: bool = False
     error: BaseException | None = None
     returned: bool = False
+    added: bool = False
 
     @property
     def code(self) -> bool:
@@ -357,8 +359,8 @@ class _Recorder:
         inputs = [tensor for tensor in self.flatten((args, keywords)) if _is_tensor(tensor)]
         entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs)
         if self.changed is not None:
-            self.code_reports.turn(False)
             self.changed.begin(entry)
+            entry.index = len(self.entries)  # A change may have run operations, which are recorded before the call.
         entry.carried = [self.read_mask(tensor) for tensor in inputs]
         self.entries.append(entry)
         return entry
