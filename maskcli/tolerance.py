@@ -53,6 +53,11 @@ WEIGHT_NOISE = Threshold(
     "Standard deviation of the noise that is added to weights, as a part of their root mean square.",
     "A few steps of training move weights as far; far less would hide a leak in rounding, far more saturates states.",
 )
+ZERO_NOISE = Threshold(
+    0.5,
+    "Standard deviation of the noise that is added to weights that are all zero, as biases are before training.",
+    "A bias must be about as large as the numbers it is added to, or a maximum over both does not show it.",
+)
 
 # Losses: are two ways to compute a loss equal?
 

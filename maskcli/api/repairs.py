@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 
 from maskcli.api.model_data import ModelAndData
+from maskcli.conclusions.repair_texts import RepairText, write_repair, write_repairs
+from maskcli.errors import summarize_error
+from maskcli.inputs.arguments import select_rows
+from maskcli.probes.repairs import Cure, RepairSearch
 from maskcli.records.check import Finding, Repair, RepairAttempt
 from maskcli.records.evidence import ModelEvidence
+from maskcli.trace.changes import CallChange
+from maskcli.trace.outputs import choose_rows
+
+LEAK_RULES = frozenset(
+    {"MSK101", "MSK102", "MSK103", "MSK104", "MSK106", "MSK107", "MSK108", "MSK109", "MSK112", "MSK118"}
+)
+"""Rules whose findings are causes of leaks, which a repair may cure."""
+NOT_TRIED = "Not tried: "
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,4 +40,72 @@ class RepairResult:
 
 def try_repairs(case: ModelAndData, evidence: ModelEvidence, findings: Sequence[Finding]) -> RepairResult:
     """Return the findings with the repairs that remove their faults; each was tried on the model."""
-    return RepairResult(tuple(findings))
+    if evidence.leak is None or not evidence.leak.leaks:
+        return RepairResult(tuple(map(_mark_as_untried, findings)))
+    chosen = choose_rows(case.inputs)
+    inputs = tuple(select_rows(model_input, chosen) for model_input in case.inputs)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            cure = RepairSearch(case.model, inputs, chosen, evidence.leak).run()
+    except Exception as error:  # A model may raise anything under a change; the findings are right without a repair.
+        failed = RepairAttempt("search", None, None, f"the search for repairs failed: {summarize_error(error)}")
+        return RepairResult(tuple(map(_mark_as_untried, findings)), attempts=(failed,))
+    attempts = _list_attempts(cure)
+    if not cure.changes:
+        return RepairResult(tuple(map(_mark_as_untried, findings)), attempts=attempts)
+    texts = write_repairs(cure)
+    repairs = tuple(Repair(text.kind, text.call, text.code, cure.change_after) for _, text in texts)
+    attached = tuple(_attach(finding, cure, texts, repairs) for finding in findings)
+    return RepairResult(attached, repairs, attempts)
+
+
+def _attach(
+    finding: Finding,
+    cure: Cure,
+    texts: Sequence[tuple[tuple[CallChange, ...], RepairText]],
+    repairs: Sequence[Repair],
+) -> Finding:
+    """Return a finding with the repair of its fault."""
+    if finding.code not in LEAK_RULES or "output" in finding.evidence:
+        return _mark_as_untried(finding)
+    place = _find_repair(finding, cure, texts)
+    fix = texts[place][1].sentence
+    others = [text.call or "the input" for index, (_, text) in enumerate(texts) if index != place]
+    together = f" together with the repair{'s' if len(others) > 1 else ''} of {', '.join(others)}" if others else ""
+    result = f"Tried{together}: padding then changes results by {cure.change_after:.2g}."
+    return dataclasses.replace(finding, fix=f"{fix} {result}", repair=repairs[place])
+
+
+def _find_repair(finding: Finding, cure: Cure, texts: Sequence[tuple[tuple[CallChange, ...], RepairText]]) -> int:
+    """Return the position of the repair that mends the call of a finding, or the call where its padding enters."""
+    places = [finding.call, finding.evidence.get("enters_at")]
+    for place in filter(None, places):
+        for index, (changes, text) in enumerate(texts):
+            causes = {key for change in changes for key in cure.causes.get(change, ())}
+            entries = [cure.original.by_key[key] for key in causes if key in cure.original.by_key]
+            if text.call == place or place in map(cure.original.path, entries):
+                return index
+    return 0
+
+
+def _mark_as_untried(finding: Finding) -> Finding:
+    """Return a finding whose advice is marked as untried; advice on files needs no trial."""
+    if finding.code.startswith("MSK0") or finding.fix.startswith(NOT_TRIED):
+        return finding
+    return dataclasses.replace(finding, fix=f"{NOT_TRIED}{finding.fix[:1].lower()}{finding.fix[1:]}")
+
+
+def _list_attempts(cure: Cure) -> tuple[RepairAttempt, ...]:
+    """Return the changes that were tried in vain, those of one call as one."""
+    attempts = []
+    for attempt in cure.attempts:
+        known = [change for change in attempt.changes if change.key in cure.original.by_key]
+        if not known:
+            continue
+        keys = list(dict.fromkeys(change.key for change in known))
+        texts = [write_repair(cure.original, [change for change in known if change.key == key]) for key in keys]
+        why = attempt.trial.why or "padding still changes results"
+        calls = ", ".join(text.call for text in texts if text.call is not None)
+        kinds = list(dict.fromkeys(text.kind for text in texts))
+        attempts.append(RepairAttempt("-and-".join(kinds), calls or None, attempt.trial.change, why))
+    return tuple(dict.fromkeys(attempts))

@@ -11,7 +11,6 @@ import numpy as np
 
 from maskcli.errors import InputError, ModelError
 from maskcli.inputs.tables import (
-    PADDING_MASKS,
     DataTable,
     RawColumn,
     are_flags,
@@ -26,6 +25,7 @@ from maskcli.inputs.tables import (
 from maskcli.records.arrays import Array, Bools, Ints
 from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.formats.base import PADDING_MASKS
 from maskcli.sequences.formats.numpy_arrays import unpad_array
 from maskcli.sequences.padding import check_layout, have_lengths, make_validity, pad_ragged, truncate_values
 from maskcli.sequences.ragged import as_ragged, describe_value
@@ -205,7 +205,7 @@ def _lay_out_rows(
     name: str, rows: list[Any], spec: InputSpec | None, layout: Callable[[], Layout], sole: bool
 ) -> DataColumn:
     """Return a list of rows as an array; ``layout`` is called only if there are timesteps."""
-    form = _find_form(rows, spec, sole)
+    form = _find_form(name, rows, spec, sole)
     if form == "ids":
         return _lay_out_ids(name, rows, spec, layout())
     if form == "whole":
@@ -261,7 +261,7 @@ def _make_empty_error(rows: int) -> InputError:
 # The content of rows.
 
 
-def _find_form(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
+def _find_form(name: str, rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
     """Return the content of rows: ids, whole (floats for ids), vectors, flags, series or numbers."""
     if not rows:
         return "ids"  # Their reader reports the missing rows.
@@ -272,7 +272,8 @@ def _find_form(rows: list[Any], spec: InputSpec | None, sole: bool) -> str:
         return "ids" if sole and (dtype is None or dtype.kind != "f") else "numbers"
     if list in types:
         return "vectors"
-    if types == {bool} or (spec is not None and is_mask_input(spec) and not sole and are_flags(flat)):
+    is_mask = "mask" in name.lower() if spec is None else is_mask_input(spec)
+    if types == {bool} or (is_mask and not sole and are_flags(flat)):
         return "flags" if not sole or (dtype is not None and dtype.kind == "b") else "ids"
     return _find_number_form(flat, types, spec, sole)
 

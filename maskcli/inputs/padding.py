@@ -16,7 +16,6 @@ timesteps they describe.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,15 +23,13 @@ import numpy as np
 
 from maskcli.errors import InputError, UsageError
 from maskcli.inputs.columns import DataColumn
-from maskcli.inputs.roles import InputRoles, match_by_prefix
+from maskcli.inputs.roles import InputRoles, is_auxiliary_name, match_by_prefix
 from maskcli.inputs.tables import DataTable, name_column_errors
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.inputs import ModelInput, Validity, find_primary
 from maskcli.records.sequences import PaddedBatch
 from maskcli.sequences.padding import have_lengths
 
-AUXILIARY = re.compile(r"(^|_)(segments?|token_type|type|types|positions?|pos)(_|$)")
-"""Names of inputs that describe the timesteps of others."""
 FEW = 8
 """Distinct values of an input that may be a category of each timestep."""
 STRONG = ("given", "mask-input", "lengths", "masking-layer")
@@ -303,8 +300,8 @@ def _is_auxiliary(entry: _Timed, timed: Sequence[_Timed], roles: InputRoles) -> 
     if model_input.counts_up or _is_constant(model_input.values):
         return True
     ids = [other for other in others if other.input.kind == "ids" and not other.input.counts_up]
-    if AUXILIARY.search(model_input.name.lower()):
-        return any(not AUXILIARY.search(other.input.name.lower()) for other in others)
+    if is_auxiliary_name(model_input.name):
+        return any(not is_auxiliary_name(other.input.name) for other in others)
     return any(_describes(entry, other, roles) for other in ids)
 
 
@@ -319,7 +316,7 @@ def _is_constant(values: Array) -> bool:
 def _describes(entry: _Timed, other: _Timed, roles: InputRoles) -> bool:
     """Return whether an input of few distinct ids has 0 as a category, where ``other`` has tokens."""
     first, second = entry.input, other.input
-    if AUXILIARY.search(second.name.lower()) or _is_constant(second.values) or second.valid is None:
+    if is_auxiliary_name(second.name) or _is_constant(second.values) or second.valid is None:
         return False
     kinds, other_kinds = len(np.unique(first.values)), len(np.unique(second.values))
     dim, other_dim = roles.input_dims.get(first.name), roles.input_dims.get(second.name)

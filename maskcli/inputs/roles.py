@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -38,10 +39,31 @@ class InputRoles:
     structure: Structure | None = None
 
 
+AUXILIARY = re.compile(r"(^|_)(segments?|token_type|types?|positions?|pos)(_|$)")
+"""Names of inputs that describe the timesteps of others."""
+MASK_NAMES = re.compile(r"mask|valid|keep|pad")
+
+
 def holds_flags(model_input: ModelInput) -> bool:
     """Return whether an input is ``(batch, timesteps)`` of booleans, or of 0 and 1: it may be a mask."""
     values = model_input.values
-    return values.ndim == 2 and values.shape[1] > 0 and bool(np.isin(values, (0, 1)).all())
+    if values.ndim != 2 or not values.any() or is_auxiliary_name(model_input.name):
+        return False
+    return bool(np.isin(values, (0, 1)).all())
+
+
+def is_auxiliary_name(name: str) -> bool:
+    """Return whether a name is that of segments, types or positions."""
+    return AUXILIARY.search(name.lower()) is not None
+
+
+def looks_like_padding(model_input: ModelInput) -> bool:
+    """Return whether an input of 0 and 1 is 0 at the ends of rows only, or is a mask by its name or dtype."""
+    values = model_input.values.astype(bool)
+    if model_input.values.dtype.kind == "b" or MASK_NAMES.search(model_input.name.lower()):
+        return True
+    starts = values[:, 1:] & ~values[:, :-1]
+    return bool((starts.sum(axis=1) + values[:, 0] == 1).all())
 
 
 def match_by_prefix(mask: str, names: Sequence[str], masks: Sequence[str]) -> list[str]:

@@ -16,13 +16,11 @@ from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
 from maskcli.sequences.formats.numpy_arrays import load_arrays
 from maskcli.sequences.sources import display_name
 
 RawColumn = Array | RaggedSequences | list[Any]
-MASK = ".mask"
-"""The suffix of the column with the mask of another column."""
 PLAIN = "tokens"
 """The name of the only column of a file of sequences."""
 
@@ -78,7 +76,8 @@ def _make_record_table(records: list[dict[str, Any]], where: Callable[[int], str
     fields = tuple(dict.fromkeys(chain.from_iterable(records)))
 
     def column(key: str) -> RawColumn:
-        return json_text.get_field_rows(records, Field(key), name, where)
+        # As for targets, the values are those of the field, also where a mask marks them as padding.
+        return json_text.get_field_rows(records, Field(key, numbers=True), name, where)
 
     return DataTable(_list_candidates(fields), fields, column, where, "field", records=records)
 
@@ -120,10 +119,6 @@ def _add_mask_of_pad(columns: dict[str, RawColumn], inputs: list[str]) -> set[st
 def _list_candidates(columns: tuple[str, ...]) -> tuple[str, ...]:
     """Return the columns that are not the mask of another one."""
     return tuple(name for name in columns if not (name.endswith(MASK) and name.removesuffix(MASK) in columns))
-
-
-PADDING_MASKS = ("attention_mask", "padding_mask")
-"""Columns that mark padding by their name, as tokenizers write them."""
 
 
 def find_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:

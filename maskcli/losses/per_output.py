@@ -144,7 +144,7 @@ def _depends_on_padding(output_loss: OutputLoss) -> bool:
         float(np.mean(np.asarray(output_loss.loss(cast_targets(targets), make_masked_tensor(values, None)))))
         for values in (output.sample, other)
     )
-    return before != after
+    return before != after or not np.isfinite(before)
 
 
 def _list_by_batch_size(run: LossRun, output_loss: OutputLoss, recorded: RecordedLoss) -> dict[int, float]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
 from maskcli.probes.context import ProbeContext, make_context
-from maskcli.probes.lengths import COLUMNS, find_padding_value, lengthen
+from maskcli.probes.lengths import COLUMNS, find_padding_value, find_positions, lengthen
 from maskcli.probes.padding_sources import creates_mask, follow_tensors
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -19,7 +19,7 @@ from maskcli.trace.recorder import Recording
 from maskcli.trace.run import ModelRun
 
 
-def has_mask(context: ProbeContext) -> bool:
+def uses_mask(context: ProbeContext) -> bool:
     """Return whether a model makes, receives or passes on a padding mask anywhere."""
     if any(model_input.kind == "mask" for model_input in context.inputs):
         return True
@@ -45,14 +45,15 @@ def add_padding(context: ProbeContext) -> ProbeContext | str:
         for position, model_input in enumerate(context.inputs)
         if model_input.valid is not None and model_input.values.shape[1] in timesteps
     }
+    counted = find_positions(context.inputs)
     inputs = tuple(
-        _pad_input(model_input, values.get(position)) if position in chosen else model_input
+        _pad_input(model_input, values.get(position), position in counted) if position in chosen else model_input
         for position, model_input in enumerate(context.inputs)
     )
     run = ModelRun(context.model, inputs)
     if run.recording.error is not None:
         return f"with padding in the data the model raises {summarize_error(run.recording.error)}"
-    if not _is_marked(run.recording, [model_input.valid for model_input in inputs]):
+    if not _is_marked(run.recording, inputs):
         return "no mask of the model marks the padding that maskcli added to the data"
     return make_context(run, context.labels)
 
@@ -81,10 +82,10 @@ def _find_padding_values(context: ProbeContext) -> dict[int, NDArray[Any] | None
     return values
 
 
-def _pad_input(model_input: ModelInput, value: NDArray[Any] | None) -> ModelInput:
-    """Return an input whose rows end with padding, as far as they have more than one timestep."""
+def _pad_input(model_input: ModelInput, value: NDArray[Any] | None, counts_on: bool) -> ModelInput:
+    """Return an input whose rows end with padding; positions count on there."""
     if model_input.values.shape[1] == 1:
-        model_input = lengthen(model_input, COLUMNS, "post")
+        model_input = lengthen(model_input, COLUMNS, "post", counts_on=counts_on)
         assert model_input.valid is not None  # noqa: S101 - only inputs with timesteps are padded
         if value is not None:
             changed = model_input.values.copy()
@@ -95,7 +96,7 @@ def _pad_input(model_input: ModelInput, value: NDArray[Any] | None) -> ModelInpu
     lengths = _choose_lengths(rows, timesteps)
     valid: Bools = np.arange(timesteps) < lengths[:, None]
     values = model_input.values.copy()
-    if not model_input.counts_up:
+    if not counts_on:
         values[~valid] = find_padding_value(model_input) if value is None else value
     cells = model_input.cells
     if cells is not None:
@@ -113,13 +114,14 @@ def _choose_lengths(rows: int, timesteps: int) -> NDArray[np.intp]:
     return np.asarray(lengths, np.intp)
 
 
-def _is_marked(run: Recording, truths: Sequence[Bools | None]) -> bool:
+def _is_marked(run: Recording, inputs: Sequence[ModelInput]) -> bool:
     """Return whether some mask of a run hides all of the padding of some input, and not everything."""
     masks = [mask for entry in run.ended for mask in (*entry.masks_out, *entry.padding_masks) if mask is not None]
-    masks += [np.asarray(tensor).astype(bool) for tensor in run.inputs if len(tensor.shape) == 2]
+    masks += [model_input.values.astype(bool) for model_input in inputs if model_input.kind == "mask"]
+    truths = [model_input.valid for model_input in inputs if model_input.valid is not None]
     return any(
         mask.shape == truth.shape and mask.any() and not mask[~truth].any()
         for mask in masks
         for truth in truths
-        if truth is not None and not truth.all()
+        if not truth.all()
     )

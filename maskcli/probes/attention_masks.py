@@ -142,7 +142,8 @@ def _judge(attention: _Attention, context: ProbeContext) -> AttentionFault | Non
         return None
     for pairs, shape in attention.masks:
         kind, mask_of = _classify(pairs, attention, context)
-        if kind is None or not (to_padding.any() or kind == "inverted"):
+        # These two close valid pairs, which is wrong even where another mask of the call hides the padded keys.
+        if kind is None or not (to_padding.any() or kind in ("inverted", "along-queries")):
             continue
         names = [_name(call, context) for call in attention.around]
         return AttentionFault(

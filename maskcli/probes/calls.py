@@ -25,13 +25,13 @@ from maskcli.trace.values import as_float64, get_dtype, is_float
 
 
 def find_place(where: Bools, labels: NDArray[np.intp]) -> Occurrence | None:
-    """Return how often, and where first, ``(batch, timesteps)`` is True; None if it never is.
+    """Return how often, and where first, ``(batch, timesteps, ...)`` is True; None if it never is.
 
     ``labels`` has the rows of the data that these are.
     """
     if not where.any():
         return None
-    sample, timestep = np.argwhere(where)[0]
+    sample, timestep = np.argwhere(where)[0][:2]
     return Occurrence(int(where.sum()), int(labels[sample]), int(timestep))
 
 
@@ -52,7 +52,10 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
     assert mask is not None and valid is not None  # noqa: S101 - a source has both
     missed, hidden = None, None
     if mask.shape == valid.shape:
-        missed, hidden = find_place(mask & ~valid, labels), find_place(_select_inside(~mask) & valid, labels)
+        missed, hidden = find_place(mask & ~valid, labels), find_place(~mask & valid, labels)
+    elif mask.shape[:2] == valid.shape:  # Parts of timesteps, such as pixels of frames or words of sentences.
+        part_valid = valid.reshape(*valid.shape, *[1] * (mask.ndim - 2))
+        hidden = find_place(_select_inside(~mask) & part_valid, labels)
     makers = (run.flow.maker.get(id(tensor)) for tensor in entry.inputs)
     lookup = next((maker for maker in makers if maker is not None and _is_lookup(maker, run.flow)), None)
     return MaskSource(
@@ -64,13 +67,14 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
         missed=missed,
         hidden=hidden,
         padding=int((~valid).sum()),
+        of_parts=mask.ndim > 2,
     )
 
 
 def _select_inside(masked: Bools) -> Bools:
-    """Return the masked timesteps that are not at an end of a row; there they may be padding of the data itself."""
-    from_start = np.logical_and.accumulate(masked, axis=1)
-    from_end = np.logical_and.accumulate(masked[:, ::-1], axis=1)[:, ::-1]
+    """Return the masked places that are not at an end of the last axis; there they may be padding of the data."""
+    from_start = np.logical_and.accumulate(masked, axis=-1)
+    from_end = np.logical_and.accumulate(masked[..., ::-1], axis=-1)[..., ::-1]
     inside: Bools = masked & ~from_start & ~from_end
     return inside
 

@@ -262,36 +262,22 @@ def compare_each_output(
 def find_validity_of_pair(old: Any, new: Any, flow: MaskFlow, align: Alignment) -> tuple[Bools | None, Bools | None]:
     """Return the validity of a tensor in two runs; None without timesteps, or in the second if nothing is known.
 
-    Scores of attention, ``(batch, heads, queries, keys)``, have timesteps on later axes. These are the axes that have
-    as many places as an input has timesteps, in both runs; a place counts if it is valid on all of them.
+    Scores of attention, ``(batch, heads, queries, keys)``, have timesteps on several axes; such a number counts if it
+    belongs to a valid timestep on all of them.
     """
     valid = flow.valid.get(id(old))
     changed = align.changed
-    if valid is not None or id(old) in flow.pooled or len(old.shape) < 4 or len(new.shape) != len(old.shape):
-        return valid, None if changed is None else changed.valid.get(id(new))
-    axes = []
-    for axis in range(1, len(old.shape)):
-        truths = zip(flow.truths, flow.truths if changed is None else changed.truths, strict=True)
-        sizes = (old.shape[axis], new.shape[axis])
-        same = ((first, second) for first, second in truths if (first.shape[1], second.shape[1]) == sizes)
-        pair = next(same, None)
-        if pair is not None:
-            axes.append((axis, *pair))
-    if not axes:
-        return None, None
-    last = axes[-1][0]
-    rows = align.rows if changed is None else np.arange(new.shape[0])
-    first_valid = np.ones(tuple(old.shape[: last + 1]), bool)
-    second_valid = np.ones(tuple(new.shape[: last + 1]), bool)
-    for axis, first, second in axes:
-        first_valid &= _spread_along(first, axis, last)
-        second_valid &= _spread_along(second[rows] if changed is None else second, axis, last)
-    return first_valid, second_valid
+    if valid is None and id(old) not in flow.pooled and len(old.shape) > 2:
+        places = _map_places(old, flow)
+        if places is not None:
+            return places, None if changed is None else _map_places(new, changed)
+    return valid, None if changed is None else changed.valid.get(id(new))
 
 
-def _spread_along(valid: Bools, axis: int, last: int) -> Bools:
-    """Return ``(batch, timesteps)`` with its timesteps on another axis of ``last + 1`` axes."""
-    return valid.reshape(len(valid), *[1] * (axis - 1), valid.shape[1], *[1] * (last - axis))
+def _map_places(tensor: Any, flow: MaskFlow) -> Bools | None:
+    """Return which numbers of a tensor belong to valid timesteps; None if that is not known."""
+    places = flow.positions.map_places(tensor)
+    return None if places is None else np.broadcast_to(places, tuple(tensor.shape))
 
 
 def compare_results(

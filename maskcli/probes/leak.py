@@ -16,15 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
-from maskcli.probes.added_padding import add_padding, has_mask
+from maskcli.probes.added_padding import add_padding, uses_mask
 from maskcli.probes.compare import compare_outputs, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe, name_first_calls, show_calls
 from maskcli.probes.gradients import TapedRun, compute_padding_gradient, record_under_tape
-from maskcli.probes.lengths import MOST_GROUPS, LengthProbes, learn_lengths, run_rows_alone
+from maskcli.probes.lengths import LengthProbes, choose_worst, learn_lengths, run_rows_alone
 from maskcli.probes.local import probe_calls
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.variants import HALF, allow_any_length, compute_in_float32, move_weights
+from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
 from maskcli.tolerance import HALF_RESULT
 from maskcli.trace.recorder import CallRecord, Recording
@@ -100,7 +102,7 @@ def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
     with allow_any_length():
         if any((~model_input.valid).any() for model_input in context.with_timesteps if model_input.valid is not None):
             return _judge(context)
-        if not context.with_timesteps or not has_mask(context):
+        if not context.with_timesteps or not uses_mask(context):
             return _refuse(context, _NOTHING, tried=False)
         padded = add_padding(context)
         if isinstance(padded, str):
@@ -122,21 +124,26 @@ def _judge(context: ProbeContext) -> LeakResult:
     context = first.context
     if first.leaks:
         return _conclude(context, first, first)
-    best = first
     with compute_in_float32(context.model):
-        if _is_half(context.base):
-            full = _probe_again(context)
-            if full is None or _is_half(full.context.base):
-                best = dataclasses.replace(first, gap=first.gap or _find_imprecision(first.context))
-            else:
-                best = full
+        best = _probe_precisely(context, first)
         if best.leaks:
             return _conclude(context, first, best)
-        with move_weights(context.model) as has_weights:
-            noisy = _probe_again(context, FEWER_GROUPS) if has_weights else None
-            if noisy is not None and noisy.leaks:
-                return _conclude(context, first, noisy, "noisy")
+        for sign in (1, -1):
+            with move_weights(context.model, sign) as has_weights:
+                noisy = _probe_moved(context) if has_weights else None
+                if noisy is not None:
+                    return _conclude(context, first, noisy, "noisy")
     return _conclude(context, first, best)
+
+
+def _probe_precisely(context: ProbeContext, first: _Probed) -> _Probed:
+    """Return the probes in float32 of a model of half precision; the first probes of other models."""
+    if not _is_half(context.base):
+        return first
+    full = _probe_again(context)
+    if full is None or _is_half(full.context.base):
+        return dataclasses.replace(first, gap=first.gap or _find_imprecision(first.context))
+    return full
 
 
 def _refuse(context: ProbeContext, why: str, tried: bool = True) -> LeakResult:
@@ -145,13 +152,38 @@ def _refuse(context: ProbeContext, why: str, tried: bool = True) -> LeakResult:
     return LeakResult(Leak(None, 0.0, None, None, None, probes, {}, reason=why), context, context)
 
 
-def _probe_again(context: ProbeContext, most: int = MOST_GROUPS) -> _Probed | None:
+def _probe_again(context: ProbeContext) -> _Probed | None:
     """Probe the same inputs in the way in which the model computes now; None if that cannot be judged."""
+    again = _run_again(context)
+    probed = None if again is None else _probe(again)
+    return probed if probed is not None and probed.results else None
+
+
+def _probe_moved(context: ProbeContext) -> _Probed | None:
+    """Probe the same inputs with the weights that the model has now; None without a leak.
+
+    Without their padding, rows show every leak, so that the other probes only run if this one leaks, or cannot run.
+    """
+    again = _run_again(context)
+    if again is None:
+        return None
+    alone = run_rows_alone(again, FEWER_GROUPS)
+    if not isinstance(alone, str):
+        learned = learn_lengths(again, alone)
+        tolerance = estimate_rounding(again.run, learned.flow, learned.align(), learned.tolerance, samples=1)
+        lengths = LengthProbes(dataclasses.replace(learned, tolerance=tolerance), alone, clean=True)
+        if not (lengths.probe_alone().probe.leaks or lengths.probe_columns().probe.leaks):
+            return None
+    probed = _probe(again)
+    return probed if probed.leaks else None
+
+
+def _run_again(context: ProbeContext) -> ProbeContext | None:
+    """Return the context of a new run on the same inputs; None if it fails, or its results are less finite."""
     run = ModelRun(context.model, context.inputs)
     if run.recording.error is not None or not _is_finite_alike(context.base, run.recording):
         return None
-    probed = _probe(make_context(run, context.labels), most)
-    return probed if probed.results else None
+    return make_context(run, context.labels)
 
 
 def _is_finite_alike(base: Recording, other: Recording) -> bool:
@@ -233,7 +265,7 @@ def _find_first_call(leaking: Sequence[Probe], entries: dict[str, float]) -> str
 # The probes of one context.
 
 
-def _probe(context: ProbeContext, most: int = MOST_GROUPS) -> _Probed:
+def _probe(context: ProbeContext) -> _Probed:
     """Run the probes; without results if the model is random."""
     run = context.run
     # A second, equal run shows whether the model is deterministic; under a tape, it also yields the gradient.
@@ -241,7 +273,7 @@ def _probe(context: ProbeContext, most: int = MOST_GROUPS) -> _Probed:
     taped = None if isinstance(sources, str) else record_under_tape(run, sources)
     if not _is_deterministic(context, taped):
         return _Probed(context)
-    alone = run_rows_alone(context, most)
+    alone = run_rows_alone(context)
     context = learn_lengths(context, () if isinstance(alone, str) else alone)
     sources = find_padding_sources(context.base, context.flow, context.inputs)
     gradient = _probe_gradient(context, sources, taped)
@@ -323,40 +355,66 @@ def _probe_replace(context: ProbeContext, sources: PaddingSources | str) -> tupl
     """Put other values at padding, after the embedding, under the same masks; return the probe and the run."""
     if isinstance(sources, str):
         return ProbeResult(Probe("replace", False, why=sources)), None
-    replaced = _record_replaced(context, sources)
-    if replaced.error is not None:
-        why = f"with other values at padding the model raises {summarize_error(replaced.error)}"
+    # The same numbers with the other sign, since a maximum only shows numbers that are larger than the valid ones.
+    replaced = [_record_replaced(context, sources, sign) for sign in (1, -1)]
+    error = next((run.error for run in replaced if run.error is not None), None)
+    if error is not None:
+        why = f"with other values at padding the model raises {summarize_error(error)}"
         return ProbeResult(Probe("replace", False, why=why)), None
     # Both runs sum the same numbers in the same order, so that a change needs no margin for rounding.
     tolerance = allow_one_ulp(context.base.ended)
-    result = make_probe("replace", context, replaced, context.align(), tolerance)
-    if result.probe.leaks and _changes_mask(context.base, replaced, result.first):
+    results = [make_probe("replace", context, run, context.align(), tolerance) for run in replaced]
+    result = choose_worst(results)
+    run = replaced[results.index(result)]
+    if result.probe.leaks and _changes_mask(context.base, run, result.first):
         return ProbeResult(Probe("replace", False, why=_CHANGED_MASK)), None
     if not result.probe.leaks or not sources.fixed:
-        return result, replaced
-    if not sources.is_free:
-        return dataclasses.replace(result, fixed_content=True), replaced
-    only_free = _record_replaced(context, sources.select_free())
-    again = make_probe("replace", context, only_free, context.align(), tolerance) if only_free.error is None else result
-    return (again if again.probe.leaks else dataclasses.replace(result, fixed_content=True)), replaced
+        return result, run
+    if sources.is_free:
+        free = [_record_replaced(context, sources.select_free(), sign) for sign in (1, -1)]
+        again = choose_worst([make_probe("replace", context, run, context.align(), tolerance) for run in free])
+        if again.probe.leaks:
+            return again, run
+    return dataclasses.replace(result, fixed_content=True), run
 
 
-def _record_replaced(context: ProbeContext, sources: PaddingSources) -> Recording:
-    """Return a run with other values at padding."""
+def _record_replaced(context: ProbeContext, sources: PaddingSources, sign: int) -> Recording:
+    """Return a run with other values at padding, which are random but for their ``sign``."""
     rng = np.random.default_rng(0)
 
     def alter(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         if entry.index not in sources.calls:
             return None
-        return [replace_padding(tensors[0], sources.calls[entry.index], rng), *tensors[1:]]
+        valid = sources.calls[entry.index]
+        replaced = replace_padding(tensors[0], valid, rng)
+        return [replaced if sign > 0 else _negate_padding(replaced, valid), *tensors[1:]]
 
     inputs = tuple(
-        dataclasses.replace(model_input, values=make_noise(model_input.values, ~model_input.valid, rng))
+        _replace_features(model_input, model_input.valid, sign, rng)
         if position in sources.inputs and model_input.valid is not None
         else model_input
         for position, model_input in enumerate(context.inputs)
     )
     return context.run.vary(inputs, alter=alter)
+
+
+def _replace_features(model_input: ModelInput, valid: Bools, sign: int, rng: np.random.Generator) -> ModelInput:
+    places = valid if model_input.cells is None else model_input.cells
+    noise = make_noise(model_input.values, ~places, rng)
+    spread = places.reshape(*places.shape, *[1] * (noise.ndim - places.ndim))
+    return dataclasses.replace(model_input, values=noise if sign > 0 else np.where(spread, noise, -noise))
+
+
+def _negate_padding(tensor: Any, valid: Bools) -> Any:
+    """Return a tensor with the other sign at padding, under the same mask."""
+    import keras
+
+    spread = valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
+    negated = keras.ops.where(spread, tensor, -tensor)
+    mask = getattr(tensor, "_keras_mask", None)
+    if mask is not None:
+        negated._keras_mask = mask
+    return negated
 
 
 def _changes_mask(base: Recording, replaced: Recording, first: CallRecord | None) -> bool:

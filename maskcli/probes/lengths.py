@@ -21,7 +21,7 @@ from maskcli.records.leak import Probe
 from maskcli.tolerance import Tolerance
 from maskcli.trace.mask_flow import MaskFlow, follow_masks
 from maskcli.trace.outputs import find_fixed_batch
-from maskcli.trace.recorder import CallRecord, Recording
+from maskcli.trace.recorder import Recording
 from maskcli.trace.run import ModelRun
 from maskcli.trace.values import is_float
 
@@ -166,7 +166,7 @@ def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeCon
         for old, new in pair_calls(context.base, rows_alone.recording):
             for tensor, alone_tensor in zip(old.outputs, new.outputs, strict=False):
                 valid = learned.get(id(tensor))
-                if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2:
+                if valid is None or valid.ndim != 2 or len(alone_tensor.shape) < 2 or id(tensor) in context.flow.exact:
                     continue
                 if alone_tensor.shape[0] != len(rows_alone.rows):
                     continue
@@ -226,7 +226,7 @@ class LengthProbes:
             if self._may_be_position(result):
                 discounted = self._discount_positions(result, alone.recording, alone.flow, alone.rows)
                 return dataclasses.replace(discounted, also=calls)
-        return _choose_worst(results, calls)
+        return _merge_results(results)
 
     def probe_columns(self) -> ProbeResult:
         """Add more padding to every row, and to every timestep that has padding inside."""
@@ -235,9 +235,13 @@ class LengthProbes:
             if axis == 2 and all(model_input.cells is None for model_input in self.context.inputs):
                 continue
             side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
-            inputs = [lengthen(model_input, COLUMNS, side, axis) for model_input in self.context.inputs]
+            counted = find_positions(self.context.inputs)
+            inputs = [
+                lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
+                for position, model_input in enumerate(self.context.inputs)
+            ]
             results.append(self._probe_longer(inputs))
-        return _choose_worst(results, tuple(call for result in results for call in result.calls))
+        return _merge_results(results)
 
     def _probe_longer(self, inputs: Sequence[ModelInput]) -> ProbeResult:
         run = run_at_length(self.context, inputs)
@@ -303,12 +307,17 @@ class LengthProbes:
         ]
 
 
-def _choose_worst(results: Sequence[ProbeResult], calls: tuple[CallRecord, ...]) -> ProbeResult:
-    """Return the worst result that could be measured, with the outputs that some result could not compare."""
+def choose_worst(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Return the worst result that could be measured."""
     applicable = [result for result in results if result.probe.applicable]
-    worst = max(applicable, key=_rank, default=results[0])
-    skipped = tuple(dict.fromkeys(output for result in applicable for output in result.skipped))
-    return dataclasses.replace(worst, also=calls, skipped=skipped or worst.skipped)
+    return max(applicable, key=_rank, default=results[0])
+
+
+def _merge_results(results: Sequence[ProbeResult]) -> ProbeResult:
+    """Return the worst result, with the calls of all and the outputs that some result could not compare."""
+    calls = tuple(call for result in results for call in result.calls)
+    skipped = tuple(dict.fromkeys(output for result in results for output in result.skipped))
+    return dataclasses.replace(choose_worst(results), also=calls, skipped=skipped)
 
 
 def _rank(result: ProbeResult) -> tuple[bool, float]:
@@ -332,10 +341,25 @@ def _move_padding(model_input: ModelInput, rows: NDArray[np.intp]) -> ModelInput
 # Lengths of rows, and of timesteps with padding inside.
 
 
-def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1) -> ModelInput:
+def find_positions(inputs: Sequence[ModelInput]) -> frozenset[int]:
+    """Return the inputs that count the timesteps of another input; ids that happen to count up are none."""
+    return frozenset(
+        position
+        for position, model_input in enumerate(inputs)
+        if model_input.counts_up
+        and any(
+            other.kind in ("ids", "features") and not other.counts_up and other.shape[1] == model_input.shape[1]
+            for other in inputs
+            if other.valid is not None
+        )
+    )
+
+
+def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, counts_on: bool = False) -> ModelInput:
     """Return an input with more padding at the ``pre`` or ``post`` side; unchanged if it has no timesteps.
 
-    Along axis 2, only an input with padding inside its timesteps gets more of it.
+    Along axis 2, only an input with padding inside its timesteps gets more of it. Positions count on after the last one
+    instead.
     """
     valid, cells = model_input.valid, model_input.cells
     if valid is None or (axis == 2 and cells is None):
@@ -344,7 +368,7 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1) ->
     more = np.pad(valid, [(0, 0), width]) if axis == 1 else valid
     if cells is not None:
         cells = np.pad(cells, _widen(cells.ndim, axis, width))
-    if model_input.counts_up and side == "post":
+    if counts_on and side == "post" and axis == 1:
         first = int(model_input.values[0, 0])
         values = np.tile(np.arange(first, first + more.shape[1], dtype=model_input.values.dtype), (len(more), 1))
     else:

@@ -52,7 +52,9 @@ def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelI
     model, unless the model computes its mask from their values.
     """
     pairs = list(zip(run.inputs, inputs, strict=True))
-    ids = _follow_ids(run, {id(x) for x, model_input in pairs if model_input.kind == "ids"})
+    # Words in sentences are features of integers.
+    of_ids = (x for x, model_input in pairs if model_input.kind in ("ids", "features") and _holds_ids(model_input))
+    ids = _follow_ids(run, set(map(id, of_ids)))
     features = {
         position: follow_tensors(run, {id(x)})
         for position, (x, model_input) in enumerate(pairs)
@@ -93,6 +95,10 @@ def _find_calls(
             calls[entry.index] = valid
             fixed.add(entry.index)
     return calls, fixed
+
+
+def _holds_ids(model_input: ModelInput) -> bool:
+    return model_input.kind == "ids" or model_input.values.dtype.kind in "iu"
 
 
 def _looks_up(entry: CallRecord, ids: set[int]) -> bool:
@@ -144,7 +150,6 @@ def _bypasses(run: Recording, sources: PaddingSources, inputs: Sequence[ModelInp
         if position not in sources.inputs
         and model_input.valid is not None
         and model_input.kind in ("ids", "features")
-        and not model_input.counts_up
         and not _is_mask(model_input)
     }
     reached = follow_tensors(run, starts, frozenset(sources.calls))

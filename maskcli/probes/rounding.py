@@ -55,7 +55,9 @@ SAMPLES = 2
 """Runs with random rounding. A pooled output of three rows has only three errors of each feature in a run."""
 
 
-def estimate_rounding(run: ModelRun, flow: MaskFlow, align: Alignment, tolerance: Tolerance) -> Tolerance:
+def estimate_rounding(
+    run: ModelRun, flow: MaskFlow, align: Alignment, tolerance: Tolerance, samples: int = SAMPLES
+) -> Tolerance:
     """Measure how far rounding moves the result of each call, and raise the tolerance to that.
 
     Numbers that cancel, or that a normalisation divides by almost nothing, carry rounding errors far beyond what their
@@ -67,12 +69,13 @@ def estimate_rounding(run: ModelRun, flow: MaskFlow, align: Alignment, tolerance
         flow: the validity of its tensors.
         align: all rows of the run.
         tolerance: the bound that applies so far.
+        samples: the number of such runs.
 
     Returns:
         The tolerance with a floor for each feature of each result; unchanged if the model raises.
     """
     floors: dict[tuple[int, int], NDArray[np.float64]] = {}
-    for sample in range(SAMPLES):
+    for sample in range(samples):
         rng = np.random.default_rng(5 + sample)
 
         def round_randomly(entry: CallRecord, tensors: list[Any], rng: np.random.Generator = rng) -> list[Any] | None:

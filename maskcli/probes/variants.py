@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.tolerance import WEIGHT_NOISE
+from maskcli.tolerance import WEIGHT_NOISE, ZERO_NOISE
 from maskcli.trace.state import preserve_state
 
 HALF = ("float16", "bfloat16")
@@ -102,15 +102,18 @@ def compute_in_float32(model: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def move_weights(model: Any) -> Iterator[bool]:
-    """Add a little seeded noise to the trainable weights of a model while this is open; yield whether it has any."""
+def move_weights(model: Any, sign: int = 1) -> Iterator[bool]:
+    """Add a little seeded noise to the trainable weights of a model while this is open; yield whether it has any.
+
+    ``sign``, 1 or -1, is a factor of the noise.
+    """
     rng = np.random.default_rng(6)
     with preserve_state(model):
         weights = [weight for weight in model.trainable_weights if "float" in str(weight.dtype)]
         for weight in weights:
-            values = np.asarray(weight.value).astype(np.float64)
-            # Noise of the size of the weights; a bias of zeros gets one as large as in training after some steps.
+            old = np.asarray(weight.value)
+            values = old.astype(np.float64)
             size = float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
-            noise = rng.standard_normal(values.shape) * WEIGHT_NOISE.value * (size or 1.0)
-            weight.assign((values + noise).astype(np.asarray(weight.value).dtype))
+            noise = rng.standard_normal(values.shape) * (WEIGHT_NOISE.value * size or ZERO_NOISE.value)
+            weight.assign((values + sign * noise).astype(old.dtype))
         yield bool(weights)

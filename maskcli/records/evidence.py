@@ -52,8 +52,9 @@ class MaskSource:
         looks_up: whether it looks up vectors for ids, as an Embedding does.
         after_lookup: the Embedding whose vectors it made the mask from; None if it did not use vectors.
         missed: padding that the mask calls valid.
-        hidden: valid timesteps that the mask calls padding.
+        hidden: valid timesteps that the mask calls padding, or parts of valid timesteps, such as pixels.
         padding: the number of padded timesteps.
+        of_parts: whether the mask marks parts of timesteps.
     """
 
     call: str
@@ -64,6 +65,7 @@ class MaskSource:
     missed: Occurrence | None
     hidden: Occurrence | None
     padding: int
+    of_parts: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -413,7 +415,8 @@ class ModelEvidence:
             return "yes"
         if self.leak.leaks is False and any(probe.applicable for probe in self.leak.probes):
             return "no"
-        return "unproven" if self.padded_timesteps or self.has_mask else "nothing to prove"
+        has_mask = self.has_mask or any(source.type == INPUT for source in self.sources)
+        return "unproven" if self.padded_timesteps or has_mask else "nothing to prove"
 
     def list_gaps(self) -> tuple[str, ...]:
         """Return the evidence that is missing, each with the reason."""

@@ -79,7 +79,7 @@ class ModelInput:
     values: NDArray[Any]
     valid: Bools | None
     kind: InputKind
-    padding: float = 0
+    padding: int | float = 0
     validity: Validity = Validity()
     cells: Bools | None = None
     auxiliary: bool = False

@@ -89,7 +89,7 @@ class PaddingOptions:
         "post", "Where a long sequence is cut: at its start, or at its end.", choices=("pre", "post")
     )
     maxlen: int | None = option(None, "Timesteps of the batch.", default_text="the longest sequence", minimum=1)
-    value: float = option(
+    value: int | float = option(
         0, "Padding id; for models of your own also the number that marks padded timesteps of features.", number=True
     )
     dtype: TokenDtype = option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Literal
 
 from maskcli.records.arrays import Bools
@@ -10,9 +11,10 @@ from maskcli.records.evidence import AttentionFault, LossEvidence, ModelEvidence
 from maskcli.records.trace import Call
 
 BlameKind = Literal[
-    "dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks", "attention"
+    "dropped", "widened", "not-given", "no-source", "bad-source", "taken", "mixed", "leaks", "attention", "rows"
 ]
-MASK_FAULTS = ("dropped", "widened", "not-given")
+SEPARATE_FAULTS = ("dropped", "widened", "not-given", "attention", "rows")
+"""Causes that count wherever padding enters; those of other kinds depend on the first call."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,7 +26,8 @@ class Blame:
             ``not-given``: a call did not receive the mask of its input; ``no-source``: no call creates a mask;
             ``bad-source``: the mask was wrong from the start; ``taken``: a call takes a padded timestep as the last
             one; ``mixed``: a normalisation includes padding; ``leaks``: a call computes with padding in spite of the
-            mask; ``attention``: an attention mask leaves padding open, which a rule of its own reports.
+            mask; ``attention``: an attention mask leaves padding open, and ``rows``: rows of the batch mix, which rules
+            of their own report.
         culprit: the call at fault; None if the whole model is.
         at: the call where padding enters a result.
     """
@@ -34,25 +37,60 @@ class Blame:
     at: Call | None
 
 
-def find_blame(model: ModelEvidence) -> Blame | None:
-    """Return the cause of the leak where padding first enters a result; None without a leak."""
-    return next(iter(find_blames(model)), None)
-
-
 def find_blames(model: ModelEvidence) -> list[Blame]:
-    """Return the causes of a leak, the first call first, each culprit once.
+    """Return all causes of a leak in the order of the calls where padding enters, each culprit once.
 
-    A later call was tested separately. It counts only if a mask was lost, widened or not given there, or if its cause
-    is that of the first call. In a model without any mask, every later call leaks too, which adds nothing.
+    A later call was tested separately. It counts only if a mask was lost, widened or not given there, if it ignores a
+    mask that it receives, or if its cause is that of the first call. In a model without any mask, every later call
+    leaks too, which adds nothing.
     """
     if model.leak is None or not model.leak.leaks:
         return []
     first = _find_cause(model, model.leak.first_call)
-    later = [_find_cause(model, path) for path in model.leak.entries if path != model.leak.first_call]
-    causes: dict[Call | None, Blame] = {}
-    for cause in [first, *(cause for cause in later if cause.kind in (*MASK_FAULTS, first.kind))]:
-        causes.setdefault(cause.culprit or cause.at, cause)
-    return list(causes.values())
+    causes = [first, *(cause for cause in _find_later_causes(model) if _is_separate(cause, first))]
+    by_culprit: dict[Call | None, Blame] = {}
+    for cause in sorted(causes, key=lambda cause: -1 if cause.at is None else cause.at.index):
+        by_culprit.setdefault(cause.culprit or cause.at, cause)
+    return list(by_culprit.values())
+
+
+def _find_later_causes(model: ModelEvidence) -> Iterator[Blame]:
+    assert model.leak is not None  # noqa: S101 - the caller checked it
+    for path in model.leak.entries:
+        call = model.call(path)
+        # An operation that only computes a mask gets no other results through padding, but another mask.
+        if path != model.leak.first_call and not (call is not None and call.computes_mask):
+            yield _find_cause(model, path)
+
+
+def _is_separate(cause: Blame, first: Blame) -> bool:
+    if cause.kind in (*SEPARATE_FAULTS, first.kind):
+        return True
+    return cause.kind == "leaks" and cause.at is not None and cause.at.given
+
+
+def find_suspects(model: ModelEvidence) -> list[Blame]:
+    """Return the calls that lost a mask, or did not receive it, in a model whose leak is neither proved nor excluded.
+
+    Each has a later call that would use the mask, and each culprit counts once.
+    """
+    if model.leak is None or model.leak.leaks is not None:
+        return []
+    suspects: dict[Call, Blame] = {}
+    for at in model.trace:
+        if at.given or at.computes_mask or at.contains or not _takes_padding_mask(at):
+            continue
+        if at.mask_in is not None:
+            suspects.setdefault(at, Blame("not-given", at, at))
+            continue
+        loser = find_losing_call(model, at.lost_at)
+        if loser is not None:
+            suspects.setdefault(loser, Blame("dropped", loser, at))
+    return list(suspects.values())
+
+
+def _takes_padding_mask(call: Call) -> bool:
+    return any(name != "attention_mask" for name in call.mask_arguments)
 
 
 def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
@@ -62,6 +100,8 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
         return Blame("leaks", None, None)
     if find_attention_fault(model, at) is not None:
         return Blame("attention", at, at)
+    if mixes_rows(model, at):
+        return Blame("rows", at, at)
     # No mask helps against a taken timestep or a mixing normalisation, so these come before a lost mask.
     if model.taken is not None and model.taken.call == at.call:
         return Blame("taken", at, at)
@@ -88,6 +128,12 @@ def find_attention_fault(model: ModelEvidence, call: Call) -> AttentionFault | N
     )
 
 
+def mixes_rows(model: ModelEvidence, call: Call) -> bool:
+    """Return whether rows of the batch mix at a call, or at one inside it."""
+    first = None if model.mixed_rows is None else model.mixed_rows.first_call
+    return first is not None and (first == call.call or (first.startswith(f"{call.call}/") and not call.of_model))
+
+
 def _find_owner(model: ModelEvidence, call: Call | None) -> Call | None:
     """Return the user's own layer whose code ran an operation; other calls unchanged."""
     if call is None or not call.code:
@@ -109,12 +155,12 @@ def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
 def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has a mask."""
     # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
-    if lets_padding_pass(at.mask_in, at.valid_in):
+    if lets_padding_pass(at.mask_in, at.valid):
         wider = find_widening_call(model, at)
         return Blame("bad-source", None, at) if wider is None else Blame("widened", wider, at)
     if at.given:
         return _find_cause_with_given_mask(model, at)
-    if any(name != "attention_mask" for name in at.mask_arguments):
+    if _takes_padding_mask(at):
         return Blame("not-given", at, at)
     return Blame("leaks" if at.mask_out is not None else "dropped", at, at)
 
@@ -137,7 +183,7 @@ def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call
             continue
         shape = call.mask_out.shape
         masks = [mask for mask in (call.mask_in, *call.masks_in) if mask is not None and mask.shape == shape]
-        if any(not lets_padding_pass(mask, call.valid_in) for mask in masks):
+        if any(not lets_padding_pass(mask, call.valid) for mask in masks):
             return call
     return None
 

@@ -9,22 +9,22 @@ Bad::
 
     import keras
 
-    class Double(keras.layers.Layer):
-        def call(self, inputs):
-            return keras.ops.reshape(inputs, (-1, 2, 2, 3))
-
-    features = keras.Input((4, 3))
-    x = Double()(keras.layers.Masking()(features))
-    model = keras.Model(features, keras.ops.sum(x, axis=(1, 2)))
-    arrays = {"features": [[[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 0, 0]], [[1, 2, 3], [4, 5, 6], [0, 0, 0], [0, 0, 0]]]}
+    tokens = keras.Input((4,), dtype="int32")
+    x = keras.layers.Embedding(10, 3)(tokens)
+    kept = keras.ops.cast(keras.ops.not_equal(tokens, 0), "float32")
+    x = keras.layers.Flatten()(x * kept[..., None])
+    model = keras.Model(tokens, keras.layers.Dense(2)(x))
+    sequences = [[1, 2, 3, 4], [5, 6]]
 
 Good::
 
     import keras
 
-    features = keras.Input((None, 3))
-    model = keras.Model(features, keras.layers.GlobalAveragePooling1D()(keras.layers.Masking()(features)))
-    arrays = {"features": [[[1, 2, 3], [4, 5, 6], [7, 8, 9], [0, 0, 0]], [[1, 2, 3], [4, 5, 6], [0, 0, 0], [0, 0, 0]]]}
+    tokens = keras.Input((4,), dtype="int32")
+    x = keras.layers.Embedding(10, 3, mask_zero=True)(tokens)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    model = keras.Model(tokens, keras.layers.Dense(2)(x))
+    sequences = [[1, 2, 3, 4], [5, 6]]
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import LossEvidence, ModelEvidence
 from maskcli.rules.base import locate, make_finding, pluralize
-from maskcli.rules.blame import describe_loss_rows, find_widening_call, has_mask, name_output
+from maskcli.rules.blame import describe_loss_rows, describe_probed_rows, find_widening_call, has_mask, name_output
 
 CODE = "MSK301"
 SEVERITY = "error"
@@ -52,16 +52,16 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
 def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
     output = next(output for output in model.outputs if output.name == loss.output)
     unmasked = "" if output.mask is not None else ", which carries no mask"
-    losses = ""
+    rows, losses = describe_probed_rows(model), ""
     if loss.masked is not None and loss.reported is not None:
-        losses = f" Keras reports {loss.reported:.6g}; the mean over valid timesteps is {loss.masked:.6g}"
-        losses += f"{describe_loss_rows(loss)}."
+        rows = describe_loss_rows(loss)
+        losses = f" Keras reports {loss.reported:.6g}; the mean over valid timesteps is {loss.masked:.6g}."
     padded = pluralize(loss.counted_padding, "padded timestep")
     return make_finding(
         __name__,
         **locate(model.call(output.lost_at or output.call), model),
         message=f"The loss {loss.name} counts {padded} of {loss.timesteps:,} in "
-        f"{name_output(model, loss.output)}{unmasked}.{losses}",
+        f"{name_output(model, loss.output)}{unmasked}{rows}.{losses}",
         fix=_suggest_mask(model),
         counted_padding=loss.counted_padding,
         timesteps=loss.timesteps,

@@ -47,8 +47,10 @@ from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import (
     compute_largest_change,
     describe_change,
+    describe_probed_rows,
     find_blames,
     find_losing_call,
+    find_suspects,
     name_call,
     name_output,
 )
@@ -66,6 +68,10 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         if cause.kind == "dropped" and call is not None and at is not None and call.call not in reported:
             reported.add(call.call)
             yield _report_leak(model, call, at)
+    for cause in find_suspects(model):
+        if cause.kind == "dropped" and cause.culprit is not None and cause.at is not None:
+            reported.add(cause.culprit.call)
+            yield dataclasses.replace(_report_suspect(model, cause.culprit, cause.at), severity="warning")
     for output in model.outputs:
         call = find_losing_call(model, output.lost_at)
         if call is None or call.call in reported or output.lost_mask is None or output.lost_mask.all():
@@ -94,6 +100,21 @@ def _report_leak(model: ModelEvidence, call: Call, at: Call) -> Finding:
     )
 
 
+def _report_suspect(model: ModelEvidence, call: Call, at: Call) -> Finding:
+    """Return the finding for ``call``, which lost the mask that ``at`` needs, if no probe could measure the effect."""
+    return make_finding(
+        __name__,
+        call=call.call,
+        type_=call.type,
+        message=f"{_describe_drop(model, call)} As a result {name_call(at)} computes without it. No probe could show "
+        "whether padding then changes results.",
+        fix=suggest_fix(model, call, at),
+        lost_after=call.mask_from,
+        enters_at=at.call,
+        keras_warned=call.warning is not None,
+    )
+
+
 def _report_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> Finding:
     """Return the finding for ``call``, because of which an output carries no mask."""
     masked = int((~mask).sum())
@@ -102,7 +123,7 @@ def _report_output(model: ModelEvidence, call: Call, name: str, mask: Bools) -> 
         call=call.call,
         type_=call.type,
         message=f"{_describe_drop(model, call)} As a result {name_output(model, name)} carries no mask, and a loss "
-        f"counts {pluralize(masked, 'masked timestep')} of {mask.size:,}.",
+        f"counts {pluralize(masked, 'masked timestep')} of {mask.size:,}{describe_probed_rows(model)}.",
         fix=suggest_fix(model, call, None),
         lost_after=call.mask_from,
         output=name,

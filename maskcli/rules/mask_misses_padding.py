@@ -34,6 +34,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, MaskSource, ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import describe_probed_rows, find_blames
 
 CODE = "MSK112"
 SEVERITY = "error"
@@ -45,13 +46,16 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         missed = source.missed
         if missed is None or source.after_lookup is not None or source.of_ids:
             continue
+        if source.type == INPUT and not _explains_leak(model):
+            continue
         padded = pluralize(missed.count, "padded timestep")
         reason = "" if source.type == INPUT else ": it looks for a value that padding does not have"
         yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) marks {padded} of {source.padding} as valid, first in sample "
+            message=f"{source.call} ({source.type}) marks {padded} of {source.padding} as valid"
+            f"{describe_probed_rows(model)}, first in sample "
             f"{missed.sample} at timestep {missed.timestep}{reason}.",
             fix=_suggest_mask(source),
             missed=missed.count,
@@ -59,6 +63,14 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             sample=missed.sample,
             timestep=missed.timestep,
         )
+
+
+def _explains_leak(model: ModelEvidence) -> bool:
+    """Return whether padding leaks because of a mask that was wrong from the start.
+
+    A mask that comes in as an input is data, which decides which timesteps are padding. It is no fault by itself.
+    """
+    return any(cause.kind == "bad-source" for cause in find_blames(model))
 
 
 def _suggest_mask(source: MaskSource) -> str:

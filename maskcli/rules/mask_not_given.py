@@ -37,12 +37,14 @@ Good::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
+from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding
-from maskcli.rules.blame import compute_largest_change, describe_change, find_blames, name_call
+from maskcli.rules.blame import compute_largest_change, describe_change, find_blames, find_suspects, name_call
 
 CODE = "MSK103"
 SEVERITY = "error"
@@ -51,18 +53,24 @@ SEVERITY = "error"
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the calls where padding enters because the mask did not reach them."""
     for cause in find_blames(model):
-        call = cause.culprit
-        if cause.kind != "not-given" or call is None:
-            continue
-        names = [name for name in call.mask_arguments if name != "attention_mask"]
-        yield make_finding(
-            __name__,
-            call=call.call,
-            type_=call.type,
-            message=f"{name_call(call)} does not receive the mask of its input: {', '.join(names)} is None because the "
-            f"layer was called with {len(call.shapes_in)} tensors. Padding changes results "
-            f"{describe_change(model, call)}.",
-            fix=f"Pass the mask explicitly: `{names[0]}=embedding.compute_mask(tokens)` in the call.",
-            max_abs_change=compute_largest_change(model, call),
-            tensors=len(call.shapes_in),
-        )
+        if cause.kind == "not-given" and cause.culprit is not None:
+            effect = f"Padding changes results {describe_change(model, cause.culprit)}."
+            yield _report_call(cause.culprit, effect, max_abs_change=compute_largest_change(model, cause.culprit))
+    for cause in find_suspects(model):
+        if cause.kind == "not-given" and cause.culprit is not None:
+            effect = "No probe could show whether padding then changes results."
+            yield dataclasses.replace(_report_call(cause.culprit, effect), severity="warning")
+
+
+def _report_call(call: Call, effect: str, **evidence: float) -> Finding:
+    names = [name for name in call.mask_arguments if name != "attention_mask"]
+    return make_finding(
+        __name__,
+        call=call.call,
+        type_=call.type,
+        message=f"{name_call(call)} does not receive the mask of its input: {', '.join(names)} is None because the "
+        f"layer was called with {len(call.shapes_in)} tensors. {effect}",
+        fix=f"Pass the mask explicitly: `{names[0]}=embedding.compute_mask(tokens)` in the call.",
+        tensors=len(call.shapes_in),
+        **evidence,
+    )

@@ -43,7 +43,7 @@ from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import (
     compute_largest_change,
-    find_blame,
+    find_blames,
     find_widening_call,
     lets_padding_pass,
     name_call,
@@ -55,8 +55,7 @@ SEVERITY = "error"
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the call whose output mask is wider than its input mask, if that changes a result or a loss."""
-    cause = find_blame(model)
-    call = cause.culprit if cause is not None and cause.kind == "widened" else None
+    call = next((cause.culprit for cause in find_blames(model) if cause.kind == "widened"), None)
     if call is None and any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
         call = find_widening_call(model)
     if call is None or call.mask_out is None or call.valid is None:

@@ -36,6 +36,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
+from maskcli.rules.blame import describe_probed_rows
 
 CODE = "MSK113"
 SEVERITY = "error"
@@ -45,15 +46,20 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield calls that create a mask from features and are False at valid timesteps."""
     for source in model.sources:
         hidden = source.hidden
-        if hidden is None or source.looks_up or source.of_ids:
+        # A mask that comes in as an input is data: it decides which timesteps are padding.
+        if hidden is None or source.looks_up or source.of_ids or source.type == INPUT:
             continue
-        reason = "" if source.type == INPUT else ": all features there equal its value"
+        noun = "part of a timestep" if hidden.count == 1 else "parts of timesteps"
+        places = f"{hidden.count:,} {noun}" if source.of_parts else pluralize(hidden.count, "valid timestep")
+        reason = "all features there equal its value"
+        if source.of_parts:
+            reason = "it looks at each of them by itself, and their features equal its value"
         yield make_finding(
             __name__,
             call=source.call,
             type_=source.type,
-            message=f"{source.call} ({source.type}) masks {pluralize(hidden.count, 'valid timestep')}, first in sample "
-            f"{hidden.sample} at timestep {hidden.timestep}{reason}.",
+            message=f"{source.call} ({source.type}) masks {places}{describe_probed_rows(model)}, first in sample "
+            f"{hidden.sample} at timestep {hidden.timestep}: {reason}.",
             fix="Pad with a value that data never has, such as -1.0, and use `Masking(-1.0)`, or pass the mask "
             "explicitly: `layer(x, mask=mask)`.",
             hidden=hidden.count,

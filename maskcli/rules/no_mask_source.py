@@ -31,7 +31,14 @@ from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding, pluralize
-from maskcli.rules.blame import compute_largest_change, describe_change, find_blames, has_mask, name_call
+from maskcli.rules.blame import (
+    compute_largest_change,
+    describe_change,
+    describe_probed_rows,
+    find_blames,
+    has_mask,
+    name_call,
+)
 
 CODE = "MSK104"
 SEVERITY = "error"
@@ -60,7 +67,8 @@ def _report_padding(model: ModelEvidence, effect: str, at: Call | None) -> Findi
         __name__,
         call=at.call if at is not None else None,
         type_=at.type if at is not None else None,
-        message=f"{subject} receives {pluralize(model.padded_timesteps, 'padded timestep')} but no mask. {effect}",
+        message=f"{subject} receives {pluralize(model.padded_timesteps, 'padded timestep')} but no mask"
+        f"{describe_probed_rows(model)}. {effect}",
         fix="Use `Embedding(..., mask_zero=True)` for ids padded with 0, `keras.layers.Masking(0.0)` before features, "
         "or `layer(x, mask=mask)`.",
         padded_timesteps=model.padded_timesteps,

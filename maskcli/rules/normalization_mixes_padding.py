@@ -35,7 +35,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding
-from maskcli.rules.blame import name_call
+from maskcli.rules.blame import find_attention_fault, mixes_rows, name_call
 
 CODE = "MSK109"
 SEVERITY = "warning"
@@ -45,8 +45,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield normalisations whose valid results depend on padding."""
     for mixing in model.mixing:
         call = model.call(mixing.call)
-        if call is None:
-            continue
+        if call is None or find_attention_fault(model, call) is not None or mixes_rows(model, call):
+            continue  # MSK116 or MSK118 reports the same cause.
         if mixing.training:
             when = "in training"
             fix = "Pass the mask explicitly: `layer(x, mask=embedding.compute_mask(tokens))`."

@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
-from maskcli.rules.blame import compute_largest_change, describe_largest_place, find_blame, name_call
+from maskcli.rules.blame import compute_largest_change, describe_largest_place, find_blames, name_call
 
 CODE = "MSK108"
 SEVERITY = "error"
@@ -48,10 +48,10 @@ FIX_LAST = (
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the call that takes one timestep which is padding in some rows."""
-    cause, taken = find_blame(model), model.taken
-    if cause is None or cause.kind != "taken" or cause.culprit is None or taken is None:
+    taken = model.taken
+    call = next((cause.culprit for cause in find_blames(model) if cause.kind == "taken"), None)
+    if call is None or taken is None:
         return
-    call = cause.culprit
     side, fix = ("first", FIX_FIRST) if taken.timestep == 0 else ("last", FIX_LAST)
     yield make_finding(
         __name__,

@@ -1,7 +1,8 @@
 """Attention masks: which query may attend to which key, from padding, causality and the user's own mask.
 
 The call of an attention layer is run again with ``return_attention_scores``, which Keras offers. Meanwhile the mask is
-captured that the layer passes to its softmax. Layers of the user's own that attend in another way are not examined.
+captured that the layer passes to its softmax. In layers of the user's own, each softmax over scores with closed pairs
+is examined.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.trace.mask_flow import MaskFlow
-from maskcli.trace.recorder import CallRecord, list_parameters
+from maskcli.trace.recorder import CallRecord, has_own_code, list_parameters
 from maskcli.trace.rerun import rerun_operation, set_mask
 from maskcli.trace.run import Run
+from maskcli.trace.scores import AttentionScores, find_attention_scores
 from maskcli.trace.values import as_float64
 
 SCORES = "return_attention_scores"
@@ -32,7 +34,7 @@ PAIRS = 2**19
 
 
 def record_attention_masks(run: Run) -> tuple[AttentionMask, ...]:
-    """Return the mask of each call of a Keras attention layer in a run, in execution order.
+    """Return the mask of each call of a Keras attention layer, and of each softmax of scores, in execution order.
 
     For long sequences they hold only the first samples; the share of attention to padding is of all samples.
     """
@@ -77,11 +79,14 @@ def read_layer_mask(entry: CallRecord, flow: MaskFlow) -> LayerMask | None:
 
 
 def _iterate_masks(run: Run) -> Iterator[AttentionMask]:
+    scores = {at.entry.index: at for at in find_attention_scores(run.recording, run.flow)}
     for entry in run.recording.entries:
-        if entry.index in run.calls_of and entry.returned and attends(entry):
+        if entry.index in run.calls_of and entry.returned and attends(entry) and not has_own_code(entry.operation):
             captured = _capture_attention(entry)
             if captured is not None:
                 yield _make_attention_mask(run, entry, *captured)
+        elif entry.index in scores:
+            yield from _make_scores_mask(run, scores[entry.index])
 
 
 def attends(entry: CallRecord) -> bool:
@@ -179,6 +184,30 @@ def _make_attention_mask(run: Run, entry: CallRecord, mask: Bools, weights: NDAr
         queries=queries,
         keys=keys,
         to_padding=_measure_attention_to_padding(weights, queries, keys),
+    )
+
+
+def _make_scores_mask(run: Run, scores: AttentionScores) -> Iterator[AttentionMask]:
+    """Yield the mask of a softmax, as that of the shown call that computes it; nothing if heads are in the batch."""
+    owner: CallRecord | None = scores.entry
+    while owner is not None and owner.index not in run.calls_of:
+        owner = owner.parent
+    samples, queries, keys = scores.allowed.shape
+    weights = as_float64(scores.entry.outputs[0])[..., :keys]
+    if owner is None or len(weights) != samples:
+        return
+    weights = weights.reshape(samples, -1, queries, keys)
+    call = run.calls_of[owner.index]
+    yield AttentionMask(
+        call=call.call,
+        type=call.type,
+        mask=scores.allowed,
+        weights=weights.mean(axis=1).astype(np.float32),
+        heads=weights.shape[1],
+        causal=queries == keys and not np.triu(scores.allowed.any(axis=0), 1).any(),
+        queries=scores.queries,
+        keys=scores.keys,
+        to_padding=_measure_attention_to_padding(weights, scores.queries, scores.keys),
     )
 
 

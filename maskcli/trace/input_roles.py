@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
-from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags
+from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags, looks_like_padding
 from maskcli.inputs.validity import sort_for_dict
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import CallRecord, Recording, list_parameters, name_paths, record_run
@@ -38,11 +38,13 @@ class _Origins:
         data: inputs whose values are in a tensor.
         masks: inputs of 0 and 1 of which a tensor is only a form, such as a bias made of a mask.
         uses: for each mask the inputs of the data that it was used on, one set for each use.
+        like_padding: the masks whose values alone could mark padding; others must reach a mask argument or scores.
     """
 
     data: dict[int, _Names]
     masks: dict[int, _Names]
     uses: dict[str, list[_Names]]
+    like_padding: _Names
 
     def collect(self, tensors: Iterable[Any]) -> tuple[_Names, _Names]:
         """Return the data and the masks that tensors come from."""
@@ -112,7 +114,7 @@ def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> Inpu
     """
     import keras
 
-    origins = _Origins({}, {}, {})
+    origins = _Origins({}, {}, {}, frozenset(entry.name for entry in inputs if looks_like_padding(entry)))
     masked_values: dict[str, MaskedValue] = {}
     input_dims: dict[str, int] = {}
     by_name = {model_input.name: model_input for model_input in inputs}
@@ -155,7 +157,7 @@ def _follow_call(origins: _Origins, entry: CallRecord) -> None:
             origins.add_use(passed, _find_masked_data(origins, entry, argument))
     is_use = bool(data and masks) and _uses_mask(origins, entry)
     if is_use:
-        origins.add_use(masks, data)
+        origins.add_use(masks & origins.like_padding if entry.type.lower() in SELECTING else masks, data)
     if entry.calls:
         new = [tensor for tensor in entry.outputs if id(tensor) not in origins.data and id(tensor) not in origins.masks]
     else:

@@ -175,16 +175,9 @@ def _lose_mask(flow: MaskFlow, entry: CallRecord, mask: Bools, before: LostMask 
 
 def _pass_loss(entry: CallRecord, before: LostMask) -> LostMask:
     """Return a mask that was lost before a call, which is lost there again if the call forwards none."""
-    of_layer = entry.code and entry.parent is not None and not _is_model(entry.parent)
-    if entry.calls or of_layer or _forwards_masks(entry) or entry in before.again:
+    if entry.code or entry.calls or _forwards_masks(entry) or entry in before.again:
         return before
     return dataclasses.replace(before, again=(*before.again, entry))
-
-
-def _is_model(entry: CallRecord) -> bool:
-    import keras
-
-    return isinstance(entry.operation, keras.Model)
 
 
 def _forwards_masks(entry: CallRecord) -> bool:

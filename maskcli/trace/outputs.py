@@ -71,7 +71,7 @@ def find_model_outputs(runs: RunCache, inputs: Sequence[ModelInput]) -> list[Mod
             rows=rows,
             dtype=get_dtype(tensor),
             mask_shape=None if output.mask is None else output.mask.shape,
-            valid=None if output.valid is None else _extend_validity(runs.model, inputs, some, output.valid, index),
+            valid=None if output.valid is None else _extend_validity(runs.model, inputs, run, index, output.valid),
             timed=output.valid is not None or output.mask is not None,
             lost_at=output.lost_at,
         )
@@ -85,19 +85,18 @@ def find_fixed_batch(model: Any) -> int | None:
     return next((int(size) for size in sizes if size is not None), None)
 
 
-def _extend_validity(
-    model: Any, inputs: Sequence[ModelInput], some: Sequence[ModelInput], valid: Bools, index: int
-) -> Bools | None:
-    """Return the validity of an output for all rows: that of the input with its timesteps, or else a traced one."""
-    for model_input, part in zip(inputs, some, strict=True):
-        if part.valid is not None and part.valid.shape == valid.shape and (part.valid == valid).all():
-            return model_input.valid
-    if len(valid) == len(inputs[0].values):
-        return valid
-    if len(inputs[0].values) > TRACED:
+def _extend_validity(model: Any, inputs: Sequence[ModelInput], run: Run, index: int, valid: Bools) -> Bools | None:
+    """Return the validity of an output for all rows: from the timesteps that it comes from, or else a traced one."""
+    rows = len(inputs[0].values)
+    _, tensor = list_output_tensors(run.output)[index]
+    is_known = id(tensor) in run.flow.exact or any(valid is truth for truth in run.flow.truths)
+    extended = run.flow.positions.extend_validity(tensor, inputs) if is_known else None
+    if extended is not None or len(valid) == rows:
+        return valid if extended is None else extended
+    if rows > TRACED:
         return None
     size = find_fixed_batch(model) or BLOCK
-    starts = range(0, len(inputs[0].values), size)
+    starts = range(0, rows, size)
     blocks = [_trace_validity(model, inputs, slice(start, start + size), index) for start in starts]
     complete = [block for block in blocks if block is not None]
     return np.concatenate(complete) if len(complete) == len(blocks) else None
@@ -114,18 +113,17 @@ def collect_outputs(run: Run) -> list[OutputEvidence]:
 
 
 def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
-    mask, lost_at, lost_mask, again = get_mask(tensor), None, None, ()
-    if mask is None and id(tensor) in run.flow.lost:
-        lost = run.flow.lost[id(tensor)]
-        lost_at, lost_mask, again = lost.at, lost.mask, lost.again
+    mask = get_mask(tensor)
+    lost = run.flow.lost.get(id(tensor)) if mask is None else None
+    again = () if lost is None else lost.again
     return OutputEvidence(
         name=name,
         shape=tuple(tensor.shape),
         mask=mask,
         valid=run.flow.valid.get(id(tensor)),
         call=get_path(run.names, run.flow.maker.get(id(tensor))),
-        lost_at=get_path(run.names, lost_at),
-        lost_mask=lost_mask,
+        lost_at=get_path(run.names, None if lost is None else lost.at),
+        lost_mask=None if lost is None else lost.mask,
         lost_again=tuple(run.names[later.index] for later in again if later.index in run.names),
     )
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.trace.cells import InputCells, Labels, Layer, Origin, compact
+from maskcli.trace.cells import MIXED, InputCells, Labels, Layer, Origin, compact
 from maskcli.trace.movement import VALUELESS, OperationRules
 from maskcli.trace.recorder import CallRecord, list_parameters, run_functions_eagerly
 from maskcli.trace.rerun import rerun_call, rerun_operation, set_mask
@@ -83,6 +83,29 @@ class Positions:
         for layer in layers:
             valid = valid & self.cells.valid[layer]
         return valid
+
+    def extend_validity(self, tensor: Any, inputs: Sequence[ModelInput]) -> Bools | None:
+        """Return the validity of a tensor for more rows, those of ``inputs``; None if its timesteps differ by row.
+
+        The ``inputs`` are those of the model, with all rows of the data.
+        """
+        origin = self.read_origin(tensor)
+        if origin is None or origin.layer.ndim != 2:
+            return None
+        source, time = self.cells.source[origin.layer], self.cells.time[origin.layer]
+        if (source != source[0]).any() or (time != time[0]).any() or (origin.layer == MIXED).any():
+            return None
+        columns = []
+        for position, timestep in zip(source[0], time[0], strict=True):
+            valid = inputs[position].valid
+            if position >= 0 and valid is None:
+                return None
+            columns.append(
+                np.ones(len(inputs[0].values), bool) if valid is None or position < 0 else valid[:, timestep]
+            )
+        stacked: Bools = np.stack(columns, axis=1)
+        truths = (model_input.valid for model_input in inputs if model_input.valid is not None)
+        return next((truth for truth in truths if np.array_equal(truth, stacked)), stacked)
 
     def follow_call(self, entry: CallRecord, made: set[int]) -> None:
         """Label the outputs of a call, apart from those that a call inside it ``made``."""

@@ -14,18 +14,20 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
+from maskcli.trace.generators import begin_random_run
 from maskcli.trace.state import preserve_state
 
 
@@ -196,6 +198,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
         if not model.built:
             _build(model, tensors)
         with preserve_state(model, trained=False), run_functions_eagerly(), recorder.patch_keras():
+            begin_random_run()
             output = model(tensors, training=False)
     except Exception as exception:
         error = exception
@@ -230,6 +233,31 @@ def is_padding_mask(mask: Bools | None, shape: Any) -> bool:
     return mask.ndim < len(shape) and mask.shape == tuple(shape[: mask.ndim])
 
 
+class RunChanges(Protocol):
+    """Changes of the calls of one run; see ``maskcli.trace.changes``."""
+
+    def begin(self, entry: CallRecord) -> None:
+        """Change the arguments of a call that begins."""
+
+    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return replacements of the tensors that a call returned; None to keep them."""
+
+
+_start_changes: contextvars.ContextVar[Callable[[], RunChanges] | None] = contextvars.ContextVar(
+    "start_changes", default=None
+)
+
+
+@contextlib.contextmanager
+def change_runs(start: Callable[[], RunChanges] | None) -> Iterator[None]:
+    """Let all runs that are recorded inside have the changes that ``start`` returns for each of them."""
+    token = _start_changes.set(start)
+    try:
+        yield
+    finally:
+        _start_changes.reset(token)
+
+
 class _Recorder:
     """Patches Keras while a model runs, and keeps a record of each call."""
 
@@ -247,6 +275,8 @@ class _Recorder:
         self.log: list[warnings.WarningMessage] = []
         self.masks: dict[int, tuple[Any, Bools | None]] = {}
         self.code_reports = _CodeReports(self.record_code)
+        start = _start_changes.get()
+        self.changed = None if start is None else start()
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
@@ -302,7 +332,7 @@ class _Recorder:
         self.stack.append(entry)
         self.code_reports.turn(self.is_in_own_code())
         try:
-            output = call(operation, *args, **kwargs)
+            output = call(operation, *entry.args, **entry.kwargs)
         except BaseException as error:
             entry.error = error
             raise
@@ -325,8 +355,11 @@ class _Recorder:
             parent.calls = True
         keywords = {name: value for name, value in kwargs.items() if not is_mask_argument(name)}
         inputs = [tensor for tensor in self.flatten((args, keywords)) if _is_tensor(tensor)]
-        carried = [self.read_mask(tensor) for tensor in inputs]
-        entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs, carried)
+        entry = CallRecord(operation, len(self.entries), parent, args, kwargs, inputs)
+        if self.changed is not None:
+            self.code_reports.turn(False)
+            self.changed.begin(entry)
+        entry.carried = [self.read_mask(tensor) for tensor in inputs]
         self.entries.append(entry)
         return entry
 
@@ -365,13 +398,19 @@ class _Recorder:
 
     def replace(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return replacements of the tensors, if any; the operations that make them are not recorded."""
-        if self.alter is None:
+        if self.alter is None and self.changed is None:
             return None
         self.code_reports.turn(False)
         try:
-            return self.alter(entry, tensors)
+            return self.find_replacements(entry, tensors)
         finally:
             self.code_reports.turn(self.is_in_own_code())
+
+    def find_replacements(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the results of changes of this call, and then of ``alter``; None to keep the tensors."""
+        changed = None if self.changed is None else self.changed.end(entry, tensors)
+        altered = None if self.alter is None else self.alter(entry, tensors if changed is None else changed)
+        return changed if altered is None else altered
 
     def record_code(self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> list[Any] | None:
         """Record an operation of code outside of layers; return replacements of its outputs, if any."""
@@ -379,11 +418,14 @@ class _Recorder:
         entry = CallRecord(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
         entry.carried = [self.read_mask(tensor) for tensor in entry.inputs]
         entry.outputs = list(outputs)
-        entry.masks_out = [None] * len(entry.outputs)
         entry.returned = True
-        replacements = self.alter(entry, entry.outputs) if self.alter is not None else None
+        if self.changed is not None:
+            self.changed.begin(entry)
+        with self.code_reports.pause():
+            replacements = self.find_replacements(entry, entry.outputs)
         if replacements is not None:
             entry.outputs = replacements
+        entry.masks_out = [self.read_mask(tensor) for tensor in entry.outputs]
         self.entries.append(entry)
         self.ended.append(entry)
         return replacements
@@ -407,6 +449,16 @@ class _CodeReports:
         from tensorflow.python.framework import op_callbacks
 
         self.callbacks, self.record, self.is_on = op_callbacks, record, False
+        self.is_paused = False
+
+    @contextlib.contextmanager
+    def pause(self) -> Iterator[None]:
+        """Ignore the operations that run while this is open."""
+        self.is_paused = True
+        try:
+            yield
+        finally:
+            self.is_paused = False
 
     def turn(self, on: bool) -> None:
         """Switch the callback on or off."""
@@ -421,9 +473,13 @@ class _CodeReports:
     ) -> list[Any] | None:
         """Receive one operation; a returned list replaces its outputs."""
         del op_name
-        if graph is not None:
+        if graph is not None or self.is_paused:
             return None
-        return self.record(op_type.decode() if isinstance(op_type, bytes) else op_type, inputs, attrs, outputs)
+        type_ = op_type.decode() if isinstance(op_type, bytes) else op_type
+        replacements = self.record(type_, inputs, attrs, outputs)
+        if replacements is not None:
+            outputs[:] = replacements  # TensorFlow ignores a returned list in eager execution.
+        return replacements
 
 
 @contextlib.contextmanager

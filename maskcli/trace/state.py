@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.trace.generators import preserve_random_state
+
 
 @contextlib.contextmanager
 def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
-    """Restore the variables that runs change, also after an error.
+    """Restore the variables that runs change, and the global generators of random numbers, also after an error.
 
-    These are states of stateful RNNs, of random generators and of normalisation. States that are created meanwhile are
+    The variables are states of stateful RNNs, of random generators and of normalisation. States that are created meanwhile are
     set to zero, their initial value.
 
     Args:
@@ -23,7 +25,8 @@ def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
     """
     before = {id(variable): (variable, _read_value(variable)) for variable in _list_variables(layer, trained)}
     try:
-        yield
+        with preserve_random_state():
+            yield
     finally:
         for variable, value in before.values():
             if not np.array_equal(_read_value(variable), value):

@@ -68,7 +68,7 @@ def strip_masks(*, inside_layers: bool = True) -> Iterator[None]:
             return strip(call_operation, operation, args, kwargs)
         # A layer arrives here from its own ``Layer.__call__``, after Keras has filled in its mask arguments.
         if inside_layers or (running and running[-1] is operation):
-            args, kwargs = _drop_mask_arguments(list_parameters(type(operation).call), args, kwargs)
+            args, kwargs = _drop_mask_arguments(operation, args, kwargs)
         return call_operation(operation, *args, **kwargs)
 
     layer_type.__call__, operation_type.__call__ = strip_layer, strip_operation
@@ -78,12 +78,33 @@ def strip_masks(*, inside_layers: bool = True) -> Iterator[None]:
         layer_type.__call__, operation_type.__call__ = call_layer, call_operation
 
 
-def _drop_mask_arguments(names: Sequence[str], args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the arguments of a ``call`` with these ``names``, without the masks that mark padding."""
+def _drop_mask_arguments(operation: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the arguments of an operation's ``call`` without the masks that mark padding."""
+    names = list_parameters(type(operation).call)
     dropped = {name for name in names if is_mask_argument(name) and name != PAIR_MASK}
-    positional = [None if name in dropped else argument for name, argument in zip(names, args, strict=False)]
-    keywords = {name: None if name in dropped else argument for name, argument in kwargs.items()}
+    positional = [
+        None if name in dropped and not _pairs_scores(operation, argument) else argument
+        for name, argument in zip(names, args, strict=False)
+    ]
+    keywords = {
+        name: None if name in dropped and not _pairs_scores(operation, argument) else argument
+        for name, argument in kwargs.items()
+    }
     return (*positional, *args[len(positional) :]), keywords
+
+
+def _pairs_scores(operation: Any, mask: Any) -> bool:
+    """Return whether a softmax of scores receives a mask of them, which also holds causality.
+
+    Attention combines it from causality, the user's own mask and padding, and the masks of padding have been removed
+    by then.
+    """
+    import keras
+
+    if not isinstance(operation, keras.layers.Softmax):
+        return False
+    shape = tuple(getattr(mask, "shape", ()))
+    return len(shape) > 2 and shape[-1] != 1
 
 
 def _remove_masks(output: Any) -> Any:

@@ -41,7 +41,7 @@ class Answer:
 def ask(case: Case, model: Any) -> Answer:
     """Check the model of a case with maskcli."""
     try:
-        report = maskcli.check(models.present(case), model=model, padding=case.side, causal=True)
+        report = maskcli.check(models.present(case), model=model, padding=case.side)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
@@ -49,22 +49,30 @@ def ask(case: Case, model: Any) -> Answer:
         return Answer("died", reason=f"{type(error).__name__}: {error} ({last.name}, line {last.lineno})")
     leak = report.leak
     codes = [f"{finding.code} {finding.call}" for finding in report.findings if finding.severity != "info"]
-    fired = {finding.code for finding in report.findings}
+    probes = {} if leak is None else {probe.name: probe for probe in leak.probes}
+    mixed = any(finding.code == "MSK116" for finding in report.findings)
+    future = probes.get("future")
     return Answer(
         verdict="none" if leak is None else leak.verdict,
         passed=report.passed,
         codes=tuple(codes),
-        rows_mix="MSK116" in fired if "MSK116" in report.checked else None,
-        future="MSK117" in fired if "MSK117" in report.checked else None,
-        probes={} if leak is None else {probe.name: _describe_probe(probe) for probe in leak.probes},
+        rows_mix=mixed if "MSK116" in report.checked else None,
+        future=_exceeds(future) if future and future.applicable else None,
+        probes={name: _describe_probe(probe) for name, probe in probes.items()},
         reason="" if leak is None else leak.reason or "",
     )
+
+
+def _exceeds(probe: Any) -> bool:
+    return bool(probe.max_abs_change > probe.tolerance)
 
 
 def _describe_probe(probe: Any) -> str:
     if not probe.applicable:
         return f"not tried: {probe.why}"
-    return f"{'leaks' if probe.leaks else 'clean'} {probe.max_abs_change:.3g} (allowed {probe.tolerance:.3g})"
+    change, tolerance = probe.max_abs_change, probe.tolerance
+    numbers = "" if None in (change, tolerance) else f" {change:.3g} (allowed {tolerance:.3g})"
+    return f"{'leaks' if probe.leaks else 'clean'}{numbers}{f', {probe.why}' if probe.why else ''}"
 
 
 def find_disagreements(case: Case, truth: Truth, answer: Answer) -> list[str]:
@@ -156,22 +164,27 @@ def minimise(outcome: Outcome, kind: str | None = None) -> Outcome:
     while smaller:
         smaller = False
         for case in _shrink(outcome.case):
-            candidate = _try(case)
-            if candidate is not None and kind in candidate.kinds and _same_death(outcome, candidate):
+            candidate = _try(case, outcome.answer)
+            if candidate is not None and kind in candidate.kinds:
                 outcome, smaller = candidate, True
                 break
     return outcome
 
 
-def _same_death(first: Outcome, second: Outcome) -> bool:
-    return first.answer.verdict != "died" or first.answer.reason[:40] == second.answer.reason[:40]
+def _same_answer(first: Answer, second: Answer) -> bool:
+    """Return whether both have one verdict, and died of one error; messages start with the name of the model."""
+    errors = [answer.reason.rpartition("received ")[2][:40] for answer in (first, second)]
+    return first.verdict == second.verdict and (first.verdict != "died" or errors[0] == errors[1])
 
 
-def _try(case: Case) -> Outcome | None:
+def _try(case: Case, first: Answer) -> Outcome | None:
+    """Judge a smaller case; None if it does not run or its answer is another one."""
     oracle.clear()
     try:
-        return judge(case) if runs(case) else None
-    except Exception:  # The case without this part is none: another one is tried.
+        if not runs(case) or not _same_answer(first, ask(case, models.make_model(case))):
+            return None
+        return judge(case)
+    except Exception:  # The oracle cannot run this case; another one is tried.
         return None
 
 

@@ -198,13 +198,17 @@ def draw_case(seed: int, attempt: int = 0) -> Case:
     style = rng.choices(["functional", "subclassed", "sequential"], [6, 2.5, 1.5])[0]
     draft = Draft(rng, style, rng.random() < 0.25, rng.choices(["post", "pre"], [3, 1])[0])
     outputs = _draw_program(draft)
+    is_full = rng.random() < 0.06
+    if is_full:  # Without padding, nothing shows the side that padding would be on.
+        draft.side = "post"
     names = [source.name for source in draft.sources]
     nest = "one" if len(names) == 1 else rng.choice(["list", "dict"])
-    lengths, slack = _draw_lengths(draft)
+    lengths, slack = _draw_lengths(draft, is_full)
     form = "masked" if rng.random() < 0.35 else "padded"
     if len(names) == 1 and draft.sources[0].kind == "ids" and slack == 0 and rng.random() < 0.6:
         form = "ragged"
-    if any(source.kind == "mask" for source in draft.sources) and draft.sources[0].kind == "ids" and draft.chance(0.3):
+    kinds = [source.kind for source in draft.sources]
+    if style == "functional" and "mask" in kinds and kinds[0] == "ids" and draft.chance(0.3):
         form = "maskless"
     return Case(
         seed, style, nest, draft.fixed, draft.side, tuple(draft.sources), tuple(draft.steps), outputs, lengths,
@@ -212,12 +216,11 @@ def draw_case(seed: int, attempt: int = 0) -> Case:
     )  # fmt: skip
 
 
-def _draw_lengths(draft: Draft) -> tuple[dict[str, tuple[int, ...]], int]:
+def _draw_lengths(draft: Draft, full: bool) -> tuple[dict[str, tuple[int, ...]], int]:
     rng = draft.rng
     moves = any(step.move[0] in ("cut", "windows", "strides", "every") for step in draft.steps)
     shortest = 5 if moves else draft.pick(1, 2, 3)
     rows = rng.randrange(3, 6)
-    full = rng.random() < 0.06
     lengths = {}
     for axis in sorted({source.axis for source in draft.sources if source.axis}):
         longest = rng.randrange(shortest + 2, shortest + 6)

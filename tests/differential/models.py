@@ -266,7 +266,7 @@ def describe(case: Case) -> str:
 
 def build(case: Case, sizes: dict[str, int], dtype: str = "float32") -> Any:
     """Build the model for a number of timesteps, with weights that depend on the seed only."""
-    namespace = dict(NAMES)
+    namespace = NAMES | {"__name__": "tests.differential.case"}
     policy = keras.config.dtype_policy()
     floatx = keras.config.floatx()
     try:

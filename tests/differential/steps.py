@@ -363,14 +363,14 @@ def add_slice(draft: Draft) -> None:
 
 @_register(CHANGING, 2)
 def add_backward_rnn(draft: Draft) -> None:
+    """Run an RNN from the end; its outputs come reversed, and some models turn them back."""
     cell, units = _cell(draft, ", return_sequences=True, go_backwards=True")
-    lines = ["{y} = {rnn}" + draft.mask_argument()]
-    if draft.mask:
-        lines.append("{n} = {m}[:, ::-1]")
-    if draft.chance(0.4):
+    lines, turns_back = ["{y} = {rnn}" + draft.mask_argument()], draft.chance(0.4)
+    if turns_back:
         lines.append("{y} = {y}[:, ::-1]")
-        lines += ["{n} = {n}[:, ::-1]"] if draft.mask else []
-    draft.add(*lines, layers={"rnn": cell}, width=units, move=("reverse",) if len(lines) < 3 else ("same",))
+    elif draft.mask:
+        lines.append("{n} = {m}[:, ::-1]")
+    draft.add(*lines, layers={"rnn": cell}, width=units, move=("same",) if turns_back else ("reverse",))
 
 
 @_register(CHANGING, 2)

@@ -61,6 +61,7 @@ def test_minimise_keeps_only_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
         return Outcome(case, truth, answer, compare.find_disagreements(case, truth, answer), 0.0)
 
     monkeypatch.setattr(compare, "judge", judge)
+    monkeypatch.setattr(compare, "ask", lambda _case, _model: Answer("clean", passed=True))
     fault = line("x = x * 2.0")
     case = make_case(EMBEDDING, layer("L.Dense(4)"), fault, RNN, layer("Scale()"), MEAN)
     smallest = compare.minimise(judge(case), "silent pass").case

@@ -76,7 +76,7 @@ def find_truth(case: Case) -> oracle.Truth:
         ([EMBEDDING, layer("Prefix(keeps_mask=True)", "prefix"), RNN, MEAN], {}, "clean"),
         ([EMBEDDING, layer("Prefix(keeps_mask=False)", "prefix"), RNN, MEAN], {}, "leaks content"),
         ([EMBEDDING, OVER_TIME], {"fixed": True}, "leaks content"),
-        ([EMBEDDING, layer("ZeroPadding()"), OVER_TIME], {"fixed": True}, "cannot-know"),
+        ([EMBEDDING, layer("ZeroPadding()"), OVER_TIME], {"fixed": True}, "cannot-know count not tried"),
         ([EMBEDDING, layer("L.LSTM(3, unroll=True)", "pool")], {"fixed": True}, "clean"),
         ([EMBEDDING, layer("L.Conv1D(3, 2)", "windows", 2, 1)], {}, "cannot-know count"),
         ([EMBEDDING, layer("L.GroupNormalization(1)"), MEAN], {}, "leaks content"),

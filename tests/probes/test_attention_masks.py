@@ -223,10 +223,10 @@ TRANSLATION = {"source": make_ids(LENGTHS, seed=1), "target": make_ids(OTHER_LEN
 
 @pytest.mark.parametrize("site", [site for site in SITES if site != "graph"])
 def test_mask_of_decoder_over_encoder(site: str) -> None:
-    wrong = build_translator(lambda source, target: target[:, None, :], SITES[site])
+    wrong = build_translator(lambda _, target: target[:, None, :], SITES[site])
     (fault,) = faults_of(check(wrong, TRANSLATION))
     assert (fault.kind, fault.mask_of) == ("wrong-input", "target")
-    right = build_translator(lambda source, target: source[:, None, :], SITES[site])
+    right = build_translator(lambda source, _: source[:, None, :], SITES[site])
     assert faults_of(check(right, TRANSLATION)) == ()
     both = build_translator(lambda source, target: ops.logical_and(source[:, None, :], target[:, :, None]), SITES[site])
     assert faults_of(check(both, TRANSLATION)) == ()
@@ -264,16 +264,37 @@ def test_other_mask_of_same_call_hides_keys() -> None:
     assert faults_of(report) == ()
 
 
+def test_mask_of_rows_closes_valid_pairs_though_keys_are_hidden() -> None:
+    """The tensors carry a mask that hides padded keys; the other mask still mixes the rows."""
+
+    class Mixing(layers.Layer):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.supports_masking = True
+            self.attend = layers.MultiHeadAttention(2, 4, name="attend")
+
+        def call(self, x: Any, mask: Any = None) -> Any:
+            return self.attend(x, x, attention_mask=mask)
+
+    keras.utils.set_random_seed(0)
+    ids = keras.Input((T,), dtype="int32", name="words")
+    x = Mixing(name="mixing")(layers.Embedding(IDS, 8, mask_zero=True)(ids))
+    report = check(keras.Model(ids, layers.Dense(1)(x)), {"words": make_ids(LENGTHS)})
+    (fault,) = faults_of(report)
+    assert (fault.call, fault.kind, fault.open_to_padding) == ("mixing/attend", "along-queries", 0)
+    assert fault.closed_to_valid > 0
+
+
 def test_learned_queries_have_no_padding() -> None:
     class Pool(layers.Layer):
-        def build(self, shape: Any) -> None:
+        def build(self, _: Any) -> None:
             self.queries = self.add_weight(shape=(1, 3, 8), name="queries")
 
         def call(self, x: Any, mask: Any) -> Any:
             scores = ops.where(mask[:, None, :], ops.matmul(self.queries, ops.transpose(x, (0, 2, 1))), -1e9)
             return ops.matmul(ops.softmax(scores), x)
 
-    def attend(q: Any, k: Any, mask: Any) -> Any:
+    def attend(_: Any, k: Any, mask: Any) -> Any:
         return layers.Flatten()(Pool(name="attend")(k, mask))
 
     wrong = check(build(attend, ops.logical_not), {"words": make_ids(LENGTHS)})
@@ -306,7 +327,7 @@ def test_counts_are_exact() -> None:
 def test_classes_are_no_keys() -> None:
     """A softmax over as many classes as there are timesteps pairs nothing, also with closed classes."""
 
-    def attend(q: Any, k: Any, mask: Any) -> Any:
+    def attend(_: Any, k: Any, __: Any) -> Any:
         scores = layers.Dense(T)(k)
         allowed = ops.convert_to_tensor(np.arange(T) < 4)
         return ops.softmax(ops.where(allowed[None, None], scores, -1e9))

@@ -30,7 +30,8 @@ def findings(animal: Animal, side: Side) -> list[Any]:
 
 @pytest.mark.parametrize(("name", "side", "length"), cases(RIGHT))
 def test_right_model_gets_no_finding(name: str, side: Side, length: int | None) -> None:
-    unexpected = findings(RIGHT[name].made(side, length), side)
+    results = findings(RIGHT[name].made(side, length), side)
+    unexpected = [finding for finding in results if finding.code not in RIGHT[name].codes]
     assert not unexpected, "\n".join(f"{finding.code} {finding.call}: {finding.message}" for finding in unexpected)
 
 

@@ -133,3 +133,26 @@ def test_long_sequences_keep_fewer_samples(
     few = record_attention(multi_head(), mask_zero=False)
     assert (len(whole.mask), len(few.mask), len(few.weights), len(few.keys)) == (2, 1, 1, 1)
     assert few.to_padding == whole.to_padding
+
+
+class Attending(layers.Layer):
+    """Attention of one's own, with two heads, a causal mask, and a mask of padded keys."""
+
+    def call(self, x: Any, mask: Any) -> Any:
+        heads = keras.ops.transpose(keras.ops.reshape(x, (-1, 5, 2, 2)), (0, 2, 1, 3))
+        scores = keras.ops.einsum("bhqd,bhkd->bhqk", heads, heads)
+        allowed = keras.ops.logical_and(mask[:, None, None, :], CAUSAL)
+        return keras.ops.softmax(keras.ops.where(allowed, scores, -1e9))
+
+
+def test_masks_of_own_layers_are_read_from_scores() -> None:
+    ids = keras.Input((5,), name="tokens", dtype="int32")
+    model = keras.Model(ids, Attending(name="own")(layers.Embedding(10, 4)(ids), keras.ops.not_equal(ids, 0)))
+    run = trace_model(model, (ModelInput("tokens", TOKENS, VALID, "ids"),))
+    (result,) = record_attention_masks(run)
+    assert (result.call, result.type, result.heads, result.causal) == ("own", "Attending", 2, True)
+    assert np.array_equal(result.mask, VALID[:, None, :] & CAUSAL)
+    assert np.array_equal(result.queries, VALID)
+    assert np.array_equal(result.keys, VALID)
+    assert result.to_padding == 0
+    assert np.allclose(result.weights, np.asarray(run.output).mean(axis=1), atol=1e-4)

@@ -31,6 +31,7 @@ from maskcli.render.parts import (
 )
 from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.views.repairs import view_repairs
 from maskcli.render.views.validity import view_validity
 
 SEVERITIES: dict[str, Role] = {"error": "error", "warning": "warning", "info": "info"}
@@ -56,6 +57,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
         ("findings", _view_findings(report)),
         ("leak", _view_leak(model, limits)),
         ("future", _view_future(model)),
+        ("repairs", view_repairs(report)),
         ("notes", make_remarks([Remark("fact", note) for note in notes])),
         ("result", _view_result(report)),
     )

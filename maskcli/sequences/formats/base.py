@@ -15,6 +15,10 @@ from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.sources import Source
 
 T = TypeVar("T")
+MASK = ".mask"
+"""The suffix of a column that marks the valid timesteps of another."""
+PADDING_MASKS = ("attention_mask", "padding_mask")
+"""Columns that mark valid timesteps by their name, as tokenizers write them."""
 _MOST_NAMES = 8
 """Names that a message lists."""
 

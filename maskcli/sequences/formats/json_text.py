@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 from maskcli.errors import InputError
-from maskcli.sequences.formats.base import Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
 from maskcli.sequences.ragged import describe_value
 
 
@@ -62,8 +62,36 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
                 received=f"the fields {quote_names(list(record))}",
                 fix="Every record needs it; an empty sequence is [].",
             )
-        rows.append(record[chosen])
+        row = record[chosen]
+        rows.append(row if field.numbers else _drop_padding(row, record, chosen, field, where, index))
     return rows
+
+
+def find_marks(names: Iterable[str], chosen: str) -> str | None:
+    """Return the field that marks the valid timesteps of the ``chosen`` one; None if there is none."""
+    marks = (chosen + MASK, *PADDING_MASKS)
+    return None if chosen in PADDING_MASKS else next((name for name in marks if name in names), None)
+
+
+def _drop_padding(
+    row: Any, record: Mapping[str, Any], chosen: str, field: Field, where: Callable[[int], str], index: int
+) -> Any:
+    """Return a sequence without the timesteps that another field of its record marks as padding."""
+    name = find_marks(record, chosen)
+    marks = None if name is None else record[name]
+    if not isinstance(row, list) or not isinstance(marks, list):
+        return row
+    flags = [bool(mark) for mark in marks]
+    fits = len(marks) == len(row) and all(mark in (0, 1) for mark in marks)
+    runs = sum(flag and (position == 0 or not flags[position - 1]) for position, flag in enumerate(flags))
+    if not fits or runs > 1:
+        raise InputError(
+            where=where(index),
+            expected=f"a 0 or 1 in {name!r} for each of the {len(row)} entries of {chosen!r}, with all 1 in one run",
+            received=describe_value(marks),
+            fix=f"Correct {name!r}, or remove it from the records.",
+        )
+    return [value for value, flag in zip(row, flags, strict=True) if flag]
 
 
 def _check_records(records: Sequence[Any], where: Callable[[int], str]) -> list[dict[str, Any]]:
@@ -122,6 +150,8 @@ def _select_field(contents: Mapping[str, _FieldContent], field: Field, name: str
     # A field that is [] in all records may be anything, so fields with elements come first.
     lists = [key for key in lists if contents[key].filled] or lists
     integers = [key for key in lists if contents[key].integers]
+    if not field.numbers:  # The mask of another field holds integers as well.
+        integers = [key for key in integers if key not in PADDING_MASKS and not key.endswith(MASK)] or integers
     candidates = lists if field.numbers else integers or lists
     if len(candidates) == 1:
         return candidates[0]
@@ -161,6 +191,8 @@ class Entries:
             records: the different records, with an empty list in ``field``; None if they have no other field.
             filled: whether any list has an element.
         """
+        if field is not None and any(find_marks(record, field) for record in records or ()):
+            return False  # The strict reader applies the mask.
         if field is None:
             self._bare = self._bare or (self._contents is None and self._chosen is None)
             return self._bare

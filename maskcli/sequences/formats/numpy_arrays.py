@@ -15,6 +15,7 @@ from maskcli.records.arrays import Array, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.bounds import check_memory, format_size
 from maskcli.sequences.formats.base import (
+    PADDING_MASKS,
     Add,
     Chunk,
     Field,
@@ -26,6 +27,7 @@ from maskcli.sequences.formats.base import (
     name_rows,
     quote_names,
 )
+from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.padding import make_validity
 from maskcli.sequences.ragged import unpad
 from maskcli.sequences.sources import Source
@@ -57,6 +59,9 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
         return ParsedRows(RaggedSequences(archive["values"], archive["row_splits"]), name_rows(name))
     if key is None and "tokens" in archive and not field.numbers:
         key = "tokens"
+    marks = find_marks(archive, key or "")
+    if key is None and len(archive) == 2 and marks is not None:
+        key = next(name for name in archive if name != marks)
     if key is None and len(archive) == 1:
         key = next(iter(archive))
     if key is None or key not in archive:
@@ -66,7 +71,10 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
             received=f"arrays named {quote_names(list(archive))}",
             fix=f"Name the array with {field.option}.",
         )
-    mask = archive.get("mask" if key == "tokens" else f"{key}.mask")
+    marks = "mask" if key == "tokens" and "mask" in archive else find_marks(archive, key)
+    mask = None if marks is None else archive[marks]
+    if marks in PADDING_MASKS and mask is not None and np.isin(mask, (0, 1)).all():
+        mask = mask.astype(np.bool_)
     if mask is None or field.numbers:
         return ParsedRows(archive[key], name_rows(name))
     return unpad_array(archive[key], mask, name)

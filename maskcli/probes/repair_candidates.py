@@ -1,0 +1,282 @@
+"""List changes that may remove a leak, the most likely first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskcli.probes.compare import measure_change
+from maskcli.probes.repair_changes import (
+    WHOLE,
+    InvertMask,
+    KeepMask,
+    MaskedPooling,
+    MaskedSoftmax,
+    MaskInput,
+    MaskOrigin,
+    PassMask,
+    Pooling,
+    SetAttribute,
+    SetMaskValue,
+    SetMaskZero,
+    TurnMask,
+    ZeroPadding,
+    get_argument,
+    pool_timesteps,
+)
+from maskcli.probes.repair_masks import (
+    ChangedModel,
+    ChangedModels,
+    Changes,
+    can_name_mask,
+    find_maker,
+    find_owner,
+    find_time_slice,
+    list_ancestors,
+    list_missing,
+)
+from maskcli.tolerance import bound_sum_error
+from maskcli.trace.changes import CallChange
+from maskcli.trace.recorder import PAIR_MASK, CallRecord, has_own_code, list_parameters
+from maskcli.trace.values import as_float64, get_ulp, is_float
+
+MOST_NEAR = 6
+"""Calls before the one where padding enters, in the code of the same layer, that are looked at."""
+POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Candidates:
+    """The changes that may remove a leak which begins at one call.
+
+    Attributes:
+        models: the model under changes.
+        done: the changes so far.
+        look: the model under these.
+        entry: the call where padding enters.
+    """
+
+    models: ChangedModels
+    done: Changes
+    look: ChangedModel
+    entry: CallRecord
+
+    @property
+    def owner(self) -> CallRecord:
+        """The layer whose code makes the call; the call itself if a model does."""
+        return find_owner(self.entry)
+
+    @property
+    def places(self) -> list[CallRecord]:
+        """The owner and the call."""
+        return [self.entry] if self.owner is self.entry else [self.owner, self.entry]
+
+    def __iter__(self) -> Iterator[Changes]:
+        """Yield the changes."""
+        yield from self._list_attention_changes()
+        yield from self._list_poolings()
+        for place in self.places:
+            if place.accepts:
+                yield from self._list_ways_to_pass(place)
+        if getattr(self.entry.operation, "unroll", False):
+            yield (SetAttribute(self.look.key(self.entry), "unroll", False),)
+        yield from self._list_softmaxes()
+        if not self.owner.code:
+            yield from self._list_zeroings()
+        brought = self.models.bring_mask(self.done, self.look.key(self.owner))
+        if brought:
+            yield brought
+
+    def _list_attention_changes(self) -> Iterator[Changes]:
+        """Yield changes of the attention masks of the call, or of calls in the code of the same layer."""
+        ended = self.look.context.base.ended
+        near = [other for other in ended if other is self.entry or find_owner(other) is self.owner]
+        for other in near:
+            if other.code or not other.attention_masks:
+                continue
+            for name in other.accepts:
+                mask = get_argument(other, name)
+                if hasattr(mask, "shape") and (name == PAIR_MASK or other.type == "Softmax"):
+                    yield from _list_turns(self.look.key(other), name, tuple(mask.shape))
+
+    def _list_poolings(self) -> Iterator[Changes]:
+        """Yield poolings without padding, if the call pools timesteps."""
+        for place in self.places:
+            how = recognize_pooling(self.look, place)
+            if how is not None:
+                for extra, origin in self._list_origins(place):
+                    yield (*extra, MaskedPooling(self.look.key(place), how, origin))
+
+    def _list_softmaxes(self) -> Iterator[Changes]:
+        """Yield softmaxes without padding, if the call, or one shortly before it, is a softmax over timesteps."""
+        before = [other for x in self.entry.inputs for other in list_ancestors(self.look, x)]
+        near = [other for other in before if other is not self.entry and find_owner(other) is self.owner]
+        near = sorted(near, key=lambda other: -other.index) if self.owner is not self.entry else []
+        for other in [self.entry, *near[:MOST_NEAR]]:
+            axis = _recognize_softmax(self.look, other)
+            if axis is not None:
+                for extra, origin in self._list_origins(other):
+                    yield (*extra, MaskedSoftmax(self.look.key(other), axis, origin))
+
+    def _list_zeroings(self) -> Iterator[Changes]:
+        """Yield changes that set padding to zero before the call, without and with the mask after it."""
+        place, key = self.owner, self.look.key(self.owner)
+        valids = self.look.flow.list_input_validity(place)
+        cut = find_time_slice(place, valids[0]) if valids and place.outputs else None
+        for extra, origin in self._list_origins(place):
+            zero = ZeroPadding(key, origin)
+            yield (*extra, zero)
+            if place.outputs and id(place.outputs[0]) in self.look.flow.valid:
+                yield (*extra, zero, KeepMask(key, origin, WHOLE if cut is None else cut))
+
+    def _list_ways_to_pass(self, place: CallRecord) -> Iterator[Changes]:
+        """Yield changes that bring the mask to a call that takes one."""
+        missing = list_missing(self.look, place)
+        if not missing:
+            if not place.padding_masks:
+                yield from self._pass_masks(self.look, place, place.inputs)
+            return
+        direct = list(self._pass_masks(self.look, place, missing))
+        brought = self.models.bring_mask(self.done, self.look.key(place)) or ()
+        # A line in a layer is shorter than an argument, unless a mask is an input of the model anyway.
+        by_input = any(isinstance(change, PassMask) and change.origin.kind == "input" for change in sum(direct, ()))
+        comes_first = len(brought) == 1 and is_simple(self.look, brought[0]) and not by_input
+        ways = self._list_brought_ways(place, brought) if brought else iter(())
+        if comes_first:
+            yield from ways
+            yield from direct
+        else:
+            yield from direct
+            yield from ways
+
+    def _list_brought_ways(self, place: CallRecord, brought: Changes) -> Iterator[Changes]:
+        """Yield changes that let tensors carry the mask to a call, and those that also pass it."""
+        yield brought
+        look, key = self.models.look((*self.done, *brought)), self.look.key(place)
+        if isinstance(look, ChangedModel) and key in look.by_key and not look.by_key[key].padding_masks:
+            for passed in self._pass_masks(look, look.by_key[key], look.by_key[key].inputs):
+                yield (*brought, *passed)
+
+    def _pass_masks(self, look: ChangedModel, place: CallRecord, tensors: Sequence[Any]) -> Iterator[Changes]:
+        """Yield the change that passes the masks of these inputs to a call, in the arguments that it has."""
+        changes: list[CallChange] = []
+        extra: list[CallChange] = []
+        for tensor in tensors:
+            origin, before = self._find_nameable(look, place, tensor)
+            passed = [] if origin is None else _choose_arguments(look, place, tensor, origin)
+            changes += passed
+            extra += [change for change in before if passed and change not in extra]
+        # Queries need no mask if the keys and values have one.
+        others = [change for change in changes if isinstance(change, PassMask) and change.argument != "query_mask"]
+        unique = tuple(dict.fromkeys(others or changes))
+        if unique:
+            yield (*extra, *unique)
+
+    def _find_nameable(self, look: ChangedModel, place: CallRecord, tensor: Any) -> tuple[MaskOrigin | None, Changes]:
+        """Return the mask of a tensor if the code that makes the call can name it."""
+        owner = find_owner(place)
+        if owner is not place and not list_missing(look, owner):
+            masks = [mask for mask in (*owner.carried, *owner.padding_masks) if mask is not None]
+            if masks:
+                return MaskOrigin("arriving", look.key(owner)), ()
+        origin, before = find_maker(look, tensor)
+        return (origin, before) if origin is not None and can_name_mask(look, place, origin) else (None, ())
+
+    def _list_origins(self, place: CallRecord) -> Iterator[tuple[Changes, MaskOrigin]]:
+        """Yield the origins of the mask for a call, each with the changes that it needs first."""
+        look = self.look
+        for key in dict.fromkeys((look.key(place), look.key(self.owner))):
+            record = look.by_key[key]
+            masks = [mask for mask in (*record.carried, *record.padding_masks) if mask is not None]
+            if masks and not list_missing(look, record):
+                yield (), MaskOrigin("arriving", key)
+                return
+        key = look.key(self.owner)
+        brought = self.models.bring_mask(self.done, key)
+        ways = [] if brought is None else [(brought, MaskOrigin("arriving", key))]
+        if brought is not None and all(is_simple(look, change) for change in brought):
+            yield ways.pop()
+        tensors = [x for x in (*place.inputs, *self.owner.inputs) if id(x) in look.flow.valid and is_float(x)]
+        for tensor in tensors[:1]:
+            origin, before = find_maker(look, tensor)
+            if origin is not None and can_name_mask(look, self.owner, origin):
+                yield before, origin
+        yield from ways
+
+
+def _list_turns(key: str, name: str, shape: tuple[int, ...]) -> Iterator[Changes]:
+    """Yield changes of the mask of one argument: its opposite, its transpose, and both."""
+    yield (InvertMask(key, name),)
+    if len(shape) == 2 or shape[-1] != shape[-2]:
+        yield (TurnMask(key, name),)
+        yield (TurnMask(key, name), InvertMask(key, name))
+
+
+def _choose_arguments(look: ChangedModel, place: CallRecord, tensor: Any, origin: MaskOrigin) -> list[CallChange]:
+    """Return the changes that pass the mask of one tensor to a call."""
+    names = list_parameters(type(place.operation).call)
+    by_name = {**dict(zip(names, place.args, strict=False)), **place.kwargs}
+    key, first = look.key(place), next(iter(by_name.values()), None)
+    if isinstance(first, (list, tuple)):
+        # Of keras.layers.Attention: query and value, in this order.
+        is_value = len(first) > 1 and first[0] is not tensor and any(item is tensor for item in first)
+        return [PassMask(key, "mask", origin, "list")] if is_value and "mask" in place.accepts else []
+    if "mask" in place.accepts:
+        return [PassMask(key, "mask", origin)] if first is tensor else []
+    arguments = [name for name, value in by_name.items() if value is tensor]
+    passed: list[CallChange] = [
+        PassMask(key, f"{name}_mask", origin) for name in arguments if f"{name}_mask" in place.accepts
+    ]
+    if not passed and place.accepts == (PAIR_MASK,) and arguments and get_argument(place, PAIR_MASK) is None:
+        return [PassMask(key, PAIR_MASK, origin, "keys")]
+    return passed
+
+
+def is_simple(look: ChangedModel, change: CallChange) -> bool:
+    """Return whether a change is a line in a layer: a mask of an Embedding, a custom layer or a Lambda."""
+    if isinstance(change, (SetMaskZero, MaskInput, SetMaskValue)):
+        return True
+    operation = look.by_key[change.key].operation
+    return has_own_code(operation) or type(operation).__name__ == "Lambda"
+
+
+def recognize_pooling(look: ChangedModel, entry: CallRecord) -> Pooling | None:
+    """Return how a call reduces the timesteps of its input, by its numbers; None if it does not."""
+    import keras
+
+    if not entry.outputs or not is_float(entry.outputs[0]):
+        return None
+    source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x) and len(x.shape) > 2), None)
+    if source is None or source.shape[1] < 2:
+        return None
+    result = as_float64(entry.outputs[0])
+    mask = keras.ops.ones(tuple(source.shape[:2]), dtype="bool")
+    allowed = bound_sum_error(get_ulp(source), int(source.shape[1]), 4) * np.abs(result).max(initial=1e-30)
+    for how in POOLINGS:
+        pooled = as_float64(pool_timesteps(source, mask, how))
+        is_alike = pooled.size == result.size and pooled.shape[0] == result.shape[0]
+        if is_alike and measure_change(pooled.reshape(result.shape), result).max(initial=0.0) <= allowed:
+            return how
+    return None
+
+
+def _recognize_softmax(look: ChangedModel, entry: CallRecord) -> int | None:
+    """Return the axis, from the end, of a softmax over timesteps; None if a call is none."""
+    import keras
+
+    if not entry.outputs or not entry.inputs or not is_float(entry.inputs[0]):
+        return None
+    scores, result = entry.inputs[0], entry.outputs[0]
+    lengths = {valid.shape[1] for valid in look.flow.truths}
+    if tuple(scores.shape) != tuple(result.shape) or len(scores.shape) < 2:
+        return None
+    for axis in range(1, len(scores.shape)):
+        if scores.shape[axis] not in lengths:
+            continue
+        expected = as_float64(keras.ops.softmax(scores, axis=axis))
+        if np.abs(expected - as_float64(result)).max(initial=0.0) < get_ulp(scores) * 16:
+            return axis - len(scores.shape)
+    return None

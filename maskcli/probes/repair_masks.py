@@ -1,0 +1,363 @@
+"""Find masks for the calls of a model: where a mask could come from, and where it was lost on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskcli.errors import summarize_error
+from maskcli.inputs.arguments import read_input_specs
+from maskcli.probes.context import ProbeContext, make_context, show_calls
+from maskcli.probes.repair_changes import (
+    WHOLE,
+    KeepMask,
+    MaskInput,
+    MaskOrigin,
+    SetAttribute,
+    SetMaskValue,
+    SetMaskZero,
+    TimeSlice,
+)
+from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput
+from maskcli.trace.changes import CallChange, apply_changes, number_calls
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.recorder import CallRecord, convert_mask, has_own_code, list_parameters
+from maskcli.trace.rerun import rerun_call
+from maskcli.trace.run import ModelRun
+from maskcli.trace.values import as_float64, is_float
+
+MOST_LOSSES = 8
+"""Calls on the way from a mask to a call that lose it, at most."""
+
+Changes = tuple[CallChange, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChangedModel:
+    """A model under changes, and its run.
+
+    Attributes:
+        context: the run.
+        keys: the key of each call, by index.
+    """
+
+    context: ProbeContext
+    keys: dict[int, str]
+
+    @functools.cached_property
+    def by_key(self) -> dict[str, CallRecord]:
+        """The calls by their keys."""
+        return {key: self.context.base.entries[index] for index, key in self.keys.items()}
+
+    @property
+    def flow(self) -> MaskFlow:
+        """Where padding and masks go."""
+        return self.context.flow
+
+    def key(self, entry: CallRecord) -> str:
+        """Return the key of a call."""
+        return self.keys[entry.index]
+
+    def path(self, entry: CallRecord) -> str:
+        """Return the path of a call."""
+        return show_calls(self.context, [entry]).trace.names[entry.index]
+
+
+class ChangedModels:
+    """A model, and its runs under changes, each of which is recorded once.
+
+    Attributes:
+        model: a Keras model; it is left unchanged.
+        inputs: the rows that the probes ran on.
+        labels: ``(batch,)``, the rows of the data that these are.
+        original: the run without changes.
+    """
+
+    def __init__(self, model: Any, inputs: Sequence[ModelInput], labels: NDArray[np.intp]) -> None:
+        """Run the model without changes."""
+        self.model, self.inputs, self.labels = model, tuple(inputs), labels
+        self._runs: dict[Changes, ChangedModel | str] = {}
+        original = self.look(())
+        assert isinstance(original, ChangedModel)  # noqa: S101 - a model that leaks has run before
+        self.original = original
+
+    def look(self, changes: Changes) -> ChangedModel | str:
+        """Return the model under changes, or the error that it raises."""
+        if changes not in self._runs:
+            with self.change(changes):
+                run = ModelRun(self.model, self.inputs)
+                if run.recording.error is not None:
+                    self._runs[changes] = summarize_error(run.recording.error)
+                else:
+                    keys = number_calls(run.recording.entries)
+                    self._runs[changes] = ChangedModel(make_context(run, self.labels), keys)
+        return self._runs[changes]
+
+    @contextlib.contextmanager
+    def change(self, changes: Changes) -> Iterator[None]:
+        """Let all runs inside have the changes."""
+        with contextlib.ExitStack() as stack:
+            for change in changes:
+                if isinstance(change, SetAttribute):
+                    layer = self.original.by_key[change.key].operation
+                    stack.callback(setattr, layer, change.name, getattr(layer, change.name))
+                    setattr(layer, change.name, change.value)
+            stack.enter_context(apply_changes(changes))
+            yield
+
+    def bring_mask(self, done: Changes, key: str) -> Changes | None:
+        """Return further changes after which the mask of its inputs reaches a call; None if there are none."""
+        added: Changes = ()
+        for _ in range(MOST_LOSSES):
+            look = self.look((*done, *added))
+            if isinstance(look, str) or key not in look.by_key:
+                return None
+            missing = list_missing(look, look.by_key[key])
+            if not missing:
+                return added
+            more = find_mask_source(look, missing[0])
+            if more is None or more in added or more in done:
+                return None
+            added = (*added, more)
+        return None
+
+
+def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
+    """Return the input tensors of a call with padding and without a mask that hides it."""
+    missing = []
+    for tensor, carried in zip(entry.inputs, entry.carried, strict=True):
+        valid = look.flow.valid.get(id(tensor))
+        if valid is None or valid.all() or not is_float(tensor) or len(tensor.shape) < 3:
+            continue
+        known = (carried, *_list_passed(entry, tensor))
+        masks = [mask for mask in known if mask is not None and mask.shape == valid.shape]
+        # The validity of other timesteps than those of the data is an estimate, which no mask need equal.
+        is_exact = any(valid is truth for truth in look.flow.truths)
+        if not masks or (is_exact and all((mask & ~valid).any() for mask in masks)):
+            missing.append(tensor)
+    return missing
+
+
+def _list_passed(entry: CallRecord, tensor: Any) -> list[Bools | None]:
+    """Return the masks that are passed for one of the input tensors of a call, as arguments."""
+    if entry.code or not entry.accepts:
+        return []
+    names = list_parameters(type(entry.operation).call)
+    by_name = {**dict(zip(names, entry.args, strict=False)), **entry.kwargs}
+    first, mask = next(iter(by_name.values()), None), by_name.get("mask")
+    if isinstance(first, (list, tuple)):
+        masks = mask if isinstance(mask, (list, tuple)) else [mask] * len(first)
+        return [convert_mask(other) for item, other in zip(first, masks, strict=False) if item is tensor]
+    if first is tensor and "mask" in entry.mask_values:
+        return list(entry.mask_values["mask"])
+    argument = next((name for name, value in by_name.items() if value is tensor), None)
+    return list(entry.mask_values.get(f"{argument}_mask", ()))
+
+
+def find_mask_source(look: ChangedModel, tensor: Any) -> CallChange | None:
+    """Return the change that gives a tensor its mask, or brings the mask a call nearer to it."""
+    flow = look.flow
+    valid = flow.valid[id(tensor)]
+    lost = flow.lost.get(id(tensor))
+    is_exact = any(valid is truth for truth in flow.truths)
+    if lost is not None and not (is_exact and _marks_padding(lost.mask, valid)):
+        at, last = find_owner(lost.at, without_mask=True), flow.maker.get(id(tensor))
+        # One layer after a chain of operators is enough, if its result has the timesteps of their input.
+        has_timesteps = lost.mask.shape == tuple(tensor.shape[:2]) == valid.shape
+        if last is not None and lost.after is not None and has_timesteps and _are_operators(look, at, last):
+            return KeepMask(look.key(last), MaskOrigin("call", look.key(lost.after)))
+        return keep_mask(look, at)
+    for entry in list_ancestors(look, tensor):
+        change = _make_source(look, entry)
+        if change is not None:
+            return change
+        if _widens(look, entry):
+            return keep_mask(look, entry)
+    return _mask_features(look, tensor)
+
+
+def _are_operators(look: ChangedModel, first: CallRecord, last: CallRecord) -> bool:
+    """Return whether a chain of calls in one scope has only operations, no layers."""
+    import keras
+
+    chain = [entry for x in last.inputs for entry in list_ancestors(look, x) if entry.index >= first.index]
+    lost = [entry for entry in (*chain, last) if entry.outputs and id(entry.outputs[0]) in look.flow.lost]
+    return first in lost and all(
+        entry.parent is first.parent and not isinstance(entry.operation, keras.layers.Layer) for entry in lost
+    )
+
+
+def _marks_padding(mask: Bools, valid: Bools) -> bool:
+    """Return whether a mask calls padding valid."""
+    return mask.shape == valid.shape and bool((mask & ~valid).any())
+
+
+def _widens(look: ChangedModel, entry: CallRecord) -> bool:
+    valid = look.flow.valid.get(id(entry.outputs[0])) if entry.outputs else None
+    if valid is None or entry.masks_out[0] is None or not _marks_padding(entry.masks_out[0], valid):
+        return False
+    return any(mask is not None and not _marks_padding(mask, valid) for mask in entry.carried)
+
+
+def _make_source(look: ChangedModel, entry: CallRecord) -> CallChange | None:
+    """Return the change that lets a lookup of ids, or a call that masks features, mask the padding."""
+    flow = look.flow
+    if not entry.outputs or not is_float(entry.outputs[0]) or entry.calls:
+        return None
+    valid = flow.valid.get(id(entry.outputs[0]))
+    mask = entry.masks_out[0]
+    if valid is None or (mask is not None and not _marks_padding(mask, valid)):
+        return None
+    source = next((x for x in entry.inputs if id(x) in flow.valid and id(x) in flow.derived), None)
+    if source is None:
+        return None
+    values = np.asarray(source)
+    if values.ndim == 2 and len(entry.outputs[0].shape) == 3:
+        value = find_padding_value(values, valid)
+        return None if value is None else SetMaskZero(look.key(entry), int(value))
+    receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
+    if mask is not None and not receives and values.ndim > 2:
+        value = find_padding_value(values, valid)
+        return None if value is None else SetMaskValue(look.key(entry), float(value))
+    return None
+
+
+def find_padding_value(values: NDArray[Any], valid: Bools) -> Any | None:
+    """Return the number that all padded timesteps hold and no valid one; None if there is none."""
+    padded = values[~valid]
+    if not padded.size or (padded != padded.flat[0]).any():
+        return None
+    same = (values == padded.flat[0]).reshape(*valid.shape, -1).all(axis=-1)
+    return None if (same & valid).any() else padded.flat[0]
+
+
+def _mask_features(look: ChangedModel, tensor: Any) -> CallChange | None:
+    """Return the change that masks the features which a tensor is made of."""
+    sources = {id(tensor), *(id(x) for entry in list_ancestors(look, tensor) for x in entry.inputs)}
+    base = look.context.base
+    for position, (item, source) in enumerate(zip(look.context.inputs, base.inputs, strict=True)):
+        if id(source) not in sources or item.kind != "features" or item.valid is None or item.valid.all():
+            continue
+        value = find_padding_value(np.asarray(source), item.valid)
+        if value is not None:
+            specs = read_input_specs(look.context.model)
+            name = specs[position].name if position < len(specs) else item.name
+            return MaskInput("", position, float(value), name)
+    return None
+
+
+def list_ancestors(look: ChangedModel, tensor: Any) -> list[CallRecord]:
+    """Return the calls that a tensor was computed by, the latest first."""
+    flow, pending, visited = look.flow, [tensor], {}
+    while pending:
+        entry = flow.maker.get(id(pending.pop()))
+        if entry is not None and entry.index not in visited:
+            visited[entry.index] = entry
+            pending.extend(entry.inputs)
+    return [visited[index] for index in sorted(visited, reverse=True)]
+
+
+def find_owner(entry: CallRecord, without_mask: bool = False) -> CallRecord:
+    """Return the layer, not of Keras, whose code made a call; otherwise the call."""
+    import keras
+
+    owner = entry.parent
+    if owner is None or isinstance(owner.operation, keras.Model) or not has_own_code(owner.operation):
+        return entry
+    if without_mask and any(mask is not None for mask in owner.masks_out):
+        return entry
+    return find_owner(owner, without_mask)
+
+
+def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
+    """Return the change that lets a call keep its mask; None if its timesteps do not follow those of its input."""
+    key = look.key(entry)
+    masks = [mask for mask in (*entry.carried, *entry.padding_masks) if mask is not None and mask.ndim > 1]
+    if not masks or not entry.outputs:
+        return None
+    cut = find_time_slice(entry, masks[0])
+    return None if cut is None else KeepMask(key, MaskOrigin("arriving", key), cut)
+
+
+def find_time_slice(entry: CallRecord, mask: Bools) -> TimeSlice | None:
+    """Return the slice of the time axis that the result of a call covers; None if it is not known."""
+    timesteps = mask.shape[1]
+    shape = tuple(entry.outputs[0].shape)
+    if len(shape) < 2 or shape[0] != len(mask):
+        return WHOLE if entry.taken_off else None
+    strides = getattr(entry.operation, "strides", None)
+    size = getattr(entry.operation, "kernel_size", getattr(entry.operation, "pool_size", None))
+    if strides is not None and size is not None:
+        dilation = int(getattr(entry.operation, "dilation_rate", (1,))[0])
+        start = (int(size[0]) - 1) * dilation if entry.operation.padding == "valid" else None
+        cut: TimeSlice = (start or None, None, int(strides[0]) if strides[0] != 1 else None)
+        return cut if len(range(timesteps)[slice(*cut)]) == shape[1] else None
+    if entry.type in ("GetItem", "StridedSlice", "Flip", "Reverse", "ReverseV2", "Cropping1D"):
+        return _find_taken_slice(entry, timesteps)
+    return WHOLE if shape[1] == timesteps else None
+
+
+def _find_taken_slice(entry: CallRecord, timesteps: int) -> TimeSlice | None:
+    """Return the slice of time that a call takes, by running it on timesteps that hold their own number."""
+    import keras
+
+    source = next((x for x in entry.inputs if is_float(x) and len(x.shape) > 1 and x.shape[1] == timesteps), None)
+    if source is None:
+        return None
+    ramp = np.broadcast_to(np.arange(timesteps).reshape(1, -1, *[1] * (len(source.shape) - 2)), tuple(source.shape))
+    counted = keras.ops.convert_to_tensor(ramp, dtype=source.dtype)
+    arguments = [counted if x is source else x for x in entry.args]
+    copy = dataclasses.replace(
+        entry, args=tuple(arguments), inputs=[counted, *entry.inputs[1:]], carried=[None] * len(entry.inputs)
+    )
+    result = rerun_call(copy, {}, np.random.default_rng(0))
+    if not result or len(result[0].shape) < 2 or not result[0].shape[1]:
+        return None
+    taken = as_float64(result[0]).reshape(result[0].shape[0], result[0].shape[1], -1)[0, :, 0].astype(int)
+    step = int(taken[1] - taken[0]) if len(taken) > 1 else 1
+    if (np.diff(taken) != step).any() or not step:
+        return None
+    if step < 0:
+        return (None, None, step) if taken[0] == timesteps - 1 and taken[-1] < -step else None
+    stop = int(taken[-1]) + 1 - timesteps
+    return int(taken[0]) or None, stop or None, step if step != 1 else None
+
+
+def find_maker(look: ChangedModel, tensor: Any) -> tuple[MaskOrigin | None, Changes]:
+    """Return the call, or the input, whose mask marks the padding of a tensor, with the change that it needs first."""
+    valid = look.flow.valid.get(id(tensor))
+    if valid is None:
+        return None, ()
+    for position, item in enumerate(look.context.inputs):
+        if item.kind == "mask" and item.values.shape == valid.shape and np.array_equal(item.values.astype(bool), valid):
+            return MaskOrigin("input", position=position), ()
+    for entry in reversed(list_ancestors(look, tensor)):
+        if not entry.outputs or entry.calls:
+            continue
+        mask = entry.masks_out[0]
+        receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
+        if mask is not None and not receives and mask.shape == valid.shape and not _marks_padding(mask, valid):
+            return MaskOrigin("call", look.key(entry)), ()
+        change = _make_source(look, entry)
+        same = look.flow.valid.get(id(entry.outputs[0]))
+        if change is not None and same is not None and np.array_equal(same, valid):
+            return MaskOrigin("call", look.key(entry)), (change,)
+    return None, ()
+
+
+def can_name_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> bool:
+    """Return whether the code that makes a call can name a mask and pass it to the call."""
+    import keras
+
+    if entry.parent is None or isinstance(entry.parent.operation, keras.Sequential):
+        return False
+    if origin.kind == "input":
+        return entry.parent.parent is None
+    return look.by_key[origin.key].parent is entry.parent

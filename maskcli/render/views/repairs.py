@@ -1,0 +1,39 @@
+"""The repairs of a model that were tried, as code to paste, and the changes that did not help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maskcli.records.check import CheckReport, RepairAttempt
+from maskcli.render.numbers import format_count, format_short
+from maskcli.render.parts import BLANK, Cell, Code, Heading, Part, Prose
+
+MOST_ATTEMPTS = 6
+"""Attempts that are listed."""
+
+
+def view_repairs(report: CheckReport) -> Iterator[Part]:
+    """Yield the repairs with their code, or the attempts if no repair helped."""
+    if report.repairs:
+        change = format_short(report.repairs[0].change_after)
+        yield Heading("Repairs", f"tried: padding then changes results by {change}")
+        for repair in report.repairs:
+            place = "" if repair.call is None else f" at {repair.call}"
+            yield Prose((Cell(f"{repair.kind}{place}", "strong"),))
+            yield Code(repair.code, "python")
+    elif report.attempts:
+        yield Heading("Repairs", f"none: {format_count(len(report.attempts), 'change')} tried in vain")
+        for attempt in report.attempts[:MOST_ATTEMPTS]:
+            yield Prose((Cell(_describe_attempt(attempt)),), indent=2, hang=4)
+        more = len(report.attempts) - MOST_ATTEMPTS
+        if more > 0:
+            yield Prose((Cell(f"and {more:,} more", "muted"),), indent=2)
+    else:
+        return
+    yield BLANK
+
+
+def _describe_attempt(attempt: RepairAttempt) -> str:
+    place = "" if attempt.call is None else f" at {attempt.call}"
+    change = "" if attempt.change_after is None else f" (by {format_short(attempt.change_after)})"
+    return f"{attempt.kind}{place}: {attempt.why}{change}"

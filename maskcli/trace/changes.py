@@ -1,0 +1,203 @@
+"""Change single calls while a model runs: their arguments, their results, and the masks that both carry.
+
+A repair of a model is such a change. The model itself stays as it is, so that any number of repairs can be tried.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from maskcli.trace.recorder import CallRecord, change_runs
+
+
+class CallChange(Protocol):
+    """A change of one call.
+
+    Attributes:
+        key: of the call; see ``number_calls``.
+    """
+
+    @property
+    def key(self) -> str:
+        """The key of the call."""
+
+    def change_arguments(self, run: ChangedRun, entry: CallRecord) -> None:
+        """Replace ``entry.args`` and ``entry.kwargs`` before the call; operations of TensorFlow have run already."""
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return replacements of the tensors that the call returned; None to keep them."""
+
+
+@dataclasses.dataclass(eq=False)
+class ChangedRun:
+    """The progress of one run with changes.
+
+    A functional model computes most masks when it is built, and passes them to its layers as arguments. A changed mask
+    must take the place of these. It must also outlive layers that remove the mask of their input when they run, such
+    as ``MultiHeadAttention``, because building the model removes nothing.
+
+    Attributes:
+        changes: the changes, in the order in which they apply.
+        inputs: the tensors that the model was called with, flattened.
+        arriving: by key, the mask of each input tensor of a call when it began, then its mask arguments.
+        returned: by key, the mask that the first output of a call carried when it ended.
+        built: by ``id``, tensors with the mask that building the model would compute for them.
+    """
+
+    changes: tuple[CallChange, ...]
+    inputs: list[Any] = dataclasses.field(default_factory=list)
+    arriving: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    returned: dict[str, Any] = dataclasses.field(default_factory=dict)
+    built: dict[int, tuple[Any, Any]] = dataclasses.field(default_factory=dict)
+    _numbering: CallNumbering = dataclasses.field(default_factory=lambda: CallNumbering(), init=False)
+    _previous: dict[str, Any] = dataclasses.field(default_factory=dict, init=False)
+
+    def begin(self, entry: CallRecord) -> None:
+        """Note the masks that arrive at a call, and change its arguments."""
+        import keras
+
+        key = self._numbering.add(entry)
+        if entry.parent is None:
+            self.inputs = [leaf for leaf in keras.tree.flatten((entry.args, entry.kwargs)) if hasattr(leaf, "shape")]
+        if _is_layer_of_graph(entry):
+            self._previous[key] = keras.tree.map_structure(self.find_mask, entry.args[:1])
+            self._pass_built_mask(entry)
+        self.arriving[key] = self._list_masks(entry)
+        for change in self.changes:
+            if change.key == key and not entry.code:
+                change.change_arguments(self, entry)
+                self.arriving[key] = self._list_masks(entry)
+
+    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return replacements of the tensors that a call returned; None if no change replaces them."""
+        key, replaced = self._numbering.keys[id(entry)], None
+        for change in self.changes:
+            if change.key == key:
+                replaced = change.change_result(self, entry, tensors) or replaced
+                tensors = tensors if replaced is None else replaced
+        if _is_layer_of_graph(entry):
+            self._compute_built_masks(entry, key, tensors)
+        self.returned[key] = self.find_mask(tensors[0]) if tensors else None
+        return replaced
+
+    def list_arriving(self, key: str) -> list[Any]:
+        """Return the masks with timesteps that arrived at a call."""
+        masks = self.arriving.get(key, ())
+        return [mask for mask in masks if mask is not None and len(getattr(mask, "shape", ())) > 1]
+
+    def find_mask(self, tensor: Any) -> Any | None:
+        """Return the mask that a tensor carries, or that building the model would compute for it."""
+        carried = getattr(tensor, "_keras_mask", None)
+        return self.built.get(id(tensor), (None, None))[1] if carried is None else carried
+
+    def _list_masks(self, entry: CallRecord) -> list[Any]:
+        """Return the mask of each tensor among the arguments of a call, then the padding masks among them."""
+        import keras
+
+        carried = [self.find_mask(leaf) for leaf in keras.tree.flatten(entry.args)]
+        names = [name for name in entry.kwargs if name == "mask" or name.endswith("_mask")]
+        passed = keras.tree.flatten([entry.kwargs[name] for name in names if name != "attention_mask"])
+        return [*carried, *(mask for mask in passed if hasattr(mask, "shape"))]
+
+    def _pass_built_mask(self, entry: CallRecord) -> None:
+        """Pass the mask that Keras would have wired to a layer with one tensor."""
+        tensors = [leaf for leaf in (*entry.args, *entry.kwargs.values()) if hasattr(leaf, "shape")]
+        passed = entry.kwargs.get("mask")
+        if len(tensors) - (passed is not None) != 1 or not hasattr(entry.args[0], "shape"):
+            return
+        mask = self.find_mask(entry.args[0])
+        takes = "mask" in inspect.signature(entry.operation.call).parameters
+        if mask is not None and takes and (passed is None or _is_wired_by_keras(entry.operation)):
+            entry.kwargs = {**entry.kwargs, "mask": mask}
+
+    def _compute_built_masks(self, entry: CallRecord, key: str, tensors: list[Any]) -> None:
+        """Keep the masks that building the model would compute, and that this run lost or never had."""
+        import keras
+
+        previous = self._previous.pop(key)
+        inputs, masks = keras.tree.flatten(entry.args[:1]), keras.tree.flatten(previous)
+        for tensor, mask in zip(inputs, masks, strict=False):
+            if mask is not None:
+                self.built[id(tensor)] = tensor, mask
+        if not entry.operation.supports_masking or all(mask is None for mask in masks):
+            return
+        try:
+            computed = keras.tree.flatten(entry.operation.compute_mask(entry.args[0], previous[0]))
+        except Exception:  # A mask that cannot be computed is none.
+            return
+        for tensor, mask in zip(tensors, computed, strict=False):
+            if mask is not None and getattr(tensor, "_keras_mask", None) is None:
+                self.built[id(tensor)] = tensor, mask
+
+
+def _is_layer_of_graph(entry: CallRecord) -> bool:
+    """Return whether a call is a node of a functional model that applies a layer."""
+    if entry.parent is None or not entry.args or not is_layer(entry):
+        return False
+    return is_graph(entry.parent.operation)
+
+
+def is_layer(entry: CallRecord) -> bool:
+    """Return whether a call is that of a layer, not of an operation."""
+    import keras
+
+    return isinstance(entry.operation, keras.layers.Layer)
+
+
+def is_graph(operation: Any) -> bool:
+    """Return whether an operation is a functional or sequential model."""
+    import keras
+
+    return isinstance(operation, (keras.Sequential, keras.src.models.Functional))
+
+
+def _is_wired_by_keras(layer: Any) -> bool:
+    """Return whether the masks of a layer in a functional model are those of its input, not passed by the user."""
+    arguments = [node.arguments for node in getattr(layer, "_inbound_nodes", ())]
+    return all(
+        bool(call.args) and call.kwargs.get("mask") is getattr(call.args[0], "_keras_mask", None) for call in arguments
+    )
+
+
+class CallNumbering:
+    """Numbers the calls of a run as they begin, so that equal calls of two runs of a model have equal keys.
+
+    Operations are numbered apart from layers, which the ``!`` in their keys shows.
+    """
+
+    def __init__(self) -> None:
+        """Start at the first call."""
+        self.keys: dict[int, str] = {}
+        self._counts: collections.Counter[str] = collections.Counter()
+
+    def add(self, entry: CallRecord) -> str:
+        """Return the key of a call that begins."""
+        import keras
+
+        if entry.parent is None:
+            key = ""
+        else:
+            kind = "" if isinstance(entry.operation, keras.layers.Layer) else "!"
+            path = f"{self.keys[id(entry.parent)]}/{entry.name}{kind}"
+            self._counts[path] += 1
+            key = f"{path}#{self._counts[path]}"
+        self.keys[id(entry)] = key
+        return key
+
+
+def number_calls(entries: Iterable[CallRecord]) -> dict[int, str]:
+    """Return the key of each call of a run, by index."""
+    numbering = CallNumbering()
+    return {entry.index: numbering.add(entry) for entry in entries}
+
+
+@contextlib.contextmanager
+def apply_changes(changes: Sequence[CallChange]) -> Iterator[None]:
+    """Let all runs that are recorded inside have these changes, also those of copies of the model."""
+    with change_runs((lambda: ChangedRun(tuple(changes))) if changes else None):
+        yield

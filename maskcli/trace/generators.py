@@ -1,0 +1,81 @@
+"""Restore the global generators of random numbers: those of Python, NumPy, Keras and TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+SEED_GENERATOR = "global_seed_generator"
+"""The name of Keras's global generator of seeds, which it creates when it is first needed."""
+
+
+class _Nesting:
+    """How deeply ``preserve_random_state`` is nested, and the runs since the outermost one began."""
+
+    depth = 0
+    runs = 0
+
+
+@contextlib.contextmanager
+def preserve_random_state() -> Iterator[None]:
+    """Restore the global generators of random numbers, also after an error."""
+    import keras
+
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
+    seeds = None if of_keras is None else np.asarray(keras.ops.convert_to_tensor(of_keras.state))
+    operations = None if of_operations is None else of_operations.getstate()
+    if not _Nesting.depth:
+        _Nesting.runs = 0
+    _Nesting.depth += 1
+    try:
+        yield
+    finally:
+        _Nesting.depth -= 1
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+        _set_seed_generator(of_keras)
+        if of_keras is not None and seeds is not None:
+            of_keras.state.assign(seeds)
+        if of_operations is not None and operations is not None and _get_operation_generator() is of_operations:
+            of_operations.setstate(operations)
+
+
+def begin_random_run() -> None:
+    """Let the generators continue differently in each run after the first, so that a random model is seen to be one.
+
+    The state that ``preserve_random_state`` restores stays as it is; without that, this must not be called.
+    """
+    _Nesting.runs += 1
+    if _Nesting.runs == 1:
+        return
+    random.seed(f"{random.random()} {_Nesting.runs}")  # noqa: S311 - no secrets
+    np.random.seed(random.getrandbits(32))
+    of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
+    if of_keras is not None:
+        of_keras.state.assign(np.array([random.getrandbits(31), 0], np.asarray(of_keras.state).dtype))
+    if of_operations is not None:
+        of_operations.seed(random.getrandbits(32))
+
+
+def _get_seed_generator() -> Any:
+    from keras.src.backend.common import global_state
+
+    return global_state.get_global_attribute(SEED_GENERATOR)
+
+
+def _set_seed_generator(generator: Any) -> None:
+    from keras.src.backend.common import global_state
+
+    global_state.set_global_attribute(SEED_GENERATOR, generator)
+
+
+def _get_operation_generator() -> Any:
+    """Return the generator from which TensorFlow draws the seeds of its operations; None before it has one."""
+    from tensorflow.python.eager import context
+
+    return getattr(context.context(), "_rng", None)

@@ -1,0 +1,201 @@
+"""Causes of a leak: all at once, in order, one finding for each; and rules that were left out."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import maskcli
+from maskcli.records.check import CheckReport, Examination
+from maskcli.records.evidence import AttentionFault, MaskSource, MixedRows, ModelEvidence
+from maskcli.rules import RULES
+from maskcli.rules.blame import find_blames, find_suspects
+from maskcli.rules.selection import find_ignored, judge_all, select_rules
+
+# Keras warns of some layers that they destroy the mask.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+ROWS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
+
+
+def make_words() -> tuple[Any, Any]:
+    keras.utils.set_random_seed(4)
+    words = keras.Input((None,), dtype="int32", name="words")
+    return words, layers.Embedding(11, 6, mask_zero=True, name="vectors")(words)
+
+
+def run_check(model: Any, data: Any = ROWS, **options: Any) -> CheckReport:
+    with warnings.catch_warnings(action="ignore"):
+        return maskcli.check(data, model=model, **options)
+
+
+def examine(model: Any) -> ModelEvidence:
+    evidence = run_check(model).examination.model
+    assert evidence is not None
+    return evidence
+
+
+def list_findings(evidence: ModelEvidence) -> list[tuple[str, str | None]]:
+    return [(finding.code, finding.call) for finding in judge_all(RULES, Examination((), evidence))]
+
+
+def make_two_branches() -> Any:
+    """Two branches lose the mask at calls of their own, before an RNN each."""
+    words, x = make_words()
+    first = layers.GRU(3, name="gru")(layers.Dense(4, name="left")(x) * 2.0)
+    second = layers.LSTM(3, name="lstm")(layers.Conv1D(4, 2, padding="causal", name="conv")(x))
+    return keras.Model(words, layers.Concatenate()([first, second]))
+
+
+def test_all_culprits_at_once() -> None:
+    report = run_check(make_two_branches())
+    dropped = [finding.call for finding in report.findings if finding.code == "MSK101"]
+    assert dropped == ["multiply", "conv"]
+    assert {finding.code for finding in report.findings} == {"MSK101"}
+
+
+class Total(keras.layers.Layer):  # type: ignore[misc]
+    """A sum that takes a mask and ignores it."""
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        del mask
+        return keras.ops.sum(inputs, axis=1)
+
+
+def test_ignored_mask_after_lost_mask() -> None:
+    """A call that ignores its mask is a fault of its own, also where padding enters first elsewhere."""
+    words, x = make_words()
+    first = layers.GRU(3, name="gru")(x * 2.0)
+    model = keras.Model(words, [first, Total(name="total")(layers.Dense(4)(x))])
+    evidence = examine(model)
+    assert {("MSK101", "multiply"), ("MSK107", "total")} <= set(list_findings(evidence))
+    indices = [cause.at.index for cause in find_blames(evidence) if cause.at is not None]
+    assert indices == sorted(indices)
+
+
+def make_attention() -> Any:
+    words, x = make_words()
+    x = layers.MultiHeadAttention(2, 3, name="attend")(x * 1.0, x * 1.0)
+    return keras.Model(words, layers.Dense(2)(x)[:, 0])
+
+
+def test_attention_fault_replaces_other_causes() -> None:
+    evidence = examine(make_attention())
+    fault = AttentionFault("attend", "MultiHeadAttention", "inverted", (3, 1, 5, 5), 4, 9, 30)
+    explained = dataclasses.replace(evidence, attention=(fault,))
+    assert any(call == "attend" or code == "MSK101" for code, call in list_findings(evidence))
+    kinds = [cause.kind for cause in find_blames(explained)]
+    assert kinds == ["attention"]
+    assert not {"MSK101", "MSK104", "MSK107", "MSK109"} & {
+        finding.code for rule in RULES for finding in rule.examine(Examination((), explained))
+    }
+
+
+def test_mixed_rows_replace_other_causes() -> None:
+    words, x = make_words()
+    x = layers.BatchNormalization(name="norm")(x * 1.0, training=True)
+    evidence = examine(keras.Model(words, layers.GRU(3, name="gru")(x)))
+    mixed = MixedRows(0.5, 1e-6, 0, None, "output", "norm")
+    assert {"MSK101", "MSK109"} <= {code for code, _ in list_findings(evidence)}
+    assert ("MSK109", "norm") not in list_findings(dataclasses.replace(evidence, mixed_rows=mixed))
+    at_gru = dataclasses.replace(evidence, mixed_rows=dataclasses.replace(mixed, first_call="gru"))
+    assert [cause.kind for cause in find_blames(at_gru)] == ["rows"]
+
+
+def test_unexplained_leak_is_reported() -> None:
+    """MSK107 reports a leak that no other rule reports."""
+    evidence = examine(keras.Model(*make_summed()))
+    source = MaskSource("made", "Made", True, False, None, None, None, 5)
+    hidden = dataclasses.replace(evidence, sources=(source,))
+    assert [code for code, _ in list_findings(hidden)] == ["MSK107"]
+    others = select_rules((), ("MSK107",))
+    assert judge_all(others, Examination((), hidden)) == ()
+    assert find_ignored(others, Examination((), hidden)) == ("MSK107",)
+
+
+def make_summed() -> tuple[Any, Any]:
+    keras.utils.set_random_seed(4)
+    words = keras.Input((None,), dtype="int32", name="words")
+    return words, layers.GRU(3, name="gru")(layers.Embedding(11, 6, name="vectors")(words))
+
+
+@pytest.mark.parametrize("options", [{"ignore": ["MSK104"]}, {"select": ["MSK0"]}, {"select": ["MSK101", "MSK2"]}])
+def test_ignored_leak_never_passes(options: dict[str, Any]) -> None:
+    report = run_check(keras.Model(*make_summed()), **options)
+    assert (report.status, report.ignored, report.passed) == ("leak-ignored", ("MSK104",), True)
+
+
+def test_selected_leak_is_not_ignored() -> None:
+    report = run_check(keras.Model(*make_summed()), ignore=["MSK101"])
+    assert (report.status, report.ignored) == ("failed", ())
+
+
+# Models in which no probe can decide.
+
+
+def forget_probes(model: Any) -> ModelEvidence:
+    """Return the evidence of a model as if no probe could decide."""
+    evidence = examine(model)
+    assert evidence.leak is not None
+    leak = dataclasses.replace(evidence.leak, leaks=None, entries={}, first_call=None, reason="nothing could be tried")
+    return dataclasses.replace(evidence, leak=leak)
+
+
+def test_lost_mask_without_probe_is_a_warning() -> None:
+    words, x = make_words()
+    evidence = forget_probes(keras.Model(words, layers.GRU(3, name="gru")(x * 2.0)))
+    (finding,) = (found for found in judge_all(RULES, Examination((), evidence)) if found.code == "MSK101")
+    assert (finding.call, finding.severity) == ("multiply", "warning")
+    assert "gru (GRU) computes without it. No probe could show whether padding then changes results." in finding.message
+
+
+def test_mask_not_received_without_probe_is_a_warning() -> None:
+    words, x = make_words()
+    state = layers.Dense(3, name="state")(layers.GlobalAveragePooling1D()(x))
+    evidence = forget_probes(keras.Model(words, layers.GRU(3, name="gru")(x, initial_state=state)))
+    (finding,) = (found for found in judge_all(RULES, Examination((), evidence)) if found.code == "MSK103")
+    assert (finding.call, finding.severity) == ("gru", "warning")
+
+
+def test_complete_masks_are_no_suspects() -> None:
+    words, x = make_words()
+    model = keras.Model(words, layers.GRU(3)(layers.Bidirectional(layers.LSTM(2, return_sequences=True))(x)))
+    assert find_suspects(forget_probes(model)) == []
+
+
+# Masks that are inputs, and masks of parts of timesteps.
+
+
+def make_keep(name: str = "keep") -> Any:
+    """Return a model whose mask is an input, which is called positionally."""
+    keras.utils.set_random_seed(4)
+    series, keep = keras.Input((None, 3), name="series"), keras.Input((None,), dtype="bool", name=name)
+    return keras.Model([series, keep], layers.GlobalAveragePooling1D(name="mean")(series, keep))
+
+
+def test_mask_input_is_no_fault() -> None:
+    """A mask input that leaves out timesteps of data is a choice, not a mask that hides data."""
+    series = np.random.default_rng(1).normal(size=(3, 6, 3)).astype("float32")
+    keep = np.array([[True] * 6, [True, False, True, False, False, False], [True] * 4 + [False] * 2])
+    codes = {finding.code for finding in run_check(make_keep(), {"series": series, "keep": keep}).findings}
+    assert not codes & {"MSK104", "MSK105", "MSK106", "MSK112", "MSK113"}
+
+
+def test_masked_pixels_are_reported() -> None:
+    keras.utils.set_random_seed(4)
+    frames = keras.Input((None, 4, 6, 1), name="frames")
+    x = layers.ConvLSTM2D(2, 3, padding="same", name="film")(layers.Masking(0.0, name="masking")(frames))
+    model = keras.Model(frames, layers.Dense(1)(layers.Flatten()(x)))
+    values = np.random.default_rng(1).uniform(0.2, 1.0, size=(3, 5, 4, 6, 1)).astype("float32")
+    values[1, 3:], values[2, 4:] = 0.0, 0.0
+    assert not [finding for finding in run_check(model, {"frames": values}).findings if finding.code == "MSK113"]
+    values[0, 1, 2, 2:4] = 0.0
+    (finding,) = (found for found in run_check(model, {"frames": values}).findings if found.code == "MSK113")
+    assert (finding.call, finding.evidence["hidden"]) == ("masking", 2)
+    assert "masks 2 parts of timesteps, first in sample 0 at timestep 1" in finding.message
