@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,17 +12,22 @@ from maskcli.probes.future_calls import find_looking_calls
 from maskcli.probes.future_matrix import (
     TimedOutput,
     TimestepMatrix,
+    change_timesteps,
     find_timed_outputs,
     list_trials,
     make_timestep_matrix,
     record_trials,
 )
 from maskcli.probes.intent import Intent, infer_intent
+from maskcli.probes.local import is_timestepwise
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.substitute import is_steady, name_owner
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.leak import Probe
 from maskcli.tolerance import Tolerance
+from maskcli.trace.recorder import CallRecord
+from maskcli.trace.run import list_output_tensors
+from maskcli.trace.values import as_float64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +60,7 @@ def probe_future(context: ProbeContext, causal: str | None, mixed: bool = False)
         groups.setdefault(output.inputs, []).append(output)
     if not groups:
         return _refuse(context, causal, "no output has the timesteps of an input")
+    encoders = _find_encoders(context, groups) if causal is not None and len(groups) > 1 else set()
     effects: list[FutureEffect] = []
     reasons = []
     for inputs, outputs in groups.items():
@@ -64,8 +71,9 @@ def probe_future(context: ProbeContext, causal: str | None, mixed: bool = False)
                 effects += [_make_unknown(output.name, causal, measured) for output in outputs]
             continue
         matrices, tolerance = measured
+        request = None if inputs in encoders else causal
         for output, matrix in zip(outputs, matrices, strict=True):
-            context, effect = _make_effect(context, output, matrix, tolerance, causal)
+            context, effect = _make_effect(context, output, matrix, tolerance, request)
             effects.append(effect)
     return FutureResult(tuple(effects), context, None if len(reasons) < len(groups) else reasons[0])
 
@@ -90,6 +98,34 @@ def make_future_probe(result: FutureResult) -> Probe:
         timestep=worst.timestep,
         output=worst.output,
     )
+
+
+def _find_encoders(context: ProbeContext, groups: Mapping[tuple[int, ...], list[TimedOutput]]) -> set[tuple[int, ...]]:
+    """Return the inputs whose outputs serve a decoder, which may look at all of them: they are not meant to be causal.
+
+    Other content of an encoder's input changes the outputs of the decoder, but not the other way round.
+    """
+    changes: dict[tuple[int, ...], set[tuple[int, ...]]] = {}
+    for inputs in groups:
+        rng = np.random.default_rng(10)
+        everywhere = np.ones_like(context.inputs[inputs[0]].valid, bool)
+        changed = context.run.vary(change_timesteps(context, context.inputs, inputs, everywhere, rng))
+        if changed.error is not None:
+            return set()
+        before, after = (list_output_tensors(recording.output) for recording in (context.base, changed))
+        changes[inputs] = {
+            other
+            for other, outputs in groups.items()
+            if any(
+                not np.array_equal(as_float64(before[output.position][1]), as_float64(after[output.position][1]))
+                for output in outputs
+            )
+        }
+    return {
+        inputs
+        for inputs in groups
+        if any(other != inputs and other in changes[inputs] and inputs not in changes[other] for other in groups)
+    }
 
 
 def _refuse(context: ProbeContext, causal: str | None, why: str) -> FutureResult:
@@ -124,6 +160,19 @@ def _measure(
     return matrices, tolerance
 
 
+def _find_mixing_layer(context: ProbeContext, entry: CallRecord) -> CallRecord:
+    """Return the layer in whose code timesteps mix, if the call is only the first one whose timesteps were followed.
+
+    A projection treats each timestep by itself: its input was mixed before it, as by attention written by hand.
+    """
+    import keras
+
+    parent = entry.parent
+    if entry.code or parent is None or parent.parent is None or isinstance(parent.operation, keras.Model):
+        return entry
+    return parent if is_timestepwise(context, entry) else entry
+
+
 def _make_effect(
     context: ProbeContext, output: TimedOutput, matrix: TimestepMatrix, tolerance: Tolerance, causal: str | None
 ) -> tuple[ProbeContext, FutureEffect]:
@@ -148,9 +197,9 @@ def _make_effect(
     if ahead is None:
         return context, effect
     entries = find_looking_calls(context, output, ahead, matrix.shift, tolerance)
-    calls = []
+    calls: list[str] = []
     for entry in entries:
-        context, path = name_owner(context, entry)
+        context, path = name_owner(context, _find_mixing_layer(context, entry))
         if path is not None and path not in calls:
             calls.append(path)
     intent = Intent(causal, requested=True) if causal is not None else infer_intent(context, entries, output.valid)

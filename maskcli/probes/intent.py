@@ -27,8 +27,8 @@ class Intent:
 def infer_intent(context: ProbeContext, culprits: Sequence[CallRecord], valid: Bools) -> Intent | None:
     """Return why a model is meant to be causal, though a later timestep changes an earlier result at some calls.
 
-    Returns None if nothing indicates that: no call at fault is called with ``use_causal_mask=True``, and most of the
-    attention calls look at later timesteps too.
+    Returns None if nothing indicates that: no call at fault is called with ``use_causal_mask=True``, and more than half
+    of the attention calls look at later timesteps too.
 
     Args:
         context: the probed run.
@@ -50,9 +50,10 @@ def infer_intent(context: ProbeContext, culprits: Sequence[CallRecord], valid: B
         if answer is not None:
             (causal if answer else looking).append(entry)
     at_fault = {entry.index for entry in around}
-    if not any(entry.index in at_fault for entry in looking) or len(causal) <= len(looking):
+    if not any(entry.index in at_fault for entry in looking) or len(causal) < len(looking):
         return None
-    return Intent(f"{len(causal)} of its {len(causal) + len(looking)} attention calls are causal", requested=False)
+    verb = "is" if len(causal) == 1 else "are"
+    return Intent(f"{len(causal)} of its {len(causal) + len(looking)} attention calls {verb} causal", requested=False)
 
 
 def requests_causality(entry: CallRecord) -> bool:

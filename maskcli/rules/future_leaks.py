@@ -5,7 +5,7 @@ training: the loss falls, and the model is useless afterwards. The mask can be l
 that passes `use_causal_mask` in only one of its branches. maskcli replaces one timestep after another and compares the
 outputs before it. The fact is shown for each model. It is a finding if the model is meant to be causal: with
 `--causal`, `--targets shift` or `assert_causal`, if a layer was called with `use_causal_mask=True` in vain, or, as a
-warning, if most attention calls are causal and some are not.
+warning, if at least half of the attention calls are causal and some are not.
 
 Bad::
 

@@ -64,8 +64,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     yield make_finding(
         __name__,
         **locate(call, model),
-        message=f"{_describe_call(model, mixed, call)}: with other rows in the batch, {_describe_place(model, mixed)} changes "
-        f"by {mixed.max_abs_change:.3g}.",
+        message=f"{_describe_call(model, mixed, call)}: with other rows in the batch, "
+        f"{_describe_place(model, mixed)} changes by {mixed.max_abs_change:.3g}.",
         fix=_suggest_fix(call),
         max_abs_change=mixed.max_abs_change,
         tolerance=mixed.tolerance,
