@@ -13,6 +13,10 @@ from maskcli.trace.state import preserve_state
 from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 
+EXACT = 2**11
+"""The largest integer up to which every float dtype but bfloat16 holds all integers; masks and counts are below it."""
+
+
 def replace_padding(tensor: Any, valid: Bools, rng: np.random.Generator) -> Any:
     """Return a copy with other finite values at padding, under the same mask."""
     return _convert_like(tensor, make_noise(as_float64(tensor), ~valid, rng))
@@ -120,6 +124,10 @@ def perturb_by_rounding(tensor: Any, entry: CallRecord, rng: np.random.Generator
     longest = max((int(axis or 1) for x in entry.inputs for axis in x.shape[1:]), default=1)
     # A sum of n rounded numbers is off by about sqrt(n) units in the last place, in either direction.
     values = as_float64(tensor)
+    # Small integers are exact, also in sums: masks as floats, counts, one-hot vectors. An error in 1 - mask would become
+    # one of 100 after the usual factor of -1e9.
+    if (values == np.rint(values)).all() and np.abs(values).max(initial=0.0) <= EXACT:
+        return tensor
     factors = 1 + get_ulp(tensor) * np.sqrt(longest) * rng.standard_normal(values.shape)
     return _convert_like(tensor, values * factors)
 
