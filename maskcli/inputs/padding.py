@@ -26,7 +26,7 @@ from maskcli.inputs.columns import DataColumn
 from maskcli.inputs.roles import InputRoles, is_auxiliary_name, match_by_prefix
 from maskcli.inputs.tables import DataTable, name_column_errors
 from maskcli.records.arrays import Array, Bools
-from maskcli.records.inputs import ModelInput, Validity, find_primary
+from maskcli.records.inputs import ModelInput, Validity, find_primary, is_same_validity
 from maskcli.records.sequences import PaddedBatch
 from maskcli.sequences.padding import have_lengths
 
@@ -282,7 +282,7 @@ def _turn_inverted(mask: _Timed, masks: Sequence[_Timed], timed: Sequence[_Timed
     flags = mask.input.values.astype(bool)
     for entry in timed:
         ids, has_evidence = entry.input, entry.source in ("lengths", "value")
-        if ids.name in masked and ids.kind == "ids" and has_evidence and np.array_equal(ids.valid, ~flags):
+        if ids.name in masked and ids.kind == "ids" and has_evidence and is_same_validity(ids.valid, ~flags):
             return dataclasses.replace(mask, input=dataclasses.replace(mask.input, inverted=True, padding=1))
     return mask
 

@@ -20,7 +20,7 @@ from maskcli.probes.compare import measure_change
 from maskcli.probes.content import list_content_inputs, replace_content
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import Recording
 from maskcli.trace.run import list_output_tensors
@@ -154,8 +154,7 @@ def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
     """
     valid = context.flow.valid.get(id(tensor))
     if valid is not None and valid.ndim > 2:  # Timesteps with padding inside count if any of it is valid.
-        inside: Bools = valid.reshape(*valid.shape[:2], -1).any(axis=2)
-        return inside
+        return np.asarray(valid.reshape(*valid.shape[:2], -1).any(axis=2))
     if valid is not None or id(tensor) in context.flow.pooled or len(tensor.shape) < 3:
         return valid
     timesteps = int(tensor.shape[1])
@@ -185,10 +184,10 @@ def _find_inputs_of(context: ProbeContext, tensor: Any, valid: Bools) -> tuple[i
     if source is not None:
         truth = inputs[source].valid
         shared = tuple(position for position in content if position == source or inputs[position].valid is truth)
-        alike = tuple(position for position in content if np.array_equal(inputs[position].valid, truth))
+        alike = tuple(position for position in content if is_same_validity(inputs[position].valid, truth))
         if shared or alike:
             return shared or alike
-    alike = tuple(position for position in content if np.array_equal(inputs[position].valid, valid))
+    alike = tuple(position for position in content if is_same_validity(inputs[position].valid, valid))
     if alike:
         return alike[:1]
     # A model that cuts off or prepends timesteps returns a few less, or more, than its input has.

@@ -149,6 +149,13 @@ def summarize_inputs(inputs: Sequence[ModelInput]) -> tuple[InputSummary, ...]:
     )
 
 
+def is_same_validity(first: Bools | None, second: Bools | None) -> bool:
+    """Return whether two validities are equal; None is that of an input without timesteps."""
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)
+
+
 def find_primary(inputs: Sequence[ModelInput]) -> ModelInput | None:
     """Return the input whose timesteps are shown: the first of ids, otherwise of features; None without timesteps.
 

@@ -141,11 +141,7 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
         return
     # A call has a mask if one of its tensors carries one at run time, or if one reaches it as an argument, which in a
     # functional model was wired when the model was built. Masks of one axis are not padding masks.
-    carried = entry.carried_padding
-    wired = (mask for name, mask, paired in entry.list_masks() if not paired and _is_wired(entry, name))
-    mask_in = _first(mask for mask in (*carried, *wired) if mask is not None and mask.ndim > 1)
-    if mask_in is None:
-        mask_in = _find_wrapped_mask(entry)
+    carried, mask_in = entry.carried_padding, _find_mask_in(entry)
     bare = (tensor for tensor, mask in zip(entry.inputs, carried, strict=True) if mask is None)
     before = _first(flow.lost[id(tensor)] for tensor in bare if id(tensor) in flow.lost)
     if before is not None:
@@ -160,6 +156,13 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
             flow.lost[id(tensor)] = _lose_mask(flow, entry, mask_in, before)
         elif before is not None:
             flow.lost[id(tensor)] = _pass_loss(entry, before)
+
+
+def _find_mask_in(entry: CallRecord) -> Bools | None:
+    """Return the padding mask that a call has, or makes inside and never returns."""
+    wired = (mask for name, mask, paired in entry.list_masks() if not paired and _is_wired(entry, name))
+    mask_in = _first(mask for mask in (*entry.carried_padding, *wired) if mask is not None and mask.ndim > 1)
+    return _find_wrapped_mask(entry) if mask_in is None else mask_in
 
 
 def _find_wrapped_mask(entry: CallRecord) -> Bools | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.records.arrays import Bools
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import LostMask, MaskFlow, follow_masks
 from maskcli.trace.recorder import Alter, CallRecord, Recording, name_paths, record_run
@@ -110,15 +110,8 @@ def _are_equal(old: Sequence[ModelInput], new: Sequence[ModelInput]) -> bool:
         return False
     pairs = zip(old, new, strict=True)
     return all(
-        a.name == b.name and np.array_equal(a.values, b.values) and _is_same_validity(a.valid, b.valid)
-        for a, b in pairs
+        a.name == b.name and np.array_equal(a.values, b.values) and is_same_validity(a.valid, b.valid) for a, b in pairs
     )
-
-
-def _is_same_validity(old: Bools | None, new: Bools | None) -> bool:
-    if old is None or new is None:
-        return old is new
-    return np.array_equal(old, new)
 
 
 def trace_model(model: Any, inputs: Sequence[ModelInput], unfold: bool = False) -> Run:

@@ -118,7 +118,14 @@ def test_check_passes_for_a_correct_model(call: Call, right: str, write: Callabl
     assert document["checked"] == [rule.code for rule in RULES]
     assert document["rows"] == {"probed": 2, "total": 2}
     assert document["leak"]["leaks"] is False
-    assert [probe["name"] for probe in document["leak"]["probes"]] == ["replace", "alone", "columns", "gradient", "rows", "future"]
+    assert [probe["name"] for probe in document["leak"]["probes"]] == [
+        "replace",
+        "alone",
+        "columns",
+        "gradient",
+        "rows",
+        "future",
+    ]
     text = call("check", "a.txt", "--model", right)
     assert (text.exit_status, text.stderr) == (0, "")
     assert "no findings" in text
