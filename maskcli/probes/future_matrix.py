@@ -154,7 +154,7 @@ def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
     """
     valid = context.flow.valid.get(id(tensor))
     if valid is not None and valid.ndim > 2:  # Timesteps with padding inside count if any of it is valid.
-        inside: Bools = valid.reshape(*valid.shape[:2], -1).any(axis=2)
+        inside: Bools = np.logical_or.reduce(valid.reshape(*valid.shape[:2], -1), axis=2)
         return inside
     if valid is not None or id(tensor) in context.flow.pooled or len(tensor.shape) < 3:
         return valid
@@ -185,10 +185,10 @@ def _find_inputs_of(context: ProbeContext, tensor: Any, valid: Bools) -> tuple[i
     if source is not None:
         truth = inputs[source].valid
         shared = tuple(position for position in content if position == source or inputs[position].valid is truth)
-        alike = tuple(position for position in content if np.array_equal(inputs[position].valid, truth))
+        alike = tuple(position for position in content if _is_equal(inputs[position].valid, truth))
         if shared or alike:
             return shared or alike
-    alike = tuple(position for position in content if np.array_equal(inputs[position].valid, valid))
+    alike = tuple(position for position in content if _is_equal(inputs[position].valid, valid))
     if alike:
         return alike[:1]
     # A model that cuts off or prepends timesteps returns a few less, or more, than its input has.
@@ -197,6 +197,10 @@ def _find_inputs_of(context: ProbeContext, tensor: Any, valid: Bools) -> tuple[i
     near = [(abs(length - valid.shape[1]), position) for position, length in lengths]
     near = [(distance, position) for distance, position in near if distance <= slack]
     return (min(near)[1],) if near else ()
+
+
+def _is_equal(first: Bools | None, second: Bools | None) -> bool:
+    return first is not None and second is not None and np.array_equal(first, second)
 
 
 def _find_source(context: ProbeContext, tensor: Any) -> int | None:
