@@ -240,16 +240,16 @@ def _make_source(look: ChangedModel, entry: CallRecord) -> CallChange | None:
         return None
     values = np.asarray(source)
     if values.ndim == 2 and len(entry.outputs[0].shape) == 3:
-        value = find_padding_value(values, valid)
+        value = find_common_padding(values, valid)
         return None if value is None else SetMaskZero(look.key(entry), int(value))
     receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
     if mask is not None and not receives and values.ndim > 2:
-        value = find_padding_value(values, valid)
+        value = find_common_padding(values, valid)
         return None if value is None else SetMaskValue(look.key(entry), float(value))
     return None
 
 
-def find_padding_value(values: NDArray[Any], valid: Bools) -> Any | None:
+def find_common_padding(values: NDArray[Any], valid: Bools) -> Any | None:
     """Return the number that all padded timesteps hold and no valid one; None if there is none."""
     padded = values[~valid]
     if not padded.size or (padded != padded.flat[0]).any():
@@ -265,7 +265,7 @@ def _mask_features(look: ChangedModel, tensor: Any) -> CallChange | None:
     for position, (item, source) in enumerate(zip(look.context.inputs, base.inputs, strict=True)):
         if id(source) not in sources or item.kind != "features" or item.valid is None or item.valid.all():
             continue
-        value = find_padding_value(np.asarray(source), item.valid)
+        value = find_common_padding(np.asarray(source), item.valid)
         if value is not None:
             specs = read_input_specs(look.context.model)
             name = specs[position].name if position < len(specs) else item.name

@@ -47,7 +47,7 @@ STILL_LEAKS = "padding still changes results"
 
 
 @dataclasses.dataclass(frozen=True)
-class Trial:
+class RepairTrial:
     """The result of a change.
 
     Attributes:
@@ -68,7 +68,7 @@ class Attempt:
     """Changes that were tried in vain."""
 
     changes: Changes
-    trial: Trial
+    trial: RepairTrial
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Trials:
             leak: the leak of the model without changes.
         """
         self.models, self.leak = models, leak
-        self.results: dict[Changes, Trial] = {}
+        self.results: dict[Changes, RepairTrial] = {}
         self.probings = 0
         by_content = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
         self.by_content = by_content and leak.weights == "as-loaded"
@@ -111,55 +111,55 @@ class Trials:
         """Whether no further change is tried, to limit the time."""
         return len(self.results) >= MOST_TRIALS
 
-    def measure(self, changes: Changes) -> Trial:
+    def measure(self, changes: Changes) -> RepairTrial:
         """Return whether padding changes a result of the model under changes."""
         if changes not in self.results:
             with self.models.change(changes):
                 self.results[changes] = self._measure(changes)
         return self.results[changes]
 
-    def _measure(self, changes: Changes) -> Trial:
+    def _measure(self, changes: Changes) -> RepairTrial:
         look = self.models.look(changes)
         if isinstance(look, str):
-            return Trial(True, None, why=f"the model raises {look}")
+            return RepairTrial(True, None, why=f"the model raises {look}")
         if changes and self._changes_full_rows(look, changes):
-            return Trial(True, None, why="it changes rows that have no padding")
+            return RepairTrial(True, None, why="it changes rows that have no padding")
         quick = self._probe_quickly(look)
         if quick is not None and quick.leaks:
             return quick
         if self.probings >= MOST_PROBINGS:
-            return Trial(True, None, why="not all probes were repeated, to save time")
+            return RepairTrial(True, None, why="not all probes were repeated, to save time")
         self.probings += 1
         return self._judge(probe_leak(ModelRun(self.models.model, self.models.inputs), self.models.labels))
 
-    def _judge(self, result: LeakResult) -> Trial:
+    def _judge(self, result: LeakResult) -> RepairTrial:
         """Return the trial of a model on which all probes were repeated."""
         leak = result.leak
         if leak.leaks:
             names = result.probed.trace.names
             index = next((index for index, name in names.items() if name == leak.first_call), None)
             first = None if index is None else number_calls(result.probed.base.entries)[index]
-            return Trial(True, leak.max_abs_change, first, STILL_LEAKS)
+            return RepairTrial(True, leak.max_abs_change, first, STILL_LEAKS)
         # A model of one length stays unproven by its count of timesteps. A gradient alone proves nothing here: a change
         # may cut it off.
         leaking = [probe.name for probe in self.leak.probes if probe.leaks and probe.name != "gradient"]
         applicable = [probe.name for probe in leak.probes if probe.applicable]
         blind = [name for name in leaking if name not in applicable]
         if not applicable or len(blind) == len(leaking) > 0 or (blind and leak.leaks is None):
-            return Trial(True, None, why=f"the probe {(blind or ['replace'])[0]} cannot run any more")
-        return Trial(False, leak.max_abs_change)
+            return RepairTrial(True, None, why=f"the probe {(blind or ['replace'])[0]} cannot run any more")
+        return RepairTrial(False, leak.max_abs_change)
 
-    def _probe_quickly(self, look: ChangedModel) -> Trial | None:
+    def _probe_quickly(self, look: ChangedModel) -> RepairTrial | None:
         """Return a leak that one or two runs show; None if they show none."""
         if self.by_content:
             replaced = self._replace_padding(look)
             if replaced is None:
-                return Trial(True, None, why="padding cannot be replaced any more")
+                return RepairTrial(True, None, why="padding cannot be replaced any more")
             if replaced.leaks:
                 return replaced
         return self._run_row_alone(look)
 
-    def _run_row_alone(self, look: ChangedModel) -> Trial | None:
+    def _run_row_alone(self, look: ChangedModel) -> RepairTrial | None:
         """Run the row with most padding without it; None if this cannot be run, or shows no leak."""
         context = look.context
         if not _takes_any_length(context):
@@ -180,15 +180,15 @@ class Trials:
         is_large = (probe.max_abs_change or 0.0) > CLEAR_LEAK * (probe.tolerance or 0.0)
         if not probe.leaks or result.first is None or not is_large or context.side == "pre":
             return None
-        return Trial(True, probe.max_abs_change, look.key(result.first), STILL_LEAKS)
+        return RepairTrial(True, probe.max_abs_change, look.key(result.first), STILL_LEAKS)
 
-    def _replace_padding(self, look: ChangedModel) -> Trial | None:
+    def _replace_padding(self, look: ChangedModel) -> RepairTrial | None:
         """Put other values at padding; None if that is impossible."""
         result = probe_content(look.context)
         if not result.probe.applicable:
             return None
         first = None if result.first is None else look.key(result.first)
-        return Trial(result.probe.leaks, result.probe.max_abs_change, first, STILL_LEAKS)
+        return RepairTrial(result.probe.leaks, result.probe.max_abs_change, first, STILL_LEAKS)
 
     def _changes_full_rows(self, look: ChangedModel, changes: Changes) -> bool:
         """Return whether a row without padding has other results than before, which a wrong attention mask has."""
@@ -272,12 +272,12 @@ class RepairSearch:
         known = None if index is None else self.models.original.keys[index]
         return self.trials.measure(()).first or known
 
-    def _improve(self, done: Changes, first: str) -> tuple[Changes, Trial] | None:
+    def _improve(self, done: Changes, first: str) -> tuple[Changes, RepairTrial] | None:
         """Return changes that remove the leak, or let it begin at a later call than ``first``."""
         look = self.models.look(done)
         if isinstance(look, str) or first not in look.by_key:
             return None
-        partial: tuple[Changes, Trial] | None = None
+        partial: tuple[Changes, RepairTrial] | None = None
         for candidate in Candidates(self.models, done, look, look.by_key[first]):
             if self.trials.are_used_up:
                 break
@@ -296,7 +296,7 @@ class RepairSearch:
         order = {look.key(entry): position for position, entry in enumerate(look.context.base.ended)}
         return order.get(key, -1) > order[first]
 
-    def _make_cure(self, changes: Changes, trial: Trial, causes: dict[CallChange, tuple[str, ...]]) -> Cure:
+    def _make_cure(self, changes: Changes, trial: RepairTrial, causes: dict[CallChange, tuple[str, ...]]) -> Cure:
         """Return the cure without changes that it does not need."""
         for change in reversed(changes):
             if len(changes) < 2 or self.trials.are_used_up:
