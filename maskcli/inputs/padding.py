@@ -282,7 +282,9 @@ def _turn_inverted(mask: _Timed, masks: Sequence[_Timed], timed: Sequence[_Timed
     flags = mask.input.values.astype(bool)
     for entry in timed:
         ids, has_evidence = entry.input, entry.source in ("lengths", "value")
-        if ids.name in masked and ids.kind == "ids" and has_evidence and np.array_equal(ids.valid, ~flags):
+        if ids.valid is None or ids.kind != "ids" or ids.name not in masked:
+            continue
+        if has_evidence and np.array_equal(ids.valid, ~flags):
             return dataclasses.replace(mask, input=dataclasses.replace(mask.input, inverted=True, padding=1))
     return mask
 
