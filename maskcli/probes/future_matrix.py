@@ -198,7 +198,6 @@ def _find_inputs_of(context: ProbeContext, tensor: Any, valid: Bools) -> tuple[i
     return (min(near)[1],) if near else ()
 
 
-
 def _find_source(context: ProbeContext, tensor: Any) -> int | None:
     """Return the position of the input that most timesteps of a result come from; None if that is not known."""
     positions = context.flow.positions
