@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskcli.losses.accounting import choose_batch_sizes, fill_mask, fill_weights, simulate_evaluate
 from maskcli.losses.batch_sizes import are_equal_sums
 from maskcli.losses.binding import MEANS, OutputLoss
-from maskcli.losses.compile_settings import read_output_names
+from maskcli.losses.compile_settings import read_output_names, read_weighted_metrics
 from maskcli.losses.evaluate import LossRun, RecordedLoss
 from maskcli.losses.loss_output import intersect_masks, make_loss_output, read_reduction, sum_losses
 from maskcli.losses.metrics import make_metric, read_metrics, read_result
@@ -50,7 +50,9 @@ def examine_losses(context: ProbeContext, loss: Any) -> Iterator[LossEvidence]:
         mask = get_mask(tensor)
         included = np.ones_like(valid) if mask is None or mask.shape != valid.shape else mask
         evidence = LossEvidence(get_loss_name(output_loss), name, int((included & ~valid).sum()), valid.size)
-        yield _mark_unproven(evidence) if _may_ignore_padding(output_loss) else evidence
+        # Who compiles weighted metrics passes weights to ``fit``, which may leave padding out.
+        is_unproven = _may_ignore_padding(output_loss) or bool(read_weighted_metrics(context.model))
+        yield _mark_unproven(evidence) if is_unproven else evidence
 
 
 def _may_ignore_padding(loss: Any) -> bool:
@@ -64,7 +66,7 @@ def _may_ignore_padding(loss: Any) -> bool:
 def _mark_unproven(evidence: LossEvidence) -> LossEvidence:
     why = None
     if evidence.counted_padding:
-        why = f"Pass --targets to check whether the loss {evidence.name} counts padding."
+        why = f"Pass --targets, with their weights, to check whether the loss {evidence.name} counts padding."
     return dataclasses.replace(evidence, counted_padding=0, leaves_out=True, why=why)
 
 

@@ -264,7 +264,7 @@ class LengthProbes:
 
     def _probe_inside(self) -> list[ProbeResult]:
         """Compare each timestep that has padding inside with itself without it, as a row of its own."""
-        inputs = split_timesteps(self.context.inputs, self.context.relevant)
+        inputs = make_single_timesteps(self.context.inputs, self.context.relevant)
         if inputs is None or find_fixed_batch(self.context.model) is not None:
             return []
         run = ModelRun(self.context.model, inputs)
@@ -412,7 +412,7 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, co
     return dataclasses.replace(model_input, values=values, valid=more, cells=cells)
 
 
-def split_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
+def make_single_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
     """Return rows of a single timestep each, such as documents of one sentence; None if no timestep has padding inside.
 
     Of many timesteps, ``MOST_TIMESTEPS`` are chosen, with as many different lengths as there are.

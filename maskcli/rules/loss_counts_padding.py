@@ -31,6 +31,7 @@ Good::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
@@ -53,7 +54,9 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield losses that count padding; without measured losses, only those that no other rule explains."""
     for loss in model.losses:
         if loss.counted_padding and (loss.reported is not None or not _is_explained(model, loss)):
-            yield _report_loss(model, loss)
+            finding = _report_loss(model, loss)
+            # Without targets nothing was measured, and the user may pass weights to `fit`.
+            yield finding if loss.reported is not None else dataclasses.replace(finding, severity="warning")
 
 
 def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:

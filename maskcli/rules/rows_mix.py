@@ -49,7 +49,7 @@ from maskcli.records.check import Finding
 from maskcli.records.evidence import MixedRows, ModelEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import locate, make_finding
-from maskcli.rules.blame import name_call, name_output
+from maskcli.rules.blame import find_attention_fault, name_call, name_output
 
 CODE = "MSK116"
 SEVERITY = "error"
@@ -61,6 +61,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     if mixed is None:
         return
     call = model.call(mixed.first_call)
+    if call is not None and find_attention_fault(model, call) is not None:
+        return  # MSK118 reports the mask that mixes them.
     yield make_finding(
         __name__,
         **locate(call, model),
