@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
 from maskcli.probes.context import ProbeContext, make_context
-from maskcli.probes.lengths import COLUMNS, find_padding_value, find_positions, lengthen
+from maskcli.probes.lengths import COLUMNS, choose_padding_value, find_positions, lengthen
 from maskcli.probes.padding_sources import creates_mask, follow_tensors
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -97,7 +97,7 @@ def _pad_input(model_input: ModelInput, value: NDArray[Any] | None, counts_on: b
     valid: Bools = np.arange(timesteps) < lengths[:, None]
     values = model_input.values.copy()
     if not counts_on:
-        values[~valid] = find_padding_value(model_input) if value is None else value
+        values[~valid] = choose_padding_value(model_input) if value is None else value
     cells = model_input.cells
     if cells is not None:
         cells = cells & valid.reshape(*valid.shape, *[1] * (cells.ndim - 2))

@@ -264,7 +264,7 @@ class LengthProbes:
 
     def _probe_inside(self) -> list[ProbeResult]:
         """Compare each timestep that has padding inside with itself without it, as a row of its own."""
-        inputs = make_single_timesteps(self.context.inputs, self.context.relevant)
+        inputs = isolate_timesteps(self.context.inputs, self.context.relevant)
         if inputs is None or find_fixed_batch(self.context.model) is not None:
             return []
         run = ModelRun(self.context.model, inputs)
@@ -402,7 +402,7 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, co
         first = int(model_input.values[0, 0])
         values = np.tile(np.arange(first, first + more.shape[1], dtype=model_input.values.dtype), (len(more), 1))
     else:
-        value = find_padding_value(model_input)
+        value = choose_padding_value(model_input)
         extended = np.pad(model_input.values, _widen(model_input.values.ndim, axis, width))
         added = np.pad(
             np.zeros(model_input.values.shape[: axis + 1], bool), _widen(axis + 1, axis, width), constant_values=True
@@ -412,7 +412,7 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, co
     return dataclasses.replace(model_input, values=values, valid=more, cells=cells)
 
 
-def make_single_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
+def isolate_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
     """Return rows of a single timestep each, such as documents of one sentence; None if no timestep has padding inside.
 
     Of many timesteps, ``MOST_TIMESTEPS`` are chosen, with as many different lengths as there are.
@@ -446,7 +446,7 @@ def _widen(axes: int, axis: int, width: tuple[int, int]) -> list[tuple[int, int]
     return [width if index == axis else (0, 0) for index in range(axes)]
 
 
-def find_padding_value(model_input: ModelInput) -> NDArray[Any]:
+def choose_padding_value(model_input: ModelInput) -> NDArray[Any]:
     """Return the value of padding: the one at padding in the data, as far as there is any, or the declared one."""
     values, valid = model_input.values, model_input.valid
     declared = model_input.padding if model_input.validity.value is None else model_input.validity.value
