@@ -20,10 +20,11 @@ from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, classify_spec, load, wrap_model
 from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
-from maskcli.records.inputs import InputSpec, ModelInput, Validity
+from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.options import BuiltinOptions, ModelOptions
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.validity import Validity
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
 from maskcli.trace.input_roles import examine_inputs

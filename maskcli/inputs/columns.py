@@ -24,10 +24,10 @@ from maskcli.inputs.tables import (
 )
 from maskcli.records.arrays import Array, Bools, Ints
 from maskcli.records.inputs import InputSpec
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.formats.base import PADDING_MASKS
 from maskcli.sequences.formats.numpy_arrays import unpad_array
-from maskcli.sequences.padding import check_layout, have_lengths, make_validity, pad_ragged, truncate_values
+from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, truncate_values
 from maskcli.sequences.ragged import as_ragged, describe_value
 
 ColumnKind = Literal["ids", "features", "mask", "static"]

@@ -26,9 +26,9 @@ from maskcli.inputs.columns import DataColumn
 from maskcli.inputs.roles import InputRoles, is_auxiliary_name, match_by_prefix
 from maskcli.inputs.tables import DataTable, name_column_errors
 from maskcli.records.arrays import Array, Bools
-from maskcli.records.inputs import ModelInput, Validity, find_primary, is_same_validity
-from maskcli.records.sequences import PaddedBatch
-from maskcli.sequences.padding import have_lengths
+from maskcli.records.inputs import ModelInput, find_primary, is_same_validity
+from maskcli.records.sequences import PaddedBatch, have_lengths
+from maskcli.records.validity import Validity
 
 FEW = 8
 """Distinct values of an input that may be a category of each timestep."""

@@ -15,7 +15,8 @@ from maskcli.inputs.padding import check_values, decide_validity
 from maskcli.inputs.roles import InputRoles, match_by_prefix
 from maskcli.inputs.tables import DataTable, describe_array, describe_specs, is_mask_input, name_column_errors
 from maskcli.records.arrays import Array
-from maskcli.records.inputs import InputSpec, ModelInput, Validity, find_primary
+from maskcli.records.inputs import InputSpec, ModelInput, find_primary
+from maskcli.records.validity import Validity
 
 MakeMisfit = Callable[..., ModelError]
 FindRoles = Callable[[tuple[ModelInput, ...]], InputRoles]

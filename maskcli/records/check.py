@@ -9,10 +9,10 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
-from maskcli.records.inputs import InputSummary
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
+from maskcli.records.validity import InputSummary
 
 Severity = Literal["error", "warning", "info"]
 """``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""

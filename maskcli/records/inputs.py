@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from maskcli.records.arrays import Bools, Ints
 from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Shape, Tokens
 from maskcli.records.options import Side, TokenDtype
 from maskcli.records.sequences import PaddedBatch
+from maskcli.records.validity import NO_SOURCE, InputKind, InputSummary, Validity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,28 +34,6 @@ class InputSpec:
         """Return ``tokens (any, any) int32``."""
         axes = ", ".join("any" if axis is None else str(axis) for axis in self.shape)
         return f"{self.name} ({axes}) {self.dtype}"
-
-
-InputKind = Literal["ids", "features", "mask", "static"]
-ValiditySource = Literal["given", "mask-input", "lengths", "masking-layer", "value", "default", "none"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Validity:
-    """How it is known which timesteps of an input are padding.
-
-    Attributes:
-        source: ``given``: ``NAME.mask`` in the data; ``mask-input``: a mask that the model takes as an input;
-            ``lengths``: the lengths of the rows; ``masking-layer``: the value that the model's Masking layer looks for;
-            ``value``: runs of ``--value`` at either end of a row; ``default``: maskcli filled the input in; ``none``:
-            nothing, so that every timestep counts as valid.
-        of: the array, input or layer that it comes from; None where that is the input itself.
-        value: the number that marks padding, for ``masking-layer`` and ``value``.
-    """
-
-    source: ValiditySource = "none"
-    of: str | None = None
-    value: float | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -81,7 +60,7 @@ class ModelInput:
     valid: Bools | None
     kind: InputKind
     padding: int | float = 0
-    validity: Validity = Validity()
+    validity: Validity = NO_SOURCE
     cells: Bools | None = None
     auxiliary: bool = False
     inverted: bool = False
@@ -118,27 +97,6 @@ class ModelInput:
     def padded_timesteps(self) -> Count | None:
         """The number of padded timesteps; None without timesteps."""
         return None if self.valid is None else int((~self.valid).sum())
-
-
-@dataclasses.dataclass(frozen=True)
-class InputSummary:
-    """An input of a model, without its values.
-
-    Attributes:
-        name: of the model's input, or of the data if the model names no inputs.
-        kind: as for ``ModelInput``.
-        shape: of the array.
-        dtype: of the array.
-        padded_timesteps: the number of padded timesteps; None without timesteps.
-        validity: how it is known which timesteps are padding.
-    """
-
-    name: str
-    kind: InputKind
-    shape: Shape
-    dtype: str
-    padded_timesteps: Count | None
-    validity: Validity
 
 
 def summarize_inputs(inputs: Sequence[ModelInput]) -> tuple[InputSummary, ...]:

@@ -10,6 +10,7 @@ from maskcli.records.arrays import Bools, Ints
 from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Tokens
 from maskcli.records.html import HtmlRecord
 from maskcli.records.options import PaddingOptions, option
+from maskcli.records.validity import InputSummary, Validity
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,9 +95,30 @@ class PaddedBatch(HtmlRecord):
         return rows, timesteps
 
     @property
+    def inputs(self) -> tuple[InputSummary, ...]:
+        """The batch as the input of a model, with the source of its mask."""
+        return (describe_batch(self.shape, self.layout, self.lengths, int(self.mask.size - self.mask.sum())),)
+
+    @property
     def maxlen(self) -> Positive:
         """Timesteps of each row."""
         return int(self.tokens.shape[1])
+
+
+def describe_batch(shape: BatchShape, layout: Layout, lengths: Ints, padded_timesteps: int) -> InputSummary:
+    """Return a padded batch as the input of a model, with the source of its mask.
+
+    Rows of one length have no padding that their lengths could show.
+    """
+    validity = Validity("given", "mask") if not layout.trim else Validity("lengths")
+    if layout.trim and not padded_timesteps and not have_lengths(lengths):
+        validity = Validity()
+    return InputSummary("tokens", "ids", shape, layout.dtype, padded_timesteps, validity)
+
+
+def have_lengths(lengths: Ints) -> bool:
+    """Return whether rows differ in length, so that their lengths show which timesteps are padding."""
+    return bool(len(lengths)) and bool((lengths != lengths[0]).any())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -118,6 +140,13 @@ class Excerpt:
     truncated_tokens: int
     first: PaddedBatch
     last: PaddedBatch
+
+    @property
+    def inputs(self) -> tuple[InputSummary, ...]:
+        """The batch as the input of a model, with the source of its mask."""
+        lengths = np.concatenate([self.first.lengths, self.last.lengths])
+        padded = self.shape[0] * self.shape[1] - self.tokens
+        return (describe_batch(self.shape, self.layout, lengths, padded),)
 
     def row(self, index: int) -> tuple[Ints, Bools, int]:
         """Return tokens and mask ``(maxlen,)`` of a row of the excerpt, and its length before padding."""

@@ -63,7 +63,7 @@ LAYOUTS = {
         per_timestep mask valid ignored weights""",
     "PaddedBatch": """
         shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype
-        lengths truncated_tokens tokens mask""",
+        lengths truncated_tokens inputs tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """
         model *origin=Origin verdicts findings=check.findings checked=check.checked ignored=check.ignored

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.data import DataFacts, Occurrence
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.buckets import choose_buckets
-from maskcli.sequences.padding import find_valid_timesteps, have_lengths
+from maskcli.sequences.padding import find_valid_timesteps
 
 
 def collect_facts(

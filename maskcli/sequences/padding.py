@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Bools, Ints
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.fast import MisfitError, Rows, can_hold, fill_matrix, get_maxlen, mark_tokens
 from maskcli.sequences.ragged import INT64
@@ -128,11 +128,6 @@ def find_valid_timesteps(batch: PaddedBatch) -> Bools:
     before_end = np.logical_or.accumulate(differs[:, ::-1], axis=1)[:, ::-1]
     valid: Bools = batch.mask & after_start & before_end
     return valid
-
-
-def have_lengths(lengths: Ints) -> bool:
-    """Return whether rows differ in length, so that their lengths show which timesteps are padding."""
-    return bool(len(lengths)) and bool((lengths != lengths[0]).any())
 
 
 def join_batches(parts: Sequence[PaddedBatch]) -> PaddedBatch:

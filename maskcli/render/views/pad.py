@@ -18,6 +18,7 @@ from maskcli.render.tables import (
     measure_tokens,
 )
 from maskcli.render.timesteps import TimestepKind
+from maskcli.render.views.validity import view_validity
 
 
 def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
@@ -40,6 +41,7 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     ]
     parts = (
         make_heading(excerpt),
+        *view_validity(excerpt.inputs),
         fill_table(fields, rows),
         *make_elision_note(rows.note, timesteps.note),
         Text(summarize_padding(excerpt)),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskcli.records.inputs import InputSummary, ModelInput, Validity
+from maskcli.records.inputs import ModelInput
+from maskcli.records.validity import InputSummary, Validity
 from maskcli.render.parts import Part
 from maskcli.render.tables import LONGEST_NAME, make_note, shorten_middle
 
