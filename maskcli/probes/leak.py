@@ -312,7 +312,8 @@ def _find_gap(context: ProbeContext, results: Iterable[ProbeResult], sources: Pa
     A row without its padding shows both kinds of leaks. Otherwise one probe must have changed the content of all
     padding, and another one its amount: of a row without any, since more of the same does not change a maximum.
     """
-    replace, alone, columns, gradient = results
+    by_name = {result.probe.name: result for result in results}
+    replace, alone, columns, gradient = (by_name[name] for name in ("replace", "alone", "columns", "gradient"))
     if alone.probe.applicable:
         return _name_skipped(alone.skipped)
     content = [result for result in (replace, gradient) if result.probe.applicable]
