@@ -32,6 +32,11 @@ MONTE_CARLO_MARGIN = Threshold(
     "How many times the change made by one random rounding still counts as rounding.",
     "One run is one sample: the largest of many random errors varies from run to run, by less than this factor.",
 )
+REPAIR_CHANGE = Threshold(
+    1e-5,
+    "Relative change of the results of rows without padding that a repair may cause.",
+    "A repair computes the same numbers, perhaps summed in another order; a change of the model is far larger.",
+)
 CLOSED_SCORE = Threshold(
     1e3,
     "How far below 0 the score of a query and a key is from which an attention mask counts as closing the pair.",
