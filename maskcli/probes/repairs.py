@@ -26,7 +26,7 @@ from maskcli.probes.rows import probe_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
-from maskcli.tolerance import bound_sum_error
+from maskcli.tolerance import REPAIR_CHANGE, bound_sum_error
 from maskcli.trace.changes import CallChange, number_calls
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, get_ulp
