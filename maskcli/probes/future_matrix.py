@@ -157,6 +157,8 @@ def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
         return np.asarray(valid.reshape(*valid.shape[:2], -1).any(axis=2))
     if valid is not None or id(tensor) in context.flow.pooled or len(tensor.shape) < 3:
         return valid
+    if context.flow.positions.get_labels(tensor):
+        return None  # Its timesteps were followed, and are on another axis, as after a transposition.
     timesteps = int(tensor.shape[1])
     for position in list_content_inputs(context.inputs):
         truth = context.inputs[position].valid
