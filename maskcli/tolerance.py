@@ -48,6 +48,16 @@ SAME_SCALE = Threshold(
     "How many times as large as a feature another one may be and still count for its tolerance.",
     "Features of one tensor may have units of their own, 1 and 10^6; a sum over features of like size rounds alike.",
 )
+UNCERTAIN = Threshold(
+    1e-3,
+    "Part of a feature's largest result from which its measured rounding error hides leaks.",
+    "A leak may change a result by less than 1 %; float32 allows about 10^-6 of results that do not cancel.",
+)
+LEAST_SCALE = Threshold(
+    1e-3,
+    "Part of the largest feature of an output that a feature counts for, at least, when its rounding error is judged.",
+    "A feature that is zero but for the rounding of numbers as large as the others would always be uncertain.",
+)
 HALF_RESULT = Threshold(
     0.02,
     "Part of the largest result from which a tolerance is too large for a probe to prove that nothing changes.",
