@@ -150,13 +150,13 @@ def _facts(
     lookups: Sequence[Lookup],
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
-    """Yield the facts of each input of ids; of segments and categories, in which 0 is no padding, only their range."""
+    """Yield the facts of each input of ids; of positions, segments and categories, which have no padding, the range."""
     for ids in inputs:
-        if ids.kind != "ids" or ids.counts_up:
+        if ids.kind != "ids":
             continue
         of_ids = [lookup for lookup in lookups if lookup.input == ids.name]
         dims = _find_input_dim(input_dim, of_ids)
-        if ids.auxiliary or ids.valid is None:
+        if ids.auxiliary or ids.counts_up or ids.valid is None:
             if of_ids and ids.values.ndim == 2:
                 everywhere = np.ones(ids.values.shape, np.bool_)
                 facts = collect_array_facts(ids.values, everywhere, name=ids.name, value=ids.padding_id, **dims)

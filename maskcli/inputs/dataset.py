@@ -2,7 +2,8 @@
 
 Data is a table of named columns. Each input of the model is matched with a column, each column is laid out as an array,
 and each array is compared with the specification of its input. The padding of each input is found, for which the
-caller may look at the model. If the model needs a mask and the data has none, the mask is made of the valid timesteps.
+caller may look at the model. If the model needs a mask and the data has none, the mask is made of the valid timesteps
+of the inputs that it masks.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ import numpy as np
 
 from maskcli.errors import InputError, ModelError
 from maskcli.inputs.columns import DataColumn, lay_out_column
+from maskcli.inputs.missing import examine_missing
+from maskcli.inputs.roles import InputRoles
 from maskcli.inputs.tables import (
     DataTable,
     find_leading_inputs,
+    list_unnamed_inputs,
     make_single_column,
     make_table,
     make_unknown_column_error,
@@ -120,6 +124,9 @@ def _make_dataset(
     for name, option in also.items():
         if name not in table.columns:
             raise make_unknown_column_error(table, name, option)
+    missing = list_unnamed_inputs(table, specs, field, also)
+    known = InputRoles() if find_roles is None or not missing else examine_missing(specs, missing, find_roles)
+    specs = [dataclasses.replace(spec, is_mask=spec.name in known.masks) for spec in specs]
     names = match_columns(table, specs, field, also)
     targets: list[InputSpec | None] = list(specs) or [None] * len(names)
     leading = find_leading_inputs(specs)
@@ -133,6 +140,7 @@ def _make_dataset(
         targets,
         table,
         find_roles,
+        known,
     )
     first = next((column for column in columns if column is not None and column.framed is not None), None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)

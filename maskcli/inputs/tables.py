@@ -148,13 +148,27 @@ def read_marks(table: DataTable, name: str) -> RawColumn | None:
 
 
 def is_mask_input(spec: InputSpec) -> bool:
-    """Return whether an input of the model is a mask, by its shape, dtype and name."""
-    return len(spec.shape) == 2 and (spec.dtype == "bool" or "mask" in spec.name.lower())
+    """Return whether an input of the model is a mask: by its shape, dtype and name, or because the model uses it so."""
+    return len(spec.shape) == 2 and (spec.is_mask or spec.dtype == "bool" or "mask" in spec.name.lower())
 
 
 def find_leading_inputs(specs: Sequence[InputSpec]) -> list[InputSpec]:
     """Return the inputs that only data can feed: the non-mask inputs, or else the first."""
     return [spec for spec in specs if not is_mask_input(spec)] or list(specs[:1])
+
+
+def list_unnamed_inputs(
+    table: DataTable, specs: Sequence[InputSpec], field: str | None, also: Collection[str] = ()
+) -> set[str]:
+    """Return the inputs that no column is named as; none if there are columns for all inputs in order.
+
+    The column ``field`` may feed any of them.
+    """
+    usable = [name for name in table.names if name not in also]
+    missing = {spec.name for spec in specs if spec.name not in usable}
+    if len(missing) == len(specs) and len(usable) >= len(specs) and field is None:
+        return set()
+    return missing
 
 
 def match_columns(
@@ -185,7 +199,7 @@ def _match_by_order(
     nameless = len(left) == len(specs)
     data = [spec for spec in left if spec in find_leading_inputs(specs)]
     if len(usable) == len(left) and all(
-        spec in data or _looks_like_mask(name, table.column(name), nameless)
+        spec in data or _looks_like_mask(name, table.column(name), nameless or spec.is_mask)
         for spec, name in zip(left, usable, strict=True)
     ):
         return _pair_names(left, usable)
@@ -201,7 +215,7 @@ def _match_by_order(
     raise ModelError(
         expected=describe_specs(specs),
         received=_describe_columns(table),
-        fix=_make_naming_fix(table, [spec.name for spec in data]),
+        fix=_make_naming_fix(table, [spec.name for spec in data], has_others=bool(usable) or nameless),
     )
 
 
@@ -279,9 +293,11 @@ def _describe_content(raw: RaggedSequences | list[Any]) -> str:
     return f"lists of {noun}" if any(isinstance(row, list) for row in raw) else noun
 
 
-def _make_naming_fix(table: DataTable, missing: list[str]) -> str:
+def _make_naming_fix(table: DataTable, missing: list[str], has_others: bool) -> str:
     if table.noun == "sequences":
         return "Give records with a field for each input, or an .npz with an array for each, named as the inputs are."
+    if not has_others:
+        return f"Add the {table.noun} {', '.join(missing)} to the data; maskcli itself makes only masks."
     return (
         f"Name the {table.noun}s as the model's inputs are named ({', '.join(missing)}), "
         f"or give exactly as many, in that order; a model of one input also takes --field NAME."

@@ -27,6 +27,7 @@ def fit_columns(
     specs: Sequence[InputSpec | None],
     table: DataTable,
     find_roles: FindRoles | None = None,
+    known: InputRoles | None = None,
 ) -> tuple[ModelInput, ...]:
     """Return the inputs of a model, in its order, each with the validity of its timesteps.
 
@@ -35,6 +36,7 @@ def fit_columns(
         specs: the inputs that the model declares.
         table: the data, for messages.
         find_roles: returns the roles of the inputs in the model; None without a model.
+        known: the roles of inputs that the data lacks.
 
     Raises:
         ModelError: for a column that does not fit its input.
@@ -65,9 +67,11 @@ def fit_columns(
             for column, spec in zip(columns, specs, strict=True)
         )
 
-    roles = InputRoles()
+    roles = known or InputRoles()
     if find_roles is not None:
-        roles = find_roles(fit(roles))
+        seen = find_roles(fit(roles))
+        # A mask of a few full rows may hide that it is one.
+        roles = dataclasses.replace(seen, masks={**roles.masks, **seen.masks})
     result = fit(roles)
     of_data = [entry for entry, column in zip(result, columns, strict=True) if column is not None]
     check_values(of_data, used, table)
@@ -255,16 +259,26 @@ def _make_default_mask(
     assert spec is not None  # noqa: S101 - only an input of the model has no data
     masks = [entry.name for entry in specs if entry is not None and is_mask_input(entry)]
     timed = [entry for entry in inputs if entry.kind in ("ids", "features") and entry.valid is not None]
-    by_prefix = match_by_prefix(spec.name, [entry.name for entry in timed], masks)
     of_graph = roles.masks.get(spec.name, frozenset())
+    timed = [entry for entry in timed if entry.name in of_graph] or timed
+    by_prefix = match_by_prefix(spec.name, [entry.name for entry in timed], masks)
+    of_width = [entry.name for entry in timed if entry.values.shape[1] == spec.shape[1]]
     # Positions of masked words are integers as well, but no Embedding looks them up.
-    for names in (of_graph, by_prefix, roles.input_dims):
+    for names in (by_prefix, of_width, roles.input_dims):
         timed = [entry for entry in timed if entry.name in names] or timed
     source = find_primary(timed)
     if source is None or source.valid is None:
-        raise misfit(f"Give {spec.name} as well: no input here has timesteps of which to make a mask.")
+        raise misfit(_make_mask_fix(spec))
     dtype = resolve_dtype(spec)
     values = source.valid.astype(np.bool_ if dtype is None else dtype)
     also = f", {describe_array(spec.name, values)} made of the valid timesteps of {source.name}"
     _check_shape(spec.name, values.shape, spec, partial(misfit, also=also), is_array=False)
     return ModelInput(spec.name, values, source.valid, "mask", validity=Validity("default", source.name))
+
+
+def _make_mask_fix(spec: InputSpec) -> str:
+    one, zero = ("True", "False") if spec.dtype == "bool" else ("1", "0")
+    return (
+        f"Give {spec.name} as well, (batch, timesteps) with {one} at valid timesteps and {zero} at padding: no input "
+        "here has timesteps of which to make a mask."
+    )

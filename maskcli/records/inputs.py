@@ -24,11 +24,13 @@ class InputSpec:
         name: the name of the input.
         shape: with the batch axis first; None is an axis of any length.
         dtype: the name of its dtype.
+        is_mask: whether the model uses it as a mask, also if neither the name nor the dtype shows it.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+    is_mask: bool = False
 
     def __str__(self) -> str:
         """Return ``tokens (any, any) int32``."""

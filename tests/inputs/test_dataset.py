@@ -501,7 +501,7 @@ def misfits() -> list[Any]:
                  ("tokens (any, 6) int32; h (any, 3) float32", "arrays tokens (2, 5) int64, h (2, 4) float32", "6 timesteps")),
         "axis": ([TOKENS, H], {"tokens": IDS, "h": wide}, ("h (2, 4) float32", "3 numbers along axis 1")),
         "rank": ([TOKENS, FEATURES], {"tokens": IDS, "x": STATIC}, ("x (any, any, 2) float32", "x (2, 3) float64", "vector")),
-        "number": ([TOKENS, H], {"tokens": IDS}, ("arrays tokens (2, 3) int64", "Name the arrays", "(h)")),
+        "number": ([TOKENS, H], {"tokens": IDS}, ("arrays tokens (2, 3) int64", "Add the array h")),
         "names": ([TOKENS, H], {"a": IDS, "b": STATIC, "c": STATIC}, ("a (2, 3) int64, b (2, 3) float64", "Name the arrays")),
         "rows": ([TOKENS, H], {"tokens": IDS, "h": STATIC[:1]}, ("h (1, 3) float64", "as many rows")),
         "no rows": ([TOKENS, H], {"tokens": IDS[:0], "h": STATIC[:0]}, ("tokens (0, 3)", "at least one row")),
