@@ -202,6 +202,8 @@ def test_batch_table() -> None:
     assert render_markdown(pad_view.view(batch, Limits(None, None, WIDTH))) == (
         "### Padded batch (2, 2) — int32, padding post, value 0\n"
         "\n"
+        "tokens: padding by the lengths of the rows\n"
+        "\n"
         "| sample |   0 |   1 | length |\n"
         "| -----: | --: | --: | -----: |\n"
         "|      0 |   1 |  22 |      2 |\n"

@@ -77,7 +77,7 @@ def test_unknown_width_is_80_columns(run: Callable[..., Output]) -> None:
 
 def test_padding_has_a_glyph(call: Callable[..., Output]) -> None:
     output = call("pad")
-    assert [re.findall(r"·0|\b0\b", line) for line in output.splitlines()[2:5]] == [["0"], ["·0"], ["·0"] * 3]
+    assert [re.findall(r"·0|\b0\b", line) for line in output.splitlines()[3:6]] == [["0"], ["·0"], ["·0"] * 3]
     assert "14 tokens, 4 padding (22 % of the batch), 0 truncated" in output
     assert "1 truncated at the start" in call("pad", "--maxlen", "5", "--truncating", "pre")
 
@@ -105,16 +105,16 @@ def test_large_tables_are_elided(call: Callable[..., Output]) -> None:
     output = call("pad", "-", stdin=LONG)
     assert "… 276 sequences not shown" in output
     assert re.search(r"276 sequences not shown, 1\d\d timesteps not shown \(--all shows everything\)", output)
-    assert len(output.splitlines()) < 32
-    rows = [line.split()[0] for line in output.splitlines()[2:27]]
+    assert len(output.splitlines()) < 33
+    rows = [line.split()[0] for line in output.splitlines()[3:28]]
     assert rows == [*map(str, range(12)), "⋮", *map(str, range(288, 300))]
     fewer = call("pad", "-", "--max-rows", "4", "--max-cols", "3", stdin=LONG)
-    assert fewer.splitlines()[1].split() == ["sample", "0", "1", "…", "149", "length"]
+    assert fewer.splitlines()[2].split() == ["sample", "0", "1", "…", "149", "length"]
     assert "296 sequences not shown, 147 timesteps not shown" in fewer
     whole = call("pad", "-", "--all", stdin=LONG)
-    assert len(whole.splitlines()) == 303
+    assert len(whole.splitlines()) == 304
     assert "not shown" not in whole
-    assert len(whole.splitlines()[1].split()) == 152
+    assert len(whole.splitlines()[2].split()) == 152
 
 
 def test_json_is_never_elided(call: Callable[..., Output]) -> None:
@@ -160,7 +160,7 @@ def test_ascii_terminal_gets_ascii(run: Callable[..., Output]) -> None:
 
 
 def test_max_cols_may_exceed_the_width(call: Callable[..., Output]) -> None:
-    assert len(call("pad", "-", "--max-cols", "40", stdin=LONG).splitlines()[1].split()) == 43
+    assert len(call("pad", "-", "--max-cols", "40", stdin=LONG).splitlines()[2].split()) == 43
 
 
 def test_width_follows_the_terminal(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
