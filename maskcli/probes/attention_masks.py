@@ -130,8 +130,7 @@ def _join_cells(valid: Bools | None) -> Bools | None:
     """Return ``(batch, timesteps)``: a timestep with padding inside, such as a sentence, is valid if any of it is."""
     if valid is None or valid.ndim < 3:
         return valid
-    joined: Bools = valid.reshape(*valid.shape[:2], -1).any(axis=2)
-    return joined
+    return np.asarray(valid.reshape(*valid.shape[:2], -1).any(axis=2))
 
 
 def _spread(mask: Bools, shape: tuple[int, ...]) -> Bools | None:
