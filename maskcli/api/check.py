@@ -129,6 +129,7 @@ def check_model_data(
             reload=reload_model if case.about.source in ("factory", "object") else None,
             notes=case.about.notes,
             causal=causal,
+            side=case.side,
         )
     if measured and evidence.leak is not None:
         with preserve_state(case.model):

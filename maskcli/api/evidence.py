@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -36,6 +36,7 @@ def collect_evidence(
     reload: Callable[[Any], Any] | None = None,
     notes: Sequence[str] = (),
     causal: str | None = None,
+    side: Literal["pre", "post"] = "post",
 ) -> ModelEvidence:
     """Run a model on its data in every way that shows how it treats padding; the model is left unchanged.
 
@@ -48,6 +49,7 @@ def collect_evidence(
         reload: saves a model and loads it again; None leaves that out.
         notes: remarks on facts that could not be examined.
         causal: the reason why the model is meant to be causal, if the user has given one.
+        side: where maskcli pads data without padding, to probe the model.
 
     Raises:
         RaisedInCall: with the exception that the model raises, unless a mask or an id is its cause.
@@ -62,7 +64,7 @@ def collect_evidence(
         failed = ModelEvidence(name, type(run.model).__name__, padded, rows, lookups=lookups, notes=tuple(notes))
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
-        result = probe_leak(run, chosen)
+        result = probe_leak(run, chosen, side)
         leak = result.leak
         rows_result = probe_rows(result.context)
         future = probe_future(rows_result.context, causal, rows_result.mixed is not None)

@@ -22,7 +22,7 @@ from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
-from maskcli.records.options import BuiltinOptions, ModelOptions
+from maskcli.records.options import BuiltinOptions, ModelOptions, Side
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
@@ -59,6 +59,7 @@ class ModelAndData:
         more: by name, arrays of the data that feed no input, such as targets.
         built: a built-in model with its settings; None for others.
         where: returns the position of a row of the data, for messages.
+        requested_side: the side of padding that the user requests.
     """
 
     about: ModelAbout
@@ -69,6 +70,12 @@ class ModelAndData:
     more: Mapping[str, NDArray[Any]] = dataclasses.field(default_factory=dict)
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
+    requested_side: Side = "post"
+
+    @property
+    def side(self) -> Side:
+        """The side on which sequences are padded, by maskcli or otherwise."""
+        return self.requested_side if self.batch is None else self.batch.layout.padding
 
     @property
     def model(self) -> Any:
@@ -197,6 +204,7 @@ def load_user_model(
         dataset.ragged,
         dataset.more,
         where=dataset.where if isinstance(data, DataFile) else None,
+        requested_side=layout.padding,
     )
 
 

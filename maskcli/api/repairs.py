@@ -49,7 +49,7 @@ def try_repairs(case: ModelAndData, evidence: ModelEvidence, findings: Sequence[
     inputs = tuple(select_rows(model_input, chosen) for model_input in case.inputs)
     try:
         with warnings.catch_warnings(action="ignore"):
-            search = RepairSearch(case.model, inputs, chosen, leak)
+            search = RepairSearch(case.model, inputs, chosen, leak, case.side)
             if not leak.leaks:
                 return RepairResult(tuple(_repair_outputs(search, findings)))
             cure = search.run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,11 @@ def uses_mask(context: ProbeContext) -> bool:
     )
 
 
-def add_padding(context: ProbeContext) -> ProbeContext | str:
+def add_padding(context: ProbeContext, side: Literal["pre", "post"] = "post") -> ProbeContext | str:
     """Return the context of a run whose rows are cut and padded, or the reason why there is none.
 
-    Most rows lose some timesteps at their end and get padding there. The number of timesteps stays the same, so that a
-    model of a fixed length runs, too; only rows of a single timestep become longer.
+    Most rows lose some timesteps on that ``side`` and get padding there. The number of timesteps stays the same, so
+    that a model of a fixed length runs, too; only rows of a single timestep become longer.
     """
     values = _find_padding_values(context)
     if not values:
@@ -47,7 +47,7 @@ def add_padding(context: ProbeContext) -> ProbeContext | str:
     }
     counted = find_positions(context.inputs)
     inputs = tuple(
-        _pad_input(model_input, values.get(position), position in counted) if position in chosen else model_input
+        _pad_input(model_input, values.get(position), side, position in counted) if position in chosen else model_input
         for position, model_input in enumerate(context.inputs)
     )
     run = ModelRun(context.model, inputs)
@@ -82,10 +82,12 @@ def _find_padding_values(context: ProbeContext) -> dict[int, NDArray[Any] | None
     return values
 
 
-def _pad_input(model_input: ModelInput, value: NDArray[Any] | None, counts_on: bool) -> ModelInput:
-    """Return an input whose rows end with padding; positions count on there."""
+def _pad_input(
+    model_input: ModelInput, value: NDArray[Any] | None, side: Literal["pre", "post"], counts_on: bool
+) -> ModelInput:
+    """Return an input whose rows start or end with padding; positions count on there."""
     if model_input.values.shape[1] == 1:
-        model_input = lengthen(model_input, COLUMNS, "post", counts_on=counts_on)
+        model_input = lengthen(model_input, COLUMNS, side, counts_on=counts_on)
         assert model_input.valid is not None  # noqa: S101 - only inputs with timesteps are padded
         if value is not None:
             changed = model_input.values.copy()
@@ -95,6 +97,8 @@ def _pad_input(model_input: ModelInput, value: NDArray[Any] | None, counts_on: b
     rows, timesteps = model_input.values.shape[:2]
     lengths = _choose_lengths(rows, timesteps)
     valid: Bools = np.arange(timesteps) < lengths[:, None]
+    if side == "pre":
+        valid = valid[:, ::-1]
     values = model_input.values.copy()
     if not counts_on:
         values[~valid] = choose_padding_value(model_input) if value is None else value

@@ -75,7 +75,8 @@ def _list_attention(context: ProbeContext) -> Iterator[_Attention]:
     scores = {id(attended.entry): attended for attended in find_attention_scores(context.base, context.flow)}
     for entry in context.base.ended:
         at = scores.get(id(entry))
-        if at is not None and at.keys is not None:
+        keys = None if at is None else _join_cells(at.keys)
+        if at is not None and keys is not None and keys.shape == (at.allowed.shape[0], at.allowed.shape[2]):
             shape = entry.inputs[0].shape if at.mask is None else at.mask.shape
             yield _Attention(
                 entry,
@@ -84,7 +85,7 @@ def _list_attention(context: ProbeContext) -> Iterator[_Attention]:
                 _find_reach(at.allowed, at.attended),
                 [(at.allowed, tuple(map(int, shape)))],
                 _fill_queries(at.queries, at.allowed),
-                at.keys,
+                keys,
             )
         elif attends(entry) and entry.returned and not has_own_code(entry.operation):
             yield from _read_layer(entry, context)
@@ -93,10 +94,11 @@ def _list_attention(context: ProbeContext) -> Iterator[_Attention]:
 def _read_layer(entry: CallRecord, context: ProbeContext) -> Iterator[_Attention]:
     """Yield the masks of a layer of Keras, unless it has none or the validity of its keys is unknown."""
     at = read_layer_mask(entry, context.flow)
-    if at is None or at.keys is None or at.allowed.all():
+    keys = None if at is None else _join_cells(at.keys)
+    if at is None or keys is None or at.allowed.all():
         return
     allowed = at.allowed
-    if at.keys.shape != (allowed.shape[0], allowed.shape[2]):
+    if keys.shape != (allowed.shape[0], allowed.shape[2]):
         return
     masks = [
         (pairs, tuple(mask.shape))
@@ -105,7 +107,7 @@ def _read_layer(entry: CallRecord, context: ProbeContext) -> Iterator[_Attention
     ]
     masks.append((allowed, allowed.shape))
     reach = _find_reach(allowed, at.attended)
-    yield _Attention(entry, [entry], allowed, reach, masks, _fill_queries(at.queries, allowed), at.keys)
+    yield _Attention(entry, [entry], allowed, reach, masks, _fill_queries(at.queries, allowed), keys)
 
 
 def _find_reach(allowed: Bools, attended: Bools) -> Bools:
@@ -118,9 +120,17 @@ def _find_reach(allowed: Bools, attended: Bools) -> Bools:
 
 def _fill_queries(queries: Bools | None, allowed: Bools) -> Bools:
     """Return the validity of queries, all of which are valid where they are not timesteps of the data."""
+    queries = _join_cells(queries)
     if queries is None or queries.shape != allowed.shape[:2]:
         return np.ones(allowed.shape[:2], bool)
     return queries
+
+
+def _join_cells(valid: Bools | None) -> Bools | None:
+    """Return ``(batch, timesteps)``: a timestep with padding inside, such as a sentence, is valid if any of it is."""
+    if valid is None or valid.ndim < 3:
+        return valid
+    return np.asarray(valid.reshape(*valid.shape[:2], -1).any(axis=2))
 
 
 def _spread(mask: Bools, shape: tuple[int, ...]) -> Bools | None:

@@ -125,7 +125,7 @@ def align_results(
         else:
             if changed_valid is None or changed_valid.shape != new.shape[:axes]:
                 changed_valid = np.ones(new.shape[:axes], bool)
-            old_places, new_places, counts = _pair_valid_places(counts, changed_valid, align.side)
+            old_places, new_places, counts = pair_valid_places(counts, changed_valid, align.side)
             row = np.arange(len(old))[:, None]
             old = old.reshape(len(old), -1, *old.shape[axes:])[row, old_places]
             new = new.reshape(len(new), -1, *new.shape[axes:])[row, new_places]
@@ -141,7 +141,7 @@ def align_results(
     return AlignedResults(change, size, counts, timesteps)
 
 
-def _pair_valid_places(
+def pair_valid_places(
     old: Bools, new: Bools, side: Literal["pre", "post"]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], Bools]:
     """Return the n-th valid place of each row in two runs, ``(rows, n)``, and which of them exist.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,12 +89,13 @@ class _Probed:
         return any(result.probe.leaks for result in self.results)
 
 
-def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
+def probe_leak(run: ModelRun, labels: NDArray[np.intp], side: Literal["pre", "post"] = "post") -> LeakResult:
     """Run all probes and return the verdict.
 
     Args:
         run: the run to probe.
         labels: ``(batch,)``, the rows of the data that it has.
+        side: where maskcli pads data without padding.
 
     Raises:
         RaisedInCall: with the exception that the model raises.
@@ -105,7 +106,7 @@ def probe_leak(run: ModelRun, labels: NDArray[np.intp]) -> LeakResult:
             return _judge(context)
         if not context.with_timesteps or not uses_mask(context):
             return _refuse(context, _NOTHING, tried=False)
-        padded = add_padding(context)
+        padded = add_padding(context, side)
         if isinstance(padded, str):
             return _refuse(context, padded, tried=False)
         result = _judge(padded)

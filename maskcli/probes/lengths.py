@@ -15,6 +15,7 @@ from maskcli.probes.compare import find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.rounding import estimate_rounding
+from maskcli.probes.shifted_positions import is_shift_of_positions
 from maskcli.probes.variants import resize_shapes
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -294,7 +295,8 @@ class LengthProbes:
         This applies if the first difference is at a call that treats each timestep by itself, as the addition of
         position embeddings does, or if a vector is repeated for each timestep. Then the rows are run with their padding
         after them, and compared with themselves without padding. Positions are equal in these two runs, so that any
-        remaining difference is a leak.
+        remaining difference is a leak. If there is none, the difference must also vanish once the calls that add
+        positions return the same in both runs.
         """
         rows, run = other.rows, other.recording
         align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, other.flow)
@@ -310,6 +312,8 @@ class LengthProbes:
         leaking = [leak for leak in aligned if leak.probe.leaks]
         worst = max(leaking, key=lambda leak: leak.probe.max_abs_change or 0.0, default=None)
         if worst is None:
+            if not other.resized and not is_shift_of_positions(self.context, other.inputs, run, align):
+                return result
             return dataclasses.replace(result, probe=dataclasses.replace(result.probe, leaks=False, why=_POSITIONS))
         # Both runs are of the same model, so that a call has the same index in both.
         entries = self.context.base.entries

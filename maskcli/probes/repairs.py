@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,10 +222,17 @@ def _differ(before: Any, after: Any, rows: Bools, calls: int) -> bool:
 class RepairSearch:
     """The search for the repairs of one model on the rows that the probes ran on."""
 
-    def __init__(self, model: Any, inputs: Sequence[ModelInput], labels: NDArray[np.intp], leak: Leak) -> None:
-        """Prepare the search for repairs of a ``leak`` of the ``model`` on these ``inputs``."""
+    def __init__(
+        self,
+        model: Any,
+        inputs: Sequence[ModelInput],
+        labels: NDArray[np.intp],
+        leak: Leak,
+        side: Literal["pre", "post"] = "post",
+    ) -> None:
+        """Prepare the search for repairs of a ``leak`` of the ``model`` on these ``inputs``, padded on a ``side``."""
         if leak.padded_by_maskcli:
-            padded = add_padding(make_context(ModelRun(model, tuple(inputs)), labels))
+            padded = add_padding(make_context(ModelRun(model, tuple(inputs)), labels), side)
             if not isinstance(padded, str):
                 inputs, labels = padded.inputs, padded.labels
         self.models = ChangedModels(model, inputs, labels)

@@ -1,0 +1,49 @@
+"""Words in sentences: the validity of timesteps has a further axis."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import maskcli
+from maskcli.records.check import CheckReport
+
+DOCUMENTS = np.array(
+    [
+        [[3, 1, 0], [4, 1, 5], [9, 0, 0], [2, 6, 0]],
+        [[5, 3, 5], [8, 0, 0], [0, 0, 0], [0, 0, 0]],
+        [[7, 0, 0], [9, 3, 0], [2, 3, 8], [0, 0, 0]],
+    ]
+)
+
+
+def encode(shape: tuple[int | None, int | None]) -> tuple[Any, Any]:
+    """Return an input of words and a vector for each sentence."""
+    keras.utils.set_random_seed(0)
+    words = keras.Input((shape[1],), dtype="int32")
+    sentence = keras.Model(words, layers.GRU(4)(layers.Embedding(12, 3, mask_zero=True)(words)))
+    documents = keras.Input(shape, dtype="int32", name="documents")
+    return documents, layers.TimeDistributed(sentence)(documents)
+
+
+def check(documents: Any, output: Any) -> CheckReport:
+    with warnings.catch_warnings(action="ignore"):
+        return maskcli.check({"documents": DOCUMENTS}, model=keras.Model(documents, output))
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_attention_over_sentences(right: bool) -> None:
+    documents, x = encode((4, 3))
+    valid = ops.any(ops.not_equal(documents, 0), axis=-1)
+    hidden = valid if right else ops.logical_not(valid)
+    scores = ops.matmul(layers.Dense(4)(x), ops.transpose(layers.Dense(4)(x), (0, 2, 1)))
+    x = ops.matmul(layers.Softmax()(scores, mask=ops.expand_dims(hidden, 1)), x)
+    weights = ops.expand_dims(ops.cast(valid, x.dtype), -1)
+    report = check(documents, layers.Dense(2)(ops.sum(x * weights, axis=1) / ops.sum(weights, axis=1)))
+    codes = [finding.code for finding in report.findings if finding.severity == "error"]
+    assert codes == ([] if right else ["MSK118"])
