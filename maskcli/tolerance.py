@@ -32,6 +32,11 @@ MONTE_CARLO_MARGIN = Threshold(
     "How many times the change made by one random rounding still counts as rounding.",
     "One run is one sample: the largest of many random errors varies from run to run, by less than this factor.",
 )
+REPAIR_CHANGE = Threshold(
+    1e-5,
+    "Relative change of the results of rows without padding that a repair may cause.",
+    "A repair computes the same numbers, perhaps summed in another order; a change of the model is far larger.",
+)
 CLOSED_SCORE = Threshold(
     1e3,
     "How far below 0 the score of a query and a key is from which an attention mask counts as closing the pair.",
@@ -42,6 +47,16 @@ SAME_SCALE = Threshold(
     16.0,
     "How many times as large as a feature another one may be and still count for its tolerance.",
     "Features of one tensor may have units of their own, 1 and 10^6; a sum over features of like size rounds alike.",
+)
+UNCERTAIN = Threshold(
+    1e-3,
+    "Part of a feature's largest result from which its measured rounding error hides leaks.",
+    "A leak may change a result by less than 1 %; float32 allows about 10^-6 of results that do not cancel.",
+)
+LEAST_SCALE = Threshold(
+    1e-3,
+    "Part of the largest feature of an output that a feature counts for, at least, when its rounding error is judged.",
+    "A feature that is zero but for the rounding of numbers as large as the others would always be uncertain.",
 )
 HALF_RESULT = Threshold(
     0.02,

@@ -197,7 +197,7 @@ def test_probe_is_a_file_an_entry_and_a_label(package: Path, maskcli: Maskcli) -
     (package / "probes" / "repetition.py").write_text(PROBE)
     leak = package / "probes" / "leak.py"
     insert(leak, "from maskcli.probes.rounding", "from maskcli.probes.repetition import probe_repetition\n")
-    insert(leak, "ProbeResult(gradient))", "probe_repetition(context), ")
+    insert(leak, "by_content[1])", "probe_repetition(context), ")
     insert(leak, '"gradient")\n', '"repetition", ')
     insert(package / "render" / "views" / "check.py", '    "gradient":', '    "repetition": "the same once more",\n')
     assert "the same once more" in maskcli("check")

@@ -112,7 +112,8 @@ def test_notebook_shows_loss_and_check(outputs: dict[str, dict[str, Any]]) -> No
     assert re.search(r"^masked \d+\.\d+ training loss: mean over the 3 unmasked timesteps", loss, re.MULTILINE)
     assert re.search(r"^Keras evaluate \d", loss, re.MULTILINE)
     assert "! warning MSK101 mask-dropped: multiply (Multiply)\n" in check
-    assert "\nfix: Wrap the operation in a custom layer that sets self.supports_masking = True" in check
+    assert "\nfix: Let the result of multiply keep the mask of " in check
+    assert "class KeepMask(keras.layers.Layer):" in check
     assert "<script" not in outputs["check"]["text/html"]
     assert "× failed: 0 errors, 1 warning, 0 infos" in check
 

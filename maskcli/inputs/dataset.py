@@ -161,20 +161,27 @@ def _make_dataset(
         find_roles,
         known,
     )
-    first = next((column for column in columns if column is not None and column.framed is not None), None)
+    timed = [column for column in columns if column is not None and column.framed is not None]
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
-    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), first) for name, option in also.items()}
+    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), timed) for name, option in also.items()}
     if padded is None:
         return Dataset(inputs, more, table.where, None, None)
     return Dataset(inputs, more, table.where, padded.batch, padded.ragged)
 
 
-def _lay_out_further(table: DataTable, name: str, content: str, first: DataColumn | None) -> Array:
-    """Return a column that feeds no input: an array unchanged, or rows laid out like the ``first`` padded input."""
+def _lay_out_further(table: DataTable, name: str, content: str, timed: Sequence[DataColumn]) -> Array:
+    """Return a column that feeds no input: an array unchanged, or rows laid out like a padded input.
+
+    Of several padded inputs it is the first one with as many timesteps in each row: the targets of a decoder belong to
+    the decoder's input, which may come after that of the encoder.
+    """
     raw = table.column(name)
     if isinstance(raw, np.ndarray):
         return raw
     rows = [raw[index] for index in range(len(raw))]
+    entries = [len(row) if isinstance(row, list) else 0 for row in rows]
+    alike = (column for column in timed if column.lengths is not None and column.lengths.tolist() == entries)
+    first = next(alike, timed[0] if timed else None)
     with _add_place(lambda row: f"{table.where(row)}, {table.noun} {name!r}"):
         if first is None or first.lengths is None:
             return arrange_rows(rows, None, Layout(), content)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.tolerance import SAME_SCALE, Tolerance
+from maskcli.tolerance import LEAST_SCALE, SAME_SCALE, UNCERTAIN, Tolerance
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
@@ -223,6 +223,22 @@ def share_scales(sizes: NDArray[np.float64], of: NDArray[np.float64] | None = No
     last = np.searchsorted(sizes[order], SAME_SCALE.value * sizes, side="right") - 1
     shared: NDArray[np.float64] = largest[last]
     return shared
+
+
+def hides_leaks(sizes: NDArray[np.float64], floor: float | Sequence[float]) -> bool:
+    """Return whether the rounding error of a feature is so large that a leak may be smaller.
+
+    Args:
+        sizes: ``(features,)``, the largest absolute value of each feature.
+        floor: the measured error, of all features or of each.
+    """
+    if not sizes.any():
+        return False
+    floors = np.asarray(floor, np.float64).reshape(-1)
+    if len(floors) != len(sizes):
+        floors = floors.max(initial=0.0, keepdims=True)
+    scales = np.maximum(share_scales(sizes), LEAST_SCALE.value * sizes.max())
+    return bool((floors > UNCERTAIN.value * scales).any())
 
 
 def measure_change(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:

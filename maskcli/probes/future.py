@@ -29,6 +29,8 @@ from maskcli.trace.recorder import CallRecord
 from maskcli.trace.run import list_output_tensors
 from maskcli.trace.values import as_float64
 
+_UNCERTAIN = "rounding moves results by as much as later timesteps may"
+
 
 @dataclasses.dataclass(frozen=True)
 class FutureResult:
@@ -85,7 +87,8 @@ def make_future_probe(result: FutureResult) -> Probe:
     """
     effects = [effect for effect in result.effects if effect.looks_ahead is not None]
     if not effects:
-        return Probe("future", False, why=result.why or "no output could be compared")
+        reasons = [effect.why for effect in result.effects if effect.why is not None]
+        return Probe("future", False, why=result.why or next(iter(reasons), "no output could be compared"))
     worst = max(effects, key=lambda effect: effect.max_abs_change)
     return Probe(
         name="future",
@@ -149,14 +152,16 @@ def _measure(
         return pairs
     tight = allow_one_ulp(context.base.ended)
     pairs_of = list(zip(outputs, pairs, strict=True))
-    matrices = [make_timestep_matrix(output, trials, pair, *tight.at(0)) for output, pair in pairs_of]
+    matrices = [make_timestep_matrix(output, trials, pair, *tight.of(0, output.position)) for output, pair in pairs_of]
     if not any(matrix.ahead for matrix in matrices):
         return matrices, tight
     # Only a change is worth the runs that exclude other reasons for it: random numbers and rounding.
     if not is_steady(context):
         return "two runs on the same data differ"
     tolerance = estimate_rounding(context.run, context.flow, context.align(), tight)
-    matrices = [make_timestep_matrix(output, trials, pair, *tolerance.at(0)) for output, pair in pairs_of]
+    matrices = [
+        make_timestep_matrix(output, trials, pair, *tolerance.of(0, output.position)) for output, pair in pairs_of
+    ]
     return matrices, tolerance
 
 
@@ -178,9 +183,10 @@ def _make_effect(
 ) -> tuple[ProbeContext, FutureEffect]:
     """Return the effect on one output, and the context whose trace shows the calls at fault."""
     ahead = matrix.ahead
+    uncertain = matrix.uncertain and ahead is None
     effect = FutureEffect(
         output=output.name,
-        looks_ahead=ahead is not None,
+        looks_ahead=None if uncertain else ahead is not None,
         max_abs_change=0.0,
         tolerance=matrix.tolerance,
         sample=None,
@@ -193,6 +199,7 @@ def _make_effect(
         block=matrix.block,
         timesteps=matrix.timesteps,
         shift=matrix.shift,
+        why=_UNCERTAIN if uncertain else None,
     )
     if ahead is None:
         return context, effect

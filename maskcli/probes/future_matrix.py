@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.inputs.arguments import select_rows
-from maskcli.probes.compare import measure_change
+from maskcli.probes.compare import hides_leaks, measure_change
 from maskcli.probes.content import list_content_inputs, replace_content
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
@@ -115,6 +115,7 @@ class TimestepMatrix:
         shift: by how many timesteps the output starts later than the input.
         ahead: the largest change of an earlier output; None if there is none.
         tolerance: the largest tolerance of a feature.
+        uncertain: whether rounding is so large that an effect may be smaller.
     """
 
     change: NDArray[np.float64]
@@ -123,6 +124,7 @@ class TimestepMatrix:
     shift: int
     ahead: Ahead | None
     tolerance: float
+    uncertain: bool = False
 
 
 def find_timed_outputs(context: ProbeContext) -> list[TimedOutput]:
@@ -157,6 +159,8 @@ def find_validity(context: ProbeContext, tensor: Any) -> Bools | None:
         return np.asarray(valid.reshape(*valid.shape[:2], -1).any(axis=2))
     if valid is not None or id(tensor) in context.flow.pooled or len(tensor.shape) < 3:
         return valid
+    if context.flow.positions.get_labels(tensor):
+        return None  # Its timesteps were followed, and are on another axis, as after a transposition.
     timesteps = int(tensor.shape[1])
     for position in list_content_inputs(context.inputs):
         truth = context.inputs[position].valid
@@ -307,7 +311,7 @@ def change_timesteps(
 
 
 def make_timestep_matrix(
-    output: TimedOutput, trials: Sequence[Trial], pair: OutputPair, relative: float, floor: float
+    output: TimedOutput, trials: Sequence[Trial], pair: OutputPair, relative: float, floor: float | Sequence[float]
 ) -> TimestepMatrix:
     """Return the changes of an output.
 
@@ -316,7 +320,7 @@ def make_timestep_matrix(
         trials: the rows, with the timesteps that changed.
         pair: the output in these trials.
         relative: the tolerance, as a part of the largest number of a feature.
-        floor: the smallest tolerance.
+        floor: the smallest tolerance, of all features or of each.
     """
     counts = output.valid[[trial.row for trial in trials]]
     features, tolerance = measure_by_feature(pair, counts, relative, floor)
@@ -341,21 +345,34 @@ def make_timestep_matrix(
             timestep=timestep,
             by_timestep=int(starts[index]),
         )
-    return TimestepMatrix(matrix, block, timesteps, shift, ahead, float(tolerance.max()))
+    uncertain = hides_leaks(_measure_sizes(pair, counts), floor)
+    return TimestepMatrix(matrix, block, timesteps, shift, ahead, float(tolerance.max()), uncertain)
 
 
 def measure_by_feature(
-    pair: OutputPair, counts: Bools, relative: float, floor: float
+    pair: OutputPair, counts: Bools, relative: float, floor: float | Sequence[float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the changes ``(trials, timesteps, features)``, and for each feature the change that is only rounding.
 
     Features of one output may differ by many orders of magnitude.
     """
-    places, features = counts.shape, pair.plain.shape[-1] if pair.plain.ndim > 2 else 1
-    change = measure_change(pair.plain, pair.changed).reshape(*places, -1, features).max(axis=2)
-    sizes = np.abs(np.where(np.isfinite(pair.plain), pair.plain, 0.0)).reshape(*places, -1, features).max(axis=2)
-    largest = sizes[counts].max(axis=0, initial=0.0)
-    return change, np.maximum(relative * largest, floor)
+    change = measure_change(pair.plain, pair.changed).reshape(*counts.shape, -1, _count_features(pair)).max(axis=2)
+    floors = np.asarray(floor, np.float64).reshape(-1)
+    if len(floors) != change.shape[-1]:
+        floors = floors.max(initial=0.0, keepdims=True)
+    return change, np.maximum(relative * _measure_sizes(pair, counts), floors)
+
+
+def _measure_sizes(pair: OutputPair, counts: Bools) -> NDArray[np.float64]:
+    """Return ``(features,)``: the largest absolute results that count."""
+    finite = np.abs(np.where(np.isfinite(pair.plain), pair.plain, 0.0))
+    sizes = finite.reshape(*counts.shape, -1, _count_features(pair)).max(axis=2)
+    largest: NDArray[np.float64] = sizes[counts].max(axis=0, initial=0.0)
+    return largest
+
+
+def _count_features(pair: OutputPair) -> int:
+    return int(pair.plain.shape[-1]) if pair.plain.ndim > 2 else 1
 
 
 def _is_later(starts: NDArray[np.intp], timesteps: int, shift: int) -> Bools:

@@ -23,7 +23,7 @@ from maskcli.probes.gradients import TapedRun, compute_padding_gradient, record_
 from maskcli.probes.lengths import LengthProbes, choose_worst, learn_lengths, run_rows_alone
 from maskcli.probes.local import probe_calls
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
-from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
+from maskcli.probes.rounding import allow_one_ulp, estimate_rounding, find_uncertain_outputs
 from maskcli.probes.variants import HALF, allow_any_length, compute_in_float32, move_weights
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -45,6 +45,7 @@ _NO_ROWS = "no row has a valid timestep in every input"
 _RANDOM = "two runs on the same data differ: the model is random, or keeps a state that maskcli cannot restore"
 _NOTHING = "nothing to prove: the data has no padding, and the model has no mask"
 _IMPRECISE = "in half precision, rounding is as large as a leak, and the model does not compute in float32"
+_UNCERTAIN = "rounding moves results by as much as a leak may"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -312,9 +313,10 @@ def _find_gap(context: ProbeContext, results: Iterable[ProbeResult], sources: Pa
     A row without its padding shows both kinds of leaks. Otherwise one probe must have changed the content of all
     padding, and another one its amount: of a row without any, since more of the same does not change a maximum.
     """
-    replace, alone, columns, gradient = results
+    by_name = {result.probe.name: result for result in results}
+    replace, alone, columns, gradient = (by_name[name] for name in ("replace", "alone", "columns", "gradient"))
     if alone.probe.applicable:
-        return _name_skipped(alone.skipped)
+        return _name_unjudged(context, alone.skipped)
     content = [result for result in (replace, gradient) if result.probe.applicable]
     if isinstance(sources, str) or not sources.complete or not content:
         return alone.probe.why
@@ -324,12 +326,19 @@ def _find_gap(context: ProbeContext, results: Iterable[ProbeResult], sources: Pa
         return f"only the content of padding could be changed, not its amount: {columns.probe.why}"
     if not _has_full_row(context):
         return f"every row has padding, and none could run without it: {alone.probe.why}"
-    return _name_skipped((*columns.skipped, *content[0].skipped))
+    return _name_unjudged(context, (*columns.skipped, *content[0].skipped))
 
 
-def _name_skipped(outputs: Sequence[str]) -> str | None:
-    names = ", ".join(dict.fromkeys(outputs))
-    return f"results of different lengths could not be compared: {names}" if outputs else None
+def _name_unjudged(context: ProbeContext, skipped: Sequence[str]) -> str | None:
+    """Return the reason why some outputs are not judged, although probes of another length ran; None if all are."""
+    if skipped:
+        return f"results of different lengths could not be compared: {_list_names(skipped)}"
+    uncertain = find_uncertain_outputs(context.base, context.flow, context.align(), context.tolerance)
+    return f"{_UNCERTAIN}: {_list_names(uncertain)}" if uncertain else None
+
+
+def _list_names(outputs: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(outputs))
 
 
 def _has_full_row(context: ProbeContext) -> bool:

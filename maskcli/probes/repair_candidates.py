@@ -256,7 +256,7 @@ def recognize_pooling(look: ChangedModel, entry: CallRecord) -> Pooling | None:
         return None
     result = as_float64(entry.outputs[0])
     mask = keras.ops.ones(tuple(source.shape[:2]), dtype="bool")
-    allowed = bound_sum_error(get_ulp(source), int(source.shape[1]), 4) * np.abs(result).max(initial=1e-30)
+    allowed = bound_sum_error(get_ulp(source), int(source.shape[1]), 4) * np.abs(result).max(initial=0.0)
     for how in POOLINGS:
         pooled = as_float64(pool_timesteps(source, mask, how))
         is_alike = pooled.size == result.size and pooled.shape[0] == result.shape[0]

@@ -26,7 +26,7 @@ from maskcli.probes.rows import probe_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
-from maskcli.tolerance import bound_sum_error
+from maskcli.tolerance import REPAIR_CHANGE, bound_sum_error
 from maskcli.trace.changes import CallChange, number_calls
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, get_ulp
@@ -41,8 +41,6 @@ MOST_FAULTS = 4
 
 CLEAR_LEAK = 100
 """A row alone leaks without further probes if it differs by this multiple of the tolerance."""
-FULL_ROWS_EQUAL = 1e-5
-"""Relative change of the results of rows without padding that a repair may cause by summing in another order."""
 STILL_LEAKS = "padding still changes results"
 
 
@@ -218,7 +216,7 @@ def _differ(before: Any, after: Any, rows: Bools, calls: int) -> bool:
     largest = np.abs(old, where=np.isfinite(old), out=np.zeros_like(old)).max(initial=0.0)
     # The repair may sum in another order, as a mean over valid timesteps does.
     allowed = bound_sum_error(get_ulp(before), max(map(int, before.shape)), calls) * largest
-    return bool(measure_change(old, new).max(initial=0.0) > max(allowed, FULL_ROWS_EQUAL * largest))
+    return bool(measure_change(old, new).max(initial=0.0) > max(allowed, REPAIR_CHANGE.value * largest))
 
 
 class RepairSearch:

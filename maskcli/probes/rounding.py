@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.probes.compare import Alignment, align_results, pair_calls, pair_results, share_scales
+from maskcli.probes.compare import Alignment, align_results, hides_leaks, pair_calls, pair_results, share_scales
 from maskcli.tolerance import MONTE_CARLO_MARGIN, Tolerance, bound_sum_error
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
@@ -91,6 +91,17 @@ def estimate_rounding(
     for (index, _), floor in floors.items():
         largest[index] = max(largest.get(index, 0.0), float(floor.max(initial=0.0)))
     return Tolerance(tolerance.relative, largest, {key: tuple(floor.tolist()) for key, floor in floors.items()})
+
+
+def find_uncertain_outputs(base: Recording, flow: MaskFlow, align: Alignment, tolerance: Tolerance) -> tuple[str, ...]:
+    """Return the names of the outputs whose measured rounding error is so large that a leak may be smaller."""
+    names = []
+    for position, (name, tensor) in enumerate(list_output_tensors(base.output)):
+        floor = tolerance.by_feature.get((0, position))
+        aligned = align_results(tensor, flow.valid.get(id(tensor)), tensor, align) if floor else None
+        if floor and aligned is not None and hides_leaks(aligned.size_by_feature, floor):
+            names.append(name)
+    return tuple(names)
 
 
 def _measure_floors(

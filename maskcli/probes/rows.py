@@ -196,8 +196,8 @@ def _find_worst_output(
     for trial in trials:
         changed = list_output_tensors(trial.recording.output)
         worst = find_worst(
-            measure_difference(old, batch.flow.valid.get(id(old)), new, trial.align, *tolerance.at(0), name)
-            for (name, old), (_, new), fewer_rows in zip(outputs, changed, shorter, strict=True)
+            measure_difference(old, batch.flow.valid.get(id(old)), new, trial.align, *tolerance.of(0, position), name)
+            for position, ((name, old), (_, new), fewer_rows) in enumerate(zip(outputs, changed, shorter, strict=True))
             if is_float(old) and _has_rows(old, fewer_rows, len(batch.relevant))
         )
         if worst is not None:

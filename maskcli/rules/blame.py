@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Literal
 
-import numpy as np
-
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import AttentionFault, LossEvidence, ModelEvidence
+from maskcli.records.inputs import is_same_validity
 from maskcli.records.trace import Call
 
 BlameKind = Literal[
@@ -210,7 +209,7 @@ def misaligns_mask(call: Call) -> bool:
     if mask is None or valid is None or before is None or mask.shape != valid.shape:
         return False
     # A wider mask only marks more timesteps as valid.
-    return bool((mask & ~valid).any() and (valid & ~mask).any()) and np.array_equal(mask, before)
+    return bool((mask & ~valid).any() and (valid & ~mask).any()) and is_same_validity(mask, before)
 
 
 def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:

@@ -16,7 +16,7 @@ from keras import layers, ops
 import maskcli
 from maskcli.api.model_data import DataFile, load_dataset, load_user_model
 from maskcli.errors import InputError, UsageError
-from maskcli.inputs.dataset import make_dataset, make_ragged_dataset
+from maskcli.inputs.dataset import make_dataset, make_ragged_dataset, read_dataset
 from maskcli.inputs.roles import InputRoles, MaskedValue, match_by_prefix
 from maskcli.probes.lengths import lengthen
 from maskcli.records.inputs import InputSpec, ModelInput, find_primary
@@ -496,3 +496,15 @@ def test_commands_show_the_source(call: Call, write: Write) -> None:
         assert "tokens: padding by the lengths of the rows" in call(command, path)
         document = call(command, path, "--format", "json").json
         assert [entry["validity"]["source"] for entry in document["inputs"]] == ["lengths"]
+
+
+def test_targets_are_laid_out_like_the_input_of_their_lengths(tmp_path: Path) -> None:
+    """The targets of a decoder have the lengths of its input, which comes after that of the encoder."""
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(
+        '{"source": [1, 2], "target_in": [3, 4, 5], "target_out": [4, 5, 6]}\n'
+        '{"source": [7, 8, 9], "target_in": [3], "target_out": [6]}\n'
+    )
+    specs = [InputSpec("source", (None, None), "int32"), InputSpec("target_in", (None, None), "int32")]
+    dataset = read_dataset(str(path), specs, Layout(), also={"target_out": "--targets-field"})
+    assert dataset.more["target_out"].tolist() == [[4, 5, 6], [6, 0, 0]]

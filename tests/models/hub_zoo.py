@@ -153,7 +153,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
 """The settings of each text backbone; the class is ``keras_hub.models.{name}Backbone``."""
 
 TASKS = ("TextClassifier", "ProteinClassifier", "MaskedLM", "MaskedPLM", "CausalLM", "Seq2SeqLM")
-OF_LOSS = frozenset({"MSK301", "MSK302"})
 Mutation = Literal["cut", "inverted", "turned", "acausal"]
 MUTATIONS: tuple[Mutation, ...] = ("cut", "inverted", "turned", "acausal")
 MASKS = (
@@ -440,11 +439,7 @@ def _overlap(layer: list[str], call: list[str]) -> bool:
 def judge(
     name: str, model: Any = None, mutation: str | None = None, layer: Any = None, causal: bool = False
 ) -> Verdict:
-    """Return the verdict of maskcli on a model, by default the model of that name as it is.
-
-    Rules about losses are left out: the tasks of KerasHub are compiled with a loss whose weights come from their
-    preprocessors, which are not part of the model.
-    """
+    """Return the verdict of maskcli on a model, by default the model of that name as it is."""
     import maskcli
 
     model = build(name) if model is None else model
@@ -462,7 +457,7 @@ def judge(
         looks_ahead=truth.looks_ahead,
         verdict=None if evidence.leak is None else evidence.leak.verdict,
         sees_ahead=any(effect.looks_ahead for effect in evidence.future),
-        errors=[error for error in errors if error[0] not in OF_LOSS],
+        errors=errors,
     )
 
 

@@ -120,11 +120,17 @@ def test_mean_of_a_functional_model_is_named() -> None:
     assert mixed.first_call == "mean"
 
 
-def test_finding_names_the_call_and_a_fix() -> None:
-    model = make_model(lambda x: layers.LSTM(4)(PaddingMaskForPairs(name="mixer")(x)))
+def test_finding_names_the_call() -> None:
+    model = make_model(lambda x: layers.LSTM(4)(x - ops.mean(x, axis=0)))
     (finding,) = maskcli.check(SQUARE, model=model, select=["MSK116"]).findings
-    assert (finding.code, finding.severity, finding.call) == ("MSK116", "error", "mixer/heads")
-    assert "mask[:, None, :]" in finding.fix
+    assert (finding.code, finding.severity, finding.call) == ("MSK116", "error", "mean")
+
+
+def test_mask_that_mixes_rows_has_one_finding() -> None:
+    model = make_model(lambda x: layers.LSTM(4)(PaddingMaskForPairs(name="mixer")(x)))
+    findings = maskcli.check(SQUARE, model=model, select=["MSK116", "MSK118"]).findings
+    assert [(finding.code, finding.call) for finding in findings] == [("MSK118", "mixer/heads")]
+    assert "[:, None, :]" in findings[0].fix
 
 
 # Right models.

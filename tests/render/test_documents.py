@@ -23,6 +23,7 @@ from maskcli.records.loss import LossReport
 from maskcli.records.report import Origin, Report
 from maskcli.records.trace import Inspection
 from maskcli.render.documents import (
+    ARRAY,
     DOCUMENTS,
     DTYPES,
     LAYOUTS,
@@ -159,8 +160,32 @@ def test_unpack_restores_text_that_looks_like_a_number() -> None:
 @pytest.mark.parametrize("name", ["report-0.1.0.json", "attention-0.1.0.json"])
 def test_read_report_reads_earlier_json(name: str) -> None:
     """If this fails, a record has a new field without a default, or a field was removed or renamed."""
-    path = EARLIER / name
-    assert dumps(make_document(maskcli.read_report(str(path)))) == path.read_bytes()
+    earlier = json.loads((EARLIER / name).read_text())
+    today = json.loads(dumps(make_document(maskcli.read_report(str(EARLIER / name)))))
+    assert restrict(without_arrays(today), without_arrays(earlier)) == without_arrays(earlier)
+
+
+def without_arrays(document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with its arrays in their places: their names depend on how many there are."""
+    arrays = document["arrays"]
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, dict):
+            return (
+                arrays[value[ARRAY]] if set(value) == {ARRAY} else {key: resolve(item) for key, item in value.items()}
+            )
+        return [resolve(item) for item in value] if isinstance(value, list) else value
+
+    return {key: resolve(value) for key, value in document.items() if key != "arrays"}
+
+
+def restrict(value: Any, earlier: Any) -> Any:
+    """Return a value with only the fields that an earlier one has."""
+    if isinstance(value, dict) and isinstance(earlier, dict):
+        return {key: restrict(value[key], item) for key, item in earlier.items() if key in value}
+    if isinstance(value, list) and isinstance(earlier, list) and len(value) == len(earlier):
+        return [restrict(item, old) for item, old in zip(value, earlier, strict=True)]
+    return value
 
 
 def test_read_report_reads_earlier_page(tmp_path: Path) -> None:

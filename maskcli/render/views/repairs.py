@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from maskcli.records.check import CheckReport, RepairAttempt
+from maskcli.records.check import CheckReport, Repair, RepairAttempt
 from maskcli.render.numbers import format_count, format_short
-from maskcli.render.parts import BLANK, Cell, Code, Heading, Part, Prose
+from maskcli.render.parts import Cell, Code, Heading, Part, Prose
 
 MOST_ATTEMPTS = 6
 """Attempts that are listed."""
@@ -14,13 +14,14 @@ MOST_ATTEMPTS = 6
 
 def view_repairs(report: CheckReport) -> Iterator[Part]:
     """Yield the repairs with their code, or the attempts if no repair helped."""
+    of_outputs = [finding.repair for finding in report.findings if finding.repair is not None]
     if report.repairs:
         change = format_short(report.repairs[0].change_after)
         yield Heading("Repairs", f"tried: padding then changes results by {change}")
-        for repair in report.repairs:
-            place = "" if repair.call is None else f" at {repair.call}"
-            yield Prose((Cell(f"{repair.kind}{place}", "strong"),))
-            yield Code(repair.code, "python")
+        yield from _list_repairs(report.repairs)
+    elif of_outputs:
+        yield Heading("Repairs", "tried: the outputs then carry the mask")
+        yield from _list_repairs(of_outputs)
     elif report.attempts:
         yield Heading("Repairs", f"none: {format_count(len(report.attempts), 'change')} tried in vain")
         for attempt in report.attempts[:MOST_ATTEMPTS]:
@@ -28,9 +29,13 @@ def view_repairs(report: CheckReport) -> Iterator[Part]:
         more = len(report.attempts) - MOST_ATTEMPTS
         if more > 0:
             yield Prose((Cell(f"and {more:,} more", "muted"),), indent=2)
-    else:
-        return
-    yield BLANK
+
+
+def _list_repairs(repairs: Sequence[Repair]) -> Iterator[Part]:
+    for repair in repairs:
+        place = "" if repair.call is None else f" at {repair.call}"
+        yield Prose((Cell(f"{repair.kind}{place}", "strong"),))
+        yield Code(repair.code, "python")
 
 
 def _describe_attempt(attempt: RepairAttempt) -> str:

@@ -1,0 +1,78 @@
+"""Rounding that is as large as a leak: it proves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from maskcli.probes.compare import hides_leaks
+from maskcli.probes.context import make_context
+from maskcli.probes.future import probe_future
+from maskcli.trace.run import ModelRun
+from tests.probes.test_verdict import ROWS, WORDS, embed, ids, judge
+
+
+class Attend(layers.Layer):
+    """Adds -1e9 to the scores of valid keys, or of padding: all keys, or the right ones, are hidden."""
+
+    def __init__(self, right: bool) -> None:
+        super().__init__()
+        self.supports_masking = True
+        self.right = right
+        self.key = layers.Dense(4)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        visible = ops.cast(mask, x.dtype)
+        hidden = 1 - visible if self.right else ops.ones_like(visible)
+        scores = ops.matmul(x, ops.transpose(self.key(x), (0, 2, 1))) + ops.expand_dims(hidden, 1) * -1e9
+        return ops.matmul(ops.softmax(scores, axis=-1), x)
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(True, "clean"), (False, "leaks")])
+def test_query_without_visible_keys(right: bool, verdict: str) -> None:
+    """All scores are -1e9, where the next number is 64 away, but they are so in every run."""
+    leak = judge(embed(lambda x: layers.GlobalAveragePooling1D()(Attend(right)(x))), ids(ROWS))
+    assert leak.verdict == verdict
+    assert all(probe.tolerance < 1e-4 for probe in leak.probes if probe.tolerance is not None)
+
+
+class Chaos(layers.Layer):
+    """Returns the cosine of a large number, which rounding moves by about 1."""
+
+    def call(self, x: Any) -> Any:
+        return ops.cos(x * 1e8)
+
+
+@pytest.mark.parametrize("chaotic", [True, False])
+def test_result_of_rounding_is_unproven(chaotic: bool) -> None:
+    def head(x: Any) -> Any:
+        x = layers.Dense(3)(layers.GlobalAveragePooling1D()(x))
+        return Chaos()(x) if chaotic else ops.cos(x)
+
+    leak = judge(embed(head), ids(ROWS))
+    assert leak.verdict == ("unproven" if chaotic else "clean")
+    assert ("rounding moves results" in str(leak.reason)) is chaotic
+
+
+def test_hides_leaks() -> None:
+    sizes = np.array([1.0, 1e3])
+    assert not hides_leaks(sizes, [1e-4, 1e-4])
+    assert hides_leaks(sizes, [1e-2, 1e-4])
+    assert not hides_leaks(np.array([1e-9, 1.0]), [1e-7, 1e-6])
+    assert not hides_leaks(np.zeros(2), [1e-7, 1e-6])
+    assert hides_leaks(sizes, 2.0)
+
+
+def test_tolerance_of_another_output_does_not_count() -> None:
+    """An output of large numbers must not hide that an output of small ones looks ahead."""
+    words = ids(ROWS)
+    x = layers.Embedding(WORDS, 4, mask_zero=True)(tokens := keras.Input((None,), dtype="int32", name="words"))
+    tags = layers.Bidirectional(layers.GRU(2, return_sequences=True))(x)
+    model = keras.Model(tokens, {"large": layers.Dense(2)(tags) * 1e9, "tags": tags})
+    context = make_context(ModelRun(model, (words,)), np.arange(len(ROWS)))
+    effects = probe_future(context, None).effects
+    assert {effect.output: effect.looks_ahead for effect in effects} == {"large": True, "tags": True}
