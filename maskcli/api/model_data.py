@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
 from maskcli.inputs.arguments import read_input_specs, select_rows
-from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset
+from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset, read_nested_rows
 from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
@@ -229,7 +229,9 @@ def load_dataset(
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
 ) -> Dataset:
-    """Load a file, arrays by name or sequences as the inputs ``specs``; without specs, each array is an input.
+    """Load a file, arrays by name, sequences, or one array of features, as the inputs ``specs``.
+
+    Without specs, each array is an input.
 
     ``find_roles`` returns the roles of the inputs in the model; it is None without a model.
 
@@ -241,4 +243,5 @@ def load_dataset(
         return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles)
     if isinstance(data, Mapping):
         return make_dataset(data, specs, layout, find_roles)
-    return make_ragged_dataset(as_ragged(data), specs, layout, find_roles)
+    rows = read_nested_rows(data)
+    return make_ragged_dataset(as_ragged(data) if rows is None else rows, specs, layout, find_roles)

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from maskcli.inputs.missing import examine_missing
 from maskcli.inputs.roles import InputRoles
 from maskcli.inputs.tables import (
     DataTable,
+    RawColumn,
     find_leading_inputs,
     list_unnamed_inputs,
     make_single_column,
@@ -104,11 +106,28 @@ def make_dataset(
         return _make_dataset(table, specs, layout, find_roles=find_roles)
 
 
+def read_nested_rows(data: object) -> RawColumn | None:
+    """Return an array of at least 3 axes, or rows with a list at each timestep; None for other data."""
+    if isinstance(data, np.ndarray):
+        return data if data.ndim > 2 and data.dtype != object else None
+    if not isinstance(data, list | tuple):
+        return None
+    first = next((row[0] for row in data if isinstance(row, list | tuple | np.ndarray) and len(row)), None)
+    return _list_entries(data) if isinstance(first, list | tuple | np.ndarray) else None
+
+
+def _list_entries(value: Any) -> Any:
+    """Return nested tuples and arrays as lists."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [_list_entries(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def make_ragged_dataset(
-    ragged: RaggedSequences, specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
+    rows: RawColumn, specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
 ) -> Dataset:
-    """Return sequences as the only input of a model that is not a mask; see ``read_dataset``."""
-    table = make_single_column(ragged, lambda row: f"row {row + 1}")
+    """Return sequences, or nested rows, as the only input of a model that is not a mask; see ``read_dataset``."""
+    table = make_single_column(rows, lambda row: f"row {row + 1}")
     with _add_place(table.where):
         return _make_dataset(table, specs, layout, find_roles=find_roles)
 
