@@ -14,6 +14,8 @@ from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 EXACT = 2**11
 """The largest integer up to which every float dtype but bfloat16 holds all integers; masks and counts are below it."""
+CLOSED = -1e8
+"""Scores up to this one belong to pairs that a mask closes."""
 
 
 _KERAS = ("Absolute", "Add", "Cast", "Divide", "Maximum", "Minimum", "Multiply", "Negative", "Subtract", "TrueDivide")
@@ -133,7 +135,11 @@ def perturb_by_rounding(tensor: Any, entry: CallRecord, rng: np.random.Generator
     # become one of 100 after the usual factor of -1e9.
     if (values == np.rint(values)).all() and np.abs(values).max(initial=0.0) <= EXACT:
         return tensor
-    factors = 1 + get_ulp(tensor) * np.sqrt(longest) * rng.standard_normal(values.shape)
+    errors = rng.standard_normal(values.shape)
+    # Scores of pairs that a mask closes, such as -1e9, stand for minus infinity. Where all keys of a query are closed,
+    # they cancel in the softmax. Errors of 100, another one at each key, would choose a key at random there.
+    errors = np.where(values <= CLOSED, errors[..., :1], errors)
+    factors = 1 + get_ulp(tensor) * np.sqrt(longest) * errors
     return _convert_like(tensor, values * factors)
 
 
