@@ -36,7 +36,10 @@ def probe_saving(run: ModelRun, reload: Callable[[Any], Any]) -> SavingResult:
 
 
 def _compare_masks(before: Run, after: Run) -> SavingResult:
-    old_calls, new_calls = ([call for call in run.calls if not call.code] for run in (before, after))
+    # Calls that compute a mask disappear from the graph of a loaded model if no layer receives that mask any more.
+    old_calls, new_calls = (
+        [call for call in run.calls if not call.code and not call.computes_mask] for run in (before, after)
+    )
     if [call.type for call in old_calls] == [call.type for call in new_calls]:
         for old, new in zip(old_calls, new_calls, strict=True):
             if not _are_equal(old.mask_out, new.mask_out):

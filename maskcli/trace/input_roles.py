@@ -114,7 +114,8 @@ def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> Inpu
     """
     import keras
 
-    origins = _Origins({}, {}, {}, frozenset(entry.name for entry in inputs if looks_like_padding(entry)))
+    flags = [entry for entry in inputs if holds_flags(entry)]
+    origins = _Origins({}, {}, {}, frozenset(entry.name for entry in flags if looks_like_padding(entry)))
     masked_values: dict[str, MaskedValue] = {}
     input_dims: dict[str, int] = {}
     by_name = {model_input.name: model_input for model_input in inputs}
