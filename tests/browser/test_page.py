@@ -279,7 +279,7 @@ def _light(color: str) -> float:
 def test_buttons_copy_by_keyboard(visit: Any, reports: Any) -> None:
     page = visit("tagger", permissions=["clipboard-read", "clipboard-write"])
     fixes = [finding.fix for finding in reports("tagger").report.check.findings]
-    codes = [code for fix in fixes for code in re.findall("`([^`]+)`", fix)]
+    codes = [code for fix in fixes for code in re.findall("`([^`]+)`", fix) if "(" in code]
     buttons = page.locator("#verdict .copy")
     assert buttons.count() == len(codes) >= 2
     for button, code in zip(buttons.all(), codes, strict=True):
