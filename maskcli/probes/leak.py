@@ -24,7 +24,7 @@ from maskcli.probes.lengths import LengthProbes, choose_worst, learn_lengths, ru
 from maskcli.probes.local import probe_calls
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding, find_uncertain_outputs
-from maskcli.probes.variants import HALF, allow_any_length, compute_in_float32, move_weights
+from maskcli.probes.variants import HALF, allow_any_length, compute_in_float32, compute_in_float64, move_weights
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
@@ -135,6 +135,9 @@ def _judge(context: ProbeContext) -> LeakResult:
                 noisy = _probe_moved(context) if has_weights else None
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
+    if best.gap is not None and best.gap.startswith(_UNCERTAIN):
+        with compute_in_float64(context.model):
+            best = _probe_again(context) or best
     return _conclude(context, first, best)
 
 

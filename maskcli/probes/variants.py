@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,19 @@ def _list_operations(model: Any) -> Iterator[Any]:
         yield from (operation for operation in getattr(layer, "_operations", ()) if operation is not layer)
 
 
+def compute_in_float32(model: Any) -> contextlib.AbstractContextManager[None]:
+    """Let the layers of a model of half precision compute in float32 while this is open."""
+    return _compute_in(model, "float32", HALF)
+
+
+def compute_in_float64(model: Any) -> contextlib.AbstractContextManager[None]:
+    """Let the layers of a model compute in float64 while this is open, where their code allows that."""
+    return _compute_in(model, "float64", (*HALF, "float32"))
+
+
 @contextlib.contextmanager
-def compute_in_float32(model: Any) -> Iterator[None]:
-    """Let the layers of a model compute in float32 while this is open; their weights stay as they are."""
+def _compute_in(model: Any, dtype: str, coarser: Sequence[str]) -> Iterator[None]:
+    """Let layers compute in a dtype instead of ``coarser`` ones while this is open; their weights stay as they are."""
     import keras
 
     before: list[tuple[Any, str, Any]] = []
@@ -88,13 +98,13 @@ def compute_in_float32(model: Any) -> Iterator[None]:
         for operation in _list_operations(model):
             if isinstance(operation, keras.layers.Layer):
                 policy = operation.dtype_policy
-                if getattr(policy, "compute_dtype", None) in HALF:
+                if getattr(policy, "compute_dtype", None) in coarser:
                     # Keras casts weights to the dtype of the computation where these differ.
                     full = keras.DTypePolicy("mixed_float16")
-                    full._compute_dtype, full._variable_dtype = "float32", policy.variable_dtype
+                    full._compute_dtype, full._variable_dtype = dtype, policy.variable_dtype
                     change(operation, "_dtype_policy", full)
-            elif type(operation).__name__ == "Cast" and str(operation.dtype) in HALF:
-                change(operation, "dtype", "float32")
+            elif type(operation).__name__ == "Cast" and str(operation.dtype) in coarser:
+                change(operation, "dtype", dtype)
         yield
     finally:
         for owner, name, value in reversed(before):
