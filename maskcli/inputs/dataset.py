@@ -25,7 +25,7 @@ from maskcli.inputs.tables import (
     match_columns,
     read_table,
 )
-from maskcli.inputs.targets import arrange_rows
+from maskcli.inputs.targets import arrange_rows, count_entries
 from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
@@ -134,24 +134,33 @@ def _make_dataset(
         table,
         find_roles,
     )
-    first = next((column for column in columns if column is not None and column.framed is not None), None)
+    framed = [column for column in columns if column is not None and column.framed is not None]
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
-    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), first) for name, option in also.items()}
+    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), framed) for name, option in also.items()}
     if padded is None:
         return Dataset(inputs, more, table.where, None, None)
     return Dataset(inputs, more, table.where, padded.batch, padded.ragged)
 
 
-def _lay_out_further(table: DataTable, name: str, content: str, first: DataColumn | None) -> Array:
-    """Return a column that feeds no input: an array unchanged, or rows laid out like the ``first`` padded input."""
+def _lay_out_further(table: DataTable, name: str, content: str, framed: Sequence[DataColumn]) -> Array:
+    """Return a column that feeds no input: an array unchanged, or rows laid out like a padded input.
+
+    That is the first input whose rows have as many timesteps: targets of a decoder have the timesteps of its input, not
+    those of the encoder.
+    """
     raw = table.column(name)
     if isinstance(raw, np.ndarray):
         return raw
     rows = [raw[index] for index in range(len(raw))]
+    counts = count_entries(rows)
+    column = next(
+        (column for column in framed if column.lengths is not None and column.lengths.tolist() == counts),
+        framed[0] if framed else None,
+    )
     with _add_place(lambda row: f"{table.where(row)}, {table.noun} {name!r}"):
-        if first is None or first.lengths is None:
+        if column is None or column.lengths is None:
             return arrange_rows(rows, None, Layout(), content)
-        return arrange_rows(rows, first.lengths, first.layout, content)
+        return arrange_rows(rows, column.lengths, column.layout, content)
 
 
 @contextlib.contextmanager
