@@ -189,7 +189,7 @@ def load_rows(
         lengths, layout = ragged.lengths, batch.layout
     if not isinstance(source, str | os.PathLike):
         return _arrange_content(content, where, lengths, layout, noun)
-    if lengths is not None and _count_entries(content) == lengths.tolist():
+    if lengths is not None and count_entries(content) == lengths.tolist():
         _check_finite(content, where)
     # A file may mix integers and floats.
     return _arrange_content(content, where, lengths, layout, noun).astype(np.float64)
@@ -224,7 +224,7 @@ def load_timestep_targets(
         )
     content = list(content)
     _check_finite(content, where)
-    _check_counts(_count_entries(content), ragged, batch, where, name)
+    _check_counts(count_entries(content), ragged, batch, where, name)
     values = _arrange_content(content, where, ragged.lengths, batch.layout, "targets")
     if values.ndim == 2:
         values = values[..., None]
@@ -272,7 +272,7 @@ def arrange_rows(rows: Sequence[object], lengths: Ints | None, layout: Layout | 
         InputError: with the index of the row that does not fit.
     """
     arrays = _unify_widths([make_row_array(row, index) for index, row in enumerate(rows)])
-    if lengths is not None and layout is not None and _count_entries(arrays) == lengths.tolist():
+    if lengths is not None and layout is not None and count_entries(arrays) == lengths.tolist():
         return pad_rows(arrays, layout)[0]
     if len({array.shape for array in arrays}) == 1:
         return np.stack(arrays)
@@ -343,7 +343,7 @@ def _arrange_content(rows: list[Any], where: RowPlace, lengths: Ints | None, lay
         raise _make_row_error(where, error.row, None, error.expected, error.received) from None
 
 
-def _count_entries(rows: Iterable[object]) -> list[int]:
+def count_entries(rows: Iterable[object]) -> list[int]:
     """Return the number of entries of each row; -1 for a row that is a number."""
     return [len(row) if isinstance(row, Sized) and getattr(row, "shape", None) != () else -1 for row in rows]
 

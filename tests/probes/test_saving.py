@@ -33,7 +33,9 @@ def make_convolution(supports_masking: bool) -> layers.Layer:
 @pytest.mark.parametrize("supports_masking", [True, False])
 def test_a_mask_is_missed_in_a_loaded_model_that_no_longer_computes_it(supports_masking: bool) -> None:
     keras.utils.set_random_seed(0)
-    run = ModelRun(build(make_convolution(supports_masking)), [ModelInput("series", SERIES, SERIES.any(axis=-1), "features")])
+    run = ModelRun(
+        build(make_convolution(supports_masking)), [ModelInput("series", SERIES, SERIES.any(axis=-1), "features")]
+    )
     result = probe_saving(run, reload_model)
     assert result.survives is not supports_masking
     assert result.call == ("smooth" if supports_masking else None)
