@@ -2,7 +2,8 @@
 
 Data is a table of named columns. Each input of the model is matched with a column, each column is laid out as an array,
 and each array is compared with the specification of its input. The padding of each input is found, for which the
-caller may look at the model. If the model needs a mask and the data has none, the mask is made of the valid timesteps.
+caller may look at the model. If the model needs a mask and the data has none, the mask is made of the valid timesteps
+of the inputs that it masks.
 """
 
 from __future__ import annotations
@@ -11,21 +12,26 @@ import contextlib
 import dataclasses
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from maskcli.errors import InputError, ModelError
 from maskcli.inputs.columns import DataColumn, lay_out_column
+from maskcli.inputs.missing import examine_missing
+from maskcli.inputs.roles import InputRoles
 from maskcli.inputs.tables import (
     DataTable,
+    RawColumn,
     find_leading_inputs,
+    list_unnamed_inputs,
     make_single_column,
     make_table,
     make_unknown_column_error,
     match_columns,
     read_table,
 )
-from maskcli.inputs.targets import arrange_rows, count_entries
+from maskcli.inputs.targets import arrange_rows
 from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
@@ -100,11 +106,28 @@ def make_dataset(
         return _make_dataset(table, specs, layout, find_roles=find_roles)
 
 
+def read_nested_rows(data: object) -> RawColumn | None:
+    """Return an array of at least 3 axes, or rows with a list at each timestep; None for other data."""
+    if isinstance(data, np.ndarray):
+        return data if data.ndim > 2 and data.dtype != object else None
+    if not isinstance(data, list | tuple):
+        return None
+    first = next((row[0] for row in data if isinstance(row, list | tuple | np.ndarray) and len(row)), None)
+    return _list_entries(data) if isinstance(first, list | tuple | np.ndarray) else None
+
+
+def _list_entries(value: Any) -> Any:
+    """Return nested tuples and arrays as lists."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    return [_list_entries(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
 def make_ragged_dataset(
-    ragged: RaggedSequences, specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
+    rows: RawColumn, specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
 ) -> Dataset:
-    """Return sequences as the only input of a model that is not a mask; see ``read_dataset``."""
-    table = make_single_column(ragged, lambda row: f"row {row + 1}")
+    """Return sequences, or nested rows, as the only input of a model that is not a mask; see ``read_dataset``."""
+    table = make_single_column(rows, lambda row: f"row {row + 1}")
     with _add_place(table.where):
         return _make_dataset(table, specs, layout, find_roles=find_roles)
 
@@ -120,6 +143,9 @@ def _make_dataset(
     for name, option in also.items():
         if name not in table.columns:
             raise make_unknown_column_error(table, name, option)
+    missing = list_unnamed_inputs(table, specs, field, also)
+    known = InputRoles() if find_roles is None or not missing else examine_missing(specs, missing, find_roles)
+    specs = [dataclasses.replace(spec, is_mask=spec.name in known.masks) for spec in specs]
     names = match_columns(table, specs, field, also)
     targets: list[InputSpec | None] = list(specs) or [None] * len(names)
     leading = find_leading_inputs(specs)
@@ -133,34 +159,33 @@ def _make_dataset(
         targets,
         table,
         find_roles,
+        known,
     )
-    framed = [column for column in columns if column is not None and column.framed is not None]
+    timed = [column for column in columns if column is not None and column.framed is not None]
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
-    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), framed) for name, option in also.items()}
+    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), timed) for name, option in also.items()}
     if padded is None:
         return Dataset(inputs, more, table.where, None, None)
     return Dataset(inputs, more, table.where, padded.batch, padded.ragged)
 
 
-def _lay_out_further(table: DataTable, name: str, content: str, framed: Sequence[DataColumn]) -> Array:
+def _lay_out_further(table: DataTable, name: str, content: str, timed: Sequence[DataColumn]) -> Array:
     """Return a column that feeds no input: an array unchanged, or rows laid out like a padded input.
 
-    That is the first input whose rows have as many timesteps: targets of a decoder have the timesteps of its input, not
-    those of the encoder.
+    Of several padded inputs it is the first one with as many timesteps in each row: the targets of a decoder belong to
+    the decoder's input, which may come after that of the encoder.
     """
     raw = table.column(name)
     if isinstance(raw, np.ndarray):
         return raw
     rows = [raw[index] for index in range(len(raw))]
-    counts = count_entries(rows)
-    column = next(
-        (column for column in framed if column.lengths is not None and column.lengths.tolist() == counts),
-        framed[0] if framed else None,
-    )
+    entries = [len(row) if isinstance(row, list) else 0 for row in rows]
+    alike = (column for column in timed if column.lengths is not None and column.lengths.tolist() == entries)
+    first = next(alike, timed[0] if timed else None)
     with _add_place(lambda row: f"{table.where(row)}, {table.noun} {name!r}"):
-        if column is None or column.lengths is None:
+        if first is None or first.lengths is None:
             return arrange_rows(rows, None, Layout(), content)
-        return arrange_rows(rows, column.lengths, column.layout, content)
+        return arrange_rows(rows, first.lengths, first.layout, content)
 
 
 @contextlib.contextmanager
