@@ -237,7 +237,7 @@ def _expand_path(path: str) -> list[str]:
 
 
 def _match_pattern(pattern: str) -> Iterator[Path]:
-    """Yield the paths that match a pattern; ``**`` stands for any folders, but follows no links to folders."""
+    """Yield the paths that match a pattern; ``**`` matches any folders, but follows no links to them."""
     # Links may lead in a circle. The number of ways through two such links doubles with each step.
     anchor, *parts = Path(pattern).parts
     if not Path(pattern).is_absolute():

@@ -136,7 +136,7 @@ def perturb_by_rounding(tensor: Any, entry: CallRecord, rng: np.random.Generator
     if (values == np.rint(values)).all() and np.abs(values).max(initial=0.0) <= EXACT:
         return tensor
     errors = rng.standard_normal(values.shape)
-    # Scores of pairs that a mask closes, such as -1e9, stand for minus infinity. Where all keys of a query are closed,
+    # Scores of pairs that a mask closes, such as -1e9, mean minus infinity. Where all keys of a query are closed,
     # they cancel in the softmax. Errors of 100, another one at each key, would choose a key at random there.
     errors = np.where(values <= CLOSED, errors[..., :1], errors)
     factors = 1 + get_ulp(tensor) * np.sqrt(longest) * errors

@@ -22,7 +22,7 @@ Array = Any
 
 
 class Label(NamedTuple):
-    """The timesteps of the data that an output timestep stands for.
+    """The timesteps of the data that an output timestep belongs to.
 
     Attributes:
         first: the first of them, counted from the first valid timestep of the row; negative before it.

@@ -27,7 +27,7 @@ CASES: dict[str, tuple[Callable[[Kit], Any], tuple[str, ...], Any]] = {}
 
 
 def case(*lines: str, data: Any = None) -> Callable[[Any], Any]:
-    """Enter a builder with the lines that the code of its repairs has, beside classes."""
+    """Enter a builder with the lines that the code of its repairs has, next to classes."""
 
     def enter(build: Callable[[Kit], Any]) -> Callable[[Kit], Any]:
         CASES[build.__name__] = (build, lines, ROWS if data is None else data)
