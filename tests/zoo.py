@@ -1125,7 +1125,7 @@ def residual(_side: Side, length: Length) -> Any:
     return keras.Model(tokens, layers.GlobalAveragePooling1D()(x))
 
 
-@wrong("Add", also=("MultiHeadAttention",))
+@wrong(any_of=("Add", "MultiHeadAttention"))
 def residual_in_code(side: Side, _length: Length) -> Any:
     """Where code runs it, MultiHeadAttention takes the mask off its input, Add drops it, and the mean counts padding."""
     model = AddedResidual()
@@ -1278,9 +1278,9 @@ def masking_on_ids(_side: Side, length: Length) -> Any:
     return keras.Model(tokens, layers.LSTM(3)(layers.Embedding(IDS, 4)(layers.Masking(0.0)(tokens))))
 
 
-@wrong("TimeDistributed", codes=("MSK105", "MSK106"), also=("LSTM", "GlobalAveragePooling1D"))
+@right(sides=POST, lengths=(None,))
 def time_distributed_rnn(_side: Side, _length: Length) -> Any:
-    """The mask of words goes out with vectors of sentences."""
+    """The mask of words goes out with vectors of sentences, and nothing uses it there."""
     documents = keras.Input((T, 5), dtype="int32", name="documents")
     x = layers.TimeDistributed(layers.LSTM(3))(embedding()(documents))
     data = np.random.default_rng(0).integers(1, IDS, (3, T, 5)).astype("int32")
@@ -1765,9 +1765,9 @@ def handed_on_too_late(_side: Side, length: Length) -> Any:
     return keras.Model(tokens, layers.GlobalAveragePooling1D()(x))
 
 
-@wrong("Input", codes=("MSK112",))
+@right(sides=POST, lengths=(None,))
 def mask_of_ones(side: Side, length: Length) -> Any:
-    """The mask that comes with the data calls everything valid."""
+    """The mask that comes with the data calls everything valid, and the mask decides."""
     animal = explicit_bool(side, length)
     return Animal(animal.model, {"tokens": padded(ROWS, side), "mask": np.ones((4, T), bool)})
 

@@ -97,6 +97,8 @@ def _read_layer(entry: CallRecord, context: ProbeContext) -> Iterator[_Attention
     keys = None if at is None else _join_cells(at.keys)
     if at is None or keys is None or at.allowed.all():
         return
+    if set(entry.mask_values) == {"query_mask"}:
+        return  # Keras closes padded queries by itself. No mask of keys came that could be wrong.
     allowed = at.allowed
     if keys.shape != (allowed.shape[0], allowed.shape[2]):
         return

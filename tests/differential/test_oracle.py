@@ -51,6 +51,7 @@ def find_truth(case: Case) -> oracle.Truth:
     return oracle.find_truth(case, models.make_model(case))
 
 
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize(
     ("steps", "details", "verdict"),
     [

@@ -15,6 +15,8 @@ import maskcli
 from maskcli.records.check import CheckReport
 from maskcli.records.evidence import FutureEffect
 
+pytestmark = pytest.mark.slow(share=1 / 4)
+
 ROWS = [[1, 2, 6, 4, 3, 7], [5, 6], [3, 9, 8, 1], [4, 4, 1, 2, 9]]
 IDS = 12
 WIDTH = 8

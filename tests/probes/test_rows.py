@@ -14,6 +14,8 @@ from keras import layers, ops
 import maskcli
 from maskcli.records.evidence import MixedRows, ModelEvidence
 
+pytestmark = pytest.mark.slow(share=1 / 4)
+
 SQUARE = np.array([[1, 2, 6, 4, 3], [5, 6, 2, 0, 0], [3, 9, 8, 0, 0], [4, 4, 1, 2, 0], [7, 1, 5, 0, 0]])
 """As many rows as timesteps, so that rows and timesteps can be confused."""
 

@@ -17,7 +17,10 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe
 from maskcli.trace.run import ModelRun
 
-pytestmark = pytest.mark.filterwarnings("ignore:Layer:UserWarning")  # Keras warns of lost masks.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Layer:UserWarning"),
+    pytest.mark.slow(share=1 / 3),
+]
 
 WORDS = 12
 ROWS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3], [8]]

@@ -19,7 +19,7 @@ from maskcli.rules.blame import find_blames, find_suspects
 from maskcli.rules.selection import find_ignored, judge_all, select_rules
 
 # Keras warns of some layers that they destroy the mask.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.slow(share=1 / 3)]
 
 ROWS = [[3, 1, 4, 1, 5], [9, 2], [6, 5, 3]]
 

@@ -19,7 +19,10 @@ from maskcli.trace.recorder import record_run
 from maskcli.trace.run import Run, RunCache, trace_model
 from maskcli.trace.unmasked import strip_masks
 
-pytestmark = pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask"),
+    pytest.mark.slow(share=1 / 3),
+]
 
 ROWS, TIMESTEPS, IDS, WIDTH = 3, 7, 12, 5
 VALID = np.arange(TIMESTEPS) < np.array([[4], [7], [2]])
