@@ -18,7 +18,7 @@ def judged(make: Callable[[], Trap]) -> tuple[CheckReport, list[Finding]]:
     return report, [finding for finding in report.findings if finding.code == trap.code]
 
 
-@pytest.mark.slow(share=1 / 2)
+@pytest.mark.slow(share=1 / 4)
 @pytest.mark.parametrize("make", TRAPS, ids=lambda make: make.__name__)
 def test_the_culprit_is_named(make: Callable[[], Trap]) -> None:
     report, findings = judged(make)

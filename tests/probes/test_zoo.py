@@ -17,7 +17,7 @@ def cases(kinds: dict[str, Kind]) -> list[Any]:
     """Return names with side and length."""
     distinct = variants(kinds)
     return [
-        pytest.param(*case, marks=pytest.mark.slow(share=1 / 4) if case in distinct else pytest.mark.exhaustive)
+        pytest.param(*case, marks=pytest.mark.slow(share=1 / 8) if case in distinct else pytest.mark.exhaustive)
         for case in variants(kinds, every=True)
     ]
 

@@ -30,11 +30,13 @@ def check_example(code: str, monkeypatch: pytest.MonkeyPatch) -> CheckReport:
     return maskcli.check(names.get("arrays", names.get("sequences")), model=names["model"], **names.get("options", {}))
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("rule", MODEL_RULES, ids=lambda rule: rule.code)
 def test_bad_example_is_reported(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rule.code in [finding.code for finding in check_example(rule.bad, monkeypatch).findings]
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("rule", MODEL_RULES, ids=lambda rule: rule.code)
 def test_good_example_is_not_reported(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     findings = check_example(rule.good, monkeypatch).findings
