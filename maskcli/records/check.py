@@ -48,7 +48,7 @@ class Repair:
     call: NonEmpty | None
     code: NonEmpty
     change_after: float
-    tried: Literal[True] = True
+    tried: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
