@@ -993,14 +993,12 @@ def multiplied_sum(_side: Side, length: Length) -> Any:
     return keras.Model(tokens, layers.Dense(2)(ops.sum(x, axis=1)))
 
 
-@right(lengths=(None,))
+@right(sides=POST, lengths=(None,))
 def ragged_lengths(side: Side, length: Length) -> Any:
     """The lengths come as an input of their own."""
     tokens, lengths = ids(length), keras.Input((1,), dtype="int32", name="lengths")
     steps = ops.cumsum(ops.ones_like(tokens), axis=1)
-    kept = ops.cast(steps <= lengths, "float32")[..., None] if side == "post" else None
-    if kept is None:
-        kept = ops.cast(ops.expand_dims(ops.not_equal(tokens, 0), -1), "float32")
+    kept = ops.cast(steps <= lengths, "float32")[..., None]
     x = layers.Embedding(IDS, 4)(tokens) * kept
     return Animal(
         keras.Model([tokens, lengths], ops.sum(x, axis=1)),
