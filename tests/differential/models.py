@@ -441,7 +441,7 @@ def present(case: Case) -> Any:
 
 
 def timelines(case: Case, lengths: dict[str, int], sizes: dict[str, int]) -> dict[str, Timeline]:
-    """Return, for one row, the timesteps that each output stands for.
+    """Return, for one row, the timesteps that each output belongs to.
 
     Args:
         lengths: by axis, of this row.

@@ -84,7 +84,7 @@ class _Changes:
 
 
 Key = tuple[int, str, Label | None, int]
-"""A row, an output, the timesteps it stands for, and how many equal ones come before."""
+"""A row, an output, the timesteps it belongs to, and how many equal ones come before."""
 
 
 class Bench:
