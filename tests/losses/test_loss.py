@@ -616,6 +616,31 @@ def test_gradients_of_weighted_outputs() -> None:
     assert size.gradient.norm == pytest.approx(3 * plain.gradient.norm, rel=1e-5)
 
 
+def test_gradients_take_one_backward_pass_for_each_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    differentiate = tf.GradientTape.gradient
+
+    def count(tape: Any, target: Any, sources: Any, **options: Any) -> Any:
+        passes.append(len(sources))
+        return differentiate(tape, target, sources, **options)
+
+    monkeypatch.setattr(tf.GradientTape, "gradient", count)
+    for build, targets in ((dense(loss="mse"), VECTORS), (recurrent(loss="mse"), VECTORS)):
+        passes.clear()
+        Case(build, targets).loss(batch_sizes=(1, 2, ROWS))
+        # The first pass is that of the exact loss.
+        assert passes == [len(build_model(build).trainable_variables)] * 4
+
+
+def test_gradients_of_long_rows_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(recurrent(loss="mse"), VECTORS)
+    eager = case.loss(batch_sizes=(1, 2))
+    monkeypatch.setattr("maskcli.losses.gradients.EAGER_STEPS", 0)
+    compiled = case.loss(batch_sizes=(1, 2))
+    for size, expected in zip(compiled.batch_sizes, eager.batch_sizes, strict=True):
+        assert dataclasses.astuple(size.gradient) == pytest.approx(dataclasses.astuple(expected.gradient), rel=1e-6)
+
+
 def test_no_gradients_of_frozen_model() -> None:
     def frozen() -> Model:
         model = dense(loss="mse")()
