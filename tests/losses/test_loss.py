@@ -506,6 +506,43 @@ def test_unmasked_model_with_explicit_mask() -> None:
     assert case.loss().unmasked_model == pytest.approx(bare, rel=1e-5)
 
 
+def with_layer(layer: Callable[[], Any]) -> Build:
+    """A model with a layer between its embedding and its outputs."""
+
+    def build() -> Model:
+        tokens = tokens_input()
+        return compile_model(keras.Model(tokens, layers.Dense(3)(layer()(embed(tokens)))), loss="mse")
+
+    return build
+
+
+class ReadsMask(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        mask = getattr(inputs, "_keras_mask", None)
+        return inputs if mask is None else inputs * ops.cast(mask, inputs.dtype)[..., None]
+
+
+@pytest.mark.parametrize(
+    ("build", "runs"),
+    [
+        (dense(loss="mse"), 1),
+        (feature_model(loss="mse"), 1),
+        (recurrent(loss="mse"), 2),
+        (with_layer(ReadsMask), 2),
+        (with_layer(lambda: layers.Lambda(ReadsMask().call)), 2),
+    ],
+)
+def test_masks_that_reach_no_call_need_no_second_run(build: Build, runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluations, progress, wrap = [], [], evaluate._wrap_model
+    monkeypatch.setattr(evaluate, "_wrap_model", lambda *args: evaluations.append(args) or wrap(*args))
+    data = {"features": np.eye(10)[TOKENS][..., :2]} if "feature" in build.__qualname__ else {"tokens": TOKENS}
+    case = Case(build, VECTORS, data=data)
+    report = case.loss(progress=lambda *counts: progress.append(counts))
+    assert (len(evaluations), progress[-1]) == (runs, (runs * ROWS, runs * ROWS))
+    assert report.unmasked_model is not None
+    assert (report.unmasked_model == report.unmasked) is (runs == 1)
+
+
 def test_batch_size_trap() -> None:
     trap = built(batch_size_trap)
     report = maskcli.loss(trap.arrays, model=trap.model, targets=trap.targets, batch_sizes=(1, 2))
