@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from maskcli.trace.loops import compile_loops
 from maskcli.trace.recorder import PAIR_MASK, has_own_code, is_mask_argument, list_parameters, run_functions_eagerly
 from maskcli.trace.state import preserve_state
 
@@ -26,6 +27,7 @@ def compute_unmasked_outputs(model: Any, arguments: Any) -> list[Any] | None:
             preserve_state(model, trained=False),
             run_functions_eagerly(),
             strip_masks(inside_layers=False),
+            compile_loops(),
             warnings.catch_warnings(action="ignore"),
         ):
             return list(keras.tree.flatten(model(tensors, training=False)))
