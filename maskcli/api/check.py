@@ -13,7 +13,7 @@ from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import load_for_loss
 from maskcli.api.loss_evidence import add_measured_losses, has_targets
 from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
-from maskcli.api.repairs import RepairResult, try_repairs
+from maskcli.api.repairs import RepairResult, leave_untried, try_repairs
 from maskcli.api.settings import check_name, check_positive
 from maskcli.errors import UsageError
 from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
@@ -32,6 +32,7 @@ from maskcli.rules.base import Rule
 from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_rules
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state
+from maskcli.trace.steps import name_step, report_steps
 
 
 @take_keywords(CheckRequest)
@@ -50,8 +51,10 @@ def check(request: CheckRequest) -> CheckReport:
         return _check_data(request, rules)
     case, options = _load(request)
     causal = find_causal_request(request.causal, request.targets)
-    with case.naming():
-        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal)
+    with case.naming(), report_steps(request.progress):
+        return check_model_data(
+            case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal, quick=request.quick
+        )
 
 
 def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
@@ -103,6 +106,7 @@ def check_model_data(
     measure: bool = True,
     input_dim: int | None = None,
     causal: str | None = None,
+    quick: bool = False,
 ) -> CheckReport:
     """Check a model with its data against ``rules``; raise as ``check`` does.
 
@@ -114,6 +118,7 @@ def check_model_data(
         measure: whether to measure the losses with targets, if there are any.
         input_dim: the vocabulary size, if no Embedding looks up the ids.
         causal: the reason why the user means the model to be causal.
+        quick: whether only the probes run that decide, without a search for repairs.
     """
     options = LossOptions() if options is None else options
     measured = measure and has_targets(options)
@@ -130,12 +135,13 @@ def check_model_data(
             notes=case.about.notes,
             causal=causal,
             side=case.side,
+            quick=quick,
         )
     if measured and evidence.leak is not None:
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case)
+    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case, quick)
 
 
 def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
@@ -181,10 +187,13 @@ def _report(
     examination: Examination,
     fail_on: FailOn,
     case: ModelAndData | None = None,
+    quick: bool = False,
 ) -> CheckReport:
     result = RepairResult(judge_all(rules, examination))
-    if case is not None and examination.model is not None:
-        with running(f"--model {case.about.name}"), preserve_state(case.model):
+    if quick:
+        result = leave_untried(result.findings)
+    elif case is not None and examination.model is not None:
+        with running(f"--model {case.about.name}"), preserve_state(case.model), name_step("repairs"):
             result = try_repairs(case, examination.model, result.findings)
     findings = result.findings
     return CheckReport(
@@ -198,4 +207,5 @@ def _report(
         repairs=result.repairs,
         attempts=result.attempts,
         ignored=find_ignored(rules, examination),
+        quick=quick,
     )

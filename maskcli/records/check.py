@@ -139,6 +139,7 @@ class CheckReport(HtmlRecord):
         repairs: the smallest set of changes that together remove every leak; empty if there is no leak, or no cure.
         attempts: changes that were tried in vain.
         ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
+        quick: whether only the probes ran that decide, each of them once, and no repairs were tried.
     """
 
     model: ModelAbout | None
@@ -151,6 +152,7 @@ class CheckReport(HtmlRecord):
     repairs: tuple[Repair, ...] = ()
     attempts: tuple[RepairAttempt, ...] = ()
     ignored: RuleCodes = ()
+    quick: bool = False
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

@@ -37,7 +37,7 @@ DOCUMENTS = {
 
 LAYOUTS = {
     "CheckReport": """
-        model=identity versions inputs findings repairs attempts checked ignored passed status fail_on rows leak
+        model=identity versions inputs findings repairs attempts checked ignored passed status fail_on quick rows leak
         notes""",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
