@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
-from maskcli.inputs.arguments import read_input_specs, select_rows
+from maskcli.inputs.arguments import pack_arguments, read_input_specs, select_rows
 from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset, read_nested_rows
 from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.load import UserModel, classify_spec, load, wrap_model
-from maskcli.models.runtime import load_keras, running
+from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
+from maskcli.models.model_args import parse_model_args, refuse_model_args
+from maskcli.models.runtime import load_keras, quiet_stdout, running
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
@@ -191,10 +192,14 @@ def load_user_model(
         InputError: for data that cannot be read.
         ModelError: for a model that cannot be loaded, or takes other data.
     """
-    load_keras()
-    model = options.model
-    loaded = load(model, options.custom_objects, options.unsafe_load) if isinstance(model, str) else wrap_model(model)
+    loaded = _load_model(options)
     dataset = _dataset_for(data, loaded, layout, extra_columns)
+    if loaded.weights is not None:
+        if not loaded.keras_model.built:  # The first call makes its variables.
+            with running(f"--model {loaded.name}"), quiet_stdout():
+                first = [select_rows(model_input, slice(0, 1)) for model_input in dataset.inputs]
+                loaded.keras_model(pack_arguments(loaded.keras_model, first))
+        loaded = finish_loading(loaded)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return ModelAndData(
         about,
@@ -206,6 +211,28 @@ def load_user_model(
         where=dataset.where if isinstance(data, DataFile) else None,
         requested_side=layout.padding,
     )
+
+
+def _load_model(options: ModelOptions) -> UserModel:
+    model, model_args = options.model, parse_model_args(options.model_args)
+    if isinstance(model, str):
+        return load(
+            model,
+            options.custom_objects,
+            options.unsafe_load,
+            model_args=model_args,
+            weights=options.weights,
+            seed=options.seed,
+        )
+    refuse_model_args(model_args, "a model from Python")
+    if options.weights is not None:
+        raise UsageError(
+            where="weights",
+            expected="a model by its file or function, into which weights are loaded",
+            received="a model from Python",
+            fix="Load them before: model.load_weights(...).",
+        )
+    return wrap_model(model)
 
 
 def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
