@@ -17,6 +17,7 @@ import numpy as np
 
 from maskcli.records.arrays import Array
 from maskcli.records.fields import Count
+from maskcli.render.earlier import update_leaks
 from maskcli.render.json_text import convert, encode_json, gather
 
 if TYPE_CHECKING:
@@ -246,14 +247,24 @@ def unpack_record(record_class: type[Record], packed: Any) -> Record:
         raise ValueError("no arrays")
     arrays = {name: _restore_array(name, stored) for name, stored in packed["arrays"].items()}
 
+    def look_up(value: Any) -> Array | None:
+        return arrays.get(value.get(ARRAY)) if isinstance(value, dict) else None
+
     def find_array(_type: Any, value: Any) -> Any:
-        if not isinstance(value, dict) or value.get(ARRAY) not in arrays:
+        array = look_up(value)
+        if array is None:
             raise ValueError(f"no array {str(value)[:40]}")
-        return arrays[value[ARRAY]]
+        return array
+
+    content = packed.get("record")
+    if isinstance(content, dict) and "leaks" in content:
+        leaks, more_arrays = update_leaks(content["leaks"], look_up)
+        content = content | {"leaks": leaks}
+        arrays.update(more_arrays)
 
     try:
         # strict=False reads "NaN" and "Infinity" as numbers.
-        return msgspec.convert(packed.get("record"), record_class, strict=False, str_keys=True, dec_hook=find_array)
+        return msgspec.convert(content, record_class, strict=False, str_keys=True, dec_hook=find_array)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at ")
         raise ValueError(f"{place.strip('`').replace('$', 'record') or 'record'}: {message}") from None

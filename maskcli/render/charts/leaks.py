@@ -50,7 +50,7 @@ SIDE = 72
 """Most timesteps on a side."""
 MOVES = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
 HARMLESS = CellStyle(make_rgba(GRAY, 0.5))
-NOT_TRIED, NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(-1, 4)
+NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(4)
 """Kinds of cells."""
 LOOKS: dict[int, CellStyle] = {NO_CHANGE: UNMOVED, LEAK: MOVES, AT_PADDING: HARMLESS, INFINITE: NOT_FINITE}
 KINDS = ("no change beyond rounding", "a leak", "changes only padding", "a leak: NaN or infinite")
@@ -61,9 +61,9 @@ ROWS = ("is padding", "counts")
 
 def make_figure(matrix: LeakMatrix, sample: int = 0) -> Figure:
     """Return the figure of a leak matrix; ``sample`` is selected first."""
-    samples, outputs, timesteps = matrix.change.shape
+    samples, outputs = matrix.valid.shape
     noun = "padded timestep"
-    across = make_axis("padded", timesteps, title=f"{noun}, replaced", noun=noun, limit=SIDE, room=780)
+    across = make_axis("padded", matrix.timesteps, title=f"{noun}, replaced", noun=noun, limit=SIDE, room=780)
     noun, title = "output timestep", "output timestep" if matrix.timed else "output"
     most = min(24, across.step)
     down = make_axis("output", outputs, title=title, noun=noun, limit=SIDE, room=780, most=most)
@@ -86,15 +86,13 @@ def _name_output(matrix: LeakMatrix) -> str:
 
 
 def _classify_cells(matrix: LeakMatrix) -> NDArray[np.int8]:
-    """Return the kind of each cell, ``(samples, output timesteps, timesteps)``."""
-    change, valid = matrix.change, matrix.valid[:, :, None]
-    kinds = np.full(change.shape, NO_CHANGE, np.int8)
-    # NaN compares as False, so that these steps skip cells that were not tried.
-    moves = change > matrix.tolerance
+    """Return the kind of each cell, ``(tried, output timesteps)``."""
+    valid = matrix.valid[matrix.places[:, 0]]
+    kinds = np.full(matrix.effects.shape, NO_CHANGE, np.int8)
+    moves = matrix.effects > matrix.tolerance
     kinds[moves & ~valid] = AT_PADDING
     kinds[moves & valid] = LEAK
-    kinds[moves & valid & np.isinf(change)] = INFINITE
-    kinds[np.isnan(change)] = NOT_TRIED
+    kinds[moves & valid & np.isinf(matrix.effects)] = INFINITE
     return kinds
 
 
@@ -131,15 +129,17 @@ def _list_data(matrix: LeakMatrix, kinds: NDArray[np.int8], across: Axis, down: 
     The field ``padded`` lists the padded timesteps that were tried.
     """
     data = []
-    for row in range(len(matrix.change)):
-        columns = [at for at in across.at if (kinds[row, :, at] != NOT_TRIED).any()]
+    samples, timesteps = matrix.places.T
+    drawn = np.isin(timesteps, across.at)
+    for row in range(len(matrix.valid)):
+        tried = np.flatnonzero(drawn & (samples == row))
         data.append(
             {
                 "sample": row,
                 "rows": encode_padding(matrix.valid[row, down.at]),
-                "padded": columns,
-                "change": [encode_numbers(matrix.change[row, at, columns]) for at in down.at],
-                "kind": [kinds[row, at, columns].tolist() for at in down.at],
+                "padded": timesteps[tried].tolist(),
+                "change": [encode_numbers(matrix.effects[tried, at]) for at in down.at],
+                "kind": [kinds[tried, at].tolist() for at in down.at],
             }
         )
     return data
@@ -147,7 +147,7 @@ def _list_data(matrix: LeakMatrix, kinds: NDArray[np.int8], across: Axis, down: 
 
 def _make_heat(matrix: LeakMatrix, kinds: NDArray[np.int8]) -> dict[int, Spec]:
     """Return the fills of cells with a change, on one logarithmic scale for all samples."""
-    changes = matrix.change[np.isin(kinds, (LEAK, AT_PADDING))]
+    changes = matrix.effects[np.isin(kinds, (LEAK, AT_PADDING))]
     changes = changes[np.isfinite(changes)]
     if not changes.size:
         return {}
@@ -185,5 +185,5 @@ def _describe(matrix: LeakMatrix, kinds: NDArray[np.int8]) -> str:
     tried = f"Of {format_count(matrix.padded, 'padded timestep')}, {matrix.tried:,} were replaced, one at a time"
     if not leaks.any():
         return f"{tried}: none changes valid {noun} of {name}."
-    count, largest = int(leaks.any(axis=1).sum()), float(matrix.change[leaks].max())
+    count, largest = int(leaks.any(axis=1).sum()), float(matrix.effects[leaks].max())
     return f"{tried}: {count:,} change valid {noun} of {name}, by up to {format_short(largest)}."

@@ -41,9 +41,9 @@ def render_links() -> str:
 def choose_sample(report: Report) -> int:
     """Return the sample that charts show first: the one with the largest leak, or the first one with padding."""
     for matrix in report.leaks:
-        changes = np.nan_to_num(np.where(matrix.valid[:, :, None], matrix.change, 0.0), nan=0.0)
-        if changes.size and changes.max() > matrix.tolerance:
-            return int(changes.max(axis=(1, 2)).argmax())
+        effects = np.where(matrix.valid[matrix.places[:, 0]], matrix.effects, 0.0).max(axis=1, initial=0.0)
+        if effects.max(initial=0.0) > matrix.tolerance:
+            return int(matrix.places[effects.argmax(), 0])
     valid = report.inspection.valid
     if valid is None:
         return 0
