@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from maskcli.records.arrays import Bools
+from maskcli.trace.loops import compile_loops
 from maskcli.trace.recorder import (
     PAIR_MASK,
     Recording,
@@ -34,6 +35,7 @@ def compute_unmasked_outputs(model: Any, arguments: Any) -> list[Any] | None:
             preserve_state(model, trained=False),
             run_functions_eagerly(),
             strip_masks(inside_layers=False),
+            compile_loops(),
             warnings.catch_warnings(action="ignore"),
         ):
             return list(keras.tree.flatten(model(tensors, training=False)))
