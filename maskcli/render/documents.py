@@ -18,7 +18,7 @@ import numpy as np
 from maskcli.records.arrays import Array
 from maskcli.records.fields import Count
 from maskcli.render.earlier import update_leaks
-from maskcli.render.json_text import convert, encode_json, gather
+from maskcli.render.json_text import convert, encode_json, gather, make_plain
 
 if TYPE_CHECKING:
     from maskcli.records.report import Report
@@ -156,6 +156,11 @@ def _encode_document(document: dict[str, Any]) -> Iterator[bytes]:
 def dumps(document: dict[str, Any]) -> bytes:
     """Return a document as ``iterate_json`` writes it."""
     return b"".join(iterate_json(document))
+
+
+def make_strict(value: Any) -> Any:
+    """Return ``value`` in JSON's own types; NaN and the infinities, which JSON lacks, become strings."""
+    return make_plain(value, _select_fields)
 
 
 # A whole record, as a report carries it.

@@ -106,13 +106,18 @@ def _encode_block(array: Array) -> bytes:
 
 
 def _encode_plain(value: Any, select: SelectFields) -> bytes:
-    text = json.dumps(convert(value, _list_items, select), allow_nan=False, ensure_ascii=False)
+    text = json.dumps(make_plain(value, select), allow_nan=False, ensure_ascii=False)
     # UTF-8 has no surrogates, which file names may contain; a backslash makes them escapes of JSON.
     return text.encode(errors="backslashreplace")
 
 
 def _list_items(array: Array) -> Any:
     return convert(list_numbers(array), _list_items, dict)
+
+
+def make_plain(value: Any, select: SelectFields) -> Any:
+    """Return a record, an array or any nest of them in JSON's own types, with the numbers that the text has."""
+    return convert(value, _list_items, select)
 
 
 def convert(value: Any, convert_array: Callable[[Array], Any], select: SelectFields) -> Any:

@@ -41,7 +41,9 @@ from maskcli.render.charts.looks import (
 )
 from maskcli.render.timesteps import RGB
 
-SIDE = 72
+OMITTED = -1
+"""CellKind of a cell that is not drawn."""
+SIDE = 64
 """Most timesteps or blocks on a side."""
 HEIGHT = 340
 """Pixels of the rows, unless they then become too thin."""
@@ -56,16 +58,14 @@ class CellKind:
     Attributes:
         style: its style.
         label: its label in the tooltip.
-        legend: its label in the legend.
+        legend: its label in the legend, the title of the scale of colours if it has one.
         heat: colour of its changes; None if the cells have one fill.
-        scale: title of the legend of these changes.
     """
 
     style: CellStyle
     label: str
     legend: str
     heat: RGB | None = None
-    scale: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,10 +76,8 @@ class EffectMatrix:
         name: stem of the file.
         title: title.
         about: description.
-        places: ``(n, 2)``, the sample and the column of each replaced timestep, sorted; other columns are empty.
-        change: ``(n, rows)``, its changes.
-        kinds: of the same shape, numbers of ``looks``.
-        size: the numbers of samples and of columns.
+        change: ``(samples, rows, columns)``.
+        kinds: of the same shape, numbers of ``looks``, or ``OMITTED``.
         looks: each kind of cell, in the order of the legend.
         row: title of a row, and its noun.
         column: title of a column, and its noun.
@@ -94,10 +92,8 @@ class EffectMatrix:
     name: str
     title: str
     about: str
-    places: Ints
     change: Floats
     kinds: NDArray[np.int8]
-    size: tuple[int, int]
     looks: Mapping[int, CellKind]
     row: tuple[str, str]
     column: tuple[str, str]
@@ -111,14 +107,42 @@ class EffectMatrix:
 
 def make_matrix_figure(matrix: EffectMatrix, sample: int = 0, room: int = WIDE) -> Figure:
     """Return the figure of a matrix; ``sample`` is selected first."""
-    rows, (samples, columns) = matrix.change.shape[1], matrix.size
+    samples, rows, columns = matrix.change.shape
     (row_title, row_noun), (column_title, column_noun) = matrix.row, matrix.column
     across = make_axis("column", columns, title=column_title, noun=column_noun, limit=SIDE, room=room, most=WIDEST)
-    most = min(24, across.step, max(5, HEIGHT // min(rows, SIDE)))
+    # A single row is taller, so that its legend does not dwarf it.
+    most = min(24 if rows > 1 else 48, across.step, max(5, HEIGHT // min(rows, SIDE)))
     down = make_axis("row", rows, title=row_title, noun=row_noun, limit=SIDE, most=most)
     views = [*make_chart_legend(_list_entries(matrix), across.pixels), _make_view(matrix, across, down)]
     notes = [down.note, across.note, *matrix.notes]
     return assemble_figure(matrix.name, matrix.title, matrix.about, views, notes, [make_selection(samples, sample)])
+
+
+def pool_blocks(
+    places: Ints, change: Floats, kinds: NDArray[np.int8], size: tuple[int, int], priority: Sequence[int]
+) -> tuple[Floats, NDArray[np.int8], int]:
+    """Return a matrix with at most ``SIDE`` rows and columns, and the number of timesteps in each.
+
+    Args:
+        places: ``(n, 2)``, the sample and the column of each replaced timestep; other columns are ``OMITTED``.
+        change: ``(n, rows)``, its changes.
+        kinds: of the same shape. Where a block has several kinds, its kind is the last one of them in ``priority``,
+            and its change is the largest one of that kind.
+        size: the numbers of samples and of columns.
+        priority: all kinds.
+    """
+    (samples, columns), rows = size, change.shape[1]
+    block = max(1, math.ceil(max(rows, columns) / SIDE))
+    starts = np.arange(0, rows, block)
+    pooled = np.full((samples, math.ceil(columns / block), len(starts)), np.nan)
+    pooled_kinds = np.full(pooled.shape, OMITTED, np.int8)
+    for kind in priority:
+        of_kind = np.maximum.reduceat(np.where(kinds == kind, change, -np.inf), starts, axis=1)
+        largest = np.full(pooled.shape, -np.inf)
+        np.maximum.at(largest, (places[:, 0], places[:, 1] // block), of_kind)
+        occurs = largest > -np.inf
+        pooled[occurs], pooled_kinds[occurs] = largest[occurs], kind
+    return pooled.swapaxes(1, 2), pooled_kinds.swapaxes(1, 2), block
 
 
 def phrase_output(output: str) -> str:
@@ -131,7 +155,9 @@ def phrase_output(output: str) -> str:
 
 def _list_entries(matrix: EffectMatrix) -> list[LegendEntry]:
     styles = {kind: look.style for kind, look in matrix.looks.items()}
-    entries = list_entries(styles, {kind: look.legend for kind, look in matrix.looks.items()}, matrix.kinds)
+    # Kinds with a scale of colours have a legend of their own.
+    texts = {kind: look.legend for kind, look in matrix.looks.items() if look.heat is None}
+    entries = list_entries(styles, texts, matrix.kinds)
     if matrix.valid is not None and not matrix.valid.all():
         entries += [LegendEntry(PADDING, "at the edge: padding")]
     return entries
@@ -176,20 +202,17 @@ def _make_blank(text: Sequence[str], across: Axis, down: Axis) -> Spec:
 
 def _list_data(matrix: EffectMatrix, across: Axis, down: Axis) -> list[Spec]:
     """Return a datum for each sample, with arrays over its columns for each row."""
-    samples, columns = matrix.places.T
-    drawn = np.isin(columns, across.at)
-    all_rows = np.ones((matrix.size[0], matrix.change.shape[1]), bool)
-    valid = all_rows if matrix.valid is None else matrix.valid
+    valid = np.ones(matrix.change.shape[:2], bool) if matrix.valid is None else matrix.valid
     data: list[Spec] = []
-    for sample in range(matrix.size[0]):
-        at = np.flatnonzero(drawn & (samples == sample))
+    for row, (change, kinds) in enumerate(zip(matrix.change, matrix.kinds, strict=True)):
+        columns = [at for at in across.at if (kinds[:, at] != OMITTED).any()]
         data.append(
             {
-                "sample": sample,
-                "rows": encode_padding(valid[sample, down.at]),
-                "column": columns[at].tolist(),
-                "change": [encode_numbers(matrix.change[at, row]) for row in down.at],
-                "kind": [matrix.kinds[at, row].tolist() for row in down.at],
+                "sample": row,
+                "rows": encode_padding(valid[row, down.at]),
+                "column": columns,
+                "change": [encode_numbers(change[at, columns]) for at in down.at],
+                "kind": [kinds[at, columns].tolist() for at in down.at],
             }
         )
     return data
@@ -218,7 +241,7 @@ def _make_heat(matrix: EffectMatrix, looks: Mapping[int, CellKind]) -> dict[int,
         kind: make_heat_fill(
             "amount",
             scale | {"range": [make_rgba(look.heat, 0.2), make_rgba(look.heat, 0.95)]},
-            look.scale,
+            look.legend,
             values=ticks,
             format="~g",
         )
