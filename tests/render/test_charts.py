@@ -504,6 +504,18 @@ def test_losses_without_timesteps_are_bars() -> None:
     assert np.allclose(heights / heights.max(), output.per_timestep / output.per_timestep.max(), atol=0.01)
 
 
+def test_legend_has_whole_numbers() -> None:
+    """Labels at steps of 500 are 500, 1,000, 1,500."""
+    output = LOSSES["small"].first
+    assert output.per_timestep is not None
+    large = dataclasses.replace(output, per_timestep=output.per_timestep / output.per_timestep.max() * 1480)
+    figure = losses.make_figure(large)
+    assert figure is not None
+    scene = json.dumps(vl_convert.vegalite_to_scenegraph(figure.spec))
+    assert '"text": "1,000"' in scene
+    assert "e+3" not in scene
+
+
 # Leaks.
 
 
@@ -543,6 +555,22 @@ def test_leak_colors_share_a_logarithmic_scale() -> None:
     ]
     assert [(scale["type"], scale["domain"]) for scale in scales] == [("log", [1e-5, 1.0])] * 2
     assert "by up to 0.5" in figure.about
+
+
+def test_large_leak_matrix_is_drawn_in_blocks() -> None:
+    """No leak is left out: a block has the largest change of its worst kind."""
+    valid = make_valid([120, 200], 200)
+    change = np.zeros((2, 200, 200))
+    change[0, 113, 150] = 0.25
+    change[0, 119, 121] = 1e-9
+    change[0, 190, 151] = 0.5
+    figure = leaks.make_figure(leak_matrix(valid, change))
+    assert figure.spec.get("title") is None
+    items = list_marks(figure, sample=0)
+    assert locate(items, figure, leaks.MOVES) == [(28, 37)]
+    first = figure.spec["vconcat"][-1]["data"]["values"][0]
+    assert first["change"][28][first["column"].index(37)] == 0.25
+    assert first["kind"][47][first["column"].index(37)] == leaks.AT_PADDING
 
 
 # Attention.

@@ -243,7 +243,6 @@ def _make_heat(matrix: EffectMatrix, looks: Mapping[int, CellKind]) -> dict[int,
             scale | {"range": [make_rgba(look.heat, 0.2), make_rgba(look.heat, 0.95)]},
             look.legend,
             values=ticks,
-            format="~g",
         )
         for kind, look in heated.items()
         if look.heat is not None
