@@ -185,13 +185,25 @@ class Comparison:
     def compare(self, changes: _Changes, variant: Variant, aligned: bool = True, **choice: Any) -> None:
         """Run a variant, if the model can, and add its changes."""
         try:
-            surely, perhaps = self.measure(self.bench.run(variant), **choice)
+            results = self.bench.run(variant)
+            surely, perhaps = self.measure(results, **choice)
         except AssertionError:
             raise
         except Exception:  # The model rejects this variant for any reason, or returns results of another shape.
             self.bench.cannot_run = True
             return
+        if not aligned and self._lacks_results(results, **choice):
+            perhaps = math.inf
         changes.add(surely, perhaps, aligned)
+
+    def _lacks_results(self, results: dict[Key, Array], row: int | None = None) -> bool:
+        """Return whether windows over valid timesteps cover others in a variant, so that nothing can be compared."""
+        lengths = self.bench.case.lengths["T"]
+        return any(
+            key[2] is not None and key[2].is_valid(lengths[key[0]], surely=True)
+            for key in self.base.keys() - results.keys()
+            if row in (None, key[0])
+        )
 
     def measure(
         self, results: dict[Key, Array], row: int | None = None, before: int | None = None
