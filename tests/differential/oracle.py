@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -152,8 +153,8 @@ class Bench:
 
 
 def hides_all_keys(case: Case) -> bool:
-    """Return whether an attention may hide all keys from a query, because its mask is inverted."""
-    return any(word in models.make_source(case) for word in ("inverted", "logical_not"))
+    """Return whether an attention may hide all keys from a query: its mask is inverted, or laid along queries."""
+    return re.search(r'inverted|logical_not|"queries"|expand_dims\(\w+_mask, 2\)', models.make_source(case)) is not None
 
 
 def move_positions(model: Any, offset: int) -> None:
