@@ -74,6 +74,8 @@ class Leak:
         weights: ``noisy`` for a leak that shows only after a little noise is added to the weights, as training adds.
         reason: the reason why a leak is neither proved nor excluded; None if it is.
         padded_by_maskcli: whether the data has no padding, so that maskcli added some.
+        late_masks: calls whose mask marks padding as valid only after the noise, since they look for padding in results
+            of layers before them.
     """
 
     leaks: bool | None
@@ -87,6 +89,7 @@ class Leak:
     weights: WeightsKind = "as-loaded"
     reason: NonEmpty | None = None
     padded_by_maskcli: bool = False
+    late_masks: tuple[NonEmpty, ...] = ()
 
     @property
     def verdict(self) -> LeakVerdict:
