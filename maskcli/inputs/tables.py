@@ -61,7 +61,7 @@ def read_table(path: str, input_format: str, field: str | None, inputs: list[str
     parsed = entry.read(data, name, json_text.WHOLE)
     rows = parsed.rows
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-        return _make_record_table(rows, parsed.where, name)
+        return make_record_table(rows, parsed.where, name)
     if field is not None:
         parsed = entry.read(data, name, Field(field))  # The reader reports why no field can be selected here.
     return make_single_column(rows, parsed.where, parsed.layout)
@@ -73,7 +73,8 @@ def make_single_column(rows: RawColumn, where: Callable[[int], str], layout: Lay
     return DataTable((PLAIN,), (PLAIN,), lambda _: rows, where, noun, layout)
 
 
-def _make_record_table(records: list[dict[str, Any]], where: Callable[[int], str], name: str) -> DataTable:
+def make_record_table(records: list[dict[str, Any]], where: Callable[[int], str], name: str) -> DataTable:
+    """Return records as columns, one for each field; ``name`` is that of the data, for messages."""
     fields = tuple(dict.fromkeys(chain.from_iterable(records)))
 
     def column(key: str) -> RawColumn:
