@@ -166,7 +166,7 @@ def _try_weights(output_loss: OutputLoss, recorded: RecordedLoss) -> float | Non
     None for losses that have weights already, or that are not means of losses of timesteps.
     """
     output, rows, losses = output_loss.output, output_loss.output.rows, recorded.losses
-    is_mean = read_reduction(output_loss.loss) in MEANS and output_loss.weights is None
+    is_mean = read_reduction(output_loss.loss) in MEANS and output_loss.weights is None and not output_loss.by_timestep
     if losses is None or output_loss.valid is None or not is_mean or losses.shape != output_loss.valid.shape:
         return None
     valid, weighting = output_loss.valid[rows], copy.copy(output_loss.loss)
