@@ -134,10 +134,11 @@ def leak_matrix(valid: Any, change: Any = None, timed: bool = True, **fields: An
     rows = timesteps if timed else 1
     if change is None:
         change = RANDOM.uniform(0, 1, (samples, rows, timesteps)) ** 8
-    change = np.where(valid[:, None, :], np.nan, change)
+    places = np.argwhere(~valid)
+    effects = change[places[:, 0], :, places[:, 1]]
     padded = int((~valid).sum())
     counts = valid if timed else np.ones((samples, 1), bool)
-    return LeakMatrix(**{"output": "y", "change": change, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | fields)  # fmt: skip
+    return LeakMatrix(**{"output": "y", "places": places, "effects": effects, "timesteps": timesteps, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | fields)  # fmt: skip
 
 
 def make_attention(valid: Any, causal: bool = False, blind: bool = False, **more: Any) -> AttentionMask:
@@ -527,8 +528,8 @@ def test_leak_is_marked_only_at_valid_outputs(sample: int, timed: bool) -> None:
     matrix = leak_matrix(SMALL, change, timed)
     figure = leaks.make_figure(matrix)
     items = list_marks(figure, sample=sample)
-    tried = ~np.isnan(matrix.change[sample])
-    moved = np.nan_to_num(matrix.change[sample]) > matrix.tolerance
+    tried = np.broadcast_to(~SMALL[sample], change[sample].shape)
+    moved = tried & (change[sample] > matrix.tolerance)
     counts = matrix.valid[sample][:, None]
     assert locate(items, figure) == list_places(tried)
     assert locate(items, figure, leaks.MOVES) == list_places(moved & counts)
