@@ -336,17 +336,18 @@ class MaskedGroups(_Change):
 
 @dataclasses.dataclass(frozen=True)
 class InvertMask(_Change):
-    """Invert the attention mask of a call."""
+    """Invert the attention mask of a call, or the mask that a layer of the user takes for its opposite."""
 
     argument: str
     kind: ClassVar[str] = "invert-attention-mask"
 
     def change_arguments(self, run: ChangedRun, entry: CallRecord) -> None:
-        """Replace the argument by its opposite."""
-        del run
+        """Replace the argument, or the mask that Keras would fill in, by its opposite."""
         import keras
 
         mask = get_argument(entry, self.argument)
+        if mask is None and self.argument == "mask" and entry.args:
+            mask = run.find_mask(entry.args[0])
         if hasattr(mask, "shape"):
             set_argument(entry, self.argument, keras.ops.logical_not(keras.ops.cast(mask, "bool")))
 

@@ -250,7 +250,10 @@ def find_mask_source(look: ChangedModel, tensor: Any) -> CallChange | None:
         kept = next((keep_mask(look, place) for place in wrong), None)
         if kept is not None:
             return kept
-    return _mask_features(look, tensor)
+    # A merge whose other input has a mask keeps none for this one until its own input has one.
+    missing = (other for entry in ancestors for other in list_missing(look, entry) if other is not tensor)
+    earlier = next(missing, None)
+    return _mask_features(look, tensor) if earlier is None else find_mask_source(look, earlier)
 
 
 def _are_operators(look: ChangedModel, first: CallRecord, last: CallRecord) -> bool:
@@ -417,7 +420,8 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     cut = find_time_slice(entry, mask)
     if valid is not None and mask.ndim == valid.ndim == 2 and id(entry.outputs[0]) in look.flow.exact:
         if cut is not None and not is_same_validity(mask[:, slice(*cut)], valid):
-            cut = _find_taken_slice(entry, mask.shape[1])  # It moves its timesteps.
+            turned = is_same_validity(mask[:, ::-1], valid)  # As an RNN with ``go_backwards`` does.
+            cut = (None, None, -1) if turned else _find_taken_slice(entry, mask.shape[1])
         extra = valid.shape[1] - mask.shape[1]
         if extra > 0 and valid[:, :extra].all() and is_same_validity(valid[:, extra:], mask):
             return dataclasses.replace(kept, prefix=extra)
