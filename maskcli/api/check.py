@@ -12,7 +12,14 @@ from maskcli.api.evidence import collect_evidence
 from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import load_for_loss
 from maskcli.api.loss_evidence import add_measured_losses, has_targets
-from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
+from maskcli.api.model_data import (
+    ModelAndData,
+    find_origin,
+    load_builtin,
+    load_dataset,
+    load_user_model,
+    names_builtin,
+)
 from maskcli.api.repairs import RepairResult, try_repairs
 from maskcli.api.settings import check_name, check_positive
 from maskcli.errors import UsageError
@@ -22,7 +29,7 @@ from maskcli.models.factories import is_spec
 from maskcli.models.load import reload_model
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
-from maskcli.records.data import DataFacts
+from maskcli.records.data import DataFacts, DataOrigin
 from maskcli.records.evidence import Lookup
 from maskcli.records.inputs import ModelInput, summarize_inputs
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
@@ -91,7 +98,8 @@ def find_causal_request(causal: bool, targets: object) -> str | None:
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
     data = load_dataset(request.sequences, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
+    origin = find_origin(request.sequences).count(len(data.inputs[0].values))
+    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on, origin)
 
 
 def check_model_data(
@@ -135,7 +143,7 @@ def check_model_data(
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case)
+    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case.data, case)
 
 
 def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
@@ -180,6 +188,7 @@ def _report(
     rules: tuple[Rule, ...],
     examination: Examination,
     fail_on: FailOn,
+    origin: DataOrigin,
     case: ModelAndData | None = None,
 ) -> CheckReport:
     result = RepairResult(judge_all(rules, examination))
@@ -198,4 +207,5 @@ def _report(
         repairs=result.repairs,
         attempts=result.attempts,
         ignored=find_ignored(rules, examination),
+        data=origin,
     )

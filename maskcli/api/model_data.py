@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
 from maskcli.inputs.arguments import read_input_specs, select_rows
+from maskcli.inputs.columns import RowLayout
 from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset, read_nested_rows
 from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.inputs.validity import FindRoles
@@ -20,11 +21,13 @@ from maskcli.models.builtin import BUILTIN
 from maskcli.models.load import UserModel, classify_spec, load, wrap_model
 from maskcli.models.runtime import load_keras, running
 from maskcli.records.arrays import Bools
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.options import BuiltinOptions, ModelOptions, Side
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
+from maskcli.sequences.files import LoadedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
 from maskcli.trace.input_roles import examine_inputs
@@ -39,11 +42,13 @@ class DataFile:
         path: ``-`` is standard input.
         input_format: a name of the formats, or ``auto``.
         field: the field or array of the first input; None matches all fields by name.
+        origin: the file in results.
     """
 
     path: str
     input_format: str = "auto"
     field: str | None = None
+    origin: DataOrigin = FROM_PYTHON
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +65,8 @@ class ModelAndData:
         built: a built-in model with its settings; None for others.
         where: returns the position of a row of the data, for messages.
         requested_side: the side of padding that the user requests.
+        origin: where the rows come from.
+        layouts: of the inputs that maskcli padded.
     """
 
     about: ModelAbout
@@ -71,6 +78,13 @@ class ModelAndData:
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
     requested_side: Side = "post"
+    origin: DataOrigin = FROM_PYTHON
+    layouts: tuple[RowLayout, ...] = ()
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.origin.count(len(self.inputs[0].values))
 
     @property
     def side(self) -> Side:
@@ -99,6 +113,7 @@ class ModelAndData:
             batch=None if self.batch is None else take_first_rows(self.batch, rows),
             ragged=ragged,
             more={name: array[few] for name, array in self.more.items()},
+            layouts=tuple(RowLayout(rows.lengths[few], rows.layout) for rows in self.layouts),
         )
 
     @contextlib.contextmanager
@@ -110,6 +125,11 @@ class ModelAndData:
             if error.row is not None and self.where is not None:
                 error.at(self.where(error.row))
             raise
+
+
+def find_origin(data: object) -> DataOrigin:
+    """Return where data comes from: its files, or none for data from Python."""
+    return data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
 
 
 def names_builtin(model: object) -> bool:
@@ -128,7 +148,8 @@ def load_builtin(
         ModelError: when Keras cannot build the model.
     """
     ragged, batch = pad_for_builtin(sequences, layout, str(options.model))
-    return pair_with_builtin(make_builtin_settings(ragged, batch, options, return_sequences), ragged, batch)
+    settings = make_builtin_settings(ragged, batch, options, return_sequences)
+    return pair_with_builtin(settings, ragged, batch)
 
 
 def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
@@ -140,8 +161,8 @@ def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[Ragge
             received="arrays by name",
             fix=f"The built-in models ({', '.join(BUILTIN)}) take only ids; name the array with --field.",
         )
-    ragged = as_ragged(sequences)
-    return ragged, pad_ragged(ragged, layout)
+    ragged = as_ragged(sequences.ragged if isinstance(sequences, LoadedSequences) else sequences)
+    return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(sequences))
 
 
 def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:
@@ -164,7 +185,16 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
         dataclasses.replace(built.settings, mask_source=settings.mask_source),
     )
     inputs = make_builtin_inputs(built, batch, valid)
-    return ModelAndData(about, RunCache(built.keras_model), inputs, batch, ragged, built=built)
+    return ModelAndData(
+        about,
+        RunCache(built.keras_model),
+        inputs,
+        batch,
+        ragged,
+        built=built,
+        origin=batch.origin,
+        layouts=(RowLayout(batch.lengths, batch.layout),),
+    )
 
 
 def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
@@ -205,6 +235,8 @@ def load_user_model(
         dataset.more,
         where=dataset.where if isinstance(data, DataFile) else None,
         requested_side=layout.padding,
+        origin=find_origin(data),
+        layouts=dataset.layouts,
     )
 
 
@@ -243,5 +275,7 @@ def load_dataset(
         return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles)
     if isinstance(data, Mapping):
         return make_dataset(data, specs, layout, find_roles)
+    if isinstance(data, LoadedSequences):
+        return make_ragged_dataset(data.ragged, specs, layout, find_roles)
     rows = read_nested_rows(data)
     return make_ragged_dataset(as_ragged(data) if rows is None else rows, specs, layout, find_roles)

@@ -16,7 +16,7 @@ from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.files import read_bytes
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, quote_names
 from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.formats.numpy_arrays import load_arrays
 from maskcli.sequences.sources import display_name
@@ -61,7 +61,7 @@ def read_table(path: str, input_format: str, field: str | None, inputs: list[str
     parsed = entry.read(data, name, json_text.WHOLE)
     rows = parsed.rows
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-        return _make_record_table(rows, parsed.where, name)
+        return _make_record_table(rows, parsed.where, name, field)
     if field is not None:
         parsed = entry.read(data, name, Field(field))  # The reader reports why no field can be selected here.
     return make_single_column(rows, parsed.where, parsed.layout)
@@ -73,8 +73,15 @@ def make_single_column(rows: RawColumn, where: Callable[[int], str], layout: Lay
     return DataTable((PLAIN,), (PLAIN,), lambda _: rows, where, noun, layout)
 
 
-def _make_record_table(records: list[dict[str, Any]], where: Callable[[int], str], name: str) -> DataTable:
+def _make_record_table(
+    records: list[dict[str, Any]], where: Callable[[int], str], name: str, chosen: str | None
+) -> DataTable:
+    """Return the fields of records as columns; a pattern of fields that is ``chosen`` takes their place."""
     fields = tuple(dict.fromkeys(chain.from_iterable(records)))
+    if chosen is not None and chosen not in fields:
+        joined = json_text.match_names(chosen, fields)
+        if joined:
+            fields = (chosen, *(field for field in fields if field not in joined))
 
     def column(key: str) -> RawColumn:
         # As for targets, the values are those of the field, also where a mask marks them as padding.
@@ -133,14 +140,15 @@ def find_column_marks(table: DataTable, name: str, inputs: Collection[str]) -> s
 
 
 def read_marks(table: DataTable, name: str) -> RawColumn | None:
-    """Return a column of marks; one that is only named like a mask must hold 0 and 1, which become booleans."""
+    """Return a column of marks as booleans; of other values, only ``NAME.mask`` itself, and None for the others."""
     raw = table.column(name)
-    if name not in PADDING_MASKS or isinstance(raw, RaggedSequences):
+    other = None if name in PADDING_MASKS else raw
+    if isinstance(raw, RaggedSequences):
         return raw
     if isinstance(raw, np.ndarray):
-        return raw.astype(np.bool_) if np.isin(raw, (0, 1)).all() else None
+        return raw.astype(np.bool_) if np.isin(raw, (0, 1)).all() else other
     if not are_flags(list(iterate_entries(raw))):
-        return None
+        return other
     return [list(map(bool, row)) if isinstance(row, list) else row for row in raw]
 
 
@@ -164,7 +172,7 @@ def list_unnamed_inputs(
 
     The column ``field`` may feed any of them.
     """
-    usable = [name for name in table.names if name not in also]
+    usable = _leave_out_targets([name for name in table.names if name not in also], specs)
     missing = {spec.name for spec in specs if spec.name not in usable}
     if len(missing) == len(specs) and len(usable) >= len(specs) and field is None:
         return set()
@@ -184,12 +192,19 @@ def match_columns(
     if field is not None:
         taken[find_leading_inputs(specs)[0].name] = field
     left = [spec for spec in specs if spec.name not in taken]
-    usable = [name for name in usable if name not in taken.values()]
+    usable = _leave_out_targets([name for name in usable if name not in taken.values()], left)
     if any(name not in PADDING_MASKS for name in usable):
         usable = [name for name in usable if name not in PADDING_MASKS or any(map(is_mask_input, left))]
     if left:
         taken |= _match_by_order(table, specs, left, usable)
     return [taken.get(spec.name, "") for spec in specs]
+
+
+def _leave_out_targets(names: list[str], specs: Sequence[InputSpec]) -> list[str]:
+    """Return the columns that are not named like targets or weights, if there are enough for the inputs ``specs``."""
+    inputs = {spec.name for spec in specs}
+    kept = [name for name in names if name in inputs or name.lower() not in TARGETS]
+    return kept if len(kept) >= len(find_leading_inputs(specs)) else names
 
 
 def _match_by_order(

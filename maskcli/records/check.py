@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from maskcli.records.data import DataFacts
+from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
@@ -139,6 +139,7 @@ class CheckReport(HtmlRecord):
         repairs: the smallest set of changes that together remove every leak; empty if there is no leak, or no cure.
         attempts: changes that were tried in vain.
         ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
+        data: where the rows come from.
     """
 
     model: ModelAbout | None
@@ -151,6 +152,7 @@ class CheckReport(HtmlRecord):
     repairs: tuple[Repair, ...] = ()
     attempts: tuple[RepairAttempt, ...] = ()
     ignored: RuleCodes = ()
+    data: DataOrigin = FROM_PYTHON
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

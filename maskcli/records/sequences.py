@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from maskcli.records.arrays import Bools, Ints
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Tokens
 from maskcli.records.html import HtmlRecord
 from maskcli.records.options import PaddingOptions, option
@@ -80,6 +81,7 @@ class PaddedBatch(HtmlRecord):
         lengths: ``(n_sequences,)``, timesteps of each sequence before truncation and padding.
         layout: how it was padded; ``layout.maxlen`` is a number here.
         truncated_tokens: the number of tokens that truncation removed.
+        origin: where the sequences come from.
     """
 
     tokens: Tokens
@@ -87,6 +89,12 @@ class PaddedBatch(HtmlRecord):
     lengths: Lengths
     layout: Layout
     truncated_tokens: Count
+    origin: DataOrigin = FROM_PYTHON
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.origin.count(len(self.tokens))
 
     @property
     def shape(self) -> BatchShape:
@@ -132,6 +140,7 @@ class Excerpt:
         truncated_tokens: the number of tokens that truncation removed.
         first: the first rows.
         last: the last rows; rows of ``first`` are left out if the two together hold the whole batch.
+        origin: where the sequences come from.
     """
 
     shape: tuple[int, int]
@@ -140,6 +149,12 @@ class Excerpt:
     truncated_tokens: int
     first: PaddedBatch
     last: PaddedBatch
+    origin: DataOrigin = FROM_PYTHON
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.origin.count(self.shape[0])
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

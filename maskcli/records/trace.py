@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import (
     AnyMask,
     ComparedSource,
@@ -249,6 +250,7 @@ class Inspection(HtmlRecord):
         remarks: conclusions from the evidence, in sentences.
         edges: the tensors between calls, inputs and outputs, in the order in which they arrive.
         further_unmasked: for each further output, the same as ``unmasked``.
+        data: where the rows come from.
     """
 
     model: ModelAbout
@@ -265,6 +267,7 @@ class Inspection(HtmlRecord):
     remarks: tuple[Remark, ...]
     edges: tuple[Edge, ...] = ()
     further_unmasked: tuple[Unmasked | None, ...] = ()
+    data: DataOrigin = FROM_PYTHON
 
     @property
     def beside(self) -> tuple[tuple[OutputValues, Unmasked | None], ...]:

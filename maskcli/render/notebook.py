@@ -10,6 +10,7 @@ from maskcli.records.trace import Inspection
 from maskcli.render.html import render_standalone_html
 from maskcli.render.parts import Limits, Section
 from maskcli.render.views import check, inspect, loss, pad, report
+from maskcli.render.views.data import view_data
 
 LIMITS = Limits(rows=24, columns=None, width=110, flows=True)
 """As on a screen, a little wider."""
@@ -21,7 +22,7 @@ def render_record(record: object) -> str:
     Raises:
         TypeError: for a type without a view.
     """
-    return render_standalone_html(_view_record(record))
+    return render_standalone_html([*view_data(record), *_view_record(record)])
 
 
 def _view_record(record: object) -> list[Section]:
