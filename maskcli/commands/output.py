@@ -6,13 +6,14 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
+from maskcli.commands.grouped import GroupedOption, add_color_option
 from maskcli.commands.options import Command, add_options, bundle_options, is_set
 from maskcli.errors import UsageError
-from maskcli.records.options import option, read_specs
+from maskcli.records.options import OUTPUT, OptionGroup, option, read_specs
 from maskcli.render.forms import CommandResult, OutputForm, list_forms
 from maskcli.render.parts import Limits, Resolution
 from maskcli.sequences.formats import FORMATS
@@ -41,10 +42,14 @@ def list_command_forms(command: str) -> dict[str, OutputForm]:
 class OutputOptions:
     """The forms of a command, and the form and destination of its result."""
 
+    GROUP: ClassVar[OptionGroup] = OUTPUT
+
     command: str
-    format: str = option("table", "The form of the result; a suffix of --output selects it as well.")
-    output: str | None = option(None, "Write the result there instead of printing it.", metavar="PATH")
-    quiet: bool = option(False, "Print nothing (use with --output or the exit code).")
+    format: str = option("table", "The form of the result; a suffix of --output selects it as well.", short="-f")
+    output: str | None = option(
+        None, "Write the result there instead of printing it.", metavar="PATH", short="-o", completes="file"
+    )
+    quiet: bool = option(False, "Print nothing (use with --output or the exit code).", short="-q")
 
     @property
     def path(self) -> str | None:
@@ -201,8 +206,13 @@ def output_options(command: str, record: type[OutputOptions] = TableOptions) -> 
         function = bundle_options(function, "output", names, make_output)
         function = _schema_option(command)(function)
         function = click.option(
-            "--traceback", is_flag=True, expose_value=False, help="On an error, show where it was raised."
+            "--traceback",
+            cls=GroupedOption,
+            is_flag=True,
+            expose_value=False,
+            help="On an error, show where it was raised.",
         )(function)
+        function = add_color_option(function)
         return add_options(
             function,
             record,
@@ -224,6 +234,8 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
     return click.option(
         "--json-schema",
+        cls=GroupedOption,
+        group=OUTPUT,
         is_flag=True,
         is_eager=True,
         expose_value=False,

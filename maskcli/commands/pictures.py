@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from maskcli.commands.options import list_set_options
 from maskcli.commands.output import OutputOptions
 from maskcli.errors import UsageError
-from maskcli.records.options import option, read_specs
+from maskcli.records.options import PICTURES, OptionGroup, option, read_specs
 
 if TYPE_CHECKING:
     from maskcli.records.leak import LeakMatrix
@@ -26,6 +26,8 @@ _Item = TypeVar("_Item")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InspectionPicture:
     """The picture of an inspection to draw, and the part of it."""
+
+    GROUP: ClassVar[OptionGroup] = PICTURES
 
     picture: str = option("mask", "The picture to draw.", choices=INSPECTION_PICTURES)
     row: int = option(0, "Sample of a picture of one sample.", minimum=0)

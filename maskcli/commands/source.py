@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from maskcli.commands.completers import complete_file
 from maskcli.commands.options import Command, add_options, bundle_options, is_set
 from maskcli.errors import UsageError
-from maskcli.records.options import PaddingOptions, option, read_specs
+from maskcli.records.options import DATA, OptionGroup, PaddingOptions, option, read_specs
 from maskcli.records.sequences import Layout
 from maskcli.sequences.bounds import parse_size, set_memory_bound
 from maskcli.sequences.files import LoadedSequences, read_sequences
@@ -31,6 +32,8 @@ CommandData = tuple[object, Layout, contextlib.AbstractContextManager[None]]
 class SourceOptions:
     """FILE, its format, and the padding options that the command line sets."""
 
+    GROUP: ClassVar[OptionGroup] = DATA
+
     files: tuple[str, ...]
     input_format: str = option(
         "auto",
@@ -38,7 +41,10 @@ class SourceOptions:
         choices=("auto", *FORMATS),
     )
     field: str | None = option(
-        None, "Field of records, column, or array of an .npz, that contains the sequences.", metavar="NAME"
+        None,
+        "Field of records, column, or array of an .npz, that contains the sequences.",
+        metavar="NAME",
+        completes="field",
     )
     max_memory: str | None = option(
         None,
@@ -173,4 +179,4 @@ def source_options(command: Command) -> Command:
     command = bundle_options(command, "source", ["files", *reading, *padding], make_source)
     command = add_options(command, PaddingOptions, padding)
     command = add_options(command, SourceOptions, reading)
-    return click.argument("files", nargs=-1, metavar="[FILE]...")(command)
+    return click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=complete_file)(command)

@@ -28,6 +28,7 @@ import numpy as np
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
 from maskcli.trace.generators import begin_random_run
+from maskcli.trace.loops import compile_loops
 from maskcli.trace.state import preserve_state
 
 
@@ -197,11 +198,12 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     output, error = None, None
     try:
-        if not model.built:
-            _build(model, tensors)
-        with preserve_state(model, trained=False), run_functions_eagerly(), recorder.patch_keras():
-            begin_random_run()
-            output = model(tensors, training=False)
+        with compile_loops(not unfold):
+            if not model.built:
+                _build(model, tensors)
+            with preserve_state(model, trained=False), run_functions_eagerly(), recorder.patch_keras():
+                begin_random_run()
+                output = model(tensors, training=False)
     except Exception as exception:
         error = exception
     return Recording(recorder.entries, recorder.ended, output, error, keras.tree.flatten(tensors))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
+from maskcli.trace.loops import compile_loops
 from maskcli.trace.recorder import CallRecord
 from maskcli.trace.state import preserve_state
 from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
@@ -64,7 +65,8 @@ def rerun_call(
     args, kwargs = keras.tree.map_structure(copy_leaf, (entry.args, entry.kwargs))
     if isinstance(entry.operation, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}
-    output = rerun_operation(entry.operation, args, kwargs)
+    with compile_loops():
+        output = rerun_operation(entry.operation, args, kwargs)
     return None if output is None else [leaf for leaf in keras.tree.flatten(output) if hasattr(leaf, "shape")]
 
 

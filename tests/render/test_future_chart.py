@@ -73,7 +73,7 @@ def test_only_later_timesteps_are_framed(shift: int) -> None:
     items = list_marks(figure := future.make_figure(make_effect(matrix, shift=shift)))
     later = np.subtract.outer(np.arange(6), np.arange(6)) < -shift
     assert locate(items, figure) == list_places(np.ones((6, 6), bool))
-    assert locate(items, figure, future.LOOKS[future.AHEAD]) == list_places(later & (np.nan_to_num(matrix) > 0))
+    assert locate(items, figure, future.FRAMED) == list_places(later & (np.nan_to_num(matrix) > 0))
     assert locate(items, figure, future.UNMOVED) == list_places(matrix == 0)
 
 

@@ -106,5 +106,5 @@ def _make_page_style() -> str:
         f"@media screen and (prefers-color-scheme:dark){{:root{{color-scheme:dark;{dark}}}}}\n"
         f"@media screen{{:root[data-theme=light]{{color-scheme:light;{light}}}"
         f":root[data-theme=dark]{{color-scheme:dark;{dark}}}}}\n"
-        f"{STYLE}{graph.STYLE}\nmain .maskcli{{{inherited};color-scheme:inherit}}\n{_read_asset('page.css')}"
+        f"{STYLE}{graph.STYLE}\n#main .maskcli{{{inherited};color-scheme:inherit}}\n{_read_asset('page.css')}"
     )
