@@ -31,7 +31,7 @@ from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts, DataOrigin
 from maskcli.records.evidence import Lookup
-from maskcli.records.inputs import ModelInput, summarize_inputs
+from maskcli.records.inputs import ModelInput, select_shown_batch, summarize_inputs
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -98,8 +98,9 @@ def find_causal_request(causal: bool, targets: object) -> str | None:
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
     data = load_dataset(request.sequences, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    origin = find_origin(request.sequences).count(len(data.inputs[0].values))
-    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on, origin)
+    origin = find_origin(request.sequences, data.inputs).count(len(data.inputs[0].values))
+    report = _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on, origin)
+    return _add_words(report, data.inputs, data.batch)
 
 
 def check_model_data(
@@ -143,13 +144,21 @@ def check_model_data(
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case.data, case)
+    report = _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case.data, case)
+    return _add_words(report, case.inputs, case.batch)
 
 
 def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
     """Return the loss of the options, or the compiled one; None without any."""
     loss = import_references(options.loss, "a loss")
     return read_compiled_loss(case.model) if loss is None else loss
+
+
+def _add_words(report: CheckReport, inputs: Sequence[ModelInput], batch: PaddedBatch | None) -> CheckReport:
+    """Add the timesteps of data with words, next to which a reader finds the places of findings."""
+    if report.data.words is None:
+        return report
+    return dataclasses.replace(report, batch=select_shown_batch(inputs, batch))
 
 
 def _facts(

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.api.settings import make_builtin_settings
@@ -30,6 +31,7 @@ from maskcli.records.validity import Validity
 from maskcli.sequences.files import LoadedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
+from maskcli.sequences.words import Tokenizer, describe_words
 from maskcli.trace.input_roles import examine_inputs
 from maskcli.trace.run import ModelRun, RunCache
 
@@ -43,12 +45,14 @@ class DataFile:
         input_format: a name of the formats, or ``auto``.
         field: the field or array of the first input; None matches all fields by name.
         origin: the file in results.
+        tokenizer: maps text to ids; None for data without text.
     """
 
     path: str
     input_format: str = "auto"
     field: str | None = None
     origin: DataOrigin = FROM_PYTHON
+    tokenizer: Tokenizer | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -127,8 +131,12 @@ class ModelAndData:
             raise
 
 
-def find_origin(data: object) -> DataOrigin:
-    """Return where data comes from: its files, or none for data from Python."""
+def find_origin(data: object, inputs: Sequence[ModelInput] = ()) -> DataOrigin:
+    """Return where data comes from: its files, or none for data from Python; with the words of ids in ``inputs``."""
+    if isinstance(data, DataFile) and data.tokenizer is not None:
+        ids = [entry.values.ravel() for entry in inputs if entry.kind == "ids"]
+        words = describe_words(data.tokenizer, np.concatenate([np.zeros(0, np.int64), *ids]))
+        return dataclasses.replace(data.origin, words=words)
     return data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
 
 
@@ -235,7 +243,7 @@ def load_user_model(
         dataset.more,
         where=dataset.where if isinstance(data, DataFile) else None,
         requested_side=layout.padding,
-        origin=find_origin(data),
+        origin=find_origin(data, dataset.inputs),
         layouts=dataset.layouts,
     )
 
@@ -272,7 +280,7 @@ def load_dataset(
         ModelError: for inputs that the data lacks.
     """
     if isinstance(data, DataFile):
-        return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles)
+        return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles, data.tokenizer)
     if isinstance(data, Mapping):
         return make_dataset(data, specs, layout, find_roles)
     if isinstance(data, LoadedSequences):

@@ -58,7 +58,8 @@ def pad(source: SourceOptions, output: HeatOptions, mask_output: str | None, com
     output.check()
     _check_mask_output(mask_output, output)
     batch_file = _make_batch_file(output, compress)
-    if (batch_file or mask_output) and output.heat is None and (batch_file or output.is_excerpt):
+    in_parts = source.tokenizer is None and output.heat is None and (batch_file is not None or output.is_excerpt)
+    if (batch_file or mask_output) and in_parts:
         files = source.open_chunks()
         if files.in_chunks:
             layout = source.replace_layout(files.layout or Layout())

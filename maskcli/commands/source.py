@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+import numpy as np
 
 from maskcli.commands.completers import complete_file
 from maskcli.commands.options import Command, add_options, bundle_options, is_set
@@ -16,13 +17,14 @@ from maskcli.errors import UsageError
 from maskcli.records.options import DATA, OptionGroup, PaddingOptions, option, read_specs
 from maskcli.records.sequences import Layout
 from maskcli.sequences.bounds import parse_size, set_memory_bound
-from maskcli.sequences.files import LoadedSequences, read_sequences
+from maskcli.sequences.files import LoadedSequences, read_sequences, read_texts
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.input_files import InputFiles, expand_files, get_sample, has_piped_input
 from maskcli.sequences.sources import STDIN, Source, display_name
 
 if TYPE_CHECKING:
     from maskcli.sequences.streaming import SequenceFiles
+    from maskcli.sequences.words import Tokenizer
 
 CommandData = tuple[object, Layout, contextlib.AbstractContextManager[None]]
 """Data, its layout, and a context that adds the place in a file to errors that know only the row."""
@@ -42,9 +44,17 @@ class SourceOptions:
     )
     field: str | None = option(
         None,
-        "Field of records, column, or array of an .npz, that contains the sequences.",
+        "Field of records, column, or array of an .npz, that contains the sequences; a pattern such as 'w*' for "
+        "several columns of numbers.",
         metavar="NAME",
         completes="field",
+    )
+    tokenizer: str | None = option(
+        None,
+        "Read text: a tokenizer.json, or a vocabulary with one token per line, maps each line, or the text in --field, "
+        "to ids. Tables show the words.",
+        metavar="FILE",
+        completes="file",
     )
     max_memory: str | None = option(
         None,
@@ -78,8 +88,16 @@ class SourceOptions:
         return tuple(map(Source, self._files.paths))
 
     def _read_all(self, files: InputFiles, sources: Sequence[Source]) -> tuple[LoadedSequences, Layout]:
-        loaded = dataclasses.replace(read_sequences(sources, self.input_format, self.field), origin=files.origin)
-        return loaded, self.replace_layout(loaded.layout or Layout())
+        if self.tokenizer is None:
+            loaded = dataclasses.replace(read_sequences(sources, self.input_format, self.field), origin=files.origin)
+            return loaded, self.replace_layout(loaded.layout or Layout())
+        from maskcli.sequences.words import describe_words, load_tokenizer
+
+        tokenizer = load_tokenizer(self.tokenizer)
+        loaded = read_texts(sources, self.input_format, self.field, tokenizer)
+        layout = self.replace_layout(loaded.layout or Layout())
+        words = describe_words(tokenizer, np.append(loaded.ragged.values, layout.padding_id))
+        return dataclasses.replace(loaded, origin=dataclasses.replace(files.origin, words=words)), layout
 
     def load_data(self, builtin: bool, *extra_files: str) -> CommandData:
         """Return the sequences of all files; for a model of the user's own, a single file that is read by its inputs.
@@ -90,10 +108,17 @@ class SourceOptions:
         if not builtin and len(files.paths) == 1:
             from maskcli.api.model_data import DataFile
 
-            data = DataFile(files.paths[0], self.input_format, self.field, files.origin)
+            data = DataFile(files.paths[0], self.input_format, self.field, files.origin, self._load_tokenizer())
             return data, self.replace_layout(Layout()), contextlib.nullcontext()
         loaded, layout = self._read_all(files, tuple(map(Source, files.paths)))
         return loaded, layout, loaded.naming()
+
+    def _load_tokenizer(self) -> Tokenizer | None:
+        if self.tokenizer is None:
+            return None
+        from maskcli.sequences.words import load_tokenizer
+
+        return load_tokenizer(self.tokenizer)
 
     def _choose_files(self, model: str | None, extra_files: Sequence[str]) -> InputFiles:
         """Return FILE, standard input or the sample, in this order.
@@ -108,7 +133,7 @@ class SourceOptions:
             self._check_sample()
             return get_sample()
         files = self.files or self._piped
-        if (*files, *extra_files).count(STDIN) > 1:
+        if (*files, *extra_files, self.tokenizer).count(STDIN) > 1:
             raise UsageError(
                 expected="`-` once",
                 received="it several times",
@@ -135,6 +160,8 @@ class SourceOptions:
         """The option about the content of FILE that the command line sets; None without any."""
         if self.field is not None:
             return "--field"
+        if self.tokenizer is not None:
+            return "--tokenizer"
         return None if self.input_format == "auto" else "--input-format"
 
     def _check_sample(self) -> None:
@@ -143,14 +170,15 @@ class SourceOptions:
         if received is not None:
             raise UsageError(
                 where="--sample",
-                expected="no FILE, --field or --input-format: the sample has three sequences and no fields",
+                expected="no FILE, --field, --tokenizer or --input-format: the sample is three sequences of ids",
                 received=received,
                 fix="Leave out one of the two.",
             )
 
     def replace_layout(self, layout: Layout) -> Layout:
         """Return ``layout`` with the options that the command line sets."""
-        return dataclasses.replace(layout, sets_value="value" in self.padding, **self.padding)
+        sets_value = True if "value" in self.padding else layout.sets_value
+        return dataclasses.replace(layout, **self.padding, sets_value=sets_value)
 
 
 def _describe_model() -> str:

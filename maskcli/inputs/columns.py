@@ -150,6 +150,8 @@ def _lay_out_raw(
 def _overlay_layout(layout: Layout, of_file: Layout | None) -> Layout:
     """Return the layout of the file, overlaid with the options of ``layout`` that are not the default."""
     options = {name: value for name, value in vars(layout).items() if value != getattr(Layout(), name)}
+    if layout.sets_value:
+        options["value"] = layout.value
     return dataclasses.replace(of_file or Layout(), **options)
 
 

@@ -37,6 +37,7 @@ from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.sources import display_name
+from maskcli.sequences.words import Tokenizer
 
 EMPTY: Mapping[str, str] = types.MappingProxyType({})
 CONTENT = {"--targets-field": "targets", "--sample-weight-field": "weights"}
@@ -73,6 +74,7 @@ def read_dataset(
     field: str | None = None,
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Dataset:
     """Return the data of one file as the inputs of a model.
 
@@ -85,12 +87,13 @@ def read_dataset(
         field: the array or field that feeds the first input that is not a mask.
         also: arrays or fields that feed no input, such as the targets, with the options that named them.
         find_roles: returns the roles of the inputs in the model; None without a model.
+        tokenizer: maps columns of text to ids; None for data without text.
 
     Raises:
         InputError: for a file, or a value in it, that cannot be used, with its place.
         ModelError: for data that does not fit the model, with the shapes of both.
     """
-    table = read_table(path, input_format, field, [spec.name for spec in specs])
+    table = read_table(path, input_format, field, [spec.name for spec in specs], tokenizer)
     with _add_place(table.where, display_name(path)):
         return _make_dataset(table, specs, layout, field, also, find_roles)
 

@@ -14,12 +14,13 @@ from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
-from maskcli.sequences.files import read_bytes
+from maskcli.sequences.files import get_text_layout, parse_texts, read_bytes
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, locate_error, quote_names
 from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.formats.numpy_arrays import load_arrays
-from maskcli.sequences.sources import display_name
+from maskcli.sequences.sources import Source, display_name
+from maskcli.sequences.words import Tokenizer, encode_rows
 
 RawColumn = Array | RaggedSequences | list[Any]
 PLAIN = "tokens"
@@ -52,8 +53,15 @@ class DataTable:
 # Files and arrays to a table of columns.
 
 
-def read_table(path: str, input_format: str, field: str | None, inputs: list[str]) -> DataTable:
-    """Return the data of a file as columns; ``inputs`` are the names of the model's inputs."""
+def read_table(
+    path: str, input_format: str, field: str | None, inputs: list[str], tokenizer: Tokenizer | None = None
+) -> DataTable:
+    """Return the data of a file as columns; ``inputs`` are the names of the model's inputs.
+
+    With a tokenizer, lines and fields of text become ids.
+    """
+    if tokenizer is not None:
+        return _read_text_table(path, input_format, field, tokenizer)
     entry, data = read_bytes(path, input_format)
     name = display_name(path)
     if entry.name == "npz":
@@ -65,6 +73,28 @@ def read_table(path: str, input_format: str, field: str | None, inputs: list[str
     if field is not None:
         parsed = entry.read(data, name, Field(field))  # The reader reports why no field can be selected here.
     return make_single_column(rows, parsed.where, parsed.layout)
+
+
+def _read_text_table(path: str, input_format: str, field: str | None, tokenizer: Tokenizer) -> DataTable:
+    parsed = parse_texts(Source(path), input_format, json_text.WHOLE)
+    rows: list[Any] = [parsed.rows[index] for index in range(len(parsed.rows))]
+    layout = get_text_layout(tokenizer)
+    if rows and isinstance(rows[0], dict):
+        table = _make_record_table(rows, parsed.where, display_name(path), field)
+        return dataclasses.replace(
+            table, column=lambda name: _encode_column(table.column(name), tokenizer, table.where), layout=layout
+        )
+    encoded = _encode_column(rows, tokenizer, parsed.where)
+    return make_single_column(encoded, parsed.where, layout)
+
+
+def _encode_column(raw: RawColumn, tokenizer: Tokenizer, where: Callable[[int], str]) -> RawColumn:
+    if not isinstance(raw, list):
+        return raw
+    try:
+        return encode_rows(raw, tokenizer)
+    except InputError as error:
+        raise locate_error(error, where) from None
 
 
 def make_single_column(rows: RawColumn, where: Callable[[int], str], layout: Layout | None = None) -> DataTable:

@@ -9,6 +9,7 @@ from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
 from maskcli.records.html import HtmlRecord
+from maskcli.records.inputs import ShownBatch
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
@@ -140,6 +141,7 @@ class CheckReport(HtmlRecord):
         attempts: changes that were tried in vain.
         ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
         data: where the rows come from.
+        batch: the timesteps, of data with words; None for other data.
     """
 
     model: ModelAbout | None
@@ -153,6 +155,7 @@ class CheckReport(HtmlRecord):
     attempts: tuple[RepairAttempt, ...] = ()
     ignored: RuleCodes = ()
     data: DataOrigin = FROM_PYTHON
+    batch: ShownBatch | None = None
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

@@ -17,12 +17,14 @@ class DataOrigin:
         sample: whether it is the built-in sample.
         rows: the number of rows.
         skipped: files of a directory that were not read, because their suffix is not that of a format.
+        words: the words of the ids that occur, from ``--tokenizer``; None without a tokenizer.
     """
 
     files: tuple[str, ...] = ()
     sample: bool = False
     rows: Count = 0
     skipped: tuple[str, ...] = ()
+    words: dict[int, str] | None = None
 
     def count(self, rows: int) -> DataOrigin:
         """Return the same origin with the number of rows."""

@@ -56,8 +56,10 @@ class Layout(PaddingOptions):
     """
 
     trim: bool = option(True, "Treat runs of the padding id at either end of a row as padding.", only_python=True)
-    sets_value: bool = option(
-        False, "Whether the user chose ``value``; one other than 0 always counts as chosen.", only_python=True
+    sets_value: bool | None = option(
+        False,
+        "Whether the user chose ``value``; one other than 0 always counts as chosen, unless this is None.",
+        only_python=True,
     )
 
     @property
@@ -67,8 +69,9 @@ class Layout(PaddingOptions):
 
     @property
     def chosen_value(self) -> float | None:
-        """The padding value that the user chose; None for the default."""
-        return self.value if self.sets_value or self.value != 0 else None
+        """The padding value that the user chose; None for the default, and for that of a tokenizer."""
+        is_chosen = self.sets_value or (self.sets_value is not None and self.value != 0)
+        return self.value if is_chosen else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

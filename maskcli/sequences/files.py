@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,10 +16,20 @@ from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.formats.base import Chunk, Field, Format, ParsedRows, ReadChunks, check_rows, make_chunk
-from maskcli.sequences.ragged import make_no_sequences_error
+from maskcli.sequences.formats.base import (
+    Chunk,
+    Field,
+    Format,
+    ParsedRows,
+    ReadChunks,
+    check_rows,
+    decode_text,
+    make_chunk,
+)
+from maskcli.sequences.ragged import as_ragged, make_no_sequences_error
 from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 from maskcli.sequences.splits import make_row_splits
+from maskcli.sequences.words import Tokenizer, encode_rows
 
 T = TypeVar("T")
 HEAD = 2**16
@@ -86,6 +97,46 @@ def read_sequences(
     if not len(ragged.values):
         raise make_only_empty_error(sources, rows)
     return LoadedSequences(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
+
+
+def read_texts(
+    sources: Sequence[Source], input_format: str, field: str | None, tokenizer: Tokenizer
+) -> LoadedSequences:
+    """Return the sequences of files of text: each line, or the text in ``field`` of each record, becomes ids.
+
+    Rows that hold ids already stay as they are. Raises as ``read_sequences`` does.
+    """
+    parts: list[tuple[int, Callable[[int], str]]] = []
+    rows: list[Any] = []
+    for source in sources:
+        parsed = parse_texts(source, input_format, Field(field))
+        parts.append((len(rows), parsed.where))
+        rows += [parsed.rows[index] for index in range(len(parsed.rows))]
+    loaded = LoadedSequences(RaggedSequences(np.zeros(0, np.int64), np.zeros(1, np.int64)), None, tuple(parts))
+    with loaded.naming():
+        ragged = as_ragged(encode_rows(rows, tokenizer))
+    if not len(ragged.values):
+        raise make_only_empty_error(sources, len(rows))
+    return dataclasses.replace(loaded, ragged=ragged, layout=get_text_layout(tokenizer))
+
+
+def get_text_layout(tokenizer: Tokenizer) -> Layout:
+    """Return the layout of text that is encoded: without padding so far, and with the padding id of the tokenizer."""
+    return Layout(value=tokenizer.padding_id or 0, sets_value=None)
+
+
+def parse_texts(source: Source, input_format: str, field: Field) -> ParsedRows:
+    """Return the rows of a file, in which lines that are not all lists of integers are text."""
+    entry, _ = detect_format(source, input_format)
+    data = source.read(entry.expansion)
+    if entry.name != "text" or field.name is not None:
+        return entry.read(data, source.name, field)
+    lines = [line.strip() for line in decode_text(data.removeprefix(BOM), source.name).split("\n")]
+    if not lines[-1]:
+        lines.pop()
+    if all(re.fullmatch(r"[-+0-9 ,\t]*", line) for line in lines):
+        return entry.read(data, source.name, field)
+    return ParsedRows(lines, lambda row: f"{source.name}:{row + 1}")
 
 
 class _GrowingArray:

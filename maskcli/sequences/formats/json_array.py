@@ -78,7 +78,8 @@ def split_columns(document: dict[str, Any]) -> list[dict[str, Any]] | None:
     if not columns or not all(isinstance(column, list) for column in columns):
         return None
     by_name = isinstance(next(iter(document.values())), dict)
-    if not by_name and not any(isinstance(entry, list) for column in columns for entry in column):
+    kinds = {type(entry) for column in columns for entry in column}
+    if not by_name and kinds <= {int, float, bool}:
         return [document]
     if len({len(column) for column in columns}) > 1:
         return None
