@@ -2271,3 +2271,76 @@ def metric_of_a_pooled_output(_side: Side, length: Length) -> Any:
     model = keras.Model(tokens, [layers.Dense(1, activation="sigmoid")(x), pooled])
     model.compile(loss=["mse", "binary_crossentropy"], metrics=[["mae"], [keras.metrics.Recall()]])
     return model
+
+
+@wrong("Mean")
+def last_and_mean_of_states(_side: Side, length: Length) -> Any:
+    """Padding repeats the last state, so that the last timestep is right, and only the mean is wrong."""
+    tokens = ids(length)
+    x = layers.LSTM(4, return_sequences=True)(embedding()(tokens))
+    return keras.Model(tokens, layers.Concatenate()([x[:, -1], ops.mean(x, axis=1)]))
+
+
+@wrong("Dot", "Concatenate", sides=POST)
+def scores_without_mask(side: Side, length: Length) -> Any:
+    """Keys are padding for an attention of dot products; the unused last states of the decoder harm nobody."""
+    source, target = ids(length, "source"), ids(length, "target")
+    encoded, *states = layers.LSTM(4, return_sequences=True, return_state=True)(embedding()(source))
+    decoder = layers.LSTM(4, return_sequences=True, return_state=True)
+    decoded, *_ = decoder(embedding()(target), initial_state=states)
+    weights = layers.Activation("softmax")(layers.Dot((2, 2))([decoded, encoded]))
+    joined = layers.Concatenate()([layers.Dot((2, 1))([weights, encoded]), decoded])
+    model = keras.Model([source, target], layers.Dense(3)(joined))
+    return Animal(model, {"source": padded(ROWS, side), "target": padded(OTHER_ROWS, side)})
+
+
+def spell(model_of_characters: Any) -> Any:
+    """Return a tagger of words and their characters, with the data."""
+    words, characters = ids(None, "words"), keras.Input((None, 4), dtype="int32", name="characters")
+    joined = layers.Concatenate()([embedding()(words), layers.TimeDistributed(model_of_characters)(characters)])
+    model = keras.Model([words, characters], layers.LSTM(3, return_sequences=True)(joined))
+    spelled = np.zeros((4, T, 4), "int32")
+    for row, ids_of_row in zip(spelled, ROWS, strict=True):
+        for word, number in zip(row, ids_of_row, strict=False):
+            word[: 1 + number % 4] = 1 + np.arange(1 + number % 4)
+    return Animal(model, {"words": padded(ROWS, "post"), "characters": spelled})
+
+
+@wrong("TimeDistributed", "Concatenate")
+def characters_without_mask(_side: Side, _length: Length) -> Any:
+    """The padding of words is masked, that of their characters is not."""
+    one = keras.Input((None,), dtype="int32")
+    encoder = keras.Model(one, layers.Bidirectional(layers.LSTM(2))(embedding(mask_zero=False)(one)))
+    return spell(encoder)
+
+
+@zoo_layer
+class CompiledAttention(layers.Layer):
+    """Attends in a compiled function, whose arguments carry no mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.attend = layers.MultiHeadAttention(1, 4)
+
+    @tf.function
+    def call(self, x: Any) -> Any:
+        return self.attend(x, x)
+
+
+@zoo_layer
+class TakesCompiledAttention(keras.Model):
+    """Applies the attention outside of a functional model, which would keep the mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.words, self.attention = embedding(), CompiledAttention()
+
+    def call(self, tokens: Any) -> Any:
+        return self.attention(self.words(tokens))
+
+
+@wrong("CompiledAttention")
+def attention_in_tf_function(side: Side, _length: Length) -> Any:
+    model = TakesCompiledAttention()
+    model(padded(ROWS, side))
+    return model

@@ -14,6 +14,7 @@ from maskcli.api.loss import load_for_loss
 from maskcli.api.loss_evidence import add_measured_losses, has_targets
 from maskcli.api.model_data import (
     ModelAndData,
+    add_labels,
     find_origin,
     load_builtin,
     load_dataset,
@@ -23,6 +24,7 @@ from maskcli.api.model_data import (
 from maskcli.api.repairs import RepairResult, try_repairs
 from maskcli.api.settings import check_name, check_positive
 from maskcli.errors import UsageError
+from maskcli.inputs.objects import DataParts, split_data
 from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
 from maskcli.losses.registry import import_references, is_keras_loss
 from maskcli.models.factories import is_spec
@@ -40,6 +42,8 @@ from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state
 
+NO_LOSS = "The targets of the data were not used: the model is not compiled with a loss, and none was named."
+
 
 @take_keywords(CheckRequest)
 def check(request: CheckRequest) -> CheckReport:
@@ -55,15 +59,18 @@ def check(request: CheckRequest) -> CheckReport:
     rules = select_rules(request.select, request.ignore, "data" if request.data_only else None)
     if request.data_only:
         return _check_data(request, rules)
-    case, options = _load(request)
+    parts = split_data(request.data, request.value)
+    case, options = _load(request, parts)
+    if parts.targets is not None and _find_loss(case, options) is None:
+        case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)
     causal = find_causal_request(request.causal, request.targets)
     with case.naming():
         return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal)
 
 
-def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
+def _load(request: CheckRequest, parts: DataParts) -> tuple[ModelAndData, LossOptions]:
     """Load a model with its data; a built-in model with targets is built for them, as by ``loss``."""
-    layout, options = select_options(Layout, request), select_options(LossOptions, request)
+    layout, options = select_options(Layout, request), add_labels(select_options(LossOptions, request), parts)
     if isinstance(options.loss, str) and not is_spec(options.loss) and not is_keras_loss(options.loss):
         raise UsageError(
             where="--loss",
@@ -74,9 +81,9 @@ def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
     if names_builtin(request.model):
         builtin = select_options(BuiltinOptions, request)
         if has_targets(options):
-            return load_for_loss(request.sequences, layout, builtin, options)
-        return load_builtin(request.sequences, layout, builtin), options
-    case = load_user_model(request.sequences, layout, request, options.extra_columns)
+            return load_for_loss(parts.inputs, layout, builtin, options)
+        return load_builtin(parts.inputs, layout, builtin), options
+    case = load_user_model(parts.inputs, layout, request, options.extra_columns)
     return case, options
 
 
@@ -96,9 +103,9 @@ def find_causal_request(causal: bool, targets: object) -> str | None:
 
 
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
-    data = load_dataset(request.sequences, (), select_options(Layout, request))
+    data = load_dataset(split_data(request.data, request.value).inputs, (), select_options(Layout, request))
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    origin = find_origin(request.sequences, data.inputs).count(len(data.inputs[0].values))
+    origin = find_origin(request.data, data.inputs).count(len(data.inputs[0].values))
     report = _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on, origin)
     return _add_words(report, data.inputs, data.batch)
 

@@ -5,27 +5,37 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
-from maskcli.inputs.arguments import read_input_specs, select_rows
+from maskcli.inputs.arguments import pack_arguments, read_input_specs, select_rows
 from maskcli.inputs.columns import RowLayout
-from maskcli.inputs.dataset import EMPTY, Dataset, make_dataset, make_ragged_dataset, read_dataset, read_nested_rows
+from maskcli.inputs.dataset import (
+    EMPTY,
+    Dataset,
+    make_dataset,
+    make_ragged_dataset,
+    read_dataset,
+    read_nested_rows,
+    select_sequences,
+)
+from maskcli.inputs.objects import DataParts, TableRows, refuse_twice
 from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.load import UserModel, classify_spec, load, wrap_model
-from maskcli.models.runtime import load_keras, running
+from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
+from maskcli.models.model_args import parse_model_args, refuse_model_args
+from maskcli.models.runtime import load_keras, quiet_stdout, running
 from maskcli.records.arrays import Bools
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
-from maskcli.records.options import BuiltinOptions, ModelOptions, Side
+from maskcli.records.options import BuiltinOptions, LossOptions, ModelOptions, Side
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
 from maskcli.sequences.files import LoadedSequences
@@ -34,6 +44,8 @@ from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.words import Tokenizer, describe_words
 from maskcli.trace.input_roles import examine_inputs
 from maskcli.trace.run import ModelRun, RunCache
+
+Labelled = TypeVar("Labelled", bound=LossOptions)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,6 +132,10 @@ class ModelAndData:
             layouts=tuple(RowLayout(rows.lengths[few], rows.layout) for rows in self.layouts),
         )
 
+    def add_note(self, note: str) -> ModelAndData:
+        """Return the same model and data with another remark on a fact that is not examined."""
+        return dataclasses.replace(self, about=dataclasses.replace(self.about, notes=(*self.about.notes, note)))
+
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
         """Add the position in the data to errors that know only the row."""
@@ -138,6 +154,19 @@ def find_origin(data: object, inputs: Sequence[ModelInput] = ()) -> DataOrigin:
         words = describe_words(data.tokenizer, np.concatenate([np.zeros(0, np.int64), *ids]))
         return dataclasses.replace(data.origin, words=words)
     return data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
+
+
+def add_labels(options: Labelled, parts: DataParts) -> Labelled:
+    """Return options with the targets and weights of the data, if it has any.
+
+    Raises:
+        UsageError: for targets or weights that the options have as well.
+    """
+    has_targets = options.targets is not None or bool(options.fields)
+    refuse_twice("targets", True if has_targets else None, parts.targets)
+    refuse_twice("sample_weight", True if options.has_weights else None, parts.sample_weight)
+    changes: dict[str, Any] = {"targets": parts.targets, "sample_weight": parts.sample_weight}
+    return dataclasses.replace(options, **{name: part for name, part in changes.items() if part is not None})
 
 
 def names_builtin(model: object) -> bool:
@@ -169,7 +198,7 @@ def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[Ragge
             received="arrays by name",
             fix=f"The built-in models ({', '.join(BUILTIN)}) take only ids; name the array with --field.",
         )
-    ragged = as_ragged(sequences.ragged if isinstance(sequences, LoadedSequences) else sequences)
+    ragged = as_ragged(sequences.ragged if isinstance(sequences, LoadedSequences) else select_sequences(sequences))
     return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(sequences))
 
 
@@ -229,10 +258,14 @@ def load_user_model(
         InputError: for data that cannot be read.
         ModelError: for a model that cannot be loaded, or takes other data.
     """
-    load_keras()
-    model = options.model
-    loaded = load(model, options.custom_objects, options.unsafe_load) if isinstance(model, str) else wrap_model(model)
+    loaded = _load_model(options)
     dataset = _dataset_for(data, loaded, layout, extra_columns)
+    if loaded.weights is not None:
+        if not loaded.keras_model.built:  # The first call makes its variables.
+            with running(f"--model {loaded.name}"), quiet_stdout():
+                first = [select_rows(model_input, slice(0, 1)) for model_input in dataset.inputs]
+                loaded.keras_model(pack_arguments(loaded.keras_model, first))
+        loaded = finish_loading(loaded)
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return ModelAndData(
         about,
@@ -246,6 +279,28 @@ def load_user_model(
         origin=find_origin(data, dataset.inputs),
         layouts=dataset.layouts,
     )
+
+
+def _load_model(options: ModelOptions) -> UserModel:
+    model, model_args = options.model, parse_model_args(options.model_args)
+    if isinstance(model, str):
+        return load(
+            model,
+            options.custom_objects,
+            options.unsafe_load,
+            model_args=model_args,
+            weights=options.weights,
+            seed=options.seed,
+        )
+    refuse_model_args(model_args, "a model from Python")
+    if options.weights is not None:
+        raise UsageError(
+            where="weights",
+            expected="a model by its file or function, into which weights are loaded",
+            received="a model from Python",
+            fix="Load them before: model.load_weights(...).",
+        )
+    return wrap_model(model)
 
 
 def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
@@ -281,9 +336,9 @@ def load_dataset(
     """
     if isinstance(data, DataFile):
         return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles, data.tokenizer)
-    if isinstance(data, Mapping):
-        return make_dataset(data, specs, layout, find_roles)
+    if isinstance(data, Mapping | TableRows):
+        return make_dataset(data, specs, layout, find_roles, also)
     if isinstance(data, LoadedSequences):
         return make_ragged_dataset(data.ragged, specs, layout, find_roles)
-    rows = read_nested_rows(data)
+    rows = read_nested_rows(data, has_model=bool(specs))
     return make_ragged_dataset(as_ragged(data) if rows is None else rows, specs, layout, find_roles)

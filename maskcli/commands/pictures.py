@@ -155,8 +155,7 @@ def _draw_leaks(matrix: LeakMatrix, sample: int) -> bytes:
 
 
 def _draw_future(options: ReportPicture, report: Report) -> bytes:
-    from maskcli.render.charts.future import make_figure
-    from maskcli.render.page.sections import explain_no_matrix
+    from maskcli.render.charts.future import explain_no_matrix, make_figure
     from maskcli.render.pictures import render_svg
 
     model = report.check.examination.model

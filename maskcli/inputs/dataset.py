@@ -19,12 +19,14 @@ import numpy as np
 from maskcli.errors import InputError, ModelError
 from maskcli.inputs.columns import RowLayout, lay_out_column
 from maskcli.inputs.missing import examine_missing
+from maskcli.inputs.objects import TableRows
 from maskcli.inputs.roles import InputRoles
 from maskcli.inputs.tables import (
     DataTable,
     RawColumn,
     find_leading_inputs,
     list_unnamed_inputs,
+    make_record_table,
     make_single_column,
     make_table,
     make_unknown_column_error,
@@ -36,6 +38,8 @@ from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.sequences.formats import json_text
+from maskcli.sequences.formats.base import Field
 from maskcli.sequences.sources import display_name
 from maskcli.sequences.words import Tokenizer
 
@@ -99,22 +103,44 @@ def read_dataset(
 
 
 def make_dataset(
-    arrays: Mapping[str, Array], specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
+    data: Mapping[str, Array] | TableRows,
+    specs: Sequence[InputSpec],
+    layout: Layout,
+    find_roles: FindRoles | None = None,
+    also: Mapping[str, str] = EMPTY,
 ) -> Dataset:
-    """Return arrays in memory, ``{"tokens": ..., "tokens.mask": ...}``, as the inputs of a model."""
+    """Return arrays in memory, ``{"tokens": ..., "tokens.mask": ...}``, or a table, as the inputs of a model."""
+    with _add_place(_name_row):
+        if isinstance(data, TableRows):
+            table = make_record_table(data.records, _name_row, "")
+        else:
+            table = make_table(data, _name_row, [spec.name for spec in specs])
+        return _make_dataset(table, specs, layout, None, also, find_roles)
 
-    def where(row: int) -> str:
-        return f"row {row + 1}"
 
-    with _add_place(where):
-        table = make_table(arrays, where, [spec.name for spec in specs])
-        return _make_dataset(table, specs, layout, find_roles=find_roles)
+def _name_row(row: int) -> str:
+    return f"row {row + 1}"
 
 
-def read_nested_rows(data: object) -> RawColumn | None:
-    """Return an array of at least 3 axes, or rows with a list at each timestep; None for other data."""
+def select_sequences(data: object) -> object:
+    """Return the only column of a table that holds lists of integers; other data is unchanged.
+
+    Raises:
+        InputError: for a table with no such column, or several.
+    """
+    if not isinstance(data, TableRows):
+        return data
+    return json_text.get_field_rows(data.records, Field(option="data[NAME]"), "the table", _name_row)
+
+
+def read_nested_rows(data: object, has_model: bool = False) -> RawColumn | None:
+    """Return an array of at least 3 axes, or rows with a list at each timestep; None for other data.
+
+    For a model also return an array of 2 axes of floats: features of each sample, or a number at each timestep.
+    """
     if isinstance(data, np.ndarray):
-        return data if data.ndim > 2 and data.dtype != object else None
+        is_matrix = has_model and data.ndim == 2 and data.dtype.kind == "f"
+        return data if is_matrix or (data.ndim > 2 and data.dtype != object) else None
     if not isinstance(data, list | tuple):
         return None
     first = next((row[0] for row in data if isinstance(row, list | tuple | np.ndarray) and len(row)), None)
@@ -132,7 +158,7 @@ def make_ragged_dataset(
     rows: RawColumn, specs: Sequence[InputSpec], layout: Layout, find_roles: FindRoles | None = None
 ) -> Dataset:
     """Return sequences, or nested rows, as the only input of a model that is not a mask; see ``read_dataset``."""
-    table = make_single_column(rows, lambda row: f"row {row + 1}")
+    table = make_single_column(rows, _name_row)
     with _add_place(table.where):
         return _make_dataset(table, specs, layout, find_roles=find_roles)
 

@@ -69,7 +69,7 @@ def read_table(
     parsed = entry.read(data, name, json_text.WHOLE)
     rows = parsed.rows
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-        return _make_record_table(rows, parsed.where, name, field)
+        return make_record_table(rows, parsed.where, name, field)
     if field is not None:
         parsed = entry.read(data, name, Field(field))  # The reader reports why no field can be selected here.
     return make_single_column(rows, parsed.where, parsed.layout)
@@ -80,7 +80,7 @@ def _read_text_table(path: str, input_format: str, field: str | None, tokenizer:
     rows: list[Any] = [parsed.rows[index] for index in range(len(parsed.rows))]
     layout = get_text_layout(tokenizer)
     if rows and isinstance(rows[0], dict):
-        table = _make_record_table(rows, parsed.where, display_name(path), field)
+        table = make_record_table(rows, parsed.where, display_name(path), field)
         return dataclasses.replace(
             table, column=lambda name: _encode_column(table.column(name), tokenizer, table.where), layout=layout
         )
@@ -103,10 +103,13 @@ def make_single_column(rows: RawColumn, where: Callable[[int], str], layout: Lay
     return DataTable((PLAIN,), (PLAIN,), lambda _: rows, where, noun, layout)
 
 
-def _make_record_table(
-    records: list[dict[str, Any]], where: Callable[[int], str], name: str, chosen: str | None
+def make_record_table(
+    records: list[dict[str, Any]], where: Callable[[int], str], name: str, chosen: str | None = None
 ) -> DataTable:
-    """Return the fields of records as columns; a pattern of fields that is ``chosen`` takes their place."""
+    """Return records as columns, one for each field; a pattern of fields that is ``chosen`` takes their place.
+
+    ``name`` is that of the data, for messages.
+    """
     fields = tuple(dict.fromkeys(chain.from_iterable(records)))
     if chosen is not None and chosen not in fields:
         joined = json_text.match_names(chosen, fields)

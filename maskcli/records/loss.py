@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import AnyMask, Count, Losses, Positive, Shape, Versions
-from maskcli.records.html import HtmlRecord
 from maskcli.records.inputs import ModelInput, ShownBatch, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
+from maskcli.records.result import ResultRecord
 from maskcli.records.sequences import PaddedBatch
 
 
@@ -268,8 +268,8 @@ class LossOutput:
         )
 
 
-@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
-class LossReport(HtmlRecord):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class LossReport(ResultRecord):
     """The losses of a model on some data, masked and unmasked; the first output's fields are at the top level.
 
     Attributes:
@@ -301,6 +301,12 @@ class LossReport(HtmlRecord):
     metrics: tuple[MetricReport, ...]
     remarks: tuple[Remark, ...]
     data: DataOrigin = FROM_PYTHON
+
+    def summarize(self) -> str:
+        """Return the name of the model and its losses."""
+        masked = "no mask" if self.masked is None else f"masked {self.masked:.6g}"
+        evaluate = f"Keras evaluate {self.keras_evaluate:.6g}"
+        return f"{self.model.name}: {self.first.loss} {masked}, unmasked {self.unmasked:.6g}, {evaluate}"
 
     @property
     def first(self) -> LossOutput:

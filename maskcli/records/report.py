@@ -7,10 +7,10 @@ import dataclasses
 from maskcli.records.check import CheckReport, Severity
 from maskcli.records.data import DataOrigin
 from maskcli.records.fields import Count, NonEmpty, Positive, ReportVersions
-from maskcli.records.html import HtmlRecord
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.loss import LossReport, LossSummary
 from maskcli.records.model import ModelIdentity
+from maskcli.records.result import ResultRecord
 from maskcli.records.trace import AttentionMask, Inspection
 from maskcli.records.validity import InputSummary
 
@@ -60,8 +60,8 @@ class Origin:
     samples: Positive
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Report(HtmlRecord):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Report(ResultRecord):
     """What happened to the mask of a model with its data: a summary, then the whole record for ``--from``.
 
     Attributes:
@@ -85,6 +85,15 @@ class Report(HtmlRecord):
     leaks: tuple[LeakMatrix, ...]
     no_leaks: str | None
     attention: tuple[AttentionMask, ...]
+
+    def summarize(self) -> str:
+        """Return the name of the model, the status and the number of findings of each severity."""
+        return self.check.summarize()
+
+    def raise_for_findings(self) -> None:
+        """Raise FindingsError, an AssertionError, if the check fails: with its findings and their repairs."""
+        __tracebackhide__ = True
+        self.check.raise_for_findings()
 
     @property
     def model(self) -> ModelIdentity:

@@ -31,8 +31,10 @@ SEQUENCES = (
     "lists (or an object that exports one, such as a Polars series), or a ``tf.RaggedTensor``."
 )
 ARRAYS = (
-    "Models of your own also take a dict of arrays by the names of their inputs; ``NAME.mask`` marks the valid "
-    "timesteps of ``NAME``."
+    "Models of your own also take arrays of features, a dict of arrays by the names of their inputs (``NAME.mask`` "
+    "marks the valid timesteps of ``NAME``), and tables of pandas, polars or Hugging Face datasets with a column for "
+    "each input. ``(x, y)`` and ``(x, y, sample_weight)``, a ``tf.data.Dataset`` and a ``keras.utils.PyDataset`` also "
+    "have targets and weights."
 )
 
 
@@ -45,11 +47,9 @@ class SequencesRequest:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class DataRequest:
-    """Sequences or arrays, the only positional argument."""
+    """Data of a model, the only positional argument."""
 
-    sequences: object = dataclasses.field(
-        metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)}
-    )
+    data: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -9,8 +9,8 @@ import numpy as np
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Tokens
-from maskcli.records.html import HtmlRecord
 from maskcli.records.options import PaddingOptions, option
+from maskcli.records.result import ResultRecord
 from maskcli.records.validity import InputSummary, Validity
 
 
@@ -74,8 +74,8 @@ class Layout(PaddingOptions):
         return self.value if is_chosen else None
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class PaddedBatch(HtmlRecord):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class PaddedBatch(ResultRecord):
     """A padded batch. Fields may be added; existing fields keep their names and meanings.
 
     Attributes:
@@ -104,6 +104,12 @@ class PaddedBatch(HtmlRecord):
         """``[n_sequences, maxlen]``."""
         rows, timesteps = self.tokens.shape
         return rows, timesteps
+
+    def summarize(self) -> str:
+        """Return ``(3, 6) int32, padding post: 4 padded timesteps, 0 truncated tokens``."""
+        padded = int(self.mask.size - self.mask.sum())
+        about = f"{self.shape} {self.tokens.dtype}, padding {self.layout.padding}"
+        return f"{about}: {padded:,} padded timesteps, {self.truncated_tokens:,} truncated tokens"
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

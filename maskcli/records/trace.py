@@ -20,10 +20,10 @@ from maskcli.records.fields import (
     Vectors,
     Versions,
 )
-from maskcli.records.html import HtmlRecord
 from maskcli.records.inputs import ModelInput, ShownBatch, find_primary, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
+from maskcli.records.result import ResultRecord
 from maskcli.records.sequences import PaddedBatch
 
 
@@ -230,8 +230,8 @@ class SourceResult:
     max_abs_difference: float
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Inspection(HtmlRecord):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Inspection(ResultRecord):
     """What happened to the mask when a batch ran through a model.
 
     Attributes:
@@ -268,6 +268,13 @@ class Inspection(HtmlRecord):
     edges: tuple[Edge, ...] = ()
     further_unmasked: tuple[Unmasked | None, ...] = ()
     data: DataOrigin = FROM_PYTHON
+
+    def summarize(self) -> str:
+        """Return the name of the model, its first output, and whether a mask reaches it."""
+        output, fate = self.outputs[0], "no mask"
+        if self.mask is not None:
+            fate = "with its mask" if output.mask is not None else "without the model's mask"
+        return f"{self.model.name}: {output.call} {output.values.shape}, {fate}"
 
     @property
     def beside(self) -> tuple[tuple[OutputValues, Unmasked | None], ...]:

@@ -78,6 +78,8 @@ def _find_later_causes(model: ModelEvidence) -> Iterator[Blame]:
 def _is_separate(cause: Blame, first: Blame) -> bool:
     if cause.kind in (*SEPARATE_FAULTS, first.kind):
         return True
+    if cause.kind == "no-source" and cause.at is not None and first.at is not None and cause.at.index < first.at.index:
+        return True  # Padding enters there before it does at the first call.
     return cause.kind == "leaks" and cause.at is not None and cause.at.given
 
 

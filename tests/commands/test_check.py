@@ -239,10 +239,16 @@ def test_several_files_and_standard_input(call: Call, write: Callable[..., Path]
     write("b.txt", "4 5\n")
     document = read_document(call("check", "a.txt", "b.txt", *arguments, "--format", "json"))
     assert "MSK001" in codes(document)
-    assert document.pop("data") == {"files": ["a.txt", "b.txt"], "sample": False, "rows": 2, "skipped": []}
+    assert document.pop("data") == {
+        "files": ["a.txt", "b.txt"],
+        "sample": False,
+        "rows": 2,
+        "skipped": [],
+        "words": None,
+    }
     for stdin in ((), ("-",)):
         piped = read_document(call("check", *stdin, *arguments, "--format", "json", stdin="1 2 0 3\n4 5\n"))
-        assert piped.pop("data") == {"files": ["-"], "sample": False, "rows": 2, "skipped": []}
+        assert piped.pop("data") == {"files": ["-"], "sample": False, "rows": 2, "skipped": [], "words": None}
         assert piped == document
 
 

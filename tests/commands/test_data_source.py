@@ -15,8 +15,8 @@ import maskcli
 from tests.conftest import QUESTION, SAMPLE, Output, clean_environment
 
 Call = Callable[..., Output]
-PIPED = {"files": ["-"], "sample": False, "rows": 2, "skipped": []}
-SAMPLED = {"files": [], "sample": True, "rows": 3, "skipped": []}
+PIPED = {"files": ["-"], "sample": False, "rows": 2, "skipped": [], "words": None}
+SAMPLED = {"files": [], "sample": True, "rows": 3, "skipped": [], "words": None}
 NO_DATA = "Name a file, pipe data into maskcli, or use --sample for the built-in sample."
 
 
@@ -131,7 +131,13 @@ def test_foreign_files_of_a_directory_are_named(call: Call, tmp_path: Path) -> N
         (folder / name).write_text("1 2\n")
     skipped = [f"data/{name}" for name in ("README.rst", "_SUCCESS", "train.log", "x.bin")]
     document = call("pad", "data", "--format", "json").json
-    assert document["data"] == {"files": ["data/a.txt", "data/b.txt"], "sample": False, "rows": 2, "skipped": skipped}
+    assert document["data"] == {
+        "files": ["data/a.txt", "data/b.txt"],
+        "sample": False,
+        "rows": 2,
+        "skipped": skipped,
+        "words": None,
+    }
     printed = call("pad", "data")
     assert printed.stderr == ""
     assert printed.startswith(

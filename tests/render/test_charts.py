@@ -380,9 +380,9 @@ def test_lines_follow_sample_and_feature(sample: int, feature: int) -> None:
     assert np.allclose(np.polyval(fit, heights), both, atol=1e-4)
     assert [line[0]["strokeDash"] for line in lines] == [[1, 0], list(outputs.DASH)]
     hatched = [
-        item["x"] for item in items if item["type"] == "symbol" and item["shape"] == make_hatch(96, outputs.HEIGHT)
+        item["x"] for item in items if item["type"] == "symbol" and item["shape"] == make_hatch(106, outputs.HEIGHT)
     ]
-    assert [int(x // 96) for x in sorted(hatched)] == np.flatnonzero(~SMALL[sample]).tolist()
+    assert [int(x // 106) for x in sorted(hatched)] == np.flatnonzero(~SMALL[sample]).tolist()
 
 
 def test_arguments_select_sample_and_feature() -> None:
@@ -408,7 +408,7 @@ def test_nan_is_a_cross_and_breaks_the_line() -> None:
     figure = outputs.make_figure(inspection(SMALL, NOT_FINITE, SMALL))
     items = list_marks(figure, sample=0, feature=0)
     crosses = [item for item in items if item["type"] == "symbol" and item["shape"] == make_path("cross", 13, 13)]
-    assert [int(item["x"] // 96) for item in crosses] == np.flatnonzero(~np.isfinite(NOT_FINITE[0, :, 0])).tolist()
+    assert [int(item["x"] // 106) for item in crosses] == np.flatnonzero(~np.isfinite(NOT_FINITE[0, :, 0])).tolist()
     (line,) = group_lines(items)
     assert [bool(item.get("defined", True)) for item in line] == np.isfinite(NOT_FINITE[0, :, 0]).tolist()
 

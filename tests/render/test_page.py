@@ -14,7 +14,7 @@ import pytest
 import maskcli
 from maskcli.records.report import Report
 from maskcli.render import views
-from maskcli.render.page.sections import render_sections
+from maskcli.render.page.sections import render_page_sections
 from maskcli.render.page.tables import LIMITS, render_folded, select_sections
 from maskcli.render.parts import Heading, Part, Section, SectionName, Table, iterate_parts
 from maskcli.render.views import check, inspect, loss
@@ -61,9 +61,9 @@ def find_tables(parts: Iterator[Part]) -> list[Table]:
 
 def test_page_survives_renamed_headings(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
     """No table depends on the text of a heading."""
-    before = render_sections(report)
+    before, _ = render_page_sections(report)
     rename_headings(monkeypatch)
-    after = render_sections(report)
+    after, _ = render_page_sections(report)
     assert "Path of the mask" in before
     assert "<h3>Path of the mask" not in after
     assert after.count("<h3>Renamed ") > 10
@@ -76,7 +76,7 @@ def test_page_has_every_table(report: Report) -> None:
     assert len(find_tables(iterate_parts(sections))) > 10
     # The leak probes are part of the check, and have a place of their own.
     tables = sum(2 if section.name == "leak" else 1 for section in sections for _ in find_tables(iter(section.parts)))
-    assert render_sections(report).count("<table>") == tables
+    assert render_page_sections(report)[0].count("<table>") == tables
 
 
 def test_views_use_known_names(report: Report) -> None:

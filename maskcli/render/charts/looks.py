@@ -29,6 +29,8 @@ LINE = 15
 """Pixels of a line of text."""
 SMALLEST = 5
 """Pixels of the smallest cell with a gap to the next one."""
+DOTTED = 9
+"""Pixels of the smallest cell with a dot."""
 HATCH = 9
 """Pixels between the lines on a cell of padding."""
 PIXELS = 4
@@ -139,7 +141,9 @@ def make_fill(styles: Mapping[int, CellStyle]) -> Spec:
 
 def make_marks(styles: Mapping[int, CellStyle], width: float, height: float) -> list[Spec]:
     """Return the layer of marks on cells of this size, if any kind has a mark."""
-    marked = {int(kind): style for kind, style in styles.items() if style.mark}
+    # Dots close together would look like a pattern.
+    hidden = "dot" if min(width, height) < DOTTED else ""
+    marked = {int(kind): style for kind, style in styles.items() if style.mark not in ("", hidden)}
     if not marked:
         return []
     thin = min(1.0, max(0.5, min(width, height) / 14))

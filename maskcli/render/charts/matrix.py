@@ -43,7 +43,7 @@ from maskcli.render.timesteps import RGB
 
 OMITTED = -1
 """CellKind of a cell that is not drawn."""
-SIDE = 72
+SIDE = 64
 """Most timesteps or blocks on a side."""
 HEIGHT = 340
 """Pixels of the rows, unless they then become too thin."""
@@ -58,16 +58,14 @@ class CellKind:
     Attributes:
         style: its style.
         label: its label in the tooltip.
-        legend: its label in the legend.
+        legend: its label in the legend, the title of the scale of colours if it has one.
         heat: colour of its changes; None if the cells have one fill.
-        scale: title of the legend of these changes.
     """
 
     style: CellStyle
     label: str
     legend: str
     heat: RGB | None = None
-    scale: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,11 +110,38 @@ def make_matrix_figure(matrix: EffectMatrix, sample: int = 0, room: int = WIDE) 
     samples, rows, columns = matrix.change.shape
     (row_title, row_noun), (column_title, column_noun) = matrix.row, matrix.column
     across = make_axis("column", columns, title=column_title, noun=column_noun, limit=SIDE, room=room, most=WIDEST)
-    most = min(24, across.step, max(5, HEIGHT // min(rows, SIDE)))
+    # A single row is taller, so that its legend does not dwarf it.
+    most = min(24 if rows > 1 else 48, across.step, max(5, HEIGHT // min(rows, SIDE)))
     down = make_axis("row", rows, title=row_title, noun=row_noun, limit=SIDE, most=most)
     views = [*make_chart_legend(_list_entries(matrix), across.pixels), _make_view(matrix, across, down)]
     notes = [down.note, across.note, *matrix.notes]
     return assemble_figure(matrix.name, matrix.title, matrix.about, views, notes, [make_selection(samples, sample)])
+
+
+def pool_blocks(
+    change: Floats, kinds: NDArray[np.int8], priority: Sequence[int]
+) -> tuple[Floats, NDArray[np.int8], int]:
+    """Return a matrix with at most ``SIDE`` rows and columns, and the number of timesteps in each.
+
+    Args:
+        change: ``(samples, rows, columns)``.
+        kinds: of the same shape. Where a block has several kinds, its kind is the last one of them in ``priority``,
+            and its change is the largest one of that kind.
+        priority: all kinds.
+    """
+    block = math.ceil(max(change.shape[1:]) / SIDE)
+    if block <= 1:
+        return change, kinds, 1
+    starts = [np.arange(0, length, block) for length in change.shape[1:]]
+    pooled = np.full((len(change), *map(len, starts)), np.nan)
+    pooled_kinds = np.full(pooled.shape, OMITTED, np.int8)
+    for kind in priority:
+        changes = np.where(kinds == kind, np.nan_to_num(change, nan=0.0, posinf=np.inf), -np.inf)
+        for axis, start in enumerate(starts, start=1):
+            changes = np.maximum.reduceat(changes, start, axis=axis)
+        occurs = changes > -np.inf
+        pooled[occurs], pooled_kinds[occurs] = changes[occurs], kind
+    return pooled, pooled_kinds, block
 
 
 def phrase_output(output: str) -> str:
@@ -129,7 +154,9 @@ def phrase_output(output: str) -> str:
 
 def _list_entries(matrix: EffectMatrix) -> list[LegendEntry]:
     styles = {kind: look.style for kind, look in matrix.looks.items()}
-    entries = list_entries(styles, {kind: look.legend for kind, look in matrix.looks.items()}, matrix.kinds)
+    # Kinds with a scale of colours have a legend of their own.
+    texts = {kind: look.legend for kind, look in matrix.looks.items() if look.heat is None}
+    entries = list_entries(styles, texts, matrix.kinds)
     if matrix.valid is not None and not matrix.valid.all():
         entries += [LegendEntry(PADDING, "at the edge: padding")]
     return entries
@@ -213,7 +240,7 @@ def _make_heat(matrix: EffectMatrix, looks: Mapping[int, CellKind]) -> dict[int,
         kind: make_heat_fill(
             "amount",
             scale | {"range": [make_rgba(look.heat, 0.2), make_rgba(look.heat, 0.95)]},
-            look.scale,
+            look.legend,
             values=ticks,
             format="~g",
         )
