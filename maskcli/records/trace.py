@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import (
     AnyMask,
     ComparedSource,
@@ -251,6 +252,7 @@ class Inspection(ResultRecord):
         remarks: conclusions from the evidence, in sentences.
         edges: the tensors between calls, inputs and outputs, in the order in which they arrive.
         further_unmasked: for each further output, the same as ``unmasked``.
+        data: where the rows come from.
     """
 
     model: ModelAbout
@@ -267,6 +269,7 @@ class Inspection(ResultRecord):
     remarks: tuple[Remark, ...]
     edges: tuple[Edge, ...] = ()
     further_unmasked: tuple[Unmasked | None, ...] = ()
+    data: DataOrigin = FROM_PYTHON
 
     def summarize(self) -> str:
         """Return the name of the model, its first output, and whether a mask reaches it."""
