@@ -132,7 +132,7 @@ def check_model_data(
             name=case.about.name,
             loss=None if measured else _find_loss(case, options),
             metrics=None if measured else read_compiled_metrics(case.model),
-            reload=reload_model if case.about.source in ("factory", "object") else None,
+            reload=reload_model if case.about.source in ("factory", "object", "kerashub") else None,
             notes=case.about.notes,
             causal=causal,
             side=case.side,
