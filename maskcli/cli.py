@@ -8,9 +8,11 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import click
 
+from maskcli.commands.grouped import CONTEXT, add_color_option, suggest
 from maskcli.errors import ExitCode, MaskcliError
 from maskcli.version import __version__
 
@@ -23,8 +25,14 @@ COMMANDS = {
     "rules": "List the rules of check.",
     "explain": "Explain a rule, with a bad and a good example.",
     "models": "List the built-in models.",
+    "help": "Show the help of a command.",
+    "completion": "Print the completion script for bash, zsh or fish.",
 }
 """The summary of each command; its module of the same name is imported only when it runs."""
+LOOK_UPS = ("rules", "explain", "models", "help", "completion")
+"""The commands that take no data."""
+FUNCTIONS = {"help": "show_help"}
+"""The functions of commands that are not named like these, because a built-in of Python is."""
 TRACEBACK = "--traceback"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of a standard output that takes no more; files that maskcli writes have messages of their own."""
@@ -45,18 +53,60 @@ class LazyGroup(click.Group):
         """Return a command, from the module of its name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"maskcli.commands.{cmd_name}"), cmd_name)
+        module = importlib.import_module(f"maskcli.commands.{cmd_name}")
+        command: click.Command = getattr(module, FUNCTIONS.get(cmd_name, cmd_name))
         command.short_help = COMMANDS[cmd_name]
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the name, the command and its arguments; the error for an unknown command suggests another one."""
+        name = args[0]
+        if name in COMMANDS or name.startswith("-") or ctx.resilient_parsing:
+            return super().resolve_command(ctx, args)
+        fix = suggest(name, list(COMMANDS)) or "`maskcli help` lists the commands."
+        if os.path.exists(name):  # noqa: PTH110 - pathlib takes longer to import than this command line to fail
+            fix = f"Name a command before the file, such as `maskcli inspect {name}`."
+        raise click.UsageError(f"No such command {name!r}. {fix}", ctx)
+
     def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, look_ups in (("Commands for data and models", False), ("Look up", True)):
+            with formatter.section(click.style(title, bold=True)):
+                formatter.write_dl([item for item in COMMANDS.items() if (item[0] in LOOK_UPS) == look_ups])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="maskcli")
+def _show_versions(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"maskcli, version {__version__} ({_list_versions()})")
+        ctx.exit()
+
+
+def _list_versions() -> str:
+    """Return the versions of Keras, its backend and Python, without importing any of these packages."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    texts = []
+    for package in ("keras", os.environ.get("KERAS_BACKEND") or "tensorflow"):
+        try:
+            texts.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            texts.append(f"{package} not installed")
+    return ", ".join((*texts, f"Python {sys.version.split()[0]}"))
+
+
+@click.group(cls=LazyGroup, context_settings=CONTEXT)
+@click.option(
+    "-V",
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_versions,
+    help="Show the versions of maskcli, Keras and its backend, and exit.",
+)
+@partial(add_color_option, default="auto")
 def cli() -> None:
     """See the mask in a Keras model: where it is created, used and lost, and its effect on outputs and loss.
 

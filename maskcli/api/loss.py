@@ -28,6 +28,7 @@ from maskcli.api.settings import check_positive, make_builtin_settings
 from maskcli.api.targets import load_builtin_targets, load_sample_weights, load_targets
 from maskcli.conclusions.loss_remarks import remark_on_loss_report
 from maskcli.errors import UsageError
+from maskcli.inputs.arguments import select_rows
 from maskcli.inputs.objects import split_data
 from maskcli.losses.accounting import choose_batch_sizes
 from maskcli.losses.batch_sizes import (
@@ -49,6 +50,7 @@ from maskcli.records.options import BuiltinOptions, CountProgress, LossOptions, 
 from maskcli.records.requests import LossRequest
 from maskcli.records.sequences import Layout, PaddedBatch
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch, find_model_outputs
+from maskcli.trace.unmasked import may_use_masks
 
 LARGEST_OUTPUT = 2**28
 """Most numbers in the outputs of one batch, which are 1 GiB; a loss needs several times as much memory."""
@@ -183,15 +185,27 @@ def _evaluate(
     losses: tuple[OutputLoss, ...],
     progress: CountProgress | None,
 ) -> tuple[LossRun, LossRun | None]:
-    """Evaluate a model with its masks, and without any; the second is None if the model needs its masks."""
+    """Evaluate a model with its masks, and without any; the second is None if the model needs its masks.
+
+    Both are the same if masks reach no call.
+    """
     batch_size = options.batch_size or find_fixed_batch(case.model) or BATCH_SIZE
     rows = len(case.inputs[0].values)
-    run = evaluate(case.model, case.inputs, losses, batch_size, _count_half(progress, rows, 0))
-    unmasked = evaluate_unmasked(run, _count_half(progress, rows, 1))
+    runs = 2 if _may_use_masks(case, outputs) else 1
+    run = evaluate(case.model, case.inputs, losses, batch_size, _count_part(progress, rows, 0, runs))
+    unmasked: LossRun | None = run
+    if runs > 1:
+        unmasked = evaluate_unmasked(run, _count_part(progress, rows, 1, runs))
     # The model's own steps apply only to the losses that it is compiled with.
     if uses_compiled_loss(options) and len(losses) == len(outputs) and has_custom_evaluate(case.model):
         run = dataclasses.replace(run, custom_steps=True, reported=evaluate_custom(run, batch_size))
     return run, unmasked
+
+
+def _may_use_masks(case: ModelAndData, outputs: Sequence[ModelOutput]) -> bool:
+    """Return whether masks can change the outputs of the model; otherwise one run has both losses."""
+    some = tuple(select_rows(model_input, outputs[0].rows) for model_input in case.inputs)
+    return may_use_masks(case.runs.get_run(some).recording)
 
 
 def _make_outputs(run: LossRun, unmasked: LossRun | None) -> tuple[LossOutput, ...]:
@@ -202,9 +216,9 @@ def _make_outputs(run: LossRun, unmasked: LossRun | None) -> tuple[LossOutput, .
     return tuple(make_loss_output(*triple) for triple in triples)
 
 
-def _count_half(progress: CountProgress | None, rows: int, half: int) -> Callable[[int], None] | None:
-    """Return a callback for the rows of the first or the second of two runs."""
-    return None if progress is None else lambda done: progress(half * rows + done, 2 * rows)
+def _count_part(progress: CountProgress | None, rows: int, part: int, parts: int) -> Callable[[int], None] | None:
+    """Return a callback for the rows of one of several runs; ``part`` counts from 0."""
+    return None if progress is None else lambda done: progress(part * rows + done, parts * rows)
 
 
 def _compare_batch_sizes(run: LossRun, options: LossOptions) -> tuple[tuple[BatchSizeLoss, ...], int]:

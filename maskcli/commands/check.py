@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from maskcli.commands.config import merge_rule_options
+from maskcli.commands.grouped import GroupedCommand
 from maskcli.commands.options import list_set_options, names_builtin_model, request_options
 from maskcli.commands.output import OutputOptions, output_options
 from maskcli.commands.source import SourceOptions, source_options
@@ -22,7 +23,7 @@ OF_MODELS = {*read_specs(ModelOptions), "targets", "targets_field", "loss", "bat
 """Arguments that need a model."""
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @source_options
 @request_options(CheckRequest)
 @output_options("check", OutputOptions)

@@ -6,12 +6,14 @@ from functools import partial
 
 import click
 
+from maskcli.commands.completers import complete_rule
+from maskcli.commands.grouped import GroupedCommand
 from maskcli.commands.output import OutputOptions, output_options
 from maskcli.render.forms import CommandResult
 
 
-@click.command()
-@click.argument("code")
+@click.command(cls=GroupedCommand)
+@click.argument("code", shell_complete=complete_rule)
 @output_options("explain", OutputOptions)
 def explain(code: str, output: OutputOptions) -> None:
     """Explain a rule: the fault, why it matters, a bad and a good example.

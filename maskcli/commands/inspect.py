@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from maskcli.commands.grouped import GroupedCommand
 from maskcli.commands.options import names_builtin_model, record_options, request_options
 from maskcli.commands.output import HeatOptions, output_options
 from maskcli.commands.pictures import InspectionPicture, check_picture, draw_inspection
@@ -19,7 +20,7 @@ from maskcli.render.forms import CommandResult
 from maskcli.render.parts import Limits, Resolution, Section
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @source_options
 @request_options(InspectRequest)
 @record_options(InspectionPicture, "picture")

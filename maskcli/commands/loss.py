@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from maskcli.commands.grouped import GroupedCommand
 from maskcli.commands.loss_arguments import list_loss_files, parse_loss_arguments
 from maskcli.commands.options import names_builtin_model, request_options
 from maskcli.commands.output import HeatOptions, output_options
@@ -19,7 +20,7 @@ from maskcli.render.forms import CommandResult
 from maskcli.render.parts import Limits, Resolution, Section
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @source_options
 @request_options(LossRequest)
 @output_options("loss", HeatOptions)

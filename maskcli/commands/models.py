@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from maskcli.commands.grouped import GroupedCommand
 from maskcli.commands.output import OutputOptions, output_options
 from maskcli.render.forms import CommandResult
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @output_options("models", OutputOptions)
 def models(output: OutputOptions) -> None:
     """List the built-in models, and how each uses a mask."""

@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from maskcli.commands.completers import COMPLETERS
+from maskcli.commands.grouped import GroupedOption
 from maskcli.errors import UsageError
-from maskcli.records.options import OptionSpec, PaddingOptions, read_specs
+from maskcli.records.options import OptionSpec, PaddingOptions, find_group, read_specs
 from maskcli.sequences.sources import display_name
 
 Command = Callable[..., Any]
@@ -48,7 +50,7 @@ def add_options(command: Command, record: type[Any], names: Sequence[str], **cha
     defaults = {field.name: field.default for field in dataclasses.fields(record)}
     specs = read_specs(record)
     for name in reversed(names):
-        spec = dataclasses.replace(specs[name], **changes.get(name, {}))
+        spec = dataclasses.replace(specs[name], **{"group": find_group(record, name), **changes.get(name, {})})
         command = _make_option(name, defaults[name], spec)(command)
     return command
 
@@ -58,20 +60,36 @@ def _make_option(name: str, default: Any, spec: OptionSpec) -> Callable[[Command
     if spec.default_text:
         text = f"{text}  [default: {spec.default_text}]"
     details: dict[str, Any] = {"default": None if default == () else default, "help": text, "metavar": spec.metavar}
+    details.update(cls=GroupedOption, group=spec.group, shell_complete=COMPLETERS[spec.completes])
     details["show_default"] = not spec.default_text and default is not False and default not in (None, ())
-    if spec.choices:
-        details["type"] = click.Choice(spec.choices)
-    elif isinstance(default, bool):
-        details["is_flag"] = True
-    elif spec.minimum is not None:
-        details["type"] = click.IntRange(spec.minimum, spec.maximum)
-    elif spec.number:
-        details["type"] = _Number()
-    elif isinstance(default, int):
-        details["type"] = int
+    details.update(_choose_type(default, spec))
+    if spec.completes == "model":
+        details["callback"] = _spell_model
     if spec.repeatable:
         details.update(multiple=True, default=())
-    return click.option(spec.spelling or f"--{name.replace('_', '-')}", name, **details)
+    spellings = (spec.short, spec.spelling or f"--{name.replace('_', '-')}")
+    return click.option(*filter(None, spellings), name, **details)
+
+
+def _choose_type(default: Any, spec: OptionSpec) -> dict[str, Any]:
+    """Return the type of an option for click, or that it is a flag; nothing for text."""
+    if spec.choices:
+        return {"type": click.Choice(spec.choices)}
+    if isinstance(default, bool):
+        return {"is_flag": True}
+    if spec.minimum is not None:
+        return {"type": click.IntRange(spec.minimum, spec.maximum)}
+    if spec.number:
+        return {"type": _Number()}
+    return {"type": int} if isinstance(default, int) else {}
+
+
+def _spell_model(_ctx: click.Context, _parameter: click.Parameter, spec: str) -> str:
+    """Return a model; the words of a built-in one may be joined by underscores."""
+    from maskcli.models.builtin import BUILTIN
+
+    name = spec.replace("_", "-")
+    return name if name in BUILTIN else spec
 
 
 class _Number(click.ParamType):  # type: ignore[type-arg]
@@ -94,10 +112,10 @@ class _Number(click.ParamType):  # type: ignore[type-arg]
 
 
 def list_set_options(*names: str) -> tuple[str, ...]:
-    """Return those of these arguments that the command line sets, each as its option is spelled."""
+    """Return those of these arguments that the command line sets, each as its option is spelled at length."""
     context = click.get_current_context()
     return tuple(
-        "/".join((*parameter.opts, *parameter.secondary_opts))
+        "/".join((parameter.opts[-1], *parameter.secondary_opts))
         for parameter in context.command.params
         if parameter.name in names and is_set(parameter.name)
     )

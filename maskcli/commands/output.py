@@ -5,15 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
+from maskcli.commands.grouped import GroupedOption, add_color_option
 from maskcli.commands.options import Command, add_options, bundle_options
 from maskcli.errors import InputError, UsageError
-from maskcli.records.options import option, read_specs
+from maskcli.records.options import OUTPUT, OptionGroup, option, read_specs
 from maskcli.render.forms import CommandResult, OutputForm, list_forms
 from maskcli.render.parts import Limits, Resolution
 from maskcli.sequences.writing import write_file
@@ -25,10 +26,12 @@ SCHEMAS = Path(__file__).parents[1] / "schemas"
 class OutputOptions:
     """The forms of a command, and the form and destination of its result."""
 
+    GROUP: ClassVar[OptionGroup] = OUTPUT
+
     command: str
-    format: str = option("table", "The form to print.")
-    output: str | None = option(None, "Write the result.", metavar="PATH")
-    quiet: bool = option(False, "Print nothing (use with --output or the exit code).")
+    format: str = option("table", "The form to print.", short="-f")
+    output: str | None = option(None, "Write the result.", metavar="PATH", short="-o", completes="file")
+    quiet: bool = option(False, "Print nothing (use with --output or the exit code).", short="-q")
 
     @property
     def forms(self) -> tuple[OutputForm, ...]:
@@ -156,8 +159,13 @@ def output_options(
         function = bundle_options(function, "output", names, make_output)
         function = _schema_option(command)(function)
         function = click.option(
-            "--traceback", is_flag=True, expose_value=False, help="On an error, show where it was raised."
+            "--traceback",
+            cls=GroupedOption,
+            is_flag=True,
+            expose_value=False,
+            help="On an error, show where it was raised.",
         )(function)
+        function = add_color_option(function)
         return add_options(
             function,
             record,
@@ -174,11 +182,13 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            emit((SCHEMAS / f"{command}.json").read_bytes())
+            emit([(SCHEMAS / f"{command}.json").read_bytes()])
             ctx.exit()
 
     return click.option(
         "--json-schema",
+        cls=GroupedOption,
+        group=OUTPUT,
         is_flag=True,
         is_eager=True,
         expose_value=False,
@@ -192,8 +202,8 @@ def describe_suffix(path: str) -> str:
     return repr(Path(path).suffix) if Path(path).suffix else "no suffix"
 
 
-def emit(data: bytes) -> None:
-    """Write a whole result to standard output; a reader that closes early is not an error.
+def emit(parts: Iterable[bytes]) -> None:
+    """Write a result to standard output, part by part; a reader that closes early is not an error.
 
     Raises:
         InputError: when standard output is closed or full.
@@ -202,9 +212,10 @@ def emit(data: bytes) -> None:
         raise _make_stdout_error("a closed stream")
     try:
         sys.stdout.flush()
-        left = memoryview(data)
-        while left:  # An unbuffered stream may take only a part.
-            left = left[sys.stdout.buffer.write(left) :]
+        for part in parts:
+            left = memoryview(part)
+            while left:  # An unbuffered stream may take only a part.
+                left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # The rest of the buffer must not be flushed into the closed pipe when the interpreter ends.

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskcli.commands.completers import complete_file
+from maskcli.commands.grouped import GroupedCommand, GroupedOption
 from maskcli.commands.output import HeatOptions, describe_suffix, output_options
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import UsageError
+from maskcli.records.options import OUTPUT
 from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
 from maskcli.render.forms import CommandResult
 from maskcli.render.parts import Limits, Resolution, Section
@@ -25,9 +28,16 @@ MASK_SUFFIX = ".npy"
 WRITES = f"Write the batch: {', '.join(WRITABLE)}; or the rendered view: .md, .svg, .png."
 
 
-@click.command()
+@click.command(cls=GroupedCommand, examples={OUTPUT: "-o batch.npz"})
 @source_options
-@click.option("--mask-output", metavar="PATH", help="Write the mask: .npy, of booleans, True at tokens.")
+@click.option(
+    "--mask-output",
+    cls=GroupedOption,
+    group=OUTPUT,
+    metavar="PATH",
+    shell_complete=complete_file,
+    help="Write the mask: .npy, of booleans, True at tokens.",
+)
 @output_options("pad", HeatOptions, WRITES)
 def pad(source: SourceOptions, output: HeatOptions, mask_output: str | None) -> None:
     """Read ragged integer sequences, pad and truncate them, and show or write the batch.

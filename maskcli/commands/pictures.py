@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from maskcli.commands.options import list_set_options
 from maskcli.commands.output import OutputOptions
 from maskcli.errors import UsageError
-from maskcli.records.options import option, read_specs
+from maskcli.records.options import PICTURES, OptionGroup, option, read_specs
 
 if TYPE_CHECKING:
     from maskcli.records.leak import LeakMatrix
@@ -26,6 +26,8 @@ _Item = TypeVar("_Item")
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InspectionPicture:
     """The picture of an inspection to draw, and the part of it."""
+
+    GROUP: ClassVar[OptionGroup] = PICTURES
 
     picture: str = option("mask", "The picture to draw.", choices=INSPECTION_PICTURES)
     sample: int = option(0, "Sample of a picture of one sample.", minimum=0)
@@ -148,13 +150,12 @@ def _draw_leaks(matrix: LeakMatrix, sample: int) -> bytes:
     from maskcli.render.charts.leaks import make_figure
     from maskcli.render.pictures import render_svg
 
-    _check_index("--sample", sample, len(matrix.change))
+    _check_index("--sample", sample, len(matrix.valid))
     return render_svg(make_figure(matrix, sample))
 
 
 def _draw_future(options: ReportPicture, report: Report) -> bytes:
-    from maskcli.render.charts.future import make_figure
-    from maskcli.render.page.sections import explain_no_matrix
+    from maskcli.render.charts.future import explain_no_matrix, make_figure
     from maskcli.render.pictures import render_svg
 
     model = report.check.examination.model

@@ -10,14 +10,16 @@ from typing import Any
 
 import click
 
+from maskcli.commands.completers import complete_file
 from maskcli.commands.config import merge_rule_options
+from maskcli.commands.grouped import GroupedCommand, GroupedOption
 from maskcli.commands.loss_arguments import list_loss_files, parse_loss_arguments
 from maskcli.commands.options import list_set_options, names_builtin_model, record_options, request_options
 from maskcli.commands.output import TableOptions, output_options
 from maskcli.commands.pictures import ReportPicture, check_picture, draw_report
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import InputError, MaskcliError, UsageError
-from maskcli.records.options import read_specs
+from maskcli.records.options import DATA, OUTPUT, read_specs
 from maskcli.records.report import Report
 from maskcli.records.requests import ReportRequest
 from maskcli.render.forms import CommandResult
@@ -26,10 +28,18 @@ FOR_SAVED_REPORTS = {"saved", *read_specs(TableOptions), *read_specs(ReportPictu
 """Arguments that go with ``--from``."""
 
 
-@click.command()
+@click.command(cls=GroupedCommand, examples={OUTPUT: "-o report.html"})
 @source_options
 @request_options(ReportRequest)
-@click.option("--from", "saved", metavar="REPORT", help="Reload a saved report, .html or .json.")
+@click.option(
+    "--from",
+    "saved",
+    cls=GroupedOption,
+    group=DATA,
+    metavar="REPORT",
+    shell_complete=complete_file,
+    help="Reload a saved report, .html or .json.",
+)
 @record_options(ReportPicture, "picture")
 @output_options("report")
 def report(

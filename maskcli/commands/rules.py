@@ -6,11 +6,12 @@ from functools import partial
 
 import click
 
+from maskcli.commands.grouped import GroupedCommand
 from maskcli.commands.output import OutputOptions, output_options
 from maskcli.render.forms import CommandResult
 
 
-@click.command()
+@click.command(cls=GroupedCommand)
 @output_options("rules", OutputOptions)
 def rules(output: OutputOptions) -> None:
     """List the rules: code, name, severity, and the fault that each finds."""

@@ -7,13 +7,14 @@ import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
+from maskcli.commands.completers import complete_file
 from maskcli.commands.options import Command, add_options, bundle_options, is_set
 from maskcli.errors import UsageError
-from maskcli.records.options import PaddingOptions, option, read_specs
+from maskcli.records.options import DATA, OptionGroup, PaddingOptions, option, read_specs
 from maskcli.records.sequences import Layout
 from maskcli.sequences.bounds import parse_size, set_memory_bound
 from maskcli.sequences.files import LoadedSequences, expand_files, read_sequences
@@ -33,6 +34,8 @@ CommandData = tuple[object, Layout, contextlib.AbstractContextManager[None]]
 class SourceOptions:
     """FILE, its format, and the padding options that the command line sets."""
 
+    GROUP: ClassVar[OptionGroup] = DATA
+
     files: tuple[str, ...]
     input_format: str = option(
         "auto",
@@ -40,7 +43,10 @@ class SourceOptions:
         choices=("auto", *FORMATS),
     )
     field: str | None = option(
-        None, "Field of records, column, or array of an .npz, that contains the sequences.", metavar="NAME"
+        None,
+        "Field of records, column, or array of an .npz, that contains the sequences.",
+        metavar="NAME",
+        completes="field",
     )
     max_memory: str | None = option(
         None,
@@ -119,7 +125,7 @@ def source_options(command: Command) -> Command:
     command = bundle_options(command, "source", ["files", *reading, *padding], make_source)
     command = add_options(command, PaddingOptions, padding)
     command = add_options(command, SourceOptions, reading)
-    return click.argument("files", nargs=-1, metavar="[FILE]...")(command)
+    return click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=complete_file)(command)
 
 
 def find_sample() -> str:

@@ -117,8 +117,8 @@ def evaluate(
     recorder = _BatchRecorder(len(losses), rows, count_rows)
     outer = _wrap_model(model, losses)
     # A graph computes faster than eager steps, but compiling it takes seconds.
-    eagerly = -(-rows // batch_size) * count_timesteps(inputs, losses) <= EAGER_STEPS
-    outer.compile(optimizer=None, loss=None, run_eagerly=eagerly, jit_compile=False)
+    is_small = -(-rows // batch_size) * count_timesteps(inputs, losses) <= EAGER_STEPS
+    outer.compile(optimizer=None, loss=None, **_choose_compilation(model, losses, is_small))
     data = {
         "data": pack_arguments(model, inputs),
         "weights": {_key(item): item.weights for item in losses if item.weights is not None},
@@ -146,6 +146,15 @@ def evaluate(
         regularization=recorder.regularization,
         metrics=reports,
     )
+
+
+def _choose_compilation(model: Any, losses: Sequence[OutputLoss], is_small: bool) -> dict[str, bool]:
+    """Return the arguments of ``compile`` that decide how a step runs: as in the model's own ``evaluate``."""
+    if is_small or getattr(model, "run_eagerly", False):
+        return {"run_eagerly": True, "jit_compile": False}
+    # XLA cannot select the valid timesteps of a batch for the copies of the metrics.
+    selects = any(metric.of_valid is not None for item in losses for metric in item.metrics)
+    return {"run_eagerly": False, "jit_compile": bool(model.jit_compile) and not selects}
 
 
 def evaluate_unmasked(run: LossRun, count_rows: CountRows | None = None) -> LossRun | None:

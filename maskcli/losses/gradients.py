@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskcli.losses.accounting import RowSums
 from maskcli.losses.binding import OutputLoss
+from maskcli.losses.evaluate import EAGER_STEPS
 from maskcli.losses.recording import get_recorded_losses, record_losses
 from maskcli.losses.registry import cast_targets
 from maskcli.records.arrays import Floats
@@ -54,40 +55,66 @@ def compare_gradients(
         exact: for each output the factor of each loss, ``(batch, timesteps)`` or ``(batch,)``.
         ways: the same for each way to add up.
     """
-    products = _multiply_gradients(model, data, losses, [exact, *ways])
-    norms = np.sqrt(np.diag(products))
-    return [_make_gradient(products[0, place], norms[0], norms[place]) for place in range(1, len(products))]
+    gradients = _differentiate(model, data, losses, [exact, *ways])
+    reference = list(next(gradients))
+    norm = math.sqrt(sum(float(part @ part) for part in reference))
+    return [_compare(reference, norm, gradient) for gradient in gradients]
 
 
-def _make_gradient(product: float, exact: float, norm: float) -> LossGradient:
-    relative = float(norm / exact) if exact else None
-    cosine = float(np.clip(product / (exact * norm), -1, 1)) if exact and norm else None
-    return LossGradient(float(norm), relative, cosine)
+def _compare(reference: Sequence[Floats], reference_norm: float, gradient: Iterable[Floats]) -> LossGradient:
+    """Compare a gradient with the reference; both have a vector for each variable."""
+    product, square = 0.0, 0.0
+    for exact, part in zip(reference, gradient, strict=True):
+        product += float(exact @ part)
+        square += float(part @ part)
+    norm = math.sqrt(square)
+    relative = norm / reference_norm if reference_norm else None
+    cosine = float(np.clip(product / (reference_norm * norm), -1, 1)) if reference_norm and norm else None
+    return LossGradient(norm, relative, cosine)
 
 
-def _multiply_gradients(
+def _differentiate(
     model: Any, data: Any, losses: Sequence[OutputLoss], ways: Sequence[Sequence[Floats]]
-) -> NDArray[np.float64]:
-    """Return the inner products of the gradients of all ways, ``(ways, ways)``."""
+) -> Iterator[Iterator[Floats]]:
+    """Yield the gradient of each way, by one backward pass for all variables: a float64 vector for each of them.
+
+    The gradients of one way are in memory at a time.
+    """
     import keras
     import tensorflow as tf
 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, data)
-    with preserve_state(model, trained=False), tf.GradientTape(persistent=True) as tape:
-        outputs = keras.tree.flatten(model(tensors, training=False))
-        values = [_compute_losses(output_loss, outputs[output_loss.output.index]) for output_loss in losses]
-        totals = [
-            tf.add_n([tf.reduce_sum(value * factors) for value, factors in zip(values, way, strict=True)])
-            for way in ways
-        ]
-    products = np.zeros((len(ways), len(ways)))
-    # Products are added variable by variable, since all gradients together may not fit in memory.
-    for variable in model.trainable_variables:
-        gradients = [tape.gradient(total, variable.value) for total in totals]
-        if gradients[0] is not None:
-            rows = np.stack([_flatten_gradient(gradient) for gradient in gradients])
-            products += rows @ rows.T
-    return products
+    variables = [variable.value for variable in model.trainable_variables]
+
+    def compute_losses(inputs: Any) -> list[Any]:
+        outputs = keras.tree.flatten(model(inputs, training=False))
+        return [_compute_losses(output_loss, outputs[output_loss.output.index]) for output_loss in losses]
+
+    def run_and_differentiate(inputs: Any, seeds: Any) -> Any:
+        with tf.GradientTape() as tape:
+            values = compute_losses(inputs)
+        return tape.gradient(values, variables, output_gradients=seeds)
+
+    all_seeds = [[tf.convert_to_tensor(factors, tf.float32) for factors in way] for way in ways]
+    with preserve_state(model, trained=False):
+        if len(ways) * _count_recurrent_steps(model, tensors) > EAGER_STEPS:
+            compiled = tf.function(run_and_differentiate)
+            all_gradients = (compiled(tensors, seeds) for seeds in all_seeds)
+        else:
+            with tf.GradientTape(persistent=True) as tape:
+                values = compute_losses(tensors)
+            all_gradients = (tape.gradient(values, variables, output_gradients=seeds) for seeds in all_seeds)
+        for gradients in all_gradients:
+            yield (_flatten_gradient(gradient) for gradient in gradients if gradient is not None)
+
+
+def _count_recurrent_steps(model: Any, tensors: Any) -> int:
+    """Return about how many steps all recurrent layers take: eagerly each of them takes a millisecond."""
+    import keras
+
+    recurrent = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN)]
+    timesteps = [tensor.shape[1] for tensor in keras.tree.flatten(tensors) if len(tensor.shape) > 1]
+    return len(recurrent) * max(timesteps, default=1)
 
 
 def _compute_losses(output_loss: OutputLoss, tensor: Any) -> Any:

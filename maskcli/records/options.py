@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 Default = TypeVar("Default")
 Options = TypeVar("Options")
@@ -29,6 +29,27 @@ CountProgress = Callable[[int, int], None]
 """Receives the number of finished rows and the number of all rows."""
 
 
+@dataclasses.dataclass(frozen=True)
+class OptionGroup:
+    """A heading of ``--help``, with the options of a command line that shows some of its options."""
+
+    title: str
+    example: str
+
+
+DATA = OptionGroup("Data", "--input-format jsonl --field tokens")
+PADDING = OptionGroup("Padding", "--padding pre --maxlen 128")
+MODEL = OptionGroup("Model", "-m model.keras")
+BUILTIN = OptionGroup("Built-in models", "-m embedding-dense --mask-source masking")
+LOSS = OptionGroup("Targets and loss", "-m model.keras --targets y.txt --loss mse")
+RULES = OptionGroup("Rules", "--select MSK1 --ignore MSK106")
+PICTURES = OptionGroup("Pictures", "--picture graph -o graph.svg")
+OUTPUT = OptionGroup("Output", "-f json -o result.json")
+HELP = OptionGroup("Help and errors", "--traceback")
+GROUPS = (DATA, PADDING, MODEL, BUILTIN, LOSS, RULES, PICTURES, OUTPUT, HELP)
+"""In the order of ``--help``."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class OptionSpec:
     """Documentation and limits of one option.
@@ -46,6 +67,10 @@ class OptionSpec:
         for_models: the kind of model that the option applies to.
         only_python: whether the command line does not have the option.
         number: whether the option takes any number, also inf and nan; integers stay integers.
+        short: a second spelling of one letter, such as ``-m``.
+        group: the heading in ``--help``; None for the group of the record that declares the option first, or for
+            ``BUILTIN`` if the option applies to built-in models only.
+        completes: the kind of value that a shell suggests.
     """
 
     text: str
@@ -60,6 +85,9 @@ class OptionSpec:
     for_models: Literal["all", "built-in", "own"] = "all"
     only_python: bool = False
     number: bool = False
+    short: str = ""
+    group: OptionGroup | None = None
+    completes: Literal["", "file", "rule", "model", "field"] = ""
 
 
 def option(default: Default, text: str, **details: Any) -> Default:
@@ -75,6 +103,18 @@ def read_specs(record: Any) -> dict[str, OptionSpec]:
     return {field.name: field.metadata["option"] for field in dataclasses.fields(record) if "option" in field.metadata}
 
 
+def find_group(record: Any, name: str) -> OptionGroup:
+    """Return the group of an option of a record class."""
+    spec = read_specs(record)[name]
+    if spec.group is not None:
+        return spec.group
+    if spec.for_models == "built-in":
+        return BUILTIN
+    homes = (base for base in reversed(record.__mro__) if name in vars(base).get("__annotations__", ()))
+    group: OptionGroup = next(homes).GROUP
+    return group
+
+
 def select_options(record: type[Options], request: object) -> Options:
     """Return the options of one subject out of a request; options that the request lacks keep their defaults."""
     names = [field.name for field in dataclasses.fields(record) if hasattr(request, field.name)]  # type: ignore[arg-type]
@@ -84,6 +124,8 @@ def select_options(record: type[Options], request: object) -> Options:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PaddingOptions:
     """Padding, in the words of ``keras.utils.pad_sequences``."""
+
+    GROUP: ClassVar[OptionGroup] = PADDING
 
     padding: Side = option("post", "Where padding goes: before a short sequence, or after it.", choices=("pre", "post"))
     truncating: Side = option(
@@ -102,12 +144,16 @@ class PaddingOptions:
 class ModelOptions:
     """A model: a built-in one, or the user's own and how it is loaded."""
 
+    GROUP: ClassVar[OptionGroup] = MODEL
+
     model: object = option(
         "embedding-lstm",
         "A built-in model (`maskcli models` lists them); a .keras or .h5 file; train.py:NAME or package.module:NAME, a "
         "function that returns a Keras model, or a model; or kerashub:NAME, a text model of KerasHub.",
         python="Also a Keras model.",
         metavar="SPEC",
+        short="-m",
+        completes="model",
     )
     model_args: Mapping[str, Any] | Sequence[str] = option(
         (),
@@ -157,6 +203,8 @@ class ModelOptions:
 class BuiltinOptions(ModelOptions):
     """A model, with all that a built-in one is made of."""
 
+    GROUP: ClassVar[OptionGroup] = BUILTIN
+
     embedding_dim: int = option(4, "Length of the embedding vectors.", minimum=1, for_models="built-in")
     units: int | None = option(
         None,
@@ -174,12 +222,15 @@ class BuiltinOptions(ModelOptions):
 class LossOptions:
     """Targets, losses, metrics, weights and batch sizes."""
 
+    GROUP: ClassVar[OptionGroup] = LOSS
+
     targets: object = option(
         None,
         "A file with one row of targets for each row of the data, or generated targets; shift is the next token.",
         python="Also rows of targets or an array in memory; for several outputs a dict by name or a list.",
         default_text="--targets-field of the data; arange for a built-in model",
         metavar="FILE|arange|zeros|ones|shift",
+        completes="file",
     )
     targets_field: str | Sequence[str] | None = option(
         None,
@@ -187,6 +238,7 @@ class LossOptions:
         "by name or in the order of the outputs.",
         metavar="NAME",
         repeatable=True,
+        completes="field",
     )
     loss: object = option(
         None,
@@ -216,9 +268,13 @@ class LossOptions:
         "A file of weights, one for each row of the data or for each timestep.",
         python="Also an array (batch,) or (batch, timesteps), or a dict of arrays by output.",
         metavar="FILE",
+        completes="file",
     )
     sample_weight_field: str | None = option(
-        None, "Field or array of the data, or of --sample-weight, that contains the weights.", metavar="NAME"
+        None,
+        "Field or array of the data, or of --sample-weight, that contains the weights.",
+        metavar="NAME",
+        completes="field",
     )
     class_weight: Mapping[int, float] | None = option(
         None,
@@ -265,6 +321,8 @@ class LossOptions:
 class RuleOptions:
     """The rules of a check."""
 
+    GROUP: ClassVar[OptionGroup] = RULES
+
     select: Sequence[str] = option(
         (),
         "Rules to check: codes, prefixes of codes or names, separated by commas.",
@@ -272,5 +330,8 @@ class RuleOptions:
         default_text="all",
         metavar="RULES",
         repeatable=True,
+        completes="rule",
     )
-    ignore: Sequence[str] = option((), "Rules to leave out, as for --select.", metavar="RULES", repeatable=True)
+    ignore: Sequence[str] = option(
+        (), "Rules to leave out, as for --select.", metavar="RULES", repeatable=True, completes="rule"
+    )

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 
 from maskcli.records.options import (
     ALL,
+    DATA,
     FAIL_ON,
+    LOSS,
     MASK_SOURCES,
+    MODEL,
+    PICTURES,
+    RULES,
     BuiltinOptions,
     CountProgress,
     FailOn,
@@ -71,7 +76,9 @@ class InspectRequest(BuiltinOptions, Layout, DataRequest):
         for_models="built-in",
     )
     unfold: bool = option(
-        False, "Also show the calls inside Keras's own layers, such as the two directions of Bidirectional."
+        False,
+        "Also show the calls inside Keras's own layers, such as the two directions of Bidirectional.",
+        group=MODEL,
     )
 
 
@@ -91,15 +98,17 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
     input_dim: int | None = option(
         None, "Vocabulary size to check against.", default_text="that of the model", minimum=1
     )
-    data_only: bool = option(False, "Check only the data, without a model; imports no TensorFlow.")
+    data_only: bool = option(False, "Check only the data, without a model; imports no TensorFlow.", group=DATA)
     fail_on: FailOn = option(
-        "warning", "Lowest severity of a finding that fails the check, with exit code 1.", choices=FAIL_ON
+        "warning", "Lowest severity of a finding that fails the check, with exit code 1.", choices=FAIL_ON, group=RULES
     )
     targets: object = option(
         None,
         "A file with one row of targets for each row of the data, for rules about the loss and the metrics.",
         python="Also rows of targets in memory.",
         metavar="FILE|shift",
+        group=LOSS,
+        completes="file",
     )
     targets_field: str | Sequence[str] | None = option(
         None,
@@ -107,19 +116,25 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
         "by name or in the order of the outputs.",
         metavar="NAME",
         repeatable=True,
+        group=LOSS,
+        completes="field",
     )
     batch_size: int | None = option(
         None,
         "Batch size at which rules compare the loss with the exact one.",
         default_text="32, as in Keras, or the size the model is built for",
         minimum=1,
+        group=LOSS,
     )
-    causal: bool = option(False, "The model is meant to be causal: report a later timestep that changes an output.")
+    causal: bool = option(
+        False, "The model is meant to be causal: report a later timestep that changes an output.", group=MODEL
+    )
     loss: str | None = option(
         None,
         "A loss of keras.losses by name, such as mse.",
         default_text="the loss that the model is compiled with",
         metavar="NAME",
+        group=LOSS,
     )
 
 
@@ -127,7 +142,9 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
 class ReportRequest(RuleOptions, BuiltinOptions, LossOptions, Layout, DataRequest):
     """The arguments of ``maskcli.report``."""
 
-    samples: int = option(32, "The first rows, which pictures show; findings and losses include all rows.", minimum=1)
+    samples: int = option(
+        32, "The first rows, which pictures show; findings and losses include all rows.", minimum=1, group=PICTURES
+    )
     command: Sequence[str] = option((), "The command line that requests the report.", only_python=True)
     progress: CountProgress | None = option(
         None, "Receives the number of finished rows and of all rows, for the loss.", only_python=True

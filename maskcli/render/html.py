@@ -69,6 +69,27 @@ ROLE_COLORS: Palette = {
 }
 """Colours of the roles that have one, legible on ``bg`` and on ``soft``."""
 COLORS: Palette = {**PAGE_COLORS, **ROLE_COLORS}
+LIGHT_HOSTS = (
+    "[data-jp-theme-light=true]",  # JupyterLab, Notebook 7, nbconvert
+    ".vscode-light",
+    ".vscode-high-contrast-light",
+    "[data-vscode-theme-kind=vscode-light]",
+    "[data-vscode-theme-kind=vscode-high-contrast-light]",
+    "html[theme=light]",
+    "html:not([theme=dark]) [id=output-area]",  # Colab, whose light theme may have no attribute
+)
+DARK_HOSTS = (
+    "[data-jp-theme-light=false]",
+    ".vscode-dark",
+    # The light high-contrast theme has this class, too.
+    ".vscode-high-contrast:not(.vscode-high-contrast-light)",
+    "[data-vscode-theme-kind=vscode-dark]",
+    "[data-vscode-theme-kind=vscode-high-contrast]",
+    "html[theme=dark]",
+)
+"""Elements around the output of a notebook's cell, which name the notebook's theme. The system's may differ."""
+HOST_COLORS = ("--jp-content-font-color1", "--vscode-editor-foreground", "--colab-primary-text-color")
+"""Custom properties with the colour of a notebook's text, of which a page has at most one."""
 BOLD: tuple[Role, ...] = ("strong", "masked", "counted", "error", "warning")
 SHORTEST_PROSE = 40
 """Characters of a cell beyond which its column is wrapped."""
@@ -236,13 +257,24 @@ def _make_style() -> str:
     layout = importlib.resources.files(__package__).joinpath("html.css").read_text("utf-8")
     colors = "".join(f".maskcli .mk-{role}{{color:var(--mk-{role})}}\n" for role in ROLE_COLORS)
     bold = ",".join(f".mk-{role}" for role in BOLD)
+    groups = (LIGHT_HOSTS, DARK_HOSTS, LIGHT_HOSTS + DARK_HOSTS)
+    in_light, in_dark, in_host = (f":is({','.join(hosts)}) .maskcli" for hosts in groups)
     return (
         f"\n.maskcli{{{light}}}\n"
         f"@media screen and (prefers-color-scheme:dark){{.maskcli{{{dark}}}}}\n"
-        f"@media screen{{:is([data-jp-theme-light=true],.vscode-light) .maskcli{{{light}}}\n"
-        f":is([data-jp-theme-light=false],.vscode-dark) .maskcli{{{dark}}}}}\n"
+        f"@media screen{{{in_light}{{{light}}}\n{in_dark}{{{dark}}}\n{in_host}{{{_follow_host()}}}}}\n"
         f"{layout}{colors}.maskcli :is({bold}){{font-weight:600}}\n"
     )
+
+
+def _follow_host() -> str:
+    """Return the colours of a page in a notebook: those of its text, on its own background."""
+    text = "currentColor"
+    for name in HOST_COLORS:
+        text = f"var({name},{text})"
+    mixes = {"soft": 8, "line": 22}
+    mixed = "".join(f";--mk-{name}:color-mix(in srgb,currentColor {part}%,transparent)" for name, part in mixes.items())
+    return f"--mk-bg:transparent;--mk-fg:{text}{mixed}"
 
 
 def make_variables(palette: Palette, theme: str) -> str:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from maskcli.render.colors import make_console_options
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -70,7 +72,7 @@ def _open_terminal() -> Iterator[Console | None]:
     with stream:
         _terminals.append(stream.fileno())
         try:
-            yield Console(file=stream)
+            yield Console(file=stream, **make_console_options())
         finally:
             _terminals.remove(stream.fileno())
 

@@ -18,6 +18,7 @@ from rich.style import Style
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
+from maskcli.render.colors import make_console_options
 from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF, Screen, expand_heatmaps, quantize_level, shade_level
 from maskcli.render.parts import (
     GLYPHS,
@@ -97,9 +98,10 @@ _WORD = re.compile(r"(?:`[^`]*`|[^ `]|`)+")
 
 def make_stdout_console() -> Console:
     """Return a console on standard output, as wide as the terminal, or 80 columns if its width is unknown."""
-    console = Console(file=sys.stdout)
+    options = make_console_options()
+    console = Console(file=sys.stdout, **options)
     if console.width < NARROWEST_TERMINAL:
-        return Console(file=sys.stdout, width=80)
+        return Console(file=sys.stdout, width=80, **options)
     return console
 
 

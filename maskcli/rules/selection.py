@@ -16,6 +16,8 @@ from maskcli.rules.base import Rule
 _SEVERITIES = ("error", "warning", "info")
 _ALL = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")
+_MOST_SIMILAR = 5
+"""Rules that a message suggests."""
 
 
 _NUMBERS = (101, 102, 103, 104, 106, 107, 108, 109, 110, 111, 112, 115, 116, 118)
@@ -67,13 +69,13 @@ def _make_empty_error(select: Sequence[str], ignore: Sequence[str], about: str |
 
 
 def find_rule(code: str) -> Rule:
-    """Return the rule with a code or a name, in upper or lower case.
+    """Return the rule with a code or a name, in upper or lower case, its words joined by hyphens or underscores.
 
     Raises:
         UsageError: if there is no such rule.
     """
     for rule in RULES:
-        if code.lower() in (rule.code.lower(), rule.name):
+        if _spell_name(code) in (rule.code.lower(), rule.name):
             return rule
     raise _make_unknown_error(code, "the code or the name of a rule")
 
@@ -115,7 +117,7 @@ def _match(selector: str, rule: Rule) -> int | None:
     text = selector.upper()
     if text == _ALL:
         return 0
-    if text == rule.name.upper():
+    if _spell_name(selector) == rule.name:
         return len(rule.code)
     if _PREFIX.fullmatch(text) and rule.code.startswith(text):
         return len(text)
@@ -128,19 +130,26 @@ def _match_best(selectors: Iterable[str], rule: Rule) -> int:
 
 
 def _make_unknown_error(selector: str, expected: str) -> UsageError:
-    """Return the error for an unknown rule, with the most similar one."""
+    """Return the error for an unknown rule, with similar ones."""
     fix = "`maskcli rules` lists them."
     similar = _find_similar(selector)
-    if similar is not None:
-        fix = f"Did you mean {similar}? {fix}"
+    if similar:
+        fix = f"Did you mean {' or '.join(similar)}? {fix}"
     return UsageError(expected=expected, received=repr(selector), fix=fix)
 
 
-def _find_similar(selector: str) -> str | None:
+def _find_similar(selector: str) -> list[str]:
+    """Return the rules that begin with a selector, or else contain it, or else resemble it."""
     codes, names = [rule.code for rule in RULES], [rule.name for rule in RULES]
-    candidates = [
-        *difflib.get_close_matches(selector.upper(), codes, 1),
-        *(name for name in names if len(selector) > 2 and selector.lower() in name),
-        *difflib.get_close_matches(selector.lower(), names, 1),
-    ]
-    return next(iter(candidates), None)
+    code, name = selector.strip().upper(), _spell_name(selector)
+    if len(name) > 2:
+        starting = [text for text in (*codes, *names) if text.startswith((code, name))]
+        similar = starting or [text for text in names if name in text]
+        if similar:
+            return similar[:_MOST_SIMILAR]
+    return (difflib.get_close_matches(code, codes, 1) or difflib.get_close_matches(name, names))[:1]
+
+
+def _spell_name(text: str) -> str:
+    """Return a name as rules spell it."""
+    return text.lower().replace("_", "-")

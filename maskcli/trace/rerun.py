@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
+from maskcli.trace.loops import compile_loops
 from maskcli.trace.recorder import CallRecord
 from maskcli.trace.state import preserve_state
 from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
@@ -50,21 +52,43 @@ def rerun_call(
     """
     import keras
 
+    def copy(tensor: Any) -> Any:
+        return replace_padding(tensor, keep[id(tensor)], rng) if id(tensor) in keep else keras.ops.copy(tensor)
+
+    return _rerun_with_copies(entry, copy, training)
+
+
+def rerun_with(entry: CallRecord, values: Mapping[int, NDArray[Any]]) -> list[Any] | None:
+    """Run one call again with other values of some tensors, by ``id``; None if the call raises."""
+    import keras
+
+    def copy(tensor: Any) -> Any:
+        new = values.get(id(tensor))
+        return keras.ops.copy(tensor) if new is None else keras.ops.convert_to_tensor(new, dtype=get_dtype(tensor))
+
+    return _rerun_with_copies(entry, copy, training=False)
+
+
+def _rerun_with_copies(entry: CallRecord, copy: Callable[[Any], Any], training: bool) -> list[Any] | None:
+    """Run one call again with copies of its tensors, which carry the same masks."""
+    import keras
+
     masks = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
 
     def copy_leaf(leaf: Any) -> Any:
         if id(leaf) not in masks or not hasattr(leaf, "numpy"):
             return leaf
-        copy = replace_padding(leaf, keep[id(leaf)], rng) if id(leaf) in keep else keras.ops.copy(leaf)
-        set_mask(copy, masks[id(leaf)])
-        return copy
+        copied = copy(leaf)
+        set_mask(copied, masks[id(leaf)])
+        return copied
 
     if entry.code:
         return _rerun_code(entry, [copy_leaf(tensor) for tensor in entry.args])
     args, kwargs = keras.tree.map_structure(copy_leaf, (entry.args, entry.kwargs))
     if isinstance(entry.operation, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}
-    output = rerun_operation(entry.operation, args, kwargs)
+    with compile_loops():
+        output = rerun_operation(entry.operation, args, kwargs)
     return None if output is None else [leaf for leaf in keras.tree.flatten(output) if hasattr(leaf, "shape")]
 
 

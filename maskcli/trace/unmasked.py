@@ -5,10 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from maskcli.trace.recorder import PAIR_MASK, has_own_code, is_mask_argument, list_parameters, run_functions_eagerly
+from maskcli.records.arrays import Bools
+from maskcli.trace.functions import run_functions_eagerly
+from maskcli.trace.loops import compile_loops
+from maskcli.trace.recorder import (
+    PAIR_MASK,
+    Recording,
+    has_own_code,
+    is_mask_argument,
+    list_parameters,
+)
 from maskcli.trace.state import preserve_state
 
 
@@ -26,11 +35,39 @@ def compute_unmasked_outputs(model: Any, arguments: Any) -> list[Any] | None:
             preserve_state(model, trained=False),
             run_functions_eagerly(),
             strip_masks(inside_layers=False),
+            compile_loops(),
             warnings.catch_warnings(action="ignore"),
         ):
             return list(keras.tree.flatten(model(tensors, training=False)))
     except Exception:  # A layer may need the mask that was removed.
         return None
+
+
+def may_use_masks(recording: Recording) -> bool:
+    """Return whether masks can change the outputs of a recorded model.
+
+    They cannot if no call receives one as an argument, and no code of the user has a tensor that carries one, which it
+    could read.
+    """
+    return any(
+        entry.mask_tensors
+        or (_is_of_user(entry.operation) and _has_mask(entry.carried))
+        or (entry.parent is not None and _is_of_user(entry.parent.operation) and _has_mask(entry.masks_out))
+        for entry in recording.entries
+    )
+
+
+def _is_of_user(operation: Any) -> bool:
+    """Return whether an operation runs code that Keras does not contain."""
+    import keras
+
+    if isinstance(operation, keras.layers.Lambda):
+        return True
+    return isinstance(operation, keras.Operation) and type(operation).__module__.split(".")[0] != "keras"
+
+
+def _has_mask(masks: Sequence[Bools | None]) -> bool:
+    return any(mask is not None for mask in masks)
 
 
 @contextlib.contextmanager

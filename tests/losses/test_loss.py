@@ -506,6 +506,43 @@ def test_unmasked_model_with_explicit_mask() -> None:
     assert case.loss().unmasked_model == pytest.approx(bare, rel=1e-5)
 
 
+def with_layer(layer: Callable[[], Any]) -> Build:
+    """A model with a layer between its embedding and its outputs."""
+
+    def build() -> Model:
+        tokens = tokens_input()
+        return compile_model(keras.Model(tokens, layers.Dense(3)(layer()(embed(tokens)))), loss="mse")
+
+    return build
+
+
+class ReadsMask(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        mask = getattr(inputs, "_keras_mask", None)
+        return inputs if mask is None else inputs * ops.cast(mask, inputs.dtype)[..., None]
+
+
+@pytest.mark.parametrize(
+    ("build", "runs"),
+    [
+        (dense(loss="mse"), 1),
+        (feature_model(loss="mse"), 1),
+        (recurrent(loss="mse"), 2),
+        (with_layer(ReadsMask), 2),
+        (with_layer(lambda: layers.Lambda(ReadsMask().call)), 2),
+    ],
+)
+def test_masks_that_reach_no_call_need_no_second_run(build: Build, runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluations, progress, wrap = [], [], evaluate._wrap_model
+    monkeypatch.setattr(evaluate, "_wrap_model", lambda *args: evaluations.append(args) or wrap(*args))
+    data = {"features": np.eye(10)[TOKENS][..., :2]} if "feature" in build.__qualname__ else {"tokens": TOKENS}
+    case = Case(build, VECTORS, data=data)
+    report = case.loss(progress=lambda *counts: progress.append(counts))
+    assert (len(evaluations), progress[-1]) == (runs, (runs * ROWS, runs * ROWS))
+    assert report.unmasked_model is not None
+    assert (report.unmasked_model == report.unmasked) is (runs == 1)
+
+
 def test_batch_size_trap() -> None:
     trap = built(batch_size_trap)
     report = maskcli.loss(trap.arrays, model=trap.model, targets=trap.targets, batch_sizes=(1, 2))
@@ -614,6 +651,31 @@ def test_gradients_of_weighted_outputs() -> None:
     assert size.gradient is not None
     assert plain.gradient is not None
     assert size.gradient.norm == pytest.approx(3 * plain.gradient.norm, rel=1e-5)
+
+
+def test_gradients_take_one_backward_pass_for_each_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes = []
+    differentiate = tf.GradientTape.gradient
+
+    def count(tape: Any, target: Any, sources: Any, **options: Any) -> Any:
+        passes.append(len(sources))
+        return differentiate(tape, target, sources, **options)
+
+    monkeypatch.setattr(tf.GradientTape, "gradient", count)
+    for build, targets in ((dense(loss="mse"), VECTORS), (recurrent(loss="mse"), VECTORS)):
+        passes.clear()
+        Case(build, targets).loss(batch_sizes=(1, 2, ROWS))
+        # The first pass is that of the exact loss.
+        assert passes == [len(build_model(build).trainable_variables)] * 4
+
+
+def test_gradients_of_long_rows_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(recurrent(loss="mse"), VECTORS)
+    eager = case.loss(batch_sizes=(1, 2))
+    monkeypatch.setattr("maskcli.losses.gradients.EAGER_STEPS", 0)
+    compiled = case.loss(batch_sizes=(1, 2))
+    for size, expected in zip(compiled.batch_sizes, eager.batch_sizes, strict=True):
+        assert dataclasses.astuple(size.gradient) == pytest.approx(dataclasses.astuple(expected.gradient), rel=1e-6)
 
 
 def test_no_gradients_of_frozen_model() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import re
@@ -19,9 +20,9 @@ import maskcli
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.model import ModelAbout
-from maskcli.records.trace import AttentionMask, Inspection, OutputValues, Unmasked
+from maskcli.records.trace import AttentionMask, Call, Inspection, OutputValues, Unmasked
 from maskcli.render import pictures
-from maskcli.render.charts import Figure, attention, batch, leaks, losses, outputs
+from maskcli.render.charts import Figure, attention, batch, future, leaks, losses, outputs
 from maskcli.render.charts.grids import COLUMNS, ROWS, make_axis
 from maskcli.render.charts.looks import STYLES, make_hatch, make_path
 from maskcli.render.timesteps import TimestepKind
@@ -67,15 +68,10 @@ def locate(items: list[dict[str, Any]], figure: Figure, look: Any = None) -> lis
 def find_middle(item: dict[str, Any], look: Any) -> tuple[float, float] | None:
     if look is None and item["type"] == "rect":
         return item.get("x", 0) + item["width"] / 2, item.get("y", 0) + item["height"] / 2
-    if (
-        look is not None
-        and item["type"] == "symbol"
-        and (item["stroke"], generalize(item["shape"]))
-        == (
-            look.edge or look.ink,
-            generalize(make_path(look.mark, 10, 10)),
-        )
-    ):
+    if look is None or item["type"] != "symbol" or item["stroke"] != (look.edge or look.ink):
+        return None
+    # The number of lines of a hatch depends on its size; no other mark has its colour.
+    if look.mark == "hatch" or generalize(item["shape"]) == generalize(make_path(look.mark, 10, 10)):
         return item.get("x", 0), item.get("y", 0)
     return None
 
@@ -138,10 +134,11 @@ def leak_matrix(valid: Any, change: Any = None, timed: bool = True, **fields: An
     rows = timesteps if timed else 1
     if change is None:
         change = RANDOM.uniform(0, 1, (samples, rows, timesteps)) ** 8
-    change = np.where(valid[:, None, :], np.nan, change)
+    places = np.argwhere(~valid)
+    effects = change[places[:, 0], :, places[:, 1]]
     padded = int((~valid).sum())
     counts = valid if timed else np.ones((samples, 1), bool)
-    return LeakMatrix(**{"output": "y", "change": change, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | fields)  # fmt: skip
+    return LeakMatrix(**{"output": "y", "places": places, "effects": effects, "timesteps": timesteps, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | fields)  # fmt: skip
 
 
 def make_attention(valid: Any, causal: bool = False, blind: bool = False, **more: Any) -> AttentionMask:
@@ -324,6 +321,15 @@ def test_batch_of_features_draws_norms_and_crosses() -> None:
     )
 
 
+def test_ids_have_one_color() -> None:
+    """A larger id is not more of anything: only padding stands out."""
+    figure = FIGURES["batch"]
+    assert figure is not None
+    cells = [item for item in list_marks(figure) if item["type"] == "rect"]
+    assert len({item["fill"] for item in cells}) == 2
+    assert "legend" not in json.dumps(figure.spec["vconcat"][-1]).replace('"legend": null', "")
+
+
 def test_large_batch_is_shortened_with_a_note() -> None:
     padded = maskcli.pad([[1] * (1 + index) for index in range(400)])
     figure = batch.make_batch_figure(padded)
@@ -347,7 +353,7 @@ def test_axis_labels_have_room_and_even_steps(count: int, most: int) -> None:
     axis = make_axis("timestep", count, most=most)
     labels = axis.channel()["axis"]["values"]
     places = [axis.places.index(None if label == "…" else label) for label in labels]
-    assert axis.pixels <= 860
+    assert axis.pixels <= 4 * (COLUMNS + 1)
     assert labels[0] == 0
     assert all((after - before) * axis.step >= 12 for before, after in itertools.pairwise(places) if "…" not in labels)
 
@@ -375,9 +381,9 @@ def test_lines_follow_sample_and_feature(sample: int, feature: int) -> None:
     assert np.allclose(np.polyval(fit, heights), both, atol=1e-4)
     assert [line[0]["strokeDash"] for line in lines] == [[1, 0], list(outputs.DASH)]
     hatched = [
-        item["x"] for item in items if item["type"] == "symbol" and item["shape"] == make_hatch(44, outputs.HEIGHT)
+        item["x"] for item in items if item["type"] == "symbol" and item["shape"] == make_hatch(106, outputs.HEIGHT)
     ]
-    assert [int(x // 44) for x in sorted(hatched)] == np.flatnonzero(~SMALL[sample]).tolist()
+    assert [int(x // 106) for x in sorted(hatched)] == np.flatnonzero(~SMALL[sample]).tolist()
 
 
 def test_arguments_select_sample_and_feature() -> None:
@@ -403,7 +409,7 @@ def test_nan_is_a_cross_and_breaks_the_line() -> None:
     figure = outputs.make_figure(inspection(SMALL, NOT_FINITE, SMALL))
     items = list_marks(figure, sample=0, feature=0)
     crosses = [item for item in items if item["type"] == "symbol" and item["shape"] == make_path("cross", 13, 13)]
-    assert [int(item["x"] // 44) for item in crosses] == np.flatnonzero(~np.isfinite(NOT_FINITE[0, :, 0])).tolist()
+    assert [int(item["x"] // 106) for item in crosses] == np.flatnonzero(~np.isfinite(NOT_FINITE[0, :, 0])).tolist()
     (line,) = group_lines(items)
     assert [bool(item.get("defined", True)) for item in line] == np.isfinite(NOT_FINITE[0, :, 0]).tolist()
 
@@ -415,6 +421,49 @@ def test_pooled_outputs_are_connected_points() -> None:
     rules = np.array([sorted((item["y"], item["y2"])) for item in items if item["type"] == "rule"])
     assert np.allclose(np.sort(points, axis=0).T, rules)
     assert (np.argsort(-points.ravel()) == np.argsort(np.concatenate([masked[1], unmasked[1]]))).all()
+
+
+def list_notes(figure: Figure) -> list[list[str]]:
+    """Return the notes on identical lines, for each feature of each sample."""
+    _, note, _ = figure.spec["vconcat"]
+    return [[" ".join(lines) for lines in datum["notes"]] for datum in note["data"]["values"]]
+
+
+def test_identical_lines_have_a_reason() -> None:
+    masked = RANDOM.normal(size=(3, 6, 2))
+    unmasked = masked.copy()
+    unmasked[1, 2, 0] += 1
+    unmasked[2, 4, 1] += 1
+    mask = SMALL | (np.arange(3) == 0)[:, None]
+    call = Call(
+        call="lstm", index=0, type="LSTM", effect="none", mask_in=None, mask_out=None, given=False,
+        computes_mask=False, warning=None, lost_at="multiply",
+    )  # fmt: skip
+    record = dataclasses.replace(inspection(SMALL, masked, mask, unmasked), trace=(call,))
+    assert list_notes(outputs.make_figure(record)) == [
+        ["Both lines are identical: this sample has no padding."] * 2,
+        ["", "Both lines are identical: the mask is lost at multiply."],
+        [
+            "Both lines are identical: the mask is lost at multiply.",
+            "Both lines are identical at valid timesteps: the mask changes the output only at padding.",
+        ],
+    ]
+    unused = dataclasses.replace(record, trace=(dataclasses.replace(call, lost_at=None),))
+    assert list_notes(outputs.make_figure(unused))[1][1].endswith(": no layer of the model uses the mask.")
+    different = inspection(SMALL, masked, mask, masked + 1)
+    assert len(outputs.make_figure(different).spec["vconcat"]) == 2
+
+
+def test_note_follows_sample_and_feature() -> None:
+    masked = RANDOM.normal(size=(3, 6, 2))
+    unmasked = masked + (np.arange(2) == 0)
+    figure = outputs.make_figure(inspection(SMALL, masked, SMALL, unmasked))
+    scene = {}
+    for feature in (0, 1):
+        spec = json.loads(json.dumps(figure.spec))
+        spec["params"][1]["value"] = feature
+        scene[feature] = json.dumps(vl_convert.vegalite_to_scenegraph(spec))
+    assert ["identical" in text for text in scene.values()] == [False, True]
 
 
 # Losses.
@@ -455,6 +504,18 @@ def test_losses_without_timesteps_are_bars() -> None:
     assert np.allclose(heights / heights.max(), output.per_timestep / output.per_timestep.max(), atol=0.01)
 
 
+def test_legend_has_whole_numbers() -> None:
+    """Labels at steps of 500 are 500, 1,000, 1,500."""
+    output = LOSSES["small"].first
+    assert output.per_timestep is not None
+    large = dataclasses.replace(output, per_timestep=output.per_timestep / output.per_timestep.max() * 1480)
+    figure = losses.make_figure(large)
+    assert figure is not None
+    scene = json.dumps(vl_convert.vegalite_to_scenegraph(figure.spec))
+    assert '"text": "1,000"' in scene
+    assert "e+3" not in scene
+
+
 # Leaks.
 
 
@@ -467,8 +528,8 @@ def test_leak_is_marked_only_at_valid_outputs(sample: int, timed: bool) -> None:
     matrix = leak_matrix(SMALL, change, timed)
     figure = leaks.make_figure(matrix)
     items = list_marks(figure, sample=sample)
-    tried = ~np.isnan(matrix.change[sample])
-    moved = np.nan_to_num(matrix.change[sample]) > matrix.tolerance
+    tried = np.broadcast_to(~SMALL[sample], change[sample].shape)
+    moved = tried & (change[sample] > matrix.tolerance)
     counts = matrix.valid[sample][:, None]
     assert locate(items, figure) == list_places(tried)
     assert locate(items, figure, leaks.MOVES) == list_places(moved & counts)
@@ -494,6 +555,22 @@ def test_leak_colors_share_a_logarithmic_scale() -> None:
     ]
     assert [(scale["type"], scale["domain"]) for scale in scales] == [("log", [1e-5, 1.0])] * 2
     assert "by up to 0.5" in figure.about
+
+
+def test_large_leak_matrix_is_drawn_in_blocks() -> None:
+    """No leak is left out: a block has the largest change of its worst kind."""
+    valid = make_valid([120, 200], 200)
+    change = np.zeros((2, 200, 200))
+    change[0, 113, 150] = 0.25
+    change[0, 119, 121] = 1e-9
+    change[0, 190, 151] = 0.5
+    figure = leaks.make_figure(leak_matrix(valid, change))
+    assert figure.spec.get("title") is None
+    items = list_marks(figure, sample=0)
+    assert locate(items, figure, leaks.MOVES) == [(28, 37)]
+    first = figure.spec["vconcat"][-1]["data"]["values"][0]
+    assert first["change"][28][first["column"].index(37)] == 0.25
+    assert first["kind"][47][first["column"].index(37)] == leaks.AT_PADDING
 
 
 # Attention.
@@ -525,7 +602,8 @@ def test_attention_strips_mark_padding() -> None:
 
 
 def test_marks_differ_without_color() -> None:
-    for looks in (STYLES, losses.LOOKS, leaks.LOOKS, attention.LOOKS):
+    matrices = [{kind: look.style for kind, look in module.LOOKS.items()} for module in (leaks, future)]
+    for looks in (STYLES, losses.LOOKS, attention.LOOKS, *matrices):
         assert len({look.mark for look in looks.values()}) == len(looks)
 
 

@@ -9,6 +9,8 @@ from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
+    WIDE,
+    WIDEST,
     Axis,
     encode_numbers,
     encode_padding,
@@ -30,7 +32,6 @@ from maskcli.render.charts.looks import (
     GREEN,
     NOT_FINITE,
     PADDING,
-    VALID,
     CellStyle,
     LegendEntry,
     assemble_figure,
@@ -43,6 +44,8 @@ from maskcli.render.numbers import format_count, format_percent
 
 SIDE = 72
 """Most queries or keys on a side."""
+HEIGHT = 340
+"""Pixels of the queries, unless they then become too thin."""
 ALLOWED, BLOCKED, TO_PADDING, NO_NUMBER = range(4)
 """Kinds of cells."""
 LOOKS: dict[int, CellStyle] = {
@@ -56,16 +59,18 @@ KINDS = ("allowed", "blocked", "allowed, though the key is padding", "allowed; i
 TIMESTEPS = ("padding", "valid")
 
 
-def make_figure(attention: AttentionMask, sample: int = 0) -> Figure:
+def make_figure(attention: AttentionMask, sample: int = 0, room: int = WIDE) -> Figure:
     """Return the figure of an attention mask; ``sample`` is selected first."""
     samples, queries, keys = attention.mask.shape
-    across = make_axis("key", keys, limit=SIDE, room=760)
-    down = make_axis("query", queries, limit=SIDE, room=760, most=min(26, across.step))
+    across = make_axis("key", keys, limit=SIDE, room=room, most=WIDEST)
+    down = make_axis("query", queries, limit=SIDE, most=min(24, across.step, max(5, HEIGHT // min(queries, SIDE))))
     kinds = _classify_cells(attention)
     texts = dict(enumerate((*KINDS[:NO_NUMBER], "NaN or infinite weight")))
+    if attention.weights is not None:
+        del texts[ALLOWED]  # The scale of weights shows it.
     entries = list_entries(LOOKS, texts, kinds)
-    if attention.queries is not None or attention.keys is not None:
-        entries += [LegendEntry(VALID, "at the edge: valid"), LegendEntry(PADDING, "at the edge: padding")]
+    if not all(valid is None or valid.all() for valid in (attention.queries, attention.keys)):
+        entries += [LegendEntry(PADDING, "at the edge: padding")]
     views = [*make_chart_legend(entries, across.pixels), _make_view(attention, kinds, across, down)]
     about = _describe(attention)
     layer = f"{make_chart_name(attention.type)}, {format_count(attention.heads, 'head')}"
@@ -151,7 +156,7 @@ def _make_heat(attention: AttentionMask, kinds: NDArray[np.int8]) -> dict[int, S
         return {}
     weights = attention.weights[attention.mask & np.isfinite(attention.weights)]
     scale = {"domain": [0, float(weights.max(initial=0.0)) or 1.0], "range": make_ramp(GREEN)}
-    title = "weight" if attention.heads == 1 else f"weight, the mean over {attention.heads} heads"
+    title = "weight" if attention.heads == 1 else "mean weight of the heads"
     allowed = [kind for kind in (ALLOWED, TO_PADDING) if (kinds == kind).any()]
     # Both kinds share one legend, at the first one.
     titles = [title, ""]

@@ -13,6 +13,8 @@ from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
+    WIDE,
+    WIDEST,
     encode_numbers,
     list_entries,
     make_axis,
@@ -47,10 +49,10 @@ MASK_LABELS = ("False: masked", "True: counts", "False: masked", "True: counts",
 def make_batch_figure(batch: PaddedBatch) -> Figure:
     """Return the figure of a batch without a model."""
     title = f"Padded batch ({batch.layout.dtype}, padding {batch.layout.padding})"
-    return _make_figure(batch.tokens, "token", batch.mask, None, batch.layout.value, title)
+    return _make_figure(batch.tokens, "token", batch.mask, None, batch.layout.value, title, WIDE)
 
 
-def make_inspection_figure(inspection: Inspection) -> Figure | None:
+def make_inspection_figure(inspection: Inspection, room: int = WIDE) -> Figure | None:
     """Return the figure of the main input and its mask.
 
     Returns None if the input has no timesteps.
@@ -60,47 +62,48 @@ def make_inspection_figure(inspection: Inspection) -> Figure | None:
         return None
     name = f" of {make_chart_name(primary.name)}" if len(inspection.inputs) > 1 else ""
     if has_timesteps(inspection.mask, primary.valid):
-        return _make_input_figure(primary, primary.valid, inspection.mask, f"and mask{name}")
+        return _make_input_figure(primary, primary.valid, inspection.mask, f"and mask{name}", room)
     reason = "there is no mask" if inspection.mask is None else "the mask has another shape"
-    return _make_input_figure(primary, primary.valid, None, f"and padding{name}; {reason}")
+    return _make_input_figure(primary, primary.valid, None, f"and padding{name}; {reason}", room)
 
 
-def make_further_figures(inspection: Inspection) -> list[Figure]:
+def make_further_figures(inspection: Inspection, room: int = WIDE) -> list[Figure]:
     """Return the figures of the other inputs with timesteps, without a mask."""
     return [
-        _make_input_figure(further, further.valid, None, f"and padding of {make_chart_name(further.name)}")
+        _make_input_figure(further, further.valid, None, f"and padding of {make_chart_name(further.name)}", room)
         for further in inspection.inputs
         if further is not inspection.primary and further.valid is not None
     ]
 
 
-def _make_input_figure(model_input: ModelInput, valid: Bools, mask: Bools | None, subject: str) -> Figure:
+def _make_input_figure(model_input: ModelInput, valid: Bools, mask: Bools | None, subject: str, room: int) -> Figure:
     if model_input.kind == "ids":
-        return _make_figure(convert_ids(model_input), "token", valid, mask, model_input.padding, f"Tokens {subject}")
+        return _make_figure(
+            convert_ids(model_input), "token", valid, mask, model_input.padding, f"Tokens {subject}", room
+        )
     vectors = model_input.values.astype(np.float64).reshape(*valid.shape, -1)
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.sqrt((vectors**2).sum(axis=-1))
-    return _make_figure(norms, "L2 norm", valid, mask, model_input.padding, f"Vectors {subject}")
+    return _make_figure(norms, "L2 norm", valid, mask, model_input.padding, f"Vectors {subject}", room)
 
 
 def _make_figure(
-    values: NDArray[Any], noun: str, valid: Bools, mask: Bools | None, padding: float, title: str
+    values: NDArray[Any], noun: str, valid: Bools, mask: Bools | None, padding: float, title: str, room: int
 ) -> Figure:
     """Return the figure of values, validity and mask, ``(batch, timesteps)`` each."""
     kinds = find_timestep_kinds(valid, mask)
     if values.dtype.kind == "f":
         kinds[valid & ~np.isfinite(values)] = TimestepKind.NOT_FINITE
     counts = np.bincount(kinds.ravel(), minlength=len(TimestepKind)).tolist()
-    widest = _measure_token(values) if noun == "token" else 0
-    across = make_axis("timestep", valid.shape[1], most=max(28, min(64, widest)))
+    across = make_axis("timestep", valid.shape[1], room=room, most=WIDEST)
     down = make_row_axis(across, "sample", valid.shape[0])
-    room = noun == "token" and across.step >= widest and down.step >= 14
-    # Cells that show their token need no colour legend.
-    legend = "" if room else {"token": "token id"}.get(noun, noun)
-    fill = make_heat_fill("amount", {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}, legend)
-    heat = select_occurring({TimestepKind.VALID: fill}, kinds)
+    heat: dict[int, Spec] = {}
+    # Ids are names: a larger id is not more of anything, so that only norms are drawn as heat.
+    if noun != "token":
+        fill = make_heat_fill("amount", {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}, noun)
+        heat = select_occurring({TimestepKind.VALID: fill}, kinds)
     layers = make_cell_layers(across, down, select_occurring(STYLES, kinds), heat)
-    if room:
+    if noun == "token" and across.step >= _measure_token(values) and down.step >= 14:
         layers.append(_make_text_layer())
     tooltip = {"sample": "sample", "timestep": "timestep", "text": noun, "what": "it is"}
     transform = [
@@ -152,7 +155,7 @@ def _label_kinds(counts: list[int], mask: Bools | None, padding: float, noun: st
 
 def _describe(valid: Bools, mask: Bools | None, counts: list[int]) -> str:
     grid = " by ".join(map(format_count, valid.shape, ("sample", "timestep")))
-    about = f"Heat map of {grid}: {int(valid.sum()):,} valid and {int((~valid).sum()):,} padding."
+    about = f"Grid of {grid}: {int(valid.sum()):,} valid and {int((~valid).sum()):,} padding."
     if mask is None:
         return about
     hidden, unmasked = counts[TimestepKind.HIDDEN], counts[TimestepKind.COUNTED]

@@ -20,7 +20,6 @@ from maskcli.render.charts.looks import (
     SEPARATE_SCALES,
     SMALLEST,
     VALID,
-    WIDEST,
     CellStyle,
     LegendEntry,
     make_fill,
@@ -31,6 +30,10 @@ from maskcli.render.numbers import format_count
 from maskcli.render.parts import elide
 from maskcli.render.timesteps import TimestepKind
 
+WIDE, NARROW = 640, 270
+"""Pixels for the cells of a chart: on a screen, and on a phone or where two charts share a row."""
+WIDEST = 160
+"""Most pixels of a number on the horizontal axis."""
 ROWS, COLUMNS = 60, 160
 """Most cells drawn, down and across."""
 GAP = "…"
@@ -117,7 +120,7 @@ class Axis:
 
 
 def make_axis(
-    field: str, count: int, *, title: str = "", noun: str = "", limit: int = COLUMNS, room: int = WIDEST, most: int = 28
+    field: str, count: int, *, title: str = "", noun: str = "", limit: int = COLUMNS, room: int = WIDE, most: int = 28
 ) -> Axis:
     """Return an axis of ``count`` numbers, shortened to ``limit``.
 

@@ -21,14 +21,18 @@ Cells use them translucent, so that they suit light and dark pages.
 FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 """Fonts with equal letter widths: vl-convert measures the text, a browser draws it."""
 TEXT = 11
-WIDEST = 860
-"""Largest width of a chart in pixels."""
 LEGEND = 300
 """Width in pixels that every legend may take. A phone, or a page with two charts per row, would cut off more."""
 LETTER = 6.0
 """Pixels per character of size ``TEXT``."""
+LINE = 15
+"""Pixels of a line of text."""
 SMALLEST = 5
 """Pixels of the smallest cell with a gap to the next one."""
+DOTTED = 9
+"""Pixels of the smallest cell with a dot."""
+HATCH = 9
+"""Pixels between the lines on a cell of padding."""
 PIXELS = 4
 """Size of a Vega symbol whose path is in pixels.
 
@@ -72,8 +76,9 @@ class CellStyle:
         return self.ink if self.solid else "transparent"
 
 
-VALID = CellStyle(make_rgba(BLUE, 0.25))
-PADDING = CellStyle(make_rgba(GRAY, 0.14), "slash", make_rgba(GRAY, 0.75))
+VALID = CellStyle(make_rgba(BLUE, 0.16))
+PADDING = CellStyle(make_rgba(GRAY, 0.28), "hatch", make_rgba(GRAY, 1), 1.6)
+"""The loudest style in a batch without faults: padding is what a reader looks for."""
 HIDDEN = CellStyle(make_rgba(VERMILION, 0.25), "strike", make_rgba(VERMILION, 1), 1.8)
 COUNTED = CellStyle(make_rgba(AMBER, 0.3), "diamond", make_rgba(AMBER, 1), 1.2, solid=True, edge=make_rgba(BROWN, 1))
 NOT_FINITE = CellStyle(make_rgba(VERMILION, 0.12), "cross", make_rgba(VERMILION, 1), 1.8)
@@ -92,7 +97,7 @@ def make_path(mark: str, width: float, height: float) -> str:
     x, y, r = width / 2, height / 2, min(width, height) * 0.28
     paths = {
         "": "M0,0",
-        "slash": f"M{-x:g},{y:g}L{x:g},{-y:g}",
+        "hatch": make_hatch(width, height, HATCH),
         "strike": f"M{-x + 1:g},0L{x - 1:g},0",
         "diamond": f"M0,{-r:g}L{r:g},0L0,{r:g}L{-r:g},0Z",
         "cross": f"M{-r:g},{-r:g}L{r:g},{r:g}M{-r:g},{r:g}L{r:g},{-r:g}",
@@ -105,13 +110,13 @@ def make_path(mark: str, width: float, height: float) -> str:
     return paths[mark]
 
 
-def make_hatch(width: float, height: float) -> str:
-    """Return slanted lines that fill a band, as an SVG path in pixels.
+def make_hatch(width: float, height: float, gap: float = 14) -> str:
+    """Return slanted lines that fill a band, as an SVG path in pixels, about ``gap`` pixels apart.
 
     The lines continue in the next band: their spacing divides ``rise``, the height that a line gains across a band.
     """
     rise = max(8.0, width)
-    spacing = rise / max(1, round(rise / 14))
+    spacing = rise / max(1, round(rise / gap))
     # The first line starts below the band, so that the lower right corner is hatched too.
     starts = (height + rise - (step + 1) * spacing for step in range(math.ceil((height + rise) / spacing)))
     return "".join(_clip_line(low, rise, width, height) for low in starts) or "M0,0"
@@ -136,7 +141,9 @@ def make_fill(styles: Mapping[int, CellStyle]) -> Spec:
 
 def make_marks(styles: Mapping[int, CellStyle], width: float, height: float) -> list[Spec]:
     """Return the layer of marks on cells of this size, if any kind has a mark."""
-    marked = {int(kind): style for kind, style in styles.items() if style.mark}
+    # Dots close together would look like a pattern.
+    hidden = "dot" if min(width, height) < DOTTED else ""
+    marked = {int(kind): style for kind, style in styles.items() if style.mark not in ("", hidden)}
     if not marked:
         return []
     thin = min(1.0, max(0.5, min(width, height) / 14))
@@ -255,11 +262,18 @@ def _encode_entry(entry: LegendEntry, x: float, y: float) -> Spec:
     }
 
 
+NUMBER = (
+    "datum.value === 0 || (abs(datum.value) >= 1e-3 && abs(datum.value) < 1e7) "
+    "? format(datum.value, ',.6~f') : format(datum.value, '.3~g')"
+)
+"""Vega expression of a label. A format of its own would write 1,500 as 1.5e+3 between labels at steps of 500."""
+
+
 def make_heat_fill(field: str, scale: Spec, title: str = "", **legend: Any) -> Spec:
     """Return the fill of cells by amount, with a colour legend if there is a title."""
     fill: Spec = {"field": field, "type": "quantitative", "scale": scale, "legend": None}
     if title:
-        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
+        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "labelExpr": NUMBER}
         fill["legend"] = {"title": title, "orient": "top", **size, **legend}
     return fill
 

@@ -9,6 +9,8 @@ from maskcli.records.arrays import Floats
 from maskcli.records.loss import LossOutput
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
+    WIDE,
+    WIDEST,
     Axis,
     encode_numbers,
     list_entries,
@@ -45,10 +47,10 @@ from maskcli.render.views.loss_heat import broadcast_weights, classify_losses, w
 LOOKS: dict[int, CellStyle] = STYLES | {TimestepKind.VALID: CellStyle(make_rgba(BLUE, 0.45))}
 KINDS = ("left out", "counts", "real, but hidden by the mask", "padding, counted as data", "NaN or infinite")
 """Label of each kind of timestep in the tooltip."""
-HEIGHT = 180
+HEIGHT = 160
 
 
-def make_figure(output: LossOutput) -> Figure | None:
+def make_figure(output: LossOutput, room: int = WIDE) -> Figure | None:
     """Return the figure of the loss of an output.
 
     Returns None if the loss is one number for the whole batch.
@@ -64,7 +66,7 @@ def make_figure(output: LossOutput) -> Figure | None:
     title = f"Loss {make_chart_name(output.loss)} of {make_chart_name(output.name)}, {places}"
     about = _describe(output, kinds)
     draw = _draw_grid if output.per_timestep.ndim > 1 else _draw_bars
-    view, across, notes = draw(output, kinds, parts)
+    view, across, notes = draw(output, kinds, parts, room)
     entries = list_entries(LOOKS, _label_kinds(output, kinds), kinds)
     return assemble_figure("losses", title, about, [*make_chart_legend(entries, across.pixels), view], notes)
 
@@ -77,9 +79,11 @@ def _compute_shares(output: LossOutput, weighted: Floats) -> Floats:
     return shares
 
 
-def _draw_grid(output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats]) -> tuple[Spec, Axis, list[str]]:
+def _draw_grid(
+    output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats], room: int
+) -> tuple[Spec, Axis, list[str]]:
     """Return the view of losses ``(batch, timesteps)``, with its axis and notes."""
-    across = make_axis("timestep", kinds.shape[1])
+    across = make_axis("timestep", kinds.shape[1], room=room, most=WIDEST)
     down = make_row_axis(across, "sample", kinds.shape[0])
     data = [
         {
@@ -95,9 +99,11 @@ def _draw_grid(output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Flo
     return {"data": {"values": data}, **view}, across, [down.note, across.note]
 
 
-def _draw_bars(output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats]) -> tuple[Spec, Axis, list[str]]:
+def _draw_bars(
+    output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats], room: int
+) -> tuple[Spec, Axis, list[str]]:
     """Return the view of losses ``(batch,)`` as bars, with the marks at the foot."""
-    across = make_axis("sample", len(kinds))
+    across = make_axis("sample", len(kinds), room=room, most=WIDEST)
     data = [
         {
             "sample": row,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     GAP,
     OF_SAMPLE,
+    WIDE,
+    WIDEST,
     Axis,
     encode_numbers,
     list_entries,
@@ -30,7 +34,9 @@ from maskcli.render.charts.grids import (
 from maskcli.render.charts.looks import (
     BLUE,
     GRAY,
+    LEGEND,
     LETTER,
+    LINE,
     NOT_FINITE,
     PIXELS,
     SEPARATE_SCALES,
@@ -55,7 +61,7 @@ PLACES = 200
 MOST_FEATURES = 32
 MOST_NUMBERS = 40_000
 """Most numbers of one output on a page; limits the features to choose from."""
-HEIGHT = 220
+HEIGHT = 200
 DASH = (5, 3)
 
 
@@ -88,6 +94,7 @@ class _Data:
         samples: count of samples to choose from; 0 if all are drawn.
         features: features to choose from.
         all_features: count of all features; 0 if there is no choice.
+        notes: for each sample and feature, why both lines are identical; empty where they are not.
     """
 
     runs: tuple[NDArray[Any], ...]
@@ -97,11 +104,14 @@ class _Data:
     samples: int
     features: range
     all_features: int
+    notes: tuple[tuple[str, ...], ...] = ()
 
     @property
     def lines(self) -> list[_Line]:
         """Style of each run."""
-        return [MASKED, UNMASKED][: len(self.runs)]
+        if len(self.runs) < 2:
+            return [dataclasses.replace(MASKED, text="output")]
+        return [MASKED, UNMASKED]
 
 
 def count_choices(inspection: Inspection, number: int = 0) -> tuple[int, int]:
@@ -110,10 +120,11 @@ def count_choices(inspection: Inspection, number: int = 0) -> tuple[int, int]:
     return data.samples, data.all_features
 
 
-def make_figure(inspection: Inspection, sample: int = 0, feature: int = 0, number: int = 0) -> Figure:
+def make_figure(inspection: Inspection, sample: int = 0, feature: int = 0, number: int = 0, room: int = WIDE) -> Figure:
     """Return the figure of output ``number``; ``sample`` and ``feature`` are selected first."""
     output, data = inspection.outputs[number], _prepare_data(inspection, feature, number)
-    across = make_axis(data.place, data.runs[0].shape[-1], limit=PLACES, most=44)
+    data = dataclasses.replace(data, notes=tuple(_list_notes(inspection, number, data)))
+    across = make_axis(data.place, data.runs[0].shape[-1], limit=PLACES, room=room, most=WIDEST)
     name = f" {make_chart_name(output.name)}" if len(inspection.outputs) > 1 else ""
     about = _describe(*inspection.beside[number])
     params = []
@@ -124,7 +135,8 @@ def make_figure(inspection: Inspection, sample: int = 0, feature: int = 0, numbe
     notes = [across.note]
     if data.all_features > len(data.features):
         notes.append(f"{GAP} {format_count(data.all_features - len(data.features), 'feature')} not drawn")
-    views = [*make_chart_legend(_list_entries(data), across.pixels), _make_view(data, across)]
+    legend = make_chart_legend(_list_entries(data), across.pixels)
+    views = [*legend, *_make_notes(data, across), _make_view(data, across)]
     title = f"Output{name} of {make_chart_name(output.call)}"
     return assemble_figure("outputs", title, about, views, notes, params)
 
@@ -191,6 +203,67 @@ def _find_tokens(inspection: Inspection, valid: Bools) -> NDArray[Any] | None:
     if primary is None or primary.kind != "ids" or primary.valid is None or primary.valid.shape != valid.shape:
         return None
     return convert_ids(primary)
+
+
+# Identical lines.
+
+
+def _list_notes(inspection: Inspection, number: int, data: _Data) -> Iterator[tuple[str, ...]]:
+    """Yield a text for each feature of each sample: why both lines are identical, or empty."""
+    if len(data.runs) < 2:
+        return
+    for row, (masked, unmasked) in enumerate(zip(*data.runs, strict=True)):
+        valid = None if data.kinds is None else np.isin(data.kinds[row], (TimestepKind.VALID, TimestepKind.HIDDEN))
+        reason = _explain_identity(inspection, number, row if data.samples else None)
+        yield tuple(
+            _describe_identity(encode_numbers(first), encode_numbers(second), valid, reason)
+            for first, second in zip(masked, unmasked, strict=True)
+        )
+
+
+def _describe_identity(masked: list[Any], unmasked: list[Any], valid: Bools | None, reason: str) -> str:
+    """Return whether two lines are identical as drawn, at all places or at valid timesteps."""
+    same = np.array([first == second for first, second in zip(masked, unmasked, strict=True)], bool)
+    if same.all():
+        return f"Both lines are identical: {reason}."
+    if valid is not None and valid.any() and same[valid].all():
+        return "Both lines are identical at valid timesteps: the mask changes the output only at padding."
+    return ""
+
+
+def _explain_identity(inspection: Inspection, number: int, sample: int | None) -> str:
+    """Return why a mask changes nothing, for one sample or for all."""
+    mask, output = inspection.mask, inspection.outputs[number]
+    hidden = mask is None or not (mask if sample is None else mask[sample]).all()
+    if not hidden:
+        return "there is no padding" if sample is None else "this sample has no padding"
+    last = next((call for call in inspection.trace if call.call == output.call), None)
+    if last is not None and last.lost_at is not None:
+        return f"the mask is lost at {make_chart_name(last.lost_at)}"
+    if not any(call.effect == "uses" for call in inspection.trace):
+        return "no layer of the model uses the mask"
+    return "the layers that use the mask compute the same without it"
+
+
+def _make_notes(data: _Data, across: Axis) -> list[Spec]:
+    """Return the view of the notes on identical lines; none without notes."""
+    if not any(map(any, data.notes)):
+        return []
+    width = max(across.pixels, LEGEND)
+    lines = [[textwrap.wrap(note, round(width / LETTER)) for note in notes] for notes in data.notes]
+    feature = f"feature - {data.features.start}" if data.all_features else "0"
+    select = [OF_SAMPLE] if data.samples else []
+    return [
+        {
+            "data": {"values": [{"sample": row, "notes": notes} for row, notes in enumerate(lines)]},
+            "transform": [*select, {"calculate": f"datum.notes[{feature}]", "as": "note"}],
+            "width": width,
+            "height": LINE * max(len(note) for notes in lines for note in notes),
+            "view": {"fill": None},
+            "mark": {"type": "text", "align": "left", "baseline": "top", "fontStyle": "italic", "lineHeight": LINE},
+            "encoding": {"text": {"field": "note"}, "x": {"value": 0}, "y": {"value": 0}},
+        }
+    ]
 
 
 # Layers.
