@@ -51,7 +51,7 @@ def check(request: CheckRequest) -> CheckReport:
     rules = select_rules(request.select, request.ignore, "data" if request.data_only else None)
     if request.data_only:
         return _check_data(request, rules)
-    parts = split_data(request.data, request.value)
+    parts = split_data(request.data, request.value, request.field)
     case, options = _load(request, parts)
     if parts.targets is not None and _find_loss(case, options) is None:
         case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)
@@ -95,7 +95,9 @@ def find_causal_request(causal: bool, targets: object) -> str | None:
 
 
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
-    data = load_dataset(split_data(request.data, request.value).inputs, (), select_options(Layout, request))
+    data = load_dataset(
+        split_data(request.data, request.value, request.field).inputs, (), select_options(Layout, request)
+    )
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
     return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
 

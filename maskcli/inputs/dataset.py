@@ -112,7 +112,8 @@ def make_dataset(
             table = make_record_table(data.records, _name_row, "")
         else:
             table = make_table(data, _name_row, [spec.name for spec in specs])
-        return _make_dataset(table, specs, layout, None, also, find_roles)
+        field = data.field if isinstance(data, TableRows) else None
+        return _make_dataset(table, specs, layout, field, also, find_roles)
 
 
 def _name_row(row: int) -> str:
@@ -127,7 +128,7 @@ def select_sequences(data: object) -> object:
     """
     if not isinstance(data, TableRows):
         return data
-    return json_text.get_field_rows(data.records, Field(option="data[NAME]"), "the table", _name_row)
+    return json_text.get_field_rows(data.records, Field(data.field, option="data[NAME]"), "the table", _name_row)
 
 
 def read_nested_rows(data: object, has_model: bool = False) -> RawColumn | None:
