@@ -59,7 +59,7 @@ def check(request: CheckRequest) -> CheckReport:
     rules = select_rules(request.select, request.ignore, "data" if request.data_only else None)
     if request.data_only:
         return _check_data(request, rules)
-    parts = split_data(request.data, request.value)
+    parts = split_data(request.data, request.value, request.field)
     case, options = _load(request, parts)
     if parts.targets is not None and _find_loss(case, options) is None:
         case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)
@@ -103,7 +103,9 @@ def find_causal_request(causal: bool, targets: object) -> str | None:
 
 
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
-    data = load_dataset(split_data(request.data, request.value).inputs, (), select_options(Layout, request))
+    data = load_dataset(
+        split_data(request.data, request.value, request.field).inputs, (), select_options(Layout, request)
+    )
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
     origin = find_origin(request.data, data.inputs).count(len(data.inputs[0].values))
     report = _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on, origin)
@@ -142,7 +144,7 @@ def check_model_data(
             name=case.about.name,
             loss=None if measured else _find_loss(case, options),
             metrics=None if measured else read_compiled_metrics(case.model),
-            reload=reload_model if case.about.source in ("factory", "object") else None,
+            reload=reload_model if case.about.source in ("factory", "object", "kerashub") else None,
             notes=case.about.notes,
             causal=causal,
             side=case.side,

@@ -50,6 +50,11 @@ class DataRequest:
     """Data of a model, the only positional argument."""
 
     data: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)})
+    field: str | None = dataclasses.field(
+        default=None,
+        kw_only=True,
+        metadata={"option": OptionSpec(text="Column of a table that feeds the first input.", only_python=True)},
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

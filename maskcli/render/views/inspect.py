@@ -60,7 +60,13 @@ MASK_SOURCES = {
     "none": "no mask source",
     "all": "from Embedding(mask_zero=True); all three below",
 }
-MODEL_SOURCES = {"built-in": "built-in", "file": "from a file", "factory": "from a function", "object": "from Python"}
+MODEL_SOURCES = {
+    "built-in": "built-in",
+    "file": "from a file",
+    "factory": "from a function",
+    "object": "from Python",
+    "kerashub": "of KerasHub, tiny, with random weights",
+}
 
 
 def view(inspection: Inspection, limits: Limits) -> list[Section]:
