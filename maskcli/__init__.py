@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from maskcli.records.html import register_renderer
+from maskcli.records.result import Renderers, register_renderers
 from maskcli.version import __version__
 
 if TYPE_CHECKING:
-    from maskcli.api.assertions import assert_causal, assert_padding_invariant
+    from maskcli.api.assertions import assert_causal, assert_masked_loss, assert_padding_invariant
     from maskcli.api.check import check
     from maskcli.api.inspect import inspect
     from maskcli.api.loss import loss
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from maskcli.api.read_report import read_report
     from maskcli.api.report import report
     from maskcli.errors import MaskcliError
-    from maskcli.records.check import CheckReport, Finding
+    from maskcli.records.check import CheckReport, Finding, FindingsError
     from maskcli.records.loss import LossReport
     from maskcli.records.report import Report
     from maskcli.records.sequences import PaddedBatch, RaggedSequences
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckReport",
     "Finding",
+    "FindingsError",
     "Inspection",
     "LossReport",
     "MaskcliError",
@@ -38,6 +39,7 @@ __all__ = [
     "Report",
     "__version__",
     "assert_causal",
+    "assert_masked_loss",
     "assert_padding_invariant",
     "check",
     "inspect",
@@ -50,6 +52,7 @@ __all__ = [
 _HOMES = {
     "CheckReport": "maskcli.records.check",
     "Finding": "maskcli.records.check",
+    "FindingsError": "maskcli.records.check",
     "Inspection": "maskcli.records.trace",
     "LossReport": "maskcli.records.loss",
     "MaskcliError": "maskcli.errors",
@@ -57,6 +60,7 @@ _HOMES = {
     "RaggedSequences": "maskcli.records.sequences",
     "Report": "maskcli.records.report",
     "assert_causal": "maskcli.api.assertions",
+    "assert_masked_loss": "maskcli.api.assertions",
     "assert_padding_invariant": "maskcli.api.assertions",
     "check": "maskcli.api.check",
     "inspect": "maskcli.api.inspect",
@@ -67,14 +71,31 @@ _HOMES = {
 }
 
 
+def _render_text(record: object) -> str:
+    from maskcli.render.results import render_text_of
+
+    return render_text_of(record)
+
+
 def _render_html(record: object) -> str:
-    """Return the HTML of a record; renderers are imported when the first one is displayed."""
-    from maskcli.render.notebook import render_record
+    from maskcli.render.results import render_html_of
 
-    return render_record(record)
+    return render_html_of(record)
 
 
-register_renderer(_render_html)
+def _make_document(record: object) -> dict[str, Any]:
+    from maskcli.render.results import make_plain_document
+
+    return make_plain_document(record)
+
+
+def _render_json(record: object) -> str:
+    from maskcli.render.documents import dumps, make_document
+
+    return dumps(make_document(record)).decode()
+
+
+register_renderers(Renderers(_render_text, _render_html, _make_document, _render_json))
 
 
 def __getattr__(name: str) -> Any:

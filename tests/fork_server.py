@@ -103,9 +103,11 @@ def import_everything() -> None:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)  # Some messages of TensorFlow ignore its log level.
+    sys.modules["pandas"] = None  # type: ignore[assignment] # Keras imports it if it is there, and it starts a thread.
     try:
         import keras  # noqa: F401
     finally:
+        del sys.modules["pandas"]
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(nowhere)

@@ -16,9 +16,9 @@ import nbformat
 import pytest
 
 import maskcli
-from maskcli.records.html import HtmlRecord
+from maskcli.records.result import ResultRecord
 from maskcli.render.html import STYLE
-from maskcli.render.notebook import render_record
+from maskcli.render.results import render_html_of
 from tests.conftest import clean_environment
 
 KERNEL = "under-test"
@@ -120,7 +120,7 @@ def test_notebook_shows_loss_and_check(outputs: dict[str, dict[str, Any]]) -> No
 
 def test_notebook_prints_text(outputs: dict[str, dict[str, Any]]) -> None:
     assert outputs["print"] == {}
-    assert outputs["pad"]["text/plain"].startswith("PaddedBatch(tokens=")
+    assert outputs["pad"]["text/plain"].startswith("<PaddedBatch (2, 2) int32")
 
 
 # Without a notebook.
@@ -148,17 +148,17 @@ def test_report_has_verdicts_and_parts() -> None:
 
 def test_html_is_reproducible() -> None:
     batch = maskcli.pad([[1, 2], [3]])
-    assert render_record(batch) == batch._repr_html_() == render_record(pickle.loads(pickle.dumps(batch)))
+    assert render_html_of(batch) == batch._repr_html_() == render_html_of(pickle.loads(pickle.dumps(batch)))
 
 
 def test_unknown_type_has_no_html() -> None:
     with pytest.raises(TypeError, match="no view of a int"):
-        render_record(3)
+        render_html_of(3)
 
 
 def test_records_keep_their_behaviour() -> None:
     batch = maskcli.pad([[1, 2], [3]])
-    assert isinstance(batch, HtmlRecord)
+    assert isinstance(batch, ResultRecord)
     assert batch != maskcli.pad([[1, 2], [3]])
     assert vars(batch).keys() == {field.name for field in dataclasses.fields(batch)}
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -2271,3 +2271,118 @@ def metric_of_a_pooled_output(_side: Side, length: Length) -> Any:
     model = keras.Model(tokens, [layers.Dense(1, activation="sigmoid")(x), pooled])
     model.compile(loss=["mse", "binary_crossentropy"], metrics=[["mae"], [keras.metrics.Recall()]])
     return model
+
+
+@wrong("Mean")
+def last_and_mean_of_states(_side: Side, length: Length) -> Any:
+    """Padding repeats the last state, so that the last timestep is right, and only the mean is wrong."""
+    tokens = ids(length)
+    x = layers.LSTM(4, return_sequences=True)(embedding()(tokens))
+    return keras.Model(tokens, layers.Concatenate()([x[:, -1], ops.mean(x, axis=1)]))
+
+
+@wrong("Dot", "Concatenate", sides=POST)
+def scores_without_mask(side: Side, length: Length) -> Any:
+    """Keys are padding for an attention of dot products; the unused last states of the decoder harm nobody."""
+    source, target = ids(length, "source"), ids(length, "target")
+    encoded, *states = layers.LSTM(4, return_sequences=True, return_state=True)(embedding()(source))
+    decoder = layers.LSTM(4, return_sequences=True, return_state=True)
+    decoded, *_ = decoder(embedding()(target), initial_state=states)
+    weights = layers.Activation("softmax")(layers.Dot((2, 2))([decoded, encoded]))
+    joined = layers.Concatenate()([layers.Dot((2, 1))([weights, encoded]), decoded])
+    model = keras.Model([source, target], layers.Dense(3)(joined))
+    return Animal(model, {"source": padded(ROWS, side), "target": padded(OTHER_ROWS, side)})
+
+
+def spell(model_of_characters: Any) -> Any:
+    """Return a tagger of words and their characters, with the data."""
+    words, characters = ids(None, "words"), keras.Input((None, 4), dtype="int32", name="characters")
+    joined = layers.Concatenate()([embedding()(words), layers.TimeDistributed(model_of_characters)(characters)])
+    model = keras.Model([words, characters], layers.LSTM(3, return_sequences=True)(joined))
+    spelled = np.zeros((4, T, 4), "int32")
+    for row, ids_of_row in zip(spelled, ROWS, strict=True):
+        for word, number in zip(row, ids_of_row, strict=False):
+            word[: 1 + number % 4] = 1 + np.arange(1 + number % 4)
+    return Animal(model, {"words": padded(ROWS, "post"), "characters": spelled})
+
+
+@wrong("TimeDistributed", "Concatenate")
+def characters_without_mask(_side: Side, _length: Length) -> Any:
+    """The padding of words is masked, that of their characters is not."""
+    one = keras.Input((None,), dtype="int32")
+    encoder = keras.Model(one, layers.Bidirectional(layers.LSTM(2))(embedding(mask_zero=False)(one)))
+    return spell(encoder)
+
+
+@zoo_layer
+class CompiledAttention(layers.Layer):
+    """Attends in a compiled function, whose arguments carry no mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.attend = layers.MultiHeadAttention(1, 4)
+
+    @tf.function
+    def call(self, x: Any) -> Any:
+        return self.attend(x, x)
+
+
+@zoo_layer
+class TakesCompiledAttention(keras.Model):
+    """Applies the attention outside of a functional model, which would keep the mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.words, self.attention = embedding(), CompiledAttention()
+
+    def call(self, tokens: Any) -> Any:
+        return self.attention(self.words(tokens))
+
+
+@wrong("CompiledAttention")
+def attention_in_tf_function(side: Side, _length: Length) -> Any:
+    model = TakesCompiledAttention()
+    model(padded(ROWS, side))
+    return model
+
+
+@wrong("Masking", codes=("MSK112",))
+def masking_of_results(side: Side, length: Length) -> Any:
+    """A mask of results that are zero at padding only as long as the bias is."""
+    values, _ = features(side=side)
+    series = keras.Input((length, 3), name="series")
+    x = layers.Masking(0.0)(layers.Dense(4, activation="relu")(series))
+    return Animal(keras.Model(series, layers.LSTM(3)(x)), {"series": values})
+
+
+@wrong("LSTM", codes=("MSK106",))
+def mask_of_words_in_rnn(_side: Side, _length: Length) -> Any:
+    """The mask of an Embedding marks words, and the layer after it reads sentences."""
+    documents = keras.Input((3, 4), dtype="int32", name="documents")
+    x = layers.TimeDistributed(layers.GRU(4))(embedding()(documents))
+    return Animal(
+        keras.Model(documents, layers.LSTM(3)(x)), {"documents": np.array([[[1, 2, 0, 0], [3, 0, 0, 0], [0] * 4]])}
+    )
+
+
+@zoo_layer
+class GatherByCount(keras.Model):
+    """Takes the timestep that the number of valid ones points to."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.words, self.encoder = embedding(), layers.GRU(4, return_sequences=True)
+
+    def call(self, tokens: Any) -> Any:
+        mask = self.words.compute_mask(tokens)
+        states = self.encoder(self.words(tokens), mask=mask)
+        last = ops.sum(ops.cast(mask, "int32"), axis=1) - 1
+        return ops.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
+
+
+@wrong("Reshape", sides=("pre",), codes=("MSK108",))
+def gathered_by_count(side: Side, _length: Length) -> Any:
+    """The count less one is the index of the last token only if padding comes after it."""
+    model = GatherByCount()
+    model(padded(ROWS, side))
+    return Animal(model, ROWS, {"padding": side})

@@ -1,13 +1,19 @@
-"""Assertions about a model with its data, for tests."""
+"""Assertions about a model with its data, for tests.
+
+A failure shows findings and their repairs. pytest leaves out frames with ``__tracebackhide__``, and their arrays.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from maskcli.api.check import check
-from maskcli.records.check import CheckReport, Finding
+from maskcli.records.check import CheckReport, FindingsError
+from maskcli.records.evidence import LossEvidence
 from maskcli.records.leak import Leak
+
+LOSS_RULES = ("loss-counts-padding", "loss-not-finite", "targets-do-not-fit")
+"""Rules that report a loss which is not the mean over valid timesteps."""
 
 
 def assert_causal(model: Any, data: object, **options: Any) -> None:
@@ -15,14 +21,17 @@ def assert_causal(model: Any, data: object, **options: Any) -> None:
 
     Args:
         model: a Keras model, or the name of one as in ``maskcli.check``.
-        data: the sequences or arrays to run it on.
+        data: the data to run it on, as for ``maskcli.check``.
         options: further keyword arguments of ``maskcli.check``.
 
     Raises:
-        AssertionError: with the call at fault and its fix, or the reason why nothing could be proved.
+        FindingsError: an AssertionError with the call at fault and its fix.
+        AssertionError: with the reason why nothing could be proved.
     """
+    __tracebackhide__ = True
     report = check(data, model=model, **{**options, "select": ("future-leaks",), "causal": True})
-    _fail_with(report.findings)
+    if report.findings:
+        raise FindingsError(report.findings)
     evidence = report.examination.model
     if evidence is None or not any(effect.looks_ahead is False for effect in evidence.future):
         raise AssertionError("It could not be tried whether the model is causal: it does not run on this data.")
@@ -33,17 +42,58 @@ def assert_padding_invariant(model: Any, data: object, **options: Any) -> None:
 
     Args:
         model: a Keras model, or the name of one as in ``maskcli.check``.
-        data: the sequences or arrays to run it on.
+        data: the data to run it on, as for ``maskcli.check``.
         options: further keyword arguments of ``maskcli.check``.
 
     Raises:
-        AssertionError: with the calls at fault and their fixes, or the reason why nothing could be proved.
+        FindingsError: an AssertionError with the calls at fault and their fixes.
+        AssertionError: with the reason why nothing could be proved.
     """
+    __tracebackhide__ = True
     report = check(data, model=model, **options)
     leak = report.leak
-    if leak is None or leak.verdict != "clean":
-        _fail_with([finding for finding in report.findings if finding.severity == "error"])
-        raise AssertionError(_explain_leak(leak, report))
+    if leak is not None and leak.verdict == "clean":
+        return
+    if errors := [finding for finding in report.findings if finding.severity == "error"]:
+        raise FindingsError(errors)
+    raise AssertionError(_explain_leak(leak, report))
+
+
+def assert_masked_loss(model: Any, data: object, targets: object = None, **options: Any) -> None:
+    """Assert that the loss of a model, as Keras reports it, counts no padding.
+
+    Args:
+        model: a Keras model that is compiled with a loss, or the name of one as in ``maskcli.check``.
+        data: the data to run it on, as for ``maskcli.check``.
+        targets: of the data; None if ``data`` has them, as ``(x, y)`` does.
+        options: further keyword arguments of ``maskcli.check``, such as ``loss``.
+
+    Raises:
+        FindingsError: an AssertionError with the losses that count padding and their fixes.
+        AssertionError: with the reason why the loss could not be measured.
+    """
+    __tracebackhide__ = True
+    report = check(data, model=model, **{**options, "targets": targets, "select": LOSS_RULES})
+    if report.findings:
+        raise FindingsError(report.findings)
+    evidence = report.examination.model
+    losses = () if evidence is None else evidence.losses
+    if problem := _explain_losses(losses, report):
+        raise AssertionError(problem)
+
+
+def _explain_losses(losses: tuple[LossEvidence, ...], report: CheckReport) -> str:
+    """Return the reason why losses prove nothing; empty if all were measured."""
+    if not losses:
+        reason = "; ".join(report.notes) or "no loss could be computed"
+        return f"It is not proved that the loss leaves padding out: {reason}"
+    if not any(entry.padded_timesteps for entry in report.inputs):
+        return "It is not proved that the loss leaves padding out: the data has no padding."
+    unmeasured = [loss for loss in losses if loss.reported is None]
+    if unmeasured:
+        reason = unmeasured[0].why or "there are no targets"
+        return f"It is not proved that the loss of {unmeasured[0].output} leaves padding out: {reason}"
+    return ""
 
 
 def _explain_leak(leak: Leak | None, report: CheckReport) -> str:
@@ -53,10 +103,3 @@ def _explain_leak(leak: Leak | None, report: CheckReport) -> str:
         return f"Padding changes results by up to {leak.max_abs_change:.3g}, from {leak.first_call} on."
     reason = leak.reason or "; ".join(finding.message for finding in report.findings) or "no probe could run"
     return f"It is not proved that padding leaves all results alone: {reason}"
-
-
-def _fail_with(findings: Iterable[Finding]) -> None:
-    """Raise an AssertionError with these findings and their fixes, if there are any."""
-    texts = [f"{finding.code} {finding.rule}: {finding.message}\nfix: {finding.fix}" for finding in findings]
-    if texts:
-        raise AssertionError("\n\n".join(texts))

@@ -12,19 +12,28 @@ from maskcli.api.evidence import collect_evidence
 from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import load_for_loss
 from maskcli.api.loss_evidence import add_measured_losses, has_targets
-from maskcli.api.model_data import ModelAndData, load_builtin, load_dataset, load_user_model, names_builtin
+from maskcli.api.model_data import (
+    ModelAndData,
+    add_labels,
+    find_origin,
+    load_builtin,
+    load_dataset,
+    load_user_model,
+    names_builtin,
+)
 from maskcli.api.repairs import RepairResult, leave_untried, try_repairs
 from maskcli.api.settings import check_name, check_positive
 from maskcli.errors import UsageError
+from maskcli.inputs.objects import DataParts, split_data
 from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
 from maskcli.losses.registry import import_references, is_keras_loss
 from maskcli.models.factories import is_spec
 from maskcli.models.load import reload_model
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
-from maskcli.records.data import DataFacts
+from maskcli.records.data import DataFacts, DataOrigin
 from maskcli.records.evidence import Lookup
-from maskcli.records.inputs import ModelInput, summarize_inputs
+from maskcli.records.inputs import ModelInput, select_shown_batch, summarize_inputs
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -33,6 +42,8 @@ from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state
 from maskcli.trace.steps import name_step, report_steps
+
+NO_LOSS = "The targets of the data were not used: the model is not compiled with a loss, and none was named."
 
 
 @take_keywords(CheckRequest)
@@ -49,7 +60,10 @@ def check(request: CheckRequest) -> CheckReport:
     rules = select_rules(request.select, request.ignore, "data" if request.data_only else None)
     if request.data_only:
         return _check_data(request, rules)
-    case, options = _load(request)
+    parts = split_data(request.data, request.value, request.field)
+    case, options = _load(request, parts)
+    if parts.targets is not None and _find_loss(case, options) is None:
+        case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)
     causal = find_causal_request(request.causal, request.targets)
     with case.naming(), report_steps(request.progress):
         return check_model_data(
@@ -57,9 +71,9 @@ def check(request: CheckRequest) -> CheckReport:
         )
 
 
-def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
+def _load(request: CheckRequest, parts: DataParts) -> tuple[ModelAndData, LossOptions]:
     """Load a model with its data; a built-in model with targets is built for them, as by ``loss``."""
-    layout, options = select_options(Layout, request), select_options(LossOptions, request)
+    layout, options = select_options(Layout, request), add_labels(select_options(LossOptions, request), parts)
     if isinstance(options.loss, str) and not is_spec(options.loss) and not is_keras_loss(options.loss):
         raise UsageError(
             where="--loss",
@@ -70,9 +84,9 @@ def _load(request: CheckRequest) -> tuple[ModelAndData, LossOptions]:
     if names_builtin(request.model):
         builtin = select_options(BuiltinOptions, request)
         if has_targets(options):
-            return load_for_loss(request.sequences, layout, builtin, options)
-        return load_builtin(request.sequences, layout, builtin), options
-    case = load_user_model(request.sequences, layout, request, options.extra_columns)
+            return load_for_loss(parts.inputs, layout, builtin, options)
+        return load_builtin(parts.inputs, layout, builtin), options
+    case = load_user_model(parts.inputs, layout, request, options.extra_columns)
     return case, options
 
 
@@ -92,9 +106,13 @@ def find_causal_request(causal: bool, targets: object) -> str | None:
 
 
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
-    data = load_dataset(request.sequences, (), select_options(Layout, request))
+    data = load_dataset(
+        split_data(request.data, request.value, request.field).inputs, (), select_options(Layout, request)
+    )
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
+    origin = find_origin(request.data, data.inputs).count(len(data.inputs[0].values))
+    report = _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on, origin)
+    return _add_words(report, data.inputs, data.batch)
 
 
 def check_model_data(
@@ -131,7 +149,7 @@ def check_model_data(
             name=case.about.name,
             loss=None if measured else _find_loss(case, options),
             metrics=None if measured else read_compiled_metrics(case.model),
-            reload=reload_model if case.about.source in ("factory", "object") else None,
+            reload=reload_model if case.about.source in ("factory", "object", "kerashub") else None,
             notes=case.about.notes,
             causal=causal,
             side=case.side,
@@ -141,13 +159,22 @@ def check_model_data(
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case, quick)
+    examination = Examination(facts, evidence, summarize_inputs(case.inputs))
+    report = _report(rules, examination, fail_on, case.data, case, quick)
+    return _add_words(report, case.inputs, case.batch)
 
 
 def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
     """Return the loss of the options, or the compiled one; None without any."""
     loss = import_references(options.loss, "a loss")
     return read_compiled_loss(case.model) if loss is None else loss
+
+
+def _add_words(report: CheckReport, inputs: Sequence[ModelInput], batch: PaddedBatch | None) -> CheckReport:
+    """Add the timesteps of data with words, next to which a reader finds the places of findings."""
+    if report.data.words is None:
+        return report
+    return dataclasses.replace(report, batch=select_shown_batch(inputs, batch))
 
 
 def _facts(
@@ -186,6 +213,7 @@ def _report(
     rules: tuple[Rule, ...],
     examination: Examination,
     fail_on: FailOn,
+    origin: DataOrigin,
     case: ModelAndData | None = None,
     quick: bool = False,
 ) -> CheckReport:
@@ -208,4 +236,5 @@ def _report(
         attempts=result.attempts,
         ignored=find_ignored(rules, examination),
         quick=quick,
+        data=origin,
     )

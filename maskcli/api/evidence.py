@@ -62,6 +62,7 @@ def collect_evidence(
     if quick:
         runs.most_rows = FEWEST_ROWS
     chosen, some = _choose_rows(runs, inputs)
+    padded_inputs = tuple(item.name for item in some if item.valid is not None and not item.valid.all())
     padded = sum(int((~model_input.valid).sum()) for model_input in some if model_input.valid is not None)
     rows = (len(chosen), len(inputs[0].values))
     run = runs.get_run(some)
@@ -94,6 +95,7 @@ def collect_evidence(
             attention=tuple(find_attention_faults(probed, leak)),
             mixed_rows=rows_result.mixed,
             future=future.effects,
+            padded_inputs=padded_inputs,
             further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
         )
         evidence = _add_trace(evidence, probed.trace, some)

@@ -11,6 +11,7 @@ from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_builtin, load_user_model, make_builtin_inputs, names_builtin
 from maskcli.conclusions import remarks
 from maskcli.inputs.arguments import pack_arguments
+from maskcli.inputs.objects import split_data
 from maskcli.models.build import BuiltModel, build_twin
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.inputs import find_primary
@@ -36,11 +37,13 @@ def inspect(request: InspectRequest) -> Inspection:
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when a model cannot be loaded, built or run, or takes other data.
     """
-    layout = select_options(Layout, request)
+    layout, data = select_options(Layout, request), split_data(request.data, request.value, request.field).inputs
     if names_builtin(request.model):
-        case = load_builtin(request.sequences, layout, request, request.return_sequences)
+        case = load_builtin(data, layout, request, request.return_sequences)
     else:
-        case = load_user_model(request.sequences, layout, request)
+        fields = request.targets_field or ()
+        names = (fields,) if isinstance(fields, str) else fields
+        case = load_user_model(data, layout, request, dict.fromkeys(names, "--targets-field"))
     return inspect_model_data(case, request.unfold)
 
 
@@ -77,6 +80,7 @@ def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:
         ),
         edges=find_edges(run, case.inputs),
         further_unmasked=unmasked[1:],
+        data=case.data,
     )
 
 

@@ -16,12 +16,20 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 from maskcli.api.keywords import take_keywords
-from maskcli.api.model_data import ModelAndData, load_user_model, names_builtin, pad_for_builtin, pair_with_builtin
+from maskcli.api.model_data import (
+    ModelAndData,
+    add_labels,
+    load_user_model,
+    names_builtin,
+    pad_for_builtin,
+    pair_with_builtin,
+)
 from maskcli.api.settings import check_positive, make_builtin_settings
 from maskcli.api.targets import load_builtin_targets, load_sample_weights, load_targets
 from maskcli.conclusions.loss_remarks import remark_on_loss_report
 from maskcli.errors import UsageError
 from maskcli.inputs.arguments import select_rows
+from maskcli.inputs.objects import split_data
 from maskcli.losses.accounting import choose_batch_sizes
 from maskcli.losses.batch_sizes import (
     BATCH_SIZE,
@@ -57,7 +65,8 @@ def loss(request: LossRequest) -> LossReport:
         InputError: for sequences, ids, targets or weights that do not fit.
         ModelError: when a model cannot be loaded, built or run, or its outputs do not fit the loss.
     """
-    case, options = load_for_loss(request.sequences, select_options(Layout, request), request, request)
+    parts = split_data(request.data, request.value, request.field)
+    case, options = load_for_loss(parts.inputs, select_options(Layout, request), request, add_labels(request, parts))
     with case.naming():
         return explain_loss(case, options, request.progress)
 
@@ -158,6 +167,7 @@ def explain_loss(case: ModelAndData, options: LossOptions, progress: CountProgre
         gradient_rows=gradient_rows,
         metrics=run.metrics,
         remarks=(),
+        data=case.data,
     )
     return dataclasses.replace(report, remarks=tuple(remark_on_loss_report(report, run)))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from maskcli.api.keywords import take_keywords
+from maskcli.inputs.dataset import select_sequences
+from maskcli.inputs.objects import split_data
 from maskcli.records.options import select_options
 from maskcli.records.requests import PadRequest
 from maskcli.records.sequences import Layout, PaddedBatch
@@ -28,4 +30,6 @@ def pad(request: PadRequest) -> PaddedBatch:
     """
     layout = select_options(Layout, request)
     batch = pad_lists(request.sequences, check_layout(layout))
-    return pad_ragged(as_ragged(request.sequences), layout) if batch is None else batch
+    if batch is not None:
+        return batch
+    return pad_ragged(as_ragged(select_sequences(split_data(request.sequences, layout.value).inputs)), layout)

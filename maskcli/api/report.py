@@ -12,10 +12,11 @@ from maskcli.api.inspect import inspect_model_data
 from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import explain_loss, load_for_loss
 from maskcli.api.loss_evidence import has_targets
-from maskcli.api.model_data import ModelAndData
+from maskcli.api.model_data import ModelAndData, add_labels
 from maskcli.api.settings import check_positive
 from maskcli.conclusions.verdicts import answer_questions
 from maskcli.inputs.arguments import select_rows
+from maskcli.inputs.objects import split_data
 from maskcli.losses.compile_settings import read_compiled_loss
 from maskcli.models.runtime import read_versions, running
 from maskcli.probes.leak_matrix import compute_leak_matrices
@@ -56,11 +57,12 @@ def report(request: ReportRequest) -> Report:
     """
     check_positive(samples=request.samples)
     rules = select_rules(request.select, request.ignore)
-    case, options = load_for_loss(request.sequences, select_options(Layout, request), request, request)
+    parts = split_data(request.data, request.value, request.field)
+    case, options = load_for_loss(parts.inputs, select_options(Layout, request), request, add_labels(request, parts))
     with case.naming():
         sample = _select_sample(case, request.samples)
         has_loss = options.loss is not None or read_compiled_loss(case.model) is not None
-        measure = has_loss and has_targets(select_options(LossOptions, request))
+        measure = has_loss and has_targets(add_labels(select_options(LossOptions, request), parts))
         causal = find_causal_request(False, request.targets)
         check = check_model_data(case, rules, options=options, measure=measure, causal=causal)
         loss, no_loss = _explain_loss(case, options, request.progress)

@@ -71,6 +71,15 @@ def is_allowed_name(name: str, *, is_function: bool) -> bool:
     return name in _get_class_names() or name.lower() in _get_optimizer_names()
 
 
+def is_operation(name: str) -> bool:
+    """Check for an operation of Keras that is not a layer, such as NotEqual, of the calls in functional models."""
+    import keras
+
+    modules = [module for path, module in list(sys.modules.items()) if path.startswith("keras.src.ops.")]
+    values = [vars(module).get(name) for module in modules]
+    return any(isinstance(value, type) and issubclass(value, keras.Operation) for value in values)
+
+
 def is_legacy_function(text: str) -> bool:
     """Check for a string that Keras's legacy reader replaces with a function of ``keras.layers``.
 

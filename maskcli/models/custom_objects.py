@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import re
+import textwrap
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.models.factories import MODULE, ErrorBuilder, find_attribute, import_user_module, is_module_of
+from maskcli.models.factories import MODULE, find_attribute, import_home, is_module_of
 from maskcli.models.files import make_displayable
+from maskcli.models.scripts import ErrorBuilder
 
-_SPEC = re.compile(f"({MODULE})(?::({MODULE}))?")
+_SPEC = re.compile(rf"(.+\.py|{MODULE})(?::({MODULE}))?", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,52 +53,89 @@ class CustomObjects:
             registry.update(before | after)
 
 
-def import_custom_objects(specs: Sequence[str]) -> CustomObjects:
-    """Import the modules of ``--custom-objects`` and return their classes and functions.
+def import_custom_objects(entries: object) -> CustomObjects:
+    """Return custom classes and functions, which are imported if only their module is named.
 
     Objects that the calling process registered with Keras before are also returned, since it did so on purpose.
 
     Args:
-        specs: each ``package.module``, for all objects that the module, or a module below it, defines or registers, or
-            ``package.module:Name``, for this object only.
+        entries: a dict of classes and functions by name; or one of the following, or a list of them: ``train.py`` or
+            ``package.module``, for all objects that the script or module, or a module below it, defines or registers;
+            ``train.py:Name`` or ``package.module:Name``, for this object only; a class or a function.
 
     Raises:
-        UsageError: for a spec of another form.
+        UsageError: for an entry of another form.
         ModelError: for a module that cannot be imported, or that lacks the name.
     """
     import keras
 
-    registry = keras.saving.get_custom_objects()
+    registered = dict(keras.saving.get_custom_objects())
     defined: dict[str, Any] = {}
-    registered = dict(registry)
     allowed: dict[str, Any] = {}
-    for spec in specs:
-        match = _SPEC.fullmatch(spec)
-        if not match:
-            raise UsageError(
-                where="--custom-objects",
-                expected="package.module or package.module:Name",
-                received=repr(make_displayable(spec)),
-                fix="Name a module as in an import statement, without .py.",
-            )
-        errors = ErrorBuilder(f"--custom-objects {spec}", "a module that defines custom layers or functions")
-        before = dict(registry)
-        module = import_user_module(match[1], errors)
-        new = {name: value for name, value in registry.items() if name not in before}
+    for name, entry in _list_entries(entries):
+        if not isinstance(entry, str | os.PathLike):
+            defined[_check_name(name, entry)] = entry
+            continue
+        module, objects = _import_module(os.fspath(entry))
         # An earlier import may have registered all objects of the module, but ``:Name`` allows only one of them.
         # Therefore take out all of them, and add those that the spec allows.
         registered = {name: value for name, value in registered.items() if not _is_defined_in(value, module)}
-        if match[2]:
-            value = find_attribute(module, match[2], errors)
-            defined[getattr(value, "__name__", match[2])] = value
-            allowed |= {name: entry for name, entry in registry.items() if entry is value}
-        else:
-            defined |= _find_definitions(module)
-            allowed |= {name: value for name, value in registry.items() if _is_defined_in(value, module)}
-            # The import may also register objects of other modules. Only those that the module holds are allowed.
-            members = list(vars(module).values())
-            allowed |= {name: value for name, value in new.items() if any(value is member for member in members)}
+        defined |= objects.defined
+        allowed |= objects.registered
     return CustomObjects(defined, registered | allowed)
+
+
+def _list_entries(entries: object) -> list[tuple[object, object]]:
+    """Return entries with their names; that of a class is its own, that of a module is empty."""
+    if isinstance(entries, Mapping):
+        return list(entries.items())
+    several = entries if isinstance(entries, list | tuple | set | frozenset) else (entries,)
+    return [(getattr(entry, "__name__", ""), entry) for entry in several]
+
+
+def _check_name(name: object, value: object) -> str:
+    """Return the name of a custom object.
+
+    Raises:
+        UsageError: for a value that is neither a class nor a function, and one without a name.
+    """
+    if isinstance(name, str) and name and callable(value):
+        return name
+    text = textwrap.shorten(repr(value), 60, placeholder="…")
+    raise UsageError(
+        where="custom_objects",
+        expected="a module by name, a class, a function, a list of these, or a dict of classes and functions by name",
+        received=f"{name!r}: {text}" if name else text,
+        fix='For example custom_objects={"MyLayer": MyLayer}.',
+    )
+
+
+def _import_module(spec: str) -> tuple[types.ModuleType, CustomObjects]:
+    """Import a script or a module; return it with the custom objects that the spec allows."""
+    import keras
+
+    registry = keras.saving.get_custom_objects()
+    match = _SPEC.fullmatch(spec)
+    if not match:
+        raise UsageError(
+            where="--custom-objects",
+            expected="train.py, train.py:Name, package.module or package.module:Name",
+            received=repr(make_displayable(spec)),
+            fix="Name a script by its path, or a module as in an import statement.",
+        )
+    errors = ErrorBuilder(f"--custom-objects {spec}", "a module that defines custom layers or functions")
+    before = dict(registry)
+    module = import_home(match[1], errors)
+    if match[2]:
+        value = find_attribute(module, match[2], errors)
+        registered = {name: entry for name, entry in registry.items() if entry is value}
+        return module, CustomObjects({getattr(value, "__name__", match[2]): value}, registered)
+    registered = {name: value for name, value in registry.items() if _is_defined_in(value, module)}
+    # The import may also register objects of other modules. Only those that the module holds are allowed.
+    new = {name: value for name, value in registry.items() if name not in before}
+    members = list(vars(module).values())
+    registered |= {name: value for name, value in new.items() if any(value is member for member in members)}
+    return module, CustomObjects(_find_definitions(module), registered)
 
 
 def _find_definitions(module: types.ModuleType) -> dict[str, Any]:
@@ -117,7 +157,7 @@ def _find_definitions(module: types.ModuleType) -> dict[str, Any]:
         if isinstance(value, type) and issubclass(value, kinds):
             if _is_defined_in(value, module):
                 defined[value.__name__] = value
-        elif isinstance(value, types.FunctionType) and not name.startswith("_") and value.__module__ == module.__name__:
+        elif isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
             defined[name] = value
     return defined
 

@@ -1,147 +1,124 @@
-"""Import ``package.module:name`` for the user, and build a model with such a function."""
+"""Find ``train.py:name`` and ``package.module:name`` of the user, and build a model with such a function."""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
+import ast
 import difflib
-import importlib
-import inspect
 import re
-import sys
 import types
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
-from maskcli.errors import ModelError, summarize_error
-from maskcli.models.files import TRACEBACK, explain_error, make_displayable
+from maskcli.errors import UsageError
+from maskcli.models.files import TRACEBACK, explain_error
+from maskcli.models.model_args import bind_model_args, refuse_model_args
+from maskcli.models.scripts import ErrorBuilder, allow_user_imports, import_script, import_user_module
 
 MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 """A dotted name of a module, or of an object in a module."""
 FACTORY = re.compile(f"({MODULE}):({MODULE})")
-"""``package.module:function``."""
-_EXPECTED = "a zero-argument function that returns a keras.Model"
+"""``package.module:name``."""
+SCRIPT = re.compile(rf"(.+\.py):({MODULE})", re.DOTALL)
+"""``path/to/train.py:name``."""
+_EXPECTED = "a function that returns a keras.Model, or a keras.Model"
 _MAX_NAMES = 8
 """Maximum number of names in a message."""
 
 
-@dataclasses.dataclass(frozen=True)
-class ErrorBuilder:
-    """Build the errors of one spec, which share their place and the expected value."""
-
-    where: str
-    expected: str
-
-    def build(self, received: str, fix: str) -> ModelError:
-        """Return a ModelError."""
-        return ModelError(where=make_displayable(self.where), expected=self.expected, received=received, fix=fix)
-
-
 def is_spec(text: str) -> bool:
-    """Return whether text is ``package.module:name``."""
-    return FACTORY.fullmatch(text) is not None
+    """Return whether text is ``train.py:name`` or ``package.module:name``."""
+    return SCRIPT.fullmatch(text) is not None or FACTORY.fullmatch(text) is not None
 
 
 def import_object(spec: str, expected: str) -> Any:
-    """Return the object that ``package.module:name`` names; this runs the code of its module.
+    """Return the object that a spec names; this runs the code of its script or module.
 
     Args:
-        spec: ``package.module:name``.
+        spec: ``train.py:name`` or ``package.module:name``.
         expected: the kind of object, for errors.
 
     Raises:
         ModelError: if the module cannot be imported, or lacks the name.
     """
-    module_name, _, name = spec.partition(":")
+    home, _, name = spec.rpartition(":")
     errors = ErrorBuilder(spec, expected)
-    return find_attribute(import_user_module(module_name, errors), name, errors)
+    return find_attribute(import_home(home, errors), name, errors)
 
 
-def build_from_function(spec: str, custom: dict[str, Any]) -> Any:
-    """Return the model that ``package.module:function`` builds.
-
-    Args:
-        spec: ``package.module:function``.
-        custom: custom objects by name, for a function that loads a model.
+def import_home(home: str, errors: ErrorBuilder) -> types.ModuleType:
+    """Import ``train.py`` or ``package.module``.
 
     Raises:
+        ModelError: if it cannot be imported.
+    """
+    return import_script(Path(home), errors) if home.endswith(".py") else import_user_module(home, errors)
+
+
+def build_from_function(
+    spec: str, custom: dict[str, Any], model_args: Mapping[str, Any], seed: int
+) -> tuple[Any, Literal["factory", "object"]]:
+    """Return the model that a spec names or that its function builds, and which of the two it is.
+
+    Args:
+        spec: ``train.py:name`` or ``package.module:name``.
+        custom: custom objects by name, for a function that loads a model.
+        model_args: the arguments of the function, by name.
+        seed: of all random generators when the module is imported, and again when the function is called.
+
+    Raises:
+        UsageError: for arguments that the function does not have.
         ModelError: for a missing or failing function, and for a result that is not a model.
     """
     import keras
 
     errors = ErrorBuilder(spec, _EXPECTED)
+    keras.utils.set_random_seed(seed)
     function = import_object(spec, _EXPECTED)
-    if isinstance(function, keras.Model) or not callable(function):
+    if isinstance(function, keras.Model):
+        refuse_model_args(model_args, f"{spec}, which is a model, not a function")
+        return function, "object"
+    if not callable(function):
         raise errors.build(
-            f"{describe_type(function)}, which is not a function", "Name a function, such as def build(): return model."
+            f"{describe_type(function)}, which is neither", "Name a function, such as def build(): return model."
         )
-    if required := _list_required_arguments(function):
-        name = spec.partition(":")[2]
-        raise errors.build(
-            f"{name}({', '.join(required)}), which has required arguments",
-            "Give the arguments default values, or name a function that calls it with values.",
-        )
+    home, _, name = spec.rpartition(":")
+    args, kwargs = bind_model_args(function, name, model_args, errors)
+    keras.utils.set_random_seed(seed)
+    script = Path(home) if home.endswith(".py") else None
     try:
-        with keras.saving.custom_object_scope(custom), _import_from_working_folder():
-            model = function()
+        with keras.saving.custom_object_scope(custom), allow_user_imports(script):
+            model = function(*args, **kwargs)
     except (Exception, SystemExit) as error:
         raise errors.build(explain_error(error), TRACEBACK) from error
     if not isinstance(model, keras.Model):
         raise errors.build(f"a function that returns {describe_type(model)}", suggest_model(model))
-    return model
+    return model, "factory"
 
 
-def _list_required_arguments(function: Any) -> list[str]:
-    """Return the names of the arguments without a default value."""
+def make_script_error(path: str) -> UsageError:
+    """Return the error of a script without the name of a function; its functions are read, not run."""
+    names = _list_functions(Path(path))
+    return UsageError(
+        where="--model",
+        expected=f"{path}:NAME, a function in the script that returns a Keras model, or a model",
+        received=f"{path} without a name",
+        fix=f"It has: {_list_names(names)}."
+        if names
+        else f"Add a function that returns the model: {path}:build_model.",
+    )
+
+
+def _list_functions(path: Path) -> list[str]:
+    """Return the public functions and variables at the top of a script; none for a script that is not readable."""
     try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # Functions written in C may have no signature.
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
         return []
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return [
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty and parameter.kind not in variadic
-    ]
-
-
-def import_user_module(name: str, errors: ErrorBuilder) -> types.ModuleType:
-    """Import a module from the working directory or the environment; this runs its code.
-
-    Raises:
-        ModelError: if the module, or a module that it imports, is missing or fails.
-    """
-    try:
-        with _import_from_working_folder():
-            return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if f"{name}.".startswith(f"{missing}."):  # The module itself is missing, or a package that contains it.
-            raise errors.build(f"no module named {missing}", _suggest_module(name)) from error
-        raise errors.build(
-            f"{name}, which cannot be imported because {missing or summarize_error(error)} is missing",
-            f"Install {missing.partition('.')[0] or 'it'} into the environment of maskcli, or correct the import.",
-        ) from error
-    except (Exception, SystemExit) as error:
-        raise errors.build(f"{name}, which cannot be imported: {explain_error(error)}", TRACEBACK) from error
-
-
-@contextlib.contextmanager
-def _import_from_working_folder() -> Iterator[None]:
-    """Put the working directory on sys.path, as ``python -m`` does."""
-    sys.path.insert(0, "")
-    importlib.invalidate_caches()
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove("")
-
-
-def _suggest_module(name: str) -> str:
-    if name.endswith(".py"):
-        return f"Leave .py out: {name.removesuffix('.py')}."
-    return "Run maskcli in the directory with the module or package, or install it."
+    functions = [node.name for node in body if isinstance(node, ast.FunctionDef)]
+    assigned = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    names = [*functions, *(target.id for target in assigned if isinstance(target, ast.Name))]
+    return [name for name in dict.fromkeys(names) if not name.startswith("_") and not name.isupper()]
 
 
 def find_attribute(module: types.ModuleType, name: str, errors: ErrorBuilder) -> Any:

@@ -18,6 +18,10 @@ SUFFIXES = (".keras", ".h5", ".hdf5")
 """Suffixes of the files that Keras loads."""
 TRACEBACK = "--traceback shows where the error was raised."
 """The fix for an error whose message gives no better advice."""
+NAME_FUNCTION = (
+    "Or name the function that builds it, and its weights: --model train.py:function --weights m.weights.h5."
+)
+"""A fix that works for every model whose code is there."""
 _LARGE = 64 * 2**20
 """Bytes; smaller sizes are never refused."""
 _MAX_EXPANSION = 100
@@ -109,8 +113,9 @@ def _make_directory_error(spec: str, path: Path) -> ModelError:
     if (path / "saved_model.pb").exists():
         return make_unreadable_error(
             spec,
-            "a TensorFlow SavedModel directory, which Keras 3 cannot load as a model",
-            "Save it with model.save('model.keras') in the Keras or TensorFlow version that wrote it.",
+            "a TensorFlow SavedModel directory, which Keras 3 cannot load as a model: it has a program, but no layers",
+            "Save the model itself: model.save('model.keras') instead of model.export() or, before Keras 3, in the "
+            f"version that wrote it. {NAME_FUNCTION}",
         )
     if (path / "config.json").exists():
         return make_unreadable_error(
@@ -191,8 +196,7 @@ def _read_hdf5(spec: str, path: Path) -> ModelFile:
         raise make_unreadable_error(
             spec,
             "an HDF5 file without a model: only weights, as model.save_weights() writes them",
-            "Save the whole model with model.save('model.keras'), or name a function that builds it and loads them: "
-            "--model package.module:function.",
+            f"Save the whole model with model.save('model.keras'). {NAME_FUNCTION}",
         )
     return ModelFile(
         str(path.absolute()),

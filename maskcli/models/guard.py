@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from maskcli.errors import ModelError
-from maskcli.models.allowlist import CODE_LAYERS, DATA_NAMES, is_allowed, is_allowed_name, is_legacy_function, resolve
+from maskcli.models.allowlist import (
+    CODE_LAYERS,
+    DATA_NAMES,
+    is_allowed,
+    is_allowed_name,
+    is_legacy_function,
+    is_operation,
+    resolve,
+)
 from maskcli.models.factories import MODULE, is_module_of
 from maskcli.models.files import ModelFile, make_displayable, make_unreadable_error, sanitize_text
 
@@ -129,15 +138,43 @@ def make_unknown_error(spec: str, file: ModelFile, unknown: Sequence[NamedObject
     outdated = [entry for entry in unknown if is_module_of(entry.module, _KERAS) or entry.name in _KERAS_2_ONLY]
     if outdated:
         return make_outdated_error(spec, file, f"it has no {outdated[0].path}")
+    if operations := [name for name in find_operations(file) if name in {entry.name for entry in unknown}]:
+        return make_operation_error(spec, operations)
     # The names of the modules come from the file: they are only hints, and may be hostile.
-    modules = _suggest_modules(unknown)[:_MAX_MODULES] or ["package.module"]
+    is_of_script = any(entry.module == "__main__" for entry in unknown)
+    modules = _suggest_modules(unknown)[:_MAX_MODULES] or ["train.py" if is_of_script else "package.module"]
     options = " ".join(f"--custom-objects {module}" for module in modules)
     pronoun = "it" if len(unknown) == 1 else "them"
+    home = "script" if is_of_script else "module"
     return _make_refusal(
         spec,
         "layers of Keras, or custom layers that --custom-objects imports",
         ", ".join(str(entry) for entry in unknown),
-        f"Import the module that defines {pronoun}, which runs that module: {options}.",
+        f"Import the {home} that defines {pronoun}, which runs that {home}: {options}.",
+    )
+
+
+def find_operations(file: ModelFile) -> list[str]:
+    """Return the names of the operations in an HDF5 file that may be no layers; a .keras file stores them differently.
+
+    Some operations have the name of a layer, such as Multiply.
+    """
+    if file.path.endswith(".keras"):
+        return []
+    return [entry.name for entry in find_objects(file.config) if not entry.module and is_operation(entry.name)]
+
+
+def make_operation_error(spec: str, operations: Sequence[str]) -> ModelError:
+    """Return the ModelError for an HDF5 file with operations, such as the one that computes a mask."""
+    origin = ""
+    if "NotEqual" in operations:
+        origin = "; an Embedding with mask_zero=True or a Masking layer adds it where a later layer uses the mask"
+    name = operations[0] if "NotEqual" not in operations else "NotEqual"
+    return make_unreadable_error(
+        spec,
+        f"an HDF5 file with the operation {name}, which Keras writes to such files but cannot read back{origin}",
+        "Save the model with model.save('model.keras'). If only this file is left: --model train.py:function "
+        f"--weights {shlex.quote(make_displayable(spec))}.",
     )
 
 

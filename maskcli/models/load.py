@@ -1,4 +1,4 @@
-"""Load the user's own model: from a file, from a function that builds it, or from Python."""
+"""Load the user's own model: from a file, from a script or module, or from Python."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import contextlib
 import dataclasses
 import difflib
 import logging
+import os
 import tempfile
+import types
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from maskcli.errors import ModelError, UsageError
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.custom_objects import CustomObjects, collect_custom_objects, import_custom_objects
-from maskcli.models.factories import FACTORY, build_from_function, describe_type, suggest_model
+from maskcli.models.factories import build_from_function, describe_type, is_spec, make_script_error, suggest_model
 from maskcli.models.files import (
     SUFFIXES,
     TRACEBACK,
@@ -28,14 +30,19 @@ from maskcli.models.files import (
 )
 from maskcli.models.guard import (
     explain_uncompilable,
+    find_operations,
     find_unknown_objects,
     find_vocabulary_settings,
     look_up_short_names,
+    make_operation_error,
     make_outdated_error,
     make_unknown_error,
     refuse_code,
     refuse_vocabulary_paths,
 )
+from maskcli.models.hub import HUB
+from maskcli.models.load_weights import load_weights, read_weights_file
+from maskcli.models.model_args import refuse_model_args
 from maskcli.models.runtime import load_keras, quiet_stdout
 from maskcli.models.weights import check_weights
 
@@ -46,18 +53,20 @@ class UserModel:
 
     Attributes:
         keras_model: the model.
-        name: the path or ``package.module:function`` of the user; for an object, the name of the model.
+        name: the path or ``train.py:function`` of the user; for an object, the name of the model.
         source: the kind of ``name``.
         notes: sentences about parts of the file that could not be restored.
+        weights: the file of weights to load once the model has variables, those that it makes at its first call.
     """
 
     keras_model: Any
     name: str
-    source: Literal["file", "factory", "object"]
+    source: Literal["file", "factory", "object", "kerashub"]
     notes: tuple[str, ...] = ()
+    weights: str | None = None
 
 
-def classify_spec(spec: str) -> Literal["built-in", "file", "factory"]:
+def classify_spec(spec: str) -> Literal["built-in", "file", "factory", "hub"]:
     """Return the kind of model that ``--model`` names, without importing or reading it.
 
     Raises:
@@ -65,45 +74,87 @@ def classify_spec(spec: str) -> Literal["built-in", "file", "factory"]:
     """
     if spec in BUILTIN:
         return "built-in"
+    if spec.startswith(HUB):
+        return "hub"
+    if spec.endswith(".py"):
+        raise make_script_error(make_displayable(spec))
     if spec.endswith(SUFFIXES) or (spec and _path_exists(spec)):
         return "file"
-    if FACTORY.fullmatch(spec):
+    if is_spec(spec):
         return "factory"
-    similar = difflib.get_close_matches(spec, BUILTIN, n=1)
     raise UsageError(
         where="--model",
-        expected=f"a built-in model ({', '.join(BUILTIN)}), a .keras or .h5 file, or package.module:function",
+        expected=f"a built-in model ({', '.join(BUILTIN)}), a .keras or .h5 file, train.py:function, "
+        f"package.module:function, or {HUB}NAME",
         received=repr(make_displayable(spec)),
-        fix=f"Did you mean {similar[0]}?" if similar else "`maskcli models` lists the built-in models.",
+        fix=_suggest_spec(spec),
     )
 
 
-def load(spec: str, custom_objects: Sequence[str] = (), unsafe: bool = False) -> UserModel:
-    """Return the model of a file or of ``package.module:function``.
+def _suggest_spec(spec: str) -> str:
+    home, _, name = spec.rpartition(":")
+    if home and name.isidentifier() and _path_exists(f"{home}.py"):  # A path as in an import, with slashes.
+        return f"Did you mean {make_displayable(home)}.py:{name}?"
+    similar = difflib.get_close_matches(spec, BUILTIN, n=1)
+    return f"Did you mean {similar[0]}?" if similar else "`maskcli models` lists the built-in models."
+
+
+def load(
+    spec: str,
+    custom_objects: object = (),
+    unsafe: bool = False,
+    *,
+    model_args: Mapping[str, Any] = types.MappingProxyType({}),
+    weights: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> UserModel:
+    """Return the model of a file, a script or a module.
 
     Args:
-        spec: the path, or ``package.module:function``.
-        custom_objects: each ``package.module`` or ``package.module:Name``.
+        spec: the path, ``train.py:name`` or ``package.module:name``.
+        custom_objects: as for ``import_custom_objects``.
         unsafe: whether code in the file may run.
+        model_args: the arguments of the function that builds the model.
+        weights: a file of weights for the model.
+        seed: of random weights.
 
     Raises:
-        UsageError: for a spec that is neither a file nor a function.
-        ModelError: for a model that is refused, or cannot be loaded or built.
+        UsageError: for a spec that is neither a file nor a function, and arguments that the function does not have.
+        ModelError: for a model or weights that are refused, or cannot be loaded or built.
     """
     kind = classify_spec(spec)
-    if kind == "built-in":
-        raise ValueError(f"{spec} is built in: maskcli.models.build builds it.")
-    file = read_model_file(spec) if kind == "file" else None
+    if kind in ("built-in", "hub"):
+        raise ValueError(f"{spec} is built in: maskcli.models.build or maskcli.models.hub builds it for its data.")
     # Before Keras is imported: a refusal should not take the seconds of that import.
+    file = read_model_file(spec) if kind == "file" else None
     if file is not None:
+        refuse_model_args(model_args, f"the model file {make_displayable(spec)}")
         check_weights(spec, file.path)
-    load_keras()
+    weights_path = None if weights is None else read_weights_file(weights)
+    keras = load_keras()
     with quiet_stdout(), _suppress_warnings():
         custom = import_custom_objects(custom_objects)
         if file is None:
-            return UserModel(build_from_function(spec, dict(custom.defined)), spec, "factory")
-        with custom.register_only_these():
-            return _load_file(spec, file, custom, unsafe)
+            model, source = build_from_function(spec, dict(custom.defined), model_args, seed)
+            loaded = UserModel(model, make_displayable(spec), source)
+        else:
+            keras.utils.set_random_seed(seed)
+            with custom.register_only_these():
+                loaded = _load_file(spec, file, custom, unsafe)
+    return dataclasses.replace(loaded, weights=weights_path)
+
+
+def finish_loading(loaded: UserModel) -> UserModel:
+    """Return a model with its file of weights loaded; the model must have its variables.
+
+    Raises:
+        ModelError: for weights of another model.
+    """
+    if loaded.weights is None:
+        return loaded
+    with quiet_stdout(), _suppress_warnings():
+        load_weights(loaded.keras_model, loaded.weights, Path(loaded.weights).name)
+    return dataclasses.replace(loaded, weights=None)
 
 
 def wrap_model(model: object) -> UserModel:
@@ -198,6 +249,8 @@ def _make_load_error(spec: str, file: ModelFile, custom: CustomObjects, error: B
         return make_unknown_error(spec, file, mentioned)
     if file.is_by_keras_2:
         return make_outdated_error(spec, file, explain_error(error))
+    if operations := find_operations(file):
+        return make_operation_error(spec, operations)
     return make_unreadable_error(spec, explain_error(error), TRACEBACK)
 
 

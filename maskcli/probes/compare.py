@@ -15,7 +15,7 @@ from maskcli.tolerance import LEAST_SCALE, SAME_SCALE, UNCERTAIN, Tolerance
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
-from maskcli.trace.values import as_float64
+from maskcli.trace.values import as_float64, is_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,6 +165,22 @@ def pair_valid_places(
     return old_places, new_places, exists
 
 
+def copy_valid(flow: MaskFlow, tensor: Any, other: Any, align: Alignment) -> NDArray[np.float64] | None:
+    """Return a tensor of another run with the base run's values at valid timesteps; None if these are not known."""
+    valid = flow.valid.get(id(tensor))
+    if valid is None or valid.ndim != 2 or len(other.shape) < 2 or len(other.shape) != len(tensor.shape):
+        return None
+    changed = None if align.changed is None else align.changed.valid.get(id(other))
+    if changed is None or changed.shape != tuple(other.shape[:2]):
+        changed = np.ones(tuple(map(int, other.shape[:2])), bool)
+    copied = as_float64(other).copy()
+    before = as_float64(tensor)[align.rows]
+    old_places, new_places, exists = pair_valid_places(valid[align.rows], changed, align.side)
+    rows, columns = np.nonzero(exists)
+    copied[rows, new_places[rows, columns]] = before[rows, old_places[rows, columns]]
+    return copied
+
+
 def measure_difference(
     base: Any,
     valid: Bools | None,
@@ -297,10 +313,17 @@ def _map_places(tensor: Any, flow: MaskFlow) -> Bools | None:
 
 
 def compare_results(
-    old: CallRecord, new: CallRecord, flow: MaskFlow, align: Alignment, tolerance: Tolerance
+    old: CallRecord,
+    new: CallRecord,
+    flow: MaskFlow,
+    align: Alignment,
+    tolerance: Tolerance,
+    used: set[int],
 ) -> Iterator[Difference]:
-    """Yield the differences of the results of one call in two runs, where a result belongs to a sample."""
+    """Yield the differences of the used results of one call in two runs, where a result belongs to a sample."""
     for position, tensor, changed in pair_results(old, new, flow, align):
+        if is_unused(old, tensor, used):
+            continue
         valid, changed_valid = find_validity_of_pair(tensor, changed, flow, align)
         limits = tolerance.of(old.index, position)
         difference = measure_difference(tensor, valid, changed, align, *limits, changed_valid=changed_valid)
@@ -319,12 +342,32 @@ def pair_results(old: CallRecord, new: CallRecord, flow: MaskFlow, align: Alignm
             yield position, tensor, changed
 
 
+def find_used_tensors(recording: Recording) -> set[int]:
+    """Return the ``id`` of each tensor that a later call receives, or that the model returns."""
+    used = {id(tensor) for _, tensor in list_output_tensors(recording.output)}
+    for entry in recording.ended:
+        used.update(map(id, entry.inputs))
+        used.update(id(mask) for masks in entry.mask_tensors.values() for mask in masks)
+    return used
+
+
+def is_unused(entry: CallRecord, tensor: Any, used: set[int]) -> bool:
+    """Return whether only other results of a call are used, as of an RNN that returns its states, too."""
+    return id(tensor) not in used and any(id(other) in used for other in entry.outputs)
+
+
 def find_first_difference(
     base: Recording, flow: MaskFlow, changed: Recording, align: Alignment, tolerance: Tolerance
 ) -> CallRecord | None:
-    """Return the first call, in the order of the data, whose result differs where results count."""
+    """Return the first call, in the order of the data, whose result differs where results count.
+
+    Integers, such as the index of a timestep, and masks are no results: they may depend on the number of timesteps.
+    """
+    used = find_used_tensors(base)
     for old, new in pair_calls(base, changed):
-        if any(difference.counts for difference in compare_results(old, new, flow, align, tolerance)):
+        if not any(is_float(tensor) for tensor in old.outputs):
+            continue
+        if any(difference.counts for difference in compare_results(old, new, flow, align, tolerance, used)):
             return old
     return None
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from maskcli.probes.context import ProbeContext
+from maskcli.probes.compare import pair_calls
+from maskcli.probes.context import ProbeContext, make_context
 from maskcli.probes.future_calls import MOST_CALLS, find_looking_calls
 from maskcli.probes.future_matrix import (
     TimedOutput,
@@ -22,11 +23,12 @@ from maskcli.probes.intent import Intent, infer_intent, may_be_causal
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.substitute import is_steady, name_owner
+from maskcli.probes.variants import compute_in_float64
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.leak import Probe
 from maskcli.tolerance import Tolerance
 from maskcli.trace.recorder import CallRecord
-from maskcli.trace.run import list_output_tensors
+from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64
 
 _UNCERTAIN = "rounding moves results by as much as later timesteps may"
@@ -72,11 +74,9 @@ def probe_future(context: ProbeContext, causal: str | None, mixed: bool = False)
             if causal is not None:
                 effects += [_make_unknown(output.name, causal, measured) for output in outputs]
             continue
-        matrices, tolerance = measured
         request = None if inputs in encoders else causal
-        for output, matrix in zip(outputs, matrices, strict=True):
-            context, effect = _make_effect(context, output, matrix, tolerance, request)
-            effects.append(effect)
+        context, results = _make_effects(context, inputs, outputs, measured, request)
+        effects += results
     return FutureResult(tuple(effects), context, None if len(reasons) < len(groups) else reasons[0])
 
 
@@ -169,6 +169,43 @@ def _measure(
     return matrices, tolerance
 
 
+def _make_effects(
+    context: ProbeContext,
+    inputs: tuple[int, ...],
+    outputs: list[TimedOutput],
+    measured: tuple[list[TimestepMatrix], Tolerance],
+    causal: str | None,
+) -> tuple[ProbeContext, list[FutureEffect]]:
+    """Return the effects on outputs, and the context whose trace shows the calls at fault.
+
+    Saturated results, as of a normalisation of two features, and a softmax over nearly equal scores change so little
+    that it may be rounding. A causal model changes nothing at all, so that only the other ones are measured again, in
+    float64.
+    """
+    effects: list[FutureEffect] = []
+    if any(matrix.faint for matrix in measured[0]):
+        with compute_in_float64(context.model):
+            exact = _run_again(context)
+            again = "another run" if exact is None else _measure(exact, inputs, outputs)
+            if exact is not None and not isinstance(again, str):
+                for output, matrix in zip(outputs, again[0], strict=True):
+                    context, effect = _make_effect(context, output, matrix, again[1], causal, exact)
+                    effects.append(effect)
+                return context, effects
+    for output, matrix in zip(outputs, measured[0], strict=True):
+        context, effect = _make_effect(context, output, matrix, measured[1], causal)
+        effects.append(effect)
+    return context, effects
+
+
+def _run_again(context: ProbeContext) -> ProbeContext | None:
+    """Return the context of a new run on the same inputs; None if it fails or makes other calls."""
+    run = ModelRun(context.model, context.inputs)
+    if run.recording.error is not None or not pair_calls(context.base, run.recording):
+        return None
+    return make_context(run, context.labels)
+
+
 def _find_mixing_layer(context: ProbeContext, entry: CallRecord) -> CallRecord:
     """Return the layer in whose code timesteps mix, if the call is only the first one whose timesteps were followed.
 
@@ -183,9 +220,17 @@ def _find_mixing_layer(context: ProbeContext, entry: CallRecord) -> CallRecord:
 
 
 def _make_effect(
-    context: ProbeContext, output: TimedOutput, matrix: TimestepMatrix, tolerance: Tolerance, causal: str | None
+    context: ProbeContext,
+    output: TimedOutput,
+    matrix: TimestepMatrix,
+    tolerance: Tolerance,
+    causal: str | None,
+    exact: ProbeContext | None = None,
 ) -> tuple[ProbeContext, FutureEffect]:
-    """Return the effect on one output, and the context whose trace shows the calls at fault."""
+    """Return the effect on one output, and the context whose trace shows the calls at fault.
+
+    ``exact`` is the run that was measured, if it is not that of the context.
+    """
     ahead = matrix.ahead
     uncertain = matrix.uncertain and ahead is None
     effect = FutureEffect(
@@ -210,7 +255,10 @@ def _make_effect(
     # Where nothing asks for causality, looking at later timesteps is no fault, and the first such call shows it.
     is_possible = causal is not None or may_be_causal(context, output.valid)
     most = MOST_CALLS if is_possible else 1
-    entries = find_looking_calls(context, output, ahead, matrix.shift, tolerance, most)
+    entries = find_looking_calls(exact or context, output, ahead, matrix.shift, tolerance, most)
+    if exact is not None:
+        same = {id(new): old for old, new in pair_calls(context.base, exact.base)}
+        entries = [same[id(entry)] for entry in entries if id(entry) in same]
     calls: list[str] = []
     for entry in entries:
         context, path = name_owner(context, _find_mixing_layer(context, entry))

@@ -116,6 +116,7 @@ class TimestepMatrix:
         ahead: the largest change of an earlier output; None if there is none.
         tolerance: the largest tolerance of a feature.
         uncertain: whether rounding is so large that an effect may be smaller.
+        faint: whether a later timestep changes an earlier output, but by so little that it may be rounding.
     """
 
     change: NDArray[np.float64]
@@ -125,6 +126,7 @@ class TimestepMatrix:
     ahead: Ahead | None
     tolerance: float
     uncertain: bool = False
+    faint: bool = False
 
 
 def find_timed_outputs(context: ProbeContext) -> list[TimedOutput]:
@@ -344,8 +346,8 @@ def make_timestep_matrix(
         floor: the smallest tolerance, of all features or of each.
     """
     counts = output.valid[[trial.row for trial in trials]]
-    features, tolerance = measure_by_feature(pair, counts, relative, floor)
-    features = np.where((features > tolerance) & counts[..., None], features, 0.0)
+    measured, tolerance = measure_by_feature(pair, counts, relative, floor)
+    features = np.where((measured > tolerance) & counts[..., None], measured, 0.0)
     change = features.max(axis=-1)
     starts = np.array([trial.start for trial in trials])
     timesteps, block = len(trials[0].where), trials[0].block
@@ -355,7 +357,8 @@ def make_timestep_matrix(
         blocks = np.maximum.reduceat(row, np.arange(0, len(row), block))
         matrix[:, trial.column] = np.fmax(matrix[:, trial.column], blocks)
     ahead = None
-    excess = np.where(_is_later(starts, change.shape[1], shift)[..., None], features, 0.0)
+    later = _is_later(starts, change.shape[1], shift)
+    excess = np.where(later[..., None], features, 0.0)
     excess = excess / np.where(tolerance > 0, tolerance, np.finfo(float).tiny)
     if excess.any():
         index, timestep, feature = map(int, np.unravel_index(int(excess.argmax()), excess.shape))
@@ -367,7 +370,8 @@ def make_timestep_matrix(
             by_timestep=int(starts[index]),
         )
     uncertain = hides_leaks(_measure_sizes(pair, counts), floor)
-    return TimestepMatrix(matrix, block, timesteps, shift, ahead, float(tolerance.max()), uncertain)
+    faint = ahead is None and bool(measured[later & counts].any())
+    return TimestepMatrix(matrix, block, timesteps, shift, ahead, float(tolerance.max()), uncertain, faint)
 
 
 def measure_by_feature(

@@ -28,6 +28,7 @@ from maskcli.probes.context import (
     name_first_calls,
     show_calls,
 )
+from maskcli.probes.empty_padding import drop_right_calls
 from maskcli.probes.gradients import (
     PaddingGradient,
     TapedRun,
@@ -293,7 +294,24 @@ def _conclude(context: ProbeContext, first: _Probed, shown: _Probed, weights: We
     results = [_move_result(result, shown.context, context) for result in shown.results]
     context = show_calls(context, [call for result in results for call in result.calls])
     probes = name_first_calls(context, results)
-    return LeakResult(_make_leak(probes, shown, weights), context, context, first.replaced)
+    leak = dataclasses.replace(_make_leak(probes, shown, weights), late_masks=_find_late_masks(context, shown.context))
+    return LeakResult(leak, context, context, first.replaced)
+
+
+def _find_late_masks(context: ProbeContext, other: ProbeContext) -> tuple[str, ...]:
+    """Return the calls that make another mask with other weights: a layer before them computes their input."""
+    if context.base is other.base:
+        return ()
+    return tuple(
+        context.trace.names[old.index]
+        for old, new in pair_calls(context.base, other.base)
+        if old.index in context.trace.names
+        and all(mask is None for mask in old.carried)
+        and any(
+            before is not None and after is not None and not np.array_equal(before, after)
+            for before, after in zip(old.masks_out, new.masks_out, strict=False)
+        )
+    )
 
 
 def _move_result(result: ProbeResult, source: ProbeContext, target: ProbeContext) -> ProbeResult:
@@ -383,11 +401,7 @@ def _probe(context: ProbeContext) -> _Probed:
         by_content = [_discount_fixed(result) for result in by_content]
     results = (by_content[0], *by_length, by_content[1])
     context = show_calls(context, [call for result in results for call in result.calls])
-    # The run with other values is only needed for rows without a valid timestep; it holds all tensors.
-    probed = _Probed(context, results, None if context.relevant.all() else replaced)
-    if probed.leaks:
-        return dataclasses.replace(probed, entries=probe_calls(context))
-    return dataclasses.replace(probed, gap=_find_gap(context, results, sources))
+    return _finish(context, results, sources, alone, replaced)
 
 
 def _probe_quickly(context: ProbeContext) -> _Probed:
@@ -413,10 +427,48 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
     if any(result.probe.leaks for result in results) and not _is_deterministic(context, None):
         return _Probed(context)
     context = show_calls(context, [call for result in results for call in result.calls])
+    return _finish(context, results, sources, alone, replaced)
+
+
+def _finish(
+    context: ProbeContext,
+    results: tuple[ProbeResult, ...],
+    sources: PaddingSources | str,
+    alone: list[RowsAlone] | str,
+    replaced: Recording | None,
+) -> _Probed:
+    """Return the probes with the calls that change because of padding, or the kind of leak that none could see."""
+    # The run with other values is only needed for rows without a valid timestep; it holds all tensors.
     probed = _Probed(context, results, None if context.relevant.all() else replaced)
     if probed.leaks:
-        return dataclasses.replace(probed, entries=probe_calls(context))
+        changes = probe_calls(context)
+        rows = () if isinstance(alone, str) else alone
+        entries = drop_right_calls(context, changes, rows) or changes
+        return dataclasses.replace(probed, entries=_add_earlier_calls(context, results, entries))
     return dataclasses.replace(probed, gap=_find_gap(context, results, sources))
+
+
+def _add_earlier_calls(
+    context: ProbeContext, results: Sequence[ProbeResult], entries: dict[str, float]
+) -> dict[str, float]:
+    """Return the calls where padding enters, with those that only a later probe shows, before the first call of others.
+
+    Padding inside timesteps, such as that of the characters of words, cannot be replaced in a model inside of
+    ``TimeDistributed``. Without it, the rows show that it enters there. Under pre-padding, an earlier call may be one
+    that adds positions.
+    """
+    leaking = [result for result in results if result.probe.leaks and result.first is not None]
+    if not leaking or context.side == "pre":
+        return entries
+    order = {entry.index: place for place, entry in enumerate(context.base.ended)}
+    first = leaking[0].first
+    assert first is not None  # noqa: S101 - leaking probes without a first call were left out
+    earlier = {
+        context.trace.names[result.first.index]: result.probe.max_abs_change or 0.0
+        for result in leaking
+        if result.first is not None and order[result.first.index] < order[first.index]
+    }
+    return earlier | entries
 
 
 def _is_deterministic(context: ProbeContext, taped: TapedRun | None) -> bool:

@@ -63,16 +63,19 @@ class RowsAlone:
     resized: bool = False
 
 
-def run_rows_alone(context: ProbeContext, reuse: Sequence[RowsAlone] = ()) -> list[RowsAlone] | str:
+def run_rows_alone(
+    context: ProbeContext, most: int | None = None, reuse: Sequence[RowsAlone] = ()
+) -> list[RowsAlone] | str:
     """Run the rows of some lengths without their padding, or return the reason why that is impossible.
 
     Args:
         context: the run to probe; its model takes any length that its calls can compute with.
+        most: the number of lengths that are tried; by default as many as are needed.
         reuse: earlier results, which are used again where rows and values are the same.
     """
     results, why = [], "no row has padding and a valid timestep"
     batch = find_fixed_batch(context.model)
-    for rows, columns, cells in _group_rows(context, _count_groups(context)):
+    for rows, columns, cells in _group_rows(context, most or _count_groups(context)):
         filled = rows if batch is None else np.resize(rows, batch)
         trimmed = tuple(
             _trim_cells(select_rows(model_input, filled, span or slice(None)), cells)

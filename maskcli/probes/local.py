@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.probes.compare import Difference, find_worst, measure_difference
+from maskcli.probes.compare import Difference, find_used_tensors, find_worst, is_unused, measure_difference
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.trace.mask_flow import MaskFlow
@@ -46,6 +46,7 @@ def measure_local_change(
     keep = map_valid_timesteps(entry, context.flow)
     before = rerun_call(entry, {}, rng, training=True) if training else entry.outputs
     after = rerun_call(entry, keep, rng, training) if keep else None
+    used = find_used_tensors(context.base)
     triples = zip(entry.outputs, before or (), after or (), strict=False)
     return find_worst(
         measure_difference(
@@ -53,6 +54,7 @@ def measure_local_change(
         )
         for position, (tensor, old, new) in enumerate(triples)
         if len(tensor.shape) and (id(tensor) in context.flow.valid or id(tensor) in context.flow.pooled)
+        if not is_unused(entry, tensor, used)
     )
 
 

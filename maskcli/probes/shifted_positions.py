@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.probes.compare import Alignment, compare_outputs, find_first_difference, pair_calls, pair_valid_places
+from maskcli.probes.compare import Alignment, compare_outputs, copy_valid, find_first_difference, pair_calls
 from maskcli.probes.context import ProbeContext
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.substitute import make_substitution
@@ -81,16 +81,7 @@ def _copy_results(
     """Return the results of a call with those of the base run at valid timesteps; empty if these are not known."""
     values: dict[tuple[int, int], NDArray[np.float64]] = {}
     for position, (tensor, other) in enumerate(zip(old.outputs, new.outputs, strict=False)):
-        valid = context.flow.valid.get(id(tensor))
-        if valid is None or valid.ndim != 2 or len(other.shape) < 2 or len(other.shape) != len(tensor.shape):
-            continue
-        changed = None if align.changed is None else align.changed.valid.get(id(other))
-        if changed is None or changed.shape != tuple(other.shape[:2]):
-            changed = np.ones(tuple(map(int, other.shape[:2])), bool)
-        copied = as_float64(other).copy()
-        before = as_float64(tensor)[align.rows]
-        old_places, new_places, exists = pair_valid_places(valid[align.rows], changed, align.side)
-        rows, columns = np.nonzero(exists)
-        copied[rows, new_places[rows, columns]] = before[rows, old_places[rows, columns]]
-        values[new.index, position] = copied
+        copied = copy_valid(context.flow, tensor, other, align)
+        if copied is not None:
+            values[new.index, position] = copied
     return values

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from maskcli.records.data import DataFacts
+from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
-from maskcli.records.html import HtmlRecord
+from maskcli.records.inputs import ShownBatch
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
+from maskcli.records.result import ResultRecord
 from maskcli.records.validity import InputSummary
 
 Severity = Literal["error", "warning", "info"]
@@ -95,6 +97,27 @@ class Finding:
     evidence: dict[str, Any]
     repair: Repair | None = None
 
+    def __str__(self) -> str:
+        """Return the fault and its remedy, for the message of an exception."""
+        return f"{self.code} {self.rule}: {self.message}\nfix: {self.fix}"
+
+
+class FindingsError(AssertionError):
+    """Findings, as the failure of an assertion.
+
+    Attributes:
+        findings: of a check.
+    """
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        """Make the message of the faults and their remedies."""
+        super().__init__("\n\n".join(map(str, findings)))
+        self.findings = tuple(findings)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the findings, which ``Exception`` does not keep; pytest-xdist sends exceptions between processes."""
+        return type(self), (self.findings,)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examination:
@@ -124,8 +147,8 @@ class ProbedRows:
     total: Count
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class CheckReport(HtmlRecord):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class CheckReport(ResultRecord):
     """A model with its data, checked against the rules.
 
     Attributes:
@@ -140,6 +163,8 @@ class CheckReport(HtmlRecord):
         attempts: changes that were tried in vain.
         ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
         quick: whether only the probes ran that decide, each of them once, and no repairs were tried.
+        data: where the rows come from.
+        batch: the timesteps, of data with words; None for other data.
     """
 
     model: ModelAbout | None
@@ -153,6 +178,21 @@ class CheckReport(HtmlRecord):
     attempts: tuple[RepairAttempt, ...] = ()
     ignored: RuleCodes = ()
     quick: bool = False
+    data: DataOrigin = FROM_PYTHON
+    batch: ShownBatch | None = None
+
+    def summarize(self) -> str:
+        """Return the name of the model, the status and the number of findings of each severity."""
+        name = "data" if self.model is None else self.model.name
+        severities = [finding.severity for finding in self.findings]
+        counts = [f"{severities.count(severity)} {severity}s" for severity in ("error", "warning", "info")]
+        return f"{name}: {self.status}, {', '.join(counts)}"
+
+    def raise_for_findings(self) -> None:
+        """Raise FindingsError, an AssertionError, if the check fails: with its findings and their repairs."""
+        __tracebackhide__ = True
+        if not self.passed:
+            raise FindingsError(self.findings)
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

@@ -7,6 +7,7 @@ library and the ``Args`` of docstrings.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -15,7 +16,8 @@ Options = TypeVar("Options")
 
 Side = Literal["pre", "post"]
 TokenDtype = str
-"""``int32`` or ``int64`` on the command line and in JSON."""
+"""The name of an integer dtype."""
+TOKEN_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FailOn = Literal["error", "warning"]
 FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
 MASK_GIVING = ("embedding", "masking", "explicit")
@@ -136,8 +138,12 @@ class PaddingOptions:
     value: int | float = option(
         0, "Padding id; for models of your own also the number that marks padded timesteps of features.", number=True
     )
-    dtype: TokenDtype = option(
-        "int32", "Type of the tokens.", python="From Python, any integer dtype of NumPy.", choices=("int32", "int64")
+    dtype: TokenDtype = option("int32", "Type of the tokens; each must fit.", choices=TOKEN_DTYPES)
+    pad_to_multiple_of: int | None = option(
+        None,
+        "Round the timesteps of the longest sequence up to a multiple of this number.",
+        default_text="the longest sequence itself",
+        minimum=1,
     )
 
 
@@ -149,12 +155,27 @@ class ModelOptions:
 
     model: object = option(
         "embedding-lstm",
-        "A built-in model (`maskcli models` lists them), a .keras or .h5 file, or package.module:function, a "
-        "zero-argument function that returns a Keras model.",
-        python="Also a Keras model.",
+        "A built-in model (`maskcli models` lists them); a .keras or .h5 file; train.py:NAME or package.module:NAME, a "
+        "function that returns a Keras model, or a model; or kerashub:NAME, a text model of KerasHub.",
+        python="Also a path object, or a Keras model.",
         metavar="SPEC",
         short="-m",
         completes="model",
+    )
+    model_args: Mapping[str, Any] | Sequence[str] = option(
+        (),
+        "Argument of the function that builds the model: a Python literal, or text.",
+        python="A dict of arguments.",
+        spelling="--model-arg",
+        metavar="NAME=VALUE",
+        repeatable=True,
+        for_models="own",
+    )
+    weights: str | os.PathLike[str] | None = option(
+        None,
+        "Weights to load into the model, as model.save_weights('m.weights.h5') writes them.",
+        metavar="FILE",
+        for_models="own",
     )
     mask_source: str = option(
         "embedding", "How Keras gets the mask of a built-in model.", choices=MASK_SOURCES, for_models="built-in"
@@ -166,14 +187,28 @@ class ModelOptions:
         minimum=1,
         for_models="built-in",
     )
-    custom_objects: Sequence[str] = option(
+    custom_objects: object = option(
         (),
-        "Module (package.module) whose layers and functions a model file names.",
+        "Script (train.py) or module (package.module) whose layers and functions a model file names.",
+        python="Also a class, a function, a list of these, or a dict of them by name.",
         metavar="MODULE",
         repeatable=True,
         for_models="own",
     )
     unsafe_load: bool = option(False, "Run code that is in the model file: only for files you trust.", for_models="own")
+    seed: int = option(
+        0,
+        "Seed of random weights; it is set before the function that builds a model runs.",
+        python="A model that has a name in --model also seeds the generators of Python, NumPy and TensorFlow, as "
+        "``keras.utils.set_random_seed`` does.",
+        minimum=0,
+        maximum=2**32 - 1,
+    )
+
+    def __post_init__(self) -> None:
+        """Take a path object as its text."""
+        if isinstance(self.model, os.PathLike):
+            object.__setattr__(self, "model", os.fspath(self.model))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -192,14 +227,6 @@ class BuiltinOptions(ModelOptions):
     )
     zero_output_for_mask: bool = option(
         False, "Masked outputs of the LSTM are zero, instead of the previous output.", for_models="built-in"
-    )
-    seed: int = option(
-        0,
-        "Seed of the weights.",
-        python="Also seeds the generators of Python, NumPy and TensorFlow, as ``keras.utils.set_random_seed`` does.",
-        minimum=0,
-        maximum=2**32 - 1,
-        for_models="built-in",
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from maskcli.records.check import CheckReport, Severity
+from maskcli.records.data import DataOrigin
 from maskcli.records.fields import Count, NonEmpty, Positive, ReportVersions
-from maskcli.records.html import HtmlRecord
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.loss import LossReport, LossSummary
 from maskcli.records.model import ModelIdentity
+from maskcli.records.result import ResultRecord
 from maskcli.records.trace import AttentionMask, Inspection
+from maskcli.records.validity import InputSummary
 
 NOT_TRIED = "not tried"
 NOTHING_TO_PROVE = "nothing to prove"
@@ -58,8 +60,8 @@ class Origin:
     samples: Positive
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Report(HtmlRecord):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Report(ResultRecord):
     """What happened to the mask of a model with its data: a summary, then the whole record for ``--from``.
 
     Attributes:
@@ -84,10 +86,29 @@ class Report(HtmlRecord):
     no_leaks: str | None
     attention: tuple[AttentionMask, ...]
 
+    def summarize(self) -> str:
+        """Return the name of the model, the status and the number of findings of each severity."""
+        return self.check.summarize()
+
+    def raise_for_findings(self) -> None:
+        """Raise FindingsError, an AssertionError, if the check fails: with its findings and their repairs."""
+        __tracebackhide__ = True
+        self.check.raise_for_findings()
+
     @property
     def model(self) -> ModelIdentity:
         """The model."""
         return self.inspection.model.identity
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.check.data.count(self.origin.rows)
+
+    @property
+    def inputs(self) -> tuple[InputSummary, ...]:
+        """The inputs, each with the source of its validity."""
+        return self.check.inputs
 
     @property
     def losses(self) -> tuple[LossSummary, ...]:

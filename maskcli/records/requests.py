@@ -32,8 +32,10 @@ SEQUENCES = (
     "lists (or an object that exports one, such as a Polars series), or a ``tf.RaggedTensor``."
 )
 ARRAYS = (
-    "Models of your own also take a dict of arrays by the names of their inputs; ``NAME.mask`` marks the valid "
-    "timesteps of ``NAME``."
+    "Models of your own also take arrays of features, a dict of arrays by the names of their inputs (``NAME.mask`` "
+    "marks the valid timesteps of ``NAME``), and tables of pandas, polars or Hugging Face datasets with a column for "
+    "each input. ``(x, y)`` and ``(x, y, sample_weight)``, a ``tf.data.Dataset`` and a ``keras.utils.PyDataset`` also "
+    "have targets and weights."
 )
 
 
@@ -46,10 +48,13 @@ class SequencesRequest:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class DataRequest:
-    """Sequences or arrays, the only positional argument."""
+    """Data of a model, the only positional argument."""
 
-    sequences: object = dataclasses.field(
-        metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)}
+    data: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)})
+    field: str | None = dataclasses.field(
+        default=None,
+        kw_only=True,
+        metadata={"option": OptionSpec(text="Column of a table that feeds the first input.", only_python=True)},
     )
 
 
@@ -75,6 +80,15 @@ class InspectRequest(BuiltinOptions, Layout, DataRequest):
         python="For ``all`` the padding row of the embedding is zero in each of the three.",
         choices=(*MASK_SOURCES, ALL),
         for_models="built-in",
+    )
+    targets_field: str | Sequence[str] | None = option(
+        None,
+        "Field of the records, or array of the .npz, that contains targets and so feeds no input.",
+        metavar="NAME",
+        repeatable=True,
+        for_models="own",
+        group=DATA,
+        completes="field",
     )
     unfold: bool = option(
         False,

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import (
     AnyMask,
     ComparedSource,
@@ -19,10 +20,10 @@ from maskcli.records.fields import (
     Vectors,
     Versions,
 )
-from maskcli.records.html import HtmlRecord
 from maskcli.records.inputs import ModelInput, ShownBatch, find_primary, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
+from maskcli.records.result import ResultRecord
 from maskcli.records.sequences import PaddedBatch
 
 
@@ -148,6 +149,7 @@ class AttentionMask:
         queries: ``(samples, queries)``, True at valid queries; None if unknown.
         keys: ``(samples, keys)``, True at valid keys; None if unknown.
         to_padding: the largest share of attention that a valid query gives to padded keys; None if unknown.
+        all_pairs: the numbers of queries and keys in the model if only the first ones are held; otherwise None.
     """
 
     call: str
@@ -159,6 +161,7 @@ class AttentionMask:
     queries: Bools | None
     keys: Bools | None
     to_padding: float | None
+    all_pairs: tuple[Count, Count] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -229,8 +232,8 @@ class SourceResult:
     max_abs_difference: float
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Inspection(HtmlRecord):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Inspection(ResultRecord):
     """What happened to the mask when a batch ran through a model.
 
     Attributes:
@@ -249,6 +252,7 @@ class Inspection(HtmlRecord):
         remarks: conclusions from the evidence, in sentences.
         edges: the tensors between calls, inputs and outputs, in the order in which they arrive.
         further_unmasked: for each further output, the same as ``unmasked``.
+        data: where the rows come from.
     """
 
     model: ModelAbout
@@ -265,6 +269,14 @@ class Inspection(HtmlRecord):
     remarks: tuple[Remark, ...]
     edges: tuple[Edge, ...] = ()
     further_unmasked: tuple[Unmasked | None, ...] = ()
+    data: DataOrigin = FROM_PYTHON
+
+    def summarize(self) -> str:
+        """Return the name of the model, its first output, and whether a mask reaches it."""
+        output, fate = self.outputs[0], "no mask"
+        if self.mask is not None:
+            fate = "with its mask" if output.mask is not None else "without the model's mask"
+        return f"{self.model.name}: {output.call} {output.values.shape}, {fate}"
 
     @property
     def beside(self) -> tuple[tuple[OutputValues, Unmasked | None], ...]:

@@ -110,6 +110,11 @@ def make_file_console() -> Console:
     return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=80, color_system=None)
 
 
+def make_text_console() -> Console:
+    """Return a console for text without colour, as wide as that on standard output."""
+    return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=make_stdout_console().width, color_system=None)
+
+
 def render_bytes(sections: Sequence[Section | Part], console: Console) -> bytes:
     """Return ``sections`` in the console's encoding; an encoding without the glyphs gets ASCII."""
     text = render_text(sections, console)

@@ -26,12 +26,12 @@ LEAK_REPORTERS = frozenset(f"MSK{number}" for number in _NUMBERS)
 
 
 def select_rules(
-    select: Sequence[str], ignore: Sequence[str], about: Literal["data", "model"] | None = None
+    select: str | Sequence[str], ignore: str | Sequence[str], about: Literal["data", "model"] | None = None
 ) -> tuple[Rule, ...]:
     """Return the rules that are selected and not ignored; an empty ``select`` selects all.
 
     Args:
-        select: codes, prefixes of codes such as ``MSK1``, names of rules, or ``ALL``.
+        select: codes, prefixes of codes such as ``MSK1``, names of rules, or ``ALL``; as text, separated by commas.
         ignore: the same. If both match a rule, the longer match decides, so that ``MSK101`` can be selected out of an
             ignored ``MSK1``. Of two equal matches ``ignore`` decides.
         about: only rules about the data, or about the model; None for both.
@@ -39,6 +39,7 @@ def select_rules(
     Raises:
         UsageError: if a selector matches no rule, or if no rule remains.
     """
+    select, ignore = _split_selectors(select), _split_selectors(ignore)
     for selector in (*select, *ignore):
         if not any(_match(selector, rule) is not None for rule in RULES):
             raise _make_unknown_error(selector, "a code, the beginning of a code or the name of a rule")
@@ -50,6 +51,10 @@ def select_rules(
     if not rules:
         raise _make_empty_error(select, ignore, about)
     return rules
+
+
+def _split_selectors(selectors: str | Sequence[str]) -> Sequence[str]:
+    return [part.strip() for part in selectors.split(",")] if isinstance(selectors, str) else selectors
 
 
 def _make_empty_error(select: Sequence[str], ignore: Sequence[str], about: str | None) -> UsageError:

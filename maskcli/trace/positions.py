@@ -17,8 +17,9 @@ import numpy as np
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.cells import MIXED, InputCells, Labels, Layer, TimestepOrigin, compact
+from maskcli.trace.functions import run_functions_eagerly
 from maskcli.trace.movement import VALUELESS, OperationRules
-from maskcli.trace.recorder import CallRecord, list_parameters, run_functions_eagerly
+from maskcli.trace.recorder import CallRecord, list_parameters
 from maskcli.trace.rerun import rerun_call, rerun_operation, set_mask
 from maskcli.trace.values import as_float64, is_float
 
@@ -246,10 +247,20 @@ class Positions:
         del self.labels[id(flat)]
         self.guessed.discard(id(result))
         shape = (int(output.shape[0]), int(output.shape[1]))
+        if all(self.cells.is_mixed(layer) for layer in own):  # The inner layer pools the places, as an RNN does.
+            return [(self._find_timesteps(tensor, len(output.shape)), guessed)]
         folded = tuple(
             compact(np.broadcast_to(layer, (rows, *layer.shape[1:])).reshape(*shape, *layer.shape[1:])) for layer in own
         )
         return [(folded, guessed)]
+
+    def _find_timesteps(self, tensor: Any, rank: int) -> Labels:
+        """Return the timesteps of a tensor that has padding inside them, as labels of a tensor of some rank."""
+        around = (self.cells.parent[layer].astype(np.int32) for layer in self.get_labels(tensor))
+        return tuple(
+            compact(layer.reshape(*layer.shape[:2], -1)[:, :, 0].reshape(*layer.shape[:2], *[1] * (rank - 2)))
+            for layer in around
+        )
 
     def _label_attention(self, entry: CallRecord) -> list[tuple[Labels, bool]]:
         """Return the labels of attention: the timesteps of the query; of scores, also those of the keys."""

@@ -28,6 +28,7 @@ import numpy as np
 
 from maskcli.errors import RaisedInCall
 from maskcli.records.arrays import Bools
+from maskcli.trace.functions import differs_compiled, run_functions
 from maskcli.trace.generators import begin_random_run
 from maskcli.trace.loops import compile_loops
 from maskcli.trace.state import preserve_state
@@ -209,9 +210,12 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
         with compile_loops(not unfold):
             if not model.built:
                 _build(model, tensors)
-            with preserve_state(model, trained=False), run_functions_eagerly(), recorder.patch_keras():
+            with preserve_state(model, trained=False), run_functions(model) as called, recorder.patch_keras():
                 begin_random_run()
                 output = model(tensors, training=False)
+            unchanged = alter is None and recorder.changed is None
+            if unchanged and differs_compiled(model, called, output, lambda: model(tensors, training=False)):
+                return record_run(model, inputs, unfold=unfold)
     except Exception as exception:
         error = exception
     if recorder.reporter is not None:
@@ -497,19 +501,6 @@ class _CodeReports:
         if replacements is not None:
             outputs[:] = replacements  # TensorFlow ignores a returned list in eager execution.
         return replacements
-
-
-@contextlib.contextmanager
-def run_functions_eagerly() -> Iterator[None]:
-    """Let functions that TensorFlow would compile run as Python, so that their calls are visible."""
-    import tensorflow as tf
-
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
 
 
 def name_paths(entries: Sequence[CallRecord]) -> dict[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -51,14 +52,35 @@ def rerun_call(
     """
     import keras
 
+    def copy(tensor: Any) -> Any:
+        return replace_padding(tensor, keep[id(tensor)], rng) if id(tensor) in keep else keras.ops.copy(tensor)
+
+    return _rerun_with_copies(entry, copy, training)
+
+
+def rerun_with(entry: CallRecord, values: Mapping[int, NDArray[Any]]) -> list[Any] | None:
+    """Run one call again with other values of some tensors, by ``id``; None if the call raises."""
+    import keras
+
+    def copy(tensor: Any) -> Any:
+        new = values.get(id(tensor))
+        return keras.ops.copy(tensor) if new is None else keras.ops.convert_to_tensor(new, dtype=get_dtype(tensor))
+
+    return _rerun_with_copies(entry, copy, training=False)
+
+
+def _rerun_with_copies(entry: CallRecord, copy: Callable[[Any], Any], training: bool) -> list[Any] | None:
+    """Run one call again with copies of its tensors, which carry the same masks."""
+    import keras
+
     masks = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
 
     def copy_leaf(leaf: Any) -> Any:
         if id(leaf) not in masks or not hasattr(leaf, "numpy"):
             return leaf
-        copy = replace_padding(leaf, keep[id(leaf)], rng) if id(leaf) in keep else keras.ops.copy(leaf)
-        set_mask(copy, masks[id(leaf)])
-        return copy
+        copied = copy(leaf)
+        set_mask(copied, masks[id(leaf)])
+        return copied
 
     if entry.code:
         return _rerun_code(entry, [copy_leaf(tensor) for tensor in entry.args])

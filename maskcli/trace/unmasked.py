@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from maskcli.records.arrays import Bools
+from maskcli.trace.functions import run_functions_eagerly
 from maskcli.trace.loops import compile_loops
 from maskcli.trace.recorder import (
     PAIR_MASK,
@@ -16,7 +17,6 @@ from maskcli.trace.recorder import (
     has_own_code,
     is_mask_argument,
     list_parameters,
-    run_functions_eagerly,
 )
 from maskcli.trace.state import preserve_state
 

@@ -31,7 +31,7 @@ REQUESTS = {
 }
 ONLY_COMMAND_LINE = {
     "files", "input_format", "field", "format", "output", "quiet", "max_rows", "max_cols", "all", "heat", "mask_output",
-    "picture", "sample", "feature", "of", "saved", "traceback", "json_schema", "max_memory", "color",
+    "picture", "row", "sample", "tokenizer", "compress", "feature", "of", "saved", "traceback", "json_schema", "max_memory", "color",
 }  # fmt: skip
 
 
@@ -71,9 +71,12 @@ def test_option_text_is_shared(command: str) -> None:
 @pytest.mark.parametrize("command", REQUESTS)
 def test_option_defaults_agree(command: str) -> None:
     signature, options = inspect.signature(getattr(maskcli, command)).parameters, parameters(command)
-    assert signature["sequences"].default is inspect.Parameter.empty
-    for field in dataclasses.fields(REQUESTS[command]):
-        if field.name == "sequences":
+    fields = dataclasses.fields(REQUESTS[command])
+    positional = [field.name for field in fields if field.default is dataclasses.MISSING]
+    assert positional == ["sequences" if command == "pad" else "data"]
+    assert signature[positional[0]].default is inspect.Parameter.empty
+    for field in fields:
+        if field.name in positional:
             continue
         assert signature[field.name].default == field.default
         assert signature[field.name].kind is inspect.Parameter.KEYWORD_ONLY

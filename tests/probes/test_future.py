@@ -499,3 +499,16 @@ def test_probe_is_listed_but_is_no_leak() -> None:
     (probe,) = [probe for probe in report.leak.probes if probe.name == "future"]
     assert (probe.applicable, probe.leaks, probe.first_call) == (True, False, "at")
     assert report.leak.leaks is False
+
+
+def test_faint_look_ahead_is_measured_exactly() -> None:
+    """Nearly equal scores, as of a fresh model, change a softmax over timesteps by less than float32 rounds."""
+
+    def look(x: Any) -> Any:
+        weights = layers.Softmax(axis=1)(layers.Dense(1, kernel_initializer="ones")(x) * 3e-6)
+        return x * weights
+
+    effect = find_effect(make_model(look, mask_zero=False))
+    assert effect.looks_ahead
+    assert effect.first_call == "softmax"
+    assert 0 < effect.max_abs_change < 1e-6

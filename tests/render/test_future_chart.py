@@ -118,10 +118,12 @@ def test_report_keeps_the_matrix(report: Report) -> None:
     assert before == after
 
 
-def test_page_explains_a_missing_matrix() -> None:
+def test_missing_matrix_has_a_reason_and_no_section() -> None:
     keras.utils.set_random_seed(0)
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     model = keras.Model(tokens, layers.LSTM(2)(layers.Embedding(10, 4, mask_zero=True)(tokens)))
     report = maskcli.report([[1, 2, 3, 4], [5, 6]], model=model)
     page = render_page(report, dumps(make_document(report))).decode()
-    assert "It could not be tried: no output has the timesteps of an input." in page
+    assert 'id="future"' not in page
+    assert "#future" not in page.partition("</nav>")[0].rpartition("<nav")[2]
+    assert future.explain_no_matrix(report) == "It could not be tried: no output has the timesteps of an input."

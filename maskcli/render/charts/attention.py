@@ -9,6 +9,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
+    GAP,
     WIDE,
     WIDEST,
     Axis,
@@ -66,6 +67,8 @@ def make_figure(attention: AttentionMask, sample: int = 0, room: int = WIDE) -> 
     down = make_axis("query", queries, limit=SIDE, most=min(24, across.step, max(5, HEIGHT // min(queries, SIDE))))
     kinds = _classify_cells(attention)
     texts = dict(enumerate((*KINDS[:NO_NUMBER], "NaN or infinite weight")))
+    if attention.weights is not None:
+        del texts[ALLOWED]  # The scale of weights shows it.
     entries = list_entries(LOOKS, texts, kinds)
     if not all(valid is None or valid.all() for valid in (attention.queries, attention.keys)):
         entries += [LegendEntry(PADDING, "at the edge: padding")]
@@ -76,6 +79,9 @@ def make_figure(attention: AttentionMask, sample: int = 0, room: int = WIDE) -> 
         layer += ", causal"
     title = f"Attention of {make_chart_name(attention.call)} ({layer})"
     notes, params = [down.note, across.note], [make_selection(samples, sample)]
+    if attention.all_pairs is not None:
+        all_queries, all_keys = attention.all_pairs
+        notes.append(f"{GAP} the first {queries:,} of {all_queries:,} queries and {keys:,} of {all_keys:,} keys")
     return assemble_figure("attention", title, about, views, notes, params)
 
 
@@ -154,7 +160,7 @@ def _make_heat(attention: AttentionMask, kinds: NDArray[np.int8]) -> dict[int, S
         return {}
     weights = attention.weights[attention.mask & np.isfinite(attention.weights)]
     scale = {"domain": [0, float(weights.max(initial=0.0)) or 1.0], "range": make_ramp(GREEN)}
-    title = "weight" if attention.heads == 1 else f"weight, the mean over {attention.heads} heads"
+    title = "weight" if attention.heads == 1 else "mean weight of the heads"
     allowed = [kind for kind in (ALLOWED, TO_PADDING) if (kinds == kind).any()]
     # Both kinds share one legend, at the first one.
     titles = [title, ""]

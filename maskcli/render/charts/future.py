@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Floats
 from maskcli.records.evidence import FutureEffect
+from maskcli.records.report import Report
 from maskcli.render.charts import Figure
 from maskcli.render.charts.grids import WIDE
 from maskcli.render.charts.looks import BLUE, NOT_FINITE, PADDING, UNMOVED, VERMILION, CellStyle, make_rgba
@@ -22,10 +23,8 @@ ALLOWED = CellStyle(make_rgba(BLUE, 0.45))
 FRAMED = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
 LOOKS: dict[int, CellKind] = {
     NO_CHANGE: CellKind(UNMOVED, "no change beyond rounding", "no change"),
-    PAST: CellKind(
-        ALLOWED, "changes the same or a later timestep", "changes the same or a later timestep", BLUE, "same or earlier"
-    ),
-    AHEAD: CellKind(FRAMED, "changes an earlier timestep", "changes an earlier timestep", VERMILION, "later"),
+    PAST: CellKind(ALLOWED, "changes the same or a later timestep", "same or later timestep", BLUE),
+    AHEAD: CellKind(FRAMED, "changes an earlier timestep", "earlier one (framed)", VERMILION),
     INFINITE: CellKind(NOT_FINITE, "changes it to NaN or infinite", "changes it to NaN or infinite"),
     UNTRIED: CellKind(PADDING, "padding, not replaced", "padding, not replaced"),
 }
@@ -76,3 +75,11 @@ def describe_matrix(effect: FutureEffect) -> str:
         f"{tried}: later timesteps change earlier ones of {name} by up to {format_short(effect.max_abs_change)}, most "
         f"at timestep {effect.timestep}, by timestep {effect.by_timestep}."
     )
+
+
+def explain_no_matrix(report: Report) -> str:
+    """Return the reason why no timesteps of an output were compared with those of the input."""
+    model = report.check.examination.model
+    probes = () if model is None else model.further_probes
+    reason = next((probe.why for probe in probes if probe.name == "future" and probe.why), "the model did not run")
+    return f"It could not be tried: {reason}."

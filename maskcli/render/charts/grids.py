@@ -32,7 +32,7 @@ from maskcli.render.timesteps import TimestepKind
 
 WIDE, NARROW = 640, 270
 """Pixels for the cells of a chart: on a screen, and on a phone or where two charts share a row."""
-WIDEST = 96
+WIDEST = 160
 """Most pixels of a number on the horizontal axis."""
 ROWS, COLUMNS = 60, 160
 """Most cells drawn, down and across."""

@@ -14,29 +14,29 @@ from maskcli.records.leak import LeakMatrix
 from maskcli.render.charts import Figure, make_chart_name
 from maskcli.render.charts.grids import GAP, WIDE
 from maskcli.render.charts.looks import GRAY, NOT_FINITE, UNMOVED, VERMILION, CellStyle, make_rgba
-from maskcli.render.charts.matrix import OMITTED, CellKind, EffectMatrix, make_matrix_figure, phrase_output
+from maskcli.render.charts.matrix import CellKind, EffectMatrix, make_matrix_figure, phrase_output, pool_blocks
 from maskcli.render.numbers import format_count, format_short
 
 MOVES = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
 NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(4)
 """Kinds of cells."""
+PRIORITY = (NO_CHANGE, AT_PADDING, LEAK, INFINITE)
+"""The kinds, the most important one last."""
 LOOKS: dict[int, CellKind] = {
-    LEAK: CellKind(MOVES, "a leak", "a leak: a valid output changes", VERMILION, "leak: largest change"),
+    LEAK: CellKind(MOVES, "a leak", "a leak (framed)", VERMILION),
     INFINITE: CellKind(NOT_FINITE, "a leak: NaN or infinite", "a leak: NaN or infinite"),
-    AT_PADDING: CellKind(
-        CellStyle(make_rgba(GRAY, 0.5)),
-        "changes only padding",
-        "changes only padding",
-        GRAY,
-        "at padding: largest change",
-    ),
+    AT_PADDING: CellKind(CellStyle(make_rgba(GRAY, 0.5)), "changes only padding", "changes only padding", GRAY),
     NO_CHANGE: CellKind(UNMOVED, "no change beyond rounding", "no change"),
 }
 
 
 def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure:
     """Return the figure of a leak matrix; ``sample`` is selected first."""
-    kinds = classify_changes(matrix)
+    samples, rows = matrix.valid.shape
+    size = (samples, matrix.timesteps)
+    change, kinds, block = pool_blocks(matrix.places, matrix.effects, classify_changes(matrix), size, PRIORITY)
+    valid = np.logical_or.reduceat(matrix.valid, np.arange(0, rows, block), axis=1)
+    unit = "timestep" if block == 1 else f"block of {block} timesteps"
     tooltip = {"column_text": "padded timestep", "text": "changes it by", "what": "it is"}
     if matrix.timed:
         tooltip = {"row_text": "output timestep", "of_row": "the output is"} | tooltip
@@ -49,16 +49,17 @@ def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure
         looks[NO_CHANGE] = dataclasses.replace(looks[NO_CHANGE], legend=text)
     content = EffectMatrix(
         name="leaks",
-        title=f"Effect of each padded timestep on {phrase_output(matrix.output)}",
-        about=_describe(matrix, kinds),
-        change=matrix.change,
+        title=f"Effect of each padded {unit} on {phrase_output(matrix.output)}",
+        about=describe_leaks(matrix),
+        change=change,
         kinds=kinds,
         looks=looks,
-        row=("output timestep" if matrix.timed else "output", "output timestep"),
-        column=("padded timestep, replaced", "padded timestep"),
+        row=(f"{unit} of the output" if matrix.timed else "output", unit),
+        column=(f"padded {unit}, replaced", unit),
         tooltip=tooltip,
-        valid=matrix.valid if matrix.timed else None,
+        valid=valid if matrix.timed else None,
         numbered=matrix.timed,
+        block=block,
         blank=("no padding", "tried here"),
         notes=tuple(notes),
     )
@@ -66,29 +67,28 @@ def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure
 
 
 def classify_changes(matrix: LeakMatrix) -> NDArray[np.int8]:
-    """Return the kind of each cell, ``(samples, output timesteps, timesteps)``."""
-    change, valid = matrix.change, matrix.valid[:, :, None]
-    kinds = np.full(change.shape, NO_CHANGE, np.int8)
-    # NaN compares as False, so that these steps skip cells that were not tried.
-    moves = change > matrix.tolerance
+    """Return the kind of each cell, ``(tried, output timesteps)``."""
+    valid = matrix.valid[matrix.places[:, 0]]
+    kinds = np.full(matrix.effects.shape, NO_CHANGE, np.int8)
+    moves = matrix.effects > matrix.tolerance
     kinds[moves & ~valid] = AT_PADDING
     kinds[moves & valid] = LEAK
-    kinds[moves & valid & np.isinf(change)] = INFINITE
-    kinds[np.isnan(change)] = OMITTED
+    kinds[moves & valid & np.isinf(matrix.effects)] = INFINITE
     return kinds
 
 
 def find_leaks(matrix: LeakMatrix) -> NDArray[np.bool_]:
-    """Return where replaced padding changes a valid output, ``(samples, output timesteps, timesteps)``."""
+    """Return where replaced padding changes a valid output, ``(tried, output timesteps)``."""
     return np.isin(classify_changes(matrix), (LEAK, INFINITE))
 
 
-def _describe(matrix: LeakMatrix, kinds: NDArray[np.int8]) -> str:
-    leaks = np.isin(kinds, (LEAK, INFINITE))
+def describe_leaks(matrix: LeakMatrix) -> str:
+    """Return the main facts of the matrix for readers who cannot see it."""
+    leaks = find_leaks(matrix)
     noun = "timesteps" if matrix.timed else "results"
     name = make_chart_name(matrix.output)
     tried = f"Of {format_count(matrix.padded, 'padded timestep')}, {matrix.tried:,} were replaced, one at a time"
     if not leaks.any():
         return f"{tried}: none changes valid {noun} of {name}."
-    count, largest = int(leaks.any(axis=1).sum()), float(matrix.change[leaks].max())
+    count, largest = int(leaks.any(axis=1).sum()), float(matrix.effects[leaks].max())
     return f"{tried}: {count:,} change valid {noun} of {name}, by up to {format_short(largest)}."

@@ -29,6 +29,8 @@ LINE = 15
 """Pixels of a line of text."""
 SMALLEST = 5
 """Pixels of the smallest cell with a gap to the next one."""
+DOTTED = 9
+"""Pixels of the smallest cell with a dot."""
 HATCH = 9
 """Pixels between the lines on a cell of padding."""
 PIXELS = 4
@@ -139,7 +141,9 @@ def make_fill(styles: Mapping[int, CellStyle]) -> Spec:
 
 def make_marks(styles: Mapping[int, CellStyle], width: float, height: float) -> list[Spec]:
     """Return the layer of marks on cells of this size, if any kind has a mark."""
-    marked = {int(kind): style for kind, style in styles.items() if style.mark}
+    # Dots close together would look like a pattern.
+    hidden = "dot" if min(width, height) < DOTTED else ""
+    marked = {int(kind): style for kind, style in styles.items() if style.mark not in ("", hidden)}
     if not marked:
         return []
     thin = min(1.0, max(0.5, min(width, height) / 14))
@@ -258,11 +262,18 @@ def _encode_entry(entry: LegendEntry, x: float, y: float) -> Spec:
     }
 
 
+NUMBER = (
+    "datum.value === 0 || (abs(datum.value) >= 1e-3 && abs(datum.value) < 1e7) "
+    "? format(datum.value, ',.6~f') : format(datum.value, '.3~g')"
+)
+"""Vega expression of a label. A format of its own would write 1,500 as 1.5e+3 between labels at steps of 500."""
+
+
 def make_heat_fill(field: str, scale: Spec, title: str = "", **legend: Any) -> Spec:
     """Return the fill of cells by amount, with a colour legend if there is a title."""
     fill: Spec = {"field": field, "type": "quantitative", "scale": scale, "legend": None}
     if title:
-        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
+        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "labelExpr": NUMBER}
         fill["legend"] = {"title": title, "orient": "top", **size, **legend}
     return fill
 

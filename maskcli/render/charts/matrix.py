@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools, Floats
+from maskcli.records.arrays import Bools, Floats, Ints
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     WIDE,
@@ -43,7 +43,7 @@ from maskcli.render.timesteps import RGB
 
 OMITTED = -1
 """CellKind of a cell that is not drawn."""
-SIDE = 72
+SIDE = 64
 """Most timesteps or blocks on a side."""
 HEIGHT = 340
 """Pixels of the rows, unless they then become too thin."""
@@ -58,16 +58,14 @@ class CellKind:
     Attributes:
         style: its style.
         label: its label in the tooltip.
-        legend: its label in the legend.
+        legend: its label in the legend, the title of the scale of colours if it has one.
         heat: colour of its changes; None if the cells have one fill.
-        scale: title of the legend of these changes.
     """
 
     style: CellStyle
     label: str
     legend: str
     heat: RGB | None = None
-    scale: str = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,11 +110,39 @@ def make_matrix_figure(matrix: EffectMatrix, sample: int = 0, room: int = WIDE) 
     samples, rows, columns = matrix.change.shape
     (row_title, row_noun), (column_title, column_noun) = matrix.row, matrix.column
     across = make_axis("column", columns, title=column_title, noun=column_noun, limit=SIDE, room=room, most=WIDEST)
-    most = min(24, across.step, max(5, HEIGHT // min(rows, SIDE)))
+    # A single row is taller, so that its legend does not dwarf it.
+    most = min(24 if rows > 1 else 48, across.step, max(5, HEIGHT // min(rows, SIDE)))
     down = make_axis("row", rows, title=row_title, noun=row_noun, limit=SIDE, most=most)
     views = [*make_chart_legend(_list_entries(matrix), across.pixels), _make_view(matrix, across, down)]
     notes = [down.note, across.note, *matrix.notes]
     return assemble_figure(matrix.name, matrix.title, matrix.about, views, notes, [make_selection(samples, sample)])
+
+
+def pool_blocks(
+    places: Ints, change: Floats, kinds: NDArray[np.int8], size: tuple[int, int], priority: Sequence[int]
+) -> tuple[Floats, NDArray[np.int8], int]:
+    """Return a matrix with at most ``SIDE`` rows and columns, and the number of timesteps in each.
+
+    Args:
+        places: ``(n, 2)``, the sample and the column of each replaced timestep; other columns are ``OMITTED``.
+        change: ``(n, rows)``, its changes.
+        kinds: of the same shape. Where a block has several kinds, its kind is the last one of them in ``priority``,
+            and its change is the largest one of that kind.
+        size: the numbers of samples and of columns.
+        priority: all kinds.
+    """
+    (samples, columns), rows = size, change.shape[1]
+    block = max(1, math.ceil(max(rows, columns) / SIDE))
+    starts = np.arange(0, rows, block)
+    pooled = np.full((samples, math.ceil(columns / block), len(starts)), np.nan)
+    pooled_kinds = np.full(pooled.shape, OMITTED, np.int8)
+    for kind in priority:
+        of_kind = np.maximum.reduceat(np.where(kinds == kind, change, -np.inf), starts, axis=1)
+        largest = np.full(pooled.shape, -np.inf)
+        np.maximum.at(largest, (places[:, 0], places[:, 1] // block), of_kind)
+        occurs = largest > -np.inf
+        pooled[occurs], pooled_kinds[occurs] = largest[occurs], kind
+    return pooled.swapaxes(1, 2), pooled_kinds.swapaxes(1, 2), block
 
 
 def phrase_output(output: str) -> str:
@@ -129,7 +155,9 @@ def phrase_output(output: str) -> str:
 
 def _list_entries(matrix: EffectMatrix) -> list[LegendEntry]:
     styles = {kind: look.style for kind, look in matrix.looks.items()}
-    entries = list_entries(styles, {kind: look.legend for kind, look in matrix.looks.items()}, matrix.kinds)
+    # Kinds with a scale of colours have a legend of their own.
+    texts = {kind: look.legend for kind, look in matrix.looks.items() if look.heat is None}
+    entries = list_entries(styles, texts, matrix.kinds)
     if matrix.valid is not None and not matrix.valid.all():
         entries += [LegendEntry(PADDING, "at the edge: padding")]
     return entries
@@ -213,9 +241,8 @@ def _make_heat(matrix: EffectMatrix, looks: Mapping[int, CellKind]) -> dict[int,
         kind: make_heat_fill(
             "amount",
             scale | {"range": [make_rgba(look.heat, 0.2), make_rgba(look.heat, 0.95)]},
-            look.scale,
+            look.legend,
             values=ticks,
-            format="~g",
         )
         for kind, look in heated.items()
         if look.heat is not None

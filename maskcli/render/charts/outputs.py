@@ -109,7 +109,9 @@ class _Data:
     @property
     def lines(self) -> list[_Line]:
         """Style of each run."""
-        return [MASKED, UNMASKED][: len(self.runs)]
+        if len(self.runs) < 2:
+            return [dataclasses.replace(MASKED, text="output")]
+        return [MASKED, UNMASKED]
 
 
 def count_choices(inspection: Inspection, number: int = 0) -> tuple[int, int]:

@@ -27,7 +27,7 @@ from maskcli.render.views.trace import EFFECTS
 _FILES = importlib.resources.files(__package__)
 STYLE = _FILES.joinpath("graph.css").read_text("utf-8")
 SCRIPT = _FILES.joinpath("graph.js").read_text("utf-8")
-OPEN = 40
+OPEN = 14
 """Nodes above which containers are folded at first."""
 
 
@@ -110,11 +110,12 @@ def _render_node(node: Node, level: Level, folded: Folds, ids: Iterator[str]) ->
         f"<div><dt>{label}</dt><dd>{escape_text(text)}</dd></div>" for label, text in list_facts(node, level)
     )
     facts = f'<dl class="mk-facts">{facts}</dl>'
+    path = f' data-mk-call="{escape_text(node.path)}"'
     if node.level is None:
-        return f'<details class="mk-node mk-{node.effect}">{_render_summary(node, next(ids))}{facts}</details>'
+        return f'<details class="mk-node mk-{node.effect}"{path}>{_render_summary(node, next(ids))}{facts}</details>'
     attribute = " open" if is_open(node, folded) else ""
     return (
-        f'<details class="mk-box mk-{node.effect}"{attribute}>{_render_summary(node, next(ids))}'
+        f'<details class="mk-box mk-{node.effect}"{path}{attribute}>{_render_summary(node, next(ids))}'
         f'<details class="mk-more"><summary>more on {escape_text(node.name)}</summary>{facts}</details>'
         f"{_render_level(node.level, folded, ids)}</details>"
     )

@@ -13,8 +13,9 @@ from maskcli.render.graph import html as graph
 from maskcli.render.graph.looks import ON_PAGE
 from maskcli.render.html import COLORS, STYLE, make_variables
 from maskcli.render.page.embedding import embed_document
+from maskcli.render.page.headline import make_headline
 from maskcli.render.page.markup import escape_html
-from maskcli.render.page.sections import render_links, render_sections
+from maskcli.render.page.sections import render_page_sections
 from maskcli.render.page.verdict import render_facts
 
 
@@ -54,11 +55,12 @@ def _render_head(report: Report, early: str, policy: str) -> Iterator[str]:
 
 
 def _render_body(report: Report) -> Iterator[str]:
+    sections, links = render_page_sections(report)
     yield '<a class="skip" href="#main">Skip to the report</a>'
     yield (
         '<header class="bar"><span class="brand">maskcli report</span>'
         '<button type="button" class="sections" id="sections" aria-expanded="false" aria-controls="nav">Sections'
-        f'</button><nav id="nav" aria-label="Sections">{render_links()}</nav>'
+        f'</button><nav id="nav" aria-label="Sections">{links}</nav>'
         '<button type="button" class="needs-js" id="theme" aria-label="Switch between light and dark">Dark</button>'
         "</header>"
     )
@@ -69,9 +71,9 @@ def _render_body(report: Report) -> Iterator[str]:
     )
     yield '<p class="heard" id="heard" role="status"></p>'
     yield '<p class="heard" id="chart-keys">Arrow keys move between values; Escape leaves the chart.</p>'
-    name = escape_html(report.inspection.model.name)
-    yield f'<div class="opening"><p class="over">The mask in</p><h1>{name}</h1>{render_facts(report)}</div>'
-    yield render_sections(report)
+    headline = escape_html(make_headline(report))
+    yield f'<div class="opening"><h1>{headline}</h1>{render_facts(report)}</div>'
+    yield sections
     yield "</main>"
     version = escape_html(report.origin.versions.get("maskcli", ""))
     yield f"<footer>Made by maskcli {version}. This page loads nothing from elsewhere.</footer>"

@@ -7,12 +7,10 @@ import json
 import re
 from typing import Any
 
-from maskcli.render.text_flow import make_printable, split_code
+from maskcli.render.text_flow import make_printable, split_code, split_printable_lines
 
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters that a script in a page must not contain, and their escapes in JSON."""
-TAIL = 6
-"""Characters at the end of code that stay on one line with the copy button."""
 _COPY_ICON = (
     '<svg viewBox="0 0 16 16" aria-hidden="true"><g class="sheets">'
     '<rect x="5.5" y="5.5" width="9" height="9" rx="1.5"/>'
@@ -36,17 +34,22 @@ def render_prose(words: str) -> str:
     )
 
 
-def render_copyable(code: str) -> str:
-    """Return code with a copy button, which stays on a line with the end of the code."""
-    start, end = code[:-TAIL], code[-TAIL:]
-    return f'<code>{escape_html(start)}<span class="tail">{escape_html(end)} {render_copy_button(code)}</span></code>'
+def render_code_block(code: str, language: str = "python") -> str:
+    """Return code as a block with a copy button."""
+    lines = html.escape("\n".join(split_printable_lines(code)))
+    return (
+        f'<div class="code"><pre tabindex="0" role="region" aria-label="Code"><code class="language-{language}">{lines}'
+        f"</code></pre>{render_copy_button(code)}</div>"
+    )
 
 
 def render_copy_button(code: str) -> str:
     """Return a button that copies a text."""
-    label = f"Copy {code}"
+    lines = split_printable_lines(code)
+    label = f"Copy {lines[0]}" if len(lines) == 1 else "Copy the code"
+    text = html.escape("\n".join(lines))
     return (
-        f'<button type="button" class="copy" data-copy="{escape_html(code)}" '
+        f'<button type="button" class="copy" data-copy="{text}" '
         f'aria-label="{escape_html(label)}" title="Copy">'
         f"{_COPY_ICON}</button>"
     )

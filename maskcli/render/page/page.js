@@ -72,6 +72,7 @@
   addEventListener("beforeprint", () => {
     folded = all("details.tables").filter((details) => !details.open);
     folded.forEach((details) => { details.open = true; });
+    wide().forEach((element) => element.removeAttribute("style"));
     const sizes = wide().map((element) => [element, element.getBoundingClientRect()]);
     for (const [element, { width, height }] of sizes) {
       const fixed = { contain: "size", width: `${width}px`, height: `${height}px` };  // Keeps lines attached to their ends across pages.
@@ -83,21 +84,60 @@
     wide().forEach((element) => element.removeAttribute("style"));
   });
 
-  // Charts.
-  const views = [];
-  const params = (spec) => (spec.params ?? []).filter((param) => param.bind);
-  const linkSamples = (view, spec) => {
-    for (const { name, bind } of params(spec).filter((param) => param.name === "sample")) {
-      view.addSignalListener(name, (_, value) => {
-        for (const chart of views) {
-          const bound = chart.view !== view && params(chart.spec).find((param) => param.name === name);
-          if (bound && value <= bound.bind.max && chart.view.signal(name) !== value) {
-            chart.view.signal(name, value).runAsync();
-          }
-        }
-      });
+  // Elements that scroll sideways fade where they go on, and say so.
+  const scrollers = all("main .mk-scroll, main .box, main pre");
+  const markScroller = (element) => {
+    const hidden = element.scrollWidth - element.clientWidth, at = element.scrollLeft;
+    element.classList.toggle("before", hidden > 2 && at > 2);
+    element.classList.toggle("after", hidden > 2 && at < hidden - 2);
+    const hint = element.nextElementSibling;
+    if (hint?.matches(".hint")) hint.hidden = hidden <= 2;
+    else if (hidden > 2 && !element.matches("pre")) {
+      const text = document.createElement("p");
+      text.className = "hint";
+      text.textContent = "↔ Scroll sideways for the rest";
+      element.after(text);
     }
   };
+  const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+    markScroller(target.matches(".mk-scroll, .box, pre") ? target : target.parentElement);
+  }));
+  for (const element of scrollers) {
+    element.addEventListener("scroll", () => markScroller(element), { passive: true });
+    [element, ...element.children].forEach((part) => resized.observe(part));
+  }
+
+  // Charts.
+  const views = new Map();  // By the element that each is drawn in.
+  const params = (spec) => (spec.params ?? []).filter((param) => param.bind);
+  const selectSample = (value, source) => {
+    for (const { view, spec } of views.values()) {
+      const bound = view !== source && params(spec).find((param) => param.name === "sample");
+      if (bound && value <= bound.bind.max && view.signal("sample") !== value) view.signal("sample", value).runAsync();
+    }
+  };
+  const linkSamples = (view, spec) => {
+    if (params(spec).some((param) => param.name === "sample")) {
+      view.addSignalListener("sample", (_, value) => selectSample(value, view));
+    }
+  };
+
+  // Links of findings: to a sample, and to a call of the graph.
+  for (const link of all("a[data-sample]")) {
+    link.addEventListener("click", () => selectSample(Number(link.dataset.sample)));
+  }
+  for (const link of all("a[data-call]")) {
+    link.addEventListener("click", (event) => {
+      const node = all("[data-mk-call]").find((candidate) => candidate.dataset.mkCall === link.dataset.call);
+      if (!node) return;
+      event.preventDefault();
+      for (let box = node.parentElement.closest("details"); box; box = box.parentElement.closest("details")) box.open = true;
+      node.scrollIntoView({ block: "center", inline: "center" });
+      node.querySelector("summary").focus({ preventScroll: true });
+      node.classList.add("pointed");
+      setTimeout(() => node.classList.remove("pointed"), 2500);
+    });
+  }
   const labelInputs = (figure) => {
     for (const input of all(".controls input, .controls select", figure)) {
       const title = figure.querySelector("figcaption").textContent;
@@ -148,7 +188,7 @@
     const inLine = sameGroup.filter((point) => offset(point) <= 1.5);
     return nearest(inLine.length ? inLine : sameGroup.length ? sameGroup : inFront.length ? inFront : [from]);
   };
-  const addKeyboard = (figure, box, view) => {
+  const addKeyboard = (figure, box, current) => {
     const readout = figure.querySelector(".readout"), cursor = document.createElement("div");
     cursor.className = "cursor";
     let at = null;
@@ -173,7 +213,7 @@
       if (event.ctrlKey || event.altKey || event.metaKey) return;
       if (event.key === "Escape") { leave(); box.blur(); return; }
       if (!["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End"].includes(event.key)) return;
-      const points = findMarks(view);
+      const points = findMarks(current());
       if (!points.length) return;
       event.preventDefault();
       const from = at && (points.find((point) => point.x === at.x && point.y === at.y) ?? points[0]);
@@ -182,31 +222,60 @@
       else if (event.key === "End") show(reading.at(-1));
       else show(next(from, points, event.key));
     });
-    view.addResizeListener(leave);
+    new ResizeObserver(leave).observe(box.querySelector(".plot"));
   };
-  const LARGEST = 1.3;
-  const fit = (plot) => {  // A chart with room to spare is drawn larger.
-    const svg = plot.querySelector("svg"), natural = svg.getAttribute("width"), box = plot.closest(".box");
-    const { paddingLeft, paddingRight } = getComputedStyle(box);
-    const room = box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
-    svg.style.width = `${natural * Math.min(LARGEST, Math.max(1, room / natural))}px`;
+  const SMALLEST = 0.8, LARGEST = 1.35, NARROW = 0.75;
+  const roomOf = (plot) => {
+    const box = plot.closest(".box"), { paddingLeft, paddingRight } = getComputedStyle(box);
+    return box.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+  };
+  const fit = (plot) => {  // A chart is as wide as its column, up to a scale at which its text stays readable.
+    const svg = plot.querySelector("svg"), natural = svg.getAttribute("width");
+    svg.style.width = `${natural * Math.min(LARGEST, Math.max(SMALLEST, roomOf(plot) / natural))}px`;
     svg.style.height = "auto";
   };
-  const draw = async (plot) => {
-    const figure = plot.closest("figure"), spec = json(plot.dataset.spec);
+  const makeSpec = ({ spec, narrow }, isNarrow, old) => {
+    const copy = structuredClone(spec);
+    for (const [path, value] of isNarrow ? narrow : []) {
+      path.slice(0, -1).reduce((part, key) => part[key], copy)[path.at(-1)] = value;
+    }
+    for (const param of old ? params(copy) : []) param.value = old.signal(param.name);
+    return copy;
+  };
+  const draw = async (plot, data, isNarrow) => {
+    const figure = plot.closest("figure"), controls = figure.querySelector(".controls"), old = views.get(plot)?.view;
+    const spec = makeSpec(data, isNarrow, old);
+    old?.finalize();
+    controls.replaceChildren();
     const { view } = await vegaEmbed(plot, spec, {
       mode: "vega-lite", renderer: "svg", actions: false, ast: true, defaultStyle: false, hover: false,
-      bind: figure.querySelector(".controls"), tooltip: { disableDefaultStyle: true, theme: "page" },
+      bind: controls, tooltip: { disableDefaultStyle: true, theme: "page" },
     });
-    const svg = plot.querySelector("svg");
-    svg.setAttribute("aria-hidden", "true");
+    plot.querySelector("svg").setAttribute("aria-hidden", "true");
     fit(plot);
-    new ResizeObserver(() => fit(plot)).observe(plot.closest(".box"));
     view.addResizeListener(() => fit(plot));
-    views.push({ view, spec });
+    views.set(plot, { view, spec });
     linkSamples(view, spec);
     labelInputs(figure);
-    addKeyboard(figure, plot.closest(".box"), view);
+  };
+  const start = async (plot) => {
+    const data = json(plot.dataset.spec), box = plot.closest(".box");
+    const isNarrow = () => roomOf(plot) < NARROW * data.width;
+    let drawn = isNarrow(), busy = true;
+    await draw(plot, data, drawn);
+    addKeyboard(plot.closest("figure"), box, () => views.get(plot).view);
+    const adapt = async () => {
+      if (busy) return;
+      fit(plot);
+      if (isNarrow() === drawn) return;
+      busy = true;
+      drawn = isNarrow();
+      await draw(plot, data, drawn);
+      busy = false;
+      adapt();
+    };
+    busy = false;
+    new ResizeObserver(adapt).observe(box);
   };
   const showFailure = (plot, error) => {
     plot.textContent = "This chart could not be drawn; the table below contains its numbers.";
@@ -214,7 +283,7 @@
   };
   (async () => {
     for (const plot of all(".plot")) {
-      try { await draw(plot); } catch (error) { showFailure(plot, error); }
+      try { await start(plot); } catch (error) { showFailure(plot, error); }
       await new Promise((then) => setTimeout(then));
     }
     root.dataset.charts = "drawn";

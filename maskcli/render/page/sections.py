@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shlex
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from maskcli.records.report import Report
-from maskcli.records.trace import AttentionMask
-from maskcli.render.charts import attention, batch, future, leaks, losses, outputs
+from maskcli.records.trace import AttentionMask, Inspection
+from maskcli.render.charts import Figure, attention, batch, future, leaks, losses, outputs
 from maskcli.render.graph import html as graph
 from maskcli.render.numbers import format_count, format_share
 from maskcli.render.page import verdict
 from maskcli.render.page.charts import render_chart, render_side_by_side
 from maskcli.render.page.markup import escape_html, render_copy_button, render_prose
+from maskcli.render.page.samples import choose_row, choose_sample
 from maskcli.render.page.tables import LIMITS, render_folded, render_tables, select_sections
 from maskcli.render.page.words import HEADS
 from maskcli.render.parts import Heading, Section, make_cell
@@ -23,47 +23,51 @@ from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views import check, inspect, loss
 
 
-def render_sections(report: Report) -> str:
-    """Return the sections of a page, in order."""
-    return "\n".join(
-        f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">{head.title}</h2>'
-        f'<p class="lead">{head.lead}</p>{BODIES[name](report)}</section>'
-        for name, head in HEADS.items()
+def render_page_sections(report: Report) -> tuple[str, str]:
+    """Return the sections of a page, in order, and the links to them; sections without content are left out."""
+    contents = {name: render(report) for name, render in BODIES.items()}
+    sections = [name for name in HEADS if name == "verdict" or contents.get(name)]
+    contents["verdict"] = _render_verdict(report, sections)
+    links = "".join(f'<li><a href="#{name}">{HEADS[name].link}</a></li>' for name in sections)
+    return "\n".join(_render_section(name, contents[name]) for name in sections), f"<ul>{links}</ul>"
+
+
+def _render_section(name: str, content: str) -> str:
+    head = HEADS[name]
+    return (
+        f'<section id="{name}" aria-labelledby="{name}-title"><div class="text"><h2 id="{name}-title">{head.title}</h2>'
+        f'<p class="lead">{head.lead}</p></div><div class="content">{content}</div></section>'
     )
 
 
-def render_links() -> str:
-    """Return links to the sections, as a list."""
-    links = (f'<li><a href="#{name}">{head.link}</a></li>' for name, head in HEADS.items())
-    return f"<ul>{''.join(links)}</ul>"
-
-
-def choose_sample(report: Report) -> int:
-    """Return the sample that charts show first: the one with the largest leak, or the first one with padding."""
-    for matrix in report.leaks:
-        changes = np.nan_to_num(np.where(matrix.valid[:, :, None], matrix.change, 0.0), nan=0.0)
-        if changes.size and changes.max() > matrix.tolerance:
-            return int(changes.max(axis=(1, 2)).argmax())
-    valid = report.inspection.valid
-    if valid is None:
-        return 0
-    return int((~valid.all(axis=1)).argmax())
-
-
-def _render_verdict(report: Report) -> str:
+def _render_verdict(report: Report, sections: Sequence[str]) -> str:
     tables = render_folded(check.view(report.check, LIMITS), "Full check output")
-    return verdict.render_cards(report) + verdict.render_findings(report) + verdict.render_remarks(report) + tables
+    return "".join(
+        (
+            verdict.render_cards(report),
+            verdict.render_findings(report, sections),
+            verdict.render_remarks(report),
+            tables,
+        )
+    )
 
 
 def _render_batch(report: Report) -> str:
-    figure = batch.make_inspection_figure(report.inspection)
-    if figure is None:
+    inspection = report.inspection
+    if batch.make_inspection_figure(inspection) is None:
         charts = _render_absence("The inputs of this model have no timesteps.")
     else:
-        figures = [figure, *batch.make_further_figures(report.inspection)]
-        charts = "".join(render_chart(figure, number) for number, figure in enumerate(figures))
-    tables = select_sections(inspect.view(report.inspection, LIMITS), "batch", "validity", "embedding", "mask-sources")
+        charts = render_chart(functools.partial(batch.make_inspection_figure, inspection))
+        charts += "".join(
+            render_chart(functools.partial(_make_further, inspection, number), number + 1)
+            for number in range(len(batch.make_further_figures(inspection)))
+        )
+    tables = select_sections(inspect.view(inspection, LIMITS), "batch", "validity", "embedding", "mask-sources")
     return charts + render_folded(tables, "The batch as a table")
+
+
+def _make_further(inspection: Inspection, number: int, room: int) -> Figure:
+    return batch.make_further_figures(inspection, room)[number]
 
 
 def _render_graph(report: Report) -> str:
@@ -76,53 +80,62 @@ def _render_outputs(report: Report) -> str:
     note = ""
     if inspection.unmasked is None:
         note = _render_absence("There is no mask, so there is no comparison.")
-    charts = (
-        render_chart(outputs.make_figure(inspection, sample, number=number), number)
+    charts = [
+        render_chart(functools.partial(outputs.make_figure, inspection, sample, number=number), number)
         for number in range(len(inspection.outputs))
-    )
+    ]
     tables = select_sections(inspect.view(inspection, LIMITS), "outputs", "further-outputs")
-    return note + "".join(charts) + render_folded(tables, "The outputs as a table")
+    return note + render_side_by_side(charts) + render_folded(tables, "The outputs as a table")
 
 
 def _render_leaks(report: Report) -> str:
+    """Return the probes, and the matrices in which a valid output changes."""
+    model = report.check.examination.model
+    if model is None or model.leak is None or not any(probe.applicable for probe in model.leak.probes):
+        return ""
     probes = render_tables(select_sections(check.view(report.check, LIMITS), "leak"))
     sample = choose_sample(report)
-    charts = [render_chart(leaks.make_figure(matrix, sample), number) for number, matrix in enumerate(report.leaks)]
-    return probes + render_side_by_side(charts) + _render_absence(report.no_leaks)
+    shown = [matrix for matrix in report.leaks if leaks.find_leaks(matrix).any()]
+    charts = [
+        render_chart(functools.partial(leaks.make_figure, matrix, choose_row(matrix, sample)), number)
+        for number, matrix in enumerate(shown)
+    ]
+    quiet = (leaks.describe_leaks(matrix) for matrix in report.leaks if not leaks.find_leaks(matrix).any())
+    notes = [text for text in (*quiet, report.no_leaks) if text]
+    return probes + render_side_by_side(charts) + "".join(map(_render_absence, notes))
 
 
 def _render_future(report: Report) -> str:
     model = report.check.examination.model
     effects = () if model is None else model.future
     measured = [effect for effect in effects if effect.matrix is not None]
-    charts = [render_chart(future.make_figure(effect), number) for number, effect in enumerate(measured)]
+    charts = [
+        render_chart(functools.partial(future.make_figure, effect), number) for number, effect in enumerate(measured)
+    ]
+    if not charts:
+        return ""
     fact = render_tables(select_sections(check.view(report.check, LIMITS), "future"))
-    note = "" if charts else _render_absence(explain_no_matrix(report))
-    return fact + render_side_by_side(charts) + note
-
-
-def explain_no_matrix(report: Report) -> str:
-    """Return the reason why no timesteps of an output were compared with those of the input."""
-    model = report.check.examination.model
-    probes = () if model is None else model.further_probes
-    reason = next((probe.why for probe in probes if probe.name == "future" and probe.why), "the model did not run")
-    return f"It could not be tried: {reason}."
+    return fact + render_side_by_side(charts)
 
 
 def _render_loss(report: Report) -> str:
     if report.loss is None:
-        return _render_absence(report.no_loss or "There is no loss.")
-    figures = [(number, losses.make_figure(output)) for number, output in enumerate(report.loss.outputs)]
-    charts = [render_chart(figure, number) for number, figure in figures if figure is not None]
+        return ""
+    charts = [
+        render_chart(functools.partial(losses.make_figure, output), number)
+        for number, output in enumerate(report.loss.outputs)
+    ]
     sections = loss.view(report.loss, LIMITS)
+    totals = select_sections(sections, "total", "losses")
     origin = select_sections(sections, "shares", "lengths", "largest")
-    totals = select_sections(sections, "total", "losses", "batch-sizes", "reductions", "metrics")
+    others = select_sections(sections, "batch-sizes", "reductions", "metrics")
     return "".join(
         (
-            render_side_by_side(charts),
-            render_folded(origin, "The losses as tables"),
             render_tables(totals),
             verdict.render_list(report.loss.remarks),
+            render_side_by_side(charts),
+            render_folded(origin, "The losses as tables"),
+            render_folded(others, "Batch sizes, reductions and metrics"),
         )
     )
 
@@ -130,10 +143,13 @@ def _render_loss(report: Report) -> str:
 def _render_attention(report: Report) -> str:
     masks = report.attention
     if not masks:
-        return _render_absence("This model has no attention layers.")
+        return ""
     samples = len(masks[0].mask)
     sample = min(choose_sample(report), samples - 1)
-    charts = [render_chart(attention.make_figure(mask, sample), number) for number, mask in enumerate(masks)]
+    charts = [
+        render_chart(functools.partial(attention.make_figure, mask, sample), number)
+        for number, mask in enumerate(masks)
+    ]
     note = ""
     if samples < report.origin.samples:
         first = format_count(samples, "sample")
@@ -192,7 +208,6 @@ def _render_absence(reason: str | None) -> str:
 
 
 BODIES: dict[str, Callable[[Report], str]] = {
-    "verdict": _render_verdict,
     "batch": _render_batch,
     "graph": _render_graph,
     "outputs": _render_outputs,
@@ -202,4 +217,4 @@ BODIES: dict[str, Callable[[Report], str]] = {
     "attention": _render_attention,
     "about": _render_about,
 }
-"""The content of each section of ``HEADS``."""
+"""The content of each section of ``HEADS`` after the verdict; empty for a section to leave out."""

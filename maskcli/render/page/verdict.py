@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from maskcli.records.check import Finding
 from maskcli.records.remark import Remark
 from maskcli.records.report import Report, Verdict
 from maskcli.render.numbers import format_count, format_share
-from maskcli.render.page.markup import escape_html, render_copyable, render_prose
-from maskcli.render.text_flow import split_code
+from maskcli.render.page.fixes import render_fix
+from maskcli.render.page.markup import escape_html, render_prose
+from maskcli.render.page.samples import locate_sample
 from maskcli.render.views.inspect import MODEL_SOURCES
 
 Sign = tuple[str, str, str]
@@ -22,10 +22,25 @@ SIGNS: dict[str | None, Sign] = {
     "error": ("error", "✕", "error"),
 }
 UNKNOWN: Sign = ("unknown", "?", "unknown")
-PASTED_CODE = re.compile(r"[(=]")
-"""A character of code to copy, as opposed to a name."""
 LONG_ANSWER = 20
 """Characters beyond which an answer is set smaller."""
+PLACES = {
+    "MSK0": ("batch",),
+    "MSK117": ("future",),
+    "MSK118": ("attention",),
+    "MSK1": ("leaks", "outputs", "batch"),
+    "MSK2": ("batch",),
+    "MSK3": ("loss",),
+}
+"""The sections that show a finding, by the start of its code; the first one that the page has."""
+SHOWN = {
+    "batch": "in the batch",
+    "future": "which timesteps change which",
+    "attention": "the attention mask",
+    "leaks": "where it leaks",
+    "outputs": "in the outputs",
+    "loss": "in the loss",
+}
 
 
 def render_facts(report: Report) -> str:
@@ -37,7 +52,7 @@ def render_facts(report: Report) -> str:
 def _list_facts(report: Report) -> Iterator[tuple[str, str]]:
     inspection, origin = report.inspection, report.origin
     about, primary = inspection.model, inspection.primary
-    yield "Model", f"{escape_html(about.type)}, {MODEL_SOURCES[about.source]}"
+    yield "Model", f"<b>{escape_html(about.name)}</b>, {escape_html(about.type)}, {MODEL_SOURCES[about.source]}"
     if primary is None or primary.valid is None:
         yield "Data", format_count(origin.rows, "row")
     else:
@@ -61,62 +76,115 @@ def _render_card(verdict: Verdict) -> str:
     if verdict.severity is None and not verdict.known:
         kind, sign, word = UNKNOWN
     size = " long" if len(verdict.answer) > LONG_ANSWER else ""
+    sign = f'<span class="sign" role="img" aria-label="{word}:">{sign}</span>'
     return (
         f'<li class="card {kind}"><h3>{escape_html(verdict.question)}</h3><p class="answer{size}">'
-        f'<span class="sign" aria-hidden="true">{sign}</span> <span>{escape_html(verdict.answer)}</span></p>'
-        f'<p class="word">{word}</p><p>{render_prose(verdict.text)}</p></li>'
+        f"{sign} <span>{escape_html(verdict.answer)}</span></p>"
+        f"<p>{render_prose(verdict.text)}</p></li>"
     )
 
 
-def render_findings(report: Report) -> str:
-    """Return the findings, the worst first."""
+# Findings.
+
+
+def render_findings(report: Report, sections: Sequence[str]) -> str:
+    """Return the findings, the worst first, with links to those of ``sections`` that show them."""
     findings = report.check.findings
     checked = f"{format_count(len(report.check.checked), 'rule')} checked"
     ignored = ""
     if report.check.ignored:
         ignored = f" Rules that report the leak were left out: {', '.join(report.check.ignored)}."
-    if not findings:
-        sign = "!" if ignored else "✓"
-        text = f'<span aria-hidden="true">{sign}</span> {checked}, no findings.{ignored}'
-        return f'<h3>No findings</h3><p class="none">{text}</p>'
-    heading = f"<h3>{format_count(len(findings), 'finding')}</h3>"
-    text = f"<p>{checked}. Worst first, each with a fix.{ignored}</p>"
-    return f'{heading}{text}<ol class="findings">{"".join(map(_render_finding, findings))}</ol>'
+    # A finding is worth more than the warning on the same fact.
+    warnings = [] if findings else list_warnings(report)
+    parts = []
+    if findings:
+        items = "".join(_render_finding(finding, report, sections) for finding in findings)
+        parts.append(
+            f'<h3>{_count_findings(findings)} <span class="quiet">{checked}</span></h3>'
+            f'{_make_paragraph(ignored)}<ol class="findings">{items}</ol>'
+        )
+    elif ignored or warnings or report.check.status != "passed":
+        parts.append(f"<h3>No findings</h3><p>{checked}.{ignored}</p>")
+    else:
+        sign = '<span aria-hidden="true">✓</span>'
+        parts.append(f'<h3>No findings</h3><p class="none">{sign} {checked}, and none found a fault.</p>')
+    if warnings:
+        parts.append(f"<h3>{format_count(len(warnings), 'warning')}</h3>{render_list(warnings)}")
+    return "".join(parts)
 
 
-def _render_finding(finding: Finding) -> str:
+def list_warnings(report: Report) -> list[Remark]:
+    """Return the warnings among the remarks on outputs and loss."""
+    remarks = [*report.inspection.remarks, *(report.loss.remarks if report.loss is not None else ())]
+    return [remark for remark in remarks if remark.kind == "warning"]
+
+
+def _count_findings(findings: Sequence[Finding]) -> str:
+    """Return the number of findings; those that never fail a check are notes."""
+    faults = sum(finding.severity != "info" for finding in findings)
+    counts = ((faults, "finding"), (len(findings) - faults, "note"))
+    return " and ".join(format_count(count, noun) for count, noun in counts if count)
+
+
+def _make_paragraph(text: str) -> str:
+    return f"<p>{text.strip()}</p>" if text else ""
+
+
+def _render_finding(finding: Finding, report: Report, sections: Sequence[str]) -> str:
     kind, sign, word = SIGNS[finding.severity]
-    culprit = finding.call or finding.type
-    place = f'<span class="culprit"> at <code>{escape_html(culprit)}</code></span>' if culprit else ""
     return (
         f'<li class="finding {kind}"><h4><span class="badge"><span aria-hidden="true">{sign}</span> {word}</span> '
-        f"{escape_html(finding.code)} {escape_html(finding.rule)}{place}</h4>"
+        f"{_render_culprit(finding)}"
+        f'<span class="rule">{escape_html(finding.code)} {escape_html(finding.rule)}</span></h4>'
         f"<p>{render_prose(finding.message)}</p>"
-        f'<p class="fix"><strong>Fix</strong> {_render_fix(finding.fix)}</p></li>'
+        f'<div class="fix"><strong>Fix</strong>{render_fix(finding)}</div>'
+        f"{_render_links(finding, report, sections)}</li>"
     )
 
 
-def _render_fix(fix: str) -> str:
-    """Return a fix; code that is more than a name has a copy button."""
-    return "".join(_render_piece(piece, is_code) for piece, is_code in split_code(fix))
+def _render_culprit(finding: Finding) -> str:
+    """Return the call or the type at fault; empty for the data."""
+    if finding.call is None:
+        return f'<span class="culprit">{escape_html(finding.type)}</span> ' if finding.type else ""
+    type_ = f" ({escape_html(finding.type)})" if finding.type else ""
+    return f'<span class="culprit"><code>{escape_html(finding.call)}</code>{type_}</span> '
 
 
-def _render_piece(piece: str, is_code: bool) -> str:
-    if is_code and PASTED_CODE.search(piece):
-        return render_copyable(piece)
-    return render_prose(f"`{piece}`" if is_code else piece)
+def _render_links(finding: Finding, report: Report, sections: Sequence[str]) -> str:
+    """Return links to the place of a finding: its call in the graph, and the section with its sample."""
+    links = []
+    if any(call.call == finding.call for call in report.inspection.trace):
+        links.append(f'<a href="#graph" data-call="{escape_html(finding.call)}">Show the call in the graph</a>')
+    prefix = max((prefix for prefix in PLACES if finding.code.startswith(prefix)), key=len, default="")
+    leaks = report.check.leak is not None and report.check.leak.leaks
+    shown = [name for name in sections if leaks or name != "leaks"]
+    place = next((name for name in PLACES.get(prefix, ()) if name in shown), None)
+    if place is not None:
+        sample = locate_sample(finding, report)
+        text, attribute = SHOWN[place], ""
+        if sample is not None:
+            attribute = f' data-sample="{sample}"'
+            text = f"sample {sample} {text}" if text.startswith("in ") else f"sample {sample}: {text}"
+        links.append(f'<a href="#{place}"{attribute}>Show {text}</a>')
+    if not links:
+        return ""
+    return f'<p class="links">{" ".join(links)}</p>'
+
+
+# Remarks.
 
 
 def render_remarks(report: Report) -> str:
-    """Return further remarks and notes."""
+    """Return further remarks and notes, folded."""
     inspection, model = report.inspection, report.check.examination.model
     notes = inspection.model.notes
     if model is not None:
         notes += model.list_gaps()
-    remarks = render_list((*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(notes))))
+    remarks = (*inspection.remarks, *(Remark("fact", note) for note in dict.fromkeys(notes)))
     if not remarks:
         return ""
-    return f"<h3>More remarks</h3>{remarks}"
+    count = format_count(len(remarks), "remark")
+    return f'<details class="tables"><summary>{count} on the run</summary>{render_list(remarks)}</details>'
 
 
 def render_list(remarks: Sequence[Remark]) -> str:

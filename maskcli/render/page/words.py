@@ -24,8 +24,8 @@ HEADS: dict[str, SectionHead] = {
     "verdict": SectionHead(
         "Verdict",
         "Verdict",
-        "All rows of a batch have the same length, so short sequences are filled up with padding. The mask tells the "
-        "layers which timesteps are padding. Three checks:",
+        "Short sequences are filled up with padding. The mask tells the layers which timesteps are padding, so that it "
+        "changes no result.",
     ),
     "batch": SectionHead(
         "Batch",
@@ -36,34 +36,32 @@ HEADS: dict[str, SectionHead] = {
     "graph": SectionHead(
         "Graph",
         "How the mask flows through the model",
-        "From the inputs to the outputs. A thick line carries the mask; on a dashed line the mask has been lost. Signs "
-        "and words show which call creates the mask, which calls use it, and which call drops it. Nested models can be "
-        "folded.",
+        "From the inputs to the outputs. A thick line carries the mask; on a dashed line the mask has been lost. Click "
+        "a call for details, or a nested model to fold it.",
     ),
     "outputs": SectionHead(
         "Outputs",
         "Outputs",
-        "Each output for one sample and one feature, compared with the same weights without a mask. Where the two "
-        "lines differ, the mask matters. Hatched timesteps are padding.",
+        "One sample and one feature, compared with the same weights without a mask. Where the two lines differ, the "
+        "mask matters. Hatched timesteps are padding.",
     ),
     "leaks": SectionHead(
         "Leaks",
         "Where padding leaks",
-        "Padding is replaced by other values, which must not change any valid output. The probes try this in several "
-        "ways. The matrix shows which padding timestep (column) changes which output timestep (row), and by how much.",
+        "Padding is replaced by other values, which must not change any valid output. The matrix shows which padding "
+        "timestep (column) changes which output timestep (row), and by how much.",
     ),
     "future": SectionHead(
         "Look-ahead",
         "Which timesteps change which",
-        "Each timestep of the input (column) is replaced by other content, and the page shows which timesteps of the "
-        "output (rows) change. In a causal model only the cells on and below the diagonal change. A frame marks a "
-        "later timestep that changes an earlier one.",
+        "Each timestep of the input (column) is replaced by other content; cells show how much each timestep of the "
+        "output (row) changes. In a causal model only cells on and below the diagonal change; a frame marks others.",
     ),
     "loss": SectionHead(
         "Loss",
         "Which timesteps the loss counts",
         "The loss of each timestep before it is reduced to a single number. Hatched timesteps are left out; padding "
-        "that counts has its own mark. The tables compare reductions of the same losses.",
+        "that counts has its own mark.",
     ),
     "attention": SectionHead(
         "Attention",
@@ -78,4 +76,4 @@ HEADS: dict[str, SectionHead] = {
         "<code>maskcli report --from</code> reads it back from this file, without the model.",
     ),
 }
-"""The sections by their ids, in the order of a reader's questions."""
+"""The sections by their ids, in the order of a reader's questions; a page leaves out those without content."""
