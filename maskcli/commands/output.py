@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -182,7 +182,7 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            emit((SCHEMAS / f"{command}.json").read_bytes())
+            emit([(SCHEMAS / f"{command}.json").read_bytes()])
             ctx.exit()
 
     return click.option(
@@ -202,8 +202,8 @@ def describe_suffix(path: str) -> str:
     return repr(Path(path).suffix) if Path(path).suffix else "no suffix"
 
 
-def emit(data: bytes) -> None:
-    """Write a whole result to standard output; a reader that closes early is not an error.
+def emit(parts: Iterable[bytes]) -> None:
+    """Write a result to standard output, part by part; a reader that closes early is not an error.
 
     Raises:
         InputError: when standard output is closed or full.
@@ -212,9 +212,10 @@ def emit(data: bytes) -> None:
         raise _make_stdout_error("a closed stream")
     try:
         sys.stdout.flush()
-        left = memoryview(data)
-        while left:  # An unbuffered stream may take only a part.
-            left = left[sys.stdout.buffer.write(left) :]
+        for part in parts:
+            left = memoryview(part)
+            while left:  # An unbuffered stream may take only a part.
+                left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # The rest of the buffer must not be flushed into the closed pipe when the interpreter ends.

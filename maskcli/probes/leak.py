@@ -223,7 +223,24 @@ def _conclude(context: ProbeContext, first: _Probed, shown: _Probed, weights: We
     results = [_move_result(result, shown.context, context) for result in shown.results]
     context = show_calls(context, [call for result in results for call in result.calls])
     probes = name_first_calls(context, results)
-    return LeakResult(_make_leak(probes, shown, weights), context, context, first.replaced)
+    leak = dataclasses.replace(_make_leak(probes, shown, weights), late_masks=_find_late_masks(context, shown.context))
+    return LeakResult(leak, context, context, first.replaced)
+
+
+def _find_late_masks(context: ProbeContext, other: ProbeContext) -> tuple[str, ...]:
+    """Return the calls that make another mask with other weights: a layer before them computes their input."""
+    if context.base is other.base:
+        return ()
+    return tuple(
+        context.trace.names[old.index]
+        for old, new in pair_calls(context.base, other.base)
+        if old.index in context.trace.names
+        and all(mask is None for mask in old.carried)
+        and any(
+            before is not None and after is not None and not np.array_equal(before, after)
+            for before, after in zip(old.masks_out, new.masks_out, strict=False)
+        )
+    )
 
 
 def _move_result(result: ProbeResult, source: ProbeContext, target: ProbeContext) -> ProbeResult:

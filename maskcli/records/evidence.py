@@ -87,14 +87,14 @@ class TakenTimestep:
 
     Attributes:
         call: its path.
-        timestep: the timestep that it takes.
+        timestep: the timestep that it takes; None for another one in each row.
         padded_rows: the number of rows in which that timestep is padding.
         rows: the number of all rows.
         sample: the first row in which that timestep is padding.
     """
 
     call: str
-    timestep: int
+    timestep: int | None
     padded_rows: int
     rows: int
     sample: int

@@ -4,6 +4,9 @@
 padded with another value, or scaled after padding. `Embedding(mask_zero=True)` masks only id 0, so padding with another
 id is treated as data.
 
+A `Masking` layer after a convolution or a `Dense` layer works only as long as their biases are zero, as in a fresh
+model. Training moves the results at padding away from the value that it looks for. Mask the input itself.
+
 Bad::
 
     import keras
@@ -34,14 +37,21 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, MaskSource, ModelEvidence
 from maskcli.rules.base import make_finding, pluralize
-from maskcli.rules.blame import describe_probed_rows, find_blames
+from maskcli.rules.blame import (
+    compute_largest_change,
+    describe_change,
+    describe_probed_rows,
+    find_blames,
+    name_call,
+)
 
 CODE = "MSK112"
 SEVERITY = "error"
 
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
-    """Yield calls that create a mask which is True at padding."""
+    """Yield calls that create a mask which is True at padding, or will be once the model is trained."""
+    yield from _report_late_masks(model)
     for source in model.sources:
         missed = source.missed
         if missed is None or source.after_lookup is not None or source.of_ids:
@@ -65,6 +75,24 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             sample=missed.sample,
             timestep=missed.timestep,
         )
+
+
+def _report_late_masks(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield calls whose mask is right only as long as the weights before them are those of a fresh model."""
+    for cause in find_blames(model):
+        call = cause.culprit
+        if cause.kind == "bad-source" and call is not None:
+            yield make_finding(
+                __name__,
+                call=call.call,
+                type_=call.type,
+                message=f"{name_call(call)} looks for padding in the results of the layers before it. Once these are "
+                "trained, their results at padding have other values, and the mask marks padding as valid. It then "
+                f"changes results {describe_change(model, cause.at)}.",
+                fix="Compute the mask from the input: `mask = keras.ops.any(keras.ops.not_equal(inputs, 0), axis=-1)`, "
+                "over all axes after the timesteps, and pass it to the layer that uses it: `layer(x, mask=mask)`.",
+                max_abs_change=compute_largest_change(model, cause.at),
+            )
 
 
 def _explains_leak(model: ModelEvidence) -> bool:

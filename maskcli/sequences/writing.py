@@ -7,7 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -23,14 +23,14 @@ TEMPORARY = ".part"
 """The suffix of temporary files."""
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Write a file atomically.
+def write_file(path: str, parts: Iterable[bytes]) -> None:
+    """Write a file atomically, part by part.
 
     Raises:
         InputError: if the file cannot be written.
     """
     with replace_file(path) as out:
-        out.write(data)
+        out.writelines(parts)
 
 
 @contextlib.contextmanager

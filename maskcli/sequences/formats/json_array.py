@@ -174,11 +174,11 @@ def _find_line_in_block(stream: Stream, start: int, size: int, index: int) -> in
 @contextlib.contextmanager
 def open_json_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
     """Write the document that ``maskcli pad --format json`` prints; see ``Format.writer``."""
-    from maskcli.render.documents import dumps, make_document
+    from maskcli.render.documents import iterate_json, make_document
 
     parts: list[PaddedBatch] = []
     yield parts.append
-    out.write(dumps(make_document(join_batches(parts))))
+    out.writelines(iterate_json(make_document(join_batches(parts))))
 
 
 def _make_no_field_error(field: Field, name: str, received: str) -> InputError:
