@@ -41,7 +41,9 @@ def inspect(request: InspectRequest) -> Inspection:
     if names_builtin(request.model):
         case = load_builtin(data, layout, request, request.return_sequences)
     else:
-        case = load_user_model(data, layout, request)
+        fields = request.targets_field or ()
+        names = (fields,) if isinstance(fields, str) else fields
+        case = load_user_model(data, layout, request, dict.fromkeys(names, "--targets-field"))
     return inspect_model_data(case, request.unfold)
 
 
@@ -78,6 +80,7 @@ def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:
         ),
         edges=find_edges(run, case.inputs),
         further_unmasked=unmasked[1:],
+        data=case.data,
     )
 
 

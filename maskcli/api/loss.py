@@ -167,6 +167,7 @@ def explain_loss(case: ModelAndData, options: LossOptions, progress: CountProgre
         gradient_rows=gradient_rows,
         metrics=run.metrics,
         remarks=(),
+        data=case.data,
     )
     return dataclasses.replace(report, remarks=tuple(remark_on_loss_report(report, run)))
 

@@ -16,7 +16,8 @@ Options = TypeVar("Options")
 
 Side = Literal["pre", "post"]
 TokenDtype = str
-"""``int32`` or ``int64`` on the command line and in JSON."""
+"""The name of an integer dtype."""
+TOKEN_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FailOn = Literal["error", "warning"]
 FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
 MASK_GIVING = ("embedding", "masking", "explicit")
@@ -135,8 +136,12 @@ class PaddingOptions:
     value: int | float = option(
         0, "Padding id; for models of your own also the number that marks padded timesteps of features.", number=True
     )
-    dtype: TokenDtype = option(
-        "int32", "Type of the tokens.", python="From Python, any integer dtype of NumPy.", choices=("int32", "int64")
+    dtype: TokenDtype = option("int32", "Type of the tokens; each must fit.", choices=TOKEN_DTYPES)
+    pad_to_multiple_of: int | None = option(
+        None,
+        "Round the timesteps of the longest sequence up to a multiple of this number.",
+        default_text="the longest sequence itself",
+        minimum=1,
     )
 
 

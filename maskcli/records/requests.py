@@ -80,6 +80,15 @@ class InspectRequest(BuiltinOptions, Layout, DataRequest):
         choices=(*MASK_SOURCES, ALL),
         for_models="built-in",
     )
+    targets_field: str | Sequence[str] | None = option(
+        None,
+        "Field of the records, or array of the .npz, that contains targets and so feeds no input.",
+        metavar="NAME",
+        repeatable=True,
+        for_models="own",
+        group=DATA,
+        completes="field",
+    )
     unfold: bool = option(
         False,
         "Also show the calls inside Keras's own layers, such as the two directions of Bidirectional.",

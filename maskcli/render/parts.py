@@ -189,7 +189,7 @@ Part = Table | Heading | Text | Prose | Remarks | Paragraph | Code | Heatmap
 SectionName = Literal[
     "about", "inputs", "batch", "embedding", "mask-path", "outputs", "further-outputs", "mask-sources", "findings",
     "leak", "future", "notes", "result", "total", "losses", "shares", "lengths", "largest", "batch-sizes", "reductions",
-    "metrics", "verdicts", "remarks", "attention", "rules", "models", "validity", "repairs",
+    "metrics", "verdicts", "remarks", "attention", "rules", "models", "validity", "repairs", "data",
 ]  # fmt: skip
 
 

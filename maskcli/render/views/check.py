@@ -33,6 +33,7 @@ from maskcli.render.tables import ItemColumn, list_items
 from maskcli.render.views.inspect import MODEL_SOURCES
 from maskcli.render.views.repairs import view_repairs
 from maskcli.render.views.validity import view_validity
+from maskcli.render.views.words import view_words
 
 SEVERITIES: dict[str, Role] = {"error": "error", "warning": "warning", "info": "info"}
 PROBES = {
@@ -54,6 +55,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
     return make_sections(
         ("about", _view_subject(report)),
         ("validity", view_validity(report.inputs)),
+        ("batch", view_words(report, limits)),
         ("findings", _view_findings(report)),
         ("leak", _view_leak(model, limits)),
         ("future", _view_future(model)),
