@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 
 from maskcli.records.trace import Call
+from maskcli.render.numbers import DASH
 from maskcli.render.parts import (
     Cell,
     Cells,
@@ -19,6 +20,7 @@ from maskcli.render.parts import (
     Role,
     Table,
     make_cell,
+    mark,
     measure_cells,
 )
 from maskcli.render.tables import (
@@ -26,6 +28,7 @@ from maskcli.render.tables import (
     NARROWEST_NAME,
     ROW_GAP,
     elide_axis,
+    flow_entries,
     make_elision_note,
     make_note,
     mark_mask,
@@ -87,12 +90,14 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
     lines: list[tuple[Cells, ...]] = []
     for call, name in zip(calls, names, strict=True):
         if call is None:
-            lines.append(tuple(make_cell(ROW_GAP, "muted") for _ in columns))
+            lines.append(tuple(make_cell(ROW_GAP, "faint") for _ in columns))
         else:
             lines += _make_rows(call, name, widths)
     parts: list[Part] = [heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note)]
     if not widths.has_column:
         parts += _make_glossary(kept)
+    if any(call.mask_in is not None or call.mask_out is not None for call in kept):
+        parts += flow_entries([(mark("on"), Cell(" in, out: a mask")), (Cell(f"{DASH} none"),)], limits)
     return parts
 
 
