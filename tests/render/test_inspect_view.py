@@ -345,7 +345,7 @@ def test_descriptions_move_below_long_names() -> None:
         " creates   the mask starts here",
         " uses      consumes the mask",
         " none      no mask",
-        " ■ in, out: a mask   – none",
+        " ■ in, out: a mask   – in, out: no mask",
     ]
 
 

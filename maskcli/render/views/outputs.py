@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
-from maskcli.render.numbers import FormatNumber, format_short, make_fixed_formatter
+from maskcli.render.numbers import DASH, FormatNumber, format_short, make_fixed_formatter
 from maskcli.render.parts import KIND_ROLES, Cell, Cells, Heading, Limits, Part, make_cell, mark
 from maskcli.render.tables import (
     LONGEST_NAME,
@@ -175,6 +175,8 @@ def _make_output_legend(grid: _Grid, rows: Elision, unmasked: Unmasked | None, l
             entries.append((mark("on"), Cell(" counts", "muted")))
         if masked:
             entries.append((mark("off"), Cell(" masked", "muted")))
+    elif grid.kinds is not None and grid.mask is None:
+        entries.append((Cell(f"{DASH} no mask", "muted"),))
     if grid.kinds is not None:
         kinds = count_kinds(np.array([grid.kinds[place] for place in places], np.int8))
         marked = [kind for kind in kinds if kind != TimestepKind.VALID]
@@ -218,7 +220,7 @@ def _make_position_fields(grid: _Grid, kinds: KindArray) -> list[ItemColumn[int]
 def _show_mask(grid: _Grid, place: tuple[int, ...]) -> Cells:
     """Return the glyph of the mask and, where it is False, a comment on the output."""
     if grid.mask is None or not has_timesteps(grid.mask, grid.output.valid):
-        return make_cell("–", "muted")
+        return make_cell(DASH, "faint")
     if grid.mask[place]:
         return make_cell("", "on")
     return (mark("off"), Cell(f" {_describe_masked_value(grid, place)}", "muted"))

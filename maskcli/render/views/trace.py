@@ -96,9 +96,18 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
     parts: list[Part] = [heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note)]
     if not widths.has_column:
         parts += _make_glossary(kept)
-    if any(call.mask_in is not None or call.mask_out is not None for call in kept):
-        parts += flow_entries([(mark("on"), Cell(" in, out: a mask")), (Cell(f"{DASH} none"),)], limits)
-    return parts
+    return [*parts, *_make_mask_legend(kept, limits)]
+
+
+def _make_mask_legend(calls: list[Call], limits: Limits) -> list[Part]:
+    """Return the meanings of the marks for masks."""
+    masks = [received for call in calls for received in (call.mask_in, call.mask_out)]
+    entries: list[Cells] = []
+    if any(item is not None for item in masks):
+        entries.append((mark("on"), Cell(" in, out: a mask")))
+    if any(item is None for item in masks):
+        entries.append((Cell(f"{DASH} in, out: no mask"),))
+    return flow_entries(entries, limits)
 
 
 def _indent_names(calls: list[Call | None]) -> list[str]:
@@ -256,7 +265,7 @@ def _describe_use(call: Call, terse: bool) -> str:
 
 def _list_received_masks(call: Call) -> list[str]:
     """Return the names of the arguments in which a call receives masks."""
-    return [name for name, masks in call.mask_arguments.items() if any(mask is not None for mask in masks)]
+    return [name for name, masks in call.mask_arguments.items() if any(item is not None for item in masks)]
 
 
 def _make_glossary(calls: list[Call]) -> list[Part]:
