@@ -57,7 +57,7 @@ def report(request: ReportRequest) -> Report:
     """
     check_positive(samples=request.samples)
     rules = select_rules(request.select, request.ignore)
-    parts = split_data(request.data, request.value)
+    parts = split_data(request.data, request.value, request.field)
     case, options = load_for_loss(parts.inputs, select_options(Layout, request), request, add_labels(request, parts))
     with case.naming():
         sample = _select_sample(case, request.samples)

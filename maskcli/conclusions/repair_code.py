@@ -12,7 +12,7 @@ ZERO_PADDED = """class ZeroPadded(keras.layers.Layer):
             return x
         mask = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - len(mask.shape))))
         return keras.ops.where(mask, x, 0.0)"""
-KEEP_MASK = """class KeepMask(keras.layers.Layer):
+KEEP_MASK = """class {name}(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
@@ -21,7 +21,7 @@ KEEP_MASK = """class KeepMask(keras.layers.Layer):
         return inputs[0]
 
     def compute_mask(self, inputs, mask=None):
-        return mask[1]{cut}"""
+        return {form}"""
 SUBCLASS = """class Masked{type}({base}):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

@@ -263,6 +263,18 @@ def _write_cut(cut: TimeSlice) -> str:
     return f"[:, {start}:{stop}:{step}]" if step else f"[:, {start}:{stop}]"
 
 
+def _write_form(change: KeepMask, mask: str) -> str:
+    """Return the code of the mask that a call returns, made of that of its input."""
+    form = f"{mask}{_write_cut(change.cut)}"
+    if change.inside:
+        return f"keras.ops.any({mask}, axis=-1)"
+    if change.repeats > 1:
+        return f"keras.ops.repeat({form}, {change.repeats}, axis=1)"
+    if change.prefix:
+        return f"keras.ops.concatenate([keras.ops.ones_like({form}[:, :{change.prefix}]), {form}], axis=1)"
+    return form
+
+
 def _write_base(entry: CallRecord) -> str:
     """Return the name of a layer's class as code."""
     return f"keras.layers.{entry.type}" if type(entry.operation).__module__.startswith("keras") else entry.type
@@ -270,57 +282,57 @@ def _write_base(entry: CallRecord) -> str:
 
 def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     entry = place.entry
-    cut = ".any(axis=-1)" if change.inside else _write_cut(change.cut)
-    name, label = name_layer(entry), place.label
+    form, name, label = _write_form(change, "mask"), name_layer(entry), place.label
     if not is_layer(entry) or any(entry.taken_off):
-        return _write_mask_of_tensor(place, change, cut)
+        return _write_mask_of_tensor(place, change)
     if is_keras_layer(entry.operation, "Masking"):
         return f"Remove {label}, which replaces the mask of its input.", f"# remove {name}: its input has the mask"
     if bool(entry.args) and isinstance(entry.args[0], (list, tuple)):
         code = JOIN_MASKS.format(type=entry.type, base=_write_base(entry))
         return f"Replace {label} by `Masked{entry.type}(...)`, which keeps the mask of the masked inputs.", code
-    if entry.type == "Lambda" and not cut:
+    if entry.type == "Lambda" and form == "mask":
         code = "keras.layers.Lambda(..., mask=lambda inputs, mask: mask)"
         return f"Let {label} keep the mask: `{code}`.", code
     if is_own_layer(entry.operation):
-        return _write_own_mask(entry, label, change, cut)
-    result = f"None if mask is None else mask{cut}" if cut else "mask"
-    if change.inside:
-        result = "None if mask is None else keras.ops.any(mask, axis=-1)"
+        return _write_own_mask(entry, label, form)
+    result = "mask" if form == "mask" else f"None if mask is None else {form}"
     code = SUBCLASS.format(type=entry.type, base=_write_base(entry), result=result)
     size = next((name for name in ("kernel_size", "pool_size") if hasattr(entry.operation, name)), None)
-    if cut and size is not None and not change.inside:
+    if change.cut != WHOLE and size is not None:
         window = KERNEL if size == "kernel_size" else POOL
         code = STRIDED.format(type=entry.type, base=_write_base(entry), window=window)
     return f"Let {label} keep the mask: {_replace_class(entry)}.", code
 
 
-def _write_mask_of_tensor(place: _Place, change: KeepMask, cut: str) -> tuple[str, str]:
+def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
     """Return the text of a tensor that gets the mask of another: after an operator, or of an input that lost it."""
-    name, code = name_layer(place.entry), KEEP_MASK.format(cut=cut)
+    name, form = name_layer(place.entry), _write_form(change, "mask[1]")
+    # Classes with different code need different names.
+    keeper = (
+        "KeepMask" if form == "mask[1]" else f"Keep{'Longer' if change.prefix or change.repeats > 1 else 'Cut'}Mask"
+    )
+    code = KEEP_MASK.format(name=keeper, form=form)
     if is_layer(place.entry):
-        line = "x = KeepMask()([x, y])"
+        line = f"x = {keeper}()([x, y])"
         where = f"x is the input of {name}, y the tensor with the mask before it"
         sentence = f"Let the input of {place.label} keep its mask: `{line}`, where {where}."
     else:
         source = _find_last_masked(place.look, change.origin)
-        line = "y = KeepMask()([y, x])"
+        line = f"y = {keeper}()([y, x])"
         where = f"y is the result of {name}, x the result of {source}"
         sentence = f"Let the result of {place.label} keep the mask of {source}: `{line}`, where {where}."
     return sentence, f"{code}\n\n\n{line}  # {where}"
 
 
-def _write_own_mask(entry: CallRecord, label: str, change: KeepMask, cut: str) -> tuple[str, str]:
+def _write_own_mask(entry: CallRecord, label: str, form: str) -> tuple[str, str]:
     """Return the text of a layer, not of Keras, that keeps its mask."""
     line = "self.supports_masking = True"
-    if not cut and not entry.operation.supports_masking:
+    if form == "mask" and not entry.operation.supports_masking:
         return (
             f"Let {label} keep the mask: set `{line}` in `{entry.type}.__init__`.",
             f"{line}  # in {entry.type}.__init__",
         )
-    result = f"None if mask is None else mask{cut}"
-    if change.inside:
-        result = "None if mask is None else keras.ops.any(mask, axis=-1)"
+    result = f"None if mask is None else {form}"
     return (
         f"Let {label} keep the mask: define `compute_mask` in class `{entry.type}`.",
         f"# in class {entry.type}\ndef compute_mask(self, inputs, mask=None):\n    return {result}",

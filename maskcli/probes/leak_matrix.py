@@ -29,7 +29,7 @@ from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST, FEWEST = 2048, 64
 """Padded timesteps that are tried at most, and the least that are tried of a large model; evenly spread if not all."""
-EFFECTS = 2**18
+EFFECTS = 2**17
 """Numbers that the matrices of all outputs may have, for a page to be a page."""
 WORK = 2**30
 """Numbers that all calls of these runs may compute: about twenty seconds."""

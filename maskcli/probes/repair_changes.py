@@ -65,31 +65,43 @@ class _Change:
 class KeepMask(_Change):
     """Let the result of a call carry the mask of its input, cut like its timesteps.
 
-    A mask of places inside timesteps becomes one of timesteps: those with a valid place.
+    A mask of places inside timesteps becomes one of timesteps: those with a valid place. Timesteps may be repeated, and
+    new ones, which are valid, may come first.
     """
 
     origin: MaskOrigin
     cut: TimeSlice = WHOLE
     inside: bool = False
+    repeats: int = 1
+    prefix: int = 0
     kind: ClassVar[str] = "keep-mask"
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Set the mask, also of inputs from which the call removed it."""
-        import keras
-
         mask = self.origin.find(run)
         if mask is None:
             return None
         for tensor in entry.inputs:
             if _has_timesteps(tensor, mask) and getattr(tensor, "_keras_mask", None) is None:
                 tensor._keras_mask = mask
-        if self.inside:
-            mask = keras.ops.any(mask, axis=tuple(range(2, len(mask.shape))))
-        mask = mask[:, slice(*self.cut)]
+        mask = self.transform(mask)
         for tensor in tensors:
             if _has_timesteps(tensor, mask):
                 tensor._keras_mask = mask
         return tensors
+
+    def transform(self, mask: Any) -> Any:
+        """Return the mask of the result, made of that of the input."""
+        import keras
+
+        if self.inside:
+            mask = keras.ops.any(mask, axis=tuple(range(2, len(mask.shape))))
+        mask = mask[:, slice(*self.cut)]
+        if self.repeats > 1:
+            mask = keras.ops.repeat(mask, self.repeats, axis=1)
+        if self.prefix:
+            mask = keras.ops.concatenate([keras.ops.ones_like(mask[:, : self.prefix]), mask], axis=1)
+        return mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -324,17 +336,18 @@ class MaskedGroups(_Change):
 
 @dataclasses.dataclass(frozen=True)
 class InvertMask(_Change):
-    """Invert the attention mask of a call."""
+    """Invert the attention mask of a call, or the mask that a layer of the user takes for its opposite."""
 
     argument: str
     kind: ClassVar[str] = "invert-attention-mask"
 
     def change_arguments(self, run: ChangedRun, entry: CallRecord) -> None:
-        """Replace the argument by its opposite."""
-        del run
+        """Replace the argument, or the mask that Keras would fill in, by its opposite."""
         import keras
 
         mask = get_argument(entry, self.argument)
+        if mask is None and self.argument == "mask" and entry.args:
+            mask = run.find_mask(entry.args[0])
         if hasattr(mask, "shape"):
             set_argument(entry, self.argument, keras.ops.logical_not(keras.ops.cast(mask, "bool")))
 

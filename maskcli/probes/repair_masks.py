@@ -199,7 +199,7 @@ def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
         known = (carried, *_list_passed(entry, tensor))
         masks = [mask for mask in known if mask is not None and mask.shape == valid.shape]
         # The validity of other timesteps than those of the data is an estimate, which no mask need equal.
-        is_exact = any(valid is truth for truth in look.flow.truths)
+        is_exact = id(tensor) in look.flow.exact or any(valid is truth for truth in look.flow.truths)
         if not masks or (is_exact and all((mask & ~valid).any() for mask in masks)):
             missing.append(tensor)
     return missing
@@ -236,7 +236,9 @@ def find_mask_source(look: ChangedModel, tensor: Any) -> CallChange | None:
         has_timesteps = lost.mask.shape == tuple(tensor.shape[:2]) == valid.shape
         if last is not None and lost.after is not None and has_timesteps and _are_operators(look, at, last):
             return KeepMask(look.key(last), MaskOrigin("call", look.key(lost.after)))
-        return keep_mask(look, at)
+        kept = keep_mask(look, at)
+        if kept is not None:
+            return kept
     ancestors = list_ancestors(look, tensor)
     used = {id(tensor), *(id(x) for entry in ancestors for x in entry.inputs)}
     for entry in ancestors:
@@ -244,9 +246,14 @@ def find_mask_source(look: ChangedModel, tensor: Any) -> CallChange | None:
         if change is not None:
             around = _find_layer_around(entry, used)
             return change if around is None else _mask_lookup(look, around) or change
-        if _widens(look, entry):
-            return keep_mask(look, entry)
-    return _mask_features(look, tensor)
+        wrong = (place for place in (entry, find_owner(entry)) if _widens(look, place) or _misaligns(look, place))
+        kept = next((keep_mask(look, place) for place in wrong), None)
+        if kept is not None:
+            return kept
+    # A merge whose other input has a mask keeps none for this one until its own input has one.
+    missing = (other for entry in ancestors for other in list_missing(look, entry) if other is not tensor)
+    earlier = next(missing, None)
+    return _mask_features(look, tensor) if earlier is None else find_mask_source(look, earlier)
 
 
 def _are_operators(look: ChangedModel, first: CallRecord, last: CallRecord) -> bool:
@@ -270,6 +277,16 @@ def _widens(look: ChangedModel, entry: CallRecord) -> bool:
     if valid is None or entry.masks_out[0] is None or not _marks_padding(entry.masks_out[0], valid):
         return False
     return any(mask is not None and not _marks_padding(mask, valid) for mask in entry.carried)
+
+
+def _misaligns(look: ChangedModel, entry: CallRecord) -> bool:
+    """Return whether a call moves timesteps and not their mask, which then marks the wrong ones."""
+    output = entry.outputs[0] if entry.outputs else None
+    valid, mask = look.flow.valid.get(id(output)), next(iter(entry.masks_out), None)
+    if valid is None or mask is None or id(output) not in look.flow.exact or not _marks_padding(mask, valid):
+        return False
+    arriving = (*entry.carried, *entry.padding_masks)
+    return any(is_same_validity(before, mask) for before in arriving) and bool((valid & ~mask).any())
 
 
 def _find_layer_around(entry: CallRecord, used: set[int]) -> CallRecord | None:
@@ -398,10 +415,20 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     masks = [mask for mask in (*entry.carried, *entry.padding_masks) if mask is not None and mask.ndim > 1]
     if not masks or not entry.outputs:
         return None
-    cut = find_time_slice(entry, masks[0])
-    valid = look.flow.valid.get(id(entry.outputs[0]))
-    inside = valid is not None and masks[0].ndim > valid.ndim
-    return None if cut is None else KeepMask(key, MaskOrigin("arriving", key), cut, inside)
+    valid, mask = look.flow.valid.get(id(entry.outputs[0])), masks[0]
+    kept = KeepMask(key, MaskOrigin("arriving", key), inside=valid is not None and mask.ndim > valid.ndim)
+    cut = find_time_slice(entry, mask)
+    if valid is not None and mask.ndim == valid.ndim == 2 and id(entry.outputs[0]) in look.flow.exact:
+        if cut is not None and not is_same_validity(mask[:, slice(*cut)], valid):
+            turned = is_same_validity(mask[:, ::-1], valid)  # As an RNN with ``go_backwards`` does.
+            cut = (None, None, -1) if turned else _find_taken_slice(entry, mask.shape[1])
+        extra = valid.shape[1] - mask.shape[1]
+        if extra > 0 and valid[:, :extra].all() and is_same_validity(valid[:, extra:], mask):
+            return dataclasses.replace(kept, prefix=extra)
+        times = valid.shape[1] // mask.shape[1]
+        if times > 1 and is_same_validity(mask.repeat(times, axis=1), valid):
+            return dataclasses.replace(kept, repeats=times)
+    return None if cut is None else dataclasses.replace(kept, cut=cut)
 
 
 def find_time_slice(entry: CallRecord, mask: Bools) -> TimeSlice | None:

@@ -50,6 +50,11 @@ class DataRequest:
     """Data of a model, the only positional argument."""
 
     data: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)})
+    field: str | None = dataclasses.field(
+        default=None,
+        kw_only=True,
+        metadata={"option": OptionSpec(text="Column of a table that feeds the first input.", only_python=True)},
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -74,6 +79,15 @@ class InspectRequest(BuiltinOptions, Layout, DataRequest):
         python="For ``all`` the padding row of the embedding is zero in each of the three.",
         choices=(*MASK_SOURCES, ALL),
         for_models="built-in",
+    )
+    targets_field: str | Sequence[str] | None = option(
+        None,
+        "Field of the records, or array of the .npz, that contains targets and so feeds no input.",
+        metavar="NAME",
+        repeatable=True,
+        for_models="own",
+        group=DATA,
+        completes="field",
     )
     unfold: bool = option(
         False,

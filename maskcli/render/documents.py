@@ -39,12 +39,12 @@ DOCUMENTS = {
 
 LAYOUTS = {
     "CheckReport": """
-        model=identity versions inputs findings repairs attempts checked ignored passed status fail_on rows leak
+        model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on rows leak
         notes""",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """
-        model versions batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs output_mask
+        model versions data batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs output_mask
         unmasked mask_sources mask_sources_agree remarks edges""",
     "ModelAbout": "name source type notes *settings=ModelSettings",
     "ModelSettings": """
@@ -59,17 +59,17 @@ LAYOUTS = {
     # Loss: single values first, arrays last.
     "LossReport": """
         model versions *first=LossOutput keras_evaluate regularization batch_size batch_sizes gradient_rows metrics
-        more_outputs remarks inputs batch=shown_batch""",
+        more_outputs remarks data inputs batch=shown_batch""",
     "LossOutput": """
         output=name loss loss_weight targets shape dtype masked exact unmasked unmasked_model weighted_mean reported
         padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
         per_timestep mask valid ignored weights""",
     "PaddedBatch": """
         shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype
-        lengths truncated_tokens inputs tokens mask""",
+        lengths truncated_tokens data inputs tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """
-        model *origin=Origin verdicts findings=check.findings checked=check.checked ignored=check.ignored
+        model *origin=Origin data inputs verdicts findings=check.findings checked=check.checked ignored=check.ignored
         status=check.status leak=check.leak notes=check.notes losses keras_evaluate no_loss""",
     "Origin": "versions command seed rows samples",
 }

@@ -45,7 +45,7 @@ class OutputForm:
         suffix: of ``--output``; None for a form that is only printed.
         commands: the commands that offer the form; empty for all commands.
         kind: ``text`` shows an excerpt of large tables and can draw heat maps; ``data`` is complete; ``picture`` and
-            ``page`` need the packages that draw pictures.
+            ``page`` need the packages that draw pictures; ``batch`` is a file format that holds a padded batch.
         binary: whether a terminal cannot show the form.
     """
 
@@ -53,15 +53,22 @@ class OutputForm:
     render: Renderer
     suffix: str | None = None
     commands: tuple[str, ...] = ()
-    kind: Literal["text", "data", "picture", "page"] = "data"
+    kind: Literal["text", "data", "picture", "page", "batch"] = "data"
     binary: bool = False
+
+
+def _view_result(result: CommandResult, limits: Limits) -> list[Section]:
+    """Return the name of the data, then the view."""
+    from maskcli.render.views.data import view_data
+
+    return [*view_data(result.record), *result.view(limits)]
 
 
 def _render_table(result: CommandResult, limits: Limits, to_file: bool) -> Iterable[bytes]:
     from maskcli.render.terminal import make_file_console, make_stdout_console, render_bytes
 
     console = make_file_console() if to_file else make_stdout_console()
-    return [render_bytes(result.view(dataclasses.replace(limits, width=console.width)), console)]
+    return [render_bytes(_view_result(result, dataclasses.replace(limits, width=console.width)), console)]
 
 
 def _render_json(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
@@ -73,7 +80,7 @@ def _render_json(result: CommandResult, _limits: Limits, _to_file: bool) -> Iter
 def _render_markdown(result: CommandResult, limits: Limits, _to_file: bool) -> Iterable[bytes]:
     from maskcli.render.markdown import WIDTH, render_markdown
 
-    return [render_markdown(result.view(dataclasses.replace(limits, width=WIDTH, flows=True))).encode()]
+    return [render_markdown(_view_result(result, dataclasses.replace(limits, width=WIDTH, flows=True))).encode()]
 
 
 def _render_page(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:

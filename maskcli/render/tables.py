@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, Literal, TypeVar
 
-from maskcli.records.arrays import Bools, Floats, Ints
+import numpy as np
+
+from maskcli.records.arrays import Array, Bools, Floats
 from maskcli.render.numbers import DASH, FormatNumber, format_count
 from maskcli.render.parts import (
     KIND_ROLES,
@@ -196,9 +198,25 @@ def _make_timestep_field(timestep: int | None, show: Callable[[int, int], Cells]
     return ItemColumn(str(timestep), lambda row: show(row, timestep))
 
 
-def measure_tokens(tokens: Ints, padding: int) -> int:
+LONGEST_WORD = 16
+"""Characters of a word; more are shortened in the middle."""
+
+
+def label_tokens(tokens: Array, words: Mapping[int, str] | None) -> Array:
+    """Return the words of tokens, of any shape; an id without a word stays, and so do all if ``words`` is None."""
+    if words is None:
+        return tokens
+    # Blanks, such as those of byte-level tokenizers, would be invisible.
+    labels = {token: shorten_middle(word.replace(" ", "␣") or "∅", LONGEST_WORD) for token, word in words.items()}
+    ids, inverse = np.unique(tokens, return_inverse=True)
+    named = np.array([labels.get(int(token), str(token)) for token in ids], dtype=object)
+    return named[inverse.reshape(tokens.shape)]
+
+
+def measure_tokens(tokens: Array, padding: object) -> int:
     """Return the width of a column of tokens ``(batch, timesteps)``, with a glyph and the gap to the next column."""
-    widest = max(len(str(tokens.min(initial=0))), len(str(tokens.max(initial=0))), len(str(tokens.shape[1] - 1)))
+    ends = [tokens.min(initial=0), tokens.max(initial=0)] if tokens.dtype != object else tokens.ravel().tolist()
+    widest = max(len(str(token)) for token in (*ends, tokens.shape[1] - 1))
     return max(widest, len(str(padding)) + 1) + 2
 
 

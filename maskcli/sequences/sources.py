@@ -18,7 +18,7 @@ from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
 
 STDIN = "-"
-READING = "Check the name. `-` reads standard input; without FILE the sample is used."
+READING = "Check the name. `-` reads standard input; --sample uses the built-in sample."
 PACKED = (".gz", ".zst")
 BOM = b"\xef\xbb\xbf"
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -251,7 +251,7 @@ def import_pyarrow(where: str) -> Any:
     except ImportError:
         raise UsageError(
             where=where,
-            expected="pyarrow, which reads this file",
+            expected="pyarrow, which reads and writes such files",
             received="a Python without pyarrow",
             fix=suggest_install("parquet"),
         ) from None

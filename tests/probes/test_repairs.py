@@ -513,6 +513,56 @@ def mixing_of_timesteps(kit: Kit) -> Any:
     return keras.Model(words, layers.Dense(2, name="out")(layers.Dense(3, name="mix")(x)[:, 0]))
 
 
+class Turn(layers.Layer):
+    """Reverses timesteps, and their mask only if ``turns_mask``."""
+
+    def __init__(self, turns_mask: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.turns_mask = turns_mask
+
+    def call(self, x: Any) -> Any:
+        return ops.flip(x, axis=1)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the arguments of Keras
+        return mask[:, ::-1] if mask is not None and self.turns_mask else mask
+
+
+@case("# in class Turn\ndef compute_mask(self, inputs, mask=None):\n    return None if mask is None else mask[:, ::-1]")
+def turned_timesteps(kit: Kit) -> Any:
+    words, _, x = start()
+    return keras.Model(words, layers.GlobalAveragePooling1D(name="pool")(Turn(kit is not None, name="turn")(x)))
+
+
+class StartToken(layers.Layer):
+    """Puts a timestep before the others, as the token of a class."""
+
+    def __init__(self, keeps: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.keeps = self.supports_masking = keeps
+
+    def call(self, x: Any) -> Any:
+        return ops.concatenate([ops.ones_like(x[:, :1]), x], axis=1)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the arguments of Keras
+        if mask is None or not self.keeps:
+            return None
+        return ops.concatenate([ops.ones_like(mask[:, :1]), mask], axis=1)
+
+
+@case("return None if mask is None else keras.ops.concatenate([keras.ops.ones_like(mask[:, :1]), mask], axis=1)")
+def start_token(kit: Kit) -> Any:
+    words, _, x = start()
+    x = StartToken(kit is not None, name="begin")(x)
+    return keras.Model(words, layers.MultiHeadAttention(2, 3, name="mha")(x, x)[:, 0])
+
+
+@case("return None if mask is None else keras.ops.repeat(mask, 2, axis=1)")
+def repeated_timesteps(kit: Kit) -> Any:
+    words, _, x = start()
+    repeat = layers.UpSampling1D if kit is None else kit.MaskedUpSampling1D
+    return keras.Model(words, layers.LSTM(3, name="rnn")(repeat(2, name="twice")(x)))
+
+
 def build_model(build: Callable[[Kit], Any], kit: Kit) -> Any:
     """Build a model with the same weights in any form, none of them zero."""
     keras.utils.set_random_seed(3)

@@ -94,7 +94,8 @@ def render_findings(report: Report, sections: Sequence[str]) -> str:
     ignored = ""
     if report.check.ignored:
         ignored = f" Rules that report the leak were left out: {', '.join(report.check.ignored)}."
-    warnings = list_warnings(report) if not any(finding.severity != "info" for finding in findings) else []
+    # A finding is worth more than the warning on the same fact.
+    warnings = [] if findings else list_warnings(report)
     parts = []
     if findings:
         items = "".join(_render_finding(finding, report, sections) for finding in findings)

@@ -14,7 +14,13 @@ from maskcli.render.parts import Heading, Paragraph, Part, make_remarks
 from maskcli.render.tables import LONGEST_NAME, shorten_middle
 from maskcli.tolerance import SAME_MEAN
 
-MODEL_SOURCES = {"built-in": "built-in", "file": "from a file", "factory": "from a function", "object": "from Python"}
+MODEL_SOURCES = {
+    "built-in": "built-in",
+    "file": "from a file",
+    "factory": "from a function",
+    "object": "from Python",
+    "kerashub": "of KerasHub, tiny, with random weights",
+}
 WIDE_RATIO = 2.0
 """Ratio of two losses up to which the difference is a percentage."""
 ANSWERS: frozenset[RemarkTopic] = frozenset(("no-mask", "mask-end", "change", "training"))

@@ -33,6 +33,7 @@ from maskcli.render.views.answers import introduce_model, suggest_next
 from maskcli.render.views.check_answer import answer_check, name_place
 from maskcli.render.views.repairs import view_repairs
 from maskcli.render.views.validity import view_validity
+from maskcli.render.views.words import view_words
 
 SEVERITIES: dict[str, Role] = {"error": "error", "warning": "warning", "info": "info"}
 PROBES = {
@@ -54,6 +55,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
     return make_sections(
         ("about", _view_subject(report)),
         ("answer", answer_check(report)),
+        ("batch", view_words(report, limits)),
         ("findings", _view_findings(report)),
         ("inputs", _view_data(report)),
         ("leak", _view_leak(model, limits)),

@@ -29,6 +29,7 @@ from maskcli.render.tables import (
     fill_table,
     fit_axis,
     format_vector,
+    label_tokens,
     list_items,
     make_elision_note,
     make_glyphs,
@@ -133,18 +134,18 @@ def _view_batch(inspection: Inspection, limits: Limits) -> list[Part]:
     heading = Heading(f"{subject} and mask{name} {primary.values.shape!s}", origin)
     return [
         heading,
-        *_tabulate_batch(primary, kinds, inspection.mask, mask, limits),
+        *_tabulate_batch(inspection, primary, kinds, mask, limits),
         *_make_batch_legend(primary, kinds, mask, limits),
         *note_other_shape(inspection.mask, primary.valid, "The mask"),
     ]
 
 
 def _tabulate_batch(
-    primary: ModelInput, kinds: KindArray, mask: Bools | None, drawn_mask: Bools | None, limits: Limits
+    inspection: Inspection, primary: ModelInput, kinds: KindArray, drawn_mask: Bools | None, limits: Limits
 ) -> list[Part]:
     """Return the timesteps next to their mask; a mask of another shape has no column."""
     rows = elide_axis(kinds.shape[0], limits.rows, "sequence")
-    tokens = convert_ids(primary) if primary.kind == "ids" else None
+    tokens = label_tokens(convert_ids(primary), inspection.data.words) if primary.kind == "ids" else None
     cell_width = 2
     if tokens is not None:
         cell_width = measure_tokens(tokens, primary.padding_id) + 1
@@ -158,7 +159,7 @@ def _tabulate_batch(
             fields += make_timestep_fields(
                 timesteps, lambda row, timestep: make_token_cell(tokens[row, timestep], kinds[row, timestep])
             )
-        if mask is None or drawn_mask is not None:
+        if inspection.mask is None or drawn_mask is not None:
             fields.append(ItemColumn("mask", lambda row: make_mask_glyphs(get_row(drawn_mask, row), timesteps), "left"))
         return [fill_table(fields, rows), *make_elision_note(rows.note, timesteps.note)]
 

@@ -24,11 +24,13 @@ from maskcli.render.tables import (
     fit_axis,
     flow_entries,
     format_vector,
+    label_tokens,
     list_items,
     make_elision_note,
     make_note,
     make_token_cell,
     mark_mask,
+    measure_tokens,
     shorten_middle,
 )
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
@@ -121,7 +123,7 @@ def _prepare_grid(inspection: Inspection) -> _Grid:
         return _Grid(output, runs, output.mask, None, find_timestep_kinds(valid, output.mask))
     # The timesteps are those of the inputs, whose mask decides which of them are hidden.
     kinds = find_timestep_kinds(valid, inspection.mask)
-    tokens = convert_ids(primary) if primary.kind == "ids" else None
+    tokens = label_tokens(convert_ids(primary), inspection.data.words) if primary.kind == "ids" else None
     return _Grid(output, runs, output.mask, tokens, kinds)
 
 
@@ -259,7 +261,7 @@ def _estimate_taken(grid: _Grid) -> int:
     timestep = len(str(grid.runs[0].shape[1] - 1))
     token = 1
     if grid.tokens is not None:
-        token = 2 + max(5, len(str(grid.tokens.min())), len(str(grid.tokens.max())))
+        token = max(7, measure_tokens(grid.tokens, ""))
     note = 5 + timestep
     return taken + 2 + timestep + token + 2 + note
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from maskcli.records.arrays import Array, Bools
 from maskcli.records.sequences import Excerpt, PaddedBatch
 from maskcli.render.numbers import format_count, format_share
 from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, Text, make_cell, make_sections
@@ -12,6 +13,7 @@ from maskcli.render.tables import (
     count_fitting_columns,
     elide_axis,
     fill_table,
+    label_tokens,
     make_elision_note,
     make_legend,
     make_timestep_fields,
@@ -27,8 +29,15 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     """Return the batch with its padding marked, its lengths, and the cost of padding and truncation."""
     excerpt = batch if isinstance(batch, Excerpt) else make_excerpt(batch)
     n_sequences, maxlen = excerpt.shape
-    cell_width = max(measure_tokens(part.tokens, excerpt.layout.padding_id) for part in (excerpt.first, excerpt.last))
-    get_row = functools.lru_cache(maxsize=1)(excerpt.row)  # A row is shown cell by cell.
+    words, padding_id = excerpt.origin.words, excerpt.layout.padding_id
+    padding = padding_id if words is None else words.get(padding_id, padding_id)
+    listed = (label_tokens(part.tokens, words) for part in (excerpt.first, excerpt.last))
+    cell_width = max(measure_tokens(tokens, padding) for tokens in listed)
+
+    @functools.lru_cache(maxsize=1)  # A row is shown cell by cell.
+    def get_row(row: int) -> tuple[Array, Bools, int]:
+        tokens, mask, length = excerpt.row(row)
+        return label_tokens(tokens, words), mask, length
 
     def show_token(row: int, timestep: int) -> Cells:
         tokens, mask, _ = get_row(row)
@@ -67,7 +76,7 @@ def make_excerpt(batch: PaddedBatch) -> Excerpt:
     """Return an excerpt that contains the whole batch."""
     shape = batch.tokens.shape[0], batch.tokens.shape[1]
     cut = batch.truncated_tokens, batch.truncated_sequences
-    return Excerpt(shape, batch.layout, int(batch.mask.sum()), *cut, batch, batch)
+    return Excerpt(shape, batch.layout, int(batch.mask.sum()), *cut, batch, batch, batch.origin)
 
 
 def make_heading(excerpt: Excerpt) -> Heading:
