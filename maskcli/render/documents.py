@@ -53,6 +53,7 @@ LAYOUTS = {
     "Call": """
         call index type effect mask_in mask_out given computes_mask warning masks_in masks_out mask_arguments shapes_in
         shapes_out code contains lost_at lost_after takes_off valid""",
+    "Remark": "kind text",
     "Edge": "source from_input target to_output carries_mask lost argument",
     "OutputValues": "call shape values mask repeats_previous name",
     # Loss: single values first, arrays last.

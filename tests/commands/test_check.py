@@ -93,13 +93,14 @@ def codes(document: Any) -> list[str]:
 def test_check_reports_place_and_fix(run: Call, trap: str) -> None:
     output = run("check", "two.npz", "--model", trap)
     assert (output.exit_status, output.stderr) == (1, "")
-    assert output.startswith("m.keras  Functional, from a file\n 2 of 2 rows probed")
+    assert output.startswith("m.keras  Functional, from a file\n × failed: padding leaks into results\n")
+    assert "\nData  2 of 2 rows probed" in output
     assert " × error MSK101 mask-dropped: sum (Add)\n" in output
     assert "     fix: " in output
     assert "Does padding leak?  yes\n" in output
-    assert "It enters at lstm (LSTM)." in " ".join(output.split())
-    assert " × failed: 1 error, 0 warnings, 0 infos; " in output
-    assert output.endswith("Run `maskcli explain MSK101` for details and examples.\n")
+    assert "enters at lstm (LSTM)" in " ".join(output.split())
+    assert "\n 1 error, 0 warnings, 0 infos; " in output
+    assert output.endswith("Next: `maskcli explain MSK101` explains this rule, with a bad and a good\n example.\n")
 
 
 def test_check_with_a_printing_factory(run: Call, tmp_path: Path) -> None:
@@ -129,8 +130,8 @@ def test_check_passes_for_a_correct_model(call: Call, right: str, write: Callabl
     ]
     text = call("check", "a.txt", "--model", right)
     assert (text.exit_status, text.stderr) == (0, "")
-    assert "no findings" in text
-    assert "passed: 0 errors, 0 warnings, 0 infos" in text
+    assert "\n 0 errors, 0 warnings, 0 infos; " in text
+    assert "■ passed: padding does not leak (probes: " in text
     assert "maskcli explain" not in text
 
 
@@ -228,7 +229,8 @@ def test_data_only_runs_data_rules(call: Call, write: Callable[..., Path]) -> No
     assert (document["model"], document["versions"], document["rows"], document["leak"]) == (None, {}, None, None)
     assert document["checked"] == [rule.code for rule in RULES if rule.about == "data"]
     text = call("check", "a.txt", "--data-only")
-    assert text.startswith(" a.txt, 2 rows\n\nData only  no model\n tokens: 2 rows of 4 timesteps, 2 padding\n")
+    assert text.startswith(" a.txt, 2 rows\n\nData only  no model\n × failed: the data has findings\n")
+    assert "\nData  tokens: 2 rows of 4 timesteps, 2 padding\n" in text
     assert "Does padding leak" not in text
     assert "MSK004" in codes(call("check", "a.txt", "--data-only", "--input-dim", "3", "--format", "json").json)
 
