@@ -39,8 +39,8 @@ DOCUMENTS = {
 
 LAYOUTS = {
     "CheckReport": """
-        model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on rows leak
-        notes""",
+        model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on quick rows
+        leak notes""",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """

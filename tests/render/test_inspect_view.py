@@ -419,7 +419,7 @@ def test_document_of_arrays_has_nulls() -> None:
     }
     assert read["inputs"][1] == {
         "name": "static",
-        "validity": {"source": "none", "of": None, "value": None},
+        "validity": {"source": "none", "of": None, "value": None, "filled_with": None},
         "kind": "static",
         "shape": [3, 2],
         "dtype": "float32",
