@@ -45,7 +45,7 @@ RUNS = [
 def test_every_command_has_a_schema() -> None:
     from maskcli.cli import COMMANDS
 
-    assert sorted(SCHEMAS) == sorted(COMMANDS)
+    assert sorted(SCHEMAS) == sorted(set(COMMANDS) - {"help", "completion"})
 
 
 def test_schema_files_are_current() -> None:
