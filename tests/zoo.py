@@ -2344,3 +2344,45 @@ def attention_in_tf_function(side: Side, _length: Length) -> Any:
     model = TakesCompiledAttention()
     model(padded(ROWS, side))
     return model
+
+
+@wrong("Masking", codes=("MSK112",))
+def masking_of_results(side: Side, length: Length) -> Any:
+    """A mask of results that are zero at padding only as long as the bias is."""
+    values, _ = features(side=side)
+    series = keras.Input((length, 3), name="series")
+    x = layers.Masking(0.0)(layers.Dense(4, activation="relu")(series))
+    return Animal(keras.Model(series, layers.LSTM(3)(x)), {"series": values})
+
+
+@wrong("LSTM", codes=("MSK106",))
+def mask_of_words_in_rnn(_side: Side, _length: Length) -> Any:
+    """The mask of an Embedding marks words, and the layer after it reads sentences."""
+    documents = keras.Input((3, 4), dtype="int32", name="documents")
+    x = layers.TimeDistributed(layers.GRU(4))(embedding()(documents))
+    return Animal(
+        keras.Model(documents, layers.LSTM(3)(x)), {"documents": np.array([[[1, 2, 0, 0], [3, 0, 0, 0], [0] * 4]])}
+    )
+
+
+@zoo_layer
+class GatherByCount(keras.Model):
+    """Takes the timestep that the number of valid ones points to."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.words, self.encoder = embedding(), layers.GRU(4, return_sequences=True)
+
+    def call(self, tokens: Any) -> Any:
+        mask = self.words.compute_mask(tokens)
+        states = self.encoder(self.words(tokens), mask=mask)
+        last = ops.sum(ops.cast(mask, "int32"), axis=1) - 1
+        return ops.take_along_axis(states, last[:, None, None], axis=1)[:, 0]
+
+
+@wrong("Reshape", sides=("pre",), codes=("MSK108",))
+def gathered_by_count(side: Side, _length: Length) -> Any:
+    """The count less one is the index of the last token only if padding comes after it."""
+    model = GatherByCount()
+    model(padded(ROWS, side))
+    return Animal(model, ROWS, {"padding": side})

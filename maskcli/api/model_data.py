@@ -28,7 +28,9 @@ from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
+from maskcli.models.hub import SMALLEST_VOCABULARY, find_hub_model
 from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
+from maskcli.models.load_weights import read_weights_file
 from maskcli.models.model_args import parse_model_args, refuse_model_args
 from maskcli.models.runtime import load_keras, quiet_stdout, running
 from maskcli.records.arrays import Bools
@@ -258,8 +260,11 @@ def load_user_model(
         InputError: for data that cannot be read.
         ModelError: for a model that cannot be loaded, or takes other data.
     """
-    loaded = _load_model(options)
-    dataset = _dataset_for(data, loaded, layout, extra_columns)
+    if isinstance(options.model, str) and classify_spec(options.model) == "hub":
+        loaded, dataset = _load_hub_model(data, layout, options, extra_columns)
+    else:
+        loaded = _load_model(options)
+        dataset = _dataset_for(data, loaded, layout, extra_columns)
     if loaded.weights is not None:
         if not loaded.keras_model.built:  # The first call makes its variables.
             with running(f"--model {loaded.name}"), quiet_stdout():
@@ -303,11 +308,28 @@ def _load_model(options: ModelOptions) -> UserModel:
     return wrap_model(model)
 
 
+def _load_hub_model(
+    data: object, layout: Layout, options: ModelOptions, also: Mapping[str, str]
+) -> tuple[UserModel, Dataset]:
+    """Return a tiny model of KerasHub with its data, which decides the size of its vocabulary."""
+    spec, settings = str(options.model), parse_model_args(options.model_args)
+    weights = None if options.weights is None else read_weights_file(options.weights)
+    hub_model = find_hub_model(spec)
+    model = hub_model.build(SMALLEST_VOCABULARY, 1, settings, options.seed)
+    loaded = UserModel(model, spec, "kerashub", weights=weights)
+    dataset = _dataset_for(data, loaded, layout, also)
+    ids = [entry.values for entry in dataset.inputs if entry.kind == "ids" and entry.valid is not None]
+    largest = max((int(values.max(initial=0)) for values in ids), default=0)
+    timesteps = max((values.shape[1] for values in ids), default=1)
+    model = hub_model.build(max(largest + 1, SMALLEST_VOCABULARY), timesteps, settings, options.seed)
+    return dataclasses.replace(loaded, keras_model=model), dataset
+
+
 def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
     try:
         return load_dataset(
             data,
-            read_input_specs(loaded.keras_model),
+            _list_specs(loaded),
             layout,
             also,
             lambda inputs: examine_inputs(loaded.keras_model, inputs),
@@ -315,6 +337,14 @@ def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
+
+
+def _list_specs(loaded: UserModel) -> list[InputSpec]:
+    """Return the inputs of a model; a decoder of KerasHub takes the ids of the encoder if the data has no others."""
+    specs = list(read_input_specs(loaded.keras_model))
+    if loaded.source != "kerashub":
+        return specs
+    return [dataclasses.replace(spec, filling="copy") if spec.name == "decoder_token_ids" else spec for spec in specs]
 
 
 def load_dataset(

@@ -23,7 +23,7 @@ from maskcli.sequences.writing import STDOUT, emit, split_suffixes, write_file
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
-def _refuse_render(*_: object) -> bytes:
+def _refuse_render(*_: object) -> list[bytes]:
     raise NotImplementedError("maskcli pad writes this format itself, a part of the batch at a time")
 
 
@@ -229,7 +229,7 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            emit((SCHEMAS / f"{command}.json").read_bytes())
+            emit([(SCHEMAS / f"{command}.json").read_bytes()])
             ctx.exit()
 
     return click.option(

@@ -150,7 +150,7 @@ def _draw_leaks(matrix: LeakMatrix, sample: int) -> bytes:
     from maskcli.render.charts.leaks import make_figure
     from maskcli.render.pictures import render_svg
 
-    _check_index("--row", sample, len(matrix.change))
+    _check_index("--row", sample, len(matrix.valid))
     return render_svg(make_figure(matrix, sample))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,12 @@ from maskcli.errors import InputError, ModelError
 from maskcli.inputs.columns import RowLayout, lay_out_column
 from maskcli.inputs.missing import examine_missing
 from maskcli.inputs.objects import TableRows
-from maskcli.inputs.roles import InputRoles
+from maskcli.inputs.roles import InputRoles, find_filling
 from maskcli.inputs.tables import (
     DataTable,
     RawColumn,
     find_leading_inputs,
+    is_mask_input,
     list_unnamed_inputs,
     make_record_table,
     make_single_column,
@@ -38,6 +39,7 @@ from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.validity import Filling
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field
 from maskcli.sequences.sources import Source, display_name
@@ -115,7 +117,8 @@ def make_dataset(
             table = make_record_table(data.records, _name_row, "")
         else:
             table = make_table(data, _name_row, [spec.name for spec in specs])
-        return _make_dataset(table, specs, layout, None, also, find_roles)
+        field = data.field if isinstance(data, TableRows) else None
+        return _make_dataset(table, specs, layout, field, also, find_roles)
 
 
 def _name_row(row: int) -> str:
@@ -130,7 +133,7 @@ def select_sequences(data: object) -> object:
     """
     if not isinstance(data, TableRows):
         return data
-    return json_text.get_field_rows(data.records, Field(option="data[NAME]"), "the table", _name_row)
+    return json_text.get_field_rows(data.records, Field(data.field, option="data[NAME]"), "the table", _name_row)
 
 
 def read_nested_rows(data: object, has_model: bool = False) -> RawColumn | None:
@@ -176,7 +179,10 @@ def _make_dataset(
             raise make_unknown_column_error(table, name, option)
     missing = list_unnamed_inputs(table, specs, field, also)
     known = InputRoles() if find_roles is None or not missing else examine_missing(specs, missing, find_roles)
-    specs = [dataclasses.replace(spec, is_mask=spec.name in known.masks) for spec in specs]
+    specs = [
+        dataclasses.replace(spec, is_mask=spec.name in known.masks, filling=_choose_filling(spec, missing, known))
+        for spec in specs
+    ]
     names = match_columns(table, specs, field, also)
     targets: list[InputSpec | None] = list(specs) or [None] * len(names)
     leading = find_leading_inputs(specs)
@@ -198,6 +204,13 @@ def _make_dataset(
     if padded is None:
         return Dataset(inputs, more, table.where, None, None, layouts)
     return Dataset(inputs, more, table.where, padded.batch, padded.ragged, layouts)
+
+
+def _choose_filling(spec: InputSpec, missing: Collection[str], known: InputRoles) -> Filling | None:
+    """Return the default of an input that the data lacks, unless it is a mask."""
+    if spec.name not in missing or spec.name in known.masks or is_mask_input(spec):
+        return None
+    return spec.filling or find_filling(spec)
 
 
 def _lay_out_further(table: DataTable, name: str, content: str, layouts: Sequence[RowLayout]) -> Array:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError, ModelError
+from maskcli.inputs.roles import is_mask_name
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
@@ -191,12 +192,12 @@ def read_marks(table: DataTable, name: str) -> RawColumn | None:
 
 def is_mask_input(spec: InputSpec) -> bool:
     """Return whether an input of the model is a mask: by its shape, dtype and name, or because the model uses it so."""
-    return len(spec.shape) == 2 and (spec.is_mask or spec.dtype == "bool" or "mask" in spec.name.lower())
+    return len(spec.shape) == 2 and (spec.is_mask or spec.dtype == "bool" or is_mask_name(spec.name))
 
 
 def find_leading_inputs(specs: Sequence[InputSpec]) -> list[InputSpec]:
-    """Return the inputs that only data can feed: the non-mask inputs, or else the first."""
-    return [spec for spec in specs if not is_mask_input(spec)] or list(specs[:1])
+    """Return the inputs that only data can feed: those without a default, or else the first."""
+    return [spec for spec in specs if not is_mask_input(spec) and spec.filling is None] or list(specs[:1])
 
 
 def list_unnamed_inputs(
@@ -248,7 +249,9 @@ def _match_by_order(
     nameless = len(left) == len(specs)
     data = [spec for spec in left if spec in find_leading_inputs(specs)]
     if len(usable) == len(left) and all(
-        spec in data or _looks_like_mask(name, table.column(name), nameless or spec.is_mask)
+        spec in data
+        or (spec.filling is not None and _has_timesteps(table.column(name)))
+        or _looks_like_mask(name, table.column(name), nameless or spec.is_mask)
         for spec, name in zip(left, usable, strict=True)
     ):
         return _pair_names(left, usable)
@@ -266,6 +269,13 @@ def _match_by_order(
         received=_describe_columns(table),
         fix=_make_naming_fix(table, [spec.name for spec in data], has_others=bool(usable) or nameless),
     )
+
+
+def _has_timesteps(raw: RawColumn) -> bool:
+    """Return whether a column may hold integers for each timestep."""
+    if isinstance(raw, np.ndarray):
+        return raw.ndim == 2
+    return isinstance(raw, RaggedSequences) or any(isinstance(row, list) for row in raw)
 
 
 def _pair_names(specs: Sequence[InputSpec], names: Sequence[str]) -> dict[str, str]:

@@ -68,7 +68,14 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
         hidden=hidden,
         padding=int((~valid).sum()),
         of_parts=mask.ndim > 2,
+        looks_for_nan=looks_for_nan(entry.operation),
     )
+
+
+def looks_for_nan(operation: Any) -> bool:
+    """Return whether a ``Masking`` layer looks for NaN, which equals nothing."""
+    value = getattr(operation, "mask_value", None)
+    return isinstance(value, float) and np.isnan(value)
 
 
 def _select_inside(masked: Bools) -> Bools:
@@ -133,6 +140,9 @@ def find_taken_timestep(context: ProbeContext, path: str | None) -> TakenTimeste
     entry = find_call_record(context, path)
     if entry is None or not entry.outputs or not entry.inputs:
         return None
+    gathered = _find_gathered_timestep(context, entry)
+    if gathered is not None:
+        return gathered
     source, taken = entry.inputs[0], entry.outputs[0]
     valid = context.flow.valid.get(id(source))
     if valid is None or len(source.shape) != len(taken.shape) + 1 or not is_float(source):
@@ -146,6 +156,25 @@ def find_taken_timestep(context: ProbeContext, path: str | None) -> TakenTimeste
                 call = context.trace.names[entry.index]
                 return TakenTimestep(call, timestep, int(padded.sum()), len(padded), sample)
     return None
+
+
+def _find_gathered_timestep(context: ProbeContext, entry: CallRecord) -> TakenTimestep | None:
+    """Return the timesteps that a call gathers by an index for each row, if any is padding; None for other calls."""
+    taken, cells = entry.outputs[0], context.flow.positions.cells
+    labels = context.flow.positions.get_labels(taken)
+    if len(labels) != 1 or not is_float(taken) or id(taken) in context.flow.valid:
+        return None
+    (layer,) = labels
+    if layer.size != len(context.relevant) or layer.shape[0] != layer.size:
+        return None
+    timesteps, sources = (table[layer.reshape(-1)] for table in (cells.time, cells.source))
+    if (timesteps < 0).any() or (sources != sources[0]).any() or (timesteps == timesteps[0]).all():
+        return None
+    padded = ~cells.valid[layer.reshape(-1)] & context.relevant
+    if not padded.any():
+        return None
+    sample = int(context.labels[padded.argmax()])
+    return TakenTimestep(context.trace.names[entry.index], None, int(padded.sum()), len(padded), sample)
 
 
 def find_call_record(context: ProbeContext, path: str | None) -> CallRecord | None:

@@ -15,7 +15,7 @@ from maskcli.tolerance import LEAST_SCALE, SAME_SCALE, UNCERTAIN, Tolerance
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
-from maskcli.trace.values import as_float64
+from maskcli.trace.values import as_float64, is_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -359,9 +359,14 @@ def is_unused(entry: CallRecord, tensor: Any, used: set[int]) -> bool:
 def find_first_difference(
     base: Recording, flow: MaskFlow, changed: Recording, align: Alignment, tolerance: Tolerance
 ) -> CallRecord | None:
-    """Return the first call, in the order of the data, whose result differs where results count."""
+    """Return the first call, in the order of the data, whose result differs where results count.
+
+    Integers, such as the index of a timestep, and masks are no results: they may depend on the number of timesteps.
+    """
     used = find_used_tensors(base)
     for old, new in pair_calls(base, changed):
+        if not any(is_float(tensor) for tensor in old.outputs):
+            continue
         if any(difference.counts for difference in compare_results(old, new, flow, align, tolerance, used)):
             return old
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from maskcli.records.arrays import Bools, Floats
+from maskcli.records.arrays import Bools, Floats, Ints
 from maskcli.records.fields import Count, NonEmpty, ProbeName
 
 
@@ -74,6 +74,8 @@ class Leak:
         weights: ``noisy`` for a leak that shows only after a little noise is added to the weights, as training adds.
         reason: the reason why a leak is neither proved nor excluded; None if it is.
         padded_by_maskcli: whether the data has no padding, so that maskcli added some.
+        late_masks: calls whose mask marks padding as valid only after the noise, since they look for padding in results
+            of layers before them.
     """
 
     leaks: bool | None
@@ -87,6 +89,7 @@ class Leak:
     weights: WeightsKind = "as-loaded"
     reason: NonEmpty | None = None
     padded_by_maskcli: bool = False
+    late_masks: tuple[NonEmpty, ...] = ()
 
     @property
     def verdict(self) -> LeakVerdict:
@@ -103,13 +106,15 @@ class Leak:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LeakMatrix:
-    """The effect of each padded timestep on each timestep of an output.
+    """The effect of padded timesteps on each timestep of an output: a row for each of them that was tried.
 
     Attributes:
         output: the name of the output.
-        change: ``(samples, output timesteps, timesteps)``, four significant digits: the largest absolute change over
-            the features of the output timestep of axis 1 if only the padded timestep of axis 2 is replaced. NaN if the
-            timestep of axis 2 is valid or was left out. An output without timesteps has one row.
+        places: ``(tried, 2)``, the sample and the padded timestep that was replaced, sorted.
+        effects: ``(tried, output timesteps)``, four significant digits: the largest absolute change over the features
+            of that output timestep of the sample if only the padded timestep is replaced. An output without timesteps
+            has one column.
+        timesteps: of the input.
         valid: ``(samples, output timesteps)``, True where the output counts.
         timed: whether the output has timesteps.
         tolerance: the largest change that counts as rounding.
@@ -118,7 +123,9 @@ class LeakMatrix:
     """
 
     output: str
-    change: Floats
+    places: Ints
+    effects: Floats
+    timesteps: Count
     valid: Bools
     timed: bool
     tolerance: float

@@ -193,8 +193,8 @@ class LossOutput:
         mask: the mask that the output carries, and that its loss receives; None without a mask.
         ignored: timesteps that the loss itself leaves out, as with ``ignore_class``; None if there are none.
         weights: sample weights, for each timestep or each sample; None without weights.
-        per_timestep: the loss of each timestep, as Keras computes it, without weights; None if the loss is one number
-            for a whole batch.
+        per_timestep: the loss of each timestep, as Keras computes it and in its precision, without weights; None if the
+            loss is one number for a whole batch.
         per_sample: for each sample, the weighted mean over its counted timesteps (None if nothing counts) and over all
             its timesteps.
         counted: timesteps that ``masked`` counts: those of the mask (of ``valid`` without a mask), minus ``ignored``.

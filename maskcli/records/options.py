@@ -28,6 +28,8 @@ ALL = "all"
 
 CountProgress = Callable[[int, int], None]
 """Receives the number of finished rows and the number of all rows."""
+StepProgress = Callable[[str, int, int], None]
+"""Receives the name of a step, the number of finished calls of its run, and the number of all calls."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +157,7 @@ class ModelOptions:
         "embedding-lstm",
         "A built-in model (`maskcli models` lists them); a .keras or .h5 file; train.py:NAME or package.module:NAME, a "
         "function that returns a Keras model, or a model; or kerashub:NAME, a text model of KerasHub.",
-        python="Also a Keras model.",
+        python="Also a path object, or a Keras model.",
         metavar="SPEC",
         short="-m",
         completes="model",
@@ -202,6 +204,11 @@ class ModelOptions:
         minimum=0,
         maximum=2**32 - 1,
     )
+
+    def __post_init__(self) -> None:
+        """Take a path object as its text."""
+        if isinstance(self.model, os.PathLike):
+            object.__setattr__(self, "model", os.fspath(self.model))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

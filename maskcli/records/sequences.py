@@ -100,6 +100,11 @@ class PaddedBatch(ResultRecord):
         return self.origin.count(len(self.tokens))
 
     @property
+    def truncated_sequences(self) -> Count:
+        """The number of sequences that lost tokens to truncation."""
+        return int((self.lengths > self.maxlen).sum())
+
+    @property
     def shape(self) -> BatchShape:
         """``[n_sequences, maxlen]``."""
         rows, timesteps = self.tokens.shape[:2]
@@ -163,6 +168,7 @@ class Excerpt:
         layout: how it was padded.
         tokens: the number of tokens in the whole batch, without padding.
         truncated_tokens: the number of tokens that truncation removed.
+        truncated_sequences: the number of sequences that lost tokens.
         first: the first rows.
         last: the last rows; rows of ``first`` are left out if the two together hold the whole batch.
         origin: where the sequences come from.
@@ -172,6 +178,7 @@ class Excerpt:
     layout: Layout
     tokens: int
     truncated_tokens: int
+    truncated_sequences: int
     first: PaddedBatch
     last: PaddedBatch
     origin: DataOrigin = FROM_PYTHON

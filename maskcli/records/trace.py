@@ -149,6 +149,7 @@ class AttentionMask:
         queries: ``(samples, queries)``, True at valid queries; None if unknown.
         keys: ``(samples, keys)``, True at valid keys; None if unknown.
         to_padding: the largest share of attention that a valid query gives to padded keys; None if unknown.
+        all_pairs: the numbers of queries and keys in the model if only the first ones are held; otherwise None.
     """
 
     call: str
@@ -160,6 +161,7 @@ class AttentionMask:
     queries: Bools | None
     keys: Bools | None
     to_padding: float | None
+    all_pairs: tuple[Count, Count] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

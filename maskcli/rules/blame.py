@@ -58,6 +58,9 @@ def find_blames(model: ModelEvidence) -> list[Blame]:
     """
     if model.leak is None or not model.leak.leaks:
         return []
+    if model.leak.late_masks:
+        at = _find_owner(model, model.call(model.leak.first_call))
+        return [Blame("bad-source", model.call(path), at) for path in model.leak.late_masks]
     first = _find_cause(model, model.leak.first_call)
     causes = [first, *(cause for cause in _find_later_causes(model) if _is_separate(cause, first))]
     by_culprit: dict[Call | None, Blame] = {}

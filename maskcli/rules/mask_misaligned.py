@@ -46,6 +46,12 @@ FIX = (
     "`keras.ops.softmax(x)` in a layer with supports_masking = True."
 )
 
+PARTS_FIX = (
+    "Reduce the mask to one value per timestep: `layer(x, mask=keras.ops.any(mask, axis=-1))`, over all axes after the "
+    "timesteps. `Masking` on frames and `Embedding` on words in sentences mask the parts of each timestep. For words, "
+    "put the Embedding and the layer that reads a sentence into a model, and wrap that in `TimeDistributed`."
+)
+
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield calls that fail because of a mask, or that a mask makes wrong at valid timesteps."""
@@ -57,7 +63,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             type_=failure.type,
             message=f"{failure.call} ({failure.type}) fails with a mask of shape {failure.mask_shapes[0]} for an input "
             f"of shape {failure.input_shapes[0]}; without the mask it runs. Error from Keras: {failure.error}",
-            fix=FIX,
+            fix=PARTS_FIX if len(failure.mask_shapes[0]) > 2 else FIX,
             mask_shape=list(failure.mask_shapes[0]),
             shape=list(failure.input_shapes[0]),
         )

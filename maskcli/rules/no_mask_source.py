@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
-from maskcli.records.evidence import ModelEvidence
+from maskcli.records.evidence import INPUT, ModelEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import (
@@ -62,7 +62,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
 
 
 def _report_padding(model: ModelEvidence, effect: str, at: Call | None) -> Finding:
-    subject = "A part of the model" if has_mask(model) else "The model"
+    takes_mask = any(source.type == INPUT for source in model.sources)
+    subject = "A part of the model" if takes_mask or has_mask(model) else "The model"
     return make_finding(
         __name__,
         call=at.call if at is not None else None,

@@ -45,6 +45,11 @@ FIX_LAST = (
     '`lengths = keras.ops.sum(keras.ops.cast(mask, "int32"), axis=1)`.'
 )
 
+FIX_GATHER = (
+    "Gather the last valid timestep: `last = keras.ops.max(keras.ops.where(mask, keras.ops.arange(timesteps), 0), "
+    "axis=1)`. The number of valid timesteps less one is its index only where padding comes after them."
+)
+
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the call that takes one timestep which is padding in some rows."""
@@ -52,17 +57,28 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     call = next((cause.culprit for cause in find_blames(model) if cause.kind == "taken"), None)
     if call is None or taken is None:
         return
-    side, fix = ("first", FIX_FIRST) if taken.timestep == 0 else ("last", FIX_LAST)
     yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{name_call(call)} takes timestep {taken.timestep}, the {side} of the batch, which is padding in "
+        message=f"{name_call(call)} takes {_describe_timestep(taken.timestep)}, which is padding in "
         f"{pluralize(taken.padded_rows, 'row')} of {taken.rows}, first in sample {taken.sample}. Padding changes "
         f"results {describe_largest_place(model)}.",
-        fix=fix,
+        fix=_suggest_index(taken.timestep),
         timestep=taken.timestep,
         padded_rows=taken.padded_rows,
         rows=taken.rows,
         max_abs_change=compute_largest_change(model, None),
     )
+
+
+def _describe_timestep(timestep: int | None) -> str:
+    if timestep is None:
+        return "a timestep of each row"
+    return f"timestep {timestep}, the {'last' if timestep else 'first'} of the batch"
+
+
+def _suggest_index(timestep: int | None) -> str:
+    if timestep is None:
+        return FIX_GATHER
+    return FIX_LAST if timestep else FIX_FIRST

@@ -50,8 +50,13 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     for cause in find_blames(model):
         if cause.kind == "leaks":
             yield report_leak(model, model.leak, cause.culprit)
-        elif cause.kind == "bad-source" and not any(source.missed or source.of_ids for source in model.sources):
-            yield report_leak(model, model.leak, cause.at)  # No rule about mask sources reports the wrong mask.
+        elif cause.kind == "bad-source" and not _is_reported(model, model.leak):
+            yield report_leak(model, model.leak, cause.at)
+
+
+def _is_reported(model: ModelEvidence, leak: Leak) -> bool:
+    """Return whether a rule about mask sources reports the wrong mask."""
+    return bool(leak.late_masks) or any(source.missed or source.of_ids for source in model.sources)
 
 
 def report_leak(model: ModelEvidence, leak: Leak, call: Call | None) -> Finding:

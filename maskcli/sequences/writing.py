@@ -8,7 +8,7 @@ import hashlib
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -33,15 +33,16 @@ def split_suffixes(path: str) -> tuple[str, str]:
     return (suffixes[-1] if suffixes else ""), packing
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Write a file atomically, compressed if its suffix is that of a compression.
+def write_file(path: str, parts: Iterable[bytes]) -> None:
+    """Write a file atomically, part by part, compressed if its suffix is that of a compression.
 
     Raises:
         InputError: if the file cannot be written.
         UsageError: if the package that compresses it is not installed.
     """
     with replace_file(path) as raw, open_packed(raw, path) as out:
-        out.write(data)
+        for part in parts:
+            out.write(part)
 
 
 @contextlib.contextmanager
@@ -75,8 +76,8 @@ class _Unclosable:
         """Do nothing."""
 
 
-def emit(data: bytes) -> None:
-    """Write to standard output; a reader that closes early is not an error.
+def emit(parts: Iterable[bytes]) -> None:
+    """Write a result to standard output, part by part; a reader that closes early is not an error.
 
     Raises:
         InputError: when standard output is closed or full.
@@ -85,9 +86,10 @@ def emit(data: bytes) -> None:
         raise _make_stdout_error("a closed stream")
     try:
         sys.stdout.flush()
-        left = memoryview(data)
-        while left:  # An unbuffered stream may take only a part.
-            left = left[sys.stdout.buffer.write(left) :]
+        for part in parts:
+            left = memoryview(part)
+            while left:  # An unbuffered stream may take only a part.
+                left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         # The rest of the buffer must not be flushed into the closed pipe when the interpreter ends.
@@ -114,8 +116,7 @@ def _open_stdout() -> Iterator[BinaryIO]:
     with tempfile.TemporaryFile() as out:
         yield cast(BinaryIO, out)
         out.seek(0)
-        while piece := out.read(PIECE):
-            emit(piece)
+        emit(iter(lambda: out.read(PIECE), b""))
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -152,8 +153,8 @@ class Bench:
 
 
 def hides_all_keys(case: Case) -> bool:
-    """Return whether an attention may hide all keys from a query, because its mask is inverted."""
-    return any(word in models.make_source(case) for word in ("inverted", "logical_not"))
+    """Return whether an attention may hide all keys from a query: its mask is inverted, or laid along queries."""
+    return re.search(r'inverted|logical_not|"queries"|expand_dims\(\w+_mask, 2\)', models.make_source(case)) is not None
 
 
 def move_positions(model: Any, offset: int) -> None:
@@ -185,13 +186,25 @@ class Comparison:
     def compare(self, changes: _Changes, variant: Variant, aligned: bool = True, **choice: Any) -> None:
         """Run a variant, if the model can, and add its changes."""
         try:
-            surely, perhaps = self.measure(self.bench.run(variant), **choice)
+            results = self.bench.run(variant)
+            surely, perhaps = self.measure(results, **choice)
         except AssertionError:
             raise
         except Exception:  # The model rejects this variant for any reason, or returns results of another shape.
             self.bench.cannot_run = True
             return
+        if not aligned and self._lacks_results(results, **choice):
+            perhaps = math.inf
         changes.add(surely, perhaps, aligned)
+
+    def _lacks_results(self, results: dict[Key, Array], row: int | None = None) -> bool:
+        """Return whether windows over valid timesteps cover others in a variant, so that nothing can be compared."""
+        lengths = self.bench.case.lengths["T"]
+        return any(
+            key[2] is not None and key[2].is_valid(lengths[key[0]], surely=True)
+            for key in self.base.keys() - results.keys()
+            if row in (None, key[0])
+        )
 
     def measure(
         self, results: dict[Key, Array], row: int | None = None, before: int | None = None

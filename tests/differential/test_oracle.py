@@ -37,6 +37,9 @@ def line(text: str, *move: Any) -> Step:
 RNN = layer("L.LSTM(3, return_sequences=True)")
 CONVOLUTION = layer('L.Conv1D(3, 3, padding="same")')
 POSITIONS = Step({"layer": "Positions(learned=True, keeps_mask=True)"}, ("x = {layer}(x)",), traits=("positions",))
+STRIDES = Step(
+    {"layer": 'L.Conv1D(3, 2, strides=2, padding="same")'}, ("x = {layer}(x)",), move=("strides", 2), traits=("stride",)
+)
 OVER_TIME = Step(
     {"turn": "L.Permute((2, 1))", "mix": "L.Dense(T)", "back": "L.Permute((2, 1))"}, ("x = {back}({mix}({turn}(x)))",)
 )
@@ -80,6 +83,11 @@ def find_truth(case: Case) -> oracle.Truth:
         ([EMBEDDING, layer("ZeroPadding()"), OVER_TIME], {"fixed": True}, "cannot-know count not tried"),
         ([EMBEDDING, layer("L.LSTM(3, unroll=True)", "pool")], {"fixed": True}, "clean"),
         ([EMBEDDING, layer("L.Conv1D(3, 2)", "windows", 2, 1)], {}, "cannot-know count"),
+        (
+            [MASKING, STRIDES],
+            {"source": FEATURES, "side": "pre", "lengths": {"T": (5, 7, 6)}},
+            "cannot-know content",
+        ),
         ([EMBEDDING, layer("L.GroupNormalization(1)"), MEAN], {}, "leaks content"),
         ([EMBEDDING, MEAN], {"style": "subclassed"}, "clean"),
         ([EMBEDDING, RNN, MEAN], {"style": "sequential"}, "clean"),

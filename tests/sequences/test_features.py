@@ -95,7 +95,7 @@ def test_features_through_a_pipe_and_on_a_screen(call: Callable[..., Output]) ->
     lines = call("pad", "--value", "-1.5", "--maxlen", "2", "--format", "jsonl", stdin=json.dumps(ROWS))
     assert [json.loads(line) for line in lines.splitlines()] == [[[0.5, 1], [0.25, 2]], [[3, 4.5], [-1.5, -1.5]]]
     shown = call("pad", stdin=json.dumps(ROWS))
-    assert [line.split() for line in shown.splitlines()[5:7]] == [
+    assert [line.replace("│", "").split() for line in shown.splitlines()[5:7]] == [
         ["0", "0.5", "0.25", "0", "3"],
         ["1", "3", "·0", "·0", "1"],
     ]
