@@ -106,6 +106,22 @@ class RaisedInCall(Exception):  # noqa: N818 - it adds the position to another e
         self.error = error
 
 
+def suggest_install(extra: str) -> str:
+    """Return the command that installs an extra of maskcli: its packages, which works from a clone, too.
+
+    ``pip install 'maskcli[report]'`` would look for maskcli itself in a package index.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires("maskcli") or []
+    except PackageNotFoundError:  # Imported from a path without being installed.
+        lines = []
+    matches = (re.fullmatch(rf"([^;]+?) *; *extra == ['\"]{extra}['\"]", line) for line in lines)
+    packages = " ".join(f"'{match[1]}'" for match in matches if match) or f"'maskcli[{extra}]'"
+    return f"pip install {packages}"
+
+
 def summarize_error(error: BaseException) -> str:
     """Return the message of a foreign error on one line, without the colours and arguments that Keras adds."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)[:LONGEST_ERROR]).split("Arguments received by")[0]

@@ -118,12 +118,13 @@ def program() -> Iterator[list[str]]:
 
 @pytest.fixture
 def run(program: list[str], tmp_path: Path) -> Callable[..., Output]:
-    """Run maskcli as a process of its own, in an empty folder."""
+    """Run maskcli as a process of its own, in an empty folder; without ``stdin``, that is the null device."""
 
-    def run(*args: object, stdin: bytes | str = b"", **environment: str) -> Output:
+    def run(*args: object, stdin: bytes | str | None = None, **environment: str) -> Output:
+        source: dict[str, Any] = {"input": stdin.encode() if isinstance(stdin, str) else stdin}
         done = subprocess.run(
             [*program, *map(str, args)],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            **({"stdin": subprocess.DEVNULL} if stdin is None else source),
             capture_output=True,
             cwd=tmp_path,
             env=clean_environment(**environment),
@@ -136,15 +137,16 @@ def run(program: list[str], tmp_path: Path) -> Callable[..., Output]:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Output]:
-    """Run maskcli in this process, where Keras is loaded once for all tests."""
+    """Run maskcli in this process, where Keras is loaded once; without ``stdin``, that is the null device."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COLUMNS", raising=False)
 
-    def call(*args: object, stdin: bytes | str = b"") -> Output:
+    def call(*args: object, stdin: bytes | str | None = None) -> Output:
         data = stdin.encode() if isinstance(stdin, str) else stdin
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
         capsys.readouterr()
-        status = cli.run([str(arg) for arg in args])
+        with Path(os.devnull).open() if data is None else io.TextIOWrapper(io.BytesIO(data)) as stream:
+            monkeypatch.setattr(sys, "stdin", stream)
+            status = cli.run([str(arg) for arg in args])
         said = capsys.readouterr()
         return Output.of(said.out, said.err, status)
 

@@ -64,7 +64,13 @@ def run(command: str, program: list[str]) -> str:
         path = f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = clean_environment(PATH=path, PYTHONPATH=str(ROOT))
         done = subprocess.run(
-            ["bash", "-c", command], capture_output=True, text=True, cwd=folder, env=environment, timeout=120
+            ["bash", "-c", command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            cwd=folder,
+            env=environment,
+            timeout=120,
         )
     return "".join(f"{line.rstrip()}\n" for line in (done.stdout + done.stderr).splitlines())
 

@@ -124,8 +124,8 @@ def test_output_form_is_one_entry(package: Path, maskcli: Maskcli) -> None:
     for command in ("pad", "rules", "models"):
         assert maskcli(command, "--format", "schema") == f"maskcli/{command}/1"
         assert "|schema" in "".join(maskcli(command, "--help").split())
-    assert maskcli("pad", "--output", "batch.json", "--format", "schema") == "maskcli/pad/1"
-    assert maskcli("pad", "--output", "batch.schema", exit_status=2) == ""
+    assert maskcli("pad", "--sample", "--output", "batch.json", "--format", "schema", exit_status=2) == ""
+    assert maskcli("pad", "--sample", "--output", "batch.schema", exit_status=2) == ""
     assert maskcli("inspect", "--format", "mermaid").startswith("flowchart")
 
 
@@ -133,7 +133,8 @@ def test_output_form_of_one_command(package: Path, maskcli: Maskcli) -> None:
     forms = package / "render" / "forms.py"
     entry = 'OutputForm("shape", lambda result, *_: str(result.record.tokens.shape).encode(), ".shape", ("pad",))'
     insert(forms, '    OutputForm("mermaid",', f"    {entry},\n")
-    assert maskcli("pad", "--format", "shape", "--output", "a.shape") == "(3, 6)"
+    assert maskcli("pad", "--format", "shape") == "(3, 6)"
+    assert maskcli("pad", "--sample", "--output", "a.shape") == ""
     assert (package.parent / "a.shape").read_text() == "(3, 6)"
     assert "shape" not in maskcli("models", "--help")
     assert maskcli("models", "--format", "shape", exit_status=2) == ""

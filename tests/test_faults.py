@@ -112,7 +112,7 @@ def test_next_run_removes_files_of_dead_processes_only(tmp_path: Path) -> None:
 def test_names_with_the_same_start_are_both_written(call: Callable[..., Output], tmp_path: Path) -> None:
     start = "ä" * 100
     tokens, mask = tmp_path / f"{start}1.npy", tmp_path / f"{start}2.npy"
-    assert call("pad", "--output", tokens, "--mask-output", mask, "--quiet").exit_status == 0
+    assert call("pad", "--sample", "--output", tokens, "--mask-output", mask, "--quiet").exit_status == 0
     assert np.load(tokens).shape == np.load(mask).shape
 
 
@@ -124,7 +124,7 @@ def test_links_in_a_circle(call: Callable[..., Output], tmp_path: Path, monkeypa
     Path("deep/.hidden.txt").write_text("4\n")
     for name in "ab":
         Path("deep", name).symlink_to(".")
-    output = call("pad", "--output", "loop/x.npy")
+    output = call("pad", "--sample", "--output", "loop/x.npy")
     assert output.exit_status == 3
     assert "loop/x.npy: expected a path that can be written to; received Too many levels" in output.stderr
     # Two links to their own folder lead to 2^40 paths with the same file, and links are not followed.

@@ -115,7 +115,7 @@ COMPARED = [
     "inspect",
     "loss --batch-sizes 1,2 --metrics mae",
     "check --mask-source none",
-    "check --data-only",
+    "check --data-only --sample",
 ]
 PROBES = ("replace", "alone", "columns", "gradient")
 VALUES = [None, True, -1, 0, 1.5, "", "NaN", "other", "int32", [], {}, [True], [0.5], [[True]], [[0.5]], [[["NaN"]]]]

@@ -12,8 +12,16 @@ from maskcli.api.evidence import collect_evidence
 from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import load_for_loss
 from maskcli.api.loss_evidence import add_measured_losses, has_targets
-from maskcli.api.model_data import ModelAndData, add_labels, load_builtin, load_dataset, load_user_model, names_builtin
-from maskcli.api.repairs import RepairResult, try_repairs
+from maskcli.api.model_data import (
+    ModelAndData,
+    add_labels,
+    find_origin,
+    load_builtin,
+    load_dataset,
+    load_user_model,
+    names_builtin,
+)
+from maskcli.api.repairs import RepairResult, leave_untried, try_repairs
 from maskcli.api.settings import check_name, check_positive
 from maskcli.errors import UsageError
 from maskcli.inputs.objects import DataParts, split_data
@@ -23,9 +31,9 @@ from maskcli.models.factories import is_spec
 from maskcli.models.load import reload_model
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
-from maskcli.records.data import DataFacts
+from maskcli.records.data import DataFacts, DataOrigin
 from maskcli.records.evidence import Lookup
-from maskcli.records.inputs import ModelInput, summarize_inputs
+from maskcli.records.inputs import ModelInput, select_shown_batch, summarize_inputs
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
 from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -33,6 +41,7 @@ from maskcli.rules.base import Rule
 from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_rules
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state
+from maskcli.trace.steps import name_step, report_steps
 
 NO_LOSS = "The targets of the data were not used: the model is not compiled with a loss, and none was named."
 
@@ -51,13 +60,15 @@ def check(request: CheckRequest) -> CheckReport:
     rules = select_rules(request.select, request.ignore, "data" if request.data_only else None)
     if request.data_only:
         return _check_data(request, rules)
-    parts = split_data(request.data, request.value)
+    parts = split_data(request.data, request.value, request.field)
     case, options = _load(request, parts)
     if parts.targets is not None and _find_loss(case, options) is None:
         case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)
     causal = find_causal_request(request.causal, request.targets)
-    with case.naming():
-        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal)
+    with case.naming(), report_steps(request.progress):
+        return check_model_data(
+            case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal, quick=request.quick
+        )
 
 
 def _load(request: CheckRequest, parts: DataParts) -> tuple[ModelAndData, LossOptions]:
@@ -95,9 +106,13 @@ def find_causal_request(causal: bool, targets: object) -> str | None:
 
 
 def _check_data(request: CheckRequest, rules: tuple[Rule, ...]) -> CheckReport:
-    data = load_dataset(split_data(request.data, request.value).inputs, (), select_options(Layout, request))
+    data = load_dataset(
+        split_data(request.data, request.value, request.field).inputs, (), select_options(Layout, request)
+    )
     facts = tuple(_facts(data.inputs, data.batch, data.ragged, (), request.input_dim))
-    return _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on)
+    origin = find_origin(request.data, data.inputs).count(len(data.inputs[0].values))
+    report = _report(rules, Examination(facts, None, summarize_inputs(data.inputs)), request.fail_on, origin)
+    return _add_words(report, data.inputs, data.batch)
 
 
 def check_model_data(
@@ -109,6 +124,7 @@ def check_model_data(
     measure: bool = True,
     input_dim: int | None = None,
     causal: str | None = None,
+    quick: bool = False,
 ) -> CheckReport:
     """Check a model with its data against ``rules``; raise as ``check`` does.
 
@@ -120,6 +136,7 @@ def check_model_data(
         measure: whether to measure the losses with targets, if there are any.
         input_dim: the vocabulary size, if no Embedding looks up the ids.
         causal: the reason why the user means the model to be causal.
+        quick: whether only the probes run that decide, without a search for repairs.
     """
     options = LossOptions() if options is None else options
     measured = measure and has_targets(options)
@@ -132,22 +149,32 @@ def check_model_data(
             name=case.about.name,
             loss=None if measured else _find_loss(case, options),
             metrics=None if measured else read_compiled_metrics(case.model),
-            reload=reload_model if case.about.source in ("factory", "object") else None,
+            reload=reload_model if case.about.source in ("factory", "object", "kerashub") else None,
             notes=case.about.notes,
             causal=causal,
             side=case.side,
+            quick=quick,
         )
     if measured and evidence.leak is not None:
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    return _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case)
+    examination = Examination(facts, evidence, summarize_inputs(case.inputs))
+    report = _report(rules, examination, fail_on, case.data, case, quick)
+    return _add_words(report, case.inputs, case.batch)
 
 
 def _find_loss(case: ModelAndData, options: LossOptions) -> Any:
     """Return the loss of the options, or the compiled one; None without any."""
     loss = import_references(options.loss, "a loss")
     return read_compiled_loss(case.model) if loss is None else loss
+
+
+def _add_words(report: CheckReport, inputs: Sequence[ModelInput], batch: PaddedBatch | None) -> CheckReport:
+    """Add the timesteps of data with words, next to which a reader finds the places of findings."""
+    if report.data.words is None:
+        return report
+    return dataclasses.replace(report, batch=select_shown_batch(inputs, batch))
 
 
 def _facts(
@@ -186,11 +213,15 @@ def _report(
     rules: tuple[Rule, ...],
     examination: Examination,
     fail_on: FailOn,
+    origin: DataOrigin,
     case: ModelAndData | None = None,
+    quick: bool = False,
 ) -> CheckReport:
     result = RepairResult(judge_all(rules, examination))
-    if case is not None and examination.model is not None:
-        with running(f"--model {case.about.name}"), preserve_state(case.model):
+    if quick:
+        result = leave_untried(result.findings)
+    elif case is not None and examination.model is not None:
+        with running(f"--model {case.about.name}"), preserve_state(case.model), name_step("repairs"):
             result = try_repairs(case, examination.model, result.findings)
     findings = result.findings
     return CheckReport(
@@ -204,4 +235,6 @@ def _report(
         repairs=result.repairs,
         attempts=result.attempts,
         ignored=find_ignored(rules, examination),
+        quick=quick,
+        data=origin,
     )

@@ -37,11 +37,13 @@ def inspect(request: InspectRequest) -> Inspection:
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when a model cannot be loaded, built or run, or takes other data.
     """
-    layout, data = select_options(Layout, request), split_data(request.data, request.value).inputs
+    layout, data = select_options(Layout, request), split_data(request.data, request.value, request.field).inputs
     if names_builtin(request.model):
         case = load_builtin(data, layout, request, request.return_sequences)
     else:
-        case = load_user_model(data, layout, request)
+        fields = request.targets_field or ()
+        names = (fields,) if isinstance(fields, str) else fields
+        case = load_user_model(data, layout, request, dict.fromkeys(names, "--targets-field"))
     return inspect_model_data(case, request.unfold)
 
 
@@ -78,6 +80,7 @@ def inspect_model_data(case: ModelAndData, unfold: bool = False) -> Inspection:
         ),
         edges=find_edges(run, case.inputs),
         further_unmasked=unmasked[1:],
+        data=case.data,
     )
 
 

@@ -65,7 +65,7 @@ def loss(request: LossRequest) -> LossReport:
         InputError: for sequences, ids, targets or weights that do not fit.
         ModelError: when a model cannot be loaded, built or run, or its outputs do not fit the loss.
     """
-    parts = split_data(request.data, request.value)
+    parts = split_data(request.data, request.value, request.field)
     case, options = load_for_loss(parts.inputs, select_options(Layout, request), request, add_labels(request, parts))
     with case.naming():
         return explain_loss(case, options, request.progress)
@@ -167,6 +167,7 @@ def explain_loss(case: ModelAndData, options: LossOptions, progress: CountProgre
         gradient_rows=gradient_rows,
         metrics=run.metrics,
         remarks=(),
+        data=case.data,
     )
     return dataclasses.replace(report, remarks=tuple(remark_on_loss_report(report, run)))
 

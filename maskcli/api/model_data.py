@@ -7,11 +7,13 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, select_rows
+from maskcli.inputs.columns import RowLayout
 from maskcli.inputs.dataset import (
     EMPTY,
     Dataset,
@@ -26,17 +28,22 @@ from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
+from maskcli.models.hub import SMALLEST_VOCABULARY, find_hub_model
 from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
+from maskcli.models.load_weights import read_weights_file
 from maskcli.models.model_args import parse_model_args, refuse_model_args
 from maskcli.models.runtime import load_keras, quiet_stdout, running
 from maskcli.records.arrays import Bools
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.options import BuiltinOptions, LossOptions, ModelOptions, Side
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
+from maskcli.sequences.files import LoadedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
+from maskcli.sequences.words import Tokenizer, describe_words
 from maskcli.trace.input_roles import examine_inputs
 from maskcli.trace.run import ModelRun, RunCache
 
@@ -51,11 +58,15 @@ class DataFile:
         path: ``-`` is standard input.
         input_format: a name of the formats, or ``auto``.
         field: the field or array of the first input; None matches all fields by name.
+        origin: the file in results.
+        tokenizer: maps text to ids; None for data without text.
     """
 
     path: str
     input_format: str = "auto"
     field: str | None = None
+    origin: DataOrigin = FROM_PYTHON
+    tokenizer: Tokenizer | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,6 +83,8 @@ class ModelAndData:
         built: a built-in model with its settings; None for others.
         where: returns the position of a row of the data, for messages.
         requested_side: the side of padding that the user requests.
+        origin: where the rows come from.
+        layouts: of the inputs that maskcli padded.
     """
 
     about: ModelAbout
@@ -83,6 +96,13 @@ class ModelAndData:
     built: BuiltModel | None = None
     where: Callable[[int], str] | None = None
     requested_side: Side = "post"
+    origin: DataOrigin = FROM_PYTHON
+    layouts: tuple[RowLayout, ...] = ()
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.origin.count(len(self.inputs[0].values))
 
     @property
     def side(self) -> Side:
@@ -111,6 +131,7 @@ class ModelAndData:
             batch=None if self.batch is None else take_first_rows(self.batch, rows),
             ragged=ragged,
             more={name: array[few] for name, array in self.more.items()},
+            layouts=tuple(RowLayout(rows.lengths[few], rows.layout) for rows in self.layouts),
         )
 
     def add_note(self, note: str) -> ModelAndData:
@@ -126,6 +147,15 @@ class ModelAndData:
             if error.row is not None and self.where is not None:
                 error.at(self.where(error.row))
             raise
+
+
+def find_origin(data: object, inputs: Sequence[ModelInput] = ()) -> DataOrigin:
+    """Return where data comes from: its files, or none for data from Python; with the words of ids in ``inputs``."""
+    if isinstance(data, DataFile) and data.tokenizer is not None:
+        ids = [entry.values.ravel() for entry in inputs if entry.kind == "ids"]
+        words = describe_words(data.tokenizer, np.concatenate([np.zeros(0, np.int64), *ids]))
+        return dataclasses.replace(data.origin, words=words)
+    return data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
 
 
 def add_labels(options: Labelled, parts: DataParts) -> Labelled:
@@ -157,7 +187,8 @@ def load_builtin(
         ModelError: when Keras cannot build the model.
     """
     ragged, batch = pad_for_builtin(sequences, layout, str(options.model))
-    return pair_with_builtin(make_builtin_settings(ragged, batch, options, return_sequences), ragged, batch)
+    settings = make_builtin_settings(ragged, batch, options, return_sequences)
+    return pair_with_builtin(settings, ragged, batch)
 
 
 def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[RaggedSequences, PaddedBatch]:
@@ -169,8 +200,8 @@ def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[Ragge
             received="arrays by name",
             fix=f"The built-in models ({', '.join(BUILTIN)}) take only ids; name the array with --field.",
         )
-    ragged = as_ragged(select_sequences(sequences))
-    return ragged, pad_ragged(ragged, layout)
+    ragged = as_ragged(sequences.ragged if isinstance(sequences, LoadedSequences) else select_sequences(sequences))
+    return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(sequences))
 
 
 def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:
@@ -193,7 +224,16 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
         dataclasses.replace(built.settings, mask_source=settings.mask_source),
     )
     inputs = make_builtin_inputs(built, batch, valid)
-    return ModelAndData(about, RunCache(built.keras_model), inputs, batch, ragged, built=built)
+    return ModelAndData(
+        about,
+        RunCache(built.keras_model),
+        inputs,
+        batch,
+        ragged,
+        built=built,
+        origin=batch.origin,
+        layouts=(RowLayout(batch.lengths, batch.layout),),
+    )
 
 
 def make_builtin_inputs(built: BuiltModel, batch: PaddedBatch, valid: Bools) -> tuple[ModelInput, ...]:
@@ -220,8 +260,11 @@ def load_user_model(
         InputError: for data that cannot be read.
         ModelError: for a model that cannot be loaded, or takes other data.
     """
-    loaded = _load_model(options)
-    dataset = _dataset_for(data, loaded, layout, extra_columns)
+    if isinstance(options.model, str) and classify_spec(options.model) == "hub":
+        loaded, dataset = _load_hub_model(data, layout, options, extra_columns)
+    else:
+        loaded = _load_model(options)
+        dataset = _dataset_for(data, loaded, layout, extra_columns)
     if loaded.weights is not None:
         if not loaded.keras_model.built:  # The first call makes its variables.
             with running(f"--model {loaded.name}"), quiet_stdout():
@@ -238,6 +281,8 @@ def load_user_model(
         dataset.more,
         where=dataset.where if isinstance(data, DataFile) else None,
         requested_side=layout.padding,
+        origin=find_origin(data, dataset.inputs),
+        layouts=dataset.layouts,
     )
 
 
@@ -263,11 +308,28 @@ def _load_model(options: ModelOptions) -> UserModel:
     return wrap_model(model)
 
 
+def _load_hub_model(
+    data: object, layout: Layout, options: ModelOptions, also: Mapping[str, str]
+) -> tuple[UserModel, Dataset]:
+    """Return a tiny model of KerasHub with its data, which decides the size of its vocabulary."""
+    spec, settings = str(options.model), parse_model_args(options.model_args)
+    weights = None if options.weights is None else read_weights_file(options.weights)
+    hub_model = find_hub_model(spec)
+    model = hub_model.build(SMALLEST_VOCABULARY, 1, settings, options.seed)
+    loaded = UserModel(model, spec, "kerashub", weights=weights)
+    dataset = _dataset_for(data, loaded, layout, also)
+    ids = [entry.values for entry in dataset.inputs if entry.kind == "ids" and entry.valid is not None]
+    largest = max((int(values.max(initial=0)) for values in ids), default=0)
+    timesteps = max((values.shape[1] for values in ids), default=1)
+    model = hub_model.build(max(largest + 1, SMALLEST_VOCABULARY), timesteps, settings, options.seed)
+    return dataclasses.replace(loaded, keras_model=model), dataset
+
+
 def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
     try:
         return load_dataset(
             data,
-            read_input_specs(loaded.keras_model),
+            _list_specs(loaded),
             layout,
             also,
             lambda inputs: examine_inputs(loaded.keras_model, inputs),
@@ -275,6 +337,14 @@ def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
+
+
+def _list_specs(loaded: UserModel) -> list[InputSpec]:
+    """Return the inputs of a model; a decoder of KerasHub takes the ids of the encoder if the data has no others."""
+    specs = list(read_input_specs(loaded.keras_model))
+    if loaded.source != "kerashub":
+        return specs
+    return [dataclasses.replace(spec, filling="copy") if spec.name == "decoder_token_ids" else spec for spec in specs]
 
 
 def load_dataset(
@@ -295,8 +365,10 @@ def load_dataset(
         ModelError: for inputs that the data lacks.
     """
     if isinstance(data, DataFile):
-        return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles)
+        return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles, data.tokenizer)
     if isinstance(data, Mapping | TableRows):
         return make_dataset(data, specs, layout, find_roles, also)
+    if isinstance(data, LoadedSequences):
+        return make_ragged_dataset(data.ragged, specs, layout, find_roles)
     rows = read_nested_rows(data, has_model=bool(specs))
     return make_ragged_dataset(as_ragged(data) if rows is None else rows, specs, layout, find_roles)

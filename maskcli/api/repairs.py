@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 from maskcli.api.model_data import ModelAndData
-from maskcli.conclusions.repair_texts import RepairText, write_repair, write_repairs
+from maskcli.conclusions.repair_texts import RepairText, write_repair, write_repairs, write_weights
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.repairs import Cure, RepairSearch
 from maskcli.records.check import Finding, Repair, RepairAttempt
 from maskcli.records.evidence import ModelEvidence
+from maskcli.tolerance import REPAIR_CHANGE
 from maskcli.trace.changes import CallChange
 from maskcli.trace.outputs import choose_rows
 
@@ -22,6 +23,8 @@ LEAK_RULES = frozenset(
 """Rules whose findings are causes of leaks, which a repair may cure."""
 ROWS_RULE = "MSK116"
 """The rule of rows that mix, whose finding a repair cures only if a trial shows that."""
+LOSS_RULE = "MSK301"
+"""The rule of losses that count padding, which weights may repair."""
 NOT_TRIED = "Not tried: "
 
 
@@ -40,12 +43,43 @@ class RepairResult:
     attempts: tuple[RepairAttempt, ...] = ()
 
 
+def leave_untried(findings: Sequence[Finding]) -> RepairResult:
+    """Return the findings with advice instead of repairs."""
+    return RepairResult(tuple(map(_mark_as_untried, findings)))
+
+
 def try_repairs(case: ModelAndData, evidence: ModelEvidence, findings: Sequence[Finding]) -> RepairResult:
     """Return the findings with the repairs that remove their faults; each was tried on the model."""
+    result = _repair_leak(case, evidence, findings)
+    weighted = tuple(_weigh_loss(case, evidence, finding) for finding in result.findings)
+    return dataclasses.replace(result, findings=weighted)
+
+
+def _weigh_loss(case: ModelAndData, evidence: ModelEvidence, finding: Finding) -> Finding:
+    """Return a finding on a loss that counts padding with the weights that leave padding out, if Keras obeyed them."""
+    output = finding.evidence.get("output")
+    loss = next((loss for loss in evidence.losses if loss.output == output), None)
+    error = None if loss is None else loss.weighted_error
+    valid = next((item.valid for item in evidence.outputs if item.name == output), None)
+    if finding.code != LOSS_RULE or loss is None or error is None or loss.masked is None:
+        return finding
+    if error > max(loss.tolerance, REPAIR_CHANGE.value) * abs(loss.masked):
+        return finding
+    chosen = choose_rows(case.inputs)
+    text = write_weights([select_rows(item, chosen) for item in case.inputs], valid, loss.loss_type)
+    if text is None:
+        return finding
+    repair = Repair(text.kind, finding.call, text.code, error)
+    fix = f"{text.sentence} Tried: Keras's loss then equals the mean over valid timesteps up to {error:.2g}."
+    return dataclasses.replace(finding, fix=fix, repair=repair)
+
+
+def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence[Finding]) -> RepairResult:
+    """Return the findings with the repairs that remove leaks, or let outputs carry their masks."""
     leak = evidence.leak
     if leak is None or not (leak.leaks or any(map(_is_of_output, findings))):
-        return RepairResult(tuple(map(_mark_as_untried, findings)))
-    chosen = choose_rows(case.inputs)
+        return leave_untried(findings)
+    chosen = choose_rows(case.inputs, case.runs.most_rows)
     inputs = tuple(select_rows(model_input, chosen) for model_input in case.inputs)
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -57,7 +57,7 @@ def report(request: ReportRequest) -> Report:
     """
     check_positive(samples=request.samples)
     rules = select_rules(request.select, request.ignore)
-    parts = split_data(request.data, request.value)
+    parts = split_data(request.data, request.value, request.field)
     case, options = load_for_loss(parts.inputs, select_options(Layout, request), request, add_labels(request, parts))
     with case.naming():
         sample = _select_sample(case, request.samples)
@@ -91,7 +91,7 @@ def _select_sample(case: ModelAndData, samples: int) -> ModelAndData:
         return case.first(fixed)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         # The check will need the same run. If some of its rows make the model raise, one row is tried by itself.
-        rows = choose_rows(case.inputs)
+        rows = choose_rows(case.inputs, case.runs.most_rows)
         run = case.runs.get_run(tuple(select_rows(model_input, rows) for model_input in case.inputs))
         if run.recording.error is not None:
             run, rows = ModelRun(case.model, case.first(1).inputs), rows[:1]

@@ -102,7 +102,7 @@ def _read_sequences(case: ModelAndData) -> tuple[RaggedSequences | None, PaddedB
 
 def _load_source(case: ModelAndData, source: TargetSource, output: ModelOutput) -> Targets:
     values, field, about = source
-    rows = load_rows(values, field, len(case.inputs[0].values), case.ragged, case.batch)
+    rows = load_rows(values, field, len(case.inputs[0].values), case.layouts)
     needs_axis = output.sample.ndim == 3 and output.sample.shape[-1] == 1 and rows.ndim == 2
     if about != IN_MEMORY and needs_axis:
         # Without the axis, Keras 3 squeezes the predictions and takes the mean over timesteps for that over units.
@@ -202,4 +202,4 @@ def load_sample_weights(case: ModelAndData, options: LossOptions) -> Any:
 
 
 def _load_weights(case: ModelAndData, weights: object, field: str | None) -> Array:
-    return load_rows(weights, field, len(case.inputs[0].values), case.ragged, case.batch, "sample weights")
+    return load_rows(weights, field, len(case.inputs[0].values), case.layouts, "sample weights")

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
 
 from maskcli.commands.grouped import GroupedOption, add_color_option
-from maskcli.commands.options import Command, add_options, bundle_options
-from maskcli.errors import InputError, UsageError
+from maskcli.commands.options import Command, add_options, bundle_options, is_set
+from maskcli.errors import UsageError
 from maskcli.records.options import OUTPUT, OptionGroup, option, read_specs
 from maskcli.render.forms import CommandResult, OutputForm, list_forms
 from maskcli.render.parts import Limits, Resolution
-from maskcli.sequences.writing import write_file
+from maskcli.sequences.formats import FORMATS
+from maskcli.sequences.sources import PACKED, display_name, import_pyarrow
+from maskcli.sequences.writing import STDOUT, emit, split_suffixes, write_file
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
+
+
+def _refuse_render(*_: object) -> list[bytes]:
+    raise NotImplementedError("maskcli pad writes this format itself, a part of the batch at a time")
+
+
+def list_command_forms(command: str) -> dict[str, OutputForm]:
+    """Return the forms that a command offers, by name; those of ``pad`` include the file formats that hold a batch."""
+    forms = list_forms(command)
+    if command == "pad":
+        writable = {name: entry for name, entry in FORMATS.items() if entry.writer is not None}
+        for name, entry in writable.items():
+            form = OutputForm(name, _refuse_render, entry.suffixes[0], kind="batch", binary=not entry.is_text)
+            forms.setdefault(name, form)
+    return forms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -29,70 +45,102 @@ class OutputOptions:
     GROUP: ClassVar[OptionGroup] = OUTPUT
 
     command: str
-    format: str = option("table", "The form to print.", short="-f")
-    output: str | None = option(None, "Write the result.", metavar="PATH", short="-o", completes="file")
+    format: str = option("table", "The form of the result; a suffix of --output selects it as well.", short="-f")
+    output: str | None = option(
+        None, "Write the result there instead of printing it.", metavar="PATH", short="-o", completes="file"
+    )
     quiet: bool = option(False, "Print nothing (use with --output or the exit code).", short="-q")
 
     @property
-    def forms(self) -> tuple[OutputForm, ...]:
-        """The requested forms: the printed and the written one."""
-        forms = list_forms(self.command)
-        suffix = None if self.output is None else Path(self.output).suffix.lower()
-        printed = () if self.quiet else (forms[self.format],)
-        return (*printed, *(form for form in forms.values() if suffix and form.suffix == suffix))
+    def path(self) -> str | None:
+        """The file that the result is written to; None if it is printed."""
+        return None if self.output == STDOUT else self.output
+
+    @property
+    def form(self) -> OutputForm:
+        """The form of the result: that of the file's suffix, or else of ``--format``."""
+        return self._find_form_of_suffix() or list_command_forms(self.command)[self.format]
+
+    def _find_form_of_suffix(self) -> OutputForm | None:
+        if self.path is None:
+            return None
+        suffix, _ = split_suffixes(self.path)
+        return next((form for form in list_command_forms(self.command).values() if form.suffix == suffix), None)
 
     @property
     def draws_picture(self) -> bool:
         """Whether a picture is requested."""
-        return any(form.kind == "picture" for form in self.forms)
+        return self.form.kind == "picture"
 
     @property
     def is_excerpt(self) -> bool:
-        """Whether at most some rows at the start and at the end are printed."""
-        return self.quiet or list_forms(self.command)[self.format].kind == "text"
+        """Whether at most some rows at the start and at the end are shown."""
+        return self.form.kind == "text" or (self.quiet and self.path is None)
 
     @property
     def limits(self) -> Limits:
         """The limits of large tables; the form sets the width."""
         return Limits(None, None, 0)
 
-    def check(self, file_suffixes: Sequence[str] = ()) -> None:
-        """Raise UsageError, before any work is done, for a form that cannot be written or printed.
-
-        Args:
-            file_suffixes: suffixes of files that the command writes itself.
-        """
-        forms = list_forms(self.command)
-        suffixes = (*file_suffixes, *(form.suffix for form in forms.values() if form.suffix))
-        if self.output is not None and Path(self.output).suffix.lower() not in suffixes:
-            raise UsageError(
-                where=f"--output {self.output}",
-                expected=f"a path that ends in {', '.join(dict.fromkeys(suffixes))}",
-                received=describe_suffix(self.output),
-                fix="The suffix selects the form.",
-            )
-        if forms[self.format].binary and not self.quiet and sys.stdout is not None and sys.stdout.isatty():
+    def check(self) -> None:
+        """Raise UsageError, before any work is done, for a form that cannot be written or printed."""
+        if self.path is not None:
+            self._check_file(self.path)
+        elif self.form.binary and not self.quiet and sys.stdout is not None and sys.stdout.isatty():
             raise UsageError(
                 where=f"--format {self.format}",
                 expected="a file or a pipe",
                 received="a terminal",
-                fix="Redirect it, or name a file: --output picture.png.",
+                fix=f"Redirect it, or name a file: --output result{self.form.suffix or ''}.",
             )
-        if any(form.kind in ("picture", "page") for form in self.forms):
+        if self.form.kind in ("picture", "page"):
             from maskcli.render import pictures
             from maskcli.render.graph import layout
 
             pictures.check_vl_convert()
             layout.check_igraph()
 
+    def _check_file(self, path: str) -> None:
+        forms = list_command_forms(self.command)
+        by_suffix, by_name = self._find_form_of_suffix(), forms[self.format] if is_set("format") else None
+        if by_suffix is None and by_name is None:
+            suffixes = [form.suffix for form in forms.values() if form.suffix]
+            raise UsageError(
+                where=f"--output {display_name(path)}",
+                expected=f"a path that ends in {', '.join(suffixes)}",
+                received=describe_suffix(path),
+                fix="The suffix selects the form; with --format the path may end in anything else.",
+            )
+        if by_suffix is not None and by_name not in (None, by_suffix):
+            raise UsageError(
+                where=f"--output {display_name(path)}",
+                expected=f"a path that --format {self.format} can have",
+                received=f"the suffix {by_suffix.suffix!r}, which is that of {by_suffix.name}",
+                fix="Leave out --format, or change the suffix.",
+            )
+        packing = split_suffixes(path)[1]
+        if packing and self.form.binary:
+            raise UsageError(
+                where=f"--output {display_name(path)}",
+                expected=f"{packing} only after the suffix of a text format",
+                received=self.form.name,
+                fix=f"Leave out {packing}.",
+            )
+        if packing == PACKED[1]:
+            import_pyarrow(display_name(path))
+
     def write(self, result: CommandResult) -> None:
-        """Write the result to ``--output``, if there is one, and print it, unless ``--quiet``."""
-        if self.output is not None:
-            suffix = Path(self.output).suffix.lower()
-            form = next(form for form in list_forms(self.command).values() if form.suffix == suffix)
-            write_file(self.output, form.render(result, self.limits, True))
-        if not self.quiet:
-            emit(list_forms(self.command)[self.format].render(result, self.limits, False))
+        """Write the result to ``--output``, or print it, unless ``--quiet``."""
+        if self.path is not None:
+            write_file(self.path, self.form.render(result, self.limits, True))
+            self.announce()
+        elif not self.quiet:
+            emit(self.form.render(result, self.limits, False))
+
+    def announce(self) -> None:
+        """Name the written file on a terminal."""
+        if self.path is not None and not self.quiet and sys.stderr is not None and sys.stderr.isatty():
+            click.echo(f"Wrote {display_name(self.path)}", err=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -126,31 +174,30 @@ class HeatOptions(TableOptions):
         choices=("full", "half"),
     )
 
-    def check(self, file_suffixes: Sequence[str] = ()) -> None:
+    def check(self) -> None:
         """Raise UsageError, also for heat maps in a form without characters."""
-        super().check(file_suffixes)
-        forms = list_forms(self.command)
-        if self.heat is not None and forms[self.format].kind != "text":
+        super().check()
+        forms = list_command_forms(self.command)
+        if self.heat is not None and self.form.kind != "text":
             raise UsageError(
                 where=f"--heat {self.heat}",
                 expected=f"--format {' or '.join(name for name, form in forms.items() if form.kind == 'text')}",
-                received=f"--format {self.format}",
+                received=f"--format {self.form.name}",
                 fix="Leave out one of the two: heat maps are characters.",
             )
 
 
-def output_options(
-    command: str, record: type[OutputOptions] = TableOptions, writes: str = ""
-) -> Callable[[Command], Command]:
+def output_options(command: str, record: type[OutputOptions] = TableOptions) -> Callable[[Command], Command]:
     """Return a decorator that adds the output options of a command, which reach it as ``output``.
 
     Args:
         command: the name of the command, which selects its forms and its JSON Schema.
         record: the options that the command has.
-        writes: describes ``--output`` of a command that also writes other files.
     """
-    forms, names = list_forms(command), list(read_specs(record))
+    forms, names = list_command_forms(command), list(read_specs(record))
     suffixes = [form.suffix for form in forms.values() if form.suffix]
+    packed = f"text also with {' or '.join(PACKED)}"
+    text = f"Write the result there instead of printing it: {', '.join(suffixes)}; {packed}; - prints it."
 
     def make_output(**options: Any) -> OutputOptions:
         return record(command=command, **options)
@@ -171,7 +218,7 @@ def output_options(
             record,
             names,
             format={"choices": tuple(forms)},
-            output={"text": writes or f"Write the result: {', '.join(suffixes)}."},
+            output={"text": text},
         )
 
     return decorate
@@ -182,7 +229,7 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            emit((SCHEMAS / f"{command}.json").read_bytes())
+            emit([(SCHEMAS / f"{command}.json").read_bytes()])
             ctx.exit()
 
     return click.option(
@@ -199,35 +246,4 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
 def describe_suffix(path: str) -> str:
     """Return the suffix of a path for a message."""
-    return repr(Path(path).suffix) if Path(path).suffix else "no suffix"
-
-
-def emit(data: bytes) -> None:
-    """Write a whole result to standard output; a reader that closes early is not an error.
-
-    Raises:
-        InputError: when standard output is closed or full.
-    """
-    if sys.stdout is None:
-        raise _make_stdout_error("a closed stream")
-    try:
-        sys.stdout.flush()
-        left = memoryview(data)
-        while left:  # An unbuffered stream may take only a part.
-            left = left[sys.stdout.buffer.write(left) :]
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # The rest of the buffer must not be flushed into the closed pipe when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise _make_stdout_error(error.strerror or str(error)) from None
-
-
-def _make_stdout_error(received: str) -> InputError:
-    return InputError(
-        where="standard output",
-        expected="a path that can be written to",
-        received=received,
-        fix="Redirect it elsewhere, or use --quiet and --output.",
-    )
+    return repr("".join(split_suffixes(path))) if any(split_suffixes(path)) else "no suffix"

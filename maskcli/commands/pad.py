@@ -18,14 +18,15 @@ from maskcli.records.options import OUTPUT
 from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
 from maskcli.render.forms import CommandResult
 from maskcli.render.parts import Limits, Resolution, Section
-from maskcli.sequences.files import WRITABLE
+from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.padding import pad_ragged
+from maskcli.sequences.sources import import_pyarrow
+from maskcli.sequences.writing import STDOUT
 
 if TYPE_CHECKING:
-    from maskcli.sequences.streaming import SequenceFiles
+    from maskcli.sequences.streaming import BatchFile, SequenceFiles
 
 MASK_SUFFIX = ".npy"
-WRITES = f"Write the batch: {', '.join(WRITABLE)}; or the rendered view: .md, .svg, .png."
 
 
 @click.command(cls=GroupedCommand, examples={OUTPUT: "-o batch.npz"})
@@ -38,32 +39,71 @@ WRITES = f"Write the batch: {', '.join(WRITABLE)}; or the rendered view: .md, .s
     shell_complete=complete_file,
     help="Write the mask: .npy, of booleans, True at tokens.",
 )
-@output_options("pad", HeatOptions, WRITES)
-def pad(source: SourceOptions, output: HeatOptions, mask_output: str | None) -> None:
+@click.option(
+    "--compress",
+    cls=GroupedOption,
+    group=OUTPUT,
+    is_flag=True,
+    help="Compress an .npz, which takes ten times as long.",
+)
+@output_options("pad", HeatOptions)
+def pad(source: SourceOptions, output: HeatOptions, mask_output: str | None, compress: bool) -> None:
     """Read ragged integer sequences, pad and truncate them, and show or write the batch.
 
     FILE is JSON, JSON Lines, text, CSV, .npy, .npz, Parquet or Arrow, plain, .gz or .zst; a pattern; or a directory
-    (matching files, in name order). - is standard input. Without FILE the sample is padded. Tokens equal those of
-    keras.utils.pad_sequences. Files of any size are padded to .npy, .npz, .jsonl and .csv in little memory.
+    (matching files, in name order). - is standard input, which is also read without FILE. Tokens equal those of
+    keras.utils.pad_sequences. Files of any size are padded to .npy, .npz, .jsonl, .csv, .parquet and .arrow in little
+    memory; --format writes the same to a pipe.
     """
-    output.check(tuple(WRITABLE))
+    output.check()
     _check_mask_output(mask_output, output)
-    batch_path = output.output if output.output and Path(output.output).suffix.lower() in WRITABLE else None
-    printed = output if batch_path is None else dataclasses.replace(output, output=None)
-    if (batch_path or mask_output) and output.heat is None and printed.is_excerpt and _fits_chunks(batch_path):
+    batch_file = _make_batch_file(output, compress)
+    in_parts = source.tokenizer is None and output.heat is None and (batch_file is not None or output.is_excerpt)
+    if (batch_file or mask_output) and in_parts:
         files = source.open_chunks()
         if files.in_chunks:
-            excerpt = _pad_chunks(files, source.replace_layout(Layout()), batch_path, mask_output, output.max_rows)
-            printed.write(_make_result(excerpt, None))
+            layout = source.replace_layout(files.layout or Layout())
+            excerpt = _pad_chunks(files, layout, batch_file, mask_output, 0 if batch_file else output.max_rows)
+            _finish(output, batch_file, excerpt)
             return
     loaded, layout = source.read()
     with loaded.naming():
-        batch = pad_ragged(loaded.ragged, layout)
-    if batch_path or mask_output:
+        batch = dataclasses.replace(pad_ragged(loaded.ragged, layout), origin=loaded.origin)
+    if batch_file or mask_output:
         from maskcli.sequences.streaming import write_batch
 
-        write_batch(batch, batch_path, mask_output)
-    printed.write(_make_result(batch, output.heat))
+        write_batch(batch, batch_file, mask_output)
+    _finish(output, batch_file, batch)
+
+
+def _finish(output: HeatOptions, batch_file: BatchFile | None, batch: PaddedBatch | Excerpt) -> None:
+    if batch_file is None:
+        output.write(_make_result(batch, output.heat))
+    else:
+        output.announce()
+
+
+def _make_batch_file(output: HeatOptions, compress: bool) -> BatchFile | None:
+    """Return the file of a format that holds the batch; None if the result has another form, or is not requested.
+
+    Raises:
+        UsageError: for ``--compress`` with another format, and without the package that writes the format.
+    """
+    entry = FORMATS.get(output.form.name)
+    if compress and (entry is None or entry.packing_writer is None):
+        raise UsageError(
+            where="--compress",
+            expected="--format npz, or an --output that ends in .npz",
+            received=output.form.name,
+            fix="Add .gz or .zst to the name of a text file; Parquet is compressed anyway.",
+        )
+    if entry is None or output.form.kind != "batch" or (output.quiet and output.path is None):
+        return None
+    from maskcli.sequences.streaming import BatchFile
+
+    if entry.needs_pyarrow:
+        import_pyarrow(output.form.name)
+    return BatchFile(output.path or STDOUT, entry, compress)
 
 
 def _check_mask_output(mask_output: str | None, output: HeatOptions) -> None:
@@ -76,7 +116,7 @@ def _check_mask_output(mask_output: str | None, output: HeatOptions) -> None:
             received=describe_suffix(mask_output),
             fix="A mask is written as one NumPy array of booleans.",
         )
-    if output.output is not None and Path(output.output).resolve() == Path(mask_output).resolve():
+    if output.path is not None and Path(output.path).resolve() == Path(mask_output).resolve():
         raise UsageError(
             where=f"--mask-output {mask_output}",
             expected="a file of its own",
@@ -85,12 +125,8 @@ def _check_mask_output(mask_output: str | None, output: HeatOptions) -> None:
         )
 
 
-def _fits_chunks(path: str | None) -> bool:
-    return path is None or WRITABLE[Path(path).suffix.lower()].in_parts
-
-
 def _pad_chunks(
-    files: SequenceFiles, layout: Layout, output: str | None, mask_output: str | None, rows: int
+    files: SequenceFiles, layout: Layout, output: BatchFile | None, mask_output: str | None, rows: int
 ) -> Excerpt:
     from maskcli.render.progress import show_progress
     from maskcli.sequences.streaming import pad_files
@@ -103,7 +139,7 @@ def _make_result(batch: PaddedBatch | Excerpt, heat: Resolution | None) -> Comma
     """Return the result; an excerpt has no document and no picture, because it is printed only as text."""
     whole: PaddedBatch = batch if isinstance(batch, PaddedBatch) else batch.first
     return CommandResult(
-        record=whole,
+        record=batch,
         view=partial(_view, batch, heat),
         picture=partial(_draw, whole),
     )

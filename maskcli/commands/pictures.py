@@ -30,7 +30,7 @@ class InspectionPicture:
     GROUP: ClassVar[OptionGroup] = PICTURES
 
     picture: str = option("mask", "The picture to draw.", choices=INSPECTION_PICTURES)
-    sample: int = option(0, "Sample of a picture of one sample.", minimum=0)
+    row: int = option(0, "Sample of a picture of one sample.", minimum=0)
     feature: int = option(0, "Feature of the picture of the outputs.", minimum=0)
 
 
@@ -42,9 +42,9 @@ class ReportPicture(InspectionPicture):
     of: str | None = option(None, "Output or attention layer to draw.", default_text="the first", metavar="NAME")
 
 
-INSPECTION_CHOICES = {"sample": ("outputs",), "feature": ("outputs",)}
+INSPECTION_CHOICES = {"row": ("outputs",), "feature": ("outputs",)}
 REPORT_CHOICES = {
-    "sample": ("outputs", "leaks", "attention"),
+    "row": ("outputs", "leaks", "attention"),
     "feature": ("outputs",),
     "of": ("outputs", "losses", "leaks", "future", "attention"),
 }
@@ -96,11 +96,11 @@ def draw_report(report: Report, options: ReportPicture) -> bytes:
         return draw_loss(_select(options, {output.name: output for output in losses}, report.no_loss))
     if options.picture == "leaks":
         matrices = {matrix.output: matrix for matrix in report.leaks}
-        return _draw_leaks(_select(options, matrices, report.no_leaks), options.sample)
+        return _draw_leaks(_select(options, matrices, report.no_leaks), options.row)
     if options.picture == "future":
         return _draw_future(options, report)
     masks = {mask.call: mask for mask in report.attention}
-    return _draw_attention(_select(options, masks, "the model has no attention layer of Keras."), options.sample)
+    return _draw_attention(_select(options, masks, "the model has no attention layer of Keras."), options.row)
 
 
 def draw_loss(output: LossOutput) -> bytes:
@@ -141,16 +141,16 @@ def _draw_outputs(inspection: Inspection, options: InspectionPicture, index: int
     from maskcli.render.pictures import render_svg
 
     samples, features = count_choices(inspection, index)
-    _check_index("--sample", options.sample, samples)
+    _check_index("--row", options.row, samples)
     _check_index("--feature", options.feature, features)
-    return render_svg(make_figure(inspection, options.sample, options.feature, index))
+    return render_svg(make_figure(inspection, options.row, options.feature, index))
 
 
 def _draw_leaks(matrix: LeakMatrix, sample: int) -> bytes:
     from maskcli.render.charts.leaks import make_figure
     from maskcli.render.pictures import render_svg
 
-    _check_index("--sample", sample, len(matrix.change))
+    _check_index("--row", sample, len(matrix.valid))
     return render_svg(make_figure(matrix, sample))
 
 
@@ -167,7 +167,7 @@ def _draw_attention(attention: AttentionMask, sample: int) -> bytes:
     from maskcli.render.charts.attention import make_figure
     from maskcli.render.pictures import render_svg
 
-    _check_index("--sample", sample, len(attention.mask))
+    _check_index("--row", sample, len(attention.mask))
     return render_svg(make_figure(attention, sample))
 
 

@@ -6,10 +6,10 @@ import contextlib
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
+import numpy as np
 
 from maskcli.commands.completers import complete_file
 from maskcli.commands.options import Command, add_options, bundle_options, is_set
@@ -17,15 +17,15 @@ from maskcli.errors import UsageError
 from maskcli.records.options import DATA, OptionGroup, PaddingOptions, option, read_specs
 from maskcli.records.sequences import Layout
 from maskcli.sequences.bounds import parse_size, set_memory_bound
-from maskcli.sequences.files import LoadedSequences, expand_files, read_sequences
+from maskcli.sequences.files import LoadedSequences, read_sequences, read_texts
 from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.sources import STDIN, Source
+from maskcli.sequences.input_files import InputFiles, expand_files, get_sample, has_piped_input
+from maskcli.sequences.sources import STDIN, Source, display_name
 
 if TYPE_CHECKING:
     from maskcli.sequences.streaming import SequenceFiles
+    from maskcli.sequences.words import Tokenizer
 
-PACKAGE = Path(__file__).parents[1]
-SAMPLE = "sample.txt"
 CommandData = tuple[object, Layout, contextlib.AbstractContextManager[None]]
 """Data, its layout, and a context that adds the place in a file to errors that know only the row."""
 
@@ -44,9 +44,17 @@ class SourceOptions:
     )
     field: str | None = option(
         None,
-        "Field of records, column, or array of an .npz, that contains the sequences.",
+        "Field of records, column, or array of an .npz, that contains the sequences; a pattern such as 'w*' for "
+        "several columns of numbers.",
         metavar="NAME",
         completes="field",
+    )
+    tokenizer: str | None = option(
+        None,
+        "Read text: a tokenizer.json, or a vocabulary with one token per line, maps each line, or the text in --field, "
+        "to ids. Tables show the words.",
+        metavar="FILE",
+        completes="file",
     )
     max_memory: str | None = option(
         None,
@@ -54,62 +62,136 @@ class SourceOptions:
         default_text="half of the machine's memory",
         metavar="SIZE",
     )
+    sample: bool = option(False, "Use the built-in sample as data.")
     padding: Mapping[str, Any]
 
-    def read(self, *extra_files: str) -> tuple[LoadedSequences, Layout]:
-        """Return the sequences of FILE, or of the sample, and their layout.
+    def read(self) -> tuple[LoadedSequences, Layout]:
+        """Return the sequences of FILE, or of the sample, and their layout, for a command without a model.
 
-        Padding options that the command line does not set are those of the files. ``extra_files`` are read later.
+        Padding options that the command line does not set are those of the files.
         """
-        self._check_stdin(extra_files)
-        loaded = read_sequences(self._sources, self.input_format, self.field)
-        return loaded, self.replace_layout(loaded.layout or Layout())
+        return self._read_all(self._files, self._sources)
 
     def open_chunks(self) -> SequenceFiles:
-        """Return FILE, or the sample, for reading a few rows at a time."""
+        """Return FILE, or the sample, for reading a few rows at a time, for a command without a model."""
         from maskcli.sequences.streaming import SequenceFiles
 
-        self._check_stdin(())
-        return SequenceFiles(self._sources, self.input_format, self.field)
+        return SequenceFiles(self._sources, self.input_format, self.field, self._files.origin)
+
+    @functools.cached_property
+    def _files(self) -> InputFiles:
+        return self._choose_files(None, ())
 
     @functools.cached_property
     def _sources(self) -> tuple[Source, ...]:
-        if self.files:
-            return tuple(map(Source, expand_files(self.files)))
-        if self.input_format != "auto" or self.field is not None:
-            raise UsageError(
-                expected="FILE with --input-format or --field",
-                received="none",
-                fix="Name a file, or `-` for standard input.",
-            )
-        return (Source(find_sample()),)
+        # ``read`` may follow ``open_chunks``, and only a source that has read standard input can read it again.
+        return tuple(map(Source, self._files.paths))
+
+    def _read_all(self, files: InputFiles, sources: Sequence[Source]) -> tuple[LoadedSequences, Layout]:
+        if self.tokenizer is None:
+            loaded = dataclasses.replace(read_sequences(sources, self.input_format, self.field), origin=files.origin)
+            return loaded, self.replace_layout(loaded.layout or Layout())
+        from maskcli.sequences.words import describe_words, load_tokenizer
+
+        tokenizer = load_tokenizer(self.tokenizer)
+        loaded = read_texts(sources, self.input_format, self.field, tokenizer)
+        layout = self.replace_layout(loaded.layout or Layout())
+        words = describe_words(tokenizer, np.append(loaded.ragged.values, layout.padding_id))
+        return dataclasses.replace(loaded, origin=dataclasses.replace(files.origin, words=words)), layout
 
     def load_data(self, builtin: bool, *extra_files: str) -> CommandData:
-        """Return sequences for a built-in model; a model of the user's own reads a single FILE by its inputs."""
-        files = () if builtin else tuple(expand_files(self.files))
-        if len(files) == 1:
-            return self._open_file(files[0], extra_files)
-        loaded, layout = self.read(*extra_files)
-        return loaded.ragged, layout, loaded.naming()
+        """Return the sequences of all files; for a model of the user's own, a single file that is read by its inputs.
 
-    def _open_file(self, path: str, extra_files: Sequence[str]) -> CommandData:
-        from maskcli.api.model_data import DataFile
+        ``extra_files`` are those of targets and weights, which are read later.
+        """
+        files = self._choose_files(None if builtin else _describe_model(), extra_files)
+        if not builtin and len(files.paths) == 1:
+            from maskcli.api.model_data import DataFile
 
-        self._check_stdin(extra_files)
-        data = DataFile(path, self.input_format, self.field)
-        return data, self.replace_layout(Layout()), contextlib.nullcontext()
+            data = DataFile(files.paths[0], self.input_format, self.field, files.origin, self._load_tokenizer())
+            return data, self.replace_layout(Layout()), contextlib.nullcontext()
+        loaded, layout = self._read_all(files, tuple(map(Source, files.paths)))
+        return loaded, layout, loaded.naming()
 
-    def replace_layout(self, layout: Layout) -> Layout:
-        """Return ``layout`` with the options that the command line sets."""
-        return dataclasses.replace(layout, sets_value="value" in self.padding, **self.padding)
+    def _load_tokenizer(self) -> Tokenizer | None:
+        if self.tokenizer is None:
+            return None
+        from maskcli.sequences.words import load_tokenizer
 
-    def _check_stdin(self, extra_files: Sequence[str]) -> None:
-        if (*self.files, *extra_files).count(STDIN) > 1:
+        return load_tokenizer(self.tokenizer)
+
+    def _choose_files(self, model: str | None, extra_files: Sequence[str]) -> InputFiles:
+        """Return FILE, standard input or the sample, in this order.
+
+        The sample takes the place of data only where a built-in model is shown on a screen. A model of the user's own
+        and an output file would otherwise get data that nobody chose.
+
+        Raises:
+            UsageError: if there is no data, or if options about it contradict each other.
+        """
+        if self.sample:
+            self._check_sample()
+            return get_sample()
+        files = self.files or self._piped
+        if (*files, *extra_files, self.tokenizer).count(STDIN) > 1:
             raise UsageError(
                 expected="`-` once",
                 received="it several times",
-                fix="Standard input can be read once; name a file.",
+                fix="Standard input can be read once; name a file, or use --sample for the data.",
             )
+        if files:
+            return expand_files(files)
+        reason = model or _find_output_option() or self._reading
+        if reason is not None:
+            raise UsageError(
+                where="FILE",
+                expected=f"data for {reason}",
+                received="none",
+                fix="Name a file, pipe data into maskcli, or use --sample for the built-in sample.",
+            )
+        return get_sample()
+
+    @functools.cached_property
+    def _piped(self) -> tuple[str, ...]:
+        return (STDIN,) if has_piped_input() else ()
+
+    @property
+    def _reading(self) -> str | None:
+        """The option about the content of FILE that the command line sets; None without any."""
+        if self.field is not None:
+            return "--field"
+        if self.tokenizer is not None:
+            return "--tokenizer"
+        return None if self.input_format == "auto" else "--input-format"
+
+    def _check_sample(self) -> None:
+        """Raise UsageError for options that need other data than the sample."""
+        received = "FILE" if self.files else self._reading
+        if received is not None:
+            raise UsageError(
+                where="--sample",
+                expected="no FILE, --field, --tokenizer or --input-format: the sample is three sequences of ids",
+                received=received,
+                fix="Leave out one of the two.",
+            )
+
+    def replace_layout(self, layout: Layout) -> Layout:
+        """Return ``layout`` with the options that the command line sets."""
+        sets_value = True if "value" in self.padding else layout.sets_value
+        return dataclasses.replace(layout, **self.padding, sets_value=sets_value)
+
+
+def _describe_model() -> str:
+    """Return the option about the model that needs data of the user."""
+    arguments = click.get_current_context().params
+    return "--data-only" if arguments.get("data_only") else f"--model {display_name(arguments['model'])}"
+
+
+def _find_output_option() -> str | None:
+    """Return the option that names an output file; None if the result is only printed."""
+    arguments = click.get_current_context().params
+    names = ("output", "mask_output")
+    return next((f"--{name.replace('_', '-')}" for name in names if arguments.get(name) not in (None, STDIN)), None)
 
 
 def source_options(command: Command) -> Command:
@@ -126,9 +208,3 @@ def source_options(command: Command) -> Command:
     command = add_options(command, PaddingOptions, padding)
     command = add_options(command, SourceOptions, reading)
     return click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=complete_file)(command)
-
-
-def find_sample() -> str:
-    """Return the path of the sample: inside the installed package, or next to it in a checkout."""
-    inside = PACKAGE / "sample_data" / SAMPLE
-    return str(inside if inside.exists() else PACKAGE.parent / "sample_data" / SAMPLE)

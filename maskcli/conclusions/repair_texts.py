@@ -6,17 +6,37 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from maskcli.inputs.arguments import read_input_specs
+from maskcli.conclusions.repair_code import (
+    BODIES,
+    GROUPS,
+    JOIN_MASKS,
+    KEEP_MASK,
+    KERNEL,
+    MASK_SCORES,
+    POOL,
+    POOLING,
+    SHARES,
+    STRIDED,
+    SUBCLASS,
+    WINDOWS,
+    WITH_MASK,
+    ZERO_PADDED,
+)
+from maskcli.conclusions.repair_names import label_layer, name_layer, write_input, write_mask
 from maskcli.probes.repair_changes import (
     WHOLE,
     InvertMask,
     KeepMask,
+    MaskedGroups,
     MaskedPooling,
     MaskedSoftmax,
+    MaskedWindows,
     MaskInput,
+    MaskMissing,
     MaskOrigin,
     PassMask,
     SetAttribute,
+    SetInnerMaskZero,
     SetMaskValue,
     SetMaskZero,
     TimeSlice,
@@ -24,10 +44,19 @@ from maskcli.probes.repair_changes import (
     ZeroPadding,
     get_argument,
 )
-from maskcli.probes.repair_masks import ChangedModel, find_maker, find_owner
+from maskcli.probes.repair_masks import (
+    ChangedModel,
+    find_axis_validity,
+    find_common_padding,
+    find_owner,
+    is_own_layer,
+)
 from maskcli.probes.repairs import Cure
-from maskcli.trace.changes import CallChange, is_graph, is_layer
-from maskcli.trace.recorder import CallRecord, list_parameters
+from maskcli.records.arrays import Bools
+from maskcli.records.inputs import ModelInput, is_same_validity
+from maskcli.trace.changes import CallChange, find_in_argument, is_keras_layer, is_layer
+from maskcli.trace.recorder import CallRecord
+from maskcli.trace.values import is_float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +74,13 @@ def write_repairs(cure: Cure) -> list[tuple[tuple[CallChange, ...], RepairText]]
     groups: dict[str, list[CallChange]] = {}
     for change in cure.changes:
         groups.setdefault(change.key, []).append(change)
-    return [(tuple(changes), write_repair(cure.original, changes)) for changes in groups.values()]
+    merged: dict[tuple[str, str], tuple[tuple[CallChange, ...], RepairText]] = {}
+    for changes in groups.values():
+        text = write_repair(cure.original, changes)
+        # Several calls of one layer, and layers of one class, are repaired by one edit.
+        earlier, first = merged.get((text.kind, text.code), ((), text))
+        merged[text.kind, text.code] = ((*earlier, *changes), first)
+    return list(merged.values())
 
 
 def write_repair(look: ChangedModel, changes: Sequence[CallChange]) -> RepairText:
@@ -63,6 +98,36 @@ def write_repair(look: ChangedModel, changes: Sequence[CallChange]) -> RepairTex
     )
 
 
+def write_weights(inputs: Sequence[ModelInput], valid: Bools | None, loss_type: str | None) -> RepairText | None:
+    """Return the text of sample weights that leave padding out of a loss.
+
+    Args:
+        inputs: the inputs of the model, on some rows.
+        valid: the validity of the output on these rows.
+        loss_type: the class name of a loss of Keras; None for other losses.
+
+    Returns:
+        None if the timesteps of the output are not those of an input.
+    """
+    source = next((item for item in inputs if valid is not None and is_same_validity(item.valid, valid)), None)
+    if source is None or source.valid is None:
+        return None
+    mask, value = f"{source.name}_mask", find_common_padding(source.values, source.valid)
+    if source.kind in ("ids", "features") and value is not None:
+        differs = f"{source.name} != {value:.9g}"
+        mask = differs if source.values.ndim == 2 else f"({differs}).any(axis=-1)"
+    reduction = 'reduction="mean_with_sample_weight"'
+    name = "YourLoss" if loss_type is None else f"keras.losses.{loss_type}"
+    loss = f"loss={name}(..., {reduction})"
+    fit = 'model.fit(..., sample_weight=mask.astype("float32"))'
+    return RepairText(
+        kind="loss-weights",
+        call=None,
+        sentence=f"Compile with `{loss}`, and pass weights: `{fit}`, where `mask = {mask}`.",
+        code=f"mask = {mask}\nmodel.compile({loss}, ...)\n{fit}",
+    )
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Place:
     """The call that a repair changes, with all changes of it."""
@@ -76,6 +141,11 @@ class _Place:
         """The name of the layer in the code that calls it."""
         return name_layer(self.entry)
 
+    @property
+    def label(self) -> str:
+        """The name of the layer in the code of the model, with the attributes that lead to it."""
+        return label_layer(self.look, self.entry)
+
 
 def _write_passed_masks(place: _Place, change: PassMask) -> tuple[str, str] | None:
     passed = [other for other in place.changes if isinstance(other, PassMask)]
@@ -83,7 +153,9 @@ def _write_passed_masks(place: _Place, change: PassMask) -> tuple[str, str] | No
         return None
     masks = [f"{other.argument}={_write_passed_mask(place, other)}" for other in passed]
     code = f"{place.name}(..., {', '.join(masks)})"
-    return f"Pass the mask in the call of {place.name}: `{code}`.", code
+    parent = place.entry.parent
+    where = f"  # in {parent.type}.call" if parent is not None and is_own_layer(parent.operation) else ""
+    return f"Pass the mask in the call of {place.label}: `{code}`.", code + where
 
 
 def _write_passed_mask(place: _Place, change: PassMask) -> str:
@@ -98,9 +170,24 @@ def _write_mask_value(place: _Place, change: SetMaskValue) -> tuple[str, str]:
     return f"Let {place.name} look for the value of the padding: `{code}`.", code
 
 
+def _write_filled_features(place: _Place, change: MaskMissing) -> tuple[str, str]:
+    value = f"{change.value:.9g}"
+    code = f"x = np.where(np.isnan(x), {value}, x)  # the data of {place.name}\n\n\nkeras.layers.Masking({value})"
+    return (
+        f"{place.label} never matches, because NaN equals nothing: fill NaN in the data with a value below all others, "
+        f"`np.where(np.isnan(x), {value}, x)`, and use `keras.layers.Masking({value})`."
+    ), code
+
+
 def _write_masked_features(place: _Place, change: MaskInput) -> tuple[str, str]:
-    del place
-    code = f"{change.name} = keras.layers.Masking({change.value:.9g})({change.name})"
+    layer = f"keras.layers.Masking({change.value:.9g})"
+    if place.entry.type == "Sequential":
+        return (
+            f"Mask the padding where it enters the model: add `{layer}` as the first layer.",
+            f"{layer}  # first layer",
+        )
+    name = write_input(place.look, change.position)
+    code = f"{name} = {layer}({name})"
     return f"Mask the padding of {change.name} where it enters the model: `{code}`.", code
 
 
@@ -111,12 +198,40 @@ def _write_zeroing(place: _Place, change: ZeroPadding) -> tuple[str, str]:
 
 def _write_attribute(place: _Place, change: SetAttribute) -> tuple[str, str]:
     code = f"{place.entry.type}(..., {change.name}={change.value})"
-    return f"Build {place.name} with `{code}`.", code
+    return f"Build {place.label} with `{code}`.", code
+
+
+def _write_inner_lookup(place: _Place, change: SetInnerMaskZero) -> tuple[str, str]:
+    code = "keras.layers.Embedding(..., mask_zero=True)"
+    return f"Let {' and '.join(change.names)}, inside {place.label}, make a mask: `{code}`.", code
+
+
+def _write_windows(place: _Place, change: MaskedWindows) -> tuple[str, str]:
+    first, shares = ("-1e9", "") if change.how == "max" else ("0.0", SHARES)
+    code = WINDOWS.format(type=place.entry.type, base=_write_base(place.entry), value=first, shares=shares)
+    return f"Leave padding out of the windows of {place.label}: {_replace_class(place.entry)}.", code
+
+
+def _write_groups(place: _Place, change: MaskedGroups) -> tuple[str, str]:
+    del change
+    code = GROUPS.format(type=place.entry.type, base=_write_base(place.entry))
+    return f"Leave padding out of the statistics of {place.label}: {_replace_class(place.entry)}.", code
+
+
+def _replace_class(entry: CallRecord) -> str:
+    return f"replace it by `Masked{entry.type}(...)` with the same arguments"
 
 
 def _write_inverted_mask(place: _Place, change: InvertMask) -> tuple[str, str] | None:
     if any(isinstance(other, TurnMask) for other in place.changes):
         return None
+    if is_own_layer(place.entry.operation):
+        line = "mask = keras.ops.logical_not(mask)"
+        call = f"{place.entry.type}.call"
+        return (
+            f"`{call}` takes the mask for its opposite: begin it with `{line}`, or use `mask` the other way round.",
+            f"{line}  # first line of {call}, if mask is not None",
+        )
     mask = 'keras.ops.logical_not(keras.ops.cast(M, "bool"))'
     return _write_attention_mask(place.name, change.argument, mask, "Invert the attention mask")
 
@@ -130,58 +245,6 @@ def _write_turned_mask(place: _Place, change: TurnMask) -> tuple[str, str]:
     return _write_attention_mask(place.name, change.argument, turned, action)
 
 
-def name_layer(entry: CallRecord) -> str:
-    """Return the name of a layer in the code that calls it: ``self.encoder`` in a layer or model with own code."""
-    parent = None if entry.parent is None else entry.parent.operation
-    if entry.code or parent is None or is_graph(parent):
-        return entry.name
-    for attribute, value in vars(parent).items():
-        if value is entry.operation and not attribute.startswith("_"):
-            return f"self.{attribute}"
-    return entry.name
-
-
-def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
-    """Return the expression of a mask in the code that makes a call."""
-    if origin.kind == "input":
-        return _write_input(look, origin.position)
-    if origin.kind == "arriving":
-        record = look.by_key[origin.key]
-        tensors = [tensor for tensor in record.inputs if id(tensor) in look.flow.valid]
-        maker = find_maker(look, tensors[0])[0] if tensors else None
-        return "mask" if maker is None or maker.kind == "arriving" else write_mask(look, entry, maker)
-    source = look.by_key[origin.key]
-    tensor = next((x for x in source.inputs if id(x) in look.flow.valid), source.inputs[0])
-    return f"{name_layer(source)}.compute_mask({_write_tensor(look, source, tensor)})"
-
-
-def _write_input(look: ChangedModel, position: int) -> str:
-    """Return the name of an input of the model in its code."""
-    item = look.context.inputs[position]
-    parent = look.context.base.entries[0]
-    if is_graph(parent.operation):
-        specs = read_input_specs(look.context.model)
-        return specs[position].name if position < len(specs) else item.name
-    parameter = next(iter(list_parameters(type(parent.operation).call)), "inputs")
-    return parameter if len(look.context.inputs) == 1 else f'{parameter}["{item.name}"]'
-
-
-def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:
-    """Return the name of an input tensor of a call in the code that makes the call."""
-    for position, source in enumerate(look.context.base.inputs):
-        if source is tensor and (entry.parent is None or entry.parent.parent is None):
-            return _write_input(look, position)
-    parent = entry.parent
-    if parent is not None and parent.parent is not None:
-        if is_graph(parent.operation):
-            pairs = zip(parent.inputs, parent.operation.inputs, strict=False)
-            return next((str(symbol.name) for source, symbol in pairs if source is tensor), "x")
-        names = list_parameters(type(parent.operation).call)
-        pairs = zip(names, parent.args, strict=False)
-        return next((name for name, source in pairs if source is tensor), "x")
-    return "x"
-
-
 def _write_masked_input(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
     """Return the arguments of a layer that takes a tensor and its mask; Keras passes the mask that a tensor carries."""
     if origin.kind == "arriving" and is_layer(entry):
@@ -192,74 +255,6 @@ def _write_masked_input(look: ChangedModel, entry: CallRecord, origin: MaskOrigi
     return f"x, mask={write_mask(look, entry, origin)}"
 
 
-ZERO_PADDED = """class ZeroPadded(keras.layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, x, mask=None):
-        if mask is None:
-            return x
-        mask = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - 2)))
-        return keras.ops.where(mask, x, 0.0)"""
-KEEP_MASK = """class KeepMask(keras.layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, inputs):
-        return inputs[0]
-
-    def compute_mask(self, inputs, mask=None):
-        return mask[1]{cut}"""
-SUBCLASS = """class Masked{type}({base}):
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.supports_masking = True
-
-    def compute_mask(self, inputs, mask=None):
-        return {result}"""
-JOIN_MASKS = """class Masked{type}({base}):
-    def compute_mask(self, inputs, mask=None):
-        masks = [item for item in mask or [] if item is not None]
-        joined = masks[0] if masks else None
-        for item in masks[1:]:
-            joined = keras.ops.logical_and(joined, item)
-        return joined"""
-POOLING = """class {name}(keras.layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, x, mask=None):
-{body}
-
-    def compute_mask(self, inputs, mask=None):
-        return None"""
-BODIES = {
-    "max": ("MaskedMax", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, -1e9)",
-                          "return keras.ops.max(x, axis=1)"]),
-    "min": ("MaskedMin", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, 1e9)",
-                          "return keras.ops.min(x, axis=1)"]),
-    "sum": ("MaskedSum", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, 0.0)",
-                          "return keras.ops.sum(x, axis=1)"]),
-    "last": ("LastValid", ["positions = keras.ops.arange(keras.ops.shape(x)[1])",
-                           "last = keras.ops.max(keras.ops.where(mask, positions, 0), axis=1)",
-                           "return keras.ops.take_along_axis(x, last[:, None, None], axis=1)[:, 0]"]),
-    "first": ("FirstValid", ['first = keras.ops.argmax(keras.ops.cast(mask, "int32"), axis=1)',
-                             "return keras.ops.take_along_axis(x, first[:, None, None], axis=1)[:, 0]"]),
-}  # fmt: skip
-MASK_SCORES = """class MaskScores(keras.layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, scores, mask=None):
-        if mask is None:
-            return scores
-        return keras.ops.where({mask}, scores, -1e9)"""
-
-
 def _write_cut(cut: TimeSlice) -> str:
     """Return a slice of the time axis of a mask as code; empty for the whole axis."""
     if cut == WHOLE:
@@ -268,52 +263,80 @@ def _write_cut(cut: TimeSlice) -> str:
     return f"[:, {start}:{stop}:{step}]" if step else f"[:, {start}:{stop}]"
 
 
+def _write_form(change: KeepMask, mask: str) -> str:
+    """Return the code of the mask that a call returns, made of that of its input."""
+    form = f"{mask}{_write_cut(change.cut)}"
+    if change.inside:
+        return f"keras.ops.any({mask}, axis=-1)"
+    if change.repeats > 1:
+        return f"keras.ops.repeat({form}, {change.repeats}, axis=1)"
+    if change.prefix:
+        return f"keras.ops.concatenate([keras.ops.ones_like({form}[:, :{change.prefix}]), {form}], axis=1)"
+    return form
+
+
 def _write_base(entry: CallRecord) -> str:
     """Return the name of a layer's class as code."""
     return f"keras.layers.{entry.type}" if type(entry.operation).__module__.startswith("keras") else entry.type
 
 
-def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str]:
-    look, entry = place.look, place.entry
-    name, cut = name_layer(entry), _write_cut(change.cut)
-    if not is_layer(entry):
-        source = _find_last_masked(look, change.origin)
-        line = "y = KeepMask()([y, x])"
-        where = f"y is the result of {name}, x the result of {source}"
-        return (
-            f"Let the result of {look.path(entry)} keep the mask of {source}: `{line}`, where {where}.",
-            f"{KEEP_MASK.format(cut=cut)}\n\n\n{line}  # {where}",
-        )
-    is_list = bool(entry.args) and isinstance(entry.args[0], (list, tuple))
-    if any(entry.taken_off):
-        line = "x = KeepMask()([x, y])"
-        where = f"x is the input of {name}, y the tensor with the mask before it"
-        return (
-            f"Let the input of {name} keep its mask: `{line}`, where {where}.",
-            f"{KEEP_MASK.format(cut=cut)}\n\n\n{line}  # {where}",
-        )
-    if is_list:
+def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
+    entry = place.entry
+    form, name, label = _write_form(change, "mask"), name_layer(entry), place.label
+    if not is_layer(entry) or any(entry.taken_off):
+        return _write_mask_of_tensor(place, change)
+    if is_keras_layer(entry.operation, "Masking"):
+        return f"Remove {label}, which replaces the mask of its input.", f"# remove {name}: its input has the mask"
+    if bool(entry.args) and isinstance(entry.args[0], (list, tuple)):
         code = JOIN_MASKS.format(type=entry.type, base=_write_base(entry))
-        return f"Replace {name} by `Masked{entry.type}(...)`, which keeps the mask of the masked inputs.", code
-    if entry.type == "Lambda" and not cut:
+        return f"Replace {label} by `Masked{entry.type}(...)`, which keeps the mask of the masked inputs.", code
+    if entry.type == "Lambda" and form == "mask":
         code = "keras.layers.Lambda(..., mask=lambda inputs, mask: mask)"
-        return f"Let {name} keep the mask: `{code}`.", code
-    if not type(entry.operation).__module__.startswith("keras"):
-        line = "self.supports_masking = True"
-        keeps = not cut and not entry.operation.supports_masking
-        if keeps:
-            return (
-                f"Let {name} keep the mask: set `{line}` in `{entry.type}.__init__`.",
-                f"{line}  # in {entry.type}.__init__",
-            )
-        method = f"def compute_mask(self, inputs, mask=None):\n    return None if mask is None else mask{cut}"
-        return (
-            f"Let {name} keep the mask: set `{line}` in `{entry.type}.__init__`, and define `compute_mask`.",
-            f"{line}  # in {entry.type}.__init__\n\n{method}",
-        )
-    result = f"None if mask is None else mask{cut}" if cut else "mask"
+        return f"Let {label} keep the mask: `{code}`.", code
+    if is_own_layer(entry.operation):
+        return _write_own_mask(entry, label, form)
+    result = "mask" if form == "mask" else f"None if mask is None else {form}"
     code = SUBCLASS.format(type=entry.type, base=_write_base(entry), result=result)
-    return f"Let {name} keep the mask: replace it by `Masked{entry.type}(...)` with the same arguments.", code
+    size = next((name for name in ("kernel_size", "pool_size") if hasattr(entry.operation, name)), None)
+    if change.cut != WHOLE and size is not None:
+        window = KERNEL if size == "kernel_size" else POOL
+        code = STRIDED.format(type=entry.type, base=_write_base(entry), window=window)
+    return f"Let {label} keep the mask: {_replace_class(entry)}.", code
+
+
+def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
+    """Return the text of a tensor that gets the mask of another: after an operator, or of an input that lost it."""
+    name, form = name_layer(place.entry), _write_form(change, "mask[1]")
+    # Classes with different code need different names.
+    keeper = (
+        "KeepMask" if form == "mask[1]" else f"Keep{'Longer' if change.prefix or change.repeats > 1 else 'Cut'}Mask"
+    )
+    code = KEEP_MASK.format(name=keeper, form=form)
+    if is_layer(place.entry):
+        line = f"x = {keeper}()([x, y])"
+        where = f"x is the input of {name}, y the tensor with the mask before it"
+        sentence = f"Let the input of {place.label} keep its mask: `{line}`, where {where}."
+    else:
+        source = _find_last_masked(place.look, change.origin)
+        line = f"y = {keeper}()([y, x])"
+        where = f"y is the result of {name}, x the result of {source}"
+        sentence = f"Let the result of {place.label} keep the mask of {source}: `{line}`, where {where}."
+    return sentence, f"{code}\n\n\n{line}  # {where}"
+
+
+def _write_own_mask(entry: CallRecord, label: str, form: str) -> tuple[str, str]:
+    """Return the text of a layer, not of Keras, that keeps its mask."""
+    line = "self.supports_masking = True"
+    if form == "mask" and not entry.operation.supports_masking:
+        return (
+            f"Let {label} keep the mask: set `{line}` in `{entry.type}.__init__`.",
+            f"{line}  # in {entry.type}.__init__",
+        )
+    result = f"None if mask is None else {form}"
+    return (
+        f"Let {label} keep the mask: define `compute_mask` in class `{entry.type}`.",
+        f"# in class {entry.type}\ndef compute_mask(self, inputs, mask=None):\n    return {result}",
+    )
 
 
 def _find_last_masked(look: ChangedModel, origin: MaskOrigin) -> str:
@@ -325,71 +348,94 @@ def _find_last_masked(look: ChangedModel, origin: MaskOrigin) -> str:
 
 
 def _write_mask_zero(place: _Place, change: SetMaskZero) -> tuple[str, str]:
-    entry, name, value = place.entry, place.name, change.value
+    entry, name, value = place.entry, place.label, change.value
     if not is_layer(entry):
         code = WITH_MASK.format(value=value)
         return f"Let the vectors of {name} carry a mask: `x = WithMask()([x, ids])`.", code
-    if value == 0 and entry.type == "Embedding" and not getattr(entry.operation, "mask_zero", True):
+    if is_own_layer(entry.operation):
+        ids = _write_first_argument(entry, change.position)
+        result = f"keras.ops.not_equal({ids}, {value})"
+        if change.inside:
+            result = f"keras.ops.any({result}, axis=-1)"
+        code = f"# in class {entry.type}\ndef compute_mask(self, inputs, mask=None):\n    return {result}"
+        return f"Let {name} mask id {value}: define `compute_mask` in class `{entry.type}`.", code
+    lookup = getattr(entry.operation, "layer", None)
+    wraps = is_keras_layer(entry.operation, "TimeDistributed") and is_keras_layer(lookup, "Embedding")
+    if wraps and value == 0:
         code = "keras.layers.Embedding(..., mask_zero=True)"
+        action = "by its Embedding, which takes ids of any rank, and let it make a mask"
+        return f"Replace {name} {action}: `{code}`.", f"{code}  # without TimeDistributed"
+    if value == 0 and is_keras_layer(entry.operation, "Embedding"):
+        code = f"{_write_base(entry)}(..., mask_zero=True)"
         return f"Let {name} make a mask: `{code}`.", code
-    code = SUBCLASS.format(type=entry.type, base=_write_base(entry), result=f"keras.ops.not_equal(inputs, {value})")
+    result = f"keras.ops.not_equal(inputs, {value})"
+    if change.inside:
+        result = f"keras.ops.any({result}, axis=-1)"
+    code = SUBCLASS.format(type=entry.type, base=_write_base(entry), result=result)
     return f"Let {name} mask id {value}: replace it by `Masked{entry.type}(...)` with the same arguments.", code
 
 
-WITH_MASK = """class WithMask(keras.layers.Layer):
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.supports_masking = True
-
-    def call(self, inputs):
-        return inputs[0]
-
-    def compute_mask(self, inputs, mask=None):
-        return keras.ops.not_equal(inputs[1], {value})
-
-
-x = WithMask()([x, ids])"""
+def _write_first_argument(entry: CallRecord, position: int) -> str:
+    """Return an input of a layer as ``compute_mask`` receives it: a part of the first argument of ``call``."""
+    found = find_in_argument(entry, entry.inputs[position])
+    return "inputs" + "".join(f"[{step!r}]" for step in found)
 
 
 def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
     look, entry = place.look, place.entry
     name, arguments = look.path(entry), _write_masked_input(look, entry, change.origin)
-    if change.how == "mean":
+    source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x)), entry.inputs[0])
+    inside = id(source) in look.flow.valid and look.flow.valid[id(source)].ndim > 2
+    if change.how == "mean" and not inside:
         code = f"keras.layers.GlobalAveragePooling1D()({arguments})"
         return f"Replace {name} by a mean over valid timesteps: `{code}`.", code
     class_name, lines = BODIES[change.how]
-    body = "\n".join(f"        {line}" for line in lines)
+    body = "\n".join(f"        {line}" for line in lines).format(axis=2 if inside else 1)
+    kept = "None if mask is None else keras.ops.any(mask, axis=-1)" if inside else "None"
     line = f"{class_name}()({arguments})"
     return (
         f"Replace {name} by `{line}`, which leaves padding out.",
-        f"{POOLING.format(name=class_name, body=body)}\n\n\n{line}  # instead of {name}",
+        f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n{line}  # instead of {name}",
     )
 
 
 def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
     look, entry = place.look, place.entry
-    scores = entry.inputs[0]
-    rank = len(scores.shape)
-    # Code transposes scores for a softmax over another axis than the last; in the code of the layer, time is axis 1.
-    axis = rank + change.axis
-    if entry.code and axis == rank - 1 and rank == 3 and scores.shape[1] != scores.shape[2]:
-        axis = 1
+    rank, axis = _find_axis_in_code(look, entry, len(entry.inputs[0].shape) + change.axis)
     index = ", ".join(":" if position in (0, axis) else "None" for position in range(rank))
-    mask = f"mask[{index}]"
-    name = look.path(entry)
-    owner = find_owner(entry)
+    name, owner = look.path(entry), find_owner(entry)
+    spread = "" if rank == 2 else f"[{index}]"
     if owner is not entry:
-        line = f"scores = keras.ops.where({mask}, scores, -1e9)"
+        line = f"scores = keras.ops.where(mask{spread}, scores, -1e9)"
         call = f"{owner.type}.call(self, ..., mask=None)"
-        return (
-            f"In `{call}`, leave padding out of the softmax: `{line}` before it.",
-            f"{line}  # in {call}, before softmax",
-        )
-    line = f"x = MaskScores()({_write_masked_input(look, entry, change.origin)})"
+        sentence = f"In `{call}`, leave padding out of the softmax: `{line}` before it."
+        code = f"{line}  # in {call}, before softmax"
+        if change.origin.kind != "arriving":
+            passed = f"{name_layer(owner)}(..., mask={write_mask(look, owner, change.origin)})"
+            return f"{sentence} Pass the mask in the call: `{passed}`.", f"{code}\n\n\n{passed}"
+        return sentence, code
+    mask = write_mask(look, entry, change.origin)
+    if mask != "mask":
+        line = f"weights = keras.layers.Softmax(axis={-1 if axis == rank - 1 else axis})(scores, mask={mask}{spread})"
+        where = f"instead of {name}, whose input are the scores"
+        return f"Leave padding out of {name}: `{line}`.", f"{line}  # {where}"
+    line = "x = MaskScores()(x)"
     return (
         f"Leave padding out of {name}: `{line}` before it.",
-        f"{MASK_SCORES.format(mask=mask)}\n\n\n{line}  # before {name}",
+        f"{MASK_SCORES.format(mask=f'mask{spread}')}\n\n\n{line}  # before {name}",
     )
+
+
+def _find_axis_in_code(look: ChangedModel, entry: CallRecord, axis: int) -> tuple[int, int]:
+    """Return the rank of the scores of a softmax and its axis, before code transposes them to have it last."""
+    scores = entry.inputs[0]
+    valid, maker = find_axis_validity(look, scores, axis), look.flow.maker.get(id(scores))
+    if not entry.code or valid is None or maker is None or maker.type != "Transpose":
+        return len(scores.shape), axis
+    source = maker.inputs[0]
+    axes = [other for other in range(1, len(source.shape)) if source.shape[other] == scores.shape[axis]]
+    same = [other for other in axes if is_same_validity(find_axis_validity(look, source, other), valid)]
+    return len(source.shape), (same or [axis])[0]
 
 
 def _write_attention_mask(name: str, argument: str, mask: str, action: str) -> tuple[str, str]:
@@ -403,6 +449,7 @@ WRITERS: dict[type, Callable[[_Place, Any], tuple[str, str] | None]] = {
     KeepMask: _write_kept_mask,
     SetMaskZero: _write_mask_zero,
     SetMaskValue: _write_mask_value,
+    MaskMissing: _write_filled_features,
     MaskInput: _write_masked_features,
     ZeroPadding: _write_zeroing,
     MaskedPooling: _write_pooling,
@@ -410,5 +457,8 @@ WRITERS: dict[type, Callable[[_Place, Any], tuple[str, str] | None]] = {
     InvertMask: _write_inverted_mask,
     TurnMask: _write_turned_mask,
     SetAttribute: _write_attribute,
+    SetInnerMaskZero: _write_inner_lookup,
+    MaskedWindows: _write_windows,
+    MaskedGroups: _write_groups,
 }
 """By kind of change, the function that writes its sentence and its code; None if another change has them."""

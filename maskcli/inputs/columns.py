@@ -27,10 +27,23 @@ from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.formats.base import PADDING_MASKS
 from maskcli.sequences.formats.numpy_arrays import unpad_array
-from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, truncate_values
+from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, resolve_maxlen, truncate_values
 from maskcli.sequences.ragged import as_ragged, describe_value
 
 ColumnKind = Literal["ids", "features", "mask", "static"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RowLayout:
+    """How the rows of one input were padded, which the rows of targets follow.
+
+    Attributes:
+        lengths: ``(batch,)``, entries of each row before it was padded.
+        layout: of the padded rows.
+    """
+
+    lengths: Ints
+    layout: Layout
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,6 +77,11 @@ class DataColumn:
     kind: ColumnKind | None = None
     batch: PaddedBatch | None = None
     ragged: RaggedSequences | None = None
+
+    @property
+    def rows(self) -> RowLayout | None:
+        """How the rows were padded; None for an array in the data."""
+        return None if self.lengths is None or self.framed is None else RowLayout(self.lengths, self.layout)
 
     @property
     def has_lengths(self) -> bool:
@@ -132,6 +150,8 @@ def _lay_out_raw(
 def _overlay_layout(layout: Layout, of_file: Layout | None) -> Layout:
     """Return the layout of the file, overlaid with the options of ``layout`` that are not the default."""
     options = {name: value for name, value in vars(layout).items() if value != getattr(Layout(), name)}
+    if layout.sets_value:
+        options["value"] = layout.value
     return dataclasses.replace(of_file or Layout(), **options)
 
 
@@ -396,7 +416,7 @@ def pad_rows(rows: list[Array], layout: Layout) -> tuple[Array, Bools, Ints, Lay
     if not lengths.any():
         raise _make_empty_error(len(rows))
     values = np.concatenate(_check_width(rows))
-    resolved = dataclasses.replace(layout, maxlen=layout.maxlen or int(lengths.max()))
+    resolved = resolve_maxlen(layout, int(lengths.max()))
     try:
         framed = make_validity(lengths, resolved)
         padded = np.zeros((*framed.shape, *values.shape[1:]), values.dtype)

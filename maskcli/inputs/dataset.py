@@ -11,20 +11,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from maskcli.errors import InputError, ModelError
-from maskcli.inputs.columns import DataColumn, lay_out_column
+from maskcli.inputs.columns import RowLayout, lay_out_column
 from maskcli.inputs.missing import examine_missing
 from maskcli.inputs.objects import TableRows
-from maskcli.inputs.roles import InputRoles
+from maskcli.inputs.roles import InputRoles, find_filling
 from maskcli.inputs.tables import (
     DataTable,
     RawColumn,
     find_leading_inputs,
+    is_mask_input,
     list_unnamed_inputs,
     make_record_table,
     make_single_column,
@@ -33,14 +34,16 @@ from maskcli.inputs.tables import (
     match_columns,
     read_table,
 )
-from maskcli.inputs.targets import arrange_rows
+from maskcli.inputs.targets import arrange_rows, choose_row_layout, count_entries
 from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.validity import Filling
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field
 from maskcli.sequences.sources import display_name
+from maskcli.sequences.words import Tokenizer
 
 EMPTY: Mapping[str, str] = types.MappingProxyType({})
 CONTENT = {"--targets-field": "targets", "--sample-weight-field": "weights"}
@@ -58,6 +61,7 @@ class Dataset:
         where: names the place of row ``i``, for messages.
         batch: the first input that maskcli padded itself from sequences of integers; None when there is none.
         ragged: the sequences of ``batch``.
+        layouts: of all inputs that maskcli padded.
     """
 
     inputs: tuple[ModelInput, ...]
@@ -65,6 +69,7 @@ class Dataset:
     where: Callable[[int], str]
     batch: PaddedBatch | None
     ragged: RaggedSequences | None
+    layouts: tuple[RowLayout, ...] = ()
 
 
 def read_dataset(
@@ -75,6 +80,7 @@ def read_dataset(
     field: str | None = None,
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Dataset:
     """Return the data of one file as the inputs of a model.
 
@@ -87,12 +93,13 @@ def read_dataset(
         field: the array or field that feeds the first input that is not a mask.
         also: arrays or fields that feed no input, such as the targets, with the options that named them.
         find_roles: returns the roles of the inputs in the model; None without a model.
+        tokenizer: maps columns of text to ids; None for data without text.
 
     Raises:
         InputError: for a file, or a value in it, that cannot be used, with its place.
         ModelError: for data that does not fit the model, with the shapes of both.
     """
-    table = read_table(path, input_format, field, [spec.name for spec in specs])
+    table = read_table(path, input_format, field, [spec.name for spec in specs], tokenizer)
     with _add_place(table.where, display_name(path)):
         return _make_dataset(table, specs, layout, field, also, find_roles)
 
@@ -110,7 +117,8 @@ def make_dataset(
             table = make_record_table(data.records, _name_row, "")
         else:
             table = make_table(data, _name_row, [spec.name for spec in specs])
-        return _make_dataset(table, specs, layout, None, also, find_roles)
+        field = data.field if isinstance(data, TableRows) else None
+        return _make_dataset(table, specs, layout, field, also, find_roles)
 
 
 def _name_row(row: int) -> str:
@@ -125,7 +133,7 @@ def select_sequences(data: object) -> object:
     """
     if not isinstance(data, TableRows):
         return data
-    return json_text.get_field_rows(data.records, Field(option="data[NAME]"), "the table", _name_row)
+    return json_text.get_field_rows(data.records, Field(data.field, option="data[NAME]"), "the table", _name_row)
 
 
 def read_nested_rows(data: object, has_model: bool = False) -> RawColumn | None:
@@ -171,7 +179,10 @@ def _make_dataset(
             raise make_unknown_column_error(table, name, option)
     missing = list_unnamed_inputs(table, specs, field, also)
     known = InputRoles() if find_roles is None or not missing else examine_missing(specs, missing, find_roles)
-    specs = [dataclasses.replace(spec, is_mask=spec.name in known.masks) for spec in specs]
+    specs = [
+        dataclasses.replace(spec, is_mask=spec.name in known.masks, filling=_choose_filling(spec, missing, known))
+        for spec in specs
+    ]
     names = match_columns(table, specs, field, also)
     targets: list[InputSpec | None] = list(specs) or [None] * len(names)
     leading = find_leading_inputs(specs)
@@ -187,31 +198,32 @@ def _make_dataset(
         find_roles,
         known,
     )
-    timed = [column for column in columns if column is not None and column.framed is not None]
+    layouts = tuple(column.rows for column in columns if column is not None and column.rows is not None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
-    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), timed) for name, option in also.items()}
+    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}
     if padded is None:
-        return Dataset(inputs, more, table.where, None, None)
-    return Dataset(inputs, more, table.where, padded.batch, padded.ragged)
+        return Dataset(inputs, more, table.where, None, None, layouts)
+    return Dataset(inputs, more, table.where, padded.batch, padded.ragged, layouts)
 
 
-def _lay_out_further(table: DataTable, name: str, content: str, timed: Sequence[DataColumn]) -> Array:
-    """Return a column that feeds no input: an array unchanged, or rows laid out like a padded input.
+def _choose_filling(spec: InputSpec, missing: Collection[str], known: InputRoles) -> Filling | None:
+    """Return the default of an input that the data lacks, unless it is a mask."""
+    if spec.name not in missing or spec.name in known.masks or is_mask_input(spec):
+        return None
+    return spec.filling or find_filling(spec)
 
-    Of several padded inputs it is the first one with as many timesteps in each row: the targets of a decoder belong to
-    the decoder's input, which may come after that of the encoder.
-    """
+
+def _lay_out_further(table: DataTable, name: str, content: str, layouts: Sequence[RowLayout]) -> Array:
+    """Return a column that feeds no input: an array unchanged, or rows laid out like a padded input."""
     raw = table.column(name)
     if isinstance(raw, np.ndarray):
         return raw
     rows = [raw[index] for index in range(len(raw))]
-    entries = [len(row) if isinstance(row, list) else 0 for row in rows]
-    alike = (column for column in timed if column.lengths is not None and column.lengths.tolist() == entries)
-    first = next(alike, timed[0] if timed else None)
+    chosen = choose_row_layout(count_entries(rows), layouts)
     with _add_place(lambda row: f"{table.where(row)}, {table.noun} {name!r}"):
-        if first is None or first.lengths is None:
+        if chosen is None:
             return arrange_rows(rows, None, Layout(), content)
-        return arrange_rows(rows, first.lengths, first.layout, content)
+        return arrange_rows(rows, chosen.lengths, chosen.layout, content)
 
 
 @contextlib.contextmanager

@@ -22,9 +22,15 @@ MOST_ROWS = 1_000_000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TableRows:
-    """The rows of a table, like the records of a file: lists, numbers and text by the name of their column."""
+    """The rows of a table, like the records of a file.
+
+    Attributes:
+        records: lists, numbers and text by the name of their column.
+        field: the column of the first input; None matches all columns by name.
+    """
 
     records: list[dict[str, Any]]
+    field: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -42,22 +48,38 @@ class DataParts:
     sample_weight: object = None
 
 
-def split_data(data: object, value: float = 0) -> DataParts:
+def split_data(data: object, value: float = 0, field: str | None = None) -> DataParts:
     """Return the inputs, targets and weights of data; data of a kind that is not known here is unchanged.
 
     Args:
         data: ``(x, y)`` or ``(x, y, sample_weight)``, a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, or a table of
             pandas, polars or Hugging Face datasets.
         value: the number that fills up batches which were padded to different lengths.
+        field: the column of a table that feeds the first input.
 
     Raises:
         InputError: for an empty or endless dataset, and values that are neither numbers nor lists.
+        UsageError: for a field of data without columns.
     """
+    parts = _split_parts(data, value)
+    if field is None:
+        return parts
+    if not isinstance(parts.inputs, TableRows):
+        raise UsageError(
+            where="field",
+            expected="a table with columns, such as a DataFrame",
+            received=f"a value of type {type(data).__name__}",
+            fix="Leave field out, or pass a dict of arrays by the names of the inputs.",
+        )
+    return dataclasses.replace(parts, inputs=dataclasses.replace(parts.inputs, field=field))
+
+
+def _split_parts(data: object, value: float) -> DataParts:
     if isinstance(data, tuple) and len(data) in (2, 3) and _is_pair(*data[:2]):
         inputs, *labels = data
         if isinstance(inputs, tuple):  # Of several inputs, in their order.
             return DataParts(_name_inputs(list(map(_convert_leaf, inputs))), *map(_convert_labels, labels))
-        return DataParts(split_data(inputs, value).inputs, *map(_convert_labels, labels))
+        return DataParts(_split_parts(inputs, value).inputs, *map(_convert_labels, labels))
     if _is_tensorflow_dataset(data):
         return _join_elements(_iterate_tensorflow(data), _is_batched(data), value)
     if _is_py_dataset(data):

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import InputSpec, ModelInput
+from maskcli.records.validity import Filling
 
 Structure = Literal["dict", "list", "tuple"]
 
@@ -41,7 +42,16 @@ class InputRoles:
 
 AUXILIARY = re.compile(r"(^|_)(segments?|token_type|types?|positions?|pos)(_|$)")
 """Names of inputs that describe the timesteps of others."""
+SEGMENTS = re.compile(r"(^|_)(segments?|token_types?|type)(_ids?)?$")
+POSITIONS = re.compile(r"(^|_)(positions?|pos)(_ids?)?$")
+MASKED_POSITIONS = re.compile(r"(^|_)mask(ed)?_positions?$")
+"""Names of inputs that have a default: segments, positions of timesteps, and positions of masked words."""
 MASK_NAMES = re.compile(r"mask|valid|keep|pad")
+
+
+def is_mask_name(name: str) -> bool:
+    """Return whether a name is that of a mask; positions of masked words are none."""
+    return "mask" in name.lower() and MASKED_POSITIONS.search(name.lower()) is None
 
 
 def holds_flags(model_input: ModelInput) -> bool:
@@ -55,6 +65,16 @@ def holds_flags(model_input: ModelInput) -> bool:
 def is_auxiliary_name(name: str) -> bool:
     """Return whether a name is that of segments, types or positions."""
     return AUXILIARY.search(name.lower()) is not None
+
+
+def find_filling(spec: InputSpec) -> Filling | None:
+    """Return the default of an input of integers ``(batch, timesteps)``, by its name; None if it has none."""
+    name = spec.name.lower()
+    if len(spec.shape) != 2 or not spec.dtype.startswith(("int", "uint")):
+        return None
+    if SEGMENTS.search(name) or MASKED_POSITIONS.search(name):
+        return "zeros"
+    return "positions" if POSITIONS.search(name) else None
 
 
 def looks_like_padding(model_input: ModelInput) -> bool:

@@ -11,15 +11,17 @@ from typing import Any, Literal
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError, ModelError
+from maskcli.inputs.roles import is_mask_name
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec
 from maskcli.records.sequences import Layout, RaggedSequences
-from maskcli.sequences.files import read_bytes
+from maskcli.sequences.files import get_text_layout, parse_texts, read_bytes
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, locate_error, quote_names
 from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.formats.numpy_arrays import load_arrays
-from maskcli.sequences.sources import display_name
+from maskcli.sequences.sources import Source, display_name
+from maskcli.sequences.words import Tokenizer, encode_rows
 
 RawColumn = Array | RaggedSequences | list[Any]
 PLAIN = "tokens"
@@ -52,8 +54,15 @@ class DataTable:
 # Files and arrays to a table of columns.
 
 
-def read_table(path: str, input_format: str, field: str | None, inputs: list[str]) -> DataTable:
-    """Return the data of a file as columns; ``inputs`` are the names of the model's inputs."""
+def read_table(
+    path: str, input_format: str, field: str | None, inputs: list[str], tokenizer: Tokenizer | None = None
+) -> DataTable:
+    """Return the data of a file as columns; ``inputs`` are the names of the model's inputs.
+
+    With a tokenizer, lines and fields of text become ids.
+    """
+    if tokenizer is not None:
+        return _read_text_table(path, input_format, field, tokenizer)
     entry, data = read_bytes(path, input_format)
     name = display_name(path)
     if entry.name == "npz":
@@ -61,10 +70,32 @@ def read_table(path: str, input_format: str, field: str | None, inputs: list[str
     parsed = entry.read(data, name, json_text.WHOLE)
     rows = parsed.rows
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-        return make_record_table(rows, parsed.where, name)
+        return make_record_table(rows, parsed.where, name, field)
     if field is not None:
         parsed = entry.read(data, name, Field(field))  # The reader reports why no field can be selected here.
     return make_single_column(rows, parsed.where, parsed.layout)
+
+
+def _read_text_table(path: str, input_format: str, field: str | None, tokenizer: Tokenizer) -> DataTable:
+    parsed = parse_texts(Source(path), input_format, json_text.WHOLE)
+    rows: list[Any] = [parsed.rows[index] for index in range(len(parsed.rows))]
+    layout = get_text_layout(tokenizer)
+    if rows and isinstance(rows[0], dict):
+        table = make_record_table(rows, parsed.where, display_name(path), field)
+        return dataclasses.replace(
+            table, column=lambda name: _encode_column(table.column(name), tokenizer, table.where), layout=layout
+        )
+    encoded = _encode_column(rows, tokenizer, parsed.where)
+    return make_single_column(encoded, parsed.where, layout)
+
+
+def _encode_column(raw: RawColumn, tokenizer: Tokenizer, where: Callable[[int], str]) -> RawColumn:
+    if not isinstance(raw, list):
+        return raw
+    try:
+        return encode_rows(raw, tokenizer)
+    except InputError as error:
+        raise locate_error(error, where) from None
 
 
 def make_single_column(rows: RawColumn, where: Callable[[int], str], layout: Layout | None = None) -> DataTable:
@@ -73,9 +104,18 @@ def make_single_column(rows: RawColumn, where: Callable[[int], str], layout: Lay
     return DataTable((PLAIN,), (PLAIN,), lambda _: rows, where, noun, layout)
 
 
-def make_record_table(records: list[dict[str, Any]], where: Callable[[int], str], name: str) -> DataTable:
-    """Return records as columns, one for each field; ``name`` is that of the data, for messages."""
+def make_record_table(
+    records: list[dict[str, Any]], where: Callable[[int], str], name: str, chosen: str | None = None
+) -> DataTable:
+    """Return records as columns, one for each field; a pattern of fields that is ``chosen`` takes their place.
+
+    ``name`` is that of the data, for messages.
+    """
     fields = tuple(dict.fromkeys(chain.from_iterable(records)))
+    if chosen is not None and chosen not in fields:
+        joined = json_text.match_names(chosen, fields)
+        if joined:
+            fields = (chosen, *(field for field in fields if field not in joined))
 
     def column(key: str) -> RawColumn:
         # As for targets, the values are those of the field, also where a mask marks them as padding.
@@ -134,14 +174,15 @@ def find_column_marks(table: DataTable, name: str, inputs: Collection[str]) -> s
 
 
 def read_marks(table: DataTable, name: str) -> RawColumn | None:
-    """Return a column of marks; one that is only named like a mask must hold 0 and 1, which become booleans."""
+    """Return a column of marks as booleans; of other values, only ``NAME.mask`` itself, and None for the others."""
     raw = table.column(name)
-    if name not in PADDING_MASKS or isinstance(raw, RaggedSequences):
+    other = None if name in PADDING_MASKS else raw
+    if isinstance(raw, RaggedSequences):
         return raw
     if isinstance(raw, np.ndarray):
-        return raw.astype(np.bool_) if np.isin(raw, (0, 1)).all() else None
+        return raw.astype(np.bool_) if np.isin(raw, (0, 1)).all() else other
     if not are_flags(list(iterate_entries(raw))):
-        return None
+        return other
     return [list(map(bool, row)) if isinstance(row, list) else row for row in raw]
 
 
@@ -150,12 +191,12 @@ def read_marks(table: DataTable, name: str) -> RawColumn | None:
 
 def is_mask_input(spec: InputSpec) -> bool:
     """Return whether an input of the model is a mask: by its shape, dtype and name, or because the model uses it so."""
-    return len(spec.shape) == 2 and (spec.is_mask or spec.dtype == "bool" or "mask" in spec.name.lower())
+    return len(spec.shape) == 2 and (spec.is_mask or spec.dtype == "bool" or is_mask_name(spec.name))
 
 
 def find_leading_inputs(specs: Sequence[InputSpec]) -> list[InputSpec]:
-    """Return the inputs that only data can feed: the non-mask inputs, or else the first."""
-    return [spec for spec in specs if not is_mask_input(spec)] or list(specs[:1])
+    """Return the inputs that only data can feed: those without a default, or else the first."""
+    return [spec for spec in specs if not is_mask_input(spec) and spec.filling is None] or list(specs[:1])
 
 
 def list_unnamed_inputs(
@@ -165,7 +206,7 @@ def list_unnamed_inputs(
 
     The column ``field`` may feed any of them.
     """
-    usable = [name for name in table.names if name not in also]
+    usable = _leave_out_targets([name for name in table.names if name not in also], specs)
     missing = {spec.name for spec in specs if spec.name not in usable}
     if len(missing) == len(specs) and len(usable) >= len(specs) and field is None:
         return set()
@@ -185,12 +226,19 @@ def match_columns(
     if field is not None:
         taken[find_leading_inputs(specs)[0].name] = field
     left = [spec for spec in specs if spec.name not in taken]
-    usable = [name for name in usable if name not in taken.values()]
+    usable = _leave_out_targets([name for name in usable if name not in taken.values()], left)
     if any(name not in PADDING_MASKS for name in usable):
         usable = [name for name in usable if name not in PADDING_MASKS or any(map(is_mask_input, left))]
     if left:
         taken |= _match_by_order(table, specs, left, usable)
     return [taken.get(spec.name, "") for spec in specs]
+
+
+def _leave_out_targets(names: list[str], specs: Sequence[InputSpec]) -> list[str]:
+    """Return the columns that are not named like targets or weights, if there are enough for the inputs ``specs``."""
+    inputs = {spec.name for spec in specs}
+    kept = [name for name in names if name in inputs or name.lower() not in TARGETS]
+    return kept if len(kept) >= len(find_leading_inputs(specs)) else names
 
 
 def _match_by_order(
@@ -200,7 +248,9 @@ def _match_by_order(
     nameless = len(left) == len(specs)
     data = [spec for spec in left if spec in find_leading_inputs(specs)]
     if len(usable) == len(left) and all(
-        spec in data or _looks_like_mask(name, table.column(name), nameless or spec.is_mask)
+        spec in data
+        or (spec.filling is not None and _has_timesteps(table.column(name)))
+        or _looks_like_mask(name, table.column(name), nameless or spec.is_mask)
         for spec, name in zip(left, usable, strict=True)
     ):
         return _pair_names(left, usable)
@@ -218,6 +268,13 @@ def _match_by_order(
         received=_describe_columns(table),
         fix=_make_naming_fix(table, [spec.name for spec in data], has_others=bool(usable) or nameless),
     )
+
+
+def _has_timesteps(raw: RawColumn) -> bool:
+    """Return whether a column may hold integers for each timestep."""
+    if isinstance(raw, np.ndarray):
+        return raw.ndim == 2
+    return isinstance(raw, RaggedSequences) or any(isinstance(row, list) for row in raw)
 
 
 def _pair_names(specs: Sequence[InputSpec], names: Sequence[str]) -> dict[str, str]:

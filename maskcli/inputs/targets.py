@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
-from maskcli.inputs.columns import check_lengths, make_row_array, pad_rows
+from maskcli.inputs.columns import RowLayout, check_lengths, make_row_array, pad_rows
 from maskcli.inputs.ids import LARGEST_GUESS
 from maskcli.records.arrays import Array, Ints
 from maskcli.records.loss import Targets
@@ -160,8 +160,7 @@ def load_rows(
     source: object,
     field: str | None,
     rows: int,
-    ragged: RaggedSequences | None,
-    batch: PaddedBatch | None,
+    layouts: Sequence[RowLayout],
     noun: str = "targets",
 ) -> Array:
     """Return targets or sample weights as an array, ``(batch, ...)``.
@@ -170,8 +169,7 @@ def load_rows(
         source: the path of a file, or rows or an array in memory.
         field: the field of JSON records, or the array of an ``.npz``.
         rows: number of rows of the data.
-        ragged: the sequences of the data; None if the data are arrays.
-        batch: the same sequences, padded.
+        layouts: of the inputs that maskcli padded; empty if the data are arrays.
         noun: ``targets`` or ``sample weights``, for messages.
 
     Raises:
@@ -185,14 +183,25 @@ def load_rows(
             raise _make_rows_error(name, noun, rows, f"shape {content.shape}, dtype {content.dtype}")
         return content
     lengths = layout = None
-    if ragged is not None and batch is not None:
-        lengths, layout = ragged.lengths, batch.layout
+    chosen = choose_row_layout(count_entries(content), layouts)
+    if chosen is not None:
+        lengths, layout = chosen.lengths, chosen.layout
     if not isinstance(source, str | os.PathLike):
         return _arrange_content(content, where, lengths, layout, noun)
     if lengths is not None and count_entries(content) == lengths.tolist():
         _check_finite(content, where)
     # A file may mix integers and floats.
     return _arrange_content(content, where, lengths, layout, noun).astype(np.float64)
+
+
+def choose_row_layout(counts: Sequence[int], layouts: Sequence[RowLayout]) -> RowLayout | None:
+    """Return the layout of the input with as many timesteps in each row as ``counts``, or in most rows.
+
+    The targets of a decoder belong to its input, which may come after that of the encoder. Returns None if there are
+    no layouts.
+    """
+    fitting = [rows for rows in layouts if len(rows.lengths) == len(counts)]
+    return max(fitting, key=lambda rows: int((rows.lengths == np.array(counts)).sum()), default=None)
 
 
 def load_timestep_targets(

@@ -12,11 +12,11 @@ import numpy as np
 from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.inputs.columns import ColumnKind, DataColumn, resolve_dtype
 from maskcli.inputs.padding import check_values, decide_validity
-from maskcli.inputs.roles import InputRoles, match_by_prefix
+from maskcli.inputs.roles import MASKED_POSITIONS, InputRoles, is_mask_name, match_by_prefix
 from maskcli.inputs.tables import DataTable, describe_array, describe_specs, is_mask_input, name_column_errors
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput, find_primary
-from maskcli.records.validity import Validity
+from maskcli.records.validity import Filling, Validity
 
 MakeMisfit = Callable[..., ModelError]
 FindRoles = Callable[[tuple[ModelInput, ...]], InputRoles]
@@ -32,7 +32,7 @@ def fit_columns(
     """Return the inputs of a model, in its order, each with the validity of its timesteps.
 
     Args:
-        columns: one for each input; None for a mask that is made of the validity of the others.
+        columns: one for each input; None for a mask or another input with a default.
         specs: the inputs that the model declares.
         table: the data, for messages.
         find_roles: returns the roles of the inputs in the model; None without a model.
@@ -63,7 +63,7 @@ def fit_columns(
         from_data = decide_validity(inputs, used, roles, has_model=find_roles is not None)
         remaining = iter(from_data)
         return tuple(
-            next(remaining) if column is not None else _make_default_mask(spec, from_data, specs, roles, misfit)
+            next(remaining) if column is not None else _make_default(spec, from_data, specs, roles, misfit)
             for column, spec in zip(columns, specs, strict=True)
         )
 
@@ -178,7 +178,7 @@ def _find_kind(name: str, column: DataColumn, values: Array) -> ColumnKind:
     data = column.values
     if data.ndim != 2:
         return "features" if data.ndim > 2 else "static"
-    if data.dtype.kind == "b" or values.dtype.kind == "b" or ("mask" in name.lower() and np.isin(data, (0, 1)).all()):
+    if data.dtype.kind == "b" or values.dtype.kind == "b" or (is_mask_name(name) and np.isin(data, (0, 1)).all()):
         return "mask"
     if "f" not in (data.dtype.kind, values.dtype.kind) or {data.dtype.kind, values.dtype.kind} & {"i", "u"}:
         return "ids"
@@ -245,17 +245,17 @@ def _check_overflow(values: Array, cast: Array) -> None:
         )
 
 
-# Masks that the data lacks.
+# Inputs that the data lacks.
 
 
-def _make_default_mask(
+def _make_default(
     spec: InputSpec | None,
     inputs: Sequence[ModelInput],
     specs: Sequence[InputSpec | None],
     roles: InputRoles,
     misfit: MakeMisfit,
 ) -> ModelInput:
-    """Return the mask that a model needs and the data lacks, from the validity of the input that it masks."""
+    """Return an input that the data lacks: a mask, segments, positions or a copy, made for another input."""
     assert spec is not None  # noqa: S101 - only an input of the model has no data
     masks = [entry.name for entry in specs if entry is not None and is_mask_input(entry)]
     timed = [entry for entry in inputs if entry.kind in ("ids", "features") and entry.valid is not None]
@@ -268,12 +268,33 @@ def _make_default_mask(
         timed = [entry for entry in timed if entry.name in names] or timed
     source = find_primary(timed)
     if source is None or source.valid is None:
-        raise misfit(_make_mask_fix(spec))
+        raise misfit(_make_mask_fix(spec) if spec.filling is None else f"Give {spec.name} as well.")
+    if spec.filling is not None:
+        return _fill_input(spec, spec.filling, source, misfit)
     dtype = resolve_dtype(spec)
     values = source.valid.astype(np.bool_ if dtype is None else dtype)
     also = f", {describe_array(spec.name, values)} made of the valid timesteps of {source.name}"
     _check_shape(spec.name, values.shape, spec, partial(misfit, also=also), is_array=False)
-    return ModelInput(spec.name, values, source.valid, "mask", validity=Validity("default", source.name))
+    return ModelInput(spec.name, values, source.valid, "mask", validity=Validity("default", source.name, None, "mask"))
+
+
+def _fill_input(spec: InputSpec, filling: Filling, source: ModelInput, misfit: MakeMisfit) -> ModelInput:
+    """Return segments, positions or a copy for the timesteps of another input."""
+    assert source.valid is not None  # noqa: S101 - the caller chose an input with timesteps
+    valid = source.valid
+    if MASKED_POSITIONS.search(spec.name.lower()):  # Any number of words may be masked; here it is the first.
+        valid = np.ones((len(valid), spec.shape[1] or 1), np.bool_)
+    dtype = resolve_dtype(spec) or np.dtype(np.int32)
+    values: Array = np.zeros(valid.shape, dtype)
+    if filling == "copy":
+        values = source.values.astype(dtype)
+    elif filling == "positions":
+        values += np.arange(valid.shape[1], dtype=dtype)
+    also = f", {describe_array(spec.name, values)} filled in for {source.name}"
+    _check_shape(spec.name, values.shape, spec, partial(misfit, also=also), is_array=False)
+    validity = Validity("default", source.name, None, filling)
+    padding = source.padding if filling == "copy" else 0
+    return ModelInput(spec.name, values, valid, "ids", padding, validity, auxiliary=filling != "copy")
 
 
 def _make_mask_fix(spec: InputSpec) -> str:

@@ -104,7 +104,7 @@ def _count_losses(
     included = kept & fill_mask(mask, losses)
     fields: dict[str, Any] = {
         "ignored": None,
-        "per_timestep": losses,
+        "per_timestep": _restore_precision(losses),
         "per_sample": average_by_sample(weighted, included, kept),
         "counted": included,
         "masked": compute_mean(weighted[included]),
@@ -131,6 +131,13 @@ def _count_losses(
     if weights is not None and weights[included].sum():
         fields["weighted_mean"] = float(weighted[included].sum() / weights[included].sum())
     return fields
+
+
+def _restore_precision(losses: Floats) -> Floats:
+    """Return losses in the precision that Keras computes with, single unless some need double."""
+    with np.errstate(over="ignore"):
+        single = losses.astype(np.float32)
+    return single if np.array_equal(single, losses, equal_nan=True) else losses
 
 
 def _select_shape(mask: Bools | None, losses: Floats) -> Bools | None:

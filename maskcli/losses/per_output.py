@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -104,6 +105,8 @@ def _describe_loss(
         batch_size=min(run.batch_size, run.rows),
         rows=(run.rows, rows),
         averages=read_reduction(output_loss.loss) in MEANS,
+        loss_type=_name_class(output_loss.loss),
+        weighted_error=_try_weights(output_loss, recorded) if counted and not leaves_out else None,
     )
     return evidence if recorded.losses is None else _add_not_finite(evidence, recorded, included, has_valid)
 
@@ -145,6 +148,35 @@ def _depends_on_padding(output_loss: OutputLoss) -> bool:
         for values in (output.sample, other)
     )
     return before != after or not np.isfinite(before)
+
+
+def _name_class(loss: Any) -> str | None:
+    """Return the name of a class of ``keras.losses``, also of its function, as of ``mse``; None for other losses."""
+    import keras
+
+    function = getattr(getattr(loss, "fn", None), "__name__", "")
+    names = (type(loss).__name__, "".join(part.capitalize() for part in function.split("_")))
+    return next((name for name in names if name and hasattr(keras.losses, name)), None)
+
+
+def _try_weights(output_loss: OutputLoss, recorded: RecordedLoss) -> float | None:
+    """Return how far Keras's loss with weights of 0 at padding is from the mean over valid timesteps.
+
+    The weighted mean is the reduction ``mean_with_sample_weight``; the default one divides by all timesteps. Returns
+    None for losses that have weights already, or that are not means of losses of timesteps.
+    """
+    output, rows, losses = output_loss.output, output_loss.output.rows, recorded.losses
+    is_mean = read_reduction(output_loss.loss) in MEANS and output_loss.weights is None and not output_loss.by_timestep
+    if losses is None or output_loss.valid is None or not is_mean or losses.shape != output_loss.valid.shape:
+        return None
+    valid, weighting = output_loss.valid[rows], copy.copy(output_loss.loss)
+    if not valid.any() or recorded.own_mask is not None:
+        return None
+    weighting.reduction = "mean_with_sample_weight"
+    targets = cast_targets(output_loss.targets.values[rows])
+    tensor = make_masked_tensor(output.sample, None)
+    weighted = float(np.asarray(weighting(targets, tensor, sample_weight=valid.astype("float32"))))
+    return abs(weighted - float(losses[rows][valid].mean()))
 
 
 def _list_by_batch_size(run: LossRun, output_loss: OutputLoss, recorded: RecordedLoss) -> dict[int, float]:

@@ -40,13 +40,11 @@ from maskcli.models.guard import (
     refuse_code,
     refuse_vocabulary_paths,
 )
+from maskcli.models.hub import HUB
 from maskcli.models.load_weights import load_weights, read_weights_file
 from maskcli.models.model_args import refuse_model_args
 from maskcli.models.runtime import load_keras, quiet_stdout
 from maskcli.models.weights import check_weights
-
-HUB = "kerashub:"
-"""The prefix of a model of KerasHub; no module can have this name."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,7 +61,7 @@ class UserModel:
 
     keras_model: Any
     name: str
-    source: Literal["file", "factory", "object"]
+    source: Literal["file", "factory", "object", "kerashub"]
     notes: tuple[str, ...] = ()
     weights: str | None = None
 

@@ -68,7 +68,14 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
         hidden=hidden,
         padding=int((~valid).sum()),
         of_parts=mask.ndim > 2,
+        looks_for_nan=looks_for_nan(entry.operation),
     )
+
+
+def looks_for_nan(operation: Any) -> bool:
+    """Return whether a ``Masking`` layer looks for NaN, which equals nothing."""
+    value = getattr(operation, "mask_value", None)
+    return isinstance(value, float) and np.isnan(value)
 
 
 def _select_inside(masked: Bools) -> Bools:

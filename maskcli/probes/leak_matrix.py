@@ -29,6 +29,8 @@ from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST, FEWEST = 2048, 64
 """Padded timesteps that are tried at most, and the least that are tried of a large model; evenly spread if not all."""
+EFFECTS = 2**17
+"""Numbers that the matrices of all outputs may have, for a page to be a page."""
 WORK = 2**30
 """Numbers that all calls of these runs may compute: about twenty seconds."""
 BLOCK = 256
@@ -51,8 +53,19 @@ def compute_leak_matrices(run: ModelRun) -> tuple[tuple[LeakMatrix, ...], str | 
         return (), f"It could not be tried which padded timestep leaks where: {sources}."
     pairs = np.argwhere(~primary.valid)
     most = int(np.clip(WORK // _count_numbers(run.recording, len(primary.valid)), FEWEST, MOST))
+    most = max(1, min(most, EFFECTS // max(1, _count_output_timesteps(run, len(primary.valid)))))
     tried = pairs[np.unique(np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int))]
     return tuple(_compute_matrices(run, sources, tried, primary.valid)), None
+
+
+def _count_output_timesteps(run: ModelRun, rows: int) -> int:
+    """Return the timesteps of all outputs; an output without timesteps has one."""
+    validities = [
+        run.flow.valid.get(id(tensor))
+        for _, tensor in list_output_tensors(run.recording.output)
+        if _is_followed(tensor, rows)
+    ]
+    return sum(1 if valid is None else valid.shape[1] for valid in validities)
 
 
 def _compute_matrices(run: ModelRun, sources: PaddingSources, tried: Pairs, valid: Bools) -> Iterator[LeakMatrix]:
@@ -67,10 +80,9 @@ def _compute_matrices(run: ModelRun, sources: PaddingSources, tried: Pairs, vali
     outputs = list_output_tensors(run.recording.output)
     positions = [index for index, (_, tensor) in enumerate(outputs) if _is_followed(tensor, len(valid))]
     validities = [run.flow.valid.get(id(outputs[index][1])) for index in positions]
-    changes = [
-        np.full((len(valid), 1 if output_valid is None else output_valid.shape[1], valid.shape[1]), np.nan)
-        for output_valid in validities
-    ]
+    lengths = [1 if output_valid is None else output_valid.shape[1] for output_valid in validities]
+    effects: list[list[NDArray[np.float64]]] = [[] for _ in positions]
+    places: list[Pairs] = []
     fixed = find_fixed_batch(run.model)
     size = fixed or _choose_block(run.recording, len(valid))
     for start in range(0, len(tried), size):
@@ -80,20 +92,24 @@ def _compute_matrices(run: ModelRun, sources: PaddingSources, tried: Pairs, vali
         if plain.error is not None or replaced.error is not None:
             continue
         plain_outputs, replaced_outputs = list_output_tensors(plain.output), list_output_tensors(replaced.output)
-        for index, change in zip(positions, changes, strict=True):
-            largest = _find_largest_change(plain_outputs[index][1], replaced_outputs[index][1], change.shape[1])
-            change[pairs[:, 0], :, pairs[:, 1]] = largest[: len(pairs)]
-    for index, output_valid, change in zip(positions, validities, changes, strict=True):
+        places.append(pairs)
+        for index, length, parts in zip(positions, lengths, effects, strict=True):
+            largest = _find_largest_change(plain_outputs[index][1], replaced_outputs[index][1], length)
+            parts.append(largest[: len(pairs)])
+    all_places = np.concatenate([np.empty((0, 2), np.intp), *places])
+    for index, length, output_valid, parts in zip(positions, lengths, validities, effects, strict=True):
         name, tensor = outputs[index]
         values = as_float64(tensor)
         yield LeakMatrix(
             output=name,
-            change=_round_to_four_digits(change),
+            places=all_places,
+            effects=_round_to_four_digits(np.concatenate([np.empty((0, length)), *parts])),
+            timesteps=valid.shape[1],
             valid=_find_relevant_rows(run.inputs)[:, None]
-            & (np.ones(change.shape[:2], bool) if output_valid is None else output_valid),
+            & (np.ones((len(valid), 1), bool) if output_valid is None else output_valid),
             timed=output_valid is not None,
             tolerance=get_ulp(tensor) * float(np.abs(values[np.isfinite(values)]).max(initial=0.0)),
-            tried=int(np.isfinite(change[:, 0]).sum()),
+            tried=len(all_places),
             padded=int((~valid).sum()),
         )
 

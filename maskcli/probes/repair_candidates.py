@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,18 +13,22 @@ from maskcli.probes.repair_changes import (
     WHOLE,
     InvertMask,
     KeepMask,
+    MaskedGroups,
     MaskedPooling,
     MaskedSoftmax,
+    MaskedWindows,
     MaskInput,
     MaskOrigin,
     PassMask,
     Pooling,
     SetAttribute,
+    SetInnerMaskZero,
     SetMaskValue,
     SetMaskZero,
     TurnMask,
     ZeroPadding,
     get_argument,
+    list_embeddings,
     pool_timesteps,
 )
 from maskcli.probes.repair_masks import (
@@ -32,11 +36,17 @@ from maskcli.probes.repair_masks import (
     ChangedModels,
     Changes,
     can_name_mask,
+    find_axis_validity,
+    find_common_padding,
     find_maker,
     find_owner,
     find_time_slice,
+    is_own_layer,
+    list_ancestors,
     list_missing,
+    spread_change,
 )
+from maskcli.records.arrays import Bools
 from maskcli.tolerance import bound_sum_error
 from maskcli.trace.changes import CallChange
 from maskcli.trace.recorder import PAIR_MASK, CallRecord, has_own_code, list_parameters
@@ -74,20 +84,43 @@ class Candidates:
         return [self.entry] if self.owner is self.entry else [self.owner, self.entry]
 
     def __iter__(self) -> Iterator[Changes]:
-        """Yield the changes."""
+        """Yield the changes, each for all calls that the same edit of the code changes."""
+        tried: set[Changes] = set()
+        for changes in self._list_changes():
+            spread = tuple(dict.fromkeys(other for change in changes for other in spread_change(self.look, change)))
+            if spread not in tried:
+                tried.add(spread)
+                yield spread
+
+    def _list_changes(self) -> Iterator[Changes]:
         yield from self._list_attention_changes()
+        yield from self._list_softmaxes()
+        yield from self._list_inner_lookups()
         yield from self._list_poolings()
+        yield from self._list_statistics()
         for place in self.places:
-            if place.accepts:
-                yield from self._list_ways_to_pass(place)
+            inside = self._reduce_mask(place)
+            for changes in self._list_ways_to_pass(place) if place.accepts else ():
+                yield (*changes, *inside)
         if getattr(self.entry.operation, "unroll", False):
             yield (SetAttribute(self.look.key(self.entry), "unroll", False),)
-        yield from self._list_softmaxes()
         if not self.owner.code:
             yield from self._list_zeroings()
         brought = self.models.bring_mask(self.done, self.look.key(self.owner))
         if brought:
             yield brought
+        yield from self._list_inversions()
+
+    def _reduce_mask(self, place: CallRecord) -> Changes:
+        """Return the change after which a ``TimeDistributed`` returns a mask of timesteps, not of places in them."""
+        import keras
+
+        flow, key = self.look.flow, self.look.key(place)
+        valid = flow.valid.get(id(place.outputs[0])) if place.outputs else None
+        is_inside = valid is not None and any(other.ndim > valid.ndim for other in flow.list_input_validity(place))
+        if not is_inside or not isinstance(place.operation, keras.layers.TimeDistributed):
+            return ()
+        return (KeepMask(key, MaskOrigin("arriving", key), WHOLE, True),)
 
     def _list_attention_changes(self) -> Iterator[Changes]:
         """Yield changes of the attention masks of the call, or of calls in the code of the same layer."""
@@ -103,27 +136,79 @@ class Candidates:
         """Yield poolings without padding, if the call pools timesteps."""
         for place in self.places:
             # A layer that takes a mask needs no other pooling, unless it ignores the mask.
-            obeys = "mask" in place.accepts and not place.padding_masks
+            obeys = "mask" in place.accepts and not place.padding_masks and not self._ignores_mask(place)
             how = None if obeys else recognize_pooling(self.look, place)
             if how is not None:
                 for extra, origin in self._list_origins(place):
                     yield (*extra, MaskedPooling(self.look.key(place), how, origin))
 
+    @staticmethod
+    def _ignores_mask(place: CallRecord) -> bool:
+        """Return whether a ``TimeDistributed`` takes a mask for a layer that takes none."""
+        import keras
+
+        wrapper = place.operation
+        return isinstance(wrapper, keras.layers.TimeDistributed) and "mask" not in list_parameters(
+            type(wrapper.layer).call
+        )
+
     def _list_softmaxes(self) -> Iterator[Changes]:
-        """Yield softmaxes without padding, if the call, or one near it in the same layer, is one over timesteps."""
-        # Scores of queries and keys differ before the softmax that should leave padding out.
-        inside = [] if self.owner is self.entry else self.look.context.base.ended
-        near = [other for other in inside if other is not self.entry and find_owner(other) is self.owner]
-        near = sorted(near, key=lambda other: abs(other.index - self.entry.index))
-        for other in [self.entry, *near[: 2 * MOST_NEAR]]:
-            axis = _recognize_softmax(self.look, other)
-            if axis is not None:
-                for extra, origin in self._list_origins(other):
-                    yield (*extra, MaskedSoftmax(self.look.key(other), axis, origin))
+        """Yield softmaxes without padding, if the call, or one near it or before it, is one over timesteps."""
+        # Scores of queries and keys differ before the softmax that should leave padding out; results of attention
+        # weights, after it.
+        ended = self.look.context.base.ended
+        inside = [] if self.owner is self.entry else [other for other in ended if find_owner(other) is self.owner]
+        near = sorted(inside, key=lambda other: abs(other.index - self.entry.index))[: 2 * MOST_NEAR + 1]
+        before = [entry for tensor in self.entry.inputs for entry in list_ancestors(self.look, tensor)]
+        before = [other for other in before if find_owner(other).parent is self.owner.parent]
+        for other in dict.fromkeys([self.entry, *near, *before[: 2 * MOST_NEAR]]):
+            axis = recognize_softmax(self.look, other)
+            valid = None if axis is None else find_axis_validity(self.look, other.inputs[0], axis)
+            if axis is None or valid is None or valid.all() or _hides_padding(other, valid, axis):
+                continue
+            for extra, origin in self._list_origins(other, other.inputs[0], valid):
+                yield (*extra, MaskedSoftmax(self.look.key(other), axis - len(other.inputs[0].shape), origin))
+
+    def _list_inner_lookups(self) -> Iterator[Changes]:
+        """Yield masks of the Embeddings inside a ``TimeDistributed``, whose calls are not recorded."""
+        import keras
+
+        for place in self.places:
+            if not isinstance(place.operation, keras.layers.TimeDistributed):
+                continue
+            inner = tuple(layer.name for layer in list_embeddings(place.operation))
+            ids = [x for x in place.inputs if self.look.flow.valid.get(id(x)) is not None and len(x.shape) > 2]
+            values = [find_common_padding(np.asarray(x), self.look.flow.valid[id(x)]) for x in ids]
+            if inner and any(value == 0 for value in values):
+                yield (SetInnerMaskZero(self.look.key(place), inner),)
+
+    def _list_statistics(self) -> Iterator[Changes]:
+        """Yield windows and statistics without padding, of poolings over windows and of group normalisation."""
+        import keras
+
+        layers, entry, key = keras.layers, self.entry, self.look.key(self.entry)
+        kinds: dict[type, Callable[[MaskOrigin], CallChange]] = {
+            layers.MaxPooling1D: lambda origin: MaskedWindows(key, "max", origin, cut or WHOLE),
+            layers.AveragePooling1D: lambda origin: MaskedWindows(key, "mean", origin, cut or WHOLE),
+            layers.GroupNormalization: lambda origin: MaskedGroups(key, origin),
+        }
+        valids = self.look.flow.list_input_validity(entry)
+        cut = find_time_slice(entry, valids[0]) if valids and entry.outputs else None
+        make = next((make for kind, make in kinds.items() if isinstance(entry.operation, kind)), None)
+        if make is None or cut is None or len(entry.inputs[0].shape) != 3:
+            return
+        for extra, origin in self._list_origins(entry):
+            yield (*extra, make(origin))
+
+    def _list_inversions(self) -> Iterator[Changes]:
+        """Yield the opposite of the mask that a layer, not of Keras, receives and may take for its opposite."""
+        if "mask" in self.owner.accepts and is_own_layer(self.owner.operation) and self.owner.padding_masks:
+            yield (InvertMask(self.look.key(self.owner), "mask"),)
 
     def _list_zeroings(self) -> Iterator[Changes]:
         """Yield changes that set padding to zero before the call, without and with the mask after it."""
-        place, key = self.owner, self.look.key(self.owner)
+        place = self._find_place_with_timesteps()
+        key = self.look.key(place)
         valids = self.look.flow.list_input_validity(place)
         cut = find_time_slice(place, valids[0]) if valids and place.outputs else None
         for extra, origin in self._list_origins(place):
@@ -131,6 +216,14 @@ class Candidates:
             yield (*extra, zero)
             if place.outputs and id(place.outputs[0]) in self.look.flow.valid:
                 yield (*extra, zero, KeepMask(key, origin, WHOLE if cut is None else cut))
+
+    def _find_place_with_timesteps(self) -> CallRecord:
+        """Return the owner, or a call before it that moves the time axis, such as a ``Permute`` before a ``Dense``."""
+        if self.look.flow.list_input_validity(self.owner):
+            return self.owner
+        before = [entry for tensor in self.owner.inputs for entry in list_ancestors(self.look, tensor)]
+        moving = (entry for entry in before[:MOST_NEAR] if self.look.flow.list_input_validity(entry))
+        return next((entry for entry in moving if not entry.code and entry.parent is self.owner.parent), self.owner)
 
     def _list_ways_to_pass(self, place: CallRecord) -> Iterator[Changes]:
         """Yield changes that bring the mask to a call that takes one."""
@@ -185,25 +278,32 @@ class Candidates:
         origin, before = find_maker(look, tensor)
         return (origin, before) if origin is not None and can_name_mask(look, place, origin) else (None, ())
 
-    def _list_origins(self, place: CallRecord) -> Iterator[tuple[Changes, MaskOrigin]]:
-        """Yield the origins of the mask for a call, each with the changes that it needs first."""
-        look = self.look
-        for key in dict.fromkeys((look.key(place), look.key(self.owner))):
+    def _list_origins(
+        self, place: CallRecord, source: Any = None, valid: Bools | None = None
+    ) -> Iterator[tuple[Changes, MaskOrigin]]:
+        """Yield the origins of the mask for a call, each with the changes that it needs first.
+
+        ``source`` is a tensor, by default the first input with timesteps, and ``valid`` its validity on some axis.
+        """
+        look, owner = self.look, find_owner(place)
+        for key in dict.fromkeys((look.key(place), look.key(owner))):
             record = look.by_key[key]
             masks = [mask for mask in (*record.carried, *record.padding_masks) if mask is not None]
-            if masks and not list_missing(look, record):
+            fits = valid is None or any(mask.shape == valid.shape for mask in masks)
+            if masks and fits and not list_missing(look, record):
                 yield (), MaskOrigin("arriving", key)
                 return
-        tensors = [x for x in (*place.inputs, *self.owner.inputs) if id(x) in look.flow.valid and is_float(x)][:1]
-        makers = [find_maker(look, tensor) for tensor in tensors]
+        tensors = [x for x in (*place.inputs, *owner.inputs) if id(x) in look.flow.valid and is_float(x)][:1]
+        tensors = tensors if source is None else [source]
+        makers = [find_maker(look, tensor, valid) for tensor in tensors]
         named = [(before, origin) for origin, before in makers if origin is not None]
-        named = [(before, origin) for before, origin in named if can_name_mask(look, self.owner, origin)]
-        if named and named[0][1].kind == "input":
+        named = [(before, origin) for before, origin in named if can_name_mask(look, owner, origin)]
+        if named and (named[0][1].kind == "input" or owner.code):
             yield named.pop()
-        key = look.key(self.owner)
+        key = look.key(owner)
         brought = self.models.bring_mask(self.done, key)
-        ways = [] if brought is None else [(brought, MaskOrigin("arriving", key))]
-        if brought is not None and all(is_simple(look, change) for change in brought):
+        ways = [(brought, MaskOrigin("arriving", key))] if brought else []
+        if brought and all(is_simple(look, change) for change in brought):
             yield ways.pop()
         yield from named
         yield from ways
@@ -252,11 +352,14 @@ def recognize_pooling(look: ChangedModel, entry: CallRecord) -> Pooling | None:
     if not entry.outputs or not is_float(entry.outputs[0]):
         return None
     source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x) and len(x.shape) > 2), None)
-    if source is None or source.shape[1] < 2:
+    if source is None:
+        return None
+    rank = min(look.flow.valid[id(source)].ndim, len(source.shape) - 1)
+    if source.shape[rank - 1] < 2:
         return None
     result = as_float64(entry.outputs[0])
-    mask = keras.ops.ones(tuple(source.shape[:2]), dtype="bool")
-    allowed = bound_sum_error(get_ulp(source), int(source.shape[1]), 4) * np.abs(result).max(initial=0.0)
+    mask = keras.ops.ones(tuple(source.shape[:rank]), dtype="bool")
+    allowed = bound_sum_error(get_ulp(source), int(source.shape[rank - 1]), 4) * np.abs(result).max(initial=0.0)
     for how in POOLINGS:
         pooled = as_float64(pool_timesteps(source, mask, how))
         is_alike = pooled.size == result.size and pooled.shape[0] == result.shape[0]
@@ -265,20 +368,23 @@ def recognize_pooling(look: ChangedModel, entry: CallRecord) -> Pooling | None:
     return None
 
 
-def _recognize_softmax(look: ChangedModel, entry: CallRecord) -> int | None:
-    """Return the axis, from the end, of a softmax over timesteps; None if a call is none."""
+def recognize_softmax(look: ChangedModel, entry: CallRecord) -> int | None:
+    """Return the axis of a softmax over timesteps; None if a call is none."""
     import keras
 
-    if not entry.outputs or not entry.inputs or not is_float(entry.inputs[0]):
+    if not entry.outputs or not entry.inputs or not is_float(entry.inputs[0]) or entry.calls:
         return None
     scores, result = entry.inputs[0], entry.outputs[0]
-    lengths = {valid.shape[1] for valid in (*look.flow.truths, *look.flow.valid.values())}
     if tuple(scores.shape) != tuple(result.shape) or len(scores.shape) < 2:
         return None
-    for axis in range(1, len(scores.shape)):
-        if scores.shape[axis] not in lengths:
-            continue
+    for axis in sorted(look.flow.positions.find_time_axes(scores) - {0}, reverse=True):
         expected = as_float64(keras.ops.softmax(scores, axis=axis))
         if np.abs(expected - as_float64(result)).max(initial=0.0) < get_ulp(scores) * 16:
-            return axis - len(scores.shape)
+            return axis
     return None
+
+
+def _hides_padding(entry: CallRecord, valid: Bools, axis: int) -> bool:
+    """Return whether a softmax gives no weight to padding already."""
+    weights = np.moveaxis(as_float64(entry.outputs[0]), axis, 1)
+    return not np.abs(weights[~valid]).max(initial=0.0) > 0

@@ -63,10 +63,17 @@ class _Change:
 
 @dataclasses.dataclass(frozen=True)
 class KeepMask(_Change):
-    """Let the result of a call carry the mask of its input, cut like its timesteps."""
+    """Let the result of a call carry the mask of its input, cut like its timesteps.
+
+    A mask of places inside timesteps becomes one of timesteps: those with a valid place. Timesteps may be repeated, and
+    new ones, which are valid, may come first.
+    """
 
     origin: MaskOrigin
     cut: TimeSlice = WHOLE
+    inside: bool = False
+    repeats: int = 1
+    prefix: int = 0
     kind: ClassVar[str] = "keep-mask"
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
@@ -77,11 +84,24 @@ class KeepMask(_Change):
         for tensor in entry.inputs:
             if _has_timesteps(tensor, mask) and getattr(tensor, "_keras_mask", None) is None:
                 tensor._keras_mask = mask
-        mask = mask[:, slice(*self.cut)]
+        mask = self.transform(mask)
         for tensor in tensors:
             if _has_timesteps(tensor, mask):
                 tensor._keras_mask = mask
         return tensors
+
+    def transform(self, mask: Any) -> Any:
+        """Return the mask of the result, made of that of the input."""
+        import keras
+
+        if self.inside:
+            mask = keras.ops.any(mask, axis=tuple(range(2, len(mask.shape))))
+        mask = mask[:, slice(*self.cut)]
+        if self.repeats > 1:
+            mask = keras.ops.repeat(mask, self.repeats, axis=1)
+        if self.prefix:
+            mask = keras.ops.concatenate([keras.ops.ones_like(mask[:, : self.prefix]), mask], axis=1)
+        return mask
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +125,14 @@ class PassMask(_Change):
 
 @dataclasses.dataclass(frozen=True)
 class SetMaskZero(_Change):
-    """Let a lookup of vectors return a mask that is False at one id."""
+    """Let a lookup of vectors return a mask that is False at one id; the ids are its input at ``position``.
+
+    With ``inside``, the vectors are those of timesteps which have several ids, as sentences have words.
+    """
 
     value: int = 0
+    position: int = 0
+    inside: bool = False
     kind: ClassVar[str] = "set-mask-zero"
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
@@ -115,10 +140,14 @@ class SetMaskZero(_Change):
         del run
         import keras
 
-        ids = next((tensor for tensor in entry.inputs if len(tensor.shape) == 2), None)
-        if ids is None or not _has_timesteps(tensors[0], ids):
+        ids = entry.inputs[self.position] if self.position < len(entry.inputs) else None
+        if ids is None:
             return None
-        tensors[0]._keras_mask = keras.ops.not_equal(ids, keras.ops.cast(self.value, ids.dtype))
+        mask = keras.ops.not_equal(ids, keras.ops.cast(self.value, ids.dtype))
+        mask = keras.ops.any(mask, axis=-1) if self.inside else mask
+        if not _has_timesteps(tensors[0], mask):
+            return None
+        tensors[0]._keras_mask = mask
         return tensors
 
 
@@ -134,6 +163,26 @@ class SetMaskValue(_Change):
         del run
         tensors[0]._keras_mask = find_values(entry.inputs[0], self.value)
         return tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskMissing(_Change):
+    """Fill NaN with a value, and let a call that masks features look for that; it has zeros at padding then."""
+
+    value: float
+    kind: ClassVar[str] = "set-mask-value"
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the features with their mask."""
+        del run
+        import keras
+
+        ops, features = keras.ops, entry.inputs[0]
+        filled = ops.where(ops.isnan(features), ops.cast(self.value, features.dtype), features)
+        mask = find_values(filled, self.value)
+        result = ops.where(mask[..., None], filled, ops.zeros_like(filled))
+        result._keras_mask = mask
+        return [result, *tensors[1:]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +233,7 @@ class ZeroPadding(_Change):
         def zero(leaf: Any) -> Any:
             if not _has_timesteps(leaf, mask) or not is_float(leaf):
                 return leaf
-            spread = keras.ops.reshape(mask, (*mask.shape, *[1] * (len(leaf.shape) - 2)))
+            spread = keras.ops.reshape(mask, (*mask.shape, *[1] * (len(leaf.shape) - len(mask.shape))))
             result = keras.ops.where(spread, leaf, keras.ops.zeros_like(leaf))
             result._keras_mask = getattr(leaf, "_keras_mask", None)
             return result
@@ -209,13 +258,17 @@ class MaskedPooling(_Change):
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return the pooled result."""
+        import keras
+
         mask = self.origin.find(run)
         source = next((x for x in entry.inputs if mask is not None and _has_timesteps(x, mask) and is_float(x)), None)
-        if source is None:
+        if source is None or mask is None:
             return None
         pooled = pool_timesteps(source, mask, self.how)
         if tuple(pooled.shape) != tuple(tensors[0].shape):
-            pooled = pooled[:, None]
+            pooled = keras.ops.reshape(pooled, tensors[0].shape)
+        if len(mask.shape) > 2:
+            pooled._keras_mask = keras.ops.any(mask, axis=-1)
         return [pooled, *tensors[1:]]
 
 
@@ -242,18 +295,59 @@ class MaskedSoftmax(_Change):
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskedWindows(_Change):
+    """Leave padding out of the windows of a pooling layer, and keep the mask, cut like its timesteps."""
+
+    how: Literal["max", "mean"]
+    origin: MaskOrigin
+    cut: TimeSlice
+
+    @property
+    def kind(self) -> str:  # type: ignore[override]
+        """The kind of repair."""
+        return f"mask-before-{self.how}"
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the pooled windows."""
+        mask = self.origin.find(run)
+        if mask is None or not _has_timesteps(entry.inputs[0], mask):
+            return None
+        pooled = pool_windows(entry.operation, entry.inputs[0], mask, self.how)
+        pooled._keras_mask = mask[:, slice(*self.cut)]
+        return [pooled, *tensors[1:]]
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedGroups(_Change):
+    """Leave padding out of the statistics of a ``GroupNormalization``, and keep the mask."""
+
+    origin: MaskOrigin
+    kind: ClassVar[str] = "mask-before-statistics"
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the normalised result."""
+        mask = self.origin.find(run)
+        if mask is None or not _has_timesteps(entry.inputs[0], mask):
+            return None
+        normalized = normalize_groups(entry.operation, entry.inputs[0], mask)
+        normalized._keras_mask = mask
+        return [normalized, *tensors[1:]]
+
+
+@dataclasses.dataclass(frozen=True)
 class InvertMask(_Change):
-    """Invert the attention mask of a call."""
+    """Invert the attention mask of a call, or the mask that a layer of the user takes for its opposite."""
 
     argument: str
     kind: ClassVar[str] = "invert-attention-mask"
 
     def change_arguments(self, run: ChangedRun, entry: CallRecord) -> None:
-        """Replace the argument by its opposite."""
-        del run
+        """Replace the argument, or the mask that Keras would fill in, by its opposite."""
         import keras
 
         mask = get_argument(entry, self.argument)
+        if mask is None and self.argument == "mask" and entry.args:
+            mask = run.find_mask(entry.args[0])
         if hasattr(mask, "shape"):
             set_argument(entry, self.argument, keras.ops.logical_not(keras.ops.cast(mask, "bool")))
 
@@ -284,6 +378,31 @@ class SetAttribute(_Change):
     value: Any
     kind: ClassVar[str] = "set-attribute"
 
+    def list_settings(self, layer: Any) -> list[tuple[Any, str, Any]]:
+        """Return the attribute."""
+        return [(layer, self.name, self.value)]
+
+
+@dataclasses.dataclass(frozen=True)
+class SetInnerMaskZero(_Change):
+    """Let the Embeddings inside a ``TimeDistributed`` mask id 0, such as those of its words."""
+
+    names: tuple[str, ...]
+    kind: ClassVar[str] = "set-mask-zero"
+
+    def list_settings(self, layer: Any) -> list[tuple[Any, str, Any]]:
+        """Return the attributes that let an Embedding make a mask."""
+        inner = [item for item in list_embeddings(layer) if item.name in self.names]
+        return [(item, name, True) for item in inner for name in ("mask_zero", "supports_masking")]
+
+
+def list_embeddings(layer: Any) -> list[Any]:
+    """Return the Embeddings inside a layer that make no mask."""
+    import keras
+
+    inner = layer._flatten_layers(include_self=False)
+    return [item for item in inner if isinstance(item, keras.layers.Embedding) and not item.mask_zero]
+
 
 def get_argument(entry: CallRecord, name: str) -> Any:
     """Return an argument of a call by its name, however it was passed; None if it was not."""
@@ -309,27 +428,56 @@ def find_values(features: Any, value: float) -> Any:
 
 
 def pool_timesteps(x: Any, mask: Any, how: Pooling) -> Any:
-    """Return ``x (batch, timesteps, ...)`` reduced over the timesteps of ``mask``."""
+    """Return ``x (batch, timesteps, ...)`` reduced over the last axis of its mask: timesteps, or places inside them."""
     import keras
 
-    ops = keras.ops
-    spread = ops.reshape(mask, (*mask.shape, *[1] * (len(x.shape) - 2)))
+    ops, axis = keras.ops, len(mask.shape) - 1
+    spread = ops.reshape(mask, (*mask.shape, *[1] * (len(x.shape) - len(mask.shape))))
     counts = ops.cast(spread, x.dtype)
     if how in ("max", "min"):
         worst = ops.cast(-1e9 if how == "max" else 1e9, x.dtype)
         masked = ops.where(spread, x, worst)
-        return ops.max(masked, axis=1) if how == "max" else ops.min(masked, axis=1)
+        return ops.max(masked, axis=axis) if how == "max" else ops.min(masked, axis=axis)
     if how in ("mean", "sum"):
-        total = ops.sum(ops.where(spread, x, ops.zeros_like(x)), axis=1)
-        return total / ops.maximum(ops.sum(counts, axis=1), 1) if how == "mean" else total
+        total = ops.sum(ops.where(spread, x, ops.zeros_like(x)), axis=axis)
+        return total / ops.maximum(ops.sum(counts, axis=axis), 1) if how == "mean" else total
     if how == "first":
-        index = ops.argmax(ops.cast(mask, "int32"), axis=1)
+        index = ops.argmax(ops.cast(mask, "int32"), axis=axis, keepdims=True)
     else:
-        index = ops.max(ops.where(mask, ops.arange(mask.shape[1]), 0), axis=1)
-    index = ops.reshape(ops.cast(index, "int32"), (-1, *[1] * (len(x.shape) - 1)))
-    return ops.take_along_axis(x, index, axis=1)[:, 0]
+        index = ops.max(ops.where(mask, ops.arange(mask.shape[axis]), 0), axis=axis, keepdims=True)
+    index = ops.reshape(ops.cast(index, "int32"), (*index.shape, *[1] * (len(x.shape) - len(mask.shape))))
+    return ops.squeeze(ops.take_along_axis(x, index, axis=axis), axis)
+
+
+def pool_windows(layer: Any, x: Any, mask: Any, how: Literal["max", "mean"]) -> Any:
+    """Return ``x (batch, timesteps, features)`` pooled by a layer over the timesteps of ``mask``."""
+    import keras
+
+    ops = keras.ops
+    spread = mask[..., None]
+    if how == "max":
+        return layer.call(ops.where(spread, x, ops.cast(-1e9, x.dtype)))
+    shares = layer.call(ops.cast(spread, x.dtype))
+    return layer.call(ops.where(spread, x, ops.zeros_like(x))) / ops.where(shares > 0, shares, ops.ones_like(shares))
+
+
+def normalize_groups(layer: Any, x: Any, mask: Any) -> Any:
+    """Return ``x (batch, timesteps, channels)`` normalised by the statistics of the timesteps of ``mask``."""
+    import keras
+
+    ops = keras.ops
+    grouped = ops.reshape(x, (-1, x.shape[1], layer.groups, x.shape[-1] // layer.groups))
+    weights = ops.cast(mask, x.dtype)[:, :, None, None] * ops.ones_like(grouped)
+    count = ops.maximum(ops.sum(weights, axis=(1, 3), keepdims=True), 1)
+    mean = ops.sum(weights * grouped, axis=(1, 3), keepdims=True) / count
+    variance = ops.sum(weights * ops.square(grouped - mean), axis=(1, 3), keepdims=True) / count
+    result = ops.reshape((grouped - mean) * ops.rsqrt(variance + layer.epsilon), ops.shape(x))
+    result = result * layer.gamma if layer.scale else result
+    return result + layer.beta if layer.center else result
 
 
 def _has_timesteps(tensor: Any, mask: Any) -> bool:
-    shape = getattr(tensor, "shape", ())
-    return len(shape) > 1 and tuple(shape[:2]) == tuple(mask.shape[:2])
+    """Return whether a tensor has the timesteps of a mask, or the places inside them."""
+    shape = tuple(getattr(tensor, "shape", ()))
+    rank = len(mask.shape)
+    return len(shape) >= rank > 1 and shape[:rank] == tuple(mask.shape)

@@ -18,14 +18,16 @@ from maskcli.probes.repair_changes import (
     WHOLE,
     KeepMask,
     MaskInput,
+    MaskMissing,
     MaskOrigin,
     SetAttribute,
+    SetInnerMaskZero,
     SetMaskValue,
     SetMaskZero,
     TimeSlice,
 )
 from maskcli.records.arrays import Bools
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.trace.changes import CallChange, apply_changes, number_calls
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, convert_mask, get_mask, has_own_code, list_parameters
@@ -100,17 +102,27 @@ class ChangedModels:
                     self._runs[changes] = ChangedModel(make_context(run, self.labels), keys)
         return self._runs[changes]
 
+    def look_again(self, changes: Changes) -> ModelRun:
+        """Return the run of the model under changes, which the probes derive further runs from."""
+        look = self.look(changes)
+        assert isinstance(look, ChangedModel)  # noqa: S101 - only a model that runs is probed
+        return look.context.run
+
     @contextlib.contextmanager
     def change(self, changes: Changes) -> Iterator[None]:
         """Let all runs inside have the changes."""
         with contextlib.ExitStack() as stack:
             for change in changes:
-                if isinstance(change, SetAttribute):
-                    layer = self.original.by_key[change.key].operation
-                    stack.callback(setattr, layer, change.name, getattr(layer, change.name))
-                    setattr(layer, change.name, change.value)
+                for layer, name, value in self._list_settings(change):
+                    stack.callback(setattr, layer, name, getattr(layer, name))
+                    setattr(layer, name, value)
             stack.enter_context(apply_changes(changes))
             yield
+
+    def _list_settings(self, change: CallChange) -> list[tuple[Any, str, Any]]:
+        """Return the attributes of layers that a change sets while it is tried."""
+        entry = self.original.by_key.get(change.key) if isinstance(change, (SetAttribute, SetInnerMaskZero)) else None
+        return [] if entry is None else change.list_settings(entry.operation)  # type: ignore[attr-defined]
 
     def bring_mask(self, done: Changes, key: str) -> Changes | None:
         """Return further changes after which the mask of its inputs reaches a call; None if there are none."""
@@ -125,7 +137,7 @@ class ChangedModels:
             more = find_mask_source(look, missing[0])
             if more is None or more in added or more in done:
                 return None
-            added = (*added, more)
+            added = (*added, *spread_change(look, more))
         return None
 
     def bring_mask_to_output(self, name: str) -> Changes | None:
@@ -145,8 +157,36 @@ class ChangedModels:
             more = find_mask_source(look, tensor)
             if more is None or more in added:
                 return None
-            added = (*added, more)
+            added = (*added, *spread_change(look, more))
         return None
+
+
+EDITS = (KeepMask, SetMaskZero, SetMaskValue, MaskMissing, SetAttribute, SetInnerMaskZero)
+"""Changes of a layer, or of its class, as opposed to changes of one call."""
+
+
+def spread_change(look: ChangedModel, change: CallChange) -> Changes:
+    """Return a change for all calls that the same edit of the code changes: of one layer, or of one class."""
+    entry = look.by_key.get(change.key)
+    edit = None if entry is None else find_edit(entry, change)
+    if entry is None or edit is None:
+        return (change,)
+    spread: list[CallChange] = []
+    for key, other in look.by_key.items():
+        if find_edit(other, change) == edit:
+            same = change if other is entry else dataclasses.replace(change, key=key)  # type: ignore[type-var]
+            if isinstance(same, KeepMask) and same.origin.kind == "arriving":
+                same = dataclasses.replace(same, origin=MaskOrigin("arriving", key))
+            spread.append(same)
+    return tuple(spread)
+
+
+def find_edit(entry: CallRecord, change: CallChange) -> tuple[Any, ...] | None:
+    """Return what tells the edit of a layer, or of its class, from other edits; None for a change of one call."""
+    if entry.code or not isinstance(change, EDITS):
+        return None
+    of_class = isinstance(change, (KeepMask, SetMaskZero)) and is_own_layer(entry.operation)
+    return type(change), type(entry.operation) if of_class else id(entry.operation)
 
 
 def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
@@ -159,7 +199,7 @@ def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
         known = (carried, *_list_passed(entry, tensor))
         masks = [mask for mask in known if mask is not None and mask.shape == valid.shape]
         # The validity of other timesteps than those of the data is an estimate, which no mask need equal.
-        is_exact = any(valid is truth for truth in look.flow.truths)
+        is_exact = id(tensor) in look.flow.exact or any(valid is truth for truth in look.flow.truths)
         if not masks or (is_exact and all((mask & ~valid).any() for mask in masks)):
             missing.append(tensor)
     return missing
@@ -189,18 +229,31 @@ def find_mask_source(look: ChangedModel, tensor: Any) -> CallChange | None:
     is_exact = any(valid is truth for truth in flow.truths)
     if lost is not None and not (is_exact and _marks_padding(lost.mask, valid)):
         at, last = find_owner(lost.at, without_mask=True), flow.maker.get(id(tensor))
+        lookup = None if at.code or any(mask is not None for mask in at.carried) else _mask_lookup(look, at)
+        if lookup is not None:  # A layer that looks up ids receives no mask to keep.
+            return lookup
         # One layer after a chain of operators is enough, if its result has the timesteps of their input.
         has_timesteps = lost.mask.shape == tuple(tensor.shape[:2]) == valid.shape
         if last is not None and lost.after is not None and has_timesteps and _are_operators(look, at, last):
             return KeepMask(look.key(last), MaskOrigin("call", look.key(lost.after)))
-        return keep_mask(look, at)
-    for entry in list_ancestors(look, tensor):
+        kept = keep_mask(look, at)
+        if kept is not None:
+            return kept
+    ancestors = list_ancestors(look, tensor)
+    used = {id(tensor), *(id(x) for entry in ancestors for x in entry.inputs)}
+    for entry in ancestors:
         change = _make_source(look, entry)
         if change is not None:
-            return change
-        if _widens(look, entry):
-            return keep_mask(look, entry)
-    return _mask_features(look, tensor)
+            around = _find_layer_around(entry, used)
+            return change if around is None else _mask_lookup(look, around) or change
+        wrong = (place for place in (entry, find_owner(entry)) if _widens(look, place) or _misaligns(look, place))
+        kept = next((keep_mask(look, place) for place in wrong), None)
+        if kept is not None:
+            return kept
+    # A merge whose other input has a mask keeps none for this one until its own input has one.
+    missing = (other for entry in ancestors for other in list_missing(look, entry) if other is not tensor)
+    earlier = next(missing, None)
+    return _mask_features(look, tensor) if earlier is None else find_mask_source(look, earlier)
 
 
 def _are_operators(look: ChangedModel, first: CallRecord, last: CallRecord) -> bool:
@@ -226,6 +279,34 @@ def _widens(look: ChangedModel, entry: CallRecord) -> bool:
     return any(mask is not None and not _marks_padding(mask, valid) for mask in entry.carried)
 
 
+def _misaligns(look: ChangedModel, entry: CallRecord) -> bool:
+    """Return whether a call moves timesteps and not their mask, which then marks the wrong ones."""
+    output = entry.outputs[0] if entry.outputs else None
+    valid, mask = look.flow.valid.get(id(output)), next(iter(entry.masks_out), None)
+    if valid is None or mask is None or id(output) not in look.flow.exact or not _marks_padding(mask, valid):
+        return False
+    arriving = (*entry.carried, *entry.padding_masks)
+    return any(is_same_validity(before, mask) for before in arriving) and bool((valid & ~mask).any())
+
+
+def _find_layer_around(entry: CallRecord, used: set[int]) -> CallRecord | None:
+    """Return the layer, not of Keras, that makes a call inside, and whose results, not those of the call, are used."""
+    found, owner = None, entry.parent
+    while owner is not None and is_own_layer(owner.operation):
+        results = set(map(id, owner.outputs))
+        if results & used and not results & set(map(id, entry.outputs)):
+            found = owner
+        owner = owner.parent
+    return found
+
+
+def is_own_layer(operation: Any) -> bool:
+    """Return whether an operation is a layer that is neither Keras's nor a model."""
+    import keras
+
+    return has_own_code(operation) and not isinstance(operation, keras.Model)
+
+
 def _make_source(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     """Return the change that lets a lookup of ids, or a call that masks features, mask the padding."""
     flow = look.flow
@@ -235,18 +316,50 @@ def _make_source(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     mask = entry.masks_out[0]
     if valid is None or (mask is not None and not _marks_padding(mask, valid)):
         return None
+    lookup = _mask_lookup(look, entry)
+    if lookup is not None:
+        return lookup
     source = next((x for x in entry.inputs if id(x) in flow.valid and id(x) in flow.derived), None)
-    if source is None:
+    receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
+    if source is None or mask is None or receives or len(source.shape) < 3:
         return None
     values = np.asarray(source)
-    if values.ndim == 2 and len(entry.outputs[0].shape) == 3:
-        value = find_common_padding(values, valid)
-        return None if value is None else SetMaskZero(look.key(entry), int(value))
-    receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
-    if mask is not None and not receives and values.ndim > 2:
-        value = find_common_padding(values, valid)
-        return None if value is None else SetMaskValue(look.key(entry), float(value))
+    if np.isnan(values[~valid]).all() and valid.any():
+        return MaskMissing(look.key(entry), _choose_fill(values))
+    value = find_common_padding(values, valid)
+    return None if value is None else SetMaskValue(look.key(entry), float(value))
+
+
+def _choose_fill(values: NDArray[Any]) -> float:
+    """Return a number that is below all of these values."""
+    return min(-1.0, float(np.floor(np.nanmin(values))) - 1)
+
+
+def _mask_lookup(look: ChangedModel, entry: CallRecord) -> CallChange | None:
+    """Return the change that lets a call which turns ids into vectors return the mask of the ids; None for others."""
+    flow = look.flow
+    valid = flow.valid.get(id(entry.outputs[0])) if entry.outputs else None
+    if valid is None or not is_float(entry.outputs[0]):
+        return None
+    shape = tuple(entry.outputs[0].shape)
+    for position, source in enumerate(entry.inputs):
+        same = flow.valid.get(id(source))
+        if same is None or id(source) not in flow.derived or tuple(source.shape) != same.shape:
+            continue
+        inside = same.ndim > valid.ndim
+        if (shape[:-1] != same.shape and not inside) or not is_same_validity(_drop_places(same, valid.ndim), valid):
+            continue
+        value = find_common_padding(np.asarray(source), same)
+        if value is not None and float(value).is_integer():
+            return SetMaskZero(look.key(entry), int(value), position, inside)
     return None
+
+
+def _drop_places(valid: Bools, rank: int) -> Bools:
+    """Return which timesteps have a valid place inside."""
+    if valid.ndim == rank:
+        return valid
+    return np.asarray(valid.any(axis=tuple(range(rank, valid.ndim))))
 
 
 def find_common_padding(values: NDArray[Any], valid: Bools) -> Any | None:
@@ -302,8 +415,20 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     masks = [mask for mask in (*entry.carried, *entry.padding_masks) if mask is not None and mask.ndim > 1]
     if not masks or not entry.outputs:
         return None
-    cut = find_time_slice(entry, masks[0])
-    return None if cut is None else KeepMask(key, MaskOrigin("arriving", key), cut)
+    valid, mask = look.flow.valid.get(id(entry.outputs[0])), masks[0]
+    kept = KeepMask(key, MaskOrigin("arriving", key), inside=valid is not None and mask.ndim > valid.ndim)
+    cut = find_time_slice(entry, mask)
+    if valid is not None and mask.ndim == valid.ndim == 2 and id(entry.outputs[0]) in look.flow.exact:
+        if cut is not None and not is_same_validity(mask[:, slice(*cut)], valid):
+            turned = is_same_validity(mask[:, ::-1], valid)  # As an RNN with ``go_backwards`` does.
+            cut = (None, None, -1) if turned else _find_taken_slice(entry, mask.shape[1])
+        extra = valid.shape[1] - mask.shape[1]
+        if extra > 0 and valid[:, :extra].all() and is_same_validity(valid[:, extra:], mask):
+            return dataclasses.replace(kept, prefix=extra)
+        times = valid.shape[1] // mask.shape[1]
+        if times > 1 and is_same_validity(mask.repeat(times, axis=1), valid):
+            return dataclasses.replace(kept, repeats=times)
+    return None if cut is None else dataclasses.replace(kept, cut=cut)
 
 
 def find_time_slice(entry: CallRecord, mask: Bools) -> TimeSlice | None:
@@ -350,9 +475,26 @@ def _find_taken_slice(entry: CallRecord, timesteps: int) -> TimeSlice | None:
     return int(taken[0]) or None, stop or None, step if step != 1 else None
 
 
-def find_maker(look: ChangedModel, tensor: Any) -> tuple[MaskOrigin | None, Changes]:
-    """Return the call, or the input, whose mask marks the padding of a tensor, with the change that it needs first."""
-    valid = look.flow.valid.get(id(tensor))
+def find_axis_validity(look: ChangedModel, tensor: Any, axis: int) -> Bools | None:
+    """Return which timesteps are valid on one axis of a tensor, such as the keys of scores; None if that varies."""
+    positions = look.flow.positions
+    for layer in positions.get_labels(tensor):
+        if positions.cells.find_time_axes(layer) != {axis}:
+            continue
+        valid = positions.cells.valid[layer]
+        for other in reversed(range(1, valid.ndim)):
+            if other != axis:
+                valid = np.take(valid, 0, axis=other)
+        return np.broadcast_to(valid, (tensor.shape[0], tensor.shape[axis]))
+    return None
+
+
+def find_maker(look: ChangedModel, tensor: Any, valid: Bools | None = None) -> tuple[MaskOrigin | None, Changes]:
+    """Return the call, or the input, whose mask marks the padding of a tensor, with the change that it needs first.
+
+    ``valid`` is the validity that the mask must have, by default that of the timesteps of the tensor.
+    """
+    valid = look.flow.valid.get(id(tensor)) if valid is None else valid
     if valid is None:
         return None, ()
     for position, item in enumerate(look.context.inputs):

@@ -1,28 +1,31 @@
 """Search for the smallest change of a model that removes its leaks, by trying changes on the model.
 
-Each trial runs the model with the change, puts other values at padding, and compares. Only where that shows no leak
-any more are all probes repeated. Padding enters at one call first; a change that removes the leak there and leaves a
-later one is kept, and the search goes on at the later call.
+Each trial runs the model with the change, puts other values at padding, runs a row without its padding, and compares.
+Padding enters at one call first; a change that removes the leak there and leaves a later one is kept, and the search
+goes on at the later call. Changes that turn out to be needless are dropped. Then all probes are repeated once, for the
+proof.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.inputs.arguments import select_rows
 from maskcli.probes.added_padding import add_padding
 from maskcli.probes.compare import measure_change
-from maskcli.probes.context import ProbeContext, make_context, make_probe
+from maskcli.probes.context import make_context, make_probe
 from maskcli.probes.leak import LeakResult, probe_content, probe_leak
+from maskcli.probes.lengths import run_rows_alone
 from maskcli.probes.repair_candidates import Candidates
 from maskcli.probes.repair_changes import InvertMask, TurnMask
-from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes
+from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes, find_edit
 from maskcli.probes.rows import probe_rows
+from maskcli.probes.variants import allow_any_length
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
@@ -31,13 +34,14 @@ from maskcli.trace.changes import CallChange, number_calls
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, get_ulp
 
-MOST_TRIALS = 25
+MOST_TRIALS = 40
 """Changes that are tried for a model, at most."""
-MOST_PROBINGS = 5
+MOST_PROOFS = 5
 """Changes for which all probes are repeated, at most."""
-MOST_FAULTS = 4
+MOST_FAULTS = 8
 """Calls at which padding enters that are repaired together, at most."""
-
+MOST_AFTER_PROGRESS = 3
+"""Changes of one call that are tried, at most, after one that lets the leak begin later."""
 
 CLEAR_LEAK = 100
 """A row alone leaks without further probes if it differs by this multiple of the tolerance."""
@@ -100,7 +104,7 @@ class Trials:
         """
         self.models, self.leak = models, leak
         self.results: dict[Changes, RepairTrial] = {}
-        self.probings = 0
+        self.proofs: dict[Changes, RepairTrial] = {}
         by_content = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
         self.by_content = by_content and leak.weights == "as-loaded"
 
@@ -109,26 +113,39 @@ class Trials:
         """Whether no further change is tried, to limit the time."""
         return len(self.results) >= MOST_TRIALS
 
+    @functools.cached_property
+    def is_quick(self) -> bool:
+        """Whether a few runs show the leak of the model without changes, so that they also show that it is gone."""
+        return self._try_quickly(()).leaks
+
     def measure(self, changes: Changes) -> RepairTrial:
-        """Return whether padding changes a result of the model under changes."""
+        """Return whether padding changes a result of the model under changes, as far as a few runs show."""
+        is_quick = self.is_quick  # Also tries the model without changes.
         if changes not in self.results:
-            with self.models.change(changes):
-                self.results[changes] = self._measure(changes)
+            self.results[changes] = self._try_quickly(changes) if is_quick else self.prove(changes)
         return self.results[changes]
 
-    def _measure(self, changes: Changes) -> RepairTrial:
-        look = self.models.look(changes)
-        if isinstance(look, str):
-            return RepairTrial(True, None, why=f"the model raises {look}")
-        if changes and self._changes_full_rows(look, changes):
-            return RepairTrial(True, None, why="it changes rows that have no padding")
-        quick = self._probe_quickly(look)
-        if quick is not None and quick.leaks:
-            return quick
-        if self.probings >= MOST_PROBINGS:
-            return RepairTrial(True, None, why="not all probes were repeated, to save time")
-        self.probings += 1
-        return self._judge(probe_leak(ModelRun(self.models.model, self.models.inputs), self.models.labels))
+    def prove(self, changes: Changes) -> RepairTrial:
+        """Return whether padding changes a result of the model under changes, by all probes."""
+        if changes not in self.proofs:
+            trial = self._try_quickly(changes)
+            if not trial.leaks and len(self.proofs) >= MOST_PROOFS:
+                return RepairTrial(True, None, why="not all probes were repeated, to save time")
+            if not trial.leaks:
+                with self.models.change(changes):
+                    trial = self._judge(probe_leak(self.models.look_again(changes), self.models.labels))
+                self.proofs[changes] = trial
+            return trial
+        return self.proofs[changes]
+
+    def _try_quickly(self, changes: Changes) -> RepairTrial:
+        with self.models.change(changes):
+            look = self.models.look(changes)
+            if isinstance(look, str):
+                return RepairTrial(True, None, why=f"the model raises {look}")
+            if changes and self._changes_full_rows(look, changes):
+                return RepairTrial(True, None, why="it changes rows that have no padding")
+            return self._probe_quickly(look) or RepairTrial(False, 0.0)
 
     def _judge(self, result: LeakResult) -> RepairTrial:
         """Return the trial of a model on which all probes were repeated."""
@@ -158,27 +175,17 @@ class Trials:
         return self._run_row_alone(look)
 
     def _run_row_alone(self, look: ChangedModel) -> RepairTrial | None:
-        """Run the row with most padding without it; None if this cannot be run, or shows no leak."""
+        """Run the rows of one length without their padding; None if this cannot be run, or shows no clear leak."""
         context = look.context
-        if not _takes_any_length(context):
-            return None
-        spans = [item.valid for item in context.with_timesteps if item.valid is not None]
-        padded = np.where(context.relevant, sum((~valid).sum(axis=1) for valid in spans), -1)
-        row = int(padded.argmax())
-        trimmed = []
-        for item in context.inputs:
-            places = np.flatnonzero(item.valid[row] if item.valid is not None else ())
-            columns = slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(None)
-            trimmed.append(select_rows(item, [row], columns))
-        alone = context.run.vary(trimmed)
-        if alone.error is not None:
-            return None
-        result = make_probe("alone", context, alone, context.align([row]))
-        probe = result.probe
-        is_large = (probe.max_abs_change or 0.0) > CLEAR_LEAK * (probe.tolerance or 0.0)
-        if not probe.leaks or result.first is None or not is_large or context.side == "pre":
-            return None
-        return RepairTrial(True, probe.max_abs_change, look.key(result.first), STILL_LEAKS)
+        with allow_any_length():
+            alone = "not tried" if context.side == "pre" else run_rows_alone(context, 1)
+        for item in () if isinstance(alone, str) else alone:
+            result = make_probe("alone", context, item.recording, context.align(item.rows, item.flow))
+            probe = result.probe
+            is_large = (probe.max_abs_change or 0.0) > CLEAR_LEAK * (probe.tolerance or 0.0)
+            if probe.leaks and result.first is not None and is_large:
+                return RepairTrial(True, probe.max_abs_change, look.key(result.first), STILL_LEAKS)
+        return None
 
     def _replace_padding(self, look: ChangedModel) -> RepairTrial | None:
         """Put other values at padding; None if that is impossible."""
@@ -196,16 +203,11 @@ class Trials:
         full = np.ones(len(self.models.labels), bool)
         for item in original.with_timesteps:
             assert item.valid is not None  # noqa: S101 - these inputs have timesteps
-            full &= item.valid.all(axis=1)
+            inside = item.valid if item.cells is None else item.cells
+            full &= inside.reshape(len(full), -1).all(axis=1)
         old, new = (list_output_tensors(context.base.output) for context in (original, look.context))
         calls = len(look.context.base.ended)
         return any(_differ(before, after, full, calls) for (_, before), (_, after) in zip(old, new, strict=True))
-
-
-def _takes_any_length(context: ProbeContext) -> bool:
-    """Return whether the inputs of a model have no fixed number of timesteps."""
-    pairs = zip(getattr(context.model, "inputs", None) or (), context.inputs, strict=False)
-    return all(tensor.shape[1] is None for tensor, item in pairs if item.valid is not None)
 
 
 def _differ(before: Any, after: Any, rows: Bools, calls: int) -> bool:
@@ -242,26 +244,81 @@ class RepairSearch:
     def run(self) -> Cure:
         """Return the smallest set of changes that removes every leak."""
         first = self._find_first()
-        done: Changes = ()
         causes: dict[CallChange, tuple[str, ...]] = {}
-        for _ in range(MOST_FAULTS):
-            step = None if first is None else self._improve(done, first)
-            if step is None:
+        done = None if first is None else self._search((), first, causes, MOST_FAULTS)
+        if done is None:
+            return Cure((), 0.0, tuple(self.attempts), self.models.original)
+        changes, trial = done
+        order = {key: entry.index for key, entry in self.models.original.by_key.items()}
+        changes = tuple(sorted(changes, key=lambda change: order.get(change.key, 0)))
+        in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
+        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes)
+
+    def _search(
+        self, done: Changes, first: str, causes: dict[CallChange, tuple[str, ...]], faults: int
+    ) -> tuple[Changes, RepairTrial] | None:
+        """Return changes, with those ``done``, that remove the leak which begins at a call; None if there are none."""
+        look = self.models.look(done)
+        if isinstance(look, str) or first not in look.by_key or not faults:
+            return None
+        progress: list[tuple[Changes, str]] = []
+        for changes, trial in self._try_candidates(done, look, first, causes):
+            proved = None if trial.leaks else self._prove(changes)
+            if proved is not None:
+                return proved
+            trial = trial if trial.leaks else self.trials.prove(changes)
+            self.attempts.append(Attempt(changes, trial))
+            if trial.first is not None and self._is_later(look, trial.first, first):
+                progress.append((changes, trial.first))
+            if len(progress) and len(self.attempts) > MOST_AFTER_PROGRESS + self._count_before(progress[0][0]):
                 break
-            added, trial = step
-            causes |= {change: (*causes.get(change, ()), first or "") for change in added}
-            done = (*done, *(change for change in added if change not in done))
+        cures = (self._search(changes, later, causes, faults - 1) for changes, later in progress)
+        return next((cure for cure in cures if cure is not None), None)
+
+    def _count_before(self, changes: Changes) -> int:
+        """Return the number of attempts up to these changes."""
+        return next(index for index, attempt in enumerate(self.attempts, 1) if attempt.changes == changes)
+
+    def _try_candidates(
+        self, done: Changes, look: ChangedModel, first: str, causes: dict[CallChange, tuple[str, ...]]
+    ) -> Iterator[tuple[Changes, RepairTrial]]:
+        """Yield changes that may remove the leak which begins at a call, with those ``done``, and their trials."""
+        for candidate in Candidates(self.models, done, look, look.by_key[first]):
+            changes = (*done, *(change for change in candidate if change not in done))
+            if self.trials.are_used_up:
+                return
+            if changes not in self.trials.results:
+                causes |= {change: (*causes.get(change, ()), first) for change in candidate}
+                yield changes, self.trials.measure(changes)
+
+    def _prove(self, changes: Changes) -> tuple[Changes, RepairTrial] | None:
+        """Return the changes without needless ones, with their proof; None if other probes still show a leak."""
+        fewer = self._drop_needless(changes)
+        for tried in dict.fromkeys((fewer, changes)):
+            trial = self.trials.prove(tried)
             if not trial.leaks:
-                return self._make_cure(done, trial, causes)
-            first = trial.first
-        return Cure((), 0.0, tuple(self.attempts), self.models.original)
+                return tried, trial
+        return None
+
+    def _drop_needless(self, changes: Changes) -> Changes:
+        """Return changes without those that the cure does not need; an edit of the code is dropped as a whole."""
+        by_key = self.models.original.by_key
+        edits: dict[object, list[CallChange]] = {}
+        for change in changes:
+            edit = find_edit(by_key[change.key], change) if change.key in by_key else None
+            edits.setdefault(edit or change, []).append(change)
+        for needless in reversed(edits.values()):
+            fewer = tuple(change for change in changes if change not in needless)
+            if fewer and not self.trials.are_used_up and not self.trials.measure(fewer).leaks:
+                changes = fewer
+        return changes
 
     def keep_output_mask(self, name: str) -> Cure | None:
         """Return the changes after which an output carries its mask, and nothing leaks; None without any."""
         changes = self.models.bring_mask_to_output(name)
         if not changes:
             return None
-        trial = self.trials.measure(changes)
+        trial = self.trials.prove(changes)
         if trial.leaks:
             self.attempts.append(Attempt(changes, trial))
             return None
@@ -277,43 +334,9 @@ class RepairSearch:
         known = None if index is None else self.models.original.keys[index]
         return self.trials.measure(()).first or known
 
-    def _improve(self, done: Changes, first: str) -> tuple[Changes, RepairTrial] | None:
-        """Return changes that remove the leak, or let it begin at a later call than ``first``."""
-        look = self.models.look(done)
-        if isinstance(look, str) or first not in look.by_key:
-            return None
-        partial: tuple[Changes, RepairTrial] | None = None
-        for candidate in Candidates(self.models, done, look, look.by_key[first]):
-            if self.trials.are_used_up:
-                break
-            changes = (*done, *(change for change in candidate if change not in done))
-            if changes in self.trials.results:
-                continue
-            trial = self.trials.measure(changes)
-            if not trial.leaks:
-                return candidate, trial
-            self.attempts.append(Attempt(changes, trial))
-            if partial is None and trial.first is not None and self._is_later(look, trial.first, first):
-                partial = candidate, trial
-        return partial
-
     def _is_later(self, look: ChangedModel, key: str, first: str) -> bool:
         order = {look.key(entry): position for position, entry in enumerate(look.context.base.ended)}
         return order.get(key, -1) > order[first]
-
-    def _make_cure(self, changes: Changes, trial: RepairTrial, causes: dict[CallChange, tuple[str, ...]]) -> Cure:
-        """Return the cure without changes that it does not need."""
-        for change in reversed(changes):
-            if len(changes) < 2 or self.trials.are_used_up:
-                break
-            fewer = tuple(other for other in changes if other is not change)
-            smaller = self.trials.measure(fewer)
-            if not smaller.leaks:
-                changes, trial = fewer, smaller
-        indexes = self.models.original.by_key
-        changes = tuple(sorted(changes, key=lambda change: indexes[change.key].index if change.key in indexes else 0))
-        in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
-        return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes)
 
     def separates_rows(self, cure: Cure) -> bool:
         """Return whether no row changes the results of another one after the repairs."""

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from maskcli.records.data import DataFacts
+from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
+from maskcli.records.inputs import ShownBatch
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
@@ -161,6 +162,9 @@ class CheckReport(ResultRecord):
         repairs: the smallest set of changes that together remove every leak; empty if there is no leak, or no cure.
         attempts: changes that were tried in vain.
         ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
+        quick: whether only the probes ran that decide, each of them once, and no repairs were tried.
+        data: where the rows come from.
+        batch: the timesteps, of data with words; None for other data.
     """
 
     model: ModelAbout | None
@@ -173,6 +177,9 @@ class CheckReport(ResultRecord):
     repairs: tuple[Repair, ...] = ()
     attempts: tuple[RepairAttempt, ...] = ()
     ignored: RuleCodes = ()
+    quick: bool = False
+    data: DataOrigin = FROM_PYTHON
+    batch: ShownBatch | None = None
 
     def summarize(self) -> str:
         """Return the name of the model, the status and the number of findings of each severity."""

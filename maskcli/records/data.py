@@ -4,6 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 
+from maskcli.records.fields import Count
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOrigin:
+    """Where the rows of a result come from.
+
+    Attributes:
+        files: in the order in which they were read; ``-`` is standard input. Empty for data from Python, and for the
+            sample.
+        sample: whether it is the built-in sample.
+        rows: the number of rows.
+        skipped: files of a directory that were not read, because their suffix is not that of a format.
+        words: the words of the ids that occur, from ``--tokenizer``; None without a tokenizer.
+    """
+
+    files: tuple[str, ...] = ()
+    sample: bool = False
+    rows: Count = 0
+    skipped: tuple[str, ...] = ()
+    words: dict[int, str] | None = None
+
+    def count(self, rows: int) -> DataOrigin:
+        """Return the same origin with the number of rows."""
+        return dataclasses.replace(self, rows=rows)
+
+
+FROM_PYTHON = DataOrigin()
+"""The origin of data that no file contains."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Occurrence:

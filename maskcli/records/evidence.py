@@ -55,6 +55,7 @@ class MaskSource:
         hidden: valid timesteps that the mask calls padding, or parts of valid timesteps, such as pixels.
         padding: the number of padded timesteps.
         of_parts: whether the mask marks parts of timesteps.
+        looks_for_nan: whether it looks for NaN, which equals nothing, so that it never masks anything.
     """
 
     call: str
@@ -66,6 +67,7 @@ class MaskSource:
     hidden: Occurrence | None
     padding: int
     of_parts: bool = False
+    looks_for_nan: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +165,9 @@ class LossEvidence:
         finite_elsewhere: whether the losses that are not finite all belong to rows without a valid timestep.
         error: the reason why Keras cannot compute the loss with these targets; None if it can.
         remedy: a fix for that.
+        loss_type: the class name of a loss of Keras; None without targets, and for other losses.
+        weighted_error: how far the loss that Keras computes with sample weights of 0 at padding, as their weighted
+            mean, is from the mean over valid timesteps of the same rows; None if this was not tried.
     """
 
     name: str
@@ -182,6 +187,8 @@ class LossEvidence:
     finite_elsewhere: bool = False
     error: str | None = None
     remedy: str = ""
+    loss_type: str | None = None
+    weighted_error: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -371,6 +378,7 @@ class ModelEvidence:
         mixed_rows: a result that changes with another row of the batch; None if there is none.
         future: for each output with timesteps, whether later timesteps change earlier results.
         further_probes: ``rows`` and ``future``, which have no part in the verdict on padding.
+        padded_inputs: the names of the inputs with padding, in order.
     """
 
     name: str
@@ -396,6 +404,7 @@ class ModelEvidence:
     mixed_rows: MixedRows | None = None
     future: tuple[FutureEffect, ...] = ()
     further_probes: tuple[Probe, ...] = ()
+    padded_inputs: tuple[str, ...] = ()
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""

@@ -13,7 +13,7 @@ from maskcli.records.arrays import Bools, Ints
 from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Shape, Tokens
 from maskcli.records.options import Side, TokenDtype
 from maskcli.records.sequences import PaddedBatch
-from maskcli.records.validity import NO_SOURCE, InputKind, InputSummary, Validity
+from maskcli.records.validity import NO_SOURCE, Filling, InputKind, InputSummary, Validity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +25,14 @@ class InputSpec:
         shape: with the batch axis first; None is an axis of any length.
         dtype: the name of its dtype.
         is_mask: whether the model uses it as a mask, also if neither the name nor the dtype shows it.
+        filling: the default of an input that the data lacks and that is not a mask; None if it has none.
     """
 
     name: str
     shape: tuple[int | None, ...]
     dtype: str
     is_mask: bool = False
+    filling: Filling | None = None
 
     def __str__(self) -> str:
         """Return ``tokens (any, any) int32``."""

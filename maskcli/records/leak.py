@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
-from maskcli.records.arrays import Bools, Floats
+from maskcli.records.arrays import Bools, Floats, Ints
 from maskcli.records.fields import Count, NonEmpty, ProbeName
 
 
@@ -106,13 +106,15 @@ class Leak:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LeakMatrix:
-    """The effect of each padded timestep on each timestep of an output.
+    """The effect of padded timesteps on each timestep of an output: a row for each of them that was tried.
 
     Attributes:
         output: the name of the output.
-        change: ``(samples, output timesteps, timesteps)``, four significant digits: the largest absolute change over
-            the features of the output timestep of axis 1 if only the padded timestep of axis 2 is replaced. NaN if the
-            timestep of axis 2 is valid or was left out. An output without timesteps has one row.
+        places: ``(tried, 2)``, the sample and the padded timestep that was replaced, sorted.
+        effects: ``(tried, output timesteps)``, four significant digits: the largest absolute change over the features
+            of that output timestep of the sample if only the padded timestep is replaced. An output without timesteps
+            has one column.
+        timesteps: of the input.
         valid: ``(samples, output timesteps)``, True where the output counts.
         timed: whether the output has timesteps.
         tolerance: the largest change that counts as rounding.
@@ -121,7 +123,9 @@ class LeakMatrix:
     """
 
     output: str
-    change: Floats
+    places: Ints
+    effects: Floats
+    timesteps: Count
     valid: Bools
     timed: bool
     tolerance: float

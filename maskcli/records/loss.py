@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import AnyMask, Count, Losses, Positive, Shape, Versions
 from maskcli.records.inputs import ModelInput, ShownBatch, select_shown_batch
 from maskcli.records.model import ModelAbout
@@ -192,8 +193,8 @@ class LossOutput:
         mask: the mask that the output carries, and that its loss receives; None without a mask.
         ignored: timesteps that the loss itself leaves out, as with ``ignore_class``; None if there are none.
         weights: sample weights, for each timestep or each sample; None without weights.
-        per_timestep: the loss of each timestep, as Keras computes it, without weights; None if the loss is one number
-            for a whole batch.
+        per_timestep: the loss of each timestep, as Keras computes it and in its precision, without weights; None if the
+            loss is one number for a whole batch.
         per_sample: for each sample, the weighted mean over its counted timesteps (None if nothing counts) and over all
             its timesteps.
         counted: timesteps that ``masked`` counts: those of the mask (of ``valid`` without a mask), minus ``ignored``.
@@ -284,6 +285,7 @@ class LossReport(ResultRecord):
         gradient_rows: the number of first sequences that the gradients are of; 0 without gradients.
         metrics: as ``evaluate`` reports them, and over only the valid timesteps.
         remarks: conclusions from the evidence, in sentences.
+        data: where the rows come from.
     """
 
     model: ModelAbout
@@ -298,6 +300,7 @@ class LossReport(ResultRecord):
     gradient_rows: Count
     metrics: tuple[MetricReport, ...]
     remarks: tuple[Remark, ...]
+    data: DataOrigin = FROM_PYTHON
 
     def summarize(self) -> str:
         """Return the name of the model and its losses."""

@@ -7,7 +7,7 @@ from typing import Literal
 
 from maskcli.records.fields import Count, NonEmpty, Positive, SourceOption
 
-ModelSource = Literal["built-in", "file", "factory", "object"]
+ModelSource = Literal["built-in", "file", "factory", "object", "kerashub"]
 """Where a model comes from."""
 
 

@@ -16,7 +16,8 @@ Options = TypeVar("Options")
 
 Side = Literal["pre", "post"]
 TokenDtype = str
-"""``int32`` or ``int64`` on the command line and in JSON."""
+"""The name of an integer dtype."""
+TOKEN_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 FailOn = Literal["error", "warning"]
 FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
 MASK_GIVING = ("embedding", "masking", "explicit")
@@ -27,6 +28,8 @@ ALL = "all"
 
 CountProgress = Callable[[int, int], None]
 """Receives the number of finished rows and the number of all rows."""
+StepProgress = Callable[[str, int, int], None]
+"""Receives the name of a step, the number of finished calls of its run, and the number of all calls."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +138,12 @@ class PaddingOptions:
     value: int | float = option(
         0, "Padding id; for models of your own also the number that marks padded timesteps of features.", number=True
     )
-    dtype: TokenDtype = option(
-        "int32", "Type of the tokens.", python="From Python, any integer dtype of NumPy.", choices=("int32", "int64")
+    dtype: TokenDtype = option("int32", "Type of the tokens; each must fit.", choices=TOKEN_DTYPES)
+    pad_to_multiple_of: int | None = option(
+        None,
+        "Round the timesteps of the longest sequence up to a multiple of this number.",
+        default_text="the longest sequence itself",
+        minimum=1,
     )
 
 
@@ -150,7 +157,7 @@ class ModelOptions:
         "embedding-lstm",
         "A built-in model (`maskcli models` lists them); a .keras or .h5 file; train.py:NAME or package.module:NAME, a "
         "function that returns a Keras model, or a model; or kerashub:NAME, a text model of KerasHub.",
-        python="Also a Keras model.",
+        python="Also a path object, or a Keras model.",
         metavar="SPEC",
         short="-m",
         completes="model",
@@ -197,6 +204,11 @@ class ModelOptions:
         minimum=0,
         maximum=2**32 - 1,
     )
+
+    def __post_init__(self) -> None:
+        """Take a path object as its text."""
+        if isinstance(self.model, os.PathLike):
+            object.__setattr__(self, "model", os.fspath(self.model))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

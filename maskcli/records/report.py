@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 
 from maskcli.records.check import CheckReport, Severity
+from maskcli.records.data import DataOrigin
 from maskcli.records.fields import Count, NonEmpty, Positive, ReportVersions
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.loss import LossReport, LossSummary
 from maskcli.records.model import ModelIdentity
 from maskcli.records.result import ResultRecord
 from maskcli.records.trace import AttentionMask, Inspection
+from maskcli.records.validity import InputSummary
 
 NOT_TRIED = "not tried"
 NOTHING_TO_PROVE = "nothing to prove"
@@ -97,6 +99,16 @@ class Report(ResultRecord):
     def model(self) -> ModelIdentity:
         """The model."""
         return self.inspection.model.identity
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.check.data.count(self.origin.rows)
+
+    @property
+    def inputs(self) -> tuple[InputSummary, ...]:
+        """The inputs, each with the source of its validity."""
+        return self.check.inputs
 
     @property
     def losses(self) -> tuple[LossSummary, ...]:

@@ -22,6 +22,7 @@ from maskcli.records.options import (
     OptionSpec,
     PaddingOptions,
     RuleOptions,
+    StepProgress,
     option,
 )
 from maskcli.records.sequences import Layout
@@ -50,6 +51,11 @@ class DataRequest:
     """Data of a model, the only positional argument."""
 
     data: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, python=ARRAYS, only_python=True)})
+    field: str | None = dataclasses.field(
+        default=None,
+        kw_only=True,
+        metadata={"option": OptionSpec(text="Column of a table that feeds the first input.", only_python=True)},
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -74,6 +80,15 @@ class InspectRequest(BuiltinOptions, Layout, DataRequest):
         python="For ``all`` the padding row of the embedding is zero in each of the three.",
         choices=(*MASK_SOURCES, ALL),
         for_models="built-in",
+    )
+    targets_field: str | Sequence[str] | None = option(
+        None,
+        "Field of the records, or array of the .npz, that contains targets and so feeds no input.",
+        metavar="NAME",
+        repeatable=True,
+        for_models="own",
+        group=DATA,
+        completes="field",
     )
     unfold: bool = option(
         False,
@@ -126,6 +141,12 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
         minimum=1,
         group=LOSS,
     )
+    quick: bool = option(
+        False,
+        "Only the probes that decide, each of them once, on two rows, and no search for repairs: about three times as "
+        "long as one run of the model. The result names the probes that are left out.",
+        group=MODEL,
+    )
     causal: bool = option(
         False, "The model is meant to be causal: report a later timestep that changes an output.", group=MODEL
     )
@@ -135,6 +156,11 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
         default_text="the loss that the model is compiled with",
         metavar="NAME",
         group=LOSS,
+    )
+    progress: StepProgress | None = option(
+        None,
+        "Receives the name of the probe that runs, and the number of finished calls of its run and of all calls.",
+        only_python=True,
     )
 
 

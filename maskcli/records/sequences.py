@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 
 from maskcli.records.arrays import Bools, Ints
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Tokens
 from maskcli.records.options import PaddingOptions, option
 from maskcli.records.result import ResultRecord
@@ -55,8 +56,10 @@ class Layout(PaddingOptions):
     """
 
     trim: bool = option(True, "Treat runs of the padding id at either end of a row as padding.", only_python=True)
-    sets_value: bool = option(
-        False, "Whether the user chose ``value``; one other than 0 always counts as chosen.", only_python=True
+    sets_value: bool | None = option(
+        False,
+        "Whether the user chose ``value``; one other than 0 always counts as chosen, unless this is None.",
+        only_python=True,
     )
 
     @property
@@ -66,8 +69,9 @@ class Layout(PaddingOptions):
 
     @property
     def chosen_value(self) -> float | None:
-        """The padding value that the user chose; None for the default."""
-        return self.value if self.sets_value or self.value != 0 else None
+        """The padding value that the user chose; None for the default, and for that of a tokenizer."""
+        is_chosen = self.sets_value or (self.sets_value is not None and self.value != 0)
+        return self.value if is_chosen else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -80,6 +84,7 @@ class PaddedBatch(ResultRecord):
         lengths: ``(n_sequences,)``, timesteps of each sequence before truncation and padding.
         layout: how it was padded; ``layout.maxlen`` is a number here.
         truncated_tokens: the number of tokens that truncation removed.
+        origin: where the sequences come from.
     """
 
     tokens: Tokens
@@ -87,6 +92,17 @@ class PaddedBatch(ResultRecord):
     lengths: Lengths
     layout: Layout
     truncated_tokens: Count
+    origin: DataOrigin = FROM_PYTHON
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.origin.count(len(self.tokens))
+
+    @property
+    def truncated_sequences(self) -> Count:
+        """The number of sequences that lost tokens to truncation."""
+        return int((self.lengths > self.maxlen).sum())
 
     @property
     def shape(self) -> BatchShape:
@@ -136,16 +152,25 @@ class Excerpt:
         layout: how it was padded.
         tokens: the number of tokens in the whole batch, without padding.
         truncated_tokens: the number of tokens that truncation removed.
+        truncated_sequences: the number of sequences that lost tokens.
         first: the first rows.
         last: the last rows; rows of ``first`` are left out if the two together hold the whole batch.
+        origin: where the sequences come from.
     """
 
     shape: tuple[int, int]
     layout: Layout
     tokens: int
     truncated_tokens: int
+    truncated_sequences: int
     first: PaddedBatch
     last: PaddedBatch
+    origin: DataOrigin = FROM_PYTHON
+
+    @property
+    def data(self) -> DataOrigin:
+        """Where the rows come from."""
+        return self.origin.count(self.shape[0])
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 
 from maskcli.records.arrays import Bools, Floats
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import (
     AnyMask,
     ComparedSource,
@@ -148,6 +149,7 @@ class AttentionMask:
         queries: ``(samples, queries)``, True at valid queries; None if unknown.
         keys: ``(samples, keys)``, True at valid keys; None if unknown.
         to_padding: the largest share of attention that a valid query gives to padded keys; None if unknown.
+        all_pairs: the numbers of queries and keys in the model if only the first ones are held; otherwise None.
     """
 
     call: str
@@ -159,6 +161,7 @@ class AttentionMask:
     queries: Bools | None
     keys: Bools | None
     to_padding: float | None
+    all_pairs: tuple[Count, Count] | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -249,6 +252,7 @@ class Inspection(ResultRecord):
         remarks: conclusions from the evidence, in sentences.
         edges: the tensors between calls, inputs and outputs, in the order in which they arrive.
         further_unmasked: for each further output, the same as ``unmasked``.
+        data: where the rows come from.
     """
 
     model: ModelAbout
@@ -265,6 +269,7 @@ class Inspection(ResultRecord):
     remarks: tuple[Remark, ...]
     edges: tuple[Edge, ...] = ()
     further_unmasked: tuple[Unmasked | None, ...] = ()
+    data: DataOrigin = FROM_PYTHON
 
     def summarize(self) -> str:
         """Return the name of the model, its first output, and whether a mask reaches it."""

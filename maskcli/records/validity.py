@@ -8,6 +8,8 @@ from typing import Literal
 from maskcli.records.fields import Count, Shape
 
 InputKind = Literal["ids", "features", "mask", "static"]
+Filling = Literal["mask", "zeros", "positions", "copy"]
+"""The mask of another input; 0 for segments and the like; 0, 1, 2, ... along the timesteps; a copy of another input."""
 ValiditySource = Literal["given", "mask-input", "lengths", "masking-layer", "value", "default", "none"]
 
 
@@ -22,11 +24,13 @@ class Validity:
             nothing, so that every timestep counts as valid.
         of: the array, input or layer that it comes from; None where that is the input itself.
         value: the number that marks padding, for ``masking-layer`` and ``value``.
+        filled_with: the content of an input that maskcli filled in; None for other inputs.
     """
 
     source: ValiditySource = "none"
     of: str | None = None
     value: float | None = None
+    filled_with: Filling | None = None
 
 
 NO_SOURCE = Validity()

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
-import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from maskcli.records.arrays import Array
 from maskcli.records.fields import Count
+from maskcli.render.earlier import update_leaks
+from maskcli.render.json_text import convert, encode_json, gather, make_plain
 
 if TYPE_CHECKING:
     from maskcli.records.report import Report
@@ -37,12 +39,12 @@ DOCUMENTS = {
 
 LAYOUTS = {
     "CheckReport": """
-        model=identity versions inputs findings repairs attempts checked ignored passed status fail_on rows leak
-        notes""",
+        model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on quick rows
+        leak notes""",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """
-        model versions batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs output_mask
+        model versions data batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs output_mask
         unmasked mask_sources mask_sources_agree remarks edges""",
     "ModelAbout": "name source type notes *settings=ModelSettings",
     "ModelSettings": """
@@ -51,22 +53,23 @@ LAYOUTS = {
     "Call": """
         call index type effect mask_in mask_out given computes_mask warning masks_in masks_out mask_arguments shapes_in
         shapes_out code contains lost_at lost_after takes_off valid""",
+    "Remark": "kind text",
     "Edge": "source from_input target to_output carries_mask lost argument",
     "OutputValues": "call shape values mask repeats_previous name",
     # Loss: single values first, arrays last.
     "LossReport": """
         model versions *first=LossOutput keras_evaluate regularization batch_size batch_sizes gradient_rows metrics
-        more_outputs remarks inputs batch=shown_batch""",
+        more_outputs remarks data inputs batch=shown_batch""",
     "LossOutput": """
         output=name loss loss_weight targets shape dtype masked exact unmasked unmasked_model weighted_mean reported
         padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
         per_timestep mask valid ignored weights""",
     "PaddedBatch": """
         shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype
-        lengths truncated_tokens inputs tokens mask""",
+        lengths truncated_tokens data inputs tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """
-        model *origin=Origin verdicts findings=check.findings checked=check.checked ignored=check.ignored
+        model *origin=Origin data inputs verdicts findings=check.findings checked=check.checked ignored=check.ignored
         status=check.status leak=check.leak notes=check.notes losses keras_evaluate no_loss""",
     "Origin": "versions command seed rows samples",
 }
@@ -116,7 +119,7 @@ def _read_layout(record_name: str) -> tuple[JsonField, ...]:
 
 
 def make_document(record: Any) -> dict[str, Any]:
-    """Return the JSON document of a command's result; ``dumps`` encodes its values."""
+    """Return the JSON document of a command's result; ``iterate_json`` encodes its values."""
     command = DOCUMENTS[type(record).__name__]
     document = {"schema": f"maskcli/{command}/1", **_select_fields(record)}
     if command == "report":
@@ -137,57 +140,28 @@ def _follow_path(record: Any, path: str) -> Any:
     return value
 
 
+def iterate_json(document: dict[str, Any]) -> Iterator[bytes]:
+    """Yield a document as strict JSON in UTF-8, part by part, with one top-level field per line."""
+    return gather(_encode_document(document))
+
+
+def _encode_document(document: dict[str, Any]) -> Iterator[bytes]:
+    start = "{"
+    for key, value in document.items():
+        yield f"{start}{json.dumps(key)}: ".encode()
+        yield from encode_json(value, _select_fields)
+        start = ",\n "
+    yield b"}\n"
+
+
 def dumps(document: dict[str, Any]) -> bytes:
-    """Return a document as strict JSON in UTF-8, one top-level field per line."""
-    fields = (
-        f"{json.dumps(key)}: {json.dumps(make_strict(value), allow_nan=False, ensure_ascii=False)}"
-        for key, value in document.items()
-    )
-    return ("{" + ",\n ".join(fields) + "}\n").encode()
+    """Return a document as ``iterate_json`` writes it."""
+    return b"".join(iterate_json(document))
 
 
 def make_strict(value: Any) -> Any:
     """Return ``value`` in JSON's own types; NaN and the infinities, which JSON lacks, become strings."""
-    return _encode(value, _list_items, _select_fields)
-
-
-def _encode(value: Any, encode_array: Callable[[Array], Any], select: Callable[[Any], dict[str, Any]]) -> Any:
-    """Return ``value`` in JSON's own types.
-
-    Args:
-        value: a record, an array, or any nest of them.
-        encode_array: makes JSON from an array.
-        select: returns the fields of a record.
-    """
-
-    def encode(item: Any) -> Any:
-        if isinstance(item, np.ndarray):
-            return encode_array(item)
-        if isinstance(item, np.generic):
-            return encode(item.item())
-        if dataclasses.is_dataclass(item):
-            item = select(item)
-        if isinstance(item, dict):
-            return {str(key): encode(entry) for key, entry in item.items()}
-        if isinstance(item, list | tuple):
-            return [encode(entry) for entry in item]
-        return _encode_float(item) if isinstance(item, float) else item
-
-    return encode(value)
-
-
-def _encode_float(value: float) -> float | str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def _list_items(array: Array) -> Any:
-    """Return an array as nested lists."""
-    finite = array.dtype.kind not in "fV" or bool(np.isfinite(array).all())  # The kind of bfloat16 is V.
-    return array.tolist() if finite else make_strict(array.tolist())
+    return make_plain(value, _select_fields)
 
 
 # A whole record, as a report carries it.
@@ -195,12 +169,12 @@ def _list_items(array: Array) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class StoredArray:
-    """An array in JSON's own types.
+    """An array that JSON can hold.
 
     Attributes:
         dtype: the name of its dtype.
         shape: the length of each axis.
-        data: the numbers in row-major order; for booleans a string of 0 and 1.
+        data: the numbers in row-major order, ``(n,)``; for booleans a string of 0 and 1.
     """
 
     dtype: str
@@ -210,7 +184,7 @@ class StoredArray:
 
 @dataclasses.dataclass(frozen=True)
 class PackedRecord:
-    """A record with all its fields in JSON's own types.
+    """A record with all its fields in JSON's own types, apart from its arrays.
 
     Attributes:
         record: the fields by name; {"$array": NAME} is an array of ``arrays``.
@@ -224,18 +198,18 @@ class PackedRecord:
 def pack_record(record: Any) -> PackedRecord:
     """Return a record with all its fields; equal arrays are stored once."""
     arrays: dict[str, StoredArray] = {}
-    names: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+    names: dict[tuple[str, tuple[int, ...], bytes], str] = {}  # By a digest, for the arrays may be large.
 
     def store(array: Array) -> dict[str, str]:
         if array.dtype.name not in DTYPES:  # Such as bfloat16, which NumPy itself does not know.
             array = array.astype(np.float32)
-        key = (array.dtype.name, array.shape, np.ascontiguousarray(array).tobytes())
+        key = (array.dtype.name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).tobytes()).digest())
         if key not in names:
             names[key] = f"a{len(names)}"
             arrays[names[key]] = _store_array(array)
         return {ARRAY: names[key]}
 
-    return PackedRecord(_encode(record, store, _list_fields), arrays)
+    return PackedRecord(convert(record, store, _list_fields), arrays)
 
 
 def _list_fields(record: Any) -> dict[str, Any]:
@@ -243,14 +217,9 @@ def _list_fields(record: Any) -> dict[str, Any]:
 
 
 def _store_array(array: Array) -> StoredArray:
-    items = array.ravel().tolist()
+    data: Any = array.ravel()
     if array.dtype == bool:
-        data: Any = "".join(str(int(item)) for item in items)
-    elif array.dtype.kind == "f":
-        # The text of a float32 has the fewest digits that identify it; its value as a float64 has more.
-        data = [_encode_float(float(str(item))) for item in array.ravel()]
-    else:
-        data = items
+        data = (data + np.uint8(ord("0"))).tobytes().decode()
     return StoredArray(array.dtype.name, list(array.shape), data)
 
 
@@ -284,14 +253,24 @@ def unpack_record(record_class: type[Record], packed: Any) -> Record:
         raise ValueError("no arrays")
     arrays = {name: _restore_array(name, stored) for name, stored in packed["arrays"].items()}
 
+    def look_up(value: Any) -> Array | None:
+        return arrays.get(value.get(ARRAY)) if isinstance(value, dict) else None
+
     def find_array(_type: Any, value: Any) -> Any:
-        if not isinstance(value, dict) or value.get(ARRAY) not in arrays:
+        array = look_up(value)
+        if array is None:
             raise ValueError(f"no array {str(value)[:40]}")
-        return arrays[value[ARRAY]]
+        return array
+
+    content = packed.get("record")
+    if isinstance(content, dict) and "leaks" in content:
+        leaks, more_arrays = update_leaks(content["leaks"], look_up)
+        content = content | {"leaks": leaks}
+        arrays.update(more_arrays)
 
     try:
         # strict=False reads "NaN" and "Infinity" as numbers.
-        return msgspec.convert(packed.get("record"), record_class, strict=False, str_keys=True, dec_hook=find_array)
+        return msgspec.convert(content, record_class, strict=False, str_keys=True, dec_hook=find_array)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at ")
         raise ValueError(f"{place.strip('`').replace('$', 'record') or 'record'}: {message}") from None

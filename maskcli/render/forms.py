@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from maskcli.render.parts import Limits, Section
@@ -28,8 +28,11 @@ class CommandResult:
     picture: Callable[[], bytes] = _refuse_picture
 
 
-Renderer = Callable[[CommandResult, Limits, bool], bytes]
-"""Takes a result, the limits of large tables, and whether a file is written; the width of the limits is not set."""
+Renderer = Callable[[CommandResult, Limits, bool], Iterable[bytes]]
+"""Makes the parts of a form from a result, the limits of large tables, and whether a file is written.
+
+The width of the limits is not set.
+"""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -38,11 +41,11 @@ class OutputForm:
 
     Attributes:
         name: the value of ``--format``.
-        render: makes the bytes of the form.
+        render: makes the bytes of the form, in parts.
         suffix: of ``--output``; None for a form that is only printed.
         commands: the commands that offer the form; empty for all commands.
         kind: ``text`` shows an excerpt of large tables and can draw heat maps; ``data`` is complete; ``picture`` and
-            ``page`` need the packages that draw pictures.
+            ``page`` need the packages that draw pictures; ``batch`` is a file format that holds a padded batch.
         binary: whether a terminal cannot show the form.
     """
 
@@ -50,52 +53,59 @@ class OutputForm:
     render: Renderer
     suffix: str | None = None
     commands: tuple[str, ...] = ()
-    kind: Literal["text", "data", "picture", "page"] = "data"
+    kind: Literal["text", "data", "picture", "page", "batch"] = "data"
     binary: bool = False
 
 
-def _render_table(result: CommandResult, limits: Limits, to_file: bool) -> bytes:
+def _view_result(result: CommandResult, limits: Limits) -> list[Section]:
+    """Return the name of the data, then the view."""
+    from maskcli.render.views.data import view_data
+
+    return [*view_data(result.record), *result.view(limits)]
+
+
+def _render_table(result: CommandResult, limits: Limits, to_file: bool) -> Iterable[bytes]:
     from maskcli.render.terminal import make_file_console, make_stdout_console, render_bytes
 
     console = make_file_console() if to_file else make_stdout_console()
-    return render_bytes(result.view(dataclasses.replace(limits, width=console.width)), console)
+    return [render_bytes(_view_result(result, dataclasses.replace(limits, width=console.width)), console)]
 
 
-def _render_json(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
-    from maskcli.render.documents import dumps, make_document
+def _render_json(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
+    from maskcli.render.documents import iterate_json, make_document
 
-    return dumps(make_document(result.record))
+    return iterate_json(make_document(result.record))
 
 
-def _render_markdown(result: CommandResult, limits: Limits, _to_file: bool) -> bytes:
+def _render_markdown(result: CommandResult, limits: Limits, _to_file: bool) -> Iterable[bytes]:
     from maskcli.render.markdown import WIDTH, render_markdown
 
-    return render_markdown(result.view(dataclasses.replace(limits, width=WIDTH, flows=True))).encode()
+    return [render_markdown(_view_result(result, dataclasses.replace(limits, width=WIDTH, flows=True))).encode()]
 
 
-def _render_page(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+def _render_page(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
     from maskcli.render.documents import dumps, make_document
     from maskcli.render.page import render_page
 
     record: Any = result.record
-    return render_page(record, dumps(make_document(result.record)))
+    return [render_page(record, dumps(make_document(result.record)))]
 
 
-def _render_mermaid(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+def _render_mermaid(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
     from maskcli.render.graph.mermaid import render_mermaid
 
     record: Any = result.record
-    return render_mermaid(getattr(record, "inspection", record)).encode()
+    return [render_mermaid(getattr(record, "inspection", record)).encode()]
 
 
-def _render_svg(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
-    return result.picture()
+def _render_svg(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
+    return [result.picture()]
 
 
-def _render_png(result: CommandResult, _limits: Limits, _to_file: bool) -> bytes:
+def _render_png(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
     from maskcli.render.pictures import convert_svg_to_png
 
-    return convert_svg_to_png(result.picture())
+    return [convert_svg_to_png(result.picture())]
 
 
 WITH_PICTURES = ("pad", "inspect", "loss", "report")

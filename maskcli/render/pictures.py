@@ -7,7 +7,8 @@ import re
 import zlib
 from typing import Any
 
-from maskcli.errors import UsageError
+from maskcli.errors import UsageError, suggest_install
+from maskcli.render.bundle_cache import load_or_bundle
 from maskcli.render.charts import Figure, Spec
 
 
@@ -35,8 +36,8 @@ def bundle_scripts() -> str:
     The module belongs in ``<script type="module">``. With the option ``ast: true`` Vega interprets its expressions, so
     that a page can forbid ``eval``.
     """
-    bundle: str = _import_vl_convert().javascript_bundle()
-    return bundle
+    vl_convert = _import_vl_convert()
+    return load_or_bundle(str(getattr(vl_convert, "__version__", "")), vl_convert.javascript_bundle)
 
 
 def check_vl_convert() -> None:
@@ -80,6 +81,6 @@ def _import_vl_convert() -> Any:
             where="pictures and reports",
             expected="the package vl-convert-python",
             received="none",
-            fix="pip install 'maskcli[report]'",
+            fix=suggest_install("report"),
         ) from None
     return vl_convert

@@ -14,6 +14,7 @@ from maskcli.render.html import render_standalone_html
 from maskcli.render.parts import Limits, Section
 from maskcli.render.terminal import make_text_console, render_bytes
 from maskcli.render.views import check, inspect, loss, pad, report
+from maskcli.render.views.data import view_data
 
 ROWS = 24
 """Rows of a table, as in a terminal."""
@@ -47,6 +48,10 @@ def make_plain_document(record: object) -> dict[str, Any]:
 
 
 def _view_record(record: object, limits: Limits) -> list[Section]:
+    return [*view_data(record), *_view_result(record, limits)]
+
+
+def _view_result(record: object, limits: Limits) -> list[Section]:
     match record:
         case PaddedBatch():
             return pad.view(record, limits)

@@ -30,6 +30,7 @@ import maskcli.records
 from maskcli.render.documents import (
     DOCUMENTS,
     DTYPES,
+    INTEGERS,
     PackedRecord,
     StoredArray,
     list_json_fields,
@@ -52,7 +53,7 @@ LIMITS: dict[str, Any] = {
     "Effect": Literal["creates", "passes", "changes", "uses", "drops", "none"],
     "ComparedSource": Literal["embedding", "masking", "explicit"],
     "SourceOption": Literal["embedding", "masking", "explicit", "none", "all"],
-    "TokenDtype": Literal["int32", "int64"],
+    "TokenDtype": Literal[INTEGERS],
     "Shape": Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)],
     "BatchShape": tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]],
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, Literal, TypeVar
 
-from maskcli.records.arrays import Bools, Floats, Ints
+import numpy as np
+
+from maskcli.records.arrays import Array, Bools, Floats
 from maskcli.render.numbers import DASH, FormatNumber, format_count
 from maskcli.render.parts import (
     KIND_ROLES,
@@ -26,6 +28,8 @@ from maskcli.render.parts import (
 from maskcli.render.timesteps import TimestepKind
 
 GAP = "…"
+RULE = "│ "
+"""In front of a column that begins a group; the gap before it is one space narrower."""
 ROW_GAP = "⋮"
 SEE_ALL = " (--all shows everything)"
 LEGEND_GAP = "   "
@@ -38,11 +42,12 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ItemColumn(Generic[Item]):
-    """A column of a table of items: its title, and the cells that it shows of an item."""
+    """A column of a table of items: its title, and the cells that it shows of an item; see ``Column``."""
 
     title: str
     show: Callable[[Item], Cells]
     align: Literal["left", "right"] = "right"
+    rule: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -78,8 +83,8 @@ def elide_axis(count: int, limit: int | None, noun: str) -> Elision:
 
 def fill_table(fields: Sequence[ItemColumn[int]], rows: Elision) -> Table:
     """Return a table with a row for each index that is displayed, and one for the gap."""
-    gap = tuple(make_cell(ROW_GAP, "muted") for _ in fields)
-    columns = tuple(Column(field.title, field.align) for field in fields)
+    gap = tuple(make_cell(ROW_GAP, "faint") for _ in fields)
+    columns = tuple(Column(field.title, field.align, rule=field.rule) for field in fields)
     cells = (gap if row is None else tuple(field.show(row) for field in fields) for row in rows.indices)
     return Table(columns, tuple(cells))
 
@@ -106,7 +111,7 @@ def list_items(
 
 
 def _look_up_items(field: ItemColumn[Item], items: Sequence[Item]) -> ItemColumn[int]:
-    return ItemColumn(field.title, lambda row: field.show(items[row]), field.align)
+    return ItemColumn(field.title, lambda row: field.show(items[row]), field.align, field.rule)
 
 
 def _drop_columns(table: Table, spare: Sequence[str], limits: Limits) -> tuple[Table, list[str]]:
@@ -142,7 +147,7 @@ def measure_table(table: Table) -> int:
     """Return the characters of the widest line of a table."""
     titles = tuple((Cell(column.title),) for column in table.columns)
     widths = (max(map(measure_cells, cells)) + 2 for cells in zip(titles, *table.rows, strict=True))
-    return max(0, sum(widths) - 2)
+    return max(0, sum(widths) - 2) + sum(column.rule for column in table.columns)
 
 
 def count_fitting_columns(limits: Limits, cell_width: int, taken: int) -> int | None:
@@ -189,13 +194,29 @@ def make_timestep_fields(timesteps: Elision, show: Callable[[int, int], Cells]) 
 
 def _make_timestep_field(timestep: int | None, show: Callable[[int, int], Cells]) -> ItemColumn[int]:
     if timestep is None:
-        return ItemColumn(GAP, lambda _row: make_cell(GAP, "muted"))
+        return ItemColumn(GAP, lambda _row: make_cell(GAP, "faint"))
     return ItemColumn(str(timestep), lambda row: show(row, timestep))
 
 
-def measure_tokens(tokens: Ints, padding: int) -> int:
+LONGEST_WORD = 16
+"""Characters of a word; more are shortened in the middle."""
+
+
+def label_tokens(tokens: Array, words: Mapping[int, str] | None) -> Array:
+    """Return the words of tokens, of any shape; an id without a word stays, and so do all if ``words`` is None."""
+    if words is None:
+        return tokens
+    # Blanks, such as those of byte-level tokenizers, would be invisible.
+    labels = {token: shorten_middle(word.replace(" ", "␣") or "∅", LONGEST_WORD) for token, word in words.items()}
+    ids, inverse = np.unique(tokens, return_inverse=True)
+    named = np.array([labels.get(int(token), str(token)) for token in ids], dtype=object)
+    return named[inverse.reshape(tokens.shape)]
+
+
+def measure_tokens(tokens: Array, padding: object) -> int:
     """Return the width of a column of tokens ``(batch, timesteps)``, with a glyph and the gap to the next column."""
-    widest = max(len(str(tokens.min(initial=0))), len(str(tokens.max(initial=0))), len(str(tokens.shape[1] - 1)))
+    ends = [tokens.min(initial=0), tokens.max(initial=0)] if tokens.dtype != object else tokens.ravel().tolist()
+    widest = max(len(str(token)) for token in (*ends, tokens.shape[1] - 1))
     return max(widest, len(str(padding)) + 1) + 2
 
 
@@ -208,7 +229,7 @@ def make_token_cell(token: object, kind: int) -> Cells:
 
 def make_glyphs(timesteps: Elision, find_role: Callable[[int], Role]) -> Cells:
     """Return a glyph for each timestep that is displayed."""
-    gap = Cell(GAP, "muted")
+    gap = Cell(GAP, "faint")
     return tuple(gap if timestep is None else mark(find_role(timestep)) for timestep in timesteps.indices)
 
 
@@ -226,7 +247,7 @@ def _find_mask_role(value: bool) -> Role:
 def mark_mask(mask: Bools | None) -> Cells:
     """Return the glyph of a mask, or a dash if there is none."""
     if mask is None:
-        return make_cell(DASH, "muted")
+        return make_cell(DASH, "faint")
     return make_cell("", "on")
 
 

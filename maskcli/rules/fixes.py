@@ -10,16 +10,25 @@ CONVOLUTIONS = ("Conv", "SeparableConv", "DepthwiseConv")
 POOLS_ALL = frozenset({"GlobalMaxPooling1D", "Max", "Flatten", "Mean", "Sum", "Reshape"})
 
 
+def suggest_mask(model: ModelEvidence) -> str:
+    """Return code that computes the mask, such as ``embedding.compute_mask(words)``; ``mask`` if no call makes one."""
+    source = next((call.call for call in model.trace if call.effect == "creates" and not call.code), None)
+    if source is None:
+        return "mask"
+    by_call = {lookup.call: lookup.input for lookup in model.lookups}
+    ids = by_call.get(source, next(iter(model.padded_inputs), "x"))
+    return f"{_find_last_name(source)}.compute_mask({ids})"
+
+
 def write_masked_call(model: ModelEvidence, at: Call | None) -> str:
     """Return code that calls ``at`` with the mask, with the names of the model as far as they are known."""
-    source = next((call.call for call in model.trace if call.effect == "creates"), "embedding")
     name, arguments = "layer", "x, mask"
     if at is not None:
         if not at.code and at.type not in MERGES:
             name = _find_last_name(at.call)
         if "value_mask" in at.mask_arguments and "mask" not in at.mask_arguments:
             arguments = "x, x, value_mask"
-    return f"`{name}({arguments}={_find_last_name(source)}.compute_mask(tokens))`"
+    return f"`{name}({arguments}={suggest_mask(model)})`"
 
 
 def _find_last_name(path: str) -> str:

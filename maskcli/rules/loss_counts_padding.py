@@ -35,7 +35,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
-from maskcli.records.evidence import LossEvidence, ModelEvidence
+from maskcli.records.evidence import LossEvidence, ModelEvidence, OutputEvidence
 from maskcli.rules.base import locate, make_finding, pluralize
 from maskcli.rules.blame import (
     describe_loss_rows,
@@ -72,7 +72,8 @@ def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
         **locate(find_losing_call(model, output.lost_at) or model.call(output.call), model),
         message=f"The loss {loss.name} counts {padded} of {loss.timesteps:,} in "
         f"{name_output(model, loss.output)}{unmasked}{rows}.{losses}",
-        fix=_suggest_mask(model),
+        fix=_suggest_mask(model, output),
+        output=loss.output,
         counted_padding=loss.counted_padding,
         timesteps=loss.timesteps,
         masked=loss.masked,
@@ -80,13 +81,18 @@ def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
     )
 
 
-def _suggest_mask(model: ModelEvidence) -> str:
-    start = "Carry the mask to the output (see MSK101)"
+def _suggest_mask(model: ModelEvidence, output: OutputEvidence) -> str:
+    start = "Carry the mask to the output"
     if not has_mask(model):
         start = "Give the model a mask, as by `Embedding(..., mask_zero=True)` or `keras.layers.Masking()`"
+    elif output.lost_at is not None:
+        start += " (see MSK101)"
+    elif find_widening_call(model) is not None:
+        start += " (see MSK102)"
     return (
-        f"{start}, or pass the mask to the loss: `model.fit(x, y, sample_weight=mask.astype(float))`; metrics receive "
-        "it only as `weighted_metrics` of `compile`."
+        f'{start}, or pass weights to a loss with `reduction="mean_with_sample_weight"`: '
+        '`model.fit(x, y, sample_weight=mask.astype("float32"))`; metrics receive them only as `weighted_metrics` of '
+        "`compile`."
     )
 
 

@@ -60,6 +60,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             continue
         padded = pluralize(missed.count, "padded timestep")
         reason = "" if source.type == INPUT else ": it looks for a value that padding does not have"
+        if source.looks_for_nan:
+            reason = ": it looks for NaN, which equals nothing, not even NaN, so that it masks nothing"
         yield make_finding(
             __name__,
             call=source.call,
@@ -106,4 +108,9 @@ def _suggest_mask(source: MaskSource) -> str:
         return "Build it from the lengths: True at real tokens. `maskcli pad --output batch.npz` writes such a mask."
     if source.looks_up:
         return "Pad with 0, which mask_zero looks for, or pass the mask explicitly: `layer(x, mask=mask)`."
+    if source.looks_for_nan:
+        return (
+            "`Masking(nan)` never matches. Fill NaN with a number that data never has, "
+            "`x = np.where(np.isnan(x), -1.0, x)`, and use `Masking(-1.0)`."
+        )
     return "Set `mask_value` to the value of the padding, and pad after scaling, not before."

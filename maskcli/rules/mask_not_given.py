@@ -52,6 +52,7 @@ from maskcli.rules.blame import (
     list_padding_arguments,
     name_call,
 )
+from maskcli.rules.fixes import suggest_mask
 
 CODE = "MSK103"
 SEVERITY = "error"
@@ -62,14 +63,16 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     for cause in find_blames(model):
         if cause.kind == "not-given" and cause.culprit is not None:
             effect = f"Padding changes results {describe_change(model, cause.culprit)}."
-            yield _report_call(cause.culprit, effect, max_abs_change=compute_largest_change(model, cause.culprit))
+            yield _report_call(
+                model, cause.culprit, effect, max_abs_change=compute_largest_change(model, cause.culprit)
+            )
     for cause in find_suspects(model):
         if cause.kind == "not-given" and cause.culprit is not None:
             effect = "No probe could show whether padding then changes results."
-            yield dataclasses.replace(_report_call(cause.culprit, effect), severity="warning")
+            yield dataclasses.replace(_report_call(model, cause.culprit, effect), severity="warning")
 
 
-def _report_call(call: Call, effect: str, **evidence: float) -> Finding:
+def _report_call(model: ModelEvidence, call: Call, effect: str, **evidence: float) -> Finding:
     names = list_padding_arguments(call)
     return make_finding(
         __name__,
@@ -77,7 +80,7 @@ def _report_call(call: Call, effect: str, **evidence: float) -> Finding:
         type_=call.type,
         message=f"{name_call(call)} does not receive the mask of its input: {', '.join(names)} is None because the "
         f"layer was called with {len(call.shapes_in)} tensors. {effect}",
-        fix=f"Pass the mask explicitly: `{names[0]}=embedding.compute_mask(tokens)` in the call.",
+        fix=f"Pass the mask explicitly: `{names[0]}={suggest_mask(model)}` in the call.",
         tensors=len(call.shapes_in),
         **evidence,
     )

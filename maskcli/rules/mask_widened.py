@@ -48,6 +48,7 @@ from maskcli.rules.blame import (
     misaligns_mask,
     name_call,
 )
+from maskcli.rules.fixes import suggest_mask
 
 CODE = "MSK102"
 SEVERITY = "error"
@@ -66,8 +67,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         type_=call.type,
         message=f"{name_call(call)} widens the mask: it marks {pluralize(passed, 'padded timestep')} as valid, because "
         "an input without a mask counts as valid everywhere.",
-        fix="Pass the correct mask to the next layer, `layer(x, mask=embedding.compute_mask(tokens))`, or mask the "
-        "other input too, `keras.layers.Masking()(features)`.",
+        fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`, or mask the other input "
+        "too.",
         passed_as_valid=passed,
         max_abs_change=compute_largest_change(model, None),
     )

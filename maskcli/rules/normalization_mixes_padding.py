@@ -36,6 +36,7 @@ from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.rules.base import make_finding
 from maskcli.rules.blame import find_attention_fault, mixes_rows, name_call
+from maskcli.rules.fixes import suggest_mask
 
 CODE = "MSK109"
 SEVERITY = "warning"
@@ -49,7 +50,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             continue  # MSK116 or MSK118 reports the same cause.
         if mixing.training:
             when = "in training"
-            fix = "Pass the mask explicitly: `layer(x, mask=embedding.compute_mask(tokens))`."
+            fix = f"Pass the mask explicitly: `layer(x, mask={suggest_mask(model)})`."
         else:
             when = "always"
             fix = "Normalise each timestep separately: `keras.layers.LayerNormalization()` over the last axis."

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.formats.base import Chunk, Field, Format, ParsedRows, ReadChunks, check_rows, make_chunk
-from maskcli.sequences.ragged import make_no_sequences_error
-from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name, explain_os_error
+from maskcli.sequences.formats.base import (
+    Chunk,
+    Field,
+    Format,
+    ParsedRows,
+    ReadChunks,
+    check_rows,
+    decode_text,
+    make_chunk,
+)
+from maskcli.sequences.ragged import as_ragged, make_no_sequences_error
+from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 from maskcli.sequences.splits import make_row_splits
+from maskcli.sequences.words import Tokenizer, encode_rows
 
 T = TypeVar("T")
 HEAD = 2**16
 """Bytes from which the format of content is inferred; a longer first line of JSON is read to its end."""
-WRITABLE = {entry.suffixes[0]: entry for entry in FORMATS.values() if entry.writer}
 SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
+EMPTY_STDIN = "Pipe sequences into it, name a FILE, or use --sample for the built-in sample."
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,11 +46,13 @@ class LoadedSequences:
         ragged: the sequences of all files, in order.
         layout: how the rows are padded according to the files; None if the files differ or do not record it.
         parts: for each group of consecutive rows, its first row, and a function for the place of row ``i`` of it.
+        origin: the files.
     """
 
     ragged: RaggedSequences
     layout: Layout | None
     parts: tuple[tuple[int, Callable[[int], str]], ...]
+    origin: DataOrigin = FROM_PYTHON
 
     def where(self, row: int) -> str:
         """Return the place of sequence ``row``: the file, and the line or row."""
@@ -84,6 +97,46 @@ def read_sequences(
     if not len(ragged.values):
         raise make_only_empty_error(sources, rows)
     return LoadedSequences(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))
+
+
+def read_texts(
+    sources: Sequence[Source], input_format: str, field: str | None, tokenizer: Tokenizer
+) -> LoadedSequences:
+    """Return the sequences of files of text: each line, or the text in ``field`` of each record, becomes ids.
+
+    Rows that hold ids already stay as they are. Raises as ``read_sequences`` does.
+    """
+    parts: list[tuple[int, Callable[[int], str]]] = []
+    rows: list[Any] = []
+    for source in sources:
+        parsed = parse_texts(source, input_format, Field(field))
+        parts.append((len(rows), parsed.where))
+        rows += [parsed.rows[index] for index in range(len(parsed.rows))]
+    loaded = LoadedSequences(RaggedSequences(np.zeros(0, np.int64), np.zeros(1, np.int64)), None, tuple(parts))
+    with loaded.naming():
+        ragged = as_ragged(encode_rows(rows, tokenizer))
+    if not len(ragged.values):
+        raise make_only_empty_error(sources, len(rows))
+    return dataclasses.replace(loaded, ragged=ragged, layout=get_text_layout(tokenizer))
+
+
+def get_text_layout(tokenizer: Tokenizer) -> Layout:
+    """Return the layout of text that is encoded: without padding so far, and with the padding id of the tokenizer."""
+    return Layout(value=tokenizer.padding_id or 0, sets_value=None)
+
+
+def parse_texts(source: Source, input_format: str, field: Field) -> ParsedRows:
+    """Return the rows of a file, in which lines that are not all lists of integers are text."""
+    entry, _ = detect_format(source, input_format)
+    data = source.read(entry.expansion)
+    if entry.name != "text" or field.name is not None:
+        return entry.read(data, source.name, field)
+    lines = [line.strip() for line in decode_text(data.removeprefix(BOM), source.name).split("\n")]
+    if not lines[-1]:
+        lines.pop()
+    if all(re.fullmatch(r"[-+0-9 ,\t]*", line) for line in lines):
+        return entry.read(data, source.name, field)
+    return ParsedRows(lines, lambda row: f"{source.name}:{row + 1}")
 
 
 class _GrowingArray:
@@ -189,8 +242,8 @@ def detect_format(source: Source, input_format: str) -> tuple[Format, bool]:
         raise InputError(
             where=source.name,
             expected=source.what,
-            received="an empty file",
-            fix="Check the program that wrote this file.",
+            received="no bytes" if source.path == STDIN else "an empty file",
+            fix=EMPTY_STDIN if source.path == STDIN else "Check the program that wrote this file.",
         )
     return entry, entry.chunks is not None and entry.in_chunks(head)
 
@@ -203,62 +256,7 @@ def _peek_head(stream: Stream) -> bytes:
     return head
 
 
-def expand_files(paths: Sequence[str]) -> tuple[str, ...]:
-    """Return paths with patterns and directories replaced by their files, in name order.
-
-    A path is a pattern if it has ``*``, ``?`` or ``[`` and is not itself the name of a file. A directory stands for
-    the files directly in it that have the suffix of a format.
-
-    Raises:
-        InputError: for a pattern or a directory without such files.
-    """
-    return tuple(file for path in paths for file in _expand_path(path))
-
-
-def _expand_path(path: str) -> list[str]:
-    if path == STDIN or "\x00" in path:
-        return [path]
-    try:
-        if Path(path).is_dir():
-            files = [str(file) for file in sorted(Path(path).iterdir()) if file.is_file() and _has_known_suffix(file)]
-            expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
-        elif any(sign in path for sign in "*?[") and not Path(path).exists():
-            files = sorted(str(file) for file in _match_pattern(path) if file.is_file())
-            expected = "files that match this pattern"
-        else:
-            return [path]
-    except OSError as error:
-        raise InputError(
-            where=display_name(path), expected="a file or a directory", received=explain_os_error(error), fix=READING
-        ) from None
-    if not files:
-        raise InputError(where=path, expected=expected, received="none", fix=READING)
-    return files
-
-
-def _match_pattern(pattern: str) -> Iterator[Path]:
-    """Yield the paths that match a pattern; ``**`` matches any folders, but follows no links to them."""
-    # Links may lead in a circle. The number of ways through two such links doubles with each step.
-    anchor, *parts = Path(pattern).parts
-    if not Path(pattern).is_absolute():
-        anchor, parts = "", [anchor, *parts]
-    parts = [part if part == "**" else part.replace("**", "*") for part in parts]
-    if parts[-1] == "**":
-        parts.append("*")
-    fixed = list(itertools.takewhile(lambda part: not any(sign in part for sign in "*?["), parts))
-    root = Path(anchor, *fixed)
-    for path in root.glob("/".join(parts[len(fixed) :])):
-        # As in a shell, only a pattern that starts with a dot matches hidden names.
-        hidden = sum(part.startswith(".") for part in path.relative_to(root).parts)
-        if hidden <= sum(part.startswith(".") for part in parts[len(fixed) :]):
-            yield path
-
-
-def _has_known_suffix(path: Path) -> bool:
-    return not path.name.startswith(".") and _get_suffix(path) in SUFFIXES
-
-
-def _get_suffix(path: Path) -> str:
+def get_suffix(path: Path) -> str:
     """Return the suffix of the format, lower case, without that of a compression; empty if there is none."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in PACKED:
@@ -288,7 +286,7 @@ def read_bytes(
 
 def _infer_format(source: Source, head: bytes) -> Format:
     """Return the format of the suffix; without a suffix, the first format that the content looks like."""
-    suffix = _get_suffix(Path(source.path))
+    suffix = get_suffix(Path(source.path))
     if source.path == STDIN or not suffix:
         text = head.removeprefix(BOM).lstrip()
         return next(entry for entry in FORMATS.values() if entry.looks_like(text))

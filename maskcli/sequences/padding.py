@@ -25,14 +25,15 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     """Return ``ragged`` padded by ``layout``; see ``maskcli.pad``."""
     layout = check_layout(layout)
     lengths = ragged.lengths
-    maxlen = int(lengths.max()) if layout.maxlen is None else layout.maxlen
-    if maxlen == 0:
+    longest = int(lengths.max())
+    if not longest and layout.maxlen is None:
         raise InputError(
             expected="at least one token",
             received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
             fix="Set maxlen to pad them anyway, or check the program that wrote this input.",
         )
-    layout = dataclasses.replace(layout, maxlen=maxlen)
+    layout = resolve_maxlen(layout, longest)
+    maxlen = get_maxlen(layout)
     size = len(ragged) * maxlen * (np.dtype(layout.dtype).itemsize + 1)  # Tokens and mask.
     check_memory(size, f"a batch of {len(ragged):,} rows of {maxlen:,} timesteps")
     try:
@@ -65,6 +66,14 @@ def _slice_rows(ragged: RaggedSequences, start: int, end: int) -> RaggedSequence
     return RaggedSequences(ragged.values[splits[0] : splits[-1]], splits - splits[0])
 
 
+def resolve_maxlen(layout: Layout, longest: int) -> Layout:
+    """Return the layout with its ``maxlen``: by default the longest sequence, rounded up to the requested multiple."""
+    if layout.maxlen is not None:
+        return layout
+    multiple = layout.pad_to_multiple_of or 1
+    return dataclasses.replace(layout, maxlen=-(-longest // multiple) * multiple)
+
+
 def check_layout(layout: Layout) -> Layout:
     """Return ``layout`` with the name of its dtype; raise UsageError for an invalid layout."""
     for name in ("padding", "truncating"):
@@ -80,6 +89,7 @@ def check_layout(layout: Layout) -> Layout:
             received=str(layout.maxlen),
             fix="Leave it out to pad to the longest sequence.",
         )
+    _check_multiple(layout)
     dtype = _check_dtype(layout.dtype)
     limits = np.iinfo(dtype)
     if not _is_integer(layout.value):
@@ -90,9 +100,25 @@ def check_layout(layout: Layout) -> Layout:
         raise UsageError(
             expected=f"a padding value that {dtype} holds ({limits.min} to {limits.max})",
             received=str(layout.value),
-            fix="Choose a smaller value, or dtype int64.",
+            fix="Choose another value, or a wider dtype.",
         )
     return dataclasses.replace(layout, dtype=dtype)
+
+
+def _check_multiple(layout: Layout) -> None:
+    multiple = layout.pad_to_multiple_of
+    if multiple is None:
+        return
+    if not _is_integer(multiple) or multiple < 1:
+        raise UsageError(
+            expected="pad_to_multiple_of of at least 1", received=str(multiple), fix="Leave it out for any length."
+        )
+    if layout.maxlen is not None and layout.maxlen % multiple:
+        raise UsageError(
+            expected=f"a maxlen that is a multiple of {multiple}, for pad_to_multiple_of",
+            received=f"maxlen {layout.maxlen}",
+            fix="Leave out one of the two: maxlen is the exact number of timesteps.",
+        )
 
 
 def _is_integer(value: object) -> bool:
@@ -190,7 +216,7 @@ def _make_misfit_error(ragged: RaggedSequences, dtype: str) -> InputError:
         value=position,
         expected=f"an integer that {dtype} holds ({limits.min} to {limits.max})",
         received=str(ragged[row][position]),
-        fix="Use dtype int64, or map ids to a smaller range.",
+        fix="Use a wider dtype, such as int64, or map ids to a smaller range.",
     )
 
 

@@ -153,6 +153,52 @@ def unpad(tokens: np.ndarray, mask: Bools) -> RaggedSequences:
     return RaggedSequences(values[mask], make_row_splits(mask.sum(axis=1)))
 
 
+def drop_marked_padding(ragged: RaggedSequences, marks: RaggedSequences, name: str, marked_by: str) -> RaggedSequences:
+    """Return sequences without the timesteps where ``marks`` is 0.
+
+    Args:
+        ragged: the sequences.
+        marks: of the same lengths, 0 or 1; all 1 of a row are in one run.
+        name: of the sequences, for messages.
+        marked_by: the name of the marks.
+
+    Raises:
+        InputError: with the row of the first marks that do not fit.
+    """
+    lengths = ragged.lengths
+    fits = lengths == marks.lengths
+    if fits.all():
+        bits = marks.values
+        flags = bits.astype(bool)
+        starts = flags.copy()
+        starts[1:] &= ~flags[:-1]
+        # A run goes on from the row before if both rows touch, so every row starts anew.
+        first = ragged.row_splits[:-1][lengths > 0]
+        starts[first] = flags[first]
+        runs, strange = (_sum_rows(entries, ragged.row_splits) for entries in (starts, (bits != 0) & (bits != 1)))
+        fits = (runs <= 1) & (strange == 0)
+    if not fits.all():
+        row = int(np.argmin(fits))
+        raise make_marks_error(row, name, int(lengths[row]), marked_by, marks[row].tolist())
+    return RaggedSequences(ragged.values[flags], make_row_splits(_sum_rows(flags, ragged.row_splits)))
+
+
+def _sum_rows(entries: Bools, row_splits: Ints) -> Ints:
+    """Return ``(n_sequences,)``: how many entries of each row are True."""
+    totals = make_row_splits(entries.astype(np.int64))
+    return totals[row_splits[1:]] - totals[row_splits[:-1]]
+
+
+def make_marks_error(row: int, name: str, length: int, marked_by: str, marks: list[object]) -> InputError:
+    """Return the error for a row whose marks do not fit its sequence."""
+    return InputError(
+        row=row,
+        expected=f"a 0 or 1 in {marked_by!r} for each of the {length} entries of {name!r}, with all 1 in one run",
+        received=describe_value(marks),
+        fix=f"Correct {marked_by!r}, or remove it from the data.",
+    )
+
+
 def as_int64(values: np.ndarray) -> Ints:
     """Return an integer array as int64; raise InputError for floats, booleans and integers above int64."""
     if values.dtype.kind not in "iu":

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from maskcli.errors import InputError, MaskcliError, UsageError
+from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
 
 STDIN = "-"
-READING = "Check the name. `-` reads standard input; without FILE the sample is used."
+READING = "Check the name. `-` reads standard input; --sample uses the built-in sample."
 PACKED = (".gz", ".zst")
 BOM = b"\xef\xbb\xbf"
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -251,9 +251,9 @@ def import_pyarrow(where: str) -> Any:
     except ImportError:
         raise UsageError(
             where=where,
-            expected="pyarrow, which reads this file",
+            expected="pyarrow, which reads and writes such files",
             received="a Python without pyarrow",
-            fix="pip install 'maskcli[parquet]'",
+            fix=suggest_install("parquet"),
         ) from None
     return pa
 

@@ -14,8 +14,9 @@ from typing import IO, BinaryIO, TypeVar
 
 import numpy as np
 
+from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.sequences import Excerpt, Layout, PaddedBatch, RaggedSequences
-from maskcli.sequences.files import WRITABLE, detect_format, make_only_empty_error, read_all
+from maskcli.sequences.files import detect_format, make_only_empty_error, read_all
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Writer
 from maskcli.sequences.formats.numpy_arrays import open_mask_writer
 from maskcli.sequences.padding import (
@@ -23,13 +24,14 @@ from maskcli.sequences.padding import (
     check_layout,
     join_batches,
     pad_in_parts,
+    resolve_maxlen,
     take_first_rows,
     take_last_rows,
 )
 from maskcli.sequences.sources import Source
 from maskcli.sequences.splits import make_row_splits
 from maskcli.sequences.threads import map_in_order
-from maskcli.sequences.writing import replace_file
+from maskcli.sequences.writing import STDOUT, open_packed, replace_file
 
 T = TypeVar("T")
 IN_MEMORY = 2**24
@@ -46,16 +48,26 @@ class SequenceFiles:
         sources: the files.
         input_format: a name of ``FORMATS``, or ``auto``.
         field: the field with the sequences; None selects the only suitable one.
+        origin: the files, for results.
     """
 
     sources: tuple[Source, ...]
     input_format: str = "auto"
     field: str | None = None
+    origin: DataOrigin = FROM_PYTHON
 
     @property
     def in_chunks(self) -> bool:
         """Whether all files can be read in chunks; raises InputError for a file that cannot be read at all."""
         return all(detect_format(source, self.input_format)[1] for source in self.sources)
+
+    @property
+    def layout(self) -> Layout | None:
+        """How the rows are padded according to the files; None if the files differ or do not record it."""
+        formats = [detect_format(source, self.input_format)[0] for source in self.sources]
+        pairs = zip(formats, self.sources, strict=True)
+        layouts = {None if entry.read_layout is None else entry.read_layout(source) for entry, source in pairs}
+        return layouts.pop() if len(layouts) == 1 else None
 
     def chunks(self, convert: Callable[[RaggedSequences], T], progress: Progress) -> Iterator[Chunk[T]]:
         """Yield the results of ``convert`` for the chunks of all files, in order."""
@@ -64,10 +76,38 @@ class SequenceFiles:
             progress(share)
 
 
+@dataclasses.dataclass(frozen=True)
+class BatchFile:
+    """A file, or standard output, that a batch is written to.
+
+    Attributes:
+        path: with a suffix of a compression, the file is compressed; ``-`` is standard output.
+        entry: its format, which has a writer.
+        packs: whether the format itself compresses the batch.
+    """
+
+    path: str
+    entry: Format
+    packs: bool = False
+
+    @property
+    def writer(self) -> Writer:
+        """The writer of the format."""
+        writer = self.entry.packing_writer if self.packs else self.entry.writer
+        assert writer is not None  # noqa: S101 - the command offers no other formats
+        return writer
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Yield the file, which replaces its target when the context ends."""
+        with replace_file(self.path) as raw, open_packed(raw, self.path) as out:
+            yield out
+
+
 def pad_files(
     files: SequenceFiles,
     layout: Layout,
-    output: str | None,
+    output: BatchFile | None,
     mask_output: str | None = None,
     excerpt_rows: int = 0,
     progress: Progress = lambda _share: None,
@@ -77,7 +117,7 @@ def pad_files(
     Args:
         files: the sequences.
         layout: how they are padded; without ``maxlen``, to the longest.
-        output: a path with one of the suffixes in ``WRITABLE``.
+        output: the file for the tokens.
         mask_output: an ``.npy`` for the mask.
         excerpt_rows: rows of the excerpt at the start, and also at the end, of the batch.
         progress: receives the completed share; spooling and padding count as a half each.
@@ -86,14 +126,15 @@ def pad_files(
         InputError: for files that cannot be read, padded or written; then no output file is changed.
     """
     layout, rows = check_layout(layout), None
-    with _open_outputs(output, mask_output) as outputs, _open_spill_file(output or mask_output or "") as spill:
-        if layout.maxlen is not None and not (output and _get_format(output).needs_rows):
+    near = mask_output if output is None or output.path == STDOUT else output.path
+    with _open_outputs(output, mask_output) as outputs, _open_spill_file(near) as spill:
+        if layout.maxlen is not None and not (output and output.entry.needs_rows):
             parts = _pad_chunks(files, layout, progress)
         else:
             for chunk in files.chunks(partial(check_fitting_values, layout=layout), lambda share: progress(share / 2)):
                 spill.add(chunk.result)
             _check_tokens(files, spill.rows, spill.tokens)
-            layout, rows = dataclasses.replace(layout, maxlen=layout.maxlen or spill.longest), spill.rows
+            layout, rows = resolve_maxlen(layout, spill.longest), spill.rows
             parts = spill.pad_all(layout, lambda share: progress((1 + share) / 2))
         summary = _BatchSummary(layout, excerpt_rows)
         with _open_writers(outputs, layout, rows) as add:
@@ -101,10 +142,10 @@ def pad_files(
                 add(part)
                 summary.add(part)
         _check_tokens(files, summary.rows, summary.tokens + summary.truncated)
-    return summary.make_excerpt()
+    return dataclasses.replace(summary.make_excerpt(), origin=files.origin)
 
 
-def write_batch(batch: PaddedBatch, output: str | None, mask_output: str | None) -> None:
+def write_batch(batch: PaddedBatch, output: BatchFile | None, mask_output: str | None) -> None:
     """Write a batch, and its mask, to files; see ``pad_files``."""
     with (
         _open_outputs(output, mask_output) as outputs,
@@ -125,14 +166,12 @@ def _check_tokens(files: SequenceFiles, rows: int, tokens: int) -> None:
 
 
 @contextlib.contextmanager
-def _open_outputs(output: str | None, mask_output: str | None) -> Iterator[list[tuple[BinaryIO, Writer]]]:
+def _open_outputs(output: BatchFile | None, mask_output: str | None) -> Iterator[list[tuple[BinaryIO, Writer]]]:
     """Yield the output files and their writers; the files replace their targets when the context ends."""
     with contextlib.ExitStack() as stack:
         outputs: list[tuple[BinaryIO, Writer]] = []
         if output is not None:
-            writer = _get_format(output).writer
-            assert writer is not None  # noqa: S101 - the format is in WRITABLE
-            outputs.append((stack.enter_context(replace_file(output)), writer))
+            outputs.append((stack.enter_context(output.open()), output.writer))
         if mask_output is not None:
             outputs.append((stack.enter_context(replace_file(mask_output)), open_mask_writer))
         yield outputs
@@ -151,16 +190,13 @@ def _open_writers(outputs: Iterable[tuple[BinaryIO, Writer]], layout: Layout, ro
         yield add_to_all
 
 
-def _get_format(output: str) -> Format:
-    return WRITABLE[Path(output).suffix.lower()]
-
-
 @contextlib.contextmanager
-def _open_spill_file(output: str) -> Iterator[_SpillFile]:
+def _open_spill_file(output: str | None) -> Iterator[_SpillFile]:
     """Yield a temporary file for sequences, in the directory of ``output``, which has room for them."""
     import tempfile
 
-    with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(Path(output).resolve().parent)) as file:
+    folder = None if output is None else str(Path(output).resolve().parent)
+    with tempfile.SpooledTemporaryFile(IN_MEMORY, dir=folder) as file:
         yield _SpillFile(file)
 
 
@@ -211,10 +247,11 @@ class _BatchSummary:
         rows: the number of rows so far.
         tokens: the number of tokens in them.
         truncated: the number of tokens that did not fit.
+        truncated_sequences: the number of sequences that lost some of them.
     """
 
     def __init__(self, layout: Layout, excerpt_rows: int) -> None:
-        self.rows = self.tokens = self.truncated = 0
+        self.rows = self.tokens = self.truncated = self.truncated_sequences = 0
         self._layout, self._excerpt_rows = layout, excerpt_rows
         shape = (0, layout.maxlen or 0)
         empty = PaddedBatch(np.zeros(shape, layout.dtype), np.zeros(shape, bool), np.zeros(0, np.int64), layout, 0)
@@ -226,6 +263,7 @@ class _BatchSummary:
         self.rows += len(part.tokens)
         self.tokens += int(part.lengths.sum()) - part.truncated_tokens
         self.truncated += part.truncated_tokens
+        self.truncated_sequences += part.truncated_sequences
         if len(self._first.tokens) < size:
             self._first = take_first_rows(join_batches([self._first, take_first_rows(part, size)]), size)
         self._last = take_last_rows(join_batches([self._last, take_last_rows(part, size)]), size)
@@ -233,4 +271,5 @@ class _BatchSummary:
     def make_excerpt(self) -> Excerpt:
         """Return the excerpt of all parts."""
         maxlen = self._first.tokens.shape[1]
-        return Excerpt((self.rows, maxlen), self._layout, self.tokens, self.truncated, self._first, self._last)
+        cut = self.truncated, self.truncated_sequences
+        return Excerpt((self.rows, maxlen), self._layout, self.tokens, *cut, self._first, self._last)

@@ -1,4 +1,4 @@
-"""Write files atomically: completely or not at all."""
+"""Write files and standard output: completely or not at all."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from maskcli.errors import InputError
-from maskcli.sequences.sources import display_name, explain_os_error
+from maskcli.sequences.sources import PACKED, PIECE, STDIN, display_name, explain_os_error, import_pyarrow
 
 try:
     import fcntl
@@ -21,27 +22,116 @@ except ImportError:  # Windows has no such locks, and refuses to remove a file t
 
 TEMPORARY = ".part"
 """The suffix of temporary files."""
+STDOUT = STDIN
+"""As an output path: standard output."""
 
 
-def write_file(path: str, data: bytes) -> None:
-    """Write a file atomically.
+def split_suffixes(path: str) -> tuple[str, str]:
+    """Return the suffix of the format, and that of a compression after it; lower case, empty if there is none."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    packing = suffixes.pop() if suffixes and suffixes[-1] in PACKED else ""
+    return (suffixes[-1] if suffixes else ""), packing
+
+
+def write_file(path: str, parts: Iterable[bytes]) -> None:
+    """Write a file atomically, part by part, compressed if its suffix is that of a compression.
 
     Raises:
         InputError: if the file cannot be written.
+        UsageError: if the package that compresses it is not installed.
     """
-    with replace_file(path) as out:
-        out.write(data)
+    with replace_file(path) as raw, open_packed(raw, path) as out:
+        for part in parts:
+            out.write(part)
+
+
+@contextlib.contextmanager
+def open_packed(raw: BinaryIO, path: str) -> Iterator[BinaryIO]:
+    """Yield a file whose content reaches ``raw`` compressed, if the suffix of ``path`` is that of a compression."""
+    _, packing = split_suffixes(path)
+    if packing == ".gz":
+        import gzip
+
+        # Without the name and the time, equal content has equal bytes.
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed:
+            yield cast(BinaryIO, packed)
+    elif packing:
+        pa = import_pyarrow(display_name(path))
+        # Closing a stream of pyarrow closes the file that it writes to, which is renamed later.
+        with pa.CompressedOutputStream(pa.PythonFile(_Unclosable(raw), mode="w"), "zstd") as packed:
+            yield packed
+    else:
+        yield raw
+
+
+class _Unclosable:
+    """A file for pyarrow, which stays open when pyarrow closes it."""
+
+    closed = False
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self.write, self.flush = raw.write, raw.flush
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def emit(parts: Iterable[bytes]) -> None:
+    """Write a result to standard output, part by part; a reader that closes early is not an error.
+
+    Raises:
+        InputError: when standard output is closed or full.
+    """
+    if sys.stdout is None:
+        raise _make_stdout_error("a closed stream")
+    try:
+        sys.stdout.flush()
+        for part in parts:
+            left = memoryview(part)
+            while left:  # An unbuffered stream may take only a part.
+                left = left[sys.stdout.buffer.write(left) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        # The rest of the buffer must not be flushed into the closed pipe when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise _make_stdout_error(error.strerror or str(error)) from None
+
+
+def _make_stdout_error(received: str) -> InputError:
+    return InputError(
+        where="standard output",
+        expected="a path that can be written to",
+        received=received,
+        fix="Redirect it elsewhere, or name a file with --output.",
+    )
+
+
+@contextlib.contextmanager
+def _open_stdout() -> Iterator[BinaryIO]:
+    """Yield a temporary file that is copied to standard output in the end; after an error nothing is printed."""
+    import tempfile
+
+    with tempfile.TemporaryFile() as out:
+        yield cast(BinaryIO, out)
+        out.seek(0)
+        emit(iter(lambda: out.read(PIECE), b""))
 
 
 @contextlib.contextmanager
 def replace_file(path: str) -> Iterator[BinaryIO]:
-    """Yield a file that replaces the target when the context ends.
+    """Yield a file that replaces the target when the context ends; ``-`` is standard output.
 
     After an error, the target is unchanged and no temporary file remains.
 
     Raises:
         InputError: if the file cannot be written.
     """
+    if path == STDOUT:
+        with _open_stdout() as out:
+            yield out
+        return
     opened = False
     try:
         target = resolve_target(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -29,25 +30,37 @@ SCORES = "return_attention_scores"
 CAUSAL = "use_causal_mask"
 
 
-PAIRS = 2**19
+PAIRS = 2**17
 """Pairs of a query and a key in all masks of a run, at most, so that a page stays small."""
 
 
 def record_attention_masks(run: Run) -> tuple[AttentionMask, ...]:
     """Return the mask of each call of a Keras attention layer, and of each softmax of scores, in execution order.
 
-    For long sequences they hold only the first samples; the share of attention to padding is of all samples.
+    For long sequences they hold only the first samples, and of very long ones the first queries and keys; the share of
+    attention to padding is of all of them.
     """
     masks = tuple(_iterate_masks(run))
     pairs = sum(attention.mask[:1].size for attention in masks)
     few = slice(0, max(1, PAIRS // max(1, pairs)))
-    return tuple(_select_samples(attention, few) for attention in masks)
+    side = slice(0, max(1, math.isqrt(PAIRS // max(1, len(masks)))))
+    if pairs <= PAIRS:
+        side = slice(None)
+    return tuple(_select_pairs(attention, few, side) for attention in masks)
 
 
-def _select_samples(attention: AttentionMask, few: slice) -> AttentionMask:
-    queries, keys = (None if valid is None else valid[few] for valid in (attention.queries, attention.keys))
+def _select_pairs(attention: AttentionMask, few: slice, side: slice) -> AttentionMask:
+    """Return the mask of some samples, and of as many queries and keys."""
+    shape = attention.mask.shape[1:]
+    mask = attention.mask[few, side, side]
+    queries, keys = (None if valid is None else valid[few, side] for valid in (attention.queries, attention.keys))
     return dataclasses.replace(
-        attention, mask=attention.mask[few], weights=attention.weights[few].round(4), queries=queries, keys=keys
+        attention,
+        mask=mask,
+        weights=attention.weights[few, side, side].round(4),
+        queries=queries,
+        keys=keys,
+        all_pairs=None if mask.shape[1:] == shape else shape,
     )
 
 

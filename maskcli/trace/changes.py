@@ -160,6 +160,21 @@ def is_layer(entry: CallRecord) -> bool:
     return isinstance(entry.operation, keras.layers.Layer)
 
 
+def is_keras_layer(operation: Any, name: str) -> bool:
+    """Return whether an operation is one of Keras's layers, such as ``Masking``, maybe through a subclass."""
+    import keras
+
+    return isinstance(operation, getattr(keras.layers, name))
+
+
+def find_in_argument(entry: CallRecord, tensor: Any) -> tuple[Any, ...]:
+    """Return the keys and positions that lead to a tensor in the first argument of a call."""
+    import keras
+
+    leaves = keras.tree.flatten_with_path(entry.args[0]) if entry.args else []
+    return next((tuple(path) for path, leaf in leaves if leaf is tensor), ())
+
+
 def is_graph(operation: Any) -> bool:
     """Return whether an operation is a functional or sequential model."""
     import keras

@@ -16,11 +16,11 @@ EMBEDDED = '<script type="application/json" id="maskcli-report">{}</script>'
 
 def sample() -> dict[str, Any]:
     command = ("maskcli", "report", "sample_data/sample.txt", "--output", "my report.html")
-    return {"sequences": QUESTION, "batch_sizes": (1, 3), "command": command}
+    return {"data": QUESTION, "batch_sizes": (1, 3), "command": command}
 
 
 def unmasked() -> dict[str, Any]:
-    return {"sequences": QUESTION, "mask_source": "none"}
+    return {"data": QUESTION, "mask_source": "none"}
 
 
 def tagger() -> dict[str, Any]:
@@ -28,7 +28,7 @@ def tagger() -> dict[str, Any]:
 
     rows = [json.loads(line) for line in (Path(ROOT) / "sample_data" / "tagged.jsonl").read_text("utf-8").splitlines()]
     tokens, classes = ([row[field] for row in rows] for field in ("tokens", "classes"))
-    return {"sequences": tokens, "model": tagger(), "targets": classes, "batch_sizes": (1, 4), "metrics": ["accuracy"]}
+    return {"data": tokens, "model": tagger(), "targets": classes, "batch_sizes": (1, 4), "metrics": ["accuracy"]}
 
 
 def transformer() -> dict[str, Any]:
@@ -49,7 +49,7 @@ def transformer() -> dict[str, Any]:
     x = block(1)(block(0)(x))
     bare = layers.Attention(name="bare")([x * 1.0, x * 1.0])
     outputs = {"words": layers.Dense(5, name="words")(x), "mood": layers.GlobalAveragePooling1D(name="mood")(bare)}
-    return {"sequences": QUESTION, "model": keras.Model(tokens, outputs, name="transformer")}
+    return {"data": QUESTION, "model": keras.Model(tokens, outputs, name="transformer")}
 
 
 def hostile() -> dict[str, Any]:
@@ -66,7 +66,7 @@ def hostile() -> dict[str, Any]:
     x = inner(x)
     outputs = {ENDS: layers.Dense(2, name="first")(x), EMBEDDED: layers.Dense(2, name="second")(x)}
     return {
-        "sequences": QUESTION,
+        "data": QUESTION,
         "model": keras.Model(tokens, outputs, name=f'"{SCRIPT}'),
         "command": ("maskcli", "report", ENDS, EMBEDDED, "it's"),
     }

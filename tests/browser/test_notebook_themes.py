@@ -9,8 +9,8 @@ import pytest
 
 import maskcli
 from maskcli.render.html import GRAY, PAGE_COLORS, render_standalone_html
-from maskcli.render.notebook import render_record
 from maskcli.render.parts import Code, Text, mark
+from maskcli.render.results import render_html_of
 
 pytestmark = pytest.mark.slow(share=1 / 2)
 
@@ -59,7 +59,7 @@ COLORS = """() => {
 def content() -> str:
     """Return the HTML of a batch, with parts in more colours."""
     roles = [Text((mark("error", " error"), mark("muted", "muted"))), Code("a = 1", "python")]
-    return render_record(maskcli.pad([[1, 2], [3]])) + render_standalone_html(roles)
+    return render_html_of(maskcli.pad([[1, 2], [3]])) + render_standalone_html(roles)
 
 
 @pytest.mark.parametrize("system", ["light", "dark"])

@@ -15,6 +15,7 @@ import pytest
 import maskcli
 from maskcli.commands.source import SourceOptions
 from maskcli.errors import ExitCode, UsageError
+from maskcli.records.data import DataOrigin
 from maskcli.rules import RULES
 from tests.conftest import ROOT, Output
 
@@ -92,13 +93,14 @@ def codes(document: Any) -> list[str]:
 def test_check_reports_place_and_fix(run: Call, trap: str) -> None:
     output = run("check", "two.npz", "--model", trap)
     assert (output.exit_status, output.stderr) == (1, "")
-    assert output.startswith("m.keras  Functional, from a file\n 2 of 2 rows probed")
+    assert output.startswith("m.keras  Functional, from a file\n × failed: padding leaks into results\n")
+    assert "\nData  2 of 2 rows probed" in output
     assert " × error MSK101 mask-dropped: sum (Add)\n" in output
     assert "     fix: " in output
     assert "Does padding leak?  yes\n" in output
-    assert "It enters at lstm (LSTM)." in " ".join(output.split())
-    assert " × failed: 1 error, 0 warnings, 0 infos; " in output
-    assert output.endswith("Run `maskcli explain MSK101` for details and examples.\n")
+    assert "enters at lstm (LSTM)" in " ".join(output.split())
+    assert "\n 1 error, 0 warnings, 0 infos; " in output
+    assert output.endswith("Next: `maskcli explain MSK101` explains this rule, with a bad and a good\n example.\n")
 
 
 def test_check_with_a_printing_factory(run: Call, tmp_path: Path) -> None:
@@ -128,8 +130,8 @@ def test_check_passes_for_a_correct_model(call: Call, right: str, write: Callabl
     ]
     text = call("check", "a.txt", "--model", right)
     assert (text.exit_status, text.stderr) == (0, "")
-    assert "no findings" in text
-    assert "passed: 0 errors, 0 warnings, 0 infos" in text
+    assert "\n 0 errors, 0 warnings, 0 infos; " in text
+    assert "■ passed: padding does not leak (probes: " in text
     assert "maskcli explain" not in text
 
 
@@ -154,8 +156,8 @@ def test_document_names_the_call_at_fault(call: Call, trap: str) -> None:
         ["--mask-source", "masking"],
         ["--mask-source", "explicit", "--model", "embedding-dense"],
         ["--padding", "pre", "--maxlen", "8"],
-        ["--data-only"],
-        ["--data-only", "--input-dim", "5"],
+        ["--data-only", "--sample"],
+        ["--data-only", "--sample", "--input-dim", "5"],
         ["--mask-source", "none", "--fail-on", "error"],
     ],
     ids=" ".join,
@@ -198,14 +200,18 @@ def test_fail_on_error_lets_warnings_pass(call: Call, write: Callable[..., Path]
 
 def test_configuration_yields_to_the_command_line(call: Call, write: Callable[..., Path]) -> None:
     write("pyproject.toml", '[tool.maskcli]\nselect = ["MSK00"]\nignore = ["MSK001"]\nfail-on = "error"\n')
-    configured = read_document(call("check", "--data-only", "--format", "json"))
+    configured = read_document(call("check", "--data-only", "--sample", "--format", "json"))
     assert configured["fail_on"] == "error"
     assert "MSK002" in configured["checked"] and "MSK001" not in configured["checked"]
     overridden = read_document(
-        call("check", "--data-only", "--format", "json", "--select", "MSK001,MSK002", "--fail-on", "warning")
+        call(
+            "check", "--data-only", "--sample", "--format", "json", "--select", "MSK001,MSK002", "--fail-on", "warning"
+        )
     )
     assert (overridden["checked"], overridden["fail_on"]) == (["MSK002"], "warning")
-    both = read_document(call("check", "--data-only", "--format", "json", "--select", "MSK001", "--ignore", "MSK003"))
+    both = read_document(
+        call("check", "--data-only", "--sample", "--format", "json", "--select", "MSK001", "--ignore", "MSK003")
+    )
     assert both["checked"] == ["MSK001"]
 
 
@@ -223,7 +229,8 @@ def test_data_only_runs_data_rules(call: Call, write: Callable[..., Path]) -> No
     assert (document["model"], document["versions"], document["rows"], document["leak"]) == (None, {}, None, None)
     assert document["checked"] == [rule.code for rule in RULES if rule.about == "data"]
     text = call("check", "a.txt", "--data-only")
-    assert text.startswith("Data only  no model\n tokens: 2 rows of 4 timesteps, 2 padding\n")
+    assert text.startswith(" a.txt, 2 rows\n\nData only  no model\n × failed: the data has findings\n")
+    assert "\nData  tokens: 2 rows of 4 timesteps, 2 padding\n" in text
     assert "Does padding leak" not in text
     assert "MSK004" in codes(call("check", "a.txt", "--data-only", "--input-dim", "3", "--format", "json").json)
 
@@ -234,8 +241,17 @@ def test_several_files_and_standard_input(call: Call, write: Callable[..., Path]
     write("b.txt", "4 5\n")
     document = read_document(call("check", "a.txt", "b.txt", *arguments, "--format", "json"))
     assert "MSK001" in codes(document)
-    piped = call("check", "-", *arguments, "--format", "json", stdin="1 2 0 3\n4 5\n")
-    assert piped == call("check", "a.txt", "b.txt", *arguments, "--format", "json")
+    assert document.pop("data") == {
+        "files": ["a.txt", "b.txt"],
+        "sample": False,
+        "rows": 2,
+        "skipped": [],
+        "words": None,
+    }
+    for stdin in ((), ("-",)):
+        piped = read_document(call("check", *stdin, *arguments, "--format", "json", stdin="1 2 0 3\n4 5\n"))
+        assert piped.pop("data") == {"files": ["-"], "sample": False, "rows": 2, "skipped": [], "words": None}
+        assert piped == document
 
 
 def test_several_files_for_a_user_model(call: Call, right: str, write: Callable[..., Path]) -> None:
@@ -309,7 +325,7 @@ def test_custom_objects_load_user_layers(call: Call, tmp_path: Path, monkeypatch
     with pytest.warns(UserWarning, match="destroy the mask"):
         model = keras.Model(tokens, keras.layers.LSTM(3)(twice_layer.Twice()(x)))
     name = save_model(tmp_path, model)
-    output = call("check", "--model", name)
+    output = call("check", "--sample", "--model", name)
     assert (output, output.exit_status) == ("", 4)
     assert "--custom-objects twice_layer" in output.stderr
     (tmp_path / "a.txt").write_text("1 2 3 4\n5 6\n")
@@ -330,11 +346,11 @@ def test_data_errors_name_their_source(call: Call, right: str, write: Callable[.
 
 def test_factory_that_raises(call: Call, tmp_path: Path) -> None:
     (tmp_path / "raises.py").write_text("def build():\n    raise ValueError('no such thing')\n")
-    output = call("check", "--model", "raises:build")
+    output = call("check", "--sample", "--model", "raises:build")
     assert (output, output.exit_status) == ("", 4)
     assert "raises:build: expected" in output.stderr
     assert "no such thing" in output.stderr
-    assert "Traceback" in call("check", "--model", "raises:build", "--traceback").stderr
+    assert "Traceback" in call("check", "--sample", "--model", "raises:build", "--traceback").stderr
 
 
 @pytest.mark.parametrize(
@@ -345,7 +361,7 @@ def test_factory_that_raises(call: Call, tmp_path: Path) -> None:
         ("--select MSK101,", "received ''"),
         ("--fail-on info", "'info' is not one of"),
         ("--model embedding-lstn", "Did you mean embedding-lstm?"),
-        ("--model nosuch", "or package.module:function; received 'nosuch'"),
+        ("--model nosuch", "or kerashub:NAME; received 'nosuch'"),
         ("--data-only --model embedding-dense", "--model: expected a model to check; received --data-only"),
         ("--data-only --mask-source none", "--mask-source: expected a model to check"),
         ("--data-only --loss mse", "Leave out --loss, or --data-only."),
@@ -378,7 +394,6 @@ def test_wrong_usage(call: Call, arguments: str, message: str) -> None:
         ("--units 3", "--units"),
         ("--last-only", "--return-sequences/--last-only"),
         ("--zero-output-for-mask", "--zero-output-for-mask"),
-        ("--seed 0", "--seed"),
     ],
 )
 def test_builtin_options_need_a_builtin_model(call: Call, option: str, spelled: str) -> None:
@@ -388,7 +403,8 @@ def test_builtin_options_need_a_builtin_model(call: Call, option: str, spelled: 
 
 
 def test_loading_options_need_a_user_model(call: Call) -> None:
-    for option in (["--unsafe-load"], ["--custom-objects", "a.b"]):
+    options = (["--unsafe-load"], ["--custom-objects", "a.b"], ["--weights", "w.h5"], ["--model-arg", "a=1"])
+    for option in options:
         output = call("inspect", *option)
         assert (output, output.exit_status) == ("", 2)
         assert f"{option[0]}: expected a model of your own" in output.stderr
@@ -398,8 +414,8 @@ def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> 
     quiet = call("check", "two.npz", "--model", trap, "--quiet", "--output", "a.json")
     assert (quiet, quiet.exit_status) == ("", 1)
     assert (tmp_path / "a.json").read_text() == call("check", "two.npz", "--model", trap, "--format", "json")
-    printed = call("check", "two.npz", "--model", trap, "--output", "a.txt")
-    assert (tmp_path / "a.txt").read_text() == printed
+    assert call("check", "two.npz", "--model", trap, "--output", "a.txt") == ""
+    assert (tmp_path / "a.txt").read_text() == call("check", "two.npz", "--model", trap)
 
 
 def test_source_leaves_one_file_to_the_model() -> None:
@@ -407,10 +423,8 @@ def test_source_leaves_one_file_to_the_model() -> None:
 
     source = SourceOptions(files=("x.npz",), input_format="npz", field="ids", padding={"padding": "pre", "maxlen": 7})
     data, layout, _ = source.load_data(builtin=False)
-    assert data == DataFile("x.npz", "npz", "ids")
+    assert data == DataFile("x.npz", "npz", "ids", DataOrigin(("x.npz",)))
     assert (layout.padding, layout.maxlen, layout.value) == ("pre", 7, 0)
-    data, layout, _ = SourceOptions(files=(), padding={}).load_data(builtin=False)
-    assert isinstance(data, maskcli.RaggedSequences)
     with pytest.raises(UsageError, match="once"):
         SourceOptions(files=("-",), padding={}).load_data(False, "-")
 

@@ -56,7 +56,7 @@ def test_short_options_are_those_of_the_long_ones(call: Callable[..., Output]) -
     with open("rules.json", encoding="utf-8") as file:
         assert file.read() == call("rules", "-f", "json")
     assert call("inspect", "-m", "nosuch").stderr == call("inspect", "--model", "nosuch").stderr
-    assert "--format svg" in call("inspect", "--sample", "1", "-f", "json").stderr
+    assert "--format svg" in call("inspect", "--row", "1", "-f", "json").stderr
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_rule_names_take_underscores(call: Callable[..., Output]) -> None:
     for name in ("mask_dropped", "mask-dropped", "Mask_Dropped", "msk101"):
         assert call("explain", name) == expected
     assert "received --model embedding-dense" in call("inspect", "-m", "embedding_dense", "--last-only").stderr
-    document = call("check", "--data-only", "--select", "padding_waste", "-f", "json").json
+    document = call("check", "--data-only", "--sample", "--select", "padding_waste", "-f", "json").json
     assert document["checked"] == ["MSK007"]
 
 

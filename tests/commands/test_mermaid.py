@@ -22,7 +22,7 @@ def test_mermaid_of_the_sample(call: Run, tmp_path: Path) -> None:
     assert re.search(r'n3\["lstm<br/>LSTM<br/>● uses the mask"\]:::uses', printed)
     assert "  n1 ==> n3\n" in printed
     assert '  n2 -->|"mask"| n3\n' in printed
-    written = call("inspect", "--output", "graph.mmd", "--quiet")
+    written = call("inspect", "--sample", "--output", "graph.mmd", "--quiet")
     assert written == ""
     assert (tmp_path / "graph.mmd").read_text() == printed
 
@@ -39,7 +39,7 @@ def test_mermaid_marks_a_dropped_mask(call: Run) -> None:
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_graph_as_a_picture(call: Run, tmp_path: Path, suffix: str) -> None:
     pytest.importorskip("vl_convert")
-    done = call("inspect", "--picture", "graph", "--output", f"graph{suffix}", "--quiet")
+    done = call("inspect", "--sample", "--picture", "graph", "--output", f"graph{suffix}", "--quiet")
     assert done.exit_status == 0, done.stderr
     start = (tmp_path / f"graph{suffix}").read_bytes()[:8]
     assert start == (b"<svg xml" if suffix == ".svg" else b"\x89PNG\r\n\x1a\n")

@@ -31,7 +31,7 @@ REQUESTS = {
 }
 ONLY_COMMAND_LINE = {
     "files", "input_format", "field", "format", "output", "quiet", "max_rows", "max_cols", "all", "heat", "mask_output",
-    "picture", "sample", "feature", "of", "saved", "traceback", "json_schema", "max_memory", "color",
+    "picture", "row", "sample", "tokenizer", "compress", "feature", "of", "saved", "traceback", "json_schema", "max_memory", "color",
 }  # fmt: skip
 
 

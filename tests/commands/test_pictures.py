@@ -51,17 +51,17 @@ def test_png_to_a_pipe(command: tuple[str, ...], program: list[str], tmp_path: P
 
 @pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
 def test_output_suffix_selects_the_picture(command: str, call: Call) -> None:
-    assert call(command, "--output", "x.svg", "--quiet") == ""
-    assert call(command, "--output", "x.png", "--quiet").exit_status == 0
+    assert call(command, "--sample", "--output", "x.svg", "--quiet") == ""
+    assert call(command, "--sample", "--output", "x.png", "--quiet").exit_status == 0
     printed = call(command, "--format", "svg")
     assert Path("x.svg").read_text() == printed
     assert Path("x.png").read_bytes().startswith(PNG)
 
 
 def test_outputs_picture_of_a_sample_and_a_feature(call: Call) -> None:
-    printed = call("inspect", "--format", "svg", "--picture", "outputs", "--sample", "2", "--feature", "1")
+    printed = call("inspect", "--format", "svg", "--picture", "outputs", "--row", "2", "--feature", "1")
     assert "Output of lstm, sample 2, feature 1" in list_texts(printed)
-    pooled = call("inspect", "--format", "svg", "--picture", "outputs", "--last-only", "--sample", "1")
+    pooled = call("inspect", "--format", "svg", "--picture", "outputs", "--last-only", "--row", "1")
     assert "Output of lstm, sample 1" in list_texts(pooled)
     assert "Tokens and mask" in list_texts(call("inspect", "--format", "svg"))
 
@@ -75,14 +75,14 @@ def test_picture_keeps_the_exit_code(call: Call) -> None:
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no picture": (("inspect", "--picture", "outputs"), "--picture: expected a picture to draw; received none."),
-    "a sample of none": (("inspect", "--sample", "0"), "--sample: expected a picture to draw"),
-    "a sample of a mask": (("inspect", "--format", "svg", "--sample", "1"), "--sample: expected --picture outputs"),
+    "a sample of none": (("inspect", "--row", "0"), "--row: expected a picture to draw"),
+    "a sample of a mask": (("inspect", "--format", "svg", "--row", "1"), "--row: expected --picture outputs"),
     "too large a sample": (
-        ("inspect", "--format", "svg", "--picture", "outputs", "--sample", "3"),
-        "--sample 3: expected 0 to 2; received 3.",
+        ("inspect", "--format", "svg", "--picture", "outputs", "--row", "3"),
+        "--row 3: expected 0 to 2; received 3.",
     ),
     "too large a feature": (
-        ("inspect", "--output", "x.svg", "--quiet", "--picture", "outputs", "--feature", "3"),
+        ("inspect", "--sample", "--output", "x.svg", "--quiet", "--picture", "outputs", "--feature", "3"),
         "--feature 3: expected 0 to 2; received 3.",
     ),
     "a feature where all are drawn": (
@@ -90,8 +90,8 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
         "--feature 1: expected 0: all are in the picture",
     ),
     "no such picture": (("inspect", "--format", "svg", "--picture", "loss"), "--picture"),
-    "a sample below zero": (("inspect", "--format", "svg", "--picture", "outputs", "--sample", "-1"), "--sample"),
-    "no such form": (("pad", "--output", "x.gif"), "a path that ends in"),
+    "a sample below zero": (("inspect", "--format", "svg", "--picture", "outputs", "--row", "-1"), "--row"),
+    "no such form": (("pad", "--sample", "--output", "x.gif"), "a path that ends in"),
 }
 
 
@@ -114,7 +114,7 @@ def test_missing_vl_convert_fails_before_any_work(command: str, arguments: tuple
     (hidden / "tensorflow.py").write_text("raise SystemExit('loaded TensorFlow')")
     done = run_process(command, *arguments, cwd=tmp_path, PYTHONPATH=os.pathsep.join([str(hidden), *sys.path[:1]]))
     assert done.returncode == ExitCode.USAGE
-    assert b"pip install 'maskcli[report]'" in done.stderr
+    assert b"pip install 'igraph>=" in done.stderr
     assert done.stdout == b""
 
 
@@ -131,5 +131,5 @@ def test_data_without_timesteps_has_no_mask_picture(call: Call, tmp_path: Path, 
     monkeypatch.syspath_prepend(tmp_path)
     np.save(tmp_path / "x.npy", np.ones((4, 3), "float32"))
     arguments = ("inspect", "x.npy", "--model", "flatmodel:flat", "--format", "svg")
-    assert "sample 1" in str(call(*arguments, "--picture", "outputs", "--sample", "1"))
+    assert "sample 1" in str(call(*arguments, "--picture", "outputs", "--row", "1"))
     assert "--picture mask: expected an input with timesteps" in call(*arguments).stderr

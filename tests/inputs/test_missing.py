@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+import maskcli
 from maskcli.api.model_data import load_user_model
 from maskcli.errors import ModelError
 from maskcli.records.inputs import ModelInput
@@ -89,3 +90,66 @@ def test_message_about_a_mask_without_a_source() -> None:
     model = keras.Model([profile, mask], [layers.Dense(1)(profile), ops.any(mask, 1)])
     with pytest.raises(ModelError, match=r"Give mask as well, .* True at valid timesteps and False at padding"):
         load(model, {"profile": np.ones((3, 2), "float32")})
+
+
+# Inputs with a default that are not masks.
+
+
+def build_positioned(positions: str = "position_ids", segments: str = "segment_ids") -> keras.Model:
+    words, places, parts = take("token_ids"), take(positions), take(segments, "float32")  # An Embedding takes floats.
+    x = layers.Embedding(9, 3, mask_zero=True)(words) + layers.Embedding(9, 3)(places) + layers.Embedding(2, 3)(parts)
+    return keras.Model([words, places, parts], layers.LSTM(2)(x))
+
+
+@pytest.mark.parametrize(
+    "data", [{"token_ids": WORDS}, {"words": WORDS}, WORDS.tolist()], ids=["name", "order", "bare"]
+)
+def test_segments_and_positions_have_defaults(data: Any) -> None:
+    inputs = load(build_positioned(), data)
+    assert inputs["segment_ids"].values.tolist() == np.zeros_like(WORDS).tolist()
+    assert inputs["position_ids"].values.tolist() == [[0, 1, 2, 3, 4]] * 3
+    np.testing.assert_array_equal(inputs["token_ids"].values, WORDS)
+    for name, filling in (("segment_ids", "zeros"), ("position_ids", "positions")):
+        entry = inputs[name]
+        assert (entry.kind, entry.auxiliary, entry.validity.source) == ("ids", True, "default")
+        assert (entry.validity.of, entry.validity.filled_with) == ("token_ids", filling)
+        np.testing.assert_array_equal(entry.valid, WORDS != 0)
+
+
+@pytest.mark.parametrize("positions", ["positions", "decoder_position_ids", "pos"])
+@pytest.mark.parametrize("segments", ["token_type_ids", "segments", "type_ids"])
+def test_names_of_inputs_with_defaults(positions: str, segments: str) -> None:
+    inputs = load(build_positioned(positions, segments), {"token_ids": WORDS})
+    assert inputs[positions].validity.filled_with == "positions"
+    assert inputs[segments].validity.filled_with == "zeros"
+
+
+def test_data_comes_before_defaults() -> None:
+    parts = (WORDS > 2).astype(int)
+    inputs = load(build_positioned(), {"token_ids": WORDS, "segment_ids": parts})
+    assert inputs["segment_ids"].values.tolist() == parts.tolist()
+    assert inputs["segment_ids"].validity.filled_with is None
+    by_order = load(build_positioned(), {"a": WORDS, "b": WORDS % 3, "c": parts})
+    assert [entry.values.tolist() for entry in by_order.values()] == [
+        array.tolist() for array in (WORDS, WORDS % 3, parts)
+    ]
+    # One more column with timesteps may be meant for the only input that is left.
+    left = load(build_positioned(), {"token_ids": WORDS, "position_ids": WORDS % 3, "kinds": parts})
+    assert left["segment_ids"].values.tolist() == parts.tolist()
+    label = load(build_positioned(), {"token_ids": WORDS, "position_ids": WORDS % 3, "label": np.arange(3)})
+    assert label["segment_ids"].validity.filled_with == "zeros"
+
+
+def test_default_of_masked_positions() -> None:
+    words, places = take("token_ids"), take("mask_positions")
+    taken = ops.take_along_axis(layers.Embedding(9, 3)(words), places[:, :, None], axis=1)
+    inputs = load(keras.Model([words, places], layers.Dense(2)(taken)), WORDS.tolist())
+    assert (inputs["mask_positions"].kind, inputs["mask_positions"].values.tolist()) == ("ids", [[0], [0], [0]])
+    with pytest.raises(ModelError, match="Add the array"):
+        load(keras.Model([words, take("speaker")], layers.Embedding(9, 3)(words)), {"token_ids": WORDS})
+
+
+def test_defaults_are_shown() -> None:
+    text = str(maskcli.inspect(WORDS.tolist(), model=build_positioned()))
+    assert "segment_ids: not in the data, filled in with 0" in text
+    assert "position_ids: not in the data, filled in with 0, 1, 2, … along the timesteps" in text

@@ -236,6 +236,16 @@ def test_tables_with_several_columns(package: str) -> None:
     assert report.keras_evaluate == pytest.approx(expected)
     with pytest.raises(InputError, match=r"'segment_ids', 'tokens'"):
         maskcli.pad(table)
+    ids = make({"input_ids": ROWS, "token_type_ids": segments, "labels": [1, 2, 3]})
+    with pytest.raises(InputError, match=r"data|field"):
+        maskcli.check(ids, model=make_tagger())
+    for chosen in (make_tagger(), "embedding-lstm"):
+        report = maskcli.check(ids, model=chosen, field="input_ids")
+        assert [(entry.name, entry.padded_timesteps) for entry in report.inputs] == [("tokens", 3)]
+    with pytest.raises(InputError, match=r"no_such|'input_ids'"):
+        maskcli.check(ids, model=make_tagger(), field="no_such")
+    with pytest.raises(UsageError, match="a table with columns"):
+        maskcli.check(ROWS, model=make_tagger(), field="tokens")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskcli.inputs.columns import RowLayout
 from maskcli.inputs.targets import load_rows, load_timestep_targets, make_targets
 from maskcli.records.loss import Targets
 from maskcli.records.sequences import Layout
@@ -170,7 +171,12 @@ def test_standard_input_for_data_and_targets(call: Callable[..., Output]) -> Non
     output = call("loss", "-", "--targets", "-", stdin="1\n")
     assert (output.exit_status, output) == (2, "")
     assert "expected `-` once" in output.stderr
-    assert call("loss", "--targets", "-", "--format", "json", stdin="1 2 3 4 5 6\n1 2 3 4 5\n1 2 3\n").exit_status == 0
+    assert (
+        call(
+            "loss", "--sample", "--targets", "-", "--format", "json", stdin="1 2 3 4 5 6\n1 2 3 4 5\n1 2 3\n"
+        ).exit_status
+        == 0
+    )
 
 
 def test_targets_error_names_file_and_line(call: Callable[..., Output], tmp_path: Path) -> None:
@@ -232,22 +238,22 @@ def test_rows_keep_dtype_of_memory() -> None:
     """Targets for a user's model: lists are padded like their sequences, and arrays stay as they are."""
     ragged = as_ragged(ROWS)
     batch = pad_ragged(ragged, Layout(maxlen=2, padding="pre"))
-    lists = load_rows([[5, 6, 7], [8]], None, 2, ragged, batch)
+    lists = load_rows([[5, 6, 7], [8]], None, 2, [RowLayout(batch.lengths, batch.layout)])
     assert (lists.tolist(), lists.dtype.kind) == ([[5, 6], [0, 8]], "i")
     array = np.ones((2, 7, 3), "float16")
-    assert load_rows(array, None, 2, ragged, batch) is array
-    assert load_rows([1.5, 2], None, 2, ragged, batch).tolist() == [1.5, 2.0]
+    assert load_rows(array, None, 2, [RowLayout(batch.lengths, batch.layout)]) is array
+    assert load_rows([1.5, 2], None, 2, [RowLayout(batch.lengths, batch.layout)]).tolist() == [1.5, 2.0]
 
 
 def test_rows_of_file_are_floats(tmp_path: Path) -> None:
     ragged = as_ragged(ROWS)
     batch = pad_ragged(ragged, Layout())
     (tmp_path / "y.json").write_text("[[1, 2, 3], [4]]")
-    array = load_rows(tmp_path / "y.json", None, 2, ragged, batch)
+    array = load_rows(tmp_path / "y.json", None, 2, [RowLayout(batch.lengths, batch.layout)])
     assert (array.tolist(), array.dtype) == ([[1, 2, 3], [4, 0, 0]], np.float64)
     (tmp_path / "y.json").write_text("[[1, 2, true], [4]]")
     with pytest.raises(ValueError, match=r"sequence 1\), value 3: expected a finite number"):
-        load_rows(tmp_path / "y.json", None, 2, ragged, batch)
+        load_rows(tmp_path / "y.json", None, 2, [RowLayout(batch.lengths, batch.layout)])
 
 
 @pytest.mark.parametrize(
@@ -264,9 +270,9 @@ def test_rows_of_file_are_floats(tmp_path: Path) -> None:
 def test_rows_that_do_not_fit(rows: object, message: str) -> None:
     ragged = as_ragged(ROWS)
     with pytest.raises(ValueError, match=message):
-        load_rows(rows, None, 2, ragged, pad_ragged(ragged, Layout()), "weights")
+        load_rows(rows, None, 2, [RowLayout(ragged.lengths, pad_ragged(ragged, Layout()).layout)], "weights")
 
 
 def test_rows_of_several_shapes_without_sequences() -> None:
     with pytest.raises(ValueError, match=r"row 2: expected shape \(2,\), as in the first row; received shape \(1,\)"):
-        load_rows([[1, 2], [3]], None, 2, None, None)
+        load_rows([[1, 2], [3]], None, 2, [])

@@ -133,3 +133,66 @@ def test_inspect_shows_hub_model(name: str, folder: Path, tmp_path: Path) -> Non
         program, tmp_path, "inspect", str(data), "--model", str(folder / name), "--custom-objects=keras_hub"
     )
     assert "TransformerEncoder" in output or "TransformerDecoder" in output
+
+
+# Models by name, without a file
+
+
+BUILD_ALL = """
+import sys
+import keras
+from maskcli.models.hub import _list_text_models, find_hub_model
+from keras_hub import models
+
+names = [model.name for model in _list_text_models(models)]
+assert len(names) > 80, names
+backbones = [name for name in names if find_hub_model(f"kerashub:{name}").task is None]
+# One task of each kind is enough: they differ in their heads, not in their backbones.
+tasks = {name.rpartition("_")[2]: name for name in names if name not in backbones}
+for name in [*backbones[::6], *list(tasks.values())[::2]]:
+    if name == "gemma4_assistant_causal_lm":  # It needs the model that it assists.
+        continue
+    model = find_hub_model(f"kerashub:{name}").build(100, 5, {}, 0)
+    assert model.count_params() < 500_000, name
+    keras.backend.clear_session()
+"""
+VERDICTS = """
+import json, sys
+import maskcli
+
+names = {"bert": {}, "BertMaskedLM": {}, "bart_seq2seq_lm": {}, "gpt2-causal-lm": {"num_layers": 1}, "distil_bert": {}}
+for name, settings in names.items():
+    report = maskcli.check([[1, 2, 999], [4]], model=f"kerashub:{name}", model_args=settings)
+    again = maskcli.inspect([[1, 2, 999], [4]], model=f"kerashub:{name}", model_args=settings)
+    first = maskcli.inspect([[1, 2, 999], [4]], model=f"kerashub:{name}", model_args=settings)
+    assert (again.outputs[0].values == first.outputs[0].values).all()
+    dims = {lookup.input_dim for lookup in report.examination.model.lookups if lookup.input.endswith("token_ids")}
+    filled = {entry.name: entry.validity.filled_with for entry in report.inputs if entry.validity.filled_with}
+    print(json.dumps([name, report.leak.verdict, max(dims), filled, report.model.source]))
+for name in ("bertt", "resnet", ""):
+    try:
+        maskcli.check([[1]], model=f"kerashub:{name}")
+    except ValueError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+def test_hub_models_build_by_name(tmp_path: Path) -> None:
+    """Sizes follow from signatures, so that models which this code does not know build as well."""
+    python(BUILD_ALL, tmp_path)
+
+
+def test_hub_models_by_name_are_judged(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in python(VERDICTS, tmp_path).splitlines()]
+    mask = {"padding_mask": "mask"}
+    both = {"encoder_padding_mask": "mask", "decoder_padding_mask": "mask", "decoder_token_ids": "copy"}
+    assert lines[:5] == [
+        ["bert", "clean", 1000, {"segment_ids": "zeros", **mask}, "kerashub"],
+        ["BertMaskedLM", "clean", 1000, {"segment_ids": "zeros", **mask, "mask_positions": "zeros"}, "kerashub"],
+        ["bart_seq2seq_lm", "clean", 1000, both, "kerashub"],
+        ["gpt2-causal-lm", "clean", 1000, mask, "kerashub"],
+        ["distil_bert", "clean", 1000, mask, "kerashub"],
+    ]
+    assert "Did you mean bert" in lines[5]
+    assert "resnet, which takes more than ids" in lines[6]
+    assert "Its backbones are albert, bart, bert" in lines[7]

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import pytest
 
+import maskcli
 from maskcli.errors import ExitCode, ModelError, UsageError
 from maskcli.models.custom_objects import collect_custom_objects
 from maskcli.models.load import UserModel, classify_spec, load, quiet_stdout, wrap_model
@@ -942,6 +943,12 @@ def test_wrap_model_refuses_other_values(value: object, received: str, fix: str)
     assert caught.value.expected == "a keras.Model"
     assert received in caught.value.received
     assert fix in caught.value.fix
+
+
+def test_kerashub_without_keras_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    with pytest.raises(ModelError, match=r"pip install keras-hub, or pip install 'maskcli\[hub\]'"):
+        maskcli.check([[1, 2], [3]], model="kerashub:bert")
 
 
 def test_load_refuses_built_in_name() -> None:

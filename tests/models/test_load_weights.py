@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 import maskcli
 from maskcli.errors import ModelError, UsageError
+from tests.conftest import Output
 
 DATA = [[1, 2, 3], [4]]
 SCRIPT = """
@@ -71,6 +73,21 @@ def test_weights_reach_the_model(function: str, name: str, script: dict[str, Any
     outputs = save(script[function](), name)
     inspection = maskcli.inspect(DATA, model=f"train.py:{function}", weights=Path(name))
     np.testing.assert_array_equal(inspection.outputs[0].values, outputs)
+
+
+def test_command_takes_arguments_and_weights(script: dict[str, Any], call: Callable[..., Output]) -> None:
+    """A training script with arguments and a file of weights, as a new user has them."""
+    outputs = save(script["functional"](units=3, more=1), "m.weights.h5")
+    Path("data.jsonl").write_text("[1, 2, 3]\n[4]\n")
+    model = ("--model", "train.py:functional", "--model-arg", "units=3", "--model-arg", "more=1")
+    result = call("inspect", "data.jsonl", *model, "--weights", "m.weights.h5", "--format", "json")
+    np.testing.assert_allclose(result.json["outputs"]["values"], outputs, rtol=1e-5)
+    failed = call("inspect", "data.jsonl", *model[:4], "--weights", "m.weights.h5")
+    assert (failed, failed.exit_status) == ("", 4)
+    assert "the model lacks layers/dense/vars/0 (3, 3)" in failed.stderr
+    failed = call("inspect", "data.jsonl", *model, "--model-arg", "units")
+    assert (failed, failed.exit_status) == ("", 2)
+    assert "--model-arg: expected NAME=VALUE; received 'units'" in failed.stderr
 
 
 @pytest.mark.parametrize(
@@ -136,5 +153,6 @@ def test_weights_and_arguments_of_other_models(script: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="a model from Python"):
         maskcli.check(DATA, model=model, model_args={"units": 2})
     save(model, "m.keras")
+    assert maskcli.check(DATA, model=Path("m.keras")).model is not None
     with pytest.raises(UsageError, match=r"the model file m\.keras"):
         maskcli.check(DATA, model="m.keras", model_args={"units": 2})

@@ -401,6 +401,168 @@ def keras_attention(kit: Kit) -> Any:
     return keras.Model(words, layers.Dense(2)(layers.Attention(name="att")([x, x * 1.0], **options)))
 
 
+class TokensAndPositions(layers.Layer):
+    """Looks up ids and positions, as in Keras's own example of text classification; it returns no mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.tokens, self.places = layers.Embedding(12, 6), layers.Embedding(20, 6, name="where")
+
+    def call(self, ids: Any) -> Any:
+        return self.tokens(ids) + self.places(ops.arange(ops.shape(ids)[1]))
+
+
+class MaskingTokens(TokensAndPositions):
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the arguments of Keras
+        return ops.not_equal(inputs, 0)
+
+
+class Block(layers.Layer):
+    def __init__(self, keeps: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.attend, self.norm = layers.MultiHeadAttention(2, 3), layers.LayerNormalization()
+        if keeps:
+            self.supports_masking = True
+
+    def call(self, x: Any) -> Any:
+        return self.norm(x + self.attend(x, x))
+
+
+class Transformer(keras.Model):
+    def __init__(self, repaired: bool) -> None:
+        super().__init__()
+        self.embed = MaskingTokens() if repaired else TokensAndPositions()
+        self.blocks = [Block(repaired) for _ in range(2)]
+        self.pool, self.out = layers.GlobalAveragePooling1D(), layers.Dense(2)
+
+    def call(self, ids: Any) -> Any:
+        x = self.embed(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.out(self.pool(x))
+
+
+@case(
+    "# in class TokensAndPositions\ndef compute_mask(self, inputs, mask=None):\n    return keras.ops.not_equal(inputs, 0)",
+    "self.supports_masking = True  # in Block.__init__",
+)
+def transformer_example(kit: Kit) -> Any:
+    return Transformer(kit is not None)
+
+
+@case("weights = keras.layers.Softmax(axis=1)(scores, mask=lookup.compute_mask(words)[:, :, None])")
+def softmax_over_timesteps(kit: Kit) -> Any:
+    words, lookup, x = start()
+    scores = layers.Dense(1, name="score")(x)
+    if kit is None:
+        weights = ops.softmax(scores, axis=1)
+    else:
+        weights = layers.Softmax(axis=1)(scores, mask=lookup.compute_mask(words)[:, :, None])
+    return keras.Model(words, layers.Flatten(name="flat")(layers.Dot(axes=1, name="context")([weights, x])))
+
+
+@case("class MaskedGroupNormalization")
+def group_normalization(kit: Kit) -> Any:
+    words, _, x = start()
+    normalize = layers.GroupNormalization if kit is None else kit.MaskedGroupNormalization
+    return keras.Model(words, layers.LSTM(3, name="rnn")(normalize(groups=2, name="normalize")(x)))
+
+
+@case("class MaskedAveragePooling1D")
+def windows(kit: Kit) -> Any:
+    words, _, x = start()
+    pool = layers.AveragePooling1D if kit is None else kit.MaskedAveragePooling1D
+    return keras.Model(words, layers.LSTM(3, name="rnn")(pool(2, padding="same", name="pool")(x)))
+
+
+CHARACTERS = np.array(
+    [[[1, 2, 3], [4, 5, 0], [0, 0, 0], [0, 0, 0]], [[6, 0, 0], [7, 8, 0], [9, 1, 2], [3, 0, 0]]], "int32"
+)
+
+
+@case("keras.layers.Embedding(..., mask_zero=True)  # without TimeDistributed", "class MaskedTimeDistributed",
+      data={"words": CHARACTERS})  # fmt: skip
+def characters(kit: Kit) -> Any:
+    words = keras.Input((None, 3), dtype="int32", name="words")
+    lookup = layers.Embedding(12, 4, name="lookup", mask_zero=kit is not None)
+    x = (layers.TimeDistributed(lookup) if kit is None else lookup)(words)
+    wrapper = layers.TimeDistributed if kit is None else kit.MaskedTimeDistributed
+    return keras.Model(words, layers.GRU(3, name="rnn")(wrapper(layers.GRU(3), name="spell")(x)))
+
+
+class Opposite(Attend):
+    """Takes the mask for its opposite."""
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        if self.repaired:
+            mask = ops.logical_not(mask)
+        scores = ops.matmul(self.query(x), ops.transpose(self.key(x), (0, 2, 1)))
+        return ops.matmul(ops.softmax(scores + ops.cast(mask, x.dtype)[:, None, :] * -1e9, axis=-1), x)
+
+
+@case("mask = keras.ops.logical_not(mask)  # first line of Opposite.call, if mask is not None")
+def inverted_in_own_layer(kit: Kit) -> Any:
+    words, _, x = start()
+    return keras.Model(words, layers.Dense(2, name="tags")(Opposite(kit is not None, name="attend")(x)))
+
+
+@case("x = ZeroPadded()(x)  # before turn")
+def mixing_of_timesteps(kit: Kit) -> Any:
+    words, _, x = start(6)
+    x = layers.Permute((2, 1), name="turn")(x if kit is None else kit.ZeroPadded()(x))
+    return keras.Model(words, layers.Dense(2, name="out")(layers.Dense(3, name="mix")(x)[:, 0]))
+
+
+class Turn(layers.Layer):
+    """Reverses timesteps, and their mask only if ``turns_mask``."""
+
+    def __init__(self, turns_mask: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.turns_mask = turns_mask
+
+    def call(self, x: Any) -> Any:
+        return ops.flip(x, axis=1)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the arguments of Keras
+        return mask[:, ::-1] if mask is not None and self.turns_mask else mask
+
+
+@case("# in class Turn\ndef compute_mask(self, inputs, mask=None):\n    return None if mask is None else mask[:, ::-1]")
+def turned_timesteps(kit: Kit) -> Any:
+    words, _, x = start()
+    return keras.Model(words, layers.GlobalAveragePooling1D(name="pool")(Turn(kit is not None, name="turn")(x)))
+
+
+class StartToken(layers.Layer):
+    """Puts a timestep before the others, as the token of a class."""
+
+    def __init__(self, keeps: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.keeps = self.supports_masking = keeps
+
+    def call(self, x: Any) -> Any:
+        return ops.concatenate([ops.ones_like(x[:, :1]), x], axis=1)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the arguments of Keras
+        if mask is None or not self.keeps:
+            return None
+        return ops.concatenate([ops.ones_like(mask[:, :1]), mask], axis=1)
+
+
+@case("return None if mask is None else keras.ops.concatenate([keras.ops.ones_like(mask[:, :1]), mask], axis=1)")
+def start_token(kit: Kit) -> Any:
+    words, _, x = start()
+    x = StartToken(kit is not None, name="begin")(x)
+    return keras.Model(words, layers.MultiHeadAttention(2, 3, name="mha")(x, x)[:, 0])
+
+
+@case("return None if mask is None else keras.ops.repeat(mask, 2, axis=1)")
+def repeated_timesteps(kit: Kit) -> Any:
+    words, _, x = start()
+    repeat = layers.UpSampling1D if kit is None else kit.MaskedUpSampling1D
+    return keras.Model(words, layers.LSTM(3, name="rnn")(repeat(2, name="twice")(x)))
+
+
 def build_model(build: Callable[[Kit], Any], kit: Kit) -> Any:
     """Build a model with the same weights in any form, none of them zero."""
     keras.utils.set_random_seed(3)
@@ -421,6 +583,7 @@ def measure_leak(model: Any, data: Any) -> float:
     names = [name for name in data if not name.endswith(".mask")]
     arrays = [data[name] for name in names]
     valids = [data.get(f"{name}.mask", None if name in ("h", "c") else data[name] != 0) for name in names]
+    valids = [valid.any(axis=2) if valid is not None and valid.ndim > 2 else valid for valid in valids]
     valids = [
         np.ones(valid.shape, bool) if name == "place" else valid for name, valid in zip(names, valids, strict=True)
     ]
@@ -480,15 +643,78 @@ def test_repair_of_an_output_without_mask() -> None:
     assert "Tried: the output then carries the mask" in finding.fix
 
 
+class Mix(layers.Layer):
+    """Mixes all timesteps and features, without a way to leave timesteps out."""
+
+    def call(self, x: Any) -> Any:
+        return ops.fft2((x, ops.zeros_like(x)))[0]
+
+
 def test_advice_that_was_not_tried() -> None:
-    """Normalisation over groups of all timesteps cannot be mended by a mask."""
     words = keras.Input((None,), dtype="int32", name="words")
     x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
-    x = layers.GroupNormalization(groups=2, name="normalize")(x)
-    report = maskcli.check(ROWS, model=keras.Model(words, layers.LSTM(3, name="rnn")(x)))
+    with warnings.catch_warnings(action="ignore"):
+        model = keras.Model(words, layers.LSTM(3, name="rnn")(Mix(name="mix")(x)))
+    report = maskcli.check(ROWS, model=model)
     assert not report.repairs
-    assert {attempt.call for attempt in report.attempts} >= {"normalize"}
-    assert all(finding.fix.startswith("Not tried: ") for finding in report.findings if finding.code >= "MSK1")
+    assert {attempt.call for attempt in report.attempts} >= {"mix"}
+    fixes = [finding.fix for finding in report.findings if finding.code >= "MSK1"]
+    assert all(fix.startswith("Not tried: ") for fix in fixes)
+    assert any("lookup.compute_mask(words)" in fix for fix in fixes)
+
+
+def test_missing_values_as_padding() -> None:
+    """NaN equals nothing, so that a layer which looks for it masks nothing."""
+    data = make_series()
+    data["series"][~data["series.mask"]] = np.nan
+    inputs = keras.Input((None, 2), name="series")
+    masking = layers.Masking(float("nan"), name="hide")
+    report = maskcli.check(data, model=keras.Model(inputs, layers.GRU(4, name="rnn")(masking(inputs))))
+    (finding,) = [finding for finding in report.findings if finding.code == "MSK112"]
+    assert "NaN, which equals nothing" in finding.message
+    assert finding.repair is not None
+    fill, layer = finding.repair.code.split("\n\n\n")
+    scope = {"np": np, "keras": keras, "x": data["series"]}
+    exec(fill, scope)  # noqa: S102 - the printed code is the subject of this test
+    gru = layers.GRU(4)
+    result = np.asarray(gru(eval(layer, scope)(scope["x"])))  # noqa: S307 - the same
+    alone = np.asarray(gru(data["series"][1:2, :1]))
+    np.testing.assert_allclose(result[1], alone[0], atol=1e-6)
+
+
+class Nested(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = keras.Sequential([layers.Embedding(12, 6, name="tok")], name="body")
+        self.rnn = layers.GRU(3)
+
+    def call(self, ids: Any) -> Any:
+        return self.rnn(self.body(ids))
+
+
+def test_name_of_a_layer_in_a_submodel() -> None:
+    model = Nested()
+    model(IDS)
+    (finding,) = [finding for finding in maskcli.check(ROWS, model=model).findings if finding.code == "MSK104"]
+    assert 'Let self.body.get_layer("tok") make a mask' in finding.fix
+
+
+@pytest.mark.parametrize(("loss", "name"), [("mse", "MeanSquaredError"), (keras.losses.Huber(), "Huber")])
+def test_weights_of_a_loss_that_counts_padding(loss: Any, name: str) -> None:
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
+    model = keras.Model(words, layers.Dense(1, name="tags")(x) * 2.0)
+    model.compile(loss=loss)
+    targets = np.where(IDS == 0, 5.0, 0.1 * IDS)[..., None]
+    report = maskcli.check(IDS, model=model, targets=targets)
+    (finding,) = [finding for finding in report.findings if finding.code == "MSK301"]
+    assert finding.repair is not None
+    assert finding.repair.kind == "loss-weights"
+    assert f'loss=keras.losses.{name}(..., reduction="mean_with_sample_weight")' in finding.repair.code
+    assert finding.repair.code.startswith("mask = words != 0\n")
+    model.compile(loss=getattr(keras.losses, name)(reduction="mean_with_sample_weight"))
+    weighted = model.evaluate(IDS, targets, sample_weight=(IDS != 0).astype("float32"), verbose=0)
+    assert weighted == pytest.approx(finding.evidence["masked"], rel=1e-5)
 
 
 def test_right_model_needs_no_repair() -> None:

@@ -134,10 +134,11 @@ def leak_matrix(valid: Any, change: Any = None, timed: bool = True, **fields: An
     rows = timesteps if timed else 1
     if change is None:
         change = RANDOM.uniform(0, 1, (samples, rows, timesteps)) ** 8
-    change = np.where(valid[:, None, :], np.nan, change)
+    places = np.argwhere(~valid)
+    effects = change[places[:, 0], :, places[:, 1]]
     padded = int((~valid).sum())
     counts = valid if timed else np.ones((samples, 1), bool)
-    return LeakMatrix(**{"output": "y", "change": change, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | fields)  # fmt: skip
+    return LeakMatrix(**{"output": "y", "places": places, "effects": effects, "timesteps": timesteps, "valid": counts, "timed": timed, "tolerance": 1e-6, "tried": padded, "padded": padded} | fields)  # fmt: skip
 
 
 def make_attention(valid: Any, causal: bool = False, blind: bool = False, **more: Any) -> AttentionMask:
@@ -503,6 +504,18 @@ def test_losses_without_timesteps_are_bars() -> None:
     assert np.allclose(heights / heights.max(), output.per_timestep / output.per_timestep.max(), atol=0.01)
 
 
+def test_legend_has_whole_numbers() -> None:
+    """Labels at steps of 500 are 500, 1,000, 1,500."""
+    output = LOSSES["small"].first
+    assert output.per_timestep is not None
+    large = dataclasses.replace(output, per_timestep=output.per_timestep / output.per_timestep.max() * 1480)
+    figure = losses.make_figure(large)
+    assert figure is not None
+    scene = json.dumps(vl_convert.vegalite_to_scenegraph(figure.spec))
+    assert '"text": "1,000"' in scene
+    assert "e+3" not in scene
+
+
 # Leaks.
 
 
@@ -515,8 +528,8 @@ def test_leak_is_marked_only_at_valid_outputs(sample: int, timed: bool) -> None:
     matrix = leak_matrix(SMALL, change, timed)
     figure = leaks.make_figure(matrix)
     items = list_marks(figure, sample=sample)
-    tried = ~np.isnan(matrix.change[sample])
-    moved = np.nan_to_num(matrix.change[sample]) > matrix.tolerance
+    tried = np.broadcast_to(~SMALL[sample], change[sample].shape)
+    moved = tried & (change[sample] > matrix.tolerance)
     counts = matrix.valid[sample][:, None]
     assert locate(items, figure) == list_places(tried)
     assert locate(items, figure, leaks.MOVES) == list_places(moved & counts)
@@ -542,6 +555,22 @@ def test_leak_colors_share_a_logarithmic_scale() -> None:
     ]
     assert [(scale["type"], scale["domain"]) for scale in scales] == [("log", [1e-5, 1.0])] * 2
     assert "by up to 0.5" in figure.about
+
+
+def test_large_leak_matrix_is_drawn_in_blocks() -> None:
+    """No leak is left out: a block has the largest change of its worst kind."""
+    valid = make_valid([120, 200], 200)
+    change = np.zeros((2, 200, 200))
+    change[0, 113, 150] = 0.25
+    change[0, 119, 121] = 1e-9
+    change[0, 190, 151] = 0.5
+    figure = leaks.make_figure(leak_matrix(valid, change))
+    assert figure.spec.get("title") is None
+    items = list_marks(figure, sample=0)
+    assert locate(items, figure, leaks.MOVES) == [(28, 37)]
+    first = figure.spec["vconcat"][-1]["data"]["values"][0]
+    assert first["change"][28][first["column"].index(37)] == 0.25
+    assert first["kind"][47][first["column"].index(37)] == leaks.AT_PADDING
 
 
 # Attention.

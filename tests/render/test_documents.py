@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,15 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import LossReport
 from maskcli.records.report import Origin, Report
 from maskcli.records.trace import Inspection
+from maskcli.render import json_text
 from maskcli.render.documents import (
     ARRAY,
     DOCUMENTS,
     DTYPES,
     LAYOUTS,
     dumps,
+    iterate_json,
     make_document,
-    make_strict,
     pack_record,
     read_report_document,
     unpack_record,
@@ -47,8 +49,11 @@ def write_report() -> bytes:
 
 
 def pack_and_unpack(record: Any) -> Any:
-    packed = json.dumps(make_strict(pack_record(record)), allow_nan=False)
-    return unpack_record(type(record), json.loads(packed))
+    return unpack_record(type(record), read_back(pack_record(record)))
+
+
+def read_back(value: Any) -> Any:
+    return json.loads(dumps({"value": value}), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))["value"]
 
 
 def assert_same(first: Any, second: Any, where: str = "") -> None:
@@ -81,12 +86,47 @@ def test_dumps_writes_nan_and_infinity_as_strings() -> None:
         "c": np.float32(0.5),
         "d": (1, None),
     }
-    assert make_strict(values) == {"a": [1.0, "NaN", "Infinity", "-Infinity"], "b": "NaN", "c": 0.5, "d": [1, None]}
+    assert read_back(values) == {"a": [1.0, "NaN", "Infinity", "-Infinity"], "b": "NaN", "c": 0.5, "d": [1, None]}
     assert json.loads(dumps({"schema": "x", "value": "ü", "list": values["a"]})) == {
         "schema": "x",
         "value": "ü",
         "list": [1.0, "NaN", "Infinity", "-Infinity"],
     }
+
+
+def test_dumps_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large arrays and lists are encoded in parts, none of which is large."""
+    numbers = np.random.default_rng(0).normal(size=(5, 7, 9)).astype("float32")
+    value = {
+        "numbers": numbers,
+        "ids": np.arange(300).reshape(3, 100),
+        "mask": numbers > 0,
+        "wide": np.where(numbers > 1, np.nan, numbers)[0],
+        "empty": [np.zeros((0, 3)), np.zeros((3, 0)), [], {}],
+        "pairs": tuple((float(number), None) for number in numbers.ravel()),
+    }
+    whole = dumps(value)
+    monkeypatch.setattr(json_text, "BLOCK", 10)
+    parts = list(iterate_json(value))
+    assert b"".join(parts) == whole
+    assert max(map(len, parts)) < 600
+    assert json.loads(whole)["pairs"] == [[float(number), None] for number in numbers.ravel()]
+    monkeypatch.undo()
+    large = list(iterate_json({"numbers": np.zeros(2**21, "float32")}))
+    assert max(map(len, large)) < 2**20
+
+
+@given(values=arrays.arrays(st.sampled_from(["float16", "float32"]), 50))
+def test_dumps_writes_at_most_nine_digits(values: Any) -> None:
+    value = values[np.isfinite(values)]
+    text = dumps({"value": value}).decode()
+    assert np.array_equal(np.array(json.loads(text)["value"], value.dtype), value)
+    digits = [re.sub(r"e.*|[^0-9]", "", number).strip("0") for number in text.split("[")[1].split(",")]
+    assert max(map(len, digits)) <= {"float16": 5, "float32": 9}[value.dtype.name]
+
+
+def test_dumps_escapes_surrogates() -> None:
+    assert json.loads(dumps({"file": "caf\udce9.txt"})) == {"file": "caf\udce9.txt"}
 
 
 def test_layouts_name_records() -> None:
@@ -110,7 +150,7 @@ def test_unpack_restores_any_array(values: Any) -> None:
 
 def test_pack_stores_equal_arrays_once() -> None:
     mask = np.array([[True, False], [False, True]])
-    assert make_strict(pack_record((mask, mask.copy(), ~mask))) == {
+    assert read_back(pack_record((mask, mask.copy(), ~mask))) == {
         "record": [{"$array": "a0"}, {"$array": "a0"}, {"$array": "a1"}],
         "arrays": {
             "a0": {"dtype": "bool", "shape": [2, 2], "data": "1001"},
@@ -121,8 +161,11 @@ def test_pack_stores_equal_arrays_once() -> None:
 
 def test_pack_uses_the_fewest_digits() -> None:
     values = np.array([0.1, 1 / 3, np.inf, -np.inf, np.nan, 1e-45, -0.0], "float32")
-    text = json.dumps(pack_record(values).arrays["a0"].data)
-    assert text == '[0.1, 0.33333334, "Infinity", "-Infinity", "NaN", 1e-45, -0.0]'
+    text = dumps({"data": pack_record(values).arrays["a0"].data}).decode()
+    assert (
+        text.removeprefix('{"data": ').removesuffix("}\n")
+        == '[0.1, 0.33333334, "Infinity", "-Infinity", "NaN", 1e-45, -0.0]'
+    )
 
 
 def test_unpack_restores_every_result() -> None:
@@ -161,7 +204,15 @@ def test_unpack_restores_text_that_looks_like_a_number() -> None:
 def test_read_report_reads_earlier_json(name: str) -> None:
     """If this fails, a record has a new field without a default, or a field was removed or renamed."""
     earlier = json.loads((EARLIER / name).read_text())
-    today = json.loads(dumps(make_document(maskcli.read_report(str(EARLIER / name)))))
+    report = maskcli.read_report(str(EARLIER / name))
+    today = json.loads(dumps(make_document(report)))
+    # The matrix of version 0.1 has NaN wherever nothing was tried.
+    for matrix, dense in zip(report.leaks, earlier["record"]["leaks"], strict=True):
+        stored = earlier["arrays"][dense.pop("change")[ARRAY]]
+        filled = np.full(stored["shape"], np.nan, "float32")
+        filled[matrix.places[:, 0], :, matrix.places[:, 1]] = matrix.effects
+        expected = np.array(stored["data"], "float32").reshape(stored["shape"])
+        assert np.array_equal(filled, expected, equal_nan=True)
     assert restrict(without_arrays(today), without_arrays(earlier)) == without_arrays(earlier)
 
 

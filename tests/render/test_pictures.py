@@ -8,6 +8,7 @@ import re
 import struct
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -17,6 +18,7 @@ import pytest
 import maskcli
 from maskcli.errors import UsageError
 from maskcli.render import pictures
+from maskcli.render.bundle_cache import load_or_bundle
 from maskcli.render.charts import Figure, attention, batch, leaks, outputs
 from tests.render.test_charts import FIGURES, NASTY, NONE, SMALL, inspection, leak_matrix, make_attention
 
@@ -131,5 +133,41 @@ def test_missing_vl_convert_names_the_package(draw: Callable[[], Any], monkeypat
 
     monkeypatch.delitem(sys.modules, "vl_convert", raising=False)
     monkeypatch.setattr(builtins, "__import__", fail_to_import)
-    with pytest.raises(UsageError, match=r"pip install 'maskcli\[report\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'igraph>=[0-9.]+' 'vl-convert-python>=[0-9.]+'"):
         draw()
+
+
+def test_bundle_is_copied_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A copy that is damaged, or that others could have written, is not used."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    bundled: list[str] = []
+
+    def load(version: str = "1.0") -> str:
+        return load_or_bundle(version, lambda: bundled.append(version) or f"let s = '{len(bundled)}\u00fc\r\n';")
+
+    first = load()
+    copy = tmp_path / "cache" / "maskcli" / "bundle-1.0.js"
+    assert (load(), load(), bundled) == (first, first, ["1.0"])
+    assert (copy.stat().st_mode & 0o777, copy.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert load("2.0") != first
+    for spoil in (
+        lambda: copy.write_text(copy.read_text().replace("let", "xet")),
+        lambda: copy.write_bytes(copy.read_bytes()[:50]),
+        lambda: copy.write_bytes(b"\xff"),
+        lambda: copy.chmod(0o622),
+        copy.unlink,
+        lambda: (copy.rename(copy.with_suffix(".old")), copy.symlink_to(copy.with_suffix(".old"))),
+        lambda: copy.parent.chmod(0o777),
+    ):
+        before, count = load(), len(bundled)
+        spoil()
+        assert load() != before
+        assert len(bundled) == count + 1
+    assert [path.suffix for path in copy.parent.iterdir() if path.name.startswith("tmp")] == []
+    # Nothing is written into a folder that is open to others, or that does not exist and cannot.
+    assert load() != load()
+    monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null/cache")
+    assert load() != load()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert load("../1") != load("../1")
+    assert not (tmp_path / "other").exists()

@@ -22,10 +22,10 @@ BAD = [
     ("float.txt", "1 2.5\n", "float.txt:1, value 2: expected an integer; received 2.5"),
     ("grouped.txt", "1_000\n", "received '1_000'"),
     ("digits.txt", "١٢\n", "received '١٢'"),
-    ("header.csv", "id,count\n1,2\n", "header.csv:1, value 1: expected an integer; received 'id'"),
+    ("header.csv", "id,count\n1,2\n", "header.csv:1: expected --field COLUMN, because the file has a header; received the columns 'id', 'count'"),
     ("gap.csv", "1,2\n3,,4\n", "gap.csv:2, value 2: expected an integer; received an empty cell before another value"),
     ("gap.tsv", "1\t\t2\n", "gap.tsv:1, value 2: expected an integer; received an empty cell"),
-    ("first.csv", ",1\n", "first.csv:1, value 1: expected an integer; received an empty cell before another value"),
+    ("first.csv", ",1\n", "first.csv:1: expected --field COLUMN, because the file has a header; received the columns '', '1'"),
     ("json.txt", "[[1, 2]]\n", "json.txt:1: expected integers separated by blanks, commas or tabs; received '[[1, 2]]', which looks like JSON"),
     ("field.jsonl", '{"ids": [1]}\n{"ids": [2, 5.5]}\n', "field.jsonl:2, value 2: expected an integer; received 5.5"),
     ("sides.npz", npz(tokens=np.array([[0, 1], [2, 0]]), mask=np.array([[False, True], [True, False]])), "padding at the same side of all rows"),
@@ -86,7 +86,7 @@ def test_bad_file_is_reported_with_place_and_fix(
     call: Callable[..., Output], tmp_path: Path, name: str, content: bytes | str, message: str
 ) -> None:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    output = call("pad", name, "--output", "out.npz", "--format", "json")
+    output = call("pad", name, "--output", "out.npz")
     assert output.exit_status == 3
     assert output == ""
     assert message in output.stderr
@@ -137,15 +137,23 @@ def test_missing_files_and_folders(
     ("arguments", "message"),
     [
         (
-            ["--output", "x.parquet"],
-            "expected a path that ends in .json, .jsonl, .npy, .npz, .csv, .txt, .md, .svg, .png; received '.parquet'",
+            ["--output", "x.pdf"],
+            "a path that ends in .txt, .json, .md, .svg, .png, .jsonl, .npy, .npz, .parquet, .arrow, .csv; received '.pdf'",
         ),
         (["--output", "x"], "received no suffix"),
         (["--maxlen", "0"], "0 is not in the range x>=1"),
         (["--value", "99999999999"], "expected a padding value that int32 holds"),
         (["--padding", "left"], "'left' is not one of 'pre', 'post'"),
         (["-", "-"], "expected `-` once; received it several times"),
-        (["--field", "x"], "expected FILE with --input-format or --field"),
+        (["--sample", "a.txt"], "--sample: expected no FILE"),
+        (["--sample", "--field", "x"], "--sample: expected no FILE"),
+        ([""], "FILE: expected the name of a file; received an empty text"),
+        (["--output", "x.json", "--format", "csv"], "received the suffix '.json', which is that of json"),
+        (["--output", "x.npy.gz"], "expected .gz only after the suffix of a text format; received npy"),
+        (["--output", "x.npy", "--heat", "full"], "expected --format table or markdown; received --format npy"),
+        (["--compress", "--format", "csv"], "--compress: expected --format npz"),
+        (["--pad-to-multiple-of", "4", "--maxlen", "6"], "expected a maxlen that is a multiple of 4"),
+        (["--dtype", "uint8", "--value", "-1"], "expected a padding value that uint8 holds (0 to 255)"),
     ],
 )
 def test_usage_errors_exit_2(call: Callable[..., Output], tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -17,16 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError
 from maskcli.records.sequences import Layout
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.files import read_chunks
-from maskcli.sequences.formats import arrow, blockwise, numpy_arrays
+from maskcli.sequences.formats import FORMATS, arrow, blockwise, numpy_arrays
 from maskcli.sequences.formats.base import Field
 from maskcli.sequences.sources import Source
-from maskcli.sequences.streaming import SequenceFiles, pad_files
+from maskcli.sequences.streaming import BatchFile, SequenceFiles, pad_files
 from tests.conftest import Output, clean_environment
 
 ROWS = [[index % 7 + 1 + step for step in range(index % 11)] for index in range(200)]
@@ -72,7 +73,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def stream_to_file(tmp_path: Path, layout: Layout, output: str = "out.npy", *names: str, **options: Any) -> Any:
     files = SequenceFiles(tuple(Source(str(tmp_path / name)) for name in names))
     assert files.in_chunks
-    return pad_files(files, layout, str(tmp_path / output), **options)
+    path = tmp_path / output
+    return pad_files(files, layout, BatchFile(str(path), FORMATS[path.suffix[1:]]), **options)
 
 
 @pytest.mark.usefixtures("small")
@@ -107,24 +109,25 @@ def test_pad_files_equals_pad_in_memory(tmp_path: Path, name: str, options: dict
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".jsonl", ".csv"])
-@pytest.mark.parametrize("printed", [["--format", "json"], ["--all"], ["--heat", "full"]], ids=" ".join)
-def test_file_does_not_depend_on_printed_form(
-    call: Callable[..., Output], tmp_path: Path, suffix: str, printed: list[str]
-) -> None:
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".jsonl", ".csv", ".parquet", ".arrow"])
+def test_file_does_not_depend_on_chunks(call: Callable[..., Output], tmp_path: Path, suffix: str) -> None:
+    """A document that maskcli printed is read and padded as a whole, other files a few rows at a time."""
     (tmp_path / "a.jsonl").write_bytes(LINES)
-    few = call("pad", "a.jsonl", "--output", f"stream_to_file{suffix}", "--mask-output", "stream_to_file-mask.npy")
-    call("pad", "a.jsonl", "--output", f"whole{suffix}", "--mask-output", "whole-mask.npy", *printed)
-    assert few == call("pad", "a.jsonl")
-    assert (tmp_path / "stream_to_file-mask.npy").read_bytes() == (tmp_path / "whole-mask.npy").read_bytes()
-    written = [tmp_path / f"{how}{suffix}" for how in ("stream_to_file", "whole")]
-    if suffix != ".npz":  # An .npz contains the time.
+    (tmp_path / "a.json").write_text(call("pad", "a.jsonl", "--format", "json"))
+    written = [tmp_path / f"{name}{suffix}" for name in ("chunks", "whole")]
+    for data, path in zip(("a.jsonl", "a.json"), written, strict=True):
+        assert call("pad", data, "--output", path.name, "--mask-output", f"{path.stem}-mask.npy") == ""
+    assert (tmp_path / "chunks-mask.npy").read_bytes() == (tmp_path / "whole-mask.npy").read_bytes()
+    if suffix in (".npy", ".jsonl", ".csv"):
         assert written[0].read_bytes() == written[1].read_bytes()
-        return
-    stream_to_file, whole = map(np.load, written)
-    assert stream_to_file.files == whole.files == ["tokens", "mask", "lengths"]
-    for part in stream_to_file.files:
-        np.testing.assert_array_equal(stream_to_file[part], whole[part])
+    elif suffix == ".npz":  # An .npz contains the time.
+        chunks, whole = map(np.load, written)
+        assert chunks.files == whole.files == ["tokens", "mask", "lengths"]
+        for part in ("tokens", "mask"):  # The document knows no lengths but those of its mask.
+            np.testing.assert_array_equal(chunks[part], whole[part])
+    else:
+        chunks, whole = (pq.read_table(path) if suffix == ".parquet" else feather.read_table(path) for path in written)
+        assert chunks.equals(whole)
 
 
 def test_npy_output_equals_numpy_save(call: Callable[..., Output], tmp_path: Path) -> None:
@@ -219,7 +222,7 @@ def test_mask_output_that_cannot_be_written(call: Callable[..., Output], argumen
 
 
 def test_mask_output_without_output(call: Callable[..., Output], tmp_path: Path) -> None:
-    assert call("pad", "--mask-output", "mask.npy").exit_status == 0
+    assert call("pad", "--sample", "--mask-output", "mask.npy").exit_status == 0
     assert np.load(tmp_path / "mask.npy").sum(axis=1).tolist() == [6, 5, 3]
 
 
@@ -284,5 +287,5 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, kind: str, options: 
 
 def test_output_name_of_maximum_length(call: Callable[..., Output], tmp_path: Path) -> None:
     name = "n" * 251 + ".npy"
-    assert call("pad", "--output", name, "--quiet").exit_status == 0
+    assert call("pad", "--sample", "--output", name, "--quiet").exit_status == 0
     assert [path.name for path in tmp_path.iterdir()] == [name]

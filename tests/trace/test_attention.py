@@ -11,6 +11,7 @@ from keras import layers
 
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import AttentionMask
+from maskcli.render.charts.attention import make_figure
 from maskcli.trace import attention
 from maskcli.trace.attention import record_attention_masks
 from maskcli.trace.run import trace_model
@@ -133,6 +134,18 @@ def test_long_sequences_keep_fewer_samples(
     few = record_attention(multi_head(), mask_zero=False)
     assert (len(whole.mask), len(few.mask), len(few.weights), len(few.keys)) == (2, 1, 1, 1)
     assert few.to_padding == whole.to_padding
+    monkeypatch.setattr(attention, "PAIRS", 10)
+    short = record_attention(multi_head(), mask_zero=False)
+    assert (short.mask.shape, short.weights.shape, short.keys.shape, short.all_pairs) == (
+        (1, 3, 3),
+        (1, 3, 3),
+        (1, 3),
+        (5, 5),
+    )
+    assert np.array_equal(short.weights, whole.weights[:1, :3, :3])
+    assert (short.to_padding, few.all_pairs, whole.all_pairs) == (whole.to_padding, None, None)
+    note = make_figure(short).spec["title"]["text"]
+    assert note == "… the first 3 of 5 queries and 3 of 5 keys"
 
 
 class Attending(layers.Layer):

@@ -9,6 +9,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
+    GAP,
     WIDE,
     WIDEST,
     Axis,
@@ -78,6 +79,9 @@ def make_figure(attention: AttentionMask, sample: int = 0, room: int = WIDE) -> 
         layer += ", causal"
     title = f"Attention of {make_chart_name(attention.call)} ({layer})"
     notes, params = [down.note, across.note], [make_selection(samples, sample)]
+    if attention.all_pairs is not None:
+        all_queries, all_keys = attention.all_pairs
+        notes.append(f"{GAP} the first {queries:,} of {all_queries:,} queries and {keys:,} of {all_keys:,} keys")
     return assemble_figure("attention", title, about, views, notes, params)
 
 

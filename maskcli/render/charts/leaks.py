@@ -14,7 +14,7 @@ from maskcli.records.leak import LeakMatrix
 from maskcli.render.charts import Figure, make_chart_name
 from maskcli.render.charts.grids import GAP, WIDE
 from maskcli.render.charts.looks import GRAY, NOT_FINITE, UNMOVED, VERMILION, CellStyle, make_rgba
-from maskcli.render.charts.matrix import OMITTED, CellKind, EffectMatrix, make_matrix_figure, phrase_output, pool_blocks
+from maskcli.render.charts.matrix import CellKind, EffectMatrix, make_matrix_figure, phrase_output, pool_blocks
 from maskcli.render.numbers import format_count, format_short
 
 MOVES = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
@@ -32,8 +32,9 @@ LOOKS: dict[int, CellKind] = {
 
 def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure:
     """Return the figure of a leak matrix; ``sample`` is selected first."""
-    rows = matrix.change.shape[1]
-    change, kinds, block = pool_blocks(matrix.change, classify_changes(matrix), PRIORITY)
+    samples, rows = matrix.valid.shape
+    size = (samples, matrix.timesteps)
+    change, kinds, block = pool_blocks(matrix.places, matrix.effects, classify_changes(matrix), size, PRIORITY)
     valid = np.logical_or.reduceat(matrix.valid, np.arange(0, rows, block), axis=1)
     unit = "timestep" if block == 1 else f"block of {block} timesteps"
     tooltip = {"column_text": "padded timestep", "text": "changes it by", "what": "it is"}
@@ -66,20 +67,18 @@ def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure
 
 
 def classify_changes(matrix: LeakMatrix) -> NDArray[np.int8]:
-    """Return the kind of each cell, ``(samples, output timesteps, timesteps)``."""
-    change, valid = matrix.change, matrix.valid[:, :, None]
-    kinds = np.full(change.shape, NO_CHANGE, np.int8)
-    # NaN compares as False, so that these steps skip cells that were not tried.
-    moves = change > matrix.tolerance
+    """Return the kind of each cell, ``(tried, output timesteps)``."""
+    valid = matrix.valid[matrix.places[:, 0]]
+    kinds = np.full(matrix.effects.shape, NO_CHANGE, np.int8)
+    moves = matrix.effects > matrix.tolerance
     kinds[moves & ~valid] = AT_PADDING
     kinds[moves & valid] = LEAK
-    kinds[moves & valid & np.isinf(change)] = INFINITE
-    kinds[np.isnan(change)] = OMITTED
+    kinds[moves & valid & np.isinf(matrix.effects)] = INFINITE
     return kinds
 
 
 def find_leaks(matrix: LeakMatrix) -> NDArray[np.bool_]:
-    """Return where replaced padding changes a valid output, ``(samples, output timesteps, timesteps)``."""
+    """Return where replaced padding changes a valid output, ``(tried, output timesteps)``."""
     return np.isin(classify_changes(matrix), (LEAK, INFINITE))
 
 
@@ -91,5 +90,5 @@ def describe_leaks(matrix: LeakMatrix) -> str:
     tried = f"Of {format_count(matrix.padded, 'padded timestep')}, {matrix.tried:,} were replaced, one at a time"
     if not leaks.any():
         return f"{tried}: none changes valid {noun} of {name}."
-    count, largest = int(leaks.any(axis=1).sum()), float(matrix.change[leaks].max())
+    count, largest = int(leaks.any(axis=1).sum()), float(matrix.effects[leaks].max())
     return f"{tried}: {count:,} change valid {noun} of {name}, by up to {format_short(largest)}."

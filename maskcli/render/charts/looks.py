@@ -262,11 +262,18 @@ def _encode_entry(entry: LegendEntry, x: float, y: float) -> Spec:
     }
 
 
+NUMBER = (
+    "datum.value === 0 || (abs(datum.value) >= 1e-3 && abs(datum.value) < 1e7) "
+    "? format(datum.value, ',.6~f') : format(datum.value, '.3~g')"
+)
+"""Vega expression of a label. A format of its own would write 1,500 as 1.5e+3 between labels at steps of 500."""
+
+
 def make_heat_fill(field: str, scale: Spec, title: str = "", **legend: Any) -> Spec:
     """Return the fill of cells by amount, with a colour legend if there is a title."""
     fill: Spec = {"field": field, "type": "quantitative", "scale": scale, "legend": None}
     if title:
-        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "format": ",~g"}
+        size = {"direction": "horizontal", "gradientLength": 130, "tickCount": 3, "labelExpr": NUMBER}
         fill["legend"] = {"title": title, "orient": "top", **size, **legend}
     return fill
 

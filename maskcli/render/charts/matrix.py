@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools, Floats
+from maskcli.records.arrays import Bools, Floats, Ints
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     WIDE,
@@ -119,29 +119,30 @@ def make_matrix_figure(matrix: EffectMatrix, sample: int = 0, room: int = WIDE) 
 
 
 def pool_blocks(
-    change: Floats, kinds: NDArray[np.int8], priority: Sequence[int]
+    places: Ints, change: Floats, kinds: NDArray[np.int8], size: tuple[int, int], priority: Sequence[int]
 ) -> tuple[Floats, NDArray[np.int8], int]:
     """Return a matrix with at most ``SIDE`` rows and columns, and the number of timesteps in each.
 
     Args:
-        change: ``(samples, rows, columns)``.
+        places: ``(n, 2)``, the sample and the column of each replaced timestep; other columns are ``OMITTED``.
+        change: ``(n, rows)``, its changes.
         kinds: of the same shape. Where a block has several kinds, its kind is the last one of them in ``priority``,
             and its change is the largest one of that kind.
+        size: the numbers of samples and of columns.
         priority: all kinds.
     """
-    block = math.ceil(max(change.shape[1:]) / SIDE)
-    if block <= 1:
-        return change, kinds, 1
-    starts = [np.arange(0, length, block) for length in change.shape[1:]]
-    pooled = np.full((len(change), *map(len, starts)), np.nan)
+    (samples, columns), rows = size, change.shape[1]
+    block = max(1, math.ceil(max(rows, columns) / SIDE))
+    starts = np.arange(0, rows, block)
+    pooled = np.full((samples, math.ceil(columns / block), len(starts)), np.nan)
     pooled_kinds = np.full(pooled.shape, OMITTED, np.int8)
     for kind in priority:
-        changes = np.where(kinds == kind, np.nan_to_num(change, nan=0.0, posinf=np.inf), -np.inf)
-        for axis, start in enumerate(starts, start=1):
-            changes = np.maximum.reduceat(changes, start, axis=axis)
-        occurs = changes > -np.inf
-        pooled[occurs], pooled_kinds[occurs] = changes[occurs], kind
-    return pooled, pooled_kinds, block
+        of_kind = np.maximum.reduceat(np.where(kinds == kind, change, -np.inf), starts, axis=1)
+        largest = np.full(pooled.shape, -np.inf)
+        np.maximum.at(largest, (places[:, 0], places[:, 1] // block), of_kind)
+        occurs = largest > -np.inf
+        pooled[occurs], pooled_kinds[occurs] = largest[occurs], kind
+    return pooled.swapaxes(1, 2), pooled_kinds.swapaxes(1, 2), block
 
 
 def phrase_output(output: str) -> str:
@@ -242,7 +243,6 @@ def _make_heat(matrix: EffectMatrix, looks: Mapping[int, CellKind]) -> dict[int,
             scale | {"range": [make_rgba(look.heat, 0.2), make_rgba(look.heat, 0.95)]},
             look.legend,
             values=ticks,
-            format="~g",
         )
         for kind, look in heated.items()
         if look.heat is not None

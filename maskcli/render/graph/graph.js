@@ -87,14 +87,31 @@
     for (const group of near) group.classList.add("mk-on");
   }
 
+  const SMALLEST = 0.8;  // Below this scale the text is too small to read.
+
+  function fit(graph) {  // A graph that is a little too wide is drawn smaller instead of cut off.
+    const scroll = graph.querySelector(".mk-scroll"), level = scroll.querySelector(".mk-level");
+    const { paddingLeft, paddingRight } = getComputedStyle(scroll);
+    const room = scroll.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+    level.style.zoom = "";
+    const scale = room / level.getBoundingClientRect().width;
+    if (scale < 1) level.style.zoom = Math.max(SMALLEST, scale);
+  }
+
   function start(graph) {
     const levels = [...graph.querySelectorAll(".mk-level")];
     let due = 0;
     const redraw = () => { due = 0; levels.forEach(draw); };
     const soon = () => { due ||= requestAnimationFrame(redraw); };
+    const adapt = () => { fit(graph); soon(); };
+    adapt();
+    let width = innerWidth, printing = false;  // The page itself fits the graph to paper.
+    addEventListener("resize", () => { if (innerWidth !== width && !printing) adapt(); width = innerWidth; });
+    addEventListener("beforeprint", () => { printing = true; });
+    addEventListener("afterprint", () => { printing = false; adapt(); });
     const observer = new ResizeObserver(soon);
     levels.forEach((level) => observer.observe(level));
-    graph.addEventListener("toggle", soon, true);
+    graph.addEventListener("toggle", adapt, true);
     for (const kind of ["pointerover", "pointerleave", "focusin", "focusout"]) {
       graph.addEventListener(kind, (event) => light(event, graph));
     }

@@ -41,13 +41,13 @@ def _split_fix(fix: str) -> Iterator[tuple[str, bool]]:
     prose = ""
     for (piece, is_code), (following, _) in itertools.pairwise(pieces):
         if is_code and PASTED_CODE.search(piece) and SENTENCE_END.match(following):
-            yield prose, False
+            yield prose.strip(), False
             yield piece, True
             prose = ""
         else:
             prose += f"`{piece}`" if is_code else piece
     if _begin_sentence(prose):
-        yield prose, False
+        yield prose.strip(), False
 
 
 def _begin_sentence(text: str) -> str:

@@ -72,6 +72,7 @@
   addEventListener("beforeprint", () => {
     folded = all("details.tables").filter((details) => !details.open);
     folded.forEach((details) => { details.open = true; });
+    wide().forEach((element) => element.removeAttribute("style"));
     const sizes = wide().map((element) => [element, element.getBoundingClientRect()]);
     for (const [element, { width, height }] of sizes) {
       const fixed = { contain: "size", width: `${width}px`, height: `${height}px` };  // Keeps lines attached to their ends across pages.

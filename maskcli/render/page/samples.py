@@ -40,8 +40,9 @@ def choose_row(matrix: LeakMatrix, sample: int) -> int:
 
 def _measure_leaks(matrix: LeakMatrix) -> Floats:
     """Return the largest change of each sample at a valid output, ``(samples,)``."""
-    changes: Floats = np.nan_to_num(np.where(matrix.valid[:, :, None], matrix.change, 0.0), nan=0.0)
-    largest: Floats = changes.max(axis=(1, 2), initial=0.0)
+    samples = matrix.places[:, 0]
+    largest: Floats = np.zeros(len(matrix.valid))
+    np.maximum.at(largest, samples, np.where(matrix.valid[samples], matrix.effects, 0.0).max(axis=1, initial=0.0))
     return largest
 
 

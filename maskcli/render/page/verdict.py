@@ -11,7 +11,7 @@ from maskcli.render.numbers import format_count, format_share
 from maskcli.render.page.fixes import render_fix
 from maskcli.render.page.markup import escape_html, render_prose
 from maskcli.render.page.samples import locate_sample
-from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.views.answers import MODEL_SOURCES
 
 Sign = tuple[str, str, str]
 """The look of an answer: a class, a sign and a word."""
@@ -94,7 +94,8 @@ def render_findings(report: Report, sections: Sequence[str]) -> str:
     ignored = ""
     if report.check.ignored:
         ignored = f" Rules that report the leak were left out: {', '.join(report.check.ignored)}."
-    warnings = list_warnings(report) if not any(finding.severity != "info" for finding in findings) else []
+    # A finding is worth more than the warning on the same fact.
+    warnings = [] if findings else list_warnings(report)
     parts = []
     if findings:
         items = "".join(_render_finding(finding, report, sections) for finding in findings)

@@ -53,9 +53,9 @@ def make_loss_heatmap(
 
 
 def get_losses(output: LossOutput) -> Floats:
-    """Return the loss of each timestep or sample; only for losses that have one."""
+    """Return the loss of each timestep or sample in float64; only for losses that have one."""
     assert output.per_timestep is not None  # noqa: S101 - views ask for losses only if there are some
-    return output.per_timestep
+    return output.per_timestep.astype(np.float64)
 
 
 def name_unit(output: LossOutput) -> str:
@@ -126,9 +126,9 @@ def broadcast_weights(output: LossOutput, losses: Floats) -> Floats:
 
 
 def weigh_losses(output: LossOutput, losses: Floats) -> Floats:
-    """Return each loss times its weight; an infinite loss of weight zero is NaN."""
+    """Return each loss times its weight, in float64; an infinite loss of weight zero is NaN."""
     with np.errstate(invalid="ignore", over="ignore"):
-        weighted: Floats = losses * broadcast_weights(output, losses)
+        weighted: Floats = losses.astype(np.float64) * broadcast_weights(output, losses)
     return weighted
 
 

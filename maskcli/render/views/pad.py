@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import functools
 
+from maskcli.records.arrays import Array, Bools
 from maskcli.records.sequences import Excerpt, PaddedBatch
 from maskcli.render.numbers import format_count, format_share
-from maskcli.render.parts import Cell, Cells, Heading, Limits, Section, Text, make_cell
+from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, Text, make_cell, make_sections
 from maskcli.render.tables import (
     ItemColumn,
     count_fitting_columns,
     elide_axis,
     fill_table,
+    label_tokens,
     make_elision_note,
+    make_legend,
     make_timestep_fields,
     make_token_cell,
     measure_tokens,
 )
 from maskcli.render.timesteps import TimestepKind
+from maskcli.render.views.answers import suggest_next
 from maskcli.render.views.validity import view_validity
 
 
@@ -25,8 +29,15 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     """Return the batch with its padding marked, its lengths, and the cost of padding and truncation."""
     excerpt = batch if isinstance(batch, Excerpt) else make_excerpt(batch)
     n_sequences, maxlen = excerpt.shape
-    cell_width = max(measure_tokens(part.tokens, excerpt.layout.padding_id) for part in (excerpt.first, excerpt.last))
-    get_row = functools.lru_cache(maxsize=1)(excerpt.row)  # A row is shown cell by cell.
+    words, padding_id = excerpt.origin.words, excerpt.layout.padding_id
+    padding = padding_id if words is None else words.get(padding_id, padding_id)
+    listed = (label_tokens(part.tokens, words) for part in (excerpt.first, excerpt.last))
+    cell_width = max(measure_tokens(tokens, padding) for tokens in listed)
+
+    @functools.lru_cache(maxsize=1)  # A row is shown cell by cell.
+    def get_row(row: int) -> tuple[Array, Bools, int]:
+        tokens, mask, length = excerpt.row(row)
+        return label_tokens(tokens, words), mask, length
 
     def show_token(row: int, timestep: int) -> Cells:
         tokens, mask, _ = get_row(row)
@@ -37,22 +48,35 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     fields: list[ItemColumn[int]] = [
         ItemColumn("sample", lambda row: make_cell(row, "label")),
         *make_timestep_fields(timesteps, show_token),
-        ItemColumn("length", lambda row: make_cell(get_row(row)[2])),
+        ItemColumn("length", lambda row: make_cell(get_row(row)[2]), rule=True),
     ]
     parts = (
         make_heading(excerpt),
         *view_validity(excerpt.inputs),
         fill_table(fields, rows),
         *make_elision_note(rows.note, timesteps.note),
+        *_make_padding_legend(excerpt, limits),
         Text(summarize_padding(excerpt)),
     )
-    return [Section("batch", parts)]
+    return [
+        Section("batch", parts),
+        *make_sections(
+            ("next", suggest_next("`maskcli inspect` with the same arguments shows what a model does with the mask."))
+        ),
+    ]
+
+
+def _make_padding_legend(excerpt: Excerpt, limits: Limits) -> list[Part]:
+    """Return the meaning of the glyph of padding, if it occurs in the rows that are displayed."""
+    has_padding = not (excerpt.first.mask.all() and excerpt.last.mask.all())
+    return make_legend((("padding", "padding"),) if has_padding else (), limits)
 
 
 def make_excerpt(batch: PaddedBatch) -> Excerpt:
     """Return an excerpt that contains the whole batch."""
     shape = batch.tokens.shape[0], batch.tokens.shape[1]
-    return Excerpt(shape, batch.layout, int(batch.mask.sum()), batch.truncated_tokens, batch, batch)
+    cut = batch.truncated_tokens, batch.truncated_sequences
+    return Excerpt(shape, batch.layout, int(batch.mask.sum()), *cut, batch, batch, batch.origin)
 
 
 def make_heading(excerpt: Excerpt) -> Heading:
@@ -71,4 +95,5 @@ def summarize_padding(excerpt: Excerpt) -> Cells:
     if not cut:
         return (summary, Cell("0 truncated"))
     side = {"pre": "start", "post": "end"}[excerpt.layout.truncating]
-    return (summary, Cell(f"{cut:,} truncated at the {side}", "strong"))
+    sequences = format_count(excerpt.truncated_sequences, "sequence")
+    return (summary, Cell(f"{format_count(cut, 'token')} of {sequences} truncated at the {side}", "strong"))

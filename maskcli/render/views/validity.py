@@ -33,7 +33,7 @@ def _describe_source(validity: Validity) -> str:
         case "masking-layer":
             return f"padding is {validity.value:.9g}, the mask_value of {of}"
         case "default":
-            return f"filled in, from the padding of {of}"
+            return _describe_filling(validity, of)
         case "none":
             return "no padding"
         case _ if of:
@@ -42,3 +42,16 @@ def _describe_source(validity: Validity) -> str:
             return "padding by the lengths of the rows"
         case _:
             return f"padding is {validity.value:.9g} at the ends of rows"
+
+
+def _describe_filling(validity: Validity, of: str) -> str:
+    """Return the content of an input that the data lacks."""
+    match validity.filled_with:
+        case "zeros":
+            return "not in the data, filled in with 0"
+        case "positions":
+            return "not in the data, filled in with 0, 1, 2, … along the timesteps"
+        case "copy":
+            return f"not in the data, filled in with those of {of}"
+        case _:
+            return f"filled in, from the padding of {of}"

@@ -5,7 +5,7 @@ Content without a suffix is compared with the formats in the order of the table.
 
 from __future__ import annotations
 
-from maskcli.sequences.formats import arrow, json_array, json_lines, numpy_arrays, text
+from maskcli.sequences.formats import arrow, csv_table, json_array, json_lines, numpy_arrays, text
 from maskcli.sequences.formats.base import Format
 
 FORMATS: dict[str, Format] = {
@@ -15,6 +15,7 @@ FORMATS: dict[str, Format] = {
         *json_lines.FORMATS,
         *numpy_arrays.FORMATS,
         *arrow.FORMATS,
+        *csv_table.FORMATS,
         *text.FORMATS,
     )
 }

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records.sequences import RaggedSequences
+from maskcli.records.arrays import Array
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.foreign import convert_foreign
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import (
+    MASK,
+    Add,
     Chunk,
     Field,
     Format,
@@ -24,7 +28,9 @@ from maskcli.sequences.formats.base import (
     quote_names,
     raise_or_return,
 )
-from maskcli.sequences.ragged import check_ragged
+from maskcli.sequences.formats.json_text import find_marks, is_marks_name, match_names
+from maskcli.sequences.padding import check_layout
+from maskcli.sequences.ragged import check_ragged, check_splits, drop_marked_padding
 from maskcli.sequences.sources import Source, import_pyarrow
 from maskcli.sequences.threads import map_in_order, prefetch
 
@@ -56,12 +62,7 @@ def _read_parquet_table(source: Any) -> Any:
 
 
 def _read_ipc_table(source: Any) -> Any:
-    from pyarrow import ipc
-
-    is_file = source.read(len(FILE)) == FILE
-    source.seek(0)
-    reader = ipc.open_file(source) if is_file else ipc.open_stream(source)
-    return reader.read_all()
+    return _open_ipc(source).read_all()
 
 
 def _read_table(data: bytes, name: str, kind: str, read: Callable[[Any], Any]) -> Any:
@@ -81,8 +82,11 @@ def read_parquet_chunks(source: Source, field: Field, convert: Callable[[RaggedS
         file = ParquetFile(data, buffer_size=BUFFER, pre_buffer=False)
         yield file.schema_arrow
         column = _choose_column(file.schema_arrow, field, source.name)
+        if column not in file.schema_arrow.names:
+            return  # A pattern of columns: the file is read as a whole.
+        marked_by = _find_marks(file.schema_arrow, column, field)
         # pyarrow reads a name with a dot as a path into nested columns. Then all columns are read.
-        columns = None if "." in column else [column]
+        columns = None if "." in column else [name for name in (column, marked_by) if name is not None]
         yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns)
 
     return _read_chunks(source, field, convert, "a Parquet", batches, read_parquet)
@@ -92,17 +96,12 @@ def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSeq
     """Yield the results of ``convert`` for parts of a column; see ``ReadChunks``."""
 
     def batches(data: Any) -> Iterator[Any]:
-        from pyarrow import ipc
-
-        if data.read(len(FILE)) == FILE:
-            file = ipc.open_file(data)
-            yield file.schema
-            whole_batches = map(file.get_batch, range(file.num_record_batches))
+        reader = _open_ipc(data)
+        yield reader.schema
+        if hasattr(reader, "num_record_batches"):
+            whole_batches = map(reader.get_batch, range(reader.num_record_batches))
         else:
-            data.seek(0)
-            stream = ipc.open_stream(data)
-            yield stream.schema
-            whole_batches = iter(stream)
+            whole_batches = iter(reader)
         yield from (batch.slice(start, ROWS) for batch in whole_batches for start in range(0, batch.num_rows, ROWS))
 
     return _read_chunks(source, field, convert, "an Arrow IPC", batches, read_arrow)
@@ -137,17 +136,17 @@ def _read_chunks(
         batches = read_batches(data)
         schema = next(batches)
         column = _choose_column(schema, field, name)
-        if not _holds_integers(schema.field(column).type, Field()):
+        if column not in schema.names or not _holds_integers(schema.field(column).type, Field()):
             parsed = read(source.read(), name, field)
             yield make_chunk(check_rows(parsed, name), parsed, convert)
             return
 
+        marked_by, layout = _find_marks(schema, column, field), _read_metadata(schema, column)
+
         def work(batch: Any) -> T | MaskcliError:
             try:
                 batch.validate(full=True)
-                rows = convert_foreign(batch.column(batch.schema.get_field_index(column)))
-                assert isinstance(rows, RaggedSequences)  # noqa: S101 - the column holds lists
-                return convert(check_ragged(rows))
+                return convert(check_ragged(_convert_marked(batch, column, marked_by)))
             except MaskcliError as error:
                 # The row is counted from the start of this batch: only the loop below knows its place.
                 return error if error.row is not None else error.at(name)
@@ -155,7 +154,7 @@ def _read_chunks(
         row = 0
         for batch, result in map_in_order(work, prefetch(batches)):
             where = name_rows(name, row)
-            yield Chunk(batch.num_rows, raise_or_return(result, where), where)
+            yield Chunk(batch.num_rows, raise_or_return(result, where), where, layout)
             row += batch.num_rows
 
 
@@ -199,7 +198,7 @@ def _choose_column(schema: Any, field: Field, name: str) -> str:
             fix="Rename the columns.",
         )
     column = field.name if field.name is not None else _find_only_column(schema, field, name)
-    if column not in names:
+    if not match_names(column, names):
         raise InputError(
             where=name,
             expected=f"a column named {column!r}",
@@ -215,12 +214,84 @@ def _select_rows(table: Any, name: str, field: Field) -> ParsedRows:
         # Records need different column names; if there are any columns, this checks only that.
         _choose_column(table.schema, Field(table.column_names[0]) if table.column_names else field, name)
         return ParsedRows(table.to_pylist(), name_rows(name))
-    return ParsedRows(_convert_column(table[_choose_column(table.schema, field, name)], name), name_rows(name))
+    column = _choose_column(table.schema, field, name)
+    if column not in table.column_names:
+        records = table.select(match_names(column, table.column_names)).to_pylist()
+        return ParsedRows(json_text.get_field_rows(records, field, name, name_rows(name)), name_rows(name))
+    marked_by = _find_marks(table.schema, column, field)
+    if marked_by is None or not _holds_integers(table.schema.field(column).type, Field()):
+        return ParsedRows(_convert_column(table[column], name), name_rows(name))
+    try:
+        rows = _convert_marked(table, column, marked_by)
+    except InputError as error:
+        raise locate_error(error, name_rows(name), name) from None
+    return ParsedRows(rows, name_rows(name), _read_metadata(table.schema, column))
+
+
+def _find_marks(schema: Any, column: str, field: Field) -> str | None:
+    """Return the column of lists that marks the valid timesteps of another; None for targets, or without one."""
+    marked_by = None if field.numbers else find_marks(schema.names, column)
+    return marked_by if marked_by is not None and _is_list(schema.field(marked_by).type) else None
+
+
+def _convert_marked(data: Any, column: str, marked_by: str | None) -> RaggedSequences:
+    """Return a column of lists of integers without the timesteps that another column marks as padding."""
+    rows = _convert_lists(data.column(data.schema.get_field_index(column)))
+    if marked_by is None:
+        return rows
+    import pyarrow as pa
+
+    marks = data.column(data.schema.get_field_index(marked_by))
+    if pa.types.is_boolean(marks.type.value_type):
+        marks = marks.cast(pa.list_(pa.int8()))
+    return drop_marked_padding(check_splits(rows), _convert_lists(marks), column, marked_by)
+
+
+def _convert_lists(column: Any) -> RaggedSequences:
+    rows = convert_foreign(column)
+    assert isinstance(rows, RaggedSequences)  # noqa: S101 - the column holds lists
+    return rows
+
+
+def _read_metadata(schema: Any, column: str) -> Layout | None:
+    """Return the layout that maskcli recorded for the tokens; None in other files."""
+    recorded = (schema.metadata or {}).get(LAYOUT)
+    if recorded is None or column != TOKENS:
+        return None
+    try:
+        return check_layout(Layout(**json.loads(recorded), trim=False))
+    except (TypeError, ValueError):  # Another program has changed it. A UsageError is a ValueError as well.
+        return None
+
+
+def read_parquet_layout(source: Source) -> Layout | None:
+    """Return the layout that a Parquet file records for its tokens; see ``Format.read_layout``."""
+    from pyarrow.parquet import ParquetFile
+
+    with _convert_errors(source.name, "a Parquet"), _open_source(source) as data:
+        return _read_metadata(ParquetFile(data).schema_arrow, TOKENS)
+
+
+def read_arrow_layout(source: Source) -> Layout | None:
+    """Return the layout that an Arrow file records for its tokens; see ``Format.read_layout``."""
+    with _convert_errors(source.name, "an Arrow IPC"), _open_source(source) as data:
+        return _read_metadata(_open_ipc(data).schema, TOKENS)
+
+
+def _open_ipc(data: Any) -> Any:
+    """Return the reader of the file form or of the stream form of Arrow IPC."""
+    from pyarrow import ipc
+
+    is_file = data.read(len(FILE)) == FILE
+    data.seek(0)
+    return ipc.open_file(data) if is_file else ipc.open_stream(data)
 
 
 def _find_only_column(schema: Any, field: Field, name: str) -> str:
     """Return the only column that can hold the sequences."""
     candidates = [column.name for column in schema if _holds_integers(column.type, field)]
+    if not field.numbers:  # The mask of another column holds integers as well.
+        candidates = [name for name in candidates if not is_marks_name(name)] or candidates
     if len(candidates) == 1:
         return str(candidates[0])
     raise InputError(
@@ -258,13 +329,76 @@ def _is_number(kind: Any, field: Field) -> bool:
     return bool(types.is_integer(kind) or numbers)
 
 
+TOKENS = "tokens"
+LAYOUT = b"maskcli"
+"""Where the metadata of a written schema has the layout of the batch."""
+
+
+def _make_schema(layout: Layout) -> Any:
+    """Return the schema of a written batch: its tokens, their mask, and its layout as metadata."""
+    pa = import_pyarrow("--output")
+    names = ("padding", "truncating", "maxlen", "value", "dtype")
+    metadata = {LAYOUT: json.dumps({name: getattr(layout, name) for name in names})}
+    tokens, mask = pa.list_(pa.from_numpy_dtype(np.dtype(layout.dtype))), pa.list_(pa.bool_())
+    return pa.schema([(TOKENS, tokens), (TOKENS + MASK, mask)], metadata=metadata)
+
+
+def _make_record_batch(batch: PaddedBatch, schema: Any) -> Any:
+    pa = import_pyarrow("--output")
+    columns = [_convert_rows(pa, batch.tokens), _convert_rows(pa, batch.mask)]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _convert_rows(pa: Any, rows: Array) -> Any:
+    """Return ``(n, timesteps)`` as lists."""
+    n_rows, width = rows.shape
+    offsets = np.arange(n_rows + 1, dtype=np.int32) * width
+    return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(rows).reshape(-1)))
+
+
+@contextlib.contextmanager
+def open_parquet_writer(out: BinaryIO, layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+    """Write the columns ``tokens`` and ``tokens.mask``; see ``Format.writer``."""
+    from pyarrow.parquet import ParquetWriter
+
+    schema = _make_schema(layout)
+    with ParquetWriter(out, schema) as writer:
+        yield lambda batch: writer.write_batch(_make_record_batch(batch, schema))
+
+
+@contextlib.contextmanager
+def open_arrow_writer(out: BinaryIO, layout: Layout, _rows: int | None = None) -> Iterator[Add]:
+    """Write the columns ``tokens`` and ``tokens.mask``; see ``Format.writer``."""
+    from pyarrow import ipc
+
+    schema = _make_schema(layout)
+    with ipc.new_file(out, schema) as writer:
+        yield lambda batch: writer.write_batch(_make_record_batch(batch, schema))
+
+
 def _looks_like_arrow(data: bytes) -> bool:
     return data.startswith((FILE, STREAM))
 
 
 FORMATS = (
     Format(
-        "parquet", (".parquet", ".pq"), read_parquet, lambda data: data.startswith(PARQUET), chunks=read_parquet_chunks
+        "parquet",
+        (".parquet", ".pq"),
+        read_parquet,
+        lambda data: data.startswith(PARQUET),
+        open_parquet_writer,
+        read_parquet_chunks,
+        read_layout=read_parquet_layout,
+        needs_pyarrow=True,
     ),
-    Format("arrow", (".arrow", ".feather", ".arrows"), read_arrow, _looks_like_arrow, chunks=read_arrow_chunks),
+    Format(
+        "arrow",
+        (".arrow", ".feather", ".arrows"),
+        read_arrow,
+        _looks_like_arrow,
+        open_arrow_writer,
+        read_arrow_chunks,
+        read_layout=read_arrow_layout,
+        needs_pyarrow=True,
+    ),
 )

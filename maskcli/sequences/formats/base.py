@@ -19,6 +19,10 @@ MASK = ".mask"
 """The suffix of a column that marks the valid timesteps of another."""
 PADDING_MASKS = ("attention_mask", "padding_mask")
 """Columns that mark valid timesteps by their name, as tokenizers write them."""
+TARGETS = frozenset(
+    ["y", "y_true", "target", "targets", "label", "labels", "sample_weight", "sample_weights", "weight", "weights"]
+)
+"""Columns that feed no input by their name, unless a model takes an input of that name."""
 _MOST_NAMES = 8
 """Names that a message lists."""
 
@@ -96,10 +100,14 @@ class Format:
         looks_like: whether content without a suffix is of this format. The first such format in the table is used.
         writer: ``(out, layout, rows)`` to a context, in which parts of a padded batch are written to ``out``, in order;
             None for a format that maskcli only reads. ``rows`` is the number of rows of all parts, None if unknown.
+        packing_writer: the same for ``--compress``; None for a format that compresses nothing by itself.
         needs_rows: whether ``writer`` must know the number of rows.
+        is_text: whether the format is text, which a terminal shows and general compression suits.
+        needs_pyarrow: whether pyarrow reads and writes it.
         expansion: the memory that a byte of the file takes when the file is read as a whole.
-        in_parts: whether parts are written immediately; otherwise ``writer`` keeps all of them in memory.
         chunks: reads a file in chunks; None for a format that is read as a whole.
+        read_layout: returns how the rows of a file are padded according to the file, before any of them is read; None
+            for a format that does not record that, or is read as a whole.
         in_chunks: whether content with this beginning can be read in chunks.
     """
 
@@ -109,9 +117,12 @@ class Format:
     looks_like: Callable[[bytes], bool]
     writer: Writer | None = None
     chunks: ReadChunks | None = None
+    read_layout: Callable[[Source], Layout | None] | None = None
     in_chunks: Callable[[bytes], bool] = lambda _: True
-    in_parts: bool = True
+    packing_writer: Writer | None = None
     needs_rows: bool = False
+    is_text: bool = False
+    needs_pyarrow: bool = False
     expansion: int = 1
 
 
@@ -172,11 +183,11 @@ def write_text(out: BinaryIO, lines: Iterable[str]) -> None:
     out.write("".join(f"{line}\n" for line in lines).encode())
 
 
-def quote_names(names: Sequence[object]) -> str:
-    """Return quoted names for a message; a long list is shortened."""
+def quote_names(names: Sequence[object], most: int = _MOST_NAMES) -> str:
+    """Return quoted names for a message; of more than ``most`` the number of further ones."""
     if not names:
         return "none"
-    quoted = ", ".join(repr(name) for name in names[:_MOST_NAMES])
-    if len(names) > _MOST_NAMES:
-        return f"{quoted} and {len(names) - _MOST_NAMES} more"
+    quoted = ", ".join(repr(name) for name in names[:most])
+    if len(names) > most:
+        return f"{quoted} and {len(names) - most} more"
     return quoted

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import Layout, RaggedSequences
 from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut_blocks, skip_bom
 from maskcli.sequences.fast import FastRows, parse_json_array
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import (
-    Add,
     Chunk,
     Field,
     Format,
@@ -24,7 +22,7 @@ from maskcli.sequences.formats.base import (
     quote_names,
 )
 from maskcli.sequences.formats.blockwise import Where, read_blocks
-from maskcli.sequences.padding import check_layout, join_batches, make_validity
+from maskcli.sequences.padding import check_layout, make_validity
 from maskcli.sequences.ragged import describe_value, join_rows, unpad
 from maskcli.sequences.sources import BOM, Source, Stream
 
@@ -36,9 +34,7 @@ def read_json(data: bytes, name: str, field: Field) -> ParsedRows:
     text = decode_text(data.removeprefix(BOM), name)
     document = _parse_document(text, name)
     if isinstance(document, dict):
-        if field.name is not None:
-            raise _make_no_field_error(field, name, "one object")
-        return _read_maskcli_document(document, name)
+        return _read_object(document, name, field)
     if not isinstance(document, list):
         raise InputError(
             where=name,
@@ -51,10 +47,43 @@ def read_json(data: bytes, name: str, field: Field) -> ParsedRows:
         return f"{name}:{_find_line(text, row)} (sequence {row + 1})"
 
     if any(isinstance(entry, dict) for entry in document):
-        return ParsedRows(json_text.get_field_rows(document, field, name, where), where)
+        return _select_field(document, field, name, where)
     if field.name is not None:
         raise _make_no_field_error(field, name, "an array of bare sequences")
     return ParsedRows(document, where)
+
+
+def _read_object(document: dict[str, Any], name: str, field: Field) -> ParsedRows:
+    if str(document.get("schema", "")).startswith("maskcli/"):
+        if field.name is not None:
+            raise _make_no_field_error(field, name, "a document that maskcli printed")
+        return _read_maskcli_document(document, name)
+    records = split_columns(document)
+    if records is None:
+        raise _make_columns_error(document, name)
+    return _select_field(records, field, name, lambda row: f"{name} (sequence {row + 1})")
+
+
+def _select_field(records: list[Any], field: Field, name: str, where: Callable[[int], str]) -> ParsedRows:
+    return ParsedRows(json_text.get_field_rows(records, field, name, where), where)
+
+
+def split_columns(document: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the records of an object of columns; None for any other object.
+
+    A column is a list with an entry for each row, or an object of entries by the names of the rows, as pandas writes
+    it. An object whose lists hold only numbers is a single record, as a tokenizer returns it for a single text.
+    """
+    columns = [list(value.values()) if isinstance(value, dict) else value for value in document.values()]
+    if not columns or not all(isinstance(column, list) for column in columns):
+        return None
+    by_name = isinstance(next(iter(document.values())), dict)
+    kinds = {type(entry) for column in columns for entry in column}
+    if not by_name and kinds <= {int, float, bool}:
+        return [document]
+    if len({len(column) for column in columns}) > 1:
+        return None
+    return [dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def read_json_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
@@ -171,16 +200,6 @@ def _find_line_in_block(stream: Stream, start: int, size: int, index: int) -> in
     return line - 1 + _find_line(f"{text[:comma]}[{text[comma + 1 :]}]", index)
 
 
-@contextlib.contextmanager
-def open_json_writer(out: BinaryIO, _layout: Layout, _rows: int | None = None) -> Iterator[Add]:
-    """Write the document that ``maskcli pad --format json`` prints; see ``Format.writer``."""
-    from maskcli.render.documents import dumps, make_document
-
-    parts: list[PaddedBatch] = []
-    yield parts.append
-    out.write(dumps(make_document(join_batches(parts))))
-
-
 def _make_no_field_error(field: Field, name: str, received: str) -> InputError:
     return InputError(
         where=name,
@@ -201,7 +220,17 @@ def looks_like_json(data: bytes) -> bool:
         first = json.loads(data.split(b"\n", 1)[0])
     except ValueError:
         return True
-    return isinstance(first, dict) and str(first.get("schema", "")).startswith("maskcli/")
+    if not isinstance(first, dict):
+        return False
+    is_only_line = not data.partition(b"\n")[2].strip()
+    return str(first.get("schema", "")).startswith("maskcli/") or (is_only_line and _holds_columns(first))
+
+
+def _holds_columns(document: dict[str, Any]) -> bool:
+    """Return whether one line is an object of columns, not a record: some of its lists hold lists of integers."""
+    records = split_columns(document)
+    entries = [value for record in records or () for value in record.values() if isinstance(value, list)]
+    return document not in (records or ()) and any(type(item) is int for entry in entries for item in entry)
 
 
 def _parse_document(text: str, name: str) -> Any:
@@ -227,22 +256,23 @@ def _find_line(text: str, row: int) -> int:
     return text.count("\n", 0, start) + 1
 
 
+def _make_columns_error(document: dict[str, Any], name: str) -> InputError:
+    return InputError(
+        where=name,
+        expected="a JSON array of sequences, an object of columns with as many entries in each, or a document that "
+        "maskcli printed",
+        received=f"an object with the fields {quote_names(list(document))}",
+        fix="Write [[1, 2], [3]]. For one object per line, use --input-format jsonl.",
+    )
+
+
 def _read_maskcli_document(document: dict[str, Any], name: str) -> ParsedRows:
     """Return the padded batch of a maskcli document: its own fields, or those of its ``batch``."""
-    schema = str(document.get("schema", ""))
-    if not schema.startswith("maskcli/"):
-        raise InputError(
-            where=name,
-            expected="a JSON array of sequences, or a document that maskcli printed",
-            received=f"an object with the fields {quote_names(list(document))}",
-            fix="Write [[1, 2], [3]]. For one object per line, use --input-format jsonl.",
-        )
+    schema = str(document["schema"])
     try:
         padded = document.get("batch", document)
         layout = Layout(**{key: padded[key] for key in ("padding", "truncating", "maxlen", "value", "dtype")})
         layout = check_layout(layout)
-        if layout.dtype not in ("int32", "int64"):
-            raise InputError(expected="dtype int32 or int64", received=layout.dtype, fix="Pad it again.")
         return ParsedRows(_unpad_document(padded, layout), lambda row: f"{name} (sequence {row + 1})", layout)
     except MaskcliError as error:
         raise InputError(where=name, expected=error.expected, received=error.received, fix=error.fix) from None
@@ -279,10 +309,9 @@ FORMATS = (
         (".json",),
         read_json,
         looks_like_json,
-        open_json_writer,
-        read_json_chunks,
-        _is_array,
-        in_parts=False,
+        chunks=read_json_chunks,
+        in_chunks=_is_array,
+        is_text=True,
         expansion=10,  # Lists of small numbers as objects of Python.
     ),
 )

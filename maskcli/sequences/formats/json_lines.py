@@ -97,5 +97,6 @@ FORMATS = (
         lambda data: data.startswith((b"[", b"{")),
         open_json_lines_writer,
         read_json_lines_chunks,
+        is_text=True,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
@@ -10,7 +11,7 @@ from typing import Any
 
 from maskcli.errors import InputError
 from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
-from maskcli.sequences.ragged import describe_value
+from maskcli.sequences.ragged import describe_value, make_marks_error
 
 
 class _Whole(Field):
@@ -44,10 +45,28 @@ def get_field_rows(records: Sequence[Any], field: Field, name: str, where: Calla
     return _get_values(chosen, records, field, where)
 
 
+def is_whole(field: Field) -> bool:
+    """Return whether records are requested instead of one of their fields."""
+    return isinstance(field, _Whole)
+
+
+def match_names(name: str, names: Sequence[str]) -> list[str]:
+    """Return the names that a field or a pattern of fields, such as ``w*``, selects, in their order."""
+    if name in names:
+        return [name]
+    is_pattern = any(sign in name for sign in "*?[")
+    return [other for other in names if is_pattern and fnmatch.fnmatchcase(other, name)]
+
+
 def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callable[[int], str]) -> list[Any]:
-    """Return the value of a field in each record; raise InputError for a record without it."""
+    """Return the value of a field, or a list of those of several, in each record; raise InputError without it."""
     rows = []
     for index, record in enumerate(records):
+        if isinstance(record, dict) and chosen not in record:
+            names = match_names(chosen, list(record))
+            if names:
+                rows.append(_join_fields(record, names, where(index)))
+                continue
         if not isinstance(record, dict):
             raise InputError(
                 where=where(index),
@@ -67,10 +86,30 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
     return rows
 
 
+def _join_fields(record: dict[str, Any], names: list[str], where: str) -> list[Any]:
+    """Return the numbers of several fields as a sequence; empty fields at its end are not part of it."""
+    values = [record[name] for name in names]
+    while values and values[-1] is None:
+        values.pop()
+    if None in values:
+        raise InputError(
+            where=where,
+            expected=f"a number in {names[values.index(None)]!r}",
+            received="nothing there, but values after it",
+            fix="Only the last of these fields may be empty.",
+        )
+    return values
+
+
 def find_marks(names: Iterable[str], chosen: str) -> str | None:
     """Return the field that marks the valid timesteps of the ``chosen`` one; None if there is none."""
     marks = (chosen + MASK, *PADDING_MASKS)
     return None if chosen in PADDING_MASKS else next((name for name in marks if name in names), None)
+
+
+def is_marks_name(name: str) -> bool:
+    """Return whether a field is named like one that marks the valid timesteps of another."""
+    return name in PADDING_MASKS or name.endswith(MASK)
 
 
 def _drop_padding(row: Any, record: Mapping[str, Any], chosen: str, where: Callable[[int], str], index: int) -> Any:
@@ -83,12 +122,7 @@ def _drop_padding(row: Any, record: Mapping[str, Any], chosen: str, where: Calla
     fits = len(marks) == len(row) and all(mark in (0, 1) for mark in marks)
     runs = sum(flag and (position == 0 or not flags[position - 1]) for position, flag in enumerate(flags))
     if not fits or runs > 1:
-        raise InputError(
-            where=where(index),
-            expected=f"a 0 or 1 in {name!r} for each of the {len(row)} entries of {chosen!r}, with all 1 in one run",
-            received=describe_value(marks),
-            fix=f"Correct {name!r}, or remove it from the records.",
-        )
+        raise make_marks_error(index, chosen, len(row), str(name), marks).at(where(index))
     return [value for value, flag in zip(row, flags, strict=True) if flag]
 
 
@@ -149,7 +183,7 @@ def _select_field(contents: Mapping[str, _FieldContent], field: Field, name: str
     lists = [key for key in lists if contents[key].filled] or lists
     integers = [key for key in lists if contents[key].integers]
     if not field.numbers:  # The mask of another field holds integers as well.
-        integers = [key for key in integers if key not in PADDING_MASKS and not key.endswith(MASK)] or integers
+        integers = [key for key in integers if not is_marks_name(key)] or integers
     candidates = lists if field.numbers else integers or lists
     if len(candidates) == 1:
         return candidates[0]

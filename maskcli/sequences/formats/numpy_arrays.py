@@ -6,6 +6,7 @@ import contextlib
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import IO, Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from maskcli.records.arrays import Array, Ints
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.bounds import check_memory, format_size
 from maskcli.sequences.formats.base import (
-    PADDING_MASKS,
+    TARGETS,
     Add,
     Chunk,
     Field,
@@ -27,7 +28,7 @@ from maskcli.sequences.formats.base import (
     name_rows,
     quote_names,
 )
-from maskcli.sequences.formats.json_text import find_marks
+from maskcli.sequences.formats.json_text import find_marks, is_marks_name
 from maskcli.sequences.padding import make_validity
 from maskcli.sequences.ragged import unpad
 from maskcli.sequences.sources import Source
@@ -59,11 +60,8 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
         return ParsedRows(RaggedSequences(archive["values"], archive["row_splits"]), name_rows(name))
     if key is None and "tokens" in archive and not field.numbers:
         key = "tokens"
-    marks = find_marks(archive, key or "")
-    if key is None and len(archive) == 2 and marks is not None:
-        key = next(name for name in archive if name != marks)
-    if key is None and len(archive) == 1:
-        key = next(iter(archive))
+    if key is None:
+        key = _find_only_array(archive, field)
     if key is None or key not in archive:
         raise InputError(
             where=name,
@@ -73,11 +71,19 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
         )
     marks = "mask" if key == "tokens" and "mask" in archive else find_marks(archive, key)
     mask = None if marks is None else archive[marks]
-    if marks in PADDING_MASKS and mask is not None and np.isin(mask, (0, 1)).all():
+    if marks is not None and is_marks_name(marks) and mask is not None and np.isin(mask, (0, 1)).all():
         mask = mask.astype(np.bool_)
     if mask is None or field.numbers:
         return ParsedRows(archive[key], name_rows(name))
     return unpad_array(archive[key], mask, name)
+
+
+def _find_only_array(archive: Mapping[str, Array], field: Field) -> str | None:
+    """Return the only array that can hold the sequences, or the targets; None if there are none or several."""
+    names = list(archive)
+    if not field.numbers and len(names) > 1:
+        names = [name for name in names if not is_marks_name(name) and name.lower() not in TARGETS]
+    return names[0] if len(names) == 1 else None
 
 
 def _is_ragged(archive: Mapping[str, Array], field: Field) -> bool:
@@ -163,14 +169,18 @@ def open_mask_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> 
 
 
 @contextlib.contextmanager
-def open_npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None) -> Iterator[Add]:
-    """Write tokens, mask and lengths, in this order, like ``numpy.savez_compressed``; see ``Format.writer``."""
+def open_npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None, compress: bool = False) -> Iterator[Add]:
+    """Write tokens, mask and lengths, in this order, like ``numpy.savez`` does; see ``Format.writer``.
+
+    With ``compress``, like ``numpy.savez_compressed``, which takes ten times as long.
+    """
     import tempfile
     import zipfile
 
-    assert rows is not None  # noqa: S101 - a compressed header cannot be overwritten
+    assert rows is not None  # noqa: S101 - the header of a member cannot be overwritten
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     # An archive is written one array after the other. So the mask is made again from the lengths, which are few.
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive, tempfile.TemporaryFile() as lengths:
+    with zipfile.ZipFile(out, "w", method) as archive, tempfile.TemporaryFile() as lengths:
         with (
             archive.open("tokens.npy", "w", force_zip64=True) as member,
             open_npy_writer(member, layout, rows) as add_tokens,
@@ -318,12 +328,20 @@ def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
         maxlen=mask.shape[1],
         value=int(values[0]) if len(values) else 0,
         trim=False,
-        dtype="int64" if tokens.dtype.itemsize > 4 or tokens.dtype == np.uint32 else "int32",
+        dtype=tokens.dtype.name,
     )
     return ParsedRows(ragged, name_rows(name), layout)
 
 
 FORMATS = (
     Format("npy", (".npy",), read_npy, lambda data: data.startswith(MAGIC["npy"]), open_npy_writer, read_npy_chunks),
-    Format("npz", (".npz",), read_npz, lambda data: data.startswith(MAGIC["npz"]), open_npz_writer, needs_rows=True),
+    Format(
+        "npz",
+        (".npz",),
+        read_npz,
+        lambda data: data.startswith(MAGIC["npz"]),
+        open_npz_writer,
+        packing_writer=partial(open_npz_writer, compress=True),
+        needs_rows=True,
+    ),
 )

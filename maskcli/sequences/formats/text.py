@@ -1,4 +1,4 @@
-"""Text, CSV and TSV: one sequence per line, integers separated by blanks, commas or tabs.
+"""Text, and CSV without a header: one sequence per line, integers separated by blanks, commas or tabs.
 
 An empty line is an empty sequence, so that rows stay aligned with targets. Spreadsheets write empty cells at the end of
 a line to make rows equally long; these are not tokens. An empty cell between two values is an error.
@@ -98,10 +98,10 @@ def _parse_cells(line: str, where: str) -> list[Any]:
             received="an empty cell before another value",
             fix="Only cells at the end of a line may be empty.",
         )
-    return [_parse_number(cell) for cell in cells]
+    return [parse_number(cell) for cell in cells]
 
 
-def _parse_number(cell: str) -> int | float | str:
+def parse_number(cell: str) -> int | float | str:
     """Return the number in a cell, quoted or not; the cell itself if it is not a number."""
     bare = cell[1:-1] if len(cell) > 2 and cell[0] == cell[-1] == '"' else cell
     if _INTEGER.match(bare):
@@ -110,7 +110,4 @@ def _parse_number(cell: str) -> int | float | str:
     return float(bare) if _NUMBER.match(bare) else cell
 
 
-FORMATS = (
-    Format("text", (".txt", ".text"), read_text, lambda _: True, chunks=read_text_chunks),
-    Format("csv", (".csv", ".tsv"), read_text, lambda _: True, open_csv_writer, read_text_chunks),
-)
+FORMATS = (Format("text", (".txt", ".text"), read_text, lambda _: True, chunks=read_text_chunks, is_text=True),)

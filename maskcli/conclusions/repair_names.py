@@ -1,0 +1,103 @@
+"""Name layers, masks and inputs of a model as the code that a repair changes names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskcli.inputs.arguments import read_input_specs
+from maskcli.probes.repair_changes import MaskOrigin
+from maskcli.probes.repair_masks import ChangedModel, find_maker
+from maskcli.trace.changes import is_graph, is_layer
+from maskcli.trace.recorder import CallRecord, list_parameters
+
+
+def name_layer(entry: CallRecord) -> str:
+    """Return the name of a layer in the code that calls it: ``self.encoder`` in a layer or model with own code."""
+    parent = None if entry.parent is None else entry.parent.operation
+    if entry.code or parent is None or is_graph(parent):
+        return entry.name
+    attribute = _find_attribute(parent, entry.operation)
+    return entry.name if attribute is None else f"self.{attribute}"
+
+
+def _find_attribute(owner: Any, layer: Any) -> str | None:
+    """Return the attribute of an object that holds a layer, ``rnn`` or ``blocks[0]``; None without one."""
+    for attribute, value in vars(owner).items():
+        if attribute.startswith("_"):
+            continue
+        if value is layer:
+            return str(attribute)
+        if isinstance(value, (list, tuple)):
+            position = next((index for index, item in enumerate(value) if item is layer), None)
+            if position is not None:
+                return f"{attribute}[{position}]"
+        if isinstance(value, dict):
+            name = next((name for name, item in value.items() if item is layer), None)
+            if name is not None:
+                return f"{attribute}[{name!r}]"
+    return None
+
+
+def label_layer(look: ChangedModel, entry: CallRecord) -> str:
+    """Return the name of a layer in the code of the whole model: ``self.body.tok``; its path if there is none."""
+    if entry.code or not is_layer(entry) or entry.parent is None:
+        return look.path(entry)
+    parts: list[str] = []
+    item = entry
+    while item.parent is not None:
+        attribute = _find_attribute_in_code(item, item.parent)
+        if attribute is None:
+            return look.path(entry)
+        parts.insert(0, attribute)
+        item = item.parent
+    if not is_graph(item.operation):
+        parts.insert(0, "self")
+    return ".".join(parts)
+
+
+def _find_attribute_in_code(entry: CallRecord, parent: CallRecord) -> str | None:
+    """Return the code that leads from a layer or model to a layer in it."""
+    if not is_graph(parent.operation):
+        return _find_attribute(parent.operation, entry.operation)
+    return entry.name if parent.parent is None else f'get_layer("{entry.name}")'
+
+
+def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
+    """Return the expression of a mask in the code that makes a call."""
+    if origin.kind == "input":
+        return write_input(look, origin.position)
+    if origin.kind == "arriving":
+        record = look.by_key[origin.key]
+        tensors = [tensor for tensor in record.inputs if id(tensor) in look.flow.valid]
+        maker = find_maker(look, tensors[0])[0] if tensors else None
+        return "mask" if maker is None or maker.kind == "arriving" else write_mask(look, entry, maker)
+    source = look.by_key[origin.key]
+    tensor = next((x for x in source.inputs if id(x) in look.flow.valid), source.inputs[0])
+    return f"{name_layer(source)}.compute_mask({_write_tensor(look, source, tensor)})"
+
+
+def write_input(look: ChangedModel, position: int) -> str:
+    """Return the name of an input of the model in its code."""
+    item = look.context.inputs[position]
+    parent = look.context.base.entries[0]
+    if is_graph(parent.operation):
+        specs = read_input_specs(look.context.model)
+        return specs[position].name if position < len(specs) else item.name
+    parameter = next(iter(list_parameters(type(parent.operation).call)), "inputs")
+    return parameter if len(look.context.inputs) == 1 else f'{parameter}["{item.name}"]'
+
+
+def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:
+    """Return the name of an input tensor of a call in the code that makes the call."""
+    for position, source in enumerate(look.context.base.inputs):
+        if source is tensor and (entry.parent is None or entry.parent.parent is None):
+            return write_input(look, position)
+    parent = entry.parent
+    if parent is not None and parent.parent is not None:
+        if is_graph(parent.operation):
+            pairs = zip(parent.inputs, parent.operation.inputs, strict=False)
+            return next((str(symbol.name) for source, symbol in pairs if source is tensor), "x")
+        names = list_parameters(type(parent.operation).call)
+        pairs = zip(names, parent.args, strict=False)
+        return next((name for name, source in pairs if source is tensor), "x")
+    return "x"
