@@ -49,14 +49,15 @@ def run_process(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> tuple[int, Measurement]:
-    """Run a process; return its exit code, its seconds and its peak memory in bytes."""
+    """Run a process; return its exit code, its seconds, those of its processors, and its peak memory in bytes."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=cwd, env=env)
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024
-    return process.returncode, {"seconds": seconds, "bytes": usage.ru_maxrss * unit}
+    work = usage.ru_utime + usage.ru_stime
+    return process.returncode, {"seconds": seconds, "cpu": work, "bytes": usage.ru_maxrss * unit}
 
 
 def run_command(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measurement:
@@ -107,11 +108,9 @@ def compute_median(runs: Sequence[Measurement], key: str = "seconds") -> float:
     return statistics.median(run[key] for run in runs)
 
 
-def compute_ratio(runs: Sequence[Measurement], base_runs: Sequence[Measurement]) -> float:
-    """Return the median of the ratios of seconds, each taken within one turn."""
-    return statistics.median(
-        run["seconds"] / base_run["seconds"] for run, base_run in zip(runs, base_runs, strict=True)
-    )
+def compute_ratio(runs: Sequence[Measurement], base_runs: Sequence[Measurement], key: str = "seconds") -> float:
+    """Return the median of the ratios, each taken within one turn."""
+    return statistics.median(run[key] / base_run[key] for run, base_run in zip(runs, base_runs, strict=True))
 
 
 def print_header(*cells: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from maskcli.errors import InputError, MaskcliError, UsageError
+from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
 
 STDIN = "-"
@@ -253,7 +253,7 @@ def import_pyarrow(where: str) -> Any:
             where=where,
             expected="pyarrow, which reads and writes such files",
             received="a Python without pyarrow",
-            fix="pip install 'maskcli[parquet]'",
+            fix=suggest_install("parquet"),
         ) from None
     return pa
 

@@ -269,7 +269,7 @@ def test_marked_padding_is_recognised(call: Callable[..., Output], tmp_path: Pat
     assert padded["mask"] == np.array(columns[marks], bool)[:, : len(padded["mask"][0])].tolist()
     checked = call("check", path.name, "--data-only", "--field", "ids", "--format", "json").json
     assert checked["inputs"][0]["padded_timesteps"] == 3
-    assert checked["inputs"][0]["validity"] == {"source": "given", "of": marks, "value": None}
+    assert checked["inputs"][0]["validity"] == {"source": "given", "of": marks, "value": None, "filled_with": None}
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,6 @@ def test_source_of_a_marked_array(call: Callable[..., Output], tmp_path: Path) -
     tokens = np.array([[1, 2, 3], [4, 0, 0]])
     np.savez(path, tokens=tokens, mask=np.array([[True, True, True], [True, True, False]]))
     document = call("pad", path, "--format", "json").json
-    assert document["inputs"][0]["validity"] == {"source": "given", "of": "mask", "value": None}
+    assert document["inputs"][0]["validity"] == {"source": "given", "of": "mask", "value": None, "filled_with": None}
     assert document["inputs"][0]["padded_timesteps"] == 1
     assert "tokens: padding as marked in mask" in call("pad", path)
