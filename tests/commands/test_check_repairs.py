@@ -10,7 +10,7 @@ Call = Any
 
 def test_table_lists_tried_repairs(call: Call) -> None:
     output = call("check", "--mask-source", "none", "--padding", "pre")
-    assert "Repairs" in output
+    assert " • Repair, tried: set-mask-zero" in output
     assert "keras.layers.Embedding(..., mask_zero=True)" in output
     assert "Tried: padding then changes" in " ".join(output.split())
 

@@ -116,7 +116,7 @@ def test_ignored_leak_is_named(call: Call, data: str) -> None:
     output = call(*base)
     assert output.exit_status == 0
     assert "Does padding leak?  yes" in output
-    assert " ! leak ignored: MSK104; 0 errors" in output
+    assert " ! leak ignored: MSK104\n" in output
     assert "passed" not in output
     document = call(*base, "--format", "json").json
     assert (document["passed"], document["status"], document["ignored"]) == (True, "leak-ignored", ["MSK104"])
@@ -139,5 +139,5 @@ def test_nothing_to_prove(call: Call, write: Callable[..., Path]) -> None:
     output = call("check", "full.txt", "--model", "two_heads:leaky")
     assert output.exit_status == 0
     assert "Does padding leak?  nothing to prove" in output
-    assert " • nothing to prove: 0 errors" in output
+    assert " • nothing to prove\n" in output
     assert "passed" not in output
