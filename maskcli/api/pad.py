@@ -5,9 +5,10 @@ from __future__ import annotations
 from maskcli.api.keywords import take_keywords
 from maskcli.inputs.dataset import select_sequences
 from maskcli.inputs.objects import split_data
+from maskcli.records.layout import Layout
 from maskcli.records.options import select_options
 from maskcli.records.requests import PadRequest
-from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.sequences import PaddedBatch
 from maskcli.sequences.fast import pad_lists
 from maskcli.sequences.padding import check_layout, pad_ragged
 from maskcli.sequences.ragged import as_ragged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from maskcli.records.layout import Layout
 from maskcli.records.options import (
     ALL,
     DATA,
@@ -24,7 +25,6 @@ from maskcli.records.options import (
     RuleOptions,
     option,
 )
-from maskcli.records.sequences import Layout
 
 SEQUENCES = (
     "Lists of integers, an integer array or tensor (n_sequences, timesteps), ``RaggedSequences``, an Arrow array of "

@@ -13,7 +13,7 @@ import pytest
 import maskcli
 from maskcli.records.check import CheckReport
 from maskcli.rules import RULES
-from maskcli.rules.base import Rule
+from maskcli.rules.rule import Rule
 
 MODEL_RULES = [rule for rule in RULES if rule.about == "model"]
 
