@@ -90,6 +90,10 @@ class InputError(MaskcliError, ValueError):
     exit_code = ExitCode.INPUT
 
 
+class NestedRowsError(InputError):
+    """Rows with a vector at each timestep, where a reader of ids expects integers."""
+
+
 class ModelError(MaskcliError, RuntimeError):
     """A model that cannot be built, loaded or run."""
 
@@ -104,6 +108,22 @@ class RaisedInCall(Exception):  # noqa: N818 - it adds the position to another e
         super().__init__(str(error))
         self.call = call
         self.error = error
+
+
+def suggest_install(extra: str) -> str:
+    """Return the command that installs an extra of maskcli: its packages, which works from a clone, too.
+
+    ``pip install 'maskcli[report]'`` would look for maskcli itself in a package index.
+    """
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires("maskcli") or []
+    except PackageNotFoundError:  # Imported from a path without being installed.
+        lines = []
+    matches = (re.fullmatch(rf"([^;]+?) *; *extra == ['\"]{extra}['\"]", line) for line in lines)
+    packages = " ".join(f"'{match[1]}'" for match in matches if match) or f"'maskcli[{extra}]'"
+    return f"pip install {packages}"
 
 
 def summarize_error(error: BaseException) -> str:

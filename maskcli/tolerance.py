@@ -73,6 +73,11 @@ ZERO_NOISE = Threshold(
     "Standard deviation of the noise that is added to weights that are all zero, as biases are before training.",
     "A bias must be about as large as the numbers it is added to, or a maximum over both does not show it.",
 )
+ZEROS = Threshold(
+    1e-3,
+    "Part of the numbers of a weight that are zero, from which these may hide a leak.",
+    "About one random float32 in 10^7 is zero by chance; pruning leaves far more zeros than this.",
+)
 
 # Losses: are two ways to compute a loss equal?
 

@@ -21,7 +21,7 @@ from maskcli.api.model_data import (
     load_user_model,
     names_builtin,
 )
-from maskcli.api.repairs import RepairResult, try_repairs
+from maskcli.api.repairs import RepairResult, leave_untried, try_repairs
 from maskcli.api.settings import check_name, check_positive
 from maskcli.errors import UsageError
 from maskcli.inputs.objects import DataParts, split_data
@@ -42,6 +42,7 @@ from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_rules
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state
+from maskcli.trace.steps import name_step, report_steps
 
 NO_LOSS = "The targets of the data were not used: the model is not compiled with a loss, and none was named."
 
@@ -65,8 +66,10 @@ def check(request: CheckRequest) -> CheckReport:
     if parts.targets is not None and _find_loss(case, options) is None:
         case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)
     causal = find_causal_request(request.causal, request.targets)
-    with case.naming():
-        return check_model_data(case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal)
+    with case.naming(), report_steps(request.progress):
+        return check_model_data(
+            case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal, quick=request.quick
+        )
 
 
 def _load(request: CheckRequest, parts: DataParts) -> tuple[ModelAndData, LossOptions]:
@@ -122,6 +125,7 @@ def check_model_data(
     measure: bool = True,
     input_dim: int | None = None,
     causal: str | None = None,
+    quick: bool = False,
 ) -> CheckReport:
     """Check a model with its data against ``rules``; raise as ``check`` does.
 
@@ -133,6 +137,7 @@ def check_model_data(
         measure: whether to measure the losses with targets, if there are any.
         input_dim: the vocabulary size, if no Embedding looks up the ids.
         causal: the reason why the user means the model to be causal.
+        quick: whether only the probes run that decide, without a search for repairs.
     """
     options = LossOptions() if options is None else options
     measured = measure and has_targets(options)
@@ -149,12 +154,14 @@ def check_model_data(
             notes=case.about.notes,
             causal=causal,
             side=case.side,
+            quick=quick,
         )
     if measured and evidence.leak is not None:
         with preserve_state(case.model):
             evidence = add_measured_losses(case, evidence, options)
     facts = tuple(_facts(case.inputs, case.batch, case.ragged, evidence.lookups, input_dim))
-    report = _report(rules, Examination(facts, evidence, summarize_inputs(case.inputs)), fail_on, case.data, case)
+    examination = Examination(facts, evidence, summarize_inputs(case.inputs))
+    report = _report(rules, examination, fail_on, case.data, case, quick)
     return _add_words(report, case.inputs, case.batch)
 
 
@@ -209,10 +216,13 @@ def _report(
     fail_on: FailOn,
     origin: DataOrigin,
     case: ModelAndData | None = None,
+    quick: bool = False,
 ) -> CheckReport:
     result = RepairResult(judge_all(rules, examination))
-    if case is not None and examination.model is not None:
-        with running(f"--model {case.about.name}"), preserve_state(case.model):
+    if quick:
+        result = leave_untried(result.findings)
+    elif case is not None and examination.model is not None:
+        with running(f"--model {case.about.name}"), preserve_state(case.model), name_step("repairs"):
             result = try_repairs(case, examination.model, result.findings)
     findings = result.findings
     return CheckReport(
@@ -226,5 +236,6 @@ def _report(
         repairs=result.repairs,
         attempts=result.attempts,
         ignored=find_ignored(rules, examination),
+        quick=quick,
         data=origin,
     )

@@ -8,22 +8,25 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.losses.per_output import examine_losses, examine_metrics
 from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
+from maskcli.probes.context import LEFT_OUT
 from maskcli.probes.empty_rows import examine_empty_rows
-from maskcli.probes.future import make_future_probe, probe_future
-from maskcli.probes.leak import probe_leak
-from maskcli.probes.rows import make_rows_probe, probe_rows
+from maskcli.probes.future import FutureResult, make_future_probe, probe_future
+from maskcli.probes.leak import LeakResult, probe_leak
+from maskcli.probes.rows import RowsResult, make_rows_probe, probe_rows
 from maskcli.probes.saving import probe_saving
-from maskcli.records.evidence import ModelEvidence
+from maskcli.records.evidence import ModelEvidence, SavingResult
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
-from maskcli.trace.outputs import choose_rows, collect_outputs
-from maskcli.trace.run import ModelRun, Run, RunCache, list_output_tensors
+from maskcli.trace.outputs import choose_rows, collect_outputs, find_fixed_batch
+from maskcli.trace.run import FEWEST_ROWS, ModelRun, Run, RunCache, list_output_tensors
+from maskcli.trace.steps import name_step
 
 
 def collect_evidence(
@@ -37,6 +40,7 @@ def collect_evidence(
     notes: Sequence[str] = (),
     causal: str | None = None,
     side: Literal["pre", "post"] = "post",
+    quick: bool = False,
 ) -> ModelEvidence:
     """Run a model on its data in every way that shows how it treats padding; the model is left unchanged.
 
@@ -50,12 +54,14 @@ def collect_evidence(
         notes: remarks on facts that could not be examined.
         causal: the reason why the model is meant to be causal, if the user has given one.
         side: where maskcli pads data without padding, to probe the model.
+        quick: whether only the probes run that decide, each of them once, on the fewest rows.
 
     Raises:
         RaisedInCall: with the exception that the model raises, unless a mask or an id is its cause.
     """
-    chosen = choose_rows(inputs)
-    some = tuple(select_rows(model_input, chosen) for model_input in inputs)
+    if quick:
+        runs.most_rows = FEWEST_ROWS
+    chosen, some = _choose_rows(runs, inputs)
     padded_inputs = tuple(item.name for item in some if item.valid is not None and not item.valid.all())
     padded = sum(int((~model_input.valid).sum()) for model_input in some if model_input.valid is not None)
     rows = (len(chosen), len(inputs[0].values))
@@ -65,10 +71,9 @@ def collect_evidence(
         failed = ModelEvidence(name, type(run.model).__name__, padded, rows, lookups=lookups, notes=tuple(notes))
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
-        result = probe_leak(run, chosen, side)
+        result = probe_leak(run, chosen, side, quick)
         leak = result.leak
-        rows_result = probe_rows(result.context)
-        future = probe_future(rows_result.context, causal, rows_result.mixed is not None)
+        rows_result, future = _probe_valid_timesteps(result, causal, quick)
         context = future.context
         # The causes of a leak are only visible in the run that shows it.
         probed = context if result.probed is result.context else result.probed
@@ -84,7 +89,7 @@ def collect_evidence(
             mixing=tuple(find_mixing(probed, leak.first_call)),
             empty=examine_empty_rows(probed, result.replaced),
             losses=tuple(examine_losses(context, loss)) if loss is not None else (),
-            saving=probe_saving(run, reload) if reload is not None else None,
+            saving=_probe_saving(run, reload, quick),
             lookups=lookups,
             notes=tuple(notes),
             attention=tuple(find_attention_faults(probed, leak)),
@@ -95,6 +100,38 @@ def collect_evidence(
         )
         evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence
+
+
+def _probe_valid_timesteps(result: LeakResult, causal: str | None, quick: bool) -> tuple[RowsResult, FutureResult]:
+    """Return whether other rows and later timesteps change results; of quick checks, only if the user asks for it."""
+    context = result.context
+    with name_step("rows"):
+        rows = RowsResult(None, context, why=LEFT_OUT) if quick else probe_rows(context, result.leak)
+    if quick and causal is None:
+        return rows, FutureResult((), context, LEFT_OUT)
+    with name_step("future"):
+        return rows, probe_future(rows.context, causal, rows.mixed is not None)
+
+
+def _probe_saving(run: ModelRun, reload: Callable[[Any], Any] | None, quick: bool) -> SavingResult | None:
+    if reload is None or quick:
+        return None if reload is None else SavingResult(None, why=LEFT_OUT)
+    with name_step("saving"):
+        return probe_saving(run, reload)
+
+
+def _choose_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[NDArray[np.intp], tuple[ModelInput, ...]]:
+    """Return the rows to probe, and their inputs: fewer where the run on them takes too much memory."""
+    if find_fixed_batch(runs.model) is None:
+        runs.limit_rows(inputs)
+    while True:
+        chosen = choose_rows(inputs, runs.most_rows)
+        some = tuple(select_rows(model_input, chosen) for model_input in inputs)
+        if runs.get_run(some).recording.error is not None or find_fixed_batch(runs.model) is not None:
+            return chosen, some
+        runs.limit_rows(inputs)
+        if len(chosen) <= runs.most_rows:
+            return chosen, some
 
 
 def _add_metrics(evidence: ModelEvidence, trace: Run, model: Any, metrics: Any) -> ModelEvidence:

@@ -43,6 +43,11 @@ class RepairResult:
     attempts: tuple[RepairAttempt, ...] = ()
 
 
+def leave_untried(findings: Sequence[Finding]) -> RepairResult:
+    """Return the findings with advice instead of repairs."""
+    return RepairResult(tuple(map(_mark_as_untried, findings)))
+
+
 def try_repairs(case: ModelAndData, evidence: ModelEvidence, findings: Sequence[Finding]) -> RepairResult:
     """Return the findings with the repairs that remove their faults; each was tried on the model."""
     result = _repair_leak(case, evidence, findings)
@@ -73,8 +78,8 @@ def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence
     """Return the findings with the repairs that remove leaks, or let outputs carry their masks."""
     leak = evidence.leak
     if leak is None or not (leak.leaks or any(map(_is_of_output, findings))):
-        return RepairResult(tuple(map(_mark_as_untried, findings)))
-    chosen = choose_rows(case.inputs)
+        return leave_untried(findings)
+    chosen = choose_rows(case.inputs, case.runs.most_rows)
     inputs = tuple(select_rows(model_input, chosen) for model_input in case.inputs)
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -91,7 +91,7 @@ def _select_sample(case: ModelAndData, samples: int) -> ModelAndData:
         return case.first(fixed)
     with running(f"--model {case.about.name}"), preserve_state(case.model):
         # The check will need the same run. If some of its rows make the model raise, one row is tried by itself.
-        rows = choose_rows(case.inputs)
+        rows = choose_rows(case.inputs, case.runs.most_rows)
         run = case.runs.get_run(tuple(select_rows(model_input, rows) for model_input in case.inputs))
         if run.recording.error is not None:
             run, rows = ModelRun(case.model, case.first(1).inputs), rows[:1]

@@ -39,7 +39,7 @@ def check(source: SourceOptions, arguments: dict[str, Any], output: OutputOption
     """
     from maskcli.api.check import check as check_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
-    from maskcli.render.progress import show_spinner
+    from maskcli.render.progress import show_steps
     from maskcli.render.views.check import view
 
     output.check()
@@ -47,9 +47,9 @@ def check(source: SourceOptions, arguments: dict[str, Any], output: OutputOption
     builtin = _names_builtin(arguments)
     _check_targets(source, builtin, arguments["targets"], arguments["targets_field"])
     data, layout, naming = source.load_data(builtin, *filter(None, [arguments["targets"]]))
-    message = "Checking the data" if arguments["data_only"] else "Loading TensorFlow and running the model"
-    with naming, show_spinner(message), quiet_stderr(), quiet_stdout():
-        report = check_model(data, **dataclasses.asdict(layout), **arguments)
+    message = "Checking the data" if arguments["data_only"] else "Running the model"
+    with naming, show_steps(message, "calls") as progress, quiet_stderr(), quiet_stdout():
+        report = check_model(data, **dataclasses.asdict(layout), **arguments, progress=progress)
     output.write(CommandResult(record=report, view=partial(view, report)))
     return ExitCode.OK if report.passed else ExitCode.FINDINGS
 

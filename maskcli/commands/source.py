@@ -20,6 +20,7 @@ from maskcli.sequences.format_names import FORMAT_NAMES
 from maskcli.sequences.sources import STDIN, Source, display_name
 
 if TYPE_CHECKING:
+    from maskcli.records.data import DataOrigin
     from maskcli.sequences.files import LoadedSequences
     from maskcli.sequences.input_files import InputFiles
     from maskcli.sequences.streaming import SequenceFiles
@@ -69,22 +70,28 @@ class SourceOptions:
 
         Padding options that the command line does not set are those of the files.
         """
-        return self._read_all(self._files, self._sources)
+        return self._read_all(self._input_files, self.sources)
 
     def open_chunks(self) -> SequenceFiles:
         """Return FILE, or the sample, for reading a few rows at a time, for a command without a model."""
         from maskcli.sequences.streaming import SequenceFiles
 
-        return SequenceFiles(self._sources, self.input_format, self.field, self._files.origin)
+        return SequenceFiles(self.sources, self.input_format, self.field, self._input_files.origin)
+
+    @property
+    def origin(self) -> DataOrigin:
+        """The names of the files, for a command without a model."""
+        return self._input_files.origin
 
     @functools.cached_property
-    def _files(self) -> InputFiles:
-        return self._choose_files(None, ())
+    def _input_files(self) -> InputFiles:
+        return self._choose_files(True, ())
 
     @functools.cached_property
-    def _sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[Source, ...]:
+        """The files, each of which can be read several times."""
         # ``read`` may follow ``open_chunks``, and only a source that has read standard input can read it again.
-        return tuple(map(Source, self._files.paths))
+        return tuple(map(Source, self._input_files.paths))
 
     def _read_all(self, files: InputFiles, sources: Sequence[Source]) -> tuple[LoadedSequences, Layout]:
         from maskcli.sequences.files import read_sequences, read_texts
@@ -107,7 +114,7 @@ class SourceOptions:
 
         ``extra_files`` are those of targets and weights, which are read later.
         """
-        files = self._choose_files(None if builtin else _describe_model(), extra_files)
+        files = self._choose_files(builtin, extra_files)
         if not builtin and len(files.paths) == 1:
             from maskcli.api.model_data import DataFile
 
@@ -123,7 +130,7 @@ class SourceOptions:
 
         return load_tokenizer(self.tokenizer)
 
-    def _choose_files(self, model: str | None, extra_files: Sequence[str]) -> InputFiles:
+    def _choose_files(self, builtin: bool, extra_files: Sequence[str]) -> InputFiles:
         """Return FILE, standard input or the sample, in this order.
 
         The sample takes the place of data only where a built-in model is shown on a screen. A model of the user's own
@@ -146,7 +153,7 @@ class SourceOptions:
             )
         if files:
             return expand_files(files)
-        reason = model or _find_output_option() or self._reading
+        reason = (None if builtin else _describe_model()) or _find_output_option() or self._reading
         if reason is not None:
             raise UsageError(
                 where="FILE",

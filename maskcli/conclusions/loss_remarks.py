@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 
@@ -41,7 +42,7 @@ def remark_on_loss_report(report: LossReport, run: LossRun) -> Iterator[Remark]:
         if len(report.outputs) > 1:
             prefix = f"{output.name}: "
         for remark in _remark_on_output(report, output, output_loss, recorded):
-            yield Remark(remark.kind, f"{prefix}{remark.text}")
+            yield dataclasses.replace(remark, text=f"{prefix}{remark.text}")
     if run.custom_steps and not are_equal_sums(run.reported, run.total, run.rows * run.timesteps):
         yield make_warning(
             f"The model has custom steps: its evaluate reports {run.reported:.6g}, but the loss that it is compiled "
@@ -121,12 +122,12 @@ def _remark_on_missing_mask(output: LossOutput, valid: Bools) -> Remark:
         share = ""
         if output.padding_share is not None:
             share = f" ({100 * output.padding_share:.3g} % of the loss)"
-        return make_warning(f"{text}. Keras counts {count} as data{share}.")
+        return make_warning(f"{text}. Keras counts {count} as data{share}.", "training")
     if padding.any():
-        return make_fact(f"{text}. The loss itself leaves padding out.")
+        return make_fact(f"{text}. The loss itself leaves padding out.", "training")
     if output.lost_at is not None:
-        return make_warning(f"{text}. The timesteps that it masked count.")
-    return make_fact(f"{text}, and there is no padding.")
+        return make_warning(f"{text}. The timesteps that it masked count.", "training")
+    return make_fact(f"{text}, and there is no padding.", "training")
 
 
 def _remark_on_ignored(output: LossOutput) -> Iterator[Remark]:
@@ -249,12 +250,12 @@ def _explain_difference(output: LossOutput, mean: float, keras: float, simulated
     difference = measure_relative_difference(mean, keras)
     if difference <= SAME_MEAN.value:
         noun = "valid timesteps" if output.timed else "samples"
-        return make_fact(f"Keras's reported loss equals the mean over {noun}.")
+        return make_fact(f"Keras's reported loss equals the mean over {noun}.", "evaluate")
     text = f"Keras reports {keras:.6g}, but the mean is {mean:.6g} (relative difference {difference:.1e})"
     if output.counted is None or not are_equal_sums(simulated, keras, output.counted.size):
         return make_warning(f"{text}, which rounding does not explain.")
     if measure_relative_difference(simulated, mean) <= measure_relative_difference(simulated, keras):
-        return make_fact(f"{text}, which is within the rounding of float32.")
+        return make_fact(f"{text}, which is within the rounding of float32.", "evaluate")
     return make_warning(
         f"{text}: evaluate ran in batches of {batch_size} and averaged their means by sample, not by valid timestep."
     )

@@ -7,7 +7,7 @@ import numpy as np
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.model import ModelSettings
-from maskcli.records.remark import Remark
+from maskcli.records.remark import Remark, RemarkTopic
 from maskcli.records.trace import Call, EmbeddingRow, OutputValues, SourceResult, Unmasked
 
 EFFECTS = {
@@ -20,14 +20,14 @@ EFFECTS = {
 """Description of a call by its effect on the mask."""
 
 
-def make_fact(text: str) -> Remark:
+def make_fact(text: str, topic: RemarkTopic = "") -> Remark:
     """Return a remark that informs."""
-    return Remark("fact", text)
+    return Remark("fact", text, topic)
 
 
-def make_warning(text: str) -> Remark:
+def make_warning(text: str, topic: RemarkTopic = "") -> Remark:
     """Return a remark about something that is probably a mistake."""
-    return Remark("warning", text)
+    return Remark("warning", text, topic)
 
 
 def remark_on_mask(model_input: ModelInput, mask: Bools | None) -> list[Remark]:
@@ -39,7 +39,7 @@ def remark_on_mask(model_input: ModelInput, mask: Bools | None) -> list[Remark]:
         if valid.all():
             return []
         padding = format_timesteps(int((~valid).sum()), "padded timestep")
-        return [make_warning(f"No mask: the model treats {padding} as data.")]
+        return [make_warning(f"No mask: the model treats {padding} as data.", "no-mask")]
     remarks = []
     if not mask.any():
         remarks.append(make_warning("Every timestep is masked: nothing is left to compute with or to count."))
@@ -108,16 +108,16 @@ def remark_on_outputs(outputs: OutputValues, mask: Bools | None, calls: tuple[Ca
     effect = EFFECTS.get(last.effect, "receives the mask")
     if last.given:
         effect = "receives the mask"
-    return [make_fact(f"{last.type} {effect}; {_describe_masked_outputs(len(values), kinds)}.")]
+    return [make_fact(f"{last.type} {effect}; {_describe_masked_outputs(len(values), kinds)}.", "mask-end")]
 
 
 def _remark_on_pooling(last: Call) -> Remark:
     text = f"{last.type} returns one output per sample, without timesteps"
     if last.lost_at is not None:
-        return make_warning(f"{text}. The mask was already lost at {last.lost_at}.")
+        return make_warning(f"{text}. The mask was already lost at {last.lost_at}.", "mask-end")
     if last.mask_in is None:
-        return make_fact(f"{text}.")
-    return make_fact(f"{text}, so the mask ends here.")
+        return make_fact(f"{text}.", "mask-end")
+    return make_fact(f"{text}, so the mask ends here.", "mask-end")
 
 
 def _describe_masked_outputs(count: int, kinds: tuple[tuple[int, str, str], ...]) -> str:
@@ -141,7 +141,8 @@ def _remark_on_lost_mask(last: Call, mask: Bools) -> list[Remark]:
     return [
         make_warning(
             f"The outputs carry no mask: it was lost at {lost_at}. A loss therefore counts "
-            f"{format_timesteps(masked, 'masked timestep')}."
+            f"{format_timesteps(masked, 'masked timestep')}.",
+            "mask-end",
         )
     ]
 
@@ -151,14 +152,16 @@ def remark_on_unmasked(unmasked: Unmasked | None, outputs: OutputValues) -> list
     if unmasked is None:
         return []
     if outputs.valid is None:
-        return [make_fact(f"Disabling the mask {_describe_change('the outputs', unmasked.max_abs_change_valid)}.")]
+        return [
+            make_fact(f"Disabling the mask {_describe_change('the outputs', unmasked.max_abs_change_valid)}.", "change")
+        ]
     change = _describe_change("outputs at valid timesteps", unmasked.max_abs_change_valid)
     at_padding = unmasked.max_abs_change_padding
     if at_padding is None:
-        return [make_fact(f"Disabling the mask {change}.")]
+        return [make_fact(f"Disabling the mask {change}.", "change")]
     if not at_padding:
-        return [make_fact(f"Disabling the mask {change}; at padding they do not change.")]
-    return [make_fact(f"Disabling the mask {change}; at padding they change by up to {at_padding:.3g}.")]
+        return [make_fact(f"Disabling the mask {change}; at padding they do not change.", "change")]
+    return [make_fact(f"Disabling the mask {change}; at padding they change by up to {at_padding:.3g}.", "change")]
 
 
 def _describe_change(subject: str, change: float) -> str:

@@ -56,7 +56,7 @@ def load_keras() -> Any:
             where="importing Keras",
             expected="tensorflow and keras, installed",
             received=summarize_error(error),
-            fix="Install maskcli again into a fresh virtual environment: pip install maskcli.",
+            fix="Install maskcli again into a fresh virtual environment.",
         ) from error
     finally:
         if was_collecting:

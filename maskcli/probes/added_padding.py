@@ -55,7 +55,7 @@ def add_padding(context: ProbeContext, side: Literal["pre", "post"] = "post") ->
         return f"with padding in the data the model raises {summarize_error(run.recording.error)}"
     if not _is_marked(run.recording, inputs):
         return "no mask of the model marks the padding that maskcli added to the data"
-    return make_context(run, context.labels)
+    return make_context(run, context.labels, context.quick)
 
 
 def _find_padding_values(context: ProbeContext) -> dict[int, NDArray[Any] | None]:

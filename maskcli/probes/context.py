@@ -19,6 +19,9 @@ from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import ModelRun, Run, trace_recording
 
+LEFT_OUT = "left out by --quick"
+"""The reason why a probe did not run that is not needed to decide."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ProbeContext:
@@ -31,12 +34,14 @@ class ProbeContext:
         labels: ``(batch,)``, the rows of the data that these are.
         trace: the calls of the run that are shown, and where padding and masks go.
         tolerance: how far rounding may move results in runs of other shapes.
+        quick: whether only the probes run that decide, each of them once.
     """
 
     run: ModelRun
     labels: NDArray[np.intp]
     trace: Run
     tolerance: Tolerance
+    quick: bool = False
 
     @property
     def model(self) -> Any:
@@ -112,13 +117,13 @@ class ProbeResult:
         return self.also if self.first is None else (*self.also, self.first)
 
 
-def make_context(run: ModelRun, labels: NDArray[np.intp]) -> ProbeContext:
+def make_context(run: ModelRun, labels: NDArray[np.intp], quick: bool = False) -> ProbeContext:
     """Return the context of a run that no further run has been compared with.
 
     Raises:
         RaisedInCall: with the exception that the model raises.
     """
-    return ProbeContext(run, labels, run.trace, bound_rounding(run.recording.ended))
+    return ProbeContext(run, labels, run.trace, bound_rounding(run.recording.ended), quick)
 
 
 def find_padding_side(inputs: Sequence[ModelInput]) -> Literal["pre", "post"]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskcli.probes.compare import pair_calls
 from maskcli.probes.context import ProbeContext, make_context
-from maskcli.probes.future_calls import find_looking_calls
+from maskcli.probes.future_calls import MOST_CALLS, find_looking_calls
 from maskcli.probes.future_matrix import (
     TimedOutput,
     TimestepMatrix,
@@ -19,7 +19,7 @@ from maskcli.probes.future_matrix import (
     make_timestep_matrix,
     record_trials,
 )
-from maskcli.probes.intent import Intent, infer_intent
+from maskcli.probes.intent import Intent, infer_intent, may_be_causal
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding
 from maskcli.probes.substitute import is_steady, name_owner
@@ -156,9 +156,13 @@ def _measure(
     if not any(matrix.ahead for matrix in matrices):
         return matrices, tight
     # Only a change is worth the runs that exclude other reasons for it: random numbers and rounding.
-    if not is_steady(context):
+    measured = context.tolerance
+    if not measured.by_feature and not is_steady(context):
         return "two runs on the same data differ"
-    tolerance = estimate_rounding(context.run, context.flow, context.align(), tight)
+    if measured.by_feature:  # The probes of the leak have measured the rounding of this run, after a second, equal one.
+        tolerance = Tolerance(tight.relative, measured.floor, measured.by_feature)
+    else:
+        tolerance = estimate_rounding(context.run, context.flow, context.align(), tight)
     matrices = [
         make_timestep_matrix(output, trials, pair, *tolerance.of(0, output.position)) for output, pair in pairs_of
     ]
@@ -248,7 +252,10 @@ def _make_effect(
     )
     if ahead is None:
         return context, effect
-    entries = find_looking_calls(exact or context, output, ahead, matrix.shift, tolerance)
+    # Where nothing asks for causality, looking at later timesteps is no fault, and the first such call shows it.
+    is_possible = causal is not None or may_be_causal(context, output.valid)
+    most = MOST_CALLS if is_possible else 1
+    entries = find_looking_calls(exact or context, output, ahead, matrix.shift, tolerance, most)
     if exact is not None:
         same = {id(new): old for old, new in pair_calls(context.base, exact.base)}
         entries = [same[id(entry)] for entry in entries if id(entry) in same]
@@ -257,7 +264,9 @@ def _make_effect(
         context, path = name_owner(context, _find_mixing_layer(context, entry))
         if path is not None and path not in calls:
             calls.append(path)
-    intent = Intent(causal, requested=True) if causal is not None else infer_intent(context, entries, output.valid)
+    intent = None
+    if is_possible:
+        intent = Intent(causal, requested=True) if causal else infer_intent(context, entries, output.valid)
     return context, dataclasses.replace(
         effect,
         max_abs_change=ahead.change,

@@ -40,7 +40,7 @@ MOST_TRIALS = 24
 
 
 def find_looking_calls(
-    context: ProbeContext, output: TimedOutput, ahead: Ahead, shift: int, tolerance: Tolerance
+    context: ProbeContext, output: TimedOutput, ahead: Ahead, shift: int, tolerance: Tolerance, most: int = MOST_CALLS
 ) -> list[CallRecord]:
     """Return the calls at which a later timestep reaches an earlier result, in the order of the data.
 
@@ -50,6 +50,7 @@ def find_looking_calls(
         ahead: that change.
         shift: by how many timesteps the output starts later than the input.
         tolerance: the changes of each call that count as rounding.
+        most: the number of calls that are returned, at most.
     """
     cut = _make_cut(context, output, ahead, shift, tolerance)
     if cut is None:
@@ -58,12 +59,14 @@ def find_looking_calls(
     restored: dict[tuple[int, int], NDArray[np.float64]] = {}
     tried: set[int] = set()
     changed = context.run.vary(cut.changed)
-    while len(culprits) < MOST_CALLS and cut.reaches_output(changed):
+    while cut.reaches_output(changed):
         culprit = cut.find_first(changed, tried)
         if culprit is None:
             break
         entry, values = culprit
         culprits.append(entry)
+        if len(culprits) >= most:
+            break
         # Without the changes of this call, only those of further calls are left.
         restored.update(values)
         changed = context.run.vary(cut.changed, alter=make_substitution(restored))

@@ -220,9 +220,29 @@ def list_trials(context: ProbeContext, output: TimedOutput) -> list[Trial]:
     driver = context.inputs[output.inputs[0]].valid
     assert driver is not None  # noqa: S101 - these inputs have timesteps
     counts = np.where(context.relevant, driver.sum(axis=1), 0)
+    numbers = _count_numbers(context.base, len(counts))
+    if (counts > 1).all() and WORK // (2 * ROWS * numbers) <= FEWEST_BLOCKS:
+        return _list_few_trials(driver)
     rows = [int(row) for row in np.argsort(-counts, kind="stable")[:ROWS] if counts[row] > 1]
     block = _choose_block(context, driver.shape[1], len(rows))
     return [trial for row in rows for trial in _split_row(row, driver[row], block)]
+
+
+def _list_few_trials(valid: Bools) -> list[Trial]:
+    """Return one trial for each row, so that the run of the rows themselves serves as the one without changes.
+
+    Other rows change at other timesteps, always with valid timesteps before these.
+    """
+    rows, timesteps = valid.shape
+    block = math.ceil(timesteps / FEWEST_BLOCKS)
+    trials = []
+    for row in range(rows):
+        places = np.flatnonzero(valid[row])
+        start = places[max(1, len(places) * (row + 1) // (rows + 1))]
+        column = int(start) // block
+        where = valid[row] & (np.arange(timesteps) >= start) & (np.arange(timesteps) < (column + 1) * block)
+        trials.append(Trial(row, where, column, block))
+    return trials
 
 
 def _choose_block(context: ProbeContext, timesteps: int, rows: int) -> int:
@@ -266,7 +286,8 @@ def record_trials(
         copies = [some[index % len(some)] for index in range(size)] if fixed else some
         plain = copy_rows(context.inputs, [trial.row for trial in copies])
         changed = change_timesteps(context, plain, inputs, np.stack([trial.where for trial in copies]), rng)
-        recordings = context.run.vary(plain), context.run.vary(changed)
+        is_base = [trial.row for trial in copies] == list(range(len(context.relevant)))
+        recordings = context.base if is_base else context.run.vary(plain), context.run.vary(changed)
         if any(recording.error is not None for recording in recordings):
             return "with copies of a row the model raises an error"
         before, after = (list_output_tensors(recording.output) for recording in recordings)

@@ -7,15 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maskcli.inputs.arguments import pack_arguments
+from maskcli.inputs.arguments import pack_arguments, select_rows
 from maskcli.probes.compare import align_results, find_validity_of_pair, share_scales
 from maskcli.probes.context import ProbeContext
 from maskcli.probes.padding_sources import PaddingSources
 from maskcli.records.arrays import Bools
+from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording, record_run
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64, is_float
+
+BYTES = 2**29
+"""Memory of a tape, at most, where rows can be taped in blocks."""
+TAPED = 6
+"""How many times as much a tape keeps as the recording of the same run, about: also results inside layers of Keras."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,24 +49,40 @@ class TapedRun:
     """A run under a GradientTape.
 
     Attributes:
+        rows: the rows of the base run that it has.
         recording: the run.
         tape: the tape, which keeps intermediate results.
         inputs: by position, the inputs of the model that the tape watches.
         results: by index of the call, the results that the tape watches.
     """
 
+    rows: NDArray[np.intp]
     recording: Recording
     tape: Any
     inputs: dict[int, Any]
     results: dict[int, Any]
 
 
-def record_under_tape(run: ModelRun, sources: PaddingSources) -> TapedRun:
-    """Repeat a run under a tape that watches where padding becomes numbers."""
+def split_rows(run: ModelRun, sources: PaddingSources | str) -> list[NDArray[np.intp]]:
+    """Return the rows of a run in blocks of which a tape keeps at most ``BYTES``, or of one row.
+
+    A fixed batch is one block, and that of a model whose calls have other rows, as of one that runs row by row.
+    """
+    rows = len(run.inputs[0].values)
+    has_rows = isinstance(sources, str) or all(len(valid) == rows for valid in sources.calls.values())
+    size = max(1, BYTES * rows // (TAPED * max(1, run.recording.bytes)))
+    if size >= rows or not has_rows or find_fixed_batch(run.model) is not None:
+        return [np.arange(rows)]
+    return np.array_split(np.arange(rows), -(-rows // size))
+
+
+def record_under_tape(run: ModelRun, sources: PaddingSources, rows: NDArray[np.intp]) -> TapedRun:
+    """Repeat a run on some rows under a tape that watches where padding becomes numbers."""
     import keras
     import tensorflow as tf
 
-    arguments = keras.tree.map_structure(tf.convert_to_tensor, pack_arguments(run.model, run.inputs))
+    inputs_of_rows = [select_rows(model_input, rows) for model_input in run.inputs]
+    arguments = keras.tree.map_structure(tf.convert_to_tensor, pack_arguments(run.model, inputs_of_rows))
     inputs: dict[int, Any] = {}
     results: dict[int, Any] = {}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -74,7 +97,7 @@ def record_under_tape(run: ModelRun, sources: PaddingSources) -> TapedRun:
                 results[entry.index] = tensors[0]
 
         recording = record_run(run.model, arguments, alter=watch_result)
-    return TapedRun(recording, tape, inputs, results)
+    return TapedRun(rows, recording, tape, inputs, results)
 
 
 def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: PaddingSources) -> PaddingGradient | str:
@@ -88,7 +111,7 @@ def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: Pa
     if taped.recording.error is not None:
         return f"the model raises {type(taped.recording.error).__name__}"
     with taped.tape:
-        total = _sum_outputs(taped.recording, context)
+        total = _sum_outputs(taped, context)
     if total is None:
         return "no output is made of floats"
     of_inputs = [(tensor, context.inputs[position].valid, True) for position, tensor in taped.inputs.items()]
@@ -97,15 +120,33 @@ def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: Pa
         for index, tensor in taped.results.items()
         if index in sources.calls
     ]
-    watched = [(tensor, valid, free) for tensor, valid, free in (*of_inputs, *of_results) if valid is not None]
+    n_rows = len(context.relevant)
+    watched = [
+        (tensor, valid[taped.rows] if len(valid) == n_rows else valid, free)
+        for tensor, valid, free in (*of_inputs, *of_results)
+        if valid is not None
+    ]
     try:
         gradients = taped.tape.gradient(total, [tensor for tensor, _, _ in watched])
     except Exception as error:
         return f"TensorFlow cannot differentiate the model ({type(error).__name__})"
-    return _find_largest(gradients, [valid for _, valid, _ in watched], [free for _, _, free in watched])
+    largest = _find_largest(gradients, [valid for _, valid, _ in watched], [free for _, _, free in watched])
+    return largest if isinstance(largest, str) else dataclasses.replace(largest, sample=int(taped.rows[largest.sample]))
 
 
-def _sum_outputs(run: Recording, context: ProbeContext) -> Any:
+def merge_gradients(gradients: Sequence[PaddingGradient | str]) -> PaddingGradient | str:
+    """Return the largest derivatives in all blocks of rows, or the reason why one is not known."""
+    known = [gradient for gradient in gradients if not isinstance(gradient, str)]
+    if len(known) < len(gradients):
+        return next(gradient for gradient in gradients if isinstance(gradient, str))
+    return dataclasses.replace(
+        max(known, key=lambda gradient: gradient.at_padding),
+        largest_valid=max(gradient.largest_valid for gradient in known),
+        at_free_padding=max(gradient.at_free_padding for gradient in known),
+    )
+
+
+def _sum_outputs(taped: TapedRun, context: ProbeContext) -> Any:
     """Return ``sum(w * outputs)`` over valid timesteps and pooled results of the ``relevant`` rows.
 
     The weights w are random: a plain sum would hide every effect on a softmax, whose outputs always add up to one. Each
@@ -114,21 +155,24 @@ def _sum_outputs(run: Recording, context: ProbeContext) -> Any:
     import tensorflow as tf
 
     rng, total, align = np.random.default_rng(3), None, context.align()
-    pairs = zip(list_output_tensors(context.base.output), list_output_tensors(run.output), strict=True)
+    rows = taped.rows
+    pairs = zip(list_output_tensors(context.base.output), list_output_tensors(taped.recording.output), strict=True)
     for (_, base), (_, tensor) in pairs:
-        if not is_float(tensor) or not len(tensor.shape) or tensor.shape[0] != len(context.relevant):
+        if not is_float(tensor) or not len(tensor.shape) or not len(base.shape):
+            continue
+        if base.shape[0] != len(context.relevant) or tensor.shape[0] != len(rows):
             continue
         valid, _ = find_validity_of_pair(base, base, context.flow, align)
-        keep = context.relevant.reshape(-1, *[1] * (len(tensor.shape) - 1))
+        keep = context.relevant.reshape(-1, *[1] * (len(base.shape) - 1))
         if valid is not None:
-            keep = keep & valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
+            keep = keep & valid.reshape(*valid.shape, *[1] * (len(base.shape) - valid.ndim))
         results = align_results(base, valid, base, align)
         scale: Any = 1.0
         if results is not None and len(base.shape) > _count_axes(valid) and results.size.size:
             sizes = share_scales(results.size_by_feature)
             scale = np.where(sizes > 0, sizes.max(initial=0.0) / np.where(sizes > 0, sizes, 1.0), 1.0)
-        weights = np.where(keep, rng.standard_normal(tuple(tensor.shape)) * scale, 0.0)
-        finite = tf.where(keep, tensor, tf.zeros_like(tensor))
+        weights = np.where(keep, rng.standard_normal(tuple(base.shape)) * scale, 0.0)[rows]
+        finite = tf.where(keep[rows], tensor, tf.zeros_like(tensor))
         part = tf.reduce_sum(finite * tf.cast(weights, tensor.dtype))
         total = part if total is None else total + tf.cast(part, total.dtype)
     return total

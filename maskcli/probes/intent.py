@@ -24,6 +24,14 @@ class Intent:
     requested: bool
 
 
+def may_be_causal(context: ProbeContext, valid: Bools) -> bool:
+    """Return whether anything indicates that a model is meant to be causal, whichever calls look at later timesteps."""
+    if any(requests_causality(entry) for entry in context.base.entries):
+        return True
+    attention = (entry for entry in _list_attention(context) if _is_among(context, entry, valid))
+    return any(_is_causal(context, entry) for entry in attention)
+
+
 def infer_intent(context: ProbeContext, culprits: Sequence[CallRecord], valid: Bools) -> Intent | None:
     """Return why a model is meant to be causal, though a later timestep changes an earlier result at some calls.
 

@@ -16,29 +16,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.errors import summarize_error
+from maskcli.inputs.arguments import select_rows
 from maskcli.probes.added_padding import add_padding, uses_mask
 from maskcli.probes.compare import compare_outputs, pair_calls
-from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe, name_first_calls, show_calls
+from maskcli.probes.context import (
+    LEFT_OUT,
+    ProbeContext,
+    ProbeResult,
+    make_context,
+    make_probe,
+    name_first_calls,
+    show_calls,
+)
 from maskcli.probes.empty_padding import drop_right_calls
-from maskcli.probes.gradients import TapedRun, compute_padding_gradient, record_under_tape
-from maskcli.probes.lengths import LengthProbes, choose_worst, learn_lengths, run_rows_alone
+from maskcli.probes.gradients import (
+    PaddingGradient,
+    TapedRun,
+    compute_padding_gradient,
+    merge_gradients,
+    record_under_tape,
+    split_rows,
+)
+from maskcli.probes.lengths import LengthProbes, RowsAlone, choose_worst, learn_lengths, run_rows_alone
 from maskcli.probes.local import probe_calls
 from maskcli.probes.padding_sources import PaddingSources, find_padding_sources
 from maskcli.probes.rounding import allow_one_ulp, estimate_rounding, find_uncertain_outputs
-from maskcli.probes.variants import HALF, allow_any_length, compute_in_float32, compute_in_float64, move_weights
+from maskcli.probes.variants import (
+    HALF,
+    allow_any_length,
+    compute_in_float32,
+    compute_in_float64,
+    list_special_weights,
+    move_weights,
+)
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
 from maskcli.tolerance import HALF_RESULT
+from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding
 from maskcli.trace.run import ModelRun, list_output_tensors
+from maskcli.trace.steps import name_step
 from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 NAMES = ("replace", "alone", "columns", "gradient")
 
-FEWER_GROUPS = 4
-"""Different lengths of which rows are run without their padding at noisy weights: only the weights are new then."""
+MUCH_PADDING = 32
+"""Padded timesteps of which random numbers of one sign are enough: some of them exceed all valid ones."""
+BOTH_SIGNS = (1, -1)
+"""Factors of the noise at padding: a maximum only shows numbers that are larger than the valid ones."""
 
 _FIXED_CONTENT = "only values that the masking layer never returns for padding change the results"
 _CHANGED_MASK = "with other values at padding the model computes another mask"
@@ -57,7 +84,7 @@ class LeakResult:
         leak: the verdict.
         context: the run on the data, with all that the probes learned of it.
         probed: the run that shows the leak: on other data, if maskcli had to pad it.
-        replaced: the run with other values at padding; None if there is none.
+        replaced: the run with other values at padding, if there are rows without a valid timestep.
     """
 
     leak: Leak
@@ -73,7 +100,7 @@ class _Probed:
     Attributes:
         context: the run, with all that the probes learned of it.
         results: the probes; empty if they cannot be trusted.
-        replaced: the run with other values at padding; None if there is none.
+        replaced: the run with other values at padding, if there are rows without a valid timestep.
         entries: by call, the change of its own result; only measured if a probe leaks.
         gap: the kind of leak that no probe could see, as a reason; None if there is none.
     """
@@ -90,18 +117,21 @@ class _Probed:
         return any(result.probe.leaks for result in self.results)
 
 
-def probe_leak(run: ModelRun, labels: NDArray[np.intp], side: Literal["pre", "post"] = "post") -> LeakResult:
+def probe_leak(
+    run: ModelRun, labels: NDArray[np.intp], side: Literal["pre", "post"] = "post", quick: bool = False
+) -> LeakResult:
     """Run all probes and return the verdict.
 
     Args:
         run: the run to probe.
         labels: ``(batch,)``, the rows of the data that it has.
         side: where maskcli pads data without padding.
+        quick: whether only the probes run that decide, each of them once.
 
     Raises:
         RaisedInCall: with the exception that the model raises.
     """
-    context = make_context(run, labels)
+    context = make_context(run, labels, quick)
     with allow_any_length():
         if any((~model_input.valid).any() for model_input in context.with_timesteps if model_input.valid is not None):
             return _judge(context)
@@ -131,13 +161,15 @@ def _judge(context: ProbeContext) -> LeakResult:
         best = _probe_precisely(context, first)
         if best.leaks:
             return _conclude(context, first, best)
-        for sign in (1, -1):
-            with move_weights(context.model, sign) as has_weights:
-                noisy = _probe_moved(context) if has_weights else None
+        signs = BOTH_SIGNS[:1] if context.quick else BOTH_SIGNS
+        weights = list_special_weights(context.model)
+        for sign in signs if weights else ():
+            with move_weights(context.model, weights, sign), name_step("noisy weights"):
+                noisy = _probe_moved(context)
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
     if best.gap is not None and best.gap.startswith(_UNCERTAIN):
-        with compute_in_float64(context.model):
+        with compute_in_float64(context.model), name_step("float64"):
             best = _probe_again(context) or best
     return _conclude(context, first, best)
 
@@ -168,38 +200,77 @@ def _probe_again(context: ProbeContext) -> _Probed | None:
 def _probe_moved(context: ProbeContext) -> _Probed | None:
     """Probe the same inputs with the weights that the model has now; None without a leak.
 
-    Without their padding, rows show every leak, so that the other probes only run if this one leaks, or cannot run.
+    Without its padding, a row shows every leak, so that all probes only run if the row with most padding leaks, or
+    cannot run like that. Only the weights are new, not the rows.
     """
+    row = _run_again(context, [_find_most_padded(context)])
+    if row is None and find_fixed_batch(context.model) is None:
+        return None
+    alone = "the batch is fixed" if row is None else run_rows_alone(row)
+    if row is not None and not isinstance(alone, str) and not _leaks_alone(row, alone):
+        return None
     again = _run_again(context)
-    if again is None:
+    probed = None if again is None else _probe(again)
+    return probed if probed is not None and probed.leaks else None
+
+
+def _choose_signs(context: ProbeContext, alone: list[RowsAlone] | str) -> tuple[int, ...]:
+    """Return the signs of noise at padding: one where rows run without padding, and much of it is replaced."""
+    is_enough = not isinstance(alone, str) and _count_padding(context)[context.relevant].sum() >= MUCH_PADDING
+    return BOTH_SIGNS[:1] if is_enough else BOTH_SIGNS
+
+
+def _find_most_padded(context: ProbeContext) -> int:
+    """Return the row whose results count with the most padding."""
+    return int(np.where(context.relevant, _count_padding(context), -1).argmax())
+
+
+def _count_padding(context: ProbeContext) -> NDArray[np.intp]:
+    """Return ``(batch,)``: the padded timesteps of each row; of timesteps with parts, the padded parts."""
+    padding = np.zeros(len(context.relevant), np.intp)
+    for model_input in context.with_timesteps:
+        places = model_input.valid if model_input.cells is None else model_input.cells
+        assert places is not None  # noqa: S101 - these inputs have timesteps
+        padding += (~places).reshape(len(places), -1).sum(axis=1)
+    return padding
+
+
+def _leaks_alone(context: ProbeContext, alone: list[RowsAlone]) -> bool:
+    """Return whether rows differ without their padding, or cannot be compared; rounding is only measured if they do."""
+    learned = learn_lengths(context, alone)
+    result = LengthProbes(learned, alone, clean=True).probe_alone()
+    if not result.probe.leaks:
+        return not result.probe.applicable or bool(result.skipped)
+    tolerance = estimate_rounding(context.run, learned.flow, learned.align(), learned.tolerance, samples=1)
+    return LengthProbes(dataclasses.replace(learned, tolerance=tolerance), alone, clean=True).probe_alone().probe.leaks
+
+
+def _run_again(context: ProbeContext, rows: Sequence[int] | None = None) -> ProbeContext | None:
+    """Return the context of a new run on some rows, by default all.
+
+    Returns None if it fails, if the batch is fixed, or if its results are less finite.
+    """
+    if rows is None:
+        run, labels = ModelRun(context.model, context.inputs), context.labels
+    elif find_fixed_batch(context.model) is None:
+        run = ModelRun(context.model, tuple(select_rows(model_input, rows) for model_input in context.inputs))
+        labels = context.labels[list(rows)]
+    else:
         return None
-    alone = run_rows_alone(again, FEWER_GROUPS)
-    if not isinstance(alone, str):
-        learned = learn_lengths(again, alone)
-        tolerance = estimate_rounding(again.run, learned.flow, learned.align(), learned.tolerance, samples=1)
-        lengths = LengthProbes(dataclasses.replace(learned, tolerance=tolerance), alone, clean=True)
-        if not (lengths.probe_alone().probe.leaks or lengths.probe_columns().probe.leaks):
-            return None
-    probed = _probe(again)
-    return probed if probed.leaks else None
-
-
-def _run_again(context: ProbeContext) -> ProbeContext | None:
-    """Return the context of a new run on the same inputs; None if it fails, or its results are less finite."""
-    run = ModelRun(context.model, context.inputs)
-    if run.recording.error is not None or not _is_finite_alike(context.base, run.recording):
+    if run.recording.error is not None or not _is_finite_alike(context.base, run.recording, rows):
         return None
-    return make_context(run, context.labels)
+    return make_context(run, labels, context.quick)
 
 
-def _is_finite_alike(base: Recording, other: Recording) -> bool:
-    """Return whether the outputs of another run are finite where those of the base run are."""
-    pairs = zip(list_output_tensors(base.output), list_output_tensors(other.output), strict=True)
-    return all(
-        bool((np.isfinite(as_float64(new)) | ~np.isfinite(as_float64(old))).all())
-        for (_, old), (_, new) in pairs
-        if old.shape == new.shape
-    )
+def _is_finite_alike(base: Recording, other: Recording, rows: Sequence[int] | None = None) -> bool:
+    """Return whether the outputs of another run, on some of the rows, are finite where those of the base run are."""
+    for (_, old), (_, new) in zip(list_output_tensors(base.output), list_output_tensors(other.output), strict=True):
+        before, after = as_float64(old), as_float64(new)
+        if rows is not None and before.ndim and len(before) > max(rows):
+            before = before[list(rows)]
+        if before.shape == after.shape and not (np.isfinite(after) | ~np.isfinite(before)).all():
+            return False
+    return True
 
 
 def _is_half(recording: Recording) -> bool:
@@ -290,28 +361,92 @@ def _find_first_call(leaking: Sequence[Probe], entries: dict[str, float]) -> str
 
 def _probe(context: ProbeContext) -> _Probed:
     """Run the probes; without results if the model is random."""
+    if context.quick:
+        return _probe_quickly(context)
     run = context.run
     # A second, equal run shows whether the model is deterministic; under a tape, it also yields the gradient.
     sources = find_padding_sources(context.base, context.flow, context.inputs)
-    taped = None if isinstance(sources, str) else record_under_tape(run, sources)
+    blocks = split_rows(run, sources)
+    with name_step("gradient"):
+        taped = None if isinstance(sources, str) else record_under_tape(run, sources, blocks[0])
     if not _is_deterministic(context, taped):
         return _Probed(context)
-    alone = run_rows_alone(context)
+    with name_step("alone"):
+        alone = run_rows_alone(context)
     context = learn_lengths(context, () if isinstance(alone, str) else alone)
     sources = find_padding_sources(context.base, context.flow, context.inputs)
-    gradient = _probe_gradient(context, sources, taped)
+    gradients = [] if taped is None or isinstance(sources, str) else [compute_padding_gradient(taped, context, sources)]
     del taped  # The tape keeps every intermediate result of its run.
-    tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance)
+    if not isinstance(sources, str):
+        with name_step("gradient"):
+            gradients += (
+                compute_padding_gradient(record_under_tape(run, sources, rows), context, sources) for rows in blocks[1:]
+            )
+    gradient = _probe_gradient(context, sources, gradients)
+    tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1)
     context = dataclasses.replace(context, tolerance=tolerance)
-    replace, replaced = _probe_replace(context, sources)
-    lengths = LengthProbes(context, alone, clean=not (replace.probe.leaks or gradient.probe.leaks))
+    replace, replaced = _probe_replace(context, sources, _choose_signs(context, alone))
+    clean = not (replace.probe.leaks or gradient.probe.leaks)
+    lengths = LengthProbes(context, alone, clean)
     by_length = (lengths.probe_alone(), lengths.probe_columns())
+    if any(result.probe.leaks for result in by_length):
+        tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1, start=1)
+        context = dataclasses.replace(context, tolerance=tolerance)
+        lengths = LengthProbes(context, alone, clean, lengths.runs)
+        by_length = (lengths.probe_alone(), lengths.probe_columns())
+    if not isinstance(alone, str) and (not by_length[0].probe.applicable or by_length[0].skipped):
+        replace, replaced = _probe_replace(context, sources)  # Rows without their padding prove nothing after all.
     by_content = [replace, gradient]
     if not isinstance(sources, str) and sources.fixed:
         by_content = [_discount_fixed(result) for result in by_content]
     results = (by_content[0], *by_length, by_content[1])
     context = show_calls(context, [call for result in results for call in result.calls])
-    probed = _Probed(context, results, replaced)
+    return _finish(context, results, sources, alone, replaced)
+
+
+def _probe_quickly(context: ProbeContext) -> _Probed:
+    """Replace padding, and run the rows with most of it without it, or else add padding.
+
+    Only a change is worth the run that excludes another reason for it, random numbers.
+    """
+    sources = find_padding_sources(context.base, context.flow, context.inputs)
+    with name_step("alone"):
+        alone = run_rows_alone(context)
+    context = learn_lengths(context, () if isinstance(alone, str) else alone)
+    tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1, inner=False)
+    context = dataclasses.replace(context, tolerance=tolerance)
+    replace, replaced = _probe_replace(context, sources, _choose_signs(context, alone))
+    if not isinstance(sources, str) and sources.fixed:
+        replace = _discount_fixed(replace)
+    lengths = LengthProbes(context, alone, clean=not replace.probe.leaks)
+    by_length = lengths.probe_alone()
+    columns, gradient = (ProbeResult(Probe(name, False, why=LEFT_OUT)) for name in ("columns", "gradient"))
+    if not by_length.probe.applicable or by_length.skipped:
+        columns = lengths.probe_columns()
+    if any(result.probe.leaks for result in (replace, by_length, columns)):
+        if not _is_deterministic(context, None):
+            return _Probed(context)
+        # The first call that changes is only known with the rounding of each call.
+        tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1, start=1)
+        context = dataclasses.replace(context, tolerance=tolerance)
+        lengths = LengthProbes(context, alone, lengths.clean, lengths.runs)
+        by_length = lengths.probe_alone()
+        columns = lengths.probe_columns() if columns.probe.why != LEFT_OUT else columns
+    results = (replace, by_length, columns, gradient)
+    context = show_calls(context, [call for result in results for call in result.calls])
+    return _finish(context, results, sources, alone, replaced)
+
+
+def _finish(
+    context: ProbeContext,
+    results: tuple[ProbeResult, ...],
+    sources: PaddingSources | str,
+    alone: list[RowsAlone] | str,
+    replaced: Recording | None,
+) -> _Probed:
+    """Return the probes with the calls that change because of padding, or the kind of leak that none could see."""
+    # The run with other values is only needed for rows without a valid timestep; it holds all tensors.
+    probed = _Probed(context, results, None if context.relevant.all() else replaced)
     if probed.leaks:
         changes = probe_calls(context)
         rows = () if isinstance(alone, str) else alone
@@ -346,9 +481,15 @@ def _add_earlier_calls(
 def _is_deterministic(context: ProbeContext, taped: TapedRun | None) -> bool:
     """Return whether two runs on the same data agree; otherwise no probe can be trusted.
 
-    A tape changes no result, so that the taped run is the second one, unless a tape breaks the model.
+    A tape changes no result, so that the taped run is the second one, unless a tape breaks the model. With fewer rows,
+    a model that mixes rows also has other results.
     """
-    again = context.run.vary() if taped is None or taped.recording.error is not None else taped.recording
+    if taped is not None and taped.recording.error is None:
+        align = context.align(taped.rows)
+        worst = compare_outputs(context.base, context.flow, taped.recording, align, context.tolerance)
+        if worst is None or not worst.counts or len(taped.rows) == len(context.relevant):
+            return worst is None or not worst.counts
+    again = context.run.vary()
     if again.error is not None:
         return False
     worst = compare_outputs(context.base, context.flow, again, context.align(), context.tolerance)
@@ -411,16 +552,23 @@ def _discount_fixed(result: ProbeResult) -> ProbeResult:
 def probe_content(context: ProbeContext) -> ProbeResult:
     """Put other values at padding; the quickest of the probes."""
     sources = find_padding_sources(context.base, context.flow, context.inputs)
-    result, _ = _probe_replace(context, sources)
-    return _discount_fixed(result)
+    # Both signs are only needed where the first shows nothing.
+    results = (_discount_fixed(_probe_replace(context, sources, [sign])[0]) for sign in BOTH_SIGNS)
+    first = next(results)
+    return first if first.probe.leaks or not first.probe.applicable else choose_worst([first, next(results)])
 
 
-def _probe_replace(context: ProbeContext, sources: PaddingSources | str) -> tuple[ProbeResult, Recording | None]:
-    """Put other values at padding, after the embedding, under the same masks; return the probe and the run."""
+def _probe_replace(
+    context: ProbeContext, sources: PaddingSources | str, signs: Sequence[int] = BOTH_SIGNS
+) -> tuple[ProbeResult, Recording | None]:
+    """Put other values at padding, after the embedding, under the same masks; return the probe and the run.
+
+    The same noise with the other sign shows what a maximum, or a minimum, hides.
+    """
     if isinstance(sources, str):
         return ProbeResult(Probe("replace", False, why=sources)), None
-    # The same numbers with the other sign, since a maximum only shows numbers that are larger than the valid ones.
-    replaced = [_record_replaced(context, sources, sign) for sign in (1, -1)]
+    with name_step("replace"):
+        replaced = [_record_replaced(context, sources, sign) for sign in signs]
     error = next((run.error for run in replaced if run.error is not None), None)
     if error is not None:
         why = f"with other values at padding the model raises {summarize_error(error)}"
@@ -435,7 +583,7 @@ def _probe_replace(context: ProbeContext, sources: PaddingSources | str) -> tupl
     if not result.probe.leaks or not sources.fixed:
         return result, run
     if sources.is_free:
-        free = [_record_replaced(context, sources.select_free(), sign) for sign in (1, -1)]
+        free = [_record_replaced(context, sources.select_free(), sign) for sign in BOTH_SIGNS]
         again = choose_worst([make_probe("replace", context, run, context.align(), tolerance) for run in free])
         if again.probe.leaks:
             return again, run
@@ -495,12 +643,13 @@ def _changes_mask(base: Recording, replaced: Recording, first: CallRecord | None
     return False
 
 
-def _probe_gradient(context: ProbeContext, sources: PaddingSources | str, taped: TapedRun | None) -> ProbeResult:
-    """Differentiate the outputs that count with respect to the padding after the embedding."""
+def _probe_gradient(
+    context: ProbeContext, sources: PaddingSources | str, gradients: Sequence[PaddingGradient | str]
+) -> ProbeResult:
+    """Return the probe of the derivatives of the outputs that count by the padding after the embedding."""
     if isinstance(sources, str):
         return ProbeResult(Probe("gradient", False, why=sources))
-    assert taped is not None  # noqa: S101 - with sources there is a tape
-    gradient = compute_padding_gradient(taped, context, sources)
+    gradient = merge_gradients(gradients)
     if isinstance(gradient, str):
         return ProbeResult(Probe("gradient", False, why=gradient))
     # Where padding has no effect, its derivative is zero, or the rounding of terms that cancel.

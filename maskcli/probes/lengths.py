@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from maskcli.trace.mask_flow import MaskFlow, follow_masks
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import Recording
 from maskcli.trace.run import ModelRun
+from maskcli.trace.steps import name_step
 from maskcli.trace.values import is_float
 
 COLUMNS = 4
@@ -32,6 +33,8 @@ COLUMNS = 4
 
 MOST_GROUPS = 8
 """Different lengths of which rows are run without their padding, at most."""
+FEW_GROUPS = 3
+"""The same where only their results are compared: where it is known which timesteps of every result are valid."""
 
 
 MOST_TIMESTEPS = 16
@@ -61,18 +64,18 @@ class RowsAlone:
 
 
 def run_rows_alone(
-    context: ProbeContext, most: int = MOST_GROUPS, reuse: Sequence[RowsAlone] = ()
+    context: ProbeContext, most: int | None = None, reuse: Sequence[RowsAlone] = ()
 ) -> list[RowsAlone] | str:
-    """Run the rows of each length without their padding, or return the reason why that is impossible.
+    """Run the rows of some lengths without their padding, or return the reason why that is impossible.
 
     Args:
         context: the run to probe; its model takes any length that its calls can compute with.
-        most: the number of lengths that are tried.
+        most: the number of lengths that are tried; by default as many as are needed.
         reuse: earlier results, which are used again where rows and values are the same.
     """
     results, why = [], "no row has padding and a valid timestep"
     batch = find_fixed_batch(context.model)
-    for rows, columns, cells in _group_rows(context, most):
+    for rows, columns, cells in _group_rows(context, most or _count_groups(context)):
         filled = rows if batch is None else np.resize(rows, batch)
         trimmed = tuple(
             _trim_cells(select_rows(model_input, filled, span or slice(None)), cells)
@@ -88,6 +91,22 @@ def run_rows_alone(
     if not results and has_fixed_length(context):
         why = _FIXED + why
     return results or why
+
+
+def _count_groups(context: ProbeContext) -> int:
+    """Return the number of lengths of which rows are run without their padding."""
+    if not _knows_lengths(context):
+        return MOST_GROUPS
+    return 1 if context.quick else FEW_GROUPS
+
+
+def _knows_lengths(context: ProbeContext) -> bool:
+    """Return whether it is known which timesteps of each result are valid; else rows without padding show it."""
+    flow = context.flow
+    return all(
+        valid.ndim != 2 or key in flow.exact or any(valid is truth for truth in flow.truths)
+        for key, valid in flow.valid.items()
+    )
 
 
 def run_at_length(context: ProbeContext, inputs: Sequence[ModelInput]) -> tuple[Recording | str, bool]:
@@ -213,11 +232,13 @@ class LengthProbes:
         context: the run to probe.
         alone: the rows of each length without their padding, or the reason why there are none.
         clean: whether the content of padding changes nothing.
+        runs: the further runs, by what they are for; probes of the same context with another tolerance share them.
     """
 
     context: ProbeContext
     alone: list[RowsAlone] | str
     clean: bool
+    runs: dict[Any, Any] = dataclasses.field(default_factory=dict)
     _aligned: dict[tuple[int, ...], list[ProbeResult] | None] = dataclasses.field(default_factory=dict, init=False)
 
     def probe_alone(self) -> ProbeResult:
@@ -248,11 +269,17 @@ class LengthProbes:
                 lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
                 for position, model_input in enumerate(self.context.inputs)
             ]
-            results.append(self._probe_longer(inputs))
+            results.append(self._probe_longer(inputs, axis))
         return _merge_results(results)
 
-    def _probe_longer(self, inputs: Sequence[ModelInput]) -> ProbeResult:
-        run, resized = run_at_length(self.context, inputs)
+    def _run_once(self, key: Any, run: Callable[[], Any]) -> Any:
+        if key not in self.runs:
+            self.runs[key] = run()
+        return self.runs[key]
+
+    def _probe_longer(self, inputs: Sequence[ModelInput], axis: int) -> ProbeResult:
+        with name_step("columns"):
+            run, resized = self._run_once(axis, lambda: run_at_length(self.context, inputs))
         if isinstance(run, str):
             fixed = _FIXED if has_fixed_length(self.context) else ""
             return ProbeResult(Probe("columns", False, why=f"{fixed}with {COLUMNS} more timesteps, {run}"))
@@ -268,11 +295,11 @@ class LengthProbes:
         inputs = isolate_timesteps(self.context.inputs, self.context.relevant)
         if inputs is None or find_fixed_batch(self.context.model) is not None:
             return []
-        run = ModelRun(self.context.model, inputs)
+        run = self._run_once("inside", lambda: ModelRun(self.context.model, inputs))
         if run.recording.error is not None or len(run.recording.entries) != len(self.context.base.entries):
             return []
         context = make_context(run, np.full(len(inputs[0].values), self.context.labels[0]))
-        alone = run_rows_alone(context)
+        alone = self._run_once("inside alone", lambda: run_rows_alone(context))
         if isinstance(alone, str):
             return []
         context = learn_lengths(context, alone)
@@ -323,7 +350,8 @@ class LengthProbes:
     def _probe_aligned(self, rows: NDArray[np.intp]) -> list[ProbeResult] | None:
         """Compare rows with their padding after them with the same rows without padding; None if they cannot run."""
         inputs = tuple(_move_padding(model_input, rows) for model_input in self.context.inputs)
-        moved = ModelRun(self.context.model, inputs)
+        key = tuple(rows.tolist())
+        moved = self._run_once(("moved", key), lambda: ModelRun(self.context.model, inputs))
         if moved.recording.error is not None:
             return None
         context = make_context(moved, self.context.labels[rows])
@@ -331,7 +359,8 @@ class LengthProbes:
         measured = self.context.tolerance
         tolerance = Tolerance(context.tolerance.relative, measured.floor, measured.by_feature)
         context = dataclasses.replace(context, tolerance=tolerance)
-        alone = run_rows_alone(context, reuse=[] if isinstance(self.alone, str) else self.alone)
+        known = [] if isinstance(self.alone, str) else self.alone
+        alone = self._run_once(("moved alone", key), lambda: run_rows_alone(context, reuse=known))
         if isinstance(alone, str):
             return []
         context = learn_lengths(context, alone)
@@ -499,7 +528,9 @@ def _group_rows(
         if has_padding or (inner is not None and cell_spans is not None and inner != (0, cell_spans[2])):
             by_span.setdefault((*key, inner), []).append(int(row))
     keys = sorted(by_span, key=lambda key: [(-1, -1) if part is None else part for part in key])
-    if len(keys) > most:
+    if most == 1:  # The rows with the most padding.
+        keys = sorted(keys, key=lambda key: sum(part[1] - part[0] for part in key if part is not None))[:1]
+    elif len(keys) > most:
         keys = [keys[index] for index in np.linspace(0, len(keys) - 1, most).astype(int)]
     for key in keys:
         *columns, cells = [None if part is None else slice(*part) for part in key]

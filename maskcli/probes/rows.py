@@ -8,6 +8,7 @@ the same shapes, so that they sum the same numbers in the same order.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from maskcli.probes.substitute import Substitutes, is_same_sequence, is_steady, 
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import MixedRows
 from maskcli.records.inputs import ModelInput
-from maskcli.records.leak import Probe
+from maskcli.records.leak import Leak, Probe
 from maskcli.tolerance import Tolerance
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording
@@ -71,12 +72,17 @@ class _Trial:
     align: Alignment
 
 
-def probe_rows(context: ProbeContext) -> RowsResult:
-    """Replace half of the rows, and compare the results of the other half."""
+def probe_rows(context: ProbeContext, leak: Leak | None = None) -> RowsResult:
+    """Replace half of the rows, and compare the results of the other half.
+
+    Args:
+        context: the run to probe.
+        leak: the verdict on padding; where rows ran without the others and had the same results, one half is enough.
+    """
     batch = _make_batch(context)
     if isinstance(batch, str):
         return RowsResult(None, context, why=batch)
-    trials = list(_replace_halves(batch))
+    trials = list(itertools.islice(_replace_halves(batch), 1 if batch is context and _ran_alone(batch, leak) else 2))
     tight = tolerance = allow_one_ulp(batch.base.ended)
     worst = _find_worst_output(batch, trials, tight)
     if worst is None:
@@ -108,6 +114,20 @@ def probe_rows(context: ProbeContext) -> RowsResult:
         first_call=path,
     )
     return RowsResult(mixed, context, difference.change)
+
+
+def _ran_alone(batch: ProbeContext, leak: Leak | None) -> bool:
+    """Return whether rows of one length ran without the rows of other lengths, and had the same results."""
+    if (
+        leak is None
+        or leak.leaks is not False
+        or not any(probe.name == "alone" and probe.applicable for probe in leak.probes)
+    ):
+        return False
+    lengths = [
+        model_input.lengths[batch.relevant] for model_input in batch.with_timesteps if model_input.lengths is not None
+    ]
+    return any((length != length[0]).any() for length in lengths)
 
 
 def make_rows_probe(result: RowsResult) -> Probe:

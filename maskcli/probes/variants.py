@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from maskcli.tolerance import WEIGHT_NOISE, ZERO_NOISE
-from maskcli.trace.state import preserve_state
+from maskcli.tolerance import WEIGHT_NOISE, ZERO_NOISE, ZEROS
+from maskcli.trace.state import preserve_state, read_value
 
 HALF = ("float16", "bfloat16")
 
@@ -112,18 +113,46 @@ def _compute_in(model: Any, dtype: str, coarser: Sequence[str]) -> Iterator[None
 
 
 @contextlib.contextmanager
-def move_weights(model: Any, sign: int = 1) -> Iterator[bool]:
-    """Add a little seeded noise to the trainable weights of a model while this is open; yield whether it has any.
+def move_weights(model: Any, weights: Sequence[Any], sign: int = 1) -> Iterator[None]:
+    """Add a little seeded noise to some weights of a model while this is open.
 
     ``sign``, 1 or -1, is a factor of the noise.
     """
     rng = np.random.default_rng(6)
-    with preserve_state(model):
-        weights = [weight for weight in model.trainable_weights if "float" in str(weight.dtype)]
-        for weight in weights:
-            old = np.asarray(weight.value)
-            values = old.astype(np.float64)
-            size = float(np.sqrt(np.mean(np.square(values)))) if values.size else 0.0
-            noise = rng.standard_normal(values.shape) * (WEIGHT_NOISE.value * size or ZERO_NOISE.value)
-            weight.assign((values + sign * noise).astype(old.dtype))
-        yield bool(weights)
+    before = [(weight, read_value(weight)) for weight in weights]
+    with preserve_state(model, trained=False):
+        try:
+            for weight, old in before:
+                values = old.astype(np.float64)
+                size = float(np.sqrt(np.mean(np.square(values))))
+                noise = rng.standard_normal(values.shape) * (WEIGHT_NOISE.value * size or ZERO_NOISE.value)
+                weight.assign((values + sign * noise).astype(old.dtype))
+            yield
+        finally:
+            for weight, old in before:
+                weight.assign(old)
+
+
+def list_special_weights(model: Any) -> list[Any]:
+    """Return the trainable weights that hide leaks: of zeros, as biases have before training, or of equal numbers.
+
+    Other weights hide nothing: different ones of that kind show what these show.
+    """
+    floats = (weight for weight in model.trainable_weights if "float" in str(weight.dtype))
+    return [weight for weight in floats if _is_special(read_value(weight))]
+
+
+def _is_special(values: NDArray[Any]) -> bool:
+    if not values.size or values.size == 1:
+        return bool(values.size)
+    rows = values.reshape(-1, values.shape[-1])
+    if rows[0, 0] == rows[-1, -1] and (rows == rows[0, 0]).all():
+        return True
+    # Of millions of random numbers, a few are zero by chance.
+    zeros = np.argwhere(rows == 0) if not rows.all() else np.empty((0, 2), int)
+    if not len(zeros):
+        return False
+    if values.ndim < 2 or len(zeros) > ZEROS.value * rows.size:
+        return True
+    counts = (np.bincount(zeros[:, axis]).max() for axis in (0, 1))
+    return any(count == rows.shape[1 - axis] for axis, count in enumerate(counts))

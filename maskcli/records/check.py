@@ -159,6 +159,7 @@ class CheckReport(ResultRecord):
         repairs: the smallest set of changes that together remove every leak; empty if there is no leak, or no cure.
         attempts: changes that were tried in vain.
         ignored: the codes of rules that would report the leak, or that it is unproven, but that were not selected.
+        quick: whether only the probes ran that decide, each of them once, and no repairs were tried.
         data: where the rows come from.
         batch: the timesteps, of data with words; None for other data.
     """
@@ -173,6 +174,7 @@ class CheckReport(ResultRecord):
     repairs: tuple[Repair, ...] = ()
     attempts: tuple[RepairAttempt, ...] = ()
     ignored: RuleCodes = ()
+    quick: bool = False
     data: DataOrigin = FROM_PYTHON
     batch: ShownBatch | None = None
 

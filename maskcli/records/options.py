@@ -28,6 +28,8 @@ ALL = "all"
 
 CountProgress = Callable[[int, int], None]
 """Receives the number of finished rows and the number of all rows."""
+StepProgress = Callable[[str, int, int], None]
+"""Receives the name of a step, the number of finished calls of its run, and the number of all calls."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ from maskcli.records.options import (
     OptionSpec,
     PaddingOptions,
     RuleOptions,
+    StepProgress,
     option,
 )
 
@@ -140,6 +141,12 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
         minimum=1,
         group=LOSS,
     )
+    quick: bool = option(
+        False,
+        "Only the probes that decide, each of them once, on two rows, and no search for repairs: about three times as "
+        "long as one run of the model. The result names the probes that are left out.",
+        group=MODEL,
+    )
     causal: bool = option(
         False, "The model is meant to be causal: report a later timestep that changes an output.", group=MODEL
     )
@@ -149,6 +156,11 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
         default_text="the loss that the model is compiled with",
         metavar="NAME",
         group=LOSS,
+    )
+    progress: StepProgress | None = option(
+        None,
+        "Receives the name of the probe that runs, and the number of finished calls of its run and of all calls.",
+        only_python=True,
     )
 
 

@@ -1,8 +1,8 @@
 """A copy of the scripts of a page, so that they are bundled once for each version and user.
 
-Bundling takes more than a second. A page runs the scripts, so the copy is used only if no other user can have written it:
-the folder and the file belong to the user, and no one else may write there. In any doubt, and after any error, scripts
-are bundled again.
+Bundling takes more than a second. A page runs the scripts, so the copy is used only if no other user can have written
+it: the folder and the file belong to the user, and no one else may write there. In any doubt, and after any error,
+scripts are bundled again.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ DOCUMENTS = {
 
 LAYOUTS = {
     "CheckReport": """
-        model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on rows leak
-        notes""",
+        model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on quick rows
+        leak notes""",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """
@@ -53,6 +53,7 @@ LAYOUTS = {
     "Call": """
         call index type effect mask_in mask_out given computes_mask warning masks_in masks_out mask_arguments shapes_in
         shapes_out code contains lost_at lost_after takes_off valid""",
+    "Remark": "kind text",
     "Edge": "source from_input target to_output carries_mask lost argument",
     "OutputValues": "call shape values mask repeats_previous name",
     # Loss: single values first, arrays last.
@@ -64,8 +65,8 @@ LAYOUTS = {
         padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
         per_timestep mask valid ignored weights""",
     "PaddedBatch": """
-        shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype
-        lengths truncated_tokens data inputs tokens mask""",
+        shape padding=layout.padding truncating=layout.truncating maxlen value dtype=layout.dtype lengths
+        truncated_tokens data inputs features tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """
         model *origin=Origin data inputs verdicts findings=check.findings checked=check.checked ignored=check.ignored

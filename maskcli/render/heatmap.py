@@ -264,7 +264,7 @@ def draw_row(heatmap: Heatmap, row: int, columns: Elision | None = None) -> Cell
 
 def _draw_cell(heatmap: Heatmap, row: int, column: int | None, width: int) -> Cell:
     if column is None:
-        return Cell(ROW_GAP.ljust(width), "muted")
+        return Cell(ROW_GAP.ljust(width), "faint")
     role, level = find_role(heatmap, row, column), _round_level(find_level(heatmap, row, column))
     glyph = GLYPHS[role]
     if role in WIDE:
@@ -275,7 +275,7 @@ def _draw_cell(heatmap: Heatmap, row: int, column: int | None, width: int) -> Ce
 def _draw_pair(heatmap: Heatmap, rows: range, column: int | None) -> Cell:
     """Return the character of one cell, or of two, the first one above."""
     if column is None:
-        return Cell(ROW_GAP, "muted")
+        return Cell(ROW_GAP, "faint")
     roles = [find_role(heatmap, row, column) for row in rows]
     levels = [_round_level(find_level(heatmap, row, column)) for row in rows]
     colors: list[Color] = [role if level is None else level for role, level in zip(roles, levels, strict=True)]

@@ -56,6 +56,7 @@ PAGE_COLORS: Palette = {
 }
 ROLE_COLORS: Palette = {
     "muted": GRAY,
+    "faint": GRAY,
     **{KIND_ROLES[kind]: (kind.light, kind.dark) for kind in TimestepKind},
     "off": GRAY,
     "heat0": GRAY,

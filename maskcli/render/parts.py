@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from maskcli.records.remark import Remark
 
 Role = Literal[
-    "plain", "muted", "label", "strong", "padding", "masked", "counted", "on", "off", "heat0", "heat1", "heat2",
-    "heat3", "heat4", "error", "warning", "info",
+    "plain", "muted", "faint", "label", "strong", "padding", "masked", "counted", "on", "off",
+    "heat0", "heat1", "heat2", "heat3", "heat4", "error", "warning", "info",
 ]  # fmt: skip
-"""``padding``, ``masked`` and ``counted`` are kinds of timestep; ``on`` and ``off`` are True and False in a mask.
+"""``muted`` is secondary text, ``faint`` a rule or a gap that a reader may miss.
+``padding``, ``masked`` and ``counted`` are kinds of timestep; ``on`` and ``off`` are True and False in a mask.
 ``heat0`` to ``heat4`` are levels of an amount. ``error``, ``warning`` and ``info`` are severities."""
 
 HEAT: tuple[Role, ...] = ("heat0", "heat1", "heat2", "heat3", "heat4")
@@ -73,11 +74,19 @@ Cells = tuple[Cell, ...]
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table; a terminal wraps the texts of a ``prose`` column where its lines end."""
+    """A column of a table.
+
+    Attributes:
+        title: above the column.
+        align: the side that its cells are aligned to.
+        prose: whether a terminal wraps its texts where the lines of the table end.
+        rule: whether it begins another group of numbers, which a terminal separates from the one before.
+    """
 
     title: str
     align: Literal["left", "right"] = "right"
     prose: bool = False
+    rule: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +198,8 @@ Part = Table | Heading | Text | Prose | Remarks | Paragraph | Code | Heatmap
 SectionName = Literal[
     "about", "inputs", "batch", "embedding", "mask-path", "outputs", "further-outputs", "mask-sources", "findings",
     "leak", "future", "notes", "result", "total", "losses", "shares", "lengths", "largest", "batch-sizes", "reductions",
-    "metrics", "verdicts", "remarks", "attention", "rules", "models", "validity", "repairs", "data",
+    "metrics", "answer", "next", "verdicts", "remarks", "attention", "rules", "models", "validity", "repairs",
+    "data",
 ]  # fmt: skip
 
 

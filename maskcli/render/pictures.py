@@ -7,7 +7,7 @@ import re
 import zlib
 from typing import Any
 
-from maskcli.errors import UsageError
+from maskcli.errors import UsageError, suggest_install
 from maskcli.render.bundle_cache import load_or_bundle
 from maskcli.render.charts import Figure, Spec
 
@@ -81,6 +81,6 @@ def _import_vl_convert() -> Any:
             where="pictures and reports",
             expected="the package vl-convert-python",
             received="none",
-            fix="pip install 'maskcli[report]'",
+            fix=suggest_install("report"),
         ) from None
     return vl_convert

@@ -31,9 +31,20 @@ def show_progress(message: str, unit: str) -> Iterator[Callable[[int, int], None
 
     That function takes the number of finished units and the total.
     """
+    with show_steps(message, unit) as show:
+        yield lambda done, total: show("", done, total)
+
+
+@contextlib.contextmanager
+def show_steps(message: str, unit: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a spinner, and a bar after the first call of the function that it yields.
+
+    That function takes the name of the running step, which follows the message, the number of its finished units and
+    the total.
+    """
     with _open_terminal() as console:
         if console is None:
-            yield lambda _done, _total: None
+            yield lambda _step, _done, _total: None
             return
         from rich.progress import (
             BarColumn,
@@ -56,7 +67,12 @@ def show_progress(message: str, unit: str) -> Iterator[Callable[[int, int], None
         )
         with bar:
             task = bar.add_task(message, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+            def show(step: str, done: int, total: int) -> None:
+                description = f"{message}: {step}" if step else message
+                bar.update(task, description=description, completed=done, total=total)
+
+            yield show
 
 
 @contextlib.contextmanager

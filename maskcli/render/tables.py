@@ -28,6 +28,8 @@ from maskcli.render.parts import (
 from maskcli.render.timesteps import TimestepKind
 
 GAP = "…"
+RULE = "│ "
+"""In front of a column that begins a group; the gap before it is one space narrower."""
 ROW_GAP = "⋮"
 SEE_ALL = " (--all shows everything)"
 LEGEND_GAP = "   "
@@ -40,11 +42,12 @@ Item = TypeVar("Item")
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class ItemColumn(Generic[Item]):
-    """A column of a table of items: its title, and the cells that it shows of an item."""
+    """A column of a table of items: its title, and the cells that it shows of an item; see ``Column``."""
 
     title: str
     show: Callable[[Item], Cells]
     align: Literal["left", "right"] = "right"
+    rule: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -80,8 +83,8 @@ def elide_axis(count: int, limit: int | None, noun: str) -> Elision:
 
 def fill_table(fields: Sequence[ItemColumn[int]], rows: Elision) -> Table:
     """Return a table with a row for each index that is displayed, and one for the gap."""
-    gap = tuple(make_cell(ROW_GAP, "muted") for _ in fields)
-    columns = tuple(Column(field.title, field.align) for field in fields)
+    gap = tuple(make_cell(ROW_GAP, "faint") for _ in fields)
+    columns = tuple(Column(field.title, field.align, rule=field.rule) for field in fields)
     cells = (gap if row is None else tuple(field.show(row) for field in fields) for row in rows.indices)
     return Table(columns, tuple(cells))
 
@@ -108,7 +111,7 @@ def list_items(
 
 
 def _look_up_items(field: ItemColumn[Item], items: Sequence[Item]) -> ItemColumn[int]:
-    return ItemColumn(field.title, lambda row: field.show(items[row]), field.align)
+    return ItemColumn(field.title, lambda row: field.show(items[row]), field.align, field.rule)
 
 
 def _drop_columns(table: Table, spare: Sequence[str], limits: Limits) -> tuple[Table, list[str]]:
@@ -144,7 +147,7 @@ def measure_table(table: Table) -> int:
     """Return the characters of the widest line of a table."""
     titles = tuple((Cell(column.title),) for column in table.columns)
     widths = (max(map(measure_cells, cells)) + 2 for cells in zip(titles, *table.rows, strict=True))
-    return max(0, sum(widths) - 2)
+    return max(0, sum(widths) - 2) + sum(column.rule for column in table.columns)
 
 
 def count_fitting_columns(limits: Limits, cell_width: int, taken: int) -> int | None:
@@ -191,7 +194,7 @@ def make_timestep_fields(timesteps: Elision, show: Callable[[int, int], Cells]) 
 
 def _make_timestep_field(timestep: int | None, show: Callable[[int, int], Cells]) -> ItemColumn[int]:
     if timestep is None:
-        return ItemColumn(GAP, lambda _row: make_cell(GAP, "muted"))
+        return ItemColumn(GAP, lambda _row: make_cell(GAP, "faint"))
     return ItemColumn(str(timestep), lambda row: show(row, timestep))
 
 
@@ -226,7 +229,7 @@ def make_token_cell(token: object, kind: int) -> Cells:
 
 def make_glyphs(timesteps: Elision, find_role: Callable[[int], Role]) -> Cells:
     """Return a glyph for each timestep that is displayed."""
-    gap = Cell(GAP, "muted")
+    gap = Cell(GAP, "faint")
     return tuple(gap if timestep is None else mark(find_role(timestep)) for timestep in timesteps.indices)
 
 
@@ -244,7 +247,7 @@ def _find_mask_role(value: bool) -> Role:
 def mark_mask(mask: Bools | None) -> Cells:
     """Return the glyph of a mask, or a dash if there is none."""
     if mask is None:
-        return make_cell(DASH, "muted")
+        return make_cell(DASH, "faint")
     return make_cell("", "on")
 
 

@@ -40,7 +40,7 @@ from maskcli.render.parts import (
     iterate_parts,
     measure_cells,
 )
-from maskcli.render.tables import measure_table
+from maskcli.render.tables import RULE, measure_table
 from maskcli.render.timesteps import TimestepKind
 
 if TYPE_CHECKING:
@@ -49,20 +49,21 @@ if TYPE_CHECKING:
 STYLES: dict[Role, str] = {
     "plain": "",
     **{KIND_ROLES[kind]: kind.style for kind in TimestepKind},
-    "off": "dim",
+    "off": "",
     "heat0": "dim",
     "heat1": "blue",
     "heat2": "cyan",
     "heat3": "magenta",
     "heat4": "bright_magenta",
-    "muted": "dim",
+    "muted": "",
+    "faint": "dim",
     "label": "cyan",
     "strong": "bold",
     "error": "bold red",
     "warning": "bold yellow",
     "info": "cyan",
 }
-"""Dim, never bright black, which is the background of Solarized Dark."""
+"""Nothing that carries information is dim, which on Solarized is hardly visible, or bright black, its background."""
 ASCII = str.maketrans(
     {
         "·": "~",
@@ -77,6 +78,7 @@ ASCII = str.maketrans(
         "→": ">",
         "…": "...",
         "–": "-",
+        "│": "|",
         "×": "x",
         "≠": "!=",
         "•": "*",
@@ -139,10 +141,15 @@ def render_text(sections: Sequence[Section | Part], console: Console) -> str:
     )
     colours = console.color_system is not None and not console.no_color
     screen = Screen(colours, _has_unicode(console.encoding))
-    for index, part in enumerate(expand_heatmaps(iterate_parts(sections), screen)):
-        if index and isinstance(part, Heading | Remarks | Paragraph):
+    before: Part | None = None
+    for part in expand_heatmaps(iterate_parts(sections), screen):
+        begins_group = isinstance(part, Heading | Paragraph) or (
+            isinstance(part, Remarks) and not isinstance(before, Heading)
+        )
+        if before is not None and begins_group:
             inner.print()
         _print_part(part, inner, console.width)
+        before = part
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
 
 
@@ -304,15 +311,17 @@ def _wrap_table(table: Table, width: int) -> Table:
 
 def _draw_table(table: Table, console: Console) -> Iterator[RichText]:
     """Yield the lines of a table; rich's own tables take six times as long on many rows."""
-    titles = tuple((Cell(column.title, "strong"),) for column in table.columns)
+    columns = table.columns
+    titles = tuple((Cell(column.title, "strong"),) for column in columns)
     widths = [max(map(measure_cells, cells)) for cells in zip(titles, *table.rows, strict=True)]
-    right = [column.align == "right" for column in table.columns]
     for row in (titles, *table.rows):
         line = RichText()
-        for cells, width, at_right in zip(row, widths, right, strict=True):
-            room = " " * (width - measure_cells(cells))
+        for cells, width, column, following in zip(row, widths, columns, (*columns[1:], None), strict=True):
+            room, at_right = " " * (width - measure_cells(cells)), column.align == "right"
+            line.append(RULE if column.rule else "", STYLES["faint"])
             line.append(room if at_right else "")
             line.append_text(_style_cells(cells, console))
-            line.append("  " if at_right else f"{room}  ")
+            line.append("" if at_right else room)
+            line.append(" " if following is not None and following.rule else "  ")
         line.rstrip()
         yield line

@@ -27,7 +27,7 @@ class TimestepKind(enum.IntEnum):
     Attributes:
         label: the kind in words, without a count.
         glyph: the character of the kind, so that it never depends on colour.
-        style: rich style on a terminal; dim or default for kinds that need no attention.
+        style: rich style on a terminal; empty for kinds that need no attention.
         light: colour of text on a light page.
         dark: colour of text on a dark page.
         rgb: colour in charts.
@@ -40,7 +40,7 @@ class TimestepKind(enum.IntEnum):
     dark: str
     rgb: RGB
 
-    PADDING = (0, "padding", "·", "dim", "#59636e", "#a0aab5", (128, 128, 128))
+    PADDING = (0, "padding", "·", "", "#59636e", "#a0aab5", (128, 128, 128))
     VALID = (1, "valid", "■", "green", "#116329", "#66d392", (16, 126, 194))
     HIDDEN = (2, "valid, but masked", "!", "bold red", "#b0211a", "#ff9088", (213, 94, 0))
     COUNTED = (3, "padding, not masked", "◆", "bold yellow", "#805000", "#f0b849", (230, 159, 0))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maskcli.errors import InputError, UsageError
+from maskcli.errors import InputError, UsageError, suggest_install
 from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.splits import make_row_splits
 
@@ -69,7 +69,7 @@ def _make_chunked_array(data: Any) -> Any:
         raise UsageError(
             expected="pyarrow, which reads Arrow objects",
             received=f"a {type(data).__name__} without pyarrow installed",
-            fix="pip install 'maskcli[parquet]', or pass lists.",
+            fix=f"{suggest_install('parquet')}, or pass lists.",
         ) from None
     chunked = data
     if not isinstance(data, pa.ChunkedArray):

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from maskcli.errors import InputError, MaskcliError, UsageError
+from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ def import_pyarrow(where: str) -> Any:
             where=where,
             expected="pyarrow, which reads and writes such files",
             received="a Python without pyarrow",
-            fix="pip install 'maskcli[parquet]'",
+            fix=suggest_install("parquet"),
         ) from None
     return pa
 

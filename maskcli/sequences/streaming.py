@@ -149,6 +149,12 @@ def pad_files(
 
 def write_batch(batch: PaddedBatch, output: BatchFile | None, mask_output: str | None) -> None:
     """Write a batch, and its mask, to files; see ``pad_files``."""
+    if output is not None and output.entry.write_features is not None and batch.features:
+        with output.open() as out, _open_outputs(None, mask_output) as outputs:
+            output.entry.write_features(out, batch, output.packs)
+            with _open_writers(outputs, batch.layout, len(batch.tokens)) as add:
+                add(batch)
+        return
     with (
         _open_outputs(output, mask_output) as outputs,
         _open_writers(outputs, batch.layout, len(batch.tokens)) as add,
@@ -249,10 +255,11 @@ class _BatchSummary:
         rows: the number of rows so far.
         tokens: the number of tokens in them.
         truncated: the number of tokens that did not fit.
+        truncated_sequences: the number of sequences that lost some of them.
     """
 
     def __init__(self, layout: Layout, excerpt_rows: int) -> None:
-        self.rows = self.tokens = self.truncated = 0
+        self.rows = self.tokens = self.truncated = self.truncated_sequences = 0
         self._layout, self._excerpt_rows = layout, excerpt_rows
         shape = (0, layout.maxlen or 0)
         empty = PaddedBatch(np.zeros(shape, layout.dtype), np.zeros(shape, bool), np.zeros(0, np.int64), layout, 0)
@@ -264,6 +271,7 @@ class _BatchSummary:
         self.rows += len(part.tokens)
         self.tokens += int(part.lengths.sum()) - part.truncated_tokens
         self.truncated += part.truncated_tokens
+        self.truncated_sequences += part.truncated_sequences
         if len(self._first.tokens) < size:
             self._first = take_first_rows(join_batches([self._first, take_first_rows(part, size)]), size)
         self._last = take_last_rows(join_batches([self._last, take_last_rows(part, size)]), size)
@@ -271,4 +279,5 @@ class _BatchSummary:
     def make_excerpt(self) -> Excerpt:
         """Return the excerpt of all parts."""
         maxlen = self._first.tokens.shape[1]
-        return Excerpt((self.rows, maxlen), self._layout, self.tokens, self.truncated, self._first, self._last)
+        cut = self.truncated, self.truncated_sequences
+        return Excerpt((self.rows, maxlen), self._layout, self.tokens, *cut, self._first, self._last)

@@ -33,6 +33,7 @@ class _Origins:
 
     def __init__(self, run: Run, inputs: Sequence[ModelInput]) -> None:
         self.run = run
+        self.history = _KerasHistory(run)
         pairs = zip(run.recording.inputs, inputs, strict=True)
         self.inputs = {id(tensor): model_input.name for tensor, model_input in pairs}
         self.carriers: dict[int, list[CallRecord]] = collections.defaultdict(list)
@@ -109,9 +110,47 @@ class _Origins:
         return self.inputs[id(alike[0])] if len(alike) == 1 else None
 
 
+class _KerasHistory:
+    """The operations that made the inputs of calls, as functional models noted them when they were built.
+
+    A layer has one node for each of its calls, in the order of building. The model runs its nodes from the greatest
+    depth to the outputs, so that the n-th recorded call of a layer is its n-th node in that order.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.counts: dict[int, int] = {}
+        self.nodes: dict[int, dict[int, list[Any]]] = {}
+        counter: collections.Counter[tuple[int, int]] = collections.Counter()
+        for entry in run.recording.entries:
+            if entry.parent is not None and not entry.code:
+                key = id(entry.parent), id(entry.operation)
+                self.counts[entry.index] = counter[key]
+                counter[key] += 1
+
+    def read(self, entry: CallRecord) -> list[Any]:
+        """Return the operation that made each input of a call; empty for calls in other models."""
+        if entry.parent is None or entry.code:
+            return []
+        nodes = self._list_nodes(entry.parent.operation).get(id(entry.operation), [])
+        count = self.counts[entry.index]
+        if count >= len(nodes):
+            return []
+        return [tensor._keras_history.operation for tensor in nodes[count].arguments.keras_tensors]
+
+    def _list_nodes(self, model: Any) -> dict[int, list[Any]]:
+        """Return the nodes of each operation of a functional model, by ``id``."""
+        if id(model) not in self.nodes:
+            by_depth = getattr(model, "_nodes_by_depth", None) or {}
+            nodes = self.nodes[id(model)] = collections.defaultdict(list)
+            for depth in sorted(by_depth, reverse=True):
+                for node in by_depth[depth]:
+                    nodes[id(node.operation)].append(node)
+        return self.nodes[id(model)]
+
+
 def _find_call_edges(origins: _Origins, entry: CallRecord) -> Iterator[Edge]:
     target = origins.run.names[entry.index]
-    hints = dict(enumerate(_read_keras_history(origins.run, entry)))
+    hints = dict(enumerate(origins.history.read(entry)))
     for position, (tensor, mask) in enumerate(zip(entry.inputs, entry.carried, strict=True)):
         lost = mask is None and id(tensor) in origins.run.flow.lost
         for source, from_input in origins.find(tensor, entry, hints.get(position)):
@@ -129,26 +168,6 @@ def _find_output_edges(origins: _Origins) -> Iterator[Edge]:
         lost = mask is None and id(tensor) in origins.run.flow.lost
         for source, from_input in origins.find(tensor, None):
             yield Edge(source, name, from_input, to_output=True, mask=mask, lost=lost)
-
-
-def _read_keras_history(run: Run, entry: CallRecord) -> list[Any]:
-    """Return the operation that made each input of a call, as a functional model noted it; empty for other models."""
-    if entry.parent is None or entry.code:
-        return []
-    by_depth = getattr(entry.parent.operation, "_nodes_by_depth", None)
-    if by_depth is None:
-        return []
-    # A layer has one node for each of its calls, in the order of building. The model runs its nodes from the greatest
-    # depth to the outputs, so that the n-th recorded call of a layer is its n-th node in that order.
-    nodes = [node for depth in sorted(by_depth, reverse=True) for node in by_depth[depth]]
-    nodes = [node for node in nodes if node.operation is entry.operation]
-    calls_before = sum(
-        call.parent is entry.parent and call.operation is entry.operation
-        for call in run.recording.entries[: entry.index]
-    )
-    if calls_before >= len(nodes):
-        return []
-    return [tensor._keras_history.operation for tensor in nodes[calls_before].arguments.keras_tensors]
 
 
 def _list_ancestors(entry: CallRecord | None) -> list[CallRecord]:

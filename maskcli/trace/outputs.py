@@ -14,15 +14,13 @@ from maskcli.records.arrays import Bools
 from maskcli.records.evidence import OutputEvidence
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import get_mask
-from maskcli.trace.run import Run, RunCache, get_path, list_output_tensors, trace_model
+from maskcli.trace.run import FEWEST_ROWS, PROBED_ROWS, Run, RunCache, get_path, list_output_tensors, trace_model
 from maskcli.trace.values import get_dtype
 
 BLOCK = 256
 """Rows that are traced together where validity must be followed through the model for each row."""
 TRACED = 4096
 """Rows that are traced for that, at most; tracing is slow."""
-PROBED_ROWS = 16
-"""Rows that the probes run on: as many different lengths as there are, and two without a valid timestep."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -128,19 +126,19 @@ def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
     )
 
 
-def choose_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
+def choose_rows(inputs: Sequence[ModelInput], most: int = PROBED_ROWS) -> NDArray[np.intp]:
     """Return the rows to probe, in order: of different lengths first, at most two without a valid timestep."""
     n_rows = len(inputs[0].values)
-    if n_rows <= PROBED_ROWS:
+    if n_rows <= most:
         return np.arange(n_rows)
     by_input = [model_input.valid.sum(axis=1) for model_input in inputs if model_input.valid is not None]
     lengths = np.stack(by_input or [np.zeros(n_rows)])
     all_empty = np.flatnonzero((lengths == 0).any(axis=0))
-    empty = all_empty[:2]
+    empty = all_empty[: 2 if most > FEWEST_ROWS else 1]
     # One row of each length, evenly spread over the lengths; then any rows up to the limit.
     _, firsts = np.unique(lengths, axis=1, return_index=True)
     firsts = np.setdiff1d(firsts, all_empty)
-    room = PROBED_ROWS - len(empty)
+    room = max(FEWEST_ROWS, most - len(empty))
     by_length = firsts[np.argsort(lengths[0, firsts], kind="stable")]
     spread = by_length[np.unique(np.linspace(0, len(by_length) - 1, min(room, len(by_length))).astype(int))]
     remaining = np.setdiff1d(np.arange(n_rows), np.concatenate([spread, all_empty]))

@@ -18,6 +18,7 @@ import contextvars
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from maskcli.trace.functions import differs_compiled, run_functions
 from maskcli.trace.generators import begin_random_run
 from maskcli.trace.loops import compile_loops
 from maskcli.trace.state import preserve_state
+from maskcli.trace.steps import get_reporter
 
 
 @dataclasses.dataclass(eq=False)
@@ -174,6 +176,12 @@ class Recording:
     error: BaseException | None
     inputs: list[Any]
 
+    @functools.cached_property
+    def bytes(self) -> int:
+        """The memory of all results."""
+        results = {id(tensor): tensor for entry in self.entries for tensor in entry.outputs}
+        return sum(_count_bytes(tensor) for tensor in results.values())
+
     def make_error(self) -> Exception:
         """Return the exception of a failed run, with the innermost call that raised it."""
         assert isinstance(self.error, Exception)  # noqa: S101 - only failed runs have an error to make
@@ -203,13 +211,15 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
             if not model.built:
                 _build(model, tensors)
             with preserve_state(model, trained=False), run_functions(model) as called, recorder.patch_keras():
-                begin_random_run()
+                begin_random_run(model)
                 output = model(tensors, training=False)
             unchanged = alter is None and recorder.changed is None
             if unchanged and differs_compiled(model, called, output, lambda: model(tensors, training=False)):
                 return record_run(model, inputs, unfold=unfold)
     except Exception as exception:
         error = exception
+    if recorder.reporter is not None:
+        recorder.reporter.calls = len(recorder.ended)
     return Recording(recorder.entries, recorder.ended, output, error, keras.tree.flatten(tensors))
 
 
@@ -285,6 +295,7 @@ class _Recorder:
         self.code_reports = _CodeReports(self.record_code)
         start = _start_changes.get()
         self.changed = None if start is None else start()
+        self.reporter = get_reporter()
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
@@ -402,6 +413,8 @@ class _Recorder:
         ]
         entry.returned = True
         self.ended.append(entry)
+        if self.reporter is not None:
+            self.reporter.count(len(self.ended))
         return output
 
     def replace(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
@@ -528,6 +541,13 @@ def has_own_code(operation: Any) -> bool:
     if not isinstance(operation, keras.layers.Layer):
         return False
     return isinstance(operation, keras.Model) or type(operation).__module__.split(".")[0] != "keras"
+
+
+def _count_bytes(tensor: Any) -> int:
+    """Return the memory of a tensor; 0 for one without a definite shape, such as a ragged one."""
+    dimensions = tuple(tensor.shape)
+    size = getattr(tensor.dtype, "size", 0)
+    return 0 if None in dimensions or not isinstance(size, int) else math.prod(dimensions) * size
 
 
 def _is_tensor(value: Any) -> bool:

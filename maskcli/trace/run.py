@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,17 @@ from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import LostMask, MaskFlow, follow_masks
 from maskcli.trace.recorder import Alter, CallRecord, Recording, name_paths, record_run
+
+JOINED = 4
+"""Results that an operation outside of layers joins, at most, before it is shown."""
+PROBED_ROWS = 16
+"""Rows that the probes run on: as many different lengths as there are, and two without a valid timestep."""
+FEWEST_ROWS = 2
+"""The same of a large model: the shortest row and the longest, and one without a valid timestep."""
+WORK = 2**34
+"""Weights × timesteps × rows up to which the probes run on more rows: a run takes more than about a second then."""
+BYTES = 2**28
+"""Memory of the results of a run up to which the probes run on more rows."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -91,9 +103,14 @@ class RunCache:
     """The latest run of a model, so that an equal run is never recorded twice in a row.
 
     Only the latest is kept, because a recording holds all tensors of its run.
+
+    Attributes:
+        model: a Keras model.
+        most_rows: the number of rows that the probes run on, at most.
     """
 
     model: Any
+    most_rows: int = dataclasses.field(default=PROBED_ROWS, init=False)
     _latest: ModelRun | None = dataclasses.field(default=None, init=False)
 
     def get_run(self, inputs: Sequence[ModelInput], unfold: bool = False) -> ModelRun:
@@ -102,6 +119,16 @@ class RunCache:
         if latest is None or latest.unfold is not unfold or not _are_equal(latest.inputs, inputs):
             latest = self._latest = ModelRun(self.model, tuple(inputs), unfold)
         return latest
+
+    def limit_rows(self, inputs: Sequence[ModelInput]) -> None:
+        """Let the probes of a large model run on fewer rows: by its weights, and by the memory of the latest run."""
+        weights = sum(math.prod(weight.shape) for weight in self.model.weights)
+        timesteps = max((x.values.shape[1] for x in inputs if x.valid is not None), default=1)
+        most = min(self.most_rows, WORK // max(1, weights * timesteps))
+        if self._latest is not None:
+            recording, rows = self._latest.recording, len(self._latest.inputs[0].values)
+            most = min(most, BYTES * rows // max(1, recording.bytes))
+        self.most_rows = max(FEWEST_ROWS, most)
 
 
 def _are_equal(old: Sequence[ModelInput], new: Sequence[ModelInput]) -> bool:
@@ -139,11 +166,32 @@ def trace_recording(recording: Recording, flow: MaskFlow, also: Sequence[CallRec
     before = [flow.before[entry.index] for entry in also if entry.index in flow.before]
     lost = (*_find_losses_that_matter(recording, flow), *before)
     shown_code = {id(loser) for mask in lost for loser in (mask.at, *mask.again)} | {id(entry) for entry in also}
+    shown_code |= _find_joins(recording, shown_code)
     entries = [entry for entry in recording.entries if not entry.code or id(entry) in shown_code]
     names = name_paths(entries)
     returned = [entry for entry in entries if entry.parent is not None and entry.returned]
     calls_of = {entry.index: _make_call(entry, position, names, flow) for position, entry in enumerate(returned)}
     return Run(tuple(calls_of.values()), recording.output, recording, flow, names, calls_of)
+
+
+def _find_joins(recording: Recording, shown: Set[int]) -> set[int]:
+    """Return the operations outside of layers, by ``id``, that join so many results that they are shown.
+
+    A hidden operation is replaced by the calls that its inputs come from. After n residual additions in code of one's
+    own, each later call would have an edge from all n calls.
+    """
+    joins: set[int] = set()
+    origins: dict[int, frozenset[int]] = {id(tensor): frozenset({id(tensor)}) for tensor in recording.inputs}
+    for entry in recording.ended:
+        of_entry = frozenset({id(entry)})
+        if entry.code and id(entry) not in shown:
+            joined = frozenset().union(*(origins.get(id(tensor), frozenset()) for tensor in entry.inputs))
+            if len(joined) > JOINED:
+                joins.add(id(entry))
+            else:
+                of_entry = joined
+        origins |= dict.fromkeys(map(id, entry.outputs), of_entry)
+    return joins
 
 
 def find_first_mask(calls: Iterable[Call]) -> Bools | None:

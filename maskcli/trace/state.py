@@ -23,24 +23,25 @@ def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
         trained: whether trained weights are restored too. Runs in inference mode do not change them, and comparing
             thousands of weights takes time.
     """
-    before = {id(variable): (variable, _read_value(variable)) for variable in _list_variables(layer, trained)}
+    before = {id(variable): (variable, read_value(variable)) for variable in _list_variables(layer, trained)}
     try:
         with preserve_random_state():
             yield
     finally:
         for variable, value in before.values():
-            if not np.array_equal(_read_value(variable), value):
+            if not np.array_equal(read_value(variable), value):
                 variable.assign(value)
         for state in _list_states(layer):
             if id(state) not in before:
-                state.assign(np.zeros_like(_read_value(state)))
+                state.assign(np.zeros_like(read_value(state)))
 
 
-def _read_value(variable: Any) -> Any:
+def read_value(variable: Any) -> Any:
     """Return the value of a variable, without a copy: TensorFlow assigns to new memory while a value is in use."""
-    import keras
+    import tensorflow as tf
 
-    return np.asarray(keras.ops.convert_to_tensor(variable))
+    # NumPy would copy a variable, but not a tensor.
+    return np.asarray(tf.convert_to_tensor(getattr(variable, "value", variable)))
 
 
 def _list_variables(layer: Any, trained: bool) -> Iterator[Any]:

@@ -78,7 +78,7 @@ def test_explain_takes_names_and_lower_case(call: Callable[..., Output]) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "meant"), [("MSK0005", "MSK005"), ("padding-wast", "padding-waste"), ("empty", "empty-sequence")]
+    ("arguments", "meant"), [("MSK0005", "MSK005"), ("padding-wast", "padding-waste"), ("empty-s", "empty-sequence")]
 )
 def test_explain_suggests_the_nearest_rule(call: Callable[..., Output], arguments: str, meant: str) -> None:
     output = call("explain", arguments)

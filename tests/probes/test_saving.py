@@ -37,5 +37,9 @@ def test_a_mask_is_missed_in_a_loaded_model_that_no_longer_computes_it(supports_
         build(make_convolution(supports_masking)), [ModelInput("series", SERIES, SERIES.any(axis=-1), "features")]
     )
     result = probe_saving(run, reload_model)
-    assert result.survives is not supports_masking
-    assert result.call == ("smooth" if supports_masking else None)
+    if not supports_masking:  # Layers of Keras as their configuration describes them are not saved only for this.
+        assert result is None
+        return
+    assert result is not None
+    assert result.survives is False
+    assert result.call == "smooth"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from maskcli.records.check import CheckReport, Examination, Finding
+from maskcli.records.check import CheckReport, Examination, Finding, Repair, RepairAttempt
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence, SavingResult
 from maskcli.records.leak import Leak, Probe
@@ -168,21 +168,22 @@ def test_probes_name_their_largest_change() -> None:
     assert text.count("the model takes one length only") == 1
     assert "alone, columns: not tried: the model" in text
     assert "gradient: it means something" in text
-    assert "Padding changes results by up to 0.324. It enters at conv1d." in text
+    assert (
+        "change: the largest of a result that counts; of gradient, its derivative by\n padding; t0: timestep 0" in text
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "verdict"),
     [
         ("clean", "Does padding leak?  no\n"),
-        ("no padding", "Does padding leak?  nothing to prove\n The probed rows contain no padding, and the model has"),
+        ("no padding", "Does padding leak?  nothing to prove\n"),
+        ("no padding", " • The probed rows contain no padding, and the model has no mask.\n"),
         ("not tried", "Does padding leak?  unproven\n"),
-        ("not tried", " The model takes one length only, and a copy of it with free length cannot be\n built.\n"),
-        ("unproven", " The model is random.\n"),
-        (
-            "noisy",
-            " The data has no padding, so maskcli added some. It leaks once the model is\n trained: after",
-        ),
+        ("not tried", " • The model takes one length only, and a copy of it with free length cannot be\n   built.\n"),
+        ("unproven", " • The model is random.\n"),
+        ("leak ignored", " • Padding changes results by up to 0.324. It enters at conv1d.\n"),
+        ("noisy", "failed: padding, which maskcli added, leaks into results once the model is"),
     ],
 )
 def test_other_verdicts(name: str, verdict: str) -> None:
@@ -195,32 +196,49 @@ def test_no_verdict_without_probes(name: str) -> None:
 
 
 def test_data_only_describes_the_data() -> None:
-    assert draw(REPORTS["data only"]).startswith("Data only  no model\n tokens: 2 rows of 4 timesteps, 2 padding;")
+    assert "\nData\n tokens: 2 rows of 4 timesteps, 2 padding;" in draw(REPORTS["data only"])
     assert "no ids to check" in draw(REPORTS["no data"])
 
 
 def test_summary_line() -> None:
-    assert draw(REPORTS["clean"]).endswith(
-        "\n\n ■ passed: 0 errors, 0 warnings, 0 infos; 2 rules checked, fail-on: warning;\n"
-        "     probes: replace, gradient\n"
-    )
+    assert "\n\n 0 errors, 0 warnings, 0 infos; 2 rules checked, fail-on: warning\n" in draw(REPORTS["clean"])
     assert draw(report()).endswith(
-        " × failed: 2 errors, 1 warning, 1 info; 2 rules checked, fail-on: warning\n"
-        " Run `maskcli explain MSK101` for details and examples.\n"
+        " 2 errors, 1 warning, 1 info; 2 rules checked, fail-on: warning\n"
+        "\n Next: `maskcli explain MSK101` explains this rule, with a bad and a good\n example.\n"
     )
+
+
+def test_answer_comes_first() -> None:
+    """The verdict, the culprit and the repair follow the name of the model."""
+    name, verdict, culprit, repair, *_ = draw(report()).splitlines()
+    assert (name, verdict) == ("m.keras  Functional, from a file", " × failed: padding leaks into results")
+    assert culprit == " • Culprit: conv1d (Conv1D), MSK101 mask-dropped, and 3 more findings."
+    assert repair == " • Repair: advice only, nothing was tried."
+    tried = Repair("pass-mask", "mean", "mean(x, mask=m)", 1e-9)
+    repaired = dataclasses.replace(report(), repairs=(tried,))
+    assert draw(repaired).splitlines()[3] == " • Repair, tried: pass-mask at mean."
+    assert "Repairs  tried: padding then changes results by 1e-09\n" in draw(repaired)
+    attempts = (RepairAttempt("pass-mask", "mean", 0.3, "it leaks"),)
+    assert "none found, 1 change tried in vain" in draw(dataclasses.replace(report(), attempts=attempts))
+
+
+def test_repair_in_a_fix_is_shown_once() -> None:
+    tried = Repair("pass-mask", "mean", "mean(x, mask=m)", 1e-9)
+    repaired = dataclasses.replace(report((finding(fix="Write `mean(x, mask=m)`."),)), repairs=(tried,))
+    assert draw(repaired).count("mean(x, mask=m)") == 1
 
 
 @pytest.mark.parametrize(
     ("name", "status", "words"),
     [
-        ("clean", "passed", "■ passed: 0 errors"),
-        ("nothing", "not-run", "! leak not tested: 0 errors"),
-        ("no padding", "nothing-to-prove", "• nothing to prove: 0 errors"),
-        ("unproven", "unproven", "! leak unproven: 0 errors"),
-        ("unproven ignored", "unproven", "! leak unproven: MSK115; 0 errors"),
-        ("leak ignored", "leak-ignored", "! leak ignored: MSK101, MSK104; 0 errors"),
-        ("leaks below", "leaks", "! leaks, below fail-on: 0 errors, 1 warning"),
-        ("all", "failed", "× failed: 2 errors"),
+        ("clean", "passed", "■ passed: padding does not leak (probes: replace, gradient)"),
+        ("nothing", "not-run", "! leak not tested\n"),
+        ("no padding", "nothing-to-prove", "• nothing to prove\n"),
+        ("unproven", "unproven", "! leak unproven\n"),
+        ("unproven ignored", "unproven", "! leak unproven: MSK115\n"),
+        ("leak ignored", "leak-ignored", "! leak ignored: MSK101, MSK104\n"),
+        ("leaks below", "leaks", "! leaks, below fail-on\n"),
+        ("all", "failed", "× failed: padding leaks into results\n"),
     ],
 )
 def test_only_clean_passes(name: str, status: str, words: str) -> None:
@@ -234,9 +252,10 @@ def test_only_clean_passes(name: str, status: str, words: str) -> None:
 
 def test_data_only_result() -> None:
     data = dataclasses.replace(REPORTS["data only"], findings=(), passed=True)
-    assert " ■ data: no findings; 0 errors, 0 warnings, 0 infos; 2 rules checked" in draw(data)
+    assert " ■ data: no findings\n" in draw(data)
+    assert " 0 errors, 0 warnings, 0 infos; 2 rules checked" in draw(data)
     few = dataclasses.replace(data, findings=FINDINGS[3:])
-    assert " ■ data: no findings at or above warning; 0 errors, 0 warnings, 1 info;" in draw(few)
+    assert " ■ data: no findings at or above warning\n" in draw(few)
 
 
 def test_notes_report_failures() -> None:

@@ -293,7 +293,7 @@ def find_least_shift(places: list[float], pull: list[int]) -> float:
 def test_missing_igraph_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "igraph", None)
     layouts._import_igraph.cache_clear()
-    with pytest.raises(UsageError, match=r"pip install 'maskcli\[report\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'igraph>=[0-9.]+' 'vl-convert-python>=[0-9.]+'"):
         render_graph_svg(residual())
     assert render_mermaid(residual()).startswith("flowchart TD\n")
 

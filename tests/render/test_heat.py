@@ -446,7 +446,7 @@ def test_loss_matches_its_table() -> None:
     np.testing.assert_allclose(matrix.levels[0, :2], losses[0, :2] / losses[0, :2].max())
     assert matrix.margin == (("masked", ("9.126",)),)
     text = render_text(heat.view_loss(report, "full", ALL), screen(None))
-    assert text.startswith("Loss mse  masked 9.125764, unmasked 42.070232\n")
+    assert "\n\nLoss mse  masked 9.125764, unmasked 42.070232\n" in text
     assert " ░ to 25 %   █ to the largest loss, 16.6   · 2 timesteps left out\n" in text
 
 
@@ -462,4 +462,4 @@ def test_single_number_loss_has_no_matrix() -> None:
     parts = heat.view_loss(dataclasses.replace(report, outputs=(first, report.first)), "full", ALL)
     assert len(pictures(parts)) == 1
     text = render_text(parts, screen(None))
-    assert text.startswith("Loss mse of output  Keras evaluate 1.500000\n The loss is a single number per batch.\n")
+    assert "\n\nLoss mse of output  Keras evaluate 1.500000\n The loss is a single number per batch.\n" in text

@@ -195,8 +195,8 @@ def test_batch_table() -> None:
         ("th", "col", title) for title in ("sample", "0", "1", "length")
     ]
     assert [element.attributes["scope"] for row in rows for element in row.all("th")] == ["row", "row"]
-    (padding,) = [element for element in tree.all("span") if element.attributes["class"] == "mk-padding"]
-    assert padding.text == "·0"
+    padding, legend = [element for element in tree.all("span") if element.attributes["class"] == "mk-padding"]
+    assert (padding.text, legend.text) == ("·0", "·")
     assert tree.all("div")[0].attributes["aria-label"] == "Padded batch (2, 2)"
     assert render_html([Heading("a")], level=4) == "<h4>a</h4>\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from typing import Any
@@ -16,6 +17,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.layout import Layout
 from maskcli.records.model import ModelAbout
+from maskcli.records.remark import Remark
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
 from maskcli.render.documents import dumps, make_document
@@ -200,7 +202,10 @@ def test_documents_match_the_schema(name: str) -> None:
 
 
 def test_model_and_inputs_are_named() -> None:
-    assert text(inspection()).startswith("tagger.keras  Functional from a file\n\nTokens and mask (3, 4)")
+    first = (
+        "tagger.keras  Functional, from a file\n • The mask starts at embedding (Embedding).\n\nTokens and mask (3, 4)"
+    )
+    assert text(inspection()).startswith(first)
     screen = text(CASES["features"])
     assert "features  (3, 4, 5)  float32  features           3 of 12\n" in screen
     assert re.search(r"static +\(3, 2\) +float32 +static +–\n", screen)
@@ -210,9 +215,9 @@ def test_model_and_inputs_are_named() -> None:
 @pytest.mark.parametrize(
     ("fields", "origin"),
     [
-        ({}, "created by embedding (Embedding)"),
-        ({"mask": None, "trace": ()}, "no mask source"),
-        ({"trace": numbered(call("lstm", "uses"))}, "created in the model's own code"),
+        ({}, "starts at embedding (Embedding)"),
+        ({"mask": None, "trace": ()}, None),
+        ({"trace": numbered(call("lstm", "uses"))}, "starts in the model's own code"),
         (
             {
                 "trace": numbered(
@@ -222,13 +227,38 @@ def test_model_and_inputs_are_named() -> None:
                     call("masking", "creates", "Masking"),
                 )
             },
-            "created by encoder/masking (Masking)",
+            "starts at encoder/masking (Masking)",
         ),
     ],
 )
-def test_mask_origin(fields: dict[str, Any], origin: str) -> None:
-    assert f"Tokens and mask (3, 4)  {origin}\n" in text(inspection(**fields))
-    assert "Tokens and mask (3, 4)  passed as an input\n" in text(CASES["a mask as an input"])
+def test_mask_origin(fields: dict[str, Any], origin: str | None) -> None:
+    sentence = "The model has no mask." if origin is None else f"The mask {origin}"
+    assert f"\n • {sentence}" in text(inspection(**fields))
+    assert "\n • The mask is passed as an input" in text(CASES["a mask as an input"])
+
+
+def test_mask_end_is_in_the_answer() -> None:
+    """The mask reaches the output, or ends at a call, or a remark has the reason for its end."""
+    masked = dataclasses.replace(inspection().outputs[0], mask=MASK)
+    reaches = text(inspection(outputs=(masked,)))
+    assert "embedding (Embedding) and reaches the output of dense." in reaches
+    trace = numbered(call("embedding", "creates", "Embedding"), call("sum", "drops", "Add"))
+    assert "embedding (Embedding) and ends at sum (Add)." in text(inspection(trace=trace))
+    remarks = (
+        Remark("warning", "The vocabulary is small."),
+        Remark("fact", "It is Tuesday."),
+        Remark("warning", "The outputs carry no mask.", "mask-end"),
+        Remark("fact", "Disabling the mask changes nothing.", "change"),
+    )
+    screen = text(inspection(trace=trace, remarks=remarks))
+    assert [line for line in screen.splitlines() if line.startswith((" •", " !"))] == [
+        " • The mask starts at embedding (Embedding).",
+        " ! The outputs carry no mask.",
+        " • Disabling the mask changes nothing.",
+        " ! The vocabulary is small.",
+        " • It is Tuesday.",
+    ]
+    assert screen.index("It is Tuesday") > screen.index("Path of the mask") > screen.index("The vocabulary")
 
 
 def test_features_mark_masked_timesteps() -> None:
@@ -246,7 +276,7 @@ def test_features_mark_masked_timesteps() -> None:
 def test_padding_is_marked_without_tokens() -> None:
     screen = text(CASES["other timesteps"])
     marks = [re.findall(r"[·!]?\d(?=  [■□])", line) for line in rows_of(screen, "Outputs of dense")[1:]]
-    assert marks == [["0"], ["1"], ["0"], ["1"], ["0"], ["·1"]]
+    assert marks[:6] == [["0"], ["1"], ["0"], ["1"], ["0"], ["·1"]]
     assert "token" not in rows_of(screen, "Outputs of dense")[0]
 
 
@@ -316,6 +346,7 @@ def test_descriptions_move_below_long_names() -> None:
         " creates   the mask starts here",
         " uses      consumes the mask",
         " none      no mask",
+        " ■ in, out: a mask   – in, out: no mask",
     ]
 
 
@@ -328,8 +359,8 @@ def test_thousand_calls_are_elided() -> None:
     ]
     assert lines[5].split()[1] == "encoder/block_996/dense"
     whole = rows_of(text(CASES["1000 calls"], everything=True), "Path of the mask")
-    assert len(whole) == 1001
-    assert whole[-1].endswith("lost at encoder/block_997/dense")
+    assert len(whole) == 1002
+    assert whole[-2].endswith("lost at encoder/block_997/dense")
 
 
 def test_all_shows_whole_paths() -> None:
@@ -350,10 +381,10 @@ def test_further_outputs_have_a_line_each() -> None:
 @pytest.mark.parametrize(
     ("name", "texts"),
     [
-        ("integers", ["5000000", "5000002", "2"]),
+        ("integers", ["5000000", "│", "5000002", "│", "2"]),
         ("booleans", ["False"]),
         ("nothing but NaN", ["nan", "nan", "nan"]),
-        ("numbers that are not finite", ["nan", "inf", "-inf", "nan", "inf", "-inf", "nan"]),
+        ("numbers that are not finite", ["nan", "inf", "-inf", "│", "nan", "inf", "-inf", "│", "nan"]),
         ("bfloat16", ["nan", "inf", "-inf"]),
         ("rank 5", ["1.00"] * 3 + ["…"] + ["1.00"] * 3),
         ("no units", []),
@@ -368,10 +399,11 @@ def test_outputs_of_any_kind(name: str, texts: list[str]) -> None:
 
 def test_one_number_per_sample() -> None:
     assert rows_of(text(CASES["a number for each sample"]), "Outputs of dense (3,)") == [
-        "sample  output  without mask  change",
-        "     0    0.00          0.50     0.5",
-        "     1    1.00          1.50     0.5",
-        "     2    2.00          2.50     0.5",
+        "sample  output │ without mask │ change",
+        "     0    0.00 │         0.50 │    0.5",
+        "     1    1.00 │         1.50 │    0.5",
+        "     2    2.00 │         2.50 │    0.5",
+        " change: largest difference of the two outputs",
     ]
 
 

@@ -335,11 +335,25 @@ def test_training_loss_without_a_mask() -> None:
     assert rows["unmasked"][1] == "training loss, and loss(y, model.predict(x)): averages all 18 timesteps"
     assert rows["Keras evaluate"][0] == rows["unmasked"][0]
     assert re.search(r"(differs from|equals) unmasked", rows["Keras evaluate"][1])
+    assert "\n • The unmasked loss is 40 % higher than the masked loss.\n" in text(CASES["no mask"])
+
+
+def test_answer_comes_first() -> None:
+    """Masked compared with unmasked, and the timesteps that training counts, come before the tables."""
     share = 100 * LOSSES[~SMALL].sum() / LOSSES.sum()
-    sentence = (
-        f"! {share:.0f} % of the unmasked loss, which fit minimizes, comes from padding: the mask was lost at conv1d."
+    sentences = (
+        f"• The unmasked loss is 40 % higher than the masked loss; {share:.0f} % of the unmasked loss comes from padding. "
+        "Training minimizes the masked loss, because the mask reaches the loss."
     )
-    assert sentence in re.sub(r"\s+", " ", text(CASES["no mask"]))
+    assert sentences in re.sub(r"\s+", " ", text(CASES["small"]))
+    lost = Remark("warning", "The outputs carry no mask.", "training")
+    same = Remark("fact", "Keras reports the mean.", "evaluate")
+    screen = text(dataclasses.replace(CASES["no mask"], remarks=(same, lost, Remark("fact", "It is Tuesday."))))
+    assert screen.index("! The outputs carry no mask.") < screen.index("Loss mse") < screen.index("It is Tuesday.")
+    assert same.text not in screen
+    assert " • score: Masked and unmasked loss are equal.\n" in text(CASES["several outputs"])
+    large = output(np.where(SMALL, LOSSES, 1e6), SMALL, SMALL)
+    assert "The unmasked loss is 3.18e+04 times the masked loss; 100 %" in text(report(large))
 
 
 def test_empty_sections_are_omitted() -> None:
@@ -389,10 +403,10 @@ def levels_of(heatmap: Heatmap) -> Floats:
 
 def test_small_batch_has_numbers_and_glyphs() -> None:
     assert section(text(CASES["small"]), "Where the loss comes from") == [
-        "sample     0     1     2       3       4       5  masked  unmasked",
-        "     0  0.50  2.10  5.30    9.70   15.10   21.90    9.10      9.10  ░░░▒▓█",
-        "     1  0.40  1.90  5.60   10.20   16.30  ·24.80    6.88      9.87  ▁░▒▒▓·",
-        "     2  0.60  2.20  5.90  ·11.10  ·17.20  ·25.40    2.90     10.40  ░░▒···",
+        "sample     0     1     2       3       4       5 │ masked  unmasked",
+        "     0  0.50  2.10  5.30    9.70   15.10   21.90 │   9.10      9.10  ░░░▒▓█",
+        "     1  0.40  1.90  5.60   10.20   16.30  ·24.80 │   6.88      9.87  ▁░▒▒▓·",
+        "     2  0.60  2.20  5.90  ·11.10  ·17.20  ·25.40 │   2.90     10.40  ░░▒···",
         " ▁ about 0   ░ to 25 %   ▒ to 50 %   ▓ to 75 %   █ to the largest loss, 21.9",
         " · 4 timesteps left out",
     ]
@@ -491,7 +505,7 @@ def test_timesteps_share_characters() -> None:
             f"Where the loss comes from  {'each timestep' if group == 1 else f'one character is {group} timesteps'}"
         )
         assert sentence in text(CASES["long"], width)
-        assert lines[0].split() == ["sample", "0", "149", "masked", "unmasked", "share"]
+        assert lines[0].split() == ["sample", "0", "149", "│", "masked", "unmasked", "share"]
         assert "16 sequences not shown" in lines[-1]
 
 
@@ -512,7 +526,7 @@ def test_sample_shares_add_up() -> None:
 
 def test_max_cols_elides_timesteps() -> None:
     lines = section(text(CASES["long"], columns=4), "Where the loss comes from")
-    assert lines[0].split() == ["sample", "0", "1", "…", "148", "149", "masked", "unmasked"]
+    assert lines[0].split() == ["sample", "0", "1", "…", "148", "149", "│", "masked", "unmasked"]
     assert "146 timesteps not shown" in lines[-1]
 
 
@@ -520,7 +534,7 @@ def test_all_has_a_number_per_timestep() -> None:
     lines = section(text(CASES["long"], everything=True), "Where the loss comes from")
     rows = [line for line in lines if re.match(r" *\d", line)]
     assert len(rows) == 40
-    assert {len(line.split()) for line in rows} == {1 + 150 + 2 + 1}
+    assert {len(line.split()) for line in rows} == {1 + 150 + 1 + 2 + 1}
 
 
 def test_sample_without_timesteps_has_a_bar() -> None:
@@ -547,16 +561,17 @@ def test_shared_lengths_have_a_table() -> None:
     assert "by length" not in text(CASES["small"])
     assert "by length" in text(CASES["small"], everything=True)
     lines = section(text(CASES["long"], rows=4), "The loss by length")
-    assert lines[0].split() == ["length", "sequences", "timesteps", "mean", "loss", "share"]
-    assert re.search(r"… \d+ groups not shown", lines[-1])
+    assert lines[0].split() == ["length", "sequences", "timesteps", "│", "mean", "loss", "share"]
+    assert re.search(r"… \d+ groups not shown", lines[-2])
+    assert lines[-1] == " bar: the share, compared with the largest"
     group = LengthGroup(3, 17, 9, 88, None, None)
     item = dataclasses.replace(TAGS, by_length=(group, *TAGS.by_length))
-    assert section(text(report(item)), "The loss by length")[1].split() == ["3–17", "9", "88", "–", "–"]
+    assert section(text(report(item)), "The loss by length")[1].split() == ["3–17", "9", "88", "│", "–", "–"]
 
 
 def test_largest_shares_have_tokens() -> None:
     lines = section(text(CASES["long"]), "Largest shares of the loss")
-    assert lines[0].split() == ["sample", "timestep", "token", "loss", "share"]
+    assert lines[0].split() == ["sample", "timestep", "token", "│", "loss", "share"]
     assert len(lines) == 6
     for line, item in zip(lines[1:], CASES["long"].first.contributors, strict=False):
         assert line.split()[:3] == [str(item.sample), str(item.timestep), str(150 * item.sample + (item.timestep or 0))]
@@ -577,8 +592,26 @@ def test_inexact_batch_sizes_are_marked() -> None:
     assert [re.findall(r"![\d.]+", line) for line in lines[1:4]] == [["!7.467071"], ["!6.908786"], []]
     assert " ! not the exact loss" in lines
     assert "6.7692–7.1181" in lines[2]
-    assert lines[1].split()[-3:] == ["×2", "×1.11", "0.9876"]
+    assert re.search(r"│ +×2 │ +×1.11  0.9876$", lines[1])
+    assert any(line.startswith(" shuffled: smallest and largest loss") for line in lines)
     assert any(line.startswith(" max ratio: ") for line in lines)
+
+
+def test_batch_size_is_blamed_only_if_it_is_the_cause() -> None:
+    """A loss that counts padding differs from the exact one at every batch size."""
+
+    def evaluate(*losses: float) -> tuple[BatchSizeLoss, ...]:
+        pairs = zip(sizes(1.0), losses, strict=True)
+        return tuple(dataclasses.replace(size, keras_evaluate=loss) for size, loss in pairs)
+
+    alike = evaluate(7.5, 7.5, 7.5)
+    lines = section(text(dataclasses.replace(CASES["small"], batch_sizes=alike)), "Batch sizes  exact loss: 6.978571")
+    assert not [line for line in lines if "!" in line]
+    assert "the batch size is not the cause" in re.sub(r"\s+", " ", " ".join(lines))
+    mixed = evaluate(7.2, 7.5, 7.5)
+    lines = section(text(dataclasses.replace(CASES["small"], batch_sizes=mixed)), "Batch sizes")
+    assert [re.findall(r"![\d.]+", line) for line in lines[1:4]] == [["!7.200000"], [], []]
+    assert " ! changed by the batch size" in lines
 
 
 def test_unknown_exact_loss_marks_nothing() -> None:
@@ -605,7 +638,7 @@ def test_rounding_is_not_a_difference() -> None:
 def test_rounding_is_not_a_spread() -> None:
     item = dataclasses.replace(sizes(700.0)[0], std=6.7e-14)
     row = section(text(dataclasses.replace(CASES["small"], batch_sizes=(item,))), "Batch sizes")[1]
-    assert row.split()[3] == "0"
+    assert row.split()[4] == "0"
 
 
 def test_gradients_name_their_sequences() -> None:
@@ -613,7 +646,7 @@ def test_gradients_name_their_sequences() -> None:
     assert "Gradients are of" not in text(CASES["small"])
     bare = tuple(dataclasses.replace(size, gradient=None, smallest=None, largest=None, std=None) for size in sizes(1.0))
     titles = section(text(dataclasses.replace(CASES["long"], batch_sizes=bare)), "Batch sizes")[0]
-    assert titles.split() == ["batch", "size", "evaluate", "max", "ratio"]
+    assert titles.split() == ["batch", "size", "evaluate", "│", "max", "ratio"]
 
 
 def test_omitted_columns_are_named() -> None:
@@ -631,7 +664,7 @@ def test_reductions_name_sources_if_wide() -> None:
     )
     narrow = " ".join(section(text(CASES["small"], 60), "The same losses, reduced in other ways")).split()
     assert all(word in narrow for item in REDUCTIONS for word in (item.name, *item.formula.split()))
-    assert "source" not in narrow
+    assert narrow[-7:] == ["…", "source", "not", "shown", "(--all", "shows", "everything)"]
 
 
 def test_reductions_of_further_outputs() -> None:

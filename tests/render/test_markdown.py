@@ -209,7 +209,10 @@ def test_batch_table() -> None:
         "|      0 |   1 |  22 |      2 |\n"
         "|      1 |   3 |  ·0 |      1 |\n"
         "\n"
+        "· padding\\\n"
         "3 tokens, 1 padding (25 % of the batch), 0 truncated\n"
+        "\n"
+        "Next: `maskcli inspect` with the same arguments shows what a model does with the mask.\n"
     )
 
 

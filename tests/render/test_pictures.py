@@ -133,7 +133,7 @@ def test_missing_vl_convert_names_the_package(draw: Callable[[], Any], monkeypat
 
     monkeypatch.delitem(sys.modules, "vl_convert", raising=False)
     monkeypatch.setattr(builtins, "__import__", fail_to_import)
-    with pytest.raises(UsageError, match=r"pip install 'maskcli\[report\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'igraph>=[0-9.]+' 'vl-convert-python>=[0-9.]+'"):
         draw()
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from maskcli.render.parts import Cell, Column, Heatmap, Limits, Prose, Scale, Table, make_cell
+from maskcli.render.tables import measure_table
 from maskcli.render.terminal import STYLES, render_text, wrap_cells
 
 pytestmark = pytest.mark.quick
@@ -59,6 +60,20 @@ def test_prose_column_wraps() -> None:
 def test_styles_avoid_backgrounds() -> None:
     """Bright black is the background of Solarized Dark, and bright white that of Solarized Light."""
     assert not [style for style in STYLES.values() if re.search("black|white", style)]
+
+
+def test_information_is_not_dim() -> None:
+    """Dim text is hardly visible on Solarized: only rules, gaps and the level of zero are dim."""
+    assert {role for role, style in STYLES.items() if "dim" in style} == {"faint", "heat0"}
+
+
+def test_groups_of_numbers_have_a_rule() -> None:
+    columns = (Column("a"), Column("b", rule=True), Column("c", "left", rule=True))
+    rows = ((make_cell(1), make_cell(22), make_cell("x")), (make_cell(333), make_cell(4), make_cell("")))
+    table = Table(columns, rows)
+    lines = render_text([table], Console(width=40, color_system=None)).splitlines()
+    assert lines == ["  a │  b │ c", "  1 │ 22 │ x", "333 │  4 │"]
+    assert measure_table(table) == max(map(len, lines))
 
 
 def test_dim_level_is_not_paper() -> None:

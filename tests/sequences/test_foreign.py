@@ -97,4 +97,4 @@ def test_missing_pyarrow_is_reported_with_fix() -> None:
         "except maskcli.MaskcliError as error: print(error)\n"
     )
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean_environment())
-    assert "pip install 'maskcli[parquet]'" in process.stdout
+    assert "pip install 'pyarrow>=" in process.stdout

@@ -153,3 +153,24 @@ def hold_laws(inspection: Inspection) -> None:
     assert reached == outputs
     leaves = {name for name, call in calls.items() if not (call.contains or call.computes_mask or call.code)}
     assert leaves <= {edge.source for edge in inspection.edges}, "a layer whose result nobody takes"
+
+
+def test_edges_of_residual_code_grow_linearly() -> None:
+    """Operations in code of one's own that join many results are calls, or each later call has edges from all."""
+
+    class Residual(keras.Model):
+        def __init__(self, depth: int) -> None:
+            super().__init__()
+            self.embedding = layers.Embedding(10, 4, mask_zero=True)
+            self.parts = [layers.Dense(4) for _ in range(depth)]
+
+        def call(self, tokens: Any) -> Any:
+            x = self.embedding(tokens)
+            for part in self.parts:
+                x = x + part(x)
+            return x
+
+    few, many = (maskcli.inspect(SEQUENCES, model=Residual(depth)) for depth in (10, 40))
+    assert len(many.edges) < 4.5 * len(few.edges)
+    assert len(many.edges) < 4 * len(many.trace)
+    hold_laws(many)

@@ -57,7 +57,7 @@ def test_compiled_loop_returns_bits_of_eager_loop(layer: Any, compiled: list[Any
     run_model(model, [X, MASK])
     assert compiled
     before = len(compiled)
-    with move_weights(model):
+    with move_weights(model, model.weights):
         for timesteps in (40, 7):
             inputs = [X[:, :timesteps], MASK[:, :timesteps]]
             results, expected = run_model(model, inputs), run_model(model, inputs, unfold=True)

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from maskcli.errors import UsageError
+from maskcli.errors import UsageError, suggest_install
 from maskcli.render.graph.graph import Level
 
 STIFFNESS = (2, 1, 8)
@@ -235,6 +235,6 @@ def _import_igraph() -> Any:
     except ImportError:
         raise UsageError(
             where="graph", expected="the package igraph, which lays it out", received="none",
-            fix="pip install 'maskcli[report]'",
+            fix=suggest_install("report"),
         ) from None  # fmt: skip
     return igraph

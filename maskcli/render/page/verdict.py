@@ -11,7 +11,7 @@ from maskcli.render.numbers import format_count, format_share
 from maskcli.render.page.fixes import render_fix
 from maskcli.render.page.markup import escape_html, render_prose
 from maskcli.render.page.samples import locate_sample
-from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.views.answers import MODEL_SOURCES
 
 Sign = tuple[str, str, str]
 """The look of an answer: a class, a sign and a word."""

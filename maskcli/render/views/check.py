@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from maskcli.records.check import CheckReport, CheckStatus, Finding
+from maskcli.records.check import CheckReport, Finding
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
-from maskcli.records.leak import Leak, Probe
+from maskcli.records.leak import Probe
 from maskcli.records.remark import Remark
 from maskcli.render.numbers import format_count, format_short
 from maskcli.render.parts import (
@@ -23,14 +23,14 @@ from maskcli.render.parts import (
     Prose,
     Role,
     Section,
-    Text,
     make_cell,
     make_remarks,
     make_sections,
     mark,
 )
-from maskcli.render.tables import ItemColumn, list_items
-from maskcli.render.views.inspect import MODEL_SOURCES
+from maskcli.render.tables import ItemColumn, list_items, make_note
+from maskcli.render.views.answers import introduce_model, suggest_next
+from maskcli.render.views.check_answer import answer_check, name_place
 from maskcli.render.views.repairs import view_repairs
 from maskcli.render.views.validity import view_validity
 from maskcli.render.views.words import view_words
@@ -49,19 +49,21 @@ _CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")
 
 
 def view(report: CheckReport, limits: Limits) -> list[Section]:
-    """Return the findings, the worst first, the verdict on padding, and the summary."""
+    """Return the answer, the findings, the worst first, the probes, and the summary."""
     model = report.examination.model
     notes = model.list_gaps() if model is not None else ()
     return make_sections(
         ("about", _view_subject(report)),
-        ("validity", view_validity(report.inputs)),
+        ("answer", answer_check(report)),
         ("batch", view_words(report, limits)),
         ("findings", _view_findings(report)),
+        ("inputs", _view_data(report)),
         ("leak", _view_leak(model, limits)),
         ("future", _view_future(model)),
         ("repairs", view_repairs(report)),
         ("notes", make_remarks([Remark("fact", note) for note in notes])),
         ("result", _view_result(report)),
+        ("next", suggest_next(_choose_next(report))),
     )
 
 
@@ -78,13 +80,17 @@ def make_prose(text: str, indent: int = 0, lead: Cells = ()) -> Prose:
 
 
 def _view_subject(report: CheckReport) -> Iterator[Part]:
+    yield Heading("Data only", "no model") if report.model is None else introduce_model(report.model)
+
+
+def _view_data(report: CheckReport) -> Iterator[Part]:
+    """Yield the size of the data, and how it is known which timesteps are padding."""
     model = report.examination.model
-    if report.model is None or model is None:
-        yield Heading("Data only", "no model")
-        yield make_prose("; ".join(map(_describe_data, report.examination.data)) or "no ids to check")
+    if model is None:
+        yield Heading("Data", "; ".join(map(_describe_data, report.examination.data)) or "no ids to check")
     else:
-        yield Heading(report.model.name, f"{report.model.type}, {MODEL_SOURCES[report.model.source]}")
-        yield make_prose(_describe_rows(model))
+        yield Heading("Data", _describe_rows(model))
+    yield from view_validity(report.inputs)
 
 
 def _describe_data(facts: DataFacts) -> str:
@@ -100,28 +106,18 @@ def _describe_rows(model: ModelEvidence) -> str:
 
 
 def _view_findings(report: CheckReport) -> Iterator[Part]:
-    if not report.findings:
-        yield from (BLANK, Text((mark("on", " no findings"),)))
     for finding in report.findings:
         yield BLANK
         severity = mark(SEVERITIES[finding.severity], f" {finding.severity}")
         lead = (severity, Cell(f" {finding.code} ", "strong"))
-        yield Prose((Cell(_name_culprit(finding), "strong"),), lead, hang=4)
+        yield Prose((Cell(_name_finding(finding), "strong"),), lead, hang=4)
         yield make_prose(finding.message, indent=4)
         yield make_prose(finding.fix, indent=4, lead=(Cell("fix: ", "strong"),))
 
 
-def _name_culprit(finding: Finding) -> str:
+def _name_finding(finding: Finding) -> str:
     """Return the rule, and the call and the type that it found."""
-    match finding.call, finding.type:
-        case None, None:
-            return finding.rule
-        case None, type_:
-            return f"{finding.rule}: {type_}"
-        case call, None:
-            return f"{finding.rule}: {call}"
-        case call, type_:
-            return f"{finding.rule}: {call} ({type_})"
+    return ": ".join(filter(None, (finding.rule, name_place(finding))))
 
 
 # The leak.
@@ -141,52 +137,22 @@ def _view_leak(model: ModelEvidence | None, limits: Limits) -> Iterator[Part]:
             ItemColumn("", lambda probe: make_cell(_locate_change(probe)), "left"),
         ]
         yield from list_items(fields, leak.probes, "probe", dataclasses.replace(limits, rows=None))
+        yield from _explain_probes(leak.probes)
         for reason, names in _group_reasons(leak.probes):
             yield make_prose(reason, indent=2, lead=(Cell(f"{names}: ", "label"),))
-    yield make_prose(describe_leak(model, leak))
 
 
-def describe_leak(model: ModelEvidence, leak: Leak) -> str:
-    """Return the sentences that explain the answer to whether padding leaks."""
-    padding = "The data has no padding, so maskcli added some. " if leak.padded_by_maskcli else ""
-    match model.leak_answer:
-        case "no":
-            return f"{padding}No valid output changes beyond rounding error."
-        case "nothing to prove":
-            return "The probed rows contain no padding, and the model has no mask."
-        case "unproven":
-            return f"{padding}{_explain_unproven(leak)}"
-        case _:
-            return f"{padding}{_describe_change(model, leak)}"
-
-
-def _explain_unproven(leak: Leak) -> str:
-    """Return the reason why a leak is neither proved nor excluded."""
-    reasons = (leak.reason, *(probe.why for probe in leak.probes))
-    reason = next((text for text in reasons if text is not None), None)
-    if reason is None:
-        return "The probed rows contain no padding." if not leak.probes else "No probe could decide."
-    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
-
-
-def _describe_change(model: ModelEvidence, leak: Leak) -> str:
-    change = f"Padding changes results by up to {format_short(leak.max_abs_change)}"
-    if leak.weights == "noisy":
-        noisy = "It leaks once the model is trained: after a little noise is added to the weights, padding"
-        change = f"{noisy} changes results by up to {format_short(leak.max_abs_change)}"
-    if leak.output is not None and len(model.outputs) > 1:
-        change += f", most in output {leak.output}"
-    call = model.call(leak.first_call)
-    if call is None:
-        return f"{change}. {_name_entry(leak)}"
-    return f"{change}. It enters at {leak.first_call} ({call.type})."
-
-
-def _name_entry(leak: Leak) -> str:
-    """Return the call where padding enters, if no more than its name is known."""
-    if leak.first_call is None:
-        return "The layer where it enters is unknown."
-    return f"It enters at {leak.first_call}."
+def _explain_probes(probes: tuple[Probe, ...]) -> Iterator[Part]:
+    """Yield the meaning of the change, and of the marks of its place."""
+    changed = [probe for probe in probes if _locate_change(probe)]
+    if not changed:
+        return
+    text = "change: the largest of a result that counts"
+    if any(probe.name == "gradient" for probe in changed):
+        text += "; of gradient, its derivative by padding"
+    if any(probe.timestep is not None for probe in changed):
+        text += "; t0: timestep 0"
+    yield make_note(text)
 
 
 def _show_answer(probe: Probe) -> Cells:
@@ -234,34 +200,17 @@ def _view_future(model: ModelEvidence | None) -> Iterator[Part]:
 # The summary.
 
 
-RESULTS: dict[CheckStatus, tuple[Role, str]] = {
-    "passed": ("on", "passed"),
-    "failed": ("error", "failed"),
-    "nothing-to-prove": ("info", "nothing to prove"),
-    "unproven": ("warning", "leak unproven"),
-    "leaks": ("warning", "leaks, below fail-on"),
-    "leak-ignored": ("warning", "leak ignored"),
-    "not-run": ("warning", "leak not tested"),
-    "data-only": ("on", "data: no findings"),
-}
-"""The first words of the summary, with their role."""
-
-
 def _view_result(report: CheckReport) -> Iterator[Part]:
     counts = Counter[str](finding.severity for finding in report.findings)
     summary = ", ".join(format_count(counts[severity], severity) for severity in SEVERITIES)
     rules = format_count(len(report.checked), "rule")
-    role, words = RESULTS[report.status]
-    if report.status == "data-only" and report.findings:
-        words = f"data: no findings at or above {report.fail_on}"
-    probes = ""
-    if report.status == "passed" and report.leak is not None:
-        probes = f"; probes: {', '.join(probe.name for probe in report.leak.probes if probe.applicable)}"
-    if report.ignored and report.passed:
-        words += f": {', '.join(report.ignored)}"
-    separator = "; " if ":" in words else ": "
     yield BLANK
-    text = f"{summary}; {rules} checked, fail-on: {report.fail_on}{probes}"
-    yield Prose((Cell(text, "strong"),), (mark(role, f" {words}{separator}"),), hang=4)
+    yield Prose((Cell(f"{summary}; {rules} checked, fail-on: {report.fail_on}", "strong"),))
+
+
+def _choose_next(report: CheckReport) -> str:
     if report.findings:
-        yield make_prose(f"Run `maskcli explain {report.findings[0].code}` for details and examples.")
+        return f"`maskcli explain {report.findings[0].code}` explains this rule, with a bad and a good example."
+    if report.model is None:
+        return "`maskcli check --model MODEL` with the same arguments also checks a model with this data."
+    return "`maskcli report -o report.html` with the same arguments shows all of this on a page."

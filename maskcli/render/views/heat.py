@@ -25,12 +25,12 @@ from maskcli.render.parts import (
     Scale,
     Section,
     Text,
-    make_remarks,
     make_sections,
 )
 from maskcli.render.tables import LONGEST_NAME, make_note, shorten_middle
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
 from maskcli.render.views import pad
+from maskcli.render.views.answers import answer_inspection, answer_loss, introduce_model, select_further_remarks
 from maskcli.render.views.inspect import describe_mask_origin
 from maskcli.render.views.loss import make_output_suffix
 from maskcli.render.views.loss_heat import make_loss_heatmap
@@ -46,7 +46,8 @@ PADDING_ID = len(TimestepKind)
 def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list[Section]:
     """Return a padded batch: its tokens and its padding."""
     kinds = find_timestep_kinds(batch.mask, None)
-    kinds[batch.mask & (batch.tokens == batch.layout.value)] = PADDING_ID
+    is_padding = (batch.tokens == batch.layout.value).reshape(*kinds.shape, -1).all(axis=-1)
+    kinds[batch.mask & is_padding] = PADDING_ID
     lookalikes = format_count(int((kinds == PADDING_ID).sum()), "token")
     labels = {kind: kind.label for kind in TimestepKind} | {TimestepKind.VALID: "token"}
     roles = tuple((KIND_ROLES[kind], label) for kind, label in labels.items())
@@ -67,11 +68,13 @@ def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> li
 def view_inspection(inspection: Inspection, resolution: Resolution, limits: Limits) -> list[Section]:
     """Return the mask compared with the padding, the first output, and its change without a mask."""
     return make_sections(
+        ("about", [introduce_model(inspection.model)]),
+        ("answer", answer_inspection(inspection)),
         ("batch", _view_mask(inspection, resolution, limits)),
         ("validity", view_validity(inspection.inputs)),
         ("outputs", _view_output(inspection.outputs[0], resolution, limits)),
         ("outputs", _view_change(inspection, resolution, limits)),
-        ("remarks", make_remarks(inspection.remarks)),
+        ("remarks", select_further_remarks(inspection.remarks)),
     )
 
 
@@ -191,8 +194,10 @@ def _describe_sizes(sizes: Floats, kinds: KindArray, kind: TimestepKind) -> tupl
 def view_loss(report: LossReport, resolution: Resolution, limits: Limits) -> list[Section]:
     """Return each timestep's part of the loss, for each output."""
     return make_sections(
+        ("about", [introduce_model(report.model)]),
+        ("answer", answer_loss(report)),
         *(("losses", _view_losses(report, output, resolution, limits)) for output in report.outputs),
-        ("remarks", make_remarks(report.remarks)),
+        ("remarks", select_further_remarks(report.remarks)),
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.records.model import ModelAbout
-from maskcli.records.trace import Call, Inspection, SourceResult
+from maskcli.records.trace import Inspection, SourceResult
 from maskcli.render.numbers import DASH, format_short, make_fixed_formatter
 from maskcli.render.parts import (
     KIND_ROLES,
@@ -18,7 +17,6 @@ from maskcli.render.parts import (
     Table,
     Text,
     make_cell,
-    make_remarks,
     make_sections,
 )
 from maskcli.render.tables import (
@@ -43,6 +41,13 @@ from maskcli.render.tables import (
     shorten_middle,
 )
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
+from maskcli.render.views.answers import (
+    answer_inspection,
+    find_mask_creator,
+    introduce_model,
+    select_further_remarks,
+    suggest_next,
+)
 from maskcli.render.views.outputs import (
     convert_ids,
     has_timesteps,
@@ -60,19 +65,13 @@ MASK_SOURCES = {
     "none": "no mask source",
     "all": "from Embedding(mask_zero=True); all three below",
 }
-MODEL_SOURCES = {
-    "built-in": "built-in",
-    "file": "from a file",
-    "factory": "from a function",
-    "object": "from Python",
-    "kerashub": "of KerasHub, tiny, with random weights",
-}
 
 
 def view(inspection: Inspection, limits: Limits) -> list[Section]:
     """Return all sections, in the order of a reader's questions."""
     return make_sections(
-        ("about", _view_model(inspection.model)),
+        ("about", [introduce_model(inspection.model)]),
+        ("answer", answer_inspection(inspection)),
         ("inputs", _view_inputs(inspection, limits)),
         ("batch", _view_batch(inspection, limits)),
         ("validity", view_validity(inspection.inputs)),
@@ -81,17 +80,20 @@ def view(inspection: Inspection, limits: Limits) -> list[Section]:
         ("outputs", view_first_output(inspection, limits)),
         ("further-outputs", view_further_outputs(inspection.outputs[1:], limits)),
         ("mask-sources", _view_mask_sources(inspection, limits)),
-        ("remarks", make_remarks(inspection.remarks)),
+        ("remarks", select_further_remarks(inspection.remarks)),
+        ("next", suggest_next(_choose_next(inspection))),
     )
 
 
-# The model and its inputs. A built-in model is made for the command that names it, so it is not introduced again.
+def _choose_next(inspection: Inspection) -> str:
+    """Return the command that goes on from here: to the cause of a lost mask, or to the loss."""
+    lost = inspection.mask is None or inspection.output_mask is None
+    if lost and inspection.valid is not None and not inspection.valid.all():
+        return "`maskcli check` with the same arguments finds where padding leaks, and tries repairs."
+    return "`maskcli loss` with the same arguments compares the masked with the unmasked loss."
 
 
-def _view_model(about: ModelAbout) -> list[Part]:
-    if about.settings is not None:
-        return []
-    return [Heading(about.name, f"{about.type} {MODEL_SOURCES[about.source]}")]
+# The inputs.
 
 
 def _view_inputs(inspection: Inspection, limits: Limits) -> list[Part]:
@@ -127,7 +129,9 @@ def _view_batch(inspection: Inspection, limits: Limits) -> list[Part]:
     subject = "Tokens" if primary.kind == "ids" else "Timesteps"
     several = sum(model_input.valid is not None and model_input.kind != "mask" for model_input in inspection.inputs) > 1
     name = f" of {primary.name}" if several else ""
-    heading = Heading(f"{subject} and mask{name} {primary.values.shape!s}", describe_mask_origin(inspection))
+    # The answer above names the call that creates the mask of a user's own model.
+    origin = describe_mask_origin(inspection) if inspection.model.settings is not None else ""
+    heading = Heading(f"{subject} and mask{name} {primary.values.shape!s}", origin)
     return [
         heading,
         *_tabulate_batch(inspection, primary, kinds, mask, limits),
@@ -190,7 +194,7 @@ def describe_mask_origin(inspection: Inspection) -> str:
     """Return the origin of the mask in a few words."""
     if inspection.model.settings is not None:
         return MASK_SOURCES[inspection.model.settings.mask_source]
-    creator = _find_mask_creator(inspection.trace)
+    creator = find_mask_creator(inspection.trace)
     if creator is not None:
         return f"created by {shorten_middle(creator.call, LONGEST_NAME)} ({creator.type})"
     if inspection.mask is None:
@@ -198,17 +202,6 @@ def describe_mask_origin(inspection: Inspection) -> str:
     if any(model_input.kind == "mask" for model_input in inspection.inputs):
         return "passed as an input"
     return "created in the model's own code"
-
-
-def _find_mask_creator(trace: tuple[Call, ...]) -> Call | None:
-    """Return the first call that creates a mask; of nested calls, the innermost."""
-    creator: Call | None = None
-    for call in trace:
-        if call.effect == "creates" and not call.computes_mask:
-            if creator is not None and not call.call.startswith(f"{creator.call}/"):
-                break
-            creator = call
-    return creator
 
 
 def _view_embedding(inspection: Inspection, limits: Limits) -> list[Part]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from maskcli.records.loss import LossOutput, LossReport, MetricReport, Reduction
-from maskcli.render.numbers import format_count, format_percent, format_precise, format_short
+from maskcli.render.numbers import format_count, format_precise, format_short
 from maskcli.render.parts import (
     Cell,
     Cells,
@@ -16,11 +16,8 @@ from maskcli.render.parts import (
     Part,
     Section,
     Table,
-    Text,
     make_cell,
-    make_remarks,
     make_sections,
-    mark,
 )
 from maskcli.render.tables import (
     LONGEST_NAME,
@@ -29,10 +26,10 @@ from maskcli.render.tables import (
     list_items,
     make_elision_note,
     make_legend,
-    make_note,
     measure_table,
     shorten_middle,
 )
+from maskcli.render.views.answers import answer_loss, introduce_model, select_further_remarks, suggest_next
 from maskcli.render.views.loss_batches import get_loss_weight, view_batches
 from maskcli.render.views.loss_heat import name_unit
 from maskcli.render.views.loss_shares import view_shares
@@ -48,7 +45,11 @@ def view(report: LossReport, limits: Limits) -> list[Section]:
     """Return the losses, their origin, other batch sizes and reductions, and the conclusions."""
     first, *further = [_view_output(report, output, limits) for output in report.outputs]
     return [
-        *make_sections(("total", _view_total(report, limits))),
+        *make_sections(
+            ("about", [introduce_model(report.model)]),
+            ("answer", answer_loss(report)),
+            ("total", _view_total(report, limits)),
+        ),
         first[0],
         *make_sections(("validity", view_validity(report.inputs))),
         *first[1:],
@@ -57,9 +58,19 @@ def view(report: LossReport, limits: Limits) -> list[Section]:
             ("batch-sizes", view_batches(report, limits)),
             ("reductions", _view_reductions(report, limits)),
             ("metrics", _view_metrics(report, limits)),
-            ("remarks", make_remarks(report.remarks)),
+            ("remarks", select_further_remarks(report.remarks)),
+            ("next", suggest_next(_choose_next(report))),
         ),
     ]
+
+
+def _choose_next(report: LossReport) -> str:
+    """Return the command that goes on from here: to the cause of a loss that counts padding, or to batch sizes."""
+    if any(output.mask is None and output.padding_share for output in report.outputs):
+        return "`maskcli check` with the same arguments finds where the mask is lost, and tries repairs."
+    if not report.gradient_rows:
+        return "`maskcli loss --batch-sizes 1,8,32` with the same arguments compares gradients, too."
+    return "`maskcli check` with the same arguments judges the model by rules."
 
 
 def make_output_suffix(report: LossReport, output: LossOutput) -> str:
@@ -84,7 +95,7 @@ def _view_total(report: LossReport, limits: Limits) -> list[Part]:
         ItemColumn("weighted", lambda output: make_cell(format_precise(get_loss_weight(output) * output.reported))),
         ItemColumn("", lambda output: make_cell(shorten_middle(output.loss, width), "muted"), "left"),
     ]
-    heading = Heading("Loss", f"of {format_count(len(report.outputs), 'output')} of {report.model.name}")
+    heading = Heading("Loss", f"of {format_count(len(report.outputs), 'output')}")
     table, *notes = list_items(fields, report.outputs, "output", limits)
     assert isinstance(table, Table)  # noqa: S101 - a list of items begins with its table
     return [heading, Table(table.columns, (*table.rows, *_sum_rows(report))), *notes]
@@ -108,18 +119,14 @@ def _describe_batch_size(report: LossReport) -> str:
 
 def _view_output(report: LossReport, output: LossOutput, limits: Limits) -> list[Section]:
     name = make_output_suffix(report, output)
-    detail = f"targets: {output.targets}"
-    if not name:
-        detail = f"{report.model.name}, {detail}"
     columns = (Column("", "left"), Column("loss"), Column("", "left", prose=True))
     rows = (
         (make_cell(title, "label"), make_cell(format_precise(value), "strong"), description)
         for title, value, description in _list_losses(report, output)
     )
     parts = (
-        Heading(f"Loss {output.loss}{name}", detail),
+        Heading(f"Loss {output.loss}{name}", f"targets: {output.targets}"),
         Table(columns, tuple(rows)),
-        *_note_padding(output),
         *_note_not_finite(output, limits),
     )
     return [Section("losses", parts), *view_shares(report, output, name, limits)]
@@ -226,19 +233,6 @@ def _note_ignored(output: LossOutput) -> str:
     return ", excluding those that the loss ignores" if _count_ignored(output) else ""
 
 
-def _note_padding(output: LossOutput) -> list[Part]:
-    """Return the share of padding in the unmasked loss."""
-    if not output.padding_share or not math.isfinite(output.padding_share):
-        return []
-    share = f"{format_percent(output.padding_share)} of the unmasked loss"
-    if output.mask is not None:
-        return [make_note(f"{share} comes from padding.")]
-    warning = f" {share}, which fit minimizes, comes from padding"
-    if output.lost_at is not None:
-        warning += f": the mask was lost at {output.lost_at}"
-    return [Text((mark("warning", f"{warning}."),))]
-
-
 def _note_not_finite(output: LossOutput, limits: Limits) -> list[Part]:
     counting, ignored = output.not_finite
     if not counting and not ignored:
@@ -270,14 +264,14 @@ def _view_reductions(report: LossReport, limits: Limits) -> list[Part]:
         uses_lengths = output.mask is None and output.valid is not None and not output.valid.all()
         detail = "mask derived from sequence lengths" if uses_lengths else ""
         parts.append(Heading(f"The same losses{make_output_suffix(report, output)}, reduced in other ways", detail))
-        parts.append(_tabulate_reductions(output.reductions, limits))
+        parts += _tabulate_reductions(output.reductions, limits)
     if len(outputs) > len(displayed):
         missing = format_count(len(outputs) - len(displayed), "output")
         parts += make_elision_note(f"those of {missing} not shown")
     return parts
 
 
-def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> Table:
+def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> list[Part]:
     """Return the reductions, with their sources if there is room."""
     columns = (Column("reduction", "left"), Column("value"), Column("formula", "left"), Column("source", "left"))
     rows = tuple(
@@ -291,9 +285,9 @@ def _tabulate_reductions(reductions: tuple[Reduction, ...], limits: Limits) -> T
     )
     table = Table(columns, rows)
     if limits.everything or measure_table(table) <= limits.width:
-        return table
+        return [table]
     narrow = (*columns[:2], Column("formula", "left", prose=True))
-    return Table(narrow, tuple(row[:3] for row in rows))
+    return [Table(narrow, tuple(row[:3] for row in rows)), *make_elision_note("source not shown")]
 
 
 def _view_metrics(report: LossReport, limits: Limits) -> list[Part]:

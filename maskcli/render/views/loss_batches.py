@@ -14,6 +14,8 @@ from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
 
 SPARE = ("std", "cosine", "max ratio", "shuffled", "gradient")
 """Columns that a narrow screen may leave out, the first one first."""
+NEW_GROUPS = ("shuffled", "max ratio", "gradient")
+"""Columns that begin a group of numbers."""
 
 
 def view_batches(report: LossReport, limits: Limits) -> list[Part]:
@@ -25,8 +27,21 @@ def view_batches(report: LossReport, limits: Limits) -> list[Part]:
     detail = ""
     if exact is not None:
         detail = f"exact loss: {format_precise(exact)} (independent of batching)"
-    table = list_items(_choose_fields(sizes, exact), sizes, "batch size", limits, SPARE)
-    return [Heading("Batch sizes", detail), *table, *_make_batch_legend(report, exact, limits)]
+    reference = _choose_reference(report, exact)
+    table = list_items(_choose_fields(sizes, reference), sizes, "batch size", limits, SPARE)
+    return [Heading("Batch sizes", detail), *table, *_make_batch_legend(report, exact, reference, limits)]
+
+
+def _choose_reference(report: LossReport, exact: float | None) -> float | None:
+    """Return the loss that every batch size would report if batching changed nothing; None without an exact loss.
+
+    That is the loss of all rows in one batch: the exact loss differs from it by the padding that counts, too.
+    """
+    if exact is None:
+        return None
+    rows = report.first.shape[0]
+    whole = (size.keras_evaluate for size in report.batch_sizes if size.batch_size >= rows)
+    return next(whole, exact)
 
 
 def compute_exact_total(report: LossReport) -> float | None:
@@ -51,12 +66,12 @@ def differs(value: float, reference: float | None) -> bool:
     return reference is not None and not abs(value - reference) <= SAME_MEAN.value * max(abs(value), abs(reference))
 
 
-def _choose_fields(sizes: tuple[BatchSizeLoss, ...], exact: float | None) -> list[ItemColumn[BatchSizeLoss]]:
-    """Return the columns with at least one value."""
+def _choose_fields(sizes: tuple[BatchSizeLoss, ...], reference: float | None) -> list[ItemColumn[BatchSizeLoss]]:
+    """Return the columns with at least one value; a loss that batching changes has a mark."""
 
     def show_loss(size: BatchSizeLoss) -> Cells:
         loss = size.keras_evaluate
-        return make_cell(format_precise(loss), "warning" if differs(loss, exact) else "strong")
+        return make_cell(format_precise(loss), "warning" if differs(loss, reference) else "strong")
 
     optional: tuple[tuple[str, Callable[[BatchSizeLoss], object], Callable[[BatchSizeLoss], str]], ...] = (
         ("shuffled", attrgetter("smallest"), _format_range),
@@ -77,7 +92,7 @@ def _choose_fields(sizes: tuple[BatchSizeLoss, ...], exact: float | None) -> lis
 
 
 def _make_field(title: str, format_: Callable[[BatchSizeLoss], str]) -> ItemColumn[BatchSizeLoss]:
-    return ItemColumn(title, lambda size: make_cell(format_(size)))
+    return ItemColumn(title, lambda size: make_cell(format_(size)), rule=title in NEW_GROUPS)
 
 
 def _format_range(size: BatchSizeLoss) -> str:
@@ -110,12 +125,21 @@ def _format_cosine(size: BatchSizeLoss) -> str:
     return format_optional(size.gradient.cosine, "{:.4f}".format)
 
 
-def _make_batch_legend(report: LossReport, exact: float | None, limits: Limits) -> Iterator[Part]:
-    """Yield the meanings of columns that need an explanation."""
+def _make_batch_legend(
+    report: LossReport, exact: float | None, reference: float | None, limits: Limits
+) -> Iterator[Part]:
+    """Yield the meanings of marks and columns, and a difference from the exact loss that no batch size explains."""
     sizes = report.batch_sizes
-    if any(differs(size.keras_evaluate, exact) for size in sizes):
-        yield from make_legend((("warning", "not the exact loss"),), limits)
-    if any(size.heaviest is not None and size.heaviest > 1 for size in sizes):
+    is_exact = reference is None or not differs(reference, exact)
+    if any(differs(size.keras_evaluate, reference) for size in sizes):
+        yield from make_legend(
+            (("warning", "not the exact loss" if is_exact else "changed by the batch size"),), limits
+        )
+    if not is_exact:
+        yield make_note("All rows in one batch do not have the exact loss either: the batch size is not the cause.")
+    if any(size.smallest is not None for size in sizes):
+        yield make_note("shuffled: smallest and largest loss over shuffles of the rows; std: their standard deviation")
+    if any(size.heaviest is not None for size in sizes):
         yield make_note("max ratio: weight of a timestep in the sparsest batch vs. one in the fullest")
     if any(size.gradient is not None for size in sizes):
         yield make_note("gradient, cosine: norm and direction relative to the exact-loss gradient")

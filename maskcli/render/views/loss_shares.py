@@ -33,6 +33,7 @@ from maskcli.render.tables import (
     make_bar,
     make_elision_note,
     make_legend,
+    make_note,
     make_timestep_fields,
     make_token_cell,
     measure_table,
@@ -86,7 +87,7 @@ def _view_timesteps(output: LossOutput, name: str, limits: Limits) -> list[Part]
     losses = get_losses(output)
     rows = elide_axis(len(losses), limits.rows, "sequence")
     shares = _tabulate_numbers(output, rows, limits) or _tabulate_characters(output, rows, limits)
-    detail = "each timestep's loss"
+    detail = "each timestep's loss; row means"
     if shares.group > 1:
         detail = f"one character is {shares.group} timesteps"
     return [
@@ -141,7 +142,7 @@ def _make_number_fields(
 
 def _make_mean_fields(output: LossOutput, number: FormatNumber) -> list[ItemColumn[int]]:
     return [
-        ItemColumn("masked", lambda row: _show_mean(output.per_sample[row][0], number)),
+        ItemColumn("masked", lambda row: _show_mean(output.per_sample[row][0], number), rule=True),
         ItemColumn("unmasked", lambda row: _show_mean(output.per_sample[row][1], number)),
     ]
 
@@ -255,12 +256,13 @@ def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Part]:
         ItemColumn("length", lambda group: make_cell(_format_lengths(group), "label")),
         ItemColumn("sequences", lambda group: make_cell(f"{group.sequences:,}")),
         ItemColumn("timesteps", lambda group: make_cell(f"{group.timesteps:,}")),
-        ItemColumn("mean loss", lambda group: _show_mean(group.mean, number)),
+        ItemColumn("mean loss", lambda group: _show_mean(group.mean, number), rule=True),
         ItemColumn("share", lambda group: make_cell(format_percent(group.share))),
         ItemColumn("", show_bar, "left"),
     ]
     heading = Heading(f"The loss{name} by length of sequence")
-    return [heading, *list_items(fields, groups, "group", limits, ("timesteps",))]
+    legend = [make_note("bar: the share, compared with the largest")] if largest > 0 else []
+    return [heading, *list_items(fields, groups, "group", limits, ("timesteps",)), *legend]
 
 
 def _format_lengths(group: LengthGroup) -> str:
@@ -300,7 +302,7 @@ def _make_rank_fields(
         )
     return [
         *fields,
-        ItemColumn("loss", lambda contribution: make_cell(number(contribution.loss), "strong")),
+        ItemColumn("loss", lambda contribution: make_cell(number(contribution.loss), "strong"), rule=True),
         ItemColumn("share", lambda contribution: make_cell(format_percent(contribution.share))),
     ]
 

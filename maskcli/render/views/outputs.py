@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
-from maskcli.render.numbers import FormatNumber, format_short, make_fixed_formatter
-from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, make_cell, mark
+from maskcli.render.numbers import DASH, FormatNumber, format_short, make_fixed_formatter
+from maskcli.render.parts import KIND_ROLES, Cell, Cells, Heading, Limits, Part, make_cell, mark
 from maskcli.render.tables import (
     LONGEST_NAME,
     NARROWEST_NAME,
@@ -22,6 +22,7 @@ from maskcli.render.tables import (
     elide_axis,
     fill_table,
     fit_axis,
+    flow_entries,
     format_vector,
     label_tokens,
     list_items,
@@ -32,7 +33,14 @@ from maskcli.render.tables import (
     measure_tokens,
     shorten_middle,
 )
-from maskcli.render.timesteps import KindArray, find_timestep_kinds
+from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
+
+MASKED_VALUES = {
+    "=": "= t4: repeats the output of timestep 4",
+    "own": "own: computed from padding",
+    "zero": "zero: all zeros",
+}
+"""The notes on masked outputs, by their first word, with their meanings."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -148,12 +156,41 @@ def _tabulate_values(grid: _Grid, unmasked: Unmasked | None, limits: Limits) -> 
         for title, run in zip(titles, grid.runs, strict=False):
             fields.append(_make_vector_field(title, grid, run, features, lambda value: number(value).rjust(width)))
         if unmasked is not None:
-            fields.append(
-                ItemColumn("change", lambda row: make_cell(format_short(float(unmasked.change[grid.find_place(row)]))))
-            )
-        return [fill_table(fields, rows), *make_elision_note(rows.note, features.note)]
+            fields.append(ItemColumn("change", lambda row: _show_change(unmasked, grid.find_place(row)), rule=True))
+        return [
+            fill_table(fields, rows),
+            *make_elision_note(rows.note, features.note),
+            *_make_output_legend(grid, rows, unmasked, limits),
+        ]
 
     return fit_axis(make_table, count_fitting_columns(limits, (width + 1) * len(grid.runs), taken), limits)
+
+
+def _make_output_legend(grid: _Grid, rows: Elision, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
+    """Return the meanings of the marks in these rows, and of the change."""
+    places = [grid.find_place(row) for row in rows.kept]
+    masked = [place for place in places if _is_masked(grid, place)]
+    notes = {_describe_masked_value(grid, place).split()[0]: place for place in masked}
+    entries: list[Cells] = []
+    if grid.mask is not None and has_timesteps(grid.mask, grid.output.valid):
+        if len(masked) < len(places):
+            entries.append((mark("on"), Cell(" counts", "muted")))
+        if masked:
+            entries.append((mark("off"), Cell(" masked", "muted")))
+    elif grid.kinds is not None and grid.mask is None:
+        entries.append((Cell(f"{DASH} no mask", "muted"),))
+    if grid.kinds is not None:
+        kinds = count_kinds(np.array([grid.kinds[place] for place in places], np.int8))
+        marked = [kind for kind in kinds if kind != TimestepKind.VALID]
+        entries += [(mark(KIND_ROLES[kind]), Cell(f" {kind.label}", "muted")) for kind in marked]
+    entries += [(Cell(f"{MASKED_VALUES[word]}", "muted"),) for word in MASKED_VALUES if word in notes]
+    if unmasked is not None:
+        entries.append((Cell("change: largest difference of the two outputs", "muted"),))
+    return flow_entries(entries, limits)
+
+
+def _is_masked(grid: _Grid, place: tuple[int, ...]) -> bool:
+    return grid.mask is not None and has_timesteps(grid.mask, grid.output.valid) and not grid.mask[place]
 
 
 def _make_sample_field(grid: _Grid, rows: Elision) -> ItemColumn[int]:
@@ -185,7 +222,7 @@ def _make_position_fields(grid: _Grid, kinds: KindArray) -> list[ItemColumn[int]
 def _show_mask(grid: _Grid, place: tuple[int, ...]) -> Cells:
     """Return the glyph of the mask and, where it is False, a comment on the output."""
     if grid.mask is None or not has_timesteps(grid.mask, grid.output.valid):
-        return make_cell("–", "muted")
+        return make_cell(DASH, "faint")
     if grid.mask[place]:
         return make_cell("", "on")
     return (mark("off"), Cell(f" {_describe_masked_value(grid, place)}", "muted"))
@@ -204,14 +241,21 @@ def _describe_masked_value(grid: _Grid, place: tuple[int, ...]) -> str:
 def _make_vector_field(
     title: str, grid: _Grid, run: NDArray[Any], features: Elision, number: FormatNumber
 ) -> ItemColumn[int]:
-    return ItemColumn(title, lambda row: make_cell(format_vector(run[grid.find_place(row)], features, number)))
+    def show(row: int) -> Cells:
+        return make_cell(format_vector(run[grid.find_place(row)], features, number))
+
+    return ItemColumn(title, show, rule=run is not grid.runs[0])
+
+
+def _show_change(unmasked: Unmasked, place: tuple[int, ...]) -> Cells:
+    return make_cell(format_short(float(unmasked.change[place])))
 
 
 def _estimate_taken(grid: _Grid) -> int:
     """Return the characters of the columns other than those of vectors, with their gaps."""
     taken = len("sample") + len(grid.runs)
     if len(grid.runs) > 1:
-        taken += len("  change ")
+        taken += len("  change ") + 2  # Two rules.
     if grid.kinds is None:
         return taken
     timestep = len(str(grid.runs[0].shape[1] - 1))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+
+import numpy as np
 
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.sequences import Excerpt, PaddedBatch
 from maskcli.render.numbers import format_count, format_share
-from maskcli.render.parts import Cell, Cells, Heading, Limits, Section, Text, make_cell
+from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, Text, make_cell, make_sections
 from maskcli.render.tables import (
     ItemColumn,
     count_fitting_columns,
@@ -15,11 +18,14 @@ from maskcli.render.tables import (
     fill_table,
     label_tokens,
     make_elision_note,
+    make_legend,
+    make_note,
     make_timestep_fields,
     make_token_cell,
     measure_tokens,
 )
 from maskcli.render.timesteps import TimestepKind
+from maskcli.render.views.answers import suggest_next
 from maskcli.render.views.validity import view_validity
 
 
@@ -29,13 +35,13 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     n_sequences, maxlen = excerpt.shape
     words, padding_id = excerpt.origin.words, excerpt.layout.padding_id
     padding = padding_id if words is None else words.get(padding_id, padding_id)
-    listed = (label_tokens(part.tokens, words) for part in (excerpt.first, excerpt.last))
+    listed = (_label_values(part, words) for part in (excerpt.first, excerpt.last))
     cell_width = max(measure_tokens(tokens, padding) for tokens in listed)
 
     @functools.lru_cache(maxsize=1)  # A row is shown cell by cell.
     def get_row(row: int) -> tuple[Array, Bools, int]:
-        tokens, mask, length = excerpt.row(row)
-        return label_tokens(tokens, words), mask, length
+        part, position = excerpt.find(row)
+        return _label_values(part, words, position), part.mask[position], int(part.lengths[position])
 
     def show_token(row: int, timestep: int) -> Cells:
         tokens, mask, _ = get_row(row)
@@ -46,22 +52,52 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     fields: list[ItemColumn[int]] = [
         ItemColumn("sample", lambda row: make_cell(row, "label")),
         *make_timestep_fields(timesteps, show_token),
-        ItemColumn("length", lambda row: make_cell(get_row(row)[2])),
+        ItemColumn("length", lambda row: make_cell(get_row(row)[2]), rule=True),
     ]
     parts = (
         make_heading(excerpt),
         *view_validity(excerpt.inputs),
         fill_table(fields, rows),
         *make_elision_note(rows.note, timesteps.note),
+        *_make_padding_legend(excerpt, limits),
+        *_note_features(excerpt.first),
         Text(summarize_padding(excerpt)),
     )
-    return [Section("batch", parts)]
+    return [
+        Section("batch", parts),
+        *make_sections(
+            ("next", suggest_next("`maskcli inspect` with the same arguments shows what a model does with the mask."))
+        ),
+    ]
+
+
+def _make_padding_legend(excerpt: Excerpt, limits: Limits) -> list[Part]:
+    """Return the meaning of the glyph of padding, if it occurs in the rows that are displayed."""
+    has_padding = not (excerpt.first.mask.all() and excerpt.last.mask.all())
+    return make_legend((("padding", "padding"),) if has_padding else (), limits)
+
+
+def _label_values(batch: PaddedBatch, words: Mapping[int, str] | None, row: int | None = None) -> Array:
+    """Return the text of each timestep: its id or word, or the first number of its features."""
+    tokens = batch.tokens if row is None else batch.tokens[row]
+    if not batch.features:
+        return label_tokens(tokens, words)
+    first = tokens.reshape(*tokens.shape[: 2 if row is None else 1], -1)[..., 0]
+    return np.array([f"{number:.4g}" for number in first.ravel()], dtype=object).reshape(first.shape)
+
+
+def _note_features(batch: PaddedBatch) -> list[Part]:
+    if not batch.features:
+        return []
+    shape = " x ".join(map(str, batch.features))
+    return [make_note(f"{shape} features at each timestep; the first one is shown")]
 
 
 def make_excerpt(batch: PaddedBatch) -> Excerpt:
     """Return an excerpt that contains the whole batch."""
     shape = batch.tokens.shape[0], batch.tokens.shape[1]
-    return Excerpt(shape, batch.layout, int(batch.mask.sum()), batch.truncated_tokens, batch, batch, batch.origin)
+    cut = batch.truncated_tokens, batch.truncated_sequences
+    return Excerpt(shape, batch.layout, int(batch.mask.sum()), *cut, batch, batch, batch.origin)
 
 
 def make_heading(excerpt: Excerpt) -> Heading:
@@ -75,9 +111,10 @@ def summarize_padding(excerpt: Excerpt) -> Cells:
     size = excerpt.shape[0] * excerpt.shape[1]
     padding = size - excerpt.tokens
     cut = excerpt.truncated_tokens
-    tokens = format_count(excerpt.tokens, "token")
+    tokens = format_count(excerpt.tokens, "timestep" if excerpt.first.features else "token")
     summary = Cell(f"{tokens}, {padding:,} padding ({format_share(padding, size)} of the batch), ")
     if not cut:
         return (summary, Cell("0 truncated"))
     side = {"pre": "start", "post": "end"}[excerpt.layout.truncating]
-    return (summary, Cell(f"{cut:,} truncated at the {side}", "strong"))
+    sequences = format_count(excerpt.truncated_sequences, "sequence")
+    return (summary, Cell(f"{format_count(cut, 'token')} of {sequences} truncated at the {side}", "strong"))

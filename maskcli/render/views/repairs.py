@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from maskcli.records.check import CheckReport, Repair, RepairAttempt
-from maskcli.render.numbers import format_count, format_short
+from maskcli.render.numbers import format_short
 from maskcli.render.parts import Cell, Code, Heading, Part, Prose
 
 MOST_ATTEMPTS = 6
@@ -15,20 +15,26 @@ MOST_ATTEMPTS = 6
 def view_repairs(report: CheckReport) -> Iterator[Part]:
     """Yield the repairs with their code, or the attempts if no repair helped."""
     of_outputs = [finding.repair for finding in report.findings if finding.repair is not None]
-    if report.repairs:
-        change = format_short(report.repairs[0].change_after)
-        yield Heading("Repairs", f"tried: padding then changes results by {change}")
-        yield from _list_repairs(report.repairs)
-    elif of_outputs:
-        yield Heading("Repairs", "tried: the outputs then carry the mask")
-        yield from _list_repairs(of_outputs)
-    elif report.attempts:
-        yield Heading("Repairs", f"none: {format_count(len(report.attempts), 'change')} tried in vain")
+    fixes = " ".join(finding.fix for finding in report.findings)
+    # The fix of a finding already has the code of its repair, on one line.
+    unshown = [repair for repair in report.repairs or of_outputs if " ".join(repair.code.split()) not in fixes]
+    if unshown:
+        yield Heading("Repairs", _describe_trial(report))
+        yield from _list_repairs(unshown)
+    elif report.attempts and not report.repairs:
+        yield Heading("Repairs", "tried in vain")
         for attempt in report.attempts[:MOST_ATTEMPTS]:
             yield Prose((Cell(_describe_attempt(attempt)),), indent=2, hang=4)
         more = len(report.attempts) - MOST_ATTEMPTS
         if more > 0:
             yield Prose((Cell(f"and {more:,} more", "muted"),), indent=2)
+
+
+def _describe_trial(report: CheckReport) -> str:
+    if not report.repairs:
+        return "tried: the outputs then carry the mask"
+    together = " together" if len(report.repairs) > 1 else ""
+    return f"tried{together}: padding then changes results by {format_short(report.repairs[0].change_after)}"
 
 
 def _list_repairs(repairs: Sequence[Repair]) -> Iterator[Part]:

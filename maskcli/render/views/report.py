@@ -17,13 +17,15 @@ def view(report: Report, limits: Limits) -> list[Section]:
     """Return the verdicts, then the findings and the loss as ``check`` and ``loss`` show them."""
     model = report.check.model.name if report.check.model is not None else "a model"
     verdicts = (part for verdict in report.verdicts for part in _view_verdict(verdict))
-    sections = [
+    checked = check.view(report.check, limits)
+    losses = [] if report.loss is None else loss.view(report.loss, limits)
+    return [
         Section("verdicts", (Heading(f"Report on {model}", _count_rows(report)), *verdicts)),
-        *check.view(report.check, limits),
+        # The verdicts are the answer of the check.
+        *(section for section in checked if section.name not in ("about", "answer", "next")),
+        *(section for section in losses if section.name not in ("about", "validity", "next")),
+        *(section for section in checked if section.name == "next"),
     ]
-    if report.loss is not None:
-        sections += [section for section in loss.view(report.loss, limits) if section.name != "validity"]
-    return sections
 
 
 def _count_rows(report: Report) -> str:

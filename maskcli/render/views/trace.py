@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 
 from maskcli.records.trace import Call
+from maskcli.render.numbers import DASH
 from maskcli.render.parts import (
     Cell,
     Cells,
@@ -19,6 +20,7 @@ from maskcli.render.parts import (
     Role,
     Table,
     make_cell,
+    mark,
     measure_cells,
 )
 from maskcli.render.tables import (
@@ -26,6 +28,7 @@ from maskcli.render.tables import (
     NARROWEST_NAME,
     ROW_GAP,
     elide_axis,
+    flow_entries,
     make_elision_note,
     make_note,
     mark_mask,
@@ -87,13 +90,24 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
     lines: list[tuple[Cells, ...]] = []
     for call, name in zip(calls, names, strict=True):
         if call is None:
-            lines.append(tuple(make_cell(ROW_GAP, "muted") for _ in columns))
+            lines.append(tuple(make_cell(ROW_GAP, "faint") for _ in columns))
         else:
             lines += _make_rows(call, name, widths)
     parts: list[Part] = [heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note)]
     if not widths.has_column:
         parts += _make_glossary(kept)
-    return parts
+    return [*parts, *_make_mask_legend(kept, limits)]
+
+
+def _make_mask_legend(calls: list[Call], limits: Limits) -> list[Part]:
+    """Return the meanings of the marks for masks."""
+    masks = [received for call in calls for received in (call.mask_in, call.mask_out)]
+    entries: list[Cells] = []
+    if any(item is not None for item in masks):
+        entries.append((mark("on"), Cell(" in, out: a mask")))
+    if any(item is None for item in masks):
+        entries.append((Cell(f"{DASH} in, out: no mask"),))
+    return flow_entries(entries, limits)
 
 
 def _indent_names(calls: list[Call | None]) -> list[str]:
@@ -251,7 +265,7 @@ def _describe_use(call: Call, terse: bool) -> str:
 
 def _list_received_masks(call: Call) -> list[str]:
     """Return the names of the arguments in which a call receives masks."""
-    return [name for name, masks in call.mask_arguments.items() if any(mask is not None for mask in masks)]
+    return [name for name, masks in call.mask_arguments.items() if any(item is not None for item in masks)]
 
 
 def _make_glossary(calls: list[Call]) -> list[Part]:

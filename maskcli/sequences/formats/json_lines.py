@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
 from maskcli.records.layout import Layout
-from maskcli.records.sequences import RaggedSequences
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.blocks import WHITE, Block, find_line_end, split_lines
 from maskcli.sequences.fast import FastRows, parse_json_lines
 from maskcli.sequences.formats import json_text
@@ -67,6 +67,11 @@ def open_json_lines_writer(out: BinaryIO, _layout: Layout, _rows: int | None = N
     yield lambda batch: write_text(out, (json.dumps(row) for row in batch.tokens.tolist()))
 
 
+def _write_features(out: BinaryIO, batch: PaddedBatch, _packs: bool) -> None:
+    with open_json_lines_writer(out, batch.layout) as add:
+        add(batch)
+
+
 def _split_lines(text: str) -> list[str]:
     """Return the lines of a text without the blank lines at its end."""
     lines = text.split("\n")
@@ -99,5 +104,6 @@ FORMATS = (
         open_json_lines_writer,
         read_json_lines_chunks,
         is_text=True,
+        write_features=_write_features,
     ),
 )

@@ -1,0 +1,139 @@
+"""A quick check runs only the probes that decide; an interrupted check leaves the model as it was."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import maskcli
+from maskcli.probes.context import LEFT_OUT
+from maskcli.records.check import CheckReport
+from maskcli.trace import recorder
+
+ROWS = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6], [7]]
+
+
+def make_model(head: Any, timesteps: int | None = None) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    tokens = keras.Input((timesteps,), dtype="int32", name="tokens")
+    with warnings.catch_warnings(action="ignore"):
+        return keras.Model(tokens, head(layers.Embedding(10, 4, mask_zero=True)(tokens)))
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """List the rows of each run that is recorded."""
+    log: list[int] = []
+
+    class LoggingRecorder(recorder._Recorder):
+        def begin(self, operation: Any, args: Any, kwargs: Any) -> Any:
+            if not self.stack:
+                log.append(len(keras.tree.flatten(args)[0]))
+            return super().begin(operation, args, kwargs)
+
+    monkeypatch.setattr(recorder, "_Recorder", LoggingRecorder)
+    return log
+
+
+def check(model: keras.Model, **options: Any) -> CheckReport:
+    return maskcli.check(ROWS, model=model, quick=True, **options)
+
+
+def list_probes(report: CheckReport) -> dict[str, bool]:
+    assert report.leak is not None
+    return {probe.name: probe.applicable for probe in report.leak.probes}
+
+
+def test_quick_check_runs_one_probe_that_decides(runs: list[int]) -> None:
+    report = check(make_model(layers.LSTM(3)))
+    # The rows; one of them without its padding; rounding; other values at padding, twice; other weights, twice.
+    assert runs == [2, 1, 2, 2, 2, 1, 1]
+    assert report.quick
+    assert report.status == "passed"
+    assert [name for name, applicable in list_probes(report).items() if applicable] == ["replace", "alone"]
+    assert report.leak is not None
+    left_out = [probe.name for probe in report.leak.probes if probe.why == LEFT_OUT]
+    assert left_out == ["columns", "gradient", "rows", "future"]
+    assert any(LEFT_OUT in note for note in report.notes)  # Saving, too.
+
+
+def test_quick_check_finds_leak_without_searching_for_repairs(runs: list[int]) -> None:
+    report = check(make_model(lambda x: layers.GlobalMaxPooling1D()(layers.Conv1D(3, 2)(x))))
+    assert report.leak is not None
+    assert report.leak.leaks
+    assert len(runs) <= 9
+    assert not report.attempts
+    assert not report.repairs
+    assert all(finding.fix.startswith("Not tried:") for finding in report.findings if finding.severity == "error")
+
+
+def test_quick_check_of_fixed_length_is_never_falsely_clean() -> None:
+    """The content of padding can be changed, but not its amount, and no row is without padding in two rows."""
+    flat = make_model(lambda x: layers.Dense(2)(layers.Flatten()(layers.Dense(3)(x))), timesteps=8)
+    report = check(flat)
+    assert report.leak is not None
+    assert report.leak.leaks
+    pooled = make_model(lambda x: keras.ops.sum(layers.Reshape((8, 4))(layers.LSTM(4, return_sequences=True)(x)), 1), 8)
+    report = check(pooled)
+    assert report.leak is not None
+    assert report.leak.leaks is not False
+
+
+@pytest.mark.parametrize("zeros", [True, False], ids=["zeros", "random"])
+def test_zero_weights_are_moved_and_others_are_not(runs: list[int], zeros: bool) -> None:
+    """A bias of zero hides that padding reaches a maximum; weights without zeros hide nothing."""
+    model = make_model(lambda x: layers.Dense(3)(layers.LSTM(3)(x)))
+    if not zeros:
+        for weight in model.weights:
+            weight.assign(np.random.default_rng(0).uniform(0.5, 1, weight.shape))
+    check(model)
+    assert len(runs) == (7 if zeros else 5)
+
+
+def test_user_is_told_of_causality_in_quick_check() -> None:
+    attention = make_model(lambda x: layers.MultiHeadAttention(1, 4)(x, x, use_causal_mask=False))
+    assert "MSK117" in {finding.code for finding in check(attention, causal=True).findings}
+    assert "MSK117" not in {finding.code for finding in check(attention).findings}
+
+
+def test_progress_names_probes_and_counts_calls() -> None:
+    steps: list[tuple[str, int, int]] = []
+    model = make_model(lambda x: layers.GlobalMaxPooling1D()(layers.Conv1D(3, 2)(x)))
+    maskcli.check(ROWS, model=model, progress=lambda *step: steps.append(step))
+    names = list(dict.fromkeys(name for name, *_ in steps))
+    assert names == ["model", "gradient", "alone", "rounding", "replace", "columns", "rows", "repairs"]
+    assert all(1 <= done <= total for _, done, total in steps)
+
+
+class Interrupting(layers.Layer):
+    """Is interrupted in one of its calls, as by Ctrl-C."""
+
+    left = 1000
+
+    def call(self, inputs: Any) -> Any:
+        if hasattr(inputs, "numpy"):
+            self.left -= 1
+            if not self.left:
+                raise KeyboardInterrupt
+        return inputs
+
+
+def test_interrupted_check_leaves_model_as_it_was() -> None:
+    """The interrupts come in a run that is taped, one without padding, and one with other weights."""
+    layer = Interrupting()
+    model = make_model(lambda x: layers.Dense(2)(layers.LSTM(3)(layer(x))))
+    before = [weight.numpy() for weight in model.weights]
+    owners = (keras.layers.Layer, "__call__"), (keras.Operation, "__call__"), (keras.layers.RNN, "inner_loop")
+    methods = [vars(owner)[name] for owner, name in (*owners, (keras.src.models.Functional, "input_spec"))]
+    for calls in (2, 3, 8, 10, 12):
+        layer.left = calls
+        with pytest.raises(KeyboardInterrupt):
+            maskcli.check(ROWS, model=model)
+        assert all(np.array_equal(old, weight.numpy()) for old, weight in zip(before, model.weights, strict=True))
+        after = [vars(owner)[name] for owner, name in (*owners, (keras.src.models.Functional, "input_spec"))]
+        assert after == methods
