@@ -118,7 +118,7 @@ def test_output_form_is_one_entry(package: Path, maskcli: Maskcli) -> None:
     insert(
         forms,
         '    OutputForm("mermaid",',
-        '    OutputForm("schema", lambda *arguments: _render_json(*arguments).split(b\'"\')[3]),\n',
+        '    OutputForm("schema", lambda *arguments: [b"".join(_render_json(*arguments)).split(b\'"\')[3]]),\n',
     )
     for command in ("pad", "rules", "models"):
         assert maskcli(command, "--format", "schema") == f"maskcli/{command}/1"
@@ -130,7 +130,7 @@ def test_output_form_is_one_entry(package: Path, maskcli: Maskcli) -> None:
 
 def test_output_form_of_one_command(package: Path, maskcli: Maskcli) -> None:
     forms = package / "render" / "forms.py"
-    entry = 'OutputForm("shape", lambda result, *_: str(result.record.tokens.shape).encode(), ".shape", ("pad",))'
+    entry = 'OutputForm("shape", lambda result, *_: [str(result.record.tokens.shape).encode()], ".shape", ("pad",))'
     insert(forms, '    OutputForm("mermaid",', f"    {entry},\n")
     assert maskcli("pad", "--format", "shape") == "(3, 6)"
     assert maskcli("pad", "--sample", "--output", "a.shape") == ""
