@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ def main() -> None:
         # A shell lets its background jobs ignore Ctrl-C, and nohup does so too.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, leave)
+    gc.disable()  # Imports leave no garbage; ``GroupedCommand.invoke`` enables it again.
     from maskcli.cli import run_and_exit
 
     run_and_exit()

@@ -69,8 +69,7 @@ FORMATS = (Format("semicolons", (".semi",), read_semicolons, lambda head: head.s
 def test_format_is_a_file_and_an_entry(package: Path, maskcli: Maskcli) -> None:
     formats = package / "sequences" / "formats"
     (formats / "semicolons.py").write_text(FORMAT)
-    insert(formats / "__init__.py", "from maskcli.sequences.formats.base", IMPORT_FORMAT)
-    insert(formats / "__init__.py", "        *text.FORMATS,", "        *semicolons.FORMATS,\n")
+    insert(package / "sequences" / "format_names.py", '    FormatName("text"', FORMAT_NAME)
     (package.parent / "a.semi").write_text("1;2;3\n4\n")
     (package.parent / "content").write_text("!1;2;3\n4\n")
     for path in ("a.semi", "content"):
@@ -79,7 +78,7 @@ def test_format_is_a_file_and_an_entry(package: Path, maskcli: Maskcli) -> None:
     assert "semicolons" in maskcli("pad", "--help")
 
 
-IMPORT_FORMAT = "from maskcli.sequences.formats import semicolons\n"
+FORMAT_NAME = '    FormatName("semicolons", "semicolons", ".semi", writes=False),\n'
 
 MODEL = '''
 """Embedding, then GRU."""
@@ -119,7 +118,7 @@ def test_output_form_is_one_entry(package: Path, maskcli: Maskcli) -> None:
     insert(
         forms,
         '    OutputForm("mermaid",',
-        '    OutputForm("schema", lambda *arguments: _render_json(*arguments).split(b\'"\')[3]),\n',
+        '    OutputForm("schema", lambda *arguments: [b"".join(_render_json(*arguments)).split(b\'"\')[3]]),\n',
     )
     for command in ("pad", "rules", "models"):
         assert maskcli(command, "--format", "schema") == f"maskcli/{command}/1"
@@ -131,7 +130,7 @@ def test_output_form_is_one_entry(package: Path, maskcli: Maskcli) -> None:
 
 def test_output_form_of_one_command(package: Path, maskcli: Maskcli) -> None:
     forms = package / "render" / "forms.py"
-    entry = 'OutputForm("shape", lambda result, *_: str(result.record.tokens.shape).encode(), ".shape", ("pad",))'
+    entry = 'OutputForm("shape", lambda result, *_: [str(result.record.tokens.shape).encode()], ".shape", ("pad",))'
     insert(forms, '    OutputForm("mermaid",', f"    {entry},\n")
     assert maskcli("pad", "--format", "shape") == "(3, 6)"
     assert maskcli("pad", "--sample", "--output", "a.shape") == ""

@@ -36,10 +36,14 @@ def test_help_lists_commands(run: Callable[..., Output]) -> None:
         assert run(command, "--help").exit_status == 0
 
 
-def test_help_imports_no_command() -> None:
+@pytest.mark.parametrize(
+    "arguments", ["--help", "pad --help", "check --help", "report --help", "rules", "explain MSK101", "models"]
+)
+def test_look_up_imports_no_arrays(arguments: str) -> None:
     look = (
-        "import sys; from maskcli.cli import run; run(['--help']); "
-        "assert not {'numpy', 'rich', 'maskcli.records.sequences'} & {*sys.modules}, sys.modules"
+        f"import sys; from maskcli.cli import run; assert run({arguments.split()}) == 0; "
+        "loaded = {'numpy', 'msgspec', 'keras', 'maskcli.records.sequences'} & {*sys.modules}; "
+        "assert not loaded, loaded"
     )
     subprocess.run([PYTHON, "-c", look], check=True, stdout=subprocess.DEVNULL)
 
@@ -238,7 +242,7 @@ def test_model_that_keras_cannot_build_exits_4(run: Callable[..., Output], units
 
 
 def test_internal_error_is_called_a_bug(call: Callable[..., Output], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("maskcli.commands.pad.pad_ragged", lambda *_: 1 / 0)
+    monkeypatch.setattr("maskcli.sequences.padding.pad_ragged", lambda *_: 1 / 0)
     output = call("pad")
     assert (output.exit_status, output) == (70, "")
     assert "internal error: ZeroDivisionError" in output.stderr

@@ -34,10 +34,11 @@ from maskcli.records.check import CheckReport, Examination
 from maskcli.records.data import DataFacts, DataOrigin
 from maskcli.records.evidence import Lookup
 from maskcli.records.inputs import ModelInput, select_shown_batch, summarize_inputs
+from maskcli.records.layout import Layout
 from maskcli.records.options import FAIL_ON, BuiltinOptions, FailOn, LossOptions, select_options
 from maskcli.records.requests import CheckRequest
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
-from maskcli.rules.base import Rule
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
+from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_rules
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.trace.state import preserve_state

@@ -15,9 +15,9 @@ from maskcli.inputs.objects import split_data
 from maskcli.models.build import BuiltModel, build_twin
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.inputs import find_primary
+from maskcli.records.layout import Layout
 from maskcli.records.options import MASK_GIVING, select_options
 from maskcli.records.requests import InspectRequest
-from maskcli.records.sequences import Layout
 from maskcli.records.trace import EmbeddingRow, Inspection, OutputValues, SourceResult, Unmasked
 from maskcli.trace import timesteps
 from maskcli.trace.edges import find_edges

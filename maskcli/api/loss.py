@@ -45,10 +45,11 @@ from maskcli.losses.loss_output import make_loss_output
 from maskcli.losses.registry import CROSS_ENTROPIES, find_loss_form
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.runtime import read_versions, running
+from maskcli.records.layout import Layout
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
 from maskcli.records.options import BuiltinOptions, CountProgress, LossOptions, select_options
 from maskcli.records.requests import LossRequest
-from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.sequences import PaddedBatch
 from maskcli.trace.outputs import ModelOutput, find_fixed_batch, find_model_outputs
 from maskcli.trace.unmasked import may_use_masks
 

@@ -36,9 +36,10 @@ from maskcli.models.runtime import load_keras, quiet_stdout, running
 from maskcli.records.arrays import Bools
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.inputs import InputSpec, ModelInput
+from maskcli.records.layout import Layout
 from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.options import BuiltinOptions, LossOptions, ModelOptions, Side
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
 from maskcli.sequences.files import LoadedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows

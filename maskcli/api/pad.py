@@ -7,9 +7,10 @@ from maskcli.inputs.columns import make_row_array
 from maskcli.inputs.dataset import read_nested_rows, select_sequences
 from maskcli.inputs.features import has_fractions, pad_features
 from maskcli.inputs.objects import split_data
+from maskcli.records.layout import Layout
 from maskcli.records.options import select_options
 from maskcli.records.requests import PadRequest
-from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.sequences import PaddedBatch
 from maskcli.sequences.fast import pad_lists
 from maskcli.sequences.padding import check_layout, pad_ragged
 from maskcli.sequences.ragged import as_ragged

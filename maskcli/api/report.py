@@ -22,12 +22,12 @@ from maskcli.models.runtime import read_versions, running
 from maskcli.probes.leak_matrix import compute_leak_matrices
 from maskcli.records.check import CheckReport
 from maskcli.records.inputs import find_primary
+from maskcli.records.layout import Layout
 from maskcli.records.loss import LossReport
 from maskcli.records.options import CountProgress, LossOptions, select_options
 from maskcli.records.remark import Remark
 from maskcli.records.report import Origin, Report
 from maskcli.records.requests import ReportRequest
-from maskcli.records.sequences import Layout
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.rules.selection import select_rules
 from maskcli.trace.attention import record_attention_masks

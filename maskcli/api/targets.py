@@ -21,9 +21,10 @@ from maskcli.losses.compile_settings import read_output_names
 from maskcli.losses.registry import find_loss_form, match_outputs
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import find_primary
+from maskcli.records.layout import Layout
 from maskcli.records.loss import Targets
 from maskcli.records.options import LossOptions
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.trace.outputs import ModelOutput
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +32,8 @@ def complete_rule(_ctx: click.Context, _parameter: click.Parameter, incomplete: 
 
 def complete_model(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Suggest built-in models and the model files of this folder, or any file if none of them fits."""
+    from pathlib import Path
+
     from maskcli.models.builtin import BUILTIN
 
     files = (str(path) for pattern in MODEL_FILES for path in sorted(Path().glob(pattern)))
@@ -43,6 +43,8 @@ def complete_model(ctx: click.Context, parameter: click.Parameter, incomplete: s
 
 def complete_field(_ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Suggest the fields of the files that the command line already names."""
+    import glob
+
     from maskcli.sequences.field_names import list_field_names
 
     # The context has no FILE yet, because click stops at an option without its value.

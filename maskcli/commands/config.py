@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskcli.commands.options import is_set
 from maskcli.errors import UsageError
 from maskcli.records.options import FAIL_ON, FailOn
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILE = "pyproject.toml"
 KEYS = ("select", "ignore", "fail-on")
@@ -39,6 +40,8 @@ def merge_rule_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: for rules that do not exist, with the option or the file that names them.
     """
+    from pathlib import Path
+
     from maskcli.rules.selection import select_rules
 
     config = read_config(Path())
@@ -76,6 +79,8 @@ def read_config(start: Path) -> ProjectConfig:
 def _read_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():  # A pipe of that name would wait for a writer.
         return {}
+    import tomllib  # Loaded here, because most folders have no such file.
+
     try:
         return tomllib.loads(path.read_bytes().decode())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):

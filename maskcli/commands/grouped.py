@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,11 @@ class GroupedCommand(click.Command):
         """Keep the options of the examples that differ from those of other commands."""
         super().__init__(*args, **details)
         self.examples = examples or {}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, from here on with the garbage collection that the start of the process disables."""
+        gc.enable()
+        return super().invoke(ctx)
 
     def find_examples(self, ctx: click.Context) -> dict[OptionGroup, str]:
         """Return the command line that shows each group of options."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +15,11 @@ from maskcli.commands.pictures import InspectionPicture, check_picture, draw_ins
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import ExitCode
 from maskcli.records.requests import InspectRequest
-from maskcli.records.trace import Inspection
 from maskcli.render.forms import CommandResult
-from maskcli.render.parts import Limits, Resolution, Section
+
+if TYPE_CHECKING:
+    from maskcli.records.trace import Inspection
+    from maskcli.render.parts import Limits, Resolution, Section
 
 
 @click.command(cls=GroupedCommand)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,10 +14,12 @@ from maskcli.commands.options import names_builtin_model, request_options
 from maskcli.commands.output import HeatOptions, output_options
 from maskcli.commands.pictures import draw_loss
 from maskcli.commands.source import SourceOptions, source_options
-from maskcli.records.loss import LossReport
 from maskcli.records.requests import LossRequest
 from maskcli.render.forms import CommandResult
-from maskcli.render.parts import Limits, Resolution, Section
+
+if TYPE_CHECKING:
+    from maskcli.records.loss import LossReport
+    from maskcli.render.parts import Limits, Resolution, Section
 
 
 @click.command(cls=GroupedCommand)

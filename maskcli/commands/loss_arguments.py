@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,6 +48,8 @@ def _parse_loss_option(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign or not name:
         raise _make_error("--loss-option", "NAME=VALUE", text, "For example --loss-option ignore_class=-1.")
+    import json  # Loaded here, because ``--help`` needs none.
+
     try:
         return name, json.loads(value.lower() if value in ("True", "False") else value)
     except ValueError:

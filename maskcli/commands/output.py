@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -15,12 +14,12 @@ from maskcli.commands.options import Command, add_options, bundle_options, is_se
 from maskcli.errors import UsageError
 from maskcli.records.options import OUTPUT, OptionGroup, option, read_specs
 from maskcli.render.forms import CommandResult, OutputForm, list_forms
-from maskcli.render.parts import Limits, Resolution
-from maskcli.sequences.formats import FORMATS
+from maskcli.sequences.format_names import FORMAT_NAMES
 from maskcli.sequences.sources import PACKED, display_name, import_pyarrow
-from maskcli.sequences.writing import STDOUT, emit, split_suffixes, write_file
+from maskcli.sequences.stdout import STDOUT, emit
 
-SCHEMAS = Path(__file__).parents[1] / "schemas"
+if TYPE_CHECKING:
+    from maskcli.render.parts import Limits, Resolution
 
 
 def _refuse_render(*_: object) -> list[bytes]:
@@ -31,10 +30,10 @@ def list_command_forms(command: str) -> dict[str, OutputForm]:
     """Return the forms that a command offers, by name; those of ``pad`` include the file formats that hold a batch."""
     forms = list_forms(command)
     if command == "pad":
-        writable = {name: entry for name, entry in FORMATS.items() if entry.writer is not None}
-        for name, entry in writable.items():
-            form = OutputForm(name, _refuse_render, entry.suffixes[0], kind="batch", binary=not entry.is_text)
-            forms.setdefault(name, form)
+        for entry in FORMAT_NAMES:
+            if entry.writes:
+                form = OutputForm(entry.name, _refuse_render, entry.suffix, kind="batch", binary=not entry.is_text)
+                forms.setdefault(entry.name, form)
     return forms
 
 
@@ -64,6 +63,8 @@ class OutputOptions:
     def _find_form_of_suffix(self) -> OutputForm | None:
         if self.path is None:
             return None
+        from maskcli.sequences.writing import split_suffixes
+
         suffix, _ = split_suffixes(self.path)
         return next((form for form in list_command_forms(self.command).values() if form.suffix == suffix), None)
 
@@ -80,6 +81,8 @@ class OutputOptions:
     @property
     def limits(self) -> Limits:
         """The limits of large tables; the form sets the width."""
+        from maskcli.render.parts import Limits
+
         return Limits(None, None, 0)
 
     def check(self) -> None:
@@ -118,6 +121,8 @@ class OutputOptions:
                 received=f"the suffix {by_suffix.suffix!r}, which is that of {by_suffix.name}",
                 fix="Leave out --format, or change the suffix.",
             )
+        from maskcli.sequences.writing import split_suffixes
+
         packing = split_suffixes(path)[1]
         if packing and self.form.binary:
             raise UsageError(
@@ -132,6 +137,8 @@ class OutputOptions:
     def write(self, result: CommandResult) -> None:
         """Write the result to ``--output``, or print it, unless ``--quiet``."""
         if self.path is not None:
+            from maskcli.sequences.writing import write_file
+
             write_file(self.path, self.form.render(result, self.limits, True))
             self.announce()
         elif not self.quiet:
@@ -154,6 +161,8 @@ class TableOptions(OutputOptions):
     @property
     def limits(self) -> Limits:
         """The limits of large tables; the form sets the width."""
+        from maskcli.render.parts import Limits
+
         if self.all:
             return Limits(None, None, 0, everything=True)
         return Limits(self.max_rows, self.max_cols, 0)
@@ -229,7 +238,9 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
     def show(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         if value and not ctx.resilient_parsing:
-            emit([(SCHEMAS / f"{command}.json").read_bytes()])
+            from pathlib import Path
+
+            emit([(Path(__file__).parents[1] / "schemas" / f"{command}.json").read_bytes()])
             ctx.exit()
 
     return click.option(
@@ -246,4 +257,6 @@ def _schema_option(command: str) -> Callable[[Command], Command]:
 
 def describe_suffix(path: str) -> str:
     """Return the suffix of a path for a message."""
+    from maskcli.sequences.writing import split_suffixes
+
     return repr("".join(split_suffixes(path))) if any(split_suffixes(path)) else "no suffix"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,16 +13,15 @@ from maskcli.commands.grouped import GroupedCommand, GroupedOption
 from maskcli.commands.output import HeatOptions, describe_suffix, output_options
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import InputError, NestedRowsError, UsageError
+from maskcli.records.layout import Layout
 from maskcli.records.options import OUTPUT
-from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
 from maskcli.render.forms import CommandResult
-from maskcli.render.parts import Limits, Resolution, Section
-from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.sources import import_pyarrow
-from maskcli.sequences.writing import STDOUT
+from maskcli.sequences.stdout import STDOUT
 
 if TYPE_CHECKING:
+    from maskcli.records.sequences import Excerpt, PaddedBatch
+    from maskcli.render.parts import Limits, Resolution, Section
     from maskcli.sequences.streaming import BatchFile, SequenceFiles
 
 MASK_SUFFIX = ".npy"
@@ -55,6 +53,8 @@ def pad(source: SourceOptions, output: HeatOptions, mask_output: str | None, com
     keras.utils.pad_sequences. Files of any size are padded to .npy, .npz, .jsonl, .csv, .parquet and .arrow in little
     memory; --format writes the same to a pipe.
     """
+    from maskcli.records.sequences import PaddedBatch
+
     output.check()
     _check_mask_output(mask_output, output)
     batch_file = _make_batch_file(output, compress)
@@ -73,6 +73,8 @@ def _pad_source(
     source: SourceOptions, output: HeatOptions, batch_file: BatchFile | None, mask_output: str | None
 ) -> PaddedBatch | Excerpt:
     """Return the batch; an excerpt of one that was written while it was read."""
+    from maskcli.sequences.padding import pad_ragged
+
     in_parts = source.tokenizer is None and output.heat is None and (batch_file is not None or output.is_excerpt)
     # A fraction is no id, so that only features can be padded with it.
     if isinstance(source.padding.get("value"), float):
@@ -127,6 +129,8 @@ def _make_batch_file(output: HeatOptions, compress: bool) -> BatchFile | None:
     Raises:
         UsageError: for ``--compress`` with another format, and without the package that writes the format.
     """
+    from maskcli.sequences.formats import FORMATS
+
     entry = FORMATS.get(output.form.name)
     if compress and (entry is None or entry.packing_writer is None):
         raise UsageError(
@@ -147,6 +151,8 @@ def _make_batch_file(output: HeatOptions, compress: bool) -> BatchFile | None:
 def _check_mask_output(mask_output: str | None, output: HeatOptions) -> None:
     if mask_output is None:
         return
+    from pathlib import Path
+
     if Path(mask_output).suffix.lower() != MASK_SUFFIX:
         raise UsageError(
             where=f"--mask-output {mask_output}",
@@ -175,6 +181,8 @@ def _pad_chunks(
 
 def _make_result(batch: PaddedBatch | Excerpt, heat: Resolution | None) -> CommandResult:
     """Return the result; an excerpt has no document and no picture, because it is printed only as text."""
+    from maskcli.records.sequences import PaddedBatch
+
     whole: PaddedBatch = batch if isinstance(batch, PaddedBatch) else batch.first
     return CommandResult(
         record=batch,
@@ -184,6 +192,8 @@ def _make_result(batch: PaddedBatch | Excerpt, heat: Resolution | None) -> Comma
 
 
 def _view(batch: PaddedBatch | Excerpt, heat: Resolution | None, limits: Limits) -> list[Section]:
+    from maskcli.records.sequences import Excerpt
+
     if heat is None or isinstance(batch, Excerpt):
         from maskcli.render.views.pad import view
 

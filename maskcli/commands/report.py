@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,12 +20,14 @@ from maskcli.commands.pictures import ReportPicture, check_picture, draw_report
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import InputError, MaskcliError, UsageError
 from maskcli.records.options import DATA, OUTPUT, read_specs
-from maskcli.records.report import Report
 from maskcli.records.requests import ReportRequest
 from maskcli.render.forms import CommandResult
 
 FOR_SAVED_REPORTS = {"saved", *read_specs(TableOptions), *read_specs(ReportPicture)}
 """Arguments that go with ``--from``."""
+
+if TYPE_CHECKING:
+    from maskcli.records.report import Report
 
 
 @click.command(cls=GroupedCommand, examples={OUTPUT: "-o report.html"})

@@ -9,21 +9,20 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
-import numpy as np
 
 from maskcli.commands.completers import complete_file
 from maskcli.commands.options import Command, add_options, bundle_options, is_set
 from maskcli.errors import UsageError
-from maskcli.records.data import DataOrigin
+from maskcli.records.layout import Layout
 from maskcli.records.options import DATA, OptionGroup, PaddingOptions, option, read_specs
-from maskcli.records.sequences import Layout
 from maskcli.sequences.bounds import parse_size, set_memory_bound
-from maskcli.sequences.files import LoadedSequences, read_sequences, read_texts
-from maskcli.sequences.formats import FORMATS
-from maskcli.sequences.input_files import InputFiles, expand_files, get_sample, has_piped_input
+from maskcli.sequences.format_names import FORMAT_NAMES
 from maskcli.sequences.sources import STDIN, Source, display_name
 
 if TYPE_CHECKING:
+    from maskcli.records.data import DataOrigin
+    from maskcli.sequences.files import LoadedSequences
+    from maskcli.sequences.input_files import InputFiles
     from maskcli.sequences.streaming import SequenceFiles
     from maskcli.sequences.words import Tokenizer
 
@@ -41,7 +40,7 @@ class SourceOptions:
     input_format: str = option(
         "auto",
         "Format of FILE; auto infers it from the suffix, or from the content of a file without one.",
-        choices=("auto", *FORMATS),
+        choices=("auto", *(entry.name for entry in FORMAT_NAMES)),
     )
     field: str | None = option(
         None,
@@ -95,9 +94,13 @@ class SourceOptions:
         return tuple(map(Source, self._input_files.paths))
 
     def _read_all(self, files: InputFiles, sources: Sequence[Source]) -> tuple[LoadedSequences, Layout]:
+        from maskcli.sequences.files import read_sequences, read_texts
+
         if self.tokenizer is None:
             loaded = dataclasses.replace(read_sequences(sources, self.input_format, self.field), origin=files.origin)
             return loaded, self.replace_layout(loaded.layout or Layout())
+        import numpy as np
+
         from maskcli.sequences.words import describe_words, load_tokenizer
 
         tokenizer = load_tokenizer(self.tokenizer)
@@ -136,6 +139,8 @@ class SourceOptions:
         Raises:
             UsageError: if there is no data, or if options about it contradict each other.
         """
+        from maskcli.sequences.input_files import expand_files, get_sample
+
         if self.sample:
             self._check_sample()
             return get_sample()
@@ -160,6 +165,8 @@ class SourceOptions:
 
     @functools.cached_property
     def _piped(self) -> tuple[str, ...]:
+        from maskcli.sequences.input_files import has_piped_input
+
         return (STDIN,) if has_piped_input() else ()
 
     @property

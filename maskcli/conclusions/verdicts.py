@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 
 from maskcli.conclusions.remarks import choose_form, format_timesteps
 from maskcli.records.arrays import Bools
-from maskcli.records.check import CheckReport, Severity
+from maskcli.records.check import CheckReport
+from maskcli.records.fields import Severity
 from maskcli.records.leak import Leak
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.report import NOT_TRIED, NOTHING_TO_PROVE, Verdict

@@ -24,7 +24,8 @@ from maskcli.inputs.tables import (
 )
 from maskcli.records.arrays import Array, Bools, Ints
 from maskcli.records.inputs import InputSpec
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, have_lengths
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.formats.base import PADDING_MASKS
 from maskcli.sequences.formats.numpy_arrays import unpad_array
 from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, resolve_maxlen, truncate_values

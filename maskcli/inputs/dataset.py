@@ -38,7 +38,8 @@ from maskcli.inputs.targets import arrange_rows, choose_row_layout, count_entrie
 from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Filling
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field

@@ -12,7 +12,8 @@ from maskcli.inputs.columns import pad_rows
 from maskcli.inputs.dataset import Dataset
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import ModelInput, find_primary
-from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch
 
 
 def list_feature_rows(dataset: Dataset, name: str | None) -> list[Array]:

@@ -14,7 +14,8 @@ from maskcli.errors import InputError, MaskcliError, ModelError
 from maskcli.inputs.roles import is_mask_name
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.files import get_text_layout, parse_texts, read_bytes
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, locate_error, quote_names

@@ -15,8 +15,9 @@ from maskcli.errors import InputError, UsageError
 from maskcli.inputs.columns import RowLayout, check_lengths, make_row_array, pad_rows
 from maskcli.inputs.ids import LARGEST_GUESS
 from maskcli.records.arrays import Array, Ints
+from maskcli.records.layout import Layout
 from maskcli.records.loss import Targets
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.files import read_rows
 from maskcli.sequences.formats.base import Field
 from maskcli.sequences.padding import truncate_values

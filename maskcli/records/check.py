@@ -8,16 +8,13 @@ from typing import Any, Literal
 
 from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
-from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName
+from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName, Severity
 from maskcli.records.inputs import ShownBatch
 from maskcli.records.leak import Leak
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
 from maskcli.records.result import ResultRecord
 from maskcli.records.validity import InputSummary
-
-Severity = Literal["error", "warning", "info"]
-"""``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
 
 CheckStatus = Literal[
     "passed", "failed", "nothing-to-prove", "unproven", "leaks", "leak-ignored", "not-run", "data-only"

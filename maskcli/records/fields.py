@@ -6,7 +6,7 @@ names.
 
 from __future__ import annotations
 
-from maskcli.records.arrays import Array, Bools, Floats, Ints
+from typing import Literal
 
 Count = int
 """0 or more."""
@@ -15,6 +15,8 @@ Positive = int
 NonEmpty = str
 """At least one character."""
 
+Severity = Literal["error", "warning", "info"]
+"""``error``: results are wrong; ``warning``: they may be, or will be with other data; ``info`` never fails a check."""
 RuleCode = str
 """``MSK`` and three digits."""
 RuleCodes = tuple[str, ...]
@@ -43,22 +45,3 @@ Shape = tuple[int, ...]
 """The length of each axis, at least one axis."""
 BatchShape = tuple[int, int]
 """``(batch, timesteps)``, both at least 1."""
-
-Mask = Bools
-"""``(batch, timesteps)``, True = valid."""
-AnyMask = Bools
-"""A mask of any number of axes."""
-TokensOrFeatures = Array
-"""``(batch, timesteps)`` integers, or ``(batch, timesteps, ...)`` numbers."""
-Tokens = Ints
-"""``(batch, timesteps)``."""
-Lengths = Ints
-"""``(batch,)``, timesteps of each sequence."""
-Vector = Floats
-"""``(n,)``."""
-Losses = Floats
-"""``(batch, timesteps)``, or ``(batch,)`` without timesteps."""
-Vectors = Floats
-"""``(batch, timesteps, units)``, or ``(batch, units)`` without timesteps."""
-Tensor = Array
-"""``(batch, timesteps, ...)``, or ``(batch, ...)`` without timesteps."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools, Ints
-from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Shape, Tokens
+from maskcli.records.arrays import Bools, Ints, Lengths, Mask, Tokens
+from maskcli.records.fields import BatchShape, Count, Positive, Shape
 from maskcli.records.options import Side, TokenDtype
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.validity import NO_SOURCE, Filling, InputKind, InputSummary, Validity

@@ -7,9 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools
+from maskcli.records.arrays import AnyMask, Bools, Losses
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.fields import AnyMask, Count, Losses, Positive, Shape, Versions
+from maskcli.records.fields import Count, Positive, Shape, Versions
 from maskcli.records.inputs import ModelInput, ShownBatch, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from maskcli.records.check import CheckReport, Severity
+from maskcli.records.check import CheckReport
 from maskcli.records.data import DataOrigin
-from maskcli.records.fields import Count, NonEmpty, Positive, ReportVersions
+from maskcli.records.fields import Count, NonEmpty, Positive, ReportVersions, Severity
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.loss import LossReport, LossSummary
 from maskcli.records.model import ModelIdentity

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from maskcli.records.layout import Layout
 from maskcli.records.options import (
     ALL,
     DATA,
@@ -25,7 +26,6 @@ from maskcli.records.options import (
     StepProgress,
     option,
 )
-from maskcli.records.sequences import Layout
 
 SEQUENCES = (
     "Lists of integers, an integer array or tensor (n_sequences, timesteps), ``RaggedSequences``, an Arrow array of "

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal, Protocol
 
-from maskcli.records.check import Severity
-from maskcli.records.fields import NonEmpty, RuleCode, RuleName
+from maskcli.records.fields import NonEmpty, RuleCode, RuleName, Severity
 
 
 class RuleText(Protocol):

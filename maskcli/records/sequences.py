@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
-from maskcli.records.arrays import Bools, Ints
+from maskcli.records.arrays import Bools, Ints, Lengths, Mask, TokensOrFeatures
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, TokensOrFeatures
-from maskcli.records.options import PaddingOptions, option
+from maskcli.records.fields import BatchShape, Count, Positive
+from maskcli.records.layout import Layout
 from maskcli.records.result import ResultRecord
 from maskcli.records.validity import InputSummary, Validity
 
@@ -46,32 +46,6 @@ class RaggedSequences:
         """Return the sequence that ``values[index]`` belongs to, and its position there."""
         row = int(np.searchsorted(self.row_splits, index, side="right")) - 1
         return row, index - int(self.row_splits[row])
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Layout(PaddingOptions):
-    """The layout of ragged sequences as a matrix.
-
-    A file that contains a mask sets ``trim`` to False: its mask already marks the padding of each row.
-    """
-
-    trim: bool = option(True, "Treat runs of the padding id at either end of a row as padding.", only_python=True)
-    sets_value: bool | None = option(
-        False,
-        "Whether the user chose ``value``; one other than 0 always counts as chosen, unless this is None.",
-        only_python=True,
-    )
-
-    @property
-    def padding_id(self) -> int:
-        """The padding value of ids, which are integers."""
-        return int(self.value)
-
-    @property
-    def chosen_value(self) -> float | None:
-        """The padding value that the user chose; None for the default, and for that of a tokenizer."""
-        is_chosen = self.sets_value or (self.sets_value is not None and self.value != 0)
-        return self.value if is_chosen else None
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -5,21 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-from maskcli.records.arrays import Bools, Floats
+from maskcli.records.arrays import AnyMask, Bools, Floats, Losses, Mask, Tensor, Vector, Vectors
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.fields import (
-    AnyMask,
-    ComparedSource,
-    Count,
-    Effect,
-    Losses,
-    Mask,
-    Shape,
-    Tensor,
-    Vector,
-    Vectors,
-    Versions,
-)
+from maskcli.records.fields import ComparedSource, Count, Effect, Shape, Versions
 from maskcli.records.inputs import ModelInput, ShownBatch, find_primary, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from maskcli.render.parts import Limits, Section
+if TYPE_CHECKING:
+    from maskcli.render.parts import Limits, Section
 
 
 def _refuse_picture() -> bytes:
@@ -28,7 +29,7 @@ class CommandResult:
     picture: Callable[[], bytes] = _refuse_picture
 
 
-Renderer = Callable[[CommandResult, Limits, bool], Iterable[bytes]]
+Renderer: TypeAlias = "Callable[[CommandResult, Limits, bool], Iterable[bytes]]"
 """Makes the parts of a form from a result, the limits of large tables, and whether a file is written.
 
 The width of the limits is not set.
@@ -59,9 +60,12 @@ class OutputForm:
 
 def _view_result(result: CommandResult, limits: Limits) -> list[Section]:
     """Return the name of the data, then the view."""
+    sections = result.view(limits)
+    if not hasattr(result.record, "data"):  # Such as a list of rules.
+        return list(sections)
     from maskcli.render.views.data import view_data
 
-    return [*view_data(result.record), *result.view(limits)]
+    return [*view_data(result.record), *sections]
 
 
 def _render_table(result: CommandResult, limits: Limits, to_file: bool) -> Iterable[bytes]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from maskcli.records.arrays import Floats
 from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, PERCENT_DECIMAL_BELOW, PERCENT_FROM, PRECISE_BELOW, PRECISE_FROM
+
+if TYPE_CHECKING:
+    from maskcli.records.arrays import Floats
 
 FormatNumber = Callable[[float], str]
 DASH = "–"
@@ -17,6 +18,8 @@ DASH = "–"
 
 def make_fixed_formatter(values: Floats, digits: int = 3) -> FormatNumber:
     """Return a formatter with the same decimals for all ``values``; the largest has ``digits`` significant ones."""
+    import numpy as np  # Loaded here, because ``maskcli rules`` needs no arrays.
+
     finite = np.abs(values[np.isfinite(values)])
     largest = float(finite.max(initial=0.0))
     if not largest:

@@ -47,6 +47,8 @@ GLYPHS: dict[Role, str] = {
     "info": "•",
 }
 """The first character of a cell, for roles that must be readable without colour."""
+RULE = "│ "
+"""In front of a column that begins a group; the gap before it is one space narrower."""
 Color = Role | float
 """The colour of a role, or of a level from 0 to 1."""
 
@@ -243,6 +245,11 @@ def make_remarks(remarks: Sequence[Remark]) -> list[Part]:
     return [Remarks(tuple(remarks))]
 
 
+def suggest_next(text: str) -> list[Part]:
+    """Return the command to try next."""
+    return [Paragraph(f"Next: {text}")]
+
+
 def iterate_parts(sections: Iterable[Section | Part]) -> Iterator[Part]:
     """Yield the parts of sections, and parts outside of sections."""
     for section in sections:
@@ -279,3 +286,10 @@ def make_cell(text: object, role: Role = "plain") -> Cells:
 def measure_cells(cells: Cells) -> int:
     """Return the characters of cells."""
     return sum(len(cell.text) for cell in cells)
+
+
+def measure_table(table: Table) -> int:
+    """Return the characters of the widest line of a table."""
+    titles = tuple((Cell(column.title),) for column in table.columns)
+    widths = (max(map(measure_cells, cells)) + 2 for cells in zip(titles, *table.rows, strict=True))
+    return max(0, sum(widths) - 2) + sum(column.rule for column in table.columns)

@@ -24,12 +24,11 @@ from maskcli.render.parts import (
     make_cell,
     mark,
     measure_cells,
+    measure_table,
 )
 from maskcli.render.timesteps import TimestepKind
 
 GAP = "…"
-RULE = "│ "
-"""In front of a column that begins a group; the gap before it is one space narrower."""
 ROW_GAP = "⋮"
 SEE_ALL = " (--all shows everything)"
 LEGEND_GAP = "   "
@@ -141,13 +140,6 @@ def make_note(text: str) -> Text:
 
 
 # Widths.
-
-
-def measure_table(table: Table) -> int:
-    """Return the characters of the widest line of a table."""
-    titles = tuple((Cell(column.title),) for column in table.columns)
-    widths = (max(map(measure_cells, cells)) + 2 for cells in zip(titles, *table.rows, strict=True))
-    return max(0, sum(widths) - 2) + sum(column.rule for column in table.columns)
 
 
 def count_fitting_columns(limits: Limits, cell_width: int, taken: int) -> int | None:

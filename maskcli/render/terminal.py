@@ -8,7 +8,7 @@ import itertools
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.color import Color as RichColor
@@ -19,16 +19,17 @@ from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
 from maskcli.render.colors import make_console_options
-from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF, Screen, expand_heatmaps, quantize_level, shade_level
 from maskcli.render.parts import (
     GLYPHS,
     HEAT,
     KIND_ROLES,
+    RULE,
     Cell,
     Cells,
     Code,
     Color,
     Heading,
+    Heatmap,
     Paragraph,
     Part,
     Prose,
@@ -39,8 +40,8 @@ from maskcli.render.parts import (
     Text,
     iterate_parts,
     measure_cells,
+    measure_table,
 )
-from maskcli.render.tables import RULE, measure_table
 from maskcli.render.timesteps import TimestepKind
 
 if TYPE_CHECKING:
@@ -140,9 +141,8 @@ def render_text(sections: Sequence[Section | Part], console: Console) -> str:
         legacy_windows=False,
     )
     colours = console.color_system is not None and not console.no_color
-    screen = Screen(colours, _has_unicode(console.encoding))
     before: Part | None = None
-    for part in expand_heatmaps(iterate_parts(sections), screen):
+    for part in _expand_heatmaps(sections, colours, _has_unicode(console.encoding)):
         begins_group = isinstance(part, Heading | Paragraph) or (
             isinstance(part, Remarks) and not isinstance(before, Heading)
         )
@@ -151,6 +151,16 @@ def render_text(sections: Sequence[Section | Part], console: Console) -> str:
         _print_part(part, inner, console.width)
         before = part
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
+
+
+def _expand_heatmaps(sections: Sequence[Section | Part], colours: bool, unicode: bool) -> Iterable[Part]:
+    """Return the parts, with tables in place of heat maps."""
+    parts = list(iterate_parts(sections))
+    if not any(isinstance(part, Heatmap) for part in parts):
+        return parts
+    from maskcli.render.heatmap import Screen, expand_heatmaps  # Loaded here, because it loads NumPy.
+
+    return expand_heatmaps(parts, Screen(colours, unicode))
 
 
 def _print_part(  # noqa: C901 - one case for each type of part
@@ -207,6 +217,8 @@ def _style_cells(cells: Cells, console: Console) -> RichText:
 
 def _add_paper(characters: str, ink: Style, paper: Style) -> tuple[str, Style]:
     """Return characters on a colour; dim paper has no colour, so that ink and paper swap their halves."""
+    from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF
+
     if paper.color is None:
         return characters.replace(UPPER_HALF, LOWER_HALF), paper + Style(bgcolor=ink.color)
     return characters, ink + Style(bgcolor=paper.color)
@@ -217,6 +229,8 @@ def _find_style(color: Color, fine: bool) -> Style:
     """Return the style of a role or level; with 16 colours, a level has the style of its quarter."""
     if not isinstance(color, float):
         return Style.parse(STYLES[color])
+    from maskcli.render.heatmap import quantize_level, shade_level
+
     if fine:
         return Style(color=RichColor.from_rgb(*shade_level(color)))
     return Style.parse(STYLES[HEAT[quantize_level(color)]])

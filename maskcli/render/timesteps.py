@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from maskcli.records.arrays import Bools
 from maskcli.render.numbers import format_count
 
-KindArray = NDArray[np.int8]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from maskcli.records.arrays import Bools
+
+KindArray: TypeAlias = "NDArray[np.int8]"
 """An array of ``TimestepKind`` values."""
 RGB = tuple[int, int, int]
 
@@ -68,6 +70,8 @@ def find_timestep_kinds(valid: Bools, mask: Bools | None) -> KindArray:
         mask: of the same shape, True at timesteps that count. Without a mask, or with one of another shape, no
             timestep is ``HIDDEN`` or ``COUNTED``.
     """
+    import numpy as np  # Loaded here, because ``maskcli rules`` needs no arrays.
+
     if mask is None or mask.shape != valid.shape:
         mask = valid
     kinds = np.where(valid, TimestepKind.VALID, TimestepKind.PADDING).astype(np.int8)
@@ -78,5 +82,7 @@ def find_timestep_kinds(valid: Bools, mask: Bools | None) -> KindArray:
 
 def count_kinds(kinds: KindArray) -> Counter[TimestepKind]:
     """Return how many timesteps there are of each kind that occurs."""
+    import numpy as np
+
     counts = np.bincount(kinds.ravel(), minlength=len(TimestepKind))
     return Counter({kind: int(counts[kind]) for kind in TimestepKind if counts[kind]})

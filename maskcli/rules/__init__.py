@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 
-from maskcli.rules.base import Rule, read_rule
+from maskcli.rules.rule import Rule, read_rule
 
-HELPERS = frozenset({"base", "blame", "fixes", "selection"})
+HELPERS = frozenset({"base", "blame", "fixes", "rule", "selection"})
 """The modules of this folder that are not rules."""
 
 
@@ -21,7 +20,7 @@ def load_rules() -> tuple[Rule, ...]:
     names = [module.name for module in pkgutil.iter_modules(__path__) if module.name not in HELPERS]
     rules: dict[str, Rule] = {}
     for name in names:
-        rule = read_rule(importlib.import_module(f"{__name__}.{name}"))
+        rule = read_rule(f"{__name__}.{name}")
         if rule.code in rules:
             raise ValueError(f"{rule.code} is the code of two rules: {rules[rule.code].name} and {rule.name}")
         rules[rule.code] = rule

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from maskcli.errors import UsageError
-from maskcli.records.check import Examination, Finding
 from maskcli.records.options import FailOn
-from maskcli.rules import RULES, padding_leaks
-from maskcli.rules.base import Rule
+from maskcli.rules import RULES
+from maskcli.rules.rule import Rule
+
+if TYPE_CHECKING:
+    from maskcli.records.check import Examination, Finding
 
 _SEVERITIES = ("error", "warning", "info")
 _ALL = "ALL"
@@ -88,6 +89,8 @@ def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding,
 
 def _examine(rule: Rule, examination: Examination) -> list[Finding]:
     """Return the findings of a rule; MSK107 also reports a leak that no rule explains."""
+    from maskcli.rules import padding_leaks
+
     findings, model = list(rule.examine(examination)), examination.model
     if rule.code != padding_leaks.CODE or findings or model is None or model.leak is None or not model.leak.leaks:
         return findings
@@ -140,6 +143,8 @@ def _make_unknown_error(selector: str, expected: str) -> UsageError:
 
 def _find_similar(selector: str) -> list[str]:
     """Return the rules that begin with a selector, or else contain it, or else resemble it."""
+    import difflib
+
     codes, names = [rule.code for rule in RULES], [rule.name for rule in RULES]
     code, name = selector.strip().upper(), _spell_name(selector)
     if len(name) > 2:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.data import DataFacts, Occurrence
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, have_lengths
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.buckets import choose_buckets
 from maskcli.sequences.padding import find_valid_timesteps
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import (

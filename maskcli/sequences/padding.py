@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Bools, Ints
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences, have_lengths
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.fast import MisfitError, Rows, can_hold, fill_matrix, get_maxlen, mark_tokens
 from maskcli.sequences.ragged import INT64

@@ -11,11 +11,13 @@ import sys
 import weakref
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STDIN = "-"
 READING = "Check the name. `-` reads standard input; --sample uses the built-in sample."
@@ -124,6 +126,8 @@ class Source:
         """The path of a file that can be read several times; None for a pipe and standard input."""
         if self.path == STDIN:
             return None
+        from pathlib import Path  # Loaded here, because ``--help`` reads no files.
+
         with self._naming():
             path = Path(self.path)
             return path if stat.S_ISREG(path.stat().st_mode) or path.is_dir() else None
@@ -177,6 +181,8 @@ class Source:
     @functools.cached_property
     def _buffer(self) -> BinaryIO:
         """All bytes of standard input or of a pipe, which can be read only once."""
+        from pathlib import Path
+
         with contextlib.nullcontext(sys.stdin.buffer) if self.path == STDIN else Path(self.path).open("rb") as pipe:
             buffer = _buffer_pipe(pipe)
         weakref.finalize(self, buffer.close)

@@ -15,7 +15,8 @@ from typing import IO, BinaryIO, TypeVar
 import numpy as np
 
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.sequences import Excerpt, Layout, PaddedBatch, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import Excerpt, PaddedBatch, RaggedSequences
 from maskcli.sequences.files import detect_format, make_only_empty_error, read_all
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, Writer
 from maskcli.sequences.formats.numpy_arrays import open_mask_writer
@@ -30,8 +31,9 @@ from maskcli.sequences.padding import (
 )
 from maskcli.sequences.sources import Source
 from maskcli.sequences.splits import make_row_splits
+from maskcli.sequences.stdout import STDOUT
 from maskcli.sequences.threads import map_in_order
-from maskcli.sequences.writing import STDOUT, open_packed, replace_file
+from maskcli.sequences.writing import open_packed, replace_file
 
 T = TypeVar("T")
 IN_MEMORY = 2**24

@@ -7,13 +7,13 @@ import errno
 import hashlib
 import os
 import secrets
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from maskcli.errors import InputError
-from maskcli.sequences.sources import PACKED, PIECE, STDIN, display_name, explain_os_error, import_pyarrow
+from maskcli.sequences.sources import PACKED, PIECE, display_name, explain_os_error, import_pyarrow
+from maskcli.sequences.stdout import STDOUT, emit
 
 try:
     import fcntl
@@ -22,8 +22,6 @@ except ImportError:  # Windows has no such locks, and refuses to remove a file t
 
 TEMPORARY = ".part"
 """The suffix of temporary files."""
-STDOUT = STDIN
-"""As an output path: standard output."""
 
 
 def split_suffixes(path: str) -> tuple[str, str]:
@@ -74,38 +72,6 @@ class _Unclosable:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def emit(parts: Iterable[bytes]) -> None:
-    """Write a result to standard output, part by part; a reader that closes early is not an error.
-
-    Raises:
-        InputError: when standard output is closed or full.
-    """
-    if sys.stdout is None:
-        raise _make_stdout_error("a closed stream")
-    try:
-        sys.stdout.flush()
-        for part in parts:
-            left = memoryview(part)
-            while left:  # An unbuffered stream may take only a part.
-                left = left[sys.stdout.buffer.write(left) :]
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        # The rest of the buffer must not be flushed into the closed pipe when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise _make_stdout_error(error.strerror or str(error)) from None
-
-
-def _make_stdout_error(received: str) -> InputError:
-    return InputError(
-        where="standard output",
-        expected="a path that can be written to",
-        received=received,
-        fix="Redirect it elsewhere, or name a file with --output.",
-    )
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from maskcli.api.pad import pad
 from maskcli.errors import InputError, MaskcliError, ModelError, UsageError
 from maskcli.inputs.dataset import Dataset, make_dataset, make_ragged_dataset, read_dataset
 from maskcli.records.inputs import InputSpec, ModelInput
-from maskcli.records.sequences import Layout
+from maskcli.records.layout import Layout
 from maskcli.sequences.files import read_sequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged
 from maskcli.sequences.ragged import as_ragged

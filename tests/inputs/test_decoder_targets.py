@@ -9,7 +9,7 @@ import numpy as np
 
 from maskcli.inputs.dataset import read_dataset
 from maskcli.records.inputs import InputSpec
-from maskcli.records.sequences import Layout
+from maskcli.records.layout import Layout
 
 SPECS = [InputSpec("source", (None, None), "int32"), InputSpec("shifted", (None, None), "int32")]
 RECORDS = [

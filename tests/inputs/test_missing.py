@@ -14,8 +14,8 @@ import maskcli
 from maskcli.api.model_data import load_user_model
 from maskcli.errors import ModelError
 from maskcli.records.inputs import ModelInput
+from maskcli.records.layout import Layout
 from maskcli.records.options import ModelOptions
-from maskcli.records.sequences import Layout
 
 WORDS = np.array([[4, 3, 2, 5, 1], [6, 2, 0, 0, 0], [3, 3, 1, 0, 0]])
 TOPICS = np.array([[1, 2], [3, 0], [4, 1]])

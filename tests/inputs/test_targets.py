@@ -10,8 +10,8 @@ import pytest
 
 from maskcli.inputs.columns import RowLayout
 from maskcli.inputs.targets import load_rows, load_timestep_targets, make_targets
+from maskcli.records.layout import Layout
 from maskcli.records.loss import Targets
-from maskcli.records.sequences import Layout
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 from tests.conftest import Output

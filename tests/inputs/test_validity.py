@@ -20,8 +20,8 @@ from maskcli.inputs.dataset import make_dataset, make_ragged_dataset, read_datas
 from maskcli.inputs.roles import InputRoles, MaskedValue, match_by_prefix
 from maskcli.probes.lengths import lengthen
 from maskcli.records.inputs import InputSpec, ModelInput, find_primary
+from maskcli.records.layout import Layout
 from maskcli.records.options import ModelOptions
-from maskcli.records.sequences import Layout
 from maskcli.sequences.ragged import as_ragged
 from tests.conftest import Output
 

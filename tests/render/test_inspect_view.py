@@ -15,9 +15,10 @@ from rich.console import Console
 
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
+from maskcli.records.layout import Layout
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
-from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Call, EmbeddingRow, Inspection, OutputValues, Unmasked
 from maskcli.render.documents import dumps, make_document
 from maskcli.render.parts import Limits

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.inputs import ModelInput
+from maskcli.records.layout import Layout
 from maskcli.records.loss import (
     BatchSizeLoss,
     Contribution,
@@ -32,7 +33,7 @@ from maskcli.records.loss import (
 )
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
-from maskcli.records.sequences import Layout, PaddedBatch
+from maskcli.records.sequences import PaddedBatch
 from maskcli.render.documents import dumps, make_document
 from maskcli.render.heatmap import draw_row, quantize_level
 from maskcli.render.numbers import format_percent, format_significant

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from maskcli.render.parts import Cell, Column, Heatmap, Limits, Prose, Scale, Table, make_cell
-from maskcli.render.tables import measure_table
+from maskcli.render.parts import Cell, Column, Heatmap, Limits, Prose, Scale, Table, make_cell, measure_table
 from maskcli.render.terminal import STYLES, render_text, wrap_cells
 
 pytestmark = pytest.mark.quick

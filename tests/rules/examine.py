@@ -6,7 +6,7 @@ from typing import Any
 
 from maskcli.records.check import Examination
 from maskcli.records.data import DataFacts
-from maskcli.records.sequences import Layout
+from maskcli.records.layout import Layout
 from maskcli.rules import RULES
 from maskcli.sequences.facts import collect_facts
 from maskcli.sequences.padding import pad_ragged

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.records.check import Examination, Finding
-from maskcli.records.sequences import Layout
-from maskcli.rules.base import Rule, format_exact_share, pluralize
+from maskcli.records.layout import Layout
+from maskcli.rules.base import format_exact_share, pluralize
+from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_rule, judge_all
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.sequences.padding import pad_ragged

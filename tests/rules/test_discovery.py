@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ import maskcli.rules
 from maskcli.records.check import Examination
 from maskcli.records.data import DataFacts
 from maskcli.rules import HELPERS, RULES, load_rules
-from maskcli.rules.base import Rule
+from maskcli.rules.rule import Rule
 from tests.conftest import ROOT, clean_environment
 
 pytestmark = pytest.mark.quick
@@ -111,6 +113,21 @@ def test_rule_has_form(rule: Rule) -> None:
         assert ("\nmodel = " in example) is (rule.about == "model")
         assert max(map(len, example.split("\n"))) <= 76
     assert rule.bad != rule.good
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+def test_rule_text_is_that_of_its_module(rule: Rule) -> None:
+    """The text of a file is read without importing it."""
+    module = importlib.import_module(f"maskcli.rules.{rule.name.replace('-', '_')}")
+    assert (rule.code, rule.severity) == (module.CODE, module.SEVERITY)
+    assert rule.docstring == inspect.cleandoc(module.__doc__ or "")
+    assert rule.judge is module.judge
+
+
+def test_load_rules_without_severity(extra_folder: Path) -> None:
+    (extra_folder / "halves.py").write_text(NEW_RULE.replace("SEVERITY", "WEIGHT"))
+    with pytest.raises(ValueError, match=r"maskcli\.rules\.halves: expected a docstring .* and a line SEVERITY"):
+        load_rules()
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.py")), ids=lambda path: path.stem)

@@ -18,7 +18,7 @@ from maskcli.render.parts import Limits
 from maskcli.render.terminal import make_file_console, render_text
 from maskcli.render.views import explain
 from maskcli.rules import RULES
-from maskcli.rules.base import Rule
+from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_rule
 
 MODEL_RULES = [rule for rule in RULES if rule.about == "model"]

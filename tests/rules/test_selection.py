@@ -9,7 +9,7 @@ import pytest
 from maskcli.errors import UsageError
 from maskcli.records.check import FailOn, Finding
 from maskcli.rules import RULES
-from maskcli.rules.base import Rule
+from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_rule, is_failing, judge_all, select_rules
 from tests.rules.examine import DATA_RULES, examine
 

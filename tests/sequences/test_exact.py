@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.errors import MaskcliError
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences import blocks
 from maskcli.sequences.files import read_chunks
 from maskcli.sequences.formats import FORMATS, blockwise, json_array, json_lines, text

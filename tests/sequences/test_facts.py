@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.records.data import Bucket, Occurrence
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.buckets import EXACT, MOST, choose_buckets
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged

@@ -18,7 +18,7 @@ from pyarrow import feather
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError
-from maskcli.records.sequences import Layout
+from maskcli.records.layout import Layout
 from maskcli.sequences.files import LoadedSequences, read_rows, read_sequences
 from maskcli.sequences.formats.base import Field
 from maskcli.sequences.input_files import InputFiles, expand_files

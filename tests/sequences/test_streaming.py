@@ -21,7 +21,7 @@ from pyarrow import feather
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError
-from maskcli.records.sequences import Layout
+from maskcli.records.layout import Layout
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.files import read_chunks
 from maskcli.sequences.formats import FORMATS, arrow, blockwise, numpy_arrays

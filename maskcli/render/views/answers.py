@@ -10,7 +10,7 @@ from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark, RemarkTopic
 from maskcli.records.trace import Call, Inspection
 from maskcli.render.numbers import format_percent, format_short
-from maskcli.render.parts import Heading, Paragraph, Part, make_remarks
+from maskcli.render.parts import Heading, Part, make_remarks
 from maskcli.render.tables import LONGEST_NAME, shorten_middle
 from maskcli.tolerance import SAME_MEAN
 
@@ -30,11 +30,6 @@ ANSWERS: frozenset[RemarkTopic] = frozenset(("no-mask", "mask-end", "change", "t
 def introduce_model(about: ModelAbout) -> Heading:
     """Return the heading that names a model."""
     return Heading(about.name, f"{about.type}, {MODEL_SOURCES[about.source]}")
-
-
-def suggest_next(text: str) -> list[Part]:
-    """Return the command to try next."""
-    return [Paragraph(f"Next: {text}")]
 
 
 def select_further_remarks(remarks: Sequence[Remark]) -> list[Part]:

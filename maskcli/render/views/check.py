@@ -27,9 +27,10 @@ from maskcli.render.parts import (
     make_remarks,
     make_sections,
     mark,
+    suggest_next,
 )
 from maskcli.render.tables import ItemColumn, list_items, make_note
-from maskcli.render.views.answers import introduce_model, suggest_next
+from maskcli.render.views.answers import introduce_model
 from maskcli.render.views.check_answer import answer_check, name_place
 from maskcli.render.views.repairs import view_repairs
 from maskcli.render.views.validity import view_validity

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from maskcli.records.rules import RuleText
-from maskcli.render.parts import Code, Heading, Limits, Paragraph, Part, Section
-from maskcli.render.views.answers import suggest_next
+from maskcli.render.parts import Code, Heading, Limits, Paragraph, Part, Section, suggest_next
 
 
 def view(rule: RuleText, _limits: Limits) -> list[Section]:

@@ -18,6 +18,7 @@ from maskcli.render.parts import (
     Text,
     make_cell,
     make_sections,
+    suggest_next,
 )
 from maskcli.render.tables import (
     LONGEST_NAME,
@@ -41,13 +42,7 @@ from maskcli.render.tables import (
     shorten_middle,
 )
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
-from maskcli.render.views.answers import (
-    answer_inspection,
-    find_mask_creator,
-    introduce_model,
-    select_further_remarks,
-    suggest_next,
-)
+from maskcli.render.views.answers import answer_inspection, find_mask_creator, introduce_model, select_further_remarks
 from maskcli.render.views.outputs import (
     convert_ids,
     has_timesteps,

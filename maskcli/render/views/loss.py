@@ -18,6 +18,8 @@ from maskcli.render.parts import (
     Table,
     make_cell,
     make_sections,
+    measure_table,
+    suggest_next,
 )
 from maskcli.render.tables import (
     LONGEST_NAME,
@@ -26,10 +28,9 @@ from maskcli.render.tables import (
     list_items,
     make_elision_note,
     make_legend,
-    measure_table,
     shorten_middle,
 )
-from maskcli.render.views.answers import answer_loss, introduce_model, select_further_remarks, suggest_next
+from maskcli.render.views.answers import answer_loss, introduce_model, select_further_remarks
 from maskcli.render.views.loss_batches import get_loss_weight, view_batches
 from maskcli.render.views.loss_heat import name_unit
 from maskcli.render.views.loss_shares import view_shares

@@ -23,7 +23,19 @@ from maskcli.render.numbers import (
     format_significant,
     make_fixed_formatter,
 )
-from maskcli.render.parts import HEAT, Cells, Heading, Heatmap, Limits, Part, Section, Table, make_cell, make_sections
+from maskcli.render.parts import (
+    HEAT,
+    Cells,
+    Heading,
+    Heatmap,
+    Limits,
+    Part,
+    Section,
+    Table,
+    make_cell,
+    make_sections,
+    measure_table,
+)
 from maskcli.render.tables import (
     Elision,
     ItemColumn,
@@ -36,7 +48,6 @@ from maskcli.render.tables import (
     make_note,
     make_timestep_fields,
     make_token_cell,
-    measure_table,
 )
 from maskcli.render.views.loss_heat import count_shared, get_losses, make_loss_heatmap, name_unit, weigh_losses
 from maskcli.render.views.outputs import convert_ids

@@ -10,7 +10,18 @@ import numpy as np
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.sequences import Excerpt, PaddedBatch
 from maskcli.render.numbers import format_count, format_share
-from maskcli.render.parts import Cell, Cells, Heading, Limits, Part, Section, Text, make_cell, make_sections
+from maskcli.render.parts import (
+    Cell,
+    Cells,
+    Heading,
+    Limits,
+    Part,
+    Section,
+    Text,
+    make_cell,
+    make_sections,
+    suggest_next,
+)
 from maskcli.render.tables import (
     ItemColumn,
     count_fitting_columns,
@@ -25,7 +36,6 @@ from maskcli.render.tables import (
     measure_tokens,
 )
 from maskcli.render.timesteps import TimestepKind
-from maskcli.render.views.answers import suggest_next
 from maskcli.render.views.validity import view_validity
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maskcli.records.check import Severity
+from maskcli.records.fields import Severity
 from maskcli.records.report import Report, Verdict
 from maskcli.render.numbers import format_count
 from maskcli.render.parts import Cell, Heading, Limits, Part, Prose, Role, Section, Text, mark

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.fast.padding import Matrix, Rows, count_rows_at_once, is_wide
 from maskcli.sequences.splits import make_row_splits
 

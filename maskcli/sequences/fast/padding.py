@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
+from maskcli.records.layout import Layout
 from maskcli.records.options import Side
-from maskcli.records.sequences import Layout
 from maskcli.sequences.threads import has_several_processors, map_in_order, map_items
 
 CHUNK = 2**20

@@ -1,21 +1,13 @@
-"""The file formats. A new format is a file here and a line in the table below.
-
-Content without a suffix is compared with the formats in the order of the table. Text, which matches anything, is last.
-"""
+"""The file formats. A new format is a file here and a line in ``sequences/format_names.py``."""
 
 from __future__ import annotations
 
-from maskcli.sequences.formats import arrow, csv_table, json_array, json_lines, numpy_arrays, text
+import importlib
+
+from maskcli.sequences.format_names import FORMAT_NAMES
 from maskcli.sequences.formats.base import Format
 
+_MODULES = dict.fromkeys(entry.module for entry in FORMAT_NAMES)
 FORMATS: dict[str, Format] = {
-    entry.name: entry
-    for entry in (
-        *json_array.FORMATS,
-        *json_lines.FORMATS,
-        *numpy_arrays.FORMATS,
-        *arrow.FORMATS,
-        *csv_table.FORMATS,
-        *text.FORMATS,
-    )
+    entry.name: entry for module in _MODULES for entry in importlib.import_module(f"{__name__}.{module}").FORMATS
 }

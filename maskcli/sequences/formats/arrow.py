@@ -11,7 +11,8 @@ import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
 from maskcli.records.arrays import Array
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.foreign import convert_foreign
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import (

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.sources import Source
 

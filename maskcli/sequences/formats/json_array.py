@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.blocks import BLOCK, WHITE, Block, cut_blocks, skip_bom
 from maskcli.sequences.fast import FastRows, parse_json_array
 from maskcli.sequences.formats import json_text

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.blocks import WHITE, Block, find_line_end, split_lines
 from maskcli.sequences.fast import FastRows, parse_json_lines
 from maskcli.sequences.formats import json_text

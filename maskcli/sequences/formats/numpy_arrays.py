@@ -13,7 +13,8 @@ import numpy as np
 
 from maskcli.errors import InputError
 from maskcli.records.arrays import Array, Ints
-from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.bounds import check_memory, format_size
 from maskcli.sequences.formats.base import (
     TARGETS,

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.blocks import Block, split_lines
 from maskcli.sequences.fast import FastRows, parse_text
 from maskcli.sequences.formats.base import Add, Chunk, Field, Format, ParsedRows, decode_text, write_text

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from maskcli.api.pad import pad
 from maskcli.errors import InputError, UsageError
-from maskcli.records.sequences import Layout
+from maskcli.records.layout import Layout
 from maskcli.sequences.fast import lists, padding
 from maskcli.sequences.fast.lists import convert_lists, pad_lists
 from maskcli.sequences.ragged import as_ragged, join_rows

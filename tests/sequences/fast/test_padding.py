@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import maskcli
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.layout import Layout
+from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences import threads
 from maskcli.sequences.fast import padding
 from maskcli.sequences.ragged import as_ragged

@@ -1,0 +1,118 @@
+"""The form of a rule: a file whose docstring explains the rule, with a bad and a good example that tests run."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import importlib.util
+import inspect
+import itertools
+import re
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal
+
+from maskcli.records.fields import Severity
+
+if TYPE_CHECKING:
+    from maskcli.records.check import Examination, Finding
+
+_DOCSTRING = re.compile(r'\A\s*(""".*?""")', re.DOTALL)
+_CONSTANT = re.compile(r'^(CODE|SEVERITY) = "(\w+)"$', re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One rule, read from its file.
+
+    Attributes:
+        code: ``MSK`` and three digits; the codes of data rules start with ``MSK0``.
+        name: in words joined by hyphens.
+        severity: of its findings.
+        docstring: of its file: a sentence, why it matters, and the examples.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    docstring: str
+
+    @property
+    def about(self) -> Literal["data", "model"]:
+        """The subject of the rule: ``data``, which needs no TensorFlow, or ``model``."""
+        return "data" if self.code.startswith("MSK0") else "model"
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the docstring."""
+        return _split_paragraphs(self.docstring)[0]
+
+    @property
+    def explanation(self) -> tuple[str, ...]:
+        """The paragraphs between the summary and the examples, each on one line."""
+        return _split_paragraphs(f"\n{self.docstring}".partition("\nBad::\n")[0])[1:]
+
+    @property
+    def bad(self) -> str:
+        """Python code that this rule reports."""
+        return _extract_block(self.docstring, "Bad")
+
+    @property
+    def good(self) -> str:
+        """Python code that no rule reports."""
+        return _extract_block(self.docstring, "Good")
+
+    @property
+    def judge(self) -> Callable[..., Iterable[Finding]]:
+        """The function of its file, which yields findings.
+
+        Of a data rule: ``judge(facts, model)`` for each input of ids, where ``model`` is None without a model; of a
+        model rule: ``judge(model)``.
+        """
+        module = importlib.import_module(f"{__package__}.{self.name.replace('-', '_')}")
+        judge: Callable[..., Iterable[Finding]] = module.judge
+        return judge
+
+    def examine(self, examination: Examination) -> Iterator[Finding]:
+        """Yield the findings of this rule."""
+        if self.about == "data":
+            for facts in examination.data:
+                yield from self.judge(facts, examination.model)
+        elif examination.model is not None:
+            yield from self.judge(examination.model)
+
+
+@functools.cache
+def read_rule(module: str) -> Rule:
+    """Return the rule of the file of ``module``, with its docstring and its constants.
+
+    The file is read as text, because importing all rules loads NumPy, and parsing them takes even longer.
+
+    Raises:
+        ValueError: for a file without a docstring, a ``CODE`` or a ``SEVERITY``.
+    """
+    spec = importlib.util.find_spec(module)
+    # The loader reads the file, also in a zip file. The ``Any`` is for loaders without source.
+    loader: Any = None if spec is None else spec.loader
+    text = loader.get_source(module) or ""
+    docstring, constants = _DOCSTRING.match(text), dict(_CONSTANT.findall(text))
+    if docstring is None or len(constants) < 2:
+        raise ValueError(f"{module}: expected a docstring in three double quotes, and a line CODE and a line SEVERITY")
+    return Rule(
+        code=constants["CODE"],
+        name=module.rpartition(".")[2].replace("_", "-"),
+        severity=constants["SEVERITY"],
+        docstring=inspect.cleandoc(ast.literal_eval(docstring[1])),
+    )
+
+
+def _split_paragraphs(text: str) -> tuple[str, ...]:
+    return tuple(" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n"))
+
+
+def _extract_block(text: str, title: str) -> str:
+    """Return the indented lines after ``title::``, without their indentation."""
+    lines = f"\n{text}".partition(f"\n{title}::\n")[2].split("\n")
+    block = itertools.takewhile(lambda line: not line or line.startswith(" "), lines)
+    return textwrap.dedent("\n".join(block)).strip("\n")
