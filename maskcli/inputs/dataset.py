@@ -81,19 +81,21 @@ def read_dataset(
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
     tokenizer: Tokenizer | None = None,
+    takes_one: bool = False,
 ) -> Dataset:
     """Return the data of one file as the inputs of a model.
 
     Args:
         path: an ``.npz`` with an array for each input, records with a field for each, or any file of sequences for a
             model with one input; ``-`` is standard input.
-        specs: the inputs that the model declares; if empty, all columns of the data become inputs.
+        specs: the inputs that the model declares; if empty, all columns of the data but text become inputs.
         layout: how sequences are padded; where it is the default, the layout that a file states for itself applies.
         input_format: a name of ``FORMATS``, or ``auto``.
         field: the array or field that feeds the first input that is not a mask.
         also: arrays or fields that feed no input, such as the targets, with the options that named them.
         find_roles: returns the roles of the inputs in the model; None without a model.
         tokenizer: maps columns of text to ids; None for data without text.
+        takes_one: whether a model without ``specs`` takes a single array.
 
     Raises:
         InputError: for a file, or a value in it, that cannot be used, with its place.
@@ -101,7 +103,7 @@ def read_dataset(
     """
     table = read_table(path, input_format, field, [spec.name for spec in specs], tokenizer)
     with _add_place(table.where, path.name if isinstance(path, Source) else display_name(path)):
-        return _make_dataset(table, specs, layout, field, also, find_roles)
+        return _make_dataset(table, specs, layout, field, also, find_roles, takes_one)
 
 
 def make_dataset(
@@ -110,6 +112,7 @@ def make_dataset(
     layout: Layout,
     find_roles: FindRoles | None = None,
     also: Mapping[str, str] = EMPTY,
+    takes_one: bool = False,
 ) -> Dataset:
     """Return arrays in memory, ``{"tokens": ..., "tokens.mask": ...}``, or a table, as the inputs of a model."""
     with _add_place(_name_row):
@@ -118,7 +121,7 @@ def make_dataset(
         else:
             table = make_table(data, _name_row, [spec.name for spec in specs])
         field = data.field if isinstance(data, TableRows) else None
-        return _make_dataset(table, specs, layout, field, also, find_roles)
+        return _make_dataset(table, specs, layout, field, also, find_roles, takes_one)
 
 
 def _name_row(row: int) -> str:
@@ -173,6 +176,7 @@ def _make_dataset(
     field: str | None = None,
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
+    takes_one: bool = False,
 ) -> Dataset:
     for name, option in also.items():
         if name not in table.columns:
@@ -183,7 +187,7 @@ def _make_dataset(
         dataclasses.replace(spec, is_mask=spec.name in known.masks, filling=_choose_filling(spec, missing, known))
         for spec in specs
     ]
-    names = match_columns(table, specs, field, also)
+    names = match_columns(table, specs, field, also, takes_one)
     targets: list[InputSpec | None] = list(specs) or [None] * len(names)
     leading = find_leading_inputs(specs)
     sole = leading[0] if len(leading) == 1 else None

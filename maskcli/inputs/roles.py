@@ -11,6 +11,7 @@ import numpy as np
 
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.validity import Filling
+from maskcli.sequences.formats.base import DESCRIPTIONS
 
 Structure = Literal["dict", "list", "tuple"]
 
@@ -40,8 +41,6 @@ class InputRoles:
     structure: Structure | None = None
 
 
-AUXILIARY = re.compile(r"(^|_)(segments?|token_type|types?|positions?|pos)(_|$)")
-"""Names of inputs that describe the timesteps of others."""
 SEGMENTS = re.compile(r"(^|_)(segments?|token_types?|type)(_ids?)?$")
 POSITIONS = re.compile(r"(^|_)(positions?|pos)(_ids?)?$")
 MASKED_POSITIONS = re.compile(r"(^|_)mask(ed)?_positions?$")
@@ -64,7 +63,7 @@ def holds_flags(model_input: ModelInput) -> bool:
 
 def is_auxiliary_name(name: str) -> bool:
     """Return whether a name is that of segments, types or positions."""
-    return AUXILIARY.search(name.lower()) is not None
+    return DESCRIPTIONS.search(name.lower()) is not None
 
 
 def find_filling(spec: InputSpec) -> Filling | None:

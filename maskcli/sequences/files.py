@@ -26,6 +26,7 @@ from maskcli.sequences.formats.base import (
     decode_text,
     make_chunk,
 )
+from maskcli.sequences.formats.json_lines import has_json_lines
 from maskcli.sequences.ragged import as_ragged, make_no_sequences_error
 from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 from maskcli.sequences.splits import make_row_splits
@@ -288,7 +289,9 @@ def _infer_format(source: Source, head: bytes) -> Format:
         text = head.removeprefix(BOM).lstrip()
         return next(entry for entry in FORMATS.values() if entry.looks_like(text))
     if suffix in SUFFIXES:
-        return SUFFIXES[suffix]
+        entry = SUFFIXES[suffix]
+        # Hugging Face datasets and many other programs write JSON Lines into files that end in .json.
+        return FORMATS["jsonl"] if entry.name == "json" and has_json_lines(head) else entry
     fix = "Rename the file to one of these."
     if source.what == "sequences":
         fix = f"Set the format with --input-format {'|'.join(FORMATS)}."
