@@ -27,6 +27,18 @@ import keras
 def build():
     return keras.Sequential([keras.layers.Embedding(10, 2, mask_zero=True), keras.layers.LSTM(2)])
 """
+SUBCLASSED = """
+import keras
+
+class Classifier(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.embedding = keras.layers.Embedding(10, 2, mask_zero=True)
+        self.lstm = keras.layers.LSTM(2)
+
+    def call(self, ids):
+        return self.lstm(self.embedding(ids))
+"""
 
 
 def make_records(**more: list[Any]) -> list[dict[str, Any]]:
@@ -80,6 +92,17 @@ def test_ids_are_found_next_to_other_columns(call: Call, write: Write, name: str
     assert result.json["mask"] == [[bool(token) for token in row] for row in TOKENS]
 
 
+def test_subclassed_model_of_one_array_takes_the_ids(call: Call, write: Write) -> None:
+    """Its code shows no inputs; a dict, a list and a tuple of all columns fail."""
+    write("train.py", SUBCLASSED)
+    result = call(
+        "inspect", write("a.jsonl", FILES["tokenized.jsonl"]), "--model", "train.py:Classifier", "--format", "json"
+    )
+    assert result.exit_status == 0, result.stderr
+    assert [item["name"] for item in result.json["inputs"]] == ["input_ids"]
+    assert result.json["batch"]["tokens"] == TOKENS
+
+
 def test_two_columns_of_ids_are_an_error(call: Call, write: Write) -> None:
     write("train.py", SCRIPT)
     data = write("two.jsonl", make_lines(question=IDS, answer=IDS))
@@ -130,6 +153,15 @@ def test_script_that_reads_its_data_has_a_remedy(call: Call, write: Write) -> No
     assert result.exit_status == ExitCode.MODEL
     assert "No such file or directory: 'train.npz', at train.py:7" in result.stderr
     assert '`if __name__ == "__main__":`' in result.stderr
+
+
+@pytest.mark.parametrize("model", ["model.keras", "train.py", "train.py:build"])
+def test_model_as_data_has_a_remedy(call: Call, write: Write, model: str) -> None:
+    write("train.py", SCRIPT)
+    write("model.keras", "PK")
+    result = call("check", model)
+    assert result.exit_status == ExitCode.INPUT
+    assert f"--model {model}" in result.stderr
 
 
 def test_text_has_a_remedy(call: Call) -> None:

@@ -35,7 +35,7 @@ from maskcli.inputs.tables import (
     read_table,
 )
 from maskcli.inputs.targets import arrange_rows, choose_row_layout, count_entries
-from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
+from maskcli.inputs.validity import FindRoles, SingleArrayError, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
@@ -195,13 +195,16 @@ def _make_dataset(
         lay_out_column(table, name, spec, layout, spec is sole if specs else len(names) == 1, names) if name else None
         for name, spec in zip(names, targets, strict=True)
     ]
-    inputs = fit_columns(
-        [column and match_rank(column, spec) for column, spec in zip(columns, targets, strict=True)],
-        targets,
-        table,
-        find_roles,
-        known,
-    )
+    try:
+        inputs = fit_columns(
+            [column and match_rank(column, spec) for column, spec in zip(columns, targets, strict=True)],
+            targets,
+            table,
+            find_roles,
+            known,
+        )
+    except SingleArrayError:
+        return _make_dataset(table, specs, layout, field, also, find_roles, takes_one=True)
     layouts = tuple(column.rows for column in columns if column is not None and column.rows is not None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
     more = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}

@@ -13,7 +13,7 @@ from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.validity import Filling
 from maskcli.sequences.formats.base import DESCRIPTIONS
 
-Structure = Literal["dict", "list", "tuple"]
+Structure = Literal["dict", "list", "tuple", "array"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,8 @@ class InputRoles:
         masked_values: inputs that a Masking layer receives unchanged.
         masks: inputs of 0 and 1 that mask others, with the inputs that each of them masks.
         input_dims: inputs that an Embedding looks up, with its ``input_dim``.
-        structure: the nest in which a subclassed model takes several inputs; None for a model that declares them.
+        structure: the nest in which a subclassed model takes several inputs, or ``array`` if it takes only one of them;
+            None for a model that declares them.
     """
 
     masked_values: Mapping[str, MaskedValue] = dataclasses.field(default_factory=dict)

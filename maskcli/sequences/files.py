@@ -36,6 +36,7 @@ T = TypeVar("T")
 HEAD = 2**16
 """Bytes from which the format of content is inferred; a longer first line of JSON is read to its end."""
 SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
+MODEL_SUFFIXES = (".keras", ".h5", ".py")
 EMPTY_STDIN = "Pipe sequences into it, name a FILE, or use --sample for the built-in sample."
 
 
@@ -293,7 +294,9 @@ def _infer_format(source: Source, head: bytes) -> Format:
         # Hugging Face datasets and many other programs write JSON Lines into files that end in .json.
         return FORMATS["jsonl"] if entry.name == "json" and has_json_lines(head) else entry
     fix = "Rename the file to one of these."
-    if source.what == "sequences":
+    if suffix in MODEL_SUFFIXES:
+        fix = f"If it is the model: --model {source.name}, and a FILE with the data."
+    elif source.what == "sequences":
         fix = f"Set the format with --input-format {'|'.join(FORMATS)}."
     raise InputError(
         where=source.name,
