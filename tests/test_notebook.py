@@ -19,7 +19,7 @@ import maskcli
 from maskcli.records.result import ResultRecord
 from maskcli.render.html import STYLE
 from maskcli.render.results import render_html_of
-from tests.conftest import clean_environment
+from tests.conftest import ROOT, clean_environment
 
 KERNEL = "under-test"
 CELLS = {
@@ -34,6 +34,7 @@ CELLS = {
     "loss": "maskcli.loss([[1, 2], [3]])",
     "check": "maskcli.check([[1, 2], [3]], model=model)",
     "print": "print(maskcli.pad([[7]]).tokens)",
+    "recipe": re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "recipes.md").read_text(), re.M | re.S)[0],
 }
 
 
@@ -105,6 +106,10 @@ def test_notebook_shows_an_inspection(outputs: dict[str, dict[str, Any]]) -> Non
     assert re.search(r"Multiply ■ – drops receives a mask, returns none", text)
     assert '<span class="mk-on">■</span><span class="mk-off">□</span>' in html
     assert "Warning:" in html
+
+
+def test_notebook_of_the_recipes_shows_a_check(outputs: dict[str, dict[str, Any]]) -> None:
+    assert "passed: padding does not leak" in plain(outputs["recipe"]["text/html"])
 
 
 def test_notebook_shows_loss_and_check(outputs: dict[str, dict[str, Any]]) -> None:

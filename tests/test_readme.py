@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,8 @@ LONGEST_README = 250
     "step", [step for page in PAGES for step in steps(page.read_text())], ids=lambda step: step.command
 )
 def test_transcripts(step: Step, program: list[str]) -> None:
+    if "kerashub:" in step.command and find_spec("keras_hub") is None:
+        pytest.skip("the example needs keras-hub")
     printed = run(step.command, program)
     if version("keras") < "3.13" and "MultiHeadAttention" in step.output and "Tried: " in step.output:
         pytest.skip("attention of older Keras loses the mask elsewhere, and needs another repair")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskcli.api.settings import make_builtin_settings
 from maskcli.errors import MaskcliError, ModelError, UsageError
-from maskcli.inputs.arguments import pack_arguments, read_input_specs, select_rows
+from maskcli.inputs.arguments import pack_arguments, read_input_specs, select_rows, takes_one_array
 from maskcli.inputs.columns import RowLayout
 from maskcli.inputs.dataset import (
     EMPTY,
@@ -334,6 +334,7 @@ def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[
             layout,
             also,
             lambda inputs: examine_inputs(loaded.keras_model, inputs),
+            takes_one_array(loaded.keras_model),
         )
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
@@ -354,10 +355,11 @@ def load_dataset(
     layout: Layout,
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
+    takes_one: bool = False,
 ) -> Dataset:
     """Load a file, arrays by name, sequences, or one array of features, as the inputs ``specs``.
 
-    Without specs, each array is an input.
+    Without specs, each array is an input, or with ``takes_one`` a single one.
 
     ``find_roles`` returns the roles of the inputs in the model; it is None without a model.
 
@@ -366,9 +368,11 @@ def load_dataset(
         ModelError: for inputs that the data lacks.
     """
     if isinstance(data, DataFile):
-        return read_dataset(data.path, specs, layout, data.input_format, data.field, also, find_roles, data.tokenizer)
+        return read_dataset(
+            data.path, specs, layout, data.input_format, data.field, also, find_roles, data.tokenizer, takes_one
+        )
     if isinstance(data, Mapping | TableRows):
-        return make_dataset(data, specs, layout, find_roles, also)
+        return make_dataset(data, specs, layout, find_roles, also, takes_one)
     if isinstance(data, LoadedSequences):
         return make_ragged_dataset(data.ragged, specs, layout, find_roles)
     rows = read_nested_rows(data, has_model=bool(specs))

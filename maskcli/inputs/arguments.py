@@ -42,6 +42,18 @@ def _choose_name(name: str, index: int, count: int) -> str:
     return "input" if count == 1 else f"input_{index + 1}"
 
 
+def takes_one_array(model: Any) -> bool:
+    """Return whether ``model``, which declares no inputs, takes a single array: a Sequential, or one saved as built."""
+    import keras
+
+    if isinstance(model, keras.Sequential):
+        return True
+    shapes = list((model.get_build_config() or {}).values()) if model.built else []
+    return (
+        len(shapes) == 1 and isinstance(shapes[0], list | tuple) and {type(s) for s in shapes[0]} <= {int, type(None)}
+    )
+
+
 def pack_arguments(model: Any, inputs: Sequence[ModelInput]) -> Any:
     """Return the values of ``inputs`` in the structure that ``model`` takes: one array, a list, a dict or a nest.
 

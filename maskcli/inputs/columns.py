@@ -396,7 +396,7 @@ def make_row_array(row: object, index: int) -> Array:
             row=index,
             expected="numbers, a list of them, or a list of vectors",
             received=describe_value(row),
-            fix="An input consists of numbers; leave out fields of another kind.",
+            fix="Inputs and targets are numbers: map classes to 0, 1, ..., and leave out other fields.",
         )
     return array
 

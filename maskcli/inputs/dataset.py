@@ -35,7 +35,7 @@ from maskcli.inputs.tables import (
     read_table,
 )
 from maskcli.inputs.targets import arrange_rows, choose_row_layout, count_entries
-from maskcli.inputs.validity import FindRoles, fit_columns, match_rank
+from maskcli.inputs.validity import FindRoles, SingleArrayError, fit_columns, match_rank
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.layout import Layout
@@ -82,19 +82,21 @@ def read_dataset(
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
     tokenizer: Tokenizer | None = None,
+    takes_one: bool = False,
 ) -> Dataset:
     """Return the data of one file as the inputs of a model.
 
     Args:
         path: an ``.npz`` with an array for each input, records with a field for each, or any file of sequences for a
             model with one input; ``-`` is standard input.
-        specs: the inputs that the model declares; if empty, all columns of the data become inputs.
+        specs: the inputs that the model declares; if empty, all columns of the data but text become inputs.
         layout: how sequences are padded; where it is the default, the layout that a file states for itself applies.
         input_format: a name of ``FORMATS``, or ``auto``.
         field: the array or field that feeds the first input that is not a mask.
         also: arrays or fields that feed no input, such as the targets, with the options that named them.
         find_roles: returns the roles of the inputs in the model; None without a model.
         tokenizer: maps columns of text to ids; None for data without text.
+        takes_one: whether a model without ``specs`` takes a single array.
 
     Raises:
         InputError: for a file, or a value in it, that cannot be used, with its place.
@@ -102,7 +104,7 @@ def read_dataset(
     """
     table = read_table(path, input_format, field, [spec.name for spec in specs], tokenizer)
     with _add_place(table.where, path.name if isinstance(path, Source) else display_name(path)):
-        return _make_dataset(table, specs, layout, field, also, find_roles)
+        return _make_dataset(table, specs, layout, field, also, find_roles, takes_one)
 
 
 def make_dataset(
@@ -111,6 +113,7 @@ def make_dataset(
     layout: Layout,
     find_roles: FindRoles | None = None,
     also: Mapping[str, str] = EMPTY,
+    takes_one: bool = False,
 ) -> Dataset:
     """Return arrays in memory, ``{"tokens": ..., "tokens.mask": ...}``, or a table, as the inputs of a model."""
     with _add_place(_name_row):
@@ -119,7 +122,7 @@ def make_dataset(
         else:
             table = make_table(data, _name_row, [spec.name for spec in specs])
         field = data.field if isinstance(data, TableRows) else None
-        return _make_dataset(table, specs, layout, field, also, find_roles)
+        return _make_dataset(table, specs, layout, field, also, find_roles, takes_one)
 
 
 def _name_row(row: int) -> str:
@@ -174,6 +177,7 @@ def _make_dataset(
     field: str | None = None,
     also: Mapping[str, str] = EMPTY,
     find_roles: FindRoles | None = None,
+    takes_one: bool = False,
 ) -> Dataset:
     for name, option in also.items():
         if name not in table.columns:
@@ -184,7 +188,7 @@ def _make_dataset(
         dataclasses.replace(spec, is_mask=spec.name in known.masks, filling=_choose_filling(spec, missing, known))
         for spec in specs
     ]
-    names = match_columns(table, specs, field, also)
+    names = match_columns(table, specs, field, also, takes_one)
     targets: list[InputSpec | None] = list(specs) or [None] * len(names)
     leading = find_leading_inputs(specs)
     sole = leading[0] if len(leading) == 1 else None
@@ -192,13 +196,16 @@ def _make_dataset(
         lay_out_column(table, name, spec, layout, spec is sole if specs else len(names) == 1, names) if name else None
         for name, spec in zip(names, targets, strict=True)
     ]
-    inputs = fit_columns(
-        [column and match_rank(column, spec) for column, spec in zip(columns, targets, strict=True)],
-        targets,
-        table,
-        find_roles,
-        known,
-    )
+    try:
+        inputs = fit_columns(
+            [column and match_rank(column, spec) for column, spec in zip(columns, targets, strict=True)],
+            targets,
+            table,
+            find_roles,
+            known,
+        )
+    except SingleArrayError:
+        return _make_dataset(table, specs, layout, field, also, find_roles, takes_one=True)
     layouts = tuple(column.rows for column in columns if column is not None and column.rows is not None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
     more = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}

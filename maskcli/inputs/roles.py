@@ -11,8 +11,9 @@ import numpy as np
 
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.validity import Filling
+from maskcli.sequences.formats.base import DESCRIPTIONS
 
-Structure = Literal["dict", "list", "tuple"]
+Structure = Literal["dict", "list", "tuple", "array"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,8 @@ class InputRoles:
         masked_values: inputs that a Masking layer receives unchanged.
         masks: inputs of 0 and 1 that mask others, with the inputs that each of them masks.
         input_dims: inputs that an Embedding looks up, with its ``input_dim``.
-        structure: the nest in which a subclassed model takes several inputs; None for a model that declares them.
+        structure: the nest in which a subclassed model takes several inputs, or ``array`` if it takes only one of them;
+            None for a model that declares them.
     """
 
     masked_values: Mapping[str, MaskedValue] = dataclasses.field(default_factory=dict)
@@ -40,8 +42,6 @@ class InputRoles:
     structure: Structure | None = None
 
 
-AUXILIARY = re.compile(r"(^|_)(segments?|token_type|types?|positions?|pos)(_|$)")
-"""Names of inputs that describe the timesteps of others."""
 SEGMENTS = re.compile(r"(^|_)(segments?|token_types?|type)(_ids?)?$")
 POSITIONS = re.compile(r"(^|_)(positions?|pos)(_ids?)?$")
 MASKED_POSITIONS = re.compile(r"(^|_)mask(ed)?_positions?$")
@@ -64,7 +64,7 @@ def holds_flags(model_input: ModelInput) -> bool:
 
 def is_auxiliary_name(name: str) -> bool:
     """Return whether a name is that of segments, types or positions."""
-    return AUXILIARY.search(name.lower()) is not None
+    return DESCRIPTIONS.search(name.lower()) is not None
 
 
 def find_filling(spec: InputSpec) -> Filling | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, Literal
@@ -27,6 +28,8 @@ from maskcli.sequences.words import Tokenizer, encode_rows
 RawColumn = Array | RaggedSequences | list[Any]
 PLAIN = "tokens"
 """The name of the only column of a file of sequences."""
+INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+"""Names of the index of a table that pandas saved, in CSV, in CSV that was read and saved again, and in Parquet."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -161,8 +164,12 @@ def _add_mask_of_pad(columns: dict[str, RawColumn], inputs: list[str]) -> set[st
 
 
 def _list_candidates(columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the columns that are not the mask of another one."""
-    return tuple(name for name in columns if not (name.endswith(MASK) and name.removesuffix(MASK) in columns))
+    """Return the columns that are neither the mask of another one nor the numbers of the rows, as pandas saves them."""
+    return tuple(
+        name
+        for name in columns
+        if not (name.endswith(MASK) and name.removesuffix(MASK) in columns) and not INDEX.fullmatch(name)
+    )
 
 
 def find_column_marks(table: DataTable, name: str, inputs: Collection[str]) -> str | None:
@@ -216,14 +223,21 @@ def list_unnamed_inputs(
 
 
 def match_columns(
-    table: DataTable, specs: Sequence[InputSpec], field: str | None, also: Collection[str] = ()
+    table: DataTable,
+    specs: Sequence[InputSpec],
+    field: str | None,
+    also: Collection[str] = (),
+    takes_one: bool = False,
 ) -> list[str]:
-    """Return the name of a column for each input, ``""`` for a default mask; the columns ``also`` feed no input."""
+    """Return the name of a column for each input, ``""`` for a default mask; the columns ``also`` feed no input.
+
+    Without specs, ``takes_one`` is whether the model takes a single array.
+    """
     if field is not None and field not in table.columns:
         raise make_unknown_column_error(table, field, "--field")
     usable = [name for name in table.names if name not in also]
     if not specs:
-        return [field] if field is not None else usable
+        return [field] if field is not None else _choose_undeclared(table, usable, takes_one)
     taken = {spec.name: spec.name for spec in specs if spec.name in table.names}
     if field is not None:
         taken[find_leading_inputs(specs)[0].name] = field
@@ -234,6 +248,36 @@ def match_columns(
     if left:
         taken |= _match_by_order(table, specs, left, usable)
     return [taken.get(spec.name, "") for spec in specs]
+
+
+def _choose_undeclared(table: DataTable, usable: list[str], takes_one: bool) -> list[str]:
+    """Return the columns for a model that declares no inputs: those of numbers, or the only one of ids."""
+    kept = [name for name in usable if not _is_text(table, name)] or usable
+    if not takes_one or len(kept) == 1:
+        return kept
+    kept = [name for name in kept if name.lower() not in TARGETS] or kept
+    kept = [name for name in kept if name not in PADDING_MASKS] or kept
+    if len(kept) > 1 and table.records is not None:
+        return [_find_only_column(table, kept)]
+    if len(kept) > 1 and PLAIN in kept:
+        return [PLAIN]
+    if len(kept) > 1:
+        raise ModelError(
+            expected=f"the {table.noun} of the only input of the model",
+            received=_describe_columns(table),
+            fix="Name it with --field NAME.",
+        )
+    return kept
+
+
+def _is_text(table: DataTable, name: str) -> bool:
+    return table.records is not None and any(isinstance(record.get(name), str) for record in table.records[:1])
+
+
+def _find_only_column(table: DataTable, names: Sequence[str]) -> str:
+    """Return the only one of these fields with lists of integers."""
+    kept = [{name: record[name] for name in names if name in record} for record in table.records or ()]
+    return json_text.find_only_field(kept, Field(), "")
 
 
 def _leave_out_targets(names: list[str], specs: Sequence[InputSpec]) -> list[str]:
@@ -261,8 +305,7 @@ def _match_by_order(
     if not data:
         return {}
     if len(find_leading_inputs(specs)) == 1 and table.records is not None and usable:
-        kept = [{name: record[name] for name in usable if name in record} for record in table.records]
-        return {data[0].name: json_text.find_only_field(kept, Field(), "")}
+        return {data[0].name: _find_only_column(table, usable)}
     if len(find_leading_inputs(specs)) == 1 and PLAIN in usable:
         return {data[0].name: PLAIN}
     raise ModelError(

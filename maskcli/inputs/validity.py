@@ -22,6 +22,10 @@ MakeMisfit = Callable[..., ModelError]
 FindRoles = Callable[[tuple[ModelInput, ...]], InputRoles]
 
 
+class SingleArrayError(Exception):
+    """A model that declares no inputs takes one array, and cannot be called with all columns."""
+
+
 def fit_columns(
     columns: Sequence[DataColumn | None],
     specs: Sequence[InputSpec | None],
@@ -41,6 +45,7 @@ def fit_columns(
     Raises:
         ModelError: for a column that does not fit its input.
         UsageError: for a padding value that the user chose and that the data lacks.
+        SingleArrayError: for several columns and a model that takes one.
     """
     pairs = [(column, spec) for column, spec in zip(columns, specs, strict=True) if column is not None]
     misfit = partial(
@@ -70,6 +75,8 @@ def fit_columns(
     roles = known or InputRoles()
     if find_roles is not None:
         seen = find_roles(fit(roles))
+        if seen.structure == "array":
+            raise SingleArrayError
         # A mask of a few full rows may hide that it is one.
         roles = dataclasses.replace(seen, masks={**roles.masks, **seen.masks})
     result = fit(roles)

@@ -252,6 +252,18 @@ def combine_counted(valid: Any, kept: Any) -> Any:
     return valid & kept if len(valid.shape) == len(kept.shape) else valid
 
 
+def _make_targets_fix(loss: Any, targets: NDArray[Any]) -> str:
+    if get_loss_name(loss).startswith("sparse_") and targets.min(initial=0) < 0:
+        value = f"{targets.min():g}"
+        return (
+            f"If {value} marks targets to ignore: keras.losses.SparseCategoricalCrossentropy(ignore_class={value}), or "
+            f"--loss sparse_categorical_crossentropy --loss-option ignore_class={value}."
+        )
+    return (
+        "Use sparse_categorical_crossentropy for class ids. Other losses need targets in the shape of the predictions."
+    )
+
+
 def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tuple[tuple[int, ...], Bools | None]:
     """Return the shape of the losses of some rows before reduction, at most two axes, and those that are kept."""
     import keras
@@ -266,8 +278,7 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
             where=f"--targets, loss {get_loss_name(loss)}",
             expected=f"targets that fit the predictions {_describe_shape(output.sample)} of {output.name}",
             received=f"targets {_describe_shape(targets)} ({summarize_error(error)})",
-            fix="Use sparse_categorical_crossentropy for class ids. Other losses need targets in the shape of the "
-            "predictions.",
+            fix=_make_targets_fix(loss, targets),
         ) from None
     if shape and shape[0] != len(targets):
         raise ModelError(

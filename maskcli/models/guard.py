@@ -141,11 +141,10 @@ def make_unknown_error(spec: str, file: ModelFile, unknown: Sequence[NamedObject
     if operations := [name for name in find_operations(file) if name in {entry.name for entry in unknown}]:
         return make_operation_error(spec, operations)
     # The names of the modules come from the file: they are only hints, and may be hostile.
-    is_of_script = any(entry.module == "__main__" for entry in unknown)
-    modules = _suggest_modules(unknown)[:_MAX_MODULES] or ["train.py" if is_of_script else "package.module"]
-    options = " ".join(f"--custom-objects {module}" for module in modules)
+    modules = _suggest_modules(unknown)[:_MAX_MODULES]
+    home = "module" if modules else "script"  # Classes of a training script are in no module.
+    options = " ".join(f"--custom-objects {module}" for module in modules or ["train.py"])
     pronoun = "it" if len(unknown) == 1 else "them"
-    home = "script" if is_of_script else "module"
     return _make_refusal(
         spec,
         "layers of Keras, or custom layers that --custom-objects imports",

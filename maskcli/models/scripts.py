@@ -216,7 +216,13 @@ def _explain_failures(name: str, program: str, errors: ErrorBuilder) -> Iterator
         received = f"{name}, which {activity} when it is imported ({explain_error(error)}){place}"
         raise errors.build(received, guard) from error
     except Exception as error:
-        raise errors.build(f"{name}, which cannot be imported: {explain_error(error)}", TRACEBACK) from error
+        received = f"{name}, which cannot be imported: {explain_error(error)}"
+        if not isinstance(error, SyntaxError) and Path(name).suffix == ".py":
+            # The work of a script, such as reading its data, often fails where only its model is needed.
+            frames = traceback.extract_tb(error.__traceback__)
+            place = _find_place([frame for frame in frames if Path(frame.filename).name == Path(name).name])
+            raise errors.build(f"{received}{place}", f"{guard} {TRACEBACK}") from error
+        raise errors.build(received, TRACEBACK) from error
 
 
 def _find_place(frames: Sequence[traceback.FrameSummary]) -> str:

@@ -18,6 +18,7 @@ _SEVERITIES = ("error", "warning", "info")
 _ALL = "ALL"
 _PREFIX = re.compile(r"MSK\d{0,3}")
 _MOST_SIMILAR = 5
+_MOST_MENTIONING = 4
 """Rules that a message suggests."""
 
 
@@ -78,7 +79,11 @@ def find_rule(code: str) -> Rule:
     for rule in RULES:
         if _spell_name(code) in (rule.code.lower(), rule.name):
             return rule
-    raise _make_unknown_error(code, "the code or the name of a rule")
+    error = _make_unknown_error(code, "the code or the name of a rule")
+    mentioning = _find_mentioning(code.strip().lower())
+    if mentioning:
+        error.fix = f"Rules that mention it: {', '.join(mentioning)}. {error.fix}"
+    raise error
 
 
 def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding, ...]:
@@ -139,6 +144,16 @@ def _make_unknown_error(selector: str, expected: str) -> UsageError:
     if similar:
         fix = f"Did you mean {' or '.join(similar)}? {fix}"
     return UsageError(expected=expected, received=repr(selector), fix=fix)
+
+
+def _find_mentioning(word: str) -> list[str]:
+    """Return the rules with a word, such as ``mask_zero`` or ``lstm``, in their texts; the first that have it most."""
+    counts = {
+        rule.code: len(re.findall(rf"\b{re.escape(word)}\b", " ".join((rule.summary, *rule.explanation)).lower()))
+        for rule in RULES
+        if len(word) > 2
+    }
+    return sorted(filter(counts.get, counts), key=lambda code: (-counts[code], code))[:_MOST_MENTIONING]
 
 
 def _find_similar(selector: str) -> list[str]:

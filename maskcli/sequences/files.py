@@ -27,6 +27,7 @@ from maskcli.sequences.formats.base import (
     decode_text,
     make_chunk,
 )
+from maskcli.sequences.formats.json_lines import has_json_lines
 from maskcli.sequences.ragged import as_ragged, make_no_sequences_error
 from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 from maskcli.sequences.splits import make_row_splits
@@ -36,6 +37,7 @@ T = TypeVar("T")
 HEAD = 2**16
 """Bytes from which the format of content is inferred; a longer first line of JSON is read to its end."""
 SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
+MODEL_SUFFIXES = (".keras", ".h5", ".py")
 EMPTY_STDIN = "Pipe sequences into it, name a FILE, or use --sample for the built-in sample."
 
 
@@ -289,9 +291,13 @@ def _infer_format(source: Source, head: bytes) -> Format:
         text = head.removeprefix(BOM).lstrip()
         return next(entry for entry in FORMATS.values() if entry.looks_like(text))
     if suffix in SUFFIXES:
-        return SUFFIXES[suffix]
+        entry = SUFFIXES[suffix]
+        # Hugging Face datasets and many other programs write JSON Lines into files that end in .json.
+        return FORMATS["jsonl"] if entry.name == "json" and has_json_lines(head) else entry
     fix = "Rename the file to one of these."
-    if source.what == "sequences":
+    if suffix in MODEL_SUFFIXES:
+        fix = f"If it is the model: --model {source.name}, and a FILE with the data."
+    elif source.what == "sequences":
         fix = f"Set the format with --input-format {'|'.join(FORMATS)}."
     raise InputError(
         where=source.name,

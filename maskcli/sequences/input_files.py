@@ -17,6 +17,8 @@ from maskcli.sequences.sources import READING, STDIN, display_name, explain_os_e
 
 PACKAGE = Path(__file__).parents[1]
 SAMPLE = "sample.txt"
+ABOUT_DATASET = ("dataset_info.json", "dataset_dict.json", "state.json")
+"""Files of a folder that ``save_to_disk`` of Hugging Face wrote, next to those with the rows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +119,9 @@ def _expand_path(path: str, skipped: list[str]) -> list[str]:
 def _list_directory(folder: Path, skipped: list[str]) -> list[str]:
     """Return the files of formats, in name order; hidden files and folders are not mentioned."""
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
-    skipped += (str(file) for file in files if get_suffix(file) not in SUFFIXES)
-    return [str(file) for file in files if get_suffix(file) in SUFFIXES]
+    foreign = [file for file in files if get_suffix(file) not in SUFFIXES or file.name in ABOUT_DATASET]
+    skipped += map(str, foreign)
+    return [str(file) for file in files if file not in foreign]
 
 
 def _match_pattern(pattern: str) -> Iterator[Path]:

@@ -244,7 +244,7 @@ def _check_row(row: Sequence[object], index: int) -> None:
                 value=position,
                 expected="an integer",
                 received=describe_value(value),
-                fix="Map words to ids and round floats first; maskcli does not truncate or round values.",
+                fix="Map words to ids (with --tokenizer FILE, or before) and round floats: maskcli rounds no values.",
             )
 
 

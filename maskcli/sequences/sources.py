@@ -196,7 +196,9 @@ class Source:
         except MaskcliError:  # It has a name already, and may be a ValueError, too.
             raise
         except (OSError, ValueError, AttributeError) as error:  # AttributeError: a closed standard input is None.
-            raise _make_read_error(self.name, f"a file of {self.what}", error, self.hint) from None
+            is_spec = ".py:" in self.path and isinstance(error, FileNotFoundError)
+            fix = f"If it is the model: --model {self.name}, and a FILE with the data." if is_spec else self.hint
+            raise _make_read_error(self.name, f"a file of {self.what}", error, fix) from None
 
 
 def _buffer_pipe(pipe: BinaryIO) -> BinaryIO:

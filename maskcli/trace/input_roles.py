@@ -11,7 +11,7 @@ import numpy as np
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
 from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags, looks_like_padding
 from maskcli.inputs.validity import sort_for_dict
-from maskcli.records.inputs import ModelInput
+from maskcli.records.inputs import ModelInput, find_primary
 from maskcli.trace.recorder import CallRecord, Recording, list_parameters, name_paths, record_run
 from maskcli.trace.values import as_float64
 
@@ -76,6 +76,8 @@ def examine_inputs(model: Any, inputs: Sequence[ModelInput]) -> InputRoles:
     fixed = next((spec.shape[0] for spec in declared if spec.shape and spec.shape[0] is not None), None)
     some = [select_rows(model_input, slice(0, fixed or ROWS)) for model_input in inputs]
     structure = None if declared or len(inputs) < 2 else _find_structure(model, some)
+    if structure == "array":
+        return InputRoles(structure=structure)
     if structure == "dict":
         some = list(sort_for_dict(some))
     recording = record_run(model, pack_arguments(model, some))
@@ -103,6 +105,9 @@ def _find_structure(model: Any, inputs: Sequence[ModelInput]) -> Structure:
         in_order = sort_for_dict(inputs) if structure == "dict" else inputs
         if record_run(model, pack_arguments(model, in_order)).error is None:
             return structure
+    primary = find_primary(inputs)
+    if primary is not None and record_run(model, primary.values).error is None:
+        return "array"
     set_structure(model, "dict")
     return "dict"
 

@@ -503,7 +503,7 @@ def test_load_layer_that_module_lacks(layers: Any) -> None:
     source.write_text(LAYERS.replace("class Doubling", "class Twice"))
     error = load_failing("model.keras", custom_objects=[layers.__name__])
     assert error.received == f"Doubling of {layers.__name__}"
-    assert "--custom-objects package.module" in error.fix
+    assert "--custom-objects train.py" in error.fix
 
 
 def test_load_unknown_layer_in_hdf5(layers: Any) -> None:
@@ -511,8 +511,8 @@ def test_load_unknown_layer_in_hdf5(layers: Any) -> None:
     forget(layers)
     error = load_failing("model.h5")
     assert error.received == "Doubling"
-    assert error.fix.startswith("Import the module that defines it")
-    assert error.fix.endswith(" --custom-objects package.module.")
+    assert error.fix.startswith("Import the script that defines it")
+    assert error.fix.endswith(" --custom-objects train.py.")
 
 
 def test_load_unknown_layer_of_script(layers: Any) -> None:
@@ -673,7 +673,7 @@ def test_load_error_is_harmless_to_terminal_and_shell() -> None:
     error = load_failing("model.keras")
     assert str(error).replace("\n", "").isprintable()
     assert len(str(error)) < 1000
-    assert error.fix.endswith("--custom-objects package.module.")
+    assert error.fix.endswith("--custom-objects train.py.")
 
 
 @pytest.mark.parametrize(

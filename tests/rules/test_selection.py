@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -62,6 +63,15 @@ def test_unknown_rule_suggests_similar_one() -> None:
         select_rules(("MSK0003",), ())
     with pytest.raises(UsageError, match="Did you mean padding-waste"):
         find_rule("Padding-wast")
+
+
+def test_find_rule_by_a_word_of_its_text() -> None:
+    with pytest.raises(UsageError, match=r"Rules that mention it: MSK\d+, .*`maskcli rules`") as caught:
+        find_rule("mask_zero")
+    assert all("mask_zero" in str(find_rule(code).explanation) for code in re.findall(r"MSK\d+", caught.value.fix))
+    with pytest.raises(UsageError) as caught:
+        find_rule("nonsense")
+    assert "mention" not in caught.value.fix
 
 
 def test_find_rule_by_code_and_name() -> None:

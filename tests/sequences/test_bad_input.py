@@ -43,7 +43,7 @@ BAD = [
     ("object.json", '{"a": 1}', "received an object with the fields 'a'"),
     ("open.json", "[[1, 2],\n [3", "open.json:2:4: expected JSON; received the end, with a bracket or quote still open"),
     ("word.json", "[[1, 2],\n [oops]]", "word.json:2:3: expected JSON; received 'oops]]'"),
-    ("lines.json", "[1]\n[2]\n", "lines.json:2:1: expected JSON; received '[2]' (extra data)"),
+    ("lines.json", "[1] [2]\n", "lines.json:1:5: expected JSON; received '[2]' (extra data)"),
     ("nested.json", "[" * 100000, "nested.json: expected lists of integers"),
     ("digits.json", "[[" + "9" * 5000 + "]]", "digits.json: expected lists of integers"),
     ("none.json", "[]", "none.json: expected at least one sequence; received no sequences"),

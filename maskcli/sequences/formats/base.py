@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, Generic, Protocol, TypeVar
 
@@ -24,6 +25,8 @@ TARGETS = frozenset(
     ["y", "y_true", "target", "targets", "label", "labels", "sample_weight", "sample_weights", "weight", "weights"]
 )
 """Columns that feed no input by their name, unless a model takes an input of that name."""
+DESCRIPTIONS = re.compile(r"(^|_)(segments?|token_type|types?|positions?|pos)(_|$)|^special_tokens_mask$|^word_ids$")
+"""Names of columns that describe the timesteps of others, such as ``token_type_ids``."""
 _MOST_NAMES = 8
 """Names that a message lists."""
 

@@ -95,6 +95,19 @@ def _parse_line(line: str, where: str) -> Any:
         raise error.at(where) from None
 
 
+def has_json_lines(head: bytes) -> bool:
+    """Return whether content begins with a line that is an object or a list by itself, and another one after it."""
+    first, _, further = head.removeprefix(BOM).lstrip(WHITE).partition(b"\n")
+    further = further.lstrip(WHITE)
+    if further[:1] not in (b"[", b"{") or further[:1] != first[:1]:
+        return False
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
 FORMATS = (
     Format(
         "jsonl",

@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any
 
 from maskcli.errors import InputError
-from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
+from maskcli.sequences.formats.base import DESCRIPTIONS, MASK, PADDING_MASKS, TARGETS, Field, quote_names
 from maskcli.sequences.ragged import describe_value, make_marks_error
 
 
@@ -112,6 +112,11 @@ def is_marks_name(name: str) -> bool:
     return name in PADDING_MASKS or name.endswith(MASK)
 
 
+def _is_companion(name: str) -> bool:
+    """Return whether a field is named like targets, or like segments or positions, next to the ids."""
+    return name.lower() in TARGETS or DESCRIPTIONS.search(name.lower()) is not None
+
+
 def _drop_padding(row: Any, record: Mapping[str, Any], chosen: str, where: Callable[[int], str], index: int) -> Any:
     """Return a sequence without the timesteps that another field of its record marks as padding."""
     name = find_marks(record, chosen)
@@ -184,6 +189,7 @@ def _select_field(contents: Mapping[str, _FieldContent], field: Field, name: str
     integers = [key for key in lists if contents[key].integers]
     if not field.numbers:  # The mask of another field holds integers as well.
         integers = [key for key in integers if not is_marks_name(key)] or integers
+        integers = [key for key in integers if not _is_companion(key)] or integers
     candidates = lists if field.numbers else integers or lists
     if len(candidates) == 1:
         return candidates[0]
