@@ -202,8 +202,13 @@ class Candidates:
 
     def _list_inversions(self) -> Iterator[Changes]:
         """Yield the opposite of the mask that a layer, not of Keras, receives and may take for its opposite."""
-        if "mask" in self.owner.accepts and is_own_layer(self.owner.operation) and self.owner.padding_masks:
-            yield (InvertMask(self.look.key(self.owner), "mask"),)
+        owner = self.owner
+        if "mask" not in owner.accepts or not is_own_layer(owner.operation) or not owner.padding_masks:
+            return
+        inside = [other for other in self.look.context.base.ended if find_owner(other) is owner and other is not owner]
+        # Any layer would hide padding from its results if it hid all data.
+        if any(_attends_to_padding(self.look, other) for other in inside):
+            yield (InvertMask(self.look.key(owner), "mask"),)
 
     def _list_zeroings(self) -> Iterator[Changes]:
         """Yield changes that set padding to zero before the call, without and with the mask after it."""
@@ -388,3 +393,15 @@ def _hides_padding(entry: CallRecord, valid: Bools, axis: int) -> bool:
     """Return whether a softmax gives no weight to padding already."""
     weights = np.moveaxis(as_float64(entry.outputs[0]), axis, 1)
     return not np.abs(weights[~valid]).max(initial=0.0) > 0
+
+
+def _attends_to_padding(look: ChangedModel, entry: CallRecord) -> bool:
+    """Return whether a call is a softmax that gives some query nothing but padding."""
+    axis = recognize_softmax(look, entry)
+    valid = None if axis is None else find_axis_validity(look, entry.inputs[0], axis)
+    if axis is None or valid is None:
+        return False
+    weights = np.moveaxis(as_float64(entry.outputs[0]), axis, 1)
+    rows = valid.any(axis=1) & ~valid.all(axis=1)
+    to_data = (weights * valid.reshape(*valid.shape, *[1] * (weights.ndim - 2))).sum(axis=1)
+    return bool((to_data[rows] == 0).any())
