@@ -3,7 +3,7 @@
 Each trial runs the model with the change, puts other values at padding, runs a row without its padding, and compares.
 Padding enters at one call first; a change that removes the leak there and leaves a later one is kept, and the search
 goes on at the later call. Changes that turn out to be needless are dropped. Then all probes are repeated once, for the
-proof.
+proof, and the results must still depend on the data as before.
 """
 
 from __future__ import annotations
@@ -17,22 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.probes.added_padding import add_padding
-from maskcli.probes.compare import measure_change
 from maskcli.probes.context import make_context, make_probe
 from maskcli.probes.leak import LeakResult, probe_content, probe_leak
-from maskcli.probes.lengths import run_rows_alone
+from maskcli.probes.lengths import add_columns, run_rows_alone
 from maskcli.probes.repair_candidates import Candidates
-from maskcli.probes.repair_changes import InvertMask, TurnMask
+from maskcli.probes.repair_effect import CHANGES_ROWS, ValidContent
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes, find_edit
 from maskcli.probes.rows import probe_rows
 from maskcli.probes.variants import allow_any_length
-from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
-from maskcli.tolerance import REPAIR_CHANGE, bound_sum_error
 from maskcli.trace.changes import CallChange, number_calls
-from maskcli.trace.run import ModelRun, list_output_tensors
-from maskcli.trace.values import as_float64, get_ulp
+from maskcli.trace.run import ModelRun
 
 MOST_TRIALS = 40
 """Changes that are tried for a model, at most."""
@@ -103,8 +99,10 @@ class Trials:
             leak: the leak of the model without changes.
         """
         self.models, self.leak = models, leak
+        self.content = ValidContent(models)
         self.results: dict[Changes, RepairTrial] = {}
         self.proofs: dict[Changes, RepairTrial] = {}
+        self.full_proofs = 0
         by_content = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
         self.by_content = by_content and leak.weights == "as-loaded"
 
@@ -129,22 +127,30 @@ class Trials:
         """Return whether padding changes a result of the model under changes, by all probes."""
         if changes not in self.proofs:
             trial = self._try_quickly(changes)
-            if not trial.leaks and len(self.proofs) >= MOST_PROOFS:
+            fault = None if trial.leaks else self._find_fault(changes)
+            if fault is not None:
+                trial = RepairTrial(True, None, why=fault)
+            elif not trial.leaks and self.full_proofs >= MOST_PROOFS:
                 return RepairTrial(True, None, why="not all probes were repeated, to save time")
-            if not trial.leaks:
+            elif not trial.leaks:
+                self.full_proofs += 1
                 with self.models.change(changes):
                     trial = self._judge(probe_leak(self.models.look_again(changes), self.models.labels))
-                self.proofs[changes] = trial
-            return trial
+            self.proofs[changes] = trial
         return self.proofs[changes]
+
+    def _find_fault(self, changes: Changes) -> str | None:
+        """Return the reason why the changes remove more than padding; None if they do not."""
+        look = self.models.look(changes)
+        return self.content.find_fault(look, changes) if isinstance(look, ChangedModel) and changes else None
 
     def _try_quickly(self, changes: Changes) -> RepairTrial:
         with self.models.change(changes):
             look = self.models.look(changes)
             if isinstance(look, str):
                 return RepairTrial(True, None, why=f"the model raises {look}")
-            if changes and self._changes_full_rows(look, changes):
-                return RepairTrial(True, None, why="it changes rows that have no padding")
+            if changes and self.content.changes_full_rows(look, changes):
+                return RepairTrial(True, None, why=CHANGES_ROWS)
             return self._probe_quickly(look) or RepairTrial(False, 0.0)
 
     def _judge(self, result: LeakResult) -> RepairTrial:
@@ -195,30 +201,10 @@ class Trials:
         first = None if result.first is None else look.key(result.first)
         return RepairTrial(result.probe.leaks, result.probe.max_abs_change, first, STILL_LEAKS)
 
-    def _changes_full_rows(self, look: ChangedModel, changes: Changes) -> bool:
-        """Return whether a row without padding has other results than before, which a wrong attention mask has."""
-        if any(isinstance(change, (InvertMask, TurnMask)) for change in changes):
-            return False
-        original = self.models.original.context
-        full = np.ones(len(self.models.labels), bool)
-        for item in original.with_timesteps:
-            assert item.valid is not None  # noqa: S101 - these inputs have timesteps
-            inside = item.valid if item.cells is None else item.cells
-            full &= inside.reshape(len(full), -1).all(axis=1)
-        old, new = (list_output_tensors(context.base.output) for context in (original, look.context))
-        calls = len(look.context.base.ended)
-        return any(_differ(before, after, full, calls) for (_, before), (_, after) in zip(old, new, strict=True))
 
-
-def _differ(before: Any, after: Any, rows: Bools, calls: int) -> bool:
-    """Return whether some rows of an output differ by more than rounding."""
-    if tuple(before.shape) != tuple(after.shape) or not len(before.shape) or len(before) != len(rows):
-        return False
-    old, new = as_float64(before)[rows], as_float64(after)[rows]
-    largest = np.abs(old, where=np.isfinite(old), out=np.zeros_like(old)).max(initial=0.0)
-    # The repair may sum in another order, as a mean over valid timesteps does.
-    allowed = bound_sum_error(get_ulp(before), max(map(int, before.shape)), calls) * largest
-    return bool(measure_change(old, new).max(initial=0.0) > max(allowed, REPAIR_CHANGE.value * largest))
+def _needs_more_padding(leak: Leak) -> bool:
+    """Return whether only more padding shows a leak, as where a window hides the little that the data has."""
+    return {probe.name for probe in leak.probes if probe.leaks} == {"columns"}
 
 
 class RepairSearch:
@@ -237,6 +223,9 @@ class RepairSearch:
             padded = add_padding(make_context(ModelRun(model, tuple(inputs)), labels), side)
             if not isinstance(padded, str):
                 inputs, labels = padded.inputs, padded.labels
+        elif _needs_more_padding(leak):
+            longer = tuple(add_columns(inputs, side))
+            inputs = inputs if ModelRun(model, longer).recording.error is not None else longer
         self.models = ChangedModels(model, inputs, labels)
         self.trials = Trials(self.models, leak)
         self.attempts: list[Attempt] = []
