@@ -31,7 +31,9 @@ from maskcli.trace.changes import CallChange, number_calls
 from maskcli.trace.run import ModelRun
 
 MOST_TRIALS = 40
-"""Changes that are tried for a model, at most."""
+"""Changes that are tried for a model by a few runs, at most."""
+PROBES_EFFORT = 3
+"""How many such trials a trial by probes counts as, because of its number of runs."""
 MOST_PROOFS = 5
 """Changes for which all probes are repeated, at most."""
 MOST_FAULTS = 8
@@ -101,6 +103,7 @@ class Trials:
         self.models, self.leak = models, leak
         self.content = ValidContent(models)
         self.results: dict[Changes, RepairTrial] = {}
+        self.quick_trials: dict[Changes, RepairTrial] = {}
         self.proofs: dict[Changes, RepairTrial] = {}
         self.full_proofs = 0
         by_content = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
@@ -109,7 +112,8 @@ class Trials:
     @property
     def are_used_up(self) -> bool:
         """Whether no further change is tried, to limit the time."""
-        return len(self.results) >= MOST_TRIALS
+        effort = 1 if self.is_quick else PROBES_EFFORT
+        return effort * len(self.results) >= MOST_TRIALS
 
     @functools.cached_property
     def is_quick(self) -> bool:
@@ -120,8 +124,28 @@ class Trials:
         """Return whether padding changes a result of the model under changes, as far as a few runs show."""
         is_quick = self.is_quick  # Also tries the model without changes.
         if changes not in self.results:
-            self.results[changes] = self._try_quickly(changes) if is_quick else self.prove(changes)
+            if is_quick:
+                self.results[changes] = self._try_quickly(changes)
+            elif self._is_shown_by_few_probes:
+                self.results[changes] = self._try_few_probes(changes)
+            else:
+                self.results[changes] = self.prove(changes)
         return self.results[changes]
+
+    @property
+    def _is_shown_by_few_probes(self) -> bool:
+        """Whether the probes of ``--quick`` show the leak, such as that of rows with padding before their data."""
+        probes = {probe.name: probe for probe in self.leak.probes}
+        names = ("replace", "alone") if probes["alone"].applicable else ("replace", "columns")
+        return any(probes[name].leaks for name in names)
+
+    def _try_few_probes(self, changes: Changes) -> RepairTrial:
+        trial = self._try_quickly(changes)
+        if trial.leaks:
+            return trial
+        with self.models.change(changes):
+            result = probe_leak(self.models.look_again(changes), self.models.labels, quick=True)
+        return _describe_leak(result) if result.leak.leaks else trial
 
     def prove(self, changes: Changes) -> RepairTrial:
         """Return whether padding changes a result of the model under changes, by all probes."""
@@ -145,6 +169,11 @@ class Trials:
         return self.content.find_fault(look, changes) if isinstance(look, ChangedModel) and changes else None
 
     def _try_quickly(self, changes: Changes) -> RepairTrial:
+        if changes not in self.quick_trials:
+            self.quick_trials[changes] = self._run_quickly(changes)
+        return self.quick_trials[changes]
+
+    def _run_quickly(self, changes: Changes) -> RepairTrial:
         with self.models.change(changes):
             look = self.models.look(changes)
             if isinstance(look, str):
@@ -157,10 +186,7 @@ class Trials:
         """Return the trial of a model on which all probes were repeated."""
         leak = result.leak
         if leak.leaks:
-            names = result.probed.trace.names
-            index = next((index for index, name in names.items() if name == leak.first_call), None)
-            first = None if index is None else number_calls(result.probed.base.entries)[index]
-            return RepairTrial(True, leak.max_abs_change, first, STILL_LEAKS)
+            return _describe_leak(result)
         # A model of one length stays unproven by its count of timesteps. A gradient alone proves nothing here: a change
         # may cut it off.
         leaking = [probe.name for probe in self.leak.probes if probe.leaks and probe.name != "gradient"]
@@ -202,6 +228,14 @@ class Trials:
         return RepairTrial(result.probe.leaks, result.probe.max_abs_change, first, STILL_LEAKS)
 
 
+def _describe_leak(result: LeakResult) -> RepairTrial:
+    """Return the trial of a model that probes have shown to leak."""
+    names, path = result.probed.trace.names, result.leak.first_call
+    index = next((index for index, name in names.items() if name == path), None)
+    first = None if index is None else number_calls(result.probed.base.entries)[index]
+    return RepairTrial(True, result.leak.max_abs_change, first, STILL_LEAKS)
+
+
 def _needs_more_padding(leak: Leak) -> bool:
     """Return whether only more padding shows a leak, as where a window hides the little that the data has."""
     return {probe.name for probe in leak.probes if probe.leaks} == {"columns"}
@@ -229,6 +263,7 @@ class RepairSearch:
         self.models = ChangedModels(model, inputs, labels)
         self.trials = Trials(self.models, leak)
         self.attempts: list[Attempt] = []
+        self.starts: set[str] = set()
 
     def run(self) -> Cure:
         """Return the smallest set of changes that removes every leak."""
@@ -247,6 +282,7 @@ class RepairSearch:
         self, done: Changes, first: str, causes: dict[CallChange, tuple[str, ...]], faults: int
     ) -> tuple[Changes, RepairTrial] | None:
         """Return changes, with those ``done``, that remove the leak which begins at a call; None if there are none."""
+        self.starts.add(first)
         look = self.models.look(done)
         if isinstance(look, str) or first not in look.by_key or not faults:
             return None
@@ -257,7 +293,7 @@ class RepairSearch:
                 return proved
             trial = trial if trial.leaks else self.trials.prove(changes)
             self.attempts.append(Attempt(changes, trial))
-            if trial.first is not None and self._is_later(look, trial.first, first):
+            if trial.first is not None and (self._is_later(look, trial.first, first) or self._is_new(trial.first)):
                 progress.append((changes, trial.first))
             if len(progress) and len(self.attempts) > MOST_AFTER_PROGRESS + self._count_before(progress[0][0]):
                 break
@@ -326,6 +362,10 @@ class RepairSearch:
     def _is_later(self, look: ChangedModel, key: str, first: str) -> bool:
         order = {look.key(entry): position for position, entry in enumerate(look.context.base.ended)}
         return order.get(key, -1) > order[first]
+
+    def _is_new(self, key: str) -> bool:
+        """Return whether padding also enters at a call, maybe an earlier one, that the search has not begun at."""
+        return key in self.models.original.by_key and key not in self.starts
 
     def separates_rows(self, cure: Cure) -> bool:
         """Return whether no row changes the results of another one after the repairs."""

@@ -715,6 +715,17 @@ def test_name_of_a_layer_in_a_submodel() -> None:
     assert 'Let self.body.get_layer("tok") make a mask' in finding.fix
 
 
+@pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
+def test_repair_of_an_earlier_call_than_the_first() -> None:
+    """Without their padding, rows first differ at the convolution; more padding in words shows that it enters before."""
+    words = keras.Input((None, 3), dtype="int32", name="words")
+    spell = keras.Sequential([layers.Embedding(12, 4, name="lookup"), layers.LSTM(3)])
+    x = layers.TimeDistributed(spell, name="spell")(words)
+    model = keras.Model(words, layers.Conv1D(2, 3, padding="same", name="conv")(x))
+    report = maskcli.check(CHARACTERS[:, ::-1], model=model, padding="pre")
+    assert [repair.call for repair in report.repairs] == ["spell"]
+
+
 @pytest.mark.parametrize(("loss", "name"), [("mse", "MeanSquaredError"), (keras.losses.Huber(), "Huber")])
 def test_weights_of_a_loss_that_counts_padding(loss: Any, name: str) -> None:
     words = keras.Input((None,), dtype="int32", name="words")
