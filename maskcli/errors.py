@@ -90,6 +90,10 @@ class InputError(MaskcliError, ValueError):
     exit_code = ExitCode.INPUT
 
 
+class NestedRowsError(InputError):
+    """Rows with a vector at each timestep, where a reader of ids expects integers."""
+
+
 class ModelError(MaskcliError, RuntimeError):
     """A model that cannot be built, loaded or run."""
 

@@ -45,7 +45,7 @@ RUNS = [
 def test_every_command_has_a_schema() -> None:
     from maskcli.cli import COMMANDS
 
-    assert sorted(SCHEMAS) == sorted(COMMANDS)
+    assert sorted(SCHEMAS) == sorted(set(COMMANDS) - {"help", "completion"})
 
 
 def test_schema_files_are_current() -> None:
@@ -102,9 +102,11 @@ def test_schema_rejects_wrong_values(call: Callable[..., Output]) -> None:
 # some accept more values.
 
 RELAXED = re.compile(
-    r"leak\['leaks'\] = None|probes'\]\[0\]\['name'\]|value = -?[\d.]+|padding_id|\['value'\] = 1\.5|valid'\]"
+    r"leak\['leaks'\] = None|probes'\]\[0\]\['name'\]|value = (-?[\d.]+|'(NaN|-?Infinity)')|padding_id|"
+    r"\['value'\] = 1\.5|valid'\]|^tokens\S* = \["
 )
-"""Parts of documents that accept more values than in 0.1.0: leaks may be unproven, and there are more probes."""
+"""Parts of documents that accept more values than in 0.1.0: leaks may be unproven, there are more probes, and
+batches may hold features."""
 
 COMPARED = [
     "pad",

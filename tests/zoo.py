@@ -2386,3 +2386,14 @@ def gathered_by_count(side: Side, _length: Length) -> Any:
     model = GatherByCount()
     model(padded(ROWS, side))
     return Animal(model, ROWS, {"padding": side})
+
+
+@wrong("Concatenate", codes=("MSK102",))
+def mask_of_reversed_states_lost(_side: Side, length: Length) -> Any:
+    """The mask of a backward RNN fits no more, but it is lost where its states are turned round."""
+    tokens = ids(length)
+    x = embedding()(tokens)
+    forward = layers.GRU(3, return_sequences=True)(x)
+    backward = layers.GRU(3, return_sequences=True, go_backwards=True)(x)
+    joined = layers.Concatenate()([forward, ops.flip(backward, axis=1)])
+    return keras.Model(tokens, layers.Dense(2)(joined))

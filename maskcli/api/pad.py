@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from maskcli.api.keywords import take_keywords
-from maskcli.inputs.dataset import select_sequences
+from maskcli.inputs.columns import make_row_array
+from maskcli.inputs.dataset import read_nested_rows, select_sequences
+from maskcli.inputs.features import has_fractions, pad_features
 from maskcli.inputs.objects import split_data
 from maskcli.records.options import select_options
 from maskcli.records.requests import PadRequest
@@ -29,6 +31,10 @@ def pad(request: PadRequest) -> PaddedBatch:
             integer, or one outside the range of ``dtype``.
     """
     layout = select_options(Layout, request)
+    rows = read_nested_rows(request.sequences)
+    listed = [] if rows is None else [make_row_array(rows[index], index) for index in range(len(rows))]
+    if has_fractions(listed):
+        return pad_features(listed, layout)
     batch = pad_lists(request.sequences, check_layout(layout))
     if batch is not None:
         return batch

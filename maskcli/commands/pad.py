@@ -13,7 +13,7 @@ from maskcli.commands.completers import complete_file
 from maskcli.commands.grouped import GroupedCommand, GroupedOption
 from maskcli.commands.output import HeatOptions, describe_suffix, output_options
 from maskcli.commands.source import SourceOptions, source_options
-from maskcli.errors import UsageError
+from maskcli.errors import InputError, NestedRowsError, UsageError
 from maskcli.records.options import OUTPUT
 from maskcli.records.sequences import Excerpt, Layout, PaddedBatch
 from maskcli.render.forms import CommandResult
@@ -58,29 +58,67 @@ def pad(source: SourceOptions, output: HeatOptions, mask_output: str | None, com
     output.check()
     _check_mask_output(mask_output, output)
     batch_file = _make_batch_file(output, compress)
-    in_parts = source.tokenizer is None and output.heat is None and (batch_file is not None or output.is_excerpt)
-    if (batch_file or mask_output) and in_parts:
-        files = source.open_chunks()
-        if files.in_chunks:
-            layout = source.replace_layout(files.layout or Layout())
-            excerpt = _pad_chunks(files, layout, batch_file, mask_output, 0 if batch_file else output.max_rows)
-            _finish(output, batch_file, excerpt)
-            return
-    loaded, layout = source.read()
-    with loaded.naming():
-        batch = dataclasses.replace(pad_ragged(loaded.ragged, layout), origin=loaded.origin)
-    if batch_file or mask_output:
+    batch = _pad_source(source, output, batch_file, mask_output)
+    if isinstance(batch, PaddedBatch) and (batch_file or mask_output):
         from maskcli.sequences.streaming import write_batch
 
         write_batch(batch, batch_file, mask_output)
-    _finish(output, batch_file, batch)
-
-
-def _finish(output: HeatOptions, batch_file: BatchFile | None, batch: PaddedBatch | Excerpt) -> None:
     if batch_file is None:
         output.write(_make_result(batch, output.heat))
     else:
         output.announce()
+
+
+def _pad_source(
+    source: SourceOptions, output: HeatOptions, batch_file: BatchFile | None, mask_output: str | None
+) -> PaddedBatch | Excerpt:
+    """Return the batch; an excerpt of one that was written while it was read."""
+    in_parts = source.tokenizer is None and output.heat is None and (batch_file is not None or output.is_excerpt)
+    # A fraction is no id, so that only features can be padded with it.
+    if isinstance(source.padding.get("value"), float):
+        return _pad_features(source, output, batch_file)
+    try:
+        files = source.open_chunks()
+        if (batch_file or mask_output) and in_parts and files.in_chunks:
+            layout = source.replace_layout(files.layout or Layout())
+            return _pad_chunks(files, layout, batch_file, mask_output, 0 if batch_file else output.max_rows)
+        loaded, layout = source.read()
+        with loaded.naming():
+            return dataclasses.replace(pad_ragged(loaded.ragged, layout), origin=loaded.origin)
+    except NestedRowsError as error:
+        return _pad_features(source, output, batch_file, error)
+
+
+def _pad_features(
+    source: SourceOptions, output: HeatOptions, batch_file: BatchFile | None, problem: NestedRowsError | None = None
+) -> PaddedBatch:
+    """Read and pad rows with a vector at each timestep; raise ``problem`` if all its numbers are integers."""
+    from maskcli.inputs.dataset import read_dataset
+    from maskcli.inputs.features import has_fractions, list_feature_rows, pad_features
+
+    rows = []
+    for file in source.sources:
+        dataset = read_dataset(file, (), Layout(), source.input_format, source.field)
+        try:
+            rows += list_feature_rows(dataset, source.field)
+        except InputError as error:
+            raise error.at(file.name) from None
+    if problem is not None and not has_fractions(rows):
+        raise problem
+    _check_feature_options(batch_file, output)
+    return dataclasses.replace(pad_features(rows, source.replace_layout(Layout())), origin=source.origin)
+
+
+def _check_feature_options(batch_file: BatchFile | None, output: HeatOptions) -> None:
+    """Raise UsageError for a format or a view that only ids have."""
+    name = output.form.name
+    if (batch_file is not None and batch_file.entry.write_features is None) or output.form.kind == "picture":
+        raise UsageError(
+            where=f"--format {name}" if output.path is None else f"--output {output.path}",
+            expected="a form that holds features: table, markdown, json, jsonl, npy or npz",
+            received=name,
+            fix="Choose one of these.",
+        )
 
 
 def _make_batch_file(output: HeatOptions, compress: bool) -> BatchFile | None:

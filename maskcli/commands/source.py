@@ -14,6 +14,7 @@ import numpy as np
 from maskcli.commands.completers import complete_file
 from maskcli.commands.options import Command, add_options, bundle_options, is_set
 from maskcli.errors import UsageError
+from maskcli.records.data import DataOrigin
 from maskcli.records.options import DATA, OptionGroup, PaddingOptions, option, read_specs
 from maskcli.records.sequences import Layout
 from maskcli.sequences.bounds import parse_size, set_memory_bound
@@ -70,22 +71,28 @@ class SourceOptions:
 
         Padding options that the command line does not set are those of the files.
         """
-        return self._read_all(self._files, self._sources)
+        return self._read_all(self._input_files, self.sources)
 
     def open_chunks(self) -> SequenceFiles:
         """Return FILE, or the sample, for reading a few rows at a time, for a command without a model."""
         from maskcli.sequences.streaming import SequenceFiles
 
-        return SequenceFiles(self._sources, self.input_format, self.field, self._files.origin)
+        return SequenceFiles(self.sources, self.input_format, self.field, self._input_files.origin)
+
+    @property
+    def origin(self) -> DataOrigin:
+        """The names of the files, for a command without a model."""
+        return self._input_files.origin
 
     @functools.cached_property
-    def _files(self) -> InputFiles:
-        return self._choose_files(None, ())
+    def _input_files(self) -> InputFiles:
+        return self._choose_files(True, ())
 
     @functools.cached_property
-    def _sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[Source, ...]:
+        """The files, each of which can be read several times."""
         # ``read`` may follow ``open_chunks``, and only a source that has read standard input can read it again.
-        return tuple(map(Source, self._files.paths))
+        return tuple(map(Source, self._input_files.paths))
 
     def _read_all(self, files: InputFiles, sources: Sequence[Source]) -> tuple[LoadedSequences, Layout]:
         if self.tokenizer is None:
@@ -104,7 +111,7 @@ class SourceOptions:
 
         ``extra_files`` are those of targets and weights, which are read later.
         """
-        files = self._choose_files(None if builtin else _describe_model(), extra_files)
+        files = self._choose_files(builtin, extra_files)
         if not builtin and len(files.paths) == 1:
             from maskcli.api.model_data import DataFile
 
@@ -120,7 +127,7 @@ class SourceOptions:
 
         return load_tokenizer(self.tokenizer)
 
-    def _choose_files(self, model: str | None, extra_files: Sequence[str]) -> InputFiles:
+    def _choose_files(self, builtin: bool, extra_files: Sequence[str]) -> InputFiles:
         """Return FILE, standard input or the sample, in this order.
 
         The sample takes the place of data only where a built-in model is shown on a screen. A model of the user's own
@@ -141,7 +148,7 @@ class SourceOptions:
             )
         if files:
             return expand_files(files)
-        reason = model or _find_output_option() or self._reading
+        reason = (None if builtin else _describe_model()) or _find_output_option() or self._reading
         if reason is not None:
             raise UsageError(
                 where="FILE",

@@ -42,7 +42,7 @@ from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.records.validity import Filling
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field
-from maskcli.sequences.sources import display_name
+from maskcli.sequences.sources import Source, display_name
 from maskcli.sequences.words import Tokenizer
 
 EMPTY: Mapping[str, str] = types.MappingProxyType({})
@@ -73,7 +73,7 @@ class Dataset:
 
 
 def read_dataset(
-    path: str,
+    path: str | Source,
     specs: Sequence[InputSpec],
     layout: Layout,
     input_format: str = "auto",
@@ -100,7 +100,7 @@ def read_dataset(
         ModelError: for data that does not fit the model, with the shapes of both.
     """
     table = read_table(path, input_format, field, [spec.name for spec in specs], tokenizer)
-    with _add_place(table.where, display_name(path)):
+    with _add_place(table.where, path.name if isinstance(path, Source) else display_name(path)):
         return _make_dataset(table, specs, layout, field, also, find_roles)
 
 

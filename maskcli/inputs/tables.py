@@ -20,7 +20,7 @@ from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, locate_error, quote_names
 from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.formats.numpy_arrays import load_arrays
-from maskcli.sequences.sources import Source, display_name
+from maskcli.sequences.sources import Source
 from maskcli.sequences.words import Tokenizer, encode_rows
 
 RawColumn = Array | RaggedSequences | list[Any]
@@ -55,16 +55,17 @@ class DataTable:
 
 
 def read_table(
-    path: str, input_format: str, field: str | None, inputs: list[str], tokenizer: Tokenizer | None = None
+    path: str | Source, input_format: str, field: str | None, inputs: list[str], tokenizer: Tokenizer | None = None
 ) -> DataTable:
     """Return the data of a file as columns; ``inputs`` are the names of the model's inputs.
 
     With a tokenizer, lines and fields of text become ids.
     """
+    source = path if isinstance(path, Source) else Source(path)
     if tokenizer is not None:
-        return _read_text_table(path, input_format, field, tokenizer)
-    entry, data = read_bytes(path, input_format)
-    name = display_name(path)
+        return _read_text_table(source, input_format, field, tokenizer)
+    entry, data = read_bytes(source, input_format)
+    name = source.name
     if entry.name == "npz":
         return make_table(load_arrays(data, name), lambda row: f"{name}, row {row + 1}", inputs)
     parsed = entry.read(data, name, json_text.WHOLE)
@@ -76,12 +77,12 @@ def read_table(
     return make_single_column(rows, parsed.where, parsed.layout)
 
 
-def _read_text_table(path: str, input_format: str, field: str | None, tokenizer: Tokenizer) -> DataTable:
-    parsed = parse_texts(Source(path), input_format, json_text.WHOLE)
+def _read_text_table(source: Source, input_format: str, field: str | None, tokenizer: Tokenizer) -> DataTable:
+    parsed = parse_texts(source, input_format, json_text.WHOLE)
     rows: list[Any] = [parsed.rows[index] for index in range(len(parsed.rows))]
     layout = get_text_layout(tokenizer)
     if rows and isinstance(rows[0], dict):
-        table = make_record_table(rows, parsed.where, display_name(path), field)
+        table = make_record_table(rows, parsed.where, source.name, field)
         return dataclasses.replace(
             table, column=lambda name: _encode_column(table.column(name), tokenizer, table.where), layout=layout
         )

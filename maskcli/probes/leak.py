@@ -413,7 +413,7 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
     with name_step("alone"):
         alone = run_rows_alone(context)
     context = learn_lengths(context, () if isinstance(alone, str) else alone)
-    tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1)
+    tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1, inner=False)
     context = dataclasses.replace(context, tolerance=tolerance)
     replace, replaced = _probe_replace(context, sources, _choose_signs(context, alone))
     if not isinstance(sources, str) and sources.fixed:
@@ -423,9 +423,16 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
     columns, gradient = (ProbeResult(Probe(name, False, why=LEFT_OUT)) for name in ("columns", "gradient"))
     if not by_length.probe.applicable or by_length.skipped:
         columns = lengths.probe_columns()
+    if any(result.probe.leaks for result in (replace, by_length, columns)):
+        if not _is_deterministic(context, None):
+            return _Probed(context)
+        # The first call that changes is only known with the rounding of each call.
+        tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1, start=1)
+        context = dataclasses.replace(context, tolerance=tolerance)
+        lengths = LengthProbes(context, alone, lengths.clean, lengths.runs)
+        by_length = lengths.probe_alone()
+        columns = lengths.probe_columns() if columns.probe.why != LEFT_OUT else columns
     results = (replace, by_length, columns, gradient)
-    if any(result.probe.leaks for result in results) and not _is_deterministic(context, None):
-        return _Probed(context)
     context = show_calls(context, [call for result in results for call in result.calls])
     return _finish(context, results, sources, alone, replaced)
 

@@ -57,7 +57,13 @@ SAMPLES = 2
 
 
 def estimate_rounding(
-    run: ModelRun, flow: MaskFlow, align: Alignment, tolerance: Tolerance, samples: int = SAMPLES, start: int = 0
+    run: ModelRun,
+    flow: MaskFlow,
+    align: Alignment,
+    tolerance: Tolerance,
+    samples: int = SAMPLES,
+    start: int = 0,
+    inner: bool = True,
 ) -> Tolerance:
     """Measure how far rounding moves the result of each call, and raise the tolerance to that.
 
@@ -72,6 +78,7 @@ def estimate_rounding(
         tolerance: the tolerance that applies so far.
         samples: the number of such runs.
         start: the number of such runs that have raised the tolerance already.
+        inner: whether to measure the results of calls too, not only the outputs.
 
     Returns:
         The tolerance with a floor for each feature of each result; unchanged if the model raises.
@@ -88,7 +95,7 @@ def estimate_rounding(
             rounded = run.vary(alter=round_randomly)
         if rounded.error is not None:
             return tolerance
-        for key, floor in _measure_floors(run.recording, rounded, flow, align):
+        for key, floor in _measure_floors(run.recording, rounded, flow, align, inner):
             floors[key] = np.maximum(floors.get(key, 0.0), floor)
     largest: dict[int, float] = {}
     for (index, _), floor in floors.items():
@@ -108,14 +115,14 @@ def find_uncertain_outputs(base: Recording, flow: MaskFlow, align: Alignment, to
 
 
 def _measure_floors(
-    base: Recording, rounded: Recording, flow: MaskFlow, align: Alignment
+    base: Recording, rounded: Recording, flow: MaskFlow, align: Alignment, inner: bool
 ) -> Iterator[tuple[tuple[int, int], NDArray[np.float64]]]:
     """Yield for each result, by call and position, how far its features moved; the outputs belong to call 0."""
     results = [
         ((old.index, position), tensor, changed)
         for old, new in pair_calls(base, rounded)
         for position, tensor, changed in pair_results(old, new, flow, align)
-        if old.index  # The model itself.
+        if inner and old.index  # The model itself.
     ]
     outputs = zip(list_output_tensors(base.output), list_output_tensors(rounded.output), strict=True)
     results += [((0, position), old, new) for position, ((_, old), (_, new)) in enumerate(outputs) if len(old.shape)]

@@ -48,6 +48,8 @@ Mask = Bools
 """``(batch, timesteps)``, True = valid."""
 AnyMask = Bools
 """A mask of any number of axes."""
+TokensOrFeatures = Array
+"""``(batch, timesteps)`` integers, or ``(batch, timesteps, ...)`` numbers."""
 Tokens = Ints
 """``(batch, timesteps)``."""
 Lengths = Ints

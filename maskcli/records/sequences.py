@@ -8,7 +8,7 @@ import numpy as np
 
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, Tokens
+from maskcli.records.fields import BatchShape, Count, Lengths, Mask, Positive, TokensOrFeatures
 from maskcli.records.options import PaddingOptions, option
 from maskcli.records.result import ResultRecord
 from maskcli.records.validity import InputSummary, Validity
@@ -79,7 +79,7 @@ class PaddedBatch(ResultRecord):
     """A padded batch. Fields may be added; existing fields keep their names and meanings.
 
     Attributes:
-        tokens: ``(n_sequences, maxlen)`` of ``layout.dtype``.
+        tokens: ``(n_sequences, maxlen)`` of ``layout.dtype``; of features ``(n_sequences, maxlen, ...)``.
         mask: ``(n_sequences, maxlen)``, True at tokens: validity by the lengths, not the mask of a model.
         lengths: ``(n_sequences,)``, timesteps of each sequence before truncation and padding.
         layout: how it was padded; ``layout.maxlen`` is a number here.
@@ -87,7 +87,7 @@ class PaddedBatch(ResultRecord):
         origin: where the sequences come from.
     """
 
-    tokens: Tokens
+    tokens: TokensOrFeatures
     mask: Mask
     lengths: Lengths
     layout: Layout
@@ -107,8 +107,18 @@ class PaddedBatch(ResultRecord):
     @property
     def shape(self) -> BatchShape:
         """``[n_sequences, maxlen]``."""
-        rows, timesteps = self.tokens.shape
+        rows, timesteps = self.tokens.shape[:2]
         return rows, timesteps
+
+    @property
+    def features(self) -> tuple[Count, ...]:
+        """The shape of the features at a timestep; empty for ids."""
+        return self.tokens.shape[2:]
+
+    @property
+    def value(self) -> float:
+        """The number at padding: an id, or for features any number."""
+        return self.layout.value if self.features else self.layout.padding_id
 
     def summarize(self) -> str:
         """Return ``(3, 6) int32, padding post: 4 padded timesteps, 0 truncated tokens``."""
@@ -119,7 +129,9 @@ class PaddedBatch(ResultRecord):
     @property
     def inputs(self) -> tuple[InputSummary, ...]:
         """The batch as the input of a model, with the source of its mask."""
-        return (describe_batch(self.shape, self.layout, self.lengths, int(self.mask.size - self.mask.sum())),)
+        return (
+            describe_batch(self.shape, self.layout, self.lengths, int(self.mask.size - self.mask.sum()), self.features),
+        )
 
     @property
     def maxlen(self) -> Positive:
@@ -127,7 +139,9 @@ class PaddedBatch(ResultRecord):
         return int(self.tokens.shape[1])
 
 
-def describe_batch(shape: BatchShape, layout: Layout, lengths: Ints, padded_timesteps: int) -> InputSummary:
+def describe_batch(
+    shape: BatchShape, layout: Layout, lengths: Ints, padded_timesteps: int, features: tuple[int, ...] = ()
+) -> InputSummary:
     """Return a padded batch as the input of a model, with the source of its mask.
 
     Rows of one length have no padding that their lengths could show.
@@ -135,6 +149,8 @@ def describe_batch(shape: BatchShape, layout: Layout, lengths: Ints, padded_time
     validity = Validity("given", "mask") if not layout.trim else Validity("lengths")
     if layout.trim and not padded_timesteps and not have_lengths(lengths):
         validity = Validity()
+    if features:
+        return InputSummary("features", "features", (*shape, *features), layout.dtype, padded_timesteps, validity)
     return InputSummary("tokens", "ids", shape, layout.dtype, padded_timesteps, validity)
 
 
@@ -177,11 +193,15 @@ class Excerpt:
         """The batch as the input of a model, with the source of its mask."""
         lengths = np.concatenate([self.first.lengths, self.last.lengths])
         padded = self.shape[0] * self.shape[1] - self.tokens
-        return (describe_batch(self.shape, self.layout, lengths, padded),)
+        return (describe_batch(self.shape, self.layout, lengths, padded, self.first.features),)
+
+    def find(self, index: int) -> tuple[PaddedBatch, int]:
+        """Return the part with a row of the batch, and the index of the row in it."""
+        if index < len(self.first.tokens):
+            return self.first, index
+        return self.last, index - self.shape[0]
 
     def row(self, index: int) -> tuple[Ints, Bools, int]:
         """Return tokens and mask ``(maxlen,)`` of a row of the excerpt, and its length before padding."""
-        part, position = self.first, index
-        if index >= len(part.tokens):
-            part, position = self.last, index - self.shape[0]
+        part, position = self.find(index)
         return part.tokens[position], part.mask[position], int(part.lengths[position])

@@ -65,8 +65,8 @@ LAYOUTS = {
         padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
         per_timestep mask valid ignored weights""",
     "PaddedBatch": """
-        shape padding=layout.padding truncating=layout.truncating maxlen value=layout.padding_id dtype=layout.dtype
-        lengths truncated_tokens data inputs tokens mask""",
+        shape padding=layout.padding truncating=layout.truncating maxlen value dtype=layout.dtype lengths
+        truncated_tokens data inputs features tokens mask""",
     # Report: the main results; `make_document` appends the whole record.
     "Report": """
         model *origin=Origin data inputs verdicts findings=check.findings checked=check.checked ignored=check.ignored

@@ -53,7 +53,7 @@ LIMITS: dict[str, Any] = {
     "Effect": Literal["creates", "passes", "changes", "uses", "drops", "none"],
     "ComparedSource": Literal["embedding", "masking", "explicit"],
     "SourceOption": Literal["embedding", "masking", "explicit", "none", "all"],
-    "TokenDtype": Literal[INTEGERS],
+    "TokenDtype": Literal[(*INTEGERS, "float16", "float32", "float64")],
     "Shape": Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(min_length=1)],
     "BatchShape": tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]],
 }
@@ -87,6 +87,10 @@ DEFINITIONS: dict[str, Schema] = {
         **_list_of({"anyOf": [{"type": "boolean"}, _refer_to("AnyMask")]}),
     },
     "Mask": {"description": "(batch, timesteps), true = valid.", **_list_of(_list_of({"type": "boolean"}))},
+    "TokensOrFeatures": {
+        "description": "(batch, timesteps) integers, or (batch, timesteps, ...) numbers.",
+        **_list_of(_list_of({"anyOf": [{"type": "integer"}, _refer_to("Tensor")]})),
+    },
     "Tokens": {"description": "(batch, timesteps)", **_list_of(_list_of({"type": "integer"}))},
     "Lengths": {
         "description": "(batch,), timesteps of each sequence.",

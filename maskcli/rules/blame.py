@@ -194,11 +194,34 @@ def _find_cause_with_given_mask(model: ModelEvidence, at: Call) -> Blame:
     return Blame("no-source", None, at) if loser is None else Blame("dropped", loser, at)
 
 
-def find_widening_call(model: ModelEvidence, before: Call | None = None) -> Call | None:
+def find_output_widening_call(model: ModelEvidence) -> Call | None:
+    """Return the call because of which the mask of an output marks padding as valid; None if there is no such output.
+
+    A call counts first whose mask reached the output: another one may have lost its wrong mask without harm.
+    """
+    for output in model.outputs:
+        if lets_padding_pass(output.mask, output.valid):
+            return find_widening_call(model, among=_list_mask_makers(model, output.call)) or find_widening_call(model)
+    return None
+
+
+def _list_mask_makers(model: ModelEvidence, path: str | None) -> set[str]:
+    """Return the calls, from one back to the first, each of which received its mask from the one before."""
+    makers: set[str] = set()
+    while path is not None and path not in makers:
+        makers.add(path)
+        call = model.call(path)
+        path = None if call is None else call.mask_from
+    return makers
+
+
+def find_widening_call(model: ModelEvidence, before: Call | None = None, among: set[str] | None = None) -> Call | None:
     """Return the first call, up to ``before``, that marks padding as valid though an input mask does not."""
     for call in model.trace:
         if before is not None and call.index > before.index:
             return None
+        if among is not None and call.call not in among:
+            continue
         valid_in = call.valid if call.valid_in is None else call.valid_in
         if valid_in is None or not lets_padding_pass(call.mask_out, call.valid):
             continue

@@ -37,7 +37,7 @@ from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding, pluralize
-from maskcli.rules.blame import find_blames, find_widening_call, lets_padding_pass, misaligns_mask, name_call
+from maskcli.rules.blame import find_blames, find_output_widening_call, misaligns_mask, name_call
 
 CODE = "MSK106"
 SEVERITY = "error"
@@ -46,6 +46,10 @@ FIX = (
     "`keras.ops.softmax(x)` in a layer with supports_masking = True."
 )
 
+AXIS_FIX = (
+    "Let the mask broadcast over features: pass it as `mask=keras.ops.expand_dims(mask, -1)`, with "
+    "`mask = embedding.compute_mask(ids)`, or remove the axis of features from the scores first."
+)
 PARTS_FIX = (
     "Reduce the mask to one value per timestep: `layer(x, mask=keras.ops.any(mask, axis=-1))`, over all axes after the "
     "timesteps. `Masking` on frames and `Embedding` on words in sentences mask the parts of each timestep. For words, "
@@ -63,7 +67,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             type_=failure.type,
             message=f"{failure.call} ({failure.type}) fails with a mask of shape {failure.mask_shapes[0]} for an input "
             f"of shape {failure.input_shapes[0]}; without the mask it runs. Error from Keras: {failure.error}",
-            fix=PARTS_FIX if len(failure.mask_shapes[0]) > 2 else FIX,
+            fix=_choose_fix(failure.mask_shapes[0], failure.input_shapes[0]),
             mask_shape=list(failure.mask_shapes[0]),
             shape=list(failure.input_shapes[0]),
         )
@@ -82,11 +86,17 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             )
 
 
+def _choose_fix(mask_shape: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    if len(mask_shape) > 2:
+        return PARTS_FIX
+    # A softmax over one feature would be 1 everywhere: this one is over timesteps.
+    return AXIS_FIX if shape[-1] == 1 else FIX
+
+
 def _find_misaligning_calls(model: ModelEvidence) -> Iterator[Call]:
     """Yield calls that move timesteps and not their mask, if that changes a result or a loss."""
     culprits = [cause.culprit for cause in find_blames(model) if cause.kind == "misaligned"]
-    if any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
-        culprits.append(find_widening_call(model))
+    culprits.append(find_output_widening_call(model))
     for call in dict.fromkeys(culprits):
         if call is not None and misaligns_mask(call):
             yield call

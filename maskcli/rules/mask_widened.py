@@ -44,8 +44,7 @@ from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import (
     compute_largest_change,
     find_blames,
-    find_widening_call,
-    lets_padding_pass,
+    find_output_widening_call,
     misaligns_mask,
     name_call,
 )
@@ -58,8 +57,7 @@ SEVERITY = "error"
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the call whose output mask is wider than its input mask, if that changes a result or a loss."""
     call = next((cause.culprit for cause in find_blames(model) if cause.kind == "widened"), None)
-    if call is None and any(lets_padding_pass(output.mask, output.valid) for output in model.outputs):
-        call = find_widening_call(model)
+    call = call or find_output_widening_call(model)
     if call is None or call.mask_out is None or call.valid is None or misaligns_mask(call):
         return
     passed = int((call.mask_out & ~call.valid).sum())

@@ -43,6 +43,15 @@ from maskcli.rules.blame import (
 CODE = "MSK104"
 SEVERITY = "error"
 
+FIX = (
+    "Use `Embedding(..., mask_zero=True)` for ids padded with 0, `keras.layers.Masking(0.0)` before features, or "
+    "`layer(x, mask=mask)`."
+)
+FIX_INSIDE = (
+    "Let the model inside of TimeDistributed make a mask for its own layers: `Embedding(..., mask_zero=True)` for ids "
+    "padded with 0, `keras.layers.Masking(0.0)` before features."
+)
+
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield padding that enters a result, or that a loss counts, if no call before it creates a mask."""
@@ -70,8 +79,7 @@ def _report_padding(model: ModelEvidence, effect: str, at: Call | None) -> Findi
         type_=at.type if at is not None else None,
         message=f"{subject} receives {pluralize(model.padded_timesteps, 'padded timestep')} but no mask"
         f"{describe_probed_rows(model)}. {effect}",
-        fix="Use `Embedding(..., mask_zero=True)` for ids padded with 0, `keras.layers.Masking(0.0)` before features, "
-        "or `layer(x, mask=mask)`.",
+        fix=FIX_INSIDE if at is not None and at.type == "TimeDistributed" else FIX,
         padded_timesteps=model.padded_timesteps,
         max_abs_change=compute_largest_change(model, at),
         counted_padding=sum(loss.counted_padding for loss in model.losses),

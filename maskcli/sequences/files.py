@@ -271,15 +271,12 @@ def read_rows(
 
     For messages, ``what`` is the expected content, and ``hint`` names the alternatives to a file.
     """
-    entry, data = read_bytes(path, input_format, what, hint)
+    entry, data = read_bytes(Source(path, what, hint), input_format)
     return entry.read(data, display_name(path), field or Field())
 
 
-def read_bytes(
-    path: str, input_format: str = "auto", what: str = "sequences", hint: str = READING
-) -> tuple[Format, bytes]:
+def read_bytes(source: Source, input_format: str = "auto") -> tuple[Format, bytes]:
     """Return the format of a file and its uncompressed content; see ``read_rows``."""
-    source = Source(path, what, hint)
     entry, _ = detect_format(source, input_format)
     return entry, source.read(entry.expansion)
 

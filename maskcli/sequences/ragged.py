@@ -7,7 +7,7 @@ from itertools import chain
 
 import numpy as np
 
-from maskcli.errors import InputError
+from maskcli.errors import InputError, NestedRowsError
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.fast import convert_lists
@@ -89,7 +89,8 @@ def list_row(row: np.ndarray, index: int) -> list[int]:
 def split_matrix(matrix: np.ndarray) -> RaggedSequences:
     """Return each row of a 2-D integer array as a sequence of full length."""
     if matrix.ndim != 2:
-        raise InputError(
+        kind = NestedRowsError if matrix.ndim > 2 else InputError
+        raise kind(
             expected="an array of shape (n_sequences, timesteps)",
             received=f"shape {matrix.shape}",
             fix="Pass a single sequence as array[None, :].",
@@ -237,7 +238,8 @@ def _check_row(row: Sequence[object], index: int) -> None:
     """Raise InputError for the first value of a row that is not an integer."""
     for position, value in enumerate(row):
         if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
-            raise InputError(
+            kind = NestedRowsError if isinstance(value, list | tuple | np.ndarray) else InputError
+            raise kind(
                 row=index,
                 value=position,
                 expected="an integer",

@@ -147,6 +147,12 @@ def pad_files(
 
 def write_batch(batch: PaddedBatch, output: BatchFile | None, mask_output: str | None) -> None:
     """Write a batch, and its mask, to files; see ``pad_files``."""
+    if output is not None and output.entry.write_features is not None and batch.features:
+        with output.open() as out, _open_outputs(None, mask_output) as outputs:
+            output.entry.write_features(out, batch, output.packs)
+            with _open_writers(outputs, batch.layout, len(batch.tokens)) as add:
+                add(batch)
+        return
     with (
         _open_outputs(output, mask_output) as outputs,
         _open_writers(outputs, batch.layout, len(batch.tokens)) as add,

@@ -39,18 +39,29 @@ def preserve_random_state() -> Iterator[None]:
             of_operations.setstate(operations)
 
 
-def begin_random_run() -> None:
+def begin_random_run(model: Any) -> None:
     """Let the generators continue differently in each run, so that a random model is seen to be one.
 
-    The state that ``preserve_random_state`` restores stays as it is; without that, this must not be called.
+    The states that ``preserve_state`` restores stay as they are; without that, this must not be called.
+
+    Args:
+        model: the model, whose layers may have generators of seeds, as for the sample of an autoencoder.
     """
     random.seed(f"{random.random()} {next(_RUNS)}")  # noqa: S311 - no secrets
     np.random.seed(random.getrandbits(32))
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
-    if of_keras is not None:
-        of_keras.state.assign(np.array([random.getrandbits(31), 0], np.asarray(of_keras.state).dtype))
+    for generator in (of_keras, *_list_seed_generators(model)):
+        if generator is not None:
+            generator.state.assign(np.array([random.getrandbits(31), 0], np.asarray(generator.state).dtype))
     if of_operations is not None:
         of_operations.seed(random.getrandbits(32))
+
+
+def _list_seed_generators(model: Any) -> Iterator[Any]:
+    """Yield the generators of seeds of all layers but dropout and noise, which draw nothing in inference mode."""
+    for layer in model._flatten_layers():
+        if not type(layer).__module__.startswith("keras.src.layers.regularization."):
+            yield from getattr(layer, "_seed_generators", ())
 
 
 def _get_seed_generator() -> Any:

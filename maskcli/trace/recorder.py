@@ -211,7 +211,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
             if not model.built:
                 _build(model, tensors)
             with preserve_state(model, trained=False), run_functions(model) as called, recorder.patch_keras():
-                begin_random_run()
+                begin_random_run(model)
                 output = model(tensors, training=False)
             unchanged = alter is None and recorder.changed is None
             if unchanged and differs_compiled(model, called, output, lambda: model(tensors, training=False)):

@@ -16,6 +16,8 @@ from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 EXACT = 2**11
 """The largest integer up to which every float dtype but bfloat16 holds all integers; masks and counts are below it."""
+DRAWN = 2**16
+"""Random numbers that are drawn for a tensor, at most."""
 CLOSED = -1e8
 """Scores up to this one belong to pairs that a mask closes."""
 
@@ -157,14 +159,24 @@ def perturb_by_rounding(tensor: Any, entry: CallRecord, rng: np.random.Generator
     values = as_float64(tensor)
     # Small integers are exact, also in sums: masks as floats, counts, one-hot vectors. An error in 1 - mask would
     # become one of 100 after the usual factor of -1e9.
-    if (values == np.rint(values)).all() and np.abs(values).max(initial=0.0) <= EXACT:
+    first = values.reshape(-1)[:1]
+    if (
+        (first == np.rint(first)).all()
+        and (values == np.rint(values)).all()
+        and np.abs(values).max(initial=0.0) <= EXACT
+    ):
         return tensor
-    errors = rng.standard_normal(values.shape)
+    # Large tensors get the same errors again and again: to draw others takes longer than the run.
+    errors = np.resize(rng.standard_normal(min(values.size, DRAWN)), values.shape)
     # Scores of pairs that a mask closes, such as -1e9, mean minus infinity. Where all keys of a query are closed,
     # they cancel in the softmax. Errors of 100, another one at each key, would choose a key at random there.
-    errors = np.where(values <= CLOSED, errors[..., :1], errors)
-    factors = 1 + get_ulp(tensor) * np.sqrt(longest) * errors
-    return _convert_like(tensor, values * factors)
+    closed = values <= CLOSED
+    if closed.any():
+        errors = np.where(closed, errors[..., :1], errors)
+    errors *= get_ulp(tensor) * np.sqrt(longest)
+    errors += 1
+    errors *= values
+    return _convert_like(tensor, errors)
 
 
 def _rounds_correctly(entry: CallRecord) -> bool:

@@ -93,7 +93,9 @@ def codes(document: Any) -> list[str]:
 def test_check_reports_place_and_fix(run: Call, trap: str) -> None:
     output = run("check", "two.npz", "--model", trap)
     assert (output.exit_status, output.stderr) == (1, "")
-    assert output.startswith("m.keras  Functional, from a file\n × failed: padding leaks into results\n")
+    assert output.startswith(
+        " two.npz, 2 rows\n\nm.keras  Functional, from a file\n × failed: padding leaks into results\n"
+    )
     assert "\nData  2 of 2 rows probed" in output
     assert " × error MSK101 mask-dropped: sum (Add)\n" in output
     assert "     fix: " in output

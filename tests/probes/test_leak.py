@@ -186,6 +186,26 @@ def test_randomness_is_no_leak() -> None:
     assert all("two runs" in str(probe.why) for probe in leak.probes)
 
 
+def test_sample_of_autoencoder_is_no_leak() -> None:
+    """Its layer has a generator of seeds, which continues with other numbers in each run."""
+
+    class Sample(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = keras.random.SeedGenerator(1)
+
+        def call(self, mean: Any) -> Any:
+            return mean + keras.random.normal(keras.ops.shape(mean), seed=self.generator)
+
+    model = model_of(lambda x: Sample()(layers.LSTM(3)(x)))
+    (generator,) = (layer.generator for layer in model.layers if isinstance(layer, Sample))
+    before = np.asarray(generator.state).tolist()
+    leak = leak_of(model)
+    assert leak.verdict == "unproven"
+    assert all("two runs" in str(probe.why) for probe in leak.probes)
+    assert np.asarray(generator.state).tolist() == before
+
+
 def test_dropout_is_off() -> None:
     assert not leak_of(model_of(lambda x: layers.LSTM(3)(layers.Dropout(0.5)(x)))).leaks
 

@@ -132,3 +132,12 @@ def test_padding_id_between_tokens_is_valid() -> None:
 def test_rows_of_unequal_length_hold_only_tokens() -> None:
     batch = maskcli.pad([[0, 1, 0, 2, 0], [3, 0]])
     assert find_valid_timesteps(batch).tolist() == batch.mask.tolist() == [[True] * 5, [True] * 2 + [False] * 3]
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 4, 8])
+@pytest.mark.parametrize("dtype", ["int8", "int32", "uint64"])
+def test_pad_to_multiple_of(multiple: int, dtype: str) -> None:
+    for rows in ([[1, 2, 3], [4]], [np.array([1, 2, 3]), np.array([4])]):
+        batch = maskcli.pad(rows, pad_to_multiple_of=multiple, dtype=dtype)
+        width = -(-3 // multiple) * multiple
+        assert batch.tokens.tolist() == maskcli.pad(rows, maxlen=width, dtype=dtype).tokens.tolist()

@@ -66,14 +66,14 @@ def _describe_start(inspection: Inspection) -> str:
     creator = find_mask_creator(inspection.trace)
     start = "The mask starts in the model's own code"
     if creator is not None:
-        start = f"The mask starts at {name_call(creator)}"
+        start = f"The mask starts at {_name_call(creator)}"
     elif any(model_input.kind == "mask" for model_input in inspection.inputs):
         start = "The mask is passed as an input"
     output = inspection.first_output
     if output.mask is not None:
         return f"{start} and reaches the output of {shorten_middle(output.call, LONGEST_NAME)}."
     end = None if "mask-end" in topics else _find_mask_end(inspection.trace)
-    return f"{start}." if end is None else f"{start} and ends at {name_call(end)}."
+    return f"{start}." if end is None else f"{start} and ends at {_name_call(end)}."
 
 
 def find_mask_creator(trace: tuple[Call, ...]) -> Call | None:
@@ -93,7 +93,7 @@ def _find_mask_end(trace: tuple[Call, ...]) -> Call | None:
     return ends[-1] if ends else None
 
 
-def name_call(call: Call) -> str:
+def _name_call(call: Call) -> str:
     """Return a call with its type."""
     return f"{shorten_middle(call.call, LONGEST_NAME)} ({call.type})"
 

@@ -46,7 +46,8 @@ PADDING_ID = len(TimestepKind)
 def view_batch(batch: PaddedBatch, resolution: Resolution, limits: Limits) -> list[Section]:
     """Return a padded batch: its tokens and its padding."""
     kinds = find_timestep_kinds(batch.mask, None)
-    kinds[batch.mask & (batch.tokens == batch.layout.value)] = PADDING_ID
+    is_padding = (batch.tokens == batch.layout.value).reshape(*kinds.shape, -1).all(axis=-1)
+    kinds[batch.mask & is_padding] = PADDING_ID
     lookalikes = format_count(int((kinds == PADDING_ID).sum()), "token")
     labels = {kind: kind.label for kind in TimestepKind} | {TimestepKind.VALID: "token"}
     roles = tuple((KIND_ROLES[kind], label) for kind, label in labels.items())

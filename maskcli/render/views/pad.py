@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
+
+import numpy as np
 
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.sequences import Excerpt, PaddedBatch
@@ -16,6 +19,7 @@ from maskcli.render.tables import (
     label_tokens,
     make_elision_note,
     make_legend,
+    make_note,
     make_timestep_fields,
     make_token_cell,
     measure_tokens,
@@ -31,13 +35,13 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     n_sequences, maxlen = excerpt.shape
     words, padding_id = excerpt.origin.words, excerpt.layout.padding_id
     padding = padding_id if words is None else words.get(padding_id, padding_id)
-    listed = (label_tokens(part.tokens, words) for part in (excerpt.first, excerpt.last))
+    listed = (_label_values(part, words) for part in (excerpt.first, excerpt.last))
     cell_width = max(measure_tokens(tokens, padding) for tokens in listed)
 
     @functools.lru_cache(maxsize=1)  # A row is shown cell by cell.
     def get_row(row: int) -> tuple[Array, Bools, int]:
-        tokens, mask, length = excerpt.row(row)
-        return label_tokens(tokens, words), mask, length
+        part, position = excerpt.find(row)
+        return _label_values(part, words, position), part.mask[position], int(part.lengths[position])
 
     def show_token(row: int, timestep: int) -> Cells:
         tokens, mask, _ = get_row(row)
@@ -56,6 +60,7 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
         fill_table(fields, rows),
         *make_elision_note(rows.note, timesteps.note),
         *_make_padding_legend(excerpt, limits),
+        *_note_features(excerpt.first),
         Text(summarize_padding(excerpt)),
     )
     return [
@@ -70,6 +75,22 @@ def _make_padding_legend(excerpt: Excerpt, limits: Limits) -> list[Part]:
     """Return the meaning of the glyph of padding, if it occurs in the rows that are displayed."""
     has_padding = not (excerpt.first.mask.all() and excerpt.last.mask.all())
     return make_legend((("padding", "padding"),) if has_padding else (), limits)
+
+
+def _label_values(batch: PaddedBatch, words: Mapping[int, str] | None, row: int | None = None) -> Array:
+    """Return the text of each timestep: its id or word, or the first number of its features."""
+    tokens = batch.tokens if row is None else batch.tokens[row]
+    if not batch.features:
+        return label_tokens(tokens, words)
+    first = tokens.reshape(*tokens.shape[: 2 if row is None else 1], -1)[..., 0]
+    return np.array([f"{number:.4g}" for number in first.ravel()], dtype=object).reshape(first.shape)
+
+
+def _note_features(batch: PaddedBatch) -> list[Part]:
+    if not batch.features:
+        return []
+    shape = " x ".join(map(str, batch.features))
+    return [make_note(f"{shape} features at each timestep; the first one is shown")]
 
 
 def make_excerpt(batch: PaddedBatch) -> Excerpt:
@@ -90,7 +111,7 @@ def summarize_padding(excerpt: Excerpt) -> Cells:
     size = excerpt.shape[0] * excerpt.shape[1]
     padding = size - excerpt.tokens
     cut = excerpt.truncated_tokens
-    tokens = format_count(excerpt.tokens, "token")
+    tokens = format_count(excerpt.tokens, "timestep" if excerpt.first.features else "token")
     summary = Cell(f"{tokens}, {padding:,} padding ({format_share(padding, size)} of the batch), ")
     if not cut:
         return (summary, Cell("0 truncated"))

@@ -100,7 +100,8 @@ def pad_lists(rows: Any, layout: Layout) -> PaddedBatch | None:
     if lengths is None:
         return None
     longest = int(lengths.max())
-    maxlen = longest if layout.maxlen is None else layout.maxlen
+    multiple = layout.pad_to_multiple_of or 1
+    maxlen = -(-longest // multiple) * multiple if layout.maxlen is None else layout.maxlen
     layout = dataclasses.replace(layout, maxlen=maxlen)
     if not maxlen or is_wide(max(longest, maxlen), NUMBER.itemsize) or not np.can_cast(NUMBER, layout.dtype):
         return None

@@ -104,6 +104,8 @@ class Format:
         needs_rows: whether ``writer`` must know the number of rows.
         is_text: whether the format is text, which a terminal shows and general compression suits.
         needs_pyarrow: whether pyarrow reads and writes it.
+        write_features: ``(out, batch, packs)``, writes a batch of features as a whole; None for a format that holds
+            only ids. ``packs`` is that of ``--compress``.
         expansion: the memory that a byte of the file takes when the file is read as a whole.
         chunks: reads a file in chunks; None for a format that is read as a whole.
         read_layout: returns how the rows of a file are padded according to the file, before any of them is read; None
@@ -123,6 +125,7 @@ class Format:
     needs_rows: bool = False
     is_text: bool = False
     needs_pyarrow: bool = False
+    write_features: Callable[[BinaryIO, PaddedBatch, bool], None] | None = None
     expansion: int = 1
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeVar
 
 from maskcli.errors import InputError
-from maskcli.records.sequences import Layout, RaggedSequences
+from maskcli.records.sequences import Layout, PaddedBatch, RaggedSequences
 from maskcli.sequences.blocks import WHITE, Block, find_line_end, split_lines
 from maskcli.sequences.fast import FastRows, parse_json_lines
 from maskcli.sequences.formats import json_text
@@ -66,6 +66,11 @@ def open_json_lines_writer(out: BinaryIO, _layout: Layout, _rows: int | None = N
     yield lambda batch: write_text(out, (json.dumps(row) for row in batch.tokens.tolist()))
 
 
+def _write_features(out: BinaryIO, batch: PaddedBatch, _packs: bool) -> None:
+    with open_json_lines_writer(out, batch.layout) as add:
+        add(batch)
+
+
 def _split_lines(text: str) -> list[str]:
     """Return the lines of a text without the blank lines at its end."""
     lines = text.split("\n")
@@ -98,5 +103,6 @@ FORMATS = (
         open_json_lines_writer,
         read_json_lines_chunks,
         is_text=True,
+        write_features=_write_features,
     ),
 )

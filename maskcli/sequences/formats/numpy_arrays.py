@@ -73,7 +73,7 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
     mask = None if marks is None else archive[marks]
     if marks is not None and is_marks_name(marks) and mask is not None and np.isin(mask, (0, 1)).all():
         mask = mask.astype(np.bool_)
-    if mask is None or field.numbers:
+    if mask is None or field.numbers or archive[key].ndim > 2:
         return ParsedRows(archive[key], name_rows(name))
     return unpad_array(archive[key], mask, name)
 
@@ -199,6 +199,11 @@ def open_npz_writer(out: BinaryIO, layout: Layout, rows: int | None = None, comp
             _write_header(member, np.dtype(np.int64), rows)
             for part in _read_lengths(lengths):
                 member.write(part.data)
+
+
+def _write_features(out: BinaryIO, batch: PaddedBatch, packs: bool) -> None:
+    save = np.savez_compressed if packs else np.savez
+    save(out, tokens=batch.tokens, mask=batch.mask, lengths=batch.lengths)
 
 
 def _read_lengths(file: IO[bytes]) -> Iterator[Ints]:
@@ -334,7 +339,15 @@ def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
 
 
 FORMATS = (
-    Format("npy", (".npy",), read_npy, lambda data: data.startswith(MAGIC["npy"]), open_npy_writer, read_npy_chunks),
+    Format(
+        "npy",
+        (".npy",),
+        read_npy,
+        lambda data: data.startswith(MAGIC["npy"]),
+        open_npy_writer,
+        read_npy_chunks,
+        write_features=lambda out, batch, _packs: np.lib.format.write_array(out, batch.tokens, allow_pickle=False),
+    ),
     Format(
         "npz",
         (".npz",),
@@ -343,5 +356,6 @@ FORMATS = (
         open_npz_writer,
         packing_writer=partial(open_npz_writer, compress=True),
         needs_rows=True,
+        write_features=_write_features,
     ),
 )
