@@ -37,6 +37,16 @@ REPAIR_CHANGE = Threshold(
     "Relative change of the results of rows without padding that a repair may cause.",
     "A repair computes the same numbers, perhaps summed in another order; a change of the model is far larger.",
 )
+CONTENT_EFFECT = Threshold(
+    1e-2,
+    "Part of a feature's largest result from which other content at valid timesteps counts as moving a result.",
+    "Other ids or vectors move most results by as much as they are large; less is no effect that a repair must keep.",
+)
+KEPT_EFFECT = Threshold(
+    1e-3,
+    "Part of the effect of valid timesteps on a result that a repair must leave.",
+    "A repair leaves padding out, which makes the effect larger; timesteps that are hidden have no effect at all.",
+)
 CLOSED_SCORE = Threshold(
     1e3,
     "How far below 0 the score of a query and a key is from which an attention mask counts as closing the pair.",

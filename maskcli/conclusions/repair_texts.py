@@ -249,8 +249,10 @@ def _write_masked_input(look: ChangedModel, entry: CallRecord, origin: MaskOrigi
     """Return the arguments of a layer that takes a tensor and its mask; Keras passes the mask that a tensor carries."""
     if origin.kind == "arriving" and is_layer(entry):
         return "x"
-    carried = look.by_key[origin.key].carried if origin.kind == "arriving" else []
-    if carried and carried[0] is not None:
+    record = look.by_key[origin.key] if origin.kind == "arriving" else None
+    # Other repairs may let the tensor carry its mask.
+    comes_to_carry = record is entry and not entry.padding_masks
+    if comes_to_carry or (record is not None and record.carried and record.carried[0] is not None):
         return "x"
     return f"x, mask={write_mask(look, entry, origin)}"
 

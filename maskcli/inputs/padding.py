@@ -380,17 +380,33 @@ def _find_giver(entry: _Timed, timed: Sequence[_Timed]) -> _Timed | None:
     ]
     is_describing = entry.input.kind == "features" or entry.input.auxiliary
     if is_describing and entry.column.layout.chosen_value is None:
-        given = next((other for other in others if other.source == "given"), None)
+        given = _choose_giver(entry, [other for other in others if other.source == "given"])
         if given is not None:
             return given
     ids = [other for other in others if other.input.kind == "ids"]
     if entry.input.auxiliary:
-        return next(iter(ids or others), None)
+        return _choose_giver(entry, ids or others)
     if entry.source == "none" and entry.input.kind == "features":
-        return next((other for other in (*ids, *others) if other.source != "none"), None)
+        return _choose_giver(entry, [other for other in (*ids, *others) if other.source != "none"])
     if entry.input.kind == "features":
         return next((other for other in ids if _is_contradicted(entry, other)), None)
     return None
+
+
+def _choose_giver(entry: _Timed, others: Sequence[_Timed]) -> _Timed | None:
+    """Return the input whose padding an input seems to share, by default the first; None without any.
+
+    Two inputs, of an encoder and a decoder, may have the same axes by chance. At its own padding, an input holds the
+    padding value, or at least a single one.
+    """
+
+    def count_doubts(other: _Timed) -> int:
+        assert other.input.valid is not None  # noqa: S101 - these inputs have timesteps
+        padding = entry.input.values[~other.input.valid]
+        is_same = not padding.size or _is_constant(padding)
+        return int(not is_same) + int(not _equals(padding, entry.column.layout.value).all())
+
+    return min(others, key=count_doubts, default=None)
 
 
 def _is_contradicted(entry: _Timed, first: _Timed) -> bool:

@@ -264,12 +264,7 @@ class LengthProbes:
             if axis == 2 and all(model_input.cells is None for model_input in self.context.inputs):
                 continue
             side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
-            counted = find_positions(self.context.inputs)
-            inputs = [
-                lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
-                for position, model_input in enumerate(self.context.inputs)
-            ]
-            results.append(self._probe_longer(inputs, axis))
+            results.append(self._probe_longer(add_columns(self.context.inputs, side, axis), axis))
         return _merge_results(results)
 
     def _run_once(self, key: Any, run: Callable[[], Any]) -> Any:
@@ -416,6 +411,15 @@ def find_positions(inputs: Sequence[ModelInput]) -> frozenset[int]:
             if other.valid is not None
         )
     )
+
+
+def add_columns(inputs: Sequence[ModelInput], side: str, axis: int = 1) -> list[ModelInput]:
+    """Return inputs with more padding in every row, or in every timestep."""
+    counted = find_positions(inputs)
+    return [
+        lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
+        for position, model_input in enumerate(inputs)
+    ]
 
 
 def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, counts_on: bool = False) -> ModelInput:

@@ -200,7 +200,7 @@ def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
         masks = [mask for mask in known if mask is not None and mask.shape == valid.shape]
         # The validity of other timesteps than those of the data is an estimate, which no mask need equal.
         is_exact = id(tensor) in look.flow.exact or any(valid is truth for truth in look.flow.truths)
-        if not masks or (is_exact and all((mask & ~valid).any() for mask in masks)):
+        if not masks or (all((mask & ~valid).any() for mask in masks) and (is_exact or _is_misaligned(look, tensor))):
             missing.append(tensor)
     return missing
 
@@ -276,17 +276,39 @@ def _widens(look: ChangedModel, entry: CallRecord) -> bool:
     valid = look.flow.valid.get(id(entry.outputs[0])) if entry.outputs else None
     if valid is None or entry.masks_out[0] is None or not _marks_padding(entry.masks_out[0], valid):
         return False
-    return any(mask is not None and not _marks_padding(mask, valid) for mask in entry.carried)
+    same = (mask for mask in entry.carried if mask is not None and mask.shape == valid.shape)
+    return any(not _marks_padding(mask, valid) for mask in same)
 
 
 def _misaligns(look: ChangedModel, entry: CallRecord) -> bool:
     """Return whether a call moves timesteps and not their mask, which then marks the wrong ones."""
     output = entry.outputs[0] if entry.outputs else None
     valid, mask = look.flow.valid.get(id(output)), next(iter(entry.masks_out), None)
-    if valid is None or mask is None or id(output) not in look.flow.exact or not _marks_padding(mask, valid):
+    if valid is None or mask is None or not _is_known(look, entry, mask) or not _marks_padding(mask, valid):
         return False
     arriving = (*entry.carried, *entry.padding_masks)
     return any(is_same_validity(before, mask) for before in arriving) and bool((valid & ~mask).any())
+
+
+def _is_misaligned(look: ChangedModel, tensor: Any) -> bool:
+    """Return whether a call before a tensor moved timesteps and not their mask."""
+    ancestors = list_ancestors(look, tensor)
+    return any(_misaligns(look, place) for entry in ancestors for place in (entry, find_owner(entry)))
+
+
+def _is_known(look: ChangedModel, entry: CallRecord, mask: Bools) -> bool:
+    """Return whether the valid timesteps of a result are known.
+
+    After a stride they are an estimate. They are still known relative to those of the input with this mask, if that
+    agrees with the estimate.
+    """
+    if id(entry.outputs[0]) in look.flow.exact:
+        return True
+    known = [look.flow.valid.get(id(tensor)) for tensor in entry.inputs]
+    return any(
+        is_same_validity(valid, mask) and is_same_validity(carried, mask)
+        for valid, carried in zip(known, entry.carried, strict=True)
+    )
 
 
 def _find_layer_around(entry: CallRecord, used: set[int]) -> CallRecord | None:
@@ -418,7 +440,7 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     valid, mask = look.flow.valid.get(id(entry.outputs[0])), masks[0]
     kept = KeepMask(key, MaskOrigin("arriving", key), inside=valid is not None and mask.ndim > valid.ndim)
     cut = find_time_slice(entry, mask)
-    if valid is not None and mask.ndim == valid.ndim == 2 and id(entry.outputs[0]) in look.flow.exact:
+    if valid is not None and mask.ndim == valid.ndim == 2 and _is_known(look, entry, mask):
         if cut is not None and not is_same_validity(mask[:, slice(*cut)], valid):
             turned = is_same_validity(mask[:, ::-1], valid)  # As an RNN with ``go_backwards`` does.
             cut = (None, None, -1) if turned else _find_taken_slice(entry, mask.shape[1])

@@ -3,7 +3,7 @@
 Each trial runs the model with the change, puts other values at padding, runs a row without its padding, and compares.
 Padding enters at one call first; a change that removes the leak there and leaves a later one is kept, and the search
 goes on at the later call. Changes that turn out to be needless are dropped. Then all probes are repeated once, for the
-proof.
+proof, and the results must still depend on the data as before.
 """
 
 from __future__ import annotations
@@ -17,25 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.probes.added_padding import add_padding
-from maskcli.probes.compare import measure_change
 from maskcli.probes.context import make_context, make_probe
 from maskcli.probes.leak import LeakResult, probe_content, probe_leak
-from maskcli.probes.lengths import run_rows_alone
+from maskcli.probes.lengths import add_columns, run_rows_alone
 from maskcli.probes.repair_candidates import Candidates
-from maskcli.probes.repair_changes import InvertMask, TurnMask
+from maskcli.probes.repair_effect import CHANGES_ROWS, ValidContent
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes, find_edit
 from maskcli.probes.rows import probe_rows
 from maskcli.probes.variants import allow_any_length
-from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
-from maskcli.tolerance import REPAIR_CHANGE, bound_sum_error
 from maskcli.trace.changes import CallChange, number_calls
-from maskcli.trace.run import ModelRun, list_output_tensors
-from maskcli.trace.values import as_float64, get_ulp
+from maskcli.trace.run import ModelRun
 
 MOST_TRIALS = 40
-"""Changes that are tried for a model, at most."""
+"""Changes that are tried for a model by a few runs, at most."""
+PROBES_EFFORT = 3
+"""How many such trials a trial by probes counts as, because of its number of runs."""
 MOST_PROOFS = 5
 """Changes for which all probes are repeated, at most."""
 MOST_FAULTS = 8
@@ -103,15 +101,19 @@ class Trials:
             leak: the leak of the model without changes.
         """
         self.models, self.leak = models, leak
+        self.content = ValidContent(models)
         self.results: dict[Changes, RepairTrial] = {}
+        self.quick_trials: dict[Changes, RepairTrial] = {}
         self.proofs: dict[Changes, RepairTrial] = {}
+        self.full_proofs = 0
         by_content = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
         self.by_content = by_content and leak.weights == "as-loaded"
 
     @property
     def are_used_up(self) -> bool:
         """Whether no further change is tried, to limit the time."""
-        return len(self.results) >= MOST_TRIALS
+        effort = 1 if self.is_quick else PROBES_EFFORT
+        return effort * len(self.results) >= MOST_TRIALS
 
     @functools.cached_property
     def is_quick(self) -> bool:
@@ -122,39 +124,69 @@ class Trials:
         """Return whether padding changes a result of the model under changes, as far as a few runs show."""
         is_quick = self.is_quick  # Also tries the model without changes.
         if changes not in self.results:
-            self.results[changes] = self._try_quickly(changes) if is_quick else self.prove(changes)
+            if is_quick:
+                self.results[changes] = self._try_quickly(changes)
+            elif self._is_shown_by_few_probes:
+                self.results[changes] = self._try_few_probes(changes)
+            else:
+                self.results[changes] = self.prove(changes)
         return self.results[changes]
+
+    @property
+    def _is_shown_by_few_probes(self) -> bool:
+        """Whether the probes of ``--quick`` show the leak, such as that of rows with padding before their data."""
+        probes = {probe.name: probe for probe in self.leak.probes}
+        names = ("replace", "alone") if probes["alone"].applicable else ("replace", "columns")
+        return any(probes[name].leaks for name in names)
+
+    def _try_few_probes(self, changes: Changes) -> RepairTrial:
+        trial = self._try_quickly(changes)
+        if trial.leaks:
+            return trial
+        with self.models.change(changes):
+            result = probe_leak(self.models.look_again(changes), self.models.labels, quick=True)
+        return _describe_leak(result) if result.leak.leaks else trial
 
     def prove(self, changes: Changes) -> RepairTrial:
         """Return whether padding changes a result of the model under changes, by all probes."""
         if changes not in self.proofs:
             trial = self._try_quickly(changes)
-            if not trial.leaks and len(self.proofs) >= MOST_PROOFS:
+            fault = None if trial.leaks else self._find_fault(changes)
+            if fault is not None:
+                trial = RepairTrial(True, None, why=fault)
+            elif not trial.leaks and self.full_proofs >= MOST_PROOFS:
                 return RepairTrial(True, None, why="not all probes were repeated, to save time")
-            if not trial.leaks:
+            elif not trial.leaks:
+                self.full_proofs += 1
                 with self.models.change(changes):
                     trial = self._judge(probe_leak(self.models.look_again(changes), self.models.labels))
-                self.proofs[changes] = trial
-            return trial
+            self.proofs[changes] = trial
         return self.proofs[changes]
 
+    def _find_fault(self, changes: Changes) -> str | None:
+        """Return the reason why the changes remove more than padding; None if they do not."""
+        look = self.models.look(changes)
+        return self.content.find_fault(look, changes) if isinstance(look, ChangedModel) and changes else None
+
     def _try_quickly(self, changes: Changes) -> RepairTrial:
+        if changes not in self.quick_trials:
+            self.quick_trials[changes] = self._run_quickly(changes)
+        return self.quick_trials[changes]
+
+    def _run_quickly(self, changes: Changes) -> RepairTrial:
         with self.models.change(changes):
             look = self.models.look(changes)
             if isinstance(look, str):
                 return RepairTrial(True, None, why=f"the model raises {look}")
-            if changes and self._changes_full_rows(look, changes):
-                return RepairTrial(True, None, why="it changes rows that have no padding")
+            if changes and self.content.changes_full_rows(look, changes):
+                return RepairTrial(True, None, why=CHANGES_ROWS)
             return self._probe_quickly(look) or RepairTrial(False, 0.0)
 
     def _judge(self, result: LeakResult) -> RepairTrial:
         """Return the trial of a model on which all probes were repeated."""
         leak = result.leak
         if leak.leaks:
-            names = result.probed.trace.names
-            index = next((index for index, name in names.items() if name == leak.first_call), None)
-            first = None if index is None else number_calls(result.probed.base.entries)[index]
-            return RepairTrial(True, leak.max_abs_change, first, STILL_LEAKS)
+            return _describe_leak(result)
         # A model of one length stays unproven by its count of timesteps. A gradient alone proves nothing here: a change
         # may cut it off.
         leaking = [probe.name for probe in self.leak.probes if probe.leaks and probe.name != "gradient"]
@@ -195,30 +227,18 @@ class Trials:
         first = None if result.first is None else look.key(result.first)
         return RepairTrial(result.probe.leaks, result.probe.max_abs_change, first, STILL_LEAKS)
 
-    def _changes_full_rows(self, look: ChangedModel, changes: Changes) -> bool:
-        """Return whether a row without padding has other results than before, which a wrong attention mask has."""
-        if any(isinstance(change, (InvertMask, TurnMask)) for change in changes):
-            return False
-        original = self.models.original.context
-        full = np.ones(len(self.models.labels), bool)
-        for item in original.with_timesteps:
-            assert item.valid is not None  # noqa: S101 - these inputs have timesteps
-            inside = item.valid if item.cells is None else item.cells
-            full &= inside.reshape(len(full), -1).all(axis=1)
-        old, new = (list_output_tensors(context.base.output) for context in (original, look.context))
-        calls = len(look.context.base.ended)
-        return any(_differ(before, after, full, calls) for (_, before), (_, after) in zip(old, new, strict=True))
+
+def _describe_leak(result: LeakResult) -> RepairTrial:
+    """Return the trial of a model that probes have shown to leak."""
+    names, path = result.probed.trace.names, result.leak.first_call
+    index = next((index for index, name in names.items() if name == path), None)
+    first = None if index is None else number_calls(result.probed.base.entries)[index]
+    return RepairTrial(True, result.leak.max_abs_change, first, STILL_LEAKS)
 
 
-def _differ(before: Any, after: Any, rows: Bools, calls: int) -> bool:
-    """Return whether some rows of an output differ by more than rounding."""
-    if tuple(before.shape) != tuple(after.shape) or not len(before.shape) or len(before) != len(rows):
-        return False
-    old, new = as_float64(before)[rows], as_float64(after)[rows]
-    largest = np.abs(old, where=np.isfinite(old), out=np.zeros_like(old)).max(initial=0.0)
-    # The repair may sum in another order, as a mean over valid timesteps does.
-    allowed = bound_sum_error(get_ulp(before), max(map(int, before.shape)), calls) * largest
-    return bool(measure_change(old, new).max(initial=0.0) > max(allowed, REPAIR_CHANGE.value * largest))
+def _needs_more_padding(leak: Leak) -> bool:
+    """Return whether only more padding shows a leak, as where a window hides the little that the data has."""
+    return {probe.name for probe in leak.probes if probe.leaks} == {"columns"}
 
 
 class RepairSearch:
@@ -237,9 +257,13 @@ class RepairSearch:
             padded = add_padding(make_context(ModelRun(model, tuple(inputs)), labels), side)
             if not isinstance(padded, str):
                 inputs, labels = padded.inputs, padded.labels
+        elif _needs_more_padding(leak):
+            longer = tuple(add_columns(inputs, side))
+            inputs = inputs if ModelRun(model, longer).recording.error is not None else longer
         self.models = ChangedModels(model, inputs, labels)
         self.trials = Trials(self.models, leak)
         self.attempts: list[Attempt] = []
+        self.starts: set[str] = set()
 
     def run(self) -> Cure:
         """Return the smallest set of changes that removes every leak."""
@@ -258,6 +282,7 @@ class RepairSearch:
         self, done: Changes, first: str, causes: dict[CallChange, tuple[str, ...]], faults: int
     ) -> tuple[Changes, RepairTrial] | None:
         """Return changes, with those ``done``, that remove the leak which begins at a call; None if there are none."""
+        self.starts.add(first)
         look = self.models.look(done)
         if isinstance(look, str) or first not in look.by_key or not faults:
             return None
@@ -268,7 +293,7 @@ class RepairSearch:
                 return proved
             trial = trial if trial.leaks else self.trials.prove(changes)
             self.attempts.append(Attempt(changes, trial))
-            if trial.first is not None and self._is_later(look, trial.first, first):
+            if trial.first is not None and (self._is_later(look, trial.first, first) or self._is_new(trial.first)):
                 progress.append((changes, trial.first))
             if len(progress) and len(self.attempts) > MOST_AFTER_PROGRESS + self._count_before(progress[0][0]):
                 break
@@ -337,6 +362,10 @@ class RepairSearch:
     def _is_later(self, look: ChangedModel, key: str, first: str) -> bool:
         order = {look.key(entry): position for position, entry in enumerate(look.context.base.ended)}
         return order.get(key, -1) > order[first]
+
+    def _is_new(self, key: str) -> bool:
+        """Return whether padding also enters at a call, maybe an earlier one, that the search has not begun at."""
+        return key in self.models.original.by_key and key not in self.starts
 
     def separates_rows(self, cure: Cure) -> bool:
         """Return whether no row changes the results of another one after the repairs."""

@@ -207,6 +207,19 @@ def test_segments_share_the_padding_of_tokens() -> None:
     assert find_primary(list(inputs.values())) is inputs["token_ids"]
 
 
+@pytest.mark.parametrize("names", [("article", "words"), ("words", "article")])
+def test_segments_share_the_padding_that_they_have(names: tuple[str, str]) -> None:
+    """An encoder and a decoder may have rows of equal shape; the segments belong to only one of them."""
+    padded = {"words": VALID, "article": np.arange(4) < np.array([[2], [4], [4]])}
+    arrays = {name: TOKENS.max() * mask for name, mask in padded.items()}
+    arrays |= {f"{name}.mask": mask for name, mask in padded.items()}
+    arrays["segment_ids"] = np.where(VALID, [0, 0, 1, 1], 0)
+    specs = [InputSpec(name, (None, None), "int32") for name in (*names, "segment_ids")]
+    inputs = fit(arrays, specs)
+    np.testing.assert_array_equal(inputs["segment_ids"].valid, VALID)
+    assert get_source(inputs["segment_ids"])[:2] == ("given", "words.mask")
+
+
 def test_tags_with_a_category_zero_share_the_padding_of_tokens() -> None:
     specs = [InputSpec(name, (None, None), "int32") for name in ("a", "b")]
     tags = np.array([[0, 1, 0, 2], [1, 0, 2, 1], [0, 0, 1, 0]])

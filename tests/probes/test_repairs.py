@@ -533,6 +533,17 @@ def turned_timesteps(kit: Kit) -> Any:
     return keras.Model(words, layers.GlobalAveragePooling1D(name="pool")(Turn(kit is not None, name="turn")(x)))
 
 
+@case("class MaskedMaxPooling1D", "return None if mask is None else mask[:, ::-1]",
+      "keras.layers.GlobalAveragePooling1D()(x)",
+      data={"words": np.array([[3, 1, 4, 2, 5, 6, 0], [6, 7, 8, 9, 1, 2, 4]])})  # fmt: skip
+def turned_windows(kit: Kit) -> Any:
+    """All windows of the data are valid, so that only more padding shows the leak."""
+    words, _, x = start()
+    pool = layers.MaxPooling1D if kit is None else kit.MaskedMaxPooling1D
+    x = Turn(kit is not None, name="turn")(pool(2, name="pool")(x))
+    return keras.Model(words, ops.mean(x, axis=1) if kit is None else layers.GlobalAveragePooling1D()(x))
+
+
 class StartToken(layers.Layer):
     """Puts a timestep before the others, as the token of a class."""
 
@@ -600,7 +611,12 @@ def measure_leak(model: Any, data: Any) -> float:
         changed = np.asarray(model(arguments))
         pick = (lambda x: x[counts]) if before.ndim == 3 else (lambda x: x)
         worst = float(np.abs(pick(changed) - pick(before)).max())
-        if all(tensor.shape[1] is None for tensor in (getattr(model, "inputs", None) or ())):
+        takes_any_length = all(tensor.shape[1] is None for tensor in (getattr(model, "inputs", None) or ()))
+        if takes_any_length and names == ["words"] and arrays[0].ndim == 2 and not (arrays[0] == 11).any():
+            longer = np.asarray(model(np.pad(arrays[0], [(0, 0), (0, 4)])))
+            longer = longer[:, : before.shape[1]] if before.ndim == 3 else longer
+            worst = max(worst, float(np.abs(pick(longer) - pick(changed)).max()))
+        if takes_any_length:
             for row in range(len(before)):
                 cut = [
                     array[row : row + 1] if valid is None else array[row : row + 1, : valid[row].sum()]
@@ -697,6 +713,17 @@ def test_name_of_a_layer_in_a_submodel() -> None:
     model(IDS)
     (finding,) = [finding for finding in maskcli.check(ROWS, model=model).findings if finding.code == "MSK104"]
     assert 'Let self.body.get_layer("tok") make a mask' in finding.fix
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
+def test_repair_of_an_earlier_call_than_the_first() -> None:
+    """Without their padding, rows first differ at the convolution; more padding in words shows that it enters before."""
+    words = keras.Input((None, 3), dtype="int32", name="words")
+    spell = keras.Sequential([layers.Embedding(12, 4, name="lookup"), layers.LSTM(3)])
+    x = layers.TimeDistributed(spell, name="spell")(words)
+    model = keras.Model(words, layers.Conv1D(2, 3, padding="same", name="conv")(x))
+    report = maskcli.check(CHARACTERS[:, ::-1], model=model, padding="pre")
+    assert [repair.call for repair in report.repairs] == ["spell"]
 
 
 @pytest.mark.parametrize(("loss", "name"), [("mse", "MeanSquaredError"), (keras.losses.Huber(), "Huber")])
