@@ -143,8 +143,8 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
     )
     quick: bool = option(
         False,
-        "Only the probes that decide, each of them once, on two rows, and no search for repairs: about three times as "
-        "long as one run of the model. The result names the probes that are left out.",
+        "Only the probes that decide, each of them once, on two rows, and no search for repairs: in about as long as "
+        "three or four runs of the model. The result names the probes that are left out.",
         group=MODEL,
     )
     causal: bool = option(
