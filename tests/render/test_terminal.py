@@ -95,12 +95,14 @@ def test_dim_level_is_not_paper() -> None:
 @pytest.mark.parametrize("columns", ["", "0", "10", "57", "wide"])
 def test_plain_console_is_as_wide_as_that_of_rich(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pipe needs no rich, but gets the same lines."""
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("maskcli.render.colors._choice", "auto")
     monkeypatch.setenv("COLUMNS", columns)
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "latin-1"))
     plain, rich = make_stdout_console(), Console(file=sys.stdout)
-    assert isinstance(plain, PlainConsole) or "IPython" in sys.modules
+    assert isinstance(plain, PlainConsole)
     assert plain.width == (rich.width if rich.width >= 20 else 80)
     assert (plain.encoding, plain.color_system) == (rich.encoding, rich.color_system)
 
