@@ -42,7 +42,7 @@ def test_help_lists_commands(run: Callable[..., Output]) -> None:
 def test_look_up_imports_no_arrays(arguments: str) -> None:
     look = (
         f"import sys; from maskcli.cli import run; assert run({arguments.split()}) == 0; "
-        "loaded = {'numpy', 'msgspec', 'keras', 'maskcli.records.sequences'} & {*sys.modules}; "
+        "loaded = {'numpy', 'msgspec', 'rich', 'keras', 'maskcli.records.sequences'} & {*sys.modules}; "
         "assert not loaded, loaded"
     )
     subprocess.run([PYTHON, "-c", look], check=True, stdout=subprocess.DEVNULL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from typing import Any, Literal
 
 ColorChoice = Literal["auto", "always", "never"]
@@ -35,3 +37,14 @@ def make_console_options() -> dict[str, Any]:
         return {}
     is_dumb = os.environ.get("TERM", "").lower() in DUMB_TERMINALS
     return {"force_terminal": True, "no_color": False, "color_system": "standard" if is_dumb else "auto"}
+
+
+def is_plain_stdout() -> bool:
+    """Return whether standard output certainly has no styles: a pipe or a file, without an option or a variable."""
+    # A notebook has its own idea of standard output, and rich knows the variables.
+    forced = any(name in os.environ for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"))
+    if _choice == "always" or forced or "IPython" in sys.modules:
+        return False
+    with contextlib.suppress(ValueError, AttributeError):  # A closed stream.
+        return not sys.stdout.isatty()
+    return True

@@ -1,33 +1,22 @@
-"""Parts for a terminal, a pipe or a text file: the one module that knows rich and its styles."""
+"""Parts for a terminal, a pipe or a text file."""
 
 from __future__ import annotations
 
-import functools
-import io
+import contextlib
 import itertools
+import os
 import re
 import sys
-import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from rich.color import Color as RichColor
-from rich.console import Console
-from rich.padding import Padding
-from rich.style import Style
-from rich.table import Table as RichTable
-from rich.text import Text as RichText
-
-from maskcli.render.colors import make_console_options
+from maskcli.render.colors import is_plain_stdout, make_console_options
 from maskcli.render.parts import (
     GLYPHS,
-    HEAT,
-    KIND_ROLES,
     RULE,
     Cell,
     Cells,
     Code,
-    Color,
     Heading,
     Heatmap,
     Paragraph,
@@ -42,29 +31,10 @@ from maskcli.render.parts import (
     measure_cells,
     measure_table,
 )
-from maskcli.render.timesteps import TimestepKind
 
 if TYPE_CHECKING:
     from maskcli.records.remark import Remark
 
-STYLES: dict[Role, str] = {
-    "plain": "",
-    **{KIND_ROLES[kind]: kind.style for kind in TimestepKind},
-    "off": "",
-    "heat0": "dim",
-    "heat1": "blue",
-    "heat2": "cyan",
-    "heat3": "magenta",
-    "heat4": "bright_magenta",
-    "muted": "",
-    "faint": "dim",
-    "label": "cyan",
-    "strong": "bold",
-    "error": "bold red",
-    "warning": "bold yellow",
-    "info": "cyan",
-}
-"""Nothing that carries information is dim, which on Solarized is hardly visible, or bright black, its background."""
 ASCII = str.maketrans(
     {
         "·": "~",
@@ -94,28 +64,73 @@ WIDEST_PROSE = 100
 """Characters of a line of prose on a wide terminal."""
 NARROWEST_PROSE = 24
 """Characters of a line of prose in a column, also on a narrow terminal."""
-_UNBOUNDED = 1_000_000
 _WORD = re.compile(r"(?:`[^`]*`|[^ `]|`)+")
 """A word, or several within backticks."""
 
 
+class Console(Protocol):
+    """The properties of a screen or a file; a ``rich.console.Console`` has them, too."""
+
+    @property
+    def width(self) -> int:
+        """Characters of a line."""
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the text."""
+
+    @property
+    def color_system(self) -> str | None:
+        """The colours in the words of rich; None without styles."""
+
+    @property
+    def no_color(self) -> bool:
+        """Whether text is styled without colours, as bold."""
+
+
+class PlainConsole(NamedTuple):
+    """A console without styles."""
+
+    width: int = 80
+    encoding: str = "utf-8"
+    color_system: None = None
+    no_color: bool = False
+
+
 def make_stdout_console() -> Console:
     """Return a console on standard output, as wide as the terminal, or 80 columns if its width is unknown."""
+    if is_plain_stdout():
+        width = _measure_width()
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        return PlainConsole(width if width >= NARROWEST_TERMINAL else 80, encoding.lower())
+    from rich.console import Console as RichConsole  # Loaded here, because a pipe or a file needs no colours.
+
     options = make_console_options()
-    console = Console(file=sys.stdout, **options)
+    console = RichConsole(file=sys.stdout, **options)
     if console.width < NARROWEST_TERMINAL:
-        return Console(file=sys.stdout, width=80, **options)
+        return RichConsole(file=sys.stdout, width=80, **options)
     return console
+
+
+def _measure_width() -> int:
+    """Return COLUMNS, or the width of the terminal that standard input or an output still has, or 80."""
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit():
+        return int(columns)
+    for descriptor in range(3):
+        with contextlib.suppress(OSError, ValueError):
+            return os.get_terminal_size(descriptor).columns
+    return 80
 
 
 def make_file_console() -> Console:
     """Return a console for a text file: 80 columns of UTF-8 without colour."""
-    return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=80, color_system=None)
+    return PlainConsole()
 
 
 def make_text_console() -> Console:
     """Return a console for text without colour, as wide as that on standard output."""
-    return Console(file=io.TextIOWrapper(io.BytesIO(), "utf-8"), width=make_stdout_console().width, color_system=None)
+    return PlainConsole(make_stdout_console().width)
 
 
 def render_bytes(sections: Sequence[Section | Part], console: Console) -> bytes:
@@ -128,18 +143,7 @@ def render_bytes(sections: Sequence[Section | Part], console: Console) -> bytes:
 
 def render_text(sections: Sequence[Section | Part], console: Console) -> str:
     """Return the text of ``sections`` for ``console``; a table wider than the console is not cut or wrapped."""
-    out = io.StringIO()
-    inner = Console(
-        file=out,
-        width=_UNBOUNDED,
-        force_terminal=console.is_terminal,
-        color_system=console.color_system,  # type: ignore[arg-type]
-        no_color=console.no_color,
-        emoji=False,
-        markup=False,
-        highlight=False,
-        legacy_windows=False,
-    )
+    lines: list[str] = []
     colours = console.color_system is not None and not console.no_color
     before: Part | None = None
     for part in _expand_heatmaps(sections, colours, _has_unicode(console.encoding)):
@@ -147,10 +151,10 @@ def render_text(sections: Sequence[Section | Part], console: Console) -> str:
             isinstance(part, Remarks) and not isinstance(before, Heading)
         )
         if before is not None and begins_group:
-            inner.print()
-        _print_part(part, inner, console.width)
+            lines.append("")
+        lines += _draw_part(part, console)
         before = part
-    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().split("\n")[:-1])
+    return "".join(f"{line.rstrip()}\n" for text in lines for line in text.split("\n"))
 
 
 def _expand_heatmaps(sections: Sequence[Section | Part], colours: bool, unicode: bool) -> Iterable[Part]:
@@ -163,77 +167,58 @@ def _expand_heatmaps(sections: Sequence[Section | Part], colours: bool, unicode:
     return expand_heatmaps(parts, Screen(colours, unicode))
 
 
-def _print_part(  # noqa: C901 - one case for each type of part
-    part: Part, console: Console, width: int
-) -> None:
+def _draw_part(part: Part, console: Console) -> Iterator[str]:  # noqa: C901 - one case for each type of part
+    """Yield the lines of a part."""
+    width = console.width
     match part:
         case Heading():
-            console.print(_style_heading(part, width), width=width)
+            yield from _draw_lines(_wrap_lines(_style_heading(part, width), width), console)
         case Text(cells):
-            console.print(Padding(_style_cells(cells, console), (0, 0, 0, 1)), width=width)
+            yield from _draw_lines(_wrap_lines(cells, width - 1), console, " ")
         case Prose():
-            for cells in _wrap_prose(part, min(width, WIDEST_PROSE) - 1):
-                console.print(_style_cells((Cell(" "), *cells), console), soft_wrap=True)
+            yield from _draw_lines(_wrap_prose(part, min(width, WIDEST_PROSE) - 1), console, " ")
         case Paragraph(text):
-            console.print(Padding(RichText(_make_printable(text)), (0, 0, 0, 1)), width=width)
+            yield from _draw_lines(_wrap_lines((Cell(text),), width - 1), console, " ")
         case Code(text):
-            console.print(RichText(textwrap.indent(text, "    "), STYLES["label"]), soft_wrap=True)
+            yield from _draw_lines(((Cell(line, "label"),) for line in text.split("\n")), console, "    ")
         case Table():
-            for line in _draw_table(_wrap_table(part, width), console):
-                console.print(line, soft_wrap=True)
+            yield from _draw_lines(_draw_table(_wrap_table(part, width)), console)
         case Remarks(remarks):
             for remark in remarks:
-                console.print(_make_remark(remark), width=width)
+                yield from _draw_remark(remark, console)
 
 
-def _style_heading(heading: Heading, width: int) -> RichText:
-    title = (_make_printable(heading.title), "bold")
+def _draw_lines(lines: Iterable[Cells], console: Console, margin: str = "") -> Iterator[str]:
+    for cells in lines:
+        yield margin + _paint_cells(cells, console)
+
+
+def _style_heading(heading: Heading, width: int) -> Cells:
+    title = Cell(heading.title, "strong")
     if not heading.detail:
-        return RichText.assemble(title)
+        return (title,)
     fits = len(heading.title) + len(heading.detail) + 2 <= width
-    return RichText.assemble(title, "  " if fits else "\n ", _make_printable(heading.detail))
+    return title, Cell("  " if fits else "\n "), Cell(heading.detail)
 
 
-def _make_remark(remark: Remark) -> RichTable:
+def _draw_remark(remark: Remark, console: Console) -> Iterator[str]:
+    """Yield the lines of a remark, which hang after its glyph."""
     role: Role = "warning" if remark.kind == "warning" else "info"
-    grid = RichTable.grid(padding=(0, 1))
-    grid.add_row(RichText(f" {GLYPHS[role]}", STYLES[role]), RichText(_make_printable(remark.text)))
-    return grid
+    margin = f" {_paint_cells((Cell(GLYPHS[role], role),), console)} "
+    for line in _draw_lines(_wrap_lines((Cell(remark.text),), console.width - 3), console):
+        yield margin + line
+        margin = "   "
 
 
-def _style_cells(cells: Cells, console: Console) -> RichText:
-    """Return cells with styles; neighbours with the same style become one piece of text."""
-    fine = console.color_system in ("256", "truecolor")
-    text = RichText()
-    for (role, level, paper), group in itertools.groupby(cells, lambda cell: (cell.role, cell.level, cell.paper)):
-        style = _find_style(role if level is None else level, fine)
-        characters = _make_printable("".join(cell.text for cell in group))
-        # With 16 colours, a level keeps its glyph, because so few colours do not distinguish the levels.
-        if paper is not None and (fine or paper != level):
-            characters, style = _add_paper(characters, style, _find_style(paper, fine))
-        text.append(characters, style)
-    return text
+def _paint_cells(cells: Cells, console: Console) -> str:
+    """Return cells with the styles of a console; neighbours with the same style become one piece of text."""
+    if console.color_system is None:
+        return _make_printable("".join(cell.text for cell in cells))
+    from maskcli.render.painting import Paint  # Loaded here, because a pipe or a file needs no colours.
 
-
-def _add_paper(characters: str, ink: Style, paper: Style) -> tuple[str, Style]:
-    """Return characters on a colour; dim paper has no colour, so that ink and paper swap their halves."""
-    from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF
-
-    if paper.color is None:
-        return characters.replace(UPPER_HALF, LOWER_HALF), paper + Style(bgcolor=ink.color)
-    return characters, ink + Style(bgcolor=paper.color)
-
-
-@functools.cache
-def _find_style(color: Color, fine: bool) -> Style:
-    """Return the style of a role or level; with 16 colours, a level has the style of its quarter."""
-    if not isinstance(color, float):
-        return Style.parse(STYLES[color])
-    from maskcli.render.heatmap import quantize_level, shade_level
-
-    if fine:
-        return Style(color=RichColor.from_rgb(*shade_level(color)))
-    return Style.parse(STYLES[HEAT[quantize_level(color)]])
+    paint = Paint(console.color_system, not console.no_color)
+    pieces = itertools.groupby(cells, lambda cell: (cell.role, cell.level, cell.paper))
+    return "".join(paint.style(_make_printable("".join(cell.text for cell in group)), *key) for key, group in pieces)
 
 
 def _make_printable(text: str) -> str:
@@ -271,6 +256,18 @@ def wrap_cells(cells: Cells, width: int, first_width: int | None = None) -> list
     return [_slice_cells(cells, start, end) for start, end in lines] or [()]
 
 
+def _wrap_lines(cells: Cells, width: int) -> Iterator[Cells]:
+    """Yield lines of at most ``width`` characters; the spaces at the start of a line stay there."""
+    start = 0
+    for line in "".join(cell.text for cell in cells).split("\n"):
+        indent = len(line) - len(line.lstrip(" "))
+        content = _slice_cells(cells, start + indent, start + len(line))
+        first, *further = wrap_cells(content, max(1, width), max(1, width - indent))
+        yield (Cell(" " * indent), *first)
+        yield from further
+        start += len(line) + 1
+
+
 def _find_words(text: str, width: int) -> Iterator[tuple[int, int]]:
     """Yield the start and the end of each word; one longer than a line is cut, at its spaces if it is code."""
     for word in _WORD.finditer(text):
@@ -287,7 +284,7 @@ def _slice_cells(cells: Cells, start: int, end: int) -> Cells:
     ends = list(itertools.accumulate(len(cell.text) for cell in cells))
     begins = [0, *ends]
     pieces = (
-        Cell(cell.text[max(0, start - begin) : max(0, end - begin)], cell.role)
+        Cell(cell.text[max(0, start - begin) : max(0, end - begin)], cell.role, cell.level, cell.paper)
         for cell, begin in zip(cells, begins, strict=False)
     )
     return tuple(piece for piece in pieces if piece.text)
@@ -323,19 +320,16 @@ def _wrap_table(table: Table, width: int) -> Table:
     return Table(table.columns, tuple(rows))
 
 
-def _draw_table(table: Table, console: Console) -> Iterator[RichText]:
-    """Yield the lines of a table; rich's own tables take six times as long on many rows."""
+def _draw_table(table: Table) -> Iterator[Cells]:
+    """Yield the lines of a table."""
     columns = table.columns
     titles = tuple((Cell(column.title, "strong"),) for column in columns)
     widths = [max(map(measure_cells, cells)) for cells in zip(titles, *table.rows, strict=True)]
     for row in (titles, *table.rows):
-        line = RichText()
+        line: list[Cell] = []
         for cells, width, column, following in zip(row, widths, columns, (*columns[1:], None), strict=True):
-            room, at_right = " " * (width - measure_cells(cells)), column.align == "right"
-            line.append(RULE if column.rule else "", STYLES["faint"])
-            line.append(room if at_right else "")
-            line.append_text(_style_cells(cells, console))
-            line.append("" if at_right else room)
-            line.append(" " if following is not None and following.rule else "  ")
-        line.rstrip()
-        yield line
+            room, at_right = Cell(" " * (width - measure_cells(cells))), column.align == "right"
+            line += (Cell(RULE, "faint"),) if column.rule else ()
+            line += (room, *cells) if at_right else (*cells, room)
+            line.append(Cell(" " if following is not None and following.rule else "  "))
+        yield tuple(line)

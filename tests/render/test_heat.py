@@ -27,7 +27,7 @@ from maskcli.render.heatmap import (
     shade_level,
 )
 from maskcli.render.parts import GLYPHS, HEAT, Heatmap, Limits, Resolution, Role, Scale, Table, Text, iterate_parts
-from maskcli.render.terminal import make_file_console, render_bytes, render_text
+from maskcli.render.terminal import PlainConsole, render_bytes, render_text
 from maskcli.render.views import heat
 
 ALL = Limits(None, None, 80, everything=True)
@@ -287,8 +287,7 @@ def test_role_without_shape_is_drawn_in_full() -> None:
 
 def test_ascii_encoding_is_drawn_in_full() -> None:
     heatmap = picture([[ON, ON, DROPPED], [ON, COUNTED, PADDING]], "half", limits=Limits(None, None, 80))
-    ascii_ = make_file_console()
-    ascii_.file = type("", (), {"encoding": "ascii", "isatty": lambda _: False})()  # type: ignore[assignment]
+    ascii_ = PlainConsole(encoding="ascii")
     lines = render_bytes([heatmap], ascii_).decode("ascii").splitlines()
     assert lines[1:3] == ["     0  ####!", "     1  ##P ~"]
     assert lines[-1] == " Drawn in full: this encoding has no half blocks."
@@ -296,8 +295,7 @@ def test_ascii_encoding_is_drawn_in_full() -> None:
 
 def test_ascii_columns_line_up() -> None:
     heatmap = picture(np.full((2, 90), ON), limits=Limits(None, 6, 80), margin=(("length", ("1", "2")),))
-    ascii_ = make_file_console()
-    ascii_.file = type("", (), {"encoding": "ascii", "isatty": lambda _: False})()  # type: ignore[assignment]
+    ascii_ = PlainConsole(encoding="ascii")
     ruler, *lines = render_bytes([heatmap], ascii_).decode("ascii").splitlines()[:3]
     assert {len(line) for line in (ruler, *lines)} == {len(ruler)}
     assert lines[0].index(":") == ruler.index("87") - 2

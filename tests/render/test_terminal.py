@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from maskcli.render.parts import Cell, Column, Heatmap, Limits, Prose, Scale, Table, make_cell, measure_table
-from maskcli.render.terminal import STYLES, render_text, wrap_cells
+from maskcli.render.painting import STYLES
+from maskcli.render.parts import Cell, Column, Heatmap, Limits, Paragraph, Prose, Scale, Table, make_cell, measure_table
+from maskcli.render.terminal import PlainConsole, make_stdout_console, render_text, wrap_cells
 
 pytestmark = pytest.mark.quick
 WORDS = st.lists(st.sampled_from(["a", "mask", "`x * 2`", "`layer(x, mask=m)`", "supercalifragilistic"]), max_size=12)
@@ -87,3 +90,23 @@ def test_dim_level_is_not_paper() -> None:
     )
     console = Console(force_terminal=True, color_system="standard", width=80)
     assert "\x1b[2;105m▄\x1b[0m" in render_text([heatmap], console)
+
+
+@pytest.mark.parametrize("columns", ["", "0", "10", "57", "wide"])
+def test_plain_console_is_as_wide_as_that_of_rich(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe needs no rich, but gets the same lines."""
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("maskcli.render.colors._choice", "auto")
+    monkeypatch.setenv("COLUMNS", columns)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "latin-1"))
+    plain, rich = make_stdout_console(), Console(file=sys.stdout)
+    assert isinstance(plain, PlainConsole)
+    assert plain.width == (rich.width if rich.width >= 20 else 80)
+    assert (plain.encoding, plain.color_system) == (rich.encoding, rich.color_system)
+
+
+def test_code_stays_on_a_line() -> None:
+    lines = render_text([Paragraph("Run `maskcli explain CODE` for details.")], PlainConsole(26)).splitlines()
+    assert lines == [" Run", " `maskcli explain CODE`", " for details."]
