@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import maskcli
 from maskcli.errors import ExitCode
 from tests.conftest import ROOT, Output
 
@@ -101,6 +104,12 @@ def test_subclassed_model_of_one_array_takes_the_ids(call: Call, write: Write) -
     assert result.exit_status == 0, result.stderr
     assert [item["name"] for item in result.json["inputs"]] == ["input_ids"]
     assert result.json["batch"]["tokens"] == TOKENS
+
+
+def test_sequential_takes_other_data_after_its_first_batch() -> None:
+    model = keras.Sequential([keras.layers.Embedding(10, 2, mask_zero=True), keras.layers.LSTM(2)])
+    model(np.ones((5, 3), np.int32))
+    assert maskcli.inspect(IDS, model=model).mask.tolist() == [[token > 0 for token in row] for row in TOKENS]
 
 
 def test_two_columns_of_ids_are_an_error(call: Call, write: Write) -> None:

@@ -20,9 +20,17 @@ def read_input_specs(model: Any) -> tuple[InputSpec, ...]:
     """
     tensors = getattr(model, "inputs", None) or ()
     return tuple(
-        InputSpec(_choose_name(tensor.name, index, len(tensors)), tuple(tensor.shape), _find_dtype(tensor))
+        InputSpec(_choose_name(tensor.name, index, len(tensors)), _find_shape(model, tensor), _find_dtype(tensor))
         for index, tensor in enumerate(tensors)
     )
+
+
+def _find_shape(model: Any, tensor: Any) -> tuple[int | None, ...]:
+    """Return the shape of an input; a Sequential that was built by a call still takes batches of any size."""
+    import keras
+
+    shape = tuple(tensor.shape)
+    return (None, *shape[1:]) if shape and isinstance(model, keras.Sequential) else shape
 
 
 def _find_dtype(tensor: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Array
+from maskcli.sequences.formats.csv_table import parse_cell
 
 MOST_ROWS = 1_000_000
 """Rows of a dataset that does not know its length; more of them may be endless."""
@@ -297,7 +298,10 @@ def _iterate_table(data: Any) -> Iterable[Mapping[Any, Any]] | None:
 
 
 def _convert_cell(cell: Any) -> Any:
-    """Return a cell of a table in the types of JSON."""
+    """Return a cell of a table in the types of JSON; pandas reads a list in a file of CSV as text."""
+    if isinstance(cell, str) and cell.startswith(("[", "(")):
+        parsed = parse_cell(cell)
+        return parsed if isinstance(parsed, list) else cell
     if isinstance(cell, np.ndarray | np.generic):
         return cell.tolist()
     if isinstance(cell, list | tuple):

@@ -234,13 +234,14 @@ def test_tables_with_several_columns(package: str) -> None:
     expected = model.evaluate([PADDED, SEGMENTS], TARGETS, verbose=0)
     report = maskcli.loss(table, model=model, targets_field="y")
     assert report.keras_evaluate == pytest.approx(expected)
-    with pytest.raises(InputError, match=r"'segment_ids', 'tokens'"):
-        maskcli.pad(table)
+    assert maskcli.pad(table).tokens.tolist() == PADDED.tolist()  # Segments and targets are no ids.
+    with pytest.raises(InputError, match=r"'a', 'b'"):
+        maskcli.pad(make({"a": ROWS, "b": ROWS}))
     ids = make({"input_ids": ROWS, "token_type_ids": segments, "labels": [1, 2, 3]})
-    with pytest.raises(InputError, match=r"data|field"):
-        maskcli.check(ids, model=make_tagger())
-    for chosen in (make_tagger(), "embedding-lstm"):
-        report = maskcli.check(ids, model=chosen, field="input_ids")
+    as_text = make({"ids": [str(row) for row in ROWS], "labels": ["a", "b", "a"]})  # As pandas reads lists from CSV.
+    assert maskcli.pad(as_text).tokens.tolist() == PADDED.tolist()
+    for chosen, field in ((make_tagger(), None), (make_tagger(), "input_ids"), ("embedding-lstm", "input_ids")):
+        report = maskcli.check(ids, model=chosen, field=field)
         assert [(entry.name, entry.padded_timesteps) for entry in report.inputs] == [("tokens", 3)]
     with pytest.raises(InputError, match=r"no_such|'input_ids'"):
         maskcli.check(ids, model=make_tagger(), field="no_such")

@@ -144,7 +144,7 @@ def _read_records(text: str, header: list[str], name: str) -> tuple[list[dict[st
 
 def _parse_column(cells: list[str]) -> list[Any]:
     """Return the values of a column: lists if any cell is one, or else numbers, texts, and None for empty cells."""
-    values = [_parse_cell(cell.strip()) for cell in cells]
+    values = [parse_cell(cell.strip()) for cell in cells]
     if not any(isinstance(value, list) for value in values):
         return values
     return [_make_list(value) for value in values]
@@ -156,7 +156,7 @@ def _make_list(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
-def _parse_cell(cell: str) -> Any:
+def parse_cell(cell: str) -> Any:
     """Return a number, a list of numbers, a nested list, the text itself, or None for an empty cell."""
     if not cell:
         return None
