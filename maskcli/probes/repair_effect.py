@@ -21,7 +21,7 @@ from maskcli.probes.repair_changes import InvertMask, MaskInput, MaskMissing, Se
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.tolerance import CONTENT_EFFECT, KEPT_EFFECT, REPAIR_CHANGE, bound_sum_error
+from maskcli.tolerance import CONTENT_EFFECT, KEPT_EFFECT, LEAST_SCALE, REPAIR_CHANGE, bound_sum_error
 from maskcli.trace.changes import CallChange
 from maskcli.trace.recorder import Recording
 from maskcli.trace.run import list_output_tensors
@@ -35,7 +35,7 @@ _DRAWS = 2
 """Contents that are tried: one may lie where an activation is zero before and after."""
 
 Movement = dict[str, NDArray[np.float64]]
-"""By output, ``(rows, places)``: how far results move, as parts of the largest of their feature."""
+"""By output, ``(rows, places)``: how far results move, as parts of the largest of their feature, at most 1."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,8 +142,11 @@ class ValidContent:
             sizes = align_results(first, valid, first, align)
             if aligned is None or sizes is None:
                 continue
-            scale = np.maximum(sizes.size_by_feature, np.finfo(np.float32).tiny)
-            moved = np.where(aligned.counts & self._rows[:, None], (aligned.change / scale).max(axis=2, initial=0.0), 0)
+            largest = sizes.size_by_feature.max(initial=np.finfo(np.float32).tiny)
+            scale = np.maximum(sizes.size_by_feature, LEAST_SCALE.value * largest)
+            # A feature that is 0 in the data, as after a ReLU, must not outweigh all others once it moves.
+            relative = np.minimum(aligned.change / scale, 1.0)
+            moved = np.where(aligned.counts & self._rows[:, None], relative.max(axis=2, initial=0.0), 0)
             # Timesteps that are only estimated are not judged one by one.
             is_exact = valid is None or id(first) in original.flow.exact
             movement[name] = moved if is_exact else moved.max(axis=1, keepdims=True)

@@ -715,6 +715,7 @@ def test_name_of_a_layer_in_a_submodel() -> None:
     assert 'Let self.body.get_layer("tok") make a mask' in finding.fix
 
 
+@pytest.mark.slow(share=0)
 @pytest.mark.filterwarnings("ignore:Layer .* does not support masking")
 def test_repair_of_an_earlier_call_than_the_first() -> None:
     """Without their padding, rows first differ at the convolution; more padding in words shows that it enters before."""
