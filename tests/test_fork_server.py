@@ -47,7 +47,7 @@ def test_a_fork_equals_a_process(program: list[str], tmp_path: Path, name: str) 
 
 
 def test_closed_streams_stay_closed(program: list[str], tmp_path: Path) -> None:
-    lines = ['"$@" pad >&-', '"$@" pad - <&-', '"$@" pad --quiet 2>&-']
+    lines = ['"$@" pad --sample >&-', '"$@" pad - <&-', '"$@" pad --sample --quiet 2>&-']
     forked, true = (
         [outcome(["bash", "-c", line, "bash", *command], "", b"", tmp_path) for line in lines]
         for command in (program, PROCESS)
@@ -74,6 +74,6 @@ def test_a_command_ends_with_its_client(program: list[str], tmp_path: Path) -> N
 
 
 def test_variables_read_at_import_get_a_process(program: list[str], tmp_path: Path) -> None:
-    status, _, message = outcome(program, "inspect", b"", tmp_path, KERAS_BACKEND="nosuch")
+    status, _, message = outcome(program, "inspect --sample", b"", tmp_path, KERAS_BACKEND="nosuch")
     assert status == 4
     assert b"expected the tensorflow backend; received nosuch" in message

@@ -32,11 +32,12 @@ def pad(request: PadRequest) -> PaddedBatch:
             integer, or one outside the range of ``dtype``.
     """
     layout = select_options(Layout, request)
-    rows = read_nested_rows(request.sequences)
+    data = split_data(request.sequences, layout.value).inputs
+    rows = read_nested_rows(data)
     listed = [] if rows is None else [make_row_array(rows[index], index) for index in range(len(rows))]
     if has_fractions(listed):
         return pad_features(listed, layout)
-    batch = pad_lists(request.sequences, check_layout(layout))
+    batch = pad_lists(data, check_layout(layout))
     if batch is not None:
         return batch
-    return pad_ragged(as_ragged(select_sequences(split_data(request.sequences, layout.value).inputs)), layout)
+    return pad_ragged(as_ragged(select_sequences(data)), layout)

@@ -97,6 +97,7 @@ def _pad_features(
     """Read and pad rows with a vector at each timestep; raise ``problem`` if all its numbers are integers."""
     from maskcli.inputs.dataset import read_dataset
     from maskcli.inputs.features import has_fractions, list_feature_rows, pad_features
+    from maskcli.sequences.padding import check_layout
 
     rows = []
     for file in source.sources:
@@ -104,6 +105,8 @@ def _pad_features(
         try:
             rows += list_feature_rows(dataset, source.field)
         except InputError as error:
+            if problem is None:  # Ids cannot be padded with the fraction that --value has.
+                check_layout(source.replace_layout(Layout()))
             raise error.at(file.name) from None
     if problem is not None and not has_fractions(rows):
         raise problem

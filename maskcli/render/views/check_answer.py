@@ -56,6 +56,8 @@ def _describe_verdict(report: CheckReport) -> str:
         return ignored
     if not answer:
         return ": the data has findings" if model is None else ": the model does not run on this data"
+    if answer == LEAK_ANSWERS["no"]:
+        return f": there are findings, although {answer}"
     return f": {answer}"
 
 
