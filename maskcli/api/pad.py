@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from maskcli.api.keywords import take_keywords
+from maskcli.errors import InputError
 from maskcli.inputs.columns import make_row_array
 from maskcli.inputs.dataset import read_nested_rows, select_sequences
 from maskcli.inputs.features import has_fractions, pad_features
 from maskcli.inputs.objects import split_data
+from maskcli.inputs.tables import RawColumn
+from maskcli.records.arrays import Array
 from maskcli.records.layout import Layout
 from maskcli.records.options import select_options
 from maskcli.records.requests import PadRequest
@@ -34,10 +37,29 @@ def pad(request: PadRequest) -> PaddedBatch:
     layout = select_options(Layout, request)
     data = split_data(request.sequences, layout.value).inputs
     rows = read_nested_rows(data)
-    listed = [] if rows is None else [make_row_array(rows[index], index) for index in range(len(rows))]
+    listed = [] if rows is None else _list_arrays(rows)
     if has_fractions(listed):
         return pad_features(listed, layout)
     batch = pad_lists(data, check_layout(layout))
     if batch is not None:
         return batch
     return pad_ragged(as_ragged(select_sequences(data)), layout)
+
+
+def _list_arrays(rows: RawColumn) -> list[Array]:
+    """Return rows as arrays; none for rows of integers that make no array, whose reader has the better message."""
+    arrays = []
+    for index in range(len(rows)):
+        row = rows[index]
+        try:
+            arrays.append(make_row_array(row, index))
+        except InputError:
+            if _has_float(row):
+                raise
+            return []
+    return arrays
+
+
+def _has_float(value: object) -> bool:
+    """Return whether a float is anywhere in nested lists."""
+    return any(map(_has_float, value)) if isinstance(value, list | tuple) else isinstance(value, float)

@@ -40,7 +40,8 @@ def _find_entries(features: ModelInput) -> Array:
 
 def has_fractions(rows: Sequence[object]) -> bool:
     """Return whether nested rows hold floats; nested integers are more likely ids with a bracket too many."""
-    return any(np.asarray(row).dtype.kind == "f" for row in rows)
+    arrays = (np.asarray(row) for row in rows)
+    return any(row.size and row.dtype.kind == "f" for row in arrays)  # An empty row is of floats for NumPy.
 
 
 def pad_features(rows: Sequence[Array], layout: Layout) -> PaddedBatch:

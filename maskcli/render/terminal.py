@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 import re
@@ -332,4 +333,14 @@ def _draw_table(table: Table) -> Iterator[Cells]:
             line += (Cell(RULE, "faint"),) if column.rule else ()
             line += (room, *cells) if at_right else (*cells, room)
             line.append(Cell(" " if following is not None and following.rule else "  "))
-        yield tuple(line)
+        yield _strip_line(line)
+
+
+def _strip_line(cells: list[Cell]) -> Cells:
+    """Return cells without spaces at the end, unless these show a colour."""
+    kept = list(cells)
+    while kept and kept[-1].paper is None and not kept[-1].text.strip():
+        kept.pop()
+    if kept and kept[-1].paper is None:
+        kept[-1] = dataclasses.replace(kept[-1], text=kept[-1].text.rstrip())
+    return tuple(kept)
