@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maskcli.inputs.dataset import select_sequences
+from maskcli.inputs.objects import TableRows
 from maskcli.inputs.padding import check_batch_value, find_validity_source
 from maskcli.records.layout import Layout
 from maskcli.records.validity import Validity
 from maskcli.sequences import blocks
 from maskcli.sequences.files import read_sequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged
+from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.sources import Source
 from maskcli.sequences.streaming import SequenceFiles, pad_files
 from tests.conftest import Output
@@ -105,3 +108,10 @@ def test_token_of_the_padding_value_is_valid_where_marks_say_so(call: Callable[.
     assert find_valid_timesteps(batch).all()
     assert find_validity_source(batch, batch.mask) == Validity("given", "attention_mask")
     check_batch_value(batch)
+
+
+def test_source_of_a_table_from_python() -> None:
+    records = [{"ids": [4, 5, 0], "attention_mask": [1, 1, 0]}, {"ids": [6, 0, 0], "attention_mask": [1, 0, 0]}]
+    batch = pad_ragged(as_ragged(select_sequences(TableRows(records))), Layout())
+    assert batch.inputs[0].validity == Validity("given", "attention_mask")
+    np.testing.assert_array_equal(batch.tokens, [[4, 5], [6, 0]])
