@@ -199,6 +199,8 @@ def _lay_out_ids(
         name,
         batch.tokens,
         batch.layout,
+        marked=None if batch.marked_by is None else batch.mask,
+        marked_by=batch.marked_by,
         framed=batch.mask,
         lengths=batch.lengths,
         kind="ids",

@@ -43,6 +43,7 @@ from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Filling
 from maskcli.sequences.formats import json_text
 from maskcli.sequences.formats.base import Field
+from maskcli.sequences.ragged import join_rows
 from maskcli.sequences.sources import Source, display_name
 from maskcli.sequences.words import Tokenizer
 
@@ -137,7 +138,10 @@ def select_sequences(data: object) -> object:
     """
     if not isinstance(data, TableRows):
         return data
-    return json_text.get_field_rows(data.records, Field(data.field, option="data[NAME]"), "the table", _name_row)
+    selected = json_text.get_field_rows(data.records, Field(data.field, option="data[NAME]"), "the table", _name_row)
+    if selected.marked_by is None:
+        return selected.rows
+    return dataclasses.replace(join_rows(selected.rows), marked_by=selected.marked_by)
 
 
 def read_nested_rows(data: object, has_model: bool = False) -> RawColumn | None:

@@ -107,7 +107,7 @@ def _adapt_kind(
 def find_validity_source(batch: PaddedBatch, valid: Bools) -> Validity:
     """Return the source of the validity of a batch that maskcli padded without a model."""
     if not batch.layout.trim:
-        return Validity("given", "mask")
+        return Validity("given", batch.marked_by or "mask")
     if (batch.mask & ~valid).any():
         return Validity("value", None, float(batch.layout.value))
     return Validity() if batch.mask.all() and not have_lengths(batch.lengths) else Validity("lengths")
@@ -531,7 +531,7 @@ def _check_chosen_value(pairs: Sequence[tuple[ModelInput, DataColumn]]) -> None:
 def check_batch_value(batch: PaddedBatch) -> None:
     """Raise UsageError for a padding value that the user chose, if a batch of full rows does not have it."""
     value = batch.layout.chosen_value
-    is_full = not have_lengths(batch.lengths) and bool(batch.mask.all())
+    is_full = batch.marked_by is None and not have_lengths(batch.lengths) and bool(batch.mask.all())
     if value is not None and is_full and not _equals(batch.tokens, value).any():
         raise _make_absence_error(value, {"tokens": batch.tokens})
 

@@ -124,7 +124,7 @@ def make_record_table(
 
     def column(key: str) -> RawColumn:
         # As for targets, the values are those of the field, also where a mask marks them as padding.
-        return json_text.get_field_rows(records, Field(key, numbers=True), name, where)
+        return json_text.get_field_rows(records, Field(key, numbers=True), name, where).rows
 
     return DataTable(_list_candidates(fields), fields, column, where, "field", records=records)
 

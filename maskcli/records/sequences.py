@@ -21,10 +21,12 @@ class RaggedSequences:
     Attributes:
         values: ``(n_tokens,)`` integers, the token ids of all sequences.
         row_splits: ``(n_sequences + 1,)`` integers; sequence ``i`` is ``values[row_splits[i]:row_splits[i + 1]]``.
+        marked_by: the name of the marks in the data by which all padding was removed; None without marks.
     """
 
     values: Ints
     row_splits: Ints
+    marked_by: str | None = None
 
     def __len__(self) -> int:
         """Return the number of sequences."""
@@ -59,6 +61,7 @@ class PaddedBatch(ResultRecord):
         layout: how it was padded; ``layout.maxlen`` is a number here.
         truncated_tokens: the number of tokens that truncation removed.
         origin: where the sequences come from.
+        marked_by: the name of the marks in the data that show the padding; None without marks.
     """
 
     tokens: TokensOrFeatures
@@ -67,6 +70,7 @@ class PaddedBatch(ResultRecord):
     layout: Layout
     truncated_tokens: Count
     origin: DataOrigin = FROM_PYTHON
+    marked_by: str | None = None
 
     @property
     def data(self) -> DataOrigin:
@@ -103,9 +107,8 @@ class PaddedBatch(ResultRecord):
     @property
     def inputs(self) -> tuple[InputSummary, ...]:
         """The batch as the input of a model, with the source of its mask."""
-        return (
-            describe_batch(self.shape, self.layout, self.lengths, int(self.mask.size - self.mask.sum()), self.features),
-        )
+        padded = int(self.mask.size - self.mask.sum())
+        return (describe_batch(self.shape, self.layout, self.lengths, padded, self.features, self.marked_by),)
 
     @property
     def maxlen(self) -> Positive:
@@ -114,14 +117,20 @@ class PaddedBatch(ResultRecord):
 
 
 def describe_batch(
-    shape: BatchShape, layout: Layout, lengths: Ints, padded_timesteps: int, features: tuple[int, ...] = ()
+    shape: BatchShape,
+    layout: Layout,
+    lengths: Ints,
+    padded_timesteps: int,
+    features: tuple[int, ...] = (),
+    marked_by: str | None = None,
 ) -> InputSummary:
     """Return a padded batch as the input of a model, with the source of its mask.
 
     Rows of one length have no padding that their lengths could show.
     """
-    validity = Validity("given", "mask") if not layout.trim else Validity("lengths")
-    if layout.trim and not padded_timesteps and not have_lengths(lengths):
+    is_marked = marked_by is not None or not layout.trim
+    validity = Validity("given", marked_by or "mask") if is_marked else Validity("lengths")
+    if not is_marked and not padded_timesteps and not have_lengths(lengths):
         validity = Validity()
     if features:
         return InputSummary("features", "features", (*shape, *features), layout.dtype, padded_timesteps, validity)
@@ -146,6 +155,7 @@ class Excerpt:
         first: the first rows.
         last: the last rows; rows of ``first`` are left out if the two together hold the whole batch.
         origin: where the sequences come from.
+        marked_by: the name of the marks in the data that show the padding; None without marks.
     """
 
     shape: tuple[int, int]
@@ -156,6 +166,7 @@ class Excerpt:
     first: PaddedBatch
     last: PaddedBatch
     origin: DataOrigin = FROM_PYTHON
+    marked_by: str | None = None
 
     @property
     def data(self) -> DataOrigin:
@@ -167,7 +178,7 @@ class Excerpt:
         """The batch as the input of a model, with the source of its mask."""
         lengths = np.concatenate([self.first.lengths, self.last.lengths])
         padded = self.shape[0] * self.shape[1] - self.tokens
-        return (describe_batch(self.shape, self.layout, lengths, padded, self.first.features),)
+        return (describe_batch(self.shape, self.layout, lengths, padded, self.first.features, self.marked_by),)
 
     def find(self, index: int) -> tuple[PaddedBatch, int]:
         """Return the part with a row of the batch, and the index of the row in it."""

@@ -28,7 +28,7 @@ from maskcli.sequences.formats.base import (
     make_chunk,
 )
 from maskcli.sequences.formats.json_lines import has_json_lines
-from maskcli.sequences.ragged import as_ragged, make_no_sequences_error
+from maskcli.sequences.ragged import as_ragged, find_common_marks, make_no_sequences_error
 from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 from maskcli.sequences.splits import make_row_splits
 from maskcli.sequences.words import Tokenizer, encode_rows
@@ -89,14 +89,17 @@ def read_sequences(
     parts: list[tuple[int, Callable[[int], str]]] = []
     sources = [path if isinstance(path, Source) else Source(path) for path in paths]
     where = _name_sources(sources)
-    layouts, values, lengths, rows = set(), _GrowingArray(np.int32, where), _GrowingArray(np.int64, where), 0
+    values, lengths, rows = _GrowingArray(np.int32, where), _GrowingArray(np.int64, where), 0
+    layouts: set[Layout | None] = set()
+    marks: set[str | None] = set()
     for chunk, share in read_all(sources, input_format, Field(field), lambda ragged: ragged):
         parts.append((rows, chunk.where))
         values.append(chunk.result.values, share)
         lengths.append(chunk.result.lengths, share)
         layouts.add(chunk.layout)
+        marks.add(chunk.result.marked_by)
         rows += chunk.rows
-    ragged = RaggedSequences(values.finish(), make_row_splits(lengths.finish()))
+    ragged = RaggedSequences(values.finish(), make_row_splits(lengths.finish()), find_common_marks(marks))
     if not len(ragged.values):
         raise make_only_empty_error(sources, rows)
     return LoadedSequences(ragged, layouts.pop() if len(layouts) == 1 else None, tuple(parts))

@@ -25,6 +25,8 @@ PART = 2**22
 def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     """Return ``ragged`` padded by ``layout``; see ``maskcli.pad``."""
     layout = check_layout(layout)
+    if ragged.marked_by is not None:  # The marks have shown all padding, so any value that is left is a token.
+        layout = dataclasses.replace(layout, trim=False)
     lengths = ragged.lengths
     longest = int(lengths.max())
     if not longest and layout.maxlen is None:
@@ -44,7 +46,8 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
         raise _make_misfit_error(ragged, layout.dtype) from None
     except (MemoryError, ValueError, OverflowError) as error:
         raise _make_memory_error(len(ragged), maxlen) from error
-    return PaddedBatch(tokens, mask, lengths, layout, truncated_tokens=len(ragged.values) - int(rows.kept.sum()))
+    truncated = len(ragged.values) - int(rows.kept.sum())
+    return PaddedBatch(tokens, mask, lengths, layout, truncated, marked_by=ragged.marked_by)
 
 
 def pad_in_parts(ragged: RaggedSequences, layout: Layout) -> Iterable[PaddedBatch]:
@@ -64,7 +67,7 @@ def pad_in_parts(ragged: RaggedSequences, layout: Layout) -> Iterable[PaddedBatc
 
 def _slice_rows(ragged: RaggedSequences, start: int, end: int) -> RaggedSequences:
     splits = ragged.row_splits[start : end + 1]
-    return RaggedSequences(ragged.values[splits[0] : splits[-1]], splits - splits[0])
+    return dataclasses.replace(ragged, values=ragged.values[splits[0] : splits[-1]], row_splits=splits - splits[0])
 
 
 def resolve_maxlen(layout: Layout, longest: int) -> Layout:
@@ -179,7 +182,8 @@ def take_last_rows(batch: PaddedBatch, rows: int) -> PaddedBatch:
 
 def _slice_batch(batch: PaddedBatch, rows: slice) -> PaddedBatch:
     mask, lengths = batch.mask[rows], batch.lengths[rows]
-    return PaddedBatch(batch.tokens[rows], mask, lengths, batch.layout, int(lengths.sum()) - int(mask.sum()))
+    truncated = int(lengths.sum()) - int(mask.sum())
+    return PaddedBatch(batch.tokens[rows], mask, lengths, batch.layout, truncated, marked_by=batch.marked_by)
 
 
 def make_validity(lengths: Ints, layout: Layout) -> Bools:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain
 
 import numpy as np
@@ -107,7 +108,7 @@ def check_ragged(ragged: RaggedSequences) -> RaggedSequences:
     # Smaller integers keep their dtype, which saves a copy.
     if not (values.dtype.isnative and values.dtype.kind in "iu" and np.can_cast(values.dtype, np.int64)):
         values = as_int64(values)
-    return RaggedSequences(values, check_splits(ragged).row_splits)
+    return dataclasses.replace(ragged, values=values, row_splits=check_splits(ragged).row_splits)
 
 
 def check_splits(ragged: RaggedSequences) -> RaggedSequences:
@@ -124,7 +125,7 @@ def check_splits(ragged: RaggedSequences) -> RaggedSequences:
     if decreases.any():
         first = int(decreases.argmax())
         raise _make_splits_error(f"{splits[first]} followed by {splits[first + 1]}")
-    return RaggedSequences(values, splits)
+    return dataclasses.replace(ragged, values=values, row_splits=splits)
 
 
 def unpad(tokens: np.ndarray, mask: Bools) -> RaggedSequences:
@@ -181,7 +182,13 @@ def drop_marked_padding(ragged: RaggedSequences, marks: RaggedSequences, name: s
     if not fits.all():
         row = int(np.argmin(fits))
         raise make_marks_error(row, name, int(lengths[row]), marked_by, marks[row].tolist())
-    return RaggedSequences(ragged.values[flags], make_row_splits(_sum_rows(flags, ragged.row_splits)))
+    return RaggedSequences(ragged.values[flags], make_row_splits(_sum_rows(flags, ragged.row_splits)), marked_by)
+
+
+def find_common_marks(marks: Collection[str | None]) -> str | None:
+    """Return the name of the marks that all parts of the data have; None if a part lacks them or has others."""
+    names = set(marks)
+    return names.pop() if len(names) == 1 else None
 
 
 def _sum_rows(entries: Bools, row_splits: Ints) -> Ints:

@@ -29,6 +29,7 @@ from maskcli.sequences.padding import (
     take_first_rows,
     take_last_rows,
 )
+from maskcli.sequences.ragged import find_common_marks
 from maskcli.sequences.sources import Source
 from maskcli.sequences.splits import make_row_splits
 from maskcli.sequences.stdout import STDOUT
@@ -220,14 +221,14 @@ class _SpillFile:
     def __init__(self, file: IO[bytes]) -> None:
         self.rows = self.tokens = self.longest = 0
         self._file = file
-        self._parts: list[tuple[int, int, np.dtype[np.integer]]] = []
+        self._parts: list[tuple[int, int, np.dtype[np.integer], str | None]] = []
 
     def add(self, ragged: RaggedSequences) -> None:
         """Append sequences: their values in their own dtype, then their lengths in int64."""
         lengths = ragged.lengths
         self._file.write(np.ascontiguousarray(ragged.values).data)
         self._file.write(lengths.astype(np.int64, copy=False).data)
-        self._parts.append((len(ragged.values), len(lengths), ragged.values.dtype))
+        self._parts.append((len(ragged.values), len(lengths), ragged.values.dtype, ragged.marked_by))
         self.rows += len(lengths)
         self.tokens += len(ragged.values)
         self.longest = max(self.longest, int(lengths.max(initial=0)))
@@ -242,10 +243,10 @@ class _SpillFile:
 
     def _read_all(self) -> Iterator[RaggedSequences]:
         self._file.seek(0)
-        for tokens, rows, dtype in self._parts:
+        for tokens, rows, dtype, marked_by in self._parts:
             values = np.frombuffer(self._file.read(tokens * dtype.itemsize), dtype)
             lengths = np.frombuffer(self._file.read(rows * np.dtype(np.int64).itemsize), np.int64)
-            yield RaggedSequences(values, make_row_splits(lengths))
+            yield RaggedSequences(values, make_row_splits(lengths), marked_by)
 
 
 class _BatchSummary:
@@ -261,6 +262,7 @@ class _BatchSummary:
     def __init__(self, layout: Layout, excerpt_rows: int) -> None:
         self.rows = self.tokens = self.truncated = self.truncated_sequences = 0
         self._layout, self._excerpt_rows = layout, excerpt_rows
+        self._marks: set[str | None] = set()
         shape = (0, layout.maxlen or 0)
         empty = PaddedBatch(np.zeros(shape, layout.dtype), np.zeros(shape, bool), np.zeros(0, np.int64), layout, 0)
         self._first = self._last = empty
@@ -268,6 +270,7 @@ class _BatchSummary:
     def add(self, part: PaddedBatch) -> None:
         """Count a part, and keep its rows that belong to the excerpt."""
         size = self._excerpt_rows
+        self._marks.add(part.marked_by)
         self.rows += len(part.tokens)
         self.tokens += int(part.lengths.sum()) - part.truncated_tokens
         self.truncated += part.truncated_tokens
@@ -280,4 +283,6 @@ class _BatchSummary:
         """Return the excerpt of all parts."""
         maxlen = self._first.tokens.shape[1]
         cut = self.truncated, self.truncated_sequences
-        return Excerpt((self.rows, maxlen), self._layout, self.tokens, *cut, self._first, self._last)
+        marked_by = find_common_marks(self._marks)
+        shape, ends = (self.rows, maxlen), (self._first, self._last)
+        return Excerpt(shape, self._layout, self.tokens, *cut, *ends, marked_by=marked_by)

@@ -249,7 +249,7 @@ def test_npz_is_compressed_on_demand(call: Callable[..., Output], tmp_path: Path
 
 
 @pytest.mark.parametrize("marks", ["attention_mask", "padding_mask", "ids.mask"])
-@pytest.mark.parametrize("kind", ["parquet", "arrow", "jsonl", "json", "npz"])
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "jsonl", "json", "csv", "npz"])
 def test_marked_padding_is_recognised(call: Callable[..., Output], tmp_path: Path, marks: str, kind: str) -> None:
     """``pad`` and ``check`` see the same padding, in each format."""
     columns: dict[str, list[list[int]]] = {"ids": [[7, 0, 8, 0], [0, 5, 0, 0]], marks: [[1, 1, 1, 0], [1, 1, 0, 0]]}
@@ -261,15 +261,23 @@ def test_marked_padding_is_recognised(call: Callable[..., Output], tmp_path: Pat
         feather.write_feather(pa.table(columns), str(path), compression="uncompressed")
     elif kind == "npz":
         np.savez(path, ids=np.array(columns["ids"]), **{marks: np.array(columns[marks], bool)})
+    elif kind == "csv":
+        rows = [";".join(map(str, record.values())) for record in records]
+        path.write_text("\n".join([";".join(columns), *rows]))
     else:
         lines = [json.dumps(record) for record in records]
         path.write_text("\n".join(lines) if kind == "jsonl" else f"[{','.join(lines)}]")
-    padded = call("pad", path.name, "--format", "json").json
+    padded = call("pad", path.name, "--field", "ids", "--format", "json").json
     assert padded["tokens"] == [[7, 0, 8], [0, 5, 0]] if kind != "npz" else [[7, 0, 8, 0], [0, 5, 0, 0]]
     assert padded["mask"] == np.array(columns[marks], bool)[:, : len(padded["mask"][0])].tolist()
     checked = call("check", path.name, "--data-only", "--field", "ids", "--format", "json").json
     assert checked["inputs"][0]["padded_timesteps"] == 3
-    assert checked["inputs"][0]["validity"] == {"source": "given", "of": marks, "value": None, "filled_with": None}
+    validity = {"source": "given", "of": marks, "value": None, "filled_with": None}
+    assert checked["inputs"][0]["validity"] == padded["inputs"][0]["validity"] == validity
+    # While it is written part by part, the table comes from an excerpt.
+    for options in ([], ["--maxlen", "4"]):
+        table = call("pad", path.name, "--field", "ids", "--mask-output", "mask.npy", *options)
+        assert f"tokens: padding as marked in {marks}" in table
 
 
 @pytest.mark.parametrize(

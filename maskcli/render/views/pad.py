@@ -107,7 +107,7 @@ def make_excerpt(batch: PaddedBatch) -> Excerpt:
     """Return an excerpt that contains the whole batch."""
     shape = batch.tokens.shape[0], batch.tokens.shape[1]
     cut = batch.truncated_tokens, batch.truncated_sequences
-    return Excerpt(shape, batch.layout, int(batch.mask.sum()), *cut, batch, batch, batch.origin)
+    return Excerpt(shape, batch.layout, int(batch.mask.sum()), *cut, batch, batch, batch.origin, batch.marked_by)
 
 
 def make_heading(excerpt: Excerpt) -> Heading:

@@ -218,7 +218,7 @@ def _select_rows(table: Any, name: str, field: Field) -> ParsedRows:
     column = _choose_column(table.schema, field, name)
     if column not in table.column_names:
         records = table.select(match_names(column, table.column_names)).to_pylist()
-        return ParsedRows(json_text.get_field_rows(records, field, name, name_rows(name)), name_rows(name))
+        return ParsedRows(json_text.get_field_rows(records, field, name, name_rows(name)).rows, name_rows(name))
     marked_by = _find_marks(table.schema, column, field)
     if marked_by is None or not _holds_integers(table.schema.field(column).type, Field()):
         return ParsedRows(_convert_column(table[column], name), name_rows(name))

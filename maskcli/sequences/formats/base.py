@@ -39,11 +39,14 @@ class ParsedRows:
         rows: a list with one entry for each sequence, an array with one row for each, or ragged sequences.
         where: returns the place of row ``i`` in the file, for messages.
         layout: how the rows are padded according to the file; None if it does not record that.
+        marked_by: the field by which the padding of all rows was removed; None without one, and for ragged sequences,
+            which have it themselves.
     """
 
     rows: list[Any] | np.ndarray[Any, np.dtype[Any]] | RaggedSequences
     where: Callable[[int], str]
     layout: Layout | None = None
+    marked_by: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +151,10 @@ def name_rows(name: str, first: int = 0) -> Callable[[int], str]:
 def check_rows(parsed: ParsedRows, name: str) -> RaggedSequences:
     """Return the rows as sequences; raise InputError with the place of a value that is not an integer."""
     try:
-        return as_ragged(parsed.rows)
+        ragged = as_ragged(parsed.rows)
     except MaskcliError as error:
         raise locate_error(error, parsed.where, name) from None
+    return ragged if parsed.marked_by is None else dataclasses.replace(ragged, marked_by=parsed.marked_by)
 
 
 def make_chunk(ragged: RaggedSequences, parsed: ParsedRows, convert: Callable[[RaggedSequences], T]) -> Chunk[T]:

@@ -93,10 +93,12 @@ class LineReader:
             return results, error
         return results, None
 
-    def check_lines(self, rows: list[Any], error: InputError | None, where: Where) -> RaggedSequences | None:
+    def check_lines(
+        self, rows: list[Any], error: InputError | None, where: Where, marked_by: str | None = None
+    ) -> RaggedSequences | None:
         """Return rows as sequences, None for no rows; raise the error of the first bad row, or else ``error``."""
         # ``error`` is of the line after these rows, so an error within them comes first.
-        ragged = check_rows(ParsedRows(rows, where), self.name) if rows else None
+        ragged = check_rows(ParsedRows(rows, where, marked_by=marked_by), self.name) if rows else None
         if error is not None:
             raise error
         return ragged

@@ -50,7 +50,8 @@ def read_csv(data: bytes, name: str, field: Field) -> ParsedRows:
     def where(row: int) -> str:
         return f"{name}:{lines[row]}"
 
-    return ParsedRows(json_text.get_field_rows(records, field, name, where), where)
+    rows, marked_by = json_text.get_field_rows(records, field, name, where)
+    return ParsedRows(rows, where, marked_by=marked_by)
 
 
 def read_csv_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -66,7 +67,8 @@ def _read_object(document: dict[str, Any], name: str, field: Field) -> ParsedRow
 
 
 def _select_field(records: list[Any], field: Field, name: str, where: Callable[[int], str]) -> ParsedRows:
-    return ParsedRows(json_text.get_field_rows(records, field, name, where), where)
+    rows, marked_by = json_text.get_field_rows(records, field, name, where)
+    return ParsedRows(rows, where, marked_by=marked_by)
 
 
 def split_columns(document: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -101,7 +103,7 @@ def read_json_chunks(source: Source, field: Field, convert: Callable[[RaggedSequ
         parsed = read_json(source.read(), source.name, reader.field)
         whole = check_rows(parsed, source.name)
         start = whole.row_splits[row]
-        further = RaggedSequences(whole.values[start:], whole.row_splits[row:] - start)
+        further = dataclasses.replace(whole, values=whole.values[start:], row_splits=whole.row_splits[row:] - start)
         if len(further):
             yield make_chunk(further, ParsedRows(further, lambda index: parsed.where(row + index)), convert)
 
@@ -157,7 +159,8 @@ class _Reader:
             raise _UncutError from None
         if not entries or (self._needs_records and not any(isinstance(entry, dict) for entry in entries)):
             raise _UncutError
-        return check_rows(ParsedRows(self._entries.get_rows(entries, where), where), self._source.name)
+        rows, marked_by = self._entries.get_rows(entries, where)
+        return check_rows(ParsedRows(rows, where, marked_by=marked_by), self._source.name)
 
     def where(self, block: Block, row: int) -> Where:
         start, size = block.start, len(block.data)

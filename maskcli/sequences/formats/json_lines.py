@@ -32,7 +32,8 @@ def read_json_lines(data: bytes, name: str, field: Field) -> ParsedRows:
 
     if field.name is None and not any(isinstance(entry, dict) for entry in entries):
         return ParsedRows(entries, where)
-    return ParsedRows(json_text.get_field_rows(entries, field, name, where), where)
+    rows, marked_by = json_text.get_field_rows(entries, field, name, where)
+    return ParsedRows(rows, where, marked_by=marked_by)
 
 
 def read_json_lines_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
@@ -58,7 +59,8 @@ class _Reader(LineReader):
 
     def parse_strict(self, block: Block, where: Where, row: int) -> RaggedSequences | None:
         entries, error = self.parse_lines(block, row, _split_lines, _parse_line)
-        return self.check_lines(self._entries.get_rows(entries, where), error, where)
+        rows, marked_by = self._entries.get_rows(entries, where)
+        return self.check_lines(rows, error, where, marked_by)
 
 
 @contextlib.contextmanager

@@ -7,11 +7,11 @@ import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from maskcli.errors import InputError
 from maskcli.sequences.formats.base import DESCRIPTIONS, MASK, PADDING_MASKS, TARGETS, Field, quote_names
-from maskcli.sequences.ragged import describe_value, make_marks_error
+from maskcli.sequences.ragged import describe_value, find_common_marks, make_marks_error
 
 
 class _Whole(Field):
@@ -37,10 +37,17 @@ def parse_json(text: str, where: Callable[[json.JSONDecodeError], str], fix: str
         ) from None
 
 
-def get_field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[[int], str]) -> list[Any]:
+class FieldRows(NamedTuple):
+    """The rows in one field of records, and the field by which the padding of all of them was removed, if any."""
+
+    rows: list[Any]
+    marked_by: str | None = None
+
+
+def get_field_rows(records: Sequence[Any], field: Field, name: str, where: Callable[[int], str]) -> FieldRows:
     """Return the sequence of each record: that in ``field``, or in the only field with lists of integers."""
     if isinstance(field, _Whole):
-        return _check_records(records, where)
+        return FieldRows(_check_records(records, where))
     chosen = field.name if field.name is not None else find_only_field(records, field, name)
     return _get_values(chosen, records, field, where)
 
@@ -58,14 +65,16 @@ def match_names(name: str, names: Sequence[str]) -> list[str]:
     return [other for other in names if is_pattern and fnmatch.fnmatchcase(other, name)]
 
 
-def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callable[[int], str]) -> list[Any]:
+def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callable[[int], str]) -> FieldRows:
     """Return the value of a field, or a list of those of several, in each record; raise InputError without it."""
-    rows = []
+    rows: list[Any] = []
+    marks: set[str | None] = set()
     for index, record in enumerate(records):
         if isinstance(record, dict) and chosen not in record:
             names = match_names(chosen, list(record))
             if names:
                 rows.append(_join_fields(record, names, where(index)))
+                marks.add(None)
                 continue
         if not isinstance(record, dict):
             raise InputError(
@@ -82,8 +91,12 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
                 fix="Every record needs it; an empty sequence is [].",
             )
         row = record[chosen]
-        rows.append(row if field.numbers else _drop_padding(row, record, chosen, where, index))
-    return rows
+        marked_by = None if field.numbers else _find_list_of_marks(row, record, chosen)
+        rows.append(
+            row if marked_by is None else _drop_padding(row, record[marked_by], chosen, marked_by, where, index)
+        )
+        marks.add(marked_by)
+    return FieldRows(rows, find_common_marks(marks))
 
 
 def _join_fields(record: dict[str, Any], names: list[str], where: str) -> list[Any]:
@@ -117,17 +130,21 @@ def _is_companion(name: str) -> bool:
     return name.lower() in TARGETS or DESCRIPTIONS.search(name.lower()) is not None
 
 
-def _drop_padding(row: Any, record: Mapping[str, Any], chosen: str, where: Callable[[int], str], index: int) -> Any:
-    """Return a sequence without the timesteps that another field of its record marks as padding."""
+def _find_list_of_marks(row: Any, record: Mapping[str, Any], chosen: str) -> str | None:
+    """Return the field of a record that marks the valid timesteps of ``row``; None unless both are lists."""
     name = find_marks(record, chosen)
-    marks = None if name is None else record[name]
-    if not isinstance(row, list) or not isinstance(marks, list):
-        return row
+    return name if name is not None and isinstance(row, list) and isinstance(record[name], list) else None
+
+
+def _drop_padding(
+    row: list[Any], marks: list[Any], chosen: str, marked_by: str, where: Callable[[int], str], index: int
+) -> list[Any]:
+    """Return a sequence without the timesteps that another field of its record marks as padding."""
     flags = [bool(mark) for mark in marks]
     fits = len(marks) == len(row) and all(mark in (0, 1) for mark in marks)
     runs = sum(flag and (position == 0 or not flags[position - 1]) for position, flag in enumerate(flags))
     if not fits or runs > 1:
-        raise make_marks_error(index, chosen, len(row), str(name), marks).at(where(index))
+        raise make_marks_error(index, chosen, len(row), marked_by, marks).at(where(index))
     return [value for value, flag in zip(row, flags, strict=True) if flag]
 
 
@@ -252,7 +269,7 @@ class Entries:
         except InputError:
             return False
 
-    def get_rows(self, entries: Sequence[Any], where: Callable[[int], str]) -> list[Any]:
+    def get_rows(self, entries: Sequence[Any], where: Callable[[int], str]) -> FieldRows:
         """Return the sequences of entries; ``where`` returns the place of entry ``i``.
 
         Raises:
@@ -269,7 +286,7 @@ class Entries:
             )
         if not objects and self._chosen is None:
             self._bare = self._bare or bool(entries)
-            return list(entries)
+            return FieldRows(list(entries))
         return _get_values(self._choose_field(objects), entries, self._field, where)
 
     def _choose_field(self, objects: Sequence[dict[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -76,7 +77,7 @@ def read_npz(data: bytes, name: str, field: Field) -> ParsedRows:
         mask = mask.astype(np.bool_)
     if mask is None or field.numbers or archive[key].ndim > 2:
         return ParsedRows(archive[key], name_rows(name))
-    return unpad_array(archive[key], mask, name)
+    return unpad_array(archive[key], mask, name, marks)
 
 
 def _find_only_array(archive: Mapping[str, Array], field: Field) -> str | None:
@@ -300,8 +301,8 @@ def _make_damage_error(name: str, error: Exception) -> InputError:
     )
 
 
-def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
-    """Return the sequences of a padded array, and the layout that its mask shows."""
+def unpad_array(tokens: Array, mask: Array, name: str, marked_by: str | None = None) -> ParsedRows:
+    """Return the sequences of a padded array, and the layout that its mask, named ``marked_by``, shows."""
     try:
         if mask.dtype != np.bool_:
             raise InputError(
@@ -309,7 +310,7 @@ def unpad_array(tokens: Array, mask: Array, name: str) -> ParsedRows:
                 received=f"dtype {mask.dtype}",
                 fix="Save it with .astype(bool), True = valid.",
             )
-        ragged = unpad(tokens, mask)
+        ragged = dataclasses.replace(unpad(tokens, mask), marked_by=marked_by)
     except InputError as error:
         raise locate_error(error, name_rows(name), name) from None
     values = np.unique(tokens[~mask])
