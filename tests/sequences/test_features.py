@@ -113,7 +113,7 @@ def test_features_need_a_form_that_holds_them(call: Callable[..., Output], form:
 BAD = {
     "widths": ([[[1, 2], [3]]], "row 1|sequence 1"),
     "rows": ([[[1.5, 2]], [[1, 2, 3]]], "a vector of 2 a timestep"),
-    "text": ([[["a"]]], "expected numbers"),
+    "text": ([[["a"]]], "expected an integer.*\n.*--tokenizer"),
 }
 
 
