@@ -130,5 +130,6 @@ def summarize_error(error: BaseException) -> str:
     """Return the message of a foreign error on one line, without the colours and arguments that Keras adds."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)[:LONGEST_ERROR]).split("Arguments received by")[0]
     text = re.sub(r"\{\{.*?\}\}", "", text)  # The device TensorFlow ran on.
+    text = re.sub(r"\s*\[Op:\w+\](?: name:\s*$)?", "", text)  # The name of its kernel.
     text = re.sub(r"^Exception encountered when calling \S+\s+", "", text.strip())
     return textwrap.shorten(text, 400) or "no message"

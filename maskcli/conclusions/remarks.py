@@ -38,6 +38,9 @@ def remark_on_mask(model_input: ModelInput, mask: Bools | None) -> list[Remark]:
     if mask is None:
         if valid.all():
             return []
+        if model_input.validity.source == "mask-input":
+            text = f"No call creates a mask of Keras: the model takes the mask as its input {model_input.validity.of}."
+            return [make_fact(text, "no-mask")]
         padding = format_timesteps(int((~valid).sum()), "padded timestep")
         return [make_warning(f"No mask: the model treats {padding} as data.", "no-mask")]
     remarks = []

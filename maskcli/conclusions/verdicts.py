@@ -74,7 +74,7 @@ def _explain_unproven(leak: Leak) -> str:
 def _judge_mask(inspection: Inspection, check: CheckReport) -> Verdict:
     drops = _find_drops(inspection, check)
     if not drops and inspection.mask is None:
-        return _judge_missing_mask(inspection.valid)
+        return _judge_missing_mask(inspection)
     if not drops:
         return Verdict(MASK_QUESTION, "nothing", None, "Every layer that should receive the mask does.")
     severities = (finding.severity for finding in check.findings if finding.call in drops)
@@ -110,9 +110,15 @@ def _removes_timesteps(call: Call) -> bool:
     return all(len(shape) < axes or shape[:2] != call.mask_in.shape for shape in call.shapes_out)
 
 
-def _judge_missing_mask(valid: Bools | None) -> Verdict:
+def _judge_missing_mask(inspection: Inspection) -> Verdict:
+    valid = inspection.valid
     if valid is None or valid.all():
         return Verdict(MASK_QUESTION, "no mask", None, "No call creates a mask, and there is no padding.")
+    masks = {entry.validity.of for entry in inspection.inputs if entry.validity.source == "mask-input"}
+    names = ", ".join(sorted(filter(None, masks)))
+    if names:
+        text = f"No call creates a mask of Keras: the model takes the mask as an input ({names})."
+        return Verdict(MASK_QUESTION, "no mask of Keras", None, text)
     count = format_timesteps(int((~valid).sum()), "padded timestep")
     text = f"No call creates a mask: the model treats {count} as data."
     return Verdict(MASK_QUESTION, "no mask", "error", text)

@@ -252,16 +252,40 @@ def combine_counted(valid: Any, kept: Any) -> Any:
     return valid & kept if len(valid.shape) == len(kept.shape) else valid
 
 
-def _make_targets_fix(loss: Any, targets: NDArray[Any]) -> str:
-    if get_loss_name(loss).startswith("sparse_") and targets.min(initial=0) < 0:
+def _make_targets_fix(loss: Any, targets: NDArray[Any], predictions: tuple[int, ...]) -> str:
+    """Return the remedy for targets that a loss cannot compare with predictions of a shape."""
+    sparse, classes = get_loss_name(loss).startswith("sparse_"), predictions[-1]
+    if sparse and targets.min(initial=0) < 0:
         value = f"{targets.min():g}"
         return (
             f"If {value} marks targets to ignore: keras.losses.SparseCategoricalCrossentropy(ignore_class={value}), or "
             f"--loss sparse_categorical_crossentropy --loss-option ignore_class={value}."
         )
-    return (
-        "Use sparse_categorical_crossentropy for class ids. Other losses need targets in the shape of the predictions."
-    )
+    if sparse and targets.shape in (predictions[:-1], (*predictions[:-1], 1)) and targets.max(initial=0) >= classes:
+        place = ", ".join(
+            f"{axis} {index}" for axis, index in zip(("row", "timestep"), _find_maximum(targets), strict=False)
+        )
+        return (
+            f"Classes are 0 to {classes - 1} here, but a target is {targets.max():g} ({place}). Map the classes to "
+            "these numbers, or give the last layer more units."
+        )
+    if sparse:
+        return f"Give a class id for each prediction: targets of shape {_name_shape(predictions[:-1])}."
+    if targets.ndim == len(predictions) - 1 and targets.dtype.kind in "iu":
+        return (
+            "For class ids use sparse_categorical_crossentropy; this loss needs targets of shape "
+            f"{_name_shape(predictions)}."
+        )
+    return f"Give targets of shape {_name_shape(predictions)}, as the predictions have."
+
+
+def _find_maximum(targets: NDArray[Any]) -> tuple[int, ...]:
+    return tuple(int(index) for index in np.unravel_index(int(targets.argmax()), targets.shape))
+
+
+def _name_shape(shape: tuple[int, ...]) -> str:
+    """Return a shape with the axis of the batch by its name."""
+    return f"(batch{''.join(f', {size}' for size in shape[1:])})"
 
 
 def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tuple[tuple[int, ...], Bools | None]:
@@ -278,7 +302,7 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
             where=f"--targets, loss {get_loss_name(loss)}",
             expected=f"targets that fit the predictions {_describe_shape(output.sample)} of {output.name}",
             received=f"targets {_describe_shape(targets)} ({summarize_error(error)})",
-            fix=_make_targets_fix(loss, targets),
+            fix=_make_targets_fix(loss, targets, output.sample.shape),
         ) from None
     if shape and shape[0] != len(targets):
         raise ModelError(

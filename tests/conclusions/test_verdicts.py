@@ -71,6 +71,20 @@ def test_verdicts_without_padding() -> None:
     assert not results[0].known
 
 
+def test_verdict_of_a_mask_that_is_an_input() -> None:
+    """The model hides padding without a mask of Keras, so that a missing one is no fault."""
+    ids = keras.Input((None,), name="ids", dtype="int32")
+    mask = keras.Input((None,), name="attention_mask", dtype="float32")
+    embedded = layers.Embedding(10, 4)(ids) * keras.ops.expand_dims(mask, -1)
+    model = keras.Model([ids, mask], keras.ops.sum(embedded, axis=1))
+    data = {"ids": np.array([[1, 2, 3], [4, 0, 0]]), "attention_mask": np.array([[1, 1, 1], [1, 0, 0]])}
+    verdict = list_verdicts(data=data, model=model)[1]
+    assert (verdict.answer, verdict.severity) == ("no mask of Keras", None)
+    assert verdict.text == ("No call creates a mask of Keras: the model takes the mask as an input (attention_mask).")
+    remarks = [remark for remark in maskcli.inspect(data, model=model).remarks if remark.topic == "no-mask"]
+    assert [remark.kind for remark in remarks] == ["fact"]
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_verdicts_of_convolution() -> None:
     conv = layers.Conv1D(1, 3, padding="same", name="conv")

@@ -1000,7 +1000,22 @@ def test_bad_options_have_error(name: str) -> None:
         maskcli.loss({"tokens": TOKENS}, model=build_model(build), **{"targets": VECTORS, **options})
     error = caught.value
     assert type(error) is kind, error
-    assert all((error.where, error.expected, error.received, error.fix)), error
+    assert error.where or name.endswith("that the data lacks")  # Arrays from Python have no place.
+    assert all((error.expected, error.received, error.fix)), error
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (np.array([[0, 1, 9], [0, 0, 0]]), r"Classes are 0 to 2 .* a target is 9 \(row 0, timestep 2\)"),
+        (np.array([0, 1]), r"a class id for each prediction: targets of shape \(batch, 3\)"),
+    ],
+)
+def test_remedy_names_the_targets_that_fit(targets: np.ndarray, message: str) -> None:
+    model = build_model(dense(loss="sparse_categorical_crossentropy"))
+    with pytest.raises(InputError, match=message) as caught:
+        maskcli.loss({"tokens": TOKENS[:2, :3]}, model=model, targets=targets)
+    assert "Op:" not in str(caught.value)
 
 
 def test_remark_on_model_that_needs_its_mask() -> None:

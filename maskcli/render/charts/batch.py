@@ -63,7 +63,7 @@ def make_inspection_figure(inspection: Inspection, room: int = WIDE) -> Figure |
     name = f" of {make_chart_name(primary.name)}" if len(inspection.inputs) > 1 else ""
     if has_timesteps(inspection.mask, primary.valid):
         return _make_input_figure(primary, primary.valid, inspection.mask, f"and mask{name}", room)
-    reason = "there is no mask" if inspection.mask is None else "the mask has another shape"
+    reason = "no call creates a mask" if inspection.mask is None else "the mask has another shape"
     return _make_input_figure(primary, primary.valid, None, f"and padding{name}; {reason}", room)
 
 

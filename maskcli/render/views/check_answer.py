@@ -82,8 +82,13 @@ def _name_culprit(report: CheckReport) -> str:
     first = report.findings[0]
     more = len(report.findings) - 1
     others = f", and {format_count(more, 'more finding')}" if more else ""
-    culprit = ", ".join(filter(None, (name_place(first), f"{first.code} {first.rule}")))
-    return f"Culprit: {culprit}{others}."
+    place = ", ".join(filter(None, (name_place(first), f"{first.code} {first.rule}")))
+    # An info is not a fault, and a finding about the data has no call to blame.
+    if first.severity == "info":
+        return f"Note: {place}{others}."
+    if first.call is None:
+        return f"Finding: {place}{others}."
+    return f"Culprit: {place}{others}."
 
 
 def name_place(finding: Finding) -> str:
@@ -101,7 +106,8 @@ def _describe_repair(report: CheckReport) -> str:
         return f"Repair, tried: {kinds}."
     if report.attempts:
         return f"Repair: none found, {format_count(len(report.attempts), 'change')} tried in vain."
-    return "Repair: advice only, nothing was tried." if report.findings else ""
+    has_faults = any(finding.severity != "info" for finding in report.findings)
+    return "Repair: advice only, nothing was tried." if has_faults else ""
 
 
 def describe_leak(model: ModelEvidence, leak: Leak) -> str:
