@@ -54,12 +54,15 @@ def _list_arrays(rows: RawColumn) -> list[Array]:
         try:
             arrays.append(make_row_array(row, index))
         except InputError:
-            if _has_float(row):
+            if _holds_vectors(row):
                 raise
             return []
     return arrays
 
 
-def _has_float(value: object) -> bool:
-    """Return whether a float is anywhere in nested lists."""
-    return any(map(_has_float, value)) if isinstance(value, list | tuple) else isinstance(value, float)
+def _holds_vectors(row: object) -> bool:
+    """Return whether a row is a list of lists of numbers, some of them floats."""
+    if not isinstance(row, list) or not all(isinstance(vector, list) for vector in row):
+        return False
+    numbers = [number for vector in row for number in vector]
+    return all(isinstance(number, int | float) for number in numbers) and any(isinstance(n, float) for n in numbers)

@@ -75,7 +75,7 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
 def looks_for_nan(operation: Any) -> bool:
     """Return whether a ``Masking`` layer looks for NaN, which equals nothing."""
     value = getattr(operation, "mask_value", None)
-    return isinstance(value, float) and np.isnan(value)
+    return bool(isinstance(value, float) and np.isnan(value))
 
 
 def _select_inside(masked: Bools) -> Bools:
