@@ -32,9 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the choice of slow tests; names of tests, or ``-k``, choose all of theirs."""
     parser.addoption(
         "--slow",
-        choices=("share", "rest", "all"),
+        choices=("share", "rest", "third", "all"),
         default="share",
-        help="of tests marked slow: run the same share each time (default), only what that leaves out, or all tests",
+        help="of tests marked slow: run the same share each time (default), only what that leaves out, a third of that, "
+        "or all tests",
     )
 
 
@@ -45,13 +46,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect slow tests outside the share; with ``--slow=rest``, all that runs without it."""
+    """Deselect slow tests outside the share; with ``--slow=rest`` or ``third``, all that runs without it."""
     choice = config.getoption("slow")
     chosen_by_name = config.option.keyword or any("::" in argument for argument in config.args)
     if choice == "all" or (choice == "share" and chosen_by_name):
         return
     rest = _outside_the_share(items, quick=config.option.markexpr == "quick")
-    kept = [item for item in items if (item in rest) == (choice == "rest")]
+    kept = [item for item in items if (item in rest) == (choice != "share")]
+    if choice == "third":
+        kept = sorted(random.Random(len(kept)).sample(kept, math.ceil(len(kept) / 3)), key=items.index)
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 

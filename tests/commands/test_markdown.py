@@ -19,7 +19,7 @@ ARGUMENTS = {
     "models": [[]],
     "rules": [[]],
     "explain": [["MSK101"], ["MSK007"], ["MSK302"]],
-    "check": [[], ["--data-only"], ["--mask-source", "none"]],
+    "check": [[], ["--data-only", "--sample"], ["--mask-source", "none"]],
     "inspect": [[], ["--mask-source", "all"], ["--all"], ["--last-only"], ["--heat", "full"]],
     "report": [[]],
     "loss": [[], ["--mask-source", "none"], ["--all"], ["--heat", "full"]],
