@@ -44,9 +44,9 @@ from maskcli.probes.rounding import allow_one_ulp, estimate_rounding, find_uncer
 from maskcli.probes.variants import (
     HALF,
     allow_any_length,
+    choose_moved_weights,
     compute_in_float32,
     compute_in_float64,
-    list_special_weights,
     move_weights,
 )
 from maskcli.records.arrays import Bools
@@ -64,6 +64,8 @@ NAMES = ("replace", "alone", "columns", "gradient")
 
 MUCH_PADDING = 32
 """Padded timesteps of which random numbers of one sign are enough: some of them exceed all valid ones."""
+MOST_MOVED_ROWS = 8
+"""Rows that run with other weights before all probes do."""
 BOTH_SIGNS = (1, -1)
 """Factors of the noise at padding: a maximum only shows numbers that are larger than the valid ones."""
 
@@ -162,7 +164,7 @@ def _judge(context: ProbeContext) -> LeakResult:
         if best.leaks:
             return _conclude(context, first, best)
         signs = BOTH_SIGNS[:1] if context.quick else BOTH_SIGNS
-        weights = list_special_weights(context.model)
+        weights = choose_moved_weights(context.model)
         for sign in signs if weights else ():
             with move_weights(context.model, weights, sign), name_step("noisy weights"):
                 noisy = _probe_moved(context)
@@ -200,10 +202,10 @@ def _probe_again(context: ProbeContext) -> _Probed | None:
 def _probe_moved(context: ProbeContext) -> _Probed | None:
     """Probe the same inputs with the weights that the model has now; None without a leak.
 
-    Without its padding, a row shows every leak, so that all probes only run if the row with most padding leaks, or
-    cannot run like that. Only the weights are new, not the rows.
+    Without their padding, rows show every leak, so that all probes only run if one of the rows with most padding
+    leaks, or cannot run like that. Only the weights are new, not the rows.
     """
-    row = _run_again(context, [_find_most_padded(context)])
+    row = _run_again(context, _list_most_padded(context))
     if row is None and find_fixed_batch(context.model) is None:
         return None
     alone = "the batch is fixed" if row is None else run_rows_alone(row)
@@ -220,9 +222,11 @@ def _choose_signs(context: ProbeContext, alone: list[RowsAlone] | str) -> tuple[
     return BOTH_SIGNS[:1] if is_enough else BOTH_SIGNS
 
 
-def _find_most_padded(context: ProbeContext) -> int:
-    """Return the row whose results count with the most padding."""
-    return int(np.where(context.relevant, _count_padding(context), -1).argmax())
+def _list_most_padded(context: ProbeContext) -> list[int]:
+    """Return the rows with the most padding whose results count: one of them may hide a leak, as a maximum does."""
+    padding = np.where(context.relevant, _count_padding(context), -1)
+    order = np.argsort(-padding, kind="stable")[:MOST_MOVED_ROWS]
+    return [int(row) for row in order if padding[row] > 0] or [int(order[0])]
 
 
 def _count_padding(context: ProbeContext) -> NDArray[np.intp]:

@@ -13,6 +13,8 @@ from maskcli.tolerance import WEIGHT_NOISE, ZERO_NOISE, ZEROS
 from maskcli.trace.state import preserve_state, read_value
 
 HALF = ("float16", "bfloat16")
+MOST_MOVED_WEIGHTS = 2_000_000
+"""Numbers of a model all of whose weights are moved."""
 
 
 @contextlib.contextmanager
@@ -133,12 +135,15 @@ def move_weights(model: Any, weights: Sequence[Any], sign: int = 1) -> Iterator[
                 weight.assign(old)
 
 
-def list_special_weights(model: Any) -> list[Any]:
-    """Return the trainable weights that hide leaks: of zeros, as biases have before training, or of equal numbers.
+def choose_moved_weights(model: Any) -> list[Any]:
+    """Return the trainable weights that noise moves: all of them, or the special ones of a large model.
 
-    Other weights hide nothing: different ones of that kind show what these show.
+    Special weights hide leaks: zeros, as biases have before training, and equal numbers. A few random ones may hide a
+    leak too, as those of a maximum that valid timesteps win, so that they are spared only where moving them is slow.
     """
-    floats = (weight for weight in model.trainable_weights if "float" in str(weight.dtype))
+    floats = [weight for weight in model.trainable_weights if "float" in str(weight.dtype)]
+    if sum(int(np.prod(weight.shape)) for weight in floats) <= MOST_MOVED_WEIGHTS:
+        return floats
     return [weight for weight in floats if _is_special(read_value(weight))]
 
 

@@ -40,8 +40,9 @@ def read_value(variable: Any) -> Any:
     """Return the value of a variable, without a copy: TensorFlow assigns to new memory while a value is in use."""
     import tensorflow as tf
 
-    # NumPy would copy a variable, but not a tensor.
-    return np.asarray(tf.convert_to_tensor(getattr(variable, "value", variable)))
+    # NumPy would copy a variable, but not a tensor. `value` is a method of a variable of TensorFlow.
+    value = variable if isinstance(variable, tf.Variable) else getattr(variable, "value", variable)
+    return np.asarray(tf.convert_to_tensor(value))
 
 
 def _list_variables(layer: Any, trained: bool) -> Iterator[Any]:

@@ -82,7 +82,10 @@ def find_header(head: bytes, field: Field) -> list[str] | None:
 
 def _split_first_line(head: bytes) -> list[str]:
     line = head.removeprefix(BOM).split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
-    return next(csv.reader([line], delimiter=_find_delimiter(line)), [])
+    try:
+        return next(csv.reader([line], delimiter=_find_delimiter(line)), [])
+    except csv.Error:  # A damaged line is no header; the reader of numbers names the fault.
+        return []
 
 
 def _find_delimiter(line: str) -> str:
