@@ -185,6 +185,11 @@ PERCENT_FROM = Threshold(
     "Smallest part of 1 that is printed as a percentage; a smaller one is printed as <0.1 %.",
     "It rounds to 0.1 %, the smallest percentage with one decimal.",
 )
+ROUNDED_LOOK_AHEAD = Threshold(
+    1e-12,
+    "Change of an earlier output, measured in float64, up to which a later timestep does not change it.",
+    "Sums of many numbers of about 1, as of a Fourier transform, round by some 1e-15 in float64.",
+)
 PERCENT_DECIMAL_BELOW = Threshold(
     0.0995,
     "Part of 1 from which a percentage has no decimal.",

@@ -26,7 +26,7 @@ from maskcli.probes.substitute import is_steady, name_owner
 from maskcli.probes.variants import compute_in_float64
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.leak import Probe
-from maskcli.tolerance import Tolerance
+from maskcli.tolerance import ROUNDED_LOOK_AHEAD, Tolerance
 from maskcli.trace.recorder import CallRecord
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64
@@ -188,8 +188,10 @@ def _make_effects(
             exact = _run_again(context)
             again = "another run" if exact is None else _measure(exact, inputs, outputs)
             if exact is not None and not isinstance(again, str):
-                for output, matrix in zip(outputs, again[0], strict=True):
+                for output, matrix, coarse in zip(outputs, again[0], measured[0], strict=True):
                     context, effect = _make_effect(context, output, matrix, again[1], causal, exact)
+                    if effect.looks_ahead and effect.max_abs_change <= ROUNDED_LOOK_AHEAD.value:
+                        context, effect = _make_effect(context, output, coarse, measured[1], causal)
                     effects.append(effect)
                 return context, effects
     for output, matrix in zip(outputs, measured[0], strict=True):

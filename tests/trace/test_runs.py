@@ -59,7 +59,7 @@ def make_model(head: Callable[[Any], Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("verb", "most"), [(maskcli.report, 17), (maskcli.check, 15), (maskcli.inspect, 1), (maskcli.loss, 1)]
+    ("verb", "most"), [(maskcli.report, 19), (maskcli.check, 17), (maskcli.inspect, 1), (maskcli.loss, 1)]
 )
 def test_runs_of_the_sample(runs: list[LoggedRun], verb: Callable[..., Any], most: int) -> None:
     verb(QUESTION)
