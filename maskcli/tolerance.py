@@ -186,9 +186,9 @@ PERCENT_FROM = Threshold(
     "It rounds to 0.1 %, the smallest percentage with one decimal.",
 )
 ROUNDED_LOOK_AHEAD = Threshold(
-    1e-12,
-    "Change of an earlier output, measured in float64, up to which a later timestep does not change it.",
-    "Sums of many numbers of about 1, as of a Fourier transform, round by some 1e-15 in float64.",
+    1e-8,
+    "Change of an earlier output by a user's own code that may be rounding, although the model computes in float64.",
+    "A Fourier transform of numbers below 1 stays in float32, and rounds by some 1e-9.",
 )
 PERCENT_DECIMAL_BELOW = Threshold(
     0.0995,

@@ -27,7 +27,7 @@ from maskcli.probes.variants import compute_in_float64
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.leak import Probe
 from maskcli.tolerance import ROUNDED_LOOK_AHEAD, Tolerance
-from maskcli.trace.recorder import CallRecord
+from maskcli.trace.recorder import CallRecord, has_own_code
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.values import as_float64
 
@@ -190,7 +190,7 @@ def _make_effects(
             if exact is not None and not isinstance(again, str):
                 for output, matrix, coarse in zip(outputs, again[0], measured[0], strict=True):
                     context, effect = _make_effect(context, output, matrix, again[1], causal, exact)
-                    if effect.looks_ahead and effect.max_abs_change <= ROUNDED_LOOK_AHEAD.value:
+                    if effect.looks_ahead and _may_be_rounding(context, effect):
                         context, effect = _make_effect(context, output, coarse, measured[1], causal)
                     effects.append(effect)
                 return context, effects
@@ -198,6 +198,14 @@ def _make_effects(
         context, effect = _make_effect(context, output, matrix, measured[1], causal)
         effects.append(effect)
     return context, effects
+
+
+def _may_be_rounding(context: ProbeContext, effect: FutureEffect) -> bool:
+    """Return whether a change may be rounding in float32: a user's code may stay in float32."""
+    if effect.max_abs_change > ROUNDED_LOOK_AHEAD.value:
+        return False
+    names = str(effect.first_call).split("/")
+    return any(entry.name in names and has_own_code(entry.operation) for entry in context.base.entries)
 
 
 def _run_again(context: ProbeContext) -> ProbeContext | None:
