@@ -134,7 +134,7 @@ class SourceOptions:
         """Return FILE, standard input or the sample, in this order.
 
         The sample takes the place of data only where a built-in model is shown on a screen. A model of the user's own
-        and an output file would otherwise get data that nobody chose.
+        and an output file would otherwise get data that the user did not choose.
 
         Raises:
             UsageError: if there is no data, or if options about it contradict each other.

@@ -232,7 +232,7 @@ class LengthProbes:
         context: the run to probe.
         alone: the rows of each length without their padding, or the reason why there are none.
         clean: whether the content of padding changes nothing.
-        runs: the further runs, by what they are for; probes of the same context with another tolerance share them.
+        runs: the further runs, by their purpose; probes of the same context with another tolerance share them.
     """
 
     context: ProbeContext

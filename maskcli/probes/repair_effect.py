@@ -74,7 +74,7 @@ class ValidContent:
         """
         contents = self._contents  # Runs the model without changes.
         if self._filled is not None and not self._may_change_full_rows(changes):
-            # A mask of an input must be made anew for rows that lost their padding.
+            # A mask of an input must be made again for rows that lost their padding.
             renewed = tuple(
                 dataclasses.replace(change, earlier=[]) if isinstance(change, MaskInput) else change
                 for change in changes

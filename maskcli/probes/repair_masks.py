@@ -182,7 +182,7 @@ def spread_change(look: ChangedModel, change: CallChange) -> Changes:
 
 
 def find_edit(entry: CallRecord, change: CallChange) -> tuple[Any, ...] | None:
-    """Return what tells the edit of a layer, or of its class, from other edits; None for a change of one call."""
+    """Return the key of the edit of a layer, or of its class; None for a change of one call."""
     if entry.code or not isinstance(change, EDITS):
         return None
     of_class = isinstance(change, (KeepMask, SetMaskZero)) and is_own_layer(entry.operation)

@@ -53,7 +53,7 @@ def get_sample() -> InputFiles:
 def has_piped_input() -> bool:
     """Return whether standard input is a pipe or a redirected file.
 
-    A terminal, the null device and a closed stream are not: nobody sends data there.
+    A terminal, the null device and a closed stream are not: no data comes from them.
     """
     if sys.stdin is None or sys.stdin.closed:
         return False

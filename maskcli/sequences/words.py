@@ -14,9 +14,9 @@ from maskcli.sequences.formats.base import decode_text
 from maskcli.sequences.sources import BOM, Source
 
 PADDING = ("[PAD]", "<pad>", "<PAD>", "")
-"""Tokens that stand for padding, in the order in which a vocabulary is searched for them."""
+"""Names of the padding token, in the order in which a vocabulary is searched for them."""
 UNKNOWN = ("[UNK]", "<unk>", "<UNK>", "<oov>", "<OOV>")
-"""Tokens that stand for words outside of a vocabulary."""
+"""Names of the token for words outside of a vocabulary."""
 HINT = "A tokenizer is a tokenizer.json, or a file with one token per line."
 
 
