@@ -129,7 +129,7 @@ def find_hub_model(spec: str) -> HubModel:
         )
     load_keras()
     with quiet_stdout():
-        from keras_hub import models  # type: ignore[import-untyped]
+        from keras_hub import models
     known = {_normalize(model.name): model for model in _list_text_models(models)}
     wanted = _normalize(name)
     if wanted.removesuffix("backbone") in known:
