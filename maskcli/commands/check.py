@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from maskcli.commands.config import merge_rule_options
+from maskcli.commands.config import merge_check_options, read_project
 from maskcli.commands.grouped import GroupedCommand
 from maskcli.commands.options import list_set_options, names_builtin_model, request_options
 from maskcli.commands.output import OutputOptions, output_options
@@ -34,8 +34,8 @@ def check(source: SourceOptions, arguments: dict[str, Any], output: OutputOption
     `maskcli explain CODE` for details. Exit code 1 means findings at or above --fail-on. Targets, one --targets-field
     for each output, let rules judge the losses and the metrics.
 
-    FILE may be an .npz with an array, or records with a field, for each input of the model. [tool.maskcli] in a
-    pyproject.toml may set select, ignore and fail-on.
+    FILE may be an .npz with an array, or records with a field, for each input of the model. [tool.maskcli] of a
+    pyproject.toml may set the model, the data, the rules and other options.
     """
     from maskcli.api.check import check as check_model
     from maskcli.models.runtime import quiet_stderr, quiet_stdout
@@ -43,7 +43,9 @@ def check(source: SourceOptions, arguments: dict[str, Any], output: OutputOption
     from maskcli.render.views.check import view
 
     output.check()
-    arguments = merge_rule_options(arguments)
+    defaults, _ = read_project()
+    without = frozenset(OF_MODELS) if arguments["data_only"] else frozenset()
+    arguments, source = merge_check_options(arguments, source, defaults, without)
     builtin = _names_builtin(arguments)
     _check_targets(source, builtin, arguments["targets"], arguments["targets_field"])
     data, layout, naming = source.load_data(builtin, *filter(None, [arguments["targets"]]))

@@ -115,7 +115,10 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
     )
     data_only: bool = option(False, "Check only the data, without a model; imports no TensorFlow.", group=DATA)
     fail_on: FailOn = option(
-        "warning", "Lowest severity of a finding that fails the check, with exit code 1.", choices=FAIL_ON, group=RULES
+        "warning",
+        "Lowest severity of a finding that fails the check, with exit code 1; never reports findings only.",
+        choices=FAIL_ON,
+        group=RULES,
     )
     targets: object = option(
         None,

@@ -117,6 +117,8 @@ def find_ignored(rules: Iterable[Rule], examination: Examination) -> tuple[str, 
 
 def is_failing(findings: Iterable[Finding], fail_on: FailOn) -> bool:
     """Return whether any finding is at least as severe as ``fail_on``."""
+    if fail_on == "never":
+        return False
     return any(_SEVERITIES.index(finding.severity) <= _SEVERITIES.index(fail_on) for finding in findings)
 
 
