@@ -86,7 +86,7 @@ def merge_check_options(
     if "data" in settings and (source.files or source.sample):
         without = without | DATA_ARGUMENTS
     kept = {name: value for name, value in settings.items() if name not in without}
-    data = {name: kept.pop(name) for name in ("data", "field", "value") if name in kept}
+    data: dict[str, Any] = {name: kept.pop(name) for name in ("data", "field", "value") if name in kept}
     merged = merge_rule_options(arguments, check)
     named = check.name is not None and check.name == arguments["model"]
     unset = {name: value for name, value in kept.items() if not is_set(name) or (name == "model" and named)}

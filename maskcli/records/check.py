@@ -11,6 +11,7 @@ from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName, Severity
 from maskcli.records.inputs import ShownBatch
 from maskcli.records.leak import Leak
+from maskcli.records.location import Location
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
 from maskcli.records.result import ResultRecord
@@ -82,6 +83,9 @@ class Finding:
         fix: the remedy; code is between backticks and can be pasted.
         evidence: the measured values by name; the names depend on the rule.
         repair: the change that removed this fault when it was tried; None if there is none.
+        location: the line of the user's code that made the call, or the model; None if it is unknown.
+        fingerprint: recognises the fault in a later check: of the rule, the call and its cause, without measured
+            values, lines of code, and the numbers that Keras gives to layers.
     """
 
     code: RuleCode
@@ -93,10 +97,13 @@ class Finding:
     fix: NonEmpty
     evidence: dict[str, Any]
     repair: Repair | None = None
+    location: Location | None = None
+    fingerprint: str = ""
 
     def __str__(self) -> str:
         """Return the fault and its remedy, for the message of an exception."""
-        return f"{self.code} {self.rule}: {self.message}\nfix: {self.fix}"
+        place = "" if self.location is None else f"\nat: {self.location}"
+        return f"{self.code} {self.rule}: {self.message}{place}\nfix: {self.fix}"
 
 
 class FindingsError(AssertionError):

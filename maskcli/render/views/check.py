@@ -112,8 +112,17 @@ def _view_findings(report: CheckReport) -> Iterator[Part]:
         severity = mark(SEVERITIES[finding.severity], f" {finding.severity}")
         lead = (severity, Cell(f" {finding.code} ", "strong"))
         yield Prose((Cell(_name_finding(finding), "strong"),), lead, hang=4)
+        yield from _locate_finding(finding)
         yield make_prose(finding.message, indent=4)
         yield make_prose(finding.fix, indent=4, lead=(Cell("fix: ", "strong"),))
+
+
+def _locate_finding(finding: Finding) -> Iterator[Part]:
+    """Yield the line of the user's code that made the call, if it is known."""
+    place = finding.location
+    if place is not None:
+        line = Cell(f"{place.file}:{place.line}", "label")
+        yield Prose((line, Cell(f" in {place.function}", "muted")), (Cell("at: ", "strong"),), 4, 4)
 
 
 def _name_finding(finding: Finding) -> str:
