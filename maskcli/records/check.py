@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from maskcli.records.baseline import BaselineEntry, IgnoredCall
 from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName, Severity
@@ -106,6 +107,21 @@ class Finding:
         return f"{self.code} {self.rule}: {self.message}{place}\nfix: {self.fix}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """The findings that a baseline accepts, compared with those of a check.
+
+    Attributes:
+        file: the path of the baseline.
+        accepted: findings of this check that are in the baseline, and do not fail it.
+        stale: entries of the baseline that are no findings any more.
+    """
+
+    file: NonEmpty
+    accepted: tuple[Finding, ...]
+    stale: tuple[BaselineEntry, ...]
+
+
 class FindingsError(AssertionError):
     """Findings, as the failure of an assertion.
 
@@ -169,6 +185,10 @@ class CheckReport(ResultRecord):
         quick: whether only the probes ran that decide, each of them once, and no repairs were tried.
         data: where the rows come from.
         batch: the timesteps, of data with words; None for other data.
+        name: of the table ``[tool.maskcli.models.NAME]`` that was checked; None for another check.
+        baseline: the findings that a baseline accepts; None without a baseline.
+        ignored_calls: the findings that are ignored at single calls.
+        fail_on_stale: whether stale entries of the baseline, and ignored calls without a finding, fail the check.
     """
 
     model: ModelAbout | None
@@ -184,6 +204,10 @@ class CheckReport(ResultRecord):
     quick: bool = False
     data: DataOrigin = FROM_PYTHON
     batch: ShownBatch | None = None
+    name: NonEmpty | None = None
+    baseline: Baseline | None = None
+    ignored_calls: tuple[IgnoredCall, ...] = ()
+    fail_on_stale: bool = False
 
     def summarize(self) -> str:
         """Return the name of the model, the status and the number of findings of each severity."""

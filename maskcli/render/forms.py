@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from maskcli.records.rules import RuleExplanation
     from maskcli.render.parts import Limits, Section
 
 
@@ -22,11 +23,13 @@ class CommandResult:
         record: the record that the JSON document shows.
         view: makes the sections that tables and Markdown consist of.
         picture: draws the SVG picture that the options select.
+        explain: returns the explanations of the rules, of a check.
     """
 
     record: object
     view: Callable[[Limits], Sequence[Section]]
     picture: Callable[[], bytes] = _refuse_picture
+    explain: Callable[[], Sequence[RuleExplanation]] = tuple
 
 
 Renderer: TypeAlias = "Callable[[CommandResult, Limits, bool], Iterable[bytes]]"
