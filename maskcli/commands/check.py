@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import click
 from maskcli.commands.config import merge_check_options, read_project
 from maskcli.commands.grouped import GroupedCommand, GroupedOption
 from maskcli.commands.options import is_set, list_set_options, names_builtin_model, request_options
-from maskcli.commands.output import OutputOptions, output_options
+from maskcli.commands.output import OutputOptions, SeveralOutputOptions, output_options
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import ExitCode, MaskcliError, UsageError
 from maskcli.records.options import RULES, ModelOptions, read_specs
@@ -41,11 +42,11 @@ OF_MODELS = {*read_specs(ModelOptions), "targets", "targets_field", "loss", "bat
 @click.option(
     "--exit-zero", cls=GroupedOption, group=RULES, is_flag=True, help="Report findings only, like --fail-on never."
 )
-@output_options("check", OutputOptions)
+@output_options("check", SeveralOutputOptions)
 def check(
     source: SourceOptions,
     arguments: dict[str, Any],
-    output: OutputOptions,
+    output: SeveralOutputOptions,
     write_baseline: str | None,
     exit_zero: bool,
 ) -> int:
@@ -131,13 +132,23 @@ def _try_check(source: SourceOptions, arguments: dict[str, Any], entry: ProjectC
 def _make_result(report: CheckReport) -> CommandResult:
     from maskcli.render.views.check import view
 
-    return CommandResult(record=report, view=partial(view, report), explain=_explain_rules)
+    return CommandResult(record=report, view=partial(view, report), explain=_explain_rules, folder=_find_folder())
 
 
 def _make_project_result(report: ProjectReport) -> CommandResult:
     from maskcli.render.views.project import view
 
-    return CommandResult(record=report, view=partial(view, report), explain=_explain_rules)
+    return CommandResult(record=report, view=partial(view, report), explain=_explain_rules, folder=_find_folder())
+
+
+def _find_folder() -> str:
+    """Return the working directory, from the root of the repository that a CI service checked out."""
+    from pathlib import Path
+
+    here = Path.cwd()
+    roots = (os.environ.get(name) for name in ("GITHUB_WORKSPACE", "CI_PROJECT_DIR"))
+    inside = (root for root in roots if root and here.is_relative_to(root))
+    return next((here.relative_to(root).as_posix() for root in inside), "")
 
 
 def _explain_rules() -> tuple[Any, ...]:
