@@ -32,6 +32,8 @@ LEAK_ANSWERS: dict[LeakAnswer, str] = {
 def answer_check(report: CheckReport) -> Iterator[Part]:
     """Yield the verdict, the culprit, and the repair, a sentence each."""
     role, words = RESULTS[report.status]
+    if report.status == "data-only" and report.findings and report.fail_on == "never":
+        words = "data: findings do not fail the check"
     yield _make_sentence(role, f"{words}{_describe_verdict(report)}", "strong")
     for text in (_name_culprit(report), _describe_repair(report)):
         if text:
@@ -46,7 +48,7 @@ def _describe_verdict(report: CheckReport) -> str:
     """Return the rest of the verdict after the word for the status."""
     model = report.examination.model
     if report.status == "data-only":
-        return f" at or above {report.fail_on}" if report.findings else ""
+        return f" at or above {report.fail_on}" if report.findings and report.fail_on != "never" else ""
     answer = "" if model is None else _describe_leak_answer(model)
     if report.status == "passed" and report.leak is not None:
         probes = ", ".join(probe.name for probe in report.leak.probes if probe.applicable)
@@ -54,6 +56,8 @@ def _describe_verdict(report: CheckReport) -> str:
     ignored = f": {', '.join(report.ignored)}" if report.ignored and report.passed else ""
     if report.status != "failed":
         return ignored
+    if not report.findings:
+        return ": entries of the baseline, or ignored calls, match no finding any more"
     if not answer:
         return ": the data has findings" if model is None else ": the model does not run on this data"
     if answer == LEAK_ANSWERS["no"]:
