@@ -58,7 +58,7 @@ class SourceOptions:
     )
     max_memory: str | None = option(
         None,
-        "Memory that an input may take, such as 500M or 4G.",
+        "Memory that an input, or the weights of a model, may take, such as 500M or 4G.",
         default_text="half of the machine's memory",
         metavar="SIZE",
     )
