@@ -117,6 +117,7 @@ class SourceOptions:
         """
         files = self._choose_files(builtin, extra_files)
         if not builtin and len(files.paths) == 1:
+            Source(files.paths[0]).check_exists()  # Before seconds of imports.
             from maskcli.api.model_data import DataFile
 
             data = DataFile(files.paths[0], self.input_format, self.field, files.origin, self._load_tokenizer())
