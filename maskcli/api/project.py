@@ -17,7 +17,7 @@ from maskcli.records.options import FAIL_ON
 FILE = "pyproject.toml"
 MODELS = "models"
 """The key of the tables ``[tool.maskcli.models.NAME]``."""
-MODEL_ARGUMENTS = frozenset(["model", "model_args", "weights", "custom_objects", "loss"])
+MODEL_ARGUMENTS = frozenset(["model", "model_args", "weights", "custom_objects", "loss", "baseline", "ignore_calls"])
 """Settings that belong to the model of the same table."""
 DATA_ARGUMENTS = frozenset(["data", "field", "targets", "targets_field", "value"])
 """Settings that belong to the data of the same table."""
@@ -237,6 +237,7 @@ KEYS: dict[str, KeyType] = {
     "select": _TEXTS,
     "ignore": _TEXTS,
     "fail-on": (" or ".join(map(repr, FAIL_ON)), _is_severity, _keep),
+    "ignore-calls": _TEXTS,
     "model": ("the name or the path of a model", _is_text, _locate_model),
     "model-args": ("a table", _is_table, _keep),
     "weights": _PATH,
@@ -250,5 +251,7 @@ KEYS: dict[str, KeyType] = {
     "loss": _TEXT,
     "causal": _SWITCH,
     "quick": _SWITCH,
+    "baseline": _PATH,
+    "fail-on-stale": _SWITCH,
 }
 """By key, the description of its values, a test of a value, and the function that makes the argument of it."""

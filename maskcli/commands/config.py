@@ -52,7 +52,7 @@ def merge_rule_options(arguments: Mapping[str, Any], check: ProjectCheck | None 
             select_rules(merged[name], ())
         except UsageError as error:
             raise error.at(where) from None
-    if "fail_on" in arguments and not is_set("fail_on"):
+    if "fail_on" in arguments and not is_set("fail_on") and not is_set("exit_zero"):
         merged["fail_on"] = check.settings.get("fail_on", arguments["fail_on"])
     return merged
 
@@ -86,16 +86,17 @@ def merge_check_options(
     if "data" in settings and (source.files or source.sample):
         without = without | DATA_ARGUMENTS
     kept = {name: value for name, value in settings.items() if name not in without}
-    data = {name: kept.pop(name) for name in ("data", "field", "value") if name in kept}
+    data: dict[str, Any] = {name: kept.pop(name) for name in ("data", "field", "value") if name in kept}
     merged = merge_rule_options(arguments, check)
     named = check.name is not None and check.name == arguments["model"]
     unset = {name: value for name, value in kept.items() if not is_set(name) or (name == "model" and named)}
-    merged |= {name: value for name, value in unset.items() if name in arguments and name not in SELECTIONS}
-    return merged, _merge_data(source, data)
+    settled = ("fail_on", *SELECTIONS)
+    merged |= {name: value for name, value in unset.items() if name in arguments and name not in settled}
+    return merged, _merge_data(source, {**data, "model": merged["model"]})
 
 
 def _merge_data(source: SourceOptions, data: Mapping[str, Any]) -> SourceOptions:
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"model": data["model"]}
     if "data" in data and not source.files and not source.sample:
         changes["files"] = data["data"]
     if "field" in data and source.field is None:

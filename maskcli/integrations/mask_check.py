@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +11,7 @@ from maskcli.api.settings import check_name
 from maskcli.errors import MaskcliError
 from maskcli.inputs.objects import join_fit_batches
 from maskcli.inputs.training_batches import BatchPeek, make_hidden_error
+from maskcli.models.build_sites import find_site, record_build_sites
 from maskcli.models.runtime import load_keras
 from maskcli.records.check import CheckReport, FindingsError, MaskCheckWarning
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 
 else:
     _Callback = load_keras().callbacks.Callback
+
+# From now on, so that findings name the lines of a model that is built after this import.
+_BUILD_SITES = record_build_sites()
+_BUILD_SITES.__enter__()
 
 CheckTime = Literal["first_batch", "first_epoch"]
 CHECK_TIMES: tuple[CheckTime, ...] = ("first_batch", "first_epoch")
@@ -71,6 +77,7 @@ class MaskCheck(_Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - of Keras
         """Check the model after the first step."""
+        __tracebackhide__ = True
         if self._peek is not None and self._peek.batches is None:
             self._peek.remove()
             self._is_done = True
@@ -80,6 +87,7 @@ class MaskCheck(_Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - of Keras
         """Check the model after the first epoch."""
+        __tracebackhide__ = True
         self._check()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002 - of Keras
@@ -89,6 +97,7 @@ class MaskCheck(_Callback):
 
     def _check(self) -> None:
         """Check the model, once; warn, or raise FindingsError."""
+        __tracebackhide__ = True
         if self._is_done:
             return
         self._is_done = True
@@ -101,7 +110,7 @@ class MaskCheck(_Callback):
         except MaskcliError as error:
             if self.fail:
                 raise
-            warnings.warn(f"MaskCheck could not check the model: {error}", MaskCheckWarning, stacklevel=2)
+            _warn(f"MaskCheck could not check the model: {error}")
             return
         finally:
             self._peek = None
@@ -109,7 +118,13 @@ class MaskCheck(_Callback):
             return
         if self.fail:
             raise FindingsError(self.report.findings)
-        warnings.warn("\n\n".join(map(str, self.report.findings)), MaskCheckWarning, stacklevel=2)
+        _warn("\n\n".join(map(str, self.report.findings)))
+
+
+def _warn(message: str) -> None:
+    """Warn at the line of the user's code that runs now, which is the call of ``fit``."""
+    file, line, _ = find_site(sys._getframe()) or ("MaskCheck", 1, "")
+    warnings.warn_explicit(message, MaskCheckWarning, file, line)
 
 
 def _join(peek: BatchPeek | None) -> object:

@@ -97,7 +97,7 @@ def run_project_check(check: ProjectCheck) -> None:
     if "value" in settings:
         settings["sets_value"] = True
     with naming:
-        report = check_model(data, **settings)
+        report = check_model(data, **settings, check_name=check.name)
     report.raise_for_findings()
 
 

@@ -21,6 +21,10 @@ MARKER = (
     "these options"
 )
 Assertion = Callable[..., None]
+NAMES = frozenset(
+    ["MaskCheck", "assert_causal", "assert_mask_reaches", "assert_masked_loss", "assert_padding_invariant"]
+)
+"""Fixtures, and functions in the code of a test, that report findings."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,6 +87,28 @@ def _get_assertion(name: str) -> Assertion:
 
     assertion: Assertion = getattr(assertions, name)
     return assertion
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Record the lines that build models, for a test that uses maskcli, and for its fixtures."""
+    if not _uses_maskcli(item):
+        return (yield)
+    from maskcli.models.build_sites import record_build_sites
+    from maskcli.models.runtime import load_keras
+
+    load_keras()
+    with record_build_sites():
+        return (yield)
+
+
+def _uses_maskcli(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function):
+        return False
+    if item.get_closest_marker("maskcli") is not None or not NAMES.isdisjoint(item.fixturenames):
+        return True
+    code = getattr(item.function, "__code__", None)
+    return code is not None and not NAMES.isdisjoint(code.co_names)
 
 
 @pytest.hookimpl(wrapper=True)

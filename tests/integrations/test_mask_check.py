@@ -117,19 +117,19 @@ def test_training_is_the_same_to_the_bit(make_data: Callable[[], dict[str, Any]]
         assert with_callback[name] == value, name
 
 
-@pytest.fixture(scope="module")
-def warned() -> tuple[Any, list[str]]:
-    """The callback, and the warnings of a training with two epochs."""
+def test_finding_is_one_warning_with_its_line() -> None:
+    """The warning has the line of ``fit``, and the finding that of the model, which was built before the callback."""
+    model = make_model()
     callback = maskcli.MaskCheck()
     with pytest.warns(maskcli.MaskCheckWarning) as caught:
-        make_model().fit(**as_arrays(), epochs=2, verbose=0, callbacks=[callback])
-    return callback, [str(warning.message) for warning in caught]
-
-
-def test_finding_is_one_warning(warned: tuple[Any, list[str]]) -> None:
-    callback, messages = warned
-    assert len(messages) == 1
-    assert messages[0].startswith("MSK101 mask-dropped: multiply")
+        model.fit(**as_arrays(), epochs=2, verbose=0, callbacks=[callback])
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert message.startswith("MSK101 mask-dropped: multiply")
+    assert "\nat: " in message
+    assert "test_mask_check.py:" in message
+    assert caught[0].filename == __file__
+    assert callback.report is not None
     assert callback.report.quick
 
 

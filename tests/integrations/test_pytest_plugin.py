@@ -101,6 +101,9 @@ FAILED = "MSK101 mask-dropped: multiply (Multiply) drops the mask from embedding
 TRIED = "fix: Pass the mask in the call of mean: `mean(..., mask=embedding.compute_mask(tokens))`. Tried: *"
 
 
+AT = "at: shop.py:10 in build"
+
+
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A project with models and tests, whose pytest runs in a process of its own."""
@@ -146,10 +149,11 @@ def test_plugin_shows_finding_and_repair(project: pytest.Pytester) -> None:
         "\n    def test_function():\n>       maskcli.assert_padding_invariant(build(2.0), ROWS)\nE  "
     )
     assert "/maskcli/" not in text
+    assert re.search(r"^E +at: shop.py:10 in build$", text, re.M)
     for name in ("test_marked[3.0]", "maskcli scaled"):
         # The finding comes first, and nothing else.
-        pytest.LineMatcher(sections[name][:2]).fnmatch_lines([FAILED, TRIED], consecutive=True)
-        assert len(sections[name]) == 2
+        pytest.LineMatcher(sections[name][:3]).fnmatch_lines([FAILED, AT, TRIED], consecutive=True)
+        assert len(sections[name]) == 3
     for name, message in {
         "TestPairs.test_no_data": "The marker maskcli needs data: *",
         "TestPairs.test_no_model": "A test that is marked with maskcli returns its model, or (model, data).",
@@ -176,8 +180,8 @@ def test_plugin_works_with_xdist(project: pytest.Pytester) -> None:
     """A failure reaches the other process with its finding; only these tests run, so that they import Keras once."""
     result = run(project, "--maskcli", "-n1", "-k", "test_function or scaled", "-v")
     result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines([FAILED, TRIED])
-    result.stdout.fnmatch_lines(f"E   *FindingsError: {FAILED}")
+    result.stdout.fnmatch_lines([FAILED, AT, TRIED])
+    result.stdout.fnmatch_lines([f"E   *FindingsError: {FAILED}", f"E   {AT}"])
 
 
 def test_marker_and_fixtures_are_listed(project: pytest.Pytester) -> None:

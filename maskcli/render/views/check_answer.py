@@ -56,6 +56,8 @@ def _describe_verdict(report: CheckReport) -> str:
     ignored = f": {', '.join(report.ignored)}" if report.ignored and report.passed else ""
     if report.status != "failed":
         return ignored
+    if not report.findings:
+        return ": entries of the baseline, or ignored calls, match no finding any more"
     if not answer:
         return ": the data has findings" if model is None else ": the model does not run on this data"
     if answer == LEAK_ANSWERS["no"]:
