@@ -133,7 +133,7 @@ class FindingsError(AssertionError):
     def __init__(self, findings: Sequence[Finding], summary: str = "") -> None:
         """Make the message of the faults and their remedies."""
         super().__init__("\n\n".join(filter(None, (summary, *map(str, findings)))))
-        self.findings = tuple(findings)
+        self.findings: tuple[Finding, ...] = tuple(findings)
         self.summary = summary
 
     def __reduce__(self) -> tuple[Any, ...]:
