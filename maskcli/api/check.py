@@ -24,6 +24,7 @@ from maskcli.api.model_data import (
 )
 from maskcli.api.repairs import RepairResult, leave_untried, try_repairs
 from maskcli.api.settings import check_name, check_positive
+from maskcli.api.targets import check_label_files
 from maskcli.errors import UsageError
 from maskcli.inputs.objects import DataParts, split_data
 from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
@@ -85,6 +86,7 @@ def _load(request: CheckRequest, parts: DataParts) -> tuple[ModelAndData, LossOp
             received=repr(options.loss),
             fix="keras.losses lists them.",
         )
+    check_label_files(options)
     if names_builtin(request.model):
         builtin = select_options(BuiltinOptions, request)
         if has_targets(options):

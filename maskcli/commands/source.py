@@ -58,7 +58,7 @@ class SourceOptions:
     )
     max_memory: str | None = option(
         None,
-        "Memory that an input may take, such as 500M or 4G.",
+        "Memory that an input, or the weights of a model, may take, such as 500M or 4G.",
         default_text="half of the machine's memory",
         metavar="SIZE",
     )
@@ -117,6 +117,7 @@ class SourceOptions:
         """
         files = self._choose_files(builtin, extra_files)
         if not builtin and len(files.paths) == 1:
+            Source(files.paths[0]).check_exists()  # Before seconds of imports.
             from maskcli.api.model_data import DataFile
 
             data = DataFile(files.paths[0], self.input_format, self.field, files.origin, self._load_tokenizer())

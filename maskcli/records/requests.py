@@ -40,11 +40,19 @@ ARRAYS = (
 )
 
 
+TOKENIZER = OptionSpec(
+    text="Maps text to ids, of which results show the words: the path of a tokenizer.json or of a vocabulary with one "
+    "token per line, a list of these tokens, or a tokenizer of ``tokenizers`` or a fast one of ``transformers``.",
+    only_python=True,
+)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class SequencesRequest:
     """Sequences, the only positional argument."""
 
     sequences: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, only_python=True)})
+    tokenizer: object = dataclasses.field(default=None, kw_only=True, metadata={"option": TOKENIZER})
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -57,6 +65,7 @@ class DataRequest:
         kw_only=True,
         metadata={"option": OptionSpec(text="Column of a table that feeds the first input.", only_python=True)},
     )
+    tokenizer: object = dataclasses.field(default=None, kw_only=True, metadata={"option": TOKENIZER})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

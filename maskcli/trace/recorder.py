@@ -27,8 +27,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from maskcli.errors import RaisedInCall
+from maskcli.errors import ModelError, RaisedInCall
 from maskcli.models.build_sites import Site, find_site
+from maskcli.models.limits import bound_weights, check_call
 from maskcli.records.arrays import Bools
 from maskcli.trace.functions import differs_compiled, run_functions
 from maskcli.trace.generators import begin_random_run
@@ -211,7 +212,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     output, error = None, None
     try:
-        with compile_loops(not unfold):
+        with compile_loops(not unfold), bound_weights():
             if not model.built:
                 _build(model, tensors)
             with preserve_state(model, trained=False), run_functions(model) as called, recorder.patch_keras():
@@ -221,7 +222,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
             if unchanged and differs_compiled(model, called, output, lambda: model(tensors, training=False)):
                 return record_run(model, inputs, unfold=unfold)
     except Exception as exception:
-        error = exception
+        error = exception if recorder.refusal is None else recorder.refusal  # Keras replaces exceptions of layers.
     if recorder.reporter is not None:
         recorder.reporter.calls = len(recorder.ended)
     return Recording(recorder.entries, recorder.ended, output, error, keras.tree.flatten(tensors))
@@ -300,6 +301,7 @@ class _Recorder:
         start = _start_changes.get()
         self.changed = None if start is None else start()
         self.reporter = get_reporter()
+        self.refusal: ModelError | None = None
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
@@ -355,6 +357,9 @@ class _Recorder:
         self.stack.append(entry)
         self.code_reports.turn(self.is_in_own_code())
         try:
+            self.refusal = check_call(operation, entry.args, entry.kwargs)
+            if self.refusal is not None:
+                raise self.refusal
             output = call(operation, *entry.args, **entry.kwargs)
         except BaseException as error:
             entry.error = error

@@ -12,6 +12,7 @@ from maskcli.render.page.fixes import render_fix
 from maskcli.render.page.markup import escape_html, render_prose
 from maskcli.render.page.samples import locate_sample
 from maskcli.render.views.answers import MODEL_SOURCES
+from maskcli.render.views.data import name_source
 
 Sign = tuple[str, str, str]
 """The look of an answer: a class, a sign and a word."""
@@ -53,12 +54,13 @@ def _list_facts(report: Report) -> Iterator[tuple[str, str]]:
     inspection, origin = report.inspection, report.origin
     about, primary = inspection.model, inspection.primary
     yield "Model", f"<b>{escape_html(about.name)}</b>, {escape_html(about.type)}, {MODEL_SOURCES[about.source]}"
+    source = escape_html(name_source(report.data))
     if primary is None or primary.valid is None:
-        yield "Data", format_count(origin.rows, "row")
+        yield "Data", f"{source}, {format_count(origin.rows, 'row')}"
     else:
         valid = primary.valid
         sequences, timesteps = format_count(origin.rows, "sequence"), format_count(valid.shape[1], "timestep")
-        yield "Data", f"{sequences} of up to {timesteps}"
+        yield "Data", f"{source}, {sequences} of up to {timesteps}"
         padded = int((~valid).sum())
         total = format_count(valid.size, "timestep")
         yield "Padding", f"{padded:,} of {total} ({format_share(padded, valid.size)})"
