@@ -29,6 +29,7 @@ from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.hub import SMALLEST_VOCABULARY, find_hub_model
+from maskcli.models.limits import bound_weights
 from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
 from maskcli.models.load_weights import read_weights_file
 from maskcli.models.model_args import parse_model_args, refuse_model_args
@@ -41,6 +42,7 @@ from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.options import BuiltinOptions, LossOptions, ModelOptions, Side
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
+from maskcli.sequences.bounds import OPTION
 from maskcli.sequences.files import LoadedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
@@ -218,7 +220,8 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
     name, valid = settings.name, find_valid_timesteps(batch)
     load_keras()
     first = "embedding" if settings.mask_source == "all" else settings.mask_source
-    with running(f"--model {name}"):
+    fix = f"Lower --input-dim, --embedding-dim or --units, or raise the bound with {OPTION}."
+    with running(f"--model {name}"), bound_weights(f"--model {name}", fix, UsageError):
         built = build(dataclasses.replace(settings, mask_source=first))
     about = ModelAbout(
         name,
@@ -270,7 +273,7 @@ def load_user_model(
         dataset = _dataset_for(data, loaded, layout, extra_columns)
     if loaded.weights is not None:
         if not loaded.keras_model.built:  # The first call makes its variables.
-            with running(f"--model {loaded.name}"), quiet_stdout():
+            with running(f"--model {loaded.name}"), quiet_stdout(), bound_weights():
                 first = [select_rows(model_input, slice(0, 1)) for model_input in dataset.inputs]
                 loaded.keras_model(pack_arguments(loaded.keras_model, first))
         loaded = finish_loading(loaded)

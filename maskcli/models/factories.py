@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskcli.errors import UsageError
+from maskcli.models.build_sites import record_build_sites
 from maskcli.models.files import TRACEBACK, explain_error
 from maskcli.models.model_args import bind_model_args, refuse_model_args
 from maskcli.models.scripts import (
@@ -97,7 +98,8 @@ def build_from_function(
 
     errors = ErrorBuilder(spec, EXPECTED)
     keras.utils.set_random_seed(seed)
-    function = import_object(spec, EXPECTED)
+    with record_build_sites():
+        function = import_object(spec, EXPECTED)
     if isinstance(function, keras.Model):
         refuse_model_args(model_args, f"{spec}, which is a model, not a function")
         return function, "object"
@@ -110,7 +112,7 @@ def build_from_function(
     keras.utils.set_random_seed(seed)
     script = Path(home) if home.endswith(".py") else None
     try:
-        with keras.saving.custom_object_scope(custom), allow_user_imports(script):
+        with keras.saving.custom_object_scope(custom), allow_user_imports(script), record_build_sites():
             model = function(*args, **kwargs)
     except (Exception, SystemExit) as error:
         raise errors.build(explain_error(error), TRACEBACK) from error

@@ -16,6 +16,7 @@ from typing import Any
 
 from maskcli.errors import ModelError, UsageError
 from maskcli.models.files import TRACEBACK, explain_error, make_displayable
+from maskcli.models.limits import bound_weights
 from maskcli.models.runtime import load_keras, quiet_stdout
 
 HUB = "kerashub:"
@@ -95,13 +96,13 @@ class HubModel:
                 raise _make_parameter_error(name, f"{HUB}{self.name}", accepted)
         keras.utils.set_random_seed(seed)
         try:
-            with quiet_stdout():
+            with quiet_stdout(), bound_weights(f"{HUB}{self.name}"):
                 backbone = self.backbone(**_choose_settings(self.backbone, vocabulary_size, timesteps, settings))
                 if self.task is None:
                     return backbone
                 fixed = {"backbone": backbone, "preprocessor": None, **settings}
                 return self.task(**_choose_settings(self.task, vocabulary_size, timesteps, fixed))
-        except UsageError:
+        except (UsageError, ModelError):
             raise
         except Exception as error:
             raise ModelError(

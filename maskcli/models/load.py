@@ -55,6 +55,7 @@ from maskcli.models.guard import (
     refuse_vocabulary_paths,
 )
 from maskcli.models.hub import HUB
+from maskcli.models.limits import bound_weights
 from maskcli.models.load_weights import load_weights, read_weights_file
 from maskcli.models.model_args import refuse_model_args
 from maskcli.models.runtime import load_keras, quiet_stdout
@@ -157,7 +158,8 @@ def load(
     with quiet_stdout(), _suppress_warnings():
         custom = import_custom_objects(custom_objects)
         if file is None:
-            model, source = build_from_function(spec, dict(custom.defined), model_args, seed)
+            with bound_weights(make_displayable(spec)):
+                model, source = build_from_function(spec, dict(custom.defined), model_args, seed)
             loaded = UserModel(model, make_displayable(spec), source)
         else:
             keras.utils.set_random_seed(seed)
@@ -234,12 +236,14 @@ def _load_file(spec: str, file: ModelFile, custom: CustomObjects, unsafe: bool) 
     with _detach_vocabularies(spec, file, unsafe) as path:
         if not problem:
             try:
-                model = keras.models.load_model(path, **options)
+                with bound_weights():
+                    model = keras.models.load_model(path, **options)
             except (Exception, SystemExit) as error:
                 problem = explain_error(error)
         if problem:  # Loading without compile() shows whether the settings of compile() are at fault.
             try:
-                model = keras.models.load_model(path, compile=False, **options)
+                with bound_weights(name):
+                    model = keras.models.load_model(path, compile=False, **options)
             except (Exception, SystemExit) as error:
                 raise _make_load_error(spec, file, custom, error) from error
             notes = (f"The compiled loss and metrics of {name} could not be restored and are left out: {problem}.",)
@@ -272,6 +276,8 @@ def _detach_vocabularies(spec: str, file: ModelFile, unsafe: bool) -> Iterator[s
 
 def _make_load_error(spec: str, file: ModelFile, custom: CustomObjects, error: BaseException) -> ModelError:
     """Return the ModelError for an exception that Keras raised while it loaded the file."""
+    if isinstance(error, ModelError):  # Its weights need more memory than they may take.
+        return error
     unknown = find_unknown_objects(file.config, custom.names)
     if mentioned := [entry for entry in unknown if entry.name in str(error)]:
         return make_unknown_error(spec, file, mentioned)

@@ -138,6 +138,7 @@ def _render_finding(finding: Finding, report: Report, sections: Sequence[str]) -
         f'<li class="finding {kind}"><h4><span class="badge"><span aria-hidden="true">{sign}</span> {word}</span> '
         f"{_render_culprit(finding)}"
         f'<span class="rule">{escape_html(finding.code)} {escape_html(finding.rule)}</span></h4>'
+        f"{_render_location(finding)}"
         f"<p>{render_prose(finding.message)}</p>"
         f'<div class="fix"><strong>Fix</strong>{render_fix(finding)}</div>'
         f"{_render_links(finding, report, sections)}</li>"
@@ -150,6 +151,14 @@ def _render_culprit(finding: Finding) -> str:
         return f'<span class="culprit">{escape_html(finding.type)}</span> ' if finding.type else ""
     type_ = f" ({escape_html(finding.type)})" if finding.type else ""
     return f'<span class="culprit"><code>{escape_html(finding.call)}</code>{type_}</span> '
+
+
+def _render_location(finding: Finding) -> str:
+    """Return the line of the user's code; empty if it is unknown."""
+    if finding.location is None:
+        return ""
+    place = f"{finding.location.file}:{finding.location.line}"
+    return f"<p>at <code>{escape_html(place)}</code> in {escape_html(finding.location.function)}</p>"
 
 
 def _render_links(finding: Finding, report: Report, sections: Sequence[str]) -> str:
