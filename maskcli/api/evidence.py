@@ -24,11 +24,13 @@ from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence, SavingResult
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
+from maskcli.trace.loops import expect_runs
 from maskcli.trace.outputs import choose_rows, collect_outputs, find_fixed_batch
 from maskcli.trace.run import FEWEST_ROWS, ModelRun, Run, RunCache, list_output_tensors
 from maskcli.trace.steps import name_step
 
 
+@expect_runs()
 def collect_evidence(
     runs: RunCache,
     inputs: Sequence[ModelInput],
