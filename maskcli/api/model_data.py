@@ -154,11 +154,12 @@ class ModelAndData:
 
 def find_origin(data: object, inputs: Sequence[ModelInput] = ()) -> DataOrigin:
     """Return where data comes from: its files, or none for data from Python; with the words of ids in ``inputs``."""
-    if isinstance(data, DataFile) and data.tokenizer is not None:
+    origin = data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
+    if isinstance(data, DataFile | TableRows) and data.tokenizer is not None:
         ids = [entry.values.ravel() for entry in inputs if entry.kind == "ids"]
         words = describe_words(data.tokenizer, np.concatenate([np.zeros(0, np.int64), *ids]))
-        return dataclasses.replace(data.origin, words=words)
-    return data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
+        return dataclasses.replace(origin, words=words)
+    return origin
 
 
 def add_labels(options: Labelled, parts: DataParts) -> Labelled:
@@ -203,8 +204,9 @@ def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[Ragge
             received="arrays by name",
             fix=f"The built-in models ({', '.join(BUILTIN)}) take only ids; name the array with --field.",
         )
-    ragged = as_ragged(sequences.ragged if isinstance(sequences, LoadedSequences) else select_sequences(sequences))
-    return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(sequences))
+    selected = select_sequences(sequences)
+    ragged = as_ragged(selected.ragged if isinstance(selected, LoadedSequences) else selected)
+    return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(selected))
 
 
 def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:

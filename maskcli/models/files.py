@@ -14,6 +14,8 @@ from typing import Any
 
 from maskcli.errors import LONGEST_ERROR, ModelError, summarize_error
 from maskcli.sequences.bounds import OPTION, format_size, get_memory_bound
+from maskcli.sequences.files import SUFFIXES as DATA_SUFFIXES
+from maskcli.sequences.files import get_suffix
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 """Suffixes of the files that Keras loads."""
@@ -80,6 +82,12 @@ def read_model_file(spec: str) -> ModelFile:
     except OSError as error:
         message = error.strerror or summarize_error(error)
         raise make_unreadable_error(spec, message, "Check that you may read the file.") from error
+    if get_suffix(path) in DATA_SUFFIXES:
+        raise make_unreadable_error(
+            spec,
+            "a file of data",
+            f"Name it without --model, and the model with it: maskcli check {make_displayable(spec)} --model SPEC.",
+        )
     if not start:
         raise make_unreadable_error(spec, "an empty file", "Save the model again; the disk may have been full.")
     _check_suffix(spec, path, start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import logging
 import os
 import tempfile
@@ -15,9 +16,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskcli.errors import ModelError, UsageError
-from maskcli.models.builtin import BUILTIN
-from maskcli.models.custom_objects import CustomObjects, collect_custom_objects, import_custom_objects
-from maskcli.models.factories import build_from_function, describe_type, is_spec, make_script_error, suggest_model
+from maskcli.models.builtin import BUILTIN, spell_builtin
+from maskcli.models.custom_objects import (
+    CustomObjects,
+    check_custom_modules,
+    collect_custom_objects,
+    import_custom_objects,
+)
+from maskcli.models.factories import (
+    build_from_function,
+    check_home,
+    describe_type,
+    is_spec,
+    make_script_error,
+    suggest_colon,
+    suggest_model,
+)
 from maskcli.models.files import (
     SUFFIXES,
     TRACEBACK,
@@ -73,7 +87,7 @@ def classify_spec(spec: str) -> Literal["built-in", "file", "factory", "hub"]:
     Raises:
         UsageError: for a spec of another kind.
     """
-    if spec in BUILTIN:
+    if spell_builtin(spec) in BUILTIN:
         return "built-in"
     if spec.startswith(HUB):
         return "hub"
@@ -96,6 +110,11 @@ def _suggest_spec(spec: str) -> str:
     home, _, name = spec.rpartition(":")
     if home and name.isidentifier() and _path_exists(f"{home}.py"):  # A path as in an import, with slashes.
         return f"Did you mean {make_displayable(home)}.py:{name}?"
+    script = f"{spec.replace('.', '/')}.py"
+    if _path_exists(script):  # The name of a module, without that of a function.
+        return make_script_error(make_displayable(script)).fix.replace("It has", f"{spec}:NAME names a part of it", 1)
+    if colon := suggest_colon(spec):
+        return f"Did you mean {make_displayable(colon)}?"
     similar = difflib.get_close_matches(spec, BUILTIN, n=1)
     return f"Did you mean {similar[0]}?" if similar else "`maskcli models` lists the built-in models."
 
@@ -131,7 +150,10 @@ def load(
     if file is not None:
         refuse_model_args(model_args, f"the model file {make_displayable(spec)}")
         check_weights(spec, file.path)
+    else:
+        check_home(spec)
     weights_path = None if weights is None else read_weights_file(weights)
+    check_custom_modules(custom_objects)
     keras = load_keras()
     with quiet_stdout(), _suppress_warnings():
         custom = import_custom_objects(custom_objects)
@@ -169,11 +191,17 @@ def wrap_model(model: object) -> UserModel:
     if isinstance(model, keras.Model):
         return UserModel(model, model.name, "object")
     raise ModelError(
-        where="model",
-        expected="a keras.Model",
-        received=f"the class {model.__name__}" if isinstance(model, type) else describe_type(model),
-        fix=suggest_model(model),
+        where="model", expected="a keras.Model", received=describe_type(model), fix=_suggest_argument(model)
     )
+
+
+def _suggest_argument(model: object) -> str:
+    """Return the fix for a value that is passed as a model."""
+    if model is None:
+        return "Pass a model, or leave model= out for the built-in one."
+    if inspect.isroutine(model):
+        return f"Call it: model={getattr(model, '__name__', 'function')}()."
+    return suggest_model(model)
 
 
 def reload_model(model: Any) -> Any:

@@ -20,6 +20,7 @@ import functools
 import inspect
 import math
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from maskcli.errors import ModelError, RaisedInCall
+from maskcli.models.build_sites import Site, find_site
 from maskcli.models.limits import bound_weights, check_call
 from maskcli.records.arrays import Bools
 from maskcli.trace.functions import differs_compiled, run_functions
@@ -62,6 +64,7 @@ class CallRecord:
         error: the exception that it raised.
         returned: whether it ended without an error.
         added: whether a change of the model made it, not the model.
+        site: the line of the user's code that made it; None for a call that code of a package made.
     """
 
     operation: Any
@@ -83,6 +86,7 @@ class CallRecord:
     error: BaseException | None = None
     returned: bool = False
     added: bool = False
+    site: Site | None = None
 
     @property
     def code(self) -> bool:
@@ -384,8 +388,18 @@ class _Recorder:
             self.changed.begin(entry)
             entry.index = len(self.entries)  # A change may have run operations, which are recorded before the call.
         entry.carried = [self.read_mask(tensor) for tensor in inputs]
+        entry.site = self.find_site()
         self.entries.append(entry)
         return entry
+
+    def find_site(self) -> Site | None:
+        """Return the line of the user's code that makes a call now, in the code of the call that makes it."""
+        if not self.stack or is_of_keras(type(self.stack[-1].operation)):
+            return None
+        frame = sys._getframe(2)
+        if frame.f_code is RUN:
+            frame = frame.f_back  # type: ignore[assignment]
+        return find_site(frame, RUN)
 
     def record_arrival(self, entry: CallRecord, args: Any, kwargs: dict[str, Any]) -> None:
         """Record the masks that reach ``call``."""
@@ -442,6 +456,7 @@ class _Recorder:
         """Record an operation of code outside of layers; return replacements of its outputs, if any."""
         tensors = [tensor for tensor in inputs if _is_tensor(tensor)]
         entry = CallRecord(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
+        entry.site = self.find_site()
         entry.carried = [self.read_mask(tensor) for tensor in entry.inputs]
         entry.outputs = list(outputs)
         entry.returned = True
@@ -466,6 +481,10 @@ class _Recorder:
         if id(mask) not in self.masks:
             self.masks[id(mask)] = (mask, convert_mask(mask))  # The mask is kept, so that its id stays its own.
         return self.masks[id(mask)][1]
+
+
+RUN = _Recorder.run.__code__
+"""The code between a call and the code of the call that makes it."""
 
 
 class _CodeReports:
@@ -545,7 +564,12 @@ def has_own_code(operation: Any) -> bool:
 
     if not isinstance(operation, keras.layers.Layer):
         return False
-    return isinstance(operation, keras.Model) or type(operation).__module__.split(".")[0] != "keras"
+    return isinstance(operation, keras.Model) or not is_of_keras(type(operation))
+
+
+def is_of_keras(kind: type) -> bool:
+    """Return whether a class is one of Keras."""
+    return kind.__module__.partition(".")[0] == "keras"
 
 
 def _count_bytes(tensor: Any) -> int:
