@@ -162,6 +162,31 @@ def test_samples_limit_only_the_pictures(call: Call) -> None:
     assert document["keras_evaluate"] == call("loss", "--format", "json").json["keras_evaluate"]
 
 
+def test_samples_of_a_time_major_output() -> None:
+    """The first axis of this output is time: it is not cut to the samples as rows are."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = layers.LSTM(3, return_sequences=True)(layers.Embedding(10, 4, mask_zero=True)(tokens))
+    model = keras.Model(tokens, keras.ops.transpose(x, (1, 0, 2)))
+    report = maskcli.report([[1, 2, 3, 4, 5], [4, 5], [6]], model=model, samples=1)
+    assert report.inspection.inputs[0].values.shape == (1, 5)
+    assert report.inspection.outputs[0].values.shape == (5, 1, 3)
+    assert report.inspection.outputs[0].valid is None
+
+
+def test_loss_of_a_module(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "losses_of_mine.py").write_text("def twice(y, p):\n    return 2 * abs(y - p)[..., 0]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ("--sample", "--targets", "ones", "--format", "json")
+    document = call("report", "--loss", "losses_of_mine:twice", *options).json
+    single = call("loss", "--loss", "losses_of_mine.py:twice", *options).json
+    assert document["record"]["loss"]["outputs"][0]["loss"] == "twice"
+    assert document["keras_evaluate"] == single["keras_evaluate"] > 1.5
+
+
 @pytest.mark.parametrize("option", [["--seed", "1"], ["--model", "embedding-dense"], ["--targets", "ones"], ["x.txt"]])
 def test_from_excludes_data_and_model(call: Call, option: list[str]) -> None:
     output = call("report", "--from", "report.html", *option)
