@@ -13,7 +13,7 @@ from functools import partial
 import click
 
 from maskcli.commands.grouped import CONTEXT, add_color_option, suggest
-from maskcli.errors import ExitCode, MaskcliError
+from maskcli.errors import ON_COMMAND_LINE, ExitCode, MaskcliError
 from maskcli.version import __version__
 
 COMMANDS = {
@@ -135,6 +135,7 @@ def run_and_exit() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error becomes one message on stderr."""
+    token = ON_COMMAND_LINE.set(True)
     try:
         code = cli.main(list(arguments), prog_name="maskcli", standalone_mode=False, obj=tuple(arguments))
         return int(code) if isinstance(code, int) else ExitCode.OK
@@ -152,6 +153,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         message, exit_code = _explain(error)
         return _fail(message, exit_code, arguments)
+    finally:
+        ON_COMMAND_LINE.reset(token)
 
 
 def _explain(error: Exception) -> tuple[str, ExitCode]:

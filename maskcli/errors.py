@@ -5,10 +5,15 @@ from __future__ import annotations
 import enum
 import re
 import textwrap
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 LONGEST_ERROR = 10_000
 """Characters of an error message that are searched; a file can make it long, and the search would take hours."""
+
+ON_COMMAND_LINE: ContextVar[bool] = ContextVar("ON_COMMAND_LINE", default=False)
+"""Whether a command runs, whose errors name options as ``--maxlen``; a call from Python has ``maxlen=``."""
 
 
 class ExitCode(enum.IntEnum):
@@ -49,7 +54,7 @@ class MaskcliError(Exception):
         self.expected = expected
         self.received = received
         self.fix = fix
-        self.where = where
+        self.where: str = where
         self.row = row
         self.value = value
 
@@ -58,6 +63,13 @@ class MaskcliError(Exception):
         if not self.where:
             self.where = where
         return self
+
+    def respell(self, spell: Callable[[str], str]) -> None:
+        """Replace the names of options in all parts of the message, which Python spells differently."""
+        self.where, self.expected, self.received, self.fix = map(
+            spell, (self.where, self.expected, self.received, self.fix)
+        )
+        self.args = (self.expected, self.received, self.fix)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the keyword arguments, which ``Exception`` does not keep."""

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from maskcli.api.spelling import spell_arguments
 from maskcli.errors import ExitCode, InputError, MaskcliError, ModelError, UsageError, summarize_error
 from maskcli.models.files import explain_error
 
@@ -41,3 +42,24 @@ def test_long_messages_take_no_time() -> None:
     assert summarize_error(ValueError("{{ " * 40_000)).startswith("{{ {{")
     assert explain_error(TypeError("x" * 150_000 + " of Dense")).startswith("TypeError")
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("Leave --maxlen out, or use --maxlen 5.", "Leave maxlen= out, or use maxlen=5."),
+        ("Choose one with --loss mse.", "Choose one with loss='mse'."),
+        ("--model train.py:build --weights m.weights.h5.", "model='train.py:build' weights='m.weights.h5'."),
+        ("For example --loss-option ignore_class=-1.", "For example loss_options={'ignore_class': -1}."),
+        ("Add --model-arg NAME=VALUE.", "Add model_args={NAME: VALUE}."),
+        ("Weigh it by --class-weight 1=2.5.", "Weigh it by class_weight={1: 2.5}."),
+        ("Use --causal, or --last-only.", "Use causal=True, or return_sequences=False."),
+        ("--traceback shows where.", "The traceback shows where."),
+        ("--value -5", "value=-5"),
+        ("for --mask-source embedding; received", "for mask_source='embedding'; received"),
+        ("--loss", "loss"),
+        ("--sample and --output stay.", "--sample and --output stay."),
+    ],
+)
+def test_options_are_spelled_as_arguments(text: str, spelled: str) -> None:
+    assert spell_arguments(text) == spelled

@@ -52,6 +52,7 @@ ONLY_IN = {
     "igraph": ("render",),
     "msgspec": ("render",),
     "vl_convert": ("render",),
+    "junitparser": ("render",),
 }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
+import keras
 import numpy as np
 import pytest
 
 import maskcli
-from tests.conftest import QUESTION
+from maskcli.errors import ModelError, UsageError
+from tests.conftest import QUESTION, Output
 
 
 def test_pad_takes_lists_arrays_and_ragged_sequences() -> None:
@@ -62,3 +65,38 @@ def test_unknown_names_are_value_errors(options: dict[str, str], message: str) -
 def test_unknown_loss_is_a_value_error() -> None:
     with pytest.raises(ValueError, match=r"received 'hinged'.\nDid you mean hinge."):
         maskcli.loss([[1]], loss="hinged")
+
+
+def test_errors_spell_options_as_their_caller(call: Callable[..., Output]) -> None:
+    with pytest.raises(UsageError, match=r"^value: .*\n.* or use mask_source='explicit'\.$"):
+        maskcli.inspect([[1, 2]], value=9)
+    assert "or use --mask-source explicit." in call("inspect", "-", "--value", 9, stdin="1 2\n").stderr
+
+
+def test_wrong_models_are_explained() -> None:
+    for model, message in (
+        (None, r"received None\.\nPass a model, or leave model= out"),
+        (
+            test_records_are_frozen,
+            r"the function test_records_are_frozen\.\nCall it: model=test_records_are_frozen\(\)",
+        ),
+        (dict, r"the class dict"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            maskcli.check([[1, 2]], model=model)
+
+
+def test_model_in_the_place_of_the_data_is_explained() -> None:
+    model = keras.Sequential([keras.layers.Embedding(5, 2)])
+    with pytest.raises(
+        TypeError, match=r"check\(\) takes one argument without a name, data, .*check\(data, model=model\)"
+    ):
+        maskcli.check(model, [[1, 2]])  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match=r"received a Keras model\.\nPass the data first"):
+        maskcli.check(model)
+
+
+def test_builtin_names_may_have_underscores() -> None:
+    for name in ("embedding-dense", "embedding_dense"):
+        assert maskcli.inspect([[1, 2]], model=name).model.name == "embedding-dense"
+    assert maskcli.loss([[1, 2]], model="embedding_lstm").model.name == "embedding-lstm"

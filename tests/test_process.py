@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -39,13 +40,28 @@ def test_help_lists_commands(run: Callable[..., Output]) -> None:
 @pytest.mark.parametrize(
     "arguments", ["--help", "pad --help", "check --help", "report --help", "rules", "explain MSK101", "models"]
 )
-def test_look_up_imports_no_arrays(arguments: str) -> None:
+@pytest.mark.parametrize("on_terminal", [False, True], ids=["pipe", "terminal"])
+def test_look_up_imports_no_arrays(arguments: str, on_terminal: bool) -> None:
     look = (
         f"import sys; from maskcli.cli import run; assert run({arguments.split()}) == 0; "
         "loaded = {'numpy', 'msgspec', 'rich', 'keras', 'maskcli.records.sequences'} & {*sys.modules}; "
         "assert not loaded, loaded"
     )
-    subprocess.run([PYTHON, "-c", look], check=True, stdout=subprocess.DEVNULL)
+    if not on_terminal:
+        subprocess.run([PYTHON, "-c", look], check=True, stdout=subprocess.DEVNULL)
+        return
+    master, slave = pty.openpty()
+    environment = clean_environment(TERM="xterm-256color")
+    with subprocess.Popen([PYTHON, "-c", look], stdout=slave, stderr=subprocess.PIPE, env=environment) as process:
+        os.close(slave)
+        text = b""
+        with contextlib.suppress(OSError):  # A terminal whose other end has closed.
+            while data := os.read(master, 65536):
+                text += data
+        errors = process.stderr.read() if process.stderr is not None else b""
+    os.close(master)
+    assert (process.returncode, errors) == (0, b"")
+    assert b"\x1b[" in text
 
 
 def test_every_option_is_documented() -> None:

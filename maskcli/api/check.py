@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.api.acceptance import accept_findings, read_call_selectors
 from maskcli.api.evidence import collect_evidence
 from maskcli.api.keywords import take_keywords
 from maskcli.api.loss import load_for_loss
@@ -23,6 +24,7 @@ from maskcli.api.model_data import (
 )
 from maskcli.api.repairs import RepairResult, leave_untried, try_repairs
 from maskcli.api.settings import check_name, check_positive
+from maskcli.api.targets import check_label_files
 from maskcli.errors import UsageError
 from maskcli.inputs.objects import DataParts, split_data
 from maskcli.losses.compile_settings import read_compiled_loss, read_compiled_metrics
@@ -59,17 +61,19 @@ def check(request: CheckRequest) -> CheckReport:
     check_name("--fail-on", request.fail_on, FAIL_ON)
     check_positive(batch_size=request.batch_size)
     rules = select_rules(request.select, request.ignore, "data" if request.data_only else None)
+    read_call_selectors(request.ignore_calls)
     if request.data_only:
-        return _check_data(request, rules)
+        return accept_findings(_check_data(request, rules), request)
     parts = split_data(request.data, request.value, request.field)
     case, options = _load(request, parts)
     if parts.targets is not None and _find_loss(case, options) is None:
         case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)
     causal = find_causal_request(request.causal, request.targets)
     with case.naming(), report_steps(request.progress):
-        return check_model_data(
+        report = check_model_data(
             case, rules, request.fail_on, options, input_dim=request.input_dim, causal=causal, quick=request.quick
         )
+    return accept_findings(report, request)
 
 
 def _load(request: CheckRequest, parts: DataParts) -> tuple[ModelAndData, LossOptions]:
@@ -82,6 +86,7 @@ def _load(request: CheckRequest, parts: DataParts) -> tuple[ModelAndData, LossOp
             received=repr(options.loss),
             fix="keras.losses lists them.",
         )
+    check_label_files(options)
     if names_builtin(request.model):
         builtin = select_options(BuiltinOptions, request)
         if has_targets(options):

@@ -23,8 +23,11 @@ from maskcli.probes.rows import RowsResult, make_rows_probe, probe_rows
 from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence, SavingResult
 from maskcli.records.inputs import ModelInput
+from maskcli.records.location import Location
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
+from maskcli.trace.locations import locate_calls, locate_model
 from maskcli.trace.outputs import choose_rows, collect_outputs, find_fixed_batch
+from maskcli.trace.recorder import name_paths
 from maskcli.trace.run import FEWEST_ROWS, ModelRun, Run, RunCache, list_output_tensors
 from maskcli.trace.steps import name_step
 
@@ -68,7 +71,15 @@ def collect_evidence(
     run = runs.get_run(some)
     lookups = tuple(find_lookups(run.recording, run.flow, some))
     if run.recording.error is not None:
-        failed = ModelEvidence(name, type(run.model).__name__, padded, rows, lookups=lookups, notes=tuple(notes))
+        failed = ModelEvidence(
+            name,
+            type(run.model).__name__,
+            padded,
+            rows,
+            lookups=lookups,
+            notes=tuple(notes),
+            location=locate_model(run.model),
+        )
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
         result = probe_leak(run, chosen, side, quick)
@@ -97,6 +108,7 @@ def collect_evidence(
             future=future.effects,
             padded_inputs=padded_inputs,
             further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
+            location=locate_model(run.model),
         )
         evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence
@@ -157,10 +169,17 @@ def _explain_failure(failed: ModelEvidence, run: ModelRun) -> ModelEvidence:
     assert run.recording.error is not None  # noqa: S101 - only failed runs are explained
     failure = find_failure(run.recording)
     if failure is not None:
-        return dataclasses.replace(failed, failure=failure)
+        return dataclasses.replace(failed, failure=failure, failed_at=_locate_failure(run, failure.call))
     if has_unknown_ids(failed.lookups, run.inputs):
         return dataclasses.replace(failed, not_run=summarize_error(run.recording.error))
     raise run.recording.make_error()
+
+
+def _locate_failure(run: ModelRun, path: str) -> Location | None:
+    """Return the line that made the call of a failed run."""
+    names = name_paths([entry for entry in run.recording.entries if not entry.code])
+    index = next((index for index, name in names.items() if name == path), None)
+    return None if index is None else locate_calls(run.recording).get(index)
 
 
 def _list_unprobed(inputs: Sequence[ModelInput]) -> Iterator[str]:

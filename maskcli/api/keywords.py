@@ -6,9 +6,12 @@ import functools
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
+from maskcli.api.spelling import spell_arguments
+from maskcli.api.texts import encode_texts
+from maskcli.errors import ON_COMMAND_LINE, MaskcliError
 from maskcli.records.options import OptionSpec, read_specs
 
 Parameters = ParamSpec("Parameters")
@@ -31,7 +34,15 @@ def take_keywords(
     def decorate(function: Callable[[Request], Result]) -> Callable[Parameters, Result]:
         @functools.wraps(function)
         def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-            return function(request(*args, **kwargs))
+            if len(args) > 1:
+                raise TypeError(_describe_positional(function.__name__, read_specs(request), len(args)))
+            try:
+                return function(encode_texts(request(*args, **kwargs)))
+            except MaskcliError as error:
+                if not ON_COMMAND_LINE.get():
+                    error.respell(spell_arguments)
+                    error.where = error.where.replace("= ", "=")
+                raise
 
         # Python names this function in the errors of a call with wrong arguments.
         vars(request)["__init__"].__qualname__ = function.__name__
@@ -42,6 +53,16 @@ def take_keywords(
         return call
 
     return decorate
+
+
+def _describe_positional(function: str, names: Mapping[str, object], received: int) -> str:
+    """Return the message for a call such as ``check(model, ids)``."""
+    first = next(iter(names))
+    example = "model=model" if "model" in names else "NAME=VALUE"
+    return (
+        f"{function}() takes one argument without a name, {first}, and received {received}. "
+        f"Name the others: maskcli.{function}({first}, {example})."
+    )
 
 
 def _add_arguments(docstring: str, request: Any) -> str:

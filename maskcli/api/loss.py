@@ -25,7 +25,7 @@ from maskcli.api.model_data import (
     pair_with_builtin,
 )
 from maskcli.api.settings import check_positive, make_builtin_settings
-from maskcli.api.targets import load_builtin_targets, load_sample_weights, load_targets
+from maskcli.api.targets import check_label_files, load_builtin_targets, load_sample_weights, load_targets
 from maskcli.conclusions.loss_remarks import remark_on_loss_report
 from maskcli.errors import UsageError
 from maskcli.inputs.arguments import select_rows
@@ -82,6 +82,7 @@ def load_for_loss(
     sizes = {f"batch_sizes {size}": size for size in options.batch_sizes}
     check_positive(units=model.units, batch_size=options.batch_size, **sizes)
     _check_options(options)
+    check_label_files(options)
     if names_builtin(model.model):
         return _load_builtin(sequences, layout, model, options)
     return load_user_model(sequences, layout, model, options.extra_columns), options

@@ -29,6 +29,7 @@ from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.hub import SMALLEST_VOCABULARY, find_hub_model
+from maskcli.models.limits import bound_weights
 from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
 from maskcli.models.load_weights import read_weights_file
 from maskcli.models.model_args import parse_model_args, refuse_model_args
@@ -41,6 +42,7 @@ from maskcli.records.model import ModelAbout, ModelSettings
 from maskcli.records.options import BuiltinOptions, LossOptions, ModelOptions, Side
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
+from maskcli.sequences.bounds import OPTION
 from maskcli.sequences.files import LoadedSequences
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
@@ -152,11 +154,12 @@ class ModelAndData:
 
 def find_origin(data: object, inputs: Sequence[ModelInput] = ()) -> DataOrigin:
     """Return where data comes from: its files, or none for data from Python; with the words of ids in ``inputs``."""
-    if isinstance(data, DataFile) and data.tokenizer is not None:
+    origin = data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
+    if isinstance(data, DataFile | TableRows) and data.tokenizer is not None:
         ids = [entry.values.ravel() for entry in inputs if entry.kind == "ids"]
         words = describe_words(data.tokenizer, np.concatenate([np.zeros(0, np.int64), *ids]))
-        return dataclasses.replace(data.origin, words=words)
-    return data.origin if isinstance(data, DataFile | LoadedSequences) else FROM_PYTHON
+        return dataclasses.replace(origin, words=words)
+    return origin
 
 
 def add_labels(options: Labelled, parts: DataParts) -> Labelled:
@@ -201,8 +204,9 @@ def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[Ragge
             received="arrays by name",
             fix=f"The built-in models ({', '.join(BUILTIN)}) take only ids; name the array with --field.",
         )
-    ragged = as_ragged(sequences.ragged if isinstance(sequences, LoadedSequences) else select_sequences(sequences))
-    return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(sequences))
+    selected = select_sequences(sequences)
+    ragged = as_ragged(selected.ragged if isinstance(selected, LoadedSequences) else selected)
+    return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(selected))
 
 
 def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:
@@ -216,7 +220,8 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
     name, valid = settings.name, find_valid_timesteps(batch)
     load_keras()
     first = "embedding" if settings.mask_source == "all" else settings.mask_source
-    with running(f"--model {name}"):
+    fix = f"Lower --input-dim, --embedding-dim or --units, or raise the bound with {OPTION}."
+    with running(f"--model {name}"), bound_weights(f"--model {name}", fix, UsageError):
         built = build(dataclasses.replace(settings, mask_source=first))
     about = ModelAbout(
         name,
@@ -268,7 +273,7 @@ def load_user_model(
         dataset = _dataset_for(data, loaded, layout, extra_columns)
     if loaded.weights is not None:
         if not loaded.keras_model.built:  # The first call makes its variables.
-            with running(f"--model {loaded.name}"), quiet_stdout():
+            with running(f"--model {loaded.name}"), quiet_stdout(), bound_weights():
                 first = [select_rows(model_input, slice(0, 1)) for model_input in dataset.inputs]
                 loaded.keras_model(pack_arguments(loaded.keras_model, first))
         loaded = finish_loading(loaded)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from maskcli.api.keywords import take_keywords
 from maskcli.errors import InputError
 from maskcli.inputs.columns import make_row_array
@@ -15,6 +17,7 @@ from maskcli.records.options import select_options
 from maskcli.records.requests import PadRequest
 from maskcli.records.sequences import PaddedBatch
 from maskcli.sequences.fast import pad_lists
+from maskcli.sequences.files import LoadedSequences
 from maskcli.sequences.padding import check_layout, pad_ragged
 from maskcli.sequences.ragged import as_ragged
 
@@ -35,7 +38,9 @@ def pad(request: PadRequest) -> PaddedBatch:
             integer, or one outside the range of ``dtype``.
     """
     layout = select_options(Layout, request)
-    data = split_data(request.sequences, layout.value).inputs
+    data = select_sequences(split_data(request.sequences, layout.value).inputs)
+    if isinstance(data, LoadedSequences):
+        return dataclasses.replace(pad_ragged(data.ragged, layout), origin=data.origin)
     rows = read_nested_rows(data)
     listed = [] if rows is None else _list_arrays(rows)
     if has_fractions(listed):
@@ -43,7 +48,7 @@ def pad(request: PadRequest) -> PaddedBatch:
     batch = pad_lists(data, check_layout(layout))
     if batch is not None:
         return batch
-    return pad_ragged(as_ragged(select_sequences(data)), layout)
+    return pad_ragged(as_ragged(data), layout)
 
 
 def _list_arrays(rows: RawColumn) -> list[Array]:

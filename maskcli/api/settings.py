@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maskcli.errors import UsageError
 from maskcli.inputs.ids import resolve_input_dim
-from maskcli.models.builtin import BUILTIN
+from maskcli.models.builtin import BUILTIN, spell_builtin
 from maskcli.models.mask_sources import check_padding_id
 from maskcli.records.model import ModelSettings
 from maskcli.records.options import ALL, MASK_SOURCES, BuiltinOptions
@@ -24,12 +24,13 @@ def make_builtin_settings(
     """
     units = DEFAULT_UNITS if options.units is None else options.units
     check_positive(input_dim=options.input_dim, embedding_dim=options.embedding_dim, units=units)
-    check_name("--model", str(options.model), tuple(BUILTIN))
+    name = spell_builtin(str(options.model))
+    check_name("--model", name, tuple(BUILTIN))
     check_name("--mask-source", options.mask_source, (*MASK_SOURCES, ALL))
     padding_id = batch.layout.padding_id
     check_padding_id(options.mask_source, padding_id)
     settings = ModelSettings(
-        name=str(options.model),
+        name=name,
         mask_source=options.mask_source,
         input_dim=resolve_input_dim(ragged, padding_id, options.input_dim),
         embedding_dim=options.embedding_dim,

@@ -12,6 +12,7 @@ from maskcli.api.model_data import ModelAndData
 from maskcli.errors import UsageError
 from maskcli.inputs.targets import (
     GENERATED_TARGETS,
+    check_file,
     describe_width,
     load_rows,
     load_timestep_targets,
@@ -26,6 +27,12 @@ from maskcli.records.loss import Targets
 from maskcli.records.options import LossOptions
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.trace.outputs import ModelOutput
+
+
+def check_label_files(options: LossOptions) -> None:
+    """Raise InputError for a file of targets or weights that does not exist, before the model is loaded."""
+    check_file(options.targets)
+    check_file(options.sample_weight, "sample weights")
 
 
 def load_builtin_targets(

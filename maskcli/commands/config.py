@@ -1,4 +1,4 @@
-"""``[tool.maskcli]`` of a ``pyproject.toml``."""
+"""Merge the settings of ``pyproject.toml`` with the command line, which comes first."""
 
 from __future__ import annotations
 
@@ -8,112 +8,99 @@ from typing import TYPE_CHECKING, Any
 
 from maskcli.commands.options import is_set
 from maskcli.errors import UsageError
-from maskcli.records.options import FAIL_ON, FailOn
 
 if TYPE_CHECKING:
+    from maskcli.api.project import ProjectCheck
+    from maskcli.commands.source import SourceOptions
+
+SELECTIONS = ("select", "ignore")
+
+
+def read_project() -> tuple[ProjectCheck, tuple[ProjectCheck, ...]]:
+    """Return ``[tool.maskcli]`` of the working directory, and its models.
+
+    Raises:
+        UsageError: for a file that cannot be read, an unknown key, or a value of another type.
+    """
     from pathlib import Path
 
-FILE = "pyproject.toml"
-KEYS = ("select", "ignore", "fail-on")
+    from maskcli.api.project import read_config
+
+    config = read_config(Path())
+    return config.defaults, config.models
 
 
-@dataclasses.dataclass(frozen=True)
-class ProjectConfig:
-    """The settings of a project for its checks; missing settings are empty, or None.
-
-    Attributes:
-        select: codes, prefixes or names of the rules to check.
-        ignore: codes, prefixes or names of the rules to leave out.
-        fail_on: the lowest severity that fails a check.
-        path: the file with the settings; None if there is none.
-    """
-
-    select: tuple[str, ...] = ()
-    ignore: tuple[str, ...] = ()
-    fail_on: FailOn | None = None
-    path: Path | None = None
-
-
-def merge_rule_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
+def merge_rule_options(arguments: Mapping[str, Any], check: ProjectCheck | None = None) -> dict[str, Any]:
     """Return arguments with the rules and ``fail_on`` of the command line, or else of the project.
+
+    Args:
+        arguments: of the command line.
+        check: the settings of the project; None reads ``[tool.maskcli]``.
 
     Raises:
         UsageError: for rules that do not exist, with the option or the file that names them.
     """
-    from pathlib import Path
-
     from maskcli.rules.selection import select_rules
 
-    config = read_config(Path())
-    rules = {"select": _split(arguments["select"]), "ignore": _split(arguments["ignore"])}
-    merged: dict[str, Any] = {"select": rules["select"] or config.select, "ignore": rules["ignore"] or config.ignore}
-    for name, selectors in merged.items():
+    check = read_project()[0] if check is None else check
+    merged = dict(arguments)
+    for name in SELECTIONS:
+        selectors = _split(arguments[name])
+        where = f"--{name}" if selectors else check.name_key(name)
+        merged[name] = selectors or check.settings.get(name, ())
         try:
-            select_rules(selectors, ())
+            select_rules(merged[name], ())
         except UsageError as error:
-            raise error.at(f"--{name}" if rules[name] else f"{config.path}, tool.maskcli.{name}") from None
-    if config.fail_on is not None and "fail_on" in arguments and not is_set("fail_on"):
-        merged["fail_on"] = config.fail_on
-    return {**arguments, **merged}
+            raise error.at(where) from None
+    if "fail_on" in arguments and not is_set("fail_on") and not is_set("exit_zero"):
+        merged["fail_on"] = check.settings.get("fail_on", arguments["fail_on"])
+    return merged
 
 
 def _split(selectors: Sequence[str]) -> tuple[str, ...]:
     return tuple(part.strip() for selector in selectors for part in selector.split(","))
 
 
-def read_config(start: Path) -> ProjectConfig:
-    """Read the nearest ``pyproject.toml`` with a ``[tool.maskcli]``, in ``start`` or a folder above it.
+def merge_check_options(
+    arguments: Mapping[str, Any], source: SourceOptions, check: ProjectCheck, without: frozenset[str] = frozenset()
+) -> tuple[dict[str, Any], SourceOptions]:
+    """Return the arguments and the data of ``maskcli check``, from the command line or else from the project.
+
+    The keys that go with the model of a table are left out if the command line names another model, and those that go
+    with its data if the command line names other data.
+
+    Args:
+        arguments: of the command line.
+        source: the data of the command line.
+        check: the settings of the project.
+        without: the arguments that the project may not set.
 
     Raises:
-        UsageError: for a file that cannot be read, an unknown key, or a value of another type.
+        UsageError: for rules that do not exist, with the option or the file that names them.
     """
-    start = start.resolve()
-    for folder in (start, *start.parents):
-        path = folder / FILE
-        tool = _read_toml(path).get("tool")
-        if isinstance(tool, dict) and "maskcli" in tool:
-            return _read_table(tool["maskcli"], path)
-    return ProjectConfig()
+    from maskcli.api.project import DATA_ARGUMENTS, MODEL_ARGUMENTS
+
+    settings = check.settings
+    if "model" in settings and is_set("model") and check.name != arguments["model"]:
+        without = without | MODEL_ARGUMENTS
+    if "data" in settings and (source.files or source.sample):
+        without = without | DATA_ARGUMENTS
+    kept = {name: value for name, value in settings.items() if name not in without}
+    data: dict[str, Any] = {name: kept.pop(name) for name in ("data", "field", "value") if name in kept}
+    merged = merge_rule_options(arguments, check)
+    named = check.name is not None and check.name == arguments["model"]
+    unset = {name: value for name, value in kept.items() if not is_set(name) or (name == "model" and named)}
+    settled = ("fail_on", *SELECTIONS)
+    merged |= {name: value for name, value in unset.items() if name in arguments and name not in settled}
+    return merged, _merge_data(source, {**data, "model": merged["model"]})
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    if not path.is_file():  # A pipe of that name would wait for a writer.
-        return {}
-    import tomllib  # Loaded here, because most folders have no such file.
-
-    try:
-        return tomllib.loads(path.read_bytes().decode())
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return {}
-    except OSError as error:
-        raise _make_error(path, "", "a file that can be read", error.strerror or str(error)) from None
-    except (ValueError, RecursionError) as error:  # Not TOML, not UTF-8, or nested too deep.
-        raise _make_error(path, "", "TOML", str(error)) from None
-
-
-def _read_table(table: object, path: Path) -> ProjectConfig:
-    if not isinstance(table, dict):
-        raise _make_error(path, "", "a table", repr(table))
-    for key in table:
-        if key not in KEYS:
-            raise _make_error(path, key, f"one of the keys {', '.join(KEYS)}", repr(key))
-    fail_on = table.get("fail-on")
-    if fail_on is not None and fail_on not in FAIL_ON:
-        raise _make_error(path, "fail-on", " or ".join(map(repr, FAIL_ON)), repr(fail_on))
-    return ProjectConfig(_read_strings(table, "select", path), _read_strings(table, "ignore", path), fail_on, path)
-
-
-def _read_strings(table: dict[str, Any], key: str, path: Path) -> tuple[str, ...]:
-    values = table.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise _make_error(path, key, "a list of strings", repr(values))
-    return tuple(values)
-
-
-def _make_error(path: Path, key: str, expected: str, received: str) -> UsageError:
-    return UsageError(
-        where=f"{path}, tool.maskcli{'.' if key else ''}{key}",
-        expected=expected,
-        received=received,
-        fix='For example: select = ["MSK0"], ignore = ["MSK006"], fail-on = "warning".',
-    )
+def _merge_data(source: SourceOptions, data: Mapping[str, Any]) -> SourceOptions:
+    changes: dict[str, Any] = {"model": data["model"]}
+    if "data" in data and not source.files and not source.sample:
+        changes["files"] = data["data"]
+    if "field" in data and source.field is None:
+        changes["field"] = data["field"]
+    if "value" in data and "value" not in source.padding:
+        changes["padding"] = {**source.padding, "value": data["value"]}
+    return dataclasses.replace(source, **changes)

@@ -86,10 +86,9 @@ def _choose_type(default: Any, spec: OptionSpec) -> dict[str, Any]:
 
 def _spell_model(_ctx: click.Context, _parameter: click.Parameter, spec: str) -> str:
     """Return a model; the words of a built-in one may be joined by underscores."""
-    from maskcli.models.builtin import BUILTIN
+    from maskcli.models.builtin import spell_builtin
 
-    name = spec.replace("_", "-")
-    return name if name in BUILTIN else spec
+    return spell_builtin(spec)
 
 
 class _Number(click.ParamType):  # type: ignore[type-arg]

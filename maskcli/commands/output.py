@@ -42,6 +42,7 @@ class OutputOptions:
     """The forms of a command, and the form and destination of its result."""
 
     GROUP: ClassVar[OptionGroup] = OUTPUT
+    OPTION: ClassVar[str] = "--output"
 
     command: str
     format: str = option("table", "The form of the result; a suffix of --output selects it as well.", short="-f")
@@ -56,6 +57,11 @@ class OutputOptions:
         return None if self.output == STDOUT else self.output
 
     @property
+    def sets_format(self) -> bool:
+        """Whether the command line selects the form by its name."""
+        return is_set("format")
+
+    @property
     def form(self) -> OutputForm:
         """The form of the result: that of the file's suffix, or else of ``--format``."""
         return self._find_form_of_suffix() or list_command_forms(self.command)[self.format]
@@ -66,7 +72,10 @@ class OutputOptions:
         from maskcli.sequences.writing import split_suffixes
 
         suffix, _ = split_suffixes(self.path)
-        return next((form for form in list_command_forms(self.command).values() if form.suffix == suffix), None)
+        forms = list_command_forms(self.command)
+        if self.sets_format and suffix in forms[self.format].other_suffixes:
+            return forms[self.format]
+        return next((form for form in forms.values() if form.suffix == suffix), None)
 
     @property
     def draws_picture(self) -> bool:
@@ -96,6 +105,14 @@ class OutputOptions:
                 received="a terminal",
                 fix=f"Redirect it, or name a file: --output result{self.form.suffix or ''}.",
             )
+        self._check_packages()
+
+    def _check_packages(self) -> None:
+        """Raise UsageError if the form needs a package that is not installed."""
+        if self.form.name == "junit":
+            from maskcli.render.ci.junit import import_junitparser
+
+            import_junitparser()
         if self.form.kind in ("picture", "page"):
             from maskcli.render import pictures
             from maskcli.render.graph import layout
@@ -105,18 +122,18 @@ class OutputOptions:
 
     def _check_file(self, path: str) -> None:
         forms = list_command_forms(self.command)
-        by_suffix, by_name = self._find_form_of_suffix(), forms[self.format] if is_set("format") else None
+        by_suffix, by_name = self._find_form_of_suffix(), forms[self.format] if self.sets_format else None
         if by_suffix is None and by_name is None:
             suffixes = [form.suffix for form in forms.values() if form.suffix]
             raise UsageError(
-                where=f"--output {display_name(path)}",
+                where=f"{self.OPTION} {display_name(path)}",
                 expected=f"a path that ends in {', '.join(suffixes)}",
                 received=describe_suffix(path),
                 fix="The suffix selects the form; with --format the path may end in anything else.",
             )
         if by_suffix is not None and by_name not in (None, by_suffix):
             raise UsageError(
-                where=f"--output {display_name(path)}",
+                where=f"{self.OPTION} {display_name(path)}",
                 expected=f"a path that --format {self.format} can have",
                 received=f"the suffix {by_suffix.suffix!r}, which is that of {by_suffix.name}",
                 fix="Leave out --format, or change the suffix.",
@@ -126,7 +143,7 @@ class OutputOptions:
         packing = split_suffixes(path)[1]
         if packing and self.form.binary:
             raise UsageError(
-                where=f"--output {display_name(path)}",
+                where=f"{self.OPTION} {display_name(path)}",
                 expected=f"{packing} only after the suffix of a text format",
                 received=self.form.name,
                 fix=f"Leave out {packing}.",
@@ -148,6 +165,47 @@ class OutputOptions:
         """Name the written file on a terminal."""
         if self.path is not None and not self.quiet and sys.stderr is not None and sys.stderr.isatty():
             click.echo(f"Wrote {display_name(self.path)}", err=True)
+
+
+class FurtherOutput(OutputOptions):
+    """A further destination of a result, in the form of its suffix."""
+
+    OPTION: ClassVar[str] = "--also"
+
+    @property
+    def sets_format(self) -> bool:
+        """Whether the command line selects the form by its name: it selects that of ``--output``."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SeveralOutputOptions(OutputOptions):
+    """Output in several forms at once."""
+
+    also: tuple[str, ...] = option(
+        (),
+        "Also write the result there, in the form of its suffix, such as summary.md or result.sarif.",
+        metavar="PATH",
+        repeatable=True,
+        completes="file",
+    )
+
+    @property
+    def further_outputs(self) -> tuple[FurtherOutput, ...]:
+        """The further destinations, each as output options of its own."""
+        return tuple(FurtherOutput(command=self.command, format="table", output=path) for path in self.also)
+
+    def check(self) -> None:
+        """Raise UsageError, also for a further destination."""
+        super().check()
+        for output in self.further_outputs:
+            output.check()
+
+    def write(self, result: CommandResult) -> None:
+        """Write the result to all destinations."""
+        for output in self.further_outputs:
+            output.write(result)
+        super().write(result)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -32,7 +32,7 @@ CommandData = tuple[object, Layout, contextlib.AbstractContextManager[None]]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SourceOptions:
-    """FILE, its format, and the padding options that the command line sets."""
+    """FILE, its format, and the padding options that the command line sets; ``model`` is that of the project."""
 
     GROUP: ClassVar[OptionGroup] = DATA
 
@@ -58,12 +58,13 @@ class SourceOptions:
     )
     max_memory: str | None = option(
         None,
-        "Memory that an input may take, such as 500M or 4G.",
+        "Memory that an input, or the weights of a model, may take, such as 500M or 4G.",
         default_text="half of the machine's memory",
         metavar="SIZE",
     )
     sample: bool = option(False, "Use the built-in sample as data.")
     padding: Mapping[str, Any]
+    model: str | None = None
 
     def read(self) -> tuple[LoadedSequences, Layout]:
         """Return the sequences of FILE, or of the sample, and their layout, for a command without a model.
@@ -116,6 +117,7 @@ class SourceOptions:
         """
         files = self._choose_files(builtin, extra_files)
         if not builtin and len(files.paths) == 1:
+            Source(files.paths[0]).check_exists()  # Before seconds of imports.
             from maskcli.api.model_data import DataFile
 
             data = DataFile(files.paths[0], self.input_format, self.field, files.origin, self._load_tokenizer())
@@ -153,7 +155,7 @@ class SourceOptions:
             )
         if files:
             return expand_files(files)
-        reason = (None if builtin else _describe_model()) or _find_output_option() or self._reading
+        reason = (None if builtin else self._describe_model()) or _find_output_option() or self._reading
         if reason is not None:
             raise UsageError(
                 where="FILE",
@@ -178,6 +180,13 @@ class SourceOptions:
             return "--tokenizer"
         return None if self.input_format == "auto" else "--input-format"
 
+    def _describe_model(self) -> str:
+        """Return the option about the model that needs data of the user."""
+        arguments = click.get_current_context().params
+        return (
+            "--data-only" if arguments.get("data_only") else f"--model {display_name(self.model or arguments['model'])}"
+        )
+
     def _check_sample(self) -> None:
         """Raise UsageError for options that need other data than the sample."""
         received = "FILE" if self.files else self._reading
@@ -193,12 +202,6 @@ class SourceOptions:
         """Return ``layout`` with the options that the command line sets."""
         sets_value = True if "value" in self.padding else layout.sets_value
         return dataclasses.replace(layout, **self.padding, sets_value=sets_value)
-
-
-def _describe_model() -> str:
-    """Return the option about the model that needs data of the user."""
-    arguments = click.get_current_context().params
-    return "--data-only" if arguments.get("data_only") else f"--model {display_name(arguments['model'])}"
 
 
 def _find_output_option() -> str | None:

@@ -162,6 +162,8 @@ def remark_on_unmasked(unmasked: Unmasked | None, outputs: OutputValues) -> list
     at_padding = unmasked.max_abs_change_padding
     if at_padding is None:
         return [make_fact(f"Disabling the mask {change}.", "change")]
+    if not at_padding and not unmasked.max_abs_change_valid:
+        return [make_fact("Disabling the mask changes no output.", "change")]
     if not at_padding:
         return [make_fact(f"Disabling the mask {change}; at padding they do not change.", "change")]
     return [make_fact(f"Disabling the mask {change}; at padding they change by up to {at_padding:.3g}.", "change")]

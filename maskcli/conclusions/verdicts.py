@@ -9,10 +9,10 @@ from maskcli.conclusions.remarks import choose_form, format_timesteps
 from maskcli.records.arrays import Bools
 from maskcli.records.check import CheckReport
 from maskcli.records.fields import Severity
-from maskcli.records.leak import Leak
 from maskcli.records.loss import LossOutput, LossReport
-from maskcli.records.report import NOT_TRIED, NOTHING_TO_PROVE, Verdict
+from maskcli.records.report import NOT_TRIED, Verdict
 from maskcli.records.trace import Call, Inspection
+from maskcli.render.leak_text import describe_leak
 from maskcli.tolerance import SAME_MEAN
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -42,33 +42,17 @@ def _judge_leak(check: CheckReport) -> Verdict:
     if evidence is None or evidence.leak is None or evidence.leak_answer is None:
         return Verdict(LEAK_QUESTION, NOT_TRIED, "warning", "The model does not run on this data.")
     leak, answer = evidence.leak, evidence.leak_answer
-    padding = "The data has no padding, so maskcli added some. " if leak.padded_by_maskcli else ""
-    if answer == NOTHING_TO_PROVE:
-        return Verdict(LEAK_QUESTION, answer, None, "The probed rows contain no padding, and the model has no mask.")
-    if answer == "unproven":
-        return Verdict(LEAK_QUESTION, answer, "warning", f"{padding}{_explain_unproven(leak)}")
-    if answer == "no":
-        names = ", ".join(probe.name for probe in leak.probes if probe.applicable)
-        return Verdict(
-            LEAK_QUESTION, answer, None, f"{padding}No valid output changes beyond rounding error ({names})."
-        )
-    text = f"{padding}Padding changes results by up to {leak.max_abs_change:.3g}."
-    if leak.weights == "noisy":
-        noisy = "It leaks once the model is trained: after a little noise is added to the weights, padding"
-        text = f"{padding}{noisy} changes results by up to {leak.max_abs_change:.3g}."
-    if leak.first_call is not None:
-        text += f" It enters at {leak.first_call}."
+    text = describe_leak(evidence, leak)
+    match answer:
+        case "nothing to prove":
+            return Verdict(LEAK_QUESTION, answer, None, text)
+        case "unproven":
+            return Verdict(LEAK_QUESTION, answer, "warning", text)
+        case "no":
+            names = ", ".join(probe.name for probe in leak.probes if probe.applicable)
+            return Verdict(LEAK_QUESTION, answer, None, f"{text} Probes: {names}.")
     severities = (finding.severity for finding in check.findings if finding.call == leak.first_call)
     return Verdict(LEAK_QUESTION, answer, _find_worst(severities) or "error", text)
-
-
-def _explain_unproven(leak: Leak) -> str:
-    """Return the reason why a leak is neither proved nor excluded."""
-    reasons = (leak.reason, *(probe.why for probe in leak.probes))
-    reason = next((text for text in reasons if text is not None), None)
-    if reason is None:
-        return "The probed rows contain no padding." if not leak.probes else "No probe could decide."
-    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
 
 
 def _judge_mask(inspection: Inspection, check: CheckReport) -> Verdict:

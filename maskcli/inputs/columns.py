@@ -276,7 +276,7 @@ def _make_uneven_error(rows: list[Array], spec: InputSpec, width: int) -> InputE
         row=row,
         expected=f"{width} numbers, for {spec}",
         received=f"{rows[row].size}",
-        fix="Give every row as many; token ids need an input of integers.",
+        fix="All rows need the same number; token ids need an input of integers.",
     )
 
 
@@ -315,9 +315,9 @@ def _find_number_form(flat: list[Any], types: set[type], spec: InputSpec | None,
     if len(shape) > 2 and floats and types <= {int, float}:
         return "series"
     if float in types and dtype is not None and dtype.kind in "iu":
-        if sole:
-            return "ids"  # A file of sequences is read strictly, which reports the floats.
-        return "whole" if all(_is_whole(value) for value in flat) else "numbers"
+        if all(_is_whole(value) for value in flat):  # As of an array, pandas makes such floats of ids.
+            return "whole"
+        return "ids" if sole else "numbers"  # A file of sequences is read strictly, which reports the floats.
     if float in types:
         return "numbers"
     # Integers for a fixed number of floats are features; a model with one input is assumed to have timesteps.

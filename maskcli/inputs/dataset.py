@@ -24,6 +24,7 @@ from maskcli.inputs.roles import InputRoles, find_filling
 from maskcli.inputs.tables import (
     DataTable,
     RawColumn,
+    encode_columns,
     find_leading_inputs,
     is_mask_input,
     list_unnamed_inputs,
@@ -41,8 +42,9 @@ from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.layout import Layout
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Filling
+from maskcli.sequences.files import load_texts
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field
+from maskcli.sequences.formats.base import Field, quote_names
 from maskcli.sequences.ragged import join_rows
 from maskcli.sequences.sources import Source, display_name
 from maskcli.sequences.words import Tokenizer
@@ -120,6 +122,8 @@ def make_dataset(
     with _add_place(_name_row):
         if isinstance(data, TableRows):
             table = make_record_table(data.records, _name_row, "")
+            if data.tokenizer is not None:
+                table = encode_columns(table, data.tokenizer)
         else:
             table = make_table(data, _name_row, [spec.name for spec in specs])
         field = data.field if isinstance(data, TableRows) else None
@@ -131,17 +135,31 @@ def _name_row(row: int) -> str:
 
 
 def select_sequences(data: object) -> object:
-    """Return the only column of a table that holds lists of integers; other data is unchanged.
+    """Return the only column of a table that holds lists of integers, or text for its tokenizer; other data unchanged.
 
     Raises:
         InputError: for a table with no such column, or several.
     """
     if not isinstance(data, TableRows):
         return data
+    if data.tokenizer is not None:
+        return load_texts(_select_texts(data), data.tokenizer)
     selected = json_text.get_field_rows(data.records, Field(data.field, option="data[NAME]"), "the table", _name_row)
     if selected.marked_by is None:
         return selected.rows
     return dataclasses.replace(join_rows(selected.rows), marked_by=selected.marked_by)
+
+
+def _select_texts(data: TableRows) -> list[Any]:
+    """Return the chosen column of a table, or its only column of text."""
+    texts = [name for name in data.records[0] if isinstance(data.records[0][name], str)]
+    if data.field is None and len(texts) != 1:
+        raise InputError(
+            expected="one column of text",
+            received=f"the columns {quote_names(texts)}",
+            fix="Name the column with --field.",
+        )
+    return [record.get(data.field or texts[0]) for record in data.records]
 
 
 def read_nested_rows(data: object, has_model: bool = False) -> RawColumn | None:
@@ -210,12 +228,23 @@ def _make_dataset(
         )
     except SingleArrayError:
         return _make_dataset(table, specs, layout, field, also, find_roles, takes_one=True)
+    inputs = _note_order(inputs, specs, names, field)
     layouts = tuple(column.rows for column in columns if column is not None and column.rows is not None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
     more = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}
     if padded is None:
         return Dataset(inputs, more, table.where, None, None, layouts)
     return Dataset(inputs, more, table.where, padded.batch, padded.ragged, layouts)
+
+
+def _note_order(
+    inputs: tuple[ModelInput, ...], specs: Sequence[InputSpec], names: Sequence[str], field: str | None
+) -> tuple[ModelInput, ...]:
+    """Return the inputs, those with their column that only its order chose among several."""
+    if len(list(filter(None, names))) < 2:
+        return inputs
+    by_order = {spec.name: name for spec, name in zip(specs, names, strict=False) if name not in ("", spec.name, field)}
+    return tuple(dataclasses.replace(entry, column=by_order.get(entry.name)) for entry in inputs)
 
 
 def _choose_filling(spec: InputSpec, missing: Collection[str], known: InputRoles) -> Filling | None:

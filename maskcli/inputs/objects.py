@@ -16,6 +16,7 @@ import numpy as np
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Array
 from maskcli.sequences.formats.csv_table import parse_cell
+from maskcli.sequences.words import Tokenizer
 
 MOST_ROWS = 1_000_000
 """Rows of a dataset that does not know its length; more of them may be endless."""
@@ -28,10 +29,12 @@ class TableRows:
     Attributes:
         records: lists, numbers and text by the name of their column.
         field: the column of the first input; None matches all columns by name.
+        tokenizer: maps columns of text to ids; None for a table without text.
     """
 
     records: list[dict[str, Any]]
     field: str | None = None
+    tokenizer: Tokenizer | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,6 +79,13 @@ def split_data(data: object, value: float = 0, field: str | None = None) -> Data
 
 
 def _split_parts(data: object, value: float) -> DataParts:
+    if _is_of(data, "keras", "Model"):
+        raise UsageError(
+            where="data",
+            expected="data, such as one list of token ids for each sample",
+            received="a Keras model",
+            fix="Pass the data first, and the model by name: model=model.",
+        )
     if isinstance(data, tuple) and len(data) in (2, 3) and _is_pair(*data[:2]):
         inputs, *labels = data
         if isinstance(inputs, tuple):  # Of several inputs, in their order.
@@ -85,7 +95,7 @@ def _split_parts(data: object, value: float) -> DataParts:
         return _join_elements(_iterate_tensorflow(data), _is_batched(data), value)
     if _is_py_dataset(data):
         return _join_elements(_iterate_py_dataset(data), True, value)
-    records = _list_records(data)
+    records = read_table_rows(data)
     if records is not None:
         return DataParts(TableRows(records))
     if _is_series(data):
@@ -196,6 +206,23 @@ def _join_elements(elements: Iterable[Any], is_batched: bool, value: float) -> D
     return DataParts(inputs, *labels)
 
 
+def join_fit_batches(batches: Sequence[Any], value: float = 0) -> DataParts:
+    """Return the rows of batches as ``fit`` takes them; raise InputError as ``split_data`` does.
+
+    Args:
+        batches: each is x, ``(x, y)`` or ``(x, y, sample_weight)``.
+        value: the number that fills up batches which were padded to different lengths.
+    """
+    return _join_elements([_drop_missing(batch) for batch in batches], True, value)
+
+
+def _drop_missing(batch: Any) -> Any:
+    """Return a batch without missing targets and weights, which Keras replaces by an optional value."""
+    if not isinstance(batch, tuple):
+        return batch
+    return tuple(part for part in batch if part is not None and type(part).__name__ != "_OptionalImpl")
+
+
 def _count_rows(nest: Any) -> int:
     leaves = _list_leaves(nest)
     return len(_convert_leaf(leaves[0])) if leaves else 0
@@ -263,7 +290,14 @@ def _convert_leaf(leaf: Any) -> Any:
 # Tables.
 
 
-def _list_records(data: Any) -> list[dict[str, Any]] | None:
+def list_texts(data: object) -> list[Any] | None:
+    """Return rows of which some are text, from a list, an array or a column; None for other data."""
+    is_listed = isinstance(data, list | tuple | np.ndarray) or _is_series(data)
+    rows = [_convert_cell(row) for row in data] if is_listed else []  # type: ignore[attr-defined]
+    return rows if any(isinstance(row, str) for row in rows) else None
+
+
+def read_table_rows(data: Any) -> list[dict[str, Any]] | None:
     """Return the rows of a table; None for anything else."""
     rows = _iterate_table(data)
     if rows is None:

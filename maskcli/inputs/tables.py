@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
@@ -86,12 +87,18 @@ def _read_text_table(source: Source, input_format: str, field: str | None, token
     rows: list[Any] = [parsed.rows[index] for index in range(len(parsed.rows))]
     layout = get_text_layout(tokenizer)
     if rows and isinstance(rows[0], dict):
-        table = make_record_table(rows, parsed.where, source.name, field)
-        return dataclasses.replace(
-            table, column=lambda name: _encode_column(table.column(name), tokenizer, table.where), layout=layout
-        )
+        return encode_columns(make_record_table(rows, parsed.where, source.name, field), tokenizer)
     encoded = _encode_column(rows, tokenizer, parsed.where)
     return make_single_column(encoded, parsed.where, layout)
+
+
+def encode_columns(table: DataTable, tokenizer: Tokenizer) -> DataTable:
+    """Return a table whose columns of text become ids when they are read."""
+    return dataclasses.replace(
+        table,
+        column=lambda name: _encode_column(table.column(name), tokenizer, table.where),
+        layout=get_text_layout(tokenizer),
+    )
 
 
 def _encode_column(raw: RawColumn, tokenizer: Tokenizer, where: Callable[[int], str]) -> RawColumn:
@@ -398,12 +405,12 @@ def _describe_content(raw: RaggedSequences | list[Any]) -> str:
 
 def _make_naming_fix(table: DataTable, missing: list[str], has_others: bool) -> str:
     if table.noun == "sequences":
-        return "Give records with a field for each input, or an .npz with an array for each, named as the inputs are."
+        return "The data needs a field of records, or an array of an .npz, for each input, with the name of the input."
     if not has_others:
         return f"Add the {table.noun} {', '.join(missing)} to the data; maskcli itself makes only masks."
     return (
         f"Name the {table.noun}s as the model's inputs are named ({', '.join(missing)}), "
-        f"or give exactly as many, in that order; a model of one input also takes --field NAME."
+        f"or leave exactly as many, in that order; a model of one input also takes --field NAME."
     )
 
 
@@ -415,10 +422,11 @@ def make_unknown_column_error(table: DataTable, name: str, option: str) -> Input
             received="sequences without names",
             fix=f"Leave {option} out.",
         )
+    close = difflib.get_close_matches(name, table.columns, n=1)
     return InputError(
         expected=f"the {table.noun} {name!r}",
         received=f"the {table.noun}s {quote_names(table.columns)}",
-        fix=f"Name one of these with {option}.",
+        fix=f"Did you mean {option} {close[0]}?" if close else f"Name one of these with {option}.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence, Sized
@@ -22,7 +23,7 @@ from maskcli.sequences.files import read_rows
 from maskcli.sequences.formats.base import Field
 from maskcli.sequences.padding import truncate_values
 from maskcli.sequences.ragged import check_splits, describe_value
-from maskcli.sequences.sources import display_name
+from maskcli.sequences.sources import STDIN, Source, display_name
 
 GENERATED_TARGETS = ("arange", "zeros", "ones", "shift")
 CLASS_IDS = ("sparse_categorical_crossentropy",)
@@ -307,17 +308,28 @@ def _unify_widths(arrays: list[Array]) -> list[Array]:
     return [array.reshape(-1, 1) for array in arrays]
 
 
+def check_file(source: object, noun: str = "targets") -> None:
+    """Raise InputError if ``source`` names a file that does not exist; it is not read, and other sources pass."""
+    if isinstance(source, str | os.PathLike) and source not in (*GENERATED_TARGETS, STDIN):
+        hint = _describe_sources(noun)
+        close = difflib.get_close_matches(os.fspath(source), GENERATED_TARGETS, n=1) if noun == "targets" else []
+        Source(os.fspath(source), noun, f"Did you mean {close[0]}? {hint}" if close else hint).check_exists()
+
+
+def _describe_sources(noun: str) -> str:
+    """Return the sources of targets or of sample weights, as a fix."""
+    hint = f"{noun.capitalize()} are a file with a row for each row of the data"
+    return f"{hint}, or one of {', '.join(GENERATED_TARGETS)}." if noun == "targets" else f"{hint}."
+
+
 def _read_source(source: object, field: str | None, noun: str) -> tuple[list[Any] | Array, RowPlace, str]:
     """Return rows of a file or of memory, their places, and the name of the source."""
     option, kinds = "--sample-weight-field", f"or rows of {noun}"
-    hint = f"{noun.capitalize()} are a file with a row for each row of the data."
     if noun == "targets":
-        names = ", ".join(GENERATED_TARGETS)
-        option, kinds = "--targets-field", f"one of {names}, {kinds}"
-        hint = f"Targets are a file with a row for each row of the data, or one of {names}."
+        option, kinds = "--targets-field", f"one of {', '.join(GENERATED_TARGETS)}, {kinds}"
     if isinstance(source, str | os.PathLike):
         path = os.fspath(source)
-        parsed = read_rows(path, field=Field(field, option, numbers=True), what=noun, hint=hint)
+        parsed = read_rows(path, field=Field(field, option, numbers=True), what=noun, hint=_describe_sources(noun))
         name = display_name(path)
         return _split_rows(parsed.rows, name), parsed.where, name
     if not isinstance(source, Iterable) or getattr(source, "shape", None) == ():

@@ -52,7 +52,7 @@ def fit_columns(
         _make_misfit, table.noun, [column for column, _ in pairs], [spec for spec in specs if spec is not None]
     )
     if not pairs:
-        raise misfit("Give an array or a field for each input.")
+        raise misfit("Each input needs an array or a field.")
     for column, spec in pairs:
         _check_marks(column, misfit)
         if spec is not None:
@@ -123,49 +123,52 @@ def _check_marks(column: DataColumn, misfit: MakeMisfit) -> None:
         return
     name, marked, shape = column.marked_by, column.marked, column.values.shape
     if marked.dtype != np.bool_:
-        raise misfit(f"Save {name} as booleans, with .astype(bool), True = valid.")
+        raise misfit(f"Save {name!r} as booleans, with .astype(bool); True is valid.")
     if marked.ndim < 2 or marked.ndim > len(shape) or marked.shape != shape[: marked.ndim]:
-        raise misfit(f"Give {name} the shape (batch, timesteps) of {column.name}: {shape[:2]}.")
+        raise misfit(f"{name!r} needs the shape (batch, timesteps) of {column.name!r}: {shape[:2]}.")
 
 
 def _check_shape(name: str, shape: tuple[int, ...], spec: InputSpec, misfit: MakeMisfit, is_array: bool) -> None:
     """Raise ModelError for another shape; ``is_array`` if the column came as an array, which is not padded."""
     if len(shape) != len(spec.shape):
-        raise misfit(f"Give {name} as {_describe_axes(spec)}.{_make_rank_hint(name, shape, spec)}")
+        raise misfit(f"{name!r} has to be {_describe_axes(spec)}.{_make_rank_hint(shape, spec)}")
     for axis, (size, fixed) in enumerate(zip(shape, spec.shape, strict=True)):
         if fixed is None or size == fixed:
             continue
         if axis == 0:
-            raise misfit(f"Give {fixed} rows; the model has that batch size.")
+            raise misfit(f"The model is built for batches of {fixed}; the data needs as many rows.")
         if axis == 1 and is_array and (len(shape) > 2 or "int" in spec.dtype):
             raise misfit(
-                f"Pad or truncate {name} to {fixed} timesteps before it is saved, or give lists of ids, which maskcli "
-                f"pads, as with --maxlen {fixed}."
+                f"Pad or truncate {name!r} to {fixed} timesteps before it is saved, or save lists of ids, which "
+                f"maskcli pads."
             )
-        raise misfit(f"Give {name} {fixed} numbers along axis {axis}, or rename it if it is not {spec.name}.")
+        raise misfit(
+            f"{name!r} has size {size} along axis {axis}, where the model needs {fixed}; if it does not belong to the "
+            f"input {spec.name!r}, rename it."
+        )
 
 
 def _describe_axes(spec: InputSpec) -> str:
     return "an array of 1 axis" if len(spec.shape) == 1 else f"an array of {len(spec.shape)} axes"
 
 
-def _make_rank_hint(name: str, shape: tuple[int, ...], spec: InputSpec) -> str:
+def _make_rank_hint(shape: tuple[int, ...], spec: InputSpec) -> str:
     if len(spec.shape) == 3 and len(shape) == 2:
-        return f" {name} needs a vector at each timestep."
-    return " Rename it if it is another input's."
+        return " It needs a vector at each timestep."
+    return f" If it does not belong to the input {spec.name!r}, rename it."
 
 
 def _check_rows(columns: Sequence[DataColumn], misfit: MakeMisfit) -> None:
     sizes = {column.values.shape[:1] for column in columns}
     if () in sizes:
-        raise misfit("Give every input a row for each sample.")
+        raise misfit("Each input needs a row for each sample.")
     if len(sizes) > 1:
-        raise misfit("Give every input as many rows, one for each sample.")
+        raise misfit("All inputs need the same number of rows, one for each sample.")
     if sizes == {(0,)}:
-        raise misfit("Give at least one row.")
+        raise misfit("The data needs at least one row.")
     empty = next((column.name for column in columns if not column.values.size), None)
     if empty is not None:
-        raise misfit(f"Give {empty} at least one number in each row.")
+        raise misfit(f"{empty!r} needs at least one number in each row.")
 
 
 # From a column to an input.
@@ -196,11 +199,11 @@ def _cast(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) -> Arr
     """Return the values in the model's dtype; numbers change at most by the rounding of floats."""
     values, dtype = column.values, resolve_dtype(spec)
     if values.dtype.kind not in "biuf":
-        raise misfit(f"Save {column.name} as numbers; maskcli feeds nothing else to a model.")
+        raise misfit(f"Save {column.name!r} as numbers; maskcli feeds nothing else to a model.")
     if dtype is None or values.dtype == dtype:
         return values
     if dtype.kind == "b":
-        _check_all(np.isin(values, (0, 1)), partial(misfit, f"Give {column.name} as booleans, or as 0 and 1."))
+        _check_all(np.isin(values, (0, 1)), partial(misfit, f"Save {column.name!r} as booleans, or as 0 and 1."))
     elif dtype.kind in "iu":
         _check_integers(column, dtype, misfit)
     with np.errstate(over="ignore"):
@@ -212,8 +215,8 @@ def _cast(column: DataColumn, spec: InputSpec | None, misfit: MakeMisfit) -> Arr
 def _check_integers(column: DataColumn, dtype: np.dtype[Any], misfit: MakeMisfit) -> None:
     values = column.values
     if values.dtype.kind == "f":
-        _check_all(np.isfinite(values), partial(misfit, f"Give {column.name} as integers; it has NaN or infinity."))
-        fix = f"Give {column.name} as integers: map it to ids, or round it yourself; maskcli does not round values."
+        _check_all(np.isfinite(values), partial(misfit, f"Save {column.name!r} as integers; it has NaN or infinity."))
+        fix = f"Save {column.name!r} as integers: map it to ids, or round it yourself; maskcli does not round values."
         _check_all(values == np.floor(values), partial(misfit, fix))
         values = values.astype(np.float64)
     elif values.dtype.kind == "b":
@@ -275,7 +278,7 @@ def _make_default(
         timed = [entry for entry in timed if entry.name in names] or timed
     source = find_primary(timed)
     if source is None or source.valid is None:
-        raise misfit(_make_mask_fix(spec) if spec.filling is None else f"Give {spec.name} as well.")
+        raise misfit(_make_mask_fix(spec) if spec.filling is None else f"The data needs {spec.name!r} as well.")
     if spec.filling is not None:
         return _fill_input(spec, spec.filling, source, misfit)
     dtype = resolve_dtype(spec)
@@ -307,6 +310,6 @@ def _fill_input(spec: InputSpec, filling: Filling, source: ModelInput, misfit: M
 def _make_mask_fix(spec: InputSpec) -> str:
     one, zero = ("True", "False") if spec.dtype == "bool" else ("1", "0")
     return (
-        f"Give {spec.name} as well, (batch, timesteps) with {one} at valid timesteps and {zero} at padding: no input "
-        "here has timesteps of which to make a mask."
+        f"The data needs {spec.name!r} as well, (batch, timesteps) with {one} at valid timesteps and {zero} at "
+        "padding: no input here has timesteps of which to make a mask."
     )

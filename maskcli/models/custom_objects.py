@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from maskcli.errors import UsageError
-from maskcli.models.factories import MODULE, find_attribute, import_home, is_module_of
+from maskcli.models.factories import MODULE, check_home_exists, find_attribute, import_home, is_module_of
 from maskcli.models.files import make_displayable
 from maskcli.models.scripts import ErrorBuilder
 
@@ -85,6 +85,18 @@ def import_custom_objects(entries: object) -> CustomObjects:
     return CustomObjects(defined, registered | allowed)
 
 
+def check_custom_modules(entries: object) -> None:
+    """Raise ModelError for a script or module that does not exist; it is not run, and Keras is not imported."""
+    for _, entry in _list_entries(entries):
+        match = _SPEC.fullmatch(os.fspath(entry)) if isinstance(entry, str | os.PathLike) else None
+        if match is not None:
+            check_home_exists(match[1], _make_error_builder(match[0]))
+
+
+def _make_error_builder(spec: str) -> ErrorBuilder:
+    return ErrorBuilder(f"--custom-objects {spec}", "a module that defines custom layers or functions")
+
+
 def _list_entries(entries: object) -> list[tuple[object, object]]:
     """Return entries with their names; that of a class is its own, that of a module is empty."""
     if isinstance(entries, Mapping):
@@ -123,7 +135,7 @@ def _import_module(spec: str) -> tuple[types.ModuleType, CustomObjects]:
             received=repr(make_displayable(spec)),
             fix="Name a script by its path, or a module as in an import statement.",
         )
-    errors = ErrorBuilder(f"--custom-objects {spec}", "a module that defines custom layers or functions")
+    errors = _make_error_builder(spec)
     before = dict(registry)
     module = import_home(match[1], errors)
     if match[2]:

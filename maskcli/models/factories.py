@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import inspect
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskcli.errors import UsageError
+from maskcli.models.build_sites import record_build_sites
 from maskcli.models.files import TRACEBACK, explain_error
 from maskcli.models.model_args import bind_model_args, refuse_model_args
-from maskcli.models.scripts import ErrorBuilder, allow_user_imports, import_script, import_user_module
+from maskcli.models.scripts import (
+    ErrorBuilder,
+    allow_user_imports,
+    check_module,
+    check_script,
+    import_script,
+    import_user_module,
+)
 
 MODULE = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 """A dotted name of a module, or of an object in a module."""
@@ -21,7 +30,7 @@ FACTORY = re.compile(f"({MODULE}):({MODULE})")
 """``package.module:name``."""
 SCRIPT = re.compile(rf"(.+\.py):({MODULE})", re.DOTALL)
 """``path/to/train.py:name``."""
-_EXPECTED = "a function that returns a keras.Model, or a keras.Model"
+EXPECTED = "a function that returns a keras.Model, or a keras.Model"
 _MAX_NAMES = 8
 """Maximum number of names in a message."""
 
@@ -44,6 +53,21 @@ def import_object(spec: str, expected: str) -> Any:
     home, _, name = spec.rpartition(":")
     errors = ErrorBuilder(spec, expected)
     return find_attribute(import_home(home, errors), name, errors)
+
+
+def check_home(spec: str) -> None:
+    """Raise ModelError if the script or module of a spec does not exist; neither is run, and Keras is not imported."""
+    errors = ErrorBuilder(spec, EXPECTED)
+    home = spec.rpartition(":")[0]
+    check_home_exists(home, errors)
+
+
+def check_home_exists(home: str, errors: ErrorBuilder) -> None:
+    """Raise ModelError if ``train.py``, or the outermost package of ``package.module``, does not exist."""
+    if home.endswith(".py"):
+        check_script(Path(home), errors)
+    else:
+        check_module(home, errors)
 
 
 def import_home(home: str, errors: ErrorBuilder) -> types.ModuleType:
@@ -72,9 +96,10 @@ def build_from_function(
     """
     import keras
 
-    errors = ErrorBuilder(spec, _EXPECTED)
+    errors = ErrorBuilder(spec, EXPECTED)
     keras.utils.set_random_seed(seed)
-    function = import_object(spec, _EXPECTED)
+    with record_build_sites():
+        function = import_object(spec, EXPECTED)
     if isinstance(function, keras.Model):
         refuse_model_args(model_args, f"{spec}, which is a model, not a function")
         return function, "object"
@@ -87,13 +112,23 @@ def build_from_function(
     keras.utils.set_random_seed(seed)
     script = Path(home) if home.endswith(".py") else None
     try:
-        with keras.saving.custom_object_scope(custom), allow_user_imports(script):
+        with keras.saving.custom_object_scope(custom), allow_user_imports(script), record_build_sites():
             model = function(*args, **kwargs)
     except (Exception, SystemExit) as error:
         raise errors.build(explain_error(error), TRACEBACK) from error
     if not isinstance(model, keras.Model):
         raise errors.build(f"a function that returns {describe_type(model)}", suggest_model(model))
     return model, "factory"
+
+
+def suggest_colon(spec: str) -> str | None:
+    """Return ``models:tagger`` for ``models.tagger`` if there is such a module; None for other text."""
+    home, _, name = spec.rpartition(".")
+    if not FACTORY.fullmatch(f"{home}:{name}"):
+        return None
+    folder = Path(*home.split("."))
+    exists = folder.with_suffix(".py").is_file() or (folder / "__init__.py").is_file()
+    return f"{home}:{name}" if exists else None
 
 
 def make_script_error(path: str) -> UsageError:
@@ -152,6 +187,10 @@ def describe_type(value: object) -> str:
     """Return the type of a value that is not a model, for a message."""
     if value is None:
         return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if inspect.isroutine(value):
+        return f"the function {getattr(value, '__name__', 'without a name')}"
     kind = type(value)
     if kind.__module__ == "builtins":
         return f"a value of type {kind.__name__}"

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from maskcli.errors import LONGEST_ERROR, ModelError, summarize_error
+from maskcli.sequences.bounds import OPTION, format_size, get_memory_bound
+from maskcli.sequences.files import SUFFIXES as DATA_SUFFIXES
+from maskcli.sequences.files import get_suffix
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 """Suffixes of the files that Keras loads."""
@@ -26,6 +29,10 @@ _LARGE = 64 * 2**20
 """Bytes; smaller sizes are never refused."""
 _MAX_EXPANSION = 100
 """Maximum bytes in memory per byte in the file, as in Keras 3.15; weights are hardly compressible."""
+_TEXT_COPIES = 3
+"""Copies of a configuration's text while it is parsed."""
+_BYTES_PER_VALUE = 100
+"""Memory of a value of a configuration, such as an empty list, which is the most for its characters."""
 _MAX_MESSAGE = 600
 """Maximum characters of a text from a file in a message."""
 _EXPECTED = "a Keras model in a .keras or .h5 file"
@@ -75,6 +82,12 @@ def read_model_file(spec: str) -> ModelFile:
     except OSError as error:
         message = error.strerror or summarize_error(error)
         raise make_unreadable_error(spec, message, "Check that you may read the file.") from error
+    if get_suffix(path) in DATA_SUFFIXES:
+        raise make_unreadable_error(
+            spec,
+            "a file of data",
+            f"Name it without --model, and the model with it: maskcli check {make_displayable(spec)} --model SPEC.",
+        )
     if not start:
         raise make_unreadable_error(spec, "an empty file", "Save the model again; the disk may have been full.")
     _check_suffix(spec, path, start)
@@ -213,6 +226,7 @@ def _decode(attribute: Any) -> str | None:
 
 
 def _parse_config(spec: str, text: str | bytes) -> dict[str, Any]:
+    _check_config_size(spec, text)
     try:
         config = json.loads(text, object_pairs_hook=_make_object)
     except (ValueError, RecursionError) as error:
@@ -221,6 +235,19 @@ def _parse_config(spec: str, text: str | bytes) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise make_unreadable_error(spec, "a configuration that is not a JSON object", _SAVE_AGAIN)
     return config
+
+
+def _check_config_size(spec: str, text: str | bytes) -> None:
+    """Raise ModelError for a configuration that needs more memory than the bound when it is parsed."""
+    marks: tuple[Any, ...] = (b",", b"[", b"{", b":") if isinstance(text, bytes) else (",", "[", "{", ":")
+    size = len(text) * _TEXT_COPIES + sum(map(text.count, marks)) * _BYTES_PER_VALUE
+    if size > get_memory_bound():
+        raise make_unreadable_error(
+            spec,
+            f"a configuration of {len(text):,} characters, which needs {format_size(size)} of memory, "
+            f"of {format_size(get_memory_bound())} for one model",
+            f"Save the model again, or raise the bound with {OPTION}.",
+        )
 
 
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

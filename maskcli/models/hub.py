@@ -14,8 +14,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from maskcli.errors import ModelError, UsageError
+from maskcli.errors import ModelError, UsageError, suggest_install
 from maskcli.models.files import TRACEBACK, explain_error, make_displayable
+from maskcli.models.limits import bound_weights
 from maskcli.models.runtime import load_keras, quiet_stdout
 
 HUB = "kerashub:"
@@ -95,13 +96,13 @@ class HubModel:
                 raise _make_parameter_error(name, f"{HUB}{self.name}", accepted)
         keras.utils.set_random_seed(seed)
         try:
-            with quiet_stdout():
+            with quiet_stdout(), bound_weights(f"{HUB}{self.name}"):
                 backbone = self.backbone(**_choose_settings(self.backbone, vocabulary_size, timesteps, settings))
                 if self.task is None:
                     return backbone
                 fixed = {"backbone": backbone, "preprocessor": None, **settings}
                 return self.task(**_choose_settings(self.task, vocabulary_size, timesteps, fixed))
-        except UsageError:
+        except (UsageError, ModelError):
             raise
         except Exception as error:
             raise ModelError(
@@ -125,7 +126,7 @@ def find_hub_model(spec: str) -> HubModel:
             where=f"--model {make_displayable(spec)}",
             expected="keras-hub, which has this model",
             received="an environment without it",
-            fix="pip install keras-hub, or pip install 'maskcli[hub]'.",
+            fix=f"{suggest_install('hub')}.",
         )
     load_keras()
     with quiet_stdout():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import inspect
 import logging
 import os
 import tempfile
@@ -15,9 +16,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskcli.errors import ModelError, UsageError
-from maskcli.models.builtin import BUILTIN
-from maskcli.models.custom_objects import CustomObjects, collect_custom_objects, import_custom_objects
-from maskcli.models.factories import build_from_function, describe_type, is_spec, make_script_error, suggest_model
+from maskcli.models.builtin import BUILTIN, spell_builtin
+from maskcli.models.custom_objects import (
+    CustomObjects,
+    check_custom_modules,
+    collect_custom_objects,
+    import_custom_objects,
+)
+from maskcli.models.factories import (
+    build_from_function,
+    check_home,
+    describe_type,
+    is_spec,
+    make_script_error,
+    suggest_colon,
+    suggest_model,
+)
 from maskcli.models.files import (
     SUFFIXES,
     TRACEBACK,
@@ -41,6 +55,7 @@ from maskcli.models.guard import (
     refuse_vocabulary_paths,
 )
 from maskcli.models.hub import HUB
+from maskcli.models.limits import bound_weights
 from maskcli.models.load_weights import load_weights, read_weights_file
 from maskcli.models.model_args import refuse_model_args
 from maskcli.models.runtime import load_keras, quiet_stdout
@@ -72,7 +87,7 @@ def classify_spec(spec: str) -> Literal["built-in", "file", "factory", "hub"]:
     Raises:
         UsageError: for a spec of another kind.
     """
-    if spec in BUILTIN:
+    if spell_builtin(spec) in BUILTIN:
         return "built-in"
     if spec.startswith(HUB):
         return "hub"
@@ -95,6 +110,11 @@ def _suggest_spec(spec: str) -> str:
     home, _, name = spec.rpartition(":")
     if home and name.isidentifier() and _path_exists(f"{home}.py"):  # A path as in an import, with slashes.
         return f"Did you mean {make_displayable(home)}.py:{name}?"
+    script = f"{spec.replace('.', '/')}.py"
+    if _path_exists(script):  # The name of a module, without that of a function.
+        return make_script_error(make_displayable(script)).fix.replace("It has", f"{spec}:NAME names a part of it", 1)
+    if colon := suggest_colon(spec):
+        return f"Did you mean {make_displayable(colon)}?"
     similar = difflib.get_close_matches(spec, BUILTIN, n=1)
     return f"Did you mean {similar[0]}?" if similar else "`maskcli models` lists the built-in models."
 
@@ -130,12 +150,16 @@ def load(
     if file is not None:
         refuse_model_args(model_args, f"the model file {make_displayable(spec)}")
         check_weights(spec, file.path)
+    else:
+        check_home(spec)
     weights_path = None if weights is None else read_weights_file(weights)
+    check_custom_modules(custom_objects)
     keras = load_keras()
     with quiet_stdout(), _suppress_warnings():
         custom = import_custom_objects(custom_objects)
         if file is None:
-            model, source = build_from_function(spec, dict(custom.defined), model_args, seed)
+            with bound_weights(make_displayable(spec)):
+                model, source = build_from_function(spec, dict(custom.defined), model_args, seed)
             loaded = UserModel(model, make_displayable(spec), source)
         else:
             keras.utils.set_random_seed(seed)
@@ -167,11 +191,17 @@ def wrap_model(model: object) -> UserModel:
     if isinstance(model, keras.Model):
         return UserModel(model, model.name, "object")
     raise ModelError(
-        where="model",
-        expected="a keras.Model",
-        received=f"the class {model.__name__}" if isinstance(model, type) else describe_type(model),
-        fix=suggest_model(model),
+        where="model", expected="a keras.Model", received=describe_type(model), fix=_suggest_argument(model)
     )
+
+
+def _suggest_argument(model: object) -> str:
+    """Return the fix for a value that is passed as a model."""
+    if model is None:
+        return "Pass a model, or leave model= out for the built-in one."
+    if inspect.isroutine(model):
+        return f"Call it: model={getattr(model, '__name__', 'function')}()."
+    return suggest_model(model)
 
 
 def reload_model(model: Any) -> Any:
@@ -206,12 +236,14 @@ def _load_file(spec: str, file: ModelFile, custom: CustomObjects, unsafe: bool) 
     with _detach_vocabularies(spec, file, unsafe) as path:
         if not problem:
             try:
-                model = keras.models.load_model(path, **options)
+                with bound_weights():
+                    model = keras.models.load_model(path, **options)
             except (Exception, SystemExit) as error:
                 problem = explain_error(error)
         if problem:  # Loading without compile() shows whether the settings of compile() are at fault.
             try:
-                model = keras.models.load_model(path, compile=False, **options)
+                with bound_weights(name):
+                    model = keras.models.load_model(path, compile=False, **options)
             except (Exception, SystemExit) as error:
                 raise _make_load_error(spec, file, custom, error) from error
             notes = (f"The compiled loss and metrics of {name} could not be restored and are left out: {problem}.",)
@@ -244,6 +276,8 @@ def _detach_vocabularies(spec: str, file: ModelFile, unsafe: bool) -> Iterator[s
 
 def _make_load_error(spec: str, file: ModelFile, custom: CustomObjects, error: BaseException) -> ModelError:
     """Return the ModelError for an exception that Keras raised while it loaded the file."""
+    if isinstance(error, ModelError):  # Its weights need more memory than they may take.
+        return error
     unknown = find_unknown_objects(file.config, custom.names)
     if mentioned := [entry for entry in unknown if entry.name in str(error)]:
         return make_unknown_error(spec, file, mentioned)

@@ -20,9 +20,13 @@ def running(activity: str) -> Iterator[None]:
     """Run model code, and turn every exception into a ModelError that names the ``activity``."""
     try:
         yield
+    except ModelError as error:
+        raise error.at(activity) from error.__cause__
     except (MaskcliError, KeyboardInterrupt):
         raise
     except RaisedInCall as raised:
+        if isinstance(raised.error, ModelError):
+            raise raised.error.at(f"{activity}, at {raised.call}") from raised
         raise _make_run_error(f"{activity}, at {raised.call}", raised.error) from raised.error
     except Exception as error:
         raise _make_run_error(activity, error) from error

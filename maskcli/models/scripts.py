@@ -33,7 +33,7 @@ class ErrorBuilder:
 
     def __init__(self, where: str, expected: str) -> None:
         """Store both parts."""
-        self.where = make_displayable(where)
+        self.where: str = make_displayable(where)
         self.expected = expected
 
     def build(self, received: str, fix: str) -> ModelError:
@@ -60,15 +60,28 @@ def import_script(path: Path, errors: ErrorBuilder) -> types.ModuleType:
 
     A script is run again after its file has changed. In a package it is imported under its name in the package.
     """
-    name = make_displayable(str(path))
-    if not path.is_file():
-        raise errors.build(
-            f"{name}, which is {'a directory' if path.is_dir() else 'a path that does not exist'}",
-            "Name a Python file, as a path from the working directory.",
-        )
-    path = path.resolve()
+    check_script(path, errors)
+    name, path = make_displayable(str(path)), path.resolve()
     with _explain_failures(name, name, errors), allow_user_imports(path), _forbid_work():
         return _import_path(path)
+
+
+def check_script(path: Path, errors: ErrorBuilder) -> None:
+    """Raise ModelError for a script that does not exist."""
+    if path.is_file():
+        return
+    kind = "a directory" if path.is_dir() else "a path that does not exist"
+    raise errors.build(
+        f"{make_displayable(str(path))}, which is {kind}", "Name a Python file, as a path from the working directory."
+    )
+
+
+def check_module(name: str, errors: ErrorBuilder) -> None:
+    """Raise ModelError if the module, or the package that contains it, does not exist; it is not imported."""
+    outermost = name.partition(".")[0]
+    with allow_user_imports(), contextlib.suppress(ValueError):  # A module that a program made has no spec.
+        if outermost not in sys.modules and importlib.util.find_spec(outermost) is None:
+            raise _make_missing_error(name, ModuleNotFoundError(name=outermost), errors)
 
 
 @contextlib.contextmanager

@@ -84,7 +84,9 @@ class ChangedModels:
 
     def __init__(self, model: Any, inputs: Sequence[ModelInput], labels: NDArray[np.intp]) -> None:
         """Run the model without changes."""
-        self.model, self.inputs, self.labels = model, tuple(inputs), labels
+        self.model: Any = model
+        self.inputs: tuple[ModelInput, ...] = tuple(inputs)
+        self.labels: NDArray[np.intp] = labels
         self._runs: dict[Changes, ChangedModel | str] = {}
         original = self.look(())
         assert isinstance(original, ChangedModel)  # noqa: S101 - a model that leaks has run before

@@ -102,14 +102,15 @@ class Trials:
             models: the model under changes.
             leak: the leak of the model without changes.
         """
-        self.models, self.leak = models, leak
-        self.content = ValidContent(models)
+        self.models: ChangedModels = models
+        self.leak: Leak = leak
+        self.content: ValidContent = ValidContent(models)
         self.results: dict[Changes, RepairTrial] = {}
         self.quick_trials: dict[Changes, RepairTrial] = {}
         self.proofs: dict[Changes, RepairTrial] = {}
-        self.full_proofs = 0
+        self.full_proofs: int = 0
         by_content = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
-        self.by_content = by_content and leak.weights == "as-loaded"
+        self.by_content: bool = by_content and leak.weights == "as-loaded"
 
     @property
     def are_used_up(self) -> bool:
@@ -262,8 +263,8 @@ class RepairSearch:
         elif _needs_more_padding(leak):
             longer = tuple(add_columns(inputs, side))
             inputs = inputs if ModelRun(model, longer).recording.error is not None else longer
-        self.models = ChangedModels(model, inputs, labels)
-        self.trials = Trials(self.models, leak)
+        self.models: ChangedModels = ChangedModels(model, inputs, labels)
+        self.trials: Trials = Trials(self.models, leak)
         self.attempts: list[Attempt] = []
         self.starts: set[str] = set()
 

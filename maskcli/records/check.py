@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from maskcli.records.baseline import BaselineEntry, IgnoredCall
 from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName, Severity
 from maskcli.records.inputs import ShownBatch
 from maskcli.records.leak import Leak
+from maskcli.records.location import Location
 from maskcli.records.model import ModelAbout, ModelIdentity
 from maskcli.records.options import FailOn
 from maskcli.records.result import ResultRecord
@@ -82,6 +84,9 @@ class Finding:
         fix: the remedy; code is between backticks and can be pasted.
         evidence: the measured values by name; the names depend on the rule.
         repair: the change that removed this fault when it was tried; None if there is none.
+        location: the line of the user's code that made the call, or the model; None if it is unknown.
+        fingerprint: recognises the fault in a later check: of the rule, the call and its cause, without measured
+            values, lines of code, and the numbers that Keras gives to layers.
     """
 
     code: RuleCode
@@ -93,10 +98,28 @@ class Finding:
     fix: NonEmpty
     evidence: dict[str, Any]
     repair: Repair | None = None
+    location: Location | None = None
+    fingerprint: str = ""
 
     def __str__(self) -> str:
         """Return the fault and its remedy, for the message of an exception."""
-        return f"{self.code} {self.rule}: {self.message}\nfix: {self.fix}"
+        place = "" if self.location is None else f"\nat: {self.location}"
+        return f"{self.code} {self.rule}: {self.message}{place}\nfix: {self.fix}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """The findings that a baseline accepts, compared with those of a check.
+
+    Attributes:
+        file: the path of the baseline.
+        accepted: findings of this check that are in the baseline, and do not fail it.
+        stale: entries of the baseline that are no findings any more.
+    """
+
+    file: NonEmpty
+    accepted: tuple[Finding, ...]
+    stale: tuple[BaselineEntry, ...]
 
 
 class FindingsError(AssertionError):
@@ -104,16 +127,22 @@ class FindingsError(AssertionError):
 
     Attributes:
         findings: of a check.
+        summary: a sentence that comes before them; empty without one.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    def __init__(self, findings: Sequence[Finding], summary: str = "") -> None:
         """Make the message of the faults and their remedies."""
-        super().__init__("\n\n".join(map(str, findings)))
-        self.findings = tuple(findings)
+        super().__init__("\n\n".join(filter(None, (summary, *map(str, findings)))))
+        self.findings: tuple[Finding, ...] = tuple(findings)
+        self.summary = summary
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the findings, which ``Exception`` does not keep; pytest-xdist sends exceptions between processes."""
-        return type(self), (self.findings,)
+        return type(self), (self.findings, self.summary)
+
+
+class MaskCheckWarning(UserWarning):
+    """Findings about a model in training."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,6 +191,10 @@ class CheckReport(ResultRecord):
         quick: whether only the probes ran that decide, each of them once, and no repairs were tried.
         data: where the rows come from.
         batch: the timesteps, of data with words; None for other data.
+        name: of the table ``[tool.maskcli.models.NAME]`` that was checked; None for another check.
+        baseline: the findings that a baseline accepts; None without a baseline.
+        ignored_calls: the findings that are ignored at single calls.
+        fail_on_stale: whether stale entries of the baseline, and ignored calls without a finding, fail the check.
     """
 
     model: ModelAbout | None
@@ -177,6 +210,10 @@ class CheckReport(ResultRecord):
     quick: bool = False
     data: DataOrigin = FROM_PYTHON
     batch: ShownBatch | None = None
+    name: NonEmpty | None = None
+    baseline: Baseline | None = None
+    ignored_calls: tuple[IgnoredCall, ...] = ()
+    fail_on_stale: bool = False
 
     def summarize(self) -> str:
         """Return the name of the model, the status and the number of findings of each severity."""

@@ -8,6 +8,7 @@ from typing import Literal
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.data import Occurrence
 from maskcli.records.leak import Leak, Probe
+from maskcli.records.location import Location
 from maskcli.records.trace import Call
 from maskcli.tolerance import METRIC_DIFFERENT, METRIC_EQUAL
 
@@ -382,6 +383,8 @@ class ModelEvidence:
         future: for each output with timesteps, whether later timesteps change earlier results.
         further_probes: ``rows`` and ``future``, which have no part in the verdict on padding.
         padded_inputs: the names of the inputs with padding, in order.
+        location: the line of the user's code that made the model; None if it is unknown.
+        failed_at: the line that made the call of ``failure``; None if it is unknown.
     """
 
     name: str
@@ -408,6 +411,8 @@ class ModelEvidence:
     future: tuple[FutureEffect, ...] = ()
     further_probes: tuple[Probe, ...] = ()
     padded_inputs: tuple[str, ...] = ()
+    location: Location | None = None
+    failed_at: Location | None = None
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""

@@ -57,6 +57,7 @@ class ModelInput:
         auxiliary: whether these are segments, types, positions, categories or a constant, whose values are no evidence
             of padding.
         inverted: whether a mask is True or 1 at padding, as its data shows.
+        column: the column of the data that feeds the input, where it was chosen by its order; None for others.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelInput:
     cells: Bools | None = None
     auxiliary: bool = False
     inverted: bool = False
+    column: str | None = None
 
     @property
     def lengths(self) -> Ints | None:
@@ -106,7 +108,9 @@ class ModelInput:
 def summarize_inputs(inputs: Sequence[ModelInput]) -> tuple[InputSummary, ...]:
     """Return the inputs without their values."""
     return tuple(
-        InputSummary(entry.name, entry.kind, entry.shape, entry.dtype, entry.padded_timesteps, entry.validity)
+        InputSummary(
+            entry.name, entry.kind, entry.shape, entry.dtype, entry.padded_timesteps, entry.validity, entry.column
+        )
         for entry in inputs
     )
 

@@ -18,8 +18,8 @@ Side = Literal["pre", "post"]
 TokenDtype = str
 """The name of an integer dtype."""
 TOKEN_DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-FailOn = Literal["error", "warning"]
-FAIL_ON: tuple[FailOn, ...] = ("error", "warning")
+FailOn = Literal["error", "warning", "never"]
+FAIL_ON: tuple[FailOn, ...] = ("error", "warning", "never")
 MASK_GIVING = ("embedding", "masking", "explicit")
 """The three ways in which Keras gets a mask."""
 MASK_SOURCES = (*MASK_GIVING, "none")

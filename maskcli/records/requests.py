@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 
 from maskcli.records.layout import Layout
@@ -39,11 +40,19 @@ ARRAYS = (
 )
 
 
+TOKENIZER = OptionSpec(
+    text="Maps text to ids, of which results show the words: the path of a tokenizer.json or of a vocabulary with one "
+    "token per line, a list of these tokens, or a tokenizer of ``tokenizers`` or a fast one of ``transformers``.",
+    only_python=True,
+)
+
+
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class SequencesRequest:
     """Sequences, the only positional argument."""
 
     sequences: object = dataclasses.field(metadata={"option": OptionSpec(text=SEQUENCES, only_python=True)})
+    tokenizer: object = dataclasses.field(default=None, kw_only=True, metadata={"option": TOKENIZER})
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +65,7 @@ class DataRequest:
         kw_only=True,
         metadata={"option": OptionSpec(text="Column of a table that feeds the first input.", only_python=True)},
     )
+    tokenizer: object = dataclasses.field(default=None, kw_only=True, metadata={"option": TOKENIZER})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -115,7 +125,34 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
     )
     data_only: bool = option(False, "Check only the data, without a model; imports no TensorFlow.", group=DATA)
     fail_on: FailOn = option(
-        "warning", "Lowest severity of a finding that fails the check, with exit code 1.", choices=FAIL_ON, group=RULES
+        "warning",
+        "Lowest severity of a finding that fails the check, with exit code 1; never reports findings only.",
+        choices=FAIL_ON,
+        group=RULES,
+    )
+    baseline: str | os.PathLike[str] | None = option(
+        None,
+        "Accept the findings of this file, and fail only on new ones; --write-baseline writes it.",
+        metavar="FILE",
+        group=RULES,
+        completes="file",
+    )
+    ignore_calls: Sequence[str] = option(
+        (),
+        "Leave out findings at a call: 'encoder/conv: MSK101  # reason'. The path may contain *.",
+        python="A sequence of these.",
+        spelling="--ignore-call",
+        metavar="'CALL: RULE'",
+        repeatable=True,
+        group=RULES,
+    )
+    fail_on_stale: bool = option(
+        False,
+        "Also fail on entries of the baseline, and on ignored calls, that match no finding any more.",
+        group=RULES,
+    )
+    check_name: str | None = option(
+        None, "Name of the check, for a baseline that several checks share.", only_python=True
     )
     targets: object = option(
         None,

@@ -94,6 +94,16 @@ class PaddedBatch(ResultRecord):
         return self.tokens.shape[2:]
 
     @property
+    def likely_padding(self) -> float | None:
+        """The number that fills the last timestep of several rows of features, none of which is padding; or None."""
+        if not self.features or not self.mask.all():
+            return None
+        ends = self.tokens[:, -1].reshape(len(self.tokens), -1)
+        values, counts = np.unique(ends[(ends == ends[:, :1]).all(axis=1), 0], return_counts=True)
+        is_likely = len(counts) and 0 < counts.max() < len(ends) and ends.shape[1] > 1
+        return float(values[counts.argmax()]) if is_likely else None
+
+    @property
     def value(self) -> float:
         """The number at padding: an id, or for features any number."""
         return self.layout.value if self.features else self.layout.padding_id

@@ -9,6 +9,7 @@ from maskcli.records.arrays import AnyMask, Bools, Floats, Losses, Mask, Tensor,
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.fields import ComparedSource, Count, Effect, Shape, Versions
 from maskcli.records.inputs import ModelInput, ShownBatch, find_primary, select_shown_batch
+from maskcli.records.location import Location
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
 from maskcli.records.result import ResultRecord
@@ -48,6 +49,7 @@ class Call:
         valid: ``(batch, timesteps)``, True at non-padding in the first output, or in the first input if the output has
             no timesteps; None if neither has timesteps.
         valid_in: the same for the input that ``mask_in`` is of. It differs from ``valid`` where a call moves timesteps.
+        location: the line of the user's code that made the call; None if it is unknown.
     """
 
     call: str
@@ -75,6 +77,7 @@ class Call:
     attention_arguments: tuple[str, ...] = ()
     valid: AnyMask | None = None
     valid_in: AnyMask | None = None
+    location: Location | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -48,6 +48,7 @@ class InputSummary:
         dtype: of the array.
         padded_timesteps: the number of padded timesteps; None without timesteps.
         validity: how it is known which timesteps are padding.
+        column: the column of the data that feeds the input, where it was chosen by its order; None for others.
     """
 
     name: str
@@ -56,3 +57,4 @@ class InputSummary:
     dtype: str
     padded_timesteps: Count | None
     validity: Validity
+    column: str | None = None

@@ -41,10 +41,25 @@ def make_console_options() -> dict[str, Any]:
 
 def is_plain_stdout() -> bool:
     """Return whether standard output certainly has no styles: a pipe or a file, without an option or a variable."""
-    # A notebook has its own idea of standard output, and rich knows the variables.
-    forced = any(name in os.environ for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"))
-    if _choice == "always" or forced or "IPython" in sys.modules:
+    if _choice == "always" or _is_special():
         return False
     with contextlib.suppress(ValueError, AttributeError):  # A closed stream.
         return not sys.stdout.isatty()
     return True
+
+
+def find_color_system() -> str | None:
+    """Return the colours of an ordinary terminal, in the words of rich; None where rich must look at it."""
+    term = os.environ.get("TERM", "").strip().lower()
+    is_unusual = _choice != "auto" or _is_special() or "NO_COLOR" in os.environ or sys.platform == "win32"
+    if is_unusual or term in ("", *DUMB_TERMINALS):
+        return None
+    if os.environ.get("COLORTERM", "").strip().lower() in ("truecolor", "24bit"):
+        return "truecolor"
+    return "256" if term.endswith(("-256color", "-kitty")) else "standard"
+
+
+def _is_special() -> bool:
+    """Return whether a notebook has its own idea of standard output, or variables that rich knows speak of it."""
+    forced = any(name in os.environ for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"))
+    return forced or "IPython" in sys.modules

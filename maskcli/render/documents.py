@@ -30,6 +30,7 @@ DOCUMENTS = {
     "Inspection": "inspect",
     "LossReport": "loss",
     "CheckReport": "check",
+    "ProjectReport": "checks",
     "Report": "report",
     "RuleList": "rules",
     "RuleExplanation": "explain",
@@ -39,8 +40,10 @@ DOCUMENTS = {
 
 LAYOUTS = {
     "CheckReport": """
-        model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on quick rows
-        leak notes""",
+        name model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on quick
+        rows leak notes baseline ignored_calls fail_on_stale""",
+    "ProjectReport": "passed checks",
+    "ModelCheck": "name passed exit_code error check",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """
@@ -49,7 +52,7 @@ LAYOUTS = {
     "ModelAbout": "name source type notes *settings=ModelSettings",
     "ModelSettings": """
         mask_source input_dim embedding_dim units return_sequences logits zero_output_for_mask padding_id seed""",
-    "ModelInput": "name kind shape dtype padded_timesteps validity",
+    "ModelInput": "name kind shape dtype padded_timesteps validity column",
     "Call": """
         call index type effect mask_in mask_out given computes_mask warning masks_in masks_out mask_arguments shapes_in
         shapes_out code contains lost_at lost_after takes_off valid""",
@@ -131,6 +134,11 @@ def _select_fields(record: Any) -> dict[str, Any]:
     return {field.name: _follow_path(record, field.path) for field in list_json_fields(type(record))}
 
 
+def _select_nested(record: Any) -> dict[str, Any]:
+    """Return the JSON fields of a record within a document; a whole document has its schema."""
+    return make_document(record) if type(record).__name__ in DOCUMENTS else _select_fields(record)
+
+
 def _follow_path(record: Any, path: str) -> Any:
     value = record
     for attribute in path.split("."):
@@ -149,7 +157,7 @@ def _encode_document(document: dict[str, Any]) -> Iterator[bytes]:
     start = "{"
     for key, value in document.items():
         yield f"{start}{json.dumps(key)}: ".encode()
-        yield from encode_json(value, _select_fields)
+        yield from encode_json(value, _select_nested)
         start = ",\n "
     yield b"}\n"
 
@@ -161,7 +169,7 @@ def dumps(document: dict[str, Any]) -> bytes:
 
 def make_strict(value: Any) -> Any:
     """Return ``value`` in JSON's own types; NaN and the infinities, which JSON lacks, become strings."""
-    return make_plain(value, _select_fields)
+    return make_plain(value, _select_nested)
 
 
 # A whole record, as a report carries it.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from maskcli.records.rules import RuleExplanation
     from maskcli.render.parts import Limits, Section
 
 
@@ -22,11 +23,15 @@ class CommandResult:
         record: the record that the JSON document shows.
         view: makes the sections that tables and Markdown consist of.
         picture: draws the SVG picture that the options select.
+        explain: returns the explanations of the rules, of a check.
+        folder: the working directory, as a path from the root of the repository that a CI service checked out.
     """
 
     record: object
     view: Callable[[Limits], Sequence[Section]]
     picture: Callable[[], bytes] = _refuse_picture
+    explain: Callable[[], Sequence[RuleExplanation]] = tuple
+    folder: str = ""
 
 
 Renderer: TypeAlias = "Callable[[CommandResult, Limits, bool], Iterable[bytes]]"
@@ -48,6 +53,7 @@ class OutputForm:
         kind: ``text`` shows an excerpt of large tables and can draw heat maps; ``data`` is complete; ``picture`` and
             ``page`` need the packages that draw pictures; ``batch`` is a file format that holds a padded batch.
         binary: whether a terminal cannot show the form.
+        other_suffixes: of ``--output``, which belong to another form unless ``--format`` selects this one.
     """
 
     name: str
@@ -56,6 +62,7 @@ class OutputForm:
     commands: tuple[str, ...] = ()
     kind: Literal["text", "data", "picture", "page", "batch"] = "data"
     binary: bool = False
+    other_suffixes: tuple[str, ...] = ()
 
 
 def _view_result(result: CommandResult, limits: Limits) -> list[Section]:
@@ -112,6 +119,36 @@ def _render_png(result: CommandResult, _limits: Limits, _to_file: bool) -> Itera
     return [convert_svg_to_png(result.picture())]
 
 
+def _render_concise(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
+    from maskcli.render.ci.lines import render_concise
+
+    return [render_concise(result.record)]
+
+
+def _render_github(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
+    from maskcli.render.ci.lines import render_github
+
+    return [render_github(result.record, result.folder)]
+
+
+def _render_gitlab(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
+    from maskcli.render.ci.gitlab import render_gitlab
+
+    return [render_gitlab(result.record, result.folder)]
+
+
+def _render_sarif(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
+    from maskcli.render.ci.sarif import render_sarif
+
+    return [render_sarif(result.record, result.explain(), result.folder)]
+
+
+def _render_junit(result: CommandResult, _limits: Limits, _to_file: bool) -> Iterable[bytes]:
+    from maskcli.render.ci.junit import render_junit
+
+    return [render_junit(result.record, result.explain())]
+
+
 WITH_PICTURES = ("pad", "inspect", "loss", "report")
 FORMS = (
     OutputForm("table", _render_table, ".txt", kind="text"),
@@ -121,6 +158,11 @@ FORMS = (
     OutputForm("mermaid", _render_mermaid, ".mmd", commands=("inspect", "report")),
     OutputForm("svg", _render_svg, ".svg", commands=WITH_PICTURES, kind="picture"),
     OutputForm("png", _render_png, ".png", commands=WITH_PICTURES, kind="picture", binary=True),
+    OutputForm("concise", _render_concise, commands=("check",), other_suffixes=(".txt",)),
+    OutputForm("github", _render_github, commands=("check",), other_suffixes=(".txt",)),
+    OutputForm("gitlab", _render_gitlab, commands=("check",), other_suffixes=(".json",)),
+    OutputForm("sarif", _render_sarif, ".sarif", commands=("check",), other_suffixes=(".json",)),
+    OutputForm("junit", _render_junit, ".xml", commands=("check",)),
 )
 """In the order of ``--format``."""
 

@@ -24,6 +24,7 @@ from maskcli.render.parts import (
     measure_cells,
 )
 from maskcli.render.tables import (
+    GAP,
     ROW_GAP,
     Elision,
     ItemColumn,
@@ -150,6 +151,9 @@ def draw_heatmap(heatmap: Heatmap, screen: Screen | None = None) -> list[Part]:
     if is_half:
         frame = _lay_out(heatmap, 2)
         legend = flow_entries(_make_half_legend(heatmap), heatmap.limits)
+        if heatmap.margin:
+            titles = ", ".join(title for title, _ in heatmap.margin)
+            notes.append(make_note(f"{GAP} column {titles} not shown, as two rows share a line (--heat full)"))
     else:
         frame = _lay_out(heatmap, 1)
         legend = _make_full_legend(heatmap, has_ramp=screen is not None and screen.colours)

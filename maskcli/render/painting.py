@@ -1,17 +1,18 @@
-"""Styles of text on a terminal, by rich."""
+"""Styles of text on a terminal: those of roles by themselves, those of levels by rich.
+
+Rich, and NumPy for the shades of levels, take longer to import than a short table to print.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rich.color import Color as RichColor
-from rich.color import ColorSystem
-from rich.style import Style
-
-from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF, quantize_level, shade_level
 from maskcli.render.parts import HEAT, KIND_ROLES, Color, Role
 from maskcli.render.timesteps import TimestepKind
+
+if TYPE_CHECKING:
+    from rich.style import Style
 
 STYLES: dict[Role, str] = {
     "plain": "",
@@ -33,6 +34,14 @@ STYLES: dict[Role, str] = {
 """Nothing that carries information is dim, which on Solarized is hardly visible, or bright black, its background."""
 
 
+CODES = {"bold": "1", "dim": "2"} | {
+    f"{prefix}{color}": f"{first + number}"
+    for prefix, first in (("", 30), ("bright_", 90))
+    for number, color in enumerate(("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"))
+}
+"""The parameters of the escape sequence of each word in ``STYLES`` (ECMA-48, Select Graphic Rendition)."""
+
+
 class Paint(NamedTuple):
     """The styles of one terminal.
 
@@ -46,6 +55,8 @@ class Paint(NamedTuple):
 
     def style(self, characters: str, role: Role, level: float | None, paper: Color | None) -> str:
         """Return characters in the style of a role, or of a level, on the colour ``paper``."""
+        if level is None and paper is None:
+            return self._style_role(characters, role)
         fine = self.color_system in ("256", "truecolor")
         style = _find_style(role if level is None else level, fine)
         # With 16 colours, a level keeps its glyph, because so few colours do not distinguish the levels.
@@ -53,19 +64,23 @@ class Paint(NamedTuple):
             characters, style = _add_paper(characters, style, _find_style(paper, fine))
         if not self.has_color:
             style = style.without_color
-        return style.render(characters, color_system=_SYSTEMS[self.color_system])
+        from rich.color import ColorSystem
 
+        systems = {"256": ColorSystem.EIGHT_BIT, "truecolor": ColorSystem.TRUECOLOR}
+        return style.render(characters, color_system=systems.get(self.color_system, ColorSystem.STANDARD))
 
-_SYSTEMS = {
-    "standard": ColorSystem.STANDARD,
-    "256": ColorSystem.EIGHT_BIT,
-    "truecolor": ColorSystem.TRUECOLOR,
-    "windows": ColorSystem.STANDARD,
-}
+    def _style_role(self, characters: str, role: Role) -> str:
+        words = STYLES[role].split()
+        codes = ";".join(CODES[word] for word in words if self.has_color or word in ("bold", "dim"))
+        return f"\x1b[{codes}m{characters}\x1b[0m" if codes and characters else characters
 
 
 def _add_paper(characters: str, ink: Style, paper: Style) -> tuple[str, Style]:
     """Return characters on a colour; dim paper has no colour, so that ink and paper swap their halves."""
+    from rich.style import Style
+
+    from maskcli.render.heatmap import LOWER_HALF, UPPER_HALF
+
     if paper.color is None:
         return characters.replace(UPPER_HALF, LOWER_HALF), paper + Style(bgcolor=ink.color)
     return characters, ink + Style(bgcolor=paper.color)
@@ -74,6 +89,11 @@ def _add_paper(characters: str, ink: Style, paper: Style) -> tuple[str, Style]:
 @functools.cache
 def _find_style(color: Color, fine: bool) -> Style:
     """Return the style of a role or level; with 16 colours, a level has the style of its quarter."""
+    from rich.color import Color as RichColor
+    from rich.style import Style
+
+    from maskcli.render.heatmap import quantize_level, shade_level
+
     if not isinstance(color, float):
         return Style.parse(STYLES[color])
     if fine:

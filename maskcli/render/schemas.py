@@ -160,7 +160,7 @@ def _make_schema(command: str, record_name: str, records: dict[str, Any]) -> Sch
     pending = _find_references(document)
     while pending:
         name = pending.pop()
-        definitions[name] = DEFINITIONS[name] if name in DEFINITIONS else _describe_object(records[name])
+        definitions[name] = DEFINITIONS[name] if name in DEFINITIONS else _describe_object(records[name], True)
         pending |= _find_references(definitions[name]) - definitions.keys()
     schema = {"$schema": DIALECT, "title": title, **document}
     if definitions:
@@ -172,8 +172,13 @@ def _find_references(schema: Schema) -> set[str]:
     return set(re.findall(f'"{re.escape(REFERENCE)}(\\w+)"', json.dumps(schema)))
 
 
-def _describe_object(record_class: Any) -> Schema:
-    """Return the schema of a record's JSON object; other objects are references."""
+def _describe_object(record_class: Any, nested: bool = False) -> Schema:
+    """Return the schema of a record's JSON object; other objects are references.
+
+    Args:
+        record_class: the record.
+        nested: whether the object is within a document; one that is a document itself then has its schema.
+    """
     fields = list_json_fields(record_class)
     members = [_find_member(record_class, field.path) for field in fields]
     # The components that msgspec returns are dropped: they hold all fields of a record, those of JSON are made here.
@@ -184,6 +189,8 @@ def _describe_object(record_class: Any) -> Schema:
     for field, member, schema in zip(fields, members, schemas, strict=True):
         extra = EXTRA.get(f"{record_class.__name__}.{field.name}", {})
         properties[field.name] = {"description": member.description, **schema, **extra}
+    if nested and record_class.__name__ in DOCUMENTS:
+        properties = {"schema": {"const": f"maskcli/{DOCUMENTS[record_class.__name__]}/1"}, **properties}
     return {
         "description": _clean_text(_read_docstring(record_class).split("\n\n")[0]),
         "type": "object",
@@ -255,5 +262,5 @@ def render_schema(schema: Schema) -> str:
 
 
 if __name__ == "__main__":
-    for name, schema in make_schemas().items():
-        (FOLDER / f"{name}.json").write_text(render_schema(schema), "utf-8")
+    for _name, _schema in make_schemas().items():
+        (FOLDER / f"{_name}.json").write_text(render_schema(_schema), "utf-8")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from maskcli.render.colors import is_plain_stdout, make_console_options
+from maskcli.render.colors import find_color_system, is_plain_stdout, make_console_options
 from maskcli.render.parts import (
     GLYPHS,
     RULE,
@@ -90,21 +90,23 @@ class Console(Protocol):
 
 
 class PlainConsole(NamedTuple):
-    """A console without styles."""
+    """A console whose properties are known without rich; by default one without styles."""
 
     width: int = 80
     encoding: str = "utf-8"
-    color_system: None = None
+    color_system: str | None = None
     no_color: bool = False
 
 
 def make_stdout_console() -> Console:
     """Return a console on standard output, as wide as the terminal, or 80 columns if its width is unknown."""
-    if is_plain_stdout():
+    is_plain = is_plain_stdout()
+    color_system = None if is_plain else find_color_system()
+    if is_plain or color_system is not None:
         width = _measure_width()
         encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-        return PlainConsole(width if width >= NARROWEST_TERMINAL else 80, encoding.lower())
-    from rich.console import Console as RichConsole  # Loaded here, because a pipe or a file needs no colours.
+        return PlainConsole(width if width >= NARROWEST_TERMINAL else 80, encoding.lower(), color_system)
+    from rich.console import Console as RichConsole  # Loaded here, because only unusual terminals need it.
 
     options = make_console_options()
     console = RichConsole(file=sys.stdout, **options)
@@ -215,7 +217,7 @@ def _paint_cells(cells: Cells, console: Console) -> str:
     """Return cells with the styles of a console; neighbours with the same style become one piece of text."""
     if console.color_system is None:
         return _make_printable("".join(cell.text for cell in cells))
-    from maskcli.render.painting import Paint  # Loaded here, because a pipe or a file needs no colours.
+    from maskcli.render.painting import Paint  # Loaded here, because a pipe or a file needs no styles.
 
     paint = Paint(console.color_system, not console.no_color)
     pieces = itertools.groupby(cells, lambda cell: (cell.role, cell.level, cell.paper))

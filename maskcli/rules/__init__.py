@@ -6,7 +6,7 @@ import pkgutil
 
 from maskcli.rules.rule import Rule, read_rule
 
-HELPERS = frozenset({"base", "blame", "fixes", "rule", "selection"})
+HELPERS = frozenset({"base", "blame", "fixes", "identity", "rule", "selection"})
 """The modules of this folder that are not rules."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from maskcli.errors import UsageError
 from maskcli.records.options import FailOn
 from maskcli.rules import RULES
+from maskcli.rules.identity import identify
 from maskcli.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def find_rule(code: str) -> Rule:
 def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding, ...]:
     """Return the findings of the rules, sorted by severity, the worst first, then by code."""
     findings = [finding for rule in rules for finding in _examine(rule, examination)]
-    return tuple(sorted(findings, key=lambda finding: (_SEVERITIES.index(finding.severity), finding.code)))
+    findings.sort(key=lambda finding: (_SEVERITIES.index(finding.severity), finding.code))
+    return tuple(identify(findings, examination))
 
 
 def _examine(rule: Rule, examination: Examination) -> list[Finding]:
@@ -117,6 +119,8 @@ def find_ignored(rules: Iterable[Rule], examination: Examination) -> tuple[str, 
 
 def is_failing(findings: Iterable[Finding], fail_on: FailOn) -> bool:
     """Return whether any finding is at least as severe as ``fail_on``."""
+    if fail_on == "never":
+        return False
     return any(_SEVERITIES.index(finding.severity) <= _SEVERITIES.index(fail_on) for finding in findings)
 
 

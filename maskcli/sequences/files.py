@@ -31,7 +31,7 @@ from maskcli.sequences.formats.json_lines import has_json_lines
 from maskcli.sequences.ragged import as_ragged, find_common_marks, make_no_sequences_error
 from maskcli.sequences.sources import BOM, PACKED, READING, STDIN, Source, Stream, display_name
 from maskcli.sequences.splits import make_row_splits
-from maskcli.sequences.words import Tokenizer, encode_rows
+from maskcli.sequences.words import Tokenizer, describe_words, encode_rows
 
 T = TypeVar("T")
 HEAD = 2**16
@@ -124,6 +124,14 @@ def read_texts(
     if not len(ragged.values):
         raise make_only_empty_error(sources, len(rows))
     return dataclasses.replace(loaded, ragged=ragged, layout=get_text_layout(tokenizer))
+
+
+def load_texts(texts: Sequence[Any], tokenizer: Tokenizer) -> LoadedSequences:
+    """Return the sequences of texts from Python, with their words; raises as ``read_sequences`` does."""
+    ragged = as_ragged(encode_rows(texts, tokenizer))
+    words = describe_words(tokenizer, np.append(ragged.values, tokenizer.padding_id or 0))
+    parts = ((0, lambda row: f"row {row + 1}"),)
+    return LoadedSequences(ragged, get_text_layout(tokenizer), parts, DataOrigin(words=words))
 
 
 def get_text_layout(tokenizer: Tokenizer) -> Layout:

@@ -16,6 +16,7 @@ from maskcli.sequences.foreign import convert_foreign
 from maskcli.sequences.splits import make_row_splits
 
 INT64 = np.iinfo(np.int64)
+TEXT_FIX = "Text becomes ids with --tokenizer FILE: a tokenizer.json, or a vocabulary with one token per line."
 
 
 def as_ragged(sequences: object) -> RaggedSequences:
@@ -39,9 +40,16 @@ def as_ragged(sequences: object) -> RaggedSequences:
         raise InputError(
             expected="sequences: a list of lists of integers, an array or RaggedSequences",
             received=describe_value(sequences),
-            fix="Pass one list of token ids for each sample.",
+            fix=_suggest_sequences(sequences),
         )
     return join_rows(list(sequences))
+
+
+def _suggest_sequences(data: object) -> str:
+    """Return the fix for data that has no rows."""
+    if isinstance(data, str | bytes):
+        return "Pass one list of token ids for each sample; maskcli on the command line reads files."
+    return "Pass one list of token ids for each sample."
 
 
 def join_rows(rows: Sequence[object]) -> RaggedSequences:
@@ -58,7 +66,7 @@ def join_rows(rows: Sequence[object]) -> RaggedSequences:
                 row=index,
                 expected="a sequence (a list of integers)",
                 received=describe_value(row),
-                fix="Write a single sequence as [[1, 2, 3]].",
+                fix=suggest_sequence(row),
             )
     lists: list[Sequence[object]] = [
         list_row(row, index) if isinstance(row, np.ndarray) else row  # type: ignore[misc]
@@ -251,8 +259,30 @@ def _check_row(row: Sequence[object], index: int) -> None:
                 value=position,
                 expected="an integer",
                 received=describe_value(value),
-                fix="Map words to ids (with --tokenizer FILE, or before) and round floats: maskcli rounds no values.",
+                fix=_suggest_integer(value),
             )
+
+
+def suggest_sequence(row: object) -> str:
+    """Return the fix for a row that is not a sequence."""
+    if isinstance(row, str):
+        return TEXT_FIX
+    if row is None:
+        return "Write an empty sequence as [], or leave the row out."
+    return "Write a single sequence as [[1, 2, 3]]; of records, choose a field that holds lists."
+
+
+def _suggest_integer(value: object) -> str:
+    """Return the fix for a value that is not an integer."""
+    if isinstance(value, str):
+        return TEXT_FIX
+    if value is None:
+        return "Leave missing values out, or give them an id of their own."
+    if isinstance(value, float) and value.is_integer():
+        return (
+            f"Write ids as integers, {int(value)}: a program that makes floats of them has missing values, or divides."
+        )
+    return "Map words to ids (with --tokenizer FILE, or before) and round floats: maskcli rounds no values."
 
 
 def _make_overflow_error(rows: Sequence[Sequence[object]]) -> InputError:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import os
+import re
 import stat
 import sys
 import weakref
@@ -24,6 +25,8 @@ READING = "Check the name. `-` reads standard input; --sample uses the built-in 
 PACKED = (".gz", ".zst")
 BOM = b"\xef\xbb\xbf"
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_MODEL_SPEC = re.compile(r".*\.py:.*|[\w.]+:\w+", re.DOTALL)
+"""Text that names a model rather than a file: ``train.py:name`` or ``package.module:name``."""
 IN_MEMORY = 2**24
 """Bytes of standard input or of a pipe that are kept in memory; with more, all go to a temporary file."""
 PIECE = 2**20
@@ -113,7 +116,9 @@ class Source:
 
     def __init__(self, path: str, what: str = "sequences", hint: str = READING) -> None:
         """Keep the path; the file is not opened yet."""
-        self.path, self.what, self.hint = path, what, hint
+        self.path: str = path
+        self.what: str = what
+        self.hint: str = hint
         self.place = 0
 
     @property
@@ -131,6 +136,10 @@ class Source:
         with self._naming():
             path = Path(self.path)
             return path if stat.S_ISREG(path.stat().st_mode) or path.is_dir() else None
+
+    def check_exists(self) -> None:
+        """Raise InputError for a path that does not exist, without reading it."""
+        _ = self.file
 
     @functools.cached_property
     def is_packed(self) -> bool:
@@ -196,9 +205,17 @@ class Source:
         except MaskcliError:  # It has a name already, and may be a ValueError, too.
             raise
         except (OSError, ValueError, AttributeError) as error:  # AttributeError: a closed standard input is None.
-            is_spec = ".py:" in self.path and isinstance(error, FileNotFoundError)
+            is_spec = isinstance(error, FileNotFoundError) and _names_model(self.path)
             fix = f"If it is the model: --model {self.name}, and a FILE with the data." if is_spec else self.hint
             raise _make_read_error(self.name, f"a file of {self.what}", error, fix) from None
+
+
+def _names_model(path: str) -> bool:
+    """Return whether text names a model: ``train.py:name``, ``package.module:name``, or ``models.name``."""
+    from pathlib import Path
+
+    script = Path(*path.split(".")[:-1]).with_suffix(".py") if re.fullmatch(r"\w+(\.\w+)+", path) else None
+    return _MODEL_SPEC.fullmatch(path) is not None or (script is not None and script.is_file())
 
 
 def _buffer_pipe(pipe: BinaryIO) -> BinaryIO:

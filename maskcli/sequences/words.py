@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import string
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from maskcli.errors import InputError, MaskcliError, UsageError
+from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.records.arrays import Ints
 from maskcli.sequences.formats.base import decode_text
 from maskcli.sequences.sources import BOM, Source
@@ -46,7 +47,37 @@ def load_tokenizer(path: str) -> Tokenizer:
     text = decode_text(data, source.name)
     if text.lstrip().startswith("{"):
         return _LibraryTokenizer(text, source.name)
-    return _Vocabulary(text, source.name)
+    return _Vocabulary(_split_lines(text), source.name)
+
+
+def _split_lines(text: str) -> list[str]:
+    """Return the tokens of a vocabulary, one per line; empty lines at its end are none."""
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    while lines and not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def make_tokenizer(source: object) -> Tokenizer:
+    """Return the tokenizer of a file, of a list of tokens, or of an object of ``tokenizers`` or ``transformers``.
+
+    Raises:
+        UsageError: for another object.
+        InputError: for a file that is not a tokenizer.
+    """
+    if isinstance(source, str | os.PathLike):
+        return load_tokenizer(os.fspath(source))
+    if isinstance(source, list | tuple) and all(isinstance(token, str) for token in source):
+        return _Vocabulary(list(source), "tokenizer")
+    backend = getattr(source, "backend_tokenizer", source)  # That of a fast tokenizer of transformers.
+    if hasattr(backend, "to_str") and hasattr(backend, "encode_batch"):
+        return _LibraryTokenizer(backend.to_str(), "tokenizer")
+    raise UsageError(
+        where="tokenizer",
+        expected="the path of a tokenizer.json or a vocabulary, a list of tokens, or a fast tokenizer",
+        received=f"a value of type {type(source).__name__}",
+        fix="Of a TextVectorization layer pass layer.get_vocabulary().",
+    )
 
 
 def describe_words(tokenizer: Tokenizer, ids: Ints) -> dict[int, str]:
@@ -66,7 +97,7 @@ class _LibraryTokenizer:
                 where=f"--tokenizer {name}",
                 expected="the package tokenizers, which reads this file",
                 received="a Python without it",
-                fix="pip install 'maskcli[tokenizers]', or pass a vocabulary with one token per line.",
+                fix=f"{suggest_install('tokenizers')}, or pass a vocabulary with one token per line.",
             ) from None
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_str(text)
@@ -97,10 +128,7 @@ class _LibraryTokenizer:
 class _Vocabulary:
     """One token per line; the first line is id 0."""
 
-    def __init__(self, text: str, name: str) -> None:
-        lines = [line.removesuffix("\r") for line in text.split("\n")]
-        while lines and not lines[-1]:
-            lines.pop()
+    def __init__(self, lines: list[str], name: str) -> None:
         self._words, self._name = lines, name
         self._ids = {word: token for token, word in enumerate(lines)}
         if len(self._ids) < len(lines):

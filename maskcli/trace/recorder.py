@@ -20,13 +20,16 @@ import functools
 import inspect
 import math
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from maskcli.errors import RaisedInCall
+from maskcli.errors import ModelError, RaisedInCall
+from maskcli.models.build_sites import Site, find_site
+from maskcli.models.limits import bound_weights, check_call
 from maskcli.records.arrays import Bools
 from maskcli.trace.functions import differs_compiled, run_functions
 from maskcli.trace.generators import begin_random_run
@@ -61,6 +64,7 @@ class CallRecord:
         error: the exception that it raised.
         returned: whether it ended without an error.
         added: whether a change of the model made it, not the model.
+        site: the line of the user's code that made it; None for a call that code of a package made.
     """
 
     operation: Any
@@ -82,6 +86,7 @@ class CallRecord:
     error: BaseException | None = None
     returned: bool = False
     added: bool = False
+    site: Site | None = None
 
     @property
     def code(self) -> bool:
@@ -207,7 +212,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     output, error = None, None
     try:
-        with compile_loops(not unfold):
+        with compile_loops(not unfold), bound_weights():
             if not model.built:
                 _build(model, tensors)
             with preserve_state(model, trained=False), run_functions(model) as called, recorder.patch_keras():
@@ -217,7 +222,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
             if unchanged and differs_compiled(model, called, output, lambda: model(tensors, training=False)):
                 return record_run(model, inputs, unfold=unfold)
     except Exception as exception:
-        error = exception
+        error = exception if recorder.refusal is None else recorder.refusal  # Keras replaces exceptions of layers.
     if recorder.reporter is not None:
         recorder.reporter.calls = len(recorder.ended)
     return Recording(recorder.entries, recorder.ended, output, error, keras.tree.flatten(tensors))
@@ -296,6 +301,7 @@ class _Recorder:
         start = _start_changes.get()
         self.changed = None if start is None else start()
         self.reporter = get_reporter()
+        self.refusal: ModelError | None = None
 
     @contextlib.contextmanager
     def patch_keras(self) -> Iterator[None]:
@@ -351,6 +357,9 @@ class _Recorder:
         self.stack.append(entry)
         self.code_reports.turn(self.is_in_own_code())
         try:
+            self.refusal = check_call(operation, entry.args, entry.kwargs)
+            if self.refusal is not None:
+                raise self.refusal
             output = call(operation, *entry.args, **entry.kwargs)
         except BaseException as error:
             entry.error = error
@@ -379,8 +388,18 @@ class _Recorder:
             self.changed.begin(entry)
             entry.index = len(self.entries)  # A change may have run operations, which are recorded before the call.
         entry.carried = [self.read_mask(tensor) for tensor in inputs]
+        entry.site = self.find_site()
         self.entries.append(entry)
         return entry
+
+    def find_site(self) -> Site | None:
+        """Return the line of the user's code that makes a call now, in the code of the call that makes it."""
+        if not self.stack or is_of_keras(type(self.stack[-1].operation)):
+            return None
+        frame = sys._getframe(2)
+        if frame.f_code is RUN:
+            frame = frame.f_back  # type: ignore[assignment]
+        return find_site(frame, RUN)
 
     def record_arrival(self, entry: CallRecord, args: Any, kwargs: dict[str, Any]) -> None:
         """Record the masks that reach ``call``."""
@@ -437,6 +456,7 @@ class _Recorder:
         """Record an operation of code outside of layers; return replacements of its outputs, if any."""
         tensors = [tensor for tensor in inputs if _is_tensor(tensor)]
         entry = CallRecord(type_, len(self.entries), self.stack[-1], tuple(inputs), {"attrs": attrs}, tensors)
+        entry.site = self.find_site()
         entry.carried = [self.read_mask(tensor) for tensor in entry.inputs]
         entry.outputs = list(outputs)
         entry.returned = True
@@ -461,6 +481,10 @@ class _Recorder:
         if id(mask) not in self.masks:
             self.masks[id(mask)] = (mask, convert_mask(mask))  # The mask is kept, so that its id stays its own.
         return self.masks[id(mask)][1]
+
+
+RUN = _Recorder.run.__code__
+"""The code between a call and the code of the call that makes it."""
 
 
 class _CodeReports:
@@ -540,7 +564,12 @@ def has_own_code(operation: Any) -> bool:
 
     if not isinstance(operation, keras.layers.Layer):
         return False
-    return isinstance(operation, keras.Model) or type(operation).__module__.split(".")[0] != "keras"
+    return isinstance(operation, keras.Model) or not is_of_keras(type(operation))
+
+
+def is_of_keras(kind: type) -> bool:
+    """Return whether a class is one of Keras."""
+    return kind.__module__.partition(".")[0] == "keras"
 
 
 def _count_bytes(tensor: Any) -> int:

@@ -14,6 +14,7 @@ from maskcli.inputs.arguments import pack_arguments
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.records.trace import Call
+from maskcli.trace.locations import locate_calls
 from maskcli.trace.mask_flow import LostMask, MaskFlow, follow_masks
 from maskcli.trace.recorder import Alter, CallRecord, Recording, name_paths, record_run
 
@@ -170,7 +171,11 @@ def trace_recording(recording: Recording, flow: MaskFlow, also: Sequence[CallRec
     entries = [entry for entry in recording.entries if not entry.code or id(entry) in shown_code]
     names = name_paths(entries)
     returned = [entry for entry in entries if entry.parent is not None and entry.returned]
-    calls_of = {entry.index: _make_call(entry, position, names, flow) for position, entry in enumerate(returned)}
+    locations = locate_calls(recording)
+    calls_of = {
+        entry.index: dataclasses.replace(_make_call(entry, position, names, flow), location=locations.get(entry.index))
+        for position, entry in enumerate(returned)
+    }
     return Run(tuple(calls_of.values()), recording.output, recording, flow, names, calls_of)
 
 

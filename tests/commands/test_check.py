@@ -217,6 +217,26 @@ def test_configuration_yields_to_the_command_line(call: Call, write: Callable[..
     assert both["checked"] == ["MSK001"]
 
 
+def test_configuration_names_model_and_data(call: Call, trap: str, right: str, write: Callable[..., Path]) -> None:
+    write("a.txt", "1 2 3 4\n5 6\n")
+    write("pyproject.toml", f'[tool.maskcli]\nmodel = "{trap}"\ndata = "two.npz"\nfield = "tokens"\nquick = true\n')
+    configured = read_document(call("check", "--format", "json"))
+    assert (configured["model"]["name"], configured["data"]["files"]) == (trap, ["two.npz"])
+    assert configured["quick"] and codes(configured) == ["MSK101"]
+    # Another model and other data leave out the keys that go with those of the project.
+    other = read_document(call("check", "a.txt", "--model", right, "--format", "json"))
+    assert (other["model"]["name"], other["data"]["files"], other["quick"]) == (right, ["a.txt"], True)
+    data = read_document(call("check", "--data-only", "--select", "MSK0", "--format", "json"))
+    assert (data["model"], data["data"]["files"], data["status"]) == (None, ["two.npz"], "data-only")
+
+
+def test_fail_on_never_reports_only(call: Call, trap: str, write: Callable[..., Path]) -> None:
+    document = read_document(call("check", "two.npz", "--model", trap, "--format", "json", "--fail-on", "never"))
+    assert (codes(document), document["passed"], document["status"]) == (["MSK101"], True, "leaks")
+    write("a.txt", "1 2 0 3\n4 5\n")
+    assert "data: findings do not fail the check" in call("check", "a.txt", "--data-only", "--fail-on", "never")
+
+
 def test_configuration_with_an_unknown_rule(call: Call, write: Callable[..., Path]) -> None:
     path = write("pyproject.toml", '[tool.maskcli]\nignore = ["NOPE"]\n')
     output = call("check")

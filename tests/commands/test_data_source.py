@@ -175,3 +175,62 @@ def test_long_names_that_begin_alike_are_both_written(call: Call, tmp_path: Path
     names = [f"{'n' * 60}{end}.npy" for end in "ab"]
     assert call("pad", "--sample", "--output", names[0], "--mask-output", names[1]) == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("check", "missing.jsonl", "--model", "m.py:build"), "missing.jsonl: expected a file of sequences"),
+        (("inspect", "missing.jsonl", "--model", "m.py:build"), "missing.jsonl: expected a file of sequences"),
+        (("check", "m.py:build", "--model", "m.py:build"), "If it is the model: --model m.py:build"),
+        (("check", "m:build", "--model", "m.py:build"), "If it is the model: --model m:build"),
+        (("check", "m.build", "--model", "m.py:build"), "If it is the model: --model m.build"),
+        (
+            ("check", "a.txt", "--model", "m.py:build", "--targets", "missing.txt"),
+            "missing.txt: expected a file of targets",
+        ),
+        (("loss", "a.txt", "--model", "m.py:build", "--targets", "onse"), "Did you mean ones? Targets are a file"),
+        (
+            ("loss", "a.txt", "--model", "m.py:build", "--sample-weight", "w.txt"),
+            "w.txt: expected a file of sample weights",
+        ),
+        (
+            ("report", "a.txt", "--model", "m.py:build", "--targets", "missing.txt"),
+            "missing.txt: expected a file of targets",
+        ),
+    ],
+)
+def test_missing_file_takes_no_seconds(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str], message: str
+) -> None:
+    (tmp_path / "a.txt").write_text("1 2\n")
+    (tmp_path / "m.py").write_text("raise SystemExit\n")
+    monkeypatch.setattr("maskcli.models.load.load_keras", lambda: pytest.fail("Keras takes seconds"))
+    failed = call(*arguments)
+    assert (failed, failed.exit_status) == ("", 3)
+    assert message in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fix"),
+    [
+        ("a.jsonl", '{"text": "good night"}\n', "'text' is text. Text becomes ids with --tokenizer FILE: a tokenizer.json, "
+         "or a vocabulary with one token per line; add --field text."),
+        ("a.jsonl", '{"ids": [1]}\n{"ids": null}\n', "'ids' is null in some records: write an empty sequence as [], or "
+         "leave these records out."),
+        ("a.jsonl", '{"id": 1}\n', "No field holds lists. A sequence is a list, as in {\"tokens\": [1, 2]}, or lies in "
+         "several fields of numbers: --field 'w*'."),
+        ("a.jsonl", "[1]\nnull\n", "Write an empty sequence as [], or leave the row out."),
+        ("a.jsonl", "[1, null]\n", "Leave missing values out, or give them an id of their own."),
+        ("a.jsonl", "[1.0]\n", "Write ids as integers, 1: a program that makes floats of them has missing values, or divides."),
+        ("a.txt", "good night\n", "Text becomes ids with --tokenizer FILE: a tokenizer.json, or a vocabulary with one token "
+         "per line."),
+        ("a.csv", "ids,label\n1 2,0\n", "Name the column that holds lists, or columns of numbers by a pattern: --field 'w*'. "
+         "Only a model of your own, with a single FILE, takes columns by the names of its inputs."),
+    ],
+)  # fmt: skip
+def test_data_that_is_not_ids_has_a_remedy(call: Call, tmp_path: Path, name: str, content: str, fix: str) -> None:
+    (tmp_path / name).write_text(content)
+    for command in ("pad", "check"):
+        failed = call(command, name)
+        assert (failed.exit_status, failed.stderr.splitlines()[-1]) == (3, fix)

@@ -47,8 +47,9 @@ def test_pad_in_half(run: Callable[..., Output]) -> None:
 
 def test_heat_fits_a_batch_on_one_screen(run: Callable[..., Output]) -> None:
     half = run("pad", "-", "--heat", "half", stdin=LONG, COLUMNS="120")
-    assert len(half.splitlines()) == 20 + 6
-    assert "not shown" not in half
+    assert len(half.splitlines()) == 20 + 7
+    assert " … column length not shown, as two rows share a line (--heat full)" in half
+    assert "samples not shown" not in half
     rows = half.splitlines()[4:24]
     lengths = [sum(character in mark for character in row[8:]) for row in rows for mark in ("▀█", "▄█")]
     assert lengths == LENGTHS

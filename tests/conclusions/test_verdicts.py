@@ -46,7 +46,9 @@ def make_model(*stack: Any, mask_zero: bool = True, loss: Any = None) -> Any:
 def test_verdicts_of_correct_model() -> None:
     assert list_answers(data=QUESTION) == [("no", None), ("nothing", None), ("valid timesteps", None)]
     results = list_verdicts(data=QUESTION)
-    assert results[0].text == "No valid output changes beyond rounding error (replace, alone, columns, gradient)."
+    assert (
+        results[0].text == "No valid output changes beyond rounding error. Probes: replace, alone, columns, gradient."
+    )
     assert results[2].text.startswith(
         "14 of 18 timesteps count. Keras reports 616.607; on all timesteps it would be 945.0"
     )
@@ -94,7 +96,7 @@ def test_verdicts_of_convolution() -> None:
         ("conv", "error"),
         ("padding too", "error"),
     ]
-    assert results[0].text.endswith("It enters at conv.")
+    assert results[0].text.endswith("It enters at conv (Conv1D).")
     assert results[1].text == "conv (Conv1D) receives a mask but does not pass it on."
 
 

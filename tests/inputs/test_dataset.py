@@ -499,13 +499,13 @@ def misfits() -> list[Any]:
     cases = {
         "both": ([six, H], {"tokens": np.ones((2, 5), np.int64), "h": wide},
                  ("tokens (any, 6) int32; h (any, 3) float32", "arrays tokens (2, 5) int64, h (2, 4) float32", "6 timesteps")),
-        "axis": ([TOKENS, H], {"tokens": IDS, "h": wide}, ("h (2, 4) float32", "3 numbers along axis 1")),
+        "axis": ([TOKENS, H], {"tokens": IDS, "h": wide}, ("h (2, 4) float32", "size 4 along axis 1, where the model needs 3")),
         "rank": ([TOKENS, FEATURES], {"tokens": IDS, "x": STATIC}, ("x (any, any, 2) float32", "x (2, 3) float64", "vector")),
         "number": ([TOKENS, H], {"tokens": IDS}, ("arrays tokens (2, 3) int64", "Add the array h")),
         "names": ([TOKENS, H], {"a": IDS, "b": STATIC, "c": STATIC}, ("a (2, 3) int64, b (2, 3) float64", "Name the arrays")),
-        "rows": ([TOKENS, H], {"tokens": IDS, "h": STATIC[:1]}, ("h (1, 3) float64", "as many rows")),
+        "rows": ([TOKENS, H], {"tokens": IDS, "h": STATIC[:1]}, ("h (1, 3) float64", "the same number of rows")),
         "no rows": ([TOKENS, H], {"tokens": IDS[:0], "h": STATIC[:0]}, ("tokens (0, 3)", "at least one row")),
-        "batch": ([InputSpec("x", (4, None, 2), "float32")], {"x": np.ones((2, 3, 2))}, ("(4, any, 2)", "Give 4 rows")),
+        "batch": ([InputSpec("x", (4, None, 2), "float32")], {"x": np.ones((2, 3, 2))}, ("(4, any, 2)", "batches of 4")),
         "mask dtype": ([TOKENS], {"tokens": IDS, "tokens.mask": IDS}, ("tokens.mask (2, 3) int64", ".astype(bool)")),
         "mask shape": ([TOKENS], {"tokens": IDS, "tokens.mask": IDS[:, 1:] > 0}, ("tokens.mask (2, 2) bool", "(2, 3)")),
         "mask of static": ([TOKENS, InputSpec("n", (None,), "int32")],
@@ -538,10 +538,10 @@ def test_arrays_that_do_not_fit(write: Write, specs: list[InputSpec], arrays: An
     ("name", "content", "specs", "words"),
     [
         ("a.txt", "1 2\n", [TOKENS, H], ("one file of sequences", "tokens (any, any) int32; h (any, 3) float32", ".npz")),
-        ("a.txt", "1 2\n", [FEATURES], ("x (any, any, 2) float32", "tokens (1, 2, 1)", "2 numbers")),
+        ("a.txt", "1 2\n", [FEATURES], ("x (any, any, 2) float32", "tokens (1, 2, 1)", "needs 2")),
         ("a.jsonl", lines({"tokens": [1], "g": 1, "s": "b"}), [TOKENS, H],
          ("fields tokens (lists of integers), g (integers), s (text)", "Name the fields", "(h)")),
-        ("a.jsonl", lines({"tokens": [1], "h": [1, 2]}), [TOKENS, H], ("fields tokens (1, 1) int32, h (1, 2) int64", "3 numbers")),
+        ("a.jsonl", lines({"tokens": [1], "h": [1, 2]}), [TOKENS, H], ("fields tokens (1, 1) int32, h (1, 2) int64", "size 2 along axis 1, where the model needs 3")),
         ("a.jsonl", lines({"tokens": [1.5], "h": [1, 2, 3]}), [TOKENS, H], ("a.jsonl:1", "tokens (any, any) int32", "as integers")),
     ],
 )  # fmt: skip
@@ -680,3 +680,14 @@ def test_two_inputs_of_ids_have_separate_padding(padding: Any) -> None:
         (target != 0).tolist(),
     ]
     """Zeros at the ends of a row are padding."""
+
+
+def test_whole_floats_are_ids_in_every_format(write: Write) -> None:
+    """pandas makes floats of ids in a column with a missing value."""
+    in_lines = read_dataset(str(write("a.jsonl", "[1.0, 2.0]\n[3.0, 0.0]\n")), [TOKENS], LAYOUT)
+    in_array = read_dataset(str(write("a.npz", npz(tokens=np.array([[1.0, 2], [3, 0]])))), [TOKENS], LAYOUT)
+    for dataset in (in_lines, in_array):
+        assert dataset.inputs[0].values.tolist() == [[1, 2], [3, 0]]
+        assert dataset.inputs[0].values.dtype == np.int32
+    with fails(InputError, "a.jsonl:1, value 1", "an integer", "1.5"):
+        read_dataset(str(write("a.jsonl", "[1.5]\n")), [TOKENS], LAYOUT)

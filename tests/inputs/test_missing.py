@@ -88,7 +88,7 @@ def test_ids_that_the_data_lacks_are_no_mask() -> None:
 def test_message_about_a_mask_without_a_source() -> None:
     profile, mask = keras.Input((2,), name="profile"), take("mask", "bool")
     model = keras.Model([profile, mask], [layers.Dense(1)(profile), ops.any(mask, 1)])
-    with pytest.raises(ModelError, match=r"Give mask as well, .* True at valid timesteps and False at padding"):
+    with pytest.raises(ModelError, match=r"needs .mask. as well, .* True at valid timesteps and False at padding"):
         load(model, {"profile": np.ones((3, 2), "float32")})
 
 

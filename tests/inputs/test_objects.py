@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tokenizers
 from keras import layers
 
 import maskcli
@@ -258,3 +261,79 @@ def test_tables_without_rows_and_splits() -> None:
         maskcli.check(pandas.DataFrame({"tokens": []}), model=make_tagger())
     labels = pandas.Series([1.0, 2.0, 3.0])
     assert maskcli.loss((pandas.Series(ROWS), labels), model=make_classifier()).first.total_timesteps
+
+
+VOCABULARY = ["[PAD]", "[UNK]", "good", "night", "moon"]
+TEXTS = ["Good night, moon!", "good sun"]
+WORDS = {0: "[PAD]", 1: "[UNK]", 2: "good", 3: "night", 4: "moon"}
+
+
+def make_library_tokenizer() -> Any:
+    ids = {word: token for token, word in enumerate(VOCABULARY)}
+    words = tokenizers.models.WordLevel(ids, unk_token="[UNK]")  # noqa: S106
+    tokenizer = tokenizers.Tokenizer(words)
+    tokenizer.normalizer = tokenizers.normalizers.Lowercase()
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    return tokenizer
+
+
+@pytest.mark.parametrize("kind", ["list", "file", "library", "fast"])
+def test_texts_with_a_tokenizer(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "vocabulary.txt"
+    path.write_text("\n".join(VOCABULARY))
+    library = make_library_tokenizer()
+    chosen = {"list": VOCABULARY, "file": path, "library": library, "fast": SimpleNamespace(backend_tokenizer=library)}
+    texts = TEXTS if kind in ("list", "file") else ["good night moon", "good sun"]
+    batch = maskcli.pad(texts, tokenizer=chosen[kind])
+    assert batch.tokens.tolist() == [[2, 3, 4], [2, 1, 0]]
+    assert batch.data.words == WORDS
+
+
+def test_texts_with_targets_and_models() -> None:
+    report = maskcli.loss((TEXTS, [[1.0, 2.0, 3.0], [4.0, 5.0]]), model=make_tagger(), tokenizer=VOCABULARY)
+    assert (report.first.valid_timesteps, report.data.words) == (5, WORDS)
+    for model in ("embedding-lstm", make_tagger()):
+        report = maskcli.check(np.array(TEXTS), model=model, tokenizer=VOCABULARY)
+        assert (report.inputs[0].padded_timesteps, report.data.words) == (1, WORDS)
+        assert "moon" in str(report)
+
+
+def test_tokenizer_brings_its_padding_id() -> None:
+    batch = maskcli.pad(["a b", "a"], tokenizer=["a", "b", "<pad>"])
+    assert batch.tokens.tolist() == [[0, 1], [0, 2]]
+
+
+def test_wrong_tokenizers_are_explained() -> None:
+    with pytest.raises(UsageError, match=r"received a value of type int\.\nOf a TextVectorization layer pass"):
+        maskcli.pad(TEXTS, tokenizer=3)
+    with pytest.raises(InputError, match=r"a list of texts.*\nLeave tokenizer= out"):
+        maskcli.pad(ROWS, tokenizer=VOCABULARY)
+    with pytest.raises(InputError, match=r"received 'Good night, moon!'\.\nText becomes ids with tokenizer=FILE"):
+        maskcli.pad(TEXTS)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("package", ["pandas", "polars", "datasets"])
+def test_tables_of_text(package: str) -> None:
+    library = pytest.importorskip(package)
+    make = library.Dataset.from_dict if package == "datasets" else library.DataFrame
+    table = make({"text": TEXTS, "label": [0, 1]})
+    for model in (make_tagger(), "embedding-lstm"):
+        report = maskcli.inspect(table, model=model, tokenizer=VOCABULARY)
+        assert (report.inputs[0].padded_timesteps, report.data.words) == (1, WORDS)
+    assert maskcli.pad(table, tokenizer=VOCABULARY).tokens.tolist() == [[2, 3, 4], [2, 1, 0]]
+    with pytest.raises(InputError, match="one column of text"):
+        maskcli.pad(make({"a": TEXTS, "b": TEXTS}), tokenizer=VOCABULARY)
+
+
+def test_inputs_by_order_are_noted() -> None:
+    first, second = (keras.Input((None,), dtype="int32", name=name) for name in ("question", "answer"))
+    embedding = layers.Embedding(10, 4, mask_zero=True)
+    pooled = [layers.GlobalAveragePooling1D()(embedding(tokens)) for tokens in (first, second)]
+    model = keras.Model([first, second], layers.Concatenate()(pooled))
+    by_order = maskcli.check({"q": PADDED, "a": SEGMENTS + 1}, model=model)
+    assert [(entry.name, entry.column) for entry in by_order.inputs] == [("question", "q"), ("answer", "a")]
+    assert "inputs by order, as no names agree: question from q, answer from a" in str(by_order)
+    by_name = maskcli.check({"answer": SEGMENTS + 1, "question": PADDED}, model=model)
+    assert [entry.column for entry in by_name.inputs] == [None, None]
+    assert "by order" not in str(by_name)

@@ -229,7 +229,7 @@ def test_tags_with_a_category_zero_share_the_padding_of_tokens() -> None:
 
 
 def test_builtin_model_checks_the_chosen_value() -> None:
-    with pytest.raises(UsageError, match=r"--value 9.* tokens"):
+    with pytest.raises(UsageError, match=r"value=9: .* tokens"):
         maskcli.inspect([[1, 2], [3, 4]], value=9, mask_source="explicit")
     assert maskcli.inspect([[1, 2], [3, 9]], value=9, mask_source="explicit").inputs[0].padded_timesteps == 1
 

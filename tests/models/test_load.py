@@ -947,7 +947,7 @@ def test_wrap_model_refuses_other_values(value: object, received: str, fix: str)
 
 def test_kerashub_without_keras_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(ModelError, match=r"pip install keras-hub, or pip install 'maskcli\[hub\]'"):
+    with pytest.raises(ModelError, match=r"pip install 'keras-hub>=[0-9.]+'"):
         maskcli.check([[1, 2], [3]], model="kerashub:bert")
 
 
@@ -974,3 +974,50 @@ def test_collect_custom_objects_of_subclass(module: Any) -> None:
     model = load(f"{module(BUILD)}:Subclassed").keras_model
     assert collect_custom_objects(model) == {"Subclassed": type(model)}
     assert collect_custom_objects(make_model()) == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "fix"),
+    [
+        ("tools.models.tagger", "Did you mean tools.models:tagger?"),
+        ("script.tagger", "Did you mean script:tagger?"),
+        ("script", "script:NAME names a part of it: tagger."),
+        ("script.tagger.deep", "`maskcli models` lists the built-in models."),
+    ],
+)
+def test_classify_spec_suggests_colon(here: Path, spec: str, fix: str) -> None:
+    (here / "tools").mkdir()
+    for path in ("script.py", "tools/models.py"):
+        (here / path).write_text("def tagger(): pass\n")
+    with pytest.raises(UsageError) as caught:
+        classify_spec(spec)
+    assert caught.value.fix == fix
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.jsonl.gz", "data.npz", "data.parquet"])
+def test_load_file_of_data(here: Path, name: str) -> None:
+    (here / name).write_bytes(b"PK\x03\x04data")
+    with pytest.raises(
+        ModelError, match=rf"received a file of data\.\nName it without --model.*: maskcli check {name}"
+    ):
+        load(name)
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("missing.keras", {}, "a path that does not exist"),
+        ("missing.py:build", {}, "missing.py, which is a path that does not exist"),
+        ("no_such_module:build", {}, "no module named no_such_module"),
+        ("present.py:build", {"weights": "missing.weights.h5"}, "No such file"),
+        ("present.py:build", {"custom_objects": "missing.py"}, "missing.py, which is a path that does not exist"),
+        ("present.py:build", {"custom_objects": ["no_such_module"]}, "no module named no_such_module"),
+    ],
+)
+def test_load_finds_missing_files_before_keras(
+    here: Path, spec: str, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "present.py").write_text("def build(): pass\n")
+    monkeypatch.setattr("maskcli.models.load.load_keras", lambda: pytest.fail("Keras takes seconds"))
+    with pytest.raises(ModelError, match=message):
+        load(spec, **options)

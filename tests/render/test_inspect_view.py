@@ -425,6 +425,7 @@ def test_document_of_arrays_has_nulls() -> None:
         "shape": [3, 2],
         "dtype": "float32",
         "padded_timesteps": None,
+        "column": None,
     }
     assert read["embedding"] is None
     assert document(inspection())["batch"]["tokens"] == IDS.tolist()
@@ -451,3 +452,12 @@ def test_document_has_every_field_of_a_call() -> None:
 )
 def test_shorten_middle(whole: str, width: int, short: str) -> None:
     assert shorten_middle(whole, width) == short
+
+
+def test_lost_mask_is_named_once_below_its_calls() -> None:
+    names = ("first_call_with_a_long_name", "second_call_with_a_long_name", "third_call_with_a_long_name")
+    calls = [call(name, "none", "LayerNormalization", lost_at="mul", lost_after="embedding") for name in names]
+    lines = rows_of(text(inspection(trace=(*calls, call("last", "none", lost_at="sum"))), width=70), "Path of the mask")
+    assert [line.strip() for line in lines if "lost at" in line] == ["lost at mul, after embedding", "lost at sum"]
+    wide = text(inspection(trace=tuple(calls)), everything=True)
+    assert wide.count("lost at mul, after embedding") == 3

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.color import ColorSystem
 from rich.console import Console
+from rich.style import Style
 
-from maskcli.render.painting import STYLES
+from maskcli.render.colors import find_color_system
+from maskcli.render.painting import STYLES, Paint
 from maskcli.render.parts import Cell, Column, Heatmap, Limits, Paragraph, Prose, Scale, Table, make_cell, measure_table
 from maskcli.render.terminal import PlainConsole, make_stdout_console, render_text, wrap_cells
 
@@ -105,6 +108,36 @@ def test_plain_console_is_as_wide_as_that_of_rich(columns: str, monkeypatch: pyt
     assert isinstance(plain, PlainConsole)
     assert plain.width == (rich.width if rich.width >= 20 else 80)
     assert (plain.encoding, plain.color_system) == (rich.encoding, rich.color_system)
+
+
+@pytest.mark.parametrize("color_system", ["standard", "256", "truecolor", "windows"])
+@pytest.mark.parametrize("has_color", [True, False])
+def test_roles_have_styles_of_rich(color_system: str, has_color: bool) -> None:
+    """Roles are styled without rich, by the same escape sequences."""
+    system = ColorSystem.STANDARD if color_system == "windows" else Console(color_system=color_system)._color_system
+    for role, words in STYLES.items():
+        style = Style.parse(words) if has_color else Style.parse(words).without_color
+        for text in ("text", ""):
+            assert Paint(color_system, has_color).style(text, role, None, None) == style.render(
+                text, color_system=system
+            )
+
+
+@pytest.mark.parametrize("term", ["xterm-256color", "xterm", "xterm-kitty", "screen-16color", "linux", "dumb", ""])
+@pytest.mark.parametrize("colorterm", [None, "truecolor", "24bit", "yes"])
+def test_color_system_is_that_of_rich(term: str, colorterm: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An ordinary terminal is recognised without rich."""
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("maskcli.render.colors._choice", "auto")
+    monkeypatch.setenv("TERM", term)
+    if colorterm is not None:
+        monkeypatch.setenv("COLORTERM", colorterm)
+    found = find_color_system()
+    assert found == Console(force_terminal=True).color_system if found else term in ("", "dumb")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert find_color_system() is None
 
 
 def test_code_stays_on_a_line() -> None:

@@ -113,7 +113,7 @@ def test_features_need_a_form_that_holds_them(call: Callable[..., Output], form:
 BAD = {
     "widths": ([[[1, 2], [3]]], "row 1|sequence 1"),
     "rows": ([[[1.5, 2]], [[1, 2, 3]]], "a vector of 2 a timestep"),
-    "text": ([[["a"]]], "expected an integer.*\n.*--tokenizer"),
+    "text": ([[["a"]]], "expected an integer.*\n.*tokenizer=FILE"),
 }
 
 
@@ -122,3 +122,13 @@ def test_bad_features(name: str) -> None:
     rows, message = BAD[name]
     with pytest.raises(InputError, match=message):
         maskcli.pad(rows)
+
+
+def test_vectors_at_the_ends_of_rows_are_a_hint(call: Callable[..., Output], tmp_path: Path) -> None:
+    values = np.ones((3, 4, 2), "float32") * np.arange(1, 9, dtype="float32").reshape(4, 2)
+    np.savez(tmp_path / "whole.npz", x=values)
+    assert "end in vectors" not in call("pad", "whole.npz")
+    values[0, 2:] = values[1, 3:] = -1
+    np.savez(tmp_path / "padded.npz", x=values)
+    output = " ".join(call("pad", "padded.npz").split())
+    assert "some rows end in vectors of -1: if these are padding, inspect and check need --value -1" in output

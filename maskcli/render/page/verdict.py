@@ -12,6 +12,7 @@ from maskcli.render.page.fixes import render_fix
 from maskcli.render.page.markup import escape_html, render_prose
 from maskcli.render.page.samples import locate_sample
 from maskcli.render.views.answers import MODEL_SOURCES
+from maskcli.render.views.data import name_source
 
 Sign = tuple[str, str, str]
 """The look of an answer: a class, a sign and a word."""
@@ -24,7 +25,7 @@ SIGNS: dict[str | None, Sign] = {
 UNKNOWN: Sign = ("unknown", "?", "unknown")
 LONG_ANSWER = 20
 """Characters beyond which an answer is set smaller."""
-PLACES = {
+PLACES: dict[str, tuple[str, ...]] = {
     "MSK0": ("batch",),
     "MSK117": ("future",),
     "MSK118": ("attention",),
@@ -53,12 +54,13 @@ def _list_facts(report: Report) -> Iterator[tuple[str, str]]:
     inspection, origin = report.inspection, report.origin
     about, primary = inspection.model, inspection.primary
     yield "Model", f"<b>{escape_html(about.name)}</b>, {escape_html(about.type)}, {MODEL_SOURCES[about.source]}"
+    source = escape_html(name_source(report.data))
     if primary is None or primary.valid is None:
-        yield "Data", format_count(origin.rows, "row")
+        yield "Data", f"{source}, {format_count(origin.rows, 'row')}"
     else:
         valid = primary.valid
         sequences, timesteps = format_count(origin.rows, "sequence"), format_count(valid.shape[1], "timestep")
-        yield "Data", f"{sequences} of up to {timesteps}"
+        yield "Data", f"{source}, {sequences} of up to {timesteps}"
         padded = int((~valid).sum())
         total = format_count(valid.size, "timestep")
         yield "Padding", f"{padded:,} of {total} ({format_share(padded, valid.size)})"
@@ -136,6 +138,7 @@ def _render_finding(finding: Finding, report: Report, sections: Sequence[str]) -
         f'<li class="finding {kind}"><h4><span class="badge"><span aria-hidden="true">{sign}</span> {word}</span> '
         f"{_render_culprit(finding)}"
         f'<span class="rule">{escape_html(finding.code)} {escape_html(finding.rule)}</span></h4>'
+        f"{_render_location(finding)}"
         f"<p>{render_prose(finding.message)}</p>"
         f'<div class="fix"><strong>Fix</strong>{render_fix(finding)}</div>'
         f"{_render_links(finding, report, sections)}</li>"
@@ -148,6 +151,14 @@ def _render_culprit(finding: Finding) -> str:
         return f'<span class="culprit">{escape_html(finding.type)}</span> ' if finding.type else ""
     type_ = f" ({escape_html(finding.type)})" if finding.type else ""
     return f'<span class="culprit"><code>{escape_html(finding.call)}</code>{type_}</span> '
+
+
+def _render_location(finding: Finding) -> str:
+    """Return the line of the user's code; empty if it is unknown."""
+    if finding.location is None:
+        return ""
+    place = f"{finding.location.file}:{finding.location.line}"
+    return f"<p>at <code>{escape_html(place)}</code> in {escape_html(finding.location.function)}</p>"
 
 
 def _render_links(finding: Finding, report: Report, sections: Sequence[str]) -> str:

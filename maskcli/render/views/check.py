@@ -62,7 +62,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
         ("leak", _view_leak(model, limits)),
         ("future", _view_future(model)),
         ("repairs", view_repairs(report)),
-        ("notes", make_remarks([Remark("fact", note) for note in notes])),
+        ("notes", make_remarks([*(Remark("fact", note) for note in notes), *_note_accepted(report)])),
         ("result", _view_result(report)),
         ("next", suggest_next(_choose_next(report))),
     )
@@ -112,8 +112,17 @@ def _view_findings(report: CheckReport) -> Iterator[Part]:
         severity = mark(SEVERITIES[finding.severity], f" {finding.severity}")
         lead = (severity, Cell(f" {finding.code} ", "strong"))
         yield Prose((Cell(_name_finding(finding), "strong"),), lead, hang=4)
+        yield from _locate_finding(finding)
         yield make_prose(finding.message, indent=4)
         yield make_prose(finding.fix, indent=4, lead=(Cell("fix: ", "strong"),))
+
+
+def _locate_finding(finding: Finding) -> Iterator[Part]:
+    """Yield the line of the user's code that made the call, if it is known."""
+    place = finding.location
+    if place is not None:
+        line = Cell(f"{place.file}:{place.line}", "label")
+        yield Prose((line, Cell(f" in {place.function}", "muted")), (Cell("at: ", "strong"),), 4, 4)
 
 
 def _name_finding(finding: Finding) -> str:
@@ -207,6 +216,23 @@ def _view_result(report: CheckReport) -> Iterator[Part]:
     rules = format_count(len(report.checked), "rule")
     yield BLANK
     yield Prose((Cell(f"{summary}; {rules} checked, fail-on: {report.fail_on}", "strong"),))
+
+
+def _note_accepted(report: CheckReport) -> Iterator[Remark]:
+    """Yield remarks on findings that the project accepts, and on entries that accept nothing any more."""
+    baseline = report.baseline
+    if baseline is not None:
+        count = format_count(len(baseline.accepted), "finding")
+        yield Remark("fact", f"The baseline {baseline.file} accepts {count}.")
+        for entry in baseline.stale:
+            place = f" at {entry.call}" if entry.call else ""
+            yield Remark("warning", f"Stale in the baseline: {entry.code}{place} is not a finding any more.")
+    for ignored in report.ignored_calls:
+        reason = f": {ignored.reason}" if ignored.reason else ""
+        if ignored.findings:
+            yield Remark("fact", f"Ignored, {format_count(ignored.findings, 'finding')}: {ignored.ignore}{reason}.")
+        else:
+            yield Remark("warning", f"Ignored calls {ignored.ignore} match no finding; leave the entry out.")
 
 
 def _choose_next(report: CheckReport) -> str:

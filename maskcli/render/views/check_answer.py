@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import CheckReport, CheckStatus, Finding
 from maskcli.records.evidence import LeakAnswer, ModelEvidence
-from maskcli.records.leak import Leak
-from maskcli.render.numbers import format_count, format_short
+from maskcli.render.leak_text import describe_leak
+from maskcli.render.numbers import format_count
 from maskcli.render.parts import Cell, Part, Prose, Role, mark
 
 RESULTS: dict[CheckStatus, tuple[Role, str]] = {
@@ -32,6 +32,8 @@ LEAK_ANSWERS: dict[LeakAnswer, str] = {
 def answer_check(report: CheckReport) -> Iterator[Part]:
     """Yield the verdict, the culprit, and the repair, a sentence each."""
     role, words = RESULTS[report.status]
+    if report.status == "data-only" and report.findings and report.fail_on == "never":
+        words = "data: findings do not fail the check"
     yield _make_sentence(role, f"{words}{_describe_verdict(report)}", "strong")
     for text in (_name_culprit(report), _describe_repair(report)):
         if text:
@@ -46,7 +48,7 @@ def _describe_verdict(report: CheckReport) -> str:
     """Return the rest of the verdict after the word for the status."""
     model = report.examination.model
     if report.status == "data-only":
-        return f" at or above {report.fail_on}" if report.findings else ""
+        return f" at or above {report.fail_on}" if report.findings and report.fail_on != "never" else ""
     answer = "" if model is None else _describe_leak_answer(model)
     if report.status == "passed" and report.leak is not None:
         probes = ", ".join(probe.name for probe in report.leak.probes if probe.applicable)
@@ -54,6 +56,8 @@ def _describe_verdict(report: CheckReport) -> str:
     ignored = f": {', '.join(report.ignored)}" if report.ignored and report.passed else ""
     if report.status != "failed":
         return ignored
+    if not report.findings:
+        return ": entries of the baseline, or ignored calls, match no finding any more"
     if not answer:
         return ": the data has findings" if model is None else ": the model does not run on this data"
     if answer == LEAK_ANSWERS["no"]:
@@ -108,46 +112,3 @@ def _describe_repair(report: CheckReport) -> str:
         return f"Repair: none found, {format_count(len(report.attempts), 'change')} tried in vain."
     has_faults = any(finding.severity != "info" for finding in report.findings)
     return "Repair: advice only, nothing was tried." if has_faults else ""
-
-
-def describe_leak(model: ModelEvidence, leak: Leak) -> str:
-    """Return the sentences that explain the answer to whether padding leaks."""
-    padding = "The data has no padding, so maskcli added some. " if leak.padded_by_maskcli else ""
-    match model.leak_answer:
-        case "no":
-            return f"{padding}No valid output changes beyond rounding error."
-        case "nothing to prove":
-            return "The probed rows contain no padding, and the model has no mask."
-        case "unproven":
-            return f"{padding}{_explain_unproven(leak)}"
-        case _:
-            return f"{padding}{_describe_change(model, leak)}"
-
-
-def _explain_unproven(leak: Leak) -> str:
-    """Return the reason why a leak is neither proved nor excluded."""
-    reasons = (leak.reason, *(probe.why for probe in leak.probes))
-    reason = next((text for text in reasons if text is not None), None)
-    if reason is None:
-        return "The probed rows contain no padding." if not leak.probes else "No probe could decide."
-    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
-
-
-def _describe_change(model: ModelEvidence, leak: Leak) -> str:
-    change = f"Padding changes results by up to {format_short(leak.max_abs_change)}"
-    if leak.weights == "noisy":
-        noisy = "It leaks once the model is trained: after a little noise is added to the weights, padding"
-        change = f"{noisy} changes results by up to {format_short(leak.max_abs_change)}"
-    if leak.output is not None and len(model.outputs) > 1:
-        change += f", most in output {leak.output}"
-    call = model.call(leak.first_call)
-    if call is None:
-        return f"{change}. {_name_entry(leak)}"
-    return f"{change}. It enters at {leak.first_call} ({call.type})."
-
-
-def _name_entry(leak: Leak) -> str:
-    """Return the call where padding enters, if no more than its name is known."""
-    if leak.first_call is None:
-        return "The layer where it enters is unknown."
-    return f"It enters at {leak.first_call}."

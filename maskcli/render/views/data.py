@@ -20,14 +20,15 @@ def view_data(record: object) -> list[Section]:
 
 
 def _view_origin(origin: DataOrigin) -> Iterator[Part]:
-    yield Text((Cell(_name_source(origin), "strong"), Cell(f", {format_count(origin.rows, 'row')}", "muted")))
+    yield Text((Cell(name_source(origin), "strong"), Cell(f", {format_count(origin.rows, 'row')}", "muted")))
     if origin.skipped:
         names = ", ".join(origin.skipped[:MOST_FILES])
         more = f" and {len(origin.skipped) - MOST_FILES:,} more" if len(origin.skipped) > MOST_FILES else ""
         yield make_note(f"skipped, not of a format that maskcli reads: {names}{more}")
 
 
-def _name_source(origin: DataOrigin) -> str:
+def name_source(origin: DataOrigin) -> str:
+    """Return the names of the files, or where else the rows come from."""
     if origin.sample:
         return "built-in sample"
     if not origin.files:

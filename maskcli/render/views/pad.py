@@ -100,7 +100,12 @@ def _note_features(batch: PaddedBatch) -> list[Part]:
     if not batch.features:
         return []
     shape = " x ".join(map(str, batch.features))
-    return [make_note(f"{shape} features at each timestep; the first one is shown")]
+    notes: list[Part] = [make_note(f"{shape} features at each timestep; the first one is shown")]
+    if batch.likely_padding is not None:
+        value = f"{batch.likely_padding:g}"
+        text = f"some rows end in vectors of {value}: if these are padding, inspect and check need --value {value}"
+        notes.append(make_note(text))
+    return notes
 
 
 def make_excerpt(batch: PaddedBatch) -> Excerpt:

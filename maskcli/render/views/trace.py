@@ -88,7 +88,7 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
     if widths.has_column:
         columns.append(Column("", "left"))
     lines: list[tuple[Cells, ...]] = []
-    for call, name in zip(calls, names, strict=True):
+    for call, name in zip(calls if widths.has_column else _name_losses_once(calls), names, strict=True):
         if call is None:
             lines.append(tuple(make_cell(ROW_GAP, "faint") for _ in columns))
         else:
@@ -97,6 +97,19 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
     if not widths.has_column:
         parts += _make_glossary(kept)
     return [*parts, *_make_mask_legend(kept, limits)]
+
+
+def _name_losses_once(calls: list[Call | None]) -> Iterator[Call | None]:
+    """Yield calls, of which only the first after each other has the place where their mask was lost.
+
+    A line below each of many calls would repeat it.
+    """
+    before: tuple[str | None, str | None] = (None, None)
+    for call in calls:
+        place = (None, None) if call is None else (call.lost_at, call.lost_after)
+        is_repeated = call is not None and place == before and call.lost_at != call.call
+        yield dataclasses.replace(call, lost_at=None, lost_after=None) if call is not None and is_repeated else call
+        before = place
 
 
 def _make_mask_legend(calls: list[Call], limits: Limits) -> list[Part]:

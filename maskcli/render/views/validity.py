@@ -11,7 +11,7 @@ from maskcli.render.tables import LONGEST_NAME, make_note, shorten_middle
 
 
 def view_validity(inputs: Sequence[InputSummary | ModelInput]) -> list[Part]:
-    """Return how it is known which timesteps are padding, for the inputs with timesteps.
+    """Return the columns that feed the inputs by order, and how it is known which timesteps are padding.
 
     A mask that the model takes as an input appears where it is the source, and where maskcli made it.
     """
@@ -20,7 +20,18 @@ def view_validity(inputs: Sequence[InputSummary | ModelInput]) -> list[Part]:
         has_source = entry.validity.source == "default" if entry.kind == "mask" else entry.padded_timesteps is not None
         if has_source:
             names.setdefault(_describe_source(entry.validity), []).append(shorten_middle(entry.name, LONGEST_NAME))
-    return [make_note(f"{', '.join(listed)}: {text}") for text, listed in names.items()]
+    notes = [make_note(f"{', '.join(listed)}: {text}") for text, listed in names.items()]
+    return [*_view_order(inputs), *notes]
+
+
+def _view_order(inputs: Sequence[InputSummary | ModelInput]) -> list[Part]:
+    """Return the columns that feed inputs of other names, which only their order pairs with these."""
+    pairs = [
+        f"{shorten_middle(entry.name, LONGEST_NAME)} from {shorten_middle(entry.column, LONGEST_NAME)}"
+        for entry in inputs
+        if entry.column is not None
+    ]
+    return [make_note(f"inputs by order, as no names agree: {', '.join(pairs)}")] if pairs else []
 
 
 def _describe_source(validity: Validity) -> str:

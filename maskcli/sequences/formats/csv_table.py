@@ -99,7 +99,8 @@ def _make_header_error(header: list[str], name: str, field: Field) -> InputError
         where=f"{name}:1",
         expected=f"{field.option} COLUMN, because the file has a header",
         received=f"the columns {quote_names(header, most=24)}",
-        fix=f"Name the column that holds lists, or columns of numbers by a pattern: {field.option} 'w*'.",
+        fix=f"Name the column that holds lists, or columns of numbers by a pattern: {field.option} 'w*'. "
+        "Only a model of your own, with a single FILE, takes columns by the names of its inputs.",
     )
 
 

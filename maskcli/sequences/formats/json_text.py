@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 from maskcli.errors import InputError
 from maskcli.sequences.formats.base import DESCRIPTIONS, MASK, PADDING_MASKS, TARGETS, Field, quote_names
-from maskcli.sequences.ragged import describe_value, find_common_marks, make_marks_error
+from maskcli.sequences.ragged import TEXT_FIX, describe_value, find_common_marks, make_marks_error
 
 
 class _Whole(Field):
@@ -88,7 +89,7 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
                 where=where(index),
                 expected=f"the field {chosen!r}",
                 received=f"the fields {quote_names(list(record))}",
-                fix="Every record needs it; an empty sequence is [].",
+                fix=_suggest_field(chosen, list(record), field),
             )
         row = record[chosen]
         marked_by = None if field.numbers else _find_list_of_marks(row, record, chosen)
@@ -97,6 +98,13 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
         )
         marks.add(marked_by)
     return FieldRows(rows, find_common_marks(marks))
+
+
+def _suggest_field(chosen: str, names: list[str], field: Field) -> str:
+    """Return the fix for a field that a record lacks."""
+    close = difflib.get_close_matches(chosen, names, n=1)
+    suggestion = f"Did you mean {field.option} {close[0]}? " if close else ""
+    return f"{suggestion}Every record needs the field; an empty sequence is []."
 
 
 def _join_fields(record: dict[str, Any], names: list[str], where: str) -> list[Any]:
@@ -164,7 +172,24 @@ def _check_records(records: Sequence[Any], where: Callable[[int], str]) -> list[
 def find_only_field(records: Sequence[Any], field: Field, name: str) -> str:
     """Return the only field with lists of integers in all records; if there is none, the only one with lists."""
     objects = [record for record in records if isinstance(record, dict)]
-    return _select_field(_classify_fields(objects, dict.fromkeys(objects[0], NOTHING)), field, name)
+    return _select_field(_classify_fields(objects, dict.fromkeys(objects[0], NOTHING)), field, name, objects)
+
+
+def _suggest_content(records: Sequence[dict[str, Any]], field: Field) -> str:
+    """Return the fix for records whose sequences are text, or null in some of them; empty for other records."""
+    for name in records[0]:
+        values = [record.get(name) for record in records]
+        if None in values and all(value is None or isinstance(value, list) for value in values):
+            return f"{name!r} is null in some records: write an empty sequence as [], or leave these records out."
+    texts = [name for name in records[0] if all(isinstance(record.get(name), str) for record in records)]
+    if field.numbers:
+        return ""
+    if not texts:
+        return (
+            'No field holds lists. A sequence is a list, as in {"tokens": [1, 2]}, or lies in several fields of '
+            f"numbers: {field.option} 'w*'."
+        )
+    return f"{texts[0]!r} is text. {TEXT_FIX.removesuffix('.')}; add {field.option} {texts[0]}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,8 +223,13 @@ def _classify_fields(
     return {key: content.extend([record.get(key, []) for record in objects]) for key, content in contents.items()}
 
 
-def _select_field(contents: Mapping[str, _FieldContent], field: Field, name: str) -> str:
-    """Return the only field that can hold the sequences; raise InputError if there are none or several."""
+def _select_field(
+    contents: Mapping[str, _FieldContent], field: Field, name: str, records: Sequence[dict[str, Any]] = ()
+) -> str:
+    """Return the only field that can hold the sequences; raise InputError if there are none or several.
+
+    ``records`` show the reason for which there is none.
+    """
     lists = [key for key, content in contents.items() if content.lists]
     # A field that is [] in all records may be anything, so fields with elements come first.
     lists = [key for key in lists if contents[key].filled] or lists
@@ -214,7 +244,8 @@ def _select_field(contents: Mapping[str, _FieldContent], field: Field, name: str
         where=name,
         expected=f"one field that holds a list of {'numbers' if field.numbers else 'integers'} in every record",
         received=f"{quote_names(candidates)} among the fields {quote_names(list(contents))}",
-        fix=f"Name the field with {field.option}.",
+        fix=(_suggest_content(records, field) if records and not candidates else "")
+        or f"Name the field with {field.option}.",
     )
 
 
@@ -296,7 +327,7 @@ class Entries:
         if not objects:
             return str(self._chosen)
         self._contents = _classify_fields(objects, self._contents or dict.fromkeys(objects[0], NOTHING))
-        chosen = _select_field(self._contents, self._field, self._name)
+        chosen = _select_field(self._contents, self._field, self._name, objects)
         if self._chosen not in (None, chosen):
             raise InputError(
                 where=self._name,

@@ -106,7 +106,7 @@ def read_npy_chunks(source: Source, field: Field, convert: Callable[[RaggedSeque
     if source.file is not None and not source.is_packed and field.name is None:
         with contextlib.suppress(Exception), source.file.open("rb") as file:  # ``read_npy`` raises it, with a message.
             header = _read_header(file)
-    if source.file is None or header is None or header.in_columns or len(header.shape) != 2 or 0 in header.shape:
+    if source.file is None or header is None or not header.has_rows:
         parsed = read_npy(source.read(), name, field)
         yield make_chunk(check_rows(parsed, name), parsed, convert)
         return
@@ -132,6 +132,11 @@ class _Header(NamedTuple):
     dtype: np.dtype[Any]
     start: int
     in_columns: bool
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the array consists of rows of numbers, one after another, so that parts of it can be read."""
+        return len(self.shape) == 2 and min(self.shape) > 0 and not self.in_columns and self.dtype.kind in "biuf"
 
 
 def _read_header(file: IO[bytes]) -> _Header | None:
