@@ -13,7 +13,12 @@ from maskcli.records.result import Renderers, register_renderers
 from maskcli.version import __version__
 
 if TYPE_CHECKING:
-    from maskcli.api.assertions import assert_causal, assert_masked_loss, assert_padding_invariant
+    from maskcli.api.assertions import (
+        assert_causal,
+        assert_mask_reaches,
+        assert_masked_loss,
+        assert_padding_invariant,
+    )
     from maskcli.api.check import check
     from maskcli.api.inspect import inspect
     from maskcli.api.loss import loss
@@ -21,7 +26,8 @@ if TYPE_CHECKING:
     from maskcli.api.read_report import read_report
     from maskcli.api.report import report
     from maskcli.errors import MaskcliError
-    from maskcli.records.check import CheckReport, Finding, FindingsError
+    from maskcli.integrations.mask_check import MaskCheck
+    from maskcli.records.check import CheckReport, Finding, FindingsError, MaskCheckWarning
     from maskcli.records.loss import LossReport
     from maskcli.records.report import Report
     from maskcli.records.sequences import PaddedBatch, RaggedSequences
@@ -33,12 +39,15 @@ __all__ = [
     "FindingsError",
     "Inspection",
     "LossReport",
+    "MaskCheck",
+    "MaskCheckWarning",
     "MaskcliError",
     "PaddedBatch",
     "RaggedSequences",
     "Report",
     "__version__",
     "assert_causal",
+    "assert_mask_reaches",
     "assert_masked_loss",
     "assert_padding_invariant",
     "check",
@@ -55,19 +64,24 @@ _HOMES = {
     "FindingsError": "maskcli.records.check",
     "Inspection": "maskcli.records.trace",
     "LossReport": "maskcli.records.loss",
+    "MaskCheck": "maskcli.integrations.mask_check",
+    "MaskCheckWarning": "maskcli.records.check",
     "MaskcliError": "maskcli.errors",
     "PaddedBatch": "maskcli.records.sequences",
     "RaggedSequences": "maskcli.records.sequences",
     "Report": "maskcli.records.report",
     "assert_causal": "maskcli.api.assertions",
+    "assert_mask_reaches": "maskcli.api.assertions",
     "assert_masked_loss": "maskcli.api.assertions",
     "assert_padding_invariant": "maskcli.api.assertions",
     "check": "maskcli.api.check",
     "inspect": "maskcli.api.inspect",
+    "load_ipython_extension": "maskcli.integrations.notebook",
     "loss": "maskcli.api.loss",
     "pad": "maskcli.api.pad",
     "read_report": "maskcli.api.read_report",
     "report": "maskcli.api.report",
+    "unload_ipython_extension": "maskcli.integrations.notebook",
 }
 
 

@@ -54,7 +54,7 @@ class MaskcliError(Exception):
         self.expected = expected
         self.received = received
         self.fix = fix
-        self.where = where
+        self.where: str = where
         self.row = row
         self.value = value
 

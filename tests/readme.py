@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests import fork_server
 from tests.conftest import ROOT, clean_environment
+from tests.integrations import plugin
 
 README = ROOT / "README.md"
 PAGES = (README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
@@ -62,7 +63,7 @@ def run(command: str, program: list[str]) -> str:
         (Path(folder) / "python").symlink_to(sys.executable)
         (Path(folder) / "sample_data").symlink_to(ROOT / "sample_data")
         path = f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        environment = clean_environment(PATH=path, PYTHONPATH=str(ROOT))
+        environment = clean_environment(PATH=path, PYTHONPATH=str(ROOT), **plugin.ENVIRONMENT)
         done = subprocess.run(
             ["bash", "-c", command],
             stdin=subprocess.DEVNULL,

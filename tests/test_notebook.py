@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ CELLS = {
     ),
     "loss": "maskcli.loss([[1, 2], [3]])",
     "check": "maskcli.check([[1, 2], [3]], model=model)",
+    "magic": (
+        "%load_ext maskcli\n"
+        "get_ipython().run_cell_magic('maskcheck', 'ROWS, quick=True', "
+        "'ROWS = [[1, 2], [3]]\\nother = 1\\nlast = keras.Model(tokens, x * 3.0)\\nother = model.name')"
+    ),
+    "shown model": "%%maskcheck ROWS\nmodel",
     "print": "print(maskcli.pad([[7]]).tokens)",
     "recipe": re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "recipes.md").read_text(), re.M | re.S)[0],
 }
@@ -124,12 +131,76 @@ def test_notebook_shows_loss_and_check(outputs: dict[str, dict[str, Any]]) -> No
     assert "0 errors, 1 warning, 0 infos" in check
 
 
+def test_magic_shows_the_check_of_the_last_model(outputs: dict[str, dict[str, Any]]) -> None:
+    check = outputs["magic"]["text/html"]
+    assert "\nfunctional_1 Functional" in plain(check)
+    assert "MSK101 mask-dropped: multiply" in plain(check)
+    assert f"<style>{STYLE}</style>" in check
+    assert outputs["magic"]["text/plain"].startswith("<CheckReport ")
+    shown = plain(outputs["shown model"]["text/html"])
+    assert "\nfunctional Functional" in shown
+    assert "MSK101 mask-dropped: multiply (Multiply)" in shown
+
+
 def test_notebook_prints_text(outputs: dict[str, dict[str, Any]]) -> None:
     assert outputs["print"] == {}
     assert outputs["pad"]["text/plain"].startswith("<PaddedBatch (2, 2) int32")
 
 
 # Without a notebook.
+
+
+@pytest.fixture
+def shell() -> Iterator[Any]:
+    """A shell of IPython without a kernel, as on a terminal, with the extension."""
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    shell.extension_manager.load_extension("maskcli")
+    yield shell
+    shell.extension_manager.unload_extension("maskcli")
+    assert "maskcheck" not in shell.magics_manager.magics["cell"]
+    shell.restore_sys_module_state()
+    InteractiveShell.clear_instance()
+
+
+def test_magic_prints_on_a_terminal(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    shell.user_ns["build"] = build
+    assert shell.run_cell_magic("maskcheck", "[[1, 2], [3]], select=['MSK101']", "model = build()") is None
+    printed = capsys.readouterr().out
+    assert "MSK101 mask-dropped: multiply" in printed
+    assert "\n 0 errors, 1 warning, 0 infos; 1 rule checked" in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "cell", "message"),
+    [
+        ("", "model = build()", "needs data"),
+        ("[[1, 2], [3]]", "number = 3", "the cell assigns no Keras model"),
+        ("ROWS", "model = build()", "NameError: name 'ROWS' is not defined"),
+        ("[['a']]", "model = build()", "expected .*; received"),
+    ],
+)
+def test_magic_explains_wrong_usage(shell: Any, line: str, cell: str, message: str) -> None:
+    from IPython.core.error import UsageError
+
+    shell.user_ns["build"] = build
+    with pytest.raises(UsageError, match=message):
+        shell.run_cell_magic("maskcheck", line, cell)
+
+
+def test_magic_leaves_an_error_of_the_cell_to_ipython(shell: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shell.run_cell_magic("maskcheck", "[[1]]", "1 / 0") is None
+    assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def build() -> Any:
+    """Return a model in which a multiplication drops the mask."""
+    import keras
+
+    tokens = keras.Input((None,), dtype="int32")
+    x = keras.layers.Embedding(9, 2, mask_zero=True)(tokens)
+    return keras.Model(tokens, x * 2.0)
 
 
 def test_html_omits_command_line_options() -> None:

@@ -108,6 +108,42 @@ def test_assert_masked_loss_without_proof(data: Any, targets: Any, reason: str) 
         maskcli.assert_masked_loss(make_model(), data, targets)
 
 
+def test_assert_mask_reaches() -> None:
+    model = make_model()
+    maskcli.assert_mask_reaches(model, ROWS, model.layers[-1].name)
+    model = make_model(2.0)
+    with pytest.raises(maskcli.FindingsError, match=r"No mask reaches dense\S* \(Dense\): multiply\S* drops") as caught:
+        maskcli.assert_mask_reaches(model, ROWS, model.layers[-1].name)
+    assert caught.value.findings[0].code == "MSK101"
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (str(copy), copy.findings) == (str(caught.value), caught.value.findings)
+
+
+def test_assert_mask_reaches_all_calls_of_a_name() -> None:
+    """A shared layer has two calls; the second one has a path with a count, and lost its mask."""
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(10, 4, mask_zero=True, name="embedding")(tokens)
+    encode = layers.Dense(4, name="encode")
+    model = keras.Model(tokens, encode(encode(x) * 2.0))
+    with pytest.raises(maskcli.FindingsError, match="No mask reaches encode#2"):
+        maskcli.assert_mask_reaches(model, ROWS, "encode")
+
+
+def test_assert_mask_reaches_refuses_a_mask_of_other_timesteps() -> None:
+    """The mask is that of other ids, so that it counts padding."""
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(10, 4, name="embedding")(tokens)
+    mask = keras.ops.not_equal(tokens, 5)
+    model = keras.Model(tokens, layers.LSTM(2, name="lstm")(x, mask=mask))
+    with pytest.raises(AssertionError, match=r"mask that reaches lstm .LSTM. counts 2 padded timesteps as valid"):
+        maskcli.assert_mask_reaches(model, ROWS, "lstm")
+
+
+def test_assert_mask_reaches_names_similar_calls() -> None:
+    with pytest.raises(maskcli.MaskcliError, match=r"received .embeding..\nDid you mean embedding"):
+        maskcli.assert_mask_reaches(make_model(), ROWS, "embeding")
+
+
 @pytest.mark.parametrize(
     "fail",
     [
@@ -115,19 +151,20 @@ def test_assert_masked_loss_without_proof(data: Any, targets: Any, reason: str) 
         lambda: maskcli.assert_causal(make_model(2.0), ROWS),
         lambda: maskcli.assert_masked_loss(make_model(2.0), ROWS, TARGETS),
         lambda: maskcli.assert_causal(make_model(), [[1], [2]]),
+        lambda: maskcli.assert_mask_reaches(make_model(2.0), ROWS, "nosuch"),
         lambda: maskcli.check(ROWS, model=make_model(2.0)).raise_for_findings(),
     ],
-    ids=["padding", "causal", "loss", "unproven", "check"],
+    ids=["padding", "causal", "loss", "unproven", "unknown", "check"],
 )
 def test_failure_in_pytest_shows_finding_and_repair(fail: Callable[[], None], request: pytest.FixtureRequest) -> None:
     """As pytest prints a failed test: the line of the test and the findings, without frames and arrays of maskcli."""
-    with pytest.raises(AssertionError) as caught:
+    with pytest.raises((AssertionError, maskcli.MaskcliError)) as caught:
         fail()
     text = str(caught.getrepr(style="long", showlocals=True, tbfilter=True))
     assert "maskcli.assert_" in text or "raise_for_findings" in text
     assert "/maskcli/api/" not in text
     assert "/maskcli/records/" not in text
     assert "array(" not in text
-    if request.node.callspec.id != "unproven":
+    if request.node.callspec.id not in ("unproven", "unknown"):
         assert re.search(r"E +\S*FindingsError: MSK\d+ [a-z-]+: ", text)
         assert re.search(r"E +fix: ", text)

@@ -11,7 +11,7 @@ import click
 from maskcli.records.options import GROUPS, HELP, OUTPUT, OptionGroup
 from maskcli.render.colors import COLOR_CHOICES, ColorChoice, decide_color, set_color_choice
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SAMPLE_ARGUMENTS = {"files": "data.jsonl", "code": "MSK101", "command": "check", "shell": "zsh"}
 """By argument, the value that it has in examples."""
 
@@ -31,7 +31,7 @@ class GroupedCommand(click.Command):
     def __init__(self, *args: Any, examples: Mapping[OptionGroup, str] | None = None, **details: Any) -> None:
         """Keep the options of the examples that differ from those of other commands."""
         super().__init__(*args, **details)
-        self.examples = examples or {}
+        self.examples: Mapping[OptionGroup, str] = examples or {}
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, from here on with the garbage collection that the start of the process disables."""

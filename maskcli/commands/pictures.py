@@ -43,7 +43,7 @@ class ReportPicture(InspectionPicture):
 
 
 INSPECTION_CHOICES = {"row": ("outputs",), "feature": ("outputs",)}
-REPORT_CHOICES = {
+REPORT_CHOICES: dict[str, tuple[str, ...]] = {
     "row": ("outputs", "leaks", "attention"),
     "feature": ("outputs",),
     "of": ("outputs", "losses", "leaks", "future", "attention"),

@@ -84,7 +84,7 @@ def _split_parts(data: object, value: float) -> DataParts:
             where="data",
             expected="data, such as one list of token ids for each sample",
             received="a Keras model",
-            fix="Pass the data first, and the model by name: model=model.",
+            fix="Pass the data first, and the model by name: model=model. Assertions take the model first.",
         )
     if isinstance(data, tuple) and len(data) in (2, 3) and _is_pair(*data[:2]):
         inputs, *labels = data
@@ -204,6 +204,23 @@ def _join_elements(elements: Iterable[Any], is_batched: bool, value: float) -> D
     if isinstance(inputs, list) and not isinstance(inputs, _Rows):
         inputs = _name_inputs(inputs)
     return DataParts(inputs, *labels)
+
+
+def join_fit_batches(batches: Sequence[Any], value: float = 0) -> DataParts:
+    """Return the rows of batches as ``fit`` takes them; raise InputError as ``split_data`` does.
+
+    Args:
+        batches: each is x, ``(x, y)`` or ``(x, y, sample_weight)``.
+        value: the number that fills up batches which were padded to different lengths.
+    """
+    return _join_elements([_drop_missing(batch) for batch in batches], True, value)
+
+
+def _drop_missing(batch: Any) -> Any:
+    """Return a batch without missing targets and weights, which Keras replaces by an optional value."""
+    if not isinstance(batch, tuple):
+        return batch
+    return tuple(part for part in batch if part is not None and type(part).__name__ != "_OptionalImpl")
 
 
 def _count_rows(nest: Any) -> int:

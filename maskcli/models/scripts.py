@@ -33,7 +33,7 @@ class ErrorBuilder:
 
     def __init__(self, where: str, expected: str) -> None:
         """Store both parts."""
-        self.where = make_displayable(where)
+        self.where: str = make_displayable(where)
         self.expected = expected
 
     def build(self, received: str, fix: str) -> ModelError:

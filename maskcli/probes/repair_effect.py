@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from maskcli.errors import summarize_error
 from maskcli.probes.compare import align_results, find_validity_of_pair, measure_change
 from maskcli.probes.content import list_content_inputs, replace_content
+from maskcli.probes.context import ProbeContext
 from maskcli.probes.repair_changes import InvertMask, MaskInput, MaskMissing, SetMaskValue, SetMaskZero
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes
 from maskcli.records.arrays import Bools
@@ -56,7 +57,8 @@ class ValidContent:
 
     def __init__(self, models: ChangedModels) -> None:
         """Run nothing yet."""
-        self.models, self.original = models, models.original.context
+        self.models: ChangedModels = models
+        self.original: ProbeContext = models.original.context
 
     def changes_full_rows(self, look: ChangedModel, changes: Changes) -> bool:
         """Return whether a row of the data without padding has other results than before."""

@@ -127,16 +127,22 @@ class FindingsError(AssertionError):
 
     Attributes:
         findings: of a check.
+        summary: a sentence that comes before them; empty without one.
     """
 
-    def __init__(self, findings: Sequence[Finding]) -> None:
+    def __init__(self, findings: Sequence[Finding], summary: str = "") -> None:
         """Make the message of the faults and their remedies."""
-        super().__init__("\n\n".join(map(str, findings)))
-        self.findings = tuple(findings)
+        super().__init__("\n\n".join(filter(None, (summary, *map(str, findings)))))
+        self.findings: tuple[Finding, ...] = tuple(findings)
+        self.summary = summary
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the findings, which ``Exception`` does not keep; pytest-xdist sends exceptions between processes."""
-        return type(self), (self.findings,)
+        return type(self), (self.findings, self.summary)
+
+
+class MaskCheckWarning(UserWarning):
+    """Findings about a model in training."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -262,5 +262,5 @@ def render_schema(schema: Schema) -> str:
 
 
 if __name__ == "__main__":
-    for name, schema in make_schemas().items():
-        (FOLDER / f"{name}.json").write_text(render_schema(schema), "utf-8")
+    for _name, _schema in make_schemas().items():
+        (FOLDER / f"{_name}.json").write_text(render_schema(_schema), "utf-8")

@@ -116,7 +116,9 @@ class Source:
 
     def __init__(self, path: str, what: str = "sequences", hint: str = READING) -> None:
         """Keep the path; the file is not opened yet."""
-        self.path, self.what, self.hint = path, what, hint
+        self.path: str = path
+        self.what: str = what
+        self.hint: str = hint
         self.place = 0
 
     @property

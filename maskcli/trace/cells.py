@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,11 @@ class InputCells:
             if model_input.valid is not None:
                 self._add_input(position, model_input, model_input.valid)
         self.valid: Bools = np.concatenate(self._tables[0]).astype(bool)
-        self.row, self.time, self.source, self.parent = (np.concatenate(table) for table in self._tables[1:])
+        row, time, source, parent = (np.concatenate(table) for table in self._tables[1:])
+        self.row: NDArray[Any] = row
+        self.time: NDArray[Any] = time
+        self.source: NDArray[Any] = source
+        self.parent: NDArray[Any] = parent
 
     def _add_input(self, position: int, model_input: ModelInput, valid: Bools) -> None:
         rank = max(model_input.values.ndim, valid.ndim)

@@ -75,7 +75,8 @@ class OperationRules:
     def __init__(self, cells: InputCells) -> None:
         """Create the rules for tensors that come from ``cells``."""
         self.cells = cells
-        self.guessed, self.unknown = False, False
+        self.guessed: bool = False
+        self.unknown: bool = False
 
     def label_outputs(
         self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any], labels: Sequence[Labels]

@@ -197,9 +197,9 @@ class Tree:
 
     def __init__(self, trace: Sequence[Call]) -> None:
         """Sort calls by their container."""
-        self.calls = {call.call: call for call in trace}
-        self.losing = {call.lost_at for call in trace}
-        self.above = {path: self._find_container(path) for path in self.calls}
+        self.calls: dict[str, Call] = {call.call: call for call in trace}
+        self.losing: set[str | None] = {call.lost_at for call in trace}
+        self.above: dict[str, str] = {path: self._find_container(path) for path in self.calls}
         self.children: dict[str, list[Call]] = {"": []}
         for path, call in self.calls.items():
             self.children.setdefault(self.above[path], []).append(call)

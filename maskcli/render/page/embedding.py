@@ -5,7 +5,7 @@ from __future__ import annotations
 from maskcli.render.page.markup import render_data_script, unshield_json
 
 NAME = "maskcli-report"
-_START, _, _END = render_data_script(NAME, "\0").partition("\0")
+_START, _END = render_data_script(NAME, "\0").split("\0")
 
 
 def embed_document(document: bytes) -> str:

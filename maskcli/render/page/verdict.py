@@ -25,7 +25,7 @@ SIGNS: dict[str | None, Sign] = {
 UNKNOWN: Sign = ("unknown", "?", "unknown")
 LONG_ANSWER = 20
 """Characters beyond which an answer is set smaller."""
-PLACES = {
+PLACES: dict[str, tuple[str, ...]] = {
     "MSK0": ("batch",),
     "MSK117": ("future",),
     "MSK118": ("attention",),

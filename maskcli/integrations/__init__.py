@@ -1,0 +1,1 @@
+"""Where people work: pytest, training with Keras, and notebooks."""
