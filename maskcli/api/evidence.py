@@ -26,12 +26,14 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.location import Location
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
 from maskcli.trace.locations import locate_calls, locate_model
+from maskcli.trace.loops import expect_runs
 from maskcli.trace.outputs import choose_rows, collect_outputs, find_fixed_batch
 from maskcli.trace.recorder import name_paths
 from maskcli.trace.run import FEWEST_ROWS, ModelRun, Run, RunCache, list_output_tensors
 from maskcli.trace.steps import name_step
 
 
+@expect_runs()
 def collect_evidence(
     runs: RunCache,
     inputs: Sequence[ModelInput],
@@ -66,7 +68,7 @@ def collect_evidence(
         runs.most_rows = FEWEST_ROWS
     chosen, some = _choose_rows(runs, inputs)
     padded_inputs = tuple(item.name for item in some if item.valid is not None and not item.valid.all())
-    padded = sum(int((~model_input.valid).sum()) for model_input in some if model_input.valid is not None)
+    padded = _count_padding(some)
     rows = (len(chosen), len(inputs[0].values))
     run = runs.get_run(some)
     lookups = tuple(find_lookups(run.recording, run.flow, some))
@@ -112,6 +114,13 @@ def collect_evidence(
         )
         evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence
+
+
+def _count_padding(inputs: Sequence[ModelInput]) -> int:
+    """Return the padded timesteps of the inputs; masks and segments have those of the input that they are for."""
+    timed = [item for item in inputs if item.valid is not None]
+    content = [item for item in timed if item.kind != "mask" and not item.auxiliary]
+    return sum(item.padded_timesteps or 0 for item in content or timed)
 
 
 def _probe_valid_timesteps(result: LeakResult, causal: str | None, quick: bool) -> tuple[RowsResult, FutureResult]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from maskcli.api.model_data import ModelAndData
 from maskcli.conclusions.repair_texts import RepairText, write_repair, write_repairs, write_weights
@@ -26,6 +27,7 @@ ROWS_RULE = "MSK116"
 LOSS_RULE = "MSK301"
 """The rule of losses that count padding, which weights may repair."""
 NOT_TRIED = "Not tried: "
+CARRIES_MASK = "the output then carries the mask, and a loss leaves padding out"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +63,7 @@ def _weigh_loss(case: ModelAndData, evidence: ModelEvidence, finding: Finding) -
     loss = next((loss for loss in evidence.losses if loss.output == output), None)
     error = None if loss is None else loss.weighted_error
     valid = next((item.valid for item in evidence.outputs if item.name == output), None)
-    if finding.code != LOSS_RULE or loss is None or error is None or loss.masked is None:
+    if finding.repair is not None or finding.code != LOSS_RULE or loss is None or error is None or loss.masked is None:
         return finding
     if error > max(loss.tolerance, REPAIR_CHANGE.value) * abs(loss.masked):
         return finding
@@ -90,24 +92,39 @@ def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence
             curable = LEAK_RULES
             if any(finding.code == ROWS_RULE for finding in findings) and search.separates_rows(cure):
                 curable |= {ROWS_RULE}
-            return _attach_cure(cure, findings, curable)
+            outputs = {finding.evidence.get("output") for finding in findings if _is_on_output_mask(finding)}
+            masked = frozenset(name for name in outputs if search.carries_output_mask(cure.changes, str(name)))
+            return _attach_cure(cure, findings, curable, masked)
     except Exception as error:  # A model may raise anything under a change; the findings are right without a repair.
         failed = RepairAttempt("search", None, None, f"the search for repairs failed: {summarize_error(error)}")
         return RepairResult(tuple(map(_mark_as_untried, findings)), attempts=(failed,))
 
 
-def _attach_cure(cure: Cure, findings: Sequence[Finding], curable: frozenset[str]) -> RepairResult:
-    """Return the findings with the repairs of a cure; ``curable`` are the rules whose faults it removes."""
+def _attach_cure(
+    cure: Cure, findings: Sequence[Finding], curable: frozenset[str], masked: frozenset[Any]
+) -> RepairResult:
+    """Return the findings with the repairs of a cure.
+
+    Args:
+        cure: the changes.
+        findings: all findings.
+        curable: the rules whose faults it removes.
+        masked: the outputs that carry their masks after it.
+    """
     attempts = _list_attempts(cure)
     if not cure.changes:
         return RepairResult(tuple(map(_mark_as_untried, findings)), attempts=attempts)
     texts = write_repairs(cure)
     repairs = tuple(Repair(text.kind, text.call, text.code, cure.change_after) for _, text in texts)
-    attached = tuple(
-        _attach(finding, cure, texts, repairs) if finding.code in curable else _mark_as_untried(finding)
-        for finding in findings
-    )
-    return RepairResult(attached, repairs, attempts)
+    attached = []
+    for finding in findings:
+        if _is_on_output_mask(finding):
+            is_cured, effect = finding.evidence["output"] in masked, CARRIES_MASK
+        else:
+            is_cured, effect = finding.code in curable, f"padding then changes results by {cure.change_after:.2g}"
+        cured = _attach(finding, cure, texts, repairs, effect) if is_cured else _mark_as_untried(finding)
+        attached.append(cured)
+    return RepairResult(tuple(attached), repairs, attempts)
 
 
 def _attach(
@@ -115,16 +132,14 @@ def _attach(
     cure: Cure,
     texts: Sequence[tuple[tuple[CallChange, ...], RepairText]],
     repairs: Sequence[Repair],
+    effect: str,
 ) -> Finding:
-    """Return a finding with the repair of its fault."""
-    if _is_of_output(finding):
-        return _mark_as_untried(finding)
+    """Return a finding with the repair of its fault, and the ``effect`` of all repairs when they were tried."""
     place = _find_repair(finding, cure, texts)
     fix = texts[place][1].sentence
     others = [text.call or "the input" for index, (_, text) in enumerate(texts) if index != place]
     together = f" together with the repair{'s' if len(others) > 1 else ''} of {', '.join(others)}" if others else ""
-    result = f"Tried{together}: padding then changes results by {cure.change_after:.2g}."
-    return dataclasses.replace(finding, fix=f"{fix} {result}", repair=repairs[place])
+    return dataclasses.replace(finding, fix=f"{fix} Tried{together}: {effect}.", repair=repairs[place])
 
 
 def _is_of_output(finding: Finding) -> bool:
@@ -132,10 +147,17 @@ def _is_of_output(finding: Finding) -> bool:
     return finding.code == "MSK101" and "output" in finding.evidence
 
 
+def _is_on_output_mask(finding: Finding) -> bool:
+    """Return whether a finding has a fault that the mask of an output removes: the lack of it, or a loss without it."""
+    return _is_of_output(finding) or (finding.code == LOSS_RULE and "output" in finding.evidence)
+
+
 def _repair_outputs(search: RepairSearch, findings: Sequence[Finding]) -> Iterator[Finding]:
     """Yield findings; those on outputs without a mask with the change that lets the output carry it."""
+    outputs = {finding.evidence["output"] for finding in findings if _is_of_output(finding)}
+    cures = {name: search.keep_output_mask(str(name)) for name in outputs}
     for finding in findings:
-        cure = search.keep_output_mask(str(finding.evidence["output"])) if _is_of_output(finding) else None
+        cure = cures.get(finding.evidence.get("output")) if _is_on_output_mask(finding) else None
         if cure is None:
             yield _mark_as_untried(finding)
             continue
@@ -143,8 +165,7 @@ def _repair_outputs(search: RepairSearch, findings: Sequence[Finding]) -> Iterat
         code = "\n\n\n".join(text.code for text in texts)
         repair = Repair(texts[0].kind, texts[0].call, code, cure.change_after)
         fix = " ".join(text.sentence for text in texts)
-        result = "Tried: the output then carries the mask, and a loss leaves padding out."
-        yield dataclasses.replace(finding, fix=f"{fix} {result}", repair=repair)
+        yield dataclasses.replace(finding, fix=f"{fix} Tried: {CARRIES_MASK}.", repair=repair)
 
 
 def _find_repair(finding: Finding, cure: Cure, texts: Sequence[tuple[tuple[CallChange, ...], RepairText]]) -> int:
@@ -156,7 +177,13 @@ def _find_repair(finding: Finding, cure: Cure, texts: Sequence[tuple[tuple[CallC
             entries = [cure.original.by_key[key] for key in causes if key in cure.original.by_key]
             if text.call == place or place in map(cure.original.path, entries):
                 return index
-    return 0
+    inside = (index for index, (_, text) in enumerate(texts) for place in places if _is_inside(text.call, place))
+    return next(inside, 0)
+
+
+def _is_inside(call: str | None, place: str | None) -> bool:
+    """Return whether a call is made by the code of another one."""
+    return call is not None and place is not None and call.startswith(f"{place}/")
 
 
 def _mark_as_untried(finding: Finding) -> Finding:

@@ -75,6 +75,22 @@ GROUPS = """class Masked{type}({base}):
         x = ops.reshape((groups - mean) * ops.rsqrt(variance + self.epsilon), ops.shape(x))
         x = x * self.gamma if self.scale else x
         return x + self.beta if self.center else x"""
+MATRIX = """class Masked{type}({base}):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.supports_masking = True
+
+    def call(self, x, mask=None):
+        if mask is None:
+            return super().call(x)
+        ops = keras.ops
+        weights = ops.cast(mask, x.dtype)[:, :, None] * ops.ones_like(x)
+        count = ops.maximum(ops.sum(weights, axis=(1, 2), keepdims=True), 1)
+        mean = ops.sum(weights * x, axis=(1, 2), keepdims=True) / count
+        variance = ops.sum(weights * ops.square(x - mean), axis=(1, 2), keepdims=True) / count
+        x = (x - mean) * ops.rsqrt(variance + self.epsilon)
+        x = x * self.gamma if self.scale else x
+        return x + self.beta if self.center else x"""
 JOIN_MASKS = """class Masked{type}({base}):
     def compute_mask(self, inputs, mask=None):
         masks = [item for item in mask or [] if item is not None]

@@ -13,6 +13,7 @@ from maskcli.conclusions.repair_code import (
     KEEP_MASK,
     KERNEL,
     MASK_SCORES,
+    MATRIX,
     POOL,
     POOLING,
     SHARES,
@@ -214,7 +215,8 @@ def _write_windows(place: _Place, change: MaskedWindows) -> tuple[str, str]:
 
 def _write_groups(place: _Place, change: MaskedGroups) -> tuple[str, str]:
     del change
-    code = GROUPS.format(type=place.entry.type, base=_write_base(place.entry))
+    template = GROUPS if hasattr(place.entry.operation, "groups") else MATRIX
+    code = template.format(type=place.entry.type, base=_write_base(place.entry))
     return f"Leave padding out of the statistics of {place.label}: {_replace_class(place.entry)}.", code
 
 

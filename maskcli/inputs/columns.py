@@ -29,7 +29,7 @@ from maskcli.records.sequences import PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.formats.base import PADDING_MASKS
 from maskcli.sequences.formats.numpy_arrays import unpad_array
 from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, resolve_maxlen, truncate_values
-from maskcli.sequences.ragged import as_ragged, describe_value
+from maskcli.sequences.ragged import as_ragged, describe_value, split_matrix
 
 ColumnKind = Literal["ids", "features", "mask", "static"]
 
@@ -140,12 +140,19 @@ def _lay_out_raw(
 ) -> DataColumn:
     if isinstance(raw, list):
         return _lay_out_rows(name, raw, spec, partial(_fix_timesteps, layout, of_file, spec), sole)
+    if isinstance(raw, np.ndarray) and raw.ndim == 1 and sole and _takes_timesteps(spec):
+        split_matrix(raw)  # One sequence without an axis of rows, or no sequences at all: it raises the error.
     if isinstance(raw, np.ndarray) and not (sole and raw.ndim == 2 and raw.dtype.kind in "iu"):
         return DataColumn(name, raw, of_file)
     if isinstance(marks, np.ndarray) and isinstance(raw, np.ndarray):
         return _lay_out_padded(name, raw, marks, spec, layout)
     dtype = raw.dtype.name if isinstance(raw, np.ndarray) and spec is None else None
     return _lay_out_ids(name, raw, spec, _fix_timesteps(layout, of_file, spec), dtype)
+
+
+def _takes_timesteps(spec: InputSpec | None) -> bool:
+    """Return whether an input has an axis of timesteps, which one number per row lacks."""
+    return spec is None or (len(spec.shape) > 1 and spec.shape[1] != 1)
 
 
 def _overlay_layout(layout: Layout, of_file: Layout | None) -> Layout:

@@ -436,10 +436,16 @@ def _find_categories(entries: Sequence[_Timed], roles: InputRoles) -> list[_Time
     longest, masked = max(widths, default=0), frozenset().union(*roles.masks.values())
     return [
         dataclasses.replace(entry, input=dataclasses.replace(entry.input, valid=None))
-        if entry.input.name not in masked and _is_category(entry, longest)
+        if entry.input.name not in masked and _is_category(entry, longest) and not _is_of_others(entry, entries)
         else entry
         for entry in entries
     ]
+
+
+def _is_of_others(entry: _Timed, entries: Sequence[_Timed]) -> bool:
+    """Return whether an input is named like segments or positions, and another one has its timesteps."""
+    others = [other for other in entries if other is not entry and _have_same_axes(entry, other)]
+    return is_auxiliary_name(entry.input.name) and any(not is_auxiliary_name(other.input.name) for other in others)
 
 
 def _is_category(entry: _Timed, longest: int) -> bool:

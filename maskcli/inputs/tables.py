@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
@@ -421,10 +422,11 @@ def make_unknown_column_error(table: DataTable, name: str, option: str) -> Input
             received="sequences without names",
             fix=f"Leave {option} out.",
         )
+    close = difflib.get_close_matches(name, table.columns, n=1)
     return InputError(
         expected=f"the {table.noun} {name!r}",
         received=f"the {table.noun}s {quote_names(table.columns)}",
-        fix=f"Name one of these with {option}.",
+        fix=f"Did you mean {option} {close[0]}?" if close else f"Name one of these with {option}.",
     )
 
 

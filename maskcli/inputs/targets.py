@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence, Sized
@@ -310,7 +311,9 @@ def _unify_widths(arrays: list[Array]) -> list[Array]:
 def check_file(source: object, noun: str = "targets") -> None:
     """Raise InputError if ``source`` names a file that does not exist; it is not read, and other sources pass."""
     if isinstance(source, str | os.PathLike) and source not in (*GENERATED_TARGETS, STDIN):
-        Source(os.fspath(source), noun, _describe_sources(noun)).check_exists()
+        hint = _describe_sources(noun)
+        close = difflib.get_close_matches(os.fspath(source), GENERATED_TARGETS, n=1) if noun == "targets" else []
+        Source(os.fspath(source), noun, f"Did you mean {close[0]}? {hint}" if close else hint).check_exists()
 
 
 def _describe_sources(noun: str) -> str:

@@ -14,6 +14,8 @@ from maskcli.errors import UsageError
 from maskcli.models.factories import import_object, is_spec
 
 ALIASES = {"bce": "binary_crossentropy"}
+SHORT_NAMES = ("mse", "mae", "mape", "msle", "bce", "kld")
+"""Other names of Keras's losses, for suggestions."""
 CROSS_ENTROPIES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy")
 """Losses that take the outputs of a built-in model as logits."""
 
@@ -79,7 +81,7 @@ def _find_class(name: str) -> type:
             where="--loss",
             expected="the name of a loss in keras.losses, or package.module:function",
             received=repr(name),
-            fix=suggest_name(name.lower(), list(classes), f"Keras has: {', '.join(sorted(classes))}."),
+            fix=suggest_name(name.lower(), [*classes, *SHORT_NAMES], f"Keras has: {', '.join(sorted(classes))}."),
         )
     return kind
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from maskcli.errors import ModelError, UsageError
+from maskcli.errors import ModelError, UsageError, suggest_install
 from maskcli.models.files import TRACEBACK, explain_error, make_displayable
 from maskcli.models.limits import bound_weights
 from maskcli.models.runtime import load_keras, quiet_stdout
@@ -126,7 +126,7 @@ def find_hub_model(spec: str) -> HubModel:
             where=f"--model {make_displayable(spec)}",
             expected="keras-hub, which has this model",
             received="an environment without it",
-            fix="pip install keras-hub, or pip install 'maskcli[hub]'.",
+            fix=f"{suggest_install('hub')}.",
         )
     load_keras()
     with quiet_stdout():

@@ -2,7 +2,8 @@
 
 A mask is judged by its effect on all pairs of a query and a key, together with the other masks of the same call: if no
 valid query may attend to a padded key, the masks are right, however they are made. Otherwise the mask is compared with
-those that known mistakes make of the padding. A mask that equals none of them is left to the probes of leaks.
+those that known mistakes make of the padding. A mask that equals none of them is left to the probes of leaks. A mask
+that marks the right keys may still be too weak: it adds -1 to their scores, or multiplies these by 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from maskcli.records.evidence import AttentionFault, AttentionFaultKind
 from maskcli.records.leak import Leak
 from maskcli.trace.attention import attends, read_layer_mask
 from maskcli.trace.recorder import PAIR_MASK, CallRecord, has_own_code
-from maskcli.trace.scores import find_attention_scores, find_neighbours, join_heads
+from maskcli.trace.scores import WeakMask, find_attention_scores, find_neighbours, find_weak_masks, join_heads
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,6 +64,9 @@ def find_attention_faults(context: ProbeContext, leak: Leak) -> Iterator[Attenti
         elif fault.call not in (first[0], *faults[first].also):
             also, calls = (*faults[first].also, fault.call), (*faults[first].calls, *fault.calls)
             faults[first] = dataclasses.replace(faults[first], also=also, calls=calls)
+    weak = (_judge_weak(mask, context) for mask in find_weak_masks(context.base, context.flow) if leak.leaks)
+    for fault in filter(None, weak):
+        faults.setdefault((fault.call, fault.kind), fault)
     yield from faults.values()
 
 
@@ -170,6 +174,30 @@ def _judge(attention: _Attention, context: ProbeContext) -> AttentionFault | Non
             calls=tuple(dict.fromkeys(names)),
         )
     return None
+
+
+def _judge_weak(mask: WeakMask, context: ProbeContext) -> AttentionFault | None:
+    """Return the fault of a mask that marks the padded keys, which keep weight in spite of it; None for others."""
+    keys = _join_cells(mask.keys)
+    if keys is None or keys.shape != (mask.lowered.shape[0], mask.lowered.shape[2]) or keys.all():
+        return None
+    queries = _fill_queries(mask.queries, mask.lowered)
+    wanted = queries[:, :, None] & context.relevant[:, None, None]
+    to_padding = mask.attended & wanted & ~keys[:, None, :]
+    if not to_padding.any() or (wanted & (mask.lowered != ~keys[:, None, :])).any():
+        return None
+    names = [_name(call, context) for call in find_neighbours(mask.entry, context.base, context.flow)]
+    return AttentionFault(
+        call=_name(mask.entry, context),
+        type=mask.entry.type,
+        kind="too-weak",
+        shape=mask.shape,
+        open_to_padding=int(to_padding.sum()),
+        closed_to_valid=0,
+        pairs=int((wanted & keys[:, None, :]).sum()),
+        calls=tuple(dict.fromkeys(names)),
+        added=mask.value,
+    )
 
 
 def _spread_offsets(pairs: Bools) -> Bools:

@@ -8,7 +8,7 @@ from maskcli.probes.compare import Difference, find_used_tensors, find_worst, is
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.trace.mask_flow import MaskFlow
-from maskcli.trace.recorder import CallRecord
+from maskcli.trace.recorder import CallRecord, has_own_code
 from maskcli.trace.rerun import depends_on_same_timestep, rerun_call
 from maskcli.trace.values import is_float
 
@@ -23,14 +23,29 @@ def is_timestepwise(context: ProbeContext, entry: CallRecord) -> bool:
 
 def probe_calls(context: ProbeContext) -> dict[str, float]:
     """Replace the padding among the inputs of each call and run it again; return the calls whose result changes."""
-    rng, changes = np.random.default_rng(2), {}
+    rng = np.random.default_rng(2)
+    changes: dict[str, float] = {}
     for entry in context.base.ended:
-        if entry.code or entry.calls or entry.parent is None:
+        if entry.code or entry.parent is None or (entry.calls and not _leaks_by_itself(context, entry, changes)):
             continue
         difference = measure_local_change(context, entry, rng)
         if difference is not None and difference.counts:
             changes[context.trace.names[entry.index]] = difference.change
     return changes
+
+
+def _leaks_by_itself(context: ProbeContext, entry: CallRecord, changes: dict[str, float]) -> bool:
+    """Return whether only the code of a layer may leak, which is neither Keras's nor a model: no call inside does.
+
+    Layers without a mask are left out, since the fault is the mask that they lack.
+    """
+    import keras
+
+    if not has_own_code(entry.operation) or isinstance(entry.operation, keras.Model):
+        return False
+    path = context.trace.names.get(entry.index)
+    is_given = any(mask is not None for mask in entry.padding_masks)
+    return path is not None and is_given and not any(call.startswith(f"{path}/") for call in changes)
 
 
 def measure_local_change(

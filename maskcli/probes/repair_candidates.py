@@ -126,7 +126,7 @@ class Candidates:
         """Yield changes of the attention masks of the call, or of calls in the code of the same layer."""
         ended = self.look.context.base.ended
         near = [other for other in ended if other is self.entry or find_owner(other) is self.owner]
-        for other in near:
+        for other in dict.fromkeys([*near, *self._list_later()]):
             for name in () if other.code else other.accepts:
                 shape = tuple(getattr(get_argument(other, name), "shape", ()))
                 if len(shape) > (1 if name == PAIR_MASK else 2) and (name == PAIR_MASK or other.type == "Softmax"):
@@ -161,13 +161,23 @@ class Candidates:
         near = sorted(inside, key=lambda other: abs(other.index - self.entry.index))[: 2 * MOST_NEAR + 1]
         before = [entry for tensor in self.entry.inputs for entry in list_ancestors(self.look, tensor)]
         before = [other for other in before if find_owner(other).parent is self.owner.parent]
-        for other in dict.fromkeys([self.entry, *near, *before[: 2 * MOST_NEAR]]):
+        for other in dict.fromkeys([self.entry, *near, *before[: 2 * MOST_NEAR], *self._list_later()]):
             axis = recognize_softmax(self.look, other)
             valid = None if axis is None else find_axis_validity(self.look, other.inputs[0], axis)
             if axis is None or valid is None or valid.all() or _hides_padding(other, valid, axis):
                 continue
             for extra, origin in self._list_origins(other, other.inputs[0], valid):
                 yield (*extra, MaskedSoftmax(self.look.key(other), axis - len(other.inputs[0].shape), origin))
+
+    def _list_later(self) -> list[CallRecord]:
+        """Return some calls after the entry, in the same code, that its result goes into."""
+        results, later = set(map(id, self.entry.outputs)), []
+        for other in self.look.context.base.ended:
+            if other.index > self.entry.index and results & set(map(id, other.inputs)):
+                results |= set(map(id, other.outputs))
+                if find_owner(other).parent is self.owner.parent:
+                    later.append(other)
+        return later[:MOST_NEAR]
 
     def _list_inner_lookups(self) -> Iterator[Changes]:
         """Yield masks of the Embeddings inside a ``TimeDistributed``, whose calls are not recorded."""
@@ -191,11 +201,12 @@ class Candidates:
             layers.MaxPooling1D: lambda origin: MaskedWindows(key, "max", origin, cut or WHOLE),
             layers.AveragePooling1D: lambda origin: MaskedWindows(key, "mean", origin, cut or WHOLE),
             layers.GroupNormalization: lambda origin: MaskedGroups(key, origin),
+            layers.LayerNormalization: lambda origin: MaskedGroups(key, origin),
         }
         valids = self.look.flow.list_input_validity(entry)
         cut = find_time_slice(entry, valids[0]) if valids and entry.outputs else None
         make = next((make for kind, make in kinds.items() if isinstance(entry.operation, kind)), None)
-        if make is None or cut is None or len(entry.inputs[0].shape) != 3:
+        if make is None or cut is None or len(entry.inputs[0].shape) != 3 or not _normalizes_timesteps(entry):
             return
         for extra, origin in self._list_origins(entry):
             yield (*extra, make(origin))
@@ -312,6 +323,17 @@ class Candidates:
             yield ways.pop()
         yield from named
         yield from ways
+
+
+def _normalizes_timesteps(entry: CallRecord) -> bool:
+    """Return whether a ``LayerNormalization`` of three axes is over timesteps and features; True for other layers."""
+    import keras
+
+    if not isinstance(entry.operation, keras.layers.LayerNormalization):
+        return True
+    axis = entry.operation.axis
+    axes = axis if isinstance(axis, (list, tuple)) else [axis]
+    return sorted(int(number) % 3 for number in axes) == [1, 2]
 
 
 def _list_turns(key: str, name: str, shape: tuple[int, ...]) -> Iterator[Changes]:

@@ -319,7 +319,7 @@ class MaskedWindows(_Change):
 
 @dataclasses.dataclass(frozen=True)
 class MaskedGroups(_Change):
-    """Leave padding out of the statistics of a ``GroupNormalization``, and keep the mask."""
+    """Leave padding out of the statistics of a normalisation over timesteps, and keep the mask."""
 
     origin: MaskOrigin
     kind: ClassVar[str] = "mask-before-statistics"
@@ -329,7 +329,8 @@ class MaskedGroups(_Change):
         mask = self.origin.find(run)
         if mask is None or not _has_timesteps(entry.inputs[0], mask):
             return None
-        normalized = normalize_groups(entry.operation, entry.inputs[0], mask)
+        normalize = normalize_groups if hasattr(entry.operation, "groups") else normalize_timesteps
+        normalized = normalize(entry.operation, entry.inputs[0], mask)
         normalized._keras_mask = mask
         return [normalized, *tensors[1:]]
 
@@ -472,6 +473,20 @@ def normalize_groups(layer: Any, x: Any, mask: Any) -> Any:
     mean = ops.sum(weights * grouped, axis=(1, 3), keepdims=True) / count
     variance = ops.sum(weights * ops.square(grouped - mean), axis=(1, 3), keepdims=True) / count
     result = ops.reshape((grouped - mean) * ops.rsqrt(variance + layer.epsilon), ops.shape(x))
+    result = result * layer.gamma if layer.scale else result
+    return result + layer.beta if layer.center else result
+
+
+def normalize_timesteps(layer: Any, x: Any, mask: Any) -> Any:
+    """Return ``x (batch, timesteps, channels)`` normalised over both axes, by the timesteps of ``mask``."""
+    import keras
+
+    ops = keras.ops
+    weights = ops.cast(mask, x.dtype)[:, :, None] * ops.ones_like(x)
+    count = ops.maximum(ops.sum(weights, axis=(1, 2), keepdims=True), 1)
+    mean = ops.sum(weights * x, axis=(1, 2), keepdims=True) / count
+    variance = ops.sum(weights * ops.square(x - mean), axis=(1, 2), keepdims=True) / count
+    result = (x - mean) * ops.rsqrt(variance + layer.epsilon)
     result = result * layer.gamma if layer.scale else result
     return result + layer.beta if layer.center else result
 

@@ -150,17 +150,23 @@ class ChangedModels:
             if isinstance(look, str):
                 return None
             tensor = dict(list_output_tensors(look.context.base.output)).get(name)
-            valid = None if tensor is None else look.flow.valid.get(id(tensor))
-            if valid is None:
+            if tensor is None or id(tensor) not in look.flow.valid:
                 return None
-            mask = get_mask(tensor)
-            if mask is not None and np.array_equal(mask, valid):
+            if self.is_output_masked(look, name):
                 return added
             more = find_mask_source(look, tensor)
             if more is None or more in added:
                 return None
             added = (*added, *spread_change(look, more))
         return None
+
+    @staticmethod
+    def is_output_masked(look: ChangedModel, name: str) -> bool:
+        """Return whether an output carries exactly the mask of its timesteps."""
+        tensor = dict(list_output_tensors(look.context.base.output)).get(name)
+        valid = None if tensor is None else look.flow.valid.get(id(tensor))
+        mask = None if valid is None else get_mask(tensor)
+        return mask is not None and valid is not None and np.array_equal(mask, valid)
 
 
 EDITS = (KeepMask, SetMaskZero, SetMaskValue, MaskMissing, SetAttribute, SetInnerMaskZero)

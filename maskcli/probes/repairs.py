@@ -41,6 +41,8 @@ MOST_FAULTS = 8
 MOST_AFTER_PROGRESS = 3
 """Changes of one call that are tried, at most, after one that lets the leak begin later."""
 
+SMALLER = 0.5
+"""The part of a change by padding that a repair of one of several faults may leave."""
 CLEAR_LEAK = 100
 """A row alone leaks without further probes if it differs by this multiple of the tolerance."""
 STILL_LEAKS = "padding still changes results"
@@ -294,7 +296,7 @@ class RepairSearch:
                 return proved
             trial = trial if trial.leaks else self.trials.prove(changes)
             self.attempts.append(Attempt(changes, trial))
-            if trial.first is not None and (self._is_later(look, trial.first, first) or self._is_new(trial.first)):
+            if trial.first is not None and self._is_progress(done, look, first, trial):
                 progress.append((changes, trial.first))
             if len(progress) and len(self.attempts) > MOST_AFTER_PROGRESS + self._count_before(progress[0][0]):
                 break
@@ -350,6 +352,11 @@ class RepairSearch:
             return None
         return Cure(changes, trial.change or 0.0, (), self.models.original)
 
+    def carries_output_mask(self, changes: Changes, name: str) -> bool:
+        """Return whether an output carries the mask of its timesteps after changes."""
+        look = self.models.look(changes)
+        return isinstance(look, ChangedModel) and bool(changes) and self.models.is_output_masked(look, name)
+
     def _find_first(self) -> str | None:
         """Return the key of the call where padding enters the model without changes."""
         names = self.models.original.context.trace.names
@@ -359,6 +366,19 @@ class RepairSearch:
             return self.models.original.keys[index]
         known = None if index is None else self.models.original.keys[index]
         return self.trials.measure(()).first or known
+
+    def _is_progress(self, done: Changes, look: ChangedModel, first: str, trial: RepairTrial) -> bool:
+        """Return whether the leak begins at a later call after a change, at one not tried yet, or is much smaller.
+
+        Scores of queries and keys differ at padded keys although the softmax after them hides these.
+        """
+        assert trial.first is not None  # noqa: S101 - the caller checked it
+        if self._is_later(look, trial.first, first) or self._is_new(trial.first):
+            return True
+        before = self.trials.measure(done).change
+        if trial.first != first or before is None or trial.change is None:
+            return False
+        return trial.change < SMALLER * before
 
     def _is_later(self, look: ChangedModel, key: str, first: str) -> bool:
         order = {look.key(entry): position for position, entry in enumerate(look.context.base.ended)}

@@ -252,7 +252,7 @@ class Lookup:
 LeakAnswer = Literal["yes", "no", "unproven", "nothing to prove"]
 """``nothing to prove``: unproven, but the data has no padding, and the model has no mask."""
 
-AttentionFaultKind = Literal["inverted", "along-queries", "hides-queries", "wrong-input"]
+AttentionFaultKind = Literal["inverted", "along-queries", "hides-queries", "wrong-input", "too-weak"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,7 +264,8 @@ class AttentionFault:
         type: the class name of the layer or operation.
         kind: ``inverted``: True where it should be False; ``along-queries``: a ``(batch, timesteps)`` mask whose axis
             is taken for queries or rows; ``hides-queries``: padded queries are hidden instead of padded keys;
-            ``wrong-input``: the mask marks the padding of another input.
+            ``wrong-input``: the mask marks the padding of another input; ``too-weak``: it lowers the scores of padded
+            keys by too little.
         shape: of the mask.
         open_to_padding: the number of pairs of a valid query and a padded key that the mask leaves open.
         closed_to_valid: the number of pairs of valid queries and keys that it closes, without those of a causal mask.
@@ -272,6 +273,7 @@ class AttentionFault:
         mask_of: the input whose padding the mask marks, for ``wrong-input``.
         calls: the calls that compute attention with this mask, from the scores to the weighted sum.
         also: later calls that receive the same mask.
+        added: the number that a mask which is too weak adds to scores; None if it multiplies them by 0.
     """
 
     call: str
@@ -284,6 +286,7 @@ class AttentionFault:
     mask_of: str | None = None
     calls: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    added: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,11 +1,12 @@
 """An attention mask leaves padded keys open.
 
 An attention mask pairs queries with keys, and True (or 1) opens a pair. To hide padding, it must close the padded keys:
-`mask[:, None, :]` of a mask `(batch, timesteps)` does. Four mistakes run without an error. Some tutorials use 1 for
+`mask[:, None, :]` of a mask `(batch, timesteps)` does. Five mistakes run without an error. Some tutorials use 1 for
 padding, which is the opposite. A mask `(batch, timesteps)` without a further axis is spread over queries and keys, so
 that the rows of the batch are taken for queries. `mask[:, :, None]` hides the padded queries, and every other query
 still attends to padded keys. In cross-attention the keys are those of the encoder, and the mask of the decoder marks
-other timesteps.
+other timesteps. A mask of one's own that adds -1 to the scores of padded keys, or multiplies these scores by 0, leaves
+them weight: a softmax gives none only to scores far below all others, such as -1e9.
 
 Bad::
 
@@ -54,6 +55,8 @@ FIXES = {
     "hides-queries": "Lay the mask along the keys, which come last: `mask[:, None, :]` instead of `mask[:, :, None]`, "
     "or `mask[:, None, None, :]` for scores with heads.",
     "wrong-input": "Pass the mask of the sequence that is attended to, that of the keys and values.",
+    "too-weak": "Add -1e9 to the scores of padded keys before the softmax, `scores + (1 - mask) * -1e9`, or replace "
+    "them: `keras.ops.where(mask, scores, -1e9)`.",
 }
 
 
@@ -98,10 +101,17 @@ def _describe_mistake(fault: AttentionFault) -> str:
         )
     if fault.kind == "hides-queries":
         return f"uses an attention mask {shape} that hides padded queries instead of padded keys."
+    if fault.kind == "too-weak":
+        change = "multiplies the scores of padded keys by 0" if fault.added is None else _describe_sum(fault.added)
+        return f"uses an attention mask {shape} that {change}, which does not hide them: a softmax gives them weight."
     return (
         f"uses an attention mask {shape} that marks the padding of {fault.mask_of}, although its keys are those of "
         "another input."
     )
+
+
+def _describe_sum(added: float) -> str:
+    return f"adds {added:g} to the scores of padded keys"
 
 
 def _describe_effect(fault: AttentionFault) -> str:

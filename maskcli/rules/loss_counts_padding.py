@@ -43,6 +43,7 @@ from maskcli.rules.blame import (
     find_losing_call,
     find_widening_call,
     has_mask,
+    misaligns_mask,
     name_output,
 )
 
@@ -82,13 +83,14 @@ def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
 
 
 def _suggest_mask(model: ModelEvidence, output: OutputEvidence) -> str:
-    start = "Carry the mask to the output"
+    start, wider = "Carry the mask to the output", find_widening_call(model)
     if not has_mask(model):
         start = "Give the model a mask, as by `Embedding(..., mask_zero=True)` or `keras.layers.Masking()`"
     elif output.lost_at is not None:
         start += " (see MSK101)"
-    elif find_widening_call(model) is not None:
-        start += " (see MSK102)"
+    elif wider is not None:
+        code = "MSK106" if misaligns_mask(wider) else "MSK102"
+        start += f" (see {code})"
     return (
         f'{start}, or pass weights to a loss with `reduction="mean_with_sample_weight"`: '
         '`model.fit(x, y, sample_weight=mask.astype("float32"))`; metrics receive them only as `weighted_metrics` of '

@@ -269,7 +269,7 @@ def suggest_sequence(row: object) -> str:
         return TEXT_FIX
     if row is None:
         return "Write an empty sequence as [], or leave the row out."
-    return "Write a single sequence as [[1, 2, 3]]."
+    return "Write a single sequence as [[1, 2, 3]]; of records, choose a field that holds lists."
 
 
 def _suggest_integer(value: object) -> str:

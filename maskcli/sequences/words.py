@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from maskcli.errors import InputError, MaskcliError, UsageError
+from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.records.arrays import Ints
 from maskcli.sequences.formats.base import decode_text
 from maskcli.sequences.sources import BOM, Source
@@ -97,7 +97,7 @@ class _LibraryTokenizer:
                 where=f"--tokenizer {name}",
                 expected="the package tokenizers, which reads this file",
                 received="a Python without it",
-                fix="pip install 'maskcli[tokenizers]', or pass a vocabulary with one token per line.",
+                fix=f"{suggest_install('tokenizers')}, or pass a vocabulary with one token per line.",
             ) from None
         try:
             self._tokenizer: Any = tokenizers.Tokenizer.from_str(text)

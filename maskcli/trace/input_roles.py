@@ -7,13 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
 from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags, looks_like_padding
 from maskcli.inputs.validity import sort_for_dict
 from maskcli.records.inputs import ModelInput, find_primary
+from maskcli.trace.outputs import choose_rows
 from maskcli.trace.recorder import CallRecord, Recording, list_parameters, name_paths, record_run
-from maskcli.trace.values import as_float64
+from maskcli.trace.run import FEWEST_ROWS, RunCache
+from maskcli.trace.values import as_float64, is_float
 
 _Names = frozenset[str]
 NO_NAMES: _Names = frozenset()
@@ -23,6 +26,7 @@ SELECTING = frozenset(
     | {"einsum", "dot", "tensordot"}
 )
 """Calls that remove the timesteps of one tensor where another one is 0."""
+PRODUCTS = frozenset({"matmul", "batchmatmul", "batchmatmulv2", "batchmatmulv3"})
 ADDING = frozenset({"add", "addv2", "addn", "sub", "subtract", "addv3"})
 LOOKUPS = ("gather", "resourcegather", "take", "onehot", "embedding")
 """Calls whose result is no mask although they receive only 0 and 1: they look up vectors."""
@@ -39,12 +43,21 @@ class _Origins:
         masks: inputs of 0 and 1 of which a tensor is only a form, such as a bias made of a mask.
         uses: for each mask the inputs of the data that it was used on, one set for each use.
         like_padding: the masks whose values alone could mark padding; others must reach a mask argument or scores.
+        steps: inputs of the data whose timesteps a tensor has, such as those of the queries after attention.
     """
 
     data: dict[int, _Names]
     masks: dict[int, _Names]
     uses: dict[str, list[_Names]]
     like_padding: _Names
+    steps: dict[int, _Names] = dataclasses.field(default_factory=dict)
+
+    def add_input(self, tensor: Any, name: str, is_candidate: bool) -> None:
+        """Enter an input of the model, which may be a mask."""
+        if is_candidate:
+            self.masks[id(tensor)] = frozenset({name})
+        else:
+            self.data[id(tensor)] = self.steps[id(tensor)] = frozenset({name})
 
     def collect(self, tensors: Iterable[Any]) -> tuple[_Names, _Names]:
         """Return the data and the masks that tensors come from."""
@@ -53,6 +66,14 @@ class _Origins:
         masks = (self.masks.get(id(tensor), NO_NAMES) for tensor in listed)
         return NO_NAMES.union(*data), NO_NAMES.union(*masks)
 
+    def collect_steps(self, tensors: Iterable[Any]) -> _Names:
+        """Return the data whose timesteps tensors have; where that is unknown, the data that they come from."""
+        listed = list(tensors)
+        tensors_only = [item for item in listed if hasattr(item, "shape")]
+        timed = [tensor for tensor in tensors_only if len(tensor.shape) > 2 or not is_float(tensor)]
+        steps = NO_NAMES.union(*(self.steps.get(id(tensor), NO_NAMES) for tensor in timed))
+        return steps or self.collect(listed)[0]
+
     def add_use(self, masks: _Names, data: _Names) -> None:
         """Count the use of masks on data."""
         for mask in masks:
@@ -60,33 +81,40 @@ class _Origins:
                 self.uses.setdefault(mask, []).append(data - {mask})
 
 
-ROWS = 2
-"""Rows of the run."""
 STRUCTURES: tuple[Structure, ...] = ("dict", "list", "tuple")
 
 
-def examine_inputs(model: Any, inputs: Sequence[ModelInput]) -> InputRoles:
+def examine_inputs(runs: RunCache, inputs: Sequence[ModelInput]) -> InputRoles:
     """Return the roles of the inputs of a model, from a run on a few rows where they are not plain.
 
     A run that fails shows the roles up to the error.
     """
+    model = runs.model
     declared = read_input_specs(model)
     if len(inputs) == 1 and not _has_masking(model):
         return InputRoles()
     fixed = next((spec.shape[0] for spec in declared if spec.shape and spec.shape[0] is not None), None)
-    some = [select_rows(model_input, slice(0, fixed or ROWS)) for model_input in inputs]
+    rows = _choose_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
+    some = [select_rows(model_input, rows) for model_input in inputs]
     structure = None if declared or len(inputs) < 2 else _find_structure(model, some)
     if structure == "array":
         return InputRoles(structure=structure)
     if structure == "dict":
         some = list(sort_for_dict(some))
-    recording = record_run(model, pack_arguments(model, some))
+    recording = runs.record_first(some)
     if recording.error is not None:  # Ids may be out of range, which the rules report.
         small = [
             dataclasses.replace(entry, values=entry.values % 2) if entry.kind == "ids" else entry for entry in some
         ]
         recording = record_run(model, pack_arguments(model, small))
     return dataclasses.replace(find_input_roles(recording, some), structure=structure)
+
+
+def _choose_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
+    """Return the rows that a probe of a large model will run on, as far as masks among the inputs show them."""
+    masks = [entry for entry in inputs if holds_flags(entry) and looks_like_padding(entry)]
+    lengths = [dataclasses.replace(entry, valid=entry.values.astype(bool)) for entry in masks]
+    return choose_rows(lengths, FEWEST_ROWS) if lengths else np.arange(min(FEWEST_ROWS, len(inputs[0].values)))
 
 
 def _has_masking(model: Any) -> bool:
@@ -126,8 +154,7 @@ def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> Inpu
     by_name = {model_input.name: model_input for model_input in inputs}
     for tensor, model_input in zip(recording.inputs, inputs, strict=False):
         # A mask of zeros would mark everything as padding; segments are all 0 where there is only one of them.
-        is_candidate = holds_flags(model_input) and bool(model_input.values.any())
-        (origins.masks if is_candidate else origins.data)[id(tensor)] = frozenset({model_input.name})
+        origins.add_input(tensor, model_input.name, holds_flags(model_input) and bool(model_input.values.any()))
     names = name_paths([entry for entry in recording.entries if not entry.code])
     for entry in recording.ended:
         if isinstance(entry.operation, keras.layers.Embedding):
@@ -164,7 +191,8 @@ def _follow_call(origins: _Origins, entry: CallRecord) -> None:
             origins.add_use(passed, _find_masked_data(origins, entry, argument))
     is_use = bool(data and masks) and _uses_mask(origins, entry)
     if is_use:
-        origins.add_use(masks & origins.like_padding if entry.type.lower() in SELECTING else masks, data)
+        used = masks & origins.like_padding if entry.type.lower() in SELECTING else masks
+        origins.add_use(used, origins.collect_steps(entry.inputs))
     if entry.calls:
         new = [tensor for tensor in entry.outputs if id(tensor) not in origins.data and id(tensor) not in origins.masks]
     else:
@@ -174,22 +202,35 @@ def _follow_call(origins: _Origins, entry: CallRecord) -> None:
             origins.data[id(tensor)] = data if is_use else data | masks
         elif masks:
             origins.masks[id(tensor)] = masks
+    _follow_steps(origins, entry)
+
+
+def _follow_steps(origins: _Origins, entry: CallRecord) -> None:
+    """Note whose timesteps the results of a call have: after attention, and a product, those of its first input."""
+    first = _attends(entry) or entry.type.lower() in PRODUCTS
+    steps = origins.collect_steps(entry.inputs[:1] if first else entry.inputs)
+    for tensor in entry.outputs:
+        if steps and (first or not entry.calls or id(tensor) not in origins.steps):
+            origins.steps[id(tensor)] = steps
+
+
+def _attends(entry: CallRecord) -> bool:
+    import keras
+
+    attention = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
+    return isinstance(entry.operation, attention)
 
 
 def _find_masked_data(origins: _Origins, entry: CallRecord, argument: str) -> _Names:
     """Return the inputs whose timesteps a mask argument marks: of attention, those of the keys."""
-    import keras
-
-    attention = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
     tensors = entry.inputs
-    if isinstance(entry.operation, attention):
+    if _attends(entry):
         tensors = entry.inputs[:1] if argument == "query_mask" else entry.inputs[1:] or entry.inputs
     by_argument = dict(zip(_list_arguments(entry), entry.args, strict=False)) | entry.kwargs
     named = [name for name in by_argument if _share_start(name, argument)]
     if named:  # ``decoder_padding_mask`` belongs to ``decoder_sequence``.
         tensors = [by_argument[name] for name in named]
-    data, _ = origins.collect(tensors)
-    return data
+    return origins.collect_steps(tensors)
 
 
 def _list_arguments(entry: CallRecord) -> tuple[str, ...]:

@@ -27,6 +27,9 @@ CONTRACTIONS = frozenset({"MatMul", "BatchMatMul", "BatchMatMulV2", "BatchMatMul
 SOFTMAX = "Softmax"
 """The class name of the layer and of Keras's operation, and the name of TensorFlow's operation."""
 
+SUMS = frozenset({"Add", "AddV2", "Sub", "Subtract"})
+PRODUCTS = frozenset({"Mul", "Multiply"})
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AttentionScores:
@@ -45,6 +48,29 @@ class AttentionScores:
     allowed: Bools
     attended: Bools
     mask: Bools | None
+    queries: Bools | None
+    keys: Bools | None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class WeakMask:
+    """A mask that changes the scores of some keys by too little to hide them.
+
+    Attributes:
+        entry: the softmax.
+        lowered: ``(batch, queries, keys)``, True at the pairs that the mask is meant to hide.
+        attended: the same shape, True where the weight of a pair is more than 0 in any head.
+        value: the number that the mask adds to their scores; None if it multiplies these by 0.
+        shape: of the mask.
+        queries: ``(batch, queries)``, True at valid queries; None if unknown.
+        keys: ``(batch, keys)``, True at valid keys; None if unknown.
+    """
+
+    entry: CallRecord
+    lowered: Bools
+    attended: Bools
+    value: float | None
+    shape: tuple[int, ...]
     queries: Bools | None
     keys: Bools | None
 
@@ -78,6 +104,65 @@ def _read_scores(entry: CallRecord, flow: MaskFlow) -> AttentionScores | None:
         return None
     queries, keys = _find_pair_validity(product, flow, joined.shape)
     return AttentionScores(entry, joined, attended, mask, queries, keys)
+
+
+def find_weak_masks(recording: Recording, flow: MaskFlow) -> Iterator[WeakMask]:
+    """Yield the masks of each softmax over scores that add a number near 0 to scores, or multiply them by 0."""
+    for entry in recording.ended:
+        if entry.type != SOFTMAX or not entry.inputs or len(entry.inputs[0].shape) < 3:
+            continue
+        if _is_over_last_axis(entry, len(entry.inputs[0].shape)) and is_float(entry.inputs[0]):
+            yield from _read_weak_masks(entry, flow)
+
+
+def _read_weak_masks(entry: CallRecord, flow: MaskFlow) -> Iterator[WeakMask]:
+    scores = entry.inputs[0]
+    product = _find_product(scores, flow)
+    if product is None or tuple(product[0].outputs[0].shape) != tuple(scores.shape):
+        return
+    shape = tuple(map(int, scores.shape))
+    batch = len(flow.truths[0]) if len(flow.truths) else shape[0]
+    attended = join_heads(as_float64(entry.outputs[0]) > 0, batch)
+    for maker, mask in _list_combined(scores, flow):
+        value, lowered = _read_weak_values(maker, mask)
+        if lowered is None or attended is None or not _broadcasts(lowered.shape, shape):
+            continue
+        joined = join_heads(np.broadcast_to(lowered, shape), batch)
+        if joined is not None:
+            queries, keys = _find_pair_validity(product, flow, joined.shape)
+            yield WeakMask(entry, joined, attended, value, tuple(map(int, mask.shape)), queries, keys)
+
+
+def _list_combined(scores: Any, flow: MaskFlow) -> Iterator[tuple[CallRecord, Any]]:
+    """Yield the sums and products between queries times keys and their softmax, each with its smaller factor."""
+    tensor = scores
+    for _ in range(20):  # A scale, a mask and a bias lie between, never a whole model.
+        maker = flow.maker.get(id(tensor))
+        if maker is None or maker.type in CONTRACTIONS or not maker.inputs:
+            return
+        inputs = [x for x in maker.inputs if is_float(x)]
+        large = next((x for x in inputs if _may_hold_scores(x, maker.outputs[0], maker)), None)
+        if large is None:
+            return
+        for other in inputs:
+            if other is not large and maker.type in SUMS | PRODUCTS and len(other.shape) > 1:
+                yield maker, other
+        tensor = large
+
+
+def _read_weak_values(maker: CallRecord, mask: Any) -> tuple[float | None, Bools | None]:
+    """Return the number that a mask of two values adds, None for a product, and where it lowers the scores."""
+    values = as_float64(mask)
+    levels = np.unique(values)
+    if len(levels) != 2:
+        return None, None
+    if maker.type in PRODUCTS:
+        return None, values == 0 if levels.tolist() == [0.0, 1.0] else None
+    if maker.type.startswith("Sub") and maker.inputs[-1] is mask:
+        values, levels = -values, -levels[::-1]
+    if levels[1] != 0 or levels[0] <= -CLOSED_SCORE.value:
+        return None, None
+    return float(levels[0]), values < 0
 
 
 def _is_over_last_axis(entry: CallRecord, rank: int) -> bool:

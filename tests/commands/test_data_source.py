@@ -189,6 +189,7 @@ def test_long_names_that_begin_alike_are_both_written(call: Call, tmp_path: Path
             ("check", "a.txt", "--model", "m.py:build", "--targets", "missing.txt"),
             "missing.txt: expected a file of targets",
         ),
+        (("loss", "a.txt", "--model", "m.py:build", "--targets", "onse"), "Did you mean ones? Targets are a file"),
         (
             ("loss", "a.txt", "--model", "m.py:build", "--sample-weight", "w.txt"),
             "w.txt: expected a file of sample weights",
@@ -217,6 +218,8 @@ def test_missing_file_takes_no_seconds(
          "or a vocabulary with one token per line; add --field text."),
         ("a.jsonl", '{"ids": [1]}\n{"ids": null}\n', "'ids' is null in some records: write an empty sequence as [], or "
          "leave these records out."),
+        ("a.jsonl", '{"id": 1}\n', "No field holds lists. A sequence is a list, as in {\"tokens\": [1, 2]}, or lies in "
+         "several fields of numbers: --field 'w*'."),
         ("a.jsonl", "[1]\nnull\n", "Write an empty sequence as [], or leave the row out."),
         ("a.jsonl", "[1, null]\n", "Leave missing values out, or give them an id of their own."),
         ("a.jsonl", "[1.0]\n", "Write ids as integers, 1: a program that makes floats of them has missing values, or divides."),

@@ -626,6 +626,7 @@ def test_objects_are_never_loaded(write: Write) -> None:
         ("a.jsonl", "[]\n[]\n", "a.jsonl: expected at least one token; received 2 empty sequences"),
         ("a.json", "[]", "a.json: expected at least one sequence"),
         ("a.npy", npy(IDS[:0]), "a.npy: expected at least one sequence"),
+        ("a.npy", npy(IDS[0]), "a.npy: expected an array of shape (n_sequences, timesteps); received shape (3,)"),
         ("a.txt", "", "a.txt: expected sequences; received an empty file"),
         ("a.npz", b"PK\x03\x04", "a.npz: expected NumPy arrays"),
     ],
@@ -633,6 +634,16 @@ def test_objects_are_never_loaded(write: Write) -> None:
 def test_files_of_sequences_are_read_strictly(write: Write, name: str, content: bytes | str, words: str) -> None:
     with fails(InputError, words):
         read_dataset(str(write(name, content)), [TOKENS], LAYOUT)
+
+
+@pytest.mark.parametrize("specs", [[], [FEATURES], [InputSpec("x", (None, 4), "float32")]])
+def test_single_row_without_axis_is_no_data(write: Write, specs: list[InputSpec]) -> None:
+    """One number per row only feeds an input that takes one."""
+    for path in (write("a.npy", npy(STATIC[0])), write("a.npz", npz(x=STATIC[0]))):
+        with fails(InputError, path.name, "received shape (3,)", "array[None, :]"):
+            read_dataset(str(path), specs, LAYOUT)
+        (only,) = read_dataset(str(path), [InputSpec("x", (None, 1), "float32")], LAYOUT).inputs
+        assert (only.kind, only.values.shape) == ("static", (3, 1))
 
 
 def test_missing_field(write: Write) -> None:

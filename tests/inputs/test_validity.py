@@ -249,6 +249,14 @@ def test_categories_of_fixed_width_have_no_timesteps() -> None:
     assert_valid(inputs["ids"])
 
 
+def test_segments_of_the_shorter_sequence_are_no_categories() -> None:
+    """They are cut with the tokens, whose padding is theirs, although another sequence is longer."""
+    segments = np.array([[0, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]])
+    arrays = {"context": np.tile(np.arange(1, 7), (3, 1)), "tokens": TOKENS, "segment_ids": segments}
+    inputs = fit(arrays, [InputSpec(name, (None, None), "int32") for name in arrays])
+    assert_valid(inputs["segment_ids"])
+
+
 def test_marks_serve_other_features() -> None:
     other = InputSpec("other", (None, None, 1), "float32")
     arrays = {"series": pad_series(3), "other": np.ones((3, 4, 1), "float32"), "series.mask": VALID}
@@ -406,6 +414,21 @@ def test_masks_of_encoder_and_decoder() -> None:
     assert_valid(inputs["target"], VALID[::-1])
 
 
+def test_mask_after_attention_is_that_of_the_queries() -> None:
+    """A sequence of the same length that was attended to before has another padding."""
+    frames, context = keras.Input((4, 2), name="frames"), keras.Input((4, 2), name="context")
+    keep = keras.Input((4,), name="keep")
+    x = layers.MultiHeadAttention(1, 2)(frames, layers.Masking(0.0)(context))
+    x = layers.LSTM(2)(x, mask=ops.cast(keep, "bool"))
+    other = pad_series(0.0, seed=1)
+    other[0, 2:] = 0.0
+    data = {"frames": pad_series(0.0), "context": other, "keep": VALID.astype("float32")}
+    inputs = load(keras.Model([frames, context, keep], x), data)
+    assert get_source(inputs["frames"])[:2] == ("mask-input", "keep")
+    assert_valid(inputs["frames"])
+    assert_valid(inputs["context"], (other != 0).any(axis=-1))
+
+
 def nest_masking(value: float) -> keras.Model:
     inner = keras.Sequential([keras.Input((4, 2)), layers.Masking(value), layers.LSTM(3)])
     x = keras.Input((4, 2), name="series")
@@ -521,3 +544,17 @@ def test_targets_are_laid_out_like_the_input_of_their_lengths(tmp_path: Path) ->
     specs = [InputSpec("source", (None, None), "int32"), InputSpec("target_in", (None, None), "int32")]
     dataset = read_dataset(str(path), specs, Layout(), also={"target_out": "--targets-field"})
     assert dataset.more["target_out"].tolist() == [[4, 5, 6], [6, 0, 0]]
+
+
+def test_ids_of_fixed_length_next_to_features_of_any_length() -> None:
+    """Ids whose number is fixed are data to their end; only the features, of any length, have padding."""
+    kinds, series = keras.Input((4,), dtype="int32", name="kinds"), keras.Input((None, 2), name="series")
+    x = layers.LSTM(3)(layers.Masking(0.0, name="masking")(series))
+    flat = layers.Flatten()(layers.Embedding(11, 2)(kinds))
+    model = keras.Model([kinds, series], layers.Dense(1)(layers.Concatenate()([x, flat])))
+    result = maskcli.inspect({"kinds": TOKENS + 1, "series": pad_series(0.0)}, model=model)
+    first, second = result.inputs
+    assert first.valid is None or first.valid.all()
+    assert first.validity.source == "none"
+    assert (second.validity.source, second.validity.of) == ("masking-layer", "masking")
+    np.testing.assert_array_equal(second.valid, VALID)

@@ -336,3 +336,71 @@ def test_classes_are_no_keys() -> None:
         return ops.softmax(ops.where(allowed[None, None], scores, -1e9))
 
     assert faults_of(check(build(attend, lambda valid: valid), {"words": make_ids(LENGTHS)})) == ()
+
+
+def add_little(query: Any, key: Any, value: Any, mask: Any) -> Any:
+    scores = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
+    return ops.matmul(ops.softmax(scores / 3.0 + (1.0 - ops.cast(mask, "float32")) * -1.0), value)
+
+
+def subtract_little(query: Any, key: Any, value: Any, mask: Any) -> Any:
+    scores = ops.matmul(ops.swapaxes(split_heads(query), 1, 2), ops.transpose(split_heads(key), (0, 2, 3, 1)))
+    weights = ops.softmax(scores - 5.0 * (1.0 - ops.cast(mask, "float32"))[:, None])
+    return join_heads(ops.transpose(ops.matmul(weights, ops.swapaxes(split_heads(value), 1, 2)), (0, 2, 1, 3)))
+
+
+def multiply(query: Any, key: Any, value: Any, mask: Any) -> Any:
+    scores = ops.matmul(query, ops.transpose(key, (0, 2, 1))) * ops.cast(mask, "float32")
+    return ops.matmul(ops.softmax(scores), value)
+
+
+def attend_weakly_in_graph(queries: Any, keys: Any, mask: Any) -> Any:
+    return add_little(layers.Dense(8)(queries), layers.Dense(8)(keys), keys, mask)
+
+
+@pytest.mark.parametrize(
+    ("attend", "added"),
+    [(own(add_little), -1.0), (own(subtract_little), -5.0), (own(multiply), None), (attend_weakly_in_graph, -1.0)],
+)
+def test_masks_that_are_too_weak(attend: Callable[..., Any], added: float | None) -> None:
+    """The right keys are marked, but a softmax still gives them weight."""
+    report = check(build(attend, RIGHT["keys"]), {"words": make_ids(LENGTHS)})
+    (fault,) = faults_of(report)
+    assert (fault.kind, fault.added, fault.closed_to_valid) == ("too-weak", added, 0)
+    assert fault.open_to_padding == sum(length * (T - length) for length in LENGTHS)
+    assert [finding.code for finding in report.findings if finding.severity == "error"] == ["MSK118"]
+    assert [repair.kind for repair in report.repairs][-1] == "mask-before-softmax"
+
+
+def test_relative_bias_is_no_mask() -> None:
+    """A bias of two values that follows positions, not padding, is no weak mask."""
+
+    def attend(queries: Any, keys: Any, _: Any) -> Any:
+        bias = ops.convert_to_tensor(np.where(np.arange(T) < 4, 0.0, -1.0)[None, None].astype("float32"))
+        scores = ops.matmul(layers.Dense(8)(queries), ops.transpose(layers.Dense(8)(keys), (0, 2, 1)))
+        return ops.matmul(ops.softmax(scores + bias), keys)
+
+    assert faults_of(check(build(attend, RIGHT["keys"]), {"words": make_ids(LENGTHS)})) == ()
+
+
+class AveragePool(layers.Layer):
+    """Averages all timesteps, with an activation before, and ignores its mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner = layers.Dense(4, activation="tanh")
+
+    def call(self, x: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the fault
+        return ops.mean(self.inner(x), axis=1)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+def test_later_fault_in_own_code_is_named() -> None:
+    def attend(queries: Any, keys: Any, mask: Any) -> Any:
+        return AveragePool(name="pool")(SITES["bias"](queries, keys, mask[:, :, None]), mask=mask)
+
+    report = check(build(attend, lambda valid: valid), {"words": make_ids(LENGTHS)})
+    named = {(finding.code, finding.call) for finding in report.findings if finding.severity == "error"}
+    assert named == {("MSK118", "attend"), ("MSK107", "pool")}
+    repaired = {finding.call: finding.repair.call for finding in report.findings if finding.repair is not None}
+    assert repaired.get("pool", "pool").startswith("pool")

@@ -468,6 +468,14 @@ def group_normalization(kit: Kit) -> Any:
     return keras.Model(words, layers.LSTM(3, name="rnn")(normalize(groups=2, name="normalize")(x)))
 
 
+@case("class MaskedLayerNormalization", data={"words": IDS})
+def normalization_over_timesteps(kit: Kit) -> Any:
+    """Padding of zeros would change the statistics as well, through their number."""
+    words, _, x = start(6)
+    normalize = layers.LayerNormalization if kit is None else kit.MaskedLayerNormalization
+    return keras.Model(words, layers.LSTM(3, name="rnn")(normalize(axis=[1, 2], name="normalize")(x)))
+
+
 @case("class MaskedAveragePooling1D")
 def windows(kit: Kit) -> Any:
     words, _, x = start()
@@ -730,7 +738,7 @@ def test_repair_of_an_earlier_call_than_the_first() -> None:
 @pytest.mark.parametrize(("loss", "name"), [("mse", "MeanSquaredError"), (keras.losses.Huber(), "Huber")])
 def test_weights_of_a_loss_that_counts_padding(loss: Any, name: str) -> None:
     words = keras.Input((None,), dtype="int32", name="words")
-    x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
+    x = layers.Embedding(12, 6, name="lookup")(words)
     model = keras.Model(words, layers.Dense(1, name="tags")(x) * 2.0)
     model.compile(loss=loss)
     targets = np.where(IDS == 0, 5.0, 0.1 * IDS)[..., None]
@@ -743,6 +751,25 @@ def test_weights_of_a_loss_that_counts_padding(loss: Any, name: str) -> None:
     model.compile(loss=getattr(keras.losses, name)(reduction="mean_with_sample_weight"))
     weighted = model.evaluate(IDS, targets, sample_weight=(IDS != 0).astype("float32"), verbose=0)
     assert weighted == pytest.approx(finding.evidence["masked"], rel=1e-5)
+
+
+@pytest.mark.parametrize("leaks", [False, True])
+def test_mask_of_the_output_repairs_its_loss(leaks: bool) -> None:
+    """The mask that the operator loses is enough, so that no weights are printed as well."""
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
+    x = layers.Dense(1, name="tags")(x) * 2.0
+    both = layers.Bidirectional(layers.GRU(1, return_sequences=True), merge_mode="sum")
+    model = keras.Model(words, both(x) if leaks else x)
+    model.compile(loss="mse")
+    targets = np.where(IDS == 0, 5.0, 0.1 * IDS)[..., None]
+    report = maskcli.check(IDS, model=model, targets=targets)
+    by_code = {finding.code: finding for finding in report.findings}
+    for code in ("MSK101", "MSK301"):
+        repair = by_code[code].repair
+        assert repair is not None
+        assert repair.kind != "loss-weights"
+    assert "loss-weights" not in str(report)
 
 
 def test_right_model_needs_no_repair() -> None:

@@ -42,14 +42,14 @@ HEADS: dict[str, SectionHead] = {
     "outputs": SectionHead(
         "Outputs",
         "Outputs",
-        "One sample and one feature, compared with the same weights without a mask. Where the two lines differ, the "
-        "mask matters. Hatched timesteps are padding.",
+        "One sample and one feature, compared with the same weights without a mask. Where the two differ, the mask "
+        "matters. Hatched timesteps are padding.",
     ),
     "leaks": SectionHead(
         "Leaks",
-        "Where padding leaks",
-        "Padding is replaced by other values, which must not change any valid output. The matrix shows which padding "
-        "timestep (column) changes which output timestep (row), and by how much.",
+        "Effect of padding on results",
+        "Padding is replaced by other values, which must not change any valid output. Where it does, a matrix shows "
+        "which padding timestep (column) changes which output timestep (row), and by how much.",
     ),
     "future": SectionHead(
         "Look-ahead",

@@ -106,8 +106,8 @@ def _describe_repair(report: CheckReport) -> str:
     """Return the repair that was tried; empty if there is nothing to repair."""
     repairs = report.repairs or tuple(finding.repair for finding in report.findings if finding.repair is not None)
     if repairs:
-        kinds = "; ".join(f"{repair.kind} at {repair.call}" if repair.call else repair.kind for repair in repairs)
-        return f"Repair, tried: {kinds}."
+        places = [f"{repair.kind} at {repair.call}" if repair.call else repair.kind for repair in repairs]
+        return f"Repair, tried: {'; '.join(dict.fromkeys(places))}."
     if report.attempts:
         return f"Repair: none found, {format_count(len(report.attempts), 'change')} tried in vain."
     has_faults = any(finding.severity != "info" for finding in report.findings)

@@ -17,7 +17,8 @@ def view_repairs(report: CheckReport) -> Iterator[Part]:
     of_outputs = [finding.repair for finding in report.findings if finding.repair is not None]
     fixes = " ".join(finding.fix for finding in report.findings)
     # The fix of a finding already has the code of its repair, on one line.
-    unshown = [repair for repair in report.repairs or of_outputs if " ".join(repair.code.split()) not in fixes]
+    repairs = dict.fromkeys(report.repairs or of_outputs)
+    unshown = [repair for repair in repairs if " ".join(repair.code.split()) not in fixes]
     if unshown:
         yield Heading("Repairs", _describe_trial(report))
         yield from _list_repairs(unshown)

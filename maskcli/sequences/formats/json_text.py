@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
                 where=where(index),
                 expected=f"the field {chosen!r}",
                 received=f"the fields {quote_names(list(record))}",
-                fix="Every record needs it; an empty sequence is [].",
+                fix=_suggest_field(chosen, list(record), field),
             )
         row = record[chosen]
         marked_by = None if field.numbers else _find_list_of_marks(row, record, chosen)
@@ -97,6 +98,13 @@ def _get_values(chosen: str, records: Sequence[Any], field: Field, where: Callab
         )
         marks.add(marked_by)
     return FieldRows(rows, find_common_marks(marks))
+
+
+def _suggest_field(chosen: str, names: list[str], field: Field) -> str:
+    """Return the fix for a field that a record lacks."""
+    close = difflib.get_close_matches(chosen, names, n=1)
+    suggestion = f"Did you mean {field.option} {close[0]}? " if close else ""
+    return f"{suggestion}Every record needs the field; an empty sequence is []."
 
 
 def _join_fields(record: dict[str, Any], names: list[str], where: str) -> list[Any]:
@@ -174,8 +182,13 @@ def _suggest_content(records: Sequence[dict[str, Any]], field: Field) -> str:
         if None in values and all(value is None or isinstance(value, list) for value in values):
             return f"{name!r} is null in some records: write an empty sequence as [], or leave these records out."
     texts = [name for name in records[0] if all(isinstance(record.get(name), str) for record in records)]
-    if not texts or field.numbers:
+    if field.numbers:
         return ""
+    if not texts:
+        return (
+            'No field holds lists. A sequence is a list, as in {"tokens": [1, 2]}, or lies in several fields of '
+            f"numbers: {field.option} 'w*'."
+        )
     return f"{texts[0]!r} is text. {TEXT_FIX.removesuffix('.')}; add {field.option} {texts[0]}."
 
 
