@@ -181,7 +181,7 @@ def test_plugin_works_with_xdist(project: pytest.Pytester) -> None:
     result = run(project, "--maskcli", "-n1", "-k", "test_function or scaled", "-v")
     result.assert_outcomes(failed=2)
     result.stdout.fnmatch_lines([FAILED, AT, TRIED])
-    result.stdout.fnmatch_lines([f"E   *FindingsError: {FAILED}", f"E   {AT}"])
+    result.stdout.fnmatch_lines([f"E   *FindingsError: {FAILED}", "E *at: shop.py:10 in build"])
 
 
 def test_marker_and_fixtures_are_listed(project: pytest.Pytester) -> None:
