@@ -67,6 +67,50 @@ def test_unknown_loss_is_a_value_error() -> None:
         maskcli.loss([[1]], loss="hinged")
 
 
+LAST = "LSTM receives the mask; all 4 masked outputs repeat the previous output."
+ZERO = "The vector of id 0 was set to zero here, because Masking(0.0) looks for zero vectors. mask_zero does not set it to zero."
+CHANGE = "Disabling the mask leaves outputs at valid timesteps unchanged; at padding they change by up to "
+
+
+@pytest.mark.parametrize(
+    ("source", "remarks"),
+    [
+        (
+            "embedding",
+            [
+                "The vector of padding id 0 is not zero. mask_zero=True only creates a mask. It does not zero the vector, "
+                "and layers that ignore the mask still compute with it.",
+                LAST,
+                CHANGE,
+            ],
+        ),
+        ("masking", [ZERO, LAST, CHANGE]),
+        ("explicit", ["The vector of padding id 0 is not zero.", LAST, CHANGE]),
+        (
+            "none",
+            ["No mask: the model treats 4 padded timesteps as data.", "The vector of padding id 0 is not zero."],
+        ),
+        (
+            "all",
+            [
+                ZERO,
+                LAST,
+                CHANGE,
+                "With equal weights, the mask sources embedding, masking, explicit give the same mask and the same outputs.",
+            ],
+        ),
+    ],
+)
+def test_remarks_of_each_mask_source(source: str, remarks: list[str]) -> None:
+    result = maskcli.inspect(QUESTION, mask_source=source)
+    assert [remark.text.partition("by up to ")[0] for remark in result.remarks] == [
+        text.partition("by up to ")[0] for text in remarks
+    ]
+    assert [remark.kind for remark in result.remarks] == [
+        "warning" if text.startswith("No mask") else "fact" for text in remarks
+    ]
+
+
 def test_errors_spell_options_as_their_caller(call: Callable[..., Output]) -> None:
     with pytest.raises(UsageError, match=r"^value: .*\n.* or use mask_source='explicit'\.$"):
         maskcli.inspect([[1, 2]], value=9)

@@ -19,6 +19,7 @@ import maskcli
 from maskcli.api import report
 from maskcli.commands.pictures import REPORT_PICTURES
 from maskcli.errors import InputError
+from maskcli.probes.context import LEFT_OUT
 from maskcli.render.documents import dumps, make_document
 from tests.conftest import QUESTION, ROOT, Output
 
@@ -44,6 +45,17 @@ def test_page_needs_no_network(call: Call) -> None:
     attributes = re.findall(r"(?:src|href|srcset|action|poster|data)=[\"']?([^\"'\s>]+)", page.split("<script", 1)[0])
     assert all(value.startswith("#") for value in attributes)
     assert "default-src 'none'" in page
+
+
+def test_quick_report_names_left_out_probes(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    call("report", "--sample", "--quick", "--output", str(path))
+    check = maskcli.read_report(path).check
+    leak = check.leak
+    assert leak is not None
+    assert (check.quick, leak.verdict) == (True, "clean")
+    assert {probe.name for probe in leak.probes if probe.why == LEFT_OUT} == {"columns", "gradient", "rows", "future"}
+    assert "columns, gradient: not tried: left out by --quick" in call("report", "--from", str(path))
 
 
 @pytest.mark.slow(share=2 / 5)
@@ -148,6 +160,31 @@ def test_samples_limit_only_the_pictures(call: Call) -> None:
     assert shape(record["inspection"]["outputs"][0]["values"]) == [2, 6, 3]
     assert shape(record["loss"]["outputs"][0]["per_timestep"]) == [3, 6]
     assert document["keras_evaluate"] == call("loss", "--format", "json").json["keras_evaluate"]
+
+
+def test_samples_of_a_time_major_output() -> None:
+    """The first axis of this output is time: it is not cut to the samples as rows are."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    layers = keras.layers
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = layers.LSTM(3, return_sequences=True)(layers.Embedding(10, 4, mask_zero=True)(tokens))
+    model = keras.Model(tokens, keras.ops.transpose(x, (1, 0, 2)))
+    report = maskcli.report([[1, 2, 3, 4, 5], [4, 5], [6]], model=model, samples=1)
+    assert report.inspection.inputs[0].values.shape == (1, 5)
+    assert report.inspection.outputs[0].values.shape == (5, 1, 3)
+    assert report.inspection.outputs[0].valid is None
+
+
+def test_loss_of_a_module(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "losses_of_mine.py").write_text("def twice(y, p):\n    return 2 * abs(y - p)[..., 0]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ("--sample", "--targets", "ones", "--format", "json")
+    document = call("report", "--loss", "losses_of_mine:twice", *options).json
+    single = call("loss", "--loss", "losses_of_mine.py:twice", *options).json
+    assert document["record"]["loss"]["outputs"][0]["loss"] == "twice"
+    assert document["keras_evaluate"] == single["keras_evaluate"] > 1.5
 
 
 @pytest.mark.parametrize("option", [["--seed", "1"], ["--model", "embedding-dense"], ["--targets", "ones"], ["x.txt"]])

@@ -544,3 +544,17 @@ def test_targets_are_laid_out_like_the_input_of_their_lengths(tmp_path: Path) ->
     specs = [InputSpec("source", (None, None), "int32"), InputSpec("target_in", (None, None), "int32")]
     dataset = read_dataset(str(path), specs, Layout(), also={"target_out": "--targets-field"})
     assert dataset.more["target_out"].tolist() == [[4, 5, 6], [6, 0, 0]]
+
+
+def test_ids_of_fixed_length_next_to_features_of_any_length() -> None:
+    """Ids whose number is fixed are data to their end; only the features, of any length, have padding."""
+    kinds, series = keras.Input((4,), dtype="int32", name="kinds"), keras.Input((None, 2), name="series")
+    x = layers.LSTM(3)(layers.Masking(0.0, name="masking")(series))
+    flat = layers.Flatten()(layers.Embedding(11, 2)(kinds))
+    model = keras.Model([kinds, series], layers.Dense(1)(layers.Concatenate()([x, flat])))
+    result = maskcli.inspect({"kinds": TOKENS + 1, "series": pad_series(0.0)}, model=model)
+    first, second = result.inputs
+    assert first.valid is None or first.valid.all()
+    assert first.validity.source == "none"
+    assert (second.validity.source, second.validity.of) == ("masking-layer", "masking")
+    np.testing.assert_array_equal(second.valid, VALID)

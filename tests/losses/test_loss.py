@@ -1053,3 +1053,48 @@ def test_loss_keeps_replaced_call() -> None:
     report = Case(dense(loss=loss), VECTORS).loss()
     assert loss.call is call
     assert report.masked == pytest.approx(Case(dense(loss="mae"), VECTORS).loss().masked, rel=1e-6)
+
+
+def test_list_of_losses_in_an_h5_file(tmp_path: Any) -> None:
+    keras.utils.set_random_seed(1)
+    tokens = keras.Input((T,), dtype="int32", name="tokens")
+    x = layers.Embedding(10, 4, mask_zero=True)(tokens)
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # The pooling drops the mask, because HDF5 cannot hold its operation.
+        pooled = layers.Dense(1, name="mood")(layers.GlobalMaxPooling1D()(x))
+    model = keras.Model(tokens, [layers.Dense(3, name="tags")(x), pooled])
+    model.compile(loss=["mse", "mae"])
+    with warnings.catch_warnings(action="ignore"):  # Keras calls .h5 legacy.
+        model.save(tmp_path / "two.h5")
+    targets = [VECTORS, POOLED[:, :1]]
+    with warnings.catch_warnings(action="ignore"):
+        report = maskcli.loss(TOKENS, model=str(tmp_path / "two.h5"), targets=targets)
+        evaluated = model.evaluate(TOKENS, targets, verbose=0)[0]
+    assert [output.loss for output in report.outputs] == ["mean_squared_error", "mean_absolute_error"]
+    assert report.keras_evaluate == pytest.approx(evaluated, rel=1e-6)
+    assert report.model.notes == ()
+
+
+def test_predictions_of_pictures() -> None:
+    """Predictions (batch, timesteps, height, width): the mean of the last axis, then of the height, is a timestep's."""
+    keras.utils.set_random_seed(1)
+    frames = keras.Input((None, 4, 6, 1), name="frames")
+    x = layers.ConvLSTM2D(1, 3, padding="same", return_sequences=True)(layers.Masking(0.0)(frames))
+    model = keras.Model(frames, ops.squeeze(x, -1))
+    model.compile(loss="mse")
+    values = np.random.default_rng(0).uniform(0.2, 1.0, (3, 5, 4, 6, 1)).astype("float32")
+    values[1, 3:] = 0.0
+    targets = np.random.default_rng(1).uniform(size=(3, 5, 4, 6)).astype("float32")
+    report = maskcli.loss({"frames": values}, model=model, targets=targets)
+    assert report.keras_evaluate == pytest.approx(model.evaluate(values, targets, verbose=0), rel=1e-6)
+    squares = (np.asarray(model(values)) - targets) ** 2
+    np.testing.assert_allclose(report.first.per_timestep, squares.mean(axis=(2, 3)), rtol=1e-5)
+
+
+def test_ignore_class_that_occurs_nowhere() -> None:
+    ignoring, plain = (Case(dense(loss=sparse(**options)), IDS) for options in ({"ignore_class": 99}, {}))
+    report = ignoring.loss()
+    assert report.keras_evaluate == pytest.approx(plain.evaluate()["loss"], rel=1e-6)
+    assert not np.any(report.first.ignored)
+    np.testing.assert_array_equal(report.first.counted, plain.loss().first.counted)

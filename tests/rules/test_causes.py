@@ -218,3 +218,39 @@ def test_masked_pixels_are_reported() -> None:
     (finding,) = (found for found in run_check(model, {"frames": values}).findings if found.code == "MSK113")
     assert (finding.call, finding.evidence["hidden"]) == ("masking", 2)
     assert "masks 2 parts of timesteps, first in sample 0 at timestep 1" in finding.message
+
+
+class Pair(layers.Layer):
+    """Returns the vectors of ids and the ids themselves, both with the mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.vectors = layers.Embedding(11, 4, name="vectors")
+        self.supports_masking = True
+
+    def call(self, ids: Any) -> Any:
+        return self.vectors(ids), keras.ops.cast(ids, "float32")[..., None]
+
+    def compute_mask(self, ids: Any, previous: Any = None) -> Any:
+        del previous
+        return (keras.ops.not_equal(ids, 0),) * 2
+
+
+def test_layer_that_returns_two_masked_tensors_is_no_fault() -> None:
+    keras.utils.set_random_seed(4)
+    words = keras.Input((None,), dtype="int32", name="words")
+    model = keras.Model(words, layers.GRU(3)(layers.Concatenate()(list(Pair(name="pair")(words)))))
+    report = run_check(model, [[3, 1, 4], [1, 5], [9]])
+    assert report.leak is not None
+    assert (report.findings, report.leak.verdict) == ((), "clean")
+
+
+def test_mask_not_given_after_it_was_lost_has_one_cause() -> None:
+    """An LSTM with an initial state takes no mask, but there is none to take any more."""
+    words, x = make_words()
+    x = layers.Conv1D(4, 3, padding="same", name="conv")(x)
+    state = layers.Dense(3, name="state")(layers.GlobalMaxPooling1D()(x))
+    model = keras.Model(words, layers.GRU(3, name="gru")(x, initial_state=state))
+    codes = {finding.code: finding.call for finding in run_check(model, [[3, 1, 4], [1, 5], [9]]).findings}
+    assert codes.get("MSK101") == "conv"
+    assert "MSK103" not in codes

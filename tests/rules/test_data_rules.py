@@ -245,6 +245,11 @@ def test_padding_waste() -> None:
     assert "bucket_boundaries=[4], bucket_batch_sizes=[32, 32]" in finding.fix
 
 
+@pytest.mark.parametrize(("rows", "is_reported"), [(15, False), (16, True)])
+def test_padding_waste_needs_16_rows(rows: int, is_reported: bool) -> None:
+    assert ("MSK007" in find(WASTEFUL[-rows:])) is is_reported
+
+
 def test_padding_waste_with_large_maxlen() -> None:
     finding = find([[1, 2, 3]] * 20, maxlen=10)["MSK007"]
     assert "`maxlen=3`" in finding.fix

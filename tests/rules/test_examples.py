@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import math
 import re
 import sys
 import textwrap
 import types
 import warnings
+from typing import Any
 
 import keras
 import pytest
 
+import maskcli
+from maskcli.records.check import CheckReport
 from maskcli.render.parts import Limits
 from maskcli.render.terminal import make_file_console, render_text
 from maskcli.render.views import explain
@@ -46,10 +50,115 @@ def find_codes(output: str, severities: str = "error|warning") -> set[str]:
     return set(re.findall(rf"(?:{severities}) (MSK\d{{3}}) ", output))
 
 
+EVIDENCE: dict[str, tuple[str | None, dict[str, Any]]] = {
+    "MSK101": (
+        "multiply",
+        {
+            "max_abs_change": 0.277,
+            "lost_after": "embedding",
+            "lost_again": [],
+            "enters_at": "lstm",
+            "keras_warned": False,
+        },
+    ),
+    "MSK102": ("concatenate", {"passed_as_valid": 2, "max_abs_change": 0.0552}),
+    "MSK103": ("lstm", {"tensors": 3, "max_abs_change": 0.157}),
+    "MSK104": ("lstm", {"padded_timesteps": 2, "max_abs_change": 0.134, "counted_padding": 0}),
+    "MSK105": ("mean", {"shape": [2, 4], "mask_shape": [2, 6]}),
+    "MSK106": ("softmax", {"mask_shape": [2, 4], "shape": [2, 4, 3]}),
+    "MSK107": ("mean", {"max_abs_change": 0.477, "sample": 1, "timestep": None}),
+    "MSK108": ("get_item", {"timestep": 3, "padded_rows": 1, "rows": 2, "max_abs_change": 0.748}),
+    "MSK109": ("group_normalization", {"max_abs_change": 0.909, "training": False, "lost_at": None}),
+    "MSK110": ("masking", {"shape": [2, 4], "mask_shape": [2]}),
+    "MSK111": ("masking", {"missed": 2, "padding": 2, "lookup": "embedding"}),
+    "MSK112": ("masking", {"missed": 2, "padding": 2, "sample": 1, "timestep": 2}),
+    "MSK113": ("masking", {"hidden": 1, "sample": 0, "timestep": 1}),
+    "MSK114": ("half", {"after_loading": "no mask"}),
+    "MSK115": (
+        None,
+        {"reason": "only the content of padding could be changed, not its amount: the model only takes one"},
+    ),
+    "MSK116": (
+        "attend",
+        {"max_abs_change": 0.0332, "tolerance": 3.58e-7, "sample": 0, "timestep": None, "output": "output"},
+    ),
+    "MSK117": (
+        "multi_head_attention",
+        {
+            "max_abs_change": 0.0259,
+            "tolerance": 3.35e-8,
+            "sample": 0,
+            "timestep": 1,
+            "by_timestep": 3,
+            "output": "output",
+            "meant_causal": "--causal",
+        },
+    ),
+    "MSK118": (
+        "multi_head_attention",
+        {
+            "kind": "hides-queries",
+            "mask_shape": [2, 4, 1],
+            "open_to_padding": 4,
+            "closed_to_valid": 0,
+            "pairs": 20,
+            "mask_of": None,
+            "also": [],
+            "max_abs_change": 0.334,
+        },
+    ),
+    "MSK201": ("global_average_pooling1d", {"rows": 1, "sample": 1}),
+    "MSK202": ("multi_head_attention", {"rows": 1, "sample": 1, "max_abs_change": 0.469}),
+    "MSK301": ("add", {"output": "output", "counted_padding": 2, "timesteps": 8, "masked": 1.006, "reported": 0.7545}),
+    "MSK302": (
+        None,
+        {"exact": 16.26, "reported": 40.65, "batch_size": 1, "by_batch_size": {"1": 40.65, "2": 16.26}},
+    ),
+    "MSK303": (
+        "root_mean_squared_error",
+        {"with_mask": 0.4945, "valid": 0.4943, "all": 0.4945, "targets": "made up", "ignored": 0},
+    ),
+    "MSK304": (None, {"reported": math.nan, "exact": 0.8612, "not_finite": 0, "not_finite_masked": 2}),
+    "MSK305": (None, {"error": "it expects targets that fit the predictions (batch, 4, 3) of output, and received"}),
+}
+"""The call and the whole evidence of the finding in the bad example of each model rule; of long texts, the start."""
+
+
+def simplify(value: Any, expected: Any) -> Any:
+    """Return evidence as far as the table has it: names of layers without their count, numbers to a hundredth."""
+    if isinstance(expected, str):
+        return re.sub(r"(?<=[a-z\d])_\d+$", "", str(value))[: len(expected)]
+    if isinstance(expected, dict):
+        return (
+            {key: simplify(value[key], number) for key, number in expected.items()}
+            if value.keys() == expected.keys()
+            else value
+        )
+    if isinstance(expected, float):
+        return expected if value == pytest.approx(expected, rel=1e-2, nan_ok=True) else value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_table_has_the_evidence_of_all_model_rules() -> None:
+    assert [rule.code for rule in MODEL_RULES] == list(EVIDENCE)
+
+
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("rule", MODEL_RULES, ids=lambda rule: rule.code)
 def test_bad_example_is_reported(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    reports: list[CheckReport] = []
+    check = maskcli.check
+
+    def check_and_keep(*args: Any, **options: Any) -> CheckReport:
+        reports.append(check(*args, **options))
+        return reports[-1]
+
+    monkeypatch.setattr(maskcli, "check", check_and_keep)
     assert rule.code in find_codes(run_pasted_example(rule.code, "Bad", monkeypatch), "error|warning|info")
+    finding = next(finding for finding in reports[-1].findings if finding.code == rule.code)
+    call, evidence = EVIDENCE[rule.code]
+    assert simplify(finding.call, call) == call
+    assert repr(simplify(dict(finding.evidence), evidence)) == repr(evidence)
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.about == "data"], ids=lambda rule: rule.code)

@@ -24,6 +24,16 @@ def build(places: int) -> keras.Model:
     return keras.Model([words, steps], layers.GRU(3)(x, mask=mask))
 
 
+def test_smaller_of_two_embeddings_of_an_input() -> None:
+    words = keras.Input((None,), dtype="int32", name="words")
+    large, small = (layers.Embedding(size, 4, mask_zero=True, name=f"of_{size}")(words) for size in (50, 20))
+    model = keras.Model(words, layers.GRU(3)(large + small))
+    report = maskcli.check([[1, 2, 30], [4, 5]], model=model, select=["MSK004", "MSK005"])
+    (finding,) = report.findings
+    assert (finding.code, finding.evidence["input_dim"], finding.evidence["value"]) == ("MSK004", 20, 30)
+    assert "input_dim 20 (of_20) has vectors for ids 0 to 19" in finding.message
+
+
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize(("places", "code"), [(3, "MSK004"), (9, None)])
 def test_positions_out_of_range(first: int, places: int, code: str | None) -> None:

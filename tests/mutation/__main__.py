@@ -1,0 +1,152 @@
+"""Record the map with ``python -m tests.mutation --record``, then run ``python -m tests.mutation --mutants 300 --seed 0``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tests.mutation.coverage import MAP, ROOT, choose_tests, record
+from tests.mutation.mutants import Mutant, draw_mutants, list_mutants, mutate
+
+ROOMS = ("trace", "probes", "losses", "rules")
+OUTCOMES = {0: "survived", 1: "killed"}
+"""By the exit code of pytest; all others are errors, which kill a mutant too."""
+
+
+def read_arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--record", nargs="*", metavar="TEST", help="record which functions these tests call, and end")
+    parser.add_argument("--mutants", type=int, default=300, help="size of the sample (default 300)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
+    parser.add_argument("--rooms", nargs="*", default=ROOMS, help=f"rooms of the package (default {' '.join(ROOMS)})")
+    parser.add_argument("--budget", type=float, default=20.0, help="seconds of tests for a mutant (default 20)")
+    parser.add_argument("--output", type=Path, help="file for one line of JSON per mutant")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Try the mutants and return the exit code: 1 if more than a tenth of those that a test calls survive."""
+    arguments = read_arguments()
+    if arguments.record is not None:
+        return record(arguments.record or [f"tests/{room}" for room in ROOMS])
+    if not MAP.exists():
+        sys.exit("There is no map yet: python -m tests.mutation --record")
+    import_libraries()
+    tests = json.loads(MAP.read_text())
+    counts: Counter[str] = Counter()
+    for mutant in draw_mutants(list_mutants(ROOT, arguments.rooms), arguments.mutants, arguments.seed):
+        chosen = choose_tests(tests, mutant.path, mutant.function, arguments.budget)
+        outcome = run_tests(mutant, chosen, 60 + 10 * arguments.budget) if chosen else "no test"
+        counts[outcome] += 1
+        if outcome in ("survived", "no test"):
+            print(f"{outcome}: {mutant}", flush=True)
+        if arguments.output:
+            with arguments.output.open("a") as output:
+                output.write(json.dumps({"mutant": str(mutant), "outcome": outcome, "tests": chosen}) + "\n")
+    print(json.dumps(dict(counts.most_common())))
+    tried = counts.total() - counts["no test"]
+    return int(10 * counts["survived"] > tried)
+
+
+def import_libraries() -> None:
+    """Import everything that takes long, except for the package itself: each mutant is tested in a fork."""
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # Otherwise NumPy starts threads when it is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.modules["pandas"] = None  # type: ignore[assignment] # Keras imports it if it is there, and it starts a thread.
+    import hypothesis  # noqa: F401
+    import keras  # noqa: F401
+    import numpy  # noqa: F401, ICN001
+    import pytest  # noqa: F401
+
+    del sys.modules["pandas"]
+    assert not [name for name in sys.modules if name.startswith("maskcli")]
+
+
+class _Loader(importlib.abc.SourceLoader):
+    """Loads one module from another source."""
+
+    def __init__(self, path: str, source: str) -> None:
+        self.path, self.source = path, source
+
+    def get_filename(self, fullname: str) -> str:
+        """Return the path of the module."""
+        del fullname
+        return self.path
+
+    def get_data(self, path: str) -> bytes:  # type: ignore[override]
+        """Return the source."""
+        del path
+        return self.source.encode()
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    """Finds the mutated module before all others do."""
+
+    def __init__(self, name: str, loader: _Loader) -> None:
+        self.name, self.loader = name, loader
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """Return the spec of the mutated module."""
+        del path, target
+        if fullname != self.name:
+            return None
+        is_package = self.loader.path.endswith("__init__.py")
+        places = [str(Path(self.loader.path).parent)] if is_package else None
+        return importlib.util.spec_from_file_location(
+            fullname, self.loader.path, loader=self.loader, submodule_search_locations=places
+        )
+
+
+def run_tests(mutant: Mutant, tests: list[str], seconds: float) -> str:
+    """Return whether tests notice a mutant; they run in a fork, which ends after some time."""
+    pid = os.fork()
+    if pid == 0:
+        _become_tests(mutant, tests)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return OUTCOMES.get(os.waitstatus_to_exitcode(status), "killed by an error")
+        time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "killed by a hang"
+
+
+def _become_tests(mutant: Mutant, tests: list[str]) -> Any:
+    """Run tests of the mutated package in this process, and end it with their exit code."""
+    os.setpgid(0, 0)
+    code = 3
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        path = ROOT / mutant.path
+        name = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        sys.meta_path.insert(0, _Finder(name, _Loader(str(path), mutate(path.read_text(), mutant.number))))
+        import pytest
+
+        code = int(pytest.main([*tests, "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]))
+    finally:
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

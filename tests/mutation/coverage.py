@@ -1,0 +1,77 @@
+"""A plugin of pytest that records which functions of the package each test calls, and how long the test takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = f"{ROOT / 'maskcli'}/"
+MAP = ROOT / ".mutation-map.json"
+"""The recorded map: for each test its seconds and functions, as ``path:first line``. Git ignores it."""
+
+
+class Recorder:
+    """Records the functions that are called while a test runs, fixtures included."""
+
+    def __init__(self, target: Path) -> None:
+        """Begin with the tests that were recorded before."""
+        self.target = target
+        self.tests: dict[str, Any] = json.loads(target.read_text()) if target.exists() else {}
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Record one test."""
+        codes: set[CodeType] = set()
+
+        def note(frame: FrameType, event: str, _: object) -> None:
+            if event == "call":
+                codes.add(frame.f_code)
+
+        started = time.perf_counter()
+        sys.setprofile(note)
+        try:
+            yield
+        finally:
+            sys.setprofile(None)
+        functions = {
+            f"{code.co_filename.removeprefix(f'{ROOT}/')}:{code.co_firstlineno}"
+            for code in codes
+            if code.co_filename.startswith(PACKAGE)
+        }
+        self.tests[item.nodeid] = {"seconds": round(time.perf_counter() - started, 3), "functions": sorted(functions)}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Forget a test that fails: it says nothing about a mutant."""
+        if report.failed:
+            self.tests.pop(report.nodeid, None)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the map."""
+        self.target.write_text(json.dumps(self.tests))
+
+
+def record(arguments: list[str]) -> int:
+    """Run tests, and record them; return the exit code of pytest."""
+    return int(pytest.main([*arguments, "-q", "-n", "0"], plugins=[Recorder(MAP)]))
+
+
+def choose_tests(tests: dict[str, Any], path: str, function: int, budget: float) -> list[str]:
+    """Return the fastest tests that call a function, as many as run in ``budget`` seconds, at least three."""
+    place = f"{path}:{function}"
+    calling = sorted((entry["seconds"], name) for name, entry in tests.items() if place in entry["functions"])
+    chosen: list[str] = []
+    total = 0.0
+    for seconds, name in calling:
+        if len(chosen) >= 3 and total + seconds > budget:
+            break
+        total += seconds
+        chosen.append(name)
+    return chosen
