@@ -12,15 +12,18 @@ measures, and does not test.
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from turns import compute_median, compute_ratio, print_header, print_row, run_command, run_pairs
+from turns import compute_median, compute_ratio, print_header, print_row, run_command, run_on_terminal, run_pairs
 
 LIGHT, HEAVY = "import numpy, click, rich.table", "import tensorflow, keras"
+LOOK_UPS = (["rules"], ["explain", "MSK101"], ["models"], ["check", "--help"])
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+TERMINAL = {**ENVIRONMENT, "TERM": "xterm-256color"}
 TEN_LINES = "".join(" ".join(map(str, range(1, line + 2))) + "\n" for line in range(10))
 
 
@@ -33,21 +36,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ten_lines = Path(folder) / "ten.txt"
         ten_lines.write_text(TEN_LINES)
-        cases = [
+        commands = [
             ("`maskcli --help`", [program, "--help"], LIGHT),
             ("`maskcli pad` of ten lines", [program, "pad", str(ten_lines)], LIGHT),
             ("`maskcli inspect`", [program, "inspect"], HEAVY),
             ("`maskcli loss`", [program, "loss"], HEAVY),
             ("`maskcli report`", [program, "report", "--quiet", "--output", str(Path(folder) / "r.html")], HEAVY),
-            ("`maskcli rules`", [program, "rules"], LIGHT),
-            ("`maskcli explain MSK101`", [program, "explain", "MSK101"], LIGHT),
-            ("`maskcli models`", [program, "models"], LIGHT),
-            ("`maskcli check --help`", [program, "check", "--help"], LIGHT),
+            *((f"`maskcli {' '.join(look_up)}`", [program, *look_up], LIGHT) for look_up in LOOK_UPS),
         ]
+        cases = [(name, functools.partial(run_command, command, ENVIRONMENT), base) for name, command, base in commands]
+        for look_up in LOOK_UPS:
+            work = functools.partial(run_on_terminal, [program, *look_up], TERMINAL)
+            cases.append((f"`maskcli {' '.join(look_up)}` on a terminal", work, LIGHT))
         print_header("command", "seconds", "compared with", "ratio")
-        for name, command, imports in cases:
+        for name, work, imports in cases:
             measurements, import_measurements = run_pairs(
-                lambda command=command: run_command(command, ENVIRONMENT),
+                work,
                 lambda imports=imports: run_command([sys.executable, "-c", imports], ENVIRONMENT),
                 runs + 1,
             )

@@ -5,11 +5,13 @@ A B A B ... instead of A A B B: if the machine slows down, it slows down all alt
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -66,6 +68,27 @@ def run_command(command: Sequence[str], env: Mapping[str, str] | None = None) ->
     if code:
         raise SystemExit(f"{command} failed: exit code {code}")
     return measurement
+
+
+def run_on_terminal(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measurement:
+    """Run a process that must succeed, with a terminal as its standard output; return the measurement."""
+    master, slave = os.openpty()
+    with os.fdopen(master, "rb", buffering=0) as screen:
+        reader = threading.Thread(target=_read_all, args=(screen,))
+        reader.start()
+        code, measurement = run_process(command, stdout=slave, env=env)
+        os.close(slave)
+        reader.join()
+    if code:
+        raise SystemExit(f"{command} failed: exit code {code}")
+    return measurement
+
+
+def _read_all(screen: IO[bytes]) -> None:
+    """Read the output of a process, which waits for a reader; Linux reports the end of a terminal as an error."""
+    with contextlib.suppress(OSError):
+        while screen.read(2**16):
+            pass
 
 
 def read_measurement(command: Sequence[str]) -> Measurement:

@@ -26,12 +26,14 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.location import Location
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
 from maskcli.trace.locations import locate_calls, locate_model
+from maskcli.trace.loops import expect_runs
 from maskcli.trace.outputs import choose_rows, collect_outputs, find_fixed_batch
 from maskcli.trace.recorder import name_paths
 from maskcli.trace.run import FEWEST_ROWS, ModelRun, Run, RunCache, list_output_tensors
 from maskcli.trace.steps import name_step
 
 
+@expect_runs()
 def collect_evidence(
     runs: RunCache,
     inputs: Sequence[ModelInput],

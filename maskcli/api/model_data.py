@@ -268,19 +268,22 @@ def load_user_model(
     """
     if isinstance(options.model, str) and classify_spec(options.model) == "hub":
         loaded, dataset = _load_hub_model(data, layout, options, extra_columns)
+        runs = RunCache(loaded.keras_model)
     else:
         loaded = _load_model(options)
-        dataset = _dataset_for(data, loaded, layout, extra_columns)
+        runs = RunCache(loaded.keras_model)
+        dataset = _dataset_for(data, loaded, layout, extra_columns, runs)
     if loaded.weights is not None:
         if not loaded.keras_model.built:  # The first call makes its variables.
             with running(f"--model {loaded.name}"), quiet_stdout(), bound_weights():
                 first = [select_rows(model_input, slice(0, 1)) for model_input in dataset.inputs]
                 loaded.keras_model(pack_arguments(loaded.keras_model, first))
         loaded = finish_loading(loaded)
+        runs = RunCache(loaded.keras_model)  # Its first run had other weights.
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
     return ModelAndData(
         about,
-        RunCache(loaded.keras_model),
+        runs,
         dataset.inputs,
         dataset.batch,
         dataset.ragged,
@@ -323,7 +326,7 @@ def _load_hub_model(
     hub_model = find_hub_model(spec)
     model = hub_model.build(SMALLEST_VOCABULARY, 1, settings, options.seed)
     loaded = UserModel(model, spec, "kerashub", weights=weights)
-    dataset = _dataset_for(data, loaded, layout, also)
+    dataset = _dataset_for(data, loaded, layout, also, RunCache(model))
     ids = [entry.values for entry in dataset.inputs if entry.kind == "ids" and entry.valid is not None]
     largest = max((int(values.max(initial=0)) for values in ids), default=0)
     timesteps = max((values.shape[1] for values in ids), default=1)
@@ -331,14 +334,14 @@ def _load_hub_model(
     return dataclasses.replace(loaded, keras_model=model), dataset
 
 
-def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str]) -> Dataset:
+def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str], runs: RunCache) -> Dataset:
     try:
         return load_dataset(
             data,
             _list_specs(loaded),
             layout,
             also,
-            lambda inputs: examine_inputs(loaded.keras_model, inputs),
+            lambda inputs: examine_inputs(runs, inputs),
             takes_one_array(loaded.keras_model),
         )
     except ModelError as error:

@@ -177,7 +177,13 @@ def _find_repair(finding: Finding, cure: Cure, texts: Sequence[tuple[tuple[CallC
             entries = [cure.original.by_key[key] for key in causes if key in cure.original.by_key]
             if text.call == place or place in map(cure.original.path, entries):
                 return index
-    return 0
+    inside = (index for index, (_, text) in enumerate(texts) for place in places if _is_inside(text.call, place))
+    return next(inside, 0)
+
+
+def _is_inside(call: str | None, place: str | None) -> bool:
+    """Return whether a call is made by the code of another one."""
+    return call is not None and place is not None and call.startswith(f"{place}/")
 
 
 def _mark_as_untried(finding: Finding) -> Finding:

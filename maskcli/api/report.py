@@ -64,7 +64,7 @@ def report(request: ReportRequest) -> Report:
         has_loss = options.loss is not None or read_compiled_loss(case.model) is not None
         measure = has_loss and has_targets(add_labels(select_options(LossOptions, request), parts))
         causal = find_causal_request(False, request.targets)
-        check = check_model_data(case, rules, options=options, measure=measure, causal=causal)
+        check = check_model_data(case, rules, options=options, measure=measure, causal=causal, quick=request.quick)
         loss, no_loss = _explain_loss(case, options, request.progress)
         inspection = _limit_features(inspect_model_data(sample))
         with running(f"--model {case.about.name}"), preserve_state(case.model):

@@ -84,7 +84,7 @@ def _split_parts(data: object, value: float) -> DataParts:
             where="data",
             expected="data, such as one list of token ids for each sample",
             received="a Keras model",
-            fix="Pass the data first, and the model by name: model=model.",
+            fix="Pass the data first, and the model by name: model=model. Assertions take the model first.",
         )
     if isinstance(data, tuple) and len(data) in (2, 3) and _is_pair(*data[:2]):
         inputs, *labels = data

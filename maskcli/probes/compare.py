@@ -107,7 +107,7 @@ def align_results(
     """
     if base.shape[0] != len(align.relevant) or changed.shape[0] != len(align.rows):
         return None  # Not a result for each sample.
-    old, new = as_float64(base)[align.rows], as_float64(changed)
+    old, new = _select_rows(as_float64(base), align.rows), as_float64(changed)
     if valid is None:
         if old.shape != new.shape:
             return None
@@ -137,8 +137,21 @@ def align_results(
     features = old.shape[-1] if old.ndim > axes else 1
     shape = (*counts.shape, old.size // max(counts.size * features, 1), features)
     change = measure_change(old, new).reshape(shape).max(axis=2, initial=0.0)
-    size = np.abs(np.where(np.isfinite(old), old, 0.0)).reshape(shape).max(axis=2, initial=0.0)
+    size = _measure_size(old).reshape(shape).max(axis=2, initial=0.0)
     return AlignedResults(change, size, counts, timesteps)
+
+
+def _measure_size(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return absolute values, 0 where they are not finite."""
+    size = np.asarray(np.abs(values))
+    if not np.isfinite(size.max(initial=0.0)):
+        size[~np.isfinite(size)] = 0.0
+    return size
+
+
+def _select_rows(values: NDArray[np.float64], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return some rows of an array; the array itself if these are all."""
+    return values if np.array_equal(rows, np.arange(len(values))) else values[rows]
 
 
 def pair_valid_places(
@@ -259,10 +272,14 @@ def hides_leaks(sizes: NDArray[np.float64], floor: float | Sequence[float]) -> b
 
 def measure_change(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return absolute differences; two NaN are equal, and NaN is infinitely far from any number."""
-    same = (old == new) | (np.isnan(old) & np.isnan(new))
     with np.errstate(invalid="ignore"):  # Two infinities.
-        change = np.where(same, 0.0, np.abs(old - new))
-    return np.where(np.isnan(change), np.inf, change)
+        change = np.asarray(np.abs(old - new))
+    if np.isfinite(change.max(initial=0.0)):
+        return change
+    same = (old == new) | (np.isnan(old) & np.isnan(new))
+    change[same] = 0.0
+    change[np.isnan(change)] = np.inf
+    return change
 
 
 def find_worst(differences: Iterable[Difference | None]) -> Difference | None:

@@ -245,8 +245,8 @@ def _leaks_alone(context: ProbeContext, alone: list[RowsAlone]) -> bool:
     result = LengthProbes(learned, alone, clean=True).probe_alone()
     if not result.probe.leaks:
         return not result.probe.applicable or bool(result.skipped)
-    tolerance = estimate_rounding(context.run, learned.flow, learned.align(), learned.tolerance, samples=1)
-    return LengthProbes(dataclasses.replace(learned, tolerance=tolerance), alone, clean=True).probe_alone().probe.leaks
+    learned = _measure_quickly(learned, alone) if context.quick else _measure_rounding(learned, samples=1)
+    return LengthProbes(learned, alone, clean=True).probe_alone().probe.leaks
 
 
 def _run_again(context: ProbeContext, rows: Sequence[int] | None = None) -> ProbeContext | None:
@@ -387,15 +387,13 @@ def _probe(context: ProbeContext) -> _Probed:
                 compute_padding_gradient(record_under_tape(run, sources, rows), context, sources) for rows in blocks[1:]
             )
     gradient = _probe_gradient(context, sources, gradients)
-    tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1)
-    context = dataclasses.replace(context, tolerance=tolerance)
+    context = _measure_rounding(context, samples=1)
     replace, replaced = _probe_replace(context, sources, _choose_signs(context, alone))
     clean = not (replace.probe.leaks or gradient.probe.leaks)
     lengths = LengthProbes(context, alone, clean)
     by_length = (lengths.probe_alone(), lengths.probe_columns())
     if any(result.probe.leaks for result in by_length):
-        tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1, start=1)
-        context = dataclasses.replace(context, tolerance=tolerance)
+        context = _measure_rounding(context, samples=1, start=1)
         lengths = LengthProbes(context, alone, clean, lengths.runs)
         by_length = (lengths.probe_alone(), lengths.probe_columns())
     if not isinstance(alone, str) and (not by_length[0].probe.applicable or by_length[0].skipped):
@@ -411,14 +409,12 @@ def _probe(context: ProbeContext) -> _Probed:
 def _probe_quickly(context: ProbeContext) -> _Probed:
     """Replace padding, and run the rows with most of it without it, or else add padding.
 
-    Only a change is worth the run that excludes another reason for it, random numbers.
+    Only a change is worth the runs that exclude other reasons for it: random numbers, and the rounding of each call.
     """
     sources = find_padding_sources(context.base, context.flow, context.inputs)
     with name_step("alone"):
         alone = run_rows_alone(context)
-    context = learn_lengths(context, () if isinstance(alone, str) else alone)
-    tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1, inner=False)
-    context = dataclasses.replace(context, tolerance=tolerance)
+    context = _measure_quickly(learn_lengths(context, () if isinstance(alone, str) else alone), alone)
     replace, replaced = _probe_replace(context, sources, _choose_signs(context, alone))
     if not isinstance(sources, str) and sources.fixed:
         replace = _discount_fixed(replace)
@@ -431,14 +427,34 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
         if not _is_deterministic(context, None):
             return _Probed(context)
         # The first call that changes is only known with the rounding of each call.
-        tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1, start=1)
-        context = dataclasses.replace(context, tolerance=tolerance)
+        context = _measure_rounding(context, samples=1, start=1)
         lengths = LengthProbes(context, alone, lengths.clean, lengths.runs)
         by_length = lengths.probe_alone()
         columns = lengths.probe_columns() if columns.probe.why != LEFT_OUT else columns
     results = (replace, by_length, columns, gradient)
     context = show_calls(context, [call for result in results for call in result.calls])
     return _finish(context, results, sources, alone, replaced)
+
+
+def _measure_rounding(context: ProbeContext, samples: int, start: int = 0, inner: bool = True) -> ProbeContext:
+    """Return the context with a tolerance that knows how far random rounding moves its results."""
+    align = context.align()
+    tolerance = estimate_rounding(context.run, context.flow, align, context.tolerance, samples, start, inner)
+    return dataclasses.replace(context, tolerance=tolerance)
+
+
+def _measure_quickly(context: ProbeContext, alone: Sequence[RowsAlone] | str) -> ProbeContext:
+    """Return the context with a tolerance for its outputs, measured on the rows that ran without their padding.
+
+    These are the rows that are compared, and the cheapest ones to run once more.
+    """
+    if isinstance(alone, str) or len(alone) > 1 or alone[0].resized:
+        return _measure_rounding(context, samples=1, inner=False)
+    rows = alone[0]
+    run = context.run.adopt(rows.inputs, rows.recording)
+    trace = dataclasses.replace(context.trace, flow=rows.flow)
+    shortest = dataclasses.replace(context, run=run, labels=context.labels[rows.rows], trace=trace)
+    return dataclasses.replace(context, tolerance=_measure_rounding(shortest, samples=1, inner=False).tolerance)
 
 
 def _finish(

@@ -23,7 +23,7 @@ from maskcli.records.leak import Probe
 from maskcli.tolerance import Tolerance
 from maskcli.trace.mask_flow import MaskFlow, follow_masks
 from maskcli.trace.outputs import find_fixed_batch
-from maskcli.trace.recorder import Recording
+from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import ModelRun
 from maskcli.trace.steps import name_step
 from maskcli.trace.values import is_float
@@ -317,8 +317,8 @@ class LengthProbes:
         This applies if the first difference is at a call that treats each timestep by itself, as the addition of
         position embeddings does, or if a vector is repeated for each timestep. Then the rows are run with their padding
         after them, and compared with themselves without padding. Positions are equal in these two runs, so that any
-        remaining difference is a leak. If there is none, the difference must also vanish once the calls that add
-        positions return the same in both runs.
+        remaining difference is a leak, unless it comes from the last timestep, which is padding there. If there is
+        none, the difference must also vanish once the calls that add positions return the same in both runs.
         """
         rows, run = other.rows, other.recording
         align = self.context.align(rows if len(rows) == run.inputs[0].shape[0] else None, other.flow)
@@ -333,7 +333,7 @@ class LengthProbes:
             return result
         leaking = [leak for leak in aligned if leak.probe.leaks]
         worst = max(leaking, key=lambda leak: leak.probe.max_abs_change or 0.0, default=None)
-        if worst is None:
+        if worst is None or (not other.resized and _takes_timestep(self.context, worst.first)):
             if not other.resized and not is_shift_of_positions(self.context, other.inputs, run, align):
                 return result
             return dataclasses.replace(result, probe=dataclasses.replace(result.probe, leaks=False, why=_POSITIONS))
@@ -363,6 +363,14 @@ class LengthProbes:
             make_probe("alone", context, rows_alone.recording, context.align(rows_alone.rows, rows_alone.flow))
             for rows_alone in alone
         ]
+
+
+def _takes_timestep(context: ProbeContext, entry: CallRecord | None) -> bool:
+    """Return whether a call takes one timestep by its position, such as the last."""
+    if entry is None or entry.type not in ("GetItem", "StridedSlice", "Slice"):
+        return False
+    same = context.base.entries[entry.index]  # Both runs are of the same model.
+    return any(id(tensor) in context.flow.pooled for tensor in same.outputs)
 
 
 def choose_worst(results: Sequence[ProbeResult]) -> ProbeResult:

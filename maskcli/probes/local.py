@@ -23,7 +23,8 @@ def is_timestepwise(context: ProbeContext, entry: CallRecord) -> bool:
 
 def probe_calls(context: ProbeContext) -> dict[str, float]:
     """Replace the padding among the inputs of each call and run it again; return the calls whose result changes."""
-    rng, changes = np.random.default_rng(2), {}
+    rng = np.random.default_rng(2)
+    changes: dict[str, float] = {}
     for entry in context.base.ended:
         if entry.code or entry.parent is None or (entry.calls and not _leaks_by_itself(context, entry, changes)):
             continue

@@ -20,7 +20,7 @@ from maskcli.probes.compare import Alignment, align_results, hides_leaks, pair_c
 from maskcli.tolerance import MONTE_CARLO_MARGIN, Tolerance, bound_sum_error
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
-from maskcli.trace.rerun import perturb_by_rounding
+from maskcli.trace.rerun import RoundingErrors
 from maskcli.trace.run import ModelRun, list_output_tensors
 from maskcli.trace.steps import name_step
 from maskcli.trace.values import get_ulp
@@ -85,11 +85,11 @@ def estimate_rounding(
     """
     floors = {key: np.asarray(floor, np.float64) for key, floor in tolerance.by_feature.items()}
     for sample in range(start, start + samples):
-        rng = np.random.default_rng(5 + sample)
+        errors = RoundingErrors(np.random.default_rng(5 + sample))
 
-        def round_randomly(entry: CallRecord, tensors: list[Any], rng: np.random.Generator = rng) -> list[Any] | None:
+        def round_randomly(entry: CallRecord, tensors: list[Any], errors: RoundingErrors = errors) -> list[Any] | None:
             # The results of calls inside this call are rounded already.
-            return None if entry.calls else [perturb_by_rounding(tensor, entry, rng) for tensor in tensors]
+            return None if entry.calls else [errors.perturb(tensor, entry) for tensor in tensors]
 
         with name_step("rounding"):
             rounded = run.vary(alter=round_randomly)
@@ -120,9 +120,9 @@ def _measure_floors(
     """Yield for each result, by call and position, how far its features moved; the outputs belong to call 0."""
     results = [
         ((old.index, position), tensor, changed)
-        for old, new in pair_calls(base, rounded)
+        for old, new in (pair_calls(base, rounded) if inner else ())
+        if old.index  # Not the model itself.
         for position, tensor, changed in pair_results(old, new, flow, align)
-        if inner and old.index  # The model itself.
     ]
     outputs = zip(list_output_tensors(base.output), list_output_tensors(rounded.output), strict=True)
     results += [((0, position), old, new) for position, ((_, old), (_, new)) in enumerate(outputs) if len(old.shape)]

@@ -154,10 +154,10 @@ def _is_special(values: NDArray[Any]) -> bool:
     if rows[0, 0] == rows[-1, -1] and (rows == rows[0, 0]).all():
         return True
     # Of millions of random numbers, a few are zero by chance.
-    zeros = np.argwhere(rows == 0) if not rows.all() else np.empty((0, 2), int)
+    zeros = np.flatnonzero(rows == 0)
     if not len(zeros):
         return False
     if values.ndim < 2 or len(zeros) > ZEROS.value * rows.size:
         return True
-    counts = (np.bincount(zeros[:, axis]).max() for axis in (0, 1))
+    counts = (np.bincount(places).max() for places in np.divmod(zeros, rows.shape[1]))
     return any(count == rows.shape[1 - axis] for axis, count in enumerate(counts))

@@ -117,7 +117,19 @@ class LossRequest(BuiltinOptions, LossOptions, Layout, DataRequest):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
+class ProbeOptions:
+    """The effort of the proof that padding does not leak."""
+
+    quick: bool = option(
+        False,
+        "Only the probes that decide, each of them once, on two rows, and no search for repairs: in about as long as "
+        "three runs of the model. The result names the probes that are left out.",
+        group=MODEL,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CheckRequest(ProbeOptions, RuleOptions, ModelOptions, Layout, DataRequest):
     """The arguments of ``maskcli.check``."""
 
     input_dim: int | None = option(
@@ -178,12 +190,6 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
         minimum=1,
         group=LOSS,
     )
-    quick: bool = option(
-        False,
-        "Only the probes that decide, each of them once, on two rows, and no search for repairs: in about as long as "
-        "three or four runs of the model. The result names the probes that are left out.",
-        group=MODEL,
-    )
     causal: bool = option(
         False, "The model is meant to be causal: report a later timestep that changes an output.", group=MODEL
     )
@@ -202,7 +208,7 @@ class CheckRequest(RuleOptions, ModelOptions, Layout, DataRequest):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ReportRequest(RuleOptions, BuiltinOptions, LossOptions, Layout, DataRequest):
+class ReportRequest(ProbeOptions, RuleOptions, BuiltinOptions, LossOptions, Layout, DataRequest):
     """The arguments of ``maskcli.report``."""
 
     samples: int = option(

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
 from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags, looks_like_padding
 from maskcli.inputs.validity import sort_for_dict
 from maskcli.records.inputs import ModelInput, find_primary
+from maskcli.trace.outputs import choose_rows
 from maskcli.trace.recorder import CallRecord, Recording, list_parameters, name_paths, record_run
+from maskcli.trace.run import FEWEST_ROWS, RunCache
 from maskcli.trace.values import as_float64, is_float
 
 _Names = frozenset[str]
@@ -78,33 +81,40 @@ class _Origins:
                 self.uses.setdefault(mask, []).append(data - {mask})
 
 
-ROWS = 2
-"""Rows of the run."""
 STRUCTURES: tuple[Structure, ...] = ("dict", "list", "tuple")
 
 
-def examine_inputs(model: Any, inputs: Sequence[ModelInput]) -> InputRoles:
+def examine_inputs(runs: RunCache, inputs: Sequence[ModelInput]) -> InputRoles:
     """Return the roles of the inputs of a model, from a run on a few rows where they are not plain.
 
     A run that fails shows the roles up to the error.
     """
+    model = runs.model
     declared = read_input_specs(model)
     if len(inputs) == 1 and not _has_masking(model):
         return InputRoles()
     fixed = next((spec.shape[0] for spec in declared if spec.shape and spec.shape[0] is not None), None)
-    some = [select_rows(model_input, slice(0, fixed or ROWS)) for model_input in inputs]
+    rows = _choose_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
+    some = [select_rows(model_input, rows) for model_input in inputs]
     structure = None if declared or len(inputs) < 2 else _find_structure(model, some)
     if structure == "array":
         return InputRoles(structure=structure)
     if structure == "dict":
         some = list(sort_for_dict(some))
-    recording = record_run(model, pack_arguments(model, some))
+    recording = runs.record_first(some)
     if recording.error is not None:  # Ids may be out of range, which the rules report.
         small = [
             dataclasses.replace(entry, values=entry.values % 2) if entry.kind == "ids" else entry for entry in some
         ]
         recording = record_run(model, pack_arguments(model, small))
     return dataclasses.replace(find_input_roles(recording, some), structure=structure)
+
+
+def _choose_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
+    """Return the rows that a probe of a large model will run on, as far as masks among the inputs show them."""
+    masks = [entry for entry in inputs if holds_flags(entry) and looks_like_padding(entry)]
+    lengths = [dataclasses.replace(entry, valid=entry.values.astype(bool)) for entry in masks]
+    return choose_rows(lengths, FEWEST_ROWS) if lengths else np.arange(min(FEWEST_ROWS, len(inputs[0].values)))
 
 
 def _has_masking(model: Any) -> bool:

@@ -8,6 +8,7 @@ return the same bits.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
 import functools
 import weakref
@@ -15,7 +16,10 @@ from collections.abc import Iterator
 from typing import Any
 
 FORWARD = 32
-"""Timesteps that a layer runs eagerly before its loop is compiled, which costs as much as about that many."""
+"""Timesteps that a layer runs eagerly before its loop is compiled, which costs as much as about that many.
+
+Of a model that will run many times, the loops are compiled in their next run; see ``expect_runs``.
+"""
 TAPED = 64
 """Timesteps of one call from which a loop is compiled under a gradient tape: its derivative is compiled, too."""
 
@@ -31,6 +35,19 @@ class _Loop:
 
 _loops: weakref.WeakKeyDictionary[Any, dict[Any, _Loop]] = weakref.WeakKeyDictionary()
 """The loops of each layer, as long as the layer exists."""
+
+
+_forward: contextvars.ContextVar[int] = contextvars.ContextVar("forward", default=FORWARD)
+
+
+@contextlib.contextmanager
+def expect_runs() -> Iterator[None]:
+    """Compile every loop in its next run while this is open, because more runs will follow than compiling costs."""
+    token = _forward.set(0)
+    try:
+        yield
+    finally:
+        _forward.reset(token)
 
 
 @contextlib.contextmanager
@@ -56,7 +73,7 @@ def compile_loops(enabled: bool = True) -> Iterator[None]:
             return run_eagerly(layer, sequences, initial_state, mask, training)
         if loop.function is None:
             loop.timesteps += int(sequences.shape[1])
-            if loop.timesteps < FORWARD:
+            if loop.timesteps < _forward.get():
                 return run_eagerly(layer, sequences, initial_state, mask, training)
         result = _run_compiled(loop, run_eagerly, layer, (sequences, initial_state, mask))
         return run_eagerly(layer, sequences, initial_state, mask, training) if result is None else result

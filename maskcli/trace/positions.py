@@ -185,6 +185,8 @@ class Positions:
             return [(tuple(part[..., None] for part in self.get_labels(entry.inputs[0])), False)]
         if isinstance(layer, layers.Dense):
             return [self._collapse_features(entry.inputs[0], 1)]
+        if isinstance(layer, layers.EinsumDense):
+            return self._label_projection(entry)
         if _slides(layer) and _has_same_length(entry):
             labels, _ = self._collapse_features(entry.inputs[0], 1)
             return [(labels, False)]
@@ -192,6 +194,18 @@ class Positions:
             labels, _ = self._collapse_features(entry.inputs[0], 1)
             return [(self._rules.stretch(labels, entry.inputs[0].shape, entry.outputs[0].shape), True)]
         return None
+
+    def _label_projection(self, entry: CallRecord) -> list[tuple[Labels, bool]] | None:
+        """Return the labels of ``EinsumDense`` that sums only over features; None for another one."""
+        layer, tensor = entry.operation, entry.inputs[0]
+        own = self.get_labels(tensor)
+        if layer.quantization_mode is not None or not _is_of_keras(layer.activation):
+            return None
+        attrs = ("equation", layer.equation)
+        labels = self._rules.label_outputs("Einsum", (tensor, layer.kernel), attrs, entry.outputs, (own, ()))[0]
+        if self._rules.guessed or sum(part.size for part in labels) != sum(part.size for part in own):
+            return None
+        return [(labels, False)]
 
     def _collapse_features(self, tensor: Any, count: int, rank: int | None = None) -> tuple[Labels, bool]:
         """Return the labels of a tensor whose last axes become new features, and a rank if these are fewer or more."""
@@ -476,6 +490,11 @@ def _list_elementwise() -> tuple[type, ...]:
         layers.SpatialDropout3D,
         layers.UnitNormalization,
     )
+
+
+def _is_of_keras(activation: Any) -> bool:
+    """Return whether an activation, if there is one, is a function of Keras: it keeps elements in their places."""
+    return activation is None or str(getattr(activation, "__module__", "")).startswith("keras.")
 
 
 def _slides(layer: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,8 +18,10 @@ from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 EXACT = 2**11
 """The largest integer up to which every float dtype but bfloat16 holds all integers; masks and counts are below it."""
+SMALL = 2**12
+"""Numbers of a tensor up to which each gets a random number of its own."""
 DRAWN = 2**16
-"""Random numbers that are drawn for a tensor, at most."""
+"""Random numbers that all larger tensors of a run share."""
 CLOSED = -1e8
 """Scores up to this one belong to pairs that a mask closes."""
 
@@ -149,34 +153,57 @@ def _keep_all_but(entry: CallRecord, shape: tuple[int, ...], timestep: int) -> d
     return {id(x): keep for x in entry.inputs if is_float(x) and len(x.shape) > 1 and tuple(x.shape[:2]) == shape}
 
 
-def perturb_by_rounding(tensor: Any, entry: CallRecord, rng: np.random.Generator) -> Any:
-    """Return a float tensor with each number off by as much as rounding may be in this call, under the same mask."""
-    if not is_float(tensor) or not len(tensor.shape) or _rounds_correctly(entry):
-        return tensor
-    # The call may have summed over any axis of its inputs but the batch; the longest one gives the largest error.
-    longest = max((int(axis or 1) for x in entry.inputs for axis in x.shape[1:]), default=1)
-    # A sum of n rounded numbers is off by about sqrt(n) units in the last place, in either direction.
-    values = as_float64(tensor)
-    # Small integers are exact, also in sums: masks as floats, counts, one-hot vectors. An error in 1 - mask would
-    # become one of 100 after the usual factor of -1e9.
-    first = values.reshape(-1)[:1]
-    if (
-        (first == np.rint(first)).all()
-        and (values == np.rint(values)).all()
-        and np.abs(values).max(initial=0.0) <= EXACT
-    ):
-        return tensor
-    # Large tensors get the same errors again and again: to draw others takes longer than the run.
-    errors = np.resize(rng.standard_normal(min(values.size, DRAWN)), values.shape)
-    # Scores of pairs that a mask closes, such as -1e9, mean minus infinity. Where all keys of a query are closed,
-    # they cancel in the softmax. Errors of 100, another one at each key, would choose a key at random there.
-    closed = values <= CLOSED
-    if closed.any():
-        errors = np.where(closed, errors[..., :1], errors)
-    errors *= get_ulp(tensor) * np.sqrt(longest)
-    errors += 1
-    errors *= values
-    return _convert_like(tensor, errors)
+@dataclasses.dataclass(eq=False)
+class RoundingErrors:
+    """Random rounding errors of the results of one run.
+
+    Attributes:
+        rng: draws them.
+    """
+
+    rng: np.random.Generator
+    _shared: NDArray[np.float64] | None = dataclasses.field(default=None, init=False)
+
+    def draw(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Return normal errors of one unit; large results share some, because drawing others takes longer than a run.
+
+        Each of them starts at another place.
+        """
+        size = math.prod(shape)
+        if size <= SMALL:
+            return self.rng.standard_normal(shape)
+        if self._shared is None:
+            self._shared = self.rng.standard_normal(DRAWN)
+        start = int(self.rng.integers(DRAWN))
+        return np.resize(np.concatenate([self._shared[start:], self._shared[:start]]), shape)
+
+    def perturb(self, tensor: Any, entry: CallRecord) -> Any:
+        """Return a float tensor with each number off by as much as rounding may be in this call; its mask is kept."""
+        if not is_float(tensor) or not len(tensor.shape) or _rounds_correctly(entry):
+            return tensor
+        # The call may have summed over any axis of its inputs but the batch; the longest one gives the largest error.
+        longest = max((int(axis or 1) for x in entry.inputs for axis in x.shape[1:]), default=1)
+        # A sum of n rounded numbers is off by about sqrt(n) units in the last place, in either direction.
+        values = as_float64(tensor)
+        # Small integers are exact, also in sums: masks as floats, counts, one-hot vectors. An error in 1 - mask would
+        # become one of 100 after the usual factor of -1e9.
+        first = values.reshape(-1)[:1]
+        if (
+            (first == np.rint(first)).all()
+            and (values == np.rint(values)).all()
+            and np.abs(values).max(initial=0.0) <= EXACT
+        ):
+            return tensor
+        errors = self.draw(values.shape)
+        # Scores of pairs that a mask closes, such as -1e9, mean minus infinity. Where all keys of a query are closed,
+        # they cancel in the softmax. Errors of 100, another one at each key, would choose a key at random there.
+        closed = values <= CLOSED
+        if closed.any():
+            errors = np.where(closed, errors[..., :1], errors)
+        errors *= get_ulp(tensor) * np.sqrt(longest)
+        errors += 1
+        errors *= values
+        return _convert_like(tensor, errors)
 
 
 def _rounds_correctly(entry: CallRecord) -> bool:
@@ -191,7 +218,10 @@ def _convert_like(tensor: Any, values: NDArray[Any]) -> Any:
     """Return values as a tensor with the dtype and the mask of another."""
     import keras
 
-    copy = keras.ops.convert_to_tensor(values, dtype=get_dtype(tensor))
+    dtype = get_dtype(tensor)
+    # NumPy converts float64 faster than TensorFlow does.
+    rounded = values.astype(np.float32) if dtype == "float32" else values
+    copy = keras.ops.convert_to_tensor(rounded, dtype=dtype)
     mask = getattr(tensor, "_keras_mask", None)
     if mask is not None:
         copy._keras_mask = mask

@@ -98,6 +98,12 @@ class ModelRun:
         arguments = pack_arguments(self.model, self.inputs if inputs is None else inputs)
         return record_run(self.model, arguments, unfold=self.unfold, alter=alter)
 
+    def adopt(self, inputs: Sequence[ModelInput], recording: Recording) -> ModelRun:
+        """Return the run on other inputs, which was recorded already."""
+        run = ModelRun(self.model, tuple(inputs), self.unfold)
+        vars(run)["recording"] = recording
+        return run
+
 
 @dataclasses.dataclass(eq=False)
 class RunCache:
@@ -113,13 +119,23 @@ class RunCache:
     model: Any
     most_rows: int = dataclasses.field(default=PROBED_ROWS, init=False)
     _latest: ModelRun | None = dataclasses.field(default=None, init=False)
+    _first: ModelRun | None = dataclasses.field(default=None, init=False)
 
     def get_run(self, inputs: Sequence[ModelInput], unfold: bool = False) -> ModelRun:
         """Return the run on these inputs."""
-        latest = self._latest
+        latest, first = self._latest, self._first
         if latest is None or latest.unfold is not unfold or not _are_equal(latest.inputs, inputs):
-            latest = self._latest = ModelRun(self.model, tuple(inputs), unfold)
+            self._first = None
+            latest = ModelRun(self.model, tuple(inputs), unfold)
+            if first is not None and not unfold and _have_equal_values(first.inputs, inputs):
+                latest = first.adopt(inputs, first.recording)
+            self._latest = latest
         return latest
+
+    def record_first(self, inputs: Sequence[ModelInput]) -> Recording:
+        """Record a run on inputs whose padding is not known yet; the next run, if it has the same values, is this."""
+        self._first = ModelRun(self.model, tuple(inputs))
+        return self._first.recording
 
     def limit_rows(self, inputs: Sequence[ModelInput]) -> None:
         """Let the probes of a large model run on fewer rows: by its weights, and by the memory of the latest run."""
@@ -134,11 +150,16 @@ class RunCache:
 
 def _are_equal(old: Sequence[ModelInput], new: Sequence[ModelInput]) -> bool:
     """Return whether two lists of inputs have the same values and the same padding."""
-    if len(old) != len(new):
-        return False
-    pairs = zip(old, new, strict=True)
-    return all(
-        a.name == b.name and np.array_equal(a.values, b.values) and is_same_validity(a.valid, b.valid) for a, b in pairs
+    return _have_equal_values(old, new) and all(
+        is_same_validity(a.valid, b.valid) for a, b in zip(old, new, strict=True)
+    )
+
+
+def _have_equal_values(old: Sequence[ModelInput], new: Sequence[ModelInput]) -> bool:
+    """Return whether two lists of inputs have the same names, in the same order, and the same values."""
+    return len(old) == len(new) and all(
+        a.name == b.name and a.values.dtype == b.values.dtype and np.array_equal(a.values, b.values)
+        for a, b in zip(old, new, strict=True)
     )
 
 

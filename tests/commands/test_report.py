@@ -19,6 +19,7 @@ import maskcli
 from maskcli.api import report
 from maskcli.commands.pictures import REPORT_PICTURES
 from maskcli.errors import InputError
+from maskcli.probes.context import LEFT_OUT
 from maskcli.render.documents import dumps, make_document
 from tests.conftest import QUESTION, ROOT, Output
 
@@ -44,6 +45,17 @@ def test_page_needs_no_network(call: Call) -> None:
     attributes = re.findall(r"(?:src|href|srcset|action|poster|data)=[\"']?([^\"'\s>]+)", page.split("<script", 1)[0])
     assert all(value.startswith("#") for value in attributes)
     assert "default-src 'none'" in page
+
+
+def test_quick_report_names_left_out_probes(call: Call, tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    call("report", "--sample", "--quick", "--output", str(path))
+    check = maskcli.read_report(path).check
+    leak = check.leak
+    assert leak is not None
+    assert (check.quick, leak.verdict) == (True, "clean")
+    assert {probe.name for probe in leak.probes if probe.why == LEFT_OUT} == {"columns", "gradient", "rows", "future"}
+    assert "columns, gradient: not tried: left out by --quick" in call("report", "--from", str(path))
 
 
 @pytest.mark.slow(share=2 / 5)

@@ -381,3 +381,26 @@ def test_relative_bias_is_no_mask() -> None:
         return ops.matmul(ops.softmax(scores + bias), keys)
 
     assert faults_of(check(build(attend, RIGHT["keys"]), {"words": make_ids(LENGTHS)})) == ()
+
+
+class AveragePool(layers.Layer):
+    """Averages all timesteps, with an activation before, and ignores its mask."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.inner = layers.Dense(4, activation="tanh")
+
+    def call(self, x: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the fault
+        return ops.mean(self.inner(x), axis=1)
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
+def test_later_fault_in_own_code_is_named() -> None:
+    def attend(queries: Any, keys: Any, mask: Any) -> Any:
+        return AveragePool(name="pool")(SITES["bias"](queries, keys, mask[:, :, None]), mask=mask)
+
+    report = check(build(attend, lambda valid: valid), {"words": make_ids(LENGTHS)})
+    named = {(finding.code, finding.call) for finding in report.findings if finding.severity == "error"}
+    assert named == {("MSK118", "attend"), ("MSK107", "pool")}
+    repaired = {finding.call: finding.repair.call for finding in report.findings if finding.repair is not None}
+    assert repaired.get("pool", "pool").startswith("pool")

@@ -49,3 +49,17 @@ def test_choice_of_a_timestep(places: bool, by_count: bool, verdict: str) -> Non
     x = layers.Attention()([x, x], mask=[valid, valid])
     x = Choose(by_count)(x * x, valid)
     assert judge(keras.Model(words, x), ModelInput("words", tokens, tokens != 0, "ids")).verdict == verdict
+
+
+@pytest.mark.parametrize(("gives_mask", "verdict"), [(True, "clean"), (False, "leaks")])
+def test_last_timestep_after_attention_with_positions(gives_mask: bool, verdict: str) -> None:
+    """Recommenders pad before the items and take the last one, which would be padding on the other side."""
+    keras.utils.set_random_seed(0)
+    tokens = pad(ROWS)[:, ::-1].copy()
+    words = keras.Input((None,), dtype="int32", name="words")
+    keep = ops.not_equal(words, 0)
+    x = Place()(layers.Embedding(WORDS, 4)(words))
+    mask = keep[:, None, :] if gives_mask else None
+    x = x + layers.MultiHeadAttention(1, 4)(x, x, attention_mask=mask, use_causal_mask=True)
+    x = layers.Dense(3)(x)[:, -1]
+    assert judge(keras.Model(words, x), ModelInput("words", tokens, tokens != 0, "ids")).verdict == verdict

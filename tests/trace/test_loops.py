@@ -69,6 +69,17 @@ def test_compiled_loop_returns_bits_of_eager_loop(layer: Any, compiled: list[Any
             assert all(np.array_equal(*pair) for pair in zip(results, expected, strict=True))
 
 
+def test_short_loop_is_compiled_for_many_runs(compiled: list[Any]) -> None:
+    features = keras.Input((None, 3))
+    model = keras.Model(features, layers.SimpleRNN(2)(features))
+    few = X[:, :3]
+    plain = run_model(model, few)[0]
+    assert not compiled
+    with loops.expect_runs():
+        assert np.array_equal(run_model(model, few)[0], plain)
+    assert len(compiled) == 1
+
+
 def test_stateful_loop_continues_from_its_state(compiled: list[Any]) -> None:
     features = keras.Input(batch_shape=(4, None, 3))
     layer = layers.LSTM(2, stateful=True)

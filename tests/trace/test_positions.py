@@ -15,6 +15,7 @@ from keras import layers, ops
 import maskcli
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.outputs import find_model_outputs
+from maskcli.trace.positions import Positions
 from maskcli.trace.recorder import record_run
 from maskcli.trace.run import Run, RunCache, trace_model
 from maskcli.trace.unmasked import strip_masks
@@ -55,6 +56,42 @@ def trace_body(body: Callable[[Any], Any], timesteps: int | None = TIMESTEPS) ->
     tokens = make_tokens(timesteps)
     with warnings.catch_warnings(action="ignore"):
         return read_validity(trace(keras.Model(tokens, body(embed(tokens)))))
+
+
+@pytest.mark.parametrize(
+    ("equation", "shape", "activation", "is_known"),
+    [
+        ("bte,ef->btf", (None, 4), None, True),
+        ("...x,xy->...y", 4, "softmax", True),
+        ("abc,cde->adbe", (2, None, 3), "relu", True),
+        ("bte,ef->bft", (4, TIMESTEPS), None, True),
+        ("bte,ts->bse", (TIMESTEPS, WIDTH), None, False),
+        ("bte,ef->btf", (None, 4), lambda x: x[:, ::-1], False),
+    ],
+)
+def test_projection_has_labels_of_its_operations(
+    equation: str, shape: Any, activation: Any, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A projection whose equation shows its labels does not run again."""
+    tokens = make_tokens(TIMESTEPS)
+    layer = layers.EinsumDense(equation, shape, activation=activation)
+    model = keras.Model(tokens, layer(embed(tokens)))
+    results = []
+    for label in (Positions._label_projection, lambda *_: None):
+        monkeypatch.setattr(Positions, "_label_projection", label)
+        run = trace(model)
+        positions = run.flow.positions
+        results.append((positions.get_labels(run.output), id(run.output) in positions.guessed, read_validity(run)[0]))
+    (labels, *rest), (inner_labels, *inner_rest) = results
+    assert len(labels) == len(inner_labels) == 1
+    assert np.array_equal(labels[0], inner_labels[0])
+    assert rest[0] == inner_rest[0]
+    assert np.array_equal(rest[1], inner_rest[1])
+    monkeypatch.undo()
+    inside: list[Any] = []
+    monkeypatch.setattr(Positions, "_look_inside", lambda _, entry: inside.append(entry.operation))
+    trace(model)
+    assert (layer not in inside) == is_known
 
 
 class Code(layers.Layer):

@@ -124,6 +124,23 @@ def test_cache_keeps_only_the_latest_run() -> None:
     assert cache.get_run(INPUTS) is not first
 
 
+def test_cache_uses_first_run_of_equal_values(runs: list[LoggedRun]) -> None:
+    """The run that shows the roles of the inputs, whose padding is not known then, serves the probes, too."""
+    cache = RunCache(make_model(layers.Dense(2)))
+    unknown = ModelInput("tokens", TOKENS, None, "ids")
+    recording = cache.record_first([unknown])
+    run = cache.get_run(INPUTS)
+    assert run.recording is recording
+    assert run.inputs == INPUTS
+    assert len(runs) == 1
+    for other in (TOKENS + 1, TOKENS.astype("int64")):
+        cache.record_first([unknown])
+        assert cache.get_run((ModelInput("tokens", other, TOKENS != 0, "ids"),)).recording is not recording
+    cache.record_first([unknown])
+    assert cache.get_run(INPUTS, unfold=True).unfold
+    assert cache.get_run(INPUTS).recording is not recording
+
+
 def test_run_that_fails_has_no_trace() -> None:
     class Broken(layers.Layer):
         def call(self, inputs: Any) -> Any:

@@ -77,7 +77,10 @@ def test_fast_lists_equal_strict_lists(rows: list[Any]) -> None:
         for work in (join_rows, lambda rows: pad(rows, maxlen=3, dtype="int64")):
             with pytest.raises(InputError) as raised:
                 work(rows)
-            assert str(raised.value) == str(error)
+            # A function of the library names its argument where a command names its option.
+            assert str(raised.value).replace("tokenizer=", "--tokenizer ") == str(error).replace(
+                "tokenizer=", "--tokenizer "
+            )
         return
     ragged, batch = join_rows(rows), pad(rows, maxlen=3, dtype="int64")
     assert np.array_equal(ragged.values, expected.values)
