@@ -21,13 +21,20 @@ ROOT = Path(__file__).parents[1]
 DEEP = """
 import keras
 
+def make_block():
+    x = inputs = keras.Input((None, 8))
+    for _ in range(100):
+        x = keras.layers.Dense(8, activation="tanh")(x)
+    return keras.Model(inputs, x)
+
 def build():
     tokens = keras.Input((None,), dtype="int32")
     x = keras.layers.Embedding(100, 8, mask_zero=True)(tokens)
-    for _ in range(998):
-        x = keras.layers.Dense(8, activation="tanh")(x)
+    for _ in range(10):
+        x = make_block()(x)
     return keras.Model(tokens, keras.layers.GlobalAveragePooling1D()(x))
 """
+"""Ten nested models of a hundred layers: Keras itself cannot build a chain of a thousand (RecursionError)."""
 
 
 def run(arguments: Sequence[str], folder: Path) -> tuple[int, float, float]:

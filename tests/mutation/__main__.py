@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from tests.mutation.coverage import MAP, ROOT, choose_tests, record
-from tests.mutation.mutants import Mutant, draw_mutants, list_mutants, mutate
+from tests.mutation.mutants import UNCHANGED, Mutant, draw_mutants, list_mutants, mutate
 
 ROOMS = ("trace", "probes", "losses", "rules")
 OUTCOMES = {0: "survived", 1: "killed"}
@@ -50,6 +52,10 @@ def main() -> int:
     counts: Counter[str] = Counter()
     for mutant in draw_mutants(list_mutants(ROOT, arguments.rooms), arguments.mutants, arguments.seed):
         chosen = choose_tests(tests, mutant.path, mutant.function, arguments.budget)
+        if chosen and not counts.keys() - {"no test"}:  # No outcome counts if tests fail anyway.
+            unchanged = dataclasses.replace(mutant, number=UNCHANGED)
+            if run_tests(unchanged, chosen, 60 + 10 * arguments.budget) != "survived":
+                sys.exit(f"They fail without a change: {' '.join(chosen)}")
         outcome = run_tests(mutant, chosen, 60 + 10 * arguments.budget) if chosen else "no test"
         counts[outcome] += 1
         if outcome in ("survived", "no test"):
@@ -67,7 +73,6 @@ def import_libraries() -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # Otherwise NumPy starts threads when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.modules["pandas"] = None  # type: ignore[assignment] # Keras imports it if it is there, and it starts a thread.
-    import hypothesis  # noqa: F401
     import keras  # noqa: F401
     import numpy  # noqa: F401, ICN001
     import pytest  # noqa: F401
@@ -144,6 +149,8 @@ def _become_tests(mutant: Mutant, tests: list[str]) -> Any:
         import pytest
 
         code = int(pytest.main([*tests, "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]))
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

@@ -47,14 +47,20 @@ class Recorder:
             if code.co_filename.startswith(PACKAGE)
         }
         self.tests[item.nodeid] = {"seconds": round(time.perf_counter() - started, 3), "functions": sorted(functions)}
+        if len(self.tests) % 20 == 0:
+            self.write()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Forget a test that fails: it says nothing about a mutant."""
+        """Forget a test that fails without a mutant."""
         if report.failed:
             self.tests.pop(report.nodeid, None)
 
     def pytest_sessionfinish(self) -> None:
         """Write the map."""
+        self.write()
+
+    def write(self) -> None:
+        """Write the tests so far."""
         self.target.write_text(json.dumps(self.tests))
 
 

@@ -30,6 +30,8 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
     ast.BitOr: ast.BitAnd,
 }
+UNCHANGED = -1
+"""The number of a mutant without a change."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,8 @@ def draw_mutants(mutants: Sequence[Mutant], count: int, seed: int) -> list[Mutan
 
 def mutate(source: str, number: int) -> str:
     """Return the source of a module with one of its changes; all other characters stay as they are."""
+    if number == UNCHANGED:
+        return source
     node, _, _, text = _list_changes(ast.parse(source))[number]
     lines = source.encode().splitlines(keepends=True)
     assert node.end_lineno is not None
