@@ -184,7 +184,7 @@ def test_ignored_calls_with_a_reason(call: Call, project: Path) -> None:
 
 @pytest.mark.parametrize("text", ["conv", "conv:", ": MSK101", "conv: NOPE"])
 def test_ignored_calls_of_another_form(text: str) -> None:
-    with pytest.raises(UsageError, match="--ignore-call"):
+    with pytest.raises(UsageError, match="ignore_calls"):
         maskcli.check([[1, 0]], data_only=True, ignore_calls=[text])
 
 
