@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -61,7 +62,8 @@ def run(command: str, program: list[str]) -> str:
         shim.write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
         shim.chmod(0o755)
         (Path(folder) / "python").symlink_to(sys.executable)
-        (Path(folder) / "sample_data").symlink_to(ROOT / "sample_data")
+        # A copy: findings show lines of code by their path from the working directory, which a link would hide.
+        shutil.copytree(ROOT / "sample_data", Path(folder) / "sample_data", ignore=shutil.ignore_patterns("__pycache__"))
         path = f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = clean_environment(PATH=path, PYTHONPATH=str(ROOT), **plugin.ENVIRONMENT)
         done = subprocess.run(
