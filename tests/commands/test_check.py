@@ -440,9 +440,11 @@ def test_results_are_written_to_files(call: Call, trap: str, tmp_path: Path) -> 
     assert (tmp_path / "a.txt").read_text() == call("check", "two.npz", "--model", trap)
 
 
-def test_source_leaves_one_file_to_the_model() -> None:
+def test_source_leaves_one_file_to_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from maskcli.api.model_data import DataFile
 
+    monkeypatch.chdir(tmp_path)
+    Path("x.npz").touch()
     source = SourceOptions(files=("x.npz",), input_format="npz", field="ids", padding={"padding": "pre", "maxlen": 7})
     data, layout, _ = source.load_data(builtin=False)
     assert data == DataFile("x.npz", "npz", "ids", DataOrigin(("x.npz",)))
