@@ -63,7 +63,9 @@ def run(command: str, program: list[str]) -> str:
         shim.chmod(0o755)
         (Path(folder) / "python").symlink_to(sys.executable)
         # A copy: findings show lines of code by their path from the working directory, which a link would hide.
-        shutil.copytree(ROOT / "sample_data", Path(folder) / "sample_data", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "sample_data", Path(folder) / "sample_data", ignore=shutil.ignore_patterns("__pycache__")
+        )
         path = f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = clean_environment(PATH=path, PYTHONPATH=str(ROOT), **plugin.ENVIRONMENT)
         done = subprocess.run(

@@ -64,7 +64,7 @@ def test_schema_requires_all_its_fields(name: str) -> None:
         assert part.get("required", []) == list(part.get("properties", {}))
 
 
-@pytest.mark.parametrize("name", SCHEMAS)
+@pytest.mark.parametrize("name", sorted(SCHEMAS.keys() - {"checks"}))
 def test_json_schema_option_prints_the_schema(call: Callable[..., Output], name: str) -> None:
     assert call(name, "--json-schema").json == SCHEMAS[name]
 

@@ -221,7 +221,7 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
     load_keras()
     first = "embedding" if settings.mask_source == "all" else settings.mask_source
     fix = f"Lower --input-dim, --embedding-dim or --units, or raise the bound with {OPTION}."
-    with running(f"--model {name}"), bound_weights(f"--model {name}", fix, UsageError):
+    with running(f"--model {name}"), bound_weights(f"--model {name}", fix):
         built = build(dataclasses.replace(settings, mask_source=first))
     about = ModelAbout(
         name,

@@ -11,7 +11,7 @@ from maskcli.records.options import read_specs
 from maskcli.records.requests import CheckRequest, InspectRequest, LossRequest, PadRequest, ReportRequest
 
 _REQUESTS: tuple[Any, ...] = (PadRequest, InspectRequest, LossRequest, CheckRequest, ReportRequest)
-_OPTION = re.compile(r"--(?P<option>[a-z][a-z-]*[a-z])\b(?P<next> [^\s,;]+(?<![.:]))?")
+_OPTION = re.compile(r"--(?P<option>[a-z][a-z-]*[a-z])\b(?P<next> [^\s,;)]+(?<![.:]))?")
 """An option, and the next word, which may be its value."""
 _OF_CODE = re.compile(r".*[A-Z0-9_.:/'\"-].*")
 """A word that is a placeholder, a number, a path or another name of code."""
@@ -23,8 +23,10 @@ _BY_NAME = {"model_args", "loss_options", "class_weight"}
 
 def spell_arguments(text: str) -> str:
     """Return a message with ``maxlen=`` in place of ``--maxlen``; options that only the command line has stay."""
-    if text.startswith("--") and text[2:] in _list_names():  # The place of an error.
-        return _list_names()[text[2:]]
+    # The place of an error is an option, or an option and its value, which may be a plain word.
+    option, _, value = text.removeprefix("--").partition(" ")
+    if text.startswith("--") and option in _list_names() and "=" not in value and " " not in value:
+        return f"{_list_names()[option]}={_quote(value)}" if value else _list_names()[option]
     return _OPTION.sub(_spell_option, text.replace("--traceback shows", "The traceback shows"))
 
 

@@ -12,7 +12,7 @@ import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from maskcli.errors import MaskcliError, ModelError
+from maskcli.errors import ModelError
 from maskcli.sequences.bounds import OPTION, format_size, get_memory_bound
 
 FIX = f"Use a smaller model, or raise the bound with {OPTION} if the machine has the memory."
@@ -42,23 +42,22 @@ _GROWING = (
 
 
 @contextlib.contextmanager
-def bound_weights(where: str = "", fix: str = FIX, kind: type[MaskcliError] = ModelError) -> Iterator[None]:
+def bound_weights(where: str = "", fix: str = FIX) -> Iterator[None]:
     """Refuse variables of Keras that need more memory than the bound together, while this is open.
 
     Args:
         where: the position in the message.
         fix: the last sentence of the message.
-        kind: the class of the error.
 
     Raises:
-        MaskcliError: of this ``kind``, before the memory is allocated.
+        ModelError: before the memory is allocated.
     """
     import keras
 
     variable_type = keras.Variable
     initialise = variable_type.__init__
     total = 0
-    refusals: list[MaskcliError] = []
+    refusals: list[ModelError] = []
 
     @functools.wraps(initialise)
     def check_and_initialise(variable: Any, initializer: Any, shape: Any = None, *args: Any, **kwargs: Any) -> None:
@@ -68,7 +67,7 @@ def bound_weights(where: str = "", fix: str = FIX, kind: type[MaskcliError] = Mo
             name = kwargs.get("name") or "a weight"
             received = f"{format_size(total + COPIES * size)}, to initialise {name} of shape {_format_shape(shape)}"
             expected = f"at most {format_size(get_memory_bound())} of memory for the weights of a model"
-            refusals.append(kind(where=where, expected=expected, received=received, fix=fix))
+            refusals.append(ModelError(where=where, expected=expected, received=received, fix=fix))
             raise refusals[-1]
         total += size
         initialise(variable, initializer, shape, *args, **kwargs)

@@ -114,6 +114,7 @@ def commit(folder: Path, files: dict[str, str], message: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="commits need git")
+@pytest.mark.slow(share=0)
 def test_fault_of_the_second_commit_is_found(pytester: pytest.Pytester, repository: Path) -> None:
     projects = {name: change for name, change in CHANGES.items() if name != "hub" or find_spec("keras_hub")}
     if "hub" not in projects:

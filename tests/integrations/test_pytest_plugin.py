@@ -176,6 +176,7 @@ def _split_failures(lines: list[str]) -> list[object]:
     return parts
 
 
+@pytest.mark.slow(share=0)
 def test_plugin_works_with_xdist(project: pytest.Pytester) -> None:
     """A failure reaches the other process with its finding; only these tests run, so that they import Keras once."""
     result = run(project, "--maskcli", "-n1", "-k", "test_function or scaled", "-v")

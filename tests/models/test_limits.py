@@ -91,7 +91,7 @@ def test_function_with_huge_weights(function: str, tmp_path: Path, call: Callabl
 @pytest.mark.parametrize("option", ["--input-dim", "--embedding-dim", "--units"])
 def test_options_of_huge_weights(option: str, call: Callable[..., Output]) -> None:
     output = call("inspect", "--sample", option, 10**12)
-    assert (output.exit_status, output) == (2, "")
+    assert (output.exit_status, output) == (4, "")
     assert output.stderr.startswith("Error: --model embedding-lstm: expected at most ")
     assert "iB, to initialise" in output.stderr
     assert option in output.stderr
@@ -100,7 +100,7 @@ def test_options_of_huge_weights(option: str, call: Callable[..., Output]) -> No
 def test_max_memory_moves_the_bound_of_weights(call: Callable[..., Output]) -> None:
     embedding = ["inspect", "--sample", "--input-dim", 20_000, "--embedding-dim", 16, "--quiet"]  # 1.2 MiB
     refused = call(*embedding, "--max-memory", "2M")
-    assert refused.exit_status == 2
+    assert refused.exit_status == 4
     assert "expected at most 2 MiB" in refused.stderr
     assert "received 2.44 MiB" in refused.stderr
     assert call(*embedding, "--max-memory", "3M").exit_status == 0

@@ -101,9 +101,9 @@ def test_weights_of_another_model(options: dict[str, int], message: str, script:
     save(script["functional"](), "m.weights.h5")
     with pytest.raises(ModelError) as caught:
         maskcli.check(DATA, model="train.py:functional", model_args=options, weights="m.weights.h5")
-    assert caught.value.where == "--weights m.weights.h5"
+    assert caught.value.where == "weights='m.weights.h5'"
     assert message in caught.value.received
-    assert "--model-arg" in caught.value.fix
+    assert "model_args={NAME: VALUE}" in caught.value.fix
 
 
 def test_weights_that_keras_would_ignore(script: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ def test_weights_of_another_kind(name: str, message: str) -> None:
     zipfile.ZipFile("zip.weights.h5", "w").close()
     with pytest.raises(ModelError, match=message) as caught:
         maskcli.check(DATA, model="train.py:functional", weights=name)
-    assert caught.value.where == f"--weights {name}"
+    assert caught.value.where == f"weights={name!r}"
 
 
 def test_weights_and_arguments_of_other_models(script: dict[str, Any]) -> None:

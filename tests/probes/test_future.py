@@ -462,7 +462,7 @@ def test_targets_shift_means_causal() -> None:
 
 def test_assert_causal_passes_and_fails() -> None:
     maskcli.assert_causal(make_model(attend), ROWS)
-    with pytest.raises(AssertionError, match=r"MSK117 future-leaks: at .*\nfix: "):
+    with pytest.raises(AssertionError, match=r"MSK117 future-leaks: at .*\n(at: .*test_future.py:.*\n)?fix: "):
         maskcli.assert_causal(make_model(LOOKING["attention"][0]), ROWS)
 
 

@@ -178,7 +178,7 @@ def test_another_padding_id_works_explicitly() -> None:
 
 @pytest.mark.parametrize("source", ["embedding", "all"])
 def test_another_padding_id_cannot_be_told_by_an_embedding(source: str) -> None:
-    with pytest.raises(ValueError, match=r"masks only id 0\. Pad with 0, or use --mask-source explicit"):
+    with pytest.raises(ValueError, match=r"masks only id 0\. Pad with 0, or use mask_source='explicit'"):
         maskcli.inspect([[1, 2]], value=9, mask_source=source)
 
 
