@@ -65,7 +65,7 @@ def take(folder: Path) -> None:
             tab.close()
         for name, command in TERMINAL.items():
             tab = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            tab.set_content(f"<body style='margin:0'>{_terminal(command.format(rows=rows))}")
+            tab.set_content(f"<body style='margin:0'>{_terminal(command, rows)}")
             tab.locator("svg").first.screenshot(path=folder / f"{name}.png")
             tab.close()
         browser.close()
@@ -82,12 +82,13 @@ def _drawn(tab: Any) -> None:
     tab.wait_for_timeout(500)
 
 
-def _terminal(command: str) -> str:
-    """Return the terminal output of a command as SVG."""
+def _terminal(command: str, rows: Path) -> str:
+    """Return the terminal output of a command as SVG, with the file of its data as if in the working directory."""
     from rich.console import Console
     from rich.text import Text
 
-    shown = maskcli(command, COLUMNS=str(COLUMNS), FORCE_COLOR="1", COLORTERM="truecolor")
+    output = maskcli(command.format(rows=rows), COLUMNS=str(COLUMNS), FORCE_COLOR="1", COLORTERM="truecolor")
+    shown = output.replace(str(rows), rows.name)
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(shown), soft_wrap=False)
     return console.export_svg(title=f"maskcli {command.split()[0]}")

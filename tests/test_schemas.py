@@ -45,7 +45,8 @@ RUNS = [
 def test_every_command_has_a_schema() -> None:
     from maskcli.cli import COMMANDS
 
-    assert sorted(SCHEMAS) == sorted(set(COMMANDS) - {"help", "completion"})
+    of_several_models = {"checks"}
+    assert set(SCHEMAS) - of_several_models == set(COMMANDS) - {"help", "completion"}
 
 
 def test_schema_files_are_current() -> None:

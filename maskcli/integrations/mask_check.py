@@ -14,6 +14,7 @@ from maskcli.inputs.training_batches import BatchPeek, make_hidden_error
 from maskcli.models.build_sites import find_site, record_build_sites
 from maskcli.models.runtime import load_keras
 from maskcli.records.check import CheckReport, FindingsError, MaskCheckWarning
+from maskcli.trace.generators import share_generators
 
 if TYPE_CHECKING:
 
@@ -106,7 +107,8 @@ class MaskCheck(_Callback):
             if data is None:
                 data = _join(self._peek)
             options = {"quick": True, **self.options}
-            self.report = check(data, model=self.model, **options)
+            with share_generators():
+                self.report = check(data, model=self.model, **options)
         except MaskcliError as error:
             if self.fail:
                 raise

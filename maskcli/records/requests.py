@@ -151,7 +151,7 @@ class CheckRequest(ProbeOptions, RuleOptions, ModelOptions, Layout, DataRequest)
     )
     ignore_calls: Sequence[str] = option(
         (),
-        "Leave out findings at a call: 'encoder/conv: MSK101  # reason'. The path may contain *.",
+        "Leave out findings at a call: 'encoder/conv: MSK101 # reason'. The path may contain *.",
         python="A sequence of these.",
         spelling="--ignore-call",
         metavar="'CALL: RULE'",

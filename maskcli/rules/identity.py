@@ -51,7 +51,7 @@ def _find_location(finding: Finding, model: ModelEvidence) -> Location | None:
         if call is not None:
             return call.location
         path = path.rpartition("/")[0]
-    return None
+    return model.location  # Of a metric, which is not a call.
 
 
 def _name_path(finding: Finding, model: ModelEvidence | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import itertools
 import random
 from collections.abc import Iterator
@@ -18,6 +19,23 @@ _RUNS = itertools.count(1)
 """Numbers the runs of this process, so that no two start from the same state."""
 
 
+_IS_SHARED = contextvars.ContextVar("is_shared", default=False)
+"""Whether other threads draw from the generators of Python and NumPy."""
+
+
+@contextlib.contextmanager
+def share_generators() -> Iterator[None]:
+    """Leave the generators of Python and NumPy to other threads, such as one that reads the batches of a training.
+
+    Numbers that such a thread draws meanwhile would otherwise be others, and be drawn again.
+    """
+    token = _IS_SHARED.set(True)
+    try:
+        yield
+    finally:
+        _IS_SHARED.reset(token)
+
+
 @contextlib.contextmanager
 def preserve_random_state() -> Iterator[None]:
     """Restore the global generators of random numbers, also after an error."""
@@ -30,8 +48,9 @@ def preserve_random_state() -> Iterator[None]:
     try:
         yield
     finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
+        if not _IS_SHARED.get():
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
         _set_seed_generator(of_keras)
         if of_keras is not None and seeds is not None:
             of_keras.state.assign(seeds)
@@ -47,14 +66,17 @@ def begin_random_run(model: Any) -> None:
     Args:
         model: the model, whose layers may have generators of seeds, as for the sample of an autoencoder.
     """
-    random.seed(f"{random.random()} {next(_RUNS)}")  # noqa: S311 - no secrets
-    np.random.seed(random.getrandbits(32))
+    rng = random.Random(f"{0 if _IS_SHARED.get() else random.random()} {next(_RUNS)}")  # noqa: S311 - no secrets
+    if not _IS_SHARED.get():
+        np.random.seed(rng.getrandbits(32))
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
     for generator in (of_keras, *_list_seed_generators(model)):
         if generator is not None:
-            generator.state.assign(np.array([random.getrandbits(31), 0], np.asarray(generator.state).dtype))
+            generator.state.assign(np.array([rng.getrandbits(31), 0], np.asarray(generator.state).dtype))
     if of_operations is not None:
-        of_operations.seed(random.getrandbits(32))
+        of_operations.seed(rng.getrandbits(32))
+    if not _IS_SHARED.get():
+        random.setstate(rng.getstate())
 
 
 def _list_seed_generators(model: Any) -> Iterator[Any]:

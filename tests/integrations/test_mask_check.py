@@ -113,6 +113,9 @@ def test_training_is_the_same_to_the_bit(make_data: Callable[[], dict[str, Any]]
     assert not callback.report.passed
     rows = BATCH * compilation.get("steps_per_execution", 1)
     assert callback.report.data.rows == rows
+    if make_data is as_generator:
+        # A thread reads the endless generator ahead, and draws as many numbers as it has time for.
+        del without["drawn"]
     for name, value in without.items():
         assert with_callback[name] == value, name
 

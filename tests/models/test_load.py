@@ -804,7 +804,7 @@ def test_load_function_uses_neighbour_and_custom_layer(module: Any, layers: Any,
         ("leaves", "SystemExit: 3", "--traceback"),
         ("returns_none", "a function that returns None", "Return the model"),
         ("pair", "a function that returns a value of type tuple", "Only a model"),
-        ("a_class", "a function that returns a value of type", "Make an instance: Sequential()"),
+        ("a_class", "a function that returns the class Sequential", "Make an instance: Sequential()"),
         ("a_layer", "a function that returns a value of type keras.src.layers.core.dense.Dense", "Only a model"),
     ],
 )
@@ -931,7 +931,7 @@ def test_wrap_model_of_keras() -> None:
 @pytest.mark.parametrize(
     ("value", "received", "fix"),
     [
-        (None, "None", "Return the model"),
+        (None, "None", "Pass a model, or leave model= out"),
         ("model.keras", "type str", "Load a file"),
         (keras.Sequential, "the class Sequential", "Make an instance: Sequential()"),
         (keras.layers.Dense, "the class Dense", "Make an instance"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import tensorflow as tf
 from keras import layers
 
 import maskcli
+from maskcli.trace.generators import begin_random_run, preserve_random_state, share_generators
 from maskcli.trace.recorder import record_run
 from maskcli.trace.state import preserve_state
 
@@ -165,3 +167,17 @@ def test_trained_weights_can_be_left_out() -> None:
     with preserve_state(layer, trained=False):
         layer.kernel.assign(before + 1.0)
     np.testing.assert_array_equal(np.asarray(layer.kernel), before + 1.0)
+
+
+def test_shared_generators_are_left_to_other_threads() -> None:
+    model = keras.Sequential([keras.layers.Dense(1)])
+    with share_generators():
+        before = random.getstate(), np.random.get_state()[1].tolist()
+        with preserve_random_state():
+            begin_random_run(model)
+            assert (random.getstate(), np.random.get_state()[1].tolist()) == before
+            drawn = random.random(), np.random.random()
+        assert (random.random(), np.random.random()) != drawn
+    with preserve_random_state():
+        drawn = random.random(), np.random.random()
+    assert (random.random(), np.random.random()) == drawn
