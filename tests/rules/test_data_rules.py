@@ -160,6 +160,7 @@ def test_truncated_tokens_without_cut_padding() -> None:
 
 def test_id_out_of_range() -> None:
     finding = find([[1, 2], [70, 60]], input_dim=50)["MSK004"]
+    assert "70, first in sample 1 at timestep 0, but input_dim 50" in finding.message
     assert finding.evidence == {
         "input": "tokens",
         "value": 70,
