@@ -32,9 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the choice of slow tests; names of tests, or ``-k``, choose all of theirs."""
     parser.addoption(
         "--slow",
-        choices=("share", "rest", "third", "all"),
+        choices=("share", "rest", "eighth", "all"),
         default="share",
-        help="of tests marked slow: run the same share each time (default), only what that leaves out, a third of that, "
+        help="of tests marked slow: run the same share each time (default), only what that leaves out, an eighth of that, "
         "or all tests",
     )
 
@@ -46,21 +46,25 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect slow tests outside the share; with ``--slow=rest`` or ``third``, all that runs without it."""
+    """Deselect slow tests outside the share; with ``--slow=rest`` or ``eighth``, all that runs without it."""
     choice = config.getoption("slow")
     chosen_by_name = config.option.keyword or any("::" in argument for argument in config.args)
     if choice == "all" or (choice == "share" and chosen_by_name):
         return
     rest = _outside_the_share(items, quick=config.option.markexpr == "quick")
     kept = [item for item in items if (item in rest) == (choice != "share")]
-    if choice == "third":
-        kept = sorted(random.Random(len(kept)).sample(kept, math.ceil(len(kept) / 3)), key=items.index)
+    if choice == "eighth":
+        places = {item: place for place, item in enumerate(items)}
+        kept = sorted(random.Random(len(kept)).sample(kept, math.ceil(len(kept) / 8)), key=places.__getitem__)
     config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
     items[:] = kept
 
 
 def _outside_the_share(items: list[pytest.Item], quick: bool) -> set[pytest.Item]:
-    """Return the slow tests to leave out: of each function a sample, the same each time, as its name is the seed."""
+    """Return the slow tests to leave out, the same each time, as names are the seeds.
+
+    They are a sample of the cases of each function, and of the functions without cases of each module.
+    """
     slow: dict[tuple[str, float], list[pytest.Item]] = {}
     for item in items:
         marker = item.get_closest_marker("slow")
@@ -68,10 +72,12 @@ def _outside_the_share(items: list[pytest.Item], quick: bool) -> set[pytest.Item
             slow.setdefault((item.nodeid, 0), []).append(item)
         elif marker:
             share = 0 if quick else marker.kwargs["share"]
-            slow.setdefault((item.nodeid.partition("[")[0], share), []).append(item)
+            function, has_cases, _ = item.nodeid.partition("[")
+            group = function if has_cases else function.partition("::")[0]
+            slow.setdefault((group, share), []).append(item)
     rest: set[pytest.Item] = set()
-    for (function, share), cases in slow.items():
-        rest.update(random.Random(function).sample(cases, len(cases) - math.ceil(share * len(cases))))
+    for (group, share), cases in slow.items():
+        rest.update(random.Random(group).sample(cases, len(cases) - math.ceil(share * len(cases))))
     return rest
 
 

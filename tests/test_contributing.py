@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT, clean_environment
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 Maskcli = Callable[..., str]
 
 

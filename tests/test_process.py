@@ -19,6 +19,8 @@ import pytest
 
 from tests.conftest import ROOT, SAMPLE, Output, clean_environment
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 PYTHON = sys.executable
 
 

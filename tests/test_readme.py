@@ -19,6 +19,7 @@ LONGEST_README = 250
 """Lines of the README; longer texts belong into docs/."""
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     "step", [step for page in PAGES for step in steps(page.read_text())], ids=lambda step: step.command
 )

@@ -13,6 +13,8 @@ import pytest
 
 from tests.conftest import ROOT, Output
 
+pytestmark = pytest.mark.slow(share=0)
+
 PROJECT = """
 [tool.maskcli]
 quick = true

@@ -11,6 +11,8 @@ import maskcli
 from maskcli.records.check import CheckReport, Finding
 from tests.traps import TRAPS, Trap, batch_size, built, convolution, metrics, operator
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 
 def judged(make: Callable[[], Trap]) -> tuple[CheckReport, list[Finding]]:
     trap = built(make)

@@ -19,6 +19,8 @@ from maskcli.records.data import DataOrigin
 from maskcli.rules import RULES
 from tests.conftest import ROOT, Output
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "check.json").read_text())
 TOKENS = np.array([[1, 2, 3, 4], [5, 6, 0, 0]])
 POSITIONS = np.tile(np.arange(4), (2, 1))

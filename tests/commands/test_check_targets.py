@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import Output
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 Call = Callable[..., Output]
 
 FACTORY = """

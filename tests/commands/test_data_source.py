@@ -14,6 +14,8 @@ import pytest
 import maskcli
 from tests.conftest import QUESTION, SAMPLE, Output, clean_environment
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 Call = Callable[..., Output]
 PIPED = {"files": ["-"], "sample": False, "rows": 2, "skipped": [], "words": None}
 SAMPLED = {"files": [], "sample": True, "rows": 3, "skipped": [], "words": None}

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import ROOT, Output
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 LENGTHS = [(row * 37) % 100 + 1 for row in range(40)]
 LONG = "\n".join(" ".join("7" * length) for length in LENGTHS) + "\n"
 TAGGER = ("--model", "sample_data.models:tagger", "--targets-field", "classes")

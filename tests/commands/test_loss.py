@@ -15,6 +15,8 @@ import pytest
 from maskcli.errors import ExitCode
 from tests.conftest import QUESTION, ROOT, Output
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "loss.json").read_text())
 Call = Callable[..., Output]
 Write = Callable[[str, bytes | str], Path]

@@ -16,6 +16,8 @@ import pytest
 from maskcli.errors import ExitCode
 from tests.conftest import Output, clean_environment
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 pytest.importorskip("vl_convert")
 Call = Callable[..., Output]
 PNG = b"\x89PNG\r\n\x1a\n"

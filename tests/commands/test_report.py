@@ -23,6 +23,8 @@ from maskcli.probes.context import LEFT_OUT
 from maskcli.render.documents import dumps, make_document
 from tests.conftest import QUESTION, ROOT, Output
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 Call = Callable[..., Output]
 LARGEST = 1_500_000
 

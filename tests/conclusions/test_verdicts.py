@@ -13,6 +13,8 @@ import maskcli
 from maskcli.records.report import Verdict
 from tests.conftest import QUESTION
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 SEQUENCES = [[1, 2, 3, 4], [5, 6], [7]]
 TARGETS = np.ones((3, 4, 1), "float32")
 

@@ -59,6 +59,7 @@ def test_unproven_without_padding_agrees() -> None:
     assert compare.find_disagreements(case, LEAKS, Answer("unproven", passed=True)) == []
 
 
+@pytest.mark.slow(share=0)
 def test_minimise_keeps_only_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that is always clean is wrong for the operator only."""
 

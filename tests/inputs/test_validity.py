@@ -25,6 +25,8 @@ from maskcli.records.options import ModelOptions
 from maskcli.sequences.ragged import as_ragged
 from tests.conftest import Output
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 Call = Callable[..., Output]
 Write = Callable[[str, str], Path]
 LAYOUT = Layout()

@@ -16,6 +16,8 @@ from keras import layers
 import maskcli
 from maskcli.inputs.training_batches import BatchPeek
 
+pytestmark = pytest.mark.slow(share=1 / 3)
+
 RNG = np.random.default_rng(0)
 ROWS, TIMESTEPS = 12, 5
 LENGTHS = np.arange(ROWS) % (TIMESTEPS - 1) + 2

@@ -12,6 +12,8 @@ import maskcli.integrations.project_models  # noqa: F401 - a run in this process
 from tests.conftest import ROOT, clean_environment
 from tests.integrations.plugin import ARGUMENTS, MODULE
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 pytest_plugins = ["pytester"]
 
 GUIDE = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "pytest.md").read_text(), re.M | re.S)[0]

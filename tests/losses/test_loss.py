@@ -25,6 +25,7 @@ from tests.traps import batch_size as batch_size_trap
 from tests.traps import built
 from tests.traps import metrics as metrics_trap
 
+pytestmark = pytest.mark.slow(share=1 / 3)
 RNG = np.random.default_rng(0)
 T = 6
 LENGTHS = (6, 2, 4, 1, 3)

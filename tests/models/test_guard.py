@@ -563,6 +563,7 @@ def place(part: dict[str, Any], position: str) -> hostile.Edit:
     return POSITIONS[position](part)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @hypothesis.settings(max_examples=150, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(configuration=configurations())

@@ -16,6 +16,8 @@ import maskcli
 from maskcli.errors import ModelError, UsageError
 from tests.conftest import Output
 
+pytestmark = pytest.mark.slow(share=1 / 3)
+
 DATA = [[1, 2, 3], [4]]
 SCRIPT = """
 import keras

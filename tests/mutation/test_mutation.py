@@ -13,7 +13,7 @@ from tests.conftest import ROOT, clean_environment
 from tests.mutation.coverage import choose_tests
 from tests.mutation.mutants import draw_mutants, list_mutants, mutate
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.slow(share=1 / 2)]
 
 SOURCE = '''
 def choose(numbers: list[int]) -> int | None:

@@ -15,7 +15,7 @@ import maskcli
 from maskcli.records.check import CheckReport
 from maskcli.records.evidence import AttentionFault
 
-pytestmark = pytest.mark.slow(share=1 / 4)
+pytestmark = pytest.mark.slow(share=1 / 6)
 
 LENGTHS = (2, 7, 4, 7, 5, 6, 3)
 OTHER_LENGTHS = (5, 3, 7, 2, 7, 4, 6)

@@ -11,6 +11,8 @@ from keras import ops
 
 import maskcli
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 SEQUENCES = [[3, 7, 2, 9, 4, 6], [5, 1, 8], [2, 6, 6, 1]]
 
 

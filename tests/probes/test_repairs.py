@@ -18,6 +18,8 @@ from keras import layers, ops
 
 import maskcli
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 ROWS = [[3, 1, 4], [5, 2], [6, 7, 8, 9, 1, 2], [3]]
 IDS = np.array([[3, 1, 4, 0, 0, 0], [5, 2, 0, 0, 0, 0], [6, 7, 8, 9, 1, 2]])
 Kit = SimpleNamespace | None

@@ -13,6 +13,8 @@ from keras import layers, ops
 import maskcli
 from maskcli.records.check import CheckReport
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 DOCUMENTS = np.array(
     [
         [[3, 1, 0], [4, 1, 5], [9, 0, 0], [2, 6, 0]],

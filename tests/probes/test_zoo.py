@@ -12,6 +12,8 @@ import pytest
 import maskcli
 from tests.zoo import IDS, RIGHT, WRONG, Animal, Kind, Side, padded, variants
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 
 def cases(kinds: dict[str, Kind]) -> list[Any]:
     """Return names with side and length."""

@@ -18,6 +18,8 @@ from maskcli.render.parts import Limits
 from maskcli.render.terminal import render_text
 from maskcli.render.views.check import view
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 ROWS = [[1, 2, 3, 4, 5, 6], [4, 5, 6], [7, 8]]
 TARGETS = np.array([[0, 1, 2, 0, 1, 2], [0, 1, 1, 2, 2, 2], [2, 0, 1, 1, 1, 1]])
 

@@ -15,6 +15,8 @@ from maskcli.api import loss_evidence
 from maskcli.records.check import CheckReport, Finding
 from maskcli.records.evidence import LossEvidence
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 ROWS = [[3, 1, 4, 1, 5, 9, 2], [6, 5], [8, 9, 7]]
 STEPS = 7
 VALID = np.array([[step < len(row) for step in range(STEPS)] for row in ROWS])

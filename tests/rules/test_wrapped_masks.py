@@ -12,6 +12,8 @@ from keras import layers
 
 import maskcli
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 # Sentences of words, padded with 0.
 PAGES = [[[3, 4, 5, 0], [6, 7, 0, 0]], [[8, 9, 1, 2], [0, 0, 0, 0]], [[5, 0, 0, 0], [4, 4, 6, 0]]]
 

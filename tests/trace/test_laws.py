@@ -10,6 +10,8 @@ import pytest
 import maskcli
 from maskcli.trace.timesteps import compare_source, do_sources_agree, find_repeats
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 ROWS = [[5, 3, 8, 2], [7], [4, 1, 6]]
 SOURCES = ("embedding", "masking", "explicit")
 MODELS = ("embedding-lstm", "embedding-dense")

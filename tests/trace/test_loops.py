@@ -16,6 +16,8 @@ from maskcli.probes.variants import compute_in_float64, move_weights
 from maskcli.trace import loops
 from maskcli.trace.recorder import record_run
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 X = np.random.default_rng(0).standard_normal((4, 40, 3)).astype("float32")
 MASK = np.arange(40) < np.array([[40], [13], [0], [39]])
 

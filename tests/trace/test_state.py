@@ -18,6 +18,8 @@ from maskcli.trace.generators import begin_random_run, preserve_random_state, sh
 from maskcli.trace.recorder import record_run
 from maskcli.trace.state import preserve_state
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 ROWS = [[1, 2, 3, 1, 2, 1], [4, 5]]
 TOKENS = np.array([[1, 2, 3, 1, 2, 1], [4, 5, 0, 0, 0, 0]], "int32")
 VERBS: tuple[Callable[..., Any], ...] = (maskcli.inspect, maskcli.check)
