@@ -17,6 +17,8 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.layout import Layout
 from maskcli.records.options import ModelOptions
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 WORDS = np.array([[4, 3, 2, 5, 1], [6, 2, 0, 0, 0], [3, 3, 1, 0, 0]])
 TOPICS = np.array([[1, 2], [3, 0], [4, 1]])
 

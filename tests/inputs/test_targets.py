@@ -17,6 +17,8 @@ from maskcli.sequences.ragged import as_ragged
 from tests.conftest import Output
 from tests.sequences.test_files import npy, npz
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 ROWS = [[5, 3, 8], [7]]
 
 

@@ -19,6 +19,8 @@ from maskcli.losses import accounting
 from maskcli.losses.accounting import RowSums, compute_batch_losses, simulate_evaluate, simulate_shuffles, sum_rows
 from maskcli.losses.gradients import compute_batch_coefficients
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "none", None, "mean_with_sample_weight")
 ROUNDING = {"rtol": 1e-9, "atol": 1e-12}
 

@@ -18,6 +18,8 @@ from hypothesis.extra.numpy import arrays
 
 from maskcli.losses.reductions import compute_reductions
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 KERAS = {"keras-3": "sum_over_batch_size", "sum": "sum", "mean-with-sample-weight": "mean_with_sample_weight"}
 MULTIPLIED = (*KERAS, "keras-2-masked-mean", "all-timesteps")
 """Reductions that multiply by the mask."""

@@ -176,6 +176,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize("name", sorted(exported_classes(layers, (layers.Layer,)).keys() - ABSTRACT))
 def test_load_layer_of_keras(name: str) -> None:
     try:
@@ -283,6 +284,7 @@ def test_load_compiled_model(suffix: str, loss: Any) -> None:
         assert load(f"model{suffix}").notes == ()
 
 
+@pytest.mark.slow(share=1 / 6)
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize(("name", "side", "length"), [*variants(RIGHT, False), *variants(WRONG, False)])
 def test_load_model_of_zoo(name: str, side: Side, length: int | None, suffix: str) -> None:

@@ -19,6 +19,8 @@ from maskcli.records.leak import Leak, Probe
 from maskcli.trace.recorder import record_run
 from maskcli.trace.run import ModelRun
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 POST = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6]]
 
 

@@ -29,6 +29,8 @@ from maskcli.render.timesteps import TimestepKind
 from tests.conftest import QUESTION
 from tests.render.test_loss_view import CASES as LOSSES
 
+pytestmark = pytest.mark.slow(share=1 / 3)
+
 vl_convert = pytest.importorskip("vl_convert")
 NASTY = "<script>alert(1)</script>\"'&`|\n\x00\x1b\ud800{{x}}"
 

@@ -30,6 +30,8 @@ from maskcli.render.parts import GLYPHS, HEAT, Heatmap, Limits, Resolution, Role
 from maskcli.render.terminal import PlainConsole, render_bytes, render_text
 from maskcli.render.views import heat
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 ALL = Limits(None, None, 80, everything=True)
 MEANINGS: tuple[tuple[Role, str], ...] = (
     ("padding", "padding"),

@@ -17,6 +17,8 @@ from maskcli.render.terminal import render_text
 from maskcli.render.views import pad as pad_view
 from tests.conftest import Output
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 LONG = "\n".join(" ".join(str((row * 37 + t) % 997 + 1) for t in range(row % 150 + 1)) for row in range(300)) + "\n"
 
 

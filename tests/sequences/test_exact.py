@@ -244,6 +244,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow(share=1 / 3)
 @pytest.mark.parametrize("size", [6, 8, blocks.BLOCK])
 @pytest.mark.parametrize(("entry", "data"), HOSTILE)
 def test_fast_readers_on_hostile_files(

@@ -14,6 +14,8 @@ from maskcli.records.trace import Edge, Inspection
 from tests.traps import TRAPS, built
 from tests.zoo import RIGHT, Side, variants
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 SEQUENCES = [[1, 2, 3, 4], [5, 6]]
 
 
