@@ -23,8 +23,8 @@ pytestmark = pytest.mark.skipif(
 )
 in_all = pytest.mark.skipif("MASKCLI_HUB" not in os.environ, reason="half an hour: set MASKCLI_HUB=1")
 ROOT = Path(__file__).parents[2]
-FEW = ("Bert", "BertTextClassifier", "ESM", "FNet", "GPT2", "Llama", "RoformerV2", "T5", "XLNet")
-"""Models that are judged in every run: each kind of mask, and the faults that KerasHub has."""
+FEW = ("BertTextClassifier", "FNet", "GPT2", "T5")
+"""Models that are judged in every run: each kind of mask, and a fault that KerasHub has."""
 FEW_MUTATED = ("Bert", "Llama")
 BACKBONES = (
     *("Albert", "Bart", "Bloom", "DebertaV3", "DistilBert", "EdRec", "Electra", "FNet", "Falcon", "GPT2", "GPTNeoX"),
@@ -64,7 +64,7 @@ def test_models_as_they_are() -> None:
     verdicts = judge(FEW)
     assert [verdict["name"] for verdict in verdicts] == list(FEW)
     assert [verdict for verdict in verdicts if not verdict["is_right"]] == []
-    assert {verdict["name"] for verdict in verdicts if verdict["leaks"]} == {"ESM", "FNet", "RoformerV2", "XLNet"}
+    assert {verdict["name"] for verdict in verdicts if verdict["leaks"]} == {"FNet"}
 
 
 def test_mutants_are_found_and_blamed() -> None:
