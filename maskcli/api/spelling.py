@@ -60,7 +60,7 @@ def _list_names() -> dict[str, str]:
 
 @functools.cache
 def _list_flags() -> dict[str, str]:
-    """Return the value that an option without one stands for."""
+    """Return the Python value of each option that takes no value on the command line."""
     flags = {"last-only": "False"}
     for request in _REQUESTS:
         flags |= {
