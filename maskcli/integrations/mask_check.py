@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 
 else:
     _Callback = load_keras().callbacks.Callback
-
-# From now on, so that findings name the lines of a model that is built after this import.
-_BUILD_SITES = record_build_sites()
-_BUILD_SITES.__enter__()
+    # From now on, so that findings name the lines of a model that is built after this import.
+    _BUILD_SITES = record_build_sites()
+    _BUILD_SITES.__enter__()
 
 CheckTime = Literal["first_batch", "first_epoch"]
 CHECK_TIMES: tuple[CheckTime, ...] = ("first_batch", "first_epoch")
