@@ -28,6 +28,17 @@ def make_lstm(width: int) -> Any:
     return keras.Model(tokens, layers.Dense(1)(x))
 
 
+def make_bilstm() -> Any:
+    """Return a classifier that reads in both directions."""
+    import keras
+    from keras import layers
+
+    tokens = keras.Input((None,), dtype="int32")
+    x = layers.Embedding(VOCABULARY, 128, mask_zero=True)(tokens)
+    x = layers.Bidirectional(layers.LSTM(128))(x)
+    return keras.Model(tokens, layers.Dense(1)(x))
+
+
 def make_transformer(width: int, blocks: int) -> Any:
     """Return an encoder with attention, and pooling under the mask."""
     import keras
@@ -48,6 +59,7 @@ CASES: dict[str, tuple[int, Callable[[], Any]]] = {
     "LSTM(256), 32 × 64": (64, lambda: make_lstm(256)),
     "2 blocks of 128, 32 × 64": (64, lambda: make_transformer(128, 2)),
     "4 blocks of 256, 32 × 128": (128, lambda: make_transformer(256, 4)),
+    "Bidirectional LSTM(128), 32 × 200": (200, make_bilstm),
 }
 """By name, the timesteps and the model."""
 
