@@ -11,6 +11,8 @@ import itertools
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from maskcli.records.fields import Severity
@@ -93,9 +95,7 @@ def read_rule(module: str) -> Rule:
         ValueError: for a file without a docstring, a ``CODE`` or a ``SEVERITY``.
     """
     spec = importlib.util.find_spec(module)
-    # The loader reads the file, also in a zip file. The ``Any`` is for loaders without source.
-    loader: Any = None if spec is None else spec.loader
-    text = loader.get_source(module) or ""
+    text = "" if spec is None else _read_source(spec)
     docstring, constants = _DOCSTRING.match(text), dict(_CONSTANT.findall(text))
     if docstring is None or len(constants) < 2:
         raise ValueError(f"{module}: expected a docstring in three double quotes, and a line CODE and a line SEVERITY")
@@ -105,6 +105,15 @@ def read_rule(module: str) -> Rule:
         severity=constants["SEVERITY"],
         docstring=inspect.cleandoc(ast.literal_eval(docstring[1])),
     )
+
+
+def _read_source(spec: ModuleSpec) -> str:
+    """Return the text of a module, also of one in a zip file."""
+    loader: Any = spec.loader
+    if hasattr(loader, "get_source"):
+        return loader.get_source(spec.name) or ""
+    # pytest loads the modules of a package that has a plugin, and its loader reads no text.
+    return Path(spec.origin or "").read_text(encoding="utf-8")
 
 
 def _split_paragraphs(text: str) -> tuple[str, ...]:

@@ -234,6 +234,19 @@ def test_plugin_imports_nothing_before_it_is_used(project: pytest.Pytester) -> N
     run(project).assert_outcomes(passed=1)
 
 
+def test_rules_are_read_where_pytest_loads_them(project: pytest.Pytester) -> None:
+    """Of an installed package with a plugin, pytest loads all modules, to rewrite their assertions."""
+    project.path.joinpath("tests", "test_guide.py").unlink(missing_ok=True)
+    project.path.joinpath("conftest.py").write_text("import pytest\npytest.register_assert_rewrite('maskcli')\n")
+    project.path.joinpath("tests", "test_shop.py").write_text(
+        "def test_rules():\n"
+        "    from maskcli.rules import RULES, pre_padding\n"
+        "    assert 'Rewriting' in type(pre_padding.__loader__).__name__\n"
+        "    assert all(rule.summary and rule.bad for rule in RULES)\n"
+    )
+    run(project, "-W", "ignore").assert_outcomes(passed=1)
+
+
 def test_importing_the_plugin_needs_only_pytest() -> None:
     code = f"import sys, pytest; before = set(sys.modules); import {MODULE}; print(len(set(sys.modules) - before))"
     done = subprocess.run(
