@@ -88,7 +88,7 @@ def test_hook_of_pre_commit(tmp_path: Path, shell: Callable[..., subprocess.Comp
     (project / "nets.py").write_text(WRONG)
     wrong = shell(f"git add -A && {pre_commit} run", PRE_COMMIT_HOME=home)
     assert wrong.returncode == 1
-    assert "nets.py:9: error MSK101 multiply (Multiply): " in wrong.stdout
+    assert "nets.py:9: error MSK101: multiply (Multiply) drops " in wrong.stdout
 
 
 def run_action(

@@ -42,7 +42,8 @@ class CallSelector:
 
     def matches(self, finding: Finding) -> bool:
         """Return whether a finding is to be ignored."""
-        return finding.code in self.rules and fnmatch.fnmatchcase(finding.call or "", self.call)
+        pattern = self.call.replace("[", "[[]").replace("?", "[?]")  # Only * is special, as the documentation has it.
+        return finding.code in self.rules and fnmatch.fnmatchcase(finding.call or "", pattern)
 
 
 def read_call_selectors(texts: str | Sequence[str]) -> tuple[CallSelector, ...]:
@@ -85,18 +86,17 @@ def accept_findings(report: CheckReport, request: CheckRequest) -> CheckReport:
     findings, ignored_calls = _ignore_calls(report.findings, selectors)
     findings, accepted, stale = _compare_baseline(findings, () if baseline is None else baseline.entries)
     left_out = {finding.code for finding in report.findings} - {finding.code for finding in findings}
-    has_stale = bool(stale) or any(entry.findings == 0 for entry in ignored_calls)
-    fails_on_stale = request.fail_on_stale and has_stale and report.fail_on != "never"
-    return dataclasses.replace(
+    accepting = dataclasses.replace(
         report,
         findings=findings,
         ignored=tuple(sorted({*report.ignored, *(left_out & LEAK_REPORTERS)})),
-        passed=not is_failing(findings, report.fail_on) and not fails_on_stale,
         name=request.check_name,
         baseline=None if baseline is None else Baseline(baseline.file, accepted, stale),
         ignored_calls=ignored_calls,
         fail_on_stale=request.fail_on_stale,
     )
+    fails = is_failing(findings, report.fail_on) or bool(accepting.list_stale_failures())
+    return dataclasses.replace(accepting, passed=not fails)
 
 
 def _ignore_calls(
@@ -160,10 +160,18 @@ def _read_entries(path: Path) -> list[BaselineEntry]:
     try:
         if document["schema"] != SCHEMA:
             raise ValueError(document["schema"])
-        return [BaselineEntry(**entry) for entry in document["findings"]]
+        return [_read_entry(entry) for entry in document["findings"]]
     except (TypeError, LookupError, ValueError):
         expected = f'JSON with "schema": "{SCHEMA}" and "findings"'
         raise InputError(where=where, expected=expected, received="other content", fix=_REWRITE) from None
+
+
+def _read_entry(fields: dict[str, object]) -> BaselineEntry:
+    """Return an entry from its JSON; raise TypeError or ValueError for another one."""
+    required, optional = (fields["code"], fields["fingerprint"]), (fields["model"], fields["call"])
+    if not all(isinstance(text, str) for text in (*required, *(text or "" for text in optional))):
+        raise ValueError(fields)
+    return BaselineEntry(**fields)  # type: ignore[arg-type]
 
 
 def write_baseline(path: str, reports: Iterable[CheckReport], *, keeps_others: bool) -> int:
@@ -180,8 +188,7 @@ def write_baseline(path: str, reports: Iterable[CheckReport], *, keeps_others: b
     reports = tuple(reports)
     names = {report.name for report in reports}
     entries = [entry for entry in _read_entries(Path(path)) if entry.model not in names] if keeps_others else []
-    for report in reports:
-        entries += map(_make_entry, _list_findings(report), [report.name] * len(_list_findings(report)))
+    entries += [_make_entry(finding, report.name) for report in reports for finding in _list_findings(report)]
     entries.sort(key=lambda entry: (entry.model or "", entry.code, entry.call or "", entry.fingerprint))
     document = {"schema": SCHEMA, "findings": list(map(dataclasses.asdict, entries))}
     write_file(path, [json.dumps(document, indent=1, ensure_ascii=False).encode(), b"\n"])

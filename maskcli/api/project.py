@@ -145,20 +145,33 @@ def _read_table(table: dict[str, Any], path: Path, prefix: str, keys: tuple[str,
     for key, value in table.items():
         if key not in KEYS:
             raise _make_error(path, prefix + key, f"one of the keys {', '.join(keys)}", repr(key))
-        expected, accepts, convert = KEYS[key]
-        if not accepts(value):
-            raise _make_error(path, prefix + key, expected, repr(value))
-        settings[key.replace("-", "_")] = convert(value, path.parent)
+        kind = KEYS[key]
+        if not kind.accepts(value):
+            raise _make_error(path, prefix + key, kind.expected, repr(value))
+        settings[key.replace("-", "_")] = kind.convert(value, path.parent)
     return settings
 
 
 def _make_error(path: Path, key: str, expected: str, received: str) -> UsageError:
-    return UsageError(
-        where=f"{path}, tool.maskcli{'.' if key else ''}{key}",
-        expected=expected,
-        received=received,
-        fix='For example: select = ["MSK0"], ignore = ["MSK006"], fail-on = "warning".',
-    )
+    """Return the error of a key, or of the whole file for an empty key."""
+    where = f"{path}, tool.maskcli{'.' if key else ''}{key}"
+    return UsageError(where=where, expected=expected, received=received, fix=_suggest(key))
+
+
+def _suggest(key: str) -> str:
+    """Return the remedy for a wrong value of a key, or for a key that does not exist."""
+    name = key.rpartition(".")[2]
+    if not key:
+        return "Correct the file."
+    if name in KEYS:
+        return f"For example: {name} = {KEYS[name].example}."
+    if key.startswith(MODELS) and key.count(".") < 2:
+        return 'For example: a table [tool.maskcli.models.tagger] with model = "src/tagger.py:build".'
+    import difflib  # Loaded here, because most files have no such error.
+
+    similar = difflib.get_close_matches(name, KEYS, 1)
+    hint = "The keys are options of `maskcli check`; its --help describes them."
+    return f"Did you mean {similar[0]}? {hint}" if similar else hint
 
 
 # The types of the keys.
@@ -227,31 +240,46 @@ def _locate_objects(value: str | list[str], folder: Path) -> tuple[str, ...]:
     return tuple(_locate(name, folder) if name.endswith(".py") else name for name in names)
 
 
-KeyType = tuple[str, Callable[[object], bool], Callable[[Any, Path], Any]]
+@dataclasses.dataclass(frozen=True)
+class KeyType:
+    """The values of a key.
 
-_TEXTS: KeyType = ("a list of strings", _is_texts, _keep)
-_TEXT: KeyType = ("a string", _is_text, _keep)
-_SWITCH: KeyType = ("true or false", _is_switch, _keep)
-_PATH: KeyType = ("the path of a file", _is_text, _locate)
+    Attributes:
+        expected: describes them.
+        example: one of them, in TOML.
+        accepts: tests a value.
+        convert: makes the argument of a value and of the folder of the project file.
+    """
+
+    expected: str
+    example: str
+    accepts: Callable[[object], bool]
+    convert: Callable[[Any, Path], Any] = _keep
+
+
+def _make_switch() -> KeyType:
+    return KeyType("true or false", "true", _is_switch)
+
+
 KEYS: dict[str, KeyType] = {
-    "select": _TEXTS,
-    "ignore": _TEXTS,
-    "fail-on": (" or ".join(map(repr, FAIL_ON)), _is_severity, _keep),
-    "ignore-calls": _TEXTS,
-    "model": ("the name or the path of a model", _is_text, _locate_model),
-    "model-args": ("a table", _is_table, _keep),
-    "weights": _PATH,
-    "custom-objects": ("a string, or a list of strings", _is_text_or_texts, _locate_objects),
-    "seed": ("an integer from 0 to 4294967295", _is_seed, _keep),
-    "data": ("a path, or a list of paths", _is_text_or_texts, _locate_data),
-    "field": _TEXT,
-    "targets": ("the path of a file, or 'shift'", _is_text, _locate_targets),
-    "targets-field": ("a string, or a list of strings", _is_text_or_texts, _keep),
-    "value": ("a number", _is_number, _keep),
-    "loss": _TEXT,
-    "causal": _SWITCH,
-    "quick": _SWITCH,
-    "baseline": _PATH,
-    "fail-on-stale": _SWITCH,
+    "select": KeyType("a list of strings", '["MSK0", "MSK1"]', _is_texts),
+    "ignore": KeyType("a list of strings", '["MSK006"]', _is_texts),
+    "fail-on": KeyType(" or ".join(map(repr, FAIL_ON)), '"warning"', _is_severity),
+    "ignore-calls": KeyType("a list of strings", '["encoder/conv: MSK101  # the reason"]', _is_texts),
+    "model": KeyType("the name or the path of a model", '"src/train.py:build_model"', _is_text, _locate_model),
+    "model-args": KeyType("a table", "{ units = 8 }", _is_table),
+    "weights": KeyType("the path of a file", '"model.weights.h5"', _is_text, _locate),
+    "custom-objects": KeyType("a string, or a list of strings", '"src/layers.py"', _is_text_or_texts, _locate_objects),
+    "seed": KeyType("an integer from 0 to 4294967295", "0", _is_seed),
+    "data": KeyType("a path, or a list of paths", '"tests/data/sample.jsonl"', _is_text_or_texts, _locate_data),
+    "field": KeyType("a string", '"tokens"', _is_text),
+    "targets": KeyType("the path of a file, or 'shift'", '"tests/data/targets.txt"', _is_text, _locate_targets),
+    "targets-field": KeyType("a string, or a list of strings", '"labels"', _is_text_or_texts),
+    "value": KeyType("a number", "0", _is_number),
+    "loss": KeyType("a string", '"mse"', _is_text),
+    "causal": _make_switch(),
+    "quick": _make_switch(),
+    "baseline": KeyType("the path of a file", '"maskcli-baseline.json"', _is_text, _locate),
+    "fail-on-stale": _make_switch(),
 }
-"""By key, the description of its values, a test of a value, and the function that makes the argument of it."""
+"""The type of each key."""

@@ -68,14 +68,17 @@ def check(
     if models and not (is_set("model") or source.files or source.sample or arguments["data_only"]):
         result = _check_all(source, arguments, models)
         reports, code = result.reports, result.exit_code
+        # The entries of a model that could not be checked stay: nobody knows whether they are stale.
+        keeps_others = len(reports) < len(models)
         output.write(_make_project_result(result))
     else:
         report = _check_one(source, arguments, project)
         reports, code = (report,), ExitCode.OK if report.passed else ExitCode.FINDINGS
+        keeps_others = project.name is not None
         output.write(_make_result(report))
     if write_baseline is None:
         return code
-    _write_baseline(write_baseline, reports, keeps_others=project.name is not None, output=output)
+    _write_baseline(write_baseline, reports, keeps_others=keeps_others, output=output)
     return ExitCode.OK if code == ExitCode.FINDINGS else code
 
 

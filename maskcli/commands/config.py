@@ -92,7 +92,21 @@ def merge_check_options(
     unset = {name: value for name, value in kept.items() if not is_set(name) or (name == "model" and named)}
     settled = ("fail_on", *SELECTIONS)
     merged |= {name: value for name, value in unset.items() if name in arguments and name not in settled}
+    _check_ignored_calls(unset.get("ignore_calls", ()), check)
     return merged, _merge_data(source, {**data, "model": merged["model"]})
+
+
+def _check_ignored_calls(texts: Sequence[str], check: ProjectCheck) -> None:
+    """Raise UsageError with the key of the project for ignored calls of another form."""
+    if not texts:
+        return
+    from maskcli.api.acceptance import read_call_selectors
+
+    try:
+        read_call_selectors(texts)
+    except UsageError as error:
+        error.where = error.where.replace("--ignore-call", check.name_key("ignore_calls"))
+        raise
 
 
 def _merge_data(source: SourceOptions, data: Mapping[str, Any]) -> SourceOptions:

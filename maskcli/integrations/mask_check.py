@@ -115,11 +115,12 @@ class MaskCheck(_Callback):
             return
         finally:
             self._peek = None
-        if self.report.passed:
-            return
-        if self.fail:
-            raise FindingsError(self.report.findings)
-        _warn("\n\n".join(map(str, self.report.findings)))
+        try:
+            self.report.raise_for_findings()
+        except FindingsError as error:
+            if self.fail:
+                raise
+            _warn(str(error))
 
 
 def _warn(message: str) -> None:

@@ -136,6 +136,7 @@ def _check_returned(returned: object, marks: list[pytest.Mark]) -> None:
     __tracebackhide__ = True
     from maskcli.api.check import check
     from maskcli.errors import MaskcliError
+    from maskcli.records.check import FindingsError
 
     options: dict[str, Any] = {}
     for mark in reversed(marks):
@@ -151,10 +152,11 @@ def _check_returned(returned: object, marks: list[pytest.Mark]) -> None:
             pytrace=False,
         )
     try:
-        report = check(model=model, **options)
-        message = "" if report.passed else "\n\n".join(map(str, report.findings))
-    except MaskcliError as error:
+        check(model=model, **options).raise_for_findings()
+    except (MaskcliError, FindingsError) as error:
         message = str(error)
-    if message:
-        # Without the traceback, in which nothing is the user's: the finding names the call.
-        pytest.fail(message, pytrace=False)
+    else:
+        return
+    # Without the traceback, in which nothing is the user's: the finding names the call. In the handler, pytest would
+    # also show the error that is being handled.
+    pytest.fail(message, pytrace=False)

@@ -23,6 +23,11 @@ class BaselineEntry:
     call: NonEmpty | None
     fingerprint: NonEmpty
 
+    def describe_stale(self) -> str:
+        """Return the message about an entry that no finding matches."""
+        place = f" at {self.call}" if self.call else ""
+        return f"Stale in the baseline: {self.code}{place} is not a finding any more."
+
 
 @dataclasses.dataclass(frozen=True)
 class IgnoredCall:
@@ -37,3 +42,7 @@ class IgnoredCall:
     ignore: NonEmpty
     reason: NonEmpty | None
     findings: Count
+
+    def describe_stale(self) -> str:
+        """Return the message about calls that match no finding."""
+        return f"Ignored calls {self.ignore} match no finding; leave the entry out."

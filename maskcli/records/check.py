@@ -226,7 +226,18 @@ class CheckReport(ResultRecord):
         """Raise FindingsError, an AssertionError, if the check fails: with its findings and their repairs."""
         __tracebackhide__ = True
         if not self.passed:
-            raise FindingsError(self.findings)
+            raise FindingsError(self.findings, "\n".join(self.list_stale_failures()))
+
+    def list_stale_failures(self) -> tuple[str, ...]:
+        """Return a message for each stale entry of the baseline, and each ignored call without a finding.
+
+        There is none unless these fail the check.
+        """
+        if not self.fail_on_stale or self.fail_on == "never":
+            return ()
+        stale = () if self.baseline is None else self.baseline.stale
+        unused = [entry for entry in self.ignored_calls if entry.findings == 0]
+        return (*(entry.describe_stale() for entry in stale), *(entry.describe_stale() for entry in unused))
 
     @property
     def inputs(self) -> tuple[InputSummary, ...]:

@@ -142,10 +142,21 @@ def test_baseline_with_stale_entries(call: Call, project: Path) -> None:
     assert "Stale in the baseline: MSK101 at multiply is not a finding any more." in " ".join(output.split())
     assert call(*arguments, "--fail-on-stale", "--quiet").exit_status == 1
     assert call(*arguments, "--fail-on-stale", "--quiet", "--exit-zero").exit_status == 0
+    concise = call(*arguments, "--fail-on-stale", "--format", "concise")
+    assert (concise.exit_status, concise.count("\n")) == (1, 1)
+    assert concise.startswith("tagger: error: Stale in the baseline: MSK101 at multiply")
     # Writing the baseline of one model keeps the entries of others.
     (project / "known.json").write_text((project / "known.json").read_text().replace("tagger", "other"))
     call(*arguments[:3], "--write-baseline", "known.json")
     assert [entry["model"] for entry in json.loads((project / "known.json").read_text())["findings"]] == ["other"]
+
+
+def test_baseline_keeps_entries_of_an_unchecked_model(call: Call, project: Path) -> None:
+    entry = {"model": "tagger", "code": "MSK101", "call": "multiply", "fingerprint": "0" * 16}
+    (project / "known.json").write_text(json.dumps({"schema": "maskcli/baseline/1", "findings": [entry]}))
+    (project / "pyproject.toml").write_text(PROJECT.replace("nets.py:build", "gone.keras", 1))
+    assert call("check", "--write-baseline", "known.json").exit_status == 4
+    assert json.loads((project / "known.json").read_text())["findings"] == [entry]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +167,11 @@ def test_baseline_with_stale_entries(call: Call, project: Path) -> None:
         ("[]", "other content"),
         ('{"schema": "maskcli/check/1", "findings": []}', "other content"),
         ('{"schema": "maskcli/baseline/1", "findings": [{"code": "MSK101"}]}', "other content"),
+        (
+            '{"schema": "maskcli/baseline/1", "findings": [{"model": null, "code": "MSK101", "call": null, '
+            '"fingerprint": []}]}',
+            "other content",
+        ),
     ],
 )
 def test_baseline_that_cannot_be_read(call: Call, tmp_path: Path, content: str | None, received: str) -> None:
@@ -186,6 +202,13 @@ def test_ignored_calls_with_a_reason(call: Call, project: Path) -> None:
 def test_ignored_calls_of_another_form(text: str) -> None:
     with pytest.raises(UsageError, match="ignore_calls"):
         maskcli.check([[1, 0]], data_only=True, ignore_calls=[text])
+
+
+def test_ignored_calls_of_a_project_name_the_key(call: Call, project: Path) -> None:
+    (project / "pyproject.toml").write_text('[tool.maskcli]\nignore-calls = ["conv: NOPE"]\n')
+    output = call("check", "--sample", "--data-only")
+    assert output.exit_status == 2
+    assert "pyproject.toml, tool.maskcli.ignore-calls 'conv: NOPE': expected a code" in output.stderr
 
 
 def test_python_takes_a_baseline(project: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> None:

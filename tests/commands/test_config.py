@@ -154,6 +154,31 @@ def test_config_error_names_the_key(tmp_path: Path, text: str, where: str, expec
     assert raised.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("[tool.maskcli\n", "Correct the file."),
+        ("[tool.maskcli]\nselct = []\n", "Did you mean select? "),
+        ("[tool.maskcli]\nnothing = 1\n", "The keys are options of `maskcli check`"),
+        ("[tool.maskcli]\nseed = -1\n", "For example: seed = 0."),
+        ("[tool.maskcli.models.a]\nmodel = 1\n", 'For example: model = "src/train.py:build_model".'),
+        ("[tool.maskcli.models.a]\nmodels = {}\n", "Did you mean model? "),
+        ("[tool.maskcli.models]\na = 1\n", "For example: a table [tool.maskcli.models.tagger] with model = "),
+    ],
+)
+def test_config_error_has_a_remedy(tmp_path: Path, text: str, fix: str) -> None:
+    write_config(tmp_path, text)
+    with pytest.raises(UsageError) as raised:
+        read_config(tmp_path)
+    assert raised.value.fix.startswith(fix)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_examples_of_keys_are_valid(tmp_path: Path, key: str) -> None:
+    write_config(tmp_path, f"[tool.maskcli]\n{key} = {KEYS[key].example}\n")
+    assert list(read_config(tmp_path).defaults.settings) == [key.replace("-", "_")]
+
+
 @pytest.mark.parametrize("text", ["tool = 3\n", "", "[tool]\nother = 1\n", "[[tool]]\nmaskcli = 1\n"])
 def test_config_ignores_files_without_the_table(tmp_path: Path, text: str) -> None:
     write_config(tmp_path, text)

@@ -90,15 +90,15 @@ def make_project() -> ProjectReport:
 
 def test_concise_is_a_line_for_each_finding() -> None:
     assert render_concise(make_report()).decode().split("\n") == [
-        "src/my nets.py:12: error MSK101 conv (Conv1D): conv (Conv1D) drops 100% of the mask, here: all. fix: Add a "
-        "`Masking`, or pass it on.",
+        "src/my nets.py:12: error MSK101: conv (Conv1D) drops 100% of the mask, here: all. fix: Add a `Masking`, or pass "
+        "it on.",
         "a.txt: warning MSK001: conv (Conv1D) drops 100% of the mask, here: all. fix: Add a `Masking`, or pass it on.",
-        "m.keras: info MSK006 Conv1D: conv (Conv1D) drops 100% of the mask, here: all. fix: Add a `Masking`, or pass "
-        "it on.".replace("m.keras", "a.txt"),
+        "a.txt: info MSK006: Conv1D: conv (Conv1D) drops 100% of the mask, here: all. fix: Add a `Masking`, or pass "
+        "it on.",
         "",
     ]
     lines = render_concise(make_project()).decode().split("\n")
-    assert lines[0].startswith("src/my nets.py:12: error MSK101 tagger: conv (Conv1D): ")
+    assert lines[0].startswith("src/my nets.py:12: error MSK101 tagger: conv (Conv1D) drops ")
     assert lines[-2] == "gone: error: --model gone.keras: expected a file; received none. Check it."
 
 
@@ -115,17 +115,30 @@ def test_github_escapes_properties_and_text() -> None:
     command, _, text = first.removeprefix("::").partition("::")
     level, _, properties = command.partition(" ")
     assert (level, properties) == ("error", "file=src/my nets.py,line=12,title=MSK101 mask-dropped")
-    assert text.startswith(
-        "conv (Conv1D): conv (Conv1D) drops 100%25 of the mask, here: all.%0Afix: Add a `Masking`,%0A"
-    )
-    assert unescape(text) == f"conv (Conv1D): {make_finding().message}\nfix: {make_finding().fix}"
+    assert text.startswith("conv (Conv1D) drops 100%25 of the mask, here: all.%0Afix: Add a `Masking`,%0A")
+    assert unescape(text) == f"{make_finding().message}\nfix: {make_finding().fix}"
     assert second.startswith("::warning file=a.txt,title=MSK001 padding-id-as-token::")
     assert third.startswith("::notice ")
     odd = dataclasses.replace(make_report(), findings=(make_finding(location=Location("a,b:c%.py", 1, "f")),))
     assert "file=a%2Cb%3Ac%25.py,line=1," in render_github(odd).decode()
     lines = render_github(make_project()).decode().split("\n")
     assert "title=tagger%3A MSK101 mask-dropped::" in lines[0]
-    assert lines[-2].startswith("::error title=gone%3A not checked::--model gone.keras: expected")
+    assert lines[-2].startswith("::error title=gone%3A check failed::--model gone.keras: expected")
+
+
+def test_stale_entries_are_named_if_they_fail() -> None:
+    """The exit code is 1, and a form without findings must give the reason."""
+    stale = dataclasses.replace(make_report(), findings=(), name="tagger", fail_on_stale=True)
+    message = "Stale in the baseline: MSK102 at add is not a finding any more."
+    assert render_concise(stale).decode() == f"tagger: error: {message}\n"
+    assert render_github(stale).decode() == f"::error title=tagger%3A check failed::{message}\n"
+    (run,) = json.loads(render_sarif(stale, EXPLAINED))["runs"]
+    assert run["invocations"][0]["executionSuccessful"] is True
+    assert message in run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
+    with pytest.raises(maskcli.FindingsError, match=message):
+        stale.raise_for_findings()
+    for passing in (dataclasses.replace(stale, fail_on="never"), dataclasses.replace(stale, fail_on_stale=False)):
+        assert render_concise(passing) == b""
 
 
 def test_gitlab_has_its_fields() -> None:
@@ -199,6 +212,9 @@ def test_junit_has_a_case_for_each_rule() -> None:
         "MSK001 padding-id-as-token",
         "MSK101 mask-dropped",
     ]
+    stale = dataclasses.replace(make_report(), findings=(), fail_on_stale=True)
+    text = render_junit(stale, EXPLAINED).decode()
+    assert '<testcase name="stale entries"' in text and "MSK102 at add" in text
     assert cases["MSK006 pre-padding"].find("system-out") is not None
     assert cases["MSK107 padding-leaks"].find("skipped") is not None
     assert (suites["tagger"].get("failures"), suites["right"].get("failures")) == ("2", "0")

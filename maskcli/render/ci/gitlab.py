@@ -23,9 +23,8 @@ def render_gitlab(record: object, folder: str = "") -> bytes:
 
 
 def _describe(issue: Issue) -> dict[str, Any]:
-    place = f"{issue.place}: " if issue.place else ""
     return {
-        "description": f"{place}{issue.text}",
+        "description": issue.text_with_place,
         "check_name": f"{issue.finding.code} {issue.finding.rule}",
         "fingerprint": issue.fingerprint,
         "severity": SEVERITIES[issue.finding.severity],

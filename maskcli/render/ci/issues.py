@@ -55,6 +55,13 @@ class Issue:
         return f"{self.finding.message}\nfix: {self.finding.fix}"
 
     @property
+    def text_with_place(self) -> str:
+        """The message and the fix, after the call unless the message starts with it."""
+        if not self.place or self.finding.message.startswith((f"{self.place} ", f"{self.place}:")):
+            return self.text
+        return f"{self.place}: {self.text}"
+
+    @property
     def fingerprint(self) -> str:
         """The fingerprint of the finding, another one for each model."""
         if self.model is None:
@@ -69,6 +76,17 @@ def list_checks(record: object) -> tuple[ModelCheck, ...]:
     assert isinstance(record, CheckReport)  # noqa: S101 - only this command has these forms
     name = "data" if record.model is None else record.model.name
     return (ModelCheck(record.name or name, record, None, int(not record.passed)),)
+
+
+def list_failures(record: object) -> list[tuple[str, str]]:
+    """Return the reasons, other than findings, why checks fail: the name of the check, and a message."""
+    failures = []
+    for entry in list_checks(record):
+        if entry.error is not None:
+            failures.append((entry.name, entry.error))
+        if entry.check is not None:
+            failures += [(entry.name, text) for text in entry.check.list_stale_failures()]
+    return failures
 
 
 def iterate_issues(record: object, folder: str = "") -> Iterator[Issue]:

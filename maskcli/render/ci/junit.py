@@ -8,10 +8,14 @@ from types import ModuleType
 
 from maskcli.errors import UsageError, suggest_install
 from maskcli.records.check import CheckReport
+from maskcli.records.fields import Severity
+from maskcli.records.options import FailOn
 from maskcli.records.project import ModelCheck
 from maskcli.records.rules import RuleExplanation
 from maskcli.render.ci.issues import Issue, iterate_issues, list_checks
 
+FAILING: dict[FailOn, tuple[Severity, ...]] = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
+"""The severities that fail a check."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
 
@@ -73,13 +77,16 @@ def _make_cases(junit: ModuleType, entry: ModelCheck, issues: Sequence[Issue], n
         if passing:
             case.system_out = _clean("\n\n".join(passing))
         cases.append(case)
+    if stale := entry.check.list_stale_failures():
+        case = junit.TestCase("stale entries", classname=_clean(entry.name))
+        case.result = [_make_result(junit.Failure, text, text) for text in stale]
+        cases.append(case)
     return cases
 
 
 def _fails(issue: Issue, report: CheckReport) -> bool:
     """Return whether a finding fails the check."""
-    failing = {"error": ("error",), "warning": ("error", "warning"), "never": ()}
-    return issue.finding.severity in failing[report.fail_on]
+    return issue.finding.severity in FAILING[report.fail_on]
 
 
 def _judge(junit: ModuleType, issue: Issue) -> object:

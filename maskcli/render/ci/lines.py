@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from maskcli.records.fields import Severity
-from maskcli.render.ci.issues import Issue, iterate_issues, list_checks
+from maskcli.render.ci.issues import Issue, iterate_issues, list_failures
 from maskcli.render.text_flow import split_printable_lines
 
 GITHUB_LEVELS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
 
 
 def render_concise(record: object) -> bytes:
-    """Return ``FILE:LINE: SEVERITY CODE CALL: MESSAGE`` for each finding that a baseline does not accept."""
+    """Return ``FILE:LINE: SEVERITY CODE MODEL: MESSAGE`` for each finding that a baseline does not accept.
+
+    Other reasons why the check fails, such as a model that cannot be loaded, follow as ``NAME: error: REASON``.
+    """
     lines = [_make_line(issue) for issue in iterate_issues(record) if not issue.is_accepted]
-    lines += [f"{entry.name}: error: {_join(entry.error)}" for entry in list_checks(record) if entry.error is not None]
+    lines += [f"{name}: error: {_join(text)}" for name, text in list_failures(record)]
     return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _make_line(issue: Issue) -> str:
     place = ":".join(filter(None, (issue.file, str(issue.line or ""))))
-    subject = ": ".join(filter(None, (issue.model, issue.place)))
-    head = f"{issue.finding.severity} {' '.join(filter(None, (issue.finding.code, subject)))}"
-    return ": ".join(filter(None, (place, head, _join(issue.text))))
+    head = " ".join(filter(None, (issue.finding.severity, issue.finding.code, issue.model)))
+    return ": ".join(filter(None, (place, head, _join(issue.text_with_place))))
 
 
 def _join(text: str) -> str:
@@ -36,15 +38,15 @@ def render_github(record: object, folder: str = "") -> bytes:
         folder: the working directory, as a path from the root of the repository.
     """
     commands = [_annotate(issue) for issue in iterate_issues(record, folder) if not issue.is_accepted]
-    failed = (entry for entry in list_checks(record) if entry.error is not None)
-    commands += [_make_command("error", {"title": f"{entry.name}: not checked"}, str(entry.error)) for entry in failed]
+    commands += [
+        _make_command("error", {"title": f"{name}: check failed"}, text) for name, text in list_failures(record)
+    ]
     return "".join(f"{command}\n" for command in commands).encode()
 
 
 def _annotate(issue: Issue) -> str:
     properties = {"file": issue.file, "line": issue.line, "title": issue.title}
-    text = f"{issue.place}: {issue.text}" if issue.place else issue.text
-    return _make_command(GITHUB_LEVELS[issue.finding.severity], properties, text)
+    return _make_command(GITHUB_LEVELS[issue.finding.severity], properties, issue.text_with_place)
 
 
 def _make_command(level: str, properties: dict[str, str | int | None], text: str) -> str:

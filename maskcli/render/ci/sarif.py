@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from maskcli.records.fields import Severity
 from maskcli.records.rules import RuleExplanation
-from maskcli.render.ci.issues import Issue, iterate_issues, list_checks
+from maskcli.render.ci.issues import Issue, iterate_issues, list_checks, list_failures
 from maskcli.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -32,10 +32,11 @@ def render_sarif(record: object, rules: Sequence[RuleExplanation], folder: str =
     checked = {code for entry in checks if entry.check is not None for code in entry.check.checked}
     listed = [rule for rule in rules if rule.code in checked]
     positions = {rule.code: index for index, rule in enumerate(listed)}
-    errors = [_notify(entry.name, entry.error) for entry in checks if entry.error is not None]
+    errors = [_notify(name, text) for name, text in list_failures(record)]
+    was_checked = all(entry.error is None for entry in checks)
     run = {
         "tool": {"driver": {"name": "maskcli", "version": __version__, "rules": list(map(_describe_rule, listed))}},
-        "invocations": [{"executionSuccessful": not errors, "toolExecutionNotifications": errors}],
+        "invocations": [{"executionSuccessful": was_checked, "toolExecutionNotifications": errors}],
         "columnKind": "unicodeCodePoints",
         "results": [_describe(issue, positions) for issue in iterate_issues(record, folder)],
     }
@@ -63,12 +64,11 @@ def _describe_rule(rule: RuleExplanation) -> dict[str, Any]:
 
 def _describe(issue: Issue, positions: dict[str, int]) -> dict[str, Any]:
     finding = issue.finding
-    place = f"{issue.place}: " if issue.place else ""
     result: dict[str, Any] = {
         "ruleId": finding.code,
         "ruleIndex": positions[finding.code],
         "level": LEVELS[finding.severity],
-        "message": {"text": f"{place}{issue.text}"},
+        "message": {"text": issue.text_with_place},
         "locations": _locate(issue),
         "partialFingerprints": {FINGERPRINT: issue.fingerprint},
     }

@@ -225,14 +225,13 @@ def _note_accepted(report: CheckReport) -> Iterator[Remark]:
         count = format_count(len(baseline.accepted), "finding")
         yield Remark("fact", f"The baseline {baseline.file} accepts {count}.")
         for entry in baseline.stale:
-            place = f" at {entry.call}" if entry.call else ""
-            yield Remark("warning", f"Stale in the baseline: {entry.code}{place} is not a finding any more.")
+            yield Remark("warning", entry.describe_stale())
     for ignored in report.ignored_calls:
         reason = f": {ignored.reason}" if ignored.reason else ""
         if ignored.findings:
             yield Remark("fact", f"Ignored, {format_count(ignored.findings, 'finding')}: {ignored.ignore}{reason}.")
         else:
-            yield Remark("warning", f"Ignored calls {ignored.ignore} match no finding; leave the entry out.")
+            yield Remark("warning", ignored.describe_stale())
 
 
 def _choose_next(report: CheckReport) -> str:
