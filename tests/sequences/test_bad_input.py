@@ -116,7 +116,7 @@ def test_pickles_are_never_loaded(call: Callable[..., Output], tmp_path: Path) -
     [
         (["nofile.txt"], "nofile.txt: expected a file of sequences; received a path that does not exist"),
         (["."], ".: expected a directory with files that end in .json, .jsonl"),
-        (["bad\0name"], "embedded null byte"),
+        (["bad\0name"], "embedded null "),
         (
             ["-", "--output", "nodir/x.npy"],
             "nodir/x.npy: expected a path that can be written to; received a directory that does not exist",
