@@ -19,6 +19,7 @@ from maskcli.probes.context import LEFT_OUT
 from maskcli.probes.empty_rows import examine_empty_rows
 from maskcli.probes.future import FutureResult, make_future_probe, probe_future
 from maskcli.probes.leak import LeakResult, probe_leak
+from maskcli.probes.local import find_bare_entries
 from maskcli.probes.rows import RowsResult, make_rows_probe, probe_rows
 from maskcli.probes.saving import probe_saving
 from maskcli.records.evidence import ModelEvidence, SavingResult
@@ -98,6 +99,7 @@ def collect_evidence(
             sources=find_mask_sources(probed.trace, probed.inputs, chosen),
             leak=leak,
             taken=find_taken_timestep(probed, leak.first_call),
+            bare=find_bare_entries(probed, {*leak.entries, *filter(None, [leak.first_call])}),
             misused=tuple(find_misused_masks(probed)),
             mixing=tuple(find_mixing(probed, leak.first_call)),
             empty=examine_empty_rows(probed, result.replaced),

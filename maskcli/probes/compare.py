@@ -181,8 +181,8 @@ def pair_valid_places(
 def copy_valid(flow: MaskFlow, tensor: Any, other: Any, align: Alignment) -> NDArray[np.float64] | None:
     """Return a tensor of another run with the base run's values at valid timesteps; None if these are not known."""
     valid = flow.valid.get(id(tensor))
-    if valid is None or valid.ndim != 2 or len(other.shape) < 2 or len(other.shape) != len(tensor.shape):
-        return None
+    if valid is None or valid.ndim != 2 or len(other.shape) < 2 or tuple(other.shape[2:]) != tuple(tensor.shape[2:]):
+        return None  # Scores, for example, have timesteps on a further axis, whose places are not known here.
     changed = None if align.changed is None else align.changed.valid.get(id(other))
     if changed is None or changed.shape != tuple(other.shape[:2]):
         changed = np.ones(tuple(map(int, other.shape[:2])), bool)

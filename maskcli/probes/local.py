@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from maskcli.probes.compare import Difference, find_used_tensors, find_worst, is_unused, measure_difference
@@ -48,17 +50,53 @@ def _leaks_by_itself(context: ProbeContext, entry: CallRecord, changes: dict[str
     return path is not None and is_given and not any(call.startswith(f"{path}/") for call in changes)
 
 
+def find_bare_entries(context: ProbeContext, paths: Collection[str]) -> tuple[str, ...]:
+    """Return those of some calls at which padding enters only by inputs that never had a mask.
+
+    Another input of such a call has lost its mask, without harm, as the queries of attention have.
+    """
+    rng = np.random.default_rng(2)
+    names = context.trace.names
+    entries = (entry for entry in context.base.ended if names.get(entry.index) in paths)
+    return tuple(names[entry.index] for entry in entries if _enters_bare(context, entry, rng))
+
+
+def _enters_bare(context: ProbeContext, entry: CallRecord, rng: np.random.Generator) -> bool:
+    flow = context.flow
+    keep = map_valid_timesteps(entry, flow)
+    unmasked = [id(x) for x, mask in zip(entry.inputs, entry.carried_padding, strict=True) if mask is None]
+    parts = [
+        {key: keep[key] for key in unmasked if key in keep and (key in flow.lost) is lost} for lost in (True, False)
+    ]
+    if not all(parts):
+        return False
+    changes = [measure_local_change(context, entry, rng, keep=part) for part in parts]
+    lost, bare = (change is not None and change.counts for change in changes)
+    return bare and not lost
+
+
 def measure_local_change(
-    context: ProbeContext, entry: CallRecord, rng: np.random.Generator, training: bool = False
+    context: ProbeContext,
+    entry: CallRecord,
+    rng: np.random.Generator,
+    training: bool = False,
+    keep: dict[int, Bools] | None = None,
 ) -> Difference | None:
     """Return how far the result of one call changes when the padding among its inputs is replaced.
 
     Returns None if the call has no padding among its inputs, or cannot run again.
+
+    Args:
+        context: the run.
+        entry: the call.
+        rng: draws the values at padding.
+        training: whether the call runs as in training.
+        keep: the valid timesteps of the inputs whose padding is replaced, by ``id``; None for all inputs.
     """
     sources = context.flow.list_input_validity(entry)
     if not sources or all(valid.all() for valid in sources):
         return None
-    keep = map_valid_timesteps(entry, context.flow)
+    keep = map_valid_timesteps(entry, context.flow) if keep is None else keep
     before = rerun_call(entry, {}, rng, training=True) if training else entry.outputs
     after = rerun_call(entry, keep, rng, training) if keep else None
     used = find_used_tensors(context.base)

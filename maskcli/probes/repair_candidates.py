@@ -123,14 +123,31 @@ class Candidates:
         return (KeepMask(key, MaskOrigin("arriving", key), WHOLE, True),)
 
     def _list_attention_changes(self) -> Iterator[Changes]:
-        """Yield changes of the attention masks of the call, or of calls in the code of the same layer."""
+        """Yield changes of the attention masks of the call, or of calls in the same code."""
         ended = self.look.context.base.ended
         near = [other for other in ended if other is self.entry or find_owner(other) is self.owner]
-        for other in dict.fromkeys([*near, *self._list_later()]):
+        for other in dict.fromkeys([*near, *self._list_later(), *self._list_open_softmaxes()]):
             for name in () if other.code else other.accepts:
                 shape = tuple(getattr(get_argument(other, name), "shape", ()))
                 if len(shape) > (1 if name == PAIR_MASK else 2) and (name == PAIR_MASK or other.type == "Softmax"):
                     yield from _list_turns(self.look.key(other), name, shape)
+
+    def _list_open_softmaxes(self) -> Iterator[CallRecord]:
+        """Yield softmaxes before the call, in the same code, whose mask leaves padded keys open.
+
+        Where padding is a copy of the last valid timestep, it enters at the sum that these weights are for.
+        """
+        for other in self._list_before():
+            if other.type == "Softmax" and other.inputs and len(other.inputs[0].shape) > 2:
+                axis = len(other.inputs[0].shape) - 1
+                valid = find_axis_validity(self.look, other.inputs[0], axis)
+                if valid is not None and not _hides_padding(other, valid, axis):
+                    yield other
+
+    def _list_before(self) -> list[CallRecord]:
+        """Return some calls before the entry, in the same code, that its inputs were computed by."""
+        before = [entry for tensor in self.entry.inputs for entry in list_ancestors(self.look, tensor)]
+        return [other for other in before if find_owner(other).parent is self.owner.parent][: 2 * MOST_NEAR]
 
     def _list_poolings(self) -> Iterator[Changes]:
         """Yield poolings without padding, if the call pools timesteps."""
@@ -159,9 +176,7 @@ class Candidates:
         ended = self.look.context.base.ended
         inside = [] if self.owner is self.entry else [other for other in ended if find_owner(other) is self.owner]
         near = sorted(inside, key=lambda other: abs(other.index - self.entry.index))[: 2 * MOST_NEAR + 1]
-        before = [entry for tensor in self.entry.inputs for entry in list_ancestors(self.look, tensor)]
-        before = [other for other in before if find_owner(other).parent is self.owner.parent]
-        for other in dict.fromkeys([self.entry, *near, *before[: 2 * MOST_NEAR], *self._list_later()]):
+        for other in dict.fromkeys([self.entry, *near, *self._list_before(), *self._list_later()]):
             axis = recognize_softmax(self.look, other)
             valid = None if axis is None else find_axis_validity(self.look, other.inputs[0], axis)
             if axis is None or valid is None or valid.all() or _hides_padding(other, valid, axis):

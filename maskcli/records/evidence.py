@@ -369,6 +369,7 @@ class ModelEvidence:
         leak: the verdict; None if the model does not run.
         failure: the call that fails because of a mask.
         taken: the call at which padding enters, if it takes a single timestep.
+        bare: calls at which padding enters by an input that never had a mask, though another one lost its mask.
         misused: calls whose mask makes their results wrong.
         mixing: normalisations whose statistics include padding.
         empty: rows without a valid timestep; None if there are none.
@@ -397,6 +398,7 @@ class ModelEvidence:
     leak: Leak | None = None
     failure: Failure | None = None
     taken: TakenTimestep | None = None
+    bare: tuple[str, ...] = ()
     misused: tuple[MisusedMask, ...] = ()
     mixing: tuple[MixingNormalization, ...] = ()
     empty: EmptyRows | None = None

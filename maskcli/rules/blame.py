@@ -127,6 +127,13 @@ def _find_cause(model: ModelEvidence, path: str | None) -> Blame:
         return Blame("mixed", at, at)
     if at.mask_in is not None:
         return _find_cause_with_mask(model, at)
+    return _find_cause_without_mask(model, at)
+
+
+def _find_cause_without_mask(model: ModelEvidence, at: Call) -> Blame:
+    """Return the cause of a leak at a call whose input has no mask."""
+    if at.call in model.bare:
+        return Blame("no-source", None, at)
     loser = find_losing_call(model, at.lost_at)
     if loser is not None:
         return Blame("dropped", loser, at)

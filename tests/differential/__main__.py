@@ -10,7 +10,9 @@ import sys
 import traceback
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -26,6 +28,15 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--again", type=Path, help="an earlier --output: ask maskcli again, and keep the truth")
     parser.add_argument("--show", action="store_true", help="print every model, not only disagreements")
     return parser.parse_args()
+
+
+def describe(outcome: Any) -> Iterator[str]:
+    """Yield the facts to count: the verdicts, disagreements, and whether a leak has a repair."""
+    truth, answer = outcome.truth, outcome.answer
+    yield f"truth {truth.verdict}, answer {answer.verdict}"
+    yield from outcome.kinds
+    if truth.verdict == answer.verdict == "leaks":
+        yield f"leak with{'' if answer.repairs else 'out'} a repair"
 
 
 def main() -> int:
@@ -58,7 +69,7 @@ def main() -> int:
                 traceback.print_exc()
                 counts["oracle failed"] += 1
                 continue
-            counts.update([f"truth {outcome.truth.verdict}, answer {outcome.answer.verdict}", *outcome.kinds])
+            counts.update(describe(outcome))
             wrong += bool(outcome.kinds)
             if outcome.kinds or arguments.show:
                 print(outcome.describe(), flush=True)

@@ -27,6 +27,7 @@ class Answer:
         future: whether a later timestep changes an earlier output; None if it was not checked.
         probes: by name of a probe: leaks, or the reason why it did not run.
         reason: the reason why nothing is proved, or the exception.
+        repairs: the kinds of the printed repairs, which together remove the leak; empty if none was found.
     """
 
     verdict: str
@@ -36,6 +37,7 @@ class Answer:
     future: bool | None = None
     probes: dict[str, str] = dataclasses.field(default_factory=dict)
     reason: str = ""
+    repairs: tuple[str, ...] = ()
 
 
 def ask(case: Case, model: Any) -> Answer:
@@ -60,6 +62,7 @@ def ask(case: Case, model: Any) -> Answer:
         future=_exceeds(future) if future and future.applicable else None,
         probes={name: _describe_probe(probe) for name, probe in probes.items()},
         reason="" if leak is None else leak.reason or "",
+        repairs=tuple(repair.kind for repair in report.repairs),
     )
 
 
@@ -117,6 +120,7 @@ class Outcome:
             f"# maskcli: {answer.verdict}, passed {answer.passed}, {' '.join(answer.codes)}; rows mix "
             f"{answer.rows_mix}, future {answer.future}\n"
             f"# probes: {answer.probes} {answer.reason}\n"
+            f"# repairs: {' '.join(answer.repairs) or 'none'}\n"
             f"# disagreement: {', '.join(self.kinds) or 'none'}\n"
         )
 

@@ -1099,3 +1099,13 @@ def test_ignore_class_that_occurs_nowhere() -> None:
     assert report.keras_evaluate == pytest.approx(plain.evaluate()["loss"], rel=1e-6)
     assert not np.any(report.first.ignored)
     np.testing.assert_array_equal(report.first.counted, plain.loss().first.counted)
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_steps_run_as_the_model_is_compiled(eager: bool) -> None:
+    """Python code of a model that is compiled to run eagerly may fail in a graph; few rows need no graph anyway."""
+    model = keras.Sequential([keras.Input((None, 2)), layers.Dense(1)])
+    model.compile(loss="mse", run_eagerly=eager, jit_compile=False)
+    large, small = (evaluate._choose_compilation(model, (), is_small=is_small) for is_small in (False, True))
+    assert large == {"run_eagerly": eager, "jit_compile": False}
+    assert small == {"run_eagerly": True, "jit_compile": False}

@@ -22,6 +22,7 @@ from typing import Any
 
 from tests.mutation.coverage import MAP, ROOT, choose_tests, record
 from tests.mutation.mutants import UNCHANGED, Mutant, draw_mutants, list_mutants, mutate
+from tests.mutation.workers import Worker, name_module
 
 ROOMS = ("trace", "probes", "losses", "rules")
 OUTCOMES = {0: "survived", 1: "killed"}
@@ -50,13 +51,14 @@ def main() -> int:
     import_libraries()
     tests = json.loads(MAP.read_text())
     counts: Counter[str] = Counter()
+    worker = Worker(ROOT)
     for mutant in draw_mutants(list_mutants(ROOT, arguments.rooms), arguments.mutants, arguments.seed):
         chosen = choose_tests(tests, mutant.path, mutant.function, arguments.budget)
         if chosen and not counts.keys() - {"no test"}:  # No outcome counts if tests fail anyway.
             unchanged = dataclasses.replace(mutant, number=UNCHANGED)
             if run_tests(unchanged, chosen, 60 + 10 * arguments.budget) != "survived":
                 sys.exit(f"They fail without a change: {' '.join(chosen)}")
-        outcome = run_tests(mutant, chosen, 60 + 10 * arguments.budget) if chosen else "no test"
+        outcome = try_mutant(worker, mutant, chosen, 60 + 10 * arguments.budget)
         counts[outcome] += 1
         if outcome in ("survived", "no test"):
             print(f"{outcome}: {mutant}", flush=True)
@@ -66,6 +68,15 @@ def main() -> int:
     print(json.dumps(dict(counts.most_common())))
     tried = counts.total() - counts["no test"]
     return int(10 * counts["survived"] > tried)
+
+
+def try_mutant(worker: Worker, mutant: Mutant, tests: list[str], seconds: float) -> str:
+    """Return whether tests notice a mutant: in the worker, or in a fork where it survives the worker or breaks it."""
+    if not tests:
+        return "no test"
+    if worker.try_mutant(mutant, tests, seconds) == "killed":
+        return "killed"
+    return run_tests(mutant, tests, seconds)
 
 
 def import_libraries() -> None:
@@ -144,8 +155,9 @@ def _become_tests(mutant: Mutant, tests: list[str]) -> Any:
         os.dup2(null, 1)
         os.dup2(null, 2)
         path = ROOT / mutant.path
-        name = mutant.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        sys.meta_path.insert(0, _Finder(name, _Loader(str(path), mutate(path.read_text(), mutant.number))))
+        sys.meta_path.insert(
+            0, _Finder(name_module(mutant.path), _Loader(str(path), mutate(path.read_text(), mutant.number)))
+        )
         import pytest
 
         code = int(pytest.main([*tests, "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from tests.conftest import ROOT, clean_environment
 from tests.mutation.coverage import choose_tests
 from tests.mutation.mutants import draw_mutants, list_mutants, mutate
+from tests.mutation.workers import exchange_code
 
 pytestmark = [pytest.mark.quick, pytest.mark.slow(share=1 / 2)]
 
@@ -83,15 +85,53 @@ def test_fastest_tests_of_a_function_are_chosen() -> None:
     assert choose_tests(tests, "maskcli/b.py", 3, 1) == []
 
 
+EXCHANGED = """
+import functools
+
+
+class Shape:
+    def __init__(self):
+        self.sides = 3
+
+    @property
+    def corners(self):
+        return self.sides + 1
+
+    @staticmethod
+    def name():
+        return "shape" + "s"
+
+
+@functools.cache
+def count():
+    return 4
+"""
+
+
+def test_code_is_exchanged_and_restored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "exchanged.py"
+    path.write_text(EXCHANGED)
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("exchanged")
+    other = EXCHANGED.replace("3", "5").replace("+ 1", "- 1").replace('"s"', '"d"').replace("return 4", "return 7")
+    with exchange_code("exchanged", str(path), other) as changed:
+        assert (changed, module.Shape().corners, module.Shape.name(), module.count()) == (4, 4, "shaped", 7)
+    module.count.cache_clear()
+    assert (module.Shape().corners, module.Shape.name(), module.count()) == (4, "shapes", 4)
+    with exchange_code("exchanged", str(path), EXCHANGED) as changed:
+        assert changed == 0
+
+
 PROGRAM = """
 import sys
 from tests.mutation import __main__ as mutation
 from tests.mutation.mutants import list_mutants
 mutation.import_libraries = lambda: None
+worker = mutation.Worker(mutation.ROOT)
 test = "tests/rules/test_data_rules.py::test_padding_waste"
 for change in ("16 -> 17", "rows >= FEWEST_ROWS -> rows > FEWEST_ROWS", "return rows >= FEWEST_ROWS"):
     mutants = [m for m in list_mutants(mutation.ROOT, ["rules"]) if "padding_waste" in m.path and m.change.startswith(change)]
-    print([mutation.run_tests(m, [test], 60) for m in mutants[:1]])
+    print([(mutation.run_tests(m, [test], 60), worker.try_mutant(m, [test], 60)) for m in mutants[:1]])
 """
 
 
@@ -100,4 +140,4 @@ def test_tests_notice_a_mutant() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=ROOT, env=clean_environment(), timeout=120
     )
-    assert done.stdout.splitlines() == ["[]", "['survived']", "['killed']"], done.stderr
+    assert done.stdout.splitlines() == ["[]", "[('survived', 'survived')]", "[('killed', 'killed')]"], done.stderr

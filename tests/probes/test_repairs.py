@@ -500,6 +500,19 @@ def characters(kit: Kit) -> Any:
     return keras.Model(words, layers.GRU(3, name="rnn")(wrapper(layers.GRU(3), name="spell")(x)))
 
 
+@case("weigh(..., mask=keras.ops.swapaxes(M, -1, -2))  # M is the mask that weigh receives now")
+def turned_mask_of_repeated_states(kit: Kit) -> Any:
+    """Padding repeats the last state of its row, so that it enters where the weights are used."""
+    words, _, x = start()
+    x = layers.LSTM(4, return_sequences=True, name="rnn")(x)
+    mask = ops.not_equal(words, 0)[:, :, None]
+    if kit is not None:
+        mask = ops.swapaxes(mask, -1, -2)
+    scores = ops.matmul(layers.Dense(4)(x), ops.transpose(layers.Dense(4)(x), (0, 2, 1)))
+    weights = layers.Softmax(name="weigh")(scores, mask=mask)
+    return keras.Model(words, ops.matmul(weights, x))
+
+
 class Opposite(Attend):
     """Takes the mask for its opposite."""
 

@@ -254,3 +254,16 @@ def test_mask_not_given_after_it_was_lost_has_one_cause() -> None:
     codes = {finding.code: finding.call for finding in run_check(model, [[3, 1, 4], [1, 5], [9]]).findings}
     assert codes.get("MSK101") == "conv"
     assert "MSK103" not in codes
+
+
+def test_keys_without_mask_next_to_queries_that_lost_it() -> None:
+    """Padded keys enter, which never had a mask; the mask that the queries lost would not hide them."""
+    words, x = make_words()
+    article = keras.Input((None,), dtype="int32", name="article")
+    keys = layers.Embedding(11, 6, name="keys")(article)
+    outputs = layers.Dense(2)(layers.Attention(name="attend")([x * 2.0, keys]))
+    data = {"words": np.array([[3, 1, 4], [9, 0, 0]]), "article": np.array([[2, 6, 5, 3], [5, 8, 0, 0]])}
+    report = run_check(keras.Model([words, article], outputs), data)
+    findings = [(finding.code, finding.call, finding.severity) for finding in report.findings]
+    assert findings == [("MSK104", "attend", "error"), ("MSK101", "multiply", "warning")]
+    assert [(repair.kind, repair.call) for repair in report.repairs] == [("set-mask-zero", "keys")]

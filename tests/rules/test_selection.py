@@ -74,6 +74,21 @@ def test_find_rule_by_a_word_of_its_text() -> None:
     assert "mention" not in caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("word", "similar", "mentions"), [("gru", False, True), ("is", False, False), ("ms", False, False)]
+)
+def test_find_rule_by_short_words(word: str, similar: bool, mentions: bool) -> None:
+    """Three letters are a word; two of them are in the text of almost every rule."""
+    with pytest.raises(UsageError) as caught:
+        find_rule(word)
+    assert ("mention" in caught.value.fix, "Did you mean" in caught.value.fix) == (mentions, similar)
+
+
+def test_find_rule_by_its_first_three_letters() -> None:
+    with pytest.raises(UsageError, match=r"Did you mean MSK001 or MSK002"):
+        find_rule("msk")
+
+
 def test_find_rule_by_code_and_name() -> None:
     for rule in RULES:
         for name in (rule.code, rule.code.lower(), rule.name, rule.name.upper()):
