@@ -41,6 +41,7 @@ class BlockTask:
         field: the field with the sequences; None selects the only suitable one.
         bare: whether the rows at the start of the file are lists outside of records.
         first_row: rows of the file before the block; None if they have to be counted.
+        file_index: the file, counted from 0 among all files.
         source: standard input or a pipe, which only this process can read; None for a file.
     """
 
@@ -53,6 +54,7 @@ class BlockTask:
     field: str | None = None
     bare: bool = False
     first_row: int | None = 0
+    file_index: int = 0
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
@@ -78,17 +80,18 @@ def cut_files(
     ``.npz`` and Arrow files are a block each. Only the start of a file is read. A file that cannot be read is one
     block, whose worker raises the error.
     """
-    for source in sources:
+    for index, source in enumerate(sources):
+        whole = BlockTask(source.path, input_format, "file", 0, 0, 0, field, file_index=index)
         try:
-            yield from _cut_file(source, input_format, field, block_size)
+            yield from _cut_file(source, whole, block_size)
         except InputError:
-            yield BlockTask(source.path, input_format, "file", 0, 0, 0, field)
+            yield whole
 
 
-def _cut_file(source: Source, input_format: str, field: str | None, block_size: int) -> Iterator[BlockTask]:
-    entry, _ = detect_format(source, input_format)
-    size = source.size
-    whole = BlockTask(source.path, entry.name, "file", 0, size, size, field)
+def _cut_file(source: Source, whole: BlockTask, block_size: int) -> Iterator[BlockTask]:
+    entry, _ = detect_format(source, whole.format)
+    size, field = source.size, whole.field
+    whole = dataclasses.replace(whole, format=entry.name, length=size, size=size)
     if source.file is None:
         yield dataclasses.replace(whole, source=source)
         return
