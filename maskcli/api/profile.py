@@ -53,6 +53,7 @@ def profile(request: ProfileRequest) -> ProfileReport:
         value=settings.layout.padding_id,
         input_dim=request.input_dim,
         most_hashes=max(1, get_memory_bound() // HASH_BYTES),
+        by=request.by,
     )
     files = _open_files(request.data, request)
     if files is None:
@@ -106,6 +107,10 @@ def _open_files(data: object, request: ProfileRequest) -> SequenceFiles | None:
 
 
 def _count_in_memory(request: ProfileRequest, counting: CountOptions) -> CorpusState:
+    if request.by is not None:
+        raise UsageError(
+            where=f"--by {request.by}", expected="files", received="data in memory", fix="Profile each group by itself."
+        )
     data = select_sequences(split_data(request.data, request.value).inputs)
     ragged = data.ragged if isinstance(data, LoadedSequences) else as_ragged(data)
     if not len(ragged.values):
@@ -182,7 +187,9 @@ def make_report(
 ) -> ProfileReport:
     """Return the report of all rows, or of a part of them."""
     whole = merge_groups(list(state.groups.values()))
-    corpus = make_profile(whole, settings, is_full_array(whole))
+    full = is_full_array(whole)
+    corpus = make_profile(whole, settings, full)
+    groups = state.groups if request.by is not None else {}
     layout = settings.layout
     code = write_code(corpus.buckets, settings.batch_size, layout.padding_id, layout.padding, layout.truncating)
     return ProfileReport(
@@ -190,9 +197,9 @@ def make_report(
         part=request.part,
         batch_size=settings.batch_size,
         input_dim=settings.input_dim,
-        by=None,
+        by=request.by,
         corpus=corpus,
-        groups={},
+        groups={name: make_profile(group, settings, full) for name, group in sorted(groups.items())},
         skipped=skipped,
         code=code,
         state=None if request.part is None else state,

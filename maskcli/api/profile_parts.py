@@ -49,7 +49,7 @@ def merge_profiles(paths: Sequence[str], **options: Any) -> ProfileReport:
     _check_parts(parts)
     first = parts[0]
     _check_options(first, options)
-    values = {**options, "value": first.options["value"], "input_dim": first.options["input_dim"]}
+    values = {**options, **first.options}
     request = ProfileRequest(None, **values)
     skipped = tuple(block for part in parts for block in part.skipped)
     state = merge_states([part.state for part in parts])

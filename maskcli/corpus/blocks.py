@@ -180,7 +180,7 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
     if task.unit == "file":
         yield from read_chunks(task.source or Source(task.file), task.format, Field(task.field), convert)
         return
-    source = _open_part(task)
+    source = open_part(task)
     read = FORMATS[task.format].chunks
     assert read is not None  # noqa: S101 - only formats that are read in chunks are divided
     name = source.name
@@ -188,11 +188,12 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
         for chunk in read(source, Field(task.field, bare=task.bare), convert):
             yield dataclasses.replace(chunk, where=_count_from_start(chunk.where, task, name))
     except MaskcliError as error:
-        error.where = _shift_line(error.where, task, name)
+        error.where = shift_line(error.where, task, name)
         raise
 
 
-def _open_part(task: BlockTask) -> Source:
+def open_part(task: BlockTask) -> Source:
+    """Return the source of a block, which reads only its range."""
     if task.unit == "lines":
         return LinesSource(task.file, task.offset, task.length, blank=task.format != "jsonl")
     source = Source(task.file)
@@ -202,10 +203,10 @@ def _open_part(task: BlockTask) -> Source:
 
 def _count_from_start(where: Callable[[int], str], task: BlockTask, name: str) -> Callable[[int], str]:
     """Return a function for the place of row ``i`` of a chunk in the file, instead of in the block."""
-    return lambda row: _shift_line(where(row), task, name)
+    return lambda row: shift_line(where(row), task, name)
 
 
-def _shift_line(where: str, task: BlockTask, name: str) -> str:
+def shift_line(where: str, task: BlockTask, name: str) -> str:
     """Return a place with the line counted from the start of the file; the lines before are only counted here."""
     line = re.match(r"(\d+)(.*)", where.removeprefix(f"{name}:"), re.DOTALL)
     if task.unit != "lines" or not task.offset or not where.startswith(f"{name}:") or line is None:

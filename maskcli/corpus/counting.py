@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from maskcli.corpus.blocks import BlockTask, read_block
 from maskcli.corpus.hashing import HashBuffers
+from maskcli.corpus.labels import LabelReader, group_rows
 from maskcli.corpus.merging import (
+    HITS,
+    check_groups,
     count_hashes,
     make_histogram,
     make_id_ranges,
@@ -54,17 +57,50 @@ class CountOptions:
 
 def count_block(task: BlockTask, options: CountOptions) -> CorpusState:
     """Return the state of a block; raises InputError for content that cannot be read."""
-    counter = _Counter(task, options)
+    if options.by is not None:
+        return _count_groups(task, options, options.by)
+    counter, rows = _Counter(task, options), 0
     for chunk in read_block(task, counter.count_chunk):
-        counter.add(chunk.result, chunk.where)
-    return counter.finish()
+        counter.add(chunk.result, chunk.where, rows)
+        rows += chunk.rows
+    return _make_state(task, rows, {"": counter})
+
+
+def _count_groups(task: BlockTask, options: CountOptions, field: str) -> CorpusState:
+    """Return the state of a block whose rows a field divides."""
+    labels, counters, rows = LabelReader(task, field), dict[str, _Counter](), 0
+    for chunk in read_block(task, lambda ragged: ragged):
+        codes = labels.take(chunk.rows)
+        check_groups(labels.names)
+        for code, places in group_rows(codes, len(labels.names)):
+            name = labels.names[code]
+            if name not in counters:
+                counters[name] = _Counter(task, options)
+            counter = counters[name]
+            counter.add(counter.count_chunk(_take_rows(chunk.result, places)), chunk.where, rows, places)
+        rows += chunk.rows
+    return _make_state(task, rows, counters)
+
+
+def _take_rows(ragged: RaggedSequences, places: Ints) -> RaggedSequences:
+    """Return the rows at these places."""
+    splits = make_row_splits(ragged.lengths[places])
+    # Each value moves by as much as its row does.
+    shifts = np.repeat(ragged.row_splits[places] - splits[:-1], np.diff(splits))
+    return RaggedSequences(ragged.values[np.arange(splits[-1]) + shifts], splits)
+
+
+def _make_state(task: BlockTask, rows: int, counters: dict[str, _Counter]) -> CorpusState:
+    groups = {name: counter.finish() for name, counter in counters.items()} if rows else {}
+    return CorpusState(rows, task.file_index, task.file_index, rows, groups)
 
 
 def count_sequences(ragged: RaggedSequences, options: CountOptions) -> CorpusState:
     """Return the state of sequences in memory."""
-    counter = _Counter(BlockTask("", "auto", "file", 0, 0, 0), options)
-    counter.add(counter.count_chunk(ragged), lambda row: f"row {row + 1}")
-    return counter.finish()
+    task = BlockTask("", "auto", "file", 0, 0, 0)
+    counter = _Counter(task, options)
+    counter.add(counter.count_chunk(ragged), lambda row: f"row {row + 1}", 0)
+    return _make_state(task, len(ragged), {"": counter})
 
 
 class _Hit(NamedTuple):
@@ -106,7 +142,6 @@ class _Counter:
         self._path = display_name(task.file)
         self._name = self._path if options.name is None else options.name
         self._ids = _Ids(options.value)
-        self._rows = 0
         self._lengths: list[Histogram] = []
         self._trimmed: list[Histogram] = []
         self._hits: dict[str, list[Hits]] = {}
@@ -160,62 +195,71 @@ class _Counter:
             ragged, np.flatnonzero(((values < 0) | (values >= input_dim)) & (values != self._options.value))
         )
 
-    def add(self, chunk: _ChunkCounts, where: Callable[[int], str]) -> None:
-        """Add the counts of the next chunk; ``where`` returns the place of its row ``i``."""
+    def add(
+        self, chunk: _ChunkCounts, where: Callable[[int], str], rows_before: int, places: Ints | None = None
+    ) -> None:
+        """Add the counts of the next chunk.
+
+        Args:
+            chunk: its counts.
+            where: returns the place of row ``i`` of the chunk.
+            rows_before: rows of the block before the chunk.
+            places: the rows of the chunk that were counted; None for all of them.
+        """
+
+        def locate(hit: _Hit) -> Spot:
+            return self._make_spot(hit, where, rows_before, hit.row if places is None else int(places[hit.row]))
+
         self._lengths = _compact([*self._lengths, chunk.lengths])
         self._trimmed = _compact([*self._trimmed, chunk.trimmed])
         for name, hit in chunk.hits.items():
-            known = self._hits.setdefault(name, [])
+            earlier = self._hits.setdefault(name, [])
             # Only the first place is needed: another one would have to be looked up in the file.
-            spot = known[0].first if known else self._make_spot(hit, where)
-            known.append(Hits(hit.tokens, hit.rows, spot))
-        self._smallest = self._extend(self._smallest, chunk.smallest, where, -1)
-        self._largest = self._extend(self._largest, chunk.largest, where, 1)
-        self._rows += chunk.rows
+            spot = earlier[0].first if earlier else locate(hit)
+            earlier.append(Hits(hit.tokens, hit.rows, spot))
+        self._smallest = _extend(self._smallest, chunk.smallest, locate, -1)
+        self._largest = _extend(self._largest, chunk.largest, locate, 1)
         self._hashes.append(chunk.hashes)
         self._n_hashes += chunk.rows
         if self._n_hashes > HASHES_AT_ONCE:
             self._count_hashes()
 
-    def _extend(
-        self, extreme: Extreme | None, found: tuple[int, _Hit] | None, where: Callable[[int], str], sign: int
-    ) -> Extreme | None:
-        if found is None or (extreme is not None and sign * found[0] < sign * extreme.value):
-            return extreme
-        value, hit = found
-        if extreme is not None and value == extreme.value:
-            return dataclasses.replace(extreme, count=extreme.count + hit.tokens)
-        return Extreme(value, hit.tokens, self._make_spot(hit, where))
-
-    def _make_spot(self, hit: _Hit, where: Callable[[int], str]) -> Spot:
-        row = self._rows + hit.row
+    def _make_spot(self, hit: _Hit, where: Callable[[int], str], rows_before: int, row: int) -> Spot:
         counts_lines = self._task.unit == "lines"
         # The line is only known when the rows of the blocks before are.
-        place = None if counts_lines else where(hit.row).replace(self._path, self._name, 1)
-        in_file = row + (0 if counts_lines else self._task.first_row or 0)
-        return Spot(row, hit.timestep, self._name, self._task.file_index, in_file, place)
+        place = None if counts_lines else where(row).replace(self._path, self._name, 1)
+        sample = rows_before + row
+        in_file = sample + (0 if counts_lines else self._task.first_row or 0)
+        return Spot(sample, hit.timestep, self._name, self._task.file_index, in_file, place)
 
     def _count_hashes(self) -> None:
         self._counted = merge_hashes([self._counted, _count_all(self._hashes, self._options)])
         self._hashes, self._n_hashes = [], 0
 
-    def finish(self) -> CorpusState:
+    def finish(self) -> GroupState:
         """Return the state of all chunks."""
         self._count_hashes()
-        group = GroupState(
-            lengths=merge_histograms(self._lengths or [make_histogram(np.zeros(0, np.int64))]),
-            trimmed=merge_histograms(self._trimmed or [make_histogram(np.zeros(0, np.int64))]),
+        return GroupState(
+            lengths=merge_histograms(self._lengths),
+            trimmed=merge_histograms(self._trimmed),
             smallest=self._smallest,
             largest=self._largest,
             ids=self._ids.list_ranges(),
             hashes=self._counted,
-            **{
-                name: merge_hits(self._hits.get(name, []))
-                for name in ("empty", "blank", "leading", "inner", "trailing", "outside")
-            },
+            **{name: merge_hits(self._hits.get(name, [])) for name in HITS},
         )
-        index = self._task.file_index
-        return CorpusState(self._rows, index, index, self._rows, {"": group} if self._rows else {})
+
+
+def _extend(
+    extreme: Extreme | None, latest: tuple[int, _Hit] | None, locate: Callable[[_Hit], Spot], sign: int
+) -> Extreme | None:
+    """Return the smallest or largest id so far, with that of a further chunk."""
+    if latest is None or (extreme is not None and sign * latest[0] < sign * extreme.value):
+        return extreme
+    value, hit = latest
+    if extreme is not None and value == extreme.value:
+        return dataclasses.replace(extreme, count=extreme.count + hit.tokens)
+    return Extreme(value, hit.tokens, locate(hit))
 
 
 def _compact(parts: list[Histogram]) -> list[Histogram]:

@@ -24,7 +24,8 @@ MOST_RANGES = 2**22
 """Ranges of ids that are kept. Ids of a vocabulary make a few; random 64-bit numbers make one each."""
 MOST_GROUPS = 1000
 """Different values of ``--by``; more are no labels or sources."""
-_HITS = ("empty", "blank", "leading", "inner", "trailing", "outside")
+HITS = ("empty", "blank", "leading", "inner", "trailing", "outside")
+"""The fields of a group with hits."""
 
 
 def merge_states(states: Sequence[CorpusState]) -> CorpusState:
@@ -41,7 +42,7 @@ def merge_states(states: Sequence[CorpusState]) -> CorpusState:
         last_rows = state.last_rows + (last_rows if continues and state.last_file == last_file else 0)
         rows, last_file = rows + state.rows, state.last_file
     check_groups(groups)
-    merged = {name: merge_groups(parts) for name, parts in groups.items()}
+    merged = {name: merge_groups(parts) for name, parts in sorted(groups.items())}
     return CorpusState(rows, first.first_file, last_file, last_rows, merged)
 
 
@@ -68,7 +69,7 @@ def merge_groups(parts: Sequence[GroupState]) -> GroupState:
         largest=merge_extremes([part.largest for part in parts], 1),
         ids=merge_ids([part.ids for part in parts]),
         hashes=merge_hashes([part.hashes for part in parts]),
-        **{name: merge_hits([getattr(part, name) for part in parts]) for name in _HITS},
+        **{name: merge_hits([getattr(part, name) for part in parts]) for name in HITS},
     )
 
 
@@ -80,7 +81,7 @@ def _shift_group(group: GroupState, rows: int, first_file: int, file_rows: int) 
         return dataclasses.replace(spot, sample=spot.sample + rows, row=row)
 
     changes: dict[str, Hits | Extreme] = {}
-    for name in (*_HITS, "smallest", "largest"):
+    for name in (*HITS, "smallest", "largest"):
         value = getattr(group, name)
         if value is not None and value.first is not None:
             changes[name] = dataclasses.replace(value, first=shift(value.first))

@@ -227,6 +227,13 @@ class ProfileRequest(RuleOptions, Layout):
         metavar="N,N,...",
         group=BATCHES,
     )
+    by: str | None = option(
+        None,
+        "Field of the records, such as a label or a source: also profile the rows of each of its values.",
+        metavar="FIELD",
+        group=DATA,
+        completes="field",
+    )
     buckets: int = option(4, "Most buckets of similar length.", minimum=1, maximum=1000, group=BATCHES)
     batch_size: int = option(32, "Sequences in a batch.", minimum=1, maximum=2**20, group=BATCHES)
     input_dim: int | None = option(None, "Vocabulary size to compare ids with.", minimum=1, group=RULES)

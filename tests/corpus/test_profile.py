@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import feather, parquet
 
 import maskcli
+from maskcli.api.profile_parts import merge_profiles
 from maskcli.errors import InputError, UsageError
-from maskcli.records.profile import ProfileReport
+from maskcli.records.profile import CorpusProfile, ProfileReport
 from tests.corpus.test_blocks import ROWS, write_jsonl, write_parquet, write_records, write_text
 
 pytestmark = pytest.mark.quick
@@ -55,7 +58,10 @@ def list_padding(row: list[int], value: int) -> list[str]:
 
 
 def summarize(report: ProfileReport) -> dict[str, Any]:
-    corpus = report.corpus
+    return summarize_corpus(report.corpus)
+
+
+def summarize_corpus(corpus: CorpusProfile) -> dict[str, Any]:
     histogram = corpus.lengths.histogram
     ends = [None if end is None else (end.value, end.tokens) for end in (corpus.ids.smallest, corpus.ids.largest)]
     return {
@@ -269,3 +275,80 @@ def test_profile_prints_itself() -> None:
     assert repr(report) == "<ProfileReport 200 sequences, 1,380 tokens, longest 13>"
     assert "Choices of maxlen" in str(report)
     assert report.to_dict()["schema"] == "maskcli/profile/1"
+
+
+LABELS = ["news", "web, [1, 2]", 'a: [3] "b"', 7, None, True]
+
+
+def write_labelled(path: Path, rows: list[list[int]]) -> tuple[Path, dict[str, list[int]]]:
+    """Write records, and return the rows of each label."""
+    labels = [LABELS[index * index % len(LABELS)] for index in range(len(rows))]
+    records = [{"src": label, "n": [[1]], "ids": row} for label, row in zip(labels, rows, strict=True)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    groups: dict[str, list[int]] = {}
+    for index, label in enumerate(labels):
+        groups.setdefault(label if isinstance(label, str) else json.dumps(label), []).append(index)
+    return path, groups
+
+
+@pytest.mark.parametrize("block_size", [300, 2000, 10**9])
+def test_groups_are_profiles_of_their_rows(tmp_path: Path, block_size: int) -> None:
+    path, groups = write_labelled(tmp_path / "a.jsonl", ROWS)
+    report = maskcli.profile(path, field="ids", by="src", block_size=block_size, buckets=2)
+    assert list(report.groups) == sorted(groups)
+    for name, group in report.groups.items():
+        alone = maskcli.profile([ROWS[index] for index in groups[name]], buckets=2).corpus
+        assert summarize_corpus(group) == summarize_corpus(alone)
+        assert group.batches == alone.batches
+        assert group.ids.largest.place == f"{path}:{groups[name][int(alone.ids.largest.place.split()[1]) - 1] + 1}"
+    whole = maskcli.profile(path, field="ids", block_size=block_size, buckets=2)
+    assert summarize(report) == summarize(whole)
+    assert report.corpus.ids == whole.corpus.ids
+    assert (
+        report.to_json()
+        == maskcli.profile(path, field="ids", by="src", processes=2, block_size=700, buckets=2).to_json()
+    )
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.arrow", "a.csv", "a.json"])
+def test_groups_of_other_formats(tmp_path: Path, name: str) -> None:
+    source = ["web" if index % 3 else "news" for index in range(len(ROWS))]
+    path = tmp_path / name
+    if name == "a.parquet":
+        parquet.write_table(pa.table({"ids": ROWS, "src": source}), path, row_group_size=9)
+    elif name == "a.arrow":
+        feather.write_feather(pa.table({"ids": ROWS, "src": source}), path, compression="uncompressed")
+    elif name == "a.csv":
+        path.write_text("src,ids\n" + "".join(f'{label},"{row}"\n' for label, row in zip(source, ROWS, strict=True)))
+    else:
+        path.write_text(json.dumps([{"src": label, "ids": row} for label, row in zip(source, ROWS, strict=True)]))
+    report = maskcli.profile(path, field="ids", by="src", block_size=1500)
+    for label in ("web", "news"):
+        alone = maskcli.profile([row for row, other in zip(ROWS, source, strict=True) if other == label]).corpus
+        assert summarize_corpus(report.groups[label]) == summarize_corpus(alone)
+
+
+def test_group_errors_name_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    lines = [json.dumps({"src": "a", "ids": [index]}) for index in range(100)]
+    path.write_text("\n".join([*lines[:80], '{"ids": [1]}', *lines[80:]]))
+    with pytest.raises(InputError, match=r"a\.jsonl:81: expected a record with the field 'src' of by"):
+        maskcli.profile(path, by="src", block_size=400)
+    path.write_text("\n".join([*lines[:80], '{"ids": [1], "src": {"a": 1}}', *lines[80:]]))
+    with pytest.raises(InputError, match=r"a\.jsonl:81: expected a text or a number"):
+        maskcli.profile(path, by="src", block_size=400)
+    path.write_text("".join(json.dumps({"src": index, "ids": [1]}) + "\n" for index in range(1200)))
+    with pytest.raises(InputError, match="at most 1,000 different values"):
+        maskcli.profile(path, by="src", block_size=9000)
+    with pytest.raises(InputError, match="a format with fields"):
+        maskcli.profile(write_text(tmp_path / "a.txt"), by="src")
+
+
+def test_groups_merge_from_parts(tmp_path: Path) -> None:
+    path, _ = write_labelled(tmp_path / "a.jsonl", ROWS)
+    whole = maskcli.profile(path, field="ids", by="src")
+    for part in (1, 2, 3):
+        report = maskcli.profile(path, field="ids", by="src", part=f"{part}/3")
+        (tmp_path / f"p{part}.json").write_text(report.to_json())
+    merged = merge_profiles([str(tmp_path / "p*.json")])
+    assert merged.to_json() == whole.to_json()

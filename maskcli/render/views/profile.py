@@ -28,7 +28,7 @@ from maskcli.render.parts import (
     make_sections,
     suggest_next,
 )
-from maskcli.render.tables import ItemColumn, list_items, make_bar, make_note
+from maskcli.render.tables import LONGEST_NAME, ItemColumn, list_items, make_bar, make_note, shorten_middle
 
 BARS = 12
 """Lines of the picture of the lengths."""
@@ -49,8 +49,10 @@ MODEL_OF_SPEED = (
 def view(report: ProfileReport, limits: Limits) -> list[Section]:
     """Return the profile as tables."""
     sections = _view_corpus(report.corpus, report.batch_size, limits)
-    for name, group in report.groups.items():
-        sections += _view_group(str(report.by), name, group, report.batch_size, limits)
+    sections += make_sections(("groups", _compare_groups(report, limits)))
+    if limits.everything:
+        for name, group in report.groups.items():
+            sections += _view_group(str(report.by), name, group, report.batch_size, limits)
     return [
         *_note_part(report),
         *sections,
@@ -72,6 +74,42 @@ def _view_corpus(corpus: CorpusProfile, batch_size: int, limits: Limits) -> list
         ("batches", _view_batches(corpus, batch_size, limits)),
         ("findings", _view_findings(corpus)),
     )
+
+
+def _compare_groups(report: ProfileReport, limits: Limits) -> Iterator[Part]:
+    """Return a line for each group, the largest first."""
+    if report.by is None:
+        return
+    yield Heading(f"By {report.by}", format_count(len(report.groups), "group"))
+    groups = sorted(report.groups.items(), key=lambda item: -item[1].tokens)
+    tokens = max(1, report.corpus.tokens)
+    fields: list[ItemColumn[tuple[str, CorpusProfile]]] = [
+        ItemColumn(
+            str(report.by), lambda item: make_cell(shorten_middle(item[0], LONGEST_NAME) or "∅", "label"), "left"
+        ),
+        ItemColumn("sequences", lambda item: make_cell(f"{item[1].sequences:,}"), rule=True),
+        ItemColumn("tokens", lambda item: _show_share(item[1].tokens / tokens)),
+        ItemColumn("mean", lambda item: make_cell(f"{item[1].lengths.mean:,.1f}"), rule=True),
+        *(_make_group_percentile(percent) for percent in (50.0, 99.0)),
+        ItemColumn("max", lambda item: make_cell(f"{item[1].lengths.max:,}")),
+        ItemColumn("largest id", lambda item: make_cell(_show_largest(item[1])), rule=True),
+        ItemColumn("duplicates", lambda item: _show_share(item[1].duplicates.rows / item[1].sequences)),
+        ItemColumn("findings", lambda item: make_cell(len(item[1].findings))),
+    ]
+    yield from list_items(fields, groups, "group", limits, spare=("largest id", "duplicates", "tokens"))
+    yield make_note("--all, and JSON, show the whole profile of each group.")
+
+
+def _make_group_percentile(percent: float) -> ItemColumn[tuple[str, CorpusProfile]]:
+    def show(item: tuple[str, CorpusProfile]) -> Cells:
+        lengths = (entry.length for entry in item[1].lengths.percentiles if entry.percent == percent)
+        return make_cell(f"{next(lengths):,}")
+
+    return ItemColumn(f"{percent:g} %", show)
+
+
+def _show_largest(corpus: CorpusProfile) -> str:
+    return DASH if corpus.ids.largest is None else f"{corpus.ids.largest.value:,}"
 
 
 def _view_group(by: str, name: str, group: CorpusProfile, batch_size: int, limits: Limits) -> list[Section]:

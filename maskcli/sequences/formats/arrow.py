@@ -109,6 +109,24 @@ def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSeq
     return _read_chunks(source, field, convert, "an Arrow IPC", batches, read_arrow)
 
 
+def read_column(source: Source, name: str, option: str) -> Iterator[list[Any]]:
+    """Yield the values of a column of any type, some rows at a time; ``option`` names it, for messages."""
+    from pyarrow.parquet import ParquetFile
+
+    with _convert_errors(source.name, "an Arrow or Parquet"), _open_source(source) as data:
+        if data.read(len(PARQUET)) == PARQUET:
+            file = ParquetFile(data, pre_buffer=False)
+            _choose_column(file.schema_arrow, Field(name, option), source.name)
+            groups = None if source.part is None else range(source.part.start, source.part.stop)
+            batches = file.iter_batches(ROWS, columns=None if "." in name else [name], row_groups=groups)
+        else:
+            data.seek(0)
+            batches = _open_ipc(data).read_all().to_batches()
+        for batch in batches:
+            _choose_column(batch.schema, Field(name, option), source.name)
+            yield batch.column(batch.schema.get_field_index(name)).to_pylist()
+
+
 def count_group_rows(source: Source) -> list[int]:
     """Return the number of rows of each row group of a Parquet file."""
     from pyarrow.parquet import ParquetFile
