@@ -79,7 +79,7 @@ def summarize_corpus(corpus: CorpusProfile) -> dict[str, Any]:
 
 
 @given(rows=rows_of_ids, block_size=st.integers(1, 60), value=st.integers(0, 3))
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_profile_equals_a_naive_count(tmp_path_factory, rows, block_size: int, value: int) -> None:
     path = write_jsonl(tmp_path_factory.mktemp("profile") / "a.jsonl", rows)
     report = maskcli.profile(path, block_size=block_size, value=value)
@@ -90,6 +90,7 @@ def test_profile_equals_a_naive_count(tmp_path_factory, rows, block_size: int, v
 
 
 @given(rows=rows_of_ids, block_size=st.integers(1, 60))
+@settings(max_examples=30)
 def test_first_places_are_those_of_the_file(tmp_path_factory, rows, block_size: int) -> None:
     path = write_jsonl(tmp_path_factory.mktemp("places") / "a.jsonl", rows)
     corpus = maskcli.profile(path, block_size=block_size, input_dim=4).corpus
@@ -122,7 +123,7 @@ def test_same_bytes_for_any_blocks_and_processes(tmp_path: Path, write, name: st
     path = write(tmp_path / name)
     documents = {
         maskcli.profile(path, block_size=block_size, processes=processes).to_json()
-        for block_size, processes in ((10**9, 1), (700, 1), (700, 2), (2500, 2))
+        for block_size, processes in ((10**9, 1), (700, 1), (700, 2))
     }
     assert len(documents) == 1
     [text] = documents
