@@ -92,7 +92,7 @@ def _cut_file(source: Source, whole: BlockTask, block_size: int) -> Iterator[Blo
     entry, _ = detect_format(source, whole.format)
     size, field = source.size, whole.field
     whole = dataclasses.replace(whole, format=entry.name, length=size, size=size)
-    if source.file is None:
+    if source.file is None and not source.is_remote:
         yield dataclasses.replace(whole, source=source)
         return
     cut = _CUTTERS.get(_choose_reader(source, entry.name, field))

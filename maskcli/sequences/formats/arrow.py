@@ -32,6 +32,7 @@ from maskcli.sequences.formats.base import (
 from maskcli.sequences.formats.json_text import find_marks, is_marks_name, match_names
 from maskcli.sequences.padding import check_layout
 from maskcli.sequences.ragged import check_ragged, check_splits, drop_marked_padding
+from maskcli.sequences.remote import RemoteFile
 from maskcli.sequences.sources import Source, import_pyarrow
 from maskcli.sequences.threads import map_in_order, prefetch
 
@@ -194,6 +195,9 @@ def _open_source(source: Source) -> Iterator[Any]:
     if source.file is not None and not source.is_packed:
         # The file is read, not mapped: reading a mapped file that someone cuts short kills the process.
         with pa.OSFile(str(source.file)) as file:
+            yield file
+    elif source.is_remote and not source.is_packed:
+        with RemoteFile(source.path) as remote, pa.PythonFile(remote, "r") as file:
             yield file
     else:
         yield pa.BufferReader(source.read())
