@@ -21,7 +21,7 @@ from tests.conftest import ROOT
 from tests.corpus import works
 from tests.corpus.works import Number
 
-pytestmark = pytest.mark.quick
+pytestmark = pytest.mark.slow(share=1 / 2)
 
 NUMBERS = [Number(value) for value in range(40)]
 ENGINES = [InlineEngine(), ProcessEngine(1), ProcessEngine(2)]
