@@ -80,6 +80,14 @@ def test_first_bad_input_is_the_error(engine: Engine) -> None:
     assert str(raised.value) == "numbers.txt, bytes 5 to 6: expected a number; received 5.\nCount again."
 
 
+def test_bad_input_ends_the_run_soon() -> None:
+    taken: list[int] = []
+    numbers = (taken.append(value) or Number(value) for value in range(1000))
+    with pytest.raises(InputError, match="bytes 5 to 6"):
+        ProcessEngine(2).map_reduce(numbers, works.reject_multiples_of_five, works.join)
+    assert len(taken) < 500
+
+
 @BY_NAME
 def test_keep_going_leaves_bad_input_out(engine: Engine) -> None:
     outcome = engine.map_reduce(NUMBERS, works.reject_multiples_of_five, works.join, keep_going=True)
