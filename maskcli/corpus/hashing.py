@@ -91,8 +91,9 @@ def _look_up(wide: Ints, mixed: Hashes, out: Hashes) -> None:
     """Write ``mix`` of ids into ``out``, from a table to which new ids are added."""
     mixed.take(wide, out=out, mode="clip")  # Without clip, NumPy copies the output.
     if not out.all():
-        mixed[wide] = mix(wide)
-        mixed.take(wide, out=out, mode="clip")
+        new = np.flatnonzero(out == 0)
+        ids = wide[new]
+        mixed[ids] = out[new] = mix(ids)
 
 
 def mix(ids: Ints) -> Hashes:
