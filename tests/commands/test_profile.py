@@ -130,3 +130,13 @@ def test_progress_has_a_rate_and_the_time_left(program: list[str], corpus: Path,
     assert process.returncode == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.decode())
     assert re.search(r"Profiling .* [\d.]+/[\d.]+ KiB .*(\d:\d\d:\d\d|-:--:--)", plain)
+
+
+def test_picture_has_bars_percentiles_and_buckets(call: Callable[..., Output], corpus: Path) -> None:
+    pytest.importorskip("vl_convert")
+    picture = call("profile", corpus, "--buckets", "3", "-f", "svg")
+    document = json.loads(call("profile", corpus, "--buckets", "3", "-f", "json"))
+    texts = re.findall(r">([^<>]+)</text>", picture)
+    assert [f"bucket {bucket['maxlen']}" in texts for bucket in document["buckets"]] == [True] * 3
+    assert {"50 %", "90 %", "99 %"} <= set(texts)
+    assert "1,000 sequences of 1 to 13 tokens" in picture
