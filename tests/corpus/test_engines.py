@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskcli.corpus.blocks import BlockTask
+from maskcli.corpus.engines import choice
 from maskcli.corpus.engines.base import FAN_IN, Engine, MergeTree
 from maskcli.corpus.engines.inline import InlineEngine
 from maskcli.corpus.engines.processes import ProcessEngine
@@ -191,3 +193,19 @@ def _is_alive(pid: str) -> bool:
 def test_partial_functions_reach_workers() -> None:
     outcome = ProcessEngine(2).map_reduce(NUMBERS, partial(works.wrap), works.join)
     assert outcome.result == list(range(40))
+
+
+def make_tasks(size: int, count: int = 9) -> list[BlockTask]:
+    return [BlockTask("a.jsonl", "jsonl", "lines", size * index, size, size) for index in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("size", "processors", "processes", "workers"),
+    [(2**26, 4, None, 4), (2**26, 2, None, 1), (2**20, 4, None, 1), (2**20, 2, 3, 3), (2**26, 64, None, 9)],
+)
+def test_engine_suits_the_data_and_the_machine(
+    monkeypatch: pytest.MonkeyPatch, size: int, processors: int, processes: int | None, workers: int
+) -> None:
+    monkeypatch.setattr(choice, "count_processors", lambda: processors)
+    engine = choice.choose_engine(make_tasks(size), processes)
+    assert (engine._most_workers if isinstance(engine, ProcessEngine) else 1) == workers
