@@ -13,6 +13,7 @@ from pathlib import Path
 from maskcli.errors import InputError, UsageError
 from maskcli.records.data import DataOrigin
 from maskcli.sequences.files import SUFFIXES, get_suffix
+from maskcli.sequences.remote import is_url, list_urls
 from maskcli.sequences.sources import READING, STDIN, display_name, explain_os_error
 
 PACKAGE = Path(__file__).parents[1]
@@ -99,7 +100,11 @@ def _expand_path(path: str, skipped: list[str]) -> list[str]:
     if path == STDIN or "\x00" in path:
         return [path]
     try:
-        if Path(path).is_dir():
+        if is_url(path):
+            files, others = list_urls(path, lambda name: get_suffix(Path(name)) in SUFFIXES)
+            skipped += others
+            expected = f"files that end in {', '.join(SUFFIXES)} at this address"
+        elif Path(path).is_dir():
             files = _list_directory(Path(path), skipped)
             expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
         elif any(sign in path for sign in "*?[") and not Path(path).exists():

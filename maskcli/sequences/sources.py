@@ -12,10 +12,11 @@ import sys
 import weakref
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
+from maskcli.sequences.remote import RemoteFile, is_url, measure_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +34,28 @@ PIECE = 2**20
 """Bytes that are read at once."""
 
 
-class Stream:
-    """The uncompressed bytes of a source, in order."""
+class RowRange(NamedTuple):
+    """Consecutive rows of a file, or groups of rows, as the file is divided.
 
-    def __init__(self, source: Source, raw: BinaryIO, unpacked: BinaryIO, compression: str) -> None:
+    Attributes:
+        start: the first of them.
+        stop: the last of them plus 1.
+        first_row: rows of the file before them.
+    """
+
+    start: int
+    stop: int
+    first_row: int
+
+
+class Stream:
+    """The uncompressed bytes of a source, in order.
+
+    Attributes:
+        start: the offset of the first byte in the uncompressed content.
+    """
+
+    def __init__(self, source: Source, raw: BinaryIO, unpacked: BinaryIO, compression: str, start: int = 0) -> None:
         """Begin at the start.
 
         Args:
@@ -44,8 +63,10 @@ class Stream:
             raw: the file itself.
             unpacked: its uncompressed content.
             compression: its name for messages; empty if the file is not compressed.
+            start: the offset of the first byte.
         """
         self._source, self._raw, self._unpacked, self._compression = source, raw, unpacked, compression
+        self.start = start
         self._peeked = b""
 
     @property
@@ -112,7 +133,10 @@ class Source:
         what: its expected content, for messages.
         hint: the alternatives to a file, for messages.
         place: bytes of the file, compressed or not, that the last stream has read.
+        part: the rows that are read, of a format that can skip others; None for all of them.
     """
+
+    part: RowRange | None = None
 
     def __init__(self, path: str, what: str = "sequences", hint: str = READING) -> None:
         """Keep the path; the file is not opened yet."""
@@ -126,10 +150,15 @@ class Source:
         """The name of the file in messages."""
         return display_name(self.path)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is an address such as ``s3://bucket/a.jsonl``, which any process can read."""
+        return "://" in self.path and is_url(self.path)
+
     @functools.cached_property
     def file(self) -> Path | None:
-        """The path of a file that can be read several times; None for a pipe and standard input."""
-        if self.path == STDIN:
+        """The path of a local file that can be read several times; None for a pipe, standard input and addresses."""
+        if self.path == STDIN or self.is_remote:
             return None
         from pathlib import Path  # Loaded here, because ``--help`` reads no files.
 
@@ -139,7 +168,7 @@ class Source:
 
     def check_exists(self) -> None:
         """Raise InputError for a path that does not exist, without reading it."""
-        _ = self.file
+        _ = self.size if self.is_remote else self.file
 
     @functools.cached_property
     def is_packed(self) -> bool:
@@ -150,6 +179,8 @@ class Source:
     @property
     def size(self) -> int:
         """Bytes of the file, compressed or not."""
+        if self.is_remote:
+            return measure_url(self.path)
         with self._naming():
             if self.file is not None:
                 return self.file.stat().st_size
@@ -180,7 +211,10 @@ class Source:
 
     @contextlib.contextmanager
     def _open_raw(self) -> Iterator[BinaryIO]:
-        if self.file is None:
+        if self.is_remote:
+            with RemoteFile(self.path) as remote:
+                yield remote
+        elif self.file is None:
             self._buffer.seek(0)
             yield self._buffer
         else:

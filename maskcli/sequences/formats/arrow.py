@@ -32,6 +32,7 @@ from maskcli.sequences.formats.base import (
 from maskcli.sequences.formats.json_text import find_marks, is_marks_name, match_names
 from maskcli.sequences.padding import check_layout
 from maskcli.sequences.ragged import check_ragged, check_splits, drop_marked_padding
+from maskcli.sequences.remote import RemoteFile
 from maskcli.sequences.sources import Source, import_pyarrow
 from maskcli.sequences.threads import map_in_order, prefetch
 
@@ -88,7 +89,8 @@ def read_parquet_chunks(source: Source, field: Field, convert: Callable[[RaggedS
         marked_by = _find_marks(file.schema_arrow, column, field)
         # pyarrow reads a name with a dot as a path into nested columns. Then all columns are read.
         columns = None if "." in column else [name for name in (column, marked_by) if name is not None]
-        yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns)
+        groups = None if source.part is None else range(source.part.start, source.part.stop)
+        yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns, row_groups=groups)
 
     return _read_chunks(source, field, convert, "a Parquet", batches, read_parquet)
 
@@ -106,6 +108,33 @@ def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSeq
         yield from (batch.slice(start, ROWS) for batch in whole_batches for start in range(0, batch.num_rows, ROWS))
 
     return _read_chunks(source, field, convert, "an Arrow IPC", batches, read_arrow)
+
+
+def read_column(source: Source, name: str, option: str) -> Iterator[list[Any]]:
+    """Yield the values of a column of any type, some rows at a time; ``option`` names it, for messages."""
+    from pyarrow.parquet import ParquetFile
+
+    with _convert_errors(source.name, "an Arrow or Parquet"), _open_source(source) as data:
+        if data.read(len(PARQUET)) == PARQUET:
+            file = ParquetFile(data, pre_buffer=False)
+            _choose_column(file.schema_arrow, Field(name, option), source.name)
+            groups = None if source.part is None else range(source.part.start, source.part.stop)
+            batches = file.iter_batches(ROWS, columns=None if "." in name else [name], row_groups=groups)
+        else:
+            data.seek(0)
+            batches = _open_ipc(data).read_all().to_batches()
+        for batch in batches:
+            _choose_column(batch.schema, Field(name, option), source.name)
+            yield batch.column(batch.schema.get_field_index(name)).to_pylist()
+
+
+def count_group_rows(source: Source) -> list[int]:
+    """Return the number of rows of each row group of a Parquet file."""
+    from pyarrow.parquet import ParquetFile
+
+    with _convert_errors(source.name, "a Parquet"), _open_source(source) as data:
+        metadata = ParquetFile(data).metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
 def _count_rows_of_chunk(metadata: Any) -> int:
@@ -152,7 +181,7 @@ def _read_chunks(
                 # The row is counted from the start of this batch: only the loop below knows its place.
                 return error if error.row is not None else error.at(name)
 
-        row = 0
+        row = 0 if source.part is None else source.part.first_row
         for batch, result in map_in_order(work, prefetch(batches)):
             where = name_rows(name, row)
             yield Chunk(batch.num_rows, raise_or_return(result, where), where, layout)
@@ -166,6 +195,9 @@ def _open_source(source: Source) -> Iterator[Any]:
     if source.file is not None and not source.is_packed:
         # The file is read, not mapped: reading a mapped file that someone cuts short kills the process.
         with pa.OSFile(str(source.file)) as file:
+            yield file
+    elif source.is_remote and not source.is_packed:
+        with RemoteFile(source.path) as remote, pa.PythonFile(remote, "r") as file:
             yield file
     else:
         yield pa.BufferReader(source.read())

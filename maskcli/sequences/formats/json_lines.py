@@ -18,6 +18,8 @@ from maskcli.sequences.formats.blockwise import LineReader, Where, complete_line
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
+FEW = 2**16
+"""Bytes at the start of a file that show the field of its rows."""
 BLANKS = WHITE.decode()
 """The white space of JSON. Unicode has more kinds, and JSON allows none of them."""
 
@@ -41,11 +43,32 @@ def read_json_lines_chunks(source: Source, field: Field, convert: Callable[[Ragg
     return read_blocks(source, _Reader(source.name, field), convert)
 
 
+def fix_field(source: Source, field: Field) -> Field:
+    """Return the field of the rows at the start of a file, for its further rows; ``field`` if they do not show it."""
+    reader = _Reader(source.name, field)
+    with source.open() as stream:
+        block = next(reader.blocks(stream), None)
+    if block is None:
+        return field
+    # A few rows show it; the strict reader takes its time.
+    block = Block(block.data[: find_line_end(block.data[:FEW]) or len(block.data)], block.start)
+    try:
+        reader.parse_strict(block, reader.where(block, 0), 0)
+    except InputError:  # A worker finds it again, with its place.
+        return field
+    return reader.field
+
+
 class _Reader(LineReader):
     def __init__(self, name: str, field: Field) -> None:
         super().__init__(name)
         self._field = field.name
         self._entries = json_text.Entries(field, name)
+
+    @property
+    def field(self) -> Field:
+        """The field with the sequences of the rows so far."""
+        return self._entries.field
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         return split_lines(stream, blank=False)
