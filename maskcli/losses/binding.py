@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.masks import get_keras_mask
 from maskcli.errors import InputError, ModelError, UsageError, summarize_error
 from maskcli.losses.compile_settings import (
     read_compiled_loss,
@@ -296,7 +297,7 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
         with record_losses(loss):
             value = loss(cast_targets(targets), keras.ops.convert_to_tensor(output.sample))
             losses = get_recorded_losses(loss, value)
-            shape, own_mask = tuple(losses.shape), getattr(losses, "_keras_mask", None)
+            shape, own_mask = tuple(losses.shape), get_keras_mask(losses)
     except Exception as error:
         raise InputError(
             where=f"--targets, loss {get_loss_name(loss)}",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.masks import get_keras_mask
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.losses.binding import OutputLoss, combine_counted, split_timesteps
 from maskcli.losses.recording import get_recorded_losses, record_losses
@@ -286,8 +287,8 @@ def _list_records(output_loss: OutputLoss, targets: Any, tensor: Any, value: Any
         losses = split_timesteps(output_loss.loss, targets, tensor)
     records = {"value": keras.ops.mean(value), "losses": losses}
     for name, masked in (("mask", tensor), ("own_mask", losses)):
-        if getattr(masked, "_keras_mask", None) is not None:
-            records[name] = masked._keras_mask
+        if get_keras_mask(masked) is not None:
+            records[name] = get_keras_mask(masked)
     if is_float(tensor):
         not_finite = keras.ops.logical_not(keras.ops.isfinite(tensor))
         first_axis = 2 if output_loss.output.timed else 1

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.added_padding import add_padding, uses_mask
@@ -643,9 +644,9 @@ def _negate_padding(tensor: Any, valid: Bools) -> Any:
 
     spread = valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
     negated = keras.ops.where(spread, tensor, -tensor)
-    mask = getattr(tensor, "_keras_mask", None)
+    mask = get_keras_mask(tensor)
     if mask is not None:
-        negated._keras_mask = mask
+        set_keras_mask(negated, mask)
     return negated
 
 
