@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
-from maskcli.backends.jax_operations import Bound, translate
+from maskcli.backends.jax_loops import compile_scans
+from maskcli.backends.jax_operations import Bound, describe_mean, translate
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
 
 
@@ -23,10 +24,9 @@ class JaxBackend:
 
     def is_eager(self) -> bool:
         """Return whether operations run at once, or are differentiated while they do."""
-        from jax._src import core
         from jax._src.interpreters import partial_eval
 
-        return not isinstance(core.trace_ctx.trace, partial_eval.DynamicJaxprTrace)
+        return not isinstance(_get_trace(), partial_eval.DynamicJaxprTrace)
 
     def has_values(self, value: Any) -> bool:
         """Return whether a value is an array of JAX, and none that stands for others."""
@@ -41,7 +41,8 @@ class JaxBackend:
     def run_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int) -> list[Any]:
         """Bind a primitive again."""
         del type_, n_outputs
-        return _find_bound(attrs).bind(list(inputs))
+        results: list[Any] = attrs[-1].bind(list(inputs))  # The reports add what can be called again.
+        return results
 
     def move_cells(
         self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int, cells: dict[int, NDArray[Any]]
@@ -110,9 +111,8 @@ class JaxBackend:
         return None
 
     def compile_loops(self, enabled: bool = True) -> contextlib.AbstractContextManager[None]:
-        """Do nothing: JAX compiles the loops of recurrent layers."""
-        del enabled
-        return contextlib.nullcontext()
+        """Compile the loops of recurrent layers once, and not in each run."""
+        return compile_scans(enabled)
 
     def expect_runs(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing."""
@@ -130,13 +130,6 @@ class JaxBackend:
     def silence_tracing(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing: JAX does not warn."""
         return contextlib.nullcontext()
-
-
-def _find_bound(attrs: Any) -> Bound:
-    """Return the primitive with its parameters, which is the last of the reported attributes."""
-    bound = attrs[-1]
-    assert isinstance(bound, Bound)  # noqa: S101 - the reports below made the attributes
-    return bound
 
 
 class _PrimitiveReports:
@@ -168,6 +161,7 @@ class _PrimitiveReports:
             self.on = contextlib.ExitStack()
             self.on.enter_context(jax.disable_jit())
             self.on.enter_context(self.patch_primitives())
+            self.on.enter_context(self.patch_mean())
         elif self.on is not None and not on:
             stack, self.on = self.on, None
             stack.close()
@@ -191,6 +185,31 @@ class _PrimitiveReports:
             for kind, original in zip(kinds, originals, strict=True):
                 kind.bind_with_trace = original
 
+    @contextlib.contextmanager
+    def patch_mean(self) -> Iterator[None]:
+        """Report each mean as one operation, and not as a sum and a quotient, while this is open."""
+        import jax.numpy as jnp
+
+        compute = jnp.mean
+
+        @functools.wraps(compute)
+        def compute_and_report(array: Any, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+            is_reported = not self.is_paused and _is_reported(_get_trace(), [array])
+            with self.pause():
+                result = compute(array, axis, *args, **kwargs)
+            if not is_reported or args or kwargs.get("where") is not None:
+                return result
+            repeat = functools.partial(compute, axis=axis, **kwargs)
+            operation = describe_mean(array, axis, repeat)
+            replaced = self.record(operation.type, operation.inputs, operation.attrs, [result])
+            return result if replaced is None else replaced[0]
+
+        jnp.mean = compute_and_report  # type: ignore[assignment, unused-ignore]
+        try:
+            yield
+        finally:
+            jnp.mean = compute
+
     def make_report(self, bind: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that binds a primitive and reports it, unless another one binds it."""
 
@@ -208,6 +227,13 @@ class _PrimitiveReports:
             return outputs if isinstance(results, (list, tuple)) else outputs[0]
 
         return bind_and_report
+
+
+def _get_trace() -> Any:
+    """Return the trace that works on the primitives that are bound now."""
+    from jax._src import core
+
+    return core.trace_ctx.trace
 
 
 def _is_reported(trace: Any, args: Sequence[Any]) -> bool:

@@ -57,6 +57,21 @@ class Bound:
 
 
 @dataclasses.dataclass(frozen=True)
+class Repeatable:
+    """A function of one array that can be called again.
+
+    Attributes:
+        function: the function.
+    """
+
+    function: Callable[[Any], Any]
+
+    def bind(self, inputs: Sequence[Any]) -> list[Any]:
+        """Return its result for another array."""
+        return [self.function(inputs[0])]
+
+
+@dataclasses.dataclass(frozen=True)
 class Operation:
     """An operation as TensorFlow would report it.
 
@@ -125,6 +140,12 @@ def translate(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> Oper
         type_ = "ExpandDims"
     inputs, attributes = _ADDITIONS.get(name, _add_nothing)(bound, args, outputs)
     return Operation(type_, tuple(inputs), (*attributes, "primitive", bound))
+
+
+def describe_mean(array: Any, axis: Any, repeat: Callable[[Any], Any]) -> Operation:
+    """Return a mean as an operation of TensorFlow, with its axes among the inputs."""
+    axes = np.arange(array.ndim) if axis is None else np.ravel(np.asarray(axis))
+    return Operation("Mean", (array, axes), ("function", Repeatable(repeat)))
 
 
 def _write_in_capitals(name: str) -> str:

@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from maskcli.backends.choice import get_backend
-from maskcli.errors import MaskcliError, ModelError, RaisedInCall, summarize_error
+from maskcli.errors import MaskcliError, ModelError, RaisedInCall, UsageError, summarize_error
+from maskcli.records.fields import BACKENDS
 
 _STDOUT, _STDERR = 1, 2
-BACKENDS = ("tensorflow", "jax")
-"""The backends of Keras that models run on."""
 
 
 @contextlib.contextmanager
@@ -42,6 +41,28 @@ def _make_run_error(where: str, error: BaseException) -> ModelError:
         received=f"{type(error).__name__}: {summarize_error(error)}",
         fix="--traceback shows where Keras raised the error.",
     )
+
+
+def choose_backend(name: str | None) -> None:
+    """Let Keras run on a backend when it is imported; None leaves the choice to the configuration of Keras.
+
+    Raises:
+        UsageError: if Keras runs on another one already.
+    """
+    if name is None:
+        return
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = name
+        return
+    import keras
+
+    if keras.backend.backend() != name:
+        raise UsageError(
+            where="--backend",
+            expected=f"{keras.backend.backend()}, on which Keras runs in this process",
+            received=name,
+            fix=f"Choose it before Keras is imported: KERAS_BACKEND={name}.",
+        )
 
 
 def load_keras() -> Any:
@@ -76,6 +97,8 @@ def load_keras() -> Any:
 def _make_import_error(error: ImportError) -> ModelError:
     """Return the error for a missing package: that of the configured backend, or any other."""
     missing = (error.name or "").partition(".")[0]
+    if missing in ("torch", "openvino"):
+        return _make_backend_error(missing)
     if missing in BACKENDS:
         return ModelError(
             where=f"importing Keras with the backend {missing}",
