@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.backends.choice import expect_many_runs
+from maskcli.backends.choice import expect_many_runs, get_backend
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.losses.per_output import examine_losses, examine_metrics
@@ -81,6 +81,7 @@ def collect_evidence(
             lookups=lookups,
             notes=tuple(notes),
             location=locate_model(run.model),
+            backend=get_backend().name,
         )
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
@@ -111,6 +112,7 @@ def collect_evidence(
             padded_inputs=padded_inputs,
             further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
             location=locate_model(run.model),
+            backend=get_backend().name,
         )
         evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from maskcli.records.fields import BackendName
+
 Watch = Callable[[Hashable, Any], Any]
 """Receives a key and a tensor; returns the tensor to go on with, by which the result can be differentiated."""
 RecordOperation = Callable[[str, Sequence[Any], Any, Sequence[Any]], "list[Any] | None"]
@@ -53,11 +55,13 @@ class Backend(Protocol):
         name: as ``keras.backend.backend()`` returns it.
         package: the name of the package, whose version results carry.
         title: the name that its users write.
+        is_stateless: whether a compiled step changes only variables that the model knows, and has only fixed shapes.
     """
 
-    name: str
+    name: BackendName
     package: str
     title: str
+    is_stateless: bool
 
     def is_eager(self) -> bool:
         """Return whether operations run now at once, and are not traced into a graph or a compiled function."""
@@ -107,6 +111,9 @@ class Backend(Protocol):
 
     def read_variable(self, variable: Any) -> NDArray[Any]:
         """Return the value of a variable, without a copy where the backend does not assign in place."""
+
+    def keep_values(self, layer: Any) -> contextlib.AbstractContextManager[None]:
+        """Give back the values of variables that an evaluation takes off while it runs, also after an error."""
 
     def is_variable(self, value: Any) -> bool:
         """Return whether a value is a variable of the backend, which Keras does not list."""

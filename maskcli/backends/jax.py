@@ -14,13 +14,16 @@ from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
 from maskcli.backends.jax_loops import compile_scans
 from maskcli.backends.jax_operations import Bound, describe_mean, translate
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
+from maskcli.records.fields import BackendName
 
 
 class JaxBackend:
     """JAX as the backend of Keras."""
 
-    name = package = "jax"
+    name: BackendName = "jax"
+    package = "jax"
     title = "JAX"
+    is_stateless = True
 
     def is_eager(self) -> bool:
         """Return whether operations run at once, or are differentiated while they do."""
@@ -100,6 +103,17 @@ class JaxBackend:
         value = getattr(variable, "value", variable)
         # A run that is differentiated may leave such a value, which is equal to no other.
         return np.empty(0) if isinstance(value, jax.core.Tracer) else np.asarray(value)
+
+    @contextlib.contextmanager
+    def keep_values(self, layer: Any) -> Iterator[None]:
+        """Give back values that ``evaluate`` took off to save memory, and did not give back because of an error."""
+        values = [(variable, variable._value) for variable in getattr(layer, "variables", ())]
+        try:
+            yield
+        finally:
+            for variable, value in values:
+                if variable._value is None:
+                    variable._value = value
 
     def is_variable(self, value: Any) -> bool:
         """Return False: JAX has no variables of its own."""

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
 from maskcli.backends.tensorflow_loops import compile_loops, expect_runs
+from maskcli.records.fields import BackendName
 
 
 class TensorflowBackend:
     """TensorFlow as the backend of Keras."""
 
-    name = package = "tensorflow"
+    name: BackendName = "tensorflow"
+    package = "tensorflow"
     title = "TensorFlow"
+    is_stateless = False
 
     def is_eager(self) -> bool:
         """Return whether operations run at once."""
@@ -102,6 +105,11 @@ class TensorflowBackend:
         # NumPy would copy a variable, but not a tensor. `value` is a method of a variable of TensorFlow.
         value = variable if isinstance(variable, tf.Variable) else getattr(variable, "value", variable)
         return np.asarray(tf.convert_to_tensor(value))
+
+    def keep_values(self, layer: Any) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: variables keep their values."""
+        del layer
+        return contextlib.nullcontext()
 
     def is_variable(self, value: Any) -> bool:
         """Return whether a value is a ``tf.Variable``."""

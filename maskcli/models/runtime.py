@@ -94,18 +94,35 @@ def load_keras() -> Any:
     return keras
 
 
+def seed_generators(seed: int) -> None:
+    """Seed the generators of Python, NumPy and Keras, as ``keras.utils.set_random_seed`` does.
+
+    Keras also seeds TensorFlow where it is installed, which a process that runs on another backend never imports.
+    """
+    import keras
+    from keras.src.utils.module_utils import tensorflow
+
+    before = tensorflow._available
+    if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
+        tensorflow._available = False
+    try:
+        keras.utils.set_random_seed(seed)
+    finally:
+        tensorflow._available = before
+
+
 def _make_import_error(error: ImportError) -> ModelError:
     """Return the error for a missing package: that of the configured backend, or any other."""
     missing = (error.name or "").partition(".")[0]
     if missing in ("torch", "openvino"):
         return _make_backend_error(missing)
     if missing in BACKENDS:
+        others = " or ".join(f"--backend {name}" for name in BACKENDS if name != missing)
         return ModelError(
             where=f"importing Keras with the backend {missing}",
             expected=f"{missing}, installed",
             received=summarize_error(error),
-            fix=f"Install it (pip install {missing}), or choose another backend: --backend tensorflow, or the variable "
-            "KERAS_BACKEND.",
+            fix=f"Install it (pip install {missing}), or choose another backend: {others}, or the variable KERAS_BACKEND.",
         )
     return ModelError(
         where="importing Keras",

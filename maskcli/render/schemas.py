@@ -78,7 +78,10 @@ def _versions_of(*packages: str) -> Schema:
                 "description": "Its version; null if the model did not run on it.",
                 "type": ["string", "null"],
             },
-            "jax": {"description": "Its version, if the model ran on it.", "type": "string"},
+        },
+        "additionalProperties": {
+            "description": "The version of another backend, if the model ran on it.",
+            "type": "string",
         },
         "required": [*packages, "tensorflow"],
     }
@@ -121,7 +124,10 @@ DEFINITIONS: dict[str, Schema] = {
     "CheckVersions": {
         "type": "object",
         "propertyNames": {"enum": ["keras", "tensorflow", "jax", "numpy"]},
-        "additionalProperties": {"type": ["string", "null"]},
+        "patternProperties": {
+            "^tensorflow$": {"description": "Null if the model did not run on it.", "type": ["string", "null"]},
+        },
+        "additionalProperties": {"type": "string"},
     },
     "ReportVersions": _versions_of("maskcli", "python", "keras", "numpy"),
 }

@@ -27,7 +27,7 @@ def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
     """
     before = {id(variable): (variable, read_value(variable)) for variable in _list_variables(layer, trained)}
     try:
-        with preserve_random_state():
+        with preserve_random_state(), get_backend().keep_values(layer):
             yield
     finally:
         for variable, value in before.values():
