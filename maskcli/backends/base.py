@@ -133,5 +133,8 @@ class Backend(Protocol):
     def list_called_functions(self, called: list[Any]) -> contextlib.AbstractContextManager[None]:
         """Append to a list each compiled function that is called while this is open."""
 
+    def allow_float64(self) -> contextlib.AbstractContextManager[None]:
+        """Let tensors be of float64 while this is open, where the backend would make float32 of them."""
+
     def silence_tracing(self) -> contextlib.AbstractContextManager[None]:
         """Drop warnings that functions are traced again for other shapes."""

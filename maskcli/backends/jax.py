@@ -141,6 +141,14 @@ class JaxBackend:
         del called
         return contextlib.nullcontext()
 
+    @contextlib.contextmanager
+    def allow_float64(self) -> Iterator[None]:
+        """Let arrays be of 64 bits, which JAX has to be asked for."""
+        import jax
+
+        with jax.enable_x64(True):
+            yield
+
     def silence_tracing(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing: JAX does not warn."""
         return contextlib.nullcontext()

@@ -162,6 +162,10 @@ class TensorflowBackend:
         finally:
             function_type.__call__ = call
 
+    def allow_float64(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: TensorFlow keeps float64."""
+        return contextlib.nullcontext()
+
     @contextlib.contextmanager
     def silence_tracing(self) -> Iterator[None]:
         """Drop TensorFlow's warnings that functions are traced again, for each number of rows and timesteps."""

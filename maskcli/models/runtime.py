@@ -122,7 +122,7 @@ def _make_import_error(error: ImportError) -> ModelError:
             where=f"importing Keras with the backend {missing}",
             expected=f"{missing}, installed",
             received=summarize_error(error),
-            fix=f"Install it (pip install {missing}), or choose another backend: {others}, or the variable KERAS_BACKEND.",
+            fix=f"Install it (pip install {missing}), or choose another one: {others}, or the variable KERAS_BACKEND.",
         )
     return ModelError(
         where="importing Keras",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
@@ -172,7 +173,7 @@ def _judge(context: ProbeContext) -> LeakResult:
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
     if best.gap is not None and best.gap.startswith(_UNCERTAIN):
-        with compute_in_float64(context.model), name_step("float64"):
+        with get_backend().allow_float64(), compute_in_float64(context.model), name_step("float64"):
             best = _probe_again(context) or best
     return _conclude(context, first, best)
 
