@@ -22,7 +22,14 @@ from tests.zoo import RIGHT, WRONG, Kind, Side, variants
 
 pytestmark = pytest.mark.slow(share=1 / 4)
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-IN_TENSORFLOW = ("compiled_", "function_", "position_table", "square_einsum", "subclassed", "tf_function")
+IN_TENSORFLOW = (
+    "attention_in_tf",
+    "functional_with_tf",
+    "position_table",
+    "square_einsum",
+    "subclassed",
+    "tf_function",
+)
 """Beginnings of the names of models whose code calls TensorFlow."""
 
 
