@@ -43,12 +43,13 @@ ROOMS = (
 """From top to bottom; a module imports from its own room and from those below."""
 FACE = ""
 """The package itself, which loads everything lazily; no module imports from it."""
-KERAS_ROOMS = ("models", "inputs", "trace", "probes", "losses")
+KERAS_ROOMS = ("models", "inputs", "trace", "probes", "losses", "backends")
 ONLY_IN = {
     "click": ("cli", "commands"),
     "rich": ("render",),
     "keras": KERAS_ROOMS,
-    "tensorflow": KERAS_ROOMS,
+    "tensorflow": ("backends", "inputs", "losses"),
+    "jax": ("backends",),
     "igraph": ("render",),
     "msgspec": ("render",),
     "vl_convert": ("render",),

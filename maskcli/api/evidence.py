@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import expect_many_runs, get_backend
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.losses.per_output import examine_losses, examine_metrics
@@ -27,14 +28,13 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.location import Location
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
 from maskcli.trace.locations import locate_calls, locate_model
-from maskcli.trace.loops import expect_runs
 from maskcli.trace.outputs import choose_rows, collect_outputs, find_fixed_batch
 from maskcli.trace.recorder import name_paths
 from maskcli.trace.run import FEWEST_ROWS, ModelRun, Run, RunCache, list_output_tensors
 from maskcli.trace.steps import name_step
 
 
-@expect_runs()
+@expect_many_runs()
 def collect_evidence(
     runs: RunCache,
     inputs: Sequence[ModelInput],
@@ -82,6 +82,7 @@ def collect_evidence(
             lookups=lookups,
             notes=tuple(notes),
             location=locate_model(run.model),
+            backend=get_backend().name,
         )
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
@@ -113,6 +114,7 @@ def collect_evidence(
             padded_inputs=padded_inputs,
             further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
             location=locate_model(run.model),
+            backend=get_backend().name,
         )
         evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence

@@ -44,7 +44,7 @@ from maskcli.losses.evaluate import LossRun, RecordedLoss, evaluate, evaluate_cu
 from maskcli.losses.loss_output import make_loss_output
 from maskcli.losses.registry import CROSS_ENTROPIES, find_loss_form
 from maskcli.models.builtin import BUILTIN
-from maskcli.models.runtime import read_versions, running
+from maskcli.models.runtime import choose_backend, read_versions, running
 from maskcli.records.layout import Layout
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
 from maskcli.records.options import BuiltinOptions, CountProgress, LossOptions, select_options
@@ -115,6 +115,7 @@ def _load_builtin(
             received=f"--model {model.model}",
             fix=f"Pass the file too, with {option.removesuffix('-field')}.",
         )
+    choose_backend(model.backend)
     ragged, batch = pad_for_builtin(sequences, layout, str(model.model))
     settings = make_builtin_settings(ragged, batch, model)
     loss = "mse" if options.loss is None else options.loss

@@ -33,7 +33,7 @@ from maskcli.models.limits import bound_weights
 from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
 from maskcli.models.load_weights import read_weights_file
 from maskcli.models.model_args import parse_model_args, refuse_model_args
-from maskcli.models.runtime import load_keras, quiet_stdout, running
+from maskcli.models.runtime import choose_backend, load_keras, quiet_stdout, running
 from maskcli.records.arrays import Bools
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.inputs import InputSpec, ModelInput
@@ -190,6 +190,7 @@ def load_builtin(
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when Keras cannot build the model.
     """
+    choose_backend(options.backend)
     ragged, batch = pad_for_builtin(sequences, layout, str(options.model))
     settings = make_builtin_settings(ragged, batch, options, return_sequences)
     return pair_with_builtin(settings, ragged, batch)
@@ -266,6 +267,7 @@ def load_user_model(
         InputError: for data that cannot be read.
         ModelError: for a model that cannot be loaded, or takes other data.
     """
+    choose_backend(options.backend)
     if isinstance(options.model, str) and classify_spec(options.model) == "hub":
         loaded, dataset = _load_hub_model(data, layout, options, extra_columns)
         runs = RunCache(loaded.keras_model)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.masks import get_keras_mask
 from maskcli.errors import InputError, ModelError, UsageError, summarize_error
 from maskcli.losses.compile_settings import (
     read_compiled_loss,
@@ -190,6 +191,7 @@ def bind_loss(
     rows, some = len(targets.values), targets.values[output.rows]
     loss = resolve_loss(argument, some, output.sample)
     shape, kept = _measure_losses(loss, some, output)
+    _check_class_ids(loss, targets.values, output)
     _check_mask(argument, shape, targets.values, output)
     by_timestep = weights is None and len(shape) == 1 and _averages_timesteps(loss, some, output)
     if by_timestep:
@@ -296,7 +298,7 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
         with record_losses(loss):
             value = loss(cast_targets(targets), keras.ops.convert_to_tensor(output.sample))
             losses = get_recorded_losses(loss, value)
-            shape, own_mask = tuple(losses.shape), getattr(losses, "_keras_mask", None)
+            shape, own_mask = tuple(losses.shape), get_keras_mask(losses)
     except Exception as error:
         raise InputError(
             where=f"--targets, loss {get_loss_name(loss)}",
@@ -312,6 +314,29 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
             fix="Take the mean over the last axis only, and keep the batch axis.",
         )
     return shape, None if own_mask is None else np.asarray(own_mask).astype(bool)
+
+
+def _check_class_ids(loss: Any, targets: NDArray[Any], output: ModelOutput) -> None:
+    """Raise InputError for class ids that the predictions do not have.
+
+    TensorFlow raises for them on a processor. On a GPU, and on JAX, they give a number.
+    """
+    import keras
+
+    if getattr(loss, "fn", None) is not keras.losses.sparse_categorical_crossentropy:
+        return
+    options = getattr(loss, "_fn_kwargs", {})
+    classes = output.sample.shape[options.get("axis", -1)]
+    wrong = (targets < 0) | (targets >= classes)
+    if options.get("ignore_class") is not None:
+        wrong &= targets != options["ignore_class"]
+    if wrong.any():
+        raise InputError(
+            where=f"--targets, loss {get_loss_name(loss)}",
+            expected=f"class ids from 0 to {classes - 1}, which {output.name} predicts",
+            received=f"{targets[wrong].flat[0]:g} among the targets",
+            fix=_make_targets_fix(loss, targets, output.sample.shape),
+        )
 
 
 def _describe_shape(array: NDArray[Any]) -> str:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
+from maskcli.backends.masks import get_keras_mask
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.losses.binding import OutputLoss, combine_counted, split_timesteps
 from maskcli.losses.recording import get_recorded_losses, record_losses
@@ -152,10 +154,10 @@ def evaluate(
 
 def _choose_compilation(model: Any, losses: Sequence[OutputLoss], is_small: bool) -> dict[str, bool]:
     """Return the arguments of ``compile`` that decide how a step runs: as in the model's own ``evaluate``."""
-    if is_small or getattr(model, "run_eagerly", False):
-        return {"run_eagerly": True, "jit_compile": False}
     # XLA cannot select the valid timesteps of a batch for the copies of the metrics.
     selects = any(metric.of_valid is not None for item in losses for metric in item.metrics)
+    if is_small or getattr(model, "run_eagerly", False) or (selects and get_backend().is_stateless):
+        return {"run_eagerly": True, "jit_compile": False}
     return {"run_eagerly": False, "jit_compile": bool(model.jit_compile) and not selects}
 
 
@@ -238,6 +240,9 @@ def _wrap_model(model: Any, losses: Sequence[OutputLoss]) -> Any:
             super().__init__(name="recording_model")
             self.inner = model
             self.autocast = False  # The model inside casts for itself.
+            if get_backend().is_stateless:
+                pairs = [metric for item in losses for metric in item.metrics]
+                self.item_metrics = [part for pair in pairs for part in (pair.keras_metric, pair.of_valid) if part]
 
         def call(self, inputs: Any, training: bool | None = None) -> Any:
             """Call the model in inference mode."""
@@ -288,8 +293,8 @@ def _list_records(output_loss: OutputLoss, targets: Any, tensor: Any, value: Any
         losses = split_timesteps(output_loss.loss, targets, tensor)
     records = {"value": keras.ops.mean(value), "losses": losses}
     for name, masked in (("mask", tensor), ("own_mask", losses)):
-        if getattr(masked, "_keras_mask", None) is not None:
-            records[name] = masked._keras_mask
+        if get_keras_mask(masked) is not None:
+            records[name] = get_keras_mask(masked)
     if is_float(tensor):
         not_finite = keras.ops.logical_not(keras.ops.isfinite(tensor))
         first_axis = 2 if output_loss.output.timed else 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.choice import get_backend
 from maskcli.losses.accounting import RowSums
 from maskcli.losses.binding import OutputLoss
 from maskcli.losses.evaluate import EAGER_STEPS
@@ -81,31 +82,17 @@ def _differentiate(
     The gradients of one way are in memory at a time.
     """
     import keras
-    import tensorflow as tf
 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, data)
-    variables = [variable.value for variable in model.trainable_variables]
 
-    def compute_losses(inputs: Any) -> list[Any]:
-        outputs = keras.tree.flatten(model(inputs, training=False))
+    def compute_losses() -> list[Any]:
+        outputs = keras.tree.flatten(model(tensors, training=False))
         return [_compute_losses(output_loss, outputs[output_loss.output.index]) for output_loss in losses]
 
-    def run_and_differentiate(inputs: Any, seeds: Any) -> Any:
-        with tf.GradientTape() as tape:
-            values = compute_losses(inputs)
-        return tape.gradient(values, variables, output_gradients=seeds)
-
-    all_seeds = [[tf.convert_to_tensor(factors, tf.float32) for factors in way] for way in ways]
+    compiled = len(ways) * _count_recurrent_steps(model, tensors) > EAGER_STEPS
     with preserve_state(model, trained=False):
-        if len(ways) * _count_recurrent_steps(model, tensors) > EAGER_STEPS:
-            compiled = tf.function(run_and_differentiate)
-            all_gradients = (compiled(tensors, seeds) for seeds in all_seeds)
-        else:
-            with tf.GradientTape(persistent=True) as tape:
-                values = compute_losses(tensors)
-            all_gradients = (tape.gradient(values, variables, output_gradients=seeds) for seeds in all_seeds)
-        for gradients in all_gradients:
-            yield (_flatten_gradient(gradient) for gradient in gradients if gradient is not None)
+        for gradients in get_backend().differentiate_losses(model, compute_losses, ways, compiled):
+            yield (gradient.astype(np.float64).ravel() for gradient in gradients)
 
 
 def _count_recurrent_steps(model: Any, tensors: Any) -> int:
@@ -120,21 +107,10 @@ def _count_recurrent_steps(model: Any, tensors: Any) -> int:
 def _compute_losses(output_loss: OutputLoss, tensor: Any) -> Any:
     """Return the losses of an output, without its mask, times its loss weight."""
     import keras
-    import tensorflow as tf
 
     loss = output_loss.loss
     with record_losses(loss):
-        # The identity has no Keras mask: the factors already contain the mask.
-        value = loss(cast_targets(output_loss.targets.values), tf.identity(tensor))
+        # Without its mask: the factors already contain it.
+        value = loss(cast_targets(output_loss.targets.values), get_backend().drop_mask(tensor))
         losses = get_recorded_losses(loss, value)
     return keras.ops.cast(losses, "float32") * output_loss.factor
-
-
-def _flatten_gradient(gradient: Any) -> Floats:
-    """Return a gradient as a flat array; of an embedding only the rows that were looked up, in order of their ids."""
-    import tensorflow as tf
-
-    if isinstance(gradient, tf.IndexedSlices):
-        ids, places = np.unique(np.asarray(gradient.indices), return_inverse=True)
-        gradient = tf.math.unsorted_segment_sum(gradient.values, places.ravel(), len(ids))
-    return np.asarray(gradient, dtype=np.float64).ravel()

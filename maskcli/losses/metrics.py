@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
 from maskcli.errors import UsageError, summarize_error
 from maskcli.losses.registry import cast_targets, match_outputs, suggest_name
 from maskcli.records.arrays import Bools
@@ -38,16 +39,14 @@ class MetricPair:
 
     def update(self, targets: Any, tensor: Any, weights: Any, valid: Any) -> None:
         """Update with a batch of tensors. ``valid`` is True at timesteps that count."""
-        import tensorflow as tf
-
         if not self.weighted:
             weights = None
         self.keras_metric.update_state(targets, tensor, sample_weight=weights)
         if self.of_valid is not None:
             if weights is not None:
-                weights = tf.boolean_mask(weights, valid)
+                weights = get_backend().select(weights, valid)
             self.of_valid.update_state(
-                tf.boolean_mask(targets, valid), tf.boolean_mask(tensor, valid), sample_weight=weights
+                get_backend().select(targets, valid), get_backend().select(tensor, valid), sample_weight=weights
             )
 
     def report(self, output: str) -> MetricReport:
@@ -110,12 +109,10 @@ def _make_pair(argument: Any, weighted: bool, targets: Any, predictions: Any, va
 
 def _accepts_valid_timesteps(metric: Any, targets: Any, predictions: Any, valid: Bools) -> bool:
     """Return whether a metric takes valid timesteps as rows, without the axis of timesteps."""
-    import tensorflow as tf
-
     if tuple(targets.shape[: valid.ndim]) != valid.shape:
         return False
     try:
-        _try_update(metric, tf.boolean_mask(targets, valid), tf.boolean_mask(predictions, valid))
+        _try_update(metric, get_backend().select(targets, valid), get_backend().select(predictions, valid))
     except Exception:  # It may need the axis of timesteps.
         return False
     return True

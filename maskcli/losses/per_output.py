@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.masks import set_keras_mask
 from maskcli.losses.accounting import choose_batch_sizes, fill_mask, fill_weights, simulate_evaluate
 from maskcli.losses.batch_sizes import are_equal_sums
 from maskcli.losses.binding import MEANS, OutputLoss
@@ -219,7 +220,7 @@ def make_masked_tensor(values: NDArray[Any], mask: Bools | None) -> Any:
 
     tensor = keras.ops.convert_to_tensor(values)
     if mask is not None:
-        tensor._keras_mask = keras.ops.convert_to_tensor(mask)
+        set_keras_mask(tensor, keras.ops.convert_to_tensor(mask))
     return tensor
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.mask_sources import connect, make_masking_layer
+from maskcli.models.runtime import seed_generators
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.model import ModelSettings
 
@@ -29,7 +30,7 @@ def build(settings: ModelSettings) -> BuiltModel:
     """Return a functional model whose weights depend only on ``settings.seed``."""
     import keras
 
-    keras.utils.set_random_seed(settings.seed)
+    seed_generators(settings.seed)
     head = BUILTIN[settings.name].make_head(settings)
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     embedding = keras.layers.Embedding(

@@ -15,6 +15,7 @@ from maskcli.errors import UsageError
 from maskcli.models.build_sites import record_build_sites
 from maskcli.models.files import TRACEBACK, explain_error
 from maskcli.models.model_args import bind_model_args, refuse_model_args
+from maskcli.models.runtime import seed_generators
 from maskcli.models.scripts import (
     ErrorBuilder,
     allow_user_imports,
@@ -97,7 +98,7 @@ def build_from_function(
     import keras
 
     errors = ErrorBuilder(spec, EXPECTED)
-    keras.utils.set_random_seed(seed)
+    seed_generators(seed)
     with record_build_sites():
         function = import_object(spec, EXPECTED)
     if isinstance(function, keras.Model):
@@ -109,7 +110,7 @@ def build_from_function(
         )
     home, _, name = spec.rpartition(":")
     args, kwargs = bind_model_args(function, name, model_args, errors)
-    keras.utils.set_random_seed(seed)
+    seed_generators(seed)
     script = Path(home) if home.endswith(".py") else None
     try:
         with keras.saving.custom_object_scope(custom), allow_user_imports(script), record_build_sites():

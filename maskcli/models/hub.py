@@ -17,7 +17,7 @@ from typing import Any
 from maskcli.errors import ModelError, UsageError, suggest_install
 from maskcli.models.files import TRACEBACK, explain_error, make_displayable
 from maskcli.models.limits import bound_weights
-from maskcli.models.runtime import load_keras, quiet_stdout
+from maskcli.models.runtime import load_keras, quiet_stdout, seed_generators
 
 HUB = "kerashub:"
 """The prefix of a model of KerasHub; no module can have this name."""
@@ -88,13 +88,13 @@ class HubModel:
             UsageError: for a parameter that neither has.
             ModelError: for a model that cannot be built with these sizes.
         """
-        keras = load_keras()
+        load_keras()
         owners = [owner for owner in (self.backbone, self.task) if owner is not None]
         accepted = [name for owner in owners for name in _list_parameters(owner)]
         for name in settings:
             if name not in accepted:
                 raise _make_parameter_error(name, f"{HUB}{self.name}", accepted)
-        keras.utils.set_random_seed(seed)
+        seed_generators(seed)
         try:
             with quiet_stdout(), bound_weights(f"{HUB}{self.name}"):
                 backbone = self.backbone(**_choose_settings(self.backbone, vocabulary_size, timesteps, settings))

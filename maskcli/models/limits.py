@@ -9,6 +9,7 @@ import contextlib
 import functools
 import math
 import numbers
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -158,14 +159,18 @@ def _make_symbolic(value: Any) -> Any:
 
 def _count_bytes(shape: Any, dtype: Any) -> int:
     """Return the memory of an array; 0 for one that exists already, or whose shape is not known."""
-    import tensorflow as tf
-
     if shape is None:
         return 0
     dimensions = (shape,) if isinstance(shape, int) else tuple(shape)
     if not all(isinstance(length, numbers.Integral) for length in dimensions):
         return 0
-    return math.prod(map(int, dimensions)) * int(tf.as_dtype(_name_dtype(dtype)).size)
+    return math.prod(map(int, dimensions)) * _count_item_bytes(_name_dtype(dtype))
+
+
+def _count_item_bytes(dtype: str) -> int:
+    """Return the bytes of a number: NumPy does not know all dtypes, but most names end in the number of bits."""
+    bits = re.search(r"[a-z](\d+)", dtype)
+    return 1 if bits is None else int(bits[1]) // 8
 
 
 def _name_dtype(dtype: Any) -> str:

@@ -58,7 +58,7 @@ from maskcli.models.hub import HUB
 from maskcli.models.limits import bound_weights
 from maskcli.models.load_weights import load_weights, read_weights_file
 from maskcli.models.model_args import refuse_model_args
-from maskcli.models.runtime import load_keras, quiet_stdout
+from maskcli.models.runtime import load_keras, quiet_stdout, seed_generators
 from maskcli.models.weights import check_weights
 
 
@@ -154,7 +154,7 @@ def load(
         check_home(spec)
     weights_path = None if weights is None else read_weights_file(weights)
     check_custom_modules(custom_objects)
-    keras = load_keras()
+    load_keras()
     with quiet_stdout(), _suppress_warnings():
         custom = import_custom_objects(custom_objects)
         if file is None:
@@ -162,7 +162,7 @@ def load(
                 model, source = build_from_function(spec, dict(custom.defined), model_args, seed)
             loaded = UserModel(model, make_displayable(spec), source)
         else:
-            keras.utils.set_random_seed(seed)
+            seed_generators(seed)
             with custom.register_only_these():
                 loaded = _load_file(spec, file, custom, unsafe)
     return dataclasses.replace(loaded, weights=weights_path)

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from maskcli.errors import MaskcliError, ModelError, RaisedInCall, summarize_error
+from maskcli.backends.choice import get_backend
+from maskcli.errors import MaskcliError, ModelError, RaisedInCall, UsageError, summarize_error
+from maskcli.records.fields import BACKENDS
 
 _STDOUT, _STDERR = 1, 2
 
@@ -41,12 +43,37 @@ def _make_run_error(where: str, error: BaseException) -> ModelError:
     )
 
 
+def choose_backend(name: str | None) -> None:
+    """Let Keras run on a backend when it is imported; None leaves the choice to the configuration of Keras.
+
+    Raises:
+        UsageError: if Keras runs on another one already.
+    """
+    if name is None:
+        return
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = name
+        return
+    import keras
+
+    if keras.backend.backend() != name:
+        raise UsageError(
+            where="--backend",
+            expected=f"{keras.backend.backend()}, on which Keras runs in this process",
+            received=name,
+            fix=f"Choose it before Keras is imported: KERAS_BACKEND={name}.",
+        )
+
+
 def load_keras() -> Any:
-    """Return the keras module with TensorFlow as its backend."""
+    """Return the keras module, with the backend that it is configured for.
+
+    Keras reads the environment, then its ``keras.json``.
+
+    Raises:
+        ModelError: if Keras or its backend cannot be imported, or if maskcli does not know the backend.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
-        raise _make_backend_error(backend)
     was_collecting = gc.isenabled()
     # Garbage collection takes a fifth of the import time of two thousand modules, and finds no garbage.
     gc.disable()
@@ -56,36 +83,76 @@ def load_keras() -> Any:
         # The loader reports missing memory as a library that cannot be mapped.
         if "annot allocate memory" in str(error) or "failed to map segment" in str(error):
             raise MemoryError from error
-        raise ModelError(
-            where="importing Keras",
-            expected="tensorflow and keras, installed",
-            received=summarize_error(error),
-            fix="Install maskcli again into a fresh virtual environment.",
-        ) from error
+        raise _make_import_error(error) from error
+    except ValueError as error:  # Of Keras, for a backend that it does not know.
+        raise _make_backend_error(os.environ.get("KERAS_BACKEND", "")) from error
     finally:
         if was_collecting:
             gc.enable()
-    if keras.backend.backend() != "tensorflow":
+    if keras.backend.backend() not in BACKENDS:
         raise _make_backend_error(keras.backend.backend())
     return keras
 
 
-def _make_backend_error(backend: str) -> ModelError:
+def seed_generators(seed: int) -> None:
+    """Seed the generators of Python, NumPy and Keras, as ``keras.utils.set_random_seed`` does.
+
+    Keras also seeds TensorFlow where it is installed, which a process that runs on another backend never imports.
+    """
+    import keras
+    from keras.src.utils.module_utils import tensorflow
+
+    before = tensorflow._available
+    if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
+        tensorflow._available = False
+    try:
+        keras.utils.set_random_seed(seed)
+    finally:
+        tensorflow._available = before
+
+
+def _make_import_error(error: ImportError) -> ModelError:
+    """Return the error for a missing package: that of the configured backend, or any other."""
+    missing = (error.name or "").partition(".")[0]
+    if missing in ("torch", "openvino"):
+        return _make_backend_error(missing)
+    if missing in BACKENDS:
+        others = " or ".join(f"--backend {name}" for name in BACKENDS if name != missing)
+        return ModelError(
+            where=f"importing Keras with the backend {missing}",
+            expected=f"{missing}, installed",
+            received=summarize_error(error),
+            fix=f"Install it (pip install {missing}), or choose another one: {others}, or the variable KERAS_BACKEND.",
+        )
     return ModelError(
-        where="KERAS_BACKEND",
-        expected="the tensorflow backend",
-        received=backend,
-        fix="Run with KERAS_BACKEND=tensorflow.",
+        where="importing Keras",
+        expected="tensorflow and keras, installed",
+        received=summarize_error(error),
+        fix="Install maskcli again into a fresh virtual environment.",
     )
 
 
-def read_versions() -> dict[str, str]:
-    """Return the versions of keras, tensorflow and numpy, on which the results depend."""
+def _make_backend_error(backend: str) -> ModelError:
+    return ModelError(
+        where="the backend of Keras",
+        expected=" or ".join(BACKENDS),
+        received=backend,
+        fix="Choose one with --backend, with the variable KERAS_BACKEND, or in keras.json.",
+    )
+
+
+def read_versions() -> dict[str, str | None]:
+    """Return the versions of keras, its backend and numpy, on which the results depend.
+
+    That of tensorflow is None if the model did not run on it.
+    """
     import keras
     import numpy as np
-    import tensorflow as tf
 
-    return {module.__name__: module.__version__ for module in (keras, tf, np)}
+    package = get_backend().package
+    versions: dict[str, str | None] = {"keras": keras.__version__, "tensorflow": None}
+    versions[package] = sys.modules[package].__version__
+    return {**versions, "numpy": np.__version__}
 
 
 @contextlib.contextmanager

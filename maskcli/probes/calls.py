@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
 from maskcli.errors import summarize_error
 from maskcli.probes.context import ProbeContext
 from maskcli.probes.local import is_timestepwise, measure_local_change
@@ -125,7 +126,7 @@ def _rerun_without_mask(entry: CallRecord) -> Any | None:
     import keras
 
     def copy_leaf(leaf: Any) -> Any:
-        return keras.ops.copy(leaf) if hasattr(leaf, "numpy") and len(leaf.shape) else leaf
+        return keras.ops.copy(leaf) if get_backend().has_values(leaf) and len(leaf.shape) else leaf
 
     args = keras.tree.map_structure(copy_leaf, entry.args)
     kwargs = {name: value for name, value in entry.kwargs.items() if name not in entry.accepts}

@@ -1,4 +1,4 @@
-"""Gradients of valid outputs with respect to padding. Only this module and ``losses`` use GradientTape."""
+"""Gradients of valid outputs with respect to padding."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.base import Tape, Watch
+from maskcli.backends.choice import get_backend
 from maskcli.inputs.arguments import pack_arguments, select_rows
 from maskcli.probes.compare import align_results, find_validity_of_pair, share_scales
 from maskcli.probes.context import ProbeContext
@@ -17,7 +19,7 @@ from maskcli.records.arrays import Bools
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording, record_run
 from maskcli.trace.run import ModelRun, list_output_tensors
-from maskcli.trace.values import as_float64, is_float
+from maskcli.trace.values import is_float
 
 BYTES = 2**29
 """Memory of a tape, at most, where rows can be taped in blocks."""
@@ -46,21 +48,22 @@ class PaddingGradient:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TapedRun:
-    """A run under a GradientTape.
+    """A run that can be differentiated.
 
     Attributes:
         rows: the rows of the base run that it has.
-        recording: the run.
-        tape: the tape, which keeps intermediate results.
-        inputs: by position, the inputs of the model that the tape watches.
-        results: by index of the call, the results that the tape watches.
+        tape: the tape, which may keep intermediate results. Its keys are ``("input", position)`` for inputs of the
+            model, and ``("call", index)`` for results of calls.
     """
 
     rows: NDArray[np.intp]
-    recording: Recording
-    tape: Any
-    inputs: dict[int, Any]
-    results: dict[int, Any]
+    tape: Tape
+
+    @property
+    def recording(self) -> Recording:
+        """The run."""
+        recording: Recording = self.tape.result
+        return recording
 
 
 def split_rows(run: ModelRun, sources: PaddingSources | str) -> list[NDArray[np.intp]]:
@@ -79,25 +82,25 @@ def split_rows(run: ModelRun, sources: PaddingSources | str) -> list[NDArray[np.
 def record_under_tape(run: ModelRun, sources: PaddingSources, rows: NDArray[np.intp]) -> TapedRun:
     """Repeat a run on some rows under a tape that watches where padding becomes numbers."""
     import keras
-    import tensorflow as tf
 
     inputs_of_rows = [select_rows(model_input, rows) for model_input in run.inputs]
-    arguments = keras.tree.map_structure(tf.convert_to_tensor, pack_arguments(run.model, inputs_of_rows))
-    inputs: dict[int, Any] = {}
-    results: dict[int, Any] = {}
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        for position, tensor in enumerate(keras.tree.flatten(arguments)):
+    arguments = keras.tree.map_structure(keras.ops.convert_to_tensor, pack_arguments(run.model, inputs_of_rows))
+
+    def record(watch: Watch) -> Recording:
+        tensors = keras.tree.flatten(arguments)
+        for position, tensor in enumerate(tensors):
             if position in sources.inputs and run.inputs[position].valid is not None:
-                tape.watch(tensor)
-                inputs[position] = tensor
+                tensors[position] = watch(("input", position), tensor)
 
-        def watch_result(entry: CallRecord, tensors: list[Any]) -> None:
-            if entry.index in sources.calls and is_float(tensors[0]):
-                tape.watch(tensors[0])
-                results[entry.index] = tensors[0]
+        def watch_result(entry: CallRecord, results: list[Any]) -> list[Any] | None:
+            if entry.index not in sources.calls or not is_float(results[0]):
+                return None
+            watched = watch(("call", entry.index), results[0])
+            return None if watched is results[0] else [watched, *results[1:]]
 
-        recording = record_run(run.model, arguments, alter=watch_result)
-    return TapedRun(rows, recording, tape, inputs, results)
+        return record_run(run.model, keras.tree.pack_sequence_as(arguments, tensors), alter=watch_result)
+
+    return TapedRun(rows, get_backend().record_tape(record))
 
 
 def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: PaddingSources) -> PaddingGradient | str:
@@ -110,27 +113,20 @@ def compute_padding_gradient(taped: TapedRun, context: ProbeContext, sources: Pa
     """
     if taped.recording.error is not None:
         return f"the model raises {type(taped.recording.error).__name__}"
-    with taped.tape:
-        total = _sum_outputs(taped, context)
-    if total is None:
+    if not any(is_float(tensor) for _, tensor in list_output_tensors(context.base.output)):
         return "no output is made of floats"
-    of_inputs = [(tensor, context.inputs[position].valid, True) for position, tensor in taped.inputs.items()]
-    of_results = [
-        (tensor, sources.calls[index], index not in sources.fixed)
-        for index, tensor in taped.results.items()
-        if index in sources.calls
-    ]
-    n_rows = len(context.relevant)
-    watched = [
-        (tensor, valid[taped.rows] if len(valid) == n_rows else valid, free)
-        for tensor, valid, free in (*of_inputs, *of_results)
-        if valid is not None
-    ]
     try:
-        gradients = taped.tape.gradient(total, [tensor for tensor, _, _ in watched])
+        gradients = taped.tape.differentiate(lambda recording: _sum_outputs(recording, taped.rows, context))
     except Exception as error:
-        return f"TensorFlow cannot differentiate the model ({type(error).__name__})"
-    largest = _find_largest(gradients, [valid for _, valid, _ in watched], [free for _, _, free in watched])
+        return f"{get_backend().title} cannot differentiate the model ({type(error).__name__})"
+    n_rows = len(context.relevant)
+    watched: list[tuple[NDArray[Any], Bools, bool]] = []
+    for (kind, index), gradient in gradients.items():
+        valid = context.inputs[index].valid if kind == "input" else sources.calls.get(index)
+        if valid is not None:
+            free = kind == "input" or index not in sources.fixed
+            watched.append((gradient, valid[taped.rows] if len(valid) == n_rows else valid, free))
+    largest = _find_largest(watched)
     return largest if isinstance(largest, str) else dataclasses.replace(largest, sample=int(taped.rows[largest.sample]))
 
 
@@ -146,17 +142,18 @@ def merge_gradients(gradients: Sequence[PaddingGradient | str]) -> PaddingGradie
     )
 
 
-def _sum_outputs(taped: TapedRun, context: ProbeContext) -> Any:
-    """Return ``sum(w * outputs)`` over valid timesteps and pooled results of the ``relevant`` rows.
+def _sum_outputs(recording: Recording, rows: NDArray[np.intp], context: ProbeContext) -> Any | None:
+    """Return ``sum(w * outputs)`` over valid timesteps and pooled results of the ``relevant`` rows; None without any.
 
     The weights w are random: a plain sum would hide every effect on a softmax, whose outputs always add up to one. Each
     feature is divided by its size, so that a large one does not hide a small one.
     """
-    import tensorflow as tf
+    from keras import ops
 
+    if recording.error is not None:
+        raise recording.error
     rng, total, align = np.random.default_rng(3), None, context.align()
-    rows = taped.rows
-    pairs = zip(list_output_tensors(context.base.output), list_output_tensors(taped.recording.output), strict=True)
+    pairs = zip(list_output_tensors(context.base.output), list_output_tensors(recording.output), strict=True)
     for (_, base), (_, tensor) in pairs:
         if not is_float(tensor) or not len(tensor.shape) or not len(base.shape):
             continue
@@ -172,9 +169,9 @@ def _sum_outputs(taped: TapedRun, context: ProbeContext) -> Any:
             sizes = share_scales(results.size_by_feature)
             scale = np.where(sizes > 0, sizes.max(initial=0.0) / np.where(sizes > 0, sizes, 1.0), 1.0)
         weights = np.where(keep, rng.standard_normal(tuple(base.shape)) * scale, 0.0)[rows]
-        finite = tf.where(keep[rows], tensor, tf.zeros_like(tensor))
-        part = tf.reduce_sum(finite * tf.cast(weights, tensor.dtype))
-        total = part if total is None else total + tf.cast(part, total.dtype)
+        finite = ops.where(keep[rows], tensor, ops.zeros_like(tensor))
+        part = ops.sum(finite * ops.convert_to_tensor(weights, dtype=tensor.dtype))
+        total = part if total is None else total + ops.cast(part, total.dtype)
     return total
 
 
@@ -183,14 +180,11 @@ def _count_axes(valid: Bools | None) -> int:
     return 1 if valid is None else valid.ndim
 
 
-def _find_largest(gradients: Sequence[Any], valids: Sequence[Bools], free: Sequence[bool]) -> PaddingGradient | str:
-    import tensorflow as tf
-
+def _find_largest(gradients: Sequence[tuple[NDArray[Any], Bools, bool]]) -> PaddingGradient | str:
+    """Return the largest derivatives; each has the validity of its timesteps, and whether its padding is free."""
     largest = PaddingGradient(0.0, 0.0, 0, 0)
-    for gradient, valid, is_free in zip(gradients, valids, free, strict=True):
-        if gradient is None:  # Not connected: no result depends on it.
-            continue
-        sizes = np.abs(as_float64(tf.convert_to_tensor(gradient))).reshape(*valid.shape, -1).max(axis=-1)
+    for gradient, valid, is_free in gradients:
+        sizes = np.abs(gradient.astype(np.float64)).reshape(*valid.shape, -1).max(axis=-1)
         if not np.isfinite(sizes).all():
             return "the gradient is not finite"
         largest_valid = max(largest.largest_valid, float(sizes[valid].max(initial=0.0)))

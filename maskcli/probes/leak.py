@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
+from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.added_padding import add_padding, uses_mask
@@ -171,7 +173,7 @@ def _judge(context: ProbeContext) -> LeakResult:
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
     if best.gap is not None and best.gap.startswith(_UNCERTAIN):
-        with compute_in_float64(context.model), name_step("float64"):
+        with get_backend().allow_float64(), compute_in_float64(context.model), name_step("float64"):
             best = _probe_again(context) or best
     return _conclude(context, first, best)
 
@@ -643,9 +645,9 @@ def _negate_padding(tensor: Any, valid: Bools) -> Any:
 
     spread = valid.reshape(*valid.shape, *[1] * (len(tensor.shape) - valid.ndim))
     negated = keras.ops.where(spread, tensor, -tensor)
-    mask = getattr(tensor, "_keras_mask", None)
+    mask = get_keras_mask(tensor)
     if mask is not None:
-        negated._keras_mask = mask
+        set_keras_mask(negated, mask)
     return negated
 
 

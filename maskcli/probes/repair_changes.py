@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, Literal
 
+from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.trace.changes import ChangedRun
 from maskcli.trace.recorder import CallRecord, list_parameters
 from maskcli.trace.values import get_dtype, is_float
@@ -82,12 +83,12 @@ class KeepMask(_Change):
         if mask is None:
             return None
         for tensor in entry.inputs:
-            if _has_timesteps(tensor, mask) and getattr(tensor, "_keras_mask", None) is None:
-                tensor._keras_mask = mask
+            if _has_timesteps(tensor, mask) and get_keras_mask(tensor) is None:
+                set_keras_mask(tensor, mask)
         mask = self.transform(mask)
         for tensor in tensors:
             if _has_timesteps(tensor, mask):
-                tensor._keras_mask = mask
+                set_keras_mask(tensor, mask)
         return tensors
 
     def transform(self, mask: Any) -> Any:
@@ -147,7 +148,7 @@ class SetMaskZero(_Change):
         mask = keras.ops.any(mask, axis=-1) if self.inside else mask
         if not _has_timesteps(tensors[0], mask):
             return None
-        tensors[0]._keras_mask = mask
+        set_keras_mask(tensors[0], mask)
         return tensors
 
 
@@ -161,7 +162,7 @@ class SetMaskValue(_Change):
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Set the mask of the features."""
         del run
-        tensors[0]._keras_mask = find_values(entry.inputs[0], self.value)
+        set_keras_mask(tensors[0], find_values(entry.inputs[0], self.value))
         return tensors
 
 
@@ -181,7 +182,7 @@ class MaskMissing(_Change):
         filled = ops.where(ops.isnan(features), ops.cast(self.value, features.dtype), features)
         mask = find_values(filled, self.value)
         result = ops.where(mask[..., None], filled, ops.zeros_like(filled))
-        result._keras_mask = mask
+        set_keras_mask(result, mask)
         return [result, *tensors[1:]]
 
 
@@ -209,10 +210,11 @@ class MaskInput(_Change):
         for before, mask in self.earlier:
             kept = np.asarray(mask)
             if before.shape == values.shape and np.array_equal(before[kept], values[kept]):
-                tensor._keras_mask = mask
+                set_keras_mask(tensor, mask)
                 return
-        tensor._keras_mask = find_values(tensor, self.value)
-        self.earlier.append((values, tensor._keras_mask))
+        mask = find_values(tensor, self.value)
+        set_keras_mask(tensor, mask)
+        self.earlier.append((values, mask))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -235,7 +237,7 @@ class ZeroPadding(_Change):
                 return leaf
             spread = keras.ops.reshape(mask, (*mask.shape, *[1] * (len(leaf.shape) - len(mask.shape))))
             result = keras.ops.where(spread, leaf, keras.ops.zeros_like(leaf))
-            result._keras_mask = getattr(leaf, "_keras_mask", None)
+            set_keras_mask(result, get_keras_mask(leaf))
             return result
 
         entry.args = keras.tree.map_structure(zero, entry.args)
@@ -268,7 +270,7 @@ class MaskedPooling(_Change):
         if tuple(pooled.shape) != tuple(tensors[0].shape):
             pooled = keras.ops.reshape(pooled, tensors[0].shape)
         if len(mask.shape) > 2:
-            pooled._keras_mask = keras.ops.any(mask, axis=-1)
+            set_keras_mask(pooled, keras.ops.any(mask, axis=-1))
         return [pooled, *tensors[1:]]
 
 
@@ -313,7 +315,7 @@ class MaskedWindows(_Change):
         if mask is None or not _has_timesteps(entry.inputs[0], mask):
             return None
         pooled = pool_windows(entry.operation, entry.inputs[0], mask, self.how)
-        pooled._keras_mask = mask[:, slice(*self.cut)]
+        set_keras_mask(pooled, mask[:, slice(*self.cut)])
         return [pooled, *tensors[1:]]
 
 
@@ -331,7 +333,7 @@ class MaskedGroups(_Change):
             return None
         normalize = normalize_groups if hasattr(entry.operation, "groups") else normalize_timesteps
         normalized = normalize(entry.operation, entry.inputs[0], mask)
-        normalized._keras_mask = mask
+        set_keras_mask(normalized, mask)
         return [normalized, *tensors[1:]]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.probes.context import ProbeContext, show_calls
 from maskcli.trace.recorder import Alter, CallRecord, Recording
 from maskcli.trace.run import list_output_tensors
@@ -31,9 +32,9 @@ def make_substitution(values: Substitutes) -> Alter:
             new = values.get((entry.index, position))
             if new is not None and new.shape == tuple(tensor.shape):
                 results[position] = keras.ops.convert_to_tensor(new, dtype=get_dtype(tensor))
-                mask = getattr(tensor, "_keras_mask", None)
+                mask = get_keras_mask(tensor)
                 if mask is not None:
-                    results[position]._keras_mask = mask
+                    set_keras_mask(results[position], mask)
         return results
 
     return substitute

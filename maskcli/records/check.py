@@ -9,7 +9,18 @@ from typing import Any, Literal
 from maskcli.records.baseline import BaselineEntry, IgnoredCall
 from maskcli.records.data import FROM_PYTHON, DataFacts, DataOrigin
 from maskcli.records.evidence import ModelEvidence
-from maskcli.records.fields import CheckVersions, Count, NonEmpty, RepairKind, RuleCode, RuleCodes, RuleName, Severity
+from maskcli.records.fields import (
+    BackendName,
+    CheckVersions,
+    Count,
+    NonEmpty,
+    RepairKind,
+    RuleCode,
+    RuleCodes,
+    RuleName,
+    Severity,
+    find_backend,
+)
 from maskcli.records.inputs import ShownBatch
 from maskcli.records.leak import Leak
 from maskcli.records.location import Location
@@ -179,7 +190,7 @@ class CheckReport(ResultRecord):
 
     Attributes:
         model: the model; None if only the data was checked.
-        versions: of keras, tensorflow and numpy; empty if only the data was checked.
+        versions: of keras, its backend and numpy; empty if only the data was checked.
         checked: the codes of the rules that ran.
         findings: sorted by severity, the worst first, then by code.
         passed: whether all findings are less severe than ``fail_on``.
@@ -214,6 +225,11 @@ class CheckReport(ResultRecord):
     baseline: Baseline | None = None
     ignored_calls: tuple[IgnoredCall, ...] = ()
     fail_on_stale: bool = False
+
+    @property
+    def backend(self) -> BackendName | None:
+        """The backend of Keras that the model ran on; None if no model ran."""
+        return find_backend(self.versions)
 
     def summarize(self) -> str:
         """Return the name of the model, the status and the number of findings of each severity."""

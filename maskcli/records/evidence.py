@@ -7,6 +7,7 @@ from typing import Literal
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.data import Occurrence
+from maskcli.records.fields import BackendName
 from maskcli.records.leak import Leak, Probe
 from maskcli.records.location import Location
 from maskcli.records.trace import Call
@@ -386,6 +387,7 @@ class ModelEvidence:
         padded_inputs: the names of the inputs with padding, in order.
         location: the line of the user's code that made the model; None if it is unknown.
         failed_at: the line that made the call of ``failure``; None if it is unknown.
+        backend: the backend of Keras that it ran on.
     """
 
     name: str
@@ -415,6 +417,7 @@ class ModelEvidence:
     padded_inputs: tuple[str, ...] = ()
     location: Location | None = None
     failed_at: Location | None = None
+    backend: BackendName = "tensorflow"
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""

@@ -6,7 +6,8 @@ names.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 Count = int
 """0 or more."""
@@ -34,12 +35,21 @@ ComparedSource = str
 SourceOption = str
 """A value of ``--mask-source``: a compared source, ``none`` or ``all``."""
 
-Versions = dict[str, str]
-"""Of keras, tensorflow and numpy."""
-CheckVersions = dict[str, str]
-"""Of keras, tensorflow and numpy; empty if no model ran."""
-ReportVersions = dict[str, str]
-"""Of maskcli, python, keras, tensorflow and numpy."""
+BackendName = Literal["tensorflow", "jax"]
+"""A backend of Keras that models run on."""
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
+Versions = dict[str, str | None]
+"""Of keras, its backend and numpy; that of tensorflow is null if the model did not run on it."""
+CheckVersions = dict[str, str | None]
+"""Of keras, its backend and numpy; empty if no model ran."""
+ReportVersions = dict[str, str | None]
+"""Of maskcli, python, keras, its backend and numpy; that of tensorflow is null if the model did not run on it."""
+
+
+def find_backend(versions: Mapping[str, str | None]) -> BackendName | None:
+    """Return the backend among the versions of packages; None if there is none."""
+    return next((name for name in BACKENDS if versions.get(name) is not None), None)
+
 
 Shape = tuple[int, ...]
 """The length of each axis, at least one axis."""

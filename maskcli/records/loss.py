@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import AnyMask, Bools, Losses
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.fields import Count, Positive, Shape, Versions
+from maskcli.records.fields import (
+    BackendName,
+    Count,
+    Positive,
+    Shape,
+    Versions,
+    find_backend,
+)
 from maskcli.records.inputs import ModelInput, ShownBatch, select_shown_batch
 from maskcli.records.model import ModelAbout
 from maskcli.records.remark import Remark
@@ -274,7 +281,7 @@ class LossReport(ResultRecord):
 
     Attributes:
         model: the model.
-        versions: of keras, tensorflow and numpy.
+        versions: of keras, its backend and numpy.
         inputs: all inputs of the run.
         batch: the sequences that maskcli padded for the run; None if the data came as arrays.
         outputs: the outputs that have a loss, in order.
@@ -301,6 +308,11 @@ class LossReport(ResultRecord):
     metrics: tuple[MetricReport, ...]
     remarks: tuple[Remark, ...]
     data: DataOrigin = FROM_PYTHON
+
+    @property
+    def backend(self) -> BackendName | None:
+        """The backend of Keras that the model ran on."""
+        return find_backend(self.versions)
 
     def summarize(self) -> str:
         """Return the name of the model and its losses."""

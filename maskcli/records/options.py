@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
+from maskcli.records.fields import BACKENDS
+
 Default = TypeVar("Default")
 Options = TypeVar("Options")
 
@@ -201,10 +203,18 @@ class ModelOptions:
     seed: int = option(
         0,
         "Seed of random weights; it is set before the function that builds a model runs.",
-        python="A model that has a name in --model also seeds the generators of Python, NumPy and TensorFlow, as "
+        python="A model that has a name in --model also seeds the generators of Python, NumPy and the backend, as "
         "``keras.utils.set_random_seed`` does.",
         minimum=0,
         maximum=2**32 - 1,
+    )
+
+    backend: str | None = option(
+        None,
+        "Backend of Keras.",
+        python="It can be chosen only before Keras is imported.",
+        default_text="that of the variable KERAS_BACKEND, or of keras.json; else tensorflow",
+        choices=BACKENDS,
     )
 
     def __post_init__(self) -> None:

@@ -6,7 +6,15 @@ import dataclasses
 
 from maskcli.records.check import CheckReport
 from maskcli.records.data import DataOrigin
-from maskcli.records.fields import Count, NonEmpty, Positive, ReportVersions, Severity
+from maskcli.records.fields import (
+    BackendName,
+    Count,
+    NonEmpty,
+    Positive,
+    ReportVersions,
+    Severity,
+    find_backend,
+)
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.loss import LossReport, LossSummary
 from maskcli.records.model import ModelIdentity
@@ -46,7 +54,7 @@ class Origin:
 
     Attributes:
         command: the command line, without the program's path; empty for a report made in Python.
-        versions: of maskcli, Python, keras, tensorflow and numpy.
+        versions: of maskcli, Python, keras, its backend and numpy.
         seed: of the weights of a built-in model; None for other models.
         rows: the number of rows of the data.
         samples: the number of first rows that are shown timestep by timestep, fewer than requested if outputs are
@@ -58,6 +66,11 @@ class Origin:
     seed: Count | None
     rows: Positive
     samples: Positive
+
+    @property
+    def backend(self) -> BackendName | None:
+        """The backend of Keras that the model ran on."""
+        return find_backend(self.versions)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

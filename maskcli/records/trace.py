@@ -7,7 +7,15 @@ import itertools
 
 from maskcli.records.arrays import AnyMask, Bools, Floats, Losses, Mask, Tensor, Vector, Vectors
 from maskcli.records.data import FROM_PYTHON, DataOrigin
-from maskcli.records.fields import ComparedSource, Count, Effect, Shape, Versions
+from maskcli.records.fields import (
+    BackendName,
+    ComparedSource,
+    Count,
+    Effect,
+    Shape,
+    Versions,
+    find_backend,
+)
 from maskcli.records.inputs import ModelInput, ShownBatch, find_primary, select_shown_batch
 from maskcli.records.location import Location
 from maskcli.records.model import ModelAbout
@@ -229,7 +237,7 @@ class Inspection(ResultRecord):
 
     Attributes:
         model: the model.
-        versions: of keras, tensorflow and numpy.
+        versions: of keras, its backend and numpy.
         inputs: all inputs of the run.
         batch: the sequences that maskcli padded for the run; None if the data came as arrays.
         mask: the mask that the model's mask source computed, the first mask of the run; None without a mask.
@@ -261,6 +269,11 @@ class Inspection(ResultRecord):
     edges: tuple[Edge, ...] = ()
     further_unmasked: tuple[Unmasked | None, ...] = ()
     data: DataOrigin = FROM_PYTHON
+
+    @property
+    def backend(self) -> BackendName | None:
+        """The backend of Keras that the model ran on."""
+        return find_backend(self.versions)
 
     def summarize(self) -> str:
         """Return the name of the model, its first output, and whether a mask reaches it."""

@@ -44,15 +44,15 @@ DOCUMENTS = {
 
 LAYOUTS = {
     "CheckReport": """
-        name model=identity versions data inputs findings repairs attempts checked ignored passed status fail_on quick
-        rows leak notes baseline ignored_calls fail_on_stale""",
+        name model=identity backend versions data inputs findings repairs attempts checked ignored passed status fail_on
+        quick rows leak notes baseline ignored_calls fail_on_stale""",
     "ProjectReport": "passed checks",
     "ModelCheck": "name passed exit_code error check",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
     "Inspection": """
-        model versions data batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs output_mask
-        unmasked mask_sources mask_sources_agree remarks edges""",
+        model backend versions data batch=shown_batch inputs mask embedding trace outputs=first_output more_outputs
+        output_mask unmasked mask_sources mask_sources_agree remarks edges""",
     "ModelAbout": "name source type notes *settings=ModelSettings",
     "ModelSettings": """
         mask_source input_dim embedding_dim units return_sequences logits zero_output_for_mask padding_id seed""",
@@ -65,8 +65,8 @@ LAYOUTS = {
     "OutputValues": "call shape values mask repeats_previous name",
     # Loss: single values first, arrays last.
     "LossReport": """
-        model versions *first=LossOutput keras_evaluate regularization batch_size batch_sizes gradient_rows metrics
-        more_outputs remarks data inputs batch=shown_batch""",
+        model backend versions *first=LossOutput keras_evaluate regularization batch_size batch_sizes gradient_rows
+        metrics more_outputs remarks data inputs batch=shown_batch""",
     "LossOutput": """
         output=name loss loss_weight targets shape dtype masked exact unmasked unmasked_model weighted_mean reported
         padding_share valid_timesteps total_timesteps not_finite lost_at by_length contributors reductions per_sample
@@ -82,7 +82,7 @@ LAYOUTS = {
         data part batch_size input_dim by *corpus=CorpusProfile groups skipped code state""",
     "CorpusProfile": """
         sequences tokens lengths empty ids padding_id duplicates maxlen sweep buckets batches findings""",
-    "Origin": "versions command seed rows samples",
+    "Origin": "backend versions command seed rows samples",
 }
 """The JSON fields of a record, in order.
 

@@ -69,10 +69,21 @@ def _list_of(items: Schema, **limits: Any) -> Schema:
 
 
 def _versions_of(*packages: str) -> Schema:
+    """Return the schema of the versions of packages and of backends, of which only that of tensorflow may be null."""
     return {
         "type": "object",
-        "properties": {package: {"description": "Its version.", "type": "string"} for package in packages},
-        "required": list(packages),
+        "properties": {
+            **{package: {"description": "Its version.", "type": "string"} for package in packages},
+            "tensorflow": {
+                "description": "Its version; null if the model did not run on it.",
+                "type": ["string", "null"],
+            },
+        },
+        "additionalProperties": {
+            "description": "The version of another backend, if the model ran on it.",
+            "type": "string",
+        },
+        "required": [*packages, "tensorflow"],
     }
 
 
@@ -111,13 +122,16 @@ DEFINITIONS: dict[str, Schema] = {
         "description": "(batch, timesteps, ...), or (batch, ...) without timesteps.",
         **_list_of({"anyOf": [NUMBER, {"type": "boolean"}, _refer_to("Tensor")]}),
     },
-    "Versions": _versions_of("keras", "tensorflow", "numpy"),
+    "Versions": _versions_of("keras", "numpy"),
     "CheckVersions": {
         "type": "object",
-        "propertyNames": {"enum": ["keras", "tensorflow", "numpy"]},
+        "propertyNames": {"enum": ["keras", "tensorflow", "jax", "numpy"]},
+        "patternProperties": {
+            "^tensorflow$": {"description": "Null if the model did not run on it.", "type": ["string", "null"]},
+        },
         "additionalProperties": {"type": "string"},
     },
-    "ReportVersions": _versions_of("maskcli", "python", "keras", "tensorflow", "numpy"),
+    "ReportVersions": _versions_of("maskcli", "python", "keras", "numpy"),
 }
 """Schemas of types that have no Python type with one value: numbers, arrays, and the versions of packages."""
 

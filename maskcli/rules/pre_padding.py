@@ -2,8 +2,8 @@
 
 cuDNN takes a length for each row, so it can only leave out timesteps at the end. For any other mask Keras uses its slow
 loop when it runs eagerly, and stops with an error in `fit` and `predict`, where it chooses the kernel before it knows
-the mask. Note that `keras.utils.pad_sequences` pads at the start by default. On a CPU, and in other layers, both sides
-work equally well.
+the mask. This is true of TensorFlow: on JAX, Keras never uses cuDNN with a mask. Note that `keras.utils.pad_sequences`
+pads at the start by default. On a CPU, and in other layers, both sides work equally well.
 
 Bad::
 
@@ -29,13 +29,15 @@ CODE = "MSK006"
 SEVERITY = "info"
 
 
-def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
-    """Yield padding before the tokens."""
+def judge(facts: DataFacts, model: ModelEvidence | None) -> Iterator[Finding]:
+    """Yield padding before the tokens, unless the model runs on a backend that never uses cuDNN with a mask."""
+    if model is not None and model.backend != "tensorflow":
+        return
     if facts.padding == "pre" and facts.padded_timesteps:
         yield make_finding(
             __name__,
             message=f"{facts.name}: {pluralize(facts.padded_timesteps, 'timestep')} of padding before the tokens. "
-            "On a GPU the fast kernel (cuDNN) of LSTM and GRU only takes masks with padding at the end.",
+            "With TensorFlow on a GPU, the fast kernel of LSTM and GRU (cuDNN) only takes padding at the end.",
             fix='Pad with `padding="post"`, or set `use_cudnn=False` in the layer for the slow kernel.',
             input=facts.name,
             padded_timesteps=facts.padded_timesteps,

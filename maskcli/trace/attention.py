@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.trace.mask_flow import MaskFlow
@@ -139,7 +140,7 @@ def _restore_arguments(entry: CallRecord) -> tuple[Any, dict[str, Any]]:
     masks = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
 
     def copy_leaf(leaf: Any) -> Any:
-        if id(leaf) not in masks or not hasattr(leaf, "numpy"):
+        if id(leaf) not in masks or not get_backend().has_values(leaf):
             return leaf
         copy = keras.ops.copy(leaf)
         set_mask(copy, masks[id(leaf)])

@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from maskcli.backends.masks import get_keras_mask
 from maskcli.trace.recorder import CallRecord, change_runs
 
 
@@ -27,7 +28,7 @@ class CallChange(Protocol):
         """The key of the call."""
 
     def change_arguments(self, run: ChangedRun, entry: CallRecord) -> None:
-        """Replace ``entry.args`` and ``entry.kwargs`` before the call; operations of TensorFlow have run already."""
+        """Replace ``entry.args`` and ``entry.kwargs`` before the call; operations of the backend have run already."""
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return replacements of the tensors that the call returned; None to keep them."""
@@ -103,7 +104,7 @@ class ChangedRun:
 
     def find_mask(self, tensor: Any) -> Any | None:
         """Return the mask that a tensor carries, or that building the model would compute for it."""
-        carried = getattr(tensor, "_keras_mask", None)
+        carried = get_keras_mask(tensor)
         return self.built.get(id(tensor), (None, None))[1] if carried is None else carried
 
     def _list_masks(self, entry: CallRecord) -> list[Any]:
@@ -142,7 +143,7 @@ class ChangedRun:
         except Exception:  # A mask that cannot be computed is none.
             return
         for tensor, mask in zip(tensors, computed, strict=False):
-            if mask is not None and getattr(tensor, "_keras_mask", None) is None:
+            if mask is not None and get_keras_mask(tensor) is None:
                 self.built[id(tensor)] = tensor, mask
 
 
@@ -185,9 +186,7 @@ def is_graph(operation: Any) -> bool:
 def _is_wired_by_keras(layer: Any) -> bool:
     """Return whether the masks of a layer in a functional model are those of its input, not passed by the user."""
     arguments = [node.arguments for node in getattr(layer, "_inbound_nodes", ())]
-    return all(
-        bool(call.args) and call.kwargs.get("mask") is getattr(call.args[0], "_keras_mask", None) for call in arguments
-    )
+    return all(bool(call.args) and call.kwargs.get("mask") is get_keras_mask(call.args[0]) for call in arguments)
 
 
 class CallNumbering:

@@ -11,6 +11,7 @@ import collections
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from maskcli.backends.choice import get_backend
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Edge
 from maskcli.trace.recorder import CallRecord, get_mask
@@ -103,7 +104,7 @@ class _Origins:
 
     def _find_cast_input(self, tensor: Any, before: CallRecord | None) -> str | None:
         """Return the input that a tensor without a maker is a copy of: Keras casts the arguments of a model."""
-        if before is None or not hasattr(tensor, "numpy") or not len(tensor.shape):
+        if before is None or not get_backend().has_values(tensor) or not len(tensor.shape):
             return None
         inputs = (source for source in self.run.recording.inputs if id(source) in self.inputs)
         alike = [source for source in inputs if tuple(source.shape) == tuple(tensor.shape)]

@@ -8,7 +8,6 @@ is run with its compiled functions, whose inside is not visible.
 from __future__ import annotations
 
 import contextlib
-import functools
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.choice import get_backend
 from maskcli.tolerance import REPAIR_CHANGE
 from maskcli.trace.state import preserve_state
 from maskcli.trace.values import as_float64
@@ -29,10 +29,10 @@ def run_functions(model: Any) -> Iterator[list[Any]]:
     """Let compiled functions run as Python where that changes no result; yield the list of functions that run."""
     called: list[Any] = []
     if _DIFFERS.get(model, False):
-        with _silence_tracing():
+        with get_backend().silence_tracing():
             yield called
         return
-    with run_functions_eagerly(), _list_called_functions(called):
+    with get_backend().run_functions_eagerly(), get_backend().list_called_functions(called):
         yield called
 
 
@@ -50,7 +50,11 @@ def differs_compiled(model: Any, called: list[Any], output: Any, run: Callable[[
     if not called or model in _DIFFERS:
         return False
     try:
-        with preserve_state(model, trained=False), warnings.catch_warnings(action="ignore"), _silence_tracing():
+        with (
+            preserve_state(model, trained=False),
+            warnings.catch_warnings(action="ignore"),
+            get_backend().silence_tracing(),
+        ):
             compiled = run()
     except Exception:  # The model only runs as Python.
         _DIFFERS[model] = False
@@ -68,50 +72,3 @@ def _are_close(first: Any, second: Any) -> bool:
         and np.allclose(old, new, rtol=REPAIR_CHANGE.value, atol=REPAIR_CHANGE.value * np.abs(old).max(initial=0.0))
         for old, new in pairs
     )
-
-
-@contextlib.contextmanager
-def _silence_tracing() -> Iterator[None]:
-    """Drop TensorFlow's warnings that functions are traced again, for each number of rows and timesteps."""
-    import tensorflow as tf
-
-    logger = tf.get_logger()
-    before = logger.level
-    logger.setLevel("ERROR")
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
-@contextlib.contextmanager
-def run_functions_eagerly() -> Iterator[None]:
-    """Let functions that TensorFlow would compile run as Python, so that their calls are visible."""
-    import tensorflow as tf
-
-    before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
-    try:
-        yield
-    finally:
-        tf.config.run_functions_eagerly(before)
-
-
-@contextlib.contextmanager
-def _list_called_functions(called: list[Any]) -> Iterator[None]:
-    """Append to a list each compiled function that is called while this is open."""
-    import tensorflow as tf
-
-    function_type = type(tf.function(lambda: None))
-    call = function_type.__call__
-
-    @functools.wraps(call)
-    def count(function: Any, *args: Any, **kwargs: Any) -> Any:
-        called.append(function)
-        return call(function, *args, **kwargs)
-
-    function_type.__call__ = count
-    try:
-        yield
-    finally:
-        function_type.__call__ = call

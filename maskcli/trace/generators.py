@@ -1,4 +1,4 @@
-"""Restore the global generators of random numbers: those of Python, NumPy, Keras and TensorFlow."""
+"""Restore the global generators of random numbers: those of Python, NumPy, Keras and its backend."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+
+from maskcli.backends.choice import get_backend
 
 SEED_GENERATOR = "global_seed_generator"
 """The name of Keras's global generator of seeds, which it creates when it is first needed."""
@@ -99,7 +101,5 @@ def _set_seed_generator(generator: Any) -> None:
 
 
 def _get_operation_generator() -> Any:
-    """Return the generator from which TensorFlow draws the seeds of its operations; None before it has one."""
-    from tensorflow.python.eager import context
-
-    return getattr(context.context(), "_rng", None)
+    """Return the generator from which the backend draws the seeds of its operations; None if it has none."""
+    return get_backend().get_generator()

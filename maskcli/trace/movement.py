@@ -1,16 +1,16 @@
-"""The cells that the results of TensorFlow's operations come from, given those of their inputs.
+"""The cells that the results of operations come from, given those of their inputs.
 
 An operation that only moves elements is run again on numbers of cells, so that its result is exact.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from maskcli.backends.choice import get_backend
 from maskcli.trace.cells import FIXED, MIXED, InputCells, Labels, Layer, compact
 
 VALUELESS = frozenset({"Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike"})
@@ -147,24 +147,16 @@ class OperationRules:
         positions: Sequence[int],
         index: int,
     ) -> list[Layer] | None:
-        import tensorflow as tf
-        from tensorflow.python.eager import context, execute
-
-        arguments = list(inputs)
+        cells = {}
         for position in positions:
-            if position < len(arguments) and not (type_ == "ConcatV2" and position == len(arguments) - 1):
-                own, shape = labels[position], tuple(arguments[position].shape)
+            if position < len(inputs) and not (type_ == "ConcatV2" and position == len(inputs) - 1):
+                own, shape = labels[position], tuple(inputs[position].shape)
                 layer = own[min(index, len(own) - 1)] if own else np.full([1] * len(shape), FIXED, np.int32)
-                arguments[position] = tf.constant(np.broadcast_to(layer, shape), tf.int32)
-        pairs = _pair_attributes(attrs)
-        as_int = int(tf.int32.as_datatype_enum)
-        changed = [(name, as_int if _decode(name) in ("T", "Tparams") else value) for name, value in pairs]
+                cells[position] = np.broadcast_to(layer, shape)
         try:
-            flat = tuple(itertools.chain.from_iterable(changed))
-            results = execute.execute(type_.encode(), n_outputs, arguments, flat, context.context())
-        except Exception:
+            return get_backend().move_cells(type_, inputs, attrs, n_outputs, cells)
+        except Exception:  # An operation that takes no integers.
             return None
-        return [np.asarray(result) for result in results]
 
     def mix(self, rank: int = 0) -> Labels:
         """Return the labels of a result that depends on several timesteps."""

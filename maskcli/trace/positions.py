@@ -14,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.choice import get_backend
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.cells import MIXED, InputCells, Labels, Layer, TimestepOrigin, compact
-from maskcli.trace.functions import run_functions_eagerly
 from maskcli.trace.movement import VALUELESS, OperationRules
 from maskcli.trace.recorder import CallRecord, list_parameters
 from maskcli.trace.rerun import rerun_call, rerun_operation, set_mask
 from maskcli.trace.values import as_float64, is_float
 
 _Operation = tuple[str, Sequence[Any], Any, Sequence[Any]]
-"""The type of an operation of TensorFlow, its inputs, its attributes and its outputs."""
+"""The type of an operation, its inputs, its attributes and its outputs."""
 
 MOST_MEASURED = 64
 """Timesteps up to which it is measured which of them change which results."""
@@ -298,7 +298,7 @@ class Positions:
         copies: list[Any] = []
 
         def copy_leaf(leaf: Any) -> Any:
-            if not any(leaf is tensor for tensor in entry.inputs) or not hasattr(leaf, "numpy"):
+            if not any(leaf is tensor for tensor in entry.inputs) or not get_backend().has_values(leaf):
                 return leaf
             copy = keras.ops.copy(leaf)
             copies.append(copy)
@@ -312,7 +312,7 @@ class Positions:
         args, kwargs = keras.tree.map_structure(copy_leaf, (entry.args, entry.kwargs))
         if isinstance(entry.operation, keras.layers.Layer):
             kwargs = {**kwargs, "training": False}
-        with _collect_operations(operations), run_functions_eagerly():
+        with _collect_operations(operations), get_backend().run_functions_eagerly():
             result = rerun_operation(entry.operation, args, kwargs)
         known = True
         for type_, inputs, attrs, outputs in operations:
@@ -423,19 +423,13 @@ def start_positions(tensors: Sequence[Any], inputs: Sequence[ModelInput]) -> Pos
 
 @contextlib.contextmanager
 def _collect_operations(operations: list[_Operation]) -> Iterator[None]:
-    """Collect TensorFlow's operations that run until this closes."""
-    from tensorflow.python.framework import op_callbacks
-
-    def report(type_: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None) -> None:
-        del op_name
-        if graph is None:
-            operations.append((type_.decode() if isinstance(type_, bytes) else type_, inputs, attrs, outputs))
-
-    op_callbacks.add_op_callback(report)
+    """Collect the operations of the backend that run until this closes."""
+    reports = get_backend().report_operations(lambda *operation: operations.append(operation))
+    reports.turn(True)
     try:
         yield
     finally:
-        op_callbacks.remove_op_callback(report)
+        reports.turn(False)
 
 
 def _fit_rank(layer: Layer, rank: int) -> Layer:

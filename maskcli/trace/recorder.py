@@ -6,8 +6,9 @@ Keras has two entry points, and a mask shows up at either of them, or at both:
   before and after each call, because a later layer may remove them.
 - ``Operation.__call__`` receives the arguments of ``call`` after Keras has filled in the mask arguments.
 
-Between the calls of a model, or of a layer that is not Keras's, runs code of its own. TensorFlow reports the operations
-of that code one by one. The inside of a layer of Keras, such as an RNN with its cell, is not recorded by default.
+Between the calls of a model, or of a layer that is not Keras's, runs code of its own. The backend reports the
+operations of that code one by one. The inside of a layer of Keras, such as an RNN with its cell, is not recorded by
+default.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from maskcli.backends.choice import get_backend
+from maskcli.backends.masks import get_keras_mask
 from maskcli.errors import ModelError, RaisedInCall
 from maskcli.models.build_sites import Site, find_site
 from maskcli.models.limits import bound_weights, check_call
 from maskcli.records.arrays import Bools
 from maskcli.trace.functions import differs_compiled, run_functions
 from maskcli.trace.generators import begin_random_run
-from maskcli.trace.loops import compile_loops
 from maskcli.trace.state import preserve_state
 from maskcli.trace.steps import get_reporter
 
@@ -45,7 +47,7 @@ class CallRecord:
     Tensors are kept, for two reasons: a probe runs the call again, and no two tensors may share an ``id``.
 
     Attributes:
-        operation: the layer or operation; for code outside of layers, the name of TensorFlow's operation.
+        operation: the layer or operation; for code outside of layers, TensorFlow's name of it.
         index: its position in the order of beginning, from 0.
         parent: the model or layer that made the call; None for the model itself.
         args: positional arguments as they were passed.
@@ -212,7 +214,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     output, error = None, None
     try:
-        with compile_loops(not unfold), bound_weights():
+        with get_backend().compile_loops(not unfold), bound_weights():
             if not model.built:
                 _build(model, tensors)
             with preserve_state(model, trained=False), run_functions(model) as called, recorder.patch_keras():
@@ -236,12 +238,12 @@ def _build(model: Any, tensors: Any) -> None:
 
 def get_mask(tensor: Any) -> Bools | None:
     """Return the mask that a tensor carries, as booleans, or None."""
-    return convert_mask(getattr(tensor, "_keras_mask", None))
+    return convert_mask(get_keras_mask(tensor))
 
 
 def convert_mask(mask: Any) -> Bools | None:
     """Return a mask as booleans; None if there is none, or if it is a tensor of a graph, which has no values yet."""
-    if mask is None or not (hasattr(mask, "numpy") or isinstance(mask, np.ndarray)):
+    if mask is None or not (get_backend().has_values(mask) or isinstance(mask, np.ndarray)):
         return None
     try:
         return np.asarray(mask).astype(bool)
@@ -286,9 +288,9 @@ class _Recorder:
 
     def __init__(self, unfold: bool, alter: Alter | None) -> None:
         import keras
-        import tensorflow as tf
 
-        self.executing_eagerly = tf.executing_eagerly
+        backend = get_backend()
+        self.executing_eagerly = backend.is_eager
         self.layer_type, self.operation_type = keras.layers.Layer, keras.Operation
         self.flatten = keras.tree.flatten
         self.unfold, self.alter = unfold, alter
@@ -297,7 +299,7 @@ class _Recorder:
         self.stack: list[CallRecord] = []
         self.log: list[warnings.WarningMessage] = []
         self.masks: dict[int, tuple[Any, Bools | None]] = {}
-        self.code_reports = _CodeReports(self.record_code)
+        self.code_reports = backend.report_operations(self.record_code)
         start = _start_changes.get()
         self.changed = None if start is None else start()
         self.reporter = get_reporter()
@@ -427,7 +429,7 @@ class _Recorder:
             tensors = replacements
         entry.outputs, entry.masks_out = tensors, [self.read_mask(tensor) for tensor in tensors]
         entry.taken_off = [
-            mask is not None and getattr(tensor, "_keras_mask", None) is None
+            mask is not None and get_keras_mask(tensor) is None
             for tensor, mask in zip(entry.inputs, entry.carried, strict=True)
         ]
         entry.returned = True
@@ -473,7 +475,7 @@ class _Recorder:
 
     def read_mask(self, tensor: Any) -> Bools | None:
         """Return the mask that a tensor carries."""
-        mask = getattr(tensor, "_keras_mask", None)
+        mask = get_keras_mask(tensor)
         return None if mask is None else self.convert_once(mask)
 
     def convert_once(self, mask: Any) -> Bools | None:
@@ -485,46 +487,6 @@ class _Recorder:
 
 RUN = _Recorder.run.__code__
 """The code between a call and the code of the call that makes it."""
-
-
-class _CodeReports:
-    """TensorFlow's callback for each eager operation; it is on while code outside of layers runs."""
-
-    def __init__(self, record: Callable[[str, Sequence[Any], Any, Sequence[Any]], list[Any] | None]) -> None:
-        from tensorflow.python.framework import op_callbacks
-
-        self.callbacks, self.record, self.is_on = op_callbacks, record, False
-        self.is_paused = False
-
-    @contextlib.contextmanager
-    def pause(self) -> Iterator[None]:
-        """Ignore the operations that run while this is open."""
-        self.is_paused = True
-        try:
-            yield
-        finally:
-            self.is_paused = False
-
-    def turn(self, on: bool) -> None:
-        """Switch the callback on or off."""
-        if on and not self.is_on:
-            self.callbacks.add_op_callback(self.report)
-        elif self.is_on and not on:
-            self.callbacks.remove_op_callback(self.report)
-        self.is_on = on
-
-    def report(
-        self, op_type: Any, inputs: Any, attrs: Any, outputs: Any, op_name: Any = None, graph: Any = None
-    ) -> list[Any] | None:
-        """Receive one operation; a returned list replaces its outputs."""
-        del op_name
-        if graph is not None or self.is_paused:
-            return None
-        type_ = op_type.decode() if isinstance(op_type, bytes) else op_type
-        replacements = self.record(type_, inputs, attrs, outputs)
-        if replacements is not None:
-            outputs[:] = replacements  # TensorFlow ignores a returned list in eager execution.
-        return replacements
 
 
 def name_paths(entries: Sequence[CallRecord]) -> dict[int, str]:
@@ -575,7 +537,7 @@ def is_of_keras(kind: type) -> bool:
 def _count_bytes(tensor: Any) -> int:
     """Return the memory of a tensor; 0 for one without a definite shape, such as a ragged one."""
     dimensions = tuple(tensor.shape)
-    size = getattr(tensor.dtype, "size", 0)
+    size = getattr(tensor.dtype, "size", None) or getattr(tensor.dtype, "itemsize", 0)
     return 0 if None in dimensions or not isinstance(size, int) else math.prod(dimensions) * size
 
 

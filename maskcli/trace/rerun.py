@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
+from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.records.arrays import Bools
-from maskcli.trace.loops import compile_loops
 from maskcli.trace.recorder import CallRecord
 from maskcli.trace.state import preserve_state
 from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
@@ -27,8 +28,8 @@ CLOSED = -1e8
 
 
 _KERAS = ("Absolute", "Add", "Cast", "Divide", "Maximum", "Minimum", "Multiply", "Negative", "Subtract", "TrueDivide")
-_TENSORFLOW = ("Abs", "AddV2", "Mul", "Neg", "RealDiv", "Relu", "Select", "SelectV2", "Sqrt", "Square", "Sub", "Where")
-CORRECT = frozenset((*_KERAS, *_TENSORFLOW))
+_OPERATIONS = ("Abs", "AddV2", "Mul", "Neg", "RealDiv", "Relu", "Select", "SelectV2", "Sqrt", "Square", "Sub", "Where")
+CORRECT = frozenset((*_KERAS, *_OPERATIONS))
 """Calls without sums whose result IEEE 754 defines to the last digit: of equal numbers, they return equal numbers."""
 
 
@@ -82,7 +83,7 @@ def _rerun_with_copies(entry: CallRecord, copy: Callable[[Any], Any], training: 
     masks = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
 
     def copy_leaf(leaf: Any) -> Any:
-        if id(leaf) not in masks or not hasattr(leaf, "numpy"):
+        if id(leaf) not in masks or not get_backend().has_values(leaf):
             return leaf
         copied = copy(leaf)
         set_mask(copied, masks[id(leaf)])
@@ -93,7 +94,7 @@ def _rerun_with_copies(entry: CallRecord, copy: Callable[[Any], Any], training: 
     args, kwargs = keras.tree.map_structure(copy_leaf, (entry.args, entry.kwargs))
     if isinstance(entry.operation, keras.layers.Layer):
         kwargs = {**kwargs, "training": training}
-    with compile_loops():
+    with get_backend().compile_loops():
         output = rerun_operation(entry.operation, args, kwargs)
     return None if output is None else [leaf for leaf in keras.tree.flatten(output) if hasattr(leaf, "shape")]
 
@@ -111,16 +112,13 @@ def set_mask(tensor: Any, mask: Bools | None) -> None:
     """Let a tensor carry a mask, or none."""
     import keras
 
-    tensor._keras_mask = None if mask is None else keras.ops.convert_to_tensor(mask)
+    set_keras_mask(tensor, None if mask is None else keras.ops.convert_to_tensor(mask))
 
 
 def _rerun_code(entry: CallRecord, inputs: list[Any]) -> list[Any] | None:
-    """Run an operation of TensorFlow again with the inputs and attributes that TensorFlow reported."""
-    from tensorflow.python.eager import context, execute
-
-    attrs = tuple(entry.kwargs["attrs"] or ())
+    """Run an operation again with other inputs and the attributes that the backend reported."""
     try:
-        return list(execute.execute(entry.type.encode(), len(entry.outputs), inputs, attrs, context.context()))
+        return get_backend().run_operation(entry.type, inputs, entry.kwargs["attrs"], len(entry.outputs))
     except Exception:
         return None
 
@@ -222,7 +220,7 @@ def _convert_like(tensor: Any, values: NDArray[Any]) -> Any:
     # NumPy converts float64 faster than TensorFlow does.
     rounded = values.astype(np.float32) if dtype == "float32" else values
     copy = keras.ops.convert_to_tensor(rounded, dtype=dtype)
-    mask = getattr(tensor, "_keras_mask", None)
+    mask = get_keras_mask(tensor)
     if mask is not None:
-        copy._keras_mask = mask
+        set_keras_mask(copy, mask)
     return copy

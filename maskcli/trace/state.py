@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.choice import get_backend
 from maskcli.trace.generators import preserve_random_state
 
 
@@ -26,7 +27,7 @@ def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
     """
     before = {id(variable): (variable, read_value(variable)) for variable in _list_variables(layer, trained)}
     try:
-        with preserve_random_state():
+        with preserve_random_state(), get_backend().keep_values(layer):
             yield
     finally:
         for variable, value in before.values():
@@ -40,7 +41,7 @@ def preserve_state(layer: Any, *, trained: bool = True) -> Iterator[None]:
 def _is_same(now: NDArray[Any], before: NDArray[Any]) -> bool:
     """Return whether a variable has the value that it had before.
 
-    TensorFlow assigns to new memory while a value is in use, so that the same memory holds the same value. Comparing
+    The backends assign to new memory while a value is in use, so that the same memory holds the same value. Comparing
     the numbers of a large model takes as long as a run on a few rows.
     """
     in_place = now.__array_interface__["data"] == before.__array_interface__["data"]
@@ -48,23 +49,18 @@ def _is_same(now: NDArray[Any], before: NDArray[Any]) -> bool:
 
 
 def read_value(variable: Any) -> Any:
-    """Return the value of a variable, without a copy: TensorFlow assigns to new memory while a value is in use."""
-    import tensorflow as tf
-
-    # NumPy would copy a variable, but not a tensor. `value` is a method of a variable of TensorFlow.
-    value = variable if isinstance(variable, tf.Variable) else getattr(variable, "value", variable)
-    return np.asarray(tf.convert_to_tensor(value))
+    """Return the value of a variable."""
+    return get_backend().read_variable(variable)
 
 
 def _list_variables(layer: Any, trained: bool) -> Iterator[Any]:
-    """Yield the variables of a layer; Keras lists neither the states of RNNs nor variables of TensorFlow."""
-    import tensorflow as tf
-
+    """Yield the variables of a layer; Keras lists neither the states of RNNs nor variables of the backend."""
+    is_variable = get_backend().is_variable
     listed = getattr(layer, "variables", ())
     yield from (variable for variable in listed if trained or not variable.trainable)
     yield from _list_states(layer)
     for part in _list_layers(layer):
-        yield from (value for value in vars(part).values() if isinstance(value, tf.Variable))
+        yield from (value for value in vars(part).values() if is_variable(value))
 
 
 def _list_states(layer: Any) -> Iterator[Any]:

@@ -8,9 +8,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from maskcli.backends.choice import get_backend
+from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.records.arrays import Bools
-from maskcli.trace.functions import run_functions_eagerly
-from maskcli.trace.loops import compile_loops
 from maskcli.trace.recorder import (
     PAIR_MASK,
     Recording,
@@ -29,13 +29,13 @@ def compute_unmasked_outputs(model: Any, arguments: Any) -> list[Any] | None:
     """
     import keras
 
-    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, arguments)
+    tensors, backend = keras.tree.map_structure(keras.ops.convert_to_tensor, arguments), get_backend()
     try:
         with (
             preserve_state(model, trained=False),
-            run_functions_eagerly(),
+            backend.run_functions_eagerly(),
             strip_masks(inside_layers=False),
-            compile_loops(),
+            backend.compile_loops(),
             warnings.catch_warnings(action="ignore"),
         ):
             return list(keras.tree.flatten(model(tensors, training=False)))
@@ -78,15 +78,15 @@ def strip_masks(*, inside_layers: bool = True) -> Iterator[None]:
         inside_layers: also between the calls inside Keras's own layers; otherwise only where calls are recorded.
     """
     import keras
-    import tensorflow as tf
 
+    is_eager = get_backend().is_eager
     layer_type, operation_type = keras.layers.Layer, keras.Operation
     call_layer, call_operation = layer_type.__call__, operation_type.__call__
     running: list[Any] = []  # The layers and operations that are running, from the outermost to the innermost.
 
     def strip(call: Callable[..., Any], operation: Any, args: Any, kwargs: Any) -> Any:
         is_inside = bool(running) and not has_own_code(running[-1])
-        if not inside_layers and (is_inside or not tf.executing_eagerly()):
+        if not inside_layers and (is_inside or not is_eager()):
             return call(operation, *args, **kwargs)
         running.append(operation)
         try:
@@ -148,6 +148,6 @@ def _remove_masks(output: Any) -> Any:
     import keras
 
     for tensor in keras.tree.flatten(output):
-        if getattr(tensor, "_keras_mask", None) is not None:
-            tensor._keras_mask = None
+        if get_keras_mask(tensor) is not None:
+            set_keras_mask(tensor, None)
     return output

@@ -75,7 +75,7 @@ def _render_body(report: Report) -> Iterator[str]:
     yield f'<div class="opening"><h1>{headline}</h1>{render_facts(report)}</div>'
     yield sections
     yield "</main>"
-    version = escape_html(report.origin.versions.get("maskcli", ""))
+    version = escape_html(report.origin.versions.get("maskcli") or "")
     yield f"<footer>Made by maskcli {version}. This page loads nothing from elsewhere.</footer>"
 
 

@@ -184,6 +184,7 @@ def _render_about(report: Report) -> str:
     versions = "".join(
         f"<div><dt>{escape_html(name)}</dt><dd>{escape_html(version)}</dd></div>"
         for name, version in origin.versions.items()
+        if version is not None
     )
     seed = "" if origin.seed is None else f"<p>The weights were made with seed {origin.seed}.</p>"
     save = '<p class="actions needs-js"><button type="button" id="save">Save the data as JSON</button></p>'

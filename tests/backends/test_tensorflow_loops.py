@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+from maskcli.backends import tensorflow_loops as loops
 from maskcli.probes.variants import compute_in_float64, move_weights
-from maskcli.trace import loops
 from maskcli.trace.recorder import record_run
 
 pytestmark = pytest.mark.slow(share=1 / 2)

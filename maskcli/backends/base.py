@@ -1,0 +1,140 @@
+"""The interface of a backend: what the rooms above need to know about tensors, without knowing which library has them.
+
+Operations outside of layers have the names, the inputs and the attributes that TensorFlow gives them, because the rules
+for them were written first. The module of another backend translates its own operations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from maskcli.records.fields import BackendName
+
+Watch = Callable[[Hashable, Any], Any]
+"""Receives a key and a tensor; returns the tensor to go on with, by which the result can be differentiated."""
+RecordOperation = Callable[[str, Sequence[Any], Any, Sequence[Any]], "list[Any] | None"]
+"""Receives the type, the inputs, the attributes and the outputs of an operation; may return replacements of these."""
+
+
+class OperationReports(Protocol):
+    """Reports of the operations that run, while they are switched on."""
+
+    def turn(self, on: bool) -> None:
+        """Switch the reports on or off."""
+
+    def pause(self) -> contextlib.AbstractContextManager[None]:
+        """Ignore the operations that run while this is open."""
+
+
+class Tape(Protocol):
+    """A run that can be differentiated.
+
+    Attributes:
+        result: the value that the run returned.
+        watched: the tensors that the run watched, by key.
+    """
+
+    result: Any
+    watched: dict[Any, Any]
+
+    def differentiate(self, total: Callable[[Any], Any]) -> dict[Any, NDArray[Any]]:
+        """Return the derivative of ``total(result)``, a scalar, by each watched tensor on which it depends.
+
+        ``total`` may return None, for a result without floats; then there are no derivatives.
+        """
+
+
+class Backend(Protocol):
+    """A library that computes the tensors of Keras.
+
+    Attributes:
+        name: as ``keras.backend.backend()`` returns it.
+        package: the name of the package, whose version results carry.
+        title: the name that its users write.
+        is_stateless: whether a compiled step changes only variables that the model knows, and has only fixed shapes.
+    """
+
+    name: BackendName
+    package: str
+    title: str
+    is_stateless: bool
+
+    def is_eager(self) -> bool:
+        """Return whether operations run now at once, and are not traced into a graph or a compiled function."""
+
+    def has_values(self, value: Any) -> bool:
+        """Return whether a value is a tensor with values, not one of a graph."""
+
+    def report_operations(self, record: RecordOperation) -> OperationReports:
+        """Return reports of operations, which are off at first."""
+
+    def run_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int) -> list[Any]:
+        """Run a reported operation again with other inputs of the same shapes and dtypes.
+
+        Raises:
+            Exception: of the backend, if the operation does not take the inputs.
+        """
+
+    def move_cells(
+        self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int, cells: dict[int, NDArray[Any]]
+    ) -> list[NDArray[Any]]:
+        """Run an operation that moves elements again on numbers of cells, int32, at some positions of its inputs.
+
+        Raises:
+            Exception: of the backend, if the operation does not take integers.
+        """
+
+    def record_tape(self, run: Callable[[Watch], Any]) -> Tape:
+        """Run a function once, so that its result can be differentiated by the tensors that it watches."""
+
+    def differentiate_losses(
+        self, model: Any, compute: Callable[[], list[Any]], seeds: Sequence[Sequence[NDArray[Any]]], compiled: bool
+    ) -> Iterator[list[Any]]:
+        """Yield, for each of the ``seeds``, the gradient of losses by the trainable variables of a model, as arrays.
+
+        Args:
+            model: a Keras model.
+            compute: runs the model and returns its losses.
+            seeds: for each gradient, the factor of each number in each of the losses.
+            compiled: whether compiling the run pays.
+        """
+
+    def drop_mask(self, tensor: Any) -> Any:
+        """Return the same values as a tensor without a mask."""
+
+    def select(self, tensor: Any, places: Any) -> Any:
+        """Return the elements of a tensor at the places where a boolean tensor is True, along its first axes."""
+
+    def read_variable(self, variable: Any) -> NDArray[Any]:
+        """Return the value of a variable, without a copy where the backend does not assign in place."""
+
+    def keep_values(self, layer: Any) -> contextlib.AbstractContextManager[None]:
+        """Give back the values of variables that an evaluation takes off while it runs, also after an error."""
+
+    def is_variable(self, value: Any) -> bool:
+        """Return whether a value is a variable of the backend, which Keras does not list."""
+
+    def get_generator(self) -> Any | None:
+        """Return the generator from which operations draw their seeds; None if the backend has none."""
+
+    def compile_loops(self, enabled: bool = True) -> contextlib.AbstractContextManager[None]:
+        """Let the loops of Keras's recurrent layers run in compiled functions while this is open, if that pays."""
+
+    def expect_runs(self) -> contextlib.AbstractContextManager[None]:
+        """Compile every loop in its next run while this is open, because many runs will follow."""
+
+    def run_functions_eagerly(self) -> contextlib.AbstractContextManager[None]:
+        """Let functions that the user compiles run as Python, so that their calls are visible."""
+
+    def list_called_functions(self, called: list[Any]) -> contextlib.AbstractContextManager[None]:
+        """Append to a list each compiled function that is called while this is open."""
+
+    def allow_float64(self) -> contextlib.AbstractContextManager[None]:
+        """Let tensors be of float64 while this is open, where the backend would make float32 of them."""
+
+    def silence_tracing(self) -> contextlib.AbstractContextManager[None]:
+        """Drop warnings that functions are traced again for other shapes."""

@@ -1,0 +1,130 @@
+"""A process that runs on the backend of its environment and answers questions: a line of JSON in, a line of JSON out.
+
+Keras has one backend for each process, so that a test that runs on TensorFlow asks another process about JAX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+import maskcli
+from tests.backends import models
+from tests.traps import TRAPS, built
+from tests.zoo import RIGHT, WRONG
+
+
+def check_trap(name: str) -> dict[str, Any]:
+    """Return the findings for a trap."""
+    trap = built(next(make for make in TRAPS if make.__name__ == name))
+    report = maskcli.check(trap.arrays, model=trap.model, targets=trap.targets, **trap.options)
+    return {"passed": report.passed, "findings": list_findings(report)}
+
+
+def check_animal(name: str, side: Any, length: int | None) -> dict[str, Any]:
+    """Return the findings for a model of the zoo."""
+    animal = {**RIGHT, **WRONG}[name].made(side, length)
+    options = {"padding": side} if isinstance(animal.data, list) else {}
+    report = maskcli.check(animal.data, model=animal.model, **{**options, **animal.options})
+    return {"passed": report.passed, "findings": list_findings(report)}
+
+
+def check_model(name: str) -> dict[str, Any]:
+    """Return the document of a check of one of the models that differ between backends."""
+    model, data = getattr(models, name)()
+    return json.loads(maskcli.check(data, model=model).to_json())
+
+
+def inspect_model(name: str) -> dict[str, Any]:
+    """Return the document of an inspection."""
+    model, data = getattr(models, name)()
+    return json.loads(maskcli.inspect(data, model=model).to_json())
+
+
+def measure_loss(name: str) -> dict[str, Any]:
+    """Return the document of a loss, and the loss that ``evaluate`` reports."""
+    model, data, targets = getattr(models, name)()
+    report = maskcli.loss(data, model=model, targets=targets, batch_sizes=[2, 3])
+    reported = model.evaluate(data, targets, verbose=0, return_dict=True)
+    return {"loss": json.loads(report.to_json()), "evaluate": {key: float(value) for key, value in reported.items()}}
+
+
+def differentiate(name: str) -> dict[str, Any]:
+    """Return the change by the gradient probe, and the same derivative by finite differences of the embedding."""
+    model, data = getattr(models, name)()
+    report = maskcli.check(data, model=model)
+    leak = report.examination.model.leak
+    gradient = next(probe for probe in leak.probes if probe.name == "gradient")
+    return {"leaks": gradient.leaks, "change": gradient.max_abs_change, "title": keras.backend.backend()}
+
+
+def compare_state(name: str) -> bool:
+    """Return whether a check leaves the weights, states and seeds of a model as they were."""
+    model, data = getattr(models, name)()
+    model(data)
+    before = [np.asarray(variable) for variable in model.variables]
+    keras.utils.set_random_seed(3)
+    expected = np.asarray(keras.random.normal((3,)))
+    keras.utils.set_random_seed(3)
+    maskcli.check(data, model=model)
+    drawn = np.asarray(keras.random.normal((3,)))
+    after = [np.asarray(variable) for variable in model.variables]
+    return np.array_equal(expected, drawn) and all(map(np.array_equal, before, after))
+
+
+def list_findings(report: Any) -> list[dict[str, Any]]:
+    """Return the code, the call, its type and the repair of each finding."""
+    return [
+        {
+            "code": finding.code,
+            "type": finding.type,
+            "call": finding.call,
+            "severity": finding.severity,
+            "repair": None if finding.repair is None else finding.repair.change_after,
+            "line": None if finding.location is None else finding.location.line,
+        }
+        for finding in report.findings
+    ]
+
+
+QUESTIONS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        check_trap,
+        check_animal,
+        check_model,
+        inspect_model,
+        measure_loss,
+        differentiate,
+        compare_state,
+    )
+}
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        name, *arguments = json.loads(line)
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                answer = {"answer": QUESTIONS[name](*arguments)}
+            except Exception as error:
+                answer = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(f"{json.dumps(answer, default=str)}\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
