@@ -21,7 +21,6 @@ from maskcli.losses.recording import get_recorded_losses, record_losses
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import MetricReport
-from maskcli.trace.loops import compile_loops
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.state import preserve_state
 from maskcli.trace.unmasked import strip_masks
@@ -130,7 +129,9 @@ def evaluate(
     targets = {_key(item): item.targets.values for item in losses}
     metrics = [metric.keras_metric for item in losses for metric in item.metrics]
     with preserve_metrics(model, metrics), contextlib.ExitStack() as recording:
-        recording.enter_context(compile_loops())  # Eager steps look at losses only, not into recurrent layers.
+        recording.enter_context(
+            get_backend().compile_loops()
+        )  # Eager steps look at losses only, not into recurrent layers.
         for loss in {id(item.loss): item.loss for item in losses}.values():  # Outputs may share a loss.
             recording.enter_context(record_losses(loss))
         result = outer.evaluate(
