@@ -51,9 +51,9 @@ class MaskcliError(Exception):
     ) -> None:
         """Store the parts of the message."""
         super().__init__(expected, received, fix)
-        self.expected = expected
-        self.received = received
-        self.fix = fix
+        self.expected: str = expected
+        self.received: str = received
+        self.fix: str = fix
         self.where: str = where
         self.row = row
         self.value = value
@@ -69,7 +69,7 @@ class MaskcliError(Exception):
         self.where, self.expected, self.received, self.fix = map(
             spell, (self.where, self.expected, self.received, self.fix)
         )
-        self.args = (self.expected, self.received, self.fix)
+        self.args: tuple[Any, ...] = (self.expected, self.received, self.fix)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the keyword arguments, which ``Exception`` does not keep."""

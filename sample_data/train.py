@@ -14,12 +14,12 @@ FOLDER = Path(__file__).parent
 class Scale(keras.layers.Layer):
     """Vectors times the square root of their size, as in transformers. It does not pass the mask on."""
 
-    def call(self, x):
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
         """Return ``x`` times the square root of its last axis."""
         return x * x.shape[-1] ** 0.5
 
 
-def build_model(vocab_size=32, units=4):
+def build_model(vocab_size: int = 32, units: int = 4) -> keras.Model:
     """Return a classifier of reviews."""
     ids = keras.Input((None,), dtype="int32", name="input_ids")
     x = keras.layers.Embedding(vocab_size, 8, mask_zero=True, name="embedding")(ids)
@@ -30,7 +30,7 @@ def build_model(vocab_size=32, units=4):
     return model
 
 
-def main():
+def main() -> None:
     """Train the model, and save it with and without its layers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=20)

@@ -25,7 +25,7 @@ class RemoteFile:
     def __init__(self, path: str) -> None:
         """Open the file; raises InputError if that fails."""
         self._file = _attempt(path, lambda filesystem, name: filesystem.open(name, "rb"))
-        self.closed = False
+        self.closed: bool = False
 
     def read(self, size: int = -1) -> bytes:
         """Return up to ``size`` bytes."""
