@@ -298,6 +298,8 @@ def read_bytes(source: Source, input_format: str = "auto") -> tuple[Format, byte
 def _infer_format(source: Source, head: bytes) -> Format:
     """Return the format of the suffix; without a suffix, the first format that the content looks like."""
     suffix = get_suffix(Path(source.path))
+    if FORMATS["shards"].looks_like(head):
+        return FORMATS["shards"]
     if source.path == STDIN or not suffix:
         text = head.removeprefix(BOM).lstrip()
         return next(entry for entry in FORMATS.values() if entry.looks_like(text))

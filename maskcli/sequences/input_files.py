@@ -13,6 +13,7 @@ from pathlib import Path
 from maskcli.errors import InputError, UsageError
 from maskcli.records.data import DataOrigin
 from maskcli.sequences.files import SUFFIXES, get_suffix
+from maskcli.sequences.formats.shards.manifests import MANIFEST, has_manifest
 from maskcli.sequences.sources import READING, STDIN, display_name, explain_os_error
 
 PACKAGE = Path(__file__).parents[1]
@@ -99,6 +100,8 @@ def _expand_path(path: str, skipped: list[str]) -> list[str]:
     if path == STDIN or "\x00" in path:
         return [path]
     try:
+        if has_manifest(Path(path)):
+            return [str(Path(path) / MANIFEST)]
         if Path(path).is_dir():
             files = _list_directory(Path(path), skipped)
             expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
