@@ -10,7 +10,11 @@ from types import FrameType
 
 SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
 """The signals that end the process, with their exit codes: 128 and the number of the signal."""
-CLEANING = {"maskcli.sequences.writing": "remove_temporaries", "maskcli.render.progress": "restore_terminals"}
+CLEANING = {
+    "maskcli.corpus.engines.processes": "kill_workers",
+    "maskcli.sequences.writing": "remove_temporaries",
+    "maskcli.render.progress": "restore_terminals",
+}
 """Functions that clean up, by the module that they are in; a module that is not imported has nothing to clean."""
 
 

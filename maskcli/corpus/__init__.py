@@ -1,1 +1,1 @@
-"""Corpora of any size."""
+"""Files of any number and size: cut into blocks, which engines map and merge."""

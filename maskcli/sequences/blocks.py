@@ -38,7 +38,9 @@ def split_lines(stream: Stream, blank: bool = True) -> Iterator[Block]:
     """
     # A last line without a line end belongs to the block before it. As a block of its own it would be judged by itself,
     # and its last byte would decide which field of its record is read.
-    start, held = skip_bom(stream), Block(b"", 0)
+    start, held = stream.start, Block(b"", 0)
+    if not start:
+        start = skip_bom(stream)
     for block in cut_blocks(stream, lambda data: find_line_end(data, blank), start):
         if not held.data or block.data.endswith(b"\n"):
             if held.data:

@@ -12,7 +12,7 @@ import sys
 import weakref
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
@@ -33,10 +33,28 @@ PIECE = 2**20
 """Bytes that are read at once."""
 
 
-class Stream:
-    """The uncompressed bytes of a source, in order."""
+class RowRange(NamedTuple):
+    """Consecutive rows of a file, or groups of rows, as the file is divided.
 
-    def __init__(self, source: Source, raw: BinaryIO, unpacked: BinaryIO, compression: str) -> None:
+    Attributes:
+        start: the first of them.
+        stop: the last of them plus 1.
+        first_row: rows of the file before them.
+    """
+
+    start: int
+    stop: int
+    first_row: int
+
+
+class Stream:
+    """The uncompressed bytes of a source, in order.
+
+    Attributes:
+        start: the offset of the first byte in the uncompressed content.
+    """
+
+    def __init__(self, source: Source, raw: BinaryIO, unpacked: BinaryIO, compression: str, start: int = 0) -> None:
         """Begin at the start.
 
         Args:
@@ -44,8 +62,10 @@ class Stream:
             raw: the file itself.
             unpacked: its uncompressed content.
             compression: its name for messages; empty if the file is not compressed.
+            start: the offset of the first byte.
         """
         self._source, self._raw, self._unpacked, self._compression = source, raw, unpacked, compression
+        self.start = start
         self._peeked = b""
 
     @property
@@ -112,7 +132,10 @@ class Source:
         what: its expected content, for messages.
         hint: the alternatives to a file, for messages.
         place: bytes of the file, compressed or not, that the last stream has read.
+        part: the rows that are read, of a format that can skip others; None for all of them.
     """
+
+    part: RowRange | None = None
 
     def __init__(self, path: str, what: str = "sequences", hint: str = READING) -> None:
         """Keep the path; the file is not opened yet."""

@@ -124,8 +124,19 @@ def has_several_processors() -> bool:
     return count_processors() >= THREADS
 
 
+def use_single_thread() -> None:
+    """Work in the calling thread only, from now on: another process uses each further processor."""
+    _single.append(True)
+
+
+_single: list[bool] = []
+"""Not empty if this process has no further processor."""
+
+
 def count_processors() -> int:
     """Return the number of processors that this process may use."""
+    if _single:
+        return 1
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -88,7 +88,8 @@ def read_parquet_chunks(source: Source, field: Field, convert: Callable[[RaggedS
         marked_by = _find_marks(file.schema_arrow, column, field)
         # pyarrow reads a name with a dot as a path into nested columns. Then all columns are read.
         columns = None if "." in column else [name for name in (column, marked_by) if name is not None]
-        yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns)
+        groups = None if source.part is None else range(source.part.start, source.part.stop)
+        yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns, row_groups=groups)
 
     return _read_chunks(source, field, convert, "a Parquet", batches, read_parquet)
 
@@ -106,6 +107,15 @@ def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSeq
         yield from (batch.slice(start, ROWS) for batch in whole_batches for start in range(0, batch.num_rows, ROWS))
 
     return _read_chunks(source, field, convert, "an Arrow IPC", batches, read_arrow)
+
+
+def count_group_rows(source: Source) -> list[int]:
+    """Return the number of rows of each row group of a Parquet file."""
+    from pyarrow.parquet import ParquetFile
+
+    with _convert_errors(source.name, "a Parquet"), _open_source(source) as data:
+        metadata = ParquetFile(data).metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
 def _count_rows_of_chunk(metadata: Any) -> int:
@@ -152,7 +162,7 @@ def _read_chunks(
                 # The row is counted from the start of this batch: only the loop below knows its place.
                 return error if error.row is not None else error.at(name)
 
-        row = 0
+        row = 0 if source.part is None else source.part.first_row
         for batch, result in map_in_order(work, prefetch(batches)):
             where = name_rows(name, row)
             yield Chunk(batch.num_rows, raise_or_return(result, where), where, layout)

@@ -57,11 +57,13 @@ class Field:
         name: None selects the only suitable field; several are an error.
         option: the command line option that names the field, for messages.
         numbers: whether floats and vectors are suitable, too, as they are for targets.
+        bare: whether rows are lists outside of records, as those at the start of the file are.
     """
 
     name: str | None = None
     option: str = "--field"
     numbers: bool = False
+    bare: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -41,11 +41,30 @@ def read_json_lines_chunks(source: Source, field: Field, convert: Callable[[Ragg
     return read_blocks(source, _Reader(source.name, field), convert)
 
 
+def fix_field(source: Source, field: Field) -> Field:
+    """Return the field of the rows at the start of a file, for its further rows; ``field`` if they do not show it."""
+    reader = _Reader(source.name, field)
+    with source.open() as stream:
+        block = next(reader.blocks(stream), None)
+    if block is None:
+        return field
+    try:
+        reader.parse_strict(block, reader.where(block, 0), 0)
+    except InputError:  # A worker finds it again, with its place.
+        return field
+    return reader.field
+
+
 class _Reader(LineReader):
     def __init__(self, name: str, field: Field) -> None:
         super().__init__(name)
         self._field = field.name
         self._entries = json_text.Entries(field, name)
+
+    @property
+    def field(self) -> Field:
+        """The field with the sequences of the rows so far."""
+        return self._entries.field
 
     def blocks(self, stream: Stream) -> Iterator[Block]:
         return split_lines(stream, blank=False)

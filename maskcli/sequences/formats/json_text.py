@@ -260,14 +260,14 @@ class Entries:
             name: of the file.
         """
         self._field, self._name = field, name
-        self._bare = False
+        self._bare = field.bare
         self._contents: dict[str, _FieldContent] | None = None
         self._chosen = field.name
 
     @property
     def field(self) -> Field:
         """The requested field, or else the field with the sequences so far, if any."""
-        return dataclasses.replace(self._field, name=self._chosen)
+        return dataclasses.replace(self._field, name=self._chosen, bare=self._bare)
 
     def accept(self, field: str | None, records: Sequence[dict[str, Any]] | None = None, filled: bool = True) -> bool:
         """Return whether lists of integers match all entries before, and count them as entries if they do.

@@ -33,7 +33,7 @@ from maskcli.sequences.formats.base import (
 from maskcli.sequences.formats.json_text import find_marks, is_marks_name
 from maskcli.sequences.padding import make_validity
 from maskcli.sequences.ragged import unpad
-from maskcli.sequences.sources import Source
+from maskcli.sequences.sources import RowRange, Source
 
 T = TypeVar("T")
 PART = 2**22
@@ -102,11 +102,9 @@ def load_arrays(data: bytes, name: str) -> dict[str, Array]:
 
 def read_npy_chunks(source: Source, field: Field, convert: Callable[[RaggedSequences], T]) -> Iterator[Chunk[T]]:
     """Yield the results of ``convert`` for parts of an ``.npy``; see ``ReadChunks``."""
-    name, header = source.name, None
-    if source.file is not None and not source.is_packed and field.name is None:
-        with contextlib.suppress(Exception), source.file.open("rb") as file:  # ``read_npy`` raises it, with a message.
-            header = _read_header(file)
-    if source.file is None or header is None or not header.has_rows:
+    name = source.name
+    header = read_array_header(source) if field.name is None else None
+    if source.file is None or header is None:
         parsed = read_npy(source.read(), name, field)
         yield make_chunk(check_rows(parsed, name), parsed, convert)
         return
@@ -114,15 +112,26 @@ def read_npy_chunks(source: Source, field: Field, convert: Callable[[RaggedSeque
     with source.file.open("rb") as file:
         _check_header(file, source.size, name)
     step = max(1, PART // max(1, columns * INT64.itemsize))
+    first, stop, _ = source.part or RowRange(0, rows, 0)
     with source.file.open("rb") as file:
-        file.seek(header.start)
-        for row in range(0, rows, step):
+        file.seek(header.start + first * columns * header.dtype.itemsize)
+        for row in range(first, stop, step):
             # The file is read, not mapped: reading a mapped file that someone cuts short kills the process.
-            part = np.empty((min(step, rows - row), columns), header.dtype)
+            part = np.empty((min(step, stop - row), columns), header.dtype)
             if file.readinto(part.data.cast("B")) != part.nbytes:
                 raise _make_damage_error(name, EOFError("it ends early"))
             parsed = ParsedRows(part, name_rows(name, row))
             yield make_chunk(check_rows(parsed, name), parsed, convert)
+
+
+def read_array_header(source: Source) -> _Header | None:
+    """Return the header of an ``.npy`` whose rows can be read in parts; None for any other file."""
+    if source.file is None or source.is_packed:
+        return None
+    header = None
+    with contextlib.suppress(Exception), source.file.open("rb") as file:  # ``read_npy`` raises it, with a message.
+        header = _read_header(file)
+    return header if header is not None and header.has_rows else None
 
 
 class _Header(NamedTuple):

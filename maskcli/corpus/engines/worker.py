@@ -1,0 +1,66 @@
+"""A worker process: receives tasks through a pipe, and returns results and errors as values.
+
+It is started as a command of its own, not by ``multiprocessing``, which would run the script of the user once more.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+from maskcli.corpus.engines.base import attempt
+from maskcli.sequences.bounds import set_memory_bound
+from maskcli.sequences.threads import use_single_thread
+
+CODE = "import sys; sys.path[:] = {path!r}; from maskcli.corpus.engines.worker import serve; serve({read}, {write})"
+"""The program of a worker, whose pipes have these descriptors."""
+MEMORY = 71
+"""The exit code of a worker that ran out of memory."""
+
+
+class Job(NamedTuple):
+    """The first message to a worker: what it does with each task.
+
+    Attributes:
+        work: the function of a task.
+        memory_bound: bytes that one input may take.
+    """
+
+    work: Callable[[Any], Any]
+    memory_bound: int
+
+
+class Crash(NamedTuple):
+    """An error of a worker that is a bug."""
+
+    traceback: str
+
+
+def serve(read: int, write: int) -> None:
+    """Work on tasks until the pipe closes, which it does if the parent ends for whatever reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides.
+    incoming, outgoing = Connection(read, writable=False), Connection(write, readable=False)
+    use_single_thread()
+    try:
+        job: Job = incoming.recv()
+        set_memory_bound(job.memory_bound)
+        while True:
+            outgoing.send_bytes(_work_on(job.work, incoming.recv()))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _work_on(work: Callable[[Any], Any], task: Any) -> bytes:
+    """Return the pickled result; of an error that is a bug, its traceback."""
+    try:
+        return pickle.dumps(attempt(work, task), pickle.HIGHEST_PROTOCOL)
+    except MemoryError:
+        os._exit(MEMORY)
+    except Exception:
+        import traceback
+
+        return pickle.dumps(Crash(traceback.format_exc()))
