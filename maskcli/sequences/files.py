@@ -311,7 +311,7 @@ def _infer_format(source: Source, head: bytes) -> Format:
     if suffix in MODEL_SUFFIXES:
         fix = f"If it is the model: --model {source.name}, and a FILE with the data."
     elif source.what == "sequences":
-        fix = f"Set the format with --input-format {'|'.join(FORMATS)}."
+        fix = f"Set the format with --input-format {'|'.join(name for name in FORMATS if name != 'shards')}."
     raise InputError(
         where=source.name,
         expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and {' or '.join(PACKED)}",

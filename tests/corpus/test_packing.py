@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,7 +58,7 @@ def test_windows_do_not_depend_on_chunks(lengths: list[int], cuts: list[int], wi
     edges = sorted({0, len(lengths), *(min(cut, len(lengths)) for cut in cuts)})
     chunks = [
         RaggedSequences(values[splits[start] : splits[end]], splits[start : end + 1] - splits[start])
-        for start, end in zip(edges, edges[1:], strict=False)
+        for start, end in itertools.pairwise(edges)
     ]
     windows = list(cut_windows(chunks, window))
     assert np.array_equal(np.concatenate([part.values for part in windows]), values)
