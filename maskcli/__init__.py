@@ -1,6 +1,6 @@
 """maskcli: see the mask in a Keras model.
 
-The commands as functions: ``pad``, ``inspect``, ``loss``, ``check`` and ``report``. Importing maskcli
+The commands as functions: ``pad``, ``inspect``, ``loss``, ``check``, ``report`` and ``profile``. Importing maskcli
 imports no TensorFlow, and not even NumPy; each function is loaded at its first use.
 """
 
@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from maskcli.api.inspect import inspect
     from maskcli.api.loss import loss
     from maskcli.api.pad import pad
+    from maskcli.api.profile import profile
     from maskcli.api.read_report import read_report
     from maskcli.api.report import report
     from maskcli.errors import MaskcliError
     from maskcli.integrations.mask_check import MaskCheck
     from maskcli.records.check import CheckReport, Finding, FindingsError, MaskCheckWarning
     from maskcli.records.loss import LossReport
+    from maskcli.records.profile import ProfileReport
     from maskcli.records.report import Report
     from maskcli.records.sequences import PaddedBatch, RaggedSequences
     from maskcli.records.trace import Inspection
@@ -43,6 +45,7 @@ __all__ = [
     "MaskCheckWarning",
     "MaskcliError",
     "PaddedBatch",
+    "ProfileReport",
     "RaggedSequences",
     "Report",
     "__version__",
@@ -54,6 +57,7 @@ __all__ = [
     "inspect",
     "loss",
     "pad",
+    "profile",
     "read_report",
     "report",
 ]
@@ -68,6 +72,7 @@ _HOMES = {
     "MaskCheckWarning": "maskcli.records.check",
     "MaskcliError": "maskcli.errors",
     "PaddedBatch": "maskcli.records.sequences",
+    "ProfileReport": "maskcli.records.profile",
     "RaggedSequences": "maskcli.records.sequences",
     "Report": "maskcli.records.report",
     "assert_causal": "maskcli.api.assertions",
@@ -79,6 +84,7 @@ _HOMES = {
     "load_ipython_extension": "maskcli.integrations.notebook",
     "loss": "maskcli.api.loss",
     "pad": "maskcli.api.pad",
+    "profile": "maskcli.api.profile",
     "read_report": "maskcli.api.read_report",
     "report": "maskcli.api.report",
     "unload_ipython_extension": "maskcli.integrations.notebook",

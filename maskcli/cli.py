@@ -22,6 +22,7 @@ COMMANDS = {
     "loss": "Compare the masked and the unmasked loss, timestep by timestep.",
     "check": "Check a model and its data against the rules.",
     "report": "Write everything to one HTML page.",
+    "profile": "Choose maxlen, buckets and batches from the data.",
     "rules": "List the rules of check.",
     "explain": "Explain a rule, with a bad and a good example.",
     "models": "List the built-in models.",
@@ -116,11 +117,12 @@ def cli() -> None:
     maskcli loss data.txt --targets y.txt
     maskcli check data.jsonl --model m.keras
     maskcli report data.jsonl --model m.keras --output report.html
+    maskcli profile train/*.jsonl       choose maxlen and buckets
     maskcli pad a.txt --format json | maskcli inspect -
 
     \b
-    Exit codes: 0 done; 1 findings, or --mask-source all results differ;
-    2 wrong usage; 3 input that cannot be read, or output that cannot be
+    Exit codes: 0 done; 1 findings, --mask-source all results differ, or
+    --keep-going left blocks out; 2 wrong usage; 3 input that cannot be read, or output that cannot be
     written; 4 a model that cannot be loaded or run.
     """
 

@@ -8,9 +8,16 @@ import re
 from typing import Any
 
 from maskcli.records.options import read_specs
-from maskcli.records.requests import CheckRequest, InspectRequest, LossRequest, PadRequest, ReportRequest
+from maskcli.records.requests import (
+    CheckRequest,
+    InspectRequest,
+    LossRequest,
+    PadRequest,
+    ProfileRequest,
+    ReportRequest,
+)
 
-_REQUESTS: tuple[Any, ...] = (PadRequest, InspectRequest, LossRequest, CheckRequest, ReportRequest)
+_REQUESTS: tuple[Any, ...] = (PadRequest, InspectRequest, LossRequest, CheckRequest, ProfileRequest, ReportRequest)
 _OPTION = re.compile(r"--(?P<option>[a-z][a-z-]*[a-z])\b(?P<next> [^\s,;)]+(?<![.:]))?")
 """An option, and the next word, which may be its value."""
 _OF_CODE = re.compile(r".*[A-Z0-9_.:/'\"-].*")

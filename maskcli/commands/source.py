@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -147,7 +147,7 @@ class SourceOptions:
         if self.sample:
             self._check_sample()
             return get_sample()
-        files = self.files or self._piped
+        files = self.files or self.piped
         if (*files, *extra_files, self.tokenizer).count(STDIN) > 1:
             raise UsageError(
                 expected="`-` once",
@@ -167,7 +167,8 @@ class SourceOptions:
         return get_sample()
 
     @functools.cached_property
-    def _piped(self) -> tuple[str, ...]:
+    def piped(self) -> tuple[str, ...]:
+        """Standard input as FILE; empty if nothing is piped into the command."""
         from maskcli.sequences.input_files import has_piped_input
 
         return (STDIN,) if has_piped_input() else ()
@@ -214,7 +215,13 @@ def _find_output_option() -> str | None:
 
 def source_options(command: Command) -> Command:
     """Add FILE, its format, and padding, which reach the command as ``source``."""
-    padding, reading = list(read_specs(PaddingOptions)), list(read_specs(SourceOptions))
+    return select_source_options()(command)
+
+
+def select_source_options(*without: str) -> Callable[[Command], Command]:
+    """Return a decorator that adds the same options, but for those of these names, which keep their defaults."""
+    padding = [name for name in read_specs(PaddingOptions) if name not in without]
+    reading = [name for name in read_specs(SourceOptions) if name not in without]
 
     def make_source(files: tuple[str, ...], **options: Any) -> SourceOptions:
         settings = {name: options.pop(name) for name in reading}
@@ -222,7 +229,10 @@ def source_options(command: Command) -> Command:
         changes = {name: value for name, value in options.items() if is_set(name)}
         return SourceOptions(files=files, **settings, padding=changes)
 
-    command = bundle_options(command, "source", ["files", *reading, *padding], make_source)
-    command = add_options(command, PaddingOptions, padding)
-    command = add_options(command, SourceOptions, reading)
-    return click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=complete_file)(command)
+    def decorate(command: Command) -> Command:
+        command = bundle_options(command, "source", ["files", *reading, *padding], make_source)
+        command = add_options(command, PaddingOptions, padding)
+        command = add_options(command, SourceOptions, reading)
+        return click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=complete_file)(command)
+
+    return decorate

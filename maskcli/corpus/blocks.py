@@ -41,6 +41,7 @@ class BlockTask:
         field: the field with the sequences; None selects the only suitable one.
         bare: whether the rows at the start of the file are lists outside of records.
         first_row: rows of the file before the block; None if they have to be counted.
+        file_index: the file, counted from 0 among all files.
         source: standard input or a pipe, which only this process can read; None for a file.
     """
 
@@ -53,6 +54,7 @@ class BlockTask:
     field: str | None = None
     bare: bool = False
     first_row: int | None = 0
+    file_index: int = 0
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
 
     @property
@@ -78,18 +80,19 @@ def cut_files(
     ``.npz`` and Arrow files are a block each. Only the start of a file is read. A file that cannot be read is one
     block, whose worker raises the error.
     """
-    for source in sources:
+    for index, source in enumerate(sources):
+        whole = BlockTask(source.path, input_format, "file", 0, 0, 0, field, file_index=index)
         try:
-            yield from _cut_file(source, input_format, field, block_size)
+            yield from _cut_file(source, whole, block_size)
         except InputError:
-            yield BlockTask(source.path, input_format, "file", 0, 0, 0, field)
+            yield whole
 
 
-def _cut_file(source: Source, input_format: str, field: str | None, block_size: int) -> Iterator[BlockTask]:
-    entry, _ = detect_format(source, input_format)
-    size = source.size
-    whole = BlockTask(source.path, entry.name, "file", 0, size, size, field)
-    if source.file is None:
+def _cut_file(source: Source, whole: BlockTask, block_size: int) -> Iterator[BlockTask]:
+    entry, _ = detect_format(source, whole.format)
+    size, field = source.size, whole.field
+    whole = dataclasses.replace(whole, format=entry.name, length=size, size=size)
+    if source.file is None and not source.is_remote:
         yield dataclasses.replace(whole, source=source)
         return
     cut = _CUTTERS.get(_choose_reader(source, entry.name, field))
@@ -177,7 +180,7 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
     if task.unit == "file":
         yield from read_chunks(task.source or Source(task.file), task.format, Field(task.field), convert)
         return
-    source = _open_part(task)
+    source = open_part(task)
     read = FORMATS[task.format].chunks
     assert read is not None  # noqa: S101 - only formats that are read in chunks are divided
     name = source.name
@@ -185,11 +188,12 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
         for chunk in read(source, Field(task.field, bare=task.bare), convert):
             yield dataclasses.replace(chunk, where=_count_from_start(chunk.where, task, name))
     except MaskcliError as error:
-        error.where = _shift_line(error.where, task, name)
+        error.where = shift_line(error.where, task, name)
         raise
 
 
-def _open_part(task: BlockTask) -> Source:
+def open_part(task: BlockTask) -> Source:
+    """Return the source of a block, which reads only its range."""
     if task.unit == "lines":
         return LinesSource(task.file, task.offset, task.length, blank=task.format != "jsonl")
     source = Source(task.file)
@@ -199,10 +203,10 @@ def _open_part(task: BlockTask) -> Source:
 
 def _count_from_start(where: Callable[[int], str], task: BlockTask, name: str) -> Callable[[int], str]:
     """Return a function for the place of row ``i`` of a chunk in the file, instead of in the block."""
-    return lambda row: _shift_line(where(row), task, name)
+    return lambda row: shift_line(where(row), task, name)
 
 
-def _shift_line(where: str, task: BlockTask, name: str) -> str:
+def shift_line(where: str, task: BlockTask, name: str) -> str:
     """Return a place with the line counted from the start of the file; the lines before are only counted here."""
     line = re.match(r"(\d+)(.*)", where.removeprefix(f"{name}:"), re.DOTALL)
     if task.unit != "lines" or not task.offset or not where.startswith(f"{name}:") or line is None:

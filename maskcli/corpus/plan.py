@@ -22,7 +22,7 @@ from maskcli.records.manifest import (
     SourceFile,
 )
 from maskcli.records.sequences import RaggedSequences
-from maskcli.sequences.buckets import choose_bucket_lengths
+from maskcli.sequences.buckets import choose_histogram_buckets
 from maskcli.sequences.files import make_only_empty_error, read_chunks
 from maskcli.sequences.formats.base import Chunk, Field
 from maskcli.sequences.formats.shards.manifests import make_layout
@@ -167,7 +167,7 @@ def _choose_groups(measured: CorpusLengths, settings: ShardSettings) -> tuple[Sh
     padded = -(-np.maximum(np.minimum(measured.lengths, settings.maxlen or measured.lengths[-1]), 1) // multiple)
     ends, places = np.unique(padded * multiple, return_inverse=True)
     counts = np.bincount(places, measured.counts).astype(np.int64)
-    buckets = choose_bucket_lengths(ends, counts, settings.buckets)
+    buckets = choose_histogram_buckets(ends, counts, settings.buckets)
     return tuple(
         ShardGroup(bucket.maxlen, bucket.sequences, min(settings.shards, bucket.sequences)) for bucket in buckets
     )

@@ -30,3 +30,7 @@ Vectors = Floats
 """``(batch, timesteps, units)``, or ``(batch, units)`` without timesteps."""
 Tensor = Array
 """``(batch, timesteps, ...)``, or ``(batch, ...)`` without timesteps."""
+Integers = Ints
+"""``(n,)``."""
+Hashes = NDArray[np.uint64]
+"""``(n,)``."""

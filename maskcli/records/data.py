@@ -54,7 +54,12 @@ class Occurrence:
 
 @dataclasses.dataclass(frozen=True)
 class Bucket:
-    """Sequences of similar length, padded to ``maxlen`` separately from the others."""
+    """Sequences of similar length, padded to ``maxlen`` separately from the others.
+
+    Attributes:
+        maxlen: the longest of them.
+        sequences: their number.
+    """
 
     maxlen: int
     sequences: int

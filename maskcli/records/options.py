@@ -44,13 +44,15 @@ DATA = OptionGroup("Data", "--input-format jsonl --field tokens")
 PADDING = OptionGroup("Padding", "--padding pre --maxlen 128")
 MODEL = OptionGroup("Model", "-m model.keras")
 BUILTIN = OptionGroup("Built-in models", "-m embedding-dense --mask-source masking")
+BATCHES = OptionGroup("Batches", "--maxlens 64,128 --buckets 6")
+RUNNING = OptionGroup("Large data", "--processes 4 --keep-going")
 LOSS = OptionGroup("Targets and loss", "-m model.keras --targets y.txt --loss mse")
 RULES = OptionGroup("Rules", "--select MSK1 --ignore MSK106")
 PICTURES = OptionGroup("Pictures", "--picture graph -o graph.svg")
 OUTPUT = OptionGroup("Output", "-f json -o result.json")
 SHARDS = OptionGroup("Shards", "-o train/ --shards 8 -f parquet")
 HELP = OptionGroup("Help and errors", "--traceback")
-GROUPS = (DATA, PADDING, MODEL, BUILTIN, LOSS, RULES, PICTURES, OUTPUT, SHARDS, HELP)
+GROUPS = (DATA, PADDING, BATCHES, MODEL, BUILTIN, LOSS, RULES, RUNNING, PICTURES, OUTPUT, SHARDS, HELP)
 """In the order of ``--help``."""
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from maskcli.records.layout import Layout
 from maskcli.records.options import (
     ALL,
+    BATCHES,
     DATA,
     FAIL_ON,
     LOSS,
@@ -16,6 +17,7 @@ from maskcli.records.options import (
     MODEL,
     PICTURES,
     RULES,
+    RUNNING,
     BuiltinOptions,
     CountProgress,
     FailOn,
@@ -204,6 +206,55 @@ class CheckRequest(ProbeOptions, RuleOptions, ModelOptions, Layout, DataRequest)
         None,
         "Receives the name of the probe that runs, and the number of finished calls of its run and of all calls.",
         only_python=True,
+    )
+
+
+FILES = "A path, a list of paths (files, patterns and directories), or sequences in memory as ``pad`` takes them."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ProfileRequest(RuleOptions, Layout):
+    """The arguments of ``maskcli.profile``."""
+
+    data: object = dataclasses.field(kw_only=False, metadata={"option": OptionSpec(text=FILES, only_python=True)})
+    input_format: str = option("auto", "Format of the files.", only_python=True)
+    field: str | None = option(None, "Field with the sequences, of files.", only_python=True)
+    maxlens: Sequence[int] = option(
+        (),
+        "Values of --maxlen to compare.",
+        python="A sequence of integers.",
+        default_text="percentiles of the lengths",
+        metavar="N,N,...",
+        group=BATCHES,
+    )
+    by: str | None = option(
+        None,
+        "Field of the records, such as a label or a source: also profile the rows of each of its values.",
+        metavar="FIELD",
+        group=DATA,
+        completes="field",
+    )
+    buckets: int = option(4, "Most buckets of similar length.", minimum=1, maximum=1000, group=BATCHES)
+    batch_size: int = option(32, "Sequences in a batch.", minimum=1, maximum=2**20, group=BATCHES)
+    input_dim: int | None = option(None, "Vocabulary size to compare ids with.", minimum=1, group=RULES)
+    part: str | None = option(
+        None,
+        "Profile one of N parts, such as 3/8; write it as JSON, and --merge the parts.",
+        metavar="I/N",
+        group=RUNNING,
+    )
+    keep_going: bool = option(False, "Leave out blocks that cannot be read, list them, and exit with 1.", group=RUNNING)
+    processes: int | None = option(
+        None,
+        "Processes that read the data; 1 is this process, with two threads.",
+        default_text="one for each processor if the data is large, otherwise 1",
+        minimum=1,
+        maximum=1024,
+        group=RUNNING,
+    )
+    block_size: int | None = option(None, "Bytes of a block.", default_text="64 MiB", only_python=True)
+    progress: CountProgress | None = option(
+        None, "Receives the number of finished bytes and of all bytes.", only_python=True
     )
 
 

@@ -21,6 +21,9 @@ from maskcli.render.earlier import update_leaks
 from maskcli.render.json_text import convert, encode_json, gather, make_plain
 
 if TYPE_CHECKING:
+    from maskcli.records.corpus import CorpusState
+    from maskcli.records.data import DataOrigin
+    from maskcli.records.profile import SkippedBlock
     from maskcli.records.report import Report
 
 Record = TypeVar("Record")
@@ -33,6 +36,7 @@ DOCUMENTS = {
     "CheckReport": "check",
     "ProjectReport": "checks",
     "Report": "report",
+    "ProfileReport": "profile",
     "RuleList": "rules",
     "RuleExplanation": "explain",
     "ModelList": "models",
@@ -75,6 +79,10 @@ LAYOUTS = {
     "Report": """
         model *origin=Origin data inputs verdicts findings=check.findings checked=check.checked ignored=check.ignored
         status=check.status leak=check.leak notes=check.notes losses keras_evaluate no_loss""",
+    "ProfileReport": """
+        data part batch_size input_dim by *corpus=CorpusProfile groups skipped code state""",
+    "CorpusProfile": """
+        sequences tokens lengths empty ids padding_id duplicates maxlen sweep buckets batches findings""",
     "Origin": "versions command seed rows samples",
 }
 """The JSON fields of a record, in order.
@@ -245,6 +253,37 @@ def read_report_document(document: Any) -> Report:
     if document["schema"] != "maskcli/report/1":
         raise ValueError(f"schema {str(document['schema'])[:80]!r}")
     return unpack_record(Report, document)
+
+
+def read_profile_part(document: Any) -> tuple[CorpusState, tuple[SkippedBlock, ...], DataOrigin]:
+    """Return the counts of a part of a profile, its skipped blocks and its files, from its JSON document.
+
+    Raises:
+        ValueError: for any other document, with the fault.
+    """
+    import msgspec
+
+    from maskcli.records.arrays import Hashes
+    from maskcli.records.corpus import CorpusState
+    from maskcli.records.data import DataOrigin
+    from maskcli.records.profile import SkippedBlock
+
+    if not isinstance(document, dict) or document.get("schema") != "maskcli/profile/1":
+        raise ValueError("another document")
+    if document.get("state") is None:
+        raise ValueError("the profile of all data, which has no counts to merge")
+
+    def make_array(kind: Any, value: Any) -> Array:
+        return np.array(value, np.uint64 if kind == Hashes else np.int64)
+
+    try:
+        return (
+            msgspec.convert(document["state"], CorpusState, dec_hook=make_array),
+            msgspec.convert(document.get("skipped"), tuple[SkippedBlock, ...]),
+            msgspec.convert(document.get("data"), DataOrigin),
+        )
+    except (msgspec.ValidationError, OverflowError, TypeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def unpack_record(record_class: type[Record], packed: Any) -> Record:

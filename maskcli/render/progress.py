@@ -76,6 +76,40 @@ def show_steps(message: str, unit: str) -> Iterator[Callable[[str, int, int], No
 
 
 @contextlib.contextmanager
+def show_bytes(message: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a spinner, and after the first call of the function that it yields a bar with the rate and the time left.
+
+    That function takes the number of finished bytes and the total.
+    """
+    with _open_terminal() as console:
+        if console is None:
+            yield lambda _done, _total: None
+            return
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            SpinnerColumn,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        columns = (
+            SpinnerColumn(_choose_spinner(console)),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        # The rate is that of the last minutes: a block takes a second.
+        with Progress(*columns, console=console, transient=True, speed_estimate_period=120) as bar:
+            task = bar.add_task(message, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
 def _open_terminal() -> Iterator[Console | None]:
     """Yield a console on standard error, or None if that is not a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():

@@ -6,6 +6,7 @@ from typing import Any
 
 from maskcli.records.check import CheckReport
 from maskcli.records.loss import LossReport
+from maskcli.records.profile import ProfileReport
 from maskcli.records.project import ProjectReport
 from maskcli.records.report import Report
 from maskcli.records.sequences import PaddedBatch
@@ -14,7 +15,7 @@ from maskcli.render.documents import make_document, make_strict
 from maskcli.render.html import render_standalone_html
 from maskcli.render.parts import Limits, Section
 from maskcli.render.terminal import make_text_console, render_bytes
-from maskcli.render.views import check, inspect, loss, pad, project, report
+from maskcli.render.views import check, inspect, loss, pad, profile, project, report
 from maskcli.render.views.data import view_data
 
 ROWS = 24
@@ -62,6 +63,8 @@ def _view_result(record: object, limits: Limits) -> list[Section]:
             return loss.view(record, limits)
         case CheckReport():
             return check.view(record, limits)
+        case ProfileReport():
+            return profile.view(record, limits)
         case ProjectReport():
             return project.view(record, limits)
         case Report():

@@ -97,6 +97,8 @@ DEFINITIONS: dict[str, Schema] = {
         **_list_of({"type": "integer", "minimum": 0}, minItems=1),
     },
     "Vector": {"description": "(n,)", **_list_of(NUMBER)},
+    "Integers": {"description": "(n,)", **_list_of({"type": "integer"})},
+    "Hashes": {"description": "(n,), integers below 2**64.", **_list_of({"type": "integer", "minimum": 0})},
     "Losses": {
         "description": "(batch, timesteps), or (batch,) without timesteps.",
         **_list_of({"anyOf": [NUMBER, _list_of(NUMBER)]}),

@@ -1,4 +1,14 @@
-"""Choose the lengths to which groups of sequences are padded, with the least padding."""
+"""Choose the lengths to which groups of sequences are padded, with the least padding: an exact optimum.
+
+Let ``ends`` be the different lengths, ascending, and ``n_up_to[j]`` the number of sequences of ``ends[:j]``. A bucket
+of ``ends[i:j]`` pads them to ``ends[j - 1]``, so that the least timesteps of ``ends[:j]`` in k buckets are
+
+    least[k][j] = min over i < j of least[k - 1][i] + ends[j - 1] * (n_up_to[j] - n_up_to[i])
+
+For one j this is the lowest of the lines ``least[k - 1][i] - n_up_to[i] * x`` at ``x = ends[j - 1]``. Both the slopes
+and x grow with their index, so that only the lower hull of the lines is kept, and each line enters and leaves it once:
+the work grows with the number of lengths, not with its square.
+"""
 
 from __future__ import annotations
 
@@ -14,80 +24,68 @@ MOST = 4
 def choose_buckets(lengths: Ints, most: int = MOST) -> tuple[Bucket, ...]:
     """Return at most ``most`` buckets for sequences of ``lengths (n_sequences,)``, the shortest first.
 
-    They leave the fewest padded timesteps. Of several such choices, the one with the fewest buckets is returned.
+    They leave the fewest padded timesteps. Of several such choices, one with the fewest buckets is returned.
     """
-    ends, counts = np.unique(lengths, return_counts=True)
-    return choose_bucket_lengths(ends, counts, most)
+    return choose_histogram_buckets(*np.unique(lengths, return_counts=True), most)
 
 
-def choose_bucket_lengths(ends: Ints, counts: Ints, most: int = MOST) -> tuple[Bucket, ...]:
-    """Return the buckets of a histogram: ``counts (n_lengths,)`` sequences of the ascending lengths ``ends``.
-
-    See ``choose_buckets``.
-    """
-    if not len(ends):
+def choose_histogram_buckets(lengths: Ints, counts: Ints, most: int = MOST) -> tuple[Bucket, ...]:
+    """Return the same for ``counts`` sequences of each of the different ``lengths``, ascending."""
+    if not len(lengths):
         return ()
     n_up_to = np.cumsum(counts)
-    chosen = _choose_ends(ends.tolist(), n_up_to.tolist(), most)
+    chosen = _choose_ends(lengths.tolist(), [0, *n_up_to.tolist()], min(most, len(lengths)))
     sequences = np.diff(n_up_to[chosen], prepend=0)
-    return tuple(Bucket(int(end), int(count)) for end, count in zip(ends[chosen], sequences, strict=True))
+    return tuple(Bucket(int(end), int(count)) for end, count in zip(lengths[chosen], sequences, strict=True))
 
 
 def _choose_ends(ends: list[int], n_up_to: list[int], most: int) -> list[int]:
-    """Return the indices of the bucket lengths in ``ends``, by dynamic programming.
-
-    Args:
-        ends: the different lengths, ascending.
-        n_up_to: how many sequences are at most that long.
-        most: buckets.
-    """
-    # least[j]: the fewest timesteps of ends[:j] in k buckets; one bucket pads all of them to ends[j - 1].
-    least = [0, *(end * count for end, count in zip(ends, n_up_to, strict=True))]
-    totals, previous_ends = [least[-1]], [[0] * len(least)]
-    for _ in range(most - 1):
-        least, previous = _add_bucket(least, ends, [0, *n_up_to])
-        totals.append(least[-1])
+    """Return the indices of the bucket lengths in ``ends``; Python's integers, because products may exceed int64."""
+    # With one bucket, the only previous end is 0.
+    least = [0, *(end * count for end, count in zip(ends, n_up_to[1:], strict=True))]
+    previous_ends, totals = [[0] * len(least)], [least[-1]]
+    for n_buckets in range(2, most + 1):
+        least, previous = _add_bucket(ends, n_up_to, least, n_buckets)
         previous_ends.append(previous)
-    # ``index`` returns the first minimum: more buckets are used only if they save something.
-    n_buckets = totals.index(min(totals)) + 1
-    return _trace_back(previous_ends[:n_buckets], len(ends))
+        totals.append(least[-1])
+    # More buckets are used only if they save something.
+    n_chosen = totals.index(min(totals)) + 1
+    return _trace_back(previous_ends[:n_chosen], len(ends))
 
 
-def _add_bucket(least: list[int], ends: list[int], below: list[int]) -> tuple[list[int], list[int]]:
-    """Return the fewest timesteps of ``ends[:j]`` with one more bucket, for each j, and where the last one begins.
-
-    A bucket that begins at i pads ``below[j] - below[i]`` sequences to ``ends[j - 1]``. Up to a term of j, the total is
-    ``least[i] - below[i] * ends[j - 1]``: a line for each i, at the place ``ends[j - 1]``. Later lines fall faster, and
-    the places ascend, so that the lowest line is found by moving forward over the lower envelope of the lines.
-    """
-    totals, begins = least[:1], [0]
-    envelope: list[int] = []
-    best = 0
-    for j in range(1, len(least)):
-        while len(envelope) > best + 1 and _is_above(envelope[-2], envelope[-1], j - 1, least, below):
-            envelope.pop()
-        envelope.append(j - 1)
-        place = ends[j - 1]
-        while best + 1 < len(envelope) and _get_line(envelope[best + 1], place, least, below) < _get_line(
-            envelope[best], place, least, below
+def _add_bucket(ends: list[int], n_up_to: list[int], least: list[int], n_buckets: int) -> tuple[list[int], list[int]]:
+    """Return ``least`` and the previous ends with one more bucket; entries below ``n_buckets`` are not used."""
+    fewest, previous = list(least), [0] * len(least)
+    hull: list[int] = []
+    first = 0
+    for j in range(n_buckets, len(least)):
+        _append_line(hull, j - 1, n_up_to, least)
+        first = min(first, len(hull) - 1)
+        x = ends[j - 1]
+        while first + 1 < len(hull) and _evaluate(hull[first + 1], x, n_up_to, least) < _evaluate(
+            hull[first], x, n_up_to, least
         ):
-            best += 1
-        begin = envelope[best]
-        totals.append(_get_line(begin, place, least, below) + below[j] * place)
-        begins.append(begin)
-    return totals, begins
+            first += 1
+        previous[j] = hull[first]
+        fewest[j] = _evaluate(hull[first], x, n_up_to, least) + x * n_up_to[j]
+    return fewest, previous
 
 
-def _get_line(begin: int, place: int, least: list[int], below: list[int]) -> int:
-    return least[begin] - below[begin] * place
+def _evaluate(i: int, x: int, n_up_to: list[int], least: list[int]) -> int:
+    return least[i] - n_up_to[i] * x
 
 
-def _is_above(first: int, middle: int, last: int, least: list[int], below: list[int]) -> bool:
-    """Return whether the middle of three lines, ordered by their slopes, is nowhere lower than both of the others."""
-    # The middle line is useful between its crossings with the first and the last line, if these are in that order.
-    return (least[last] - least[first]) * (below[middle] - below[first]) <= (least[middle] - least[first]) * (
-        below[last] - below[first]
-    )
+def _append_line(hull: list[int], i: int, n_up_to: list[int], least: list[int]) -> None:
+    """Append line ``i``, whose slope is the steepest, and remove lines that are nowhere the lowest any more."""
+    while len(hull) > 1 and _is_hidden(hull[-2], hull[-1], i, n_up_to, least):
+        hull.pop()
+    hull.append(i)
+
+
+def _is_hidden(a: int, b: int, c: int, n_up_to: list[int], least: list[int]) -> bool:
+    """Return whether line b is nowhere below both a and c: a meets c not after it meets b."""
+    to_b, to_c = n_up_to[b] - n_up_to[a], n_up_to[c] - n_up_to[a]
+    return (least[c] - least[a]) * to_b <= (least[b] - least[a]) * to_c
 
 
 def _trace_back(previous_ends: list[list[int]], end: int) -> list[int]:
@@ -95,5 +93,5 @@ def _trace_back(previous_ends: list[list[int]], end: int) -> list[int]:
     chosen: list[int] = []
     for previous in reversed(previous_ends):
         chosen.append(end - 1)
-        end = int(previous[end])
+        end = previous[end]
     return chosen[::-1]

@@ -14,6 +14,7 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records.data import DataOrigin
 from maskcli.sequences.files import SUFFIXES, get_suffix
 from maskcli.sequences.formats.shards.manifests import MANIFEST, has_manifest
+from maskcli.sequences.remote import is_url, list_urls
 from maskcli.sequences.sources import READING, STDIN, display_name, explain_os_error
 
 PACKAGE = Path(__file__).parents[1]
@@ -100,9 +101,11 @@ def _expand_path(path: str, skipped: list[str]) -> list[str]:
     if path == STDIN or "\x00" in path:
         return [path]
     try:
-        if has_manifest(Path(path)):
-            return [str(Path(path) / MANIFEST)]
-        if Path(path).is_dir():
+        if is_url(path):
+            files, others = list_urls(path, lambda name: get_suffix(Path(name)) in SUFFIXES)
+            skipped += others
+            expected = f"files that end in {', '.join(SUFFIXES)} at this address"
+        elif Path(path).is_dir():
             files = _list_directory(Path(path), skipped)
             expected = f"a directory with files that end in {', '.join(SUFFIXES)}"
         elif any(sign in path for sign in "*?[") and not Path(path).exists():
@@ -120,7 +123,9 @@ def _expand_path(path: str, skipped: list[str]) -> list[str]:
 
 
 def _list_directory(folder: Path, skipped: list[str]) -> list[str]:
-    """Return the files of formats, in name order; hidden files and folders are not mentioned."""
+    """Return the manifest of shards, or the files of formats, in name order; hidden files are not mentioned."""
+    if has_manifest(folder):
+        return [str(folder / MANIFEST)]
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     foreign = [file for file in files if get_suffix(file) not in SUFFIXES or file.name in ABOUT_DATASET]
     skipped += map(str, foreign)

@@ -36,13 +36,15 @@ class LinesSource(Source):
     @contextlib.contextmanager
     def open(self) -> Iterator[Stream]:
         """Yield the lines of the range; raises InputError for a file that cannot be read."""
-        with self._naming(), self._open_raw() as raw:
-            size = raw.seek(0, os.SEEK_END)
-            start = find_line_start(raw, self._offset, size)
-            stop = find_line_start(raw, self._offset + self._length, size)
-            if not self._blank and start < stop < size and not _read_last_line(raw, start, stop).strip(WHITE):
-                stop = _find_next_content(raw, stop, size)
-            raw.seek(start)
+        with contextlib.ExitStack() as stack:
+            with self._naming():
+                raw = stack.enter_context(self._open_raw())
+                size = raw.seek(0, os.SEEK_END)
+                start = find_line_start(raw, self._offset, size)
+                stop = find_line_start(raw, self._offset + self._length, size)
+                if not self._blank and start < stop < size and not _read_last_line(raw, start, stop).strip(WHITE):
+                    stop = _find_next_content(raw, stop, size)
+                raw.seek(start)
             lines = cast(BinaryIO, _Range(raw, stop))
             yield Stream(self, lines, lines, "", start)
 

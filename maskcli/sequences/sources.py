@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from maskcli.errors import InputError, MaskcliError, UsageError, suggest_install
 from maskcli.sequences.bounds import check_memory
+from maskcli.sequences.remote import RemoteFile, is_url, measure_url
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,10 +150,15 @@ class Source:
         """The name of the file in messages."""
         return display_name(self.path)
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the path is an address such as ``s3://bucket/a.jsonl``, which any process can read."""
+        return "://" in self.path and is_url(self.path)
+
     @functools.cached_property
     def file(self) -> Path | None:
-        """The path of a file that can be read several times; None for a pipe and standard input."""
-        if self.path == STDIN:
+        """The path of a local file that can be read several times; None for a pipe, standard input and addresses."""
+        if self.path == STDIN or self.is_remote:
             return None
         from pathlib import Path  # Loaded here, because ``--help`` reads no files.
 
@@ -162,7 +168,7 @@ class Source:
 
     def check_exists(self) -> None:
         """Raise InputError for a path that does not exist, without reading it."""
-        _ = self.file
+        _ = self.size if self.is_remote else self.file
 
     @functools.cached_property
     def is_packed(self) -> bool:
@@ -173,6 +179,8 @@ class Source:
     @property
     def size(self) -> int:
         """Bytes of the file, compressed or not."""
+        if self.is_remote:
+            return measure_url(self.path)
         with self._naming():
             if self.file is not None:
                 return self.file.stat().st_size
@@ -210,7 +218,10 @@ class Source:
 
     @contextlib.contextmanager
     def _open_raw(self) -> Iterator[BinaryIO]:
-        if self.file is None:
+        if self.is_remote:
+            with RemoteFile(self.path) as remote:
+                yield remote
+        elif self.file is None:
             self._buffer.seek(0)
             yield self._buffer
         else:

@@ -22,6 +22,7 @@ ARGUMENTS = {
     "check": [[], ["--data-only", "--sample"], ["--mask-source", "none"]],
     "inspect": [[], ["--mask-source", "all"], ["--all"], ["--last-only"], ["--heat", "full"]],
     "report": [[]],
+    "profile": [[], ["--maxlens", "2,5", "--buckets", "2"]],
     "loss": [[], ["--mask-source", "none"], ["--all"], ["--heat", "full"]],
 }
 EVERY = [(name, arguments) for name, several in ARGUMENTS.items() for arguments in several]

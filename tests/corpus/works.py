@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-from maskcli.corpus.blocks import BlockTask, read_block
 from maskcli.errors import InputError
 
 
@@ -23,15 +22,6 @@ class Number:
     @property
     def where(self) -> str:
         return f"numbers.txt, bytes {self.value} to {self.value + 1}"
-
-
-def list_tokens(task: BlockTask) -> list[list[int]]:
-    chunks = read_block(task, lambda ragged: [ragged[row].tolist() for row in range(len(ragged))])
-    return [row for chunk in chunks for row in chunk.result]
-
-
-def locate_rows(task: BlockTask) -> list[str]:
-    return [chunk.where(row) for chunk in read_block(task, len) for row in range(chunk.rows)]
 
 
 def join(parts: list[list[int]]) -> list[int]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from maskcli.records.data import Bucket, Occurrence
 from maskcli.records.layout import Layout
 from maskcli.records.sequences import RaggedSequences
-from maskcli.sequences.buckets import MOST, choose_buckets
+from maskcli.sequences.buckets import MOST, choose_buckets, choose_histogram_buckets
 from maskcli.sequences.facts import collect_array_facts, collect_facts
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged
 from maskcli.sequences.ragged import as_ragged
@@ -120,13 +120,13 @@ def test_choose_buckets_is_optimal(lengths: list[int], most: int) -> None:
 
 
 def test_choose_buckets_of_many_lengths() -> None:
-    lengths = np.random.default_rng(0).integers(1, 2500, 20_000)
-    buckets = choose_buckets(lengths)
-    assert buckets[-1].maxlen == lengths.max()
-    assert sum(bucket.sequences for bucket in buckets) == len(lengths)
-    # Four even steps are nearly optimal for evenly distributed lengths.
-    even = sum(int(np.ceil(length / 625) * 625) for length in lengths)
-    assert 0.99 * even <= compute_cost(buckets) <= even
+    # Each length once: four even steps are optimal.
+    assert choose_buckets(np.arange(1, 4001)) == tuple(Bucket(end, 1000) for end in (1000, 2000, 3000, 4000))
+
+
+def test_choose_buckets_of_counts_beyond_int64() -> None:
+    lengths, counts = np.array([2**40, 2**40 + 1, 2**41]), np.array([2**30, 1, 2**30])
+    assert choose_histogram_buckets(lengths, counts, 2) == (Bucket(2**40 + 1, 2**30 + 1), Bucket(2**41, 2**30))
 
 
 def test_choose_buckets_of_equal_lengths() -> None:

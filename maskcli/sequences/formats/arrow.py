@@ -32,6 +32,7 @@ from maskcli.sequences.formats.base import (
 from maskcli.sequences.formats.json_text import find_marks, is_marks_name, match_names
 from maskcli.sequences.padding import check_layout
 from maskcli.sequences.ragged import check_ragged, check_splits, drop_marked_padding
+from maskcli.sequences.remote import RemoteFile
 from maskcli.sequences.sources import Source, import_pyarrow
 from maskcli.sequences.threads import map_in_order, prefetch
 
@@ -109,6 +110,24 @@ def read_arrow_chunks(source: Source, field: Field, convert: Callable[[RaggedSeq
     return _read_chunks(source, field, convert, "an Arrow IPC", batches, read_arrow)
 
 
+def read_column(source: Source, name: str, option: str) -> Iterator[list[Any]]:
+    """Yield the values of a column of any type, some rows at a time; ``option`` names it, for messages."""
+    from pyarrow.parquet import ParquetFile
+
+    with _convert_errors(source.name, "an Arrow or Parquet"), _open_source(source) as data:
+        if data.read(len(PARQUET)) == PARQUET:
+            file = ParquetFile(data, pre_buffer=False)
+            _choose_column(file.schema_arrow, Field(name, option), source.name)
+            groups = None if source.part is None else range(source.part.start, source.part.stop)
+            batches = file.iter_batches(ROWS, columns=None if "." in name else [name], row_groups=groups)
+        else:
+            data.seek(0)
+            batches = _open_ipc(data).read_all().to_batches()
+        for batch in batches:
+            _choose_column(batch.schema, Field(name, option), source.name)
+            yield batch.column(batch.schema.get_field_index(name)).to_pylist()
+
+
 def count_group_rows(source: Source) -> list[int]:
     """Return the number of rows of each row group of a Parquet file."""
     from pyarrow.parquet import ParquetFile
@@ -176,6 +195,9 @@ def _open_source(source: Source) -> Iterator[Any]:
     if source.file is not None and not source.is_packed:
         # The file is read, not mapped: reading a mapped file that someone cuts short kills the process.
         with pa.OSFile(str(source.file)) as file:
+            yield file
+    elif source.is_remote and not source.is_packed:
+        with RemoteFile(source.path) as remote, pa.PythonFile(remote, "r") as file:
             yield file
     else:
         yield pa.BufferReader(source.read())

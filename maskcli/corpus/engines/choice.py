@@ -1,0 +1,25 @@
+"""Choose the engine for the blocks of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maskcli.corpus.blocks import BlockTask
+from maskcli.corpus.engines.base import Engine
+from maskcli.corpus.engines.inline import InlineEngine
+from maskcli.corpus.engines.processes import ProcessEngine
+from maskcli.sequences.threads import count_processors
+
+PAYS_FROM = 2**28
+"""Bytes of input from which processes are faster than two threads: their start costs half a second each."""
+
+
+def choose_engine(tasks: Sequence[BlockTask], processes: int | None = None) -> Engine:
+    """Return the engine with this number of processes; None chooses by the size of the data."""
+    if any(task.source is not None for task in tasks):
+        return InlineEngine()  # Another process cannot read standard input.
+    if processes is None:
+        is_large = sum(task.size for task in tasks) >= PAYS_FROM
+        processes = count_processors() if is_large else 1
+    workers = min(processes, len(tasks))
+    return ProcessEngine(workers) if workers > 1 else InlineEngine()
