@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import shutil
 import sys
@@ -123,7 +124,9 @@ def run_once(group: str, command: list[str]) -> Measurement:
     status, measurement = run_process(command)
     if status:
         raise SystemExit(f"{command} failed: exit code {status}")
-    measurement["result"], measurement["fill"] = read_result(group)
+    # The peak of a child process starts with the memory of its parent, which must stay small.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        measurement["result"], measurement["fill"] = pool.apply(read_result, (group,))
     right = first_results.setdefault(group, measurement["result"]) == measurement["result"]
     return {**measurement, "right": right}
 
@@ -143,7 +146,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
         os.chdir(folder)
-        write_lines(options.rows)
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            pool.apply(write_lines, (options.rows,))
         size = Path(LINES).stat().st_size
         print(json.dumps({"rows": options.rows, "MiB": round(size / MIB), "runs": options.runs}))
         for group, commands in list_alternatives(options.shards).items():

@@ -36,7 +36,8 @@ from maskcli.sequences.words import Tokenizer, describe_words, encode_rows
 T = TypeVar("T")
 HEAD = 2**16
 """Bytes from which the format of content is inferred; a longer first line of JSON is read to its end."""
-SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
+# A manifest of shards is recognized by its content.
+SUFFIXES = {suffix: entry for entry in FORMATS.values() if entry.name != "shards" for suffix in entry.suffixes}
 MODEL_SUFFIXES = (".keras", ".h5", ".py")
 EMPTY_STDIN = "Pipe sequences into it, name a FILE, or use --sample for the built-in sample."
 
