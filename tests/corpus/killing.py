@@ -2,8 +2,8 @@
 
     python -m tests.corpus.killing SOURCE DIRECTORY SETTINGS SEED SECONDS
 
-prints the number of children that were killed. ``SECONDS`` is the longest life of the first children; later ones live
-longer and longer, so that the work ends.
+prints the number of children that were killed. ``SECONDS`` is the duration of a whole run; the children live longer and
+longer, so that the work ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from maskcli.corpus import shards
 from maskcli.records.manifest import ShardSettings
 from maskcli.sequences.sources import Source
 
-GROWTH = 1.04
+SHORTEST, GROWTH = 0.3, 1.1
+"""The longest life of the first child, as a share of a whole run, and how much longer each further child may live."""
 
 
 def pad_once(source: str, folder: str, settings: ShardSettings) -> None:
@@ -28,7 +29,7 @@ def pad_once(source: str, folder: str, settings: ShardSettings) -> None:
 
 
 def main(source: str, folder: str, settings: str, seed: str, seconds: str) -> None:
-    rng, longest, killed = random.Random(int(seed)), float(seconds), 0
+    rng, longest, killed = random.Random(int(seed)), SHORTEST * float(seconds), 0
     chosen = ShardSettings(**json.loads(settings))
     while True:
         child = os.fork()

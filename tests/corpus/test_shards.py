@@ -214,7 +214,7 @@ def test_killed_runs_leave_the_same_bytes(tmp_path: Path, changes: dict[str, Any
         [sys.executable, "-m", "tests.corpus.killing", *command], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.stderr == ""
-    assert int(done.stdout) > 3
+    assert int(done.stdout) > 2
     assert read_folder(tmp_path / "killed" / "out") == {
         **read_folder(tmp_path / "whole" / "out"),
         "notes.txt": b"mine",
