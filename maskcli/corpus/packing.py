@@ -24,7 +24,7 @@ from maskcli.sequences.formats.shards.columns import POSITIONS, SEGMENTS, TOKENS
 from maskcli.sequences.padding import truncate_values
 from maskcli.sequences.splits import make_row_splits
 
-WINDOW = 2**22
+WINDOW = 2**20
 """Tokens of a window."""
 FEWEST_ROWS = 64
 """Rows that a window has at least, however long they are."""

@@ -22,6 +22,7 @@ import pyarrow.parquet
 import pytest
 
 from maskcli.api.pad import pad
+from maskcli.corpus import packing
 from maskcli.corpus.shards import pad_to_shards
 from maskcli.errors import InputError, UsageError
 from maskcli.records.manifest import Manifest, ShardSettings
@@ -60,6 +61,8 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Source]:
     monkeypatch.setattr(blocks, "BLOCK", 2000)
     monkeypatch.setattr(blockwise, "SMALL", 0)
     monkeypatch.setattr(padding, "PART", 4000)
+    monkeypatch.setattr(packing, "WINDOW", 2500)
+    monkeypatch.setattr(packing, "FEWEST_ROWS", 2)
     return write_corpus(tmp_path, ROWS)
 
 
@@ -170,7 +173,7 @@ def test_packed_rows_hold_every_sequence_once(corpus: list[Source], tmp_path: Pa
                 unpacked.append(tokens[segments == segment].tolist())
                 assert positions[segments == segment].tolist() == list(range(len(unpacked[-1])))
     assert sorted(unpacked) == sorted(row[:30] for row in ROWS if row)
-    assert manifest.counts.tokens / (manifest.groups[0].rows * 64) > 0.97
+    assert manifest.counts.tokens / (manifest.groups[0].rows * 64) > 0.9
 
 
 def test_manifest_lists_files_with_checksums(corpus: list[Source], tmp_path: Path) -> None:
@@ -328,11 +331,12 @@ def test_other_content_or_options_are_refused(corpus: list[Source], tmp_path: Pa
     assert read_folder(tmp_path / "out") == before
 
 
-def test_source_that_changes_meanwhile_is_refused(corpus: list[Source], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("mode", "line"), [("a", '{"ids": [1]}\n'), ("r+", '{"ids": [')], ids=["longer", "touched"])
+def test_source_that_changes_meanwhile_is_refused(corpus: list[Source], tmp_path: Path, mode: str, line: str) -> None:
     def append(progress: float) -> None:
         if 0.6 < progress < 0.7:
-            with Path(corpus[1].path).open("a") as file:
-                file.write('{"ids": [1]}\n')
+            with Path(corpus[1].path).open(mode) as file:
+                file.write(line)
 
     with pytest.raises(InputError, match="a file that has changed"):
         pad_to_shards(corpus, tmp_path / "out", SETTINGS, append)
