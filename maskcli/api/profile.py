@@ -19,8 +19,6 @@ from maskcli.corpus.merging import merge_groups, merge_states
 from maskcli.corpus.profiling import ProfileOptions, is_full_array, make_profile
 from maskcli.corpus.snippets import write_code
 from maskcli.errors import InputError, UsageError
-from maskcli.inputs.dataset import select_sequences
-from maskcli.inputs.objects import split_data
 from maskcli.records.corpus import CorpusState
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.layout import Layout
@@ -111,6 +109,10 @@ def _count_in_memory(request: ProfileRequest, counting: CountOptions) -> CorpusS
         raise UsageError(
             where=f"--by {request.by}", expected="files", received="data in memory", fix="Profile each group by itself."
         )
+    # Imported late, because files need neither.
+    from maskcli.inputs.dataset import select_sequences
+    from maskcli.inputs.objects import split_data
+
     data = select_sequences(split_data(request.data, request.value).inputs)
     ragged = data.ragged if isinstance(data, LoadedSequences) else as_ragged(data)
     if not len(ragged.values):

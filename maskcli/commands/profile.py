@@ -113,4 +113,11 @@ def _parse_lengths(text: str | None) -> tuple[int, ...]:
 def _make_result(report: ProfileReport) -> CommandResult:
     from maskcli.render.views.profile import view
 
-    return CommandResult(record=report, view=partial(view, report))
+    return CommandResult(record=report, view=partial(view, report), picture=partial(_draw, report))
+
+
+def _draw(report: ProfileReport) -> bytes:
+    from maskcli.render.charts.lengths import make_figure
+    from maskcli.render.pictures import render_svg
+
+    return render_svg(make_figure(report.corpus))

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from maskcli.corpus.blocks import BlockTask, read_block
 from maskcli.corpus.hashing import HashBuffers
@@ -30,8 +29,8 @@ from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.sources import display_name
 from maskcli.sequences.splits import make_row_splits
 
-MARKED_IDS = 2**24
-"""Ids from 0 that are marked in a table of one byte each; further ids are sorted, chunk by chunk."""
+TABLE_IDS = 2**22
+"""Ids from 0 that have a place in a table of 8 bytes each; chunks with further ids are sorted."""
 HASHES_AT_ONCE = 2**20
 """Hashes of chunks that are kept before they are counted."""
 
@@ -155,9 +154,6 @@ class _Counter:
     def count_chunk(self, ragged: RaggedSequences) -> _ChunkCounts:
         """Return the counts of a chunk; called in any thread."""
         values, lengths = ragged.values, ragged.lengths
-        buffers = self._get_buffers()
-        wide = buffers.widen(values)
-        self._ids.mark(wide)
         histogram = make_histogram(lengths)
         positions = np.flatnonzero(values == self._options.value)
         hits, trimmed = _count_padding_ids(ragged, positions)
@@ -165,7 +161,8 @@ class _Counter:
         if len(empty):
             hits["empty"] = _Hit(0, len(empty), int(empty[0]), None)
         ids = _without(values, positions)
-        smallest, largest = (_find_extreme(ragged, ids, find) for find in (np.min, np.max))
+        ends = (int(ids.min()), int(ids.max())) if len(ids) else None
+        smallest, largest = (None, None) if ends is None else (_find_id(ragged, value) for value in ends)
         if smallest is not None and largest is not None and self._is_outside(smallest[0], largest[0]):
             hits["outside"] = self._count_outside(ragged)
         return _ChunkCounts(
@@ -175,7 +172,7 @@ class _Counter:
             hits,
             smallest,
             largest,
-            buffers.hash_rows(wide, ragged.row_splits),
+            self._get_buffers().hash_rows(values, ragged.row_splits, self._ids.find_table(ids, ends)),
         )
 
     def _get_buffers(self) -> HashBuffers:
@@ -276,13 +273,11 @@ def _without(values: Ints, positions: Ints) -> Ints:
     return np.delete(values, positions) if len(positions) else values
 
 
-def _find_extreme(ragged: RaggedSequences, ids: Ints, find: Callable[[Ints], np.integer]) -> tuple[int, _Hit] | None:
-    if not len(ids):
-        return None
-    value = find(ids)
+def _find_id(ragged: RaggedSequences, value: int) -> tuple[int, _Hit]:
+    """Return an id that occurs, with its hit."""
     equal = ragged.values == value
     row, timestep = ragged.place(int(equal.argmax()))
-    return int(value), _Hit(int(np.count_nonzero(equal)), 0, row, timestep)
+    return value, _Hit(int(np.count_nonzero(equal)), 0, row, timestep)
 
 
 def _make_hit(ragged: RaggedSequences, positions: Ints) -> _Hit:
@@ -325,45 +320,43 @@ def _count_padding_ids(ragged: RaggedSequences, positions: Ints) -> tuple[dict[s
 
 
 class _Ids:
-    """The different ids of a block, marked by all threads."""
+    """The different ids of a block, in a table of each thread."""
 
     def __init__(self, value: int) -> None:
         self._value = value
         self._local = threading.local()
-        self._tables: list[list[NDArray[np.bool_]]] = []
+        self._tables: list[list[Hashes]] = []
         self._ranges: list[IdRanges] = []
 
-    def mark(self, values: Ints) -> None:
-        """Mark the ids ``(n,)`` of a chunk, int64."""
-        if not len(values):
-            return
-        smallest, largest = int(values.min()), int(values.max())
-        if smallest < 0 or largest >= MARKED_IDS:
-            outside = (values < 0) | (values >= MARKED_IDS)
-            self._ranges.append(make_id_ranges(_drop_id(np.unique(values[outside]), self._value)))
-            if len(self._ranges) > 64:
-                self._ranges = [merge_ids(self._ranges)]
-            values = values[~outside]
-            largest = int(values.max(initial=0))
-        table = self._get_table(largest)
-        # Most chunks have only ids of earlier ones, and reading is faster than writing.
-        if not table.take(values).all():
-            table[values] = True
+    def find_table(self, ids: Ints, ends: tuple[int, int] | None) -> Hashes | None:
+        """Return the table to which ``hash_rows`` adds the ids of a chunk; None if they have been counted already.
 
-    def _get_table(self, largest: int) -> NDArray[np.bool_]:
+        Args:
+            ids: of the chunk, without the padding id.
+            ends: the smallest and the largest of them; None without ids.
+        """
+        smallest, largest = (0, 0) if ends is None else ends
+        if min(smallest, self._value) >= 0 and max(largest, self._value) < TABLE_IDS:
+            return self._get_table(max(largest, self._value))
+        self._ranges.append(make_id_ranges(np.unique(ids)))
+        if len(self._ranges) > 64:
+            self._ranges = [merge_ids(self._ranges)]
+        return None
+
+    def _get_table(self, largest: int) -> Hashes:
         """Return the table of this thread, with room for the largest id."""
-        held: list[NDArray[np.bool_]] | None = getattr(self._local, "held", None)
+        held: list[Hashes] | None = getattr(self._local, "held", None)
         if held is None:
-            held = self._local.held = [np.zeros(2**16, np.bool_)]
+            held = self._local.held = [np.zeros(2**16, np.uint64)]
             self._tables.append(held)
         while largest >= len(held[0]):
             held[0] = np.concatenate([held[0], np.zeros_like(held[0])])
         return held[0]
 
     def list_ranges(self) -> IdRanges:
-        """Return the ranges of all marked ids but the padding id."""
-        marked = [make_id_ranges(_drop_id(np.flatnonzero(held[0]), self._value)) for held in self._tables]
-        ranges = [*marked, *self._ranges]
+        """Return the ranges of all ids but the padding id."""
+        in_tables = [make_id_ranges(_drop_id(np.flatnonzero(held[0]), self._value)) for held in self._tables]
+        ranges = [*in_tables, *self._ranges]
         return merge_ids(ranges) if ranges else make_id_ranges(np.zeros(0, np.int64))
 
 

@@ -15,6 +15,7 @@ BASE = 0x9E3779B97F4A7C15
 """An odd number without structure: 2**64 divided by the golden ratio."""
 _INVERSE = pow(BASE, -1, 2**64)
 _ODD = np.uint64(0xD6E8FEB86659FD93)
+_OFFSET = np.uint64(0xA0761D6478BD642F)
 _HALF = np.uint64(32)
 
 
@@ -38,51 +39,68 @@ class _Powers:
 _POWERS = _Powers()
 
 
+PIECE = 2**14
+"""Ids that are worked on at once: few enough that the arrays of all steps stay in the cache of a processor."""
+
+
 class HashBuffers:
     """The arrays in which one thread works, reused for all chunks: memory from the system is slow at first use."""
 
     def __init__(self) -> None:
-        """Begin with small arrays."""
-        self._wide = np.empty(0, np.int64)
+        """Begin with arrays for one piece."""
+        self._wide = np.empty(PIECE, np.int64)
         self._products = np.empty(0, np.uint64)
-        self._shifted = np.empty(0, np.uint64)
 
-    def widen(self, values: Ints) -> Ints:
-        """Return integers as int64, until the next call."""
-        size = len(values)
-        if size > len(self._wide):
-            self._wide = np.empty(size, np.int64)
-            self._products, self._shifted = np.empty(size, np.uint64), np.empty(size, np.uint64)
-        wide = self._wide[:size]
-        np.copyto(wide, values)
-        return wide
-
-    def hash_rows(self, wide: Ints, row_splits: Ints) -> Hashes:
+    def hash_rows(self, values: Ints, row_splits: Ints, mixed: Hashes | None = None) -> Hashes:
         """Return a hash of each row ``(n_rows,)``; rows of other lengths or ids have others, but for chance.
 
         Args:
-            wide: the ids of all rows, as ``widen`` returns them.
-            row_splits: row ``i`` is ``wide[row_splits[i]:row_splits[i + 1]]``.
+            values: the ids of all rows.
+            row_splits: row ``i`` is ``values[row_splits[i]:row_splits[i + 1]]``.
+            mixed: ``mix`` of each id that occurred so far, at the index of the id, and 0 at all others. All ids are
+                indices of it, and are added to it. None to compute ``mix`` of every token.
         """
         lengths = np.diff(row_splits)
         sums = np.zeros(len(lengths), np.uint64)
         filled = lengths > 0
         starts = row_splits[:-1][filled]
         if len(starts):
-            sums[filled] = self._add_products(wide, starts)
+            powers, inverses = _POWERS.get(len(values))
+            products = self._multiply(values, powers, mixed)
+            sums[filled] = np.add.reduceat(products, starts) * inverses[starts]
         return _finish(sums + lengths.astype(np.uint64) * np.uint64(BASE))
 
-    def _add_products(self, wide: Ints, starts: Ints) -> Hashes:
-        """Return the polynomial of each row that is not empty."""
-        powers, inverses = _POWERS.get(len(wide))
-        products, shifted = self._products[: len(wide)], self._shifted[: len(wide)]
-        np.multiply(wide.view(np.uint64), _ODD, out=products)
-        # Without this step ids would enter linearly, and different rows could have equal sums.
-        np.right_shift(products, _HALF, out=shifted)
-        np.bitwise_xor(products, shifted, out=products)
-        np.multiply(products, powers[: len(wide)], out=products)
-        sums: Hashes = np.add.reduceat(products, starts) * inverses[starts]
-        return sums
+    def _multiply(self, values: Ints, powers: Hashes, mixed: Hashes | None) -> Hashes:
+        """Return the summands of the polynomials ``(n_tokens,)``, until the next call."""
+        size = len(values)
+        if size > len(self._products):
+            self._products = np.empty(size, np.uint64)
+        for start in range(0, size, PIECE):
+            end = min(start + PIECE, size)
+            wide, products = self._wide[: end - start], self._products[start:end]
+            np.copyto(wide, values[start:end])
+            if mixed is None:
+                products[:] = mix(wide)
+            else:
+                _look_up(wide, mixed, products)
+            np.multiply(products, powers[start:end], out=products)
+        return self._products[:size]
+
+
+def _look_up(wide: Ints, mixed: Hashes, out: Hashes) -> None:
+    """Write ``mix`` of ids into ``out``, from a table to which new ids are added."""
+    mixed.take(wide, out=out, mode="clip")  # Without clip, NumPy copies the output.
+    if not out.all():
+        new = np.flatnonzero(out == 0)
+        ids = wide[new]
+        mixed[ids] = out[new] = mix(ids)
+
+
+def mix(ids: Ints) -> Hashes:
+    """Return numbers of 64 bits without structure for ids ``(n,)``, int64; it is 0 for no id from 0 to 2**32."""
+    # Without the second step ids would enter the polynomial linearly, and different rows could have equal sums.
+    products = ids.view(np.uint64) * _ODD + _OFFSET
+    return products ^ (products >> _HALF)
 
 
 def _finish(hashes: Hashes) -> Hashes:

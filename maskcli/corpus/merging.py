@@ -104,10 +104,13 @@ def make_histogram(lengths: Ints) -> Histogram:
 
 def _sum_by_key(keys: Array, counts: Ints) -> tuple[Array, Ints]:
     """Return the different keys, ascending, and the sum of the counts of each."""
-    different, inverse = np.unique(keys, return_inverse=True)
-    sums = np.zeros(len(different), np.int64)
-    np.add.at(sums, inverse, counts)
-    return different, sums
+    if not len(keys):
+        return keys, counts.astype(np.int64)
+    # The keys are ascending runs, which a stable sort merges in a single pass.
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    return keys[begins], np.add.reduceat(counts[order], begins).astype(np.int64)
 
 
 def merge_hits(parts: Sequence[Hits]) -> Hits:
@@ -169,6 +172,9 @@ def make_id_ranges(ids: Ints) -> IdRanges:
 def merge_hashes(parts: Sequence[RowHashes]) -> RowHashes:
     """Return the hashes of the rows of all parts: of all rows, or of a sample that memory allows."""
     level, most = max(part.level for part in parts), min(part.most for part in parts)
+    filled = [part for part in parts if len(part.hashes)]
+    if len(filled) == 1 and (filled[0].level, filled[0].most) == (level, most):
+        return filled[0]
     hashes = np.concatenate([part.hashes for part in parts])
     # Each hash is one row, but for the repeated ones, which have further rows.
     counts = np.ones(len(hashes), np.int64)

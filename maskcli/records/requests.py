@@ -247,7 +247,7 @@ class ProfileRequest(RuleOptions, Layout):
     processes: int | None = option(
         None,
         "Processes that read the data; 1 is this process, with two threads.",
-        default_text="one for each processor if the data is large, otherwise 1",
+        default_text="one for each processor if the data is large and there are more than two, otherwise 1",
         minimum=1,
         maximum=1024,
         group=RUNNING,

@@ -149,7 +149,7 @@ def _render_junit(result: CommandResult, _limits: Limits, _to_file: bool) -> Ite
     return [render_junit(result.record, result.explain())]
 
 
-WITH_PICTURES = ("pad", "inspect", "loss", "report")
+WITH_PICTURES = ("pad", "profile", "inspect", "loss", "report")
 FORMS = (
     OutputForm("table", _render_table, ".txt", kind="text"),
     OutputForm("json", _render_json, ".json"),

@@ -51,7 +51,7 @@ def test_png_to_a_pipe(command: tuple[str, ...], program: list[str], tmp_path: P
     assert done.stdout.endswith(b"IEND\xaeB`\x82")
 
 
-@pytest.mark.parametrize("command", ["pad", "inspect", "loss"])
+@pytest.mark.parametrize("command", ["pad", "profile", "inspect", "loss"])
 def test_output_suffix_selects_the_picture(command: str, call: Call) -> None:
     assert call(command, "--sample", "--output", "x.svg", "--quiet") == ""
     assert call(command, "--sample", "--output", "x.png", "--quiet").exit_status == 0

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from tests.conftest import ROOT, Output
+from tests.conftest import ROOT, Output, clean_environment
 from tests.corpus.test_blocks import ROWS, write_jsonl
 
 SCHEMA = json.loads((ROOT / "maskcli" / "schemas" / "profile.json").read_text())
@@ -109,3 +113,30 @@ def test_options_that_make_no_sense_are_errors(call: Callable[..., Output], corp
     for arguments in (["--maxlens", "3,x"], ["--maxlens", "0"], ["--buckets", "0"], ["--part", "x"], ["--maxlen", "0"]):
         output = call("profile", corpus, *arguments)
         assert (output.exit_status, output) == (2, ""), arguments
+
+
+def test_progress_has_a_rate_and_the_time_left(program: list[str], corpus: Path, tmp_path: Path) -> None:
+    master, slave = os.openpty()
+    command = [*program, "profile", str(corpus), "--quiet"]
+    with subprocess.Popen(
+        command, stdin=slave, stdout=slave, stderr=slave, cwd=tmp_path, env=clean_environment(COLUMNS="100")
+    ) as process:
+        os.close(slave)
+        text = b""
+        with contextlib.suppress(OSError):  # A terminal whose other end has closed.
+            while data := os.read(master, 65536):
+                text += data
+    os.close(master)
+    assert process.returncode == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.decode())
+    assert re.search(r"Profiling .* [\d.]+/[\d.]+ KiB .*(\d:\d\d:\d\d|-:--:--)", plain)
+
+
+def test_picture_has_bars_percentiles_and_buckets(call: Callable[..., Output], corpus: Path) -> None:
+    pytest.importorskip("vl_convert")
+    picture = call("profile", corpus, "--buckets", "3", "-f", "svg")
+    document = json.loads(call("profile", corpus, "--buckets", "3", "-f", "json"))
+    texts = re.findall(r">([^<>]+)</text>", picture)
+    assert [f"bucket {bucket['maxlen']}" in texts for bucket in document["buckets"]] == [True] * 3
+    assert {"50 %", "90 %", "99 %"} <= set(texts)
+    assert "1,000 sequences of 1 to 13 tokens" in picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import pickle
 from pathlib import Path
@@ -17,6 +18,7 @@ from pyarrow import parquet
 from maskcli.corpus.blocks import BlockTask, cut_files, divide_evenly, read_block
 from maskcli.errors import InputError
 from maskcli.sequences.files import read_sequences
+from maskcli.sequences.lines import find_line_start
 from maskcli.sequences.sources import Source
 
 pytestmark = pytest.mark.quick
@@ -219,6 +221,12 @@ def test_file_cut_short_while_it_is_read_loses_no_message(tmp_path: Path) -> Non
     path.write_bytes(path.read_bytes()[:1203])  # In the middle of a row.
     with pytest.raises(InputError, match=r"a\.jsonl:\d+"):
         read_all_rows(tasks)
+
+
+@pytest.mark.parametrize(("offset", "start"), [(0, 0), (1, 3), (2, 3), (3, 3), (4, 4), (5, 9), (8, 9), (9, 9), (50, 9)])
+def test_line_start_is_at_or_after_the_offset(offset: int, start: int) -> None:
+    content = b"ab\n\ncdef\n"
+    assert find_line_start(io.BytesIO(content), offset, len(content)) == start
 
 
 @given(st.integers(0, 1000), st.integers(1, 50))

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maskcli.corpus.blocks import BlockTask
+from maskcli.corpus.engines import choice
 from maskcli.corpus.engines.base import FAN_IN, Engine, MergeTree
 from maskcli.corpus.engines.inline import InlineEngine
 from maskcli.corpus.engines.processes import ProcessEngine
@@ -21,7 +23,7 @@ from tests.conftest import ROOT
 from tests.corpus import works
 from tests.corpus.works import Number
 
-pytestmark = pytest.mark.quick
+pytestmark = pytest.mark.slow(share=1 / 2)
 
 NUMBERS = [Number(value) for value in range(40)]
 ENGINES = [InlineEngine(), ProcessEngine(1), ProcessEngine(2)]
@@ -78,6 +80,14 @@ def test_first_bad_input_is_the_error(engine: Engine) -> None:
     with pytest.raises(InputError) as raised:
         engine.map_reduce(NUMBERS, works.reject_multiples_of_five, works.join)
     assert str(raised.value) == "numbers.txt, bytes 5 to 6: expected a number; received 5.\nCount again."
+
+
+def test_bad_input_ends_the_run_soon() -> None:
+    taken: list[int] = []
+    numbers = (taken.append(value) or Number(value) for value in range(1000))
+    with pytest.raises(InputError, match="bytes 5 to 6"):
+        ProcessEngine(2).map_reduce(numbers, works.reject_multiples_of_five, works.join)
+    assert len(taken) < 500
 
 
 @BY_NAME
@@ -183,3 +193,19 @@ def _is_alive(pid: str) -> bool:
 def test_partial_functions_reach_workers() -> None:
     outcome = ProcessEngine(2).map_reduce(NUMBERS, partial(works.wrap), works.join)
     assert outcome.result == list(range(40))
+
+
+def make_tasks(size: int, count: int = 9) -> list[BlockTask]:
+    return [BlockTask("a.jsonl", "jsonl", "lines", size * index, size, size) for index in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("size", "processors", "processes", "workers"),
+    [(2**26, 4, None, 4), (2**26, 2, None, 1), (2**20, 4, None, 1), (2**20, 2, 3, 3), (2**26, 64, None, 9)],
+)
+def test_engine_suits_the_data_and_the_machine(
+    monkeypatch: pytest.MonkeyPatch, size: int, processors: int, processes: int | None, workers: int
+) -> None:
+    monkeypatch.setattr(choice, "count_processors", lambda: processors)
+    engine = choice.choose_engine(make_tasks(size), processes)
+    assert (engine._most_workers if isinstance(engine, ProcessEngine) else 1) == workers

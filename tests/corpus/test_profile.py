@@ -20,7 +20,7 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records.profile import CorpusProfile, ProfileReport
 from tests.corpus.test_blocks import ROWS, write_jsonl, write_parquet, write_records, write_text
 
-pytestmark = pytest.mark.quick
+pytestmark = pytest.mark.slow(share=1 / 2)
 
 rows_of_ids = st.lists(st.lists(st.integers(0, 6), max_size=6), min_size=1, max_size=40).filter(any)
 
@@ -186,7 +186,7 @@ def test_selected_rules_are_those_that_judge(tmp_path: Path) -> None:
         maskcli.profile(path, select="MSK101")
 
 
-@pytest.mark.parametrize("ids", [[2**40, 2**40 + 1, -5, 7], [2**24, 2**24 - 1, 2**24 + 1], [-(2**63), 2**63 - 1, 0]])
+@pytest.mark.parametrize("ids", [[2**40, 2**40 + 1, -5, 7], [2**22, 2**22 - 1, 2**22 + 1], [-(2**63), 2**63 - 1, 0]])
 def test_large_and_negative_ids_are_counted(ids: list[int]) -> None:
     corpus = maskcli.profile([[number, ids[0]] for number in ids] + [[1]]).corpus
     assert corpus.ids.distinct == len({*ids, 1})
@@ -233,7 +233,7 @@ def test_duplicates_are_a_lower_bound_without_memory(tmp_path: Path, monkeypatch
         report = maskcli.profile(path, block_size=block_size)
         bounded = report.corpus.duplicates
         assert not bounded.exact
-        assert bounded.compared <= 5 * 2048
+        assert 5 * 1024 < bounded.compared <= 5 * 2048  # As many rows as memory allows.
         assert bounded.rows < 16_000
         assert abs(bounded.estimate - 16_000) < 2500
         documents.add(report.to_json())
@@ -283,7 +283,8 @@ LABELS = ["news", "web, [1, 2]", 'a: [3] "b"', 7, None, True]
 
 def write_labelled(path: Path, rows: list[list[int]]) -> tuple[Path, dict[str, list[int]]]:
     """Write records, and return the rows of each label."""
-    labels = [LABELS[index * index % len(LABELS)] for index in range(len(rows))]
+    labels = [LABELS[index * 7 // 3 % len(LABELS)] for index in range(len(rows))]
+    assert set(labels) == set(LABELS)
     records = [{"src": label, "n": [[1]], "ids": row} for label, row in zip(labels, rows, strict=True)]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     groups: dict[str, list[int]] = {}

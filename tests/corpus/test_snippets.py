@@ -11,6 +11,8 @@ import pytest
 import maskcli
 from maskcli.records.data import Bucket
 
+pytestmark = pytest.mark.slow(share=1 / 2)
+
 RNG = np.random.default_rng(0)
 ROWS = [RNG.integers(1, 50, length).tolist() for length in RNG.integers(1, 41, 300)]
 

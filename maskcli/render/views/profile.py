@@ -14,6 +14,7 @@ from maskcli.records.profile import (
     ProfileReport,
     SweepEntry,
 )
+from maskcli.render.charts.lengths import count_steps
 from maskcli.render.numbers import DASH, format_count, format_percent
 from maskcli.render.parts import (
     Cell,
@@ -143,11 +144,8 @@ def _make_percentile_column(index: int, percent: float) -> ItemColumn[LengthSumm
 
 def _draw_histogram(corpus: CorpusProfile, limits: Limits) -> Iterator[Part]:
     """Draw how many sequences are in each of a few ranges of lengths."""
-    lengths, longest = corpus.lengths.histogram, corpus.lengths.max
-    step = _choose_step(longest + 1)
-    counts: dict[int, int] = {}
-    for length, count in zip(lengths.lengths.tolist(), lengths.counts.tolist(), strict=True):
-        counts[length // step] = counts.get(length // step, 0) + count
+    step = _choose_step(corpus.lengths.max + 1)
+    counts = count_steps(corpus.lengths.histogram, step)
     most = max(counts.values())
     rows = range(min(counts), max(counts) + 1)
     labels = {row: _label_range(row * step, (row + 1) * step - 1) for row in rows}

@@ -18,6 +18,8 @@ from maskcli.sequences.formats.blockwise import LineReader, Where, complete_line
 from maskcli.sequences.sources import BOM, Source, Stream
 
 T = TypeVar("T")
+FEW = 2**16
+"""Bytes at the start of a file that show the field of its rows."""
 BLANKS = WHITE.decode()
 """The white space of JSON. Unicode has more kinds, and JSON allows none of them."""
 
@@ -48,6 +50,8 @@ def fix_field(source: Source, field: Field) -> Field:
         block = next(reader.blocks(stream), None)
     if block is None:
         return field
+    # A few rows show it; the strict reader takes its time.
+    block = Block(block.data[: find_line_end(block.data[:FEW]) or len(block.data)], block.start)
     try:
         reader.parse_strict(block, reader.where(block, 0), 0)
     except InputError:  # A worker finds it again, with its place.
