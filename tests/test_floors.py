@@ -121,10 +121,16 @@ def test_imports_are_absolute() -> None:
 def test_the_oldest_dependencies_are_the_lower_bounds() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     bounds, extras = {}, project["optional-dependencies"]
-    for line in (*project["dependencies"], *extras["report"], *extras["parquet"], *extras["tokenizers"]):
-        name, bound = re.match(r"([a-z-]+)>=([0-9.]+)", line).groups()  # type: ignore[union-attr]
+    for line in (
+        *project["dependencies"],
+        *extras["report"],
+        *extras["parquet"],
+        *extras["tokenizers"],
+        *extras["tfrecord"],
+    ):
+        name, bound = re.match(r"([a-z0-9-]+)>=([0-9.]+)", line).groups()  # type: ignore[union-attr]
         bounds.setdefault(name, bound)
-    lowest = dict(re.findall(r"^([a-z-]+)==([0-9.]+)$", (ROOT / ".ci" / "lowest.txt").read_text(), re.M))
+    lowest = dict(re.findall(r"^([a-z0-9-]+)==([0-9.]+)$", (ROOT / ".ci" / "lowest.txt").read_text(), re.M))
     assert lowest.keys() == bounds.keys()
     for name, bound in bounds.items():
         assert f"{lowest[name]}.".startswith(f"{bound}."), name

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.quick
 
-EXTRAS = ("report", "parquet", "remote", "tokenizers")
+EXTRAS = ("report", "parquet", "tfrecord", "tokenizers", "remote")
 """The extras that users install; those for tests are not shipped to anybody."""
 FAMILIES = {
     "Apache-2.0": r"apache",

@@ -160,6 +160,7 @@ def check_model_data(
             causal=causal,
             side=case.side,
             quick=quick,
+            segments=case.segments,
         )
     if measured and evidence.leak is not None:
         with preserve_state(case.model):

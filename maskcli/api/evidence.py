@@ -16,13 +16,14 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.losses.per_output import examine_losses, examine_metrics
 from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
-from maskcli.probes.context import LEFT_OUT
+from maskcli.probes.context import LEFT_OUT, ProbeContext
 from maskcli.probes.empty_rows import examine_empty_rows
 from maskcli.probes.future import FutureResult, make_future_probe, probe_future
 from maskcli.probes.leak import LeakResult, probe_leak
 from maskcli.probes.local import find_bare_entries
 from maskcli.probes.rows import RowsResult, make_rows_probe, probe_rows
 from maskcli.probes.saving import probe_saving
+from maskcli.probes.segments import SegmentsResult, find_segments, make_segments_probe, probe_segments
 from maskcli.records.evidence import ModelEvidence, SavingResult
 from maskcli.records.inputs import ModelInput
 from maskcli.records.location import Location
@@ -47,6 +48,7 @@ def collect_evidence(
     causal: str | None = None,
     side: Literal["pre", "post"] = "post",
     quick: bool = False,
+    segments: NDArray[Any] | None = None,
 ) -> ModelEvidence:
     """Run a model on its data in every way that shows how it treats padding; the model is left unchanged.
 
@@ -61,6 +63,7 @@ def collect_evidence(
         causal: the reason why the model is meant to be causal, if the user has given one.
         side: where maskcli pads data without padding, to probe the model.
         quick: whether only the probes run that decide, each of them once, on the fewest rows.
+        segments: ``(batch, timesteps)``, the segments of packed rows where no input has them.
 
     Raises:
         RaisedInCall: with the exception that the model raises, unless a mask or an id is its cause.
@@ -88,8 +91,9 @@ def collect_evidence(
     with warnings.catch_warnings(action="ignore"):
         result = probe_leak(run, chosen, side, quick)
         leak = result.leak
-        rows_result, future = _probe_valid_timesteps(result, causal, quick)
+        rows_result, segments_result, future = _probe_valid_timesteps(result, causal, quick, segments)
         context = future.context
+        packed = () if segments_result is None else (make_segments_probe(segments_result),)
         # The causes of a leak are only visible in the run that shows it.
         probed = context if result.probed is result.context else result.probed
         evidence = ModelEvidence(
@@ -110,9 +114,10 @@ def collect_evidence(
             notes=tuple(notes),
             attention=tuple(find_attention_faults(probed, leak)),
             mixed_rows=rows_result.mixed,
+            mixed_segments=None if segments_result is None else segments_result.mixed,
             future=future.effects,
             padded_inputs=padded_inputs,
-            further_probes=(make_rows_probe(rows_result), make_future_probe(future)),
+            further_probes=(make_rows_probe(rows_result), *packed, make_future_probe(future)),
             location=locate_model(run.model),
             backend=get_backend().name,
         )
@@ -127,15 +132,33 @@ def _count_padding(inputs: Sequence[ModelInput]) -> int:
     return sum(item.padded_timesteps or 0 for item in content or timed)
 
 
-def _probe_valid_timesteps(result: LeakResult, causal: str | None, quick: bool) -> tuple[RowsResult, FutureResult]:
-    """Return whether other rows and later timesteps change results; of quick checks, only if the user asks for it."""
+def _probe_valid_timesteps(
+    result: LeakResult, causal: str | None, quick: bool, segments: NDArray[Any] | None
+) -> tuple[RowsResult, SegmentsResult | None, FutureResult]:
+    """Return whether other rows, segments and later timesteps change results; of quick checks, few."""
     context = result.context
     with name_step("rows"):
         rows = RowsResult(None, context, why=LEFT_OUT) if quick else probe_rows(context, result.leak)
+    context = rows.context
+    packed = _probe_segments(context, quick, segments)
+    context = context if packed is None else packed.context
     if quick and causal is None:
-        return rows, FutureResult((), context, LEFT_OUT)
+        return rows, packed, FutureResult((), context, LEFT_OUT)
     with name_step("future"):
-        return rows, probe_future(rows.context, causal, rows.mixed is not None)
+        return rows, packed, probe_future(context, causal, rows.mixed is not None)
+
+
+def _probe_segments(context: ProbeContext, quick: bool, segments: NDArray[Any] | None) -> SegmentsResult | None:
+    """Return whether segments of packed rows change each other; None for rows that are not packed."""
+    packed = find_segments(context.inputs)
+    values = None if segments is None else segments[context.labels]
+    values = values if packed is None else packed.values
+    if values is None or values.max() < 2:
+        return None
+    if quick:
+        return SegmentsResult(None, context, why=LEFT_OUT)
+    with name_step("segments"):
+        return probe_segments(context, values)
 
 
 def _probe_saving(run: ModelRun, reload: Callable[[Any], Any] | None, quick: bool) -> SavingResult | None:

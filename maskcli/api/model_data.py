@@ -88,6 +88,7 @@ class ModelAndData:
         requested_side: the side of padding that the user requests.
         origin: where the rows come from.
         layouts: of the inputs that maskcli padded.
+        segments: ``(batch, timesteps)``, a column of the data with the segments of packed rows that feeds no input.
     """
 
     about: ModelAbout
@@ -101,6 +102,7 @@ class ModelAndData:
     requested_side: Side = "post"
     origin: DataOrigin = FROM_PYTHON
     layouts: tuple[RowLayout, ...] = ()
+    segments: NDArray[Any] | None = None
 
     @property
     def data(self) -> DataOrigin:
@@ -135,6 +137,7 @@ class ModelAndData:
             ragged=ragged,
             more={name: array[few] for name, array in self.more.items()},
             layouts=tuple(RowLayout(rows.lengths[few], rows.layout) for rows in self.layouts),
+            segments=None if self.segments is None else self.segments[few],
         )
 
     def add_note(self, note: str) -> ModelAndData:
@@ -294,6 +297,7 @@ def load_user_model(
         requested_side=layout.padding,
         origin=find_origin(data, dataset.inputs),
         layouts=dataset.layouts,
+        segments=dataset.segments,
     )
 
 

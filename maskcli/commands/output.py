@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
@@ -20,6 +20,10 @@ from maskcli.sequences.stdout import STDOUT, emit
 
 if TYPE_CHECKING:
     from maskcli.render.parts import Limits, Resolution
+
+
+MOST_CHOICES = 56
+"""Characters of the names that ``--help`` lists after an option."""
 
 
 def _refuse_render(*_: object) -> list[bytes]:
@@ -284,11 +288,19 @@ def output_options(command: str, record: type[OutputOptions] = TableOptions) -> 
             function,
             record,
             names,
-            format={"choices": tuple(forms)},
+            format={"choices": tuple(forms), **_describe_many(forms, record)},
             output={"text": text},
         )
 
     return decorate
+
+
+def _describe_many(forms: Mapping[str, OutputForm], record: type[OutputOptions]) -> dict[str, str]:
+    """Return another help text for more names of forms than fit on a line of ``--help``."""
+    if len("|".join(forms)) <= MOST_CHOICES:
+        return {}
+    text = read_specs(record)["format"].text
+    return {"metavar": "FORM", "text": text.replace(";", f" ({', '.join(forms)});", 1)}
 
 
 def _schema_option(command: str) -> Callable[[Command], Command]:

@@ -10,11 +10,12 @@ import click
 
 from maskcli.commands.completers import complete_file
 from maskcli.commands.grouped import GroupedCommand, GroupedOption
+from maskcli.commands.options import record_options
 from maskcli.commands.output import HeatOptions, describe_suffix, output_options
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import InputError, NestedRowsError, UsageError
 from maskcli.records.layout import Layout
-from maskcli.records.options import OUTPUT
+from maskcli.records.options import OUTPUT, ShardOptions
 from maskcli.render.forms import CommandResult
 from maskcli.sequences.sources import import_pyarrow
 from maskcli.sequences.stdout import STDOUT
@@ -44,17 +45,25 @@ MASK_SUFFIX = ".npy"
     is_flag=True,
     help="Compress an .npz, which takes ten times as long.",
 )
+@record_options(ShardOptions, "shards")
 @output_options("pad", HeatOptions)
-def pad(source: SourceOptions, output: HeatOptions, mask_output: str | None, compress: bool) -> None:
+def pad(
+    source: SourceOptions, output: HeatOptions, shards: ShardOptions, mask_output: str | None, compress: bool
+) -> None:
     """Read ragged integer sequences, pad and truncate them, and show or write the batch.
 
-    FILE is JSON, JSON Lines, text, CSV, .npy, .npz, Parquet or Arrow, plain, .gz or .zst; a pattern; or a directory
-    (matching files, in name order). - is standard input, which is also read without FILE. Tokens equal those of
-    keras.utils.pad_sequences. Files of any size are padded to .npy, .npz, .jsonl, .csv, .parquet and .arrow in little
-    memory; --format writes the same to a pipe.
+    FILE is JSON, JSON Lines, text, CSV, .npy, .npz, Parquet, Arrow or TFRecord, plain, .gz or .zst; a pattern; or a
+    directory (matching files in name order, or shards by their manifest). - is standard input, which is also read
+    without FILE. Tokens equal those of keras.utils.pad_sequences. Files of any size are padded to .npy, .npz, .jsonl,
+    .csv, .parquet, .arrow and .tfrecord in little memory; --format writes the same to a pipe.
     """
     from maskcli.records.sequences import PaddedBatch
 
+    if shards.used is not None:
+        from maskcli.commands.pad_shards import write_shards
+
+        write_shards(source, output, shards, mask_output, compress)
+        return
     output.check()
     _check_mask_output(mask_output, output)
     batch_file = _make_batch_file(output, compress)
@@ -148,6 +157,10 @@ def _make_batch_file(output: HeatOptions, compress: bool) -> BatchFile | None:
 
     if entry.needs_pyarrow:
         import_pyarrow(output.form.name)
+    if entry.name == "tfrecord":
+        from maskcli.sequences.formats.tfrecord import import_crc32c
+
+        import_crc32c(output.form.name)
     return BatchFile(output.path or STDOUT, entry, compress)
 
 

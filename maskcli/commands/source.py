@@ -40,7 +40,8 @@ class SourceOptions:
     input_format: str = option(
         "auto",
         "Format of FILE; auto infers it from the suffix, or from the content of a file without one.",
-        choices=("auto", *(entry.name for entry in FORMAT_NAMES)),
+        # The manifest of shards is always recognized.
+        choices=("auto", *(entry.name for entry in FORMAT_NAMES if entry.name != "shards")),
     )
     field: str | None = option(
         None,

@@ -20,7 +20,7 @@ from maskcli.errors import InputError, ModelError
 from maskcli.inputs.columns import RowLayout, lay_out_column
 from maskcli.inputs.missing import examine_missing
 from maskcli.inputs.objects import TableRows
-from maskcli.inputs.roles import InputRoles, find_filling
+from maskcli.inputs.roles import PACKED_SEGMENTS, InputRoles, find_filling, holds_segments
 from maskcli.inputs.tables import (
     DataTable,
     RawColumn,
@@ -66,6 +66,7 @@ class Dataset:
         batch: the first input that maskcli padded itself from sequences of integers; None when there is none.
         ragged: the sequences of ``batch``.
         layouts: of all inputs that maskcli padded.
+        segments: ``(batch, timesteps)``, a column with the segments of packed rows that feeds no input; None without.
     """
 
     inputs: tuple[ModelInput, ...]
@@ -74,6 +75,7 @@ class Dataset:
     batch: PaddedBatch | None
     ragged: RaggedSequences | None
     layouts: tuple[RowLayout, ...] = ()
+    segments: Array | None = None
 
 
 def read_dataset(
@@ -232,9 +234,18 @@ def _make_dataset(
     layouts = tuple(column.rows for column in columns if column is not None and column.rows is not None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
     more = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}
-    if padded is None:
-        return Dataset(inputs, more, table.where, None, None, layouts)
-    return Dataset(inputs, more, table.where, padded.batch, padded.ragged, layouts)
+    batch, ragged = (None, None) if padded is None else (padded.batch, padded.ragged)
+    return Dataset(inputs, more, table.where, batch, ragged, layouts, _find_spare_segments(table, names))
+
+
+def _find_spare_segments(table: DataTable, used: Collection[str]) -> Array | None:
+    """Return an array with the segments of packed rows that feeds no input."""
+    for name in table.columns:
+        if name not in used and PACKED_SEGMENTS.search(name.lower()):
+            values = table.column(name)
+            if isinstance(values, np.ndarray) and holds_segments(name, values):
+                return values
+    return None
 
 
 def _note_order(

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec, ModelInput
 from maskcli.records.validity import Filling
 from maskcli.sequences.formats.base import DESCRIPTIONS
@@ -46,6 +47,8 @@ SEGMENTS = re.compile(r"(^|_)(segments?|token_types?|type)(_ids?)?$")
 POSITIONS = re.compile(r"(^|_)(positions?|pos)(_ids?)?$")
 MASKED_POSITIONS = re.compile(r"(^|_)mask(ed)?_positions?$")
 """Names of inputs that have a default: segments, positions of timesteps, and positions of masked words."""
+PACKED_SEGMENTS = re.compile(r"(^|_)segments?(_ids?)?$")
+"""Names of inputs and columns with the segments of packed rows."""
 MASK_NAMES = re.compile(r"mask|valid|keep|pad")
 
 
@@ -65,6 +68,24 @@ def holds_flags(model_input: ModelInput) -> bool:
 def is_auxiliary_name(name: str) -> bool:
     """Return whether a name is that of segments, types or positions."""
     return DESCRIPTIONS.search(name.lower()) is not None
+
+
+def holds_segments(name: str, values: Array) -> bool:
+    """Return whether an array has the segments of packed rows, by its name and its values.
+
+    Segments are counted from 1 in each row, and 0 is padding at the ends. Types of tokens, as of pairs of sentences,
+    begin with 0.
+    """
+    if PACKED_SEGMENTS.search(name.lower()) is None or values.ndim != 2 or values.dtype.kind not in "iu":
+        return False
+    used = values > 0
+    if not values.size or values.min() < 0 or values.max() < 2:
+        return False
+    starts = used & ~np.pad(used, ((0, 0), (1, 0)))[:, :-1]
+    if (starts.sum(axis=1) > 1).any() or (values[starts] != 1).any():
+        return False
+    steps = np.diff(values.astype(np.int64), axis=1)[used[:, 1:] & used[:, :-1]]
+    return bool(np.isin(steps, (0, 1)).all())
 
 
 def find_filling(spec: InputSpec) -> Filling | None:

@@ -20,9 +20,10 @@ from maskcli.records.layout import Layout
 from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.files import get_text_layout, parse_texts, read_bytes
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, locate_error, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, TARGETS, Field, locate_error, name_rows, quote_names
 from maskcli.sequences.formats.json_text import find_marks
 from maskcli.sequences.formats.numpy_arrays import load_arrays
+from maskcli.sequences.formats.shards import load_shard_arrays
 from maskcli.sequences.sources import Source
 from maskcli.sequences.words import Tokenizer, encode_rows
 
@@ -71,8 +72,11 @@ def read_table(
         return _read_text_table(source, input_format, field, tokenizer)
     entry, data = read_bytes(source, input_format)
     name = source.name
+    if entry.name == "shards":
+        arrays, layout = load_shard_arrays(source, inputs)
+        return dataclasses.replace(make_table(arrays, name_rows(name), inputs), layout=layout)
     if entry.name == "npz":
-        return make_table(load_arrays(data, name), lambda row: f"{name}, row {row + 1}", inputs)
+        return make_table(load_arrays(data, name), name_rows(name), inputs)
     parsed = entry.read(data, name, json_text.WHOLE)
     rows = parsed.rows
     if isinstance(rows, list) and rows and isinstance(rows[0], dict):
@@ -136,7 +140,9 @@ def make_record_table(
     return DataTable(_list_candidates(fields), fields, column, where, "field", records=records)
 
 
-def make_table(arrays: Mapping[str, Array], where: Callable[[int], str], inputs: list[str]) -> DataTable:
+def make_table(
+    arrays: Mapping[str, Array | RaggedSequences], where: Callable[[int], str], inputs: list[str]
+) -> DataTable:
     """Return arrays as columns; ``values`` and ``row_splits`` together are a column of sequences."""
     columns: dict[str, RawColumn] = dict(arrays)
     for name, array in columns.items():

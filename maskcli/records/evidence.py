@@ -311,6 +311,29 @@ class MixedRows:
     first_call: str | None
 
 
+@dataclasses.dataclass(frozen=True)
+class MixedSegments:
+    """A result of one segment of a packed row that changes with another segment.
+
+    Attributes:
+        max_abs_change: the largest change.
+        tolerance: the largest change that counts as rounding.
+        sample: the row whose result changes.
+        timestep: the timestep of that result.
+        segment: the segment of that timestep.
+        output: the name of the output.
+        first_call: the call at which the segments mix; None if it could not be followed.
+    """
+
+    max_abs_change: float
+    tolerance: float
+    sample: int
+    timestep: int
+    segment: int
+    output: str
+    first_call: str | None
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class FutureEffect:
     """The effect of later timesteps on earlier outputs.
@@ -382,8 +405,9 @@ class ModelEvidence:
         notes: evidence that is missing, each with the reason.
         attention: attention masks that do not hide padded keys.
         mixed_rows: a result that changes with another row of the batch; None if there is none.
+        mixed_segments: a result that changes with another segment of a packed row; None if there is none.
         future: for each output with timesteps, whether later timesteps change earlier results.
-        further_probes: ``rows`` and ``future``, which have no part in the verdict on padding.
+        further_probes: ``rows``, ``segments`` and ``future``, which have no part in the verdict on padding.
         padded_inputs: the names of the inputs with padding, in order.
         location: the line of the user's code that made the model; None if it is unknown.
         failed_at: the line that made the call of ``failure``; None if it is unknown.
@@ -412,6 +436,7 @@ class ModelEvidence:
     notes: tuple[str, ...] = ()
     attention: tuple[AttentionFault, ...] = ()
     mixed_rows: MixedRows | None = None
+    mixed_segments: MixedSegments | None = None
     future: tuple[FutureEffect, ...] = ()
     further_probes: tuple[Probe, ...] = ()
     padded_inputs: tuple[str, ...] = ()

@@ -52,8 +52,9 @@ LOSS = OptionGroup("Targets and loss", "-m model.keras --targets y.txt --loss ms
 RULES = OptionGroup("Rules", "--select MSK1 --ignore MSK106")
 PICTURES = OptionGroup("Pictures", "--picture graph -o graph.svg")
 OUTPUT = OptionGroup("Output", "-f json -o result.json")
+SHARDS = OptionGroup("Shards", "-o train/ --shards 8 -f parquet")
 HELP = OptionGroup("Help and errors", "--traceback")
-GROUPS = (DATA, PADDING, BATCHES, MODEL, BUILTIN, LOSS, RULES, RUNNING, PICTURES, OUTPUT, HELP)
+GROUPS = (DATA, PADDING, BATCHES, MODEL, BUILTIN, LOSS, RULES, RUNNING, PICTURES, OUTPUT, SHARDS, HELP)
 """In the order of ``--help``."""
 
 
@@ -149,6 +150,39 @@ class PaddingOptions:
         default_text="the longest sequence itself",
         minimum=1,
     )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ShardOptions:
+    """A directory of shards instead of a single file."""
+
+    GROUP: ClassVar[OptionGroup] = SHARDS
+
+    shards: int | None = option(
+        None,
+        "Write this many files with equally many rows into the directory --output DIR/, with a manifest; --format is "
+        "npy (the default), npz, parquet, arrow or tfrecord. The same command continues after a run that was killed.",
+        minimum=1,
+    )
+    buckets: int | None = option(
+        None,
+        "Write shards for each of at most this many lengths, those that need the least padding, with the original row "
+        "numbers.",
+        default_text="one length for all rows",
+        minimum=1,
+    )
+    pack: int | None = option(
+        None,
+        "Write several sequences into each row of this many timesteps, with segment_ids (0 = padding) and "
+        "position_ids.",
+        metavar="TIMESTEPS",
+        minimum=1,
+    )
+
+    @property
+    def used(self) -> str | None:
+        """The first of the options that is set; None without any."""
+        return next((name for name in ("shards", "buckets", "pack") if getattr(self, name) is not None), None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -30,6 +30,7 @@ Record = TypeVar("Record")
 
 DOCUMENTS = {
     "PaddedBatch": "pad",
+    "Manifest": "manifest",
     "Inspection": "inspect",
     "LossReport": "loss",
     "CheckReport": "check",

@@ -36,7 +36,8 @@ from maskcli.sequences.words import Tokenizer, describe_words, encode_rows
 T = TypeVar("T")
 HEAD = 2**16
 """Bytes from which the format of content is inferred; a longer first line of JSON is read to its end."""
-SUFFIXES = {suffix: entry for entry in FORMATS.values() for suffix in entry.suffixes}
+# A manifest of shards is recognized by its content.
+SUFFIXES = {suffix: entry for entry in FORMATS.values() if entry.name != "shards" for suffix in entry.suffixes}
 MODEL_SUFFIXES = (".keras", ".h5", ".py")
 EMPTY_STDIN = "Pipe sequences into it, name a FILE, or use --sample for the built-in sample."
 
@@ -298,6 +299,8 @@ def read_bytes(source: Source, input_format: str = "auto") -> tuple[Format, byte
 def _infer_format(source: Source, head: bytes) -> Format:
     """Return the format of the suffix; without a suffix, the first format that the content looks like."""
     suffix = get_suffix(Path(source.path))
+    if FORMATS["shards"].looks_like(head):
+        return FORMATS["shards"]
     if source.path == STDIN or not suffix:
         text = head.removeprefix(BOM).lstrip()
         return next(entry for entry in FORMATS.values() if entry.looks_like(text))
@@ -309,7 +312,7 @@ def _infer_format(source: Source, head: bytes) -> Format:
     if suffix in MODEL_SUFFIXES:
         fix = f"If it is the model: --model {source.name}, and a FILE with the data."
     elif source.what == "sequences":
-        fix = f"Set the format with --input-format {'|'.join(FORMATS)}."
+        fix = f"Set the format with --input-format {'|'.join(name for name in FORMATS if name != 'shards')}."
     raise InputError(
         where=source.name,
         expected=f"a file that ends in {', '.join(SUFFIXES)}, or one of these and {' or '.join(PACKED)}",

@@ -27,12 +27,14 @@ class FormatName(NamedTuple):
 
 
 FORMAT_NAMES = (
+    FormatName("shards", "shards", "manifest.json", writes=False),
     FormatName("json", "json_array", ".json", is_text=True, writes=False),
     FormatName("jsonl", "json_lines", ".jsonl", is_text=True),
     FormatName("npy", "numpy_arrays", ".npy"),
     FormatName("npz", "numpy_arrays", ".npz"),
     FormatName("parquet", "arrow", ".parquet"),
     FormatName("arrow", "arrow", ".arrow"),
+    FormatName("tfrecord", "tfrecord", ".tfrecord"),
     FormatName("csv", "csv_table", ".csv", is_text=True),
     FormatName("text", "text", ".txt", is_text=True, writes=False),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from maskcli.errors import InputError, UsageError
 from maskcli.records.data import DataOrigin
 from maskcli.sequences.files import SUFFIXES, get_suffix
+from maskcli.sequences.formats.shards.manifests import MANIFEST, has_manifest
 from maskcli.sequences.remote import is_url, list_urls
 from maskcli.sequences.sources import READING, STDIN, display_name, explain_os_error
 
@@ -122,7 +123,9 @@ def _expand_path(path: str, skipped: list[str]) -> list[str]:
 
 
 def _list_directory(folder: Path, skipped: list[str]) -> list[str]:
-    """Return the files of formats, in name order; hidden files and folders are not mentioned."""
+    """Return the manifest of shards, or the files of formats, in name order; hidden files are not mentioned."""
+    if has_manifest(folder):
+        return [str(folder / MANIFEST)]
     files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     foreign = [file for file in files if get_suffix(file) not in SUFFIXES or file.name in ABOUT_DATASET]
     skipped += map(str, foreign)

@@ -209,6 +209,13 @@ class Source:
         with self.open() as stream:
             return stream.read_all(expansion)
 
+    def compute_checksum(self) -> str:
+        """Return the SHA-256 of the file as it is stored, in hexadecimal digits."""
+        import hashlib
+
+        with self._naming(), self._open_raw() as raw:
+            return hashlib.file_digest(cast(Any, raw), "sha256").hexdigest()
+
     @contextlib.contextmanager
     def _open_raw(self) -> Iterator[BinaryIO]:
         if self.is_remote:

@@ -22,6 +22,8 @@ except ImportError:  # Windows has no such locks, and refuses to remove a file t
 
 TEMPORARY = ".part"
 """The suffix of temporary files."""
+RANDOM = 4
+"""Random bytes in the name of a temporary file."""
 
 
 def split_suffixes(path: str) -> tuple[str, str]:
@@ -86,10 +88,14 @@ def _open_stdout() -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def replace_file(path: str) -> Iterator[BinaryIO]:
+def replace_file(path: str, cleans: bool = True) -> Iterator[BinaryIO]:
     """Yield a file that replaces the target when the context ends; ``-`` is standard output.
 
     After an error, the target is unchanged and no temporary file remains.
+
+    Args:
+        path: the target.
+        cleans: whether temporary files of dead processes are removed first, which reads the whole directory.
 
     Raises:
         InputError: if the file cannot be written.
@@ -102,7 +108,7 @@ def replace_file(path: str) -> Iterator[BinaryIO]:
     try:
         target = resolve_target(path)
         is_special = target.exists() and not target.is_file()
-        with _open_special(target) if is_special else _open_temporary(target) as out:
+        with _open_special(target) if is_special else _open_temporary(target, cleans) as out:
             opened = True
             yield out
     except (OSError, ValueError) as error:
@@ -126,9 +132,10 @@ def resolve_target(path: str) -> Path:
 
 
 @contextlib.contextmanager
-def _open_temporary(target: Path) -> Iterator[BinaryIO]:
+def _open_temporary(target: Path, cleans: bool) -> Iterator[BinaryIO]:
     """Yield a temporary file in the directory of the target, and rename it to the target in the end."""
-    _remove_dead_temporaries(target)
+    if cleans:
+        remove_dead_temporaries(target.parent, [target.name])
     # The target may be private. Until the temporary file has the target's mode, only its owner may read it.
     temporary, file = _create_temporary(target, 0o600 if target.exists() else 0o666)
     try:
@@ -162,7 +169,7 @@ def remove_temporaries() -> None:
 def _create_temporary(target: Path, mode: int) -> tuple[Path, BinaryIO]:
     """Create a temporary file for a target, and lock it for as long as it is open."""
     while True:
-        temporary = target.with_name(f"{_make_prefix(target)}{secrets.token_hex(4)}{TEMPORARY}")
+        temporary = target.with_name(f"{_make_prefix(target)}{secrets.token_hex(RANDOM)}{TEMPORARY}")
         _unfinished.add(temporary)
         try:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
@@ -190,15 +197,42 @@ def _make_prefix(target: Path) -> str:
     return f".{target.name[:40]}.{digest}."
 
 
-def _remove_dead_temporaries(target: Path) -> None:
-    """Remove the temporary files of this target whose processes were killed."""
+def remove_dead_temporaries(folder: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files whose processes were killed, of targets with these names in a directory."""
     if fcntl is None:
         return
-    prefix = _make_prefix(target)
+    prefixes = {_make_prefix(folder / name) for name in names}
     with contextlib.suppress(OSError):
-        for entry in os.scandir(target.parent):
-            if entry.name.startswith(prefix) and entry.name.endswith(TEMPORARY):
+        for entry in os.scandir(folder):
+            if entry.name.endswith(TEMPORARY) and entry.name[: -len(TEMPORARY) - 2 * RANDOM] in prefixes:
                 _remove_if_dead(Path(entry.path))
+
+
+@contextlib.contextmanager
+def lock_directory(folder: Path) -> Iterator[None]:
+    """Hold the lock of a directory, so that only one process of maskcli writes shards into it.
+
+    Raises:
+        InputError: if another process holds it.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        with contextlib.suppress(OSError):  # Some network file systems have no locks.
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    where=display_name(str(folder)),
+                    expected="a directory that no other process writes shards into",
+                    received="one that another maskcli is writing",
+                    fix="Wait until it has ended, or choose another directory.",
+                ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _remove_if_dead(temporary: Path) -> None:

@@ -107,6 +107,17 @@ EVIDENCE: dict[str, tuple[str | None, dict[str, Any]]] = {
             "max_abs_change": 0.334,
         },
     ),
+    "MSK119": (
+        "multi_head_attention",
+        {
+            "max_abs_change": 0.0571,
+            "tolerance": 3.73e-8,
+            "sample": 1,
+            "timestep": 3,
+            "segment": 2,
+            "output": "output",
+        },
+    ),
     "MSK201": ("global_average_pooling1d", {"rows": 1, "sample": 1}),
     "MSK202": ("multi_head_attention", {"rows": 1, "sample": 1, "max_abs_change": 0.469}),
     "MSK301": ("add", {"output": "output", "counted_padding": 2, "timesteps": 8, "masked": 1.006, "reported": 0.7545}),

@@ -138,7 +138,7 @@ def test_missing_files_and_folders(
     [
         (
             ["--output", "x.pdf"],
-            "a path that ends in .txt, .json, .md, .svg, .png, .jsonl, .npy, .npz, .parquet, .arrow, .csv; received '.pdf'",
+            "a path that ends in .txt, .json, .md, .svg, .png, .jsonl, .npy, .npz, .parquet, .arrow, .tfrecord, .csv; received '.pdf'",
         ),
         (["--output", "x"], "received no suffix"),
         (["--maxlen", "0"], "0 is not in the range x>=1"),

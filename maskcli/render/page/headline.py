@@ -10,6 +10,7 @@ from maskcli.render.numbers import format_count
 
 CLAUSES = {
     "MSK116": "the rows of a batch change each other",
+    "MSK119": "the segments of packed rows change each other",
     "MSK117": "later timesteps change earlier ones",
     "MSK301": "its loss counts padding",
     "MSK302": "its loss depends on the batch size",

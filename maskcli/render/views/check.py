@@ -43,6 +43,7 @@ PROBES = {
     "columns": "more padding",
     "gradient": "gradient w.r.t. padding",
     "rows": "other rows in the batch",
+    "segments": "other segments",
     "future": "later timesteps",
 }
 _CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")

@@ -367,13 +367,17 @@ LAYOUT = b"maskcli"
 """Where the metadata of a written schema has the layout of the batch."""
 
 
+def make_layout_metadata(layout: Layout) -> dict[bytes, str]:
+    """Return the metadata of a schema that records a layout."""
+    names = ("padding", "truncating", "maxlen", "value", "dtype")
+    return {LAYOUT: json.dumps({name: getattr(layout, name) for name in names})}
+
+
 def _make_schema(layout: Layout) -> Any:
     """Return the schema of a written batch: its tokens, their mask, and its layout as metadata."""
     pa = import_pyarrow("--output")
-    names = ("padding", "truncating", "maxlen", "value", "dtype")
-    metadata = {LAYOUT: json.dumps({name: getattr(layout, name) for name in names})}
     tokens, mask = pa.list_(pa.from_numpy_dtype(np.dtype(layout.dtype))), pa.list_(pa.bool_())
-    return pa.schema([(TOKENS, tokens), (TOKENS + MASK, mask)], metadata=metadata)
+    return pa.schema([(TOKENS, tokens), (TOKENS + MASK, mask)], metadata=make_layout_metadata(layout))
 
 
 def _make_record_batch(batch: PaddedBatch, schema: Any) -> Any:
