@@ -16,6 +16,7 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.losses.per_output import examine_losses, examine_metrics
 from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
+from maskcli.probes.compiled import CompiledResult, make_compiled_probe, probe_compiled
 from maskcli.probes.context import LEFT_OUT, ProbeContext
 from maskcli.probes.empty_rows import examine_empty_rows
 from maskcli.probes.future import FutureResult, make_future_probe, probe_future
@@ -94,6 +95,7 @@ def collect_evidence(
         rows_result, segments_result, future = _probe_valid_timesteps(result, causal, quick, segments)
         context = future.context
         packed = () if segments_result is None else (make_segments_probe(segments_result),)
+        compiled = _probe_compiled(context, quick)
         # The causes of a leak are only visible in the run that shows it.
         probed = context if result.probed is result.context else result.probed
         evidence = ModelEvidence(
@@ -117,7 +119,13 @@ def collect_evidence(
             mixed_segments=None if segments_result is None else segments_result.mixed,
             future=future.effects,
             padded_inputs=padded_inputs,
-            further_probes=(make_rows_probe(rows_result), *packed, make_future_probe(future)),
+            further_probes=(
+                make_rows_probe(rows_result),
+                *packed,
+                make_future_probe(future),
+                make_compiled_probe(compiled),
+            ),
+            compiled=compiled.difference,
             location=locate_model(run.model),
             backend=get_backend().name,
         )
@@ -159,6 +167,14 @@ def _probe_segments(context: ProbeContext, quick: bool, segments: NDArray[Any] |
         return SegmentsResult(None, context, why=LEFT_OUT)
     with name_step("segments"):
         return probe_segments(context, values)
+
+
+def _probe_compiled(context: ProbeContext, quick: bool) -> CompiledResult:
+    """Return whether the model computes the same when it is compiled."""
+    if quick:
+        return CompiledResult(None, why=LEFT_OUT)
+    with name_step("compiled"):
+        return probe_compiled(context)
 
 
 def _probe_saving(run: ModelRun, reload: Callable[[Any], Any] | None, quick: bool) -> SavingResult | None:

@@ -103,6 +103,9 @@ class Backend(Protocol):
             compiled: whether compiling the run pays.
         """
 
+    def compile_model(self, model: Any) -> Callable[[Any], Any]:
+        """Return a compiled function that runs a model in inference mode, as ``predict`` does."""
+
     def drop_mask(self, tensor: Any) -> Any:
         """Return the same values as a tensor without a mask."""
 

@@ -86,6 +86,19 @@ class JaxBackend:
             (gradients,) = pull([jnp.asarray(factors, "float32") for factors in way])
             yield [np.asarray(gradient) for gradient in gradients]
 
+    def compile_model(self, model: Any) -> Callable[[Any], Any]:
+        """Return a compiled function of the variables and inputs of the model."""
+        import jax
+        import keras
+
+        variables = model.variables
+
+        def run(values: Any, tensors: Any) -> Any:
+            with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
+                return model(tensors, training=False)
+
+        return functools.partial(jax.jit(run), [variable.value for variable in variables])
+
     def drop_mask(self, tensor: Any) -> Any:
         """Return a copy of an array: Keras keeps the masks of arrays by ``id``."""
         import jax.numpy as jnp

@@ -86,6 +86,13 @@ class TensorflowBackend:
         for gradients in all_gradients:
             yield [_read_gradient(gradient) for gradient in gradients if gradient is not None]
 
+    def compile_model(self, model: Any) -> Callable[[Any], Any]:
+        """Return a graph of the model."""
+        import tensorflow as tf
+
+        function: Callable[[Any], Any] = tf.function(lambda tensors: model(tensors, training=False), autograph=False)
+        return function
+
     def drop_mask(self, tensor: Any) -> Any:
         """Return the identity of a tensor, which has no attributes of Keras."""
         import tensorflow as tf

@@ -295,7 +295,7 @@ class CheckReport(ResultRecord):
     def leak(self) -> Leak | None:
         """Whether padding, its content or its amount, changes a result; None if the model did not run.
 
-        Its probes include ``rows``, ``segments`` and ``future``, which have no part in the verdict.
+        Its probes include ``rows``, ``segments``, ``future`` and ``compiled``, which have no part in the verdict.
         """
         evidence = self.examination.model
         if evidence is None or evidence.leak is None:

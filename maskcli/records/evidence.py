@@ -312,6 +312,29 @@ class MixedRows:
 
 
 @dataclasses.dataclass(frozen=True)
+class CompiledDifference:
+    """A result that differs where the model runs as a compiled function.
+
+    Attributes:
+        max_abs_change: the largest difference.
+        tolerance: the largest difference that counts as rounding.
+        sample: the row whose result differs.
+        timestep: the timestep of that result; None for a pooled output.
+        output: the name of the output.
+        first_call: the first call that receives a mask only eagerly, or only compiled; None if masks are the same.
+        has_mask: whether that call has a mask eagerly.
+    """
+
+    max_abs_change: float
+    tolerance: float
+    sample: int
+    timestep: int | None
+    output: str
+    first_call: str | None
+    has_mask: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class MixedSegments:
     """A result of one segment of a packed row that changes with another segment.
 
@@ -407,11 +430,12 @@ class ModelEvidence:
         mixed_rows: a result that changes with another row of the batch; None if there is none.
         mixed_segments: a result that changes with another segment of a packed row; None if there is none.
         future: for each output with timesteps, whether later timesteps change earlier results.
-        further_probes: ``rows``, ``segments`` and ``future``, which have no part in the verdict on padding.
+        further_probes: ``rows``, ``segments``, ``future`` and ``compiled``, which have no part in the verdict on padding.
         padded_inputs: the names of the inputs with padding, in order.
         location: the line of the user's code that made the model; None if it is unknown.
         failed_at: the line that made the call of ``failure``; None if it is unknown.
         backend: the backend of Keras that it ran on.
+        compiled: a result that differs where the model is compiled; None if there is none.
     """
 
     name: str
@@ -443,6 +467,7 @@ class ModelEvidence:
     location: Location | None = None
     failed_at: Location | None = None
     backend: BackendName = "tensorflow"
+    compiled: CompiledDifference | None = None
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""

@@ -25,7 +25,7 @@ RuleCodes = tuple[str, ...]
 RuleName = str
 """Lower-case words joined by hyphens."""
 ProbeName = str
-"""``replace``, ``alone``, ``columns``, ``gradient``, ``rows``, ``segments`` or ``future``."""
+"""``replace``, ``alone``, ``columns``, ``gradient``, ``rows``, ``segments``, ``future`` or ``compiled``."""
 RepairKind = str
 """Lower-case words joined by hyphens."""
 Effect = str

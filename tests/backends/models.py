@@ -86,6 +86,21 @@ def same_shape() -> tuple[Any, Any]:
         return keras.Sequential([keras.Input((4,), dtype="int32"), *parts]), IDS
 
 
+def stopped_gradient() -> tuple[Any, Any]:
+    """A gradient that stops: JAX returns the same array eagerly, and another one when it is compiled."""
+    keras.utils.set_random_seed(2)
+
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.pool = make_embedding(), layers.GlobalAveragePooling1D(name="pool")
+
+        def call(self, tokens: Any) -> Any:
+            return self.pool(ops.stop_gradient(self.embedding(tokens)))
+
+    return Model(), IDS
+
+
 def unknown_class() -> tuple[Any, Any, Any]:
     """Class ids out of range: TensorFlow raises, JAX computes a number."""
     tokens = keras.Input((None,), dtype="int32")

@@ -134,6 +134,15 @@ def test_reshape_to_same_shape_keeps_mask(jax: Worker) -> None:
     assert theirs["leak"]["verdict"] == "clean"
 
 
+def test_mask_lost_when_compiled_is_named(jax: Worker) -> None:
+    document = jax.ask("check_model", "stopped_gradient")
+    (finding,) = document["findings"]
+    assert (finding["code"], finding["call"]) == ("MSK402", "pool")
+    assert document["leak"]["verdict"] == "clean"
+    model, data = models.stopped_gradient()
+    assert [item.code for item in maskcli.check(data, model=model).findings] == ["MSK101"]
+
+
 @needs_jax
 @pytest.mark.parametrize("command", ["check", "inspect", "loss"])
 def test_option_chooses_backend(command: str) -> None:

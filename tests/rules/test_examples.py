@@ -118,6 +118,17 @@ EVIDENCE: dict[str, tuple[str | None, dict[str, Any]]] = {
             "output": "output",
         },
     ),
+    "MSK402": (
+        None,
+        {
+            "max_abs_change": 0.0637,
+            "tolerance": 5.44e-7,
+            "sample": 1,
+            "timestep": 0,
+            "output": "output",
+            "has_mask": False,
+        },
+    ),
     "MSK201": ("global_average_pooling1d", {"rows": 1, "sample": 1}),
     "MSK202": ("multi_head_attention", {"rows": 1, "sample": 1, "max_abs_change": 0.469}),
     "MSK301": ("add", {"output": "output", "counted_padding": 2, "timesteps": 8, "masked": 1.006, "reported": 0.7545}),

@@ -12,6 +12,7 @@ CLAUSES = {
     "MSK116": "the rows of a batch change each other",
     "MSK119": "the segments of packed rows change each other",
     "MSK117": "later timesteps change earlier ones",
+    "MSK402": "it computes something else when it is compiled",
     "MSK301": "its loss counts padding",
     "MSK302": "its loss depends on the batch size",
     "MSK303": "a metric counts padding",

@@ -1,0 +1,96 @@
+"""The compiled model computes something else than the eager one.
+
+`fit`, `evaluate` and `predict` compile the model, and a call such as `model(x)` runs it step by step. Code that looks
+at values, or at the kind of its tensors, may take another path when it is compiled. On JAX, masks can be lost: Keras
+keeps them by the identity of an array, and an operation such as `keras.ops.stop_gradient` returns the same array
+eagerly, but another one in a compiled function. What you see in a notebook is then not what is trained.
+
+Bad::
+
+    import keras
+    import numpy as np
+
+    class Scale(keras.layers.Layer):
+        def call(self, x):
+            try:
+                largest = np.abs(np.asarray(x)).max()
+            except Exception:
+                return x
+            return x * 2.0 if largest < 1.0 else x
+
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = Scale()(keras.layers.Embedding(10, 4)(tokens))
+    model = keras.Model(tokens, keras.layers.Dense(3)(x))
+    sequences = [[1, 2, 3, 4], [5, 6, 7, 8]]
+
+Good::
+
+    import keras
+
+    class Scale(keras.layers.Layer):
+        def call(self, x):
+            return x * 2.0
+
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    x = Scale()(keras.layers.Embedding(10, 4)(tokens))
+    model = keras.Model(tokens, keras.layers.Dense(3)(x))
+    sequences = [[1, 2, 3, 4], [5, 6, 7, 8]]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maskcli.records.check import Finding
+from maskcli.records.evidence import CompiledDifference, ModelEvidence
+from maskcli.records.trace import Call
+from maskcli.rules.base import locate, make_finding
+from maskcli.rules.blame import name_call, name_output
+
+CODE = "MSK402"
+SEVERITY = "error"
+
+
+def judge(model: ModelEvidence) -> Iterator[Finding]:
+    """Yield the difference of the compiled model."""
+    difference = model.compiled
+    if difference is None:
+        return
+    call = model.call(difference.first_call)
+    yield make_finding(
+        __name__,
+        **locate(call, model),
+        message=f"{_describe_cause(model, difference, call)} {_describe_place(model, difference)} differs by "
+        f"{difference.max_abs_change:.3g} in a compiled function, which fit and predict run.",
+        fix=_suggest_fix(call),
+        max_abs_change=difference.max_abs_change,
+        tolerance=difference.tolerance,
+        sample=difference.sample,
+        timestep=difference.timestep,
+        output=difference.output,
+        has_mask=difference.has_mask,
+    )
+
+
+def _describe_cause(model: ModelEvidence, difference: CompiledDifference, call: Call | None) -> str:
+    if call is None:
+        return f"{model.name} ({model.type}) computes something else when it is compiled."
+    when = "only when it runs eagerly" if difference.has_mask else "only in a compiled function"
+    return f"{name_call(call)} receives a mask {when}."
+
+
+def _describe_place(model: ModelEvidence, difference: CompiledDifference) -> str:
+    """Return the result that differs most: ``Sample 1, timestep 2 of output tags``."""
+    place = f"Sample {difference.sample}"
+    if difference.timestep is not None:
+        place += f", timestep {difference.timestep}"
+    return place if len(model.outputs) < 2 else f"{place} of {name_output(model, difference.output)}"
+
+
+def _suggest_fix(call: Call | None) -> str:
+    if call is None:
+        return (
+            "Not tried: leave out code that looks at values or at the kind of its tensors, and use `keras.ops.where` "
+            "or `keras.ops.cond`."
+        )
+    return f"Not tried: pass the mask in the call, `{call.call.rpartition('/')[2]}(..., mask=mask)`."
