@@ -430,7 +430,8 @@ class ModelEvidence:
         mixed_rows: a result that changes with another row of the batch; None if there is none.
         mixed_segments: a result that changes with another segment of a packed row; None if there is none.
         future: for each output with timesteps, whether later timesteps change earlier results.
-        further_probes: ``rows``, ``segments``, ``future`` and ``compiled``, which have no part in the verdict on padding.
+        further_probes: ``rows``, ``segments``, ``future`` and ``compiled``, which have no part in the verdict on
+            padding.
         padded_inputs: the names of the inputs with padding, in order.
         location: the line of the user's code that made the model; None if it is unknown.
         failed_at: the line that made the call of ``failure``; None if it is unknown.

@@ -27,6 +27,7 @@ class OnlyEagerly(layers.Layer):
         self.supports_masking = True
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        del inputs
         return mask if tf.executing_eagerly() else None
 
     def call(self, inputs: Any) -> Any:
@@ -49,7 +50,7 @@ class Stepwise(layers.Layer):
     """Does not run as a compiled function."""
 
     def call(self, inputs: Any) -> Any:
-        return inputs * float(keras.ops.sum(inputs) * 0 + 1)
+        return inputs * float(inputs.numpy().size > 0)
 
 
 class Same(layers.Layer):
