@@ -7,6 +7,14 @@ import dataclasses
 from maskcli.records.fields import Count, NonEmpty, Positive
 from maskcli.records.options import TokenDtype
 
+SCHEMA = "maskcli/manifest/1"
+"""The schema of the document of a manifest, its first field."""
+
+
+def is_manifest(head: bytes) -> bool:
+    """Return whether a file with this beginning is a manifest."""
+    return head.lstrip().startswith(f'{{"schema": "{SCHEMA}"'.encode())
+
 
 @dataclasses.dataclass(frozen=True)
 class ShardColumn:

@@ -6,20 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from maskcli.records.manifest import Manifest
+from maskcli.records.manifest import SCHEMA, Manifest
 from maskcli.render.documents import iterate_json, make_document
-
-SCHEMA = "maskcli/manifest/1"
 
 
 def render_manifest(manifest: Manifest) -> Iterator[bytes]:
     """Return the JSON document of a manifest, in parts."""
     return iterate_json(make_document(manifest))
-
-
-def is_manifest(head: bytes) -> bool:
-    """Return whether a file with this beginning is a manifest."""
-    return head.lstrip().startswith(f'{{"schema": "{SCHEMA}"'.encode())
 
 
 def parse_manifest(data: bytes) -> Manifest:

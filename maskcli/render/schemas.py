@@ -49,7 +49,7 @@ LIMITS: dict[str, Any] = {
     "RuleCode": _CODE,
     "RuleCodes": Annotated[tuple[_CODE, ...], Meta(extra_json_schema={"uniqueItems": True})],
     "RuleName": Annotated[str, Meta(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")],
-    "ProbeName": Literal["replace", "alone", "columns", "gradient", "rows", "segments", "future"],
+    "ProbeName": Literal["replace", "alone", "columns", "gradient", "rows", "segments", "future", "compiled"],
     "Effect": Literal["creates", "passes", "changes", "uses", "drops", "none"],
     "ComparedSource": Literal["embedding", "masking", "explicit"],
     "SourceOption": Literal["embedding", "masking", "explicit", "none", "all"],

@@ -153,7 +153,8 @@ class Source:
     @property
     def is_remote(self) -> bool:
         """Whether the path is an address such as ``s3://bucket/a.jsonl``, which any process can read."""
-        return "://" in self.path and is_url(self.path)
+        path = os.fspath(self.path)
+        return "://" in path and is_url(path)
 
     @functools.cached_property
     def file(self) -> Path | None:

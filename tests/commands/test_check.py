@@ -131,6 +131,7 @@ def test_check_passes_for_a_correct_model(call: Call, right: str, write: Callabl
         "gradient",
         "rows",
         "future",
+        "compiled",
     ]
     text = call("check", "a.txt", "--model", right)
     assert (text.exit_status, text.stderr) == (0, "")

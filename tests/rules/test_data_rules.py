@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.records.check import Examination, Finding
+from maskcli.records.evidence import ModelEvidence
 from maskcli.records.layout import Layout
 from maskcli.rules.base import format_exact_share, pluralize
 from maskcli.rules.rule import Rule
@@ -196,7 +197,7 @@ def test_id_out_of_range_on_both_sides() -> None:
 
 def test_id_out_of_range_without_embedding() -> None:
     facts = make_facts([[1, 2], [-3]], value=-1)
-    with_model = Examination((facts,), object())  # type: ignore[arg-type]
+    with_model = Examination((facts,), ModelEvidence("model", "Model", 0, (1, 1)))
     assert "MSK004" not in {finding.code for finding in judge_all(DATA_RULES, with_model)}
 
 
@@ -223,7 +224,7 @@ def test_input_dim_off_by_one() -> None:
 def test_pre_padding() -> None:
     finding = find([[1, 2, 3], [4]], padding="pre")["MSK006"]
     assert finding.evidence == {"input": "tokens", "padded_timesteps": 2}
-    assert "2 timesteps of padding before the tokens. On a GPU" in finding.message
+    assert "2 timesteps of padding before the tokens. With TensorFlow on a GPU" in finding.message
     assert "MSK006" in find([[1, 2, 3], [0, 0, 4]])
     assert not find([[1, 2, 3], [4]])
     assert not find([[1, 2, 3], [4, 5, 6]], padding="pre")

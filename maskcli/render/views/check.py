@@ -45,6 +45,7 @@ PROBES = {
     "rows": "other rows in the batch",
     "segments": "other segments",
     "future": "later timesteps",
+    "compiled": "compiled function",
 }
 _CODE = re.compile(r"((?<![\w`])`|`(?![\w`]))")
 """A backtick at the edge of a word; one within a name does not start code."""

@@ -11,9 +11,8 @@ import numpy as np
 from maskcli.errors import InputError
 from maskcli.records.arrays import Array
 from maskcli.records.layout import Layout
-from maskcli.records.manifest import Manifest
+from maskcli.records.manifest import Manifest, is_manifest
 from maskcli.records.sequences import RaggedSequences
-from maskcli.render.manifests import is_manifest
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.formats.base import Chunk, Field, Format, ParsedRows, locate_error, name_rows, quote_names
 from maskcli.sequences.formats.shards.columns import (

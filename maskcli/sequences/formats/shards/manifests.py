@@ -11,8 +11,7 @@ import numpy as np
 from maskcli.errors import InputError
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.layout import Layout
-from maskcli.records.manifest import Manifest, Shard, ShardFile, ShardSettings
-from maskcli.render.manifests import is_manifest, parse_manifest
+from maskcli.records.manifest import Manifest, Shard, ShardFile, ShardSettings, is_manifest
 from maskcli.sequences.formats.shards.columns import (
     LENGTHS,
     MARKS,
@@ -47,6 +46,8 @@ def read_manifest(data: bytes, name: str) -> Manifest:
         InputError: for a file that is damaged, or names files outside of its directory.
     """
     try:
+        from maskcli.render.manifests import parse_manifest  # Loaded here, because most inputs are no manifest.
+
         manifest = parse_manifest(data)
         for file in (file for shard in manifest.shards for file in shard.files):
             if Path(file.name).name != file.name or "\x00" in file.name:
