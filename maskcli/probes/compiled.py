@@ -68,9 +68,8 @@ def probe_compiled(context: ProbeContext) -> CompiledResult:
 
 def _has_code(recording: Recording) -> bool:
     """Return whether a model runs code that is not Keras's."""
-    return any(
-        entry.code or not is_of_keras(type(entry.operation)) or entry.type == "Lambda" for entry in recording.entries
-    )
+    named = (entry for entry in recording.entries if not entry.code)
+    return any(not is_of_keras(type(entry.operation)) or entry.type == "Lambda" for entry in named)
 
 
 def make_compiled_probe(result: CompiledResult) -> Probe:
