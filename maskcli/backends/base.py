@@ -118,6 +118,9 @@ class Backend(Protocol):
     def keep_values(self, layer: Any) -> contextlib.AbstractContextManager[None]:
         """Give back the values of variables that an evaluation takes off while it runs, also after an error."""
 
+    def return_state(self, model: Any) -> None:
+        """Let the variables of a model have their values while a callback of ``fit`` runs."""
+
     def is_variable(self, value: Any) -> bool:
         """Return whether a value is a variable of the backend, which Keras does not list."""
 

@@ -128,6 +128,10 @@ class JaxBackend:
                 if variable._value is None:
                     variable._value = value
 
+    def return_state(self, model: Any) -> None:
+        """Bring the values back that ``fit`` holds; it takes them off again before the next step."""
+        model.jax_state_sync()
+
     def is_variable(self, value: Any) -> bool:
         """Return False: JAX has no variables of its own."""
         del value

@@ -118,6 +118,9 @@ class TensorflowBackend:
         del layer
         return contextlib.nullcontext()
 
+    def return_state(self, model: Any) -> None:
+        """Do nothing: variables keep their values."""
+
     def is_variable(self, value: Any) -> bool:
         """Return whether a value is a ``tf.Variable``."""
         import tensorflow as tf

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
+from maskcli.backends.choice import get_backend
 from maskcli.errors import UsageError
 
-StepFunction = Callable[[Any], Any]
-"""A ``train_function`` of Keras: runs the next step, or steps, on the batches of an iterator."""
+StepFunction = Callable[..., Any]
+"""A ``train_function`` of Keras: runs the next step, or steps, on the batches of an iterator, its last argument."""
 
 
 class BatchPeek:
@@ -25,15 +27,16 @@ class BatchPeek:
         self.batches: list[Any] | None = None
         model.train_function = self
 
-    def __call__(self, iterator: Any) -> Any:
-        """Run the step of the model on the same batches.
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the step of the model on the same batches; on JAX the state of the model comes first.
 
         Raises:
             UsageError: if the batches cannot be seen without taking them away.
         """
         self.remove()
+        *state, iterator = arguments
         self.batches, same = _peek(iterator, self._model.steps_per_execution)
-        return self._function(same)
+        return self._function(*state, same)
 
     def remove(self) -> None:
         """Put the model's own function back."""
@@ -56,8 +59,11 @@ def _peek(iterator: Any, count: int) -> tuple[list[Any], Any]:
     """Return the next batches of an iterator, and an iterator that yields the same batches.
 
     The second iterator has the type of the first one. A function of TensorFlow that was compiled for one of them
-    therefore runs with the other, and is not compiled again.
+    therefore runs with the other, and is not compiled again. On JAX the step takes any iterator.
     """
+    if get_backend().is_stateless:
+        batches = list(itertools.islice(iterator, count))
+        return batches, itertools.chain(batches, iterator)
     import tensorflow as tf
 
     if not isinstance(iterator, tf.data.Iterator):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from maskcli.api.check import check
 from maskcli.api.settings import check_name
+from maskcli.backends.choice import get_backend
 from maskcli.errors import MaskcliError
 from maskcli.inputs.objects import join_fit_batches
 from maskcli.inputs.training_batches import BatchPeek, make_hidden_error
@@ -102,6 +103,7 @@ class MaskCheck(_Callback):
             return
         self._is_done = True
         data = self.data
+        get_backend().return_state(self.model)
         try:
             if data is None:
                 data = _join(self._peek)

@@ -121,6 +121,14 @@ def test_loss_equals_evaluate(jax: Worker) -> None:
     assert all(0 < size["gradient"]["cosine"] <= 1 for size in document["batch_sizes"] if size.get("gradient"))
 
 
+@pytest.mark.parametrize("with_data", [True, False])
+def test_callback_leaves_training_as_it_was(jax: Worker, with_data: bool) -> None:
+    answer = jax.ask("train", "masked_loss", with_data)
+    assert answer["histories"][0] == answer["histories"][1]
+    assert answer["passed"]
+    assert answer["rows"] == (3 if with_data else 2)
+
+
 def test_class_ids_out_of_range_are_refused(jax: Worker) -> None:
     with pytest.raises(AssertionError, match="class ids from 0 to 1"):
         jax.ask("measure_loss", "unknown_class")

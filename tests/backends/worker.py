@@ -81,6 +81,22 @@ def compare_state(name: str) -> bool:
     return np.array_equal(expected, drawn) and all(map(np.array_equal, before, after))
 
 
+def train(name: str, with_data: bool) -> dict[str, Any]:
+    """Return the losses of two epochs with and without a ``MaskCheck``, and the codes that it reports."""
+    histories, report = [], None
+    for is_checked in (False, True):
+        keras.utils.set_random_seed(1)
+        model, data, targets = getattr(models, name)()
+        model.compile("adam", "sparse_categorical_crossentropy")
+        check = maskcli.MaskCheck(data=(data, targets) if with_data else None)
+        callbacks = [check] if is_checked else []
+        history = model.fit(data, targets, batch_size=2, epochs=2, verbose=0, callbacks=callbacks, shuffle=False)
+        histories.append(history.history["loss"])
+        report = check.report
+    assert report is not None
+    return {"histories": histories, "passed": report.passed, "rows": report.examination.model.rows[1]}
+
+
 def list_findings(report: Any) -> list[dict[str, Any]]:
     """Return the code, the call, its type and the repair of each finding."""
     return [
@@ -106,6 +122,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
         measure_loss,
         differentiate,
         compare_state,
+        train,
     )
 }
 
