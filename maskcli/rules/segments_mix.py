@@ -30,8 +30,8 @@ Good::
     segment_ids = keras.Input((6,), dtype="int32", name="segment_ids")
     x = keras.layers.Embedding(9, 4)(tokens)
     valid = segment_ids[:, None, :] > 0
-    own = valid & (segment_ids[:, :, None] == segment_ids[:, None, :])
-    x = keras.layers.MultiHeadAttention(1, 4)(x, x, attention_mask=own)
+    own = keras.ops.equal(segment_ids[:, :, None], segment_ids[:, None, :])
+    x = keras.layers.MultiHeadAttention(1, 4)(x, x, attention_mask=own & valid)
     model = keras.Model([tokens, segment_ids], x)
     arrays = {
         "tokens": np.array([[3, 5, 2, 7, 4, 0], [8, 1, 6, 2, 0, 0]]),

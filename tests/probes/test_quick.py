@@ -58,7 +58,7 @@ def test_quick_check_runs_one_probe_that_decides(runs: list[int]) -> None:
     assert [name for name, applicable in list_probes(report).items() if applicable] == ["replace", "alone"]
     assert report.leak is not None
     left_out = [probe.name for probe in report.leak.probes if probe.why == LEFT_OUT]
-    assert left_out == ["columns", "gradient", "rows", "future"]
+    assert left_out == ["columns", "gradient", "rows", "future", "compiled"]
     assert any(LEFT_OUT in note for note in report.notes)  # Saving, too.
 
 
