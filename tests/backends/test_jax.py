@@ -17,7 +17,7 @@ from maskcli.errors import UsageError
 from tests.backends import models
 from tests.backends.conftest import Worker
 from tests.conftest import ROOT, clean_environment
-from tests.traps import TRAPS
+from tests.traps import TRAPS, built
 from tests.zoo import RIGHT, WRONG, Kind, Side, variants
 
 pytestmark = pytest.mark.slow(share=1 / 4)
@@ -41,7 +41,7 @@ def list_variants(kinds: dict[str, Kind]) -> list[tuple[str, Side, int | None]]:
 @pytest.mark.parametrize("name", [make.__name__ for make in TRAPS])
 def test_culprit_of_trap_is_named(jax: Worker, name: str) -> None:
     make = next(make for make in TRAPS if make.__name__ == name)
-    answer, trap = jax.ask("check_trap", name), make()
+    answer, trap = jax.ask("check_trap", name), built(make)
     assert not answer["passed"]
     assert (trap.code, trap.culprit) in [(item["code"], item["type"]) for item in answer["findings"]]
 
