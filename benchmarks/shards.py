@@ -104,7 +104,7 @@ def list_alternatives(shards: int) -> dict[str, dict[str, list[str]]]:
 
 
 def read_result(group: str) -> tuple[str, float]:
-    """Return what must be equal in a group, and the share of timesteps that are not padding."""
+    """Return the result that all commands of a group share, and the share of valid timesteps."""
     names = [path for path in sorted(Path("out").glob("*.npy")) if path.stem.count(".") == 0]
     tokens = np.concatenate([np.load(path) for path in names if not path.name.startswith("segments")])
     fill = float((tokens != 0).mean())

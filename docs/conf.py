@@ -55,7 +55,7 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-# The names of these types are shorter than what they stand for; the page explains them.
+# The names of these types are shorter than their definitions; the page explains them.
 autodoc_type_aliases = {name: name for module in (arrays, fields) for name in vars(module) if name[0].isupper()}
 
 ROOT_PAGES = {

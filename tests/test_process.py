@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -295,6 +296,22 @@ def test_wheel_contains_its_data(wheel: Path) -> None:
     ):
         assert f"maskcli/{name}" in names
     assert not any(name.startswith(("tests/", "benchmarks/")) for name in names)
+
+
+@pytest.mark.skipif(find_spec("pyright") is None, reason="pyright is not installed: pip install -e '.[lint]'")
+def test_types_of_public_names_are_complete(wheel: Path, tmp_path: Path) -> None:
+    """The wheel comes first on the path of Python, from which pyright takes its packages."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    programs = f"{Path(PYTHON).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [PYTHON, "-m", "pyright", "--verifytypes", "maskcli", "--ignoreexternal"],
+        cwd=tmp_path,
+        env=clean_environment(PYTHONPATH=str(tmp_path / "site"), PATH=programs),
+        capture_output=True,
+        text=True,
+    )
+    assert "Type completeness score: 100%" in done.stdout, done.stdout
 
 
 def test_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class JaxBackend:
         return not isinstance(_get_trace(), partial_eval.DynamicJaxprTrace)
 
     def has_values(self, value: Any) -> bool:
-        """Return whether a value is an array of JAX, and none that stands for others."""
+        """Return whether a value is an array of JAX with values, not a tracer."""
         import jax
 
         return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)

@@ -35,7 +35,7 @@ class Bound:
 
     @property
     def name(self) -> str:
-        """The name of the primitive, or of the function with a derivative of its own that it stands for."""
+        """The name of the primitive, or of the function whose own derivative it carries."""
         functions = self.params.get("subfuns")
         if not functions:
             return str(self.primitive.name)

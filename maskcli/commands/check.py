@@ -68,7 +68,7 @@ def check(
     if models and not (is_set("model") or source.files or source.sample or arguments["data_only"]):
         result = _check_all(source, arguments, models)
         reports, code = result.reports, result.exit_code
-        # The entries of a model that could not be checked stay: nobody knows whether they are stale.
+        # The entries of a model that could not be checked stay: they may not be stale.
         keeps_others = len(reports) < len(models)
         output.write(_make_project_result(result))
     else:

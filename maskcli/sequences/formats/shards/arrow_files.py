@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -116,4 +115,6 @@ def _restore_column(batch: Any, column: ShardColumn) -> Array:
     return values.reshape(batch.num_rows, *column.shape[1:])
 
 
-check_pyarrow = functools.partial(import_pyarrow, "--format")
+def check_pyarrow() -> None:
+    """Raise UsageError if pyarrow is not installed."""
+    import_pyarrow("--format")

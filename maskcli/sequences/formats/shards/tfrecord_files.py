@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -42,4 +41,6 @@ def _join_features(records: list[dict[str, Array]], column: ShardColumn, name: s
         raise make_shard_error(name, f"records without a {column.name!r} of shape {column.shape[1:]}") from None
 
 
-check_crc32c = functools.partial(import_crc32c, "--format tfrecord")
+def check_crc32c() -> None:
+    """Raise UsageError if google-crc32c is not installed."""
+    import_crc32c("--format tfrecord")
