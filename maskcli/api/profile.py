@@ -135,9 +135,21 @@ def _count(tasks: Sequence[BlockTask], counting: CountOptions, request: ProfileR
 
     if request.progress is not None and total:
         request.progress(0, total)
+    level = 0
+
+    def merge(states: list[CorpusState]) -> CorpusState:
+        nonlocal level
+        merged = merge_states(states)
+        if counting.by is None:
+            level = max([level, *(group.hashes.level for group in merged.groups.values())])
+        return merged
+
+    # The sample of all rows is at most that of some of them. Later blocks leave out the other hashes from the start,
+    # so that the results of a million blocks are small, and soon merged.
+    informed = (dataclasses.replace(task, hash_level=level) if level else task for task in tasks)
     with open_engine(tasks, request) as engine:
         return engine.map_reduce(
-            tasks, partial(count_block, options=counting), merge_states, keep_going=request.keep_going, on_done=report
+            informed, partial(count_block, options=counting), merge, keep_going=request.keep_going, on_done=report
         )
 
 

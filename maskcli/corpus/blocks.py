@@ -43,6 +43,7 @@ class BlockTask:
         first_row: rows of the file before the block; None if they have to be counted.
         file_index: the file, counted from 0 among all files.
         source: standard input or a pipe, which only this process can read; None for a file.
+        hash_level: of the sample of row hashes, at least, as the blocks before show; see ``RowHashes``.
     """
 
     file: str
@@ -56,6 +57,7 @@ class BlockTask:
     first_row: int | None = 0
     file_index: int = 0
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
+    hash_level: int = 0
 
     @property
     def where(self) -> str:
