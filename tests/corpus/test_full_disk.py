@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Output
-from tests.corpus.test_shards import read_folder
+from tests.corpus.test_shards import ALL_FORMATS, read_folder
 
 pytestmark = pytest.mark.quick
 
@@ -27,14 +27,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-FORMATS = ("npy", "npz", "parquet", "arrow", "tfrecord")
-
-
 def write_corpus(folder: Path) -> None:
     (folder / "a.txt").write_text("".join(f"{' '.join(map(str, range(1, 1 + i % 90)))}\n" for i in range(4000)))
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", ALL_FORMATS)
 def test_shards_on_a_full_disk_are_continued(
     call: Callable[..., Output], tmp_path: Path, disk: Path, form: str
 ) -> None:
