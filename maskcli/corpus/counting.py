@@ -11,7 +11,6 @@ import numpy as np
 
 from maskcli.corpus.blocks import BlockTask, read_block
 from maskcli.corpus.hashing import HashBuffers
-from maskcli.corpus.labels import LabelReader, group_rows
 from maskcli.corpus.merging import (
     HITS,
     check_groups,
@@ -23,14 +22,14 @@ from maskcli.corpus.merging import (
     merge_hits,
     merge_ids,
 )
-from maskcli.records.arrays import Hashes, Ints
+from maskcli.records.arrays import Bools, Hashes, Ints
 from maskcli.records.corpus import CorpusState, Extreme, GroupState, Histogram, Hits, IdRanges, RowHashes, Spot
 from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.sources import display_name
 from maskcli.sequences.splits import make_row_splits
 
 TABLE_IDS = 2**22
-"""Ids from 0 that have a place in a table of 8 bytes each; chunks with further ids are sorted."""
+"""Ids from 0 that have a place in a table of a byte each; chunks with further ids are sorted."""
 HASHES_AT_ONCE = 2**20
 """Hashes of chunks that are kept before they are counted."""
 
@@ -67,6 +66,9 @@ def count_block(task: BlockTask, options: CountOptions) -> CorpusState:
 
 def _count_groups(task: BlockTask, options: CountOptions, field: str) -> CorpusState:
     """Return the state of a block whose rows a field divides."""
+    # Imported late: most profiles have no groups.
+    from maskcli.corpus.labels import LabelReader, group_rows
+
     labels, counters, rows = LabelReader(task, field), dict[str, _Counter](), 0
     for chunk in read_block(task, lambda ragged: ragged):
         codes = labels.take(chunk.rows)
@@ -265,7 +267,7 @@ def _compact(parts: list[Histogram]) -> list[Histogram]:
 
 
 def _count_all(hashes: list[Hashes], options: CountOptions) -> RowHashes:
-    return count_hashes(np.concatenate([np.zeros(0, np.uint64), *hashes]), None, 0, options.most_hashes)
+    return count_hashes(np.concatenate([np.zeros(0, np.uint64), *hashes]), options.most_hashes)
 
 
 def _without(values: Ints, positions: Ints) -> Ints:
@@ -325,11 +327,11 @@ class _Ids:
     def __init__(self, value: int) -> None:
         self._value = value
         self._local = threading.local()
-        self._tables: list[list[Hashes]] = []
+        self._tables: list[list[Bools]] = []
         self._ranges: list[IdRanges] = []
 
-    def find_table(self, ids: Ints, ends: tuple[int, int] | None) -> Hashes | None:
-        """Return the table to which ``hash_rows`` adds the ids of a chunk; None if they have been counted already.
+    def find_table(self, ids: Ints, ends: tuple[int, int] | None) -> Bools | None:
+        """Return the table in which ``hash_rows`` marks the ids of a chunk; None if they have been counted already.
 
         Args:
             ids: of the chunk, without the padding id.
@@ -343,11 +345,11 @@ class _Ids:
             self._ranges = [merge_ids(self._ranges)]
         return None
 
-    def _get_table(self, largest: int) -> Hashes:
+    def _get_table(self, largest: int) -> Bools:
         """Return the table of this thread, with room for the largest id."""
-        held: list[Hashes] | None = getattr(self._local, "held", None)
+        held: list[Bools] | None = getattr(self._local, "held", None)
         if held is None:
-            held = self._local.held = [np.zeros(2**16, np.uint64)]
+            held = self._local.held = [np.zeros(2**16, bool)]
             self._tables.append(held)
         while largest >= len(held[0]):
             held[0] = np.concatenate([held[0], np.zeros_like(held[0])])
