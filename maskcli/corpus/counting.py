@@ -157,12 +157,13 @@ class _Counter:
         """Return the counts of a chunk; called in any thread."""
         values, lengths = ragged.values, ragged.lengths
         histogram = make_histogram(lengths)
-        positions = np.flatnonzero(values == self._options.value)
+        is_padding_id = values == self._options.value
+        positions = np.flatnonzero(is_padding_id)
         hits, trimmed = _count_padding_ids(ragged, positions)
         empty = np.flatnonzero(lengths == 0)
         if len(empty):
             hits["empty"] = _Hit(0, len(empty), int(empty[0]), None)
-        ids = _without(values, positions)
+        ids = values[~is_padding_id] if len(positions) else values
         ends = (int(ids.min()), int(ids.max())) if len(ids) else None
         smallest, largest = (None, None) if ends is None else (_find_id(ragged, value) for value in ends)
         if smallest is not None and largest is not None and self._is_outside(smallest[0], largest[0]):
@@ -270,11 +271,6 @@ def _count_all(hashes: list[Hashes], options: CountOptions) -> RowHashes:
     return count_hashes(np.concatenate([np.zeros(0, np.uint64), *hashes]), options.most_hashes)
 
 
-def _without(values: Ints, positions: Ints) -> Ints:
-    """Return the ids that are not at these positions."""
-    return np.delete(values, positions) if len(positions) else values
-
-
 def _find_id(ragged: RaggedSequences, value: int) -> tuple[int, _Hit]:
     """Return an id that occurs, with its hit."""
     equal = ragged.values == value
@@ -301,24 +297,37 @@ def _count_padding_ids(ragged: RaggedSequences, positions: Ints) -> tuple[dict[s
     """
     if not len(positions):
         return {}, None
-    rows = np.searchsorted(ragged.row_splits, positions, side="right") - 1
-    timesteps = positions - ragged.row_splits[rows]
-    lengths = ragged.lengths
-    # In its row the hit has ``rank`` others before it. It belongs to the run at the start if nothing else is before it.
-    counts = np.bincount(rows, minlength=len(lengths))
-    ranks = np.arange(len(rows)) - make_row_splits(counts)[rows]
-    leading = ranks == timesteps
-    trailing = ~leading & (counts[rows] - ranks == lengths[rows] - timesteps)
-    blank = (counts == lengths) & (lengths > 0)
-    hits = {
-        name: _make_hit(ragged, positions[where])
-        for name, where in (("leading", leading), ("inner", ~leading & ~trailing), ("trailing", trailing))
-        if where.any()
+    # A row has the hits ``starts`` to ``ends``. All steps are for rows, as arrays may consist of padding mostly.
+    edges = np.searchsorted(positions, ragged.row_splits)
+    rows = np.flatnonzero(edges[1:] > edges[:-1])
+    starts, ends = edges[:-1][rows], edges[1:][rows]
+    lengths, first_positions = ragged.lengths[rows], ragged.row_splits[rows]
+    # The other ids before a hit: none for the hits at the start of a row, and the same number for those at its end.
+    others = positions - np.arange(len(positions))
+    leading = np.minimum(np.searchsorted(others, first_positions - starts, "right"), ends) - starts
+    trailing = ends - np.maximum(np.searchsorted(others, first_positions + lengths - ends, "left"), starts)
+    blank = leading == lengths
+    trailing[blank] = 0
+    inner = ends - starts - leading - trailing
+    # The last one of the row is never used: it has other ids after its inner hits.
+    first_inner = positions[np.minimum(starts + leading, len(positions) - 1)] - first_positions
+    counts = {
+        "leading": (leading, np.zeros_like(leading)),
+        "inner": (inner, first_inner),
+        "trailing": (trailing, lengths - trailing),
     }
+    hits = {name: _make_row_hit(rows, *of_rows) for name, of_rows in counts.items() if of_rows[0].any()}
     if blank.any():
-        hits["blank"] = _Hit(int(lengths[blank].sum()), int(blank.sum()), int(blank.argmax()), None)
-    trimmed: Ints = lengths - np.bincount(rows, leading | trailing, len(lengths)).astype(np.int64)
+        hits["blank"] = _Hit(int(lengths[blank].sum()), int(blank.sum()), int(rows[blank][0]), None)
+    trimmed = ragged.lengths.copy()
+    trimmed[rows] -= leading + trailing
     return hits, trimmed
+
+
+def _make_row_hit(rows: Ints, counts: Ints, timesteps: Ints) -> _Hit:
+    """Return the hit of ``counts`` ids in each of some rows, of which the first is at ``timesteps``."""
+    first = int((counts > 0).argmax())
+    return _Hit(int(counts.sum()), int(np.count_nonzero(counts)), int(rows[first]), int(timesteps[first]))
 
 
 class _Ids:
