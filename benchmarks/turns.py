@@ -62,6 +62,48 @@ def run_process(
     return process.returncode, {"seconds": seconds, "cpu": work, "bytes": usage.ru_maxrss * unit}
 
 
+def run_family(
+    command: Sequence[str], *, cwd: Path | None = None, log: IO[str] | int = subprocess.DEVNULL
+) -> tuple[int, Measurement]:
+    """Run a process that starts others; return its exit code and its measurement.
+
+    The seconds of the processors are those of all processes that ended before their parents did. ``bytes`` is the peak
+    memory of the largest process, ``all_bytes`` the sum of the peaks of all. Memory is read some times a second, and is
+    that of the first process only on systems other than Linux.
+    """
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd)
+    peaks: dict[int, int] = {}
+    ended = threading.Event()
+    watch = threading.Thread(target=_watch_family, args=(process.pid, peaks, ended))
+    watch.start()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    ended.set()
+    watch.join()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    peaks[process.pid] = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return process.returncode, {
+        "seconds": seconds,
+        "cpu": usage.ru_utime + usage.ru_stime,
+        "bytes": max(peaks.values()),
+        "all_bytes": sum(peaks.values()),
+    }
+
+
+def _watch_family(root: int, peaks: dict[int, int], ended: threading.Event) -> None:
+    """Write the peak memory of a process and all that it starts into ``peaks``, in bytes, until the process ends."""
+    while not ended.wait(0.05):
+        family = [root]
+        for pid in family:
+            # A process may end at any moment.
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                peaks[pid] = 1024 * int(status.split("VmHWM:")[1].split()[0])
+                for thread in Path(f"/proc/{pid}/task").iterdir():
+                    family += map(int, (thread / "children").read_text().split())
+
+
 def run_command(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measurement:
     """Run a process that must succeed; return its seconds and its peak memory in bytes."""
     code, measurement = run_process(command, env=env)

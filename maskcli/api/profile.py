@@ -15,8 +15,9 @@ from maskcli.corpus.blocks import BLOCK_SIZE, BlockTask, cut_files, divide_evenl
 from maskcli.corpus.counting import CountOptions, count_block, count_sequences
 from maskcli.corpus.engines.base import MapResult, TaskFailure
 from maskcli.corpus.engines.choice import choose_engine
-from maskcli.corpus.merging import merge_groups, merge_states
+from maskcli.corpus.merging import merge_groups
 from maskcli.corpus.profiling import ProfileOptions, is_full_array, make_profile
+from maskcli.corpus.sampling import SharedSample
 from maskcli.corpus.snippets import write_code
 from maskcli.errors import InputError, UsageError
 from maskcli.records.corpus import CorpusState
@@ -131,8 +132,13 @@ def _count(tasks: Sequence[BlockTask], counting: CountOptions, request: ProfileR
 
     if request.progress is not None and total:
         request.progress(0, total)
+    sample = SharedSample()
     return choose_engine(tasks, request.processes).map_reduce(
-        tasks, partial(count_block, options=counting), merge_states, keep_going=request.keep_going, on_done=report
+        sample.add_level(tasks),
+        partial(count_block, options=counting),
+        sample.merge,
+        keep_going=request.keep_going,
+        on_done=report,
     )
 
 

@@ -14,6 +14,7 @@ from maskcli.corpus.hashing import HashBuffers
 from maskcli.corpus.merging import (
     HITS,
     check_groups,
+    compute_limit,
     count_hashes,
     make_histogram,
     make_id_ranges,
@@ -76,7 +77,8 @@ def _count_groups(task: BlockTask, options: CountOptions, field: str) -> CorpusS
         for code, places in group_rows(codes, len(labels.names)):
             name = labels.names[code]
             if name not in counters:
-                counters[name] = _Counter(task, options)
+                # A group may have a larger sample than the corpus.
+                counters[name] = _Counter(dataclasses.replace(task, hash_level=0), options)
             counter = counters[name]
             counter.add(counter.count_chunk(_take_rows(chunk.result, places)), chunk.where, rows, places)
         rows += chunk.rows
@@ -123,7 +125,7 @@ class _ChunkCounts(NamedTuple):
         hits: by the name of a field of ``GroupState``, for those that occur.
         smallest: the smallest id but the padding id, with its hit; None without ids.
         largest: the largest one.
-        hashes: ``(rows,)``.
+        hashes: of the rows that are in the sample.
     """
 
     rows: int
@@ -150,7 +152,7 @@ class _Counter:
         self._largest: Extreme | None = None
         self._hashes: list[Hashes] = []
         self._n_hashes = 0
-        self._counted = _count_all([], options)
+        self._counted = _count_all([], options, task.hash_level)
         self._local = threading.local()
 
     def count_chunk(self, ragged: RaggedSequences) -> _ChunkCounts:
@@ -175,8 +177,14 @@ class _Counter:
             hits,
             smallest,
             largest,
-            self._get_buffers().hash_rows(values, ragged.row_splits, self._ids.find_table(ids, ends)),
+            self._hash_rows(ragged, self._ids.find_table(ids, ends)),
         )
+
+    def _hash_rows(self, ragged: RaggedSequences, id_marks: Bools | None) -> Hashes:
+        """Return the hashes of the rows that are in the sample, and mark their ids."""
+        hashes = self._get_buffers().hash_rows(ragged.values, ragged.row_splits, id_marks)
+        level = self._counted.level
+        return hashes[hashes < compute_limit(level)] if level else hashes
 
     def _get_buffers(self) -> HashBuffers:
         """Return the buffers of this thread."""
@@ -220,7 +228,7 @@ class _Counter:
         self._smallest = _extend(self._smallest, chunk.smallest, locate, -1)
         self._largest = _extend(self._largest, chunk.largest, locate, 1)
         self._hashes.append(chunk.hashes)
-        self._n_hashes += chunk.rows
+        self._n_hashes += len(chunk.hashes)
         if self._n_hashes > HASHES_AT_ONCE:
             self._count_hashes()
 
@@ -233,7 +241,7 @@ class _Counter:
         return Spot(sample, hit.timestep, self._name, self._task.file_index, in_file, place)
 
     def _count_hashes(self) -> None:
-        self._counted = merge_hashes([self._counted, _count_all(self._hashes, self._options)])
+        self._counted = merge_hashes([self._counted, _count_all(self._hashes, self._options, self._counted.level)])
         self._hashes, self._n_hashes = [], 0
 
     def finish(self) -> GroupState:
@@ -267,8 +275,8 @@ def _compact(parts: list[Histogram]) -> list[Histogram]:
     return [merge_histograms(parts)] if len(parts) > 64 else parts
 
 
-def _count_all(hashes: list[Hashes], options: CountOptions) -> RowHashes:
-    return count_hashes(np.concatenate([np.zeros(0, np.uint64), *hashes]), options.most_hashes)
+def _count_all(hashes: list[Hashes], options: CountOptions, level: int) -> RowHashes:
+    return count_hashes(np.concatenate([np.zeros(0, np.uint64), *hashes]), level, options.most_hashes)
 
 
 def _find_id(ragged: RaggedSequences, value: int) -> tuple[int, _Hit]:

@@ -52,13 +52,13 @@ class HashBuffers:
         self._shifted = np.empty(PIECE, np.uint64)
         self._products = np.empty(0, np.uint64)
 
-    def hash_rows(self, values: Ints, row_splits: Ints, seen: Bools | None = None) -> Hashes:
+    def hash_rows(self, values: Ints, row_splits: Ints, id_marks: Bools | None = None) -> Hashes:
         """Return a hash of each row ``(n_rows,)``; rows of other lengths or ids have others, but for chance.
 
         Args:
             values: the ids of all rows.
             row_splits: row ``i`` is ``values[row_splits[i]:row_splits[i + 1]]``.
-            seen: set to True at the index of each id, if all ids are indices of it; None to mark nothing.
+            id_marks: set to True at the index of each id, if all ids are indices of it; None to mark nothing.
         """
         lengths = np.diff(row_splits)
         sums = np.zeros(len(lengths), np.uint64)
@@ -66,11 +66,11 @@ class HashBuffers:
         starts = row_splits[:-1][filled]
         if len(starts):
             powers, inverses = _POWERS.get(len(values))
-            products = self._multiply(values, powers, seen)
+            products = self._multiply(values, powers, id_marks)
             sums[filled] = np.add.reduceat(products, starts) * inverses[starts]
         return _finish(sums + lengths.astype(np.uint64) * np.uint64(BASE))
 
-    def _multiply(self, values: Ints, powers: Hashes, seen: Bools | None) -> Hashes:
+    def _multiply(self, values: Ints, powers: Hashes, id_marks: Bools | None) -> Hashes:
         """Return the summands of the polynomials ``(n_tokens,)``, until the next call."""
         size = len(values)
         if size > len(self._products):
@@ -79,9 +79,9 @@ class HashBuffers:
             end = min(start + PIECE, size)
             wide, products = self._wide[: end - start], self._products[start:end]
             np.copyto(wide, values[start:end])
-            if seen is not None:
+            if id_marks is not None:
                 # Both passes cost half of a table of ``mix``: 8 bytes for each id do not stay in the cache.
-                seen[wide] = True
+                id_marks[wide] = True
             _mix(wide, products, self._shifted[: end - start])
             np.multiply(products, powers[start:end], out=products)
         return self._products[:size]

@@ -191,9 +191,9 @@ def merge_hashes(parts: Sequence[RowHashes]) -> RowHashes:
     return _count_sorted(hashes, repeated, counts, level, most)
 
 
-def count_hashes(hashes: Hashes, most: int) -> RowHashes:
-    """Return the state of the hashes of rows, of which ``most`` may be kept."""
-    return _count_sorted(np.sort(hashes), np.zeros(0, np.uint64), np.zeros(0, np.int64), 0, most)
+def count_hashes(hashes: Hashes, level: int, most: int) -> RowHashes:
+    """Return the state of the hashes of rows: those in the sample of a level, or a smaller one of at most ``most``."""
+    return _count_sorted(np.sort(hashes), np.zeros(0, np.uint64), np.zeros(0, np.int64), level, most)
 
 
 def _count_sorted(hashes: Hashes, repeated: Hashes, further: Ints, level: int, most: int) -> RowHashes:
@@ -213,4 +213,9 @@ def _count_sorted(hashes: Hashes, repeated: Hashes, further: Ints, level: int, m
 
 def _count_sample(hashes: Hashes, level: int) -> int:
     """Return how many ascending hashes belong to the sample, which are the first ones."""
-    return int(np.searchsorted(hashes, np.uint64(2 ** (64 - level)))) if level else len(hashes)
+    return int(np.searchsorted(hashes, compute_limit(level))) if level else len(hashes)
+
+
+def compute_limit(level: int) -> np.uint64:
+    """Return the number that hashes in the sample are below; ``level`` is 1 or more."""
+    return np.uint64(2 ** (64 - level))

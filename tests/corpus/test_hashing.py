@@ -15,9 +15,9 @@ from maskcli.sequences.ragged import as_ragged
 pytestmark = pytest.mark.quick
 
 
-def hash_lists(rows: list[list[int]], dtype: str = "int64", seen: np.ndarray | None = None) -> list[int]:
+def hash_lists(rows: list[list[int]], dtype: str = "int64", id_marks: np.ndarray | None = None) -> list[int]:
     ragged = as_ragged(rows)
-    return HashBuffers().hash_rows(ragged.values.astype(dtype), ragged.row_splits, seen).tolist()
+    return HashBuffers().hash_rows(ragged.values.astype(dtype), ragged.row_splits, id_marks).tolist()
 
 
 @given(rows=st.lists(st.lists(st.integers(0, 99), max_size=6), min_size=1, max_size=30), seed=st.integers(0, 99))
@@ -27,9 +27,11 @@ def test_hash_depends_only_on_the_row(rows: list[list[int]], seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(rows))
     shuffled = [rows[index] for index in order]
     for dtype in ("int64", "int32", "uint8"):
-        for seen in (None, np.zeros(100, bool)):
-            assert hash_lists(shuffled, dtype, seen) == [expected[tuple(row)] for row in shuffled]
-            assert seen is None or set(np.flatnonzero(seen).tolist()) == {token for row in rows for token in row}
+        for id_marks in (None, np.zeros(100, bool)):
+            assert hash_lists(shuffled, dtype, id_marks) == [expected[tuple(row)] for row in shuffled]
+            assert id_marks is None or set(np.flatnonzero(id_marks).tolist()) == {
+                token for row in rows for token in row
+            }
     assert len(set(expected.values())) == len(expected)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from pyarrow import feather, parquet
 
 import maskcli
 from maskcli.api.profile_parts import merge_profiles
+from maskcli.corpus.blocks import BlockTask
+from maskcli.corpus.sampling import SharedSample
 from maskcli.errors import InputError, UsageError
 from maskcli.records.profile import CorpusProfile, ProfileReport
 from tests.corpus.test_blocks import ROWS, write_jsonl, write_parquet, write_records, write_text
@@ -238,6 +241,28 @@ def test_duplicates_are_a_lower_bound_without_memory(tmp_path: Path, monkeypatch
         assert abs(bounded.estimate - 16_000) < 2500
         documents.add(report.to_json())
     assert len(documents) == 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_later_blocks_leave_out_hashes_without_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
+) -> None:
+    rows = [[index % 7000, index % 11, index % 3] for index in range(12_000)]
+    path = write_jsonl(tmp_path / "a.jsonl", [*rows, [1]])
+    monkeypatch.setattr("maskcli.sequences.bounds._bounds", [2**20])
+    levels: list[int] = []
+    add_level = SharedSample.add_level
+
+    def note_levels(sample: SharedSample, tasks: list[BlockTask]) -> Iterator[BlockTask]:
+        for task in add_level(sample, tasks):
+            levels.append(task.hash_level)
+            yield task
+
+    whole = maskcli.profile(path)
+    monkeypatch.setattr(SharedSample, "add_level", note_levels)
+    assert maskcli.profile(path, block_size=4000, processes=processes).to_json() == whole.to_json()
+    assert levels[0] == 0 < levels[-1]
+    assert 1024 < whole.corpus.duplicates.compared <= 2048
 
 
 def test_keep_going_lists_the_blocks_left_out(tmp_path: Path) -> None:
