@@ -182,13 +182,30 @@ def merge_hashes(parts: Sequence[RowHashes]) -> RowHashes:
     filled = [part for part in parts if len(part.hashes)]
     if len(filled) == 1 and (filled[0].level, filled[0].most) == (level, most):
         return filled[0]
+    # At a higher level all hashes would fit, even if no two parts shared one. Beginning there, a merge of samples that
+    # are too large for the memory takes the memory of two.
+    high = level
+    while sum(_count_sample(part.hashes, high) for part in parts) > most:
+        high += 1
+    trial = max(level, high - 1)
+    merged = _merge_samples(parts, trial, most)
+    while merged.level == trial > level:
+        trial -= 1
+        merged = _merge_samples(parts, trial, most)
+    return merged
+
+
+def _merge_samples(parts: Sequence[RowHashes], level: int, most: int) -> RowHashes:
+    """Return the hashes of the rows of all parts that are in the sample of a level, or in a smaller one."""
+    samples = [_count_sample(part.repeated, level) for part in parts]
     # Each part has a hash once, with further rows if it is repeated.
-    repeated, counts = _sum_by_key(
-        np.concatenate([part.repeated for part in parts]), np.concatenate([part.counts - 1 for part in parts])
+    repeated, further = _sum_by_key(
+        np.concatenate([part.repeated[:size] for part, size in zip(parts, samples, strict=True)]),
+        np.concatenate([part.counts[:size] - 1 for part, size in zip(parts, samples, strict=True)]),
     )
-    # The parts are ascending runs, which a stable sort merges in a single pass.
-    hashes = np.sort(np.concatenate([part.hashes for part in parts]), kind="stable")
-    return _count_sorted(hashes, repeated, counts, level, most)
+    hashes = np.concatenate([part.hashes[: _count_sample(part.hashes, level)] for part in parts])
+    hashes.sort(kind="stable")  # The parts are ascending runs, which a stable sort merges in a single pass.
+    return _count_sorted(hashes, repeated, further, level, most)
 
 
 def count_hashes(hashes: Hashes, level: int, most: int) -> RowHashes:
@@ -207,8 +224,10 @@ def _count_sorted(hashes: Hashes, repeated: Hashes, further: Ints, level: int, m
     # The sample is that of the lowest level that fits, whatever the parts were: all hashes of a level are kept.
     while _count_sample(hashes, level) > most:
         level += 1
-    repeated = repeated[: _count_sample(repeated, level)]
-    return RowHashes(level, most, hashes[: _count_sample(hashes, level)], repeated, further[: len(repeated)] + 1)
+    size, n_repeated = _count_sample(hashes, level), _count_sample(repeated, level)
+    if size < len(hashes):
+        hashes = hashes[:size].copy()  # A view would keep all of them in memory.
+    return RowHashes(level, most, hashes, repeated[:n_repeated], further[:n_repeated] + 1)
 
 
 def _count_sample(hashes: Hashes, level: int) -> int:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskcli.corpus.hashing import PIECE, HashBuffers
+from maskcli.corpus.merging import count_hashes, merge_hashes
 from maskcli.sequences.ragged import as_ragged
 
 pytestmark = pytest.mark.quick
@@ -56,6 +57,23 @@ def test_row_longer_than_a_piece() -> None:
 def test_hashes_stay_those_of_earlier_parts() -> None:
     """Parts that other versions wrote hold these numbers."""
     assert hash_lists([[], [0], [1, 2, 3]]) == KNOWN
+
+
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 300), most=st.integers(1, 60), parts=st.integers(1, 16))
+@settings(max_examples=100)
+def test_merged_hashes_are_those_of_all_rows(seed: int, rows: int, most: int, parts: int) -> None:
+    rng = np.random.default_rng(seed)
+    hashes = rng.choice(rng.integers(0, 2**64, rng.integers(1, rows + 1), np.uint64), rows)
+    different, counts = np.unique(hashes, return_counts=True)
+    level = next(level for level in range(65) if np.count_nonzero(different < 2 ** (64 - level)) <= most)
+    kept = different < 2 ** (64 - level)
+    for began in {0, level}:
+        states = [count_hashes(part, began, most) for part in np.array_split(hashes, parts)]
+        merged = merge_hashes([merge_hashes(states[:3]), *states[3:]])
+        assert (merged.level, merged.most) == (level, most)
+        assert merged.hashes.tolist() == different[kept].tolist()
+        assert merged.repeated.tolist() == different[kept & (counts > 1)].tolist()
+        assert merged.counts.tolist() == counts[kept & (counts > 1)].tolist()
 
 
 KNOWN = [0, 10388960310243486029, 9145960644110133658]
