@@ -15,11 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import heapq
-import importlib.util
-import json
 import pickle
-import random
-import resource
 import statistics
 import tempfile
 import time
@@ -134,7 +130,7 @@ def print_merges(cost: BlockCost) -> None:
     records = Records(cost)
     print_header(f"a merge of {FAN_IN} records", "hashes in each", "milliseconds", "ns for each hash")
     for level in (64, 8, 4, 2, 0):
-        states = [pickle.loads(records.make(level)) for _ in range(FAN_IN)]
+        states = [pickle.loads(records.make(level)) for _ in range(FAN_IN)]  # noqa: S301 - records of this program
         hashes = sum(len(state.groups[""].hashes.hashes) for state in states)
         seconds = min(measure_cpu(lambda states=states: merge_states(states)) for _ in range(3))
         each = f"{1e9 * seconds / hashes:.0f}" if hashes else "–"
@@ -165,8 +161,8 @@ def cut_sparse_files(folder: Path, blocks: int) -> list[BlockTask]:
 
 def order_of_finish(tasks: Iterable[BlockTask], workers: int) -> Iterator[tuple[int, BlockTask]]:
     """Yield the index and the task of each block as workers finish them; each takes the next task then."""
-    rng = random.Random(0)
-    speeds = [SLOWNESS if rng.random() < SLOW_SHARE else 1 for _ in range(workers)]
+    rng = np.random.default_rng(0)
+    speeds = np.where(rng.random(workers) < SLOW_SHARE, SLOWNESS, 1)
     waiting = enumerate(tasks)
     busy: list[tuple[float, int, int, BlockTask]] = []
 
@@ -221,7 +217,7 @@ def simulate(cost: BlockCost, tasks: list[BlockTask], workers: int, most: int, s
         record = records.make(task.hash_level)
         run.record_bytes += len(record)
         start = time.process_time()
-        tree.add(index, pickle.loads(record))
+        tree.add(index, pickle.loads(record))  # noqa: S301 - a record of this program
         run.tree_seconds += time.process_time() - start
         if not number % 100:  # It counts all groups.
             run.most_waiting = max(run.most_waiting, tree.waiting)
@@ -229,8 +225,8 @@ def simulate(cost: BlockCost, tasks: list[BlockTask], workers: int, most: int, s
     result = tree.finish()
     run.tree_seconds += time.process_time() - start
     run.peak = read_peak() - before
-    assert result is not None
-    assert result.rows == len(tasks) * cost.state.rows
+    if result is None or result.rows != len(tasks) * cost.state.rows:
+        raise SystemExit("the tree lost rows")
     run.rows, run.level = result.rows, result.groups[""].hashes.level
     return run
 
