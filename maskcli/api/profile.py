@@ -14,7 +14,7 @@ from maskcli.api.settings import check_positive
 from maskcli.corpus.blocks import BLOCK_SIZE, BlockTask, cut_files, divide_evenly
 from maskcli.corpus.counting import CountOptions, count_block, count_sequences
 from maskcli.corpus.engines.base import MapResult, TaskFailure
-from maskcli.corpus.engines.choice import choose_engine
+from maskcli.corpus.engines.choice import check_engine, make_cluster_error, open_engine
 from maskcli.corpus.merging import merge_groups
 from maskcli.corpus.profiling import ProfileOptions, is_full_array, make_profile
 from maskcli.corpus.sampling import SharedSample
@@ -47,6 +47,7 @@ def profile(request: ProfileRequest) -> ProfileReport:
         UsageError: for options that contradict each other or the data.
         InputError: for files that cannot be read; with ``keep_going`` only if none of them can.
     """
+    check_engine(request)
     settings = read_settings(request)
     counting = CountOptions(
         value=settings.layout.padding_id,
@@ -80,6 +81,7 @@ def read_settings(request: ProfileRequest) -> ProfileOptions:
         batch_size=request.batch_size,
         input_dim=request.input_dim,
         processes=request.processes,
+        workers=request.workers,
         block_size=request.block_size,
     )
     for maxlen in request.maxlens:
@@ -110,6 +112,8 @@ def _count_in_memory(request: ProfileRequest, counting: CountOptions) -> CorpusS
         raise UsageError(
             where=f"--by {request.by}", expected="files", received="data in memory", fix="Profile each group by itself."
         )
+    if request.cluster_option is not None:
+        raise make_cluster_error(request, "data in memory")
     # Imported late, because files need neither.
     from maskcli.inputs.dataset import select_sequences
     from maskcli.inputs.objects import split_data
@@ -133,13 +137,14 @@ def _count(tasks: Sequence[BlockTask], counting: CountOptions, request: ProfileR
     if request.progress is not None and total:
         request.progress(0, total)
     sample = SharedSample()
-    return choose_engine(tasks, request.processes).map_reduce(
-        sample.add_level(tasks),
-        partial(count_block, options=counting),
-        sample.merge,
-        keep_going=request.keep_going,
-        on_done=report,
-    )
+    with open_engine(tasks, request) as engine:
+        return engine.map_reduce(
+            sample.add_level(tasks),
+            partial(count_block, options=counting),
+            sample.merge,
+            keep_going=request.keep_going,
+            on_done=report,
+        )
 
 
 def read_part(text: str) -> tuple[int, int]:

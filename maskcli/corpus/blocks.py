@@ -18,7 +18,7 @@ from maskcli.sequences.formats.csv_table import HEAD, find_header
 from maskcli.sequences.formats.json_lines import fix_field
 from maskcli.sequences.formats.numpy_arrays import read_array_header
 from maskcli.sequences.lines import LinesSource
-from maskcli.sequences.sources import RowRange, Source, display_name
+from maskcli.sequences.sources import RowRange, Source, display_name, make_shorter_error
 
 T = TypeVar("T")
 BLOCK_SIZE = 2**26
@@ -181,6 +181,7 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
     """
     if task.unit == "file":
         yield from read_chunks(task.source or Source(task.file), task.format, Field(task.field), convert)
+        _check_size(task)
         return
     source = open_part(task)
     read = FORMATS[task.format].chunks
@@ -192,6 +193,15 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
     except MaskcliError as error:
         error.where = shift_line(error.where, task, name)
         raise
+    _check_size(task)
+
+
+def _check_size(task: BlockTask) -> None:
+    """Raise InputError for a file that has become shorter: its last lines would be left out silently."""
+    source = Source(task.file)
+    in_bytes = task.unit in ("file", "lines") and task.source is None and not source.is_remote
+    if in_bytes and source.size < task.offset + task.length:
+        raise make_shorter_error(source.name)
 
 
 def open_part(task: BlockTask) -> Source:

@@ -8,8 +8,8 @@ calls of them, so that other processes can receive them. ``merge`` is associativ
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 
@@ -26,8 +26,16 @@ class Task(Protocol):
 
 
 AnyTask = TypeVar("AnyTask", bound=Task)
-TaskIn = TypeVar("TaskIn", bound=Task, contravariant=True)
 R = TypeVar("R")
+
+
+@dataclasses.dataclass(eq=False)
+class Attempt(Generic[AnyTask]):
+    """A task, its index, and how many workers began it."""
+
+    index: int
+    task: AnyTask
+    tries: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +109,17 @@ def make_lost_error(task: Task, reason: str) -> InputError:
     )
 
 
+def make_frozen_error(where: str, worker: str, seconds: int) -> InputError:
+    """Return the error of a worker that neither works nor ends."""
+    return InputError(
+        where=where,
+        expected="a worker that runs",
+        received=f"{worker} without a sign of life for {seconds} seconds",
+        fix="It was stopped, or its machine is down. Run the command again when it continues or is gone. A directory "
+        "of shards continues after the last shard that its manifest lists.",
+    )
+
+
 class MergeTree(Generic[R]):
     """Merges results in groups of ``FAN_IN`` neighbours, as soon as a group is complete.
 
@@ -148,6 +167,35 @@ class MergeTree(Generic[R]):
         ordered = [members[place] for place in sorted(members)]
         results = [result for result in ordered if result is not None]
         return self._merge(results) if len(results) > 1 else next(iter(results), None)
+
+
+class Pool(Protocol[AnyTask]):
+    """Workers of another process, and the tasks that they have."""
+
+    def run(self) -> Iterator[tuple[Attempt[AnyTask], Any]]:
+        """Yield each task with its result, or with the error of a bad input, as they finish."""
+
+    def stop_after(self, index: int) -> None:
+        """Leave out all tasks after this one, which have no result that counts."""
+
+
+def reduce_results(
+    pool: Pool[AnyTask], merge: Callable[[list[R]], R], keep_going: bool, on_done: Callable[[AnyTask], None]
+) -> MapResult[R]:
+    """Return the merged results of the workers of a pool; see ``Engine``."""
+    tree, failures = MergeTree(merge), []
+    for item, result in pool.run():
+        if isinstance(result, MaskcliError):
+            failures.append(TaskFailure(item.index, result))
+            if not keep_going:
+                # Earlier tasks still run: as in a single process, the error is that of the first bad input.
+                pool.stop_after(item.index)
+            result = None
+        tree.add(item.index, result)
+        on_done(item.task)
+    if not keep_going:
+        raise_first(failures)
+    return MapResult(tree.finish(), tuple(sorted(failures, key=lambda failure: failure.index)))
 
 
 def raise_first(failures: Iterable[TaskFailure]) -> None:
