@@ -15,12 +15,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import heapq
+import importlib.util
 import pickle
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from corpus import write_rows
@@ -36,6 +40,10 @@ from maskcli.sequences.bounds import parse_size
 from maskcli.sequences.sources import Source
 from maskcli.sequences.threads import use_single_thread
 
+if TYPE_CHECKING:
+    from task_cost import TaskCost
+
+TOKENS, WORKERS = 10**12, (100, 400, 1600)
 HASH_BYTES = 512
 """Bytes of ``--max-memory`` for each hash of a row, as in ``maskcli/api/profile.py``."""
 FILE_SIZE = 2**43
@@ -189,7 +197,7 @@ class Simulation:
         record_bytes: that arrived.
         merges: their number.
         most_waiting: results that wait for their neighbours at most.
-        peak: bytes by which the memory of the process grew at most.
+        peak: bytes of the process at most.
         rows: in the merged result.
         level: of its sample.
     """
@@ -212,19 +220,20 @@ def simulate(cost: BlockCost, tasks: list[BlockTask], workers: int, most: int, s
         return sample.merge(states) if shares_sample else merge_states(states)
 
     tree: MergeTree[CorpusState] = MergeTree(merge)
-    before = read_peak(reset=True)
-    for number, (index, task) in enumerate(order_of_finish(sample.add_level(tasks), workers)):
-        record = records.make(task.hash_level)
-        run.record_bytes += len(record)
+    read_peak(reset=True)
+    order = order_of_finish(sample.add_level(tasks), workers)
+    # Some results at once, because reading the clock of the processor takes as long as a small result.
+    while arrived := [(index, records.make(task.hash_level)) for index, task in islice(order, 32)]:
+        run.record_bytes += sum(len(record) for _, record in arrived)
         start = time.process_time()
-        tree.add(index, pickle.loads(record))  # noqa: S301 - a record of this program
+        for index, record in arrived:
+            tree.add(index, pickle.loads(record))  # noqa: S301 - a record of this program
         run.tree_seconds += time.process_time() - start
-        if not number % 100:  # It counts all groups.
-            run.most_waiting = max(run.most_waiting, tree.waiting)
+        run.most_waiting = max(run.most_waiting, tree.waiting)
     start = time.process_time()
     result = tree.finish()
     run.tree_seconds += time.process_time() - start
-    run.peak = read_peak() - before
+    run.peak = read_peak()
     if result is None or result.rows != len(tasks) * cost.state.rows:
         raise SystemExit("the tree lost rows")
     run.rows, run.level = result.rows, result.groups[""].hashes.level
@@ -272,19 +281,46 @@ def simulate_and_print(
     return run
 
 
+def print_estimate(cost: BlockCost, run: Simulation, blocks: int, task: TaskCost | None) -> None:
+    """Print the time of a trillion tokens for several sizes of blocks, computed from the measurements."""
+    size = TOKENS * cost.size / cost.tokens
+    print_header(
+        f"a trillion tokens, {size / 1e12:.1f} TB",
+        "blocks",
+        *(f"reading, {n:,} workers" for n in WORKERS),
+        "scheduler",
+        "client",
+    )
+    for block_size in (2**26, 2**28):
+        n_blocks = size / block_size
+        reading = [f"{size / cost.size * cost.seconds / workers:,.0f} s" for workers in WORKERS]
+        scheduler = "–" if task is None else f"{n_blocks * task.scheduler:,.0f} s"
+        client = n_blocks * ((0 if task is None else task.client) + run.tree_seconds / blocks)
+        print_row(f"blocks of {block_size / MIB:.0f} MiB", f"{n_blocks:,.0f}", *reading, scheduler, f"{client:,.0f} s")
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--blocks", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=1600)
     parser.add_argument("--max-memory", default="1G")
+    parser.add_argument("--tasks", type=int, default=20_000, help="Tasks of Dask without work.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         cost = measure_block(Path(name))
         print_block(cost)
         print_merges(cost)
-        print()
-        print_simulation(cost, Path(name), options)
+        run = print_simulation(cost, Path(name), options)
+    print()
+    task = None
+    if importlib.util.find_spec("distributed") is None:
+        print("no module distributed: the cost of a task is not measured", file=sys.stderr)
+    else:
+        from task_cost import print_tasks
+
+        task = print_tasks(options.tasks, 2)
+    print_estimate(cost, run, options.blocks, task)
 
 
 if __name__ == "__main__":
