@@ -1,6 +1,6 @@
 """Measure the parts of a profile on a cluster, and simulate the merge tree of a million blocks with them.
 
-    python benchmarks/merge_tree.py [--blocks 1000000] [--workers 1600] [--max-memory 1G]
+    python benchmarks/merge_tree.py [--blocks 1000000] [--workers 1600] [--block-size 64M] [--max-memory 1G]
 
 A block of the corpus of ``corpus.py`` is read by one thread, which measures the cost per byte and the record that a
 worker returns. Records of this content then pass through the merge tree of maskcli, in the order in which workers would
@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from corpus import write_rows
+from corpus import SLICE, write_rows
 from turns import MIB, print_header, print_row, read_peak
 
-from maskcli.corpus.blocks import BLOCK_SIZE, BlockTask, cut_files
+from maskcli.corpus.blocks import BlockTask, cut_files
 from maskcli.corpus.counting import CountOptions, count_block
 from maskcli.corpus.engines.base import FAN_IN, MergeTree
 from maskcli.corpus.merging import compute_limit, merge_states
@@ -68,23 +68,23 @@ class BlockCost:
     seconds: float
 
 
-def measure_block(folder: Path) -> BlockCost:
+def measure_block(folder: Path, block_size: int) -> BlockCost:
     """Read a block several times and return its cost."""
     path = folder / "block.jsonl"
     rows, size = 0, 0
-    while size < BLOCK_SIZE:
-        write_rows(folder / "more.jsonl", rows, 100_000)
+    while size < block_size:
+        write_rows(folder / "more.jsonl", rows, SLICE)
         with path.open("ab") as file:
             file.write((folder / "more.jsonl").read_bytes())
-        rows, size = rows + 100_000, path.stat().st_size
-    task = BlockTask(str(path), "jsonl", "lines", 0, BLOCK_SIZE, BLOCK_SIZE, "ids")
+        rows, size = rows + SLICE, path.stat().st_size
+    task = BlockTask(str(path), "jsonl", "lines", 0, block_size, block_size, "ids")
     use_single_thread()
     seconds = []
     for _ in range(5):
         start = time.process_time()
         state = count_block(task, CountOptions(most_hashes=2**30))
         seconds.append(time.process_time() - start)
-    return BlockCost(state, BLOCK_SIZE, state.groups[""].lengths.tokens, statistics.median(seconds))
+    return BlockCost(state, block_size, state.groups[""].lengths.tokens, statistics.median(seconds))
 
 
 class Records:
@@ -155,16 +155,16 @@ def measure_cpu(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def cut_sparse_files(folder: Path, blocks: int) -> list[BlockTask]:
+def cut_sparse_files(folder: Path, blocks: int, block_size: int) -> list[BlockTask]:
     """Return the tasks of files with so many blocks."""
-    left, paths = blocks * BLOCK_SIZE, []
+    left, paths = blocks * block_size, []
     while left > 0:
         paths.append(folder / f"sparse-{len(paths)}.jsonl")
         with paths[-1].open("wb") as file:
-            file.write(b'{"ids": [1]}\n' * 2**19)  # The start of a file is read to find its field.
+            file.write(b'{"ids": [1]}\n' * 2**17)  # The start of a file is read to find its field.
             file.truncate(min(left, FILE_SIZE))
         left -= FILE_SIZE
-    return list(cut_files(map(Source, map(str, paths)), field="ids"))
+    return list(cut_files(map(Source, map(str, paths)), field="ids", block_size=block_size))
 
 
 def order_of_finish(tasks: Iterable[BlockTask], workers: int) -> Iterator[tuple[int, BlockTask]]:
@@ -244,7 +244,7 @@ def print_simulation(cost: BlockCost, folder: Path, options: argparse.Namespace)
     """Print the simulated runs, and return the largest."""
     before = read_peak(reset=True)
     start = time.process_time()
-    tasks = cut_sparse_files(folder, options.blocks)
+    tasks = cut_sparse_files(folder, options.blocks, cost.size)
     seconds, size = time.process_time() - start, read_peak() - before
     print(f"cut {len(tasks):,} blocks: {seconds:.1f} s, {size / MIB:,.0f} MiB\n", flush=True)
     most = parse_size(options.max_memory) // HASH_BYTES
@@ -284,19 +284,21 @@ def simulate_and_print(
 def print_estimate(cost: BlockCost, run: Simulation, blocks: int, task: TaskCost | None) -> None:
     """Print the time of a trillion tokens for several sizes of blocks, computed from the measurements."""
     size = TOKENS * cost.size / cost.tokens
-    print_header(
-        f"a trillion tokens, {size / 1e12:.1f} TB",
-        "blocks",
-        *(f"reading, {n:,} workers" for n in WORKERS),
-        "scheduler",
-        "client",
-    )
+    reading = [f"reading, {workers:,} workers" for workers in WORKERS]
+    print_header(f"{size / 1e12:.1f} TB", "blocks", *reading, "scheduler", "client", "workers that are busy")
+    seconds = size / cost.size * cost.seconds
+    scheduler, client = (0, 0) if task is None else (task.scheduler, task.client)
+    client += run.tree_seconds / blocks
     for block_size in (2**26, 2**28):
         n_blocks = size / block_size
-        reading = [f"{size / cost.size * cost.seconds / workers:,.0f} s" for workers in WORKERS]
-        scheduler = "–" if task is None else f"{n_blocks * task.scheduler:,.0f} s"
-        client = n_blocks * ((0 if task is None else task.client) + run.tree_seconds / blocks)
-        print_row(f"blocks of {block_size / MIB:.0f} MiB", f"{n_blocks:,.0f}", *reading, scheduler, f"{client:,.0f} s")
+        print_row(
+            f"blocks of {block_size / MIB:.0f} MiB",
+            f"{n_blocks:,.0f}",
+            *(f"{seconds / workers:,.0f} s" for workers in WORKERS),
+            f"{n_blocks * scheduler:,.0f} s",
+            f"{n_blocks * client:,.0f} s",
+            f"{seconds / n_blocks / max(scheduler, client):,.0f}",
+        )
 
 
 def main() -> None:
@@ -304,18 +306,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--blocks", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=1600)
+    parser.add_argument("--block-size", default="64M")
     parser.add_argument("--max-memory", default="1G")
     parser.add_argument("--tasks", type=int, default=20_000, help="Tasks of Dask without work.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        cost = measure_block(Path(name))
+        cost = measure_block(Path(name), parse_size(options.block_size))
         print_block(cost)
         print_merges(cost)
         run = print_simulation(cost, Path(name), options)
     print()
     task = None
-    if importlib.util.find_spec("distributed") is None:
-        print("no module distributed: the cost of a task is not measured", file=sys.stderr)
+    if importlib.util.find_spec("distributed") is None or not options.tasks:
+        print("without Dask, the cost of a task is not measured", file=sys.stderr)
     else:
         from task_cost import print_tasks
 
