@@ -182,7 +182,7 @@ class EngineOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ShardOptions:
+class ShardOptions(EngineOptions):
     """A directory of shards instead of a single file."""
 
     GROUP: ClassVar[OptionGroup] = SHARDS

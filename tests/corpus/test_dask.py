@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -27,10 +28,14 @@ from maskcli.corpus.engines import dask_client, dask_worker
 from maskcli.corpus.engines.dask import DaskEngine
 from maskcli.corpus.engines.inline import InlineEngine
 from maskcli.corpus.merging import merge_states
+from maskcli.corpus.shard_tasks import BlockRows, StripesTask, join_lists, write_stripes
+from maskcli.corpus.shards import pad_to_shards
 from maskcli.errors import InputError, UsageError
+from maskcli.records.options import EngineOptions
 from maskcli.sequences.sources import Source
-from tests.conftest import ROOT, clean_environment
+from tests.conftest import ROOT, Output, clean_environment
 from tests.corpus import works
+from tests.corpus.test_shards import SETTINGS, read_folder
 from tests.corpus.works import Number
 
 distributed = pytest.importorskip("distributed", reason="the extra distributed is not installed")
@@ -42,7 +47,7 @@ ROWS = [[index % 9 + 1] * (index % 7) + [1000 + index % 211] for index in range(
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with start_cluster(tmp_path_factory.mktemp("cluster"), 2) as cluster:
+    with start_cluster(tmp_path_factory.mktemp("cluster"), 4) as cluster:
         yield cluster
 
 
@@ -101,9 +106,8 @@ def test_profile_has_the_same_bytes(cluster: Cluster, corpus: list[str]) -> None
         assert maskcli.profile(corpus, block_size=9000, **options).to_json() == expected
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-def test_local_cluster_has_the_same_bytes(corpus: list[str], workers: int) -> None:
-    assert maskcli.profile(corpus, workers=workers).to_json() == maskcli.profile(corpus).to_json()
+def test_local_cluster_of_a_worker_has_the_same_bytes(corpus: list[str]) -> None:
+    assert maskcli.profile(corpus, workers=1, block_size=9000).to_json() == maskcli.profile(corpus).to_json()
 
 
 def test_changed_file_is_read_again(cluster: Cluster, corpus: list[str]) -> None:
@@ -132,7 +136,7 @@ def test_tasks_are_taken_a_few_ahead(engine: DaskEngine) -> None:
 
     tasks = (taken.append(number.value) or number for number in (Number(value) for value in range(300)))
     engine.map_reduce(tasks, works.wrap, works.join, on_done=note)
-    assert max(ahead) <= 2 * engine_module.AHEAD
+    assert max(ahead) <= 4 * engine_module.AHEAD
 
 
 def test_trim_threshold_of_dask_costs_no_page_faults(engine: DaskEngine) -> None:
@@ -141,6 +145,101 @@ def test_trim_threshold_of_dask_costs_no_page_faults(engine: DaskEngine) -> None
     counts = engine.map_reduce(NUMBERS[:6], works.count_faults, works.join).result
     assert setting == [65536]
     assert min(counts or ()) < 4000
+
+
+# Shards.
+
+
+SHARDS = [{"shards": 6}, {"shards": 5, "buckets": 3, "format": "parquet"}]
+
+
+@pytest.mark.parametrize("changes", SHARDS, ids=["shards", "buckets"])
+def test_shards_have_the_same_bytes(cluster: Cluster, corpus: list[str], changes: dict[str, Any]) -> None:
+    sources = [Source(name) for name in corpus]
+    settings = dataclasses.replace(SETTINGS, **changes)
+    pad_to_shards(sources, Path("one/out"), settings)
+    cases: dict[str, dict[str, Any]] = {"two": {"processes": 2}, "four": {"scheduler": cluster.address}}
+    if "buckets" in changes:
+        cases["local"] = {"workers": 1}
+    for name, options in cases.items():
+        manifest = pad_to_shards(
+            sources, Path(name, "out"), settings, options=EngineOptions(**options), block_size=9000
+        )
+        assert manifest.complete
+        assert read_folder(Path(name, "out")) == read_folder(Path("one/out")), name
+
+
+def test_shards_of_a_killed_run_are_continued(cluster: Cluster, corpus: list[str]) -> None:
+    """The process of the command is killed in the middle; the second run finishes in this process."""
+    Path(corpus[0]).write_text(Path(corpus[0]).read_text() * 60)
+    command = [sys.executable, "-m", "maskcli", "pad", "a.jsonl", "-o", "out/", "--shards", "300"]
+    run = partial(subprocess.Popen, env=clean_environment(PYTHONPATH=str(ROOT)))
+    process = run([*command, "--scheduler", cluster.address])
+    deadline = time.monotonic() + 30
+    while len(list(Path("out").glob("*-of-00300.npy"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(1)  # Workers finish the shards that they have begun.
+    assert not json.loads(Path("out/manifest.json").read_text())["complete"]
+    assert run(command).wait() == 0
+    pad_to_shards([Source("a.jsonl")], Path("whole/out"), dataclasses.replace(SETTINGS, shards=300))
+    assert read_folder(Path("out")) == read_folder(Path("whole/out"))
+
+
+def test_killed_worker_leaves_no_trace_in_shards(cluster: Cluster, corpus: list[str]) -> None:
+    sources, settings = [Source(corpus[0])], dataclasses.replace(SETTINGS, shards=40)
+    options, killed = EngineOptions(scheduler=cluster.address), []
+
+    def kill(share: float) -> None:
+        if share > 0.6 and not killed:
+            killed.append(cluster.list_workers()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    pad_to_shards(sources, Path("out"), settings, kill, options, block_size=2000)
+    pad_to_shards(sources, Path("whole/out"), settings)
+    assert read_folder(Path("out")) == read_folder(Path("whole/out"))
+
+
+def test_file_cut_while_shards_are_written_is_named(cluster: Cluster, corpus: list[str]) -> None:
+    def cut(share: float) -> None:
+        if share > 0.6:
+            os.truncate(corpus[0], 100)
+
+    options = EngineOptions(scheduler=cluster.address)
+    with pytest.raises(InputError, match=r"a\.jsonl: expected files that stay the same .* a file that has changed"):
+        pad_to_shards(
+            [Source(corpus[0])], Path("out"), dataclasses.replace(SETTINGS, shards=40), cut, options, block_size=2000
+        )
+    assert not json.loads(Path("out/manifest.json").read_text())["complete"]
+
+
+def test_directory_that_workers_do_not_see_is_named(engine: DaskEngine, corpus: list[str], tmp_path: Path) -> None:
+    manifest = pad_to_shards([Source(corpus[0])], Path("out"), SETTINGS)
+    block = BlockRows(next(cut_files([Source(corpus[0])])), 0, (0,))
+    task = StripesTask(str(tmp_path / "elsewhere"), 0, 1, (block,), 0)
+    with pytest.raises(InputError, match="elsewhere: expected a directory that all workers and this machine share"):
+        engine.map_reduce([task], partial(write_stripes, manifest=manifest), join_lists)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--pack 64 --workers 2", "Error: --workers: expected options that fit rows of 64 timesteps"),
+        ("--shards 2 --workers 2 --processes 2", "Error: --workers: expected one of --processes, --scheduler and"),
+        ("--maxlen 4 --processes 2", "Error: --processes: expected --shards or --buckets"),
+    ],
+)
+def test_engine_that_cannot_work_is_refused(call: Callable[..., Output], options: str, message: str) -> None:
+    done = call("pad", "-", "-o", "out/" if "--maxlen" not in options else "out.npy", *options.split(), stdin="1 2\n")
+    assert (done, done.exit_status) == ("", 2)
+    assert done.stderr.startswith(message)
+
+
+def test_standard_input_needs_no_cluster(call: Callable[..., Output], cluster: Cluster) -> None:
+    done = call("profile", "-", "--scheduler", cluster.address, stdin="1 2\n")
+    assert (done, done.exit_status) == ("", 2)
+    assert done.stderr.startswith("Error: --scheduler: expected files, or addresses such as s3://")
 
 
 # Bad input.
@@ -270,14 +369,14 @@ def test_patience_ends_within_a_minute() -> None:
 
 
 def test_other_versions_are_refused(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = dask_worker.read_versions()
+    mine = dask_worker.read_worker_versions()
     other = mine._replace(maskcli="9.9")
-    monkeypatch.setattr(dask_client, "read_versions", lambda: other)
+    monkeypatch.setattr(dask_client, "read_worker_versions", lambda: other)
     with pytest.raises(UsageError, match=rf"^worker tcp://\S+: expected maskcli 9\.9 .*; received {mine}"):
         DaskEngine(cluster.address).__enter__()
     # A worker that joins later is asked with its first task.
     monkeypatch.undo()
-    monkeypatch.setattr(engine_module, "read_versions", lambda: mine._replace(python="3.99"))
+    monkeypatch.setattr(engine_module, "read_worker_versions", lambda: mine._replace(python="3.99"))
     with pytest.raises(UsageError, match="with Python 3"):
         DaskEngine(cluster.address).map_reduce(NUMBERS, works.wrap, works.join)
 
@@ -301,6 +400,7 @@ def test_missing_package_is_named() -> None:
 SCRIPT = """
 from maskcli.corpus.engines.dask import DaskEngine
 from tests.corpus import works
+from tests.corpus.test_shards import SETTINGS, read_folder
 from tests.corpus.works import Number
 # No guard against a second import of this script, which multiprocessing requires.
 with DaskEngine(workers=2) as engine:

@@ -23,9 +23,11 @@ import pytest
 
 from maskcli.api.pad import pad
 from maskcli.corpus import packing
+from maskcli.corpus.blocks import cut_files
 from maskcli.corpus.shards import pad_to_shards
 from maskcli.errors import InputError, UsageError
 from maskcli.records.manifest import Manifest, ShardSettings
+from maskcli.records.options import EngineOptions
 from maskcli.render.schemas import FOLDER
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.formats import blockwise
@@ -222,6 +224,52 @@ def test_killed_runs_leave_the_same_bytes(tmp_path: Path, changes: dict[str, Any
         **read_folder(tmp_path / "whole" / "out"),
         "notes.txt": b"mine",
     }
+
+
+# Several processes.
+
+TWO = EngineOptions(processes=2)
+ENGINE_CASES: list[dict[str, Any]] = [
+    {"shards": 1},
+    {"shards": 7, "format": "npz"},
+    {"shards": 60, "maxlen": 20, "truncating": "pre"},
+    {"shards": 5, "buckets": 3},
+    {"shards": 200, "buckets": 4, "format": "tfrecord"},
+]
+
+
+@pytest.mark.slow(share=1 / 2)
+@pytest.mark.parametrize("changes", ENGINE_CASES, ids=lambda changes: "-".join(map(str, changes.values())))
+def test_processes_write_the_same_bytes(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The last buckets have fewer rows than shards, and lengths grow in the second file."""
+    sources = write_corpus(tmp_path, ROWS[:250] + sorted(ROWS[250:], key=len) + [[1] * 90] * 3)
+    settings = dataclasses.replace(SETTINGS, **changes)
+    assert len(list(cut_files(sources, block_size=4000))) > 8
+    for name, options in (("one", EngineOptions(processes=1)), ("two", TWO)):
+        pad_to_shards(sources, tmp_path / name / "out", settings, options=options, block_size=4000)
+    assert read_folder(tmp_path / "two" / "out") == read_folder(tmp_path / "one" / "out")
+
+
+@pytest.mark.slow(share=1 / 2)
+@pytest.mark.parametrize("changes", [{"shards": 20}, {"shards": 6, "buckets": 3}, {"shards": 9, "pack": 64}], ids=str)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_run_continues_with_any_shards_finished(tmp_path: Path, changes: dict[str, Any], processes: int) -> None:
+    """Workers finish shards in any order, so that a run that was killed leaves gaps."""
+    sources, folder = write_corpus(tmp_path, ROWS), tmp_path / "out"
+    settings = dataclasses.replace(SETTINGS, **changes)
+    write(sources, folder, **changes)
+    whole = read_folder(folder)
+    document = json.loads((folder / "manifest.json").read_text())
+    lost = document["shards"][2:4] + document["shards"][-5:-2]
+    for file in (file for shard in lost for file in shard["files"]):
+        (folder / file["name"]).unlink()
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    pad_to_shards(sources, folder, settings, options=EngineOptions(processes=processes), block_size=4000)
+    assert read_folder(folder) == whole
+    rewritten = {name for name, time in times.items() if (folder / name).stat().st_mtime_ns != time} - {"manifest.json"}
+    indices = {shard["index"] for shard in lost}
+    stripes = {file["name"] for shard in document["shards"] if shard["index"] in indices for file in shard["files"]}
+    assert rewritten <= (stripes if processes > 1 else set())
 
 
 class _StopError(Exception):

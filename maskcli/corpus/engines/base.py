@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 @dataclasses.dataclass(eq=False)
-class Attempt(Generic[AnyTask]):
+class TaskAttempt(Generic[AnyTask]):
     """A task, its index, and how many workers began it."""
 
     index: int
@@ -75,6 +75,7 @@ class Engine(Protocol):
         *,
         keep_going: bool = False,
         on_done: Callable[[AnyTask], None] = lambda _task: None,
+        on_result: Callable[[R], None] = lambda _result: None,
     ) -> MapResult[R]:
         """Return the merged results, the same for every engine and any number of workers.
 
@@ -84,6 +85,7 @@ class Engine(Protocol):
             merge: associative; gets 2 to ``FAN_IN`` results in the order of their tasks.
             keep_going: whether tasks with bad input are left out, instead of raising the error of the first.
             on_done: receives each finished task, in the order in which they finish.
+            on_result: receives the result of each task before, unless its input is bad.
 
         Raises:
             MaskcliError: of the first task with a bad input.
@@ -172,7 +174,7 @@ class MergeTree(Generic[R]):
 class Pool(Protocol[AnyTask]):
     """Workers of another process, and the tasks that they have."""
 
-    def run(self) -> Iterator[tuple[Attempt[AnyTask], Any]]:
+    def run(self) -> Iterator[tuple[TaskAttempt[AnyTask], Any]]:
         """Yield each task with its result, or with the error of a bad input, as they finish."""
 
     def stop_after(self, index: int) -> None:
@@ -180,7 +182,11 @@ class Pool(Protocol[AnyTask]):
 
 
 def reduce_results(
-    pool: Pool[AnyTask], merge: Callable[[list[R]], R], keep_going: bool, on_done: Callable[[AnyTask], None]
+    pool: Pool[AnyTask],
+    merge: Callable[[list[R]], R],
+    keep_going: bool,
+    on_done: Callable[[AnyTask], None],
+    on_result: Callable[[R], None],
 ) -> MapResult[R]:
     """Return the merged results of the workers of a pool; see ``Engine``."""
     tree, failures = MergeTree(merge), []
@@ -191,6 +197,8 @@ def reduce_results(
                 # Earlier tasks still run: as in a single process, the error is that of the first bad input.
                 pool.stop_after(item.index)
             result = None
+        else:
+            on_result(result)
         tree.add(item.index, result)
         on_done(item.task)
     if not keep_going:

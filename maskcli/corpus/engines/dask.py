@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from maskcli.corpus.engines.base import AnyTask, Attempt, MapResult, Task, make_lost_error, reduce_results
-from maskcli.corpus.engines.dask_client import LOOKING, Connection, connect, make_versions_error
+from maskcli.corpus.engines.base import AnyTask, MapResult, Task, TaskAttempt, make_lost_error, reduce_results
+from maskcli.corpus.engines.dask_client import LOOKING, Connection, connect_cluster, make_versions_error
 from maskcli.corpus.engines.dask_worker import (
     BadInput,
     ClusterJob,
     OutOfMemory,
     WrongVersions,
-    read_versions,
+    read_worker_versions,
     run_task,
 )
 from maskcli.corpus.engines.worker import Crash
@@ -49,8 +49,8 @@ class DaskEngine:
         self._connection: Connection | None = None
 
     def __enter__(self) -> DaskEngine:
-        """Connect to the cluster, and compare the versions of its workers; see ``connect``."""
-        self._connection = self._stack.enter_context(connect(self._scheduler, self._workers))
+        """Connect to the cluster, and compare the versions of its workers; see ``connect_cluster``."""
+        self._connection = self._stack.enter_context(connect_cluster(self._scheduler, self._workers))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -66,6 +66,7 @@ class DaskEngine:
         *,
         keep_going: bool = False,
         on_done: Callable[[AnyTask], None] = lambda _task: None,
+        on_result: Callable[[R], None] = lambda _result: None,
     ) -> MapResult[R]:
         """Return the merged results; see ``Engine``.
 
@@ -74,11 +75,11 @@ class DaskEngine:
         """
         if self._connection is None:
             with self:
-                return self.map_reduce(tasks, work, merge, keep_going=keep_going, on_done=on_done)
-        job = ClusterJob(work, get_memory_bound(), str(Path.cwd()), read_versions())
+                return self.map_reduce(tasks, work, merge, keep_going=keep_going, on_done=on_done, on_result=on_result)
+        job = ClusterJob(work, get_memory_bound(), str(Path.cwd()), read_worker_versions())
         run = _Run(self._connection, tasks, job)
         try:
-            return reduce_results(run, merge, keep_going, on_done)
+            return reduce_results(run, merge, keep_going, on_done, on_result)
         finally:
             run.cancel()
 
@@ -88,11 +89,11 @@ class _Run(Generic[AnyTask]):
 
     def __init__(self, connection: Connection, tasks: Iterable[AnyTask], job: ClusterJob) -> None:
         self._connection, self._client, self._job = connection, connection.client, job
-        self._waiting = (Attempt(index, task) for index, task in enumerate(tasks))
+        self._waiting = (TaskAttempt(index, task) for index, task in enumerate(tasks))
         self._name = f"maskcli-{uuid.uuid4().hex}"
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._in_work: dict[Any, Attempt[AnyTask]] = {}
-        self._alone: list[Attempt[AnyTask]] = []
+        self._in_work: dict[Any, TaskAttempt[AnyTask]] = {}
+        self._alone: list[TaskAttempt[AnyTask]] = []
         self._last: int | None = None
 
     def stop_after(self, index: int) -> None:
@@ -105,7 +106,7 @@ class _Run(Generic[AnyTask]):
             self._connection.start(lambda: self._client.cancel(list(self._in_work), asynchronous=True, force=True))
         self._in_work.clear()
 
-    def run(self) -> Iterator[tuple[Attempt[AnyTask], Any]]:
+    def run(self) -> Iterator[tuple[TaskAttempt[AnyTask], Any]]:
         """Yield each task with its result, or with the error of a bad input, as they finish.
 
         Raises:
@@ -132,14 +133,14 @@ class _Run(Generic[AnyTask]):
             self._submit_task(item)
         return any(self._is_needed(item) for item in self._in_work.values())
 
-    def _take(self) -> Attempt[AnyTask] | None:
+    def _take(self) -> TaskAttempt[AnyTask] | None:
         item = next(self._waiting, None)
         return item if item is not None and self._is_needed(item) else None
 
-    def _is_needed(self, item: Attempt[AnyTask]) -> bool:
+    def _is_needed(self, item: TaskAttempt[AnyTask]) -> bool:
         return self._last is None or item.index < self._last
 
-    def _submit_task(self, item: Attempt[AnyTask]) -> None:
+    def _submit_task(self, item: TaskAttempt[AnyTask]) -> None:
         item.tries += 1
         # ``pure=False``: a result of a file that has changed since must not be used again.
         future = self._client.submit(
@@ -157,7 +158,7 @@ class _Run(Generic[AnyTask]):
                 futures.append(self._finished.get_nowait())
         return futures
 
-    def _collect(self, futures: list[Any]) -> Iterator[tuple[Attempt[AnyTask], Any]]:
+    def _collect(self, futures: list[Any]) -> Iterator[tuple[TaskAttempt[AnyTask], Any]]:
         """Yield the results of futures with their tasks, except of tasks that are tried again."""
         results = self._gather([future for future in futures if future.status == "finished"])
         for future in futures:
@@ -188,7 +189,7 @@ class _Run(Generic[AnyTask]):
                 return {futures[0]: error}
         return {future: result for future in futures for result in self._gather([future]).values()}
 
-    def _read(self, item: Attempt[AnyTask], answer: Any) -> Any:
+    def _read(self, item: TaskAttempt[AnyTask], answer: Any) -> Any:
         """Return the result of a task or the error of a bad input, or ``_AGAIN`` for a task that is tried again."""
         from distributed import KilledWorker
 
@@ -209,7 +210,7 @@ class _Run(Generic[AnyTask]):
                 raise RuntimeError(f"a worker failed at {item.task.where}\n{answer!r}") from answer
         return answer
 
-    def _blame(self, item: Attempt[AnyTask], reason: str) -> Any:
+    def _blame(self, item: TaskAttempt[AnyTask], reason: str) -> Any:
         """Return the error of a task that killed workers; one that was not alone is tried again, alone."""
         if item in self._alone:
             return make_lost_error(item.task, reason)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from maskcli.corpus.engines.base import Task, make_frozen_error
 from maskcli.corpus.engines.dask_local import start_local_cluster
-from maskcli.corpus.engines.dask_worker import Versions, read_versions
+from maskcli.corpus.engines.dask_worker import WorkerVersions, read_worker_versions
 from maskcli.errors import InputError, UsageError, suggest_install, summarize_error
 from maskcli.sequences.sources import display_name
 
@@ -51,7 +51,7 @@ def check_distributed(where: str) -> None:
 
 
 @contextlib.contextmanager
-def connect(scheduler: str | None, workers: int | None) -> Iterator[Connection]:
+def connect_cluster(scheduler: str | None, workers: int | None) -> Iterator[Connection]:
     """Yield a connection to a scheduler, or to that of a new local cluster.
 
     Raises:
@@ -167,13 +167,13 @@ class Connection:
             if time.monotonic() > deadline:
                 raise self._make_lonely_error()
             time.sleep(0.1)
-        mine = read_versions()
+        mine = read_worker_versions()
         answers = self.ask(lambda: self.client._get_versions(packages=["maskcli"]))
         for worker, answer in sorted(answers["workers"].items()):
             packages = answer["packages"]
             # A worker that imports maskcli from a path knows no version of it; its first task compares it.
             python = ".".join(packages["python"].split(".")[:2])
-            theirs = Versions(packages["maskcli"] or mine.maskcli, python)
+            theirs = WorkerVersions(packages["maskcli"] or mine.maskcli, python)
             if theirs != mine:
                 raise make_versions_error(worker, str(theirs))
 
@@ -241,7 +241,7 @@ def make_versions_error(worker: str, theirs: str) -> UsageError:
     """Return the error of a worker with other versions, or without them."""
     return UsageError(
         where=f"worker {worker}",
-        expected=f"{read_versions()}, as in the process that asks for the work",
+        expected=f"{read_worker_versions()}, as in the process that asks for the work",
         received=theirs,
         fix="Install the same versions on all workers, and restart them.",
     )

@@ -22,7 +22,7 @@ from maskcli.errors import InputError
 
 CODE = (
     "import sys; sys.path[:] = {path!r}; "
-    "from maskcli.corpus.engines.dask_local import serve; serve({workers}, {folder!r})"
+    "from maskcli.corpus.engines.dask_local import serve_cluster; serve_cluster({workers}, {folder!r})"
 )
 """The program of the cluster."""
 LOG = "cluster.log"
@@ -98,7 +98,7 @@ def _close(pipe: IO[bytes] | None) -> None:
             pipe.close()
 
 
-def serve(workers: int, folder: str) -> None:
+def serve_cluster(workers: int, folder: str) -> None:
     """Run a scheduler and workers until standard input closes, which it does if the parent ends in any way."""
     import dask
 

@@ -17,7 +17,7 @@ from maskcli.sequences.threads import use_single_thread
 from maskcli.version import __version__
 
 
-class Versions(NamedTuple):
+class WorkerVersions(NamedTuple):
     """The versions that all processes of a run share.
 
     Attributes:
@@ -33,9 +33,9 @@ class Versions(NamedTuple):
         return f"maskcli {self.maskcli} with Python {self.python}"
 
 
-def read_versions() -> Versions:
+def read_worker_versions() -> WorkerVersions:
     """Return the versions of this process."""
-    return Versions(__version__, ".".join(platform.python_version_tuple()[:2]))
+    return WorkerVersions(__version__, ".".join(platform.python_version_tuple()[:2]))
 
 
 class ClusterJob(NamedTuple):
@@ -51,7 +51,7 @@ class ClusterJob(NamedTuple):
     work: Callable[[Any], Any]
     memory_bound: int
     folder: str
-    versions: Versions
+    versions: WorkerVersions
 
 
 class OutOfMemory(NamedTuple):
@@ -67,7 +67,7 @@ class WrongVersions(NamedTuple):
     """
 
     host: str
-    versions: Versions
+    versions: WorkerVersions
 
 
 class BadInput(NamedTuple):
@@ -84,8 +84,8 @@ class BadInput(NamedTuple):
 
 def run_task(job: ClusterJob, task: Any) -> Any:
     """Return the result of a task, or one of the classes above, or a ``Crash`` for a bug."""
-    if read_versions() != job.versions:
-        return WrongVersions(socket.gethostname(), read_versions())
+    if read_worker_versions() != job.versions:
+        return WrongVersions(socket.gethostname(), read_worker_versions())
     use_single_thread()
     set_memory_bound(job.memory_bound)
     set_folder(job.folder)

@@ -16,8 +16,8 @@ from typing import Any, Generic, TypeVar
 
 from maskcli.corpus.engines.base import (
     AnyTask,
-    Attempt,
     MapResult,
+    TaskAttempt,
     make_frozen_error,
     make_lost_error,
     reduce_results,
@@ -54,21 +54,22 @@ class ProcessEngine:
         *,
         keep_going: bool = False,
         on_done: Callable[[AnyTask], None] = lambda _task: None,
+        on_result: Callable[[R], None] = lambda _result: None,
     ) -> MapResult[R]:
         """Return the merged results; see ``Engine``."""
         with _Pool(tasks, Job(work, get_memory_bound(), BEATING), self._most_workers) as pool:
-            return reduce_results(pool, merge, keep_going, on_done)
+            return reduce_results(pool, merge, keep_going, on_done, on_result)
 
 
 class _Pool(Generic[AnyTask]):
     """Workers, and the tasks that they have."""
 
     def __init__(self, tasks: Iterable[AnyTask], job: Job, most_workers: int) -> None:
-        self._waiting = (Attempt(index, task) for index, task in enumerate(tasks))
-        self._again: deque[Attempt[AnyTask]] = deque()
+        self._waiting = (TaskAttempt(index, task) for index, task in enumerate(tasks))
+        self._again: deque[TaskAttempt[AnyTask]] = deque()
         self._job, self._most_workers = job, most_workers
         self._workers: list[_Worker] = []
-        self._busy: dict[_Worker, Attempt[AnyTask]] = {}
+        self._busy: dict[_Worker, TaskAttempt[AnyTask]] = {}
         self._last: int | None = None
         self._next_look = time.monotonic() + BEATING
 
@@ -83,7 +84,7 @@ class _Pool(Generic[AnyTask]):
         """Leave out all tasks after this one, which have no result that counts."""
         self._last = index if self._last is None else min(index, self._last)
 
-    def run(self) -> Iterator[tuple[Attempt[AnyTask], Any]]:
+    def run(self) -> Iterator[tuple[TaskAttempt[AnyTask], Any]]:
         """Yield each task with its result, or with the error of a bad input, as they finish.
 
         Raises:
@@ -128,11 +129,11 @@ class _Pool(Generic[AnyTask]):
             worker.send(item.task)
         return any(self._is_needed(item) for item in self._busy.values())
 
-    def _take(self) -> Attempt[AnyTask] | None:
+    def _take(self) -> TaskAttempt[AnyTask] | None:
         item = self._again.popleft() if self._again else next(self._waiting, None)
         return item if item is not None and self._is_needed(item) else None
 
-    def _is_needed(self, item: Attempt[AnyTask]) -> bool:
+    def _is_needed(self, item: TaskAttempt[AnyTask]) -> bool:
         return self._last is None or item.index < self._last
 
     def _find_idle(self) -> _Worker:
@@ -142,7 +143,7 @@ class _Pool(Generic[AnyTask]):
         self._workers.append(_Worker(self._job))
         return self._workers[-1]
 
-    def _bury(self, worker: _Worker, item: Attempt[AnyTask]) -> MaskcliError | None:
+    def _bury(self, worker: _Worker, item: TaskAttempt[AnyTask]) -> MaskcliError | None:
         """Remove a worker that died; return an error if its task is not tried again."""
         self._workers.remove(worker)
         reason = worker.describe_death()
