@@ -68,15 +68,16 @@ def run_family(
     """Run a process that starts others; return its exit code and its measurement.
 
     ``cpu`` are the seconds of the processors of all processes, ``bytes`` is the peak memory of the largest process, and
-    ``all_bytes`` the sum of the peaks of all. Processes are looked at twenty times a second. Systems other than Linux
+    ``all_bytes`` that of all at the same time. Processes are looked at twenty times a second. Systems other than Linux
     show only the first process, and the time of those that it waited for.
     """
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd)
+    rounds: list[int] = []
     peaks: dict[int, int] = {}
     work: dict[int, float] = {}
     ended = threading.Event()
-    watch = threading.Thread(target=_watch_family, args=(process.pid, peaks, work, ended))
+    watch = threading.Thread(target=_watch_family, args=(process.pid, rounds, peaks, work, ended))
     watch.start()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
@@ -89,12 +90,17 @@ def run_family(
         # The usage lacks processes that were killed with their parents; the watch lacks those that lived a moment.
         "cpu": max(usage.ru_utime + usage.ru_stime, sum(work.values())),
         "bytes": max(peaks.values()),
-        "all_bytes": sum(peaks.values()),
+        "all_bytes": max([peaks[process.pid], *rounds]),
     }
 
 
-def _watch_family(root: int, peaks: dict[int, int], work: dict[int, float], ended: threading.Event) -> None:
-    """Write the peak memory and the seconds of a process and all that it starts, by their numbers, until it ends."""
+def _watch_family(
+    root: int, rounds: list[int], peaks: dict[int, int], work: dict[int, float], ended: threading.Event
+) -> None:
+    """Write the peak memory and the seconds of a process and all that it starts, by their numbers, until it ends.
+
+    ``rounds`` receives the sum of the peaks of the processes that live at the same time.
+    """
     while not ended.wait(0.05):
         family = [root]
         for pid in family:
@@ -106,6 +112,7 @@ def _watch_family(root: int, peaks: dict[int, int], work: dict[int, float], ende
                 work[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
                 for thread in (folder / "task").iterdir():
                     family += map(int, (thread / "children").read_text().split())
+        rounds.append(sum(peaks.get(pid, 0) for pid in family))
 
 
 def run_command(command: Sequence[str], env: Mapping[str, str] | None = None) -> Measurement:
