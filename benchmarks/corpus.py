@@ -155,7 +155,8 @@ def print_table(
             f"{compute_ratio(runs, measured[base]):.2f}",
         )
     print()
-    for name in (name for name in measured if "maskcli" in name and "Dask" in name):
+    is_long = compute_median(measured[base], "cpu") > 3 * compute_median(starts[base], "cpu")
+    for name in (name for name in measured if is_long and "maskcli" in name and "Dask" in name):
         print(f"{name}: overhead {compute_overhead(measured, starts, base, name):+.1%} of the processors' seconds")
     print()
 

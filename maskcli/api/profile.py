@@ -37,6 +37,8 @@ from maskcli.sequences.streaming import SequenceFiles
 
 HASH_BYTES = 512
 """Bytes of the memory bound for each hash: 16 bytes, and states that wait for others, or are merged."""
+PART_BLOCKS = 8
+"""Blocks of a part at least: some parts have a block more than others, and take longer by that share."""
 
 
 @take_keywords(ProfileRequest)
@@ -162,7 +164,7 @@ def read_part(text: str) -> tuple[int, int]:
 
 
 def _choose_block_size(files: SequenceFiles, request: ProfileRequest) -> int:
-    """Return the bytes of a block: small enough for each part to have one."""
+    """Return the bytes of a block: small enough for each part to have several."""
     block_size = request.block_size or BLOCK_SIZE
     if request.part is None:
         return block_size
@@ -170,7 +172,7 @@ def _choose_block_size(files: SequenceFiles, request: ProfileRequest) -> int:
     for source in files.sources:
         with contextlib.suppress(InputError):  # A file that cannot be read is a block, whose worker raises the error.
             total += source.size
-    return max(1, min(block_size, total // read_part(request.part)[1]))
+    return max(1, min(block_size, total // (PART_BLOCKS * read_part(request.part)[1])))
 
 
 def _take_part(tasks: Sequence[BlockTask], text: str) -> list[BlockTask]:
