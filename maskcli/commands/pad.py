@@ -11,7 +11,7 @@ import click
 from maskcli.commands.completers import complete_file
 from maskcli.commands.grouped import GroupedCommand, GroupedOption
 from maskcli.commands.options import list_set_options, record_options
-from maskcli.commands.output import HeatOptions, describe_suffix, output_options
+from maskcli.commands.output import ONLY_SHARDS, HeatOptions, describe_suffix, output_options
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import InputError, NestedRowsError, UsageError
 from maskcli.records.layout import Layout
@@ -70,6 +70,13 @@ def pad(
             expected="--shards or --buckets, whose files several processes can write",
             received="a single batch",
             fix=f"Leave out {option}, or add --shards 8 --output DIR/.",
+        )
+    if output.format in ONLY_SHARDS:
+        raise UsageError(
+            where=f"--format {output.format}",
+            expected="--shards, --buckets or --pack",
+            received="a single batch",
+            fix="Add --shards 1 --output DIR/, or use --format tfrecord.",
         )
     output.check()
     _check_mask_output(mask_output, output)

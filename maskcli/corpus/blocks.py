@@ -42,8 +42,8 @@ class BlockTask:
         bare: whether the rows at the start of the file are lists outside of records.
         first_row: rows of the file before the block; None if they have to be counted.
         file_index: the file, counted from 0 among all files.
-        hash_level: of the sample of rows that the whole corpus has at most; see ``RowHashes``.
         source: standard input or a pipe, which only this process can read; None for a file.
+        hash_level: of the sample of row hashes, at least, as the blocks before show; see ``RowHashes``.
     """
 
     file: str
@@ -56,8 +56,8 @@ class BlockTask:
     bare: bool = False
     first_row: int | None = 0
     file_index: int = 0
-    hash_level: int = 0
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
+    hash_level: int = 0
 
     @property
     def where(self) -> str:

@@ -114,7 +114,7 @@ def pad_to_shards(
         _remove_leftovers(path, manifest)
         if not manifest.complete:
             saver = _ManifestSaver(path, manifest)
-            with _notice_changes(sources, states, manifest):
+            with saver.keep_finished(), _notice_changes(sources, states, manifest):
                 work.write(path, manifest, saver.add, lambda share: progress((1 + share) / 2))
             manifest = saver.save()
             # Of workers that died, while others have finished their work.
@@ -320,6 +320,17 @@ class _ManifestSaver:
         self._shards[shard.group, shard.index] = shard
         if time.monotonic() >= self._next and len(self._shards) < self._total:
             self.save()
+
+    @contextlib.contextmanager
+    def keep_finished(self) -> Iterator[None]:
+        """After an error, list the shards that are finished, if there is room for it."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(InputError):
+                if len(self._shards) < self._total:
+                    self.save()
+            raise
 
     def save(self) -> Manifest:
         """Write the manifest and return it."""

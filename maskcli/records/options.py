@@ -190,7 +190,8 @@ class ShardOptions(EngineOptions):
     shards: int | None = option(
         None,
         "Write this many files with equally many rows into the directory --output DIR/, with a manifest; --format is "
-        "npy (the default), npz, parquet, arrow or tfrecord. The same command continues after a run that was killed.",
+        "npy (the default), npz, parquet, arrow, tfrecord or array_record. The same command continues after a run that "
+        "was killed.",
         minimum=1,
     )
     buckets: int | None = option(

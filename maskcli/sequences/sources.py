@@ -230,7 +230,12 @@ class Source:
         import hashlib
 
         with self._naming(), self._open_raw() as raw:
-            return hashlib.file_digest(cast(Any, raw), "sha256").hexdigest()
+            if not self.is_remote:
+                return hashlib.file_digest(cast(Any, raw), "sha256").hexdigest()
+            checksum = hashlib.sha256()
+            while piece := raw.read(PIECE):
+                checksum.update(piece)
+            return checksum.hexdigest()
 
     @contextlib.contextmanager
     def _open_raw(self) -> Iterator[BinaryIO]:

@@ -402,6 +402,9 @@ from maskcli.corpus.engines.dask import DaskEngine
 from tests.corpus import works
 from tests.corpus.test_shards import SETTINGS, read_folder
 from tests.corpus.works import Number
+from maskcli.entry import leave
+import signal
+signal.signal(signal.SIGINT, leave)
 # No guard against a second import of this script, which multiprocessing requires.
 with DaskEngine(workers=2) as engine:
     print(engine.map_reduce([Number(value) for value in range(9)], works.wrap, works.join).result, flush=True)
@@ -409,17 +412,30 @@ with DaskEngine(workers=2) as engine:
 """
 
 
-def test_local_cluster_ends_with_a_killed_parent() -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_local_cluster_ends_with_its_parent(number: int) -> None:
+    """Also a worker that is stopped ends, and its folder is removed."""
     import psutil
 
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert process.stdout is not None
     assert process.stdout.readline() == f"{list(range(9))}\n"
     children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) > 2
-    process.kill()
+    folder = next(word for word in children[0].cmdline() if "serve_cluster" in word).split("'")[-2]
+    assert (len(children) > 2, Path(folder).is_dir()) == (True, True)
+    children[-1].suspend()
+    process.send_signal(number)
     process.communicate()
     deadline = time.monotonic() + 10
-    while any(child.is_running() for child in children) and time.monotonic() < deadline:
+    while (any(map(_is_alive, children)) or Path(folder).exists()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert [child for child in children if child.is_running()] == []
+    assert (list(filter(_is_alive, children)), Path(folder).exists()) == ([], False)
+
+
+def _is_alive(process: Any) -> bool:
+    import psutil
+
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

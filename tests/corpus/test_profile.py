@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,14 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 import maskcli
+from maskcli.api import profile as profile_module
 from maskcli.api.profile_parts import merge_profiles
 from maskcli.corpus.blocks import BlockTask
-from maskcli.corpus.sampling import SharedSample
+from maskcli.corpus.counting import CountOptions, count_block
 from maskcli.errors import InputError, UsageError
+from maskcli.records.corpus import CorpusState
 from maskcli.records.profile import CorpusProfile, ProfileReport
+from maskcli.sequences.bounds import get_memory_bound
 from tests.corpus.test_blocks import ROWS, write_jsonl, write_parquet, write_records, write_text
 
 pytestmark = pytest.mark.slow(share=1 / 2)
@@ -225,6 +227,30 @@ def test_percentile_is_the_smallest_length_that_suffices(percent: float) -> None
     assert 1000 * (lengths < length).sum() < 10 * percent * len(lengths)
 
 
+@pytest.mark.parametrize("by", [None, "label"])
+def test_later_blocks_send_few_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str | None) -> None:
+    """With memory for 250 hashes, blocks learn from those before how many rows are compared; the result is the same."""
+    rows = [[index * 7919 % 10007, index % 1500] for index in range(3000)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f'{{"ids": {row}, "label": {index % 2}}}\n' for index, row in enumerate(rows)))
+    monkeypatch.setattr(profile_module, "HASH_BYTES", get_memory_bound() // 250)
+    sent: list[int] = []
+
+    def count(task: BlockTask, options: CountOptions) -> CorpusState:
+        state = count_block(task, options)
+        sent.append(sum(len(group.hashes.hashes) for group in state.groups.values()))
+        return state
+
+    whole = maskcli.profile(path, field="ids", by=by)
+    monkeypatch.setattr(profile_module, "count_block", count)
+    divided = maskcli.profile(path, field="ids", by=by, block_size=path.stat().st_size // 500)
+    assert divided.to_json() == whole.to_json()
+    assert not whole.corpus.duplicates.exact
+    assert sum(sent[:16]) > 80
+    if by is None:  # The merged state of 256 blocks, and its sample, is known.
+        assert sum(sent[-16:]) < 30
+
+
 def test_duplicates_are_a_lower_bound_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [[index % 4000, index % 4000 // 7, 5] for index in range(20_000)]
     path = write_jsonl(tmp_path / "a.jsonl", [*rows, [1]])
@@ -241,28 +267,6 @@ def test_duplicates_are_a_lower_bound_without_memory(tmp_path: Path, monkeypatch
         assert abs(bounded.estimate - 16_000) < 2500
         documents.add(report.to_json())
     assert len(documents) == 1
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_later_blocks_leave_out_hashes_without_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: int
-) -> None:
-    rows = [[index % 7000, index % 11, index % 3] for index in range(12_000)]
-    path = write_jsonl(tmp_path / "a.jsonl", [*rows, [1]])
-    monkeypatch.setattr("maskcli.sequences.bounds._bounds", [2**20])
-    levels: list[int] = []
-    add_level = SharedSample.add_level
-
-    def note_levels(sample: SharedSample, tasks: list[BlockTask]) -> Iterator[BlockTask]:
-        for task in add_level(sample, tasks):
-            levels.append(task.hash_level)
-            yield task
-
-    whole = maskcli.profile(path)
-    monkeypatch.setattr(SharedSample, "add_level", note_levels)
-    assert maskcli.profile(path, block_size=4000, processes=processes).to_json() == whole.to_json()
-    assert levels[0] == 0 < levels[-1]
-    assert 1024 < whole.corpus.duplicates.compared <= 2048
 
 
 def test_keep_going_lists_the_blocks_left_out(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """The interface of an engine, and the parts that all engines share: the merge tree, and errors as values.
 
-An engine applies ``work`` to tasks and merges the results. ``work`` and ``merge`` are functions of a module, or partial
-calls of them, so that other processes can receive them. ``merge`` is associative, and takes the results of up to
-``FAN_IN`` neighbours in the order of their tasks.
+An engine applies ``work`` to tasks and merges the results. ``work`` is a function of a module, or a partial call of
+it, so that other processes can receive it. ``merge`` is associative, takes the results of up to ``FAN_IN`` neighbours
+in the order of their tasks, and runs in the process of the caller, which can learn from it for later tasks.
 """
 
 from __future__ import annotations

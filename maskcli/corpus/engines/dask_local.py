@@ -77,19 +77,24 @@ def _make_start_error(workers: int, log: Path) -> InputError:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Kill the scheduler and the workers, also those that are stopped."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        family = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        for child in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
+    """Kill the scheduler and the workers."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGSTOP)  # It starts no worker again that is killed before it.
+        _kill_children(process.pid)
     process.kill()
     process.wait()
     for pipe in (process.stdin, process.stdout):
         _close(pipe)
+
+
+def _kill_children(pid: int) -> None:
+    """Kill the processes that a process has started, also those that are stopped and would not end with it."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def _close(pipe: IO[bytes] | None) -> None:
@@ -130,5 +135,6 @@ async def _run_cluster(workers: int, folder: str, output: int) -> None:
         await asyncio.gather(*(stack.enter_async_context(nanny) for nanny in nannies))
         os.write(output, f"{scheduler.address}\n".encode())
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.buffer.read)
+        _kill_children(os.getpid())
         shutil.rmtree(folder, ignore_errors=True)
-        os._exit(0)  # The workers end when their pipes to this process close.
+        os._exit(0)
