@@ -155,7 +155,7 @@ def print_table(
             f"{compute_ratio(runs, measured[base]):.2f}",
         )
     print()
-    is_long = compute_median(measured[base], "cpu") > 3 * compute_median(starts[base], "cpu")
+    is_long = base in starts and compute_median(measured[base], "cpu") > 3 * compute_median(starts[base], "cpu")
     for name in (name for name in measured if is_long and "maskcli" in name and "Dask" in name):
         print(f"{name}: overhead {compute_overhead(measured, starts, base, name):+.1%} of the processors' seconds")
     print()
@@ -182,7 +182,9 @@ def measure_job(folder: Path, small: Path, job: str, options: argparse.Namespace
             path.write_text(code.lstrip())
             commands[name] = [sys.executable, str(path)]
     read = read_counts if job == "profile" else read_shards
-    starts = run_in_turn(ours, options.runs, Runner(small, commands, read).run_once)
+    starts = {}
+    if options.rows > FEW:
+        starts = run_in_turn(ours, options.runs, Runner(small, commands, read).run_once)
     measured = run_in_turn(commands, options.runs, Runner(folder, commands, read).run_once)
     print_table(f"{job}, {size / 1e6:,.0f} MB", size, measured, starts)
 

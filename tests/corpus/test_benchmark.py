@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.slow(share=1)
+pytestmark = pytest.mark.slow(share=1 / 2)
 PEERS = ("datasets", "polars")
 
 
