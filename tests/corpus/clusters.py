@@ -35,13 +35,16 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def start_cluster(folder: Path, workers: int, **environment: str) -> Iterator[Cluster]:
+def start_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
     """Yield a cluster whose workers run in ``folder``, with the malloc setting and the retries of Dask."""
     import psutil
 
     file = folder / "scheduler.json"
     options = ["--scheduler-file", str(file), "--no-dashboard"]
-    place = {"cwd": folder, "env": {**os.environ, "PYTHONPATH": str(ROOT), **environment}}
+    place = {
+        "cwd": folder,
+        "env": {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+    }
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     command = [sys.executable, "-m"]
     listen = ["--host", "127.0.0.1"]

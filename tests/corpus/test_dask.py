@@ -283,7 +283,7 @@ def test_file_that_workers_do_not_see_is_named(cluster: Cluster, corpus: list[st
 
 
 def test_file_cut_meanwhile_is_named(engine: DaskEngine, corpus: list[str]) -> None:
-    tasks = list(cut_files([Source(corpus[1])], block_size=9000))
+    tasks = list(cut_files([Source(corpus[1])], block_size=1500))
 
     def cut(_task: object) -> None:
         lines = Path("b.txt").read_bytes().splitlines(keepends=True)

@@ -138,7 +138,11 @@ class Connection:
             return self.start(question).result(ANSWERING)
         except (concurrent.futures.TimeoutError, TimeoutError):
             raise self.make_lost_error(f"no answer for {ANSWERING} seconds") from None
-        except (OSError, concurrent.futures.CancelledError) as error:
+        except (
+            OSError,
+            AttributeError,
+            concurrent.futures.CancelledError,
+        ) as error:  # A closed client has no scheduler.
             raise self.make_lost_error(summarize_error(error)) from None
 
     def start(self, question: Callable[[], Coroutine[Any, Any, T]]) -> concurrent.futures.Future[T]:
@@ -218,7 +222,7 @@ class Connection:
         """Return when the scheduler last heard of each worker, by its own clock, and count their threads."""
         if self.client.status != "running":
             raise self.make_lost_error("a connection that ended")
-        info = self.ask(lambda: self.client.scheduler.identity(n_workers=-1))
+        info = self.ask(lambda: self.client.scheduler.identity())
         self.threads = max(1, sum(worker["nthreads"] for worker in info["workers"].values()))
         return {address: worker["last_seen"] for address, worker in info["workers"].items()}
 
