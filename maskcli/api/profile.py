@@ -15,8 +15,9 @@ from maskcli.corpus.blocks import BLOCK_SIZE, BlockTask, cut_files, divide_evenl
 from maskcli.corpus.counting import CountOptions, count_block, count_sequences
 from maskcli.corpus.engines.base import MapResult, TaskFailure
 from maskcli.corpus.engines.choice import check_engine, make_cluster_error, open_engine
-from maskcli.corpus.merging import merge_groups, merge_states
+from maskcli.corpus.merging import merge_groups
 from maskcli.corpus.profiling import ProfileOptions, is_full_array, make_profile
+from maskcli.corpus.sampling import SharedSample
 from maskcli.corpus.snippets import write_code
 from maskcli.errors import InputError, UsageError
 from maskcli.records.corpus import CorpusState
@@ -36,6 +37,8 @@ from maskcli.sequences.streaming import SequenceFiles
 
 HASH_BYTES = 512
 """Bytes of the memory bound for each hash: 16 bytes, and states that wait for others, or are merged."""
+PART_BLOCKS = 8
+"""Blocks of a part at least: some parts have a block more than others, and take longer by that share."""
 
 
 @take_keywords(ProfileRequest)
@@ -135,21 +138,14 @@ def _count(tasks: Sequence[BlockTask], counting: CountOptions, request: ProfileR
 
     if request.progress is not None and total:
         request.progress(0, total)
-    level = 0
-
-    def merge(states: list[CorpusState]) -> CorpusState:
-        nonlocal level
-        merged = merge_states(states)
-        if counting.by is None:
-            level = max([level, *(group.hashes.level for group in merged.groups.values())])
-        return merged
-
-    # The sample of all rows is at most that of some of them. Later blocks leave out the other hashes from the start,
-    # so that the results of a million blocks are small, and soon merged.
-    informed = (dataclasses.replace(task, hash_level=level) if level else task for task in tasks)
+    sample = SharedSample()
     with open_engine(tasks, request) as engine:
         return engine.map_reduce(
-            informed, partial(count_block, options=counting), merge, keep_going=request.keep_going, on_done=report
+            sample.add_level(tasks),
+            partial(count_block, options=counting),
+            sample.merge,
+            keep_going=request.keep_going,
+            on_done=report,
         )
 
 
@@ -168,7 +164,7 @@ def read_part(text: str) -> tuple[int, int]:
 
 
 def _choose_block_size(files: SequenceFiles, request: ProfileRequest) -> int:
-    """Return the bytes of a block: small enough for each part to have one."""
+    """Return the bytes of a block: small enough for each part to have several."""
     block_size = request.block_size or BLOCK_SIZE
     if request.part is None:
         return block_size
@@ -176,7 +172,7 @@ def _choose_block_size(files: SequenceFiles, request: ProfileRequest) -> int:
     for source in files.sources:
         with contextlib.suppress(InputError):  # A file that cannot be read is a block, whose worker raises the error.
             total += source.size
-    return max(1, min(block_size, total // read_part(request.part)[1]))
+    return max(1, min(block_size, total // (PART_BLOCKS * read_part(request.part)[1])))
 
 
 def _take_part(tasks: Sequence[BlockTask], text: str) -> list[BlockTask]:

@@ -11,10 +11,10 @@ import numpy as np
 
 from maskcli.corpus.blocks import BlockTask, read_block
 from maskcli.corpus.hashing import HashBuffers
-from maskcli.corpus.labels import LabelReader, group_rows
 from maskcli.corpus.merging import (
     HITS,
     check_groups,
+    compute_limit,
     count_hashes,
     make_histogram,
     make_id_ranges,
@@ -23,14 +23,14 @@ from maskcli.corpus.merging import (
     merge_hits,
     merge_ids,
 )
-from maskcli.records.arrays import Hashes, Ints
+from maskcli.records.arrays import Bools, Hashes, Ints
 from maskcli.records.corpus import CorpusState, Extreme, GroupState, Histogram, Hits, IdRanges, RowHashes, Spot
 from maskcli.records.sequences import RaggedSequences
 from maskcli.sequences.sources import display_name
 from maskcli.sequences.splits import make_row_splits
 
 TABLE_IDS = 2**22
-"""Ids from 0 that have a place in a table of 8 bytes each; chunks with further ids are sorted."""
+"""Ids from 0 that have a place in a table of a byte each; chunks with further ids are sorted."""
 HASHES_AT_ONCE = 2**20
 """Hashes of chunks that are kept before they are counted."""
 
@@ -67,6 +67,9 @@ def count_block(task: BlockTask, options: CountOptions) -> CorpusState:
 
 def _count_groups(task: BlockTask, options: CountOptions, field: str) -> CorpusState:
     """Return the state of a block whose rows a field divides."""
+    # Imported late: most profiles have no groups.
+    from maskcli.corpus.labels import LabelReader, group_rows
+
     labels, counters, rows = LabelReader(task, field), dict[str, _Counter](), 0
     for chunk in read_block(task, lambda ragged: ragged):
         codes = labels.take(chunk.rows)
@@ -74,7 +77,8 @@ def _count_groups(task: BlockTask, options: CountOptions, field: str) -> CorpusS
         for code, places in group_rows(codes, len(labels.names)):
             name = labels.names[code]
             if name not in counters:
-                counters[name] = _Counter(task, options)
+                # A group may have a larger sample than the corpus.
+                counters[name] = _Counter(dataclasses.replace(task, hash_level=0), options)
             counter = counters[name]
             counter.add(counter.count_chunk(_take_rows(chunk.result, places)), chunk.where, rows, places)
         rows += chunk.rows
@@ -121,7 +125,7 @@ class _ChunkCounts(NamedTuple):
         hits: by the name of a field of ``GroupState``, for those that occur.
         smallest: the smallest id but the padding id, with its hit; None without ids.
         largest: the largest one.
-        hashes: ``(rows,)``.
+        hashes: of the rows that are in the sample.
     """
 
     rows: int
@@ -148,21 +152,20 @@ class _Counter:
         self._largest: Extreme | None = None
         self._hashes: list[Hashes] = []
         self._n_hashes = 0
-        # Each group has a sample of its own, but the blocks before only show the level of a single one.
-        self._level = task.hash_level if options.by is None else 0
-        self._counted = self._count_all([])
+        self._counted = _count_all([], options, task.hash_level)
         self._local = threading.local()
 
     def count_chunk(self, ragged: RaggedSequences) -> _ChunkCounts:
         """Return the counts of a chunk; called in any thread."""
         values, lengths = ragged.values, ragged.lengths
         histogram = make_histogram(lengths)
-        positions = np.flatnonzero(values == self._options.value)
+        is_padding_id = values == self._options.value
+        positions = np.flatnonzero(is_padding_id)
         hits, trimmed = _count_padding_ids(ragged, positions)
         empty = np.flatnonzero(lengths == 0)
         if len(empty):
             hits["empty"] = _Hit(0, len(empty), int(empty[0]), None)
-        ids = _without(values, positions)
+        ids = values[~is_padding_id] if len(positions) else values
         ends = (int(ids.min()), int(ids.max())) if len(ids) else None
         smallest, largest = (None, None) if ends is None else (_find_id(ragged, value) for value in ends)
         if smallest is not None and largest is not None and self._is_outside(smallest[0], largest[0]):
@@ -174,8 +177,14 @@ class _Counter:
             hits,
             smallest,
             largest,
-            self._get_buffers().hash_rows(values, ragged.row_splits, self._ids.find_table(ids, ends)),
+            self._hash_rows(ragged, self._ids.find_table(ids, ends)),
         )
+
+    def _hash_rows(self, ragged: RaggedSequences, id_marks: Bools | None) -> Hashes:
+        """Return the hashes of the rows that are in the sample, and mark their ids."""
+        hashes = self._get_buffers().hash_rows(ragged.values, ragged.row_splits, id_marks)
+        level = self._counted.level
+        return hashes[hashes < compute_limit(level)] if level else hashes
 
     def _get_buffers(self) -> HashBuffers:
         """Return the buffers of this thread."""
@@ -219,7 +228,7 @@ class _Counter:
         self._smallest = _extend(self._smallest, chunk.smallest, locate, -1)
         self._largest = _extend(self._largest, chunk.largest, locate, 1)
         self._hashes.append(chunk.hashes)
-        self._n_hashes += chunk.rows
+        self._n_hashes += len(chunk.hashes)
         if self._n_hashes > HASHES_AT_ONCE:
             self._count_hashes()
 
@@ -232,12 +241,8 @@ class _Counter:
         return Spot(sample, hit.timestep, self._name, self._task.file_index, in_file, place)
 
     def _count_hashes(self) -> None:
-        self._counted = merge_hashes([self._counted, self._count_all(self._hashes)])
+        self._counted = merge_hashes([self._counted, _count_all(self._hashes, self._options, self._counted.level)])
         self._hashes, self._n_hashes = [], 0
-
-    def _count_all(self, hashes: list[Hashes]) -> RowHashes:
-        joined = np.concatenate([np.zeros(0, np.uint64), *hashes])
-        return count_hashes(joined, None, self._level, self._options.most_hashes)
 
     def finish(self) -> GroupState:
         """Return the state of all chunks."""
@@ -270,9 +275,8 @@ def _compact(parts: list[Histogram]) -> list[Histogram]:
     return [merge_histograms(parts)] if len(parts) > 64 else parts
 
 
-def _without(values: Ints, positions: Ints) -> Ints:
-    """Return the ids that are not at these positions."""
-    return np.delete(values, positions) if len(positions) else values
+def _count_all(hashes: list[Hashes], options: CountOptions, level: int) -> RowHashes:
+    return count_hashes(np.concatenate([np.zeros(0, np.uint64), *hashes]), level, options.most_hashes)
 
 
 def _find_id(ragged: RaggedSequences, value: int) -> tuple[int, _Hit]:
@@ -301,24 +305,37 @@ def _count_padding_ids(ragged: RaggedSequences, positions: Ints) -> tuple[dict[s
     """
     if not len(positions):
         return {}, None
-    rows = np.searchsorted(ragged.row_splits, positions, side="right") - 1
-    timesteps = positions - ragged.row_splits[rows]
-    lengths = ragged.lengths
-    # In its row the hit has ``rank`` others before it. It belongs to the run at the start if nothing else is before it.
-    counts = np.bincount(rows, minlength=len(lengths))
-    ranks = np.arange(len(rows)) - make_row_splits(counts)[rows]
-    leading = ranks == timesteps
-    trailing = ~leading & (counts[rows] - ranks == lengths[rows] - timesteps)
-    blank = (counts == lengths) & (lengths > 0)
-    hits = {
-        name: _make_hit(ragged, positions[where])
-        for name, where in (("leading", leading), ("inner", ~leading & ~trailing), ("trailing", trailing))
-        if where.any()
+    # A row has the hits ``starts`` to ``ends``. All steps are for rows, as arrays may consist of padding mostly.
+    edges = np.searchsorted(positions, ragged.row_splits)
+    rows = np.flatnonzero(edges[1:] > edges[:-1])
+    starts, ends = edges[:-1][rows], edges[1:][rows]
+    lengths, first_positions = ragged.lengths[rows], ragged.row_splits[rows]
+    # The other ids before a hit: none for the hits at the start of a row, and the same number for those at its end.
+    others = positions - np.arange(len(positions))
+    leading = np.minimum(np.searchsorted(others, first_positions - starts, "right"), ends) - starts
+    trailing = ends - np.maximum(np.searchsorted(others, first_positions + lengths - ends, "left"), starts)
+    blank = leading == lengths
+    trailing[blank] = 0
+    inner = ends - starts - leading - trailing
+    # The last one of the row is never used: it has other ids after its inner hits.
+    first_inner = positions[np.minimum(starts + leading, len(positions) - 1)] - first_positions
+    counts = {
+        "leading": (leading, np.zeros_like(leading)),
+        "inner": (inner, first_inner),
+        "trailing": (trailing, lengths - trailing),
     }
+    hits = {name: _make_row_hit(rows, *of_rows) for name, of_rows in counts.items() if of_rows[0].any()}
     if blank.any():
-        hits["blank"] = _Hit(int(lengths[blank].sum()), int(blank.sum()), int(blank.argmax()), None)
-    trimmed: Ints = lengths - np.bincount(rows, leading | trailing, len(lengths)).astype(np.int64)
+        hits["blank"] = _Hit(int(lengths[blank].sum()), int(blank.sum()), int(rows[blank][0]), None)
+    trimmed = ragged.lengths.copy()
+    trimmed[rows] -= leading + trailing
     return hits, trimmed
+
+
+def _make_row_hit(rows: Ints, counts: Ints, timesteps: Ints) -> _Hit:
+    """Return the hit of ``counts`` ids in each of some rows, of which the first is at ``timesteps``."""
+    first = int((counts > 0).argmax())
+    return _Hit(int(counts.sum()), int(np.count_nonzero(counts)), int(rows[first]), int(timesteps[first]))
 
 
 class _Ids:
@@ -327,11 +344,11 @@ class _Ids:
     def __init__(self, value: int) -> None:
         self._value = value
         self._local = threading.local()
-        self._tables: list[list[Hashes]] = []
+        self._tables: list[list[Bools]] = []
         self._ranges: list[IdRanges] = []
 
-    def find_table(self, ids: Ints, ends: tuple[int, int] | None) -> Hashes | None:
-        """Return the table to which ``hash_rows`` adds the ids of a chunk; None if they have been counted already.
+    def find_table(self, ids: Ints, ends: tuple[int, int] | None) -> Bools | None:
+        """Return the table in which ``hash_rows`` marks the ids of a chunk; None if they have been counted already.
 
         Args:
             ids: of the chunk, without the padding id.
@@ -345,11 +362,11 @@ class _Ids:
             self._ranges = [merge_ids(self._ranges)]
         return None
 
-    def _get_table(self, largest: int) -> Hashes:
+    def _get_table(self, largest: int) -> Bools:
         """Return the table of this thread, with room for the largest id."""
-        held: list[Hashes] | None = getattr(self._local, "held", None)
+        held: list[Bools] | None = getattr(self._local, "held", None)
         if held is None:
-            held = self._local.held = [np.zeros(2**16, np.uint64)]
+            held = self._local.held = [np.zeros(2**16, bool)]
             self._tables.append(held)
         while largest >= len(held[0]):
             held[0] = np.concatenate([held[0], np.zeros_like(held[0])])

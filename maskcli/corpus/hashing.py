@@ -1,6 +1,6 @@
 """Hashes of rows, all rows of a chunk at once, the same in every process and on every machine.
 
-The hash of a row is a polynomial: the sum of ``mix(id) * BASE ** position``, modulo 2**64. All products are made for
+The hash of a row is a polynomial: the sum of ``_mix(id) * BASE ** position``, modulo 2**64. All products are made for
 the whole chunk, with the position in the chunk as the power. The sum of a row is then divided by the power at its first
 position, which is a product as well: an odd number has an inverse modulo 2**64.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskcli.records.arrays import Hashes, Ints
+from maskcli.records.arrays import Bools, Hashes, Ints
 
 BASE = 0x9E3779B97F4A7C15
 """An odd number without structure: 2**64 divided by the golden ratio."""
@@ -49,16 +49,16 @@ class HashBuffers:
     def __init__(self) -> None:
         """Begin with arrays for one piece."""
         self._wide = np.empty(PIECE, np.int64)
+        self._shifted = np.empty(PIECE, np.uint64)
         self._products = np.empty(0, np.uint64)
 
-    def hash_rows(self, values: Ints, row_splits: Ints, mixed: Hashes | None = None) -> Hashes:
+    def hash_rows(self, values: Ints, row_splits: Ints, id_marks: Bools | None = None) -> Hashes:
         """Return a hash of each row ``(n_rows,)``; rows of other lengths or ids have others, but for chance.
 
         Args:
             values: the ids of all rows.
             row_splits: row ``i`` is ``values[row_splits[i]:row_splits[i + 1]]``.
-            mixed: ``mix`` of each id that occurred so far, at the index of the id, and 0 at all others. All ids are
-                indices of it, and are added to it. None to compute ``mix`` of every token.
+            id_marks: set to True at the index of each id, if all ids are indices of it; None to mark nothing.
         """
         lengths = np.diff(row_splits)
         sums = np.zeros(len(lengths), np.uint64)
@@ -66,11 +66,11 @@ class HashBuffers:
         starts = row_splits[:-1][filled]
         if len(starts):
             powers, inverses = _POWERS.get(len(values))
-            products = self._multiply(values, powers, mixed)
+            products = self._multiply(values, powers, id_marks)
             sums[filled] = np.add.reduceat(products, starts) * inverses[starts]
         return _finish(sums + lengths.astype(np.uint64) * np.uint64(BASE))
 
-    def _multiply(self, values: Ints, powers: Hashes, mixed: Hashes | None) -> Hashes:
+    def _multiply(self, values: Ints, powers: Hashes, id_marks: Bools | None) -> Hashes:
         """Return the summands of the polynomials ``(n_tokens,)``, until the next call."""
         size = len(values)
         if size > len(self._products):
@@ -79,28 +79,21 @@ class HashBuffers:
             end = min(start + PIECE, size)
             wide, products = self._wide[: end - start], self._products[start:end]
             np.copyto(wide, values[start:end])
-            if mixed is None:
-                products[:] = mix(wide)
-            else:
-                _look_up(wide, mixed, products)
+            if id_marks is not None:
+                # Both passes cost half of a table of ``mix``: 8 bytes for each id do not stay in the cache.
+                id_marks[wide] = True
+            _mix(wide, products, self._shifted[: end - start])
             np.multiply(products, powers[start:end], out=products)
         return self._products[:size]
 
 
-def _look_up(wide: Ints, mixed: Hashes, out: Hashes) -> None:
-    """Write ``mix`` of ids into ``out``, from a table to which new ids are added."""
-    mixed.take(wide, out=out, mode="clip")  # Without clip, NumPy copies the output.
-    if not out.all():
-        new = np.flatnonzero(out == 0)
-        ids = wide[new]
-        mixed[ids] = out[new] = mix(ids)
-
-
-def mix(ids: Ints) -> Hashes:
-    """Return numbers of 64 bits without structure for ids ``(n,)``, int64; it is 0 for no id from 0 to 2**32."""
-    # Without the second step ids would enter the polynomial linearly, and different rows could have equal sums.
-    products = ids.view(np.uint64) * _ODD + _OFFSET
-    return products ^ (products >> _HALF)
+def _mix(ids: Ints, out: Hashes, shifted: Hashes) -> None:
+    """Write numbers of 64 bits without structure for ids ``(n,)``, int64, into ``out``; ``shifted`` is for the work."""
+    # Without the last step ids would enter the polynomial linearly, and different rows could have equal sums.
+    np.multiply(ids.view(np.uint64), _ODD, out=out)
+    np.add(out, _OFFSET, out=out)
+    np.right_shift(out, _HALF, out=shifted)
+    np.bitwise_xor(out, shifted, out=out)
 
 
 def _finish(hashes: Hashes) -> Hashes:

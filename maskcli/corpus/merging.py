@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from maskcli.errors import InputError
-from maskcli.records.arrays import Array, Bools, Hashes, Ints
+from maskcli.records.arrays import Array, Hashes, Ints
 from maskcli.records.corpus import (
     CorpusState,
     Extreme,
@@ -24,6 +24,8 @@ MOST_RANGES = 2**22
 """Ranges of ids that are kept. Ids of a vocabulary make a few; random 64-bit numbers make one each."""
 MOST_GROUPS = 1000
 """Different values of ``--by``; more are no labels or sources."""
+TABLE_LENGTHS = 2**16
+"""Lengths that are counted in a table, which costs less than to sort the lengths of a chunk."""
 HITS = ("empty", "blank", "leading", "inner", "trailing", "outside")
 """The fields of a group with hits."""
 
@@ -98,6 +100,11 @@ def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
 
 def make_histogram(lengths: Ints) -> Histogram:
     """Return the histogram of rows with these lengths."""
+    longest = int(lengths.max(initial=0))
+    if longest < TABLE_LENGTHS:
+        table = np.bincount(lengths)
+        different = np.flatnonzero(table)
+        return Histogram(different.astype(np.int64), table[different].astype(np.int64))
     different, counts = np.unique(lengths, return_counts=True)
     return Histogram(different.astype(np.int64), counts.astype(np.int64))
 
@@ -175,32 +182,59 @@ def merge_hashes(parts: Sequence[RowHashes]) -> RowHashes:
     filled = [part for part in parts if len(part.hashes)]
     if len(filled) == 1 and (filled[0].level, filled[0].most) == (level, most):
         return filled[0]
-    hashes = np.concatenate([part.hashes for part in parts])
-    # Each hash is one row, but for the repeated ones, which have further rows.
-    counts = np.ones(len(hashes), np.int64)
-    place = 0
-    for part in parts:
-        counts[place + np.searchsorted(part.hashes, part.repeated)] = part.counts
-        place += len(part.hashes)
-    return count_hashes(hashes, counts, level, most)
+    # At a higher level all hashes would fit, even if no two parts shared one. Beginning there, a merge of samples that
+    # are too large for the memory takes the memory of two.
+    high = level
+    while sum(_count_sample(part.hashes, high) for part in parts) > most:
+        high += 1
+    trial = max(level, high - 1)
+    merged = _merge_samples(parts, trial, most)
+    while merged.level == trial > level:
+        trial -= 1
+        merged = _merge_samples(parts, trial, most)
+    return merged
 
 
-def count_hashes(hashes: Hashes, counts: Ints | None, level: int, most: int) -> RowHashes:
-    """Return the state of hashes, each of ``counts`` rows, or of one row without ``counts``."""
-    kept = _select_sample(hashes, level)
-    if counts is None:
-        different, sums = np.unique(hashes[kept], return_counts=True)
-    else:
-        different, sums = _sum_by_key(hashes[kept], counts[kept])
-    while len(different) > most:
-        # The sample is that of the lowest level that fits, whatever the parts were: all hashes of a level are kept.
+def _merge_samples(parts: Sequence[RowHashes], level: int, most: int) -> RowHashes:
+    """Return the hashes of the rows of all parts that are in the sample of a level, or in a smaller one."""
+    samples = [_count_sample(part.repeated, level) for part in parts]
+    # Each part has a hash once, with further rows if it is repeated.
+    repeated, further = _sum_by_key(
+        np.concatenate([part.repeated[:size] for part, size in zip(parts, samples, strict=True)]),
+        np.concatenate([part.counts[:size] - 1 for part, size in zip(parts, samples, strict=True)]),
+    )
+    hashes = np.concatenate([part.hashes[: _count_sample(part.hashes, level)] for part in parts])
+    hashes.sort(kind="stable")  # The parts are ascending runs, which a stable sort merges in a single pass.
+    return _count_sorted(hashes, repeated, further, level, most)
+
+
+def count_hashes(hashes: Hashes, level: int, most: int) -> RowHashes:
+    """Return the state of the hashes of rows: those in the sample of a level, or a smaller one of at most ``most``."""
+    return _count_sorted(np.sort(hashes), np.zeros(0, np.uint64), np.zeros(0, np.int64), level, most)
+
+
+def _count_sorted(hashes: Hashes, repeated: Hashes, further: Ints, level: int, most: int) -> RowHashes:
+    """Return the state of ascending hashes, each of a row; ``repeated`` ones have ``further`` rows."""
+    repeats = hashes[1:][hashes[1:] == hashes[:-1]]
+    if len(repeats):
+        hashes = hashes[np.append(True, hashes[1:] != hashes[:-1])]
+        repeated, further = _sum_by_key(
+            np.concatenate([repeated, repeats]), np.concatenate([further, np.ones(len(repeats), np.int64)])
+        )
+    # The sample is that of the lowest level that fits, whatever the parts were: all hashes of a level are kept.
+    while _count_sample(hashes, level) > most:
         level += 1
-        kept = _select_sample(different, level)
-        different, sums = different[kept], sums[kept]
-    repeated = sums > 1
-    return RowHashes(level, most, different, different[repeated], sums[repeated].astype(np.int64))
+    size, n_repeated = _count_sample(hashes, level), _count_sample(repeated, level)
+    if size < len(hashes):
+        hashes = hashes[:size].copy()  # A view would keep all of them in memory.
+    return RowHashes(level, most, hashes, repeated[:n_repeated], further[:n_repeated] + 1)
 
 
-def _select_sample(hashes: Hashes, level: int) -> Bools | slice:
-    """Return the places of the hashes that belong to the sample."""
-    return hashes < np.uint64(2 ** (64 - level)) if level else slice(None)
+def _count_sample(hashes: Hashes, level: int) -> int:
+    """Return how many ascending hashes belong to the sample, which are the first ones."""
+    return int(np.searchsorted(hashes, compute_limit(level))) if level else len(hashes)
+
+
+def compute_limit(level: int) -> np.uint64:
+    """Return the number that hashes in the sample are below; ``level`` is 1 or more."""
+    return np.uint64(2 ** (64 - level))
