@@ -24,6 +24,7 @@ class JaxBackend:
     package = "jax"
     title = "JAX"
     is_stateless = True
+    compiles_steps = True
 
     def is_eager(self) -> bool:
         """Return whether operations run at once, or are differentiated while they do."""
@@ -65,6 +66,10 @@ class JaxBackend:
     def record_tape(self, run: Callable[[Watch], Any]) -> Tape:
         """Run a function, which runs again when it is differentiated."""
         return _JaxTape(run)
+
+    def infer(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: only tapes take notes."""
+        return contextlib.nullcontext()
 
     def differentiate_losses(
         self, model: Any, compute: Callable[[], list[Any]], seeds: Sequence[Sequence[NDArray[Any]]], compiled: bool

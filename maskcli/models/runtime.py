@@ -114,7 +114,7 @@ def seed_generators(seed: int) -> None:
 def _make_import_error(error: ImportError) -> ModelError:
     """Return the error for a missing package: that of the configured backend, or any other."""
     missing = (error.name or "").partition(".")[0]
-    if missing in ("torch", "openvino"):
+    if missing == "openvino":
         return _make_backend_error(missing)
     if missing in BACKENDS:
         others = " or ".join(f"--backend {name}" for name in BACKENDS if name != missing)
@@ -151,7 +151,7 @@ def read_versions() -> dict[str, str | None]:
 
     package = get_backend().package
     versions: dict[str, str | None] = {"keras": keras.__version__, "tensorflow": None}
-    versions[package] = sys.modules[package].__version__
+    versions[package] = str(sys.modules[package].__version__)
     return {**versions, "numpy": np.__version__}
 
 

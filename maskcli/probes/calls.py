@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.errors import summarize_error
 from maskcli.probes.context import ProbeContext
@@ -148,7 +149,7 @@ def find_taken_timestep(context: ProbeContext, path: str | None) -> TakenTimeste
     valid = context.flow.valid.get(id(source))
     if valid is None or len(source.shape) != len(taken.shape) + 1 or not is_float(source):
         return None
-    values, result = np.asarray(source), np.asarray(taken)
+    values, result = as_array(source), as_array(taken)
     for timestep in (values.shape[1] - 1, 0):
         if values[:, timestep].shape == result.shape and np.array_equal(values[:, timestep], result):
             padded = ~valid[:, timestep] & context.relevant

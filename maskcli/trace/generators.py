@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 
 SEED_GENERATOR = "global_seed_generator"
@@ -45,7 +46,7 @@ def preserve_random_state() -> Iterator[None]:
 
     of_python, of_numpy = random.getstate(), np.random.get_state()
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
-    seeds = None if of_keras is None else np.asarray(keras.ops.convert_to_tensor(of_keras.state))
+    seeds = None if of_keras is None else as_array(keras.ops.convert_to_tensor(of_keras.state))
     operations = None if of_operations is None else of_operations.getstate()
     try:
         yield
