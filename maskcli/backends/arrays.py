@@ -14,9 +14,10 @@ def as_array(tensor: Any) -> NDArray[Any]:
     NumPy reads those of TensorFlow and JAX by itself. Those of PyTorch may be on another device, have notes for
     derivatives, or a dtype that NumPy lacks.
     """
-    if not hasattr(tensor, "detach"):
+    value = getattr(tensor, "value", tensor)  # Of a variable of Keras; variables of TensorFlow have such a method.
+    if not hasattr(value, "detach"):
         return np.asarray(tensor)
-    values = tensor.detach().cpu()
+    values = value.detach().cpu()
     if str(values.dtype) == "torch.bfloat16":
         import ml_dtypes
 

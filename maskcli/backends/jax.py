@@ -14,6 +14,7 @@ from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
 from maskcli.backends.jax_loops import compile_scans
 from maskcli.backends.jax_operations import Bound, describe_mean, translate
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
+from maskcli.backends.promotion import promote_to_float64
 from maskcli.records.fields import BackendName
 
 
@@ -165,10 +166,10 @@ class JaxBackend:
 
     @contextlib.contextmanager
     def allow_float64(self) -> Iterator[None]:
-        """Let arrays be of 64 bits, which JAX has to be asked for."""
+        """Let arrays be of 64 bits, which JAX and Keras have to be asked for."""
         import jax
 
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), promote_to_float64():
             yield
 
     def silence_tracing(self) -> contextlib.AbstractContextManager[None]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maskcli.backends.arrays import as_array
 from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
+from maskcli.backends.promotion import promote_to_float64
 from maskcli.backends.torch_reports import FunctionReports, is_plain
 from maskcli.records.fields import BackendName
 
@@ -129,7 +130,7 @@ class TorchBackend:
 
     def read_variable(self, variable: Any) -> NDArray[Any]:
         """Return a copy of the value of a variable: PyTorch assigns in place."""
-        return np.array(as_array(getattr(variable, "value", variable)))
+        return np.array(as_array(variable))
 
     @contextlib.contextmanager
     def keep_values(self, layer: Any) -> Iterator[None]:
@@ -187,8 +188,8 @@ class TorchBackend:
         return contextlib.nullcontext()
 
     def allow_float64(self) -> contextlib.AbstractContextManager[None]:
-        """Do nothing: PyTorch keeps float64."""
-        return contextlib.nullcontext()
+        """Let operations of Keras keep float64."""
+        return promote_to_float64()
 
     def silence_tracing(self) -> contextlib.AbstractContextManager[None]:
         """Do nothing."""

@@ -320,7 +320,7 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
 def _check_class_ids(loss: Any, targets: NDArray[Any], output: ModelOutput) -> None:
     """Raise InputError for class ids that the predictions do not have.
 
-    TensorFlow raises for them on a processor. On a GPU, and on JAX, they give a number.
+    TensorFlow and PyTorch raise for them on a processor. On a GPU, and on JAX, they give a number.
     """
     import keras
 

@@ -75,7 +75,7 @@ def begin_random_run(model: Any) -> None:
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
     for generator in (of_keras, *_list_seed_generators(model)):
         if generator is not None:
-            generator.state.assign(np.array([rng.getrandbits(31), 0], np.asarray(generator.state).dtype))
+            generator.state.assign(np.array([rng.getrandbits(31), 0], as_array(generator.state).dtype))
     if of_operations is not None:
         of_operations.seed(rng.getrandbits(32))
     if not _IS_SHARED.get():
