@@ -28,14 +28,18 @@ SAMPLE = ROOT / "sample_data" / "sample.txt"
 QUESTION = [[83, 91, 1, 645, 1253, 927], [73, 8, 3215, 55, 927], [711, 632, 71]]
 
 
+FEW = 1 / 3
+"""The part of the tests with models that `pytest` runs by itself, so that it ends in some minutes."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the choice of slow tests; names of tests, or ``-k``, choose all of theirs."""
+    """Add the choice of tests that take long; names of tests, or ``-k``, choose all of theirs."""
     parser.addoption(
         "--slow",
-        choices=("share", "rest", "eighth", "all"),
-        default="share",
-        help="of tests marked slow: run the same share each time (default), only what that leaves out, an eighth of that, "
-        "or all tests",
+        choices=("few", "more", "share", "rest", "eighth", "all"),
+        help="share: all tests, but of those marked slow their share, the same each time (default if files are named); "
+        "few: of the tests with models a third of that (default otherwise); more: what few leaves out of share; "
+        "rest: what share leaves out; eighth: an eighth of rest; all: all tests",
     )
 
 
@@ -46,39 +50,63 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect slow tests outside the share; with ``--slow=rest`` or ``eighth``, all that runs without it."""
-    choice = config.getoption("slow")
-    chosen_by_name = config.option.keyword or any("::" in argument for argument in config.args)
-    if choice == "all" or (choice == "share" and chosen_by_name):
-        return
-    rest = _outside_the_share(items, quick=config.option.markexpr == "quick")
-    kept = [item for item in items if (item in rest) == (choice != "share")]
+    """Deselect tests as ``--slow`` has it."""
+    quick = config.option.markexpr == "quick"
+    kept = choose_items(items, config.getoption("slow") or _choose_default(config), quick)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
+
+
+def _choose_default(config: pytest.Config) -> str:
+    """Return the choice of who names tests or files, or neither."""
+    if config.option.keyword or any("::" in argument for argument in config.args):
+        return "all"
+    return "few" if config.args == config.getini("testpaths") else "share"
+
+
+def choose_items(items: list[pytest.Item], choice: str, quick: bool) -> set[pytest.Item]:
+    """Return the tests of a choice."""
+    if choice == "all":
+        return set(items)
+    share = _take(items, 1, quick)
+    if choice in ("few", "more"):
+        few = _take(items, FEW, quick)
+        return few if choice == "few" else share - few
+    rest = [item for item in items if item not in share]
     if choice == "eighth":
-        places = {item: place for place, item in enumerate(items)}
-        kept = sorted(random.Random(len(kept)).sample(kept, math.ceil(len(kept) / 8)), key=places.__getitem__)
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-    items[:] = kept
+        rest = random.Random(len(rest)).sample(rest, math.ceil(len(rest) / 8))
+    return share if choice == "share" else set(rest)
 
 
-def _outside_the_share(items: list[pytest.Item], quick: bool) -> set[pytest.Item]:
-    """Return the slow tests to leave out, the same each time, as names are the seeds.
+def _take(items: list[pytest.Item], part: float, quick: bool) -> set[pytest.Item]:
+    """Return all tests whose share is 1, and a sample of the others, the same each time, as names are the seeds.
 
-    They are a sample of the cases of each function, and of the functions without cases of each module.
+    They are a sample of the cases of each function, and of the functions without cases of each module. A larger part
+    contains the smaller ones.
+
+    Args:
+        items: of which to take some.
+        part: of the share of tests with models.
+        quick: whether to leave out all slow tests.
     """
-    slow: dict[tuple[str, float], list[pytest.Item]] = {}
+    groups: dict[tuple[str, float], list[pytest.Item]] = {}
     for item in items:
-        marker = item.get_closest_marker("slow")
-        if item.get_closest_marker("exhaustive"):
-            slow.setdefault((item.nodeid, 0), []).append(item)
-        elif marker:
-            share = 0 if quick else marker.kwargs["share"]
-            function, has_cases, _ = item.nodeid.partition("[")
-            group = function if has_cases else function.partition("::")[0]
-            slow.setdefault((group, share), []).append(item)
-    rest: set[pytest.Item] = set()
-    for (group, share), cases in slow.items():
-        rest.update(random.Random(group).sample(cases, len(cases) - math.ceil(share * len(cases))))
-    return rest
+        function, has_cases, _ = item.nodeid.partition("[")
+        share = _read_share(item, part, quick)
+        groups.setdefault((function if has_cases else function.partition("::")[0], share), []).append(item)
+    taken: set[pytest.Item] = set()
+    for (group, share), cases in groups.items():
+        order = random.Random(group).sample(cases, len(cases))
+        taken.update(order[: math.ceil(share * len(cases))])
+    return taken
+
+
+def _read_share(item: pytest.Item, part: float, quick: bool) -> float:
+    slow = item.get_closest_marker("slow")
+    if item.get_closest_marker("exhaustive") or (slow and quick):
+        return 0
+    share = slow.kwargs["share"] if slow else 1
+    return share if item.get_closest_marker("quick") else part * share
 
 
 def pytest_collection_finish() -> None:

@@ -14,7 +14,7 @@ from maskcli.api.settings import check_positive
 from maskcli.corpus.blocks import BLOCK_SIZE, BlockTask, cut_files, divide_evenly
 from maskcli.corpus.counting import CountOptions, count_block, count_sequences
 from maskcli.corpus.engines.base import MapResult, TaskFailure
-from maskcli.corpus.engines.choice import choose_engine
+from maskcli.corpus.engines.choice import check_engine, make_cluster_error, open_engine
 from maskcli.corpus.merging import merge_groups, merge_states
 from maskcli.corpus.profiling import ProfileOptions, is_full_array, make_profile
 from maskcli.corpus.snippets import write_code
@@ -46,6 +46,7 @@ def profile(request: ProfileRequest) -> ProfileReport:
         UsageError: for options that contradict each other or the data.
         InputError: for files that cannot be read; with ``keep_going`` only if none of them can.
     """
+    check_engine(request)
     settings = read_settings(request)
     counting = CountOptions(
         value=settings.layout.padding_id,
@@ -79,6 +80,7 @@ def read_settings(request: ProfileRequest) -> ProfileOptions:
         batch_size=request.batch_size,
         input_dim=request.input_dim,
         processes=request.processes,
+        workers=request.workers,
         block_size=request.block_size,
     )
     for maxlen in request.maxlens:
@@ -109,6 +111,8 @@ def _count_in_memory(request: ProfileRequest, counting: CountOptions) -> CorpusS
         raise UsageError(
             where=f"--by {request.by}", expected="files", received="data in memory", fix="Profile each group by itself."
         )
+    if request.cluster_option is not None:
+        raise make_cluster_error(request, "data in memory")
     # Imported late, because files need neither.
     from maskcli.inputs.dataset import select_sequences
     from maskcli.inputs.objects import split_data
@@ -131,9 +135,22 @@ def _count(tasks: Sequence[BlockTask], counting: CountOptions, request: ProfileR
 
     if request.progress is not None and total:
         request.progress(0, total)
-    return choose_engine(tasks, request.processes).map_reduce(
-        tasks, partial(count_block, options=counting), merge_states, keep_going=request.keep_going, on_done=report
-    )
+    level = 0
+
+    def merge(states: list[CorpusState]) -> CorpusState:
+        nonlocal level
+        merged = merge_states(states)
+        if counting.by is None:
+            level = max([level, *(group.hashes.level for group in merged.groups.values())])
+        return merged
+
+    # The sample of all rows is at most that of some of them. Later blocks leave out the other hashes from the start,
+    # so that the results of a million blocks are small, and soon merged.
+    informed = (dataclasses.replace(task, hash_level=level) if level else task for task in tasks)
+    with open_engine(tasks, request) as engine:
+        return engine.map_reduce(
+            informed, partial(count_block, options=counting), merge, keep_going=request.keep_going, on_done=report
+        )
 
 
 def read_part(text: str) -> tuple[int, int]:

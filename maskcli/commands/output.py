@@ -26,6 +26,10 @@ MOST_CHOICES = 56
 """Characters of the names that ``--help`` lists after an option."""
 
 
+ONLY_SHARDS = ("array_record",)
+"""The formats of ``pad`` that hold shards, but no single batch."""
+
+
 def _refuse_render(*_: object) -> list[bytes]:
     raise NotImplementedError("maskcli pad writes this format itself, a part of the batch at a time")
 
@@ -38,6 +42,8 @@ def list_command_forms(command: str) -> dict[str, OutputForm]:
             if entry.writes:
                 form = OutputForm(entry.name, _refuse_render, entry.suffix, kind="batch", binary=not entry.is_text)
                 forms.setdefault(entry.name, form)
+        for name in ONLY_SHARDS:
+            forms[name] = OutputForm(name, _refuse_render, kind="batch", binary=True)
     return forms
 
 

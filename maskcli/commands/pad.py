@@ -10,12 +10,12 @@ import click
 
 from maskcli.commands.completers import complete_file
 from maskcli.commands.grouped import GroupedCommand, GroupedOption
-from maskcli.commands.options import record_options
-from maskcli.commands.output import HeatOptions, describe_suffix, output_options
+from maskcli.commands.options import list_set_options, record_options
+from maskcli.commands.output import ONLY_SHARDS, HeatOptions, describe_suffix, output_options
 from maskcli.commands.source import SourceOptions, source_options
 from maskcli.errors import InputError, NestedRowsError, UsageError
 from maskcli.records.layout import Layout
-from maskcli.records.options import OUTPUT, ShardOptions
+from maskcli.records.options import OUTPUT, RUNNING, EngineOptions, ShardOptions, read_specs
 from maskcli.render.forms import CommandResult
 from maskcli.sequences.sources import import_pyarrow
 from maskcli.sequences.stdout import STDOUT
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MASK_SUFFIX = ".npy"
 
 
-@click.command(cls=GroupedCommand, examples={OUTPUT: "-o batch.npz"})
+@click.command(cls=GroupedCommand, examples={OUTPUT: "-o batch.npz", RUNNING: "-o train/ --shards 64 --processes 4"})
 @source_options
 @click.option(
     "--mask-output",
@@ -64,6 +64,20 @@ def pad(
 
         write_shards(source, output, shards, mask_output, compress)
         return
+    for option in list_set_options(*read_specs(EngineOptions)):
+        raise UsageError(
+            where=option,
+            expected="--shards or --buckets, whose files several processes can write",
+            received="a single batch",
+            fix=f"Leave out {option}, or add --shards 8 --output DIR/.",
+        )
+    if output.format in ONLY_SHARDS:
+        raise UsageError(
+            where=f"--format {output.format}",
+            expected="--shards, --buckets or --pack",
+            received="a single batch",
+            fix="Add --shards 1 --output DIR/, or use --format tfrecord.",
+        )
     output.check()
     _check_mask_output(mask_output, output)
     batch_file = _make_batch_file(output, compress)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from maskcli.commands.options import list_set_options
 from maskcli.errors import UsageError
 from maskcli.records.layout import Layout
+from maskcli.records.options import EngineOptions, read_specs, select_options
 from maskcli.sequences.sources import display_name
 
 if TYPE_CHECKING:
@@ -28,12 +30,20 @@ def write_shards(
     folder = _check_output(source, output, shards, mask_output)
     form = output.format if output.sets_format else DEFAULT_FORMAT
     _check_format(form, compress)
+    from maskcli.corpus.engines.choice import check_engine
     from maskcli.corpus.shards import pad_to_shards
     from maskcli.render.progress import show_progress
 
+    check_engine(shards)
     settings = _make_settings(source, shards, form, compress)
     with show_progress("Padding", "%") as progress:
-        manifest = pad_to_shards(source.sources, folder, settings, lambda share: progress(int(100 * share), 100))
+        manifest = pad_to_shards(
+            source.sources,
+            folder,
+            settings,
+            lambda share: progress(int(100 * share), 100),
+            select_options(EngineOptions, shards),
+        )
     if not output.quiet and sys.stderr is not None and sys.stderr.isatty():
         click.echo(f"Wrote {display_name(str(folder))}: {_summarize(manifest)}", err=True)
 
@@ -116,13 +126,15 @@ def _check_pack(shards: ShardOptions, layout: Layout) -> None:
         "--pad-to-multiple-of": layout.pad_to_multiple_of is not None,
         f"--maxlen {layout.maxlen}": is_longer,
     }
+    contradictions |= dict.fromkeys(list_set_options(*read_specs(EngineOptions)), True)
     option = next((name for name, applies in contradictions.items() if applies), None)
     if option is not None:
         raise UsageError(
             where=option,
             expected=f"options that fit rows of {shards.pack} timesteps, for --pack {shards.pack}",
             received=option,
-            fix="Leave out one of the two. With --pack, --maxlen is where a single sequence is cut.",
+            fix="Leave out one of the two. With --pack, --maxlen is where a single sequence is cut, and one process "
+            "packs all sequences.",
         )
 
 

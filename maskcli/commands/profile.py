@@ -15,7 +15,7 @@ from maskcli.commands.output import TableOptions, output_options
 from maskcli.commands.source import SourceOptions, select_source_options
 from maskcli.errors import ExitCode, UsageError
 from maskcli.records.layout import Layout
-from maskcli.records.options import BATCHES, OUTPUT, RULES, RUNNING
+from maskcli.records.options import BATCHES, OUTPUT, RULES, RUNNING, EngineOptions, read_specs
 from maskcli.records.requests import ProfileRequest
 from maskcli.render.forms import CommandResult
 from maskcli.sequences.stdout import emit
@@ -59,7 +59,8 @@ def profile(
     directory. Files are read in blocks, by several processes if there are many, in bounded memory. The rules of check
     about data judge all rows, and name the file and line of the first offender.
 
-    On a cluster, or as an array of jobs, each job runs --part I/N, and --merge makes the profile of the whole.
+    --scheduler works on a cluster of Dask, --workers on one of this machine. Without Dask, as an array of jobs, each
+    job runs --part I/N, and --merge makes the profile of the whole.
     """
     output.check()
     report = _merge(source, arguments) if merge else _profile(source, arguments)
@@ -83,7 +84,8 @@ def _profile(source: SourceOptions, arguments: Mapping[str, Any]) -> ProfileRepo
 def _merge(source: SourceOptions, arguments: Mapping[str, Any]) -> ProfileReport:
     from maskcli.api.profile_parts import merge_profiles
 
-    for option in list_set_options("part", "processes", "keep_going", "input_format", "field", "sample", "by"):
+    reading = ("part", *read_specs(EngineOptions), "keep_going", "input_format", "field", "sample", "by")
+    for option in list_set_options(*reading):
         raise UsageError(
             where=option,
             expected="no option about reading data",

@@ -18,7 +18,7 @@ from maskcli.sequences.formats.csv_table import HEAD, find_header
 from maskcli.sequences.formats.json_lines import fix_field
 from maskcli.sequences.formats.numpy_arrays import read_array_header
 from maskcli.sequences.lines import LinesSource
-from maskcli.sequences.sources import RowRange, Source, display_name
+from maskcli.sequences.sources import RowRange, Source, display_name, make_shorter_error
 
 T = TypeVar("T")
 BLOCK_SIZE = 2**26
@@ -43,6 +43,7 @@ class BlockTask:
         first_row: rows of the file before the block; None if they have to be counted.
         file_index: the file, counted from 0 among all files.
         source: standard input or a pipe, which only this process can read; None for a file.
+        hash_level: of the sample of row hashes, at least, as the blocks before show; see ``RowHashes``.
     """
 
     file: str
@@ -56,6 +57,7 @@ class BlockTask:
     first_row: int | None = 0
     file_index: int = 0
     source: Source | None = dataclasses.field(default=None, compare=False, repr=False)
+    hash_level: int = 0
 
     @property
     def where(self) -> str:
@@ -179,6 +181,7 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
     """
     if task.unit == "file":
         yield from read_chunks(task.source or Source(task.file), task.format, Field(task.field), convert)
+        _check_size(task)
         return
     source = open_part(task)
     read = FORMATS[task.format].chunks
@@ -190,6 +193,15 @@ def read_block(task: BlockTask, convert: Callable[[RaggedSequences], T]) -> Iter
     except MaskcliError as error:
         error.where = shift_line(error.where, task, name)
         raise
+    _check_size(task)
+
+
+def _check_size(task: BlockTask) -> None:
+    """Raise InputError for a file that has become shorter: its last lines would be left out silently."""
+    source = Source(task.file)
+    in_bytes = task.unit in ("file", "lines") and task.source is None and not source.is_remote
+    if in_bytes and source.size < task.offset + task.length:
+        raise make_shorter_error(source.name)
 
 
 def open_part(task: BlockTask) -> Source:

@@ -148,7 +148,9 @@ class _Counter:
         self._largest: Extreme | None = None
         self._hashes: list[Hashes] = []
         self._n_hashes = 0
-        self._counted = _count_all([], options)
+        # Each group has a sample of its own, but the blocks before only show the level of a single one.
+        self._level = task.hash_level if options.by is None else 0
+        self._counted = self._count_all([])
         self._local = threading.local()
 
     def count_chunk(self, ragged: RaggedSequences) -> _ChunkCounts:
@@ -230,8 +232,12 @@ class _Counter:
         return Spot(sample, hit.timestep, self._name, self._task.file_index, in_file, place)
 
     def _count_hashes(self) -> None:
-        self._counted = merge_hashes([self._counted, _count_all(self._hashes, self._options)])
+        self._counted = merge_hashes([self._counted, self._count_all(self._hashes)])
         self._hashes, self._n_hashes = [], 0
+
+    def _count_all(self, hashes: list[Hashes]) -> RowHashes:
+        joined = np.concatenate([np.zeros(0, np.uint64), *hashes])
+        return count_hashes(joined, None, self._level, self._options.most_hashes)
 
     def finish(self) -> GroupState:
         """Return the state of all chunks."""
@@ -262,10 +268,6 @@ def _extend(
 def _compact(parts: list[Histogram]) -> list[Histogram]:
     """Return a few histograms for many, so that they take no more room than their lengths."""
     return [merge_histograms(parts)] if len(parts) > 64 else parts
-
-
-def _count_all(hashes: list[Hashes], options: CountOptions) -> RowHashes:
-    return count_hashes(np.concatenate([np.zeros(0, np.uint64), *hashes]), None, 0, options.most_hashes)
 
 
 def _without(values: Ints, positions: Ints) -> Ints:

@@ -57,21 +57,26 @@ class CorpusLengths:
         return int(self.counts.sum())
 
 
-def plan_shards(sources: Sequence[Source], name: str, settings: ShardSettings, progress: Progress) -> Manifest:
+def plan_shards(
+    sources: Sequence[Source],
+    checksums: Sequence[str],
+    measured: CorpusLengths,
+    name: str,
+    settings: ShardSettings,
+) -> Manifest:
     """Return the manifest of shards that are not written yet.
 
     Args:
         sources: the files.
+        checksums: of the files.
+        measured: the lengths of their sequences.
         name: the start of the names of the shards.
         settings: the options.
-        progress: receives the completed share.
 
     Raises:
-        InputError: for files that cannot be read, or hold no token.
+        InputError: for files that hold no token.
         UsageError: for more shards than rows.
     """
-    checksums = [source.compute_checksum() for source in sources]
-    measured = measure_lengths(sources, settings, progress)
     if not measured.lengths.any():
         raise make_only_empty_error(sources, measured.sequences)
     groups = _choose_groups(measured, settings)
@@ -95,7 +100,7 @@ def measure_lengths(sources: Sequence[Source], settings: ShardSettings, progress
 
     def read_lengths() -> Iterator[Ints]:
         for index, chunk in read_sources(
-            sources, settings, partial(_check_lengths, layout=make_layout(settings, None)), progress
+            sources, settings, partial(check_sequence_values, layout=make_layout(settings, None)), progress
         ):
             lengths, counts = np.unique(chunk.result, return_counts=True)
             histogram.update(dict(zip(lengths.tolist(), counts.tolist(), strict=True)))
@@ -109,7 +114,8 @@ def measure_lengths(sources: Sequence[Source], settings: ShardSettings, progress
     )
 
 
-def _check_lengths(ragged: RaggedSequences, layout: Layout) -> Ints:
+def check_sequence_values(ragged: RaggedSequences, layout: Layout) -> Ints:
+    """Return the lengths of sequences; raise InputError for values that do not fit into the dtype of the layout."""
     return check_fitting_values(ragged, layout).lengths
 
 

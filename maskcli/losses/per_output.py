@@ -69,7 +69,7 @@ def _may_ignore_padding(loss: Any) -> bool:
 def _mark_unproven(evidence: LossEvidence) -> LossEvidence:
     why = None
     if evidence.counted_padding:
-        why = f"Pass --targets, with their weights, to check whether the loss {evidence.name} counts padding."
+        why = f"Targets, with their weights, would show whether the loss {evidence.name} counts padding."
     return dataclasses.replace(evidence, counted_padding=0, leaves_out=True, why=why)
 
 

@@ -19,7 +19,7 @@ from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.run import ModelRun, Run, trace_recording
 
-LEFT_OUT = "left out by --quick"
+LEFT_OUT = "left out of a quick check"
 """The reason why a probe did not run that is not needed to decide."""
 
 

@@ -153,7 +153,36 @@ class PaddingOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ShardOptions:
+class EngineOptions:
+    """The processes that read large data: of this machine, or of a cluster."""
+
+    GROUP: ClassVar[OptionGroup] = RUNNING
+
+    processes: int | None = option(
+        None,
+        "Processes that read the data; 1 is this process, with two threads.",
+        default_text="one for each processor if the data is large and there are more than two, otherwise 1",
+        minimum=1,
+        maximum=1024,
+    )
+    scheduler: str | None = option(
+        None,
+        "Work on a cluster of Dask (extra distributed): the address of its scheduler, such as tcp://host:8786, or its "
+        "scheduler file, which ends in .json.",
+        metavar="ADDRESS",
+    )
+    workers: int | None = option(
+        None, "Work on a new cluster of Dask on this machine, with this many workers.", minimum=1, maximum=1024
+    )
+
+    @property
+    def cluster_option(self) -> str | None:
+        """The option that asks for a cluster, for messages; None without any."""
+        return next((f"--{name}" for name in ("scheduler", "workers") if getattr(self, name) is not None), None)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ShardOptions(EngineOptions):
     """A directory of shards instead of a single file."""
 
     GROUP: ClassVar[OptionGroup] = SHARDS
@@ -161,7 +190,8 @@ class ShardOptions:
     shards: int | None = option(
         None,
         "Write this many files with equally many rows into the directory --output DIR/, with a manifest; --format is "
-        "npy (the default), npz, parquet, arrow or tfrecord. The same command continues after a run that was killed.",
+        "npy (the default), npz, parquet, arrow, tfrecord or array_record. The same command continues after a run that "
+        "was killed.",
         minimum=1,
     )
     buckets: int | None = option(

@@ -20,6 +20,7 @@ from maskcli.records.options import (
     RUNNING,
     BuiltinOptions,
     CountProgress,
+    EngineOptions,
     FailOn,
     LossOptions,
     ModelOptions,
@@ -213,7 +214,7 @@ FILES = "A path, a list of paths (files, patterns and directories), or sequences
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class ProfileRequest(RuleOptions, Layout):
+class ProfileRequest(EngineOptions, RuleOptions, Layout):
     """The arguments of ``maskcli.profile``."""
 
     data: object = dataclasses.field(kw_only=False, metadata={"option": OptionSpec(text=FILES, only_python=True)})
@@ -244,14 +245,6 @@ class ProfileRequest(RuleOptions, Layout):
         group=RUNNING,
     )
     keep_going: bool = option(False, "Leave out blocks that cannot be read, list them, and exit with 1.", group=RUNNING)
-    processes: int | None = option(
-        None,
-        "Processes that read the data; 1 is this process, with two threads.",
-        default_text="one for each processor if the data is large and there are more than two, otherwise 1",
-        minimum=1,
-        maximum=1024,
-        group=RUNNING,
-    )
     block_size: int | None = option(None, "Bytes of a block.", default_text="64 MiB", only_python=True)
     progress: CountProgress | None = option(
         None, "Receives the number of finished bytes and of all bytes.", only_python=True

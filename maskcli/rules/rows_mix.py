@@ -63,6 +63,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     call = model.call(mixed.first_call)
     if call is not None and find_attention_fault(model, call) is not None:
         return  # MSK118 reports the mask that mixes them.
+    if call is not None and call.call in {misused.call for misused in model.misused}:
+        return  # MSK106 does: the rows of the mask are taken for timesteps.
     yield make_finding(
         __name__,
         **locate(call, model),

@@ -34,6 +34,21 @@ PIECE = 2**20
 """Bytes that are read at once."""
 
 
+MISSING = "a path that does not exist"
+"""The received value of an error about a file that is not there."""
+
+
+def set_folder(folder: str) -> None:
+    """Let relative paths start from a directory, as in the process of the user; a worker may run in another one."""
+    from pathlib import Path
+
+    _folder[:] = [folder] if folder != str(Path.cwd()) else []
+
+
+_folder: list[str] = []
+"""The directory that relative paths start from, if it is not that of the process."""
+
+
 class RowRange(NamedTuple):
     """Consecutive rows of a file, or groups of rows, as the file is divided.
 
@@ -164,7 +179,7 @@ class Source:
         from pathlib import Path  # Loaded here, because ``--help`` reads no files.
 
         with self._naming():
-            path = Path(self.path)
+            path = Path(*_folder, self.path)
             return path if stat.S_ISREG(path.stat().st_mode) or path.is_dir() else None
 
     def check_exists(self) -> None:
@@ -215,7 +230,12 @@ class Source:
         import hashlib
 
         with self._naming(), self._open_raw() as raw:
-            return hashlib.file_digest(cast(Any, raw), "sha256").hexdigest()
+            if not self.is_remote:
+                return hashlib.file_digest(cast(Any, raw), "sha256").hexdigest()
+            checksum = hashlib.sha256()
+            while piece := raw.read(PIECE):
+                checksum.update(piece)
+            return checksum.hexdigest()
 
     @contextlib.contextmanager
     def _open_raw(self) -> Iterator[BinaryIO]:
@@ -334,12 +354,22 @@ def _make_read_error(where: str, expected: str, error: OSError | ValueError | At
     return InputError(where=where, expected=expected, received=explain_os_error(error), fix=fix)
 
 
+def make_shorter_error(name: str) -> InputError:
+    """Return the error of a file that was cut while it is read."""
+    return InputError(
+        where=name,
+        expected="a file that stays the same while it is read",
+        received="one that has become shorter",
+        fix="Wait until the program that writes it has ended, and run the command again.",
+    )
+
+
 def explain_os_error(error: OSError | ValueError | AttributeError) -> str:
     """Return why a file could not be read or written, for a message."""
     if isinstance(error, AttributeError):
         return "a closed stream"
     if isinstance(error, FileNotFoundError):
-        return "a path that does not exist"
+        return MISSING
     if isinstance(error, IsADirectoryError):
         return "a directory"
     return getattr(error, "strerror", None) or str(error)

@@ -126,7 +126,7 @@ def has_several_processors() -> bool:
 
 def use_single_thread() -> None:
     """Work in the calling thread only, from now on: another process uses each further processor."""
-    _single.append(True)
+    _single[:] = [True]
 
 
 _single: list[bool] = []

@@ -131,6 +131,7 @@ def depends_on_same_timestep(entry: CallRecord, output: Any, valid: Bools) -> bo
     columns = np.flatnonzero(valid.any(axis=0))
     if not len(columns):
         return False
+    moves = False  # One of the two may be constant: a softmax of which a mask leaves a single class is 1.
     for timestep in {int(columns[0]), int(columns[-1])}:
         keep = _keep_all_but(entry, valid.shape, timestep)
         if not keep:
@@ -139,9 +140,10 @@ def depends_on_same_timestep(entry: CallRecord, output: Any, valid: Bools) -> bo
         if not again:
             return False
         moved = np.abs(as_float64(output) - as_float64(again[0])).reshape(*valid.shape, -1).max(axis=-1) > 0
-        if np.delete(moved, timestep, axis=1).any() or not moved[:, timestep].any():
+        if np.delete(moved, timestep, axis=1).any():
             return False
-    return True
+        moves = moves or bool(moved[:, timestep].any())
+    return moves
 
 
 def _keep_all_but(entry: CallRecord, shape: tuple[int, ...], timestep: int) -> dict[int, Bools]:

@@ -96,6 +96,8 @@ def _read_scores(entry: CallRecord, flow: MaskFlow) -> AttentionScores | None:
         allowed = allowed & mask
     batch = len(flow.truths[0]) if len(flow.truths) else shape[0]
     product = _find_product(tensor, flow)
+    if product is None and mask is not None and np.array_equal(mask, flow.valid.get(id(tensor), ())):
+        return None  # No scores: with as many rows and classes as timesteps, a mask of timesteps fits by chance.
     # Some models append a score that is that of no key, so that a query may attend to nothing.
     columns = slice(shape[-1] if product is None else int(product[0].outputs[0].shape[-1]))
     weights = as_float64(entry.outputs[0])[..., columns]

@@ -32,7 +32,7 @@ REQUESTS = {
 ONLY_COMMAND_LINE = {
     "files", "input_format", "field", "format", "output", "quiet", "max_rows", "max_cols", "all", "heat", "mask_output",
     "picture", "row", "sample", "tokenizer", "compress", "feature", "of", "saved", "traceback", "json_schema", "max_memory", "color",
-    "also", "exit_zero", "write_baseline", "shards", "buckets", "pack",
+    "also", "exit_zero", "write_baseline", "shards", "buckets", "pack", "processes", "scheduler", "workers",
 }  # fmt: skip
 
 

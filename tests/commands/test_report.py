@@ -58,7 +58,7 @@ def test_quick_report_names_left_out_probes(call: Call, tmp_path: Path) -> None:
     assert (check.quick, leak.verdict) == (True, "clean")
     left_out = {probe.name for probe in leak.probes if probe.why == LEFT_OUT}
     assert left_out == {"columns", "gradient", "rows", "future", "compiled"}
-    assert "columns, gradient: not tried: left out by --quick" in call("report", "--from", str(path))
+    assert "columns, gradient: not tried: left out of a quick check" in call("report", "--from", str(path))
 
 
 @pytest.mark.slow(share=2 / 5)

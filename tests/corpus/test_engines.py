@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.corpus.blocks import BlockTask
-from maskcli.corpus.engines import choice
+from maskcli.corpus.engines import choice, processes
 from maskcli.corpus.engines.base import FAN_IN, Engine, MergeTree
 from maskcli.corpus.engines.inline import InlineEngine
-from maskcli.corpus.engines.processes import ProcessEngine
+from maskcli.corpus.engines.processes import BEATING, FROZEN, ProcessEngine
 from maskcli.errors import InputError
 from tests.conftest import ROOT
 from tests.corpus import works
@@ -159,7 +159,7 @@ def test_tasks_are_taken_a_few_ahead() -> None:
 
 SCRIPT = """
 import time
-from maskcli.corpus.engines.processes import ProcessEngine
+from maskcli.corpus.engines.processes import BEATING, FROZEN, ProcessEngine
 from tests.corpus import works
 from tests.corpus.works import Number
 # No guard against a second import of this script, which multiprocessing requires.
@@ -209,3 +209,19 @@ def test_engine_suits_the_data_and_the_machine(
     monkeypatch.setattr(choice, "count_processors", lambda: processors)
     engine = choice.choose_engine(make_tasks(size), processes)
     assert (engine._most_workers if isinstance(engine, ProcessEngine) else 1) == workers
+
+
+def test_frozen_worker_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "FROZEN", 3)
+    monkeypatch.setattr(processes, "BEATING", 1)
+    # A slow block whose worker gives signs of life is waited for, as is one that only uses its processor.
+    assert ProcessEngine(1).map_reduce([Number(2), Number(3)], works.work_long, works.join).result == [2, 3]
+    with pytest.raises(
+        InputError, match=r"bytes 7 to 8: expected a worker that runs; received process \d+ without a sign"
+    ):
+        ProcessEngine(2).map_reduce(NUMBERS[:9], works.stop_at_seven, works.join)
+    assert processes._running == []
+
+
+def test_patience_with_processes_ends_within_a_minute() -> None:
+    assert FROZEN + 2 * BEATING < 60

@@ -15,9 +15,14 @@ from hypothesis import strategies as st
 from pyarrow import feather, parquet
 
 import maskcli
+from maskcli.api import profile as profile_module
 from maskcli.api.profile_parts import merge_profiles
+from maskcli.corpus.blocks import BlockTask
+from maskcli.corpus.counting import CountOptions, count_block
 from maskcli.errors import InputError, UsageError
+from maskcli.records.corpus import CorpusState
 from maskcli.records.profile import CorpusProfile, ProfileReport
+from maskcli.sequences.bounds import get_memory_bound
 from tests.corpus.test_blocks import ROWS, write_jsonl, write_parquet, write_records, write_text
 
 pytestmark = pytest.mark.slow(share=1 / 2)
@@ -220,6 +225,30 @@ def test_percentile_is_the_smallest_length_that_suffices(percent: float) -> None
     [length] = [entry.length for entry in corpus.lengths.percentiles if entry.percent == percent]
     assert 1000 * (lengths <= length).sum() >= 10 * percent * len(lengths)
     assert 1000 * (lengths < length).sum() < 10 * percent * len(lengths)
+
+
+@pytest.mark.parametrize("by", [None, "label"])
+def test_later_blocks_send_few_hashes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str | None) -> None:
+    """With memory for 250 hashes, blocks learn from those before how many rows are compared; the result is the same."""
+    rows = [[index * 7919 % 10007, index % 1500] for index in range(3000)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f'{{"ids": {row}, "label": {index % 2}}}\n' for index, row in enumerate(rows)))
+    monkeypatch.setattr(profile_module, "HASH_BYTES", get_memory_bound() // 250)
+    sent: list[int] = []
+
+    def count(task: BlockTask, options: CountOptions) -> CorpusState:
+        state = count_block(task, options)
+        sent.append(sum(len(group.hashes.hashes) for group in state.groups.values()))
+        return state
+
+    whole = maskcli.profile(path, field="ids", by=by)
+    monkeypatch.setattr(profile_module, "count_block", count)
+    divided = maskcli.profile(path, field="ids", by=by, block_size=path.stat().st_size // 500)
+    assert divided.to_json() == whole.to_json()
+    assert not whole.corpus.duplicates.exact
+    assert sum(sent[:16]) > 80
+    if by is None:  # The merged state of 256 blocks, and its sample, is known.
+        assert sum(sent[-16:]) < 30
 
 
 def test_duplicates_are_a_lower_bound_without_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ import pytest
 
 from maskcli.api.pad import pad
 from maskcli.corpus import packing
+from maskcli.corpus.blocks import cut_files
 from maskcli.corpus.shards import pad_to_shards
 from maskcli.errors import InputError, UsageError
 from maskcli.records.manifest import Manifest, ShardSettings
+from maskcli.records.options import EngineOptions
 from maskcli.render.schemas import FOLDER
 from maskcli.sequences import blocks, padding
 from maskcli.sequences.formats import blockwise
@@ -106,7 +109,9 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-READABLE = sorted(SHARD_FORMATS.keys() - {"tfrecord"})
+READABLE = sorted(SHARD_FORMATS.keys() - {"array_record", "tfrecord"})
+NEEDS_PACKAGE = {"array_record": [pytest.mark.skipif(find_spec("array_record") is None, reason="no array_record")]}
+ALL_FORMATS = [pytest.param(form, marks=NEEDS_PACKAGE.get(form, ())) for form in sorted(SHARD_FORMATS)]
 
 
 @pytest.mark.parametrize("form", READABLE)
@@ -222,6 +227,52 @@ def test_killed_runs_leave_the_same_bytes(tmp_path: Path, changes: dict[str, Any
         **read_folder(tmp_path / "whole" / "out"),
         "notes.txt": b"mine",
     }
+
+
+# Several processes.
+
+TWO = EngineOptions(processes=2)
+ENGINE_CASES: list[dict[str, Any]] = [
+    {"shards": 1},
+    {"shards": 7, "format": "npz"},
+    {"shards": 60, "maxlen": 20, "truncating": "pre"},
+    {"shards": 5, "buckets": 3},
+    {"shards": 200, "buckets": 4, "format": "tfrecord"},
+]
+
+
+@pytest.mark.slow(share=1 / 2)
+@pytest.mark.parametrize("changes", ENGINE_CASES, ids=lambda changes: "-".join(map(str, changes.values())))
+def test_processes_write_the_same_bytes(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """The last buckets have fewer rows than shards, and lengths grow in the second file."""
+    sources = write_corpus(tmp_path, ROWS[:250] + sorted(ROWS[250:], key=len) + [[1] * 90] * 3)
+    settings = dataclasses.replace(SETTINGS, **changes)
+    assert len(list(cut_files(sources, block_size=4000))) > 8
+    for name, options in (("one", EngineOptions(processes=1)), ("two", TWO)):
+        pad_to_shards(sources, tmp_path / name / "out", settings, options=options, block_size=4000)
+    assert read_folder(tmp_path / "two" / "out") == read_folder(tmp_path / "one" / "out")
+
+
+@pytest.mark.slow(share=1 / 2)
+@pytest.mark.parametrize("changes", [{"shards": 20}, {"shards": 6, "buckets": 3}, {"shards": 9, "pack": 64}], ids=str)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_run_continues_with_any_shards_finished(tmp_path: Path, changes: dict[str, Any], processes: int) -> None:
+    """Workers finish shards in any order, so that a run that was killed leaves gaps."""
+    sources, folder = write_corpus(tmp_path, ROWS), tmp_path / "out"
+    settings = dataclasses.replace(SETTINGS, **changes)
+    write(sources, folder, **changes)
+    whole = read_folder(folder)
+    document = json.loads((folder / "manifest.json").read_text())
+    lost = document["shards"][2:4] + document["shards"][-5:-2]
+    for file in (file for shard in lost for file in shard["files"]):
+        (folder / file["name"]).unlink()
+    times = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    pad_to_shards(sources, folder, settings, options=EngineOptions(processes=processes), block_size=4000)
+    assert read_folder(folder) == whole
+    rewritten = {name for name, time in times.items() if (folder / name).stat().st_mtime_ns != time} - {"manifest.json"}
+    indices = {shard["index"] for shard in lost}
+    stripes = {file["name"] for shard in document["shards"] if shard["index"] in indices for file in shard["files"]}
+    assert rewritten <= (stripes if processes > 1 else set())
 
 
 class _StopError(Exception):
@@ -356,7 +407,7 @@ def test_bad_input_leaves_no_directory(corpus: list[Source], tmp_path: Path) -> 
 # The command, and reading back.
 
 
-@pytest.mark.parametrize("form", sorted(SHARD_FORMATS))
+@pytest.mark.parametrize("form", ALL_FORMATS)
 @pytest.mark.parametrize("options", ["", "--buckets 3", "--pack 64"])
 def test_shards_are_read_back(call: Callable[..., Output], tmp_path: Path, form: str, options: str) -> None:
     write_corpus(tmp_path, ROWS)

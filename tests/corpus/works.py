@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import signal
 import sys
 import time
 from pathlib import Path
+
+import numpy as np
 
 from maskcli.errors import InputError
 
@@ -77,3 +80,40 @@ def list_imports(_task: Number) -> list[str]:
 def report_process(_task: Number) -> list[int]:
     time.sleep(0.1)
     return [os.getpid()]
+
+
+def wait_at_seven(task: Number) -> list[int]:
+    time.sleep(3600 if task.value == 7 else 0)
+    return [task.value]
+
+
+def stop_at_seven(task: Number) -> list[int]:
+    if task.value == 7:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return [task.value]
+
+
+def work_long(task: Number) -> list[int]:
+    """Use the processor without a pause in which another thread could run, or wait, for 4 seconds."""
+    if task.value == 2:
+        sys.setswitchinterval(1000)
+        end = time.monotonic() + 4
+        while time.monotonic() < end:
+            pass
+        sys.setswitchinterval(0.005)
+    else:
+        time.sleep(4)
+    return [task.value]
+
+
+def count_faults(_task: Number) -> list[int]:
+    """Return the page faults of 20 rounds that allocate, use and free arrays, as a reader does for each chunk."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        arrays = [np.ones(2**20, np.uint8) for _ in range(8)]
+        assert all(map(np.any, arrays))
+    return [resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before]
+
+
+def read_malloc_setting(_task: Number) -> list[int]:
+    return [int(os.environ.get("MALLOC_TRIM_THRESHOLD_", 0))]

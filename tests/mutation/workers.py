@@ -124,7 +124,7 @@ def _import_all() -> None:
 @contextlib.contextmanager
 def exchange_code(name: str, path: str, source: str) -> Iterator[int]:
     """Let the functions of an imported module run other code; yield the number of functions that differ."""
-    codes = {code.co_qualname: code for code in _list_codes(compile(source, path, "exec"))}
+    codes = {code.co_qualname: code for code in _list_codes(compile(source, path, "exec", dont_inherit=True))}
     changed = []
     for function in _list_functions(vars(sys.modules[name]).values(), path):
         code = codes.get(function.__qualname__)

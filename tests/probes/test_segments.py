@@ -149,7 +149,7 @@ def test_quick_check_leaves_the_probe_out() -> None:
     report = maskcli.check(ROWS, model=make_model(MIXING["lstm"][0]), quick=True)
     probe = find_probe(report)
     assert probe is not None
-    assert (probe.applicable, probe.why) == (False, "left out by --quick")
+    assert (probe.applicable, probe.why) == (False, "left out of a quick check")
     assert "MSK119" not in [finding.code for finding in report.findings]
 
 

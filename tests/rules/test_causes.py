@@ -116,6 +116,15 @@ def test_attention_fault_replaces_other_causes() -> None:
     }
 
 
+def test_mask_of_timesteps_that_fits_classes_is_misaligned() -> None:
+    """With as many rows and classes as timesteps, the mask broadcasts, and rows mask each other."""
+    words, x = make_words()
+    x = layers.LSTM(4, return_sequences=True)(x)
+    softmax = layers.Softmax(name="softmax")(layers.Dense(3)(x))
+    report = maskcli.check([[1, 2, 3], [4, 5], [6]], model=keras.Model(words, softmax))
+    assert [(finding.code, finding.call) for finding in report.findings] == [("MSK106", "softmax")]
+
+
 def test_mixed_rows_replace_other_causes() -> None:
     words, x = make_words()
     x = layers.BatchNormalization(name="norm")(x * 1.0, training=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import os
@@ -18,12 +19,15 @@ from pyarrow import parquet
 
 import maskcli
 from maskcli.corpus.blocks import cut_files
+from maskcli.corpus.shards import pad_to_shards
 from maskcli.errors import InputError, UsageError
+from maskcli.records.options import EngineOptions
 from maskcli.sequences.files import read_sequences
 from maskcli.sequences.input_files import expand_files
 from maskcli.sequences.remote import list_urls
 from maskcli.sequences.sources import Source
 from tests.conftest import clean_environment
+from tests.corpus.test_shards import SETTINGS, read_folder
 
 fsspec = pytest.importorskip("fsspec")
 pytestmark = pytest.mark.quick
@@ -155,3 +159,25 @@ def test_bucket_is_profiled(bucket: str, processes: int) -> None:
     assert report.corpus.ids.largest.place == f"{bucket}/a.jsonl:300"
     with pytest.raises(InputError, match=r"s3://corpus/missing\.jsonl"):
         maskcli.profile("s3://corpus/missing.jsonl")
+
+
+@pytest.mark.parametrize("options", [{}, {"processes": 2}, {"workers": 2}], ids=str)
+def test_bucket_is_padded_into_shards(bucket: str, tmp_path: Path, options: dict[str, int]) -> None:
+    """Workers read the ranges of the addresses; the bytes are those of local files."""
+    if "workers" in options:
+        pytest.importorskip("distributed", reason="the extra distributed is not installed")
+    addresses = list_urls(bucket, lambda _name: True)[0]
+    sources = [Source(address) for address in addresses]
+    assert [address.rpartition("/")[2] for address in addresses] == ["a.jsonl", "b.jsonl"]
+    settings = dataclasses.replace(SETTINGS, shards=4, buckets=2)
+    manifest = pad_to_shards(
+        sources, tmp_path / "remote" / "out", settings, options=EngineOptions(**options), block_size=1500
+    )
+    assert (manifest.counts.sequences, [source.name for source in manifest.sources]) == (600, addresses)
+    (tmp_path / "a.jsonl").write_bytes(LINES)
+    pad_to_shards([Source(str(tmp_path / "a.jsonl"))] * 2, tmp_path / "local" / "out", settings)
+    remote, local = (read_folder(tmp_path / name / "out") for name in ("remote", "local"))
+    assert remote.pop("manifest.json") != local.pop("manifest.json")
+    assert remote == local
+    # A second run reads the addresses once more, to compare their checksums, and writes nothing.
+    assert pad_to_shards(sources, tmp_path / "remote" / "out", settings) == manifest

@@ -1,15 +1,15 @@
 """The interface of an engine, and the parts that all engines share: the merge tree, and errors as values.
 
-An engine applies ``work`` to tasks and merges the results. ``work`` and ``merge`` are functions of a module, or partial
-calls of them, so that other processes can receive them. ``merge`` is associative, and takes the results of up to
-``FAN_IN`` neighbours in the order of their tasks.
+An engine applies ``work`` to tasks and merges the results. ``work`` is a function of a module, or a partial call of
+it, so that other processes can receive it. ``merge`` is associative, takes the results of up to ``FAN_IN`` neighbours
+in the order of their tasks, and runs in the process of the caller, which can learn from it for later tasks.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeVar
 
 from maskcli.errors import InputError, MaskcliError
 
@@ -26,8 +26,16 @@ class Task(Protocol):
 
 
 AnyTask = TypeVar("AnyTask", bound=Task)
-TaskIn = TypeVar("TaskIn", bound=Task, contravariant=True)
 R = TypeVar("R")
+
+
+@dataclasses.dataclass(eq=False)
+class TaskAttempt(Generic[AnyTask]):
+    """A task, its index, and how many workers began it."""
+
+    index: int
+    task: AnyTask
+    tries: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +75,7 @@ class Engine(Protocol):
         *,
         keep_going: bool = False,
         on_done: Callable[[AnyTask], None] = lambda _task: None,
+        on_result: Callable[[R], None] = lambda _result: None,
     ) -> MapResult[R]:
         """Return the merged results, the same for every engine and any number of workers.
 
@@ -76,6 +85,7 @@ class Engine(Protocol):
             merge: associative; gets 2 to ``FAN_IN`` results in the order of their tasks.
             keep_going: whether tasks with bad input are left out, instead of raising the error of the first.
             on_done: receives each finished task, in the order in which they finish.
+            on_result: receives the result of each task before, unless its input is bad.
 
         Raises:
             MaskcliError: of the first task with a bad input.
@@ -98,6 +108,17 @@ def make_lost_error(task: Task, reason: str) -> InputError:
         received=reason,
         fix="If it was killed for its memory: use fewer workers, smaller blocks, or a machine with more memory. "
         "--keep-going leaves such blocks out.",
+    )
+
+
+def make_frozen_error(where: str, worker: str, seconds: int) -> InputError:
+    """Return the error of a worker that neither works nor ends."""
+    return InputError(
+        where=where,
+        expected="a worker that runs",
+        received=f"{worker} without a sign of life for {seconds} seconds",
+        fix="It was stopped, or its machine is down. Run the command again when it continues or is gone. A directory "
+        "of shards continues after the last shard that its manifest lists.",
     )
 
 
@@ -148,6 +169,41 @@ class MergeTree(Generic[R]):
         ordered = [members[place] for place in sorted(members)]
         results = [result for result in ordered if result is not None]
         return self._merge(results) if len(results) > 1 else next(iter(results), None)
+
+
+class Pool(Protocol[AnyTask]):
+    """Workers of another process, and the tasks that they have."""
+
+    def run(self) -> Iterator[tuple[TaskAttempt[AnyTask], Any]]:
+        """Yield each task with its result, or with the error of a bad input, as they finish."""
+
+    def stop_after(self, index: int) -> None:
+        """Leave out all tasks after this one, which have no result that counts."""
+
+
+def reduce_results(
+    pool: Pool[AnyTask],
+    merge: Callable[[list[R]], R],
+    keep_going: bool,
+    on_done: Callable[[AnyTask], None],
+    on_result: Callable[[R], None],
+) -> MapResult[R]:
+    """Return the merged results of the workers of a pool; see ``Engine``."""
+    tree, failures = MergeTree(merge), []
+    for item, result in pool.run():
+        if isinstance(result, MaskcliError):
+            failures.append(TaskFailure(item.index, result))
+            if not keep_going:
+                # Earlier tasks still run: as in a single process, the error is that of the first bad input.
+                pool.stop_after(item.index)
+            result = None
+        else:
+            on_result(result)
+        tree.add(item.index, result)
+        on_done(item.task)
+    if not keep_going:
+        raise_first(failures)
+    return MapResult(tree.finish(), tuple(sorted(failures, key=lambda failure: failure.index)))
 
 
 def raise_first(failures: Iterable[TaskFailure]) -> None:

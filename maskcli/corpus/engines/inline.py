@@ -22,6 +22,7 @@ class InlineEngine:
         *,
         keep_going: bool = False,
         on_done: Callable[[AnyTask], None] = lambda _task: None,
+        on_result: Callable[[R], None] = lambda _result: None,
     ) -> MapResult[R]:
         """Return the merged results; see ``Engine``."""
         tree, failures = MergeTree(merge), []
@@ -33,6 +34,7 @@ class InlineEngine:
                 failures.append(TaskFailure(index, result))
                 tree.add(index, None)
             else:
+                on_result(result)
                 tree.add(index, result)
             on_done(task)
         return MapResult(tree.finish(), tuple(failures))

@@ -5,9 +5,11 @@ It is started as a command of its own, not by ``multiprocessing``, which would r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
@@ -18,6 +20,8 @@ from maskcli.sequences.threads import use_single_thread
 
 CODE = "import sys; sys.path[:] = {path!r}; from maskcli.corpus.engines.worker import serve; serve({read}, {write})"
 """The program of a worker, whose pipes have these descriptors."""
+BEAT = b""
+"""The message that is a sign of life; a result is never empty."""
 MEMORY = 71
 """The exit code of a worker that ran out of memory."""
 
@@ -28,10 +32,12 @@ class Job(NamedTuple):
     Attributes:
         work: the function of a task.
         memory_bound: bytes that one input may take.
+        beating: seconds between two signs of life.
     """
 
     work: Callable[[Any], Any]
     memory_bound: int
+    beating: int
 
 
 class Crash(NamedTuple):
@@ -48,10 +54,23 @@ def serve(read: int, write: int) -> None:
     try:
         job: Job = incoming.recv()
         set_memory_bound(job.memory_bound)
+        lock = threading.Lock()
+        threading.Thread(target=_send_beats, args=(outgoing, lock, job.beating), daemon=True).start()
         while True:
-            outgoing.send_bytes(_work_on(job.work, incoming.recv()))
+            result = _work_on(job.work, incoming.recv())
+            with lock:
+                outgoing.send_bytes(result)
     except (EOFError, OSError):
         os._exit(0)
+
+
+def _send_beats(outgoing: Connection, lock: threading.Lock, beating: int) -> None:
+    """Send signs of life, so that the parent knows a worker that is stopped from one that is slow."""
+    wait = threading.Event().wait
+    with contextlib.suppress(OSError):
+        while not wait(beating):
+            with lock:
+                outgoing.send_bytes(BEAT)
 
 
 def _work_on(work: Callable[[Any], Any], task: Any) -> bytes:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from maskcli.sequences.formats.shards.array_record_files import (
+    check_array_record,
+    open_array_record_columns,
+    read_array_record_columns,
+)
 from maskcli.sequences.formats.shards.arrow_files import (
     check_pyarrow,
     open_arrow_columns,
@@ -27,6 +32,13 @@ SHARD_FORMATS = {
     "arrow": ShardFormat(".arrow", open_arrow_columns, read_arrow_columns, TOKENS_MASK, check_packages=check_pyarrow),
     "tfrecord": ShardFormat(
         ".tfrecord", open_tfrecord_columns, read_tfrecord_columns, TOKENS_MASK, check_packages=check_crc32c
+    ),
+    "array_record": ShardFormat(
+        ".array_record",
+        open_array_record_columns,
+        read_array_record_columns,
+        TOKENS_MASK,
+        check_packages=check_array_record,
     ),
 }
 """The formats of shards, by the name that ``--format`` takes."""

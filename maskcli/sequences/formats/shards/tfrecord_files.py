@@ -30,10 +30,11 @@ def read_tfrecord_columns(path: Path, name: str, table: ShardTable) -> Iterator[
         raise make_shard_error(name, f"{len(records)} records")
     for start in range(0, table.rows, table.step):
         part = records[start : start + table.step]
-        yield {column.name: _join_features(part, column, name) for column in table.columns}
+        yield {column.name: join_features(part, column, name) for column in table.columns}
 
 
-def _join_features(records: list[dict[str, Array]], column: ShardColumn, name: str) -> Array:
+def join_features(records: list[dict[str, Array]], column: ShardColumn, name: str) -> Array:
+    """Return a column of Examples; raise InputError for records without it."""
     try:
         joined = np.stack([record[column.name] for record in records]).astype(column.dtype)
         return joined.reshape(len(records), *column.shape[1:])
