@@ -29,7 +29,7 @@ from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.hub import SMALLEST_VOCABULARY, find_hub_model
-from maskcli.models.keras_version import note_newer_version
+from maskcli.models.keras_version import list_version_notes
 from maskcli.models.limits import bound_weights
 from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
 from maskcli.models.load_weights import read_weights_file
@@ -214,12 +214,6 @@ def pad_for_builtin(sequences: object, layout: Layout, name: str) -> tuple[Ragge
     return ragged, dataclasses.replace(pad_ragged(ragged, layout), origin=find_origin(selected))
 
 
-def _list_version_notes() -> tuple[str, ...]:
-    import keras
-
-    return note_newer_version(keras.__version__)
-
-
 def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: PaddedBatch) -> ModelAndData:
     """Build a model from its settings, and pair it with its sequences.
 
@@ -239,7 +233,7 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
         "built-in",
         type(built.keras_model).__name__,
         dataclasses.replace(built.settings, mask_source=settings.mask_source),
-        notes=_list_version_notes(),
+        notes=list_version_notes(),
     )
     inputs = make_builtin_inputs(built, batch, valid)
     return ModelAndData(
@@ -293,7 +287,7 @@ def load_user_model(
                 loaded.keras_model(pack_arguments(loaded.keras_model, first))
         loaded = finish_loading(loaded)
         runs = RunCache(loaded.keras_model)  # Its first run had other weights.
-    notes = (*loaded.notes, *_list_version_notes())
+    notes = (*loaded.notes, *list_version_notes())
     about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=notes)
     return ModelAndData(
         about,

@@ -82,7 +82,7 @@ class FunctionCall:
 
 
 @dataclasses.dataclass(frozen=True)
-class Operation:
+class CallTranslation:
     """An operation as TensorFlow would report it.
 
     Attributes:
@@ -97,7 +97,7 @@ class Operation:
 
 
 @dataclasses.dataclass(eq=False)
-class Repeatable:
+class RepeatableCall:
     """A call that can be repeated with other inputs of its translation.
 
     Attributes:
@@ -278,14 +278,14 @@ _NAMES = {
 """By function, the operation of TensorFlow that computes the same; others have their own name in capitals."""
 
 
-def translate(call: FunctionCall, outputs: Sequence[Any]) -> Operation:
+def translate_call(call: FunctionCall, outputs: Sequence[Any]) -> CallTranslation:
     """Return a call as an operation of TensorFlow."""
     name = call.name
     type_, inputs, attributes = _TRANSLATIONS.get(name, _keep_tensors)(call, outputs)
     type_ = type_ or _NAMES.get(name) or _write_in_capitals(name)
     places = [call.find(value) for value in inputs]
     inputs = [value if is_tensor(value) else np.asarray(value) for value in inputs]
-    return Operation(type_, tuple(inputs), (*attributes, "call", Repeatable(call, places)))
+    return CallTranslation(type_, tuple(inputs), (*attributes, "call", RepeatableCall(call, places)))
 
 
 def _write_in_capitals(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from maskcli.backends.base import RecordOperation
-from maskcli.backends.torch_operations import FunctionCall, is_tensor, list_tensors, replace_tensors, translate
+from maskcli.backends.torch_operations import FunctionCall, list_tensors, replace_tensors, translate_call
 
 
 def is_plain(tensor: Any) -> bool:
@@ -67,7 +67,7 @@ class FunctionReports:
         outputs = list_tensors(result)
         if any(output is tensor for output in outputs for tensor in call.tensors):  # It returned an argument.
             return result
-        operation = translate(call, outputs)
+        operation = translate_call(call, outputs)
         replaced = self.record(operation.type, operation.inputs, operation.attrs, outputs)
         return result if replaced is None else replace_tensors(result, replaced)
 
@@ -92,6 +92,3 @@ def _make_mode(reports: FunctionReports) -> Any:
             return reports.run(func, args, kwargs or {})
 
     return ReportingMode()
-
-
-__all__ = ["FunctionReports", "is_plain", "is_tensor"]

@@ -34,6 +34,13 @@ def note_newer_version(version: str) -> tuple[str, ...]:
     )
 
 
+def list_version_notes() -> tuple[str, ...]:
+    """Return the notes on the release of Keras in this process."""
+    import keras
+
+    return note_newer_version(keras.__version__)
+
+
 def _parse(version: str) -> tuple[int, ...]:
     """Return the first three numbers of a version: ``3.15.0rc1`` is one of 3.15.0."""
     numbers = [int(digits) for part in version.split(".")[:3] if (digits := re.match(r"\d*", part)[0])]  # type: ignore[index]

@@ -214,8 +214,14 @@ def test_words_of_messages_fit_backend(other: Worker) -> None:
     assert "cuDNN" in ours
     for text in ("cuDNN", "TensorFlow", "tf."):
         assert text not in answer
-    reason = "fit and predict run a model eagerly unless it is compiled with jit_compile=True"
-    assert (f"on PyTorch, {reason}" in answer) is (other.backend == "torch")
+
+
+def test_compiled_probe_claims_nothing_on_torch(other: Worker) -> None:
+    probes = other.ask("check_model", "sum_in_code")["leak"]["probes"]
+    (probe,) = [probe for probe in probes if probe["name"] == "compiled"]
+    assert probe["applicable"] is (other.backend == "jax")
+    if other.backend == "torch":
+        assert "unless it is compiled with jit_compile=True" in probe["why"]
 
 
 @pytest.mark.parametrize("backend", OTHERS)
