@@ -50,6 +50,7 @@ ONLY_IN = {
     "keras": KERAS_ROOMS,
     "tensorflow": ("backends", "inputs", "losses"),
     "jax": ("backends",),
+    "torch": ("backends",),
     "igraph": ("render",),
     "msgspec": ("render",),
     "vl_convert": ("render",),

@@ -160,7 +160,7 @@ def test_file_name_that_is_not_utf_8(tmp_path: Path) -> None:
 @pytest.mark.slow(share=1 / 2)
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("inspect", "Loading TensorFlow and running the model"), ("loss", r"Running the model.*6/6 rows")],
+    [("inspect", "Loading Keras and running the model"), ("loss", r"Running the model.*6/6 rows")],
 )
 def test_terminal_shows_progress(tmp_path: Path, command: str, message: str) -> None:
     master, slave = pty.openpty()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import expect_many_runs, get_backend
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
@@ -200,7 +201,7 @@ def _choose_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[NDArray[
 
 def _add_metrics(evidence: ModelEvidence, trace: Run, model: Any, metrics: Any) -> ModelEvidence:
     """Return the evidence with the metrics, which are tried with random targets."""
-    values = [np.asarray(tensor) for _, tensor in list_output_tensors(trace.output)]
+    values = [as_array(tensor) for _, tensor in list_output_tensors(trace.output)]
     outputs = list(zip(evidence.outputs, values, strict=True))
     return dataclasses.replace(evidence, metrics=tuple(examine_metrics(model, metrics, outputs, {})))
 

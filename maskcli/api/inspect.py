@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
-
 from maskcli.api.keywords import take_keywords
 from maskcli.api.model_data import ModelAndData, load_builtin, load_user_model, make_builtin_inputs, names_builtin
+from maskcli.backends.arrays import as_array
 from maskcli.conclusions import remarks
 from maskcli.inputs.arguments import pack_arguments
 from maskcli.inputs.objects import split_data
@@ -88,7 +87,7 @@ def _make_outputs(run: Run, case: ModelAndData) -> tuple[OutputValues, ...]:
     pairs = zip(collect_outputs(run), list_output_tensors(run.output), strict=True)
     return tuple(
         timesteps.make_output_values(
-            output.call or case.about.name, np.asarray(tensor), output.mask, output.valid, output.name
+            output.call or case.about.name, as_array(tensor), output.mask, output.valid, output.name
         )
         for output, (_, tensor) in pairs
     )
@@ -99,7 +98,7 @@ def _compare_unmasked(case: ModelAndData, outputs: Sequence[OutputValues]) -> tu
     tensors = compute_unmasked_outputs(case.model, pack_arguments(case.model, case.inputs))
     if tensors is None:
         return (None,) * len(outputs)
-    values = [np.asarray(tensor) for tensor in tensors]
+    values = [as_array(tensor) for tensor in tensors]
     return tuple(
         timesteps.compare_unmasked(output, bare) if bare.shape == output.values.shape else None
         for output, bare in zip(outputs, values, strict=True)
@@ -117,11 +116,11 @@ def _compare_sources(case: ModelAndData, run: Run) -> tuple[SourceResult, ...]:
     """Return the results of the three mask sources, if all were requested."""
     if case.built is None or case.about.settings is None or case.about.settings.mask_source != "all":
         return ()
-    results = [timesteps.compare_source(MASK_GIVING[0], find_first_mask(run.calls), np.asarray(run.output), None)]
+    results = [timesteps.compare_source(MASK_GIVING[0], find_first_mask(run.calls), as_array(run.output), None)]
     for source in MASK_GIVING[1:]:
         twin = _trace_twin(build_twin(case.built, source), case)
         mask = find_first_mask(twin.calls)
-        results.append(timesteps.compare_source(source, mask, np.asarray(twin.output), results[0]))
+        results.append(timesteps.compare_source(source, mask, as_array(twin.output), results[0]))
     return tuple(results)
 
 

@@ -29,6 +29,7 @@ from maskcli.inputs.validity import FindRoles
 from maskcli.models.build import BuiltModel, build
 from maskcli.models.builtin import BUILTIN
 from maskcli.models.hub import SMALLEST_VOCABULARY, find_hub_model
+from maskcli.models.keras_version import list_version_notes
 from maskcli.models.limits import bound_weights
 from maskcli.models.load import UserModel, classify_spec, finish_loading, load, wrap_model
 from maskcli.models.load_weights import read_weights_file
@@ -232,6 +233,7 @@ def pair_with_builtin(settings: ModelSettings, ragged: RaggedSequences, batch: P
         "built-in",
         type(built.keras_model).__name__,
         dataclasses.replace(built.settings, mask_source=settings.mask_source),
+        notes=list_version_notes(),
     )
     inputs = make_builtin_inputs(built, batch, valid)
     return ModelAndData(
@@ -285,7 +287,8 @@ def load_user_model(
                 loaded.keras_model(pack_arguments(loaded.keras_model, first))
         loaded = finish_loading(loaded)
         runs = RunCache(loaded.keras_model)  # Its first run had other weights.
-    about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=loaded.notes)
+    notes = (*loaded.notes, *list_version_notes())
+    about = ModelAbout(loaded.name, loaded.source, type(loaded.keras_model).__name__, notes=notes)
     return ModelAndData(
         about,
         runs,

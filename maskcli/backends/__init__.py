@@ -1,1 +1,1 @@
-"""The backends of Keras: everything in which TensorFlow and JAX differ, a module each."""
+"""The backends of Keras: everything in which TensorFlow, JAX and PyTorch differ, a module each."""

@@ -56,12 +56,14 @@ class Backend(Protocol):
         package: the name of the package, whose version results carry.
         title: the name that its users write.
         is_stateless: whether a compiled step changes only variables that the model knows, and has only fixed shapes.
+        compiles_steps: whether ``fit``, ``evaluate`` and ``predict`` compile a model that does not ask for it.
     """
 
     name: BackendName
     package: str
     title: str
     is_stateless: bool
+    compiles_steps: bool
 
     def is_eager(self) -> bool:
         """Return whether operations run now at once, and are not traced into a graph or a compiled function."""
@@ -90,6 +92,9 @@ class Backend(Protocol):
 
     def record_tape(self, run: Callable[[Watch], Any]) -> Tape:
         """Run a function once, so that its result can be differentiated by the tensors that it watches."""
+
+    def infer(self) -> contextlib.AbstractContextManager[None]:
+        """Run without notes for derivatives while this is open, unless a tape is recorded."""
 
     def differentiate_losses(
         self, model: Any, compute: Callable[[], list[Any]], seeds: Sequence[Sequence[NDArray[Any]]], compiled: bool

@@ -14,10 +14,15 @@ def get_backend() -> Backend:
     """Return the backend of this process; Keras is imported, and keeps its backend as long as the process runs."""
     import keras
 
-    if keras.backend.backend() == "jax":
+    name = keras.backend.backend()
+    if name == "jax":
         from maskcli.backends.jax import JaxBackend
 
         return JaxBackend()
+    if name == "torch":
+        from maskcli.backends.torch import TorchBackend
+
+        return TorchBackend()
     from maskcli.backends.tensorflow import TensorflowBackend
 
     return TensorflowBackend()

@@ -14,6 +14,7 @@ from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
 from maskcli.backends.jax_loops import compile_scans
 from maskcli.backends.jax_operations import Bound, describe_mean, translate
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
+from maskcli.backends.promotion import promote_to_float64
 from maskcli.records.fields import BackendName
 
 
@@ -24,6 +25,7 @@ class JaxBackend:
     package = "jax"
     title = "JAX"
     is_stateless = True
+    compiles_steps = True
 
     def is_eager(self) -> bool:
         """Return whether operations run at once, or are differentiated while they do."""
@@ -65,6 +67,10 @@ class JaxBackend:
     def record_tape(self, run: Callable[[Watch], Any]) -> Tape:
         """Run a function, which runs again when it is differentiated."""
         return _JaxTape(run)
+
+    def infer(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: only tapes take notes."""
+        return contextlib.nullcontext()
 
     def differentiate_losses(
         self, model: Any, compute: Callable[[], list[Any]], seeds: Sequence[Sequence[NDArray[Any]]], compiled: bool
@@ -160,10 +166,10 @@ class JaxBackend:
 
     @contextlib.contextmanager
     def allow_float64(self) -> Iterator[None]:
-        """Let arrays be of 64 bits, which JAX has to be asked for."""
+        """Let arrays be of 64 bits, which JAX and Keras have to be asked for."""
         import jax
 
-        with jax.enable_x64(True):
+        with jax.enable_x64(True), promote_to_float64():
             yield
 
     def silence_tracing(self) -> contextlib.AbstractContextManager[None]:

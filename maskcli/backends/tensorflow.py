@@ -22,6 +22,7 @@ class TensorflowBackend:
     package = "tensorflow"
     title = "TensorFlow"
     is_stateless = False
+    compiles_steps = True
 
     def is_eager(self) -> bool:
         """Return whether operations run at once."""
@@ -61,6 +62,10 @@ class TensorflowBackend:
     def record_tape(self, run: Callable[[Watch], Any]) -> Tape:
         """Run a function under a ``GradientTape``."""
         return _TensorflowTape(run)
+
+    def infer(self) -> contextlib.AbstractContextManager[None]:
+        """Do nothing: only tapes take notes."""
+        return contextlib.nullcontext()
 
     def differentiate_losses(
         self, model: Any, compute: Callable[[], list[Any]], seeds: Sequence[Sequence[NDArray[Any]]], compiled: bool

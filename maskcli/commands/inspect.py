@@ -46,7 +46,7 @@ def inspect(
     output.check()
     check_picture(picture, output)
     data, layout, naming = source.load_data(names_builtin_model(InspectRequest, arguments))
-    with naming, show_spinner("Loading TensorFlow and running the model"), quiet_stderr(), quiet_stdout():
+    with naming, show_spinner("Loading Keras and running the model"), quiet_stderr(), quiet_stdout():
         inspection = inspect_model(data, **dataclasses.asdict(layout), **arguments)
     output.write(
         CommandResult(

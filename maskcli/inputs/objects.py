@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.arrays import as_array
 from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Array
 from maskcli.sequences.formats.csv_table import parse_cell
@@ -284,7 +285,7 @@ def _convert_leaf(leaf: Any) -> Any:
         raise InputError(
             expected="dense tensors", received="a SparseTensor", fix="Convert it: tf.sparse.to_dense(tensor)."
         )
-    return leaf if isinstance(leaf, list) else np.asarray(leaf)
+    return leaf if isinstance(leaf, list) else as_array(leaf)
 
 
 # Tables.

@@ -30,6 +30,8 @@ class BatchPeek:
     def __call__(self, *arguments: Any) -> Any:
         """Run the step of the model on the same batches; on JAX the state of the model comes first.
 
+        On PyTorch the argument is a list of batches, not an iterator.
+
         Raises:
             UsageError: if the batches cannot be seen without taking them away.
         """
@@ -59,8 +61,10 @@ def _peek(iterator: Any, count: int) -> tuple[list[Any], Any]:
     """Return the next batches of an iterator, and an iterator that yields the same batches.
 
     The second iterator has the type of the first one. A function of TensorFlow that was compiled for one of them
-    therefore runs with the other, and is not compiled again. On JAX the step takes any iterator.
+    therefore runs with the other, and is not compiled again. On JAX the step takes any iterator, and on PyTorch a list.
     """
+    if isinstance(iterator, list):
+        return iterator, iterator
     if get_backend().is_stateless:
         batches = list(itertools.islice(iterator, count))
         return batches, itertools.chain(batches, iterator)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.masks import get_keras_mask
 from maskcli.errors import InputError, ModelError, UsageError, summarize_error
 from maskcli.losses.compile_settings import (
@@ -228,8 +229,8 @@ def _averages_timesteps(loss: Any, targets: NDArray[Any], output: ModelOutput) -
     if getattr(loss, "reduction", "sum_over_batch_size") not in MEANS or not hasattr(loss, "call"):
         return False
     try:
-        by_sample = np.asarray(loss.call(cast_targets(targets), output.sample))
-        by_timestep = np.asarray(split_timesteps(loss, cast_targets(targets), output.sample))
+        by_sample = as_array(loss.call(cast_targets(targets), output.sample))
+        by_timestep = as_array(split_timesteps(loss, cast_targets(targets), output.sample))
     except Exception:  # The loss may need the axis of classes.
         return False
     if by_timestep.shape != output.sample.shape or by_sample.shape != by_timestep.shape[:1]:
@@ -313,13 +314,13 @@ def _measure_losses(loss: Any, targets: NDArray[Any], output: ModelOutput) -> tu
             received=f"losses {shape} of {len(targets)} samples",
             fix="Take the mean over the last axis only, and keep the batch axis.",
         )
-    return shape, None if own_mask is None else np.asarray(own_mask).astype(bool)
+    return shape, None if own_mask is None else as_array(own_mask).astype(bool)
 
 
 def _check_class_ids(loss: Any, targets: NDArray[Any], output: ModelOutput) -> None:
     """Raise InputError for class ids that the predictions do not have.
 
-    TensorFlow raises for them on a processor. On a GPU, and on JAX, they give a number.
+    TensorFlow and PyTorch raise for them on a processor. On a GPU, and on JAX, they give a number.
     """
     import keras
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.backends.masks import get_keras_mask
 from maskcli.inputs.arguments import pack_arguments
@@ -157,7 +158,8 @@ def _choose_compilation(model: Any, losses: Sequence[OutputLoss], is_small: bool
     """Return the arguments of ``compile`` that decide how a step runs: as in the model's own ``evaluate``."""
     # XLA cannot select the valid timesteps of a batch for the copies of the metrics.
     selects = any(metric.of_valid is not None for item in losses for metric in item.metrics)
-    if is_small or getattr(model, "run_eagerly", False) or (selects and get_backend().is_stateless):
+    is_eager = getattr(model, "run_eagerly", False) or not get_backend().compiles_steps
+    if is_small or is_eager or (selects and get_backend().is_stateless):
         return {"run_eagerly": True, "jit_compile": False}
     return {"run_eagerly": False, "jit_compile": bool(model.jit_compile) and not selects}
 
@@ -334,7 +336,7 @@ class _BatchRecorder:
             def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
                 """Take the records out of the logs."""
                 del batch
-                recorder.add_batch({name: np.asarray(value) for name, value in logs.pop(_RECORDS).items()})
+                recorder.add_batch({name: as_array(value) for name, value in logs.pop(_RECORDS).items()})
 
         return RecordingCallbacks(model=model)
 

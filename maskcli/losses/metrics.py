@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.errors import UsageError, summarize_error
 from maskcli.losses.registry import cast_targets, match_outputs, suggest_name
@@ -209,7 +210,7 @@ def read_result(metric: Any) -> float:
     result = metric.result()
     if isinstance(result, dict):
         result = next(iter(result.values()))
-    return float(np.mean(np.asarray(result)))
+    return float(np.mean(as_array(result)))
 
 
 def _are_equal(first: float, second: float) -> bool:

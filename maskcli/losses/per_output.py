@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.masks import set_keras_mask
 from maskcli.losses.accounting import choose_batch_sizes, fill_mask, fill_weights, simulate_evaluate
 from maskcli.losses.batch_sizes import are_equal_sums
@@ -145,7 +146,7 @@ def _depends_on_padding(output_loss: OutputLoss) -> bool:
         return True
     other = make_noise(output.sample, ~some_valid, np.random.default_rng(6))
     before, after = (
-        float(np.mean(np.asarray(output_loss.loss(cast_targets(targets), make_masked_tensor(values, None)))))
+        float(np.mean(as_array(output_loss.loss(cast_targets(targets), make_masked_tensor(values, None)))))
         for values in (output.sample, other)
     )
     return before != after or not np.isfinite(before)
@@ -176,7 +177,7 @@ def _try_weights(output_loss: OutputLoss, recorded: RecordedLoss) -> float | Non
     weighting.reduction = "mean_with_sample_weight"
     targets = cast_targets(output_loss.targets.values[rows])
     tensor = make_masked_tensor(output.sample, None)
-    weighted = float(np.asarray(weighting(targets, tensor, sample_weight=valid.astype("float32"))))
+    weighted = float(as_array(weighting(targets, tensor, sample_weight=valid.astype("float32"))))
     return abs(weighted - float(losses[rows][valid].mean()))
 
 

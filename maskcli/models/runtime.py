@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from maskcli.backends.choice import get_backend
 from maskcli.errors import MaskcliError, ModelError, RaisedInCall, UsageError, summarize_error
+from maskcli.models.keras_version import check_keras_version
 from maskcli.records.fields import BACKENDS
 
 _STDOUT, _STDERR = 1, 2
@@ -71,7 +72,8 @@ def load_keras() -> Any:
     Keras reads the environment, then its ``keras.json``.
 
     Raises:
-        ModelError: if Keras or its backend cannot be imported, or if maskcli does not know the backend.
+        ModelError: if Keras or its backend cannot be imported, if maskcli does not know the backend, or if Keras is too
+            old.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     was_collecting = gc.isenabled()
@@ -89,32 +91,42 @@ def load_keras() -> Any:
     finally:
         if was_collecting:
             gc.enable()
+    check_keras_version(keras.__version__)
     if keras.backend.backend() not in BACKENDS:
         raise _make_backend_error(keras.backend.backend())
+    if keras.backend.backend() != "tensorflow":
+        _ignore_tensorflow()
     return keras
 
 
-def seed_generators(seed: int) -> None:
-    """Seed the generators of Python, NumPy and Keras, as ``keras.utils.set_random_seed`` does.
+def _ignore_tensorflow() -> None:
+    """Let Keras use TensorFlow only where the user's code has imported it.
 
-    Keras also seeds TensorFlow where it is installed, which a process that runs on another backend never imports.
+    On any backend, Keras imports TensorFlow where it is installed: to save a model, or to seed it.
     """
-    import keras
-    from keras.src.utils.module_utils import tensorflow
+    from keras.src.utils import module_utils
 
-    before = tensorflow._available
-    if keras.backend.backend() != "tensorflow" and "tensorflow" not in sys.modules:
-        tensorflow._available = False
-    try:
-        keras.utils.set_random_seed(seed)
-    finally:
-        tensorflow._available = before
+    class ImportedModule(module_utils.LazyModule):  # type: ignore[misc]
+        """A module that is available once it is imported."""
+
+        @property
+        def available(self) -> bool:
+            """Return whether the module is imported."""
+            return self.name in sys.modules and bool(super().available)
+
+    if type(module_utils.tensorflow) is module_utils.LazyModule:
+        module_utils.tensorflow.__class__ = ImportedModule
+
+
+def seed_generators(seed: int) -> None:
+    """Seed the generators of Python, NumPy and Keras, as ``keras.utils.set_random_seed`` does."""
+    load_keras().utils.set_random_seed(seed)
 
 
 def _make_import_error(error: ImportError) -> ModelError:
     """Return the error for a missing package: that of the configured backend, or any other."""
     missing = (error.name or "").partition(".")[0]
-    if missing in ("torch", "openvino"):
+    if missing == "openvino":
         return _make_backend_error(missing)
     if missing in BACKENDS:
         others = " or ".join(f"--backend {name}" for name in BACKENDS if name != missing)
@@ -151,7 +163,7 @@ def read_versions() -> dict[str, str | None]:
 
     package = get_backend().package
     versions: dict[str, str | None] = {"keras": keras.__version__, "tensorflow": None}
-    versions[package] = sys.modules[package].__version__
+    versions[package] = str(sys.modules[package].__version__)
     return {**versions, "numpy": np.__version__}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.errors import summarize_error
 from maskcli.probes.context import ProbeContext
@@ -19,7 +20,7 @@ from maskcli.records.evidence import INPUT, Failure, MaskSource, MisusedMask, Mi
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Call
 from maskcli.trace.mask_flow import MaskFlow
-from maskcli.trace.recorder import CallRecord, Recording, name_paths
+from maskcli.trace.recorder import CallRecord, Recording, is_of_keras, name_paths
 from maskcli.trace.rerun import rerun_operation
 from maskcli.trace.run import Run, get_path
 from maskcli.trace.values import as_float64, get_dtype, is_float
@@ -118,7 +119,23 @@ def find_failure(recording: Recording) -> Failure | None:
         mask_shapes=tuple(mask.shape for mask in masks),
         input_shapes=tuple(tuple(tensor.shape) for tensor in entry.inputs),
         error=summarize_error(entry.error) if entry.error is not None else "",
+        at_fault=_name_keras_at_fault(entry),
+        unrolled=_is_unrolled(entry.operation),
     )
+
+
+def _name_keras_at_fault(entry: CallRecord) -> str | None:
+    """Return the version of Keras and the backend, if a layer of Keras fails with an exception for a bug in it."""
+    import keras
+
+    if not isinstance(entry.error, AttributeError | NameError) or not is_of_keras(type(entry.operation)):
+        return None
+    return f"Keras {keras.__version__} on {get_backend().title}"
+
+
+def _is_unrolled(operation: Any) -> bool:
+    parts = (operation, getattr(operation, "forward_layer", None))
+    return any(getattr(part, "unroll", False) is True for part in parts)
 
 
 def _rerun_without_mask(entry: CallRecord) -> Any | None:
@@ -148,7 +165,7 @@ def find_taken_timestep(context: ProbeContext, path: str | None) -> TakenTimeste
     valid = context.flow.valid.get(id(source))
     if valid is None or len(source.shape) != len(taken.shape) + 1 or not is_float(source):
         return None
-    values, result = np.asarray(source), np.asarray(taken)
+    values, result = as_array(source), as_array(taken)
     for timestep in (values.shape[1] - 1, 0):
         if values[:, timestep].shape == result.shape and np.array_equal(values[:, timestep], result):
             padded = ~valid[:, timestep] & context.relevant

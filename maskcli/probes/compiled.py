@@ -18,6 +18,7 @@ from maskcli.trace.compiled import describe_failure, find_unequal_mask, run_comp
 from maskcli.trace.recorder import Recording, is_of_keras
 
 ONLY_KERAS = "Keras's own layers run the same operations eagerly and compiled"
+RUNS_EAGERLY = "on {title}, fit and predict run a model eagerly unless it is compiled with jit_compile=True"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,7 +42,10 @@ def probe_compiled(context: ProbeContext) -> CompiledResult:
     Args:
         context: the run to compare with.
     """
-    if not get_backend().is_stateless and not _has_code(context.base):
+    backend = get_backend()
+    if not backend.compiles_steps and not getattr(context.run.model, "jit_compile", False):
+        return CompiledResult(None, why=RUNS_EAGERLY.format(title=backend.title))
+    if not backend.is_stateless and not _has_code(context.base):
         return CompiledResult(None, why=ONLY_KERAS)
     arguments = pack_arguments(context.run.model, context.inputs)
     compiled = run_compiled(context.run.model, arguments)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.errors import summarize_error
@@ -658,7 +659,7 @@ def _changes_mask(base: Recording, replaced: Recording, first: CallRecord | None
         if any(a is not None and b is not None and not np.array_equal(a, b) for a, b in masks):
             return True
         for tensor, changed in zip(old.outputs, new.outputs, strict=False):
-            if get_dtype(tensor) == "bool" and not np.array_equal(np.asarray(tensor), np.asarray(changed)):
+            if get_dtype(tensor) == "bool" and not np.array_equal(as_array(tensor), as_array(changed)):
                 return True
         if old is first:
             return False

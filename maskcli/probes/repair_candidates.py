@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.arrays import as_array
 from maskcli.probes.compare import measure_change
 from maskcli.probes.repair_changes import (
     WHOLE,
@@ -203,7 +204,7 @@ class Candidates:
                 continue
             inner = tuple(layer.name for layer in list_embeddings(place.operation))
             ids = [x for x in place.inputs if self.look.flow.valid.get(id(x)) is not None and len(x.shape) > 2]
-            values = [find_common_padding(np.asarray(x), self.look.flow.valid[id(x)]) for x in ids]
+            values = [find_common_padding(as_array(x), self.look.flow.valid[id(x)]) for x in ids]
             if inner and any(value == 0 for value in values):
                 yield (SetInnerMaskZero(self.look.key(place), inner),)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, Literal
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.trace.changes import ChangedRun
 from maskcli.trace.recorder import CallRecord, list_parameters
@@ -206,9 +207,9 @@ class MaskInput(_Change):
         import numpy as np
 
         tensor = run.inputs[self.position]
-        values = np.asarray(tensor)
+        values = as_array(tensor)
         for before, mask in self.earlier:
-            kept = np.asarray(mask)
+            kept = as_array(mask)
             if before.shape == values.shape and np.array_equal(before[kept], values[kept]):
                 set_keras_mask(tensor, mask)
                 return

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import read_input_specs
 from maskcli.probes.context import ProbeContext, make_context, show_calls
@@ -353,7 +354,7 @@ def _make_source(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
     if source is None or mask is None or receives or len(source.shape) < 3:
         return None
-    values = np.asarray(source)
+    values = as_array(source)
     if np.isnan(values[~valid]).all() and valid.any():
         return MaskMissing(look.key(entry), _choose_fill(values))
     value = find_common_padding(values, valid)
@@ -379,7 +380,7 @@ def _mask_lookup(look: ChangedModel, entry: CallRecord) -> CallChange | None:
         inside = same.ndim > valid.ndim
         if (shape[:-1] != same.shape and not inside) or not is_same_validity(_drop_places(same, valid.ndim), valid):
             continue
-        value = find_common_padding(np.asarray(source), same)
+        value = find_common_padding(as_array(source), same)
         if value is not None and float(value).is_integer():
             return SetMaskZero(look.key(entry), int(value), position, inside)
     return None
@@ -408,7 +409,7 @@ def _mask_features(look: ChangedModel, tensor: Any) -> CallChange | None:
     for position, (item, source) in enumerate(zip(look.context.inputs, base.inputs, strict=True)):
         if id(source) not in sources or item.kind != "features" or item.valid is None or item.valid.all():
             continue
-        value = find_common_padding(np.asarray(source), item.valid)
+        value = find_common_padding(as_array(source), item.valid)
         if value is not None:
             specs = read_input_specs(look.context.model)
             name = specs[position].name if position < len(specs) else item.name

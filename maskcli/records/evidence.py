@@ -74,13 +74,25 @@ class MaskSource:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """A call that fails with the mask that it receives, and runs without a mask."""
+    """A call that fails with the mask that it receives, and runs without a mask.
+
+    Attributes:
+        call: its path.
+        type: its class name.
+        mask_shapes: of the masks that it receives.
+        input_shapes: of its inputs.
+        error: the message of its exception.
+        at_fault: the version of Keras and the backend, if the exception shows that the fault is theirs.
+        unrolled: whether it is a recurrent layer with ``unroll=True``.
+    """
 
     call: str
     type: str
     mask_shapes: tuple[tuple[int, ...], ...]
     input_shapes: tuple[tuple[int, ...], ...]
     error: str
+    at_fault: str | None = None
+    unrolled: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -35,7 +35,7 @@ ComparedSource = str
 SourceOption = str
 """A value of ``--mask-source``: a compared source, ``none`` or ``all``."""
 
-BackendName = Literal["tensorflow", "jax"]
+BackendName = Literal["tensorflow", "jax", "torch"]
 """A backend of Keras that models run on."""
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 Versions = dict[str, str | None]

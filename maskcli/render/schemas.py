@@ -27,6 +27,7 @@ import msgspec
 from msgspec import Meta
 
 import maskcli.records
+from maskcli.records.fields import BACKENDS
 from maskcli.render.documents import (
     DOCUMENTS,
     DTYPES,
@@ -125,7 +126,7 @@ DEFINITIONS: dict[str, Schema] = {
     "Versions": _versions_of("keras", "numpy"),
     "CheckVersions": {
         "type": "object",
-        "propertyNames": {"enum": ["keras", "tensorflow", "jax", "numpy"]},
+        "propertyNames": {"enum": ["keras", *BACKENDS, "numpy"]},
         "patternProperties": {
             "^tensorflow$": {"description": "Null if the model did not run on it.", "type": ["string", "null"]},
         },

@@ -34,7 +34,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
-from maskcli.records.evidence import ModelEvidence
+from maskcli.records.evidence import Failure, ModelEvidence
 from maskcli.records.trace import Call
 from maskcli.rules.base import make_finding, pluralize
 from maskcli.rules.blame import find_blames, find_output_widening_call, misaligns_mask, name_call
@@ -56,18 +56,23 @@ PARTS_FIX = (
     "put the Embedding and the layer that reads a sentence into a model, and wrap that in `TimeDistributed`."
 )
 
+UNROLLED_FIX = "Leave out `unroll=True`. The loop over timesteps computes the same, and takes the mask."
+FAULT_FIX = "Use another release of Keras, or another backend, as with `--backend tensorflow`."
+
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield calls that fail because of a mask, or that a mask makes wrong at valid timesteps."""
     failure = model.failure
     if failure is not None:
+        at_fault = f"This is a fault of {failure.at_fault}. " if failure.at_fault else ""
         yield make_finding(
             __name__,
             call=failure.call,
             type_=failure.type,
             message=f"{failure.call} ({failure.type}) fails with a mask of shape {failure.mask_shapes[0]} for an input "
-            f"of shape {failure.input_shapes[0]}; without the mask it runs. Error from Keras: {failure.error}",
-            fix=_choose_fix(failure.mask_shapes[0], failure.input_shapes[0]),
+            f"of shape {failure.input_shapes[0]}; without the mask it runs. {at_fault}Error from Keras: "
+            f"{failure.error}",
+            fix=_choose_fix(failure),
             mask_shape=list(failure.mask_shapes[0]),
             shape=list(failure.input_shapes[0]),
         )
@@ -86,7 +91,10 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             )
 
 
-def _choose_fix(mask_shape: tuple[int, ...], shape: tuple[int, ...]) -> str:
+def _choose_fix(failure: Failure) -> str:
+    if failure.at_fault is not None:
+        return UNROLLED_FIX if failure.unrolled else FAULT_FIX
+    mask_shape, shape = failure.mask_shapes[0], failure.input_shapes[0]
     if len(mask_shape) > 2:
         return PARTS_FIX
     # A softmax over one feature would be 1 everywhere: this one is over timesteps.

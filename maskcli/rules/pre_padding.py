@@ -2,8 +2,8 @@
 
 cuDNN takes a length for each row, so it can only leave out timesteps at the end. For any other mask Keras uses its slow
 loop when it runs eagerly, and stops with an error in `fit` and `predict`, where it chooses the kernel before it knows
-the mask. This is true of TensorFlow: on JAX, Keras never uses cuDNN with a mask. Note that `keras.utils.pad_sequences`
-pads at the start by default. On a CPU, and in other layers, both sides work equally well.
+the mask. This is true of TensorFlow: on JAX and PyTorch, Keras never uses cuDNN with a mask. Note that
+`keras.utils.pad_sequences` pads at the start by default. On a CPU, and in other layers, both sides work equally well.
 
 Bad::
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
@@ -119,7 +120,7 @@ def _capture_attention(entry: CallRecord) -> tuple[Bools, NDArray[np.float64]] |
         if not captured or output is None:
             return None
     weights = as_float64(output[1])
-    mask = np.ones_like(weights, bool) if captured[-1] is None else np.asarray(captured[-1]).astype(bool)
+    mask = np.ones_like(weights, bool) if captured[-1] is None else as_array(captured[-1]).astype(bool)
     if mask.ndim == 2 and hasattr(entry.operation, "_apply_scores"):
         mask = mask[:, None, :]  # Attention and its children take the validity of keys as it is.
     weights, mask = _add_heads(weights), _add_heads(mask)

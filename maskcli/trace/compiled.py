@@ -51,8 +51,8 @@ def find_unequal_mask(model: Any, arguments: Any) -> str | None:
 @contextlib.contextmanager
 def _prepare(model: Any) -> Iterator[None]:
     """Leave the model as it is, and silence warnings that its eager run has shown already."""
-    silence = get_backend().silence_tracing()
-    with preserve_state(model, trained=False), warnings.catch_warnings(action="ignore"), silence:
+    silence, infer = get_backend().silence_tracing(), get_backend().infer()
+    with preserve_state(model, trained=False), warnings.catch_warnings(action="ignore"), silence, infer:
         yield
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
+from maskcli.backends.arrays import as_array
 from maskcli.records.evidence import Lookup
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import EmbeddingRow
@@ -26,7 +25,7 @@ def find_padding_vector(run: Run, inputs: Sequence[ModelInput]) -> EmbeddingRow 
         layer = entry.operation
         if not paddings or not isinstance(layer, keras.layers.Embedding):
             continue
-        vectors = np.asarray(layer.embeddings)
+        vectors = as_array(layer.embeddings)
         if not any(id(tensor) in run.flow.valid for tensor in entry.inputs) or not 0 <= paddings[0] < len(vectors):
             continue
         return EmbeddingRow(run.names[entry.index], paddings[0], vectors[paddings[0]], set_to_zero=False)

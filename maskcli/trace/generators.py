@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 
 SEED_GENERATOR = "global_seed_generator"
@@ -45,7 +46,7 @@ def preserve_random_state() -> Iterator[None]:
 
     of_python, of_numpy = random.getstate(), np.random.get_state()
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
-    seeds = None if of_keras is None else np.asarray(keras.ops.convert_to_tensor(of_keras.state))
+    seeds = None if of_keras is None else as_array(keras.ops.convert_to_tensor(of_keras.state))
     operations = None if of_operations is None else of_operations.getstate()
     try:
         yield
@@ -74,7 +75,7 @@ def begin_random_run(model: Any) -> None:
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()
     for generator in (of_keras, *_list_seed_generators(model)):
         if generator is not None:
-            generator.state.assign(np.array([rng.getrandbits(31), 0], np.asarray(generator.state).dtype))
+            generator.state.assign(np.array([rng.getrandbits(31), 0], as_array(generator.state).dtype))
     if of_operations is not None:
         of_operations.seed(rng.getrandbits(32))
     if not _IS_SHARED.get():

@@ -6,8 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-import numpy as np
-
+from maskcli.backends.arrays import as_array
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.movement import VALUELESS
@@ -171,12 +170,12 @@ def _find_wrapped_mask(entry: CallRecord) -> Bools | None:
 
     if not isinstance(entry.operation, keras.layers.TimeDistributed) or len(entry.inputs) != 1:
         return None
-    values = np.asarray(entry.inputs[0])
+    values = as_array(entry.inputs[0])
     try:
         mask = entry.operation.layer.compute_mask(keras.ops.convert_to_tensor(values.reshape(-1, *values.shape[2:])))
     except Exception:  # A layer may need its mask for that.
         return None
-    return None if mask is None else np.asarray(mask).astype(bool).reshape(*values.shape[:2], *mask.shape[1:])
+    return None if mask is None else as_array(mask).astype(bool).reshape(*values.shape[:2], *mask.shape[1:])
 
 
 def _is_wired(entry: CallRecord, name: str) -> bool:

@@ -54,7 +54,9 @@ MOVES: dict[str, Callable[[int], Sequence[int]]] = {
 }
 """Operations that move elements, with the positions of the inputs whose elements they move, by the number of inputs."""
 
-REDUCTIONS = frozenset({"All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum"})
+_OF_TENSORFLOW = ("All", "Any", "ArgMax", "ArgMin", "EuclideanNorm", "Max", "Mean", "Min", "Prod", "Sum")
+_OF_PYTORCH = ("CountNonzero", "LogSumExp", "Median", "Std", "Var")
+REDUCTIONS = frozenset((*_OF_TENSORFLOW, *_OF_PYTORCH))
 LOOKUPS = frozenset({"Gather", "GatherV2", "OneHot", "ResourceGather"})
 """Operations that return a vector for each index among their inputs."""
 WINDOWS = frozenset(

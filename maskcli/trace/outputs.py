@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.inputs.arguments import select_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import OutputEvidence
@@ -65,7 +66,7 @@ def find_model_outputs(runs: RunCache, inputs: Sequence[ModelInput]) -> list[Mod
         ModelOutput(
             index=index,
             name=output.name,
-            sample=np.asarray(tensor),
+            sample=as_array(tensor),
             rows=rows,
             dtype=get_dtype(tensor),
             mask_shape=None if output.mask is None else output.mask.shape,

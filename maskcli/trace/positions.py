@@ -261,7 +261,9 @@ class Positions:
         del self.labels[id(flat)]
         self.guessed.discard(id(result))
         shape = (int(output.shape[0]), int(output.shape[1]))
-        if all(self.cells.is_mixed(layer) for layer in own):  # The inner layer pools the places, as an RNN does.
+        # The inner layer pools the places, as an RNN does. Labels of its loop are a guess, and may be of one place.
+        is_pooled = guessed and len(result.shape) == 2 and is_float(result)
+        if is_pooled or all(self.cells.is_mixed(layer) for layer in own):
             return [(self._find_timesteps(tensor, len(output.shape)), guessed)]
         folded = tuple(
             compact(np.broadcast_to(layer, (rows, *layer.shape[1:])).reshape(*shape, *layer.shape[1:])) for layer in own

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
 from maskcli.backends.masks import get_keras_mask
 from maskcli.errors import ModelError, RaisedInCall
@@ -214,7 +215,7 @@ def record_run(model: Any, inputs: Any, *, unfold: bool = False, alter: Alter | 
     tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     output, error = None, None
     try:
-        with get_backend().compile_loops(not unfold), bound_weights():
+        with get_backend().infer(), get_backend().compile_loops(not unfold), bound_weights():
             if not model.built:
                 _build(model, tensors)
             with preserve_state(model, trained=False), run_functions(model) as called, recorder.patch_keras():
@@ -246,7 +247,7 @@ def convert_mask(mask: Any) -> Bools | None:
     if mask is None or not (get_backend().has_values(mask) or isinstance(mask, np.ndarray)):
         return None
     try:
-        return np.asarray(mask).astype(bool)
+        return as_array(mask).astype(bool)
     except NotImplementedError:  # A tensor of a graph.
         return None
 

@@ -102,7 +102,7 @@ def _rerun_with_copies(entry: CallRecord, copy: Callable[[Any], Any], training: 
 def rerun_operation(operation: Any, args: Any, kwargs: dict[str, Any]) -> Any | None:
     """Return the output of a layer or operation, whose state is left unchanged; None if it raises."""
     try:
-        with preserve_state(operation):
+        with preserve_state(operation), get_backend().infer():
             return operation(*args, **kwargs)
     except Exception:
         return None

@@ -35,6 +35,7 @@ def compute_unmasked_outputs(model: Any, arguments: Any) -> list[Any] | None:
             preserve_state(model, trained=False),
             backend.run_functions_eagerly(),
             strip_masks(inside_layers=False),
+            backend.infer(),
             backend.compile_loops(),
             warnings.catch_warnings(action="ignore"),
         ):

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.tolerance import one_ulp
 
 
 def get_dtype(tensor: Any) -> str:
     """Return the name of a tensor's dtype."""
-    return str(getattr(tensor.dtype, "name", tensor.dtype))
+    return str(getattr(tensor.dtype, "name", tensor.dtype)).removeprefix("torch.")
 
 
 def get_ulp(tensor: Any) -> float:
@@ -27,4 +28,4 @@ def is_float(tensor: Any) -> bool:
 
 def as_float64(tensor: Any) -> NDArray[np.float64]:
     """Return the values of a tensor in float64."""
-    return np.asarray(tensor).astype(np.float64)
+    return as_array(tensor).astype(np.float64)

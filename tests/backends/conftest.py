@@ -18,6 +18,7 @@ class Worker:
     """A process that answers questions about models on one backend."""
 
     def __init__(self, backend: str) -> None:
+        self.backend = backend
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.backends.worker"],
             cwd=ROOT,
@@ -49,8 +50,17 @@ class Worker:
 
 @pytest.fixture(scope="module")
 def jax() -> Iterator[Worker]:
-    if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed: pip install -e '.[jax]'")
-    worker = Worker("jax")
+    yield from _start_worker("jax")
+
+
+@pytest.fixture(scope="module")
+def torch() -> Iterator[Worker]:
+    yield from _start_worker("torch")
+
+
+def _start_worker(backend: str) -> Iterator[Worker]:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install -e '.[{backend}]'")
+    worker = Worker(backend)
     yield worker
     worker.close()

@@ -79,11 +79,42 @@ def masked_loss() -> tuple[Any, Any, Any]:
     return model, IDS, IDS % 2
 
 
-def same_shape() -> tuple[Any, Any]:
-    """Reshape to the same shape: JAX returns the same array, whose mask Keras keeps by ``id``."""
-    parts = [make_embedding(), layers.Reshape((4, 3)), layers.GlobalAveragePooling1D()]
+def put_before_pooling(layer: Any) -> tuple[Any, Any]:
+    """Return a model with a layer that returns its input: JAX returns the same array, whose mask Keras keeps by ``id``."""
+    parts = [make_embedding(), layer, layers.GlobalAveragePooling1D()]
     with warnings.catch_warnings(action="ignore"):
         return keras.Sequential([keras.Input((4,), dtype="int32"), *parts]), IDS
+
+
+def reshaped() -> tuple[Any, Any]:
+    return put_before_pooling(layers.Reshape((4, 3)))
+
+
+def permuted() -> tuple[Any, Any]:
+    return put_before_pooling(layers.Permute((1, 2)))
+
+
+def cropped() -> tuple[Any, Any]:
+    return put_before_pooling(layers.Cropping1D(0))
+
+
+def unroll(layer: Any) -> tuple[Any, Any]:
+    """Return a model with a layer that PyTorch cannot run with a mask: Keras flips a tuple of masks as a tensor."""
+    return keras.Sequential([keras.Input((4,), dtype="int32"), make_embedding(), layer]), IDS
+
+
+def unrolled_both_ways() -> tuple[Any, Any]:
+    return unroll(layers.Bidirectional(layers.LSTM(3, unroll=True, return_sequences=True)))
+
+
+def unrolled_backwards() -> tuple[Any, Any]:
+    return unroll(layers.GRU(3, unroll=True, go_backwards=True))
+
+
+def padded_before() -> tuple[Any, Any]:
+    """Code of its own, and padding before the tokens, which cuDNN does not take."""
+    model, data = sum_in_code()
+    return model, data[:, ::-1].copy()
 
 
 def stopped_gradient() -> tuple[Any, Any]:
@@ -102,7 +133,7 @@ def stopped_gradient() -> tuple[Any, Any]:
 
 
 def unknown_class() -> tuple[Any, Any, Any]:
-    """Class ids out of range: TensorFlow raises, JAX computes a number."""
+    """Class ids out of range: TensorFlow and PyTorch raise, JAX computes a number."""
     tokens = keras.Input((None,), dtype="int32")
     model = keras.Model(tokens, layers.Dense(2, activation="softmax")(make_embedding()(tokens)))
     model.compile(loss="sparse_categorical_crossentropy")

@@ -1,6 +1,6 @@
 """A process that runs on the backend of its environment and answers questions: a line of JSON in, a line of JSON out.
 
-Keras has one backend for each process, so that a test that runs on TensorFlow asks another process about JAX.
+Keras has one backend for each process, so that a test that runs on TensorFlow asks another process about another backend.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ def check_model(name: str) -> dict[str, Any]:
     """Return the document of a check of one of the models that differ between backends."""
     model, data = getattr(models, name)()
     return json.loads(maskcli.check(data, model=model).to_json())
+
+
+def print_check(name: str) -> str:
+    """Return the table of a check, with all details."""
+    model, data = getattr(models, name)()
+    return str(maskcli.check(data, model=model))
 
 
 def inspect_model(name: str) -> dict[str, Any]:
@@ -118,6 +124,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
         check_trap,
         check_animal,
         check_model,
+        print_check,
         inspect_model,
         measure_loss,
         differentiate,
@@ -127,8 +134,25 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+def refuse_hidden_copies() -> None:
+    """Let NumPy read no tensor of PyTorch in the code of maskcli: those on a GPU cannot be read like that."""
+    import torch
+
+    allowed = ("maskcli.backends.arrays", "maskcli.backends.torch_reports")  # The second passes on calls of any code.
+    read = torch.Tensor.__array__
+
+    def read_or_fail(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(1).f_globals["__name__"]
+        assert not caller.startswith("maskcli.") or caller in allowed, caller
+        return read(tensor, *args, **kwargs)
+
+    torch.Tensor.__array__ = read_or_fail
+
+
 def main() -> None:
     """Answer until standard input ends."""
+    if keras.backend.backend() == "torch":
+        refuse_hidden_copies()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
