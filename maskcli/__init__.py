@@ -1,7 +1,7 @@
 """maskcli: see the mask in a Keras model.
 
-The commands as functions: ``pad``, ``inspect``, ``loss``, ``check``, ``report`` and ``profile``. Importing maskcli
-imports no TensorFlow, and not even NumPy; each function is loaded at its first use.
+The commands as functions: ``pad``, ``inspect``, ``loss``, ``check``, ``compare``, ``report`` and ``profile``. Importing
+maskcli imports no TensorFlow, and not even NumPy; each function is loaded at its first use.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         assert_padding_invariant,
     )
     from maskcli.api.check import check
+    from maskcli.api.compare import compare
     from maskcli.api.inspect import inspect
     from maskcli.api.loss import loss
     from maskcli.api.pad import pad
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from maskcli.errors import MaskcliError
     from maskcli.integrations.mask_check import MaskCheck
     from maskcli.records.check import CheckReport, Finding, FindingsError, MaskCheckWarning
+    from maskcli.records.comparison import Comparison
     from maskcli.records.loss import LossReport
     from maskcli.records.profile import ProfileReport
     from maskcli.records.report import Report
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckReport",
+    "Comparison",
     "Finding",
     "FindingsError",
     "Inspection",
@@ -54,6 +57,7 @@ __all__ = [
     "assert_masked_loss",
     "assert_padding_invariant",
     "check",
+    "compare",
     "inspect",
     "loss",
     "pad",
@@ -64,6 +68,7 @@ __all__ = [
 
 _HOMES = {
     "CheckReport": "maskcli.records.check",
+    "Comparison": "maskcli.records.comparison",
     "Finding": "maskcli.records.check",
     "FindingsError": "maskcli.records.check",
     "Inspection": "maskcli.records.trace",
@@ -80,6 +85,7 @@ _HOMES = {
     "assert_masked_loss": "maskcli.api.assertions",
     "assert_padding_invariant": "maskcli.api.assertions",
     "check": "maskcli.api.check",
+    "compare": "maskcli.api.compare",
     "inspect": "maskcli.api.inspect",
     "load_ipython_extension": "maskcli.integrations.notebook",
     "loss": "maskcli.api.loss",

@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "Follow the mask through a model.",
     "loss": "Compare the masked and the unmasked loss, timestep by timestep.",
     "check": "Check a model and its data against the rules.",
+    "compare": "Compare two models, or a model on several backends.",
     "report": "Write everything to one HTML page.",
     "profile": "Choose maxlen, buckets and batches from the data.",
     "rules": "List the rules of check.",
@@ -116,12 +117,13 @@ def cli() -> None:
     maskcli inspect data.jsonl          follow the mask through a model
     maskcli loss data.txt --targets y.txt
     maskcli check data.jsonl --model m.keras
+    maskcli compare --backends tensorflow,jax --model m.keras data.jsonl
     maskcli report data.jsonl --model m.keras --output report.html
     maskcli profile train/*.jsonl       choose maxlen and buckets
     maskcli pad a.txt --format json | maskcli inspect -
 
     \b
-    Exit codes: 0 done; 1 findings, --mask-source all results differ, or
+    Exit codes: 0 done; 1 findings, results that differ (compare, --mask-source all), or
     --keep-going left blocks out; 2 wrong usage; 3 input that cannot be read, or output that cannot be
     written; 4 a model that cannot be loaded or run.
     """

@@ -12,6 +12,7 @@ SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
 """The signals that end the process, with their exit codes: 128 and the number of the signal."""
 CLEANING = {
     "maskcli.corpus.engines.processes": "kill_workers",
+    "maskcli.api.side_processes": "end_sides",
     "maskcli.sequences.writing": "remove_temporaries",
     "maskcli.render.progress": "restore_terminals",
 }

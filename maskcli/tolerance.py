@@ -101,6 +101,11 @@ LOSS_SUM_STEP = Threshold(
     "Relative rounding of a float32 sum, for each square root of the numbers that are summed.",
     "Two units in the last place of float32 (2^-23), one for each of the two sums; rounding errors add up as sqrt(n).",
 )
+COMPARED_LOSS = Threshold(
+    1e-4,
+    "Relative difference up to which the losses of two backends, or of two models, are equal.",
+    "Predictions that round differently, by 1e-6, move a cross-entropy by up to 1e-5; other masks move it by percents.",
+)
 SAME_MEAN = Threshold(
     1e-6,
     "Relative difference up to which two means of the same float32 losses are equal.",

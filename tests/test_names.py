@@ -17,7 +17,7 @@ ONE_IN_EACH_FILE = {
     "models/builtin": {"check_settings", "make_head"},
 }
 """By folder, the entry functions that its files share by design."""
-VERBS = {"check", "inspect", "loss", "models", "pad", "profile", "report"}
+VERBS = {"check", "compare", "inspect", "loss", "models", "pad", "profile", "report"}
 """A command and the function of the library that it calls, each in the file of its name."""
 
 

@@ -38,6 +38,7 @@ RUNS = [
     "loss --targets arange --loss categorical_crossentropy --mask-source masking",
     "loss --targets zeros --loss huber --mask-source explicit --seed 5",
     "report",
+    "compare embedding-lstm embedding-lstm --sample",
     "report --mask-source none --samples 2 --targets shift --loss sparse_categorical_crossentropy",
 ]
 

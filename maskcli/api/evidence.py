@@ -72,7 +72,7 @@ def collect_evidence(
     """
     if quick:
         runs.most_rows = FEWEST_ROWS
-    chosen, some = _choose_rows(runs, inputs)
+    chosen, some = choose_probed_rows(runs, inputs)
     padded_inputs = tuple(item.name for item in some if item.valid is not None and not item.valid.all())
     padded = _count_padding(some)
     rows = (len(chosen), len(inputs[0].values))
@@ -185,7 +185,7 @@ def _probe_saving(run: ModelRun, reload: Callable[[Any], Any] | None, quick: boo
         return probe_saving(run, reload)
 
 
-def _choose_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[NDArray[np.intp], tuple[ModelInput, ...]]:
+def choose_probed_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[NDArray[np.intp], tuple[ModelInput, ...]]:
     """Return the rows to probe, and their inputs: fewer where the run on them takes too much memory."""
     if find_fixed_batch(runs.model) is None:
         runs.limit_rows(inputs)

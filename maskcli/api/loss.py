@@ -151,11 +151,8 @@ def _check_size(batch: PaddedBatch, width: int, batch_size: int) -> None:
 
 def explain_loss(case: ModelAndData, options: LossOptions, progress: CountProgress | None) -> LossReport:
     """Return the loss report of a model with its data; raise as ``loss`` does."""
-    with running(f"--model {case.about.name}"):
-        outputs = find_model_outputs(case.runs, case.inputs)
-    losses = _bind_outputs(case, options, outputs)
+    run, unmasked = _run_losses(case, options, progress)
     with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
-        run, unmasked = _evaluate(case, options, outputs, losses, progress)
         batch_sizes, gradient_rows = _compare_batch_sizes(run, options)
     report = LossReport(
         model=case.about,
@@ -173,6 +170,23 @@ def explain_loss(case: ModelAndData, options: LossOptions, progress: CountProgre
         data=case.data,
     )
     return dataclasses.replace(report, remarks=tuple(remark_on_loss_report(report, run)))
+
+
+def evaluate_losses(case: ModelAndData, options: LossOptions) -> tuple[float, tuple[LossOutput, ...]]:
+    """Return the loss that ``evaluate`` reports, and the losses of each output; raise as ``loss`` does."""
+    run, unmasked = _run_losses(case, options, None)
+    return run.reported, _make_outputs(run, unmasked)
+
+
+def _run_losses(
+    case: ModelAndData, options: LossOptions, progress: CountProgress | None
+) -> tuple[LossRun, LossRun | None]:
+    """Evaluate a model with its masks, and without any."""
+    with running(f"--model {case.about.name}"):
+        outputs = find_model_outputs(case.runs, case.inputs)
+    losses = _bind_outputs(case, options, outputs)
+    with running(f"--model {case.about.name}"), warnings.catch_warnings(action="ignore"):
+        return _evaluate(case, options, outputs, losses, progress)
 
 
 def _bind_outputs(case: ModelAndData, options: LossOptions, outputs: list[ModelOutput]) -> tuple[OutputLoss, ...]:

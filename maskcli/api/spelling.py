@@ -10,6 +10,7 @@ from typing import Any
 from maskcli.records.options import read_specs
 from maskcli.records.requests import (
     CheckRequest,
+    CompareRequest,
     InspectRequest,
     LossRequest,
     PadRequest,
@@ -17,7 +18,15 @@ from maskcli.records.requests import (
     ReportRequest,
 )
 
-_REQUESTS: tuple[Any, ...] = (PadRequest, InspectRequest, LossRequest, CheckRequest, ProfileRequest, ReportRequest)
+_REQUESTS: tuple[Any, ...] = (
+    PadRequest,
+    InspectRequest,
+    LossRequest,
+    CheckRequest,
+    CompareRequest,
+    ProfileRequest,
+    ReportRequest,
+)
 _OPTION = re.compile(r"--(?P<option>[a-z][a-z-]*[a-z])\b(?P<next> [^\s,;)]+(?<![.:]))?")
 """An option, and the next word, which may be its value."""
 _OF_CODE = re.compile(r".*[A-Z0-9_.:/'\"-].*")

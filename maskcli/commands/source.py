@@ -218,8 +218,11 @@ def source_options(command: Command) -> Command:
     return select_source_options()(command)
 
 
-def select_source_options(*without: str) -> Callable[[Command], Command]:
-    """Return a decorator that adds the same options, but for those of these names, which keep their defaults."""
+def select_source_options(*without: str, metavar: str = "[FILE]...") -> Callable[[Command], Command]:
+    """Return a decorator that adds the same options, but for those of these names, which keep their defaults.
+
+    ``metavar`` describes the arguments of the command.
+    """
     padding = [name for name in read_specs(PaddingOptions) if name not in without]
     reading = [name for name in read_specs(SourceOptions) if name not in without]
 
@@ -233,6 +236,6 @@ def select_source_options(*without: str) -> Callable[[Command], Command]:
         command = bundle_options(command, "source", ["files", *reading, *padding], make_source)
         command = add_options(command, PaddingOptions, padding)
         command = add_options(command, SourceOptions, reading)
-        return click.argument("files", nargs=-1, metavar="[FILE]...", shell_complete=complete_file)(command)
+        return click.argument("files", nargs=-1, metavar=metavar, shell_complete=complete_file)(command)
 
     return decorate

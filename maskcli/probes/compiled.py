@@ -29,28 +29,31 @@ class CompiledResult:
         difference: the result that differs most; None if none does.
         max_abs_change: the largest difference; None if the probe could not run.
         why: the reason why the probe could not run.
+        fails: whether the reason is an error of the model.
     """
 
     difference: CompiledDifference | None
     max_abs_change: float | None = None
     why: str | None = None
+    fails: bool = False
 
 
-def probe_compiled(context: ProbeContext) -> CompiledResult:
+def probe_compiled(context: ProbeContext, also_keras: bool = False) -> CompiledResult:
     """Run the model once more as a compiled function, and compare its results at valid timesteps.
 
     Args:
         context: the run to compare with.
+        also_keras: whether a model of Keras's own layers is compiled as well, where the backend needs no proof.
     """
     backend = get_backend()
     if not backend.compiles_steps and not getattr(context.run.model, "jit_compile", False):
         return CompiledResult(None, why=RUNS_EAGERLY.format(title=backend.title))
-    if not backend.is_stateless and not _has_code(context.base):
+    if not also_keras and not backend.is_stateless and not _has_code(context.base):
         return CompiledResult(None, why=ONLY_KERAS)
     arguments = pack_arguments(context.run.model, context.inputs)
     compiled = run_compiled(context.run.model, arguments)
     if compiled.error is not None:
-        return CompiledResult(None, why=describe_failure(compiled))
+        return CompiledResult(None, why=describe_failure(compiled), fails=True)
     worst = compare_outputs(context.base, context.flow, compiled, context.align(), context.tolerance)
     if worst is None:
         return CompiledResult(None, why="no output has a result for each row")

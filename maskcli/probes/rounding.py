@@ -85,22 +85,38 @@ def estimate_rounding(
     """
     floors = {key: np.asarray(floor, np.float64) for key, floor in tolerance.by_feature.items()}
     for sample in range(start, start + samples):
-        errors = RoundingErrors(np.random.default_rng(5 + sample))
-
-        def round_randomly(entry: CallRecord, tensors: list[Any], errors: RoundingErrors = errors) -> list[Any] | None:
-            # The results of calls inside this call are rounded already.
-            return None if entry.calls else [errors.perturb(tensor, entry) for tensor in tensors]
-
-        with name_step("rounding"):
-            rounded = run.vary(alter=round_randomly)
+        rounded = record_rounded(run, sample)
         if rounded.error is not None:
             return tolerance
         for key, floor in _measure_floors(run.recording, rounded, flow, align, inner):
-            floors[key] = np.maximum(floors.get(key, 0.0), floor)
+            floors[key] = _join_floors(floors.get(key), floor)
     largest: dict[int, float] = {}
     for (index, _), floor in floors.items():
         largest[index] = max(largest.get(index, 0.0), float(floor.max(initial=0.0)))
     return Tolerance(tolerance.relative, largest, {key: tuple(floor.tolist()) for key, floor in floors.items()})
+
+
+def _join_floors(before: NDArray[np.float64] | None, floor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the larger of two floors, feature by feature.
+
+    The rounding of a row by itself may be measured timestep by timestep where that of a batch is that of a flat result.
+    """
+    if before is None:
+        return floor
+    joined: NDArray[np.float64] = np.maximum(before if before.shape == floor.shape else before.max(initial=0.0), floor)
+    return joined
+
+
+def record_rounded(run: ModelRun, sample: int) -> Recording:
+    """Record a run whose results are rounded randomly; ``sample`` is the seed."""
+    errors = RoundingErrors(np.random.default_rng(5 + sample))
+
+    def round_randomly(entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        # The results of calls inside this call are rounded already.
+        return None if entry.calls else [errors.perturb(tensor, entry) for tensor in tensors]
+
+    with name_step("rounding"):
+        return run.vary(alter=round_randomly)
 
 
 def find_uncertain_outputs(base: Recording, flow: MaskFlow, align: Alignment, tolerance: Tolerance) -> tuple[str, ...]:

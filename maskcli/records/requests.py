@@ -210,6 +210,61 @@ class CheckRequest(ProbeOptions, RuleOptions, ModelOptions, Layout, DataRequest)
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CompareRequest(ProbeOptions, BuiltinOptions, Layout, DataRequest):
+    """The arguments of ``maskcli.compare``."""
+
+    models: Sequence[object] = option(
+        (), "Two models to compare, each as for ``model``.", python="A Keras model, too.", only_python=True
+    )
+    backends: Sequence[str] | str = option(
+        (),
+        "Run the model with equal weights on each of these backends, separated by commas, and compare the others with "
+        "the first.",
+        python="Also a sequence of names. The model then has a name: a process for each backend loads it.",
+        metavar="NAME,NAME,...",
+        group=MODEL,
+    )
+    copy_weights: bool = option(
+        False,
+        "Give the second of two models the weights of the first, to compare only their code.",
+        group=MODEL,
+    )
+    targets: object = option(
+        None,
+        "A file with one row of targets for each row of the data, or generated targets, to compare the losses; shift "
+        "is the next token.",
+        python="Also rows of targets in memory.",
+        metavar="FILE|arange|zeros|ones|shift",
+        group=LOSS,
+        completes="file",
+    )
+    targets_field: str | Sequence[str] | None = option(
+        None,
+        "Field or array of the data, or of --targets, that contains the targets. For several outputs one field each, "
+        "by name or in the order of the outputs.",
+        metavar="NAME",
+        repeatable=True,
+        group=LOSS,
+        completes="field",
+    )
+    loss: str | None = option(
+        None,
+        "A loss of keras.losses by name, such as mse, or package.module:function.",
+        default_text="the loss that the model is compiled with; mse for a built-in model",
+        metavar="NAME",
+        group=LOSS,
+    )
+    batch_size: int | None = option(
+        None,
+        "Batch size of Keras's evaluate.",
+        default_text="32, as in Keras, or the size the model is built for",
+        minimum=1,
+        group=LOSS,
+    )
+    sample_weight: object = option(None, "Weights of the data, of ``(x, y, sample_weight)``.", only_python=True)
+
+
 FILES = "A path, a list of paths (files, patterns and directories), or sequences in memory as ``pad`` takes them."
 
 

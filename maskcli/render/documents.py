@@ -35,6 +35,7 @@ DOCUMENTS = {
     "LossReport": "loss",
     "CheckReport": "check",
     "ProjectReport": "checks",
+    "Comparison": "compare",
     "Report": "report",
     "ProfileReport": "profile",
     "RuleList": "rules",
@@ -48,6 +49,9 @@ LAYOUTS = {
         name model=identity backend versions data inputs findings repairs attempts checked ignored passed status fail_on
         quick rows leak notes baseline ignored_calls fail_on_stale""",
     "ProjectReport": "passed checks",
+    "Comparison": "kind equal sides differences findings calls rows inputs data",
+    "SideDifference": """
+        first side equal parts first_call first_result cause outputs weights only_in_first only_in_other""",
     "ModelCheck": "name passed exit_code error check",
     "Leak": "verdict leaks weights reason padded_by_maskcli max_abs_change first_call worst probes calls=entries",
     # Inspection.
@@ -226,10 +230,11 @@ def pack_record(record: Any) -> PackedRecord:
             arrays[names[key]] = _store_array(array)
         return {ARRAY: names[key]}
 
-    return PackedRecord(convert(record, store, _list_fields), arrays)
+    return PackedRecord(convert(record, store, list_fields), arrays)
 
 
-def _list_fields(record: Any) -> dict[str, Any]:
+def list_fields(record: Any) -> dict[str, Any]:
+    """Return all fields of a record, by name."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
 
 

@@ -201,7 +201,7 @@ SectionName = Literal[
     "about", "inputs", "batch", "embedding", "mask-path", "outputs", "further-outputs", "mask-sources", "findings",
     "leak", "future", "notes", "result", "total", "losses", "shares", "lengths", "largest", "batch-sizes", "reductions",
     "metrics", "answer", "next", "verdicts", "remarks", "attention", "rules", "models", "validity", "repairs",
-    "data", "ids", "sweep", "batches", "groups",
+    "data", "ids", "sweep", "batches", "groups", "sides", "weights",
 ]  # fmt: skip
 
 

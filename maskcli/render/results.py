@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from maskcli.records.check import CheckReport
+from maskcli.records.comparison import Comparison
 from maskcli.records.loss import LossReport
 from maskcli.records.profile import ProfileReport
 from maskcli.records.project import ProjectReport
@@ -15,13 +17,24 @@ from maskcli.render.documents import make_document, make_strict
 from maskcli.render.html import render_standalone_html
 from maskcli.render.parts import Limits, Section
 from maskcli.render.terminal import make_text_console, render_bytes
-from maskcli.render.views import check, inspect, loss, pad, profile, project, report
+from maskcli.render.views import check, compare, inspect, loss, pad, profile, project, report
 from maskcli.render.views.data import view_data
 
 ROWS = 24
 """Rows of a table, as in a terminal."""
 LIMITS = Limits(rows=ROWS, columns=None, width=110, flows=True)
 """Of a notebook: as on a screen, a little wider."""
+
+VIEWS: dict[type[Any], Callable[[Any, Limits], list[Section]]] = {
+    PaddedBatch: pad.view,
+    Inspection: inspect.view,
+    LossReport: loss.view,
+    CheckReport: check.view,
+    Comparison: compare.view,
+    ProfileReport: profile.view,
+    ProjectReport: project.view,
+}
+"""By the class of a result."""
 
 
 def render_text_of(record: object) -> str:
@@ -54,19 +67,9 @@ def _view_record(record: object, limits: Limits) -> list[Section]:
 
 
 def _view_result(record: object, limits: Limits) -> list[Section]:
-    match record:
-        case PaddedBatch():
-            return pad.view(record, limits)
-        case Inspection():
-            return inspect.view(record, limits)
-        case LossReport():
-            return loss.view(record, limits)
-        case CheckReport():
-            return check.view(record, limits)
-        case ProfileReport():
-            return profile.view(record, limits)
-        case ProjectReport():
-            return project.view(record, limits)
-        case Report():
-            return [*report.view(record, limits), *inspect.view(record.inspection, limits)]
-    raise TypeError(f"no view of a {type(record).__name__}")
+    if isinstance(record, Report):
+        return [*report.view(record, limits), *inspect.view(record.inspection, limits)]
+    view = next((view for kind, view in VIEWS.items() if isinstance(record, kind)), None)
+    if view is None:
+        raise TypeError(f"no view of a {type(record).__name__}")
+    return view(record, limits)

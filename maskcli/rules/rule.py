@@ -20,6 +20,8 @@ from maskcli.records.fields import Severity
 if TYPE_CHECKING:
     from maskcli.records.check import Examination, Finding
 
+OF_BACKENDS = "MSK401"
+"""The rule that compares backends."""
 _DOCSTRING = re.compile(r'\A\s*(""".*?""")', re.DOTALL)
 _CONSTANT = re.compile(r'^(CODE|SEVERITY) = "(\w+)"$', re.MULTILINE)
 
@@ -46,6 +48,11 @@ class Rule:
         return "data" if self.code.startswith("MSK0") else "model"
 
     @property
+    def compares(self) -> bool:
+        """Whether ``maskcli compare`` checks the rule, and ``maskcli check``, which runs a model once, does not."""
+        return self.code == OF_BACKENDS
+
+    @property
     def summary(self) -> str:
         """The first sentence of the docstring."""
         return _split_paragraphs(self.docstring)[0]
@@ -70,7 +77,7 @@ class Rule:
         """The function of its file, which yields findings.
 
         Of a data rule: ``judge(facts, model)`` for each input of ids, where ``model`` is None without a model; of a
-        model rule: ``judge(model)``.
+        model rule: ``judge(model)``; of one that compares backends, ``judge(difference)``.
         """
         module = importlib.import_module(f"{__package__}.{self.name.replace('-', '_')}")
         judge: Callable[..., Iterable[Finding]] = module.judge
@@ -81,7 +88,7 @@ class Rule:
         if self.about == "data":
             for facts in examination.data:
                 yield from self.judge(facts, examination.model)
-        elif examination.model is not None:
+        elif not self.compares and examination.model is not None:
             yield from self.judge(examination.model)
 
 

@@ -37,7 +37,7 @@ def select_rules(
         select: codes, prefixes of codes such as ``MSK1``, names of rules, or ``ALL``; as text, separated by commas.
         ignore: the same. If both match a rule, the longer match decides, so that ``MSK101`` can be selected out of an
             ignored ``MSK1``. Of two equal matches ``ignore`` decides.
-        about: only rules about the data, or about the model; None for both.
+        about: only rules about the data, or about the model; None for both. Never one that compares backends.
 
     Raises:
         UsageError: if a selector matches no rule, or if no rule remains.
@@ -49,7 +49,9 @@ def select_rules(
     rules = tuple(
         rule
         for rule in RULES
-        if about in (None, rule.about) and _match_best(select or (_ALL,), rule) > _match_best(ignore, rule)
+        if not rule.compares
+        and about in (None, rule.about)
+        and _match_best(select or (_ALL,), rule) > _match_best(ignore, rule)
     )
     if not rules:
         raise _make_empty_error(select, ignore, about)
@@ -89,9 +91,13 @@ def find_rule(code: str) -> Rule:
 
 def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding, ...]:
     """Return the findings of the rules, sorted by severity, the worst first, then by code."""
-    findings = [finding for rule in rules for finding in _examine(rule, examination)]
-    findings.sort(key=lambda finding: (_SEVERITIES.index(finding.severity), finding.code))
+    findings = sort_findings(finding for rule in rules for finding in _examine(rule, examination))
     return tuple(identify(findings, examination))
+
+
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return findings sorted by severity, the worst first, then by code."""
+    return tuple(sorted(findings, key=lambda finding: (_SEVERITIES.index(finding.severity), finding.code)))
 
 
 def _examine(rule: Rule, examination: Examination) -> list[Finding]:

@@ -28,6 +28,10 @@ class Tokenizer(Protocol):
     def padding_id(self) -> int | None:
         """The id of the padding token; None without one."""
 
+    @property
+    def content(self) -> str:
+        """The text of its file, from which another process makes the same tokenizer."""
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text; raise InputError with the row of a text that has none."""
 
@@ -108,6 +112,7 @@ class _LibraryTokenizer:
                 received=f"one that it cannot read ({str(error).splitlines()[0].rstrip('.')})",
                 fix="Save it with Tokenizer.save, or with save_pretrained of a fast tokenizer.",
             ) from None
+        self.content = text
         padding = self._tokenizer.padding or {}
         found = (self._tokenizer.token_to_id(token) for token in PADDING if token)
         self.padding_id: int | None = padding.get("pad_id", next((token for token in found if token is not None), None))
@@ -130,6 +135,7 @@ class _Vocabulary:
 
     def __init__(self, lines: list[str], name: str) -> None:
         self._words, self._name = lines, name
+        self.content = "\n".join(lines)
         self._ids = {word: token for token, word in enumerate(lines)}
         if len(self._ids) < len(lines):
             # The later of two equal lines has replaced the first one.

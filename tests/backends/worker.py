@@ -19,6 +19,7 @@ import numpy as np
 
 import maskcli
 from tests.backends import models
+from tests.backends.sides import examine_kind
 from tests.traps import TRAPS, built
 from tests.zoo import RIGHT, WRONG
 
@@ -130,6 +131,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
         differentiate,
         compare_state,
         train,
+        examine_kind,
     )
 }
 

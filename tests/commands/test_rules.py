@@ -62,7 +62,8 @@ def test_explain_shows_the_whole_docstring(call: Callable[..., Output], rule) ->
         printed = re.search(rf"^{title}\n((?:    .*\n|\n)+)", output, re.M)
         assert printed is not None
         lines = "\n".join(line[4:] for line in printed[1].rstrip().split("\n"))
-        assert lines.startswith(f"{code}\n\nimport maskcli\n\nprint(maskcli.check(")
+        call_of = "if __name__" if rule.compares else "import maskcli\n\nprint(maskcli.check("
+        assert lines.startswith(f"{code}\n\n{call_of}")
 
 
 def test_explain_as_json(call: Callable[..., Output]) -> None:

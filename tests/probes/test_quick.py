@@ -140,3 +140,10 @@ def test_interrupted_check_leaves_model_as_it_was() -> None:
         assert all(np.array_equal(old, weight.numpy()) for old, weight in zip(before, model.weights, strict=True))
         after = [vars(owner)[name] for owner, name in (*owners, (keras.src.models.Functional, "input_spec"))]
         assert after == methods
+
+
+def test_flat_result_of_short_rows_is_probed() -> None:
+    """A row by itself is rounded timestep by timestep, and the flat result of the batch as one."""
+    report = maskcli.check([[1, 2, 3, 4], [5, 6], [7]], model=make_model(layers.Flatten(), 4), quick=True)
+    assert report.leak is not None
+    assert report.leak.leaks

@@ -25,7 +25,7 @@ from maskcli.rules import RULES
 from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_rule
 
-MODEL_RULES = [rule for rule in RULES if rule.about == "model"]
+MODEL_RULES = [rule for rule in RULES if rule.about == "model" and not rule.compares]
 
 
 def run_pasted_example(code: str, title: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from maskcli.records.check import CheckReport, Finding
 from maskcli.records.data import DataFacts
@@ -59,7 +59,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
         ("about", _view_subject(report)),
         ("answer", answer_check(report)),
         ("batch", view_words(report, limits)),
-        ("findings", _view_findings(report)),
+        ("findings", view_findings(report.findings)),
         ("inputs", _view_data(report)),
         ("leak", _view_leak(model, limits)),
         ("future", _view_future(model)),
@@ -108,8 +108,9 @@ def _describe_rows(model: ModelEvidence) -> str:
     return f"{probed:,} of {format_count(total, 'row')} probed, with {padded}"
 
 
-def _view_findings(report: CheckReport) -> Iterator[Part]:
-    for finding in report.findings:
+def view_findings(findings: Iterable[Finding]) -> Iterator[Part]:
+    """Yield each finding with its place, its message and its fix."""
+    for finding in findings:
         yield BLANK
         severity = mark(SEVERITIES[finding.severity], f" {finding.severity}")
         lead = (severity, Cell(f" {finding.code} ", "strong"))

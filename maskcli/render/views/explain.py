@@ -7,6 +7,15 @@ import re
 from maskcli.records.rules import RuleText
 from maskcli.render.parts import Code, Heading, Limits, Paragraph, Part, Section, suggest_next
 
+COMPARISON = """\
+if __name__ == "__main__":
+    import maskcli
+
+    backends = ["tensorflow", "jax"]
+    model = "example.py:build"
+    print(maskcli.compare(sequences, model=model, backends=backends))"""
+"""Each backend has a process, which imports the model; the comparison is no part of that."""
+
 
 def view(rule: RuleText, _limits: Limits) -> list[Section]:
     """Return the summary of a rule, its reasons, and its examples, each a file that can be run."""
@@ -24,6 +33,8 @@ def view(rule: RuleText, _limits: Limits) -> list[Section]:
 
 def _complete_example(code: str) -> str:
     """Return an example with the lines that check it."""
+    if re.search(r"^def build\(", code, re.M):
+        return f"{code}\n\n{COMPARISON}"
     names = set(re.findall(r"^(\w+) = ", code, re.M))
     arguments = ["arrays" if "arrays" in names else "sequences"]
     if "model" in names:
