@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from maskcli.corpus.blocks import cut_files
 from maskcli.corpus.counting import CountOptions, count_block
 from maskcli.corpus.engines import dask as engine_module
 from maskcli.corpus.engines import dask_client, dask_worker
-from maskcli.corpus.engines.dask import DaskEngine
+from maskcli.corpus.engines.base import TaskAttempt
+from maskcli.corpus.engines.dask import DaskEngine, _Run
 from maskcli.corpus.engines.inline import InlineEngine
 from maskcli.corpus.merging import merge_states
 from maskcli.corpus.shard_tasks import BlockRows, StripesTask, join_lists, write_stripes
@@ -320,6 +322,31 @@ def test_killed_worker_does_not_change_the_result(cluster: Cluster, corpus: list
     assert (outcome.result.rows, outcome.failures) == (4000, ())
 
 
+class Finished:
+    """A future that has finished, or whose result is lost."""
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+    def add_done_callback(self, call: Callable[[Any], None]) -> None:
+        call(self)
+
+
+def test_result_that_comes_while_others_are_fetched_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its worker had died, and another one was ready before the other results were here."""
+    quick, late = Finished("finished"), Finished("lost")
+    run = _Run(SimpleNamespace(client=None), [], None)  # type: ignore[arg-type]
+    run._in_work = {quick: TaskAttempt(0, NUMBERS[0]), late: TaskAttempt(1, NUMBERS[1])}
+
+    def gather(futures: list[Finished]) -> dict[Finished, list[int]]:
+        late.status = "finished"
+        return {future: [5] for future in futures}
+
+    monkeypatch.setattr(run, "_gather", gather)
+    assert [(item.index, result) for item, result in run._collect([quick, late])] == [(0, [5])]
+    assert [(item.index, result) for item, result in run._collect(run._wait())] == [(1, [5])]
+
+
 def test_block_that_kills_its_workers_is_named() -> None:
     with DaskEngine(workers=2) as engine:
         with pytest.raises(InputError) as raised:
@@ -398,7 +425,8 @@ def test_missing_package_is_named() -> None:
 
 
 SCRIPT = """
-from maskcli.corpus.engines.dask import DaskEngine
+from maskcli.corpus.engines.base import TaskAttempt
+from maskcli.corpus.engines.dask import DaskEngine, _Run
 from tests.corpus import works
 from tests.corpus.test_shards import SETTINGS, read_folder
 from tests.corpus.works import Number

@@ -164,12 +164,15 @@ class _Run(Generic[AnyTask]):
         for future in futures:
             if future.status == "cancelled":
                 raise self._connection.make_lost_error("a connection that ended")
-            if future.status not in ("finished", "error"):
-                # The worker that had the result has died meanwhile; the scheduler gives the task to another one.
+            answer = results.get(future)
+            if answer is None and future.status == "error":
+                answer = future.exception(LOOKING)
+            if answer is None:
+                # The worker that had the result has died meanwhile; the scheduler gives the task to another one, which
+                # may have finished while the other results were fetched.
                 future.add_done_callback(self._finished.put)
                 continue
             item = self._in_work.pop(future)
-            answer = results[future] if future in results else future.exception(LOOKING)
             result = self._read(item, answer)
             if result is not _AGAIN:
                 self._alone = [other for other in self._alone if other is not item]
