@@ -28,7 +28,7 @@ SAMPLE = ROOT / "sample_data" / "sample.txt"
 QUESTION = [[83, 91, 1, 645, 1253, 927], [73, 8, 3215, 55, 927], [711, 632, 71]]
 
 
-FEW = 1 / 3
+FEW = 1 / 4
 """The part of the tests with models that `pytest` runs by itself, so that it ends in some minutes."""
 
 
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--slow",
         choices=("few", "more", "share", "rest", "eighth", "all"),
         help="share: all tests, but of those marked slow their share, the same each time (default if files are named); "
-        "few: of the tests with models a third of that (default otherwise); more: what few leaves out of share; "
+        "few: of the tests with models a quarter of that (default otherwise); more: what few leaves out of share; "
         "rest: what share leaves out; eighth: an eighth of rest; all: all tests",
     )
 

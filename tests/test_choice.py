@@ -40,9 +40,9 @@ def count(choice: str, quick: bool = False) -> list[int]:
 
 
 def test_shares_are_of_cases_and_of_functions() -> None:
-    assert FEW == 1 / 3
+    assert FEW == 1 / 4
     assert count("share") == [30, 15, 9, 4, 0, 9]
-    assert count("few") == [10, 5, 9, 4, 0, 3]
+    assert count("few") == [8, 4, 9, 4, 0, 3]
     assert count("all") == [30, 30, 9, 8, 1, 9]
     assert count("share", quick=True) == [30, 0, 9, 0, 0, 9]
 

@@ -76,4 +76,4 @@ def test_a_command_ends_with_its_client(program: list[str], tmp_path: Path) -> N
 def test_variables_read_at_import_get_a_process(program: list[str], tmp_path: Path) -> None:
     status, _, message = outcome(program, "inspect --sample", b"", tmp_path, KERAS_BACKEND="nosuch")
     assert status == 4
-    assert b"expected tensorflow or jax; received nosuch" in message
+    assert b"expected tensorflow, jax or torch; received nosuch" in message

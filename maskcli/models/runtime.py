@@ -147,7 +147,7 @@ def _make_import_error(error: ImportError) -> ModelError:
 def _make_backend_error(backend: str) -> ModelError:
     return ModelError(
         where="the backend of Keras",
-        expected=" or ".join(BACKENDS),
+        expected=f"{', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}",
         received=backend,
         fix="Choose one with --backend, with the variable KERAS_BACKEND, or in keras.json.",
     )

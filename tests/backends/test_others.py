@@ -244,7 +244,7 @@ def test_keras_json_chooses_backend(backend: str, tmp_path: Path) -> None:
 def test_unknown_backend_is_refused() -> None:
     done = run_maskcli("check", "--sample", KERAS_BACKEND="openvino")
     assert (done.returncode, done.stdout) == (4, "")
-    assert "expected tensorflow or jax or torch; received openvino" in done.stderr
+    assert "expected tensorflow, jax or torch; received openvino" in done.stderr
 
 
 def test_other_backend_is_refused_in_python() -> None:

@@ -21,6 +21,7 @@ ARGUMENTS = {
     "explain": [["MSK101"], ["MSK007"], ["MSK302"]],
     "check": [[], ["--data-only", "--sample"], ["--mask-source", "none"]],
     "inspect": [[], ["--mask-source", "all"], ["--all"], ["--last-only"], ["--heat", "full"]],
+    "compare": [["embedding-lstm", "embedding-dense"]],
     "report": [[]],
     "profile": [[], ["--maxlens", "2,5", "--buckets", "2"]],
     "loss": [[], ["--mask-source", "none"], ["--all"], ["--heat", "full"]],

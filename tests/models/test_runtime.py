@@ -45,7 +45,7 @@ def test_running_keeps_maskcli_error() -> None:
 def test_load_keras_with_wrong_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     keras = load_keras()
     monkeypatch.setattr(keras.backend, "backend", lambda: "openvino")
-    with pytest.raises(ModelError, match="expected tensorflow or jax; received openvino"):
+    with pytest.raises(ModelError, match="expected tensorflow, jax or torch; received openvino"):
         load_keras()
 
 
