@@ -24,8 +24,10 @@ class FunctionReports:
     def __init__(self, record: RecordOperation) -> None:
         """Report to a function; the reports are off."""
         self.record = record
-        self.is_on, self.is_paused, self.is_entered = False, False, False
-        self.mode = _make_mode(self)
+        self.is_on: bool = False
+        self.is_paused: bool = False
+        self.is_entered: bool = False
+        self.mode: Any = _make_mode(self)
 
     def turn(self, on: bool) -> None:
         """Switch the reports on or off.

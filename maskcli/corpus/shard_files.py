@@ -155,7 +155,8 @@ class GroupWriter:
         self._folder, self._manifest, self._group = folder, manifest, group
         self._on_shard, self._all_files = on_shard, stack
         self._index = shards.start
-        self.row, self.end = self._get_first_row(shards.start), self._get_first_row(shards.stop)
+        self.row: int = self._get_first_row(shards.start)
+        self.end: int = self._get_first_row(shards.stop)
         self._files = contextlib.ExitStack()
         self._adds: list[AddColumns] = []
 

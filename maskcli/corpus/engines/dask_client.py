@@ -123,7 +123,7 @@ class Connection:
     def __init__(self, client: Any, scheduler: str) -> None:
         """Keep the client; ``scheduler`` is its address in messages."""
         self.client = client
-        self.threads = 1
+        self.threads: int = 1
         self._scheduler = scheduler
         self._next_look = 0.0
         self._lonely = 0

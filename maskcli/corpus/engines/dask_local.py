@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from maskcli.errors import InputError
 
@@ -28,7 +28,7 @@ CODE = (
 LOG = "cluster.log"
 MOST_DEATHS = 2
 """Workers that may die of a task."""
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": MOST_DEATHS - 1,
     # A worker holds only the task that it works on, so that no other one is blamed for its death.
     "distributed.scheduler.worker-saturation": 1.0,
