@@ -140,15 +140,32 @@ def has_fixed_length(context: ProbeContext) -> bool:
 
 
 def _loses_all_timesteps(base: Recording, run: Recording) -> bool:
-    """Return whether a result is empty although it is not in the base run.
+    """Return whether a result is empty that is not in the base run, or is made up by the backend instead.
 
     Some results are always empty: Keras checks the shape of a maximum with such a tensor.
     """
-    return any(
+    return any(_is_below_window(entry) for entry in run.ended) or any(
         0 in new_tensor.shape and 0 not in old_tensor.shape and is_float(old_tensor)
         for old, new in pair_calls(base, run)
         for old_tensor, new_tensor in zip(old.outputs, new.outputs, strict=False)
     )
+
+
+def _is_below_window(entry: CallRecord) -> bool:
+    """Return whether a convolution or pooling has fewer timesteps than its window.
+
+    TensorFlow may return a timestep of uninitialized memory for such a convolution.
+    """
+    layer = entry.operation
+    window = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+    if entry.code or not entry.inputs or getattr(layer, "padding", None) != "valid" or not isinstance(window, tuple):
+        return False
+    if "Transpose" in entry.type:
+        return False
+    dilations = getattr(layer, "dilation_rate", None) or (1,) * len(window)
+    first = 2 if getattr(layer, "data_format", None) == "channels_first" else 1
+    sizes = entry.inputs[0].shape[first : first + len(window)]
+    return any(size < (width - 1) * step + 1 for size, width, step in zip(sizes, window, dilations, strict=False))
 
 
 def _keeps_length(context: ProbeContext, run: Recording, inputs: Sequence[ModelInput]) -> bool:
@@ -293,6 +310,8 @@ class LengthProbes:
         run = self._run_once("inside", lambda: ModelRun(self.context.model, inputs))
         if run.recording.error is not None or len(run.recording.entries) != len(self.context.base.entries):
             return []
+        if _loses_all_timesteps(self.context.base, run.recording):
+            return []  # A single timestep is less than the window of a convolution.
         context = make_context(run, np.full(len(inputs[0].values), self.context.labels[0]))
         alone = self._run_once("inside alone", lambda: run_rows_alone(context))
         if isinstance(alone, str):

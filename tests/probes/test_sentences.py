@@ -49,3 +49,12 @@ def test_attention_over_sentences(right: bool) -> None:
     report = check(documents, layers.Dense(2)(ops.sum(x * weights, axis=1) / ops.sum(weights, axis=1)))
     codes = [finding.code for finding in report.findings if finding.severity == "error"]
     assert codes == ([] if right else ["MSK118"])
+
+
+def test_sentence_alone_is_too_short_for_a_convolution() -> None:
+    """On TensorFlow, a window of two on a single timestep returns memory that nothing has written."""
+    documents, x = encode((None, None))
+    report = check(documents, layers.Dense(3)(layers.Conv1D(4, 2)(x)))
+    assert report.passed
+    assert report.leak is not None
+    assert report.leak.verdict == "clean"
