@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskcli.api.pad import pad
-from maskcli.errors import InputError, UsageError
+from maskcli.errors import InputError, NestedRowsError, UsageError
 from maskcli.records.layout import Layout
 from maskcli.sequences.fast import lists, padding
 from maskcli.sequences.fast.lists import convert_lists, pad_lists
@@ -63,6 +63,7 @@ def test_convert_lists_rejects_all_other_objects(rows: list[Any]) -> None:
         assert [row[:4] + [0] * (4 - len(row)) for row in rows] == padded.tokens.tolist()
 
 
+@example([[np.array([0, 1, 2])], [0.0]])
 @given(st.lists(st.lists(INTEGERS | ODD, max_size=4), min_size=1, max_size=5))
 def test_fast_lists_equal_strict_lists(rows: list[Any]) -> None:
     def read_strictly() -> Any:
@@ -77,6 +78,8 @@ def test_fast_lists_equal_strict_lists(rows: list[Any]) -> None:
         for work in (join_rows, lambda rows: pad(rows, maxlen=3, dtype="int64")):
             with pytest.raises(InputError) as raised:
                 work(rows)
+            if isinstance(error, NestedRowsError) and work is not join_rows:
+                continue  # Vectors are features for `pad`, which then misses other vectors.
             # A function of the library names its argument where a command names its option.
             assert str(raised.value).replace("tokenizer=", "--tokenizer ") == str(error).replace(
                 "tokenizer=", "--tokenizer "
