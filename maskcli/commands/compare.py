@@ -60,7 +60,7 @@ def _take_models(source: SourceOptions, arguments: dict[str, Any]) -> tuple[Sour
         raise UsageError(
             where="--model" if is_set("model") else "MODEL MODEL",
             expected="two models, or --backends with --model",
-            received="--model without --backends" if is_set("model") else f"{len(models)} arguments",
+            received="--model without --backends" if is_set("model") else ("no argument", "one argument")[len(models)],
             fix="maskcli compare a.keras b.keras data.jsonl, or maskcli compare --backends tensorflow,jax --model "
             "m.keras data.jsonl.",
         )

@@ -131,7 +131,7 @@ def test_document_of_builtin_models(call: Call) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("a.keras", "two models, or --backends with --model; received 1 arguments"),
+        ("a.keras", "two models, or --backends with --model; received one argument"),
         ("--model a.keras", "received --model without --backends"),
         ("--backends tensorflow --sample", "at least two of tensorflow"),
         ("--backends tensorflow,openvino --sample", "received 'openvino'"),
