@@ -15,7 +15,7 @@ _NUMBER = re.compile(r"_\d+(?=$|/|#)")
 
 
 def pair_side_calls(first: Sequence[SideCall], other: Sequence[SideCall]) -> list[Pair]:
-    """Return all calls of two sides in the order of the first side; those of the other side alone follow in place."""
+    """Return all calls of two sides in the order of the first side; those of the other follow in place."""
     keys, other_keys = _make_keys(first), _make_keys(other)
     matcher = difflib.SequenceMatcher(None, keys, other_keys, autojunk=False)
     pairs: list[Pair] = []

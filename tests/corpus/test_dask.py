@@ -142,7 +142,7 @@ def test_tasks_are_taken_a_few_ahead(engine: DaskEngine) -> None:
 
 
 def test_trim_threshold_of_dask_costs_no_page_faults(engine: DaskEngine) -> None:
-    """160 MiB are allocated and used; without the setting, glibc maps each of these 41,000 pages anew."""
+    """160 MiB are allocated and used; without the setting, glibc maps all 41,000 pages each time."""
     setting = engine.map_reduce(NUMBERS[:1], works.read_malloc_setting, works.join).result
     counts = engine.map_reduce(NUMBERS[:6], works.count_faults, works.join).result
     assert setting == [65536]

@@ -1,8 +1,8 @@
 """Let the C library keep freed memory while a block is read, whatever the environment of the process sets.
 
 Each block allocates arrays of the same sizes again and again. By default glibc learns to keep such memory. But if
-``MALLOC_TRIM_THRESHOLD_`` is set, as Dask sets it for its workers, glibc learns nothing: each array is mapped and
-unmapped anew, and reading a MiB costs 1,900 page faults instead of 20, and up to twice the time.
+``MALLOC_TRIM_THRESHOLD_`` is set, as Dask sets it for its workers, glibc learns nothing: every array is mapped and
+unmapped, and reading a MiB costs 1,900 page faults instead of 20, and up to twice the time.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from maskcli.sequences.threads import THREADS, count_processors
 PAYS_FROM = 2**28
 """Bytes of input from which more processes than two pay: the start of each costs half a second of a processor.
 
-On two processors they do not pay: two threads profiled 857 MB in 7.6 and 8.2 seconds, two processes in 7.9 and 10.6.
+On two processors it depends on their load: on busy ones, two threads profiled 857 MB in 7.6 and 8.2 seconds, and two
+processes in 7.9 and 10.6; on free ones, 1,315 MB in 10.7 and 7.8. There, `--processes 2` chooses them.
 """
 
 

@@ -124,7 +124,7 @@ class _Run(Generic[AnyTask]):
         """Give tasks to the cluster; return whether any task is in work, or will be."""
         self._alone = [item for item in self._alone if self._is_needed(item)]
         if self._alone:
-            # The scheduler blames all tasks that a worker has when it dies. Only a task that is alone in the cluster
+            # The scheduler blames all tasks that a worker has when it dies. Only a task that runs while no other does
             # is to blame for sure.
             if not self._in_work:
                 self._submit_task(self._alone[0])
@@ -214,7 +214,7 @@ class _Run(Generic[AnyTask]):
         return answer
 
     def _blame(self, item: TaskAttempt[AnyTask], reason: str) -> Any:
-        """Return the error of a task that killed workers; one that was not alone is tried again, alone."""
+        """Return the error of a task that killed workers while no other ran; one among others is tried again."""
         if item in self._alone:
             return make_lost_error(item.task, reason)
         self._alone = sorted([*self._alone, item], key=lambda other: other.index)
