@@ -86,6 +86,18 @@ def test_names_are_not_fillers() -> None:
     assert len(fillers) < 0.01 * len(names), sorted(set(fillers))
 
 
+def test_conditional_expressions_are_simple() -> None:
+    """A condition inside another, or inside a formatted string, needs a second reading."""
+    holders = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.IfExp | ast.JoinedStr)
+        and any(isinstance(inner, ast.IfExp) for inner in ast.walk(node) if inner is not node)
+    ]
+    assert holders == []
+
+
 @pytest.mark.parametrize("folder", ["maskcli", "tests", "benchmarks"])
 def test_docstrings_and_comments_are_plain(folder: str) -> None:
     prose = "\n".join(read_prose(path) for path in (ROOT / folder).rglob("*.py") if path != Path(__file__))

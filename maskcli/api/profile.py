@@ -67,11 +67,10 @@ def profile(request: ProfileRequest) -> ProfileReport:
         tasks = _take_part(tasks, request.part)
     outcome = _count(tasks, counting, request)
     if outcome.result is None or not any(group.lengths.tokens for group in outcome.result.groups.values()):
-        raise (
-            outcome.failures[0].error
-            if outcome.failures
-            else make_only_empty_error(files.sources, 0 if outcome.result is None else outcome.result.rows)
-        )
+        if outcome.failures:
+            raise outcome.failures[0].error
+        rows = 0 if outcome.result is None else outcome.result.rows
+        raise make_only_empty_error(files.sources, rows)
     skipped = tuple(_describe_skipped(failure) for failure in outcome.failures)
     return make_report(request, settings, outcome.result, files.origin, skipped)
 

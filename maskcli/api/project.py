@@ -154,8 +154,8 @@ def _read_table(table: dict[str, Any], path: Path, prefix: str, keys: tuple[str,
 
 def _make_error(path: Path, key: str, expected: str, received: str) -> UsageError:
     """Return the error of a key, or of the whole file for an empty key."""
-    where = f"{path}, tool.maskcli{'.' if key else ''}{key}"
-    return UsageError(where=where, expected=expected, received=received, fix=_suggest(key))
+    name = f"tool.maskcli.{key}" if key else "tool.maskcli"
+    return UsageError(where=f"{path}, {name}", expected=expected, received=received, fix=_suggest(key))
 
 
 def _suggest(key: str) -> str:

@@ -14,6 +14,7 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.probes.repairs import Cure, RepairSearch
 from maskcli.records.check import Finding, Repair, RepairAttempt
 from maskcli.records.evidence import ModelEvidence
+from maskcli.records.wording import choose_form
 from maskcli.tolerance import REPAIR_CHANGE
 from maskcli.trace.changes import CallChange
 from maskcli.trace.outputs import choose_rows
@@ -138,7 +139,9 @@ def _attach(
     place = _find_repair(finding, cure, texts)
     fix = texts[place][1].sentence
     others = [text.call or "the input" for index, (_, text) in enumerate(texts) if index != place]
-    together = f" together with the repair{'s' if len(others) > 1 else ''} of {', '.join(others)}" if others else ""
+    together = ""
+    if others:
+        together = f" together with the {choose_form(len(others), 'repair', 'repairs')} of {', '.join(others)}"
     return dataclasses.replace(finding, fix=f"{fix} Tried{together}: {effect}.", repair=repairs[place])
 
 

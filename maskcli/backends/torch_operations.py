@@ -428,7 +428,8 @@ def _sum_products(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     equation = equation.replace(" ", "")
     if "->" not in equation:
         letters = sorted(letter for letter in set(equation) if letter.isalpha() and equation.count(letter) == 1)
-        equation = f"{equation}->{'...' if '...' in equation else ''}{''.join(letters)}"
+        leading = "..." if "..." in equation else ""
+        equation = f"{equation}->{leading}{''.join(letters)}"
     return "Einsum", call.tensors, ("equation", equation)
 
 

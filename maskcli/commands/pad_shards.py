@@ -12,6 +12,7 @@ from maskcli.commands.options import list_set_options
 from maskcli.errors import UsageError
 from maskcli.records.layout import Layout
 from maskcli.records.options import EngineOptions, read_specs, select_options
+from maskcli.records.wording import format_count
 from maskcli.sequences.sources import display_name
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _check_pack(shards: ShardOptions, layout: Layout) -> None:
 
 def _summarize(manifest: Manifest) -> str:
     """Return ``4 shards, 4,000 rows, 3 % padding``."""
-    from maskcli.render.numbers import format_count, format_share
+    from maskcli.render.numbers import format_share
 
     counts = manifest.counts
     padding = format_share(counts.padded_timesteps, counts.tokens + counts.padded_timesteps)

@@ -15,6 +15,7 @@ from maskcli.conclusions.pairing import Pair
 from maskcli.records.arrays import Bools
 from maskcli.records.comparison import Cause, SideDifference
 from maskcli.records.sides import ModelSide, SideCall, SideError
+from maskcli.records.wording import choose_form, format_count
 
 TITLES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 EXPLICIT_MASK = "Not tried: pass the mask in the call, `{name}(..., mask=mask)`, which holds on every backend."
@@ -199,10 +200,10 @@ def _find_reversed_mask(pair: SidePair, difference: SideDifference, calls: Seque
             continue
         count = int(((values == 0) & (expected != 0)).any(axis=1).sum())
         if count:
-            noun = "timestep" if count == 1 else "timesteps"
             text = (
-                f"`{call.call}` returns zeros at {count} valid {noun} on {zeroing}, and numbers on {right}: with "
-                "`unroll=True`, Keras applies the mask, in the order of the input, to results in reverse order."
+                f"`{call.call}` returns zeros at {format_count(count, 'valid timestep')} on {zeroing}, and "
+                f"numbers on {right}: with `unroll=True`, Keras applies the mask, in the order of the input, "
+                "to results in reverse order."
             )
             return Cause("reversed-mask", text, NO_UNROLL)
     return None
@@ -252,8 +253,8 @@ def _find_weights(pair: SidePair, difference: SideDifference, _calls: Sequence[P
         return None
     weight = difference.weights[0]
     count = len(difference.weights)
-    noun = "1 weight differs" if count == 1 else f"{count} weights differ"
-    text = f"{noun} between {pair.first_name} and {pair.other_name}, first `{weight.weight}`."
+    subject = f"{format_count(count, 'weight')} {choose_form(count, 'differs', 'differ')}"
+    text = f"{subject} between {pair.first_name} and {pair.other_name}, first `{weight.weight}`."
     return Cause("other-weights", text, "Load the same weights, or compare only the code: --copy-weights.")
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from maskcli.conclusions.remarks import (
-    choose_form,
-    format_timesteps,
     make_fact,
     make_warning,
     measure_relative_difference,
@@ -25,6 +23,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport, MetricReport
 from maskcli.records.remark import Remark
+from maskcli.records.wording import choose_form, format_count
 from maskcli.tolerance import BATCH_SIZE_SPREAD, PROBABILITY_SUM, SAME_MEAN
 
 HALVES = {"float16": "3 decimal digits, and nothing above 65504", "bfloat16": "2 to 3 decimal digits"}
@@ -80,7 +79,7 @@ def _remark_on_batch_loss(output: LossOutput) -> Remark:
     text = f"The loss {output.loss} makes one number of a whole batch"
     if output.mask is None or output.mask.all():
         return make_fact(f"{text}: there are no losses of timesteps to show.")
-    masked = format_timesteps(int((~output.mask).sum()), "masked timestep")
+    masked = format_count(int((~output.mask).sum()), "masked timestep")
     return make_warning(
         f"{text}, so Keras cannot leave {masked} out. Return a loss for each timestep, (batch, timesteps)."
     )
@@ -118,7 +117,7 @@ def _remark_on_missing_mask(output: LossOutput, valid: Bools) -> Remark:
     if output.ignored is not None and output.ignored.shape == valid.shape:
         included = padding & ~output.ignored
     if included.any():
-        count = format_timesteps(int(included.sum()), "padded timestep")
+        count = format_count(int(included.sum()), "padded timestep")
         share = ""
         if output.padding_share is not None:
             share = f" ({100 * output.padding_share:.3g} % of the loss)"
@@ -134,7 +133,7 @@ def _remark_on_ignored(output: LossOutput) -> Iterator[Remark]:
     if output.ignored is None or not output.ignored.any():
         return
     count = int(output.ignored.sum())
-    text = f"The loss itself leaves {format_timesteps(count, 'timestep')} out, regardless of the mask"
+    text = f"The loss itself leaves {format_count(count, 'timestep')} out, regardless of the mask"
     if output.mask is not None:
         text += f"; the mask does not hide {int((output.ignored & output.mask).sum())} of them"
     yield make_fact(f"{text}.")
@@ -148,7 +147,7 @@ def _remark_on_next_tokens(output_loss: OutputLoss, output: LossOutput, padding_
     count = int((output.counted & (following == padding_id)).sum())
     if count:
         verbs = choose_form(count, "has no next token but still counts", "have no next token but still count")
-        yield make_fact(f"{format_timesteps(count, 'timestep')} {verbs}, with padding id {padding_id} as target.")
+        yield make_fact(f"{format_count(count, 'timestep')} {verbs}, with padding id {padding_id} as target.")
 
 
 def _remark_on_weights(output: LossOutput, output_loss: OutputLoss) -> Iterator[Remark]:
@@ -176,13 +175,13 @@ def _remark_on_predictions(output: LossOutput) -> Iterator[Remark]:
         noun = "timestep" if output.timed else "sample"
         verb, place = choose_form(included, "has", "have"), _find_first_not_finite(output)
         yield make_warning(
-            f"{format_timesteps(included, noun)} {verb} predictions that are not finite{place}. The loss is therefore "
+            f"{format_count(included, noun)} {verb} predictions that are not finite{place}. The loss is therefore "
             "not finite either."
         )
     elif excluded:
         verb = choose_form(excluded, "has", "have")
         yield make_warning(
-            f"{format_timesteps(excluded, 'masked timestep')} {verb} predictions that are not finite. Keras multiplies "
+            f"{format_count(excluded, 'masked timestep')} {verb} predictions that are not finite. Keras multiplies "
             "losses by the mask, and NaN times zero is NaN: the loss that it reports is not finite, although all "
             "timesteps that count are."
         )

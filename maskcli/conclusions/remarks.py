@@ -9,6 +9,7 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.model import ModelSettings
 from maskcli.records.remark import Remark, RemarkTopic
 from maskcli.records.trace import Call, EmbeddingRow, OutputValues, SourceResult, Unmasked
+from maskcli.records.wording import choose_form, format_count
 
 EFFECTS = {
     "passes": "passes the mask on without using it",
@@ -41,7 +42,7 @@ def remark_on_mask(model_input: ModelInput, mask: Bools | None) -> list[Remark]:
         if model_input.validity.source == "mask-input":
             text = f"No call creates a mask of Keras: the model takes the mask as its input {model_input.validity.of}."
             return [make_fact(text, "no-mask")]
-        padding = format_timesteps(int((~valid).sum()), "padded timestep")
+        padding = format_count(int((~valid).sum()), "padded timestep")
         return [make_warning(f"No mask: the model treats {padding} as data.", "no-mask")]
     remarks = []
     if not mask.any():
@@ -144,7 +145,7 @@ def _remark_on_lost_mask(last: Call, mask: Bools) -> list[Remark]:
     return [
         make_warning(
             f"The outputs carry no mask: it was lost at {lost_at}. A loss therefore counts "
-            f"{format_timesteps(masked, 'masked timestep')}.",
+            f"{format_count(masked, 'masked timestep')}.",
             "mask-end",
         )
     ]
@@ -182,7 +183,7 @@ def remark_on_sources(results: tuple[SourceResult, ...], agree: bool) -> list[Re
     return [
         make_warning(
             f"The mask sources differ: {worst.mask_source} and {results[0].mask_source} by "
-            f"{format_timesteps(worst.differing_timesteps, 'timestep')} of the mask and "
+            f"{format_count(worst.differing_timesteps, 'timestep')} of the mask and "
             f"{worst.max_abs_difference:.3g} in the outputs. An explicit mask leaves a padding id between tokens "
             "valid; the others look only at the id."
         )
@@ -201,13 +202,3 @@ def describe_place(mask: Bools) -> str:
     more = int(mask.sum()) - 1
     place = f"at sample {sample}, timestep {timestep}"
     return f"{place} and {more} more" if more else place
-
-
-def format_timesteps(count: int, noun: str) -> str:
-    """Return ``1 padded timestep``, ``4 padded timesteps``."""
-    return f"{count} {choose_form(count, noun, noun + 's')}"
-
-
-def choose_form(count: int, singular: str, plural: str) -> str:
-    """Return the form of a noun or a verb that goes with a number."""
-    return singular if count == 1 else plural

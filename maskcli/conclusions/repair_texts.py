@@ -312,9 +312,9 @@ def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
     """Return the text of a tensor that gets the mask of another: after an operator, or of an input that lost it."""
     name, form = name_layer(place.entry), _write_form(change, "mask[1]")
     # Classes with different code need different names.
-    keeper = (
-        "KeepMask" if form == "mask[1]" else f"Keep{'Longer' if change.prefix or change.repeats > 1 else 'Cut'}Mask"
-    )
+    keeper = "KeepMask"
+    if form != "mask[1]":
+        keeper = "KeepLongerMask" if change.prefix or change.repeats > 1 else "KeepCutMask"
     code = KEEP_MASK.format(name=keeper, form=form)
     if is_layer(place.entry):
         line = f"x = {keeper}()([x, y])"
@@ -420,7 +420,8 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
         return sentence, code
     mask = write_mask(look, entry, change.origin)
     if mask != "mask":
-        line = f"weights = keras.layers.Softmax(axis={-1 if axis == rank - 1 else axis})(scores, mask={mask}{spread})"
+        from_end = -1 if axis == rank - 1 else axis
+        line = f"weights = keras.layers.Softmax(axis={from_end})(scores, mask={mask}{spread})"
         where = f"instead of {name}, whose input are the scores"
         return f"Leave padding out of {name}: `{line}`.", f"{line}  # {where}"
     line = "x = MaskScores()(x)"

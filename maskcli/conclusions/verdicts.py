@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator
 
-from maskcli.conclusions.remarks import choose_form, format_timesteps
 from maskcli.records.arrays import Bools
 from maskcli.records.check import CheckReport
 from maskcli.records.fields import Severity
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.report import NOT_TRIED, Verdict
 from maskcli.records.trace import Call, Inspection
+from maskcli.records.wording import choose_form, format_count
 from maskcli.render.leak_text import describe_leak
 from maskcli.tolerance import SAME_MEAN
 
@@ -103,7 +103,7 @@ def _judge_missing_mask(inspection: Inspection) -> Verdict:
     if names:
         text = f"No call creates a mask of Keras: the model takes the mask as an input ({names})."
         return Verdict(MASK_QUESTION, "no mask of Keras", None, text)
-    count = format_timesteps(int((~valid).sum()), "padded timestep")
+    count = format_count(int((~valid).sum()), "padded timestep")
     text = f"No call creates a mask: the model treats {count} as data."
     return Verdict(MASK_QUESTION, "no mask", "error", text)
 
@@ -129,11 +129,11 @@ def _judge_output(output: LossOutput) -> Verdict:
     padding, hidden = int((included & ~valid).sum()), int((~included & valid).sum())
     values = _compare_losses(output)
     if padding:
-        text = f"The loss includes {format_timesteps(padding, 'padded timestep')} (of {valid.size:,}).{values}"
+        text = f"The loss includes {format_count(padding, 'padded timestep')} (of {valid.size:,}).{values}"
         return Verdict(LOSS_QUESTION, "padding too", "error", text)
     if hidden:
         verb = choose_form(hidden, "is", "are")
-        text = f"{format_timesteps(hidden, 'valid timestep')} {verb} left out.{values}"
+        text = f"{format_count(hidden, 'valid timestep')} {verb} left out.{values}"
         return Verdict(LOSS_QUESTION, "not all valid timesteps", "info", text)
     text = f"{int(included.sum()):,} of {valid.size:,} timesteps count.{values}"
     return Verdict(LOSS_QUESTION, "valid timesteps", None, text)

@@ -22,6 +22,7 @@ from maskcli.records.manifest import (
     SourceFile,
 )
 from maskcli.records.sequences import RaggedSequences
+from maskcli.records.wording import format_count
 from maskcli.sequences.buckets import choose_histogram_buckets
 from maskcli.sequences.files import make_only_empty_error, read_chunks
 from maskcli.sequences.formats.base import Chunk, Field
@@ -183,7 +184,7 @@ def _make_group(maxlen: int, rows: int, settings: ShardSettings) -> ShardGroup:
     if settings.shards > rows:
         raise UsageError(
             where=f"--shards {settings.shards}",
-            expected=f"at most {rows} shard{'s' if rows > 1 else ''}, as many as there are rows",
+            expected=f"at most {format_count(rows, 'shard')}, as many as there are rows",
             received=str(settings.shards),
             fix="A shard has at least one row: choose fewer shards.",
         )

@@ -26,6 +26,7 @@ from maskcli.records.arrays import Array, Bools, Ints
 from maskcli.records.inputs import InputSpec
 from maskcli.records.layout import Layout
 from maskcli.records.sequences import PaddedBatch, RaggedSequences, have_lengths
+from maskcli.records.wording import format_count
 from maskcli.sequences.formats.base import PADDING_MASKS
 from maskcli.sequences.formats.numpy_arrays import unpad_array
 from maskcli.sequences.padding import check_layout, make_validity, pad_ragged, resolve_maxlen, truncate_values
@@ -283,8 +284,8 @@ def _make_uneven_error(rows: list[Array], spec: InputSpec, width: int) -> InputE
 def _make_empty_error(rows: int) -> InputError:
     return InputError(
         expected="at least one token",
-        received="1 empty sequence" if rows == 1 else f"{rows} empty sequences",
-        fix="Check what wrote this input.",
+        received=format_count(rows, "empty sequence"),
+        fix="Check the program that wrote this input.",
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from maskcli.errors import InputError, ModelError
-from maskcli.inputs.columns import RowLayout, lay_out_column
+from maskcli.inputs.columns import DataColumn, RowLayout, lay_out_column
 from maskcli.inputs.missing import examine_missing
 from maskcli.inputs.objects import TableRows
 from maskcli.inputs.roles import PACKED_SEGMENTS, InputRoles, find_filling, holds_segments
@@ -216,10 +216,10 @@ def _make_dataset(
     targets: list[InputSpec | None] = list(specs) or [None] * len(names)
     leading = find_leading_inputs(specs)
     sole = leading[0] if len(leading) == 1 else None
-    columns = [
-        lay_out_column(table, name, spec, layout, spec is sole if specs else len(names) == 1, names) if name else None
-        for name, spec in zip(names, targets, strict=True)
-    ]
+    columns: list[DataColumn | None] = []
+    for name, spec in zip(names, targets, strict=True):
+        leads = spec is sole if specs else len(names) == 1
+        columns.append(lay_out_column(table, name, spec, layout, leads, names) if name else None)
     try:
         inputs = fit_columns(
             [column and match_rank(column, spec) for column, spec in zip(columns, targets, strict=True)],

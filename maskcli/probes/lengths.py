@@ -493,16 +493,19 @@ def isolate_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[Mo
     if not len(chosen) or lengths.min() == first.cells[0, 0].size:
         return None
     rows, timesteps = rows[chosen], timesteps[chosen]
-    return tuple(
-        dataclasses.replace(model_input, values=model_input.values[rows])
-        if model_input.valid is None
-        else dataclasses.replace(
-            model_input,
-            values=model_input.values[rows, timesteps][:, None],
-            valid=model_input.valid[rows, timesteps][:, None],
-            cells=None if model_input.cells is None else model_input.cells[rows, timesteps][:, None],
-        )
-        for model_input in inputs
+    return tuple(_take_timesteps(model_input, rows, timesteps) for model_input in inputs)
+
+
+def _take_timesteps(model_input: ModelInput, rows: NDArray[np.intp], timesteps: NDArray[np.intp]) -> ModelInput:
+    """Return timesteps of rows as rows of one timestep; whole rows of an input without validity."""
+    if model_input.valid is None:
+        return dataclasses.replace(model_input, values=model_input.values[rows])
+    cells = None if model_input.cells is None else model_input.cells[rows, timesteps][:, None]
+    return dataclasses.replace(
+        model_input,
+        values=model_input.values[rows, timesteps][:, None],
+        valid=model_input.valid[rows, timesteps][:, None],
+        cells=cells,
     )
 
 

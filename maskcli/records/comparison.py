@@ -256,4 +256,5 @@ class Comparison(ResultRecord):
     def summarize(self) -> str:
         """Return the names of the sides, and whether they are equal."""
         names = ", ".join(side.name for side in self.sides)
-        return f"{names}: {'equal' if self.equal else 'different'}"
+        outcome = "equal" if self.equal else "different"
+        return f"{names}: {outcome}"

@@ -47,11 +47,6 @@ def format_share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.0f} %" if whole else "0 %"
 
 
-def format_count(count: int, noun: str) -> str:
-    """Return ``1 token`` or ``2,000 tokens``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def format_precise(value: float | None) -> str:
     """Return six decimals, or six digits of a tiny or huge number; a dash is a missing number."""
     if value is None:

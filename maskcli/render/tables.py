@@ -9,7 +9,8 @@ from typing import Generic, Literal, TypeVar
 import numpy as np
 
 from maskcli.records.arrays import Array, Bools, Floats
-from maskcli.render.numbers import DASH, FormatNumber, format_count
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import DASH, FormatNumber
 from maskcli.render.parts import (
     KIND_ROLES,
     Cell,

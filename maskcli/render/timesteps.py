@@ -6,7 +6,7 @@ import enum
 from collections import Counter
 from typing import TYPE_CHECKING, Self, TypeAlias
 
-from maskcli.render.numbers import format_count
+from maskcli.records.wording import format_count
 
 if TYPE_CHECKING:
     import numpy as np

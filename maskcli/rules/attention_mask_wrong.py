@@ -41,7 +41,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import AttentionFault, ModelEvidence
-from maskcli.rules.base import format_exact_share, locate, make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import format_exact_share, locate, make_finding
 from maskcli.rules.blame import compute_largest_change, describe_change, name_call
 
 CODE = "MSK118"
@@ -86,7 +87,7 @@ def _name_place(model: ModelEvidence, fault: AttentionFault) -> str:
     name = f"{model.name} ({model.type})" if call is None else name_call(call)
     if not fault.also:
         return name
-    return f"{name}, and {pluralize(len(fault.also), 'further call')} with the same mask,"
+    return f"{name}, and {format_count(len(fault.also), 'further call')} with the same mask,"
 
 
 def _describe_mistake(fault: AttentionFault) -> str:
@@ -117,7 +118,7 @@ def _describe_sum(added: float) -> str:
 def _describe_effect(fault: AttentionFault) -> str:
     effects = []
     if fault.open_to_padding:
-        effects.append(f"valid queries attend to padded keys ({pluralize(fault.open_to_padding, 'open pair')})")
+        effects.append(f"valid queries attend to padded keys ({format_count(fault.open_to_padding, 'open pair')})")
     if fault.closed_to_valid:
         share = format_exact_share(fault.closed_to_valid, fault.pairs)
         effects.append(f"{share} of the pairs of valid timesteps are closed")

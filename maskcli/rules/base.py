@@ -31,11 +31,6 @@ def locate(call: Call | None, model: ModelEvidence) -> dict[str, Any]:
     return {"call": call.call, "type_": call.type}
 
 
-def pluralize(count: int, noun: str) -> str:
-    """Return ``1 row`` or ``1,200 rows``."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def format_exact_share(part: int, whole: int) -> str:
     """Return a share in percent; 0 and 100 % only if they are exact."""
     share = 100 * part / whole

@@ -28,7 +28,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import name_call
 
 CODE = "MSK201"
@@ -41,7 +42,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     call = model.call(empty.not_finite) if empty is not None else None
     if empty is None or call is None:
         return
-    rows = pluralize(empty.rows, "row")
+    rows = format_count(empty.rows, "row")
     yield make_finding(
         __name__,
         call=call.call,

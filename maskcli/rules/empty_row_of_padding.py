@@ -34,7 +34,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import name_call
 
 CODE = "MSK202"
@@ -49,7 +50,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     call = model.call(empty.of_padding)
     if call is None:
         return
-    rows = pluralize(empty.rows, "row")
+    rows = format_count(empty.rows, "row")
     yield make_finding(
         __name__,
         call=call.call,

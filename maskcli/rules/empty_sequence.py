@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 
 CODE = "MSK002"
 SEVERITY = "warning"
@@ -38,7 +39,7 @@ def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
     verb = "has" if empty.count == 1 else "have"
     yield make_finding(
         __name__,
-        message=f"{facts.name}: {empty.count:,} of {pluralize(rows, 'row')} {verb} no token, first sample "
+        message=f"{facts.name}: {empty.count:,} of {format_count(rows, 'row')} {verb} no token, first sample "
         f"{empty.sample}.",
         fix="Remove such rows before padding, `sequences = [row for row in sequences if len(row)]`, or give each one "
         "a token, such as the id of an unknown word.",

@@ -23,7 +23,8 @@ from typing import Any
 from maskcli.records.check import Finding
 from maskcli.records.data import DataFacts, Occurrence
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 
 CODE = "MSK004"
 SEVERITY = "error"
@@ -75,7 +76,7 @@ def _judge_padding(facts: DataFacts) -> Iterator[Finding]:
         reason = "an Embedding cannot look it up as padding"
     else:
         return
-    timesteps = pluralize(facts.padded_timesteps, "timestep")
+    timesteps = format_count(facts.padded_timesteps, "timestep")
     yield make_finding(
         __name__,
         message=f"{facts.name}: the padding id is {facts.value}, at {timesteps}, but {reason}.",

@@ -36,7 +36,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import LossEvidence, ModelEvidence, OutputEvidence
-from maskcli.rules.base import locate, make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import locate, make_finding
 from maskcli.rules.blame import (
     describe_loss_rows,
     describe_probed_rows,
@@ -67,7 +68,7 @@ def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
     if loss.masked is not None and loss.reported is not None:
         rows = describe_loss_rows(loss)
         losses = f" Keras reports {loss.reported:.6g}; the mean over valid timesteps is {loss.masked:.6g}."
-    padded = pluralize(loss.counted_padding, "padded timestep")
+    padded = format_count(loss.counted_padding, "padded timestep")
     return make_finding(
         __name__,
         **locate(find_losing_call(model, output.lost_at) or model.call(output.call), model),

@@ -44,7 +44,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import LossEvidence, ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import describe_loss_rows, name_loss
 
 CODE = "MSK304"
@@ -83,16 +84,17 @@ def _explain(loss: LossEvidence, exact: bool) -> tuple[str, str]:
     if others and not counted:
         verb = "has" if others == 1 else "have"
         return (
-            f": {pluralize(others, 'masked timestep')} {verb} a loss that is not finite, which Keras multiplies by 0",
+            f": {format_count(others, 'masked timestep')} {verb} a loss that is not finite, "
+            "which Keras multiplies by 0",
             "Put finite targets at padding, `y[~mask] = 0.0`, and check the predictions there.",
         )
     if counted and exact:
         verb = "counts, and its" if counted == 1 else "count, and their"
         return (
-            f": {pluralize(counted, 'padded timestep')} {verb} loss is not finite",
+            f": {format_count(counted, 'padded timestep')} {verb} loss is not finite",
             "Put finite targets at padding, `y[~mask] = 0.0`, and carry the mask to the output (see MSK101).",
         )
-    places = f", at {pluralize(counted, 'timestep')} of {loss.timesteps:,}" if counted else ""
+    places = f", at {format_count(counted, 'timestep')} of {loss.timesteps:,}" if counted else ""
     return (
         places,
         "Search the targets and the predictions for NaN, infinity, and numbers above 1e19, whose squares overflow.",

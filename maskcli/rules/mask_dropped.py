@@ -43,7 +43,8 @@ from maskcli.records.arrays import Bools
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence, OutputEvidence
 from maskcli.records.trace import Call
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import (
     compute_largest_change,
     describe_change,
@@ -125,7 +126,7 @@ def _report_output(model: ModelEvidence, call: Call, output: OutputEvidence, mas
         call=call.call,
         type_=call.type,
         message=f"{_describe_drop(model, call, output.lost_again)} As a result {name_output(model, output.name)} "
-        f"carries no mask, and a loss counts {pluralize(masked, 'masked timestep')} of {mask.size:,}"
+        f"carries no mask, and a loss counts {format_count(masked, 'masked timestep')} of {mask.size:,}"
         f"{describe_probed_rows(model)}.",
         fix=suggest_fix(model, call, None),
         lost_after=call.mask_from,

@@ -36,7 +36,8 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import Failure, ModelEvidence
 from maskcli.records.trace import Call
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import find_blames, find_output_widening_call, misaligns_mask, name_call
 
 CODE = "MSK106"
@@ -118,7 +119,7 @@ def _report_moved(call: Call) -> Finding:
         call=call.call,
         type_=call.type,
         message=f"{name_call(call)} moves timesteps, but not their mask: the mask of its output hides "
-        f"{pluralize(hidden, 'valid timestep')} and marks {pluralize(passed, 'padded timestep')} as valid.",
+        f"{format_count(hidden, 'valid timestep')} and marks {format_count(passed, 'padded timestep')} as valid.",
         fix="Turn the output round, so that it fits the mask again: `x = keras.ops.flip(x, axis=1)` in a layer with "
         "supports_masking = True, or use `keras.layers.Bidirectional`, which does so.",
         hidden=hidden,

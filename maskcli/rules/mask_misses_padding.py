@@ -36,7 +36,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, MaskSource, ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import (
     compute_largest_change,
     describe_change,
@@ -58,7 +59,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             continue
         if source.type == INPUT and not _explains_leak(model):
             continue
-        padded = pluralize(missed.count, "padded timestep")
+        padded = format_count(missed.count, "padded timestep")
         reason = "" if source.type == INPUT else ": it looks for a value that padding does not have"
         if source.looks_for_nan:
             reason = ": it looks for NaN, which equals nothing, not even NaN, so that it masks nothing"

@@ -40,7 +40,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import (
     compute_largest_change,
     find_blames,
@@ -65,8 +66,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{name_call(call)} widens the mask: it marks {pluralize(passed, 'padded timestep')} as valid, because "
-        "an input without a mask counts as valid everywhere.",
+        message=f"{name_call(call)} widens the mask: it marks {format_count(passed, 'padded timestep')} as valid, "
+        "because an input without a mask counts as valid everywhere.",
         fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`, or mask the other input "
         "too.",
         passed_as_valid=passed,

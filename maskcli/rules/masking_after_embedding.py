@@ -29,7 +29,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 
 CODE = "MSK111"
 SEVERITY = "error"
@@ -41,7 +42,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         missed = source.missed
         if source.after_lookup is None or missed is None:
             continue
-        padded = pluralize(missed.count, "padded timestep")
+        padded = format_count(missed.count, "padded timestep")
         yield make_finding(
             __name__,
             call=source.call,

@@ -35,7 +35,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import describe_probed_rows
 
 CODE = "MSK113"
@@ -50,7 +51,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         if hidden is None or source.looks_up or source.of_ids or source.type == INPUT:
             continue
         noun = "part of a timestep" if hidden.count == 1 else "parts of timesteps"
-        places = f"{hidden.count:,} {noun}" if source.of_parts else pluralize(hidden.count, "valid timestep")
+        places = f"{hidden.count:,} {noun}" if source.of_parts else format_count(hidden.count, "valid timestep")
         reason = "all features there equal its value"
         if source.of_parts:
             reason = "it looks at each of them by itself, and their features equal its value"

@@ -34,7 +34,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import describe_probed_rows, name_output
 
 CODE = "MSK303"
@@ -50,7 +51,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         place = name_output(model, metric.output)
         fault, counted, weights = f"ignores the mask of {place}", "valid timesteps", "mask"
         if metric.ignored:
-            labels = pluralize(metric.ignored, "target")
+            labels = format_count(metric.ignored, "target")
             fault = f"counts {labels} that the loss ignores in {place}"
             counted, weights = "the targets that the loss counts", "(y != ignore_class)"
         yield make_finding(

@@ -30,7 +30,8 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, ModelEvidence
 from maskcli.records.trace import Call
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import (
     compute_largest_change,
     describe_change,
@@ -66,7 +67,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     # MSK301 reports a loss whose values were measured.
     counting = [loss for loss in model.losses if loss.counted_padding and loss.reported is None and loss.error is None]
     if not causes and counting and not has_mask(model):
-        padded = pluralize(counting[0].counted_padding, "padded timestep")
+        padded = format_count(counting[0].counted_padding, "padded timestep")
         yield _report_padding(model, f"The loss {counting[0].name} counts {padded}.", None)
 
 
@@ -77,7 +78,7 @@ def _report_padding(model: ModelEvidence, effect: str, at: Call | None) -> Findi
         __name__,
         call=at.call if at is not None else None,
         type_=at.type if at is not None else None,
-        message=f"{subject} receives {pluralize(model.padded_timesteps, 'padded timestep')} but no mask"
+        message=f"{subject} receives {format_count(model.padded_timesteps, 'padded timestep')} but no mask"
         f"{describe_probed_rows(model)}. {effect}",
         fix=FIX_INSIDE if at is not None and at.type == "TimeDistributed" else FIX,
         padded_timesteps=model.padded_timesteps,

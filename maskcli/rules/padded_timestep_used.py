@@ -30,7 +30,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 from maskcli.rules.blame import compute_largest_change, describe_largest_place, find_blames, name_call
 
 CODE = "MSK108"
@@ -62,7 +63,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         call=call.call,
         type_=call.type,
         message=f"{name_call(call)} takes {_describe_timestep(taken.timestep)}, which is padding in "
-        f"{pluralize(taken.padded_rows, 'row')} of {taken.rows}, first in sample {taken.sample}. Padding changes "
+        f"{format_count(taken.padded_rows, 'row')} of {taken.rows}, first in sample {taken.sample}. Padding changes "
         f"results {describe_largest_place(model)}.",
         fix=_suggest_index(taken.timestep),
         timestep=taken.timestep,
@@ -75,7 +76,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
 def _describe_timestep(timestep: int | None) -> str:
     if timestep is None:
         return "a timestep of each row"
-    return f"timestep {timestep}, the {'last' if timestep else 'first'} of the batch"
+    place = "last" if timestep else "first"
+    return f"timestep {timestep}, the {place} of the batch"
 
 
 def _suggest_index(timestep: int | None) -> str:

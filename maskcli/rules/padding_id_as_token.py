@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 
 CODE = "MSK001"
 SEVERITY = "error"
@@ -41,7 +42,7 @@ def judge(facts: DataFacts, model: ModelEvidence | None) -> Iterator[Finding]:
     yield make_finding(
         __name__,
         message=f"{facts.name}: the padding id {facts.value} is also a token inside the sequences, at "
-        f"{pluralize(place.count, 'timestep')}, first in sample {place.sample} at timestep {place.timestep}. "
+        f"{format_count(place.count, 'timestep')}, first in sample {place.sample} at timestep {place.timestep}. "
         "A mask made from ids hides it.",
         fix=fix,
         input=facts.name,

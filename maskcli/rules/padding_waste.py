@@ -25,7 +25,8 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.data import Bucket, DataFacts
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import format_exact_share, make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import format_exact_share, make_finding
 
 CODE = "MSK007"
 SEVERITY = "warning"
@@ -37,11 +38,11 @@ def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
     if not _is_waste(facts):
         return
     padded, left, total = facts.padded_timesteps, facts.bucketed_timesteps, facts.shape[0] * facts.shape[1]
-    lengths = ", ".join(f"{bucket.maxlen} ({pluralize(bucket.sequences, 'row')})" for bucket in facts.buckets)
+    lengths = ", ".join(f"{bucket.maxlen} ({format_count(bucket.sequences, 'row')})" for bucket in facts.buckets)
     remedy = f"Buckets of length {lengths}" if len(facts.buckets) > 1 else f"Length {lengths}"
     yield make_finding(
         __name__,
-        message=f"{facts.name}: {padded:,} of {pluralize(total, 'timestep')} "
+        message=f"{facts.name}: {padded:,} of {format_count(total, 'timestep')} "
         f"({format_exact_share(padded, total)}) are padding. "
         f"{remedy} would leave {left:,} and save {format_exact_share(padded - left, padded)} of the padding.",
         fix=_suggest_buckets(facts.buckets),

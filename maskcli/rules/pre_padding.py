@@ -23,7 +23,8 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import make_finding
 
 CODE = "MSK006"
 SEVERITY = "info"
@@ -36,7 +37,7 @@ def judge(facts: DataFacts, model: ModelEvidence | None) -> Iterator[Finding]:
     if facts.padding == "pre" and facts.padded_timesteps:
         yield make_finding(
             __name__,
-            message=f"{facts.name}: {pluralize(facts.padded_timesteps, 'timestep')} of padding before the tokens. "
+            message=f"{facts.name}: {format_count(facts.padded_timesteps, 'timestep')} of padding before the tokens. "
             "With TensorFlow on a GPU, the fast kernel of LSTM and GRU (cuDNN) only takes padding at the end.",
             fix='Pad with `padding="post"`, or set `use_cudnn=False` in the layer for the slow kernel.',
             input=facts.name,

@@ -22,7 +22,8 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
-from maskcli.rules.base import format_exact_share, make_finding, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import format_exact_share, make_finding
 
 CODE = "MSK003"
 SEVERITY = "warning"
@@ -36,9 +37,9 @@ def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
     side, opposite = ("start", "post") if facts.truncating == "pre" else ("end", "pre")
     yield make_finding(
         __name__,
-        message=f"{facts.name}: truncation to {pluralize(facts.shape[1], 'timestep')} cuts {cut:,} of "
-        f"{pluralize(total, 'token')} ({format_exact_share(cut, total)}), at the {side} of "
-        f"{pluralize(facts.truncated_sequences, 'sequence')}.",
+        message=f"{facts.name}: truncation to {format_count(facts.shape[1], 'timestep')} cuts {cut:,} of "
+        f"{format_count(total, 'token')} ({format_exact_share(cut, total)}), at the {side} of "
+        f"{format_count(facts.truncated_sequences, 'sequence')}.",
         fix=f'Enlarge maxlen, leave it out to keep every token, or keep the other end with `truncating="{opposite}"`.',
         input=facts.name,
         maxlen=facts.shape[1],

@@ -15,6 +15,7 @@ from maskcli.errors import InputError, MaskcliError
 from maskcli.records.data import FROM_PYTHON, DataOrigin
 from maskcli.records.layout import Layout
 from maskcli.records.sequences import RaggedSequences
+from maskcli.records.wording import format_count
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.formats import FORMATS
 from maskcli.sequences.formats.base import (
@@ -199,7 +200,7 @@ def make_only_empty_error(sources: Sequence[Source], rows: int) -> InputError:
     return InputError(
         where=_name_sources(sources),
         expected="at least one token",
-        received=f"{rows} empty sequence{'s' if rows > 1 else ''}",
+        received=format_count(rows, "empty sequence"),
         fix="Check the program that wrote this input.",
     )
 

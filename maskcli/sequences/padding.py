@@ -13,6 +13,7 @@ from maskcli.errors import InputError, UsageError
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.layout import Layout
 from maskcli.records.sequences import PaddedBatch, RaggedSequences, have_lengths
+from maskcli.records.wording import format_count
 from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.fast import MisfitError, Rows, can_hold, fill_matrix, get_maxlen, mark_tokens
 from maskcli.sequences.ragged import INT64
@@ -32,7 +33,7 @@ def pad_ragged(ragged: RaggedSequences, layout: Layout) -> PaddedBatch:
     if not longest and layout.maxlen is None:
         raise InputError(
             expected="at least one token",
-            received=f"{len(ragged)} empty sequence{'s' if len(ragged) > 1 else ''}",
+            received=format_count(len(ragged), "empty sequence"),
             fix="Set maxlen to pad them anyway, or check the program that wrote this input.",
         )
     layout = resolve_maxlen(layout, longest)
@@ -228,6 +229,6 @@ def _make_misfit_error(ragged: RaggedSequences, dtype: str) -> InputError:
 def _make_memory_error(n_sequences: int, maxlen: int) -> InputError:
     return InputError(
         expected="a batch that fits in memory",
-        received=f"{n_sequences} sequence{'s' if n_sequences > 1 else ''} of {maxlen} timesteps",
+        received=f"{format_count(n_sequences, 'sequence')} of {maxlen} timesteps",
         fix="Choose a smaller maxlen.",
     )

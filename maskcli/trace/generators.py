@@ -69,7 +69,8 @@ def begin_random_run(model: Any) -> None:
     Args:
         model: the model, whose layers may have generators of seeds, as for the sample of an autoencoder.
     """
-    rng = random.Random(f"{0 if _IS_SHARED.get() else random.random()} {next(_RUNS)}")  # noqa: S311 - no secrets
+    salt = 0.0 if _IS_SHARED.get() else random.random()  # noqa: S311 - no secrets
+    rng = random.Random(f"{salt} {next(_RUNS)}")  # noqa: S311 - no secrets
     if not _IS_SHARED.get():
         np.random.seed(rng.getrandbits(32))
     of_keras, of_operations = _get_seed_generator(), _get_operation_generator()

@@ -452,7 +452,9 @@ class _Recorder:
     def find_replacements(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return the results of changes of this call, and then of ``alter``; None to keep the tensors."""
         changed = None if self.changed is None else self.changed.end(entry, tensors)
-        altered = None if self.alter is None else self.alter(entry, tensors if changed is None else changed)
+        if self.alter is None:
+            return changed
+        altered = self.alter(entry, tensors if changed is None else changed)
         return changed if altered is None else altered
 
     def record_code(self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> list[Any] | None:

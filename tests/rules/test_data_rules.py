@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from maskcli.records.check import Examination, Finding
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.layout import Layout
-from maskcli.rules.base import format_exact_share, pluralize
+from maskcli.records.wording import format_count
+from maskcli.rules.base import format_exact_share
 from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_rule, judge_all
 from maskcli.sequences.facts import collect_array_facts, collect_facts
@@ -301,7 +302,7 @@ def test_array_facts_equal_sequence_facts() -> None:
 
 
 def test_pluralize_and_format_exact_share() -> None:
-    assert [pluralize(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
+    assert [format_count(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
     assert [format_exact_share(n, 1000) for n in (0, 1, 10, 505, 990, 999, 1000)] == [
         "0 %",
         "less than 1 %",

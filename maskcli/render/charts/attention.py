@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     GAP,
@@ -41,7 +42,7 @@ from maskcli.render.charts.looks import (
     make_ramp,
     make_rgba,
 )
-from maskcli.render.numbers import format_count, format_percent
+from maskcli.render.numbers import format_percent
 
 SIDE = 72
 """Most queries or keys on a side."""

@@ -11,6 +11,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     WIDE,
@@ -36,7 +37,6 @@ from maskcli.render.charts.looks import (
     make_heat_fill,
     make_ramp,
 )
-from maskcli.render.numbers import format_count
 from maskcli.render.timesteps import TimestepKind, find_timestep_kinds
 from maskcli.render.views.outputs import convert_ids, has_timesteps
 

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Floats
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.report import Report
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure
 from maskcli.render.charts.grids import WIDE
 from maskcli.render.charts.looks import BLUE, NOT_FINITE, PADDING, UNMOVED, VERMILION, CellStyle, make_rgba
 from maskcli.render.charts.matrix import CellKind, EffectMatrix, make_matrix_figure, phrase_output
-from maskcli.render.numbers import format_count, format_short
+from maskcli.render.numbers import format_short
 
 NO_CHANGE, PAST, AHEAD, INFINITE, UNTRIED = range(5)
 """Kinds of cells."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Spec
 from maskcli.render.charts.looks import (
     GRAY,
@@ -26,7 +27,6 @@ from maskcli.render.charts.looks import (
     make_marks,
     make_rgba,
 )
-from maskcli.render.numbers import format_count
 from maskcli.render.parts import elide
 from maskcli.render.timesteps import TimestepKind
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.leak import LeakMatrix
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, make_chart_name
 from maskcli.render.charts.grids import GAP, WIDE
 from maskcli.render.charts.looks import GRAY, NOT_FINITE, UNMOVED, VERMILION, CellStyle, make_rgba
 from maskcli.render.charts.matrix import CellKind, EffectMatrix, make_matrix_figure, phrase_output, pool_blocks
-from maskcli.render.numbers import format_count, format_short
+from maskcli.render.numbers import format_short
 
 MOVES = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
 NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(4)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from maskcli.records.corpus import Histogram
 from maskcli.records.profile import CorpusProfile
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, Spec
 from maskcli.render.charts.looks import BLUE, INK, VERMILION, assemble_figure, make_rgba
-from maskcli.render.numbers import format_count, format_percent
+from maskcli.render.numbers import format_percent
 
 WIDTH, HEIGHT = 640, 200
 BARS = 128

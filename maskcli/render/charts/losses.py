@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Floats
 from maskcli.records.loss import LossOutput
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     WIDE,
@@ -40,7 +41,7 @@ from maskcli.render.charts.looks import (
     make_ramp,
     make_rgba,
 )
-from maskcli.render.numbers import format_count, format_precise, format_significant
+from maskcli.render.numbers import format_precise, format_significant
 from maskcli.render.timesteps import TimestepKind
 from maskcli.render.views.loss_heat import broadcast_weights, classify_losses, weigh_losses
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     GAP,
@@ -52,7 +53,7 @@ from maskcli.render.charts.looks import (
     make_path,
     make_rgba,
 )
-from maskcli.render.numbers import format_count, format_short
+from maskcli.render.numbers import format_short
 from maskcli.render.timesteps import KindArray, TimestepKind, find_timestep_kinds
 from maskcli.render.views.outputs import convert_ids, has_timesteps
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import Call
+from maskcli.records.wording import format_count
 from maskcli.render.graph.graph import Flow, FlowKind, Level, Node
-from maskcli.render.numbers import format_count
 from maskcli.render.tables import shorten_middle
 from maskcli.render.text_flow import make_printable
 from maskcli.render.views.trace import EFFECTS

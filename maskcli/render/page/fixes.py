@@ -24,7 +24,8 @@ def render_fix(finding: Finding) -> str:
     parts: list[str] = []
     for piece, is_block in _split_fix(finding.fix):
         if not is_block:
-            parts.append(f"<p>{render_prose(_begin_sentence(piece) if parts else piece)}</p>")
+            sentence = _begin_sentence(piece) if parts else piece
+            parts.append(f"<p>{render_prose(sentence)}</p>")
         elif not repair:
             parts.append(render_code_block(piece))
         elif code:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from maskcli.records.check import Finding
 from maskcli.records.report import Report
-from maskcli.render.numbers import format_count
+from maskcli.records.wording import format_count
 
 CLAUSES = {
     "MSK116": "the rows of a batch change each other",

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 
 from maskcli.records.report import Report
 from maskcli.records.trace import AttentionMask, Inspection
+from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, attention, batch, future, leaks, losses, outputs
 from maskcli.render.graph import html as graph
-from maskcli.render.numbers import format_count, format_share
+from maskcli.render.numbers import format_share
 from maskcli.render.page import verdict
 from maskcli.render.page.charts import render_chart, render_side_by_side
 from maskcli.render.page.markup import escape_html, render_copy_button, render_prose

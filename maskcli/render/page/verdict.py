@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from maskcli.records.check import Finding
 from maskcli.records.remark import Remark
 from maskcli.records.report import Report, Verdict
-from maskcli.render.numbers import format_count, format_share
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import format_share
 from maskcli.render.page.fixes import render_fix
 from maskcli.render.page.markup import escape_html, render_prose
 from maskcli.render.page.samples import locate_sample

@@ -12,7 +12,8 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.leak import Probe
 from maskcli.records.remark import Remark
-from maskcli.render.numbers import format_count, format_short
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import format_short
 from maskcli.render.parts import (
     BLANK,
     Cell,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from maskcli.records.check import CheckReport, CheckStatus, Finding
 from maskcli.records.evidence import LeakAnswer, ModelEvidence
+from maskcli.records.wording import format_count
 from maskcli.render.leak_text import describe_leak
-from maskcli.render.numbers import format_count
 from maskcli.render.parts import Cell, Part, Prose, Role, mark
 
 RESULTS: dict[CheckStatus, tuple[Role, str]] = {

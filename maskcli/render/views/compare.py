@@ -15,7 +15,8 @@ from maskcli.records.comparison import (
     SideDifference,
 )
 from maskcli.records.remark import Remark
-from maskcli.render.numbers import DASH, format_count, format_precise, format_short
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import DASH, format_precise, format_short
 from maskcli.render.parts import (
     BLANK,
     Cell,

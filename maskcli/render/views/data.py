@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskcli.records.data import DataOrigin
-from maskcli.render.numbers import format_count
+from maskcli.records.wording import format_count
 from maskcli.render.parts import Cell, Part, Section, Text, make_sections
 from maskcli.render.tables import make_note
 

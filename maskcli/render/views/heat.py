@@ -12,7 +12,8 @@ from maskcli.records.arrays import Bools, Floats
 from maskcli.records.loss import LossOutput, LossReport
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection, OutputValues
-from maskcli.render.numbers import format_count, format_optional, format_precise, format_short, format_significant
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import format_optional, format_precise, format_short, format_significant
 from maskcli.render.parts import (
     HEAT,
     KIND_ROLES,

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from maskcli.records.loss import LossOutput, LossReport, MetricReport, Reduction
-from maskcli.render.numbers import format_count, format_precise, format_short
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import format_precise, format_short
 from maskcli.render.parts import (
     Cell,
     Cells,

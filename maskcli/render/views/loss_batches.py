@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
-from maskcli.render.numbers import DASH, format_count, format_optional, format_precise, format_short
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import DASH, format_optional, format_precise, format_short
 from maskcli.render.parts import Cells, Heading, Limits, Part, make_cell
 from maskcli.render.tables import ItemColumn, list_items, make_legend, make_note
 from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN

@@ -8,7 +8,8 @@ import numpy as np
 
 from maskcli.records.arrays import Bools, Floats
 from maskcli.records.loss import LossOutput
-from maskcli.render.numbers import format_count, format_significant
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import format_significant
 from maskcli.render.parts import HEAT, KIND_ROLES, Heatmap, Limits, Resolution, Role, Scale
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds
 

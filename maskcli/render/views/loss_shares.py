@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Floats
 from maskcli.records.inputs import find_primary
 from maskcli.records.loss import Contribution, LengthGroup, LossOutput, LossReport
+from maskcli.records.wording import format_count
 from maskcli.render.heatmap import draw_row, find_level, list_row_glyphs, quantize_level
 from maskcli.render.numbers import (
     FormatNumber,
-    format_count,
     format_optional,
     format_percent,
     format_significant,

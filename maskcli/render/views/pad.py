@@ -9,7 +9,8 @@ import numpy as np
 
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.sequences import Excerpt, PaddedBatch
-from maskcli.render.numbers import format_count, format_share
+from maskcli.records.wording import format_count
+from maskcli.render.numbers import format_share
 from maskcli.render.parts import (
     Cell,
     Cells,

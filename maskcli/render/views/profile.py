@@ -14,8 +14,9 @@ from maskcli.records.profile import (
     ProfileReport,
     SweepEntry,
 )
+from maskcli.records.wording import format_count
 from maskcli.render.charts.lengths import count_steps
-from maskcli.render.numbers import DASH, format_count, format_percent
+from maskcli.render.numbers import DASH, format_percent
 from maskcli.render.parts import (
     Cell,
     Cells,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from maskcli.records.project import ModelCheck, ProjectReport
-from maskcli.render.numbers import format_count
+from maskcli.records.wording import format_count
 from maskcli.render.parts import (
     BLANK,
     Cell,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from maskcli.records.fields import Severity
 from maskcli.records.report import Report, Verdict
-from maskcli.render.numbers import format_count
+from maskcli.records.wording import format_count
 from maskcli.render.parts import Cell, Heading, Limits, Part, Prose, Role, Section, Text, mark
 from maskcli.render.views import check, loss
 

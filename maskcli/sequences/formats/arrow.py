@@ -327,9 +327,10 @@ def _find_only_column(schema: Any, field: Field, name: str) -> str:
         candidates = [name for name in candidates if not is_marks_name(name)] or candidates
     if len(candidates) == 1:
         return str(candidates[0])
+    content = "numbers" if field.numbers else "integers"
     raise InputError(
         where=name,
-        expected=f"one column of lists of {'numbers' if field.numbers else 'integers'}",
+        expected=f"one column of lists of {content}",
         received=f"{quote_names(candidates)} among the columns {quote_names(schema.names)}",
         fix=f"Name the column with {field.option}.",
     )

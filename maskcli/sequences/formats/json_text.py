@@ -240,9 +240,10 @@ def _select_field(
     candidates = lists if field.numbers else integers or lists
     if len(candidates) == 1:
         return candidates[0]
+    content = "numbers" if field.numbers else "integers"
     raise InputError(
         where=name,
-        expected=f"one field that holds a list of {'numbers' if field.numbers else 'integers'} in every record",
+        expected=f"one field that holds a list of {content} in every record",
         received=f"{quote_names(candidates)} among the fields {quote_names(list(contents))}",
         fix=(_suggest_content(records, field) if records and not candidates else "")
         or f"Name the field with {field.option}.",
