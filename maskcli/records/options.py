@@ -306,6 +306,16 @@ class BuiltinOptions(ModelOptions):
     )
 
 
+TARGETS_FIELD = OptionSpec(
+    text="Field of the records, or array of the .npz, that contains the targets. For several outputs one field each, "
+    "by name or in the order of the outputs.",
+    metavar="NAME",
+    repeatable=True,
+    group=LOSS,
+    completes="field",
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class LossOptions:
     """Targets, losses, metrics, weights and batch sizes."""
@@ -320,14 +330,7 @@ class LossOptions:
         metavar="FILE|arange|zeros|ones|shift",
         completes="file",
     )
-    targets_field: str | Sequence[str] | None = option(
-        None,
-        "Field of the records, or array of the .npz, that contains the targets. For several outputs one field each, "
-        "by name or in the order of the outputs.",
-        metavar="NAME",
-        repeatable=True,
-        completes="field",
-    )
+    targets_field: str | Sequence[str] | None = dataclasses.field(default=None, metadata={"option": TARGETS_FIELD})
     loss: object = option(
         None,
         "A loss of keras.losses by name, or package.module:function; OUTPUT= selects one of several outputs.",

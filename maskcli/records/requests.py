@@ -18,6 +18,7 @@ from maskcli.records.options import (
     PICTURES,
     RULES,
     RUNNING,
+    TARGETS_FIELD,
     BuiltinOptions,
     CountProgress,
     EngineOptions,
@@ -177,15 +178,7 @@ class CheckRequest(ProbeOptions, RuleOptions, ModelOptions, Layout, DataRequest)
         group=LOSS,
         completes="file",
     )
-    targets_field: str | Sequence[str] | None = option(
-        None,
-        "Field or array of the data, or of --targets, that contains the targets. For several outputs one field each, "
-        "by name or in the order of the outputs.",
-        metavar="NAME",
-        repeatable=True,
-        group=LOSS,
-        completes="field",
-    )
+    targets_field: str | Sequence[str] | None = dataclasses.field(default=None, metadata={"option": TARGETS_FIELD})
     batch_size: int | None = option(
         None,
         "Batch size at which rules compare the loss with the exact one.",
@@ -239,15 +232,7 @@ class CompareRequest(ProbeOptions, BuiltinOptions, Layout, DataRequest):
         group=LOSS,
         completes="file",
     )
-    targets_field: str | Sequence[str] | None = option(
-        None,
-        "Field or array of the data, or of --targets, that contains the targets. For several outputs one field each, "
-        "by name or in the order of the outputs.",
-        metavar="NAME",
-        repeatable=True,
-        group=LOSS,
-        completes="field",
-    )
+    targets_field: str | Sequence[str] | None = dataclasses.field(default=None, metadata={"option": TARGETS_FIELD})
     loss: str | None = option(
         None,
         "A loss of keras.losses by name, such as mse, or package.module:function.",
