@@ -145,6 +145,14 @@ METRIC_DIFFERENT = Threshold(
     "Ten times METRIC_EQUAL, so that no pair of values is both equal and different.",
 )
 
+# Data: do the ends of rows look like padding?
+
+UNMARKED_DISTANCE = Threshold(
+    0.05,
+    "Part of the range of a series that the value at the ends of its rows is away from all others, to look padded.",
+    "Series that settle at a limit come near it before; -1, -999 and 1e20 are chosen to be far from measurements.",
+)
+
 # Views: is a number worth showing?
 
 SHOWN_CHANGE = Threshold(

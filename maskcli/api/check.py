@@ -33,7 +33,7 @@ from maskcli.models.factories import is_spec
 from maskcli.models.load import reload_model
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
-from maskcli.records.data import DataFacts, DataOrigin
+from maskcli.records.data import DataFacts, DataOrigin, EndRuns
 from maskcli.records.evidence import Lookup
 from maskcli.records.inputs import ModelInput, select_shown_batch, summarize_inputs
 from maskcli.records.layout import Layout
@@ -42,7 +42,7 @@ from maskcli.records.requests import CheckRequest
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_ignored, is_failing, judge_all, select_rules
-from maskcli.sequences.facts import collect_array_facts, collect_facts
+from maskcli.sequences.facts import collect_array_facts, collect_facts, find_unmarked_padding
 from maskcli.trace.state import preserve_state
 from maskcli.trace.steps import name_step, report_steps
 
@@ -191,9 +191,15 @@ def _facts(
     lookups: Sequence[Lookup],
     input_dim: int | None,
 ) -> Iterator[DataFacts]:
-    """Yield the facts of each input of ids; of positions, segments and categories, which have no padding, the range."""
+    """Yield the facts of each input of ids; of positions, segments and categories, which have no padding, the range.
+
+    Features have facts only if they look padded.
+    """
     for ids in inputs:
         if ids.kind != "ids":
+            unmarked = _find_unmarked(ids)
+            if unmarked is not None:
+                yield DataFacts(name=ids.name, shape=ids.values.shape[:2], unmarked=unmarked)
             continue
         of_ids = [lookup for lookup in lookups if lookup.input == ids.name]
         dims = _find_input_dim(input_dim, of_ids)
@@ -201,11 +207,22 @@ def _facts(
             if of_ids and ids.values.ndim == 2:
                 everywhere = np.ones(ids.values.shape, np.bool_)
                 facts = collect_array_facts(ids.values, everywhere, name=ids.name, value=ids.padding_id, **dims)
-                yield dataclasses.replace(facts, inner_padding=None)
+                yield dataclasses.replace(facts, inner_padding=None, unmarked=None)
         elif batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
-            yield collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
+            facts = collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
+            yield dataclasses.replace(facts, unmarked=_find_unmarked(ids))
         else:
-            yield collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
+            facts = collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
+            yield dataclasses.replace(facts, unmarked=_find_unmarked(ids))
+
+
+def _find_unmarked(item: ModelInput) -> EndRuns | None:
+    """Return runs of a value that look like padding; None also where a mask or lengths show all padding."""
+    if item.valid is None or item.auxiliary or item.kind not in ("ids", "features"):
+        return None
+    if item.validity.source in ("given", "mask-input", "lengths"):
+        return None
+    return find_unmarked_padding(item.values, item.valid)
 
 
 def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:

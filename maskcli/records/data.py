@@ -53,6 +53,27 @@ class Occurrence:
 
 
 @dataclasses.dataclass(frozen=True)
+class EndRuns:
+    """Runs of one value at the ends of rows, which look like padding.
+
+    Attributes:
+        value: an id, or the value of all features of these timesteps.
+        side: ``post`` for the ends of rows, ``pre`` for their starts.
+        rows: the rows with a run.
+        timesteps: the timesteps of all runs.
+        sample: the first row with a run.
+        timestep: the first timestep of its run.
+    """
+
+    value: int | float
+    side: str
+    rows: int
+    timesteps: int
+    sample: int
+    timestep: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Bucket:
     """Sequences of similar length, padded to ``maxlen`` separately from the others.
 
@@ -67,7 +88,7 @@ class Bucket:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """Facts about one input of ids, without a model.
+    """Facts about one input, without a model. Of features, only ``unmarked`` is known.
 
     A fact that a new rule needs is a field with a default here, and one line in ``sequences/facts.py``.
 
@@ -89,6 +110,7 @@ class DataFacts:
         padded_timesteps: timesteps of the batch that are padding.
         buckets: lengths to which groups of the sequences could be padded instead.
         bucketed_timesteps: padded timesteps that these buckets would leave.
+        unmarked: runs of a value at the ends of rows that look like padding and are not; None if there are none.
     """
 
     name: str
@@ -108,3 +130,4 @@ class DataFacts:
     padded_timesteps: int = 0
     buckets: tuple[Bucket, ...] = ()
     bucketed_timesteps: int = 0
+    unmarked: EndRuns | None = None

@@ -8,11 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.records.arrays import Bools, Ints
-from maskcli.records.data import DataFacts, Occurrence
+from maskcli.records.data import DataFacts, EndRuns, Occurrence
 from maskcli.records.layout import Layout
 from maskcli.records.sequences import PaddedBatch, RaggedSequences, have_lengths
 from maskcli.sequences.buckets import choose_buckets
 from maskcli.sequences.padding import find_valid_timesteps
+from maskcli.tolerance import UNMARKED_DISTANCE
+
+MOST_EDGES = 8
+"""Values at the ends of rows that are looked at, the most frequent first."""
 
 
 def collect_facts(
@@ -114,7 +118,61 @@ def _make_facts(
         padded_timesteps=valid.size - n_valid,
         buckets=buckets,
         bucketed_timesteps=sum(bucket.maxlen * bucket.sequences for bucket in buckets) - n_valid,
+        unmarked=find_unmarked_padding(tokens, valid),
     )
+
+
+def find_unmarked_padding(values: NDArray[Any], valid: Bools) -> EndRuns | None:
+    """Return runs of one value at the ends of full rows that look like padding; None if there are none.
+
+    Args:
+        values: ``(batch, timesteps)`` ids, or ``(batch, timesteps, ...)`` features.
+        valid: ``(batch, timesteps)``; rows with known padding are not looked at.
+    """
+    if not values.size or not valid.all() or values.dtype.kind not in "iuf":
+        return None
+    flat = values.reshape(*valid.shape, -1)
+    post = _find_end_runs(flat, "post")
+    return _find_end_runs(flat[:, ::-1], "pre") if post is None else post
+
+
+def _find_end_runs(values: NDArray[Any], side: str) -> EndRuns | None:
+    """Return the runs at the ends of rows ``(batch, timesteps, features)``, which are reversed for ``pre``."""
+    same = values[:, -1][(values[:, -1] == values[:, -1, :1]).all(axis=1), 0]
+    edges, counts = np.unique(same, return_counts=True)
+    frequent = edges[counts > 1][np.argsort(-counts[counts > 1], kind="stable")]
+    runs = (_measure_end_runs(values, value, side) for value in frequent[:MOST_EDGES])
+    return next((item for item in runs if item is not None), None)
+
+
+def _measure_end_runs(values: NDArray[Any], value: Any, side: str) -> EndRuns | None:
+    """Return the runs of a value at the ends of rows; None if they do not look like padding."""
+    timesteps = values.shape[1]
+    hits = (values == value).all(axis=2)
+    lengths = np.where(hits.all(axis=1), timesteps, hits[:, ::-1].argmin(axis=1))
+    # The last token of sentences is alike, too, but a single one, and rows of data may end alike by chance.
+    looks_padded = np.count_nonzero(lengths > 1) > 1 and lengths.max() > 2 and len(np.unique(lengths)) > 1
+    occurs_elsewhere = int((values == value).sum()) > int(lengths.sum()) * values.shape[2]
+    if not looks_padded or occurs_elsewhere or not _differs_clearly(values, value):
+        return None
+    sample = int((lengths > 0).argmax())
+    timestep = timesteps - int(lengths[sample]) if side == "post" else 0
+    return EndRuns(value.item(), side, int((lengths > 0).sum()), int(lengths.sum()), sample, timestep)
+
+
+def _differs_clearly(values: NDArray[Any], value: Any) -> bool:
+    """Return whether a value is no part of the data around it, unlike the limit that a curve approaches.
+
+    Ids have no distance. A timestep with several features that are all equal is clear enough.
+    """
+    others = values[values != value]
+    if len(np.unique(others)) < 2:
+        return False
+    if values.dtype.kind != "f" or values.shape[2] > 1 or not np.isfinite(value):
+        return True
+    others = others[np.isfinite(others)].astype(np.float64)
+    spread = float(np.ptp(others)) if len(others) else 0.0
+    return bool(np.abs(others - float(value)).min(initial=np.inf) > UNMARKED_DISTANCE.value * spread)
 
 
 def _find_valid_ends(valid: Bools) -> tuple[Ints, Ints]:

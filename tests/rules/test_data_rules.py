@@ -15,13 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskcli.records.check import Examination, Finding
+from maskcli.records.data import EndRuns
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.layout import Layout
 from maskcli.records.wording import format_count
 from maskcli.rules.base import format_exact_share
 from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_rule, judge_all
-from maskcli.sequences.facts import collect_array_facts, collect_facts
+from maskcli.sequences.facts import collect_array_facts, collect_facts, find_unmarked_padding
 from maskcli.sequences.padding import pad_ragged
 from maskcli.sequences.ragged import as_ragged
 from tests.rules.examine import DATA_RULES, examine, make_facts
@@ -290,6 +291,68 @@ def test_padding_waste_fix_runs() -> None:
 
 
 # Arrays
+
+
+# MSK008
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(10, 30), min_size=1, max_size=9), min_size=3, max_size=8),
+    value=st.sampled_from([-1, 1, 31, 99]),
+    side=st.sampled_from(["pre", "post"]),
+)
+def test_padding_with_another_value_is_found(rows: list[list[int]], value: int, side: str) -> None:
+    rows = [[10, 11, 12, 13, 14, 15, 16, 17, 18], [10, 11, 12], [10, 11], *rows]
+    padded = pad_ragged(as_ragged(rows), Layout(padding=side, value=value)).tokens
+    evidence = find(padded)["MSK008"].evidence
+    lengths = np.array([9 - len(row) for row in rows])
+    assert evidence["value"] == value
+    assert evidence["side"] == side
+    assert (evidence["rows"], evidence["timesteps"]) == ((lengths > 0).sum(), lengths.sum())
+    assert (evidence["sample"], evidence["timestep"]) == (1, 3 if side == "post" else 0)
+    assert "MSK008" not in find(padded, value=value)
+    assert "MSK008" not in find(rows)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[5, 6, 7, 2], [8, 9, 3, 2], [7, 7, 4, 2]],  # A token that ends sentences.
+        [[5, 6, 2, 2, 2], [8, 9, 2, 2, 2], [7, 6, 2, 2, 2]],  # Runs of one length.
+        [[5, 2, 7, 8, 9], [4, 3, 2, 2, 2], [8, 2, 2, 2, 2]],  # The value is a token elsewhere.
+        [[5, 6, 7, 8, 9], [4, 3, 6, 7, 8], [8, 1, 1, 1, 1]],  # A single row.
+        [[1, 1, 1, 2, 2], [1, 1, 2, 2, 2], [1, 2, 2, 2, 2]],  # Two states.
+        [[5, 6, 1, 1, 1], [4, 3, 1, 1], [8, 1, 1]],  # Rows of different lengths.
+    ],
+)
+def test_ends_of_rows_that_are_no_padding(rows: list[list[int]]) -> None:
+    assert "MSK008" not in find(rows)
+
+
+def pad_curves(curves: list[list[float]], value: float) -> Any:
+    longest = max(map(len, curves))
+    return np.array([curve + [value] * (longest - len(curve)) for curve in curves], "float32")[:, :, None]
+
+
+@pytest.mark.parametrize("value", [-1.0, 20.0, 1e20, np.inf, -999.99])
+def test_measurements_with_another_padding_value(value: float) -> None:
+    values = pad_curves([[0.1, 0.7, 0.3, 0.2, 0.9], [0.5, 0.4], [0.6]], value)
+    runs = find_unmarked_padding(values, np.ones(values.shape[:2], bool))
+    assert runs == EndRuns(float(np.float32(value)), "post", 2, 7, 1, 2)
+
+
+def test_curves_that_reach_their_limit_are_data() -> None:
+    values = pad_curves([[0.1, 0.3, 0.5, 0.7, 0.98], [0.9, 0.99], [0.97]], 1.0)
+    assert find_unmarked_padding(values, np.ones(values.shape[:2], bool)) is None
+
+
+def test_vectors_of_an_equal_number_are_found_among_data() -> None:
+    values = np.random.default_rng(0).standard_normal((4, 6, 3)).astype("float32")
+    values[1, 2:], values[2, 3:] = 0.5, 0.5
+    runs = find_unmarked_padding(values, np.ones((4, 6), bool))
+    assert runs == EndRuns(0.5, "post", 2, 7, 1, 2)
+    values[0, 1, 2] = 0.5
+    assert find_unmarked_padding(values, np.ones((4, 6), bool)) is None
 
 
 def test_array_facts_equal_sequence_facts() -> None:
