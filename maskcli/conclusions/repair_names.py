@@ -66,6 +66,8 @@ def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str
     """Return the expression of a mask in the code that makes a call."""
     if origin.kind == "input":
         return write_input(look, origin.position)
+    if origin.kind == "values":
+        return _write_values_mask(look, origin)
     if origin.kind == "arriving":
         record = look.by_key[origin.key]
         tensors = [tensor for tensor in record.inputs if id(tensor) in look.flow.valid]
@@ -74,6 +76,16 @@ def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str
     source = look.by_key[origin.key]
     tensor = next((x for x in source.inputs if id(x) in look.flow.valid), source.inputs[0])
     return f"{name_layer(source)}.compute_mask({_write_tensor(look, source, tensor)})"
+
+
+def _write_values_mask(look: ChangedModel, origin: MaskOrigin) -> str:
+    """Return the expression of a mask that is computed from the values of an input."""
+    mask = f"keras.ops.not_equal({write_input(look, origin.position)}, {origin.value:g})"
+    inner = tuple(range(origin.axes, look.context.inputs[origin.position].values.ndim))
+    if not inner:
+        return mask
+    axis = "-1" if len(inner) == 1 else str(inner)
+    return f"keras.ops.any({mask}, axis={axis})"
 
 
 def write_input(look: ChangedModel, position: int) -> str:

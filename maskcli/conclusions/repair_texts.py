@@ -75,13 +75,23 @@ def write_repairs(cure: Cure) -> list[tuple[tuple[CallChange, ...], RepairText]]
     groups: dict[str, list[CallChange]] = {}
     for change in cure.changes:
         groups.setdefault(change.key, []).append(change)
-    merged: dict[tuple[str, str], tuple[tuple[CallChange, ...], RepairText]] = {}
-    for changes in groups.values():
+    merged: dict[tuple[object, ...], tuple[tuple[CallChange, ...], RepairText]] = {}
+    for key, changes in groups.items():
         text = write_repair(cure.original, changes)
-        # Several calls of one layer, and layers of one class, are repaired by one edit.
-        earlier, first = merged.get((text.kind, text.code), ((), text))
-        merged[text.kind, text.code] = ((*earlier, *changes), first)
+        edit = (text.kind, text.code, _find_edited(cure.original.by_key.get(key)))
+        earlier, first = merged.get(edit, ((), text))
+        merged[edit] = ((*earlier, *changes), first)
     return list(merged.values())
+
+
+def _find_edited(entry: CallRecord | None) -> object:
+    """Return the object that an edit of a call changes: a layer for all its calls, or a class of the user's."""
+    if entry is None:
+        return None
+    owner = find_owner(entry)
+    if is_own_layer(owner.operation):
+        return type(owner.operation)
+    return owner.index if owner.code else id(owner.operation)
 
 
 def write_repair(look: ChangedModel, changes: Sequence[CallChange]) -> RepairText:

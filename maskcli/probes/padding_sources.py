@@ -176,6 +176,6 @@ def creates_mask(entry: CallRecord) -> bool:
 
 
 def _is_compared(tensor: Any, run: Recording) -> bool:
-    """Return whether a call makes booleans of a tensor."""
-    users = (entry for entry in run.ended if any(source is tensor for source in entry.inputs))
+    """Return whether a call of the model makes booleans of a tensor; those of a repair outlast other values."""
+    users = (entry for entry in run.ended if not entry.added and any(source is tensor for source in entry.inputs))
     return any(get_dtype(output) == "bool" for entry in users for output in entry.outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,7 @@ from maskcli.probes.repair_masks import (
     find_maker,
     find_owner,
     find_time_slice,
+    find_values_origin,
     is_own_layer,
     list_ancestors,
     list_missing,
@@ -67,12 +69,14 @@ class Candidates:
         done: the changes so far.
         look: the model under these.
         entry: the call where padding enters.
+        by_values: whether masks are computed from the values of inputs, instead of those that calls make.
     """
 
     models: ChangedModels
     done: Changes
     look: ChangedModel
     entry: CallRecord
+    by_values: bool = False
 
     @property
     def owner(self) -> CallRecord:
@@ -87,7 +91,9 @@ class Candidates:
     def __iter__(self) -> Iterator[Changes]:
         """Yield the changes, each for all calls that the same edit of the code changes."""
         tried: set[Changes] = set()
-        for changes in self._list_changes():
+        # A mask that a layer makes is shorter in the code, and serves other layers as well: it comes first.
+        by_values = dataclasses.replace(self, by_values=True)
+        for changes in itertools.chain(self._list_changes(), by_values._list_changes()):
             spread = tuple(dict.fromkeys(other for change in changes for other in spread_change(self.look, change)))
             if spread not in tried:
                 tried.add(spread)
@@ -307,8 +313,14 @@ class Candidates:
             masks = [mask for mask in (*owner.carried, *owner.padding_masks) if mask is not None]
             if masks:
                 return MaskOrigin("arriving", look.key(owner)), ()
-        origin, before = find_maker(look, tensor)
+        origin, before = self._find_maker(look, tensor, None)
         return (origin, before) if origin is not None and can_name_mask(look, place, origin) else (None, ())
+
+    def _find_maker(self, look: ChangedModel, tensor: Any, valid: Bools | None) -> tuple[MaskOrigin | None, Changes]:
+        """Return the origin of the mask of a tensor, with the change that it needs first."""
+        if not self.by_values:
+            return find_maker(look, tensor, valid)
+        return find_values_origin(look, look.flow.valid.get(id(tensor)) if valid is None else valid), ()
 
     def _list_origins(
         self, place: CallRecord, source: Any = None, valid: Bools | None = None
@@ -327,11 +339,14 @@ class Candidates:
                 return
         tensors = [x for x in (*place.inputs, *owner.inputs) if id(x) in look.flow.valid and is_float(x)][:1]
         tensors = tensors if source is None else [source]
-        makers = [find_maker(look, tensor, valid) for tensor in tensors]
+        makers = [self._find_maker(look, tensor, valid) for tensor in tensors]
         named = [(before, origin) for origin, before in makers if origin is not None]
         named = [(before, origin) for before, origin in named if can_name_mask(look, owner, origin)]
         if named and (named[0][1].kind == "input" or owner.code):
             yield named.pop()
+        if self.by_values:
+            yield from named
+            return
         key = look.key(owner)
         brought = self.models.bring_mask(self.done, key)
         ways = [(brought, MaskOrigin("arriving", key))] if brought else []

@@ -22,14 +22,20 @@ class MaskOrigin:
 
     Attributes:
         kind: ``arriving``: the mask that reaches a call; ``call``: the mask that a call makes; ``input``: an input of
-            the model that is a mask.
+            the model that is a mask; ``values``: computed from the values of an input.
         key: of that call.
         position: of that input.
+        value: the value of padding in that input.
+        axes: the number of axes of the mask, for ``values``.
+        earlier: arrays that the mask was computed from, each with the mask.
     """
 
-    kind: Literal["arriving", "call", "input"]
+    kind: Literal["arriving", "call", "input", "values"]
     key: str = ""
     position: int = 0
+    value: float = 0.0
+    axes: int = 2
+    earlier: list[tuple[Any, Any]] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     def find(self, run: ChangedRun) -> Any | None:
         """Return the mask as a tensor of booleans; None if there is none in this run."""
@@ -37,6 +43,8 @@ class MaskOrigin:
 
         if self.kind == "input":
             return keras.ops.cast(run.inputs[self.position], "bool")
+        if self.kind == "values":
+            return find_lasting_mask(run.inputs[self.position], self.value, self.axes, self.earlier)
         if self.kind == "call":
             return run.returned.get(self.key)
         masks = run.list_arriving(self.key)
@@ -191,8 +199,7 @@ class MaskMissing(_Change):
 class MaskInput(_Change):
     """Mask features where they enter the model, as a ``Masking`` layer does; the key is that of the model.
 
-    A probe that replaces the values of padding must not change this mask, as it would not behind a ``Masking`` layer.
-    Therefore an array that differs only at padding from an earlier one keeps the mask of that one.
+    A probe that replaces the values of padding must not change this mask, as it would not after a ``Masking`` layer.
     """
 
     position: int
@@ -204,18 +211,8 @@ class MaskInput(_Change):
     def change_arguments(self, run: ChangedRun, entry: CallRecord) -> None:
         """Set the mask of the input."""
         del entry
-        import numpy as np
-
         tensor = run.inputs[self.position]
-        values = as_array(tensor)
-        for before, mask in self.earlier:
-            kept = as_array(mask)
-            if before.shape == values.shape and np.array_equal(before[kept], values[kept]):
-                set_keras_mask(tensor, mask)
-                return
-        mask = find_values(tensor, self.value)
-        set_keras_mask(tensor, mask)
-        self.earlier.append((values, mask))
+        set_keras_mask(tensor, find_lasting_mask(tensor, self.value, len(tensor.shape) - 1, self.earlier))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -338,6 +335,10 @@ class MaskedGroups(_Change):
         return [normalized, *tensors[1:]]
 
 
+WITH_ORIGIN = (KeepMask, PassMask, ZeroPadding, MaskedPooling, MaskedSoftmax, MaskedWindows, MaskedGroups)
+"""The changes that take a mask from an origin."""
+
+
 @dataclasses.dataclass(frozen=True)
 class InvertMask(_Change):
     """Invert the attention mask of a call, or the mask that a layer of the user takes for its opposite."""
@@ -424,11 +425,30 @@ def set_argument(entry: CallRecord, name: str, value: Any) -> None:
         entry.kwargs = {**entry.kwargs, name: value}
 
 
-def find_values(features: Any, value: float) -> Any:
-    """Return the mask ``(batch, timesteps, ...)`` of features of which not all equal ``value``."""
+def find_values(features: Any, value: float, axes: int | None = None) -> Any:
+    """Return the mask of features of which not all equal ``value``, with ``axes``, or all axes but the last."""
     import keras
 
-    return keras.ops.any(keras.ops.not_equal(features, keras.ops.cast(value, features.dtype)), axis=-1)
+    differs = keras.ops.not_equal(features, keras.ops.cast(value, features.dtype))
+    inner = tuple(range(len(features.shape) - 1 if axes is None else axes, len(features.shape)))
+    return keras.ops.any(differs, axis=inner) if inner else differs
+
+
+def find_lasting_mask(tensor: Any, value: float, axes: int, earlier: list[tuple[Any, Any]]) -> Any:
+    """Return the mask of an input by its values, which other values at padding do not change.
+
+    An array that differs only at padding from an earlier one has the mask of that one.
+    """
+    import numpy as np
+
+    values = as_array(tensor)
+    for before, mask in earlier:
+        kept = as_array(mask)
+        if before.shape == values.shape and np.array_equal(before[kept], values[kept]):
+            return mask
+    mask = find_values(tensor, value, axes)
+    earlier.append((values, mask))
+    return mask
 
 
 def pool_timesteps(x: Any, mask: Any, how: Pooling) -> Any:

@@ -18,7 +18,14 @@ from maskcli.errors import summarize_error
 from maskcli.probes.compare import align_results, find_validity_of_pair, measure_change
 from maskcli.probes.content import list_content_inputs, replace_content
 from maskcli.probes.context import ProbeContext
-from maskcli.probes.repair_changes import InvertMask, MaskInput, MaskMissing, SetMaskValue, SetMaskZero
+from maskcli.probes.repair_changes import (
+    WITH_ORIGIN,
+    InvertMask,
+    MaskInput,
+    MaskMissing,
+    SetMaskValue,
+    SetMaskZero,
+)
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
@@ -77,11 +84,7 @@ class ValidContent:
         contents = self._contents  # Runs the model without changes.
         if self._filled is not None and not self._may_change_full_rows(changes):
             # A mask of an input must be made again for rows that lost their padding.
-            renewed = tuple(
-                dataclasses.replace(change, earlier=[]) if isinstance(change, MaskInput) else change
-                for change in changes
-            )
-            with self.models.change(renewed):
+            with self.models.change(tuple(map(_renew_mask, changes))):
                 again = look.context.run.vary(self._filled[0])
             if again.error is not None:
                 return f"without padding, the model raises {summarize_error(again.error)}"
@@ -194,6 +197,15 @@ class ValidContent:
             entry = self.models.original.by_key.get(change.key)
             return entry is None or any(mask is not None for mask in entry.masks_out)
         return isinstance(change, InvertMask)
+
+
+def _renew_mask(change: CallChange) -> CallChange:
+    """Return a change that has not computed the mask of an input from any data yet."""
+    if isinstance(change, MaskInput):
+        return dataclasses.replace(change, earlier=[])
+    if isinstance(change, WITH_ORIGIN) and change.origin.kind == "values":
+        return dataclasses.replace(change, origin=dataclasses.replace(change.origin, earlier=[]))
+    return change
 
 
 def _get_places(item: ModelInput) -> Bools:

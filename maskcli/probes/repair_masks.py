@@ -545,12 +545,26 @@ def find_maker(look: ChangedModel, tensor: Any, valid: Bools | None = None) -> t
     return None, ()
 
 
+def find_values_origin(look: ChangedModel, valid: Bools | None) -> MaskOrigin | None:
+    """Return an input from whose values the code can compute a mask, where no call makes one."""
+    for position, item in enumerate(look.context.inputs):
+        if valid is None or item.kind not in ("ids", "features"):
+            continue
+        for same in (item.valid, item.cells):
+            if same is None or same.all() or not np.array_equal(same, valid):
+                continue
+            value = find_common_padding(item.values, same)
+            if value is not None:
+                return MaskOrigin("values", position=position, value=value.item(), axes=same.ndim)
+    return None
+
+
 def can_name_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> bool:
     """Return whether the code that makes a call can name a mask and pass it to the call."""
     import keras
 
     if entry.parent is None or isinstance(entry.parent.operation, keras.Sequential):
         return False
-    if origin.kind == "input":
+    if origin.kind in ("input", "values"):
         return entry.parent.parent is None
     return look.by_key[origin.key].parent is entry.parent

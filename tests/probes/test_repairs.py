@@ -597,6 +597,43 @@ def repeated_timesteps(kit: Kit) -> Any:
     return keras.Model(words, layers.LSTM(3, name="rnn")(repeat(2, name="twice")(x)))
 
 
+FRAMES = np.random.default_rng(6).standard_normal((3, 5, 2, 2, 1)).astype("float32")
+FRAMES[0, 3:], FRAMES[1, 2:] = 0, 0
+
+
+@case("rnn(..., mask=keras.ops.any(keras.ops.not_equal(frames, 0), axis=(2, 3, 4)))", data={"frames": FRAMES})
+def frames_of_pictures(kit: Kit) -> Any:
+    """A Masking layer would mask the pixels of frames of four axes."""
+    frames = keras.Input((None, 2, 2, 1), name="frames")
+    mask = {} if kit is None else {"mask": ops.any(ops.not_equal(frames, 0), axis=(2, 3, 4))}
+    x = layers.TimeDistributed(layers.Flatten(), name="flat")(frames)
+    return keras.Model(frames, layers.LSTM(3, name="rnn")(x, **mask))
+
+
+STORY = np.zeros((3, 4, 3), "int32")
+STORY[0, :2, :2], STORY[1, :3, :3], STORY[2, :4, :1] = 3, [[4, 5, 6], [7, 8, 9], [2, 3, 4]], [[5], [6], [7], [8]]
+
+
+@case(
+    "weights = keras.layers.Softmax(axis=-1)(scores, mask=keras.ops.any(keras.ops.not_equal(story, 0), axis=-1))",
+    "MaskedSum()(x)  # instead of sum",
+    "MaskedSum()(x)  # instead of sum#3",
+    data={"story": STORY},
+)
+def memory_of_sentences(kit: Kit) -> Any:
+    """Words are summed to sentences, and sentences to an answer."""
+    story = keras.Input((4, 3), dtype="int32", name="story")
+    parts = []
+    for name in ("keys", "values"):
+        words = layers.Embedding(12, 6, mask_zero=kit is not None, name=f"{name}_words")(story)
+        parts.append(ops.sum(words, axis=2) if kit is None else kit.MaskedSum()(words))
+    keys, values = parts
+    scores = ops.sum(keys, axis=-1)
+    mask = None if kit is None else ops.any(ops.not_equal(story, 0), axis=-1)
+    weights = layers.Softmax(axis=-1, name="weights")(scores, mask=mask)
+    return keras.Model(story, ops.sum(weights[:, :, None] * values, axis=1))
+
+
 def build_model(build: Callable[[Kit], Any], kit: Kit) -> Any:
     """Build a model with the same weights in any form, none of them zero."""
     keras.utils.set_random_seed(3)
@@ -617,7 +654,9 @@ def measure_leak(model: Any, data: Any) -> float:
     names = [name for name in data if not name.endswith(".mask")]
     arrays = [data[name] for name in names]
     valids = [data.get(f"{name}.mask", None if name in ("h", "c") else data[name] != 0) for name in names]
-    valids = [valid.any(axis=2) if valid is not None and valid.ndim > 2 else valid for valid in valids]
+    valids = [
+        valid if valid is None or valid.ndim < 3 else valid.any(axis=tuple(range(2, valid.ndim))) for valid in valids
+    ]
     valids = [
         np.ones(valid.shape, bool) if name == "place" else valid for name, valid in zip(names, valids, strict=True)
     ]
@@ -670,6 +709,13 @@ def test_repair_to_the_letter(name: str) -> None:
     assert measure_leak(faulty, data) > 1e-4
     repaired.set_weights(build_model(build, None).get_weights())
     assert measure_leak(repaired, data) < 2e-6
+
+
+def test_layers_with_the_same_repair_are_all_named() -> None:
+    report = maskcli.check({"story": STORY}, model=build_model(memory_of_sentences, None))
+    calls = [repair.call for repair in report.repairs if repair.kind == "set-mask-zero"]
+    assert calls == ["keys_words", "values_words"]
+    assert "set-mask-zero at keys_words, values_words" in str(report)
 
 
 def test_repair_of_an_output_without_mask() -> None:

@@ -224,8 +224,11 @@ def test_answer_comes_first() -> None:
 
 def test_repair_in_a_fix_is_shown_once() -> None:
     tried = Repair("pass-mask", "mean", "mean(x, mask=m)", 1e-9)
-    repaired = dataclasses.replace(report((finding(fix="Write `mean(x, mask=m)`."),)), repairs=(tried,))
-    assert draw(repaired).count("mean(x, mask=m)") == 1
+    fixed = dataclasses.replace(finding(fix="Write `mean(x, mask=m)`."), repair=tried)
+    assert draw(dataclasses.replace(report((fixed,)), repairs=(tried,))).count("mean(x, mask=m)") == 1
+    # The same code for another layer is in no fix.
+    alike = dataclasses.replace(tried, call="mean_1")
+    assert "pass-mask at mean_1" in draw(dataclasses.replace(report((fixed,)), repairs=(tried, alike)))
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,11 @@ def _describe_repair(report: CheckReport) -> str:
     """Return the repair that was tried; empty if there is nothing to repair."""
     repairs = report.repairs or tuple(finding.repair for finding in report.findings if finding.repair is not None)
     if repairs:
-        places = [f"{repair.kind} at {repair.call}" if repair.call else repair.kind for repair in repairs]
-        return f"Repair, tried: {'; '.join(dict.fromkeys(places))}."
+        calls: dict[str, list[str]] = {}
+        for repair in repairs:
+            calls.setdefault(repair.kind, []).extend(filter(None, [repair.call]))
+        places = [f"{kind} at {', '.join(dict.fromkeys(names))}" if names else kind for kind, names in calls.items()]
+        return f"Repair, tried: {'; '.join(places)}."
     if report.attempts:
         return f"Repair: none found, {format_count(len(report.attempts), 'change')} tried in vain."
     has_faults = any(finding.severity != "info" for finding in report.findings)

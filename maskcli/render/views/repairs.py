@@ -15,10 +15,13 @@ MOST_ATTEMPTS = 6
 def view_repairs(report: CheckReport) -> Iterator[Part]:
     """Yield the repairs with their code, or the attempts if no repair helped."""
     of_outputs = [finding.repair for finding in report.findings if finding.repair is not None]
-    fixes = " ".join(finding.fix for finding in report.findings)
-    # The fix of a finding already has the code of its repair, on one line.
-    repairs = dict.fromkeys(report.repairs or of_outputs)
-    unshown = [repair for repair in repairs if " ".join(repair.code.split()) not in fixes]
+    # The fix of a finding often has the code of its repair, on one line.
+    shown = {
+        finding.repair
+        for finding in report.findings
+        if finding.repair is not None and " ".join(finding.repair.code.split()) in finding.fix
+    }
+    unshown = [repair for repair in dict.fromkeys(report.repairs or of_outputs) if repair not in shown]
     if unshown:
         yield Heading("Repairs", _describe_trial(report))
         yield from _list_repairs(unshown)
@@ -39,10 +42,14 @@ def _describe_trial(report: CheckReport) -> str:
 
 
 def _list_repairs(repairs: Sequence[Repair]) -> Iterator[Part]:
+    """Yield the code of the repairs; layers with the same code share it."""
+    calls: dict[tuple[str, str], list[str]] = {}
     for repair in repairs:
-        place = "" if repair.call is None else f" at {repair.call}"
-        yield Prose((Cell(f"{repair.kind}{place}", "strong"),))
-        yield Code(repair.code, "python")
+        calls.setdefault((repair.kind, repair.code), []).extend(filter(None, [repair.call]))
+    for (kind, code), places in calls.items():
+        place = f" at {', '.join(places)}" if places else ""
+        yield Prose((Cell(f"{kind}{place}", "strong"),))
+        yield Code(code, "python")
 
 
 def _describe_attempt(attempt: RepairAttempt) -> str:
