@@ -64,7 +64,7 @@ def check(request: CheckRequest) -> CheckReport:
     read_call_selectors(request.ignore_calls)
     if request.data_only:
         return accept_findings(_check_data(request, rules), request)
-    parts = split_data(request.data, request.value, request.field)
+    parts = split_data(request.data, request.value, request.field, request.model)
     case, options = _load(request, parts)
     if parts.targets is not None and _find_loss(case, options) is None:
         case, options = case.add_note(NO_LOSS), dataclasses.replace(options, targets=None, sample_weight=None)

@@ -115,7 +115,8 @@ def _check_models(request: CompareRequest) -> None:
 
 def _split_labels(request: CompareRequest) -> CompareRequest:
     """Return a request with the targets and weights of its data, if that has any, among the options."""
-    parts = split_data(request.data, request.value, request.field)
+    model = request.models[0] if request.models else request.model
+    parts = split_data(request.data, request.value, request.field, model)
     has_targets = request.targets is not None or request.targets_field is not None
     refuse_twice("targets", True if has_targets else None, parts.targets)
     labels = {"targets": parts.targets, "sample_weight": parts.sample_weight}

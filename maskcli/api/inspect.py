@@ -36,7 +36,10 @@ def inspect(request: InspectRequest) -> Inspection:
         InputError: for sequences that cannot be padded, or ids that an Embedding cannot look up.
         ModelError: when a model cannot be loaded, built or run, or takes other data.
     """
-    layout, data = select_options(Layout, request), split_data(request.data, request.value, request.field).inputs
+    layout, data = (
+        select_options(Layout, request),
+        split_data(request.data, request.value, request.field, request.model).inputs,
+    )
     if names_builtin(request.model):
         case = load_builtin(data, layout, request, request.return_sequences)
     else:

@@ -66,7 +66,7 @@ def loss(request: LossRequest) -> LossReport:
         InputError: for sequences, ids, targets or weights that do not fit.
         ModelError: when a model cannot be loaded, built or run, or its outputs do not fit the loss.
     """
-    parts = split_data(request.data, request.value, request.field)
+    parts = split_data(request.data, request.value, request.field, request.model)
     case, options = load_for_loss(parts.inputs, select_options(Layout, request), request, add_labels(request, parts))
     with case.naming():
         return explain_loss(case, options, request.progress)

@@ -57,7 +57,7 @@ def report(request: ReportRequest) -> Report:
     """
     check_positive(samples=request.samples)
     rules = select_rules(request.select, request.ignore)
-    parts = split_data(request.data, request.value, request.field)
+    parts = split_data(request.data, request.value, request.field, request.model)
     case, options = load_for_loss(parts.inputs, select_options(Layout, request), request, add_labels(request, parts))
     with case.naming():
         sample = _select_sample(case, request.samples)

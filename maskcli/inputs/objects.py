@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -53,20 +53,21 @@ class DataParts:
     sample_weight: object = None
 
 
-def split_data(data: object, value: float = 0, field: str | None = None) -> DataParts:
+def split_data(data: object, value: float = 0, field: str | None = None, model: object = None) -> DataParts:
     """Return the inputs, targets and weights of data; data of a kind that is not known here is unchanged.
 
     Args:
-        data: ``(x, y)`` or ``(x, y, sample_weight)``, a ``tf.data.Dataset``, a ``keras.utils.PyDataset``, or a table of
-            pandas, polars or Hugging Face datasets.
+        data: ``(x, y)`` or ``(x, y, sample_weight)``, a list of arrays for several inputs, a ``tf.data.Dataset``, a
+            ``keras.utils.PyDataset``, or a table of pandas, polars or Hugging Face datasets.
         value: the number that fills up batches which were padded to different lengths.
         field: the column of a table that feeds the first input.
+        model: the model that the data is for; the number of its inputs shows whether a list of arrays holds these.
 
     Raises:
         InputError: for an empty or endless dataset, and values that are neither numbers nor lists.
         UsageError: for a field of data without columns.
     """
-    parts = _split_parts(data, value)
+    parts = _split_parts(data, value, _count_inputs(model))
     if field is None:
         return parts
     if not isinstance(parts.inputs, TableRows):
@@ -79,7 +80,7 @@ def split_data(data: object, value: float = 0, field: str | None = None) -> Data
     return dataclasses.replace(parts, inputs=dataclasses.replace(parts.inputs, field=field))
 
 
-def _split_parts(data: object, value: float) -> DataParts:
+def _split_parts(data: object, value: float, n_inputs: int | None) -> DataParts:
     if _is_of(data, "keras", "Model"):
         raise UsageError(
             where="data",
@@ -90,8 +91,8 @@ def _split_parts(data: object, value: float) -> DataParts:
     if isinstance(data, tuple) and len(data) in (2, 3) and _is_pair(*data[:2]):
         inputs, *labels = data
         if isinstance(inputs, tuple):  # Of several inputs, in their order.
-            return DataParts(_name_inputs(list(map(_convert_leaf, inputs))), *map(_convert_labels, labels))
-        return DataParts(_split_parts(inputs, value).inputs, *map(_convert_labels, labels))
+            return DataParts(_name_inputs(inputs), *map(_convert_labels, labels))
+        return DataParts(_split_parts(inputs, value, n_inputs).inputs, *map(_convert_labels, labels))
     if _is_tensorflow_dataset(data):
         return _join_elements(_iterate_tensorflow(data), _is_batched(data), value)
     if _is_py_dataset(data):
@@ -101,7 +102,37 @@ def _split_parts(data: object, value: float) -> DataParts:
         return DataParts(TableRows(records))
     if _is_series(data):
         return DataParts(_convert_labels(data))
-    return DataParts(data)
+    return DataParts(_name_inputs(data) if _holds_inputs(data, n_inputs) else data)
+
+
+def _count_inputs(model: object) -> int | None:
+    """Return the number of inputs of a model of Keras; None if it does not declare them."""
+    inputs = getattr(model, "inputs", None) if _is_of(model, "keras", "Model") else None
+    return len(inputs) if isinstance(inputs, list | tuple) and inputs else None
+
+
+def _holds_inputs(data: object, n_inputs: int | None) -> TypeGuard[list[Any]]:
+    """Return whether a list holds an array for each input, as ``fit`` takes it, and not one for each row.
+
+    Without declared inputs it does if the arrays cannot be rows of one input, or are batches of ids.
+    """
+    if not isinstance(data, list) or len(data) < 2 or not all(map(_is_tensor, data)):
+        return False
+    shapes = [tuple(item.shape) for item in data]
+    if min(map(len, shapes)) < 1 or len({shape[0] for shape in shapes}) > 1:
+        return False
+    if n_inputs is not None:
+        return len(data) == n_inputs and max(map(len, shapes)) > 1
+    if min(map(len, shapes)) < 2:
+        return False
+    of_ids = all(len(shape) == 2 and "int" in str(item.dtype) for shape, item in zip(shapes, data, strict=True))
+    return of_ids or len({(shape[2:] if len(shape) > 2 else shape) for shape in shapes}) > 1
+
+
+def _is_tensor(item: object) -> bool:
+    """Return whether an object is an array or a tensor of any library."""
+    is_array = isinstance(item, np.ndarray) or hasattr(type(item), "__array__")
+    return is_array and hasattr(item, "shape") and hasattr(item, "dtype")
 
 
 def _is_of(data: object, package: str, *names: str) -> bool:
@@ -272,9 +303,9 @@ def _concatenate(batches: list[Array], value: float) -> Array:
     return np.concatenate(filled)
 
 
-def _name_inputs(arrays: list[Any]) -> dict[str, Any]:
+def _name_inputs(arrays: Iterable[Any]) -> dict[str, Any]:
     """Return several inputs in order by names that no model has, so that they are matched by their order."""
-    return {f"input {index + 1}": array for index, array in enumerate(arrays)}
+    return {f"input {index + 1}": _convert_leaf(array) for index, array in enumerate(arrays)}
 
 
 def _convert_leaf(leaf: Any) -> Any:

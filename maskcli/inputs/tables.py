@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from maskcli.errors import InputError, MaskcliError, ModelError
+from maskcli.errors import ON_COMMAND_LINE, InputError, MaskcliError, ModelError
 from maskcli.inputs.roles import is_mask_name
 from maskcli.records.arrays import Array
 from maskcli.records.inputs import InputSpec
@@ -384,7 +384,7 @@ def name_column_errors(table: DataTable, name: str) -> Iterator[None]:
 
 def _describe_columns(table: DataTable) -> str:
     if table.noun == "sequences":
-        return "one file of sequences"
+        return "sequences for one input"
     if not table.names:
         return f"no {table.noun}s"
     texts = []
@@ -411,7 +411,12 @@ def _describe_content(raw: RaggedSequences | list[Any]) -> str:
 
 def _make_naming_fix(table: DataTable, missing: list[str], has_others: bool) -> str:
     if table.noun == "sequences":
-        return "The data needs a field of records, or an array of an .npz, for each input, with the name of the input."
+        in_file = (
+            "The data needs a field of records, or an array of an .npz, for each input, with the name of the input."
+        )
+        if ON_COMMAND_LINE.get():
+            return in_file
+        return f"{in_file} In Python it is a dict by these names, or a list of arrays in the order of the inputs."
     if not has_others:
         return f"Add the {table.noun} {', '.join(missing)} to the data; maskcli itself makes only masks."
     return (

@@ -537,7 +537,7 @@ def test_arrays_that_do_not_fit(write: Write, specs: list[InputSpec], arrays: An
 @pytest.mark.parametrize(
     ("name", "content", "specs", "words"),
     [
-        ("a.txt", "1 2\n", [TOKENS, H], ("one file of sequences", "tokens (any, any) int32; h (any, 3) float32", ".npz")),
+        ("a.txt", "1 2\n", [TOKENS, H], ("sequences for one input", "tokens (any, any) int32; h (any, 3) float32", ".npz")),
         ("a.txt", "1 2\n", [FEATURES], ("x (any, any, 2) float32", "tokens (1, 2, 1)", "needs 2")),
         ("a.jsonl", lines({"tokens": [1], "g": 1, "s": "b"}), [TOKENS, H],
          ("fields tokens (lists of integers), g (integers), s (text)", "Name the fields", "(h)")),

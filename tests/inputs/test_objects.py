@@ -154,6 +154,42 @@ def test_several_inputs(data: Any) -> None:
     assert maskcli.loss(data, model=model).keras_evaluate == pytest.approx(expected)
 
 
+class Pair(keras.Model):
+    """Unpacks its inputs, and declares none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (layers.Embedding(10, 4, mask_zero=True) for _ in range(2))
+        self.pool = layers.GlobalAveragePooling1D()
+
+    def call(self, inputs: Any) -> Any:
+        first, second = inputs
+        return self.pool(self.first(first)) - self.pool(self.second(second))
+
+
+def test_list_of_inputs_in_their_order() -> None:
+    data = [PADDED, SEGMENTS]
+    report = maskcli.check(data, model=make_pair_model())
+    assert [(item.name, item.shape) for item in report.examination.inputs] == [
+        ("tokens", (3, 4)),
+        ("segment_ids", (3, 4)),
+    ]
+    assert maskcli.loss((data, TARGETS), model=make_pair_model()).outputs[0].shape == (3, 4, 1)
+    report = maskcli.check([PADDED, PADDED[:, :2]], model=Pair())
+    assert [item.shape for item in report.examination.inputs] == [(3, 4), (3, 2)]
+    assert report.leak is not None
+    assert report.leak.verdict == "clean"
+
+
+def test_list_of_rows_is_no_list_of_inputs() -> None:
+    rows = [np.array([1, 2, 3, 4]), np.array([5, 6]), np.array([7, 8, 9])]
+    assert len(maskcli.check(rows, model=make_tagger()).examination.inputs) == 1
+    features = [np.ones((4, 3), "float32"), np.zeros((2, 3), "float32")]
+    assert isinstance(split_data(features).inputs, list)
+    assert isinstance(split_data([np.ones((4, 3)), np.ones((4, 3))]).inputs, list)
+    assert isinstance(split_data([np.ones((2, 3), int), np.ones((2, 3), int)], model=make_tagger()).inputs, list)
+
+
 def test_labels_without_a_loss_are_noted() -> None:
     model = make_tagger()
     model = keras.Model(model.input, model.output)
