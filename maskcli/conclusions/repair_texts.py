@@ -43,6 +43,7 @@ from maskcli.probes.repair_changes import (
     TimeSlice,
     TurnMask,
     ZeroPadding,
+    ZeroResult,
     get_argument,
 )
 from maskcli.probes.repair_masks import (
@@ -421,13 +422,9 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
     spread = "" if rank == 2 else f"[{index}]"
     if owner is not entry:
         line = f"scores = keras.ops.where(mask{spread}, scores, -1e9)"
-        call = f"{owner.type}.call(self, ..., mask=None)"
+        call = _write_call(owner)
         sentence = f"In `{call}`, leave padding out of the softmax: `{line}` before it."
-        code = f"{line}  # in {call}, before softmax"
-        if change.origin.kind != "arriving":
-            passed = f"{name_layer(owner)}(..., mask={write_mask(look, owner, change.origin)})"
-            return f"{sentence} Pass the mask in the call: `{passed}`.", f"{code}\n\n\n{passed}"
-        return sentence, code
+        return _add_passed_mask(look, owner, change.origin, sentence, f"{line}  # in {call}, before softmax")
     mask = write_mask(look, entry, change.origin)
     if mask != "mask":
         from_end = -1 if axis == rank - 1 else axis
@@ -439,6 +436,32 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
         f"Leave padding out of {name}: `{line}` before it.",
         f"{MASK_SCORES.format(mask=f'mask{spread}')}\n\n\n{line}  # before {name}",
     )
+
+
+def _write_zeroed_result(place: _Place, change: ZeroResult) -> tuple[str, str]:
+    look, entry, owner = place.look, place.entry, find_owner(place.entry)
+    rank, name = len(entry.outputs[0].shape), look.path(entry).rpartition("/")[2]
+    spread = "" if rank == 2 else f"[{', '.join([':', ':', *['None'] * (rank - 2)])}]"
+    line, call = f"x = keras.ops.where(mask{spread}, x, 0.0)", _write_call(owner)
+    sentence = f"In `{call}`, set padding to zero in x, the result of {name}: `{line}`."
+    return _add_passed_mask(
+        look, owner, change.origin, sentence, f"{line}  # in {call}, where x is the result of {name}"
+    )
+
+
+def _write_call(owner: CallRecord) -> str:
+    """Return the signature of the code of a layer that takes a mask."""
+    return f"{owner.type}.call(self, ..., mask=None)"
+
+
+def _add_passed_mask(
+    look: ChangedModel, owner: CallRecord, origin: MaskOrigin, sentence: str, code: str
+) -> tuple[str, str]:
+    """Return the text of a change in the code of a layer, with the argument of its call if no mask arrives."""
+    if origin.kind == "arriving":
+        return sentence, code
+    passed = f"{name_layer(owner)}(..., mask={write_mask(look, owner, origin)})"
+    return f"{sentence} Pass the mask in the call: `{passed}`.", f"{code}\n\n\n{passed}"
 
 
 def _find_axis_in_code(look: ChangedModel, entry: CallRecord, axis: int) -> tuple[int, int]:
@@ -467,6 +490,7 @@ WRITERS: dict[type, Callable[[_Place, Any], tuple[str, str] | None]] = {
     MaskMissing: _write_filled_features,
     MaskInput: _write_masked_features,
     ZeroPadding: _write_zeroing,
+    ZeroResult: _write_zeroed_result,
     MaskedPooling: _write_pooling,
     MaskedSoftmax: _write_softmax,
     InvertMask: _write_inverted_mask,

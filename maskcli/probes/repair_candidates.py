@@ -29,6 +29,7 @@ from maskcli.probes.repair_changes import (
     SetMaskZero,
     TurnMask,
     ZeroPadding,
+    ZeroResult,
     get_argument,
     list_embeddings,
     pool_timesteps,
@@ -105,6 +106,7 @@ class Candidates:
         yield from self._list_inner_lookups()
         yield from self._list_poolings()
         yield from self._list_statistics()
+        yield from self._list_zeroed_results()
         for place in self.places:
             inside = self._reduce_mask(place)
             for changes in self._list_ways_to_pass(place) if place.accepts else ():
@@ -232,6 +234,17 @@ class Candidates:
             return
         for extra, origin in self._list_origins(entry):
             yield (*extra, make(origin))
+
+    def _list_zeroed_results(self) -> Iterator[Changes]:
+        """Yield zeros at padding for results in the code of a layer, such as the weights of attention by hand."""
+        if self.owner is self.entry or not self.entry.code:
+            return
+        for other in self._list_before():
+            valid = self.look.flow.valid.get(id(other.outputs[0])) if other.code and other.outputs else None
+            if valid is None or valid.ndim != 2 or find_owner(other) is not self.owner:
+                continue
+            for extra, origin in self._list_origins(other):
+                yield (*extra, ZeroResult(self.look.key(other), origin))
 
     def _list_inversions(self) -> Iterator[Changes]:
         """Yield the opposite of the mask that a layer, not of Keras, receives and may take for its opposite."""

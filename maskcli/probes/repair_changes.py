@@ -233,12 +233,35 @@ class ZeroPadding(_Change):
         def zero(leaf: Any) -> Any:
             if not _has_timesteps(leaf, mask) or not is_float(leaf):
                 return leaf
-            spread = keras.ops.reshape(mask, (*mask.shape, *[1] * (len(leaf.shape) - len(mask.shape))))
-            result = keras.ops.where(spread, leaf, keras.ops.zeros_like(leaf))
+            result = _zero_padding(leaf, mask)
             set_keras_mask(result, get_keras_mask(leaf))
             return result
 
         entry.args = keras.tree.map_structure(zero, entry.args)
+
+
+def _zero_padding(tensor: Any, mask: Any) -> Any:
+    """Return a tensor with zeros where a mask is False."""
+    import keras
+
+    spread = keras.ops.reshape(mask, (*mask.shape, *[1] * (len(tensor.shape) - len(mask.shape))))
+    return keras.ops.where(spread, tensor, keras.ops.zeros_like(tensor))
+
+
+@dataclasses.dataclass(frozen=True)
+class ZeroResult(_Change):
+    """Set padding to zero in the result of a call, such as the weights of attention by hand."""
+
+    origin: MaskOrigin
+    kind: ClassVar[str] = "zero-padding"
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the result without padding."""
+        del entry
+        mask = self.origin.find(run)
+        if mask is None or not _has_timesteps(tensors[0], mask):
+            return None
+        return [_zero_padding(tensors[0], mask), *tensors[1:]]
 
 
 Pooling = Literal["mean", "max", "min", "sum", "last", "first"]
@@ -335,7 +358,7 @@ class MaskedGroups(_Change):
         return [normalized, *tensors[1:]]
 
 
-WITH_ORIGIN = (KeepMask, PassMask, ZeroPadding, MaskedPooling, MaskedSoftmax, MaskedWindows, MaskedGroups)
+WITH_ORIGIN = (KeepMask, PassMask, ZeroPadding, ZeroResult, MaskedPooling, MaskedSoftmax, MaskedWindows, MaskedGroups)
 """The changes that take a mask from an origin."""
 
 

@@ -597,6 +597,33 @@ def repeated_timesteps(kit: Kit) -> Any:
     return keras.Model(words, layers.LSTM(3, name="rnn")(repeat(2, name="twice")(x)))
 
 
+class HandAttention(layers.Layer):
+    """Attention by hand, as in many notebooks: it takes a mask, and ignores it unless it ``obeys``."""
+
+    def __init__(self, obeys: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.supports_masking, self.obeys = True, obeys
+
+    def build(self, shape: Any) -> None:
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        weights = ops.exp(ops.tanh(ops.sum(x * self.scale, axis=-1)))
+        if self.obeys:
+            weights = ops.where(mask, weights, 0.0)
+        weights = weights / ops.sum(weights, axis=1, keepdims=True)
+        return ops.sum(x * weights[:, :, None], axis=1)
+
+    def compute_mask(self, *_: Any) -> None:
+        return None
+
+
+@case("x = keras.ops.where(mask, x, 0.0)  # in HandAttention.call(self, ..., mask=None), where x is the result of exp")
+def weights_by_hand(kit: Kit) -> Any:
+    words, _, x = start()
+    return keras.Model(words, HandAttention(kit is not None, name="pool")(x))
+
+
 FRAMES = np.random.default_rng(6).standard_normal((3, 5, 2, 2, 1)).astype("float32")
 FRAMES[0, 3:], FRAMES[1, 2:] = 0, 0
 
