@@ -75,6 +75,114 @@ def test_interrupt_while_modules_are_imported(delay: float) -> None:
     assert process.returncode == 130 or b"maskcli/cli" not in errors
 
 
+WAITING_MODEL = """
+import pathlib
+import keras
+import tensorflow as tf
+from maskcli.sequences.writing import replace_file
+
+class Wait(keras.layers.Layer):
+    def call(self, inputs):
+        with replace_file("out.npy"):
+            pathlib.Path("waiting").touch()
+            return tf.queue.FIFOQueue(1, ["float32"]).dequeue()
+
+def build():
+    inputs = keras.Input((None,), dtype="int32")
+    return keras.Model(inputs, Wait()(keras.layers.Embedding(9, 2)(inputs)))
+"""
+WAIT = """
+import ctypes, pathlib
+from maskcli import cli, entry
+from maskcli.sequences.writing import replace_file
+
+def wait():
+    with replace_file("out.npy"):
+        lock = ctypes.create_string_buffer(64)
+        libc = ctypes.CDLL(None)
+        libc.pthread_mutex_lock(lock)
+        pathlib.Path("waiting").touch()
+        libc.pthread_mutex_lock(lock)  # It waits for itself, and no signal interrupts it.
+
+cli.run_and_exit = wait
+"""
+"""Code that lets the command line wait in a call of C, which holds no lock of Python."""
+
+
+def start_waiting(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    """Start a Python process, and wait until it waits in a call of C."""
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=clean_environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not (folder / "waiting").exists() and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None, process.communicate()
+    assert len(list_temporaries(folder)) == 1
+    return process
+
+
+@pytest.mark.slow(share=1 / 2)
+def test_signal_during_a_call_of_tensorflow(tmp_path: Path) -> None:
+    """The queue is empty, so the call would never return, and no handler in Python would run."""
+    (tmp_path / "script.py").write_text(WAITING_MODEL)
+    process = start_waiting(tmp_path, "-m", "maskcli", "inspect", "--sample", "--model", "script.py:build")
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == 143
+    assert list_temporaries(tmp_path) == []
+
+
+def test_second_interrupt_ends_a_long_call_at_once(tmp_path: Path) -> None:
+    process = start_waiting(tmp_path, "-c", f"{WAIT}entry.GRACE = 1000\nentry.main()")
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == (b"", b"")
+    assert process.returncode == 130
+    assert list_temporaries(tmp_path) == []
+
+
+def test_handler_of_a_script_keeps_its_signal(tmp_path: Path) -> None:
+    own = "import signal\nkeep = wait\ncli.run_and_exit = lambda: signal.signal(signal.SIGTERM, print) and keep()\n"
+    process = start_waiting(tmp_path, "-c", f"{WAIT}{own}entry.GRACE = 0\nentry.main()")
+    process.send_signal(signal.SIGTERM)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.kill()
+    process.communicate()
+
+
+def test_signal_to_a_fork_ends_only_the_fork(tmp_path: Path) -> None:
+    """Libraries fork, and end their workers with SIGTERM: these own no file of the command."""
+    code = (
+        "import os, signal, sys, time\n"
+        "from maskcli import cli, entry\n"
+        "from maskcli.sequences.writing import replace_file\n"
+        "def work():\n"
+        "    with replace_file('out.txt') as out:\n"
+        "        out.write(b'whole')\n"
+        "        pid = os.fork()\n"
+        "        if not pid:\n"
+        "            time.sleep(10)\n"
+        "            os._exit(0)\n"
+        "        os.kill(pid, signal.SIGTERM)\n"
+        "        assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGTERM\n"
+        "        time.sleep(0.2)\n"
+        "cli.run_and_exit = work\n"
+        "entry.GRACE = 0\n"
+        "entry.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "out.txt").read_text() == "whole"
+
+
 def test_job_that_ignores_interrupts_goes_on(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "pad", "-", "--output", "out.npy", "--quiet"],
