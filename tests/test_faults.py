@@ -241,6 +241,20 @@ def test_links_in_a_circle(call: Callable[..., Output], tmp_path: Path, monkeypa
         assert document["tokens"] == [[1, 2, 3]], pattern
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="there is no device without an end")
+@pytest.mark.parametrize("options", [(), ("--input-format", "npy")])
+def test_device_without_an_end_is_refused(
+    call: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """Otherwise its bytes would fill the disk, because pipes are read into a temporary file."""
+    monkeypatch.chdir(tmp_path)
+    Path("ids.jsonl").symlink_to("/dev/zero")
+    output = call("pad", "ids.jsonl", *options)
+    assert output.exit_status == 3
+    assert "ids.jsonl: expected a file, a pipe or a terminal; received a device" in output.stderr
+    assert "received an empty file" in call("pad", "/dev/null").stderr
+
+
 def test_unreadable_paths(call: Callable[..., Output], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     output = call("pad", "n" * 300)

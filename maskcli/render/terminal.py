@@ -58,7 +58,7 @@ ASCII = str.maketrans(
         "Δ": "d",
     }
 )
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 NARROWEST_TERMINAL = 20
 """A narrower width is not that of a terminal: some report 0 if they do not know it."""
 WIDEST_PROSE = 100
@@ -225,7 +225,7 @@ def _paint_cells(cells: Cells, console: Console) -> str:
 
 
 def _make_printable(text: str) -> str:
-    """Return text without control characters, which a terminal would obey: a model file may contain some."""
+    """Return text without control characters and changes of direction, which a model file may contain."""
     return CONTROL.sub("�", text)
 
 

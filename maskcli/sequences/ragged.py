@@ -278,7 +278,7 @@ def _suggest_integer(value: object) -> str:
         return TEXT_FIX
     if value is None:
         return "Leave missing values out, or give them an id of their own."
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and INT64.min <= value <= INT64.max:
         return (
             f"Write ids as integers, {int(value)}: a program that makes floats of them has missing values, or divides."
         )

@@ -255,6 +255,7 @@ class Source:
         from pathlib import Path
 
         with contextlib.nullcontext(sys.stdin.buffer) if self.path == STDIN else Path(self.path).open("rb") as pipe:
+            _refuse_device(pipe, self.name)
             buffer = _buffer_pipe(pipe)
         weakref.finalize(self, buffer.close)
         return buffer
@@ -278,6 +279,22 @@ def _names_model(path: str) -> bool:
 
     script = Path(*path.split(".")[:-1]).with_suffix(".py") if re.fullmatch(r"\w+(\.\w+)+", path) else None
     return _MODEL_SPEC.fullmatch(path) is not None or (script is not None and script.is_file())
+
+
+def _refuse_device(pipe: BinaryIO, name: str) -> None:
+    """Raise InputError for a device, whose content may be endless; a terminal and the null device have an end."""
+    try:
+        status = os.fstat(pipe.fileno())
+    except OSError:  # Standard input is not a file, as in tests and notebooks.
+        return
+    is_device = stat.S_ISBLK(status.st_mode) or (stat.S_ISCHR(status.st_mode) and not pipe.isatty())
+    if is_device and status.st_rdev != os.stat(os.devnull).st_rdev:  # noqa: PTH116 - pathlib takes long to import
+        raise InputError(
+            where=name,
+            expected="a file, a pipe or a terminal",
+            received="a device",
+            fix="Copy the part of it that is meant into a file.",
+        )
 
 
 def _buffer_pipe(pipe: BinaryIO) -> BinaryIO:

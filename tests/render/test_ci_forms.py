@@ -121,6 +121,10 @@ def test_github_escapes_properties_and_text() -> None:
     assert third.startswith("::notice ")
     odd = dataclasses.replace(make_report(), findings=(make_finding(location=Location("a,b:c%.py", 1, "f")),))
     assert "file=a%2Cb%3Ac%25.py,line=1," in render_github(odd).decode()
+    hostile = make_finding(message="\x1b[2Jconv\x07 \u202egpj\r\n::error::x", location=Location("\x1b.py", 1, "f"))
+    (line, *_) = render_github(dataclasses.replace(make_report(), findings=(hostile,))).decode().split("\n")
+    assert line.startswith("::error file=�.py,line=1,")
+    assert "::conv (Conv1D): �[2Jconv� �gpj%0A::error::x%0Afix: " in line
     lines = render_github(make_project()).decode().split("\n")
     assert "title=tagger%3A MSK101 mask-dropped::" in lines[0]
     assert lines[-2].startswith("::error title=gone%3A check failed::--model gone.keras: expected")

@@ -16,7 +16,19 @@ from rich.style import Style
 
 from maskcli.render.colors import find_color_system
 from maskcli.render.painting import STYLES, Paint
-from maskcli.render.parts import Cell, Column, Heatmap, Limits, Paragraph, Prose, Scale, Table, make_cell, measure_table
+from maskcli.render.parts import (
+    Cell,
+    Column,
+    Heatmap,
+    Limits,
+    Paragraph,
+    Prose,
+    Scale,
+    Table,
+    Text,
+    make_cell,
+    measure_table,
+)
 from maskcli.render.terminal import PlainConsole, make_stdout_console, render_text, wrap_cells
 
 pytestmark = pytest.mark.quick
@@ -143,3 +155,10 @@ def test_color_system_is_that_of_rich(term: str, colorterm: str | None, monkeypa
 def test_code_stays_on_a_line() -> None:
     lines = render_text([Paragraph("Run `maskcli explain CODE` for details.")], PlainConsole(26)).splitlines()
     assert lines == [" Run", " `maskcli explain CODE`", " for details."]
+
+
+def test_text_of_a_file_cannot_control_the_terminal() -> None:
+    """A name with an escape sequence, a bell, or a change of direction reaches the terminal as visible characters."""
+    parts = [Text((Cell("a\x1b[2J\x07\x9bb\u202ec\u2066d"),)), Paragraph("e\x1b[31m \u202ef")]
+    shown = render_text(parts, Console(width=60, color_system="truecolor"))
+    assert shown.split() == ["a�[2J��b�c�d", "e�[31m", "�f"]

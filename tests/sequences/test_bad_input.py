@@ -17,6 +17,13 @@ pytestmark = pytest.mark.quick
 
 NOISE = bytes((index * 167 + 13) % 256 for index in range(400))
 
+
+def claim_shape(shape: str) -> bytes:
+    """Return an ``.npy`` whose header has a shape, but without data."""
+    header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}, }}\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
 BAD = [
     ("word.txt", "1 2\n3 four\n", "word.txt:2, value 2: expected an integer; received 'four'"),
     ("float.txt", "1 2.5\n", "float.txt:1, value 2: expected an integer; received 2.5"),
@@ -72,6 +79,11 @@ BAD = [
     ("float.npy", npy(np.array([[1.5]])), "float.npy: expected an array of integers; received dtype float64"),
     ("one.npy", npy(np.array([1, 2])), "one.npy: expected an array of shape (n_sequences, timesteps); received shape (2,)"),
     ("rows.npy", npy(np.zeros((0, 3), int)), "rows.npy: expected at least one sequence"),
+    ("gigabytes.npy", claim_shape("(1000000000000, 0)"), "gigabytes.npy: expected at least one token; received 1,000,000,000,000 empty"),
+    ("columns.npy", npy(np.zeros((2, 0), int)), "columns.npy: expected at least one token; received 2 empty sequences"),
+    ("digits.npy", claim_shape(f"({'9' * 5000}, 2)"), "digits.npy: expected NumPy arrays of integers"),
+    ("long.npz", npz(**{"a" * 9000: np.array([[1]]), "b": np.array([[2]])}), "received arrays named 'aaaa"),
+    ("large.jsonl", "[1e300]", "large.jsonl:1, value 1: expected an integer; received 1e+300"),
     ("two.npz", npz(a=np.array([[1]]), b=np.array([[2]])), "received arrays named 'a', 'b'"),
     ("splits.npz", npz(values=np.array([1]), row_splits=np.array([0, 3])), "splits.npz: expected row_splits"),
     ("hole.npz", npz(tokens=np.array([[1, 0, 2]]), mask=np.array([[True, False, True]])), "hole.npz, row 1: expected valid"),

@@ -55,8 +55,8 @@ def _make_command(level: str, properties: dict[str, str | int | None], text: str
 
 
 def _escape_text(text: str) -> str:
-    """Escape the message of a workflow command, as the toolkit of GitHub Actions does."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Escape the message of a workflow command, as the toolkit of GitHub Actions does, without control characters."""
+    return "\n".join(split_printable_lines(text)).replace("%", "%25").replace("\n", "%0A")
 
 
 def _escape_property(text: str) -> str:

@@ -28,6 +28,8 @@ TARGETS = frozenset(
 DESCRIPTIONS = re.compile(r"(^|_)(segments?|token_type|types?|positions?|pos)(_|$)|^special_tokens_mask$|^word_ids$")
 """Names of columns that describe the timesteps of others, such as ``token_type_ids``."""
 _MOST_NAMES = 8
+_LONGEST = 160
+"""Characters of a text in a message."""
 """Names that a message lists."""
 
 
@@ -200,7 +202,12 @@ def quote_names(names: Sequence[object], most: int = _MOST_NAMES) -> str:
     """Return quoted names for a message; of more than ``most`` the number of further ones."""
     if not names:
         return "none"
-    quoted = ", ".join(repr(name) for name in names[:most])
+    quoted = ", ".join(shorten(repr(name)) for name in names[:most])
     if len(names) > most:
         return f"{quoted} and {len(names) - most} more"
     return quoted
+
+
+def shorten(text: str) -> str:
+    """Return a text for a message, without its middle if it is long: files choose names and headers of any length."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"

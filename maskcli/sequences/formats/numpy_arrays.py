@@ -29,6 +29,7 @@ from maskcli.sequences.formats.base import (
     make_chunk,
     name_rows,
     quote_names,
+    shorten,
 )
 from maskcli.sequences.formats.json_text import find_marks, is_marks_name
 from maskcli.sequences.padding import make_validity
@@ -38,6 +39,8 @@ from maskcli.sequences.sources import RowRange, Source
 T = TypeVar("T")
 PART = 2**22
 """Bytes that are read or written at once."""
+MOST_EMPTY = 2**20
+"""Rows of an array that has no column."""
 INT64 = np.dtype(np.int64)
 MAGIC = {"npy": b"\x93NUMPY", "npz": b"PK\x03\x04"}
 
@@ -293,6 +296,15 @@ def _check_header(file: IO[bytes], size: int, name: str) -> None:
             received=format_size(size),
             fix="The file is cut or damaged: fetch or write it again.",
         )
+    # Rows without columns have no bytes in the file, but they take some in memory.
+    rows = header.shape[0] if header is not None and len(header.shape) > 1 and not math.prod(header.shape) else 0
+    if rows > MOST_EMPTY:
+        raise InputError(
+            where=name,
+            expected="at least one token",
+            received=f"{rows:,} empty sequences",
+            fix="Check the program that wrote this input.",
+        )
 
 
 def _make_signature_error(data: bytes, name: str, kind: str) -> InputError:
@@ -304,7 +316,7 @@ def _make_signature_error(data: bytes, name: str, kind: str) -> InputError:
 
 
 def _make_damage_error(name: str, error: Exception) -> InputError:
-    received = f"a file that NumPy cannot read ({error})"
+    received = f"a file that NumPy cannot read ({shorten(str(error))})"
     if "pickle" in str(error):
         received = "pickled objects, which are never loaded"
     return InputError(
