@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import maskcli
+from maskcli.conclusions.remarks import make_fact
 from maskcli.errors import RaisedInCall
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.run import Run, find_first_mask, trace_model
@@ -47,6 +48,38 @@ def test_effects_of_builtin_models() -> None:
         if source != "none":
             assert inspection.mask is not None
             assert inspection.mask.tolist() == [[True, True], [True, False]]
+
+
+NOT_ZERO = "The vector of padding id 0 is not zero."
+SET_TO_ZERO = "The vector of id 0 was set to zero here, because Masking(0.0) looks for zero vectors."
+VECTORS = {
+    "embedding": f"{NOT_ZERO} mask_zero=True only creates a mask. It does not zero the vector, and layers that ignore the "
+    "mask still compute with it.",
+    "masking": f"{SET_TO_ZERO} mask_zero does not set it to zero.",
+    "explicit": NOT_ZERO,
+    "none": NOT_ZERO,
+}
+MASKED_LSTM = "receives the mask; the masked output repeats the previous output."
+NO_MASK = "No mask: the model treats 1 padded timestep as data."
+
+
+@pytest.mark.parametrize("source", VECTORS)
+def test_remarks_of_each_mask_source(source: str) -> None:
+    lstm, dense = (
+        maskcli.inspect([[1, 2], [3]], model=model, mask_source=source).remarks
+        for model in ("embedding-lstm", "embedding-dense")
+    )
+    if source == "none":
+        assert [(remark.kind, remark.text) for remark in lstm] == [("warning", NO_MASK), ("fact", NOT_ZERO)]
+        assert dense == lstm
+        return
+    assert {remark.kind for remark in (*lstm, *dense)} == {"fact"}
+    assert lstm[:2] == (make_fact(VECTORS[source]), make_fact(f"LSTM {MASKED_LSTM}", "mask-end"))
+    assert lstm[2].text.startswith("Disabling the mask leaves outputs at valid timesteps unchanged; at padding they")
+    result = "is zero" if source == "masking" else "is still computed from padding"
+    passed = f"Dense passes the mask on without using it; the masked output {result}."
+    unchanged = make_fact("Disabling the mask changes no output.", "change")
+    assert dense == (make_fact(VECTORS[source]), make_fact(passed, "mask-end"), unchanged)
 
 
 def test_mask_computation_is_marked() -> None:
