@@ -15,18 +15,19 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tests.mutation.coverage import MAP, ROOT, choose_tests, record
 from tests.mutation.mutants import UNCHANGED, Mutant, draw_mutants, list_mutants, mutate
-from tests.mutation.workers import Worker, name_module
+from tests.mutation.workers import PATIENCE, Worker, limit_processor_time, name_module
 
 ROOMS = ("trace", "probes", "losses", "rules")
 OUTCOMES = {0: "survived", 1: "killed"}
 """By the exit code of pytest; all others are errors, which kill a mutant too."""
+ALIVE = ("survived", "no test")
 
 
 def read_arguments() -> argparse.Namespace:
@@ -36,8 +37,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--mutants", type=int, default=300, help="size of the sample (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
     parser.add_argument("--rooms", nargs="*", default=ROOMS, help=f"rooms of the package (default {' '.join(ROOMS)})")
-    parser.add_argument("--budget", type=float, default=20.0, help="seconds of tests for a mutant (default 20)")
-    parser.add_argument("--output", type=Path, help="file for one line of JSON per mutant")
+    parser.add_argument("--budget", type=float, default=10.0, help="seconds of tests for a mutant (default 10)")
+    parser.add_argument("--output", type=Path, help="file for one line of JSON per mutant; a second run continues it")
+    parser.add_argument(
+        "--again", action="store_true", help="try survivors in this file again, each in its own process"
+    )
     return parser.parse_args()
 
 
@@ -48,35 +52,61 @@ def main() -> int:
         return record(arguments.record or [f"tests/{room}" for room in ROOMS])
     if not MAP.exists():
         sys.exit("There is no map yet: python -m tests.mutation --record")
+    mutants = draw_mutants(list_mutants(ROOT, arguments.rooms), arguments.mutants, arguments.seed)
+    outcomes = read_outcomes(arguments.output, mutants)
     import_libraries()
-    tests = json.loads(MAP.read_text())
-    counts: Counter[str] = Counter()
-    worker = Worker(ROOT)
-    for mutant in draw_mutants(list_mutants(ROOT, arguments.rooms), arguments.mutants, arguments.seed):
-        chosen = choose_tests(tests, mutant.path, mutant.function, arguments.budget)
-        if chosen and not counts.keys() - {"no test"}:  # No outcome counts if tests fail anyway.
-            unchanged = dataclasses.replace(mutant, number=UNCHANGED)
-            if run_tests(unchanged, chosen, 60 + 10 * arguments.budget) != "survived":
-                sys.exit(f"They fail without a change: {' '.join(chosen)}")
-        outcome = try_mutant(worker, mutant, chosen, 60 + 10 * arguments.budget)
-        counts[outcome] += 1
-        if outcome in ("survived", "no test"):
+    for mutant, outcome, chosen in try_mutants(mutants, outcomes, arguments):
+        outcomes[mutant] = outcome
+        if outcome in ALIVE:
             print(f"{outcome}: {mutant}", flush=True)
         if arguments.output:
             with arguments.output.open("a") as output:
-                output.write(json.dumps({"mutant": str(mutant), "outcome": outcome, "tests": chosen}) + "\n")
+                result = {"mutant": str(mutant), "number": mutant.number, "outcome": outcome, "tests": chosen}
+                output.write(json.dumps(result) + "\n")
+    counts = Counter(outcomes.values())
     print(json.dumps(dict(counts.most_common())))
     tried = counts.total() - counts["no test"]
     return int(10 * counts["survived"] > tried)
 
 
+def read_outcomes(path: Path | None, mutants: Sequence[Mutant]) -> dict[Mutant, str]:
+    """Return the last outcomes of mutants that an earlier run wrote into a file; nothing without the file."""
+    if path is None or not path.exists():
+        return {}
+    results = [json.loads(line) for line in path.read_text().splitlines()]
+    last = {(result["mutant"], result["number"]): result["outcome"] for result in results}
+    keys = {mutant: (str(mutant), mutant.number) for mutant in mutants}
+    return {mutant: last[key] for mutant, key in keys.items() if key in last}
+
+
+def try_mutants(
+    mutants: Sequence[Mutant], outcomes: dict[Mutant, str], arguments: argparse.Namespace
+) -> Iterator[tuple[Mutant, str, list[str]]]:
+    """Yield mutants with their outcome and the chosen tests: those without one, and with ``--again`` those alive."""
+    tests = json.loads(MAP.read_text())
+    worker = Worker(ROOT)
+    limit = 40 + 4 * arguments.budget
+    for mutant in mutants:
+        if mutant in outcomes and not (arguments.again and outcomes[mutant] in ALIVE):
+            continue
+        chosen = choose_tests(tests, mutant.path, mutant.function, arguments.budget)
+        outcome = try_mutant(worker, mutant, chosen, limit)
+        if outcome == "survived" and arguments.again:  # A value in a cache may have hidden the change.
+            outcome = run_tests(mutant, chosen, limit)
+        yield mutant, outcome, chosen
+
+
 def try_mutant(worker: Worker, mutant: Mutant, tests: list[str], seconds: float) -> str:
-    """Return whether tests notice a mutant: in the worker, or in a fork where it survives the worker or breaks it."""
+    """Return whether tests notice a mutant: in the worker, or in a fork of its own if the worker cannot know."""
     if not tests:
         return "no test"
-    if worker.try_mutant(mutant, tests, seconds) == "killed":
-        return "killed"
-    return run_tests(mutant, tests, seconds)
+    outcome = worker.try_mutant(mutant, tests, seconds)
+    if outcome is None:
+        outcome = run_tests(mutant, tests, seconds)
+        unchanged = dataclasses.replace(mutant, number=UNCHANGED)
+        if outcome == "killed" and run_tests(unchanged, tests, seconds) != "survived":
+            sys.exit(f"They fail without a change, too: {' '.join(tests)}")
+    return outcome
 
 
 def import_libraries() -> None:
@@ -130,11 +160,12 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 
 def run_tests(mutant: Mutant, tests: list[str], seconds: float) -> str:
-    """Return whether tests notice a mutant; they run in a fork, which ends after some time."""
+    """Return whether tests notice a mutant; they run in a fork, which ends after some time of the processor."""
     pid = os.fork()
     if pid == 0:
+        limit_processor_time(seconds)
         _become_tests(mutant, tests)
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE * seconds
     while time.monotonic() < deadline:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, clean_environment
+from tests.mutation import __main__ as mutation
 from tests.mutation.coverage import choose_tests
 from tests.mutation.mutants import draw_mutants, list_mutants, mutate
 from tests.mutation.workers import exchange_code
@@ -83,6 +85,23 @@ def test_fastest_tests_of_a_function_are_chosen() -> None:
     assert choose_tests(tests, "maskcli/a.py", 3, 20) == ["t0.5", "t1.0", "t4.0", "t9.0"]
     assert choose_tests(tests, "maskcli/a.py", 3, 1) == ["t0.5", "t1.0", "t4.0"]
     assert choose_tests(tests, "maskcli/b.py", 3, 1) == []
+
+
+def test_different_tests_are_chosen_before_cases_of_one() -> None:
+    names = {"t.py::case[1]": 0.1, "t.py::case[2]": 0.2, "t.py::other": 2.0, "test_a.py::own": 4.0, "t.py::slow": 50.0}
+    tests = {name: {"seconds": seconds, "functions": ["maskcli/a.py:3"]} for name, seconds in names.items()}
+    chosen = choose_tests(tests, "maskcli/a.py", 3, 10)
+    assert chosen == ["t.py::case[1]", "test_a.py::own", "t.py::other", "t.py::case[2]"]
+
+
+def test_a_second_run_continues_the_first(tmp_path: Path) -> None:
+    mutants = list_mutants(write_package(tmp_path), ["rules"])
+    results = [(mutants[2], "survived"), (mutants[3], "killed"), (mutants[2], "killed"), (mutants[6], "no test")]
+    lines = [json.dumps({"mutant": str(m), "number": m.number, "outcome": outcome}) for m, outcome in results]
+    path = tmp_path / "results.jsonl"
+    path.write_text("\n".join(lines))
+    assert mutation.read_outcomes(path, mutants) == {mutants[2]: "killed", mutants[3]: "killed", mutants[6]: "no test"}
+    assert mutation.read_outcomes(tmp_path / "none.jsonl", mutants) == {}
 
 
 EXCHANGED = """

@@ -1,7 +1,8 @@
 """A process that keeps TensorFlow and the tests loaded, and tries one mutant after another by exchanging code.
 
 Loading takes longer than most tests. A mutant may leave something behind, in a cache for example, so its death only
-counts if the same test passes without it; otherwise the mutant is tried again in a fork of its own, as survivors are.
+counts if the same test passes without it. Where the worker cannot know, for example because no function has changed, the
+mutant is tried again in a fork of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import inspect
 import multiprocessing
 import os
+import resource
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,17 @@ from tests.mutation.mutants import Mutant, mutate
 
 Outcome = str | None
 """``killed`` or ``survived``; None if the worker cannot know."""
+
+
+PATIENCE = 20
+"""Seconds that may pass in a second of processor time: on a busy machine, a test that is slow does not hang."""
+
+
+def limit_processor_time(seconds: float) -> None:
+    """End this process after so many further seconds of processor time."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime + seconds) + 1, most))
 
 
 def name_module(path: str) -> str:
@@ -38,12 +51,12 @@ class Worker:
         self.connection: Any = None
 
     def try_mutant(self, mutant: Mutant, tests: Sequence[str], seconds: float) -> Outcome:
-        """Return whether the tests notice a mutant."""
+        """Return whether the tests notice a mutant, in some seconds of processor time."""
         if self.process is None:
             self._start()
-        self.connection.send((mutant, list(tests)))
+        self.connection.send((mutant, list(tests), seconds))
         try:
-            outcome: Outcome = self.connection.recv() if self.connection.poll(seconds) else "hang"
+            outcome: Outcome = self.connection.recv() if self.connection.poll(PATIENCE * seconds) else "hang"
         except EOFError:
             outcome = None
         if outcome not in ("killed", "survived"):
@@ -72,7 +85,8 @@ def serve(root: Path, connection: Any) -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     while True:
-        mutant, tests = connection.recv()
+        mutant, tests, seconds = connection.recv()
+        limit_processor_time(seconds)
         connection.send(_judge(root, mutant, tests))
 
 
@@ -87,7 +101,7 @@ class _Notes:
             self.failed = report.nodeid
 
 
-def _run(tests: Sequence[str]) -> tuple[int, str | None]:
+def _run(tests: Sequence[str]) -> tuple[int | None, str | None]:
     import pytest
 
     notes = _Notes()
@@ -96,11 +110,11 @@ def _run(tests: Sequence[str]) -> tuple[int, str | None]:
 
 
 def _judge(root: Path, mutant: Mutant, tests: Sequence[str]) -> Outcome:
-    """Return whether tests notice a mutant; None if one of them fails without it, too."""
+    """Return whether tests notice a mutant; None if no function differs, or a test fails without the mutant, too."""
     _import_all()
     path = root / mutant.path
-    with exchange_code(name_module(mutant.path), str(path), mutate(path.read_text(), mutant.number)):
-        code, failed = _run(tests)
+    with exchange_code(name_module(mutant.path), str(path), mutate(path.read_text(), mutant.number)) as changed:
+        code, failed = _run(tests) if changed else (None, None)
     if code == 0:
         return "survived"
     if failed is None:
