@@ -44,9 +44,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import only modules with quick tests for ``-m quick``: many others import TensorFlow."""
-    quick = config.option.markexpr == "quick" and collection_path.name.startswith("test_")
-    return True if quick and "pytest.mark.quick" not in collection_path.read_text() else None
+    """Import only modules with tests of the mark for ``-m quick`` and ``-m any_backend``: others import TensorFlow."""
+    mark = config.option.markexpr
+    is_chosen = mark in ("quick", "any_backend") and collection_path.name.startswith("test_")
+    return True if is_chosen and f"pytest.mark.{mark}" not in collection_path.read_text() else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -144,6 +145,15 @@ def clean_environment(**more: str) -> dict[str, str]:
     )
     kept = {name: value for name, value in os.environ.items() if name not in left_out}
     return {**kept, "PYTHONIOENCODING": "utf-8", **more}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def guard_copies() -> None:
+    """Refuse copies of tensors that work on a processor only, where tests run on PyTorch."""
+    if os.environ.get("KERAS_BACKEND") == "torch":
+        from tests.backends.copies import refuse_hidden_copies
+
+        refuse_hidden_copies()
 
 
 @pytest.fixture(scope="session")

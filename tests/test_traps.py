@@ -11,7 +11,7 @@ import maskcli
 from maskcli.records.check import CheckReport, Finding
 from tests.traps import TRAPS, Trap, batch_size, built, convolution, metrics, operator
 
-pytestmark = pytest.mark.slow(share=1 / 2)
+pytestmark = [pytest.mark.any_backend, pytest.mark.slow(share=1 / 2)]
 
 
 def judged(make: Callable[[], Trap]) -> tuple[CheckReport, list[Finding]]:

@@ -9,6 +9,7 @@ probe puts other rows of the data in the place of half of the rows, and compares
 Bad::
 
     import keras
+    import numpy as np
 
     class Attend(keras.layers.Layer):
         def build(self, shape):
@@ -21,11 +22,12 @@ Bad::
 
     series = keras.Input((4, 2))
     model = keras.Model(series, keras.layers.LSTM(3)(Attend()(series)))
-    arrays = {"series": keras.random.normal((3, 4, 2), seed=0).numpy()}
+    arrays = {"series": np.random.default_rng(0).standard_normal((3, 4, 2))}
 
 Good::
 
     import keras
+    import numpy as np
 
     class Attend(keras.layers.Layer):
         def build(self, shape):
@@ -38,7 +40,7 @@ Good::
 
     series = keras.Input((4, 2))
     model = keras.Model(series, keras.layers.LSTM(3)(Attend()(series)))
-    arrays = {"series": keras.random.normal((3, 4, 2), seed=0).numpy()}
+    arrays = {"series": np.random.default_rng(0).standard_normal((3, 4, 2))}
 """
 
 from __future__ import annotations

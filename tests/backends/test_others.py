@@ -9,31 +9,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import keras
 import numpy as np
 import pytest
 
 import maskcli
 from maskcli.errors import UsageError
+from maskcli.render.schemas import FOLDER
 from tests.backends import models
 from tests.backends.conftest import Worker
 from tests.conftest import ROOT, clean_environment
-from tests.traps import TRAPS, built
-from tests.zoo import RIGHT, WRONG, Kind, Side, variants
 
 pytestmark = pytest.mark.slow(share=1 / 4)
 OTHERS = tuple(os.environ.get("MASKCLI_BACKENDS", "jax,torch").split(","))
-OTHER_CULPRITS = {
-    # The lookup is one function on PyTorch, which TensorFlow computes by several operations.
-    ("torch", "gathered_by_count"): {"GatherV2"},
-    ("jax", "gathered_by_count"): {"GatherByCount"},
-}
-"""By backend and model, the types of calls that are culprits there, and not those of TensorFlow."""
-FAILS = {
-    ("torch", "layer_norm_time"): "normalized_shape",
-    ("torch", "reversed_by_hand"): "step must be greater than zero",
-}
-"""By backend and model, the error of Keras for layers and slices that it cannot compute there."""
 
 
 def require(backend: str) -> None:
@@ -47,60 +36,12 @@ def other(request: pytest.FixtureRequest) -> Worker:
     return worker
 
 
-IN_TENSORFLOW = (
-    "attention_in_tf",
-    "functional_with_tf",
-    "position_table",
-    "square_einsum",
-    "subclassed",
-    "tf_function",
-)
-"""Beginnings of the names of models whose code calls TensorFlow."""
-
-
-def list_variants(kinds: dict[str, Kind]) -> list[tuple[str, Side, int | None]]:
-    return [variant for variant in variants(kinds) if not variant[0].startswith(IN_TENSORFLOW)]
-
-
-@pytest.mark.slow(share=1 / 8)
-@pytest.mark.parametrize("name", [make.__name__ for make in TRAPS])
-def test_culprit_of_trap_is_named(other: Worker, name: str) -> None:
-    make = next(make for make in TRAPS if make.__name__ == name)
-    answer, trap = other.ask("check_trap", name), built(make)
-    assert not answer["passed"]
-    assert (trap.code, trap.culprit) in [(item["code"], item["type"]) for item in answer["findings"]]
-
-
-@pytest.mark.slow(share=1 / 40)
-@pytest.mark.parametrize(("name", "side", "length"), list_variants(RIGHT))
-def test_right_model_gets_no_finding(other: Worker, name: str, side: str, length: int | None) -> None:
-    findings = other.ask("check_animal", name, side, length)["findings"]
-    codes = {item["code"] for item in findings if item["severity"] != "info"}
-    assert codes <= set(RIGHT[name].codes), findings
-
-
-@pytest.mark.slow(share=1 / 30)
-@pytest.mark.parametrize(("name", "side", "length"), list_variants(WRONG))
-def test_wrong_model_gets_finding_at_culprit(other: Worker, name: str, side: str, length: int | None) -> None:
-    kind = WRONG[name]
-    if (other.backend, name) in FAILS:
-        with pytest.raises(AssertionError, match=FAILS[other.backend, name]):
-            other.ask("check_animal", name, side, length)
-        return
-    findings = other.ask("check_animal", name, side, length)["findings"]
-    types = {item["type"] for item in findings if item["severity"] != "info"}
-    if (other.backend, name) in OTHER_CULPRITS:
-        assert types == OTHER_CULPRITS[other.backend, name], findings
-        return
-    assert set(kind.culprits) <= types <= {*kind.culprits, *kind.any_of, *kind.also}, findings
-    assert not kind.any_of or types & set(kind.any_of), findings
-
-
 @pytest.mark.parametrize("backend", OTHERS)
 def test_tensorflow_is_never_imported(backend: str) -> None:
     require(backend)
     code = f"""
 import sys
+import jsonschema
 import keras
 import numpy as np
 import maskcli
@@ -126,6 +67,20 @@ def test_document_names_backend(other: Worker) -> None:
     assert document["backend"] == other.backend
     assert document["versions"]["tensorflow"] is None
     assert document["versions"][other.backend]
+
+
+@pytest.mark.parametrize(
+    ("question", "model", "schema"),
+    [
+        ("check_model", "attention", "check"),
+        ("inspect_model", "attention", "inspect"),
+        ("measure_loss", "masked_loss", "loss"),
+    ],
+)
+def test_document_fits_schema(other: Worker, question: str, model: str, schema: str) -> None:
+    answer = other.ask(question, model)
+    document = answer["loss"] if question == "measure_loss" else answer
+    jsonschema.validate(document, json.loads((FOLDER / f"{schema}.json").read_text()))
 
 
 def test_operations_of_own_code_are_found(other: Worker) -> None:

@@ -12,31 +12,17 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
 import maskcli
-from tests.backends import models
+from tests.backends import cases, models
+from tests.backends.copies import refuse_hidden_copies
 from tests.backends.sides import examine_kind
-from tests.traps import TRAPS, built
-from tests.zoo import RIGHT, WRONG
-
-
-def check_trap(name: str) -> dict[str, Any]:
-    """Return the findings for a trap."""
-    trap = built(next(make for make in TRAPS if make.__name__ == name))
-    report = maskcli.check(trap.arrays, model=trap.model, targets=trap.targets, **trap.options)
-    return {"passed": report.passed, "findings": list_findings(report)}
-
-
-def check_animal(name: str, side: Any, length: int | None) -> dict[str, Any]:
-    """Return the findings for a model of the zoo."""
-    animal = {**RIGHT, **WRONG}[name].made(side, length)
-    options = {"padding": side} if isinstance(animal.data, list) else {}
-    report = maskcli.check(animal.data, model=animal.model, **{**options, **animal.options})
-    return {"passed": report.passed, "findings": list_findings(report)}
+from tests.differential import models as random_models
 
 
 def check_model(name: str) -> dict[str, Any]:
@@ -104,51 +90,25 @@ def train(name: str, with_data: bool) -> dict[str, Any]:
     return {"histories": histories, "passed": report.passed, "rows": report.examination.model.rows[1]}
 
 
-def list_findings(report: Any) -> list[dict[str, Any]]:
-    """Return the code, the call, its type and the repair of each finding."""
-    return [
-        {
-            "code": finding.code,
-            "type": finding.type,
-            "call": finding.call,
-            "severity": finding.severity,
-            "repair": None if finding.repair is None else finding.repair.change_after,
-            "line": None if finding.location is None else finding.location.line,
-        }
-        for finding in report.findings
-    ]
+def answer_case(text: str, weights: str) -> dict[str, Any]:
+    """Return the verdict about a random model with weights from a file, and write its outputs into the file."""
+    return cases.answer_case(random_models.from_json(text), Path(weights))
 
 
 QUESTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
-        check_trap,
-        check_animal,
         check_model,
         print_check,
         inspect_model,
         measure_loss,
         differentiate,
         compare_state,
+        answer_case,
         train,
         examine_kind,
     )
 }
-
-
-def refuse_hidden_copies() -> None:
-    """Let NumPy read no tensor of PyTorch in the code of maskcli: those on a GPU cannot be read like that."""
-    import torch
-
-    allowed = ("maskcli.backends.arrays", "maskcli.backends.torch_reports")  # The second passes on calls of any code.
-    read = torch.Tensor.__array__
-
-    def read_or_fail(tensor: Any, *args: Any, **kwargs: Any) -> Any:
-        caller = sys._getframe(1).f_globals["__name__"]
-        assert not caller.startswith("maskcli.") or caller in allowed, caller
-        return read(tensor, *args, **kwargs)
-
-    torch.Tensor.__array__ = read_or_fail
 
 
 def main() -> None:

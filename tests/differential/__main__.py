@@ -39,16 +39,24 @@ def describe(outcome: Any) -> Iterator[str]:
         yield f"leak with{'' if answer.repairs else 'out'} a repair"
 
 
+def limit_threads() -> None:
+    """Let TensorFlow use one thread, because the models are tiny."""
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def main() -> int:
     """Run the models and return the exit code: 1 if maskcli is wrong about any."""
     arguments = read_arguments()
     warnings.simplefilter("ignore")
-    import tensorflow as tf
-
     from tests.differential import compare, models
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)  # The models are tiny.
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    limit_threads()
 
     if arguments.case:
         print(compare.judge(models.from_json(arguments.case.read_text())).describe())

@@ -252,7 +252,7 @@ def _uses_mask(case: Case) -> bool:
     masks = {source.name: np.zeros_like(arrays[source.name]) for source in case.sources if source.kind == "mask"}
     before, after = (model(take_inputs(case, values), training=False) for values in (arrays, arrays | masks))
     pairs = zip(keras.tree.flatten(before), keras.tree.flatten(after), strict=True)
-    return any(not np.array_equal(np.asarray(old), np.asarray(new)) for old, new in pairs)
+    return any(not np.array_equal(*map(keras.ops.convert_to_numpy, pair)) for pair in pairs)
 
 
 def runs(case: Case) -> bool:

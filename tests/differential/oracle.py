@@ -30,6 +30,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from maskcli.backends.choice import get_backend
 from tests.differential import models
 from tests.differential.models import Case, Label, Variant
 
@@ -131,7 +132,7 @@ class Bench:
         values = outputs.values() if isinstance(outputs, dict) else outputs
         if len(self.case.outputs) == 1:
             values = [outputs]
-        return {name: np.asarray(value) for name, value in zip(self.case.outputs, values, strict=True)}
+        return {name: keras.ops.convert_to_numpy(value) for name, value in zip(self.case.outputs, values, strict=True)}
 
     def _label(
         self, outputs: dict[str, Array], rows: tuple[int, ...], sizes: dict[str, int]
@@ -350,6 +351,11 @@ def _judge_weights(case: Case, weights: list[Array]) -> Truth:
 
 def find_truth(case: Case, model: Any) -> Truth:
     """Return the truth about a case and its model: at its weights and, if it is fresh, at noisy ones."""
+    with get_backend().allow_float64():
+        return _find_truth(case, model)
+
+
+def _find_truth(case: Case, model: Any) -> Truth:
     weights = model.get_weights()
     truth = _judge_weights(case, weights)
     if not case.trained:

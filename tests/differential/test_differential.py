@@ -15,7 +15,10 @@ from tests.differential.models import Case
 from tests.differential.oracle import Truth
 from tests.differential.test_oracle import EMBEDDING, MEAN, RNN, layer, line, make_case
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # Keras warns where a layer destroys a mask: some models have faults.
+pytestmark = [
+    pytest.mark.any_backend,
+    pytest.mark.filterwarnings("ignore"),  # Keras warns where a layer destroys a mask: some models have faults.
+]
 
 LEAKS = Truth("leaks", "content", 0.1, False, False, True, {})
 CLEAN = Truth("clean", "", 0.0, False, False, None, {})

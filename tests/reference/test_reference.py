@@ -10,6 +10,7 @@ import pytest
 import maskcli
 from tests.reference import numpy_layers as ref
 
+pytestmark = pytest.mark.any_backend
 UNITS, WIDTH, VOCABULARY, TIMESTEPS = 5, 4, 12, 7
 RNNS = {
     "SimpleRNN": (ref.step_simple_rnn, 1),

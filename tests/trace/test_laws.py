@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 
 import maskcli
 from maskcli.trace.timesteps import compare_source, do_sources_agree, find_repeats
 
-pytestmark = pytest.mark.slow(share=1 / 2)
+pytestmark = [pytest.mark.any_backend, pytest.mark.slow(share=1 / 2)]
 
 ROWS = [[5, 3, 8, 2], [7], [4, 1, 6]]
 SOURCES = ("embedding", "masking", "explicit")
@@ -62,7 +63,8 @@ def outputs_of(report: maskcli.LossReport) -> np.ndarray:
     from maskcli.models.build import build
 
     built = build(report.model.settings)
-    return np.asarray(built.keras_model(built.inputs(report.batch.tokens, report.first.valid)))
+    outputs = built.keras_model(built.inputs(report.batch.tokens, report.first.valid))
+    return keras.ops.convert_to_numpy(outputs)
 
 
 @pytest.mark.slow(share=1 / 2)
