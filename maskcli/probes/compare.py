@@ -390,12 +390,33 @@ def find_first_difference(
 
 
 def pair_calls(base: Recording, changed: Recording) -> list[tuple[CallRecord, CallRecord]]:
-    """Return the calls of two runs in pairs; empty if the runs made different calls.
+    """Return the calls of two runs in pairs; empty if the runs called different layers.
 
-    Other shapes may take other paths through code outside of layers; then only the calls of layers are paired.
+    Other shapes may take other paths through code outside of layers. Operations between two layers, or inside one, are
+    left out if they are not the same ones in both runs.
     """
-    for with_code in (True, False):
-        old, new = ([entry for entry in run.ended if with_code or not entry.code] for run in (base, changed))
-        if [entry.type for entry in old] == [entry.type for entry in new]:
-            return list(zip(old, new, strict=True))
-    return []
+    (old, before), (new, after) = (_split_at_layers(run.ended) for run in (base, changed))
+    if not _are_alike(old, new):
+        return []
+    pairs: list[tuple[CallRecord, CallRecord]] = []
+    for place, (first, second) in enumerate(zip(before, after, strict=True)):
+        pairs += zip(first, second, strict=True) if _are_alike(first, second) else ()
+        pairs += zip(old[place : place + 1], new[place : place + 1], strict=True)
+    return pairs
+
+
+def _split_at_layers(entries: Iterable[CallRecord]) -> tuple[list[CallRecord], list[list[CallRecord]]]:
+    """Return the calls of layers, and the operations that ended before each of them and after the last."""
+    layers: list[CallRecord] = []
+    operations: list[list[CallRecord]] = [[]]
+    for entry in entries:
+        if entry.code:
+            operations[-1].append(entry)
+        else:
+            layers.append(entry)
+            operations.append([])
+    return layers, operations
+
+
+def _are_alike(first: Sequence[CallRecord], second: Sequence[CallRecord]) -> bool:
+    return [entry.type for entry in first] == [entry.type for entry in second]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from maskcli.backends.choice import get_backend
 from maskcli.probes.compare import pair_calls
 from maskcli.probes.context import ProbeContext, make_context
 from maskcli.probes.future_calls import MOST_CALLS, find_looking_calls
@@ -184,7 +185,7 @@ def _make_effects(
     """
     effects: list[FutureEffect] = []
     if any(matrix.faint for matrix in measured[0]):
-        with compute_in_float64(context.model):
+        with get_backend().allow_float64(), compute_in_float64(context.model):
             exact = _run_again(context)
             again = "another run" if exact is None else _measure(exact, inputs, outputs)
             if exact is not None and not isinstance(again, str):

@@ -501,6 +501,7 @@ def test_probe_is_listed_but_is_no_leak() -> None:
     assert report.leak.leaks is False
 
 
+@pytest.mark.any_backend
 def test_faint_look_ahead_is_measured_exactly() -> None:
     """Nearly equal scores, as of a fresh model, change a softmax over timesteps by less than float32 rounds."""
 
@@ -512,3 +513,12 @@ def test_faint_look_ahead_is_measured_exactly() -> None:
     assert effect.looks_ahead
     assert str(effect.first_call).startswith("softmax")
     assert 0 < effect.max_abs_change < 1e-6
+
+
+@pytest.mark.any_backend
+def test_look_ahead_below_rounding_is_measured_exactly() -> None:
+    """In float32, a sum loses most of what attention adds; backends other than TensorFlow must be asked for float64."""
+    effect = find_effect(make_model(lambda x: layers.Add()([x, layers.Rescaling(1e-8)(layers.Attention()([x, x]))])))
+    assert effect.looks_ahead
+    assert str(effect.first_call).startswith("attention")
+    assert 0 < effect.max_abs_change < 1e-8

@@ -266,5 +266,29 @@ def test_shown_call_gets_a_path() -> None:
     assert show_calls(shown, [last]) is shown
 
 
+def test_first_call_is_found_behind_code_that_depends_on_shapes() -> None:
+    """Rows without their padding take another path through the layer, as with the primitives of JAX."""
+
+    class Twice(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.supports_masking = True
+
+        def call(self, x: Any) -> Any:
+            return x + x if x.shape[1] == 6 else keras.ops.tanh(keras.ops.arctanh(x * 2.0))
+
+    class Model(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.twice = layers.Embedding(10, 4, mask_zero=True), Twice()
+            self.dense = layers.Dense(2)
+
+        def call(self, tokens: Any) -> Any:
+            return self.dense(keras.ops.mean(self.twice(self.embedding(tokens)), axis=1))
+
+    (alone,) = [probe for probe in leak_of(Model()).probes if probe.name == "alone"]
+    assert alone.first_call == "mean"
+
+
 def test_no_probe_without_padding() -> None:
     assert leak_of(model_of(layers.LSTM(3), mask_zero=False), [[1, 2], [3, 4]]).probes == ()
