@@ -32,6 +32,11 @@ MONTE_CARLO_MARGIN = Threshold(
     "How many times the change made by one random rounding still counts as rounding.",
     "One run is one sample: the largest of many random errors varies from run to run, by less than this factor.",
 )
+DOUBTFUL = Threshold(
+    0.25,
+    "Part of the tolerance from which a change is looked at again in float64, where rounding is far smaller.",
+    "Both margins allow several times the usual error; a small leak, as after a normalization, may hide in the rest.",
+)
 REPAIR_CHANGE = Threshold(
     1e-5,
     "Relative change of the results of rows without padding that a repair may cause.",

@@ -123,7 +123,8 @@ def make_context(run: ModelRun, labels: NDArray[np.intp], quick: bool = False) -
     Raises:
         RaisedInCall: with the exception that the model raises.
     """
-    return ProbeContext(run, labels, run.trace, bound_rounding(run.recording.ended), quick)
+    tolerance = bound_rounding(run.recording.ended, run.recording.inputs)
+    return ProbeContext(run, labels, run.trace, tolerance, quick)
 
 
 def find_padding_side(inputs: Sequence[ModelInput]) -> Literal["pre", "post"]:

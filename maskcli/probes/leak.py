@@ -55,7 +55,7 @@ from maskcli.probes.variants import (
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
-from maskcli.tolerance import HALF_RESULT
+from maskcli.tolerance import DOUBTFUL, HALF_RESULT
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding
@@ -173,10 +173,35 @@ def _judge(context: ProbeContext) -> LeakResult:
                 noisy = _probe_moved(context)
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
-    if best.gap is not None and best.gap.startswith(_UNCERTAIN):
-        with get_backend().allow_float64(), compute_in_float64(context.model), name_step("float64"):
-            best = _probe_again(context) or best
-    return _conclude(context, first, best)
+    return _conclude(context, first, _decide_in_float64(context, best))
+
+
+def _decide_in_float64(context: ProbeContext, probed: _Probed) -> _Probed:
+    """Return the probes in float64 where rounding in float32 may hide a leak; else the probes, none of which leaks."""
+    uncertain = probed.gap is not None and probed.gap.startswith(_UNCERTAIN)
+    doubtful = _find_doubtful_change(probed)
+    if not uncertain and not doubtful:
+        return probed
+    with get_backend().allow_float64(), compute_in_float64(context.model), name_step("float64"):
+        again = _probe_in_float64(context)
+    # The rounding of float32 is gone in float64; a leak is as large as it was.
+    if again is not None and (uncertain or (again.leaks and _find_largest_change(again) > doubtful)):
+        return again
+    return probed
+
+
+def _find_doubtful_change(probed: _Probed) -> float:
+    """Return the change from which the largest one of the probes, none of which leaks, may be a leak; 0 if none may."""
+    limits = [
+        DOUBTFUL.value * result.probe.tolerance
+        for result in probed.results
+        if result.probe.tolerance and (result.probe.max_abs_change or 0.0) > DOUBTFUL.value * result.probe.tolerance
+    ]
+    return min(limits, default=0.0)
+
+
+def _find_largest_change(probed: _Probed) -> float:
+    return max(result.probe.max_abs_change or 0.0 for result in probed.results if result.probe.leaks)
 
 
 def _probe_precisely(context: ProbeContext, first: _Probed) -> _Probed:
@@ -200,6 +225,18 @@ def _probe_again(context: ProbeContext) -> _Probed | None:
     again = _run_again(context)
     probed = None if again is None else _probe(again)
     return probed if probed is not None and probed.results else None
+
+
+def _probe_in_float64(context: ProbeContext) -> _Probed | None:
+    """Probe the same inputs in float64; None if that cannot be judged, or if the model makes other masks there.
+
+    A value such as 0.1 marks padding in float32 only: in float64, the same number of the data is another one.
+    """
+    again = _run_again(context)
+    if again is None or _changes_mask(context.base, again.base, None):
+        return None
+    probed = _probe(again)
+    return probed if probed.results else None
 
 
 def _probe_moved(context: ProbeContext) -> _Probed | None:
@@ -597,7 +634,7 @@ def _probe_replace(
         why = f"with other values at padding the model raises {summarize_error(error)}"
         return ProbeResult(Probe("replace", False, why=why)), None
     # Both runs sum the same numbers in the same order, so that a change needs no margin for rounding.
-    tolerance = allow_one_ulp(context.base.ended)
+    tolerance = allow_one_ulp(context.base.ended, context.base.inputs)
     results = [make_probe("replace", context, run, context.align(), tolerance) for run in replaced]
     result = choose_worst(results)
     run = replaced[results.index(result)]

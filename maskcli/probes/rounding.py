@@ -10,7 +10,7 @@ leak if it is larger than this. There are three estimates:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,27 +26,39 @@ from maskcli.trace.steps import name_step
 from maskcli.trace.values import get_ulp
 
 
-def allow_one_ulp(entries: Sequence[CallRecord]) -> Tolerance:
+def allow_one_ulp(entries: Sequence[CallRecord], data: Iterable[Any] = ()) -> Tolerance:
     """Allow one unit in the last place: for runs that sum the same numbers in the same order.
 
-    The unit is that of the coarsest dtype that any call so far has had.
+    The unit is that of the coarsest dtype that any call so far has had, apart from ``data``, the inputs of the model.
     """
+    exact = set(map(id, data))
     relative, ulp = {}, 0.0
     for entry in entries:
-        ulp = max(ulp, *(get_ulp(tensor) for tensor in (*entry.inputs, *entry.outputs)), 0.0)
+        ulp = max(ulp, _find_coarsest_ulp(entry, exact))
         relative[entry.index] = ulp
     return Tolerance(relative)
 
 
-def bound_rounding(entries: Sequence[CallRecord]) -> Tolerance:
-    """Bound the relative error that rounding may have after each call, for runs of other shapes."""
+def _find_coarsest_ulp(entry: CallRecord, exact: set[int]) -> float:
+    """Return the largest unit of the tensors of a call, without those that are data: these are exact in any dtype."""
+    tensors = (*(tensor for tensor in entry.inputs if id(tensor) not in exact), *entry.outputs)
+    return max(map(get_ulp, tensors), default=0.0)
+
+
+def bound_rounding(entries: Sequence[CallRecord], data: Iterable[Any] = ()) -> Tolerance:
+    """Bound the relative error that rounding may have after each call, for runs of other shapes.
+
+    ``data`` are the inputs of the model, which do not round: where float32 numbers go into a model that computes in
+    float64, they are exact.
+    """
+    exact = set(map(id, data))
     relative, ulp, longest = {}, 0.0, 1
     for count, entry in enumerate(entries, 1):
         # An error stays in the data: a float16 layer, or a long sum, also limits the precision of all later calls. So
         # the coarsest dtype and the longest axis so far count, not those of this call. The batch, axis 0, is never
         # summed over.
+        ulp = max(ulp, _find_coarsest_ulp(entry, exact))
         for tensor in (*entry.inputs, *entry.outputs):
-            ulp = max(ulp, get_ulp(tensor))
             longest = max(longest, *(int(axis or 1) for axis in tensor.shape[1:]), 1)
         relative[entry.index] = bound_sum_error(ulp, longest, count)
     return Tolerance(relative)

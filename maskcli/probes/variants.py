@@ -76,6 +76,12 @@ def _list_operations(model: Any) -> Iterator[Any]:
         yield from (operation for operation in getattr(layer, "_operations", ()) if operation is not layer)
 
 
+def _list_inner_inputs(model: Any) -> Iterator[Any]:
+    """Yield the symbolic inputs of the models inside of a model, which cast their inputs to the dtypes of these."""
+    for layer in model._flatten_layers(include_self=False):
+        yield from getattr(getattr(layer, "_functional", None) or layer, "_inputs", ())
+
+
 def compute_in_float32(model: Any) -> contextlib.AbstractContextManager[None]:
     """Let the layers of a model of half precision compute in float32 while this is open."""
     return _compute_in(model, "float32", HALF)
@@ -89,29 +95,34 @@ def compute_in_float64(model: Any) -> contextlib.AbstractContextManager[None]:
 @contextlib.contextmanager
 def _compute_in(model: Any, dtype: str, coarser: Sequence[str]) -> Iterator[None]:
     """Let layers compute in a dtype instead of ``coarser`` ones while this is open; their weights stay as they are."""
-    import keras
-
     before: list[tuple[Any, str, Any]] = []
-
-    def change(owner: Any, name: str, value: Any) -> None:
-        before.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, value)
-
     try:
-        for operation in _list_operations(model):
-            if isinstance(operation, keras.layers.Layer):
-                policy = operation.dtype_policy
-                if getattr(policy, "compute_dtype", None) in coarser:
-                    # Keras casts weights to the dtype of the computation where these differ.
-                    full = keras.DTypePolicy("mixed_float16")
-                    full._compute_dtype, full._variable_dtype = dtype, policy.variable_dtype
-                    change(operation, "_dtype_policy", full)
-            elif type(operation).__name__ == "Cast" and str(operation.dtype) in coarser:
-                change(operation, "dtype", dtype)
+        for owner, name, value in _list_dtype_changes(model, dtype, coarser):
+            before.append((owner, name, getattr(owner, name)))
+            setattr(owner, name, value)
         yield
     finally:
         for owner, name, value in reversed(before):
             setattr(owner, name, value)
+
+
+def _list_dtype_changes(model: Any, dtype: str, coarser: Sequence[str]) -> Iterator[tuple[Any, str, Any]]:
+    """Yield the attributes that let the layers and operations of a model compute in a dtype, with their values."""
+    import keras
+
+    for tensor in _list_inner_inputs(model):
+        if vars(tensor).get("_dtype") in coarser:
+            yield tensor, "_dtype", dtype
+    for operation in _list_operations(model):
+        if isinstance(operation, keras.layers.Layer):
+            policy = operation.dtype_policy
+            if getattr(policy, "compute_dtype", None) in coarser:
+                # Keras casts weights to the dtype of the computation where these differ.
+                full = keras.DTypePolicy("mixed_float16")
+                full._compute_dtype, full._variable_dtype = dtype, policy.variable_dtype
+                yield operation, "_dtype_policy", full
+        elif type(operation).__name__ == "Cast" and str(operation.dtype) in coarser:
+            yield operation, "dtype", dtype
 
 
 @contextlib.contextmanager

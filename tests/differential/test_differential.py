@@ -31,8 +31,8 @@ KNOWN_FAULTS: dict[int, str] = {}
 
 @pytest.mark.slow(share=1 / 4)
 # The last ones: words, pooling and a softmax over time; a mask that is used after attention to another sequence; weights
-# of an attention whose padding repeats the last timestep.
-@pytest.mark.parametrize("seed", [*range(40), 10027, 7035, 7156])
+# of an attention whose padding repeats the last timestep; a leak below the tolerance, which float64 shows.
+@pytest.mark.parametrize("seed", [*range(40), 10027, 7035, 7156, 7361])
 def test_verdict_on_random_model(seed: int, request: pytest.FixtureRequest) -> None:
     if seed in KNOWN_FAULTS:
         request.applymarker(pytest.mark.xfail(reason=KNOWN_FAULTS[seed]))

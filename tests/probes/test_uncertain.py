@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from maskcli.probes import leak as leak_probes
 from maskcli.probes.compare import hides_leaks
 from maskcli.probes.context import make_context
 from maskcli.probes.future import probe_future
+from maskcli.probes.variants import compute_in_float64
+from maskcli.records.inputs import ModelInput
 from maskcli.trace.run import ModelRun
 from tests.probes.test_verdict import ROWS, WORDS, embed, ids, judge
 
@@ -81,3 +84,53 @@ def test_tolerance_of_another_output_does_not_count() -> None:
     context = make_context(ModelRun(model, (words,)), np.arange(len(ROWS)))
     effects = probe_future(context, None).effects
     assert {effect.output: effect.looks_ahead for effect in effects} == {"large": True, "tags": True}
+
+
+class Hint(layers.Layer):
+    """Averages valid timesteps, and adds a little of the mean of all timesteps."""
+
+    def __init__(self, amount: float) -> None:
+        super().__init__()
+        self.amount = amount
+        self.mean = layers.GlobalAveragePooling1D()
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        return self.mean(x, mask=mask) + self.amount * ops.mean(ops.tanh(x), axis=1)
+
+
+def make_hint(amount: float) -> Any:
+    """Return a model with a model inside, which casts its input to float32 unless maskcli changes that."""
+    start = keras.Input((4,))
+    inner = keras.Model(start, layers.Dense(3)(start))
+    return embed(lambda x: inner(Hint(amount)(layers.LSTM(4, return_sequences=True)(x))))
+
+
+@pytest.mark.parametrize(("amount", "verdict"), [(0.0, "clean"), (8e-6, "leaks")])
+def test_leak_below_the_tolerance_of_float32(amount: float, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    leak = judge(make_hint(amount), ids(ROWS))
+    assert leak.verdict == verdict
+    monkeypatch.setattr(leak_probes, "_probe_in_float64", lambda _: None)
+    assert judge(make_hint(amount), ids(ROWS)).verdict == "clean"
+
+
+def test_mask_that_float64_does_not_make_is_not_compared() -> None:
+    """The model looks for 0.1, which is another number in float64 than in the float32 of the data."""
+    values = np.full((3, 4, 2), 0.1, "float32")
+    for row, length in enumerate((4, 2, 3)):
+        values[row, :length] = np.arange(2 * length).reshape(length, 2) + 1
+
+    class Tagger(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.copy, self.rnn = layers.Rescaling(1.0), layers.LSTM(3)
+
+        def call(self, series: Any) -> Any:
+            x = self.copy(series)
+            return self.rnn(x, mask=ops.any(x != 0.1, axis=-1))
+
+    model = Tagger()
+    model(values)
+    valid = (values != values[1, 3]).any(axis=-1)
+    context = make_context(ModelRun(model, (ModelInput("series", values, valid, "features"),)), np.arange(3))
+    with compute_in_float64(model):
+        assert leak_probes._probe_in_float64(context) is None
