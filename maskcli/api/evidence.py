@@ -195,7 +195,7 @@ def choose_probed_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[ND
         if runs.get_run(some).recording.error is not None or find_fixed_batch(runs.model) is not None:
             return chosen, some
         runs.limit_rows(inputs)
-        if len(chosen) <= runs.most_rows:
+        if len(choose_rows(inputs, runs.most_rows)) >= len(chosen):
             return chosen, some
 
 

@@ -461,7 +461,7 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
     lengths = LengthProbes(context, alone, clean=not replace.probe.leaks)
     by_length = lengths.probe_alone()
     columns, gradient = (ProbeResult(Probe(name, False, why=LEFT_OUT)) for name in ("columns", "gradient"))
-    if not by_length.probe.applicable or by_length.skipped:
+    if not by_length.probe.applicable or by_length.skipped or not _covers_padding(context, alone):
         columns = lengths.probe_columns()
     if any(result.probe.leaks for result in (replace, by_length, columns)):
         if not _is_deterministic(context, None):
@@ -474,6 +474,13 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
     results = (replace, by_length, columns, gradient)
     context = show_calls(context, [call for result in results for call in result.calls])
     return _finish(context, results, sources, alone, replaced)
+
+
+def _covers_padding(context: ProbeContext, alone: Sequence[RowsAlone] | str) -> bool:
+    """Return whether the rows that ran without their padding had some in each input that has any."""
+    rows = np.concatenate([item.rows for item in alone]) if not isinstance(alone, str) else np.zeros(0, np.intp)
+    padded = [~item.valid & context.relevant[:, None] for item in context.with_timesteps if item.valid is not None]
+    return all(padding[rows].any() for padding in padded if padding.any())
 
 
 def _measure_rounding(context: ProbeContext, samples: int, start: int = 0, inner: bool = True) -> ProbeContext:

@@ -562,13 +562,21 @@ def _group_rows(
         if has_padding or (inner is not None and cell_spans is not None and inner != (0, cell_spans[2])):
             by_span.setdefault((*key, inner), []).append(int(row))
     keys = sorted(by_span, key=lambda key: [(-1, -1) if part is None else part for part in key])
-    if most == 1:  # The rows with the most padding.
-        keys = sorted(keys, key=lambda key: sum(part[1] - part[0] for part in key if part is not None))[:1]
+    if most == 1:  # The rows with the most padding, in as many inputs as possible.
+        keys = sorted(keys, key=lambda key: _rank_lengths(context.inputs, key))[:1]
     elif len(keys) > most:
         keys = [keys[index] for index in np.linspace(0, len(keys) - 1, most).astype(int)]
     for key in keys:
         *columns, cells = [None if part is None else slice(*part) for part in key]
         yield np.asarray(by_span[key], np.intp), columns, cells
+
+
+def _rank_lengths(inputs: Sequence[ModelInput], key: Sequence[Any]) -> tuple[int, int]:
+    """Return in how many inputs a group of rows has no padding, and the number of its valid timesteps."""
+    full = sum(
+        part is None or part == (0, model_input.values.shape[1]) for part, model_input in zip(key, inputs, strict=False)
+    )
+    return full, sum(part[1] - part[0] for part in key if part is not None)
 
 
 def _find_spans(model_input: ModelInput) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:

@@ -135,12 +135,13 @@ class Trials:
                 self.results[changes] = self.prove(changes)
         return self.results[changes]
 
-    @property
+    @functools.cached_property
     def _is_shown_by_few_probes(self) -> bool:
         """Whether the probes of ``--quick`` show the leak, such as that of rows with padding before their data."""
         probes = {probe.name: probe for probe in self.leak.probes}
         names = ("replace", "alone") if probes["alone"].applicable else ("replace", "columns")
-        return any(probes[name].leaks for name in names)
+        # They run rows of fewer lengths, which may not be the ones that leak.
+        return any(probes[name].leaks for name in names) and self._try_few_probes(()).leaks
 
     def _try_few_probes(self, changes: Changes) -> RepairTrial:
         trial = self._try_quickly(changes)

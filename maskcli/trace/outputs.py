@@ -134,13 +134,19 @@ def choose_rows(inputs: Sequence[ModelInput], most: int = PROBED_ROWS) -> NDArra
         return np.arange(n_rows)
     by_input = [model_input.valid.sum(axis=1) for model_input in inputs if model_input.valid is not None]
     lengths = np.stack(by_input or [np.zeros(n_rows)])
+    padded = np.stack(
+        [~item.valid.all(axis=1) for item in inputs if item.valid is not None] or [np.zeros(n_rows, bool)]
+    )
     all_empty = np.flatnonzero((lengths == 0).any(axis=0))
     empty = all_empty[: 2 if most > FEWEST_ROWS else 1]
     # One row of each length, evenly spread over the lengths; then any rows up to the limit.
     _, firsts = np.unique(lengths, axis=1, return_index=True)
     firsts = np.setdiff1d(firsts, all_empty)
     room = max(FEWEST_ROWS, most - len(empty))
-    by_length = firsts[np.argsort(lengths[0, firsts], kind="stable")]
+    by_length = firsts[np.lexsort((lengths[:, firsts].sum(axis=0), (~padded[:, firsts]).sum(axis=0)))]
     spread = by_length[np.unique(np.linspace(0, len(by_length) - 1, min(room, len(by_length))).astype(int))]
+    # Of each input that has padding, some padding is probed, maybe in one row more.
+    missed = [firsts[row[firsts]][:1] for row in padded if row[firsts].any() and not row[spread].any()]
+    spread = np.unique(np.concatenate([spread, *missed]))
     remaining = np.setdiff1d(np.arange(n_rows), np.concatenate([spread, all_empty]))
-    return np.sort(np.concatenate([empty, spread, remaining[: room - len(spread)]])).astype(np.intp)
+    return np.sort(np.concatenate([empty, spread, remaining[: max(0, room - len(spread))]])).astype(np.intp)

@@ -72,6 +72,23 @@ def test_quick_check_finds_leak_without_searching_for_repairs(runs: list[int]) -
     assert all(finding.fix.startswith("Not tried:") for finding in report.findings if finding.severity == "error")
 
 
+@pytest.mark.parametrize("row", [0, 1])
+def test_quick_check_of_two_sequences_sees_the_padding_of_both(row: int) -> None:
+    """Only padding of the second sequence leaks; there is less of it, in the row of the first one or in another."""
+    names = ("question", "answer")
+    inputs = [keras.Input((None,), dtype="int32", name=name) for name in names]
+    keras.utils.set_random_seed(0)
+    question, answer = (layers.Embedding(10, 4, mask_zero=True)(tokens) for tokens in inputs)
+    states = layers.LSTM(3, return_sequences=True)(answer)
+    model = keras.Model(inputs, layers.Concatenate()([layers.LSTM(3)(question), keras.ops.mean(states, axis=1)]))
+    arrays = {name: np.arange(1, 10).repeat(2).reshape(3, 6) for name in names}
+    arrays["question"][0, 2:] = 0
+    arrays["answer"][row, 5:] = 0
+    report = maskcli.check(arrays, model=model, quick=True)
+    assert report.leak is not None
+    assert report.leak.leaks
+
+
 def test_quick_check_of_fixed_length_is_never_falsely_clean() -> None:
     """The content of padding can be changed, but not its amount, and no row is without padding in two rows."""
     flat = make_model(lambda x: layers.Dense(2)(layers.Flatten()(layers.Dense(3)(x))), timesteps=8)
