@@ -189,6 +189,12 @@ def _lose_mask(flow: MaskFlow, entry: CallRecord, mask: Bools, before: LostMask 
     """Return the mask that a call loses: at this call, or at an earlier one because of which it is lost here."""
     if before is not None and not any(mask is other for other in entry.padding_masks) and _forwards_masks(entry):
         return before  # A merge forwards a mask if all its inputs carry one.
+    # Where an operator joins two tensors, one of them without its mask, the first call that lost a mask counts.
+    if before is not None and before.mask.shape == mask.shape and not entry.calls:
+        if not entry.code:
+            return _pass_loss(entry, before)
+        if before.at.parent is entry.parent:
+            return before
     return LostMask(entry, mask, flow.find_mask_maker(entry))
 
 

@@ -452,6 +452,14 @@ def test_all_calls_that_would_lose_a_mask_are_listed_in_order() -> None:
     assert (lstm.lost_at, lstm.lost_again) == ("multiply", ("more", "reshape"))
 
 
+def test_operator_that_joins_two_tensors_is_not_the_first_that_lost_a_mask() -> None:
+    tokens = make_tokens()
+    vectors = embed(tokens)
+    x = layers.LSTM(WIDTH, return_sequences=True)(vectors) * 0.5 + vectors
+    (lstm,) = (call for call in trace(keras.Model(tokens, layers.LSTM(2, name="last")(x))).calls if call.call == "last")
+    assert (lstm.lost_at, lstm.lost_again) == ("multiply", ("add",))
+
+
 def test_merge_of_a_tensor_without_its_mask_is_not_to_blame() -> None:
     tokens = make_tokens()
     x = embed(tokens)
