@@ -42,10 +42,12 @@ from maskcli.probes.repair_masks import (
     find_axis_validity,
     find_common_padding,
     find_maker,
+    find_misaligned_call,
     find_owner,
     find_time_slice,
     find_values_origin,
     is_own_layer,
+    keep_mask,
     list_ancestors,
     list_missing,
     spread_change,
@@ -92,9 +94,11 @@ class Candidates:
     def __iter__(self) -> Iterator[Changes]:
         """Yield the changes, each for all calls that the same edit of the code changes."""
         tried: set[Changes] = set()
+        aligned = self._align_mask()
         # A mask that a layer makes is shorter in the code, and serves other layers as well: it comes first.
         by_values = dataclasses.replace(self, by_values=True)
         for changes in itertools.chain(self._list_changes(), by_values._list_changes()):
+            changes = (*aligned, *changes)
             spread = tuple(dict.fromkeys(other for change in changes for other in spread_change(self.look, change)))
             if spread not in tried:
                 tried.add(spread)
@@ -119,6 +123,13 @@ class Candidates:
         if brought:
             yield brought
         yield from self._list_inversions()
+
+    def _align_mask(self) -> Changes:
+        """Return the change of a call that moved timesteps and not the mask that arrives; empty if there is none."""
+        arriving = [tensor for tensor in self.owner.inputs if id(tensor) in self.look.flow.valid]
+        misaligned = (find_misaligned_call(self.look, tensor) for tensor in arriving)
+        kept = next((keep_mask(self.look, call) for call in misaligned if call is not None), None)
+        return () if kept is None else (kept,)
 
     def _reduce_mask(self, place: CallRecord) -> Changes:
         """Return the change after which a ``TimeDistributed`` returns a mask of timesteps, not of places in them."""
@@ -248,13 +259,19 @@ class Candidates:
 
     def _list_inversions(self) -> Iterator[Changes]:
         """Yield the opposite of the mask that a layer, not of Keras, receives and may take for its opposite."""
-        owner = self.owner
-        if "mask" not in owner.accepts or not is_own_layer(owner.operation) or not owner.padding_masks:
+        key = self.look.key(self.owner)
+        if "mask" not in self.owner.accepts or not is_own_layer(self.owner.operation):
             return
-        inside = [other for other in self.look.context.base.ended if find_owner(other) is owner and other is not owner]
+        # A mask that no call has passed so far may be its opposite, too.
+        brought = () if self.owner.padding_masks else self.models.bring_mask(self.done, key) or ()
+        look = self.models.look((*self.done, *brought)) if brought else self.look
+        owner = None if isinstance(look, str) else look.by_key.get(key)
+        if isinstance(look, str) or owner is None or not owner.padding_masks:
+            return
+        inside = [other for other in look.context.base.ended if find_owner(other) is owner and other is not owner]
         # Any layer would hide padding from its results if it hid all data.
-        if any(_attends_to_padding(self.look, other) for other in inside):
-            yield (InvertMask(self.look.key(owner), "mask"),)
+        if any(_attends_to_padding(look, other) for other in inside):
+            yield (*brought, InvertMask(key, "mask"))
 
     def _list_zeroings(self) -> Iterator[Changes]:
         """Yield changes that set padding to zero before the call, without and with the mask after it."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+
 from maskcli.backends.arrays import as_array
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.trace.changes import ChangedRun
@@ -378,6 +380,18 @@ class InvertMask(_Change):
             mask = run.find_mask(entry.args[0])
         if hasattr(mask, "shape"):
             set_argument(entry, self.argument, keras.ops.logical_not(keras.ops.cast(mask, "bool")))
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Let the result carry the mask as it was: Keras passes the argument on."""
+        del run
+        import keras
+
+        inverted = get_argument(entry, self.argument) if self.argument == "mask" else None
+        for tensor in tensors if hasattr(inverted, "shape") else ():
+            carried = get_keras_mask(tensor)
+            if carried is not None and np.array_equal(as_array(carried), as_array(inverted)):
+                set_keras_mask(tensor, keras.ops.logical_not(inverted))
+        return None
 
 
 @dataclasses.dataclass(frozen=True)

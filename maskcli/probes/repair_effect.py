@@ -196,7 +196,9 @@ class ValidContent:
         if isinstance(change, (SetMaskZero, SetMaskValue, MaskMissing)):
             entry = self.models.original.by_key.get(change.key)
             return entry is None or any(mask is not None for mask in entry.masks_out)
-        return isinstance(change, InvertMask)
+        # A layer that had no mask before did not hide the data of these rows.
+        entry = self.models.original.by_key.get(change.key)
+        return isinstance(change, InvertMask) and (entry is None or bool(entry.mask_tensors or entry.padding_masks))
 
 
 def _renew_mask(change: CallChange) -> CallChange:

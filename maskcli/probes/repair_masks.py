@@ -301,8 +301,13 @@ def _misaligns(look: ChangedModel, entry: CallRecord) -> bool:
 
 def _is_misaligned(look: ChangedModel, tensor: Any) -> bool:
     """Return whether a call before a tensor moved timesteps and not their mask."""
-    ancestors = list_ancestors(look, tensor)
-    return any(_misaligns(look, place) for entry in ancestors for place in (entry, find_owner(entry)))
+    return find_misaligned_call(look, tensor) is not None
+
+
+def find_misaligned_call(look: ChangedModel, tensor: Any) -> CallRecord | None:
+    """Return the call before a tensor that moved timesteps and not their mask; None if there is none."""
+    places = (place for entry in list_ancestors(look, tensor) for place in (entry, find_owner(entry)))
+    return next((place for place in places if _misaligns(look, place)), None)
 
 
 def _is_known(look: ChangedModel, entry: CallRecord, mask: Bools) -> bool:

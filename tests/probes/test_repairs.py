@@ -529,6 +529,26 @@ def inverted_in_own_layer(kit: Kit) -> Any:
     return keras.Model(words, layers.Dense(2, name="tags")(Opposite(kit is not None, name="attend")(x)))
 
 
+class OppositeBlock(Opposite):
+    """Takes the mask for its opposite, if there is one, and passes it on."""
+
+    def __init__(self, repaired: bool, **options: Any) -> None:
+        super().__init__(repaired, **options)
+        self.supports_masking = True
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        return super(Opposite, self).call(x) if mask is None else super().call(x, mask)
+
+
+@case(
+    "keras.layers.Embedding(..., mask_zero=True)",
+    "mask = keras.ops.logical_not(mask)  # first line of OppositeBlock.call, if mask is not None",
+)
+def inverted_in_own_layer_without_a_mask(kit: Kit) -> Any:
+    words, _, x = start(mask_zero=kit is not None)
+    return keras.Model(words, layers.LSTM(3, name="rnn")(OppositeBlock(kit is not None, name="attend")(x)))
+
+
 @case("x = ZeroPadded()(x)  # before turn")
 def mixing_of_timesteps(kit: Kit) -> Any:
     words, _, x = start(6)
@@ -548,6 +568,18 @@ class Turn(layers.Layer):
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the arguments of Keras
         return mask[:, ::-1] if mask is not None and self.turns_mask else mask
+
+
+@case("# in class Turn\ndef compute_mask(self, inputs, mask=None)", ZEROED)
+def turned_timesteps_before_a_convolution(kit: Kit) -> Any:
+    """The convolution needs zeros at padding, which the mask in the old order does not mark."""
+    words, _, x = start()
+    x = Turn(kit is not None, name="turn")(x)
+    if kit is None:
+        x = layers.Conv1D(5, 3, padding="same", name="conv")(x)
+    else:
+        x = kit.MaskedConv1D(5, 3, padding="same", name="conv")(kit.ZeroPadded()(x))
+    return keras.Model(words, layers.GlobalAveragePooling1D(name="pool")(x))
 
 
 @case("# in class Turn\ndef compute_mask(self, inputs, mask=None):\n    return None if mask is None else mask[:, ::-1]")
