@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from tests.differential.models import Case, Source, Step, assemble, make_model, take_inputs
-from tests.differential.steps import CHANGING, HEADS, POOLING, PRESERVING, Draft, Maker
+from tests.differential.more_steps import WIDE
+from tests.differential.steps import CHANGING, HEADS, POOLING, PRESERVING, Choice, Draft
 
 
 def _add_ids(draft: Draft, name: str, axis: str, variable: str, given_mask: str | None) -> None:
@@ -90,8 +91,10 @@ def _add_types(draft: Draft) -> None:
 def _join_sequence(draft: Draft) -> None:
     """Let the second sequence ``z`` flow into the first."""
     width = draft.features
-    kind = draft.pick("cross", "cross", "attention", "state")
-    if kind == "cross":
+    kind = draft.pick("cross", "cross", "attention", "state", *(["named"] if draft.seed >= WIDE else []))
+    if kind == "named" and "z" in draft.masks:
+        draft.layer("L.MultiHeadAttention(2, 3)", None, "({x}, z, key_mask=z_mask, value_mask=z_mask)")
+    elif kind in ("cross", "named"):
         mask = ", attention_mask=ops.expand_dims(z_mask, 1)" if "z" in draft.masks else ""
         draft.layer("L.MultiHeadAttention(2, 3)", None, f"({{x}}, z{mask})")
     elif kind == "attention":
@@ -185,7 +188,7 @@ def _draw_sequential(draft: Draft) -> None:
             _draw_single_layer(draft, steps)
 
 
-def _draw_single_layer(draft: Draft, steps: list[tuple[float, Maker]]) -> None:
+def _draw_single_layer(draft: Draft, steps: list[Choice]) -> None:
     for _ in range(50):
         start, width = len(draft.steps), dict(draft.width)
         draft.draw(steps)
@@ -200,7 +203,7 @@ def draw_case(seed: int, attempt: int = 0) -> Case:
     """Draw a case, which may not run."""
     rng = random.Random(seed * 1000 + attempt)
     style = rng.choices(["functional", "subclassed", "sequential"], [6, 2.5, 1.5])[0]
-    draft = Draft(rng, style, rng.random() < 0.25, rng.choices(["post", "pre"], [3, 1])[0])
+    draft = Draft(rng, seed, style, rng.random() < 0.25, rng.choices(["post", "pre"], [3, 1])[0])
     outputs = _draw_program(draft)
     is_full = rng.random() < 0.06
     if is_full:  # Without padding, nothing shows the side that padding would be on.

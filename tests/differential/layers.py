@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers as L  # noqa: N812 -- as the programs of the cases abbreviate it
 from keras import ops
 
@@ -120,11 +121,9 @@ class LastValid(L.Layer):
         if mask is None:
             return x[:, -1]
         numbers = ops.cast(mask, "int32")
-        if self.by_count:
-            last = ops.sum(numbers, axis=1) - 1
-        else:
-            last = ops.max(numbers * ops.arange(ops.shape(numbers)[1]), axis=1)
-        chosen = ops.cast(ops.expand_dims(last, 1) == ops.arange(ops.shape(numbers)[1]), x.dtype)
+        steps = ops.arange(ops.shape(numbers)[1], dtype="int32")
+        last = ops.sum(numbers, axis=1) - 1 if self.by_count else ops.max(numbers * steps, axis=1)
+        chosen = ops.cast(ops.equal(ops.expand_dims(last, 1), steps), x.dtype)
         return ops.sum(x * ops.expand_dims(chosen, -1), axis=1)
 
     def compute_mask(self, x: Any, mask: Any = None) -> None:  # noqa: ARG002
@@ -170,6 +169,39 @@ class SelfAttention(L.Layer):
             steps = ops.arange(ops.shape(x)[1])
             scores = ops.where(ops.expand_dims(steps, 1) >= steps, scores, -1e9)
         return ops.matmul(ops.softmax(scores, axis=-1), self.value(x))
+
+
+class DistanceAttention(L.Layer):
+    """Attends by hand; scores fall with the distance of query and key."""
+
+    def __init__(self, uses_mask: bool, width: int = 4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        self.uses_mask, self.width = uses_mask, width
+        self.query, self.key, self.value = L.Dense(width), L.Dense(width), L.Dense(width)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        scores = ops.einsum("bqd,bkd->bqk", self.query(x), self.key(x)) / self.width**0.5
+        steps = ops.cast(ops.arange(ops.shape(x)[1]), x.dtype)
+        scores = scores - 0.1 * ops.abs(ops.expand_dims(steps, 1) - steps)
+        if mask is not None and self.uses_mask:
+            scores = ops.where(ops.expand_dims(mask, 1), scores, -1e9)
+        return ops.einsum("bqk,bkd->bqd", ops.softmax(scores, axis=-1), self.value(x))
+
+
+class Leaky(L.Layer):
+    """A cell that averages its state and the input."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.state_size = self.units = units
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), initializer="glorot_uniform")
+
+    def call(self, x: Any, states: Any) -> Any:
+        state = 0.6 * states[0] + ops.tanh(ops.matmul(x, self.kernel))
+        return state, [state]
 
 
 class Positions(L.Layer):
@@ -356,5 +388,6 @@ NAMES = {name: value for name, value in globals().items() if isinstance(value, t
     "nested": nested,
     "np": np,
     "ops": ops,
+    "tf": tf,
 }
 """Names that the program of a case uses."""

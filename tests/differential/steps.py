@@ -4,28 +4,39 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.differential.models import Source, Step
 
 Maker = Callable[["Draft"], None]
 
-PRESERVING: list[tuple[float, Maker]] = []
-"""Steps that keep the time axis, with their weights."""
-CHANGING: list[tuple[float, Maker]] = []
+
+class Choice(NamedTuple):
+    """A step that may be drawn, with its weight, and the first seed that draws it."""
+
+    weight: float
+    maker: Maker
+    since: int = 0
+
+
+PRESERVING: list[Choice] = []
+"""Steps that keep the time axis."""
+CHANGING: list[Choice] = []
 """Steps that cut, reverse, thin or extend the time axis."""
-POOLING: list[tuple[float, Maker]] = []
+POOLING: list[Choice] = []
 """Steps that end the time axis."""
-HEADS: list[tuple[float, Maker]] = []
+HEADS: list[Choice] = []
 """Outputs per timestep."""
 
 RATES = "ops.expand_dims(ops.cast({m}, {x}.dtype), -1)"
 """The mask as numbers that broadcast over features."""
 
 
-def _register(steps: list[tuple[float, Maker]], weight: float) -> Callable[[Maker], Maker]:
+def register(steps: list[Choice], weight: float, since: int = 0) -> Callable[[Maker], Maker]:
+    """Return a decorator that adds a step to those that are drawn."""
+
     def add(maker: Maker) -> Maker:
-        steps.append((weight, maker))
+        steps.append(Choice(weight, maker, since))
         return maker
 
     return add
@@ -36,6 +47,7 @@ class Draft:
 
     Attributes:
         rng: of the seed.
+        seed: of the case.
         style: as in ``Case``.
         fixed: as in ``Case``.
         steps: drawn so far.
@@ -46,8 +58,8 @@ class Draft:
         group: the number of the residual branch that steps belong to; 0 outside.
     """
 
-    def __init__(self, rng: random.Random, style: str, fixed: bool, side: str) -> None:
-        self.rng, self.style, self.fixed, self.side = rng, style, fixed, side
+    def __init__(self, rng: random.Random, seed: int, style: str, fixed: bool, side: str) -> None:
+        self.rng, self.seed, self.style, self.fixed, self.side = rng, seed, style, fixed, side
         self.steps: list[Step] = []
         self.sources: list[Source] = []
         self.variable = "x"
@@ -86,11 +98,10 @@ class Draft:
         """Append a step that applies one layer."""
         self.add(f"{{y}} = {{layer}}{call}", width=width, layers={"layer": expression}, **details)
 
-    def draw(self, steps: list[tuple[float, Maker]]) -> None:
-        """Append one of the steps that fit the style."""
-        makers = [maker for _, maker in steps]
-        weights = [weight for weight, _ in steps]
-        self.rng.choices(makers, weights)[0](self)
+    def draw(self, steps: list[Choice]) -> None:
+        """Append one of the steps that the seed draws."""
+        known = [choice for choice in steps if choice.since <= self.seed]
+        self.rng.choices(known, [choice.weight for choice in known])[0].maker(self)
 
     def mask_argument(self, probability: float = 0.7) -> str:
         """Return the arguments of a call, often with the mask if the program has it."""
@@ -105,7 +116,7 @@ def _cell(draft: Draft, options: str = "") -> tuple[str, int]:
     return f"L.{draft.pick('SimpleRNN', 'GRU', 'LSTM')}({units}{options})", units
 
 
-@_register(PRESERVING, 8)
+@register(PRESERVING, 8)
 def add_rnn(draft: Draft) -> None:
     options = ", return_sequences=True"
     if draft.fixed and draft.chance(0.2):
@@ -116,7 +127,7 @@ def add_rnn(draft: Draft) -> None:
     draft.layer(cell, units, draft.mask_argument())
 
 
-@_register(PRESERVING, 4)
+@register(PRESERVING, 4)
 def add_bidirectional(draft: Draft) -> None:
     cell, units = _cell(draft, ", return_sequences=True")
     merge = draft.pick("concat", "concat", "sum", "ave")
@@ -124,7 +135,7 @@ def add_bidirectional(draft: Draft) -> None:
     draft.layer(f'L.Bidirectional({cell}, merge_mode="{merge}")', width, draft.mask_argument())
 
 
-@_register(PRESERVING, 2)
+@register(PRESERVING, 2)
 def add_states(draft: Draft) -> None:
     kind, units = draft.pick("GRU", "LSTM"), draft.pick(2, 3, 4)
     layers = {
@@ -140,14 +151,14 @@ def add_states(draft: Draft) -> None:
     )
 
 
-@_register(PRESERVING, 6)
+@register(PRESERVING, 6)
 def add_dense(draft: Draft) -> None:
     units, activation = draft.pick(3, 4, 6), draft.pick("relu", "tanh", "linear", "gelu")
     dense = f'L.Dense({units}, activation="{activation}")'
     draft.layer(f"L.TimeDistributed({dense})" if draft.chance(0.25) else dense, units)
 
 
-@_register(PRESERVING, 4)
+@register(PRESERVING, 4)
 def add_convolution(draft: Draft) -> None:
     filters, size = draft.pick(3, 4), draft.pick(2, 3)
     padding = draft.pick("same", "same", "causal")
@@ -158,13 +169,13 @@ def add_convolution(draft: Draft) -> None:
     draft.add(*lines, "{y} = {conv}({x})", layers=layers, width=filters)
 
 
-@_register(PRESERVING, 2)
+@register(PRESERVING, 2)
 def add_masked_convolution(draft: Draft) -> None:
     filters = draft.pick(3, 4)
     draft.layer(f"MaskedConv({filters}, zeroes={draft.chance(0.7)})", filters, draft.mask_argument())
 
 
-@_register(PRESERVING, 5)
+@register(PRESERVING, 5)
 def add_multi_head_attention(draft: Draft) -> None:
     arguments = ["{x}", "{x}"]
     if draft.mask:
@@ -179,7 +190,7 @@ def add_multi_head_attention(draft: Draft) -> None:
     draft.layer(f"L.{kind}", None, f"({', '.join(arguments)})")
 
 
-@_register(PRESERVING, 3)
+@register(PRESERVING, 3)
 def add_attention(draft: Draft) -> None:
     kind = draft.pick("Attention()", "Attention(use_scale=True)", "AdditiveAttention()")
     arguments = ["[{x}, {x}]"]
@@ -190,13 +201,13 @@ def add_attention(draft: Draft) -> None:
     draft.layer(f"L.{kind}", None, f"({', '.join(arguments)})")
 
 
-@_register(PRESERVING, 3)
+@register(PRESERVING, 3)
 def add_attention_by_hand(draft: Draft) -> None:
     hides = draft.rng.choices(["keys", "none", "queries", "inverted"], [6, 1, 1, 1])[0]
     draft.layer(f'SelfAttention("{hides}", causal={draft.chance(0.3)})', 4, draft.mask_argument())
 
 
-@_register(PRESERVING, 3)
+@register(PRESERVING, 3)
 def add_attention_of_operations(draft: Draft) -> None:
     """Attend with single operations; the mask goes to a Softmax layer, or is added to the scores."""
     if not draft.mask:
@@ -213,35 +224,35 @@ def add_attention_of_operations(draft: Draft) -> None:
     return draft.add(*lines, "{y} = ops.matmul({x}_weights, {value}({x}))", layers=layers, width=4)
 
 
-@_register(PRESERVING, 2)
+@register(PRESERVING, 2)
 def add_block(draft: Draft) -> None:
     draft.layer(f"Block(gives_mask={draft.chance(0.8)}, causal={draft.chance(0.3)})", None, draft.mask_argument())
 
 
-@_register(PRESERVING, 4)
+@register(PRESERVING, 4)
 def add_normalization(draft: Draft) -> None:
     kinds = ["LayerNormalization()", "BatchNormalization()", "UnitNormalization()", "RMSNormalization()"]
     kinds += ["GroupNormalization(1)"]
     draft.layer(f"L.{draft.rng.choices(kinds, [4, 2, 1, 1, 1])[0]}")
 
 
-@_register(PRESERVING, 3)
+@register(PRESERVING, 3)
 def add_elementwise_layer(draft: Draft) -> None:
     draft.layer(f"L.{draft.pick('Dropout(0.3)', 'SpatialDropout1D(0.2)', 'ReLU()', 'GaussianNoise(0.1)')}")
 
 
-@_register(PRESERVING, 3)
+@register(PRESERVING, 3)
 def add_operator(draft: Draft) -> None:
     text = draft.pick("{x} + 1.0", "{x} * 2.0", "ops.tanh({x})", "-{x}", "ops.relu({x}) + 0.5", "{x} * {x}")
     draft.add(f"{{y}} = {text}")
 
 
-@_register(PRESERVING, 3)
+@register(PRESERVING, 3)
 def add_positions(draft: Draft) -> None:
     draft.layer(f"Positions(learned={draft.chance(0.6)}, keeps_mask={draft.chance(0.8)})", traits=("positions",))
 
 
-@_register(PRESERVING, 5)
+@register(PRESERVING, 5)
 def add_custom_layer(draft: Draft) -> None:
     kinds = {
         "Scale()": 3,
@@ -258,7 +269,7 @@ def add_custom_layer(draft: Draft) -> None:
     draft.layer(kind, None, draft.mask_argument() if takes_mask else "({x})")
 
 
-@_register(PRESERVING, 1)
+@register(PRESERVING, 1)
 def add_zeros(draft: Draft) -> None:
     """Zero padding; often a Masking layer makes a mask of these zeros again."""
     if not draft.mask:
@@ -269,7 +280,7 @@ def add_zeros(draft: Draft) -> None:
     return None
 
 
-@_register(PRESERVING, 2)
+@register(PRESERVING, 2)
 def add_lambda(draft: Draft) -> None:
     text = draft.rng.choices(
         ["t * 2.0", "ops.tanh(t)", "t - ops.mean(t, axis=1, keepdims=True)", "ops.concatenate([t, -t], -1)"],
@@ -278,11 +289,11 @@ def add_lambda(draft: Draft) -> None:
     draft.layer(f"L.Lambda(lambda t: {text})", 2 * draft.features if "concat" in text else None)
 
 
-@_register(PRESERVING, 3)
+@register(PRESERVING, 3)
 def add_nested_model(draft: Draft) -> None:
     """Apply a model as a layer, sometimes twice."""
     units = draft.features
-    shape = f"({'T' if draft.fixed and draft.style != 'subclassed' and _on_data_axis(draft) else 'None'}, {units})"
+    shape = f"({'T' if draft.fixed and draft.style != 'subclassed' and is_on_data_axis(draft) else 'None'}, {units})"
     inner = [draft.pick("L.LSTM({0}, return_sequences=True)", "L.Dense({0})", "Scale()", "L.LayerNormalization()")]
     inner.append(draft.pick("L.GRU({0}, return_sequences=True)", 'L.Dense({0}, activation="tanh")', "L.Dropout(0.1)"))
     texts = [text.format(units) for text in inner]
@@ -292,19 +303,19 @@ def add_nested_model(draft: Draft) -> None:
     draft.add(*lines, layers={"inner": text})
 
 
-def _on_data_axis(draft: Draft) -> bool:
+def is_on_data_axis(draft: Draft) -> bool:
     """Return whether the present variable still has the timesteps of the data."""
     return draft.variable == "x" and not any(step.move[0] not in ("same", "reverse") for step in draft.steps)
 
 
-@_register(PRESERVING, 1)
+@register(PRESERVING, 1)
 def add_shared_layer(draft: Draft) -> None:
     draft.add("{y} = {dense}({dense}({x}))", layers={"dense": f'L.Dense({draft.features}, activation="tanh")'})
 
 
-@_register(PRESERVING, 2)
+@register(PRESERVING, 2)
 def add_reshape(draft: Draft) -> None:
-    if draft.fixed and _on_data_axis(draft) and draft.chance(0.6):
+    if draft.fixed and is_on_data_axis(draft) and draft.chance(0.6):
         if draft.chance(0.5):
             layers = {"turn": "L.Permute((2, 1))", "mix": "L.Dense(T)", "back": "L.Permute((2, 1))"}
             return draft.add("{y} = {back}({mix}({turn}({x})))", layers=layers)
@@ -312,7 +323,7 @@ def add_reshape(draft: Draft) -> None:
     return draft.layer(f"L.Reshape((-1, {draft.features}))")
 
 
-@_register(PRESERVING, 2)
+@register(PRESERVING, 2)
 def add_merge(draft: Draft) -> None:
     width = draft.features
     kind = draft.pick("gate", "concatenate", "average")
@@ -325,14 +336,15 @@ def add_merge(draft: Draft) -> None:
     draft.add("{y} = {merge}([{x}, {gate}({x})])", layers=layers, width=width + 3 if kind == "concatenate" else width)
 
 
-@_register(PRESERVING, 4)
+@register(PRESERVING, 4)
 def add_residual(draft: Draft) -> None:
     draft.group += 1
     width, variable = draft.features, draft.variable
     skip = f"{variable}_skip{draft.group}"
     draft.add("{y} = {x}", result=skip)
     group = draft.group
-    draft.draw([(8, add_rnn), (4, add_multi_head_attention), (4, add_dense), (2, add_convolution), (2, add_attention)])
+    branches = {add_rnn: 8, add_multi_head_attention: 4, add_dense: 4, add_convolution: 2, add_attention: 2}
+    draft.draw([Choice(weight, maker) for maker, weight in branches.items()])
     if draft.features != width:
         draft.layer(f"L.Dense({width})", width)
     draft.group = group
@@ -353,7 +365,7 @@ def _slice(draft: Draft, text: str, move: tuple[Any, ...], traits: tuple[str, ..
     draft.add(*lines, move=move, traits=traits)
 
 
-@_register(CHANGING, 4)
+@register(CHANGING, 4)
 def add_slice(draft: Draft) -> None:
     text, move = draft.pick(
         (":-1", ("cut", 0, -1)), ("1:", ("cut", 1, None)), ("::-1", ("reverse",)), ("::2", ("strides", 2))
@@ -361,7 +373,7 @@ def add_slice(draft: Draft) -> None:
     _slice(draft, text, move, ("stride",) if move[0] == "strides" else ())
 
 
-@_register(CHANGING, 2)
+@register(CHANGING, 2)
 def add_backward_rnn(draft: Draft) -> None:
     """Run an RNN from the end; its outputs come reversed, and some models turn them back."""
     cell, units = _cell(draft, ", return_sequences=True, go_backwards=True")
@@ -373,7 +385,7 @@ def add_backward_rnn(draft: Draft) -> None:
     draft.add(*lines, layers={"rnn": cell}, width=units, move=("same",) if turns_back else ("reverse",))
 
 
-@_register(CHANGING, 2)
+@register(CHANGING, 2)
 def add_reversal(draft: Draft) -> None:
     turns = draft.chance(0.7)
     lines = ["{y} = {turn}({x})"]
@@ -382,13 +394,13 @@ def add_reversal(draft: Draft) -> None:
     draft.add(*lines, layers={"turn": f"Backwards(turns_mask={turns})"}, move=("reverse",))
 
 
-@_register(CHANGING, 2)
+@register(CHANGING, 2)
 def add_every_second(draft: Draft) -> None:
     lines = ["{y} = {thin}({x})"] + (["{n} = {m}[:, ::2]"] if draft.mask else [])
     draft.add(*lines, layers={"thin": "EverySecond()"}, move=("strides", 2), traits=("stride",))
 
 
-@_register(CHANGING, 2)
+@register(CHANGING, 2)
 def add_prefix(draft: Draft) -> None:
     lines = ["{y} = {prefix}({x})"]
     if draft.mask:
@@ -396,7 +408,7 @@ def add_prefix(draft: Draft) -> None:
     draft.add(*lines, layers={"prefix": f"Prefix(keeps_mask={draft.chance(0.8)})"}, move=("prefix",))
 
 
-@_register(CHANGING, 3)
+@register(CHANGING, 3)
 def add_strided_convolution(draft: Draft) -> None:
     filters = draft.pick(3, 4)
     text, move, mask = draft.pick(
@@ -413,7 +425,7 @@ def add_strided_convolution(draft: Draft) -> None:
     draft.add(*lines, layers={"conv": text}, width=filters, move=move, traits=traits)
 
 
-@_register(CHANGING, 2)
+@register(CHANGING, 2)
 def add_pooled_windows(draft: Draft) -> None:
     kind = draft.pick("MaxPooling1D", "AveragePooling1D")
     padding, move, mask = draft.pick(
@@ -423,7 +435,7 @@ def add_pooled_windows(draft: Draft) -> None:
     draft.add(*lines, layers={"pool": f'L.{kind}(2, padding="{padding}")'}, move=move, traits=("stride",))
 
 
-@_register(CHANGING, 1)
+@register(CHANGING, 1)
 def add_repetition(draft: Draft) -> None:
     lines = ["{y} = {up}({x})"] + (["{n} = ops.repeat({m}, 2, axis=1)"] if draft.mask else [])
     draft.add(*lines, layers={"up": "L.UpSampling1D(2)"}, move=("repeat", 2))
@@ -434,14 +446,14 @@ def add_repetition(draft: Draft) -> None:
 POOL = {"move": ("pool",)}
 
 
-@_register(POOLING, 6)
+@register(POOLING, 6)
 def add_average_pool(draft: Draft) -> None:
     kind = "Average" if draft.chance(0.75) else "Max"
     argument = draft.mask_argument() if kind == "Average" else "({x})"
     draft.layer(f"L.Global{kind}Pooling1D()", None, argument, **POOL)
 
 
-@_register(POOLING, 8)
+@register(POOLING, 8)
 def add_last_state(draft: Draft) -> None:
     options = ", go_backwards=True" if draft.chance(0.15) else ""
     cell, units = _cell(draft, options)
@@ -450,7 +462,7 @@ def add_last_state(draft: Draft) -> None:
     draft.layer(cell, units, draft.mask_argument(), **POOL)
 
 
-@_register(POOLING, 2)
+@register(POOLING, 2)
 def add_returned_states(draft: Draft) -> None:
     units = draft.pick(2, 3)
     mask = ", mask={m}" if draft.mask and draft.chance(0.7) else ""
@@ -459,7 +471,7 @@ def add_returned_states(draft: Draft) -> None:
               layers=layers, width=2 * units, **POOL)  # fmt: skip
 
 
-@_register(POOLING, 4)
+@register(POOLING, 4)
 def add_custom_pool(draft: Draft) -> None:
     kind = draft.pick(
         "MaskedMean()",
@@ -475,12 +487,12 @@ def add_custom_pool(draft: Draft) -> None:
     draft.layer(kind, None, argument, **POOL)
 
 
-@_register(POOLING, 3)
+@register(POOLING, 3)
 def add_timestep(draft: Draft) -> None:
     draft.add(f"{{y}} = {{x}}[:, {draft.pick('-1', '0')}]", **POOL)
 
 
-@_register(POOLING, 4)
+@register(POOLING, 4)
 def add_reduction(draft: Draft) -> None:
     if draft.mask and draft.chance(0.75):
         if draft.chance(0.6):
@@ -492,9 +504,9 @@ def add_reduction(draft: Draft) -> None:
     draft.add(f"{{y}} = {text}", **POOL)
 
 
-@_register(POOLING, 2)
+@register(POOLING, 2)
 def add_flatten(draft: Draft) -> None:
-    if not (draft.fixed and _on_data_axis(draft)):
+    if not (draft.fixed and is_on_data_axis(draft)):
         return add_average_pool(draft)
     return draft.layer("L.Flatten()", 8 * draft.features, **POOL)
 
@@ -502,12 +514,12 @@ def add_flatten(draft: Draft) -> None:
 # Outputs per timestep
 
 
-@_register(HEADS, 4)
+@register(HEADS, 4)
 def add_dense_head(draft: Draft) -> None:
     dense = draft.pick("L.Dense(1)", "L.Dense(3)", 'L.Dense(3, activation="softmax")')
     draft.layer(f"L.TimeDistributed({dense})" if draft.chance(0.3) else dense, 3)
 
 
-@_register(HEADS, 1)
+@register(HEADS, 1)
 def add_pointer_head(draft: Draft) -> None:
     draft.layer(f"Pointer(uses_mask={draft.chance(0.8)})", 1, draft.mask_argument())

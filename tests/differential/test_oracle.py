@@ -111,6 +111,17 @@ def test_rows_mix() -> None:
     assert find_truth(make_case(EMBEDDING, layer("L.BatchNormalization()"), MEAN)).rows_mix is False
 
 
+def test_batch_of_one_row_is_not_another_batch() -> None:
+    """Keras adds ``(1, timesteps, 1)`` to the last axis if that is as long: only in a batch of one row."""
+    scores = line("x = ops.matmul(x, ops.transpose(x, (0, 2, 1))) + ops.expand_dims(ops.sum(x, axis=-1), -1)")
+    one, two = (np.ones((rows, 2, 2)) + np.array([[[0.0], [1.0]]]) for rows in (1, 2))
+    bias = np.array([[[0.0], [1.0]]])
+    added = [np.asarray(models.NAMES["ops"].add(batch, np.repeat(bias, len(batch), 0))) for batch in (one, two)]
+    assert np.array_equal(added[1][0], one[0] + bias[0])
+    assert not np.array_equal(added[0], added[1][:1])
+    assert find_truth(make_case(EMBEDDING, scores, MEAN)).rows_mix is False
+
+
 def test_future() -> None:
     assert find_truth(make_case(EMBEDDING, RNN)).future is False
     assert find_truth(make_case(EMBEDDING, layer('SelfAttention("keys")'))).future is True
