@@ -108,6 +108,11 @@ POOLING = """class {name}(keras.layers.Layer):
 
     def compute_mask(self, inputs, mask=None):
         return {mask}"""
+VARIANCE = ["spread = keras.ops.ones_like(x[..., :1], dtype=bool) if mask is None else mask[..., None]",
+            "counts = keras.ops.maximum(keras.ops.sum(keras.ops.cast(spread, x.dtype), axis={axis}, keepdims=True), 1)",
+            "mean = keras.ops.sum(keras.ops.where(spread, x, 0.0), axis={axis}, keepdims=True) / counts",
+            "squares = keras.ops.where(spread, keras.ops.square(x - mean), 0.0)",
+            "variance = keras.ops.sum(squares, axis={axis}) / keras.ops.squeeze(counts, {axis})"]  # fmt: skip
 BODIES = {
     "max": ("MaskedMax", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, -1e9)",
                           "return keras.ops.max(x, axis={axis})"]),
@@ -119,6 +124,10 @@ BODIES = {
                             "return keras.ops.sum(x, axis={axis}) / keras.ops.maximum(counts, 1)"]),
     "sum": ("MaskedSum", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, 0.0)",
                           "return keras.ops.sum(x, axis={axis})"]),
+    "logsumexp": ("MaskedLogSumExp", ["if mask is not None:", "    x = keras.ops.where(mask[..., None], x, -1e9)",
+                                      "return keras.ops.logsumexp(x, axis={axis})"]),
+    "var": ("MaskedVariance", [*VARIANCE, "return variance"]),
+    "std": ("MaskedStd", [*VARIANCE, "return keras.ops.sqrt(variance)"]),
     "last": ("LastValid", ["positions = keras.ops.arange(keras.ops.shape(x)[1])",
                            "last = keras.ops.max(keras.ops.where(mask, positions, 0), axis=1)",
                            "return keras.ops.take_along_axis(x, last[:, None, None], axis=1)[:, 0]"]),

@@ -401,13 +401,16 @@ def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
     name, arguments = look.path(entry), _write_masked_input(look, entry, change.origin)
     source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x)), entry.inputs[0])
     inside = id(source) in look.flow.valid and look.flow.valid[id(source)].ndim > 2
+    keeps_axis = len(entry.outputs[0].shape) == len(source.shape)
     if change.how == "mean" and not inside:
-        code = f"keras.layers.GlobalAveragePooling1D()({arguments})"
+        options = "keepdims=True" if keeps_axis else ""
+        code = f"keras.layers.GlobalAveragePooling1D({options})({arguments})"
         return f"Replace {name} by a mean over valid timesteps: `{code}`.", code
     class_name, lines = BODIES[change.how]
     body = "\n".join(f"        {line}" for line in lines).format(axis=2 if inside else 1)
     kept = "None if mask is None else keras.ops.any(mask, axis=-1)" if inside else "None"
     line = f"{class_name}()({arguments})"
+    line += f"[:, {':, ' if inside else ''}None]" if keeps_axis else ""
     return (
         f"Replace {name} by `{line}`, which leaves padding out.",
         f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n{line}  # instead of {name}",

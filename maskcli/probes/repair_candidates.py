@@ -60,7 +60,7 @@ from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST_NEAR = 6
 """Calls before and after the one where padding enters, in the code of the same layer, that are looked at."""
-POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min")
+POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min", "std", "var", "logsumexp")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

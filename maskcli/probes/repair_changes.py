@@ -266,12 +266,12 @@ class ZeroResult(_Change):
         return [_zero_padding(tensors[0], mask), *tensors[1:]]
 
 
-Pooling = Literal["mean", "max", "min", "sum", "last", "first"]
+Pooling = Literal["mean", "max", "min", "sum", "last", "first", "std", "var", "logsumexp"]
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskedPooling(_Change):
-    """Compute a mean, maximum, minimum or sum over time, or take the last timestep, without padding."""
+    """Compute a mean, sum, maximum or another statistic over time, or take the last timestep, without padding."""
 
     how: Pooling
     origin: MaskOrigin
@@ -495,13 +495,17 @@ def pool_timesteps(x: Any, mask: Any, how: Pooling) -> Any:
     ops, axis = keras.ops, len(mask.shape) - 1
     spread = ops.reshape(mask, (*mask.shape, *[1] * (len(x.shape) - len(mask.shape))))
     counts = ops.cast(spread, x.dtype)
-    if how in ("max", "min"):
-        worst = ops.cast(-1e9 if how == "max" else 1e9, x.dtype)
+    if how in ("max", "min", "logsumexp"):
+        worst = ops.cast(1e9 if how == "min" else -1e9, x.dtype)
         masked = ops.where(spread, x, worst)
-        return ops.max(masked, axis=axis) if how == "max" else ops.min(masked, axis=axis)
+        return getattr(ops, how)(masked, axis=axis)
     if how in ("mean", "sum"):
         total = ops.sum(ops.where(spread, x, ops.zeros_like(x)), axis=axis)
         return total / ops.maximum(ops.sum(counts, axis=axis), 1) if how == "mean" else total
+    if how in ("std", "var"):
+        mean = ops.expand_dims(pool_timesteps(x, mask, "mean"), axis)
+        variance = pool_timesteps(ops.square(x - mean), mask, "mean")
+        return ops.sqrt(variance) if how == "std" else variance
     if how == "first":
         index = ops.argmax(ops.cast(mask, "int32"), axis=axis, keepdims=True)
     else:

@@ -529,6 +529,25 @@ def inverted_in_own_layer(kit: Kit) -> Any:
     return keras.Model(words, layers.Dense(2, name="tags")(Opposite(kit is not None, name="attend")(x)))
 
 
+@case("class MaskedStd", "MaskedStd()(x)  # instead of std")
+def statistics_of_timesteps(kit: Kit) -> Any:
+    words, _, x = start()
+    x = layers.Dense(4)(x)
+    deviation = ops.std(x, axis=1) if kit is None else kit.MaskedStd()(x)
+    return keras.Model(words, layers.Concatenate()([layers.GlobalAveragePooling1D()(x), deviation]))
+
+
+@case("MaskedLogSumExp()(x)[:, None]")
+def kept_axis_of_timesteps(kit: Kit) -> Any:
+    words, _, x = start()
+    x = layers.Dense(4)(x)
+    if kit is None:
+        x = layers.Subtract()([x, ops.logsumexp(x, axis=1, keepdims=True)])
+    else:
+        x = layers.Subtract()([x, kit.MaskedLogSumExp()(x)[:, None]])
+    return keras.Model(words, layers.Dense(2)(x))
+
+
 class OppositeBlock(Opposite):
     """Takes the mask for its opposite, if there is one, and passes it on."""
 
