@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -171,7 +170,7 @@ def _try_weights(output_loss: OutputLoss, recorded: RecordedLoss) -> float | Non
     is_mean = read_reduction(output_loss.loss) in MEANS and output_loss.weights is None and not output_loss.by_timestep
     if losses is None or output_loss.valid is None or not is_mean or losses.shape != output_loss.valid.shape:
         return None
-    valid, weighting = output_loss.valid[rows], copy.copy(output_loss.loss)
+    valid, weighting = output_loss.valid[rows], _copy_loss(output_loss.loss)
     if not valid.any() or recorded.own_mask is not None:
         return None
     weighting.reduction = "mean_with_sample_weight"
@@ -179,6 +178,14 @@ def _try_weights(output_loss: OutputLoss, recorded: RecordedLoss) -> float | Non
     tensor = make_masked_tensor(output.sample, None)
     weighted = float(as_array(weighting(targets, tensor, sample_weight=valid.astype("float32"))))
     return abs(weighted - float(losses[rows][valid].mean()))
+
+
+def _copy_loss(loss: Any) -> Any:
+    """Return a shallow copy of a ``keras.losses.Loss``."""
+    # The copy module would save and load it, which fails for a function that is not registered with Keras.
+    copied = object.__new__(type(loss))
+    vars(copied).update(vars(loss))
+    return copied
 
 
 def _list_by_batch_size(run: LossRun, output_loss: OutputLoss, recorded: RecordedLoss) -> dict[int, float]:

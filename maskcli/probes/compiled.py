@@ -59,6 +59,8 @@ def probe_compiled(context: ProbeContext, also_keras: bool = False) -> CompiledR
         return CompiledResult(None, why="no output has a result for each row")
     if not worst.counts:
         return CompiledResult(None, worst.change)
+    if _is_random(context):
+        return CompiledResult(None, why="two runs on the same data differ")
     path = find_unequal_mask(context.run.model, arguments)
     call = next((call for call in context.trace.calls if call.call == path), None)
     difference = CompiledDifference(
@@ -71,6 +73,15 @@ def probe_compiled(context: ProbeContext, also_keras: bool = False) -> CompiledR
         has_mask=call is not None and any(mask is not None for mask in (*call.masks_in, call.mask_in)),
     )
     return CompiledResult(difference, worst.change)
+
+
+def _is_random(context: ProbeContext) -> bool:
+    """Return whether a second eager run has other results as well, as a model that samples has."""
+    again = context.run.vary()
+    worst = None
+    if again.error is None:
+        worst = compare_outputs(context.base, context.flow, again, context.align(), context.tolerance)
+    return worst is None or worst.counts
 
 
 def _has_code(recording: Recording) -> bool:

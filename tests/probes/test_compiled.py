@@ -64,6 +64,18 @@ class Same(layers.Layer):
         return inputs * 2.0
 
 
+class Sample(layers.Layer):
+    """Draws other numbers in each run, as an autoencoder does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.supports_masking = True
+        self.generator = keras.random.SeedGenerator(3)
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + keras.random.normal(keras.ops.shape(inputs), seed=self.generator)
+
+
 def find_probe(report: CheckReport) -> Probe:
     model = report.examination.model
     assert model is not None
@@ -104,6 +116,12 @@ def test_model_that_does_not_compile_is_unproven() -> None:
     probe = find_probe(maskcli.check(ROWS, model=Tagger(Stepwise())))
     assert not probe.applicable
     assert str(probe.why).startswith("the model does not compile (")
+
+
+def test_random_model_is_not_compared() -> None:
+    report = maskcli.check(ROWS, model=Tagger(Sample()))
+    assert find_probe(report).why == "two runs on the same data differ"
+    assert [finding.code for finding in report.findings] == ["MSK115"]
 
 
 def test_quick_check_leaves_compiled_run_out() -> None:

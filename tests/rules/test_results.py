@@ -176,6 +176,19 @@ def test_unmasked_target_that_overflows() -> None:
     assert select(report, "MSK301")
 
 
+def test_unmasked_loss_that_is_a_function() -> None:
+    """Keras copies a loss by its configuration, which does not lead back to a function that is not registered."""
+
+    def square(y_true: Any, y_pred: Any) -> Any:
+        return keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
+
+    words, x = make_words()
+    model = keras.Model(words, layers.Dense(1)(x) * 1.0)
+    model.compile(loss=square)
+    (finding,) = select(run_check(model, targets=SLOPE), "MSK301")
+    assert "The loss square counts 9 padded timesteps of 21" in finding.message
+
+
 def test_valid_target_that_is_nan() -> None:
     targets = SLOPE.copy()
     targets[1, 0] = np.nan
