@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -44,6 +45,7 @@ from maskcli.probes.repair_changes import (
     TurnMask,
     ZeroPadding,
     ZeroResult,
+    find_joined_masks,
     get_argument,
 )
 from maskcli.probes.repair_masks import (
@@ -303,7 +305,7 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     if is_keras_layer(entry.operation, "Masking"):
         return f"Remove {label}, which replaces the mask of its input.", f"# remove {name}: its input has the mask"
     if bool(entry.args) and isinstance(entry.args[0], (list, tuple)):
-        code = JOIN_MASKS.format(type=entry.type, base=_write_base(entry))
+        code = _write_joined_masks(entry)
         return f"Replace {label} by `Masked{entry.type}(...)`, which keeps the mask of the masked inputs.", code
     if entry.type == "Lambda" and form == "mask":
         code = "keras.layers.Lambda(..., mask=lambda inputs, mask: mask)"
@@ -317,6 +319,16 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
         window = KERNEL if size == "kernel_size" else POOL
         code = STRIDED.format(type=entry.type, base=_write_base(entry), window=window)
     return f"Let {label} keep the mask: {_replace_class(entry)}.", code
+
+
+def _write_joined_masks(entry: CallRecord) -> str:
+    """Return the code of a merge that joins the masks of its inputs, as the trial did."""
+    masks = [(place, mask) for place, mask in enumerate(entry.carried) if mask is not None]
+    joined = [f"mask[{masks[item][0]}]" for item in find_joined_masks([mask.shape for _, mask in masks])]
+    if len(joined) == len(masks):
+        return JOIN_MASKS.format(type=entry.type, base=_write_base(entry))
+    result = functools.reduce(lambda before, mask: f"keras.ops.logical_and({before}, {mask})", joined)
+    return SUBCLASS.format(type=entry.type, base=_write_base(entry), result=f"None if mask is None else {result}")
 
 
 def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -50,13 +52,18 @@ class MaskOrigin:
         if self.kind == "call":
             return run.returned.get(self.key)
         masks = run.list_arriving(self.key)
-        if not masks:
-            return None
-        joined = keras.ops.cast(masks[0], "bool")
-        for mask in masks[1:]:
-            if tuple(mask.shape) == tuple(joined.shape):
-                joined = keras.ops.logical_and(joined, keras.ops.cast(mask, "bool"))
-        return joined
+        same = [keras.ops.cast(masks[place], "bool") for place in find_joined_masks([mask.shape for mask in masks])]
+        return functools.reduce(keras.ops.logical_and, same) if same else None
+
+
+def find_joined_masks(shapes: Sequence[Sequence[int]]) -> list[int]:
+    """Return the places of the masks that a repair joins: of those with the most rows, the ones of equal shape.
+
+    A mask of one row, such as that of positions, is no mask of the data.
+    """
+    most = max((shape[0] for shape in shapes), default=0)
+    joined = next((tuple(shape) for shape in shapes if shape[0] == most), None)
+    return [place for place, shape in enumerate(shapes) if tuple(shape) == joined]
 
 
 @dataclasses.dataclass(frozen=True)

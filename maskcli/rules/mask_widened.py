@@ -2,7 +2,8 @@
 
 `Concatenate` treats an input without a mask as valid everywhere, and marks a timestep as valid if any input is valid
 there. Masked embeddings joined with unmasked features therefore carry a mask that is True at every timestep. The mask
-seems to be still there, but it masks nothing.
+seems to be still there, but it masks nothing. `Add` and other merges join masks in the same way: an
+`Embedding(mask_zero=True)` of positions masks only position 0, and opens the mask of the words everywhere else.
 
 Bad::
 
@@ -62,14 +63,21 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     if call is None or call.mask_out is None or call.valid is None or misaligns_mask(call):
         return
     passed = int((call.mask_out & ~call.valid).sum())
+    all_masked = all(mask is not None for mask in call.masks_in)
     yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
-        message=f"{name_call(call)} widens the mask: it marks {format_count(passed, 'padded timestep')} as valid, "
-        "because an input without a mask counts as valid everywhere.",
-        fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`, or mask the other input "
-        "too.",
+        message=f"{name_call(call)} widens the mask: it marks {format_count(passed, 'padded timestep')} as valid"
+        f"{_explain(len(call.masks_in), all_masked)}.",
+        fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`"
+        f"{'' if all_masked else ', or mask the other input too'}.",
         passed_as_valid=passed,
         max_abs_change=compute_largest_change(model, None),
     )
+
+
+def _explain(inputs: int, all_masked: bool) -> str:
+    if not all_masked:
+        return ", because an input without a mask counts as valid everywhere"
+    return ", because a timestep counts as valid if any input is valid there" if inputs > 1 else ""

@@ -104,6 +104,20 @@ def make_attention() -> Any:
     return keras.Model(words, layers.Dense(2)(x)[:, 0])
 
 
+def test_mask_of_positions_is_no_mask_of_data() -> None:
+    """A repair that joined it with the mask of the words would hide the first word of each row."""
+    words, x = make_words()
+    positions = keras.ops.expand_dims(keras.ops.arange(5), 0)
+    numbers = layers.Lambda(lambda _: positions, output_shape=(5,))(words)
+    x = layers.Add(name="add")([layers.Embedding(5, 6, mask_zero=True)(numbers), x])
+    x = layers.Attention()([layers.Dense(6)(x), layers.Dense(6)(x)])
+    report = run_check(keras.Model(words, layers.GlobalAveragePooling1D()(x)))
+    (finding,) = [finding for finding in report.findings if finding.code == "MSK102"]
+    assert "as valid, because a timestep counts as valid if any input is valid there." in finding.message
+    assert finding.repair is not None
+    assert "return None if mask is None else mask[1]" in finding.repair.code
+
+
 def test_attention_fault_replaces_other_causes() -> None:
     evidence = examine(make_attention())
     fault = AttentionFault("attend", "MultiHeadAttention", "inverted", (3, 1, 5, 5), 4, 9, 30)
