@@ -125,7 +125,9 @@ def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
         validity = Validity("given", column.marked_by)
         return entry.mark(valid, validity, cells, padding=_find_padding_value(entry, valid, roles))
     layout = column.layout
-    masked = roles.masked_values.get(model_input.name) if model_input.kind == "features" else None
+    masked = roles.masked_values.get(model_input.name)
+    if masked is not None and model_input.kind == "ids" and not _ends_in(model_input.values, masked.value):
+        masked = None
     if column.has_lengths:
         assert column.framed is not None  # noqa: S101 - rows with lengths were padded
         cells = column.framed_cells
@@ -140,7 +142,8 @@ def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
     if layout.chosen_value is not None:
         return _mark_runs(entry, layout.chosen_value, "value")
     if masked is not None and not _is_padded_otherwise(entry, masked.value):
-        return _mark_runs(entry, masked.value, "masking-layer", masked.layer)
+        value = int(masked.value) if model_input.kind == "ids" else masked.value
+        return _mark_runs(entry, value, "masking-layer", masked.layer)
     return _mark_runs(entry, layout.value, "value")
 
 
@@ -175,6 +178,11 @@ def _is_padded_otherwise(entry: _Timed, masked: float) -> bool:
         return False
     padding = ~_trim_runs(_any_cell(~_equals(values, entry.column.layout.value)))
     return bool((padding[:, 1:] & padding[:, :-1]).any())
+
+
+def _ends_in(values: Array, value: float) -> bool:
+    """Return whether rows of ids end in a value other than 0, as -1 under ``Masking(-1)``, which 0 does not mark."""
+    return value != 0 and values.ndim > 1 and not _any_cell(~_equals(values[:, [0, -1]], value)).all()
 
 
 def _equals(values: Array, value: float) -> Bools:

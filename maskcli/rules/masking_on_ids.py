@@ -48,7 +48,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             type_=source.type,
             message=f"{source.call} ({source.type}) receives ids of shape {call.shapes_in[0]} and creates a mask of "
             f"shape {call.mask_out.shape}: one value per row instead of one per timestep.",
-            fix="Remove it, and use `Embedding(..., mask_zero=True)`.",
+            fix="Remove it, keep id 0 for padding, and use `Embedding(..., mask_zero=True)`.",
             shape=list(call.shapes_in[0]),
             mask_shape=list(call.mask_out.shape),
         )

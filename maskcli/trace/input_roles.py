@@ -178,7 +178,8 @@ def _find_only(origins: _Origins, tensors: Sequence[Any]) -> Iterable[str]:
 def _is_unchanged(tensor: Any, model_input: ModelInput) -> bool:
     """Return whether a tensor has the numbers of an input and its timesteps, for instance reshaped."""
     shape, values = tuple(tensor.shape), model_input.values
-    if len(shape) < 3 or shape[:2] != values.shape[:2] or np.prod(shape) != values.size:
+    axes = 2 if model_input.kind == "ids" else 3
+    if len(shape) < axes or shape[:2] != values.shape[:2] or np.prod(shape) != values.size:
         return False
     return np.array_equal(as_float64(tensor).ravel(), values.astype(np.float64).ravel(), equal_nan=True)
 

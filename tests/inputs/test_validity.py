@@ -110,6 +110,18 @@ def test_zeros_under_a_mask_value_that_never_occurs() -> None:
     assert_valid(fit({"series": single}, [SERIES], roles)["series"], np.ones_like(VALID))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_masking_value_of_ids() -> None:
+    """Ids that count from 0 may be padded with -1, which the layer cannot mask."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    model = keras.Model(tokens, layers.Embedding(8, 3)(layers.Masking(-1, name="masking")(tokens)))
+    (ids,) = load(model, np.where(VALID, TOKENS - 5, -1)).values()
+    assert_valid(ids)
+    assert get_source(ids) == ("masking-layer", "masking", -1)
+    (ids,) = load(model, TOKENS).values()
+    assert get_source(ids) == ("value", None, 0)
+
+
 def test_order_of_sources() -> None:
     """Each source is removed in turn; the next one then decides."""
     values = pad_series(0)
