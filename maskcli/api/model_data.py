@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.api.settings import make_builtin_settings
-from maskcli.errors import MaskcliError, ModelError, UsageError
+from maskcli.errors import MaskcliError, ModelError, UsageError, summarize_error
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, select_rows, takes_one_array
 from maskcli.inputs.columns import RowLayout
 from maskcli.inputs.dataset import (
@@ -45,6 +45,7 @@ from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Validity
 from maskcli.sequences.bounds import OPTION
 from maskcli.sequences.files import LoadedSequences
+from maskcli.sequences.formats.base import quote_names
 from maskcli.sequences.padding import find_valid_timesteps, pad_ragged, take_first_rows
 from maskcli.sequences.ragged import as_ragged
 from maskcli.sequences.words import Tokenizer, describe_words
@@ -90,6 +91,7 @@ class ModelAndData:
         origin: where the rows come from.
         layouts: of the inputs that maskcli padded.
         segments: ``(batch, timesteps)``, a column of the data with the segments of packed rows that feeds no input.
+        spare: the columns of the data that nothing needs so far, such as targets that the user has not named.
     """
 
     about: ModelAbout
@@ -104,6 +106,7 @@ class ModelAndData:
     origin: DataOrigin = FROM_PYTHON
     layouts: tuple[RowLayout, ...] = ()
     segments: NDArray[Any] | None = None
+    spare: tuple[str, ...] = ()
 
     @property
     def data(self) -> DataOrigin:
@@ -280,6 +283,7 @@ def load_user_model(
         loaded = _load_model(options)
         runs = RunCache(loaded.keras_model)
         dataset = _dataset_for(data, loaded, layout, extra_columns, runs)
+        _check_undeclared(loaded, dataset, runs)
     if loaded.weights is not None:
         if not loaded.keras_model.built:  # The first call makes its variables.
             with running(f"--model {loaded.name}"), quiet_stdout(), bound_weights():
@@ -301,6 +305,7 @@ def load_user_model(
         origin=find_origin(data, dataset.inputs),
         layouts=dataset.layouts,
         segments=dataset.segments,
+        spare=dataset.spare,
     )
 
 
@@ -356,6 +361,22 @@ def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
+
+
+def _check_undeclared(loaded: UserModel, dataset: Dataset, runs: RunCache) -> None:
+    """Raise ModelError for a model that declares no inputs and raises an error as soon as it gets all columns."""
+    if len(dataset.inputs) < 2 or read_input_specs(loaded.keras_model):
+        return
+    recording = runs.get_run(dataset.inputs).recording
+    if recording.error is None or len(recording.entries) > 1:  # The first one is the model itself.
+        return
+    raise ModelError(
+        where=f"--model {loaded.name}",
+        expected=f"a model that takes the columns {quote_names([entry.name for entry in dataset.inputs])}",
+        received=f"{type(recording.error).__name__}: {summarize_error(recording.error)}, before the first layer",
+        fix="The model declares no inputs, and gets all columns of numbers. --targets-field NAME leaves out targets; "
+        "other columns must not be in the data.",
+    )
 
 
 def _list_specs(loaded: UserModel) -> list[InputSpec]:

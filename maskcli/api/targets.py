@@ -26,6 +26,7 @@ from maskcli.records.layout import Layout
 from maskcli.records.loss import Targets
 from maskcli.records.options import LossOptions
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
+from maskcli.sequences.formats.base import TARGETS, quote_names
 from maskcli.trace.outputs import ModelOutput
 
 
@@ -125,11 +126,23 @@ def _select_fields(case: ModelAndData, options: LossOptions, bound: Sequence[Mod
             where="--targets",
             expected=f"targets for {case.about.name}",
             received="none",
-            fix="Pass a file with --targets, a field of the data with --targets-field, or use --targets zeros, ones or "
-            "arange.",
+            fix=_suggest_targets(case.spare, len(bound)),
         )
     fields = _match_fields(options.fields, bound)
     return [(get_field(case, field, "--targets-field"), None, f"field {field}") for field in fields]
+
+
+def _suggest_targets(spare: Sequence[str], outputs: int) -> str:
+    """Return where targets may come from: columns of the data that feed no input, if there are any."""
+    if not spare:
+        return (
+            "Pass a file with --targets, a field of the data with --targets-field, or use --targets zeros, ones or "
+            "arange."
+        )
+    likely = next((name for name in spare if name.lower() in TARGETS and "weight" not in name.lower()), spare[0])
+    fields = " ".join(f"--targets-field {name}" for name in (spare if len(spare) == outputs else (likely,)))
+    subject = f"{quote_names(spare)}, which feed{'s' if len(spare) == 1 else ''} no input"
+    return f"The data has {subject}: {fields}. Or pass a file with --targets, or use --targets zeros, ones or arange."
 
 
 def get_field(case: ModelAndData, field: str, option: str) -> Array:

@@ -44,7 +44,7 @@ from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.records.validity import Filling
 from maskcli.sequences.files import load_texts
 from maskcli.sequences.formats import json_text
-from maskcli.sequences.formats.base import Field, quote_names
+from maskcli.sequences.formats.base import MASK, PADDING_MASKS, Field, quote_names
 from maskcli.sequences.ragged import join_rows
 from maskcli.sequences.sources import Source, display_name
 from maskcli.sequences.words import Tokenizer
@@ -67,6 +67,7 @@ class Dataset:
         ragged: the sequences of ``batch``.
         layouts: of all inputs that maskcli padded.
         segments: ``(batch, timesteps)``, a column with the segments of packed rows that feeds no input; None without.
+        spare: the columns that feed no input, and that nothing else needs.
     """
 
     inputs: tuple[ModelInput, ...]
@@ -76,6 +77,7 @@ class Dataset:
     ragged: RaggedSequences | None
     layouts: tuple[RowLayout, ...] = ()
     segments: Array | None = None
+    spare: tuple[str, ...] = ()
 
 
 def read_dataset(
@@ -235,7 +237,13 @@ def _make_dataset(
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
     more = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}
     batch, ragged = (None, None) if padded is None else (padded.batch, padded.ragged)
-    return Dataset(inputs, more, table.where, batch, ragged, layouts, _find_spare_segments(table, names))
+    segments = _find_spare_segments(table, names)
+    spare = tuple(name for name in table.columns if name not in (*names, *also) and not _marks_timesteps(name))
+    return Dataset(inputs, more, table.where, batch, ragged, layouts, segments, spare)
+
+
+def _marks_timesteps(name: str) -> bool:
+    return name.endswith(MASK) or name in PADDING_MASKS
 
 
 def _find_spare_segments(table: DataTable, used: Collection[str]) -> Array | None:

@@ -23,7 +23,7 @@ import numpy as np
 
 from maskcli.errors import InputError, UsageError
 from maskcli.inputs.columns import DataColumn
-from maskcli.inputs.roles import InputRoles, is_auxiliary_name, match_by_prefix
+from maskcli.inputs.roles import InputRoles, MaskedValue, is_auxiliary_name, match_by_prefix
 from maskcli.inputs.tables import DataTable, name_column_errors
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.inputs import ModelInput, find_primary, is_same_validity
@@ -125,9 +125,7 @@ def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
         validity = Validity("given", column.marked_by)
         return entry.mark(valid, validity, cells, padding=_find_padding_value(entry, valid, roles))
     layout = column.layout
-    masked = roles.masked_values.get(model_input.name)
-    if masked is not None and model_input.kind == "ids" and not _ends_in(model_input.values, masked.value):
-        masked = None
+    masked = _find_masked_value(model_input, roles)
     if column.has_lengths:
         assert column.framed is not None  # noqa: S101 - rows with lengths were padded
         cells = column.framed_cells
@@ -142,8 +140,7 @@ def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
     if layout.chosen_value is not None:
         return _mark_runs(entry, layout.chosen_value, "value")
     if masked is not None and not _is_padded_otherwise(entry, masked.value):
-        value = int(masked.value) if model_input.kind == "ids" else masked.value
-        return _mark_runs(entry, value, "masking-layer", masked.layer)
+        return _mark_runs(entry, masked.value, "masking-layer", masked.layer)
     return _mark_runs(entry, layout.value, "value")
 
 
@@ -180,9 +177,13 @@ def _is_padded_otherwise(entry: _Timed, masked: float) -> bool:
     return bool((padding[:, 1:] & padding[:, :-1]).any())
 
 
-def _ends_in(values: Array, value: float) -> bool:
-    """Return whether rows of ids end in a value other than 0, as -1 under ``Masking(-1)``, which 0 does not mark."""
-    return value != 0 and values.ndim > 1 and not _any_cell(~_equals(values[:, [0, -1]], value)).all()
+def _find_masked_value(model_input: ModelInput, roles: InputRoles) -> MaskedValue | None:
+    """Return the value that the model masks; for ids, whose padding is 0, only one that rows begin or end with."""
+    masked = roles.masked_values.get(model_input.name)
+    if masked is None or model_input.kind != "ids":
+        return masked
+    is_at_ends = model_input.values.ndim > 1 and _equals(model_input.values[:, [0, -1]], masked.value).any()
+    return MaskedValue(masked.layer, int(masked.value)) if is_at_ends and masked.value != 0 else None
 
 
 def _equals(values: Array, value: float) -> Bools:

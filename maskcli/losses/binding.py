@@ -366,7 +366,12 @@ def _suggest_losses_of_timesteps(targets: NDArray[Any], output: ModelOutput) -> 
     if output.sample.shape[-1] == 1 and targets.ndim == output.sample.ndim - 1:
         shape = (len(targets), *output.sample.shape[1:])
         return f"Give the targets the shape {shape}: without the last axis Keras takes the mean over time."
-    return "Keras multiplies losses by the mask: return them as (batch, timesteps), without a mean over time."
+    if targets.ndim > 1 and targets.shape[1] != output.mask_shape[1]:
+        return (
+            "A loss of whole sequences, such as CTC, needs an output without a mask: end the model with a layer whose "
+            "compute_mask returns None, and pass the lengths to the loss."
+        )
+    return "Return losses as (batch, timesteps), without a mean over time: Keras multiplies them by the mask."
 
 
 def _fit_weights(weights: NDArray[Any], rows: int, timesteps: tuple[int, ...]) -> Floats:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from maskcli.errors import ExitCode
 from tests.conftest import Output
 
 pytestmark = pytest.mark.slow(share=1 / 2)
@@ -51,6 +52,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[..., P
     write("two_heads.py", FACTORY)
     monkeypatch.syspath_prepend(str(tmp_path))
     return write("rows.jsonl", "".join(json.dumps(record) + "\n" for record in RECORDS)).name
+
+
+def test_missing_targets_name_columns(call: Call, data: str) -> None:
+    output = call("loss", data, "--model", "two_heads:build")
+    assert output.exit_status == ExitCode.USAGE
+    expected = "The data has 'kind', 'mood', which feed no input: --targets-field kind --targets-field mood."
+    assert expected in " ".join(output.stderr.split())
 
 
 def find_losses(output: Output) -> list[tuple[str, float]]:

@@ -15,7 +15,7 @@ from keras import layers, ops
 
 import maskcli
 from maskcli.api.model_data import DataFile, load_dataset, load_user_model
-from maskcli.errors import InputError, UsageError
+from maskcli.errors import InputError, ModelError, UsageError
 from maskcli.inputs.dataset import make_dataset, make_ragged_dataset, read_dataset
 from maskcli.inputs.roles import InputRoles, MaskedValue, match_by_prefix
 from maskcli.probes.lengths import lengthen
@@ -176,6 +176,28 @@ def test_ragged_features_are_padded_with_the_masked_value(tmp_path: Path) -> Non
 
 
 # Errors.
+
+
+class ThreeInputs(keras.Model):
+    """Takes three inputs, and declares none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = layers.Embedding(10, 3, mask_zero=True)
+
+    def call(self, inputs: Any) -> Any:
+        first, second, third = inputs
+        return self.embedding(first) + self.embedding(second) + self.embedding(third)
+
+
+def test_too_many_columns_for_undeclared_inputs() -> None:
+    arrays = dict.fromkeys(("first", "second", "third", "fourth"), TOKENS)
+    with pytest.raises(ModelError) as raised:
+        load(ThreeInputs(), arrays)
+    assert raised.value.expected == "a model that takes the columns 'first', 'fourth', 'second', 'third'"
+    assert "too many values to unpack (expected 3), before the first layer" in raised.value.received
+    del arrays["fourth"]
+    assert len(load(ThreeInputs(), arrays)) == 3
 
 
 def test_chosen_value_that_occurs_nowhere() -> None:
