@@ -32,6 +32,10 @@ from maskcli.records.validity import Validity
 
 FEW = 8
 """Distinct values of an input that may be a category of each timestep."""
+LEAST_FILLED = 2
+"""Ends of rows that a number must fill to be padding."""
+FAR = 100
+"""How many times as large as all other numbers padding is that may be any number, such as -99999.99."""
 STRONG = ("given", "mask-input", "lengths", "masking-layer")
 """Sources that do not depend on the values of ids."""
 
@@ -139,9 +143,44 @@ def _decide_own(entry: _Timed, roles: InputRoles) -> _Timed:
         return entry
     if layout.chosen_value is not None:
         return _mark_runs(entry, layout.chosen_value, "value")
-    if masked is not None and not _is_padded_otherwise(entry, masked.value):
+    return _decide_by_values(entry, masked)
+
+
+def _decide_by_values(entry: _Timed, masked: MaskedValue | None) -> _Timed:
+    """Return an input with the padding that its values show: those that the model masks, runs of 0, or of a filler."""
+    filler = _find_filler(entry.input)
+    if masked is not None and not _is_padded_otherwise(entry, masked.value, filler):
         return _mark_runs(entry, masked.value, "masking-layer", masked.layer)
-    return _mark_runs(entry, layout.value, "value")
+    return _mark_runs(entry, entry.column.layout.value if filler is None else filler, "value")
+
+
+def _find_filler(model_input: ModelInput) -> float | None:
+    """Return the number other than 0 that fills the ends of rows of fractional features; None if none clearly does.
+
+    It is a whole number, or far larger than all others; rows of different lengths end in it, in all features; and it
+    is nowhere else.
+    """
+    values = model_input.values
+    if values.ndim < 3 or values.dtype.kind != "f" or model_input.kind != "features" or not values.size:
+        return None
+    vectors = values.astype(np.float64).reshape(*values.shape[:2], -1)
+    ends = np.concatenate([vectors[:, 0], vectors[:, -1]])
+    ends = ends[np.isfinite(ends).all(axis=1) & (ends == ends[:, :1]).all(axis=1)]
+    numbers, counts = np.unique(ends[:, 0], return_counts=True)
+    if not len(numbers) or counts.max() < LEAST_FILLED or 0 in numbers:
+        return None
+    filler = float(numbers[counts.argmax()])
+    filled = (vectors == filler).all(axis=-1)
+    valid = _trim_runs(~filled)
+    lengths, data = valid.sum(axis=1), vectors[valid]
+    if (filled & valid).any() or not data.size or lengths.min() == lengths.max() or not np.isfinite(data).all():
+        return None
+    is_far = abs(filler) > FAR * np.abs(data).max()
+    is_outside = vectors.shape[-1] > 1 or not data.min() <= filler <= data.max()
+    is_whole = filler == np.round(filler) and (data != np.round(data)).mean() > 1 / 2
+    if not is_far and not (is_whole and is_outside):
+        return None
+    return float(str(values.dtype.type(filler)))  # As the user writes it: 1e20, also of float32.
 
 
 def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None) -> _Timed:
@@ -165,14 +204,16 @@ def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None) 
     return entry.mark(valid, Validity(source, of, float(value)), cells, padding=value)
 
 
-def _is_padded_otherwise(entry: _Timed, masked: float) -> bool:
-    """Return whether rows end in several timesteps of 0, and no timestep has the value that the model masks.
+def _is_padded_otherwise(entry: _Timed, masked: float, filler: float | None) -> bool:
+    """Return whether rows end in several timesteps of 0 or a filler, and none has the value that the model masks.
 
     A single timestep of 0 may be data.
     """
     values = entry.input.values
     if not _any_cell(~_equals(values, masked)).all():
         return False
+    if filler is not None:
+        return True
     padding = ~_trim_runs(_any_cell(~_equals(values, entry.column.layout.value)))
     return bool((padding[:, 1:] & padding[:, :-1]).any())
 

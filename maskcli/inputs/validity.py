@@ -154,7 +154,8 @@ def _describe_axes(spec: InputSpec) -> str:
 
 def _make_rank_hint(shape: tuple[int, ...], spec: InputSpec) -> str:
     if len(spec.shape) == 3 and len(shape) == 2:
-        return " It needs a vector at each timestep."
+        also = ", also of one number: x[..., None]" if spec.shape[2] == 1 else ""
+        return f" It needs a vector at each timestep{also}."
     return f" If it does not belong to the input {spec.name!r}, rename it."
 
 

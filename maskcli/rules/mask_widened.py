@@ -64,14 +64,14 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         return
     passed = int((call.mask_out & ~call.valid).sum())
     all_masked = all(mask is not None for mask in call.masks_in)
+    other = "" if all_masked else ", or mask the other input too"
     yield make_finding(
         __name__,
         call=call.call,
         type_=call.type,
         message=f"{name_call(call)} widens the mask: it marks {format_count(passed, 'padded timestep')} as valid"
         f"{_explain(len(call.masks_in), all_masked)}.",
-        fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`"
-        f"{'' if all_masked else ', or mask the other input too'}.",
+        fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`{other}.",
         passed_as_valid=passed,
         max_abs_change=compute_largest_change(model, None),
     )

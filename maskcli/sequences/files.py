@@ -39,6 +39,7 @@ HEAD = 2**16
 """Bytes from which the format of content is inferred; a longer first line of JSON is read to its end."""
 # A manifest of shards is recognized by its content.
 SUFFIXES = {suffix: entry for entry in FORMATS.values() if entry.name != "shards" for suffix in entry.suffixes}
+PICKLES = (".pkl", ".pickle", ".joblib")
 MODEL_SUFFIXES = (".keras", ".h5", ".py")
 EMPTY_STDIN = "Pipe sequences into it, name a FILE, or use --sample for the built-in sample."
 
@@ -312,6 +313,8 @@ def _infer_format(source: Source, head: bytes) -> Format:
     fix = "Rename the file to one of these."
     if suffix in MODEL_SUFFIXES:
         fix = f"If it is the model: --model {source.name}, and a FILE with the data."
+    elif suffix in PICKLES:
+        fix = "Pickles are never loaded: write lists as JSON Lines, and arrays with numpy.save."
     elif source.what == "sequences":
         fix = f"Set the format with --input-format {'|'.join(name for name in FORMATS if name != 'shards')}."
     raise InputError(

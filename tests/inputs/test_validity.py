@@ -122,6 +122,30 @@ def test_masking_value_of_ids() -> None:
     assert get_source(ids) == ("value", None, 0)
 
 
+@pytest.mark.parametrize("value", [-1.0, 1e20, -99999.99])
+@pytest.mark.parametrize("roles", [{}, {"series": MaskedValue("masking", 0.0)}])
+def test_filler_that_no_layer_masks(value: float, roles: dict[str, MaskedValue]) -> None:
+    """Rows that end in the same whole or huge number are padded with it, also where the model masks another one."""
+    series = fit({"series": pad_series(value)}, [SERIES], InputRoles(roles))["series"]
+    assert_valid(series)
+    assert get_source(series) == ("value", None, pytest.approx(value))
+
+
+@pytest.mark.parametrize("case", ["between", "one row", "whole data", "fraction", "equal lengths"])
+def test_equal_numbers_at_ends_may_be_data(case: str) -> None:
+    values = pad_series(1.25 if case == "fraction" else -1)
+    if case == "between":
+        values[0, 1] = -1
+    elif case == "one row":
+        values[2] = values[0]
+    elif case == "whole data":
+        values[VALID] = np.round(values[VALID] * 5)
+    elif case == "equal lengths":
+        values = values[1:2].repeat(3, axis=0)
+    series = fit({"series": values[:2] if case == "one row" else values}, [SERIES])["series"]
+    assert series.validity.source == "none"
+
+
 def test_order_of_sources() -> None:
     """Each source is removed in turn; the next one then decides."""
     values = pad_series(0)

@@ -181,13 +181,18 @@ def _suggest_content(records: Sequence[dict[str, Any]], field: Field) -> str:
         values = [record.get(name) for record in records]
         if None in values and all(value is None or isinstance(value, list) for value in values):
             return f"{name!r} is null in some records: write an empty sequence as [], or leave these records out."
+        other = next((value for value in values if value is not None and not isinstance(value, list)), None)
+        if other is not None and any(isinstance(value, list) for value in values):
+            return (
+                f"{name!r} is a list in some records, and {describe_value(other)} in others: a list holds numbers only."
+            )
     texts = [name for name in records[0] if all(isinstance(record.get(name), str) for record in records)]
     if field.numbers:
         return ""
     if not texts:
         return (
             'No field holds lists. A sequence is a list, as in {"tokens": [1, 2]}, or lies in several fields of '
-            f"numbers: {field.option} 'w*'."
+            f"numbers: {field.option} 'w*'. Of lines that are timesteps, first join those of a sequence into one."
         )
     return f"{texts[0]!r} is text. {TEXT_FIX.removesuffix('.')}; add {field.option} {texts[0]}."
 

@@ -317,14 +317,14 @@ def _make_signature_error(data: bytes, name: str, kind: str) -> InputError:
 
 def _make_damage_error(name: str, error: Exception) -> InputError:
     received = f"a file that NumPy cannot read ({shorten(str(error))})"
+    fix = "Save a 2-D integer array, or values and row_splits, with numpy.save or numpy.savez."
     if "pickle" in str(error):
         received = "pickled objects, which are never loaded"
-    return InputError(
-        where=name,
-        expected="NumPy arrays of integers",
-        received=received,
-        fix="Save a 2-D integer array, or values and row_splits, with numpy.save or numpy.savez.",
-    )
+        fix = (
+            "Rows of different lengths are saved as objects: write them as JSON Lines, pad them with "
+            "keras.utils.pad_sequences, or save values and row_splits."
+        )
+    return InputError(where=name, expected="NumPy arrays of integers", received=received, fix=fix)
 
 
 def unpad_array(tokens: Array, mask: Array, name: str, marked_by: str | None = None) -> ParsedRows:
