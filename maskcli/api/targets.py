@@ -26,6 +26,7 @@ from maskcli.records.layout import Layout
 from maskcli.records.loss import Targets
 from maskcli.records.options import LossOptions
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
+from maskcli.records.wording import choose_form
 from maskcli.sequences.formats.base import TARGETS, quote_names
 from maskcli.trace.outputs import ModelOutput
 
@@ -141,7 +142,7 @@ def _suggest_targets(spare: Sequence[str], outputs: int) -> str:
         )
     likely = next((name for name in spare if name.lower() in TARGETS and "weight" not in name.lower()), spare[0])
     fields = " ".join(f"--targets-field {name}" for name in (spare if len(spare) == outputs else (likely,)))
-    subject = f"{quote_names(spare)}, which feed{'s' if len(spare) == 1 else ''} no input"
+    subject = f"{quote_names(spare)}, which {choose_form(len(spare), 'feeds', 'feed')} no input"
     return f"The data has {subject}: {fields}. Or pass a file with --targets, or use --targets zeros, ones or arange."
 
 

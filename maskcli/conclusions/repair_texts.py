@@ -422,7 +422,8 @@ def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
     body = "\n".join(f"        {line}" for line in lines).format(axis=2 if inside else 1)
     kept = "None if mask is None else keras.ops.any(mask, axis=-1)" if inside else "None"
     line = f"{class_name}()({arguments})"
-    line += f"[:, {':, ' if inside else ''}None]" if keeps_axis else ""
+    if keeps_axis:
+        line += "[:, :, None]" if inside else "[:, None]"
     return (
         f"Replace {name} by `{line}`, which leaves padding out.",
         f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n{line}  # instead of {name}",

@@ -29,11 +29,10 @@ from maskcli.records.arrays import Array, Bools
 from maskcli.records.inputs import ModelInput, find_primary, is_same_validity
 from maskcli.records.sequences import PaddedBatch, have_lengths
 from maskcli.records.validity import Validity
+from maskcli.sequences.facts import find_unmarked_padding
 
 FEW = 8
 """Distinct values of an input that may be a category of each timestep."""
-LEAST_FILLED = 2
-"""Ends of rows that a number must fill to be padding."""
 FAR = 100
 """How many times as large as all other numbers padding is that may be any number, such as -99999.99."""
 STRONG = ("given", "mask-input", "lengths", "masking-layer")
@@ -157,28 +156,18 @@ def _decide_by_values(entry: _Timed, masked: MaskedValue | None) -> _Timed:
 def _find_filler(model_input: ModelInput) -> float | None:
     """Return the number other than 0 that fills the ends of rows of fractional features; None if none clearly does.
 
-    It is a whole number, or far larger than all others; rows of different lengths end in it, in all features; and it
-    is nowhere else.
+    It is a whole number among others that mostly are not, or far larger than all others.
     """
     values = model_input.values
-    if values.ndim < 3 or values.dtype.kind != "f" or model_input.kind != "features" or not values.size:
+    if values.ndim < 3 or values.dtype.kind != "f" or model_input.kind != "features":
         return None
-    vectors = values.astype(np.float64).reshape(*values.shape[:2], -1)
-    ends = np.concatenate([vectors[:, 0], vectors[:, -1]])
-    ends = ends[np.isfinite(ends).all(axis=1) & (ends == ends[:, :1]).all(axis=1)]
-    numbers, counts = np.unique(ends[:, 0], return_counts=True)
-    if not len(numbers) or counts.max() < LEAST_FILLED or 0 in numbers:
+    runs = find_unmarked_padding(values, np.ones(values.shape[:2], np.bool_))
+    if runs is None or runs.value == 0:
         return None
-    filler = float(numbers[counts.argmax()])
-    filled = (vectors == filler).all(axis=-1)
-    valid = _trim_runs(~filled)
-    lengths, data = valid.sum(axis=1), vectors[valid]
-    if (filled & valid).any() or not data.size or lengths.min() == lengths.max() or not np.isfinite(data).all():
-        return None
+    filler, data = float(runs.value), values[values != runs.value].astype(np.float64)
     is_far = abs(filler) > FAR * np.abs(data).max()
-    is_outside = vectors.shape[-1] > 1 or not data.min() <= filler <= data.max()
     is_whole = filler == np.round(filler) and (data != np.round(data)).mean() > 1 / 2
-    if not is_far and not (is_whole and is_outside):
+    if not np.isfinite([filler, *data]).all() or not (is_far or is_whole):
         return None
     return float(str(values.dtype.type(filler)))  # As the user writes it: 1e20, also of float32.
 

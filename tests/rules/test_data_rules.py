@@ -364,7 +364,7 @@ def test_array_facts_equal_sequence_facts() -> None:
     assert [finding.code for finding in judge_all(DATA_RULES, Examination((unsigned,), None))] == ["MSK005"]
 
 
-def test_pluralize_and_format_exact_share() -> None:
+def test_format_count_and_format_exact_share() -> None:
     assert [format_count(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
     assert [format_exact_share(n, 1000) for n in (0, 1, 10, 505, 990, 999, 1000)] == [
         "0 %",
