@@ -12,10 +12,9 @@ import pytest
 from tests.differential import models, oracle
 from tests.differential.models import Case, Label, Source, Step, Variant, move_timeline
 
-pytestmark = [
-    pytest.mark.any_backend,
-    pytest.mark.filterwarnings("ignore"),  # Keras warns where a layer destroys a mask: these models have faults.
-]
+pytestmark = pytest.mark.filterwarnings(
+    "ignore"
+)  # Keras warns where a layer destroys a mask: these models have faults.
 
 IDS = Source("tokens", "ids", "T", 16)
 FEATURES = Source("series", "features", "T", 3, -1.0, content_makes_mask=True, dtype="float")
