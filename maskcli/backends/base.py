@@ -7,6 +7,7 @@ for them were written first. The module of another backend translates its own op
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,31 @@ Watch = Callable[[Hashable, Any], Any]
 """Receives a key and a tensor; returns the tensor to go on with, by which the result can be differentiated."""
 RecordOperation = Callable[[str, Sequence[Any], Any, Sequence[Any]], "list[Any] | None"]
 """Receives the type, the inputs, the attributes and the outputs of an operation; may return replacements of these."""
+
+
+class Records(Protocol):
+    """The records of a run, which refer to its tensors."""
+
+    def list_tensors(self) -> Iterator[Any]:
+        """Yield the tensors that any call so far received or returned, some of them several times."""
+
+    def replace_tensors(self, copies: dict[int, Any]) -> None:
+        """Let the records refer to other tensors, by the ``id`` of those that they refer to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Translation:
+    """An operation as TensorFlow would report it.
+
+    Attributes:
+        type: its type.
+        inputs: its inputs.
+        attrs: names and values in turn; the last value can run the operation again.
+    """
+
+    type: str
+    inputs: tuple[Any, ...]
+    attrs: tuple[Any, ...]
 
 
 class OperationReports(Protocol):
@@ -56,6 +82,7 @@ class Backend(Protocol):
         package: the name of the package, whose version results carry.
         title: the name that its users write.
         is_stateless: whether a compiled step changes only variables that the model knows, and has only fixed shapes.
+        has_free_shapes: whether one compiled function can take tensors of several shapes.
         compiles_steps: whether ``fit``, ``evaluate`` and ``predict`` compile a model that does not ask for it.
     """
 
@@ -63,6 +90,7 @@ class Backend(Protocol):
     package: str
     title: str
     is_stateless: bool
+    has_free_shapes: bool
     compiles_steps: bool
 
     def is_eager(self) -> bool:
@@ -71,8 +99,17 @@ class Backend(Protocol):
     def has_values(self, value: Any) -> bool:
         """Return whether a value is a tensor with values, not one of a graph."""
 
-    def report_operations(self, record: RecordOperation) -> OperationReports:
-        """Return reports of operations, which are off at first."""
+    def report_operations(self, record: RecordOperation, records: Records | None = None) -> OperationReports:
+        """Return reports of operations, which are off at first.
+
+        Args:
+            record: receives each operation.
+            records: of the run. Before an operation changes a tensor in place, a copy takes its place there; without
+                records, such operations are not reported.
+        """
+
+    def shares_memory(self, first: Any, second: Any) -> bool:
+        """Return whether a change of one tensor in place would change the other."""
 
     def run_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int) -> list[Any]:
         """Run a reported operation again with other inputs of the same shapes and dtypes.
@@ -108,8 +145,17 @@ class Backend(Protocol):
             compiled: whether compiling the run pays.
         """
 
-    def compile_model(self, model: Any) -> Callable[[Any], Any]:
-        """Return a compiled function that runs a model in inference mode, as ``predict`` does."""
+    def list_compiled_steps(self, model: Any) -> tuple[str, ...]:
+        """Return which of ``fit`` and ``predict`` run a model otherwise than a call: compiled, or differentiated."""
+
+    def compile_model(self, model: Any, shapes: Sequence[Sequence[int | None]] | None = None) -> Callable[[Any], Any]:
+        """Return a function that runs a model in inference mode, as these steps do.
+
+        Args:
+            model: a Keras model.
+            shapes: for each argument, in order, the shapes that it may have, where ``has_free_shapes``; None is an
+                axis of any size. Without them, each shape is compiled by itself.
+        """
 
     def drop_mask(self, tensor: Any) -> Any:
         """Return the same values as a tensor without a mask."""

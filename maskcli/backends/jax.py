@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
+from maskcli.backends.base import OperationReports, RecordOperation, Records, Tape, Watch
 from maskcli.backends.jax_loops import compile_scans
 from maskcli.backends.jax_operations import Bound, describe_mean, translate
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
@@ -25,6 +25,7 @@ class JaxBackend:
     package = "jax"
     title = "JAX"
     is_stateless = True
+    has_free_shapes = False
     compiles_steps = True
 
     def is_eager(self) -> bool:
@@ -39,9 +40,15 @@ class JaxBackend:
 
         return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
 
-    def report_operations(self, record: RecordOperation) -> OperationReports:
+    def report_operations(self, record: RecordOperation, records: Records | None = None) -> OperationReports:
         """Return reports of the primitives that are bound."""
+        del records  # Tensors never change.
         return _PrimitiveReports(record)
+
+    def shares_memory(self, first: Any, second: Any) -> bool:
+        """Return False: tensors never change."""
+        del first, second
+        return False
 
     def run_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int) -> list[Any]:
         """Bind a primitive again."""
@@ -53,16 +60,12 @@ class JaxBackend:
         self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int, cells: dict[int, NDArray[Any]]
     ) -> list[NDArray[Any]]:
         """Bind a primitive to numbers of cells instead of elements."""
-        arguments = [cells.get(position, tensor) for position, tensor in enumerate(inputs)]
-        numbers = {position: self._as_int32(arguments[position]) for position in cells}
-        arguments = [numbers.get(position, tensor) for position, tensor in enumerate(arguments)]
-        return [np.asarray(result) for result in self.run_operation(type_, arguments, attrs, n_outputs)]
-
-    @staticmethod
-    def _as_int32(numbers: Any) -> Any:
         import jax.numpy as jnp
 
-        return jnp.asarray(numbers, "int32")
+        arguments = list(inputs)
+        for position, numbers in cells.items():
+            arguments[position] = jnp.asarray(numbers, "int32")
+        return [np.asarray(result) for result in self.run_operation(type_, arguments, attrs, n_outputs)]
 
     def record_tape(self, run: Callable[[Watch], Any]) -> Tape:
         """Run a function, which runs again when it is differentiated."""
@@ -92,18 +95,32 @@ class JaxBackend:
             (gradients,) = pull([jnp.asarray(factors, "float32") for factors in way])
             yield [np.asarray(gradient) for gradient in gradients]
 
-    def compile_model(self, model: Any) -> Callable[[Any], Any]:
-        """Return a compiled function of the variables and inputs of the model."""
+    def list_compiled_steps(self, model: Any) -> tuple[str, ...]:
+        """Return ``fit`` alone for a model that is not compiled: JAX differentiates tensors of another kind."""
+        return ("fit", "predict") if getattr(model, "jit_compile", True) else ("fit",)
+
+    def compile_model(self, model: Any, shapes: Sequence[Sequence[int | None]] | None = None) -> Callable[[Any], Any]:
+        """Return a compiled function of the variables and inputs of the model; or one that is differentiated."""
         import jax
         import keras
 
-        variables = model.variables
+        del shapes
+        variables = model.trainable_variables + model.non_trainable_variables
+        arrays = [variable.value for variable in variables]
+        n_trainable = len(model.trainable_variables)
 
         def run(values: Any, tensors: Any) -> Any:
             with keras.StatelessScope(state_mapping=zip(variables, values, strict=True)):
                 return model(tensors, training=False)
 
-        return functools.partial(jax.jit(run), [variable.value for variable in variables])
+        if "predict" in self.list_compiled_steps(model):
+            return functools.partial(jax.jit(run), arrays)
+
+        def differentiate(tensors: Any) -> Any:
+            trainable, others = arrays[:n_trainable], arrays[n_trainable:]
+            return jax.vjp(lambda values: run([*values, *others], tensors), trainable)[0]
+
+        return differentiate
 
     def drop_mask(self, tensor: Any) -> Any:
         """Return a copy of an array: Keras keeps the masks of arrays by ``id``."""

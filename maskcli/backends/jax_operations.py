@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from maskcli.backends.base import Translation
+
 
 @dataclasses.dataclass(eq=False)
 class Bound:
@@ -71,21 +73,6 @@ class Repeatable:
         return [self.function(inputs[0])]
 
 
-@dataclasses.dataclass(frozen=True)
-class Operation:
-    """An operation as TensorFlow would report it.
-
-    Attributes:
-        type: its type.
-        inputs: its inputs.
-        attrs: names and values in turn; the primitive is the last value.
-    """
-
-    type: str
-    inputs: tuple[Any, ...]
-    attrs: tuple[Any, ...]
-
-
 _NAMES = {
     "add_any": "AddV2",
     "add": "AddV2",
@@ -132,53 +119,53 @@ _NAMES = {
 """By primitive, the operation of TensorFlow that computes the same; others have their own name in capitals."""
 
 
-def translate(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> Operation:
+def translate(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> Translation:
     """Return a primitive as an operation of TensorFlow."""
     name = bound.name
     type_ = _NAMES.get(name) or _write_in_capitals(name)
     if name == "broadcast_in_dim" and outputs[0].size == getattr(args[0], "size", None):
         type_ = "ExpandDims"
     inputs, attributes = _ADDITIONS.get(name, _add_nothing)(bound, args, outputs)
-    return Operation(type_, tuple(inputs), (*attributes, "primitive", bound))
+    return Translation(type_, tuple(inputs), (*attributes, "primitive", bound))
 
 
-def describe_mean(array: Any, axis: Any, repeat: Callable[[Any], Any]) -> Operation:
+def describe_mean(array: Any, axis: Any, repeat: Callable[[Any], Any]) -> Translation:
     """Return a mean as an operation of TensorFlow, with its axes among the inputs."""
     axes = np.arange(array.ndim) if axis is None else np.ravel(np.asarray(axis))
-    return Operation("Mean", (array, axes), ("function", Repeatable(repeat)))
+    return Translation("Mean", (array, axes), ("function", Repeatable(repeat)))
 
 
 def _write_in_capitals(name: str) -> str:
     return "".join(part.capitalize() for part in re.split(r"[_\W]+", name) if part)
 
 
-_Translation = tuple[Sequence[Any], tuple[Any, ...]]
+_Parts = tuple[Sequence[Any], tuple[Any, ...]]
 """Inputs, and attributes with their names and values in turn."""
 
 
-def _add_nothing(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Translation:
+def _add_nothing(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Parts:
     del bound, outputs
     return args, ()
 
 
-def _add(parameter: str) -> Callable[[Bound, Sequence[Any], Sequence[Any]], _Translation]:
+def _add(parameter: str) -> Callable[[Bound, Sequence[Any], Sequence[Any]], _Parts]:
     """Return a translation that adds a parameter, such as axes, to the inputs."""
 
-    def translate_with(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Translation:
+    def translate_with(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Parts:
         del outputs
         return [*args, np.asarray(bound.params[parameter])], ()
 
     return translate_with
 
 
-def _pad(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Translation:
+def _pad(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Parts:
     del outputs
     array, value = args
     bound.places = (0, 2)  # TensorFlow has the lengths of the padding between the array and the value.
     return [array, np.asarray(bound.params["padding_config"]), np.asarray(value)], ()
 
 
-def _multiply(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Translation:
+def _multiply(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Parts:
     """Return a product with its equation: batch axes first, then those of the left and the right array."""
     del outputs
     (left_summed, right_summed), (left_batch, right_batch) = bound.params["dimension_numbers"]
@@ -193,7 +180,7 @@ def _multiply(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Tra
     return args, ("equation", f"{''.join(left)},{''.join(right)}->{''.join(kept)}")
 
 
-def _convolve(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Translation:
+def _convolve(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Parts:
     params, rank = bound.params, len(outputs[0].shape)
     dimensions = params["dimension_numbers"]
     is_last = tuple(dimensions.lhs_spec) == (0, rank - 1, *range(1, rank - 1))
@@ -207,7 +194,7 @@ def _convolve(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Tra
     )
 
 
-def _slide(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Translation:
+def _slide(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> _Parts:
     del outputs
     params = bound.params
     is_plain = params["window_dimensions"][0] == params["window_dimensions"][-1] == 1

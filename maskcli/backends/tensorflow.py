@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
+from maskcli.backends.base import OperationReports, RecordOperation, Records, Tape, Watch
 from maskcli.backends.tensorflow_loops import compile_loops, expect_runs
 from maskcli.records.fields import BackendName
 
@@ -22,6 +22,7 @@ class TensorflowBackend:
     package = "tensorflow"
     title = "TensorFlow"
     is_stateless = False
+    has_free_shapes = True
     compiles_steps = True
 
     def is_eager(self) -> bool:
@@ -34,9 +35,15 @@ class TensorflowBackend:
         """Return whether a value is an eager tensor, or a variable."""
         return hasattr(value, "numpy")
 
-    def report_operations(self, record: RecordOperation) -> OperationReports:
+    def report_operations(self, record: RecordOperation, records: Records | None = None) -> OperationReports:
         """Return reports by TensorFlow's callback for each eager operation."""
+        del records  # Tensors never change.
         return _OperationCallbacks(record)
+
+    def shares_memory(self, first: Any, second: Any) -> bool:
+        """Return False: tensors never change."""
+        del first, second
+        return False
 
     def run_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int) -> list[Any]:
         """Run an operation with the attributes that TensorFlow reported."""
@@ -91,12 +98,33 @@ class TensorflowBackend:
         for gradients in all_gradients:
             yield [_read_gradient(gradient) for gradient in gradients if gradient is not None]
 
-    def compile_model(self, model: Any) -> Callable[[Any], Any]:
+    def list_compiled_steps(self, model: Any) -> tuple[str, ...]:
+        """Return the steps of a model that is not to run eagerly."""
+        return () if getattr(model, "run_eagerly", False) else ("fit", "predict")
+
+    def compile_model(self, model: Any, shapes: Sequence[Sequence[int | None]] | None = None) -> Callable[[Any], Any]:
         """Return a graph of the model."""
+        import keras
         import tensorflow as tf
 
-        function: Callable[[Any], Any] = tf.function(lambda tensors: model(tensors, training=False), autograph=False)
-        return function
+        def run(tensors: Any) -> Any:
+            return model(tensors, training=False)
+
+        if shapes is None:
+            each_shape: Callable[[Any], Any] = tf.function(run, autograph=False)
+            return each_shape
+        function = None
+
+        def run_with_shapes(tensors: Any) -> Any:
+            nonlocal function
+            if function is None:
+                flat = zip(shapes, keras.tree.flatten(tensors), strict=True)
+                specs = [tf.TensorSpec(shape, tensor.dtype) for shape, tensor in flat]
+                signature = keras.tree.pack_sequence_as(tensors, specs)
+                function = tf.function(run, autograph=False, input_signature=[signature])
+            return function(tensors)
+
+        return run_with_shapes
 
     def drop_mask(self, tensor: Any) -> Any:
         """Return the identity of a tensor, which has no attributes of Keras."""

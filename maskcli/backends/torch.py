@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskcli.backends.arrays import as_array
-from maskcli.backends.base import OperationReports, RecordOperation, Tape, Watch
+from maskcli.backends.base import OperationReports, RecordOperation, Records, Tape, Watch
 from maskcli.backends.promotion import promote_to_float64
-from maskcli.backends.torch_reports import FunctionReports, is_plain
+from maskcli.backends.torch_reports import FunctionReports, is_plain, share_memory
 from maskcli.records.fields import BackendName
 
 
@@ -24,6 +24,7 @@ class TorchBackend:
     package = "torch"
     title = "PyTorch"
     is_stateless = False
+    has_free_shapes = False
     compiles_steps = False
 
     def __init__(self) -> None:
@@ -44,9 +45,13 @@ class TorchBackend:
 
         return isinstance(value, torch.Tensor) and is_plain(value)
 
-    def report_operations(self, record: RecordOperation) -> OperationReports:
+    def report_operations(self, record: RecordOperation, records: Records | None = None) -> OperationReports:
         """Return reports of functions of PyTorch."""
-        return FunctionReports(record)
+        return FunctionReports(record, records)
+
+    def shares_memory(self, first: Any, second: Any) -> bool:
+        """Return whether two tensors are in the same memory."""
+        return share_memory(first, second)
 
     def run_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, n_outputs: int) -> list[Any]:
         """Call a function again."""
@@ -107,8 +112,13 @@ class TorchBackend:
             gradients = _differentiate(losses, variables, factors)
             yield [as_array(gradient) for gradient in gradients if gradient is not None]
 
-    def compile_model(self, model: Any) -> Callable[[Any], Any]:
+    def list_compiled_steps(self, model: Any) -> tuple[str, ...]:
+        """Return the steps of a model that asks for ``torch.compile``."""
+        return ("fit", "predict") if getattr(model, "jit_compile", False) else ()
+
+    def compile_model(self, model: Any, shapes: Sequence[Sequence[int | None]] | None = None) -> Callable[[Any], Any]:
         """Return the model as ``torch.compile`` compiles it."""
+        del shapes
         import torch
 
         def run(tensors: Any) -> Any:

@@ -7,12 +7,16 @@ rules read to the inputs, and they are dropped again when the function is called
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 import re
 import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from maskcli.backends.base import Translation
 
 
 @dataclasses.dataclass(eq=False)
@@ -47,7 +51,21 @@ class FunctionCall:
         """Whether the function changes its first argument."""
         name = str(getattr(self.function, "__name__", ""))
         is_operator = name.startswith("__i") and name not in ("__invert__", "__index__", "__int__")
-        return name == "__setitem__" or is_operator or (name.endswith("_") and not name.endswith("__"))
+        is_changing = name == "__setitem__" or is_operator or (name.endswith("_") and not name.endswith("__"))
+        return is_changing or bool(self._read_inplace())
+
+    def _read_inplace(self) -> Any:
+        """Return the argument ``inplace`` that some functions have, as ``relu`` has."""
+        position = _find_inplace(self.function)
+        return False if position is None else self.read(position, "inplace", default=False)
+
+    @property
+    def target(self) -> Any | None:
+        """The tensor that the function changes; None if it changes none."""
+        target = self.kwargs.get("out")
+        if target is None and self.is_in_place:
+            target = self.read(0, "self", "input")
+        return target if is_tensor(target) else None
 
     @property
     def tensors(self) -> list[Any]:
@@ -75,25 +93,16 @@ class FunctionCall:
         result = self.function(*args, **kwargs)
         return leaves[0] if self.is_in_place else result
 
+    def replace(self, copies: dict[int, Any]) -> FunctionCall:
+        """Return the call with other tensors, by ``id``, and without ``out``, whose values do not matter."""
+        leaves = iter([copies.get(id(leaf), leaf) for leaf in self._leaves])
+        args, kwargs = _rebuild((tuple(self.args), self.kwargs), leaves)
+        return FunctionCall(self.function, args, {name: value for name, value in kwargs.items() if name != "out"})
+
     def find(self, value: Any) -> int | None:
         """Return the position of an argument among all of them; None if it is none of them."""
         places = (place for place in reversed(range(len(self._leaves))) if self._leaves[place] is value)
         return next(places, None)
-
-
-@dataclasses.dataclass(frozen=True)
-class CallTranslation:
-    """An operation as TensorFlow would report it.
-
-    Attributes:
-        type: its type.
-        inputs: its inputs.
-        attrs: names and values in turn; the last value repeats the call.
-    """
-
-    type: str
-    inputs: tuple[Any, ...]
-    attrs: tuple[Any, ...]
 
 
 @dataclasses.dataclass(eq=False)
@@ -112,6 +121,35 @@ class RepeatableCall:
         """Return the tensors that the call returns for other inputs."""
         replacements = {place: tensor for place, tensor in zip(self.places, inputs, strict=True) if place is not None}
         return list_tensors(self.call.repeat(replacements))
+
+
+@functools.lru_cache(maxsize=1024)
+def _find_inplace(function: Callable[..., Any]) -> int | None:
+    """Return the position of the argument ``inplace`` of a function; None if it has none."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # Of C, where names tell.
+        return None
+    return parameters.index("inplace") if "inplace" in parameters else None
+
+
+def write_part(changed: Any, part: Any) -> FunctionCall:
+    """Return the call that changes a tensor as a change of a part of its memory did.
+
+    Args:
+        changed: the tensor, before the change.
+        part: the part, after the change.
+    """
+    start = part.storage_offset() - changed.storage_offset()
+    size, stride = tuple(part.shape), part.stride()
+
+    def index_put(tensor: Any, places: Any, values: Any) -> Any:
+        del places
+        written = tensor.clone()
+        written.as_strided(size, stride, start).copy_(values)
+        return written
+
+    return FunctionCall(index_put, (changed, np.empty(0, np.int32), part), {})
 
 
 def is_tensor(value: Any) -> bool:
@@ -263,8 +301,8 @@ _NAMES = {
     "bmm": "BatchMatMulV2",
     "mm": "MatMul",
     "linear": "MatMul",
-    **dict.fromkeys(("zeros_like", "new_zeros", "empty_like", "new_empty"), "ZerosLike"),
-    **dict.fromkeys(("ones_like", "new_ones", "full_like", "new_full"), "OnesLike"),
+    **dict.fromkeys(("zero", "zeros_like", "new_zeros", "empty_like", "new_empty"), "ZerosLike"),
+    **dict.fromkeys(("fill", "ones_like", "new_ones", "full_like", "new_full"), "OnesLike"),
     **dict.fromkeys(("topk", "sort", "argsort", "kthvalue"), "TopKV2"),
     "nonzero": "Where",
     **dict.fromkeys(("unique", "unique_consecutive"), "UniqueV2"),
@@ -278,41 +316,41 @@ _NAMES = {
 """By function, the operation of TensorFlow that computes the same; others have their own name in capitals."""
 
 
-def translate_call(call: FunctionCall, outputs: Sequence[Any]) -> CallTranslation:
+def translate_call(call: FunctionCall, outputs: Sequence[Any]) -> Translation:
     """Return a call as an operation of TensorFlow."""
     name = call.name
     type_, inputs, attributes = _TRANSLATIONS.get(name, _keep_tensors)(call, outputs)
     type_ = type_ or _NAMES.get(name) or _write_in_capitals(name)
     places = [call.find(value) for value in inputs]
     inputs = [value if is_tensor(value) else np.asarray(value) for value in inputs]
-    return CallTranslation(type_, tuple(inputs), (*attributes, "call", RepeatableCall(call, places)))
+    return Translation(type_, tuple(inputs), (*attributes, "call", RepeatableCall(call, places)))
 
 
 def _write_in_capitals(name: str) -> str:
     return "".join(part.capitalize() for part in re.split(r"[_\W]+", name) if part)
 
 
-_Translation = tuple[str | None, Sequence[Any], tuple[Any, ...]]
+_Parts = tuple[str | None, Sequence[Any], tuple[Any, ...]]
 """The type, if it does not follow from the name; inputs; attributes with their names and values in turn."""
 
 
-def _keep_tensors(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _keep_tensors(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     del outputs
     return None, call.tensors, ()
 
 
-def _turn_around(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _turn_around(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return an operator whose left argument comes last."""
     del outputs
     return None, call.tensors[::-1], ()
 
 
-def _cast(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _cast(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     tensor = call.tensors[0]
     return "Identity" if tensor.dtype == outputs[0].dtype else None, [tensor], ()
 
 
-def _reduce(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _reduce(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return a reduction with its axes as the second input; ``max`` and ``min`` may also compare two tensors."""
     del outputs
     second = call.read(1, "dim", "axis", "other")
@@ -322,7 +360,7 @@ def _reduce(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return None, [call.tensors[0], _list_axes(axes, call.tensors[0].ndim)], ()
 
 
-def _norm(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _norm(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     del outputs
     tensor = call.tensors[0]
     return None, [tensor, _list_axes(call.read(2, "dim", "axis"), tensor.ndim)], ()
@@ -332,12 +370,12 @@ def _list_axes(axes: Any, rank: int) -> Any:
     return np.arange(rank) if axes is None or axes == () else np.ravel(np.asarray(axes))
 
 
-def _soften(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _soften(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     del outputs
     return None, call.tensors[:1], ("axis", call.read(1, "dim", "axis", default=-1))
 
 
-def _transpose(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _transpose(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return the new order of axes as the second input."""
     del outputs
     import torch
@@ -349,14 +387,14 @@ def _transpose(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return None, [tensor, np.array([sizes.index(size) for size in moved.shape], np.int32)], ()
 
 
-def _join(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _join(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return tensors with their axis as the last input."""
     axis = int(call.read(1, "dim", "axis", default=0))
     axis = axis % outputs[0].ndim
     return None, [*call.tensors, np.asarray(axis)] if call.name != "stack" else call.tensors, ("axis", axis)
 
 
-def _pad(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _pad(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return a padding with its widths as the second input and its value as the third."""
     del outputs
     if call.read(2, "mode", default="constant") != "constant":
@@ -365,7 +403,7 @@ def _pad(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return "PadV2", [call.tensors[0], np.asarray(call.read(1, "pad")), value], ()
 
 
-def _index(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _index(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return a slice, or a lookup if there are tensors or arrays among the indices."""
     del outputs
     tensors = call.tensors
@@ -377,28 +415,34 @@ def _index(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return "GatherNd" if is_place else "GatherV2", tensors, ()
 
 
-def _embed(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _embed(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return a lookup with its table as the first input."""
     del outputs
     ids, table = call.tensors[:2]
     return None, [table, ids], ()
 
 
-def _scatter(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _scatter(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return an assignment to places of a tensor: the tensor, the places, and the values."""
     del outputs
     tensor, places, values = call.args[0], call.args[1], call.args[2]
     return None, [tensor, places if is_tensor(places) else np.empty(0, np.int32), values], ()
 
 
-def _fill(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _copy(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
+    """Return an assignment to a whole tensor, whose values before do not matter."""
+    source = call.read(1, "src")
+    return "Identity" if source.shape == outputs[0].shape else "BroadcastTo", [source], ()
+
+
+def _fill(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return ``where(mask, value, tensor)``."""
     del outputs
     tensor, mask, value = call.read(0), call.read(1, "mask"), call.read(2, "value")
     return None, [mask, value, tensor], ()
 
 
-def _multiply(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _multiply(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return a product of matrices; of a vector, as an equation."""
     del outputs
     left, right = call.tensors[:2]
@@ -412,7 +456,7 @@ def _multiply(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return "Einsum", [left, right], ("equation", f"{first},{second}->{result}")
 
 
-def _project(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _project(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return ``linear``, whose weights have their axes swapped."""
     del outputs
     if call.read(0, "input").ndim > 1:
@@ -420,7 +464,7 @@ def _project(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return "Einsum", call.tensors[:2], ("equation", "j,ij->i")
 
 
-def _sum_products(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _sum_products(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     del outputs
     equation = call.read(0, "equation")
     if not isinstance(equation, str):
@@ -433,7 +477,7 @@ def _sum_products(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return "Einsum", call.tensors, ("equation", equation)
 
 
-def _contract(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _contract(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     """Return ``tensordot`` as an equation: axes that are kept, of the left and then of the right tensor."""
     del outputs
     left, right = call.tensors[:2]
@@ -448,7 +492,7 @@ def _contract(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
     return "Einsum", [left, right], ("equation", f"{''.join(ours)},{''.join(theirs)}->{''.join(kept)}")
 
 
-def _slide(call: FunctionCall, outputs: Sequence[Any]) -> _Translation:
+def _slide(call: FunctionCall, outputs: Sequence[Any]) -> _Parts:
     del outputs
     return None, call.tensors, ("data_format", "NCHW")  # The rules know other orders of axes only.
 
@@ -458,7 +502,7 @@ _REDUCTIONS = (
     *("std", "var", "logsumexp", "median", "nanmedian", "count_nonzero"),
 )
 
-_TRANSLATIONS: dict[str, Callable[[FunctionCall, Sequence[Any]], _Translation]] = {
+_TRANSLATIONS: dict[str, Callable[[FunctionCall, Sequence[Any]], _Parts]] = {
     **dict.fromkeys(_DUNDER, _turn_around),
     "__rmatmul__": _multiply,
     "rsub": _turn_around,
@@ -474,6 +518,7 @@ _TRANSLATIONS: dict[str, Callable[[FunctionCall, Sequence[Any]], _Translation]] 
     "embedding": _embed,
     **dict.fromkeys(("setitem", "index_put"), _scatter),
     "masked_fill": _fill,
+    "copy": _copy,
     **dict.fromkeys(("matmul", "imatmul", "bmm", "mm", "mv", "dot", "inner"), _multiply),
     "linear": _project,
     "einsum": _sum_products,

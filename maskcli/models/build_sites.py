@@ -32,7 +32,16 @@ def is_user_file(name: str) -> bool:
     path = name.replace("\\", "/")
     if path.startswith("<") or Path(path).name.startswith("__autograph_generated_file"):
         return False
-    return not path.startswith(_PREFIXES) and not any(part in path for part in _PARTS)
+    prefixes = (*_PREFIXES, *_list_libraries())
+    return not path.startswith(prefixes) and not any(part in path for part in _PARTS)
+
+
+def _list_libraries() -> Iterator[str]:
+    """Yield the folders of the libraries that run models, which may be installed anywhere."""
+    for name in ("jax", "keras", "numpy", "tensorflow", "torch"):
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None:
+            yield f"{Path(file).parent.as_posix()}/"
 
 
 def find_site(frame: types.FrameType | None, last: types.CodeType | None = None) -> Site | None:

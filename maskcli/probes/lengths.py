@@ -84,7 +84,7 @@ def run_rows_alone(
         run, resized = _find_equal_run(reuse, trimmed) or run_at_length(context, trimmed)
         if isinstance(run, str):
             why = f"without their padding, {run}"
-        elif _loses_all_timesteps(context.base, run):
+        elif loses_all_timesteps(context.base, run):
             why = "without their padding, rows are shorter than a window, and no timestep is left of them"
         else:
             results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed), resized))
@@ -139,7 +139,7 @@ def has_fixed_length(context: ProbeContext) -> bool:
     return any(model_input.valid is not None and tensor.shape[1] is not None for tensor, model_input in pairs)
 
 
-def _loses_all_timesteps(base: Recording, run: Recording) -> bool:
+def loses_all_timesteps(base: Recording, run: Recording) -> bool:
     """Return whether a result is empty that is not in the base run, or is made up by the backend instead.
 
     Some results are always empty: Keras checks the shape of a maximum with such a tensor.
@@ -310,7 +310,7 @@ class LengthProbes:
         run = self._run_once("inside", lambda: ModelRun(self.context.model, inputs))
         if run.recording.error is not None or len(run.recording.entries) != len(self.context.base.entries):
             return []
-        if _loses_all_timesteps(self.context.base, run.recording):
+        if loses_all_timesteps(self.context.base, run.recording):
             return []  # A single timestep is less than the window of a convolution.
         context = make_context(run, np.full(len(inputs[0].values), self.context.labels[0]))
         alone = self._run_once("inside alone", lambda: run_rows_alone(context))

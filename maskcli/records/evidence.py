@@ -335,6 +335,10 @@ class CompiledDifference:
         output: the name of the output.
         first_call: the first call that receives a mask only eagerly, or only compiled; None if masks are the same.
         has_mask: whether that call has a mask eagerly.
+        alone: whether the row ran by itself, without the others.
+        only_any_shape: whether only a function differs that is compiled for any number of rows or timesteps.
+        shapes: of the output, eagerly and compiled; None if they are equal.
+        steps: the methods of the model that run the function.
     """
 
     max_abs_change: float
@@ -344,6 +348,10 @@ class CompiledDifference:
     output: str
     first_call: str | None
     has_mask: bool
+    alone: bool = False
+    only_any_shape: bool = False
+    shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    steps: tuple[str, ...] = ("fit", "predict")
 
 
 @dataclasses.dataclass(frozen=True)

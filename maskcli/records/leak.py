@@ -14,7 +14,7 @@ class Probe:
     """One test of whether padding leaks.
 
     Attributes:
-        name: ``replace``, ``alone``, ``columns``, ``gradient``, ``rows`` or ``future``.
+        name: ``replace``, ``alone``, ``columns``, ``gradient``, ``rows``, ``segments``, ``future`` or ``compiled``.
         applicable: whether the probe could run.
         leaks: whether the change is larger than rounding.
         max_abs_change: the largest change of an output at a valid timestep, or of a pooled output; for ``gradient``

@@ -3,7 +3,8 @@
 `fit`, `evaluate` and `predict` compile the model, and a call such as `model(x)` runs it step by step. Code that looks
 at values, or at the kind of its tensors, may take another path when it is compiled. On JAX, masks can be lost: Keras
 keeps them by the identity of an array, and an operation such as `keras.ops.stop_gradient` returns the same array
-eagerly, but another one in a compiled function. What you see in a notebook is then not what is trained.
+eagerly, but another one in a compiled function. What you see in a notebook is then not what is trained. The rows are
+compared as a batch, and each by itself, which may take another path.
 
 Bad::
 
@@ -60,8 +61,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     yield make_finding(
         __name__,
         **locate(call, model),
-        message=f"{_describe_cause(model, difference, call)} {_describe_place(model, difference)} differs by "
-        f"{difference.max_abs_change:.3g} in a compiled function, which fit and predict run.",
+        message=f"{_describe_cause(model, difference, call)} {_describe_place(model, difference)} "
+        f"{_describe_change(difference)} {_describe_function(difference)}.",
         fix=_suggest_fix(call),
         max_abs_change=difference.max_abs_change,
         tolerance=difference.tolerance,
@@ -69,6 +70,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         timestep=difference.timestep,
         output=difference.output,
         has_mask=difference.has_mask,
+        alone=difference.alone,
+        only_any_shape=difference.only_any_shape,
     )
 
 
@@ -80,11 +83,25 @@ def _describe_cause(model: ModelEvidence, difference: CompiledDifference, call: 
 
 
 def _describe_place(model: ModelEvidence, difference: CompiledDifference) -> str:
-    """Return the result that differs most: ``Sample 1, timestep 2 of output tags``."""
-    place = f"Sample {difference.sample}"
+    """Return the result that differs most: ``Sample 1 by itself, timestep 2 of output tags``."""
+    place = f"Sample {difference.sample}" + (" by itself" if difference.alone else "")
     if difference.timestep is not None:
         place += f", timestep {difference.timestep}"
     return place if len(model.outputs) < 2 else f"{place} of {name_output(model, difference.output)}"
+
+
+def _describe_change(difference: CompiledDifference) -> str:
+    if difference.shapes is not None:
+        return f"has the shape {difference.shapes[1]} instead of {difference.shapes[0]}"
+    return f"differs by {difference.max_abs_change:.3g}"
+
+
+def _describe_function(difference: CompiledDifference) -> str:
+    if "predict" not in difference.steps:
+        return "where JAX differentiates the model, as fit does"
+    if difference.only_any_shape:
+        return "in a function that is compiled for batches of any size, as fit and predict do"
+    return "in a compiled function, which fit and predict run"
 
 
 def _suggest_fix(call: Call | None) -> str:

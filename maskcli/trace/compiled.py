@@ -6,7 +6,7 @@ import collections
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from maskcli.backends.choice import get_backend
@@ -15,36 +15,63 @@ from maskcli.errors import summarize_error
 from maskcli.trace.recorder import Recording, has_own_code, is_mask_argument
 from maskcli.trace.state import preserve_state
 
+Shapes = tuple[tuple[int | None, ...], ...]
+"""The shape of each argument that a compiled function takes; None for an axis of any size."""
 
-def run_compiled(model: Any, arguments: Any) -> Recording:
-    """Return the output of a model that runs as a compiled function, in inference mode; no call is recorded."""
-    import keras
 
-    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, arguments)
+class CompiledModel:
+    """A model as a compiled function, in inference mode."""
+
+    def __init__(self, model: Any, shapes: Shapes | None = None) -> None:
+        """Compile nothing yet: the first run does.
+
+        Args:
+            model: a Keras model.
+            shapes: of the arguments; None compiles each shape by itself.
+        """
+        self.model, self.shapes = model, shapes
+        self.function = get_backend().compile_model(model, shapes)
+
+    def run(self, arguments: Any) -> Recording:
+        """Return the output for some arguments; no call is recorded."""
+        return _run(self.model, self.function, arguments)
+
+
+def run_eagerly(model: Any, arguments: Any) -> Recording:
+    """Return the output of a model that runs as a call does, in inference mode; no call is recorded."""
+    with get_backend().compile_loops():
+        return _run(model, functools.partial(model, training=False), arguments)
+
+
+def _run(model: Any, function: Callable[[Any], Any], arguments: Any) -> Recording:
     output, error = None, None
     try:
         with _prepare(model):
-            output = get_backend().compile_model(model)(tensors)
+            output = function(_convert(arguments))
     except Exception as exception:
         error = exception
     return Recording([], [], output, error, [])
 
 
-def describe_failure(recording: Recording) -> str:
-    """Return the reason why a model does not run as a compiled function."""
-    error = recording.error
-    return "" if error is None else f"the model does not compile ({type(error).__name__}: {summarize_error(error)})"
-
-
-def find_unequal_mask(model: Any, arguments: Any) -> str | None:
-    """Return the path of the first call that receives a mask only eagerly, or only compiled; None if there is none."""
+def _convert(arguments: Any) -> Any:
     import keras
 
-    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, arguments)
-    with _prepare(model), _note_masks() as eager:
-        model(tensors, training=False)
-    with _prepare(model), _note_masks() as compiled:
-        get_backend().compile_model(model)(tensors)
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, arguments)
+
+
+def describe_failure(recording: Recording, steps: Sequence[str]) -> str:
+    """Return the reason why a model does not run as a compiled function, in these methods."""
+    error = recording.error
+    verb = "compile" if "predict" in steps else "run in fit"
+    return "" if error is None else f"the model does not {verb} ({type(error).__name__}: {summarize_error(error)})"
+
+
+def find_unequal_mask(model: Any, arguments: Any, shapes: Shapes | None = None) -> str | None:
+    """Return the path of the first call that receives a mask only eagerly, or only compiled; None if there is none."""
+    with _note_masks() as eager:
+        run_eagerly(model, arguments)
+    with _note_masks() as compiled:
+        CompiledModel(model, shapes).run(arguments)
     return next((path for path, has_mask in eager.items() if compiled.get(path, has_mask) != has_mask), None)
 
 

@@ -300,7 +300,7 @@ class _Recorder:
         self.stack: list[CallRecord] = []
         self.log: list[warnings.WarningMessage] = []
         self.masks: dict[int, tuple[Any, Bools | None]] = {}
-        self.code_reports = backend.report_operations(self.record_code)
+        self.code_reports = backend.report_operations(self.record_code, self)
         start = _start_changes.get()
         self.changed = None if start is None else start()
         self.reporter = get_reporter()
@@ -475,6 +475,26 @@ class _Recorder:
         self.entries.append(entry)
         self.ended.append(entry)
         return replacements
+
+    def list_tensors(self) -> Iterator[Any]:
+        """Yield the tensors of the calls so far."""
+        for entry in self.entries:
+            yield from (leaf for leaf in self.flatten((entry.args, entry.kwargs, entry.outputs)) if _is_tensor(leaf))
+            yield from (mask for masks in entry.mask_tensors.values() for mask in masks)
+
+    def replace_tensors(self, copies: dict[int, Any]) -> None:
+        """Let the calls so far refer to other tensors, by ``id``."""
+        import keras
+
+        def replace(leaf: Any) -> Any:
+            return copies.get(id(leaf), leaf)
+
+        for entry in self.entries:
+            entry.args, entry.kwargs, entry.inputs, entry.outputs, entry.mask_tensors = keras.tree.map_structure(
+                replace, (entry.args, entry.kwargs, entry.inputs, entry.outputs, entry.mask_tensors)
+            )
+        for key in copies:
+            self.masks.pop(key, None)
 
     def read_mask(self, tensor: Any) -> Bools | None:
         """Return the mask that a tensor carries."""

@@ -17,10 +17,10 @@ from tests.conftest import ROOT, clean_environment
 class Worker:
     """A process that answers questions about models on one backend."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, module: str = "tests.backends.worker") -> None:
         self.backend = backend
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.backends.worker"],
+            [sys.executable, "-W", "ignore", "-m", module],
             cwd=ROOT,
             env={**clean_environment(), "KERAS_BACKEND": backend},
             stdin=subprocess.PIPE,

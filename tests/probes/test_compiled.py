@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -76,6 +77,38 @@ class Sample(layers.Layer):
         return inputs + keras.random.normal(keras.ops.shape(inputs), seed=self.generator)
 
 
+class InEagerRuns(layers.Layer):
+    """Doubles what meets a condition, in eager runs only; keeps the mask."""
+
+    def __init__(self, meets: Callable[[Any], bool]) -> None:
+        super().__init__()
+        self.supports_masking, self.meets, self.traces = True, meets, 0
+
+    def call(self, inputs: Any) -> Any:
+        self.traces += not tf.executing_eagerly()
+        return inputs * 2.0 if self.meets(inputs) else inputs
+
+
+class AsOneVector(Tagger):
+    """Returns a vector for a batch of one row."""
+
+    def call(self, tokens: Any) -> Any:
+        pooled = super().call(tokens)
+        return pooled[0] if tokens.shape[0] == 1 else pooled
+
+
+def is_small(inputs: Any) -> bool:
+    return tf.executing_eagerly() and float(tf.reduce_max(inputs)) < 6
+
+
+def make_by_value(meets: Callable[[Any], bool]) -> Any:
+    """Return a model whose vectors have the values of the ids."""
+    model = Tagger(InEagerRuns(meets))
+    model(np.array([[1, 2]]))
+    model.embedding.set_weights([np.repeat(np.arange(10.0)[:, None], 3, axis=1)])
+    return model
+
+
 def find_probe(report: CheckReport) -> Probe:
     model = report.examination.model
     assert model is not None
@@ -136,3 +169,80 @@ def test_compiled_functions_of_model_are_unchanged() -> None:
     maskcli.check(ROWS, model=model)
     assert model.predict_function is function
     np.testing.assert_array_equal(model.predict(ids, verbose=0), before)
+
+
+@pytest.mark.parametrize(
+    ("meets", "function"),
+    [
+        pytest.param(is_small, "in a compiled function, which fit and predict run", id="value"),
+        pytest.param(lambda x: x.shape[0] == 1, "for batches of any size, as fit and predict do", id="rows"),
+        pytest.param(lambda x: x.shape[1] == 2, "for batches of any size, as fit and predict do", id="timesteps"),
+    ],
+)
+def test_row_by_itself_is_compared(meets: Callable[[Any], bool], function: str) -> None:
+    model = make_by_value(meets)
+    rows = [[1, 2], [7, 8, 9]]
+    (finding,) = [item for item in maskcli.check(rows, model=model).findings if item.code == "MSK402"]
+    assert "Sample 0 by itself differs by 1.5 " in finding.message
+    assert function in finding.message
+    assert finding.evidence["sample"] == 0
+    assert finding.evidence["alone"]
+    batches = ((np.array(rows),) for rows in ([[7, 8, 9, 9], [9, 9, 9, 9]], [[7, 8, 9], [9, 9, 9]], [[1, 2]]))
+    compiled = model.predict(batches, steps=3, verbose=0)[-1]  # Keras compiles for a second length with any length.
+    assert np.abs(np.asarray(model(np.array([[1, 2]])))[0] - compiled).max() == 1.5
+
+
+def test_other_shape_of_row_by_itself_is_named() -> None:
+    (finding,) = [item for item in maskcli.check(ROWS, model=AsOneVector(Same())).findings if item.code == "MSK402"]
+    assert "Sample 0 by itself has the shape (1, 3) instead of (3,)" in finding.message
+    batches = ((np.array(rows),) for rows in ([[1, 2], [3, 4]], [[5, 6], [7, 8]], [[9, 1]]))
+    assert AsOneVector(Same()).predict(batches, steps=3, verbose=0).shape == (5, 3)
+
+
+def test_rows_by_themselves_take_one_compilation() -> None:
+    model = make_by_value(lambda _: False)
+    model.middle.traces = 0
+    probe = find_probe(maskcli.check([[1, 2, 3, 4], [5, 6], [7]], model=model))
+    assert probe.applicable
+    assert not probe.leaks
+    assert model.middle.traces == 1
+
+
+def test_code_that_needs_numbers_of_timesteps_is_compared() -> None:
+    class Stepwise(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return keras.ops.stack([inputs[:, step] * 2.0 for step in range(inputs.shape[1])], axis=1)
+
+    probe = find_probe(maskcli.check(ROWS, model=Tagger(Stepwise())))
+    assert probe.applicable
+    assert not probe.leaks
+
+
+def test_model_that_runs_eagerly_is_not_compiled() -> None:
+    model = Tagger(OnlyEagerly())
+    model.compile(loss="mse", run_eagerly=True)
+    report = maskcli.check(ROWS, model=model)
+    assert "MSK402" not in [finding.code for finding in report.findings]
+    assert (
+        find_probe(report).why == "the model is compiled with run_eagerly=True, so that fit and predict run it eagerly"
+    )
+
+
+@pytest.mark.parametrize("jit_compile", [True, False, "auto"])
+def test_compiled_model_is_compared(jit_compile: Any) -> None:
+    model = Tagger(OnlyEagerly())
+    model.compile(loss="mse", jit_compile=jit_compile)
+    (finding,) = [item for item in maskcli.check(ROWS, model=model).findings if item.code == "MSK402"]
+    ids = np.array([[1, 2, 3, 4], [5, 6, 0, 0]])
+    difference = np.abs(np.asarray(model(ids)) - model.predict(ids, verbose=0)).max()
+    assert finding.evidence["max_abs_change"] == pytest.approx(difference, rel=1e-5)
+
+
+def test_random_model_has_no_finding() -> None:
+    class Random(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            return inputs * np.random.default_rng().random()
+
+    report = maskcli.check(ROWS, model=Tagger(Random()))
+    assert "MSK402" not in [finding.code for finding in report.findings]
+    assert find_probe(report).why == "two runs on the same data differ"
