@@ -58,7 +58,7 @@ def split_data(data: object, value: float = 0, field: str | None = None, model: 
 
     Args:
         data: ``(x, y)`` or ``(x, y, sample_weight)``, a list of arrays for several inputs, a ``tf.data.Dataset``, a
-            ``keras.utils.PyDataset``, or a table of pandas, polars or Hugging Face datasets.
+            ``keras.utils.PyDataset``, a ``DataLoader`` of PyTorch, or a table of pandas, polars or Hugging Face datasets.
         value: the number that fills up batches which were padded to different lengths.
         field: the column of a table that feeds the first input.
         model: the model that the data is for; the number of its inputs shows whether a list of arrays holds these.
@@ -93,10 +93,9 @@ def _split_parts(data: object, value: float, n_inputs: int | None) -> DataParts:
         if isinstance(inputs, tuple):  # Of several inputs, in their order.
             return DataParts(_name_inputs(inputs), *map(_convert_labels, labels))
         return DataParts(_split_parts(inputs, value, n_inputs).inputs, *map(_convert_labels, labels))
-    if _is_tensorflow_dataset(data):
-        return _join_elements(_iterate_tensorflow(data), _is_batched(data), value)
-    if _is_py_dataset(data):
-        return _join_elements(_iterate_py_dataset(data), True, value)
+    joined = _join_dataset(data, value)
+    if joined is not None:
+        return joined
     records = read_table_rows(data)
     if records is not None:
         return DataParts(TableRows(records))
@@ -164,12 +163,17 @@ def _is_batch(inputs: object) -> bool:
 # Datasets that yield batches, or single rows.
 
 
+def _join_dataset(data: Any, value: float) -> DataParts | None:
+    """Return the rows of a dataset; None for anything else."""
+    if _is_tensorflow_dataset(data):
+        return _join_elements(_iterate_tensorflow(data), _is_batched(data), value)
+    if _is_of(data, "keras", "PyDataset"):
+        return _join_elements(_iterate_py_dataset(data), True, value)
+    return join_fit_batches(data, value) if _is_of(data, "torch", "DataLoader") else None
+
+
 def _is_tensorflow_dataset(data: object) -> bool:
     return hasattr(type(data), "element_spec") and hasattr(data, "as_numpy_iterator")
-
-
-def _is_py_dataset(data: object) -> bool:
-    return _is_of(data, "keras", "PyDataset")
 
 
 def _is_batched(dataset: Any) -> bool:
@@ -238,19 +242,19 @@ def _join_elements(elements: Iterable[Any], is_batched: bool, value: float) -> D
     return DataParts(inputs, *labels)
 
 
-def join_fit_batches(batches: Sequence[Any], value: float = 0) -> DataParts:
+def join_fit_batches(batches: Iterable[Any], value: float = 0) -> DataParts:
     """Return the rows of batches as ``fit`` takes them; raise InputError as ``split_data`` does.
 
     Args:
-        batches: each is x, ``(x, y)`` or ``(x, y, sample_weight)``.
+        batches: each is x, ``(x, y)`` or ``(x, y, sample_weight)``, a tuple or a list.
         value: the number that fills up batches which were padded to different lengths.
     """
-    return _join_elements([_drop_missing(batch) for batch in batches], True, value)
+    return _join_elements(map(_drop_missing, batches), True, value)
 
 
 def _drop_missing(batch: Any) -> Any:
     """Return a batch without missing targets and weights, which Keras replaces by an optional value."""
-    if not isinstance(batch, tuple):
+    if not isinstance(batch, tuple | list):
         return batch
     return tuple(part for part in batch if part is not None and type(part).__name__ != "_OptionalImpl")
 

@@ -39,8 +39,8 @@ SEQUENCES = (
 ARRAYS = (
     "Models of your own also take arrays of features, a dict of arrays by the names of their inputs (``NAME.mask`` "
     "marks the valid timesteps of ``NAME``), and tables of pandas, polars or Hugging Face datasets with a column for "
-    "each input. ``(x, y)`` and ``(x, y, sample_weight)``, a ``tf.data.Dataset`` and a ``keras.utils.PyDataset`` also "
-    "have targets and weights."
+    "each input. ``(x, y)`` and ``(x, y, sample_weight)``, a ``tf.data.Dataset``, a ``keras.utils.PyDataset`` "
+    "and a ``DataLoader`` of PyTorch also have targets and weights."
 )
 
 
