@@ -72,7 +72,7 @@ MOST_MOVED_ROWS = 8
 BOTH_SIGNS = (1, -1)
 """Factors of the noise at padding: a maximum only shows numbers that are larger than the valid ones."""
 
-_FIXED_CONTENT = "only values that the masking layer never returns for padding change the results"
+_FIXED_CONTENT = "only values that the model never has at padding change the results"
 _CHANGED_MASK = "with other values at padding the model computes another mask"
 _NO_ROWS = "no row has a valid timestep in every input"
 _RANDOM = "two runs on the same data differ: the model is random, or keeps a state that maskcli cannot restore"

@@ -24,8 +24,9 @@ class PaddingSources:
     Attributes:
         calls: calls, by index, with the validity of their result.
         inputs: inputs of the model, by position.
-        fixed: those of the calls that make a mask of the values that they receive, as ``Masking`` does. Only one value
-            marks padding, so that other values after such a call are none that data can lead to.
+        fixed: those of the calls that make a mask of the values that they receive, as ``Masking`` does, or a unit
+            vector of each id. Only one value marks padding, so that other values after such a call are none that data
+            can lead to.
         complete: whether all padding reaches the outputs through these places.
     """
 
@@ -80,7 +81,7 @@ def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelI
 def _find_calls(
     run: Recording, flow: MaskFlow, ids: set[int], features: Collection[set[int]]
 ) -> tuple[dict[int, Bools], set[int]]:
-    """Return the calls after which padding is replaced, with their validity, and those that make a mask of values."""
+    """Return the calls after which padding is replaced, with their validity, and those of which it is fixed."""
     calls: dict[int, Bools] = {}
     fixed = set()
     for entry in run.ended:
@@ -91,6 +92,8 @@ def _find_calls(
             continue
         if _looks_up(entry, ids):
             calls[entry.index] = valid
+            if _returns_unit_vectors(entry):
+                fixed.add(entry.index)
         elif any(_masks_values(entry, tensors) for tensors in features):
             calls[entry.index] = valid
             fixed.add(entry.index)
@@ -112,6 +115,12 @@ def _looks_up(entry: CallRecord, ids: set[int]) -> bool:
             if not np.array_equal(np.broadcast_to(numbers, tuple(output.shape)), as_float64(output)):
                 return True
     return False
+
+
+def _returns_unit_vectors(entry: CallRecord) -> bool:
+    """Return whether each vector has a single 1 among zeros, as of ``one_hot``: no weight changes that of padding."""
+    vectors = as_float64(entry.outputs[0])
+    return bool(vectors.shape[-1] > 1 and ((vectors == 0) | (vectors == 1)).all() and (vectors.sum(axis=-1) == 1).all())
 
 
 def _follow_ids(run: Recording, ids: set[int]) -> set[int]:

@@ -66,6 +66,14 @@ def test_maximum_over_zeroed_states() -> None:
     assert not {"replace", "gradient"} & which(leak)
 
 
+@pytest.mark.parametrize(("first", "verdict"), [(0, "leaks"), (1, "clean")])
+def test_bag_of_words(first: int, verdict: str) -> None:
+    """The unit vector of the padding id counts padding in the first feature, and never in another one."""
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    counts = keras.ops.sum(keras.ops.one_hot(tokens, 10), axis=1)[:, first:]
+    assert leak_of(keras.Model(tokens, layers.Dense(2)(counts))).verdict == verdict
+
+
 def test_mean_over_repeated_states() -> None:
     """Other content at padding does not change it; more columns do."""
 
