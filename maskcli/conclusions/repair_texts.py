@@ -287,6 +287,9 @@ def _write_form(change: KeepMask, mask: str) -> str:
         return f"keras.ops.any({mask}, axis=-1)"
     if change.repeats > 1:
         return f"keras.ops.repeat({form}, {change.repeats}, axis=1)"
+    if change.suffix:
+        added = f"[[0, 0], [{change.prefix}, {change.suffix}]]"
+        return f'keras.ops.cast(keras.ops.pad(keras.ops.cast({form}, "int32"), {added}, constant_values=1), "bool")'
     if change.prefix:
         return f"keras.ops.concatenate([keras.ops.ones_like({form}[:, :{change.prefix}]), {form}], axis=1)"
     return form
@@ -337,7 +340,7 @@ def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
     # Classes with different code need different names.
     keeper = "KeepMask"
     if form != "mask[1]":
-        keeper = "KeepLongerMask" if change.prefix or change.repeats > 1 else "KeepCutMask"
+        keeper = "KeepLongerMask" if change.prefix or change.suffix or change.repeats > 1 else "KeepCutMask"
     code = KEEP_MASK.format(name=keeper, form=form)
     if is_layer(place.entry):
         line = f"x = {keeper}()([x, y])"

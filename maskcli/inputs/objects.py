@@ -58,7 +58,8 @@ def split_data(data: object, value: float = 0, field: str | None = None, model: 
 
     Args:
         data: ``(x, y)`` or ``(x, y, sample_weight)``, a list of arrays for several inputs, a ``tf.data.Dataset``, a
-            ``keras.utils.PyDataset``, a ``DataLoader`` of PyTorch, or a table of pandas, polars or Hugging Face datasets.
+            ``keras.utils.PyDataset``, a ``DataLoader`` of PyTorch, or a table of pandas, polars or Hugging Face
+            datasets.
         value: the number that fills up batches which were padded to different lengths.
         field: the column of a table that feeds the first input.
         model: the model that the data is for; the number of its inputs shows whether a list of arrays holds these.

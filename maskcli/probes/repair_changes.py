@@ -85,7 +85,7 @@ class KeepMask(_Change):
     """Let the result of a call carry the mask of its input, cut like its timesteps.
 
     A mask of places inside timesteps becomes one of timesteps: those with a valid place. Timesteps may be repeated, and
-    new ones, which are valid, may come first.
+    new ones, which are valid, may come first and last.
     """
 
     origin: MaskOrigin
@@ -93,6 +93,7 @@ class KeepMask(_Change):
     inside: bool = False
     repeats: int = 1
     prefix: int = 0
+    suffix: int = 0
     kind: ClassVar[str] = "keep-mask"
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
@@ -118,8 +119,9 @@ class KeepMask(_Change):
         mask = mask[:, slice(*self.cut)]
         if self.repeats > 1:
             mask = keras.ops.repeat(mask, self.repeats, axis=1)
-        if self.prefix:
-            mask = keras.ops.concatenate([keras.ops.ones_like(mask[:, : self.prefix]), mask], axis=1)
+        if self.prefix or self.suffix:
+            added = [(0, 0), (self.prefix, self.suffix)]
+            mask = keras.ops.cast(keras.ops.pad(keras.ops.cast(mask, "int32"), added, constant_values=1), "bool")
         return mask
 
 

@@ -459,8 +459,11 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
             turned = is_same_validity(mask[:, ::-1], valid)  # As an RNN with ``go_backwards`` does.
             cut = (None, None, -1) if turned else _find_taken_slice(entry, mask.shape[1])
         extra = valid.shape[1] - mask.shape[1]
-        if extra > 0 and valid[:, :extra].all() and is_same_validity(valid[:, extra:], mask):
-            return dataclasses.replace(kept, prefix=extra)
+        for prefix in reversed(range(extra + 1)) if extra > 0 else ():
+            stop = prefix + mask.shape[1]
+            added = np.delete(valid, slice(prefix, stop), axis=1)
+            if added.all() and is_same_validity(valid[:, prefix:stop], mask):
+                return dataclasses.replace(kept, prefix=prefix, suffix=extra - prefix)
         times = valid.shape[1] // mask.shape[1]
         if times > 1 and is_same_validity(mask.repeat(times, axis=1), valid):
             return dataclasses.replace(kept, repeats=times)

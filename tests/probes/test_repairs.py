@@ -712,6 +712,14 @@ def memory_of_sentences(kit: Kit) -> Any:
     return keras.Model(story, ops.sum(weights[:, :, None] * values, axis=1))
 
 
+@case("[[0, 0], [1, 2]], constant_values=1)")
+def added_timesteps(kit: Kit) -> Any:
+    """Zeros before and after the timesteps are data to a recurrent layer, which must skip the padding between."""
+    words, _, x = start()
+    longer = layers.ZeroPadding1D if kit is None else kit.MaskedZeroPadding1D
+    return keras.Model(words, layers.LSTM(3, name="rnn")(longer((1, 2), name="longer")(x)))
+
+
 def build_model(build: Callable[[Kit], Any], kit: Kit) -> Any:
     """Build a model with the same weights in any form, none of them zero."""
     keras.utils.set_random_seed(3)
