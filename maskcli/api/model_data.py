@@ -349,10 +349,12 @@ def _load_hub_model(
 
 
 def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[str, str], runs: RunCache) -> Dataset:
+    specs = _list_specs(loaded)
     try:
+        _check_text_inputs(specs)
         return load_dataset(
             data,
-            _list_specs(loaded),
+            specs,
             layout,
             also,
             lambda inputs: examine_inputs(runs, inputs),
@@ -361,6 +363,16 @@ def _dataset_for(data: object, loaded: UserModel, layout: Layout, also: Mapping[
     except ModelError as error:
         error.where = ", ".join(filter(None, [f"--model {loaded.name}", error.where]))
         raise
+
+
+def _check_text_inputs(specs: Sequence[InputSpec]) -> None:
+    text = [spec.name for spec in specs if spec.dtype == "string"]
+    if text:
+        raise ModelError(
+            expected="a model that takes numbers",
+            received=f"one that takes text: {quote_names(text)}",
+            fix="Build it without its TextVectorization, from ids on, and pass the vocabulary with --tokenizer FILE.",
+        )
 
 
 def _check_undeclared(loaded: UserModel, dataset: Dataset, runs: RunCache) -> None:

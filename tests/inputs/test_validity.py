@@ -202,6 +202,13 @@ def test_ragged_features_are_padded_with_the_masked_value(tmp_path: Path) -> Non
 # Errors.
 
 
+def test_model_that_takes_text() -> None:
+    text = keras.Input((1,), dtype="string", name="text")
+    model = keras.Model(text, layers.TextVectorization(vocabulary=["a", "b"])(text))
+    with pytest.raises(ModelError, match=r"takes text: 'text'.\nBuild it without its TextVectorization"):
+        load(model, {"text": np.array(["a b"])})
+
+
 class ThreeInputs(keras.Model):
     """Takes three inputs, and declares none."""
 
