@@ -34,7 +34,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, ModelEvidence
 from maskcli.rules.base import make_finding
-from maskcli.rules.blame import has_mask
+from maskcli.rules.blame import has_mask, name_call
 
 CODE = "MSK115"
 SEVERITY = "warning"
@@ -49,11 +49,14 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     if not (model.padded_timesteps or has_mask(model) or has_mask_input):
         return
     reason = leak.reason or "no probe could run"
+    loser = next((call for call in model.trace if call.effect == "drops" and not call.contains), None)
+    lost = "" if loser is None else f" The mask ends at {name_call(loser)}, which drops it."
     yield make_finding(
         __name__,
         call=None,
         type_=model.type,
-        message=f"{model.name} ({model.type}): it is not proved that padding changes no result. Reason: {reason}.",
+        message=f"{model.name} ({model.type}): it is not proved that padding changes no result. Reason: {reason}."
+        f"{lost}",
         fix=f"Not tried: {_suggest(reason)}",
         reason=reason,
     )

@@ -197,6 +197,13 @@ def test_lost_mask_without_probe_is_a_warning() -> None:
     assert "gru (GRU) computes without it. No probe could show whether padding then changes results." in finding.message
 
 
+def test_unproven_leak_names_the_end_of_the_mask() -> None:
+    words, x = make_words()
+    evidence = forget_probes(keras.Model(words, layers.Conv1D(4, 2, padding="causal", name="conv")(x)))
+    (finding,) = (found for found in judge_all(RULES, Examination((), evidence)) if found.code == "MSK115")
+    assert finding.message.endswith("Reason: nothing could be tried. The mask ends at conv (Conv1D), which drops it.")
+
+
 def test_mask_not_received_without_probe_is_a_warning() -> None:
     words, x = make_words()
     state = layers.Dense(3, name="state")(layers.GlobalAveragePooling1D()(x))
