@@ -31,6 +31,12 @@ def locate(call: Call | None, model: ModelEvidence) -> dict[str, Any]:
     return {"call": call.call, "type_": call.type}
 
 
+def format_pair(first: float, second: float) -> tuple[str, str]:
+    """Return two numbers of six digits, or of as many as show their difference, at most nine."""
+    digits = next((digits for digits in range(6, 9) if f"{first:.{digits}g}" != f"{second:.{digits}g}"), 9)
+    return f"{first:.{digits}g}", f"{second:.{digits}g}"
+
+
 def format_exact_share(part: int, whole: int) -> str:
     """Return a share in percent; 0 and 100 % only if they are exact."""
     share = 100 * part / whole

@@ -37,7 +37,7 @@ from collections.abc import Iterator
 from maskcli.records.check import Finding
 from maskcli.records.evidence import LossEvidence, ModelEvidence, OutputEvidence
 from maskcli.records.wording import format_count
-from maskcli.rules.base import locate, make_finding
+from maskcli.rules.base import format_pair, locate, make_finding
 from maskcli.rules.blame import (
     describe_loss_rows,
     describe_probed_rows,
@@ -67,7 +67,8 @@ def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:
     rows, losses = describe_probed_rows(model), ""
     if loss.masked is not None and loss.reported is not None:
         rows = describe_loss_rows(loss)
-        losses = f" Keras reports {loss.reported:.6g}; the mean over valid timesteps is {loss.masked:.6g}."
+        reported, masked = format_pair(loss.reported, loss.masked)
+        losses = f" Keras reports {reported}; the mean over valid timesteps is {masked}."
     padded = format_count(loss.counted_padding, "padded timestep")
     return make_finding(
         __name__,

@@ -19,7 +19,7 @@ from maskcli.records.data import EndRuns
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.layout import Layout
 from maskcli.records.wording import format_count
-from maskcli.rules.base import format_exact_share
+from maskcli.rules.base import format_exact_share, format_pair
 from maskcli.rules.rule import Rule
 from maskcli.rules.selection import find_rule, judge_all
 from maskcli.sequences.facts import collect_array_facts, collect_facts, find_unmarked_padding
@@ -364,7 +364,13 @@ def test_array_facts_equal_sequence_facts() -> None:
     assert [finding.code for finding in judge_all(DATA_RULES, Examination((unsigned,), None))] == ["MSK005"]
 
 
-def test_format_count_and_format_exact_share() -> None:
+def test_close_numbers_show_their_difference() -> None:
+    assert format_pair(1.6097974, 1.6098016) == ("1.609797", "1.609802")
+    assert format_pair(0.125, 2.0) == ("0.125", "2")
+    assert format_pair(1.0, 1.0) == ("1", "1")
+
+
+def test_pluralize_and_format_exact_share() -> None:
     assert [format_count(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
     assert [format_exact_share(n, 1000) for n in (0, 1, 10, 505, 990, 999, 1000)] == [
         "0 %",
