@@ -152,7 +152,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }
 """The settings of each text backbone; the class is ``keras_hub.models.{name}Backbone``."""
 
-TASKS = ("TextClassifier", "ProteinClassifier", "MaskedLM", "MaskedPLM", "CausalLM", "Seq2SeqLM")
+TASKS = ("TextClassifier", "ProteinClassifier", "MaskedLM", "MaskedPLM", "CausalLM", "Seq2SeqLM", "TextEmbedder")
 Mutation = Literal["cut", "inverted", "turned", "acausal"]
 MUTATIONS: tuple[Mutation, ...] = ("cut", "inverted", "turned", "acausal")
 MASKS = (
