@@ -370,7 +370,7 @@ def test_close_numbers_show_their_difference() -> None:
     assert format_pair(1.0, 1.0) == ("1", "1")
 
 
-def test_pluralize_and_format_exact_share() -> None:
+def test_format_count_and_format_exact_share() -> None:
     assert [format_count(n, "row") for n in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
     assert [format_exact_share(n, 1000) for n in (0, 1, 10, 505, 990, 999, 1000)] == [
         "0 %",
