@@ -160,7 +160,8 @@ def test_unmasked_moves_padding_alone_behind_and_valid_timesteps_before() -> Non
     pre = maskcli.inspect(ROWS, padding="pre").unmasked
     assert post is not None
     assert pre is not None
-    assert post.max_abs_change_valid == 0
+    # Other backends round the loops with and without a mask differently.
+    assert post.max_abs_change_valid <= (0 if keras.backend.backend() == "tensorflow" else 1e-8)
     assert post.max_abs_change_padding is not None
     assert post.max_abs_change_padding > 1e-3
     assert pre.max_abs_change_valid > 1e-3
