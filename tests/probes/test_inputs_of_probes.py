@@ -154,7 +154,10 @@ def test_noise_leaves_categories_as_they_are() -> None:
     categories = ModelInput("kind", np.array([[0.0], [2.0]]), None, "static")
     assert _add_noise(categories.values, categories, rng).tolist() == [[0.0], [2.0]]
     numbers = ModelInput("size", np.array([[0.25, 1.0], [0.75, 1.0]]), None, "static")
-    assert (_add_noise(numbers.values, numbers, rng) != numbers.values).any(axis=0).all()
+    assert (_add_noise(numbers.values, numbers, rng) != numbers.values).any(axis=0).tolist() == [True, True]
+    small = ModelInput("size", numbers.values * 1e-3, None, "static")
+    change = np.abs(_add_noise(small.values, small, rng) - small.values)
+    assert 0 < change[:, 0].max() < 1e-2  # Half of the spread, and not of 1.
     equal = ModelInput("size", np.ones((2, 1)), None, "static")
     assert (_add_noise(equal.values, equal, rng) != 1).all()
     whole = ModelInput("ids", np.ones((2, 1), int), None, "static")
@@ -173,6 +176,8 @@ def test_worst_result_leaks_or_exceeds_its_tolerance_most() -> None:
     assert choose_worst([small, leak, large]) is leak
     assert choose_worst([none, none]) is none
     assert choose_worst([make_result(0.0, tolerance=0.0), small]) is small
+    exact = make_result(1.0, tolerance=0.0)
+    assert choose_worst([make_result(0.7), exact]) is exact
 
 
 def test_merged_results_have_all_calls_and_outputs() -> None:
