@@ -156,7 +156,7 @@ ELSEWHERE: dict[tuple[str, str], tuple[dict[str, Any] | None, str]] = {
     ("torch", "MSK402"): (None, "PyTorch runs a model eagerly in `fit` and `predict`"),
 }
 """By backend and rule, other evidence of the bad example, or None for no finding of the rule, and why it differs."""
-BY_WEIGHTS = ("sample", "timestep", "by_timestep")
+BY_WEIGHTS = ("sample", "timestep", "by_timestep", "segment")
 """Evidence with a place that depends on the weights."""
 
 
