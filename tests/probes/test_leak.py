@@ -274,7 +274,7 @@ def test_shown_call_gets_a_path() -> None:
     assert show_calls(shown, [last]) is shown
 
 
-def test_first_call_is_found_behind_code_that_depends_on_shapes() -> None:
+def test_first_call_is_found_after_code_that_depends_on_shapes() -> None:
     """Rows without their padding take another path through the layer, as with the primitives of JAX."""
 
     class Twice(layers.Layer):
