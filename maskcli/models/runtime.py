@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib.util
 import io
 import os
 import sys
@@ -129,12 +130,13 @@ def _make_import_error(error: ImportError) -> ModelError:
     if missing == "openvino":
         return _make_backend_error(missing)
     if missing in BACKENDS:
-        others = " or ".join(f"--backend {name}" for name in BACKENDS if name != missing)
+        others = " or ".join(_describe_installation(name) for name in BACKENDS if name != missing)
         return ModelError(
             where=f"importing Keras with the backend {missing}",
             expected=f"{missing}, installed",
             received=summarize_error(error),
-            fix=f"Install it (pip install {missing}), or choose another one: {others}, or the variable KERAS_BACKEND.",
+            fix=f"Install it (pip install {missing}), or choose another one with --backend or the variable "
+            f"KERAS_BACKEND: {others}.",
         )
     return ModelError(
         where="importing Keras",
@@ -142,6 +144,12 @@ def _make_import_error(error: ImportError) -> ModelError:
         received=summarize_error(error),
         fix="Install maskcli again into a fresh virtual environment.",
     )
+
+
+def _describe_installation(backend: str) -> str:
+    """Return the name of a backend, with the command that installs it where it is missing."""
+    is_installed = importlib.util.find_spec(backend) is not None
+    return f"{backend} (installed)" if is_installed else f"{backend} (pip install {backend})"
 
 
 def _make_backend_error(backend: str) -> ModelError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from typing import Any
 
 import keras
@@ -96,3 +98,27 @@ def check_compiled_by_torch(jit_compile: Any) -> dict[str, Any]:
     results = list_results(maskcli.check(IDS, model=model))
     difference = np.abs(model(IDS).detach().numpy() - model.predict(IDS, verbose=0)).max()
     return {**results, "predict": float(difference)}
+
+
+def check_unrolled(is_mended: bool) -> dict[str, Any]:
+    """Return the findings for a layer that Keras cannot run on PyTorch, also with the line of Keras mended."""
+    from keras.src import backend
+
+    module = importlib.import_module("keras.src.backend.torch.rnn")
+    fault, mended = "torch.flip(mask_list, dims=mask_list.shape)", "mask_list[::-1]"
+    source, before = inspect.getsource(module.rnn), backend.rnn
+    if is_mended:
+        exec(source.replace(fault, mended), vars(module))  # noqa: S102 - the code of Keras
+        backend.rnn = vars(module)["rnn"]
+    try:
+        tokens = keras.Input((4,), dtype="int32")
+        x = layers.Embedding(10, 3, mask_zero=True)(tokens)
+        model = keras.Model(tokens, layers.GRU(3, unroll=True, go_backwards=True)(x))
+        report = maskcli.check(IDS, model=model)
+    finally:
+        backend.rnn = before
+    return {
+        "has_fault": fault in source,
+        "version": keras.__version__,
+        "findings": [[item.code, item.message] for item in report.findings],
+    }

@@ -100,3 +100,17 @@ def test_wrong_code_of_torch_is_named_with_its_line(on_torch: Worker, name: str)
 
 def test_results_before_a_change_in_place_are_kept(on_torch: Worker) -> None:
     assert on_torch.ask("call", "in_place", "compare_records") == [0.25, 0.25, 1.25]
+
+
+# Faults of Keras.
+
+
+@pytest.mark.parametrize("is_mended", [False, True])
+def test_fault_of_keras_is_reported_until_it_is_mended(on_torch: Worker, is_mended: bool) -> None:
+    answer = on_torch.ask("call", "own_code", "check_unrolled", is_mended)
+    if is_mended or not answer["has_fault"]:
+        assert answer["findings"] == []
+    else:
+        ((code, message),) = answer["findings"]
+        assert code == "MSK106"
+        assert f"This is a fault of Keras {answer['version']} on PyTorch." in message
