@@ -114,9 +114,9 @@ class Trials:
 
     @property
     def are_used_up(self) -> bool:
-        """Whether no further change is tried, to limit the time."""
+        """Whether no further change is tried, to limit the time: none could be proved any more, or many have failed."""
         effort = 1 if self.is_quick else PROBES_EFFORT
-        return effort * len(self.results) >= MOST_TRIALS
+        return self.full_proofs >= MOST_PROOFS or effort * len(self.results) >= MOST_TRIALS
 
     @functools.cached_property
     def is_quick(self) -> bool:
@@ -295,10 +295,14 @@ class RepairSearch:
             proved = None if trial.leaks else self._prove(changes)
             if proved is not None:
                 return proved
-            trial = trial if trial.leaks else self.trials.prove(changes)
-            self.attempts.append(Attempt(changes, trial))
-            if trial.first is not None and self._is_progress(done, look, first, trial):
-                progress.append((changes, trial.first))
+            proof = trial if trial.leaks else self.trials.prove(changes)
+            self.attempts.append(Attempt(changes, proof))
+            if proof.first is not None and self._is_progress(done, look, first, proof):
+                if proof is trial or not self._is_later(look, proof.first, first):
+                    progress.append((changes, proof.first))
+                # Other changes of this call would fail the same proof, which takes all probes.
+                elif (cure := self._search(changes, proof.first, causes, faults - 1)) is not None:
+                    return cure
             if len(progress) and len(self.attempts) > MOST_AFTER_PROGRESS + self._count_before(progress[0][0]):
                 break
         cures = (self._search(changes, later, causes, faults - 1) for changes, later in progress)

@@ -720,6 +720,24 @@ def added_timesteps(kit: Kit) -> Any:
     return keras.Model(words, layers.LSTM(3, name="rnn")(longer((1, 2), name="longer")(x)))
 
 
+class PlainMean(layers.Layer):
+    def call(self, x: Any) -> Any:
+        return ops.mean(x, axis=1)
+
+
+@case(
+    "keras.layers.Embedding(..., mask_zero=True)",
+    "keras.layers.GlobalAveragePooling1D()(x)",
+    data={"words": IDS[:, ::-1].copy()},
+)
+def two_faults_under_pre_padding(kit: Kit) -> Any:
+    """A few runs show only the first fault; each of many ways to repair it fails the proof because of the other one."""
+    words, _, x = start(mask_zero=kit is not None)
+    x = layers.GRU(4, return_sequences=True, name="rnn")(layers.Bidirectional(layers.GRU(3, return_sequences=True))(x))
+    pool = PlainMean(name="pool") if kit is None else layers.GlobalAveragePooling1D()
+    return keras.Model(words, layers.Dense(2)(pool(x)))
+
+
 def build_model(build: Callable[[Kit], Any], kit: Kit) -> Any:
     """Build a model with the same weights in any form, none of them zero."""
     keras.utils.set_random_seed(3)
