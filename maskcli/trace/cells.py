@@ -115,7 +115,7 @@ class InputCells:
     def is_in_place(self, layer: Layer) -> bool:
         """Return whether a layer has all timesteps of an input, in order, along one axis."""
         axes = self.find_time_axes(layer)
-        if len(axes) != 1 or layer.min(initial=MIXED) <= MIXED:
+        if len(axes) != 1 or (layer <= MIXED).any():
             return False
         (axis,) = axes
         times, sources = self.time[layer], self.source[layer]
