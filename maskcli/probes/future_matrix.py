@@ -221,7 +221,7 @@ def list_trials(context: ProbeContext, output: TimedOutput) -> list[Trial]:
     assert driver is not None  # noqa: S101 - these inputs have timesteps
     counts = np.where(context.relevant, driver.sum(axis=1), 0)
     numbers = _count_numbers(context.base, len(counts))
-    if (counts > 1).all() and WORK // (2 * ROWS * numbers) <= FEWEST_BLOCKS:
+    if (counts > 1).all() and (context.run.is_large or WORK // (2 * ROWS * numbers) <= FEWEST_BLOCKS):
         return _list_few_trials(driver)
     rows = [int(row) for row in np.argsort(-counts, kind="stable")[:ROWS] if counts[row] > 1]
     block = _choose_block(context, driver.shape[1], len(rows))

@@ -69,14 +69,28 @@ class TapedRun:
 def split_rows(run: ModelRun, sources: PaddingSources | str) -> list[NDArray[np.intp]]:
     """Return the rows of a run in blocks of which a tape keeps at most ``BYTES``, or of one row.
 
-    A fixed batch is one block, and that of a model whose calls have other rows, as of one that runs row by row.
+    A fixed batch is one block, and that of a model whose calls have other rows, as of one that runs row by row. Of
+    several blocks, and of a large model, rows without padding are left out: they have nothing to differentiate by.
+    Whether padding reaches them from other rows is shown by the probes that compare their results.
     """
     rows = len(run.inputs[0].values)
     has_rows = isinstance(sources, str) or all(len(valid) == rows for valid in sources.calls.values())
     size = max(1, BYTES * rows // (TAPED * max(1, run.recording.bytes)))
-    if size >= rows or not has_rows or find_fixed_batch(run.model) is not None:
+    fits = size >= rows and not run.is_large
+    if isinstance(sources, str) or fits or not has_rows or find_fixed_batch(run.model) is not None:
         return [np.arange(rows)]
-    return np.array_split(np.arange(rows), -(-rows // size))
+    padded = np.flatnonzero(_find_padded_rows(run, sources))
+    return np.array_split(padded, -(-len(padded) // size)) if len(padded) else [np.arange(rows)[:1]]
+
+
+def _find_padded_rows(run: ModelRun, sources: PaddingSources) -> Bools:
+    """Return ``(rows,)``: whether any padding of a row becomes numbers."""
+    valid = [*sources.calls.values(), *(run.inputs[position].valid for position in sources.inputs)]
+    padded: Bools = np.zeros(len(run.inputs[0].values), bool)
+    for places in valid:
+        if places is not None:
+            padded |= ~places.reshape(len(places), -1).all(axis=1)
+    return padded
 
 
 def record_under_tape(run: ModelRun, sources: PaddingSources, rows: NDArray[np.intp]) -> TapedRun:

@@ -55,7 +55,7 @@ from maskcli.probes.variants import (
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
-from maskcli.tolerance import DOUBTFUL, HALF_RESULT
+from maskcli.tolerance import DOUBTFUL, HALF_RESULT, Tolerance
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding
@@ -71,6 +71,8 @@ MOST_MOVED_ROWS = 8
 """Rows that run with other weights before all probes do."""
 BOTH_SIGNS = (1, -1)
 """Factors of the noise at padding: a maximum only shows numbers that are larger than the valid ones."""
+MANY_UNITS = 16
+"""Units of a layer whose weights get noise of random signs, which does not hide a leak in all of them."""
 
 _FIXED_CONTENT = "only values that the model never has at padding change the results"
 _CHANGED_MASK = "with other values at padding the model computes another mask"
@@ -166,11 +168,11 @@ def _judge(context: ProbeContext) -> LeakResult:
         best = _probe_precisely(context, first)
         if best.leaks:
             return _conclude(context, first, best)
-        signs = BOTH_SIGNS[:1] if context.quick else BOTH_SIGNS
         weights = choose_moved_weights(context.model)
+        signs = BOTH_SIGNS[:1] if context.quick or _have_many_units(weights) else BOTH_SIGNS
         for sign in signs if weights else ():
             with move_weights(context.model, weights, sign), name_step("noisy weights"):
-                noisy = _probe_moved(context)
+                noisy = _probe_moved(context, best)
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
     return _conclude(context, first, _decide_in_float64(context, best))
@@ -239,8 +241,10 @@ def _probe_in_float64(context: ProbeContext) -> _Probed | None:
     return probed if probed.results else None
 
 
-def _probe_moved(context: ProbeContext) -> _Probed | None:
+def _probe_moved(context: ProbeContext, before: _Probed) -> _Probed | None:
     """Probe the same inputs with the weights that the model has now; None without a leak.
+
+    ``before`` are the probes with the former weights.
 
     Without their padding, rows show every leak, so that all probes only run if one of the rows with most padding
     leaks, or cannot run like that. Only the weights are new, not the rows.
@@ -248,6 +252,8 @@ def _probe_moved(context: ProbeContext) -> _Probed | None:
     row = _run_again(context, _list_most_padded(context))
     if row is None and find_fixed_batch(context.model) is None:
         return None
+    if row is not None and row.run.is_large and before.gap is None:
+        row = _keep_rounding(row, before.context)
     alone = "the batch is fixed" if row is None else run_rows_alone(row)
     if row is not None and not isinstance(alone, str) and not _leaks_alone(row, alone):
         return None
@@ -260,6 +266,25 @@ def _choose_signs(context: ProbeContext, alone: list[RowsAlone] | str) -> tuple[
     """Return the signs of noise at padding: one where rows run without padding, and much of it is replaced."""
     is_enough = not isinstance(alone, str) and _count_padding(context)[context.relevant].sum() >= MUCH_PADDING
     return BOTH_SIGNS[:1] if is_enough else BOTH_SIGNS
+
+
+def _keep_rounding(context: ProbeContext, measured: ProbeContext) -> ProbeContext:
+    """Return the context with the rounding that was measured with other weights.
+
+    It is so small there that it hides no leak, and weights that move a little let the same calls round in the same
+    way. Only a larger change is worth a run that measures it again.
+    """
+    known = measured.tolerance
+    return dataclasses.replace(context, tolerance=Tolerance(context.tolerance.relative, known.floor, known.by_feature))
+
+
+def _have_many_units(weights: Sequence[Any]) -> bool:
+    """Return whether each of the weights belongs to so many units that noise of one sign moves these either way.
+
+    The noise of each unit has a random sign. A single unit, such as a gate or a maximum, may hide a leak under one of
+    them, so that the noise is also tried with the other; of many units, about half of them have had that.
+    """
+    return all(len(weight.shape) > 0 and int(weight.shape[-1]) >= MANY_UNITS for weight in weights)
 
 
 def _list_most_padded(context: ProbeContext) -> list[int]:
@@ -285,7 +310,7 @@ def _leaks_alone(context: ProbeContext, alone: list[RowsAlone]) -> bool:
     result = LengthProbes(learned, alone, clean=True).probe_alone()
     if not result.probe.leaks:
         return not result.probe.applicable or bool(result.skipped)
-    learned = _measure_quickly(learned, alone) if context.quick else _measure_rounding(learned, samples=1)
+    learned = _measure_at_first(learned, alone)
     return LengthProbes(learned, alone, clean=True).probe_alone().probe.leaks
 
 
@@ -427,12 +452,13 @@ def _probe(context: ProbeContext) -> _Probed:
                 compute_padding_gradient(record_under_tape(run, sources, rows), context, sources) for rows in blocks[1:]
             )
     gradient = _probe_gradient(context, sources, gradients)
-    context = _measure_rounding(context, samples=1)
+    context = _measure_at_first(context, alone)
     replace, replaced = _probe_replace(context, sources, _choose_signs(context, alone))
     clean = not (replace.probe.leaks or gradient.probe.leaks)
     lengths = LengthProbes(context, alone, clean)
     by_length = (lengths.probe_alone(), lengths.probe_columns())
-    if any(result.probe.leaks for result in by_length):
+    if any(result.probe.leaks for result in (*by_length, *((replace, gradient) if run.is_large else ()))):
+        # The first call that changes is only known with the rounding of each call.
         context = _measure_rounding(context, samples=1, start=1)
         lengths = LengthProbes(context, alone, clean, lengths.runs)
         by_length = (lengths.probe_alone(), lengths.probe_columns())
@@ -454,7 +480,7 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
     sources = find_padding_sources(context.base, context.flow, context.inputs)
     with name_step("alone"):
         alone = run_rows_alone(context)
-    context = _measure_quickly(learn_lengths(context, () if isinstance(alone, str) else alone), alone)
+    context = _measure_at_first(learn_lengths(context, () if isinstance(alone, str) else alone), alone)
     replace, replaced = _probe_replace(context, sources, _choose_signs(context, alone))
     if not isinstance(sources, str) and sources.fixed:
         replace = _discount_fixed(replace)
@@ -490,11 +516,14 @@ def _measure_rounding(context: ProbeContext, samples: int, start: int = 0, inner
     return dataclasses.replace(context, tolerance=tolerance)
 
 
-def _measure_quickly(context: ProbeContext, alone: Sequence[RowsAlone] | str) -> ProbeContext:
-    """Return the context with a tolerance for its outputs, measured on the rows that ran without their padding.
+def _measure_at_first(context: ProbeContext, alone: Sequence[RowsAlone] | str) -> ProbeContext:
+    """Return the context with a tolerance that is measured once: of a large model, or a quick check, for its outputs.
 
-    These are the rows that are compared, and the cheapest ones to run once more.
+    It is measured on the rows that ran without their padding, which are compared, and the cheapest ones to run once
+    more. The rounding of other calls only matters where an output changes, and is measured then.
     """
+    if not (context.quick or context.run.is_large):
+        return _measure_rounding(context, samples=1)
     if isinstance(alone, str) or len(alone) > 1 or alone[0].resized:
         return _measure_rounding(context, samples=1, inner=False)
     rows = alone[0]

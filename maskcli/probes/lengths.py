@@ -275,31 +275,54 @@ class LengthProbes:
         return _merge_results([*results, *inside])
 
     def probe_columns(self) -> ProbeResult:
-        """Add more padding to every row, and to every timestep that has padding inside."""
+        """Add more padding to every row, and to every timestep that has padding inside.
+
+        In a large model, rows are spared that have the same results without their padding: they have run with two
+        amounts of it already, and a row that no run has changed so far shows the same as a third amount.
+        """
+        rows = self._list_unlengthened() if self.context.run.is_large else None
         results = []
         for axis in (1, 2):
             if axis == 2 and all(model_input.cells is None for model_input in self.context.inputs):
                 continue
             side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
-            results.append(self._probe_longer(add_columns(self.context.inputs, side, axis), axis))
+            longer = add_columns(self.context.inputs, side, axis)
+            chosen = longer if rows is None else [select_rows(model_input, rows) for model_input in longer]
+            results.append(self._probe_longer(chosen, axis, rows))
         return _merge_results(results)
+
+    def _list_unlengthened(self) -> NDArray[np.intp] | None:
+        """Return the rows that did not run without their padding, or else the longest one; None for all rows.
+
+        These are all rows also where positions count, and where the results of the others differ or prove nothing.
+        """
+        is_fixed = find_fixed_batch(self.context.model) is not None
+        if isinstance(self.alone, str) or is_fixed or self.context.side == "pre":
+            return None
+        alone = self.probe_alone()
+        if alone.probe.leaks or not alone.probe.applicable or alone.skipped:
+            return None
+        relevant = np.flatnonzero(self.context.relevant)
+        rest = np.setdiff1d(relevant, np.concatenate([rows.rows for rows in self.alone]))
+        return rest if len(rest) else self.alone[-1].rows[-1:]  # They are in the order of their lengths.
 
     def _run_once(self, key: Any, run: Callable[[], Any]) -> Any:
         if key not in self.runs:
             self.runs[key] = run()
         return self.runs[key]
 
-    def _probe_longer(self, inputs: Sequence[ModelInput], axis: int) -> ProbeResult:
+    def _probe_longer(self, inputs: Sequence[ModelInput], axis: int, rows: NDArray[np.intp] | None) -> ProbeResult:
+        key = (axis, None if rows is None else tuple(rows.tolist()))
         with name_step("columns"):
-            run, resized = self._run_once(axis, lambda: run_at_length(self.context, inputs))
+            run, resized = self._run_once(key, lambda: run_at_length(self.context, inputs))
         if isinstance(run, str):
             fixed = _FIXED if has_fixed_length(self.context) else ""
             return ProbeResult(Probe("columns", False, why=f"{fixed}with {COLUMNS} more timesteps, {run}"))
         flow = follow_masks(run, inputs)
-        result = make_probe("columns", self.context, run, self.context.align(changed=flow))
+        result = make_probe("columns", self.context, run, self.context.align(rows, flow))
         if self._may_be_position(result):
-            rows = np.flatnonzero(self.context.relevant)
-            return self._discount_positions(result, RowsAlone(rows, tuple(inputs), run, flow, resized))
+            relevant = np.flatnonzero(self.context.relevant)
+            return self._discount_positions(result, RowsAlone(relevant, tuple(inputs), run, flow, resized))
         return result
 
     def _probe_inside(self) -> list[ProbeResult]:

@@ -73,6 +73,11 @@ class ModelRun:
         return self.vary()
 
     @functools.cached_property
+    def is_large(self) -> bool:
+        """Whether a run of as many rows as the probes may have takes longer than ``WORK`` allows."""
+        return count_row_work(self.model, self.inputs) * PROBED_ROWS > WORK
+
+    @functools.cached_property
     def flow(self) -> MaskFlow:
         """Where padding and masks go; also of a run that failed, up to the error."""
         return follow_masks(self.recording, self.inputs)
@@ -139,13 +144,17 @@ class RunCache:
 
     def limit_rows(self, inputs: Sequence[ModelInput]) -> None:
         """Let the probes of a large model run on fewer rows: by its weights, and by the memory of the latest run."""
-        weights = sum(math.prod(weight.shape) for weight in self.model.weights)
-        timesteps = max((x.values.shape[1] for x in inputs if x.valid is not None), default=1)
-        most = min(self.most_rows, WORK // max(1, weights * timesteps))
+        most = min(self.most_rows, WORK // max(1, count_row_work(self.model, inputs)))
         if self._latest is not None:
             recording, rows = self._latest.recording, len(self._latest.inputs[0].values)
             most = min(most, BYTES * rows // max(1, recording.bytes))
         self.most_rows = max(FEWEST_ROWS, most)
+
+
+def count_row_work(model: Any, inputs: Sequence[ModelInput]) -> int:
+    """Return the weights of a model times the timesteps of a row."""
+    weights = sum(math.prod(weight.shape) for weight in model.weights)
+    return int(weights * max((x.values.shape[1] for x in inputs if x.valid is not None), default=1))
 
 
 def _are_equal(old: Sequence[ModelInput], new: Sequence[ModelInput]) -> bool:

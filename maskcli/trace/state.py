@@ -56,11 +56,17 @@ def read_value(variable: Any) -> Any:
 def _list_variables(layer: Any, trained: bool) -> Iterator[Any]:
     """Yield the variables of a layer; Keras lists neither the states of RNNs nor variables of the backend."""
     is_variable = get_backend().is_variable
+    kinds: dict[type, bool] = {}  # A model has thousands of attributes, of a few dozen types.
     listed = getattr(layer, "variables", ())
     yield from (variable for variable in listed if trained or not variable.trainable)
     yield from _list_states(layer)
     for part in _list_layers(layer):
-        yield from (value for value in vars(part).values() if is_variable(value))
+        for value in vars(part).values():
+            kind = type(value)
+            if kind not in kinds:
+                kinds[kind] = is_variable(value)
+            if kinds[kind]:
+                yield value
 
 
 def _list_states(layer: Any) -> Iterator[Any]:

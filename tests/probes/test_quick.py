@@ -1,9 +1,9 @@
-"""A quick check runs only the probes that decide; an interrupted check leaves the model as it was."""
+"""A quick check runs only the probes that decide, and a large model few rows; an interrupted one is left as it was."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,11 +18,11 @@ from maskcli.trace import recorder
 ROWS = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6], [7]]
 
 
-def make_model(head: Any, timesteps: int | None = None) -> keras.Model:
+def make_model(head: Any, timesteps: int | None = None, width: int = 4) -> keras.Model:
     keras.utils.set_random_seed(0)
     tokens = keras.Input((timesteps,), dtype="int32", name="tokens")
     with warnings.catch_warnings(action="ignore"):
-        return keras.Model(tokens, head(layers.Embedding(10, 4, mask_zero=True)(tokens)))
+        return keras.Model(tokens, head(layers.Embedding(10, width, mask_zero=True)(tokens)))
 
 
 @pytest.fixture
@@ -113,6 +113,68 @@ def test_weights_of_a_large_model_are_moved_if_they_are_zero(
             weight.assign(np.random.default_rng(0).uniform(0.5, 1, weight.shape))
     check(model)
     assert len(runs) == (7 if zeros else 5)
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every model be a large one."""
+    monkeypatch.setattr("maskcli.trace.run.WORK", 1)
+
+
+@pytest.mark.usefixtures("large")
+def test_large_model_runs_only_the_rows_that_a_probe_needs(runs: list[int]) -> None:
+    model = make_model(lambda x: layers.Dense(16)(layers.LSTM(16)(x)), width=16)
+    report = maskcli.check(ROWS, model=model)
+    # Two rows; the padded one under a tape, without its padding, and once more for rounding; other values at padding,
+    # of both signs; more padding in the full row; other weights, with noise of one sign; another row.
+    assert runs == [2, 1, 1, 1, 2, 2, 1, 1, 1, 2]
+    assert report.status == "passed"
+
+
+def test_noise_at_a_single_unit_has_both_signs(runs: list[int]) -> None:
+    """A maximum of one unit may hide a leak under noise of one sign; 16 units do not."""
+    maskcli.check(ROWS, model=make_model(lambda x: layers.Dense(16)(layers.LSTM(16)(x)), width=16))
+    many = len(runs)
+    runs.clear()
+    maskcli.check(ROWS, model=make_model(lambda x: layers.Dense(1)(layers.LSTM(16)(x)), width=16))
+    assert len(runs) > many
+
+
+HEADS = {
+    "clean": lambda x: layers.LSTM(3)(x),
+    "content": lambda x: layers.GlobalMaxPooling1D()(layers.Conv1D(3, 2)(x)),
+    "amount": lambda x: layers.GlobalAveragePooling1D()(layers.Conv1D(3, 1, use_bias=False)(x)),
+    "last": lambda x: keras.ops.take(layers.Dense(3)(x), -1, axis=1),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "padding"), [("clean", "post"), ("content", "pre"), ("amount", "post"), ("last", "pre")]
+)
+def test_large_model_has_verdict_of_small_one(
+    name: str, padding: Literal["pre", "post"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(HEADS[name])
+    small = maskcli.check(ROWS, model=model, padding=padding)
+    monkeypatch.setattr("maskcli.trace.run.WORK", 1)
+    report = maskcli.check(ROWS, model=model, padding=padding)
+    assert report.leak is not None
+    assert small.leak is not None
+    assert (report.leak.verdict, report.leak.first_call) == (small.leak.verdict, small.leak.first_call)
+    assert {finding.code for finding in report.findings} == {finding.code for finding in small.findings}
+
+
+def test_rows_without_padding_are_left_out_of_blocks_under_a_tape(
+    runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskcli.probes.gradients.BYTES", 1)
+    model = make_model(layers.Flatten(), 6)
+    report = maskcli.check([[1, 2, 3, 4, 5, 6], [7], [1, 2, 3, 4, 5, 6]], model=model)
+    assert runs[:3] == [3, 1, 1]  # The second row under a tape, and without its padding.
+    assert report.leak is not None
+    gradient = next(probe for probe in report.leak.probes if probe.name == "gradient")
+    assert gradient.leaks
+    assert gradient.sample == 1
 
 
 def test_user_is_told_of_causality_in_quick_check() -> None:
