@@ -36,12 +36,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         ten_lines = Path(folder) / "ten.txt"
         ten_lines.write_text(TEN_LINES)
+        page = str(Path(folder) / "r.html")
         commands = [
             ("`maskcli --help`", [program, "--help"], LIGHT),
             ("`maskcli pad` of ten lines", [program, "pad", str(ten_lines)], LIGHT),
-            ("`maskcli inspect`", [program, "inspect"], HEAVY),
-            ("`maskcli loss`", [program, "loss"], HEAVY),
-            ("`maskcli report`", [program, "report", "--quiet", "--output", str(Path(folder) / "r.html")], HEAVY),
+            ("`maskcli inspect`", [program, "inspect", "--sample"], HEAVY),
+            ("`maskcli loss`", [program, "loss", "--sample"], HEAVY),
+            ("`maskcli report`", [program, "report", "--sample", "--quiet", "--output", page], HEAVY),
             *((f"`maskcli {' '.join(look_up)}`", [program, *look_up], LIGHT) for look_up in LOOK_UPS),
         ]
         cases = [(name, functools.partial(run_command, command, ENVIRONMENT), base) for name, command, base in commands]
