@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskcli.backends.base import OperationReports, RecordOperation, Records, Tape, Watch
 from maskcli.backends.jax_loops import compile_scans
-from maskcli.backends.jax_operations import Bound, describe_mean, translate
+from maskcli.backends.jax_operations import Bound, Describe, describe_mean, describe_softmax, translate
 from maskcli.backends.masks import get_keras_mask, set_keras_mask
 from maskcli.backends.promotion import promote_to_float64
 from maskcli.records.fields import BackendName
@@ -223,7 +223,7 @@ class _PrimitiveReports:
             self.on = contextlib.ExitStack()
             self.on.enter_context(jax.disable_jit())
             self.on.enter_context(self.patch_primitives())
-            self.on.enter_context(self.patch_mean())
+            self.on.enter_context(self.patch_functions())
         elif self.on is not None and not on:
             stack, self.on = self.on, None
             stack.close()
@@ -248,29 +248,39 @@ class _PrimitiveReports:
                 kind.bind_with_trace = original
 
     @contextlib.contextmanager
-    def patch_mean(self) -> Iterator[None]:
-        """Report each mean as one operation, and not as a sum and a quotient, while this is open."""
+    def patch_functions(self) -> Iterator[None]:
+        """Report each mean and softmax as one operation, and not as their primitives, while this is open."""
+        import jax.nn
         import jax.numpy as jnp
 
-        compute = jnp.mean
+        functions: tuple[tuple[Any, str, Any, Describe], ...] = (
+            (jnp, "mean", None, describe_mean),
+            (jax.nn, "softmax", -1, describe_softmax),
+        )
+        originals = [getattr(module, name) for module, name, _, _ in functions]
+        for (module, name, axis, describe), compute in zip(functions, originals, strict=True):
+            setattr(module, name, self.report_function(compute, axis, describe))
+        try:
+            yield
+        finally:
+            for (module, name, _, _), compute in zip(functions, originals, strict=True):
+                setattr(module, name, compute)
+
+    def report_function(self, compute: Callable[..., Any], default: Any, describe: Describe) -> Callable[..., Any]:
+        """Return a function of an array along axes that reports itself, unless another one calls it."""
 
         @functools.wraps(compute)
-        def compute_and_report(array: Any, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        def compute_and_report(array: Any, axis: Any = default, *args: Any, **kwargs: Any) -> Any:
             is_reported = not self.is_paused and _is_reported(_get_trace(), [array])
             with self.pause():
                 result = compute(array, axis, *args, **kwargs)
             if not is_reported or args or kwargs.get("where") is not None:
                 return result
-            repeat = functools.partial(compute, axis=axis, **kwargs)
-            operation = describe_mean(array, axis, repeat)
+            operation = describe(array, axis, functools.partial(compute, axis=axis, **kwargs))
             replaced = self.record(operation.type, operation.inputs, operation.attrs, [result])
             return result if replaced is None else replaced[0]
 
-        jnp.mean = compute_and_report  # type: ignore[assignment, unused-ignore]
-        try:
-            yield
-        finally:
-            jnp.mean = compute
+        return compute_and_report
 
     def make_report(self, bind: Callable[..., Any]) -> Callable[..., Any]:
         """Return a function that binds a primitive and reports it, unless another one binds it."""

@@ -129,6 +129,16 @@ def translate(bound: Bound, args: Sequence[Any], outputs: Sequence[Any]) -> Tran
     return Translation(type_, tuple(inputs), (*attributes, "primitive", bound))
 
 
+Describe = Callable[[Any, Any, Callable[[Any], Any]], Translation]
+"""Describes a function of an array along axes: the array, the axes, and the function that repeats it."""
+
+
+def describe_softmax(array: Any, axis: Any, repeat: Callable[[Any], Any]) -> Translation:
+    """Return a softmax as an operation; that of TensorFlow is over the last axis."""
+    is_last = axis in (-1, array.ndim - 1)
+    return Translation("Softmax" if is_last else "AxisSoftmax", (array,), ("function", Repeatable(repeat)))
+
+
 def describe_mean(array: Any, axis: Any, repeat: Callable[[Any], Any]) -> Translation:
     """Return a mean as an operation of TensorFlow, with its axes among the inputs."""
     axes = np.arange(array.ndim) if axis is None else np.ravel(np.asarray(axis))

@@ -490,7 +490,7 @@ def test_random_model_is_not_judged() -> None:
     assert report.findings == ()
     evidence = report.examination.model
     assert evidence is not None
-    assert [probe.why for probe in evidence.further_probes] == ["two runs on the same data differ"] * 2
+    assert [probe.why for probe in evidence.further_probes] == ["two runs on the same data differ"] * 3
 
 
 def test_probe_is_listed_but_is_no_leak() -> None:
