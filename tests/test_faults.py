@@ -83,13 +83,16 @@ from maskcli.sequences.writing import replace_file
 
 class Wait(keras.layers.Layer):
     def call(self, inputs):
+        if not tf.executing_eagerly():
+            return inputs
         with replace_file("out.npy"):
             pathlib.Path("waiting").touch()
-            return tf.queue.FIFOQueue(1, ["float32"]).dequeue()
+            tf.queue.FIFOQueue(1, ["float32"]).dequeue()
+            return inputs
 
 def build():
     inputs = keras.Input((None,), dtype="int32")
-    return keras.Model(inputs, Wait()(keras.layers.Embedding(9, 2)(inputs)))
+    return keras.Model(inputs, Wait()(keras.layers.Embedding(4000, 2)(inputs)))
 """
 WAIT = """
 import ctypes, pathlib

@@ -96,7 +96,7 @@ class JaxBackend:
             yield [np.asarray(gradient) for gradient in gradients]
 
     def list_compiled_steps(self, model: Any) -> tuple[str, ...]:
-        """Return ``fit`` alone for a model that is not compiled: JAX differentiates tensors of another kind."""
+        """Return only ``fit`` for a model that is not compiled: JAX differentiates tensors of another kind."""
         return ("fit", "predict") if getattr(model, "jit_compile", True) else ("fit",)
 
     def compile_model(self, model: Any, shapes: Sequence[Sequence[int | None]] | None = None) -> Callable[[Any], Any]:

@@ -31,7 +31,8 @@ class FunctionReports:
 
     def __init__(self, record: RecordOperation, records: Records | None = None) -> None:
         """Report to a function; the reports are off."""
-        self.record, self.records = record, records
+        self.record: RecordOperation = record
+        self.records: Records | None = records
         self.is_on: bool = False
         self.is_paused: bool = False
         self.is_entered: bool = False

@@ -35,7 +35,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.evidence import CompiledDifference
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Probe
-from maskcli.trace.compiled import CompiledModel, Shapes, describe_failure, find_unequal_mask, run_eagerly
+from maskcli.trace.compiled import ArgumentShapes, CompiledModel, describe_failure, find_unequal_mask, run_eagerly
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import Recording, is_of_keras
 from maskcli.trace.run import list_output_tensors
@@ -152,7 +152,7 @@ def _run_batch(context: ProbeContext, has_code: bool) -> tuple[CompiledModel, Re
     return compiled, run
 
 
-def _list_shapes(context: ProbeContext, has_code: bool) -> Iterator[Shapes | None]:
+def _list_shapes(context: ProbeContext, has_code: bool) -> Iterator[ArgumentShapes | None]:
     """Yield the shapes to compile for, the freest first; code of a model may need the numbers of some axes."""
     import keras
 

@@ -15,22 +15,23 @@ from maskcli.errors import summarize_error
 from maskcli.trace.recorder import Recording, has_own_code, is_mask_argument
 from maskcli.trace.state import preserve_state
 
-Shapes = tuple[tuple[int | None, ...], ...]
+ArgumentShapes = tuple[tuple[int | None, ...], ...]
 """The shape of each argument that a compiled function takes; None for an axis of any size."""
 
 
 class CompiledModel:
     """A model as a compiled function, in inference mode."""
 
-    def __init__(self, model: Any, shapes: Shapes | None = None) -> None:
+    def __init__(self, model: Any, shapes: ArgumentShapes | None = None) -> None:
         """Compile nothing yet: the first run does.
 
         Args:
             model: a Keras model.
             shapes: of the arguments; None compiles each shape by itself.
         """
-        self.model, self.shapes = model, shapes
-        self.function = get_backend().compile_model(model, shapes)
+        self.model: Any = model
+        self.shapes: ArgumentShapes | None = shapes
+        self.function: Callable[[Any], Any] = get_backend().compile_model(model, shapes)
 
     def run(self, arguments: Any) -> Recording:
         """Return the output for some arguments; no call is recorded."""
@@ -66,7 +67,7 @@ def describe_failure(recording: Recording, steps: Sequence[str]) -> str:
     return "" if error is None else f"the model does not {verb} ({type(error).__name__}: {summarize_error(error)})"
 
 
-def find_unequal_mask(model: Any, arguments: Any, shapes: Shapes | None = None) -> str | None:
+def find_unequal_mask(model: Any, arguments: Any, shapes: ArgumentShapes | None = None) -> str | None:
     """Return the path of the first call that receives a mask only eagerly, or only compiled; None if there is none."""
     with _note_masks() as eager:
         run_eagerly(model, arguments)
