@@ -221,7 +221,7 @@ def test_missing_file_takes_no_seconds(
         ("a.jsonl", '{"ids": [1]}\n{"ids": null}\n', "'ids' is null in some records: write an empty sequence as [], or "
          "leave these records out."),
         ("a.jsonl", '{"id": 1}\n', "No field holds lists. A sequence is a list, as in {\"tokens\": [1, 2]}, or lies in "
-         "several fields of numbers: --field 'w*'."),
+         "several fields of numbers: --field 'w*'. Of lines that are timesteps, first join those of a sequence into one."),
         ("a.jsonl", "[1]\nnull\n", "Write an empty sequence as [], or leave the row out."),
         ("a.jsonl", "[1, null]\n", "Leave missing values out, or give them an id of their own."),
         ("a.jsonl", "[1.0]\n", "Write ids as integers, 1: a program that makes floats of them has missing values, or divides."),
