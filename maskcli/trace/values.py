@@ -17,8 +17,17 @@ def get_dtype(tensor: Any) -> str:
 
 
 def get_ulp(tensor: Any) -> float:
-    """Return the relative unit in the last place of a tensor's dtype; 0 for integers and booleans."""
-    return one_ulp(get_dtype(tensor))
+    """Return the relative unit in the last place of a tensor's dtype; 0 for integers and booleans.
+
+    On JAX and PyTorch, operations of Keras such as ``matmul`` compute numbers of float64 in float32, and cast the
+    results back, unless they are asked for 64 bits.
+    """
+    dtype = get_dtype(tensor)
+    if dtype != "float64":
+        return one_ulp(dtype)
+    import keras
+
+    return one_ulp(keras.backend.result_type(dtype, dtype))
 
 
 def is_float(tensor: Any) -> bool:
