@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -89,8 +89,7 @@ def read_parquet_chunks(source: Source, field: Field, convert: Callable[[RaggedS
         marked_by = _find_marks(file.schema_arrow, column, field)
         # pyarrow reads a name with a dot as a path into nested columns. Then all columns are read.
         columns = None if "." in column else [name for name in (column, marked_by) if name is not None]
-        groups = None if source.part is None else range(source.part.start, source.part.stop)
-        yield from file.iter_batches(_count_rows_of_chunk(file.metadata), columns=columns, row_groups=groups)
+        yield from _read_batches(file, source, _count_rows_of_chunk(file.metadata), columns)
 
     return _read_chunks(source, field, convert, "a Parquet", batches, read_parquet)
 
@@ -118,14 +117,24 @@ def read_column(source: Source, name: str, option: str) -> Iterator[list[Any]]:
         if data.read(len(PARQUET)) == PARQUET:
             file = ParquetFile(data, pre_buffer=False)
             _choose_column(file.schema_arrow, Field(name, option), source.name)
-            groups = None if source.part is None else range(source.part.start, source.part.stop)
-            batches = file.iter_batches(ROWS, columns=None if "." in name else [name], row_groups=groups)
+            batches = _read_batches(file, source, ROWS, None if "." in name else [name])
         else:
             data.seek(0)
             batches = _open_ipc(data).read_all().to_batches()
         for batch in batches:
             _choose_column(batch.schema, Field(name, option), source.name)
             yield batch.column(batch.schema.get_field_index(name)).to_pylist()
+
+
+def _read_batches(file: Any, source: Source, rows: int, columns: Sequence[str] | None) -> Iterator[Any]:
+    """Yield batches of up to ``rows`` rows of the part of a Parquet file that a source is.
+
+    Each row group is read by itself: a damaged one may hold more rows than it states, which pyarrow would take for rows
+    of the next one.
+    """
+    groups = range(file.num_row_groups) if source.part is None else range(source.part.start, source.part.stop)
+    for group in groups:
+        yield from file.iter_batches(rows, columns=columns, row_groups=[group])
 
 
 def count_group_rows(source: Source) -> list[int]:
