@@ -28,6 +28,8 @@ OTHER_CULPRITS = {
     # The lookup is one function on PyTorch, which TensorFlow computes by several operations.
     ("torch", "gathered_by_count"): {"GatherV2"},
     ("jax", "gathered_by_count"): {"GatherByCount"},
+    # With the initial weights that JAX draws, the precision is the same with and without padding.
+    ("jax", "metrics"): {"Recall"},
 }
 """By backend and kind, the types of calls that are culprits there, and not those of TensorFlow."""
 FAILS = {
