@@ -11,6 +11,7 @@ import numpy as np
 from maskcli.errors import InputError, NestedRowsError
 from maskcli.records.arrays import Bools, Ints
 from maskcli.records.sequences import RaggedSequences
+from maskcli.sequences.bounds import check_memory
 from maskcli.sequences.fast import convert_lists
 from maskcli.sequences.foreign import convert_foreign
 from maskcli.sequences.splits import make_row_splits
@@ -107,6 +108,7 @@ def split_matrix(matrix: np.ndarray) -> RaggedSequences:
     if matrix.shape[0] == 0:
         raise make_no_sequences_error()
     n_rows, width = matrix.shape
+    check_memory((n_rows + 1) * np.dtype(np.int64).itemsize, f"the lengths of {n_rows:,} rows")  # Rows may be empty.
     return RaggedSequences(as_int64(matrix).reshape(-1), np.arange(n_rows + 1, dtype=np.int64) * width)
 
 
