@@ -30,6 +30,8 @@ OTHER_CULPRITS = {
     ("jax", "gathered_by_count"): {"GatherByCount"},
     # With the initial weights that JAX draws, the precision is the same with and without padding.
     ("jax", "metrics"): {"Recall"},
+    # TensorFlow raises an error for this mask. JAX runs the model, and padding changes no result.
+    ("jax", "mask_of_words_in_rnn"): set(),
 }
 """By backend and kind, the types of calls that are culprits there, and not those of TensorFlow."""
 FAILS = {
@@ -112,6 +114,7 @@ def results_by_hand(kind: Kind, replaced: bool) -> tuple[list[Any], Any] | None:
 
 
 @pytest.mark.exhaustive  # The truth does not change with maskcli.
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype float64")  # JAX has float32 in its place.
 @pytest.mark.parametrize("name", sorted(filter(runs_here, RIGHT)))
 def test_right_models_by_hand(name: str) -> None:
     """Other values in the embedding of padding change no result that counts."""
