@@ -33,7 +33,7 @@ from maskcli.models.factories import is_spec
 from maskcli.models.load import reload_model
 from maskcli.models.runtime import read_versions, running
 from maskcli.records.check import CheckReport, Examination
-from maskcli.records.data import DataFacts, DataOrigin, EndRuns
+from maskcli.records.data import DataFacts, DataOrigin
 from maskcli.records.evidence import Lookup
 from maskcli.records.inputs import ModelInput, select_shown_batch, summarize_inputs
 from maskcli.records.layout import Layout
@@ -197,7 +197,7 @@ def _facts(
     """
     for ids in inputs:
         if ids.kind != "ids":
-            unmarked = _find_unmarked(ids)
+            unmarked = find_unmarked_padding(ids.values, ids.valid) if _may_be_unmarked(ids) else None
             if unmarked is not None:
                 yield DataFacts(name=ids.name, shape=ids.values.shape[:2], unmarked=unmarked)
             continue
@@ -210,19 +210,16 @@ def _facts(
                 yield dataclasses.replace(facts, inner_padding=None, unmarked=None)
         elif batch is not None and ragged is not None and np.array_equal(batch.tokens, ids.values):
             facts = collect_facts(ragged, batch, valid=ids.valid, name=ids.name, **dims)
-            yield dataclasses.replace(facts, unmarked=_find_unmarked(ids))
+            yield facts if _may_be_unmarked(ids) else dataclasses.replace(facts, unmarked=None)
         else:
             facts = collect_array_facts(ids.values, ids.valid, name=ids.name, value=ids.padding_id, **dims)
-            yield dataclasses.replace(facts, unmarked=_find_unmarked(ids))
+            yield facts if _may_be_unmarked(ids) else dataclasses.replace(facts, unmarked=None)
 
 
-def _find_unmarked(item: ModelInput) -> EndRuns | None:
-    """Return runs of a value that look like padding; None also where a mask or lengths show all padding."""
-    if item.valid is None or item.auxiliary or item.kind not in ("ids", "features"):
-        return None
-    if item.validity.source in ("given", "mask-input", "lengths"):
-        return None
-    return find_unmarked_padding(item.values, item.valid)
+def _may_be_unmarked(item: ModelInput) -> bool:
+    """Return whether an input may have padding that nothing marks; a mask or lengths show all padding."""
+    is_shown = item.validity.source in ("given", "mask-input", "lengths")
+    return item.kind in ("ids", "features") and not item.auxiliary and not is_shown
 
 
 def _find_input_dim(input_dim: int | None, lookups: Sequence[Lookup]) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def _isolate_rows(context: ProbeContext, compiled: CompiledModel) -> Iterator[li
 def _trim(inputs: Sequence[ModelInput], row: int) -> _Trial | None:
     """Return one row without its padding; None if there is none at its ends, or also some elsewhere."""
     places = [None if item.valid is None else np.flatnonzero(item.valid[0]) for item in inputs]
-    spans = [slice(None) if found is None else slice(int(found[0]), int(found[-1]) + 1) for found in places]
+    spans = [slice(None) if valid is None else slice(int(valid[0]), int(valid[-1]) + 1) for valid in places]
     trimmed = tuple(select_rows(item, slice(0, 1), span) for item, span in zip(inputs, spans, strict=True))
     is_partial = any(item.cells is not None or (item.valid is not None and not item.valid.all()) for item in trimmed)
     if is_partial or all(new.shape == old.shape for new, old in zip(trimmed, inputs, strict=True)):

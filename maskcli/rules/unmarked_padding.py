@@ -43,7 +43,7 @@ def judge(facts: DataFacts, _model: ModelEvidence | None) -> Iterator[Finding]:
         message=f"{facts.name}: {runs.rows:,} of {format_count(facts.shape[0], 'row')} {verb} with runs of {value}, "
         f"which nothing marks as padding: {format_count(runs.timesteps, 'timestep')}, first in sample {runs.sample} "
         f"from timestep {runs.timestep}. The value occurs nowhere else.",
-        fix=f"If these timesteps are padding, pass its value: `--value {value}`, or `value={value}` in Python. "
+        fix=f"If these timesteps are padding, pass their value: `--value {value}`, or `value={value}` in Python. "
         "If they are data, leave this rule out.",
         input=facts.name,
         value=runs.value,

@@ -122,14 +122,14 @@ def _make_facts(
     )
 
 
-def find_unmarked_padding(values: NDArray[Any], valid: Bools) -> EndRuns | None:
+def find_unmarked_padding(values: NDArray[Any], valid: Bools | None) -> EndRuns | None:
     """Return runs of one value at the ends of full rows that look like padding; None if there are none.
 
     Args:
         values: ``(batch, timesteps)`` ids, or ``(batch, timesteps, ...)`` features.
-        valid: ``(batch, timesteps)``; rows with known padding are not looked at.
+        valid: ``(batch, timesteps)``; None without timesteps. Data with known padding is not looked at.
     """
-    if not values.size or not valid.all() or values.dtype.kind not in "iuf":
+    if valid is None or not values.size or not valid.all() or values.dtype.kind not in "iuf":
         return None
     flat = values.reshape(*valid.shape, -1)
     post = _find_end_runs(flat, "post")
@@ -138,7 +138,9 @@ def find_unmarked_padding(values: NDArray[Any], valid: Bools) -> EndRuns | None:
 
 def _find_end_runs(values: NDArray[Any], side: str) -> EndRuns | None:
     """Return the runs at the ends of rows ``(batch, timesteps, features)``, which are reversed for ``pre``."""
-    same = values[:, -1][(values[:, -1] == values[:, -1, :1]).all(axis=1), 0]
+    # Runs of several timesteps, in several rows: most data ends here, without a look at its other timesteps.
+    last = values[:, -2:].reshape(len(values), -1)
+    same = last[(last == last[:, :1]).all(axis=1), 0]
     edges, counts = np.unique(same, return_counts=True)
     frequent = edges[counts > 1][np.argsort(-counts[counts > 1], kind="stable")]
     runs = (_measure_end_runs(values, value, side) for value in frequent[:MOST_EDGES])

@@ -517,7 +517,7 @@ def test_faint_look_ahead_is_measured_exactly() -> None:
 
 @pytest.mark.any_backend
 def test_look_ahead_below_rounding_is_measured_exactly() -> None:
-    """In float32, a sum loses most of what attention adds; backends other than TensorFlow must be asked for float64."""
+    """In float32, a sum loses most of the result of attention; backends other than TensorFlow must be asked for float64."""
     effect = find_effect(make_model(lambda x: layers.Add()([x, layers.Rescaling(1e-8)(layers.Attention()([x, x]))])))
     assert effect.looks_ahead
     assert str(effect.first_call).startswith("attention")
