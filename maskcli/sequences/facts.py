@@ -127,9 +127,10 @@ def find_unmarked_padding(values: NDArray[Any], valid: Bools | None) -> EndRuns 
 
     Args:
         values: ``(batch, timesteps)`` ids, or ``(batch, timesteps, ...)`` features.
-        valid: ``(batch, timesteps)``; None without timesteps. Data with known padding is not looked at.
+        valid: ``(batch, timesteps)``; None without timesteps. Data with known padding is not looked at, unless it is
+            the same in each row, as that of a first token with id 0.
     """
-    if valid is None or not values.size or not valid.all() or values.dtype.kind not in "iuf":
+    if valid is None or not values.size or values.dtype.kind not in "iuf" or (valid != valid[:1]).any():
         return None
     flat = values.reshape(*valid.shape, -1)
     post = _find_end_runs(flat, "post")

@@ -314,6 +314,13 @@ def test_padding_with_another_value_is_found(rows: list[list[int]], value: int, 
     assert "MSK008" not in find(rows)
 
 
+def test_padding_after_a_first_token_with_the_padding_id() -> None:
+    """RoBERTa begins each row with id 0, and pads with id 1."""
+    rows = [[0, 713, 16, 10, 2, 1, 1, 1], [0, 100, 657, 42, 1569, 328, 88, 2], [0, 713, 2, 1, 1, 1, 1, 1]]
+    evidence = find(rows)["MSK008"].evidence
+    assert (evidence["value"], evidence["side"], evidence["timesteps"]) == (1, "post", 8)
+
+
 @pytest.mark.parametrize(
     "rows",
     [
