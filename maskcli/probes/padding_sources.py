@@ -108,13 +108,17 @@ def _looks_up(entry: CallRecord, ids: set[int]) -> bool:
     """Return whether a call turns ids into vectors; another dtype or axis of the same numbers is no lookup."""
     received = [tensor for tensor in entry.inputs if id(tensor) in ids]
     output = entry.outputs[0]
-    for tensor in received:
-        axes = len(tensor.shape)
-        if len(output.shape) > axes and tuple(output.shape[:axes]) == tuple(tensor.shape):
-            numbers = as_float64(tensor).reshape(*tensor.shape, *[1] * (len(output.shape) - axes))
-            if not np.array_equal(np.broadcast_to(numbers, tuple(output.shape)), as_float64(output)):
-                return True
-    return False
+    return any(
+        tuple(output.shape[: len(tensor.shape)]) == tuple(tensor.shape) and not repeats_numbers(output, tensor)
+        for tensor in received
+        if len(output.shape) > len(tensor.shape)
+    )
+
+
+def repeats_numbers(vectors: Any, numbers: Any) -> bool:
+    """Return whether all vectors, on the last axes, hold the number of their place only, as after a new axis."""
+    expanded = as_float64(numbers).reshape(*numbers.shape, *[1] * (len(vectors.shape) - len(numbers.shape)))
+    return np.array_equal(np.broadcast_to(expanded, tuple(vectors.shape)), as_float64(vectors))
 
 
 def _returns_unit_vectors(entry: CallRecord) -> bool:

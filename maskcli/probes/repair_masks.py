@@ -15,6 +15,7 @@ from maskcli.backends.arrays import as_array
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import read_input_specs
 from maskcli.probes.context import ProbeContext, make_context, show_calls
+from maskcli.probes.padding_sources import repeats_numbers
 from maskcli.probes.repair_changes import (
     WHOLE,
     KeepMask,
@@ -384,6 +385,8 @@ def _mask_lookup(look: ChangedModel, entry: CallRecord) -> CallChange | None:
             continue
         inside = same.ndim > valid.ndim
         if (shape[:-1] != same.shape and not inside) or not is_same_validity(_drop_places(same, valid.ndim), valid):
+            continue
+        if not inside and repeats_numbers(entry.outputs[0], source):  # A mask of numbers that got another axis.
             continue
         value = find_common_padding(as_array(source), same)
         if value is not None and float(value).is_integer():

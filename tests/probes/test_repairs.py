@@ -720,6 +720,20 @@ def added_timesteps(kit: Kit) -> Any:
     return keras.Model(words, layers.LSTM(3, name="rnn")(longer((1, 2), name="longer")(x)))
 
 
+@case(
+    "weights = keras.layers.Softmax(axis=1)(scores, mask=lookup.compute_mask(words)[:, :, None])"
+    "  # instead of attend, whose input are the scores"
+)
+def penalty_that_is_too_small(kit: Kit) -> Any:
+    """A mask of numbers with another axis is no lookup of ids, which could carry the mask."""
+    words, lookup, x = start()
+    mask = lookup.compute_mask(words)
+    scores = layers.Dense(1)(x) - 3.0 * (1.0 - ops.cast(mask, "float32")[..., None])
+    softmax = layers.Softmax(axis=1, name="attend")
+    weights = softmax(scores) if kit is None else softmax(scores, mask=mask[:, :, None])
+    return keras.Model(words, ops.sum(weights * x, axis=1))
+
+
 class PlainMean(layers.Layer):
     def call(self, x: Any) -> Any:
         return ops.mean(x, axis=1)
