@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from maskcli.errors import InputError
 from maskcli.losses.accounting import average_by_sample, choose_batch_sizes, compute_weight_ratio, sum_rows
 from maskcli.losses.binding import _fit_weights, combine_counted, look_up_class_weights
+from maskcli.losses.evaluate import _nest_arrays
 from maskcli.losses.gradients import _compare
 from maskcli.losses.metrics import _are_equal
 from maskcli.losses.per_output import MetricTargets, _find_counted, mark_failed_loss
@@ -198,3 +200,18 @@ def test_failed_loss_counts_padding_without_a_mask(mask: Any, counted: int) -> N
     assert (loss.counted_padding, loss.timesteps, loss.error) == (counted, 6, "no")
     pooled = mark_failed_loss("mse", OutputEvidence("score", (2, 1), None, None, "score", None), "no", "Fix it.")
     assert (pooled.counted_padding, pooled.timesteps) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("names", "nested"),
+    [
+        (["output"], "first"),
+        (["tags", "class"], {"tags": "first", "class": "second"}),
+        (["tags/0", "tags/1"], ["first", "second"]),
+        (["0", "1"], ["first", "second"]),
+        (["tags", "1"], ["first", "second"]),
+    ],
+)
+def test_targets_are_nested_as_outputs(names: list[str], nested: Any) -> None:
+    losses: Any = [SimpleNamespace(output=SimpleNamespace(name=name)) for name in names]
+    assert _nest_arrays(losses, ["first", "second"][: len(names)]) == nested

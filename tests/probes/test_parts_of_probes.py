@@ -13,10 +13,15 @@ from maskcli.probes.calls import _compare_mask_inputs, _make_source, find_taken_
 from maskcli.probes.compare import Alignment, find_validity_of_pair
 from maskcli.probes.content import replace_rows
 from maskcli.probes.future_matrix import _find_inputs_of, _list_few_trials, _split_row, change_timesteps
+from maskcli.probes.gradients import split_rows
+from maskcli.probes.leak import _is_finite_alike
+from maskcli.probes.leak_matrix import _is_followed
+from maskcli.probes.lengths import LengthProbes, _group_rows, _is_below_window
 from maskcli.probes.padding_sources import _holds_ids, _looks_up
 from maskcli.probes.repair_masks import find_time_slice
-from maskcli.probes.rows import _ran_alone
+from maskcli.probes.rows import _choose_donors, _ran_alone
 from maskcli.probes.side import _is_half, _measure_error, _measure_size
+from maskcli.probes.variants import move_weights
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe
 from maskcli.trace.cells import InputCells
@@ -286,3 +291,105 @@ def test_source_of_masks_is_compared_with_the_data() -> None:
     assert (parts.missed, parts.of_parts) == (None, True)
     assert parts.hidden is not None
     assert (parts.hidden.count, parts.hidden.sample, parts.hidden.timestep) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("rank", "shape", "options", "below"),
+    [
+        (1, (3, 2, 5), {}, True),
+        (1, (3, 3, 5), {}, False),
+        (1, (3, 5, 2), {"data_format": "channels_first"}, True),
+        (1, (3, 2, 5), {"data_format": "channels_first"}, False),
+        (1, (3, 2, 5), {"padding": "same"}, False),
+        (1, (3, 4, 5), {"dilation_rate": (2,)}, True),
+        (2, (3, 5, 2, 1), {"padding": "valid"}, True),
+    ],
+)
+def test_window_that_is_longer_than_the_timesteps(
+    rank: int, shape: tuple[int, ...], options: dict[str, Any], below: bool
+) -> None:
+    layer = SimpleNamespace(**{"kernel_size": (3,) * rank, "padding": "valid", **options})
+    entry: Any = SimpleNamespace(operation=layer, code=False, inputs=[tensor(*shape)], type="Conv")
+    assert _is_below_window(entry) is below
+    entry.type = "Conv1DTranspose"
+    assert not _is_below_window(entry)
+
+
+def test_rows_are_taped_in_blocks_of_a_size() -> None:
+    """Rows of 2**27 bytes, of which a tape keeps six times as much, are taped one by one; small ones together."""
+    run: Any = SimpleNamespace(
+        inputs=[WORDS], model=SimpleNamespace(), is_large=False, recording=SimpleNamespace(bytes=3 * 2**27)
+    )
+    sources: Any = SimpleNamespace(calls={0: VALID}, inputs=frozenset())
+    assert [block.tolist() for block in split_rows(run, sources)] == [[0], [1]]
+    assert [block.tolist() for block in split_rows(run, "ids have no place")] == [[0, 1, 2]]
+    run.recording.bytes = 2**20
+    assert [block.tolist() for block in split_rows(run, sources)] == [[0, 1, 2]]
+    run.is_large = True
+    assert [block.tolist() for block in split_rows(run, sources)] == [[0, 1]]
+
+
+def test_matrix_follows_numbers_of_rows() -> None:
+    assert _is_followed(np.ones((3, 2), "float32"), 3)
+    assert not _is_followed(np.ones((3, 2), int), 3)
+    assert not _is_followed(np.ones((2, 2), "float32"), 3)
+    assert not _is_followed(np.ones((), "float32"), 3)
+
+
+def test_results_are_finite_alike() -> None:
+    def record(values: Any) -> Any:
+        return SimpleNamespace(output=np.array(values))
+
+    whole, missing = [[1.0, 2.0], [3.0, np.inf]], [[1.0, np.nan], [3.0, np.inf]]
+    assert _is_finite_alike(record(whole), record(whole))
+    assert not _is_finite_alike(record(whole), record(missing))
+    assert _is_finite_alike(record(missing), record(whole))
+    assert _is_finite_alike(record(whole), record([[np.nan] * 3] * 2))
+    assert not _is_finite_alike(record(whole), record(missing[:1]), rows=[0])
+    assert _is_finite_alike(record(whole), record([[4.0, np.nan]]), rows=[1])
+
+
+def test_pre_padded_rows_are_all_lengthened() -> None:
+    context: Any = SimpleNamespace(model=SimpleNamespace(), side="pre")
+    assert LengthProbes(context, [], clean=True)._list_unlengthened() is None
+    context.model.inputs = [tensor(3, 4)]
+    context.side = "post"
+    assert LengthProbes(context, [], clean=True)._list_unlengthened() is None
+
+
+def test_rows_are_grouped_by_timesteps_and_cells() -> None:
+    """A row runs without its padding if it has any, at an end of its timesteps or of the cells in them."""
+    cells = np.repeat(VALID[:, :, None], 3, axis=2)
+    context: Any = SimpleNamespace(inputs=(dataclasses.replace(WORDS, cells=cells),), relevant=np.ones(3, bool))
+    groups = [(rows.tolist(), columns, span) for rows, columns, span in _group_rows(context, 8)]
+    assert groups == [([1], [slice(0, 1)], slice(0, 3)), ([0], [slice(0, 3)], slice(0, 3))]
+    cells[2, :, 2] = False
+    groups = [(rows.tolist(), columns, span) for rows, columns, span in _group_rows(context, 8)]
+    assert groups[-1] == ([2], [slice(0, 4)], slice(0, 2))
+
+
+def test_rows_take_the_place_of_rows_of_another_length() -> None:
+    assert _choose_donors([WORDS], 3).tolist() == [1, 2, 0]
+    same = dataclasses.replace(WORDS, valid=np.ones_like(VALID))
+    assert _choose_donors([same], 3).tolist() == [1, 2, 0]
+    two_lengths = dataclasses.replace(WORDS, valid=VALID[[0, 0, 2]])
+    assert _choose_donors([two_lengths], 3).tolist() == [2, 2, 0]
+    assert _choose_donors([dataclasses.replace(WORDS, valid=None)], 3).tolist() == [1, 2, 0]
+
+
+def test_noise_moves_all_weights_and_is_gone_afterwards() -> None:
+    """Also zeros, as biases have before training; others by a part of their size, and with the sign of the noise."""
+    import keras
+
+    layer = keras.layers.Dense(40)
+    layer.build((None, 30))
+    layer.kernel.assign(np.full((30, 40), 100.0))
+    before = [np.array(weight) for weight in layer.weights]
+    moves = []
+    for sign in (1, -1):
+        with move_weights(layer, layer.weights, sign):
+            moves.append([np.array(weight) - old for weight, old in zip(layer.weights, before, strict=True)])
+        assert all((np.array(weight) == old).all() for weight, old in zip(layer.weights, before, strict=True))
+    for up, down, deviation in zip(*moves, (10.0, 0.5), strict=True):
+        assert up.std() == pytest.approx(deviation, rel=0.3)
+        np.testing.assert_allclose(up, -down, atol=1e-4 * deviation)

@@ -193,6 +193,14 @@ def test_later_leak_of_its_own_cause_counts() -> None:
     assert not list(padded_timestep_used.judge(model))
 
 
+def test_place_where_padding_enters_is_named_unless_it_is_the_culprit() -> None:
+    scale, mean = make_call("scale", 2, MASK), dataclasses.replace(make_call("mean", 5), lost_at="scale")
+    (finding,) = mask_dropped.judge(make_leaking(scale, mean, first_call="mean"))
+    assert "As a result padding enters at mean (Mean) and changes results by up to 0.5" in finding.message
+    (finding,) = mask_dropped.judge(make_leaking(MASKED))
+    assert "As a result padding changes results by up to 0.5" in finding.message
+
+
 def test_taken_timestep_is_reported_with_its_place() -> None:
     model, _ = CAUSES["taken timestep"]
     (finding,) = padded_timestep_used.judge(model)

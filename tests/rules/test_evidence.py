@@ -20,6 +20,7 @@ from maskcli.records.evidence import (
 )
 from maskcli.records.trace import Call
 from maskcli.rules import (
+    attention_mask_wrong,
     future_leaks,
     loss_counts_padding,
     mask_dropped,
@@ -140,3 +141,26 @@ def test_mask_after_saving(survives: bool | None) -> None:
 
 def test_mask_without_saving_is_no_finding() -> None:
     assert not list(mask_lost_on_save.judge(make_evidence(make_call("scale"))))
+
+
+MISTAKES = {
+    "inverted": "uses an inverted attention mask (2, 1, 3): True at padded keys, False at valid ones.",
+    "along-queries": "uses a mask (batch, timesteps) as an attention mask (2, 1, 3) (queries, keys): ",
+    "hides-queries": "uses an attention mask (2, 1, 3) that hides padded queries instead of padded keys.",
+    "too-weak": "uses an attention mask (2, 1, 3) that multiplies the scores of padded keys by 0, which does not hide",
+    "wrong-input": "uses an attention mask (2, 1, 3) that marks the padding of query, although its keys are those of",
+}
+
+
+def test_every_mistake_of_an_attention_mask_has_its_sentence() -> None:
+    assert sorted(MISTAKES) == sorted(attention_mask_wrong.FIXES)
+    for kind, sentence in MISTAKES.items():
+        fault = dataclasses.replace(make_fault("scores"), kind=kind, mask_of="query")
+        (finding,) = attention_mask_wrong.judge(make_evidence(make_call("scores"), attention=(fault,)))
+        assert finding.message.startswith(f"scores (Scores) {sentence}"), finding.message
+        assert finding.message.endswith(
+            "valid queries attend to padded keys (1 open pair), and 25 % of the pairs of valid timesteps are closed."
+        )
+    weak = dataclasses.replace(make_fault("scores"), kind="too-weak", added=-3.0)
+    (finding,) = attention_mask_wrong.judge(make_evidence(make_call("scores"), attention=(weak,)))
+    assert "that adds -3 to the scores of padded keys, which does not hide them" in finding.message

@@ -12,9 +12,12 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import AttentionMask
 from maskcli.trace.attention import _add_heads, _select_pairs
 from maskcli.trace.cells import InputCells, TimestepOrigin
+from maskcli.trace.outputs import choose_rows
 from maskcli.trace.positions import Positions, _fit_rank, _take_time
 from maskcli.trace.scores import (
+    _broadcasts,
     _is_over_last_axis,
+    _list_combined,
     _may_hold_scores,
     _read_weak_values,
     _split_product,
@@ -248,3 +251,36 @@ def test_masked_output_repeats_the_last_valid_one() -> None:
     assert find_repeats(values, mask).tolist() == [[False, True, False, True, True, False]]
     assert not find_repeats(values, None).any()
     assert not find_repeats(np.ones((1, 3, 1)), np.array([[False, False, False]])).any()
+
+
+def test_smaller_factors_between_product_and_softmax() -> None:
+    """Back from a softmax: a mask that is added, a scale, and then queries times keys, which ends the way."""
+    product, scaled, scores = (np.ones((3, 4, 4), "float32") for _ in range(3))
+    mask, bias = np.zeros((4, 4), "float32"), np.zeros(4, "float32")
+    factors = [np.ones((3, 4, 2), "float32")] * 2
+    entries = [
+        make_entry("BatchMatMulV2", factors, product.shape),
+        make_entry("AddV2", [product, bias], scaled.shape),
+        make_entry("AddV2", [scaled, mask], scores.shape),
+    ]
+    maker = dict(zip(map(id, (product, scaled, scores)), entries, strict=True))
+    combined = list(_list_combined(scores, SimpleNamespace(maker=maker)))  # type: ignore[arg-type]
+    assert [(entry, tensor is mask) for entry, tensor in combined] == [(entries[2], True)]
+    entries[2].inputs = [mask, mask]
+    assert not list(_list_combined(scores, SimpleNamespace(maker=maker)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shape", "target", "fits"),
+    [((3, 4), (2, 3, 4), True), ((1, 4), (3, 4), True), ((2,), (3,), False), ((2, 3, 4), (3, 4), False)],
+)
+def test_shape_that_broadcasts(shape: tuple[int, ...], target: tuple[int, ...], fits: bool) -> None:
+    assert _broadcasts(shape, target) is fits
+
+
+@pytest.mark.parametrize(("most", "rows"), [(2, [0, 2, 5]), (3, [0, 1, 2, 5]), (9, list(range(6)))])
+def test_at_most_two_empty_rows_are_probed(most: int, rows: list[int]) -> None:
+    """One of them where few rows are; the shortest and the longest of the others come first."""
+    lengths = np.array([0, 0, 1, 2, 2, 4])
+    valid = np.arange(4) < lengths[:, None]
+    assert choose_rows([ModelInput("ids", valid.astype(int), valid, "ids")], most).tolist() == rows
