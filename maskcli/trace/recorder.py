@@ -342,6 +342,9 @@ class _Recorder:
             finally:
                 layer_type.__call__, operation_type.__call__ = call_layer, call_operation
                 self.code_reports.turn(False)
+                # The reports refer to this recorder. In a circle, the tensors of the run would stay in memory until
+                # Python's garbage collector finds it, which may be some runs later.
+                del self.code_reports
 
     def is_recording(self) -> bool:
         """Return whether a call that begins now is recorded: not inside a layer of Keras, nor in a graph."""

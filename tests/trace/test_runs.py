@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -153,3 +155,15 @@ def test_run_that_fails_has_no_trace() -> None:
     assert run.flow.truths
     with pytest.raises(RaisedInCall, match="broken"):
         _ = run.trace
+
+
+def test_recording_frees_its_calls() -> None:
+    """The tensors of a run are gone with it, not only when Python's garbage collector looks for circles."""
+    run = ModelRun(make_model(lambda x: x * 2.0), INPUTS)
+    call = weakref.ref(run.recording.ended[-1])
+    gc.disable()
+    try:
+        del run
+        assert call() is None
+    finally:
+        gc.enable()
