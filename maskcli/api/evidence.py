@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import expect_many_runs, get_backend
 from maskcli.errors import summarize_error
-from maskcli.inputs.arguments import select_rows
 from maskcli.losses.per_output import examine_losses, examine_metrics
 from maskcli.probes.attention_masks import find_attention_faults
 from maskcli.probes.calls import find_failure, find_mask_sources, find_misused_masks, find_mixing, find_taken_timestep
@@ -31,7 +30,7 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.location import Location
 from maskcli.trace.embeddings import find_lookups, has_unknown_ids
 from maskcli.trace.locations import locate_calls, locate_model
-from maskcli.trace.outputs import choose_rows, collect_outputs, find_fixed_batch
+from maskcli.trace.outputs import collect_outputs, find_fixed_batch, select_probed_rows
 from maskcli.trace.recorder import name_paths
 from maskcli.trace.run import FEWEST_ROWS, ModelRun, Run, RunCache, list_output_tensors
 from maskcli.trace.steps import name_step
@@ -160,7 +159,7 @@ def _probe_valid_timesteps(
 def _probe_segments(context: ProbeContext, quick: bool, segments: NDArray[Any] | None) -> SegmentsResult | None:
     """Return whether segments of packed rows change each other; None for rows that are not packed."""
     packed = find_segments(context.inputs)
-    values = None if segments is None else segments[context.labels]
+    values = None if segments is None else segments[context.labels][:, : _count_timesteps(context)]
     values = values if packed is None else packed.values
     if values is None or values.max() < 2:
         return None
@@ -168,6 +167,11 @@ def _probe_segments(context: ProbeContext, quick: bool, segments: NDArray[Any] |
         return SegmentsResult(None, context, why=LEFT_OUT)
     with name_step("segments"):
         return probe_segments(context, values)
+
+
+def _count_timesteps(context: ProbeContext) -> int:
+    """Return the most timesteps of an input; rows of a large model may be probed without the columns of longer ones."""
+    return max((model_input.values.shape[1] for model_input in context.with_timesteps), default=0)
 
 
 def _probe_compiled(context: ProbeContext, quick: bool) -> CompiledResult:
@@ -187,15 +191,20 @@ def _probe_saving(run: ModelRun, reload: Callable[[Any], Any] | None, quick: boo
 
 def choose_probed_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[NDArray[np.intp], tuple[ModelInput, ...]]:
     """Return the rows to probe, and their inputs: fewer where the run on them takes too much memory."""
-    if find_fixed_batch(runs.model) is None:
+    is_fixed = find_fixed_batch(runs.model) is not None
+    if not is_fixed:
         runs.limit_rows(inputs)
     while True:
-        chosen = choose_rows(inputs, runs.most_rows)
-        some = tuple(select_rows(model_input, chosen) for model_input in inputs)
-        if runs.get_run(some).recording.error is not None or find_fixed_batch(runs.model) is not None:
+        chosen, some = select_probed_rows(runs, inputs)
+        if runs.get_run(some).recording.error is not None:
+            if some[0].values.shape[1:2] == inputs[0].values.shape[1:2]:
+                return chosen, some
+            runs.takes_short_rows = False  # It may compute with the number of timesteps that it was built with.
+            continue
+        if is_fixed:
             return chosen, some
         runs.limit_rows(inputs)
-        if len(choose_rows(inputs, runs.most_rows)) >= len(chosen):
+        if len(select_probed_rows(runs, inputs)[0]) >= len(chosen):
             return chosen, some
 
 

@@ -10,14 +10,13 @@ from typing import Any
 from maskcli.api.model_data import ModelAndData
 from maskcli.conclusions.repair_texts import RepairText, write_repair, write_repairs, write_weights
 from maskcli.errors import summarize_error
-from maskcli.inputs.arguments import select_rows
 from maskcli.probes.repairs import Cure, RepairSearch
 from maskcli.records.check import Finding, Repair, RepairAttempt
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.wording import choose_form
 from maskcli.tolerance import REPAIR_CHANGE
 from maskcli.trace.changes import CallChange
-from maskcli.trace.outputs import choose_rows
+from maskcli.trace.outputs import select_probed_rows
 
 LEAK_RULES = frozenset(
     {"MSK101", "MSK102", "MSK103", "MSK104", "MSK106", "MSK107", "MSK108", "MSK109", "MSK112", "MSK118"}
@@ -68,8 +67,8 @@ def _weigh_loss(case: ModelAndData, evidence: ModelEvidence, finding: Finding) -
         return finding
     if error > max(loss.tolerance, REPAIR_CHANGE.value) * abs(loss.masked):
         return finding
-    chosen = choose_rows(case.inputs)
-    text = write_weights([select_rows(item, chosen) for item in case.inputs], valid, loss.loss_type)
+    _, inputs = select_probed_rows(case.runs, case.inputs)
+    text = write_weights(inputs, valid, loss.loss_type)
     if text is None:
         return finding
     repair = Repair(text.kind, finding.call, text.code, error)
@@ -82,8 +81,7 @@ def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence
     leak = evidence.leak
     if leak is None or not (leak.leaks or any(map(_is_of_output, findings))):
         return leave_untried(findings)
-    chosen = choose_rows(case.inputs, case.runs.most_rows)
-    inputs = tuple(select_rows(model_input, chosen) for model_input in case.inputs)
+    chosen, inputs = select_probed_rows(case.runs, case.inputs)
     try:
         with warnings.catch_warnings(action="ignore"):
             search = RepairSearch(case.model, inputs, chosen, leak, case.side)

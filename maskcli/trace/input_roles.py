@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
 from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags, looks_like_padding
 from maskcli.inputs.validity import sort_for_dict
-from maskcli.records.inputs import ModelInput, find_primary
-from maskcli.trace.outputs import choose_rows
+from maskcli.records.inputs import InputSpec, ModelInput, find_primary
+from maskcli.trace.outputs import choose_rows, choose_short_rows, list_feature_sizes
 from maskcli.trace.recorder import CallRecord, Recording, list_parameters, name_paths, record_run
-from maskcli.trace.run import FEWEST_ROWS, RunCache
+from maskcli.trace.run import FEWEST_ROWS, RunCache, is_large_run
 from maskcli.trace.values import as_float64, is_float
 
 _Names = frozenset[str]
@@ -95,13 +95,17 @@ def examine_inputs(runs: RunCache, inputs: Sequence[ModelInput]) -> InputRoles:
         return InputRoles()
     fixed = next((spec.shape[0] for spec in declared if spec.shape and spec.shape[0] is not None), None)
     rows = _choose_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
-    some = [select_rows(model_input, rows) for model_input in inputs]
+    short = _select_short_rows(runs, inputs, declared)
+    some = [select_rows(model_input, rows) for model_input in inputs] if short is None else short
     structure = None if declared or len(inputs) < 2 else _find_structure(model, some)
     if structure == "array":
         return InputRoles(structure=structure)
     if structure == "dict":
         some = list(sort_for_dict(some))
     recording = runs.record_first(some)
+    if recording.error is not None and short is not None:
+        runs.takes_short_rows = False
+        return examine_inputs(runs, inputs)
     if recording.error is not None:  # Ids may be out of range, which the rules report.
         small = [
             dataclasses.replace(entry, values=entry.values % 2) if entry.kind == "ids" else entry for entry in some
@@ -112,9 +116,37 @@ def examine_inputs(runs: RunCache, inputs: Sequence[ModelInput]) -> InputRoles:
 
 def _choose_rows(inputs: Sequence[ModelInput]) -> NDArray[np.intp]:
     """Return the rows that a probe of a large model will run on, as far as masks among the inputs show them."""
+    masks = _list_padding_masks(inputs)
+    return choose_rows(masks, FEWEST_ROWS) if masks else np.arange(min(FEWEST_ROWS, len(inputs[0].values)))
+
+
+def _list_padding_masks(inputs: Sequence[ModelInput]) -> list[ModelInput]:
     masks = [entry for entry in inputs if holds_flags(entry) and looks_like_padding(entry)]
-    lengths = [dataclasses.replace(entry, valid=entry.values.astype(bool)) for entry in masks]
-    return choose_rows(lengths, FEWEST_ROWS) if lengths else np.arange(min(FEWEST_ROWS, len(inputs[0].values)))
+    return [dataclasses.replace(entry, valid=entry.values.astype(bool)) for entry in masks]
+
+
+def _select_short_rows(
+    runs: RunCache, inputs: Sequence[ModelInput], declared: Sequence[InputSpec]
+) -> list[ModelInput] | None:
+    """Return the short rows that a probe of a large model will run on, as far as masks among the inputs show them."""
+    masks = _list_padding_masks(inputs)
+    shapes = {entry.values.shape for entry in masks}
+    is_any_length = all(spec.shape[1:2] == (None,) for spec in declared)
+    if len(shapes) != 1 or not is_any_length or not runs.takes_short_rows or not is_large_run(runs.model, masks):
+        return None
+    short = choose_short_rows(masks, avoided=list_feature_sizes(runs.model))
+    if short is None or any(entry.values.shape[:2] != masks[0].values.shape for entry in inputs):
+        return None
+    rows, columns = short
+    return [
+        dataclasses.replace(
+            entry,
+            values=entry.values[rows][:, columns],
+            valid=None if entry.valid is None else entry.valid[rows][:, columns],
+            cells=None if entry.cells is None else entry.cells[rows][:, columns],
+        )
+        for entry in inputs
+    ]
 
 
 def _has_masking(model: Any) -> bool:

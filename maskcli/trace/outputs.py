@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,24 @@ from maskcli.records.arrays import Bools
 from maskcli.records.evidence import OutputEvidence
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.recorder import get_mask
-from maskcli.trace.run import FEWEST_ROWS, PROBED_ROWS, Run, RunCache, get_path, list_output_tensors, trace_model
+from maskcli.trace.run import (
+    FEWEST_ROWS,
+    PROBED_ROWS,
+    Run,
+    RunCache,
+    get_path,
+    is_large_run,
+    list_output_tensors,
+    trace_model,
+)
 from maskcli.trace.values import get_dtype
 
 BLOCK = 256
 """Rows that are traced together where validity must be followed through the model for each row."""
 TRACED = 4096
 """Rows that are traced for that, at most; tracing is slow."""
+SHORT = 128
+"""Timesteps of rows that the probes of a large model prefer to longer ones: scores grow with the square of them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -150,3 +162,60 @@ def choose_rows(inputs: Sequence[ModelInput], most: int = PROBED_ROWS) -> NDArra
     spread = np.unique(np.concatenate([spread, *missed]))
     remaining = np.setdiff1d(np.arange(n_rows), np.concatenate([spread, all_empty]))
     return np.sort(np.concatenate([empty, spread, remaining[: max(0, room - len(spread))]])).astype(np.intp)
+
+
+def select_probed_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[NDArray[np.intp], tuple[ModelInput, ...]]:
+    """Return the rows to probe, and their inputs: of a large model short rows, without the columns of longer ones."""
+    short = None
+    if runs.takes_short_rows and is_large_run(runs.model, inputs) and not _has_fixed_length(runs.model, inputs):
+        short = choose_short_rows(inputs, runs.most_rows, list_feature_sizes(runs.model))
+    rows, columns = (choose_rows(inputs, runs.most_rows), slice(None)) if short is None else short
+    return rows, tuple(select_rows(model_input, rows, columns) for model_input in inputs)
+
+
+def list_feature_sizes(model: Any) -> frozenset[int]:
+    """Return the axes of the weights of a model, which are those of its features."""
+    return frozenset(int(size) for weight in model.weights for size in weight.shape)
+
+
+def choose_short_rows(
+    inputs: Sequence[ModelInput], most: int = FEWEST_ROWS, avoided: Set[int] = frozenset()
+) -> tuple[NDArray[np.intp], slice] | None:
+    """Return rows of at most ``SHORT`` timesteps, or of the two shortest lengths, and the columns that they have.
+
+    A batch of these rows would be padded like that, too. ``avoided`` are numbers of columns that could be taken for
+    features. Returns None where a batch would be padded otherwise: if padding comes first, if inputs differ in their
+    timesteps, and if no row is longer than others.
+    """
+    timed = [item for item in inputs if item.valid is not None]
+    timesteps = {item.values.shape[1] for item in timed}
+    others = {size for item in inputs for size in item.values.shape[1 if item.valid is None else 2 :]}
+    if len(timesteps) != 1 or timesteps & others:
+        return None
+    of_inputs = []
+    for item in timed:
+        assert item.valid is not None  # noqa: S101 - these inputs have timesteps
+        if (~item.valid[:, 0] & item.valid.any(axis=1)).any():
+            return None
+        last = item.valid.shape[1] - item.valid[:, ::-1].argmax(axis=1)
+        of_inputs.append(np.where(item.valid.any(axis=1), last, 0))
+    lengths = np.max(of_inputs, axis=0)
+    shortest = np.unique(lengths[lengths > 0])[:2]
+    limit = max(SHORT, shortest.max(initial=0))
+    if len(shortest) < 2 or limit >= lengths.max():
+        return None
+    few = np.flatnonzero(lengths <= limit)
+    rows = few[choose_rows([select_rows(item, few) for item in inputs], most)]
+    width = next(width for width in itertools.count(int(lengths[rows].max())) if width not in avoided)
+    if width >= min(timesteps):
+        return None
+    columns = slice(0, width)
+    if any(item.valid[rows][:, columns].all() and not item.valid.all() for item in timed if item.valid is not None):
+        return None  # Each input that has padding needs some to be probed.
+    return rows, columns
+
+
+def _has_fixed_length(model: Any, inputs: Sequence[ModelInput]) -> bool:
+    """Return whether a model declares the timesteps of an input."""
+    pairs = zip(getattr(model, "inputs", None) or (), inputs, strict=False)
+    return any(item.valid is not None and tensor.shape[1] is not None for tensor, item in pairs)

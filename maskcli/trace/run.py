@@ -75,7 +75,7 @@ class ModelRun:
     @functools.cached_property
     def is_large(self) -> bool:
         """Whether a run of as many rows as the probes may have takes longer than ``WORK`` allows."""
-        return count_row_work(self.model, self.inputs) * PROBED_ROWS > WORK
+        return is_large_run(self.model, self.inputs)
 
     @functools.cached_property
     def flow(self) -> MaskFlow:
@@ -119,10 +119,12 @@ class RunCache:
     Attributes:
         model: a Keras model.
         most_rows: the number of rows that the probes run on, at most.
+        takes_short_rows: whether the model, if it is large, runs on fewer columns where rows are shorter.
     """
 
     model: Any
     most_rows: int = dataclasses.field(default=PROBED_ROWS, init=False)
+    takes_short_rows: bool = dataclasses.field(default=True, init=False)
     _latest: ModelRun | None = dataclasses.field(default=None, init=False)
     _first: ModelRun | None = dataclasses.field(default=None, init=False)
 
@@ -149,6 +151,11 @@ class RunCache:
             recording, rows = self._latest.recording, len(self._latest.inputs[0].values)
             most = min(most, BYTES * rows // max(1, recording.bytes))
         self.most_rows = max(FEWEST_ROWS, most)
+
+
+def is_large_run(model: Any, inputs: Sequence[ModelInput]) -> bool:
+    """Return whether a run of as many rows as the probes may have takes longer than ``WORK`` allows."""
+    return count_row_work(model, inputs) * PROBED_ROWS > WORK
 
 
 def count_row_work(model: Any, inputs: Sequence[ModelInput]) -> int:

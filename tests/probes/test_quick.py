@@ -12,8 +12,11 @@ from keras import layers
 
 import maskcli
 from maskcli.probes.context import LEFT_OUT
+from maskcli.probes.lengths import COLUMNS
 from maskcli.records.check import CheckReport
+from maskcli.records.inputs import ModelInput
 from maskcli.trace import recorder
+from maskcli.trace.outputs import choose_short_rows
 
 ROWS = [[1, 2, 3], [4, 5], [1, 2, 3, 4, 5, 6], [7]]
 
@@ -162,6 +165,95 @@ def test_large_model_has_verdict_of_small_one(
     assert small.leak is not None
     assert (report.leak.verdict, report.leak.first_call) == (small.leak.verdict, small.leak.first_call)
     assert {finding.code for finding in report.findings} == {finding.code for finding in small.findings}
+
+
+LONG_ROWS = [[1] * 5, [2] * 9, [3] * 8, [4] * 12]
+
+
+@pytest.fixture
+def columns(large: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Let every model be a large one, and more than 9 timesteps be many; list the shapes of each run."""
+    del large
+    monkeypatch.setattr("maskcli.trace.outputs.SHORT", 9)
+    log: list[tuple[int, ...]] = []
+
+    class LoggingRecorder(recorder._Recorder):
+        def begin(self, operation: Any, args: Any, kwargs: Any) -> Any:
+            if not self.stack:
+                log.append(tuple(keras.tree.flatten(args)[0].shape))
+            return super().begin(operation, args, kwargs)
+
+    monkeypatch.setattr(recorder, "_Recorder", LoggingRecorder)
+    return log
+
+
+@pytest.mark.parametrize("name", ["clean", "content", "amount"])
+def test_large_model_takes_short_rows_without_columns_of_longer_ones(name: str, columns: list[tuple[int, ...]]) -> None:
+    """The rows of 5 and 9 timesteps are probed, as a batch of these two would be padded; the verdict is the same."""
+    report = maskcli.check(LONG_ROWS, model=make_model(HEADS[name]))
+    assert report.leak is not None
+    assert report.leak.verdict == ("clean" if name == "clean" else "leaks")
+    assert report.leak.sample in (None, 0, 1)
+    assert columns[0] == (2, 9)
+    assert max(shape[1] for shape in columns) == 9 + COLUMNS
+
+
+def test_large_model_that_needs_its_length_keeps_the_columns(columns: list[tuple[int, ...]]) -> None:
+    """Its code adds one vector for each of 12 timesteps; fewer raise an error."""
+    offset = layers.Lambda(lambda x: x + keras.ops.ones((12, 1)))
+    report = maskcli.check(LONG_ROWS, model=make_model(lambda x: layers.LSTM(3)(offset(x))))
+    assert columns[:2] == [(2, 9), (2, 12)]
+    assert report.leak is not None
+    assert not any(finding.code == "MSK105" for finding in report.findings)
+    columns.clear()
+    maskcli.check(LONG_ROWS, model=make_model(lambda x: layers.LSTM(3)(x), timesteps=12))
+    assert columns[0] == (2, 12)  # It declares them.
+
+
+def test_pre_padding_keeps_the_columns(columns: list[tuple[int, ...]]) -> None:
+    """Without its first columns, the timesteps of findings would not be those of the data."""
+    maskcli.check(LONG_ROWS, model=make_model(HEADS["clean"]), padding="pre")
+    assert columns[0] == (2, 12)
+
+
+def make_lengths(lengths: list[int], timesteps: int = 300, name: str = "tokens") -> ModelInput:
+    valid = np.arange(timesteps) < np.array(lengths)[:, None]
+    return ModelInput(name, valid.astype("int32"), valid, "ids")
+
+
+@pytest.mark.parametrize(
+    ("lengths", "rows", "width"),
+    [
+        ([300, 90, 128, 20, 200], [2, 3], 128),  # The shortest and the longest of at most 128 timesteps.
+        ([300, 170, 219, 250], [1, 2], 219),  # All are longer: the two shortest.
+        ([300, 170, 170, 250], [1, 3], 250),
+        ([300, 0, 50, 90], [1, 2, 3], 90),  # A row without a valid timestep is probed, too.
+    ],
+)
+def test_short_rows_are_of_two_lengths(lengths: list[int], rows: list[int], width: int) -> None:
+    chosen = choose_short_rows([make_lengths(lengths)])
+    assert chosen is not None
+    assert (chosen[0].tolist(), chosen[1]) == (rows, slice(0, width))
+
+
+def test_short_rows_have_not_as_many_columns_as_features() -> None:
+    """A result of as many features as there are timesteps could be taken for one with timesteps."""
+    chosen = choose_short_rows([make_lengths([300, 90, 128])], avoided={128, 129})
+    assert chosen is not None
+    assert chosen[1] == slice(0, 130)
+    assert choose_short_rows([make_lengths([300, 90, 128])], avoided=frozenset(range(301))) is None
+
+
+def test_no_short_rows_where_a_batch_would_be_padded_otherwise() -> None:
+    assert choose_short_rows([make_lengths([300, 300])]) is None  # None is shorter than others.
+    assert choose_short_rows([make_lengths([90, 100], 100)]) is None  # All are short.
+    tokens = make_lengths([300, 90, 20])
+    scores = ModelInput("scores", np.zeros((3, 300, 300)), tokens.valid, "features")
+    assert choose_short_rows([tokens, scores]) is None  # It has timesteps on another axis, too.
+    assert choose_short_rows([tokens, make_lengths([20, 20, 300], 400, "answer")]) is None
+    # The second input would have no padding in the two rows, both of 128 timesteps.
+    inputs = [make_lengths([10, 100, 128, 300]), make_lengths([128, 100, 128, 300], name="answer")]
+    assert choose_short_rows(inputs) is None
 
 
 def test_rows_without_padding_are_left_out_of_blocks_under_a_tape(
