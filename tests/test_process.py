@@ -32,6 +32,17 @@ def program() -> list[str]:
     return [PYTHON, "-m", "maskcli"]
 
 
+@pytest.mark.parametrize(
+    ("work", "freezes"),
+    [("from maskcli.cli import run; run(['inspect', '--sample', '-q'])", True), ("maskcli.inspect([[1, 2]])", False)],
+    ids=["command", "library"],
+)
+def test_command_freezes_objects_of_imports(work: str, freezes: bool) -> None:
+    """Collections leave out the objects of TensorFlow; in the process of a user, nothing is frozen."""
+    code = f"import gc, maskcli; {work}; assert (gc.get_freeze_count() > 10**5) is {freezes}, gc.get_freeze_count()"
+    subprocess.run([PYTHON, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
 def test_help_lists_commands(run: Callable[..., Output]) -> None:
     top = run("--help")
     assert top == run("-h")

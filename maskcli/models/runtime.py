@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from maskcli.backends.choice import get_backend
-from maskcli.errors import MaskcliError, ModelError, RaisedInCall, UsageError, summarize_error
+from maskcli.errors import ON_COMMAND_LINE, MaskcliError, ModelError, RaisedInCall, UsageError, summarize_error
 from maskcli.models.keras_version import check_keras_version
 from maskcli.records.fields import BACKENDS
 
@@ -77,7 +77,7 @@ def load_keras() -> Any:
             old.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    was_collecting = gc.isenabled()
+    was_collecting, is_first = gc.isenabled(), "keras" not in sys.modules
     # Garbage collection takes a fifth of the import time of two thousand modules, and finds no garbage.
     gc.disable()
     try:
@@ -90,6 +90,10 @@ def load_keras() -> Any:
     except ValueError as error:  # Of Keras, for a backend that it does not know.
         raise _make_backend_error(os.environ.get("KERAS_BACKEND", "")) from error
     finally:
+        # The objects of these modules live as long as the process, and collections would look at all of them for half
+        # a second. In a process of someone else, there may be garbage among them.
+        if is_first and ON_COMMAND_LINE.get():
+            gc.freeze()
         if was_collecting:
             gc.enable()
     check_keras_version(keras.__version__)
