@@ -6,7 +6,7 @@ from typing import Any
 
 from maskcli.inputs.arguments import read_input_specs
 from maskcli.probes.repair_changes import MaskOrigin
-from maskcli.probes.repair_masks import ChangedModel, find_maker
+from maskcli.probes.repair_masks import ChangedModel, find_maker, flatten_arguments
 from maskcli.trace.changes import is_graph, is_layer
 from maskcli.trace.recorder import CallRecord, list_parameters
 
@@ -71,11 +71,34 @@ def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str
     if origin.kind == "arriving":
         record = look.by_key[origin.key]
         tensors = [tensor for tensor in record.inputs if id(tensor) in look.flow.valid]
+        if origin.argument is not None:
+            tensors = flatten_arguments(record.args)[origin.argument :]
         maker = find_maker(look, tensors[0])[0] if tensors else None
         return "mask" if maker is None or maker.kind == "arriving" else write_mask(look, entry, maker)
     source = look.by_key[origin.key]
     tensor = next((x for x in source.inputs if id(x) in look.flow.valid), source.inputs[0])
     return f"{name_layer(source)}.compute_mask({_write_tensor(look, source, tensor)})"
+
+
+def name_mask_argument(owner: CallRecord, origin: MaskOrigin) -> tuple[str, str]:
+    """Return the argument in which Keras passes a mask to the code of a layer, and the mask as an expression.
+
+    A layer that is called with several tensors receives the mask of ``values`` as ``values_mask``; one that is called
+    with a list of tensors, a list of masks.
+    """
+    if origin.kind != "arriving" or origin.argument is None:
+        return "mask", "mask"
+    names = list_parameters(type(owner.operation).call)
+    leaves = [flatten_arguments(argument) for argument in owner.args]
+    with_tensors = sum(any(hasattr(leaf, "shape") for leaf in flat) for flat in leaves)
+    before = 0
+    for name, flat in zip(names, leaves, strict=False):
+        place = origin.argument - before
+        if place < len(flat):
+            argument = "mask" if with_tensors == 1 else f"{name}_mask"
+            return argument, argument if len(flat) == 1 else f"{argument}[{place}]"
+        before += len(flat)
+    return "mask", "mask"
 
 
 def _write_values_mask(look: ChangedModel, origin: MaskOrigin) -> str:

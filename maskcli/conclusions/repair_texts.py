@@ -24,7 +24,7 @@ from maskcli.conclusions.repair_code import (
     WITH_MASK,
     ZERO_PADDED,
 )
-from maskcli.conclusions.repair_names import label_layer, name_layer, write_input, write_mask
+from maskcli.conclusions.repair_names import label_layer, name_layer, name_mask_argument, write_input, write_mask
 from maskcli.probes.repair_changes import (
     WHOLE,
     InvertMask,
@@ -412,15 +412,21 @@ def _write_first_argument(entry: CallRecord, position: int) -> str:
 
 
 def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
-    look, entry = place.look, place.entry
-    name, arguments = look.path(entry), _write_masked_input(look, entry, change.origin)
+    look, entry, owner = place.look, place.entry, find_owner(place.entry)
+    name, arguments, where = look.path(entry), _write_masked_input(look, entry, change.origin), ""
+    if owner is not entry and change.origin.kind == "arriving":
+        # No tensor that code computes carries the mask that its layer received.
+        argument, mask = name_mask_argument(owner, change.origin)
+        name, arguments = name.rpartition("/")[2], f"x, mask={mask}"
+        where = f" in `{_write_call(owner, argument)}`"
     source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x)), entry.inputs[0])
     inside = id(source) in look.flow.valid and look.flow.valid[id(source)].ndim > 2
     keeps_axis = len(entry.outputs[0].shape) == len(source.shape)
     if change.how == "mean" and not inside:
         options = "keepdims=True" if keeps_axis else ""
         code = f"keras.layers.GlobalAveragePooling1D({options})({arguments})"
-        return f"Replace {name} by a mean over valid timesteps: `{code}`.", code
+        comment = f"  # instead of {name}{where.replace('`', '')}" if where else ""
+        return f"Replace {name}{where} by a mean over valid timesteps: `{code}`.", code + comment
     class_name, lines = BODIES[change.how]
     body = "\n".join(f"        {line}" for line in lines).format(axis=2 if inside else 1)
     kept = "None if mask is None else keras.ops.any(mask, axis=-1)" if inside else "None"
@@ -428,8 +434,9 @@ def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
     if keeps_axis:
         line += "[:, :, None]" if inside else "[:, None]"
     return (
-        f"Replace {name} by `{line}`, which leaves padding out.",
-        f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n{line}  # instead of {name}",
+        f"Replace {name}{where} by `{line}`, which leaves padding out.",
+        f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n"
+        f"{line}  # instead of {name}{where.replace('`', '')}",
     )
 
 
@@ -440,8 +447,9 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
     name, owner = look.path(entry), find_owner(entry)
     spread = "" if rank == 2 else f"[{index}]"
     if owner is not entry:
-        line = f"scores = keras.ops.where(mask{spread}, scores, -1e9)"
-        call = _write_call(owner)
+        argument, mask = name_mask_argument(owner, change.origin)
+        line = f"scores = keras.ops.where({mask}{spread}, scores, -1e9)"
+        call = _write_call(owner, argument)
         sentence = f"In `{call}`, leave padding out of the softmax: `{line}` before it."
         return _add_passed_mask(look, owner, change.origin, sentence, f"{line}  # in {call}, before softmax")
     mask = write_mask(look, entry, change.origin)
@@ -461,16 +469,17 @@ def _write_zeroed_result(place: _Place, change: ZeroResult) -> tuple[str, str]:
     look, entry, owner = place.look, place.entry, find_owner(place.entry)
     rank, name = len(entry.outputs[0].shape), look.path(entry).rpartition("/")[2]
     spread = "" if rank == 2 else f"[{', '.join([':', ':', *['None'] * (rank - 2)])}]"
-    line, call = f"x = keras.ops.where(mask{spread}, x, 0.0)", _write_call(owner)
+    argument, mask = name_mask_argument(owner, change.origin)
+    line, call = f"x = keras.ops.where({mask}{spread}, x, 0.0)", _write_call(owner, argument)
     sentence = f"In `{call}`, set padding to zero in x, the result of {name}: `{line}`."
     return _add_passed_mask(
         look, owner, change.origin, sentence, f"{line}  # in {call}, where x is the result of {name}"
     )
 
 
-def _write_call(owner: CallRecord) -> str:
-    """Return the signature of the code of a layer that takes a mask."""
-    return f"{owner.type}.call(self, ..., mask=None)"
+def _write_call(owner: CallRecord, argument: str) -> str:
+    """Return the signature of the code of a layer that takes a mask as an argument."""
+    return f"{owner.type}.call(self, ..., {argument}=None)"
 
 
 def _add_passed_mask(

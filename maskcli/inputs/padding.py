@@ -7,7 +7,7 @@ The first source that applies to an input decides::
     lengths         the lengths of the rows, if they differ
     value           runs of the padding value that the user chose
     masking-layer   the mask_value of the Masking layer that receives the input
-    value           runs of 0 at either end of a row
+    value           runs of 0 at either end of a row, or of a number that clearly fills it
 
 Positions, segments, types, categories and constants are no evidence. They share the validity of the input whose
 timesteps they describe.
@@ -154,11 +154,14 @@ def _decide_by_values(entry: _Timed, masked: MaskedValue | None) -> _Timed:
 
 
 def _find_filler(model_input: ModelInput) -> float | None:
-    """Return the number other than 0 that fills the ends of rows of fractional features; None if none clearly does.
+    """Return the number other than 0 that fills the ends of rows; None if none clearly does.
 
-    It is a whole number among others that mostly are not, or far larger than all others.
+    Of fractional features it is a whole number among others that mostly are not, or far larger than all others. Of ids
+    it is the only negative number, because no id is negative.
     """
     values = model_input.values
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        return _find_negative_filler(values)
     if values.ndim < 3 or values.dtype.kind != "f" or model_input.kind != "features":
         return None
     runs = find_unmarked_padding(values, np.ones(values.shape[:2], np.bool_))
@@ -170,6 +173,16 @@ def _find_filler(model_input: ModelInput) -> float | None:
     if not np.isfinite([filler, *data]).all() or not (is_far or is_whole):
         return None
     return float(str(values.dtype.type(filler)))  # As the user writes it: 1e20, also of float32.
+
+
+def _find_negative_filler(values: Array) -> int | None:
+    """Return the only negative number of ids, if it fills the ends of rows, or of the timesteps of words."""
+    filler = int(values.min())
+    is_filler: Bools = values == filler
+    if ((values < 0) & ~is_filler).any() or is_filler.all() or (is_filler & _trim_along(~is_filler, -1)).any():
+        return None
+    # A single one may be an id that was not found.
+    return filler if (is_filler[..., 1:] & is_filler[..., :-1]).any() else None
 
 
 def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None) -> _Timed:

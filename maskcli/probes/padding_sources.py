@@ -183,9 +183,9 @@ def _masks_values(entry: CallRecord, features: set[int]) -> bool:
 
 
 def creates_mask(entry: CallRecord) -> bool:
-    """Return whether a call returns a mask and receives none."""
+    """Return whether a call returns a mask, and receives none from another call or a change of the model."""
     receives = bool(entry.mask_tensors) or any(mask is not None for mask in entry.carried)
-    return not receives and any(mask is not None for mask in entry.masks_out)
+    return not (receives or entry.keeps) and any(mask is not None for mask in entry.masks_out)
 
 
 def _is_compared(tensor: Any, run: Recording) -> bool:

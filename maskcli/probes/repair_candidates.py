@@ -33,6 +33,7 @@ from maskcli.probes.repair_changes import (
     get_argument,
     list_embeddings,
     pool_timesteps,
+    zero_padding,
 )
 from maskcli.probes.repair_masks import (
     ChangedModel,
@@ -42,6 +43,7 @@ from maskcli.probes.repair_masks import (
     find_axis_validity,
     find_common_padding,
     find_maker,
+    find_masked_argument,
     find_misaligned_call,
     find_owner,
     find_time_slice,
@@ -53,9 +55,10 @@ from maskcli.probes.repair_masks import (
     spread_change,
 )
 from maskcli.records.arrays import Bools
+from maskcli.records.inputs import is_same_validity
 from maskcli.tolerance import bound_sum_error
 from maskcli.trace.changes import CallChange
-from maskcli.trace.recorder import PAIR_MASK, CallRecord, has_own_code, list_parameters
+from maskcli.trace.recorder import PAIR_MASK, CallRecord, convert_mask, has_own_code, list_parameters
 from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST_NEAR = 6
@@ -113,7 +116,7 @@ class Candidates:
         yield from self._list_zeroed_results()
         for place in self.places:
             inside = self._reduce_mask(place)
-            for changes in self._list_ways_to_pass(place) if place.accepts else ():
+            for changes in self._list_ways_to_pass(place, inside) if place.accepts else ():
                 yield (*changes, *inside)
         if getattr(self.entry.operation, "unroll", False):
             yield (SetAttribute(self.look.key(self.entry), "unroll", False),)
@@ -150,7 +153,21 @@ class Candidates:
             for name in () if other.code else other.accepts:
                 shape = tuple(getattr(get_argument(other, name), "shape", ()))
                 if len(shape) > (1 if name == PAIR_MASK else 2) and (name == PAIR_MASK or other.type == "Softmax"):
+                    yield from self._replace_pair_mask(other) if name == PAIR_MASK else ()
                     yield from _list_turns(self.look.key(other), name, shape)
+
+    def _replace_pair_mask(self, place: CallRecord) -> Iterator[Changes]:
+        """Yield the change that passes the mask of the keys to an attention call in the place of that of other ones."""
+        value = get_argument(place, "value")
+        keys = self.look.flow.valid.get(id(value))
+        mask = convert_mask(get_argument(place, PAIR_MASK))
+        if keys is None or mask is None or mask.ndim != 3 or mask.shape[1] != 1:
+            return
+        others = [item.valid for item in self.look.context.with_timesteps if not is_same_validity(item.valid, keys)]
+        if any(is_same_validity(mask[:, 0], other) for other in others):
+            origin, before = self._find_nameable(self.look, place, value)
+            if origin is not None:
+                yield (*before, PassMask(self.look.key(place), PAIR_MASK, origin, "keys"))
 
     def _list_open_softmaxes(self) -> Iterator[CallRecord]:
         """Yield softmaxes before the call, in the same code, whose mask leaves padded keys open.
@@ -293,19 +310,19 @@ class Candidates:
         moving = (entry for entry in before[:MOST_NEAR] if self.look.flow.list_input_validity(entry))
         return next((entry for entry in moving if not entry.code and entry.parent is self.owner.parent), self.owner)
 
-    def _list_ways_to_pass(self, place: CallRecord) -> Iterator[Changes]:
-        """Yield changes that bring the mask to a call that takes one."""
+    def _list_ways_to_pass(self, place: CallRecord, then: Changes) -> Iterator[Changes]:
+        """Yield changes that bring the mask to a call that takes one, after which those of ``then`` follow."""
         missing = list_missing(self.look, place)
         if not missing:
             if not place.padding_masks:
                 yield from self._pass_masks(self.look, place, place.inputs)
             return
         direct = list(self._pass_masks(self.look, place, missing))
-        brought = self.models.bring_mask(self.done, self.look.key(place)) or ()
+        brought = self.models.bring_mask(self.done, self.look.key(place), then) or ()
         # A line in a layer is shorter than an argument, unless a mask is an input of the model anyway.
         by_input = any(isinstance(change, PassMask) and change.origin.kind == "input" for change in sum(direct, ()))
         comes_first = len(brought) == 1 and is_simple(self.look, brought[0]) and not by_input
-        ways = self._list_brought_ways(place, brought) if brought else iter(())
+        ways = self._list_brought_ways(place, brought, then) if brought else iter(())
         if comes_first:
             yield from ways
             yield from direct
@@ -313,10 +330,10 @@ class Candidates:
             yield from direct
             yield from ways
 
-    def _list_brought_ways(self, place: CallRecord, brought: Changes) -> Iterator[Changes]:
+    def _list_brought_ways(self, place: CallRecord, brought: Changes, then: Changes) -> Iterator[Changes]:
         """Yield changes that let tensors carry the mask to a call, and those that also pass it."""
         yield brought
-        look, key = self.models.look((*self.done, *brought)), self.look.key(place)
+        look, key = self.models.look((*self.done, *brought, *then)), self.look.key(place)
         if isinstance(look, ChangedModel) and key in look.by_key and not look.by_key[key].padding_masks:
             for passed in self._pass_masks(look, look.by_key[key], look.by_key[key].inputs):
                 yield (*brought, *passed)
@@ -360,12 +377,14 @@ class Candidates:
         ``source`` is a tensor, by default the first input with timesteps, and ``valid`` its validity on some axis.
         """
         look, owner = self.look, find_owner(place)
+        first = next((look.flow.valid[id(x)] for x in place.inputs if id(x) in look.flow.valid and is_float(x)), None)
+        wanted = first if valid is None else valid
         for key in dict.fromkeys((look.key(place), look.key(owner))):
             record = look.by_key[key]
             masks = [mask for mask in (*record.carried, *record.padding_masks) if mask is not None]
             fits = valid is None or any(mask.shape == valid.shape for mask in masks)
             if masks and fits and not list_missing(look, record):
-                yield (), MaskOrigin("arriving", key)
+                yield (), MaskOrigin("arriving", key, argument=find_masked_argument(look, record, wanted))
                 return
         tensors = [x for x in (*place.inputs, *owner.inputs) if id(x) in look.flow.valid and is_float(x)][:1]
         tensors = tensors if source is None else [source]
@@ -448,11 +467,14 @@ def recognize_pooling(look: ChangedModel, entry: CallRecord) -> Pooling | None:
     result = as_float64(entry.outputs[0])
     mask = keras.ops.ones(tuple(source.shape[:rank]), dtype="bool")
     allowed = bound_sum_error(get_ulp(source), int(source.shape[rank - 1]), 4) * np.abs(result).max(initial=0.0)
-    for how in POOLINGS:
-        pooled = as_float64(pool_timesteps(source, mask, how))
-        is_alike = pooled.size == result.size and pooled.shape[0] == result.shape[0]
-        if is_alike and measure_change(pooled.reshape(result.shape), result).max(initial=0.0) <= allowed:
-            return how
+    # Some code sets padding to zero, and takes the mean over all timesteps.
+    valid = keras.ops.convert_to_tensor(look.flow.valid[id(source)])
+    for pooled_source in (source, zero_padding(source, valid)):
+        for how in POOLINGS:
+            pooled = as_float64(pool_timesteps(pooled_source, mask, how))
+            is_alike = pooled.size == result.size and pooled.shape[0] == result.shape[0]
+            if is_alike and measure_change(pooled.reshape(result.shape), result).max(initial=0.0) <= allowed:
+                return how
     return None
 
 

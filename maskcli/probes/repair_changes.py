@@ -31,6 +31,8 @@ class MaskOrigin:
         position: of that input.
         value: the value of padding in that input.
         axes: the number of axes of the mask, for ``values``.
+        argument: of the masks that arrive, the place among the flattened arguments of the tensor whose mask it is; None
+            for the masks of all of them, joined.
         earlier: arrays that the mask was computed from, each with the mask.
     """
 
@@ -39,6 +41,7 @@ class MaskOrigin:
     position: int = 0
     value: float = 0.0
     axes: int = 2
+    argument: int | None = None
     earlier: list[tuple[Any, Any]] = dataclasses.field(default_factory=list, compare=False, repr=False)
 
     def find(self, run: ChangedRun) -> Any | None:
@@ -51,7 +54,7 @@ class MaskOrigin:
             return find_lasting_mask(run.inputs[self.position], self.value, self.axes, self.earlier)
         if self.kind == "call":
             return run.returned.get(self.key)
-        masks = run.list_arriving(self.key)
+        masks = run.list_arriving(self.key, self.argument)
         same = [keras.ops.cast(masks[place], "bool") for place in find_joined_masks([mask.shape for mask in masks])]
         return functools.reduce(keras.ops.logical_and, same) if same else None
 
@@ -101,6 +104,7 @@ class KeepMask(_Change):
         mask = self.origin.find(run)
         if mask is None:
             return None
+        entry.keeps = True
         for tensor in entry.inputs:
             if _has_timesteps(tensor, mask) and get_keras_mask(tensor) is None:
                 set_keras_mask(tensor, mask)
@@ -244,14 +248,14 @@ class ZeroPadding(_Change):
         def zero(leaf: Any) -> Any:
             if not _has_timesteps(leaf, mask) or not is_float(leaf):
                 return leaf
-            result = _zero_padding(leaf, mask)
+            result = zero_padding(leaf, mask)
             set_keras_mask(result, get_keras_mask(leaf))
             return result
 
         entry.args = keras.tree.map_structure(zero, entry.args)
 
 
-def _zero_padding(tensor: Any, mask: Any) -> Any:
+def zero_padding(tensor: Any, mask: Any) -> Any:
     """Return a tensor with zeros where a mask is False."""
     import keras
 
@@ -272,7 +276,7 @@ class ZeroResult(_Change):
         mask = self.origin.find(run)
         if mask is None or not _has_timesteps(tensors[0], mask):
             return None
-        return [_zero_padding(tensors[0], mask), *tensors[1:]]
+        return [zero_padding(tensors[0], mask), *tensors[1:]]
 
 
 Pooling = Literal["mean", "max", "min", "sum", "last", "first", "std", "var", "logsumexp"]
@@ -348,6 +352,7 @@ class MaskedWindows(_Change):
             return None
         pooled = pool_windows(entry.operation, entry.inputs[0], mask, self.how)
         set_keras_mask(pooled, mask[:, slice(*self.cut)])
+        entry.keeps = True
         return [pooled, *tensors[1:]]
 
 
@@ -366,6 +371,7 @@ class MaskedGroups(_Change):
         normalize = normalize_groups if hasattr(entry.operation, "groups") else normalize_timesteps
         normalized = normalize(entry.operation, entry.inputs[0], mask)
         set_keras_mask(normalized, mask)
+        entry.keeps = True
         return [normalized, *tensors[1:]]
 
 

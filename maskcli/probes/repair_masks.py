@@ -128,11 +128,14 @@ class ChangedModels:
         entry = self.original.by_key.get(change.key) if isinstance(change, (SetAttribute, SetInnerMaskZero)) else None
         return [] if entry is None else change.list_settings(entry.operation)  # type: ignore[attr-defined]
 
-    def bring_mask(self, done: Changes, key: str) -> Changes | None:
-        """Return further changes after which the mask of its inputs reaches a call; None if there are none."""
+    def bring_mask(self, done: Changes, key: str, then: Changes = ()) -> Changes | None:
+        """Return further changes after which the mask of its inputs reaches a call; None if there are none.
+
+        The model may only run with the mask if later changes follow, those of ``then``.
+        """
         added: Changes = ()
         for _ in range(MOST_LOSSES):
-            look = self.look((*done, *added))
+            look = self.look((*done, *added, *then) if added else done)
             if isinstance(look, str) or key not in look.by_key:
                 return None
             missing = list_missing(look, look.by_key[key])
@@ -213,6 +216,30 @@ def list_missing(look: ChangedModel, entry: CallRecord) -> list[Any]:
         if not masks or (all((mask & ~valid).any() for mask in masks) and (is_exact or _is_misaligned(look, tensor))):
             missing.append(tensor)
     return missing
+
+
+def find_masked_argument(look: ChangedModel, entry: CallRecord, valid: Bools | None) -> int | None:
+    """Return the place, among the flattened arguments of a call, of the tensor whose mask has this validity.
+
+    Returns None if the masks that arrive are all alike, or if none of them has it.
+    """
+    masks = [mask for mask in entry.carried if mask is not None and mask.ndim > 1]
+    if valid is None or all(is_same_validity(mask, masks[0]) for mask in masks):
+        return None
+    carried = {id(tensor): mask for tensor, mask in zip(entry.inputs, entry.carried, strict=True)}
+    places = (
+        place
+        for place, leaf in enumerate(flatten_arguments(entry.args))
+        if carried.get(id(leaf)) is not None and is_same_validity(look.flow.valid.get(id(leaf)), valid)
+    )
+    return next(places, None)
+
+
+def flatten_arguments(arguments: Any) -> list[Any]:
+    """Return the tensors, and other values, of nested arguments, in Keras's order."""
+    import keras
+
+    return list(keras.tree.flatten(arguments))
 
 
 def _list_passed(entry: CallRecord, tensor: Any) -> list[Bools | None]:

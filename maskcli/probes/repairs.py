@@ -21,6 +21,7 @@ from maskcli.probes.context import make_context, make_probe
 from maskcli.probes.leak import LeakResult, probe_content, probe_leak
 from maskcli.probes.lengths import add_columns, run_rows_alone
 from maskcli.probes.repair_candidates import Candidates
+from maskcli.probes.repair_changes import PassMask, get_argument
 from maskcli.probes.repair_effect import CHANGES_ROWS, ValidContent
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes, find_edit
 from maskcli.probes.rows import probe_rows
@@ -28,6 +29,7 @@ from maskcli.probes.variants import allow_any_length
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak
 from maskcli.trace.changes import CallChange, number_calls
+from maskcli.trace.recorder import PAIR_MASK
 from maskcli.trace.run import ModelRun
 
 MOST_TRIALS = 40
@@ -341,10 +343,18 @@ class RepairSearch:
             edit = find_edit(by_key[change.key], change) if change.key in by_key else None
             edits.setdefault(edit or change, []).append(change)
         for needless in reversed(edits.values()):
+            if any(self._replaces_mask(change) for change in needless):
+                continue
             fewer = tuple(change for change in changes if change not in needless)
             if fewer and not self.trials.are_used_up and not self.trials.measure(fewer).leaks:
                 changes = fewer
         return changes
+
+    def _replaces_mask(self, change: CallChange) -> bool:
+        """Return whether a change replaces an attention mask: one of the wrong input also hides valid keys."""
+        entry = self.models.original.by_key.get(change.key)
+        passes = isinstance(change, PassMask) and change.argument == PAIR_MASK
+        return passes and entry is not None and get_argument(entry, PAIR_MASK) is not None
 
     def keep_output_mask(self, name: str) -> Cure | None:
         """Return the changes after which an output carries its mask, and nothing leaks; None without any."""

@@ -58,8 +58,8 @@ SEVERITY = "error"
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the call whose output mask is wider than its input mask, if that changes a result or a loss."""
-    call = next((cause.culprit for cause in find_blames(model) if cause.kind == "widened"), None)
-    call = call or find_output_widening_call(model)
+    culprit = next((cause.culprit for cause in find_blames(model) if cause.kind == "widened"), None)
+    call = culprit or find_output_widening_call(model)
     if call is None or call.mask_out is None or call.valid is None or misaligns_mask(call):
         return
     passed = int((call.mask_out & ~call.valid).sum())
@@ -73,7 +73,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         f"{_explain(len(call.masks_in), all_masked)}.",
         fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`{other}.",
         passed_as_valid=passed,
-        max_abs_change=compute_largest_change(model, None),
+        # The mask of an output counts for the loss, and lets no padding into results.
+        max_abs_change=0.0 if culprit is None else compute_largest_change(model, None),
     )
 
 

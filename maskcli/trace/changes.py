@@ -97,9 +97,10 @@ class ChangedRun:
         self.returned[key] = self.find_mask(tensors[0]) if tensors else None
         return replaced
 
-    def list_arriving(self, key: str) -> list[Any]:
-        """Return the masks with timesteps that arrived at a call."""
-        masks = self.arriving.get(key, ())
+    def list_arriving(self, key: str, argument: int | None = None) -> list[Any]:
+        """Return the masks with timesteps that arrived at a call: of one of its flattened arguments, or of all."""
+        masks = self.arriving.get(key, [])
+        masks = masks if argument is None else masks[argument : argument + 1]
         return [mask for mask in masks if mask is not None and len(getattr(mask, "shape", ())) > 1]
 
     def find_mask(self, tensor: Any) -> Any | None:

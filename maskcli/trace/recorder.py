@@ -67,6 +67,7 @@ class CallRecord:
         error: the exception that it raised.
         returned: whether it ended without an error.
         added: whether a change of the model made it, not the model.
+        keeps: whether a change of the model put a mask on its result that another call made.
         site: the line of the user's code that made it; None for a call that code of a package made.
     """
 
@@ -89,6 +90,7 @@ class CallRecord:
     error: BaseException | None = None
     returned: bool = False
     added: bool = False
+    keeps: bool = False
     site: Site | None = None
 
     @property

@@ -131,6 +131,32 @@ def test_filler_that_no_layer_masks(value: float, roles: dict[str, MaskedValue])
     assert get_source(series) == ("value", None, pytest.approx(value))
 
 
+@pytest.mark.parametrize("side", ["pre", "post"])
+def test_negative_number_at_ends_of_ids_is_padding(side: str) -> None:
+    """No id is negative, so that a 0 next to the padding is one."""
+    tokens = np.where(VALID, TOKENS % 5, -1)
+    tokens, valid = (tokens, VALID) if side == "post" else (tokens[:, ::-1], VALID[:, ::-1])
+    (ids,) = fit({"ids": tokens}, [IDS]).values()
+    assert_valid(ids, valid)
+    assert get_source(ids) == ("value", None, -1)
+
+
+def test_negative_number_at_ends_of_sentences_is_padding() -> None:
+    words = np.full((2, 3, 4), -1)
+    words[0, :2, :3], words[1, :3, :1] = 4, 0
+    (story,) = fit({"story": words}, [InputSpec("story", (None, 3, 4), "int32")]).values()
+    assert story.cells is not None
+    assert (story.cells == (words >= 0)).all()
+    assert_valid(story, (words >= 0).any(axis=2))
+
+
+@pytest.mark.parametrize("ids", [[[3, -1, 4, -1, -1]], [[3, 2, -2, -1, -1]], [[3, 4, 2, 5, -1]], [[-1, -1]]])
+def test_negative_numbers_that_are_no_padding(ids: list[list[int]]) -> None:
+    """Between others, of two kinds, a single one, or alone, they may be data."""
+    (tokens,) = fit({"ids": np.array(ids)}, [IDS]).values()
+    assert tokens.validity.source == "none"
+
+
 @pytest.mark.parametrize("case", ["between", "one row", "whole data", "fraction", "equal lengths"])
 def test_equal_numbers_at_ends_may_be_data(case: str) -> None:
     values = pad_series(1.25 if case == "fraction" else -1)

@@ -752,6 +752,103 @@ def two_faults_under_pre_padding(kit: Kit) -> Any:
     return keras.Model(words, layers.Dense(2)(pool(x)))
 
 
+CLUES = np.array([[5, 9, 2, 7, 0], [8, 3, 0, 0, 0], [4, 1, 6, 2, 3]])
+SAME = np.array([[5, 9, 2, 7, 0, 0], [8, 3, 0, 0, 0, 0], [4, 1, 6, 2, 3, 5]])
+
+
+class Consult(layers.Layer):
+    """Additive attention of each answer to all clues."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.of_answers, self.of_clues, self.score = layers.Dense(5), layers.Dense(5), layers.Dense(1)
+
+    def call(self, answers: Any, clues: Any) -> Any:
+        return self.read(answers, clues, None)
+
+    def read(self, answers: Any, clues: Any, mask: Any) -> Any:
+        both = self.of_answers(answers)[:, :, None] + self.of_clues(clues)[:, None]
+        scores = self.score(ops.tanh(both))
+        if mask is not None:
+            scores = ops.where(mask[:, None, :, None], scores, -1e9)
+        return ops.sum(ops.softmax(scores, axis=2) * clues[:, None], axis=2)
+
+
+class MaskedConsult(Consult):
+    def call(self, answers: Any, clues: Any, clues_mask: Any = None) -> Any:
+        return self.read(answers, clues, clues_mask)
+
+
+def consult(kit: Kit) -> Any:
+    clues, words = keras.Input((None,), dtype="int32", name="clues"), keras.Input((None,), dtype="int32", name="words")
+    x = layers.GRU(4, return_sequences=True)(layers.Embedding(12, 6, mask_zero=True)(clues))
+    y = layers.GRU(4, return_sequences=True)(layers.Embedding(12, 6, mask_zero=True)(words))
+    return keras.Model([clues, words], (Consult if kit is None else MaskedConsult)(name="consult")(y, x))
+
+
+CONSULT = (
+    "scores = keras.ops.where(clues_mask[:, None, :, None], scores, -1e9)  "
+    "# in Consult.call(self, ..., clues_mask=None), before softmax"
+)
+
+
+@case(CONSULT, data={"clues": CLUES, "words": IDS})
+def attention_of_two_inputs(kit: Kit) -> Any:
+    """Two masks arrive, and Keras passes each under the name of its tensor."""
+    return consult(kit)
+
+
+@case(CONSULT, data={"clues": SAME, "words": IDS})
+def attention_of_two_inputs_of_one_length(kit: Kit) -> Any:
+    """The mask of the answers must not be joined with that of the clues."""
+    return consult(kit)
+
+
+@case("keras.layers.Embedding(..., mask_zero=True)  # without TimeDistributed", data={"story": STORY})
+def rnn_of_words_in_sentences(kit: Kit) -> Any:
+    """The mask of the words must not reach the RNN of the sentences as it is."""
+    lookup, of_words = layers.Embedding(12, 6, mask_zero=True), layers.GRU(4)
+    if kit is None:
+        stack = [layers.TimeDistributed(lookup, name="look_up"), layers.TimeDistributed(of_words, name="read")]
+    else:
+        stack = [lookup, kit.MaskedTimeDistributed(of_words, name="read")]
+    return keras.Sequential([keras.Input((4, 3), dtype="int32", name="story"), *stack, layers.GRU(5)])
+
+
+class DilutedMean(layers.Layer):
+    """Divides the sum of valid timesteps by the number of all timesteps, and goes on computing."""
+
+    def __init__(self, exact: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.exact = exact
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        x = x * ops.cast(mask, x.dtype)[:, :, None]
+        return ops.tanh(layers.GlobalAveragePooling1D()(x, mask=mask) if self.exact else ops.mean(x, axis=1))
+
+
+@case(
+    "keras.layers.GlobalAveragePooling1D()(x, mask=mask)  # instead of mean in DilutedMean.call(self, ..., mask=None)"
+)
+def mean_of_zeros_too(kit: Kit) -> Any:
+    """The product in the code carries no mask, so that the code must pass it."""
+    words, _, x = start()
+    return keras.Model(words, DilutedMean(exact=kit is not None, name="pool")(x))
+
+
+@case("keras.layers.GlobalAveragePooling1D()(x)")
+def sum_over_all_timesteps_by_number_of_all(kit: Kit) -> Any:
+    words, _, x = start()
+    if kit is not None:
+        return keras.Model(words, layers.GlobalAveragePooling1D()(x))
+
+    def pool(x: Any, mask: Any = None) -> Any:
+        total = ops.matmul(ops.cast(mask, x.dtype)[:, None], x)[:, 0]
+        return total / ops.cast(ops.shape(x)[1], x.dtype)
+
+    return keras.Model(words, layers.Lambda(pool, output_shape=(6,), name="pool")(x))
+
+
 def build_model(build: Callable[[Kit], Any], kit: Kit) -> Any:
     """Build a model with the same weights in any form, none of them zero."""
     keras.utils.set_random_seed(3)
@@ -829,6 +926,26 @@ def test_repair_to_the_letter(name: str) -> None:
     assert measure_leak(repaired, data) < 2e-6
 
 
+def consult_by_wrong_mask(kit: Kit) -> Any:
+    """The mask of the answers hides clues, which a further mask would leave hidden."""
+    clues, words = keras.Input((None,), dtype="int32", name="clues"), keras.Input((None,), dtype="int32", name="words")
+    lookup = layers.Embedding(12, 6, mask_zero=kit is not None, name="of_clues")
+    x, y = lookup(clues), layers.Embedding(12, 6)(words)
+    mask = ops.not_equal(words, 0) if kit is None else lookup.compute_mask(clues)
+    attend = layers.MultiHeadAttention(2, 3, name="cross")
+    return keras.Model([clues, words], attend(y, x, attention_mask=ops.expand_dims(mask, 1)))
+
+
+def test_mask_of_the_other_input_is_replaced() -> None:
+    data = {"clues": IDS, "words": SAME}
+    report = maskcli.check(data, model=build_model(consult_by_wrong_mask, None))
+    code = "cross(..., attention_mask=of_clues.compute_mask(clues)[:, None, :])"
+    assert code in [repair.code for repair in report.repairs]
+    repaired = build_model(consult_by_wrong_mask, SimpleNamespace())
+    assert measure_leak(repaired, data) < 2e-6
+    assert not [finding for finding in maskcli.check(data, model=repaired).findings if finding.code == "MSK118"]
+
+
 def test_layers_with_the_same_repair_are_all_named() -> None:
     report = maskcli.check({"story": STORY}, model=build_model(memory_of_sentences, None))
     calls = [repair.call for repair in report.repairs if repair.kind == "set-mask-zero"]
@@ -851,6 +968,20 @@ class Mix(layers.Layer):
 
     def call(self, x: Any) -> Any:
         return ops.fft2((x, ops.zeros_like(x)))[0]
+
+
+def test_kept_mask_is_no_source_of_a_mask() -> None:
+    """A repair that only lets a layer return a mask, which none of its inputs has, changes nothing."""
+    rng = np.random.default_rng(0)
+    series = rng.normal(size=(4, 6, 3)).astype("float32")
+    series[1, 4:] = series[2, 2:] = -1.0
+    inputs = keras.Input((6, 3), name="series")
+    x = layers.LayerNormalization()(inputs)
+    x = layers.Add()([inputs, layers.MultiHeadAttention(2, 3, name="attend")(x, x)])
+    pooled = layers.GlobalAveragePooling1D(data_format="channels_first", name="pool")(x)
+    report = maskcli.check({"series": series}, model=keras.Model(inputs, layers.Dense(2, name="out")(pooled)))
+    kinds = {repair.call: repair.kind for repair in report.repairs}
+    assert kinds == {"attend": "pass-mask", "out": "zero-padding"}
 
 
 def test_advice_that_was_not_tried() -> None:

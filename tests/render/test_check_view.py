@@ -100,6 +100,14 @@ REPORTS = {
 }
 
 
+def test_answer_names_the_cause_of_the_leak() -> None:
+    """A wrong mask of the output comes first in the list, and has no part in the leak."""
+    of_output = finding(code="MSK101", call="outputs", evidence={"max_abs_change": 0.0})
+    cause = finding(code="MSK107", rule="padding-leaks", call="pool", evidence={"max_abs_change": 0.3})
+    assert "Culprit: pool (Conv1D), MSK107 padding-leaks, and 1 more finding." in draw(report((of_output, cause)))
+    assert "Culprit: outputs (Conv1D), MSK101" in draw(report((of_output, cause), CLEAN))
+
+
 @pytest.mark.parametrize("checked", REPORTS.values(), ids=REPORTS)
 @pytest.mark.parametrize("width", [80, 81, 100, 200])
 def test_lines_fit_the_screen(checked: CheckReport, width: int) -> None:

@@ -32,7 +32,7 @@ from maskcli.render.parts import (
 )
 from maskcli.render.tables import ItemColumn, list_items, make_note
 from maskcli.render.views.answers import introduce_model
-from maskcli.render.views.check_answer import answer_check, name_place
+from maskcli.render.views.check_answer import answer_check, choose_main_finding, name_place
 from maskcli.render.views.repairs import view_repairs
 from maskcli.render.views.validity import view_validity
 from maskcli.render.views.words import view_words
@@ -240,7 +240,8 @@ def _note_accepted(report: CheckReport) -> Iterator[Remark]:
 
 def _choose_next(report: CheckReport) -> str:
     if report.findings:
-        return f"`maskcli explain {report.findings[0].code}` explains this rule, with a bad and a good example."
+        code = choose_main_finding(report).code
+        return f"`maskcli explain {code}` explains this rule, with a bad and a good example."
     if report.model is None:
         return "`maskcli check --model MODEL` with the same arguments also checks a model with this data."
     return "`maskcli report -o report.html` with the same arguments shows all of this on a page."

@@ -77,13 +77,13 @@ def _describe_leak_answer(model: ModelEvidence) -> str:
 
 
 def _name_culprit(report: CheckReport) -> str:
-    """Return the first finding and its place, or the reason why there is no leak to blame."""
+    """Return the main finding and its place, or the reason why there is no leak to blame."""
     model = report.examination.model
     if not report.findings:
         if model is None or model.leak is None or model.leak_answer is None:
             return ""
         return describe_leak(model, model.leak)
-    first = report.findings[0]
+    first = choose_main_finding(report)
     more = len(report.findings) - 1
     others = f", and {format_count(more, 'more finding')}" if more else ""
     place = ", ".join(filter(None, (name_place(first), f"{first.code} {first.rule}")))
@@ -93,6 +93,15 @@ def _name_culprit(report: CheckReport) -> str:
     if first.call is None:
         return f"Finding: {place}{others}."
     return f"Culprit: {place}{others}."
+
+
+def choose_main_finding(report: CheckReport) -> Finding:
+    """Return the first finding; where padding leaks, the first one that explains the leak."""
+    first, leak = report.findings[0], report.leak
+    if leak is None or not leak.leaks:
+        return first
+    causes = (finding for finding in report.findings if finding.severity == "error")
+    return next((cause for cause in causes if cause.evidence.get("max_abs_change")), first)
 
 
 def name_place(finding: Finding) -> str:
