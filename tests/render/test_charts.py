@@ -585,9 +585,9 @@ def test_blocked_attention_is_hatched(causal: bool, sample: int) -> None:
     figure = attention.make_figure(record)
     items = [item for item in list_marks(figure, sample=sample) if "layer_0_layer" in item["of"]]
     assert locate(items, figure) == list(np.ndindex(6, 6))
-    assert locate(items, figure, attention.LOOKS[attention.BLOCKED]) == list_places(~record.mask[sample])
+    assert locate(items, figure, attention.LOOKS[attention.BLOCKED].style) == list_places(~record.mask[sample])
     to_padding = record.mask[sample] & SMALL[sample][:, None] & ~SMALL[sample]
-    assert locate(items, figure, attention.LOOKS[attention.TO_PADDING]) == list_places(to_padding)
+    assert locate(items, figure, attention.LOOKS[attention.TO_PADDING].style) == list_places(to_padding)
     weights = [row["weight"] for row in figure.spec["vconcat"][-1]["data"]["values"]]
     assert np.allclose(weights, record.weights, rtol=1e-5)
 
@@ -604,8 +604,8 @@ def test_attention_strips_mark_padding() -> None:
 
 
 def test_marks_differ_without_color() -> None:
-    matrices = [{kind: look.style for kind, look in module.LOOKS.items()} for module in (leaks, future)]
-    for looks in (STYLES, losses.LOOKS, attention.LOOKS, *matrices):
+    matrices = [{kind: look.style for kind, look in module.LOOKS.items()} for module in (leaks, future, attention)]
+    for looks in (STYLES, losses.LOOKS, *matrices):
         assert len({look.mark for look in looks.values()}) == len(looks)
 
 

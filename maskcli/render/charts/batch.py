@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -16,27 +17,14 @@ from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     WIDE,
     WIDEST,
-    encode_numbers,
-    list_entries,
+    CellGrid,
+    CellKind,
     make_axis,
-    make_cell_layers,
-    make_cell_view,
     make_choice_transform,
-    make_flatten_transform,
-    make_number_filter,
+    make_grid_views,
     make_row_axis,
-    make_text_expression,
-    select_occurring,
 )
-from maskcli.render.charts.looks import (
-    BLUE,
-    LETTER,
-    STYLES,
-    assemble_figure,
-    make_chart_legend,
-    make_heat_fill,
-    make_ramp,
-)
+from maskcli.render.charts.looks import BLUE, LETTER, STYLES, assemble_figure, make_heat_fill, make_ramp
 from maskcli.render.timesteps import TimestepKind, find_timestep_kinds
 from maskcli.render.views.outputs import convert_ids, has_timesteps
 
@@ -97,33 +85,26 @@ def _make_figure(
     counts = np.bincount(kinds.ravel(), minlength=len(TimestepKind)).tolist()
     across = make_axis("timestep", valid.shape[1], room=room, most=WIDEST)
     down = make_row_axis(across, "sample", valid.shape[0])
-    heat: dict[int, Spec] = {}
+    labels = _label_kinds(counts, mask, padding, noun)
+    grid = CellGrid(
+        across=across,
+        down=down,
+        kinds=kinds,
+        looks={kind: CellKind(STYLES[kind], VALIDITY[kind], label) for kind, label in labels.items()},
+        numbers={"value": values},
+        tooltip={"sample": "sample", "timestep": "timestep", "text": noun, "what": "it is"},
+    )
+    if mask is not None:
+        choice = make_choice_transform("kind", MASK_LABELS, "mask")
+        grid = dataclasses.replace(grid, tooltip={**grid.tooltip, "mask": "the mask"}, transform=[choice])
     # Ids are names: a larger id is not more of anything, so that only norms are drawn as heat.
     if noun != "token":
-        fill = make_heat_fill("amount", {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}, noun)
-        heat = select_occurring({TimestepKind.VALID: fill}, kinds)
-    layers = make_cell_layers(across, down, select_occurring(STYLES, kinds), heat)
-    if noun == "token" and across.step >= _measure_token(values) and down.step >= 14:
-        layers.append(_make_text_layer())
-    tooltip = {"sample": "sample", "timestep": "timestep", "text": noun, "what": "it is"}
-    transform = [
-        *make_flatten_transform(across, "value", "kind"),
-        make_number_filter("value", "amount"),
-        make_text_expression("value", "text"),
-        make_choice_transform("kind", VALIDITY, "what"),
-    ]
-    if mask is not None:
-        tooltip["mask"] = "the mask"
-        transform.append(make_choice_transform("kind", MASK_LABELS, "mask"))
-    data = [
-        {"sample": row, "value": encode_numbers(values[row, across.at]), "kind": kinds[row, across.at].tolist()}
-        for row in down.at
-    ]
-    view = {"data": {"values": data}, **make_cell_view(across, down, layers, tooltip, transform)}
-    entries = list_entries(STYLES, _label_kinds(counts, mask, padding, noun), kinds)
+        scale = {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}
+        grid = dataclasses.replace(grid, heat={TimestepKind.VALID: make_heat_fill("amount", scale, noun)})
+    elif across.step >= _measure_token(values) and down.step >= 14:
+        grid = dataclasses.replace(grid, layers=[_make_text_layer()])
     about = _describe(valid, mask, counts)
-    views = [*make_chart_legend(entries, across.pixels), view]
-    return assemble_figure("batch", title, about, views, [down.note, across.note])
+    return assemble_figure("batch", title, about, make_grid_views(grid), [down.note, across.note])
 
 
 def _measure_token(values: NDArray[Any]) -> int:

@@ -13,9 +13,18 @@ from maskcli.records.evidence import FutureEffect
 from maskcli.records.report import Report
 from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure
-from maskcli.render.charts.grids import WIDE
-from maskcli.render.charts.looks import BLUE, NOT_FINITE, PADDING, UNMOVED, VERMILION, CellStyle, make_rgba
-from maskcli.render.charts.matrix import CellKind, EffectMatrix, make_matrix_figure, phrase_output
+from maskcli.render.charts.grids import WIDE, CellGrid, CellKind, make_grid_views, make_selection
+from maskcli.render.charts.looks import (
+    BLUE,
+    NOT_FINITE,
+    PADDING,
+    UNMOVED,
+    VERMILION,
+    CellStyle,
+    assemble_figure,
+    make_rgba,
+)
+from maskcli.render.charts.matrix import make_effect_axes, make_effect_heat, name_blocks, phrase_output
 from maskcli.render.numbers import format_short
 
 NO_CHANGE, PAST, AHEAD, INFINITE, UNTRIED = range(5)
@@ -24,8 +33,8 @@ ALLOWED = CellStyle(make_rgba(BLUE, 0.45))
 FRAMED = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
 LOOKS: dict[int, CellKind] = {
     NO_CHANGE: CellKind(UNMOVED, "no change beyond rounding", "no change"),
-    PAST: CellKind(ALLOWED, "changes the same or a later timestep", "same or later timestep", BLUE),
-    AHEAD: CellKind(FRAMED, "changes an earlier timestep", "earlier one (framed)", VERMILION),
+    PAST: CellKind(ALLOWED, "changes the same or a later timestep", heat=(BLUE, "same or later timestep")),
+    AHEAD: CellKind(FRAMED, "changes an earlier timestep", heat=(VERMILION, "earlier one (framed)")),
     INFINITE: CellKind(NOT_FINITE, "changes it to NaN or infinite", "changes it to NaN or infinite"),
     UNTRIED: CellKind(PADDING, "padding, not replaced", "padding, not replaced"),
 }
@@ -35,19 +44,21 @@ def make_figure(effect: FutureEffect, room: int = WIDE) -> Figure:
     """Return the figure of an effect that has a matrix."""
     assert effect.matrix is not None  # noqa: S101 - callers select these
     unit = "timestep" if effect.block == 1 else f"block of {effect.block} timesteps"
-    content = EffectMatrix(
-        name="future",
-        title=f"Effect of each {unit} on {phrase_output(effect.output)}",
-        about=describe_matrix(effect),
-        change=effect.matrix[None],
-        kinds=classify_cells(effect, effect.matrix)[None],
+    change, kinds = effect.matrix[None], classify_cells(effect, effect.matrix)[None]
+    across, down = make_effect_axes(change.shape, unit, f"{unit} of the output", f"{unit} of the input, replaced", room)
+    grid = CellGrid(
+        across=across,
+        down=down,
+        kinds=kinds,
         looks=LOOKS,
-        row=(f"{unit} of the output", unit),
-        column=(f"{unit} of the input, replaced", unit),
+        numbers={"change": change},
         tooltip={"row_text": "output timestep", "column_text": "replaced", "text": "largest change", "what": "it"},
-        block=effect.block,
+        heat=make_effect_heat(change, kinds, LOOKS),
+        transform=name_blocks(effect.block),
     )
-    return make_matrix_figure(content, 0, room)
+    title = f"Effect of each {unit} on {phrase_output(effect.output)}"
+    notes, selection = (down.note, across.note), make_selection(1, 0)
+    return assemble_figure("future", title, describe_matrix(effect), make_grid_views(grid), notes, [selection])
 
 
 def classify_cells(effect: FutureEffect, matrix: Floats) -> NDArray[np.int8]:

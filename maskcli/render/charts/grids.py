@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools
+from maskcli.records.arrays import Array, Bools
 from maskcli.records.wording import format_count
 from maskcli.render.charts import Spec
 from maskcli.render.charts.looks import (
@@ -23,12 +23,14 @@ from maskcli.render.charts.looks import (
     VALID,
     CellStyle,
     LegendEntry,
+    make_chart_legend,
     make_fill,
     make_marks,
     make_rgba,
 )
 from maskcli.render.parts import elide
-from maskcli.render.timesteps import TimestepKind
+from maskcli.render.tables import GAP, Elision
+from maskcli.render.timesteps import RGB, TimestepKind
 
 WIDE, NARROW = 640, 270
 """Pixels for the cells of a chart: on a screen, and on a phone or where two charts share a row."""
@@ -36,10 +38,15 @@ WIDEST = 160
 """Most pixels of a number on the horizontal axis."""
 ROWS, COLUMNS = 60, 160
 """Most cells drawn, down and across."""
-GAP = "…"
+HEIGHT = 340
+"""Pixels of the rows of a matrix, unless they then become too thin."""
+OMITTED = -1
+"""The kind of a cell that is not drawn."""
 STRIP = 10
 """Pixels of the strip along an axis that marks padding."""
 STRIP_STYLES: dict[int, CellStyle] = {TimestepKind.VALID: VALID, TimestepKind.PADDING: PADDING}
+VALIDITY = ("padding", "valid")
+"""Label of each kind of timestep on a strip."""
 GROUND: Spec = {"fill": make_rgba(GRAY, 0.06), "stroke": None}
 """Background of a grid with blank cells, which shows the grid's extent."""
 OF_SAMPLE: Spec = {"filter": "datum.sample === sample"}
@@ -48,39 +55,30 @@ Entry = TypeVar("Entry")
 
 
 @dataclasses.dataclass(frozen=True)
-class Axis:
+class Axis(Elision):
     """An axis of whole numbers from 0.
 
     Attributes:
         field: field of the data.
         title: title of the axis.
-        count: length of the axis before it is shortened.
-        places: numbers on the axis, None for the gap between them.
         step: pixels per number.
-        noun: noun for one number.
+        numbered: whether the numbers are drawn.
     """
 
     field: str
     title: str
-    count: int
-    places: tuple[int | None, ...]
     step: int
-    noun: str
-
-    @property
-    def at(self) -> list[int]:
-        """Numbers on the axis, without the gap."""
-        return [index for index in self.places if index is not None]
+    numbered: bool = True
 
     @property
     def pixels(self) -> int:
         """Length of the axis in pixels."""
-        return self.step * max(1, len(self.places))
+        return self.step * max(1, len(self.indices))
 
     @property
     def note(self) -> str:
         """Count of the numbers that are not drawn; empty if all are drawn."""
-        missing = self.count - len(self.at)
+        missing = self.count - len(self.kept)
         if not missing:
             return ""
         return f"{GAP} {format_count(missing, self.noun)} not drawn"
@@ -88,18 +86,19 @@ class Axis:
     @property
     def expression(self) -> str:
         """Numbers on the axis as a Vega expression."""
-        if None not in self.places:
+        if None not in self.indices:
             return f"sequence({self.count})"
-        return json.dumps(self.at, separators=(",", ":"))
+        return json.dumps(self.kept, separators=(",", ":"))
 
     def channel(self, **axis: Any) -> Spec:
         """Return the encoding of the axis."""
-        domain = [GAP if index is None else index for index in self.places]
+        domain = [GAP if index is None else index for index in self.indices]
+        labels = {} if self.numbered else {"labels": False}
         return {
             "field": self.field,
             "type": "ordinal",
             "scale": {"domain": domain, "paddingInner": 0, "paddingOuter": 0},
-            "axis": {"title": self.title, "values": self._choose_labels(), "labelOverlap": False, **axis},
+            "axis": {"title": self.title, "values": self._choose_labels(), "labelOverlap": False, **labels, **axis},
         }
 
     def _choose_labels(self) -> list[int | str]:
@@ -107,13 +106,13 @@ class Axis:
         width = max(LETTER * len(str(self.count)) + 7, 13)
         sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
         interval = next(size for size in sizes if size * self.step >= width)
-        if None not in self.places:
-            return [index for index in self.at if index % interval == 0]
-        gap = self.places.index(None)
+        if None not in self.indices:
+            return [index for index in self.kept if index % interval == 0]
+        gap = self.indices.index(None)
         near = math.ceil(0.75 * width / self.step)
         labels: list[int | str] = [
             index
-            for place, index in enumerate(self.places)
+            for place, index in enumerate(self.indices)
             if index is not None and index % interval == 0 and abs(place - gap) >= near
         ]
         return [*labels, GAP]
@@ -126,9 +125,9 @@ def make_axis(
 
     The numbers share ``room`` pixels; each takes between 4 and ``most``.
     """
-    places = tuple(elide(count, limit))
-    step = max(4, min(most, room // max(1, len(places))))
-    return Axis(field, title or field, count, places, step, noun or field)
+    indices = tuple(elide(count, limit))
+    step = max(4, min(most, room // max(1, len(indices))))
+    return Axis(count, noun or field, indices, field, title or field, step)
 
 
 def make_row_axis(columns: Axis, field: str, count: int) -> Axis:
@@ -137,31 +136,145 @@ def make_row_axis(columns: Axis, field: str, count: int) -> Axis:
     return make_axis(field, count, limit=ROWS, most=most)
 
 
-def make_cell_view(
-    columns: Axis, rows: Axis, layers: Sequence[Spec], tooltip: Mapping[str, str], transform: Sequence[Spec]
-) -> Spec:
-    """Return the view of a grid of cells, without its data."""
+def make_matrix_axis(columns: Axis, field: str, count: int, *, title: str = "", noun: str = "", limit: int) -> Axis:
+    """Return the vertical axis of a matrix, whose cells are at most as tall as wide."""
+    # A single row is taller, so that its legend does not dwarf it.
+    tallest = 24 if count > 1 else 48
+    most = min(tallest, columns.step, max(5, HEIGHT // min(count, limit)))
+    return make_axis(field, count, title=title, noun=noun, limit=limit, most=most)
+
+
+@dataclasses.dataclass(frozen=True)
+class CellKind:
+    """A kind of cell.
+
+    Attributes:
+        style: its style.
+        label: its label in the tooltip.
+        legend: its label in the legend; empty for none, as for a kind whose scale of colours has a legend of its own.
+        heat: colour of its amounts, and the title of their scale; None if the cells have one fill.
+    """
+
+    style: CellStyle
+    label: str
+    legend: str = ""
+    heat: tuple[RGB, str] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class CellGrid:
+    """The cells of a chart: the timesteps of all samples, or a matrix for each sample.
+
+    Attributes:
+        across: horizontal axis.
+        down: vertical axis.
+        kinds: ``(rows, columns)``, or ``(samples, rows, columns)`` for a matrix of the selected sample: numbers of
+            ``looks``, or ``OMITTED``.
+        looks: each kind of cell, in the order of the legend.
+        numbers: arrays of the same shape, by field; the first one, if any, is the ``amount`` and ``text`` of a cell.
+        tooltip: titles of the fields in the tooltip; the kind is in ``what``.
+        heat: fill by amount, of the kinds that have one.
+        transform: further transforms of a cell.
+        layers: further layers.
+        strips: by axis of a matrix, ``(samples, length)``, True at valid timesteps; the label is in ``of_FIELD``.
+    """
+
+    across: Axis
+    down: Axis
+    kinds: NDArray[np.int8]
+    looks: Mapping[int, CellKind]
+    numbers: Mapping[str, Array]
+    tooltip: Mapping[str, str]
+    heat: Mapping[int, Spec] = dataclasses.field(default_factory=dict)
+    transform: Sequence[Spec] = ()
+    layers: Sequence[Spec] = ()
+    strips: Mapping[Axis, Bools] = dataclasses.field(default_factory=dict)
+
+
+def make_grid_views(grid: CellGrid) -> list[Spec]:
+    """Return the legend of a grid, and its cells below."""
+    entries = [LegendEntry(look.style, look.legend) for look in _select_looks(grid).values() if look.legend]
+    if not all(valid.all() for valid in grid.strips.values()):
+        entries.append(LegendEntry(PADDING, "at the edge: padding"))
+    view = _make_cell_view(grid)
+    data: Spec = {"data": {"values": list(_list_data(grid))}}
+    if grid.kinds.ndim == 2:
+        return [
+            *make_chart_legend(entries, grid.across.pixels),
+            data | view | {"layer": [*view["layer"], *grid.layers]},
+        ]
+    for axis, channel in ((grid.across, "x"), (grid.down, "y")):
+        if axis in grid.strips:  # The offset leaves room for the strip between the axis and the cells.
+            view["encoding"][channel]["axis"]["offset"] = STRIP + 4
+    size = {"width": view.pop("width"), "height": view.pop("height")}
+    strips = (make_strip(axis, "left" if axis is grid.down else "top") for axis in grid.strips)
+    view["transform"].insert(0, OF_SAMPLE)
+    cells = {**data, **size, "view": GROUND, "layer": [view, *strips, *grid.layers]}
+    return [*make_chart_legend(entries, grid.across.pixels), cells]
+
+
+def _select_looks(grid: CellGrid) -> dict[int, CellKind]:
+    return select_occurring(grid.looks, grid.kinds)
+
+
+def _make_cell_view(grid: CellGrid) -> Spec:
+    """Return the view of the cells, without its data."""
+    amounts = [(make_number_filter(name, "amount"), make_text_expression(name, "text")) for name in grid.numbers]
+    styles = {kind: look.style for kind, look in _select_looks(grid).items()}
     return {
-        "transform": list(transform),
-        "width": columns.pixels,
-        "height": rows.pixels,
-        "encoding": {"x": columns.channel(orient="top"), "y": rows.channel(), "tooltip": make_tooltip(tooltip)},
-        "layer": list(layers),
+        "transform": [
+            *_flatten_cells(grid),
+            *(transform for pair in amounts[:1] for transform in pair),
+            make_choice_transform("kind", [look.label for _, look in sorted(grid.looks.items())], "what"),
+            *(make_choice_transform(_name_strip(axis), VALIDITY, f"of_{axis.field}") for axis in grid.strips),
+            *grid.transform,
+        ],
+        "width": grid.across.pixels,
+        "height": grid.down.pixels,
+        "encoding": {
+            "x": grid.across.channel(orient="top"),
+            "y": grid.down.channel(),
+            "tooltip": make_tooltip(grid.tooltip),
+        },
+        "layer": make_cell_layers(grid.across, grid.down, styles, select_occurring(grid.heat, grid.kinds)),
         "resolve": SEPARATE_SCALES,
     }
 
 
-def make_selected_view(view: Spec, data: list[Spec], layers: Sequence[Spec]) -> Spec:
-    """Return a view of one selected sample, with further layers such as strips.
+def _name_strip(axis: Axis) -> str:
+    return f"{axis.field}_valid"
 
-    Args:
-        view: view of the cells, from ``make_cell_view``.
-        data: one datum per sample.
-        layers: layers with axes of their own.
-    """
-    size = {"width": view.pop("width"), "height": view.pop("height")}
-    cells = view | {"transform": [OF_SAMPLE, *view["transform"]]}
-    return {"data": {"values": data}, **size, "view": GROUND, "layer": [cells, *layers]}
+
+def _flatten_cells(grid: CellGrid) -> list[Spec]:
+    """Return the transforms that split the data of a sample into cells."""
+    fields = (*grid.numbers, "kind")
+    if grid.kinds.ndim == 2:
+        return make_flatten_transform(grid.across, *fields)
+    strips = {axis: _name_strip(axis) for axis in grid.strips}
+    across, down = ([strips[axis]] if axis in strips else [] for axis in (grid.across, grid.down))
+    return [
+        *make_flatten_transform(grid.down, *down, *fields),
+        {"flatten": [grid.across.field, *across, *fields]},
+    ]
+
+
+def _list_data(grid: CellGrid) -> Iterator[Spec]:
+    """Yield a datum for each sample, with arrays over the columns, for each row of a matrix."""
+    across, down, arrays = grid.across.kept, grid.down.kept, grid.numbers
+    if grid.kinds.ndim == 2:
+        for row in down:
+            numbers = {name: encode_numbers(values[row, across]) for name, values in arrays.items()}
+            yield {"sample": row, **numbers, "kind": grid.kinds[row, across].tolist()}
+        return
+    for sample, kinds in enumerate(grid.kinds):
+        columns = [at for at in across if (kinds[:, at] != OMITTED).any()]
+        yield {
+            "sample": sample,
+            grid.across.field: columns,
+            **{_name_strip(axis): encode_padding(valid[sample, axis.kept]) for axis, valid in grid.strips.items()},
+            **{name: [encode_numbers(values[sample, at, columns]) for at in down] for name, values in arrays.items()},
+            "kind": [kinds[at, columns].tolist() for at in down],
+        }
 
 
 def make_tooltip(titles: Mapping[str, str]) -> list[Spec]:
@@ -201,26 +314,20 @@ def measure_inner(step: int) -> int:
     return step - 1 if step >= SMALLEST else step
 
 
-def make_strip(lane: Axis, side: str, field: str, texts: Sequence[str]) -> Spec:
-    """Return the layer along an axis that marks padding, for the selected sample.
-
-    Args:
-        lane: the axis.
-        side: ``left`` or ``top``.
-        field: field of the data with the kinds of the timesteps, padding or valid.
-        texts: label of each kind in the tooltip.
-    """
+def make_strip(lane: Axis, side: str) -> Spec:
+    """Return the layer along an axis that marks padding, for the selected sample; ``side`` is ``left`` or ``top``."""
     sizes = {"width": measure_inner(lane.step), "height": STRIP}
     across, along = "y", "x"
     if side == "left":
         sizes = {"width": STRIP, "height": measure_inner(lane.step)}
         across, along = along, across
+    field = _name_strip(lane)
     return {
         "transform": [
             OF_SAMPLE,
             *make_flatten_transform(lane, field),
             {"calculate": f"datum.{field}", "as": "kind"},
-            make_choice_transform("kind", texts, "what"),
+            make_choice_transform("kind", VALIDITY, "what"),
         ],
         "encoding": {
             along: lane.channel(offset=STRIP + 4),
@@ -276,13 +383,6 @@ def select_occurring(by_kind: Mapping[int, Entry], kinds: NDArray[np.int8]) -> d
     """Return the entries of the kinds that occur, in the same order."""
     occurring = set(np.unique(kinds).tolist())
     return {int(kind): value for kind, value in by_kind.items() if kind in occurring}
-
-
-def list_entries(
-    styles: Mapping[int, CellStyle], texts: Mapping[int, str], kinds: NDArray[np.int8]
-) -> list[LegendEntry]:
-    """Return the legend entries of the kinds that occur, in the order of ``texts``."""
-    return [LegendEntry(styles[kind], text) for kind, text in select_occurring(texts, kinds).items()]
 
 
 def encode_padding(valid: Bools) -> list[int]:

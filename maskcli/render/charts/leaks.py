@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.wording import format_count
-from maskcli.render.charts import Figure, make_chart_name
-from maskcli.render.charts.grids import GAP, WIDE
-from maskcli.render.charts.looks import GRAY, NOT_FINITE, UNMOVED, VERMILION, CellStyle, make_rgba
-from maskcli.render.charts.matrix import CellKind, EffectMatrix, make_matrix_figure, phrase_output, pool_blocks
+from maskcli.render.charts import Figure, Spec, make_chart_name
+from maskcli.render.charts.grids import WIDE, Axis, CellGrid, CellKind, make_grid_views, make_selection
+from maskcli.render.charts.looks import GRAY, NOT_FINITE, UNMOVED, VERMILION, CellStyle, assemble_figure, make_rgba
+from maskcli.render.charts.matrix import make_effect_axes, make_effect_heat, name_blocks, phrase_output, pool_blocks
 from maskcli.render.numbers import format_short
+from maskcli.render.tables import GAP
 
 MOVES = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
 NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(4)
@@ -24,9 +25,9 @@ NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(4)
 PRIORITY = (NO_CHANGE, AT_PADDING, LEAK, INFINITE)
 """The kinds, the most important one last."""
 LOOKS: dict[int, CellKind] = {
-    LEAK: CellKind(MOVES, "a leak", "a leak (framed)", VERMILION),
+    LEAK: CellKind(MOVES, "a leak", heat=(VERMILION, "a leak (framed)")),
     INFINITE: CellKind(NOT_FINITE, "a leak: NaN or infinite", "a leak: NaN or infinite"),
-    AT_PADDING: CellKind(CellStyle(make_rgba(GRAY, 0.5)), "changes only padding", "changes only padding", GRAY),
+    AT_PADDING: CellKind(CellStyle(make_rgba(GRAY, 0.5)), "changes only padding", heat=(GRAY, "changes only padding")),
     NO_CHANGE: CellKind(UNMOVED, "no change beyond rounding", "no change"),
 }
 
@@ -41,30 +42,42 @@ def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure
     tooltip = {"column_text": "padded timestep", "text": "changes it by", "what": "it is"}
     if matrix.timed:
         tooltip = {"row_text": "output timestep", "of_row": "the output is"} | tooltip
-    notes = []
-    if matrix.tried < matrix.padded:
-        notes.append(f"{GAP} {matrix.tried:,} of {format_count(matrix.padded, 'padded timestep')} tried")
     looks = dict(LOOKS)
     if matrix.tolerance:
         text = f"no change (up to {format_short(matrix.tolerance)})"
         looks[NO_CHANGE] = dataclasses.replace(looks[NO_CHANGE], legend=text)
-    content = EffectMatrix(
-        name="leaks",
-        title=f"Effect of each padded {unit} on {phrase_output(matrix.output)}",
-        about=describe_leaks(matrix),
-        change=change,
+    output = f"{unit} of the output" if matrix.timed else "output"
+    across, down = make_effect_axes(change.shape, unit, output, f"padded {unit}, replaced", room)
+    down = dataclasses.replace(down, numbered=matrix.timed)
+    grid = CellGrid(
+        across=across,
+        down=down,
         kinds=kinds,
         looks=looks,
-        row=(f"{unit} of the output" if matrix.timed else "output", unit),
-        column=(f"padded {unit}, replaced", unit),
+        numbers={"change": change},
         tooltip=tooltip,
-        valid=valid if matrix.timed else None,
-        numbered=matrix.timed,
-        block=block,
-        blank=("no padding", "tried here"),
-        notes=tuple(notes),
+        heat=make_effect_heat(change, kinds, looks),
+        transform=name_blocks(block),
+        layers=[_make_blank(across, down)],
+        strips={down: valid} if matrix.timed else {},
     )
-    return make_matrix_figure(content, sample, room)
+    notes = [down.note, across.note]
+    if matrix.tried < matrix.padded:
+        notes.append(f"{GAP} {matrix.tried:,} of {format_count(matrix.padded, 'padded timestep')} tried")
+    title, selection = (
+        f"Effect of each padded {unit} on {phrase_output(matrix.output)}",
+        make_selection(samples, sample),
+    )
+    return assemble_figure("leaks", title, describe_leaks(matrix), make_grid_views(grid), notes, [selection])
+
+
+def _make_blank(across: Axis, down: Axis) -> Spec:
+    """Return the layer of the text in place of cells, for a sample that has none."""
+    return {
+        "transform": [{"filter": "datum.sample === sample && length(datum.column) === 0"}],
+        "mark": {"type": "text", "text": ["no padding", "tried here"]},
+        "encoding": {"x": {"value": across.pixels / 2}, "y": {"value": down.pixels / 2}},
+    }
 
 
 def classify_changes(matrix: LeakMatrix) -> NDArray[np.int8]:

@@ -12,14 +12,12 @@ from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
     WIDE,
     WIDEST,
-    Axis,
+    CellGrid,
+    CellKind,
     encode_numbers,
-    list_entries,
     make_axis,
-    make_cell_layers,
-    make_cell_view,
     make_choice_transform,
-    make_flatten_transform,
+    make_grid_views,
     make_number_filter,
     make_row_axis,
     make_text_expression,
@@ -34,6 +32,7 @@ from maskcli.render.charts.looks import (
     SEPARATE_SCALES,
     STYLES,
     CellStyle,
+    LegendEntry,
     assemble_figure,
     make_chart_legend,
     make_heat_fill,
@@ -43,7 +42,7 @@ from maskcli.render.charts.looks import (
 )
 from maskcli.render.numbers import format_precise, format_significant
 from maskcli.render.timesteps import TimestepKind
-from maskcli.render.views.loss_heat import broadcast_weights, classify_losses, weigh_losses
+from maskcli.render.views.loss_heat import broadcast_weights, classify_losses, name_quantity, weigh_losses
 
 LOOKS: dict[int, CellStyle] = STYLES | {TimestepKind.VALID: CellStyle(make_rgba(BLUE, 0.45))}
 KINDS = ("left out", "counts", "real, but hidden by the mask", "padding, counted as data", "NaN or infinite")
@@ -62,14 +61,12 @@ def make_figure(output: LossOutput, room: int = WIDE) -> Figure | None:
     kinds = classify_losses(output, output.per_timestep).reshape(losses.shape)
     weights = broadcast_weights(output, output.per_timestep).reshape(losses.shape)
     weighted = weigh_losses(output, output.per_timestep).reshape(losses.shape)
-    parts = {"loss": losses, "weight": weights, "amount": weighted, "share": _compute_shares(output, weighted)}
+    parts = {"weighted": weighted, "loss": losses, "weight": weights, "share": _compute_shares(output, weighted)}
     places = "timestep by timestep" if output.timed else "sample by sample"
     title = f"Loss {make_chart_name(output.loss)} of {make_chart_name(output.name)}, {places}"
-    about = _describe(output, kinds)
     draw = _draw_grid if output.per_timestep.ndim > 1 else _draw_bars
-    view, across, notes = draw(output, kinds, parts, room)
-    entries = list_entries(LOOKS, _label_kinds(output, kinds), kinds)
-    return assemble_figure("losses", title, about, [*make_chart_legend(entries, across.pixels), view], notes)
+    views, notes = draw(output, kinds, parts, room)
+    return assemble_figure("losses", title, _describe(output, kinds), views, notes)
 
 
 def _compute_shares(output: LossOutput, weighted: Floats) -> Floats:
@@ -82,28 +79,28 @@ def _compute_shares(output: LossOutput, weighted: Floats) -> Floats:
 
 def _draw_grid(
     output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats], room: int
-) -> tuple[Spec, Axis, list[str]]:
-    """Return the view of losses ``(batch, timesteps)``, with its axis and notes."""
+) -> tuple[list[Spec], list[str]]:
+    """Return the views of losses ``(batch, timesteps)``, and notes."""
     across = make_axis("timestep", kinds.shape[1], room=room, most=WIDEST)
     down = make_row_axis(across, "sample", kinds.shape[0])
-    data = [
-        {
-            "sample": row,
-            "kind": kinds[row, across.at].tolist(),
-            **{name: encode_numbers(values[row, across.at]) for name, values in parts.items()},
-        }
-        for row in down.at
-    ]
-    layers = make_cell_layers(across, down, select_occurring(LOOKS, kinds), _make_heat(output, kinds, parts["amount"]))
-    transform = [*make_flatten_transform(across, "kind", *parts), *_make_texts(parts)]
-    view = make_cell_view(across, down, layers, _label_tooltip(output, "sample", "timestep"), transform)
-    return {"data": {"values": data}, **view}, across, [down.note, across.note]
+    labels = _label_kinds(output, kinds)
+    grid = CellGrid(
+        across=across,
+        down=down,
+        kinds=kinds,
+        looks={kind: CellKind(LOOKS[kind], KINDS[kind], label) for kind, label in labels.items()},
+        numbers=parts,
+        tooltip=_label_tooltip(output, "sample", "timestep"),
+        heat=_make_heat(output, kinds, parts["weighted"]),
+        transform=_make_texts(parts),
+    )
+    return make_grid_views(grid), [down.note, across.note]
 
 
 def _draw_bars(
     output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats], room: int
-) -> tuple[Spec, Axis, list[str]]:
-    """Return the view of losses ``(batch,)`` as bars, with the marks at the foot."""
+) -> tuple[list[Spec], list[str]]:
+    """Return the views of losses ``(batch,)`` as bars, with the marks at the foot, and notes."""
     across = make_axis("sample", len(kinds), room=room, most=WIDEST)
     data = [
         {
@@ -111,14 +108,14 @@ def _draw_bars(
             "kind": int(kinds[row, 0]),
             **{name: encode_numbers(values[row])[0] for name, values in parts.items()},
         }
-        for row in across.at
+        for row in across.kept
     ]
     blue, gray = make_rgba(BLUE, 0.55), make_rgba(GRAY, 0.4)
-    axis = {"title": _name_amount(output), "grid": True, "tickCount": 5}
+    axis = {"title": name_quantity(output), "grid": True, "tickCount": 5}
     bars = {
         "mark": {"type": "bar", "width": measure_inner(across.step), "fill": blue},
         "encoding": {
-            "y": {"field": "height", "type": "quantitative", "axis": axis},
+            "y": {"field": "amount", "type": "quantitative", "axis": axis},
             "fill": {"condition": {"test": f"datum.kind !== {TimestepKind.VALID}", "value": gray}, "value": blue},
         },
     }
@@ -127,23 +124,27 @@ def _draw_bars(
         layer["encoding"]["y"] = {"value": HEIGHT - 9}
     view = {
         "data": {"values": data},
-        "transform": _make_texts(parts),
+        "transform": [
+            make_number_filter("weighted", "amount"),
+            make_choice_transform("kind", KINDS, "what"),
+            *_make_texts(parts),
+        ],
         "width": across.pixels,
         "height": HEIGHT,
         "encoding": {"x": across.channel(), "tooltip": make_tooltip(_label_tooltip(output, "sample"))},
         "layer": [bars, *marks],
         "resolve": SEPARATE_SCALES,
     }
-    return view, across, [across.note]
+    labels = select_occurring(_label_kinds(output, kinds), kinds)
+    legend = make_chart_legend([LegendEntry(LOOKS[kind], label) for kind, label in labels.items()], across.pixels)
+    return [*legend, view], [across.note]
 
 
 def _make_texts(parts: dict[str, Floats]) -> list[Spec]:
-    """Return the transform that makes the texts of the tooltip, and the numbers to draw."""
+    """Return the transforms that make the texts of the tooltip."""
     return [
-        make_number_filter("amount", "height"),
         *(make_text_expression(name, f"{name}_text") for name in parts),
         {"calculate": "isNumber(datum.share) ? format(datum.share, '.3~g') + ' %' : '–'", "as": "share_text"},
-        make_choice_transform("kind", KINDS, "what"),
     ]
 
 
@@ -154,22 +155,18 @@ def _label_tooltip(output: LossOutput, *places: str) -> dict[str, str]:
     return titles | {"share_text": "share"}
 
 
-def _name_amount(output: LossOutput) -> str:
-    return "loss" if output.weights is None else "weight × loss"
-
-
 def _make_heat(output: LossOutput, kinds: NDArray[np.int8], weighted: Floats) -> dict[int, Spec]:
     """Return the fills of valid timesteps and of counted padding, on equal scales."""
     amounts = weighted[np.isin(kinds, (TimestepKind.VALID, TimestepKind.COUNTED))]
     low, high = min(0.0, float(amounts.min(initial=0.0))), float(amounts.max(initial=0.0))
     domain = [low, high if high > low else low + 1]
-    name = _name_amount(output)
+    name = name_quantity(output)
     ramps: dict[int, tuple[list[str], str]] = {
         TimestepKind.VALID: (make_ramp(BLUE), name),
         TimestepKind.COUNTED: (make_ramp(AMBER, 0.65), f"{name} of padding"),
     }
     return {
-        kind: make_heat_fill("height", {"domain": domain, "range": ramp, "clamp": True}, title)
+        kind: make_heat_fill("amount", {"domain": domain, "range": ramp, "clamp": True}, title)
         for kind, (ramp, title) in select_occurring(ramps, kinds).items()
     }
 

@@ -1,121 +1,35 @@
-"""The chart of a matrix: how each replaced timestep changes each timestep of an output."""
+"""Parts of the charts of matrices: how each replaced timestep changes each timestep of an output."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskcli.records.arrays import Bools, Floats, Ints
-from maskcli.render.charts import Figure, Spec, make_chart_name
-from maskcli.render.charts.grids import (
-    WIDE,
-    WIDEST,
-    Axis,
-    encode_numbers,
-    encode_padding,
-    list_entries,
-    make_axis,
-    make_cell_layers,
-    make_cell_view,
-    make_choice_transform,
-    make_flatten_transform,
-    make_number_filter,
-    make_selected_view,
-    make_selection,
-    make_strip,
-    make_text_expression,
-    select_occurring,
-)
-from maskcli.render.charts.looks import (
-    PADDING,
-    CellStyle,
-    LegendEntry,
-    assemble_figure,
-    make_chart_legend,
-    make_heat_fill,
-    make_rgba,
-)
-from maskcli.render.timesteps import RGB
+from maskcli.records.arrays import Floats, Ints
+from maskcli.render.charts import Spec, make_chart_name
+from maskcli.render.charts.grids import OMITTED, WIDEST, Axis, CellKind, make_axis, make_matrix_axis, select_occurring
+from maskcli.render.charts.looks import make_heat_fill, make_rgba
 
-OMITTED = -1
-"""CellKind of a cell that is not drawn."""
 SIDE = 64
 """Most timesteps or blocks on a side."""
-HEIGHT = 340
-"""Pixels of the rows, unless they then become too thin."""
-ROWS = ("padding", "valid")
-"""Label of padding and of valid output timesteps."""
 
 
-@dataclasses.dataclass(frozen=True)
-class CellKind:
-    """A kind of cell.
+def make_effect_axes(shape: tuple[int, ...], unit: str, output: str, replaced: str, room: int) -> tuple[Axis, Axis]:
+    """Return the axes of replaced timesteps or blocks, across, and of those of the output, down.
 
-    Attributes:
-        style: its style.
-        label: its label in the tooltip.
-        legend: its label in the legend, the title of the scale of colours if it has one.
-        heat: colour of its changes; None if the cells have one fill.
+    Args:
+        shape: ``(samples, rows, columns)``.
+        unit: noun of a row or column.
+        output: title of the rows.
+        replaced: title of the columns.
+        room: pixels of the columns.
     """
-
-    style: CellStyle
-    label: str
-    legend: str
-    heat: RGB | None = None
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class EffectMatrix:
-    """The content of a chart.
-
-    Attributes:
-        name: stem of the file.
-        title: title.
-        about: description.
-        change: ``(samples, rows, columns)``.
-        kinds: of the same shape, numbers of ``looks``, or ``OMITTED``.
-        looks: each kind of cell, in the order of the legend.
-        row: title of a row, and its noun.
-        column: title of a column, and its noun.
-        tooltip: titles of ``row_text``, ``column_text``, ``text``, ``what`` and ``of_row``.
-        valid: ``(samples, rows)``, True at valid rows; None without a strip that marks them.
-        numbered: whether rows have numbers.
-        block: timesteps in each row and column.
-        blank: text of a sample without cells.
-        notes: counts of parts that are not drawn.
-    """
-
-    name: str
-    title: str
-    about: str
-    change: Floats
-    kinds: NDArray[np.int8]
-    looks: Mapping[int, CellKind]
-    row: tuple[str, str]
-    column: tuple[str, str]
-    tooltip: Mapping[str, str]
-    valid: Bools | None = None
-    numbered: bool = True
-    block: int = 1
-    blank: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-def make_matrix_figure(matrix: EffectMatrix, sample: int = 0, room: int = WIDE) -> Figure:
-    """Return the figure of a matrix; ``sample`` is selected first."""
-    samples, rows, columns = matrix.change.shape
-    (row_title, row_noun), (column_title, column_noun) = matrix.row, matrix.column
-    across = make_axis("column", columns, title=column_title, noun=column_noun, limit=SIDE, room=room, most=WIDEST)
-    # A single row is taller, so that its legend does not dwarf it.
-    most = min(24 if rows > 1 else 48, across.step, max(5, HEIGHT // min(rows, SIDE)))
-    down = make_axis("row", rows, title=row_title, noun=row_noun, limit=SIDE, most=most)
-    views = [*make_chart_legend(_list_entries(matrix), across.pixels), _make_view(matrix, across, down)]
-    notes = [down.note, across.note, *matrix.notes]
-    return assemble_figure(matrix.name, matrix.title, matrix.about, views, notes, [make_selection(samples, sample)])
+    _, rows, columns = shape
+    across = make_axis("column", columns, title=replaced, noun=unit, limit=SIDE, room=room, most=WIDEST)
+    return across, make_matrix_axis(across, "row", rows, title=output, noun=unit, limit=SIDE)
 
 
 def pool_blocks(
@@ -153,73 +67,12 @@ def phrase_output(output: str) -> str:
     return "the output" if name == "output" else name
 
 
-def _list_entries(matrix: EffectMatrix) -> list[LegendEntry]:
-    styles = {kind: look.style for kind, look in matrix.looks.items()}
-    # Kinds with a scale of colours have a legend of their own.
-    texts = {kind: look.legend for kind, look in matrix.looks.items() if look.heat is None}
-    entries = list_entries(styles, texts, matrix.kinds)
-    if matrix.valid is not None and not matrix.valid.all():
-        entries += [LegendEntry(PADDING, "at the edge: padding")]
-    return entries
+def name_blocks(block: int) -> list[Spec]:
+    """Return the transforms that name the timestep of each row and column, or the timesteps of its block."""
+    return [_name_block(field, block) for field in ("row", "column")]
 
 
-def _make_view(matrix: EffectMatrix, across: Axis, down: Axis) -> Spec:
-    looks = select_occurring(matrix.looks, matrix.kinds)
-    styles = {kind: look.style for kind, look in looks.items()}
-    layers = make_cell_layers(across, down, styles, _make_heat(matrix, looks))
-    fields = ("change", "kind")
-    transform = [
-        *make_flatten_transform(down, "rows", *fields),
-        {"flatten": ["column", *fields]},
-        make_number_filter("change", "amount"),
-        make_text_expression("change", "text"),
-        make_choice_transform("kind", [look.label for _, look in sorted(matrix.looks.items())], "what"),
-        make_choice_transform("rows", ROWS, "of_row"),
-        _make_range("row", matrix.block),
-        _make_range("column", matrix.block),
-    ]
-    view = make_cell_view(across, down, layers, matrix.tooltip, transform)
-    more: list[Spec] = []
-    axis = view["encoding"]["y"]["axis"]
-    if matrix.valid is not None:
-        axis["offset"] = 14
-        more.append(make_strip(down, "left", "rows", ROWS))
-    if not matrix.numbered:
-        axis["labels"] = False
-    if matrix.blank:
-        more.append(_make_blank(matrix.blank, across, down))
-    return make_selected_view(view, _list_data(matrix, across, down), more)
-
-
-def _make_blank(text: Sequence[str], across: Axis, down: Axis) -> Spec:
-    """Return the layer of the text in place of cells."""
-    return {
-        "transform": [{"filter": "datum.sample === sample && length(datum.column) === 0"}],
-        "mark": {"type": "text", "text": list(text)},
-        "encoding": {"x": {"value": across.pixels / 2}, "y": {"value": down.pixels / 2}},
-    }
-
-
-def _list_data(matrix: EffectMatrix, across: Axis, down: Axis) -> list[Spec]:
-    """Return a datum for each sample, with arrays over its columns for each row."""
-    valid = np.ones(matrix.change.shape[:2], bool) if matrix.valid is None else matrix.valid
-    data: list[Spec] = []
-    for row, (change, kinds) in enumerate(zip(matrix.change, matrix.kinds, strict=True)):
-        columns = [at for at in across.at if (kinds[:, at] != OMITTED).any()]
-        data.append(
-            {
-                "sample": row,
-                "rows": encode_padding(valid[row, down.at]),
-                "column": columns,
-                "change": [encode_numbers(change[at, columns]) for at in down.at],
-                "kind": [kinds[at, columns].tolist() for at in down.at],
-            }
-        )
-    return data
-
-
-def _make_range(field: str, block: int) -> Spec:
-    """Return the transform that names a timestep, or the timesteps of a block."""
+def _name_block(field: str, block: int) -> Spec:
     text = f"datum.{field}"
     if block > 1:
         start = f"datum.{field} * {block}"
@@ -227,10 +80,10 @@ def _make_range(field: str, block: int) -> Spec:
     return {"calculate": text, "as": f"{field}_text"}
 
 
-def _make_heat(matrix: EffectMatrix, looks: Mapping[int, CellKind]) -> dict[int, Spec]:
+def make_effect_heat(change: Floats, kinds: NDArray[np.int8], looks: Mapping[int, CellKind]) -> dict[int, Spec]:
     """Return the fills of cells with a change, on one logarithmic scale for all samples."""
-    heated = {kind: look for kind, look in looks.items() if look.heat is not None}
-    changes = matrix.change[np.isin(matrix.kinds, list(heated)) & np.isfinite(matrix.change)]
+    heated = {kind: look.heat for kind, look in select_occurring(looks, kinds).items() if look.heat is not None}
+    changes = change[np.isin(kinds, list(heated)) & np.isfinite(change)]
     if not changes.size:
         return {}
     low = math.floor(math.log10(float(changes.min())))
@@ -239,11 +92,7 @@ def _make_heat(matrix: EffectMatrix, looks: Mapping[int, CellKind]) -> dict[int,
     scale = {"type": "log", "domain": [10.0**low, 10.0**high], "clamp": True}
     return {
         kind: make_heat_fill(
-            "amount",
-            scale | {"range": [make_rgba(look.heat, 0.2), make_rgba(look.heat, 0.95)]},
-            look.legend,
-            values=ticks,
+            "amount", scale | {"range": [make_rgba(color, 0.2), make_rgba(color, 0.95)]}, title, values=ticks
         )
-        for kind, look in heated.items()
-        if look.heat is not None
+        for kind, (color, title) in heated.items()
     }

@@ -15,13 +15,11 @@ from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, Spec, make_chart_name
 from maskcli.render.charts.grids import (
-    GAP,
     OF_SAMPLE,
     WIDE,
     WIDEST,
     Axis,
     encode_numbers,
-    list_entries,
     make_axis,
     make_choice_transform,
     make_flatten_transform,
@@ -54,8 +52,9 @@ from maskcli.render.charts.looks import (
     make_rgba,
 )
 from maskcli.render.numbers import format_short
+from maskcli.render.tables import GAP
 from maskcli.render.timesteps import KindArray, TimestepKind, find_timestep_kinds
-from maskcli.render.views.outputs import convert_ids, has_timesteps
+from maskcli.render.views.outputs import find_ids, has_timesteps
 
 PLACES = 200
 """Most timesteps or units drawn."""
@@ -159,7 +158,7 @@ def _prepare_data(inspection: Inspection, feature: int, number: int) -> _Data:
     return _Data(
         tuple(run[:, features.start : features.stop] for run in runs),
         find_timestep_kinds(output.valid, mask),
-        _find_tokens(inspection, output.valid),
+        find_ids(inspection.primary, output.valid.shape),
         "timestep",
         samples,
         features,
@@ -193,17 +192,6 @@ def _choose_features(runs: list[NDArray[Any]], feature: int) -> range:
     most = max(1, min(features, MOST_FEATURES, fit))
     first = max(0, min(feature, features - 1) - most + 1)
     return range(first, min(features, first + most))
-
-
-def _find_tokens(inspection: Inspection, valid: Bools) -> NDArray[Any] | None:
-    """Return the tokens of these timesteps.
-
-    Returns None if the main input has no ids, or other timesteps.
-    """
-    primary = inspection.primary
-    if primary is None or primary.kind != "ids" or primary.valid is None or primary.valid.shape != valid.shape:
-        return None
-    return convert_ids(primary)
 
 
 # Identical lines.
@@ -291,11 +279,11 @@ def _list_data(data: _Data, across: Axis) -> list[Spec]:
     for row in range(len(data.runs[0])):
         datum: Spec = {"sample": row}
         for line, run in zip(data.lines, data.runs, strict=True):
-            datum[line.field] = [encode_numbers(values[across.at]) for values in run[row]]
+            datum[line.field] = [encode_numbers(values[across.kept]) for values in run[row]]
         if data.kinds is not None:
-            datum["kind"] = data.kinds[row, across.at].tolist()
+            datum["kind"] = data.kinds[row, across.kept].tolist()
         if data.tokens is not None:
-            datum["token"] = encode_numbers(data.tokens[row, across.at])
+            datum["token"] = encode_numbers(data.tokens[row, across.kept])
         rows.append(datum)
     return rows
 
@@ -305,7 +293,7 @@ def _make_transform(data: _Data, across: Axis) -> list[Spec]:
     fields = [line.field for line in data.lines]
     feature = f"feature - {data.features.start}" if data.all_features else "0"
     extra = [name for name, array in (("kind", data.kinds), ("token", data.tokens)) if array is not None]
-    gap = across.places.index(None) if None in across.places else across.count
+    gap = across.indices.index(None) if None in across.indices else across.count
     transform: list[Spec] = [
         # A field of its own: Vega reads the array of all features again when the reader selects another feature.
         *({"calculate": f"datum.{field}[{feature}]", "as": f"{field}_row"} for field in fields),
@@ -435,8 +423,8 @@ def _list_entries(data: _Data) -> list[LegendEntry]:
         for line in data.lines
     ]
     if data.kinds is not None:
-        texts: dict[int, str] = {kind: kind.label for kind in TimestepKind if kind != TimestepKind.VALID}
-        entries += list_entries(STYLES, texts, data.kinds)
+        kinds = [kind for kind in TimestepKind if kind != TimestepKind.VALID and (data.kinds == kind).any()]
+        entries += [LegendEntry(STYLES[kind], kind.label) for kind in kinds]
     if not all(np.isfinite(run).all() for run in data.runs):
         entries.append(LegendEntry(NOT_FINITE, "NaN or infinite"))
     return entries

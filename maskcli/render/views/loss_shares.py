@@ -50,7 +50,7 @@ from maskcli.render.tables import (
     make_token_cell,
 )
 from maskcli.render.views.loss_heat import count_shared, get_losses, make_loss_heatmap, name_unit, weigh_losses
-from maskcli.render.views.outputs import convert_ids
+from maskcli.render.views.outputs import find_ids
 from maskcli.tolerance import FIXED_BELOW, FIXED_FROM, SAME_DECIMALS
 
 FEWEST_RANKED = 20
@@ -294,7 +294,8 @@ def _view_largest(report: LossReport, output: LossOutput, name: str, limits: Lim
     if math.isfinite(share):
         detail += f" make {format_percent(share)}"
     number = _choose_formatter(np.array([contribution.loss for contribution in ranked]), 4)
-    fields = _make_rank_fields(output, _find_tokens(report, losses), number)
+    tokens = find_ids(find_primary(report.inputs), losses.shape) if losses.ndim > 1 else None
+    fields = _make_rank_fields(output, tokens, number)
     table = list_items(fields, ranked, "timestep", dataclasses.replace(limits, rows=None))
     return [Heading(f"Largest shares of the loss{name}", detail), *table]
 
@@ -316,11 +317,3 @@ def _make_rank_fields(
         ItemColumn("loss", lambda contribution: make_cell(number(contribution.loss), "strong"), rule=True),
         ItemColumn("share", lambda contribution: make_cell(format_percent(contribution.share))),
     ]
-
-
-def _find_tokens(report: LossReport, losses: Floats) -> NDArray[np.integer[Any]] | None:
-    """Return the ids of the input, if they have the timesteps of the losses."""
-    primary = find_primary(report.inputs)
-    if primary is None or primary.kind != "ids" or losses.ndim < 2 or primary.values.shape != losses.shape:
-        return None
-    return convert_ids(primary)

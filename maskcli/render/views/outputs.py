@@ -111,7 +111,7 @@ def _describe_mask(output: OutputValues) -> Cells:
 
 
 def _prepare_grid(inspection: Inspection) -> _Grid:
-    output, primary = inspection.outputs[0], inspection.primary
+    output = inspection.outputs[0]
     values = [output.values]
     if inspection.unmasked is not None:
         values.append(inspection.unmasked.values)
@@ -119,25 +119,20 @@ def _prepare_grid(inspection: Inspection) -> _Grid:
     if valid is None:
         return _Grid(output, tuple(_flatten_units(run, run.shape[:1]) for run in values), None, None, None)
     runs = tuple(_flatten_units(run, valid.shape) for run in values)
+    primary = inspection.primary
     if primary is None or primary.valid is None or primary.valid.shape != valid.shape:
         return _Grid(output, runs, output.mask, None, find_timestep_kinds(valid, output.mask))
     # The timesteps are those of the inputs, whose mask decides which of them are hidden.
-    kinds = find_timestep_kinds(valid, inspection.mask)
-    tokens = label_tokens(convert_ids(primary), inspection.data.words) if primary.kind == "ids" else None
+    kinds, ids = find_timestep_kinds(valid, inspection.mask), find_ids(primary, valid.shape)
+    tokens = None if ids is None else label_tokens(ids, inspection.data.words)
     return _Grid(output, runs, output.mask, tokens, kinds)
 
 
 def _flatten_units(values: NDArray[Any], places: tuple[int, ...]) -> NDArray[Any]:
     """Return printable values with one axis of units after those of ``places``."""
     units = values.size // max(1, int(np.prod(places)))
-    return _make_printable(values.reshape(*places, units))
-
-
-def _make_printable(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values of a dtype that NumPy can print; bfloat16 is not one."""
-    if values.dtype.kind != "V":
-        return values
-    return values.astype(np.float64)
+    # NumPy cannot print bfloat16.
+    return (values.astype(np.float64) if values.dtype.kind == "V" else values).reshape(*places, units)
 
 
 def _tabulate_values(grid: _Grid, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
@@ -302,6 +297,13 @@ def convert_ids(model_input: ModelInput) -> NDArray[Any]:
     if values.dtype.kind != "f":
         return values
     return values.astype(np.int64)
+
+
+def find_ids(primary: ModelInput | None, shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """Return the ids of the main input; None if it has none, or other timesteps than those of ``shape``."""
+    if primary is None or primary.kind != "ids" or primary.valid is None or primary.values.shape != shape:
+        return None
+    return convert_ids(primary)
 
 
 def has_timesteps(mask: Bools | None, valid: Bools | None) -> bool:
