@@ -37,7 +37,7 @@ from maskcli.records.layout import Layout
 from maskcli.records.manifest import Manifest, Shard, ShardFile, ShardSettings
 from maskcli.records.options import EngineOptions
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
-from maskcli.render.manifests import render_manifest
+from maskcli.render.documents import iterate_json, make_document
 from maskcli.sequences.formats.shards.columns import Columns
 from maskcli.sequences.formats.shards.manifests import (
     MANIFEST,
@@ -344,7 +344,7 @@ class _ManifestSaver:
 
 def _save_manifest(folder: Path, manifest: Manifest) -> None:
     with replace_file(str(folder / MANIFEST), cleans=False) as out:
-        for piece in render_manifest(manifest):
+        for piece in iterate_json(make_document(manifest)):
             out.write(piece)
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,6 +23,7 @@ from maskcli.render.json_text import convert, encode_json, gather, make_plain
 if TYPE_CHECKING:
     from maskcli.records.corpus import CorpusState
     from maskcli.records.data import DataOrigin
+    from maskcli.records.manifest import Manifest
     from maskcli.records.profile import SkippedBlock
     from maskcli.records.report import Report
 
@@ -264,10 +265,8 @@ def read_profile_part(document: Any) -> tuple[CorpusState, tuple[SkippedBlock, .
     """Return the counts of a part of a profile, its skipped blocks and its files, from its JSON document.
 
     Raises:
-        ValueError: for any other document, with the fault.
+        ValueError: for any other document, with the fault and its place.
     """
-    import msgspec
-
     from maskcli.records.arrays import Hashes
     from maskcli.records.corpus import CorpusState
     from maskcli.records.data import DataOrigin
@@ -281,14 +280,25 @@ def read_profile_part(document: Any) -> tuple[CorpusState, tuple[SkippedBlock, .
     def make_array(kind: Any, value: Any) -> Array:
         return np.array(value, np.uint64 if kind == Hashes else np.int64)
 
-    try:
-        return (
-            msgspec.convert(document["state"], CorpusState, dec_hook=make_array),
-            msgspec.convert(document.get("skipped"), tuple[SkippedBlock, ...]),
-            msgspec.convert(document.get("data"), DataOrigin),
-        )
-    except (msgspec.ValidationError, OverflowError, TypeError) as error:
-        raise ValueError(str(error)) from None
+    return (
+        _convert(document["state"], CorpusState, make_array),
+        _convert(document.get("skipped"), tuple[SkippedBlock, ...]),
+        _convert(document.get("data"), DataOrigin),
+    )
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Return the manifest of shards from its JSON document.
+
+    Raises:
+        ValueError: for any other document, with the fault and its place.
+    """
+    from maskcli.records.manifest import SCHEMA, Manifest
+
+    document: Any = json.loads(data)
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ValueError(f"no document of the schema {SCHEMA}")
+    return _convert(document, Manifest)
 
 
 def unpack_record(record_class: type[Record], packed: Any) -> Record:
@@ -300,8 +310,6 @@ def unpack_record(record_class: type[Record], packed: Any) -> Record:
     Raises:
         ValueError: for a missing field without a default, or a value of a wrong type, with its place.
     """
-    import msgspec  # Loaded here, because most commands read no records.
-
     if not isinstance(packed.get("arrays"), dict):
         raise ValueError("no arrays")
     arrays = {name: _restore_array(name, stored) for name, stored in packed["arrays"].items()}
@@ -321,10 +329,31 @@ def unpack_record(record_class: type[Record], packed: Any) -> Record:
         content = content | {"leaks": leaks}
         arrays.update(more_arrays)
 
+    return _convert(content, record_class, find_array, numbers_in_text=True)
+
+
+def _convert(
+    content: Any,
+    kind: type[Record],
+    make_array: Callable[[Any, Any], Array] | None = None,
+    numbers_in_text: bool = False,
+) -> Record:
+    """Return a record from JSON's own types.
+
+    Args:
+        content: the JSON.
+        kind: the type of the record.
+        make_array: returns an array from its declared type and its JSON.
+        numbers_in_text: whether "NaN", "Infinity" and the keys of objects may be numbers.
+
+    Raises:
+        ValueError: for other content, with the fault and its place.
+    """
+    import msgspec  # Loaded here, because most commands read no records.
+
     try:
-        # strict=False reads "NaN" and "Infinity" as numbers.
-        return msgspec.convert(content, record_class, strict=False, str_keys=True, dec_hook=find_array)
-    except msgspec.ValidationError as error:
+        return msgspec.convert(content, kind, strict=not numbers_in_text, str_keys=numbers_in_text, dec_hook=make_array)
+    except (msgspec.ValidationError, OverflowError, TypeError) as error:
         message, _, place = str(error).partition(" - at ")
         raise ValueError(f"{place.strip('`').replace('$', 'record') or 'record'}: {message}") from None
 

@@ -36,36 +36,41 @@ def show_progress(message: str, unit: str) -> Iterator[Callable[[int, int], None
 
 
 @contextlib.contextmanager
-def show_steps(message: str, unit: str) -> Iterator[Callable[[str, int, int], None]]:
+def show_bytes(message: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a spinner, and after the first call of the function that it yields a bar with the rate and the time left.
+
+    That function takes the number of finished bytes and the total.
+    """
+    with show_steps(message) as show:
+        yield lambda done, total: show("", done, total)
+
+
+@contextlib.contextmanager
+def show_steps(message: str, unit: str | None = None) -> Iterator[Callable[[str, int, int], None]]:
     """Show a spinner, and a bar after the first call of the function that it yields.
 
     That function takes the name of the running step, which follows the message, the number of its finished units and
-    the total.
+    the total. Without a unit, these are bytes, and the bar has their rate, too.
     """
     with _open_terminal() as console:
         if console is None:
             yield lambda _step, _done, _total: None
             return
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-        )
+        from rich import progress
 
-        bar = Progress(
-            SpinnerColumn(_choose_spinner(console)),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
+        counts: list[progress.ProgressColumn] = [progress.MofNCompleteColumn(), progress.TextColumn(str(unit))]
+        if unit is None:
+            counts = [progress.DownloadColumn(binary_units=True), progress.TransferSpeedColumn()]
+        columns = (
+            progress.SpinnerColumn(_choose_spinner(console)),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            *counts,
+            progress.TimeRemainingColumn(),
         )
-        with bar:
+        # The rate of bytes is that of the last minutes: a block takes a second.
+        period = 30 if unit is not None else 120
+        with progress.Progress(*columns, console=console, transient=True, speed_estimate_period=period) as bar:
             task = bar.add_task(message, total=None)
 
             def show(step: str, done: int, total: int) -> None:
@@ -73,40 +78,6 @@ def show_steps(message: str, unit: str) -> Iterator[Callable[[str, int, int], No
                 bar.update(task, description=description, completed=done, total=total)
 
             yield show
-
-
-@contextlib.contextmanager
-def show_bytes(message: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a spinner, and after the first call of the function that it yields a bar with the rate and the time left.
-
-    That function takes the number of finished bytes and the total.
-    """
-    with _open_terminal() as console:
-        if console is None:
-            yield lambda _done, _total: None
-            return
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            SpinnerColumn,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        columns = (
-            SpinnerColumn(_choose_spinner(console)),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-        )
-        # The rate is that of the last minutes: a block takes a second.
-        with Progress(*columns, console=console, transient=True, speed_estimate_period=120) as bar:
-            task = bar.add_task(message, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextlib.contextmanager

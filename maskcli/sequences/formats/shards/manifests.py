@@ -46,7 +46,7 @@ def read_manifest(data: bytes, name: str) -> Manifest:
         InputError: for a file that is damaged, or names files outside of its directory.
     """
     try:
-        from maskcli.render.manifests import parse_manifest  # Loaded here, because most inputs are no manifest.
+        from maskcli.render.documents import parse_manifest  # Loaded here, because most inputs are no manifest.
 
         manifest = parse_manifest(data)
         for file in (file for shard in manifest.shards for file in shard.files):
