@@ -116,10 +116,8 @@ def find_role(heatmap: Heatmap, row: int, column: int) -> Role:
 
 def find_level(heatmap: Heatmap, row: int, column: int) -> float | None:
     """Return the level of a cell; None if its kind has none."""
-    role = heatmap.meanings[int(heatmap.kinds[row, column])][0]
-    if role not in HEAT:
-        return None
-    return float(get_levels(heatmap)[row, column])
+    role, _ = heatmap.meanings[int(heatmap.kinds[row, column])]
+    return float(get_levels(heatmap)[row, column]) if role in HEAT else None
 
 
 def get_levels(heatmap: Heatmap) -> Floats:
@@ -184,8 +182,9 @@ def _lay_out(heatmap: Heatmap, rows_per_line: int) -> _Frame:
     label = max(map(len, (heatmap.axes[0], *(_label_line(heatmap, frame, line) for line in lines.kept))))
     room = heatmap.limits.width - label - 2
     if rows_per_line == 2:
-        return dataclasses.replace(frame, columns=_choose_columns(width, room - _measure_marks(heatmap), heatmap))
-    room -= _measure_margins(heatmap, lines.kept)
+        room -= measure_cells(_draw_marks(heatmap))
+        return dataclasses.replace(frame, columns=_choose_columns(width, room, heatmap))
+    room -= sum(2 + max(map(len, (title, *(texts[row] for row in lines.kept)))) for title, texts in heatmap.margin)
     columns = _choose_columns(width, room, heatmap)
     # Cells of two characters are about square.
     return dataclasses.replace(frame, columns=columns, cell_width=1 + (2 * len(columns.indices) <= room))
@@ -200,16 +199,6 @@ def _list_rows(heatmap: Heatmap, frame: _Frame, line: int) -> range:
 def _label_line(heatmap: Heatmap, frame: _Frame, line: int) -> str:
     rows = _list_rows(heatmap, frame, line)
     return "–".join(map(str, dict.fromkeys((rows[0], rows[-1]))))
-
-
-def _measure_margins(heatmap: Heatmap, rows: Sequence[int]) -> int:
-    """Return the characters of the columns of text, over the rows displayed."""
-    return sum(2 + max(map(len, (title, *(texts[row] for row in rows)))) for title, texts in heatmap.margin)
-
-
-def _measure_marks(heatmap: Heatmap) -> int:
-    """Return the characters of the marks to the right of half blocks."""
-    return measure_cells(_draw_marks(heatmap))
 
 
 def _choose_columns(count: int, room: int, heatmap: Heatmap) -> Elision:
@@ -373,7 +362,8 @@ def _make_full_legend(heatmap: Heatmap, has_ramp: bool) -> list[Part]:
 
 def _make_half_legend(heatmap: Heatmap) -> list[Cells]:
     """Return the meanings of shapes in the upper and in the lower half, and the levels as a ramp."""
-    shapes = [(Cell(_draw_shape_key(role), role), Cell(f" {text}", "muted")) for role, text in _list_marks(heatmap)]
+    keys = {role: SHAPE_KEYS[SHAPES[role]] + (GLYPHS[role] if _needs_mark(role) else "") for role in SHAPES}
+    shapes = [(Cell(keys[role], role), Cell(f" {text}", "muted")) for role, text in _list_marks(heatmap)]
     ramp = _make_ramp(heatmap, "█")
     if ramp:
         both = (Cell(SHAPE_KEYS[WHOLE]), Cell(f" the first and the second {heatmap.axes[0]} of a line", "muted"))
@@ -381,11 +371,6 @@ def _make_half_legend(heatmap: Heatmap) -> list[Cells]:
     if _list_levels(heatmap):
         return [(Cell(SHAPE_KEYS[WHOLE], HEAT[0], 0.0), Cell(f" {LEVELS[0]}", "muted")), *shapes]
     return [*shapes]
-
-
-def _draw_shape_key(role: Role) -> str:
-    key = SHAPE_KEYS[SHAPES[role]]
-    return key + GLYPHS[role] if _needs_mark(role) else key
 
 
 def _make_ramp(heatmap: Heatmap, glyph: str = "") -> Cells:

@@ -29,6 +29,7 @@ from maskcli.render.parts import (
 from maskcli.render.tables import SEE_ALL
 from maskcli.render.text_flow import (
     TextBlock,
+    escape_html,
     find_aligned_columns,
     group_cells,
     is_ruler,
@@ -133,12 +134,12 @@ def render_standalone_html(sections: Sequence[Section | Part]) -> str:
 def _render_block(block: TextBlock, name: str, level: int) -> str:
     match block:
         case Heading(title, detail):
-            text = _render_text(title)
+            text = escape_html(title).strip()
             if detail.strip():
-                text += f' <span class="mk-detail">{_render_text(detail)}</span>'
+                text += f' <span class="mk-detail">{escape_html(detail).strip()}</span>'
             return f"<h{level}>{text}</h{level}>"
         case Paragraph(text):
-            return f"<p>{_render_prose(text)}</p>"
+            return f"<p>{render_prose(text)}</p>"
         case Code():
             return _render_code(block, name)
         case Table():
@@ -152,12 +153,8 @@ def _render_block(block: TextBlock, name: str, level: int) -> str:
 # Running text.
 
 
-def _render_text(text: str) -> str:
-    return escape(make_printable(text).strip())
-
-
-def _render_prose(text: str) -> str:
-    """Return prose; text between backticks is code."""
+def render_prose(text: str) -> str:
+    """Return prose as HTML; text between backticks is code."""
     pieces = (f"<code>{escape(piece)}</code>" if is_code else escape(piece) for piece, is_code in split_code(text))
     return "".join(pieces)
 
@@ -172,7 +169,7 @@ def _render_run(role: Role, cells: Cells) -> str:
     if role in GLYPHS:
         content = "".join(_render_mark(cell) for cell in cells)
     else:
-        content = _render_prose("".join(cell.text for cell in cells))
+        content = render_prose("".join(cell.text for cell in cells))
     if role == "plain" or not content:
         return content
     return f'<span class="mk-{role}">{content}</span>'
@@ -183,12 +180,12 @@ def _render_mark(cell: Cell) -> str:
     glyph = GLYPHS[cell.role]
     text = cell.text.removeprefix(glyph)
     if text == cell.text or text.strip() != cell.role:
-        return _render_prose(cell.text)
-    return f'<span aria-hidden="true">{escape(glyph)}</span>{_render_prose(text)}'
+        return render_prose(cell.text)
+    return f'<span aria-hidden="true">{escape(glyph)}</span>{render_prose(text)}'
 
 
 def _render_remark(remark: Remark) -> str:
-    text = _render_prose(remark.text)
+    text = render_prose(remark.text)
     if remark.kind == "warning":
         text = f'<span class="mk-warning" role="img" aria-label="Warning:">!</span> {text}'
     return f"<li>{text}</li>"
@@ -237,7 +234,7 @@ def _make_class_attribute(classes: Sequence[str]) -> str:
 
 def _render_title(column: Column, classes: tuple[str, ...]) -> str:
     attribute = _make_class_attribute([name for name in classes if name != "mk-run" or is_ruler(column)])
-    title = _render_text(column.title)
+    title = escape_html(column.title).strip()
     if not title:
         return f"<td{attribute}></td>"
     return f'<th scope="col"{attribute}>{title}</th>'

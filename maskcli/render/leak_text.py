@@ -39,12 +39,6 @@ def _describe_change(model: ModelEvidence, leak: Leak) -> str:
         change += f", most in output {leak.output}"
     call = model.call(leak.first_call)
     if call is None:
-        return f"{change}. {_name_entry(leak)}"
+        place = "The layer where it enters is unknown" if leak.first_call is None else f"It enters at {leak.first_call}"
+        return f"{change}. {place}."
     return f"{change}. It enters at {leak.first_call} ({call.type})."
-
-
-def _name_entry(leak: Leak) -> str:
-    """Return the call where padding enters, if no more than its name is known."""
-    if leak.first_call is None:
-        return "The layer where it enters is unknown."
-    return f"It enters at {leak.first_call}."

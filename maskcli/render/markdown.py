@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maskcli.render.parts import Cells, Code, Column, Heading, Paragraph, Part, Remarks, Section, Table
@@ -54,7 +54,8 @@ def _render_block(block: TextBlock) -> str:
         case Paragraph(text):
             return _escape_start(_render_prose(text))
         case Code():
-            return _render_fence(block)
+            fence = "`" * max(3, _find_longest_run(block.text) + 1)
+            return "\n".join((fence + block.language, *split_printable_lines(block.text), fence))
         case Table():
             return _render_table(block)
         case Remarks(remarks):
@@ -95,20 +96,15 @@ def _render_cells(cells: Cells, in_table: bool = False) -> str:
     for index, (role, text) in enumerate(runs):
         before = "".join(text for _, text in runs[:index])
         after = "".join(text for _, text in runs[index + 1 :])
-        start, words, end = _split_spaces(text)
+        words = text.strip()
+        start = text[: len(text) - len(text.lstrip())]
+        end = text[len(start) + len(words) :]
         is_apart = _is_edge((before + start)[-1:]) and _is_edge((end + after)[:1])
         prose = _render_prose(words, in_table)
         if role == "strong" and words and is_apart:
             prose = f"**{prose}**"
         line += start + prose + end
     return _SPACES.sub(lambda spaces: UNBROKEN * (len(spaces[0]) - 1) + " ", line.rstrip())
-
-
-def _split_spaces(text: str) -> tuple[str, str, str]:
-    """Return the spaces before a text, the text, and the spaces after it."""
-    words = text.strip()
-    start = text[: len(text) - len(text.lstrip())]
-    return start, words, text[len(start) + len(words) :]
 
 
 def _is_edge(character: str) -> bool:
@@ -130,12 +126,6 @@ def _render_code(text: str, in_table: bool = False) -> str:
     return f"{ticks}{text}{ticks}"
 
 
-def _render_fence(code: Code) -> str:
-    lines = split_printable_lines(code.text)
-    fence = "`" * max(3, _find_longest_run(code.text) + 1)
-    return "\n".join((fence + code.language, *lines, fence))
-
-
 def _find_longest_run(text: str) -> int:
     return max(map(len, _TICKS.findall(text)), default=0)
 
@@ -151,29 +141,15 @@ def _render_table(table: Table) -> str:
     titles = [_render_title(column, in_code) for column, in_code in zip(table.columns, aligned, strict=True)]
     rows = [[_render_cell(cells, in_code) for cells, in_code in zip(row, aligned, strict=True)] for row in table.rows]
     widths = [width if width <= WIDEST_PADDED else 0 for width in measure_columns([titles, *rows])]
-    return "\n".join(_align_rows(table.columns, titles, rows, [max(FEWEST_DASHES, width) for width in widths]))
-
-
-def _align_rows(
-    columns: Sequence[Column], titles: list[str], rows: list[list[str]], widths: list[int]
-) -> Iterator[str]:
-    ruler = [_draw_ruler(column, width) for column, width in zip(columns, widths, strict=True)]
+    widths = [max(FEWEST_DASHES, width) for width in widths]
+    at_right = [column.align == "right" for column in table.columns]
+    ruler = ["-" * (width - 1) for width in widths]
+    ruler = [f"{dashes}:" if right else f":{dashes}" for dashes, right in zip(ruler, at_right, strict=True)]
+    lines = []
     for row in (titles, ruler, *rows):
-        cells = (_pad(text, column, width) for text, column, width in zip(row, columns, widths, strict=True))
-        yield f"| {' | '.join(cells)} |"
-
-
-def _draw_ruler(column: Column, width: int) -> str:
-    dashes = "-" * (width - 1)
-    if column.align == "right":
-        return f"{dashes}:"
-    return f":{dashes}"
-
-
-def _pad(text: str, column: Column, width: int) -> str:
-    if column.align == "right":
-        return text.rjust(width)
-    return text.ljust(width)
+        places = zip(row, widths, at_right, strict=True)
+        lines.append(" | ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in places))
+    return "\n".join(f"| {line} |" for line in lines)
 
 
 def _render_title(column: Column, in_code: bool) -> str:

@@ -200,7 +200,9 @@ def _describe_object(record_class: Any, nested: bool = False) -> Schema:
     members = [_find_member(record_class, field.path) for field in fields]
     # The components that msgspec returns are dropped: they hold all fields of a record, those of JSON are made here.
     schemas, _ = msgspec.json.schema_components(
-        [member.type for member in members], schema_hook=_refer_to_stand_in, ref_template=REFERENCE + "{name}"
+        [member.type for member in members],
+        schema_hook=lambda kind: _refer_to(kind.__name__),
+        ref_template=REFERENCE + "{name}",
     )
     properties = {}
     for field, member, schema in zip(fields, members, schemas, strict=True):
@@ -215,10 +217,6 @@ def _describe_object(record_class: Any, nested: bool = False) -> Schema:
         "required": list(properties),
         **EXTRA.get(record_class.__name__, {}),
     }
-
-
-def _refer_to_stand_in(kind: Any) -> Schema:
-    return _refer_to(kind.__name__)
 
 
 @dataclasses.dataclass(frozen=True)

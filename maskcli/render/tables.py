@@ -83,9 +83,13 @@ def elide_axis(count: int, limit: int | None, noun: str) -> Elision:
 
 def fill_table(fields: Sequence[ItemColumn[int]], rows: Elision) -> Table:
     """Return a table with a row for each index that is displayed, and one for the gap."""
+    return _fill_rows(fields, rows, range(rows.count))
+
+
+def _fill_rows(fields: Sequence[ItemColumn[Item]], rows: Elision, items: Sequence[Item]) -> Table:
     gap = tuple(make_cell(ROW_GAP, "faint") for _ in fields)
     columns = tuple(Column(field.title, field.align, rule=field.rule) for field in fields)
-    cells = (gap if row is None else tuple(field.show(row) for field in fields) for row in rows.indices)
+    cells = (gap if row is None else tuple(field.show(items[row]) for field in fields) for row in rows.indices)
     return Table(columns, tuple(cells))
 
 
@@ -102,16 +106,11 @@ def list_items(
         spare: titles of columns to leave out if the table is too wide, the first one first.
     """
     rows = elide_axis(len(items), limits.rows, noun)
-    table = fill_table([_look_up_items(field, items) for field in fields], rows)
-    table, dropped = _drop_columns(table, spare, limits)
+    table, dropped = _drop_columns(_fill_rows(fields, rows, items), spare, limits)
     notes = make_elision_note(rows.note)
     if dropped:
         notes = [*make_elision_note(f"{', '.join(dropped)} not shown"), *notes]
     return [table, *notes]
-
-
-def _look_up_items(field: ItemColumn[Item], items: Sequence[Item]) -> ItemColumn[int]:
-    return ItemColumn(field.title, lambda row: field.show(items[row]), field.align, field.rule)
 
 
 def _drop_columns(table: Table, spare: Sequence[str], limits: Limits) -> tuple[Table, list[str]]:
@@ -159,14 +158,12 @@ def fit_axis(make: Callable[[int | None], list[Part]], room: int | None, limits:
         limits: the width of the screen. A number of columns that the user chose is kept.
     """
     parts = make(room)
-    while room is not None and limits.columns is None and room > 1 and _is_too_wide(parts[0], limits):
+    while room is not None and limits.columns is None and room > 1:
+        if not isinstance(parts[0], Table) or measure_table(parts[0]) <= limits.width:
+            break
         room -= 1
         parts = make(room)
     return parts
-
-
-def _is_too_wide(table: Part, limits: Limits) -> bool:
-    return isinstance(table, Table) and measure_table(table) > limits.width
 
 
 def shorten_middle(text: str, width: int) -> str:
@@ -220,21 +217,32 @@ def make_token_cell(token: object, kind: int) -> Cells:
     return make_cell(token, KIND_ROLES[kind])
 
 
+def make_token_fields(tokens: Array, kinds: Array, timesteps: Elision) -> list[ItemColumn[int]]:
+    """Return the column of samples, and one for each timestep of tokens ``(batch, timesteps)`` that is displayed."""
+    return [
+        ItemColumn("sample", lambda row: make_cell(row, "label")),
+        *make_timestep_fields(
+            timesteps, lambda row, timestep: make_token_cell(tokens[row, timestep], kinds[row, timestep])
+        ),
+    ]
+
+
 def make_glyphs(timesteps: Elision, find_role: Callable[[int], Role]) -> Cells:
     """Return a glyph for each timestep that is displayed."""
     gap = Cell(GAP, "faint")
     return tuple(gap if timestep is None else mark(find_role(timestep)) for timestep in timesteps.indices)
 
 
-def make_mask_glyphs(mask: Bools | None, timesteps: Elision) -> Cells:
-    """Return the mask ``(timesteps,)`` of a row as glyphs."""
-    if mask is None:
-        return make_cell("no mask", "muted")
-    return make_glyphs(timesteps, lambda timestep: _find_mask_role(mask[timestep]))
+def make_mask_field(title: str, mask: Bools | None, timesteps: Elision) -> ItemColumn[int]:
+    """Return a column with the rows of a mask ``(batch, timesteps)`` as glyphs."""
+    roles: tuple[Role, Role] = ("off", "on")
 
+    def show(row: int) -> Cells:
+        if mask is None:
+            return make_cell("no mask", "muted")
+        return make_glyphs(timesteps, lambda timestep: roles[int(mask[row, timestep])])
 
-def _find_mask_role(value: bool) -> Role:
-    return "on" if value else "off"
+    return ItemColumn(title, show, "left")
 
 
 def mark_mask(mask: Bools | None) -> Cells:
@@ -242,6 +250,11 @@ def mark_mask(mask: Bools | None) -> Cells:
     if mask is None:
         return make_cell(DASH, "faint")
     return make_cell("", "on")
+
+
+def mark_fault(is_fault: bool, fault: str = "yes", otherwise: str = "no") -> Cells:
+    """Return one of two answers, of which ``fault`` is an error."""
+    return make_cell(f" {fault}", "error") if is_fault else make_cell(otherwise)
 
 
 # Legends and bars.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -43,6 +44,11 @@ def make_printable(text: str) -> str:
 def split_printable_lines(text: str) -> list[str]:
     """Return the lines of code, each printable."""
     return [make_printable(line.expandtabs()).rstrip() for line in re.split("\r\n|\r|\n", text)]
+
+
+def escape_html(text: object) -> str:
+    """Return text as HTML, also for an attribute in quotes."""
+    return html.escape(make_printable(str(text)))
 
 
 def split_code(text: str) -> list[Piece]:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 
 from maskcli.records.check import CheckReport, Finding
 from maskcli.records.project import ModelCheck, ProjectReport
+from maskcli.render.views.check_answer import name_place
 
 DEFAULT_FILE = "pyproject.toml"
 """The file of a finding about no file, for forms that require one."""
@@ -44,10 +45,7 @@ class Issue:
     @property
     def place(self) -> str:
         """The call and its type; empty for the data."""
-        call, type_ = self.finding.call, self.finding.type
-        if call is None or type_ is None:
-            return call or type_ or ""
-        return f"{call} ({type_})"
+        return name_place(self.finding)
 
     @property
     def text(self) -> str:

@@ -17,11 +17,11 @@ from maskcli.render.graph.words import (
     describe_effect,
     describe_inside,
     describe_node,
-    escape_text,
     format_shape,
     list_facts,
     list_flows,
 )
+from maskcli.render.text_flow import escape_html
 from maskcli.render.views.trace import EFFECTS
 
 _FILES = importlib.resources.files(__package__)
@@ -46,7 +46,7 @@ def render_graph_html(inspection: Inspection, ids: str = "mk") -> str:
     root = build_graph(inspection)
     numbers = (f"{ids}-tip-{number}" for number in itertools.count())
     graph = _render_level(root, choose_folds(root, OPEN, keep_drops=True), numbers)
-    name = escape_text(inspection.model.name)
+    name = escape_html(inspection.model.name)
     return (
         '<div class="maskcli mk-graph"><div class="mk-tools" hidden>'
         '<button type="button" data-mk-fold="open">Unfold all</button>'
@@ -94,7 +94,7 @@ def _render_level(level: Level, folded: Folds, ids: Iterator[str]) -> str:
         else:
             items.append(f"<li {place}>{_render_node(level.nodes[cell.node], level, folded, ids)}</li>")
     return (
-        f'<div class="mk-level" data-mk-flows="{escape_text(json.dumps(flows))}">'
+        f'<div class="mk-level" data-mk-flows="{escape_html(json.dumps(flows))}">'
         '<svg class="mk-lines" aria-hidden="true" focusable="false"></svg>'
         f'<ol class="mk-rows">{"".join(items)}</ol></div>'
     )
@@ -103,20 +103,20 @@ def _render_level(level: Level, folded: Folds, ids: Iterator[str]) -> str:
 def _render_node(node: Node, level: Level, folded: Folds, ids: Iterator[str]) -> str:
     if node.place in ("in", "out"):
         flows = "; ".join(f"{label} {text}" for label, text in list_flows(node, level))
-        return f'<div class="mk-port"><span class="mk-hidden">{node.place}: {escape_text(flows)}</span></div>'
+        return f'<div class="mk-port"><span class="mk-hidden">{node.place}: {escape_html(flows)}</span></div>'
     if node.call is None:
-        return f'<div class="mk-pill"><span>{node.place}</span> <b>{escape_text(node.name)}</b></div>'
+        return f'<div class="mk-pill"><span>{node.place}</span> <b>{escape_html(node.name)}</b></div>'
     facts = "".join(
-        f"<div><dt>{label}</dt><dd>{escape_text(text)}</dd></div>" for label, text in list_facts(node, level)
+        f"<div><dt>{label}</dt><dd>{escape_html(text)}</dd></div>" for label, text in list_facts(node, level)
     )
     facts = f'<dl class="mk-facts">{facts}</dl>'
-    path = f' data-mk-call="{escape_text(node.path)}"'
+    path = f' data-mk-call="{escape_html(node.path)}"'
     if node.level is None:
         return f'<details class="mk-node mk-{node.effect}"{path}>{_render_summary(node, next(ids))}{facts}</details>'
     attribute = " open" if is_open(node, folded) else ""
     return (
         f'<details class="mk-box mk-{node.effect}"{path}{attribute}>{_render_summary(node, next(ids))}'
-        f'<details class="mk-more"><summary>more on {escape_text(node.name)}</summary>{facts}</details>'
+        f'<details class="mk-more"><summary>more on {escape_html(node.name)}</summary>{facts}</details>'
         f"{_render_level(node.level, folded, ids)}</details>"
     )
 
@@ -126,14 +126,14 @@ def _render_summary(node: Node, tip: str) -> str:
     assert node.call is not None  # noqa: S101 - only calls have one
     size = count = ""
     if node.call.shapes_out:
-        size = f'<span class="mk-size">{escape_text(format_shape(node.call.shapes_out[0]))}</span>'
+        size = f'<span class="mk-size">{escape_html(format_shape(node.call.shapes_out[0]))}</span>'
     if node.level is not None:
         alarm = ', <span class="mk-alarm">one drops the mask</span>' if has_drop_inside(node.level) else ""
-        count = f'<span class="mk-count">{escape_text(describe_inside(node.level))}{alarm}</span>'
-    effect = escape_text(describe_effect(node))
+        count = f'<span class="mk-count">{escape_html(describe_inside(node.level))}{alarm}</span>'
+    effect = escape_html(describe_effect(node))
     return (
         f'<summary aria-describedby="{tip}"><span class="mk-head">{_render_sign(node.effect)}'
-        f'<span class="mk-name">{escape_text(node.name)}</span> '
-        f'<span class="mk-say">{escape_text(node.call.type)} · <b>{effect}</b></span> {size} {count}</span>'
-        f'<span class="mk-tip" role="tooltip" id="{tip}">{escape_text(describe_node(node))}</span></summary>'
+        f'<span class="mk-name">{escape_html(node.name)}</span> '
+        f'<span class="mk-say">{escape_html(node.call.type)} · <b>{effect}</b></span> {size} {count}</span>'
+        f'<span class="mk-tip" role="tooltip" id="{tip}">{escape_html(describe_node(node))}</span></summary>'
     )

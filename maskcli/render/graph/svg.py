@@ -18,9 +18,9 @@ from maskcli.render.graph.words import (
     describe_effect,
     describe_inside,
     describe_node,
-    escape_text,
     shorten_name,
 )
+from maskcli.render.text_flow import escape_html
 from maskcli.render.views.trace import EFFECTS
 
 MOST, DEEPEST = 150, 2
@@ -75,7 +75,7 @@ def render_graph_svg(inspection: Inspection) -> bytes:
         parts.append(_move(x, y, shape.body))
         y += shape.height + 16
     height = y - 16 + MARGIN
-    name = escape_text(inspection.model.name)
+    name = escape_html(inspection.model.name)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}" font-size="{SMALL}" fill="{INK}" role="img">'
@@ -105,7 +105,7 @@ def _move(x: float, y: float, body: str) -> str:
 
 
 def _draw_text(x: float, y: float, text: str, **attributes: object) -> str:
-    return _element("text", escape_text(text), x=float(x), y=float(y), **attributes)
+    return _element("text", escape_html(text), x=float(x), y=float(y), **attributes)
 
 
 # A level: rows of nodes, and the lines between them.
@@ -255,7 +255,7 @@ def _draw_pill(node: Node) -> _Shape:
         f'<rect width="{width:.1f}" height="{PILL}" rx="{PILL / 2}" fill="{look.fill}" stroke="{look.color}"/>'
         f'<text x="{width / 2:.1f}" y="{PILL / 2 + 4.5}" text-anchor="middle" font-size="{NAME}">'
         f'<tspan fill="{MUTED}" font-size="{SMALL}">{node.place} </tspan>'
-        f'<tspan font-weight="600">{escape_text(text)}</tspan></text>',
+        f'<tspan font-weight="600">{escape_html(text)}</tspan></text>',
     )
 
 
@@ -283,11 +283,11 @@ def _draw_heading(node: Node, name: str, texts: tuple[tuple[str, str], ...]) -> 
     (kind, kind_color), (effect, color), *further = texts
     bold = ' font-weight="700"' if node.effect in ("drops", "creates") else ""
     return (
-        f"<title>{escape_text(node.path)}: {escape_text(describe_node(node))}</title>"
+        f"<title>{escape_html(node.path)}: {escape_html(describe_node(node))}</title>"
         + _move(20, 23, draw_sign(node.effect, LOOKS[node.effect].color))
         + _draw_text(38, 19, name, font_size=NAME, font_weight=600)
-        + f'<text x="38" y="36"><tspan fill="{kind_color}">{escape_text(kind)}  ·  </tspan>'
-        + f'<tspan fill="{color}"{bold}>{escape_text(effect)}</tspan></text>'
+        + f'<text x="38" y="36"><tspan fill="{kind_color}">{escape_html(kind)}  ·  </tspan>'
+        + f'<tspan fill="{color}"{bold}>{escape_html(effect)}</tspan></text>'
         + "".join(_draw_text(38, 52, text, fill=fill, font_weight=600) for text, fill in further)
     )
 

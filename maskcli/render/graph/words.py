@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator
 
 from maskcli.records.arrays import Bools
-from maskcli.records.trace import Call
 from maskcli.records.wording import format_count
 from maskcli.render.graph.graph import Flow, FlowKind, Level, Node
 from maskcli.render.tables import shorten_middle
 from maskcli.render.text_flow import make_printable
-from maskcli.render.views.trace import EFFECTS
+from maskcli.render.views.trace import EFFECTS, find_effect
 
 SIGNS = {
     "creates": "✚",
@@ -49,22 +47,12 @@ _FLOW_LABELS: dict[FlowKind, str] = {
 }
 
 
-def find_effect(call: Call) -> str:
-    """Return the effect of a call, ``computes`` if it only makes a mask for a later call."""
-    return "computes" if call.computes_mask else call.effect
-
-
 def describe_effect(node: Node) -> str:
     """Return the effect of a call on the mask, as a short label."""
     assert node.call is not None  # noqa: S101 - asked of calls only
     effect = find_effect(node.call)
     label = _EFFECT_LABELS[effect]
     return label if node.effect == effect else f"{label}, then drops it"
-
-
-def escape_text(text: object) -> str:
-    """Return text for XML and HTML, also within quotes."""
-    return html.escape(make_printable(str(text)))
 
 
 def shorten_name(name: str, length: int) -> str:

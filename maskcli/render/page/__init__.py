@@ -14,9 +14,9 @@ from maskcli.render.graph.looks import ON_PAGE
 from maskcli.render.html import COLORS, STYLE, make_variables
 from maskcli.render.page.embedding import embed_document
 from maskcli.render.page.headline import make_headline
-from maskcli.render.page.markup import escape_html
 from maskcli.render.page.sections import render_page_sections
 from maskcli.render.page.verdict import render_facts
+from maskcli.render.text_flow import escape_html
 
 
 def render_page(report: Report, document: bytes) -> bytes:
@@ -90,12 +90,9 @@ def _protect_element(code: str) -> str:
 
 def _make_policy(scripts: Sequence[str]) -> str:
     """Return the content security policy: these scripts, styles of the page, and no requests."""
-    hashes = " ".join(f"'sha256-{_hash_script(script)}'" for script in scripts)
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-
-def _hash_script(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _make_page_style() -> str:

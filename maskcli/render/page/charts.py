@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from maskcli.render.charts import Figure
 from maskcli.render.charts.grids import NARROW, WIDE
-from maskcli.render.page.markup import escape_html, render_json_script
+from maskcli.render.page.markup import render_json_script
+from maskcli.render.text_flow import escape_html
 
 MARGIN = 60
 """Pixels of a chart for the labels of its vertical axis."""
@@ -56,9 +57,8 @@ def compare_specs(old: Any, new: Any, path: tuple[str | int, ...] = ()) -> Itera
         yield path, new
 
 
-def render_side_by_side(charts: Sequence[str]) -> str:
-    """Return charts of one kind, side by side if there is room."""
+def render_charts(makers: Iterable[Callable[..., Figure | None]]) -> str:
+    """Return the charts of several figures of one kind, side by side if there is room; see ``render_chart``."""
+    charts = [render_chart(make_figure, number) for number, make_figure in enumerate(makers)]
     content = "".join(charts)
-    if len(charts) < 2:
-        return content
-    return f'<div class="charts">{content}</div>'
+    return f'<div class="charts">{content}</div>' if len(charts) > 1 else content

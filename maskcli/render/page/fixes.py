@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
-from maskcli.render.page.markup import render_code_block, render_prose
+from maskcli.render.html import render_prose
+from maskcli.render.page.markup import render_code_block
 from maskcli.render.text_flow import split_code
 
 PASTED_CODE = re.compile(r"[(=]")

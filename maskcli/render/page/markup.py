@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from maskcli.render.text_flow import make_printable, split_code, split_printable_lines
+from maskcli.render.text_flow import escape_html, split_printable_lines
 
 ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters that a script in a page must not contain, and their escapes in JSON."""
@@ -20,18 +20,6 @@ _COPY_ICON = (
 _UNSAFE = re.compile("[<>&\u2028\u2029]")
 _ESCAPED = re.compile(r"\\(?:u003c|u003e|u0026|u2028|u2029|.)", re.DOTALL)
 _UNESCAPED = {escape: character for character, escape in ESCAPES.items()}
-
-
-def escape_html(words: object) -> str:
-    """Return text as HTML, also for an attribute in double quotes."""
-    return html.escape(make_printable(str(words)))
-
-
-def render_prose(words: str) -> str:
-    """Return running text as HTML; text between backticks is code."""
-    return "".join(
-        f"<code>{escape_html(piece)}</code>" if is_code else escape_html(piece) for piece, is_code in split_code(words)
-    )
 
 
 def render_code_block(code: str, language: str = "python") -> str:

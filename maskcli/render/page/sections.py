@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import shlex
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from maskcli.records.report import Report
 from maskcli.records.trace import AttentionMask, Inspection
 from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, attention, batch, future, leaks, losses, outputs
 from maskcli.render.graph import html as graph
+from maskcli.render.html import render_prose
 from maskcli.render.numbers import format_share
 from maskcli.render.page import verdict
-from maskcli.render.page.charts import render_chart, render_side_by_side
-from maskcli.render.page.markup import escape_html, render_copy_button, render_prose
+from maskcli.render.page.charts import render_chart, render_charts
+from maskcli.render.page.markup import render_copy_button
 from maskcli.render.page.samples import choose_row, choose_sample
 from maskcli.render.page.tables import LIMITS, render_folded, render_tables, select_sections
 from maskcli.render.page.words import HEADS
 from maskcli.render.parts import Heading, Section, make_cell
 from maskcli.render.tables import ItemColumn, list_items
+from maskcli.render.text_flow import escape_html
 from maskcli.render.views import check, inspect, loss
 
 
@@ -58,11 +60,9 @@ def _render_batch(report: Report) -> str:
     if batch.make_inspection_figure(inspection) is None:
         charts = _render_absence("The inputs of this model have no timesteps.")
     else:
-        charts = render_chart(functools.partial(batch.make_inspection_figure, inspection))
-        charts += "".join(
-            render_chart(functools.partial(_make_further, inspection, number), number + 1)
-            for number in range(len(batch.make_further_figures(inspection)))
-        )
+        charts = render_chart(partial(batch.make_inspection_figure, inspection))
+        for number in range(len(batch.make_further_figures(inspection))):
+            charts += render_chart(partial(_make_further, inspection, number), number + 1)
     tables = select_sections(inspect.view(inspection, LIMITS), "batch", "validity", "embedding", "mask-sources")
     return charts + render_folded(tables, "The batch as a table")
 
@@ -81,12 +81,10 @@ def _render_outputs(report: Report) -> str:
     note = ""
     if inspection.unmasked is None:
         note = _render_absence("There is no mask, so there is no comparison.")
-    charts = [
-        render_chart(functools.partial(outputs.make_figure, inspection, sample, number=number), number)
-        for number in range(len(inspection.outputs))
-    ]
+    numbers = range(len(inspection.outputs))
+    charts = render_charts(partial(outputs.make_figure, inspection, sample, number=number) for number in numbers)
     tables = select_sections(inspect.view(inspection, LIMITS), "outputs", "further-outputs")
-    return note + render_side_by_side(charts) + render_folded(tables, "The outputs as a table")
+    return note + charts + render_folded(tables, "The outputs as a table")
 
 
 def _render_leaks(report: Report) -> str:
@@ -97,35 +95,24 @@ def _render_leaks(report: Report) -> str:
     probes = render_tables(select_sections(check.view(report.check, LIMITS), "leak"))
     sample = choose_sample(report)
     shown = [matrix for matrix in report.leaks if leaks.find_leaks(matrix).any()]
-    charts = [
-        render_chart(functools.partial(leaks.make_figure, matrix, choose_row(matrix, sample)), number)
-        for number, matrix in enumerate(shown)
-    ]
+    charts = render_charts(partial(leaks.make_figure, matrix, choose_row(matrix, sample)) for matrix in shown)
     quiet = (leaks.describe_leaks(matrix) for matrix in report.leaks if not leaks.find_leaks(matrix).any())
     notes = [text for text in (*quiet, report.no_leaks) if text]
-    return probes + render_side_by_side(charts) + "".join(map(_render_absence, notes))
+    return probes + charts + "".join(map(_render_absence, notes))
 
 
 def _render_future(report: Report) -> str:
     model = report.check.examination.model
     effects = () if model is None else model.future
-    measured = [effect for effect in effects if effect.matrix is not None]
-    charts = [
-        render_chart(functools.partial(future.make_figure, effect), number) for number, effect in enumerate(measured)
-    ]
+    charts = render_charts(partial(future.make_figure, effect) for effect in effects if effect.matrix is not None)
     if not charts:
         return ""
-    fact = render_tables(select_sections(check.view(report.check, LIMITS), "future"))
-    return fact + render_side_by_side(charts)
+    return render_tables(select_sections(check.view(report.check, LIMITS), "future")) + charts
 
 
 def _render_loss(report: Report) -> str:
     if report.loss is None:
         return ""
-    charts = [
-        render_chart(functools.partial(losses.make_figure, output), number)
-        for number, output in enumerate(report.loss.outputs)
-    ]
     sections = loss.view(report.loss, LIMITS)
     totals = select_sections(sections, "total", "losses")
     origin = select_sections(sections, "shares", "lengths", "largest")
@@ -134,7 +121,7 @@ def _render_loss(report: Report) -> str:
         (
             render_tables(totals),
             verdict.render_list(report.loss.remarks),
-            render_side_by_side(charts),
+            render_charts(partial(losses.make_figure, output) for output in report.loss.outputs),
             render_folded(origin, "The losses as tables"),
             render_folded(others, "Batch sizes, reductions and metrics"),
         )
@@ -147,16 +134,13 @@ def _render_attention(report: Report) -> str:
         return ""
     samples = len(masks[0].mask)
     sample = min(choose_sample(report), samples - 1)
-    charts = [
-        render_chart(functools.partial(attention.make_figure, mask, sample), number)
-        for number, mask in enumerate(masks)
-    ]
+    charts = render_charts(partial(attention.make_figure, mask, sample) for mask in masks)
     note = ""
     if samples < report.origin.samples:
         first = format_count(samples, "sample")
         note = _render_absence(f"Long sequences: the page contains the first {first} of {report.origin.samples:,}.")
     calls = format_count(len(masks), "attention call")
-    return note + render_side_by_side(charts) + render_folded([_tabulate_attention(masks)], f"{calls} as a table")
+    return note + charts + render_folded([_tabulate_attention(masks)], f"{calls} as a table")
 
 
 def _tabulate_attention(masks: Sequence[AttentionMask]) -> Section:
@@ -166,18 +150,15 @@ def _tabulate_attention(masks: Sequence[AttentionMask]) -> Section:
         ItemColumn("heads", lambda mask: make_cell(mask.heads)),
         ItemColumn("causal", lambda mask: make_cell("yes" if mask.causal else "no"), "left"),
         ItemColumn("allowed pairs", lambda mask: make_cell(format_share(int(mask.mask.sum()), mask.mask.size))),
-        ItemColumn("most attention to padding", lambda mask: make_cell(_format_attention(mask.to_padding))),
+        ItemColumn(
+            "most attention to padding",
+            lambda mask: make_cell("unknown" if mask.to_padding is None else f"{mask.to_padding:.3g}"),
+        ),
     ]
     return Section(
         "attention",
         (Heading("Attention calls"), *list_items(fields, masks, "call", dataclasses.replace(LIMITS, rows=None))),
     )
-
-
-def _format_attention(to_padding: float | None) -> str:
-    if to_padding is None:
-        return "unknown"
-    return f"{to_padding:.3g}"
 
 
 def _render_about(report: Report) -> str:

@@ -8,10 +8,11 @@ from maskcli.records.check import Finding
 from maskcli.records.remark import Remark
 from maskcli.records.report import Report, Verdict
 from maskcli.records.wording import format_count
+from maskcli.render.html import render_prose
 from maskcli.render.numbers import format_share
 from maskcli.render.page.fixes import render_fix
-from maskcli.render.page.markup import escape_html, render_prose
 from maskcli.render.page.samples import locate_sample
+from maskcli.render.text_flow import escape_html
 from maskcli.render.views.answers import MODEL_SOURCES
 from maskcli.render.views.data import name_source
 
@@ -102,9 +103,10 @@ def render_findings(report: Report, sections: Sequence[str]) -> str:
     parts = []
     if findings:
         items = "".join(_render_finding(finding, report, sections) for finding in findings)
+        note = f"<p>{ignored.strip()}</p>" if ignored else ""
         parts.append(
             f'<h3>{_count_findings(findings)} <span class="quiet">{checked}</span></h3>'
-            f'{_make_paragraph(ignored)}<ol class="findings">{items}</ol>'
+            f'{note}<ol class="findings">{items}</ol>'
         )
     elif ignored or warnings or report.check.status != "passed":
         parts.append(f"<h3>No findings</h3><p>{checked}.{ignored}</p>")
@@ -127,10 +129,6 @@ def _count_findings(findings: Sequence[Finding]) -> str:
     faults = sum(finding.severity != "info" for finding in findings)
     counts = ((faults, "finding"), (len(findings) - faults, "note"))
     return " and ".join(format_count(count, noun) for count, noun in counts if count)
-
-
-def _make_paragraph(text: str) -> str:
-    return f"<p>{text.strip()}</p>" if text else ""
 
 
 def _render_finding(finding: Finding, report: Report, sections: Sequence[str]) -> str:
@@ -178,9 +176,7 @@ def _render_links(finding: Finding, report: Report, sections: Sequence[str]) -> 
             attribute = f' data-sample="{sample}"'
             text = f"sample {sample} {text}" if text.startswith("in ") else f"sample {sample}: {text}"
         links.append(f'<a href="#{place}"{attribute}>Show {text}</a>')
-    if not links:
-        return ""
-    return f'<p class="links">{" ".join(links)}</p>'
+    return f'<p class="links">{" ".join(links)}</p>' if links else ""
 
 
 # Remarks.
@@ -201,13 +197,6 @@ def render_remarks(report: Report) -> str:
 
 def render_list(remarks: Sequence[Remark]) -> str:
     """Return remarks as a list; empty without remarks."""
-    items = "".join(f"<li>{_render_badge(remark)}{render_prose(remark.text)}</li>" for remark in remarks)
-    if not items:
-        return ""
-    return f'<ul class="remarks">{items}</ul>'
-
-
-def _render_badge(remark: Remark) -> str:
-    if remark.kind != "warning":
-        return ""
-    return '<span class="badge"><span aria-hidden="true">!</span> warning</span> '
+    badges = {"warning": '<span class="badge"><span aria-hidden="true">!</span> warning</span> '}
+    items = "".join(f"<li>{badges.get(remark.kind, '')}{render_prose(remark.text)}</li>" for remark in remarks)
+    return f'<ul class="remarks">{items}</ul>' if items else ""

@@ -67,8 +67,11 @@ def _describe_start(inspection: Inspection) -> str:
     output = inspection.first_output
     if output.mask is not None:
         return f"{start} and reaches the output of {shorten_middle(output.call, LONGEST_NAME)}."
-    end = None if "mask-end" in topics else _find_mask_end(inspection.trace)
-    return f"{start}." if end is None else f"{start} and ends at {_name_call(end)}."
+    ends = [call for call in inspection.trace if call.mask_in is not None and call.mask_out is None]
+    ends = [call for call in ends if not call.computes_mask]
+    if not ends or "mask-end" in topics:
+        return f"{start}."
+    return f"{start} and ends at {_name_call(ends[-1])}."
 
 
 def find_mask_creator(trace: tuple[Call, ...]) -> Call | None:
@@ -80,12 +83,6 @@ def find_mask_creator(trace: tuple[Call, ...]) -> Call | None:
                 break
             creator = call
     return creator
-
-
-def _find_mask_end(trace: tuple[Call, ...]) -> Call | None:
-    """Return the last call that receives a mask and returns none."""
-    ends = [call for call in trace if call.mask_in is not None and call.mask_out is None and not call.computes_mask]
-    return ends[-1] if ends else None
 
 
 def _name_call(call: Call) -> str:

@@ -30,7 +30,7 @@ from maskcli.render.parts import (
     mark,
     suggest_next,
 )
-from maskcli.render.tables import ItemColumn, list_items, make_note
+from maskcli.render.tables import ItemColumn, list_items, make_note, mark_fault
 from maskcli.render.views.answers import introduce_model
 from maskcli.render.views.check_answer import answer_check, choose_main_finding, name_place
 from maskcli.render.views.repairs import view_repairs
@@ -57,7 +57,7 @@ def view(report: CheckReport, limits: Limits) -> list[Section]:
     model = report.examination.model
     notes = model.list_gaps() if model is not None else ()
     return make_sections(
-        ("about", _view_subject(report)),
+        ("about", [Heading("Data only", "no model") if report.model is None else introduce_model(report.model)]),
         ("answer", answer_check(report)),
         ("batch", view_words(report, limits)),
         ("findings", view_findings(report.findings)),
@@ -80,11 +80,7 @@ def make_prose(text: str, indent: int = 0, lead: Cells = ()) -> Prose:
     return Prose(tuple(cells), lead, indent, indent)
 
 
-# The subject and the findings.
-
-
-def _view_subject(report: CheckReport) -> Iterator[Part]:
-    yield Heading("Data only", "no model") if report.model is None else introduce_model(report.model)
+# The data and the findings.
 
 
 def _view_data(report: CheckReport) -> Iterator[Part]:
@@ -93,7 +89,9 @@ def _view_data(report: CheckReport) -> Iterator[Part]:
     if model is None:
         yield Heading("Data", "; ".join(map(_describe_data, report.examination.data)) or "no ids to check")
     else:
-        yield Heading("Data", _describe_rows(model))
+        probed, total = model.rows
+        padded = format_count(model.padded_timesteps, "padded timestep")
+        yield Heading("Data", f"{probed:,} of {format_count(total, 'row')} probed, with {padded}")
     yield from view_validity(report.inputs)
 
 
@@ -103,35 +101,20 @@ def _describe_data(facts: DataFacts) -> str:
     return f"{facts.name}: {size}, {facts.padded_timesteps:,} padding"
 
 
-def _describe_rows(model: ModelEvidence) -> str:
-    probed, total = model.rows
-    padded = format_count(model.padded_timesteps, "padded timestep")
-    return f"{probed:,} of {format_count(total, 'row')} probed, with {padded}"
-
-
 def view_findings(findings: Iterable[Finding]) -> Iterator[Part]:
-    """Yield each finding with its place, its message and its fix."""
+    """Yield each finding with its place in the model and in the user's code, its message and its fix."""
     for finding in findings:
         yield BLANK
         severity = mark(SEVERITIES[finding.severity], f" {finding.severity}")
         lead = (severity, Cell(f" {finding.code} ", "strong"))
-        yield Prose((Cell(_name_finding(finding), "strong"),), lead, hang=4)
-        yield from _locate_finding(finding)
+        title = ": ".join(filter(None, (finding.rule, name_place(finding))))
+        yield Prose((Cell(title, "strong"),), lead, hang=4)
+        if finding.location is not None:
+            line = Cell(f"{finding.location.file}:{finding.location.line}", "label")
+            function = Cell(f" in {finding.location.function}", "muted")
+            yield Prose((line, function), (Cell("at: ", "strong"),), 4, 4)
         yield make_prose(finding.message, indent=4)
         yield make_prose(finding.fix, indent=4, lead=(Cell("fix: ", "strong"),))
-
-
-def _locate_finding(finding: Finding) -> Iterator[Part]:
-    """Yield the line of the user's code that made the call, if it is known."""
-    place = finding.location
-    if place is not None:
-        line = Cell(f"{place.file}:{place.line}", "label")
-        yield Prose((line, Cell(f" in {place.function}", "muted")), (Cell("at: ", "strong"),), 4, 4)
-
-
-def _name_finding(finding: Finding) -> str:
-    """Return the rule, and the call and the type that it found."""
-    return ": ".join(filter(None, (finding.rule, name_place(finding))))
 
 
 # The leak.
@@ -170,20 +153,22 @@ def _explain_probes(probes: tuple[Probe, ...]) -> Iterator[Part]:
 
 
 def _show_answer(probe: Probe) -> Cells:
-    if not probe.applicable:
-        return make_cell("–", "muted")
-    return make_cell(" yes", "error") if probe.leaks else make_cell("no")
+    return mark_fault(probe.leaks) if probe.applicable else make_cell("–", "muted")
 
 
 def _locate_change(probe: Probe) -> str:
     if not probe.max_abs_change or probe.sample is None:
         return ""
-    if probe.timestep is None:
-        return f"sample {probe.sample}"
     # A gradient is that of a padded timestep of the input; other probes compare outputs.
-    if probe.name == "gradient":
-        return f"sample {probe.sample}, padded t{probe.timestep}"
-    return f"sample {probe.sample}, t{probe.timestep}"
+    return locate_change(probe.sample, probe.timestep, at_padding=probe.name == "gradient")
+
+
+def locate_change(sample: int, timestep: int | None, at_padding: bool) -> str:
+    """Return the place of a change, such as ``sample 0, t5``."""
+    if timestep is None:
+        return f"sample {sample}"
+    padded = "padded " if at_padding else ""
+    return f"sample {sample}, {padded}t{timestep}"
 
 
 def _group_reasons(probes: tuple[Probe, ...]) -> Iterator[tuple[str, str]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
+from functools import partial
 
 from maskcli.records.comparison import (
-    CallOnSide,
     ComparedCall,
     ComparedPart,
     ComparedSide,
@@ -32,8 +31,8 @@ from maskcli.render.parts import (
     mark,
     suggest_next,
 )
-from maskcli.render.tables import LONGEST_NAME, ItemColumn, list_items, make_note, shorten_middle
-from maskcli.render.views.check import view_findings
+from maskcli.render.tables import LONGEST_NAME, ItemColumn, list_items, make_note, mark_fault, shorten_middle
+from maskcli.render.views.check import locate_change, view_findings
 from maskcli.render.views.validity import view_validity
 
 PARTS: dict[ComparedPart, str] = {
@@ -53,7 +52,6 @@ DIFFERENCES = {
     "missing": "only one side has it",
     "error": "it raises an error",
 }
-LEAKS = {"leaks": "yes", "clean": "no", "unproven": "unproven"}
 
 
 def view(comparison: Comparison, limits: Limits) -> list[Section]:
@@ -125,17 +123,22 @@ def _view_sides(comparison: Comparison, limits: Limits) -> list[Part]:
     columns: list[ItemColumn[ComparedSide]] = [
         ItemColumn("side", lambda side: make_cell(_shorten(side.name), "label"), "left"),
         ItemColumn("versions", lambda side: make_cell(_list_versions(side), "muted"), "left"),
-        ItemColumn("runs", _show_running, "left"),
+        ItemColumn("runs", lambda side: mark_fault(_fails(side), "no", "yes"), "left"),
         ItemColumn("leaks", _show_leak, "left"),
         ItemColumn("change", lambda side: make_cell(format_short(side.max_abs_change))),
-        ItemColumn("compiled", _show_compiled, "right"),
+        ItemColumn(
+            "compiled", lambda side: mark_fault(side.compiled_differs, *(format_short(side.compiled_change),) * 2)
+        ),
     ]
     if any(side.keras_evaluate is not None for side in comparison.sides):
         columns.append(ItemColumn("evaluate", lambda side: make_cell(format_precise(side.keras_evaluate))))
     tables = list_items(columns, comparison.sides, "side", limits, ("versions",))
     note = "change: the largest of a result by padding; compiled: of a result in a compiled function"
-    errors = [_show_error(side) for side in comparison.sides if side.errors]
-    return [Heading("Sides"), *tables, make_note(note), *errors]
+    errors = [(side.name, side.errors[0]) for side in comparison.sides if side.errors]
+    texts = (
+        Prose((Cell(f"{error.type}: {error.message}"),), (mark("error", f" {name}: "),), 2, 4) for name, error in errors
+    )
+    return [Heading("Sides"), *tables, make_note(note), *texts]
 
 
 def _shorten(name: str) -> str:
@@ -147,25 +150,14 @@ def _list_versions(side: ComparedSide) -> str:
     return ", ".join(f"{name} {side.versions[name]}" for name in names if side.versions.get(name))
 
 
-def _show_running(side: ComparedSide) -> Cells:
-    steps = {error.step for error in side.errors}
-    return make_cell(" no", "error") if steps & {"load", "run"} else make_cell("yes")
+def _fails(side: ComparedSide) -> bool:
+    return any(error.step in ("load", "run") for error in side.errors)
 
 
 def _show_leak(side: ComparedSide) -> Cells:
     if side.leak is None:
         return make_cell(DASH, "muted")
-    return make_cell(" yes", "error") if side.leak == "leaks" else make_cell(LEAKS[side.leak])
-
-
-def _show_compiled(side: ComparedSide) -> Cells:
-    text = format_short(side.compiled_change)
-    return make_cell(f" {text}", "error") if side.compiled_differs else make_cell(text)
-
-
-def _show_error(side: ComparedSide) -> Part:
-    error = side.errors[0]
-    return Prose((Cell(f"{error.type}: {error.message}"),), (mark("error", f" {side.name}: "),), 2, 4)
+    return mark_fault(side.leak == "leaks", "yes", side.leak if side.leak == "unproven" else "no")
 
 
 # Calls and outputs.
@@ -180,77 +172,50 @@ def _view_calls(comparison: Comparison, limits: Limits) -> Iterator[Part]:
         ItemColumn("type", lambda call: make_cell(call.type, "muted"), "left"),
     ]
     for index, side in enumerate(comparison.sides):
-        columns.append(_make_effect_column(index, side))
+        columns.append(ItemColumn(_shorten(side.name), partial(_show_effect, index), "left", rule=index == 0))
     for index, side in enumerate(comparison.sides[1:], 1):
-        columns.append(_make_change_column(index, side, len(comparison.sides) > 2))
+        title = f"Δ {_shorten(side.name)}" if len(comparison.sides) > 2 else "Δ"
+        columns.append(ItemColumn(title, partial(_show_change, index), rule=index == 1))
     yield from list_items(columns, comparison.calls, "call", limits, ("type",))
     yield make_note("the mask of a call with ! differs from that of the first side")
 
 
-def _make_effect_column(index: int, side: ComparedSide) -> ItemColumn[ComparedCall]:
-    def show(call: ComparedCall) -> Cells:
-        item = call.sides[index]
-        if item is None:
-            return make_cell(DASH, "muted")
-        return make_cell(f" {item.effect}", "warning") if item.differs == "mask" else make_cell(item.effect)
-
-    return ItemColumn(_shorten(side.name), show, "left", rule=index == 0)
+def _show_effect(index: int, call: ComparedCall) -> Cells:
+    item = call.sides[index]
+    if item is None:
+        return make_cell(DASH, "muted")
+    return make_cell(f" {item.effect}", "warning") if item.differs == "mask" else make_cell(item.effect)
 
 
-def _make_change_column(index: int, side: ComparedSide, is_one_of_several: bool) -> ItemColumn[ComparedCall]:
-    def show(call: ComparedCall) -> Cells:
-        item = call.sides[index]
-        change = format_short(None if item is None else item.max_abs_change)
-        return make_cell(change, "strong") if _differs(item) else make_cell(change, "muted")
-
-    return ItemColumn(f"Δ {_shorten(side.name)}" if is_one_of_several else "Δ", show, rule=index == 1)
-
-
-def _differs(call: CallOnSide | None) -> bool:
-    return call is not None and call.differs is not None
-
-
-@dataclasses.dataclass(frozen=True)
-class _OutputLine:
-    """An output of one side."""
-
-    side: str
-    output: OutputDifference
+def _show_change(index: int, call: ComparedCall) -> Cells:
+    item = call.sides[index]
+    if item is None or item.differs is None:
+        return make_cell(format_short(None if item is None else item.max_abs_change), "muted")
+    return make_cell(format_short(item.max_abs_change), "strong")
 
 
 def _view_outputs(comparison: Comparison, limits: Limits) -> Iterator[Part]:
-    lines = [_OutputLine(item.side, output) for item in comparison.differences for output in item.outputs]
-    if not lines:
+    pairs = [(item.side, output) for item in comparison.differences for output in item.outputs]
+    if not pairs:
         return
     yield Heading("Outputs", f"compared with {comparison.sides[0].name}")
-    columns: list[ItemColumn[_OutputLine]] = [
-        ItemColumn("output", lambda line: make_cell(line.output.output, "label"), "left"),
-        ItemColumn("side", lambda line: make_cell(_shorten(line.side)), "left"),
-        ItemColumn("Δ", lambda line: make_cell(format_short(line.output.max_abs_change))),
-        ItemColumn("rounding", lambda line: make_cell(format_short(line.output.tolerance), "muted")),
-        ItemColumn("differs", _show_answer, "left"),
-        ItemColumn("at", lambda line: make_cell(_locate(line.output)), "left"),
-        ItemColumn("mask", _show_masks, "left"),
+    columns: list[ItemColumn[tuple[str, OutputDifference]]] = [
+        ItemColumn("output", lambda pair: make_cell(pair[1].output, "label"), "left"),
+        ItemColumn("side", lambda pair: make_cell(_shorten(pair[0])), "left"),
+        ItemColumn("Δ", lambda pair: make_cell(format_short(pair[1].max_abs_change))),
+        ItemColumn("rounding", lambda pair: make_cell(format_short(pair[1].tolerance), "muted")),
+        ItemColumn("differs", lambda pair: mark_fault(pair[1].differs), "left"),
+        ItemColumn("at", lambda pair: make_cell(_locate(pair[1])), "left"),
+        ItemColumn("mask", lambda pair: mark_fault(pair[1].masks_differ, "differs", "equal"), "left"),
     ]
-    yield from list_items(columns, lines, "output", limits, ("rounding",))
-
-
-def _show_answer(line: _OutputLine) -> Cells:
-    return make_cell(" yes", "error") if line.output.differs else make_cell("no")
-
-
-def _show_masks(line: _OutputLine) -> Cells:
-    return make_cell(" differs", "error") if line.output.masks_differ else make_cell("equal")
+    yield from list_items(columns, pairs, "output", limits, ("rounding",))
 
 
 def _locate(output: OutputDifference) -> str:
     """Return the place of a difference; empty for rounding."""
     if not output.differs or output.sample is None:
         return ""
-    if output.timestep is None:
-        return f"sample {output.sample}"
-    padded = "padded " if output.at_padding else ""
-    return f"sample {output.sample}, {padded}t{output.timestep}"
+    return locate_change(output.sample, output.timestep, output.at_padding)
 
 
 def _view_weights(comparison: Comparison, limits: Limits) -> Iterator[Part]:

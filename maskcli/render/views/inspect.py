@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
-from maskcli.records.trace import Inspection, SourceResult
+from maskcli.records.trace import Inspection
 from maskcli.render.numbers import DASH, format_short, make_fixed_formatter
 from maskcli.render.parts import (
     KIND_ROLES,
@@ -23,7 +23,6 @@ from maskcli.render.parts import (
 from maskcli.render.tables import (
     LONGEST_NAME,
     NARROWEST_NAME,
-    Elision,
     ItemColumn,
     count_fitting_columns,
     elide_axis,
@@ -35,9 +34,8 @@ from maskcli.render.tables import (
     make_elision_note,
     make_glyphs,
     make_legend,
-    make_mask_glyphs,
-    make_timestep_fields,
-    make_token_cell,
+    make_mask_field,
+    make_token_fields,
     measure_tokens,
     shorten_middle,
 )
@@ -147,28 +145,18 @@ def _tabulate_batch(
 
     def make_table(room: int | None) -> list[Part]:
         timesteps = elide_axis(kinds.shape[1], room, "timestep")
-        fields: list[ItemColumn[int]] = [ItemColumn("sample", lambda row: make_cell(row, "label"))]
-        if tokens is None:
-            fields.append(ItemColumn("valid", lambda row: _draw_kinds(kinds[row], timesteps), "left"))
-        else:
-            fields += make_timestep_fields(
-                timesteps, lambda row, timestep: make_token_cell(tokens[row, timestep], kinds[row, timestep])
-            )
+        if tokens is not None:
+            fields = make_token_fields(tokens, kinds, timesteps)
+        else:  # Features have no token to show.
+            fields = [
+                ItemColumn("sample", lambda row: make_cell(row, "label")),
+                ItemColumn("valid", lambda row: make_glyphs(timesteps, lambda at: KIND_ROLES[kinds[row, at]]), "left"),
+            ]
         if inspection.mask is None or drawn_mask is not None:
-            fields.append(ItemColumn("mask", lambda row: make_mask_glyphs(get_row(drawn_mask, row), timesteps), "left"))
+            fields.append(make_mask_field("mask", drawn_mask, timesteps))
         return [fill_table(fields, rows), *make_elision_note(rows.note, timesteps.note)]
 
     return fit_axis(make_table, count_fitting_columns(limits, cell_width, taken=14), limits)
-
-
-def _draw_kinds(kinds: KindArray, timesteps: Elision) -> Cells:
-    """Return a glyph for each timestep ``(timesteps,)``, for features, which have no token to show."""
-    return make_glyphs(timesteps, lambda timestep: KIND_ROLES[kinds[timestep]])
-
-
-def get_row(mask: Bools | None, row: int) -> Bools | None:
-    """Return a row of a mask, if there is a mask."""
-    return None if mask is None else mask[row]
 
 
 def _make_batch_legend(primary: ModelInput, kinds: KindArray, mask: Bools | None, limits: Limits) -> list[Part]:
@@ -223,7 +211,7 @@ def _view_mask_sources(inspection: Inspection, limits: Limits) -> list[Part]:
     table = fill_table(
         [
             ItemColumn("", lambda row: make_cell(row, "label")),
-            *(_make_source_field(result, timesteps) for result in results),
+            *(make_mask_field(result.mask_source, result.mask, timesteps) for result in results),
         ],
         rows,
     )
@@ -235,7 +223,3 @@ def _view_mask_sources(inspection: Inspection, limits: Limits) -> list[Part]:
         "masks and outputs are equal" if inspection.mask_sources_agree else "masks or outputs differ",
     )
     return [heading, Table(table.columns, (*table.rows, last_row)), *make_elision_note(rows.note, timesteps.note)]
-
-
-def _make_source_field(result: SourceResult, timesteps: Elision) -> ItemColumn[int]:
-    return ItemColumn(result.mask_source, lambda row: make_mask_glyphs(get_row(result.mask, row), timesteps), "left")

@@ -65,12 +65,13 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
         *make_timestep_fields(timesteps, show_token),
         ItemColumn("length", lambda row: make_cell(get_row(row)[2]), rule=True),
     ]
+    has_padding = not (excerpt.first.mask.all() and excerpt.last.mask.all())
     parts = (
         make_heading(excerpt),
         *view_validity(excerpt.inputs),
         fill_table(fields, rows),
         *make_elision_note(rows.note, timesteps.note),
-        *_make_padding_legend(excerpt, limits),
+        *make_legend((("padding", "padding"),) if has_padding else (), limits),
         *_note_features(excerpt.first),
         Text(summarize_padding(excerpt)),
     )
@@ -80,12 +81,6 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
             ("next", suggest_next("`maskcli inspect` with the same arguments shows what a model does with the mask."))
         ),
     ]
-
-
-def _make_padding_legend(excerpt: Excerpt, limits: Limits) -> list[Part]:
-    """Return the meaning of the glyph of padding, if it occurs in the rows that are displayed."""
-    has_padding = not (excerpt.first.mask.all() and excerpt.last.mask.all())
-    return make_legend((("padding", "padding"),) if has_padding else (), limits)
 
 
 def _label_values(batch: PaddedBatch, words: Mapping[int, str] | None, row: int | None = None) -> Array:

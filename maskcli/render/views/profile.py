@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from maskcli.records.profile import (
     BatchPlan,
@@ -50,22 +51,18 @@ MODEL_OF_SPEED = (
 
 def view(report: ProfileReport, limits: Limits) -> list[Section]:
     """Return the profile as tables."""
-    sections = _view_corpus(report.corpus, report.batch_size, limits)
+    part = [] if report.part is None else [make_note(f"part {report.part} of the blocks of these files")]
+    sections = make_sections(("about", part))
+    sections += _view_corpus(report.corpus, report.batch_size, limits)
     sections += make_sections(("groups", _compare_groups(report, limits)))
     if limits.everything:
         for name, group in report.groups.items():
-            sections += _view_group(str(report.by), name, group, report.batch_size, limits)
-    return [
-        *_note_part(report),
-        *sections,
-        *make_sections(("notes", _list_skipped(report)), ("next", _suggest(report))),
-    ]
-
-
-def _note_part(report: ProfileReport) -> list[Section]:
-    return make_sections(
-        ("about", [] if report.part is None else [make_note(f"part {report.part} of the blocks of these files")])
-    )
+            heading = Heading(f"{report.by} = {name}", format_count(group.sequences, "sequence"))
+            sections += [Section("about", (heading,)), *_view_corpus(group, report.batch_size, limits)]
+    hint = "`--code keras`, `tf.data` or `torch` prints code that makes batches by these buckets."
+    if report.part is not None:
+        hint = "write each part with `-o partI.json`, and run `maskcli profile --merge part*.json`."
+    return [*sections, *make_sections(("notes", _list_skipped(report)), ("next", suggest_next(hint)))]
 
 
 def _view_corpus(corpus: CorpusProfile, batch_size: int, limits: Limits) -> list[Section]:
@@ -92,7 +89,7 @@ def _compare_groups(report: ProfileReport, limits: Limits) -> Iterator[Part]:
         ItemColumn("sequences", lambda item: make_cell(f"{item[1].sequences:,}"), rule=True),
         ItemColumn("tokens", lambda item: _show_share(item[1].tokens / tokens)),
         ItemColumn("mean", lambda item: make_cell(f"{item[1].lengths.mean:,.1f}"), rule=True),
-        *(_make_group_percentile(percent) for percent in (50.0, 99.0)),
+        *(ItemColumn(f"{percent:g} %", partial(_show_percentile, percent)) for percent in (50.0, 99.0)),
         ItemColumn("max", lambda item: make_cell(f"{item[1].lengths.max:,}")),
         ItemColumn("largest id", lambda item: make_cell(_show_largest(item[1])), rule=True),
         ItemColumn("duplicates", lambda item: _show_share(item[1].duplicates.rows / item[1].sequences)),
@@ -102,21 +99,13 @@ def _compare_groups(report: ProfileReport, limits: Limits) -> Iterator[Part]:
     yield make_note("--all, and JSON, show the whole profile of each group.")
 
 
-def _make_group_percentile(percent: float) -> ItemColumn[tuple[str, CorpusProfile]]:
-    def show(item: tuple[str, CorpusProfile]) -> Cells:
-        lengths = (entry.length for entry in item[1].lengths.percentiles if entry.percent == percent)
-        return make_cell(f"{next(lengths):,}")
-
-    return ItemColumn(f"{percent:g} %", show)
+def _show_percentile(percent: float, item: tuple[str, CorpusProfile]) -> Cells:
+    lengths = (entry.length for entry in item[1].lengths.percentiles if entry.percent == percent)
+    return make_cell(f"{next(lengths):,}")
 
 
 def _show_largest(corpus: CorpusProfile) -> str:
     return DASH if corpus.ids.largest is None else f"{corpus.ids.largest.value:,}"
-
-
-def _view_group(by: str, name: str, group: CorpusProfile, batch_size: int, limits: Limits) -> list[Section]:
-    heading = Section("about", (Heading(f"{by} = {name}", f"{format_count(group.sequences, 'sequence')}"),))
-    return [heading, *_view_corpus(group, batch_size, limits)]
 
 
 def _view_lengths(corpus: CorpusProfile, limits: Limits) -> Iterator[Part]:
@@ -136,7 +125,8 @@ def _view_lengths(corpus: CorpusProfile, limits: Limits) -> Iterator[Part]:
             f"All rows have {lengths.padded_to:,} timesteps; the lengths are those without the padding id at both ends."
         )
     if corpus.empty.rows:
-        yield Text((Cell("empty: ", "muted"), Cell(f"{_describe_rows(corpus.empty)}")))
+        rows = format_count(corpus.empty.rows, "row")
+        yield Text((Cell("empty: ", "muted"), Cell(f"{rows}, first at {corpus.empty.place}")))
 
 
 def _make_percentile_column(index: int, percent: float) -> ItemColumn[LengthSummary]:
@@ -180,20 +170,13 @@ def _view_ids(corpus: CorpusProfile) -> Iterator[Part]:
     ids, padding = corpus.ids, corpus.padding_id
     distinct = format_count(ids.distinct, "different id")
     yield Heading("Ids and rows", distinct if ids.exact else f"at least {distinct}")
-    yield from _list_facts(
-        [
-            ("smallest id", _describe_id(ids.smallest)),
-            ("largest id", _describe_id(ids.largest)),
-            *([] if ids.outside is None else [("outside of --input-dim", _describe_tokens(ids.outside))]),
-            (f"padding id {padding.value}", _describe_padding(corpus)),
-            ("duplicate rows", _describe_duplicates(corpus.duplicates, corpus.sequences)),
-        ]
-    )
-
-
-def _list_facts(facts: list[tuple[str, str]]) -> Iterator[Part]:
-    width = max(len(name) for name, _ in facts)
-    for name, text in facts:
+    facts = {"smallest id": _describe_id(ids.smallest), "largest id": _describe_id(ids.largest)}
+    if ids.outside is not None:
+        facts["outside of --input-dim"] = _describe_tokens(ids.outside)
+    facts[f"padding id {padding.value}"] = _describe_padding(corpus)
+    facts["duplicate rows"] = _describe_duplicates(corpus.duplicates, corpus.sequences)
+    width = max(map(len, facts))
+    for name, text in facts.items():
         yield Prose((Cell(text),), lead=(Cell(f"{name:<{width}}  ", "label"),), hang=width + 2)
 
 
@@ -212,10 +195,6 @@ def _describe_tokens(found: Occurrences) -> str:
         return "none"
     rows = f" in {format_count(found.rows, 'row')}"
     return f"{format_count(found.tokens, 'token')}{rows}, first at {_locate(found.place, found.timestep)}"
-
-
-def _describe_rows(found: Occurrences) -> str:
-    return f"{format_count(found.rows, 'row')}, first at {found.place}"
 
 
 def _describe_padding(corpus: CorpusProfile) -> str:
@@ -246,7 +225,7 @@ def _view_sweep(corpus: CorpusProfile, limits: Limits) -> Iterator[Part]:
         ItemColumn("tokens cut", lambda entry: _show_share(entry.cut_token_share), rule=True),
         ItemColumn("sequences cut", lambda entry: _show_share(entry.cut_sequence_share)),
         ItemColumn("padding", lambda entry: _show_share(entry.padding_share), rule=True),
-        *(_make_size_column(dtype, first=index == 0) for index, dtype in enumerate(sizes)),
+        *(ItemColumn(dtype, partial(_show_size, dtype), rule=dtype == sizes[0]) for dtype in sizes),
     ]
     yield from list_items(fields, corpus.sweep, "maxlen", limits, spare=tuple(reversed(sizes[1:])))
 
@@ -259,8 +238,8 @@ def _choose_dtypes(entry: SweepEntry) -> list[str]:
     return [by_size[size] for size in sorted(by_size)]
 
 
-def _make_size_column(dtype: str, first: bool) -> ItemColumn[SweepEntry]:
-    return ItemColumn(dtype, lambda entry: make_cell(format_bytes(entry.bytes[dtype])), rule=first)
+def _show_size(dtype: str, entry: SweepEntry) -> Cells:
+    return make_cell(format_bytes(entry.bytes[dtype]))
 
 
 def format_bytes(size: float) -> str:
@@ -313,9 +292,3 @@ def _list_skipped(report: ProfileReport) -> Iterator[Part]:
     yield Heading("Left out", format_count(len(report.skipped), "block"))
     for block in report.skipped:
         yield Prose((Cell(block.error.replace("\n", " ")),), hang=2)
-
-
-def _suggest(report: ProfileReport) -> list[Part]:
-    if report.part is not None:
-        return suggest_next("write each part with `-o partI.json`, and run `maskcli profile --merge part*.json`.")
-    return suggest_next("`--code keras`, `tf.data` or `torch` prints code that makes batches by these buckets.")

@@ -32,13 +32,10 @@ def view(report: ProjectReport, limits: Limits) -> list[Section]:
     for entry in report.checks:
         sections += make_sections(("about", _introduce(entry)))
         if entry.check is not None:
-            sections += [*view_data(entry.check), *_drop_next(check.view(entry.check, limits))]
+            checked = check.view(entry.check, limits)
+            # The suggestion of another command is of one check.
+            sections += [*view_data(entry.check), *(section for section in checked if section.name != "next")]
     return [*sections, *make_sections(("result", _summarize(report, limits)))]
-
-
-def _drop_next(sections: list[Section]) -> list[Section]:
-    """Return the sections of a check without the suggestion of another command."""
-    return [section for section in sections if section.name != "next"]
 
 
 def _introduce(entry: ModelCheck) -> Iterator[Part]:

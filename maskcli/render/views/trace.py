@@ -154,7 +154,7 @@ def _choose_widths(calls: list[Call], names: list[str], limits: Limits) -> _Widt
     longest = max(len("; ".join(_describe(call, path))) for call in calls)
     if any(call.warning is not None for call in calls):
         longest += len(f"; {KERAS_WARNED}")
-    effect = max(len("effect"), *(len(_find_effect(call)) for call in calls))
+    effect = max(len("effect"), *(len(find_effect(call)) for call in calls))
     room = limits.width - len(f"{calls[-1].index}  in  out  ") - effect - 2 * len("  ")
     description = room - name - type_ - len("  ")
     if description >= min(longest, READABLE):
@@ -181,7 +181,7 @@ def _make_rows(call: Call, indented: str, widths: _Widths) -> Iterator[tuple[Cel
         make_cell(shorten_middle(call.type, widths.type), role),
         mark_mask(call.mask_in),
         mark_mask(call.mask_out),
-        make_cell(_find_effect(call), "muted" if role == "muted" else "strong"),
+        make_cell(find_effect(call), "muted" if role == "muted" else "strong"),
     )
     if widths.has_column:
         first, *further = _wrap_description(call, widths, widths.description) or [()]
@@ -224,10 +224,9 @@ def _wrap_clause(clause: str, room: int) -> list[str]:
 # The effect of a call in words.
 
 
-def _find_effect(call: Call) -> str:
-    if call.computes_mask:
-        return "computes"
-    return call.effect
+def find_effect(call: Call) -> str:
+    """Return the effect of a call, ``computes`` if it only makes a mask for a later call."""
+    return "computes" if call.computes_mask else call.effect
 
 
 def _describe(call: Call, longest_path: int, terse: bool = False) -> list[str]:
@@ -242,7 +241,7 @@ def _describe(call: Call, longest_path: int, terse: bool = False) -> list[str]:
 
 
 def _describe_effect(call: Call, longest_path: int, terse: bool) -> str:
-    gloss = "" if terse else EFFECTS[_find_effect(call)]
+    gloss = "" if terse else EFFECTS[find_effect(call)]
     if call.computes_mask:
         return gloss
     if call.code:
@@ -283,5 +282,5 @@ def _list_received_masks(call: Call) -> list[str]:
 
 def _make_glossary(calls: list[Call]) -> list[Part]:
     """Return the meanings of the effects that occur."""
-    effects = {_find_effect(call) for call in calls}
+    effects = {find_effect(call) for call in calls}
     return [make_note(f"{name:<10}{gloss}") for name, gloss in EFFECTS.items() if name in effects]
