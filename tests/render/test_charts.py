@@ -24,7 +24,7 @@ from maskcli.records.trace import AttentionMask, Call, Inspection, OutputValues,
 from maskcli.render import pictures
 from maskcli.render.charts import Figure, attention, batch, future, leaks, losses, outputs
 from maskcli.render.charts.grids import COLUMNS, ROWS, make_axis
-from maskcli.render.charts.looks import STYLES, make_hatch, make_path
+from maskcli.render.charts.looks import STYLES, UNMOVED, make_hatch, make_path
 from maskcli.render.timesteps import TimestepKind
 from tests.conftest import QUESTION
 from tests.render.test_loss_view import CASES as LOSSES
@@ -535,7 +535,7 @@ def test_leak_is_marked_only_at_valid_outputs(sample: int, timed: bool) -> None:
     counts = matrix.valid[sample][:, None]
     assert locate(items, figure) == list_places(tried)
     assert locate(items, figure, leaks.MOVES) == list_places(moved & counts)
-    assert locate(items, figure, leaks.UNMOVED) == list_places(tried & ~moved)
+    assert locate(items, figure, UNMOVED) == list_places(tried & ~moved)
 
 
 def test_sample_without_padding_has_a_note() -> None:

@@ -14,6 +14,7 @@ from maskcli.records.arrays import Floats
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.report import Report
 from maskcli.render.charts import future
+from maskcli.render.charts.looks import UNMOVED
 from maskcli.render.documents import dumps, make_document, read_report_document
 from maskcli.render.page import render_page
 from tests.render.test_charts import NASTY, compile_figure, list_marks, list_places, locate
@@ -74,7 +75,7 @@ def test_only_later_timesteps_are_framed(shift: int) -> None:
     later = np.subtract.outer(np.arange(6), np.arange(6)) < -shift
     assert locate(items, figure) == list_places(np.ones((6, 6), bool))
     assert locate(items, figure, future.FRAMED) == list_places(later & (np.nan_to_num(matrix) > 0))
-    assert locate(items, figure, future.UNMOVED) == list_places(matrix == 0)
+    assert locate(items, figure, UNMOVED) == list_places(matrix == 0)
 
 
 def test_description_has_the_facts() -> None:

@@ -13,18 +13,8 @@ from maskcli.records.inputs import ModelInput
 from maskcli.records.sequences import PaddedBatch
 from maskcli.records.trace import Inspection
 from maskcli.records.wording import format_count
-from maskcli.render.charts import Figure, Spec, make_chart_name
-from maskcli.render.charts.grids import (
-    WIDE,
-    WIDEST,
-    CellGrid,
-    CellKind,
-    make_axis,
-    make_choice_transform,
-    make_grid_views,
-    make_row_axis,
-)
-from maskcli.render.charts.looks import BLUE, LETTER, STYLES, assemble_figure, make_heat_fill, make_ramp
+from maskcli.render.charts import Figure, grids, looks, make_chart_name
+from maskcli.render.charts.grids import CellGrid, CellKind
 from maskcli.render.timesteps import TimestepKind, find_timestep_kinds
 from maskcli.render.views.outputs import convert_ids, has_timesteps
 
@@ -37,10 +27,10 @@ MASK_LABELS = ("False: masked", "True: counts", "False: masked", "True: counts",
 def make_batch_figure(batch: PaddedBatch) -> Figure:
     """Return the figure of a batch without a model."""
     title = f"Padded batch ({batch.layout.dtype}, padding {batch.layout.padding})"
-    return _make_figure(batch.tokens, "token", batch.mask, None, batch.layout.value, title, WIDE)
+    return _make_figure(batch.tokens, "token", batch.mask, None, batch.layout.value, title, grids.WIDE)
 
 
-def make_inspection_figure(inspection: Inspection, room: int = WIDE) -> Figure | None:
+def make_inspection_figure(inspection: Inspection, room: int = grids.WIDE) -> Figure | None:
     """Return the figure of the main input and its mask.
 
     Returns None if the input has no timesteps.
@@ -55,7 +45,7 @@ def make_inspection_figure(inspection: Inspection, room: int = WIDE) -> Figure |
     return _make_input_figure(primary, primary.valid, None, f"and padding{name}; {reason}", room)
 
 
-def make_further_figures(inspection: Inspection, room: int = WIDE) -> list[Figure]:
+def make_further_figures(inspection: Inspection, room: int = grids.WIDE) -> list[Figure]:
     """Return the figures of the other inputs with timesteps, without a mask."""
     return [
         _make_input_figure(further, further.valid, None, f"and padding of {make_chart_name(further.name)}", room)
@@ -83,39 +73,28 @@ def _make_figure(
     if values.dtype.kind == "f":
         kinds[valid & ~np.isfinite(values)] = TimestepKind.NOT_FINITE
     counts = np.bincount(kinds.ravel(), minlength=len(TimestepKind)).tolist()
-    across = make_axis("timestep", valid.shape[1], room=room, most=WIDEST)
-    down = make_row_axis(across, "sample", valid.shape[0])
+    across = grids.make_axis("timestep", valid.shape[1], room=room, most=grids.WIDEST)
+    down = grids.make_row_axis(across, "sample", valid.shape[0])
     labels = _label_kinds(counts, mask, padding, noun)
     grid = CellGrid(
         across=across,
         down=down,
         kinds=kinds,
-        looks={kind: CellKind(STYLES[kind], VALIDITY[kind], label) for kind, label in labels.items()},
+        looks={kind: CellKind(looks.STYLES[kind], VALIDITY[kind], label) for kind, label in labels.items()},
         numbers={"value": values},
         tooltip={"sample": "sample", "timestep": "timestep", "text": noun, "what": "it is"},
     )
     if mask is not None:
-        choice = make_choice_transform("kind", MASK_LABELS, "mask")
+        choice = grids.make_choice_transform("kind", MASK_LABELS, "mask")
         grid = dataclasses.replace(grid, tooltip={**grid.tooltip, "mask": "the mask"}, transform=[choice])
     # Ids are names: a larger id is not more of anything, so that only norms are drawn as heat.
     if noun != "token":
-        scale = {"range": make_ramp(BLUE, 0.6), "zero": False, "nice": False}
-        grid = dataclasses.replace(grid, heat={TimestepKind.VALID: make_heat_fill("amount", scale, noun)})
-    elif across.step >= _measure_token(values) and down.step >= 14:
-        grid = dataclasses.replace(grid, layers=[_make_text_layer()])
+        scale = {"range": looks.make_ramp(looks.BLUE, 0.6), "zero": False, "nice": False}
+        grid = dataclasses.replace(grid, heat={TimestepKind.VALID: looks.make_heat_fill("amount", scale, noun)})
+    elif down.step >= 14:
+        grid = dataclasses.replace(grid, layers=grids.make_token_layers(values, "text", across.step))
     about = _describe(valid, mask, counts)
-    return assemble_figure("batch", title, about, make_grid_views(grid), [down.note, across.note])
-
-
-def _measure_token(values: NDArray[Any]) -> int:
-    """Return the pixels of the longest token."""
-    return round(LETTER * max(len(str(values.min(initial=0))), len(str(values.max(initial=0))))) + 6
-
-
-def _make_text_layer() -> Spec:
-    """Return the layer of tokens. Padding gets none: the legend names its id."""
-    valid = f"datum.kind === {TimestepKind.VALID} || datum.kind === {TimestepKind.HIDDEN}"
-    return {"transform": [{"filter": valid}], "mark": "text", "encoding": {"text": {"field": "text"}}}
+    return looks.assemble_figure("batch", title, about, grids.make_grid_views(grid), [down.note, across.note])
 
 
 def _label_kinds(counts: list[int], mask: Bools | None, padding: float, noun: str) -> dict[int, str]:

@@ -12,31 +12,22 @@ from maskcli.records.arrays import Floats
 from maskcli.records.evidence import FutureEffect
 from maskcli.records.report import Report
 from maskcli.records.wording import format_count
-from maskcli.render.charts import Figure
+from maskcli.render.charts import Figure, looks
 from maskcli.render.charts.grids import WIDE, CellGrid, CellKind, make_grid_views, make_selection
-from maskcli.render.charts.looks import (
-    BLUE,
-    NOT_FINITE,
-    PADDING,
-    UNMOVED,
-    VERMILION,
-    CellStyle,
-    assemble_figure,
-    make_rgba,
-)
+from maskcli.render.charts.looks import CellStyle
 from maskcli.render.charts.matrix import make_effect_axes, make_effect_heat, name_blocks, phrase_output
 from maskcli.render.numbers import format_short
 
 NO_CHANGE, PAST, AHEAD, INFINITE, UNTRIED = range(5)
 """Kinds of cells."""
-ALLOWED = CellStyle(make_rgba(BLUE, 0.45))
-FRAMED = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
+ALLOWED = CellStyle(looks.make_rgba(looks.BLUE, 0.45))
+FRAMED = CellStyle(looks.make_rgba(looks.VERMILION, 0.6), "square", looks.make_rgba(looks.VERMILION, 1), 1.5)
 LOOKS: dict[int, CellKind] = {
-    NO_CHANGE: CellKind(UNMOVED, "no change beyond rounding", "no change"),
-    PAST: CellKind(ALLOWED, "changes the same or a later timestep", heat=(BLUE, "same or later timestep")),
-    AHEAD: CellKind(FRAMED, "changes an earlier timestep", heat=(VERMILION, "earlier one (framed)")),
-    INFINITE: CellKind(NOT_FINITE, "changes it to NaN or infinite", "changes it to NaN or infinite"),
-    UNTRIED: CellKind(PADDING, "padding, not replaced", "padding, not replaced"),
+    NO_CHANGE: CellKind(looks.UNMOVED, "no change beyond rounding", "no change"),
+    PAST: CellKind(ALLOWED, "changes the same or a later timestep", heat=(looks.BLUE, "same or later timestep")),
+    AHEAD: CellKind(FRAMED, "changes an earlier timestep", heat=(looks.VERMILION, "earlier one (framed)")),
+    INFINITE: CellKind(looks.NOT_FINITE, "changes it to NaN or infinite", "changes it to NaN or infinite"),
+    UNTRIED: CellKind(looks.PADDING, "padding, not replaced", "padding, not replaced"),
 }
 
 
@@ -58,7 +49,7 @@ def make_figure(effect: FutureEffect, room: int = WIDE) -> Figure:
     )
     title = f"Effect of each {unit} on {phrase_output(effect.output)}"
     notes, selection = (down.note, across.note), make_selection(1, 0)
-    return assemble_figure("future", title, describe_matrix(effect), make_grid_views(grid), notes, [selection])
+    return looks.assemble_figure("future", title, describe_matrix(effect), make_grid_views(grid), notes, [selection])
 
 
 def classify_cells(effect: FutureEffect, matrix: Floats) -> NDArray[np.int8]:

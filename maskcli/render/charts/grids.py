@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,21 +13,8 @@ from numpy.typing import NDArray
 
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.wording import format_count
-from maskcli.render.charts import Spec
-from maskcli.render.charts.looks import (
-    GRAY,
-    LETTER,
-    PADDING,
-    SEPARATE_SCALES,
-    SMALLEST,
-    VALID,
-    CellStyle,
-    LegendEntry,
-    make_chart_legend,
-    make_fill,
-    make_marks,
-    make_rgba,
-)
+from maskcli.render.charts import Spec, looks
+from maskcli.render.charts.looks import CellStyle, LegendEntry
 from maskcli.render.parts import elide
 from maskcli.render.tables import GAP, Elision
 from maskcli.render.timesteps import RGB, TimestepKind
@@ -44,10 +31,10 @@ OMITTED = -1
 """The kind of a cell that is not drawn."""
 STRIP = 10
 """Pixels of the strip along an axis that marks padding."""
-STRIP_STYLES: dict[int, CellStyle] = {TimestepKind.VALID: VALID, TimestepKind.PADDING: PADDING}
+STRIP_STYLES: dict[int, CellStyle] = {TimestepKind.VALID: looks.VALID, TimestepKind.PADDING: looks.PADDING}
 VALIDITY = ("padding", "valid")
 """Label of each kind of timestep on a strip."""
-GROUND: Spec = {"fill": make_rgba(GRAY, 0.06), "stroke": None}
+GROUND: Spec = {"fill": looks.make_rgba(looks.GRAY, 0.06), "stroke": None}
 """Background of a grid with blank cells, which shows the grid's extent."""
 OF_SAMPLE: Spec = {"filter": "datum.sample === sample"}
 """Keeps the data of the selected sample."""
@@ -103,7 +90,7 @@ class Axis(Elision):
 
     def _choose_labels(self) -> list[int | str]:
         """Return the numbers that have room for a label, at even steps, and the gap."""
-        width = max(LETTER * len(str(self.count)) + 7, 13)
+        width = max(looks.LETTER * len(str(self.count)) + 7, 13)
         sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
         interval = next(size for size in sizes if size * self.step >= width)
         if None not in self.indices:
@@ -195,12 +182,12 @@ def make_grid_views(grid: CellGrid) -> list[Spec]:
     """Return the legend of a grid, and its cells below."""
     entries = [LegendEntry(look.style, look.legend) for look in _select_looks(grid).values() if look.legend]
     if not all(valid.all() for valid in grid.strips.values()):
-        entries.append(LegendEntry(PADDING, "at the edge: padding"))
+        entries.append(LegendEntry(looks.PADDING, "at the edge: padding"))
     view = _make_cell_view(grid)
     data: Spec = {"data": {"values": list(_list_data(grid))}}
     if grid.kinds.ndim == 2:
         return [
-            *make_chart_legend(entries, grid.across.pixels),
+            *looks.make_chart_legend(entries, grid.across.pixels),
             data | view | {"layer": [*view["layer"], *grid.layers]},
         ]
     for axis, channel in ((grid.across, "x"), (grid.down, "y")):
@@ -210,7 +197,7 @@ def make_grid_views(grid: CellGrid) -> list[Spec]:
     strips = (make_strip(axis, "left" if axis is grid.down else "top") for axis in grid.strips)
     view["transform"].insert(0, OF_SAMPLE)
     cells = {**data, **size, "view": GROUND, "layer": [view, *strips, *grid.layers]}
-    return [*make_chart_legend(entries, grid.across.pixels), cells]
+    return [*looks.make_chart_legend(entries, grid.across.pixels), cells]
 
 
 def _select_looks(grid: CellGrid) -> dict[int, CellKind]:
@@ -237,7 +224,7 @@ def _make_cell_view(grid: CellGrid) -> Spec:
             "tooltip": make_tooltip(grid.tooltip),
         },
         "layer": make_cell_layers(grid.across, grid.down, styles, select_occurring(grid.heat, grid.kinds)),
-        "resolve": SEPARATE_SCALES,
+        "resolve": looks.SEPARATE_SCALES,
     }
 
 
@@ -295,28 +282,30 @@ def make_cell_layers(
     """
     heat = heat or {}
     plain = {kind: style for kind, style in styles.items() if kind not in heat}
-    width, height = measure_inner(columns.step), measure_inner(rows.step)
-    mark = {"type": "rect", "width": width, "height": height}
-    layers: list[Spec] = []
-    if plain:
-        layers.append({"transform": [_filter_kinds(plain)], "mark": mark, "encoding": make_fill(plain)})
-    for kind, fill in heat.items():
-        layers.append({"transform": [_filter_kinds([kind])], "mark": mark, "encoding": {"fill": fill}})
-    return [*layers, *make_marks(styles, width, height)]
+    size = {"width": measure_inner(columns.step), "height": measure_inner(rows.step)}
+    fills = [(plain, looks.make_fill(plain))] if plain else []
+    fills += [({kind: styles[kind]}, {"fill": fill}) for kind, fill in heat.items()]
+    layers = [looks.make_layer("rect", encoding, looks.keep_kinds(kinds), **size) for kinds, encoding in fills]
+    return [*layers, *looks.make_marks(styles, **size)]
 
 
-def _filter_kinds(kinds: Iterable[int]) -> Spec:
-    return {"filter": f"indexof({list(map(int, kinds))}, datum.kind) >= 0"}
+def make_token_layers(tokens: NDArray[Any], field: str, step: int) -> list[Spec]:
+    """Return the layer of valid tokens, if cells of ``step`` pixels have room; a legend has the id of padding."""
+    longest = max(len(str(tokens.min(initial=0))), len(str(tokens.max(initial=0))))
+    if looks.LETTER * longest + 6 > step:
+        return []
+    valid = looks.keep_kinds((TimestepKind.VALID, TimestepKind.HIDDEN))
+    return [looks.make_layer("text", {"text": {"field": field, "type": "nominal"}}, valid)]
 
 
 def measure_inner(step: int) -> int:
     """Return the pixels of a cell without its gap."""
-    return step - 1 if step >= SMALLEST else step
+    return step - 1 if step >= looks.SMALLEST else step
 
 
 def make_strip(lane: Axis, side: str) -> Spec:
     """Return the layer along an axis that marks padding, for the selected sample; ``side`` is ``left`` or ``top``."""
-    sizes = {"width": measure_inner(lane.step), "height": STRIP}
+    sizes: Spec = {"width": measure_inner(lane.step), "height": STRIP}
     across, along = "y", "x"
     if side == "left":
         sizes = {"width": STRIP, "height": measure_inner(lane.step)}
@@ -335,10 +324,10 @@ def make_strip(lane: Axis, side: str) -> Spec:
             "tooltip": make_tooltip({lane.field: lane.noun, "what": "is"}),
         },
         "layer": [
-            {"mark": {"type": "rect", **sizes}, "encoding": make_fill(STRIP_STYLES)},
-            *make_marks(STRIP_STYLES, **sizes),
+            looks.make_layer("rect", looks.make_fill(STRIP_STYLES), **sizes),
+            *looks.make_marks(STRIP_STYLES, **sizes),
         ],
-        "resolve": SEPARATE_SCALES,
+        "resolve": looks.SEPARATE_SCALES,
     }
 
 

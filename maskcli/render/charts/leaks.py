@@ -12,23 +12,25 @@ from numpy.typing import NDArray
 
 from maskcli.records.leak import LeakMatrix
 from maskcli.records.wording import format_count
-from maskcli.render.charts import Figure, Spec, make_chart_name
+from maskcli.render.charts import Figure, Spec, looks, make_chart_name
 from maskcli.render.charts.grids import WIDE, Axis, CellGrid, CellKind, make_grid_views, make_selection
-from maskcli.render.charts.looks import GRAY, NOT_FINITE, UNMOVED, VERMILION, CellStyle, assemble_figure, make_rgba
+from maskcli.render.charts.looks import CellStyle
 from maskcli.render.charts.matrix import make_effect_axes, make_effect_heat, name_blocks, phrase_output, pool_blocks
 from maskcli.render.numbers import format_short
 from maskcli.render.tables import GAP
 
-MOVES = CellStyle(make_rgba(VERMILION, 0.6), "square", make_rgba(VERMILION, 1), 1.5)
+MOVES = CellStyle(looks.make_rgba(looks.VERMILION, 0.6), "square", looks.make_rgba(looks.VERMILION, 1), 1.5)
 NO_CHANGE, LEAK, AT_PADDING, INFINITE = range(4)
 """Kinds of cells."""
 PRIORITY = (NO_CHANGE, AT_PADDING, LEAK, INFINITE)
 """The kinds, the most important one last."""
 LOOKS: dict[int, CellKind] = {
-    LEAK: CellKind(MOVES, "a leak", heat=(VERMILION, "a leak (framed)")),
-    INFINITE: CellKind(NOT_FINITE, "a leak: NaN or infinite", "a leak: NaN or infinite"),
-    AT_PADDING: CellKind(CellStyle(make_rgba(GRAY, 0.5)), "changes only padding", heat=(GRAY, "changes only padding")),
-    NO_CHANGE: CellKind(UNMOVED, "no change beyond rounding", "no change"),
+    LEAK: CellKind(MOVES, "a leak", heat=(looks.VERMILION, "a leak (framed)")),
+    INFINITE: CellKind(looks.NOT_FINITE, "a leak: NaN or infinite", "a leak: NaN or infinite"),
+    AT_PADDING: CellKind(
+        CellStyle(looks.make_rgba(looks.GRAY, 0.5)), "changes only padding", heat=(looks.GRAY, "changes only padding")
+    ),
+    NO_CHANGE: CellKind(looks.UNMOVED, "no change beyond rounding", "no change"),
 }
 
 
@@ -42,10 +44,10 @@ def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure
     tooltip = {"column_text": "padded timestep", "text": "changes it by", "what": "it is"}
     if matrix.timed:
         tooltip = {"row_text": "output timestep", "of_row": "the output is"} | tooltip
-    looks = dict(LOOKS)
+    cells = dict(LOOKS)
     if matrix.tolerance:
         text = f"no change (up to {format_short(matrix.tolerance)})"
-        looks[NO_CHANGE] = dataclasses.replace(looks[NO_CHANGE], legend=text)
+        cells[NO_CHANGE] = dataclasses.replace(cells[NO_CHANGE], legend=text)
     output = f"{unit} of the output" if matrix.timed else "output"
     across, down = make_effect_axes(change.shape, unit, output, f"padded {unit}, replaced", room)
     down = dataclasses.replace(down, numbered=matrix.timed)
@@ -53,10 +55,10 @@ def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure
         across=across,
         down=down,
         kinds=kinds,
-        looks=looks,
+        looks=cells,
         numbers={"change": change},
         tooltip=tooltip,
-        heat=make_effect_heat(change, kinds, looks),
+        heat=make_effect_heat(change, kinds, cells),
         transform=name_blocks(block),
         layers=[_make_blank(across, down)],
         strips={down: valid} if matrix.timed else {},
@@ -68,16 +70,14 @@ def make_figure(matrix: LeakMatrix, sample: int = 0, room: int = WIDE) -> Figure
         f"Effect of each padded {unit} on {phrase_output(matrix.output)}",
         make_selection(samples, sample),
     )
-    return assemble_figure("leaks", title, describe_leaks(matrix), make_grid_views(grid), notes, [selection])
+    return looks.assemble_figure("leaks", title, describe_leaks(matrix), make_grid_views(grid), notes, [selection])
 
 
 def _make_blank(across: Axis, down: Axis) -> Spec:
     """Return the layer of the text in place of cells, for a sample that has none."""
-    return {
-        "transform": [{"filter": "datum.sample === sample && length(datum.column) === 0"}],
-        "mark": {"type": "text", "text": ["no padding", "tried here"]},
-        "encoding": {"x": {"value": across.pixels / 2}, "y": {"value": down.pixels / 2}},
-    }
+    middle = {"x": {"value": across.pixels / 2}, "y": {"value": down.pixels / 2}}
+    empty = "datum.sample === sample && length(datum.column) === 0"
+    return looks.make_layer("text", middle, empty, text=["no padding", "tried here"])
 
 
 def classify_changes(matrix: LeakMatrix) -> NDArray[np.int8]:

@@ -6,7 +6,7 @@ from maskcli.records.corpus import Histogram
 from maskcli.records.profile import CorpusProfile
 from maskcli.records.wording import format_count
 from maskcli.render.charts import Figure, Spec
-from maskcli.render.charts.looks import BLUE, INK, VERMILION, assemble_figure, make_rgba
+from maskcli.render.charts.looks import BLUE, INK, VERMILION, assemble_figure, make_layer, make_rgba
 from maskcli.render.numbers import format_percent
 
 WIDTH, HEIGHT = 640, 200
@@ -67,16 +67,11 @@ def _draw_bars(counts: dict[int, int], step: int) -> Spec:
 def _draw_lines(places: list[tuple[int, str]], color: tuple[int, int, int], dash: list[int], top: int) -> Spec:
     """Return vertical lines with their labels along them, ``top`` pixels below their upper ends."""
     across = {"field": "length", "type": "quantitative"}
+    label = {"x": across, "y": {"value": top}, "text": {"field": "label"}}
     return {
         "data": {"values": [{"length": length, "label": label} for length, label in places]},
         "layer": [
-            {
-                "mark": {"type": "rule", "color": make_rgba(color, 1), "strokeDash": dash},
-                "encoding": {"x": across},
-            },
-            {
-                "mark": {"type": "text", "angle": 270, "align": "right", "dx": -2, "dy": -6, "color": INK},
-                "encoding": {"x": across, "y": {"value": top}, "text": {"field": "label"}},
-            },
+            make_layer("rule", {"x": across}, color=make_rgba(color, 1), strokeDash=dash),
+            make_layer("text", label, angle=270, align="right", dx=-2, dy=-6, color=INK),
         ],
     }

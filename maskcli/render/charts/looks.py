@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from maskcli.render.charts import Figure, Spec
@@ -92,6 +92,17 @@ STYLES: dict[int, CellStyle] = {
 }
 
 
+def make_layer(mark: str, encoding: Spec, keep: str = "", **style: Any) -> Spec:
+    """Return a layer of marks; ``keep`` is a Vega expression of the data that it shows, all of it if empty."""
+    layer = {"mark": {"type": mark, **style}, "encoding": encoding}
+    return {"transform": [{"filter": keep}], **layer} if keep else layer
+
+
+def make_symbols(encoding: Spec, keep: str = "", **style: Any) -> Spec:
+    """Return a layer of symbols whose paths are in pixels; see ``make_layer``."""
+    return make_layer("point", encoding, keep, size=PIXELS, opacity=1, **style)
+
+
 def make_path(mark: str, width: float, height: float) -> str:
     """Return a mark as an SVG path in pixels, for a cell of this size."""
     x, y, r = width / 2, height / 2, min(width, height) * 0.28
@@ -153,16 +164,16 @@ def make_marks(styles: Mapping[int, CellStyle], width: float, height: float) -> 
         "fill": [style.inside for style in marked.values()],
         "strokeWidth": [style.width * thin for style in marked.values()],
     }
-    return [
-        {
-            "transform": [{"filter": f"indexof({list(marked)}, datum.kind) >= 0"}],
-            "mark": {"type": "point", "size": PIXELS, "opacity": 1},
-            "encoding": {
-                channel: _encode_by_kind(dict(zip(marked, values, strict=True))) | _make_type(channel)
-                for channel, values in channels.items()
-            },
-        }
-    ]
+    encoding = {
+        channel: _encode_by_kind(dict(zip(marked, values, strict=True))) | _make_type(channel)
+        for channel, values in channels.items()
+    }
+    return [make_symbols(encoding, keep_kinds(marked))]
+
+
+def keep_kinds(kinds: Iterable[int]) -> str:
+    """Return the Vega expression of cells of these kinds."""
+    return f"indexof({list(map(int, kinds))}, datum.kind) >= 0"
 
 
 SEPARATE_SCALES: Spec = {"scale": dict.fromkeys(("fill", "shape", "stroke", "strokeWidth"), "independent")}
@@ -210,22 +221,15 @@ def make_chart_legend(entries: Sequence[LegendEntry], width: int) -> list[Spec]:
             "view": {"fill": None},
             "encoding": {axis: {"field": axis, "type": "quantitative", "scale": None, "axis": None} for axis in "xy"},
             "layer": [
-                _make_symbols(_read_fields(shape="back", fill="fill"), strokeWidth=0),
-                _make_symbols(
+                make_symbols(_read_fields(shape="back", fill="fill"), strokeWidth=0),
+                make_symbols(
                     stroke | _read_fields(shape="front", fill="solid", strokeWidth="width", strokeDash="dash")
                 ),
-                _make_symbols(stroke | _read_fields(shape="marker", fill="solid"), strokeWidth=1.5),
-                {
-                    "mark": {"type": "text", "align": "left", "baseline": "middle", "dx": 17},
-                    "encoding": {"text": {"field": "text"}},
-                },
+                make_symbols(stroke | _read_fields(shape="marker", fill="solid"), strokeWidth=1.5),
+                make_layer("text", {"text": {"field": "text"}}, align="left", baseline="middle", dx=17),
             ],
         }
     ]
-
-
-def _make_symbols(encoding: Spec, **mark: Any) -> Spec:
-    return {"mark": {"type": "point", "size": PIXELS, "opacity": 1, **mark}, "encoding": encoding}
 
 
 def _place_entries(entries: Sequence[LegendEntry], width: int) -> list[Spec]:

@@ -8,49 +8,20 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Floats
 from maskcli.records.loss import LossOutput
 from maskcli.records.wording import format_count
-from maskcli.render.charts import Figure, Spec, make_chart_name
-from maskcli.render.charts.grids import (
-    WIDE,
-    WIDEST,
-    CellGrid,
-    CellKind,
-    encode_numbers,
-    make_axis,
-    make_choice_transform,
-    make_grid_views,
-    make_number_filter,
-    make_row_axis,
-    make_text_expression,
-    make_tooltip,
-    measure_inner,
-    select_occurring,
-)
-from maskcli.render.charts.looks import (
-    AMBER,
-    BLUE,
-    GRAY,
-    SEPARATE_SCALES,
-    STYLES,
-    CellStyle,
-    LegendEntry,
-    assemble_figure,
-    make_chart_legend,
-    make_heat_fill,
-    make_marks,
-    make_ramp,
-    make_rgba,
-)
+from maskcli.render.charts import Figure, Spec, grids, looks, make_chart_name
+from maskcli.render.charts.grids import CellGrid, CellKind
+from maskcli.render.charts.looks import CellStyle, LegendEntry
 from maskcli.render.numbers import format_precise, format_significant
 from maskcli.render.timesteps import TimestepKind
 from maskcli.render.views.loss_heat import broadcast_weights, classify_losses, name_quantity, weigh_losses
 
-LOOKS: dict[int, CellStyle] = STYLES | {TimestepKind.VALID: CellStyle(make_rgba(BLUE, 0.45))}
+LOOKS: dict[int, CellStyle] = looks.STYLES | {TimestepKind.VALID: CellStyle(looks.make_rgba(looks.BLUE, 0.45))}
 KINDS = ("left out", "counts", "real, but hidden by the mask", "padding, counted as data", "NaN or infinite")
 """Label of each kind of timestep in the tooltip."""
 HEIGHT = 160
 
 
-def make_figure(output: LossOutput, room: int = WIDE) -> Figure | None:
+def make_figure(output: LossOutput, room: int = grids.WIDE) -> Figure | None:
     """Return the figure of the loss of an output.
 
     Returns None if the loss is one number for the whole batch.
@@ -66,7 +37,7 @@ def make_figure(output: LossOutput, room: int = WIDE) -> Figure | None:
     title = f"Loss {make_chart_name(output.loss)} of {make_chart_name(output.name)}, {places}"
     draw = _draw_grid if output.per_timestep.ndim > 1 else _draw_bars
     views, notes = draw(output, kinds, parts, room)
-    return assemble_figure("losses", title, _describe(output, kinds), views, notes)
+    return looks.assemble_figure("losses", title, _describe(output, kinds), views, notes)
 
 
 def _compute_shares(output: LossOutput, weighted: Floats) -> Floats:
@@ -81,8 +52,8 @@ def _draw_grid(
     output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats], room: int
 ) -> tuple[list[Spec], list[str]]:
     """Return the views of losses ``(batch, timesteps)``, and notes."""
-    across = make_axis("timestep", kinds.shape[1], room=room, most=WIDEST)
-    down = make_row_axis(across, "sample", kinds.shape[0])
+    across = grids.make_axis("timestep", kinds.shape[1], room=room, most=grids.WIDEST)
+    down = grids.make_row_axis(across, "sample", kinds.shape[0])
     labels = _label_kinds(output, kinds)
     grid = CellGrid(
         across=across,
@@ -94,56 +65,54 @@ def _draw_grid(
         heat=_make_heat(output, kinds, parts["weighted"]),
         transform=_make_texts(parts),
     )
-    return make_grid_views(grid), [down.note, across.note]
+    return grids.make_grid_views(grid), [down.note, across.note]
 
 
 def _draw_bars(
     output: LossOutput, kinds: NDArray[np.int8], parts: dict[str, Floats], room: int
 ) -> tuple[list[Spec], list[str]]:
     """Return the views of losses ``(batch,)`` as bars, with the marks at the foot, and notes."""
-    across = make_axis("sample", len(kinds), room=room, most=WIDEST)
+    across = grids.make_axis("sample", len(kinds), room=room, most=grids.WIDEST)
     data = [
         {
             "sample": row,
             "kind": int(kinds[row, 0]),
-            **{name: encode_numbers(values[row])[0] for name, values in parts.items()},
+            **{name: grids.encode_numbers(values[row])[0] for name, values in parts.items()},
         }
         for row in across.kept
     ]
-    blue, gray = make_rgba(BLUE, 0.55), make_rgba(GRAY, 0.4)
+    blue, gray = looks.make_rgba(looks.BLUE, 0.55), looks.make_rgba(looks.GRAY, 0.4)
     axis = {"title": name_quantity(output), "grid": True, "tickCount": 5}
-    bars = {
-        "mark": {"type": "bar", "width": measure_inner(across.step), "fill": blue},
-        "encoding": {
-            "y": {"field": "amount", "type": "quantitative", "axis": axis},
-            "fill": {"condition": {"test": f"datum.kind !== {TimestepKind.VALID}", "value": gray}, "value": blue},
-        },
+    encoding = {
+        "y": {"field": "amount", "type": "quantitative", "axis": axis},
+        "fill": {"condition": {"test": f"datum.kind !== {TimestepKind.VALID}", "value": gray}, "value": blue},
     }
-    marks = make_marks(select_occurring(LOOKS, kinds), 14, 14)
+    bars = looks.make_layer("bar", encoding, width=grids.measure_inner(across.step), fill=blue)
+    marks = looks.make_marks(grids.select_occurring(LOOKS, kinds), 14, 14)
     for layer in marks:
         layer["encoding"]["y"] = {"value": HEIGHT - 9}
     view = {
         "data": {"values": data},
         "transform": [
-            make_number_filter("weighted", "amount"),
-            make_choice_transform("kind", KINDS, "what"),
+            grids.make_number_filter("weighted", "amount"),
+            grids.make_choice_transform("kind", KINDS, "what"),
             *_make_texts(parts),
         ],
         "width": across.pixels,
         "height": HEIGHT,
-        "encoding": {"x": across.channel(), "tooltip": make_tooltip(_label_tooltip(output, "sample"))},
+        "encoding": {"x": across.channel(), "tooltip": grids.make_tooltip(_label_tooltip(output, "sample"))},
         "layer": [bars, *marks],
-        "resolve": SEPARATE_SCALES,
+        "resolve": looks.SEPARATE_SCALES,
     }
-    labels = select_occurring(_label_kinds(output, kinds), kinds)
-    legend = make_chart_legend([LegendEntry(LOOKS[kind], label) for kind, label in labels.items()], across.pixels)
+    labels = grids.select_occurring(_label_kinds(output, kinds), kinds)
+    legend = looks.make_chart_legend([LegendEntry(LOOKS[kind], label) for kind, label in labels.items()], across.pixels)
     return [*legend, view], [across.note]
 
 
 def _make_texts(parts: dict[str, Floats]) -> list[Spec]:
     """Return the transforms that make the texts of the tooltip."""
     return [
-        *(make_text_expression(name, f"{name}_text") for name in parts),
+        *(grids.make_text_expression(name, f"{name}_text") for name in parts),
         {"calculate": "isNumber(datum.share) ? format(datum.share, '.3~g') + ' %' : '–'", "as": "share_text"},
     ]
 
@@ -162,12 +131,12 @@ def _make_heat(output: LossOutput, kinds: NDArray[np.int8], weighted: Floats) ->
     domain = [low, high if high > low else low + 1]
     name = name_quantity(output)
     ramps: dict[int, tuple[list[str], str]] = {
-        TimestepKind.VALID: (make_ramp(BLUE), name),
-        TimestepKind.COUNTED: (make_ramp(AMBER, 0.65), f"{name} of padding"),
+        TimestepKind.VALID: (looks.make_ramp(looks.BLUE), name),
+        TimestepKind.COUNTED: (looks.make_ramp(looks.AMBER, 0.65), f"{name} of padding"),
     }
     return {
-        kind: make_heat_fill("amount", {"domain": domain, "range": ramp, "clamp": True}, title)
-        for kind, (ramp, title) in select_occurring(ramps, kinds).items()
+        kind: looks.make_heat_fill("amount", {"domain": domain, "range": ramp, "clamp": True}, title)
+        for kind, (ramp, title) in grids.select_occurring(ramps, kinds).items()
     }
 
 

@@ -13,44 +13,9 @@ from numpy.typing import NDArray
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import Inspection, OutputValues, Unmasked
 from maskcli.records.wording import format_count
-from maskcli.render.charts import Figure, Spec, make_chart_name
-from maskcli.render.charts.grids import (
-    OF_SAMPLE,
-    WIDE,
-    WIDEST,
-    Axis,
-    encode_numbers,
-    make_axis,
-    make_choice_transform,
-    make_flatten_transform,
-    make_number_filter,
-    make_selection,
-    make_text_expression,
-    make_tooltip,
-    measure_inner,
-    select_occurring,
-)
-from maskcli.render.charts.looks import (
-    BLUE,
-    GRAY,
-    LEGEND,
-    LETTER,
-    LINE,
-    NOT_FINITE,
-    PIXELS,
-    SEPARATE_SCALES,
-    STYLES,
-    VERMILION,
-    CellStyle,
-    LegendEntry,
-    assemble_figure,
-    make_chart_legend,
-    make_fill,
-    make_hatch,
-    make_marks,
-    make_path,
-    make_rgba,
-)
+from maskcli.render.charts import Figure, Spec, grids, looks, make_chart_name
+from maskcli.render.charts.grids import Axis
+from maskcli.render.charts.looks import CellStyle, LegendEntry
 from maskcli.render.numbers import format_short
 from maskcli.render.tables import GAP
 from maskcli.render.timesteps import KindArray, TimestepKind, find_timestep_kinds
@@ -78,8 +43,8 @@ class _Line:
     foot: int
 
 
-MASKED = _Line("masked", "with the mask", make_rgba(BLUE, 1), "circle", True, (1, 0), 8)
-UNMASKED = _Line("unmasked", "without any mask", make_rgba(VERMILION, 1), "triangle", False, DASH, 20)
+MASKED = _Line("masked", "with the mask", looks.make_rgba(looks.BLUE, 1), "circle", True, (1, 0), 8)
+UNMASKED = _Line("unmasked", "without any mask", looks.make_rgba(looks.VERMILION, 1), "triangle", False, DASH, 20)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -120,25 +85,27 @@ def count_choices(inspection: Inspection, number: int = 0) -> tuple[int, int]:
     return data.samples, data.all_features
 
 
-def make_figure(inspection: Inspection, sample: int = 0, feature: int = 0, number: int = 0, room: int = WIDE) -> Figure:
+def make_figure(
+    inspection: Inspection, sample: int = 0, feature: int = 0, number: int = 0, room: int = grids.WIDE
+) -> Figure:
     """Return the figure of output ``number``; ``sample`` and ``feature`` are selected first."""
     output, data = inspection.outputs[number], _prepare_data(inspection, feature, number)
     data = dataclasses.replace(data, notes=tuple(_list_notes(inspection, number, data)))
-    across = make_axis(data.place, data.runs[0].shape[-1], limit=PLACES, room=room, most=WIDEST)
+    across = grids.make_axis(data.place, data.runs[0].shape[-1], limit=PLACES, room=room, most=grids.WIDEST)
     name = f" {make_chart_name(output.name)}" if len(inspection.outputs) > 1 else ""
     about = _describe(*inspection.beside[number])
     params = []
     if data.samples:
-        params.append(make_selection(data.samples, sample))
+        params.append(grids.make_selection(data.samples, sample))
     if data.all_features:
-        params.append(make_selection(len(data.features), feature, "feature", data.features.start))
+        params.append(grids.make_selection(len(data.features), feature, "feature", data.features.start))
     notes = [across.note]
     if data.all_features > len(data.features):
         notes.append(f"{GAP} {format_count(data.all_features - len(data.features), 'feature')} not drawn")
-    legend = make_chart_legend(_list_entries(data), across.pixels)
+    legend = looks.make_chart_legend(_list_entries(data), across.pixels)
     views = [*legend, *_make_notes(data, across), _make_view(data, across)]
     title = f"Output{name} of {make_chart_name(output.call)}"
-    return assemble_figure("outputs", title, about, views, notes, params)
+    return looks.assemble_figure("outputs", title, about, views, notes, params)
 
 
 # Data.
@@ -205,7 +172,7 @@ def _list_notes(inspection: Inspection, number: int, data: _Data) -> Iterator[tu
         valid = None if data.kinds is None else np.isin(data.kinds[row], (TimestepKind.VALID, TimestepKind.HIDDEN))
         reason = _explain_identity(inspection, number, row if data.samples else None)
         yield tuple(
-            _describe_identity(encode_numbers(first), encode_numbers(second), valid, reason)
+            _describe_identity(grids.encode_numbers(first), grids.encode_numbers(second), valid, reason)
             for first, second in zip(masked, unmasked, strict=True)
         )
 
@@ -238,18 +205,24 @@ def _make_notes(data: _Data, across: Axis) -> list[Spec]:
     """Return the view of the notes on identical lines; none without notes."""
     if not any(map(any, data.notes)):
         return []
-    width = max(across.pixels, LEGEND)
-    lines = [[textwrap.wrap(note, round(width / LETTER)) for note in notes] for notes in data.notes]
+    width = max(across.pixels, looks.LEGEND)
+    lines = [[textwrap.wrap(note, round(width / looks.LETTER)) for note in notes] for notes in data.notes]
     feature = f"feature - {data.features.start}" if data.all_features else "0"
-    select = [OF_SAMPLE] if data.samples else []
+    select = [grids.OF_SAMPLE] if data.samples else []
     return [
         {
             "data": {"values": [{"sample": row, "notes": notes} for row, notes in enumerate(lines)]},
             "transform": [*select, {"calculate": f"datum.notes[{feature}]", "as": "note"}],
             "width": width,
-            "height": LINE * max(len(note) for notes in lines for note in notes),
+            "height": looks.LINE * max(len(note) for notes in lines for note in notes),
             "view": {"fill": None},
-            "mark": {"type": "text", "align": "left", "baseline": "top", "fontStyle": "italic", "lineHeight": LINE},
+            "mark": {
+                "type": "text",
+                "align": "left",
+                "baseline": "top",
+                "fontStyle": "italic",
+                "lineHeight": looks.LINE,
+            },
             "encoding": {"text": {"field": "note"}, "x": {"value": 0}, "y": {"value": 0}},
         }
     ]
@@ -269,7 +242,7 @@ def _make_view(data: _Data, across: Axis) -> Spec:
         "height": HEIGHT,
         "encoding": {"x": across.channel()},
         "layer": [*layers, _make_hover_layer(data)],
-        "resolve": SEPARATE_SCALES,
+        "resolve": looks.SEPARATE_SCALES,
     }
 
 
@@ -279,11 +252,11 @@ def _list_data(data: _Data, across: Axis) -> list[Spec]:
     for row in range(len(data.runs[0])):
         datum: Spec = {"sample": row}
         for line, run in zip(data.lines, data.runs, strict=True):
-            datum[line.field] = [encode_numbers(values[across.kept]) for values in run[row]]
+            datum[line.field] = [grids.encode_numbers(values[across.kept]) for values in run[row]]
         if data.kinds is not None:
             datum["kind"] = data.kinds[row, across.kept].tolist()
         if data.tokens is not None:
-            datum["token"] = encode_numbers(data.tokens[row, across.kept])
+            datum["token"] = grids.encode_numbers(data.tokens[row, across.kept])
         rows.append(datum)
     return rows
 
@@ -297,16 +270,16 @@ def _make_transform(data: _Data, across: Axis) -> list[Spec]:
     transform: list[Spec] = [
         # A field of its own: Vega reads the array of all features again when the reader selects another feature.
         *({"calculate": f"datum.{field}[{feature}]", "as": f"{field}_row"} for field in fields),
-        *make_flatten_transform(across, *(f"{field}_row" for field in fields), *extra),
+        *grids.make_flatten_transform(across, *(f"{field}_row" for field in fields), *extra),
         *({"calculate": f"datum.{field}_row", "as": field} for field in fields),
         {"calculate": f"datum.{across.field} < {gap} ? 0 : 1", "as": "part"},
-        *(make_number_filter(field, f"{field}_at") for field in fields),
-        *(make_text_expression(field, f"{field}_text") for field in fields),
+        *(grids.make_number_filter(field, f"{field}_at") for field in fields),
+        *(grids.make_text_expression(field, f"{field}_text") for field in fields),
     ]
     if data.samples:
-        transform.insert(0, OF_SAMPLE)
+        transform.insert(0, grids.OF_SAMPLE)
     if data.kinds is not None:
-        transform.append(make_choice_transform("kind", [kind.label for kind in TimestepKind], "what"))
+        transform.append(grids.make_choice_transform("kind", [kind.label for kind in TimestepKind], "what"))
     if len(fields) > 1:
         numbers = "isNumber(datum.masked) && isNumber(datum.unmasked)"
         difference = f"{numbers} ? format(abs(datum.masked - datum.unmasked), '.4~g') : '–'"
@@ -316,41 +289,27 @@ def _make_transform(data: _Data, across: Axis) -> list[Spec]:
 
 def _make_bands(kinds: KindArray, tokens: NDArray[Any] | None, across: Axis) -> list[Spec]:
     """Return the background of timesteps that are not plainly valid, and the strip above the plot."""
-    styles = select_occurring(STYLES, kinds)
+    styles = grids.select_occurring(looks.STYLES, kinds)
     tinted = {kind: dataclasses.replace(style, mark="") for kind, style in styles.items() if kind != TimestepKind.VALID}
     middle = {"y": {"value": HEIGHT / 2}}
     layers: list[Spec] = []
     if tinted:
-        layers.append(
-            {
-                "transform": [{"filter": f"datum.kind !== {TimestepKind.VALID}"}],
-                "mark": {"type": "rect", "width": across.step, "height": HEIGHT},
-                "encoding": middle | make_fill(tinted),
-            }
-        )
+        size = {"width": across.step, "height": HEIGHT}
+        layers.append(looks.make_layer("rect", middle | looks.make_fill(tinted), looks.keep_kinds(tinted), **size))
     if TimestepKind.PADDING in tinted:
-        hatch = {"shape": make_hatch(across.step, HEIGHT), "stroke": make_rgba(GRAY, 0.4), "strokeWidth": 0.8}
-        layers.append(
-            {
-                "transform": [{"filter": f"datum.kind === {TimestepKind.PADDING}"}],
-                "mark": {"type": "point", "size": PIXELS, "opacity": 1, **hatch},
-                "encoding": middle,
-            }
-        )
+        hatch, stroke = looks.make_hatch(across.step, HEIGHT), looks.make_rgba(looks.GRAY, 0.4)
+        padding = looks.keep_kinds([TimestepKind.PADDING])
+        layers.append(looks.make_symbols(middle, padding, shape=hatch, stroke=stroke, strokeWidth=0.8))
     return [*layers, *_make_strip(styles, tokens, across)]
 
 
 def _make_strip(styles: dict[int, CellStyle], tokens: NDArray[Any] | None, across: Axis) -> list[Spec]:
     """Return the layers of cells above the plot, with tokens if they have room."""
-    width, height = measure_inner(across.step), 18
-    rect: Spec = {"mark": {"type": "rect", "width": width, "height": height}, "encoding": make_fill(styles)}
-    layers = [rect, *make_marks(styles, width, height)]
-    if tokens is not None and tokens.size:
-        longest = max(len(str(tokens.min())), len(str(tokens.max())))
-        if LETTER * longest + 5 <= across.step:
-            valid = f"datum.kind === {TimestepKind.VALID} || datum.kind === {TimestepKind.HIDDEN}"
-            text = {"text": {"field": "token", "type": "nominal"}}
-            layers.append({"transform": [{"filter": valid}], "mark": {"type": "text"}, "encoding": text})
+    width, height = grids.measure_inner(across.step), 18
+    rect = looks.make_layer("rect", looks.make_fill(styles), width=width, height=height)
+    layers = [rect, *looks.make_marks(styles, width, height)]
+    if tokens is not None:
+        layers += grids.make_token_layers(tokens, "token", across.step)
     for layer in layers:
         layer["encoding"]["y"] = {"value": -height / 2 - 4}
     return layers
@@ -361,7 +320,7 @@ def _make_connectors(data: _Data) -> list[Spec]:
     if len(data.runs) < 2:
         return []
     ends = {"y": _encode_value("masked"), "y2": {"field": "unmasked_at"}}
-    return [{"mark": {"type": "rule", "stroke": make_rgba(GRAY, 0.7), "strokeWidth": 1}, "encoding": ends}]
+    return [looks.make_layer("rule", ends, stroke=looks.make_rgba(looks.GRAY, 0.7), strokeWidth=1)]
 
 
 def _encode_value(field: str) -> Spec:
@@ -376,30 +335,17 @@ def _encode_value(field: str) -> Spec:
 def _make_line_layers(line: _Line, across: Axis, joined: bool) -> list[Spec]:
     """Return the layers of a run: line, markers if they have room, and crosses for NaN and infinity."""
     stroke: Spec = {"stroke": line.ink, "strokeWidth": 1.8}
-    points = {"type": "point", "size": PIXELS, "opacity": 1, **stroke}
-    value = _encode_value(line.field)
+    value, is_number = _encode_value(line.field), f"isValid(datum.{line.field}_at)"
     layers: list[Spec] = []
     if joined:
         # The line breaks at the gap of the axis: "part" differs on both sides.
         encoding = {"y": value, "detail": {"field": "part", "type": "nominal"}}
-        layers.append({"mark": {"type": "line", **stroke, "strokeDash": list(line.dash)}, "encoding": encoding})
+        layers.append(looks.make_layer("line", encoding, **stroke, strokeDash=list(line.dash)))
     if not joined or across.step >= 9:
-        fill = line.ink if line.solid else "transparent"
-        layers.append(
-            {
-                "transform": [{"filter": f"isValid(datum.{line.field}_at)"}],
-                "mark": {**points, "shape": make_path(line.marker, 8, 8), "fill": fill},
-                "encoding": {"y": value},
-            }
-        )
-    layers.append(
-        {
-            "transform": [{"filter": f"!isValid(datum.{line.field}_at)"}],
-            "mark": {**points, "shape": make_path("cross", 13, 13)},
-            "encoding": {"y": {"value": HEIGHT - line.foot}},
-        }
-    )
-    return layers
+        marker = {"shape": looks.make_path(line.marker, 8, 8), "fill": line.ink if line.solid else "transparent"}
+        layers.append(looks.make_symbols({"y": value}, is_number, **stroke, **marker))
+    foot, cross = {"y": {"value": HEIGHT - line.foot}}, looks.make_path("cross", 13, 13)
+    return [*layers, looks.make_symbols(foot, f"!{is_number}", **stroke, shape=cross)]
 
 
 def _make_hover_layer(data: _Data) -> Spec:
@@ -412,8 +358,8 @@ def _make_hover_layer(data: _Data) -> Spec:
     titles |= {f"{line.field}_text": line.text for line in data.lines}
     if len(data.runs) > 1:
         titles["difference"] = "difference"
-    mark = {"type": "rect", "fill": "transparent", "height": HEIGHT}
-    return {"mark": mark, "encoding": {"y": {"value": HEIGHT / 2}, "tooltip": make_tooltip(titles)}}
+    encoding = {"y": {"value": HEIGHT / 2}, "tooltip": grids.make_tooltip(titles)}
+    return looks.make_layer("rect", encoding, fill="transparent", height=HEIGHT)
 
 
 def _list_entries(data: _Data) -> list[LegendEntry]:
@@ -424,9 +370,9 @@ def _list_entries(data: _Data) -> list[LegendEntry]:
     ]
     if data.kinds is not None:
         kinds = [kind for kind in TimestepKind if kind != TimestepKind.VALID and (data.kinds == kind).any()]
-        entries += [LegendEntry(STYLES[kind], kind.label) for kind in kinds]
+        entries += [LegendEntry(looks.STYLES[kind], kind.label) for kind in kinds]
     if not all(np.isfinite(run).all() for run in data.runs):
-        entries.append(LegendEntry(NOT_FINITE, "NaN or infinite"))
+        entries.append(LegendEntry(looks.NOT_FINITE, "NaN or infinite"))
     return entries
 
 
