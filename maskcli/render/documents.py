@@ -228,7 +228,10 @@ def pack_record(record: Any) -> PackedRecord:
         key = (array.dtype.name, array.shape, hashlib.blake2b(np.ascontiguousarray(array).tobytes()).digest())
         if key not in names:
             names[key] = f"a{len(names)}"
-            arrays[names[key]] = _store_array(array)
+            data: Any = array.ravel()
+            if array.dtype == bool:
+                data = (data + np.uint8(ord("0"))).tobytes().decode()
+            arrays[names[key]] = StoredArray(array.dtype.name, list(array.shape), data)
         return {ARRAY: names[key]}
 
     return PackedRecord(convert(record, store, list_fields), arrays)
@@ -237,13 +240,6 @@ def pack_record(record: Any) -> PackedRecord:
 def list_fields(record: Any) -> dict[str, Any]:
     """Return all fields of a record, by name."""
     return {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
-
-
-def _store_array(array: Array) -> StoredArray:
-    data: Any = array.ravel()
-    if array.dtype == bool:
-        data = (data + np.uint8(ord("0"))).tobytes().decode()
-    return StoredArray(array.dtype.name, list(array.shape), data)
 
 
 def read_report_document(document: Any) -> Report:

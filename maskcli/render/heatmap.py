@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from maskcli.records.arrays import Floats
+from maskcli.render.numbers import format_span
 from maskcli.render.parts import (
     GLYPHS,
     HEAT,
@@ -198,7 +199,7 @@ def _list_rows(heatmap: Heatmap, frame: _Frame, line: int) -> range:
 
 def _label_line(heatmap: Heatmap, frame: _Frame, line: int) -> str:
     rows = _list_rows(heatmap, frame, line)
-    return "–".join(map(str, dict.fromkeys((rows[0], rows[-1]))))
+    return format_span(rows[0], rows[-1])
 
 
 def _choose_columns(count: int, room: int, heatmap: Heatmap) -> Elision:

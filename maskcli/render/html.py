@@ -97,13 +97,8 @@ SHORTEST_PROSE = 40
 """Characters of a cell beyond which its column is wrapped."""
 
 
-def render_html(sections: Sequence[Section | Part], level: int = 3) -> str:
-    """Return ``sections`` as HTML for a ``<div class="maskcli">`` of a page that has ``STYLE``.
-
-    Args:
-        sections: the content.
-        level: of their headings.
-    """
+def render_html(sections: Sequence[Section | Part]) -> str:
+    """Return ``sections`` as HTML for a ``<div class="maskcli">`` of a page that has ``STYLE``."""
     lines, heading = [], ""
     counts = Counter[str]()
     for block in split_blocks(map(_remove_option, iterate_parts(sections))):
@@ -115,7 +110,7 @@ def render_html(sections: Sequence[Section | Part], level: int = 3) -> str:
         # Each region that scrolls needs a name of its own.
         if counts[heading] > 1:
             name = f"{heading}, {counts[heading]}".strip()
-        lines.append(_render_block(block, name, level))
+        lines.append(_render_block(block, name))
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -131,13 +126,13 @@ def render_standalone_html(sections: Sequence[Section | Part]) -> str:
     return f'<div class="maskcli">\n<style>{STYLE}</style>\n{render_html(sections)}</div>'
 
 
-def _render_block(block: TextBlock, name: str, level: int) -> str:
+def _render_block(block: TextBlock, name: str) -> str:
     match block:
         case Heading(title, detail):
             text = escape_html(title).strip()
             if detail.strip():
                 text += f' <span class="mk-detail">{escape_html(detail).strip()}</span>'
-            return f"<h{level}>{text}</h{level}>"
+            return f"<h3>{text}</h3>"
         case Paragraph(text):
             return f"<p>{render_prose(text)}</p>"
         case Code():

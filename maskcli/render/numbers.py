@@ -42,6 +42,11 @@ def format_short(value: float | None) -> str:
     return format_optional(value, "{:.3g}".format)
 
 
+def format_span(first: object, last: object) -> str:
+    """Return both ends of a span, or one of them if they are equal."""
+    return "–".join(dict.fromkeys(map(str, (first, last))))
+
+
 def format_share(part: int, whole: int) -> str:
     """Return a percentage."""
     return f"{100 * part / whole:.0f} %" if whole else "0 %"

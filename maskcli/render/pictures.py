@@ -19,11 +19,6 @@ def render_svg(figure: Figure) -> bytes:
     return re.sub(r"^<svg([^>]*)>", lambda match: f'<svg role="img"{match[1]}>{head}', svg, count=1).encode()
 
 
-def render_png(figure: Figure, scale: float = 2) -> bytes:
-    """Return a figure as a PNG, ``scale`` times as large as its SVG."""
-    return convert_svg_to_png(render_svg(figure), scale)
-
-
 def convert_svg_to_png(svg: bytes, scale: float = 2) -> bytes:
     """Return an SVG as a PNG, ``scale`` times as large."""
     png: bytes = _import_vl_convert().svg_to_png(svg.decode(), scale=scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Generic, Literal, TypeVar
@@ -33,6 +34,8 @@ GAP = "…"
 ROW_GAP = "⋮"
 SEE_ALL = " (--all shows everything)"
 LEGEND_GAP = "   "
+TOKEN = 3
+"""Characters of the narrowest column of tokens, with the gap to the next."""
 NARROWEST_NAME = 8
 """Fewest characters of a shortened name, also on a narrow screen."""
 LONGEST_NAME = 32
@@ -142,28 +145,29 @@ def make_note(text: str) -> Text:
 # Widths.
 
 
-def count_fitting_columns(limits: Limits, cell_width: int, taken: int) -> int | None:
-    """Return how many columns of ``cell_width`` fit next to ``taken`` characters, at least 2; None for all."""
-    if limits.everything:
-        return None
-    return limits.columns or max(2, (limits.width - taken) // cell_width)
-
-
-def fit_axis(make: Callable[[int | None], list[Part]], room: int | None, limits: Limits) -> list[Part]:
-    """Return the parts that ``make`` returns for as much of an axis as fits.
+def find_room(
+    make: Callable[[int | None], list[Part]], count: int, limits: Limits, narrowest: int = TOKEN
+) -> int | None:
+    """Return how many of ``count`` items of an axis fit on the screen; None for all, if everything is requested.
 
     Args:
-        make: makes a table and its notes, with at most that many items of the axis.
-        room: the number of items to begin with; None for all.
+        make: makes a table or a line and its notes, with at most that many items of the axis.
+        count: the items of the axis.
         limits: the width of the screen. A number of columns that the user chose is kept.
+        narrowest: characters that an item takes at least, which bounds the search.
     """
-    parts = make(room)
-    while room is not None and limits.columns is None and room > 1:
-        if not isinstance(parts[0], Table) or measure_table(parts[0]) <= limits.width:
-            break
-        room -= 1
-        parts = make(room)
-    return parts
+    if limits.everything:
+        return None
+    if limits.columns is not None:
+        return limits.columns
+    rooms = range(2, min(count, limits.width // narrowest) + 1)
+    return 1 + bisect.bisect_left(rooms, True, key=lambda room: _measure_part(make(room)[0]) > limits.width)
+
+
+def _measure_part(part: Part) -> int:
+    if isinstance(part, Table):
+        return measure_table(part)
+    return measure_cells(part.cells) + 1 if isinstance(part, Text) else 0
 
 
 def shorten_middle(text: str, width: int) -> str:
@@ -201,13 +205,6 @@ def label_tokens(tokens: Array, words: Mapping[int, str] | None) -> Array:
     ids, inverse = np.unique(tokens, return_inverse=True)
     named = np.array([labels.get(int(token), str(token)) for token in ids], dtype=object)
     return named[inverse.reshape(tokens.shape)]
-
-
-def measure_tokens(tokens: Array, padding: object) -> int:
-    """Return the width of a column of tokens ``(batch, timesteps)``, with a glyph and the gap to the next column."""
-    ends = [tokens.min(initial=0), tokens.max(initial=0)] if tokens.dtype != object else tokens.ravel().tolist()
-    widest = max(len(str(token)) for token in (*ends, tokens.shape[1] - 1))
-    return max(widest, len(str(padding)) + 1) + 2
 
 
 def make_token_cell(token: object, kind: int) -> Cells:

@@ -198,7 +198,7 @@ def test_batch_table() -> None:
     padding, legend = [element for element in tree.all("span") if element.attributes["class"] == "mk-padding"]
     assert (padding.text, legend.text) == ("·0", "·")
     assert tree.all("div")[0].attributes["aria-label"] == "Padded batch (2, 2)"
-    assert render_html([Heading("a")], level=4) == "<h4>a</h4>\n"
+    assert render_html([Heading("a")]) == "<h3>a</h3>\n"
 
 
 def test_column_classes() -> None:

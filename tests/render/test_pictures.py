@@ -74,7 +74,7 @@ def test_names_with_markup_are_text() -> None:
         assert not list(root.iter("script"))
         assert not list(root.iter(f"{SVG}script"))
         assert any("<script>alert(1)</script>\"'&`|" in text for text in list_texts(root))
-        pictures.render_png(figure)
+        pictures.convert_svg_to_png(pictures.render_svg(figure))
 
 
 def test_long_title_is_shortened() -> None:
@@ -84,7 +84,7 @@ def test_long_title_is_shortened() -> None:
 
 @pytest.mark.parametrize("scale", [1, 2, 3.5])
 def test_png_has_the_size_of_the_svg(sample: Figure, scale: float) -> None:
-    png = pictures.render_png(sample, scale)
+    png = pictures.convert_svg_to_png(pictures.render_svg(sample), scale)
     root = parse_svg(sample)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     size = struct.unpack(">II", png[16:24])
@@ -107,7 +107,7 @@ def test_ids_are_unique_across_pictures() -> None:
 
 def test_drawing_keeps_the_specification(sample: Figure) -> None:
     before = json.dumps(sample.spec)
-    pictures.render_png(sample)
+    pictures.convert_svg_to_png(pictures.render_svg(sample))
     assert json.dumps(sample.spec) == before
 
 

@@ -32,7 +32,8 @@ def render_sarif(record: object, rules: Sequence[RuleExplanation], folder: str =
     checked = {code for entry in checks if entry.check is not None for code in entry.check.checked}
     listed = [rule for rule in rules if rule.code in checked]
     positions = {rule.code: index for index, rule in enumerate(listed)}
-    errors = [_notify(name, text) for name, text in list_failures(record)]
+    failures = (f"{name}: {text}" for name, text in list_failures(record))
+    errors = [{"level": "error", "message": {"text": text}} for text in failures]
     was_checked = all(entry.error is None for entry in checks)
     run = {
         "tool": {"driver": {"name": "maskcli", "version": __version__, "rules": list(map(_describe_rule, listed))}},
@@ -42,10 +43,6 @@ def render_sarif(record: object, rules: Sequence[RuleExplanation], folder: str =
     }
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(document, indent=1, ensure_ascii=False).encode() + b"\n"
-
-
-def _notify(name: str, error: str) -> dict[str, Any]:
-    return {"level": "error", "message": {"text": f"{name}: {error}"}}
 
 
 def _describe_rule(rule: RuleExplanation) -> dict[str, Any]:

@@ -6,6 +6,7 @@ so that a mask for many calls is one line with branches.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import functools
 import itertools
@@ -157,15 +158,12 @@ def _find_median(places: list[tuple[float, int]], otherwise: float) -> float:
     """Return the weighted median of places, the middle between two equally good ones."""
     if not places:
         return otherwise
-    total, below = sum(weight for _, weight in places), 0
     ordered = sorted(places)
-    for position, (place, weight) in enumerate(ordered):
-        below += weight
-        if 2 * below == total:
-            return (place + ordered[position + 1][0]) / 2
-        if 2 * below > total:
-            return place
-    return otherwise
+    sums = list(itertools.accumulate(weight for _, weight in ordered))
+    position = bisect.bisect_left(sums, sums[-1] / 2)
+    # At exactly half of the weight, the next place is equally good.
+    ends = ordered[position : position + 1 + (2 * sums[position] == sums[-1])]
+    return (ends[0][0] + ends[-1][0]) / 2
 
 
 def _spread(goals: Sequence[float], pull: Sequence[int]) -> list[float]:

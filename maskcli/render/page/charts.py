@@ -61,4 +61,6 @@ def render_charts(makers: Iterable[Callable[..., Figure | None]]) -> str:
     """Return the charts of several figures of one kind, side by side if there is room; see ``render_chart``."""
     charts = [render_chart(make_figure, number) for number, make_figure in enumerate(makers)]
     content = "".join(charts)
-    return f'<div class="charts">{content}</div>' if len(charts) > 1 else content
+    if len(charts) < 2:
+        return content
+    return f'<div class="charts">{content}</div>'

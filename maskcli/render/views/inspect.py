@@ -23,11 +23,11 @@ from maskcli.render.parts import (
 from maskcli.render.tables import (
     LONGEST_NAME,
     NARROWEST_NAME,
+    TOKEN,
     ItemColumn,
-    count_fitting_columns,
     elide_axis,
     fill_table,
-    fit_axis,
+    find_room,
     format_vector,
     label_tokens,
     list_items,
@@ -36,7 +36,6 @@ from maskcli.render.tables import (
     make_legend,
     make_mask_field,
     make_token_fields,
-    measure_tokens,
     shorten_middle,
 )
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
@@ -139,9 +138,6 @@ def _tabulate_batch(
     """Return the timesteps next to their mask; a mask of another shape has no column."""
     rows = elide_axis(kinds.shape[0], limits.rows, "sequence")
     tokens = label_tokens(convert_ids(primary), inspection.data.words) if primary.kind == "ids" else None
-    cell_width = 2
-    if tokens is not None:
-        cell_width = measure_tokens(tokens, primary.padding_id) + 1
 
     def make_table(room: int | None) -> list[Part]:
         timesteps = elide_axis(kinds.shape[1], room, "timestep")
@@ -156,7 +152,8 @@ def _tabulate_batch(
             fields.append(make_mask_field("mask", drawn_mask, timesteps))
         return [fill_table(fields, rows), *make_elision_note(rows.note, timesteps.note)]
 
-    return fit_axis(make_table, count_fitting_columns(limits, cell_width, taken=14), limits)
+    narrowest = (1 if tokens is None else TOKEN) + (drawn_mask is not None)
+    return make_table(find_room(make_table, kinds.shape[1], limits, narrowest))
 
 
 def _make_batch_legend(primary: ModelInput, kinds: KindArray, mask: Bools | None, limits: Limits) -> list[Part]:
@@ -191,11 +188,14 @@ def _view_embedding(inspection: Inspection, limits: Limits) -> list[Part]:
     row = inspection.embedding
     if row is None:
         return []
-    number = make_fixed_formatter(row.padding_vector)
-    room = count_fitting_columns(limits, len(number(-1.0)) + 1, taken=8)
-    features = elide_axis(len(row.padding_vector), room, "feature")
+    vector, number = row.padding_vector, make_fixed_formatter(row.padding_vector)
+
+    def make_line(room: int | None) -> list[Part]:
+        features = elide_axis(len(vector), room, "feature")
+        return [Text(make_cell(f"[{format_vector(vector, features, number)}]"))]
+
     heading = Heading(f"Embedding vector of padding id {row.padding_id}")
-    return [heading, Text(make_cell(f"[{format_vector(row.padding_vector, features, number)}]"))]
+    return [heading, *make_line(find_room(make_line, len(vector), limits, narrowest=2))]
 
 
 # The mask sources.
@@ -206,20 +206,18 @@ def _view_mask_sources(inspection: Inspection, limits: Limits) -> list[Part]:
     if not results or primary is None:
         return []
     rows = elide_axis(primary.values.shape[0], limits.rows, "sequence")
-    room = count_fitting_columns(limits, len(results), taken=24)
-    timesteps = elide_axis(primary.values.shape[1], room, "timestep")
-    table = fill_table(
-        [
-            ItemColumn("", lambda row: make_cell(row, "label")),
-            *(make_mask_field(result.mask_source, result.mask, timesteps) for result in results),
-        ],
-        rows,
-    )
     # The first source is the reference of the comparison.
     changes = (make_cell(format_short(result.max_abs_difference)) for result in results[1:])
     last_row = (make_cell("output change", "label"), make_cell("–"), *changes)
+
+    def make_table(room: int | None) -> list[Part]:
+        timesteps = elide_axis(primary.values.shape[1], room, "timestep")
+        masks = (make_mask_field(result.mask_source, result.mask, timesteps) for result in results)
+        table = fill_table([ItemColumn("", lambda row: make_cell(row, "label")), *masks], rows)
+        return [Table(table.columns, (*table.rows, last_row)), *make_elision_note(rows.note, timesteps.note)]
+
     heading = Heading(
         "The three mask sources, with equal weights",
         "masks and outputs are equal" if inspection.mask_sources_agree else "masks or outputs differ",
     )
-    return [heading, Table(table.columns, (*table.rows, last_row)), *make_elision_note(rows.note, timesteps.note)]
+    return [heading, *make_table(find_room(make_table, primary.values.shape[1], limits, narrowest=1))]

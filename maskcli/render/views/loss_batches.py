@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from maskcli.records.loss import BatchSizeLoss, LossOutput, LossReport
 from maskcli.records.wording import format_count
-from maskcli.render.numbers import DASH, format_optional, format_precise, format_short
+from maskcli.render.numbers import DASH, format_optional, format_precise, format_short, format_span
 from maskcli.render.parts import Cells, Heading, Limits, Part, make_cell
 from maskcli.render.tables import ItemColumn, list_items, make_legend, make_note
 from maskcli.tolerance import SAME_IN_FLOAT64, SAME_MEAN
@@ -100,7 +100,7 @@ def _format_range(size: BatchSizeLoss) -> str:
     """Return the smallest and the largest loss of shuffled batches."""
     if size.smallest is None or size.largest is None:
         return DASH
-    return "–".join(dict.fromkeys(f"{end:.5g}" for end in (size.smallest, size.largest)))
+    return format_span(f"{size.smallest:.5g}", f"{size.largest:.5g}")
 
 
 def _format_spread(size: BatchSizeLoss) -> str:

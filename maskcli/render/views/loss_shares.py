@@ -21,6 +21,7 @@ from maskcli.render.numbers import (
     format_optional,
     format_percent,
     format_significant,
+    format_span,
     make_fixed_formatter,
 )
 from maskcli.render.parts import (
@@ -264,7 +265,7 @@ def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Part]:
         return ()
 
     fields: list[ItemColumn[LengthGroup]] = [
-        ItemColumn("length", lambda group: make_cell(_format_lengths(group), "label")),
+        ItemColumn("length", lambda group: make_cell(format_span(group.shortest, group.longest), "label")),
         ItemColumn("sequences", lambda group: make_cell(f"{group.sequences:,}")),
         ItemColumn("timesteps", lambda group: make_cell(f"{group.timesteps:,}")),
         ItemColumn("mean loss", lambda group: _show_mean(group.mean, number), rule=True),
@@ -274,10 +275,6 @@ def _view_lengths(output: LossOutput, name: str, limits: Limits) -> list[Part]:
     heading = Heading(f"The loss{name} by length of sequence")
     legend = [make_note("bar: the share, compared with the largest")] if largest > 0 else []
     return [heading, *list_items(fields, groups, "group", limits, ("timesteps",)), *legend]
-
-
-def _format_lengths(group: LengthGroup) -> str:
-    return "–".join(dict.fromkeys(map(str, (group.shortest, group.longest))))
 
 
 def _view_largest(report: LossReport, output: LossOutput, name: str, limits: Limits) -> list[Part]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,9 @@ from maskcli.render.tables import (
     NARROWEST_NAME,
     Elision,
     ItemColumn,
-    count_fitting_columns,
     elide_axis,
     fill_table,
-    fit_axis,
+    find_room,
     flow_entries,
     format_vector,
     label_tokens,
@@ -30,7 +30,6 @@ from maskcli.render.tables import (
     make_note,
     make_token_cell,
     mark_mask,
-    measure_tokens,
     shorten_middle,
 )
 from maskcli.render.timesteps import KindArray, TimestepKind, count_kinds, find_timestep_kinds
@@ -130,35 +129,41 @@ def _prepare_grid(inspection: Inspection) -> _Grid:
 
 def _flatten_units(values: NDArray[Any], places: tuple[int, ...]) -> NDArray[Any]:
     """Return printable values with one axis of units after those of ``places``."""
-    units = values.size // max(1, int(np.prod(places)))
-    # NumPy cannot print bfloat16.
-    return (values.astype(np.float64) if values.dtype.kind == "V" else values).reshape(*places, units)
+    if values.dtype.kind == "V":  # NumPy cannot print bfloat16.
+        values = values.astype(np.float64)
+    return values.reshape(*places, values.size // max(1, int(np.prod(places))))
 
 
 def _tabulate_values(grid: _Grid, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
     """Return a row for each timestep, or for each sample of a pooled output."""
-    units = grid.runs[0].shape[-1]
-    taken = _estimate_taken(grid)
-    number, width = _choose_formatter(grid.runs, limits, taken)
+    units, stacked = grid.runs[0].shape[-1], np.stack(grid.runs)
     rows = elide_axis(grid.count, limits.rows, "sample" if grid.kinds is None else "timestep")
+    places = [_make_sample_field(grid, rows)]
+    if grid.kinds is not None:
+        places += _make_position_fields(grid, grid.kinds)
+    changes: list[ItemColumn[int]] = []
+    if unmasked is not None:
+        changes.append(ItemColumn("change", lambda row: _show_change(unmasked, grid.find_place(row)), rule=True))
+    legend = _make_output_legend(grid, rows, unmasked, limits)
 
-    def make_table(room: int | None) -> list[Part]:
+    def make_table(number: FormatNumber, width: int, room: int | None) -> list[Part]:
         features = elide_axis(units, room, "unit")
-        fields: list[ItemColumn[int]] = [_make_sample_field(grid, rows)]
-        if grid.kinds is not None:
-            fields += _make_position_fields(grid, grid.kinds)
-        titles = ("output", "without mask")
-        for title, run in zip(titles, grid.runs, strict=False):
-            fields.append(_make_vector_field(title, grid, run, features, lambda value: number(value).rjust(width)))
-        if unmasked is not None:
-            fields.append(ItemColumn("change", lambda row: _show_change(unmasked, grid.find_place(row)), rule=True))
-        return [
-            fill_table(fields, rows),
-            *make_elision_note(rows.note, features.note),
-            *_make_output_legend(grid, rows, unmasked, limits),
+        titled = zip(("output", "without mask"), grid.runs, strict=False)
+        vectors = [
+            _make_vector_field(title, grid, run, features, lambda value: number(value).rjust(width))
+            for title, run in titled
         ]
+        table = fill_table([*places, *vectors, *changes], rows)
+        return [table, *make_elision_note(rows.note, features.note), *legend]
 
-    return fit_axis(make_table, count_fitting_columns(limits, (width + 1) * len(grid.runs), taken), limits)
+    # Two digits leave room for more units than three.
+    for digits in (3, 2):
+        number, width = _make_formatter(stacked, digits)
+        make = partial(make_table, number, width)
+        room = find_room(make, units, limits, (width + 1) * len(grid.runs))
+        if room is None or room >= units:
+            break
+    return make(room)
 
 
 def _make_output_legend(grid: _Grid, rows: Elision, unmasked: Unmasked | None, limits: Limits) -> list[Part]:
@@ -244,31 +249,6 @@ def _make_vector_field(
 
 def _show_change(unmasked: Unmasked, place: tuple[int, ...]) -> Cells:
     return make_cell(format_short(float(unmasked.change[place])))
-
-
-def _estimate_taken(grid: _Grid) -> int:
-    """Return the characters of the columns other than those of vectors, with their gaps."""
-    taken = len("sample") + len(grid.runs)
-    if len(grid.runs) > 1:
-        taken += len("  change ") + 2  # Two rules.
-    if grid.kinds is None:
-        return taken
-    timestep = len(str(grid.runs[0].shape[1] - 1))
-    token = 1
-    if grid.tokens is not None:
-        token = max(7, measure_tokens(grid.tokens, ""))
-    note = 5 + timestep
-    return taken + 2 + timestep + token + 2 + note
-
-
-def _choose_formatter(runs: tuple[NDArray[Any], ...], limits: Limits, taken: int) -> tuple[FormatNumber, int]:
-    """Return a formatter and its width, with three digits, or with two if these leave room for all units."""
-    stacked, units = np.stack(runs), runs[0].shape[-1]
-    number, width = _make_formatter(stacked, 3)
-    room = count_fitting_columns(limits, (width + 1) * len(runs), taken)
-    if room is not None and room < units:
-        return _make_formatter(stacked, 2)
-    return number, width
 
 
 def _make_formatter(values: NDArray[Any], digits: int) -> tuple[FormatNumber, int]:

@@ -25,16 +25,15 @@ from maskcli.render.parts import (
 )
 from maskcli.render.tables import (
     ItemColumn,
-    count_fitting_columns,
     elide_axis,
     fill_table,
+    find_room,
     label_tokens,
     make_elision_note,
     make_legend,
     make_note,
     make_timestep_fields,
     make_token_cell,
-    measure_tokens,
 )
 from maskcli.render.timesteps import TimestepKind
 from maskcli.render.views.validity import view_validity
@@ -44,33 +43,31 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     """Return the batch with its padding marked, its lengths, and the cost of padding and truncation."""
     excerpt = batch if isinstance(batch, Excerpt) else make_excerpt(batch)
     n_sequences, maxlen = excerpt.shape
-    words, padding_id = excerpt.origin.words, excerpt.layout.padding_id
-    padding = padding_id if words is None else words.get(padding_id, padding_id)
-    listed = (_label_values(part, words) for part in (excerpt.first, excerpt.last))
-    cell_width = max(measure_tokens(tokens, padding) for tokens in listed)
+    rows = elide_axis(n_sequences, limits.rows, "sequence")
 
-    @functools.lru_cache(maxsize=1)  # A row is shown cell by cell.
+    @functools.lru_cache(maxsize=32)  # A row is shown cell by cell, and several times until the width fits.
     def get_row(row: int) -> tuple[Array, Bools, int]:
         part, position = excerpt.find(row)
-        return _label_values(part, words, position), part.mask[position], int(part.lengths[position])
+        return _label_values(part, excerpt.origin.words, position), part.mask[position], int(part.lengths[position])
 
     def show_token(row: int, timestep: int) -> Cells:
         tokens, mask, _ = get_row(row)
         return make_token_cell(tokens[timestep], TimestepKind.VALID if mask[timestep] else TimestepKind.PADDING)
 
-    rows = elide_axis(n_sequences, limits.rows, "sequence")
-    timesteps = elide_axis(maxlen, count_fitting_columns(limits, cell_width, taken=20), "timestep")
-    fields: list[ItemColumn[int]] = [
-        ItemColumn("sample", lambda row: make_cell(row, "label")),
-        *make_timestep_fields(timesteps, show_token),
-        ItemColumn("length", lambda row: make_cell(get_row(row)[2]), rule=True),
-    ]
+    def make_table(room: int | None) -> list[Part]:
+        timesteps = elide_axis(maxlen, room, "timestep")
+        fields: list[ItemColumn[int]] = [
+            ItemColumn("sample", lambda row: make_cell(row, "label")),
+            *make_timestep_fields(timesteps, show_token),
+            ItemColumn("length", lambda row: make_cell(get_row(row)[2]), rule=True),
+        ]
+        return [fill_table(fields, rows), *make_elision_note(rows.note, timesteps.note)]
+
     has_padding = not (excerpt.first.mask.all() and excerpt.last.mask.all())
     parts = (
         make_heading(excerpt),
         *view_validity(excerpt.inputs),
-        fill_table(fields, rows),
-        *make_elision_note(rows.note, timesteps.note),
+        *make_table(find_room(make_table, maxlen, limits)),
         *make_legend((("padding", "padding"),) if has_padding else (), limits),
         *_note_features(excerpt.first),
         Text(summarize_padding(excerpt)),
@@ -83,13 +80,12 @@ def view(batch: PaddedBatch | Excerpt, limits: Limits) -> list[Section]:
     ]
 
 
-def _label_values(batch: PaddedBatch, words: Mapping[int, str] | None, row: int | None = None) -> Array:
-    """Return the text of each timestep: its id or word, or the first number of its features."""
-    tokens = batch.tokens if row is None else batch.tokens[row]
+def _label_values(batch: PaddedBatch, words: Mapping[int, str] | None, row: int) -> Array:
+    """Return the text of each timestep of a row: its id or word, or the first number of its features."""
+    tokens = batch.tokens[row]
     if not batch.features:
         return label_tokens(tokens, words)
-    first = tokens.reshape(*tokens.shape[: 2 if row is None else 1], -1)[..., 0]
-    return np.array([f"{number:.4g}" for number in first.ravel()], dtype=object).reshape(first.shape)
+    return np.array([f"{number:.4g}" for number in tokens.reshape(len(tokens), -1)[:, 0]], dtype=object)
 
 
 def _note_features(batch: PaddedBatch) -> list[Part]:

@@ -17,7 +17,7 @@ from maskcli.records.profile import (
 )
 from maskcli.records.wording import format_count
 from maskcli.render.charts.lengths import count_steps
-from maskcli.render.numbers import DASH, format_percent
+from maskcli.render.numbers import DASH, format_percent, format_span
 from maskcli.render.parts import (
     Cell,
     Cells,
@@ -139,7 +139,7 @@ def _draw_histogram(corpus: CorpusProfile, limits: Limits) -> Iterator[Part]:
     counts = count_steps(corpus.lengths.histogram, step)
     most = max(counts.values())
     rows = range(min(counts), max(counts) + 1)
-    labels = {row: _label_range(row * step, (row + 1) * step - 1) for row in rows}
+    labels = {row: format_span(f"{row * step:,}", f"{(row + 1) * step - 1:,}") for row in rows}
     label_width, count_width = max(map(len, labels.values())), len(f"{most:,}")
     room = max(10, min(limits.width - label_width - count_width - 8, 60))
     for row in rows:
@@ -160,10 +160,6 @@ def _choose_step(count: int) -> int:
     while -(-count // step) > BARS:
         step = step * 5 // 2 if str(step).startswith("2") else step * 2
     return step
-
-
-def _label_range(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def _view_ids(corpus: CorpusProfile) -> Iterator[Part]:

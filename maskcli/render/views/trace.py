@@ -95,7 +95,8 @@ def view_mask_path(trace: tuple[Call, ...], limits: Limits) -> list[Part]:
             lines += _make_rows(call, name, widths)
     parts: list[Part] = [heading, Table(tuple(columns), tuple(lines)), *make_elision_note(rows.note)]
     if not widths.has_column:
-        parts += _make_glossary(kept)
+        effects = {find_effect(call) for call in kept}
+        parts += [make_note(f"{name:<10}{gloss}") for name, gloss in EFFECTS.items() if name in effects]
     return [*parts, *_make_mask_legend(kept, limits)]
 
 
@@ -209,16 +210,12 @@ def _wrap_description(call: Call, widths: _Widths, room: int) -> list[Cells]:
     for clause, role in clauses:
         if lines and measure_cells(lines[-1]) + len(f"; {clause}") <= room:
             lines[-1] = (*lines[-1], Cell(f"; {clause}", role))
-        else:
-            lines += [make_cell(line, role) for line in _wrap_clause(clause, max(NARROWEST_NAME, room))]
+            continue
+        # A long clause is broken after its commas if possible.
+        widest = max(NARROWEST_NAME, room)
+        pieces = [clause] if len(clause) <= widest else _COMMA.split(clause)
+        lines += [make_cell(line, role) for piece in pieces for line in textwrap.wrap(piece, widest)]
     return lines
-
-
-def _wrap_clause(clause: str, room: int) -> list[str]:
-    """Return a clause in lines, broken after its commas if possible."""
-    if len(clause) <= room:
-        return [clause]
-    return [line for part in _COMMA.split(clause) for line in textwrap.wrap(part, room)]
 
 
 # The effect of a call in words.
@@ -278,9 +275,3 @@ def _describe_use(call: Call, terse: bool) -> str:
 def _list_received_masks(call: Call) -> list[str]:
     """Return the names of the arguments in which a call receives masks."""
     return [name for name, masks in call.mask_arguments.items() if any(item is not None for item in masks)]
-
-
-def _make_glossary(calls: list[Call]) -> list[Part]:
-    """Return the meanings of the effects that occur."""
-    effects = {find_effect(call) for call in calls}
-    return [make_note(f"{name:<10}{gloss}") for name, gloss in EFFECTS.items() if name in effects]
