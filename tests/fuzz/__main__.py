@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def read_arguments() -> argparse.Namespace:
 def main() -> int:
     """Try the inputs and return the exit code: 1 if maskcli is at fault with any."""
     arguments = read_arguments()
+    warnings.filterwarnings("ignore", "Duplicate name", UserWarning)  # Archives with such members are made on purpose.
     counts: Counter[str] = Counter()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
