@@ -6,8 +6,8 @@ from typing import Any
 
 from maskcli.inputs.arguments import read_input_specs
 from maskcli.probes.repair_changes import MaskOrigin
-from maskcli.probes.repair_masks import ChangedModel, find_maker, flatten_arguments
-from maskcli.trace.changes import is_graph, is_layer
+from maskcli.probes.repair_masks import ChangedModel, find_maker
+from maskcli.trace.changes import flatten_arguments, is_graph, is_layer
 from maskcli.trace.recorder import CallRecord, list_parameters
 
 

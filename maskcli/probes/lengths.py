@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from maskcli.errors import summarize_error
 from maskcli.inputs.arguments import select_rows
 from maskcli.probes.compare import find_first_difference, pair_calls
+from maskcli.probes.constants import Constant, run_with_cut_constants
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
 from maskcli.probes.rounding import estimate_rounding
@@ -54,6 +55,7 @@ class RowsAlone:
         recording: their run.
         flow: where padding is in their run.
         resized: whether shapes inside the model got the length of the rows.
+        is_cut: whether constants with timesteps were cut to those of the rows, so that positions are the same.
     """
 
     rows: NDArray[np.intp]
@@ -61,6 +63,7 @@ class RowsAlone:
     recording: Recording
     flow: MaskFlow
     resized: bool = False
+    is_cut: bool = False
 
 
 def run_rows_alone(
@@ -75,19 +78,31 @@ def run_rows_alone(
     """
     results, why = [], "no row has padding and a valid timestep"
     batch = find_fixed_batch(context.model)
+    constants: Sequence[Constant] | None = None
     for rows, columns, cells in _group_rows(context, most or _count_groups(context)):
         filled = rows if batch is None else np.resize(rows, batch)
         trimmed = tuple(
             _trim_cells(select_rows(model_input, filled, span or slice(None)), cells)
             for model_input, span in zip(context.inputs, columns, strict=True)
         )
-        run, resized = _find_equal_run(reuse, trimmed) or run_at_length(context, trimmed)
+        equal = _find_equal_run(reuse, trimmed)
+        if equal is not None:
+            results.append(dataclasses.replace(equal, rows=filled, inputs=trimmed))
+            continue
+        run, resized = run_at_length(context, trimmed)
+        span = _find_common_span(context, columns) if isinstance(run, str) else None
+        cut = None if span is None else run_with_cut_constants(context, trimmed, span, constants)
+        if cut is not None and _keeps_length(context, cut[0], trimmed):
+            cut = None
+        if cut is not None:
+            run, constants = cut
         if isinstance(run, str):
             why = f"without their padding, {run}"
         elif loses_all_timesteps(context.base, run):
             why = "without their padding, rows are shorter than a window, and no timestep is left of them"
         else:
-            results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed), resized))
+            is_cut = cut is not None
+            results.append(RowsAlone(filled, trimmed, run, follow_masks(run, trimmed), resized or is_cut, is_cut))
     if not results and has_fixed_length(context):
         why = _FIXED + why
     return results or why
@@ -191,12 +206,20 @@ def _keeps_length(context: ProbeContext, run: Recording, inputs: Sequence[ModelI
     )
 
 
-def _find_equal_run(reuse: Sequence[RowsAlone], inputs: Sequence[ModelInput]) -> tuple[Recording, bool] | None:
+def _find_equal_run(reuse: Sequence[RowsAlone], inputs: Sequence[ModelInput]) -> RowsAlone | None:
+    """Return an earlier result with the same values; None if its positions may be others."""
     for alone in reuse:
         pairs = zip(alone.inputs, inputs, strict=True)
-        if all(np.array_equal(old.values, new.values) for old, new in pairs):
-            return alone.recording, alone.resized
+        if not alone.is_cut and all(np.array_equal(old.values, new.values) for old, new in pairs):
+            return alone
     return None
+
+
+def _find_common_span(context: ProbeContext, columns: Sequence[slice | None]) -> slice | None:
+    """Return the timesteps that rows keep in all inputs with timesteps; None if these or their number differ."""
+    spans = {(span.start, span.stop) for span in columns if span is not None}
+    sizes = {item.valid.shape[1] for item in context.with_timesteps if item.valid is not None}
+    return slice(*spans.pop()) if len(spans) == len(sizes) == 1 else None
 
 
 def learn_lengths(context: ProbeContext, alone: Sequence[RowsAlone]) -> ProbeContext:
@@ -268,7 +291,7 @@ class LengthProbes:
         ]
         calls = tuple(call for result in results for call in result.calls)
         for alone, result in zip(self.alone, results, strict=True):
-            if self._may_be_position(result):
+            if not alone.is_cut and self._may_be_position(result):
                 discounted = self._discount_positions(result, alone)
                 return dataclasses.replace(discounted, also=calls)
         inside = self._probe_inside()

@@ -30,7 +30,7 @@ from maskcli.probes.repair_changes import (
 )
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, is_same_validity
-from maskcli.trace.changes import CallChange, apply_changes, number_calls
+from maskcli.trace.changes import CallChange, apply_changes, flatten_arguments, number_calls
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, convert_mask, get_mask, has_own_code, list_parameters
 from maskcli.trace.rerun import rerun_call
@@ -233,13 +233,6 @@ def find_masked_argument(look: ChangedModel, entry: CallRecord, valid: Bools | N
         if carried.get(id(leaf)) is not None and is_same_validity(look.flow.valid.get(id(leaf)), valid)
     )
     return next(places, None)
-
-
-def flatten_arguments(arguments: Any) -> list[Any]:
-    """Return the tensors, and other values, of nested arguments, in Keras's order."""
-    import keras
-
-    return list(keras.tree.flatten(arguments))
 
 
 def _list_passed(entry: CallRecord, tensor: Any) -> list[Bools | None]:

@@ -36,8 +36,8 @@ def allow_any_length() -> Iterator[None]:
         functional.input_spec = checked
 
 
-SHAPES = ("n", "target_shape", "newshape", "shape")
-"""Attributes of layers and operations that hold a shape: of ``RepeatVector``, ``Reshape`` and ``BroadcastTo``."""
+SHAPES = ("n", "repeats", "target_shape", "newshape", "shape")
+"""Attributes of layers and operations that hold a shape: of ``RepeatVector``, ``Repeat``, ``Reshape`` and the like."""
 
 
 @contextlib.contextmanager
@@ -46,8 +46,6 @@ def resize_shapes(model: Any, timesteps: Mapping[int, int]) -> Iterator[None]:
 
     ``timesteps`` has the new number by the old one. A shape in which the old one occurs twice is left as it is.
     """
-    import keras
-
     before: list[tuple[Any, str, Any]] = []
     try:
         for operation in _list_operations(model):
@@ -55,7 +53,7 @@ def resize_shapes(model: Any, timesteps: Mapping[int, int]) -> Iterator[None]:
                 continue
             for name in SHAPES:
                 shape = vars(operation).get(name)
-                if isinstance(shape, int) and isinstance(operation, keras.layers.RepeatVector):
+                if isinstance(shape, int) and type(operation).__name__ in ("RepeatVector", "Repeat"):
                     resized: Any = timesteps.get(shape, shape)
                 elif isinstance(shape, (tuple, list)) and sum(size in timesteps for size in shape) == 1:
                     resized = tuple(timesteps.get(size, size) for size in shape)

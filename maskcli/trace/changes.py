@@ -9,7 +9,7 @@ import collections
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from maskcli.backends.masks import get_keras_mask
@@ -175,6 +175,21 @@ def find_in_argument(entry: CallRecord, tensor: Any) -> tuple[Any, ...]:
 
     leaves = keras.tree.flatten_with_path(entry.args[0]) if entry.args else []
     return next((tuple(path) for path, leaf in leaves if leaf is tensor), ())
+
+
+def flatten_arguments(arguments: Any) -> list[Any]:
+    """Return the tensors, and other values, of nested arguments, in Keras's order."""
+    import keras
+
+    return list(keras.tree.flatten(arguments))
+
+
+def replace_leaves(arguments: Any, values: Mapping[int, Any]) -> Any:
+    """Return nested arguments with other values at some places, in Keras's order."""
+    import keras
+
+    flat = [values.get(place, leaf) for place, leaf in enumerate(keras.tree.flatten(arguments))]
+    return keras.tree.pack_sequence_as(arguments, flat)
 
 
 def is_graph(operation: Any) -> bool:

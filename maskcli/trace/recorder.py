@@ -286,6 +286,14 @@ def change_runs(start: Callable[[], RunChanges] | None) -> Iterator[None]:
         _start_changes.reset(token)
 
 
+@contextlib.contextmanager
+def wrap_changes(wrap: Callable[[RunChanges | None], RunChanges]) -> Iterator[None]:
+    """Let all runs that are recorded inside have the changes that ``wrap`` makes of those they would have anyway."""
+    start = _start_changes.get()
+    with change_runs(lambda: wrap(None if start is None else start())):
+        yield
+
+
 class _Recorder:
     """Patches Keras while a model runs, and keeps a record of each call."""
 

@@ -1,0 +1,206 @@
+"""Run rows without their padding in a model of one length: cut its constants to the timesteps that remain.
+
+A table of positions, a weight of each timestep, or a causal mask that was made in advance has the timesteps that the
+model was built with. Without it, such a model computes with rows of any length. The constants are cut at the timesteps
+that a row keeps, so that each timestep keeps its own position.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from maskcli.backends.arrays import as_array
+from maskcli.backends.choice import get_backend
+from maskcli.probes.context import ProbeContext
+from maskcli.probes.variants import resize_shapes
+from maskcli.records.inputs import ModelInput
+from maskcli.trace.changes import CallNumbering, flatten_arguments, number_calls, replace_leaves
+from maskcli.trace.mask_flow import MaskFlow
+from maskcli.trace.recorder import CallRecord, Recording, RunChanges, wrap_changes
+from maskcli.trace.values import get_dtype
+
+MOST_CONSTANTS = 8
+"""Constants that are cut, at most."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Constant:
+    """A tensor with timesteps that does not depend on the inputs of the model.
+
+    Attributes:
+        tensor: its value.
+        key: of the call that returns it, or else of the call that takes it.
+        place: among the tensors that the call returned, or among its flattened arguments.
+        is_made: whether the call returns it.
+        owner: the layer that has it as an attribute of its own, if its code computes with it.
+        attribute: the name of that attribute.
+    """
+
+    tensor: Any
+    key: str
+    place: int
+    is_made: bool
+    owner: Any = None
+    attribute: str = ""
+
+
+def run_with_cut_constants(
+    context: ProbeContext, inputs: Sequence[ModelInput], span: slice, known: Sequence[Constant] | None = None
+) -> tuple[Recording, Sequence[Constant]] | None:
+    """Run a model on rows that keep only some timesteps, with constants cut to these.
+
+    Args:
+        context: the run with all timesteps.
+        inputs: the rows, cut.
+        span: the timesteps that they keep.
+        known: the constants that a run on other rows needed to be cut.
+
+    Returns:
+        The run, and the constants without which it raises; None if it raises in any case.
+    """
+    timesteps = next(item.valid.shape[1] for item in context.inputs if item.valid is not None)
+    listed = list_constants(context.base, context.flow, timesteps) if known is None else known
+    if not listed or len(listed) > MOST_CONSTANTS:
+        return None
+    # A table of as many positions as features is only cut along the first of its axes. Some models also have shapes
+    # with timesteps, as arguments of calls.
+    for resizes, all_axes in itertools.product((False, True), (True, False)):
+        cut = _Cut(timesteps, span, all_axes, resizes)
+        run = cut.run(context, inputs, listed)
+        if run.error is not None:
+            continue
+        # A mean over a weight of as many numbers would be another one, and the model would run all the same.
+        needed = [
+            constant
+            for constant in listed
+            if known is not None
+            or len(listed) == 1
+            or cut.run(context, inputs, [other for other in listed if other is not constant]).error is not None
+        ]
+        run = run if len(needed) == len(listed) else cut.run(context, inputs, needed)
+        if run.error is None and needed:
+            return run, needed
+    return None
+
+
+def list_constants(base: Recording, flow: MaskFlow, timesteps: int) -> list[Constant]:
+    """Return the constants with so many timesteps that calls join with results of the data."""
+    keys = number_calls(base.entries)
+    constants: dict[int, Constant] = {}
+    for entry in base.ended:
+        leaves = list(entry.args) if entry.code else flatten_arguments((entry.args, entry.kwargs))
+        tensors = [leaf for leaf in leaves if hasattr(leaf, "shape") and hasattr(leaf, "dtype")]
+        if entry.calls or not any(id(tensor) in flow.derived for tensor in tensors):
+            continue
+        for place, leaf in enumerate(leaves):
+            is_new = hasattr(leaf, "shape") and id(leaf) not in flow.derived and id(leaf) not in constants
+            if not is_new or timesteps not in tuple(leaf.shape) or not get_backend().has_values(leaf):
+                continue
+            # A mask that a repair passes has a row for each sample.
+            if get_dtype(leaf) == "bool" and id(leaf) not in flow.maker and leaf.shape[0] == base.inputs[0].shape[0]:
+                continue
+            constant = _find_constant(entry, leaf, place, keys, flow)
+            if constant is not None:
+                constants[id(leaf)] = constant
+    return list(constants.values())
+
+
+def _find_constant(entry: CallRecord, tensor: Any, place: int, keys: dict[int, str], flow: MaskFlow) -> Constant | None:
+    """Return how a constant that a call takes can be cut; None if that is impossible."""
+    maker = flow.maker.get(id(tensor))
+    if maker is not None:
+        position = next(index for index, output in enumerate(maker.outputs) if output is tensor)
+        return Constant(tensor, keys[maker.index], position, True)
+    if not entry.code:
+        return Constant(tensor, keys[entry.index], place, False)
+    owner = None if entry.parent is None else entry.parent.operation
+    for name, value in vars(owner).items() if owner is not None else ():
+        is_array = hasattr(value, "shape") and not hasattr(value, "assign")
+        if is_array and tuple(value.shape) == tuple(tensor.shape) and np.array_equal(as_array(value), as_array(tensor)):
+            return Constant(value, keys[entry.index], place, False, owner, name)
+    return None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cut:
+    """A cut of all constants at the same timesteps.
+
+    Attributes:
+        timesteps: the size of the axes that are cut.
+        span: the timesteps that remain.
+        all_axes: whether a constant is cut along all axes of that size, or only along the first.
+        resizes: whether shapes that are arguments of calls get the new size, too.
+    """
+
+    timesteps: int
+    span: slice
+    all_axes: bool
+    resizes: bool
+
+    def run(self, context: ProbeContext, inputs: Sequence[ModelInput], constants: Sequence[Constant]) -> Recording:
+        """Run the model with cut constants."""
+        arguments: dict[str, dict[int, Any]] = {}
+        results: dict[str, set[int]] = {}
+        with contextlib.ExitStack() as stack:
+            if self.resizes:
+                remaining = self.span.stop - self.span.start
+                stack.enter_context(resize_shapes(context.model, {self.timesteps: remaining}))
+            for constant in constants:
+                if constant.is_made:
+                    results.setdefault(constant.key, set()).add(constant.place)
+                elif constant.owner is None:
+                    arguments.setdefault(constant.key, {})[constant.place] = self.apply(constant.tensor)
+                else:
+                    stack.enter_context(_set_attribute(constant, self.apply(constant.tensor)))
+            stack.enter_context(wrap_changes(lambda inner: _CutRun(self, inner, arguments, results)))
+            return context.run.vary(inputs)
+
+    def apply(self, tensor: Any) -> Any:
+        """Return a tensor without the timesteps that are cut."""
+        axes = [axis for axis, size in enumerate(tensor.shape) if size == self.timesteps]
+        cut = axes if self.all_axes else axes[:1]
+        return tensor[tuple(self.span if axis in cut else slice(None) for axis in range(len(tensor.shape)))]
+
+
+class _CutRun:
+    """The changes of one run with cut constants, after other changes of the same run."""
+
+    def __init__(
+        self, cut: _Cut, inner: RunChanges | None, arguments: dict[str, dict[int, Any]], results: dict[str, set[int]]
+    ) -> None:
+        self.cut, self.inner, self.arguments, self.results = cut, inner, arguments, results
+        self.numbering = CallNumbering()
+
+    def begin(self, entry: CallRecord) -> None:
+        """Replace the constants among the arguments of a call."""
+        if self.inner is not None:
+            self.inner.begin(entry)
+        places = self.arguments.get(self.numbering.add(entry))
+        if places and not entry.code:
+            entry.args, entry.kwargs = replace_leaves((entry.args, entry.kwargs), places)
+
+    def end(self, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the results of a call, of which constants are cut; None to keep them."""
+        replaced = None if self.inner is None else self.inner.end(entry, tensors)
+        places = self.results.get(self.numbering.keys[id(entry)])
+        if not places:
+            return replaced
+        tensors = tensors if replaced is None else replaced
+        return [self.cut.apply(tensor) if place in places else tensor for place, tensor in enumerate(tensors)]
+
+
+@contextlib.contextmanager
+def _set_attribute(constant: Constant, value: Any) -> Iterator[None]:
+    """Let a layer have a cut constant while this is open."""
+    before = vars(constant.owner)[constant.attribute]
+    constant.owner.__dict__[constant.attribute] = value
+    try:
+        yield
+    finally:
+        constant.owner.__dict__[constant.attribute] = before
