@@ -167,7 +167,10 @@ def choose_rows(inputs: Sequence[ModelInput], most: int = PROBED_ROWS) -> NDArra
 def select_probed_rows(runs: RunCache, inputs: Sequence[ModelInput]) -> tuple[NDArray[np.intp], tuple[ModelInput, ...]]:
     """Return the rows to probe, and their inputs: of a large model short rows, without the columns of longer ones."""
     short = None
-    if runs.takes_short_rows and is_large_run(runs.model, inputs) and not _has_fixed_length(runs.model, inputs):
+    may_be_short = runs.takes_short_rows and not _has_fixed_length(runs.model, inputs)
+    # A mask that is computed from features may also hide data, of which each row has other values.
+    has_features = any(item.kind == "features" and item.valid is not None for item in inputs)
+    if may_be_short and not has_features and is_large_run(runs.model, inputs):
         short = choose_short_rows(inputs, runs.most_rows, list_feature_sizes(runs.model))
     rows, columns = (choose_rows(inputs, runs.most_rows), slice(None)) if short is None else short
     return rows, tuple(select_rows(model_input, rows, columns) for model_input in inputs)

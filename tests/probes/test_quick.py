@@ -216,6 +216,17 @@ def test_pre_padding_keeps_the_columns(columns: list[tuple[int, ...]]) -> None:
     assert columns[0] == (2, 12)
 
 
+def test_rows_of_features_keep_the_columns(columns: list[tuple[int, ...]]) -> None:
+    """A mask that is computed from features may hide data in any row, here in the longest one."""
+    features = np.where(np.arange(12)[:, None] < np.array([5, 9, 8, 12])[:, None, None], 1.0, 0.0)
+    features[3, 4] = 0.0
+    series = keras.Input((None, 1), name="series")
+    model = keras.Model(series, layers.LSTM(3)(layers.Masking()(series)))
+    report = maskcli.check({"series": features.astype("float32")}, model=model)
+    assert {shape[1] for shape in columns} >= {12}
+    assert [finding.code for finding in report.findings] == ["MSK113"]
+
+
 def make_lengths(lengths: list[int], timesteps: int = 300, name: str = "tokens") -> ModelInput:
     valid = np.arange(timesteps) < np.array(lengths)[:, None]
     return ModelInput(name, valid.astype("int32"), valid, "ids")

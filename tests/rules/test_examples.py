@@ -141,6 +141,8 @@ EVIDENCE: dict[str, tuple[str | None, dict[str, Any]]] = {
             "timestep": 0,
             "output": "output",
             "has_mask": False,
+            "alone": False,
+            "only_any_shape": False,
         },
     ),
 }
