@@ -734,6 +734,44 @@ def penalty_that_is_too_small(kit: Kit) -> Any:
     return keras.Model(words, ops.sum(weights * x, axis=1))
 
 
+class ConditionedWindow(layers.Layer):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.conv = layers.Conv1D(5, 3, padding="same")
+
+    def build(self, x_shape: Any, condition_shape: Any) -> None:
+        del condition_shape
+        self.conv.build(x_shape)
+
+    def call(self, x: Any, condition: Any) -> Any:
+        return self.conv(x) * condition[:, None]
+
+
+@case(
+    "x = ZeroPadded()(x)  # before window",
+    data={"words": IDS, "h": np.linspace(1, 2, 15, dtype="float32").reshape(3, 5)},
+)
+def window_with_a_condition(kit: Kit) -> Any:
+    """Only the tensor with timesteps is set to zero at padding, not the other one, which has none."""
+    words, lookup, x = start()
+    condition = keras.Input((5,), name="h")
+    x = x if kit is None else kit.ZeroPadded()(x)
+    x = ConditionedWindow(name="window")(x, condition)
+    return keras.Model([words, condition], layers.GlobalAveragePooling1D()(x, mask=lookup.compute_mask(words)))
+
+
+@case("keras.ops.logical_not", data={"words": IDS})
+def inverted_mask_of_copies(kit: Kit) -> Any:
+    """An LSTM repeats its last valid result at padding, so that padding enters at the sum, not at the scores."""
+    words, lookup, x = start()
+    x = layers.LSTM(6, return_sequences=True, name="states")(x)
+    mask = lookup.compute_mask(words)[:, None, :]
+    scores = layers.Dot(axes=2, name="scores")([x, x])
+    weights = layers.Softmax(name="attend")(scores, mask=ops.logical_not(mask) if kit is None else mask)
+    attended = layers.Dot(axes=(2, 1), name="attended")([weights, x])
+    return keras.Model(words, layers.GlobalAveragePooling1D()(attended, mask=lookup.compute_mask(words)))
+
+
 class PlainMean(layers.Layer):
     def call(self, x: Any) -> Any:
         return ops.mean(x, axis=1)
