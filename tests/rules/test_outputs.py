@@ -148,3 +148,13 @@ def test_mean_iou_equals_numpy() -> None:
 def compute_mean_iou(targets: np.ndarray, classes: np.ndarray) -> float:
     ratios = [((targets == k) & (classes == k)).sum() / ((targets == k) | (classes == k)).sum() for k in range(3)]
     return float(np.mean(ratios))
+
+
+def test_output_without_a_loss_has_no_evidence_of_one() -> None:
+    tokens = make_tokens()
+    x = layers.Embedding(10, 4, mask_zero=True)(tokens)
+    model = keras.Model(tokens, {"tags": layers.Dense(3)(x), "states": layers.Dense(2)(x)})
+    model.compile(loss={"tags": "sparse_categorical_crossentropy"})
+    evidence = maskcli.check(ROWS, model=model).examination.model
+    assert evidence is not None
+    assert [loss.output for loss in evidence.losses] == ["tags"]

@@ -411,6 +411,28 @@ def test_masks_of_pairs_are_no_padding_masks(expand: Callable[[Any], Any]) -> No
     assert not run.flow.lost
 
 
+def test_mask_of_queries_for_all_keys_is_one_of_pairs() -> None:
+    """Its last axis has the size of the keys, although it only depends on the queries; as another argument it pads."""
+    tokens = make_tokens(TIMESTEPS)
+    x = layers.Embedding(IDS, WIDTH)(tokens)
+    mask = ops.not_equal(tokens, 0)[:, :, None]
+    pairs = ops.logical_and(mask, ops.ones((TIMESTEPS, TIMESTEPS), "bool"))
+    weights = layers.Softmax()(layers.Dot(axes=2)([x, x]), mask=pairs)
+    model = keras.Model(tokens, layers.Dot(axes=(2, 1))([weights, x]))
+    (call,) = (call for call in trace(model).calls if call.type == "Softmax")
+    assert (call.mask_in, call.attention_arguments) == (None, ("mask",))
+
+    class Block(layers.Layer):
+        def call(self, x: Any, padding_mask: Any = None) -> Any:
+            return x * ops.cast(padding_mask, x.dtype)
+
+    features = ops.logical_and(mask, ops.ones((TIMESTEPS, WIDTH), "bool"))
+    (call,) = (
+        call for call in trace(keras.Model(tokens, Block()(x, padding_mask=features))).calls if call.type == "Block"
+    )
+    assert call.attention_arguments == ()
+
+
 def test_mask_of_a_softmax_over_timesteps_is_a_padding_mask() -> None:
     tokens = make_tokens()
     scores = layers.Dense(1)(layers.Embedding(IDS, WIDTH)(tokens))[:, :, 0]
