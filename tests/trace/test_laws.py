@@ -114,7 +114,10 @@ def test_more_padding_changes_nothing_at_valid_timesteps(model: str, source: str
     options = {"model": model, "mask_source": source, "padding": padding}
     narrow = maskcli.inspect(ROWS, **options)  # type: ignore[arg-type]
     wide = maskcli.inspect(ROWS, maxlen=9, **options)  # type: ignore[arg-type]
-    np.testing.assert_array_equal(wide.outputs[0].values[wide.valid], narrow.outputs[0].values[narrow.valid])
+    # XLA chooses its loops by shape, and so the last bit.
+    precision = 0.0 if keras.backend.backend() == "tensorflow" else 1e-6
+    valid = narrow.outputs[0].values[narrow.valid]
+    np.testing.assert_allclose(wide.outputs[0].values[wide.valid], valid, rtol=precision, atol=precision / 100)
     assert wide.outputs[0].mask is not None
     np.testing.assert_array_equal(wide.outputs[0].mask, wide.valid)
 
