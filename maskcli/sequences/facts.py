@@ -133,8 +133,9 @@ def find_unmarked_padding(values: NDArray[Any], valid: Bools | None) -> EndRuns 
     if valid is None or not values.size or values.dtype.kind not in "iuf" or (valid != valid[:1]).any():
         return None
     flat = values.reshape(*valid.shape, -1)
-    post = _find_end_runs(flat, "post")
-    return _find_end_runs(flat[:, ::-1], "pre") if post is None else post
+    sides = (_find_end_runs(flat, "post"), _find_end_runs(flat[:, ::-1], "pre"))
+    # Data may end alike in a few rows by chance, at the other side than that of the padding.
+    return max((runs for runs in sides if runs is not None), key=lambda runs: runs.timesteps, default=None)
 
 
 def _find_end_runs(values: NDArray[Any], side: str) -> EndRuns | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import json
 import pickle
 import re
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from maskcli.records.check import Examination, Finding
@@ -301,8 +302,12 @@ def test_padding_waste_fix_runs() -> None:
     value=st.sampled_from([-1, 1, 31, 99]),
     side=st.sampled_from(["pre", "post"]),
 )
+@example(rows=[[10], [18, 18], [18, 18, 18]], value=-1, side="pre")  # Some rows also end alike at the other side.
 def test_padding_with_another_value_is_found(rows: list[list[int]], value: int, side: str) -> None:
     rows = [[10, 11, 12, 13, 14, 15, 16, 17, 18], [10, 11, 12], [10, 11], *rows]
+    # Of two values that fill ends of rows, the one with more timesteps is the padding.
+    ends = [row if side == "post" else row[::-1] for row in rows]
+    assume(sum(9 - len(row) for row in rows) > sum(len(list(next(itertools.groupby(row))[1])) for row in ends))
     padded = pad_ragged(as_ragged(rows), Layout(padding=side, value=value)).tokens
     evidence = find(padded)["MSK008"].evidence
     lengths = np.array([9 - len(row) for row in rows])
