@@ -13,7 +13,7 @@ from maskcli.errors import summarize_error
 from maskcli.probes.repairs import Cure, RepairSearch
 from maskcli.records.check import Finding, Repair, RepairAttempt
 from maskcli.records.evidence import ModelEvidence
-from maskcli.records.wording import choose_form
+from maskcli.records.wording import choose_form, list_names
 from maskcli.tolerance import REPAIR_CHANGE
 from maskcli.trace.changes import CallChange
 from maskcli.trace.outputs import select_probed_rows
@@ -139,7 +139,7 @@ def _attach(
     others = [text.call or "the input" for index, (_, text) in enumerate(texts) if index != place]
     together = ""
     if others:
-        together = f" together with the {choose_form(len(others), 'repair', 'repairs')} of {', '.join(others)}"
+        together = f" together with the {choose_form(len(others), 'repair', 'repairs')} of {list_names(others)}"
     return dataclasses.replace(finding, fix=f"{fix} Tried{together}: {effect}.", repair=repairs[place])
 
 

@@ -23,6 +23,7 @@ from maskcli.probes.lengths import add_columns, run_rows_alone
 from maskcli.probes.repair_candidates import Candidates
 from maskcli.probes.repair_changes import PassMask, get_argument
 from maskcli.probes.repair_effect import CHANGES_ROWS, ValidContent
+from maskcli.probes.repair_groups import is_alike, repeat_changes
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes, find_edit
 from maskcli.probes.rows import probe_rows
 from maskcli.probes.variants import allow_any_length
@@ -270,6 +271,7 @@ class RepairSearch:
         self.trials: Trials = Trials(self.models, leak)
         self.attempts: list[Attempt] = []
         self.starts: set[str] = set()
+        self.repeated: set[CallChange] = set()
 
     def run(self) -> Cure:
         """Return the smallest set of changes that removes every leak."""
@@ -300,11 +302,13 @@ class RepairSearch:
             proof = trial if trial.leaks else self.trials.prove(changes)
             self.attempts.append(Attempt(changes, proof))
             if proof.first is not None and self._is_progress(done, look, first, proof):
-                if proof is trial or not self._is_later(look, proof.first, first):
+                is_repeated = not self.repeated.isdisjoint(changes[len(done) :])
+                if is_repeated or (proof is not trial and self._is_later(look, proof.first, first)):
+                    # Other changes of this call would fail the same proof, or bring the leak no further.
+                    if (cure := self._search(changes, proof.first, causes, faults - 1)) is not None:
+                        return cure
+                else:
                     progress.append((changes, proof.first))
-                # Other changes of this call would fail the same proof, which takes all probes.
-                elif (cure := self._search(changes, proof.first, causes, faults - 1)) is not None:
-                    return cure
             if len(progress) and len(self.attempts) > MOST_AFTER_PROGRESS + self._count_before(progress[0][0]):
                 break
         cures = (self._search(changes, later, causes, faults - 1) for changes, later in progress)
@@ -318,13 +322,23 @@ class RepairSearch:
         self, done: Changes, look: ChangedModel, first: str, causes: dict[CallChange, tuple[str, ...]]
     ) -> Iterator[tuple[Changes, RepairTrial]]:
         """Yield changes that may remove the leak which begins at a call, with those ``done``, and their trials."""
-        for candidate in Candidates(self.models, done, look, look.by_key[first]):
+        entry = look.by_key[first]
+        for candidate in Candidates(self.models, done, look, entry):
             changes = (*done, *(change for change in candidate if change not in done))
             if self.trials.are_used_up:
                 return
-            if changes not in self.trials.results:
-                causes |= {change: (*causes.get(change, ()), first) for change in candidate}
-                yield changes, self.trials.measure(changes)
+            if changes in self.trials.results:
+                continue
+            causes |= {change: (*causes.get(change, ()), first) for change in candidate}
+            trial = self.trials.measure(changes)
+            yield changes, trial
+            later = look.by_key.get(trial.first or "")
+            # Blocks of one kind have one fault each, and a search of them one by one would take a run for each.
+            repeated = repeat_changes(look, entry, changes) if later is not None and is_alike(entry, later) else ()
+            if repeated and (*changes, *repeated) not in self.trials.results:
+                causes |= {change: (change.key,) for change in repeated}
+                self.repeated.update(repeated)
+                yield (*changes, *repeated), self.trials.measure((*changes, *repeated))
 
     def _prove(self, changes: Changes) -> tuple[Changes, RepairTrial] | None:
         """Return the changes without needless ones, with their proof; None if other probes still show a leak."""
@@ -343,7 +357,8 @@ class RepairSearch:
             edit = find_edit(by_key[change.key], change) if change.key in by_key else None
             edits.setdefault(edit or change, []).append(change)
         for needless in reversed(edits.values()):
-            if any(self._replaces_mask(change) for change in needless):
+            # Padding enters by itself at calls at which a change is repeated.
+            if any(change in self.repeated or self._replaces_mask(change) for change in needless):
                 continue
             fewer = tuple(change for change in changes if change not in needless)
             if fewer and not self.trials.are_used_up and not self.trials.measure(fewer).leaks:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+MOST_NAMES = 4
+"""Names that a sentence lists, at most."""
+
 
 def format_count(count: int, noun: str) -> str:
     """Return ``1 row`` or ``1,200 rows``."""
@@ -11,3 +16,10 @@ def format_count(count: int, noun: str) -> str:
 def choose_form(count: int, singular: str, plural: str) -> str:
     """Return the form of a noun or a verb that goes with a number."""
     return singular if count == 1 else plural
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names with commas; of many, the first ones and the number of the others."""
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[: MOST_NAMES - 1])} and {len(names) - MOST_NAMES + 1:,} others"

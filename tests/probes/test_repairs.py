@@ -1125,3 +1125,96 @@ def test_right_model_needs_no_repair() -> None:
     x = layers.Embedding(12, 6, mask_zero=True, name="lookup")(words)
     report = maskcli.check(ROWS, model=keras.Model(words, layers.LSTM(3, name="rnn")(x)))
     assert (report.repairs, report.attempts) == ((), ())
+
+
+class OpenBlock(layers.Layer):
+    """Attends to all timesteps, although a mask arrives."""
+
+    def __init__(self, repaired: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.attention, self.repaired = layers.MultiHeadAttention(2, 3), repaired
+        self.supports_masking = True
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        options = {"attention_mask": mask[:, None, :]} if self.repaired and mask is not None else {}
+        return x + self.attention(x * 1.0, x * 1.0, **options)
+
+
+def stack_functions(repaired: set[str], blocks: int) -> Any:
+    """Each addition loses the mask, so that each attention but the first lacks it, and the mean after them."""
+    words, lookup, x = start()
+    mask = lookup.compute_mask(words)
+    for number in range(blocks):
+        options = {"value_mask": mask} if f"attend_{number}" in repaired else {}
+        x = x + layers.MultiHeadAttention(2, 3, name=f"attend_{number}")(x, x, **options)
+        x = x + layers.Dense(6, "tanh")(x)
+    mean = layers.GlobalAveragePooling1D(name="mean")(x, **({"mask": mask} if "mean" in repaired else {}))
+    return keras.Model(words, layers.Dense(2, name="out")(mean))
+
+
+def stack_recurrent_layers(repaired: set[str], blocks: int) -> Any:
+    words, lookup, x = start()
+    options = {f"rnn_{number}": {"mask": lookup.compute_mask(words)} for number in range(blocks + 1)}
+    for number in range(blocks):
+        name = f"rnn_{number}"
+        x = x + layers.GRU(6, return_sequences=True, name=name)(x, **(options[name] if name in repaired else {}))
+    name = f"rnn_{blocks}"
+    return keras.Model(words, layers.GRU(3, name=name)(x, **(options[name] if name in repaired else {})))
+
+
+def stack_blocks(repaired: set[str], blocks: int) -> Any:
+    words, _, x = start()
+    for number in range(blocks):
+        x = OpenBlock(bool(repaired), name=f"block_{number}")(x)
+    return keras.Model(words, layers.Dense(2, name="tags")(x))
+
+
+ATTENTIONS = [f"attend_{number}" for number in range(1, 10)]
+
+
+@pytest.mark.parametrize(
+    ("build", "padding", "calls"),
+    [
+        (stack_functions, "post", [*ATTENTIONS, "mean"]),
+        (stack_functions, "pre", [*ATTENTIONS, "mean"]),
+        (stack_recurrent_layers, "post", ["rnn_10"]),  # Padding that comes last changes no earlier state.
+        (stack_recurrent_layers, "pre", [f"rnn_{number}" for number in range(1, 11)]),
+        (stack_blocks, "post", ["block_0/multi_head_attention"]),
+        (stack_blocks, "pre", ["block_0/multi_head_attention"]),
+    ],
+)
+def test_a_fault_in_each_of_many_blocks(build: Callable[..., Any], padding: Any, calls: list[str]) -> None:
+    """All calls of one kind are repaired together, by a few trials, which would otherwise grow with their number."""
+    keras.utils.set_random_seed(0)
+    keras.backend.clear_session()
+    faulty = build(set(), 10)
+    report = maskcli.check(ROWS, model=faulty, padding=padding)
+    assert [repair.call for repair in report.repairs] == calls
+    assert len(report.attempts) <= 3, report.attempts
+    repaired = build(set(calls), 10)
+    repaired.set_weights(faulty.get_weights())
+    leak = maskcli.check(ROWS, model=repaired, padding=padding).leak
+    assert leak is not None
+    assert leak.verdict == "clean"
+    assert measure_leak(faulty, ROWS) > 1e-4
+    assert measure_leak(repaired, ROWS) < 1e-5
+
+
+def test_calls_of_one_kind_that_need_no_repair_stay() -> None:
+    """An attention that has its mask is left as it is, and so is one of other words."""
+    words, others = (
+        keras.Input((None,), dtype="int32", name="words"),
+        keras.Input((None,), dtype="int32", name="others"),
+    )
+    lookup = layers.Embedding(12, 6, mask_zero=True, name="lookup")
+    x, y = lookup(words), lookup(others)
+    for number in range(4):
+        options = {"value_mask": lookup.compute_mask(words)} if number == 2 else {}
+        x = x + layers.MultiHeadAttention(2, 3, name=f"attend_{number}")(x, x, **options)
+    y = layers.MultiHeadAttention(2, 3, name="attend_others")(y, y)
+    means = [
+        layers.GlobalAveragePooling1D()(part, mask=lookup.compute_mask(ids)) for part, ids in ((x, words), (y, others))
+    ]
+    model = keras.Model([words, others], layers.Dense(2)(layers.Concatenate()(means)))
+    report = maskcli.check({"words": IDS, "others": IDS[:, ::-1][::-1, ::-1]}, model=model)
+    assert [repair.call for repair in report.repairs] == ["attend_1", "attend_3"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from maskcli.records.check import CheckReport, CheckStatus, Finding
 from maskcli.records.evidence import LeakAnswer, ModelEvidence
-from maskcli.records.wording import format_count
+from maskcli.records.wording import format_count, list_names
 from maskcli.render.leak_text import describe_leak
 from maskcli.render.parts import Cell, Part, Prose, Role, mark
 
@@ -115,10 +115,10 @@ def _describe_repair(report: CheckReport) -> str:
     """Return the repair that was tried; empty if there is nothing to repair."""
     repairs = report.repairs or tuple(finding.repair for finding in report.findings if finding.repair is not None)
     if repairs:
-        calls: dict[str, list[str]] = {}
+        calls: dict[str, dict[str, None]] = {}
         for repair in repairs:
-            calls.setdefault(repair.kind, []).extend(filter(None, [repair.call]))
-        places = [f"{kind} at {', '.join(dict.fromkeys(names))}" if names else kind for kind, names in calls.items()]
+            calls.setdefault(repair.kind, {}).update(dict.fromkeys(filter(None, [repair.call])))
+        places = [f"{kind} at {list_names(list(names))}" if names else kind for kind, names in calls.items()]
         return f"Repair, tried: {'; '.join(places)}."
     if report.attempts:
         return f"Repair: none found, {format_count(len(report.attempts), 'change')} tried in vain."

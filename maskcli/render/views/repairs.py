@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from maskcli.records.check import CheckReport, Repair, RepairAttempt
+from maskcli.records.wording import list_names
 from maskcli.render.numbers import format_short
 from maskcli.render.parts import Cell, Code, Heading, Part, Prose
 
@@ -53,6 +54,6 @@ def _list_repairs(repairs: Sequence[Repair]) -> Iterator[Part]:
 
 
 def _describe_attempt(attempt: RepairAttempt) -> str:
-    place = "" if attempt.call is None else f" at {attempt.call}"
+    place = "" if attempt.call is None else f" at {list_names(attempt.call.split(', '))}"
     change = "" if attempt.change_after is None else f" (by {format_short(attempt.change_after)})"
     return f"{attempt.kind}{place}: {attempt.why}{change}"
