@@ -91,7 +91,7 @@ class Column:
     rule: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Rows of cells; each row has cells for every column."""
 
@@ -99,7 +99,7 @@ class Table:
     rows: tuple[tuple[Cells, ...], ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Heading:
     """The title of the parts that follow, and a short comment on them."""
 
@@ -107,7 +107,7 @@ class Heading:
     detail: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Text:
     """A line of cells."""
 
@@ -118,7 +118,7 @@ BLANK = Text(())
 """An empty line, which separates groups of lines."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Prose:
     """Lines of running text, wrapped by a terminal only.
 
@@ -135,21 +135,21 @@ class Prose:
     hang: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Remarks:
     """Conclusions from the evidence."""
 
     remarks: tuple[Remark, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Paragraph:
     """Running text with an empty line before it."""
 
     text: str
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Code:
     """Lines of code, never wrapped; ``language`` is a name that highlighters know."""
 
@@ -205,7 +205,7 @@ SectionName = Literal[
 ]  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Section:
     """Parts that belong together, under a name that other code can rely on. Headings are free to change."""
 
@@ -213,7 +213,7 @@ class Section:
     parts: tuple[Part, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Limits:
     """How much of large results is displayed.
 
