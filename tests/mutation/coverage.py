@@ -52,7 +52,10 @@ class Recorder:
             for code in codes
             if code.co_filename.startswith(PACKAGE)
         }
-        self.tests[item.nodeid] = {"seconds": round(measure_processor_time() - started, 3), "functions": sorted(functions)}
+        self.tests[item.nodeid] = {
+            "seconds": round(measure_processor_time() - started, 3),
+            "functions": sorted(functions),
+        }
         if len(self.tests) % 20 == 0:
             self.write()
 
