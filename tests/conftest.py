@@ -36,9 +36,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the choice of tests that take long; names of tests, or ``-k``, choose all of theirs."""
     parser.addoption(
         "--slow",
-        choices=("few", "more", "share", "rest", "eighth", "all"),
+        choices=("few", "half", "more", "share", "rest", "eighth", "all"),
         help="share: all tests, but of those marked slow their share, the same each time (default if files are named); "
         "few: of the tests with models a quarter of that (default otherwise); more: what few leaves out of share; "
+        "half: half of more; "
         "rest: what share leaves out; eighth: an eighth of rest; all: all tests",
     )
 
@@ -78,9 +79,10 @@ def choose_items(items: list[pytest.Item], choice: str, quick: bool) -> set[pyte
     if choice == "all":
         return set(items)
     share = _take(items, 1, quick)
-    if choice in ("few", "more"):
+    if choice in ("few", "half", "more"):
         few = _take(items, FEW, quick)
-        return few if choice == "few" else share - few
+        half = _take(items, (FEW + 1) / 2, quick)
+        return {"few": few, "half": half - few, "more": share - few}[choice]
     rest = [item for item in items if item not in share]
     if choice == "eighth":
         rest = random.Random(len(rest)).sample(rest, math.ceil(len(rest) / 8))

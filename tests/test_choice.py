@@ -52,6 +52,7 @@ def test_parts_are_all_tests_each_once() -> None:
     assert sum(map(len, parts)) == len(ITEMS)
     assert set().union(*parts) == set(ITEMS)
     assert choose_items(ITEMS, "share", quick=False) == parts[0] | parts[1]
+    assert choose_items(ITEMS, "half", quick=False) < parts[1]
     assert choose_items(ITEMS, "eighth", quick=False) < parts[2]
 
 
