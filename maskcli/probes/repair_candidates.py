@@ -147,6 +147,7 @@ class Candidates:
 
     def _list_attention_changes(self) -> Iterator[Changes]:
         """Yield changes of the attention masks of the call, or of calls in the same code."""
+        yield from self._replace_passed_mask()
         ended = self.look.context.base.ended
         near = [other for other in ended if other is self.entry or find_owner(other) is self.owner]
         for other in dict.fromkeys([*near, *self._list_later(), *self._list_open_softmaxes()]):
@@ -168,6 +169,20 @@ class Candidates:
             origin, before = self._find_nameable(self.look, place, value)
             if origin is not None:
                 yield (*before, PassMask(self.look.key(place), PAIR_MASK, origin, "keys"))
+
+    def _replace_passed_mask(self) -> Iterator[Changes]:
+        """Yield the changes that pass another input's mask to the layer, in the place of that of one input."""
+        place = self.owner
+        passed = {name: convert_mask(mask) for name, mask in place.kwargs.items() if name in place.accepts}
+        if place.code or not is_own_layer(place.operation):
+            return
+        for (name, mask), tensor in itertools.product(passed.items(), place.inputs):
+            valid = self.look.flow.valid.get(id(tensor))
+            if mask is None or valid is None or valid.shape != mask.shape or is_same_validity(valid, mask):
+                continue
+            origin, before = self._find_nameable(self.look, place, tensor)
+            if origin is not None and origin.kind != "arriving":
+                yield (*before, PassMask(self.look.key(place), name, origin))
 
     def _list_open_softmaxes(self) -> Iterator[CallRecord]:
         """Yield softmaxes before the call, in the same code, whose mask leaves padded keys open.

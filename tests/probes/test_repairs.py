@@ -396,6 +396,29 @@ def cross_attention(kit: Kit) -> Any:
     return keras.Model([src, dst], layers.Dense(2)(layers.MultiHeadAttention(2, 3, name="xa")(y, x, **options)))
 
 
+class AttendToOthers(layers.Layer):
+    """Attends to the steps of another input; the mask hides some of these."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.query, self.key, self.value = layers.Dense(4), layers.Dense(4), layers.Dense(4)
+
+    def call(self, x: Any, others: Any, mask: Any = None) -> Any:
+        scores = ops.matmul(self.query(x), ops.transpose(self.key(others), (0, 2, 1)))
+        scores += ops.cast(ops.logical_not(mask), "float32")[:, None, :] * -1e9
+        return ops.matmul(ops.softmax(scores), self.value(others))
+
+
+@case("consult(..., mask=source.compute_mask(src))",
+      data={"src": IDS, "dst": np.array([[1, 2, 3, 4, 5, 0], [4, 3, 5, 6, 0, 0], [2, 2, 0, 0, 0, 0]])})  # fmt: skip
+def wrong_mask_for_own_attention(kit: Kit) -> Any:
+    """The padding of the queries is hidden among the keys."""
+    src, dst = (keras.Input((6,), dtype="int32", name=name) for name in ("src", "dst"))
+    source, target = (layers.Embedding(12, 6, mask_zero=True, name=name) for name in ("source", "target"))
+    mask = ops.not_equal(dst, 0) if kit is None else source.compute_mask(src)
+    return keras.Model([src, dst], layers.Dense(2)(AttendToOthers(name="consult")(target(dst), source(src), mask=mask)))
+
+
 @case("att(..., mask=[None, lookup.compute_mask(words)])")
 def keras_attention(kit: Kit) -> Any:
     words, lookup, x = start()
