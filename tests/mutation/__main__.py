@@ -33,7 +33,7 @@ ALIVE = ("survived", "no test")
 def read_arguments() -> argparse.Namespace:
     """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("--record", nargs="*", metavar="TEST", help="record which functions these tests call, and end")
+    parser.add_argument("--record", nargs="*", metavar="TEST", help="record which lines these tests run, and end")
     parser.add_argument("--mutants", type=int, default=300, help="size of the sample (default 300)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
     parser.add_argument("--rooms", nargs="*", default=ROOMS, help=f"rooms of the package (default {' '.join(ROOMS)})")
@@ -89,7 +89,9 @@ def try_mutants(
     for mutant in mutants:
         if mutant in outcomes and not (arguments.again and outcomes[mutant] in ALIVE):
             continue
-        chosen = choose_tests(tests, mutant.path, mutant.function, arguments.budget)
+        # An expression of several lines may begin at one that never runs by itself; its function is called then.
+        places = (mutant.line, mutant.function)
+        chosen = next(filter(None, (choose_tests(tests, mutant.path, line, arguments.budget) for line in places)), [])
         outcome = try_mutant(worker, mutant, chosen, limit)
         if outcome == "survived" and arguments.again:  # A value in a cache may have hidden the change.
             outcome = run_tests(mutant, chosen, limit)

@@ -1,4 +1,4 @@
-"""A plugin of pytest that records which functions of the package each test calls, and how long the test takes."""
+"""A plugin of pytest that records which lines of the package each test runs, and how long the test takes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,7 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = f"{ROOT / 'maskcli'}/"
 MAP = ROOT / ".mutation-map.json"
-"""The recorded map: for each test its seconds and functions, as ``path:first line``. Git ignores it."""
+"""The recorded map: for each test its seconds, and its lines by the path of the module. Git ignores it."""
+
+Tracer = Callable[[FrameType, str, object], Any]
 
 
 def measure_processor_time() -> float:
@@ -25,7 +27,7 @@ def measure_processor_time() -> float:
 
 
 class Recorder:
-    """Records the functions that are called while a test runs, fixtures included."""
+    """Records the lines that run in a test, fixtures included."""
 
     def __init__(self, target: Path) -> None:
         """Begin with the tests that were recorded before."""
@@ -35,27 +37,32 @@ class Recorder:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
         """Record one test."""
-        codes: set[CodeType] = set()
+        lines: dict[str, set[int]] = {}
 
-        def note(frame: FrameType, event: str, _: object) -> None:
+        def enter(frame: FrameType, event: str, _: object) -> Tracer | None:
             del event
-            codes.add(frame.f_code)  # Without a result, no line of the function is traced.
+            path = frame.f_code.co_filename
+            if not path.startswith(PACKAGE):
+                return None
+            add = lines.setdefault(path, set()).add
+
+            def note(inner: FrameType, event: str, _: object) -> Tracer:
+                del event
+                add(inner.f_lineno)
+                return note
+
+            add(frame.f_lineno)
+            return note
 
         started = measure_processor_time()
-        sys.settrace(note)
+        sys.settrace(enter)
         try:
             yield
         finally:
             sys.settrace(None)
-        functions = {
-            f"{code.co_filename.removeprefix(f'{ROOT}/')}:{code.co_firstlineno}"
-            for code in codes
-            if code.co_filename.startswith(PACKAGE)
-        }
-        self.tests[item.nodeid] = {
-            "seconds": round(measure_processor_time() - started, 3),
-            "functions": sorted(functions),
-        }
+        seconds = round(measure_processor_time() - started, 3)
+        places = {path.removeprefix(f"{ROOT}/"): sorted(numbers) for path, numbers in sorted(lines.items())}
+        self.tests[item.nodeid] = {"seconds": seconds, "lines": places}
         if len(self.tests) % 20 == 0:
             self.write()
 
@@ -78,17 +85,16 @@ def record(arguments: list[str]) -> int:
     return int(pytest.main([*arguments, "-q", "-n", "0"], plugins=[Recorder(MAP)]))
 
 
-def choose_tests(tests: dict[str, Any], path: str, function: int, budget: float) -> list[str]:
-    """Return tests that call a function, as many as run in ``budget`` seconds, at least three.
+def choose_tests(tests: dict[str, Any], path: str, line: int, budget: float) -> list[str]:
+    """Return tests that run a line, as many as run in ``budget`` seconds, at least three.
 
     Fast tests come first, and those of the module of the same name; cases of one test come after other tests.
     """
-    place = f"{path}:{function}"
-    calling = sorted((entry["seconds"], name) for name, entry in tests.items() if place in entry["functions"])
+    running = sorted((entry["seconds"], name) for name, entry in tests.items() if line in entry["lines"].get(path, ()))
     module = f"test_{Path(path).stem}.py"
     cases: Counter[str] = Counter()
     order = []
-    for seconds, name in calling:
+    for seconds, name in running:
         test = name.partition("[")[0]
         cost = seconds / 4 if test.partition("::")[0].endswith(module) else seconds
         order.append((cases[test], cost, seconds, name))

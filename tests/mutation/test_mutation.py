@@ -80,8 +80,8 @@ def test_all_mutants_can_be_compiled() -> None:
 
 def test_fastest_tests_of_a_function_are_chosen() -> None:
     tests = {
-        f"t{seconds}": {"seconds": seconds, "functions": ["maskcli/a.py:3"]} for seconds in (9.0, 0.5, 4.0, 1.0, 30.0)
-    } | {"other": {"seconds": 0.1, "functions": ["maskcli/a.py:9"]}}
+        f"t{seconds}": {"seconds": seconds, "lines": {"maskcli/a.py": [1, 3]}} for seconds in (9.0, 0.5, 4.0, 1.0, 30.0)
+    } | {"other": {"seconds": 0.1, "lines": {"maskcli/a.py": [9]}}}
     assert choose_tests(tests, "maskcli/a.py", 3, 20) == ["t0.5", "t1.0", "t4.0", "t9.0"]
     assert choose_tests(tests, "maskcli/a.py", 3, 1) == ["t0.5", "t1.0", "t4.0"]
     assert choose_tests(tests, "maskcli/b.py", 3, 1) == []
@@ -89,7 +89,7 @@ def test_fastest_tests_of_a_function_are_chosen() -> None:
 
 def test_different_tests_are_chosen_before_cases_of_one() -> None:
     names = {"t.py::case[1]": 0.1, "t.py::case[2]": 0.2, "t.py::other": 2.0, "test_a.py::own": 4.0, "t.py::slow": 50.0}
-    tests = {name: {"seconds": seconds, "functions": ["maskcli/a.py:3"]} for name, seconds in names.items()}
+    tests = {name: {"seconds": seconds, "lines": {"maskcli/a.py": [1, 3]}} for name, seconds in names.items()}
     chosen = choose_tests(tests, "maskcli/a.py", 3, 10)
     assert chosen == ["t.py::case[1]", "test_a.py::own", "t.py::other", "t.py::case[2]"]
 
