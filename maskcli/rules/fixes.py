@@ -10,9 +10,12 @@ CONVOLUTIONS = ("Conv", "SeparableConv", "DepthwiseConv")
 POOLS_ALL = frozenset({"GlobalMaxPooling1D", "Max", "Flatten", "Mean", "Sum", "Reshape"})
 
 
-def suggest_mask(model: ModelEvidence) -> str:
-    """Return code that computes the mask, such as ``embedding.compute_mask(words)``; ``mask`` if no call makes one."""
-    source = next((call.call for call in model.trace if call.effect == "creates" and not call.code), None)
+def suggest_mask(model: ModelEvidence, call: Call | None = None) -> str:
+    """Return code that computes a mask, such as ``embedding.compute_mask(words)``; ``mask`` if no call makes one.
+
+    It is the mask that a ``call`` received, if one did, or else the first one of the model.
+    """
+    source = _find_maker(model, call) or next((other.call for other in model.trace if _makes_mask(other)), None)
     if source is None:
         return "mask"
     by_call = {lookup.call: lookup.input for lookup in model.lookups}
@@ -20,15 +23,28 @@ def suggest_mask(model: ModelEvidence) -> str:
     return f"{_find_last_name(source)}.compute_mask({ids})"
 
 
-def write_masked_call(model: ModelEvidence, at: Call | None) -> str:
-    """Return code that calls ``at`` with the mask, with the names of the model as far as they are known."""
+def _makes_mask(call: Call) -> bool:
+    return call.effect == "creates" and not call.code
+
+
+def _find_maker(model: ModelEvidence, call: Call | None) -> str | None:
+    """Return the call that made the mask which another one received; None if that is not known."""
+    visited: set[str] = set()
+    while call is not None and call.call not in visited and not _makes_mask(call):
+        visited.add(call.call)
+        call = model.call(call.mask_from)
+    return call.call if call is not None and _makes_mask(call) else None
+
+
+def write_masked_call(model: ModelEvidence, call: Call, at: Call) -> str:
+    """Return code that calls ``at`` with the mask that ``call`` lost, in the names of the model if they are known."""
     name, arguments = "layer", "x, mask"
-    if at is not None:
+    if at is not call:
         if not at.code and at.type not in MERGES:
             name = _find_last_name(at.call)
         if "value_mask" in at.mask_arguments and "mask" not in at.mask_arguments:
             arguments = "x, x, value_mask"
-    return f"`{name}({arguments}={suggest_mask(model)})`"
+    return f"`{name}({arguments}={suggest_mask(model, call)})`"
 
 
 def _find_last_name(path: str) -> str:
@@ -36,18 +52,20 @@ def _find_last_name(path: str) -> str:
 
 
 def suggest_fix(model: ModelEvidence, call: Call, at: Call | None) -> str:
-    """Return a fix for ``call``, which lost the mask that ``at`` needs."""
-    masked_call = write_masked_call(model, at if at is not call else None)
+    """Return a fix for ``call``, which lost the mask that ``at`` needs, or that an output needs if ``at`` is None."""
+    if at is None:
+        otherwise = "pass weights of 0 at padding as `sample_weight` to `fit` and `evaluate`"
+    else:
+        otherwise = f"pass the mask explicitly to the next mask-aware layer: {write_masked_call(model, call, at)}"
     if len(call.masks_in) > 1 and call.type in MERGES and not call.code:
         return (
             "Mask every input, or merge them in a custom layer whose `compute_mask(self, inputs, mask)` returns "
-            f"`mask[0]`, or pass the mask explicitly to the next mask-aware layer: {masked_call}."
+            f"`mask[0]`, or {otherwise}."
         )
     if call.type.startswith(CONVOLUTIONS):
         return (
             "Set padding to zero before the convolution, like its border: "
-            "`x = x * keras.ops.cast(mask, x.dtype)[..., None]`. Then pass the mask explicitly to the next mask-aware "
-            f"layer: {masked_call}."
+            f"`x = x * keras.ops.cast(mask, x.dtype)[..., None]`. Then {otherwise}."
         )
     if call.type in POOLS_ALL and len(call.shapes_out[0]) < len(call.shapes_in[0]):
         return (
@@ -56,10 +74,10 @@ def suggest_fix(model: ModelEvidence, call: Call, at: Call | None) -> str:
         )
     if call.code or call.type in MERGES:
         return (
-            "Wrap the operation in a custom layer that sets `self.supports_masking = True` in its `__init__`, or pass "
-            f"the mask explicitly to the next mask-aware layer: {masked_call}."
+            "Wrap the operation in a custom layer that sets `self.supports_masking = True` in its `__init__`, or "
+            f"{otherwise}."
         )
-    return (
-        f"Pass the mask explicitly to the next mask-aware layer: {masked_call}. If the layer does not change the time "
-        "axis, set `self.supports_masking = True` in the `__init__` of a subclass."
-    )
+    subclass = "set `self.supports_masking = True` in the `__init__` of a subclass"
+    if at is None:
+        return f"If the layer does not change the time axis, {subclass}, or {otherwise}."
+    return f"{otherwise[:1].upper()}{otherwise[1:]}. If the layer does not change the time axis, {subclass}."

@@ -49,7 +49,7 @@ FIX = (
 
 AXIS_FIX = (
     "Let the mask broadcast over features: pass it as `mask=keras.ops.expand_dims(mask, -1)`, with "
-    "`mask = embedding.compute_mask(ids)`, or remove the axis of features from the scores first."
+    "`mask = {mask}`, or remove the axis of features from the scores first."
 )
 PARTS_FIX = (
     "Reduce the mask to one value per timestep: `layer(x, mask=keras.ops.any(mask, axis=-1))`, over all axes after the "
@@ -73,7 +73,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             message=f"{failure.call} ({failure.type}) fails with a mask of shape {failure.mask_shapes[0]} for an input "
             f"of shape {failure.input_shapes[0]}; without the mask it runs. {at_fault}Error from Keras: "
             f"{failure.error}",
-            fix=_choose_fix(failure),
+            fix=_choose_fix(model, failure),
             mask_shape=list(failure.mask_shapes[0]),
             shape=list(failure.input_shapes[0]),
         )
@@ -92,14 +92,21 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             )
 
 
-def _choose_fix(failure: Failure) -> str:
+def _choose_fix(model: ModelEvidence, failure: Failure) -> str:
     if failure.at_fault is not None:
         return UNROLLED_FIX if failure.unrolled else FAULT_FIX
     mask_shape, shape = failure.mask_shapes[0], failure.input_shapes[0]
     if len(mask_shape) > 2:
         return PARTS_FIX
     # A softmax over one feature would be 1 everywhere: this one is over timesteps.
-    return AXIS_FIX if shape[-1] == 1 else FIX
+    return AXIS_FIX.format(mask=_name_mask(model)) if shape[-1] == 1 else FIX
+
+
+def _name_mask(model: ModelEvidence) -> str:
+    """Return code that computes the mask which arrived, in the names of the model as far as they are known."""
+    lookup = next(iter(model.lookups), None)
+    name, ids = ("embedding", "ids") if lookup is None else (lookup.call.rpartition("/")[2], lookup.input)
+    return f"{name}.compute_mask({ids})"
 
 
 def _find_misaligning_calls(model: ModelEvidence) -> Iterator[Call]:

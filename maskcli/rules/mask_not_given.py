@@ -80,7 +80,7 @@ def _report_call(model: ModelEvidence, call: Call, effect: str, **evidence: floa
         type_=call.type,
         message=f"{name_call(call)} does not receive the mask of its input: {', '.join(names)} is None because the "
         f"layer was called with {len(call.shapes_in)} tensors. {effect}",
-        fix=f"Pass the mask explicitly: `{names[0]}={suggest_mask(model)}` in the call.",
+        fix=f"Pass the mask explicitly: `{names[0]}={suggest_mask(model, call)}` in the call.",
         tensors=len(call.shapes_in),
         **evidence,
     )

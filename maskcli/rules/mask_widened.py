@@ -71,7 +71,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         type_=call.type,
         message=f"{name_call(call)} widens the mask: it marks {format_count(passed, 'padded timestep')} as valid"
         f"{_explain(len(call.masks_in), all_masked)}.",
-        fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model)})`{other}.",
+        fix=f"Pass the correct mask to the next layer, `layer(x, mask={suggest_mask(model, call)})`{other}.",
         passed_as_valid=passed,
         # The mask of an output counts for the loss, and lets no padding into results.
         max_abs_change=0.0 if culprit is None else compute_largest_change(model, None),

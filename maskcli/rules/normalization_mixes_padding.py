@@ -50,7 +50,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             continue  # MSK116 or MSK118 reports the same cause.
         if mixing.training:
             when = "in training"
-            fix = f"Pass the mask explicitly: `layer(x, mask={suggest_mask(model)})`."
+            fix = f"Pass the mask explicitly: `layer(x, mask={suggest_mask(model, call)})`."
         else:
             when = "always"
             fix = "Normalise each timestep separately: `keras.layers.LayerNormalization()` over the last axis."

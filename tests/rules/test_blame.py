@@ -307,6 +307,23 @@ def test_fix_of_a_lost_mask_is_that_of_its_call(call: Call, advice: str) -> None
     assert suggest_fix(make_evidence(call, AT), call, AT).startswith(advice)
 
 
+def test_fix_of_an_output_without_mask_is_about_its_loss() -> None:
+    """No layer comes after an output, to which the mask could be passed."""
+    for call in (make_call("mine"), make_call("add", code=True)):
+        fix = suggest_fix(make_evidence(call), call, None)
+        assert "`sample_weight`" in fix
+        assert "next" not in fix
+
+
+def test_advice_names_the_lookup_whose_mask_was_lost() -> None:
+    first, second = (dataclasses.replace(make_call(name), effect="creates") for name in ("of_words", "of_tags"))
+    lost = dataclasses.replace(make_call("add", code=True), mask_from="of_tags")
+    model = make_evidence(first, second, lost, AT)
+    assert "of_tags.compute_mask(" in suggest_fix(model, lost, AT)
+    unknown = dataclasses.replace(lost, mask_from=None)
+    assert "of_words.compute_mask(" in suggest_fix(model, unknown, AT)
+
+
 @pytest.mark.parametrize(
     ("masks", "text"),
     [
