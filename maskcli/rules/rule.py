@@ -34,13 +34,18 @@ class Rule:
         code: ``MSK`` and three digits; the codes of data rules start with ``MSK0``.
         name: in words joined by hyphens.
         severity: of its findings.
-        docstring: of its file: a sentence, why it matters, and the examples.
+        literal: the docstring of its file, as it is written there.
     """
 
     code: str
     name: str
     severity: Severity
-    docstring: str
+    literal: str
+
+    @functools.cached_property
+    def docstring(self) -> str:
+        """The docstring of its file: a sentence, why it matters, and the examples."""
+        return inspect.cleandoc(ast.literal_eval(self.literal))
 
     @property
     def about(self) -> Literal["data", "model"]:
@@ -110,7 +115,7 @@ def read_rule(module: str) -> Rule:
         code=constants["CODE"],
         name=module.rpartition(".")[2].replace("_", "-"),
         severity=constants["SEVERITY"],
-        docstring=inspect.cleandoc(ast.literal_eval(docstring[1])),
+        literal=docstring[1],
     )
 
 

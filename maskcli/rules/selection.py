@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal
 from maskcli.errors import UsageError
 from maskcli.records.options import FailOn
 from maskcli.rules import RULES
-from maskcli.rules.identity import identify
 from maskcli.rules.rule import Rule
 
 if TYPE_CHECKING:
@@ -91,6 +90,8 @@ def find_rule(code: str) -> Rule:
 
 def judge_all(rules: Iterable[Rule], examination: Examination) -> tuple[Finding, ...]:
     """Return the findings of the rules, sorted by severity, the worst first, then by code."""
+    from maskcli.rules.identity import identify  # Only with findings: commands that list rules import no hash.
+
     findings = sort_findings(finding for rule in rules for finding in _examine(rule, examination))
     return tuple(identify(findings, examination))
 
