@@ -38,9 +38,12 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="seed of the sample (default 0)")
     parser.add_argument("--rooms", nargs="*", default=ROOMS, help=f"rooms of the package (default {' '.join(ROOMS)})")
     parser.add_argument("--budget", type=float, default=10.0, help="seconds of tests for a mutant (default 10)")
+    parser.add_argument(
+        "--part", type=int, nargs=2, default=(1, 1), metavar=("K", "N"), help="try every Nth mutant, from the Kth on"
+    )
     parser.add_argument("--output", type=Path, help="file for one line of JSON per mutant; a second run continues it")
     parser.add_argument(
-        "--again", action="store_true", help="try survivors in this file again, each in its own process"
+        "--again", action="store_true", help="try survivors in this file by tests that they have not met"
     )
     return parser.parse_args()
 
@@ -79,22 +82,35 @@ def read_outcomes(path: Path | None, mutants: Sequence[Mutant]) -> dict[Mutant, 
     return {mutant: last[key] for mutant, key in keys.items() if key in last}
 
 
+def read_tried(path: Path | None) -> dict[tuple[str, int], set[str]]:
+    """Return the tests by which each mutant was tried so far, by its text and its number."""
+    tried: dict[tuple[str, int], set[str]] = {}
+    for line in path.read_text().splitlines() if path is not None and path.exists() else ():
+        result = json.loads(line)
+        tried.setdefault((result["mutant"], result["number"]), set()).update(result["tests"])
+    return tried
+
+
 def try_mutants(
     mutants: Sequence[Mutant], outcomes: dict[Mutant, str], arguments: argparse.Namespace
 ) -> Iterator[tuple[Mutant, str, list[str]]]:
     """Yield mutants with their outcome and the chosen tests: those without one, and with ``--again`` those alive."""
-    tests = json.loads(MAP.read_text())
+    tests, tried = json.loads(MAP.read_text()), read_tried(arguments.output)
     worker = Worker(ROOT)
     limit = 40 + 4 * arguments.budget
-    for mutant in mutants:
+    part, parts = arguments.part
+    for mutant in mutants[part - 1 :: parts]:
         if mutant in outcomes and not (arguments.again and outcomes[mutant] in ALIVE):
             continue
+        known = tried.get((str(mutant), mutant.number), set())
+        new = {name: entry for name, entry in tests.items() if name not in known}
         # An expression of several lines may begin at one that never runs by itself; its function is called then.
         places = (mutant.line, mutant.function)
-        chosen = next(filter(None, (choose_tests(tests, mutant.path, line, arguments.budget) for line in places)), [])
-        outcome = try_mutant(worker, mutant, chosen, limit)
-        if outcome == "survived" and arguments.again:  # A value in a cache may have hidden the change.
-            outcome = run_tests(mutant, chosen, limit)
+        chosen = next(filter(None, (choose_tests(new, mutant.path, line, arguments.budget) for line in places)), [])
+        if known and not chosen:  # A value in a cache of the worker may have hidden the change.
+            outcome = run_tests(mutant, sorted(known), limit)
+        else:
+            outcome = try_mutant(worker, mutant, chosen, limit)
         yield mutant, outcome, chosen
 
 

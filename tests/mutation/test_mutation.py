@@ -97,11 +97,16 @@ def test_different_tests_are_chosen_before_cases_of_one() -> None:
 def test_a_second_run_continues_the_first(tmp_path: Path) -> None:
     mutants = list_mutants(write_package(tmp_path), ["rules"])
     results = [(mutants[2], "survived"), (mutants[3], "killed"), (mutants[2], "killed"), (mutants[6], "no test")]
-    lines = [json.dumps({"mutant": str(m), "number": m.number, "outcome": outcome}) for m, outcome in results]
+    lines = [
+        json.dumps({"mutant": str(mutant), "number": mutant.number, "outcome": outcome, "tests": [f"t{index}"]})
+        for index, (mutant, outcome) in enumerate(results)
+    ]
     path = tmp_path / "results.jsonl"
     path.write_text("\n".join(lines))
     assert mutation.read_outcomes(path, mutants) == {mutants[2]: "killed", mutants[3]: "killed", mutants[6]: "no test"}
     assert mutation.read_outcomes(tmp_path / "none.jsonl", mutants) == {}
+    assert mutation.read_tried(path)[str(mutants[2]), mutants[2].number] == {"t0", "t2"}
+    assert mutation.read_tried(None) == {}
 
 
 EXCHANGED = """
