@@ -108,6 +108,13 @@ def test_layers_of_timesteps_only() -> None:
     np.testing.assert_array_equal(taken, LAYER)
 
 
+def test_result_without_a_row_of_each_sample_is_not_pooled() -> None:
+    """A mean over time is pooled; a number of the whole batch is not, nor is a result of more or fewer rows."""
+    shapes: dict[tuple[int, ...], bool] = {(3, 5): True, (): False, (4, 5): False, (1, 5): False}
+    for shape, is_pooled in shapes.items():
+        assert POSITIONS.is_pooled(np.zeros(shape, "float32"), len(VALID)) is is_pooled
+
+
 def make_entry(type_: str, inputs: Any = (), shape: tuple[int, ...] = (), **fields: Any) -> Any:
     output = SimpleNamespace(shape=shape)
     return SimpleNamespace(
