@@ -102,13 +102,20 @@ def list_constants(base: Recording, flow: MaskFlow, timesteps: int) -> list[Cons
             is_new = hasattr(leaf, "shape") and id(leaf) not in flow.derived and id(leaf) not in constants
             if not is_new or timesteps not in tuple(leaf.shape) or not get_backend().has_values(leaf):
                 continue
-            # A mask that a repair passes has a row for each sample.
-            if get_dtype(leaf) == "bool" and id(leaf) not in flow.maker and leaf.shape[0] == base.inputs[0].shape[0]:
+            if id(leaf) not in flow.maker and _is_of_rows(leaf, flow):
                 continue
             constant = _find_constant(entry, leaf, place, keys, flow)
             if constant is not None:
                 constants[id(leaf)] = constant
     return list(constants.values())
+
+
+def _is_of_rows(tensor: Any, flow: MaskFlow) -> bool:
+    """Return whether a tensor is a mask of the rows, as a repair passes it, with any further axes."""
+    if get_dtype(tensor) != "bool":
+        return False
+    mask = as_array(tensor).ravel()
+    return any(np.array_equal(mask, valid.ravel()) for valid in flow.truths)
 
 
 def _find_constant(entry: CallRecord, tensor: Any, place: int, keys: dict[int, str], flow: MaskFlow) -> Constant | None:

@@ -166,6 +166,16 @@ def test_table_of_timesteps_does_not_depend_on_the_number_of_rows(rows: int) -> 
     assert tuple(constant.tensor.shape) == (4, 4)
 
 
+@pytest.mark.parametrize("rows", [3, 4])
+def test_fixed_causal_mask_is_a_constant_with_as_many_rows_as_timesteps(rows: int) -> None:
+    """It is no mask of the rows, although it has one row for each of them."""
+    causal = ops.convert_to_tensor(np.tril(np.ones((4, 4), bool)))
+    model = embed(lambda x: layers.MultiHeadAttention(1, 2)(x, x, attention_mask=causal), 4)
+    context = look(model, ids([[3, 1, 4, 2], [5], [6, 7], [8]][:rows], length=4))
+    shapes = [tuple(constant.tensor.shape) for constant in list_constants(context.base, context.flow, 4)]
+    assert shapes == [(4, 4)]
+
+
 def test_softmax_over_empty_padding_stays_a_fault() -> None:
     """Scores of 0 at padded keys have a weight, unlike keys that are not there."""
 
