@@ -144,6 +144,8 @@ class Positions:
             self.labels[id(tensor)] = labels
             if guessed:
                 self.guessed.add(id(tensor))
+            else:  # A known class replaces the labels of the operations inside it.
+                self.guessed.discard(id(tensor))
 
     def _follow_layer(self, entry: CallRecord) -> None:
         results = self._label_known_layer(entry)

@@ -32,6 +32,7 @@ def test_subclass_turns_the_timesteps_as_its_layer_does(layer: Any) -> None:
     """An RNN that goes backwards returns the last timestep first, so that padding then comes first."""
     traced = run(lambda _, x: layer(3, return_sequences=True, go_backwards=True)(x))
     np.testing.assert_array_equal(traced.flow.valid[id(traced.output)], VALID[:, ::-1])
+    assert id(traced.output) in traced.flow.exact
 
 
 def attend(tokens: Any, x: Any) -> Any:
