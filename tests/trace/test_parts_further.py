@@ -10,9 +10,11 @@ import pytest
 from keras import layers, ops
 
 from maskcli.records.inputs import ModelInput
+from maskcli.trace.cells import InputCells
 from maskcli.trace.edges import find_edges
 from maskcli.trace.embeddings import find_padding_vector
 from maskcli.trace.input_roles import examine_inputs
+from maskcli.trace.movement import OperationRules
 from maskcli.trace.recorder import CallRecord, record_run
 from maskcli.trace.run import ModelRun, RunCache
 
@@ -152,3 +154,35 @@ def test_vector_of_the_padding_id_is_that_of_the_model() -> None:
     assert row is not None
     assert (row.layer, row.padding_id, row.set_to_zero) == ("lookup", 0, False)
     np.testing.assert_array_equal(row.padding_vector, model.get_layer("lookup").get_weights()[0][0])
+
+
+class Sorted(layers.Layer):
+    """Layer that sorts features by their values, so that no operation shows where each of them comes from."""
+
+    def call(self, x: Any) -> Any:
+        return ops.sort(x, axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+
+def test_timesteps_of_a_wrapper_are_known_whatever_its_layer_does() -> None:
+    """``TimeDistributed`` keeps the timesteps of its input, here turned, also around a layer that cannot be followed."""
+    frames = keras.Input((None, 3), name="frames")
+    turned = layers.Lambda(lambda x: x[:, ::-1], name="turn")(frames)
+    model = keras.Model(frames, layers.TimeDistributed(Sorted(), name="each")(turned))
+    inputs = (ModelInput("frames", np.arange(36, dtype="float32").reshape(3, 4, 3), VALID, "features"),)
+    run = ModelRun(model, inputs).trace
+    (each,) = [call for call in run.calls if call.call == "each"]
+    assert each.valid is not None
+    np.testing.assert_array_equal(each.valid, VALID[:, ::-1])
+
+
+def test_padding_without_its_value_is_not_followed() -> None:
+    """``PadV2`` takes a value for new places; in a form without it, the places of its result are unknown."""
+    cells = InputCells([WORDS])
+    rules, x = OperationRules(cells), np.ones((3, 4), "float32")
+    widths = np.array([[0, 0], [1, 0]], "int32")
+    labels = rules.label_outputs("PadV2", [x, widths], (), [np.ones((3, 5), "float32")], [cells.label_input(0), ()])
+    assert rules.unknown
+    np.testing.assert_array_equal(labels[0][0], rules.mix()[0])
