@@ -11,11 +11,14 @@ import collections
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from maskcli.backends.choice import get_backend
 from maskcli.records.inputs import ModelInput
 from maskcli.records.trace import Edge
 from maskcli.trace.recorder import CallRecord, get_mask
 from maskcli.trace.run import Run, list_output_tensors
+from maskcli.trace.values import as_float64, get_dtype
 
 _Origin = tuple[str, bool]
 """The path of a call, or the name of an input; whether it is an input."""
@@ -107,8 +110,18 @@ class _Origins:
         if before is None or not get_backend().has_values(tensor) or not len(tensor.shape):
             return None
         inputs = (source for source in self.run.recording.inputs if id(source) in self.inputs)
-        alike = [source for source in inputs if tuple(source.shape) == tuple(tensor.shape)]
+        alike = [source for source in inputs if _is_cast(source, tensor)]
         return self.inputs[id(alike[0])] if len(alike) == 1 else None
+
+
+def _is_cast(source: Any, tensor: Any) -> bool:
+    """Return whether a tensor has the numbers of another one, in its own dtype."""
+    import keras
+
+    if tuple(source.shape) != tuple(tensor.shape) or "string" in (get_dtype(source), get_dtype(tensor)):
+        return False
+    cast = keras.ops.cast(source, get_dtype(tensor))
+    return np.array_equal(as_float64(cast), as_float64(tensor), equal_nan=True)
 
 
 class _KerasHistory:

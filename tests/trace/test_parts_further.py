@@ -146,6 +146,25 @@ def test_copy_that_no_call_made_comes_from_the_input_of_its_shape() -> None:
     ]
 
 
+class TakesFirstTimestep(keras.Model):
+    """Takes the first timestep by an index of three numbers, as many as the other input has, and divides by it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lookup, self.head = layers.Embedding(10, 3), layers.Dense(2, name="head")
+
+    def call(self, inputs: Any) -> Any:
+        return self.head(self.lookup(inputs["words"])[:, 0, None]) / inputs["scale"][:, None, None]
+
+
+def test_index_of_a_slice_is_no_copy_of_an_input() -> None:
+    words = ModelInput("words", WORDS.values[[0, 0, 0]], np.ones((3, 4), bool), "ids")
+    scale = ModelInput("scale", np.array([2.0, 3.0, 4.0], "float32"), None, "features")
+    inputs = (scale, words)
+    edges = find_edges(ModelRun(TakesFirstTimestep(), inputs).trace, inputs)
+    assert "head" not in {edge.target for edge in edges if edge.source == "scale"}
+
+
 def test_vector_of_the_padding_id_is_that_of_the_model() -> None:
     """Only the built-in models have it set to zero; a model of the user keeps its own vector."""
     tokens = keras.Input((4,), dtype="int32", name="words")
