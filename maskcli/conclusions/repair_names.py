@@ -65,7 +65,9 @@ def _find_attribute_in_code(entry: CallRecord, parent: CallRecord) -> str | None
 def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
     """Return the expression of a mask in the code that makes a call."""
     if origin.kind == "input":
-        return write_input(look, origin.position)
+        is_inside = entry.parent is not None and entry.parent.parent is not None
+        inside = _write_argument(look, entry.parent, origin.position) if is_inside else None
+        return inside or write_input(look, origin.position)
     if origin.kind == "values":
         return _write_values_mask(look, origin)
     if origin.kind == "arriving":
@@ -120,6 +122,23 @@ def write_input(look: ChangedModel, position: int) -> str:
         return specs[position].name if position < len(specs) else item.name
     parameter = next(iter(list_parameters(type(parent.operation).call)), "inputs")
     return parameter if len(look.context.inputs) == 1 else f'{parameter}["{item.name}"]'
+
+
+def _write_argument(look: ChangedModel, owner: CallRecord | None, position: int) -> str | None:
+    """Return the name of an input of the model in the code of a layer that receives it; None if it does not."""
+    if owner is None:
+        return None
+    source, names = look.context.base.inputs[position], list_parameters(type(owner.operation).call)
+    for name, argument in (dict(zip(names, owner.args, strict=False)) | owner.kwargs).items():
+        if argument is source:
+            return name
+        items = argument if isinstance(argument, dict) else {}
+        if isinstance(argument, (list, tuple)):
+            items = dict(enumerate(argument))
+        key = next((key for key, item in items.items() if item is source), None)
+        if key is not None:
+            return f'{name}["{key}"]' if isinstance(key, str) else f"{name}[{key}]"
+    return None
 
 
 def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:

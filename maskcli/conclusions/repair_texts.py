@@ -304,7 +304,7 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     entry = place.entry
     form, name, label = _write_form(change, "mask"), name_layer(entry), place.label
     if not is_layer(entry) or any(entry.taken_off):
-        return _write_mask_of_tensor(place, change)
+        return _write_removed_mask(place, change)
     if is_keras_layer(entry.operation, "Masking"):
         return f"Remove {label}, which replaces the mask of its input.", f"# remove {name}: its input has the mask"
     if bool(entry.args) and isinstance(entry.args[0], (list, tuple)):
@@ -322,6 +322,25 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
         window = KERNEL if size == "kernel_size" else POOL
         code = STRIDED.format(type=entry.type, base=_write_base(entry), window=window)
     return f"Let {label} keep the mask: {_replace_class(entry)}.", code
+
+
+def _write_removed_mask(place: _Place, change: KeepMask) -> tuple[str, str]:
+    """Return the text of an operator, or of a layer inside of which the mask is taken off the input."""
+    entry = place.entry
+    if not is_own_layer(entry.operation) or any(mask is not None for mask in entry.masks_out):
+        return _write_mask_of_tensor(place, change)
+    sentence, code = _write_own_mask(entry, place.label, _write_form(change, "mask"))
+    if not _is_used_later(place.look, entry):
+        return sentence, code
+    kept_sentence, kept_code = _write_mask_of_tensor(place, change)
+    return f"{sentence} {kept_sentence}", f"{code}\n\n\n{kept_code}"
+
+
+def _is_used_later(look: ChangedModel, entry: CallRecord) -> bool:
+    """Return whether a later call of the same code takes an input of this one, without its mask by then."""
+    inputs = set(map(id, entry.inputs))
+    later = (other for other in look.context.base.ended if other.index > entry.index and other.parent is entry.parent)
+    return any(inputs & set(map(id, other.inputs)) for other in later)
 
 
 def _write_joined_masks(entry: CallRecord) -> str:

@@ -18,7 +18,7 @@ from maskcli.losses.compile_settings import read_output_names, read_weighted_met
 from maskcli.losses.evaluate import LossRun, RecordedLoss
 from maskcli.losses.loss_output import intersect_masks, make_loss_output, read_reduction, sum_losses
 from maskcli.losses.metrics import make_metric, read_metrics, read_result
-from maskcli.losses.registry import cast_targets, get_loss_name, match_outputs
+from maskcli.losses.registry import cast_targets, compares_classes, get_loss_name, match_outputs
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import LossEvidence, MetricEvidence, OutputEvidence
@@ -48,6 +48,10 @@ def examine_losses(context: ProbeContext, loss: Any) -> Iterator[LossEvidence]:
     for (name, tensor), output_loss in zip(outputs, losses, strict=True):
         valid = context.flow.valid.get(id(tensor))
         if valid is None or output_loss is None:
+            continue
+        # Probabilities of timesteps, such as those of the start of an answer, have one loss for each row.
+        if len(tensor.shape) == valid.ndim and compares_classes(output_loss):
+            yield LossEvidence(get_loss_name(output_loss), name, 0, valid.size, leaves_out=True)
             continue
         mask = get_mask(tensor)
         included = np.ones_like(valid) if mask is None or mask.shape != valid.shape else mask

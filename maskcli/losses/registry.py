@@ -176,6 +176,16 @@ def is_cross_entropy(loss: Any) -> bool:
     return name in CROSS_ENTROPIES and not options.get("label_smoothing")
 
 
+def compares_classes(loss: Any) -> bool:
+    """Return whether a loss of Keras compares probabilities of classes, which are on the last axis of predictions."""
+    import keras
+
+    resolved = keras.losses.get(loss) if isinstance(loss, str) else loss
+    function = getattr(resolved, "fn", resolved)
+    name, module = (str(getattr(function, attribute, "")) for attribute in ("__name__", "__module__"))
+    return module.startswith("keras.") and ("categorical" in name or name == "kl_divergence")
+
+
 def match_outputs(argument: Any, names: Sequence[str], output_names: Sequence[str], where: str) -> list[Any]:
     """Assign an argument of ``Model.compile`` to outputs: a dict by name, a list by position, else the same for all.
 

@@ -427,7 +427,7 @@ def find_common_padding(values: NDArray[Any], valid: Bools) -> Any | None:
     if not padded.size or (padded != padded.flat[0]).any():
         return None
     same = (values == padded.flat[0]).reshape(*valid.shape, -1).all(axis=-1)
-    return None if (same & valid).any() else padded.flat[0]
+    return None if (same & valid).any() else padded.flat[0] + padded.dtype.type(0)  # Not -0, which is the same number.
 
 
 def _mask_features(look: ChangedModel, tensor: Any) -> CallChange | None:
@@ -597,5 +597,8 @@ def can_name_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> 
     if entry.parent is None or isinstance(entry.parent.operation, keras.Sequential):
         return False
     if origin.kind in ("input", "values"):
-        return entry.parent.parent is None
+        source = look.context.base.inputs[origin.position]
+        arguments = flatten_arguments((entry.parent.args, entry.parent.kwargs))
+        # A layer may receive an input of the model as an argument, among others.
+        return entry.parent.parent is None or (origin.kind == "input" and any(leaf is source for leaf in arguments))
     return look.by_key[origin.key].parent is entry.parent

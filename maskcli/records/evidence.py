@@ -27,6 +27,7 @@ class OutputEvidence:
         lost_at: the call that lost the mask that the output would carry; None if no mask was lost.
         lost_mask: that mask.
         lost_again: later calls, in order, that would lose it too if ``lost_at`` did not.
+        is_distribution: whether the numbers of a row are probabilities of its timesteps, which have one loss together.
     """
 
     name: str
@@ -37,6 +38,7 @@ class OutputEvidence:
     lost_at: str | None
     lost_mask: Bools | None = None
     lost_again: tuple[str, ...] = ()
+    is_distribution: bool = False
 
 
 INPUT = "Input"

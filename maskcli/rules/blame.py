@@ -100,7 +100,7 @@ def find_suspects(model: ModelEvidence) -> list[Blame]:
         if at.mask_in is not None:
             suspects.setdefault(at, Blame("not-given", at, at))
             continue
-        loser = find_losing_call(model, at.lost_at)
+        loser = find_losing_call(model, at.lost_at, at)
         if loser is not None:
             suspects.setdefault(loser, Blame("dropped", loser, at))
     return list(suspects.values())
@@ -134,7 +134,7 @@ def _find_cause_without_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has no mask."""
     if at.call in model.bare:
         return Blame("no-source", None, at)
-    loser = find_losing_call(model, at.lost_at)
+    loser = find_losing_call(model, at.lost_at, at)
     if loser is not None:
         return Blame("dropped", loser, at)
     return Blame("bad-source" if any(source.of_ids for source in model.sources) else "no-source", None, at)
@@ -167,18 +167,39 @@ def _find_owner(model: ModelEvidence, call: Call | None) -> Call | None:
     return call if owner is None or owner.of_model else owner
 
 
-def find_losing_call(model: ModelEvidence, path: str | None) -> Call | None:
-    """Return the call ``path``, which lost a mask, or the layer whose code ran it.
+def find_losing_call(model: ModelEvidence, path: str | None, at: Call | None = None) -> Call | None:
+    """Return the call ``path``, which lost a mask that the call ``at`` needs, or the layer whose code ran it.
 
     A layer that returns a mask in spite of that lost it only for its inner calls. Then the inner operation is at fault.
     """
     call = model.call(path)
+    if call is not None and call.takes_off:
+        return _find_layer_around(model, call, at) or call
     owner = _find_owner(model, call)
     return owner if owner is not None and owner.mask_out is None else call
 
 
+def _find_layer_around(model: ModelEvidence, call: Call, at: Call | None) -> Call | None:
+    """Return the outermost layer around a call, and not around ``at``, that receives a mask and returns none.
+
+    An attention inside it takes the mask off its inputs, but it is the layer that returns a result without one.
+    """
+    around, path = None, call.call
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        owner = model.call(path)
+        if owner is None or owner.of_model or (at is not None and at.call.startswith(f"{path}/")):
+            break
+        if owner.mask_out is None and owner.mask_in is not None:
+            around = owner
+    return around
+
+
 def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
     """Return the cause of a leak at a call whose input has a mask."""
+    loser = find_losing_call(model, at.lost_at, at) if _lacks_mask_of_keys(at) else None
+    if loser is not None:
+        return Blame("dropped", loser, at)
     # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
     if lets_padding_pass(at.mask_in, at.valid_in if at.valid_in is not None else at.valid):
         wider = find_widening_call(model, at)
@@ -197,8 +218,14 @@ def _find_cause_with_given_mask(model: ModelEvidence, at: Call) -> Blame:
     has_bare_input = any(mask is None and len(shape) > 2 for mask, shape in zip(at.masks_in, at.shapes_in, strict=True))
     if not has_bare_input or all(mask is None for mask in at.masks_in):
         return Blame("leaks", at, at)
-    loser = find_losing_call(model, at.lost_at)
+    loser = find_losing_call(model, at.lost_at, at)
     return Blame("no-source", None, at) if loser is None else Blame("dropped", loser, at)
+
+
+def _lacks_mask_of_keys(at: Call) -> bool:
+    """Return whether a call receives only the mask of its queries, which hides no keys of another input."""
+    given = [name for name in list_padding_arguments(at) if any(mask is not None for mask in at.mask_arguments[name])]
+    return given == ["query_mask"] and all(mask is None for mask in at.masks_in)
 
 
 def find_output_widening_call(model: ModelEvidence) -> Call | None:

@@ -77,11 +77,18 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         call = find_losing_call(model, output.lost_at)
         if call is None or call.call in reported or output.lost_mask is None or output.lost_mask.all():
             continue
-        if any(loss.output == output.name and loss.leaves_out for loss in model.losses):
-            continue  # The loss was tested, and leaves padding out without the mask.
+        if _needs_no_mask(model, output):
+            continue
         reported.add(call.call)
         finding = _report_output(model, call, output, output.lost_mask)
         yield finding if model.losses else dataclasses.replace(finding, severity="warning")
+
+
+def _needs_no_mask(model: ModelEvidence, output: OutputEvidence) -> bool:
+    """Return whether the loss of an output leaves padding out without its mask."""
+    if not model.losses:  # The targets of probabilities of timesteps are likely one timestep of each row.
+        return output.is_distribution
+    return any(loss.output == output.name and loss.leaves_out for loss in model.losses)
 
 
 def _report_leak(model: ModelEvidence, call: Call, at: Call) -> Finding:

@@ -15,6 +15,7 @@ from maskcli.inputs.arguments import select_rows
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import OutputEvidence
 from maskcli.records.inputs import ModelInput
+from maskcli.tolerance import bound_sum_error
 from maskcli.trace.recorder import get_mask
 from maskcli.trace.run import (
     FEWEST_ROWS,
@@ -26,7 +27,7 @@ from maskcli.trace.run import (
     list_output_tensors,
     trace_model,
 )
-from maskcli.trace.values import get_dtype
+from maskcli.trace.values import as_float64, get_dtype, get_ulp, is_float
 
 BLOCK = 256
 """Rows that are traced together where validity must be followed through the model for each row."""
@@ -136,7 +137,17 @@ def _make_output(run: Run, name: str, tensor: Any) -> OutputEvidence:
         lost_at=get_path(run.names, None if lost is None else lost.at),
         lost_mask=None if lost is None else lost.mask,
         lost_again=tuple(run.names[later.index] for later in again if later.index in run.names),
+        is_distribution=_is_distribution(tensor, run.flow.valid.get(id(tensor))),
     )
+
+
+def _is_distribution(tensor: Any, valid: Bools | None) -> bool:
+    """Return whether a result has probabilities of the timesteps of each row, as a pointer to one of them has."""
+    if valid is None or len(tensor.shape) != valid.ndim or valid.shape[-1] < 2 or not is_float(tensor):
+        return False
+    shares = as_float64(tensor)[valid.any(axis=-1)]
+    allowed = bound_sum_error(get_ulp(tensor), valid.shape[-1], 4)
+    return bool(shares.size and (shares >= 0).all() and (np.abs(shares.sum(axis=-1) - 1) <= allowed).all())
 
 
 def choose_rows(inputs: Sequence[ModelInput], most: int = PROBED_ROWS) -> NDArray[np.intp]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import maskcli
 from maskcli.losses.batch_sizes import _compute_exact_factors
 from maskcli.losses.binding import OutputLoss
 from maskcli.losses.evaluate import RecordedLoss
@@ -85,3 +86,26 @@ def test_targets_that_are_made_up_are_ids_of_the_classes(classes: int) -> None:
     model = keras.Model(tokens, keras.layers.Dense(classes)(tokens))
     (evidence,) = examine_metrics(model, [MeanOfAll(name="all")], [(output, values)], {})
     assert (evidence.name, evidence.targets, evidence.ignores_mask) == ("all", RANDOM, True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "counts"),
+    [
+        ("sparse_categorical_crossentropy", False),
+        (keras.losses.CategoricalCrossentropy(name="start"), False),
+        (keras.losses.KLDivergence(), False),
+        ("mse", True),
+        (keras.losses.BinaryCrossentropy(), True),
+    ],
+)
+def test_probabilities_of_timesteps_have_a_loss_for_each_row(loss: Any, counts: bool) -> None:
+    """The position of an answer is a class of its row; a mean over numbers of timesteps counts each of them."""
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = keras.layers.Embedding(10, 4, mask_zero=True)(words)
+    logits = ops.squeeze(keras.layers.Dense(1)(x), -1) - 1e9 * ops.cast(ops.equal(words, 0), "float32")
+    model = keras.Model(words, ops.softmax(logits))
+    sequences = [[3, 1, 4], [5], [6, 7]]
+    assert not maskcli.check(sequences, model=model).findings
+    model.compile(loss=loss)
+    report = maskcli.check(sequences, model=model)
+    assert [finding.code for finding in report.findings] == (["MSK101"] if counts else [])

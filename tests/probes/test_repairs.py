@@ -17,6 +17,7 @@ import pytest
 from keras import layers, ops
 
 import maskcli
+from maskcli.probes.repair_masks import find_common_padding
 
 pytestmark = pytest.mark.slow(share=1 / 2)
 
@@ -394,6 +395,70 @@ def cross_attention(kit: Kit) -> Any:
     x, y = source(src) * 2.0, layers.Embedding(12, 6, mask_zero=True, name="target")(dst)
     options = {} if kit is None else {"value_mask": source.compute_mask(src)}
     return keras.Model([src, dst], layers.Dense(2)(layers.MultiHeadAttention(2, 3, name="xa")(y, x, **options)))
+
+
+class Encode(layers.Layer):
+    """Attends under the mask that arrives, and returns none: the attention takes it off the input."""
+
+    def __init__(self, keeps: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.attention, self.supports_masking = layers.MultiHeadAttention(2, 3), keeps
+
+    def call(self, x: Any) -> Any:
+        return x + self.attention(x, x)
+
+
+class Decode(layers.Layer):
+    """Attends to an encoder, with the masks of both as Keras passes them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.attention, self.supports_masking = layers.MultiHeadAttention(2, 3, name="consult"), True
+
+    def call(self, inputs: Any, mask: Any = None) -> Any:
+        (x, encoded), (of_queries, of_keys) = inputs, (None, None) if mask is None else mask
+        return x + self.attention(query=x, value=encoded, key=encoded, query_mask=of_queries, key_mask=of_keys)
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:  # noqa: ARG002 - the arguments of Keras
+        return None if mask is None else mask[0]
+
+
+@case("self.supports_masking = True  # in Encode.__init__")
+def encoder_without_a_mask_at_its_end(kit: Kit) -> Any:
+    words, _, x = start()
+    mean = layers.GlobalAveragePooling1D(name="mean")
+    return keras.Model(words, layers.Dense(2)(mean(Encode(kit is not None, name="encode")(x))))
+
+
+TWO_SIDES = {"src": IDS, "dst": np.array([[1, 2, 3, 4], [4, 3, 0, 0], [2, 2, 2, 0]])}
+
+
+@case("self.supports_masking = True  # in Encode.__init__", data=TWO_SIDES)
+def decoder_without_the_mask_of_its_encoder(kit: Kit) -> Any:
+    src, dst = (keras.Input((None,), dtype="int32", name=name) for name in ("src", "dst"))
+    source, target = (layers.Embedding(12, 6, mask_zero=True, name=name) for name in ("source", "target"))
+    encoded = Encode(kit is not None, name="encode")(source(src))
+    return keras.Model([src, dst], layers.Dense(2)(Decode(name="decode")([target(dst), encoded])))
+
+
+class ReadsDict(layers.Layer):
+    """Looks up ids and attends to all of them, although a mask is among its inputs."""
+
+    def __init__(self, repaired: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self.lookup, self.attention, self.repaired = layers.Embedding(12, 6), layers.MultiHeadAttention(2, 3), repaired
+
+    def call(self, inputs: Any) -> Any:
+        x = self.lookup(inputs["words"])
+        return self.attention(x, x, value_mask=inputs["keep"] if self.repaired else None)
+
+
+@case('self.attention(..., value_mask=inputs["keep"])', data={"words": IDS, "keep": (IDS != 0).astype("int32")})
+def mask_among_the_inputs_of_a_layer(kit: Kit) -> Any:
+    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in ("words", "keep")}
+    x = ReadsDict(kit is not None, name="read")(inputs)
+    mean = layers.GlobalAveragePooling1D(name="mean")(x, mask=ops.cast(inputs["keep"], "bool"))
+    return keras.Model(list(inputs.values()), layers.Dense(2)(mean))
 
 
 class AttendToOthers(layers.Layer):
@@ -1005,6 +1070,29 @@ def test_mask_of_the_other_input_is_replaced() -> None:
     repaired = build_model(consult_by_wrong_mask, SimpleNamespace())
     assert measure_leak(repaired, data) < 2e-6
     assert not [finding for finding in maskcli.check(data, model=repaired).findings if finding.code == "MSK118"]
+
+
+@pytest.mark.parametrize("build", [encoder_without_a_mask_at_its_end, decoder_without_the_mask_of_its_encoder])
+def test_layer_that_returns_no_mask_is_the_culprit(build: Any) -> None:
+    """The attention inside, which takes the mask off its input, is not, and neither is one of the decoder."""
+    data = ROWS if build is encoder_without_a_mask_at_its_end else TWO_SIDES
+    report = maskcli.check(data, model=build_model(build, None))
+    assert [(finding.code, finding.call) for finding in report.findings if finding.severity == "error"] == [
+        ("MSK101", "encode")
+    ]
+
+
+def test_repairs_that_only_cure_together_are_listed_together() -> None:
+    """Who copies the list needs no other part of the output."""
+    report = maskcli.check(ROWS, model=build_model(subclassed_mean, None))
+    assert len(report.repairs) == 2
+    listed = str(report).partition("Repairs  tried together")[2]
+    assert all(repair.code.splitlines()[0] in listed for repair in report.repairs)
+
+
+def test_padding_of_minus_zero_is_padding_of_zero() -> None:
+    values = np.array([[[1.0, 2.0], [-0.0, -0.0]]])
+    assert str(find_common_padding(values, np.array([[True, False]]))) == "0.0"
 
 
 def test_layers_with_the_same_repair_are_all_named() -> None:

@@ -16,13 +16,15 @@ MOST_ATTEMPTS = 6
 def view_repairs(report: CheckReport) -> Iterator[Part]:
     """Yield the repairs with their code, or the attempts if no repair helped."""
     of_outputs = [finding.repair for finding in report.findings if finding.repair is not None]
-    # The fix of a finding often has the code of its repair, on one line.
+    # The fix of a finding often has the code of its repair, on one line. Several are only listed as a whole: a part of
+    # them cures nothing.
     shown = {
         finding.repair
         for finding in report.findings
         if finding.repair is not None and " ".join(finding.repair.code.split()) in finding.fix
     }
-    unshown = [repair for repair in dict.fromkeys(report.repairs or of_outputs) if repair not in shown]
+    is_set = len(report.repairs) > 1
+    unshown = [repair for repair in dict.fromkeys(report.repairs or of_outputs) if is_set or repair not in shown]
     if unshown:
         yield Heading("Repairs", _describe_trial(report))
         yield from _list_repairs(unshown)
