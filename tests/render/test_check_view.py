@@ -230,13 +230,13 @@ def test_answer_comes_first() -> None:
     assert "none found, 1 change tried in vain" in draw(dataclasses.replace(report(), attempts=attempts))
 
 
-def test_repair_in_a_fix_is_shown_once() -> None:
+def test_single_repair_in_a_fix_is_shown_once() -> None:
     tried = Repair("pass-mask", "mean", "mean(x, mask=m)", 1e-9)
     fixed = dataclasses.replace(finding(fix="Write `mean(x, mask=m)`."), repair=tried)
     assert draw(dataclasses.replace(report((fixed,)), repairs=(tried,))).count("mean(x, mask=m)") == 1
-    # The same code for another layer is in no fix.
+    # Several repairs cure together, and are listed together.
     alike = dataclasses.replace(tried, call="mean_1")
-    assert "pass-mask at mean_1" in draw(dataclasses.replace(report((fixed,)), repairs=(tried, alike)))
+    assert "\n pass-mask at mean, mean_1\n" in draw(dataclasses.replace(report((fixed,)), repairs=(tried, alike)))
 
 
 @pytest.mark.parametrize(
