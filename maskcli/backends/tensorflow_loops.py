@@ -117,7 +117,10 @@ def _is_of_keras(part: Any) -> bool:
 
 def _run_compiled(loop: _Loop, run_eagerly: Any, layer: Any, arguments: tuple[Any, Any, Any]) -> Any:
     """Return the result of a compiled loop; None if it fails, as the eager one then does with a clearer message."""
-    with _keep_operations():
+    from tensorflow.python.eager import context
+
+    # The steps of a loop follow each other: an executor of several threads only adds the cost of handing them over.
+    with _keep_operations(), context.function_executor_type("SINGLE_THREADED_EXECUTOR"):
         try:
             if loop.function is None:
                 loop.function = _compile(run_eagerly, layer, arguments)
