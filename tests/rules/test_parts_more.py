@@ -6,27 +6,16 @@ import dataclasses
 
 import pytest
 
-from maskcli.records.evidence import EmptyRows, ModelEvidence
+from maskcli.records.evidence import EmptyRows
 from maskcli.records.leak import Leak
-from maskcli.records.trace import Call
 from maskcli.rules import empty_row_of_padding
+from tests.rules.test_evidence import make_call, make_evidence
 
 pytestmark = pytest.mark.quick
 
-CALL = Call(
-    call="attention",
-    index=0,
-    type="Attention",
-    effect="uses",
-    mask_in=None,
-    mask_out=None,
-    given=True,
-    computes_mask=False,
-    warning=None,
-)
 CLEAN = Leak(False, 0.0, None, None, None, (), {})
 CHANGED = EmptyRows(rows=2, sample=5, not_finite=None, of_padding="attention", max_abs_change=0.25)
-MODEL = ModelEvidence("mine", "Functional", 3, (7, 7), trace=(CALL,), leak=CLEAN, empty=CHANGED)
+MODEL = make_evidence(make_call("attention"), leak=CLEAN, empty=CHANGED)
 
 
 def test_result_of_an_empty_row_that_changes_with_its_padding() -> None:

@@ -83,7 +83,7 @@ class Counting(layers.Layer):
 
 
 def test_variable_of_the_same_value_is_not_assigned() -> None:
-    """Neither one that nobody changed, nor one that has its value again, in other memory."""
+    """A value that nobody changed is not assigned, and neither is one that was changed back."""
     layer = Counting()
     value = layer.count.value
     with preserve_state(layer):
