@@ -92,6 +92,7 @@ class ModelAndData:
         layouts: of the inputs that maskcli padded.
         segments: ``(batch, timesteps)``, a column of the data with the segments of packed rows that feeds no input.
         spare: the columns of the data that nothing needs so far, such as targets that the user has not named.
+        more_layouts: of those of ``more`` that maskcli padded like an input.
     """
 
     about: ModelAbout
@@ -107,6 +108,7 @@ class ModelAndData:
     layouts: tuple[RowLayout, ...] = ()
     segments: NDArray[Any] | None = None
     spare: tuple[str, ...] = ()
+    more_layouts: Mapping[str, RowLayout] = dataclasses.field(default_factory=dict)
 
     @property
     def data(self) -> DataOrigin:
@@ -141,6 +143,7 @@ class ModelAndData:
             ragged=ragged,
             more={name: array[few] for name, array in self.more.items()},
             layouts=tuple(RowLayout(rows.lengths[few], rows.layout) for rows in self.layouts),
+            more_layouts={name: RowLayout(rows.lengths[few], rows.layout) for name, rows in self.more_layouts.items()},
             segments=None if self.segments is None else self.segments[few],
         )
 
@@ -306,6 +309,7 @@ def load_user_model(
         layouts=dataset.layouts,
         segments=dataset.segments,
         spare=dataset.spare,
+        more_layouts=dataset.more_layouts,
     )
 
 

@@ -14,6 +14,7 @@ from maskcli.inputs.targets import (
     GENERATED_TARGETS,
     check_file,
     describe_width,
+    fill_padding,
     load_rows,
     load_timestep_targets,
     make_targets,
@@ -87,7 +88,10 @@ def load_targets(
         sources = _select_file_fields(os.fspath(options.targets), options, bound)
     else:
         sources = _split_memory(case, options.targets, outputs, bound)
-    return [_load_source(case, source, output) for source, output in zip(sources, bound, strict=True)]
+    return [
+        _load_source(case, source, output, getattr(losses[output.index], "ignore_class", None))
+        for source, output in zip(sources, bound, strict=True)
+    ]
 
 
 TargetSource = tuple[object, str | None, str]
@@ -110,9 +114,13 @@ def _read_sequences(case: ModelAndData) -> tuple[RaggedSequences | None, PaddedB
     return ragged, PaddedBatch(ids.values, ids.valid, lengths, layout, 0)
 
 
-def _load_source(case: ModelAndData, source: TargetSource, output: ModelOutput) -> Targets:
+def _load_source(case: ModelAndData, source: TargetSource, output: ModelOutput, ignored: int | None) -> Targets:
+    """Return targets; those that maskcli pads get the class that the loss ignores, as their author would pad them."""
     values, field, about = source
-    rows = load_rows(values, field, len(case.inputs[0].values), case.layouts)
+    rows = load_rows(values, field, len(case.inputs[0].values), case.layouts, padding=ignored)
+    layout = next((case.more_layouts.get(name) for name, array in case.more.items() if array is values), None)
+    if layout is not None and ignored is not None:
+        rows = fill_padding(rows, layout, ignored)
     needs_axis = output.sample.ndim == 3 and output.sample.shape[-1] == 1 and rows.ndim == 2
     if about != IN_MEMORY and needs_axis:
         # Without the axis, Keras 3 squeezes the predictions and takes the mean over timesteps for that over units.

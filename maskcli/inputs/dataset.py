@@ -68,6 +68,7 @@ class Dataset:
         layouts: of all inputs that maskcli padded.
         segments: ``(batch, timesteps)``, a column with the segments of packed rows that feeds no input; None without.
         spare: the columns that feed no input, and that nothing else needs.
+        more_layouts: of those of ``more`` that maskcli padded like an input.
     """
 
     inputs: tuple[ModelInput, ...]
@@ -78,6 +79,7 @@ class Dataset:
     layouts: tuple[RowLayout, ...] = ()
     segments: Array | None = None
     spare: tuple[str, ...] = ()
+    more_layouts: Mapping[str, RowLayout] = dataclasses.field(default_factory=dict)
 
 
 def read_dataset(
@@ -235,11 +237,13 @@ def _make_dataset(
     inputs = _note_order(inputs, specs, names, field)
     layouts = tuple(column.rows for column in columns if column is not None and column.rows is not None)
     padded = next((column for column in columns if column is not None and column.batch is not None), None)
-    more = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}
+    further = {name: _lay_out_further(table, name, CONTENT.get(option, name), layouts) for name, option in also.items()}
+    more = {name: array for name, (array, _) in further.items()}
+    more_layouts = {name: rows for name, (_, rows) in further.items() if rows is not None}
     batch, ragged = (None, None) if padded is None else (padded.batch, padded.ragged)
     segments = _find_spare_segments(table, names)
     spare = tuple(name for name in table.columns if name not in (*names, *also) and not _marks_timesteps(name))
-    return Dataset(inputs, more, table.where, batch, ragged, layouts, segments, spare)
+    return Dataset(inputs, more, table.where, batch, ragged, layouts, segments, spare, more_layouts)
 
 
 def _marks_timesteps(name: str) -> bool:
@@ -273,17 +277,20 @@ def _choose_filling(spec: InputSpec, missing: Collection[str], known: InputRoles
     return spec.filling or find_filling(spec)
 
 
-def _lay_out_further(table: DataTable, name: str, content: str, layouts: Sequence[RowLayout]) -> Array:
-    """Return a column that feeds no input: an array unchanged, or rows laid out like a padded input."""
+def _lay_out_further(
+    table: DataTable, name: str, content: str, layouts: Sequence[RowLayout]
+) -> tuple[Array, RowLayout | None]:
+    """Return a column that feeds no input: an array unchanged, or rows laid out like a padded input, and its layout."""
     raw = table.column(name)
     if isinstance(raw, np.ndarray):
-        return raw
+        return raw, None
     rows = [raw[index] for index in range(len(raw))]
     chosen = choose_row_layout(count_entries(rows), layouts)
     with _add_place(lambda row: f"{table.where(row)}, {table.noun} {name!r}"):
         if chosen is None:
-            return arrange_rows(rows, None, Layout(), content)
-        return arrange_rows(rows, chosen.lengths, chosen.layout, content)
+            return arrange_rows(rows, None, Layout(), content), None
+        is_padded = count_entries(rows) == chosen.lengths.tolist()
+        return arrange_rows(rows, chosen.lengths, chosen.layout, content), chosen if is_padded else None
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from maskcli.records.loss import Targets
 from maskcli.records.sequences import PaddedBatch, RaggedSequences
 from maskcli.sequences.files import read_rows
 from maskcli.sequences.formats.base import Field
-from maskcli.sequences.padding import truncate_values
+from maskcli.sequences.padding import make_validity, truncate_values
 from maskcli.sequences.ragged import check_splits, describe_value
 from maskcli.sequences.sources import STDIN, Source, display_name
 
@@ -164,6 +164,7 @@ def load_rows(
     rows: int,
     layouts: Sequence[RowLayout],
     noun: str = "targets",
+    padding: int | None = None,
 ) -> Array:
     """Return targets or sample weights as an array, ``(batch, ...)``.
 
@@ -173,6 +174,7 @@ def load_rows(
         rows: number of rows of the data.
         layouts: of the inputs that maskcli padded; empty if the data are arrays.
         noun: ``targets`` or ``sample weights``, for messages.
+        padding: the number at padding of rows that are padded here; None for 0.
 
     Raises:
         InputError: for a file that cannot be read, and for rows that do not fit, with their place.
@@ -188,12 +190,22 @@ def load_rows(
     chosen = choose_row_layout(count_entries(content), layouts)
     if chosen is not None:
         lengths, layout = chosen.lengths, chosen.layout
-    if not isinstance(source, str | os.PathLike):
-        return _arrange_content(content, where, lengths, layout, noun)
-    if lengths is not None and count_entries(content) == lengths.tolist():
+    is_padded = lengths is not None and count_entries(content) == lengths.tolist()
+    is_file = isinstance(source, str | os.PathLike)
+    if is_file and is_padded:
         _check_finite(content, where)
-    # A file may mix integers and floats.
-    return _arrange_content(content, where, lengths, layout, noun).astype(np.float64)
+    values = _arrange_content(content, where, lengths, layout, noun)
+    if is_file:  # It may mix integers and floats.
+        values = values.astype(np.float64)
+    return values if padding is None or chosen is None or not is_padded else fill_padding(values, chosen, padding)
+
+
+def fill_padding(values: Array, rows: RowLayout, padding: int) -> Array:
+    """Return padded rows with another number at padding."""
+    layout = dataclasses.replace(rows.layout, value=0, maxlen=values.shape[1])
+    filled = values.copy()
+    filled[~make_validity(rows.lengths, layout)] = padding
+    return filled
 
 
 def choose_row_layout(counts: Sequence[int], layouts: Sequence[RowLayout]) -> RowLayout | None:

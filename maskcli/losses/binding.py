@@ -216,7 +216,7 @@ def bind_loss(
         weights=fitted_weights,
         valid=valid,
         repeated_weights=repeated,
-        metrics=make_metric_pairs(metrics, some, output.sample, combine_counted(some_valid, kept)),
+        metrics=make_metric_pairs(metrics, some, output.sample, combine_counted(some_valid, kept), output.mask_shape),
         kept=kept,
         by_timestep=by_timestep,
     )

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from maskcli.backends.arrays import as_array
 from maskcli.backends.choice import get_backend
+from maskcli.backends.masks import set_keras_mask
 from maskcli.errors import UsageError, summarize_error
 from maskcli.losses.registry import cast_targets, match_outputs, suggest_name
 from maskcli.records.arrays import Bools
 from maskcli.records.loss import MetricReport
+from maskcli.records.wording import METRIC_REMEDY
 from maskcli.tolerance import METRIC_DIFFERENT
 from maskcli.trace.state import preserve_state
 
@@ -67,7 +69,11 @@ class MetricPair:
 
 
 def make_metric_pairs(
-    metrics: Sequence[tuple[Any, bool]], targets: NDArray[Any], predictions: NDArray[Any], valid: Bools | None
+    metrics: Sequence[tuple[Any, bool]],
+    targets: NDArray[Any],
+    predictions: NDArray[Any],
+    valid: Bools | None,
+    mask_shape: Sequence[int] | None = None,
 ) -> tuple[MetricPair, ...]:
     """Make metrics that can be updated from the ``compile`` arguments of one output.
 
@@ -76,14 +82,38 @@ def make_metric_pairs(
         targets: those of some rows, to try the metrics with.
         predictions: those of the same rows.
         valid: ``(rows, timesteps)``, or ``(rows,)`` without timesteps, True where the loss counts; None if unknown.
+        mask_shape: of the mask that the predictions carry; None without one.
 
     Raises:
-        UsageError: for a name that Keras does not know, and for metrics that cannot take these targets.
+        UsageError: for a name that Keras does not know, and for metrics that cannot take these targets, or the mask.
     """
     import keras
 
     some, tensor = cast_targets(targets), keras.ops.convert_to_tensor(predictions)
+    if mask_shape is not None:
+        mask = np.ones((len(predictions), *mask_shape[1:]), np.bool_)
+        masked = keras.ops.convert_to_tensor(predictions)
+        set_keras_mask(masked, keras.ops.convert_to_tensor(mask))
+        for metric, _ in metrics:
+            _check_mask(make_metric(metric, some, tensor), some, tensor, masked)
     return tuple(_make_pair(metric, weighted, some, tensor, valid) for metric, weighted in metrics)
+
+
+def _check_mask(metric: Any, targets: Any, predictions: Any, masked: Any) -> None:
+    """Raise UsageError for a metric that only a mask stops, which Keras passes to it as weights."""
+    try:
+        _try_update(metric, targets, predictions)
+    except Exception:  # Another check reports this.
+        return
+    try:
+        _try_update(metric, targets, masked)
+    except Exception as error:
+        raise UsageError(
+            where=f"metric {metric.name}",
+            expected="a metric that takes the mask which the output carries",
+            received=f"{type(error).__name__}: {summarize_error(error).rstrip('.')}, as fit and evaluate would",
+            fix=METRIC_REMEDY,
+        ) from None
 
 
 def _make_pair(argument: Any, weighted: bool, targets: Any, predictions: Any, valid: Bools | None) -> MetricPair:

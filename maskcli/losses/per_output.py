@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from maskcli.backends.arrays import as_array
 from maskcli.backends.masks import set_keras_mask
+from maskcli.errors import summarize_error
 from maskcli.losses.accounting import choose_batch_sizes, fill_mask, fill_weights, simulate_evaluate
 from maskcli.losses.batch_sizes import are_equal_sums
 from maskcli.losses.binding import MEANS, OutputLoss
@@ -22,7 +23,8 @@ from maskcli.losses.registry import cast_targets, compares_classes, get_loss_nam
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.records.evidence import LossEvidence, MetricEvidence, OutputEvidence
-from maskcli.tolerance import bound_sum_error, one_ulp
+from maskcli.records.loss import LossOutput
+from maskcli.tolerance import BATCH_SIZE_HARM, bound_sum_error, one_ulp
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import get_mask
 from maskcli.trace.rerun import make_noise
@@ -112,8 +114,17 @@ def _describe_loss(
         averages=read_reduction(output_loss.loss) in MEANS,
         loss_type=_name_class(output_loss.loss),
         weighted_error=_try_weights(output_loss, recorded) if counted and not leaves_out else None,
+        divided_padding=counted if leaves_out and _divides_by_all(record, counted, int(included.sum())) else 0,
     )
     return evidence if recorded.losses is None else _add_not_finite(evidence, recorded, included, has_valid)
+
+
+def _divides_by_all(record: LossOutput, padded: int, included: int) -> bool:
+    """Return whether a loss is the sum over valid timesteps divided by the number of all that it includes."""
+    exact, reported = record.exact, record.reported
+    if exact is None or reported is None or not exact or abs(reported / exact - 1) <= BATCH_SIZE_HARM.value:
+        return False
+    return abs(reported / exact - (included - padded) / included) <= BATCH_SIZE_HARM.value
 
 
 def _find_included(output_loss: OutputLoss, recorded: RecordedLoss) -> tuple[Bools, Bools | None]:
@@ -300,7 +311,7 @@ def _examine_metric(
     for some_targets, source in _choose_targets(targets, values):
         evidence = _compare_metric(metric, output, some_targets, values, counted, source)
         # A metric that uses the mask may show the same value by chance, so random targets are tried several times.
-        if evidence is not None and (evidence.ignores_mask or source == FROM_DATA):
+        if evidence is not None and (evidence.ignores_mask or evidence.error is not None or source == FROM_DATA):
             if targets is not None and targets.kept is not None:
                 evidence = dataclasses.replace(evidence, ignored=int((~targets.kept).sum()))
             yield evidence
@@ -321,17 +332,25 @@ def _choose_targets(targets: MetricTargets | None, values: NDArray[Any]) -> Iter
 def _compare_metric(
     metric: Any, output: OutputEvidence, targets: NDArray[Any], values: NDArray[Any], counted: Bools, source: str
 ) -> MetricEvidence | None:
-    """Return the values of a metric. Returns None if it cannot take these targets."""
+    """Return the values of a metric, or the error that the mask causes; None if it cannot take these targets."""
     mask = output.mask if output.mask is not None and output.mask.shape == counted.shape else None
     try:
-        with_mask, on_all = (
-            _compute_metric(metric, targets, make_masked_tensor(values, value_mask)) for value_mask in (mask, None)
-        )
-        on_counted = _compute_metric(metric, targets[counted], make_masked_tensor(values[counted], None))
         copy = make_metric(metric, targets, values)
+        on_all = _compute_metric(metric, targets, make_masked_tensor(values, None))
     except Exception:  # The metric may need targets of another form.
         return None
-    return MetricEvidence(str(copy.name), type(copy).__name__, output.name, with_mask, on_counted, on_all, source)
+    evidence = MetricEvidence(str(copy.name), type(copy).__name__, output.name, on_all, on_all, on_all, source)
+    try:
+        with_mask = _compute_metric(metric, targets, make_masked_tensor(values, mask))
+    except Exception as error:
+        text = f"{type(error).__name__}: {summarize_error(error).rstrip('.')}"
+        # Random targets may have another form than those that the metric is for.
+        return dataclasses.replace(evidence, error=text) if source == FROM_DATA else None
+    try:
+        on_counted = _compute_metric(metric, targets[counted], make_masked_tensor(values[counted], None))
+    except Exception:  # It may need the axis of timesteps.
+        return None
+    return dataclasses.replace(evidence, with_mask=with_mask, valid=on_counted)
 
 
 def _compute_metric(metric: Any, targets: NDArray[Any], predictions: Any) -> float:

@@ -60,6 +60,7 @@ class MaskSource:
         padding: the number of padded timesteps.
         of_parts: whether the mask marks parts of timesteps.
         looks_for_nan: whether it looks for NaN, which equals nothing, so that it never masks anything.
+        input: the name of the model's input that it receives; None if that is the result of another call.
     """
 
     call: str
@@ -72,6 +73,7 @@ class MaskSource:
     padding: int
     of_parts: bool = False
     looks_for_nan: bool = False
+    input: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,6 +186,7 @@ class LossEvidence:
         loss_type: the class name of a loss of Keras; None without targets, and for other losses.
         weighted_error: how far the loss that Keras computes with sample weights of 0 at padding, as their weighted
             mean, is from the mean over valid timesteps of the same rows; None if this was not tried.
+        divided_padding: the number of padded timesteps that a loss which leaves them out still divides by.
     """
 
     name: str
@@ -205,6 +208,7 @@ class LossEvidence:
     remedy: str = ""
     loss_type: str | None = None
     weighted_error: float | None = None
+    divided_padding: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +224,7 @@ class MetricEvidence:
         all: its value on all timesteps.
         targets: the origin of the targets, for people.
         ignored: the number of timesteps whose targets the loss ignores, as with ``ignore_class``.
+        error: the exception that the mask causes in ``fit`` and ``evaluate``; None if it causes none.
     """
 
     name: str
@@ -230,6 +235,7 @@ class MetricEvidence:
     all: float
     targets: str
     ignored: int = 0
+    error: str | None = None
 
     @property
     def ignores_mask(self) -> bool:
@@ -431,6 +437,8 @@ class ModelEvidence:
         name: of the model, as the user named it.
         type: its class name.
         padded_timesteps: of the inputs that the probes ran on.
+        padded_places: the same inside valid timesteps, such as after the words of sentences.
+        padding: the value of the padding of these inputs; None if it is not known, or not the same in all.
         rows: the number of rows that the probes ran on, and of all rows of the data.
         trace: its calls.
         outputs: its outputs.
@@ -491,6 +499,8 @@ class ModelEvidence:
     failed_at: Location | None = None
     backend: BackendName = "tensorflow"
     compiled: CompiledDifference | None = None
+    padded_places: int = 0
+    padding: float | None = None
 
     def call(self, path: str | None) -> Call | None:
         """Return the call of a path."""
@@ -502,6 +512,11 @@ class ModelEvidence:
         return any(call.mask_in is not None or call.mask_out is not None for call in self.trace)
 
     @property
+    def has_padding(self) -> bool:
+        """Whether the probed inputs have padding, of timesteps or inside them."""
+        return bool(self.padded_timesteps or self.padded_places)
+
+    @property
     def leak_answer(self) -> LeakAnswer | None:
         """Whether padding leaks, as an answer for people; None if the model did not run."""
         if self.leak is None:
@@ -511,7 +526,7 @@ class ModelEvidence:
         if self.leak.leaks is False and any(probe.applicable for probe in self.leak.probes):
             return "no"
         has_mask = self.has_mask or any(source.type == INPUT for source in self.sources)
-        return "unproven" if self.padded_timesteps or has_mask else "nothing to prove"
+        return "unproven" if self.has_padding or has_mask else "nothing to prove"
 
     def list_gaps(self) -> tuple[str, ...]:
         """Return the evidence that is missing, each with the reason."""

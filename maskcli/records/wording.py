@@ -8,9 +8,24 @@ MOST_NAMES = 4
 """Names that a sentence lists, at most."""
 
 
+METRIC_REMEDY = (
+    "Let it return a value for each timestep, of which Keras takes the mean over valid ones, instead of one for "
+    "a batch."
+)
+"""The remedy for a metric that the mask of its output stops."""
+
+
 def format_count(count: int, noun: str) -> str:
     """Return ``1 row`` or ``1,200 rows``."""
     return f"{count:,} {choose_form(count, noun, noun + 's')}"
+
+
+def format_padding(timesteps: int, places: int) -> str:
+    """Return ``3 padded timesteps``, and the padded places inside others, such as after the words of sentences."""
+    inside = f"{format_count(places, 'padded place')} inside timesteps"
+    if not places:
+        return format_count(timesteps, "padded timestep")
+    return f"{format_count(timesteps, 'padded timestep')} and {inside}" if timesteps else inside
 
 
 def choose_form(count: int, singular: str, plural: str) -> str:

@@ -4,6 +4,9 @@ Keras reads the mask from a model's output and leaves masked timesteps out of th
 or its mask marks padding as valid, padding counts like data. The more padding there is, the further the reported loss
 is from the true one, and the model is trained to predict padding.
 
+A loss function of your own may set padding to 0 and still divide by the number of all timesteps. It is smaller the more
+padding there is, and gives each valid timestep less weight.
+
 Bad::
 
     import keras
@@ -59,6 +62,28 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             finding = _report_loss(model, loss)
             # Without targets nothing was measured, and the user may pass weights to `fit`.
             yield finding if loss.reported is not None else dataclasses.replace(finding, severity="warning")
+        elif loss.divided_padding and loss.masked is not None and loss.reported is not None:
+            yield dataclasses.replace(_report_divisor(model, loss), severity="warning")
+
+
+def _report_divisor(model: ModelEvidence, loss: LossEvidence) -> Finding:
+    """Return the finding on a loss that leaves padding out of its sum, and not out of its count."""
+    output = next(output for output in model.outputs if output.name == loss.output)
+    reported, masked = format_pair(loss.reported or 0.0, loss.masked or 0.0)
+    padded = format_count(loss.divided_padding, "padded timestep")
+    return make_finding(
+        __name__,
+        **locate(model.call(output.call), model),
+        message=f"The loss {loss.name} is 0 at padding, but divides by all {loss.timesteps:,} timesteps of "
+        f"{name_output(model, loss.output)}, with {padded}{describe_loss_rows(loss)}. Keras reports {reported}; the "
+        f"mean over valid timesteps is {masked}. More padding makes such a loss smaller.",
+        fix="Divide by the number of valid timesteps: `keras.ops.sum(losses * mask) / keras.ops.sum(mask)`.",
+        output=loss.output,
+        counted_padding=0,
+        timesteps=loss.timesteps,
+        masked=loss.masked,
+        reported=loss.reported,
+    )
 
 
 def _report_loss(model: ModelEvidence, loss: LossEvidence) -> Finding:

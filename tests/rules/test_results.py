@@ -334,3 +334,26 @@ def test_losses_of_first_rows_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_loss(report, "output").rows == (25, 40)
     assert "Losses are those of the first 25 of 40 rows." in report.notes
     assert ", in 25 of 40 rows." in select(report, "MSK302")[0].message
+
+
+@pytest.mark.parametrize("divides_by_valid", [True, False])
+def test_loss_that_is_zero_at_padding_and_divides_by_all_timesteps(divides_by_valid: bool) -> None:
+    def square(y_true: Any, y_pred: Any) -> Any:
+        mask = keras.ops.cast(keras.ops.not_equal(y_true, -1.0), "float32")
+        losses = keras.ops.square(y_true - y_pred) * mask
+        if divides_by_valid:
+            return keras.ops.sum(losses) / keras.ops.sum(mask)
+        return keras.ops.mean(losses, axis=-1)
+
+    words, x = make_words()
+    model = keras.Model(words, layers.Dense(1)(x) * 1.0)
+    model.compile(loss=square)
+    targets = np.where(VALID[..., None], SLOPE, -1.0).astype("float32")
+    findings = select(run_check(model, targets=targets), "MSK301")
+    assert len(findings) == (not divides_by_valid)
+    for finding in findings:
+        assert finding.severity == "warning"
+        assert finding.evidence["counted_padding"] == 0
+        share = VALID.mean()
+        assert finding.evidence["reported"] == pytest.approx(finding.evidence["masked"] * share, rel=1e-5)
+        assert f"divides by all {VALID.size} timesteps of the output, with {(~VALID).sum()} padded" in finding.message
