@@ -37,6 +37,11 @@ DOUBTFUL = Threshold(
     "Part of the tolerance from which a change is looked at again in float64, where rounding is far smaller.",
     "Both margins allow several times the usual error; a small leak, as after a normalization, may hide in the rest.",
 )
+SMALL_LEAK = Threshold(
+    16.0,
+    "Multiple of the tolerance up to which a leak must also be one in float64.",
+    "A maximum over padded timesteps scales numbers before they cancel: these round another way, by a few ulp.",
+)
 REPAIR_CHANGE = Threshold(
     1e-5,
     "Relative change of the results of rows without padding that a repair may cause.",

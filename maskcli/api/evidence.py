@@ -73,7 +73,7 @@ def collect_evidence(
         runs.most_rows = FEWEST_ROWS
     chosen, some = choose_probed_rows(runs, inputs)
     padded_inputs = tuple(item.name for item in some if item.valid is not None and not item.valid.all())
-    padded = _count_padding(some)
+    padded, places = _count_padding(some)
     rows = (len(chosen), len(inputs[0].values))
     run = runs.get_run(some)
     lookups = tuple(find_lookups(run.recording, run.flow, some))
@@ -87,6 +87,7 @@ def collect_evidence(
             notes=tuple(notes),
             location=locate_model(run.model),
             backend=get_backend().name,
+            padded_places=places,
         )
         return _explain_failure(failed, run)
     with warnings.catch_warnings(action="ignore"):
@@ -128,16 +129,27 @@ def collect_evidence(
             compiled=compiled.difference,
             location=locate_model(run.model),
             backend=get_backend().name,
+            padded_places=places,
+            padding=_find_padding_value(some),
         )
         evidence = _add_trace(evidence, probed.trace, some)
         return _add_metrics(evidence, context.trace, run.model, metrics) if metrics else evidence
 
 
-def _count_padding(inputs: Sequence[ModelInput]) -> int:
-    """Return the padded timesteps of the inputs; masks and segments have those of the input that they are for."""
+def _find_padding_value(inputs: Sequence[ModelInput]) -> float | None:
+    """Return the value of the padding of all inputs that have some; None if it is not known, or not the same."""
+    values = {str(item.validity.value) for item in inputs if item.kind != "mask" and item.has_padding}
+    return float(values.pop()) if len(values) == 1 and "None" not in values else None
+
+
+def _count_padding(inputs: Sequence[ModelInput]) -> tuple[int, int]:
+    """Return the padded timesteps of the inputs, and the padded places inside valid ones.
+
+    Masks and segments have those of the input that they are for.
+    """
     timed = [item for item in inputs if item.valid is not None]
-    content = [item for item in timed if item.kind != "mask" and not item.auxiliary]
-    return sum(item.padded_timesteps or 0 for item in content or timed)
+    content = [item for item in timed if item.kind != "mask" and not item.auxiliary] or timed
+    return sum(item.padded_timesteps or 0 for item in content), sum(item.padded_places or 0 for item in content)
 
 
 def _probe_valid_timesteps(

@@ -11,6 +11,11 @@ from typing import Any
 from maskcli.inputs.roles import Structure
 from maskcli.records.inputs import InputSpec, ModelInput
 
+_KEEPS_NUMBERS = frozenset(
+    {"Masking", "Reshape", "Permute", "Flatten", "Cast", "ExpandDims", "Squeeze", "Transpose", "Identity"}
+)
+"""Layers and operations that return all numbers of their input, perhaps on other axes."""
+
 
 def read_input_specs(model: Any) -> tuple[InputSpec, ...]:
     """Return the inputs that ``model`` declares; empty for a subclassed model that has not been built.
@@ -34,13 +39,30 @@ def _find_shape(model: Any, tensor: Any) -> tuple[int | None, ...]:
 
 
 def _find_dtype(tensor: Any) -> str:
+    dtype = str(tensor.dtype)
+    operation = getattr(getattr(tensor, "_keras_history", None), "operation", None)
+    return "int32" if dtype.startswith("float") and _is_looked_up(operation) else dtype
+
+
+def _is_looked_up(operation: Any) -> bool:
+    """Return whether all numbers that an operation returns go into an Embedding, also after another axis or a mask."""
+    users = [node.operation for node in getattr(operation, "_outbound_nodes", ())]
+    if any(_begins_with_lookup(user) for user in users):
+        return True
+    return any(_is_looked_up(user) for user in users if type(user).__name__ in _KEEPS_NUMBERS)
+
+
+def _begins_with_lookup(layer: Any) -> bool:
+    """Return whether a layer looks up ids, or the layer in a ``TimeDistributed`` or the first one of a model does."""
     import keras
 
-    operation = getattr(getattr(tensor, "_keras_history", None), "operation", None)
-    users = getattr(operation, "_outbound_nodes", ())
-    looked_up = any(isinstance(node.operation, keras.layers.Embedding) for node in users)
-    dtype = str(tensor.dtype)
-    return "int32" if looked_up and dtype.startswith("float") else dtype
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return _begins_with_lookup(layer.layer)
+    if isinstance(layer, keras.Sequential) and layer.layers:
+        return _begins_with_lookup(layer.layers[0])
+    if isinstance(layer, keras.Model) and len(getattr(layer, "inputs", None) or ()) == 1:
+        return _is_looked_up(layer.inputs[0]._keras_history.operation)
+    return isinstance(layer, keras.layers.Embedding)
 
 
 def _choose_name(name: str, index: int, count: int) -> str:
@@ -110,5 +132,7 @@ def select_rows(model_input: ModelInput, rows: Any, columns: slice = slice(None)
     if model_input.valid is None:
         return dataclasses.replace(model_input, values=model_input.values[rows])
     values, valid = model_input.values[rows][:, columns], model_input.valid[rows][:, columns]
+    if columns != slice(None) and model_input.is_square:
+        values = values[:, :, columns]
     cells = None if model_input.cells is None else model_input.cells[rows][:, columns]
     return dataclasses.replace(model_input, values=values, valid=valid, cells=cells)

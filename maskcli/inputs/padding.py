@@ -23,7 +23,7 @@ import numpy as np
 
 from maskcli.errors import InputError, UsageError
 from maskcli.inputs.columns import DataColumn
-from maskcli.inputs.roles import InputRoles, MaskedValue, is_auxiliary_name, match_by_prefix
+from maskcli.inputs.roles import InputRoles, MaskedValue, holds_whole_numbers, is_auxiliary_name, match_by_prefix
 from maskcli.inputs.tables import DataTable, name_column_errors
 from maskcli.records.arrays import Array, Bools
 from maskcli.records.inputs import ModelInput, find_primary, is_same_validity
@@ -97,14 +97,29 @@ def _adapt_kind(
         return dataclasses.replace(model_input, kind="mask", valid=values.astype(bool))
     if model_input.kind != "static" or values.ndim != 2:
         return model_input
+    if model_input.name in roles.input_dims and holds_whole_numbers(model_input):
+        # A model that declares no inputs looks up ids that were saved as floats.
+        ids = values.astype(np.int32)
+        return dataclasses.replace(model_input, values=ids, kind="ids", valid=np.ones(ids.shape, np.bool_))
     is_masked = any(
         model_input.name in masked and other.name == mask and other.values.shape == values.shape
         for mask, masked in roles.masks.items()
         for other in inputs
     )
-    if is_masked or model_input.name in roles.masked_values:
+    if is_masked or model_input.name in roles.masked_values or _is_padded_alike(model_input, inputs):
         return dataclasses.replace(model_input, kind="features", valid=np.ones(values.shape, np.bool_))
     return model_input
+
+
+def _is_padded_alike(model_input: ModelInput, inputs: Sequence[ModelInput]) -> bool:
+    """Return whether numbers ``(batch, columns)`` are 0 exactly where timesteps of another input are padded with 0."""
+    filled = _trim_runs(model_input.values != 0)
+    padded = (
+        _trim_runs(_any_cell(item.values != 0))
+        for item in inputs
+        if item.kind in ("ids", "features") and item.values.shape[:2] == filled.shape
+    )
+    return not filled.all() and any(np.array_equal(filled, valid) for valid in padded)
 
 
 def find_validity_source(batch: PaddedBatch, valid: Bools) -> Validity:
@@ -441,7 +456,8 @@ def _find_giver(entry: _Timed, timed: Sequence[_Timed]) -> _Timed | None:
     if entry.source == "none" and entry.input.kind == "features":
         return _choose_giver(entry, [other for other in (*ids, *others) if other.source != "none"])
     if entry.input.kind == "features":
-        return next((other for other in ids if _is_contradicted(entry, other)), None)
+        padded = [*ids, *(item for item in others if item.source != "none")]
+        return next((item for item in padded if _is_contradicted(entry, item)), None)
     return None
 
 
@@ -488,7 +504,7 @@ def _find_categories(entries: Sequence[_Timed], roles: InputRoles) -> list[_Time
     longest, masked = max(widths, default=0), frozenset().union(*roles.masks.values())
     return [
         dataclasses.replace(entry, input=dataclasses.replace(entry.input, valid=None))
-        if entry.input.name not in masked and _is_category(entry, longest) and not _is_of_others(entry, entries)
+        if entry.input.name not in masked and _is_category(entry, longest, roles) and not _is_of_others(entry, entries)
         else entry
         for entry in entries
     ]
@@ -500,8 +516,11 @@ def _is_of_others(entry: _Timed, entries: Sequence[_Timed]) -> bool:
     return is_auxiliary_name(entry.input.name) and any(not is_auxiliary_name(other.input.name) for other in others)
 
 
-def _is_category(entry: _Timed, longest: int) -> bool:
-    """Return whether 0 is one of the categories: it is found between others, or at both ends of rows."""
+def _is_category(entry: _Timed, longest: int, roles: InputRoles) -> bool:
+    """Return whether an input has categories instead of timesteps.
+
+    The model takes their columns one by one, or 0 is one of them: it is found between others, or at both ends of rows.
+    """
     column, values = entry.column, entry.input.values
     if entry.input.kind != "ids" or values.ndim != 2 or values.shape[1] >= longest:
         return False
@@ -509,6 +528,8 @@ def _is_category(entry: _Timed, longest: int) -> bool:
         return False
     filled = ~_equals(values, column.layout.value)
     valid = _trim_runs(filled)
+    if entry.input.name in roles.columns and (roles.columns[entry.input.name] or valid.all()):
+        return True
     before, after = _find_padded_sides(valid)
     return values.shape[1] == 1 or bool((valid & ~filled).any()) or (before and after)
 

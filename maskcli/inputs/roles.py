@@ -33,6 +33,8 @@ class InputRoles:
         masked_values: inputs that a Masking layer receives unchanged.
         masks: inputs of 0 and 1 that mask others, with the inputs that each of them masks.
         input_dims: inputs that an Embedding looks up, with its ``input_dim``.
+        columns: inputs of ids that the model takes column by column; True if each column has its own layer, as an item
+            and its category have.
         structure: the nest in which a subclassed model takes several inputs, or ``array`` if it takes only one of them;
             None for a model that declares them.
     """
@@ -40,6 +42,7 @@ class InputRoles:
     masked_values: Mapping[str, MaskedValue] = dataclasses.field(default_factory=dict)
     masks: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
     input_dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    columns: Mapping[str, bool] = dataclasses.field(default_factory=dict)
     structure: Structure | None = None
 
 
@@ -96,6 +99,14 @@ def find_filling(spec: InputSpec) -> Filling | None:
     if SEGMENTS.search(name) or MASKED_POSITIONS.search(name):
         return "zeros"
     return "positions" if POSITIONS.search(name) else None
+
+
+def holds_whole_numbers(model_input: ModelInput) -> bool:
+    """Return whether an input is ``(batch, columns)`` of whole numbers as floats, which may be ids."""
+    values = model_input.values
+    if values.ndim != 2 or values.dtype.kind != "f" or not np.isfinite(values).all():
+        return False
+    return bool((values == np.round(values)).all() and np.abs(values).max(initial=0.0) < np.iinfo(np.int32).max)
 
 
 def looks_like_padding(model_input: ModelInput) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,8 @@ def find_place(where: Bools, labels: NDArray[np.intp]) -> Occurrence | None:
 
 def find_mask_sources(run: Run, inputs: Sequence[ModelInput], labels: NDArray[np.intp]) -> tuple[MaskSource, ...]:
     """Return the calls that make a mask although none comes in, and mask inputs, compared with the data."""
-    sources = (_make_source(entry, run, labels) for entry in run.recording.ended if _is_source(entry, run))
+    names = {id(tensor): item.name for tensor, item in zip(run.recording.inputs, inputs, strict=False)}
+    sources = (_make_source(entry, run, labels, names) for entry in run.recording.ended if _is_source(entry, run))
     return (*sources, *_compare_mask_inputs(inputs, labels))
 
 
@@ -48,7 +49,7 @@ def _is_source(entry: CallRecord, run: Run) -> bool:
     return call is not None and call.effect == "creates" and call.valid is not None and not entry.calls
 
 
-def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskSource:
+def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp], names: Mapping[int, str]) -> MaskSource:
     call = run.calls_of[entry.index]
     mask, valid = call.mask_out, call.valid
     assert mask is not None and valid is not None  # noqa: S101 - a source has both
@@ -58,6 +59,8 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
     elif mask.shape[:2] == valid.shape:  # Parts of timesteps, such as pixels of frames or words of sentences.
         part_valid = valid.reshape(*valid.shape, *[1] * (mask.ndim - 2))
         hidden = find_place(_select_inside(~mask) & part_valid, labels)
+    if np.ndim(getattr(entry.operation, "mask_value", 0.0)):  # Data hardly equals a vector of several numbers.
+        hidden = None
     makers = (run.flow.maker.get(id(tensor)) for tensor in entry.inputs)
     lookup = next((maker for maker in makers if maker is not None and _is_lookup(maker, run.flow)), None)
     return MaskSource(
@@ -71,6 +74,7 @@ def _make_source(entry: CallRecord, run: Run, labels: NDArray[np.intp]) -> MaskS
         padding=int((~valid).sum()),
         of_parts=mask.ndim > 2,
         looks_for_nan=looks_for_nan(entry.operation),
+        input=names.get(id(entry.inputs[0])) if entry.inputs else None,
     )
 
 

@@ -17,7 +17,7 @@ from maskcli.records.leak import Probe
 from maskcli.tolerance import Tolerance
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, Recording
-from maskcli.trace.run import ModelRun, Run, trace_recording
+from maskcli.trace.run import ModelRun, Run, list_output_tensors, trace_recording
 
 LEFT_OUT = "left out of a quick check"
 """The reason why a probe did not run that is not needed to decide."""
@@ -159,6 +159,10 @@ def make_probe(
     if not worst.counts:
         return ProbeResult(probe, skipped=skipped)
     first = find_first_difference(context.base, context.flow, changed, align, tolerance)
+    if first is None:  # The timesteps of the results before the output may not be known.
+        outputs = dict(list_output_tensors(context.base.output))
+        maker = context.flow.maker.get(id(outputs.get(worst.output or "")))
+        first = maker if maker is not None and maker.parent is not None else None
     return ProbeResult(probe, first, skipped=skipped)
 
 

@@ -11,7 +11,7 @@ from maskcli.probes.context import ProbeContext
 from maskcli.probes.future_matrix import OutputPair, measure_by_feature
 from maskcli.records.arrays import Bools
 from maskcli.trace.attention import CAUSAL
-from maskcli.trace.recorder import CallRecord, has_own_code, list_parameters
+from maskcli.trace.recorder import CallRecord, has_own_code, is_attention, list_parameters
 from maskcli.trace.rerun import rerun_call
 from maskcli.trace.values import as_float64, get_ulp, is_float
 
@@ -87,10 +87,9 @@ def _list_attention(context: ProbeContext) -> list[CallRecord]:
     """
     import keras
 
-    layers = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
     calls: dict[int, CallRecord] = {}
     for entry in context.base.entries:
-        if isinstance(entry.operation, layers):
+        if is_attention(entry):
             calls.setdefault(entry.index, entry)
         elif entry.type == "Softmax" and entry.outputs and _pairs_timesteps(context, tuple(entry.outputs[0].shape)):
             owner = entry.parent

@@ -55,7 +55,7 @@ from maskcli.probes.variants import (
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
-from maskcli.tolerance import DOUBTFUL, HALF_RESULT, Tolerance
+from maskcli.tolerance import DOUBTFUL, HALF_RESULT, SMALL_LEAK, Tolerance
 from maskcli.trace.outputs import find_fixed_batch
 from maskcli.trace.recorder import CallRecord, Recording
 from maskcli.trace.rerun import make_noise, replace_padding
@@ -140,7 +140,7 @@ def probe_leak(
     """
     context = make_context(run, labels, quick)
     with allow_any_length():
-        if any((~model_input.valid).any() for model_input in context.with_timesteps if model_input.valid is not None):
+        if any(model_input.has_padding for model_input in context.with_timesteps):
             return _judge(context)
         if not context.with_timesteps or not uses_mask(context):
             return _refuse(context, _NOTHING, tried=False)
@@ -162,10 +162,11 @@ def _judge(context: ProbeContext) -> LeakResult:
     if not first.results:
         return _refuse(context, _RANDOM)
     context = first.context
-    if first.leaks:
+    exact = _exclude_rounding(context, first)
+    if exact.leaks:
         return _conclude(context, first, first)
     with compute_in_float32(context.model):
-        best = _probe_precisely(context, first)
+        best = _probe_precisely(context, first) if exact is first else exact
         if best.leaks:
             return _conclude(context, first, best)
         weights = choose_moved_weights(context.model)
@@ -190,6 +191,31 @@ def _decide_in_float64(context: ProbeContext, probed: _Probed) -> _Probed:
     if again is not None and (uncertain or (again.leaks and _find_largest_change(again) > doubtful)):
         return again
     return probed
+
+
+def _exclude_rounding(context: ProbeContext, probed: _Probed) -> _Probed:
+    """Return the probes in float64 if those that leak show no more than rounding; else the probes."""
+    leaking = [result.probe for result in probed.results if result.probe.leaks]
+    small = [probe for probe in leaking if (probe.max_abs_change or 0.0) <= SMALL_LEAK.value * (probe.tolerance or 0.0)]
+    if not leaking or len(small) < len(leaking):
+        return probed
+    with get_backend().allow_float64(), compute_in_float64(context.model), name_step("float64"):
+        again = _probe_in_float64(context)
+    if again is None:
+        # Code that names float32 does not run in float64. Rows without their padding show every leak.
+        alone = next(result.probe for result in probed.results if result.probe.name == "alone")
+        return _clear_probes(probed) if alone.applicable and not alone.leaks else probed
+    if again.leaks and _find_largest_change(again) > DOUBTFUL.value * _find_largest_change(probed):
+        return probed
+    return _clear_probes(again)
+
+
+def _clear_probes(probed: _Probed) -> _Probed:
+    """Return probes whose changes are rounding."""
+    probes = [dataclasses.replace(result.probe, leaks=False, first_call=None) for result in probed.results]
+    pairs = zip(probed.results, probes, strict=True)
+    results = tuple(dataclasses.replace(result, first=None, probe=probe) for result, probe in pairs)
+    return dataclasses.replace(probed, results=results, entries={})
 
 
 def _find_doubtful_change(probed: _Probed) -> float:
@@ -259,7 +285,7 @@ def _probe_moved(context: ProbeContext, before: _Probed) -> _Probed | None:
         return None
     again = _run_again(context)
     probed = None if again is None else _probe(again)
-    return probed if probed is not None and probed.leaks else None
+    return probed if again is not None and probed is not None and _exclude_rounding(again, probed).leaks else None
 
 
 def _choose_signs(context: ProbeContext, alone: list[RowsAlone] | str) -> tuple[int, ...]:
@@ -375,11 +401,16 @@ def _find_late_masks(context: ProbeContext, other: ProbeContext) -> tuple[str, .
         context.trace.names[old.index]
         for old, new in pair_calls(context.base, other.base)
         if old.index in context.trace.names
-        and all(mask is None for mask in old.carried)
-        and any(
-            before is not None and after is not None and not np.array_equal(before, after)
-            for before, after in zip(old.masks_out, new.masks_out, strict=False)
-        )
+        and not _differ(old.carried, new.carried)
+        and _differ(old.masks_out, new.masks_out)
+    )
+
+
+def _differ(old: Sequence[Bools | None], new: Sequence[Bools | None]) -> bool:
+    """Return whether a mask of one run differs from that of another one."""
+    return any(
+        before is not None and after is not None and not np.array_equal(before, after)
+        for before, after in zip(old, new, strict=False)
     )
 
 
@@ -469,7 +500,7 @@ def _probe(context: ProbeContext) -> _Probed:
         by_content = [_discount_fixed(result) for result in by_content]
     results = (by_content[0], *by_length, by_content[1])
     context = show_calls(context, [call for result in results for call in result.calls])
-    return _finish(context, results, sources, alone, replaced)
+    return _finish(context, results, sources, alone, replaced, lengths.covers_places)
 
 
 def _probe_quickly(context: ProbeContext) -> _Probed:
@@ -499,7 +530,7 @@ def _probe_quickly(context: ProbeContext) -> _Probed:
         columns = lengths.probe_columns() if columns.probe.why != LEFT_OUT else columns
     results = (replace, by_length, columns, gradient)
     context = show_calls(context, [call for result in results for call in result.calls])
-    return _finish(context, results, sources, alone, replaced)
+    return _finish(context, results, sources, alone, replaced, lengths.covers_places)
 
 
 def _covers_padding(context: ProbeContext, alone: Sequence[RowsAlone] | str) -> bool:
@@ -539,16 +570,18 @@ def _finish(
     sources: PaddingSources | str,
     alone: list[RowsAlone] | str,
     replaced: Recording | None,
+    covers_places: bool,
 ) -> _Probed:
     """Return the probes with the calls that change because of padding, or the kind of leak that none could see."""
     # The run with other values is only needed for rows without a valid timestep; it holds all tensors.
-    probed = _Probed(context, results, None if context.relevant.all() else replaced)
+    gap = _find_gap(context, results, sources, covers_places)
+    probed = _Probed(context, results, None if context.relevant.all() else replaced, gap=gap)
     if probed.leaks:
         changes = probe_calls(context)
         rows = () if isinstance(alone, str) else alone
         entries = drop_right_calls(context, changes, rows) or changes
         return dataclasses.replace(probed, entries=_add_earlier_calls(context, results, entries))
-    return dataclasses.replace(probed, gap=_find_gap(context, results, sources))
+    return probed
 
 
 def _add_earlier_calls(
@@ -592,7 +625,9 @@ def _is_deterministic(context: ProbeContext, taped: TapedRun | None) -> bool:
     return worst is None or not worst.counts
 
 
-def _find_gap(context: ProbeContext, results: Iterable[ProbeResult], sources: PaddingSources | str) -> str | None:
+def _find_gap(
+    context: ProbeContext, results: Iterable[ProbeResult], sources: PaddingSources | str, covers_places: bool
+) -> str | None:
     """Return the reason why the probes, none of which leaks, do not prove that padding has no effect.
 
     A row without its padding shows both kinds of leaks. Otherwise one probe must have changed the content of all
@@ -600,9 +635,11 @@ def _find_gap(context: ProbeContext, results: Iterable[ProbeResult], sources: Pa
     """
     by_name = {result.probe.name: result for result in results}
     replace, alone, columns, gradient = (by_name[name] for name in ("replace", "alone", "columns", "gradient"))
-    if alone.probe.applicable:
-        return _name_unjudged(context, alone.skipped)
     content = [result for result in (replace, gradient) if result.probe.applicable]
+    if alone.probe.applicable and (content or covers_places):
+        return _name_unjudged(context, alone.skipped)
+    if alone.probe.applicable:
+        return f"padding inside timesteps could not be changed: {replace.probe.why}"
     if isinstance(sources, str) or not sources.complete or not content:
         return alone.probe.why
     if any(result.probe.why == _FIXED_CONTENT for result in content):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from maskcli.probes.compare import find_first_difference, pair_calls
 from maskcli.probes.constants import Constant, run_with_cut_constants
 from maskcli.probes.context import ProbeContext, ProbeResult, make_context, make_probe
 from maskcli.probes.local import is_timestepwise
+from maskcli.probes.places import get_wrapped_model, isolate_timesteps, take_places
 from maskcli.probes.rounding import estimate_rounding
 from maskcli.probes.shifted_positions import is_shift_of_positions
 from maskcli.probes.variants import resize_shapes
@@ -37,9 +39,6 @@ MOST_GROUPS = 8
 FEW_GROUPS = 3
 """The same where only their results are compared: where it is known which timesteps of every result are valid."""
 
-
-MOST_TIMESTEPS = 16
-"""Timesteps with padding inside that are run as rows of their own, at most."""
 
 _FIXED = "the model only takes one length: "
 _POSITIONS = "the results depend on the position of a timestep, as with position embeddings, and pre-padding shifts it"
@@ -284,7 +283,10 @@ class LengthProbes:
     def probe_alone(self) -> ProbeResult:
         """Compare each row with itself without its padding."""
         if isinstance(self.alone, str):
-            return ProbeResult(Probe("alone", False, why=self.alone))
+            # Without padded timesteps, rows have no other padding than that inside.
+            is_inside = not any(item.padded_timesteps for item in self.context.inputs)
+            inside = self._probe_inside() if is_inside else []
+            return _merge_results(inside) if inside else ProbeResult(Probe("alone", False, why=self.alone))
         results = [
             make_probe("alone", self.context, alone.recording, self.context.align(alone.rows, alone.flow))
             for alone in self.alone
@@ -350,6 +352,10 @@ class LengthProbes:
 
     def _probe_inside(self) -> list[ProbeResult]:
         """Compare each timestep that has padding inside with itself without it, as a row of its own."""
+        return self._probe_isolated() or self._probe_wrapped()
+
+    def _probe_isolated(self) -> list[ProbeResult]:
+        """Run the model on timesteps as rows of their own, as far as it takes a single timestep."""
         inputs = isolate_timesteps(self.context.inputs, self.context.relevant)
         if inputs is None or find_fixed_batch(self.context.model) is not None:
             return []
@@ -371,6 +377,28 @@ class LengthProbes:
             dataclasses.replace(result, first=None if result.first is None else entries[result.first.index])
             for result in results
         ]
+
+    def _probe_wrapped(self) -> list[ProbeResult]:
+        """Run the models inside of ``TimeDistributed`` on timesteps as rows, if all padding inside goes into these."""
+        results: list[ProbeResult] = []
+        for tensor, model_input in zip(self.context.base.inputs, self.context.inputs, strict=True):
+            if not model_input.padded_places:
+                continue
+            rows = take_places(model_input, self.context.relevant)
+            if rows is None:
+                return []
+            users = [entry for entry in self.context.base.ended if any(x is tensor for x in entry.inputs)]
+            for entry in filter(lambda user: user.parent is not None, users):
+                alone = self._run_once(("wrapped", entry.index), partial(_run_places, entry, rows))
+                if not alone:
+                    return []
+                results += alone
+        return results
+
+    @property
+    def covers_places(self) -> bool:
+        """Whether timesteps with padding inside ran without it, if there are any."""
+        return not any(model_input.padded_places for model_input in self.context.inputs) or bool(self._probe_inside())
 
     def _may_be_position(self, result: ProbeResult) -> bool:
         """Return whether a leak may come from positions, which pre-padding shifts, and not from padding."""
@@ -428,6 +456,23 @@ class LengthProbes:
             make_probe("alone", context, rows_alone.recording, context.align(rows_alone.rows, rows_alone.flow))
             for rows_alone in alone
         ]
+
+
+def _run_places(entry: CallRecord, rows: ModelInput) -> list[ProbeResult]:
+    """Compare rows of a model inside of ``TimeDistributed`` with themselves without padding; empty if it cannot run."""
+    inner = get_wrapped_model(entry)
+    run = None if inner is None else ModelRun(inner, (rows,))
+    if run is None or run.recording.error is not None:
+        return []
+    context = make_context(run, np.zeros(len(rows.values), np.intp))
+    alone = run_rows_alone(context)
+    if isinstance(alone, str):
+        return []
+    context = learn_lengths(context, alone)
+    tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1)
+    context = dataclasses.replace(context, tolerance=tolerance)
+    results = [make_probe("alone", context, item.recording, context.align(item.rows, item.flow)) for item in alone]
+    return [dataclasses.replace(result, first=entry if result.probe.leaks else None, also=()) for result in results]
 
 
 def _takes_timestep(context: ProbeContext, entry: CallRecord | None) -> bool:
@@ -514,45 +559,14 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, co
     else:
         value = choose_padding_value(model_input)
         extended = np.pad(model_input.values, _widen(model_input.values.ndim, axis, width))
+        if axis == 1 and model_input.is_square:
+            extended = np.pad(extended, _widen(3, 2, width), constant_values=model_input.padding)
         added = np.pad(
             np.zeros(model_input.values.shape[: axis + 1], bool), _widen(axis + 1, axis, width), constant_values=True
         )
         values = extended
         values[added] = value
     return dataclasses.replace(model_input, values=values, valid=more, cells=cells)
-
-
-def isolate_timesteps(inputs: Sequence[ModelInput], relevant: Bools) -> tuple[ModelInput, ...] | None:
-    """Return rows of a single timestep each, such as documents of one sentence; None if no timestep has padding inside.
-
-    Of many timesteps, ``MOST_TIMESTEPS`` are chosen, with as many different lengths as there are.
-    """
-    first = next((model_input for model_input in inputs if model_input.cells is not None), None)
-    if first is None or first.valid is None or first.cells is None:
-        return None
-    if any(other.valid is not None and other.valid.shape != first.valid.shape for other in inputs):
-        return None
-    rows, timesteps = np.nonzero(first.valid & relevant[:, None])
-    lengths = first.cells[rows, timesteps].reshape(len(rows), -1).sum(axis=1)
-    order = np.argsort(lengths, kind="stable")
-    chosen = order[np.unique(np.linspace(0, len(order) - 1, min(MOST_TIMESTEPS, len(order))).astype(int))]
-    if not len(chosen) or lengths.min() == first.cells[0, 0].size:
-        return None
-    rows, timesteps = rows[chosen], timesteps[chosen]
-    return tuple(_take_timesteps(model_input, rows, timesteps) for model_input in inputs)
-
-
-def _take_timesteps(model_input: ModelInput, rows: NDArray[np.intp], timesteps: NDArray[np.intp]) -> ModelInput:
-    """Return timesteps of rows as rows of one timestep; whole rows of an input without validity."""
-    if model_input.valid is None:
-        return dataclasses.replace(model_input, values=model_input.values[rows])
-    cells = None if model_input.cells is None else model_input.cells[rows, timesteps][:, None]
-    return dataclasses.replace(
-        model_input,
-        values=model_input.values[rows, timesteps][:, None],
-        valid=model_input.valid[rows, timesteps][:, None],
-        cells=cells,
-    )
 
 
 def _widen(axes: int, axis: int, width: tuple[int, int]) -> list[tuple[int, int]]:
@@ -566,6 +580,8 @@ def choose_padding_value(model_input: ModelInput) -> NDArray[Any]:
     if model_input.kind == "mask" or valid is None or valid.all():
         return np.asarray(declared if model_input.kind != "mask" else int(model_input.inverted)).astype(values.dtype)
     padding = values[~valid]
+    if model_input.is_square:  # Its timesteps get more features as well.
+        return np.asarray(model_input.padding, values.dtype)
     if model_input.kind == "features" and model_input.cells is None:
         return np.asarray(padding[0])
     numbers, counts = np.unique(padding, return_counts=True)

@@ -24,9 +24,9 @@ class PaddingSources:
     Attributes:
         calls: calls, by index, with the validity of their result.
         inputs: inputs of the model, by position.
-        fixed: those of the calls that make a mask of the values that they receive, as ``Masking`` does, or a unit
-            vector of each id. Only one value marks padding, so that other values after such a call are none that data
-            can lead to.
+        fixed: those of the calls that make a mask of the values that they receive, as ``Masking`` does, or return a
+            unit vector of each id, or one that is never trained. Only one value marks padding, so that other values
+            after such a call are none that data can lead to.
         complete: whether all padding reaches the outputs through these places.
     """
 
@@ -69,7 +69,7 @@ def find_padding_sources(run: Recording, flow: MaskFlow, inputs: Sequence[ModelI
         and not _is_mask(inputs[position])
         and not any(_masks_values(entry, tensors) for entry in run.ended if entry.parent is not None)
     ]
-    compared = [position for position in direct if _is_compared(run.inputs[position], run)]
+    compared = [position for position in direct if _is_compared(run.inputs[position], run, inputs[position])]
     if compared:
         return f"the model computes its mask from the values of {inputs[compared[0]].name}"
     if not calls and not direct:
@@ -90,9 +90,9 @@ def _find_calls(
         valid = flow.valid.get(id(entry.outputs[0]))
         if valid is None or not is_float(entry.outputs[0]) or len(entry.outputs[0].shape) <= valid.ndim:
             continue
-        if _looks_up(entry, ids):
+        if _looks_up(entry, ids) and not marks_validity(entry.outputs[0], valid):
             calls[entry.index] = valid
-            if _returns_unit_vectors(entry):
+            if _returns_unit_vectors(entry) or _is_frozen(entry):
                 fixed.add(entry.index)
         elif any(_masks_values(entry, tensors) for tensors in features):
             calls[entry.index] = valid
@@ -125,6 +125,12 @@ def _returns_unit_vectors(entry: CallRecord) -> bool:
     """Return whether each vector has a single 1 among zeros, as of ``one_hot``: no weight changes that of padding."""
     vectors = as_float64(entry.outputs[0])
     return bool(vectors.shape[-1] > 1 and ((vectors == 0) | (vectors == 1)).all() and (vectors.sum(axis=-1) == 1).all())
+
+
+def _is_frozen(entry: CallRecord) -> bool:
+    """Return whether a lookup has vectors that are never trained, such as a row of zeros for padding."""
+    weights = getattr(entry.operation, "weights", None)
+    return bool(weights) and not getattr(entry.operation, "trainable_weights", None)
 
 
 def _follow_ids(run: Recording, ids: set[int]) -> set[int]:
@@ -170,11 +176,16 @@ def _bypasses(run: Recording, sources: PaddingSources, inputs: Sequence[ModelInp
 
 
 def _is_mask(model_input: ModelInput) -> bool:
-    """Return whether features of one number only mark the valid timesteps, by 1 and 0."""
-    valid = model_input.valid
-    if valid is None or valid.all() or model_input.values.size != valid.size:
+    """Return whether features mark the valid timesteps by 1 and 0, or weigh them, padding with 0, as edges do."""
+    valid, values = model_input.valid, model_input.values
+    if valid is not None and model_input.is_square:
+        return bool((values[~valid] == 0).all())
+    if valid is None or valid.all() or values.size != valid.size:
         return False
-    return bool((model_input.values.reshape(valid.shape) == valid).all())
+    if (values.reshape(valid.shape) == valid).all():
+        return True
+    is_weight = values.ndim == 2 and values.dtype.kind == "f"
+    return is_weight and bool((values[valid] > 0).all() and (values[~valid] == 0).all())
 
 
 def _masks_values(entry: CallRecord, features: set[int]) -> bool:
@@ -188,7 +199,20 @@ def creates_mask(entry: CallRecord) -> bool:
     return not (receives or entry.keeps) and any(mask is not None for mask in entry.masks_out)
 
 
-def _is_compared(tensor: Any, run: Recording) -> bool:
-    """Return whether a call of the model makes booleans of a tensor; those of a repair outlast other values."""
+def _is_compared(tensor: Any, run: Recording, model_input: ModelInput) -> bool:
+    """Return whether a call of the model makes a mask of a tensor; those of a repair outlast other values."""
     users = (entry for entry in run.ended if not entry.added and any(source is tensor for source in entry.inputs))
-    return any(get_dtype(output) == "bool" for entry in users for output in entry.outputs)
+    results = [output for entry in users if entry.parent is not None for output in entry.outputs]
+    return any(get_dtype(output) == "bool" or marks_validity(output, model_input.valid) for output in results)
+
+
+def marks_validity(tensor: Any, valid: Bools | None) -> bool:
+    """Return whether a result is a mask as numbers: one for all valid timesteps, and another one for all padding."""
+    if valid is None or valid.all() or not valid.any() or tuple(tensor.shape[: valid.ndim]) != valid.shape:
+        return False
+    if int(np.prod(tensor.shape)) != valid.size:
+        return False
+    values = as_float64(tensor).reshape(valid.shape)
+    first, padding = values[valid][0], values[~valid][0]
+    same = (values[valid] == first).all() and (values[~valid] == padding).all()
+    return bool(same and first != padding and valid.sum() > 1)

@@ -90,6 +90,16 @@ class ModelInput:
         return bool((values == values[0, 0] + np.arange(values.shape[1])).all())
 
     @property
+    def is_square(self) -> bool:
+        """Whether the features of a timestep are numbers for all timesteps, as in the adjacency matrix of a graph."""
+        values, valid = self.values, self.valid
+        if self.kind != "features" or valid is None or values.ndim != 3 or valid.all():
+            return False
+        if values.shape[1] != values.shape[2] or valid.ndim != 2:
+            return False
+        return bool((np.swapaxes(values, 1, 2)[~valid] == self.padding).all())
+
+    @property
     def shape(self) -> Shape:
         """The shape of the array."""
         return self.values.shape
@@ -104,12 +114,32 @@ class ModelInput:
         """The number of padded timesteps; None without timesteps."""
         return None if self.valid is None else int((~self.valid).sum())
 
+    @property
+    def padded_places(self) -> Count | None:
+        """The number of padded places in valid timesteps, such as after the words of sentences; None without places."""
+        if self.cells is None or self.valid is None:
+            return None
+        padded = ~self.cells.reshape(*self.valid.shape, -1)
+        return int(padded[self.valid].sum())
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether there is padding, of timesteps or inside them."""
+        return bool(self.padded_timesteps or self.padded_places)
+
 
 def summarize_inputs(inputs: Sequence[ModelInput]) -> tuple[InputSummary, ...]:
     """Return the inputs without their values."""
     return tuple(
         InputSummary(
-            entry.name, entry.kind, entry.shape, entry.dtype, entry.padded_timesteps, entry.validity, entry.column
+            entry.name,
+            entry.kind,
+            entry.shape,
+            entry.dtype,
+            entry.padded_timesteps,
+            entry.validity,
+            entry.column,
+            entry.padded_places,
         )
         for entry in inputs
     )

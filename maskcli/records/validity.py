@@ -49,6 +49,8 @@ class InputSummary:
         padded_timesteps: the number of padded timesteps; None without timesteps.
         validity: how it is known which timesteps are padding.
         column: the column of the data that feeds the input, where it was chosen by its order; None for others.
+        padded_places: the number of padded places in valid timesteps, such as after the words of sentences; None where
+            timesteps have no places.
     """
 
     name: str
@@ -58,3 +60,4 @@ class InputSummary:
     padded_timesteps: Count | None
     validity: Validity
     column: str | None = None
+    padded_places: Count | None = None

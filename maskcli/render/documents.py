@@ -62,7 +62,7 @@ LAYOUTS = {
     "ModelAbout": "name source type notes *settings=ModelSettings",
     "ModelSettings": """
         mask_source input_dim embedding_dim units return_sequences logits zero_output_for_mask padding_id seed""",
-    "ModelInput": "name kind shape dtype padded_timesteps validity column",
+    "ModelInput": "name kind shape dtype padded_timesteps validity column padded_places",
     "Call": """
         call index type effect mask_in mask_out given computes_mask warning masks_in masks_out mask_arguments shapes_in
         shapes_out code contains lost_at lost_after takes_off valid""",

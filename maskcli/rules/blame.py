@@ -206,6 +206,10 @@ def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
         if wider is not None:
             return Blame("misaligned" if misaligns_mask(wider) else "widened", wider, at)
         return Blame("bad-source", None, at)
+    # A merge of a sequence with a reversed one has a mask that fits only one of them.
+    moved = next((call for call in model.trace if call.index < at.index and misaligns_mask(call)), None)
+    if moved is not None and len(at.masks_in) > 1 and not list_padding_arguments(at):
+        return Blame("misaligned", moved, at)
     if at.given:
         return _find_cause_with_given_mask(model, at)
     if list_padding_arguments(at):
@@ -228,15 +232,16 @@ def _lacks_mask_of_keys(at: Call) -> bool:
     return given == ["query_mask"] and all(mask is None for mask in at.masks_in)
 
 
-def find_output_widening_call(model: ModelEvidence) -> Call | None:
-    """Return the call because of which the mask of an output marks padding as valid; None if there is no such output.
+def find_output_widening_call(model: ModelEvidence) -> tuple[Call | None, str | None]:
+    """Return the call because of which the mask of an output marks padding as valid, and the output; None without it.
 
     A call counts first whose mask reached the output: another one may have lost its wrong mask without harm.
     """
     for output in model.outputs:
         if lets_padding_pass(output.mask, output.valid):
-            return find_widening_call(model, among=_list_mask_makers(model, output.call)) or find_widening_call(model)
-    return None
+            among = _list_mask_makers(model, output.call)
+            return find_widening_call(model, among=among) or find_widening_call(model), output.name
+    return None, None
 
 
 def _list_mask_makers(model: ModelEvidence, path: str | None) -> set[str]:

@@ -18,9 +18,10 @@ def suggest_mask(model: ModelEvidence, call: Call | None = None) -> str:
     source = _find_maker(model, call) or next((other.call for other in model.trace if _makes_mask(other)), None)
     if source is None:
         return "mask"
-    by_call = {lookup.call: lookup.input for lookup in model.lookups}
-    ids = by_call.get(source, next(iter(model.padded_inputs), "x"))
-    return f"{_find_last_name(source)}.compute_mask({ids})"
+    by_call = {maker.call: maker.input for maker in model.sources if maker.input is not None}
+    by_call |= {lookup.call: lookup.input for lookup in model.lookups}
+    received = by_call.get(source, next(iter(model.padded_inputs), "x"))
+    return f"{_find_last_name(source)}.compute_mask({received})"
 
 
 def _makes_mask(call: Call) -> bool:

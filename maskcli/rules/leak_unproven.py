@@ -46,7 +46,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
     if leak is None or leak.verdict != "unproven":
         return
     has_mask_input = any(source.type == INPUT for source in model.sources)
-    if not (model.padded_timesteps or has_mask(model) or has_mask_input):
+    if not (model.has_padding or has_mask(model) or has_mask_input):
         return
     reason = leak.reason or "no probe could run"
     loser = next((call for call in model.trace if call.effect == "drops" and not call.contains), None)
@@ -55,8 +55,8 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         __name__,
         call=None,
         type_=model.type,
-        message=f"{model.name} ({model.type}): it is not proved that padding changes no result. Reason: {reason}."
-        f"{lost}",
+        message=f"{model.name} ({model.type}): it is not proved that padding changes no result. "
+        f"Reason: {reason.rstrip('.')}.{lost}",
         fix=f"Not tried: {_suggest(reason)}",
         reason=reason,
     )

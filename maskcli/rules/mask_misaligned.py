@@ -112,7 +112,7 @@ def _name_mask(model: ModelEvidence) -> str:
 def _find_misaligning_calls(model: ModelEvidence) -> Iterator[Call]:
     """Yield calls that move timesteps and not their mask, if that changes a result or a loss."""
     culprits = [cause.culprit for cause in find_blames(model) if cause.kind == "misaligned"]
-    culprits.append(find_output_widening_call(model))
+    culprits.append(find_output_widening_call(model)[0])
     for call in dict.fromkeys(culprits):
         if call is not None and misaligns_mask(call):
             yield call

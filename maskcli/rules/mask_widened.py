@@ -59,7 +59,7 @@ SEVERITY = "error"
 def judge(model: ModelEvidence) -> Iterator[Finding]:
     """Yield the call whose output mask is wider than its input mask, if that changes a result or a loss."""
     culprit = next((cause.culprit for cause in find_blames(model) if cause.kind == "widened"), None)
-    call = culprit or find_output_widening_call(model)
+    call, output = (culprit, None) if culprit is not None else find_output_widening_call(model)
     if call is None or call.mask_out is None or call.valid is None or misaligns_mask(call):
         return
     passed = int((call.mask_out & ~call.valid).sum())
@@ -75,6 +75,7 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         passed_as_valid=passed,
         # The mask of an output counts for the loss, and lets no padding into results.
         max_abs_change=0.0 if culprit is None else compute_largest_change(model, None),
+        **({} if output is None else {"output": output}),
     )
 
 

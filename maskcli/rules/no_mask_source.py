@@ -25,12 +25,13 @@ Good::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import INPUT, ModelEvidence
 from maskcli.records.trace import Call
-from maskcli.records.wording import format_count
+from maskcli.records.wording import format_count, format_padding
 from maskcli.rules.base import make_finding
 from maskcli.rules.blame import (
     compute_largest_change,
@@ -47,6 +48,14 @@ SEVERITY = "error"
 FIX = (
     "Use `Embedding(..., mask_zero=True)` for ids padded with 0, `keras.layers.Masking(0.0)` before features, or "
     "`layer(x, mask=mask)`."
+)
+FIX_VALUE = (
+    "Use `keras.layers.Masking({value:.9g})` before features. An Embedding masks only id 0: of ids, pass the mask, "
+    "`layer(x, mask=keras.ops.not_equal(ids, {value:.9g}))`, or pad them with an id 0 that no token has."
+)
+FIX_NAN = (
+    "Fill NaN in the data with a value below all others, such as -1 in `np.where(np.isnan(x), -1, x)`, and use "
+    "`keras.layers.Masking(-1)` before features."
 )
 FIX_INSIDE = (
     "Let the model inside of TimeDistributed make a mask for its own layers: `Embedding(..., mask_zero=True)` for ids "
@@ -78,10 +87,17 @@ def _report_padding(model: ModelEvidence, effect: str, at: Call | None) -> Findi
         __name__,
         call=at.call if at is not None else None,
         type_=at.type if at is not None else None,
-        message=f"{subject} receives {format_count(model.padded_timesteps, 'padded timestep')} but no mask"
+        message=f"{subject} receives {format_padding(model.padded_timesteps, model.padded_places)} but no mask"
         f"{describe_probed_rows(model)}. {effect}",
-        fix=FIX_INSIDE if at is not None and at.type == "TimeDistributed" else FIX,
+        fix=FIX_INSIDE if at is not None and at.type == "TimeDistributed" else _choose_fix(model.padding),
         padded_timesteps=model.padded_timesteps,
         max_abs_change=compute_largest_change(model, at),
         counted_padding=sum(loss.counted_padding for loss in model.losses),
     )
+
+
+def _choose_fix(padding: float | None) -> str:
+    """Return a fix for the value of the padding."""
+    if not padding:
+        return FIX
+    return FIX_NAN if math.isnan(padding) else FIX_VALUE.format(value=padding)

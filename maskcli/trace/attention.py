@@ -22,7 +22,7 @@ from maskcli.backends.choice import get_backend
 from maskcli.records.arrays import Bools
 from maskcli.records.trace import AttentionMask
 from maskcli.trace.mask_flow import MaskFlow
-from maskcli.trace.recorder import CallRecord, has_own_code, list_parameters
+from maskcli.trace.recorder import CallRecord, has_own_code, is_attention, list_parameters
 from maskcli.trace.rerun import rerun_operation, set_mask
 from maskcli.trace.run import Run
 from maskcli.trace.scores import AttentionScores, find_attention_scores
@@ -106,10 +106,7 @@ def _iterate_masks(run: Run) -> Iterator[AttentionMask]:
 
 def attends(entry: CallRecord) -> bool:
     """Return whether a call is that of a layer of Keras that attends, and can return its scores."""
-    import keras
-
-    layers = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
-    return isinstance(entry.operation, layers) and SCORES in list_parameters(type(entry.operation).call)
+    return is_attention(entry) and SCORES in list_parameters(type(entry.operation).call)
 
 
 def _capture_attention(entry: CallRecord) -> tuple[Bools, NDArray[np.float64]] | None:

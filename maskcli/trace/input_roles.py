@@ -9,12 +9,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.backends.arrays import as_array
 from maskcli.inputs.arguments import pack_arguments, read_input_specs, read_structure, select_rows, set_structure
-from maskcli.inputs.roles import InputRoles, MaskedValue, Structure, holds_flags, looks_like_padding
+from maskcli.inputs.roles import (
+    InputRoles,
+    MaskedValue,
+    Structure,
+    holds_flags,
+    holds_whole_numbers,
+    looks_like_padding,
+)
 from maskcli.inputs.validity import sort_for_dict
 from maskcli.records.inputs import InputSpec, ModelInput, find_primary
 from maskcli.trace.outputs import choose_rows, choose_short_rows, list_feature_sizes
-from maskcli.trace.recorder import CallRecord, Recording, list_parameters, name_paths, record_run
+from maskcli.trace.recorder import (
+    CallRecord,
+    Recording,
+    has_own_code,
+    is_attention,
+    list_parameters,
+    name_paths,
+    record_run,
+)
 from maskcli.trace.run import FEWEST_ROWS, RunCache, is_large_run
 from maskcli.trace.values import as_float64, is_float
 
@@ -91,7 +107,7 @@ def examine_inputs(runs: RunCache, inputs: Sequence[ModelInput]) -> InputRoles:
     """
     model = runs.model
     declared = read_input_specs(model)
-    if len(inputs) == 1 and not _has_masking(model):
+    if len(inputs) == 1 and not _has_masking(model) and not (declared == () and holds_whole_numbers(inputs[0])):
         return InputRoles()
     fixed = next((spec.shape[0] for spec in declared if spec.shape and spec.shape[0] is not None), None)
     rows = _choose_rows(inputs) if fixed is None else np.arange(min(fixed, len(inputs[0].values)))
@@ -150,9 +166,15 @@ def _select_short_rows(
 
 
 def _has_masking(model: Any) -> bool:
+    """Return whether a layer may mask a number in its input: ``Masking``, or one with its own ``compute_mask``."""
     import keras
 
-    return any(isinstance(layer, keras.layers.Masking) for layer in model._flatten_layers())
+    plain = keras.layers.Layer.compute_mask
+    return any(
+        isinstance(layer, keras.layers.Masking)
+        or (has_own_code(layer) and not isinstance(layer, keras.Model) and type(layer).compute_mask is not plain)
+        for layer in model._flatten_layers()
+    )
 
 
 def _find_structure(model: Any, inputs: Sequence[ModelInput]) -> Structure:
@@ -192,13 +214,71 @@ def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> Inpu
         if isinstance(entry.operation, keras.layers.Embedding):
             for name in _find_only(origins, entry.inputs[:1]):
                 input_dims[name] = max(input_dims.get(name, 0), int(entry.operation.input_dim))
-        if isinstance(entry.operation, keras.layers.Masking):
+        value = _find_masked_value(entry)
+        if value is not None:
             for name in _find_only(origins, entry.inputs[:1]):
                 if _is_unchanged(entry.inputs[0], by_name[name]):
-                    value = float(entry.operation.mask_value)
-                    masked_values.setdefault(name, MaskedValue(names[entry.index], value))
+                    masked_values.setdefault(name, MaskedValue(names[entry.index], float(value)))
         _follow_call(origins, entry)
-    return InputRoles(masked_values, _resolve_uses(origins.uses), input_dims)
+    return InputRoles(masked_values, _resolve_uses(origins.uses), input_dims, _find_columns(recording, inputs))
+
+
+def _find_masked_value(entry: CallRecord) -> float | None:
+    """Return the number that a call masks, if all features of a timestep are that; None if it masks something else.
+
+    A subclass of ``Masking`` may take its mask from other values, and another layer may do as ``Masking`` does.
+    """
+    import keras
+
+    layer, mask = entry.operation, entry.masks_out[0] if entry.masks_out else None
+    if mask is None or entry.code or not entry.inputs or any(carried is not None for carried in entry.carried):
+        return None
+    values = as_array(entry.inputs[0])
+    if mask.shape != values.shape[: mask.ndim]:
+        return None
+    if isinstance(layer, keras.layers.Masking):
+        number = None if np.ndim(layer.mask_value) else layer.mask_value
+    else:
+        hidden = values[~mask]
+        number = hidden.flat[0] if hidden.size and mask.ndim > 1 and has_own_code(layer) else None
+    if number is None:
+        return None
+    # The layer compares in the dtype of the features, in which -99999.99 is another number.
+    differs = np.isnan(number) | (values != np.asarray(number).astype(values.dtype))
+    return number if np.array_equal(mask, differs.any(axis=tuple(range(mask.ndim, values.ndim)))) else None
+
+
+def _find_columns(recording: Recording, inputs: Sequence[ModelInput]) -> dict[str, bool]:
+    """Return the inputs of ids that the model takes column by column, and whether columns have their own layers."""
+    ids = ((tensor, item) for tensor, item in zip(recording.inputs, inputs, strict=False) if item.kind == "ids")
+    taken = {item.name: _list_taken_columns(recording, tensor) for tensor, item in ids}
+    return {name: _have_own_layers(recording, columns) for name, columns in taken.items() if columns}
+
+
+def _list_taken_columns(recording: Recording, ids: Any) -> list[Any]:
+    """Return the columns of ids ``(batch, columns)`` as the model takes each of them; empty if it does not."""
+    if len(ids.shape) != 2 or ids.shape[1] < 2:
+        return []
+    uses = [entry for entry in recording.ended if not entry.calls and any(x is ids for x in entry.inputs)]
+    taken = [tensor for entry in uses for tensor in entry.outputs]
+    rows, width = int(ids.shape[0]), int(ids.shape[1])
+    if len(taken) < width or any(tuple(x.shape) not in ((rows,), (rows, 1)) for x in taken):
+        return []
+    values = as_float64(ids)
+    same = np.array([(as_float64(x).reshape(rows, 1) == values).all(axis=0) for x in taken])
+    return taken if same.any(axis=0).all() and same.any(axis=1).all() else []
+
+
+def _have_own_layers(recording: Recording, columns: Sequence[Any]) -> bool:
+    """Return whether two columns go into different layers, as those of a hand-written loop over timesteps do not."""
+    import keras
+
+    layers = [entry for entry in recording.ended if isinstance(entry.operation, keras.layers.Layer)]
+    users = [
+        frozenset(id(entry.operation) for entry in layers if any(x is column for x in entry.inputs))
+        for column in columns
+    ]
+    return any(first.isdisjoint(second) for first in users for second in users if first and second)
 
 
 def _find_only(origins: _Origins, tensors: Sequence[Any]) -> Iterable[str]:
@@ -240,24 +320,17 @@ def _follow_call(origins: _Origins, entry: CallRecord) -> None:
 
 def _follow_steps(origins: _Origins, entry: CallRecord) -> None:
     """Note whose timesteps the results of a call have: after attention, and a product, those of its first input."""
-    first = _attends(entry) or entry.type.lower() in PRODUCTS
+    first = is_attention(entry) or entry.type.lower() in PRODUCTS
     steps = origins.collect_steps(entry.inputs[:1] if first else entry.inputs)
     for tensor in entry.outputs:
         if steps and (first or not entry.calls or id(tensor) not in origins.steps):
             origins.steps[id(tensor)] = steps
 
 
-def _attends(entry: CallRecord) -> bool:
-    import keras
-
-    attention = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
-    return isinstance(entry.operation, attention)
-
-
 def _find_masked_data(origins: _Origins, entry: CallRecord, argument: str) -> _Names:
     """Return the inputs whose timesteps a mask argument marks: of attention, those of the keys."""
     tensors = entry.inputs
-    if _attends(entry):
+    if is_attention(entry):
         tensors = entry.inputs[:1] if argument == "query_mask" else entry.inputs[1:] or entry.inputs
     by_argument = dict(zip(_list_arguments(entry), entry.args, strict=False)) | entry.kwargs
     named = [name for name in by_argument if _share_start(name, argument)]

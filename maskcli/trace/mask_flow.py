@@ -11,7 +11,7 @@ from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput
 from maskcli.trace.movement import VALUELESS
 from maskcli.trace.positions import Positions, start_positions
-from maskcli.trace.recorder import CallRecord, Recording, list_parameters
+from maskcli.trace.recorder import CallRecord, Recording, is_attention, list_parameters
 
 _Item = TypeVar("_Item")
 
@@ -140,9 +140,8 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
         return
     # A call has a mask if one of its tensors carries one at run time, or if one reaches it as an argument, which in a
     # functional model was wired when the model was built. Masks of one axis are not padding masks.
-    carried, mask_in = entry.carried_padding, _find_mask_in(entry)
-    bare = (tensor for tensor, mask in zip(entry.inputs, carried, strict=True) if mask is None)
-    before = _first(flow.lost[id(tensor)] for tensor in bare if id(tensor) in flow.lost)
+    mask_in = _find_mask_in(entry)
+    before = _find_earlier_loss(flow, entry)
     if before is not None:
         flow.before[entry.index] = before
     _follow_removals(flow, entry)
@@ -155,6 +154,14 @@ def _follow_call_masks(flow: MaskFlow, entry: CallRecord) -> None:
             flow.lost[id(tensor)] = _lose_mask(flow, entry, mask_in, before)
         elif before is not None:
             flow.lost[id(tensor)] = _pass_loss(entry, before)
+
+
+def _find_earlier_loss(flow: MaskFlow, entry: CallRecord) -> LostMask | None:
+    """Return the mask that an earlier call lost, of an input without one; of attention, rather that of its keys."""
+    bare = [tensor for tensor, mask in zip(entry.inputs, entry.carried_padding, strict=True) if mask is None]
+    if is_attention(entry):  # Padded keys change results, padded queries do not.
+        bare.sort(key=lambda tensor: tensor is entry.inputs[0])
+    return _first(flow.lost[id(tensor)] for tensor in bare if id(tensor) in flow.lost)
 
 
 def _find_mask_in(entry: CallRecord) -> Bools | None:
@@ -189,13 +196,19 @@ def _lose_mask(flow: MaskFlow, entry: CallRecord, mask: Bools, before: LostMask 
     """Return the mask that a call loses: at this call, or at an earlier one because of which it is lost here."""
     if before is not None and not any(mask is other for other in entry.padding_masks) and _forwards_masks(entry):
         return before  # A merge forwards a mask if all its inputs carry one.
-    # Where an operator joins two tensors, one of them without its mask, the first call that lost a mask counts.
-    if before is not None and before.mask.shape == mask.shape and not entry.calls:
+    # Where an operator joins two tensors, one of them without its mask, the first call that lost a mask counts. One
+    # that only took it off its input, as attention does, has returned it with its result.
+    if before is not None and before.mask.shape == mask.shape and not entry.calls and not _returns_mask(before.at):
         if not entry.code:
             return _pass_loss(entry, before)
         if before.at.parent is entry.parent:
             return before
     return LostMask(entry, mask, flow.find_mask_maker(entry))
+
+
+def _returns_mask(entry: CallRecord) -> bool:
+    """Return whether a call took the mask off its input, and its result carries it."""
+    return any(entry.taken_off) and any(mask is not None for mask in entry.padding_out)
 
 
 def _pass_loss(entry: CallRecord, before: LostMask) -> LostMask:

@@ -254,6 +254,10 @@ class OperationRules:
         timesteps = layer.shape[axis]
         if timesteps == 1:
             return layer
+        if n_windows == 1:  # A pooling, of all timesteps or of the first ones.
+            (pooled, *_), differ = self.cells.collapse((layer,), [axis], keepdims=True)
+            self.guessed |= differ
+            return pooled
         if n_windows == timesteps and same:
             self.guessed |= size > 1
             return layer

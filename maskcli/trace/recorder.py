@@ -545,6 +545,14 @@ def name_paths(entries: Sequence[CallRecord]) -> dict[int, str]:
     return paths
 
 
+def is_attention(entry: CallRecord) -> bool:
+    """Return whether a call is that of a layer of Keras that attends."""
+    import keras
+
+    layers = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention, keras.layers.Attention)
+    return isinstance(entry.operation, layers)
+
+
 @functools.cache
 def list_parameters(call: Callable[..., Any]) -> tuple[str, ...]:
     """Return the names of the arguments of a layer's ``call``, without ``self``."""

@@ -342,6 +342,30 @@ def test_categories_of_fixed_width_have_no_timesteps() -> None:
     assert_valid(inputs["ids"])
 
 
+@pytest.mark.parametrize("value", [0.1, -99999.99])
+def test_mask_value_is_compared_in_the_dtype_of_the_features(value: float) -> None:
+    """In float64, the number of the layer is another one than that of the data."""
+    series = keras.Input((None, 2), name="series")
+    model = keras.Model(series, layers.LSTM(2)(layers.Masking(value, name="masking")(series)))
+    inputs = load(model, {"series": pad_series(value)})
+    assert get_source(inputs["series"]) == ("masking-layer", "masking", value)
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_columns_that_a_model_looks_up_by_themselves_have_no_timesteps(unrolled: bool) -> None:
+    """A hand-written loop over timesteps sends each of them into the same layer."""
+    history = keras.Input((None,), dtype="int32", name="history")
+    item = keras.Input((2,), dtype="int32", name="item")
+    lookups = [layers.Embedding(20, 4), layers.Embedding(8, 4)]
+    vectors = [lookups[column * (not unrolled)](item[:, column]) for column in range(2)]
+    pooled = layers.GlobalAveragePooling1D()(layers.Embedding(20, 4, mask_zero=True)(history))
+    model = keras.Model([history, item], layers.Dense(1)(layers.Concatenate()([pooled, *vectors])))
+    padded = np.array([[2, 4], [17, 0], [1, 3]])
+    for pairs, has_timesteps in ((padded, unrolled), (np.maximum(padded, 1), False)):
+        inputs = load(model, {"history": TOKENS, "item": pairs})
+        assert (inputs["item"].valid is not None) == has_timesteps
+
+
 def test_segments_of_the_shorter_sequence_are_no_categories() -> None:
     """They are cut with the tokens, whose padding is theirs, although another sequence is longer."""
     segments = np.array([[0, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]])

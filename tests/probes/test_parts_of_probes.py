@@ -280,14 +280,14 @@ def test_source_of_masks_is_compared_with_the_data() -> None:
         index=3, inputs=[np.ones((3, 4, 2))], outputs=[np.ones((3, 4, 2))], operation=SimpleNamespace(mask_value=np.nan)
     )
     run: Any = SimpleNamespace(calls_of={3: call}, flow=SimpleNamespace(maker={}, valid={}), names={})
-    source = _make_source(entry, run, ROWS)
+    source = _make_source(entry, run, ROWS, {})
     assert source.missed is not None
     assert source.hidden is not None
     assert (source.missed.sample, source.missed.timestep, source.hidden.sample) == (1, 2, 2)
     assert (source.of_ids, source.looks_up, source.looks_for_nan, source.of_parts) == (False, False, True, False)
     call.mask_out = np.repeat(VALID[..., None], 3, axis=2)
     call.mask_out[0, 1, 1] = False
-    parts = _make_source(entry, run, ROWS)
+    parts = _make_source(entry, run, ROWS, {})
     assert (parts.missed, parts.of_parts) == (None, True)
     assert parts.hidden is not None
     assert (parts.hidden.count, parts.hidden.sample, parts.hidden.timestep) == (1, 0, 1)

@@ -58,3 +58,26 @@ def test_sentence_alone_is_too_short_for_a_convolution() -> None:
     assert report.passed
     assert report.leak is not None
     assert report.leak.verdict == "clean"
+
+
+def pool_words(masked: bool) -> CheckReport:
+    """Check a model on documents whose sentences all have words, so that only words are padded."""
+    keras.utils.set_random_seed(0)
+    words = keras.Input((None,), dtype="int32")
+    vectors = layers.Embedding(12, 3, mask_zero=masked)(words)
+    sentence = keras.Model(words, layers.GlobalAveragePooling1D()(vectors))
+    documents = keras.Input((4, 3), dtype="int32", name="documents")
+    output = layers.Dense(2)(layers.Flatten()(layers.TimeDistributed(sentence)(documents)))
+    full = np.maximum(DOCUMENTS, np.array([1, 0, 0]))
+    return maskcli.check({"documents": full}, model=keras.Model(documents, output))
+
+
+def test_words_are_judged_where_no_sentence_is_padded() -> None:
+    clean, leaking = pool_words(masked=True), pool_words(masked=False)
+    assert clean.leak is not None
+    assert leaking.leak is not None
+    assert (clean.leak.verdict, leaking.leak.verdict) == ("clean", "leaks")
+    assert not leaking.passed
+    assert "MSK104" in [finding.code for finding in leaking.findings]
+    (documents,) = leaking.inputs
+    assert (documents.padded_timesteps, documents.padded_places) == (0, 15)

@@ -354,7 +354,7 @@ def test_ids_beyond_2_to_53_keep_their_digits() -> None:
 def test_axis_labels_have_room_and_even_steps(count: int, most: int) -> None:
     axis = make_axis("timestep", count, most=most)
     labels = axis.channel()["axis"]["values"]
-    places = [axis.places.index(None if label == "…" else label) for label in labels]
+    places = [axis.indices.index(None if label == "…" else label) for label in labels]
     assert axis.pixels <= 4 * (COLUMNS + 1)
     assert labels[0] == 0
     assert all((after - before) * axis.step >= 12 for before, after in itertools.pairwise(places) if "…" not in labels)

@@ -426,6 +426,7 @@ def test_document_of_arrays_has_nulls() -> None:
         "dtype": "float32",
         "padded_timesteps": None,
         "column": None,
+        "padded_places": None,
     }
     assert read["embedding"] is None
     assert document(inspection())["batch"]["tokens"] == IDS.tolist()

@@ -12,7 +12,7 @@ from maskcli.records.data import DataFacts
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.leak import Probe
 from maskcli.records.remark import Remark
-from maskcli.records.wording import format_count
+from maskcli.records.wording import format_count, format_padding
 from maskcli.render.numbers import format_short
 from maskcli.render.parts import (
     BLANK,
@@ -90,7 +90,7 @@ def _view_data(report: CheckReport) -> Iterator[Part]:
         yield Heading("Data", "; ".join(map(_describe_data, report.examination.data)) or "no ids to check")
     else:
         probed, total = model.rows
-        padded = format_count(model.padded_timesteps, "padded timestep")
+        padded = format_padding(model.padded_timesteps, model.padded_places)
         yield Heading("Data", f"{probed:,} of {format_count(total, 'row')} probed, with {padded}")
     yield from view_validity(report.inputs)
 

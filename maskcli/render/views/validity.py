@@ -19,7 +19,8 @@ def view_validity(inputs: Sequence[InputSummary | ModelInput]) -> list[Part]:
     for entry in inputs:
         has_source = entry.validity.source == "default" if entry.kind == "mask" else entry.padded_timesteps is not None
         if has_source:
-            names.setdefault(_describe_source(entry.validity), []).append(shorten_middle(entry.name, LONGEST_NAME))
+            text = _describe_source(entry.validity, entry.padded_places is not None)
+            names.setdefault(text, []).append(shorten_middle(entry.name, LONGEST_NAME))
     notes = [make_note(f"{', '.join(listed)}: {text}") for text, listed in names.items()]
     return [*_view_order(inputs), *notes]
 
@@ -34,7 +35,7 @@ def _view_order(inputs: Sequence[InputSummary | ModelInput]) -> list[Part]:
     return [make_note(f"inputs by order, as no names agree: {', '.join(pairs)}")] if pairs else []
 
 
-def _describe_source(validity: Validity) -> str:
+def _describe_source(validity: Validity, has_places: bool) -> str:
     of = "" if validity.of is None else shorten_middle(validity.of, LONGEST_NAME)
     match validity.source:
         case "given":
@@ -52,7 +53,8 @@ def _describe_source(validity: Validity) -> str:
         case "lengths":
             return "padding by the lengths of the rows"
         case _:
-            return f"padding is {validity.value:.9g} at the ends of rows"
+            ends = "the ends of rows and of their timesteps" if has_places else "the ends of rows"
+            return f"padding is {validity.value:.9g} at {ends}"
 
 
 def _describe_filling(validity: Validity, of: str) -> str:
