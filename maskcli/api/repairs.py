@@ -11,6 +11,7 @@ from maskcli.api.model_data import ModelAndData
 from maskcli.conclusions.repair_texts import RepairText, write_repair, write_repairs, write_weights
 from maskcli.errors import summarize_error
 from maskcli.probes.repairs import Cure, RepairSearch
+from maskcli.probes.variants import choose_moved_weights, move_weights
 from maskcli.records.check import Finding, Repair, RepairAttempt
 from maskcli.records.evidence import ModelEvidence
 from maskcli.records.wording import choose_form, list_names
@@ -26,6 +27,8 @@ ROWS_RULE = "MSK116"
 """The rule of rows that mix, whose finding a repair cures only if a trial shows that."""
 LOSS_RULE = "MSK301"
 """The rule of losses that count padding, which weights may repair."""
+WIDENED_RULE = "MSK102"
+"""The rule of masks that mark padding as valid: in a finding with an output, those of results that a loss needs."""
 NOT_TRIED = "Not tried: "
 CARRIES_MASK = "the output then carries the mask, and a loss leaves padding out"
 
@@ -82,8 +85,10 @@ def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence
     if leak is None or not (leak.leaks or any(map(_is_of_output, findings))):
         return leave_untried(findings)
     chosen, inputs = select_probed_rows(case.runs, case.inputs)
+    # The search must see the leak that only other weights show.
+    moved = choose_moved_weights(case.model) if leak.weights == "noisy" else []
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), move_weights(case.model, moved):
             search = RepairSearch(case.model, inputs, chosen, leak, case.side)
             if not leak.leaks:
                 return RepairResult(tuple(_repair_outputs(search, findings)))
@@ -93,6 +98,9 @@ def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence
                 curable |= {ROWS_RULE}
             outputs = {finding.evidence.get("output") for finding in findings if _is_on_output_mask(finding)}
             masked = frozenset(name for name in outputs if search.carries_output_mask(cure.changes, str(name)))
+        with warnings.catch_warnings(action="ignore"):
+            if moved:
+                cure = RepairSearch(case.model, inputs, chosen, leak, case.side).confirm(cure)
             return _attach_cure(cure, findings, curable, masked)
     except Exception as error:  # A model may raise anything under a change; the findings are right without a repair.
         failed = RepairAttempt("search", None, None, f"the search for repairs failed: {summarize_error(error)}")
@@ -150,7 +158,7 @@ def _is_of_output(finding: Finding) -> bool:
 
 def _is_on_output_mask(finding: Finding) -> bool:
     """Return whether a finding has a fault that the mask of an output removes: the lack of it, or a loss without it."""
-    return _is_of_output(finding) or (finding.code == LOSS_RULE and "output" in finding.evidence)
+    return _is_of_output(finding) or (finding.code in (LOSS_RULE, WIDENED_RULE) and "output" in finding.evidence)
 
 
 def _repair_outputs(search: RepairSearch, findings: Sequence[Finding]) -> Iterator[Finding]:

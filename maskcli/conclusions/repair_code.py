@@ -12,6 +12,16 @@ ZERO_PADDED = """class ZeroPadded(keras.layers.Layer):
             return x
         mask = keras.ops.reshape(mask, (*keras.ops.shape(mask), *[1] * (len(x.shape) - len(mask.shape))))
         return keras.ops.where(mask, x, 0.0)"""
+MASK_FRAMES = """class MaskFrames(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, x):
+        return x
+
+    def compute_mask(self, x, mask=None):
+        return keras.ops.any(keras.ops.not_equal(x, {value}), axis={axes})"""
 KEEP_MASK = """class {name}(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -39,6 +49,16 @@ STRIDED = """class Masked{type}({base}):
     def compute_mask(self, inputs, mask=None):
         first = {window} if self.padding == "valid" else 0
         return None if mask is None else mask[:, first :: self.strides[0]]"""
+WHOLE_WINDOWS = """class Masked{type}({base}):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.supports_masking = True
+
+    def compute_mask(self, inputs, mask=None):
+        last = {window} if self.padding == "valid" else 0
+        if mask is not None and last:
+            mask = keras.ops.logical_and(mask[:, :-last], mask[:, last:])
+        return None if mask is None else mask[:, :: self.strides[0]]"""
 SHARES = """
         shares = super().call(keras.ops.cast(spread, x.dtype))
         pooled = pooled / keras.ops.where(shares > 0, shares, 1.0)"""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from maskcli.inputs.arguments import read_input_specs
 from maskcli.probes.repair_changes import MaskOrigin
 from maskcli.probes.repair_masks import ChangedModel, find_maker
+from maskcli.records.arrays import Bools
+from maskcli.records.inputs import is_same_validity
 from maskcli.trace.changes import flatten_arguments, is_graph, is_layer
 from maskcli.trace.recorder import CallRecord, list_parameters
 
@@ -15,9 +18,14 @@ def name_layer(entry: CallRecord) -> str:
     """Return the name of a layer in the code that calls it: ``self.encoder`` in a layer or model with own code."""
     parent = None if entry.parent is None else entry.parent.operation
     if entry.code or parent is None or is_graph(parent):
-        return entry.name
+        return _make_identifier(entry.name)
     attribute = _find_attribute(parent, entry.operation)
-    return entry.name if attribute is None else f"self.{attribute}"
+    return _make_identifier(entry.name) if attribute is None else f"self.{attribute}"
+
+
+def _make_identifier(name: str) -> str:
+    """Return a name as code may have it: that of a layer may be ``embedding-seq-input``."""
+    return re.sub(r"\W", "_", name)
 
 
 def _find_attribute(owner: Any, layer: Any) -> str | None:
@@ -82,14 +90,20 @@ def write_mask(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str
     return f"{name_layer(source)}.compute_mask({_write_tensor(look, source, tensor)})"
 
 
-def name_mask_argument(owner: CallRecord, origin: MaskOrigin) -> tuple[str, str]:
+def name_mask_argument(
+    look: ChangedModel, owner: CallRecord, origin: MaskOrigin, valid: Bools | None = None
+) -> tuple[str, str]:
     """Return the argument in which Keras passes a mask to the code of a layer, and the mask as an expression.
 
     A layer that is called with several tensors receives the mask of ``values`` as ``values_mask``; one that is called
-    with a list of tensors, a list of masks.
+    with a list of tensors, a list of masks. A new argument has a name that the code does not use for a mask yet.
     """
-    if origin.kind != "arriving" or origin.argument is None:
-        return "mask", "mask"
+    if origin.kind != "arriving":
+        takes_list = bool(owner.args) and isinstance(owner.args[0], (list, tuple))
+        argument = "mask" if "mask" in owner.accepts and not takes_list else "padding_mask"
+        return argument, argument
+    if origin.argument is None:
+        return "mask", _name_in_list(look, owner, valid)
     names = list_parameters(type(owner.operation).call)
     leaves = [flatten_arguments(argument) for argument in owner.args]
     with_tensors = sum(any(hasattr(leaf, "shape") for leaf in flat) for flat in leaves)
@@ -101,6 +115,18 @@ def name_mask_argument(owner: CallRecord, origin: MaskOrigin) -> tuple[str, str]
             return argument, argument if len(flat) == 1 else f"{argument}[{place}]"
         before += len(flat)
     return "mask", "mask"
+
+
+def _name_in_list(look: ChangedModel, owner: CallRecord, valid: Bools | None) -> str:
+    """Return the mask with this validity in the argument of a layer: one of a list if it is called with a list."""
+    first = owner.args[0] if owner.args else None
+    if not isinstance(first, (list, tuple)) or len(first) < 2:
+        return "mask"
+    validity = [look.flow.valid.get(id(tensor)) for tensor in first]
+    place = next((place for place, item in enumerate(validity) if is_same_validity(item, valid)), None)
+    if place is None:
+        place = next((place for place, item in enumerate(validity) if item is not None), 0)
+    return f"mask[{place}]"
 
 
 def _write_values_mask(look: ChangedModel, origin: MaskOrigin) -> str:
@@ -119,7 +145,10 @@ def write_input(look: ChangedModel, position: int) -> str:
     parent = look.context.base.entries[0]
     if is_graph(parent.operation):
         specs = read_input_specs(look.context.model)
-        return specs[position].name if position < len(specs) else item.name
+        return _make_identifier(specs[position].name if position < len(specs) else item.name)
+    argument = _write_argument(look, parent, position)
+    if argument is not None:
+        return argument
     parameter = next(iter(list_parameters(type(parent.operation).call)), "inputs")
     return parameter if len(look.context.inputs) == 1 else f'{parameter}["{item.name}"]'
 
@@ -143,6 +172,9 @@ def _write_argument(look: ChangedModel, owner: CallRecord | None, position: int)
 
 def _write_tensor(look: ChangedModel, entry: CallRecord, tensor: Any) -> str:
     """Return the name of an input tensor of a call in the code that makes the call."""
+    maker = look.flow.maker.get(id(tensor))
+    if maker is not None and maker.type == "Cast" and maker.code and maker.inputs:
+        tensor = maker.inputs[0]  # Keras converts ids that are declared as floats.
     for position, source in enumerate(look.context.base.inputs):
         if source is tensor and (entry.parent is None or entry.parent.parent is None):
             return write_input(look, position)

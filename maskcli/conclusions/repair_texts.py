@@ -13,6 +13,7 @@ from maskcli.conclusions.repair_code import (
     JOIN_MASKS,
     KEEP_MASK,
     KERNEL,
+    MASK_FRAMES,
     MASK_SCORES,
     MATRIX,
     POOL,
@@ -20,6 +21,7 @@ from maskcli.conclusions.repair_code import (
     SHARES,
     STRIDED,
     SUBCLASS,
+    WHOLE_WINDOWS,
     WINDOWS,
     WITH_MASK,
     ZERO_PADDED,
@@ -194,6 +196,9 @@ def _write_filled_features(place: _Place, change: MaskMissing) -> tuple[str, str
 
 
 def _write_masked_features(place: _Place, change: MaskInput) -> tuple[str, str]:
+    rank = place.look.context.inputs[change.position].values.ndim
+    if rank > 3:
+        return _write_masked_frames(place, change, tuple(range(2, rank)))
     layer = f"keras.layers.Masking({change.value:.9g})"
     if place.entry.type == "Sequential":
         return (
@@ -203,6 +208,18 @@ def _write_masked_features(place: _Place, change: MaskInput) -> tuple[str, str]:
     name = write_input(place.look, change.position)
     code = f"{name} = {layer}({name})"
     return f"Mask the padding of {change.name} where it enters the model: `{code}`.", code
+
+
+def _write_masked_frames(place: _Place, change: MaskInput, axes: tuple[int, ...]) -> tuple[str, str]:
+    """Return the text of frames, of which ``Masking`` would mask parts."""
+    definition = MASK_FRAMES.format(value=f"{change.value:.9g}", axes=axes)
+    if place.entry.type == "Sequential":
+        sentence = "Mask the padded timesteps where they enter the model: add `MaskFrames()` as the first layer."
+        return sentence, f"{definition}\n\n\nMaskFrames()  # first layer"
+    name = write_input(place.look, change.position)
+    line = f"{name} = MaskFrames()({name})"
+    sentence = f"Mask the padded timesteps of {change.name} where they enter the model: `{line}`."
+    return sentence, f"{definition}\n\n\n{line}"
 
 
 def _write_zeroing(place: _Place, change: ZeroPadding) -> tuple[str, str]:
@@ -258,6 +275,55 @@ def _write_turned_mask(place: _Place, change: TurnMask) -> tuple[str, str]:
     if any(isinstance(other, InvertMask) for other in place.changes):
         turned, action = f'keras.ops.logical_not(keras.ops.cast({turned}, "bool"))', f"{action} and invert it"
     return _write_attention_mask(place.name, change.argument, turned, action)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Inside:
+    """The code of a layer that makes a call and needs a mask for it; maybe in the code of further layers."""
+
+    look: ChangedModel
+    entry: CallRecord
+    origin: MaskOrigin
+    valid: Bools | None = None
+
+    @functools.cached_property
+    def layers(self) -> list[CallRecord]:
+        """The layers, not of Keras, whose code leads to the call, the outermost first."""
+        layers: list[CallRecord] = []
+        item = self.entry.parent
+        while item is not None and is_own_layer(item.operation):
+            layers.insert(0, item)
+            item = item.parent
+        return layers
+
+    @property
+    def mask(self) -> str:
+        """The mask as an expression."""
+        return self._names[1]
+
+    @functools.cached_property
+    def _names(self) -> tuple[str, str]:
+        return name_mask_argument(self.look, self.layers[0], self.origin, self.valid)
+
+    @property
+    def call(self) -> str:
+        """The signature of the code that makes the call."""
+        return self._write_signature(self.layers[-1])
+
+    def _write_signature(self, layer: CallRecord) -> str:
+        return f"{layer.type}.call(self, ..., {self._names[0]}=None)"
+
+    def add_passed_mask(self, sentence: str, code: str) -> tuple[str, str]:
+        """Return the text of a change in the code, with the arguments of the calls that lead there."""
+        outer, argument = self.layers[0], self._names[0]
+        for layer, inner in zip(self.layers, self.layers[1:], strict=False):
+            passed, signature = f"{name_layer(inner)}(..., {argument}={argument})", self._write_signature(layer)
+            sentence = f"{sentence} Pass the mask on in `{signature}`: `{passed}`."
+            code = f"{code}\n{passed}  # in {signature}"
+        if self.origin.kind != "arriving":
+            passed = f"{name_layer(outer)}(..., {argument}={write_mask(self.look, outer, self.origin)})"
+            sentence, code = f"{sentence} Pass the mask in the call: `{passed}`.", f"{code}\n{passed}"
+        return sentence, code
 
 
 def _write_masked_input(look: ChangedModel, entry: CallRecord, origin: MaskOrigin) -> str:
@@ -320,7 +386,8 @@ def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     size = next((name for name in ("kernel_size", "pool_size") if hasattr(entry.operation, name)), None)
     if change.cut != WHOLE and size is not None:
         window = KERNEL if size == "kernel_size" else POOL
-        code = STRIDED.format(type=entry.type, base=_write_base(entry), window=window)
+        template = STRIDED if change.cut[1] is None else WHOLE_WINDOWS
+        code = template.format(type=entry.type, base=_write_base(entry), window=window)
     return f"Let {label} keep the mask: {_replace_class(entry)}.", code
 
 
@@ -364,6 +431,8 @@ def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
     if is_layer(place.entry):
         line = f"x = {keeper}()([x, y])"
         where = f"x is the input of {name}, y the tensor with the mask before it"
+        if any(mask is not None for mask in place.entry.masks_out):  # The layer would take the mask off again.
+            where = f"x is the input of {name} and y its result, after the call"
         sentence = f"Let the input of {place.label} keep its mask: `{line}`, where {where}."
     else:
         source = _find_last_masked(place.look, change.origin)
@@ -432,45 +501,47 @@ def _write_first_argument(entry: CallRecord, position: int) -> str:
 
 def _write_pooling(place: _Place, change: MaskedPooling) -> tuple[str, str]:
     look, entry, owner = place.look, place.entry, find_owner(place.entry)
-    name, arguments, where = look.path(entry), _write_masked_input(look, entry, change.origin), ""
-    if owner is not entry and change.origin.kind == "arriving":
-        # No tensor that code computes carries the mask that its layer received.
-        argument, mask = name_mask_argument(owner, change.origin)
-        name, arguments = name.rpartition("/")[2], f"x, mask={mask}"
-        where = f" in `{_write_call(owner, argument)}`"
     source = next((x for x in entry.inputs if id(x) in look.flow.valid and is_float(x)), entry.inputs[0])
     inside = id(source) in look.flow.valid and look.flow.valid[id(source)].ndim > 2
+    name, where = look.path(entry), ""
+    around = _Inside(look, entry, change.origin, look.flow.valid.get(id(source)))
+    if owner is entry:
+        arguments = _write_masked_input(look, entry, change.origin)
+    else:  # No tensor that code computes carries the mask that its layer received.
+        name, arguments = name.rpartition("/")[2], f"x, mask={around.mask}"
+        where = f" in `{around.call}`"
     keeps_axis = len(entry.outputs[0].shape) == len(source.shape)
     if change.how == "mean" and not inside:
         options = "keepdims=True" if keeps_axis else ""
         code = f"keras.layers.GlobalAveragePooling1D({options})({arguments})"
-        comment = f"  # instead of {name}{where.replace('`', '')}" if where else ""
-        return f"Replace {name}{where} by a mean over valid timesteps: `{code}`.", code + comment
+        sentence = f"Replace {name}{where} by a mean over valid timesteps: `{code}`."
+        if owner is entry:
+            return sentence, code
+        return around.add_passed_mask(sentence, f"{code}  # instead of {name}{where.replace('`', '')}")
     class_name, lines = BODIES[change.how]
     body = "\n".join(f"        {line}" for line in lines).format(axis=2 if inside else 1)
     kept = "None if mask is None else keras.ops.any(mask, axis=-1)" if inside else "None"
     line = f"{class_name}()({arguments})"
     if keeps_axis:
         line += "[:, :, None]" if inside else "[:, None]"
-    return (
-        f"Replace {name}{where} by `{line}`, which leaves padding out.",
-        f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n"
-        f"{line}  # instead of {name}{where.replace('`', '')}",
-    )
+    sentence = f"Replace {name}{where} by `{line}`, which leaves padding out."
+    code = f"{POOLING.format(name=class_name, body=body, mask=kept)}\n\n\n"
+    code += f"{line}  # instead of {name}{where.replace('`', '')}"
+    return (sentence, code) if owner is entry else around.add_passed_mask(sentence, code)
 
 
 def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
     look, entry = place.look, place.entry
-    rank, axis = _find_axis_in_code(look, entry, len(entry.inputs[0].shape) + change.axis)
+    at = len(entry.inputs[0].shape) + change.axis
+    rank, axis = _find_axis_in_code(look, entry, at)
     index = ", ".join(":" if position in (0, axis) else "None" for position in range(rank))
     name, owner = look.path(entry), find_owner(entry)
     spread = "" if rank == 2 else f"[{index}]"
     if owner is not entry:
-        argument, mask = name_mask_argument(owner, change.origin)
-        line = f"scores = keras.ops.where({mask}{spread}, scores, -1e9)"
-        call = _write_call(owner, argument)
-        sentence = f"In `{call}`, leave padding out of the softmax: `{line}` before it."
-        return _add_passed_mask(look, owner, change.origin, sentence, f"{line}  # in {call}, before softmax")
+        inside = _Inside(look, entry, change.origin, find_axis_validity(look, entry.inputs[0], at))
+        line = f"scores = keras.ops.where({inside.mask}{spread}, scores, -1e9)"
+        sentence = f"In `{inside.call}`, leave padding out of the softmax: `{line}` before it."
+        return inside.add_passed_mask(sentence, f"{line}  # in {inside.call}, before softmax")
     mask = write_mask(look, entry, change.origin)
     if mask != "mask":
         from_end = -1 if axis == rank - 1 else axis
@@ -485,30 +556,17 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
 
 
 def _write_zeroed_result(place: _Place, change: ZeroResult) -> tuple[str, str]:
-    look, entry, owner = place.look, place.entry, find_owner(place.entry)
+    look, entry = place.look, place.entry
     rank, name = len(entry.outputs[0].shape), look.path(entry).rpartition("/")[2]
-    spread = "" if rank == 2 else f"[{', '.join([':', ':', *['None'] * (rank - 2)])}]"
-    argument, mask = name_mask_argument(owner, change.origin)
-    line, call = f"x = keras.ops.where({mask}{spread}, x, 0.0)", _write_call(owner, argument)
-    sentence = f"In `{call}`, set padding to zero in x, the result of {name}: `{line}`."
-    return _add_passed_mask(
-        look, owner, change.origin, sentence, f"{line}  # in {call}, where x is the result of {name}"
-    )
-
-
-def _write_call(owner: CallRecord, argument: str) -> str:
-    """Return the signature of the code of a layer that takes a mask as an argument."""
-    return f"{owner.type}.call(self, ..., {argument}=None)"
-
-
-def _add_passed_mask(
-    look: ChangedModel, owner: CallRecord, origin: MaskOrigin, sentence: str, code: str
-) -> tuple[str, str]:
-    """Return the text of a change in the code of a layer, with the argument of its call if no mask arrives."""
-    if origin.kind == "arriving":
-        return sentence, code
-    passed = f"{name_layer(owner)}(..., mask={write_mask(look, owner, origin)})"
-    return f"{sentence} Pass the mask in the call: `{passed}`.", f"{code}\n\n\n{passed}"
+    index = ", ".join(":" if position in (0, change.axis) else "None" for position in range(rank))
+    spread = "" if rank == 2 else f"[{index}]"
+    valid = look.flow.valid.get(id(entry.outputs[0]))
+    if change.axis > 1:
+        valid = find_axis_validity(look, entry.outputs[0], change.axis)
+    inside = _Inside(look, entry, change.origin, valid)
+    line = f"x = keras.ops.where({inside.mask}{spread}, x, 0.0)"
+    sentence = f"In `{inside.call}`, set padding to zero in x, the result of {name}: `{line}`."
+    return inside.add_passed_mask(sentence, f"{line}  # in {inside.call}, where x is the result of {name}")
 
 
 def _find_axis_in_code(look: ChangedModel, entry: CallRecord, axis: int) -> tuple[int, int]:

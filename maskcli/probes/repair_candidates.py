@@ -282,12 +282,25 @@ class Candidates:
         """Yield zeros at padding for results in the code of a layer, such as the weights of attention by hand."""
         if self.owner is self.entry or not self.entry.code:
             return
+        yield from self._list_open_exponentials()
         for other in self._list_before():
             valid = self.look.flow.valid.get(id(other.outputs[0])) if other.code and other.outputs else None
             if valid is None or valid.ndim != 2 or find_owner(other) is not self.owner:
                 continue
             for extra, origin in self._list_origins(other):
                 yield (*extra, ZeroResult(self.look.key(other), origin))
+
+    def _list_open_exponentials(self) -> Iterator[Changes]:
+        """Yield zeros at padded keys in the exponentials of a softmax that is written by hand."""
+        inside = [call for call in self.look.context.base.ended if find_owner(call) is self.owner]
+        for call in (call for call in inside if call.type == "Exp" and call.outputs):
+            result = call.outputs[0]
+            for axis in sorted(self.look.flow.positions.find_time_axes(result) - {0}, reverse=True):
+                valid = find_axis_validity(self.look, result, axis)
+                if valid is None or valid.all() or _hides_padding(call, valid, axis):
+                    continue
+                for extra, origin in self._list_origins(call, call.inputs[0], valid):
+                    yield (*extra, ZeroResult(self.look.key(call), origin, axis))
 
     def _list_inversions(self) -> Iterator[Changes]:
         """Yield the opposite of the mask that a layer, not of Keras, receives and may take for its opposite."""

@@ -214,6 +214,7 @@ class MaskMissing(_Change):
 class MaskInput(_Change):
     """Mask features where they enter the model, as a ``Masking`` layer does; the key is that of the model.
 
+    Timesteps that are frames, with more axes, count as padding if all their numbers are the value.
     A probe that replaces the values of padding must not change this mask, as it would not after a ``Masking`` layer.
     """
 
@@ -227,7 +228,7 @@ class MaskInput(_Change):
         """Set the mask of the input."""
         del entry
         tensor = run.inputs[self.position]
-        set_keras_mask(tensor, find_lasting_mask(tensor, self.value, len(tensor.shape) - 1, self.earlier))
+        set_keras_mask(tensor, find_lasting_mask(tensor, self.value, 2, self.earlier))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -265,18 +266,24 @@ def zero_padding(tensor: Any, mask: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class ZeroResult(_Change):
-    """Set padding to zero in the result of a call, such as the weights of attention by hand."""
+    """Set padding to zero on an axis of the result of a call, such as the weights of attention by hand."""
 
     origin: MaskOrigin
+    axis: int = 1
     kind: ClassVar[str] = "zero-padding"
 
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return the result without padding."""
         del entry
+        import keras
+
         mask = self.origin.find(run)
-        if mask is None or not _has_timesteps(tensors[0], mask):
+        if mask is None or len(mask.shape) != 2 or tensors[0].shape[self.axis] != mask.shape[1]:
             return None
-        return [zero_padding(tensors[0], mask), *tensors[1:]]
+        shape = [1] * len(tensors[0].shape)
+        shape[0], shape[self.axis] = mask.shape
+        zeros = keras.ops.zeros_like(tensors[0])
+        return [keras.ops.where(keras.ops.reshape(mask, shape), tensors[0], zeros), *tensors[1:]]
 
 
 Pooling = Literal["mean", "max", "min", "sum", "last", "first", "std", "var", "logsumexp"]

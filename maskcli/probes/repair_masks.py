@@ -431,11 +431,19 @@ def find_common_padding(values: NDArray[Any], valid: Bools) -> Any | None:
 
 
 def _mask_features(look: ChangedModel, tensor: Any) -> CallChange | None:
-    """Return the change that masks the features which a tensor is made of."""
+    """Return the change that masks the features which a tensor is made of.
+
+    Of frames, that takes a layer to define, and only a ``Sequential`` needs it: other code can pass a mask.
+    """
+    import keras
+
+    is_chain = isinstance(look.context.model, keras.Sequential)
     sources = {id(tensor), *(id(x) for entry in list_ancestors(look, tensor) for x in entry.inputs)}
     base = look.context.base
     for position, (item, source) in enumerate(zip(look.context.inputs, base.inputs, strict=True)):
         if id(source) not in sources or item.kind != "features" or item.valid is None or item.valid.all():
+            continue
+        if len(source.shape) > 3 and not is_chain:
             continue
         value = find_common_padding(as_array(source), item.valid)
         if value is not None:
@@ -477,6 +485,8 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     valid, mask = look.flow.valid.get(id(entry.outputs[0])), masks[0]
     kept = KeepMask(key, MaskOrigin("arriving", key), inside=valid is not None and mask.ndim > valid.ndim)
     cut = find_time_slice(entry, mask)
+    if cut is not None and valid is not None and valid.ndim == mask.ndim == 2:
+        cut = _choose_window_end(cut, mask, valid)
     if valid is not None and mask.ndim == valid.ndim == 2 and _is_known(look, entry, mask):
         if cut is not None and not is_same_validity(mask[:, slice(*cut)], valid):
             turned = is_same_validity(mask[:, ::-1], valid)  # As an RNN with ``go_backwards`` does.
@@ -491,6 +501,18 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
         if times > 1 and is_same_validity(mask.repeat(times, axis=1), valid):
             return dataclasses.replace(kept, repeats=times)
     return None if cut is None else dataclasses.replace(kept, cut=cut)
+
+
+def _choose_window_end(cut: TimeSlice, mask: Bools, valid: Bools) -> TimeSlice:
+    """Return the slice of the first timesteps of windows instead of the last ones if padding comes before the data."""
+    first, stop, step = cut
+    if not first or stop is not None:
+        return cut
+    begin: TimeSlice = (None, -first, step)
+    last_mask, first_mask = mask[:, slice(*cut)], mask[:, slice(*begin)]
+    if last_mask.shape != valid.shape or first_mask.shape != valid.shape or not _marks_padding(last_mask, valid):
+        return cut
+    return cut if _marks_padding(first_mask, valid) else begin
 
 
 def find_time_slice(entry: CallRecord, mask: Bools) -> TimeSlice | None:

@@ -112,8 +112,7 @@ class Trials:
         self.quick_trials: dict[Changes, RepairTrial] = {}
         self.proofs: dict[Changes, RepairTrial] = {}
         self.full_proofs: int = 0
-        by_content = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
-        self.by_content: bool = by_content and leak.weights == "as-loaded"
+        self.by_content: bool = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
 
     @property
     def are_used_up(self) -> bool:
@@ -285,6 +284,14 @@ class RepairSearch:
         changes = tuple(sorted(changes, key=lambda change: order.get(change.key, 0)))
         in_vain = tuple(attempt for attempt in self.attempts if set(attempt.changes) != set(changes))
         return Cure(changes, trial.change or 0.0, in_vain, self.models.original, causes)
+
+    def confirm(self, cure: Cure) -> Cure:
+        """Return a cure that was found with other weights if its proof holds with those of the model, too."""
+        trial = self.trials.prove(cure.changes) if cure.changes else None
+        if trial is None or not trial.leaks:
+            return cure
+        attempts = (*cure.attempts, Attempt(cure.changes, trial))
+        return Cure((), 0.0, attempts, cure.original)
 
     def _search(
         self, done: Changes, first: str, causes: dict[CallChange, tuple[str, ...]], faults: int
