@@ -121,7 +121,8 @@ def test_check_passes_for_a_correct_model(call: Call, right: str, write: Callabl
     write("a.txt", "1 2 3 4\n5 6\n")
     document = read_document(call("check", "a.txt", "--model", right, "--format", "json"))
     assert (document["findings"], document["passed"], document["fail_on"]) == ([], True, "warning")
-    assert document["checked"] == [rule.code for rule in RULES]
+    # MSK401 compares backends, which was not asked for.
+    assert document["checked"] == [rule.code for rule in RULES if rule.code != "MSK401"]
     assert document["rows"] == {"probed": 2, "total": 2}
     assert document["leak"]["leaks"] is False
     assert [probe["name"] for probe in document["leak"]["probes"]] == [

@@ -1,0 +1,237 @@
+"""Data of kinds that people publish: ids as floats, words of characters, and several values of padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+import maskcli
+from maskcli.errors import UsageError
+from maskcli.records.check import CheckReport
+from tests.probes.test_public_models import (
+    IDS,
+    LENGTHS,
+    VALID,
+    Case,
+    check,
+    get_verdict,
+    list_errors,
+    look_up,
+    make_series,
+)
+
+pytestmark = pytest.mark.slow(share=1 / 2)
+
+# Ids.
+
+
+def mask_float_ids() -> Case:
+    ids = keras.Input((None,), name="ids")
+    x = layers.LSTM(3)(layers.Embedding(10, 4)(layers.Masking(-1.0, name="masking")(ids)))
+    return {"ids": np.where(VALID, IDS, -1).astype("float32")}, keras.Model(ids, layers.Dense(1)(x))
+
+
+def test_ids_that_are_stored_as_floats_cannot_be_masked_as_features() -> None:
+    report = check(mask_float_ids)
+    assert ("MSK110", "masking") in list_errors(report)
+    assert get_verdict(report) == "leaks"
+
+
+class Reader(keras.Model):
+    """Declares no input, so that only its data show that it takes ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look, self.read = layers.Embedding(12, 4), layers.LSTM(3)
+
+    def call(self, ids: Any) -> Any:
+        return self.read(self.look(ids))
+
+
+def read_float_ids() -> Case:
+    return {"ids": IDS.astype("float32")}, Reader()
+
+
+def test_ids_that_are_stored_as_floats_are_padded() -> None:
+    report = check(read_float_ids, quick=True)
+    assert get_verdict(report) == "leaks"
+    assert [model_input.padded_timesteps for model_input in report.inputs] == [9]
+
+
+def take_first_row() -> Case:
+    ids = keras.Input((1, None), dtype="int32", name="ids")
+    x = layers.GlobalAveragePooling1D()(layers.Embedding(12, 4)(ids[:, 0]))
+    return {"ids": IDS[:, None]}, keras.Model(ids, layers.Dense(1)(x))
+
+
+def test_ids_behind_an_axis_of_one_are_padded() -> None:
+    assert get_verdict(check(take_first_row, quick=True)) == "leaks"
+
+
+def join_characters() -> Case:
+    generator = np.random.default_rng(5)
+    written = np.arange(4) < generator.integers(1, 5, VALID.shape)[..., None]
+    letters = np.where(VALID[..., None] & written, generator.integers(1, 10, written.shape), 0)
+    words, x = look_up("words")
+    characters = keras.Input((None, 4), name="characters")
+    y = layers.TimeDistributed(layers.Embedding(10, 3))(characters)
+    y = layers.TimeDistributed(layers.Conv1D(3, 3, padding="same"))(y)
+    y = layers.TimeDistributed(layers.Flatten())(layers.TimeDistributed(layers.MaxPooling1D(4))(y))
+    read = layers.Bidirectional(layers.LSTM(3, return_sequences=True), name="read")
+    z = read(layers.Concatenate()([x, y]), mask=ops.not_equal(words, 0))
+    return {"words": IDS, "characters": letters}, keras.Model([words, characters], layers.Dense(3)(z))
+
+
+def test_padded_characters_inside_of_words_leak() -> None:
+    """The input has the type float, as one has by default; the layer that reads words has the mask of words."""
+    report = check(join_characters, quick=True)
+    assert get_verdict(report) == "leaks"
+    assert not report.passed
+    assert "read" not in [finding.call for finding in report.findings]
+
+
+# Values of padding.
+
+
+def pad_with_twenty() -> Case:
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    return {"ids": np.where(VALID, IDS, 20)}, keras.Model(ids, layers.LSTM(3)(layers.Embedding(21, 4)(ids)))
+
+
+def pad_with_nan() -> Case:
+    series = keras.Input((None, 2), name="series")
+    filled = ops.where(ops.isnan(series), 0.0, series)
+    return {"series": make_series(2, np.nan)}, keras.Model(series, layers.GRU(3)(filled))
+
+
+@pytest.mark.parametrize(
+    ("build", "value", "advice"),
+    [(pad_with_twenty, 20, "not_equal(ids, 20)"), (pad_with_nan, np.nan, "np.where(np.isnan(x), -1, x)")],
+)
+def test_advice_without_a_mask_depends_on_the_value(build: Callable[[], Case], value: float, advice: str) -> None:
+    report = check(build, value=value, quick=True)
+    (finding,) = (finding for finding in report.findings if finding.code == "MSK104")
+    assert advice in finding.fix
+
+
+def mask_a_value_for_each_feature() -> Case:
+    series = keras.Input((None, 2), name="series")
+    padded = make_series(2)
+    padded[~VALID] = [-1.0, -5.0]
+    return {"series": padded}, keras.Model(series, layers.LSTM(3)(layers.Masking([-1.0, -5.0])(series)))
+
+
+def test_masking_may_have_a_value_for_each_feature() -> None:
+    assert get_verdict(check(mask_a_value_for_each_feature)) == "clean"
+
+
+class MaskedFrames(layers.Layer):
+    """Joins the pixels of frames, and masks the frames of which all pixels are -2."""
+
+    def call(self, film: Any) -> Any:
+        return ops.reshape(film, (*ops.shape(film)[:2], 4))
+
+    def compute_mask(self, film: Any, mask: Any = None) -> Any:  # noqa: ARG002
+        return ops.any(ops.not_equal(film, -2.0), axis=(2, 3, 4))
+
+
+def mask_frames() -> Case:
+    film = keras.Input((None, 2, 2, 1), name="film")
+    frames = np.random.default_rng(0).uniform(0.2, 1, (4, 3, 2, 2, 1)).astype("float32")
+    frames[np.arange(3) >= np.array([3, 2, 1, 2])[:, None]] = -2
+    return {"film": frames}, keras.Model(film, layers.Dense(1)(layers.LSTM(3)(MaskedFrames()(film))))
+
+
+def test_value_that_an_own_layer_masks_is_that_of_padding() -> None:
+    report = check(mask_frames)
+    assert report.passed
+    assert [(item.validity.source, item.validity.value) for item in report.inputs] == [("masking-layer", -2)]
+
+
+def sum_vectors(trainable: bool) -> Case:
+    ids, x = look_up(mask_zero=False, trainable=trainable, embeddings_initializer=fill_table)
+    return {"ids": IDS}, keras.Model(ids, layers.Lambda(lambda t: ops.sum(t, 1), output_shape=(4,))(x))
+
+
+def fill_table(shape: tuple[int, ...], dtype: Any = None) -> Any:
+    table = np.random.default_rng(0).normal(size=shape)
+    table[0] = 0
+    return ops.convert_to_tensor(table, dtype)
+
+
+@pytest.mark.parametrize(("trainable", "verdict"), [(False, "clean"), (True, "leaks")])
+def test_vector_of_padding_that_stays_zero_adds_nothing_to_a_sum(trainable: bool, verdict: str) -> None:
+    report = check(lambda: sum_vectors(trainable), quick=True)
+    assert get_verdict(report) == verdict
+    assert report.passed is not trainable
+
+
+# Targets.
+
+TAGGED = {
+    "ids": [row[:length].tolist() for row, length in zip(IDS, LENGTHS, strict=True)],
+    "tags": [(row[:length] % 5).tolist() for row, length in zip(IDS, LENGTHS, strict=True)],
+}
+
+
+def make_tagger(masked: bool, ignored: int | None = None, metrics: tuple[Any, ...] = ()) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    ids, x = look_up(mask_zero=masked)
+    model = keras.Model(ids, layers.Dense(5)(layers.GRU(3, return_sequences=True)(x)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=ignored)
+    model.compile(loss=loss, metrics=list(metrics))
+    return model
+
+
+def check_tags(model: keras.Model, **options: Any) -> CheckReport:
+    return maskcli.check(TAGGED, model=model, targets_field="tags", **options)
+
+
+def test_targets_of_rows_are_padded_with_the_class_that_the_loss_ignores() -> None:
+    assert "MSK301" not in [finding.code for finding in check_tags(make_tagger(masked=False, ignored=-1)).findings]
+    assert "MSK301" in [finding.code for finding in check_tags(make_tagger(masked=False)).findings]
+
+
+def share_right(targets: Any, predictions: Any) -> Any:
+    """Return one number for a batch, of which no timestep can be left out."""
+    right = ops.equal(ops.cast(ops.argmax(predictions, -1), targets.dtype), targets)
+    return ops.mean(ops.cast(right, "float32"))
+
+
+def test_metric_that_takes_no_mask_is_named() -> None:
+    model = make_tagger(masked=True, metrics=(share_right,))
+    (finding,) = (finding for finding in check_tags(model).findings if finding.code == "MSK305")
+    assert "The metric share_right cannot be computed with the mask" in finding.message
+    with pytest.raises(UsageError, match="metric share_right: expected a metric that takes the mask"):
+        maskcli.loss(TAGGED, model=model, targets_field="tags")
+
+
+def test_frames_in_a_chain_of_layers_get_a_mask_of_timesteps() -> None:
+    """``Masking`` would mask pixels, and no code of a chain can pass a mask."""
+
+    def chain() -> Case:
+        model = keras.Sequential(
+            [
+                keras.Input((None, 2, 2, 1), name="frames"),
+                layers.TimeDistributed(layers.Flatten()),
+                layers.LSTM(3),
+            ]
+        )
+        frames = make_series(4).reshape(*VALID.shape, 2, 2, 1)
+        return {"frames": frames}, model
+
+    report = check(chain)
+    assert get_verdict(report) == "leaks"
+    (repair,) = report.repairs
+    definition, line = repair.code.split("\n\n\n")
+    assert line == "MaskFrames()  # first layer"
+    scope: dict[str, object] = {"keras": keras}
+    exec(definition, scope)  # noqa: S102 - the printed code is the subject of this test
+    masked = scope["MaskFrames"]()  # type: ignore[operator]
+    frames = make_series(4).reshape(*VALID.shape, 2, 2, 1)
+    assert np.array_equal(np.asarray(masked.compute_mask(frames)), VALID)
