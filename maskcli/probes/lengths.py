@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -285,7 +285,7 @@ class LengthProbes:
         if isinstance(self.alone, str):
             # Without padded timesteps, rows have no other padding than that inside.
             is_inside = not any(item.padded_timesteps for item in self.context.inputs)
-            inside = self._probe_inside() if is_inside else []
+            inside = self._inside if is_inside else []
             return _merge_results(inside) if inside else ProbeResult(Probe("alone", False, why=self.alone))
         results = [
             make_probe("alone", self.context, alone.recording, self.context.align(alone.rows, alone.flow))
@@ -296,7 +296,7 @@ class LengthProbes:
             if not alone.is_cut and self._may_be_position(result):
                 discounted = self._discount_positions(result, alone)
                 return dataclasses.replace(discounted, also=calls)
-        inside = self._probe_inside()
+        inside = self._inside
         return _merge_results([*results, *inside])
 
     def probe_columns(self) -> ProbeResult:
@@ -350,8 +350,9 @@ class LengthProbes:
             return self._discount_positions(result, RowsAlone(relevant, tuple(inputs), run, flow, resized))
         return result
 
-    def _probe_inside(self) -> list[ProbeResult]:
-        """Compare each timestep that has padding inside with itself without it, as a row of its own."""
+    @cached_property
+    def _inside(self) -> list[ProbeResult]:
+        """Each timestep that has padding inside, compared with itself without it, as a row of its own."""
         return self._probe_isolated() or self._probe_wrapped()
 
     def _probe_isolated(self) -> list[ProbeResult]:
@@ -365,13 +366,7 @@ class LengthProbes:
         if loses_all_timesteps(self.context.base, run.recording):
             return []  # A single timestep is less than the window of a convolution.
         context = make_context(run, np.full(len(inputs[0].values), self.context.labels[0]))
-        alone = self._run_once("inside alone", lambda: run_rows_alone(context))
-        if isinstance(alone, str):
-            return []
-        context = learn_lengths(context, alone)
-        tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1)
-        context = dataclasses.replace(context, tolerance=tolerance)
-        results = [make_probe("alone", context, rows.recording, context.align(rows.rows, rows.flow)) for rows in alone]
+        results = _compare_alone(context, self._run_once("inside alone", lambda: run_rows_alone(context)))
         entries = self.context.base.entries
         return [
             dataclasses.replace(result, first=None if result.first is None else entries[result.first.index])
@@ -398,7 +393,7 @@ class LengthProbes:
     @property
     def covers_places(self) -> bool:
         """Whether timesteps with padding inside ran without it, if there are any."""
-        return not any(model_input.padded_places for model_input in self.context.inputs) or bool(self._probe_inside())
+        return not any(model_input.padded_places for model_input in self.context.inputs) or bool(self._inside)
 
     def _may_be_position(self, result: ProbeResult) -> bool:
         """Return whether a leak may come from positions, which pre-padding shifts, and not from padding."""
@@ -458,6 +453,16 @@ class LengthProbes:
         ]
 
 
+def _compare_alone(context: ProbeContext, alone: list[RowsAlone] | str) -> list[ProbeResult]:
+    """Compare rows with themselves without padding, by the rounding of their own run; empty if they cannot run."""
+    if isinstance(alone, str):
+        return []
+    context = learn_lengths(context, alone)
+    tolerance = estimate_rounding(context.run, context.flow, context.align(), context.tolerance, samples=1)
+    context = dataclasses.replace(context, tolerance=tolerance)
+    return [make_probe("alone", context, item.recording, context.align(item.rows, item.flow)) for item in alone]
+
+
 def _run_places(entry: CallRecord, rows: ModelInput) -> list[ProbeResult]:
     """Compare rows of a model inside of ``TimeDistributed`` with themselves without padding; empty if it cannot run."""
     inner = get_wrapped_model(entry)
@@ -465,13 +470,7 @@ def _run_places(entry: CallRecord, rows: ModelInput) -> list[ProbeResult]:
     if run is None or run.recording.error is not None:
         return []
     context = make_context(run, np.zeros(len(rows.values), np.intp))
-    alone = run_rows_alone(context)
-    if isinstance(alone, str):
-        return []
-    context = learn_lengths(context, alone)
-    tolerance = estimate_rounding(run, context.flow, context.align(), context.tolerance, samples=1)
-    context = dataclasses.replace(context, tolerance=tolerance)
-    results = [make_probe("alone", context, item.recording, context.align(item.rows, item.flow)) for item in alone]
+    results = _compare_alone(context, run_rows_alone(context))
     return [dataclasses.replace(result, first=entry if result.probe.leaks else None, also=()) for result in results]
 
 
