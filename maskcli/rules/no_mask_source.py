@@ -50,7 +50,7 @@ FIX = (
     "`layer(x, mask=mask)`."
 )
 FIX_VALUE = (
-    "Use `keras.layers.Masking({value:.9g})` before features. An Embedding masks only id 0: of ids, pass the mask, "
+    "Use `keras.layers.Masking({value:.9g})` before features. An Embedding masks only id 0: for ids, pass the mask, "
     "`layer(x, mask=keras.ops.not_equal(ids, {value:.9g}))`, or pad them with an id 0 that no token has."
 )
 FIX_NAN = (
