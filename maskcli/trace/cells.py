@@ -126,22 +126,26 @@ class InputCells:
         return bool((times == order).all())
 
     def combine(self, operands: Sequence[Labels], rank: int) -> tuple[Labels, bool]:
-        """Return the labels of a result that has elements of all operands; and whether operands disagreed."""
-        layers = [_expand_left(layer, rank) for labels in operands for layer in labels]
+        """Return the labels of a result that has elements of all operands; and whether operands disagreed.
+
+        Layers of one operand stay apart, also where their axes have become one: a later reshape may part these again.
+        """
+        layers: list[Layer] = []
         timed: list[tuple[Layer, frozenset[int]]] = []
         disagree = False
-        for layer in layers:
-            axes = self.find_time_axes(layer)
-            if not axes:
-                continue
-            for index, (other, other_axes) in enumerate(timed):
-                if axes <= other_axes or axes >= other_axes:
-                    merged, differ = self._choose(other, layer)
-                    timed[index] = (merged, self.find_time_axes(merged))
+        for labels in operands:
+            earlier = len(timed)
+            for layer in labels:
+                layers.append(_expand_left(layer, rank))
+                axes = self.find_time_axes(layers[-1])
+                places = (place for place in range(earlier) if _overlap(axes, timed[place][1]))
+                place = next(places, len(timed))
+                if place < len(timed):
+                    merged, differ = self._choose(timed[place][0], layers[-1])
+                    timed[place] = (merged, self.find_time_axes(merged))
                     disagree |= differ
-                    break
-            else:
-                timed.append((layer, axes))
+                elif axes:
+                    timed.append((layers[-1], axes))
         if timed:
             return tuple(layer for layer, _ in timed[:MOST_LAYERS]), disagree
         if not layers:
@@ -298,6 +302,11 @@ def _changes(times: NDArray[np.intp], rows: NDArray[np.intp], axis: int) -> bool
     before, after = (*parts[:axis], slice(0, -1)), (*parts[:axis], slice(1, None))
     same_row = (rows[before] == rows[after]) | (rows[before] < 0) | (rows[after] < 0)
     return bool((same_row & (times[before] != times[after])).any())
+
+
+def _overlap(first: frozenset[int], second: frozenset[int]) -> bool:
+    """Return whether some timesteps are along the same axes."""
+    return bool(first) and (first <= second or first >= second)
 
 
 def compact(layer: NDArray[np.integer]) -> Layer:

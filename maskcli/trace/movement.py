@@ -126,6 +126,8 @@ class OperationRules:
         positions: Sequence[int],
     ) -> list[Labels]:
         """Run an operation again on the cells instead of the elements, once for each layer."""
+        if type_ == "ConcatV2" and self._joins_sequences(inputs, labels):
+            return [self.cells.combine(labels[:-1], len(output.shape))[0] for output in outputs]
         layers = max(len(labels[position]) for position in positions if position < len(labels))
         results: list[list[Layer]] = [[] for _ in outputs]
         for index in range(layers):
@@ -136,8 +138,16 @@ class OperationRules:
             for result, layer in zip(results, moved, strict=True):
                 inside = (layer >= 0) & (layer < len(self.cells.valid))
                 result.append(compact(np.where(inside, layer, MIXED)))
-        combined = [self.cells.combine([(layer,) for layer in result], result[0].ndim) for result in results]
-        return [pair[0] for pair in combined]
+        return [self.cells.combine([tuple(result)], result[0].ndim)[0] for result in results]
+
+    def _joins_sequences(self, inputs: Sequence[Any], labels: Sequence[Labels]) -> bool:
+        """Return whether features of timesteps on different axes are joined, such as those of queries and of keys."""
+        parts = [layers for layers in labels[:-1] if layers]
+        axis = int(np.asarray(inputs[-1])) % len(inputs[0].shape)
+        if any(layer.shape[axis] != 1 for layers in parts for layer in layers):
+            return False
+        axes = {frozenset[int]().union(*map(self.cells.find_time_axes, layers)) for layers in parts}
+        return len(axes - {frozenset[int]()}) > 1
 
     def _run_on_cells(
         self,
@@ -265,9 +275,15 @@ class OperationRules:
         start = np.arange(n_windows) * step
         chosen = layer.take(np.minimum(start, timesteps - 1), axis=axis)
         if not same:
-            # The first padded timestep that a window covers makes it padding.
-            for offset in range(1, size):
-                other = layer.take(np.minimum(start + offset * gap, timesteps - 1), axis=axis)
+            # The first padded timestep that a window covers makes it padding. Constants that were added at the ends
+            # stand in for timesteps that the first and the last windows lack, so that of a row of any length as many
+            # windows are valid as if it came alone.
+            reach = range(0, (size - 1) * gap + 1, gap)
+            before, after = _count_constants(layer, axis)
+            judged = [offset for offset in reach if before <= offset <= reach[-1] - after] or list(reach)
+            chosen = layer.take(np.minimum(start + judged[0], timesteps - 1), axis=axis)
+            for offset in judged[1:]:
+                other = layer.take(np.minimum(start + offset, timesteps - 1), axis=axis)
                 worse = self.cells.valid[chosen] & ~self.cells.valid[other]
                 chosen = np.where(worse | (chosen == FIXED), other, chosen)
         result: Layer = chosen.astype(np.int32)
@@ -295,6 +311,13 @@ class OperationRules:
             return combined
         self.unknown = True
         return self.mix(rank)
+
+
+def _count_constants(layer: Layer, axis: int) -> tuple[int, int]:
+    """Return how many places at the start and at the end of an axis hold constants in all rows."""
+    others = tuple(other for other in range(layer.ndim) if other != axis)
+    moved = np.flatnonzero(~(layer == FIXED).all(axis=others))
+    return (int(moved[0]), layer.shape[axis] - 1 - int(moved[-1])) if len(moved) else (0, 0)
 
 
 def _fit(tensors: Sequence[Any], shape: tuple[int, ...]) -> bool:

@@ -129,7 +129,7 @@ class Positions:
 
         layers = keras.layers
         known = (layers.RNN, layers.Bidirectional, layers.MultiHeadAttention, layers.GroupQueryAttention)
-        own = not entry.code and type(entry.operation).call.__module__.startswith("keras.")
+        own = not entry.code and _is_of_keras(type(entry.operation).call)
         return own and isinstance(entry.operation, known)
 
     def _follow_operation(self, type_: str, inputs: Sequence[Any], attrs: Any, outputs: Sequence[Any]) -> None:
@@ -163,7 +163,7 @@ class Positions:
         import keras
 
         layer, layers = entry.operation, keras.layers
-        if not isinstance(layer, layers.Layer) or not type(layer).call.__module__.startswith("keras."):
+        if not isinstance(layer, layers.Layer) or not _is_of_keras(type(layer).call):
             return None
         if isinstance(layer, layers.RNN):
             return self._label_rnn(entry, layer.return_sequences, turned=layer.go_backwards)
@@ -490,9 +490,9 @@ def _list_elementwise() -> tuple[type, ...]:
     )
 
 
-def _is_of_keras(activation: Any) -> bool:
-    """Return whether an activation, if there is one, is a function of Keras: it keeps elements in their places."""
-    return activation is None or str(getattr(activation, "__module__", "")).startswith("keras.")
+def _is_of_keras(function: Any) -> bool:
+    """Return whether a function, if there is one, is of Keras; its activations keep elements in their places."""
+    return function is None or str(getattr(function, "__module__", "")).startswith("keras.")
 
 
 def _slides(layer: Any) -> bool:
