@@ -127,6 +127,7 @@ def collect_evidence(
                 make_compiled_probe(compiled),
             ),
             compiled=compiled.difference,
+            miscounting=tuple(context.trace.names[index] for index in compiled.miscounting),
             location=locate_model(run.model),
             backend=get_backend().name,
             padded_places=places,

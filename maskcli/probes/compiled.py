@@ -43,6 +43,7 @@ from maskcli.trace.run import list_output_tensors
 ONLY_KERAS = "Keras's own layers run the same operations eagerly and compiled"
 RUNS_EAGERLY = "on {title}, fit and predict run a model eagerly unless it is compiled with jit_compile=True"
 RUN_EAGERLY = "the model is compiled with run_eagerly=True, so that fit and predict run it eagerly"
+_MISCOUNTS = "a TimeDistributed returns another number of timesteps if it is compiled for any"
 _RANDOM = "two runs on the same data differ"
 _NO_ROWS = "no output has a result for each row"
 
@@ -56,12 +57,15 @@ class CompiledResult:
         max_abs_change: the largest difference; None if the probe could not run.
         why: the reason why the probe could not run.
         fails: whether the reason is an error of the model.
+        miscounting: the indices of the calls of ``TimeDistributed`` that return another number of timesteps if they are
+            compiled for any; the model is compared without this fault of theirs.
     """
 
     difference: CompiledDifference | None
     max_abs_change: float | None = None
     why: str | None = None
     fails: bool = False
+    miscounting: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,12 +112,39 @@ def probe_compiled(context: ProbeContext, also_keras: bool = False) -> CompiledR
         context: the run to compare with.
         also_keras: whether a model of Keras's own layers is compiled as well, where the backend needs no proof.
     """
+    miscounting = tuple(_find_miscounting(context))
+    return dataclasses.replace(_probe(context, also_keras, bool(miscounting)), miscounting=miscounting)
+
+
+def _find_miscounting(context: ProbeContext) -> Iterator[int]:
+    """Yield the calls of ``TimeDistributed`` that return another number of timesteps if they are compiled for any.
+
+    In Keras 3.15 on TensorFlow, these are as many as there are rows.
+    """
+    import keras
+
+    backend = get_backend()
+    if not backend.has_free_shapes or not backend.list_compiled_steps(context.run.model) or has_fixed_length(context):
+        return
+    for entry in context.base.ended:
+        if not isinstance(entry.operation, keras.layers.TimeDistributed) or not entry.inputs or not entry.outputs:
+            continue
+        # As many rows as timesteps would hide the fault.
+        vectors = entry.inputs[0] if entry.inputs[0].shape[0] != entry.inputs[0].shape[1] else entry.inputs[0][:-1]
+        run = CompiledModel(entry.operation, ((None, None, *vectors.shape[2:]),)).run(vectors)
+        counted = None if run.error is not None else tuple(keras.tree.flatten(run.output)[0].shape[:2])
+        if counted is not None and counted != tuple(vectors.shape[:2]):
+            yield entry.index
+
+
+def _probe(context: ProbeContext, also_keras: bool, miscounts: bool) -> CompiledResult:
+    """Compare the model with a compiled function, of one number of timesteps if some layer miscounts these."""
     has_code, model = _has_code(context.base), context.run.model
     why = _find_reason(model, also_keras or has_code)
     if why is not None:
         return CompiledResult(None, why=why)
     steps = get_backend().list_compiled_steps(model)
-    compiled, run = _run_batch(context, has_code)
+    compiled, run = _run_batch(context, has_code, miscounts)
     if run.error is not None:
         return CompiledResult(None, why=describe_failure(run, steps), fails=True)
     worst = compare_outputs(context.base, context.flow, run, context.align(), context.tolerance)
@@ -127,10 +158,19 @@ def probe_compiled(context: ProbeContext, also_keras: bool = False) -> CompiledR
         return CompiledResult(None, why=describe_failure(outcome.failed, steps), fails=True)
     if outcome.difference is None or not outcome.counts:
         return CompiledResult(None, worst.change if outcome.difference is None else outcome.difference.change)
+    return _conclude(context, outcome, outcome.difference, compiled, miscounts)
+
+
+def _conclude(
+    context: ProbeContext, outcome: _Outcome, difference: Difference, compiled: CompiledModel, miscounts: bool
+) -> CompiledResult:
+    """Return the answer for results that differ."""
     if not is_steady(context):
         return CompiledResult(None, why=_RANDOM)
-    difference = _describe(context, outcome, outcome.difference, compiled)
-    return CompiledResult(difference, difference.max_abs_change)
+    described = _describe(context, outcome, difference, compiled)
+    if miscounts and described.only_any_shape and described.first_call is None:
+        return CompiledResult(None, why=_MISCOUNTS)
+    return CompiledResult(described, described.max_abs_change)
 
 
 def _find_reason(model: Any, also_keras: bool) -> str | None:
@@ -141,10 +181,10 @@ def _find_reason(model: Any, also_keras: bool) -> str | None:
     return None if also_keras or backend.is_stateless else ONLY_KERAS
 
 
-def _run_batch(context: ProbeContext, has_code: bool) -> tuple[CompiledModel, Recording]:
+def _run_batch(context: ProbeContext, has_code: bool, miscounts: bool) -> tuple[CompiledModel, Recording]:
     """Return the freest compiled function that runs, and its run on all rows."""
     arguments = pack_arguments(context.model, context.inputs)
-    for shapes in _list_shapes(context, has_code):
+    for shapes in _list_shapes(context, has_code, miscounts):
         compiled = CompiledModel(context.model, shapes)
         run = compiled.run(arguments)
         if run.error is None:
@@ -152,14 +192,14 @@ def _run_batch(context: ProbeContext, has_code: bool) -> tuple[CompiledModel, Re
     return compiled, run
 
 
-def _list_shapes(context: ProbeContext, has_code: bool) -> Iterator[ArgumentShapes | None]:
+def _list_shapes(context: ProbeContext, has_code: bool, miscounts: bool) -> Iterator[ArgumentShapes | None]:
     """Yield the shapes to compile for, the freest first; code of a model may need the numbers of some axes."""
     import keras
 
     if has_code and get_backend().has_free_shapes and find_fixed_batch(context.model) is None:
         timed = {id(item.values) for item in context.inputs if item.valid is not None}
         arrays = keras.tree.flatten(pack_arguments(context.model, context.inputs))
-        for lengths in ((),) if has_fixed_length(context) else (timed, ()):
+        for lengths in ((),) if miscounts or has_fixed_length(context) else (timed, ()):
             yield tuple(
                 (None, None, *array.shape[2:]) if id(array) in lengths else (None, *array.shape[1:]) for array in arrays
             )

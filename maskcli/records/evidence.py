@@ -467,6 +467,7 @@ class ModelEvidence:
         failed_at: the line that made the call of ``failure``; None if it is unknown.
         backend: the backend of Keras that it ran on.
         compiled: a result that differs where the model is compiled; None if there is none.
+        miscounting: calls of a layer of Keras that return another number of timesteps where they are compiled for any.
     """
 
     name: str
@@ -499,6 +500,7 @@ class ModelEvidence:
     failed_at: Location | None = None
     backend: BackendName = "tensorflow"
     compiled: CompiledDifference | None = None
+    miscounting: tuple[str, ...] = ()
     padded_places: int = 0
     padding: float | None = None
 

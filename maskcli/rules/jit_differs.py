@@ -6,6 +6,9 @@ keeps them by the identity of an array, and an operation such as `keras.ops.stop
 eagerly, but another one in a compiled function. What you see in a notebook is then not what is trained. The rows are
 compared as a batch, and each by itself, which may take another path.
 
+`TimeDistributed` has a fault in some versions of Keras: compiled for any number of timesteps, it returns as many as
+there are rows. That is shown as a fact, because it is no fault of the model.
+
 Bad::
 
     import keras
@@ -40,11 +43,13 @@ Good::
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from maskcli.records.check import Finding
 from maskcli.records.evidence import CompiledDifference, ModelEvidence
 from maskcli.records.trace import Call
+from maskcli.records.wording import choose_form, list_names
 from maskcli.rules.base import locate, make_finding
 from maskcli.rules.blame import name_call, name_output
 
@@ -53,7 +58,9 @@ SEVERITY = "error"
 
 
 def judge(model: ModelEvidence) -> Iterator[Finding]:
-    """Yield the difference of the compiled model."""
+    """Yield the difference of the compiled model, and the layers of Keras that count timesteps wrongly there."""
+    if model.miscounting:
+        yield _report_miscounting(model)
     difference = model.compiled
     if difference is None:
         return
@@ -73,6 +80,24 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
         alone=difference.alone,
         only_any_shape=difference.only_any_shape,
     )
+
+
+def _report_miscounting(model: ModelEvidence) -> Finding:
+    """Return the finding of ``TimeDistributed`` layers: a fault of Keras, which the model need not answer for."""
+    call, names = model.call(model.miscounting[0]), list_names(model.miscounting)
+    verb = choose_form(len(model.miscounting), "returns", "return")
+    finding = make_finding(
+        __name__,
+        **locate(call, model),
+        message=f"In a function that is compiled for any number of timesteps, {names} {verb} as many timesteps as "
+        "there are rows: a fault of TimeDistributed in this version of Keras. So fit and predict fail, or return a "
+        "wrong shape, once a batch has another number of timesteps than the first one. The verdict on padding does not "
+        "depend on it.",
+        fix="Not tried: pad all batches to one length. A `Dense` needs no `TimeDistributed`: it treats each timestep "
+        "by itself anyway.",
+        calls=list(model.miscounting),
+    )
+    return dataclasses.replace(finding, severity="info")
 
 
 def _describe_cause(model: ModelEvidence, difference: CompiledDifference, call: Call | None) -> str:
