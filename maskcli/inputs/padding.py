@@ -164,7 +164,7 @@ def _decide_by_values(entry: _Timed, masked: MaskedValue | None) -> _Timed:
     """Return an input with the padding that its values show: those that the model masks, runs of 0, or of a filler."""
     filler = _find_filler(entry.input)
     if masked is not None and not _is_padded_otherwise(entry, masked.value, filler):
-        return _mark_runs(entry, masked.value, "masking-layer", masked.layer)
+        return _mark_runs(entry, masked.value, "masking-layer", masked.layer, masked.inside)
     return _mark_runs(entry, entry.column.layout.value if filler is None else filler, "value")
 
 
@@ -200,8 +200,8 @@ def _find_negative_filler(values: Array) -> int | None:
     return filler if (is_filler[..., 1:] & is_filler[..., :-1]).any() else None
 
 
-def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None) -> _Timed:
-    """Return an input with padding where its timesteps have this value."""
+def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None, inside: bool = False) -> _Timed:
+    """Return an input with padding where its timesteps have this value, or with ``inside`` the places in them."""
     model_input, framed = entry.input, entry.column.framed
     values = model_input.values
     frame: Bools = np.ones(values.shape[:2], np.bool_) if framed is None else framed
@@ -210,6 +210,10 @@ def _mark_runs(entry: _Timed, value: float, source: Any, of: str | None = None) 
     cells: Bools | None = None
     if _holds_words(model_input):
         cells = _trim_cells(values, value) & _expand(frame, values)
+        valid = _any_cell(cells)
+    elif inside and values.ndim == 4:
+        vectors: Bools = np.asarray((~_equals(values, value)).any(axis=-1))
+        cells = _trim_along(vectors, 2) & frame[..., None]
         valid = _any_cell(cells)
     else:
         filled = _any_cell(~_equals(values, value))

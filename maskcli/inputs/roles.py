@@ -19,10 +19,18 @@ Structure = Literal["dict", "list", "tuple", "array"]
 
 @dataclasses.dataclass(frozen=True)
 class MaskedValue:
-    """The ``mask_value`` of a Masking layer, and the path of this layer."""
+    """The ``mask_value`` of a Masking layer, and the path of this layer.
+
+    Attributes:
+        layer: the path.
+        value: the number.
+        inside: whether the layer masks places inside timesteps, such as words in sentences, because it is in a
+            ``TimeDistributed``.
+    """
 
     layer: str
     value: float
+    inside: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

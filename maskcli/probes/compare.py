@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
@@ -323,6 +324,19 @@ def find_validity_of_pair(old: Any, new: Any, flow: MaskFlow, align: Alignment) 
     return valid, None if changed is None else changed.valid.get(id(new))
 
 
+def find_places_of_pairs(old: Any, new: Any, flow: MaskFlow, align: Alignment) -> tuple[Bools, Bools | None] | None:
+    """Return which scores of pairs of timesteps, ``(batch, queries, keys)``, are of two valid ones, in two runs.
+
+    Returns None for other tensors. What padded keys do to a softmax over them shows in its result.
+    """
+    if len(old.shape) < 3 or len(flow.positions.get_labels(old)) < 2:
+        return None
+    places, changed = _map_places(old, flow), None
+    if align.changed is not None:
+        changed = _map_places(new, align.changed)
+    return None if places is None or (changed is None and align.changed is not None) else (places, changed)
+
+
 def _map_places(tensor: Any, flow: MaskFlow) -> Bools | None:
     """Return which numbers of a tensor belong to valid timesteps; None if that is not known."""
     places = flow.positions.map_places(tensor)
@@ -341,7 +355,9 @@ def compare_results(
     for position, tensor, changed in pair_results(old, new, flow, align):
         if is_unused(old, tensor, used):
             continue
-        valid, changed_valid = find_validity_of_pair(tensor, changed, flow, align)
+        valid, changed_valid = find_places_of_pairs(tensor, changed, flow, align) or find_validity_of_pair(
+            tensor, changed, flow, align
+        )
         limits = tolerance.of(old.index, position)
         difference = measure_difference(tensor, valid, changed, align, *limits, changed_valid=changed_valid)
         if difference is not None:
@@ -381,7 +397,7 @@ def find_first_difference(
     Integers, such as the index of a timestep, and masks are no results: they may depend on the number of timesteps.
     """
     used = find_used_tensors(base)
-    for old, new in pair_calls(base, changed):
+    for old, new in pair_calls(base, changed) or _pair_first_calls(base, changed):
         if not any(is_float(tensor) for tensor in old.outputs):
             continue
         if any(difference.counts for difference in compare_results(old, new, flow, align, tolerance, used)):
@@ -403,6 +419,12 @@ def pair_calls(base: Recording, changed: Recording) -> list[tuple[CallRecord, Ca
         pairs += zip(first, second, strict=True) if _are_alike(first, second) else ()
         pairs += zip(old[place : place + 1], new[place : place + 1], strict=True)
     return pairs
+
+
+def _pair_first_calls(base: Recording, changed: Recording) -> list[tuple[CallRecord, CallRecord]]:
+    """Return the calls of two runs in pairs up to the first that differs, as where a loop has fewer timesteps."""
+    pairs = itertools.zip_longest(base.ended, changed.ended)
+    return list(itertools.takewhile(lambda pair: None not in pair and pair[0].type == pair[1].type, pairs))
 
 
 def _split_at_layers(entries: Iterable[CallRecord]) -> tuple[list[CallRecord], list[list[CallRecord]]]:

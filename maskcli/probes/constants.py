@@ -104,10 +104,33 @@ def list_constants(base: Recording, flow: MaskFlow, timesteps: int) -> list[Cons
                 continue
             if id(leaf) not in flow.maker and _is_of_rows(leaf, flow):
                 continue
-            constant = _find_constant(entry, leaf, place, keys, flow)
+            constant = None
+            if not _is_of_features(entry, leaf, timesteps, flow):
+                constant = _find_constant(entry, leaf, place, keys, flow)
             if constant is not None:
                 constants[id(leaf)] = constant
     return list(constants.values())
+
+
+def _is_of_features(entry: CallRecord, tensor: Any, timesteps: int, flow: MaskFlow) -> bool:
+    """Return whether an operation on each element joins a constant with features, of which there are as many."""
+    if not entry.code or not entry.outputs:
+        return False
+    result: Any = entry.outputs[0]
+    axes = flow.positions.find_time_axes(result)
+    if not axes or not _fits_elementwise(entry, tuple(result.shape)):
+        return False
+    added = len(result.shape) - len(tensor.shape)
+    return not any(size == timesteps and axis + added in axes for axis, size in enumerate(tensor.shape))
+
+
+def _fits_elementwise(entry: CallRecord, shape: tuple[int, ...]) -> bool:
+    """Return whether the arguments of an operation are broadcast to its result."""
+    shapes = [tuple(leaf.shape) for leaf in entry.args if hasattr(leaf, "shape")]
+    try:
+        return len(shapes) > 1 and np.broadcast_shapes(*shapes) == shape
+    except ValueError:
+        return False
 
 
 def _is_of_rows(tensor: Any, flow: MaskFlow) -> bool:

@@ -52,7 +52,7 @@ from maskcli.probes.variants import (
     compute_in_float64,
     move_weights,
 )
-from maskcli.records.arrays import Bools
+from maskcli.records.arrays import Bools, Ints
 from maskcli.records.inputs import ModelInput
 from maskcli.records.leak import Leak, Probe, WeightsKind
 from maskcli.tolerance import DOUBTFUL, HALF_RESULT, SMALL_LEAK, Tolerance
@@ -171,8 +171,9 @@ def _judge(context: ProbeContext) -> LeakResult:
             return _conclude(context, first, best)
         weights = choose_moved_weights(context.model)
         signs = BOTH_SIGNS[:1] if context.quick or _have_many_units(weights) else BOTH_SIGNS
+        kept = _find_untrained_rows(context, best) if weights else {}
         for sign in signs if weights else ():
-            with move_weights(context.model, weights, sign), name_step("noisy weights"):
+            with move_weights(context.model, weights, sign, kept), name_step("noisy weights"):
                 noisy = _probe_moved(context, best)
                 if noisy is not None:
                     return _conclude(context, first, noisy, "noisy")
@@ -286,6 +287,30 @@ def _probe_moved(context: ProbeContext, before: _Probed) -> _Probed | None:
     again = _run_again(context)
     probed = None if again is None else _probe(again)
     return probed if again is not None and probed is not None and _exclude_rounding(again, probed).leaks else None
+
+
+def _find_untrained_rows(context: ProbeContext, probed: _Probed) -> dict[int, Ints]:
+    """Return the rows of tables, by ``id`` of the weight, that are zero for padding and that training leaves so.
+
+    No result that counts has a gradient by them: a ``Masking`` layer that looks for zeros hides them all.
+    """
+    gradient = next((result.probe for result in probed.results if result.probe.name == "gradient"), None)
+    if gradient is None or not gradient.applicable or gradient.leaks:
+        return {}
+    tables: dict[int, Any] = {}
+    padding: dict[int, set[int]] = {}
+    data: dict[int, set[int]] = {}
+    for entry in context.base.ended:
+        table = getattr(entry.operation, "embeddings", None) if entry.type == "Embedding" and entry.inputs else None
+        valid = None if table is None else context.flow.valid.get(id(entry.inputs[0]))
+        if table is None or valid is None or tuple(entry.inputs[0].shape) != valid.shape:
+            continue
+        ids = as_array(entry.inputs[0]).astype(np.intp)
+        tables[id(table)] = as_array(table)
+        padding.setdefault(id(table), set()).update(ids[~valid].tolist())
+        data.setdefault(id(table), set()).update(ids[valid].tolist())
+    rows = {key: np.array(sorted(padding[key] - data[key]), np.intp) for key in tables}
+    return {key: rows[key][~tables[key][rows[key]].any(axis=1)] for key in tables if len(rows[key])}
 
 
 def _choose_signs(context: ProbeContext, alone: list[RowsAlone] | str) -> tuple[int, ...]:

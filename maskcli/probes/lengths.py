@@ -311,7 +311,7 @@ class LengthProbes:
             if axis == 2 and all(model_input.cells is None for model_input in self.context.inputs):
                 continue
             side = self.context.side if axis == 1 else find_cell_side(self.context.inputs)
-            longer = add_columns(self.context.inputs, side, axis)
+            longer = add_columns(self.context.model, self.context.inputs, side, axis)
             chosen = longer if rows is None else [select_rows(model_input, rows) for model_input in longer]
             results.append(self._probe_longer(chosen, axis, rows))
         return _merge_results(results)
@@ -530,13 +530,39 @@ def find_positions(inputs: Sequence[ModelInput]) -> frozenset[int]:
     )
 
 
-def add_columns(inputs: Sequence[ModelInput], side: str, axis: int = 1) -> list[ModelInput]:
-    """Return inputs with more padding in every row, or in every timestep."""
+def add_columns(model: Any, inputs: Sequence[ModelInput], side: str, axis: int = 1) -> list[ModelInput]:
+    """Return inputs of a model with more padding in every row, or in every timestep."""
     counted = find_positions(inputs)
+    full = _find_full_inputs(model, inputs) if axis == 1 else set()
     return [
-        lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
+        model_input if position in full else lengthen(model_input, COLUMNS, side, axis, counts_on=position in counted)
         for position, model_input in enumerate(inputs)
     ]
+
+
+def _find_full_inputs(model: Any, inputs: Sequence[ModelInput]) -> set[int]:
+    """Return the positions of the inputs that never have padding, such as the regions of an image next to a caption.
+
+    They have none in the data, and a number of timesteps of their own, which the model declares; only other inputs have
+    padding. A model that declares nothing may have such features.
+    """
+    tensors = list(getattr(model, "inputs", None) or ())
+    is_declared = len(tensors) == len(inputs)
+    sizes = [(*tensor.shape, None, None)[1] for tensor in tensors]
+    padded = [
+        (position, item.values.shape[1])
+        for position, item in enumerate(inputs)
+        if item.valid is not None and not item.valid.all()
+    ]
+    full = set()
+    for position, item in enumerate(inputs):
+        if not padded or item.valid is None or not item.valid.all() or item.kind == "mask":
+            continue
+        alike = {size for other, size in padded if not is_declared or sizes[other] is not None}
+        may_be_full = sizes[position] is not None if is_declared else item.kind == "features"
+        if may_be_full and item.values.shape[1] not in alike:
+            full.add(position)
+    return full
 
 
 def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, counts_on: bool = False) -> ModelInput:
@@ -559,7 +585,7 @@ def lengthen(model_input: ModelInput, columns: int, side: str, axis: int = 1, co
         value = choose_padding_value(model_input)
         extended = np.pad(model_input.values, _widen(model_input.values.ndim, axis, width))
         if axis == 1 and model_input.is_square:
-            extended = np.pad(extended, _widen(3, 2, width), constant_values=model_input.padding)
+            extended = np.pad(extended, _widen(extended.ndim, 2, width), constant_values=model_input.padding)
         added = np.pad(
             np.zeros(model_input.values.shape[: axis + 1], bool), _widen(axis + 1, axis, width), constant_values=True
         )

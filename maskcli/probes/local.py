@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
-from maskcli.probes.compare import Difference, find_used_tensors, find_worst, is_unused, measure_difference
+from maskcli.probes.compare import (
+    Difference,
+    find_places_of_pairs,
+    find_used_tensors,
+    find_worst,
+    is_unused,
+    measure_difference,
+)
 from maskcli.probes.context import ProbeContext
 from maskcli.records.arrays import Bools
 from maskcli.trace.mask_flow import MaskFlow
 from maskcli.trace.recorder import CallRecord, has_own_code
 from maskcli.trace.rerun import depends_on_same_timestep, rerun_call
-from maskcli.trace.values import is_float
+from maskcli.trace.values import as_float64, is_float
 
 
 def is_timestepwise(context: ProbeContext, entry: CallRecord) -> bool:
@@ -101,9 +109,16 @@ def measure_local_change(
     after = rerun_call(entry, keep, rng, training) if keep else None
     used = find_used_tensors(context.base)
     triples = zip(entry.outputs, before or (), after or (), strict=False)
+    align, flow = context.align(), context.flow
+    pairs = {id(tensor): find_places_of_pairs(tensor, tensor, flow, align) for tensor in entry.outputs}
+    places = {key: pair[0] for key, pair in pairs.items() if pair is not None}
     return find_worst(
         measure_difference(
-            old, context.flow.valid.get(id(tensor)), new, context.align(), *context.tolerance.of(entry.index, position)
+            old,
+            places.get(id(tensor), flow.valid.get(id(tensor))),
+            new,
+            align,
+            *context.tolerance.of(entry.index, position),
         )
         for position, (tensor, old, new) in enumerate(triples)
         if len(tensor.shape) and (id(tensor) in context.flow.valid or id(tensor) in context.flow.pooled)
@@ -112,5 +127,18 @@ def measure_local_change(
 
 
 def map_valid_timesteps(entry: CallRecord, flow: MaskFlow) -> dict[int, Bools]:
-    """Return the valid timesteps of each float input with timesteps, by ``id``: these keep their values."""
-    return {id(x): flow.valid[id(x)] for x in entry.inputs if is_float(x) and id(x) in flow.valid}
+    """Return the valid timesteps of each float input with timesteps, by ``id``: these keep their values.
+
+    A mask as numbers has none: other values at its padding would make it another mask.
+    """
+    valids = {id(x): flow.valid[id(x)] for x in entry.inputs if is_float(x) and id(x) in flow.valid}
+    return {id(x): valids[id(x)] for x in entry.inputs if id(x) in valids and not _is_mask(x, valids[id(x)])}
+
+
+def _is_mask(tensor: Any, valid: Bools) -> bool:
+    """Return whether a tensor holds one number at all valid timesteps, and another one at padding."""
+    values = as_float64(tensor)
+    if valid.all() or not valid.any() or values.shape != (*valid.shape, *[1] * (values.ndim - valid.ndim)):
+        return False
+    data, padding = values[valid], values[~valid]
+    return bool((data == data.flat[0]).all() and (padding == padding.flat[0]).all() and data.flat[0] != padding.flat[0])

@@ -264,7 +264,7 @@ class RepairSearch:
             if not isinstance(padded, str):
                 inputs, labels = padded.inputs, padded.labels
         elif _needs_more_padding(leak):
-            longer = tuple(add_columns(inputs, side))
+            longer = tuple(add_columns(model, inputs, side))
             inputs = inputs if ModelRun(model, longer).recording.error is not None else longer
         self.models: ChangedModels = ChangedModels(model, inputs, labels)
         self.trials: Trials = Trials(self.models, leak)

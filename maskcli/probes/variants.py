@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskcli.records.arrays import Ints
 from maskcli.tolerance import WEIGHT_NOISE, ZERO_NOISE, ZEROS
 from maskcli.trace.state import preserve_state, read_value
 
@@ -124,10 +125,16 @@ def _list_dtype_changes(model: Any, dtype: str, coarser: Sequence[str]) -> Itera
 
 
 @contextlib.contextmanager
-def move_weights(model: Any, weights: Sequence[Any], sign: int = 1) -> Iterator[None]:
+def move_weights(
+    model: Any, weights: Sequence[Any], sign: int = 1, kept: Mapping[int, Ints] | None = None
+) -> Iterator[None]:
     """Add a little seeded noise to some weights of a model while this is open.
 
-    ``sign``, 1 or -1, is a factor of the noise.
+    Args:
+        model: a Keras model.
+        weights: of the model.
+        sign: 1 or -1, a factor of the noise.
+        kept: the rows of weights, by ``id``, that stay as they are.
     """
     rng = np.random.default_rng(6)
     before = [(weight, read_value(weight)) for weight in weights]
@@ -137,6 +144,8 @@ def move_weights(model: Any, weights: Sequence[Any], sign: int = 1) -> Iterator[
                 values = old.astype(np.float64)
                 size = float(np.sqrt(np.mean(np.square(values))))
                 noise = rng.standard_normal(values.shape) * (WEIGHT_NOISE.value * size or ZERO_NOISE.value)
+                if kept and id(weight) in kept:
+                    noise[kept[id(weight)]] = 0
                 weight.assign((values + sign * noise).astype(old.dtype))
             yield
         finally:

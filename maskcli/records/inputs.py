@@ -91,9 +91,9 @@ class ModelInput:
 
     @property
     def is_square(self) -> bool:
-        """Whether the features of a timestep are numbers for all timesteps, as in the adjacency matrix of a graph."""
+        """Whether the features of a timestep are those of its pairs with all timesteps, as in an adjacency matrix."""
         values, valid = self.values, self.valid
-        if self.kind != "features" or valid is None or values.ndim != 3 or valid.all():
+        if self.kind != "features" or valid is None or values.ndim not in (3, 4) or valid.all():
             return False
         if values.shape[1] != values.shape[2] or valid.ndim != 2:
             return False

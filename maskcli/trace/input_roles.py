@@ -214,13 +214,29 @@ def find_input_roles(recording: Recording, inputs: Sequence[ModelInput]) -> Inpu
         if isinstance(entry.operation, keras.layers.Embedding):
             for name in _find_only(origins, entry.inputs[:1]):
                 input_dims[name] = max(input_dims.get(name, 0), int(entry.operation.input_dim))
-        value = _find_masked_value(entry)
+        inside = _find_value_inside(entry)
+        value = _find_masked_value(entry) if inside is None else inside
         if value is not None:
             for name in _find_only(origins, entry.inputs[:1]):
                 if _is_unchanged(entry.inputs[0], by_name[name]):
-                    masked_values.setdefault(name, MaskedValue(names[entry.index], float(value)))
+                    masked = MaskedValue(names[entry.index], float(value), inside is not None)
+                    masked_values.setdefault(name, masked)
         _follow_call(origins, entry)
     return InputRoles(masked_values, _resolve_uses(origins.uses), input_dims, _find_columns(recording, inputs))
+
+
+def _find_value_inside(entry: CallRecord) -> float | None:
+    """Return the number that a ``Masking`` layer in a ``TimeDistributed`` masks in features of places inside timesteps.
+
+    The mask that it makes goes no further in Keras.
+    """
+    import keras
+
+    layer = entry.operation
+    if not isinstance(layer, keras.layers.TimeDistributed) or not isinstance(layer.layer, keras.layers.Masking):
+        return None
+    number = layer.layer.mask_value
+    return None if np.ndim(number) or not entry.inputs or len(entry.inputs[0].shape) != 4 else float(number)
 
 
 def _find_masked_value(entry: CallRecord) -> float | None:
