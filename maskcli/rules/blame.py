@@ -202,12 +202,16 @@ def _find_cause_with_mask(model: ModelEvidence, at: Call) -> Blame:
         return Blame("dropped", loser, at)
     # The call obeys its mask, but the mask marks padding as valid: find the call that made it so.
     if lets_padding_pass(at.mask_in, at.valid_in if at.valid_in is not None else at.valid):
-        wider = find_widening_call(model, at)
+        wider = find_widening_call(model, at, _list_mask_makers(model, at.call))
+        # A merge of masks that all arrive does not widen them; one of these was wrong before.
+        if wider is None or all(mask is not None for mask in wider.masks_in):
+            wider = find_widening_call(model, at)
         if wider is not None:
             return Blame("misaligned" if misaligns_mask(wider) else "widened", wider, at)
         return Blame("bad-source", None, at)
     # A merge of a sequence with a reversed one has a mask that fits only one of them.
-    moved = next((call for call in model.trace if call.index < at.index and misaligns_mask(call)), None)
+    earlier = (call for call in model.trace if call.index < at.index and misaligns_mask(call))
+    moved = next((call for call in earlier if _reaches(call, at)), None)
     if moved is not None and len(at.masks_in) > 1 and not list_padding_arguments(at):
         return Blame("misaligned", moved, at)
     if at.given:
@@ -277,6 +281,13 @@ def misaligns_mask(call: Call) -> bool:
         return False
     # A wider mask only marks more timesteps as valid.
     return bool((mask & ~valid).any() and (valid & ~mask).any()) and is_same_validity(mask, before)
+
+
+def _reaches(call: Call, at: Call) -> bool:
+    """Return whether the mask that a call returns may be part of one that arrives at a later call."""
+    arriving = (mask for mask in (at.mask_in, *at.masks_in) if mask is not None)
+    mask = call.mask_out
+    return mask is not None and any(item.shape == mask.shape and not (item & ~mask).any() for item in arriving)
 
 
 def lets_padding_pass(mask: Bools | None, valid: Bools | None) -> bool:

@@ -64,10 +64,11 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
 
 def _suggest(reason: str) -> str:
     """Return the way to make a proof possible."""
-    if "length" in reason:
+    if "length" in reason or "values that the model never has" in reason:
         return (
             "build the model for any length, with `keras.Input((None, ...))` and without shapes that are part of its "
-            "layers, as of `Reshape`, and check it with the same weights."
+            "layers, as of `Reshape`, and check it with the same weights. In the place of `Flatten`, a pooling that "
+            "obeys the mask, such as `GlobalAveragePooling1D`, takes any length."
         )
     if "two runs on the same data differ" in reason:
         return "seed or switch off whatever is random in the model when `training` is False."
