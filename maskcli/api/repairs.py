@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from maskcli.api.model_data import ModelAndData
@@ -23,6 +23,8 @@ LEAK_RULES = frozenset(
     {"MSK101", "MSK102", "MSK103", "MSK104", "MSK106", "MSK107", "MSK108", "MSK109", "MSK112", "MSK118"}
 )
 """Rules whose findings are causes of leaks, which a repair may cure."""
+STATISTICS_RULE = "MSK109"
+"""The rule of normalisations whose statistics in training include padding, which no probe of a leak sees."""
 ROWS_RULE = "MSK116"
 """The rule of rows that mix, whose finding a repair cures only if a trial shows that."""
 LOSS_RULE = "MSK301"
@@ -82,7 +84,7 @@ def _weigh_loss(case: ModelAndData, evidence: ModelEvidence, finding: Finding) -
 def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence[Finding]) -> RepairResult:
     """Return the findings with the repairs that remove leaks, or let outputs carry their masks."""
     leak = evidence.leak
-    if leak is None or not (leak.leaks or any(map(_is_of_output, findings))):
+    if leak is None or not (leak.leaks or any(_is_of_output(x) or _is_of_training(x) for x in findings)):
         return leave_untried(findings)
     chosen, inputs = select_probed_rows(case.runs, case.inputs)
     # The search must see the leak that only other weights show.
@@ -91,7 +93,7 @@ def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence
         with warnings.catch_warnings(action="ignore"), move_weights(case.model, moved):
             search = RepairSearch(case.model, inputs, chosen, leak, case.side)
             if not leak.leaks:
-                return RepairResult(tuple(_repair_outputs(search, findings)))
+                return RepairResult(tuple(_repair_statistics(search, None, _repair_outputs(search, findings))))
             cure = search.run()
             curable = LEAK_RULES
             if any(finding.code == ROWS_RULE for finding in findings) and search.separates_rows(cure):
@@ -100,8 +102,11 @@ def _repair_leak(case: ModelAndData, evidence: ModelEvidence, findings: Sequence
             masked = frozenset(name for name in outputs if search.carries_output_mask(cure.changes, str(name)))
         with warnings.catch_warnings(action="ignore"):
             if moved:
-                cure = RepairSearch(case.model, inputs, chosen, leak, case.side).confirm(cure)
-            return _attach_cure(cure, findings, curable, masked)
+                search = RepairSearch(case.model, inputs, chosen, leak, case.side)
+                cure = search.confirm(cure)
+            result = _attach_cure(cure, findings, curable, masked)
+            repaired = _repair_statistics(search, cure, result.findings)
+            return dataclasses.replace(result, findings=tuple(repaired))
     except Exception as error:  # A model may raise anything under a change; the findings are right without a repair.
         failed = RepairAttempt("search", None, None, f"the search for repairs failed: {summarize_error(error)}")
         return RepairResult(tuple(map(_mark_as_untried, findings)), attempts=(failed,))
@@ -127,6 +132,8 @@ def _attach_cure(
     for finding in findings:
         if _is_on_output_mask(finding):
             is_cured, effect = finding.evidence["output"] in masked, CARRIES_MASK
+        elif _is_of_training(finding):
+            is_cured, effect = False, ""
         else:
             is_cured, effect = finding.code in curable, f"padding then changes results by {cure.change_after:.2g}"
         cured = _attach(finding, cure, texts, repairs, effect) if is_cured else _mark_as_untried(finding)
@@ -149,6 +156,31 @@ def _attach(
     if others:
         together = f" together with the {choose_form(len(others), 'repair', 'repairs')} of {list_names(others)}"
     return dataclasses.replace(finding, fix=f"{fix} Tried{together}: {effect}.", repair=repairs[place])
+
+
+def _repair_statistics(search: RepairSearch, cure: Cure | None, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """Yield findings; those on statistics in training with the change that lets these leave padding out."""
+    done = () if cure is None else cure.changes
+    for finding in findings:
+        repair = search.repair_statistics(done, finding.call) if _is_of_training(finding) else None
+        if repair is None:
+            yield finding
+            continue
+        effect = f"in training, padding then changes its results by {repair.change_after:.2g}"
+        if not repair.changes:
+            yield dataclasses.replace(finding, fix=f"The repairs of the leak remove this, too. Tried: {effect}.")
+            continue
+        texts = [text for _, text in write_repairs(Cure(repair.changes, repair.change_after, (), repair.original))]
+        code = "\n\n\n".join(text.code for text in texts)
+        together = " together with the repairs of the leak" if done else ""
+        fix = f"{' '.join(text.sentence for text in texts)} Tried{together}: {effect}."
+        attached = Repair(texts[-1].kind, texts[-1].call, code, repair.change_after)
+        yield dataclasses.replace(finding, fix=fix, repair=attached)
+
+
+def _is_of_training(finding: Finding) -> bool:
+    """Return whether a finding is about statistics that include padding only in training."""
+    return finding.code == STATISTICS_RULE and bool(finding.evidence.get("training"))
 
 
 def _is_of_output(finding: Finding) -> bool:

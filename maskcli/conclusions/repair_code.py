@@ -154,6 +154,13 @@ BODIES = {
     "first": ("FirstValid", ['first = keras.ops.argmax(keras.ops.cast(mask, "int32"), axis=1)',
                              "return keras.ops.take_along_axis(x, first[:, None, None], axis=1)[:, 0]"]),
 }  # fmt: skip
+FLIPPED = """class Flipped(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, x):
+        return keras.ops.flip(x, axis=1)"""
 MASK_SCORES = """class MaskScores(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(**kwargs)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from maskcli.inputs.arguments import read_input_specs
@@ -102,19 +106,38 @@ def name_mask_argument(
         takes_list = bool(owner.args) and isinstance(owner.args[0], (list, tuple))
         argument = "mask" if "mask" in owner.accepts and not takes_list else "padding_mask"
         return argument, argument
-    if origin.argument is None:
-        return "mask", _name_in_list(look, owner, valid)
     names = list_parameters(type(owner.operation).call)
     leaves = [flatten_arguments(argument) for argument in owner.args]
     with_tensors = sum(any(hasattr(leaf, "shape") for leaf in flat) for flat in leaves)
+    wanted = origin.argument
+    if wanted is None and with_tensors > 1 and not owner.padding_masks:
+        wanted = _find_masked_leaf(owner, [leaf for flat in leaves for leaf in flat])
+    if wanted is None:
+        return "mask", _name_in_list(look, owner, valid)
     before = 0
     for name, flat in zip(names, leaves, strict=False):
-        place = origin.argument - before
+        place = wanted - before
         if place < len(flat):
             argument = "mask" if with_tensors == 1 else f"{name}_mask"
             return argument, argument if len(flat) == 1 else f"{argument}[{place}]"
         before += len(flat)
     return "mask", "mask"
+
+
+def _find_masked_leaf(owner: CallRecord, leaves: Sequence[Any]) -> int | None:
+    """Return the place of the first tensor that carries a mask to a layer; None if none does."""
+    carried = {id(tensor): mask for tensor, mask in zip(owner.inputs, owner.carried, strict=True)}
+    return next((place for place, leaf in enumerate(leaves) if carried.get(id(leaf)) is not None), None)
+
+
+def rebinds_name(function: Any, name: str) -> bool:
+    """Return whether the code of a function assigns to a name; False where its code cannot be read."""
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    return any(node.id == name for node in stored)
 
 
 def _name_in_list(look: ChangedModel, owner: CallRecord, valid: Bools | None) -> str:

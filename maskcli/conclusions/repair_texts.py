@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from maskcli.conclusions.repair_code import (
     BODIES,
+    FLIPPED,
     GROUPS,
     JOIN_MASKS,
     KEEP_MASK,
@@ -26,13 +28,22 @@ from maskcli.conclusions.repair_code import (
     WITH_MASK,
     ZERO_PADDED,
 )
-from maskcli.conclusions.repair_names import label_layer, name_layer, name_mask_argument, write_input, write_mask
+from maskcli.conclusions.repair_names import (
+    label_layer,
+    name_layer,
+    name_mask_argument,
+    rebinds_name,
+    write_input,
+    write_mask,
+)
 from maskcli.probes.repair_changes import (
     WHOLE,
+    FlipResult,
     InvertMask,
     KeepMask,
     MaskedGroups,
     MaskedPooling,
+    MaskedScores,
     MaskedSoftmax,
     MaskedWindows,
     MaskInput,
@@ -61,6 +72,7 @@ from maskcli.probes.repairs import Cure
 from maskcli.records.arrays import Bools
 from maskcli.records.inputs import ModelInput, is_same_validity
 from maskcli.trace.changes import CallChange, find_in_argument, is_keras_layer, is_layer
+from maskcli.trace.locations import locate_calls
 from maskcli.trace.recorder import CallRecord
 from maskcli.trace.values import is_float
 
@@ -75,6 +87,10 @@ class RepairText:
     code: str
 
 
+_CLASS = re.compile(r"^class (\w+)(.*?)(?=\n\S|\Z)", re.MULTILINE | re.DOTALL)
+"""The name and the body of a class in the code of a repair."""
+
+
 def write_repairs(cure: Cure) -> list[tuple[tuple[CallChange, ...], RepairText]]:
     """Return the text of each repair of a cure, with the changes that it makes: all changes of one call are one."""
     groups: dict[str, list[CallChange]] = {}
@@ -86,7 +102,31 @@ def write_repairs(cure: Cure) -> list[tuple[tuple[CallChange, ...], RepairText]]
         edit = (text.kind, text.code, _find_edited(cure.original.by_key.get(key)))
         earlier, first = merged.get(edit, ((), text))
         merged[edit] = ((*earlier, *changes), first)
-    return list(merged.values())
+    texts = _number_classes([text for _, text in merged.values()])
+    return [(changes, text) for (changes, _), text in zip(merged.values(), texts, strict=True)]
+
+
+def _number_classes(texts: Sequence[RepairText]) -> list[RepairText]:
+    """Return texts in which classes of one name with different code have different names."""
+    bodies: dict[str, list[str]] = {}
+    numbered = []
+    for text in texts:
+        renamed = text
+        for name, block in _CLASS.findall(text.code):
+            body = block.rstrip()
+            known = bodies.setdefault(name, [])
+            if body not in known:
+                known.append(body)
+            number = known.index(body) + 1
+            if number > 1:
+                word = re.compile(rf"\b{name}\b")
+                renamed = dataclasses.replace(
+                    renamed,
+                    sentence=word.sub(f"{name}{number}", renamed.sentence),
+                    code=word.sub(f"{name}{number}", renamed.code),
+                )
+        numbered.append(renamed)
+    return numbered
 
 
 def _find_edited(entry: CallRecord | None) -> object:
@@ -227,6 +267,13 @@ def _write_zeroing(place: _Place, change: ZeroPadding) -> tuple[str, str]:
     return f"Set padding to zero before {place.name}: `{line}`.", f"{ZERO_PADDED}\n\n\n{line}  # before {place.name}"
 
 
+def _write_flip(place: _Place, change: FlipResult) -> tuple[str, str]:
+    del change
+    line = "x = Flipped()(x)"
+    sentence = f"Turn the result of {place.label} round, so that it fits its mask: `{line}` after it."
+    return sentence, f"{FLIPPED}\n\n\n{line}  # x is the result of {place.name}"
+
+
 def _write_attribute(place: _Place, change: SetAttribute) -> tuple[str, str]:
     code = f"{place.entry.type}(..., {change.name}={change.value})"
     return f"Build {place.label} with `{code}`.", code
@@ -240,14 +287,24 @@ def _write_inner_lookup(place: _Place, change: SetInnerMaskZero) -> tuple[str, s
 def _write_windows(place: _Place, change: MaskedWindows) -> tuple[str, str]:
     first, shares = ("-1e9", "") if change.how == "max" else ("0.0", SHARES)
     code = WINDOWS.format(type=place.entry.type, base=_write_base(place.entry), value=first, shares=shares)
-    return f"Leave padding out of the windows of {place.label}: {_replace_class(place.entry)}.", code
+    action = f"Leave padding out of the windows of {place.label}"
+    return _replace_call(place, change.origin, action, code)
 
 
 def _write_groups(place: _Place, change: MaskedGroups) -> tuple[str, str]:
-    del change
     template = GROUPS if hasattr(place.entry.operation, "groups") else MATRIX
     code = template.format(type=place.entry.type, base=_write_base(place.entry))
-    return f"Leave padding out of the statistics of {place.label}: {_replace_class(place.entry)}.", code
+    return _replace_call(place, change.origin, f"Leave padding out of the statistics of {place.label}", code)
+
+
+def _replace_call(place: _Place, origin: MaskOrigin, action: str, code: str) -> tuple[str, str]:
+    """Return the text of a layer with another class, which may not receive the mask with its input."""
+    arguments = _write_masked_input(place.look, place.entry, origin)
+    if arguments == "x":
+        return f"{action}: {_replace_class(place.entry)}.", code
+    line = f"{place.name}({arguments.replace('x, ', '..., ')})"
+    sentence = f"{action}: {_replace_class(place.entry)}, and pass the mask in its call: `{line}`."
+    return sentence, f"{code}\n\n\n{line}"
 
 
 def _replace_class(entry: CallRecord) -> str:
@@ -299,7 +356,36 @@ class _Inside:
     @property
     def mask(self) -> str:
         """The mask as an expression."""
-        return self._names[1]
+        argument, expression = self._names
+        return expression.replace(argument, self._kept, 1) if self._is_rebound else expression
+
+    @functools.cached_property
+    def _is_rebound(self) -> bool:
+        """Whether the code gives the name of the mask to something else, such as the mask with more axes."""
+        return rebinds_name(type(self.layers[-1].operation).call, self._names[0])
+
+    @property
+    def _kept(self) -> str:
+        return f"received_{self._names[0]}"
+
+    @property
+    def _may_be_missing(self) -> bool:
+        """Whether the class is called elsewhere, maybe without a mask."""
+        kind = type(self.layers[-1].operation)
+        return sum(type(other.operation) is kind for other in self.look.context.base.ended) > 1
+
+    def write_line(self, line: str, comment: str) -> str:
+        """Return a line of the code that needs the mask, with the lines that it needs before it."""
+        code = f"{line}  # {comment}"
+        argument = self._kept if self._is_rebound else self._names[0]
+        if self._may_be_missing:
+            code = f"if {argument} is not None:\n    {code}"
+        return f"{self._kept} = {self._names[0]}  # first line of {self.call}\n{code}" if self._is_rebound else code
+
+    def describe_exception(self) -> str:
+        """Return the part of a sentence that names the calls without a mask; empty if there are none."""
+        note = f", where `{self._kept}` is `{self._names[0]}` as it was received" if self._is_rebound else ""
+        return f"{note}, unless it is None" if self._may_be_missing else note
 
     @functools.cached_property
     def _names(self) -> tuple[str, str]:
@@ -369,6 +455,8 @@ def _write_base(entry: CallRecord) -> str:
 def _write_kept_mask(place: _Place, change: KeepMask) -> tuple[str, str] | None:
     entry = place.entry
     form, name, label = _write_form(change, "mask"), name_layer(entry), place.label
+    if change.origin.kind == "call":
+        return _write_mask_of_tensor(place, change)
     if not is_layer(entry) or any(entry.taken_off):
         return _write_removed_mask(place, change)
     if is_keras_layer(entry.operation, "Masking"):
@@ -428,7 +516,7 @@ def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
     if form != "mask[1]":
         keeper = "KeepLongerMask" if change.prefix or change.suffix or change.repeats > 1 else "KeepCutMask"
     code = KEEP_MASK.format(name=keeper, form=form)
-    if is_layer(place.entry):
+    if is_layer(place.entry) and change.origin.kind != "call":
         line = f"x = {keeper}()([x, y])"
         where = f"x is the input of {name}, y the tensor with the mask before it"
         if any(mask is not None for mask in place.entry.masks_out):  # The layer would take the mask off again.
@@ -437,9 +525,15 @@ def _write_mask_of_tensor(place: _Place, change: KeepMask) -> tuple[str, str]:
     else:
         source = _find_last_masked(place.look, change.origin)
         line = f"y = {keeper}()([y, x])"
-        where = f"y is the result of {name}, x the result of {source}"
+        where = f"y is the result of {name}{_write_line(place)}, x the result of {source}"
         sentence = f"Let the result of {place.label} keep the mask of {source}: `{line}`, where {where}."
     return sentence, f"{code}\n\n\n{line}  # {where}"
+
+
+def _write_line(place: _Place) -> str:
+    """Return the line of an operation, whose name the user has not chosen; empty if it is unknown."""
+    location = locate_calls(place.look.context.base).get(place.entry.index)
+    return "" if location is None else f" in line {location.line}"
 
 
 def _write_own_mask(entry: CallRecord, label: str, form: str) -> tuple[str, str]:
@@ -540,8 +634,9 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
     if owner is not entry:
         inside = _Inside(look, entry, change.origin, find_axis_validity(look, entry.inputs[0], at))
         line = f"scores = keras.ops.where({inside.mask}{spread}, scores, -1e9)"
-        sentence = f"In `{inside.call}`, leave padding out of the softmax: `{line}` before it."
-        return inside.add_passed_mask(sentence, f"{line}  # in {inside.call}, before softmax")
+        note = inside.describe_exception()
+        sentence = f"In `{inside.call}`, leave padding out of the softmax: `{line}` before it{note}."
+        return inside.add_passed_mask(sentence, inside.write_line(line, f"in {inside.call}, before softmax"))
     mask = write_mask(look, entry, change.origin)
     if mask != "mask":
         from_end = -1 if axis == rank - 1 else axis
@@ -555,6 +650,22 @@ def _write_softmax(place: _Place, change: MaskedSoftmax) -> tuple[str, str]:
     )
 
 
+def _write_scores(place: _Place, change: MaskedScores) -> tuple[str, str]:
+    look, entry = place.look, place.entry
+    rank, name = len(entry.outputs[0].shape), look.path(entry).rpartition("/")[2]
+    index = ", ".join(":" if position in (0, change.axis) else "None" for position in range(rank))
+    spread = "" if rank == 2 else f"[{index}]"
+    if find_owner(entry) is not entry:
+        inside = _Inside(look, entry, change.origin, find_axis_validity(look, entry.outputs[0], change.axis))
+        line = f"scores = keras.ops.where({inside.mask}{spread}, scores, -1e9)"
+        sentence = f"In `{inside.call}`, leave padding out of the scores that {name} returns: `{line}`"
+        code = inside.write_line(line, f"in {inside.call}, where scores is the result of {name}")
+        return inside.add_passed_mask(f"{sentence}{inside.describe_exception()}.", code)
+    line = f"scores = keras.ops.where({write_mask(look, entry, change.origin)}{spread}, scores, -1e9)"
+    sentence = f"Leave padding out of the scores that {name} returns: `{line}`."
+    return sentence, f"{line}  # where scores is the result of {name}"
+
+
 def _write_zeroed_result(place: _Place, change: ZeroResult) -> tuple[str, str]:
     look, entry = place.look, place.entry
     rank, name = len(entry.outputs[0].shape), look.path(entry).rpartition("/")[2]
@@ -565,8 +676,10 @@ def _write_zeroed_result(place: _Place, change: ZeroResult) -> tuple[str, str]:
         valid = find_axis_validity(look, entry.outputs[0], change.axis)
     inside = _Inside(look, entry, change.origin, valid)
     line = f"x = keras.ops.where({inside.mask}{spread}, x, 0.0)"
-    sentence = f"In `{inside.call}`, set padding to zero in x, the result of {name}: `{line}`."
-    return inside.add_passed_mask(sentence, f"{line}  # in {inside.call}, where x is the result of {name}")
+    note = inside.describe_exception()
+    sentence = f"In `{inside.call}`, set padding to zero in x, the result of {name}: `{line}`{note}."
+    code = inside.write_line(line, f"in {inside.call}, where x is the result of {name}")
+    return inside.add_passed_mask(sentence, code)
 
 
 def _find_axis_in_code(look: ChangedModel, entry: CallRecord, axis: int) -> tuple[int, int]:
@@ -597,7 +710,9 @@ WRITERS: dict[type, Callable[[_Place, Any], tuple[str, str] | None]] = {
     ZeroPadding: _write_zeroing,
     ZeroResult: _write_zeroed_result,
     MaskedPooling: _write_pooling,
+    MaskedScores: _write_scores,
     MaskedSoftmax: _write_softmax,
+    FlipResult: _write_flip,
     InvertMask: _write_inverted_mask,
     TurnMask: _write_turned_mask,
     SetAttribute: _write_attribute,

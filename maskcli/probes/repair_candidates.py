@@ -13,10 +13,12 @@ from maskcli.backends.arrays import as_array
 from maskcli.probes.compare import measure_change
 from maskcli.probes.repair_changes import (
     WHOLE,
+    FlipResult,
     InvertMask,
     KeepMask,
     MaskedGroups,
     MaskedPooling,
+    MaskedScores,
     MaskedSoftmax,
     MaskedWindows,
     MaskInput,
@@ -63,6 +65,8 @@ from maskcli.trace.values import as_float64, get_ulp, is_float
 
 MOST_NEAR = 6
 """Calls before and after the one where padding enters, in the code of the same layer, that are looked at."""
+RANKINGS = ("ArgMax", "TopK", "TopKV2")
+MOVING_LAYERS = ("Cropping1D", "Permute", "Reshape", "UpSampling1D", "ZeroPadding1D")
 POOLINGS: tuple[Pooling, ...] = ("last", "first", "max", "mean", "sum", "min", "std", "var", "logsumexp")
 
 
@@ -109,11 +113,17 @@ class Candidates:
 
     def _list_changes(self) -> Iterator[Changes]:
         yield from self._list_attention_changes()
-        yield from self._list_softmaxes()
+        softmaxes = list(self._list_softmaxes())
+        yield from softmaxes
+        key = self.look.key(self.entry)
+        if not any(isinstance(change, MaskedSoftmax) and change.key == key for change in itertools.chain(*softmaxes)):
+            yield from self._list_scores()
+        yield from self._list_ranked_scores()
         yield from self._list_inner_lookups()
         yield from self._list_poolings()
         yield from self._list_statistics()
         yield from self._list_zeroed_results()
+        yield from self._pass_turned_mask()
         for place in self.places:
             inside = self._reduce_mask(place)
             for changes in self._list_ways_to_pass(place, inside) if place.accepts else ():
@@ -126,6 +136,13 @@ class Candidates:
         if brought:
             yield brought
         yield from self._list_inversions()
+        yield from self._list_flips()
+
+    def list_passed_masks(self) -> Iterator[Changes]:
+        """Yield the changes that bring the mask to the call, in an argument or with its inputs."""
+        for candidates in (self, dataclasses.replace(self, by_values=True)):
+            for changes in candidates._list_ways_to_pass(self.entry, ()) if self.entry.accepts else ():
+                yield tuple(dict.fromkeys(other for change in changes for other in spread_change(self.look, change)))
 
     def _align_mask(self) -> Changes:
         """Return the change of a call that moved timesteps and not the mask that arrives; empty if there is none."""
@@ -228,13 +245,47 @@ class Candidates:
         ended = self.look.context.base.ended
         inside = [] if self.owner is self.entry else [other for other in ended if find_owner(other) is self.owner]
         near = sorted(inside, key=lambda other: abs(other.index - self.entry.index))[: 2 * MOST_NEAR + 1]
+        masked: list[Changes] = []
         for other in dict.fromkeys([self.entry, *near, *self._list_before(), *self._list_later()]):
             axis = recognize_softmax(self.look, other)
             valid = None if axis is None else find_axis_validity(self.look, other.inputs[0], axis)
             if axis is None or valid is None or valid.all() or _hides_padding(other, valid, axis):
                 continue
-            for extra, origin in self._list_origins(other, other.inputs[0], valid):
-                yield (*extra, MaskedSoftmax(self.look.key(other), axis - len(other.inputs[0].shape), origin))
+            for number, (extra, origin) in enumerate(self._list_origins(other, other.inputs[0], valid)):
+                change = MaskedSoftmax(self.look.key(other), axis - len(other.inputs[0].shape), origin)
+                masked += [(*extra, change)] if number == 0 else []
+                yield (*extra, change)
+        if len(masked) > 1:  # Two softmaxes of the same scores, one over each axis.
+            yield tuple(dict.fromkeys(change for changes in masked for change in changes))
+
+    def _list_scores(self) -> Iterator[Changes]:
+        """Yield masks of the scores of pairs of timesteps, before the layer whose code reduces them over one axis."""
+        makers = (self.look.flow.maker.get(id(tensor)) for tensor in self.owner.inputs)
+        calls = (_find_call_in(self.owner.parent, maker) for maker in makers if maker is not None)
+        for call in [call for call in calls if call is not None and call.outputs]:
+            scores = call.outputs[0]
+            axes = self.look.flow.positions.find_time_axes(scores) - {0}
+            is_of_pairs = len(axes) > 1 and len(scores.shape) - 1 in axes
+            may_be_scores = is_of_pairs and is_float(scores) and not _are_weights(scores)
+            for axis in sorted(axes, reverse=True) if may_be_scores else ():
+                valid = find_axis_validity(self.look, scores, axis)
+                if valid is None or valid.all():
+                    continue
+                origin, extra = self._find_maker(self.look, scores, valid)
+                if origin is not None and can_name_mask(self.look, call, origin):
+                    yield (*extra, MaskedScores(self.look.key(call), axis, origin))
+
+    def _list_ranked_scores(self) -> Iterator[Changes]:
+        """Yield masks of the scores by which code of a layer chooses timesteps."""
+        inside = [call for call in self.look.context.base.ended if find_owner(call) is self.owner and call.code]
+        for ranking in (call for call in inside if call.type in RANKINGS and call.inputs):
+            scores = ranking.inputs[0]
+            maker, axis = self.look.flow.maker.get(id(scores)), len(scores.shape) - 1
+            valid = find_axis_validity(self.look, scores, axis)
+            if maker is None or not maker.code or valid is None or valid.all() or not is_float(scores):
+                continue
+            for extra, origin in self._list_origins(maker, scores, valid):
+                yield (*extra, MaskedScores(self.look.key(maker), axis, origin))
 
     def _list_later(self) -> list[CallRecord]:
         """Return some calls after the entry, in the same code, that its result goes into."""
@@ -318,17 +369,54 @@ class Candidates:
         if any(_attends_to_padding(look, other) for other in inside):
             yield (*brought, InvertMask(key, "mask"))
 
+    def _pass_turned_mask(self) -> Iterator[Changes]:
+        """Yield the mask of timesteps on the last axis, for a layer that has the features before them."""
+        entry = self.entry
+        if getattr(entry.operation, "data_format", None) != "channels_first" or "mask" not in entry.accepts:
+            return
+        tensor = entry.inputs[0]
+        valid = find_axis_validity(self.look, tensor, len(tensor.shape) - 1)
+        if valid is not None and not entry.padding_masks:
+            for extra, origin in self._list_origins(entry, tensor, valid):
+                yield (*extra, PassMask(self.look.key(entry), "mask", origin))
+
+    def _list_flips(self) -> Iterator[Changes]:
+        """Yield the turned results of RNNs that run backwards, if these are joined with others in their own order."""
+        import keras
+
+        before = [call for tensor in self.entry.inputs for call in list_ancestors(self.look, tensor)]
+        for call in before[: 2 * MOST_NEAR]:
+            layer = call.operation
+            is_turned = isinstance(layer, keras.layers.RNN) and layer.go_backwards and layer.return_sequences
+            if is_turned and call.outputs and call.parent is self.owner.parent and self._is_joined(call.outputs[0]):
+                yield (FlipResult(self.look.key(call)),)
+
+    def _is_joined(self, tensor: Any) -> bool:
+        """Return whether a call takes a tensor and another one with timesteps."""
+        users = (entry for entry in self.look.context.base.ended if any(item is tensor for item in entry.inputs))
+        valid = self.look.flow.valid
+        return any(any(item is not tensor and id(item) in valid for item in entry.inputs) for entry in users)
+
     def _list_zeroings(self) -> Iterator[Changes]:
         """Yield changes that set padding to zero before the call, without and with the mask after it."""
         place = self._find_place_with_timesteps()
         key = self.look.key(place)
         valids = self.look.flow.list_input_validity(place)
         cut = find_time_slice(place, valids[0]) if valids and place.outputs else None
+        moving = self._find_moving_call(place)
+        if moving is not None:  # It leaves zeros as they are, and its mask need not be kept for this.
+            yield (ZeroPadding(self.look.key(moving), MaskOrigin("arriving", self.look.key(moving))),)
         for extra, origin in self._list_origins(place):
             zero = ZeroPadding(key, origin)
             yield (*extra, zero)
             if place.outputs and id(place.outputs[0]) in self.look.flow.valid:
                 yield (*extra, zero, KeepMask(key, origin, WHOLE if cut is None else cut))
+
+    def _find_moving_call(self, place: CallRecord) -> CallRecord | None:
+        """Return the call that lost the mask for a call if it only moves or adds timesteps; None if there is none."""
+        lost = (self.look.flow.lost.get(id(tensor)) for tensor in place.inputs)
+        calls = (loss.at for loss in lost if loss is not None)
+        return next((call for call in calls if call.type in MOVING_LAYERS and call.parent is place.parent), None)
 
     def _find_place_with_timesteps(self) -> CallRecord:
         """Return the owner, or a call before it that moves the time axis, such as a ``Permute`` before a ``Dense``."""
@@ -411,7 +499,8 @@ class Candidates:
             record = look.by_key[key]
             masks = [mask for mask in (*record.carried, *record.padding_masks) if mask is not None]
             fits = valid is None or any(mask.shape == valid.shape for mask in masks)
-            if masks and fits and not list_missing(look, record):
+            arrives = valid is not None and any(is_same_validity(mask, valid) for mask in masks)
+            if arrives or (masks and fits and not list_missing(look, record)):
                 yield (), MaskOrigin("arriving", key, argument=find_masked_argument(look, record, wanted))
                 return
         tensors = [x for x in (*place.inputs, *owner.inputs) if id(x) in look.flow.valid and is_float(x)][:1]
@@ -431,6 +520,20 @@ class Candidates:
             yield ways.pop()
         yield from named
         yield from ways
+
+
+def _are_weights(tensor: Any) -> bool:
+    """Return whether all numbers are from 0 to 1, as those after a softmax."""
+    values = as_float64(tensor)
+    return bool((values >= 0).all() and (values <= 1).all())
+
+
+def _find_call_in(scope: CallRecord | None, entry: CallRecord) -> CallRecord | None:
+    """Return the call of a scope, a layer or a model, that is a call or makes it inside; None if there is none."""
+    call: CallRecord | None = entry
+    while call is not None and call.parent is not scope:
+        call = call.parent
+    return call
 
 
 def _normalizes_timesteps(entry: CallRecord) -> bool:

@@ -286,6 +286,24 @@ class ZeroResult(_Change):
         return [keras.ops.where(keras.ops.reshape(mask, shape), tensors[0], zeros), *tensors[1:]]
 
 
+@dataclasses.dataclass(frozen=True)
+class FlipResult(_Change):
+    """Turn the result of an RNN that runs backwards round, so that its timesteps are where the mask has them."""
+
+    kind: ClassVar[str] = "flip-result"
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the result in the order of the input, with its mask."""
+        del run, entry
+        import keras
+
+        flipped = keras.ops.flip(tensors[0], axis=1)
+        mask = get_keras_mask(tensors[0])
+        if mask is not None:
+            set_keras_mask(flipped, mask)
+        return [flipped, *tensors[1:]]
+
+
 Pooling = Literal["mean", "max", "min", "sum", "last", "first", "std", "var", "logsumexp"]
 
 
@@ -340,6 +358,29 @@ class MaskedSoftmax(_Change):
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskedScores(_Change):
+    """Give padding on an axis of the result of a call a score that a softmax, and a maximum, leave out."""
+
+    axis: int
+    origin: MaskOrigin
+    kind: ClassVar[str] = "mask-scores"
+
+    def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
+        """Return the masked scores."""
+        del entry
+        import keras
+
+        mask, scores = self.origin.find(run), tensors[0]
+        if mask is None or scores.shape[self.axis] != mask.shape[1]:
+            return None
+        shape = [1] * len(scores.shape)
+        shape[0], shape[self.axis] = mask.shape
+        masked = keras.ops.where(keras.ops.reshape(mask, shape), scores, keras.ops.cast(-1e9, get_dtype(scores)))
+        set_keras_mask(masked, get_keras_mask(scores))
+        return [masked, *tensors[1:]]
+
+
+@dataclasses.dataclass(frozen=True)
 class MaskedWindows(_Change):
     """Leave padding out of the windows of a pooling layer, and keep the mask, cut like its timesteps."""
 
@@ -382,8 +423,20 @@ class MaskedGroups(_Change):
         return [normalized, *tensors[1:]]
 
 
-WITH_ORIGIN = (KeepMask, PassMask, ZeroPadding, ZeroResult, MaskedPooling, MaskedSoftmax, MaskedWindows, MaskedGroups)
+WITH_ORIGIN = (
+    KeepMask,
+    PassMask,
+    ZeroPadding,
+    ZeroResult,
+    MaskedPooling,
+    MaskedSoftmax,
+    MaskedScores,
+    MaskedWindows,
+    MaskedGroups,
+)
 """The changes that take a mask from an origin."""
+SINGLE = (ZeroPadding, MaskedPooling, MaskedSoftmax, MaskedWindows, MaskedGroups)
+"""The changes of which a call needs no more than one."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,6 +20,7 @@ from maskcli.probes.content import list_content_inputs, replace_content
 from maskcli.probes.context import ProbeContext
 from maskcli.probes.repair_changes import (
     WITH_ORIGIN,
+    FlipResult,
     InvertMask,
     MaskInput,
     MaskMissing,
@@ -190,9 +191,11 @@ class ValidContent:
     def _shows_data(self, change: CallChange) -> bool:
         """Return whether a repair is right although it changes rows without padding.
 
-        These are: the opposite of a mask, which hid their data; and another value to look for, if the earlier one was
-        looked for in valid timesteps, too.
+        These are: the opposite of a mask, which hid their data; another value to look for, if the earlier one was
+        looked for in valid timesteps, too; and timesteps that were joined with others in the opposite order.
         """
+        if isinstance(change, FlipResult):
+            return True
         if isinstance(change, (SetMaskZero, SetMaskValue, MaskMissing)):
             entry = self.models.original.by_key.get(change.key)
             return entry is None or any(mask is not None for mask in entry.masks_out)

@@ -39,6 +39,8 @@ from maskcli.trace.values import as_float64, is_float
 
 MOST_LOSSES = 8
 """Calls on the way from a mask to a call that lose it, at most."""
+FEW_LOSSES = 2
+"""Calls that lose the mask of an output and that are mended by themselves, at most."""
 
 Changes = tuple[CallChange, ...]
 
@@ -164,6 +166,20 @@ class ChangedModels:
                 return None
             added = (*added, *spread_change(look, more))
         return None
+
+    def put_mask_on_output(self, name: str) -> Changes | None:
+        """Return the change that puts the mask back on an output that has lost it more than a few times; else None."""
+        brought = self.bring_mask_to_output(name)
+        if brought is not None and len(brought) <= FEW_LOSSES:
+            return None
+        tensor = dict(list_output_tensors(self.original.context.base.output)).get(name)
+        entry = self.original.flow.maker.get(id(tensor))
+        origin, extra = find_maker(self.original, tensor)
+        if entry is None or origin is None or origin.kind != "call" or not can_name_mask(self.original, entry, origin):
+            return None
+        changes = (*extra, KeepMask(self.original.key(entry), origin))
+        look = self.look(changes)
+        return changes if isinstance(look, ChangedModel) and self.is_output_masked(look, name) else None
 
     @staticmethod
     def is_output_masked(look: ChangedModel, name: str) -> bool:
@@ -484,7 +500,7 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
         return None
     valid, mask = look.flow.valid.get(id(entry.outputs[0])), masks[0]
     kept = KeepMask(key, MaskOrigin("arriving", key), inside=valid is not None and mask.ndim > valid.ndim)
-    cut = find_time_slice(entry, mask)
+    cut = find_time_slice(entry, mask) or _find_joined_timesteps(mask, valid)
     if cut is not None and valid is not None and valid.ndim == mask.ndim == 2:
         cut = _choose_window_end(cut, mask, valid)
     if valid is not None and mask.ndim == valid.ndim == 2 and _is_known(look, entry, mask):
@@ -503,16 +519,27 @@ def keep_mask(look: ChangedModel, entry: CallRecord) -> CallChange | None:
     return None if cut is None else dataclasses.replace(kept, cut=cut)
 
 
+def _find_joined_timesteps(mask: Bools, valid: Bools | None) -> TimeSlice | None:
+    """Return the slice of a mask for timesteps that are joined, a few at a time, by a reshape; None if none fits."""
+    if valid is None or not mask.ndim == valid.ndim == 2:
+        return None
+    step = mask.shape[1] // max(valid.shape[1], 1)
+    slices: list[TimeSlice] = [(step - 1, None, step), (None, None, step)] if step > 1 else []
+    return next((cut for cut in slices if is_same_validity(mask[:, slice(*cut)], valid)), None)
+
+
 def _choose_window_end(cut: TimeSlice, mask: Bools, valid: Bools) -> TimeSlice:
-    """Return the slice of the first timesteps of windows instead of the last ones if padding comes before the data."""
+    """Return the slice of those timesteps of windows that tell which windows are padding: by default the last ones.
+
+    It is that of the first ones if padding comes before the data, and one between if constants were added at both ends.
+    """
     first, stop, step = cut
     if not first or stop is not None:
         return cut
-    begin: TimeSlice = (None, -first, step)
-    last_mask, first_mask = mask[:, slice(*cut)], mask[:, slice(*begin)]
-    if last_mask.shape != valid.shape or first_mask.shape != valid.shape or not _marks_padding(last_mask, valid):
-        return cut
-    return cut if _marks_padding(first_mask, valid) else begin
+    slices: list[TimeSlice] = [(first - end or None, -end or None, step) for end in (0, first, *range(1, first))]
+    marked = (mask[:, slice(*choice)] for choice in slices)
+    fitting = [m.shape == valid.shape and not _marks_padding(m, valid) for m in marked]
+    return slices[fitting.index(True)] if True in fitting else cut
 
 
 def find_time_slice(entry: CallRecord, mask: Bools) -> TimeSlice | None:

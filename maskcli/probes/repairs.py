@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -20,8 +21,9 @@ from maskcli.probes.added_padding import add_padding
 from maskcli.probes.context import make_context, make_probe
 from maskcli.probes.leak import LeakResult, probe_content, probe_leak
 from maskcli.probes.lengths import add_columns, run_rows_alone
+from maskcli.probes.local import measure_local_change
 from maskcli.probes.repair_candidates import Candidates
-from maskcli.probes.repair_changes import PassMask, get_argument
+from maskcli.probes.repair_changes import SINGLE, PassMask, get_argument
 from maskcli.probes.repair_effect import CHANGES_ROWS, ValidContent
 from maskcli.probes.repair_groups import is_alike, repeat_changes
 from maskcli.probes.repair_masks import ChangedModel, ChangedModels, Changes, find_edit
@@ -39,14 +41,17 @@ PROBES_EFFORT = 3
 """How many such trials a trial by probes counts as, because of its number of runs."""
 MOST_PROOFS = 5
 """Changes for which all probes are repeated, at most."""
-MOST_FAULTS = 8
+MOST_FAULTS = 12
 """Calls at which padding enters that are repaired together, at most."""
 MOST_AFTER_PROGRESS = 3
-"""Changes of one call that are tried, at most, after one that lets the leak begin later."""
+"""Changes of the first call that are tried, at most, after one that lets the leak begin later.
+
+At each later call it is one less: the more faults are repaired, the more a further one looks like the last.
+"""
 
 SMALLER = 0.5
 """The part of a change by padding that a repair of one of several faults may leave."""
-CLEAR_LEAK = 100
+CLEAR_LEAK = 20
 """A row alone leaks without further probes if it differs by this multiple of the tolerance."""
 STILL_LEAKS = "padding still changes results"
 
@@ -95,6 +100,21 @@ class Cure:
     causes: dict[CallChange, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class StatisticsRepair:
+    """The changes after which a normalisation leaves padding out of its statistics in training.
+
+    Attributes:
+        changes: none if those that remove the leak are enough.
+        change_after: the largest change of its result by padding that remains.
+        original: the model without changes.
+    """
+
+    changes: Changes
+    change_after: float
+    original: ChangedModel
+
+
 class Trials:
     """Tries changes of a model, each of them once."""
 
@@ -112,13 +132,19 @@ class Trials:
         self.quick_trials: dict[Changes, RepairTrial] = {}
         self.proofs: dict[Changes, RepairTrial] = {}
         self.full_proofs: int = 0
+        self.effort: int = 0
+        self.is_blind: bool = False
         self.by_content: bool = any(probe.name == "replace" and probe.leaks for probe in leak.probes)
 
     @property
     def are_used_up(self) -> bool:
         """Whether no further change is tried, to limit the time: none could be proved any more, or many have failed."""
-        effort = 1 if self.is_quick else PROBES_EFFORT
-        return self.full_proofs >= MOST_PROOFS or effort * len(self.results) >= MOST_TRIALS
+        return self.effort >= MOST_TRIALS or self._are_proofs_used_up
+
+    @property
+    def _are_proofs_used_up(self) -> bool:
+        # Where a few runs are blind, each trial is a proof, and counts as a trial.
+        return self.full_proofs >= MOST_PROOFS and not self.is_blind
 
     @functools.cached_property
     def is_quick(self) -> bool:
@@ -127,11 +153,12 @@ class Trials:
 
     def measure(self, changes: Changes) -> RepairTrial:
         """Return whether padding changes a result of the model under changes, as far as a few runs show."""
-        is_quick = self.is_quick  # Also tries the model without changes.
+        is_quick = self.is_quick and not self.is_blind  # Also tries the model without changes.
         if changes not in self.results:
+            self.effort += 1 if is_quick else PROBES_EFFORT
             if is_quick:
                 self.results[changes] = self._try_quickly(changes)
-            elif self._is_shown_by_few_probes:
+            elif not self.is_blind and self._is_shown_by_few_probes:
                 self.results[changes] = self._try_few_probes(changes)
             else:
                 self.results[changes] = self.prove(changes)
@@ -160,12 +187,13 @@ class Trials:
             fault = None if trial.leaks else self._find_fault(changes)
             if fault is not None:
                 trial = RepairTrial(True, None, why=fault)
-            elif not trial.leaks and self.full_proofs >= MOST_PROOFS:
+            elif not trial.leaks and self._are_proofs_used_up:
                 return RepairTrial(True, None, why="not all probes were repeated, to save time")
             elif not trial.leaks:
                 self.full_proofs += 1
                 with self.models.change(changes):
                     trial = self._judge(probe_leak(self.models.look_again(changes), self.models.labels))
+                self.is_blind |= trial.first is not None
             self.proofs[changes] = trial
         return self.proofs[changes]
 
@@ -242,9 +270,19 @@ def _describe_leak(result: LeakResult) -> RepairTrial:
     return RepairTrial(True, result.leak.max_abs_change, first, STILL_LEAKS)
 
 
+def _replaces(change: CallChange, earlier: CallChange) -> bool:
+    """Return whether a change does the same at the same call as an earlier one, with a mask from another place."""
+    return type(change) is type(earlier) and isinstance(change, SINGLE) and change.key == earlier.key
+
+
 def _needs_more_padding(leak: Leak) -> bool:
     """Return whether only more padding shows a leak, as where a window hides the little that the data has."""
     return {probe.name for probe in leak.probes if probe.leaks} == {"columns"}
+
+
+def _has_padded_timesteps(item: ModelInput) -> bool:
+    """Return whether whole timesteps are padding, and not only places inside them, as words are in sentences."""
+    return item.valid is not None and not item.valid.all()
 
 
 class RepairSearch:
@@ -263,7 +301,7 @@ class RepairSearch:
             padded = add_padding(make_context(ModelRun(model, tuple(inputs)), labels), side)
             if not isinstance(padded, str):
                 inputs, labels = padded.inputs, padded.labels
-        elif _needs_more_padding(leak):
+        elif _needs_more_padding(leak) or not any(_has_padded_timesteps(item) for item in inputs):
             longer = tuple(add_columns(model, inputs, side))
             inputs = inputs if ModelRun(model, longer).recording.error is not None else longer
         self.models: ChangedModels = ChangedModels(model, inputs, labels)
@@ -271,6 +309,7 @@ class RepairSearch:
         self.attempts: list[Attempt] = []
         self.starts: set[str] = set()
         self.repeated: set[CallChange] = set()
+        self.states: set[tuple[str, float | None]] = set()
 
     def run(self) -> Cure:
         """Return the smallest set of changes that removes every leak."""
@@ -299,8 +338,11 @@ class RepairSearch:
         """Return changes, with those ``done``, that remove the leak which begins at a call; None if there are none."""
         self.starts.add(first)
         look = self.models.look(done)
-        if isinstance(look, str) or first not in look.by_key or not faults:
+        # Further changes that leave the leak as it is, bit for bit, would fail like those before.
+        state = (first, self.trials.measure(done).change)
+        if isinstance(look, str) or first not in look.by_key or not faults or state in self.states:
             return None
+        self.states.add(state)
         progress: list[tuple[Changes, str]] = []
         for changes, trial in self._try_candidates(done, look, first, causes):
             proved = None if trial.leaks else self._prove(changes)
@@ -309,14 +351,15 @@ class RepairSearch:
             proof = trial if trial.leaks else self.trials.prove(changes)
             self.attempts.append(Attempt(changes, proof))
             if proof.first is not None and self._is_progress(done, look, first, proof):
-                is_repeated = not self.repeated.isdisjoint(changes[len(done) :])
+                is_repeated = not self.repeated.isdisjoint(set(changes) - set(done))
                 if is_repeated or (proof is not trial and self._is_later(look, proof.first, first)):
                     # Other changes of this call would fail the same proof, or bring the leak no further.
                     if (cure := self._search(changes, proof.first, causes, faults - 1)) is not None:
                         return cure
                 else:
                     progress.append((changes, proof.first))
-            if len(progress) and len(self.attempts) > MOST_AFTER_PROGRESS + self._count_before(progress[0][0]):
+            further = max(0, MOST_AFTER_PROGRESS - (MOST_FAULTS - faults))
+            if len(progress) and len(self.attempts) >= further + self._count_before(progress[0][0]):
                 break
         cures = (self._search(changes, later, causes, faults - 1) for changes, later in progress)
         return next((cure for cure in cures if cure is not None), None)
@@ -331,7 +374,9 @@ class RepairSearch:
         """Yield changes that may remove the leak which begins at a call, with those ``done``, and their trials."""
         entry = look.by_key[first]
         for candidate in Candidates(self.models, done, look, entry):
-            changes = (*done, *(change for change in candidate if change not in done))
+            # A call that pools, say, with a mask from one place needs no mask from another one.
+            kept = [change for change in done if not any(_replaces(other, change) for other in candidate)]
+            changes = (*kept, *(change for change in candidate if change not in kept))
             if self.trials.are_used_up:
                 return
             if changes in self.trials.results:
@@ -341,7 +386,8 @@ class RepairSearch:
             yield changes, trial
             later = look.by_key.get(trial.first or "")
             # Blocks of one kind have one fault each, and a search of them one by one would take a run for each.
-            repeated = repeat_changes(look, entry, changes) if later is not None and is_alike(entry, later) else ()
+            alike = repeat_changes(look, entry, changes) if later is not None and is_alike(entry, later) else ()
+            repeated = tuple(change for change in alike if not any(_replaces(change, other) for other in changes))
             if repeated and (*changes, *repeated) not in self.trials.results:
                 causes |= {change: (change.key,) for change in repeated}
                 self.repeated.update(repeated)
@@ -380,19 +426,47 @@ class RepairSearch:
 
     def keep_output_mask(self, name: str) -> Cure | None:
         """Return the changes after which an output carries its mask, and nothing leaks; None without any."""
-        changes = self.models.bring_mask_to_output(name)
-        if not changes:
-            return None
-        trial = self.trials.prove(changes)
-        if trial.leaks:
-            self.attempts.append(Attempt(changes, trial))
-            return None
-        return Cure(changes, trial.change or 0.0, (), self.models.original)
+        for changes in (self.models.put_mask_on_output(name), self.models.bring_mask_to_output(name)):
+            trial = self.trials.prove(changes) if changes else None
+            if trial is not None and not trial.leaks:
+                return Cure(changes or (), trial.change or 0.0, (), self.models.original)
+            if changes and trial is not None:
+                self.attempts.append(Attempt(changes, trial))
+        return None
 
     def carries_output_mask(self, changes: Changes, name: str) -> bool:
         """Return whether an output carries the mask of its timesteps after changes."""
         look = self.models.look(changes)
         return isinstance(look, ChangedModel) and bool(changes) and self.models.is_output_masked(look, name)
+
+    def repair_statistics(self, done: Changes, path: str | None) -> StatisticsRepair | None:
+        """Return the change after which the statistics of a normalisation in training leave padding out.
+
+        It comes with the changes ``done``, after which they may leave it out already; None if they never do.
+        """
+        original = self.models.original
+        key = next((key for key, entry in original.by_key.items() if original.path(entry) == path), None)
+        if key is None:
+            return None
+        for extra in itertools.chain([()], self._list_passed_masks(done, key)):
+            changes = (*done, *extra)
+            look = self.models.look(changes)
+            if isinstance(look, str) or key not in look.by_key:
+                continue
+            with self.models.change(changes):
+                if extra and self.trials.content.changes_full_rows(look, extra):
+                    continue
+                rng = np.random.default_rng(4)
+                difference = measure_local_change(look.context, look.by_key[key], rng, training=True)
+            if difference is not None and not difference.counts:
+                return StatisticsRepair(extra, difference.change, original)
+        return None
+
+    def _list_passed_masks(self, done: Changes, key: str) -> Iterator[Changes]:
+        """Yield changes that bring the mask to a call."""
+        look = self.models.look(done)
+        if isinstance(look, ChangedModel) and key in look.by_key:
+            yield from Candidates(self.models, done, look, look.by_key[key]).list_passed_masks()
 
     def _find_first(self) -> str | None:
         """Return the key of the call where padding enters the model without changes."""

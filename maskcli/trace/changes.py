@@ -208,12 +208,14 @@ def _is_wired_by_keras(layer: Any) -> bool:
 class CallNumbering:
     """Numbers the calls of a run as they begin, so that equal calls of two runs of a model have equal keys.
 
-    Operations are numbered apart from layers, which the ``!`` in their keys shows.
+    Operations are numbered apart from layers, which the ``!`` in their keys shows. A layer that code makes anew in each
+    call has another name every time, and has the name of its type in the key.
     """
 
     def __init__(self) -> None:
         """Start at the first call."""
         self.keys: dict[int, str] = {}
+        self._lasting: set[int] = set()
         self._counts: collections.Counter[str] = collections.Counter()
 
     def add(self, entry: CallRecord) -> str:
@@ -222,11 +224,15 @@ class CallNumbering:
 
         if entry.parent is None:
             key = ""
+            self._lasting = set(map(id, getattr(entry.operation, "_flatten_layers", list)()))
         elif entry.added:
             key = f"+{entry.index}"
         else:
-            kind = "" if isinstance(entry.operation, keras.layers.Layer) else "!"
-            path = f"{self.keys[id(entry.parent)]}/{entry.name}{kind}"
+            is_layer = isinstance(entry.operation, keras.layers.Layer)
+            is_new = is_layer and id(entry.operation) not in self._lasting
+            name = entry.type if is_new else entry.name
+            kind = "" if is_layer else "!"
+            path = f"{self.keys[id(entry.parent)]}/{name}{kind}"
             self._counts[path] += 1
             key = f"{path}#{self._counts[path]}"
         self.keys[id(entry)] = key

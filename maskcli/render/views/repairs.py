@@ -39,7 +39,9 @@ def view_repairs(report: CheckReport) -> Iterator[Part]:
 
 def _describe_trial(report: CheckReport) -> str:
     if not report.repairs:
-        return "tried: the outputs then carry the mask"
+        kinds = {finding.repair.kind for finding in report.findings if finding.repair is not None}
+        of_outputs = "tried: the outputs then carry the mask"
+        return "tried: the loss then leaves padding out" if kinds == {"loss-weights"} else of_outputs
     together = " together" if len(report.repairs) > 1 else ""
     return f"tried{together}: padding then changes results by {format_short(report.repairs[0].change_after)}"
 
@@ -49,10 +51,14 @@ def _list_repairs(repairs: Sequence[Repair]) -> Iterator[Part]:
     calls: dict[tuple[str, str], list[str]] = {}
     for repair in repairs:
         calls.setdefault((repair.kind, repair.code), []).extend(filter(None, [repair.call]))
+    shown: set[str] = set()
     for (kind, code), places in calls.items():
         place = f" at {', '.join(places)}" if places else ""
         yield Prose((Cell(f"{kind}{place}", "strong"),))
-        yield Code(code, "python")
+        # A class that several repairs use is shown once.
+        blocks = [block for block in code.split("\n\n\n") if not block.startswith("class ") or block not in shown]
+        shown.update(blocks)
+        yield Code("\n\n\n".join(blocks) or "# as above", "python")
 
 
 def _describe_attempt(attempt: RepairAttempt) -> str:
