@@ -39,6 +39,8 @@ MOST_GROUPS = 8
 FEW_GROUPS = 3
 """The same where only their results are compared: where it is known which timesteps of every result are valid."""
 
+DIVISIONS = ("Div", "DivNoNan", "RealDiv")
+"""Operations by which a number of timesteps divides; positions are added, or turn vectors by products."""
 
 _FIXED = "the model only takes one length: "
 _POSITIONS = "the results depend on the position of a timestep, as with position embeddings, and pre-padding shifts it"
@@ -413,6 +415,8 @@ class LengthProbes:
         first = find_first_difference(self.context.base, self.context.flow, run, align, self.context.tolerance)
         if not other.resized and (first is None or not is_timestepwise(self.context, first)):
             return result
+        if first is not None and first.type in DIVISIONS:
+            return result  # A running mean, which counts the padding before the data.
         key = tuple(rows.tolist())
         if key not in self._aligned:
             self._aligned[key] = self._probe_aligned(rows)

@@ -63,3 +63,27 @@ def test_last_timestep_after_attention_with_positions(gives_mask: bool, verdict:
     x = x + layers.MultiHeadAttention(1, 4)(x, x, attention_mask=mask, use_causal_mask=True)
     x = layers.Dense(3)(x)[:, -1]
     assert judge(keras.Model(words, x), ModelInput("words", tokens, tokens != 0, "ids")).verdict == verdict
+
+
+class RunningMean(layers.Layer):
+    """Averages the timesteps up to each one, of which padding counts as zeros, or does not count."""
+
+    def __init__(self, counts_padding: bool) -> None:
+        super().__init__()
+        self.counts_padding = counts_padding
+
+    def call(self, x: Any, mask: Any) -> Any:
+        numbers = ops.cast(ops.expand_dims(mask, -1), x.dtype)
+        steps = ops.cast(ops.arange(ops.shape(x)[1])[:, None] + 1, x.dtype)
+        counts = steps if self.counts_padding else ops.maximum(ops.cumsum(numbers, axis=1), 1)
+        return ops.cumsum(x * numbers, axis=1) / counts
+
+
+@pytest.mark.parametrize(("counts_padding", "verdict"), [(True, "leaks"), (False, "clean")])
+def test_mean_over_padding_before_the_data_is_no_position(counts_padding: bool, verdict: str) -> None:
+    keras.utils.set_random_seed(0)
+    tokens = pad(ROWS)[:, ::-1].copy()
+    words = keras.Input((None,), dtype="int32", name="words")
+    x = RunningMean(counts_padding)(layers.Embedding(WORDS, 4)(words), ops.not_equal(words, 0))
+    model = keras.Model(words, layers.Dense(2)(x))
+    assert judge(model, ModelInput("words", tokens, tokens != 0, "ids")).verdict == verdict
