@@ -19,7 +19,7 @@ class AdditiveAttention(layers.Layer):
     """Attends to an encoded sequence, by one query for each row."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(name="attend")
         self.query, self.key, self.score = layers.Dense(3), layers.Dense(3), layers.Dense(1)
 
     def call(self, query: Any, values: Any) -> Any:
@@ -58,7 +58,7 @@ def test_attention_in_a_loop_is_the_culprit() -> None:
     """Rows by themselves have shorter loops, so that only their first calls correspond."""
     data = {"source": IDS, "target": IDS}
     report = check(lambda: (data, LoopingTranslator(AdditiveAttention())))
-    assert [call for _, call in list_errors(report)] == ["additive_attention"]
+    assert [call for _, call in list_errors(report)] == ["attend"]
     assert list_lines(report) == [
         "if values_mask is not None:",
         "    scores = keras.ops.where(values_mask[:, :, None], scores, -1e9)",
