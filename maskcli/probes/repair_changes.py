@@ -350,10 +350,7 @@ class MaskedSoftmax(_Change):
         mask = self.origin.find(run)
         if mask is None:
             return None
-        scores = entry.inputs[0]
-        shape = [1] * len(scores.shape)
-        shape[0], shape[self.axis] = mask.shape
-        masked = keras.ops.where(keras.ops.reshape(mask, shape), scores, keras.ops.cast(-1e9, get_dtype(scores)))
+        masked = _mask_scores(entry.inputs[0], mask, self.axis)
         return [keras.ops.softmax(masked, axis=self.axis), *tensors[1:]]
 
 
@@ -368,16 +365,21 @@ class MaskedScores(_Change):
     def change_result(self, run: ChangedRun, entry: CallRecord, tensors: list[Any]) -> list[Any] | None:
         """Return the masked scores."""
         del entry
-        import keras
-
         mask, scores = self.origin.find(run), tensors[0]
         if mask is None or scores.shape[self.axis] != mask.shape[1]:
             return None
-        shape = [1] * len(scores.shape)
-        shape[0], shape[self.axis] = mask.shape
-        masked = keras.ops.where(keras.ops.reshape(mask, shape), scores, keras.ops.cast(-1e9, get_dtype(scores)))
+        masked = _mask_scores(scores, mask, self.axis)
         set_keras_mask(masked, get_keras_mask(scores))
         return [masked, *tensors[1:]]
+
+
+def _mask_scores(scores: Any, mask: Any, axis: int) -> Any:
+    """Return scores with -1e9 where a mask ``(batch, timesteps)`` along one axis is False."""
+    import keras
+
+    shape = [1] * len(scores.shape)
+    shape[0], shape[axis] = mask.shape
+    return keras.ops.where(keras.ops.reshape(mask, shape), scores, keras.ops.cast(-1e9, get_dtype(scores)))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -208,8 +208,8 @@ def _is_wired_by_keras(layer: Any) -> bool:
 class CallNumbering:
     """Numbers the calls of a run as they begin, so that equal calls of two runs of a model have equal keys.
 
-    Operations are numbered apart from layers, which the ``!`` in their keys shows. A layer that code makes anew in each
-    call has another name every time, and has the name of its type in the key.
+    Operations are numbered apart from layers, which the ``!`` in their keys shows. A layer that code creates in
+    each call has another name every time, and has the name of its type in the key.
     """
 
     def __init__(self) -> None:

@@ -275,9 +275,9 @@ class OperationRules:
         start = np.arange(n_windows) * step
         chosen = layer.take(np.minimum(start, timesteps - 1), axis=axis)
         if not same:
-            # The first padded timestep that a window covers makes it padding. Constants that were added at the ends
-            # stand in for timesteps that the first and the last windows lack, so that of a row of any length as many
-            # windows are valid as if it came alone.
+            # The first padded timestep that a window covers makes it padding. Constants at the ends take the place of
+            # timesteps that the first and the last windows lack, so that as many windows of a row are valid as if it
+            # came by itself.
             reach = range(0, (size - 1) * gap + 1, gap)
             before, after = _count_constants(layer, axis)
             judged = [offset for offset in reach if before <= offset <= reach[-1] - after] or list(reach)
