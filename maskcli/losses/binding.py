@@ -369,7 +369,8 @@ def _suggest_losses_of_timesteps(targets: NDArray[Any], output: ModelOutput) -> 
     if targets.ndim > 1 and targets.shape[1] != output.mask_shape[1]:
         return (
             "A loss of whole sequences, such as CTC, needs an output without a mask: end the model with a layer whose "
-            "compute_mask returns None, and pass the lengths to the loss."
+            "call returns a new tensor, `keras.ops.copy(x)`, and whose compute_mask returns None, and pass the lengths "
+            "to the loss."
         )
     return "Return losses as (batch, timesteps), without a mean over time: Keras multiplies them by the mask."
 

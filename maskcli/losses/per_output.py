@@ -99,6 +99,8 @@ def _describe_loss(
     if valid is not None:
         counted = int((included & ~valid).sum())
     leaves_out = bool(counted) and not _depends_on_padding(output_loss)
+    is_divided = leaves_out and _divides_by_all(record, counted, int(included.sum()))
+    is_divided = is_divided or (leaves_out and recorded.losses is None and _shrinks_with_padding(output_loss))
     evidence = LossEvidence(
         name=output_loss.name,
         output=output_loss.output.name,
@@ -114,7 +116,7 @@ def _describe_loss(
         averages=read_reduction(output_loss.loss) in MEANS,
         loss_type=_name_class(output_loss.loss),
         weighted_error=_try_weights(output_loss, recorded) if counted and not leaves_out else None,
-        divided_padding=counted if leaves_out and _divides_by_all(record, counted, int(included.sum())) else 0,
+        divided_padding=counted if leaves_out and is_divided else 0,
     )
     return evidence if recorded.losses is None else _add_not_finite(evidence, recorded, included, has_valid)
 
@@ -164,6 +166,23 @@ def _depends_on_padding(output_loss: OutputLoss) -> bool:
         for values in (output.sample, other)
     )
     return before != after or not np.isfinite(before)
+
+
+def _shrinks_with_padding(output_loss: OutputLoss) -> bool:
+    """Return whether twice as many timesteps, all new ones padding, change a loss that makes one number of a batch."""
+    output, valid = output_loss.output, output_loss.valid
+    assert valid is not None  # noqa: S101 - only a loss that counts padding is tried
+    targets, some_valid = output_loss.targets.values[output.rows], valid[output.rows]
+    padding = targets[~some_valid] if targets.shape[:2] == some_valid.shape else targets[:0]
+    if not len(padding) or (padding != padding[:1]).any() or output.sample.shape[:2] != some_valid.shape:
+        return False
+    more_targets = np.concatenate([targets, np.broadcast_to(padding[0], targets.shape)], axis=1)
+    more_values = np.concatenate([output.sample, output.sample[::-1]], axis=1)
+    before, after = (
+        float(np.mean(as_array(output_loss.loss(cast_targets(labels), make_masked_tensor(values, None)))))
+        for labels, values in ((targets, output.sample), (more_targets, more_values))
+    )
+    return bool(np.isfinite([before, after]).all()) and abs(after - before) > BATCH_SIZE_HARM.value * abs(before)
 
 
 def _name_class(loss: Any) -> str | None:

@@ -62,21 +62,24 @@ def judge(model: ModelEvidence) -> Iterator[Finding]:
             finding = _report_loss(model, loss)
             # Without targets nothing was measured, and the user may pass weights to `fit`.
             yield finding if loss.reported is not None else dataclasses.replace(finding, severity="warning")
-        elif loss.divided_padding and loss.masked is not None and loss.reported is not None:
+        elif loss.divided_padding and loss.reported is not None:
             yield dataclasses.replace(_report_divisor(model, loss), severity="warning")
 
 
 def _report_divisor(model: ModelEvidence, loss: LossEvidence) -> Finding:
     """Return the finding on a loss that leaves padding out of its sum, and not out of its count."""
     output = next(output for output in model.outputs if output.name == loss.output)
-    reported, masked = format_pair(loss.reported or 0.0, loss.masked or 0.0)
+    figures = f"Keras reports {loss.reported:.6g}"
+    if loss.masked is not None:
+        reported, masked = format_pair(loss.reported or 0.0, loss.masked)
+        figures = f"Keras reports {reported}; the mean over valid timesteps is {masked}"
     padded = format_count(loss.divided_padding, "padded timestep")
     return make_finding(
         __name__,
         **locate(model.call(output.call), model),
         message=f"The loss {loss.name} is 0 at padding, but divides by all {loss.timesteps:,} timesteps of "
-        f"{name_output(model, loss.output)}, with {padded}{describe_loss_rows(loss)}. Keras reports {reported}; the "
-        f"mean over valid timesteps is {masked}. More padding makes such a loss smaller.",
+        f"{name_output(model, loss.output)}, with {padded}{describe_loss_rows(loss)}. {figures}. More padding "
+        "makes such a loss smaller.",
         fix="Divide by the number of valid timesteps: `keras.ops.sum(losses * mask) / keras.ops.sum(mask)`.",
         output=loss.output,
         counted_padding=0,
